@@ -1,0 +1,198 @@
+"""The artifact: the folder that `train` writes and `serve` reads, model.json beside model.onnx.
+
+Standard library only, so that every environment can read and write it.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+FORMAT_VERSION = 1
+MODEL_JSON = "model.json"
+MODEL_ONNX = "model.onnx"
+
+TASKS = ("image-classification",)
+RULES = ("crop", "stretch")
+OUTPUTS = ("softmax", "sigmoid")
+COLOURS = {1: "L", 3: "RGB"}
+
+
+class ArtifactError(ValueError):
+    """A model folder that cannot be used; the message names the file, the key and what to do."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What the graph's one input is and how an image becomes it.
+
+    The input is float32 of shape (N, channels, height, width); value = (pixel / 255 - mean) / std per channel,
+    channels in the order R, G, B (or luminance alone). Rule "crop": the shorter side becomes `resize` pixels, aspect
+    kept, then the centre of height x width. Rule "stretch": to height x width, aspect ignored.
+    """
+
+    name: str
+    channels: int
+    height: int
+    width: int
+    resize: int
+    rule: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Everything a server must know about model.onnx, whose one output `probabilities` is float32 (N, classes)."""
+
+    task: str
+    network: str
+    class_names: tuple[str, ...]
+    input: InputSpec
+    output: str
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+
+
+def write(artifact: Artifact, model_dir: Path) -> Path:
+    """Write model.json into `model_dir` (made if missing), whole or not at all, and return its path.
+
+    Raises ArtifactError for a description that `read` would refuse.
+    """
+    model_dir = Path(model_dir)
+    path = model_dir / MODEL_JSON
+    document = {"format_version": FORMAT_VERSION, **asdict(artifact)}
+    document["input"]["colour"] = COLOURS.get(artifact.input.channels)
+    try:
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be written: {error}; give plain finite JSON values.") from error
+    _parse(json.loads(text), path)
+    model_dir.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=model_dir, prefix=f".{MODEL_JSON}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        os.chmod(temporary, 0o644)  # mkstemp makes it private; an endpoint may run as any user
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def read(model_dir: Path) -> Artifact:
+    """Read and check the artifact in `model_dir`.
+
+    Raises ArtifactError when model.json is missing, is not JSON, is of a newer format, lacks a key or holds a value
+    that makes no sense, and when model.onnx is missing.
+    """
+    model_dir = Path(model_dir)
+    path = model_dir / MODEL_JSON
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"{path} is missing: {_listing(model_dir)}. Serve the model.tar.gz that these images' `train` wrote."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path} cannot be read: {error}. Make it readable, or train again.") from error
+    except json.JSONDecodeError as error:
+        raise ArtifactError(f"{path} is not JSON: {error}. Restore the file that `train` wrote.") from error
+    artifact = _parse(document, path)
+    if not (model_dir / MODEL_ONNX).is_file():
+        raise ArtifactError(f"{model_dir / MODEL_ONNX} is missing beside {MODEL_JSON}: {_listing(model_dir)}.")
+    return artifact
+
+
+def _listing(folder: Path) -> str:
+    if not folder.is_dir():
+        return "the folder does not exist"
+    names = sorted(entry.name for entry in folder.iterdir())
+    return f"the folder holds {', '.join(names[:10])}" if names else "the folder is empty"
+
+
+def _parse(document: Any, path: Path) -> Artifact:
+    values = _Values(document, path, "")
+    version = values.get("format_version", int)
+    if version != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path}: format_version is {version}, this server reads {FORMAT_VERSION}. "
+            "Use the image version that trained the model, or a newer one."
+        )
+    names = values.get("class_names", list)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ArtifactError(f"{path}: class_names must be a list of at least one text, not {names!r:.80}.")
+    return Artifact(
+        task=values.one_of("task", TASKS),
+        network=values.get("network", str),
+        class_names=tuple(names),
+        input=_parse_input(_Values(values.get("input", dict), path, "input.")),
+        output=values.one_of("output", OUTPUTS),
+        hyperparameters=values.get("hyperparameters", dict),
+        metrics=values.get("metrics", dict),
+        versions=values.get("versions", dict),
+    )
+
+
+def _parse_input(values: "_Values") -> InputSpec:
+    channels = values.one_of("channels", tuple(COLOURS))
+    values.one_of("colour", (COLOURS[channels],))
+    spec = InputSpec(
+        name=values.get("name", str),
+        channels=channels,
+        height=values.size("height"),
+        width=values.size("width"),
+        resize=values.size("resize"),
+        rule=values.one_of("rule", RULES),
+        mean=values.per_channel("mean", channels),
+        std=values.per_channel("std", channels),
+    )
+    if spec.rule == "crop" and spec.resize < max(spec.height, spec.width):
+        values.refuse("resize", spec.resize, f"at least {max(spec.height, spec.width)}, or the crop does not fit")
+    if min(spec.std) <= 0:
+        values.refuse("std", spec.std, "numbers above 0")
+    return spec
+
+
+class _Values:
+    """A JSON object whose getters name the file and the key in every error."""
+
+    def __init__(self, document: Any, path: Path, prefix: str) -> None:
+        if not isinstance(document, Mapping):
+            raise ArtifactError(f"{path} must hold a JSON object, not {document!r:.80}.")
+        self._document, self._path, self._prefix = document, path, prefix
+
+    def refuse(self, key: str, value: Any, wanted: str) -> None:
+        raise ArtifactError(f"{self._path}: {self._prefix}{key} is {value!r:.80}, it must be {wanted}.")
+
+    def get(self, key: str, kind: type) -> Any:
+        if key not in self._document:
+            raise ArtifactError(f"{self._path}: the key {self._prefix}{key} is missing. Train again to write it.")
+        value = self._document[key]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            self.refuse(key, value, f"of type {kind.__name__}")
+        return value
+
+    def one_of(self, key: str, allowed: tuple[Any, ...]) -> Any:
+        value = self.get(key, type(allowed[0]))
+        if value not in allowed:
+            self.refuse(key, value, " or ".join(repr(choice) for choice in allowed))
+        return value
+
+    def size(self, key: str) -> int:
+        value = self.get(key, int)
+        if value < 1:
+            self.refuse(key, value, "a number of pixels, 1 or more")
+        return value
+
+    def per_channel(self, key: str, channels: int) -> tuple[float, ...]:
+        value = self.get(key, list)
+        numbers = all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
+        if len(value) != channels or not numbers:
+            self.refuse(key, value, f"a list of {channels} numbers, one for each channel")
+        return tuple(float(item) for item in value)

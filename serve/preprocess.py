@@ -1,0 +1,155 @@
+"""From the bytes of an image file to the tensor a model reads: the one way, for validation and for requests.
+
+NumPy and Pillow only, so that it runs in every environment.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image, TiffImagePlugin, WebPImagePlugin
+
+from serve.artifact import InputSpec
+
+MAX_PIXELS = 100_000_000
+"""Default limit of an image's width x height: 300 MB once decoded."""
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
+"""What is read. Pillow knows some forty more formats, seldom sent and little tested: not for bytes from strangers."""
+
+# Pillow itself loads the drivers of the first five; for one that is not there it would load all of its fifty.
+assert WebPImagePlugin.WebPImageFile.format in FORMATS and TiffImagePlugin.TiffImageFile.format in FORMATS
+
+# Ours is checked before a pixel is decoded, with a limit that can be set; Pillow's is a constant that only warns.
+Image.MAX_IMAGE_PIXELS = None
+
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSE = {  # EXIF 2.32, tag Orientation: what turns the stored picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_SIGNATURES = {b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WEBP"}
+
+
+class UnreadableImage(ValueError):
+    """Bytes that are no image we can read; the message completes "the image ...", e.g. "is truncated"."""
+
+
+def load(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Image file bytes -> float32 (channels, height, width), ready for the model. Raises UnreadableImage."""
+    short_side = spec.resize if spec.rule == "crop" else max(spec.height, spec.width)
+    return to_tensor(fit(decode(data, spec.channels, short_side, max_pixels), spec), spec)
+
+
+def decode(
+    data: bytes, channels: int = 3, short_side: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
+    """Image file bytes -> an upright image of mode RGB (channels=3) or L (channels=1).
+
+    The format is told from the bytes. Transparency is laid over white, 16 bits are scaled to 8, of an animation the
+    first frame counts. With `short_side` a JPEG may come at a half, a quarter or an eighth of its size (decoded so,
+    which is several times faster), both sides still at least `short_side` pixels.
+    Raises UnreadableImage: empty, no image, truncated, damaged, or more than `max_pixels` pixels.
+    """
+    if not data:
+        raise UnreadableImage("is empty (0 bytes)")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise UnreadableImage(f"has {width} x {height} pixels, the limit is {max_pixels} in all")
+            if short_side is not None:
+                image.draft(None, (short_side, short_side))
+            image.load()
+            return _to_mode(_upright(image), "RGB" if channels == 3 else "L")
+    except (UnreadableImage, MemoryError):
+        raise
+    # Pillow's decoders raise some ten kinds of error on damaged bytes (OSError, SyntaxError, struct.error, ...), and
+    # the list changes with its versions. Whatever it is, the bytes are at fault, and the reason is passed on.
+    except Exception as error:
+        raise UnreadableImage(_reason(data, error)) from error
+
+
+def shorter_side(image: Image.Image, size: int) -> Image.Image:
+    """Resize so that the shorter side is `size` pixels and the other keeps the aspect (rounded), antialiased.
+
+    Raises UnreadableImage for a strip so narrow that the result would exceed MAX_PIXELS.
+    """
+    width, height = _shorter_side_size(image, size)
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(f"is too narrow: {image.width} x {image.height} pixels cannot become {width} x {height}")
+    return image if (width, height) == image.size else image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def fit(image: Image.Image, spec: InputSpec) -> Image.Image:
+    """Resize and crop, or stretch, to (spec.width, spec.height) as spec.rule says; see InputSpec."""
+    size = (spec.width, spec.height)
+    if spec.rule == "stretch":
+        return image.resize(size, Image.Resampling.BILINEAR)
+    # The crop is taken out of the resized image without making the rest of it: same pixels, and a strip of
+    # 1 x 100000 pixels cannot ask for gigabytes.
+    width, height = _shorter_side_size(image, spec.resize)
+    left, top = (width - spec.width) // 2, (height - spec.height) // 2
+    x, y = image.width / width, image.height / height
+    box = (left * x, top * y, min((left + spec.width) * x, image.width), min((top + spec.height) * y, image.height))
+    return image.resize(size, Image.Resampling.BILINEAR, box=box)
+
+
+def to_tensor(image: Image.Image, spec: InputSpec) -> np.ndarray:
+    """An image of mode RGB or L, as spec.channels says -> float32 (channels, H, W), (pixel / 255 - mean) / std."""
+    pixels = np.asarray(image, dtype=np.float32).reshape(image.height, image.width, spec.channels)
+    mean = np.asarray(spec.mean, dtype=np.float32)
+    std = np.asarray(spec.std, dtype=np.float32)
+    return np.ascontiguousarray(((pixels / np.float32(255) - mean) / std).transpose(2, 0, 1))
+
+
+def _shorter_side_size(image: Image.Image, size: int) -> tuple[int, int]:
+    short = min(image.size)
+    return round(image.width * size / short), round(image.height * size / short)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG)
+    except (SyntaxError, ValueError, KeyError, TypeError, IndexError, OSError, EOFError):
+        return image  # damaged EXIF says nothing about the pixels: they are as they are stored
+    method = _TRANSPOSE.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I"):
+        image = _eight_bits(image)
+    elif image.mode == "F":
+        raise UnreadableImage("has floating point pixels; send 8 or 16 bits a channel")
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    return image.convert(mode)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Modes I;16, I;16B, I;16L and I (32 bits, in which Pillow also gives 16-bit greys) -> L."""
+    pixels = np.asarray(image).astype(np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise UnreadableImage("has 32-bit pixels; send 8 or 16 bits a channel")
+    return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))  # 65535 = 255 x 257, so this rounds
+
+
+def _reason(data: bytes, error: Exception) -> str:
+    """What is wrong, in words that complete "the image ..."."""
+    detail = str(error) or type(error).__name__
+    if isinstance(error, Image.UnidentifiedImageError):
+        for signature, name in _SIGNATURES.items():
+            if data.startswith(signature):
+                return f"is damaged or truncated (starts as a {name}, but {len(data)} bytes hold no whole header)"
+        return f"is not an image (starts with {data[:12]!r}); send one of {', '.join(FORMATS)}"
+    if "truncated" in detail.lower():
+        return f"is truncated ({len(data)} bytes arrived)"
+    return f"is damaged ({detail})"
