@@ -1,0 +1,78 @@
+"""Channels: what `inputdataconfig.json` says of the data, and where it lies."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from train.errors import UserError
+from train.log import LOG
+
+RECORDIO = "application/x-recordio"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One input channel: its name, the folder it lies in, and its content type ("" when the user gave none)."""
+
+    name: str
+    path: Path
+    content_type: str
+
+    def one(self, suffix: str) -> Path:
+        """Return the channel's one file that ends in `suffix`, at any depth. Raises UserError for none or several."""
+        found = sorted(path for path in self.path.rglob(f"*{suffix}") if path.is_file() and not path.name.startswith("."))
+        if len(found) == 1:
+            return found[0]
+        lying = ", ".join(path.name for path in found[:5]) or _listing(self.path)
+        raise UserError(f"channel {self.name!r} must hold exactly one {suffix} file and holds {len(found)}: it holds {lying}")
+
+
+def load(input_dir: Path) -> dict[str, Channel]:
+    """Return the job's channels by name.
+
+    `input_dir` is `/opt/ml/input`. Without an inputdataconfig.json every folder under `data` is a channel, so that
+    a plain `docker run` needs no such file. File and FastFile are alike: a folder that is only read. Raises
+    UserError for Pipe mode, for a channel whose folder is missing, and for a file that is no JSON object.
+    """
+    config_file, data = input_dir / "config" / "inputdataconfig.json", input_dir / "data"
+    if not config_file.exists():
+        folders = sorted(path for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
+        return {path.name: Channel(path.name, path, "") for path in folders}
+    try:
+        config = json.loads(config_file.read_text())
+        attributes = {name: dict(values or {}) for name, values in config.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"{config_file} is not a JSON object of channels ({error}): SageMaker writes this file; in a plain docker run leave it out") from None
+    return {name: _channel(name, data / name, values) for name, values in attributes.items()}
+
+
+def _channel(name: str, path: Path, values: dict[str, str]) -> Channel:
+    content_type = (values.get("ContentType") or "").split(";")[0].strip().lower()
+    mode = values.get("TrainingInputMode") or "File"
+    told = f"ContentType={values.get('ContentType')}, TrainingInputMode={mode}, RecordWrapperType={values.get('RecordWrapperType')}"
+    if mode == "Pipe":
+        raise UserError(f"channel {name!r} has input mode Pipe, which this version does not read yet (augmented manifests need it too): use File or FastFile ({told})")
+    if not path.is_dir():
+        raise UserError(f"channel {name!r} has no folder {path}: SageMaker makes it from the channel's data; in a plain docker run mount the data there ({told})")
+    LOG.info("Channel %s: %s", name, told)
+    return Channel(name, path, content_type)
+
+
+def require(channels: dict[str, Channel], names: Iterable[str], why: str) -> None:
+    """Raise UserError naming the channels of `names` that are missing, and `why` they are needed."""
+    missing = [name for name in names if name not in channels]
+    if missing:
+        have = ", ".join(sorted(channels)) or "none"
+        raise UserError(f"channel {missing[0]!r} is missing (missing in all: {', '.join(missing)}; given: {have}): {why}")
+
+
+def refuse_unbuilt(channels: dict[str, Channel]) -> None:
+    """Raise UserError for a channel that the built-in knows and this version does not read yet."""
+    if "model" in channels:
+        raise UserError("channel 'model' (incremental training) is not read by this version yet: remove it, or pass weights through the channel 'pretrained'")
+
+
+def _listing(folder: Path) -> str:
+    names = [path.name for _, path in zip(range(5), sorted(folder.iterdir()), strict=False)]
+    return ", ".join(names) or "nothing"

@@ -1,0 +1,16 @@
+"""The two ways a training job fails, told apart the way SageMaker's own images do."""
+
+
+class TrainError(Exception):
+    """The job failed and the user's input is not to blame; the exit code is `errno`, 1.
+
+    The attribute is called `errno` because the training toolkit reads the exit code from it.
+    """
+
+    errno = 1
+
+
+class UserError(TrainError):
+    """The job cannot run as asked: a hyperparameter, a channel or the data is wrong; exit code 2."""
+
+    errno = 2

@@ -1,0 +1,171 @@
+"""Hyperparameters: read as SageMaker writes them, checked against an algorithm's table, told plainly when wrong."""
+
+import difflib
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from train.errors import UserError
+
+REQUIRED = object()
+
+# Keys that reach the container without the user having asked for them (docs/hyperparameters.md).
+_PLATFORM_PREFIXES = ("_", "sagemaker_")
+_PLATFORM_NAMES = ("default_user_module_name",)
+
+_TRUE, _FALSE = ("1", "true"), ("0", "false")
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One row of an algorithm's table.
+
+    `parse` turns the text into a value or raises ValueError; `valid` says in words what it takes. `default` is
+    the value when the text is missing or empty, or REQUIRED.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    valid: str
+    default: Any
+
+
+def integer(name: str, default: Any, low: int, high: int | None = None) -> Hyperparameter:
+    """A whole number from `low` to `high`; both ends belong."""
+
+    def parse(text: str) -> int:
+        value = float(text)  # the console and some SDK code write 32 as 32.0
+        if value != int(value) or value < low or (high is not None and value > high):
+            raise ValueError
+        return int(value)
+
+    return Hyperparameter(name, parse, f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}", default)
+
+
+def real(name: str, default: Any, low: float = 0.0, high: float = 1.0) -> Hyperparameter:
+    """A number from `low` to `high`; both ends belong."""
+
+    def parse(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value) or not low <= value <= high:
+            raise ValueError
+        return value
+
+    return Hyperparameter(name, parse, f"a number from {low:g} to {high:g}", default)
+
+
+def choice(name: str, default: Any, values: Iterable[Any]) -> Hyperparameter:
+    """One of `values`, compared as text without regard to case."""
+    known = {str(value).lower(): value for value in values}
+
+    def parse(text: str) -> Any:
+        if text.lower() not in known:
+            raise ValueError
+        return known[text.lower()]
+
+    return Hyperparameter(name, parse, "one of " + ", ".join(known), default)
+
+
+def flag(name: str, default: bool) -> Hyperparameter:
+    """0, 1, true or false in any case: the built-ins mix both forms, and consoles rewrite one as the other."""
+
+    def parse(text: str) -> bool:
+        if text.lower() not in _TRUE + _FALSE:
+            raise ValueError
+        return text.lower() in _TRUE
+
+    return Hyperparameter(name, parse, "0, 1, true or false", default)
+
+
+def steps(name: str) -> Hyperparameter:
+    """Epochs written as `10,20`: whole numbers above zero, rising."""
+
+    def parse(text: str) -> tuple[int, ...]:
+        values = tuple(int(part) for part in text.split(","))
+        if values[0] < 1 or any(a >= b for a, b in zip(values, values[1:], strict=False)):
+            raise ValueError
+        return values
+
+    return Hyperparameter(name, parse, "rising epoch numbers separated by commas, such as 10,20", ())
+
+
+def shape(name: str, default: Any) -> Hyperparameter:
+    """An image shape written as `C,H,W`, spaces allowed: 1 or 3 channels, height and width of at least 16 pixels."""
+
+    def parse(text: str) -> tuple[int, int, int]:
+        channels, height, width = (int(part) for part in text.strip("()[] ").split(","))
+        if channels not in (1, 3) or min(height, width) < 16:
+            raise ValueError
+        return channels, height, width
+
+    return Hyperparameter(name, parse, "channels,height,width such as 3,224,224, with 1 or 3 channels and sides of at least 16", default)
+
+
+def read(path: Path) -> dict[str, str]:
+    """Return hyperparameters.json as a map of text to text; a missing file is an empty map.
+
+    SDK framework estimators encode each value as JSON once more, so a value that decodes to a JSON string is that
+    string; any other value is taken as it stands. Raises UserError for a file that is no JSON object.
+    """
+    try:
+        raw = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}): it must hold one object of hyperparameters, every value a string") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path} holds a JSON {type(raw).__name__}: it must hold one object of hyperparameters, every value a string")
+    return {name: _text(value) for name, value in raw.items()}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        return "" if value is None else json.dumps(value)
+    try:
+        decoded = json.loads(value)
+    except ValueError:
+        return value
+    return decoded if isinstance(decoded, str) else value
+
+
+def given(raw: Mapping[str, str]) -> dict[str, str]:
+    """Return what the user set: without the platform's own keys and without empty values, which mean "not set"."""
+    return {
+        name: value.strip()
+        for name, value in raw.items()
+        if value.strip() and not name.startswith(_PLATFORM_PREFIXES) and name not in _PLATFORM_NAMES
+    }
+
+
+def resolve(raw: Mapping[str, str], table: Iterable[Hyperparameter]) -> dict[str, Any]:
+    """Return every hyperparameter of the table with its checked value.
+
+    Raises UserError that lists all that is wrong at once: unknown names with the nearest valid one, values out of
+    range, required ones that are missing.
+    """
+    rows = {row.name: row for row in table}
+    texts = given(raw)
+    wrong = [_unknown(name, rows) for name in texts if name not in rows]
+    values: dict[str, Any] = {}
+    for name, row in rows.items():
+        if name in texts:
+            try:
+                values[name] = row.parse(texts[name])
+            except (ValueError, OverflowError):
+                wrong.append(f"hyperparameter {name}={texts[name]!r} is not valid: it takes {row.valid}")
+        elif row.default is REQUIRED:
+            wrong.append(f"hyperparameter {name} is required and not set: it takes {row.valid}")
+        else:
+            values[name] = row.default
+    if wrong:
+        raise UserError("; ".join(wrong))
+    return values
+
+
+def _unknown(name: str, rows: Mapping[str, Hyperparameter]) -> str:
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), rows, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else "the valid ones are " + ", ".join(sorted(rows))
+    return f"hyperparameter {name!r} is not known: {hint}"

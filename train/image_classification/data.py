@@ -1,0 +1,215 @@
+"""The data of image-classification: image + .lst and RecordIO channels, class names, and what is fed to the network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from serve import preprocess
+from serve.artifact import InputSpec
+from train import recordio, samples
+from train.channels import RECORDIO, Channel, refuse_unbuilt, require
+from train.errors import UserError
+from train.image_classification.augment import augment
+from train.log import LOG
+from train.samples import Batches, Memory, Sample
+
+CLASSES = "classes.txt"
+# ImageNet's, so that pretrained weights fit; for one channel their averages.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_GREY_MEAN, _GREY_STD = (0.449,), (0.226,)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Both sets of readable samples, the names of the classes, and how a photo becomes the network's input."""
+
+    train: list[Sample]
+    validation: list[Sample]
+    class_names: tuple[str, ...]
+    spec: InputSpec
+    photos: Memory[np.ndarray]  # uint8 (H, W, C), the training photos before augmentation
+    crops: Memory[Image.Image]  # the validation photos as the server would cut them
+
+    def train_batches(self, hp: dict[str, Any]) -> Batches[tuple[np.ndarray, np.ndarray]]:
+        """Return batches of (float32 (N, C, H, W), labels int64 (N,) or float32 (N, K)), augmented."""
+        labels = stack_labels(self.train)
+        mean, std = np.array(self.spec.mean, np.float32), np.array(self.spec.std, np.float32)
+        scale, bias = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+
+        def make(indices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+            out = np.empty((len(indices), self.spec.channels, self.spec.height, self.spec.width), np.float32)
+            for row, index in enumerate(indices):
+                crop = augment(self.photos[index], self.spec.height, self.spec.width, hp["augmentation_type"], rng)
+                np.multiply(crop.transpose(2, 0, 1), scale[:, None, None], out=out[row])
+            out += bias[:, None, None]
+            return out, labels[indices]
+
+        return Batches(make, len(self.train), hp["mini_batch_size"], hp["seed"])
+
+    def validation_tensor(self, index: int) -> np.ndarray:
+        """Return float32 (C, H, W): the same numbers that the server makes of the same bytes."""
+        return preprocess.to_tensor(self.crops[index], self.spec)
+
+
+def stack_labels(chosen: Sequence[Sample]) -> np.ndarray:
+    """Return the labels of samples: int64 (N,), or float32 (N, K) for multi-label."""
+    labels = np.stack([np.asarray(sample.label) for sample in chosen])
+    return labels.astype(np.int64) if labels.ndim == 1 else labels
+
+
+def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
+    """List, read and check all samples. Raises UserError naming the file, the line and the fix."""
+    refuse_unbuilt(channels)
+    require(channels, ("train", "validation"), "image-classification trains on the one and measures on the other")
+    listed = {name: _list(channels, name, hp) for name in ("train", "validation")}
+    budget = samples.memory_budget()
+    train, photos = _training_photos(listed["train"], hp, budget // 2)
+    spec = _input_spec(hp, photos, len(train))
+    validation, crops = _validation_crops(listed["validation"], hp, spec, budget // 2)
+    if len(train) < hp["mini_batch_size"]:
+        raise UserError(
+            f"The number of input images must be bigger or equal to the mini_batch_size: {len(train)} readable training images, "
+            f"mini_batch_size={hp['mini_batch_size']}; lower it"
+        )
+    if len(train) != hp["num_training_samples"]:
+        LOG.warning("num_training_samples=%d, but there are %d: the learning-rate schedule follows the former", hp["num_training_samples"], len(train))
+    _warn_empty_classes(train, hp)
+    return Data(train, validation, _class_names(channels, listed["train"], hp["num_classes"]), spec, photos, crops)
+
+
+# ---- listing ----------------------------------------------------------------------------------------------------
+
+
+def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> list[Sample]:
+    channel = channels[name]
+    by_record = channel.content_type == RECORDIO or (f"{name}_lst" not in channels and any(channel.path.rglob("*.rec")))
+    if by_record:
+        found = _list_records(channel.one(".rec"), hp)
+    else:
+        require(channels, [f"{name}_lst"], f"the images of channel {name!r} need a .lst file of their labels; RecordIO data needs ContentType {RECORDIO}")
+        if hp["resize"] is None:
+            raise UserError("hyperparameter resize is required for images with .lst files: set it to at least image_shape's larger side")
+        found = _list_lst(channels[f"{name}_lst"].one(".lst"), channel.path, hp)
+    if not found:
+        raise UserError(f"channel {name!r} lists no images: it needs at least one")
+    LOG.info("Channel %s: %d samples in %s form", name, len(found), "RecordIO" if by_record else "image")
+    return found
+
+
+def _list_records(path: Path, hp: dict[str, Any]) -> list[Sample]:
+    found = []
+    try:
+        for number, (offset, length) in enumerate(recordio.scan(path)):
+            where = f"{path.name}, record {number}"
+            values = recordio.unpack_image(recordio.read(path, offset, length)).labels
+            found.append(Sample(where, _label(values, where, hp), path, offset, length))
+    except recordio.RecordIOError as error:
+        raise UserError(f"{error}. The channel must hold MXNet image records, as im2rec or `python -m local prepare --format recordio` makes them") from None
+    return found
+
+
+def _list_lst(path: Path, folder: Path, hp: dict[str, Any]) -> list[Sample]:
+    found: list[Sample] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{path.name}, line {number}"
+        fields = line.rstrip("\r\n").split("\t")
+        if len(fields) < 3:
+            raise UserError(f"{where} has {len(fields)} tab-separated fields: it must read index<TAB>label<TAB>relative/path, and reads {line[:120]!r}")
+        if fields[0].strip() in seen:
+            raise UserError(f"{where} repeats the index {fields[0].strip()!r} of line {seen[fields[0].strip()]}: every index must be unique")
+        seen[fields[0].strip()] = number
+        try:
+            values = np.array([float(field) for field in fields[1:-1]], np.float32)
+        except ValueError:
+            raise UserError(f"{where} has a label that is no number: {' '.join(fields[1:-1])[:60]!r}; labels are numbers from 0 to num_classes - 1") from None
+        name = fields[-1].strip()
+        found.append(Sample(name, _label(values, where, hp), folder / name))
+    return found
+
+
+def _label(values: np.ndarray, where: str, hp: dict[str, Any]) -> int | np.ndarray:
+    """Return one class id, or a multi-hot vector; raises UserError naming the place, the value and what is valid."""
+    classes = hp["num_classes"]
+    if hp["multi_label"]:
+        if values.shape != (classes,) or not np.isin(values, (0, 1)).all():
+            raise UserError(f"{where} has {len(values)} label values {values[:8].tolist()}: with multi_label=1 it needs num_classes={classes} values of 0 or 1")
+        return values
+    if len(values) != 1:
+        raise UserError(f"{where} has {len(values)} labels: without multi_label=1 a sample has one; set multi_label=1 if several are meant")
+    value = float(values[0])
+    if value != int(value) or not 0 <= value < classes:
+        raise UserError(f"{where} has the label {value:g}: labels are whole numbers from 0 to {classes - 1} (num_classes={classes})")
+    return int(value)
+
+
+def _class_names(channels: dict[str, Channel], listed: Sequence[Sample], classes: int) -> tuple[str, ...]:
+    """Return names from classes.txt, else from folders that stand one to one for labels, else the numbers."""
+    for channel in ("train_lst", "train"):
+        path = channels[channel].path / CLASSES if channel in channels else None
+        if path is not None and path.exists():
+            names = tuple(path.read_text(encoding="utf-8").split("\n"))
+            names = tuple(line.strip() for line in names if line.strip())
+            if len(names) != classes:
+                raise UserError(f"{channel}/{CLASSES} names {len(names)} classes and num_classes={classes}: it needs one line per class, in the order of the labels")
+            return names
+    folders: dict[Any, set[str]] = {}
+    for sample in listed:
+        if isinstance(sample.label, int):
+            parts = PurePosixPath(sample.name).parts
+            folders.setdefault(sample.label, set()).add(parts[0] if len(parts) > 1 else "")
+    names_by_label = {label: next(iter(found)) for label, found in folders.items() if len(found) == 1}
+    one_to_one = len(names_by_label) == classes == len(set(names_by_label.values())) and "" not in names_by_label.values()
+    return tuple(names_by_label[label] for label in range(classes)) if one_to_one else tuple(str(label) for label in range(classes))
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------
+
+
+def _training_photos(listed: list[Sample], hp: dict[str, Any], budget: int) -> tuple[list[Sample], Memory[np.ndarray]]:
+    channels, height, width = hp["image_shape"]
+
+    def decode(sample: Sample) -> np.ndarray:
+        image = preprocess.decode(sample.read(), channels, hp["resize"])
+        if hp["resize"] is not None:
+            image = preprocess.shorter_side(image, hp["resize"])
+        elif image.width < width or image.height < height:
+            raise UserError(
+                f"{sample.name} is {image.width} x {image.height} pixels, smaller than image_shape={hp['image_shape']}: "
+                "set resize to enlarge all photos, or leave it out of the data"
+            )
+        return np.asarray(image).reshape(image.height, image.width, channels)
+
+    every = Memory(lambda i: decode(listed[i]), lambda photo: photo.nbytes, budget)
+    return samples.readable("train", listed, every, hp["unreadable_tolerance"])
+
+
+def _validation_crops(listed: list[Sample], hp: dict[str, Any], spec: InputSpec, budget: int) -> tuple[list[Sample], Memory[Image.Image]]:
+    every = Memory(lambda i: preprocess.cut(listed[i].read(), spec), lambda image: 4 * image.width * image.height, budget)
+    return samples.readable("validation", listed, every, hp["unreadable_tolerance"])
+
+
+def _input_spec(hp: dict[str, Any], photos: Memory[np.ndarray], count: int) -> InputSpec:
+    """Return the serving input: without `resize` the shorter side is the training photos' median, of 101 at most."""
+    channels, height, width = hp["image_shape"]
+    resize = hp["resize"]
+    if resize is None:
+        chosen = np.linspace(0, count - 1, min(count, 101)).astype(int)
+        resize = max(height, width, int(np.median([min(photos[i].shape[:2]) for i in chosen])))
+    mean, std = (_MEAN, _STD) if channels == 3 else (_GREY_MEAN, _GREY_STD)
+    return InputSpec("data", channels, height, width, resize, hp["inference_resize"], mean, std)
+
+
+def _warn_empty_classes(train: Sequence[Sample], hp: dict[str, Any]) -> None:
+    if hp["multi_label"]:
+        return
+    counts = np.bincount([sample.label for sample in train], minlength=hp["num_classes"])
+    empty = np.flatnonzero(counts == 0).tolist()
+    if empty:
+        LOG.warning("no training image has the label %s: num_classes=%d may be too high", ", ".join(map(str, empty[:10])), hp["num_classes"])

@@ -1,0 +1,143 @@
+"""One training job of image-classification, from top to bottom."""
+
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gluoncv
+import mxnet as mx
+import numpy as np
+import onnx
+from mxnet import gluon
+
+import serve
+from serve import artifact
+from train import channels, export, metrics, pretrained, stop
+from train.errors import UserError
+from train.image_classification import data, loop, network, table
+from train.log import LOG
+
+_PREFIX = "image-classification"
+# Samples of the closing checks; after a stop request only as many as the remaining seconds surely allow.
+_TENSORS, _FILES, _FILES_STOPPED = 8, 2000, 64
+
+
+def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
+    """Train as `raw` hyperparameters and the channels under `base`/input say; leave the artifact in `base`/model.
+
+    Raises UserError for the user's mistakes and TrainError for ours.
+    """
+    hp = table.check(raw)
+    table.say(hp)
+    found = channels.load(base / "input")
+    weights = _pretrained(hp, found, environ)
+    loaded = data.load(found, hp)
+    net = network.build(hp["num_layers"], hp["num_classes"], hp["image_shape"][0], hp["seed"])
+    if weights is not None:
+        report = pretrained.load_into(net, weights, network.name(hp["num_layers"]))
+        LOG.info("Pretrained weights: %s", report)
+    model = Model(base / "model", net, loaded, hp)
+    try:
+        best = loop.fit(net, loaded, hp, model.save)
+    except UserError:  # a loss that is not finite; what was best before it is worth keeping
+        if model.best is not None:
+            model.finish(model.best)
+        raise
+    model.finish(best)
+
+
+def _pretrained(hp: dict[str, Any], found: dict[str, channels.Channel], environ: Mapping[str, str]) -> Path | None:
+    if not hp["use_pretrained_model"]:
+        return None
+    channel = found.get("pretrained")
+    return pretrained.find(channel.path if channel else None, network.name(hp["num_layers"]), environ)
+
+
+class Model:
+    """The model folder: native weights under the built-in's file names as training goes on, the rest at its end."""
+
+    def __init__(self, folder: Path, net: gluon.HybridBlock, loaded: data.Data, hp: dict[str, Any]) -> None:
+        self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
+        self._kept: Path | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, epoch: int, best: bool) -> None:
+        """Write the weights of `epoch`, counted from 0; an earlier best is removed unless checkpoint_frequency keeps it."""
+        path = self._params(epoch)
+        export.replace(path, lambda target: mx.nd.save(str(target), self._parameters()))
+        LOG.info('Saved checkpoint to "%s"', path)
+        if not best:
+            return
+        symbol = self._symbol("softmax", native=True)
+        export.replace(self._folder / f"{_PREFIX}-symbol.json", lambda target: symbol.save(str(target)))
+        shapes = [{"name": "data", "shape": [1, *self._hp["image_shape"]]}]
+        export.replace(self._folder / "model-shapes.json", lambda target: target.write_text(json.dumps(shapes)))
+        if self._kept is not None and not self._is_checkpoint(self._kept):
+            self._kept.unlink()
+        self._kept = path
+
+    def finish(self, best: loop.Best) -> None:
+        """Export the best epoch, describe it, and prove that the server's code gives what training logged."""
+        for name, value in mx.nd.load(str(self._params(best.epoch))).items():
+            self._net.collect_params()[name.split(":", 1)[1]].set_data(value)
+        shape = self._hp["image_shape"]
+        export.to_onnx(self._symbol(export.OUTPUT, native=False), self._parameters(), "data", shape, self._folder / artifact.MODEL_ONNX)
+        artifact.write(self._describe(best), self._folder)
+        self._verify(best)
+        LOG.info("The model of epoch %d is in %s: %s", best.epoch, self._folder, ", ".join(sorted(path.name for path in self._folder.iterdir())))
+
+    def _params(self, epoch: int) -> Path:
+        return self._folder / f"{_PREFIX}-{epoch + 1:04d}.params"
+
+    def _is_checkpoint(self, path: Path) -> bool:
+        every = self._hp["checkpoint_frequency"]
+        return bool(every) and int(path.stem.rsplit("-", 1)[1]) % every == 0
+
+    def _parameters(self) -> dict[str, mx.nd.NDArray]:
+        kinds = {True: "aux", False: "arg"}
+        return {f"{kinds[p.grad_req == 'null']}:{name}": p.data() for name, p in self._net.collect_params().items()}
+
+    def _symbol(self, name: str, native: bool) -> mx.sym.Symbol:
+        """Return the network with its activation: MXNet's output layers, whose names the built-in's users know, or plain."""
+        logits = self._net(mx.sym.var("data"))
+        if self._hp["multi_label"]:
+            return mx.sym.LogisticRegressionOutput(logits, name=name) if native else mx.sym.sigmoid(logits, name=name)
+        return mx.sym.SoftmaxOutput(logits, name=name) if native else mx.sym.softmax(logits, name=name)
+
+    def _describe(self, best: loop.Best) -> artifact.Artifact:
+        versions = {
+            "sagemaker-vision-containers": serve.__version__,
+            "mxnet": mx.__version__,
+            "gluoncv": gluoncv.__version__,
+            "onnx": onnx.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        }
+        return artifact.Artifact(
+            task=_PREFIX,
+            network=network.name(self._hp["num_layers"]),
+            class_names=self._data.class_names,
+            input=self._data.spec,
+            output="sigmoid" if self._hp["multi_label"] else "softmax",
+            hyperparameters=self._hp,
+            metrics={"epoch": best.epoch, **best.metrics},
+            versions=versions,
+        )
+
+    def _verify(self, best: loop.Best) -> None:
+        LOG.info("Checking the artifact with the server's own code")
+        count = len(self._data.validation)
+        chosen = np.unique(np.linspace(0, count - 1, min(count, _FILES_STOPPED if stop.requested() else _FILES)).astype(int))
+        labels = data.stack_labels([self._data.validation[i] for i in chosen])
+        tensors = np.stack([self._data.validation_tensor(i) for i in chosen[:_TENSORS]])
+        expected = loop.activation(self._hp)(self._net(mx.nd.array(tensors))).asnumpy()
+        export.verify(
+            self._folder,
+            tensors,
+            expected,
+            [self._data.validation[i].read() for i in chosen],
+            metric=lambda outputs: float(metrics.correct(outputs, labels).mean()),
+            logged=float(best.correct[chosen].mean()),
+        )

@@ -1,0 +1,223 @@
+"""The training loop of image-classification: optimizer, one step, one epoch, evaluation, the best epoch kept."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, gluon
+
+from train import cpus, metrics, stop
+from train.errors import UserError
+from train.image_classification.data import Data, stack_labels
+from train.log import LOG, duration
+from train.samples import ahead
+
+SPEED_EVERY = 20  # batches; the built-in's Speedometer
+_EVALUATION_BATCH = 32
+
+
+@dataclass
+class Best:
+    """The best epoch so far: its number from 0, its metrics, and `correct` per validation sample, float64 (N,)."""
+
+    epoch: int = -1
+    accuracy: float = -1.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    correct: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+
+def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:
+    """Return the optimizer with its step schedule; an epoch has ceil(num_training_samples / mini_batch_size) updates."""
+    schedule = None
+    if hp["lr_scheduler_step"]:
+        updates = -(-hp["num_training_samples"] // hp["mini_batch_size"])
+        steps = [epoch * updates for epoch in hp["lr_scheduler_step"]]
+        schedule = mx.lr_scheduler.MultiFactorScheduler(steps, factor=hp["lr_scheduler_factor"], base_lr=hp["learning_rate"])
+    own: dict[str, Any] = {
+        "sgd": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
+        "nag": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
+        "adam": {"beta1": hp["beta_1"], "beta2": hp["beta_2"], "epsilon": hp["eps"], "wd": 0.0},
+        "rmsprop": {"gamma1": hp["gamma"], "epsilon": hp["eps"], "wd": 0.0},
+    }[hp["optimizer"]]
+    return mx.optimizer.create(hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=schedule, **own)
+
+
+def loss_function(hp: dict[str, Any], labels: np.ndarray) -> gluon.loss.Loss:
+    """Return softmax cross-entropy, or for multi-label the mean over labels of the sigmoid one.
+
+    `use_weighted_loss`: the positive term of label k weighs (samples without k) / (samples with k), so that a rare
+    label counts as much as a frequent one; bounded to [0.01, 100].
+    """
+    if not hp["multi_label"]:
+        return gluon.loss.SoftmaxCrossEntropyLoss()
+    if not hp["use_weighted_loss"]:
+        return gluon.loss.SigmoidBinaryCrossEntropyLoss()
+    positive = labels.sum(axis=0)
+    weight = np.clip((len(labels) - positive) / np.maximum(positive, 1), 0.01, 100).astype(np.float32)
+    return _WeightedSigmoidLoss(weight)
+
+
+class _WeightedSigmoidLoss(gluon.loss.SigmoidBinaryCrossEntropyLoss):
+    """Sigmoid cross-entropy with a fixed weight (K,) of the positive term of each label."""
+
+    def __init__(self, weight: np.ndarray) -> None:
+        super().__init__()
+        self.positive = self.params.get_constant("positive_weight", weight[None])
+        self.positive.initialize()
+
+    def hybrid_forward(self, F: Any, pred: Any, label: Any, positive: Any) -> Any:
+        return super().hybrid_forward(F, pred, label, None, positive)
+
+
+class Step:
+    """One update of the network: forward, backward, optimizer."""
+
+    def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss, hp: dict[str, Any]) -> None:
+        self._net, self._loss = net, loss
+        self._loss.hybridize(static_alloc=True, static_shape=True)
+        for name, parameter in net.collect_params().items():
+            if not name.endswith("_weight"):
+                parameter.wd_mult = 0.0  # decay keeps kernels small; shifts and scales of BatchNorm are not to shrink
+        self.trainer = gluon.Trainer(net.collect_params(), optimizer(hp), kvstore=None)
+
+    def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
+        """Update on float32 (N, C, H, W) and labels; return loss (N,) and logits (N, K), both still under way."""
+        x, y = mx.nd.array(images, dtype=np.float32), mx.nd.array(labels, dtype=np.float32)
+        with autograd.record():
+            logits = self._net(x)
+            loss = self._loss(logits, y)
+        loss.backward()
+        self.trainer.step(len(images))
+        return loss, logits
+
+
+class Epoch:
+    """One pass over the training data, with the built-in's lines and the time left of the whole job."""
+
+    def __init__(self, number: int, step: Step, batches: Any, hp: dict[str, Any], job_start: float) -> None:
+        self._number, self._step, self._batches, self._hp, self._job_start = number, step, batches, hp, job_start
+        self._correct: list[np.ndarray] = []
+        self._top_k: list[np.ndarray] = []
+        self._start = self._said = time.monotonic()
+        self._said_at = 0
+
+    def run(self) -> dict[str, float]:
+        """Train and return the epoch's metrics by name. Raises Stopped, or UserError at a loss that is not finite."""
+        under_way = None
+        for number, (images, labels) in enumerate(self._batches.epoch(self._number)):
+            stop.check()
+            # One batch stays under way while the last one's result is read: MXNet computes, Python prepares.
+            current = (number, labels, *self._step(images, labels))
+            if under_way is not None:
+                self._finish(*under_way)
+            under_way = current
+        self._finish(*under_way)
+        found = {"accuracy": float(np.concatenate(self._correct).mean())}
+        if self._hp["top_k"]:
+            found[f"top_k_accuracy_{self._hp['top_k']}"] = float(np.concatenate(self._top_k).mean())
+        return found
+
+    def _finish(self, number: int, labels: np.ndarray, loss: mx.nd.NDArray, logits: mx.nd.NDArray) -> None:
+        mean = float(loss.asnumpy().mean())
+        if not np.isfinite(mean):
+            raise UserError(
+                f"the loss became {mean} at epoch {self._number}, batch {number}, with learning_rate={self._step.trainer.learning_rate:g}: "
+                "lower learning_rate (a tenth is a good next try); the best epoch before this one is kept"
+            )
+        probabilities = activation(self._hp)(logits).asnumpy()
+        self._correct.append(metrics.correct(probabilities, labels))
+        if self._hp["top_k"]:
+            self._top_k.append(metrics.top_k_correct(probabilities, labels, self._hp["top_k"]))
+        if number and number % SPEED_EVERY == 0:
+            self._say_speed(number)
+
+    def _say_speed(self, number: int) -> None:
+        now = time.monotonic()
+        speed = (number - self._said_at) * self._hp["mini_batch_size"] / (now - self._said)
+        self._said, self._said_at = now, number
+        done = self._number * len(self._batches) + number + 1
+        left = (now - self._job_start) / done * (self._hp["epochs"] * len(self._batches) - done)
+        accuracy = np.concatenate(self._correct).mean()
+        LOG.info("Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\taccuracy=%f\ttime left: %s", self._number, number, speed, accuracy, duration(left))
+
+
+def evaluate(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], limit: int | None = None) -> np.ndarray:
+    """Return probabilities float32 (N, K) of the first `limit` validation samples, all by default. Raises Stopped."""
+    count = len(data.validation) if limit is None else min(limit, len(data.validation))
+    size = min(_EVALUATION_BATCH, count)
+
+    def make(number: int) -> np.ndarray:
+        chosen = [min(i, count - 1) for i in range(number * size, (number + 1) * size)]  # one shape for all batches
+        return np.stack([data.validation_tensor(i) for i in chosen])
+
+    found = []
+    for batch in ahead(make, -(-count // size), cpus.available(), 4):
+        stop.check()
+        found.append(activation(hp)(net(mx.nd.array(batch))).asnumpy())
+    return np.concatenate(found)[:count]
+
+
+def activation(hp: dict[str, Any]) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
+    """Return what makes probabilities of logits: a softmax over the classes, or a sigmoid for each label."""
+    return mx.nd.sigmoid if hp["multi_label"] else mx.nd.softmax
+
+
+class EarlyStopping:
+    """Says when to end: no gain above `tolerance`, relative to the best, for `patience` epochs, after `min_epochs`."""
+
+    def __init__(self, hp: dict[str, Any]) -> None:
+        self._on, self._patience = hp["early_stopping"], hp["early_stopping_patience"]
+        self._min_epochs, self._tolerance = hp["early_stopping_min_epochs"], hp["early_stopping_tolerance"]
+        self._best, self._since = -1.0, 0
+
+    def ends(self, epoch: int, accuracy: float) -> bool:
+        """Take note of an epoch's accuracy, epochs counted from 0, and return whether training should end."""
+        gained = accuracy > self._best and (self._best <= 0 or (accuracy - self._best) / self._best >= self._tolerance)
+        self._since = 0 if gained else self._since + 1
+        self._best = max(self._best, accuracy)
+        return self._on and epoch + 1 >= self._min_epochs and self._since >= self._patience
+
+
+def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], save: Callable[[int, bool], None]) -> Best:
+    """Train all epochs and return the best one; `save(epoch, best)` is called after each epoch worth a file.
+
+    Ends early on a stop request or by early stopping. Raises UserError at a loss that is not finite, with what
+    was saved before left in place.
+    """
+    step = Step(net, loss_function(hp, stack_labels(data.train)), hp)
+    batches, best, ending = data.train_batches(hp), Best(), EarlyStopping(hp)
+    labels, start = stack_labels(data.validation), time.monotonic()
+    for number in range(hp["epochs"]):
+        began = time.monotonic()
+        try:
+            trained = Epoch(number, step, batches, hp, start).run()
+            _say(number, "Train", trained)
+            LOG.info("Epoch[%d] Time cost=%.3f", number, time.monotonic() - began)
+            probabilities = evaluate(net, data, hp)
+        except stop.Stopped:
+            return best
+        correct = metrics.correct(probabilities, labels)
+        validated = {"accuracy": float(correct.mean())}
+        if hp["top_k"]:
+            validated[f"top_k_accuracy_{hp['top_k']}"] = float(metrics.top_k_correct(probabilities, labels, hp["top_k"]).mean())
+        _say(number, "Validation", validated)
+        if validated["accuracy"] > best.accuracy:
+            named = {f"train:{name}": value for name, value in trained.items()} | {f"validation:{name}": value for name, value in validated.items()}
+            best = Best(number, validated["accuracy"], named, correct)
+            stop.keep_model()
+            LOG.info("Storing the best model with validation accuracy: %f", best.accuracy)
+            save(number, True)
+        elif hp["checkpoint_frequency"] and (number + 1) % hp["checkpoint_frequency"] == 0:
+            save(number, False)
+        if ending.ends(number, validated["accuracy"]):
+            LOG.info("Early stopping after epoch %d: no gain for %d epochs", number, hp["early_stopping_patience"])
+            break
+    return best
+
+
+def _say(epoch: int, what: str, values: dict[str, float]) -> None:
+    for name, value in values.items():
+        LOG.info("Epoch[%d] %s-%s=%f", epoch, what, name, value)

@@ -1,0 +1,157 @@
+"""Samples: where each one's bytes lie, which of them can be read, and what of them fits in memory.
+
+All data is read and decoded once before training begins, in the first minute of a job rather than in its first
+hour: what cannot be read is counted, named and left out there, and what was decoded is kept as far as memory allows.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from serve.preprocess import UnreadableImage
+from train import cpus, recordio
+from train.errors import UserError
+from train.log import LOG, Progress
+
+T = TypeVar("T")
+NAMED = 10
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image: `label` is int or a float32 vector; `offset` and `length` give its record in a .rec file."""
+
+    name: str
+    label: int | np.ndarray
+    path: Path
+    offset: int = 0
+    length: int = 0
+
+    def read(self) -> bytes:
+        """Return the encoded image. Raises UnreadableImage when the file is not there or cannot be read."""
+        try:
+            if self.length:
+                return recordio.unpack_image(recordio.read(self.path, self.offset, self.length)).image
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            raise UnreadableImage("does not exist") from None
+        except (OSError, recordio.RecordIOError) as error:
+            raise UnreadableImage(f"cannot be read: {error}") from None
+
+
+class Memory(Generic[T]):
+    """Keeps what `make(i)` returned for the first calls that fit into `budget` bytes; makes the rest anew each time.
+
+    `size(value)` is in bytes. Safe to call from several threads.
+    """
+
+    def __init__(self, make: Callable[[int], T], size: Callable[[T], int], budget: int) -> None:
+        self._make, self._size, self._left = make, size, budget
+        self._kept: dict[int, T] = {}
+        self._lock = threading.Lock()
+
+    def __getitem__(self, index: int) -> T:
+        value = self._kept.get(index)
+        if value is not None:
+            return value
+        value = self._make(index)
+        with self._lock:
+            if index not in self._kept and self._size(value) <= self._left:
+                self._kept[index] = value
+                self._left -= self._size(value)
+        return value
+
+    def select(self, indices: Sequence[int]) -> "Memory[T]":
+        """Return a Memory of these indices alone, numbered from 0, with what is kept of them already."""
+        chosen = Memory(lambda i: self._make(indices[i]), self._size, self._left)
+        chosen._kept = {new: self._kept[old] for new, old in enumerate(indices) if old in self._kept}
+        return chosen
+
+
+def memory_budget(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return a quarter of the memory, in bytes, that this container may use: the cgroup's limit or what is available."""
+    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+    available = int(lines["MemAvailable"].split()[0]) * 1024
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        path = cgroup / name
+        if path.exists() and (text := path.read_text().strip()).isdigit():
+            available = min(available, int(text))
+    return available // 4
+
+
+def readable(what: str, samples: Sequence[Sample], cache: Memory[T], tolerance: float) -> tuple[list[Sample], Memory[T]]:
+    """Make every sample once and return those that could be made, with a Memory that holds only them.
+
+    Raises UserError, naming the first ten that could not, when more than `tolerance` of all are unreadable.
+    """
+    progress = Progress(f"Reading the {what} images", len(samples))
+    good: list[int] = []
+    bad: list[str] = []
+    with ThreadPoolExecutor(cpus.available()) as pool:
+        for index, problem in enumerate(pool.map(lambda i: _problem(cache, i), range(len(samples)))):
+            if problem is None:
+                good.append(index)
+            else:
+                bad.append(f"{samples[index].name} {problem}")
+                if len(bad) <= NAMED:
+                    LOG.warning("%s: not a readable image file, left out: it %s", samples[index].name, problem)
+            progress.done(index + 1)
+    if bad:
+        LOG.warning("%d of %d %s images are not readable and are left out", len(bad), len(samples), what)
+    if not good or len(bad) > tolerance * len(samples):
+        named = "; ".join(bad[:NAMED])
+        raise UserError(
+            f"{len(bad)} of {len(samples)} {what} images are not readable, more than unreadable_tolerance={tolerance:g} allows: "
+            f"mend or remove them, or raise unreadable_tolerance; the first: {named}"
+        )
+    return [samples[index] for index in good], cache.select(good)
+
+
+def _problem(cache: Memory, index: int) -> str | None:
+    try:
+        cache[index]
+    except UnreadableImage as error:
+        return str(error)
+    return None
+
+
+class Batches(Generic[T]):
+    """Makes batches ahead of the trainer, each whole in one thread; NumPy, Pillow and OpenCV release the GIL.
+
+    `make(indices, rng)` returns one batch. Every epoch is a new order of all samples; the last batch is filled up
+    from the epoch's beginning, as the built-in does, so that all have the same shape.
+    """
+
+    def __init__(self, make: Callable[[np.ndarray, np.random.Generator], T], count: int, size: int, seed: int, ahead: int | None = None) -> None:
+        self._make, self._count, self._size, self._seed = make, count, size, seed
+        self._threads = cpus.available()
+        self._ahead = ahead or self._threads + 2
+
+    def __len__(self) -> int:
+        return -(-self._count // self._size)
+
+    def epoch(self, number: int) -> Iterator[T]:
+        """Yield the batches of one epoch; the same `seed` and `number` give the same ones."""
+        order = np.random.default_rng((self._seed, number)).permutation(self._count)
+        filled = np.resize(order, len(self) * self._size).reshape(len(self), self._size)
+        yield from ahead(lambda i: self._make(filled[i], np.random.default_rng((self._seed, number, i))), len(self), self._threads, self._ahead)
+
+
+def ahead(make: Callable[[int], T], count: int, threads: int, depth: int) -> Iterator[T]:
+    """Yield make(0) ... make(count - 1) in order, up to `depth` of them under way in `threads` threads."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="input") as pool:
+        pending = [pool.submit(make, i) for i in range(min(depth, count))]
+        try:
+            for number in range(count):
+                value = pending.pop(0).result()
+                if number + depth < count:
+                    pending.append(pool.submit(make, number + depth))
+                yield value
+        finally:
+            for future in pending:
+                future.cancel()

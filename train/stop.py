@@ -1,0 +1,53 @@
+"""SIGTERM and SIGINT: stop soon, keep the best model so far, end with exit code 0.
+
+SageMaker sends SIGTERM and kills 120 seconds later; what lies in the model folder by then is uploaded. Until the
+trainer has something to keep, the handler ends the process at once. From `keep_model` on it only takes note,
+and the training loop asks `requested` between batches, so that no file is ever left half written.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from train.log import LOG
+
+_state = {"requested": False, "keeping": False}
+
+
+class Stopped(Exception):
+    """The job was asked to stop; what is worth keeping has still to be finished."""
+
+
+def install() -> None:
+    """Handle SIGTERM and SIGINT from here on; a second SIGINT kills as usual."""
+    signal.signal(signal.SIGTERM, _handle)
+    signal.signal(signal.SIGINT, _handle)
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    name = signal.Signals(number).name
+    if number == signal.SIGINT:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if not _state["keeping"]:
+        # os.write: the handler may interrupt a print, and buffered streams refuse re-entry.
+        os.write(sys.stdout.fileno(), f"{name} received before any epoch was finished: there is no model to keep. Stopping.\n".encode())
+        os._exit(0)
+    _state["requested"] = True
+    os.write(sys.stdout.fileno(), f"{name} received: finishing the current batch, then keeping the best model so far.\n".encode())
+
+
+def keep_model() -> None:
+    """From now on a stop request leaves work to finish, so the process must not end inside the handler."""
+    _state["keeping"] = True
+
+
+def requested() -> bool:
+    """Return whether the job was asked to stop."""
+    return _state["requested"]
+
+
+def check() -> None:
+    """Raise Stopped if the job was asked to stop."""
+    if _state["requested"]:
+        raise Stopped
