@@ -1,0 +1,81 @@
+"""Channels: real SageMaker files, local mode's short ones, none at all; and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from train import channels
+from train.errors import UserError
+
+
+def lay_out(base: Path, config: dict[str, Any] | None, folders: list[str]) -> Path:
+    (base / "config").mkdir()
+    if config is not None:
+        (base / "config" / "inputdataconfig.json").write_text(json.dumps(config))
+    for name in folders:
+        (base / "data" / name).mkdir(parents=True)
+    return base
+
+
+FULL = {"ContentType": "Application/X-RecordIO; a=b", "TrainingInputMode": "FastFile", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+
+
+def test_content_type_is_read_without_parameters_and_case_and_fastfile_is_a_folder(tmp_path: Path) -> None:
+    found = channels.load(lay_out(tmp_path, {"train": FULL}, ["train"]))
+    assert found["train"] == channels.Channel("train", tmp_path / "data" / "train", channels.RECORDIO)
+
+
+def test_local_modes_three_letter_attributes_are_enough(tmp_path: Path) -> None:
+    found = channels.load(lay_out(tmp_path, {"train": {"TrainingInputMode": "File"}}, ["train"]))
+    assert found["train"].content_type == ""
+
+
+def test_without_a_config_file_every_folder_is_a_channel(tmp_path: Path) -> None:
+    assert sorted(channels.load(lay_out(tmp_path, None, ["train", "validation"]))) == ["train", "validation"]
+
+
+def test_without_any_data_there_are_no_channels(tmp_path: Path) -> None:
+    assert channels.load(lay_out(tmp_path, None, [])) == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "folders", "said"),
+    [
+        ({"train": {**FULL, "TrainingInputMode": "Pipe"}}, [], "channel 'train' has input mode Pipe"),
+        ({"train": FULL}, [], "channel 'train' has no folder"),
+        ({"train": 3}, ["train"], "is not a JSON object of channels"),
+        ([1], [], "is not a JSON object of channels"),
+    ],
+)
+def test_a_channel_that_cannot_be_read_is_named(config: Any, folders: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        channels.load(lay_out(tmp_path, config, folders))
+
+
+def test_a_missing_channel_is_named_with_those_given_and_the_reason(tmp_path: Path) -> None:
+    found = channels.load(lay_out(tmp_path, None, ["train"]))
+    with pytest.raises(UserError, match=r"channel 'validation' is missing \(missing in all: validation; given: train\): because"):
+        channels.require(found, ("train", "validation"), "because")
+
+
+def test_the_model_channel_is_refused_until_it_is_built(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="channel 'model'"):
+        channels.refuse_unbuilt(channels.load(lay_out(tmp_path, None, ["model"])))
+
+
+@pytest.mark.parametrize(("names", "said"), [([], "holds 0: it holds nothing"), (["a.rec", "b/c.rec"], "holds 2: it holds a.rec, c.rec"), (["a.jpg"], "holds 0: it holds a.jpg")])
+def test_a_channel_of_one_file_says_what_it_holds_instead(names: list[str], said: str, tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=said):
+        channels.Channel("train", tmp_path, "").one(".rec")
+
+
+def test_a_channel_of_one_file_finds_it_in_a_subfolder_and_passes_over_hidden_ones(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.rec").touch()
+    (tmp_path / "._a.rec").touch()
+    assert channels.Channel("train", tmp_path, "").one(".rec") == tmp_path / "sub" / "a.rec"

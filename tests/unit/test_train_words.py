@@ -1,0 +1,203 @@
+"""The small shared words of a job: processors, log lines, metrics, batches made ahead, stop requests."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serve.preprocess import UnreadableImage
+from train import cpus, log, metrics, samples
+from train.errors import UserError
+
+
+@pytest.mark.parametrize(("quota", "count"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", None), ("nonsense", None), ("6400000 100000", None)])
+def test_the_cgroup_quota_bounds_the_processors_and_is_rounded_up(quota: str, count: int | None, tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+    affinity = len(os.sched_getaffinity(0))
+    assert cpus.available(tmp_path) == (affinity if count is None else min(affinity, count))
+
+
+@pytest.mark.parametrize(("quota", "count"), [("-1", None), ("100000", 1)])
+def test_the_first_cgroup_version_is_read_as_well(quota: str, count: int | None, tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
+    assert cpus.available(tmp_path) == (len(os.sched_getaffinity(0)) if count is None else count)
+
+
+def test_thread_variables_are_set_and_the_users_own_are_kept() -> None:
+    environ = {"OMP_NUM_THREADS": "7"}
+    said = cpus.set_threads(environ)
+    assert environ == {"OMP_NUM_THREADS": "7", "OPENBLAS_NUM_THREADS": str(cpus.available()), "MKL_NUM_THREADS": str(cpus.available())}
+    assert "OMP_NUM_THREADS=7" in said
+
+
+def test_a_log_line_has_the_built_ins_prefix_and_is_flushed_to_standard_output() -> None:
+    code = "from train import log; log.configure(); log.LOG.info('Epoch[0] Train-accuracy=%f', 1 / 3); import os; os._exit(0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"\[\d\d/\d\d/\d{4} \d\d:\d\d:\d\d INFO \d+\] Epoch\[0\] Train-accuracy=0\.333333\n", done.stdout)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (3661, "1:01:01"), (-3, "0:00:00")])
+def test_a_duration_reads_as_hours_minutes_seconds(seconds: float, text: str) -> None:
+    assert log.duration(seconds) == text
+
+
+PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.2, 0.3, 0.5], [0.4, 0.4, 0.2]], np.float32)
+
+
+def test_accuracy_counts_the_most_probable_class() -> None:
+    assert metrics.correct(PROBABILITIES, np.array([0, 1, 0])).tolist() == [1.0, 0.0, 1.0]
+
+
+def test_accuracy_of_several_labels_is_the_share_that_the_threshold_gets_right() -> None:
+    labels = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]], np.float32)
+    assert metrics.correct(PROBABILITIES, labels).tolist() == [1.0, pytest.approx(1 / 3), 1.0]
+
+
+def test_top_k_counts_a_label_among_the_k_most_probable_and_ties_for_it() -> None:
+    assert metrics.top_k_correct(PROBABILITIES, np.array([2, 0, 1]), 2).tolist() == [0.0, 0.0, 1.0]
+    assert metrics.top_k_correct(PROBABILITIES, np.array([2, 0, 1]), 3).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_batches_hold_every_sample_once_and_fill_the_last_from_the_beginning() -> None:
+    batches = samples.Batches(lambda indices, rng: indices.tolist(), count=7, size=3, seed=1)
+    epoch = list(batches.epoch(0))
+    flat = [index for batch in epoch for index in batch]
+    assert (len(batches), [len(batch) for batch in epoch]) == (3, [3, 3, 3])
+    assert sorted(flat[:7]) == list(range(7))
+    assert flat[7:] == flat[:2]
+
+
+def test_batches_are_the_same_for_the_same_seed_and_epoch_and_differ_otherwise() -> None:
+    def epoch(seed: int, number: int) -> list[float]:
+        made = samples.Batches(lambda indices, rng: (indices.tolist(), rng.random()), count=20, size=5, seed=seed)
+        return list(made.epoch(number))
+
+    assert epoch(1, 0) == epoch(1, 0)
+    assert epoch(1, 0) != epoch(1, 1)
+    assert epoch(1, 0) != epoch(2, 0)
+
+
+def test_work_made_ahead_comes_in_order_and_never_more_than_depth_is_under_way() -> None:
+    made: list[int] = []
+    lock = threading.Lock()
+
+    def make(number: int) -> int:
+        with lock:
+            made.append(number)
+        return number
+
+    for number in samples.ahead(make, 20, threads=3, depth=4):
+        with lock:
+            assert len(made) <= number + 1 + 4
+    assert sorted(made) == list(range(20))
+
+
+def test_an_error_of_work_made_ahead_reaches_the_consumer() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(samples.ahead(lambda i: 1 // (3 - i), 10, threads=2, depth=4))
+
+
+def test_memory_keeps_what_fits_and_makes_the_rest_again() -> None:
+    made: list[int] = []
+    cache = samples.Memory(lambda i: made.append(i) or bytes(10), len, budget=25)
+    for _ in range(2):
+        assert [len(cache[i]) for i in range(3)] == [10, 10, 10]
+    assert made == [0, 1, 2, 2]
+
+
+def test_a_selection_of_memory_is_numbered_anew_and_keeps_what_was_kept() -> None:
+    made: list[int] = []
+    cache = samples.Memory(lambda i: made.append(i) or bytes([i]), len, budget=100)
+    assert [cache[i] for i in range(4)] == [b"\0", b"\1", b"\2", b"\3"]
+    assert [cache.select([3, 1])[i] for i in range(2)] == [b"\3", b"\1"]
+    assert made == [0, 1, 2, 3]
+
+
+def test_memory_budget_is_a_quarter_of_the_smaller_of_limit_and_what_is_available(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
+    assert samples.memory_budget(tmp_path / "meminfo", tmp_path) == 4000 * 1024 // 4
+    (tmp_path / "memory.max").write_text("1000000\n")
+    assert samples.memory_budget(tmp_path / "meminfo", tmp_path) == 250000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert samples.memory_budget(tmp_path / "meminfo", tmp_path) == 4000 * 1024 // 4
+
+
+def _cache(bad: set[int]) -> samples.Memory[bytes]:
+    def make(index: int) -> bytes:
+        if index in bad:
+            raise UnreadableImage("is truncated (3 bytes arrived)")
+        return b"x"
+
+    return samples.Memory(make, len, 100)
+
+
+def _listed(count: int) -> list[samples.Sample]:
+    return [samples.Sample(f"photo{i}.jpg", 0, Path(f"photo{i}.jpg")) for i in range(count)]
+
+
+def test_unreadable_samples_within_the_tolerance_are_left_out() -> None:
+    good, cache = samples.readable("train", _listed(10), _cache({3}), 0.1)
+    assert [sample.name for sample in good] == [f"photo{i}.jpg" for i in range(10) if i != 3]
+    assert cache[8] == b"x"
+
+
+def test_unreadable_samples_above_the_tolerance_fail_the_job_and_the_first_ten_are_named() -> None:
+    with pytest.raises(UserError) as caught:
+        samples.readable("train", _listed(100), _cache(set(range(12))), 0.1)
+    message = str(caught.value)
+    assert message.startswith("12 of 100 train images are not readable, more than unreadable_tolerance=0.1 allows")
+    assert "photo9.jpg is truncated" in message
+    assert "photo10.jpg" not in message
+
+
+def test_no_readable_sample_at_all_fails_whatever_the_tolerance() -> None:
+    with pytest.raises(UserError, match="2 of 2 train images"):
+        samples.readable("train", _listed(2), _cache({0, 1}), 1.0)
+
+
+def test_a_missing_file_is_an_unreadable_image_and_not_a_crash(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage, match="does not exist"):
+        samples.Sample("a.jpg", 0, tmp_path / "a.jpg").read()
+
+
+STOPPING = """
+import os, signal, sys
+from train import stop
+stop.install()
+if sys.argv[1] == "keeping":
+    stop.keep_model()
+os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+print("went on", stop.requested())
+try:
+    stop.check()
+except stop.Stopped:
+    print("stopped")
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_stop_request_before_there_is_a_model_ends_the_process_with_exit_code_0(name: str) -> None:
+    done = subprocess.run([sys.executable, "-c", STOPPING, "early", name], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{name} received before any epoch was finished: there is no model to keep. Stopping.\n")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_stop_request_with_a_model_to_keep_lets_the_loop_end_itself(name: str) -> None:
+    done = subprocess.run([sys.executable, "-u", "-c", STOPPING, "keeping", name], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1:] == ["went on True", "stopped"]
+
+
+def test_a_second_interrupt_kills() -> None:
+    twice = STOPPING + "os.kill(os.getpid(), signal.SIGINT)\nprint('still here')\n"
+    done = subprocess.run([sys.executable, "-u", "-c", twice, "keeping", "SIGINT"], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGINT
+    assert "still here" not in done.stdout
