@@ -1,0 +1,200 @@
+# Everything a person or a CI job does with this repository. `make` alone lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+REGISTRY ?= sagemaker-vision
+TAG ?= dev
+PLATFORM ?= linux/amd64
+BASE_IMAGE ?= python:3.11-slim-bookworm
+DATA ?=
+EPOCHS ?=
+PRETRAINED ?=
+BASE_DIR ?=
+PORT ?= 8080
+
+# An image's name is everything's name. What is in LATER has a place in the design and no code yet.
+IMAGES := image-classification inference
+LATER := object-detection semantic-segmentation image-classification-tensorflow
+TRAINING := $(filter-out inference,$(IMAGES))
+reference = $(REGISTRY)/$1:$(TAG)
+
+# Environments, one directory each. The stamp in it carries the hash of its lock file, so an unchanged lock costs
+# nothing and a changed one makes the environment anew.
+LOCK_uv := containers/uv.txt
+LOCK_mxnet := containers/mxnet/requirements.txt
+LOCK_serve := containers/inference/requirements.txt
+LOCK_dev := local/requirements/dev.txt
+LOCK_sdk2 := local/requirements/sdk2.txt
+stamp = .venvs/$1/.lock-$(firstword $(shell sha256sum $(LOCK_$1)))
+UV_STAMP := $(call stamp,uv)
+MXNET := $(call stamp,mxnet)
+SERVE := $(call stamp,serve)
+DEV := $(call stamp,dev)
+SDK2 := $(call stamp,sdk2)
+UV := .venvs/uv/bin/uv
+PY = .venvs/$1/bin/python
+
+export PYTHONPATH := $(CURDIR)
+export UV_PYTHON_DOWNLOADS := never
+export UV_HTTP_TIMEOUT := 120
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Goals that cannot be met stop here, in one line and before anything is made.
+VERBS := demo train local build push
+named = $(foreach verb,$(VERBS),$(addprefix $(verb)/,$1))
+$(foreach goal,$(filter sbom $(call named,$(LATER)),$(MAKECMDGOALS)),\
+  $(error $(goal): not built yet, a later version brings it; there are $(IMAGES)))
+$(foreach goal,$(filter demo/inference train/inference local/inference,$(MAKECMDGOALS)),\
+  $(error $(goal): inference only serves; name an image that trains: $(TRAINING)))
+$(foreach goal,$(filter-out $(call named,$(IMAGES) $(LATER)),$(filter $(addsuffix /%,$(VERBS)),$(MAKECMDGOALS))),\
+  $(error $(goal): there is no image $(notdir $(goal)); there are $(IMAGES)))
+
+.PHONY: FORCE
+FORCE:
+
+.PHONY: help
+help: ## this list
+	@echo "Usage: make TARGET [VARIABLE=VALUE ...]"; echo
+	@sed -nE 's/^([a-z][a-z0-9%/-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/%/NAME/' | \
+	  while IFS=$$'\t' read -r target text; do printf '  %-19s %s\n' "$$target" "$$text"; done
+	@echo; echo "NAME is an image: $(IMAGES)."
+	@echo "Variables: REGISTRY=$(REGISTRY) TAG=$(TAG) PLATFORM=$(PLATFORM) BASE_IMAGE=$(BASE_IMAGE)"
+
+.PHONY: demo
+demo: demo/image-classification ## train on drawn pets, serve, predict over HTTP: no Docker, no AWS, no download of data (5 min)
+
+demo/%: FORCE $(MXNET) $(SERVE) $(DEV) ## the demo of one image; DATA=DIR takes a real data set, EPOCHS=N
+	@$(call PY,dev) -m local demo $* $(if $(DATA),--data '$(DATA)') $(if $(EPOCHS),--epochs $(EPOCHS))
+
+.PHONY: test
+test: $(MXNET) $(SERVE) $(DEV) $(SDK2) images-for-tests ## every test (20 min; container tests need Docker)
+	@$(call PY,dev) -m pytest tests
+
+.PHONY: test/unit
+test/unit: $(DEV) ## no framework, no Docker (1 min)
+	@$(call PY,dev) -m pytest tests/unit
+
+.PHONY: test/framework
+test/framework: $(MXNET) $(SERVE) $(DEV) ## with MXNet and ONNX Runtime, no Docker (6 min)
+	@$(call PY,dev) -m pytest tests/framework
+
+.PHONY: test/images
+test/images: $(DEV) images-for-tests ## real containers (8 min, images built)
+	@$(call PY,dev) -m pytest tests/images
+
+.PHONY: test/local-mode
+test/local-mode: $(DEV) $(SDK2) images-for-tests ## SageMaker local mode with SDK v2 and v3 (12 min, images built)
+	@$(call PY,dev) -m pytest tests/local_mode
+
+.PHONY: images-for-tests
+images-for-tests:
+	@if docker info >/dev/null 2>&1; then $(MAKE) build; \
+	else echo "No Docker engine answers: container tests will be skipped."; fi
+
+.PHONY: lint
+lint: $(DEV) ## style and common mistakes; changes nothing (seconds)
+	@$(call PY,dev) -m ruff check . && $(call PY,dev) -m ruff format --check .
+
+.PHONY: fmt
+fmt: $(DEV) ## what lint asks for, done (seconds)
+	@$(call PY,dev) -m ruff check --fix . && $(call PY,dev) -m ruff format .
+
+.PHONY: build
+build: $(addprefix build/,$(IMAGES)) ## every image (3 min; seconds after a change of our code)
+
+# Labels say which commit an image holds. The commit's date, not the clock's: the same tree gives the same image.
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
+CREATED = $(shell git show -s --format=%cI HEAD 2>/dev/null)
+VERSION = $(shell sed -nE 's/^version = "(.*)"/\1/p' pyproject.toml)
+DOCKERFILE_image-classification := containers/mxnet/Dockerfile
+DOCKERFILE_inference := containers/inference/Dockerfile
+
+# Docker media types and no attestations: SageMaker refuses OCI manifests and image indexes.
+build/%: FORCE ## one image; PRETRAINED=DIR bakes weights into /opt/pretrained
+	@echo "==> building $(call reference,$*) (2 min without a cache, seconds with)"
+	@docker buildx build . --file $(DOCKERFILE_$*) --target $* --platform $(PLATFORM) \
+	  --provenance=false --sbom=false --output type=image,name=$(call reference,$*),oci-mediatypes=false \
+	  --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg INFERENCE_IMAGE=$(call reference,inference) \
+	  --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) --build-arg VERSION=$(VERSION) \
+	  $(if $(PRETRAINED),--build-context pretrained='$(PRETRAINED)')
+	@echo "==> $(call reference,$*) is built in $$SECONDS s"
+
+# Serving's environment is made once, in inference, and copied from there.
+$(addprefix build/,$(TRAINING)): build/inference
+
+.PHONY: push
+push: $(addprefix push/,$(IMAGES)) ## every image, to REGISTRY
+
+push/%: FORCE ## one image, to REGISTRY=HOST/PATH
+	@docker push $(call reference,$*)
+
+.PHONY: sbom
+sbom: ## list of what is in the images (not built yet)
+
+.PHONY: data
+data: $(DEV) ## download the Oxford-IIIT Pet data set (800 MB)
+	@$(call PY,dev) -m local data
+
+train/%: FORCE $(MXNET) $(SERVE) ## the image's train program without Docker, on BASE_DIR=DIR shaped like /opt/ml
+	@test -n '$(BASE_DIR)' || { echo "BASE_DIR is not set; run: make $@ BASE_DIR=DIR, a folder shaped like /opt/ml" >&2; exit 2; }
+	@VISION_ALGORITHM=$* SAGEMAKER_BASE_DIR='$(abspath $(BASE_DIR))' $(call PY,mxnet) -m train
+
+.PHONY: serve
+serve: $(SERVE) ## the image's serve program without Docker, on BASE_DIR=DIR, at PORT=N (8080)
+	@test -n '$(BASE_DIR)' || { echo "BASE_DIR is not set; run: make $@ BASE_DIR=DIR, a folder shaped like /opt/ml" >&2; exit 2; }
+	@SAGEMAKER_BASE_DIR='$(abspath $(BASE_DIR))' SAGEMAKER_BIND_TO_PORT=$(PORT) exec $(call PY,serve) -m serve
+
+local/%: FORCE $(DEV) build/% build/inference ## train, deploy and predict in SageMaker local mode; DATA=DIR, EPOCHS=N
+	@$(call PY,dev) -m local local-mode $* $(if $(DATA),--data '$(DATA)') $(if $(EPOCHS),--epochs $(EPOCHS))
+
+.PHONY: bench
+bench: $(MXNET) $(SERVE) $(DEV) ## side-by-side measurements, by hand on a quiet machine
+	@$(call PY,dev) -m benchmarks
+
+.PHONY: envs
+envs: $(MXNET) $(SERVE) $(DEV) $(SDK2) ## every environment under .venvs (2 min, seconds when uv has the packages)
+
+.PHONY: machine
+machine:
+	@.ci/machine >/dev/null
+
+# uv makes the others. It comes from its own lock file through pip, so no uv has to be on the machine.
+$(UV_STAMP): | machine
+	@echo "==> $(@D) (15 s)"
+	@rm -rf $(@D); "$$(.ci/machine)" -m venv $(@D); \
+	$(@D)/bin/python -m pip install --quiet --require-hashes -r $(LOCK_uv); \
+	touch $@; echo "==> $(@D) is ready in $$SECONDS s"
+
+# Wheels only, but for sagemaker-training and its inotify-simple: source distributions, built with the one setuptools
+# that is locked.
+SYNC_mxnet := --no-binary sagemaker-training,inotify-simple --build-constraints containers/mxnet/build-constraints.txt
+TIME_mxnet := 1 min
+TIME_serve := 15 s
+TIME_dev := 1 min
+TIME_sdk2 := 1 min
+$(MXNET) $(SERVE) $(DEV) $(SDK2): | machine $(UV_STAMP)
+	@echo "==> $(@D) ($(TIME_$(notdir $(@D))) when every package is downloaded, seconds from uv's cache)"
+	@$(UV) venv --quiet --clear --python "$$(.ci/machine)" $(@D); \
+	$(UV) pip sync --quiet --require-hashes --only-binary :all: $(SYNC_$(notdir $(@D))) \
+	  --python $(@D)/bin/python $(LOCK_$(notdir $(@D))); \
+	touch $@; echo "==> $(@D) is ready in $$SECONDS s"
+
+# Lock files name no index, so every one of them works with a mirror.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV) pip compile --quiet --python-version 3.11 \
+  --python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url $(LOCKFLAGS)
+.PHONY: lock
+lock: $(UV_STAMP) ## lock files from the .in files; LOCKFLAGS=--upgrade moves to the newest versions (seconds)
+	$(COMPILE) containers/uv.in -o $(LOCK_uv)
+	$(COMPILE) containers/mxnet/build-constraints.in -o containers/mxnet/build-constraints.txt
+	$(COMPILE) containers/mxnet/requirements.in -o $(LOCK_mxnet) --overrides containers/mxnet/overrides.txt
+	$(COMPILE) containers/inference/requirements.in -o $(LOCK_serve)
+	$(COMPILE) local/requirements/dev.in -o $(LOCK_dev)
+	$(COMPILE) local/requirements/sdk2.in -o $(LOCK_sdk2)
+
+.PHONY: clean
+clean: ## remove environments, demos and caches, not images
+	@rm -rf .venvs .demo .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

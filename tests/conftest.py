@@ -1,0 +1,92 @@
+"""Fixtures that every layer shares, and the rule for skips. A test's folder is its layer: see CONTRIBUTING.md."""
+
+import functools
+import os
+import subprocess
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.environments import run_in
+
+pytest_plugins = ["pytester"]
+
+CONTAINER_LAYERS = {"images", "local_mode"}
+NO_PETS = "PET_DATA is not set: it names a folder with the real Oxford-IIIT Pet images in the official layout"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where VISION_REQUIRE_DOCKER=1, a container test that was skipped has failed; real images may still be missing."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("VISION_REQUIRE_DOCKER") == "1":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if CONTAINER_LAYERS & set(item.path.relative_to(item.config.rootpath).parts) and NO_PETS not in reason:
+            report.outcome = "failed"
+            report.longrepr = f"{reason}\nVISION_REQUIRE_DOCKER=1: a container test must not be skipped"
+    return report
+
+
+@pytest.fixture(scope="session")
+def in_mxnet() -> Callable[..., Any]:
+    """`in_mxnet(function, *args)`: what the function returns in the MXNet environment (tests.environments.run_in)."""
+    return functools.partial(run_in, "mxnet")
+
+
+@pytest.fixture(scope="session")
+def in_serve() -> Callable[..., Any]:
+    """`in_serve(function, *args)`: what the function returns in the serving environment."""
+    return functools.partial(run_in, "serve")
+
+
+@pytest.fixture(scope="session")
+def in_sdk2() -> Callable[..., Any]:
+    """`in_sdk2(function, *args)`: what the function returns beside SageMaker's SDK v2."""
+    return functools.partial(run_in, "sdk2")
+
+
+@pytest.fixture(scope="session")
+def pets() -> Path:
+    """Folder of the real images, from PET_DATA; skips where that is not set."""
+    if not os.environ.get("PET_DATA"):
+        pytest.skip(NO_PETS)
+    folder = Path(os.environ["PET_DATA"]).resolve()
+    assert (folder / "annotations" / "trainval.txt").is_file(), f"PET_DATA={folder} has no annotations/trainval.txt"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small drawn data set in the official layout: every breed, 6 photos of trainval and 2 of test each."""
+    from local import draw
+
+    root = tmp_path_factory.mktemp("drawn") / "pets"
+    draw.data_set(root, trainval=6, test=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def docker() -> None:
+    """Skips where no Docker engine answers."""
+    try:
+        done = subprocess.run(["docker", "info"], capture_output=True, text=True, timeout=30, check=False)
+    except FileNotFoundError:
+        pytest.skip("the docker command is not installed")
+    if done.returncode != 0:
+        pytest.skip(f"no Docker engine answers: {done.stderr.strip()}")
+
+
+@pytest.fixture(scope="session")
+def image(docker: None) -> Callable[[str], str]:
+    """`image(name)`: the reference of a built image, by the names that the Makefile gives (REGISTRY, TAG)."""
+
+    @functools.cache
+    def reference(name: str) -> str:
+        ref = f"{os.environ.get('REGISTRY', 'sagemaker-vision')}/{name}:{os.environ.get('TAG', 'dev')}"
+        if subprocess.run(["docker", "image", "inspect", ref], capture_output=True, check=False).returncode != 0:
+            pytest.skip(f"image {ref} is not built: run `make build/{name}`")
+        return ref
+
+    return reference
