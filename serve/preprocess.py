@@ -6,7 +6,12 @@ NumPy and Pillow only, so that it runs in every environment.
 import io
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    Image,
+    # Pillow itself loads the drivers of five formats; asked for another it would load all of its fifty.
+    TiffImagePlugin,  # noqa: F401
+    WebPImagePlugin,  # noqa: F401
+)
 
 from serve.artifact import InputSpec
 
@@ -15,9 +20,6 @@ MAX_PIXELS = 100_000_000
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
 """What is read. Pillow knows some forty more formats, seldom sent and little tested: not for bytes from strangers."""
-
-# Pillow itself loads the drivers of the first five; for one that is not there it would load all of its fifty.
-assert WebPImagePlugin.WebPImageFile.format in FORMATS and TiffImagePlugin.TiffImageFile.format in FORMATS
 
 # Ours is checked before a pixel is decoded, with a limit that can be set; Pillow's is a constant that only warns.
 Image.MAX_IMAGE_PIXELS = None
@@ -42,13 +44,16 @@ class UnreadableImage(ValueError):
 
 def load(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Image file bytes -> float32 (channels, height, width), ready for the model. Raises UnreadableImage."""
+    return to_tensor(cut(data, spec, max_pixels), spec)
+
+
+def cut(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Image file bytes -> the image of (spec.width, spec.height) that the model sees. Raises UnreadableImage."""
     short_side = spec.resize if spec.rule == "crop" else max(spec.height, spec.width)
-    return to_tensor(fit(decode(data, spec.channels, short_side, max_pixels), spec), spec)
+    return fit(decode(data, spec.channels, short_side, max_pixels), spec)
 
 
-def decode(
-    data: bytes, channels: int = 3, short_side: int | None = None, max_pixels: int = MAX_PIXELS
-) -> Image.Image:
+def decode(data: bytes, channels: int = 3, short_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Image file bytes -> an upright image of mode RGB (channels=3) or L (channels=1).
 
     The format is told from the bytes. Transparency is laid over white, 16 bits are scaled to 8, of an animation the

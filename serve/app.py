@@ -1,0 +1,101 @@
+"""The HTTP application: /ping, /invocations, /execution-parameters, and JSON for every error."""
+
+import json
+import logging
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from serve import body, codecs
+from serve.errors import BadRequest, ServeError, Unavailable
+from serve.gate import Gate
+from serve.model import Model
+from serve.preprocess import UnreadableImage
+from serve.settings import Settings
+
+log = logging.getLogger("serve")
+
+DISCARD_SECONDS = 1.0
+"""How long the rest of a refused body is read for: long enough for one on its way, short for a thread of /ping's."""
+
+MAX_PAYLOAD_MB = 100
+"""Batch transform refuses a MaxPayloadInMB that exceeds this when multiplied by MaxConcurrentTransforms."""
+
+
+def create_app(settings: Settings, model: Model) -> Flask:
+    """The application. It serves `model` whenever that is loaded, and starts nothing itself."""
+    app = Flask("serve", static_folder=None)
+    gate = Gate(settings.admitted, settings.queue)
+
+    @app.get("/ping")
+    def ping() -> Response:
+        model.engine  # noqa: B018 - raises Unavailable until it is there
+        return Response(content_type="application/json")
+
+    @app.get("/execution-parameters")
+    def execution_parameters() -> Response:
+        parameters = {
+            "MaxConcurrentTransforms": settings.admitted,
+            "BatchStrategy": "SINGLE_RECORD",
+            "MaxPayloadInMB": max(1, MAX_PAYLOAD_MB // settings.admitted),
+        }
+        return _json(parameters)
+
+    @app.post("/invocations")
+    def invocations() -> Response:
+        engine = model.engine
+        with gate.entered():
+            data = body.read(request.environ, settings.max_body, settings.timeout)
+            codecs.check_content_type(request.headers.get("Content-Type"))
+            form = codecs.choose_form(request.headers.get("Accept"), settings.batch)
+            with gate.turn(settings.timeout):
+                try:
+                    probabilities = engine.classify(data)
+                except UnreadableImage as error:
+                    raise BadRequest(f"The image {error}.") from error
+            text = form.encode(probabilities.tolist(), engine.artifact.class_names)
+        return Response(text, content_type=form.media)
+
+    _answer_errors(app, settings)
+    return app
+
+
+def _answer_errors(app: Flask, settings: Settings) -> None:
+    """Every error becomes {"status": ..., "reason": ...}; the body that caused it is read to its end."""
+
+    @app.errorhandler(ServeError)
+    def ours(error: ServeError) -> Response:
+        response = _error(error.status, str(error))
+        if isinstance(error, Unavailable):
+            response.headers["Retry-After"] = "1"
+        return response
+
+    @app.errorhandler(HTTPException)
+    def flasks(error: HTTPException) -> Response:
+        response = _error(error.code or 500, error.description or error.name)
+        if allowed := getattr(error, "valid_methods", None):
+            response.headers["Allow"] = ", ".join(sorted(allowed))
+        return response
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> Response:
+        log.exception("%s %s failed", request.method, request.path)
+        sentence = str(error) if isinstance(error, FloatingPointError) else "The server failed; its log says why."
+        return _error(500, sentence)
+
+    @app.after_request
+    def finish_body(response: Response) -> Response:
+        whole = body.discard(request.environ, settings.max_body, DISCARD_SECONDS)
+        if not whole:
+            response.headers["Connection"] = "close"
+        return response
+
+
+def _error(status: int, reason: str) -> Response:
+    response = _json({"status": status, "reason": reason})
+    response.status_code = status
+    return response
+
+
+def _json(document: dict[str, object]) -> Response:
+    return Response(json.dumps(document), content_type="application/json")

@@ -1,0 +1,43 @@
+"""Errors that carry their HTTP status; one handler in the app turns any of them into JSON."""
+
+
+class ServeError(Exception):
+    """Ends a request with `status`; the message is the reason that the caller reads."""
+
+    status = 500
+
+
+class BadRequest(ServeError):
+    """The body is no readable image, or did not arrive whole."""
+
+    status = 400
+
+
+class NotAcceptable(ServeError):
+    """No form of the response is one that the Accept header allows."""
+
+    status = 406
+
+
+class BodyTimeout(ServeError):
+    """The body stopped arriving."""
+
+    status = 408
+
+
+class TooLarge(ServeError):
+    """The body is larger than the limit."""
+
+    status = 413
+
+
+class UnsupportedMediaType(ServeError):
+    """The Content-Type says that the body is no image."""
+
+    status = 415
+
+
+class Unavailable(ServeError):
+    """Not now: the model is being loaded, or as many requests as allowed are being answered."""
+
+    status = 503

@@ -1,0 +1,56 @@
+"""gunicorn's settings, given to it as `-c python:serve.gunicorn_conf`; the application is made here too."""
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from serve.model import Model
+from serve.settings import Settings
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from serve.engine import Engine
+
+_settings = Settings.from_environment()
+
+wsgi_app = "serve.gunicorn_conf:application()"
+bind = f"0.0.0.0:{_settings.port}"
+workers = _settings.workers
+worker_class = "serve.worker.Worker"
+threads = _settings.threads
+worker_connections = 1000 + _settings.threads  # beyond it connections wait unaccepted, and so would /ping
+keepalive = 75  # longer than a client pools an idle connection: one that we close while it sends is a reset to it
+timeout = max(60, _settings.timeout)  # of the worker's main loop, which no prediction can hold up
+graceful_timeout = 25  # SIGKILL comes 30 s after SIGTERM
+worker_tmp_dir = next((path for path in ("/dev/shm", "/tmp") if os.access(path, os.W_OK)), None)
+control_socket_disable = True  # it would be written under the home folder, which may be read-only
+proc_name = "serve"
+loglevel = "info"
+
+
+def _load() -> "Engine":
+    from serve.engine import Engine  # NumPy and ONNX Runtime are imported beside Flask, not before it
+
+    return Engine(_settings.model_dir, _settings.model_threads, _settings.max_pixels)
+
+
+def _give_up() -> None:
+    """End the worker with the code at which gunicorn stops for good, instead of starting another one."""
+    logging.shutdown()
+    os._exit(3)  # Arbiter.WORKER_BOOT_ERROR; sys.exit would end the loading thread alone
+
+
+_model = Model(_load, _give_up)
+
+
+def post_fork(server: object, worker: object) -> None:
+    """Load the model in the worker, while the worker imports Flask and begins to answer."""
+    _model.start()
+
+
+def application() -> "Flask":
+    """The WSGI application of this process, around the model that post_fork began to load."""
+    from serve.app import create_app
+
+    return create_app(_settings, _model)

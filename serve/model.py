@@ -1,0 +1,48 @@
+"""The one model of this process: loaded in the background while the server already answers."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from serve.errors import Unavailable
+
+if TYPE_CHECKING:
+    from serve.engine import Engine
+
+log = logging.getLogger("serve")
+
+
+class Model:
+    """Loads an engine in a thread of its own. A load that fails calls `on_failure`, which should end the process."""
+
+    def __init__(self, load: "Callable[[], Engine]", on_failure: Callable[[], None]) -> None:
+        self._load = load
+        self._on_failure = on_failure
+        self._engine: Engine | None = None
+
+    def start(self) -> threading.Thread:
+        """Begin to load."""
+        thread = threading.Thread(target=self._run, name="load-model", daemon=True)
+        thread.start()
+        return thread
+
+    @property
+    def engine(self) -> "Engine":
+        """The engine. Raises Unavailable while it is being loaded."""
+        if self._engine is None:
+            raise Unavailable("The model is being loaded; try again in a second.")
+        return self._engine
+
+    def _run(self) -> None:
+        started = time.monotonic()
+        try:
+            engine = self._load()
+        except Exception as error:
+            # Our own errors are a sentence for the owner of the model; others are ours to look into.
+            log.error("The model cannot be served: %s", error, exc_info=not isinstance(error, ValueError))
+            self._on_failure()
+            return
+        log.info("model loaded in %.2f s, /ping answers 200", time.monotonic() - started)
+        self._engine = engine

@@ -1,0 +1,90 @@
+"""The server's settings: every environment variable's name once, its value typed, checked and frozen."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serve import machine
+from serve.preprocess import MAX_PIXELS
+
+BASE_DIR = "SAGEMAKER_BASE_DIR"
+PORT = "SAGEMAKER_BIND_TO_PORT"
+BATCH = "SAGEMAKER_BATCH"
+TIMEOUT = "SAGEMAKER_MODEL_SERVER_TIMEOUT"
+WORKERS = "SAGEMAKER_MODEL_SERVER_WORKERS"
+ADMITTED = "VISION_CONCURRENT_PREDICTIONS"
+QUEUE = "VISION_QUEUE_SIZE"
+MODEL_THREADS = "VISION_MODEL_THREADS"
+BODY_MB = "VISION_MAX_BODY_MB"
+PIXELS = "VISION_MAX_PIXELS"
+
+SPARE_THREADS = 2
+"""Threads beyond those that predict or wait: one to answer /ping, one to say 503."""
+
+
+class SettingsError(ValueError):
+    """An environment variable whose value makes no sense; the message names it, the value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this server runs. Sizes in bytes, times in seconds."""
+
+    model_dir: Path
+    port: int
+    batch: bool
+    timeout: int
+    workers: int
+    admitted: int
+    queue: int
+    model_threads: int
+    max_body: int
+    max_pixels: int
+
+    @property
+    def threads(self) -> int:
+        """Threads of a worker process, so that two are free while all others predict or wait."""
+        return self.admitted + self.queue + SPARE_THREADS
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the settings. Raises SettingsError naming the variable, its value and what is allowed."""
+        read = _Reader(environment)
+        cpus = machine.cpu_count()
+        return cls(
+            model_dir=Path(environment.get(BASE_DIR) or "/opt/ml") / "model",
+            port=read.integer(PORT, 8080, 1, 65535),
+            batch=read.boolean(BATCH),
+            timeout=read.integer(TIMEOUT, 60, 1, 86400),
+            workers=read.integer(WORKERS, 1, 1, 64),
+            admitted=read.integer(ADMITTED, cpus, 1, 256),
+            queue=read.integer(QUEUE, 16, 0, 1000),
+            model_threads=read.integer(MODEL_THREADS, cpus, 1, 256),
+            max_body=read.integer(BODY_MB, 100, 1, 1024) * 1024 * 1024,
+            max_pixels=read.integer(PIXELS, MAX_PIXELS, 1, 10_000_000_000),
+        )
+
+
+class _Reader:
+    """Typed reading from the environment; an empty value counts as not set."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        text = self._environment.get(name, "").strip()
+        if not text:
+            return default
+        # isdecimal alone would let in other alphabets' digits and int() alone "1_000": neither is meant by anyone.
+        if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
+            raise SettingsError(f"{name} is {text!r}, it must be a whole number from {low} to {high}.")
+        return int(text)
+
+    def boolean(self, name: str) -> bool:
+        text = self._environment.get(name, "").strip().lower()
+        if text in ("true", "1"):
+            return True
+        if text in ("", "false", "0"):
+            return False
+        raise SettingsError(f"{name} is {text!r}, it must be true or false.")
