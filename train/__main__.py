@@ -3,7 +3,7 @@
 import os
 import sys
 
-from train import cpus, log, stop
+from train import log, stop, threads
 
 _HELP = """usage: train
 
@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> None:
     stop.install()
     log.configure()
     log.LOG.info("Docker entrypoint called with argument(s): %s", " ".join(arguments) or "train")
-    log.LOG.info(cpus.set_threads())
+    log.LOG.info(threads.set_threads())
     os.environ["SAGEMAKER_TRAINING_MODULE"] = "train.entry:main"
     from sagemaker_training import trainer  # after the thread variables: it imports NumPy's users
 

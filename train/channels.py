@@ -21,11 +21,15 @@ class Channel:
 
     def one(self, suffix: str) -> Path:
         """Return the channel's one file that ends in `suffix`, at any depth. Raises UserError for none or several."""
-        found = sorted(path for path in self.path.rglob(f"*{suffix}") if path.is_file() and not path.name.startswith("."))
+        found = sorted(
+            path for path in self.path.rglob(f"*{suffix}") if path.is_file() and not path.name.startswith(".")
+        )
         if len(found) == 1:
             return found[0]
         lying = ", ".join(path.name for path in found[:5]) or _listing(self.path)
-        raise UserError(f"channel {self.name!r} must hold exactly one {suffix} file and holds {len(found)}: it holds {lying}")
+        raise UserError(
+            f"channel {self.name!r} must hold exactly one {suffix} file and holds {len(found)}: it holds {lying}"
+        )
 
 
 def load(input_dir: Path) -> dict[str, Channel]:
@@ -43,18 +47,28 @@ def load(input_dir: Path) -> dict[str, Channel]:
         config = json.loads(config_file.read_text())
         attributes = {name: dict(values or {}) for name, values in config.items()}
     except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"{config_file} is not a JSON object of channels ({error}): SageMaker writes this file; in a plain docker run leave it out") from None
+        raise UserError(
+            f"{config_file} is not a JSON object of channels ({error}): SageMaker writes this file; in "
+            "a plain docker run leave it out"
+        ) from None
     return {name: _channel(name, data / name, values) for name, values in attributes.items()}
 
 
 def _channel(name: str, path: Path, values: dict[str, str]) -> Channel:
     content_type = (values.get("ContentType") or "").split(";")[0].strip().lower()
     mode = values.get("TrainingInputMode") or "File"
-    told = f"ContentType={values.get('ContentType')}, TrainingInputMode={mode}, RecordWrapperType={values.get('RecordWrapperType')}"
+    wrapper = values.get("RecordWrapperType")
+    told = f"ContentType={values.get('ContentType')}, TrainingInputMode={mode}, RecordWrapperType={wrapper}"
     if mode == "Pipe":
-        raise UserError(f"channel {name!r} has input mode Pipe, which this version does not read yet (augmented manifests need it too): use File or FastFile ({told})")
+        raise UserError(
+            f"channel {name!r} has input mode Pipe, which this version does not read yet (augmented "
+            f"manifests need it too): use File or FastFile ({told})"
+        )
     if not path.is_dir():
-        raise UserError(f"channel {name!r} has no folder {path}: SageMaker makes it from the channel's data; in a plain docker run mount the data there ({told})")
+        raise UserError(
+            f"channel {name!r} has no folder {path}: SageMaker makes it from the channel's data; in a "
+            f"plain docker run mount the data there ({told})"
+        )
     LOG.info("Channel %s: %s", name, told)
     return Channel(name, path, content_type)
 
@@ -64,13 +78,18 @@ def require(channels: dict[str, Channel], names: Iterable[str], why: str) -> Non
     missing = [name for name in names if name not in channels]
     if missing:
         have = ", ".join(sorted(channels)) or "none"
-        raise UserError(f"channel {missing[0]!r} is missing (missing in all: {', '.join(missing)}; given: {have}): {why}")
+        raise UserError(
+            f"channel {missing[0]!r} is missing (missing in all: {', '.join(missing)}; given: {have}): {why}"
+        )
 
 
 def refuse_unbuilt(channels: dict[str, Channel]) -> None:
     """Raise UserError for a channel that the built-in knows and this version does not read yet."""
     if "model" in channels:
-        raise UserError("channel 'model' (incremental training) is not read by this version yet: remove it, or pass weights through the channel 'pretrained'")
+        raise UserError(
+            "channel 'model' (incremental training) is not read by this version yet: remove it, or "
+            "pass weights through the channel 'pretrained'"
+        )
 
 
 def _listing(folder: Path) -> str:

@@ -42,12 +42,18 @@ def main() -> None:
 def _run(base: Path) -> None:
     name = os.environ.get(ALGORITHM, "")
     if name not in ALGORITHMS:
-        raise TrainError(f"the environment variable {ALGORITHM}={name!r} names no algorithm of this image: set it to one of {', '.join(ALGORITHMS)}")
+        raise TrainError(
+            f"the environment variable {ALGORITHM}={name!r} names no algorithm of this image: set it to "
+            f"one of {', '.join(ALGORITHMS)}"
+        )
     raw = hyperparameters.read(base / "input" / "config" / "hyperparameters.json")
     LOG.info("Merging the defaults with the provided configuration: %s", raw)
     _one_host(base / "input" / "config" / "resourceconfig.json")
     if (base / "input" / "config" / "checkpointconfig.json").exists():
-        LOG.warning("this version does not resume from checkpoints: after an interruption the job starts again from its first epoch")
+        LOG.warning(
+            "this version does not resume from checkpoints: after an interruption the job starts again "
+            "from its first epoch"
+        )
     if any(Path("/dev").glob("nvidia[0-9]*")):
         LOG.warning("this image computes on the CPU: the GPU of this machine is not used")
     importlib.import_module(ALGORITHMS[name]).run(base, raw, os.environ)
@@ -56,14 +62,18 @@ def _run(base: Path) -> None:
 def _one_host(path: Path) -> None:
     hosts = json.loads(path.read_text()).get("hosts", []) if path.exists() else []
     if len(hosts) > 1:
-        raise UserError(f"the job has {len(hosts)} hosts ({', '.join(hosts)}), and this version trains on one: set instance_count=1")
+        raise UserError(
+            f"the job has {len(hosts)} hosts ({', '.join(hosts)}), and this version trains on one: set instance_count=1"
+        )
 
 
 def _fail(base: Path, sentence: str, trace: str = "") -> None:
     """Log the failure and write `output/failure`, the useful sentence first; never over an existing file."""
     LOG.error(sentence)
     # The toolkit would print the same once more as "Framework Error" with a traceback, below the sentence.
-    logging.getLogger("sagemaker-training-toolkit").addFilter(lambda record: not record.getMessage().startswith("Framework Error"))
+    logging.getLogger("sagemaker-training-toolkit").addFilter(
+        lambda record: not record.getMessage().startswith("Framework Error")
+    )
     if trace:
         LOG.error(trace)
     path = base / "output" / "failure"

@@ -34,7 +34,10 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         write(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        raise TrainError(f"{path} could not be written: {error.strerror or error}; is the volume full? A larger volume_size may be needed") from error
+        raise TrainError(
+            f"{path} could not be written: {error.strerror or error}; is the volume full? A larger "
+            "volume_size may be needed"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -51,7 +54,9 @@ def to_onnx(symbol: Any, parameters: dict[str, Any], input_name: str, shape: Seq
     def write(target: Path) -> None:
         free = [(_BATCH, *shape)]
         named = {name.split(":", 1)[1]: value for name, value in parameters.items()}
-        mxnet.onnx.export_model(symbol, named, [(1, *shape)], np.float32, str(target), dynamic=True, dynamic_input_shapes=free)
+        mxnet.onnx.export_model(
+            symbol, named, [(1, *shape)], np.float32, str(target), dynamic=True, dynamic_input_shapes=free
+        )
         model = onnx.load(str(target))
         _tidy(model, input_name)
         onnx.checker.check_model(model)
@@ -97,22 +102,39 @@ def verify(
     """
     python = serving_python()
     if not python.exists():
-        raise TrainError(f"{python} is missing: the artifact is checked by the server's own code, in the environment that lies beside {sys.prefix}")
+        raise TrainError(
+            f"{python} is missing: the artifact is checked by the server's own code, in the environment "
+            f"that lies beside {sys.prefix}"
+        )
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         work = Path(folder)
         np.save(work / "tensors.npy", tensors)
         paths = [str(work / f"{number}.image") for number in range(len(files))]
         for path, data in zip(paths, files, strict=True):
             Path(path).write_bytes(data)
-        (work / "files.json").write_text(json.dumps({"files": paths}))
+        (work / "files.json").write_text(json.dumps({"files": [{"path": path} for path in paths]}))
         _run_check(python, model_dir, work)
         difference = float(np.abs(np.load(work / "tensor_outputs.npy") - expected).max())
         served = metric(np.load(work / "file_outputs.npy"))
-    LOG.info("Check of model.onnx: largest difference from MXNet %.2g on %d inputs; %.6f by the server's code on %d files, %.6f logged", difference, len(tensors), served, len(files), logged)
+    LOG.info(
+        "Check of model.onnx: largest difference from MXNet %.2g on %d inputs; %.6f by the server's "
+        "code on %d files, %.6f logged",
+        difference,
+        len(tensors),
+        served,
+        len(files),
+        logged,
+    )
     if not difference <= tolerance:
-        raise TrainError(f"model.onnx differs from the trained network by {difference:.3g}, more than {tolerance:g}: the artifact must not be served; please report this with the log")
+        raise TrainError(
+            f"model.onnx differs from the trained network by {difference:.3g}, more than {tolerance:g}: "
+            "the artifact must not be served; please report this with the log"
+        )
     if not abs(served - logged) <= 0.01:
-        raise TrainError(f"the server's code reaches {served:.4f} on {len(files)} validation files where training logged {logged:.4f}: the artifact must not be served; please report this with the log")
+        raise TrainError(
+            f"the server's code reaches {served:.4f} on {len(files)} validation files where training "
+            f"logged {logged:.4f}: the artifact must not be served; please report this with the log"
+        )
 
 
 def _run_check(python: Path, model_dir: Path, work: Path) -> None:
@@ -120,4 +142,6 @@ def _run_check(python: Path, model_dir: Path, work: Path) -> None:
     program = Path(__file__).resolve().parent.parent
     done = subprocess.run(command, cwd=program, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise TrainError(f"the check of the artifact failed with exit code {done.returncode}: {done.stderr.strip()[-600:]}")
+        raise TrainError(
+            f"the check of the artifact failed with exit code {done.returncode}: {done.stderr.strip()[-600:]}"
+        )

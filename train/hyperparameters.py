@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,12 @@ def integer(name: str, default: Any, low: int, high: int | None = None) -> Hyper
             raise ValueError
         return int(value)
 
-    return Hyperparameter(name, parse, f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}", default)
+    return Hyperparameter(
+        name,
+        parse,
+        f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}",
+        default,
+    )
 
 
 def real(name: str, default: Any, low: float = 0.0, high: float = 1.0) -> Hyperparameter:
@@ -85,7 +91,7 @@ def steps(name: str) -> Hyperparameter:
 
     def parse(text: str) -> tuple[int, ...]:
         values = tuple(int(part) for part in text.split(","))
-        if values[0] < 1 or any(a >= b for a, b in zip(values, values[1:], strict=False)):
+        if values[0] < 1 or any(a >= b for a, b in pairwise(values)):
             raise ValueError
         return values
 
@@ -101,7 +107,9 @@ def shape(name: str, default: Any) -> Hyperparameter:
             raise ValueError
         return channels, height, width
 
-    return Hyperparameter(name, parse, "channels,height,width such as 3,224,224, with 1 or 3 channels and sides of at least 16", default)
+    return Hyperparameter(
+        name, parse, "channels,height,width such as 3,224,224, with 1 or 3 channels and sides of at least 16", default
+    )
 
 
 def read(path: Path) -> dict[str, str]:
@@ -115,9 +123,14 @@ def read(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}): it must hold one object of hyperparameters, every value a string") from None
+        raise UserError(
+            f"{path} is not JSON ({error}): it must hold one object of hyperparameters, every value a string"
+        ) from None
     if not isinstance(raw, dict):
-        raise UserError(f"{path} holds a JSON {type(raw).__name__}: it must hold one object of hyperparameters, every value a string")
+        raise UserError(
+            f"{path} holds a JSON {type(raw).__name__}: it must hold one object of hyperparameters, "
+            "every value a string"
+        )
     return {name: _text(value) for name, value in raw.items()}
 
 

@@ -62,13 +62,17 @@ def unpack_image(record: bytes) -> ImageRecord:
     Raises RecordIOError when the payload is shorter than its header says.
     """
     if len(record) < _HEADER.size:
-        raise RecordIOError(f"a record of {len(record)} bytes is too short for an image record's {_HEADER.size}-byte header")
+        raise RecordIOError(
+            f"a record of {len(record)} bytes is too short for an image record's {_HEADER.size}-byte header"
+        )
     flag, label, index, _ = _HEADER.unpack_from(record)
     if flag == 0:
         return ImageRecord(np.array([label], np.float32), index, record[_HEADER.size :])
     end = _HEADER.size + 4 * flag
     if len(record) < end:
-        raise RecordIOError(f"a record of {len(record)} bytes is too short for the {flag} labels that its header announces")
+        raise RecordIOError(
+            f"a record of {len(record)} bytes is too short for the {flag} labels that its header announces"
+        )
     return ImageRecord(np.frombuffer(record, "<f4", flag, _HEADER.size).copy(), index, record[end:])
 
 
@@ -76,12 +80,14 @@ class Writer:
     """Writes RecordIO records to `path`; a context manager."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "wb")
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
 
     def __enter__(self) -> "Writer":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def write(self, record: bytes) -> None:
@@ -90,7 +96,9 @@ class Writer:
         for number, part in enumerate(parts):
             if len(part) > _MAX_PART:
                 raise RecordIOError(f"a record part of {len(part)} bytes is longer than RecordIO's {_MAX_PART}")
-            flag = _WHOLE if len(parts) == 1 else _FIRST if number == 0 else _LAST if number == len(parts) - 1 else _MIDDLE
+            flag = (
+                _WHOLE if len(parts) == 1 else _FIRST if number == 0 else _LAST if number == len(parts) - 1 else _MIDDLE
+            )
             self._file.write(_FRAME.pack(MAGIC, flag << 29 | len(part)) + part + b"\0" * (-len(part) % 4))
 
 
@@ -119,27 +127,41 @@ def scan(path: Path) -> Iterator[tuple[int, int]]:
         while offset < size:
             flag, length = _frame(path, offset, file.read(_FRAME.size))
             if (start is None) != (flag in (_WHOLE, _FIRST)):
-                raise RecordIOError(f"{path} at byte {offset}: a record's part {flag} stands where another was due: the file is damaged; make it again")
+                raise RecordIOError(
+                    f"{path} at byte {offset}: a record's part {flag} stands where another was due: the "
+                    "file is damaged; make it again"
+                )
             start = offset if start is None else start
             offset += _FRAME.size + length + (-length % 4)
             if offset > size:
-                raise RecordIOError(f"{path} is truncated: its last record needs {offset} bytes and the file has {size}; copy or make it again")
+                raise RecordIOError(
+                    f"{path} is truncated: its last record needs {offset} bytes and the file has "
+                    f"{size}; copy or make it again"
+                )
             file.seek(offset)
             if flag in (_WHOLE, _LAST):
                 yield start, offset - start
                 start = None
         if start is not None:
-            raise RecordIOError(f"{path} is truncated: its last record, at byte {start}, has no end; copy or make it again")
+            raise RecordIOError(
+                f"{path} is truncated: its last record, at byte {start}, has no end; copy or make it again"
+            )
 
 
 def _frame(path: Path, offset: int, head: bytes) -> tuple[int, int]:
     """Return (cflag, length) of the frame whose first 8 bytes are `head`."""
     if len(head) < _FRAME.size:
-        raise RecordIOError(f"{path} is truncated: {len(head)} bytes at byte {offset} where a record's 8-byte frame was due; copy or make it again")
+        raise RecordIOError(
+            f"{path} is truncated: {len(head)} bytes at byte {offset} where a record's 8-byte frame was "
+            "due; copy or make it again"
+        )
     magic, word = _FRAME.unpack(head)
     if magic != MAGIC:
         looks = next((name for start, name in _LOOKS_LIKE if head.startswith(start)), f"bytes {head[:4].hex()}")
-        raise RecordIOError(f"{path} is not a RecordIO file: at byte {offset} stands {looks}, not RecordIO's magic number {MAGIC_BYTES.hex()}")
+        raise RecordIOError(
+            f"{path} is not a RecordIO file: at byte {offset} stands {looks}, not RecordIO's magic "
+            f"number {MAGIC_BYTES.hex()}"
+        )
     return word >> 29, word & _MAX_PART
 
 

@@ -13,8 +13,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from serve.machine import cpu_count, memory_bytes
 from serve.preprocess import UnreadableImage
-from train import cpus, recordio
+from train import recordio
 from train.errors import UserError
 from train.log import LOG, Progress
 
@@ -73,18 +74,14 @@ class Memory(Generic[T]):
         return chosen
 
 
-def memory_budget(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return a quarter of the memory, in bytes, that this container may use: the cgroup's limit or what is available."""
-    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-    available = int(lines["MemAvailable"].split()[0]) * 1024
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        path = cgroup / name
-        if path.exists() and (text := path.read_text().strip()).isdigit():
-            available = min(available, int(text))
-    return available // 4
+def memory_budget() -> int:
+    """Return the bytes that may be spent on keeping photos: a quarter of what this container may use."""
+    return memory_bytes() // 4
 
 
-def readable(what: str, samples: Sequence[Sample], cache: Memory[T], tolerance: float) -> tuple[list[Sample], Memory[T]]:
+def readable(
+    what: str, samples: Sequence[Sample], cache: Memory[T], tolerance: float
+) -> tuple[list[Sample], Memory[T]]:
     """Make every sample once and return those that could be made, with a Memory that holds only them.
 
     Raises UserError, naming the first ten that could not, when more than `tolerance` of all are unreadable.
@@ -92,7 +89,7 @@ def readable(what: str, samples: Sequence[Sample], cache: Memory[T], tolerance: 
     progress = Progress(f"Reading the {what} images", len(samples))
     good: list[int] = []
     bad: list[str] = []
-    with ThreadPoolExecutor(cpus.available()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         for index, problem in enumerate(pool.map(lambda i: _problem(cache, i), range(len(samples)))):
             if problem is None:
                 good.append(index)
@@ -106,7 +103,8 @@ def readable(what: str, samples: Sequence[Sample], cache: Memory[T], tolerance: 
     if not good or len(bad) > tolerance * len(samples):
         named = "; ".join(bad[:NAMED])
         raise UserError(
-            f"{len(bad)} of {len(samples)} {what} images are not readable, more than unreadable_tolerance={tolerance:g} allows: "
+            f"{len(bad)} of {len(samples)} {what} images are not readable, more than "
+            f"unreadable_tolerance={tolerance:g} allows: "
             f"mend or remove them, or raise unreadable_tolerance; the first: {named}"
         )
     return [samples[index] for index in good], cache.select(good)
@@ -127,9 +125,16 @@ class Batches(Generic[T]):
     from the epoch's beginning, as the built-in does, so that all have the same shape.
     """
 
-    def __init__(self, make: Callable[[np.ndarray, np.random.Generator], T], count: int, size: int, seed: int, ahead: int | None = None) -> None:
+    def __init__(
+        self,
+        make: Callable[[np.ndarray, np.random.Generator], T],
+        count: int,
+        size: int,
+        seed: int,
+        ahead: int | None = None,
+    ) -> None:
         self._make, self._count, self._size, self._seed = make, count, size, seed
-        self._threads = cpus.available()
+        self._threads = cpu_count()
         self._ahead = ahead or self._threads + 2
 
     def __len__(self) -> int:
@@ -139,7 +144,12 @@ class Batches(Generic[T]):
         """Yield the batches of one epoch; the same `seed` and `number` give the same ones."""
         order = np.random.default_rng((self._seed, number)).permutation(self._count)
         filled = np.resize(order, len(self) * self._size).reshape(len(self), self._size)
-        yield from ahead(lambda i: self._make(filled[i], np.random.default_rng((self._seed, number, i))), len(self), self._threads, self._ahead)
+        yield from ahead(
+            lambda i: self._make(filled[i], np.random.default_rng((self._seed, number, i))),
+            len(self),
+            self._threads,
+            self._ahead,
+        )
 
 
 def ahead(make: Callable[[int], T], count: int, threads: int, depth: int) -> Iterator[T]:

@@ -10,8 +10,6 @@ import signal
 import sys
 from types import FrameType
 
-from train.log import LOG
-
 _state = {"requested": False, "keeping": False}
 
 
@@ -31,10 +29,16 @@ def _handle(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if not _state["keeping"]:
         # os.write: the handler may interrupt a print, and buffered streams refuse re-entry.
-        os.write(sys.stdout.fileno(), f"{name} received before any epoch was finished: there is no model to keep. Stopping.\n".encode())
+        os.write(
+            sys.stdout.fileno(),
+            f"{name} received before any epoch was finished: there is no model to keep. Stopping.\n".encode(),
+        )
         os._exit(0)
     _state["requested"] = True
-    os.write(sys.stdout.fileno(), f"{name} received: finishing the current batch, then keeping the best model so far.\n".encode())
+    os.write(
+        sys.stdout.fileno(),
+        f"{name} received: finishing the current batch, then keeping the best model so far.\n".encode(),
+    )
 
 
 def keep_model() -> None:

@@ -19,7 +19,12 @@ def lay_out(base: Path, config: dict[str, Any] | None, folders: list[str]) -> Pa
     return base
 
 
-FULL = {"ContentType": "Application/X-RecordIO; a=b", "TrainingInputMode": "FastFile", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+FULL = {
+    "ContentType": "Application/X-RecordIO; a=b",
+    "TrainingInputMode": "FastFile",
+    "S3DistributionType": "FullyReplicated",
+    "RecordWrapperType": "None",
+}
 
 
 def test_content_type_is_read_without_parameters_and_case_and_fastfile_is_a_folder(tmp_path: Path) -> None:
@@ -56,7 +61,9 @@ def test_a_channel_that_cannot_be_read_is_named(config: Any, folders: list[str],
 
 def test_a_missing_channel_is_named_with_those_given_and_the_reason(tmp_path: Path) -> None:
     found = channels.load(lay_out(tmp_path, None, ["train"]))
-    with pytest.raises(UserError, match=r"channel 'validation' is missing \(missing in all: validation; given: train\): because"):
+    with pytest.raises(
+        UserError, match=r"channel 'validation' is missing \(missing in all: validation; given: train\): because"
+    ):
         channels.require(found, ("train", "validation"), "because")
 
 
@@ -65,7 +72,14 @@ def test_the_model_channel_is_refused_until_it_is_built(tmp_path: Path) -> None:
         channels.refuse_unbuilt(channels.load(lay_out(tmp_path, None, ["model"])))
 
 
-@pytest.mark.parametrize(("names", "said"), [([], "holds 0: it holds nothing"), (["a.rec", "b/c.rec"], "holds 2: it holds a.rec, c.rec"), (["a.jpg"], "holds 0: it holds a.jpg")])
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "holds 0: it holds nothing"),
+        (["a.rec", "b/c.rec"], "holds 2: it holds a.rec, c.rec"),
+        (["a.jpg"], "holds 0: it holds a.jpg"),
+    ],
+)
 def test_a_channel_of_one_file_says_what_it_holds_instead(names: list[str], said: str, tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)

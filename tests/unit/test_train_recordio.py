@@ -25,7 +25,9 @@ def written(path: Path, records: list[bytes]) -> Path:
 
 @given(records=st.lists(payloads, max_size=6))
 @settings(max_examples=200)
-def test_every_list_of_payloads_comes_back_from_a_file(records: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_every_list_of_payloads_comes_back_from_a_file(
+    records: list[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = written(tmp_path_factory.mktemp("rec") / "a.rec", records)
     assert [read(path, *place) for place in scan(path)] == records
 
@@ -41,8 +43,14 @@ def test_a_payload_is_split_at_an_aligned_magic_number_and_flagged_first_middle_
     assert [(word >> 29, word & 0x1FFFFFFF) for _, word in flags] == [(1, 4), (2, 4), (3, 1)]
 
 
-@given(labels=st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=5), index=st.integers(0, 2**64 - 1), image=st.binary(max_size=40))
-def test_a_vector_of_labels_the_index_and_the_image_come_back_from_a_record(labels: list[float], index: int, image: bytes) -> None:
+@given(
+    labels=st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=5),
+    index=st.integers(0, 2**64 - 1),
+    image=st.binary(max_size=40),
+)
+def test_a_vector_of_labels_the_index_and_the_image_come_back_from_a_record(
+    labels: list[float], index: int, image: bytes
+) -> None:
     record = unpack_image(pack_image(labels, index, image))
     assert (record.labels.tolist(), record.index, record.image) == (labels, index, image)
 
@@ -56,7 +64,12 @@ def test_a_single_label_is_written_into_the_header_itself() -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"\xff\xd8\xff\xe0" + bytes(8), "a JPEG image"), (b'{"a": 1}', "JSON text"), (b"\x1f\x8b" + bytes(8), "a gzip archive"), (b"abcdefgh", "bytes 61626364")],
+    [
+        (b"\xff\xd8\xff\xe0" + bytes(8), "a JPEG image"),
+        (b'{"a": 1}', "JSON text"),
+        (b"\x1f\x8b" + bytes(8), "a gzip archive"),
+        (b"abcdefgh", "bytes 61626364"),
+    ],
 )
 def test_a_file_that_is_no_recordio_is_named_with_what_it_looks_like(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "a.rec"

@@ -1,6 +1,5 @@
 """The small shared words of a job: processors, log lines, metrics, batches made ahead, stop requests."""
 
-import os
 import re
 import signal
 import subprocess
@@ -11,37 +10,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serve.machine import cpu_count
 from serve.preprocess import UnreadableImage
-from train import cpus, log, metrics, samples
+from train import log, metrics, samples, threads
 from train.errors import UserError
-
-
-@pytest.mark.parametrize(("quota", "count"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", None), ("nonsense", None), ("6400000 100000", None)])
-def test_the_cgroup_quota_bounds_the_processors_and_is_rounded_up(quota: str, count: int | None, tmp_path: Path) -> None:
-    (tmp_path / "cpu.max").write_text(quota)
-    affinity = len(os.sched_getaffinity(0))
-    assert cpus.available(tmp_path) == (affinity if count is None else min(affinity, count))
-
-
-@pytest.mark.parametrize(("quota", "count"), [("-1", None), ("100000", 1)])
-def test_the_first_cgroup_version_is_read_as_well(quota: str, count: int | None, tmp_path: Path) -> None:
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
-    assert cpus.available(tmp_path) == (len(os.sched_getaffinity(0)) if count is None else count)
 
 
 def test_thread_variables_are_set_and_the_users_own_are_kept() -> None:
     environ = {"OMP_NUM_THREADS": "7"}
-    said = cpus.set_threads(environ)
-    assert environ == {"OMP_NUM_THREADS": "7", "OPENBLAS_NUM_THREADS": str(cpus.available()), "MKL_NUM_THREADS": str(cpus.available())}
+    said = threads.set_threads(environ)
+    assert environ == {
+        "OMP_NUM_THREADS": "7",
+        "OPENBLAS_NUM_THREADS": str(cpu_count()),
+        "MKL_NUM_THREADS": str(cpu_count()),
+    }
     assert "OMP_NUM_THREADS=7" in said
 
 
 def test_a_log_line_has_the_built_ins_prefix_and_is_flushed_to_standard_output() -> None:
-    code = "from train import log; log.configure(); log.LOG.info('Epoch[0] Train-accuracy=%f', 1 / 3); import os; os._exit(0)"
+    said = "log.LOG.info('Epoch[0] Train-accuracy=%f', 1 / 3)"
+    code = f"import os; from train import log; log.configure(); {said}; os._exit(0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert re.fullmatch(r"\[\d\d/\d\d/\d{4} \d\d:\d\d:\d\d INFO \d+\] Epoch\[0\] Train-accuracy=0\.333333\n", done.stdout)
+    assert re.fullmatch(
+        r"\[\d\d/\d\d/\d{4} \d\d:\d\d:\d\d INFO \d+\] Epoch\[0\] Train-accuracy=0\.333333\n", done.stdout
+    )
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (3661, "1:01:01"), (-3, "0:00:00")])
@@ -121,15 +113,6 @@ def test_a_selection_of_memory_is_numbered_anew_and_keeps_what_was_kept() -> Non
     assert made == [0, 1, 2, 3]
 
 
-def test_memory_budget_is_a_quarter_of_the_smaller_of_limit_and_what_is_available(tmp_path: Path) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
-    assert samples.memory_budget(tmp_path / "meminfo", tmp_path) == 4000 * 1024 // 4
-    (tmp_path / "memory.max").write_text("1000000\n")
-    assert samples.memory_budget(tmp_path / "meminfo", tmp_path) == 250000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert samples.memory_budget(tmp_path / "meminfo", tmp_path) == 4000 * 1024 // 4
-
-
 def _cache(bad: set[int]) -> samples.Memory[bytes]:
     def make(index: int) -> bytes:
         if index in bad:
@@ -186,18 +169,25 @@ except stop.Stopped:
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_stop_request_before_there_is_a_model_ends_the_process_with_exit_code_0(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", STOPPING, "early", name], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, f"{name} received before any epoch was finished: there is no model to keep. Stopping.\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"{name} received before any epoch was finished: there is no model to keep. Stopping.\n",
+    )
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_stop_request_with_a_model_to_keep_lets_the_loop_end_itself(name: str) -> None:
-    done = subprocess.run([sys.executable, "-u", "-c", STOPPING, "keeping", name], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-u", "-c", STOPPING, "keeping", name], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0
     assert done.stdout.splitlines()[1:] == ["went on True", "stopped"]
 
 
 def test_a_second_interrupt_kills() -> None:
     twice = STOPPING + "os.kill(os.getpid(), signal.SIGINT)\nprint('still here')\n"
-    done = subprocess.run([sys.executable, "-u", "-c", twice, "keeping", "SIGINT"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-u", "-c", twice, "keeping", "SIGINT"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == -signal.SIGINT
     assert "still here" not in done.stdout

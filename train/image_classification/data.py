@@ -72,11 +72,16 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
     validation, crops = _validation_crops(listed["validation"], hp, spec, budget // 2)
     if len(train) < hp["mini_batch_size"]:
         raise UserError(
-            f"The number of input images must be bigger or equal to the mini_batch_size: {len(train)} readable training images, "
+            f"The number of input images must be bigger or equal to the mini_batch_size: {len(train)} "
+            "readable training images, "
             f"mini_batch_size={hp['mini_batch_size']}; lower it"
         )
     if len(train) != hp["num_training_samples"]:
-        LOG.warning("num_training_samples=%d, but there are %d: the learning-rate schedule follows the former", hp["num_training_samples"], len(train))
+        LOG.warning(
+            "num_training_samples=%d, but there are %d: the learning-rate schedule follows the former",
+            hp["num_training_samples"],
+            len(train),
+        )
     _warn_empty_classes(train, hp)
     return Data(train, validation, _class_names(channels, listed["train"], hp["num_classes"]), spec, photos, crops)
 
@@ -90,9 +95,17 @@ def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> list[S
     if by_record:
         found = _list_records(channel.one(".rec"), hp)
     else:
-        require(channels, [f"{name}_lst"], f"the images of channel {name!r} need a .lst file of their labels; RecordIO data needs ContentType {RECORDIO}")
+        require(
+            channels,
+            [f"{name}_lst"],
+            f"the images of channel {name!r} need a .lst file of their labels; RecordIO data needs "
+            f"ContentType {RECORDIO}",
+        )
         if hp["resize"] is None:
-            raise UserError("hyperparameter resize is required for images with .lst files: set it to at least image_shape's larger side")
+            raise UserError(
+                "hyperparameter resize is required for images with .lst files: set it to at least "
+                "image_shape's larger side"
+            )
         found = _list_lst(channels[f"{name}_lst"].one(".lst"), channel.path, hp)
     if not found:
         raise UserError(f"channel {name!r} lists no images: it needs at least one")
@@ -108,7 +121,10 @@ def _list_records(path: Path, hp: dict[str, Any]) -> list[Sample]:
             values = recordio.unpack_image(recordio.read(path, offset, length)).labels
             found.append(Sample(where, _label(values, where, hp), path, offset, length))
     except recordio.RecordIOError as error:
-        raise UserError(f"{error}. The channel must hold MXNet image records, as im2rec or `python -m local prepare --format recordio` makes them") from None
+        raise UserError(
+            f"{error}. The channel must hold MXNet image records, as im2rec or `python -m local prepare "
+            "--format recordio` makes them"
+        ) from None
     return found
 
 
@@ -121,14 +137,23 @@ def _list_lst(path: Path, folder: Path, hp: dict[str, Any]) -> list[Sample]:
         where = f"{path.name}, line {number}"
         fields = line.rstrip("\r\n").split("\t")
         if len(fields) < 3:
-            raise UserError(f"{where} has {len(fields)} tab-separated fields: it must read index<TAB>label<TAB>relative/path, and reads {line[:120]!r}")
+            raise UserError(
+                f"{where} has {len(fields)} tab-separated fields: it must read "
+                f"index<TAB>label<TAB>relative/path, and reads {line[:120]!r}"
+            )
         if fields[0].strip() in seen:
-            raise UserError(f"{where} repeats the index {fields[0].strip()!r} of line {seen[fields[0].strip()]}: every index must be unique")
+            raise UserError(
+                f"{where} repeats the index {fields[0].strip()!r} of line {seen[fields[0].strip()]}: "
+                "every index must be unique"
+            )
         seen[fields[0].strip()] = number
         try:
             values = np.array([float(field) for field in fields[1:-1]], np.float32)
         except ValueError:
-            raise UserError(f"{where} has a label that is no number: {' '.join(fields[1:-1])[:60]!r}; labels are numbers from 0 to num_classes - 1") from None
+            raise UserError(
+                f"{where} has a label that is no number: {' '.join(fields[1:-1])[:60]!r}; labels are "
+                "numbers from 0 to num_classes - 1"
+            ) from None
         name = fields[-1].strip()
         found.append(Sample(name, _label(values, where, hp), folder / name))
     return found
@@ -139,13 +164,21 @@ def _label(values: np.ndarray, where: str, hp: dict[str, Any]) -> int | np.ndarr
     classes = hp["num_classes"]
     if hp["multi_label"]:
         if values.shape != (classes,) or not np.isin(values, (0, 1)).all():
-            raise UserError(f"{where} has {len(values)} label values {values[:8].tolist()}: with multi_label=1 it needs num_classes={classes} values of 0 or 1")
+            raise UserError(
+                f"{where} has {len(values)} label values {values[:8].tolist()}: with multi_label=1 it "
+                f"needs num_classes={classes} values of 0 or 1"
+            )
         return values
     if len(values) != 1:
-        raise UserError(f"{where} has {len(values)} labels: without multi_label=1 a sample has one; set multi_label=1 if several are meant")
+        raise UserError(
+            f"{where} has {len(values)} labels: without multi_label=1 a sample has one; set "
+            "multi_label=1 if several are meant"
+        )
     value = float(values[0])
     if value != int(value) or not 0 <= value < classes:
-        raise UserError(f"{where} has the label {value:g}: labels are whole numbers from 0 to {classes - 1} (num_classes={classes})")
+        raise UserError(
+            f"{where} has the label {value:g}: labels are whole numbers from 0 to {classes - 1} (num_classes={classes})"
+        )
     return int(value)
 
 
@@ -157,7 +190,10 @@ def _class_names(channels: dict[str, Channel], listed: Sequence[Sample], classes
             names = tuple(path.read_text(encoding="utf-8").split("\n"))
             names = tuple(line.strip() for line in names if line.strip())
             if len(names) != classes:
-                raise UserError(f"{channel}/{CLASSES} names {len(names)} classes and num_classes={classes}: it needs one line per class, in the order of the labels")
+                raise UserError(
+                    f"{channel}/{CLASSES} names {len(names)} classes and num_classes={classes}: it "
+                    "needs one line per class, in the order of the labels"
+                )
             return names
     folders: dict[Any, set[str]] = {}
     for sample in listed:
@@ -165,8 +201,14 @@ def _class_names(channels: dict[str, Channel], listed: Sequence[Sample], classes
             parts = PurePosixPath(sample.name).parts
             folders.setdefault(sample.label, set()).add(parts[0] if len(parts) > 1 else "")
     names_by_label = {label: next(iter(found)) for label, found in folders.items() if len(found) == 1}
-    one_to_one = len(names_by_label) == classes == len(set(names_by_label.values())) and "" not in names_by_label.values()
-    return tuple(names_by_label[label] for label in range(classes)) if one_to_one else tuple(str(label) for label in range(classes))
+    one_to_one = (
+        len(names_by_label) == classes == len(set(names_by_label.values())) and "" not in names_by_label.values()
+    )
+    return (
+        tuple(names_by_label[label] for label in range(classes))
+        if one_to_one
+        else tuple(str(label) for label in range(classes))
+    )
 
 
 # ---- reading ----------------------------------------------------------------------------------------------------
@@ -181,7 +223,8 @@ def _training_photos(listed: list[Sample], hp: dict[str, Any], budget: int) -> t
             image = preprocess.shorter_side(image, hp["resize"])
         elif image.width < width or image.height < height:
             raise UserError(
-                f"{sample.name} is {image.width} x {image.height} pixels, smaller than image_shape={hp['image_shape']}: "
+                f"{sample.name} is {image.width} x {image.height} pixels, smaller than "
+                f"image_shape={hp['image_shape']}: "
                 "set resize to enlarge all photos, or leave it out of the data"
             )
         return np.asarray(image).reshape(image.height, image.width, channels)
@@ -190,8 +233,12 @@ def _training_photos(listed: list[Sample], hp: dict[str, Any], budget: int) -> t
     return samples.readable("train", listed, every, hp["unreadable_tolerance"])
 
 
-def _validation_crops(listed: list[Sample], hp: dict[str, Any], spec: InputSpec, budget: int) -> tuple[list[Sample], Memory[Image.Image]]:
-    every = Memory(lambda i: preprocess.cut(listed[i].read(), spec), lambda image: 4 * image.width * image.height, budget)
+def _validation_crops(
+    listed: list[Sample], hp: dict[str, Any], spec: InputSpec, budget: int
+) -> tuple[list[Sample], Memory[Image.Image]]:
+    every = Memory(
+        lambda i: preprocess.cut(listed[i].read(), spec), lambda image: 4 * image.width * image.height, budget
+    )
     return samples.readable("validation", listed, every, hp["unreadable_tolerance"])
 
 
@@ -212,4 +259,8 @@ def _warn_empty_classes(train: Sequence[Sample], hp: dict[str, Any]) -> None:
     counts = np.bincount([sample.label for sample in train], minlength=hp["num_classes"])
     empty = np.flatnonzero(counts == 0).tolist()
     if empty:
-        LOG.warning("no training image has the label %s: num_classes=%d may be too high", ", ".join(map(str, empty[:10])), hp["num_classes"])
+        LOG.warning(
+            "no training image has the label %s: num_classes=%d may be too high",
+            ", ".join(map(str, empty[:10])),
+            hp["num_classes"],
+        )

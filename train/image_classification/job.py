@@ -64,7 +64,7 @@ class Model:
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, epoch: int, best: bool) -> None:
-        """Write the weights of `epoch`, counted from 0; an earlier best is removed unless checkpoint_frequency keeps it."""
+        """Write the weights of `epoch`, from 0; an earlier best is removed unless checkpoint_frequency keeps it."""
         path = self._params(epoch)
         export.replace(path, lambda target: mx.nd.save(str(target), self._parameters()))
         LOG.info('Saved checkpoint to "%s"', path)
@@ -83,10 +83,21 @@ class Model:
         for name, value in mx.nd.load(str(self._params(best.epoch))).items():
             self._net.collect_params()[name.split(":", 1)[1]].set_data(value)
         shape = self._hp["image_shape"]
-        export.to_onnx(self._symbol(export.OUTPUT, native=False), self._parameters(), "data", shape, self._folder / artifact.MODEL_ONNX)
+        export.to_onnx(
+            self._symbol(export.OUTPUT, native=False),
+            self._parameters(),
+            "data",
+            shape,
+            self._folder / artifact.MODEL_ONNX,
+        )
         artifact.write(self._describe(best), self._folder)
         self._verify(best)
-        LOG.info("The model of epoch %d is in %s: %s", best.epoch, self._folder, ", ".join(sorted(path.name for path in self._folder.iterdir())))
+        LOG.info(
+            "The model of epoch %d is in %s: %s",
+            best.epoch,
+            self._folder,
+            ", ".join(sorted(path.name for path in self._folder.iterdir())),
+        )
 
     def _params(self, epoch: int) -> Path:
         return self._folder / f"{_PREFIX}-{epoch + 1:04d}.params"
@@ -100,7 +111,7 @@ class Model:
         return {f"{kinds[p.grad_req == 'null']}:{name}": p.data() for name, p in self._net.collect_params().items()}
 
     def _symbol(self, name: str, native: bool) -> mx.sym.Symbol:
-        """Return the network with its activation: MXNet's output layers, whose names the built-in's users know, or plain."""
+        """Return the network with its activation: as one of MXNet's output layers, like the built-in's, or plain."""
         logits = self._net(mx.sym.var("data"))
         if self._hp["multi_label"]:
             return mx.sym.LogisticRegressionOutput(logits, name=name) if native else mx.sym.sigmoid(logits, name=name)
@@ -129,7 +140,9 @@ class Model:
     def _verify(self, best: loop.Best) -> None:
         LOG.info("Checking the artifact with the server's own code")
         count = len(self._data.validation)
-        chosen = np.unique(np.linspace(0, count - 1, min(count, _FILES_STOPPED if stop.requested() else _FILES)).astype(int))
+        chosen = np.unique(
+            np.linspace(0, count - 1, min(count, _FILES_STOPPED if stop.requested() else _FILES)).astype(int)
+        )
         labels = data.stack_labels([self._data.validation[i] for i in chosen])
         tensors = np.stack([self._data.validation_tensor(i) for i in chosen[:_TENSORS]])
         expected = loop.activation(self._hp)(self._net(mx.nd.array(tensors))).asnumpy()

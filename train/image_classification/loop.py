@@ -9,7 +9,8 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from train import cpus, metrics, stop
+from serve.machine import cpu_count
+from train import metrics, stop
 from train.errors import UserError
 from train.image_classification.data import Data, stack_labels
 from train.log import LOG, duration
@@ -30,12 +31,14 @@ class Best:
 
 
 def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:
-    """Return the optimizer with its step schedule; an epoch has ceil(num_training_samples / mini_batch_size) updates."""
+    """Return the optimizer and its schedule; an epoch is ceil(num_training_samples / mini_batch_size) updates."""
     schedule = None
     if hp["lr_scheduler_step"]:
         updates = -(-hp["num_training_samples"] // hp["mini_batch_size"])
         steps = [epoch * updates for epoch in hp["lr_scheduler_step"]]
-        schedule = mx.lr_scheduler.MultiFactorScheduler(steps, factor=hp["lr_scheduler_factor"], base_lr=hp["learning_rate"])
+        schedule = mx.lr_scheduler.MultiFactorScheduler(
+            steps, factor=hp["lr_scheduler_factor"], base_lr=hp["learning_rate"]
+        )
     own: dict[str, Any] = {
         "sgd": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
         "nag": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
@@ -124,7 +127,8 @@ class Epoch:
         mean = float(loss.asnumpy().mean())
         if not np.isfinite(mean):
             raise UserError(
-                f"the loss became {mean} at epoch {self._number}, batch {number}, with learning_rate={self._step.trainer.learning_rate:g}: "
+                f"the loss became {mean} at epoch {self._number}, batch {number}, with "
+                f"learning_rate={self._step.trainer.learning_rate:g}: "
                 "lower learning_rate (a tenth is a good next try); the best epoch before this one is kept"
             )
         probabilities = activation(self._hp)(logits).asnumpy()
@@ -141,7 +145,14 @@ class Epoch:
         done = self._number * len(self._batches) + number + 1
         left = (now - self._job_start) / done * (self._hp["epochs"] * len(self._batches) - done)
         accuracy = np.concatenate(self._correct).mean()
-        LOG.info("Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\taccuracy=%f\ttime left: %s", self._number, number, speed, accuracy, duration(left))
+        LOG.info(
+            "Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\taccuracy=%f\ttime left: %s",
+            self._number,
+            number,
+            speed,
+            accuracy,
+            duration(left),
+        )
 
 
 def evaluate(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], limit: int | None = None) -> np.ndarray:
@@ -154,7 +165,7 @@ def evaluate(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], limit: int 
         return np.stack([data.validation_tensor(i) for i in chosen])
 
     found = []
-    for batch in ahead(make, -(-count // size), cpus.available(), 4):
+    for batch in ahead(make, -(-count // size), cpu_count(), 4):
         stop.check()
         found.append(activation(hp)(net(mx.nd.array(batch))).asnumpy())
     return np.concatenate(found)[:count]
@@ -202,10 +213,14 @@ def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], save: Callable[[
         correct = metrics.correct(probabilities, labels)
         validated = {"accuracy": float(correct.mean())}
         if hp["top_k"]:
-            validated[f"top_k_accuracy_{hp['top_k']}"] = float(metrics.top_k_correct(probabilities, labels, hp["top_k"]).mean())
+            validated[f"top_k_accuracy_{hp['top_k']}"] = float(
+                metrics.top_k_correct(probabilities, labels, hp["top_k"]).mean()
+            )
         _say(number, "Validation", validated)
         if validated["accuracy"] > best.accuracy:
-            named = {f"train:{name}": value for name, value in trained.items()} | {f"validation:{name}": value for name, value in validated.items()}
+            named = {f"train:{name}": value for name, value in trained.items()} | {
+                f"validation:{name}": value for name, value in validated.items()
+            }
             best = Best(number, validated["accuracy"], named, correct)
             stop.keep_model()
             LOG.info("Storing the best model with validation accuracy: %f", best.accuracy)

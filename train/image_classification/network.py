@@ -13,8 +13,6 @@ _PHOTO = {
     152: (resnetv1b.BottleneckV1b, [3, 8, 36, 3]),
     200: (resnetv1b.BottleneckV1b, [3, 24, 36, 3]),
 }
-_SMALL = (20, 32, 44, 56, 110)
-NUM_LAYERS = (*_PHOTO, *_SMALL)
 
 
 def name(num_layers: int) -> str:
@@ -34,7 +32,9 @@ def build(num_layers: int, classes: int, channels: int, seed: int) -> gluon.Hybr
         last = net.fc
     else:
         depth = (num_layers - 2) // 6  # three stages of two-convolution blocks: He et al. 2016, section 4.2
-        net = cifarresnet.CIFARResNetV1(cifarresnet.CIFARBasicBlockV1, [depth] * 3, [16, 16, 32, 64], classes=classes, prefix="resnet_")
+        net = cifarresnet.CIFARResNetV1(
+            cifarresnet.CIFARBasicBlockV1, [depth] * 3, [16, 16, 32, 64], classes=classes, prefix="resnet_"
+        )
         last = net.output
     last.weight.init = mx.init.Normal(0.01)
     net.initialize(mx.init.MSRAPrelu(slope=0.0))

@@ -56,11 +56,20 @@ def check(raw: Mapping[str, str]) -> dict[str, Any]:
             f"the shorter side after resize must cover the crop, so set resize to at least {max(height, width)}"
         )
     if values["checkpoint_frequency"] and values["checkpoint_frequency"] > values["epochs"]:
-        raise UserError(f"hyperparameter checkpoint_frequency={values['checkpoint_frequency']} is above epochs={values['epochs']}: set it to at most epochs")
+        raise UserError(
+            f"hyperparameter checkpoint_frequency={values['checkpoint_frequency']} is above "
+            f"epochs={values['epochs']}: set it to at most epochs"
+        )
     if values["top_k"] and values["top_k"] > values["num_classes"]:
-        raise UserError(f"hyperparameter top_k={values['top_k']} is above num_classes={values['num_classes']}: set it to at most num_classes, or remove it")
+        raise UserError(
+            f"hyperparameter top_k={values['top_k']} is above num_classes={values['num_classes']}: set "
+            "it to at most num_classes, or remove it"
+        )
     if values["top_k"] and values["multi_label"]:
-        raise UserError("hyperparameter top_k has no meaning with multi_label=1, where a sample has several labels: remove one of the two")
+        raise UserError(
+            "hyperparameter top_k has no meaning with multi_label=1, where a sample has several "
+            "labels: remove one of the two"
+        )
     return values
 
 
@@ -74,6 +83,8 @@ def say(values: Mapping[str, Any]) -> None:
     if values["use_weighted_loss"] and not values["multi_label"]:
         LOG.warning("use_weighted_loss=1 is ignored: it weighs the labels of multi_label=1, which is not set")
     if values["precision_dtype"] == "float16":
-        LOG.warning("precision_dtype=float16 is computed as float32: this image trains on the CPU, where float16 is slower")
+        LOG.warning(
+            "precision_dtype=float16 is computed as float32: this image trains on the CPU, where float16 is slower"
+        )
     if values["kv_store"]:
         LOG.info("kv_store=%s is not used: the job has one host", values["kv_store"])
