@@ -1,0 +1,86 @@
+"""`python -m local weights NETWORK FILE --out DIR`: checks a weight file and writes it in the form that jobs take.
+
+That form is DIR/NETWORK.safetensors with torchvision's names and float32 values: PyTorch's tools read it too.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from train.errors import UserError
+from train.weights import HEAD, NETWORKS, check, read
+
+_REPOSITORY = Path(__file__).resolve().parent.parent
+_MXNET_PYTHON = _REPOSITORY / ".venvs" / "mxnet" / "bin" / "python"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = (
+        "Check a ResNet's weight file and convert it to DIR/NETWORK.safetensors, float32, torchvision's names."
+    )
+    parser.add_argument("network", metavar="NETWORK", help=f"one of {', '.join(NETWORKS)}")
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, help="torchvision's or timm's .safetensors, or GluonCV's or a job's .params"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to; made if missing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert and say what to do with the result; returns the exit code, 2 for a file that cannot be used."""
+    if args.file.suffix in (".h5", ".keras"):
+        print(f"{args.file}: Keras files are for the TensorFlow image, which is not built yet", file=sys.stderr)
+        return 2
+    if args.file.suffix == ".params" and importlib.util.find_spec("mxnet") is None:
+        return _run_with_mxnet(args)
+    try:
+        made = convert(args.network, args.file, args.out)
+    except (UserError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{made}: the weights of {args.network}, checked; {made.stat().st_size / 1e6:.1f} MB")
+    print(f"PRETRAINED_SHA256={hashlib.sha256(made.read_bytes()).hexdigest()}")
+    print("Next: give its folder as the channel `pretrained`, or build with it: make build PRETRAINED=DIR")
+    return 0
+
+
+def _run_with_mxnet(args: argparse.Namespace) -> int:
+    """Run this command in the environment that has MXNet, which alone reads its own format."""
+    if not _MXNET_PYTHON.exists():
+        print(f"{args.file} needs MXNet to be read, and {_MXNET_PYTHON} is not there: run `make envs`", file=sys.stderr)
+        return 2
+    arguments = [args.network, args.file.resolve(), "--out", args.out.resolve()]
+    environment = os.environ | {"PYTHONPATH": str(_REPOSITORY)}
+    return subprocess.run([_MXNET_PYTHON, "-m", "local.weights", *arguments], env=environment, check=False).returncode
+
+
+def convert(network: str, file: Path, folder: Path) -> Path:
+    """Write `folder`/`network`.safetensors from `file` and return its path; the last layer comes along if it is there.
+
+    Raises UserError for a file that is not `network`'s weights, OSError for one that cannot be read or written.
+    """
+    tensors = read(file, network)
+    weights = check(tensors, network, file)
+    weights |= {name: np.ascontiguousarray(tensors[name], np.float32) for name in HEAD if name in tensors}
+    folder.mkdir(parents=True, exist_ok=True)
+    made = folder / f"{network}.safetensors"
+    partial = folder / f".{made.name}.{os.getpid()}"
+    try:
+        save_file(weights, partial, metadata={"format": "pt", "network": network, "converted_from": file.name})
+        partial.replace(made)
+    finally:
+        partial.unlink(missing_ok=True)
+    return made
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(prog="python -m local weights")
+    add_arguments(arguments)
+    sys.exit(run(arguments.parse_args()))

@@ -1,0 +1,212 @@
+"""Where pretrained weights are looked for, and what is said when they are not there. Loading: tests/framework."""
+
+import functools
+import hashlib
+import http.server
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from train.errors import UserError
+from train.pretrained import find
+
+WAYS = ["channel named 'pretrained'", "make build PRETRAINED=DIR", "PRETRAINED_URL and PRETRAINED_SHA256"]
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary folder, where downloads are kept."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a server on loopback, and the folder that it serves."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", folder
+        server.shutdown()
+        thread.join()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """Answer as the base class does, but end /short... after half of the bytes that were announced."""
+        if not self.path.startswith("/short"):
+            return super().do_GET()
+        self.send_response(200)
+        self.send_header("Content-Length", "2000000")
+        self.end_headers()
+        self.wfile.write(bytes(1_000_000))
+        return None
+
+
+def _touch(folder: Path, *names: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"any")
+    return folder
+
+
+def _sum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_channel_goes_before_image_and_image_before_url(tmp_path: Path) -> None:
+    channel, image = (_touch(tmp_path / name, "resnet18.safetensors") for name in ("channel", "image"))
+    url = _touch(tmp_path / "url", "resnet18.safetensors") / "resnet18.safetensors"
+    environ = {"PRETRAINED_URL": url.as_uri(), "PRETRAINED_SHA256": _sum(b"any"), "VISION_PRETRAINED_DIR": str(image)}
+    assert find(channel, "resnet18", environ).parent == channel
+    assert find(None, "resnet18", environ).parent == image
+    (image / "resnet18.safetensors").rename(image / "resnet50.safetensors")
+    assert find(None, "resnet18", environ) == url
+
+
+def test_none_found_names_the_three_ways(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        find(None, "resnet50", {"VISION_PRETRAINED_DIR": str(tmp_path)})
+    for way in (*WAYS, "resnet50.safetensors", str(tmp_path), "use_pretrained_model=0"):
+        assert way in str(caught.value)
+
+
+def test_a_channel_without_weights_is_an_error_although_the_image_has_them(tmp_path: Path) -> None:
+    channel = _touch(tmp_path / "channel", "resnet50.safetensors", "README.md")
+    image = _touch(tmp_path / "image", "resnet18.safetensors")
+    with pytest.raises(UserError, match=r"has no weights of resnet18: it holds README.md, resnet50.safetensors; put"):
+        find(channel, "resnet18", {"VISION_PRETRAINED_DIR": str(image)})
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"VISION_PRETRAINED_DIR={tmp_path}/none is not a folder"):
+        find(None, "resnet18", {"VISION_PRETRAINED_DIR": f"{tmp_path}/none"})
+
+
+def test_small_image_networks_have_no_pretrained_weights(tmp_path: Path) -> None:
+    channel = _touch(tmp_path / "channel", "cifar_resnet20.safetensors")
+    with pytest.raises(UserError, match=r"cifar_resnet20 has no pretrained weights: they exist for resnet18, resnet34"):
+        find(channel, "cifar_resnet20", {})
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["model.safetensors", "config.json", "README.md", "pytorch_model.bin"], "model.safetensors"),
+        (["resnet18_v1b-0757602.params", "resnet50_v1b-0ecdba34.params"], "resnet18_v1b-0757602.params"),
+        (["resnet18.safetensors", "resnet18_v1b-0757602.params", "other.safetensors"], "resnet18.safetensors"),
+        (["resnet18-f37072fd.safetensors", "resnet18d.safetensors", ".resnet18.safetensors"],
+         "resnet18-f37072fd.safetensors"),
+    ],
+)  # fmt: skip
+def test_the_file_named_for_the_network_is_chosen_else_the_one_that_names_none(
+    names: list[str], chosen: str, tmp_path: Path
+) -> None:
+    assert find(_touch(tmp_path / "channel", *names), "resnet18", {}).name == chosen
+
+
+def test_two_files_that_may_be_meant_are_an_error(tmp_path: Path) -> None:
+    channel = _touch(tmp_path / "channel", "a.safetensors", "b.safetensors")
+    with pytest.raises(UserError, match=r"2 files that may be weights of resnet18 \(a.safetensors, b.safetensors\)"):
+        find(channel, "resnet18", {})
+
+
+@pytest.mark.parametrize("name", ["resnet18-f37072fd.pth", "pytorch_model.bin"])
+def test_a_pickle_is_refused_with_the_two_lines_that_convert_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        find(_touch(tmp_path / "channel", name), "resnet18", {})
+    first, *lines = str(caught.value).splitlines()
+    assert first.startswith(f"{tmp_path}/channel/{name} is a PyTorch pickle")
+    assert [line.split("(")[0].strip() for line in lines] == [
+        "import torch, safetensors.torch", "safetensors.torch.save_file",
+    ]  # fmt: skip
+    assert f'torch.load("{name}", weights_only=True)' in lines[1]
+
+
+def test_a_url_is_downloaded_once_and_kept(served: tuple[str, Path], kept: Path) -> None:
+    address, folder = served
+    (folder / "model.safetensors").write_bytes(b"weights")
+    environ = {"PRETRAINED_URL": f"{address}/model.safetensors?token=secret", "PRETRAINED_SHA256": _sum(b"weights")}
+    found = find(None, "resnet18", environ)
+    assert found.parent == kept
+    assert found.read_bytes() == b"weights"
+    (folder / "model.safetensors").unlink()
+    assert find(None, "resnet18", environ) == found
+    found.write_bytes(b"damaged")
+    with pytest.raises(UserError, match="answered 404"):
+        find(None, "resnet18", environ)
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_a_wrong_sum_is_an_error_that_gives_both(scheme: str, served: tuple[str, Path], kept: Path) -> None:
+    address, folder = served
+    (folder / "w.params").write_bytes(b"other")
+    url = f"{address}/w.params" if scheme == "http" else (folder / "w.params").as_uri()
+    with pytest.raises(UserError) as caught:
+        find(None, "resnet18", {"PRETRAINED_URL": url, "PRETRAINED_SHA256": _sum(b"weights")})
+    assert str(caught.value).startswith(f"PRETRAINED_URL={url} has SHA-256 {_sum(b'other')}")
+    assert _sum(b"weights") in str(caught.value)
+    assert list(kept.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["", "abc", "g" * 64])
+def test_a_url_needs_a_sum(given: str) -> None:
+    environ = {"PRETRAINED_URL": "https://example.invalid/w.params", "PRETRAINED_SHA256": given}
+    with pytest.raises(UserError, match=f"^PRETRAINED_SHA256='{given}' is not 64 hexadecimal digits"):
+        find(None, "resnet18", environ)
+
+
+def test_an_address_without_a_network_says_so_and_keeps_the_signature_out(kept: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/w.params"
+        with pytest.raises(UserError) as caught:
+            find(None, "resnet18", {"PRETRAINED_URL": f"{url}?X-Amz-Signature=5ec3e7", "PRETRAINED_SHA256": "0" * 64})
+    assert str(caught.value).startswith(f"PRETRAINED_URL={url} cannot be read (")
+    assert "refused" in str(caught.value)
+    assert "channel 'pretrained'" in str(caught.value)
+    assert "5ec3e7" not in str(caught.value)
+    assert list(kept.iterdir()) == []
+
+
+def test_a_download_cut_short_says_where(served: tuple[str, Path], kept: Path) -> None:
+    with pytest.raises(UserError, match="ended after 1000000 of 2000000 bytes"):
+        find(None, "resnet18", {"PRETRAINED_URL": f"{served[0]}/short.params", "PRETRAINED_SHA256": "0" * 64})
+    assert list(kept.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("s3://bucket/w.params", "is neither https://, http:// nor file://"),
+        ("file:///nowhere/w.params", "is not a file in this container"),
+        ("http://127.0.0.1:port/w.params", "cannot be read"),
+        ("http://me:hidden@127.0.0.1/w.params", "comes with a user name"),
+    ],
+)
+def test_other_addresses_are_refused_without_repeating_a_password(url: str, reason: str, kept: Path) -> None:
+    with pytest.raises(UserError, match=reason) as caught:
+        find(None, "resnet18", {"PRETRAINED_URL": url, "PRETRAINED_SHA256": "0" * 64})
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_weight_file_found_by_url_may_have_any_name(served: tuple[str, Path], kept: Path) -> None:
+    save_file({"a": np.zeros(1, np.float32)}, served[1] / "we ird;name")
+    content = (served[1] / "we ird;name").read_bytes()
+    found = find(None, "resnet18", {"PRETRAINED_URL": f"{served[0]}/we%20ird;name", "PRETRAINED_SHA256": _sum(content)})
+    assert found.read_bytes() == content
+    assert " " not in found.name
