@@ -11,13 +11,15 @@ Described in annotations/README of the data set (Parkhi, Vedaldi, Zisserman, Jaw
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from local.errors import UserError
 
 SPECIES = {1: "cat", 2: "dog"}
 
 
-class PetsError(ValueError):
+class PetsError(UserError):
     """The data set is not in the official layout. The message names the file and the line, and the fix."""
 
 
@@ -110,22 +112,33 @@ def class_of(pet: Pet, classes: str) -> str:
     return pet.species if classes == "species" else pet.breed
 
 
-def random_split(pets: Pets, fraction: float, seed: int) -> tuple[list[Pet], list[Pet]]:
-    """All listed photos split anew, breed by breed: round(`fraction` * n) of each breed's n to train, the rest to test.
+def all_photos(pets: Pets) -> list[Pet]:
+    """Every photo of both lists, and those of images/ that no list names but whose breed the lists know; by name."""
+    known = {pet.breed: pet for pet in (*pets.trainval, *pets.test)}
+    found = {pet.name: pet for pet in (*pets.trainval, *pets.test)}
+    for file in pets.images.glob("*.jpg"):
+        relative = known.get(file.stem.rpartition("_")[0])
+        if relative is not None:
+            found.setdefault(file.stem, replace(relative, name=file.stem))
+    return [found[name] for name in sorted(found)]
 
-    At least one photo of every breed with two or more lands on each side. The same seed gives the same split.
+
+def random_split(photos: Sequence[Pet], fraction: float, seed: int) -> tuple[list[Pet], list[Pet]]:
+    """Split breed by breed: round(`fraction` * n) of a breed's n photos to train on, the rest held out.
+
+    A breed with two or more photos has at least one on each side. The same seed gives the same split.
     """
     generator = random.Random(seed)
     by_breed: dict[str, list[Pet]] = {}
-    for pet in sorted((*pets.trainval, *pets.test), key=lambda pet: pet.name):
+    for pet in photos:
         by_breed.setdefault(pet.breed, []).append(pet)
     train: list[Pet] = []
     held_out: list[Pet] = []
-    for photos in by_breed.values():
-        generator.shuffle(photos)
-        count = min(max(round(fraction * len(photos)), 1), max(len(photos) - 1, 1))
-        train += photos[:count]
-        held_out += photos[count:]
+    for group in by_breed.values():
+        generator.shuffle(group)
+        count = min(max(round(fraction * len(group)), 1), max(len(group) - 1, 1))
+        train += group[:count]
+        held_out += group[count:]
     return train, held_out
 
 

@@ -1,0 +1,77 @@
+"""`python -m local COMMAND`: finds the command, its environment and its module, and turns its errors into one line."""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from local.errors import CommandFailed, UserError
+
+# command: module, what it does. A module is imported only when its command is asked for: some cost seconds.
+COMMANDS = {
+    "data": ("local.download", "download the Oxford-IIIT Pet data set"),
+    "prepare": ("local.prepare", "write an algorithm's channels from the data set"),
+    "weights": ("local.weights", "check and convert a file of pretrained weights"),
+    "demo": ("local.demo", "train, serve and predict on this machine, without Docker"),
+    "train": ("local.train", "train an image in SageMaker local mode"),
+    "deploy": ("local.deploy", "serve a model in SageMaker local mode"),
+    "predict": ("local.predict", "send photos to an endpoint of local mode"),
+    "local-mode": ("local.local_mode", "train, deploy and predict in SageMaker local mode, in one go"),
+}
+ENVIRONMENT = Path(__file__).resolve().parents[1] / ".venvs" / "dev"
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return its exit code: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
+    overview = argparse.ArgumentParser(prog="python -m local", description="What runs on a laptop.")
+    overview.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below; each has a --help")
+    overview.formatter_class = argparse.RawDescriptionHelpFormatter
+    overview.epilog = "commands:\n" + "\n".join(_overview())
+    command = overview.parse_args(arguments[:1]).command
+    module_name, purpose = COMMANDS[command]
+    module = importlib.import_module(module_name)
+    parser = argparse.ArgumentParser(prog=f"python -m local {command}", description=module.__doc__ or purpose)
+    module.add_arguments(parser)
+    args = parser.parse_args(arguments[1:])
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        return module.run(args)
+    except UserError as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        return 2
+    except CommandFailed as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _overview() -> list[str]:
+    return [f"  {command:<11} {purpose}" for command, (_, purpose) in COMMANDS.items()]
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """SIGTERM ends the command the way Ctrl-C does: every `finally` runs."""
+    raise SystemExit(128 + number)
+
+
+def _enter_environment() -> None:
+    """Start again with the interpreter of .venvs/dev, unless this is it."""
+    if Path(sys.prefix).resolve() == ENVIRONMENT.resolve():
+        return
+    python = ENVIRONMENT / "bin" / "python"
+    if not python.exists():
+        sys.exit(f"{ENVIRONMENT} is not there yet: run `make envs` once (about a minute), then this again")
+    root = str(ENVIRONMENT.parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    os.execve(python, [str(python), "-m", "local", *sys.argv[1:]], {**os.environ, "PYTHONPATH": path})
+
+
+if __name__ == "__main__":
+    if any(argument not in ("-h", "--help") for argument in sys.argv[1:2]):
+        _enter_environment()
+    sys.exit(main(sys.argv[1:]))

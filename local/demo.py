@@ -1,0 +1,126 @@
+"""`python -m local demo NAME`: the whole journey on this machine, without Docker, an AWS account or a download of data.
+
+Draws a data set (or reads a real one), prepares the channels, runs the image's own `train` and `serve` programs under a
+folder shaped like /opt/ml, and asks the endpoint about photos that were not trained on.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from local import draw, opt_ml, pets, prepare, programs, recipes, report
+from local.drawing.breeds import BREEDS
+from local.progress import duration
+
+NAMES = ("image-classification",)
+TRAINVAL, TEST = 60, 15
+# Measured: seconds of one core that a training step of ResNet-18 takes per image of 128 x 128.
+_CORE_SECONDS = 0.037
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `demo`."""
+    parser.add_argument("name", metavar="NAME", choices=NAMES, help=f"image: {', '.join(NAMES)}")
+    parser.add_argument(
+        "--data", type=Path, help="a data set in the official Oxford-IIIT Pet layout; without it, one is drawn"
+    )
+    parser.add_argument(
+        "--epochs", type=_positive, help=f"default: {recipes.DRAWN_EPOCHS}, with --data {recipes.REAL_EPOCHS}"
+    )
+    parser.add_argument("--out", type=Path, help="folder for data, model and predictions.png (default: .demo/NAME)")
+    parser.add_argument(
+        "--envs", type=Path, default=programs.ENVIRONMENTS, help="folder of the environments mxnet and serve"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command. Raises UserError or programs.ProgramError with what went wrong."""
+    out = args.out or programs.ROOT / ".demo" / args.name
+    base = out / "opt" / "ml"
+    for old in (base, out / "channels"):
+        shutil.rmtree(old, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    data = args.data or _draw(out / "data")
+    summary = _prepare(data, out / "channels")
+    count = summary.counts["train"]
+    hyperparameters = recipes.image_classification(args.data is None, args.epochs, len(summary.class_names), count)
+    channels = {folder.name: folder for folder in sorted((out / "channels").iterdir())}
+    opt_ml.lay_out(base, channels, hyperparameters)
+    with _step(
+        f"Training a ResNet-18 on {count} photos, {hyperparameters['epochs']} epochs ({_forecast(hyperparameters)})"
+    ):
+        programs.train(base, args.name, args.envs)
+    with (
+        _step("Starting the server and asking it about photos that were not trained on"),
+        programs.server(base, out / "serve.log", args.envs) as port,
+    ):
+        answers = report.ask_all(prepare.photos(out / "channels", "validation"), over_http(port))
+    report.sheet(answers, summary.class_names, out / "predictions.png")
+    print(f"\n{report.table(answers, summary.class_names)}\n")
+    print(f"model        {base / 'model'}\npredictions  {out / 'predictions.png'}")
+    print(report.accuracy_line(answers), flush=True)
+    return 0
+
+
+def over_http(port: int) -> report.Ask:
+    """A function that sends an image file's bytes to the server on this machine and returns its probabilities.
+
+    Raises ProgramError with the server's reason when it does not answer 200.
+    """
+
+    def ask(image: bytes) -> Sequence[float]:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            connection.request("POST", "/invocations", image, {"Content-Type": "application/x-image"})
+            answer = connection.getresponse()
+            body = answer.read()
+        if answer.status != 200:
+            reason = body.decode(errors="replace")[:500]
+            raise programs.ProgramError(f"the server answered {answer.status}: {reason}")
+        return json.loads(body)
+
+    return ask
+
+
+def _draw(folder: Path) -> Path:
+    with _step(f"Drawing {len(BREEDS) * (TRAINVAL + TEST)} photos of {len(BREEDS)} breeds (about 10 s)"):
+        draw.data_set(folder, TRAINVAL, TEST)
+    return folder
+
+
+def _prepare(data: Path, channels: Path) -> prepare.Summary:
+    with _step(f"Preparing the channels from {data}"):
+        official = pets.read(data)
+        summary = prepare.write_channels(official, official.trainval, official.test, channels)
+        print("\n".join(prepare.report(summary)))
+    return summary
+
+
+def _forecast(hyperparameters: dict[str, object]) -> str:
+    """How long training will take on these cores when nothing else runs, roughly: a step's cost grows with the area."""
+    _, height, width = map(int, str(hyperparameters["image_shape"]).split(","))
+    images = int(str(hyperparameters["epochs"])) * int(str(hyperparameters["num_training_samples"]))
+    cores = len(os.sched_getaffinity(0))
+    seconds = images * _CORE_SECONDS * height * width / 128**2 / cores
+    return f"about {duration(max(10 * round(seconds / 10), 10))} on {cores} cores"
+
+
+@contextlib.contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Says what begins and, when it is done, how long it took."""
+    print(f"==> {what}", flush=True)
+    start = time.monotonic()
+    yield
+    print(f"    done in {duration(time.monotonic() - start)}", flush=True)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of epochs: give 1 or more")
+    return value
