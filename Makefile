@@ -108,19 +108,20 @@ build: $(addprefix build/,$(IMAGES)) ## every image (3 min; seconds after a chan
 # Labels say which commit an image holds. The commit's date, not the clock's: the same tree gives the same image.
 REVISION = $(shell git rev-parse HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
 CREATED = $(shell git show -s --format=%cI HEAD 2>/dev/null)
-VERSION = $(shell sed -nE 's/^version = "(.*)"/\1/p' pyproject.toml)
+SOURCE ?= $(filter https://%,$(shell git remote get-url origin 2>/dev/null))
+VERSION = $(shell sed -nE 's/^__version__ = "(.*)"/\1/p' serve/__init__.py)
 DOCKERFILE_image-classification := containers/mxnet/Dockerfile
 DOCKERFILE_inference := containers/inference/Dockerfile
 
 # Docker media types and no attestations: SageMaker refuses OCI manifests and image indexes.
 build/%: FORCE ## one image; PRETRAINED=DIR bakes weights into /opt/pretrained
-	@echo "==> building $(call reference,$*) (2 min without a cache, seconds with)"
-	@docker buildx build . --file $(DOCKERFILE_$*) --target $* --platform $(PLATFORM) \
+	@echo "==> building $(call reference,$*) (2 min without a cache, seconds with)"; \
+	docker buildx build . --file $(DOCKERFILE_$*) --target $* --platform $(PLATFORM) \
 	  --provenance=false --sbom=false --output type=image,name=$(call reference,$*),oci-mediatypes=false \
 	  --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg INFERENCE_IMAGE=$(call reference,inference) \
 	  --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) --build-arg VERSION=$(VERSION) \
-	  $(if $(PRETRAINED),--build-context pretrained='$(PRETRAINED)')
-	@echo "==> $(call reference,$*) is built in $$SECONDS s"
+	  --build-arg SOURCE=$(SOURCE) $(if $(PRETRAINED),--build-context pretrained='$(PRETRAINED)'); \
+	echo "==> $(call reference,$*) is built in $$SECONDS s"
 
 # Serving's environment is made once, in inference, and copied from there.
 $(addprefix build/,$(TRAINING)): build/inference
