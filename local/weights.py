@@ -23,9 +23,6 @@ _MXNET_PYTHON = _REPOSITORY / ".venvs" / "mxnet" / "bin" / "python"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.description = (
-        "Check a ResNet's weight file and convert it to DIR/NETWORK.safetensors, float32, torchvision's names."
-    )
     parser.add_argument("network", metavar="NETWORK", help=f"one of {', '.join(NETWORKS)}")
     parser.add_argument(
         "file", metavar="FILE", type=Path, help="torchvision's or timm's .safetensors, or GluonCV's or a job's .params"
@@ -81,6 +78,6 @@ def convert(network: str, file: Path, folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(prog="python -m local weights")
+    arguments = argparse.ArgumentParser(prog="python -m local weights", description=__doc__)
     add_arguments(arguments)
     sys.exit(run(arguments.parse_args()))

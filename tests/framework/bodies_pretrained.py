@@ -71,12 +71,13 @@ def logits(networks: list[str], folder: str) -> dict[str, list[list[float]]]:
 
 
 def loading(folder: str) -> dict[str, Any]:
-    """What loading does to a three-class, a one-channel, a dilated and a deeper network."""
+    """What loading does to a three-class, a one-channel, a dilated and a deeper network, and with unfit files."""
     return {
         "three classes": _three_classes(Path(folder)),
         "one channel": _one_channel(Path(folder)),
         "dilated": _dilated(Path(folder)),
         "deeper": _deeper(Path(folder)),
+        "refusals": _refusals(Path(folder)),
     }
 
 
@@ -120,6 +121,25 @@ def _deeper(folder: Path) -> str:
     raise AssertionError("a resnet34 was half loaded")
 
 
+def _refusals(folder: Path) -> dict[str, str]:
+    """What loading unfit files into a resnet18 says, by file name. Fails when the network is not left as it was."""
+    import mxnet as mx
+
+    net = _net("resnet18")
+    net.save_parameters(f"{folder}/cut.params")
+    os.truncate(folder / "cut.params", 1_000_000)
+    mx.nd.save(f"{folder}/list.params", [mx.nd.zeros((1,))])
+    _weight_file("resnet34", folder)
+    before, said = _body(net), {}
+    for name in ("cut.params", "list.params", "resnet34.safetensors"):
+        try:
+            pretrained.load_into(net, folder / name, "resnet18")
+        except UserError as error:
+            said[name] = str(error)
+        assert (_body(net) == before).all(), f"{name} changed the network"
+    return said
+
+
 def params(networks: list[str], folder: str) -> dict[str, float]:
     """Largest difference of each network to one that loads its .params file, as Gluon saves it and as it exports it."""
     differences = {}
@@ -134,22 +154,3 @@ def params(networks: list[str], folder: str) -> dict[str, float]:
             pretrained.load_into(other, file, network)
             differences[f"{how} {network}"] = _largest_difference(net, other)
     return differences
-
-
-def refusals(folder: str) -> dict[str, str]:
-    """What loading unfit files into a resnet18 says, by file name. Fails when the network is not left as it was."""
-    import mxnet as mx
-
-    net = _net("resnet18")
-    net.save_parameters(f"{folder}/cut.params")
-    os.truncate(f"{folder}/cut.params", 1_000_000)
-    mx.nd.save(f"{folder}/list.params", [mx.nd.zeros((1,))])
-    _weight_file("resnet34", Path(folder))
-    before, said = _body(net), {}
-    for name in ("cut.params", "list.params", "resnet34.safetensors"):
-        try:
-            pretrained.load_into(net, Path(folder, name), "resnet18")
-        except UserError as error:
-            said[name] = str(error)
-        assert (_body(net) == before).all(), f"{name} changed the network"
-    return said
