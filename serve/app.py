@@ -48,11 +48,10 @@ def create_app(settings: Settings, model: Model) -> Flask:
             data = body.read(request.environ, settings.max_body, settings.timeout)
             codecs.check_content_type(request.headers.get("Content-Type"))
             form = codecs.choose_form(request.headers.get("Accept"), settings.batch)
-            with gate.turn(settings.timeout):
-                try:
-                    probabilities = engine.classify(data)
-                except UnreadableImage as error:
-                    raise BadRequest(f"The image {error}.") from error
+            try:
+                probabilities = gate.predict(settings.timeout, engine.classify, data)
+            except UnreadableImage as error:
+                raise BadRequest(f"The image {error}.") from error
             text = form.encode(probabilities.tolist(), engine.artifact.class_names)
         return Response(text, content_type=form.media)
 

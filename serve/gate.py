@@ -1,70 +1,48 @@
 """Admission: so many predictions at once, so many more in line, and a refusal at once beyond."""
 
 import threading
-import time
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
 from serve.errors import Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Gate:
     """Bounds the requests inside, and within them the predictions at once, first come first served.
 
-    A plain semaphore would not be fair: with 8 clients some waited 4 seconds while the others answered in 0.1,
-    because a thread that lets go of it takes it again before those that sleep on it wake up.
+    The line is a thread pool's, because a semaphore's is not fair: a thread that lets go of it takes it again before
+    those that sleep on it wake up. With 8 clients some waited 4 seconds while the others had answers in 0.1.
     """
 
     def __init__(self, admitted: int, queue: int) -> None:
-        self._lock = threading.Lock()
-        self._room = self._capacity = admitted + queue
-        self._free = admitted
-        self._line: deque[threading.Lock] = deque()
+        self._capacity = admitted + queue
+        self._room = threading.BoundedSemaphore(self._capacity)
+        self._predictions = ThreadPoolExecutor(admitted, thread_name_prefix="predict")
 
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Be inside, from before the body is read to the end. Raises Unavailable at once when there is no room."""
-        with self._lock:
-            if self._room == 0:
-                raise Unavailable(f"The server is busy with {self._capacity} requests; try again in a second.")
-            self._room -= 1
+        if not self._room.acquire(blocking=False):
+            raise Unavailable(f"The server is busy with {self._capacity} requests; try again in a second.")
         try:
             yield
         finally:
-            with self._lock:
-                self._room += 1
+            self._room.release()
 
-    @contextmanager
-    def turn(self, seconds: float) -> Iterator[None]:
-        """Wait for one's turn to predict, and have it. Raises Unavailable when it has not come in `seconds`."""
-        self._wait(seconds)
+    def predict(self, seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Wait for a turn and call the function. Raises Unavailable when the turn has not come in `seconds`.
+
+        A call that has begun is waited for, however long it takes: it cannot be stopped.
+        """
+        future = self._predictions.submit(function, *args, **kwargs)
         try:
-            yield
-        finally:
-            self._pass_on()
-
-    def _wait(self, seconds: float) -> None:
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                return
-            call = threading.Lock()
-            call.acquire()  # whoever passes the turn on releases it
-            self._line.append(call)
-        started = time.monotonic()
-        if call.acquire(timeout=seconds):
-            return
-        with self._lock:
-            if call in self._line:
-                self._line.remove(call)
-                waited = time.monotonic() - started
-                raise Unavailable(f"The server is busy: no turn for this request in {waited:.0f} s; try again later.")
-        # called between the end of the wait and the lock: the turn is ours after all
-
-    def _pass_on(self) -> None:
-        with self._lock:
-            if self._line:
-                self._line.popleft().release()
-            else:
-                self._free += 1
+            return future.result(timeout=seconds)
+        except TimeoutError:
+            if future.cancel():
+                raise Unavailable(f"The server is busy: no turn for this request in {seconds:g} s.") from None
+            return future.result()
