@@ -41,8 +41,7 @@ class LoadReport:
     def __str__(self) -> str:
         unused, fresh = (", ".join(names) or "nothing" for names in (self.unused, self.fresh))
         return (
-            f"Pretrained weights: {self.loaded} tensors of {self.network} from {self.file}; "
-            f"not used: {unused}; starts untrained: {fresh}"
+            f"{self.loaded} tensors of {self.network} from {self.file}; not used: {unused}; starts untrained: {fresh}"
         )
 
 

@@ -50,7 +50,7 @@ def test_everything_but_the_last_layer_is_set_and_the_report_says_so(loading: di
     assert report["loaded"] == 100
     assert report["unused"] == ["fc.bias", "fc.weight"]
     assert report["fresh"] == report["unchanged"] == ["fc.weight", "fc.bias"]
-    assert report["said"].startswith("Pretrained weights: 100 tensors of resnet18 from ")
+    assert report["said"].startswith("100 tensors of resnet18 from ")
 
 
 def test_one_channel_answers_as_three_equal_channels(loading: dict[str, Any]) -> None:
