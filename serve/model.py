@@ -44,5 +44,5 @@ class Model:
             log.error("The model cannot be served: %s", error, exc_info=not isinstance(error, ValueError))
             self._on_failure()
             return
-        log.info("model loaded in %.2f s, /ping answers 200", time.monotonic() - started)
         self._engine = engine
+        log.info("model loaded in %.2f s, /ping answers 200", time.monotonic() - started)

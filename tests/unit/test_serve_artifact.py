@@ -1,0 +1,176 @@
+"""The artifact: what is written is read back, and what cannot be served is refused by name."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve import artifact
+from serve.artifact import Artifact, ArtifactError, InputSpec
+from tests.environments import REPOSITORY
+
+SPEC = InputSpec("data", 3, 224, 200, 256, "crop", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+PETS = Artifact("image-classification", "resnet18", ("Bengal", "pug"), SPEC, "softmax", {"epochs": 3}, {"a": 0.5}, {})
+
+finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
+sizes = st.integers(1, 4000)
+json_objects = st.dictionaries(st.text(), st.one_of(st.text(), finite, st.integers(), st.booleans(), st.none()))
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> InputSpec:
+    channels, height, width = draw(st.sampled_from([1, 3])), draw(sizes), draw(sizes)
+    per_channel = {"min_size": channels, "max_size": channels}
+    return InputSpec(
+        name=draw(st.text()),
+        channels=channels,
+        height=height,
+        width=width,
+        resize=max(height, width) + draw(st.integers(0, 100)),
+        rule=draw(st.sampled_from(artifact.RULES)),
+        mean=tuple(draw(st.lists(finite, **per_channel))),
+        std=tuple(draw(st.lists(st.floats(0.0009765625, 1000, width=32), **per_channel))),
+    )
+
+
+artifacts = st.builds(
+    Artifact,
+    task=st.sampled_from(artifact.TASKS),
+    network=st.text(),
+    class_names=st.lists(st.text(), min_size=1).map(tuple),
+    input=specs(),
+    output=st.sampled_from(artifact.OUTPUTS),
+    hyperparameters=json_objects,
+    metrics=json_objects,
+    versions=json_objects,
+)
+
+
+@given(written=artifacts)
+def test_what_is_written_is_read_back_equal(tmp_path_factory: pytest.TempPathFactory, written: Artifact) -> None:
+    folder = tmp_path_factory.mktemp("model")
+    (folder / artifact.MODEL_ONNX).touch()
+    artifact.write(written, folder)
+    assert artifact.read(folder) == written
+
+
+def test_file_says_what_another_program_needs(tmp_path: Path) -> None:
+    path = artifact.write(PETS, tmp_path / "new" / "model")
+    assert path == tmp_path / "new" / "model" / "model.json"
+    document = json.loads(path.read_text())
+    assert document["format_version"] == 1
+    assert document["input"]["colour"] == "RGB"
+    assert document["class_names"] == ["Bengal", "pug"]
+
+
+def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = artifact.write(PETS, tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (replace(PETS, metrics={"accuracy": float("nan")}), "finite"),
+        (replace(PETS, hyperparameters={"path": Path("x")}), "JSON"),
+        (replace(PETS, class_names=()), "class_names"),
+        (replace(PETS, output="logits"), "'softmax' or 'sigmoid'"),
+        (replace(PETS, input=replace(SPEC, resize=223)), "input.resize is 223, it must be at least 224"),
+        (replace(PETS, input=replace(SPEC, channels=2)), "input.channels is 2"),
+    ],
+)
+def test_description_that_could_not_be_served_is_never_written(tmp_path: Path, broken: Artifact, says: str) -> None:
+    with pytest.raises(ArtifactError, match=says):
+        artifact.write(broken, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _served(folder: Path) -> dict[str, Any]:
+    """A good model folder (for `read`) and its document."""
+    (folder / artifact.MODEL_ONNX).touch()
+    return json.loads(artifact.write(PETS, folder).read_text())
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("format_version",), 2, "format_version is 2, this server reads 1"),
+        (("format_version",), "1", "format_version is '1', it must be of type int"),
+        (("task",), "poetry", "task is 'poetry', it must be 'image-classification'"),
+        (("class_names",), [], "class_names"),
+        (("class_names",), [1, 2], "class_names"),
+        (("output",), 3, "output is 3, it must be of type str"),
+        (("input",), [], r"input is \[\]"),
+        (("input", "channels"), 4, "input.channels is 4, it must be 1 or 3"),
+        (("input", "channels"), True, "input.channels is True"),
+        (("input", "colour"), "BGR", "input.colour is 'BGR', it must be 'RGB'"),
+        (("input", "height"), 0, "input.height is 0"),
+        (("input", "rule"), "squeeze", "input.rule is 'squeeze', it must be 'crop' or 'stretch'"),
+        (("input", "mean"), [0.5], "input.mean"),
+        (("input", "mean"), [0.5, 0.5, "0.5"], "input.mean"),
+        (("input", "std"), [0.5, 0, 0.5], "input.std"),
+    ],
+)
+def test_value_that_makes_no_sense_is_named_with_its_file_and_key(
+    tmp_path: Path, path: tuple[str, ...], value: object, says: str
+) -> None:
+    document = _served(tmp_path)
+    parent = document
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = value
+    (tmp_path / "model.json").write_text(json.dumps(document))
+    with pytest.raises(ArtifactError, match=f"model.json: {says}"):
+        artifact.read(tmp_path)
+
+
+def test_every_missing_key_is_named(tmp_path: Path) -> None:
+    document = _served(tmp_path)
+    for holder, prefix in ((document, ""), (document["input"], "input.")):
+        for key in list(holder):
+            value = holder.pop(key)
+            (tmp_path / "model.json").write_text(json.dumps(document))
+            with pytest.raises(ArtifactError, match=f"the key {prefix}{key} is missing"):
+                artifact.read(tmp_path)
+            holder[key] = value
+    (tmp_path / "model.json").write_text(json.dumps(document))
+    assert artifact.read(tmp_path) == PETS
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"{", "is not JSON"), (b"\xff\xfe", "cannot be read"), (b"[1]", "must hold a JSON object")]
+)
+def test_file_that_is_no_description_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "model.json").write_bytes(content)
+    with pytest.raises(ArtifactError, match=f"model.json .*{says}|model.json {says}"):
+        artifact.read(tmp_path)
+
+
+def test_missing_file_is_reported_with_what_the_folder_holds(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"model.json is missing: the folder does not exist"):
+        artifact.read(tmp_path / "model")
+    with pytest.raises(ArtifactError, match=r"model.json is missing: the folder is empty"):
+        artifact.read(tmp_path)
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(ArtifactError, match=r"model.json is missing: the folder holds saved_model.pb"):
+        artifact.read(tmp_path)
+    artifact.write(PETS, tmp_path)
+    with pytest.raises(ArtifactError, match=r"model.onnx is missing beside model.json"):
+        artifact.read(tmp_path)
+
+
+def test_reading_and_writing_artifacts_needs_the_standard_library_alone() -> None:
+    code = (
+        "import sys, serve.artifact\n"
+        "foreign = {name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names\n"
+        "print(sorted(foreign - {'__main__', 'serve'}))"
+    )
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\n{code}"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"

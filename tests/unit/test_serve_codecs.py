@@ -1,0 +1,152 @@
+"""Which bodies are taken, and which form a response takes."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve import codecs
+from serve.errors import NotAcceptable, UnsupportedMediaType
+
+PETS = ("Bengal", "pug", "Sphynx")
+PROBABILITIES = [0.25, 0.5, 0.25]
+
+ARRAY = "[0.25, 0.5, 0.25]"
+PREDICTION = '{"prediction": [0.25, 0.5, 0.25]}'
+VERBOSE = '{"predicted_label": "pug", "labels": ["Bengal", "pug", "Sphynx"], "probabilities": [0.25, 0.5, 0.25]}'
+
+
+def answer(accept: str | None, batch: bool = False) -> tuple[str, str]:
+    form = codecs.choose_form(accept, batch)
+    return form.media, form.encode(PROBABILITIES, PETS)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "image/jpeg",
+        "image/png",
+        "image/x-anything",
+        "image/svg+xml",
+        "application/x-image",
+        "application/octet-stream",
+        "binary/octet-stream",
+        "application/x-www-form-urlencoded",
+        "IMAGE/JPEG; charset=binary",
+        "nonsense",
+    ],
+)
+def test_type_that_may_hold_an_image_is_left_to_the_bytes(header: str | None) -> None:
+    assert codecs.check_content_type(header) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "text/csv",
+        "text/plain; charset=utf-8",
+        "Application/JSON",
+        "application/json; charset=utf-8",
+        "application/ld+json",
+        "application/jsonlines",
+        "application/xml",
+        "application/zip",
+        "application/gzip",
+        "application/x-tar",
+        "application/x-recordio",
+        "application/x-npy",
+        "application/pdf",
+        "multipart/form-data; boundary=x",
+        "video/mp4",
+    ],
+)
+def test_type_that_is_no_image_is_refused_with_what_to_send(header: str) -> None:
+    with pytest.raises(UnsupportedMediaType, match=r"send the bytes of one image as image/jpeg") as refusal:
+        codecs.check_content_type(header)
+    assert refusal.value.status == 415
+
+
+@pytest.mark.parametrize("accept", [None, "", "*/*", "application/json", "application/*", "*/*;q=0.1", ",,"])
+def test_endpoint_answers_a_bare_array_in_order_of_the_labels(accept: str | None) -> None:
+    assert answer(accept) == ("application/json", ARRAY)
+
+
+@pytest.mark.parametrize("accept", [None, "", "*/*", "application/json"])
+def test_batch_transform_answers_as_the_built_in_did(accept: str | None) -> None:
+    assert answer(accept, batch=True) == ("application/json", PREDICTION)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_jsonlines_is_one_line(batch: bool) -> None:
+    assert answer("application/jsonlines", batch) == ("application/jsonlines", PREDICTION + "\n")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/json;verbose",
+        "application/json; verbose",
+        "APPLICATION/JSON;Verbose",
+        "application/json;verbose=1",
+        "application/json;verbose=true",
+        "application/json;verbose;q=0.5",
+        "application/json;q=0.1, application/json;verbose",
+    ],
+)
+@pytest.mark.parametrize("batch", [False, True])
+def test_verbose_json_has_names_probabilities_and_the_label(accept: str, batch: bool) -> None:
+    assert answer(accept, batch) == ("application/json", VERBOSE)
+
+
+@pytest.mark.parametrize(
+    ("accept", "body"),
+    [
+        ("application/json;annotation=1", ARRAY),
+        ("application/json;verbose=false", ARRAY),
+        ("application/jsonlines;q=0.5, application/json;q=0.9", ARRAY),
+        ("application/jsonlines;q=0.9, application/json;q=0.5", PREDICTION + "\n"),
+        ("text/html, application/jsonlines", PREDICTION + "\n"),
+        ("text/html, */*;q=0.1", ARRAY),
+        ("application/json;q=0, */*", PREDICTION + "\n"),
+        ("application/json;q=0.2, application/*;q=0.4", PREDICTION + "\n"),
+    ],
+)
+def test_list_and_quality_decide_and_unknown_parameters_do_not(accept: str, body: str) -> None:
+    assert answer(accept)[1] == body
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/html", "image/png", "application/x-recordio-protobuf", "application/json;q=0", "*/*;q=0"]
+)
+def test_accept_that_cannot_be_met_is_refused_with_what_can(accept: str) -> None:
+    with pytest.raises(NotAcceptable) as refusal:
+        codecs.choose_form(accept, batch=False)
+    assert refusal.value.status == 406
+    for form in ("application/json", "application/jsonlines", "application/json;verbose"):
+        assert form in str(refusal.value)
+
+
+@given(probabilities=st.lists(st.floats(0, 1, width=32), min_size=1), data=st.data())
+def test_every_form_carries_every_probability_exactly(probabilities: list[float], data: st.DataObject) -> None:
+    names = data.draw(st.lists(st.text(), min_size=len(probabilities), max_size=len(probabilities)))
+    found = []
+    for form in {*codecs.FORMS, *codecs.BATCH_FORMS}:
+        document = json.loads(form.encode(probabilities, names))
+        found.append(
+            document if isinstance(document, list) else document.get("prediction") or document["probabilities"]
+        )
+        if form.verbose:
+            assert document["predicted_label"] == names[probabilities.index(max(probabilities))]
+    assert found == [probabilities] * 4
+
+
+@given(accept=st.text(max_size=60))
+def test_any_accept_header_gets_a_form_or_406(accept: str) -> None:
+    try:
+        form = codecs.choose_form(accept, batch=False)
+    except NotAcceptable:
+        return
+    assert form in codecs.FORMS

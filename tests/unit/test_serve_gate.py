@@ -1,0 +1,86 @@
+"""Admission: bounded, fair, and at once when it refuses."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from serve.errors import Unavailable
+from serve.gate import Gate
+
+
+class Blocked:
+    """A prediction that lasts until it is told to end, and counts how many run at once."""
+
+    def __init__(self) -> None:
+        self.running = threading.Semaphore(0)
+        self.may_end = threading.Event()
+        self.order: list[int] = []
+
+    def __call__(self, number: int) -> int:
+        self.order.append(number)
+        self.running.release()
+        assert self.may_end.wait(10)
+        return number * 10
+
+
+def test_admitted_predictions_run_together_and_the_rest_wait_in_order() -> None:
+    gate, work = Gate(admitted=2, queue=3), Blocked()
+
+    def request(number: int) -> int:
+        with gate.entered():
+            return gate.predict(10, work, number)
+
+    with ThreadPoolExecutor(5) as clients:
+        answers = []
+        for number in range(5):
+            answers.append(clients.submit(request, number))
+            if number < 2:
+                assert work.running.acquire(timeout=10)
+        assert work.order == [0, 1]
+        assert not work.running.acquire(timeout=0.05), "a third prediction began although two are admitted"
+        work.may_end.set()
+        assert [answer.result(10) for answer in answers] == [0, 10, 20, 30, 40]
+
+
+def test_request_beyond_the_line_is_refused_at_once_and_room_comes_back() -> None:
+    gate = Gate(admitted=1, queue=1)
+    with gate.entered(), gate.entered():
+        started = time.monotonic()
+        with pytest.raises(Unavailable, match="busy with 2 requests"), gate.entered():
+            pass
+        assert time.monotonic() - started < 0.1
+    with gate.entered(), gate.entered():
+        assert gate.predict(10, lambda: "answered") == "answered"
+
+
+def test_request_that_fails_gives_its_room_back() -> None:
+    gate = Gate(admitted=1, queue=0)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), gate.entered():
+            gate.predict(10, lambda: 1 / 0)
+    with gate.entered():
+        assert gate.predict(10, int, "7") == 7
+
+
+def test_wait_for_a_turn_is_bounded_and_what_gave_up_never_runs() -> None:
+    gate, work = Gate(admitted=1, queue=1), Blocked()
+    with ThreadPoolExecutor(1) as client:
+        first = client.submit(gate.predict, 10, work, 1)
+        assert work.running.acquire(timeout=10)
+        with pytest.raises(Unavailable, match=r"no turn for this request in 0.05 s"):
+            gate.predict(0.05, work, 2)
+        work.may_end.set()
+        assert first.result(10) == 10
+    assert gate.predict(10, lambda: work.order) == [1]
+
+
+def test_prediction_that_has_begun_is_waited_for() -> None:
+    gate, work = Gate(admitted=1, queue=0), Blocked()
+    with ThreadPoolExecutor(1) as client:
+        answer = client.submit(gate.predict, 0.01, work, 3)
+        assert work.running.acquire(timeout=10)
+        assert not work.may_end.wait(0.1), "nothing else ends the prediction: it has outlived its time to wait"
+        work.may_end.set()
+        assert answer.result(10) == 30

@@ -1,0 +1,320 @@
+"""From bytes to tensor: what every kind of file becomes, worked out by hand, and what bad bytes are told."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from serve import preprocess
+from serve.artifact import InputSpec
+from serve.preprocess import UnreadableImage
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def spec(height: int, width: int, rule: str = "crop", resize: int | None = None, channels: int = 3) -> InputSpec:
+    """Mean 0 and deviation 1: the tensor is pixel / 255."""
+    size = resize or max(height, width)
+    return InputSpec("data", channels, height, width, size, rule, (0.0,) * channels, (1.0,) * channels)
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def pixel(data: bytes, channels: int = 3) -> object:
+    return preprocess.decode(data, channels).getpixel((0, 0))
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Smooth random colours, so that JPEG and resizing keep them."""
+    small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+# --- what each kind of pixel becomes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF"])
+def test_each_format_is_told_from_its_bytes(kind: str) -> None:
+    image = preprocess.decode(encode(Image.new("RGB", (20, 10), (255, 255, 255)), kind))
+    assert (image.mode, image.size) == ("RGB", (20, 10))
+    assert np.abs(np.asarray(image).astype(int) - 255).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("image", "rgb", "grey"),
+    [
+        (Image.new("L", (4, 4), 77), (77, 77, 77), 77),
+        (Image.new("1", (4, 4), 1), WHITE, 255),
+        (Image.new("RGB", (4, 4), RED), RED, 76),  # ITU-R 601: 0.299 x 255
+        (Image.new("RGBA", (4, 4), (255, 0, 0, 0)), WHITE, 255),
+        (Image.new("RGBA", (4, 4), (0, 0, 0, 51)), (204, 204, 204), 204),  # 0 x 0.2 + 255 x 0.8
+        (Image.new("LA", (4, 4), (0, 51)), (204, 204, 204), 204),
+        (Image.new("RGB", (4, 4), BLUE).quantize(4), BLUE, 29),
+        (Image.new("I;16", (4, 4), 65535), WHITE, 255),
+        (Image.new("I;16", (4, 4), 257 * 100), (100, 100, 100), 100),
+        (Image.new("I;16", (4, 4), 257 * 100 + 128), (100, 100, 100), 100),
+        (Image.new("I;16", (4, 4), 257 * 100 + 129), (101, 101, 101), 101),
+    ],
+    ids=["L", "1", "RGB", "clear", "RGBA", "LA", "P", "16-bit-white", "16-bit", "16-bit-down", "16-bit-up"],
+)
+def test_pixels_of_every_mode_become_the_colour_one_sees_on_white(
+    image: Image.Image, rgb: tuple[int, ...], grey: int
+) -> None:
+    data = encode(image)
+    assert pixel(data) == rgb
+    assert pixel(data, channels=1) == grey
+
+
+def test_palette_with_transparency_is_laid_over_white() -> None:
+    image = Image.new("P", (4, 4), 0)
+    image.putpalette([255, 0, 0, 0, 255, 0])
+    image.putpixel((1, 0), 1)
+    for data in (encode(image, "PNG", transparency=0), encode(image, "GIF", transparency=0)):
+        decoded = preprocess.decode(data)
+        assert (decoded.getpixel((0, 0)), decoded.getpixel((1, 0))) == (WHITE, GREEN)
+
+
+def test_transparent_colour_of_an_rgb_png_is_laid_over_white() -> None:
+    image = Image.new("RGB", (2, 1), RED)
+    image.putpixel((1, 0), BLUE)
+    decoded = preprocess.decode(encode(image, "PNG", transparency=RED))
+    assert [decoded.getpixel((x, 0)) for x in (0, 1)] == [WHITE, BLUE]
+
+
+def test_cmyk_photo_keeps_its_colours() -> None:
+    data = encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100)  # no cyan: red
+    assert np.abs(np.array(pixel(data)) - RED).max() <= 3
+
+
+def test_16_bits_a_colour_are_scaled_not_clipped(tmp_path: Path) -> None:
+    # Binary PPM of 16 bits (netpbm's ppm(5)): one pixel of 100/255, 200/255 and 255/255.
+    data = b"P6 1 1 65535\n" + np.array([100 * 257, 200 * 257, 65535], ">u2").tobytes()
+    assert pixel(data) == (100, 200, 255)
+    grey = b"P5 1 1 65535\n" + np.array([100 * 257], ">u2").tobytes()
+    assert pixel(grey) == (100, 100, 100)
+
+
+def test_first_frame_of_an_animation_counts() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN)]
+    for kind in ("GIF", "WEBP", "TIFF"):
+        decoded = pixel(encode(frames[0], kind, save_all=True, append_images=frames[1:]))
+        assert np.abs(np.array(decoded) - RED).max() <= 2, kind
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("short_side", [None, 16])
+def test_photo_stands_upright_whatever_its_exif_orientation(orientation: int, short_side: int | None) -> None:
+    """The upright picture: red top left, green top right, blue bottom left, white bottom right."""
+    upright = Image.new("RGB", (64, 32))
+    for colour, box in ((RED, (0, 0)), (GREEN, (32, 0)), (BLUE, (0, 16)), (WHITE, (32, 16))):
+        upright.paste(colour, (*box, box[0] + 32, box[1] + 16))
+    stored = {  # how a camera that stores `orientation` has laid the picture down: the inverse of EXIF 2.32's table
+        1: upright,
+        2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: upright.transpose(Image.Transpose.ROTATE_180),
+        4: upright.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: upright.transpose(Image.Transpose.TRANSPOSE),
+        6: upright.transpose(Image.Transpose.ROTATE_90),
+        7: upright.transpose(Image.Transpose.TRANSVERSE),
+        8: upright.transpose(Image.Transpose.ROTATE_270),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    decoded = preprocess.decode(encode(stored, "JPEG", quality=100, subsampling=0, exif=exif), short_side=short_side)
+    scale = 1 if short_side is None else 2
+    assert decoded.size == (64 // scale, 32 // scale)
+    corners = [decoded.getpixel((x // scale, y // scale)) for x, y in ((8, 8), (48, 8), (8, 24), (48, 24))]
+    assert np.abs(np.array(corners) - [RED, GREEN, BLUE, WHITE]).max() <= 6
+
+
+@pytest.mark.filterwarnings("ignore:.*EXIF data:UserWarning")
+def test_damaged_exif_leaves_the_photo_as_it_is_stored() -> None:
+    data = encode(Image.new("RGB", (16, 8), RED), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40)
+    assert preprocess.decode(data).size == (16, 8)
+
+
+# --- reduced decoding -----------------------------------------------------------------------------------------------
+
+
+@given(width=st.integers(1, 700), height=st.integers(1, 700), short_side=st.integers(1, 300))
+@settings(max_examples=60, deadline=None)
+def test_reduced_jpeg_still_covers_the_side_asked_for(width: int, height: int, short_side: int) -> None:
+    data = encode(Image.new("RGB", (width, height)), "JPEG")
+    reduced = preprocess.decode(data, short_side=short_side)
+    assert min(reduced.size) >= min(short_side, width, height)
+    assert reduced.width / width == pytest.approx(reduced.height / height, abs=1 / min(width, height))
+
+
+def test_large_jpeg_is_decoded_at_an_eighth_and_looks_the_same() -> None:
+    photo = noise(1600, 1200)
+    data = encode(photo, "JPEG", quality=95)
+    assert preprocess.decode(data, short_side=150).size == (200, 150)
+    full, reduced = (
+        preprocess.to_tensor(preprocess.fit(preprocess.decode(data, short_side=side), s), s)
+        for side, s in ((None, spec(128, 128)), (128, spec(128, 128)))
+    )
+    assert np.abs(full - reduced).max() < 4 / 255
+
+
+# --- geometry and numbers -------------------------------------------------------------------------------------------
+
+
+@given(width=st.integers(1, 300), height=st.integers(1, 300), size=st.integers(1, 120))
+@settings(max_examples=100, deadline=None)
+def test_shorter_side_gets_the_size_and_the_aspect_stays(width: int, height: int, size: int) -> None:
+    resized = preprocess.shorter_side(Image.new("RGB", (width, height)), size)
+    assert min(resized.size) == size
+    assert max(resized.size) == round(max(width, height) * size / min(width, height))
+
+
+@given(
+    width=st.integers(2, 200),
+    height=st.integers(2, 200),
+    crop_height=st.integers(1, 60),
+    crop_width=st.integers(1, 60),
+    more=st.integers(0, 20),
+)
+@settings(max_examples=100, deadline=None)
+def test_crop_is_the_centre_of_the_image_resized_by_its_shorter_side(
+    width: int, height: int, crop_height: int, crop_width: int, more: int
+) -> None:
+    photo, target = noise(width, height), spec(crop_height, crop_width, resize=max(crop_height, crop_width) + more)
+    whole = preprocess.shorter_side(photo, target.resize)
+    left, top = (whole.width - crop_width) // 2, (whole.height - crop_height) // 2
+    expected = np.asarray(whole.crop((left, top, left + crop_width, top + crop_height))).astype(int)
+    # Two passes that each round, from coordinates that Pillow keeps as float32: a step or two of 255, where a crop one
+    # pixel off would be tens.
+    assert np.abs(np.asarray(preprocess.fit(photo, target)).astype(int) - expected).max() <= 3
+
+
+def test_crop_takes_the_middle_third_of_three_stripes() -> None:
+    image = Image.new("RGB", (96, 32), RED)
+    image.paste(GREEN, (32, 0, 64, 32))
+    image.paste(BLUE, (64, 0, 96, 32))
+    cropped = np.asarray(preprocess.fit(image, spec(32, 32)))
+    assert (cropped == GREEN).all()
+
+
+def test_stretch_keeps_everything_and_forgets_the_aspect() -> None:
+    image = Image.new("RGB", (96, 32), RED)
+    image.paste(BLUE, (48, 0, 96, 32))
+    stretched = preprocess.fit(image, spec(16, 16, "stretch"))
+    assert stretched.size == (16, 16)
+    assert (stretched.getpixel((0, 8)), stretched.getpixel((15, 8))) == (RED, BLUE)
+
+
+def test_tensor_is_channels_first_normalised_float32() -> None:
+    image = Image.new("RGB", (2, 3), (51, 102, 255))
+    target = InputSpec("data", 3, 3, 2, 3, "crop", (0.2, 0.2, 0.5), (0.5, 0.1, 0.25))
+    tensor = preprocess.to_tensor(image, target)
+    assert (tensor.shape, tensor.dtype) == ((3, 3, 2), np.float32)
+    assert tensor.flags.c_contiguous
+    np.testing.assert_allclose(tensor[:, 0, 0], [0.0, 2.0, 2.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_one_channel_image_becomes_one_channel(kind: str) -> None:
+    tensor = preprocess.load(encode(Image.new("L", (40, 30), 51), kind), spec(8, 8, channels=1))
+    assert tensor.shape == (1, 8, 8)
+    np.testing.assert_allclose(tensor, 0.2, atol=1e-6)
+
+
+def test_load_is_decode_then_fit_then_to_tensor() -> None:
+    data, target = encode(noise(90, 70)), spec(24, 20, resize=32)
+    expected = preprocess.to_tensor(preprocess.fit(preprocess.decode(data), target), target)
+    np.testing.assert_array_equal(preprocess.load(data, target), expected)
+
+
+# --- bad bytes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "is empty"),
+        (b"hello world", r"is not an image \(starts with b'hello world'\)"),
+        (b'{"a": 1}', "is not an image"),
+        (b"\x89PNG\r\n\x1a\n", "starts as a PNG"),
+        (b"\xff\xd8\xff", "starts as a JPEG"),
+        (b"GIF89a", "starts as a GIF"),
+    ],
+)
+def test_reason_says_what_is_wrong_with_the_bytes(data: bytes, says: str) -> None:
+    with pytest.raises(UnreadableImage, match=says):
+        preprocess.decode(data)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_truncated_file_is_refused_not_filled_with_grey(kind: str) -> None:
+    data = encode(noise(300, 200), kind)
+    with pytest.raises(UnreadableImage, match=f"is truncated .{len(data) // 2} bytes arrived"):
+        preprocess.decode(data[: len(data) // 2])
+
+
+def test_image_beyond_the_pixel_limit_is_refused_before_it_is_decoded() -> None:
+    bomb = encode(Image.new("1", (20000, 20000)))
+    assert len(bomb) < 100_000
+    with pytest.raises(UnreadableImage, match="has 20000 x 20000 pixels, the limit is 100000000"):
+        preprocess.decode(bomb)
+    small = encode(Image.new("L", (10, 10)))
+    assert preprocess.decode(small, max_pixels=100).size == (10, 10)
+    with pytest.raises(UnreadableImage, match="has 10 x 10 pixels, the limit is 99"):
+        preprocess.load(small, spec(4, 4), max_pixels=99)
+
+
+def test_narrow_strip_cannot_ask_for_gigabytes() -> None:
+    strip = Image.new("RGB", (100_000, 1), RED)
+    assert (preprocess.load(encode(strip), spec(32, 32, resize=256))[0] == 1).all()
+    with pytest.raises(UnreadableImage, match="is too narrow"):
+        preprocess.shorter_side(strip, 256)
+
+
+def test_floating_point_and_32_bit_images_are_refused_with_the_fix() -> None:
+    for image, says in ((Image.new("F", (2, 2), 0.5), "floating point"), (Image.new("I", (2, 2), 70000), "32-bit")):
+        with pytest.raises(UnreadableImage, match=f"{says}.*; send 8 or 16 bits"):
+            preprocess.decode(encode(image, "TIFF"))
+
+
+@given(data=st.data(), kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]))
+@settings(max_examples=300, deadline=None)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_bytes_give_an_image_or_unreadable_image_and_nothing_else(data: st.DataObject, kind: str) -> None:
+    damaged = bytearray(encode(noise(40, 30), kind))
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    target = spec(8, 8)
+    try:
+        tensor = preprocess.load(bytes(damaged[: data.draw(st.integers(1, len(damaged)))]), target)
+    except UnreadableImage:
+        return
+    assert tensor.shape == (3, 8, 8)
+
+
+@given(data=st.binary(max_size=200))
+@settings(deadline=None)
+def test_arbitrary_bytes_are_refused_with_a_reason(data: bytes) -> None:
+    with pytest.raises(UnreadableImage, match=r"^(is|has) "):
+        preprocess.decode(data)
+
+
+# --- real photos ----------------------------------------------------------------------------------------------------
+
+
+def test_every_real_photo_is_read_and_what_is_none_is_refused(pets: Path) -> None:
+    target = spec(64, 64, resize=72)
+    refused = []
+    for path in sorted((pets / "images").iterdir()):
+        try:
+            assert preprocess.load(path.read_bytes(), target).shape == (3, 64, 64)
+        except UnreadableImage:
+            refused.append(path.suffix)
+    assert refused, "the data set is known to hold a .mat among its images"
+    assert set(refused) == {".mat"}
