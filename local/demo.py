@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, help="a data set in the official Oxford-IIIT Pet layout; without it, one is drawn"
     )
     parser.add_argument(
-        "--epochs", type=_positive, help=f"default: {recipes.DRAWN_EPOCHS}, with --data {recipes.REAL_EPOCHS}"
+        "--epochs", type=positive, help=f"default: {recipes.DRAWN_EPOCHS}, with --data {recipes.REAL_EPOCHS}"
     )
     parser.add_argument("--out", type=Path, help="folder for data, model and predictions.png (default: .demo/NAME)")
     parser.add_argument(
@@ -46,18 +46,18 @@ def run(args: argparse.Namespace) -> int:
     for old in (base, out / "channels"):
         shutil.rmtree(old, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
-    data = args.data or _draw(out / "data")
-    summary = _prepare(data, out / "channels")
+    data = args.data or draw_pets(out / "data")
+    summary = prepare_channels(data, out / "channels")
     count = summary.counts["train"]
     hyperparameters = recipes.image_classification(args.data is None, args.epochs, len(summary.class_names), count)
     channels = {folder.name: folder for folder in sorted((out / "channels").iterdir())}
     opt_ml.lay_out(base, channels, hyperparameters)
-    with _step(
+    with step(
         f"Training a ResNet-18 on {count} photos, {hyperparameters['epochs']} epochs ({_forecast(hyperparameters)})"
     ):
         programs.train(base, args.name, args.envs)
     with (
-        _step("Starting the server and asking it about photos that were not trained on"),
+        step("Starting the server and asking it about photos that were not trained on"),
         programs.server(base, out / "serve.log", args.envs) as port,
     ):
         answers = report.ask_all(prepare.photos(out / "channels", "validation"), over_http(port))
@@ -87,14 +87,16 @@ def over_http(port: int) -> report.Ask:
     return ask
 
 
-def _draw(folder: Path) -> Path:
-    with _step(f"Drawing {len(BREEDS) * (TRAINVAL + TEST)} photos of {len(BREEDS)} breeds (about 10 s)"):
+def draw_pets(folder: Path) -> Path:
+    """Draw the demo's data set into `folder` and return it."""
+    with step(f"Drawing {len(BREEDS) * (TRAINVAL + TEST)} photos of {len(BREEDS)} breeds (about 10 s)"):
         draw.data_set(folder, TRAINVAL, TEST)
     return folder
 
 
-def _prepare(data: Path, channels: Path) -> prepare.Summary:
-    with _step(f"Preparing the channels from {data}"):
+def prepare_channels(data: Path, channels: Path) -> prepare.Summary:
+    """Write the channels of the official split of `data` into the folder `channels`, and say what was skipped."""
+    with step(f"Preparing the channels from {data}"):
         official = pets.read(data)
         summary = prepare.write_channels(official, official.trainval, official.test, channels)
         print("\n".join(prepare.report(summary)))
@@ -111,7 +113,7 @@ def _forecast(hyperparameters: dict[str, object]) -> str:
 
 
 @contextlib.contextmanager
-def _step(what: str) -> Iterator[None]:
+def step(what: str) -> Iterator[None]:
     """Says what begins and, when it is done, how long it took."""
     print(f"==> {what}", flush=True)
     start = time.monotonic()
@@ -119,7 +121,8 @@ def _step(what: str) -> Iterator[None]:
     print(f"    done in {duration(time.monotonic() - start)}", flush=True)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A number of epochs from the command line."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number of epochs: give 1 or more")
