@@ -1,0 +1,48 @@
+"""`python -m local deploy NAME`: serve a model in SageMaker local mode, with SDK v3, until Ctrl-C.
+
+A local endpoint belongs to the process that made it, so this command stays; ask from another terminal, with `predict`.
+"""
+
+import argparse
+import threading
+from pathlib import Path
+
+from local import docker, sagemaker
+from local.train import add_image
+
+NAMES = ("image-classification", "inference")
+PORT = 8080
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `deploy`."""
+    parser.add_argument("name", metavar="NAME", choices=NAMES, help=f"image: {', '.join(NAMES)}")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="model.tar.gz of a training job, a local or a cloud one"
+    )
+    add_image(parser)
+    parser.add_argument("--port", type=int, default=PORT, help=f"of this machine (default: {PORT})")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command; 0 when ended by Ctrl-C. Raises UserError or CommandFailed with what went wrong."""
+    image = args.image or sagemaker.default_image(args.name)
+    docker.check(image)
+    with (
+        docker.workspace(Path(".local") / "endpoints", image) as root,
+        sagemaker.endpoint(image, args.model, root, args.port),
+    ):
+        print(f"The endpoint answers on port {args.port}; Ctrl-C deletes it.", flush=True)
+        try:
+            _watch(root)
+        except KeyboardInterrupt:
+            print("Deleting the endpoint.", flush=True)
+    return 0
+
+
+def _watch(root: Path) -> None:
+    """Returns never: raises LocalModeError when the endpoint's container has ended."""
+    pause = threading.Event()
+    while not docker.containers(root, state="exited"):
+        pause.wait(5)
+    raise sagemaker.LocalModeError("the endpoint's container ended: its log is above")

@@ -1,0 +1,55 @@
+"""`python -m local train NAME`: train an image in SageMaker local mode, with SDK v3.
+
+The job gets the files that a cloud job would get; its model.tar.gz is what `deploy` and SageMaker itself can serve.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from local import docker, sagemaker
+
+NAMES = ("image-classification",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `train`."""
+    parser.add_argument("name", metavar="NAME", choices=NAMES, help=f"image: {', '.join(NAMES)}")
+    parser.add_argument(
+        "--channels", type=Path, required=True, help="folder with a folder per channel, as `prepare` writes it"
+    )
+    parser.add_argument(
+        "--hyperparameters",
+        nargs="+",
+        type=_pair,
+        default=[],
+        metavar="NAME=VALUE",
+        help="as the built-in's: num_classes=3 num_training_samples=300 epochs=2",
+    )
+    add_image(parser)
+    parser.add_argument("--out", type=Path, help="folder that gets model.tar.gz (default: .local/NAME)")
+
+
+def add_image(parser: argparse.ArgumentParser) -> None:
+    """The option --image, the same for every command that starts a container."""
+    parser.add_argument("--image", help="reference of the image (default: what `make build/NAME` made)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command. Raises UserError or CommandFailed with what went wrong."""
+    image = args.image or sagemaker.default_image(args.name)
+    docker.check(image)
+    inputs = sagemaker.channels(args.channels)
+    out: Path = args.out or Path(".local") / args.name
+    with docker.workspace(out, image) as root:
+        model = sagemaker.fit(image, dict(args.hyperparameters), inputs, root)
+        os.replace(model, out / "model.tar.gz")
+    print(f"model  {out / 'model.tar.gz'}")
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE, like epochs=2")
+    return name, value
