@@ -41,6 +41,8 @@ export PYTHONPATH := $(CURDIR)
 export UV_PYTHON_DOWNLOADS := never
 export UV_HTTP_TIMEOUT := 120
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# ONNX Runtime would report every session to its maker.
+export ORT_DISABLE_TELEMETRY := 1
 
 # Goals that cannot be met stop here, in one line and before anything is made.
 VERBS := demo train local build push

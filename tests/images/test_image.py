@@ -1,0 +1,107 @@
+"""What the images are made of."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.environments import REPOSITORY
+from tests.images.container import inspect, output, own_layers
+
+TRAINING = "image-classification"
+BOTH = pytest.mark.parametrize("name", [TRAINING, "inference"])
+
+Image = Callable[[str], str]
+
+
+@BOTH
+def test_platform_passes_train_or_serve_to_programs_on_path_with_no_entrypoint_between(image: Image, name: str) -> None:
+    config = inspect(image(name))["Config"]
+    assert config["Entrypoint"] is None
+    assert config["Cmd"] == (["train"] if name == TRAINING else ["serve"])
+    programs = ["serve"] if name == "inference" else ["train", "serve"]
+    assert output(image(name), "which", *programs).split() == [f"/opt/program/bin/{program}" for program in programs]
+
+
+@BOTH
+def test_labels_say_what_is_inside_and_that_the_port_can_be_bound(image: Image, name: str) -> None:
+    labels = inspect(image(name))["Config"]["Labels"]
+    assert labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
+    assert labels["org.opencontainers.image.title"] == name
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    version = output(
+        image(name),
+        "python3",
+        "-c",
+        "import sys; sys.path.insert(0, '/opt/program'); import serve; print(serve.__version__)",
+    )
+    assert labels["org.opencontainers.image.version"] == version.strip()
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert len(labels["org.opencontainers.image.revision"].removesuffix("-dirty")) == len(head.stdout.strip())
+    assert labels["org.opencontainers.image.created"][:2] == "20"
+
+
+@BOTH
+def test_no_compiler_is_left_and_everyone_may_read_everything(image: Image, name: str) -> None:
+    script = "for program in cc gcc g++ as ld make uv; do command -v $program; done; find /opt ! -type l ! -perm -o=r"
+    assert output(image(name), "bash", "-c", script + "; find /opt -type d ! -perm -o=x") == ""
+
+
+@BOTH
+def test_only_known_packages_and_ours_lie_under_opt_and_nothing_under_opt_ml(image: Image, name: str) -> None:
+    known = {"program", "serve"} if name == "inference" else {"program", "serve", "train", "pretrained"}
+    assert set(output(image(name), "ls", "/opt").split()) == known
+    ours = {"bin", "serve"} if name == "inference" else {"bin", "serve", "train"}
+    assert set(output(image(name), "ls", "/opt/program").split()) == ours
+
+
+def test_drivers_of_sdk_v3_find_bash_python3_and_pip_of_the_training_environment(image: Image) -> None:
+    script = (
+        "command -v python3 python pip pip3; python3 -m pip --version; "
+        "python3 -c 'import mxnet; print(mxnet.__version__)'"
+    )
+    lines = output(image(TRAINING), "bash", "-c", script, options=["--user=4321:4321", "--read-only"]).splitlines()
+    assert lines[:4] == [f"/opt/train/bin/{program}" for program in ("python3", "python", "pip", "pip3")]
+    assert "/opt/train/lib/python3.11/site-packages/pip" in lines[4]
+    assert lines[5] == "1.9.1"
+
+
+@pytest.mark.parametrize(("name", "environment"), [(TRAINING, "train"), (TRAINING, "serve"), ("inference", "serve")])
+def test_environment_holds_exactly_what_its_lock_file_names(image: Image, name: str, environment: str) -> None:
+    lock = REPOSITORY / "containers" / {"train": "mxnet", "serve": "inference"}[environment] / "requirements.txt"
+    pins = {line.split(" ")[0] for line in lock.read_text().splitlines() if "==" in line and line[0].isalnum()}
+    code = (
+        "import importlib.metadata as m, json\nprint(json.dumps([f'{d.name}=={d.version}' for d in m.distributions()]))"
+    )
+    listed = json.loads(output(image(name), f"/opt/{environment}/bin/python", "-c", code))
+    assert {_normal(pin) for pin in listed} == {_normal(pin) for pin in pins}
+
+
+def test_inference_adds_at_most_170_mb_to_its_base(image: Image) -> None:
+    assert own_layers(image("inference"), "COPY /opt/serve") <= 170e6
+
+
+def test_weights_given_to_the_build_lie_in_opt_pretrained_for_every_uid(image: Image, tmp_path: Path) -> None:
+    image(TRAINING)
+    (tmp_path / "resnet18_v1b.params").write_bytes(b"weights")
+    (tmp_path / "resnet18_v1b.params").chmod(0o600)
+    variables = os.environ | {"REGISTRY": "sagemaker-vision-test", "TAG": f"{os.getpid()}"}
+    reference = f"sagemaker-vision-test/{TRAINING}:{os.getpid()}"
+    try:
+        done = subprocess.run(
+            ["make", f"build/{TRAINING}", f"PRETRAINED={tmp_path}"],
+            cwd=REPOSITORY, env=variables, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        read = ["cat", "/opt/pretrained/resnet18_v1b.params"]
+        assert output(reference, *read, options=["--user=4321:4321"]) == "weights"
+    finally:
+        built = [reference, reference.replace(TRAINING, "inference")]
+        subprocess.run(["docker", "rmi", *built], capture_output=True, check=False)
+
+
+def _normal(pin: str) -> str:
+    return pin.lower().replace("_", "-").replace(".", "-")

@@ -1,0 +1,125 @@
+"""Serving in real containers, from both images, what a container trained."""
+
+import http.client
+import io
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image as Pillow
+
+from local import prepare
+from tests.images.container import FOREIGN, RESTRICTED, Container
+
+BOTH = pytest.mark.parametrize("name", ["image-classification", "inference"])
+PUBLISHED = "--publish=127.0.0.1::8080"
+
+Image = Callable[[str], str]
+Channels = tuple[Path, dict[str, object]]
+
+
+def post(address: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(address, timeout=30)
+    try:
+        connection.request("POST", "/invocations", body, headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def predict(address: str, body: bytes) -> list[float]:
+    status, answer = post(address, body, {"Content-Type": "image/jpeg", "Accept": "application/json"})
+    assert status == 200, answer
+    return json.loads(answer)
+
+
+def photos_of(channels: Path) -> list[bytes]:
+    return [path.read_bytes() for path, _ in prepare.photos(channels, "validation")]
+
+
+def test_both_images_give_the_same_answers_under_read_only_root_and_foreign_uid(
+    image: Image, trained: Path, drawn_channels: Channels
+) -> None:
+    photos = photos_of(drawn_channels[0])[:6]
+    options = ["--read-only", "--tmpfs=/tmp", f"--user={FOREIGN}", PUBLISHED]
+    answers = {}
+    for name in ("image-classification", "inference"):
+        with Container(image(name), "serve", mounts={"/opt/ml/model:ro": trained}, options=options) as container:
+            address = container.wait_until_ready()
+            answers[name] = [predict(address, photo) for photo in photos]
+    for probabilities, again in zip(answers["image-classification"], answers["inference"], strict=True):
+        assert probabilities == pytest.approx(again, abs=1e-6)
+        assert sum(probabilities) == pytest.approx(1, abs=1e-4)
+        assert len(probabilities) == 6
+
+
+@BOTH
+def test_port_is_bound_as_told_where_there_is_no_network(
+    image: Image, trained: Path, drawn_channels: Channels, name: str
+) -> None:
+    ask = """
+from urllib.request import Request, urlopen
+url = "http://127.0.0.1:9191"
+print(urlopen(url + "/ping").status)
+with open("/photo.jpg", "rb") as photo:
+    print(urlopen(Request(url + "/invocations", photo.read(), {"Content-Type": "image/jpeg"})).read().decode())
+"""
+    photo = prepare.photos(drawn_channels[0], "validation")[0][0]
+    mounts = {"/opt/ml/model:ro": trained, "/photo.jpg:ro": photo}
+    port = {"SAGEMAKER_BIND_TO_PORT": "9191"}
+    with Container(image(name), "serve", mounts=mounts, options=RESTRICTED, env=port) as container:
+        container.wait_for("/ping answers 200", 60)
+        ping, answer = container.execute("python3", "-c", ask).splitlines()
+        assert "telemetry" not in container.log().lower(), container.log()
+    assert ping == "200"
+    assert len(json.loads(answer)) == 6
+
+
+@BOTH
+def test_sigterm_lets_a_request_in_flight_finish_and_ends_with_0(
+    image: Image, trained: Path, drawn_channels: Channels, name: str
+) -> None:
+    body = photos_of(drawn_channels[0])[0]
+    options = ["--read-only", "--tmpfs=/tmp", PUBLISHED]
+    with Container(image(name), "serve", mounts={"/opt/ml/model:ro": trained}, options=options) as container:
+        host, port = container.wait_until_ready().split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        connection.putrequest("POST", "/invocations")
+        connection.putheader("Content-Type", "image/jpeg")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.putheader("Expect", "100-continue")
+        connection.endheaders()
+        assert connection.sock.recv(100).startswith(b"HTTP/1.1 100"), "the application never asked for the body"
+        connection.send(body[:100])
+        stopping = subprocess.Popen(["docker", "stop", "--time=30", container.id], stdout=subprocess.DEVNULL)
+        container.wait_for("Handling signal: term", 20)
+        connection.send(body[100:])
+        response = connection.getresponse()
+        assert response.status == 200, container.log()
+        assert len(json.loads(response.read())) == 6
+        connection.close()
+        assert stopping.wait(40) == 0
+        assert container.wait(5) == 0, container.log()
+
+
+def test_container_without_a_model_ends_and_says_what_is_missing(image: Image) -> None:
+    with Container(image("inference"), options=RESTRICTED) as container:
+        assert container.wait(30) == 1
+        assert "/opt/ml/model/model.json is missing" in container.log()
+
+
+def test_bad_bodies_are_refused_and_the_next_photo_is_answered(
+    image: Image, trained: Path, drawn_channels: Channels
+) -> None:
+    photo = photos_of(drawn_channels[0])[0]
+    grey = io.BytesIO()
+    Pillow.open(io.BytesIO(photo)).convert("L").save(grey, "PNG")
+    with Container(image("inference"), mounts={"/opt/ml/model:ro": trained}, options=[PUBLISHED]) as container:
+        address = container.wait_until_ready()
+        for body in (b"", photo[:500], b"hello"):
+            assert post(address, body, {"Content-Type": "image/jpeg"})[0] == 400
+        assert post(address, b"1,2,3", {"Content-Type": "text/csv"})[0] == 415
+        assert len(predict(address, grey.getvalue())) == 6
