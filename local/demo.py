@@ -103,10 +103,10 @@ def prepare_channels(data: Path, channels: Path) -> prepare.Summary:
     return summary
 
 
-def _forecast(hyperparameters: dict[str, object]) -> str:
+def _forecast(hyperparameters: dict[str, str | int | float]) -> str:
     """How long training will take on these cores when nothing else runs, roughly: a step's cost grows with the area."""
     _, height, width = map(int, str(hyperparameters["image_shape"]).split(","))
-    images = int(str(hyperparameters["epochs"])) * int(str(hyperparameters["num_training_samples"]))
+    images = int(hyperparameters["epochs"]) * int(hyperparameters["num_training_samples"])
     cores = len(os.sched_getaffinity(0))
     seconds = images * _CORE_SECONDS * height * width / 128**2 / cores
     return f"about {duration(max(10 * round(seconds / 10), 10))} on {cores} cores"
