@@ -175,7 +175,7 @@ def _label(values: np.ndarray, where: str, hp: dict[str, Any]) -> int | np.ndarr
             "multi_label=1 if several are meant"
         )
     value = float(values[0])
-    if value != int(value) or not 0 <= value < classes:
+    if value not in range(classes):
         raise UserError(
             f"{where} has the label {value:g}: labels are whole numbers from 0 to {classes - 1} (num_classes={classes})"
         )

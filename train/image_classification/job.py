@@ -1,5 +1,6 @@
 """One training job of image-classification, from top to bottom."""
 
+import errno
 import json
 import platform
 from collections.abc import Mapping
@@ -66,7 +67,7 @@ class Model:
     def save(self, epoch: int, best: bool) -> None:
         """Write the weights of `epoch`, from 0; an earlier best is removed unless checkpoint_frequency keeps it."""
         path = self._params(epoch)
-        export.replace(path, lambda target: mx.nd.save(str(target), self._parameters()))
+        export.replace(path, self._write_parameters)
         LOG.info('Saved checkpoint to "%s"', path)
         if not best:
             return
@@ -109,6 +110,12 @@ class Model:
     def _parameters(self) -> dict[str, mx.nd.NDArray]:
         kinds = {True: "aux", False: "arg"}
         return {f"{kinds[p.grad_req == 'null']}:{name}": p.data() for name, p in self._net.collect_params().items()}
+
+    def _write_parameters(self, path: Path) -> None:
+        try:
+            mx.nd.save(str(path), self._parameters())
+        except mx.MXNetError as error:  # MXNet's own file streams raise no OSError when the disk is full
+            raise OSError(errno.EIO, str(error).strip().splitlines()[-1]) from error
 
     def _symbol(self, name: str, native: bool) -> mx.sym.Symbol:
         """Return the network with its activation: as one of MXNet's output layers, like the built-in's, or plain."""

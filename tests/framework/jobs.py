@@ -1,0 +1,154 @@
+"""Small real training jobs: a data set drawn by formula, laid out like /opt/ml, run by the real `train`."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.environments import REPOSITORY, python
+from train import recordio
+
+CLASSES = ("across", "down", "squares")
+
+HYPERPARAMETERS: dict[str, Any] = {
+    "num_classes": 3,
+    "num_training_samples": 96,
+    "num_layers": 20,
+    "image_shape": "3,32,32",
+    "resize": 36,
+    "mini_batch_size": 16,
+    "learning_rate": 0.05,
+    "optimizer": "nag",
+    "augmentation_type": "crop",
+    "epochs": 3,
+}
+
+
+def stripes(label: int, rng: np.random.Generator, size: int = 48) -> Image.Image:
+    """Stripes across, stripes down, or a chequerboard: classes that neither flips nor colours nor crops can change."""
+    period = rng.uniform(6, 12)
+    rows = np.sin(2 * np.pi * (np.arange(size) / period + rng.random()))[:, None] + np.zeros((1, size))
+    columns = rows.T
+    pattern = (rows, columns, rows * columns)[label]
+    light, dark = rng.uniform(120, 255, 3), rng.uniform(0, 100, 3)
+    photo = np.where(pattern[..., None] > 0, light, dark) + rng.normal(0, 15, (size, size, 3))
+    return Image.fromarray(np.clip(photo, 0, 255).astype(np.uint8))
+
+
+def image_channels(base: Path, train: int = 96, validation: int = 30) -> Path:
+    """Write image + .lst channels of `train` and `validation` striped photos in class folders; returns `base`."""
+    rng = np.random.default_rng(5)
+    for channel, count in (("train", train), ("validation", validation)):
+        lines = []
+        for index in range(count):
+            label = index % len(CLASSES)
+            name = f"{CLASSES[label]}/{index}.jpg"
+            path = base / "input" / "data" / channel / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stripes(label, rng).save(path, quality=92)
+            lines.append(f"{index}\t{label}\t{name}")
+        write_lst(base, channel, lines)
+    return base
+
+
+def write_lst(base: Path, channel: str, lines: Sequence[str]) -> None:
+    """Write the channel's .lst file."""
+    folder = base / "input" / "data" / f"{channel}_lst"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{channel}.lst").write_text("\n".join(lines) + "\n")
+
+
+def record_channels(base: Path, source: Path) -> Path:
+    """Write the image channels under `source` as RecordIO channels under `base`, with a classes.txt."""
+    for channel in ("train", "validation"):
+        folder = base / "input" / "data" / channel
+        folder.mkdir(parents=True)
+        with recordio.Writer(folder / f"{channel}.rec") as writer:
+            lines = (source / "input" / "data" / f"{channel}_lst" / f"{channel}.lst").read_text().splitlines()
+            for line in lines:
+                index, label, name = line.split("\t")
+                image = (source / "input" / "data" / channel / name).read_bytes()
+                writer.write(recordio.pack_image(float(label), int(index), image))
+    (base / "input" / "data" / "train" / "classes.txt").write_text("Across\nDown\nSquares\n")
+    return base
+
+
+def configure(base: Path, hyperparameters: dict[str, Any], mode: str = "File", content_type: str = "") -> None:
+    """Write input/config as SDK local mode does; every hyperparameter as a string, None to leave one out."""
+    config = base / "input" / "config"
+    config.mkdir(parents=True, exist_ok=True)
+    values = {**HYPERPARAMETERS, **hyperparameters}
+    texts = {name: str(value) for name, value in values.items() if value is not None}
+    (config / "hyperparameters.json").write_text(json.dumps(texts))
+    attributes = {"TrainingInputMode": mode} | ({"ContentType": content_type} if content_type else {})
+    names = sorted(path.name for path in (base / "input" / "data").iterdir())
+    (config / "inputdataconfig.json").write_text(json.dumps(dict.fromkeys(names, attributes)))
+    hosts = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"}
+    (config / "resourceconfig.json").write_text(json.dumps(hosts))
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job left: exit code, log, the text of output/failure (or ""), the model folder."""
+
+    code: int
+    log: str
+    failure: str
+    model: Path
+
+    @property
+    def lines(self) -> list[str]:
+        """The log's lines without the time prefix."""
+        return [line.split("] ", 1)[-1] for line in self.log.splitlines()]
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """model.json."""
+        return json.loads((self.model / "model.json").read_text())
+
+
+def run(
+    base: Path,
+    until: str | None = None,
+    environ: dict[str, str] | None = None,
+    limits: Any = None,
+    seconds: float = 240,
+) -> Done:
+    """Run the real `train` on `base` to its end; with `until`, send SIGTERM once a log line holds that text."""
+    env = os.environ | {"VISION_ALGORITHM": "image-classification", "SAGEMAKER_BASE_DIR": str(base)} | (environ or {})
+    with subprocess.Popen(
+        [python("mxnet"), "-m", "train", "train"],
+        cwd=REPOSITORY,
+        env=env | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=limits,
+    ) as process:
+        deadline = threading.Timer(seconds, process.kill)
+        deadline.start()
+        try:
+            log = "".join(_watched(process, until))
+            code = process.wait()
+        finally:
+            deadline.cancel()
+            process.kill()
+    print(log)
+    failure = base / "output" / "failure"
+    return Done(code, log, failure.read_text() if failure.exists() else "", base / "model")
+
+
+def _watched(process: subprocess.Popen[str], until: str | None) -> Iterator[str]:
+    for line in process.stdout:
+        yield line
+        if until is not None and until in line:
+            process.send_signal(signal.SIGTERM)
+            until = None
