@@ -39,12 +39,12 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     if weights is not None:
         report = pretrained.load_into(net, weights, network.name(hp["num_layers"]))
         LOG.info("Pretrained weights: %s", report)
-    model = Model(base / "model", net, loaded, hp)
+    model, best = Model(base / "model", net, loaded, hp), loop.Best()
     try:
-        best = loop.fit(net, loaded, hp, model.save)
+        loop.fit(net, loaded, hp, best, model.save)
     except UserError:  # a loss that is not finite; what was best before it is worth keeping
-        if model.best is not None:
-            model.finish(model.best)
+        if best.epoch >= 0:
+            model.finish(best)
         raise
     model.finish(best)
 

@@ -192,14 +192,15 @@ class EarlyStopping:
         return self._on and epoch + 1 >= self._min_epochs and self._since >= self._patience
 
 
-def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], save: Callable[[int, bool], None]) -> Best:
-    """Train all epochs and return the best one; `save(epoch, best)` is called after each epoch worth a file.
+def fit(
+    net: gluon.HybridBlock, data: Data, hp: dict[str, Any], best: Best, save: Callable[[int, bool], None]
+) -> None:
+    """Train all epochs; `best` holds the best so far, and `save(epoch, is_best)` is called for each worth a file.
 
-    Ends early on a stop request or by early stopping. Raises UserError at a loss that is not finite, with what
-    was saved before left in place.
+    Ends early on a stop request or by early stopping. Raises UserError at a loss that is not finite.
     """
     step = Step(net, loss_function(hp, stack_labels(data.train)), hp)
-    batches, best, ending = data.train_batches(hp), Best(), EarlyStopping(hp)
+    batches, ending = data.train_batches(hp), EarlyStopping(hp)
     labels, start = stack_labels(data.validation), time.monotonic()
     for number in range(hp["epochs"]):
         began = time.monotonic()
@@ -209,7 +210,7 @@ def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], save: Callable[[
             LOG.info("Epoch[%d] Time cost=%.3f", number, time.monotonic() - began)
             probabilities = evaluate(net, data, hp)
         except stop.Stopped:
-            return best
+            return
         correct = metrics.correct(probabilities, labels)
         validated = {"accuracy": float(correct.mean())}
         if hp["top_k"]:
@@ -221,7 +222,7 @@ def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], save: Callable[[
             named = {f"train:{name}": value for name, value in trained.items()} | {
                 f"validation:{name}": value for name, value in validated.items()
             }
-            best = Best(number, validated["accuracy"], named, correct)
+            best.epoch, best.accuracy, best.metrics, best.correct = number, validated["accuracy"], named, correct
             stop.keep_model()
             LOG.info("Storing the best model with validation accuracy: %f", best.accuracy)
             save(number, True)
@@ -229,8 +230,7 @@ def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], save: Callable[[
             save(number, False)
         if ending.ends(number, validated["accuracy"]):
             LOG.info("Early stopping after epoch %d: no gain for %d epochs", number, hp["early_stopping_patience"])
-            break
-    return best
+            return
 
 
 def _say(epoch: int, what: str, values: dict[str, float]) -> None:
