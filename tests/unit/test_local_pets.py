@@ -1,0 +1,126 @@
+"""The official layout's lists: what is read, what is refused, and how photos are split."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local import pets
+from local.pets import Pet
+
+NAMES = st.from_regex(r"[A-Za-z][A-Za-z_]{0,12}_[1-9][0-9]{0,3}", fullmatch=True)
+PETS = st.builds(Pet, name=NAMES, class_id=st.integers(1, 99), species=st.sampled_from(["cat", "dog"]))
+
+
+def layout(root: Path, trainval: str, test: str) -> Path:
+    (root / "images").mkdir()
+    (root / "annotations").mkdir()
+    (root / "annotations" / "trainval.txt").write_text(trainval)
+    (root / "annotations" / "test.txt").write_text(test)
+    return root
+
+
+@given(
+    st.lists(PETS, unique_by=lambda pet: pet.name),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["", "# note", " "]),
+)
+def test_a_list_is_read_back_whatever_its_line_ends_comments_and_blank_lines(
+    photos: list[Pet], end: str, noise: str
+) -> None:
+    lines = [f"{pet.name} {pet.class_id} {1 if pet.species == 'cat' else 2} 7" for pet in photos]
+    text = end.join(line for pair in zip([noise] * len(lines), lines, strict=True) for line in pair)
+    assert pets.parse(text, "list.txt") == tuple(photos)
+
+
+@given(st.text(alphabet="ab_1 0\t\n#-²/", max_size=60))
+def test_any_text_is_either_read_or_refused_with_its_line(text: str) -> None:
+    try:
+        found = pets.parse(text, "list.txt")
+    except pets.PetsError as error:
+        assert str(error).startswith("list.txt line ")  # noqa: PT017 - both outcomes are right, each in its way
+    else:
+        assert all(pet.breed and pet.class_id > 0 for pet in found)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("Bengal_1 6 1", "3 fields, expected 4"),
+        ("Bengal_1 6 3 1", "SPECIES is 3, expected 1 (cat) or 2 (dog)"),
+        ("Bengal_1 six 1 1", "whole numbers from 1"),
+        ("Bengal_1 0 1 1", "whole numbers from 1"),
+        ("Bengal 6 1 1", "must be breed_number"),
+        ("../../etc_1 6 1 1", "without a folder"),
+    ],
+)
+def test_a_bad_line_is_refused_with_file_line_and_reason(line: str, reason: str) -> None:
+    with pytest.raises(pets.PetsError) as caught:
+        pets.parse(f"Bengal_2 6 1 1\n{line}\n", "test.txt")
+    assert str(caught.value).startswith("test.txt line 2 is ")
+    assert reason in str(caught.value)
+
+
+def test_a_photo_named_twice_in_a_list_is_refused() -> None:
+    with pytest.raises(pets.PetsError, match=r"line 2 names Bengal_1 a second time"):
+        pets.parse("Bengal_1 6 1 1\nBengal_1 6 1 1\n", "test.txt")
+
+
+@pytest.mark.parametrize(
+    ("trainval", "test", "reason"),
+    [
+        ("Bengal_1 6 1 1", "Bengal_1 6 1 1", "Bengal_1, which trainval.txt names too"),
+        ("Bengal_1 6 1 1", "pug_1 6 2 1", "class number 6 stands for Bengal"),
+        ("Bengal_1 6 1 1", "Bengal_2 7 1 1", "Bengal has class number 6, but 7 at Bengal_2"),
+        ("", "Bengal_2 7 1 1", "names no photo"),
+    ],
+)
+def test_lists_that_contradict_each_other_are_refused(tmp_path: Path, trainval: str, test: str, reason: str) -> None:
+    with pytest.raises(pets.PetsError) as caught:
+        pets.read(layout(tmp_path, trainval, test))
+    assert reason in str(caught.value)
+
+
+def test_a_folder_without_the_layout_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(pets.PetsError, match=r"images does not exist: give the folder that holds images/"):
+        pets.read(tmp_path)
+    (tmp_path / "images").mkdir()
+    with pytest.raises(pets.PetsError, match=r"trainval.txt does not exist: it is in annotations.tar.gz"):
+        pets.read(tmp_path)
+
+
+def test_labels_of_a_subset_have_no_gaps_and_keep_the_order_of_class_numbers() -> None:
+    photos = [Pet("Bengal_1", 6, "cat"), Pet("Abyssinian_1", 1, "cat"), Pet("american_bulldog_1", 2, "dog")]
+    assert pets.class_names(photos, "breed") == ["Abyssinian", "american_bulldog", "Bengal"]
+    assert pets.class_names(photos, "species") == ["cat", "dog"]
+
+
+@given(st.lists(PETS, unique_by=lambda pet: pet.name), st.floats(0.01, 0.99), st.integers(0, 5))
+def test_a_random_split_keeps_every_photo_once_and_every_breed_on_both_sides(
+    photos: list[Pet], fraction: float, seed: int
+) -> None:
+    train, held_out = pets.random_split(photos, fraction, seed)
+    assert sorted(pet.name for pet in [*train, *held_out]) == sorted(pet.name for pet in photos)
+    assert (train, held_out) == pets.random_split(photos, fraction, seed)
+    for breed in {pet.breed for pet in photos}:
+        count = sum(pet.breed == breed for pet in photos)
+        sides = [sum(pet.breed == breed for pet in side) for side in (train, held_out)]
+        assert min(sides) >= (1 if count > 1 else 0)
+        if count > 3:
+            assert abs(sides[0] - fraction * count) <= 1
+
+
+def test_photos_that_no_list_names_are_found_when_their_breed_is_known(tmp_path: Path) -> None:
+    root = layout(tmp_path, "Bengal_1 6 1 1", "Bengal_2 6 1 1")
+    for name in ("Bengal_3.jpg", "unknown_1.jpg", "Bengal_4.mat", "._Bengal_5.jpg"):
+        (root / "images" / name).touch()
+    assert pets.all_photos(pets.read(root)) == [Pet(f"Bengal_{number}", 6, "cat") for number in (1, 2, 3)]
+
+
+def test_the_real_subset_is_read(pets: Path) -> None:
+    from local.pets import class_names, read
+
+    found = read(pets)
+    assert (len(found.trainval), len(found.test)) == (300, 208)
+    assert class_names(found.trainval, "breed") == ["Abyssinian", "american_bulldog", "Bengal"]

@@ -1,0 +1,202 @@
+"""Channels from a data set full of dirt: what goes in byte for byte, what is made anew, what is skipped and named."""
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from local import __main__ as program
+from local import pets as official
+from local import prepare
+from train import recordio
+
+
+def encode(image: Image.Image, form: str, **options: object) -> bytes:
+    data = io.BytesIO()
+    image.save(data, form, **options)
+    return data.getvalue()
+
+
+def turned(image: Image.Image, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encode(image, "JPEG", exif=exif, quality=95)
+
+
+@pytest.fixture
+def dirty(tmp_path: Path) -> Path:
+    """Two breeds, one photo of each kind of dirt. The upper half of every photo is red, the lower one blue."""
+    root = tmp_path / "pets"
+    (root / "images").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    picture = Image.new("RGB", (64, 48), (200, 30, 30))
+    picture.paste((30, 30, 200), (0, 24, 64, 48))
+    clear = picture.convert("RGBA")
+    clear.putalpha(Image.new("L", picture.size, 255))
+    clear.paste((0, 0, 0, 0), (0, 0, 64, 8))
+    clean = encode(picture, "JPEG")
+    files = {
+        "Bengal_1.jpg": clean,
+        "Bengal_2.jpg": encode(picture, "GIF"),
+        "Bengal_3.jpg": encode(clear, "PNG"),
+        "Bengal_4.jpg": turned(picture, 3),
+        "Bengal_5.jpg": clean[: len(clean) // 2],
+        "Bengal_6.jpg": encode(picture.convert("CMYK"), "JPEG", quality=95),
+        "Bengal_7.jpg": encode(picture.convert("L"), "JPEG"),
+        "Bengal_8.jpg": b"",
+        "Bengal_9.jpg": turned(picture, 1),
+        "pug_1.jpg": clean,
+        "pug_2.jpg": clean,
+        "pug_3.jpg": clean,
+        "Bengal_101.mat": b"MATLAB 5.0 MAT-file",
+        "._pug_1.jpg": b"\x00\x05\x16\x07macOS",
+        "pug_99.jpg": clean,
+    }
+    for name, data in files.items():
+        (root / "images" / name).write_bytes(data)
+    train = [*(f"Bengal_{number} 6 1 1" for number in range(1, 10)), "pug_1 9 2 1", "pug_2 9 2 1", "pug_4 9 2 1"]
+    (root / "annotations" / "trainval.txt").write_text("\n".join(train))
+    (root / "annotations" / "test.txt").write_text("pug_3 9 2 1\n")
+    return root
+
+
+def run(*arguments: object) -> int:
+    return program.main(["prepare", *map(str, arguments)])
+
+
+def test_clean_jpegs_go_in_byte_for_byte_and_other_images_as_upright_rgb_jpegs(dirty: Path, tmp_path: Path) -> None:
+    out = tmp_path / "channels"
+    assert run("image-classification", "--data", dirty, "--out", out) == 0
+    for number in (1, 7, 9):
+        written = (out / "train" / "Bengal" / f"Bengal_{number}.jpg").read_bytes()
+        assert written == (dirty / "images" / f"Bengal_{number}.jpg").read_bytes()
+    for number, upper in ((2, (200, 30, 30)), (3, (200, 30, 30)), (4, (30, 30, 200)), (6, (200, 30, 30))):
+        with Image.open(out / "train" / "Bengal" / f"Bengal_{number}.jpg") as image:
+            assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (64, 48))
+            assert image.getexif().get(0x0112, 1) == 1
+            assert np.abs(np.subtract(image.getpixel((32, 14)), upper)).max() < 40
+    with Image.open(out / "train" / "Bengal" / "Bengal_3.jpg") as flattened:
+        assert min(flattened.getpixel((32, 3))) > 220
+
+
+def test_every_file_left_out_or_made_anew_is_named_with_its_reason(
+    dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("image-classification", "--data", dirty, "--out", tmp_path / "channels")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "2 no photos, skipped: ._pug_1.jpg, Bengal_101.mat"
+    assert lines[1] == "1 photos that the split does not name, not used: pug_99.jpg"
+    assert lines[2].startswith("3 listed photos that cannot be read, skipped: ")
+    assert all(
+        reason in lines[2]
+        for reason in ("Bengal_5.jpg is truncated", "Bengal_8.jpg is empty", "pug_4.jpg does not exist")
+    )
+    assert lines[3].startswith("4 photos made JPEG anew (quality 95): ")
+    for reason in (
+        "Bengal_2.jpg is a GIF",
+        "Bengal_3.jpg is a PNG",
+        "Bengal_4.jpg is turned by EXIF",
+        "Bengal_6.jpg is CMYK",
+    ):
+        assert reason in lines[3]
+    assert lines[4] == "9 photos to train on, 1 to validate on, 2 classes"
+    assert lines[-1] == "Set num_classes=2 num_training_samples=9"
+
+
+def test_lists_say_index_label_and_path_and_match_the_files(dirty: Path, tmp_path: Path) -> None:
+    out = tmp_path / "channels"
+    run("image-classification", "--data", dirty, "--out", out)
+    rows = [line.split("\t") for line in (out / "train_lst" / "train.lst").read_text().splitlines()]
+    assert [int(index) for index, _, _ in rows] == list(range(9))
+    assert {path.split("/")[0]: label for _, label, path in rows} == {"Bengal": "0", "pug": "1"}
+    assert {path for _, _, path in rows} == {
+        str(file.relative_to(out / "train")) for file in (out / "train").glob("*/*")
+    }
+    assert [label for _, label, _ in rows] != sorted(label for _, label, _ in rows), "not shuffled"
+    for channel in ("train", "validation"):
+        assert (out / f"{channel}_lst" / "classes.txt").read_text() == "Bengal\npug\n"
+    assert prepare.photos(out, "validation") == [(out / "validation" / "pug" / "pug_3.jpg", 1)]
+
+
+def test_the_recordio_form_holds_the_same_photos_and_labels_as_the_image_form(dirty: Path, tmp_path: Path) -> None:
+    images, records = tmp_path / "images", tmp_path / "records"
+    run("image-classification", "--data", dirty, "--out", images)
+    run("image-classification", "--data", dirty, "--out", records, "--format", "recordio")
+    for channel in ("train", "validation"):
+        assert {file.name for file in (records / channel).iterdir()} == {f"{channel}.rec", "classes.txt"}
+        path = records / channel / f"{channel}.rec"
+        unpacked = [recordio.unpack_image(recordio.read(path, *place)) for place in recordio.scan(path)]
+        assert [record.index for record in unpacked] == list(range(len(unpacked)))
+        assert [(int(record.labels[0]), record.image) for record in unpacked] == [
+            (label, photo.read_bytes()) for photo, label in prepare.photos(images, channel)
+        ]
+
+
+def test_a_random_split_uses_photos_that_no_list_names(dirty: Path, tmp_path: Path) -> None:
+    out = tmp_path / "channels"
+    run("image-classification", "--data", dirty, "--out", out, "--split", "random", "--fraction", "0.6", "--seed", "1")
+    used = {photo.stem for channel in ("train", "validation") for photo, _ in prepare.photos(out, channel)}
+    assert "pug_99" in used
+    assert len(used) == 11
+
+
+def test_species_are_told_apart_when_asked_for(dirty: Path, tmp_path: Path) -> None:
+    out = tmp_path / "channels"
+    run("image-classification", "--data", dirty, "--out", out, "--classes", "species")
+    assert (out / "train_lst" / "classes.txt").read_text() == "cat\ndog\n"
+    assert (out / "train" / "dog" / "pug_1.jpg").exists()
+
+
+def test_a_folder_with_something_in_it_is_only_replaced_by_force(
+    dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "channels"
+    out.mkdir()
+    (out / "mine.txt").write_text("kept")
+    assert run("image-classification", "--data", dirty, "--out", out) == 2
+    assert "not empty: name another folder, or add --force" in capsys.readouterr().err
+    assert (out / "mine.txt").read_text() == "kept"
+    assert run("image-classification", "--data", dirty, "--out", out, "--force") == 0
+    assert not (out / "mine.txt").exists()
+
+
+def test_what_fails_leaves_nothing_behind(dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(1, 4):
+        (dirty / "images" / f"pug_{number}.jpg").write_bytes(b"not an image")
+    before = sorted(file.name for file in tmp_path.iterdir())
+    assert run("image-classification", "--data", dirty, "--out", tmp_path / "channels") == 2
+    assert "no readable photo of pug for the train channel" in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == before
+
+
+def test_force_keeps_the_old_channels_when_the_new_ones_fail(dirty: Path, tmp_path: Path) -> None:
+    out = tmp_path / "channels"
+    run("image-classification", "--data", dirty, "--out", out)
+    shutil.rmtree(dirty / "images")
+    (dirty / "images").mkdir()
+    assert run("image-classification", "--data", dirty, "--out", out, "--force") == 2
+    assert len(prepare.photos(out, "train")) == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("object-detection", "not built yet"), ("image-clasification", "no such algorithm")]
+)
+def test_other_algorithms_are_refused_in_one_line(
+    name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(name, "--data", tmp_path, "--out", tmp_path / "out") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
+def test_the_real_subset_with_its_dirt_is_prepared(pets: Path, tmp_path: Path) -> None:
+    found = official.read(pets)
+    photos = official.all_photos(found)
+    summary = prepare.write_channels(found, photos[:-3], photos[-3:], tmp_path / "channels")
+    assert summary.strays == ["Abyssinian_101.mat"]
+    assert sorted(summary.reencoded) == ["Abyssinian_34.jpg is a GIF", "Abyssinian_5.jpg is a PNG"]
+    assert summary.unreadable == []
+    assert summary.counts == {"train": 507, "validation": 3}
