@@ -2,6 +2,7 @@
 
 import json
 import logging
+from functools import partial
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -55,12 +56,12 @@ def create_app(settings: Settings, model: Model) -> Flask:
             text = form.encode(probabilities.tolist(), engine.artifact.class_names)
         return Response(text, content_type=form.media)
 
-    _answer_errors(app, settings)
+    _answer_errors(app)
     return app
 
 
-def _answer_errors(app: Flask, settings: Settings) -> None:
-    """Every error becomes {"status": ..., "reason": ...}; the body that caused it is read to its end."""
+def _answer_errors(app: Flask) -> None:
+    """Every error becomes {"status": ..., "reason": ...}; what is left of its body is read once it has been sent."""
 
     @app.errorhandler(ServeError)
     def ours(error: ServeError) -> Response:
@@ -84,9 +85,7 @@ def _answer_errors(app: Flask, settings: Settings) -> None:
 
     @app.after_request
     def finish_body(response: Response) -> Response:
-        whole = body.discard(request.environ, settings.max_body, DISCARD_SECONDS)
-        if not whole:
-            response.headers["Connection"] = "close"
+        response.call_on_close(partial(body.discard, request.environ, DISCARD_SECONDS))
         return response
 
 

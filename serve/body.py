@@ -1,5 +1,6 @@
 """Reading a request's body from WSGI: whole, within a size and a time, with or without a Content-Length."""
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,28 +28,23 @@ def read(environ: Mapping[str, Any], limit: int, seconds: float) -> bytes:
             if len(body) > limit:
                 raise TooLarge(f"The body has more than {limit} bytes, which is the limit.")
     except TimeoutError as error:
-        raise BodyTimeout(f"The body did not arrive: {len(body)} bytes after {seconds:g} s.") from error
+        raise BodyTimeout(f"The body did not arrive whole within {seconds:g} s.") from error
     except (OSError, ParseException) as error:
-        raise BadRequest(f"The body ended after {len(body)} bytes, before its end ({error}).") from error
+        raise BadRequest(f"The body could not be read to its end ({error}).") from error
     if len(body) < announced:
         raise BadRequest(f"The body ended after {len(body)} bytes, its Content-Length is {announced}.")
     return bytes(body)
 
 
-def discard(environ: Mapping[str, Any], limit: int, seconds: float) -> bool:
-    """Read what is left of the body and forget it; False when it did not end within `limit` bytes and `seconds`.
+def discard(environ: Mapping[str, Any], seconds: float) -> None:
+    """Read what is left of the body for at most `seconds`, and forget it.
 
     A connection closed on unread bytes is reset, and the client loses the answer that told it what was wrong.
     """
-    left = limit
-    try:
-        for chunk in _chunks(environ, seconds):
-            left -= len(chunk)
-            if left < 0:
-                return False
-    except (OSError, ParseException):  # slow, malformed or gone: nothing more can follow on this connection
-        return False
-    return True
+    # Slow, malformed or gone: nothing more can follow on this connection, and gunicorn closes it.
+    with contextlib.suppress(OSError, ParseException):
+        for _ in _chunks(environ, seconds):
+            pass
 
 
 def _chunks(environ: Mapping[str, Any], seconds: float) -> Iterator[bytes]:

@@ -1,0 +1,118 @@
+"""The real `serve` in its own environment: started on a model folder, asked over sockets, stopped at the end."""
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.environments import REPOSITORY, python
+
+
+class Server:
+    """`python -m serve` while the block runs. `base` holds the folder `model`, as /opt/ml does."""
+
+    def __init__(self, base: Path, **variables: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAGEMAKER_", "VISION_"))}
+        ours = {"SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
+        self._environment = {**kept, **ours, "PYTHONPATH": str(REPOSITORY), **variables}
+        self._lines: list[str] = []
+        self._news = threading.Condition()
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            [python("serve"), "-m", "serve"],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()  # its worker sees that the parent is gone, and ends
+        self.process.wait(30)
+        self._reader.join(30)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as stream:
+            for line in stream:
+                with self._news:
+                    self._lines.append(line.rstrip("\n"))
+                    self._news.notify_all()
+        with self._news:
+            self._lines.append("(end of the log)")
+            self._news.notify_all()
+
+    def log(self) -> list[str]:
+        with self._news:
+            return list(self._lines)
+
+    def wait_for(self, pattern: str, seconds: float = 60) -> str:
+        """The first line of the log in which `pattern` is found. Fails when the server ends, or time runs out."""
+
+        def found() -> str | None:
+            return next((line for line in self._lines if re.search(pattern, line)), None)
+
+        with self._news:
+            self._news.wait_for(lambda: found() or "(end of the log)" in self._lines, seconds)
+            line = found()
+        assert line is not None, f"no line with {pattern!r} in {seconds:g} s:\n" + "\n".join(self.log())
+        return line
+
+    def wait_until_ready(self) -> Self:
+        self.wait_for("/ping answers 200")
+        return self
+
+    def wait(self, seconds: float = 60) -> int:
+        """The exit code."""
+        return self.process.wait(seconds)
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def connect(self, timeout: float = 30) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 30,
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (names in lower case) and body of one request on a new connection."""
+        with contextlib.closing(self.connect(timeout)) as connection:
+            connection.request(method, path, body, dict(headers or {}), encode_chunked=True)
+            response = connection.getresponse()
+            return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+
+    @contextlib.contextmanager
+    def upload(self, length: int, sent: bytes) -> Iterator[http.client.HTTPConnection]:
+        """A POST of `length` bytes of which `sent` have been sent; the server has read its headers."""
+        with contextlib.closing(self.connect()) as connection:
+            connection.putrequest("POST", "/invocations")
+            connection.putheader("Content-Length", str(length))
+            connection.putheader("Expect", "100-continue")
+            connection.endheaders()
+            assert connection.sock is not None
+            assert connection.sock.recv(100).startswith(b"HTTP/1.1 100"), "the server never asked for the body"
+            connection.send(sent)
+            yield connection
