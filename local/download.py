@@ -131,11 +131,14 @@ def extract(archive: Path, folder: str, out: Path) -> None:
         with (
             archive.open("rb") as file,
             Progress(f"Unpacking {archive.name}", archive.stat().st_size, "B") as progress,
-            tarfile.open(fileobj=file, mode="r:gz") as tar,
+            gzip.GzipFile(fileobj=file) as content,
+            tarfile.open(fileobj=content, mode="r:") as tar,
         ):
             for member in tar:
                 tar.extract(member, building, filter="data")
                 progress.done(file.tell())
+            while content.read(_BLOCK):  # the checksum stands at gzip's very end, which tarfile does not reach
+                pass
         if not (building / folder).is_dir():
             raise UserError(f"{archive} holds no folder {folder}/: give the URL of the data set's own {folder}.tar.gz")
         (building / folder).replace(out / folder)
