@@ -19,6 +19,7 @@ from local.drawing import scenes
 from local.drawing.animals import POSES
 from local.drawing.breeds import BREEDS, Breed, individual
 from local.drawing.canvas import HEAD, OVERSAMPLING, SCENE, Canvas, Pen
+from local.progress import Progress
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 
@@ -71,9 +72,12 @@ def data_set(
             for number in range(1, trainval + test + 1)
         ]
         workers = workers or len(os.sched_getaffinity(0))
-        with ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent) as pool:
-            for _ in pool.map(_draw_files, tasks, chunksize=8):
-                pass
+        with (
+            Progress("Drawing", len(tasks), "photos") as progress,
+            ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent) as pool,
+        ):
+            for count, _ in enumerate(pool.map(_draw_files, tasks, chunksize=8), start=1):
+                progress.done(count)
         _write_lists(building / "annotations", breeds, trainval, test)
         shutil.rmtree(root, ignore_errors=True)
         building.replace(root)

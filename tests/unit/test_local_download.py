@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import tarfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from local import __main__ as program
 from local import download
 from local.errors import CommandFailed, UserError
+from tests.unit.loopback import serving
 
 BODY = bytes(os.urandom(300_000))
 
@@ -75,14 +75,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def site() -> Iterator[Site]:
     site = Site()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"site": site}))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    site.url = f"http://127.0.0.1:{server.server_port}"
-    yield site
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(type("Bound", (Handler,), {"site": site})) as port:
+        site.url = f"http://127.0.0.1:{port}"
+        yield site
 
 
 def fetch(site: Site, path: Path, attempts: int = 4) -> None:
