@@ -1,0 +1,82 @@
+"""What the local-mode tests run beside an SDK, in that SDK's environment: no pytest at the top."""
+
+import contextlib
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+SMALL = {"num_layers": 20, "image_shape": "3,32,32", "resize": 36, "mini_batch_size": 8, "epochs": 1, "num_classes": 3}
+CHANNELS = ("train", "validation", "train_lst", "validation_lst")
+
+
+def notebook(code: str, folder: str) -> dict[str, Any]:
+    """Run SDK v2's snippet in `folder`; its probabilities, the job's log and the names of the files in model.tar.gz."""
+    os.chdir(folder)
+    names: dict[str, Any] = {}
+    log = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(log):
+            exec(compile(code, "docs/switching.md", "exec"), names)
+    except BaseException:
+        # The SDK follows an endpoint's log in a thread that keeps the process alive until the endpoint is deleted.
+        if "predictor" in names:
+            names["predictor"].delete_endpoint()
+        raise
+    finally:
+        print(log.getvalue())
+    with tarfile.open(names["estimator"].model_data.removeprefix("file://")) as archive:
+        files = archive.getnames()
+    return {"probabilities": names["probabilities"], "log": log.getvalue(), "files": files}
+
+
+def script(code: str, folder: str) -> list[float]:
+    """Run SDK v3's snippet in `folder`; its probabilities."""
+    os.chdir(folder)
+    names: dict[str, Any] = {}
+    try:
+        exec(compile(code, "docs/switching.md", "exec"), names)
+    except BaseException:
+        if "client" in names:
+            names["client"].delete_endpoint(EndpointName="pets")
+        raise
+    return names["probabilities"]
+
+
+def fit(uri: str, folder: str, input_mode: str, hyperparameters: dict[str, Any]) -> dict[str, str]:
+    """Fit with SDK v2 on the channels in `folder`; the job's log, and "error": what `fit` raised, or ""."""
+    from sagemaker.estimator import Estimator
+    from sagemaker.inputs import TrainingInput
+
+    estimator = Estimator(
+        uri,
+        "arn:aws:iam::111122223333:role/unused",
+        instance_count=1,
+        instance_type="local",
+        hyperparameters={**SMALL, "num_training_samples": 36, **hyperparameters},
+    )
+    inputs = {
+        name: TrainingInput(f"file://{Path(folder, name)}", content_type="application/x-image", input_mode=input_mode)
+        for name in CHANNELS
+    }
+    log = io.StringIO()
+    error = ""
+    with contextlib.redirect_stdout(log):
+        try:
+            estimator.fit(inputs)
+        except RuntimeError as failure:
+            error = str(failure)
+    print(log.getvalue())
+    return {"log": log.getvalue(), "error": error}
+
+
+def is_probabilities(value: object, classes: int) -> bool:
+    """Whether `value` is a list of `classes` floats from 0 to 1 that sum to 1."""
+    return (
+        isinstance(value, list)
+        and len(value) == classes
+        and all(isinstance(p, float) and 0 <= p <= 1 for p in value)
+        and abs(sum(json.loads(json.dumps(value))) - 1) < 1e-4
+    )

@@ -1,0 +1,99 @@
+"""Where local mode runs in these tests: channels, a home folder for the SDKs, and nothing left behind afterwards."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local import docker as engine
+from local import draw, prepare, programs
+from local import pets as official
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "switching.md"
+BREEDS = 3
+
+
+@pytest.fixture(scope="session")
+def uri(image: Callable[[str], str]) -> str:
+    """The reference of the image-classification image."""
+    return image("image-classification")
+
+
+@pytest.fixture(scope="session")
+def snippet() -> Callable[[str], str]:
+    """`snippet(name)`: the code in docs/switching.md below the mark of that name, as a reader would copy it."""
+    page = PAGE.read_text(encoding="utf-8")
+
+    def text(name: str) -> str:
+        found = re.search(rf"<!-- snippet: {name} -->\n```\w+\n(.*?)```", page, re.DOTALL)
+        assert found, f"{PAGE} has no snippet {name}"
+        return found[1]
+
+    return text
+
+
+@pytest.fixture(scope="session")
+def drawn_pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn data set of three breeds, with enough photos for a batch of 32."""
+    root = tmp_path_factory.mktemp("drawn") / "pets"
+    draw.data_set(root, trainval=12, test=4, breeds=draw.BREEDS[:BREEDS])
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the channels of the drawn pets."""
+    return _channels(drawn_pets, tmp_path_factory.mktemp("small") / "channels")
+
+
+@pytest.fixture(scope="session")
+def channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the channels of the real photos where PET_DATA is set, of the drawn ones otherwise."""
+    data = Path(os.environ["PET_DATA"]) if os.environ.get("PET_DATA") else drawn_pets
+    return _channels(data, tmp_path_factory.mktemp("notebook") / "channels")
+
+
+@pytest.fixture
+def notebook_folder(channels: Path, tmp_path: Path) -> Path:
+    """The folder a notebook runs in: channels/ and a photo.jpg that was not trained on."""
+    folder = tmp_path / "notebook"
+    folder.mkdir()
+    (folder / "channels").symlink_to(channels)
+    photo, _ = prepare.photos(channels, "validation")[0]
+    shutil.copyfile(photo, folder / "photo.jpg")
+    return folder
+
+
+@pytest.fixture
+def machine(uri: str, snippet: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A machine set up as docs/switching.md says, without AWS; gives the folder where the SDKs' temporary files lie.
+
+    The port alone is another, so that nothing else on the machine is in the way.
+    What the SDKs leave there, containers and their network is gone afterwards, however the test ended.
+    """
+    home = tmp_path / "home"
+    for name, path in (("local-config", ".sagemaker"), ("defaults-config", ".config/sagemaker")):
+        (home / path).mkdir(parents=True)
+        (home / path / "config.yaml").write_text(snippet(name), encoding="utf-8")
+    with (home / ".sagemaker" / "config.yaml").open("a", encoding="utf-8") as config:
+        config.write(f"  serving_port: {programs.free_port()}\n")
+    monkeypatch.setenv("DOCKER_CONFIG", os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker")))
+    monkeypatch.setenv("HOME", str(home))
+    for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+    with engine.workspace(tmp_path / "sagemaker", uri) as root:
+        monkeypatch.setenv("TMPDIR", str(root))
+        yield root
+
+
+def _channels(data: Path, out: Path) -> Path:
+    pets = official.read(data)
+    summary = prepare.write_channels(pets, pets.trainval, pets.test, out)
+    assert len(summary.class_names) == BREEDS, summary.class_names
+    return out

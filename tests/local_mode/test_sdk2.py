@@ -1,0 +1,57 @@
+"""SageMaker's SDK v2 in local mode: what a notebook that was written for the built-in does with our image."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.local_mode.bodies import fit, is_probabilities, notebook
+
+In = Callable[..., Any]
+MAKEFILE_URI = "sagemaker-vision/image-classification:dev"
+
+
+def tree(folder: Path) -> set[tuple[str, int, int]]:
+    """Path, size and time of change of everything below `folder`."""
+    entries = ((path, path.stat()) for path in folder.rglob("*"))
+    return {(str(path), status.st_size, status.st_mtime_ns) for path, status in entries}
+
+
+def test_a_notebook_written_for_the_built_in_fits_deploys_and_predicts_with_our_uri(
+    machine: Path, uri: str, snippet: Callable[[str], str], notebook_folder: Path, in_sdk2: In
+) -> None:
+    code = snippet("sdk2")
+    assert MAKEFILE_URI in code
+    result = in_sdk2(notebook, code.replace(MAKEFILE_URI, uri), notebook_folder, timeout=600)
+    assert is_probabilities(result["probabilities"], 3), result["probabilities"]
+    assert "Epoch[0] Validation-accuracy=" in result["log"]
+    said = [line for line in result["log"].splitlines() if "use_weighted_loss" in line and "ignored" in line]
+    assert said, "use_weighted_loss without multi_label is ignored with a warning"
+    expected = {"image-classification-0001.params", "image-classification-symbol.json", "model-shapes.json"}
+    assert expected | {"model.onnx", "model.json"} <= set(result["files"])
+
+
+def test_fast_file_input_fits_and_the_channels_stay_untouched(
+    machine: Path, uri: str, small_channels: Path, in_sdk2: In
+) -> None:
+    before = tree(small_channels)
+    result = in_sdk2(fit, uri, small_channels, "FastFile", {})
+    assert result["error"] == ""
+    assert "Epoch[0] Validation-accuracy=" in result["log"]
+    assert tree(small_channels) == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [({"num_layer": 18}, ("num_layer", "num_layers")), ({"learning_rate": 2}, ("learning_rate", "2"))],
+    ids=["misspelt", "out of range"],
+)
+def test_a_wrong_hyperparameter_fails_the_job_and_the_log_names_it(
+    machine: Path, uri: str, small_channels: Path, in_sdk2: In, wrong: dict[str, object], named: tuple[str, str]
+) -> None:
+    result = in_sdk2(fit, uri, small_channels, "File", wrong)
+    assert "exited with code: 2" in result["error"]
+    sentences = [line for line in result["log"].splitlines() if "ClientError:" in line]
+    assert sentences, result["log"]
+    assert all(word in sentences[0] for word in named), sentences[0]
