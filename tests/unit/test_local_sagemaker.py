@@ -1,0 +1,120 @@
+"""What `train`, `deploy` and `predict` of local mode do before and after the SDK. With the SDK: tests/local_mode."""
+
+import argparse
+import io
+import json
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from local import deploy, local_mode, predict, sagemaker, train
+from local.errors import UserError
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def test_channels_are_the_folders_by_name(tmp_path: Path) -> None:
+    for name in ("train", "validation", "train_lst"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "notes.txt").write_text("no channel")
+    assert sagemaker.channels(tmp_path) == {name: tmp_path / name for name in ("train", "train_lst", "validation")}
+
+
+@pytest.mark.parametrize(("made", "named"), [([], "train and no folder validation"), (["train"], "validation")])
+def test_missing_channels_are_named_with_the_command_that_writes_them(
+    tmp_path: Path, made: list[str], named: str
+) -> None:
+    for name in made:
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=f"has no folder {named}: .*python -m local prepare"):
+        sagemaker.channels(tmp_path)
+
+
+def test_a_folder_of_channels_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="absent has no folder train"):
+        sagemaker.channels(tmp_path / "absent")
+
+
+def test_the_default_image_follows_the_makefile_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REGISTRY", raising=False)
+    monkeypatch.delenv("TAG", raising=False)
+    assert sagemaker.default_image("inference") == "sagemaker-vision/inference:dev"
+    monkeypatch.setenv("REGISTRY", "registry.example/vision")
+    monkeypatch.setenv("TAG", "1.2")
+    assert sagemaker.default_image("inference") == "registry.example/vision/inference:1.2"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "does not exist"), (b"", "cannot be unpacked"), (b"PK\3\4 a zip", "cannot be unpacked")],
+)
+def test_a_model_that_is_no_archive_is_refused_by_name_before_anything_starts(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    model = tmp_path / "model.tar.gz"
+    if content is not None:
+        model.write_bytes(content)
+    with pytest.raises(UserError, match=f"{re.escape(str(model))} {said}"):
+        sagemaker._unpack(model, tmp_path)
+
+
+def test_a_model_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        member = tarfile.TarInfo("../escaped")
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"evil"))
+    (tmp_path / "root").mkdir()
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        sagemaker._unpack(tmp_path / "model.tar.gz", tmp_path / "root")
+    assert not (tmp_path / "root" / "escaped").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"error": "is truncated"}', "is truncated"),
+        (b"plain words\n", "plain words"),
+        (b"[1]", "[1]"),
+        (b"\xff", "�"),
+    ],
+)
+def test_the_reason_of_a_refused_request_is_found_in_any_body(body: bytes, reason: str) -> None:
+    assert sagemaker._reason(body) == reason
+
+
+def test_an_answer_is_shown_as_its_class_and_probability() -> None:
+    answer = {"predicted_label": "Bengal", "labels": ["Abyssinian", "Bengal"], "probabilities": [0.1, 0.9]}
+    assert predict.best(json.dumps(answer)) == "Bengal  0.900"
+
+
+def test_hyperparameters_may_hold_an_equals_sign_and_commas() -> None:
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    words = ["image-classification", "--channels", "c", "--hyperparameters", "image_shape=3,64,64", "a=b=c"]
+    assert dict(parser.parse_args(words).hyperparameters) == {"image_shape": "3,64,64", "a": "b=c"}
+
+
+def test_a_hyperparameter_without_a_value_is_refused_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["image-classification", "--channels", "c", "--hyperparameters", "epochs"])
+    assert "epochs is not NAME=VALUE, like epochs=2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", [train, deploy, predict, local_mode])
+def test_every_option_of_a_command_has_a_help_text(module: object) -> None:
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)  # type: ignore[attr-defined]
+    assert [action.dest for action in parser._actions if not action.help] == []
+
+
+@pytest.mark.parametrize("page", ["switching.md", "local-mode.md"])
+def test_every_link_and_python_snippet_of_the_documentation_is_whole(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+\.md)", text):
+        assert (DOCS / target).is_file(), target
+    for code in re.findall(r"<!-- snippet: sdk\d -->\n```python\n(.*?)```", text, re.DOTALL):
+        compile(code, page, "exec")
