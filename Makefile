@@ -163,7 +163,7 @@ local/%: FORCE $(DEV) build/% build/inference ## train, deploy and predict in Sa
 
 .PHONY: bench
 bench: $(MXNET) $(SERVE) $(DEV) ## side-by-side measurements, by hand on a quiet machine
-	@$(call PY,dev) -m benchmarks
+	@$(call PY,dev) -m benchmarks $(if $(DATA),--data $(DATA))
 
 .PHONY: envs
 envs: $(MXNET) $(SERVE) $(DEV) $(SDK2) ## every environment under .venvs (2 min, seconds when uv has the packages)
