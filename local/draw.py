@@ -20,6 +20,7 @@ from local.drawing.animals import POSES
 from local.drawing.breeds import BREEDS, Breed, individual
 from local.drawing.canvas import HEAD, OVERSAMPLING, SCENE, Canvas, Pen
 from local.progress import Progress
+from serve.machine import cpu_count
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 
@@ -71,7 +72,7 @@ def data_set(
             for breed in breeds
             for number in range(1, trainval + test + 1)
         ]
-        workers = workers or len(os.sched_getaffinity(0))
+        workers = workers or cpu_count()
         with (
             Progress("Drawing", len(tasks), "photos") as progress,
             ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent) as pool,

@@ -23,6 +23,7 @@ from local.errors import UserError
 from local.pets import Pet, Pets
 from local.progress import Progress
 from serve import preprocess
+from serve.machine import cpu_count
 from train import recordio
 
 NAMES = ("image-classification",)
@@ -119,7 +120,7 @@ def write_channels(
     summary = Summary(names, strays=_strays(pets), unlisted=_unused(pets, [*train, *validation]))
     with _replacing(out) as building:
         total = len(shuffled) + len(validation)
-        with Progress("Preparing", total, "photos") as progress, ThreadPoolExecutor(_cpus()) as pool:
+        with Progress("Preparing", total, "photos") as progress, ThreadPoolExecutor(cpu_count()) as pool:
             for channel, chosen in (("train", shuffled), ("validation", list(validation))):
                 labelled = [(pet, names.index(official.class_of(pet, classes))) for pet in chosen]
                 photos = _readable(pets, labelled, summary, pool, progress)
@@ -278,10 +279,6 @@ def _replacing(out: Path) -> Iterator[Path]:
         building.replace(out)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _fraction(text: str) -> float:
