@@ -32,7 +32,7 @@ def train(base: Path, algorithm: str, environments: Path = ENVIRONMENTS) -> None
     any other exception, Ctrl-C among them, the program is stopped as SageMaker stops a job.
     """
     python = _interpreter(environments, "mxnet")
-    variables = {"SAGEMAKER_BASE_DIR": str(base), "VISION_ALGORITHM": algorithm}
+    variables = {"SAGEMAKER_BASE_DIR": str(base.absolute()), "VISION_ALGORITHM": algorithm}
     with _running([str(python), "-m", "train"], variables, TRAIN_GRACE) as process:
         code = process.wait()
     if code:
@@ -54,7 +54,7 @@ def server(
     """
     python = _interpreter(environments, "serve")
     port = free_port()
-    variables = {"SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port)}
+    variables = {"SAGEMAKER_BASE_DIR": str(base.absolute()), "SAGEMAKER_BIND_TO_PORT": str(port)}
     with log.open("wb") as output, _running([str(python), "-m", "serve"], variables, SERVE_GRACE, output) as process:
         _wait_until_ready(process, port, ready_seconds, log)
         yield port
@@ -68,7 +68,9 @@ def free_port() -> int:
 
 
 def _interpreter(environments: Path, name: str) -> Path:
-    python = environments / name / "bin" / "python"
+    python = (
+        environments.absolute() / name / "bin" / "python"
+    )  # not resolved: the link is what makes it that environment
     if not python.exists():
         raise UserError(
             f"{python} is not there: make the environments with `make envs`, or name their folder by --envs"

@@ -116,14 +116,18 @@ def test_training_that_fails_is_told_by_its_own_failure_file(base: Path, tmp_pat
     assert str(caught.value) == "train ended with exit code 2: ClientError: num_classes=0 is too small"
 
 
-def test_programs_get_what_sagemaker_would_tell_them_and_our_code(base: Path, tmp_path: Path) -> None:
+def test_programs_get_what_sagemaker_would_tell_them_and_our_code(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = (
         "import json, os, pathlib\n"
         "names = ('SAGEMAKER_BASE_DIR', 'VISION_ALGORITHM', 'PYTHONPATH')\n"
         "path = pathlib.Path(os.environ['SAGEMAKER_BASE_DIR'], 'seen.json')\n"
         "path.write_text(json.dumps([os.environ[name] for name in names] + [os.getcwd()]))"
     )
-    programs.train(base, "image-classification", environment(tmp_path, "mxnet", program))
+    envs = environment(tmp_path, "mxnet", program)
+    monkeypatch.chdir(tmp_path)  # programs run elsewhere, so relative paths must be made absolute
+    programs.train(base.relative_to(tmp_path), "image-classification", envs.relative_to(tmp_path))
     root = str(programs.ROOT)
     assert json.loads((base / "seen.json").read_text()) == [str(base), "image-classification", root, root]
 
