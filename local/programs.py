@@ -70,7 +70,7 @@ def free_port() -> int:
 def _interpreter(environments: Path, name: str) -> Path:
     python = (
         environments.absolute() / name / "bin" / "python"
-    )  # not resolved: the link is what makes it that environment
+    )  # resolving would leave the environment
     if not python.exists():
         raise UserError(
             f"{python} is not there: make the environments with `make envs`, or name their folder by --envs"
