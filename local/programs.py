@@ -68,9 +68,7 @@ def free_port() -> int:
 
 
 def _interpreter(environments: Path, name: str) -> Path:
-    python = (
-        environments.absolute() / name / "bin" / "python"
-    )  # resolving would leave the environment
+    python = environments.absolute() / name / "bin" / "python"  # resolving would leave the environment
     if not python.exists():
         raise UserError(
             f"{python} is not there: make the environments with `make envs`, or name their folder by --envs"
