@@ -12,6 +12,7 @@ from tests.environments import REPOSITORY
 from tests.images.container import inspect, output, own_layers
 
 TRAINING = "image-classification"
+BUILT_HERE = "sagemaker-vision-test"
 BOTH = pytest.mark.parametrize("name", [TRAINING, "inference"])
 
 Image = Callable[[str], str]
@@ -58,6 +59,12 @@ def test_only_known_packages_and_ours_lie_under_opt_and_nothing_under_opt_ml(ima
     assert set(output(image(name), "ls", "/opt/program").split()) == ours
 
 
+@BOTH
+def test_build_leaves_nothing_in_home_cache_and_temporary_folders(image: Image, name: str) -> None:
+    places = ["/root", "/home", "/tmp", "/var/tmp", "/var/cache", "/var/lib/apt/lists"]
+    assert output(image(name), "find", *places, "-type", "f", "-newer", "/opt/serve/pyvenv.cfg") == ""
+
+
 def test_drivers_of_sdk_v3_find_bash_python3_and_pip_of_the_training_environment(image: Image) -> None:
     script = (
         "command -v python3 python pip pip3; python3 -m pip --version; "
@@ -84,23 +91,32 @@ def test_inference_adds_at_most_170_mb_to_its_base(image: Image) -> None:
     assert own_layers(image("inference"), "COPY /opt/serve") <= 170e6
 
 
-def test_weights_given_to_the_build_lie_in_opt_pretrained_for_every_uid(image: Image, tmp_path: Path) -> None:
+def test_weights_given_to_a_build_lie_in_opt_pretrained_of_that_image_alone(image: Image, tmp_path: Path) -> None:
     image(TRAINING)
     (tmp_path / "resnet18_v1b.params").write_bytes(b"weights")
     (tmp_path / "resnet18_v1b.params").chmod(0o600)
-    variables = os.environ | {"REGISTRY": "sagemaker-vision-test", "TAG": f"{os.getpid()}"}
-    reference = f"sagemaker-vision-test/{TRAINING}:{os.getpid()}"
+    with_weights, without = f"{os.getpid()}-with", f"{os.getpid()}-without"
     try:
-        done = subprocess.run(
-            ["make", f"build/{TRAINING}", f"PRETRAINED={tmp_path}"],
-            cwd=REPOSITORY, env=variables, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        read = ["cat", "/opt/pretrained/resnet18_v1b.params"]
-        assert output(reference, *read, options=["--user=4321:4321"]) == "weights"
+        anyone = ["--user=4321:4321"]
+        reference = build(with_weights, f"PRETRAINED={tmp_path}")
+        assert output(reference, "cat", "/opt/pretrained/resnet18_v1b.params", options=anyone) == "weights"
+        assert output(build(without), "ls", "/opt/pretrained", options=anyone) == "README\n"
     finally:
-        built = [reference, reference.replace(TRAINING, "inference")]
+        built = [f"{BUILT_HERE}/{name}:{tag}" for tag in (with_weights, without) for name in (TRAINING, "inference")]
         subprocess.run(["docker", "rmi", *built], capture_output=True, check=False)
+
+
+def build(tag: str, *variables: str) -> str:
+    done = subprocess.run(
+        ["make", f"build/{TRAINING}", f"REGISTRY={BUILT_HERE}", f"TAG={tag}", *variables],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return f"{BUILT_HERE}/{TRAINING}:{tag}"
 
 
 def _normal(pin: str) -> str:
