@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import sys
 
 from serve import __version__, artifact, machine
@@ -18,6 +19,7 @@ def main() -> None:
     turns out to be broken, 0 after SIGTERM.
     """
     _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until gunicorn's own; process 1 has no default for it
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings.from_environment()

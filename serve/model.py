@@ -24,7 +24,8 @@ class Model:
 
     def start(self) -> threading.Thread:
         """Begin to load."""
-        thread = threading.Thread(target=self._run, name="load-model", daemon=True)
+        # No daemon: one that is still in ONNX Runtime when the interpreter ends aborts the process.
+        thread = threading.Thread(target=self._run, name="load-model")
         thread.start()
         return thread
 

@@ -51,6 +51,8 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings. Raises SettingsError naming the variable, its value and what is allowed."""
         read = _Reader(environment)
+        # Predictions at once, and threads of each: as many as CPUs. Measured, ResNet-50 on 2 cores: alone 57 ms, at
+        # 8 clients 19 photos/s; with one thread for each prediction 94 ms and 21 photos/s.
         cpus = machine.cpu_count()
         return cls(
             model_dir=Path(environment.get(BASE_DIR) or "/opt/ml") / "model",

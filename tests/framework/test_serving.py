@@ -403,6 +403,14 @@ def test_sigterm_lets_a_request_in_flight_finish_and_ends_with_0(models: Models)
         assert time.monotonic() - begun < 15
 
 
+def test_sigterm_while_the_model_is_being_loaded_ends_with_0_and_without_an_abort(models: Models) -> None:
+    with Server(models()) as started:
+        started.wait_for("Booting worker")
+        started.terminate()
+        assert started.wait(30) == 0
+        assert not [line for line in started.log() if "SIGABRT" in line or "Traceback" in line]
+
+
 @pytest.mark.parametrize(
     ("broken", "code", "says"),
     [
