@@ -140,7 +140,8 @@ def verify(
 def _run_check(python: Path, model_dir: Path, work: Path) -> None:
     command = [str(python), "-m", "serve.check", "--model-dir", str(model_dir), "--work", str(work)]
     program = Path(__file__).resolve().parent.parent
-    done = subprocess.run(command, cwd=program, capture_output=True, text=True, check=False)
+    # A session of its own: Ctrl-C in a terminal goes to the whole group, and this job's end is to be finished.
+    done = subprocess.run(command, cwd=program, capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode:
         raise TrainError(
             f"the check of the artifact failed with exit code {done.returncode}: {done.stderr.strip()[-600:]}"

@@ -118,11 +118,12 @@ class Done:
 def run(
     base: Path,
     until: str | None = None,
+    number: int = signal.SIGTERM,
     environ: dict[str, str] | None = None,
     limits: Any = None,
     seconds: float = 240,
 ) -> Done:
-    """Run the real `train` on `base` to its end; with `until`, send SIGTERM once a log line holds that text."""
+    """Run the real `train` on `base` to its end; with `until`, send it a signal once a log line holds that text."""
     env = os.environ | {"VISION_ALGORITHM": "image-classification", "SAGEMAKER_BASE_DIR": str(base)} | (environ or {})
     with subprocess.Popen(
         [python("mxnet"), "-m", "train", "train"],
@@ -132,11 +133,12 @@ def run(
         stderr=subprocess.STDOUT,
         text=True,
         preexec_fn=limits,
+        start_new_session=True,
     ) as process:
         deadline = threading.Timer(seconds, process.kill)
         deadline.start()
         try:
-            log = "".join(_watched(process, until))
+            log = "".join(_watched(process, until, number))
             code = process.wait()
         finally:
             deadline.cancel()
@@ -146,9 +148,10 @@ def run(
     return Done(code, log, failure.read_text() if failure.exists() else "", base / "model")
 
 
-def _watched(process: subprocess.Popen[str], until: str | None) -> Iterator[str]:
+def _watched(process: subprocess.Popen[str], until: str | None, number: int) -> Iterator[str]:
     for line in process.stdout:
         yield line
         if until is not None and until in line:
-            process.send_signal(signal.SIGTERM)
+            # A terminal's Ctrl-C reaches the whole group, SageMaker's SIGTERM the first process alone.
+            os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
             until = None

@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,10 +174,11 @@ def test_sigterm_before_the_first_epoch_exits_0_at_once_and_leaves_no_half_model
     assert not done.model.exists() or not list(done.model.iterdir())
 
 
-def test_sigterm_while_the_model_is_exported_lets_it_finish(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_or_ctrl_c_while_the_model_is_exported_lets_it_finish(number: int, tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=32, validation=6)
     jobs.configure(base, {"epochs": 1})
-    done = jobs.run(base, until="Checking the artifact")
+    done = jobs.run(base, until="Checking the artifact", number=number)
     assert done.code == 0
     assert any(line.startswith("Check of model.onnx") for line in done.lines)
 
