@@ -1,8 +1,7 @@
 """`python -m serve.check`: what a training job runs at its end, to see its model answer as it will when served.
 
-In the work folder: tensors.npy, float32 (N, channels, height, width), and files.json, {"files": [{"path": ...,
-"offset": ..., "length": ...}, ...]} with a byte range for an image inside a larger file, else null. Written there:
-tensor_outputs.npy and file_outputs.npy, float32 (N, classes) and (M, classes).
+In the work folder: tensors.npy, float32 (N, channels, height, width), and files.json, a list of paths of
+image files. Written there: tensor_outputs.npy and file_outputs.npy, float32 (N, classes) and (M, classes).
 """
 
 import argparse
@@ -10,7 +9,6 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +33,7 @@ def main() -> None:
     try:
         engine = Engine(arguments.model_dir, machine.cpu_count())
         tensors = run_tensors(engine, np.load(arguments.work / "tensors.npy", allow_pickle=False))
-        files = run_files(engine, json.loads((arguments.work / "files.json").read_text(encoding="utf-8"))["files"])
+        files = run_files(engine, json.loads((arguments.work / "files.json").read_text(encoding="utf-8")))
         _save(arguments.work / "tensor_outputs.npy", tensors)
         _save(arguments.work / "file_outputs.npy", files)
     except (ArtifactError, CheckError, FloatingPointError, OSError) as error:
@@ -49,21 +47,17 @@ def run_tensors(engine: Engine, tensors: np.ndarray) -> np.ndarray:
     return np.concatenate([_nothing(engine), *outputs])
 
 
-def run_files(engine: Engine, files: list[dict[str, Any]]) -> np.ndarray:
+def run_files(engine: Engine, files: list[str]) -> np.ndarray:
     """Each file's bytes through the function that answers a request -> float32 (M, classes)."""
-    outputs = [_classify(engine, **file)[np.newaxis] for file in files]
+    outputs = [_classify(engine, file)[np.newaxis] for file in files]
     return np.concatenate([_nothing(engine), *outputs])
 
 
-def _classify(engine: Engine, path: str, offset: int | None = None, length: int | None = None) -> np.ndarray:
-    with open(path, "rb") as file:
-        file.seek(offset or 0)
-        data = file.read(-1 if length is None else length)
+def _classify(engine: Engine, path: str) -> np.ndarray:
     try:
-        return engine.classify(data)
+        return engine.classify(Path(path).read_bytes())
     except UnreadableImage as error:
-        where = path if offset is None else f"{path} at byte {offset}"
-        raise CheckError(f"{where}: the image {error}. Leave it out of files.json.") from error
+        raise CheckError(f"{path}: the image {error}. Leave it out of files.json.") from error
 
 
 def _nothing(engine: Engine) -> np.ndarray:

@@ -112,7 +112,7 @@ def verify(
         paths = [str(work / f"{number}.image") for number in range(len(files))]
         for path, data in zip(paths, files, strict=True):
             Path(path).write_bytes(data)
-        (work / "files.json").write_text(json.dumps({"files": [{"path": path} for path in paths]}))
+        (work / "files.json").write_text(json.dumps(paths))
         _run_check(python, model_dir, work)
         difference = float(np.abs(np.load(work / "tensor_outputs.npy") - expected).max())
         served = metric(np.load(work / "file_outputs.npy"))

@@ -480,15 +480,11 @@ def check(base: Path, work: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_check_gives_the_outputs_for_tensors_and_for_bytes_within_files(
-    in_serve: Run, models: Models, tmp_path: Path
-) -> None:
+def test_check_gives_the_outputs_for_tensors_and_for_files(in_serve: Run, models: Models, tmp_path: Path) -> None:
     photos = [solid(*RED, kind="JPEG"), solid(*GREEN)]
-    (tmp_path / "whole.jpg").write_bytes(photos[0])
-    (tmp_path / "records.rec").write_bytes(b"before" + photos[1] + b"after")
-    within = {"path": str(tmp_path / "records.rec"), "offset": 6, "length": len(photos[1])}
-    files = [{"path": str(tmp_path / "whole.jpg"), "offset": None, "length": None}, within]
-    (tmp_path / "files.json").write_text(json.dumps({"files": files}))
+    for number, photo in enumerate(photos):
+        (tmp_path / f"{number}.image").write_bytes(photo)
+    (tmp_path / "files.json").write_text(json.dumps([str(tmp_path / f"{number}.image") for number in range(2)]))
     tensors = np.random.default_rng(0).random((35, 3, 8, 8), np.float32)
     np.save(tmp_path / "tensors.npy", tensors)
     done = check(models(), tmp_path)
@@ -506,7 +502,7 @@ def test_check_names_the_file_that_cannot_be_read_and_writes_nothing(models: Mod
     for name, content, says in (("bad.jpg", b"hello", "bad.jpg: the image is not an image"), ("gone", None, "gone")):
         if content is not None:
             (tmp_path / name).write_bytes(content)
-        (tmp_path / "files.json").write_text(json.dumps({"files": [{"path": str(tmp_path / name)}]}))
+        (tmp_path / "files.json").write_text(json.dumps([str(tmp_path / name)]))
         done = check(models(), tmp_path)
         assert done.returncode == 1
         assert says in done.stderr
