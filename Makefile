@@ -207,5 +207,5 @@ lock: $(UV_STAMP) ## lock files from the .in files; LOCKFLAGS=--upgrade moves to
 
 .PHONY: clean
 clean: ## remove environments, demos and caches, not images
-	@rm -rf .venvs .demo .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venvs .demo .local .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
