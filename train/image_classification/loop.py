@@ -192,9 +192,7 @@ class EarlyStopping:
         return self._on and epoch + 1 >= self._min_epochs and self._since >= self._patience
 
 
-def fit(
-    net: gluon.HybridBlock, data: Data, hp: dict[str, Any], best: Best, save: Callable[[int, bool], None]
-) -> None:
+def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], best: Best, save: Callable[[int, bool], None]) -> None:
     """Train all epochs; `best` holds the best so far, and `save(epoch, is_best)` is called for each worth a file.
 
     Ends early on a stop request or by early stopping. Raises UserError at a loss that is not finite.
