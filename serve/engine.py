@@ -1,8 +1,12 @@
 """The engine: model.onnx under ONNX Runtime, from the bytes of an image to its probabilities."""
 
+import os
 from pathlib import Path
 
 import numpy as np
+
+# ONNX Runtime reports its sessions to its makers unless told not to before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from serve import artifact as artifacts

@@ -1,8 +1,8 @@
 """The three augmentation types of the built-in, for one photo at a time; NumPy and OpenCV.
 
 crop: random crop, horizontal flip. crop_color: and hue, saturation, lightness moved by up to 36, 50, 50 on OpenCV's
-scales of 180, 255, 255. crop_color_transform: and rotation up to 10 degrees, shear up to 0.1, aspect ratio changed
-by up to 0.25. (Ranges: the built-in's hyperparameter table.)
+scales of 180, 255, 255, cut off at their ends as MXNet's own augmenter does. crop_color_transform: and rotation up to
+10 degrees, shear up to 0.1, aspect ratio changed by up to 0.25. (Ranges: the built-in's hyperparameter table.)
 """
 
 import cv2
@@ -60,7 +60,7 @@ def _colour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     lightness = np.clip(levels + rng.integers(-_LIGHTNESS, _LIGHTNESS + 1), 0, 255)
     if image.shape[2] == 1:
         return lightness.astype(np.uint8)[image]  # a grey photo has no hue and no saturation
-    hue = (levels + rng.integers(-_HUE, _HUE + 1)) % 180
+    hue = np.clip(levels + rng.integers(-_HUE, _HUE + 1), 0, 179)
     saturation = np.clip(levels + rng.integers(-_SATURATION, _SATURATION + 1), 0, 255)
     table = np.stack([hue, lightness, saturation], axis=-1).astype(np.uint8)[None]
     return cv2.cvtColor(cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HLS), table), cv2.COLOR_HLS2RGB)

@@ -23,12 +23,17 @@ def name(num_layers: int) -> str:
 def build(num_layers: int, classes: int, channels: int, seed: int) -> gluon.HybridBlock:
     """Return the initialised network: float32 (N, channels, H, W) in, logits float32 (N, classes) out.
 
-    Convolutions start as He et al. 2015 advise for ReLU networks, the last layer with small normal noise.
+    Convolutions start as He et al. 2015 advise for ReLU networks. In the ResNets for photos every block starts as the
+    identity: the scale of its last BatchNorm is zero (Goyal et al. 2017, section 5.1), without which 300 photos are
+    learnt far more slowly.
     """
     mx.random.seed(seed)
     if num_layers in _PHOTO:
         block, layers = _PHOTO[num_layers]
         net = resnetv1b.ResNetV1b(block, layers, classes=classes, name_prefix="resnet_")
+        for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+            for unit in stage:
+                (unit.bn3 if hasattr(unit, "bn3") else unit.bn2).gamma.init = mx.init.Zero()
         last = net.fc
     else:
         depth = (num_layers - 2) // 6  # three stages of two-convolution blocks: He et al. 2016, section 4.2
@@ -36,7 +41,7 @@ def build(num_layers: int, classes: int, channels: int, seed: int) -> gluon.Hybr
             cifarresnet.CIFARBasicBlockV1, [depth] * 3, [16, 16, 32, 64], classes=classes, prefix="resnet_"
         )
         last = net.output
-    last.weight.init = mx.init.Normal(0.01)
+    last.weight.init = mx.init.Uniform(0.07)
     net.initialize(mx.init.MSRAPrelu(slope=0.0))
     net(mx.nd.zeros((1, channels, 64, 64)))  # shapes of the first layer depend on the number of channels
     net.hybridize(static_alloc=True, static_shape=True)
