@@ -47,6 +47,7 @@ class Tally:
 
 
 def main() -> int:
+    """Run the clients that the options ask for; prints one report for each number of clients."""
     arguments = _parser().parse_args()
     images = read_images(arguments.images)
     with server(arguments) as address:
