@@ -3,7 +3,7 @@
 import os
 import sys
 
-from train import log, stop, threads
+from train import entry, log, stop, threads
 
 _HELP = """usage: train
 
@@ -22,6 +22,7 @@ def main(arguments: list[str]) -> None:
     log.configure()
     log.LOG.info("Docker entrypoint called with argument(s): %s", " ".join(arguments) or "train")
     log.LOG.info(threads.set_threads())
+    entry.require_configuration()
     os.environ["SAGEMAKER_TRAINING_MODULE"] = "train.entry:main"
     from sagemaker_training import trainer  # after the thread variables: it imports NumPy's users
 

@@ -39,6 +39,21 @@ def main() -> None:
         raise TrainError(sentence) from error
 
 
+def require_configuration() -> None:
+    """End the process with exit code 2 and a ClientError when a file that the toolkit reads is missing.
+
+    The toolkit reads all three before it calls `main`, and where there is no output folder it fails to write its own
+    failure file and ends with exit code 0.
+    """
+    base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+    for name in ("hyperparameters.json", "inputdataconfig.json", "resourceconfig.json"):
+        path = base / "input" / "config" / name
+        if not path.exists():
+            _fail(base, f"ClientError: {path} is missing: SageMaker writes it; for a run of your own see docs/data.md")
+            raise SystemExit(2)
+    (base / "output").mkdir(parents=True, exist_ok=True)
+
+
 def _run(base: Path) -> None:
     name = os.environ.get(ALGORITHM, "")
     if name not in ALGORITHMS:

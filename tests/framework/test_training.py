@@ -240,6 +240,16 @@ def test_an_unexpected_error_exits_1_with_the_sentence_first_and_the_trace_after
     assert "mkdir" in done.failure
 
 
+@pytest.mark.parametrize("name", ["hyperparameters.json", "inputdataconfig.json", "resourceconfig.json"])
+def test_a_missing_configuration_file_is_named_and_never_taken_for_success(name: str, tmp_path: Path) -> None:
+    base = jobs.image_channels(tmp_path, train=3, validation=3)
+    jobs.configure(base, {})
+    (base / "input" / "config" / name).unlink()
+    done = jobs.run(base)
+    assert done.code == 2
+    assert done.failure.startswith(f"ClientError: {base}/input/config/{name} is missing")
+
+
 def test_an_existing_failure_file_is_never_overwritten(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=16, validation=3)
     jobs.configure(base, {"epoch": 3})
