@@ -15,9 +15,15 @@ FORMAT_VERSION = 1
 MODEL_JSON = "model.json"
 MODEL_ONNX = "model.onnx"
 
-TASKS = ("image-classification",)
+OUTPUTS = {"image-classification": ("softmax", "sigmoid"), "object-detection": ("boxes",)}
+"""What the numbers of a task's model may be."""
+
+TASKS = tuple(OUTPUTS)
+DETECTION = "object-detection"
 RULES = ("crop", "stretch")
-OUTPUTS = ("softmax", "sigmoid")
+MAX_TOP_K = 5000
+"""Most candidates of a detector's NMS, which compares each with each: 25 million pairs."""
+
 COLOURS = {1: "L", 3: "RGB"}
 
 
@@ -45,8 +51,27 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
+class Nms:
+    """How a detector's raw answer becomes detections; see serve.detection.select.
+
+    Of all (anchor, class) pairs with a score above `score_floor` the `top_k` best are candidates; of candidates of one
+    class that overlap by an IoU above `threshold` the better one stays.
+    """
+
+    threshold: float
+    top_k: int
+    score_floor: float
+
+
+@dataclass(frozen=True)
 class Artifact:
-    """Everything a server must know about model.onnx, whose one output `probabilities` is float32 (N, classes)."""
+    """Everything a server must know about model.onnx.
+
+    The graph's outputs, by task, for A anchors and class labels in the order of `class_names`:
+    image-classification: `probabilities` float32 (N, classes), by `output` a softmax or one sigmoid for each class.
+    object-detection: `scores` float32 (N, A, classes), softmax with the background, which is left out; `boxes` float32
+    (N, A, 4), corners xmin, ymin, xmax, ymax as fractions of the input, not clipped. Rule "stretch", `nms` set.
+    """
 
     task: str
     network: str
@@ -56,6 +81,7 @@ class Artifact:
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
+    nms: Nms | None = None
 
 
 def write(artifact: Artifact, model_dir: Path) -> Path:
@@ -67,6 +93,8 @@ def write(artifact: Artifact, model_dir: Path) -> Path:
     path = model_dir / MODEL_JSON
     document = {"format_version": FORMAT_VERSION, **asdict(artifact)}
     document["input"]["colour"] = COLOURS.get(artifact.input.channels)
+    if artifact.nms is None:
+        del document["nms"]
     try:
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -127,19 +155,33 @@ def _parse(document: Any, path: Path) -> Artifact:
     names = values.get("class_names", list)
     if not names or not all(isinstance(name, str) for name in names):
         raise ArtifactError(f"{path}: class_names must be a list of at least one text, not {names!r:.80}.")
+    task = values.one_of("task", TASKS)
     return Artifact(
-        task=values.one_of("task", TASKS),
+        task=task,
         network=values.get("network", str),
         class_names=tuple(names),
-        input=_parse_input(_Values(values.get("input", dict), path, "input.")),
-        output=values.one_of("output", OUTPUTS),
+        input=_parse_input(_Values(values.get("input", dict), path, "input."), task),
+        output=values.one_of("output", OUTPUTS[task]),
         hyperparameters=values.get("hyperparameters", dict),
         metrics=values.get("metrics", dict),
         versions=values.get("versions", dict),
+        nms=_parse_nms(values, path, task),
     )
 
 
-def _parse_input(values: "_Values") -> InputSpec:
+def _parse_nms(values: "_Values", path: Path, task: str) -> Nms | None:
+    if task != DETECTION:
+        values.absent("nms", task)
+        return None
+    nms = _Values(values.get("nms", dict), path, "nms.")
+    return Nms(
+        threshold=nms.number("threshold", 0, 1),
+        top_k=int(nms.number("top_k", 1, MAX_TOP_K, whole=True)),
+        score_floor=nms.number("score_floor", 0, 1),
+    )
+
+
+def _parse_input(values: "_Values", task: str) -> InputSpec:
     channels = values.one_of("channels", tuple(COLOURS))
     values.one_of("colour", (COLOURS[channels],))
     spec = InputSpec(
@@ -148,7 +190,8 @@ def _parse_input(values: "_Values") -> InputSpec:
         height=values.size("height"),
         width=values.size("width"),
         resize=values.size("resize"),
-        rule=values.one_of("rule", RULES),
+        # What a crop cuts off has no boxes: a detector sees the whole image.
+        rule=values.one_of("rule", ("stretch",) if task == DETECTION else RULES),
         mean=values.per_channel("mean", channels),
         std=values.per_channel("std", channels),
     )
@@ -170,10 +213,13 @@ class _Values:
     def refuse(self, key: str, value: Any, wanted: str) -> None:
         raise ArtifactError(f"{self._path}: {self._prefix}{key} is {value!r:.80}, it must be {wanted}.")
 
-    def get(self, key: str, kind: type) -> Any:
+    def present(self, key: str) -> Any:
         if key not in self._document:
             raise ArtifactError(f"{self._path}: the key {self._prefix}{key} is missing. Train again to write it.")
-        value = self._document[key]
+        return self._document[key]
+
+    def get(self, key: str, kind: type) -> Any:
+        value = self.present(key)
         if not isinstance(value, kind) or isinstance(value, bool):
             self.refuse(key, value, f"of type {kind.__name__}")
         return value
@@ -189,6 +235,17 @@ class _Values:
         if value < 1:
             self.refuse(key, value, "a number of pixels, 1 or more")
         return value
+
+    def number(self, key: str, low: float, high: float, whole: bool = False) -> float:
+        value = self.present(key)
+        kind = int if whole else int | float
+        if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+            self.refuse(key, value, f"a {'whole ' if whole else ''}number from {low} to {high}")
+        return value
+
+    def absent(self, key: str, task: str) -> None:
+        if key in self._document:
+            self.refuse(key, self._document[key], f"left out: the task is {task}")
 
     def per_channel(self, key: str, channels: int) -> tuple[float, ...]:
         value = self.get(key, list)

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve import artifact
-from serve.artifact import Artifact, ArtifactError, InputSpec
+from serve.artifact import Artifact, ArtifactError, InputSpec, Nms
 from tests.environments import REPOSITORY
 
 SPEC = InputSpec("data", 3, 224, 200, 256, "crop", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PETS = Artifact("image-classification", "resnet18", ("Bengal", "pug"), SPEC, "softmax", {"epochs": 3}, {"a": 0.5}, {})
+SQUARE = replace(SPEC, height=300, width=300, resize=300, rule="stretch")
+HEADS = Artifact("object-detection", "resnet50", ("cat", "dog"), SQUARE, "boxes", nms=Nms(0.45, 400, 0.01))
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
 sizes = st.integers(1, 4000)
@@ -24,7 +26,7 @@ json_objects = st.dictionaries(st.text(), st.one_of(st.text(), finite, st.intege
 
 
 @st.composite
-def specs(draw: st.DrawFn) -> InputSpec:
+def specs(draw: st.DrawFn, rules: tuple[str, ...]) -> InputSpec:
     channels, height, width = draw(st.sampled_from([1, 3])), draw(sizes), draw(sizes)
     per_channel = {"min_size": channels, "max_size": channels}
     return InputSpec(
@@ -33,26 +35,34 @@ def specs(draw: st.DrawFn) -> InputSpec:
         height=height,
         width=width,
         resize=max(height, width) + draw(st.integers(0, 100)),
-        rule=draw(st.sampled_from(artifact.RULES)),
+        rule=draw(st.sampled_from(rules)),
         mean=tuple(draw(st.lists(finite, **per_channel))),
         std=tuple(draw(st.lists(st.floats(0.0009765625, 1000, width=32), **per_channel))),
     )
 
 
-artifacts = st.builds(
-    Artifact,
-    task=st.sampled_from(artifact.TASKS),
-    network=st.text(),
-    class_names=st.lists(st.text(), min_size=1).map(tuple),
-    input=specs(),
-    output=st.sampled_from(artifact.OUTPUTS),
-    hyperparameters=json_objects,
-    metrics=json_objects,
-    versions=json_objects,
-)
+fractions = st.floats(0, 1)
+nms = st.builds(Nms, threshold=fractions, top_k=st.integers(1, artifact.MAX_TOP_K), score_floor=fractions)
 
 
-@given(written=artifacts)
+@st.composite
+def artifacts(draw: st.DrawFn) -> Artifact:
+    task = draw(st.sampled_from(artifact.TASKS))
+    detects = task == "object-detection"
+    return Artifact(
+        task=task,
+        network=draw(st.text()),
+        class_names=tuple(draw(st.lists(st.text(), min_size=1))),
+        input=draw(specs(("stretch",) if detects else artifact.RULES)),
+        output=draw(st.sampled_from(artifact.OUTPUTS[task])),
+        hyperparameters=draw(json_objects),
+        metrics=draw(json_objects),
+        versions=draw(json_objects),
+        nms=draw(nms) if detects else None,
+    )
+
+
+@given(written=artifacts())
 def test_what_is_written_is_read_back_equal(tmp_path_factory: pytest.TempPathFactory, written: Artifact) -> None:
     folder = tmp_path_factory.mktemp("model")
     (folder / artifact.MODEL_ONNX).touch()
@@ -67,6 +77,9 @@ def test_file_says_what_another_program_needs(tmp_path: Path) -> None:
     assert document["format_version"] == 1
     assert document["input"]["colour"] == "RGB"
     assert document["class_names"] == ["Bengal", "pug"]
+    assert "nms" not in document
+    detector = json.loads(artifact.write(HEADS, tmp_path).read_text())
+    assert detector["nms"] == {"threshold": 0.45, "top_k": 400, "score_floor": 0.01}
 
 
 def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -84,6 +97,14 @@ def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> 
         (replace(PETS, output="logits"), "'softmax' or 'sigmoid'"),
         (replace(PETS, input=replace(SPEC, resize=223)), "input.resize is 223, it must be at least 224"),
         (replace(PETS, input=replace(SPEC, channels=2)), "input.channels is 2"),
+        (replace(PETS, nms=HEADS.nms), "nms is .*, it must be left out: the task is image-classification"),
+        (replace(PETS, output="boxes"), "output is 'boxes', it must be 'softmax' or 'sigmoid'"),
+        (replace(HEADS, output="softmax"), "output is 'softmax', it must be 'boxes'"),
+        (replace(HEADS, nms=None), "the key nms is missing"),
+        (replace(HEADS, input=replace(SQUARE, rule="crop")), "input.rule is 'crop', it must be 'stretch'"),
+        (replace(HEADS, nms=Nms(45, 400, 0.01)), "nms.threshold is 45, it must be a number from 0 to 1"),
+        (replace(HEADS, nms=Nms(0.45, 0, 0.01)), "nms.top_k is 0, it must be a whole number from 1 to 5000"),
+        (replace(HEADS, nms=Nms(0.45, 400, "0.01")), "nms.score_floor is '0.01', it must be a number from 0 to 1"),
     ],
 )
 def test_description_that_could_not_be_served_is_never_written(tmp_path: Path, broken: Artifact, says: str) -> None:
@@ -92,10 +113,10 @@ def test_description_that_could_not_be_served_is_never_written(tmp_path: Path, b
     assert list(tmp_path.iterdir()) == []
 
 
-def _served(folder: Path) -> dict[str, Any]:
+def _served(folder: Path, written: Artifact = PETS) -> dict[str, Any]:
     """A good model folder (for `read`) and its document."""
     (folder / artifact.MODEL_ONNX).touch()
-    return json.loads(artifact.write(PETS, folder).read_text())
+    return json.loads(artifact.write(written, folder).read_text())
 
 
 @pytest.mark.parametrize(
@@ -103,7 +124,7 @@ def _served(folder: Path) -> dict[str, Any]:
     [
         (("format_version",), 2, "format_version is 2, this server reads 1"),
         (("format_version",), "1", "format_version is '1', it must be of type int"),
-        (("task",), "poetry", "task is 'poetry', it must be 'image-classification'"),
+        (("task",), "poetry", "task is 'poetry', it must be 'image-classification' or 'object-detection'"),
         (("class_names",), [], "class_names"),
         (("class_names",), [1, 2], "class_names"),
         (("output",), 3, "output is 3, it must be of type str"),
@@ -132,8 +153,8 @@ def test_value_that_makes_no_sense_is_named_with_its_file_and_key(
 
 
 def test_every_missing_key_is_named(tmp_path: Path) -> None:
-    document = _served(tmp_path)
-    for holder, prefix in ((document, ""), (document["input"], "input.")):
+    document = _served(tmp_path, HEADS)
+    for holder, prefix in ((document, ""), (document["input"], "input."), (document["nms"], "nms.")):
         for key in list(holder):
             value = holder.pop(key)
             (tmp_path / "model.json").write_text(json.dumps(document))
@@ -141,7 +162,7 @@ def test_every_missing_key_is_named(tmp_path: Path) -> None:
                 artifact.read(tmp_path)
             holder[key] = value
     (tmp_path / "model.json").write_text(json.dumps(document))
-    assert artifact.read(tmp_path) == PETS
+    assert artifact.read(tmp_path) == HEADS
 
 
 @pytest.mark.parametrize(
