@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from functools import partial
 
 from flask import Flask, Response, request
@@ -48,13 +49,16 @@ def create_app(settings: Settings, model: Model) -> Flask:
         with gate.entered():
             data = body.read(request.environ, settings.max_body, settings.timeout)
             codecs.check_content_type(request.headers.get("Content-Type"))
-            form = codecs.choose_form(request.headers.get("Accept"), settings.batch)
+            task = engine.task
+            forms = task.BATCH_FORMS if settings.batch else task.FORMS
+            form = codecs.choose_form(request.headers.get("Accept"), forms)
+            refine = task.refiner(codecs.custom_attributes(request.headers.get(codecs.CUSTOM_ATTRIBUTES)))
             try:
-                probabilities = gate.predict(settings.timeout, engine.classify, data)
+                answer = gate.predict(settings.timeout, engine.answer, data)
             except UnreadableImage as error:
                 raise BadRequest(f"The image {error}.") from error
-            text = form.encode(probabilities.tolist(), engine.artifact.class_names)
-        return Response(text, content_type=form.media)
+            content = form.encode(replace(answer, values=refine(answer.values)))
+        return Response(content, content_type=form.media)
 
     _answer_errors(app)
     return app

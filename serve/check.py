@@ -1,7 +1,8 @@
 """`python -m serve.check`: what a training job runs at its end, to see its model answer as it will when served.
 
 In the work folder: tensors.npy, float32 (N, channels, height, width), and files.json, a list of paths of
-image files. Written there: tensor_outputs.npy and file_outputs.npy, float32 (N, classes) and (M, classes).
+image files. Written there: tensor_outputs.npz, of each of the graph's outputs an array under its name, N first; and
+file_outputs.npz, arrays "0", "1", ...: the task's answer for each file, (classes,) or detections (d, 6).
 """
 
 import argparse
@@ -32,43 +33,43 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         engine = Engine(arguments.model_dir, machine.cpu_count())
-        tensors = run_tensors(engine, np.load(arguments.work / "tensors.npy", allow_pickle=False))
-        files = run_files(engine, json.loads((arguments.work / "files.json").read_text(encoding="utf-8")))
-        _save(arguments.work / "tensor_outputs.npy", tensors)
-        _save(arguments.work / "file_outputs.npy", files)
+        tensors = np.load(arguments.work / "tensors.npy", allow_pickle=False)
+        files = json.loads((arguments.work / "files.json").read_text(encoding="utf-8"))
+        of_tensors, of_files = run_tensors(engine, tensors), run_files(engine, files)
+        _save(arguments.work / "tensor_outputs.npz", of_tensors)
+        _save(arguments.work / "file_outputs.npz", {str(number): values for number, values in enumerate(of_files)})
     except (ArtifactError, CheckError, FloatingPointError, OSError) as error:
         sys.exit(f"serve.check: {error}")
     print(f"serve.check: {len(tensors)} tensors and {len(files)} files through {engine.artifact.network}")
 
 
-def run_tensors(engine: Engine, tensors: np.ndarray) -> np.ndarray:
-    """float32 (N, channels, height, width) -> float32 (N, classes), in batches."""
-    outputs = [engine.run(tensors[start : start + BATCH]) for start in range(0, len(tensors), BATCH)]
-    return np.concatenate([_nothing(engine), *outputs])
+def run_tensors(engine: Engine, tensors: np.ndarray) -> dict[str, np.ndarray]:
+    """float32 (N, channels, height, width) -> the graph's outputs by name, computed in batches."""
+    batches = [tensors[start : start + BATCH] for start in range(0, len(tensors), BATCH)]
+    if not batches:  # a batch of nothing is not something that every graph can compute
+        blank = engine.run(np.zeros((1, *tensors.shape[1:]), np.float32))
+        return {name: output[:0] for name, output in blank.items()}
+    outputs = [engine.run(batch) for batch in batches]
+    return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
 
-def run_files(engine: Engine, files: list[str]) -> np.ndarray:
-    """Each file's bytes through the function that answers a request -> float32 (M, classes)."""
-    outputs = [_classify(engine, file)[np.newaxis] for file in files]
-    return np.concatenate([_nothing(engine), *outputs])
+def run_files(engine: Engine, files: list[str]) -> list[np.ndarray]:
+    """Each file's bytes through the function that answers a request -> the task's answers."""
+    return [_answer(engine, file) for file in files]
 
 
-def _classify(engine: Engine, path: str) -> np.ndarray:
+def _answer(engine: Engine, path: str) -> np.ndarray:
     try:
-        return engine.classify(Path(path).read_bytes())
+        return engine.answer(Path(path).read_bytes()).values
     except UnreadableImage as error:
         raise CheckError(f"{path}: the image {error}. Leave it out of files.json.") from error
 
 
-def _nothing(engine: Engine) -> np.ndarray:
-    return np.empty((0, len(engine.artifact.class_names)), np.float32)
-
-
-def _save(path: Path, array: np.ndarray) -> None:
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
-            np.save(file, array)
+            np.savez(file, **arrays)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

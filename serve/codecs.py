@@ -1,14 +1,15 @@
-"""What a request may carry and what a response may look like, each as a table."""
+"""What the headers of a request say: whether its body may be an image, what it asks for, and in which form."""
 
-import json
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_options_header
 
 from serve.errors import NotAcceptable, UnsupportedMediaType
+from serve.forms import Form
+
+CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 # The bytes decide what a body is, whatever its header says; these types are refused before they are looked at,
 # because whoever sends them means to send something that is no image. curl's default for --data-binary,
@@ -37,71 +38,50 @@ def check_content_type(header: str | None) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Form:
-    """A form that a response can take: the media type that asks for it, and the function that writes it.
+def custom_attributes(header: str | None) -> list[tuple[str, str]]:
+    """`threshold=0.5, max_detections=20` -> pairs of name (in lower case) and value; `;` separates as well.
 
-    `encode` takes the probabilities (in order of the label index) and the class names.
+    What is not of this shape is a name without a value: the header is free text, and other software uses it too.
     """
-
-    media: str
-    verbose: bool
-    encode: Callable[[Sequence[float], Sequence[str]], str]
-
-    def __str__(self) -> str:
-        return self.media + (";verbose" if self.verbose else "")
+    pairs = (part.partition("=") for part in re.split("[,;]", header or ""))
+    return [(name.strip().lower(), value.strip()) for name, _, value in pairs]
 
 
-def _array(probabilities: Sequence[float], class_names: Sequence[str]) -> str:
-    return json.dumps(list(probabilities))
-
-
-def _prediction(probabilities: Sequence[float], class_names: Sequence[str]) -> str:
-    return json.dumps({"prediction": list(probabilities)})
-
-
-def _prediction_line(probabilities: Sequence[float], class_names: Sequence[str]) -> str:
-    return _prediction(probabilities, class_names) + "\n"
-
-
-def _verbose(probabilities: Sequence[float], class_names: Sequence[str]) -> str:
-    best = max(range(len(probabilities)), key=probabilities.__getitem__)
-    return json.dumps(
-        {"predicted_label": class_names[best], "labels": list(class_names), "probabilities": list(probabilities)}
-    )
-
-
-_OTHERS = (Form("application/jsonlines", False, _prediction_line), Form("application/json", True, _verbose))
-FORMS = (Form("application/json", False, _array), *_OTHERS)
-BATCH_FORMS = (Form("application/json", False, _prediction), *_OTHERS)  # what the built-in writes in batch transform
-
-
-def choose_form(accept: str | None, batch: bool) -> Form:
+def choose_form(accept: str | None, forms: Sequence[Form]) -> Form:
     """The form that an Accept header likes best; of equals the first in the table, as for none and */*.
 
     Lists, q-values and wildcards count (RFC 9110, 12.5.1: the most specific range that fits decides), media types in
     any case, unknown parameters do not. Raises NotAcceptable when no form fits.
     """
-    forms = BATCH_FORMS if batch else FORMS
     # The parser drops a parameter without a value, which is how `application/json;verbose` is commonly written.
-    ranges = parse_accept_header(re.sub(r"(?i);\s*verbose\s*(?=[;,]|$)", ";verbose=true", accept or ""), MIMEAccept)
+    names = "|".join(re.escape(form.parameter) for form in forms if form.parameter)
+    header = re.sub(rf"(?i);\s*({names})\s*(?=[;,]|$)", r";\1=true", accept or "") if names else accept
+    ranges = parse_accept_header(header, MIMEAccept)
     if not ranges:
         return forms[0]
-    qualities = [_quality(form, ranges) for form in forms]
+    qualities = [_quality(form, forms, ranges) for form in forms]
     if max(qualities) <= 0:
         raise NotAcceptable(f"Accept {accept} cannot be met; ask for {', '.join(map(str, forms))} or */*.")
     return forms[qualities.index(max(qualities))]
 
 
-def _quality(form: Form, ranges: MIMEAccept) -> float:
+def _quality(form: Form, forms: Sequence[Form], ranges: MIMEAccept) -> float:
     """The q-value of the most specific range that `form` fits, 0 when none does."""
-    fitting = {}
+    fitting: dict[int, float] = {}
+    kind = form.media.partition("/")[0]
     for text, quality in ranges:
         media, parameters = parse_options_header(text.lower())
-        if media == form.media and (parameters.get("verbose", "false") not in ("false", "0")) == form.verbose:
+        if form is _named(media, parameters, forms):
             fitting[2] = max(quality, fitting.get(2, 0))
-        elif media == "application/*" and not form.verbose:
+        elif media == f"{kind}/*" and not form.parameter:
             fitting[1] = max(quality, fitting.get(1, 0))
-        elif media == "*/*" and not form.verbose:
+        elif media == "*/*" and not form.parameter:
             fitting[0] = max(quality, fitting.get(0, 0))
     return fitting[max(fitting)] if fitting else 0
+
+
+def _named(media: str, parameters: Mapping[str, str], forms: Sequence[Form]) -> Form | None:
+    """The form that a range without a wildcard means: the first of those whose parameter it has, else the plain one."""
+    of_media = [form for form in forms if form.media == media]
+    asked = [form for form in of_media if parameters.get(form.parameter, "false") not in ("false", "0")]
+    return next(iter(asked + [form for form in of_media if not form.parameter]), None)

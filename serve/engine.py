@@ -1,4 +1,4 @@
-"""The engine: model.onnx under ONNX Runtime, from the bytes of an image to its probabilities."""
+"""The engine: model.onnx under ONNX Runtime, from the bytes of an image to the answer of its task."""
 
 import os
 from pathlib import Path
@@ -12,12 +12,14 @@ import onnxruntime as ort
 from serve import artifact as artifacts
 from serve import preprocess
 from serve.artifact import MODEL_ONNX, Artifact, ArtifactError
+from serve.forms import Answer
+from serve.tasks import TASKS, Task
 
 _ERRORS_ONLY = 3
 
 
 class Engine:
-    """A model, loaded and proven to answer. `classify` and `run` may be called by many threads at once."""
+    """A model, loaded and proven to answer. `answer` and `run` may be called by many threads at once."""
 
     def __init__(self, model_dir: Path, threads: int, max_pixels: int = preprocess.MAX_PIXELS) -> None:
         """Load the artifact in `model_dir`, to compute one prediction on `threads` cores.
@@ -40,29 +42,39 @@ class Engine:
         except Exception as error:  # ONNX Runtime has some fifteen kinds of error and no base class for them
             raise ArtifactError(f"{path} cannot be loaded: {_first_line(error)}. Train again to write it.") from error
 
-    def classify(self, data: bytes) -> np.ndarray:
-        """The bytes of one image file -> probabilities, float32 (classes,).
+    @property
+    def task(self) -> Task:
+        """What the model's task is made of."""
+        return TASKS[self.artifact.task]
+
+    def answer(self, data: bytes) -> Answer:
+        """The bytes of one image file -> what the model says about it.
 
         Raises preprocess.UnreadableImage for bytes that are no readable image, FloatingPointError when the model
         answers with a number that is not finite.
         """
-        tensor = preprocess.load(data, self.artifact.input, self._max_pixels)
-        probabilities = self.run(tensor[np.newaxis])[0]
-        if not np.isfinite(probabilities).all():
+        spec = self.artifact.input
+        tensor, (width, height) = preprocess.load_sized(data, spec, self._max_pixels)
+        outputs = {name: output[0] for name, output in self.run(tensor[np.newaxis]).items()}
+        if not all(np.isfinite(output).all() for output in outputs.values()):
             raise FloatingPointError("The model answered with numbers that are not finite: its weights are broken.")
-        return probabilities
+        values = self.task.answer(outputs, self.artifact)
+        return Answer(values, self.artifact.class_names, width, height, spec.channels)
 
-    def run(self, tensors: np.ndarray) -> np.ndarray:
-        """float32 (N, channels, height, width) -> the graph's output `probabilities`, float32 (N, classes)."""
-        return self._session.run(["probabilities"], {self.artifact.input.name: tensors})[0]
+    def run(self, tensors: np.ndarray) -> dict[str, np.ndarray]:
+        """float32 (N, channels, height, width) -> the graph's outputs by name, as the Artifact describes them."""
+        names = self.task.OUTPUTS
+        outputs = self._session.run(list(names), {self.artifact.input.name: tensors})
+        return dict(zip(names, outputs, strict=True))
 
     def _warm_up(self) -> None:
         """Predict once, so that the first caller does not wait for it and the shapes are known to fit."""
         spec = self.artifact.input
-        output = self.run(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
-        if output.shape != (1, len(self.artifact.class_names)) or output.dtype != np.float32:
+        outputs = self.run(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
+        if not self.task.fits(outputs, len(self.artifact.class_names)):
+            answers = " and ".join(f"{output.dtype} {output.shape}" for output in outputs.values())
             raise ArtifactError(
-                f"model.onnx answers {output.dtype} {output.shape} for one image, model.json has "
+                f"model.onnx answers {answers} for one image, model.json has "
                 f"{len(self.artifact.class_names)} class_names. Keep the two files of one training together."
             )
 

@@ -8,7 +8,7 @@ class ServeError(Exception):
 
 
 class BadRequest(ServeError):
-    """The body is no readable image, or did not arrive whole."""
+    """The body is no readable image or did not arrive whole, or a custom attribute has a bad value."""
 
     status = 400
 

@@ -35,6 +35,8 @@ _TRANSPOSE = {  # EXIF 2.32, tag Orientation: what turns the stored picture upri
     8: Image.Transpose.ROTATE_90,
 }
 
+_SIDEWAYS = {_TRANSPOSE[orientation] for orientation in (5, 6, 7, 8)}  # width becomes height
+
 _SIGNATURES = {b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WEBP"}
 
 
@@ -44,13 +46,18 @@ class UnreadableImage(ValueError):
 
 def load(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Image file bytes -> float32 (channels, height, width), ready for the model. Raises UnreadableImage."""
-    return to_tensor(cut(data, spec, max_pixels), spec)
+    return load_sized(data, spec, max_pixels)[0]
+
+
+def load_sized(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, tuple[int, int]]:
+    """As `load`, and the (width, height) of the upright image in the file, in pixels. Raises UnreadableImage."""
+    image, size = _decode(data, spec.channels, _needed(spec), max_pixels)
+    return to_tensor(fit(image, spec), spec), size
 
 
 def cut(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Image file bytes -> the image of (spec.width, spec.height) that the model sees. Raises UnreadableImage."""
-    short_side = spec.resize if spec.rule == "crop" else max(spec.height, spec.width)
-    return fit(decode(data, spec.channels, short_side, max_pixels), spec)
+    return fit(decode(data, spec.channels, _needed(spec), max_pixels), spec)
 
 
 def decode(data: bytes, channels: int = 3, short_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -61,6 +68,16 @@ def decode(data: bytes, channels: int = 3, short_side: int | None = None, max_pi
     which is several times faster), both sides still at least `short_side` pixels.
     Raises UnreadableImage: empty, no image, truncated, damaged, or more than `max_pixels` pixels.
     """
+    return _decode(data, channels, short_side, max_pixels)[0]
+
+
+def _needed(spec: InputSpec) -> int:
+    """Pixels that both sides of a decoded image must have, so that nothing the model could see is lost."""
+    return spec.resize if spec.rule == "crop" else max(spec.height, spec.width)
+
+
+def _decode(data: bytes, channels: int, short_side: int | None, max_pixels: int) -> tuple[Image.Image, tuple[int, int]]:
+    """What `decode` returns, and the (width, height) that the upright image has in the file."""
     if not data:
         raise UnreadableImage("is empty (0 bytes)")
     try:
@@ -70,8 +87,13 @@ def decode(data: bytes, channels: int = 3, short_side: int | None = None, max_pi
                 raise UnreadableImage(f"has {width} x {height} pixels, the limit is {max_pixels} in all")
             if short_side is not None:
                 image.draft(None, (short_side, short_side))
+            reduced = image.size != (width, height)
             image.load()
-            return _to_mode(_upright(image), "RGB" if channels == 3 else "L")
+            turn = _turn(image)
+            upright = image if turn is None else image.transpose(turn)
+            # Pillow itself turns a TIFF, so that the file's size is known for sure only where it has been reduced.
+            stored = (height, width) if turn in _SIDEWAYS else (width, height)
+            return _to_mode(upright, "RGB" if channels == 3 else "L"), stored if reduced else upright.size
     except (UnreadableImage, MemoryError):
         raise
     # Pillow's decoders raise some ten kinds of error on damaged bytes (OSError, SyntaxError, struct.error, ...), and
@@ -118,13 +140,13 @@ def _shorter_side_size(image: Image.Image, size: int) -> tuple[int, int]:
     return round(image.width * size / short), round(image.height * size / short)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns the image upright, None for one that is."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG)
     except (SyntaxError, ValueError, KeyError, TypeError, IndexError, OSError, EOFError):
-        return image  # damaged EXIF says nothing about the pixels: they are as they are stored
-    method = _TRANSPOSE.get(orientation)
-    return image if method is None else image.transpose(method)
+        return None  # damaged EXIF says nothing about the pixels: they are as they are stored
+    return _TRANSPOSE.get(orientation)
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:

@@ -82,6 +82,7 @@ def answer_when_the_engine_fails(base: str) -> list[Any]:
     """Status and JSON when an error of ours escapes from the engine, and the status of the request after it."""
     from serve.app import create_app
     from serve.engine import Engine
+    from serve.forms import Answer
     from serve.model import Model
     from serve.settings import Settings
 
@@ -90,14 +91,14 @@ def answer_when_the_engine_fails(base: str) -> list[Any]:
     model = Model(lambda: engine, lambda: None)
     client = create_app(settings, model).test_client()
     model.start().join(30)
-    classify = engine.classify
+    answer = engine.answer
 
-    def fail(data: bytes) -> np.ndarray:
+    def fail(data: bytes) -> Answer:
         raise RuntimeError("secret detail of our code")
 
-    engine.classify = fail  # type: ignore[method-assign]
+    engine.answer = fail  # type: ignore[method-assign]
     reply = client.post("/invocations", data=_photo())
-    engine.classify = classify  # type: ignore[method-assign]
+    engine.answer = answer  # type: ignore[method-assign]
     return [reply.status_code, reply.get_json(), client.post("/invocations", data=_photo()).status_code]
 
 
@@ -123,5 +124,7 @@ def modules_of_import_serve() -> list[str]:
 
 def outputs(work: str) -> dict[str, Any]:
     """What serve.check has written."""
-    arrays = {name: np.load(Path(work, f"{name}.npy")) for name in ("tensor_outputs", "file_outputs")}
-    return {name: [str(array.dtype), array.tolist()] for name, array in arrays.items()}
+    return {
+        file: {name: [str(array.dtype), array.tolist()] for name, array in np.load(Path(work, f"{file}.npz")).items()}
+        for file in ("tensor_outputs", "file_outputs")
+    }

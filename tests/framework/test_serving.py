@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -492,9 +493,11 @@ def test_check_gives_the_outputs_for_tensors_and_for_files(in_serve: Run, models
     assert done.stdout == "serve.check: 35 tensors and 2 files through channel means\n"
     written = in_serve(bodies.outputs, tmp_path)
     by_hand = [softmax(*tensor.mean(axis=(1, 2)).tolist()) for tensor in tensors]
-    assert written["tensor_outputs"][0] == written["file_outputs"][0] == "float32"
-    np.testing.assert_allclose(written["tensor_outputs"][1], by_hand, atol=1e-5)
-    np.testing.assert_allclose(written["file_outputs"][1], [expected(photo, models()) for photo in photos], atol=1e-5)
+    assert written["tensor_outputs"] == {"probabilities": ["float32", ANY]}
+    assert written["file_outputs"] == {"0": ["float32", ANY], "1": ["float32", ANY]}
+    np.testing.assert_allclose(written["tensor_outputs"]["probabilities"][1], by_hand, atol=1e-5)
+    for number, photo in enumerate(photos):
+        np.testing.assert_allclose(written["file_outputs"][str(number)][1], expected(photo, models()), atol=1e-5)
 
 
 def test_check_names_the_file_that_cannot_be_read_and_writes_nothing(models: Models, tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """Which bodies are taken, and which form a response takes."""
 
 import json
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve import codecs
+from serve import classification, codecs
 from serve.errors import NotAcceptable, UnsupportedMediaType
+from serve.forms import Answer
 
 PETS = ("Bengal", "pug", "Sphynx")
 PROBABILITIES = [0.25, 0.5, 0.25]
@@ -17,9 +20,13 @@ PREDICTION = '{"prediction": [0.25, 0.5, 0.25]}'
 VERBOSE = '{"predicted_label": "pug", "labels": ["Bengal", "pug", "Sphynx"], "probabilities": [0.25, 0.5, 0.25]}'
 
 
-def answer(accept: str | None, batch: bool = False) -> tuple[str, str]:
-    form = codecs.choose_form(accept, batch)
-    return form.media, form.encode(PROBABILITIES, PETS)
+def said(probabilities: list[float], class_names: Sequence[str]) -> Answer:
+    return Answer(np.array(probabilities, np.float32), tuple(class_names), width=640, height=480, depth=3)
+
+
+def answer(accept: str | None, batch: bool = False) -> tuple[str, str | bytes]:
+    form = codecs.choose_form(accept, classification.BATCH_FORMS if batch else classification.FORMS)
+    return form.media, form.encode(said(PROBABILITIES, PETS))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +130,7 @@ def test_list_and_quality_decide_and_unknown_parameters_do_not(accept: str, body
 )
 def test_accept_that_cannot_be_met_is_refused_with_what_can(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
-        codecs.choose_form(accept, batch=False)
+        codecs.choose_form(accept, classification.FORMS)
     assert refusal.value.status == 406
     for form in ("application/json", "application/jsonlines", "application/json;verbose"):
         assert form in str(refusal.value)
@@ -133,12 +140,12 @@ def test_accept_that_cannot_be_met_is_refused_with_what_can(accept: str) -> None
 def test_every_form_carries_every_probability_exactly(probabilities: list[float], data: st.DataObject) -> None:
     names = data.draw(st.lists(st.text(), min_size=len(probabilities), max_size=len(probabilities)))
     found = []
-    for form in {*codecs.FORMS, *codecs.BATCH_FORMS}:
-        document = json.loads(form.encode(probabilities, names))
+    for form in {*classification.FORMS, *classification.BATCH_FORMS}:
+        document = json.loads(form.encode(said(probabilities, names)))
         found.append(
             document if isinstance(document, list) else document.get("prediction") or document["probabilities"]
         )
-        if form.verbose:
+        if form.parameter == "verbose":
             assert document["predicted_label"] == names[probabilities.index(max(probabilities))]
     assert found == [probabilities] * 4
 
@@ -146,7 +153,7 @@ def test_every_form_carries_every_probability_exactly(probabilities: list[float]
 @given(accept=st.text(max_size=60))
 def test_any_accept_header_gets_a_form_or_406(accept: str) -> None:
     try:
-        form = codecs.choose_form(accept, batch=False)
+        form = codecs.choose_form(accept, classification.FORMS)
     except NotAcceptable:
         return
-    assert form in codecs.FORMS
+    assert form in classification.FORMS

@@ -1,0 +1,53 @@
+"""The task image-classification: a probability for each class."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from serve.artifact import Artifact
+from serve.forms import Answer, Form
+
+OUTPUTS = ("probabilities",)
+
+
+def fits(outputs: Mapping[str, np.ndarray], classes: int) -> bool:
+    """Whether `probabilities` of one image is float32 (1, classes)."""
+    probabilities = outputs["probabilities"]
+    return probabilities.dtype == np.float32 and probabilities.shape == (1, classes)
+
+
+def answer(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> np.ndarray:
+    """The graph's outputs for one image -> probabilities, float32 (classes,) in order of the label index."""
+    return outputs["probabilities"]
+
+
+def refiner(attributes: Sequence[tuple[str, str]]) -> Callable[[np.ndarray], np.ndarray]:
+    """Custom attributes change nothing: every class has its probability."""
+    return lambda probabilities: probabilities
+
+
+def _array(answer: Answer) -> str:
+    return json.dumps(answer.values.tolist())
+
+
+def _prediction(answer: Answer) -> str:
+    return json.dumps({"prediction": answer.values.tolist()})
+
+
+def _prediction_line(answer: Answer) -> str:
+    return _prediction(answer) + "\n"
+
+
+def _verbose(answer: Answer) -> str:
+    document = {
+        "predicted_label": answer.class_names[int(answer.values.argmax())],
+        "labels": list(answer.class_names),
+        "probabilities": answer.values.tolist(),
+    }
+    return json.dumps(document)
+
+
+_OTHERS = (Form("application/jsonlines", _prediction_line), Form("application/json", _verbose, "verbose"))
+FORMS = (Form("application/json", _array), *_OTHERS)
+BATCH_FORMS = (Form("application/json", _prediction), *_OTHERS)  # what the built-in writes in batch transform

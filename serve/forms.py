@@ -1,0 +1,37 @@
+"""What every task has in common on its way out: an answer, and the forms in which it can be written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says about one image, and what a form may say beside it.
+
+    `values` is what the task's `answer` returns. `width` and `height` are the image's own, upright, in pixels; `depth`
+    is the number of channels in which the model sees it.
+    """
+
+    values: np.ndarray
+    class_names: tuple[str, ...]
+    width: int
+    height: int
+    depth: int
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form that a response can take: what asks for it in Accept, and the function that writes it.
+
+    `parameter` is the media type's parameter that asks for this form among those of one media type, as `verbose` does
+    in `application/json;verbose`; the form without one is the plain one.
+    """
+
+    media: str
+    encode: Callable[[Answer], str | bytes]
+    parameter: str = ""
+
+    def __str__(self) -> str:
+        return self.media + (f";{self.parameter}" if self.parameter else "")
