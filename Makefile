@@ -16,8 +16,8 @@ BASE_DIR ?=
 PORT ?= 8080
 
 # An image's name is everything's name. What is in LATER has a place in the design and no code yet.
-IMAGES := image-classification inference
-LATER := object-detection semantic-segmentation image-classification-tensorflow
+IMAGES := image-classification object-detection inference
+LATER := semantic-segmentation image-classification-tensorflow
 TRAINING := $(filter-out inference,$(IMAGES))
 reference = $(REGISTRY)/$1:$(TAG)
 
@@ -121,6 +121,7 @@ CREATED = $(shell git show -s --format=%cI HEAD 2>/dev/null)
 SOURCE ?= $(filter https://%,$(shell git remote get-url origin 2>/dev/null))
 VERSION = $(shell sed -nE 's/^__version__ = "(.*)"/\1/p' serve/__init__.py)
 DOCKERFILE_image-classification := containers/mxnet/Dockerfile
+DOCKERFILE_object-detection := containers/mxnet/Dockerfile
 DOCKERFILE_inference := containers/inference/Dockerfile
 
 # Docker media types and no attestations: SageMaker refuses OCI manifests and image indexes.

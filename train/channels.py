@@ -9,6 +9,7 @@ from train.errors import UserError
 from train.log import LOG
 
 RECORDIO = "application/x-recordio"
+CLASSES = "classes.txt"
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,20 @@ class Channel:
     path: Path
     content_type: str
 
+    def files(self, suffixes: tuple[str, ...] = ("",)) -> list[Path]:
+        """Return the files at any depth whose names end in one of `suffixes`, in order, without hidden ones."""
+        return sorted(
+            path
+            for path in self.path.rglob("*")
+            if path.name.lower().endswith(suffixes) and not path.name.startswith(".") and path.is_file()
+        )
+
     def one(self, suffix: str) -> Path:
         """Return the channel's one file that ends in `suffix`, at any depth. Raises UserError for none or several."""
-        found = sorted(
-            path for path in self.path.rglob(f"*{suffix}") if path.is_file() and not path.name.startswith(".")
-        )
+        found = self.files((suffix,))
         if len(found) == 1:
             return found[0]
-        lying = ", ".join(path.name for path in found[:5]) or _listing(self.path)
+        lying = ", ".join(path.name for path in found[:5]) or listing(self.path)
         raise UserError(
             f"channel {self.name!r} must hold exactly one {suffix} file and holds {len(found)}: it holds {lying}"
         )
@@ -92,6 +99,36 @@ def refuse_unbuilt(channels: dict[str, Channel]) -> None:
         )
 
 
-def _listing(folder: Path) -> str:
+def by_record(channels: dict[str, Channel], name: str, labels: str) -> bool:
+    """Return whether channel `name` is RecordIO: it says so, or it holds a .rec and channel `labels` is not given."""
+    channel = channels[name]
+    return channel.content_type == RECORDIO or (labels not in channels and bool(channel.files((".rec",))))
+
+
+def class_names(channels: dict[str, Channel], names: Iterable[str], classes: int) -> tuple[str, ...] | None:
+    """Return the lines of classes.txt in the first of the channels `names` that has one, or None.
+
+    Raises UserError when they are not `classes` in number, or no text.
+    """
+    for channel in names:
+        path = channels[channel].path / CLASSES if channel in channels else None
+        if path is None or not path.exists():
+            continue
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+        except UnicodeDecodeError as error:
+            raise UserError(f"{channel}/{CLASSES} is not UTF-8 text ({error}): save it as UTF-8") from None
+        found = tuple(line for line in lines if line)
+        if len(found) != classes:
+            raise UserError(
+                f"{channel}/{CLASSES} names {len(found)} classes and num_classes={classes}: it "
+                "needs one line per class, in the order of the labels"
+            )
+        return found
+    return None
+
+
+def listing(folder: Path) -> str:
+    """Return the names of the first five entries of a folder, or "nothing"."""
     names = [path.name for _, path in zip(range(5), sorted(folder.iterdir()), strict=False)]
     return ", ".join(names) or "nothing"

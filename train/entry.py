@@ -6,18 +6,20 @@ does not overwrite it), and what is raised is an exception of ours whose `errno`
 """
 
 import importlib
-import json
 import logging
 import os
 import traceback
 from pathlib import Path
 
-from train import hyperparameters
+from train import cluster, hyperparameters
 from train.errors import TrainError, UserError
 from train.log import LOG
 
 ALGORITHM = "VISION_ALGORITHM"
-ALGORITHMS = {"image-classification": "train.image_classification.job"}
+ALGORITHMS = {
+    "image-classification": "train.image_classification.job",
+    "object-detection": "train.object_detection.job",
+}
 _FAILURE_LIMIT = 1024  # characters of the file that SageMaker shows
 
 
@@ -63,7 +65,7 @@ def _run(base: Path) -> None:
         )
     raw = hyperparameters.read(base / "input" / "config" / "hyperparameters.json")
     LOG.info("Merging the defaults with the provided configuration: %s", raw)
-    _one_host(base / "input" / "config" / "resourceconfig.json")
+    cluster.one_host(base)
     if (base / "input" / "config" / "checkpointconfig.json").exists():
         LOG.warning(
             "this version does not resume from checkpoints: after an interruption the job starts again "
@@ -72,14 +74,6 @@ def _run(base: Path) -> None:
     if any(Path("/dev").glob("nvidia[0-9]*")):
         LOG.warning("this image computes on the CPU: the GPU of this machine is not used")
     importlib.import_module(ALGORITHMS[name]).run(base, raw, os.environ)
-
-
-def _one_host(path: Path) -> None:
-    hosts = json.loads(path.read_text()).get("hosts", []) if path.exists() else []
-    if len(hosts) > 1:
-        raise UserError(
-            f"the job has {len(hosts)} hosts ({', '.join(hosts)}), and this version trains on one: set instance_count=1"
-        )
 
 
 def _fail(base: Path, sentence: str, trace: str = "") -> None:

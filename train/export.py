@@ -16,7 +16,7 @@ from train.log import LOG
 
 # Batch of the exported input: any.
 _BATCH = "N"
-OUTPUT = "probabilities"
+OUTPUT = "probabilities"  # of classifiers, their only one
 
 
 def serving_python() -> Path:
@@ -42,8 +42,15 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def to_onnx(symbol: Any, parameters: dict[str, Any], input_name: str, shape: Sequence[int], path: Path) -> None:
-    """Write an MXNet symbol of one output as an ONNX graph whose output is `probabilities`.
+def to_onnx(
+    symbol: Any,
+    parameters: dict[str, Any],
+    input_name: str,
+    shape: Sequence[int],
+    path: Path,
+    outputs: Sequence[str] = (OUTPUT,),
+) -> None:
+    """Write an MXNet symbol as an ONNX graph whose outputs are called `outputs`, in the symbol's order.
 
     `parameters` maps `arg:NAME` and `aux:NAME` to NDArrays; `shape` is the input's without the batch, which stays
     free in the graph.
@@ -58,25 +65,26 @@ def to_onnx(symbol: Any, parameters: dict[str, Any], input_name: str, shape: Seq
             symbol, named, [(1, *shape)], np.float32, str(target), dynamic=True, dynamic_input_shapes=free
         )
         model = onnx.load(str(target))
-        _tidy(model, input_name)
+        _tidy(model, input_name, outputs)
         onnx.checker.check_model(model)
         onnx.save(model, str(target))
 
     replace(path, write)
 
 
-def _tidy(model: Any, input_name: str) -> None:
-    """Take the weights out of the graph's inputs, where ONNX Runtime would not fold them, and name the output."""
+def _tidy(model: Any, input_name: str, outputs: Sequence[str]) -> None:
+    """Take the weights out of the graph's inputs, where ONNX Runtime would not fold them, and name the outputs."""
     graph = model.graph
     _keep(graph.input, lambda value: value.name == input_name)
     used = {name for node in graph.node for name in node.input}
     _keep(graph.initializer, lambda weight: weight.name in used)
-    old = graph.output[0].name
-    graph.output[0].name = OUTPUT
+    renamed = {value.name: name for value, name in zip(graph.output, outputs, strict=True)}
+    for value in graph.output:
+        value.name = renamed[value.name]
+        value.type.tensor_type.shape.dim[0].dim_param = _BATCH
     for node in graph.node:
-        node.output[:] = [OUTPUT if name == old else name for name in node.output]
-        node.input[:] = [OUTPUT if name == old else name for name in node.input]
-    graph.output[0].type.tensor_type.shape.dim[0].dim_param = _BATCH
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+        node.input[:] = [renamed.get(name, name) for name in node.input]
 
 
 def _keep(field: Any, wanted: Callable[[Any], bool]) -> None:
@@ -88,17 +96,17 @@ def _keep(field: Any, wanted: Callable[[Any], bool]) -> None:
 def verify(
     model_dir: Path,
     tensors: np.ndarray,
-    expected: np.ndarray,
+    expected: dict[str, np.ndarray],
     files: Sequence[bytes],
-    metric: Callable[[np.ndarray], float],
+    metric: Callable[[list[np.ndarray]], float],
     logged: float,
     tolerance: float = 1e-4,
 ) -> None:
     """Run the two checks of a finished artifact in the serving environment; raises TrainError if either fails.
 
-    (a) `model.onnx` on `tensors` float32 (N, C, H, W) against the framework's outputs `expected`: the largest
+    (a) `model.onnx` on `tensors` float32 (N, C, H, W) against the framework's outputs `expected`, by name: the largest
     absolute difference is at most `tolerance`. (b) `files`, as bytes, through the server's own code: `metric` of the
-    outputs is within 0.01 of `logged`, the framework's metric on the same files.
+    answers, one array for each file, is within 0.01 of `logged`, the framework's metric on the same files.
     """
     python = serving_python()
     if not python.exists():
@@ -114,8 +122,10 @@ def verify(
             Path(path).write_bytes(data)
         (work / "files.json").write_text(json.dumps(paths))
         _run_check(python, model_dir, work)
-        difference = float(np.abs(np.load(work / "tensor_outputs.npy") - expected).max())
-        served = metric(np.load(work / "file_outputs.npy"))
+        found, answers = np.load(work / "tensor_outputs.npz"), np.load(work / "file_outputs.npz")
+        # np.max, because Python's max may drop a NaN.
+        difference = float(np.max([np.abs(found[name] - wanted).max() for name, wanted in expected.items()]))
+        served = metric([answers[str(number)] for number in range(len(files))])
     LOG.info(
         "Check of model.onnx: largest difference from MXNet %.2g on %d inputs; %.6f by the server's "
         "code on %d files, %.6f logged",

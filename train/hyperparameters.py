@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -110,6 +111,21 @@ def shape(name: str, default: Any) -> Hyperparameter:
     return Hyperparameter(
         name, parse, "channels,height,width such as 3,224,224, with 1 or 3 channels and sides of at least 16", default
     )
+
+
+def pattern(name: str) -> Hyperparameter:
+    """A regular expression; `false` and `none` mean none, as the built-ins' shipped defaults write it."""
+
+    def parse(text: str) -> str | None:
+        if text.lower() in (*_FALSE, "none"):
+            return None
+        try:
+            re.compile(text)
+        except re.error:
+            raise ValueError from None
+        return text
+
+    return Hyperparameter(name, parse, "a regular expression such as ^(conv1_|conv2_).*", None)
 
 
 def read(path: Path) -> dict[str, str]:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from serve.machine import cpu_count, memory_bytes
 from serve.preprocess import UnreadableImage
@@ -43,6 +44,39 @@ class Sample:
             raise UnreadableImage("does not exist") from None
         except (OSError, recordio.RecordIOError) as error:
             raise UnreadableImage(f"cannot be read: {error}") from None
+
+
+def records(path: Path) -> Iterator[Sample]:
+    """Yield the image records of a .rec file in order; a label is the record's own float32 vector, unchecked.
+
+    Raises UserError naming the file and the byte at which it is no longer RecordIO.
+    """
+    try:
+        for number, (offset, length) in enumerate(recordio.scan(path)):
+            labels = recordio.unpack_image(recordio.read(path, offset, length)).labels
+            yield Sample(f"{path.name}, record {number}", labels, path, offset, length)
+    except recordio.RecordIOError as error:
+        raise UserError(
+            f"{error}. The channel must hold MXNet image records, as im2rec or `python -m local prepare "
+            "--format recordio` makes them"
+        ) from None
+
+
+class Remarks:
+    """What was noticed in many files: one line for each kind of it, with the first ten by name."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[str]] = {}
+
+    def add(self, kind: str, name: str) -> None:
+        """Note that `name` is of a kind; the kind completes "3 ...", e.g. "images without a label, left out"."""
+        self.found.setdefault(kind, []).append(name)
+
+    def say(self) -> None:
+        """Log all kinds in the order in which they were first met."""
+        for kind, names in self.found.items():
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            LOG.warning("%d %s: %s%s", len(names), kind, ", ".join(names[:NAMED]), more)
 
 
 class Memory(Generic[T]):
@@ -108,6 +142,42 @@ def readable(
             f"mend or remove them, or raise unreadable_tolerance; the first: {named}"
         )
     return [samples[index] for index in good], cache.select(good)
+
+
+def check_count(count: int, hp: dict[str, Any]) -> None:
+    """Compare the number of readable training images with the hyperparameters that speak of it.
+
+    Raises UserError when they do not fill one batch; warns when num_training_samples is another number.
+    """
+    if count < hp["mini_batch_size"]:
+        raise UserError(
+            f"The number of input images must be bigger or equal to the mini_batch_size: {count} "
+            "readable training images, "
+            f"mini_batch_size={hp['mini_batch_size']}; lower it"
+        )
+    if count != hp["num_training_samples"]:
+        LOG.warning(
+            "num_training_samples=%d, but there are %d: the learning-rate schedule follows the former",
+            hp["num_training_samples"],
+            count,
+        )
+
+
+def warn_of_empty_classes(labels: np.ndarray, classes: int, what: str) -> None:
+    """Warn of classes, 0 to `classes` - 1, that are not among the int labels (n,) of training; `what` has a label."""
+    empty = np.flatnonzero(np.bincount(labels, minlength=classes) == 0).tolist()
+    if empty:
+        LOG.warning(
+            "no training %s has the label %s: num_classes=%d may be too high",
+            what,
+            ", ".join(map(str, empty[:NAMED])),
+            classes,
+        )
+
+
+def image_bytes(image: Image.Image) -> int:
+    """Return what a Pillow image takes in memory, in bytes: 4 a pixel, whatever its mode."""
+    return 4 * image.width * image.height
 
 
 def _problem(cache: Memory, index: int) -> str | None:

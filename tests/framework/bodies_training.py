@@ -141,7 +141,9 @@ def export_and_verify(folder: str, layers: int) -> str:
     from train import export
 
     tensors, expected, jpeg = _exported(folder, layers)
-    export.verify(Path(folder), tensors, expected, [jpeg], lambda outputs: float(outputs.sum()), 1.0)
+    export.verify(
+        Path(folder), tensors, {export.OUTPUT: expected}, [jpeg], lambda answers: float(answers[0].sum()), 1.0
+    )
     return "verified"
 
 
@@ -154,7 +156,9 @@ def refused_artifacts(folder: str) -> dict[str, str]:
 
     def said(outputs: np.ndarray, logged: float) -> str:
         try:
-            export.verify(Path(folder), tensors, outputs, [jpeg], lambda found: float(found.sum()), logged)
+            export.verify(
+                Path(folder), tensors, {export.OUTPUT: outputs}, [jpeg], lambda answers: float(answers[0].sum()), logged
+            )
         except TrainError as error:
             return str(error)
         return "nothing was refused"

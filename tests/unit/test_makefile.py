@@ -44,7 +44,7 @@ def test_help_is_the_default_and_names_every_target() -> None:
 
 
 @pytest.mark.parametrize("verb", ["demo", "train", "local", "build", "push"])
-@pytest.mark.parametrize("name", ["object-detection", "semantic-segmentation", "image-classification-tensorflow"])
+@pytest.mark.parametrize("name", ["semantic-segmentation", "image-classification-tensorflow"])
 def test_target_of_an_image_that_is_not_built_yet_says_so_in_one_line(verb: str, name: str) -> None:
     done = make(f"{verb}/{name}")
     assert (done.returncode, done.stdout) == (2, "")

@@ -1,7 +1,7 @@
 """The data of image-classification: image + .lst and RecordIO channels, class names, and what is fed to the network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,17 +10,13 @@ from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
-from train import recordio, samples
-from train.channels import RECORDIO, Channel, refuse_unbuilt, require
+from train import samples
+from train.channels import RECORDIO, Channel, by_record, class_names, refuse_unbuilt, require
 from train.errors import UserError
 from train.image_classification.augment import augment
 from train.log import LOG
+from train.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
 from train.samples import Batches, Memory, Sample
-
-CLASSES = "classes.txt"
-# ImageNet's, so that pretrained weights fit; for one channel their averages.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_GREY_MEAN, _GREY_STD = (0.449,), (0.226,)
 
 
 @dataclass(frozen=True)
@@ -37,15 +33,13 @@ class Data:
     def train_batches(self, hp: dict[str, Any]) -> Batches[tuple[np.ndarray, np.ndarray]]:
         """Return batches of (float32 (N, C, H, W), labels int64 (N,) or float32 (N, K)), augmented."""
         labels = stack_labels(self.train)
-        mean, std = np.array(self.spec.mean, np.float32), np.array(self.spec.std, np.float32)
-        scale, bias = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+        normalise = Normalise(self.spec)
 
         def make(indices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
             out = np.empty((len(indices), self.spec.channels, self.spec.height, self.spec.width), np.float32)
             for row, index in enumerate(indices):
                 crop = augment(self.photos[index], self.spec.height, self.spec.width, hp["augmentation_type"], rng)
-                np.multiply(crop.transpose(2, 0, 1), scale[:, None, None], out=out[row])
-            out += bias[:, None, None]
+                normalise(crop, out[row])
             return out, labels[indices]
 
         return Batches(make, len(self.train), hp["mini_batch_size"], hp["seed"])
@@ -70,19 +64,9 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
     train, photos = _training_photos(listed["train"], hp, budget // 2)
     spec = _input_spec(hp, photos, len(train))
     validation, crops = _validation_crops(listed["validation"], hp, spec, budget // 2)
-    if len(train) < hp["mini_batch_size"]:
-        raise UserError(
-            f"The number of input images must be bigger or equal to the mini_batch_size: {len(train)} "
-            "readable training images, "
-            f"mini_batch_size={hp['mini_batch_size']}; lower it"
-        )
-    if len(train) != hp["num_training_samples"]:
-        LOG.warning(
-            "num_training_samples=%d, but there are %d: the learning-rate schedule follows the former",
-            hp["num_training_samples"],
-            len(train),
-        )
-    _warn_empty_classes(train, hp)
+    samples.check_count(len(train), hp)
+    if not hp["multi_label"]:
+        samples.warn_of_empty_classes(stack_labels(train), hp["num_classes"], "image")
     return Data(train, validation, _class_names(channels, listed["train"], hp["num_classes"]), spec, photos, crops)
 
 
@@ -90,9 +74,8 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
 
 
 def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> list[Sample]:
-    channel = channels[name]
-    by_record = channel.content_type == RECORDIO or (f"{name}_lst" not in channels and any(channel.path.rglob("*.rec")))
-    if by_record:
+    channel, in_records = channels[name], by_record(channels, name, f"{name}_lst")
+    if in_records:
         found = _list_records(channel.one(".rec"), hp)
     else:
         require(
@@ -109,23 +92,14 @@ def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> list[S
         found = _list_lst(channels[f"{name}_lst"].one(".lst"), channel.path, hp)
     if not found:
         raise UserError(f"channel {name!r} lists no images: it needs at least one")
-    LOG.info("Channel %s: %d samples in %s form", name, len(found), "RecordIO" if by_record else "image")
+    LOG.info("Channel %s: %d samples in %s form", name, len(found), "RecordIO" if in_records else "image")
     return found
 
 
 def _list_records(path: Path, hp: dict[str, Any]) -> list[Sample]:
-    found = []
-    try:
-        for number, (offset, length) in enumerate(recordio.scan(path)):
-            where = f"{path.name}, record {number}"
-            values = recordio.unpack_image(recordio.read(path, offset, length)).labels
-            found.append(Sample(where, _label(values, where, hp), path, offset, length))
-    except recordio.RecordIOError as error:
-        raise UserError(
-            f"{error}. The channel must hold MXNet image records, as im2rec or `python -m local prepare "
-            "--format recordio` makes them"
-        ) from None
-    return found
+    return [
+        replace(sample, label=_label(np.asarray(sample.label), sample.name, hp)) for sample in samples.records(path)
+    ]
 
 
 def _list_lst(path: Path, folder: Path, hp: dict[str, Any]) -> list[Sample]:
@@ -184,17 +158,9 @@ def _label(values: np.ndarray, where: str, hp: dict[str, Any]) -> int | np.ndarr
 
 def _class_names(channels: dict[str, Channel], listed: Sequence[Sample], classes: int) -> tuple[str, ...]:
     """Return names from classes.txt, else from folders that stand one to one for labels, else the numbers."""
-    for channel in ("train_lst", "train"):
-        path = channels[channel].path / CLASSES if channel in channels else None
-        if path is not None and path.exists():
-            names = tuple(path.read_text(encoding="utf-8").split("\n"))
-            names = tuple(line.strip() for line in names if line.strip())
-            if len(names) != classes:
-                raise UserError(
-                    f"{channel}/{CLASSES} names {len(names)} classes and num_classes={classes}: it "
-                    "needs one line per class, in the order of the labels"
-                )
-            return names
+    named = class_names(channels, ("train_lst", "train"), classes)
+    if named is not None:
+        return named
     folders: dict[Any, set[str]] = {}
     for sample in listed:
         if isinstance(sample.label, int):
@@ -236,9 +202,7 @@ def _training_photos(listed: list[Sample], hp: dict[str, Any], budget: int) -> t
 def _validation_crops(
     listed: list[Sample], hp: dict[str, Any], spec: InputSpec, budget: int
 ) -> tuple[list[Sample], Memory[Image.Image]]:
-    every = Memory(
-        lambda i: preprocess.cut(listed[i].read(), spec), lambda image: 4 * image.width * image.height, budget
-    )
+    every = Memory(lambda i: preprocess.cut(listed[i].read(), spec), samples.image_bytes, budget)
     return samples.readable("validation", listed, every, hp["unreadable_tolerance"])
 
 
@@ -249,18 +213,5 @@ def _input_spec(hp: dict[str, Any], photos: Memory[np.ndarray], count: int) -> I
     if resize is None:
         chosen = np.linspace(0, count - 1, min(count, 101)).astype(int)
         resize = max(height, width, int(np.median([min(photos[i].shape[:2]) for i in chosen])))
-    mean, std = (_MEAN, _STD) if channels == 3 else (_GREY_MEAN, _GREY_STD)
+    mean, std = (MEAN, STD) if channels == 3 else (GREY_MEAN, GREY_STD)
     return InputSpec("data", channels, height, width, resize, hp["inference_resize"], mean, std)
-
-
-def _warn_empty_classes(train: Sequence[Sample], hp: dict[str, Any]) -> None:
-    if hp["multi_label"]:
-        return
-    counts = np.bincount([sample.label for sample in train], minlength=hp["num_classes"])
-    empty = np.flatnonzero(counts == 0).tolist()
-    if empty:
-        LOG.warning(
-            "no training image has the label %s: num_classes=%d may be too high",
-            ", ".join(map(str, empty[:10])),
-            hp["num_classes"],
-        )

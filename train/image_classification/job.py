@@ -1,21 +1,16 @@
 """One training job of image-classification, from top to bottom."""
 
-import errno
 import json
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gluoncv
 import mxnet as mx
 import numpy as np
-import onnx
 from mxnet import gluon
 
-import serve
 from serve import artifact
-from train import channels, export, metrics, pretrained, stop
+from train import channels, export, metrics, native, pretrained, stop
 from train.errors import UserError
 from train.image_classification import data, loop, network, table
 from train.log import LOG
@@ -67,7 +62,7 @@ class Model:
     def save(self, epoch: int, best: bool) -> None:
         """Write the weights of `epoch`, from 0; an earlier best is removed unless checkpoint_frequency keeps it."""
         path = self._params(epoch)
-        export.replace(path, self._write_parameters)
+        export.replace(path, lambda target: native.write_parameters(self._net, target))
         LOG.info('Saved checkpoint to "%s"', path)
         if not best:
             return
@@ -81,12 +76,11 @@ class Model:
 
     def finish(self, best: loop.Best) -> None:
         """Export the best epoch, describe it, and prove that the server's code gives what training logged."""
-        for name, value in mx.nd.load(str(self._params(best.epoch))).items():
-            self._net.collect_params()[name.split(":", 1)[1]].set_data(value)
+        native.read_parameters(self._net, self._params(best.epoch))
         shape = self._hp["image_shape"]
         export.to_onnx(
             self._symbol(export.OUTPUT, native=False),
-            self._parameters(),
+            native.parameters(self._net),
             "data",
             shape,
             self._folder / artifact.MODEL_ONNX,
@@ -107,16 +101,6 @@ class Model:
         every = self._hp["checkpoint_frequency"]
         return bool(every) and int(path.stem.rsplit("-", 1)[1]) % every == 0
 
-    def _parameters(self) -> dict[str, mx.nd.NDArray]:
-        kinds = {True: "aux", False: "arg"}
-        return {f"{kinds[p.grad_req == 'null']}:{name}": p.data() for name, p in self._net.collect_params().items()}
-
-    def _write_parameters(self, path: Path) -> None:
-        try:
-            mx.nd.save(str(path), self._parameters())
-        except mx.MXNetError as error:  # MXNet's own file streams raise no OSError when the disk is full
-            raise OSError(errno.EIO, str(error).strip().splitlines()[-1]) from error
-
     def _symbol(self, name: str, native: bool) -> mx.sym.Symbol:
         """Return the network with its activation: as one of MXNet's output layers, like the built-in's, or plain."""
         logits = self._net(mx.sym.var("data"))
@@ -125,14 +109,6 @@ class Model:
         return mx.sym.SoftmaxOutput(logits, name=name) if native else mx.sym.softmax(logits, name=name)
 
     def _describe(self, best: loop.Best) -> artifact.Artifact:
-        versions = {
-            "sagemaker-vision-containers": serve.__version__,
-            "mxnet": mx.__version__,
-            "gluoncv": gluoncv.__version__,
-            "onnx": onnx.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        }
         return artifact.Artifact(
             task=_PREFIX,
             network=network.name(self._hp["num_layers"]),
@@ -141,7 +117,7 @@ class Model:
             output="sigmoid" if self._hp["multi_label"] else "softmax",
             hyperparameters=self._hp,
             metrics={"epoch": best.epoch, **best.metrics},
-            versions=versions,
+            versions=native.versions(),
         )
 
     def _verify(self, best: loop.Best) -> None:
@@ -156,8 +132,8 @@ class Model:
         export.verify(
             self._folder,
             tensors,
-            expected,
+            {export.OUTPUT: expected},
             [self._data.validation[i].read() for i in chosen],
-            metric=lambda outputs: float(metrics.correct(outputs, labels).mean()),
+            metric=lambda answers: float(metrics.correct(np.stack(answers), labels).mean()),
             logged=float(best.correct[chosen].mean()),
         )

@@ -11,9 +11,11 @@ from mxnet import autograd, gluon
 
 from serve.machine import cpu_count
 from train import metrics, stop
+from train.early_stopping import EarlyStopping
 from train.errors import UserError
 from train.image_classification.data import Data, stack_labels
 from train.log import LOG, duration
+from train.optimizer import step_schedule, trainer
 from train.samples import ahead
 
 SPEED_EVERY = 20  # batches; the built-in's Speedometer
@@ -31,21 +33,16 @@ class Best:
 
 
 def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:
-    """Return the optimizer and its schedule; an epoch is ceil(num_training_samples / mini_batch_size) updates."""
-    schedule = None
-    if hp["lr_scheduler_step"]:
-        updates = -(-hp["num_training_samples"] // hp["mini_batch_size"])
-        steps = [epoch * updates for epoch in hp["lr_scheduler_step"]]
-        schedule = mx.lr_scheduler.MultiFactorScheduler(
-            steps, factor=hp["lr_scheduler_factor"], base_lr=hp["learning_rate"]
-        )
+    """Return the optimizer that `hp` names, with its schedule."""
     own: dict[str, Any] = {
         "sgd": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
         "nag": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
         "adam": {"beta1": hp["beta_1"], "beta2": hp["beta_2"], "epsilon": hp["eps"], "wd": 0.0},
         "rmsprop": {"gamma1": hp["gamma"], "epsilon": hp["eps"], "wd": 0.0},
     }[hp["optimizer"]]
-    return mx.optimizer.create(hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=schedule, **own)
+    return mx.optimizer.create(
+        hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=step_schedule(hp), **own
+    )
 
 
 def loss_function(hp: dict[str, Any], labels: np.ndarray) -> gluon.loss.Loss:
@@ -81,10 +78,7 @@ class Step:
     def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss, hp: dict[str, Any]) -> None:
         self._net, self._loss = net, loss
         self._loss.hybridize(static_alloc=True, static_shape=True)
-        for name, parameter in net.collect_params().items():
-            if not name.endswith("_weight"):
-                parameter.wd_mult = 0.0  # decay keeps kernels small; shifts and scales of BatchNorm are not to shrink
-        self.trainer = gluon.Trainer(net.collect_params(), optimizer(hp), kvstore=None)
+        self.trainer = trainer(net, optimizer(hp))
 
     def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """Update on float32 (N, C, H, W) and labels; return loss (N,) and logits (N, K), both still under way."""
@@ -176,22 +170,6 @@ def activation(hp: dict[str, Any]) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
     return mx.nd.sigmoid if hp["multi_label"] else mx.nd.softmax
 
 
-class EarlyStopping:
-    """Says when to end: no gain above `tolerance`, relative to the best, for `patience` epochs, after `min_epochs`."""
-
-    def __init__(self, hp: dict[str, Any]) -> None:
-        self._on, self._patience = hp["early_stopping"], hp["early_stopping_patience"]
-        self._min_epochs, self._tolerance = hp["early_stopping_min_epochs"], hp["early_stopping_tolerance"]
-        self._best, self._since = -1.0, 0
-
-    def ends(self, epoch: int, accuracy: float) -> bool:
-        """Take note of an epoch's accuracy, epochs counted from 0, and return whether training should end."""
-        gained = accuracy > self._best and (self._best <= 0 or (accuracy - self._best) / self._best >= self._tolerance)
-        self._since = 0 if gained else self._since + 1
-        self._best = max(self._best, accuracy)
-        return self._on and epoch + 1 >= self._min_epochs and self._since >= self._patience
-
-
 def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], best: Best, save: Callable[[int, bool], None]) -> None:
     """Train all epochs; `best` holds the best so far, and `save(epoch, is_best)` is called for each worth a file.
 
@@ -227,7 +205,7 @@ def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], best: Best, save
         elif hp["checkpoint_frequency"] and (number + 1) % hp["checkpoint_frequency"] == 0:
             save(number, False)
         if ending.ends(number, validated["accuracy"]):
-            LOG.info("Early stopping after epoch %d: no gain for %d epochs", number, hp["early_stopping_patience"])
+            LOG.info("Early stopping after epoch %d: no gain for %d epochs", number, ending.patience)
             return
 
 

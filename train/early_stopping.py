@@ -1,0 +1,19 @@
+"""Early stopping, as the built-ins define it: on the metric that they maximise."""
+
+from typing import Any
+
+
+class EarlyStopping:
+    """Says when to end: no gain above `tolerance`, relative to the best, for `patience` epochs, after `min_epochs`."""
+
+    def __init__(self, hp: dict[str, Any]) -> None:
+        self._on, self.patience = hp["early_stopping"], hp["early_stopping_patience"]
+        self._min_epochs, self._tolerance = hp["early_stopping_min_epochs"], hp["early_stopping_tolerance"]
+        self._best, self._since = -1.0, 0
+
+    def ends(self, epoch: int, value: float) -> bool:
+        """Take note of an epoch's metric, epochs counted from 0, and return whether training should end."""
+        gained = value > self._best and (self._best <= 0 or (value - self._best) / self._best >= self._tolerance)
+        self._since = 0 if gained else self._since + 1
+        self._best = max(self._best, value)
+        return self._on and epoch + 1 >= self._min_epochs and self._since >= self.patience

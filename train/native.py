@@ -1,0 +1,49 @@
+"""What the MXNet algorithms share of the model folder: the native weights, and the versions in model.json."""
+
+import errno
+import platform
+from pathlib import Path
+
+import gluoncv
+import mxnet as mx
+import numpy as np
+import onnx
+from mxnet import gluon
+
+import serve
+
+
+def parameters(net: gluon.Block) -> dict[str, mx.nd.NDArray]:
+    """Return the network's arrays by `arg:NAME` and `aux:NAME`, as MXNet's checkpoints name them."""
+    states = ("running_mean", "running_var")
+    return {
+        f"{'aux' if name.endswith(states) else 'arg'}:{name}": parameter.data()
+        for name, parameter in net.collect_params().items()
+    }
+
+
+def write_parameters(net: gluon.Block, path: Path) -> None:
+    """Write the network's arrays as a .params file. Raises OSError when that fails."""
+    try:
+        mx.nd.save(str(path), parameters(net))
+    except mx.MXNetError as error:  # MXNet's own file streams raise no OSError when the disk is full
+        raise OSError(errno.EIO, str(error).strip().splitlines()[-1]) from error
+
+
+def read_parameters(net: gluon.Block, path: Path) -> None:
+    """Set the network's arrays from a file that `write_parameters` made."""
+    wanted = net.collect_params()
+    for name, value in mx.nd.load(str(path)).items():
+        wanted[name.split(":", 1)[1]].set_data(value)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what trained the model, for model.json."""
+    return {
+        "sagemaker-vision-containers": serve.__version__,
+        "mxnet": mx.__version__,
+        "gluoncv": gluoncv.__version__,
+        "onnx": onnx.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

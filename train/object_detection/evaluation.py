@@ -1,0 +1,54 @@
+"""Detections of a trained network, and their mean average precision."""
+
+from collections.abc import Sequence
+
+import mxnet as mx
+import numpy as np
+from gluoncv.utils.metrics.voc_detection import VOC07MApMetric, VOCMApMetric
+
+SCORE_FLOOR = 0.01
+"""Detections below it are not kept: GluonCV's floor, and the server's."""
+
+
+def detections(scores: mx.nd.NDArray, boxes: mx.nd.NDArray, threshold: float, top_k: int) -> list[np.ndarray]:
+    """Return each picture's detections, float32 (d, 6): class, score, xmin, ymin, xmax, ymax, the best first.
+
+    `scores` (N, A, K) and `boxes` (N, A, 4) are the detector's. MXNet's own non-maximum suppression: within a class,
+    boxes that overlap a better one by more than `threshold`; of all classes together the `top_k` best come to it.
+    """
+    count, anchors, classes = scores.shape
+    ids = mx.nd.broadcast_like(mx.nd.arange(classes).reshape((1, 1, classes, 1)), scores.expand_dims(-1))
+    corners = boxes.expand_dims(2).broadcast_to((count, anchors, classes, 4))
+    rows = mx.nd.concat(ids, scores.expand_dims(-1), corners, dim=-1).reshape((count, -1, 6))
+    kept = mx.nd.contrib.box_nms(
+        rows, overlap_thresh=threshold, valid_thresh=SCORE_FLOOR, topk=top_k, id_index=0, score_index=1, coord_start=2
+    ).asnumpy()
+    found = [picture[picture[:, 1] > 0] for picture in kept]  # what is suppressed is marked by -1
+    for picture in found:
+        picture[:, 2:] = picture[:, 2:].clip(0, 1)
+    return found
+
+
+def mean_average_precision(
+    found: Sequence[np.ndarray], truths: Sequence[np.ndarray], side: int, overlap: float, eleven_points: bool = True
+) -> float:
+    """Return the mean over classes of the average precision at an IoU of `overlap`.
+
+    `found` float32 (d, 6) and `truths` float32 (n, 5) for each picture, coordinates as shares of it; they are measured
+    in pixels of a picture of `side` x `side`, the far edge included, as PASCAL VOC does. `eleven_points`: VOC 2007's
+    mean of the precision at eleven recalls; otherwise the area under the curve (VOC 2010). A class without a true box
+    has no part in the mean; NaN when no class has one.
+    """
+    metric = (VOC07MApMetric if eleven_points else VOCMApMetric)(iou_thresh=overlap)
+    for picture, truth in zip(found, truths, strict=True):
+        if len(picture) or len(truth):
+            metric.update(
+                [picture[None, :, 2:] * side],
+                [picture[None, :, 0]],
+                [picture[None, :, 1]],
+                [truth[None, :, 1:] * side],
+                [truth[None, :, 0]],
+            )
+    if not any(len(truth) for truth in truths):
+        return float("nan")
+    return float(metric.get()[1])

@@ -1,0 +1,64 @@
+"""Names of layers: those of MXNet's public VGG-16 and ResNet-50 symbol files, which `freeze_layer_pattern` matches.
+
+Users know them from the built-in: `conv1_1_weight`, `stage1_unit1_conv1_weight`. What SSD adds has names of its own
+there too, but no public ones: ours are `extra1_conv1_weight`, `predictor1_classes_weight` and `predictor1_boxes_weight`.
+"""
+
+import re
+from typing import Any
+
+from mxnet import gluon
+
+from train.errors import UserError
+from train.log import LOG
+from train.object_detection import table
+
+_VGG_STAGE = (2, 2, 3, 3, 3)
+_RESNET = (
+    (r"conv1\.(.+)", r"conv0_\1"),
+    (r"bn1\.(.+)", r"bn0_\1"),
+    (r"layer(\d)\.(\d+)\.downsample\.0\.(.+)", r"stage\1_unit{0}_sc_\3"),
+    (r"layer(\d)\.(\d+)\.downsample\.1\.(.+)", r"stage\1_unit{0}_sc_bn_\3"),
+    (r"layer(\d)\.(\d+)\.((?:conv|bn)\d)\.(.+)", r"stage\1_unit{0}_\3_\4"),
+)
+
+
+def public_name(name: str) -> str:
+    """Return the public name of a detector's parameter, given its structural one: `predictor.features.layer1.0.conv1.weight`."""
+    inner = name.removeprefix("predictor.").removeprefix("features.")
+    for structural, public in _RESNET:
+        if matched := re.fullmatch(structural, inner):
+            text = matched.expand(public)
+            return text.format(int(matched[2]) + 1) if "{0}" in text else text
+    if matched := re.fullmatch(r"stages\.(\d)\.(\d+)\.(.+)", inner):
+        stage, layer, part = int(matched[1]), int(matched[2]) // 2, matched[3]  # every other layer is an activation
+        return f"conv{stage + 1}_{layer + 1}_{part}" if stage < len(_VGG_STAGE) else f"fc{6 + layer}_{part}"
+    if matched := re.fullmatch(r"extras\.(\d+)\.(\d+)\.(.+)", inner):
+        return _extra(int(matched[1]) + 1, int(matched[2]), matched[3])
+    if matched := re.fullmatch(r"(classes|boxes)\.(\d+)\.predictor\.(.+)", inner):
+        return f"predictor{int(matched[2]) + 1}_{matched[1]}_{matched[3]}"
+    return {"norm4.normalize_scale": "relu4_3_scale"}.get(inner, inner)
+
+
+def _extra(number: int, layer: int, part: str) -> str:
+    """An added map's two convolutions: without normalisation at layers 0 and 2, with it at 0 and 3, normalised next."""
+    kind = "conv" if part in ("weight", "bias") else "bn"
+    return f"extra{number}_{kind}{1 if layer < 2 else 2}_{part}"
+
+
+def freeze(net: gluon.HybridBlock, hp: dict[str, Any]) -> None:
+    """Keep the parameters that `freeze_layer_pattern` matches as they are. Raises UserError when it matches none."""
+    if not hp["freeze_layer_pattern"]:
+        return
+    named = {public_name(name): parameter for name, parameter in net._collect_params_with_prefix().items()}
+    named = {name: parameter for name, parameter in named.items() if parameter.grad_req != "null"}
+    frozen = [name for name in named if table.matches(hp, name)]
+    if not frozen:
+        some = list(named)[:: max(1, len(named) // 12)]
+        raise UserError(
+            f"hyperparameter freeze_layer_pattern={hp['freeze_layer_pattern']!r} matches no layer of "
+            f"{hp['base_network']}: it must match names from their beginning, such as {', '.join(some)}"
+        )
+    for name in frozen:
+        named[name].grad_req = "null"
+    LOG.info("freeze_layer_pattern keeps %d of %d parameters: %s", len(frozen), len(named), ", ".join(frozen))

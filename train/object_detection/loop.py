@@ -1,0 +1,174 @@
+"""The training loop of object-detection: optimizer, one step, one epoch, evaluation, the best epoch kept."""
+
+import datetime
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from gluoncv.loss import SSDMultiBoxLoss
+from mxnet import autograd
+
+from serve.machine import cpu_count
+from train import stop
+from train.early_stopping import EarlyStopping
+from train.errors import UserError
+from train.log import LOG, duration
+from train.object_detection import evaluation
+from train.object_detection.data import Data
+from train.object_detection.network import Detector
+from train.optimizer import step_schedule, trainer
+from train.samples import ahead
+
+SPEED_EVERY = 100  # batches, as the built-in
+_EVALUATION_BATCH = 16
+
+
+@dataclass
+class Best:
+    """The best epoch so far: its number from 0, its mAP and metrics, and its detections (d, 6) per validation photo."""
+
+    epoch: int = -1
+    value: float = -1.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    detections: list[np.ndarray] = field(default_factory=list)
+
+
+Keep = Callable[[Best], None]
+
+
+def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:
+    """Return the optimizer that `hp` names, with its schedule; the built-in's others have no hyperparameters."""
+    own: dict[str, Any] = {
+        "sgd": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
+        "rmsprop": {"wd": hp["weight_decay"]},
+        "adam": {},
+        "adadelta": {},
+    }[hp["optimizer"]]
+    return mx.optimizer.create(
+        hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=step_schedule(hp), **own
+    )
+
+
+class Step:
+    """One update of the network: forward, hard negatives mined, backward, optimizer."""
+
+    def __init__(self, net: Detector, hp: dict[str, Any]) -> None:
+        self._net, self._loss = net, SSDMultiBoxLoss()
+        self.trainer = trainer(net, optimizer(hp))
+
+    def __call__(self, images: np.ndarray, classes: np.ndarray, boxes: np.ndarray) -> tuple[mx.nd.NDArray, ...]:
+        """Update on float32 (N, 3, S, S), (N, A) and (N, A, 4); return cross-entropy and smooth L1 of each picture.
+
+        Both are sums over a picture's anchors, divided by the batch's matched anchors; still under way.
+        """
+        x, wanted_classes, wanted_boxes = mx.nd.array(images), mx.nd.array(classes), mx.nd.array(boxes)
+        with autograd.record():
+            logits, offsets = self._net.predictor(x)
+            total, cross_entropy, smooth_l1 = self._loss(logits, offsets, wanted_classes, wanted_boxes)
+        autograd.backward(total)
+        self.trainer.step(1)  # the loss is divided already
+        return cross_entropy[0], smooth_l1[0]
+
+
+class Epoch:
+    """One pass over the training data, with the built-in's lines and the time left of the whole job."""
+
+    def __init__(self, number: int, step: Step, batches: Any, hp: dict[str, Any], job_start: float) -> None:
+        self._number, self._step, self._batches, self._hp, self._job_start = number, step, batches, hp, job_start
+        self._start = time.monotonic()
+        self._losses: list[tuple[float, float]] = []
+
+    def run(self) -> dict[str, float]:
+        """Train and return the epoch's metrics by name. Raises Stopped, or UserError at a loss that is not finite."""
+        under_way = None
+        for number, batch in enumerate(self._batches.epoch(self._number)):
+            stop.check()
+            # One batch stays under way while the last one's losses are read: MXNet computes, Python prepares.
+            current = (number, *self._step(*batch))
+            if under_way is not None:
+                self._finish(*under_way)
+            under_way = current
+        self._finish(*under_way)
+        cross_entropy, smooth_l1 = np.mean(self._losses, axis=0).tolist()
+        rate = len(self._batches) * self._hp["mini_batch_size"] / (time.monotonic() - self._start)
+        return {"cross_entropy": cross_entropy, "smooth_l1": smooth_l1, "throughput": rate}
+
+    def _finish(self, number: int, cross_entropy: mx.nd.NDArray, smooth_l1: mx.nd.NDArray) -> None:
+        losses = float(cross_entropy.sum().asscalar()), float(smooth_l1.sum().asscalar())
+        if not np.isfinite(losses).all():
+            raise UserError(
+                f"the loss became {sum(losses)} at epoch {self._number}, batch {number}, with "
+                f"learning_rate={self._step.trainer.learning_rate:g}: "
+                "lower learning_rate (a tenth is a good next try); the best epoch before this one is kept"
+            )
+        self._losses.append(losses)
+        if number and number % SPEED_EVERY == 0:
+            self._say_speed(number)
+
+    def _say_speed(self, number: int) -> None:
+        now = time.monotonic()
+        spent = now - self._start
+        done = self._number * len(self._batches) + number
+        left = (now - self._job_start) / done * (self._hp["epochs"] * len(self._batches) - done)
+        examples = number * self._hp["mini_batch_size"]
+        LOG.info(
+            "Epoch: %4d, batches: %6d, num_examples: %6d, %.1f samples/sec, epoch time so far:  %s, time left: %s",
+            *(self._number, number, examples, examples / spent, datetime.timedelta(seconds=spent), duration(left)),
+        )
+
+
+def evaluate(net: Detector, data: Data, hp: dict[str, Any]) -> list[np.ndarray]:
+    """Return the detections (d, 6) of every validation photo, by MXNet's own suppression. Raises Stopped."""
+    count = len(data.validation)
+    size = min(_EVALUATION_BATCH, count)
+
+    def make(number: int) -> np.ndarray:
+        chosen = [min(i, count - 1) for i in range(number * size, (number + 1) * size)]  # one shape for all batches
+        return np.stack([data.validation_tensor(i) for i in chosen])
+
+    found: list[np.ndarray] = []
+    for batch in ahead(make, -(-count // size), cpu_count(), 4):
+        stop.check()
+        found += evaluation.detections(*net(mx.nd.array(batch)), hp["nms_threshold"], hp["nms_topk"])
+    return found[:count]
+
+
+def fit(net: Detector, data: Data, hp: dict[str, Any], host: str, anchors: np.ndarray, keep: Keep) -> None:
+    """Train all epochs; `keep(best)` is called for each epoch that is the best so far.
+
+    Ends early on a stop request or by early stopping. Raises UserError at a loss that is not finite.
+    """
+    step = Step(net, hp)
+    batches, ending, start = data.train_batches(hp, anchors), EarlyStopping(hp), time.monotonic()
+    truths = [sample.label for sample in data.validation]
+    best = -1.0
+    for number in range(hp["epochs"]):
+        try:
+            trained = Epoch(number, step, batches, hp, start).run()
+            for name in ("cross_entropy", "smooth_l1"):
+                LOG.info(
+                    "#quality_metric: host=%s, epoch=%d, batch=%d train %s <loss>=(%r)",
+                    *(host, number, len(batches), name, trained[name]),
+                )
+            LOG.info("Round of batches complete")
+            found = evaluate(net, data, hp)
+        except stop.Stopped:
+            return
+        value = evaluation.mean_average_precision(found, truths, hp["image_shape"], hp["overlap_threshold"])
+        LOG.info("Updated the metrics")
+        LOG.info("#quality_metric: host=%s, epoch=%d, validation mAP <score>=(%r)", host, number, value)
+        if value > best:
+            best = value
+            stop.keep_model()
+            LOG.info("Updating the best model with validation-mAP=%r", value)
+            named = {f"train:{name}": trained[name] for name in trained} | {"validation:mAP": value}
+            keep(Best(number, value, named, found))
+        done = 100 * (number + 1) // hp["epochs"]
+        LOG.info("#progress_metric: host=%s, completed %d %% of epochs", host, done)
+        LOG.info("#throughput_metric: host=%s, train throughput=%r records/second", host, trained["throughput"])
+        if ending.ends(number, value):
+            LOG.info("Early stopping after epoch %d: no gain for %d epochs", number, ending.patience)
+            return

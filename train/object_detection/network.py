@@ -1,0 +1,227 @@
+"""The networks: single-shot detectors (SSD, Liu et al. 2016) on ResNet v1b or VGG-16, made of GluonCV's parts.
+
+The ResNet detectors follow the layout of MXNet's own SSD example, which the built-in grew from: predictions from stages
+three and four and from four more maps, each half as large, anchors from a tenth of the picture to all of it. The VGG
+detector is GluonCV's `ssd_300_vgg16_atrous` and, for pictures of about 512 pixels, its seven maps.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from gluoncv.model_zoo import resnetv1b
+from gluoncv.model_zoo.ssd.vgg_atrous import VGGAtrousExtractor
+from gluoncv.nn.predictor import ConvPredictor
+from mxnet import gluon
+from mxnet.gluon import nn
+
+from train.object_detection.targets import VARIANCES
+
+_RESNETS = {"resnet-18": (resnetv1b.BasicBlockV1b, [2, 2, 2, 2]), "resnet-50": (resnetv1b.BottleneckV1b, [3, 4, 6, 3])}
+PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "vgg-16": "vgg16"}
+"""Names of the weight files (train/weights.py)."""
+
+_VGG_STAGES = ([2, 2, 3, 3, 3], [64, 128, 256, 512, 512])
+_SIZES_300, _SIZES_512 = [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05], [0.1, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05]
+_LARGE_VGG = 448  # from here on a seventh map is worth its place, as in the paper's SSD512
+# Logarithm of a box's side over its anchor's: anchors are a tenth of the picture or more, so no box needs a factor of 20;
+# beyond lie the overflows of a network that has learnt nothing.
+_LARGEST = 3.0
+_FEW, _MANY = (1.0, 2.0, 0.5), (1.0, 2.0, 0.5, 3.0, 1 / 3)
+
+
+@dataclass(frozen=True)
+class Map:
+    """One map of predictions: its side in cells, the sides of its square anchors as shares of the picture, ratios."""
+
+    cells: int
+    size: float
+    next_size: float
+    ratios: tuple[float, ...]
+
+    @property
+    def anchors(self) -> int:
+        """Anchors in each cell."""
+        return 1 + len(self.ratios)
+
+
+def maps(base_network: str, side: int) -> list[Map]:
+    """Return the maps of predictions of a detector for pictures of `side` pixels.
+
+    Sizes: ResNet, MXNet's SSD example; VGG, Liu et al. 2016, as GluonCV's 300 and 512 have them.
+    """
+    if base_network in _RESNETS:
+        cells = [_up(side, 16)]
+        for _ in range(5):
+            cells.append(_up(cells[-1], 2))
+        sizes = [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 0.961]
+    else:
+        cells = [_up(side, 8), _up(side, 16)]
+        for block in _vgg_extras(side):
+            _, kernel, stride, padding = block[1]
+            cells.append((cells[-1] + 2 * padding - kernel) // stride + 1)
+        sizes = _SIZES_512 if side >= _LARGE_VGG else _SIZES_300
+    last = len(cells) - 2
+    ratios = [_MANY if 0 < number < last else _FEW for number in range(len(cells))]
+    return [Map(*row) for row in zip(cells, sizes[:-1], sizes[1:], ratios, strict=True)]
+
+
+def _up(cells: int, factor: int) -> int:
+    """Return ceil(cells / factor): what layers with padding leave of a map."""
+    return -(-cells // factor)
+
+
+def _vgg_extras(side: int) -> list[tuple[tuple[int, int, int, int], tuple[int, int, int, int]]]:
+    """Return the layers after VGG's own: for each map (filters, kernel, stride, padding) of its two convolutions.
+
+    They halve the map while it is even or large, then shrink it to one cell: at 300 and 512 pixels what GluonCV has.
+    """
+    cells, wanted = _up(side, 16), 5 if side >= _LARGE_VGG else 4
+    extras = []
+    for number in range(wanted):
+        squeeze, filters = (256, 512) if number == 0 else (128, 256)
+        if cells == 1:
+            shape = (filters, 1, 1, 0)
+        elif cells == 2 or (cells == 4 and number == wanted - 1):
+            shape = (filters, 4, 1, 1) if cells == 2 else (filters, 4, 1, 0)
+        elif cells > 5 or cells % 2 == 0:
+            shape = (filters, 3, 2, 1)
+        else:
+            shape = (filters, 3, 1, 0)
+        cells = (cells + 2 * shape[3] - shape[1]) // shape[2] + 1
+        extras.append(((squeeze, 1, 1, 0), shape))
+    return extras
+
+
+def anchors(base_network: str, side: int) -> np.ndarray:
+    """Return all anchors, float32 (A, 4): centre x, centre y, width, height as shares of the picture.
+
+    In each cell a square of the map's size, one of the geometric mean with the next map's, then the other ratios
+    (width over height) at the map's size. Order: map, row, column, anchor, as the predictors' outputs are flattened.
+    """
+    found = []
+    for level in maps(base_network, side):
+        shapes = [(level.size, level.size), (math.sqrt(level.size * level.next_size),) * 2]
+        shapes += [(level.size * math.sqrt(r), level.size / math.sqrt(r)) for r in level.ratios[1:]]
+        centres = (np.arange(level.cells) + 0.5) * _step(level.cells, side)
+        y, x, shape = np.meshgrid(centres, centres, np.arange(len(shapes)), indexing="ij")
+        sizes = np.array(shapes)[shape]
+        found.append(np.stack([x, y, sizes[..., 0], sizes[..., 1]], axis=-1).reshape(-1, 4))
+    return np.concatenate(found).astype(np.float32)
+
+
+def _step(cells: int, side: int) -> float:
+    """Return the distance of two cells as a share of the picture: a power of two in pixels while that covers it."""
+    power = 2 ** round(math.log2(side / cells))
+    return power / side if side <= power * cells < 1.1 * side else 1 / cells
+
+
+class ResNetFeatures(gluon.HybridBlock):
+    """A ResNet's stages under their own names, so that its weight files fit, and four smaller maps after them."""
+
+    def __init__(self, base_network: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        block, layers = _RESNETS[base_network]
+        with self.name_scope():
+            whole = resnetv1b.ResNetV1b(block, layers, classes=1, name_prefix="resnet_")
+            for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+                setattr(self, name, getattr(whole, name))
+            self.extras = nn.HybridSequential(prefix="extras_")
+            with self.extras.name_scope():
+                for filters in (512, 256, 256, 128):
+                    self.extras.add(_extra(max(128, filters // 2), filters))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            for unit in stage:  # blocks start as the identity: see train/image_classification/network.py
+                (unit.bn3 if hasattr(unit, "bn3") else unit.bn2).gamma.init = mx.init.Zero()
+
+    def hybrid_forward(self, F: Any, x: Any) -> list[Any]:
+        x = self.layer2(self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x))))))
+        found = [self.layer3(x)]
+        for stage in (self.layer4, *self.extras):
+            found.append(stage(found[-1]))
+        return found
+
+
+def _extra(squeeze: int, filters: int) -> nn.HybridSequential:
+    """A map of half the side: 1 x 1 convolution, then 3 x 3 with stride 2."""
+    block = nn.HybridSequential()
+    for channels, kernel, stride, padding in ((squeeze, 1, 1, 0), (filters, 3, 2, 1)):
+        block.add(nn.Conv2D(channels, kernel, stride, padding, use_bias=False), nn.BatchNorm(), nn.Activation("relu"))
+    return block
+
+
+class Predictor(gluon.HybridBlock):
+    """Pictures float32 (N, 3, S, S) in; class logits (N, A, K + 1), background first, and box offsets (N, A, 4) out."""
+
+    def __init__(self, base_network: str, classes: int, side: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        with self.name_scope():
+            if base_network in _RESNETS:
+                self.features = ResNetFeatures(base_network, prefix="features_")
+            else:
+                self.features = VGGAtrousExtractor(*_VGG_STAGES, _vgg_extras(side), prefix="features_")
+            self.classes = nn.HybridSequential(prefix="classes_")
+            self.boxes = nn.HybridSequential(prefix="boxes_")
+            for heads, outputs in ((self.classes, classes + 1), (self.boxes, 4)):
+                with heads.name_scope():
+                    for level in maps(base_network, side):
+                        heads.add(ConvPredictor(level.anchors * outputs, kernel=(3, 3), pad=(1, 1)))
+                        # Small, so that no anchor is certain of anything at the start.
+                        heads[-1].predictor.weight.init = mx.init.Normal(0.01)
+        self._outputs = classes + 1
+
+    def hybrid_forward(self, F: Any, x: Any) -> tuple[Any, Any]:
+        features = self.features(x)
+        return self._flat(F, features, self.classes, self._outputs), self._flat(F, features, self.boxes, 4)
+
+    @staticmethod
+    def _flat(F: Any, features: list[Any], heads: nn.HybridSequential, width: int) -> Any:
+        """Return the predictions of all maps as (N, A, width)."""
+        found = [
+            F.flatten(F.transpose(head(feature), (0, 2, 3, 1))) for feature, head in zip(features, heads, strict=True)
+        ]
+        return F.reshape(F.concat(*found, dim=1), (0, -1, width))
+
+
+class Detector(gluon.HybridBlock):
+    """What is served: pictures float32 (N, 3, S, S) in; scores (N, A, K) and boxes (N, A, 4) out.
+
+    Scores are the softmax without its background; boxes are corners as shares of the picture (xmin, ymin, xmax, ymax),
+    not clipped. Training goes by `predictor`. Non-maximum suppression is not part of the graph.
+    """
+
+    def __init__(self, base_network: str, classes: int, side: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.predictor = Predictor(base_network, classes, side, prefix="")
+            self.anchors = self.params.get_constant("anchors", anchors(base_network, side)[None])
+
+    def hybrid_forward(self, F: Any, x: Any, anchors: Any) -> tuple[Any, Any]:
+        logits, offsets = self.predictor(x)
+        scores = F.slice_axis(F.softmax(logits, axis=-1), axis=-1, begin=1, end=None)
+        return scores, self._decoded(F, offsets, anchors)
+
+    @staticmethod
+    def _decoded(F: Any, offsets: Any, anchors: Any) -> Any:
+        """Return corners (N, A, 4) of offsets from anchors (1, A, 4): what targets.assign encodes, turned round.
+
+        GluonCV's decoder says the same in operators of which one is fused and one, split, exports to invalid ONNX.
+        """
+        anchor, anchor_size = (F.slice_axis(anchors, axis=-1, begin=begin, end=begin + 2) for begin in (0, 2))
+        shift, stretch = (F.slice_axis(offsets, axis=-1, begin=begin, end=begin + 2) for begin in (0, 2))
+        centre = F.broadcast_add(F.broadcast_mul(shift * VARIANCES[0], anchor_size), anchor)
+        size = F.exp(F.clip(stretch * VARIANCES[2], -_LARGEST, _LARGEST))
+        half = F.broadcast_mul(size, anchor_size) * 0.5
+        return F.concat(centre - half, centre + half, dim=-1)
+
+
+def build(base_network: str, classes: int, side: int, seed: int) -> Detector:
+    """Return the initialised detector for pictures of `side` pixels; He et al. 2015 start its convolutions."""
+    mx.random.seed(seed)
+    net = Detector(base_network, classes, side, prefix="ssd_")
+    net.initialize(mx.init.MSRAPrelu(slope=0.0))
+    net(mx.nd.zeros((1, 3, side, side)))
+    net.hybridize(static_alloc=True, static_shape=True)
+    return net
