@@ -1,0 +1,386 @@
+"""Detections: which boxes stay, worked out by hand and by a slow reference, and how a response says them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve import codecs, detection
+from serve.artifact import Nms
+from serve.errors import BadRequest, NotAcceptable
+from serve.forms import Answer
+
+NMS = Nms(threshold=0.5, top_k=400, score_floor=0.01)
+WHOLE, LEFT, RIGHT = (0, 0, 1, 1), (0, 0, 0.5, 1), (0.5, 0, 1, 1)
+
+
+def select(candidates: Sequence[tuple[Sequence[float], Sequence[float]]], nms: Nms = NMS) -> list[list[float]]:
+    """Detections of anchors given as (scores of the classes, box)."""
+    scores = np.array([scores for scores, _ in candidates], np.float32)
+    boxes = np.array([box for _, box in candidates], np.float32)
+    found = detection.select(scores, boxes, nms)
+    assert found.dtype == np.float32
+    assert found.shape[1:] == (6,)
+    return found.tolist()
+
+
+def row(index: int, score: float, *box: float) -> list[float]:
+    return np.array([index, score, *box], np.float32).tolist()
+
+
+# --- suppression ----------------------------------------------------------------------------------------------------
+
+
+def test_of_boxes_of_one_class_that_overlap_the_best_stays() -> None:
+    assert select([([0.5], WHOLE), ([0.9], WHOLE), ([0.7], (0, 0, 1, 0.9))]) == [row(0, 0.9, *WHOLE)]
+
+
+def test_boxes_of_different_classes_do_not_suppress_each_other() -> None:
+    assert select([([0.1, 0.9], WHOLE), ([0.8, 0.05], WHOLE)]) == [row(1, 0.9, *WHOLE), row(0, 0.8, *WHOLE)]
+
+
+def test_rows_fall_in_score_over_all_classes() -> None:
+    found = select([([0.2, 0], LEFT), ([0.6, 0], RIGHT), ([0, 0.4], LEFT), ([0, 0.8], RIGHT)])
+    assert [score for _, score, *_ in found] == pytest.approx([0.8, 0.6, 0.4, 0.2])
+
+
+def test_what_has_been_suppressed_suppresses_nothing() -> None:
+    """Each overlaps the next by an IoU of 3 / 5, and the one after that by 2 / 6."""
+    first, second, third = (0, 0, 0.4, 1), (0.1, 0, 0.5, 1), (0.2, 0, 0.6, 1)
+    assert select([([0.9], first), ([0.8], second), ([0.7], third)]) == [row(0, 0.9, *first), row(0, 0.7, *third)]
+
+
+def test_overlap_of_exactly_the_threshold_stays() -> None:
+    half = (0, 0, 1, 0.5)
+    both = [row(0, 0.9, *WHOLE), row(0, 0.8, *half)]
+    assert select([([0.9], WHOLE), ([0.8], half)]) == both
+    assert select([([0.9], WHOLE), ([0.8], half)], replace(NMS, threshold=0.4999)) == both[:1]
+
+
+def test_threshold_of_one_keeps_even_the_same_box_twice() -> None:
+    assert len(select([([0.9], WHOLE), ([0.8], WHOLE)], replace(NMS, threshold=1))) == 2
+
+
+def test_score_must_be_above_the_floor() -> None:
+    assert select([([0.25], LEFT), ([0.2500001], RIGHT)], replace(NMS, score_floor=0.25)) == [row(0, 0.2500001, *RIGHT)]
+
+
+def test_candidates_are_the_best_over_all_classes_before_suppression() -> None:
+    """The second best is suppressed, and the fourth does not take its place."""
+    boxes = [([0.9, 0], WHOLE), ([0.8, 0], WHOLE), ([0, 0.7], LEFT), ([0, 0.6], RIGHT)]
+    assert select(boxes, replace(NMS, top_k=3)) == [row(0, 0.9, *WHOLE), row(1, 0.7, *LEFT)]
+
+
+def test_equal_scores_rank_by_class_and_then_by_anchor() -> None:
+    boxes = [([0.5, 0.5], LEFT), ([0.5, 0.5], RIGHT)]
+    ranked = [row(0, 0.5, *LEFT), row(0, 0.5, *RIGHT), row(1, 0.5, *LEFT), row(1, 0.5, *RIGHT)]
+    assert select(boxes) == ranked
+    for top_k in (1, 2, 3):
+        assert select(boxes, replace(NMS, top_k=top_k)) == ranked[:top_k]
+
+
+def test_boxes_are_clipped_only_after_they_have_been_compared() -> None:
+    """Clipped, the two would be the same; as the network means them, they overlap by an IoU of 1 / 4."""
+    found = select([([0.9], (-1, -1, 1, 1)), ([0.8], WHOLE)])
+    assert found == [row(0, 0.9, *WHOLE), row(0, 0.8, *WHOLE)]
+
+
+def test_boxes_without_an_area_or_outside_the_image_are_answered_at_its_edge() -> None:
+    found = select([([0.9], (0.5, 0.5, 0.5, 0.5)), ([0.8], (0.5, 0.5, 0.5, 0.5)), ([0.7], (1.5, -2, 2, -1))])
+    assert found == [row(0, 0.9, *[0.5] * 4), row(0, 0.8, *[0.5] * 4), row(0, 0.7, 1, 0, 1, 0)]
+
+
+def test_boxes_as_large_as_numbers_get_neither_warn_nor_suppress() -> None:
+    huge = (-3e38, -3e38, 3e38, 3e38)
+    assert select([([0.9], huge), ([0.8], LEFT)]) == [row(0, 0.9, *WHOLE), row(0, 0.8, *LEFT)]
+
+
+def test_nothing_above_the_floor_gives_no_rows() -> None:
+    assert select([([0.01, 0], WHOLE)]) == []
+    assert detection.select(np.zeros((0, 3), np.float32), np.zeros((0, 4), np.float32), NMS).shape == (0, 6)
+
+
+def iou(one: Sequence[float], other: Sequence[float]) -> Fraction:
+    """Exact, 0 where neither has an area."""
+    a, b = ([Fraction(edge) for edge in box] for box in (one, other))
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    common = max(width, 0) * max(height, 0)
+    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - common
+    return common / union if union else Fraction(0)
+
+
+def by_hand(scores: np.ndarray, boxes: np.ndarray, nms: Nms) -> list[list[float]]:
+    """The definition, pair by pair."""
+    pairs = [(-score, index, anchor) for anchor, of in enumerate(scores.tolist()) for index, score in enumerate(of)]
+    best = [pair for pair in sorted(pairs) if -pair[0] > np.float32(nms.score_floor)][: nms.top_k]
+    kept: list[tuple[float, int, int]] = []
+    for negative, index, anchor in best:
+        rivals = [boxes[other].tolist() for _, same, other in kept if same == index]
+        if not any(iou(rival, boxes[anchor].tolist()) > Fraction(nms.threshold) for rival in rivals):
+            kept.append((negative, index, anchor))
+    return [[index, -negative, *boxes[anchor].clip(0, 1).tolist()] for negative, index, anchor in kept]
+
+
+@st.composite
+def proposals(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Scores in twentieths (so that ties occur) and corners in eighths, some outside the image."""
+    anchors, classes = draw(st.integers(0, 12)), draw(st.integers(1, 3))
+    scores = draw(st.lists(st.integers(0, 20), min_size=anchors * classes, max_size=anchors * classes))
+    eighths = st.tuples(st.integers(-2, 8), st.integers(-2, 8), st.integers(0, 6), st.integers(0, 6))
+    boxes = draw(st.lists(eighths, min_size=anchors, max_size=anchors))
+    corners = [(left, top, left + width, top + height) for left, top, width, height in boxes]
+    return (
+        (np.array(scores, np.float32) / np.float32(20)).reshape(anchors, classes),
+        np.array(corners, np.float32).reshape(anchors, 4) / np.float32(8),
+    )
+
+
+settings_of_nms = st.builds(
+    Nms,
+    threshold=st.sampled_from([0.0, 0.25, 0.45, 0.5, 1.0]),
+    top_k=st.integers(1, 20),
+    score_floor=st.sampled_from([0.0, 0.01, 0.3]),
+)
+
+
+@given(proposed=proposals(), nms=settings_of_nms)
+def test_any_proposals_give_what_the_definition_gives(proposed: tuple[np.ndarray, np.ndarray], nms: Nms) -> None:
+    assert detection.select(*proposed, nms).tolist() == by_hand(*proposed, nms)
+
+
+@given(seed=st.integers(0, 2**32 - 1), nms=settings_of_nms)
+def test_many_proposals_give_sorted_rows_inside_the_image_and_change_no_input(seed: int, nms: Nms) -> None:
+    random = np.random.default_rng(seed)
+    scores, corners = random.random((300, 5), np.float32), random.uniform(-0.5, 1.5, (300, 2, 2)).astype(np.float32)
+    boxes = np.sort(corners, axis=1).reshape(300, 4)
+    given_scores, given_boxes = scores.copy(), boxes.copy()
+    rows = detection.select(scores, boxes, nms)
+    assert 0 < len(rows) <= nms.top_k
+    assert (np.diff(rows[:, 1]) <= 0).all()
+    assert rows[0, 1] == scores.max()
+    assert ((rows[:, 2:] >= 0) & (rows[:, 2:] <= 1)).all()
+    assert (rows[:, 2:4] <= rows[:, 4:]).all()
+    assert (scores == given_scores).all()
+    assert (boxes == given_boxes).all()
+
+
+# --- custom attributes ----------------------------------------------------------------------------------------------
+
+ROWS = np.array([row(0, score, *WHOLE) for score in (0.9, 0.6, 0.6, 0.3)], np.float32)
+
+
+def refined(header: str | None) -> int:
+    """How many of four rows a header leaves; they are always the first ones."""
+    left = detection.refiner(codecs.custom_attributes(header))(ROWS)
+    assert left.tolist() == ROWS[: len(left)].tolist()
+    return len(left)
+
+
+@pytest.mark.parametrize(
+    ("header", "count"),
+    [
+        (None, 4),
+        ("", 4),
+        ("threshold=0.5", 3),
+        ("threshold=0.6", 3),
+        ("threshold=0.61", 1),
+        ("threshold=0", 4),
+        ("threshold=1", 0),
+        ("threshold=.5", 3),
+        ("threshold=5e-1", 3),
+        ("max_detections=2", 2),
+        ("max_detections=999999999", 4),
+        ("threshold=0.5,max_detections=20", 3),
+        ("threshold=0.5;max_detections=1", 1),
+        (" Threshold = 0.5 , MAX_DETECTIONS = 002 ,, ", 2),
+        ("c000b4f9-df62-4c85-a0bf-7c525f9104a4", 4),
+        ("tfs-model-name=half_plus_three,topic=a=b;x,max_detections=3", 3),
+        ('{"threshold": 0.5}', 4),
+    ],
+)
+def test_custom_attributes_cut_the_rows_and_unknown_ones_do_not(header: str | None, count: int) -> None:
+    assert refined(header) == count
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("threshold=high", "The custom attribute threshold is 'high', it must be a number from 0 to 1."),
+        ("threshold=1.5", "The custom attribute threshold is '1.5', it must be a number from 0 to 1."),
+        ("threshold=-0.1", "threshold is '-0.1'"),
+        ("threshold=nan", "threshold is 'nan'"),
+        ("threshold=50%", "threshold is '50%'"),
+        ("threshold=0_1", "threshold is '0_1'"),
+        ("threshold=", "threshold is ''"),
+        ("threshold", "threshold is ''"),
+        (
+            "max_detections=0",
+            "The custom attribute max_detections is '0', it must be a whole number from 1 to 999999999.",
+        ),
+        ("max_detections=-1", "max_detections is '-1'"),
+        ("max_detections=2.0", "max_detections is '2.0'"),
+        ("max_detections=" + "9" * 6000, "max_detections is '999"),
+        ("max_detections=\u0662", "max_detections is '\u0662'"),
+        ("threshold=0.5;threshold=0.6", "The custom attribute threshold is given twice; give it once."),
+    ],
+)
+def test_custom_attribute_with_a_bad_value_is_refused_with_what_it_must_be(header: str, says: str) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        refined(header)
+    assert refusal.value.status == 400
+    assert says in str(refusal.value)
+    assert len(str(refusal.value)) < 200
+
+
+@given(header=st.text(max_size=60))
+def test_any_text_as_custom_attributes_leaves_rows_or_is_400(header: str) -> None:
+    try:
+        assert 0 <= refined(header) <= 4
+    except BadRequest:
+        return
+
+
+# --- forms ----------------------------------------------------------------------------------------------------------
+
+NAMES = ("cat", "dog")
+FOUND = Answer(
+    np.array([[1, 0.75, 0.25, 0.5, 0.75, 1], [0, 0.5, 0, 0, 0.125, 0.0625]], np.float32), NAMES, 640, 480, depth=3
+)
+NOTHING = replace(FOUND, values=np.empty((0, 6), np.float32))
+
+PREDICTION = {"prediction": [[1, 0.75, 0.25, 0.5, 0.75, 1], [0, 0.5, 0, 0, 0.125, 0.0625]]}
+ANNOTATION = {
+    "image_size": [{"width": 640, "height": 480, "depth": 3}],
+    "annotations": [
+        {"class_id": 1, "score": 0.75, "left": 160, "top": 240, "width": 320, "height": 240},
+        {"class_id": 0, "score": 0.5, "left": 0, "top": 0, "width": 80, "height": 30},
+    ],
+}
+VERBOSE = {
+    "prediction": [
+        {"label": "dog", "class_id": 1, "score": 0.75, "box": {"left": 0.25, "top": 0.5, "width": 0.5, "height": 0.5}},
+        {"label": "cat", "class_id": 0, "score": 0.5, "box": {"left": 0, "top": 0, "width": 0.125, "height": 0.0625}},
+    ]
+}
+
+
+def answer(accept: str | None, of: Answer = FOUND) -> tuple[str, str]:
+    form = codecs.choose_form(accept, detection.FORMS)
+    text = form.encode(of)
+    assert isinstance(text, str)
+    return form.media, text
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        *(None, "", "*/*", "application/json", "application/*", "application/json;annotation=0"),
+        *("application/json;charset=utf-8", "application/json;annotation=false", "text/html, */*;q=0.1"),
+    ],
+)
+def test_endpoint_and_batch_answer_as_the_built_in_does(accept: str | None) -> None:
+    media, text = answer(accept)
+    assert (media, json.loads(text)) == ("application/json", PREDICTION)
+    assert detection.BATCH_FORMS == detection.FORMS
+
+
+def test_every_number_of_a_prediction_is_a_float() -> None:
+    assert json.dumps(json.loads(answer(None)[1])) == (
+        '{"prediction": [[1.0, 0.75, 0.25, 0.5, 0.75, 1.0], [0.0, 0.5, 0.0, 0.0, 0.125, 0.0625]]}'
+    )
+
+
+def test_jsonlines_is_the_prediction_in_one_line() -> None:
+    media, text = answer("application/jsonlines")
+    assert (media, json.loads(text)) == ("application/jsonlines", PREDICTION)
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        *("application/json;annotation=1", "application/json; annotation=1", "APPLICATION/JSON;Annotation=true"),
+        *("application/json;annotation", "application/json;annotation;q=0.5", "application/json;verbose;annotation=1"),
+        "application/json;q=0.1, application/json;annotation=1",
+    ],
+)
+def test_annotation_is_the_training_datas_form_in_whole_pixels(accept: str) -> None:
+    media, text = answer(accept)
+    assert (media, json.loads(text)) == ("application/json", ANNOTATION)
+    boxes = [list(annotation.values()) for annotation in json.loads(text)["annotations"]]
+    assert all(type(number) is int for index, _, *edges in boxes for number in (index, *edges))
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json;verbose", "application/json; verbose=1", "*/*;q=0.1, application/json;VERBOSE"]
+)
+def test_verbose_has_class_names_and_the_size_of_each_box(accept: str) -> None:
+    media, text = answer(accept)
+    assert (media, json.loads(text)) == ("application/json", VERBOSE)
+
+
+@pytest.mark.parametrize("accept", ["image/png", "application/json;q=0", "application/x-protobuf"])
+def test_accept_that_cannot_be_met_is_refused_with_what_can(accept: str) -> None:
+    with pytest.raises(NotAcceptable) as refusal:
+        answer(accept)
+    for form in detection.FORMS:
+        assert str(form) in str(refusal.value)
+
+
+def test_no_detection_is_an_empty_list_in_every_form() -> None:
+    assert answer(None, NOTHING)[1] == '{"prediction": []}'
+    assert answer("application/jsonlines", NOTHING)[1] == '{"prediction": []}\n'
+    assert answer("application/json;verbose", NOTHING)[1] == '{"prediction": []}'
+    assert json.loads(answer("application/json;annotation=1", NOTHING)[1]) == ANNOTATION | {"annotations": []}
+
+
+@given(
+    edges=st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 4), max_size=5),
+    width=st.integers(1, 20000),
+    height=st.integers(1, 20000),
+)
+def test_every_form_carries_every_box_and_no_pixel_lies_outside_the_image(
+    edges: list[tuple[float, float, float, float]], width: int, height: int
+) -> None:
+    corners = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in edges]
+    rows = np.array([(0, 0.5, *corner) for corner in corners], np.float32).reshape(-1, 6)
+    of = Answer(rows, NAMES, width, height, depth=3)
+    assert json.loads(answer(None, of)[1])["prediction"] == rows.tolist()
+    verbose = json.loads(answer("application/json;verbose", of)[1])["prediction"]
+    annotations = json.loads(answer("application/json;annotation=1", of)[1])["annotations"]
+    for corner, said, noted in zip(corners, verbose, annotations, strict=True):
+        box = said["box"]
+        sides = box["left"], box["top"], box["left"] + box["width"], box["top"] + box["height"]
+        assert sides == pytest.approx(corner, abs=1e-7)
+        assert noted["left"] == pytest.approx(corner[0] * width, abs=0.501)
+        assert noted["top"] + noted["height"] == pytest.approx(corner[3] * height, abs=0.501)
+        assert 0 <= noted["left"] <= noted["left"] + noted["width"] <= width
+        assert 0 <= noted["top"] <= noted["top"] + noted["height"] <= height
+
+
+# --- the graph ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scores", "boxes", "fits"),
+    [
+        ((1, 9, 2), (1, 9, 4), True),
+        ((1, 9, 3), (1, 9, 4), False),
+        ((1, 9, 2), (1, 8, 4), False),
+        ((1, 9, 2), (1, 9, 5), False),
+        ((9, 2), (9, 4), False),
+        ((1, 18), (1, 9, 4), False),
+    ],
+)
+def test_graph_fits_where_scores_and_boxes_belong_to_the_same_anchors_and_the_classes(
+    scores: tuple[int, ...], boxes: tuple[int, ...], fits: bool
+) -> None:
+    outputs = {"scores": np.zeros(scores, np.float32), "boxes": np.zeros(boxes, np.float32)}
+    assert detection.fits(outputs, len(NAMES)) is fits
+    assert not detection.fits(outputs | {"boxes": np.zeros(boxes, np.float64)}, len(NAMES))
