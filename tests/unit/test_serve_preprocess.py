@@ -227,6 +227,23 @@ def test_one_channel_image_becomes_one_channel(kind: str) -> None:
     np.testing.assert_allclose(tensor, 0.2, atol=1e-6)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize(("width", "height"), [(100, 60), (101, 100)])
+def test_size_that_comes_with_the_tensor_is_the_files_own_upright(
+    orientation: int, kind: str, width: int, height: int
+) -> None:
+    """A JPEG of this size is decoded at an eighth, where 101 x 100 can no longer be told from 100 x 101."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(noise(width, height), kind, exif=exif)
+    upright = (width, height) if orientation < 5 else (height, width)
+    assert preprocess.decode(data).size == upright
+    tensor, size = preprocess.load_sized(data, spec(6, 6, "stretch"))
+    assert size == upright
+    assert (tensor == preprocess.load(data, spec(6, 6, "stretch"))).all()
+
+
 def test_load_is_decode_then_fit_then_to_tensor() -> None:
     data, target = encode(noise(90, 70)), spec(24, 20, resize=32)
     expected = preprocess.to_tensor(preprocess.fit(preprocess.decode(data), target), target)
