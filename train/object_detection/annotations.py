@@ -1,0 +1,361 @@
+"""Boxes as users give them: JSON annotation files and RecordIO labels; which image each is of, and what is mended.
+
+An image's boxes are of its stored pixels, as most labelling tools see them, and are turned with it when EXIF says that
+it lies on its side; unless `image_size` fits only the upright image.
+"""
+
+import io
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from serve import preprocess
+from train import samples
+from train.channels import Channel, listing
+from train.errors import UserError
+from train.object_detection.boxes import solid, turn
+from train.object_detection.table import LABEL_HEADER, LABEL_OBJECT, max_objects
+from train.samples import Remarks, Sample
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
+FRACTIONS = (1, 1)
+"""An Annotation.size that says that the boxes are in fractions of the stored image, as in RecordIO."""
+
+_SIDES = ("left", "top", "width", "height")
+_ORIENTATION_TAG = 0x0112
+# A box that reaches this far beyond its image was rounded, not misplaced.
+_ROUNDING = 1e-5
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One image's boxes as given: float64 (n, 5) [class, xmin, ymin, xmax, ymax] on a picture of `size`.
+
+    `size` is (width, height), in pixels; None: those of the stored image. `file` is the image's name as the annotation
+    gives it, or "". `categories` are class names by class id; they say nothing that is relied upon.
+    """
+
+    boxes: np.ndarray
+    size: tuple[float, float] | None = None
+    file: str = ""
+    categories: Mapping[int, str] = field(default_factory=dict)
+
+
+class Frame(NamedTuple):
+    """What an image file's header says: its width and height as stored, in pixels, and EXIF's orientation."""
+
+    width: int
+    height: int
+    orientation: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The samples of a channel, their labels still empty, and each one's Annotation by the sample's name."""
+
+    samples: list[Sample]
+    annotations: dict[str, Annotation]
+
+
+# ---- one annotation ---------------------------------------------------------------------------------------------
+
+
+def parse_json(data: bytes, where: str, hp: Mapping[str, Any]) -> Annotation:
+    """Read an annotation file's bytes; `where` names it in messages.
+
+    Raises UserError for what is no such file, a class that is none, and more objects than label_width holds. Boxes
+    may be anywhere and of any size: see `mend`.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is not JSON ({str(error)[:120]}): {_WANTED}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("annotations"), list):
+        raise UserError(f"{where} has no list `annotations`: {_WANTED}")
+    objects = document["annotations"]
+    _check_count(len(objects), where, hp)
+    rows = [_row(value, f"{where}, annotation {number}", hp) for number, value in enumerate(objects)]
+    return Annotation(
+        boxes=np.array(rows, np.float64).reshape(-1, 5),
+        size=_size(document.get("image_size"), where),
+        file=_text(document.get("file")),
+        categories=_categories(document.get("categories")),
+    )
+
+
+_WANTED = (
+    "an annotation file is one image's, like "
+    '{"file": "a.jpg", "image_size": [{"width": 500, "height": 400, "depth": 3}], '
+    '"annotations": [{"class_id": 0, "left": 111, "top": 134, "width": 61, "height": 128}]}'
+)
+
+
+def parse_record(labels: np.ndarray, where: str, hp: Mapping[str, Any]) -> Annotation:
+    """Read a detection record's label, float32 (n,): header width, object width, rest of the header, objects.
+
+    An object is class, xmin, ymin, xmax, ymax in fractions, and columns that are ignored. Raises UserError for a
+    label that is not built so, a class that is none, and more objects than label_width holds.
+    """
+    values = [float(value) for value in labels]
+    if len(values) < LABEL_HEADER:
+        raise UserError(
+            f"{where} has {len(values)} label values, which is an image-classification record: a detection record "
+            "begins with 2, 5 (widths of its header and of an object); make it with im2rec's --pack-label"
+        )
+    header, width = values[:2]
+    wholes = header.is_integer() and width.is_integer()  # no NaN and no infinity is
+    if not (wholes and LABEL_HEADER <= header <= len(values) and width >= LABEL_OBJECT):
+        raise UserError(
+            f"{where} begins with {header:g}, {width:g}: a detection record begins with the width of its header, "
+            f"from {LABEL_HEADER} to its {len(values)} values, and that of an object, {LABEL_OBJECT} or more"
+        )
+    objects = values[int(header) :]
+    if len(objects) % width:
+        raise UserError(
+            f"{where} has {len(objects)} values after its header of {header:g}, which is no whole number of objects "
+            f"of {width:g} values: mend the line in the .lst file that it was made from"
+        )
+    _check_count(int(len(objects) // width), where, hp)
+    rows = np.array(objects, np.float64).reshape(-1, int(width) if objects else LABEL_OBJECT)[:, :LABEL_OBJECT]
+    for number, row in enumerate(rows):
+        _class(float(row[0]), f"{where}, object {number}", hp)
+    return Annotation(boxes=rows, size=FRACTIONS)
+
+
+def _check_count(count: int, where: str, hp: Mapping[str, Any]) -> None:
+    if count > max_objects(hp):
+        raise UserError(
+            f"{where} has {count} objects and label_width={hp['label_width']} holds {max_objects(hp)}: set label_width "
+            f"to at least {LABEL_HEADER + LABEL_OBJECT * count}"
+        )
+
+
+def _row(value: Any, where: str, hp: Mapping[str, Any]) -> list[float]:
+    """Return [class, xmin, ymin, xmax, ymax] in pixels of one of `annotations`."""
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is {_told(value)}: {_WANTED}")
+    label = _class(_number(value, "class_id", where), where, hp)
+    left, top, width, height = (_number(value, key, where) for key in _SIDES)
+    return [label, left, top, left + width, top + height]
+
+
+def _class(value: float, where: str, hp: Mapping[str, Any]) -> float:
+    classes = hp["num_classes"]
+    if value.is_integer() and 0 <= value < classes:
+        return value
+    raise UserError(
+        f"{where} has the class {value:g}: classes are whole numbers from 0 to {classes - 1} "
+        f"(num_classes={classes}); number them from 0 without gaps, or set num_classes"
+    )
+
+
+def _number(value: Mapping[str, Any], key: str, where: str) -> float:
+    if key not in value:
+        raise UserError(f"{where} lacks the key {key!r}: it needs class_id, {', '.join(_SIDES)}")
+    number = _real(value[key])
+    if number is None:
+        raise UserError(f"{where} has {key}={_told(value[key])}: it must be a number")
+    return number
+
+
+def _size(value: Any, where: str) -> tuple[float, float] | None:
+    """Return (width, height) of `image_size`, which is a list of one object, or that object; None for nothing."""
+    first = value[0] if isinstance(value, list) and value else value
+    if not first:
+        return None
+    sides = [_real(first.get(key)) for key in ("width", "height")] if isinstance(first, dict) else [None]
+    if None in sides or not min(sides) > 0:
+        raise UserError(
+            f"{where} has the image_size {_told(value)[:80]}: it must be "
+            '[{"width": 500, "height": 400, "depth": 3}], in pixels, or be left out'
+        )
+    return sides[0], sides[1]
+
+
+def _categories(value: Any) -> dict[int, str]:
+    """Return the names that `categories` has in the usual form; what has another is passed over."""
+    found = {}
+    for entry in value if isinstance(value, list) else ():
+        label = _real(entry.get("class_id")) if isinstance(entry, dict) else None
+        name = _text(entry.get("name")).strip() if isinstance(entry, dict) else ""
+        if label is not None and label.is_integer() and name:
+            found.setdefault(int(label), name)
+    return found
+
+
+def _real(value: Any) -> float | None:
+    """Return a JSON number as float, infinite when it has more digits than a float; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _text(value: Any) -> str:
+    """Return a JSON text, without the half characters that JSON can hold and UTF-8 cannot; "" for anything else."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _told(value: Any) -> str:
+    """Return a JSON value for a message; of a list or an object only what it is."""
+    kinds = {list: "a list", dict: "an object"}
+    return kinds.get(type(value)) or _text(json.dumps(value))[:60]
+
+
+# ---- boxes on their image ---------------------------------------------------------------------------------------
+
+
+def frame(data: bytes) -> Frame:
+    """Return what the header of an image file says. The bytes must be an image that preprocess.decode can read."""
+    with Image.open(io.BytesIO(data), formats=preprocess.FORMATS) as image:
+        try:
+            orientation = image.getexif().get(_ORIENTATION_TAG)
+        except (SyntaxError, ValueError, KeyError, TypeError, IndexError, OSError, EOFError):
+            orientation = 1  # as preprocess has it: damaged EXIF says nothing
+        return Frame(*image.size, orientation if orientation in range(1, 9) else 1)
+
+
+def place(annotation: Annotation, frame: Frame) -> np.ndarray | None:
+    """Return the boxes as float64 (n, 5) in fractions of the upright image; None when image_size is of another one."""
+    stored, upright = (frame.width, frame.height), (frame.height, frame.width)
+    size, orientation = annotation.size or stored, frame.orientation
+    if size not in (FRACTIONS, stored):
+        if orientation < 5 or size != upright:
+            return None
+        orientation = 1
+    with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is for `mend`
+        return turn(annotation.boxes / np.array([1, *size, *size], np.float64), orientation)
+
+
+def mend(boxes: np.ndarray, where: str, remarks: Remarks) -> np.ndarray:
+    """Return the boxes, float64 (n, 5) in fractions, that are on the image: float32 (m, 5), clipped to 0..1.
+
+    Notes in `remarks` each one that was dropped or clipped.
+    """
+    kept = []
+    for number, box in enumerate(boxes):
+        clipped = np.clip(box[1:], 0, 1)
+        if not np.isfinite(box).all():
+            kind = "boxes with a side that is NaN or infinite, dropped"
+        elif not solid(box[1:]):
+            kind = "boxes without area, dropped"
+        elif not solid(clipped):
+            kind = "boxes outside of their image, dropped"
+        elif not solid(clipped.astype(np.float32)):
+            kind = "boxes without area, dropped"
+        else:
+            kind = "boxes partly outside of their image, clipped" if abs(clipped - box[1:]).max() > _ROUNDING else ""
+            kept.append([box[0], *clipped])
+        if kind:
+            remarks.add(kind, f"{where} box {number}")
+    return np.array(kept, np.float32).reshape(-1, 5)
+
+
+# ---- a channel of them ------------------------------------------------------------------------------------------
+
+
+def list_records(path: Path, hp: Mapping[str, Any]) -> Listing:
+    """List a .rec file of detection records. Raises UserError naming the record."""
+    found = list(samples.records(path))
+    return Listing(found, {sample.name: parse_record(sample.label, sample.name, hp) for sample in found})
+
+
+def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: Remarks) -> Listing:
+    """List the images that have an annotation file; notes in `remarks` those of either that lack the other.
+
+    An annotation is of the image that its `file` names, relative to the image channel; else of the one with its own
+    base name. Raises UserError when that is not one image, two are of the same one, or none has an image.
+    """
+    paths = notes.files((".json",))
+    if not paths:
+        raise UserError(
+            f"channel {notes.name!r} must hold one .json file for each image of {images.name!r} and holds none: it "
+            f"holds {listing(notes.path)}"
+        )
+    with ThreadPoolExecutor() as pool:  # many small files, perhaps from S3: the waiting is shared
+        names = [path.relative_to(notes.path).as_posix() for path in paths]
+        parsed = dict(zip(names, pool.map(lambda pair: _read(*pair, hp), zip(paths, names, strict=True)), strict=True))
+    files = {path.relative_to(images.path).as_posix(): path for path in images.files()}
+    pairs = _pair(parsed, files, remarks)
+    if not pairs:
+        raise UserError(
+            f"none of the {len(parsed)} annotation files of {notes.name!r} belongs to an image of {images.name!r}: "
+            f"{names[0]} needs an image of its base name, or a key `file` that names one relative to the channel; "
+            f"{images.name!r} holds {listing(images.path)}"
+        )
+    for name in files:
+        if name not in pairs and name.lower().endswith(SUFFIXES):
+            remarks.add(f"images of {images.name} without an annotation file, left out", name)
+    empty = np.zeros((0, 5), np.float32)
+    found = {name: parsed[pairs[name]] for name in sorted(pairs)}
+    return Listing([Sample(name, empty, files[name]) for name in found], found)
+
+
+def _read(path: Path, name: str, hp: Mapping[str, Any]) -> Annotation:
+    try:
+        return parse_json(path.read_bytes(), name, hp)
+    except OSError as error:
+        raise UserError(f"{name} cannot be read ({error}): mend its permissions, or remove it") from None
+
+
+def _pair(parsed: Mapping[str, Annotation], files: Iterable[str], remarks: Remarks) -> dict[str, str]:
+    """Return the annotation's name by the image's."""
+    files = set(files)
+    by_base: dict[str, list[str]] = defaultdict(list)
+    for image in sorted(files):
+        if image.lower().endswith(SUFFIXES):
+            by_base[_base(image)].append(image)
+    pairs: dict[str, str] = {}
+    for name, annotation in parsed.items():
+        image = annotation.file if annotation.file in files else _namesake(name, by_base[_base(name)])
+        if image is None:
+            remarks.add("annotation files without an image, left out", name)
+        elif image in pairs:
+            raise UserError(f"{pairs[image]} and {name} are both of the image {image}: remove one of them")
+        else:
+            pairs[image] = name
+    return pairs
+
+
+def _namesake(name: str, images: Sequence[str]) -> str | None:
+    """Return the one image of an annotation file's base name, or the one in the same folder."""
+    beside = [image for image in images if _stem(image) == _stem(name)]
+    chosen = beside or images
+    if len(chosen) > 1:
+        raise UserError(
+            f"{name} may be of the image {chosen[0]} or {chosen[1]}, which have the same base name: name one in its "
+            "key `file`, relative to the channel"
+        )
+    return chosen[0] if chosen else None
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0] or name
+
+
+def _base(name: str) -> str:
+    return _stem(name.rpartition("/")[2])
+
+
+def class_names(annotations: Iterable[Annotation], classes: int) -> tuple[str, ...] | None:
+    """Return the names that the annotations' categories give to the classes; None unless all agree and none lacks.
+
+    Ids beyond the classes count as disagreement: the list is then of the ids before somebody numbered them anew.
+    """
+    names: dict[int, set[str]] = defaultdict(set)
+    for annotation in annotations:
+        for label, name in annotation.categories.items():
+            names[label].add(name)
+    if set(names) != set(range(classes)) or any(len(found) > 1 for found in names.values()):
+        return None
+    return tuple(names[label].copy().pop() for label in range(classes))

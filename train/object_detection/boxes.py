@@ -1,0 +1,58 @@
+"""Boxes as rows of numbers: overlaps, flips, and the turn that EXIF asks for. NumPy only."""
+
+import numpy as np
+
+
+def area(corners: np.ndarray) -> np.ndarray:
+    """Return the areas (...,) of corners (..., 4): xmin, ymin, xmax, ymax; negative for a box inside out."""
+    return (corners[..., 2] - corners[..., 0]) * (corners[..., 3] - corners[..., 1])
+
+
+def solid(corners: np.ndarray) -> np.ndarray:
+    """Return which of corners (..., 4) have a width and a height above 0: bool (...,)."""
+    return (corners[..., 2:] > corners[..., :2]).all(axis=-1)
+
+
+def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the intersection over union (n, m) of corners (n, 4) and (m, 4); 0 where neither has an area."""
+    # One coordinate at a time: NumPy is several times faster on (n, m) than along a last axis of 2.
+    width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
+    height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    union = area(a)[:, None] + area(b) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def flip(boxes: np.ndarray) -> np.ndarray:
+    """Return boxes (n, 5) [class, xmin, ymin, xmax, ymax], in fractions, of the photo seen in a mirror."""
+    flipped = boxes.copy()
+    flipped[:, 1], flipped[:, 3] = 1 - boxes[:, 3], 1 - boxes[:, 1]
+    return flipped
+
+
+# EXIF 2.32, tag Orientation: whether x and y change places, and then whether each runs the other way.
+_TURNS = {
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+
+
+def turn(boxes: np.ndarray, orientation: int) -> np.ndarray:
+    """Return boxes (n, 5), in fractions of the stored picture, as fractions of the upright one.
+
+    `orientation` is EXIF's, 1 to 8; anything else counts as 1, which is upright as stored.
+    """
+    swap, mirror_x, mirror_y = _TURNS.get(orientation, (False, False, False))
+    kind, x0, y0, x1, y1 = boxes.T
+    if swap:
+        x0, y0, x1, y1 = y0, x0, y1, x1
+    if mirror_x:
+        x0, x1 = 1 - x1, 1 - x0
+    if mirror_y:
+        y0, y1 = 1 - y1, 1 - y0
+    return np.stack([kind, x0, y0, x1, y1], axis=1)

@@ -1,0 +1,170 @@
+"""The data of object-detection: image + JSON and RecordIO channels, class names, and what is fed to the network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from serve import preprocess
+from serve.artifact import InputSpec
+from train import samples
+from train.channels import RECORDIO, Channel, by_record, class_names, refuse_unbuilt, require
+from train.errors import UserError
+from train.log import LOG
+from train.object_detection import annotations
+from train.object_detection.annotations import Frame, Listing
+from train.object_detection.augment import augment
+from train.object_detection.targets import assign
+from train.pixels import MEAN, STD, Normalise
+from train.samples import Batches, Memory, Remarks, Sample
+
+T = TypeVar("T")
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Both sets of readable samples, the names of the classes, and how a photo becomes the network's input.
+
+    A sample's label is float32 (n, 5): class, xmin, ymin, xmax, ymax in fractions of the upright photo; n may be 0.
+    """
+
+    train: list[Sample]
+    validation: list[Sample]
+    class_names: tuple[str, ...]
+    spec: InputSpec
+    photos: Memory[np.ndarray]  # uint8 (H, W, 3), the training photos before augmentation
+    squares: Memory[Image.Image]  # the validation photos as the server would stretch them
+
+    def train_batches(self, hp: dict[str, Any], anchors: np.ndarray) -> Batches[Batch]:
+        """Return batches of augmented photos, float32 (N, 3, S, S), with targets of classes (N, A) and boxes (N, A, 4).
+
+        `anchors` are float32 (A, 4): centre x, centre y, width, height in fractions of the input; for the targets see
+        `targets.assign`.
+        """
+        side, normalise = self.spec.height, Normalise(self.spec)
+
+        def make(indices: np.ndarray, rng: np.random.Generator) -> Batch:
+            images = np.empty((len(indices), 3, side, side), np.float32)
+            classes = np.empty((len(indices), len(anchors)), np.float32)
+            offsets = np.empty((len(indices), len(anchors), 4), np.float32)
+            for row, index in enumerate(indices):
+                crop, boxes = augment(self.photos[index], self.train[index].label, side, rng)
+                normalise(crop, images[row])
+                classes[row], offsets[row] = assign(anchors, boxes)
+            return images, classes, offsets
+
+        return Batches(make, len(self.train), hp["mini_batch_size"], hp["seed"])
+
+    def validation_tensor(self, index: int) -> np.ndarray:
+        """Return float32 (3, S, S): the same numbers that the server makes of the same bytes."""
+        return preprocess.to_tensor(self.squares[index], self.spec)
+
+
+def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
+    """List, read and check all samples and their boxes. Raises UserError naming the file, the value and the fix."""
+    refuse_unbuilt(channels)
+    require(channels, ("train", "validation"), "object-detection trains on the one and measures on the other")
+    listed = {name: _list(channels, name, hp) for name in ("train", "validation")}
+    budget, side = samples.memory_budget() // 2, hp["image_shape"]
+    spec = InputSpec("data", 3, side, side, side, "stretch", MEAN, STD)
+    train, photos = _read(
+        "train", listed["train"], lambda data: _photo(data, side), lambda photo: photo.nbytes, budget, hp
+    )
+    validation, squares = _read(
+        "validation", listed["validation"], lambda data: preprocess.cut(data, spec), samples.image_bytes, budget, hp
+    )
+    samples.check_count(len(train), hp)
+    labels = np.concatenate([sample.label[:, 0] for sample in train]).astype(int)
+    samples.warn_of_empty_classes(labels, hp["num_classes"], "box")
+    return Data(train, validation, _class_names(channels, listed, hp["num_classes"]), spec, photos, squares)
+
+
+def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> Listing:
+    notes, remarks = f"{name}_annotation", Remarks()
+    in_records = by_record(channels, name, notes)
+    if in_records:
+        found = annotations.list_records(channels[name].one(".rec"), hp)
+    else:
+        require(
+            channels,
+            [notes],
+            f"the images of channel {name!r} need one .json file of their boxes each; RecordIO data needs "
+            f"ContentType {RECORDIO}",
+        )
+        found = annotations.list_files(channels[name], channels[notes], hp, remarks)
+    remarks.say()
+    if not found.samples:
+        raise UserError(f"channel {name!r} lists no images: it needs at least one")
+    LOG.info("Channel %s: %d samples in %s form", name, len(found.samples), "RecordIO" if in_records else "image")
+    return found
+
+
+def _read(
+    name: str, listed: Listing, make: Callable[[bytes], T], size: Callable[[T], int], budget: int, hp: dict[str, Any]
+) -> tuple[list[Sample], Memory[T]]:
+    """Make every listed image once; return those that can be used, with their boxes, and what was made of them."""
+    frames: dict[str, Frame] = {}
+
+    def read(index: int) -> T:
+        data = listed.samples[index].read()
+        made = make(data)
+        frames[listed.samples[index].name] = annotations.frame(data)
+        return made
+
+    every = Memory(read, size, budget)
+    readable, made = samples.readable(name, listed.samples, every, hp["unreadable_tolerance"])
+    placed = [annotations.place(listed.annotations[sample.name], frames[sample.name]) for sample in readable]
+    remarks = Remarks()
+    for sample, boxes in zip(readable, placed, strict=True):
+        if boxes is None:
+            size_given = " x ".join(f"{side:g}" for side in listed.annotations[sample.name].size)
+            told = f"{sample.name} ({frames[sample.name].width} x {frames[sample.name].height}, not {size_given})"
+            remarks.add(f"{name} images of another size than their annotation's image_size, left out", told)
+    good = [index for index, boxes in enumerate(placed) if boxes is not None]
+    labelled = [
+        replace(readable[i], label=annotations.mend(placed[i], f"{name} {readable[i].name}", remarks)) for i in good
+    ]
+    remarks.say()
+    _check(name, labelled, len(readable) - len(good), hp)
+    return labelled, made.select(good)
+
+
+def _check(name: str, labelled: list[Sample], misfits: int, hp: dict[str, Any]) -> None:
+    """Raise UserError when too many images do not fit their annotation, or none has a box; count those without."""
+    if misfits > hp["unreadable_tolerance"] * (len(labelled) + misfits):
+        raise UserError(
+            f"{misfits} of {len(labelled) + misfits} {name} images have another size than their annotation's "
+            f"image_size, more than unreadable_tolerance={hp['unreadable_tolerance']:g} allows: annotate the images "
+            "that are in the channel, or remove image_size where boxes are in the stored image's pixels; the log "
+            "names the first"
+        )
+    empty = sum(not len(sample.label) for sample in labelled)
+    if empty == len(labelled):
+        raise UserError(
+            f"none of the {len(labelled)} {name} images has a box: boxes are in `annotations` of the .json files, or "
+            "in the label of the records; the log names those that were dropped"
+        )
+    if empty:
+        LOG.info("%d of %d %s images have no box and are kept: all of them is background", empty, len(labelled), name)
+
+
+def _photo(data: bytes, side: int) -> np.ndarray:
+    """Return uint8 (H, W, 3) of an image file, both sides at least `side` where the image has that, below twice it."""
+    image = preprocess.decode(data, 3, side)
+    times = min(image.size) // side  # what a JPEG's decoder has left of it, and all other formats
+    return np.asarray(image.reduce(times) if times > 1 else image)
+
+
+def _class_names(channels: dict[str, Channel], listed: dict[str, Listing], classes: int) -> tuple[str, ...]:
+    """Return names from the annotations' categories, else from classes.txt, else the numbers."""
+    every = [annotation for listing in listed.values() for annotation in listing.annotations.values()]
+    named = annotations.class_names(every, classes)
+    if named is None and any(annotation.categories for annotation in every):
+        LOG.warning(
+            "the annotations' categories are not used: they do not give each class from 0 to %d one name", classes - 1
+        )
+    named = named or class_names(channels, ("train_annotation", "train"), classes)
+    return named or tuple(str(label) for label in range(classes))

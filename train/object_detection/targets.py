@@ -1,0 +1,65 @@
+"""What each anchor is to predict: SSD's matching and encoding of boxes (Liu et al. 2016, section 2.2). NumPy only."""
+
+import numpy as np
+
+from train.object_detection.boxes import overlaps
+
+VARIANCES = (0.1, 0.1, 0.2, 0.2)
+"""An offset is divided by these: of the centre in anchor sizes, and of the logarithm of the size."""
+
+MATCHED = 0.5
+"""An anchor that overlaps a box by this much is matched with it."""
+
+
+def assign(anchors: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the anchors are to predict: classes float32 (A,) and offsets float32 (A, 4).
+
+    `anchors` are float32 (A, 4): centre x, centre y, width, height. `boxes` are float32 (n, 5): class, xmin, ymin,
+    xmax, ymax, of positive area; both in fractions. A class is 0 for background and k + 1 for class k; offsets of
+    background are 0. Matched are: the pair of anchor and box that overlap most, then the most among the rest, until
+    every box has an anchor; anchors that overlap a box exactly as much as its best one; and those that overlap their
+    best box by MATCHED or more.
+    """
+    classes, offsets = np.zeros(len(anchors), np.float32), np.zeros((len(anchors), 4), np.float32)
+    if not len(boxes):
+        return classes, offsets
+    half = anchors[:, 2:] / 2
+    corners = np.concatenate([anchors[:, :2] - half, anchors[:, :2] + half], axis=1)
+    match = _match(overlaps(boxes[:, 1:], corners))
+    found = np.flatnonzero(match >= 0)
+    matched = boxes[match[found]]
+    classes[found] = matched[:, 0] + 1
+    offsets[found] = encode(anchors[found], matched[:, 1:])
+    return classes, offsets
+
+
+def encode(anchors: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Return offsets float32 (n, 4) from anchors (n, 4), centre and size, to corners (n, 4) of positive area."""
+    size = corners[:, 2:] - corners[:, :2]
+    centre = corners[:, :2] + size / 2
+    offsets = np.concatenate([(centre - anchors[:, :2]) / anchors[:, 2:], np.log(size / anchors[:, 2:])], axis=1)
+    return offsets / np.array(VARIANCES, np.float32)
+
+
+def _match(overlap: np.ndarray) -> np.ndarray:
+    """Return each anchor's box or -1, int (A,), from overlaps (n, A)."""
+    count, anchors = overlap.shape
+    best_box = overlap.argmax(axis=0)
+    best = overlap[best_box, np.arange(anchors)]
+    best_of_box = overlap.max(axis=1)
+    match = np.where((best >= MATCHED) | ((best > 0) & (best >= best_of_box[best_box])), best_box, -1)
+    # Bipartite: the best free pair again and again. A box looks for another anchor only when its best was taken.
+    free = overlap.copy() if count > 1 else overlap
+    choice, value = free.argmax(axis=1), best_of_box.copy()
+    for _ in range(count):
+        box = int(value.argmax())
+        if value[box] <= 0:
+            break
+        anchor = choice[box]
+        match[anchor] = box
+        value[box] = -1
+        free[:, anchor] = -1
+        for other in np.flatnonzero((choice == anchor) & (value > 0)):
+            choice[other] = free[other].argmax()
+            value[other] = free[other, choice[other]]
+    return match
