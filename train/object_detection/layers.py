@@ -1,7 +1,7 @@
 """Names of layers: those of MXNet's public VGG-16 and ResNet-50 symbol files, which `freeze_layer_pattern` matches.
 
-Users know them from the built-in: `conv1_1_weight`, `stage1_unit1_conv1_weight`. What SSD adds has names of its own
-there too, but no public ones: ours are `extra1_conv1_weight`, `predictor1_classes_weight` and `predictor1_boxes_weight`.
+Users know them from the built-in: `conv1_1_weight`, `stage1_unit1_conv1_weight`. What SSD adds is called
+`extra1_conv1_weight`, `predictor1_classes_weight` and `predictor1_boxes_weight` here.
 """
 
 import re
@@ -24,7 +24,7 @@ _RESNET = (
 
 
 def public_name(name: str) -> str:
-    """Return the public name of a detector's parameter, given its structural one: `predictor.features.layer1.0.conv1.weight`."""
+    """Return the public name of a parameter, given its name in the detector (`predictor.features.conv1.weight`)."""
     inner = name.removeprefix("predictor.").removeprefix("features.")
     for structural, public in _RESNET:
         if matched := re.fullmatch(structural, inner):

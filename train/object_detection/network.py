@@ -26,8 +26,8 @@ PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "vgg-16": "vgg16
 _VGG_STAGES = ([2, 2, 3, 3, 3], [64, 128, 256, 512, 512])
 _SIZES_300, _SIZES_512 = [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05], [0.1, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05]
 _LARGE_VGG = 448  # from here on a seventh map is worth its place, as in the paper's SSD512
-# Logarithm of a box's side over its anchor's: anchors are a tenth of the picture or more, so no box needs a factor of 20;
-# beyond lie the overflows of a network that has learnt nothing.
+# Logarithm of a box's side over its anchor's. Anchors are a tenth of the picture or more, so no box needs a factor of
+# 20: beyond it lie only the overflows of a network that has learnt nothing.
 _LARGEST = 3.0
 _FEW, _MANY = (1.0, 2.0, 0.5), (1.0, 2.0, 0.5, 3.0, 1 / 3)
 
