@@ -45,6 +45,100 @@ def make_model(folder: str, channels: int = 3, rule: str = "crop", broken: str =
         )
 
 
+def make_detector(folder: str, broken: str = "") -> None:
+    """An artifact whose detections are worked out by hand, 16 x 16 pixels, mean 0, std 1.
+
+    The anchors are the 4 x 4 cells of the image; the scores of red, green and blue are the channels' means over a
+    cell's inner pixels, which resizing does not mix with the next cell's. The same cells follow again, with scores
+    times 0.9 and boxes an eighth of a cell further to the right: an IoU of 7 / 9 with the first.
+    `broken`: "classes" writes one class name too many, "nan" scores that are not finite.
+    """
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    from serve.artifact import Artifact, InputSpec, Nms, write
+
+    corners = [(x, y, x + 1, y + 1) for y in range(4) for x in range(4)]
+    shifted = [(x0 + 1 / 8, y0, x1 + 1 / 8, y1) for x0, y0, x1, y1 in corners]
+    constants = {
+        "cells": np.array([[*corners, *shifted]], np.float32) / np.float32(4),
+        "first": np.array([1, 1]),
+        "last": np.array([16, 16]),
+        "sides": np.array([2, 3]),
+        "weaker": np.array(float("nan") if broken == "nan" else 0.9, np.float32),
+        "flat": np.array([0, 3, 16], np.int64),
+        "one": np.array([-1, 1, 1], np.int64),
+        "zero": np.array(0, np.float32),
+    }
+    nodes = [
+        helper.make_node("Slice", ["data", "first", "last", "sides"], ["inner"]),
+        helper.make_node("AveragePool", ["inner"], ["means"], kernel_shape=[2, 2], strides=[4, 4]),
+        helper.make_node("Reshape", ["means", "flat"], ["by_class"]),
+        helper.make_node("Transpose", ["by_class"], ["strong"], perm=[0, 2, 1]),
+        helper.make_node("Mul", ["strong", "weaker"], ["weak"]),
+        helper.make_node("Concat", ["strong", "weak"], ["scores"], axis=1),
+        helper.make_node("ReduceMean", ["data"], ["mean"], axes=[1, 2, 3]),
+        helper.make_node("Mul", ["mean", "zero"], ["nought"]),
+        helper.make_node("Reshape", ["nought", "one"], ["for_each"]),
+        helper.make_node("Add", ["cells", "for_each"], ["boxes"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "cells",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, ["N", 3, 16, 16])],
+        [
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 32, 3]),
+            helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["N", 32, 4]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    names = ("red", "green", "blue", *(("purple",) if broken == "classes" else ()))
+    spec = InputSpec("data", 3, 16, 16, 16, "stretch", (0.0,) * 3, (1.0,) * 3)
+    Path(folder).mkdir(parents=True)
+    described = Artifact("object-detection", "cell means", names, spec, "boxes", nms=Nms(0.45, 400, 0.05))
+    write(described, Path(folder))
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), f"{folder}/model.onnx")
+
+
+def select_and_box_nms(cases: list[list[Any]]) -> list[list[list[list[float]]]]:
+    """For each case (arguments of _both), detections by serve.detection and by MXNet."""
+    return [_both(*case) for case in cases]
+
+
+def _both(anchors: int, classes: int, threshold: float, top_k: int, floor: float) -> list[list[list[float]]]:
+    """Detections of drawn proposals without equal scores: by serve.detection, and by MXNet as GluonCV's SSD does it."""
+    import mxnet as mx
+
+    from serve import detection
+    from serve.artifact import Nms
+
+    random = np.random.default_rng(0)
+    scores = ((random.permutation(anchors * classes) + 1) / (anchors * classes)).astype(np.float32)
+    scores = (scores**4).reshape(anchors, classes)  # most of them low, as a network's are
+    assert len(np.unique(scores[scores > floor])) == (scores > floor).sum()
+    # Around a few objects, so that many overlap; some reach over the image's edge.
+    centres = random.random((8, 2))[random.integers(0, 8, anchors)] + random.normal(0, 0.03, (anchors, 2))
+    sides = random.uniform(0.2, 0.5, (anchors, 2))
+    boxes = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1).astype(np.float32)
+    rows = []
+    for index in range(classes):
+        kept = scores[:, index] > floor
+        identity, score = np.where(kept, index, -1), np.where(kept, scores[:, index], 0)
+        rows.append(np.column_stack([identity, score, boxes]).astype(np.float32))
+    suppressed = mx.nd.contrib.box_nms(
+        mx.nd.array(np.concatenate(rows)),
+        overlap_thresh=threshold,
+        topk=top_k,
+        valid_thresh=floor,
+        id_index=0,
+        score_index=1,
+        coord_start=2,
+        force_suppress=False,
+    ).asnumpy()
+    suppressed = suppressed[suppressed[:, 0] >= 0]
+    suppressed[:, 2:] = suppressed[:, 2:].clip(0, 1)
+    return [detection.select(scores, boxes, Nms(threshold, top_k, floor)).tolist(), suppressed.tolist()]
+
+
 def _photo() -> bytes:
     from PIL import Image
 
