@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from local import voc
 from local.errors import UserError
 
 SPECIES = {1: "cat", 2: "dog"}
@@ -53,6 +54,15 @@ class Pets:
     def photo(self, pet: Pet) -> Path:
         """The file of a photo; whether it exists and is an image is for the reader to find out."""
         return self.images / f"{pet.name}.jpg"
+
+    def xml(self, pet: Pet) -> Path:
+        """The file of a photo's head boxes; most photos of test.txt have none."""
+        return self.root / "annotations" / "xmls" / f"{pet.name}.xml"
+
+    def annotation(self, pet: Pet) -> voc.Annotation:
+        """The head boxes of a photo. Raises voc.AnnotationError naming the file by its path below `root`."""
+        path = self.xml(pet)
+        return voc.read(path, path.relative_to(self.root).as_posix())
 
 
 def read(root: Path) -> Pets:
@@ -121,6 +131,17 @@ def all_photos(pets: Pets) -> list[Pet]:
         if relative is not None:
             found.setdefault(file.stem, replace(relative, name=file.stem))
     return [found[name] for name in sorted(found)]
+
+
+def annotated(pets: Pets) -> list[Pet]:
+    """The photos of `all_photos` that have an XML file of head boxes; by name. Raises PetsError when none has."""
+    found = [pet for pet in all_photos(pets) if pets.xml(pet).is_file()]
+    if not found:
+        raise PetsError(
+            f"{pets.root / 'annotations' / 'xmls'} has no XML file of any photo: head boxes are in annotations.tar.gz "
+            "of the Oxford-IIIT Pet data set, one NAME.xml for images/NAME.jpg"
+        )
+    return found
 
 
 def random_split(photos: Sequence[Pet], fraction: float, seed: int) -> tuple[list[Pet], list[Pet]]:
