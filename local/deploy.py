@@ -7,10 +7,10 @@ import argparse
 import threading
 from pathlib import Path
 
-from local import docker, sagemaker
+from local import algorithms, docker, sagemaker
 from local.train import add_image
 
-NAMES = ("image-classification", "inference")
+NAMES = (*algorithms.NAMES, "inference")
 PORT = 8080
 
 

@@ -5,16 +5,15 @@ about photos that were not trained on, and deletes the endpoint.
 """
 
 import argparse
-import json
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
-from local import demo, docker, prepare, recipes, report, sagemaker
+from local import algorithms, demo, docker, prepare, report, sagemaker
+from local.algorithms import NAMES
 from local.deploy import PORT
 from local.opt_ml import IMAGES
-from local.train import NAMES, add_image
+from local.train import add_image
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, help="a data set in the official Oxford-IIIT Pet layout; without it, one is drawn"
     )
-    parser.add_argument(
-        "--epochs", type=demo.positive, help=f"default: {recipes.DRAWN_EPOCHS}, with --data {recipes.REAL_EPOCHS}"
-    )
+    demo.add_epochs(parser)
     add_image(parser)
     parser.add_argument("--port", type=int, default=PORT, help=f"of the endpoint (default: {PORT})")
     parser.add_argument(
@@ -41,29 +38,29 @@ def run(args: argparse.Namespace) -> int:
     out: Path = args.out or Path(".local") / args.name
     channels = out / "channels"
     shutil.rmtree(channels, ignore_errors=True)
-    data = args.data or demo.draw_pets(out / "data")
-    summary = demo.prepare_channels(data, channels)
+    room = algorithms.room(args.name)
+    data = args.data or demo.draw_pets(out / "data", args.name)
+    summary = demo.prepare_channels(args.name, data, channels)
     count = summary.counts["train"]
-    hyperparameters = recipes.image_classification(args.data is None, args.epochs, len(summary.class_names), count)
+    recipe = room.recipe(args.data is None, args.epochs, len(summary.class_names), count)
+    model = out / "model.tar.gz"
     with docker.workspace(out, image) as root:
-        with demo.step(f"Training in {image} on {count} photos, {hyperparameters['epochs']} epochs"):
-            os.replace(sagemaker.fit(image, hyperparameters, sagemaker.channels(channels), root), out / "model.tar.gz")
+        with demo.step(f"Training {room.NETWORK} in {image} on {count} photos, {recipe['epochs']} epochs"):
+            os.replace(sagemaker.fit(image, recipe, sagemaker.channels(channels), root), model)
         with (
             demo.step("Deploying the model and asking the endpoint about photos that were not trained on"),
-            sagemaker.endpoint(image, out / "model.tar.gz", root, args.port) as endpoint,
+            sagemaker.endpoint(image, model, root, args.port) as endpoint,
         ):
-            answers = report.ask_all(prepare.photos(channels, "validation"), through(endpoint))
-    report.sheet(answers, summary.class_names, out / "predictions.png")
-    print(f"\n{report.table(answers, summary.class_names)}\n")
-    print(f"model        {out / 'model.tar.gz'}\npredictions  {out / 'predictions.png'}")
-    print(report.accuracy_line(answers), flush=True)
+            photos = prepare.photos(channels, "validation", args.name)
+            answers = report.ask_all(photos, through(endpoint), room.answer)
+    report.tell(room, answers, summary.class_names, model, out / "predictions.png")
     return 0
 
 
 def through(endpoint: sagemaker.Endpoint) -> report.Ask:
-    """A function that sends an image file's bytes to `endpoint` and returns its probabilities."""
+    """A function that sends an image file's bytes to `endpoint` and returns the reply's body."""
 
-    def ask(image: bytes) -> Sequence[float]:
-        return json.loads(endpoint.invoke(image, IMAGES))
+    def ask(image: bytes) -> bytes:
+        return endpoint.invoke(image, IMAGES)
 
     return ask

@@ -1,13 +1,14 @@
 """`python -m local predict PHOTO ...`: send photos to an endpoint of SageMaker local mode, with SDK v3.
 
-Prints a line per photo: its path, the predicted class and that class's probability; or, with --accept, the answer.
+Prints a line per photo, its path, the predicted class and that class's probability, or a line per detection, its path,
+class, score and box in fractions of the photo; with --accept, the answer.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from local import sagemaker
+from local import algorithms, sagemaker
 from local.deploy import PORT
 from local.errors import UserError
 from local.opt_ml import IMAGES
@@ -32,11 +33,13 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise UserError(f"{photo} cannot be read: {error.strerror}; give the path of an image file") from None
         answer = endpoint.invoke(body, args.content_type, args.accept or VERBOSE).decode()
-        print(answer.rstrip() if args.accept else f"{photo}  {best(answer)}", flush=True)
+        lines = [answer.rstrip()] if args.accept else [f"{photo}  {line}" for line in readable(answer)]
+        print("\n".join(lines), flush=True)
     return 0
 
 
-def best(answer: str) -> str:
-    """The predicted class and its probability, of an answer in the verbose form."""
+def readable(answer: str) -> list[str]:
+    """An answer in the verbose form, in lines that a person can read; as it is where no algorithm knows it."""
     said = json.loads(answer)
-    return f"{said['predicted_label']}  {max(said['probabilities']):.3f}"
+    told = (room.told(said) for room in algorithms.rooms())
+    return next((lines for lines in told if lines is not None), [answer.rstrip()])

@@ -1,49 +1,25 @@
 """`python -m local prepare NAME`: an algorithm's channels from a data set in the official Oxford-IIIT Pet layout.
 
-The image form is what SageMaker's built-in reads as application/x-image: photos in class folders plus .lst files; the
-RecordIO form is one .rec per channel. What is no image is skipped and named. A clean JPEG goes in byte for byte; what
-else can be read (a GIF or PNG by whatever name, CMYK, turned by EXIF) is made an upright RGB JPEG.
+The image form is what SageMaker's built-in reads as application/x-image: photos plus .lst files, or plus a JSON file
+per photo; the RecordIO form is one .rec per channel. What is no image is skipped and named. A clean JPEG goes in byte
+for byte; what else can be read (a GIF or PNG by whatever name, CMYK, turned by EXIF) is made an upright RGB JPEG.
 """
 
 import argparse
-import io
-import os
 import random
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
-
+from local import algorithms, channels
 from local import pets as official
+from local.algorithms import LATER, NAMES, Room
+from local.channels import NAMED, Photo, Summary, Taken
 from local.errors import UserError
 from local.pets import Pet, Pets
 from local.progress import Progress
-from serve import preprocess
 from serve.machine import cpu_count
-from train import recordio
-
-NAMES = ("image-classification",)
-LATER = ("object-detection", "semantic-segmentation", "image-classification-tensorflow")
-QUALITY = 95
-_NAMED = 10
-_CHUNK = 64
-_EXIF_ORIENTATION = 0x0112
-
-
-@dataclass
-class Summary:
-    """What was written and what was not: class names by label, photos per channel, and files with the reason."""
-
-    class_names: list[str]
-    counts: dict[str, int] = field(default_factory=lambda: {"train": 0, "validation": 0})
-    unreadable: list[str] = field(default_factory=list)
-    reencoded: list[str] = field(default_factory=list)
-    strays: list[str] = field(default_factory=list)
-    unlisted: list[str] = field(default_factory=list)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,19 +30,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write; it gets one folder per channel")
     parser.add_argument(
-        "--format", choices=("image", "recordio"), default="image", help="image + .lst, or one .rec per channel"
+        "--format",
+        choices=("image", "recordio"),
+        default="image",
+        help="image: photos + .lst or JSON; recordio: one .rec per channel",
     )
     parser.add_argument(
         "--split",
         choices=("official", "random"),
-        default="official",
-        help="official: train on trainval.txt, validate on test.txt; random: all photos, listed or not",
+        help="official: train on trainval.txt, validate on test.txt; random: all photos, listed or not, that have what "
+        f"the algorithm needs (default: {_defaults('SPLITS')})",
     )
     parser.add_argument(
         "--fraction", type=_fraction, default=0.8, help="share of each breed to train on, with --split random"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random split and of the training list's order")
-    parser.add_argument("--classes", choices=("breed", "species"), default="breed", help="what is told apart")
+    parser.add_argument(
+        "--classes", choices=("breed", "species"), help=f"what is told apart (default: {_defaults('CLASSES')})"
+    )
     parser.add_argument("--force", action="store_true", help="replace --out if it is there")
 
 
@@ -77,12 +58,17 @@ def run(args: argparse.Namespace) -> int:
     if args.name not in NAMES:
         raise UserError(f"prepare {args.name}: no such algorithm; there is {', '.join(NAMES)}")
     pets = official.read(args.data)
-    if args.split == "random":
-        train, validation = official.random_split(official.all_photos(pets), args.fraction, args.seed)
-    else:
-        train, validation = list(pets.trainval), list(pets.test)
+    train, validation = split(pets, args.name, args.split, args.fraction, args.seed)
     summary = write_channels(
-        pets, train, validation, args.out, form=args.format, classes=args.classes, seed=args.seed, force=args.force
+        pets,
+        train,
+        validation,
+        args.out,
+        name=args.name,
+        form=args.format,
+        classes=args.classes,
+        seed=args.seed,
+        force=args.force,
     )
     for line in report(summary):
         print(line)
@@ -91,70 +77,85 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def split(
+    pets: Pets, name: str, how: str | None = None, fraction: float = 0.8, seed: int = 0
+) -> tuple[list[Pet], list[Pet]]:
+    """The photos to train on and to validate on for the algorithm `name`; `how` None means its own default.
+
+    Raises UserError when the algorithm has no such split, or no photos.
+    """
+    room = algorithms.room(name)
+    how = how or room.SPLITS[0]
+    if how not in room.SPLITS:
+        raise UserError(
+            f"--split {how} is not for {name}: the photos of test.txt have no annotations that it could be measured "
+            f"on; take --split {room.SPLITS[0]}, the default"
+        )
+    if how == "official":
+        return list(pets.trainval), list(pets.test)
+    return official.random_split(room.candidates(pets), fraction, seed)
+
+
 def write_channels(
     pets: Pets,
     train: Sequence[Pet],
     validation: Sequence[Pet],
     out: Path,
     *,
+    name: str = "image-classification",
     form: str = "image",
-    classes: str = "breed",
+    classes: str | None = None,
     seed: int = 0,
     force: bool = False,
 ) -> Summary:
-    """Write the channels of image classification into the folder `out`; nothing is left there unless all of it is.
+    """Write the channels of the algorithm `name` into the folder `out`; nothing is left there unless all of it is.
 
-    Image form: train/CLASS/NAME.jpg, train_lst/train.lst and classes.txt, the same for validation. RecordIO form:
-    train/train.rec and classes.txt. classes.txt holds one class name a line, by label. The training list's order is
-    shuffled by `seed`, so that a reader in sequence meets all classes.
+    The image form is the algorithm's own, see its module. RecordIO form: train/train.rec and classes.txt, the same for
+    validation; classes.txt holds one class name a line, by label. `classes` is breed, species, or None for the
+    algorithm's default. The order of the training photos is shuffled by `seed`, so that a reader in sequence meets all
+    classes.
 
-    Raises UserError when `out` is not empty and `force` is False, or when a class has no readable photo to train on.
+    Raises UserError when `out` is not empty and `force` is False, or when a class has nothing to train on.
     """
     if out.exists() and not force and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
             f"--out {out} is there already and not empty: name another folder, or add --force to replace it"
         )
+    room = algorithms.room(name)
+    classes = classes or room.CLASSES
     shuffled = list(train)
     random.Random(seed).shuffle(shuffled)
-    names = official.class_names([*train, *validation], classes)
-    summary = Summary(names, strays=_strays(pets), unlisted=_unused(pets, [*train, *validation]))
-    with _replacing(out) as building:
+    summary = Summary(official.class_names([*train, *validation], classes), classes)
+    left_out = {channels.STRAYS: channels.strays(pets), room.UNUSED: channels.unused(pets, [*train, *validation])}
+    # In the order in which they will be told, whatever is met first.
+    summary.files = left_out | {channels.UNREADABLE: [], channels.REENCODED: []}
+
+    def truth(pet: Pet, taken: Taken) -> Any:
+        return room.truth(pets, pet, taken, summary)
+
+    with channels.replacing(out) as building:
         total = len(shuffled) + len(validation)
         with Progress("Preparing", total, "photos") as progress, ThreadPoolExecutor(cpu_count()) as pool:
+            before = 0
             for channel, chosen in (("train", shuffled), ("validation", list(validation))):
-                labelled = [(pet, names.index(official.class_of(pet, classes))) for pet in chosen]
-                photos = _readable(pets, labelled, summary, pool, progress)
-                write = _write_recordio if form == "recordio" else _write_images
-                labels = write(building, channel, photos, names)
-                summary.counts[channel] = len(labels)
-                missing = [name for label, name in enumerate(names) if label not in set(labels)]
-                if missing and (channel == "train" or not labels):
-                    raise UserError(
-                        f"{pets.images}: no readable photo of {', '.join(missing[:_NAMED])} for the {channel} channel: "
-                        "add some, or take the class out of the lists"
-                    )
+                photos = channels.readable(pets, chosen, truth, summary, pool, progress, before)
+                _write_channel(room, building / channel, photos, summary, form, pets)
+                before += len(chosen)
     return summary
 
 
-def photos(channels: Path, channel: str) -> list[tuple[Path, int]]:
-    """The photos of a channel in image form with their labels, in the order of its .lst."""
-    listing = channels / f"{channel}_lst" / f"{channel}.lst"
-    rows = (line.split("\t") for line in listing.read_text(encoding="utf-8").splitlines())
-    return [(channels / channel / path, int(label)) for _, label, path in rows]
+def photos(folder: Path, channel: str, name: str = "image-classification") -> list[tuple[Path, Any]]:
+    """The photos of a channel in image form below `folder`, each with what is true of it: its label, its boxes."""
+    return algorithms.room(name).photos(folder, channel)
 
 
 def report(summary: Summary) -> list[str]:
     """The summary in lines: what was skipped or made anew with the first files by name, then the counts."""
     lines: list[str] = []
-    for files, what in (
-        (summary.strays, "no photos, skipped"),
-        (summary.unlisted, "photos that the split does not name, not used"),
-        (summary.unreadable, "listed photos that cannot be read, skipped"),
-        (summary.reencoded, f"photos made JPEG anew (quality {QUALITY})"),
-    ):
+    for done, files in summary.files.items():
         if files:
-            more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
-            lines.append(f"{len(files)} {what}: {', '.join(files[:_NAMED])}{more}")
+            more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
+            lines.append(f"{len(files)} {done}: {', '.join(files[:NAMED])}{more}")
     counts = summary.counts
     lines.append(
         f"{counts['train']} photos to train on, {counts['validation']} to validate on, "
@@ -163,122 +164,36 @@ def report(summary: Summary) -> list[str]:
     return lines
 
 
-def _readable(
-    pets: Pets, labelled: Sequence[tuple[Pet, int]], summary: Summary, pool: ThreadPoolExecutor, progress: Progress
-) -> Iterator[tuple[Pet, int, bytes]]:
-    """The photos that can be read, in order, with label and JPEG bytes; a chunk at a time to keep memory small."""
-    before = sum(summary.counts.values()) + len(summary.unreadable)
-    for start in range(0, len(labelled), _CHUNK):
-        chunk = labelled[start : start + _CHUNK]
-        taken = pool.map(_take, [pets.photo(pet) for pet, _ in chunk])
-        for offset, ((pet, label), (data, remark)) in enumerate(zip(chunk, taken, strict=True), start=start + 1):
-            progress.done(before + offset)
-            file = pets.photo(pet).name
-            if data is None:
-                summary.unreadable.append(f"{file} {remark}")
-                continue
-            if remark:
-                summary.reencoded.append(f"{file} {remark}")
-            yield pet, label, data
+def _write_channel(room: Room, folder: Path, photos: Iterator[Photo], summary: Summary, form: str, pets: Pets) -> None:
+    """Write one channel, count its photos, and see to it that no class is missing where it has to be learnt."""
+    channel, seen = folder.name, set()
+
+    def counted() -> Iterator[Photo]:
+        for photo in photos:
+            summary.counts[channel] += 1
+            seen.update(room.labels(photo.truth))
+            yield photo
+
+    folder.mkdir()
+    if form == "recordio":
+        channels.write_recordio(folder, counted(), room.record_label)
+        channels.write_class_names(folder, summary.class_names)
+    else:
+        room.write_images(folder.parent, channel, counted(), summary)
+    missing = [name for label, name in enumerate(summary.class_names) if label not in seen]
+    if missing and (channel == "train" or not seen):
+        raise UserError(
+            f"{pets.images}: no readable {room.USABLE} of {', '.join(missing[:NAMED])} for the {channel} channel: "
+            "add some, or take the class out of the lists"
+        )
 
 
-def _take(path: Path) -> tuple[bytes | None, str]:
-    """The bytes for the channel and why they were made anew ("" if not); None and the reason if unreadable."""
-    try:
-        data = path.read_bytes()
-        image = preprocess.decode(data)
-    except FileNotFoundError:
-        return None, "does not exist"
-    except preprocess.UnreadableImage as error:
-        return None, str(error)
-    reason = _why_anew(data)
-    if not reason:
-        return data, ""
-    encoded = io.BytesIO()
-    image.save(encoded, "JPEG", quality=QUALITY)
-    return encoded.getvalue(), reason
-
-
-def _why_anew(data: bytes) -> str:
-    """What other tools would read differently from us, in words; "" for an upright RGB or greyscale JPEG."""
-    with Image.open(io.BytesIO(data)) as header:
-        if header.format != "JPEG":
-            return f"is a {header.format}"
-        if header.mode not in ("RGB", "L"):
-            return f"is {header.mode}"
-        if header.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1):
-            return "is turned by EXIF"
-    return ""
-
-
-def _write_images(
-    building: Path, channel: str, photos: Iterator[tuple[Pet, int, bytes]], names: Sequence[str]
-) -> list[int]:
-    """The image form of one channel; returns the labels written."""
-    labels: list[int] = []
-    (building / channel).mkdir()
-    lists = building / f"{channel}_lst"
-    lists.mkdir()
-    for folder in names:
-        (building / channel / folder).mkdir()
-    with (lists / f"{channel}.lst").open("w", encoding="utf-8") as listing:
-        for pet, label, data in photos:
-            relative = f"{names[label]}/{pet.name}.jpg"
-            (building / channel / relative).write_bytes(data)
-            listing.write(f"{len(labels)}\t{label}\t{relative}\n")
-            labels.append(label)
-    _write_class_names(lists, names)
-    return labels
-
-
-def _write_recordio(
-    building: Path, channel: str, photos: Iterator[tuple[Pet, int, bytes]], names: Sequence[str]
-) -> list[int]:
-    """The RecordIO form of one channel; returns the labels written."""
-    labels: list[int] = []
-    (building / channel).mkdir()
-    with recordio.Writer(building / channel / f"{channel}.rec") as records:
-        for _, label, data in photos:
-            records.write(recordio.pack_image(float(label), len(labels), data))
-            labels.append(label)
-    _write_class_names(building / channel, names)
-    return labels
-
-
-def _write_class_names(folder: Path, names: Sequence[str]) -> None:
-    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-
-
-def _strays(pets: Pets) -> list[str]:
-    """Files among the photos that are none by their name: .mat files, macOS's ._ files."""
-    return sorted(
-        file.name for file in pets.images.iterdir() if file.suffix.lower() != ".jpg" or file.name.startswith(".")
-    )
-
-
-def _unused(pets: Pets, used: Sequence[Pet]) -> list[str]:
-    """Photos by name that are on neither side of the split."""
-    listed = {pet.name for pet in used}
-    return sorted(
-        file.name
-        for file in pets.images.iterdir()
-        if file.suffix.lower() == ".jpg" and not file.name.startswith(".") and file.stem not in listed
-    )
-
-
-@contextmanager
-def _replacing(out: Path) -> Iterator[Path]:
-    """A new folder beside `out` that takes its place when the block succeeds and goes when it fails."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = out.with_name(f".{out.name}.{os.getpid()}.part")
-    building.mkdir()
-    try:
-        yield building
-        if out.exists():
-            shutil.rmtree(out)
-        building.replace(out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+def _defaults(what: str) -> str:
+    """`breed; object-detection: species`: the first algorithm's default, and those that differ from it."""
+    values = {name: getattr(algorithms.room(name), what) for name in NAMES}
+    texts = {name: value if isinstance(value, str) else value[0] for name, value in values.items()}
+    first = texts[NAMES[0]]
+    return "; ".join([first, *(f"{name}: {text}" for name, text in texts.items() if text != first)])
 
 
 def _fraction(text: str) -> float:

@@ -1,112 +1,80 @@
-"""What an endpoint says of photos whose class is known: a table, a sheet of photos, the accuracy."""
+"""What an endpoint says of photos about which the truth is known: asking, pages of photos, the end of a journey."""
 
-from collections import Counter
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from local.algorithms import Room
+from local.errors import CommandFailed
 from local.progress import Progress
-from serve import preprocess
 
-Ask = Callable[[bytes], Sequence[float]]
+Ask = Callable[[bytes], bytes]
+"""Sends an image file's bytes to an endpoint; its reply as application/json."""
+
+Truth = TypeVar("Truth")
+Answer = TypeVar("Answer")
 
 _CLIENTS = 2
-_WIDEST_TABLE = 110
-_CORNER = "true, predicted as"
-_THUMBNAIL = 150
-_CAPTION = 38
-_COLUMNS = 6
-_ROWS = 5
+_GAP = 8
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A photo, its label and the endpoint's probabilities, one per class."""
+def ask_all(
+    photos: Sequence[tuple[Path, Truth]], ask: Ask, answer: Callable[[Path, Truth, bytes], Answer]
+) -> list[Answer]:
+    """Send every photo's bytes through `ask`, two at a time; `answer` makes an answer of photo, truth and reply.
 
-    photo: Path
-    label: int
-    probabilities: tuple[float, ...]
-
-    @property
-    def predicted(self) -> int:
-        """The label of the highest probability."""
-        return max(range(len(self.probabilities)), key=self.probabilities.__getitem__)
-
-
-def ask_all(photos: Sequence[tuple[Path, int]], ask: Ask) -> list[Answer]:
-    """Send every photo's bytes through `ask` (an image file's bytes -> probabilities), two at a time, in order.
-
-    Whatever `ask` raises ends the whole.
+    The answers are in the order of the photos. Whatever either raises ends the whole.
     """
     answers: list[Answer] = []
     with Progress("Predicting", len(photos), "photos") as progress, ThreadPoolExecutor(_CLIENTS) as pool:
         replies = pool.map(lambda item: ask(item[0].read_bytes()), photos)
-        for (photo, label), probabilities in zip(photos, replies, strict=True):
-            answers.append(Answer(photo, label, tuple(probabilities)))
+        for (photo, truth), reply in zip(photos, replies, strict=True):
+            answers.append(answer(photo, truth, reply))
             progress.done(len(answers))
     return answers
 
 
-def accuracy_line(answers: Sequence[Answer]) -> str:
-    """`accuracy 0.97 (58 of 60)`."""
-    right = sum(answer.predicted == answer.label for answer in answers)
-    return f"accuracy {right / len(answers):.2f} ({right} of {len(answers)})"
+def read_reply(reply: bytes, photo: Path, expected: str, read: Callable[[Any], Answer]) -> Answer:
+    """What `read` makes of the JSON that an endpoint replied about `photo`.
+
+    Raises CommandFailed, saying what was `expected` in words, when the reply is no JSON or `read` cannot use it.
+    """
+    try:
+        return read(json.loads(reply))
+    except (ValueError, TypeError, LookupError):
+        begin = reply[:80].decode("utf-8", "replace")
+        raise CommandFailed(f"{photo}: the endpoint replied {begin!r}, expected {expected}") from None
 
 
-def table(answers: Sequence[Answer], names: Sequence[str]) -> str:
-    """Rows are true classes, columns predicted ones; with more classes than fit across, a line per class instead."""
-    counts = Counter((answer.label, answer.predicted) for answer in answers)
-    side = max(map(len, (*names, _CORNER)))
-    widths = [max(len(name), 4) for name in names]
-    if side + sum(widths) + 2 * len(widths) > _WIDEST_TABLE:
-        return _lines(counts, names)
-    rows = ["  ".join([_CORNER.ljust(side), *map(str.rjust, names, widths)])]
-    for label, name in enumerate(names):
-        cells = [str(counts[label, other] or ".") for other in range(len(names))]
-        rows.append("  ".join([name.ljust(side), *map(str.rjust, cells, widths)]))
-    return "\n".join(rows)
+def tell(room: Room, answers: Sequence[Any], names: Sequence[str], model: Path, predictions: Path) -> None:
+    """End a journey: write the sheet to `predictions`, print the table, where things are, and the figure in the end."""
+    room.sheet(answers, names, predictions)
+    print(f"\n{room.table(answers, names)}\n")
+    print(f"model        {model}\npredictions  {predictions}")
+    print(room.last_line(answers), flush=True)
 
 
-def _lines(counts: Counter[tuple[int, int]], names: Sequence[str]) -> str:
-    """`Abyssinian   61 of 70 right, taken for Bengal 6, Egyptian_Mau 3`, a line per class."""
-    side = max(map(len, names))
-    rows = []
-    for label, name in enumerate(names):
-        row = {other: count for (true, other), count in counts.items() if true == label}
-        wrong = sorted(((count, names[other]) for other, count in row.items() if other != label), reverse=True)
-        taken = "".join([", taken for ", ", ".join(f"{other} {count}" for count, other in wrong[:3])]) if wrong else ""
-        rows.append(f"{name:<{side}}  {row.get(label, 0):>4} of {sum(row.values()):>4} right{taken}")
-    return "\n".join(rows)
+def evenly(answers: Sequence[Answer], most: int) -> list[Answer]:
+    """All answers, or `most` of them at equal distances."""
+    wanted = min(len(answers), most)
+    return [answers[index * len(answers) // wanted] for index in range(wanted)]
 
 
-def sheet(answers: Sequence[Answer], names: Sequence[str], path: Path) -> None:
-    """Write a PNG of up to 30 photos, evenly chosen, each with its predicted class and whether that is right."""
-    wanted = min(len(answers), _COLUMNS * _ROWS)
-    chosen = [answers[index * len(answers) // wanted] for index in range(wanted)]
-    rows = -(-wanted // _COLUMNS)
-    page = Image.new("RGB", (_COLUMNS * (_THUMBNAIL + 8) + 8, rows * (_THUMBNAIL + _CAPTION + 8) + 8), "white")
-    for index, answer in enumerate(chosen):
-        row, column = divmod(index, _COLUMNS)
-        page.paste(_card(answer, names), (8 + column * (_THUMBNAIL + 8), 8 + row * (_THUMBNAIL + _CAPTION + 8)))
+def write_page(cards: Sequence[Image.Image], columns: int, path: Path, head: Image.Image | None = None) -> None:
+    """Write a PNG with the cards, all of one size, in rows of `columns`, below `head` if there is one."""
+    width, height = cards[0].size
+    top = _GAP + (head.height + _GAP if head else 0)
+    rows = -(-len(cards) // columns)
+    page = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + top), "white")
+    if head:
+        page.paste(head, (_GAP, _GAP))
+    for index, card in enumerate(cards):
+        row, column = divmod(index, columns)
+        page.paste(card, (_GAP + column * (width + _GAP), top + row * (height + _GAP)))
     partial = path.with_name(f".{path.name}.part")
     page.save(partial, "PNG")
     partial.replace(path)
-
-
-def _card(answer: Answer, names: Sequence[str]) -> Image.Image:
-    """One photo with its caption: a green bar when right, a red one when wrong."""
-    right = answer.predicted == answer.label
-    card = Image.new("RGB", (_THUMBNAIL, _THUMBNAIL + _CAPTION), (226, 243, 229) if right else (252, 224, 222))
-    photo = preprocess.shorter_side(preprocess.decode(answer.photo.read_bytes(), short_side=_THUMBNAIL), _THUMBNAIL)
-    left, top = (photo.width - _THUMBNAIL) // 2, (photo.height - _THUMBNAIL) // 2
-    card.paste(photo.crop((left, top, left + _THUMBNAIL, top + _THUMBNAIL)))
-    pen = ImageDraw.Draw(card)
-    pen.rectangle((0, _THUMBNAIL, _THUMBNAIL, _THUMBNAIL + 3), fill=(46, 145, 72) if right else (204, 60, 52))
-    said = f"{names[answer.predicted]} {answer.probabilities[answer.predicted]:.2f}"
-    pen.text((5, _THUMBNAIL + 5), said, fill=(30, 30, 30), font=ImageFont.load_default(13))
-    truth = "right" if right else f"is {names[answer.label]}"
-    pen.text((5, _THUMBNAIL + 21), truth, fill=(90, 90, 90), font=ImageFont.load_default(12))
-    return card

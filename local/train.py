@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 
 from local import docker, sagemaker
-
-NAMES = ("image-classification",)
+from local.algorithms import NAMES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

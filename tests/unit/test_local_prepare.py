@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from local import __main__ as program
+from local import channels, prepare
 from local import pets as official
-from local import prepare
 from train import recordio
 
 
@@ -182,7 +182,7 @@ def test_force_keeps_the_old_channels_when_the_new_ones_fail(dirty: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("object-detection", "not built yet"), ("image-clasification", "no such algorithm")]
+    ("name", "words"), [("semantic-segmentation", "not built yet"), ("image-clasification", "no such algorithm")]
 )
 def test_other_algorithms_are_refused_in_one_line(
     name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -192,11 +192,20 @@ def test_other_algorithms_are_refused_in_one_line(
     assert words in line
 
 
+def test_a_photo_whose_exif_cannot_be_read_is_taken_as_it_is_stored(dirty: Path, tmp_path: Path) -> None:
+    photo = dirty / "images" / "Bengal_1.jpg"
+    exif = b"Exif\0\0no TIFF header"
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    photo.write_bytes(photo.read_bytes()[:2] + segment + photo.read_bytes()[2:])
+    assert run("image-classification", "--data", dirty, "--out", tmp_path / "channels") == 0
+    assert (tmp_path / "channels" / "train" / "Bengal" / "Bengal_1.jpg").read_bytes() == photo.read_bytes()
+
+
 def test_the_real_subset_with_its_dirt_is_prepared(pets: Path, tmp_path: Path) -> None:
     found = official.read(pets)
     photos = official.all_photos(found)
     summary = prepare.write_channels(found, photos[:-3], photos[-3:], tmp_path / "channels")
-    assert summary.strays == ["Abyssinian_101.mat"]
-    assert sorted(summary.reencoded) == ["Abyssinian_34.jpg is a GIF", "Abyssinian_5.jpg is a PNG"]
-    assert summary.unreadable == []
+    assert summary.files[channels.STRAYS] == ["Abyssinian_101.mat"]
+    assert sorted(summary.files[channels.REENCODED]) == ["Abyssinian_34.jpg is a GIF", "Abyssinian_5.jpg is a PNG"]
+    assert summary.files[channels.UNREADABLE] == []
     assert summary.counts == {"train": 507, "validation": 3}

@@ -86,7 +86,25 @@ def test_the_reason_of_a_refused_request_is_found_in_any_body(body: bytes, reaso
 
 def test_an_answer_is_shown_as_its_class_and_probability() -> None:
     answer = {"predicted_label": "Bengal", "labels": ["Abyssinian", "Bengal"], "probabilities": [0.1, 0.9]}
-    assert predict.best(json.dumps(answer)) == "Bengal  0.900"
+    assert predict.readable(json.dumps(answer)) == ["Bengal  0.900"]
+
+
+def test_detections_are_shown_as_far_as_they_are_sure_and_at_least_the_best_one() -> None:
+    box = {"left": 0.25, "top": 0.1, "width": 0.5, "height": 0.125}
+    found = [{"label": name, "class_id": 0, "score": score, "box": box} for name, score in (("cat", 0.9), ("dog", 0.6))]
+    unsure = [{**found[0], "score": 0.3}, {**found[1], "score": 0.2}]
+    place = "left 0.250 top 0.100 width 0.500 height 0.125"
+    assert predict.readable(json.dumps({"prediction": [*unsure, *found]})) == [
+        f"cat  0.900  {place}",
+        f"dog  0.600  {place}",
+    ]
+    assert predict.readable(json.dumps({"prediction": unsure})) == [f"cat  0.300  {place}"]
+    assert predict.readable(json.dumps({"prediction": []})) == ["nothing found"]
+
+
+def test_an_answer_of_no_known_form_is_shown_as_it_came() -> None:
+    assert predict.readable('{"mask": 1}\n') == ['{"mask": 1}']
+    assert predict.readable('{"prediction": [0.1, 0.9]}') == ['{"prediction": [0.1, 0.9]}']
 
 
 def test_hyperparameters_may_hold_an_equals_sign_and_commas() -> None:

@@ -1,0 +1,189 @@
+"""Channels of any algorithm: photos taken as they are or made JPEG anew, RecordIO files, and what there is to say."""
+
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from local.errors import UserError
+from local.pets import Pet, Pets
+from local.progress import Progress
+from serve import preprocess
+from train import recordio
+
+QUALITY = 95
+NAMED = 10
+STRAYS = "no photos, skipped"
+UNREADABLE = "listed photos that cannot be read, skipped"
+REENCODED = f"photos made JPEG anew (quality {QUALITY})"
+_CHUNK = 64
+_EXIF_ORIENTATION = 0x0112
+
+
+@dataclass
+class Summary:
+    """What was asked for, what was written and what was not.
+
+    `class_names` by label, of breeds or species as `classes` says; `counts` of photos per channel; `files` holds files
+    with their reasons by what was done to them, in words that follow a number.
+    """
+
+    class_names: list[str]
+    classes: str
+    counts: dict[str, int] = field(default_factory=lambda: {"train": 0, "validation": 0})
+    files: dict[str, list[str]] = field(default_factory=dict)
+
+    def note(self, done: str, file: str) -> None:
+        """`done` was done to `file` (a name and a reason)."""
+        self.files.setdefault(done, []).append(file)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A photo for a channel: an upright JPEG's bytes, why they were made anew ("" if not), and what the file held.
+
+    `stored` is the width and height in pixels of the photo as the file stores it, `orientation` its EXIF orientation
+    (1 to 8), which turns it into the upright one.
+    """
+
+    data: bytes
+    anew: str
+    stored: tuple[int, int]
+    orientation: int = 1
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height in pixels of the upright photo."""
+        return self.stored if self.orientation < 5 else self.stored[::-1]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo to write: its entry in the lists, what its algorithm says is true of it, and the JPEG's bytes."""
+
+    pet: Pet
+    truth: Any
+    data: bytes
+
+
+def readable(
+    pets: Pets,
+    chosen: Sequence[Pet],
+    truth: Callable[[Pet, Taken], Any],
+    summary: Summary,
+    pool: ThreadPoolExecutor,
+    progress: Progress,
+    before: int = 0,
+) -> Iterator[Photo]:
+    """The photos that can be used, in order, with their `truth`; a chunk at a time to keep memory small.
+
+    What cannot be read, and what `truth` refuses with a UserError, is noted in `summary` and left out. `before` counts
+    the photos that `progress` has seen already.
+    """
+    for start in range(0, len(chosen), _CHUNK):
+        chunk = chosen[start : start + _CHUNK]
+        taken = pool.map(_take, [pets.photo(pet) for pet in chunk])
+        for offset, (pet, photo) in enumerate(zip(chunk, taken, strict=True), start=start + 1):
+            progress.done(before + offset)
+            file = pets.photo(pet).name
+            if isinstance(photo, str):
+                summary.note(UNREADABLE, f"{file} {photo}")
+                continue
+            try:
+                said = truth(pet, photo)
+            except UserError as error:
+                summary.note("photos whose annotations cannot be used, skipped", str(error))
+                continue
+            if photo.anew:
+                summary.note(REENCODED, f"{file} {photo.anew}")
+            yield Photo(pet, said, photo.data)
+
+
+def write_recordio(folder: Path, photos: Iterable[Photo], label: Callable[[Any], float | Sequence[float]]) -> None:
+    """Write `photos` into `folder`/NAME.rec, NAME being the folder's; `label` gives a record's label from a truth."""
+    with recordio.Writer(folder / f"{folder.name}.rec") as records:
+        for index, photo in enumerate(photos):
+            records.write(recordio.pack_image(label(photo.truth), index, photo.data))
+
+
+def write_class_names(folder: Path, names: Sequence[str]) -> None:
+    """Write `folder`/classes.txt: one class name a line, by label."""
+    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def strays(pets: Pets) -> list[str]:
+    """Files among the photos that are none by their name: .mat files, macOS's ._ files."""
+    return sorted(
+        file.name for file in pets.images.iterdir() if file.suffix.lower() != ".jpg" or file.name.startswith(".")
+    )
+
+
+def unused(pets: Pets, used: Iterable[Pet]) -> list[str]:
+    """Photos by name that are not among `used`."""
+    names = {pet.name for pet in used}
+    return sorted(
+        file.name
+        for file in pets.images.iterdir()
+        if file.suffix.lower() == ".jpg" and not file.name.startswith(".") and file.stem not in names
+    )
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A new folder beside `out` that takes its place when the block succeeds and goes when it fails."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    building = out.with_name(f".{out.name}.{os.getpid()}.part")
+    building.mkdir()
+    try:
+        yield building
+        if out.exists():
+            shutil.rmtree(out)
+        building.replace(out)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _take(path: Path) -> Taken | str:
+    """The photo for the channel, or why it cannot be read."""
+    try:
+        data = path.read_bytes()
+        image = preprocess.decode(data)
+    except FileNotFoundError:
+        return "does not exist"
+    except preprocess.UnreadableImage as error:
+        return str(error)
+    with Image.open(io.BytesIO(data)) as header:
+        stored, orientation = header.size, _orientation(header)
+        anew = _why_anew(header, orientation)
+    if anew:
+        encoded = io.BytesIO()
+        image.save(encoded, "JPEG", quality=QUALITY)
+        data = encoded.getvalue()
+    return Taken(data, anew, stored, orientation)
+
+
+def _orientation(header: Image.Image) -> int:
+    """How the stored picture has to be turned, by EXIF's numbers; 1 where that cannot be read, as in preprocess."""
+    if header.format == "TIFF":
+        return 1  # Pillow turns these itself, and its size is that of the upright picture
+    try:
+        value = header.getexif().get(_EXIF_ORIENTATION, 1)
+    except (SyntaxError, ValueError, KeyError, TypeError, IndexError, OSError, EOFError):
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _why_anew(header: Image.Image, orientation: int) -> str:
+    """What other tools would read differently from us, in words; "" for an upright RGB or greyscale JPEG."""
+    if header.format != "JPEG":
+        return f"is a {header.format}"
+    if header.mode not in ("RGB", "L"):
+        return f"is {header.mode}"
+    return "" if orientation == 1 else "is turned by EXIF"

@@ -1,0 +1,340 @@
+"""Object detection: its channels, the recipe of the demo, and how an endpoint's answers are judged.
+
+Channels in image form: train/NAME.jpg and train_annotation/NAME.json, the same for validation; the JSON is the
+built-in's, boxes in pixels of the upright photo. What is true of a photo is the boxes of its XML file; what an endpoint
+says of it, detections with a class and a score.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from local import average_precision, recipes, report
+from local import pets as official
+from local.channels import Photo, Summary, Taken
+from local.pets import Pet, Pets
+from local.voc import AnnotationError, Edges
+from serve import preprocess
+from train.object_detection.boxes import turn
+
+CLASSES = "species"
+SPLITS = ("random",)
+UNUSED = "photos without an XML file of boxes, left out"
+USABLE = "photo with a box"
+DRAWN = (60, 1)
+NETWORK = "an SSD on a ResNet-18"
+
+# From scratch. Not tuned yet.
+_DRAWN = {
+    "base_network": "resnet-18",
+    "use_pretrained_model": 0,
+    "image_shape": 128,
+    "epochs": 40,
+    "mini_batch_size": 16,
+    "optimizer": "adam",
+    "learning_rate": 0.001,
+}
+_REAL = {
+    "base_network": "resnet-18",
+    "use_pretrained_model": 0,
+    "image_shape": 300,
+    "epochs": 100,
+    "mini_batch_size": 16,
+    "optimizer": "adam",
+    "learning_rate": 0.001,
+}
+EPOCHS = (_DRAWN["epochs"], _REAL["epochs"])
+# Seconds of one core per image of a training step, whatever its size and per 128 x 128 pixels, and seconds of a job
+# without its epochs (start, reading, export, checks). Not measured yet.
+_IMAGE_SECONDS, _AREA_SECONDS, _JOB_SECONDS = 0.010, 0.045, 20
+
+SURE = 0.5
+"""Score above which a detection is shown and counted in the table; the mean average precision takes them all."""
+
+_CELL = 240
+_COLUMNS = 4
+_ROWS = 5
+_TRUE = (20, 235, 110)
+_PREDICTED = (255, 0, 150)
+_INK = (20, 20, 20)
+
+LabelledBox = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Width and height of an upright photo in pixels, and its boxes: (label, left, top, right, bottom) in pixels."""
+
+    size: tuple[int, int]
+    boxes: tuple[LabelledBox, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A photo, what is true of it, and the endpoint's detections.
+
+    `detections` is float64 (d, 6): [class, score, left, top, right, bottom], in pixels of the upright photo.
+    """
+
+    photo: Path
+    truth: Truth
+    detections: np.ndarray
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """The true boxes as float64 (n, 5): [class, left, top, right, bottom] in pixels."""
+        return np.array(self.truth.boxes, np.float64).reshape(-1, 5)
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The detections with a score above SURE, at least the best one, by falling score; (s, 6)."""
+        ordered = self.detections[np.argsort(-self.detections[:, 1], kind="stable")]
+        return ordered[: max(1, int((ordered[:, 1] > SURE).sum()))]
+
+
+def candidates(pets: Pets) -> list[Pet]:
+    """The photos that have an XML file of boxes, listed or not. Raises PetsError when none has."""
+    return official.annotated(pets)
+
+
+def truth(pets: Pets, pet: Pet, taken: Taken, summary: Summary) -> Truth:
+    """The boxes of a photo's XML file, on the upright photo.
+
+    The file's size tells which pixels its boxes are of: where it fits the photo as it is stored, they are turned with
+    it; where it fits the upright photo only, they are of that. Boxes are cut at the photo's edges; what is left without
+    an area is dropped; both are noted in `summary`.
+    Raises AnnotationError for a file that is no annotation, fits neither, or has a class that is not asked for.
+    """
+    annotation = pets.annotation(pet)
+    file = pets.xml(pet).name
+    if annotation.size not in (taken.stored, taken.upright):
+        (wide, high), (width, height) = annotation.size, taken.upright
+        raise AnnotationError(
+            f"{file} is about a photo of {wide} x {high} pixels and {pet.name}.jpg has {width} x {height}: annotate "
+            "the photo that is there"
+        )
+    boxes: list[LabelledBox] = []
+    for thing in annotation.things:
+        name = thing.name if summary.classes == "species" else pet.breed
+        if name not in summary.class_names:
+            raise AnnotationError(f"{file} names a {name[:40]}: the classes are {', '.join(summary.class_names)}")
+        box = _inside(thing.box, annotation.size)
+        if box is None:
+            summary.note("boxes without an area inside their photo, dropped", f"{file} {_words(thing.box)}")
+            continue
+        if box != thing.box:
+            summary.note("boxes cut at the edge of their photo", f"{file} {_words(thing.box)}")
+        boxes.append((summary.class_names.index(name), *box))
+    return Truth(taken.upright, _turned(boxes, taken) if annotation.size == taken.stored else tuple(boxes))
+
+
+def labels(truth: Truth) -> set[int]:
+    """The labels of the boxes on a photo."""
+    return {label for label, *_ in truth.boxes}
+
+
+def write_images(building: Path, channel: str, photos: Iterable[Photo], summary: Summary) -> None:
+    """Write the image form of one channel: photos, and beside them a JSON file for each with the same base name."""
+    annotations = building / f"{channel}_annotation"
+    annotations.mkdir()
+    for photo in photos:
+        name = photo.pet.name
+        (building / channel / f"{name}.jpg").write_bytes(photo.data)
+        text = json.dumps(_annotation(f"{name}.jpg", photo.truth, summary.class_names))
+        (annotations / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def record_label(truth: Truth) -> list[float]:
+    """The label vector of an image record: [2, 5, class, xmin, ymin, xmax, ymax, class, ...], boxes as fractions."""
+    width, height = truth.size
+    vector = [2.0, 5.0]
+    for label, left, top, right, bottom in truth.boxes:
+        vector += [label, left / width, top / height, right / width, bottom / height]
+    return vector
+
+
+def photos(channels: Path, channel: str) -> list[tuple[Path, Truth]]:
+    """The photos of a channel in image form with their boxes, by name."""
+    found = []
+    for file in sorted((channels / f"{channel}_annotation").glob("*.json")):
+        said = json.loads(file.read_text(encoding="utf-8"))
+        size = said["image_size"][0]
+        boxes = tuple(
+            (box["class_id"], box["left"], box["top"], box["left"] + box["width"], box["top"] + box["height"])
+            for box in said["annotations"]
+        )
+        found.append((channels / channel / said["file"], Truth((size["width"], size["height"]), boxes)))
+    return found
+
+
+def recipe(drawn: bool, epochs: int | None, num_classes: int, num_training_samples: int) -> recipes.Hyperparameters:
+    """Hyperparameters of object detection; `epochs` None means as many as were tried (40 drawn, 100 real)."""
+    return recipes.complete(_DRAWN if drawn else _REAL, epochs, num_classes, num_training_samples)
+
+
+def forecast(recipe: Mapping[str, str | int | float], cores: int) -> float:
+    """Seconds that a job of the recipe takes on `cores` when nothing else runs, roughly."""
+    images = int(recipe["epochs"]) * int(recipe["num_training_samples"])
+    area = int(recipe["image_shape"]) ** 2 / 128**2
+    return _JOB_SECONDS + images * (_IMAGE_SECONDS + _AREA_SECONDS * area) / cores
+
+
+def answer(photo: Path, truth: Truth, reply: bytes) -> Answer:
+    """An endpoint's reply, {"prediction": [[class, score, xmin, ymin, xmax, ymax], ...]} in fractions of the photo.
+
+    Raises CommandFailed for any other reply.
+    """
+    width, height = truth.size
+
+    def read(said: Any) -> np.ndarray:
+        rows = said["prediction"]
+        if not all(len(row) == 6 for row in rows):
+            raise ValueError("six numbers a detection")
+        return np.array(rows, np.float64).reshape(-1, 6) * (1, 1, width, height, width, height)
+
+    expected = 'a list of [class, score, xmin, ymin, xmax, ymax] as "prediction"'
+    return Answer(photo, truth, report.read_reply(reply, photo, expected, read))
+
+
+def table(answers: Sequence[Answer], names: Sequence[str]) -> str:
+    """A line per class: average precision, true boxes; of the detections above SURE, the right and the wrong ones."""
+    side = max(map(len, (*names, "class")))
+    rows = [f"{'class':<{side}}    AP  true boxes  found  false  (of detections with a score above {SURE})"]
+    for name, one in zip(names, _matches(answers, len(names)), strict=True):
+        sure = one.scores > SURE
+        precision = f"{average_precision.voc07(one):.2f}" if one.total else "-"
+        found, false = int((sure & one.hits).sum()), int((sure & ~one.hits).sum())
+        rows.append(f"{name:<{side}}  {precision:>4}  {one.total:>10}  {found:>5}  {false:>5}")
+    return "\n".join(rows)
+
+
+def sheet(answers: Sequence[Answer], names: Sequence[str], path: Path) -> None:
+    """Write a PNG of up to 20 whole photos, evenly chosen, with true and predicted boxes, and what the colours say."""
+    cards = [_card(answer, names) for answer in report.evenly(answers, _COLUMNS * _ROWS)]
+    report.write_page(cards, _COLUMNS, path, head=_legend())
+
+
+def last_line(answers: Sequence[Answer]) -> str:
+    """`mAP 0.93 (VOC07, 60 photos)`: the mean over the classes that occur, at an overlap of 0.5."""
+    classes = 1 + max(int(rows[:, 0].max(initial=-1)) for one in answers for rows in (one.boxes, one.detections))
+    value = average_precision.mean(_matches(answers, classes))
+    return f"mAP {value:.2f} (VOC07, {len(answers)} photos)"
+
+
+def told(reply: Mapping[str, Any]) -> list[str] | None:
+    """The detections above SURE, at least the best one, of a reply in the verbose form; None for another algorithm's.
+
+    A line each: class, score, and the box in fractions of the photo.
+    """
+    found = reply.get("prediction")
+    if not isinstance(found, list) or not all(isinstance(row, Mapping) for row in found):
+        return None
+    rows = sorted(found, key=lambda row: -row["score"])
+    shown = rows[: max(1, sum(row["score"] > SURE for row in rows))]
+    return [f"{row['label']}  {row['score']:.3f}  {_place(row['box'])}" for row in shown] or ["nothing found"]
+
+
+def _annotation(file: str, truth: Truth, names: Sequence[str]) -> dict[str, Any]:
+    """The built-in's JSON about one photo."""
+    width, height = truth.size
+    return {
+        "file": file,
+        "image_size": [{"width": width, "height": height, "depth": 3}],
+        "annotations": [
+            {"class_id": label, "left": left, "top": top, "width": right - left, "height": bottom - top}
+            for label, left, top, right, bottom in truth.boxes
+        ],
+        "categories": [{"class_id": label, "name": name} for label, name in enumerate(names)],
+    }
+
+
+def _inside(box: Edges, size: tuple[int, int]) -> Edges | None:
+    """The part of a box that lies on a photo of `size`; None when that has no area."""
+    left, top, right, bottom = box
+    cut = (max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1]))
+    return cut if cut[0] < cut[2] and cut[1] < cut[3] else None
+
+
+def _turned(boxes: Sequence[LabelledBox], taken: Taken) -> tuple[LabelledBox, ...]:
+    """Boxes of the stored photo, on the upright one."""
+    shares = np.array(boxes, np.float64).reshape(-1, 5) / (1, *taken.stored, *taken.stored)
+    rows = turn(shares, taken.orientation) * (1, *taken.upright, *taken.upright)
+    return tuple(tuple(row) for row in np.rint(rows).astype(int).tolist())
+
+
+def _words(box: Edges) -> str:
+    """A box as its XML file has it, counted from 1."""
+    left, top, right, bottom = box
+    return f"{left + 1} {top + 1} {right} {bottom}"
+
+
+def _place(box: Mapping[str, float]) -> str:
+    return " ".join(f"{side} {box[side]:.3f}" for side in ("left", "top", "width", "height"))
+
+
+def _matches(answers: Sequence[Answer], classes: int) -> list[average_precision.Matches]:
+    return average_precision.match([one.boxes for one in answers], [one.detections for one in answers], classes)
+
+
+def _legend() -> Image.Image:
+    """One line that says what the colours mean."""
+    head = Image.new("RGB", (_COLUMNS * (_CELL + 8) - 8, 22), "white")
+    pen = ImageDraw.Draw(head)
+    at = 0
+    for colour, words in (
+        (_TRUE, "true box"),
+        (_PREDICTED, f"predicted box with class and score: those above {SURE}, at least the best one"),
+    ):
+        _outline(pen, (at + 1, 4, at + 22, 17), colour)
+        pen.text((at + 29, 2), words, fill=_INK, font=ImageFont.load_default(14))
+        at += 60 + round(pen.textlength(words, font=ImageFont.load_default(14)))
+    return head
+
+
+def _card(answer: Answer, names: Sequence[str]) -> Image.Image:
+    """One whole photo in a square, with its boxes; predicted ones on top, the best of them last."""
+    photo = preprocess.decode(answer.photo.read_bytes(), short_side=_CELL)
+    scale = _CELL / max(photo.size)
+    photo = photo.resize((max(round(photo.width * scale), 1), max(round(photo.height * scale), 1)))
+    x, y = (_CELL - photo.width) // 2, (_CELL - photo.height) // 2
+    card = Image.new("RGB", (_CELL, _CELL), (236, 236, 236))
+    card.paste(photo, (x, y))
+    pen = ImageDraw.Draw(card)
+    factors = np.divide(photo.size * 2, answer.truth.size * 2)
+    for _, *box in answer.boxes:
+        _outline(pen, _corners(box * factors, x, y), _TRUE)
+    predicted = [
+        (f"{names[int(label)]} {score:.2f}", _corners(box * factors, x, y)) for label, score, *box in answer.shown[::-1]
+    ]
+    for _, corners in predicted:
+        _outline(pen, corners, _PREDICTED)
+    for words, corners in predicted:
+        _tag(pen, corners, words)
+    return card
+
+
+def _corners(box: np.ndarray, x: int, y: int) -> Edges:
+    left, top, right, bottom = (round(float(value)) for value in box)
+    return x + left, y + top, max(x + right - 1, x + left), max(y + bottom - 1, y + top)
+
+
+def _outline(pen: ImageDraw.ImageDraw, corners: Edges, colour: tuple[int, int, int]) -> None:
+    """A rectangle in `colour` with a dark line around it, so that it shows on any photo."""
+    left, top, right, bottom = corners
+    pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=_INK, width=4)
+    pen.rectangle(corners, outline=colour, width=2)
+
+
+def _tag(pen: ImageDraw.ImageDraw, corners: Edges, words: str) -> None:
+    """Words on a bar above the box; inside it where there is no room above."""
+    font = ImageFont.load_default(12)
+    width, height = round(pen.textlength(words, font=font)) + 6, 16
+    left = min(max(corners[0], 0), _CELL - width)
+    top = corners[1] - height if corners[1] >= height else corners[1]
+    pen.rectangle((left, top, left + width, top + height - 1), fill=_PREDICTED)
+    pen.text((left + 3, top), words, fill="white", font=font)

@@ -1,0 +1,414 @@
+"""Object detection's room: boxes that stay right whatever their photo is, channels, and answers counted by hand."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from local import __main__ as program
+from local import object_detection as room
+from local import pets as official
+from local import prepare
+from local.channels import Taken
+from local.errors import CommandFailed
+from local.object_detection import Answer, Truth
+from train import recordio
+
+ORIENTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""What makes the stored picture from the upright one."""
+HEAD = (10, 5, 30, 20)
+RED, BLUE = (220, 20, 20), (20, 20, 220)
+
+
+def picture() -> Image.Image:
+    """A blue photo of 64 x 48 pixels with a red HEAD."""
+    photo = Image.new("RGB", (64, 48), BLUE)
+    photo.paste(RED, HEAD)
+    return photo
+
+
+def encode(image: Image.Image, form: str = "JPEG", **options: object) -> bytes:
+    data = io.BytesIO()
+    image.save(data, form, **options)
+    return data.getvalue()
+
+
+def turned(image: Image.Image, orientation: int) -> bytes:
+    """The JPEG that EXIF turns into `image`."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = image.transpose(ORIENTATIONS[orientation]) if orientation > 1 else image
+    return encode(stored, exif=exif, quality=95)
+
+
+def voc(*things: tuple[str, int, int, int, int], size: tuple[int, int] = (64, 48)) -> str:
+    """An XML file; boxes as VOC counts them."""
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax>"
+        f"<ymax>{ymax}</ymax></bndbox></object>"
+        for name, xmin, ymin, xmax, ymax in things
+    )
+    width, height = size
+    return f"<annotation><size><width>{width}</width><height>{height}</height></size>{objects}</annotation>"
+
+
+HEAD_VOC = (11, 6, 30, 20)
+
+
+class Pets:
+    """A data set in the official layout, photo by photo."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "images").mkdir(parents=True)
+        (root / "annotations" / "xmls").mkdir(parents=True)
+        self._lines: list[str] = []
+        self.add("pug_900", encode(picture()), None)
+        (root / "annotations" / "test.txt").write_text(self._lines.pop())
+
+    def add(self, name: str, photo: bytes | None, xml: str | None) -> None:
+        """Add a photo of trainval.txt."""
+        numbers = "6 1 1" if name[0].isupper() else "9 2 1"
+        self._lines.append(f"{name} {numbers}\n")
+        if photo is not None:
+            (self.root / "images" / f"{name}.jpg").write_bytes(photo)
+        if xml is not None:
+            (self.root / "annotations" / "xmls" / f"{name}.xml").write_text(xml)
+        (self.root / "annotations" / "trainval.txt").write_text("".join(self._lines))
+
+
+@pytest.fixture
+def boxed(tmp_path: Path) -> Pets:
+    """Five clean photos of a cat and five of a dog, all with a box."""
+    made = Pets(tmp_path / "pets")
+    for number in range(1, 6):
+        made.add(f"Bengal_{number}", encode(picture()), voc(("cat", *HEAD_VOC)))
+        made.add(f"pug_{number}", encode(picture()), voc(("dog", *HEAD_VOC)))
+    return made
+
+
+def run(data: Pets, out: Path, *arguments: object) -> int:
+    words = ["prepare", "object-detection", "--data", data.root, "--out", out, *arguments]
+    return program.main([str(word) for word in words])
+
+
+def all_truths(out: Path) -> dict[str, Truth]:
+    found = [*room.photos(out, "train"), *room.photos(out, "validation")]
+    return {photo.stem: truth for photo, truth in found}
+
+
+def red_box(photo: Path) -> tuple[int, ...]:
+    """Where a photo is red: left, top, right, bottom."""
+    with Image.open(photo) as image:
+        return red_box_of(image)
+
+
+def red_box_of(image: Image.Image) -> tuple[int, ...]:
+    """The same of an image as it is stored, EXIF left aside."""
+    pixels = np.asarray(image).astype(int)
+    rows, columns = np.nonzero(pixels[..., 0] > pixels[..., 2])
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+# --- channels ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_image_form_is_photos_and_the_built_ins_json_beside_them(boxed: Pets, tmp_path: Path) -> None:
+    out = tmp_path / "channels"
+    assert run(boxed, out) == 0
+    assert sorted(folder.name for folder in out.iterdir()) == [
+        *("train", "train_annotation", "validation", "validation_annotation")
+    ]
+    for channel, count in (("train", 8), ("validation", 2)):
+        photos = {file.stem for file in (out / channel).glob("*.jpg")}
+        assert {file.stem for file in (out / f"{channel}_annotation").glob("*.json")} == photos
+        assert len(photos) == count
+        assert len({name for name in photos if name.startswith("pug")}) == count / 2, "not stratified"
+    (name,) = (file.stem for file in (out / "validation").glob("pug*"))
+    assert (out / "validation" / f"{name}.jpg").read_bytes() == encode(picture())
+    assert json.loads((out / "validation_annotation" / f"{name}.json").read_text()) == {
+        "file": f"{name}.jpg",
+        "image_size": [{"width": 64, "height": 48, "depth": 3}],
+        "annotations": [{"class_id": 1, "left": 10, "top": 5, "width": 20, "height": 15}],
+        "categories": [{"class_id": 0, "name": "cat"}, {"class_id": 1, "name": "dog"}],
+    }
+
+
+def test_the_recordio_form_holds_the_same_photos_and_boxes_as_fractions(boxed: Pets, tmp_path: Path) -> None:
+    boxed.add("Bengal_9", encode(picture()), voc())
+    images, records = tmp_path / "images", tmp_path / "records"
+    run(boxed, images)
+    run(boxed, records, "--format", "recordio")
+    for channel in ("train", "validation"):
+        assert {file.name for file in (records / channel).iterdir()} == {f"{channel}.rec", "classes.txt"}
+        assert (records / channel / "classes.txt").read_text() == "cat\ndog\n"
+        path = records / channel / f"{channel}.rec"
+        unpacked = [recordio.unpack_image(recordio.read(path, *place)) for place in recordio.scan(path)]
+        written = room.photos(images, channel)
+        assert len(unpacked) == len(written)
+        vectors = sorted(record.labels.tolist() for record in unpacked)
+        expected = sorted(
+            [2.0, 5.0, *(number for label, *box in truth.boxes for number in (label, *np.divide(box, (64, 48) * 2)))]
+            for _, truth in written
+        )
+        assert [len(vector) for vector in vectors] == [len(vector) for vector in expected]
+        assert np.concatenate(vectors) == pytest.approx(np.concatenate(expected), abs=1e-6)
+
+
+def test_the_same_seed_splits_alike_and_another_one_differently(boxed: Pets, tmp_path: Path) -> None:
+    chosen = []
+    for number, seed in enumerate((1, 1, 2, 3)):
+        run(boxed, tmp_path / str(number), "--seed", seed)
+        chosen.append(sorted(photo.name for photo, _ in room.photos(tmp_path / str(number), "validation")))
+    assert chosen[0] == chosen[1]
+    assert len({tuple(names) for names in chosen}) > 1
+
+
+def test_breeds_are_the_classes_when_asked_for(boxed: Pets, tmp_path: Path) -> None:
+    run(boxed, tmp_path / "channels", "--classes", "breed")
+    (file, *_) = (tmp_path / "channels" / "train_annotation").glob("pug*")
+    said = json.loads(file.read_text())
+    assert [category["name"] for category in said["categories"]] == ["Bengal", "pug"]
+    assert said["annotations"][0]["class_id"] == 1
+
+
+def test_the_official_split_is_refused_because_its_test_photos_have_no_boxes(
+    boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(boxed, tmp_path / "channels", "--split", "official") == 2
+    assert "--split official is not for object-detection" in capsys.readouterr().err
+    assert not (tmp_path / "channels").exists()
+
+
+def test_a_data_set_without_boxes_is_refused_with_what_is_missing(
+    boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (boxed.root / "annotations" / "xmls").iterdir():
+        file.unlink()
+    assert run(boxed, tmp_path / "channels") == 2
+    assert re.search(r"annotations/xmls has no XML file of any photo", capsys.readouterr().err)
+
+
+def test_a_class_without_a_box_to_train_on_is_named_and_nothing_is_written(
+    boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(1, 6):
+        (boxed.root / "annotations" / "xmls" / f"pug_{number}.xml").write_text(voc())
+    before = sorted(file.name for file in tmp_path.iterdir())
+    assert run(boxed, tmp_path / "channels") == 2
+    assert "no readable photo with a box of dog for the train channel" in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == before
+
+
+# --- dirt -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size_of", ["stored", "upright"])
+def test_boxes_lie_on_the_same_pixels_after_exif_has_turned_the_photo(
+    boxed: Pets, tmp_path: Path, orientation: int, size_of: str
+) -> None:
+    data = turned(picture(), orientation)
+    with Image.open(io.BytesIO(data)) as stored:
+        size, place = stored.size, red_box_of(stored)
+    if size_of == "upright" and orientation >= 5:
+        size, place = (64, 48), HEAD
+    left, top, right, bottom = place
+    boxed.add("Bengal_20", data, voc(("cat", left + 1, top + 1, right, bottom), size=size))
+    run(boxed, tmp_path / "channels", "--fraction", "0.99")
+    truth = all_truths(tmp_path / "channels")["Bengal_20"]
+    assert truth.size == (64, 48)
+    (photo,) = (tmp_path / "channels").glob("*/Bengal_20.jpg")
+    assert np.abs(np.subtract(truth.boxes[0][1:], red_box(photo))).max() <= 1
+    assert np.abs(np.subtract(truth.boxes[0][1:], HEAD)).max() <= 1
+
+
+@given(st.data())
+def test_a_box_of_stored_pixels_is_turned_as_its_pixels_are(data: st.DataObject) -> None:
+    orientation = data.draw(st.integers(1, 8))
+    width, height = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+    left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    right, bottom = data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height))
+    upright = Image.new("L", (width, height))
+    upright.paste(255, (left, top, right, bottom))
+    stored = upright.transpose(ORIENTATIONS[orientation]) if orientation > 1 else upright
+    taken = Taken(b"", "", stored.size, orientation)
+    assert taken.upright == (width, height)
+    assert room._turned([(1, *stored.getbbox())], taken) == ((1, left, top, right, bottom),)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG"])
+def test_a_photo_made_jpeg_anew_keeps_its_boxes(boxed: Pets, tmp_path: Path, form: str) -> None:
+    boxed.add("Bengal_20", encode(picture(), form), voc(("cat", *HEAD_VOC)))
+    run(boxed, tmp_path / "channels")
+    (photo,) = (tmp_path / "channels").glob("*/Bengal_20.jpg")
+    with Image.open(photo) as image:
+        assert (image.format, image.size) == ("JPEG", (64, 48))
+    assert all_truths(tmp_path / "channels")["Bengal_20"].boxes == ((0, *HEAD),)
+
+
+def test_boxes_are_cut_at_the_edge_or_dropped_and_named_and_a_photo_without_boxes_stays(
+    boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    over = [("cat", -4, 1, 10, 10), ("cat", 60, 40, 70, 60)]
+    away = [("cat", 65, 1, 80, 10), ("cat", 20, 20, 19, 30), ("cat", 5, 5, 5, 5)]
+    boxed.add("Bengal_20", encode(picture()), voc(*over, *away))
+    boxed.add("Bengal_21", encode(picture()), voc())
+    run(boxed, tmp_path / "channels")
+    found = all_truths(tmp_path / "channels")
+    assert found["Bengal_20"].boxes == ((0, 0, 0, 10, 10), (0, 59, 39, 64, 48), (0, 4, 4, 5, 5))
+    assert found["Bengal_21"].boxes == ()
+    lines = capsys.readouterr().out.splitlines()
+    cut, dropped = "Bengal_20.xml -4 1 10 10, Bengal_20.xml 60 40 70 60", "Bengal_20.xml 65 1 80 10, Bengal_20.xml 20"
+    assert any(line.startswith(f"2 boxes cut at the edge of their photo: {cut}") for line in lines), lines
+    assert any(line.startswith(f"2 boxes without an area inside their photo, dropped: {dropped}") for line in lines)
+
+
+def test_photos_whose_annotation_cannot_be_used_are_left_out_counted_and_named(
+    boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boxed.add("Bengal_20", encode(picture()), voc(("cat", *HEAD_VOC), size=(65, 48)))
+    boxed.add("Bengal_21", encode(picture()), voc(("bird", *HEAD_VOC)))
+    boxed.add("Bengal_22", encode(picture()), "<annotation>")
+    boxed.add("Bengal_23", encode(picture()), None)
+    boxed.add("Bengal_24", encode(picture())[:300], voc(("cat", *HEAD_VOC)))
+    boxed.add("Bengal_25", None, voc(("cat", *HEAD_VOC)))
+    assert run(boxed, tmp_path / "channels") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "2 photos without an XML file of boxes, left out: Bengal_23.jpg, pug_900.jpg"
+    assert lines[1].startswith("2 listed photos that cannot be read, skipped: ")
+    assert all(reason in lines[1] for reason in ("Bengal_24.jpg is truncated", "Bengal_25.jpg does not exist"))
+    assert lines[2].startswith("3 photos whose annotations cannot be used, skipped: ")
+    for reason in (
+        "Bengal_20.xml is about a photo of 65 x 48 pixels and Bengal_20.jpg has 64 x 48",
+        "Bengal_21.xml names a bird: the classes are cat, dog",
+        "annotations/xmls/Bengal_22.xml is not XML",
+    ):
+        assert reason in lines[2]
+    assert lines[3] == "8 photos to train on, 2 to validate on, 2 classes"
+    assert lines[-1] == "Set num_classes=2 num_training_samples=8"
+
+
+def test_the_real_subset_is_split_into_photos_with_boxes(pets: Path, tmp_path: Path) -> None:
+    found = official.read(pets)
+    train, validation = prepare.split(found, "object-detection")
+    summary = prepare.write_channels(found, train, validation, tmp_path / "channels", name="object-detection")
+    assert summary.class_names == ["cat", "dog"]
+    assert summary.counts == {"train": 236, "validation": 60}
+    assert len(summary.files[room.UNUSED]) == 214
+    assert sum(len(truth.boxes) for truth in all_truths(tmp_path / "channels").values()) == 297
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+CAT, DOG = (0, 10, 10, 30, 30), (1, 40, 20, 60, 40)
+
+
+def answers(*pairs: tuple[tuple[tuple[int, ...], ...], tuple[tuple[float, ...], ...]]) -> list[Answer]:
+    """Answers for (true boxes, detections), in pixels of a photo of 100 x 50."""
+    return [
+        Answer(Path("photo.jpg"), Truth((100, 50), boxes), np.array(rows, float).reshape(-1, 6))
+        for boxes, rows in pairs
+    ]
+
+
+def test_a_reply_in_fractions_becomes_detections_in_pixels() -> None:
+    reply = json.dumps({"prediction": [[1.0, 0.75, 0.1, 0.2, 0.5, 1.0]]}).encode()
+    said = room.answer(Path("photo.jpg"), Truth((100, 50), ()), reply)
+    assert said.detections == pytest.approx(np.array([[1, 0.75, 10, 10, 50, 50]]))
+    assert room.answer(Path("photo.jpg"), Truth((100, 50), ()), b'{"prediction": []}').detections.shape == (0, 6)
+
+
+@pytest.mark.parametrize(
+    "reply", [b"", b"[1]", b'{"predictions": []}', b'{"prediction": [[1, 2]]}', b'{"prediction": [["a"]]}', b"\xff"]
+)
+def test_a_reply_that_is_no_list_of_detections_ends_in_one_line_with_the_photo_and_the_reply(reply: bytes) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        room.answer(Path("pug_1.jpg"), Truth((100, 50), ()), reply)
+    assert str(caught.value).startswith("pug_1.jpg: the endpoint replied ")
+    assert "expected a list of [class, score, xmin, ymin, xmax, ymax]" in str(caught.value)
+
+
+def test_the_last_line_is_the_mean_average_precision_over_the_classes_that_occur() -> None:
+    found = ((0, 0.9, *CAT[1:]), (1, 0.8, *CAT[1:]), (2, 0.7, *CAT[1:]))
+    said = answers(((CAT,), found), ((CAT, DOG), found[:1]))
+    assert room.last_line(said) == "mAP 0.50 (VOC07, 2 photos)"
+    assert room.last_line(answers(((CAT,), ()))) == "mAP 0.00 (VOC07, 1 photos)"
+
+
+def test_the_table_counts_what_was_found_for_sure_and_what_was_not_there() -> None:
+    sure, unsure = (0, 0.9, *CAT[1:]), (0, 0.4, *CAT[1:])
+    said = answers(((CAT,), (sure, (0, 0.6, 0, 0, 5, 5), (1, 0.7, *CAT[1:]))), ((CAT, DOG), (unsure,)))
+    lines = room.table(said, ["cat", "dog", "parrot"]).splitlines()
+    # Cats by score: hit, false, hit. Precision 1, 1/2, 2/3 at recall 1/2, 1/2, 1: (6 + 5 * 2 / 3) / 11 = 0.848.
+    assert [line.split() for line in lines[1:]] == [
+        ["cat", "0.85", "2", "1", "1"],
+        ["dog", "0.00", "1", "0", "1"],
+        ["parrot", "-", "0", "0", "0"],
+    ]
+
+
+def test_the_sheet_shows_twenty_whole_photos_with_both_kinds_of_boxes_and_a_legend(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 150), (120, 120, 120)).save(tmp_path / "photo.jpg")
+    truth = Truth((300, 150), ((0, 30, 60, 90, 120),))
+    rows = np.array([[1, 0.9, 150, 60, 210, 120], [1, 0.4, 240, 60, 290, 120]], float)
+    room.sheet([Answer(tmp_path / "photo.jpg", truth, rows)] * 50, ["cat", "dog"], tmp_path / "predictions.png")
+    with Image.open(tmp_path / "predictions.png") as page:
+        assert page.size == (4 * 248 + 8, 30 + 5 * 248 + 8)
+        card, legend = page.crop((8, 38, 248, 278)), page.crop((0, 0, 300, 38))
+    assert colours(legend, (0, 0, 300, 38)) == {room._TRUE, room._PREDICTED}
+    # The photo of 300 x 150 lies in the middle of 240 x 240 at four fifths of its size.
+    assert colours(card, (24, 60 + 48, 72, 60 + 96)) == {room._TRUE}
+    assert colours(card, (120, 60 + 48, 168, 60 + 96)) == {room._PREDICTED}
+    assert not colours(card, (186, 60, 240, 180)), "a detection of 0.4 is not shown beside a sure one"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["photo.jpg", "predictions.png"]
+
+
+def colours(card: Image.Image, box: tuple[int, int, int, int]) -> set[tuple[int, ...]]:
+    """Which of the two colours of boxes occur in a part of a card."""
+    pixels = np.asarray(card.crop(box)).reshape(-1, 3)
+    return set(map(tuple, np.unique(pixels, axis=0).tolist())) & {room._TRUE, room._PREDICTED}
+
+
+@pytest.mark.parametrize(("scores", "shown"), [((0.9, 0.6, 0.4), 2), ((0.4, 0.3), 1), ((), 0)])
+def test_detections_above_one_half_are_shown_and_at_least_the_best(scores: tuple[float, ...], shown: int) -> None:
+    rows = tuple((0, score, *CAT[1:]) for score in scores)
+    (said,) = answers(((CAT,), rows))
+    assert said.shown[:, 1].tolist() == list(scores[:shown])
+
+
+@pytest.mark.parametrize(
+    "box", [(-20, -20, 5, 5), (0, 0, 100, 50), (99, 49, 100, 50), (50, 20, 50, 20), (60, 30, 40, 10)]
+)
+def test_any_box_a_server_may_reply_can_be_drawn(box: tuple[int, ...], tmp_path: Path) -> None:
+    Image.new("RGB", (100, 50)).save(tmp_path / "photo.jpg")
+    said = Answer(tmp_path / "photo.jpg", Truth((100, 50), ()), np.array([[0, 0.9, *box]], float))
+    room.sheet([said], ["a_breed_with_a_very_long_name_that_fills_the_whole_card"], tmp_path / "predictions.png")
+    assert (tmp_path / "predictions.png").stat().st_size > 0
+
+
+# --- recipe -----------------------------------------------------------------------------------------------------------
+
+
+@given(st.booleans(), st.integers(1, 300) | st.none(), st.integers(1, 10_000))
+def test_a_recipe_trains_on_any_number_of_photos_from_scratch(drawn: bool, epochs: int | None, count: int) -> None:
+    recipe = room.recipe(drawn, epochs, 2, count)
+    steps = [int(step) for step in str(recipe.get("lr_scheduler_step", "")).split(",") if step]
+    assert all(0 < step < int(recipe["epochs"]) for step in steps)
+    assert 1 <= int(recipe["mini_batch_size"]) <= count
+    assert recipe["use_pretrained_model"] == 0
+    assert room.forecast(recipe, 2) < room.forecast(recipe, 1)
