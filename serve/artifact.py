@@ -21,8 +21,8 @@ OUTPUTS = {"image-classification": ("softmax", "sigmoid"), "object-detection": (
 TASKS = tuple(OUTPUTS)
 DETECTION = "object-detection"
 RULES = ("crop", "stretch")
-MAX_TOP_K = 5000
-"""Most candidates of a detector's NMS, which compares each with each: 25 million pairs."""
+MAX_TOP_K = 2000
+"""Most candidates of a detector's NMS, which compares each with each: 4 million pairs, some 80 MB."""
 
 COLOURS = {1: "L", 3: "RGB"}
 

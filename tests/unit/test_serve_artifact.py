@@ -103,7 +103,7 @@ def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> 
         (replace(HEADS, nms=None), "the key nms is missing"),
         (replace(HEADS, input=replace(SQUARE, rule="crop")), "input.rule is 'crop', it must be 'stretch'"),
         (replace(HEADS, nms=Nms(45, 400, 0.01)), "nms.threshold is 45, it must be a number from 0 to 1"),
-        (replace(HEADS, nms=Nms(0.45, 0, 0.01)), "nms.top_k is 0, it must be a whole number from 1 to 5000"),
+        (replace(HEADS, nms=Nms(0.45, 0, 0.01)), "nms.top_k is 0, it must be a whole number from 1 to 2000"),
         (replace(HEADS, nms=Nms(0.45, 400, "0.01")), "nms.score_floor is '0.01', it must be a number from 0 to 1"),
     ],
 )
