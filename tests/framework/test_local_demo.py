@@ -7,18 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.environments import REPOSITORY, python
 
 
-def test_the_demo_trains_serves_and_tells_an_accuracy_that_its_own_table_adds_up_to(
-    drawn: Path, tmp_path: Path
-) -> None:
+def demo(name: str, data: Path, out: Path) -> list[str]:
+    """Run one epoch of the demo on `data` and return what it says, line by line."""
     python("mxnet"), python("serve")
-    options = ["--data", drawn, "--epochs", "1", "--out", tmp_path]
     done = subprocess.run(
-        [sys.executable, "-m", "local", "demo", "image-classification", *map(str, options)],
+        [sys.executable, "-m", "local", "demo", name, "--data", str(data), "--epochs", "1", "--out", str(out)],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
@@ -26,7 +25,14 @@ def test_the_demo_trains_serves_and_tells_an_accuracy_that_its_own_table_adds_up
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
+    assert (out / "opt" / "ml" / "model" / "model.onnx").stat().st_size > 1_000_000
+    return done.stdout.splitlines()
+
+
+def test_the_demo_trains_serves_and_tells_an_accuracy_that_its_own_table_adds_up_to(
+    drawn: Path, tmp_path: Path
+) -> None:
+    lines = demo("image-classification", drawn, tmp_path)
     told = re.fullmatch(r"accuracy (\d\.\d\d) \((\d+) of 12\)", lines[-1])
     assert told, lines[-1]
     assert told[1] == f"{int(told[2]) / 12:.2f}"
@@ -34,10 +40,25 @@ def test_the_demo_trains_serves_and_tells_an_accuracy_that_its_own_table_adds_up
     counts = [[int(cell.replace(".", "0")) for cell in line.split()[1:]] for line in lines[header + 1 : header + 7]]
     assert sum(map(sum, counts)) == 12
     assert sum(counts[label][label] for label in range(6)) == int(told[2])
-    logged = re.findall(r"Epoch\[0\] Validation-accuracy=(\S+)", done.stdout)
+    logged = re.findall(r"Epoch\[0\] Validation-accuracy=(\S+)", "\n".join(lines))
     assert float(logged[0]) == float(f"{int(told[2]) / 12:.6f}"), "the endpoint disagrees with the training log"
-    model = tmp_path / "opt" / "ml" / "model"
-    assert json.loads((model / "model.json").read_text())["class_names"][0] == "beagle"
-    assert (model / "model.onnx").stat().st_size > 1_000_000
+    assert json.loads((tmp_path / "opt" / "ml" / "model" / "model.json").read_text())["class_names"][0] == "beagle"
     with Image.open(tmp_path / "predictions.png") as sheet:
         assert sheet.size == (956, 400)
+
+
+def test_the_demo_of_detection_tells_the_mean_of_its_table_and_what_training_logged(
+    drawn: Path, tmp_path: Path
+) -> None:
+    lines = demo("object-detection", drawn, tmp_path)
+    told = re.fullmatch(r"mAP (\d\.\d\d) \(VOC07, 6 photos\)", lines[-1])
+    assert told, lines[-1]
+    header = next(index for index, line in enumerate(lines) if line.startswith("class "))
+    rows = {row[0]: row[1:] for row in (line.split() for line in lines[header + 1 : header + 3])}
+    assert {name: row[1] for name, row in rows.items()} == {"cat": "3", "dog": "3"}
+    assert float(told[1]) == pytest.approx(sum(float(row[0]) for row in rows.values()) / 2, abs=0.011)
+    logged = re.findall(r"epoch=0, validation mAP <score>=\((\S+)\)", "\n".join(lines))
+    assert float(told[1]) == pytest.approx(float(logged[0]), abs=0.015), "the endpoint disagrees with the training log"
+    assert json.loads((tmp_path / "opt" / "ml" / "model" / "model.json").read_text())["class_names"] == ["cat", "dog"]
+    with Image.open(tmp_path / "predictions.png") as sheet:
+        assert sheet.size == (1000, 534)
