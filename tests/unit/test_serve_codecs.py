@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from serve import classification, codecs
 from serve.errors import NotAcceptable, UnsupportedMediaType
-from serve.forms import Answer
+from serve.forms import Answer, Form
 
 PETS = ("Bengal", "pug", "Sphynx")
 PROBABILITIES = [0.25, 0.5, 0.25]
@@ -134,6 +134,27 @@ def test_accept_that_cannot_be_met_is_refused_with_what_can(accept: str) -> None
     assert refusal.value.status == 406
     for form in ("application/json", "application/jsonlines", "application/json;verbose"):
         assert form in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("accept", "body"),
+    [
+        (None, b"\x89PNG"),
+        ("image/png", b"\x89PNG"),
+        ("image/*", b"\x89PNG"),
+        ("application/json;verbose", None),
+        ("application/x-protobuf", b"\x0a"),
+        ("application/*;verbose", b"\x0a"),
+        ("image/*;q=0.2, application/x-protobuf;q=0.3", b"\x0a"),
+    ],
+)
+def test_form_may_be_bytes_of_any_media_type(accept: str | None, body: bytes | None) -> None:
+    forms = (Form("image/png", lambda answer: b"\x89PNG"), Form("application/x-protobuf", lambda answer: b"\x0a"))
+    if body is None:
+        with pytest.raises(NotAcceptable, match=r"ask for image/png, application/x-protobuf or \*/\*"):
+            codecs.choose_form(accept, forms)
+    else:
+        assert codecs.choose_form(accept, forms).encode(said(PROBABILITIES, PETS)) == body
 
 
 @given(probabilities=st.lists(st.floats(0, 1, width=32), min_size=1), data=st.data())
