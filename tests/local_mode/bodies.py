@@ -10,6 +10,7 @@ from typing import Any
 
 SMALL = {"num_layers": 20, "image_shape": "3,32,32", "resize": 36, "mini_batch_size": 8, "epochs": 1, "num_classes": 3}
 CHANNELS = ("train", "validation", "train_lst", "validation_lst")
+DETECTOR_CHANNELS = ("train", "train_annotation", "validation", "validation_annotation")
 
 
 def notebook(code: str, folder: str) -> dict[str, Any]:
@@ -70,6 +71,51 @@ def fit(uri: str, folder: str, input_mode: str, hyperparameters: dict[str, Any])
             error = str(failure)
     print(log.getvalue())
     return {"log": log.getvalue(), "error": error}
+
+
+def detect(uri: str, folder: str, photo: str, hyperparameters: dict[str, Any]) -> dict[str, Any]:
+    """What a notebook for the built-in object detection does with SDK v2, on the channels in `folder`.
+
+    Its prediction for `photo`, the job's log and the names of the files in model.tar.gz.
+    """
+    from sagemaker.estimator import Estimator
+    from sagemaker.inputs import TrainingInput
+
+    estimator = Estimator(
+        uri,
+        "arn:aws:iam::111122223333:role/unused",
+        instance_count=1,
+        instance_type="local",
+        hyperparameters=hyperparameters,
+    )
+    inputs = {
+        name: TrainingInput(f"file://{Path(folder, name)}", content_type="image/jpeg") for name in DETECTOR_CHANNELS
+    }
+    log = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(log):
+            estimator.fit(inputs)
+            predictor = estimator.deploy(1, "local")
+            try:
+                reply = predictor.predict(Path(photo).read_bytes(), initial_args={"ContentType": "image/jpeg"})
+            finally:
+                predictor.delete_endpoint()
+    finally:
+        print(log.getvalue())
+    with tarfile.open(estimator.model_data.removeprefix("file://")) as archive:
+        files = archive.getnames()
+    return {"prediction": json.loads(reply)["prediction"], "log": log.getvalue(), "files": files}
+
+
+def is_detections(value: object, classes: int) -> bool:
+    """Whether `value` is a list of [class, score, xmin, ymin, xmax, ymax], best score first, boxes in fractions."""
+    return (
+        isinstance(value, list)
+        and all(isinstance(row, list) and len(row) == 6 for row in value)
+        and all(isinstance(number, float) and 0 <= number <= 1 for row in value for number in row[1:])
+        and all(row[0] in range(classes) and row[2] <= row[4] and row[3] <= row[5] for row in value)
+        and value == sorted(value, key=lambda row: -row[1])
+    )
 
 
 def is_probabilities(value: object, classes: int) -> bool:

@@ -1,6 +1,7 @@
 """Where local mode runs in these tests: channels, a home folder for the SDKs, and nothing left behind afterwards."""
 
 import os
+import random
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -52,8 +53,22 @@ def small_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the channels of the real photos where PET_DATA is set, of the drawn ones otherwise."""
-    data = Path(os.environ["PET_DATA"]) if os.environ.get("PET_DATA") else drawn_pets
-    return _channels(data, tmp_path_factory.mktemp("notebook") / "channels")
+    return _channels(_data(drawn_pets), tmp_path_factory.mktemp("notebook") / "channels")
+
+
+@pytest.fixture(scope="session")
+def boxed_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the channels of about 24 photos with head boxes to train on and 8 to validate on, cats and dogs.
+
+    Real photos where PET_DATA is set, drawn ones otherwise.
+    """
+    pets = official.read(_data(drawn_pets))
+    few = random.Random(0).sample(official.annotated(pets), 32)
+    train, validation = official.random_split(few, 0.75, seed=0)
+    out = tmp_path_factory.mktemp("boxed") / "channels"
+    summary = prepare.write_channels(pets, train, validation, out, name="object-detection")
+    assert summary.class_names == ["cat", "dog"]
+    return out
 
 
 @pytest.fixture
@@ -90,6 +105,10 @@ def machine(uri: str, snippet: Callable[[str], str], tmp_path: Path, monkeypatch
     with engine.workspace(tmp_path / "sagemaker", uri) as root:
         monkeypatch.setenv("TMPDIR", str(root))
         yield root
+
+
+def _data(drawn_pets: Path) -> Path:
+    return Path(os.environ["PET_DATA"]) if os.environ.get("PET_DATA") else drawn_pets
 
 
 def _channels(data: Path, out: Path) -> Path:

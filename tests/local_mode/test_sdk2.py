@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.local_mode.bodies import fit, is_probabilities, notebook
+from local import prepare
+from tests.local_mode.bodies import detect, fit, is_detections, is_probabilities, notebook
 
 In = Callable[..., Any]
 MAKEFILE_URI = "sagemaker-vision/image-classification:dev"
@@ -30,6 +31,37 @@ def test_a_notebook_written_for_the_built_in_fits_deploys_and_predicts_with_our_
     assert said, "use_weighted_loss without multi_label is ignored with a warning"
     expected = {"image-classification-0001.params", "image-classification-symbol.json", "model-shapes.json"}
     assert expected | {"model.onnx", "model.json"} <= set(result["files"])
+
+
+def test_a_notebook_written_for_the_built_in_detection_fits_deploys_and_predicts_boxes(
+    machine: Path, image: Callable[[str], str], boxed_channels: Path, in_sdk2: In
+) -> None:
+    before = tree(boxed_channels)
+    hyperparameters = {
+        "base_network": "resnet-50",
+        "num_classes": 2,
+        "use_pretrained_model": 0,
+        "mini_batch_size": 4,
+        "epochs": 1,
+        "learning_rate": 0.001,
+        "lr_scheduler_step": "10",
+        "lr_scheduler_factor": 0.1,
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "weight_decay": 0.0005,
+        "overlap_threshold": 0.5,
+        "nms_threshold": 0.45,
+        "image_shape": 300,
+        "num_training_samples": len(list((boxed_channels / "train").iterdir())),
+    }
+    photo, _ = prepare.photos(boxed_channels, "validation", "object-detection")[0]
+    result = in_sdk2(detect, image("object-detection"), boxed_channels, photo, hyperparameters, timeout=600)
+    assert is_detections(result["prediction"], 2), result["prediction"]
+    assert result["prediction"], "one epoch leaves scores well above the floor of 0.01"
+    assert "epoch=0, validation mAP <score>=(" in result["log"]
+    expected = {"model_algo_1-0000.params", "model_algo_1-symbol.json", "hyperparams.json"}
+    assert expected | {"model.onnx", "model.json"} <= set(result["files"])
+    assert tree(boxed_channels) == before
 
 
 def test_fast_file_input_fits_and_the_channels_stay_untouched(

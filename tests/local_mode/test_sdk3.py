@@ -1,10 +1,12 @@
 """SageMaker's SDK v3 in local mode: a user's own script, and the commands of `python -m local` that drive it."""
 
+import functools
 import json
 import re
 import subprocess
 import tarfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,57 @@ import pytest
 from local import docker as engine
 from local import prepare, programs
 from tests.environments import run_in
-from tests.local_mode.bodies import SMALL, is_probabilities, script
+from tests.local_mode.bodies import SMALL, is_detections, is_probabilities, script
 from tests.local_mode.commands import Command, run
 
 MAKEFILE_URI = "sagemaker-vision/image-classification:dev"
+SMALL_DETECTOR = {
+    "base_network": "resnet-18",
+    "use_pretrained_model": 0,
+    "image_shape": 128,
+    "mini_batch_size": 8,
+    "epochs": 1,
+    "num_classes": 2,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An algorithm in these tests: a small job, the journey's last line, what the log says, and how far apart."""
+
+    name: str
+    hyperparameters: dict[str, object]
+    classes: tuple[str, ...]
+    last_line: str
+    logged: str
+    apart: float
+
+    def is_answer(self, reply: str) -> bool:
+        """Whether an endpoint's application/json has this algorithm's form."""
+        said = json.loads(reply)
+        if self.name == "object-detection":
+            return is_detections(said["prediction"], len(self.classes))
+        return is_probabilities(said, len(self.classes))
+
+
+CLASSIFIER = Case(
+    name="image-classification",
+    hyperparameters=SMALL,
+    classes=("beagle", "Bengal", "pug"),
+    last_line=r"accuracy (\d\.\d\d) \(\d+ of 12\)",
+    logged=r"Epoch\[0\] Validation-accuracy=(\d\.\d+)",
+    apart=0.006,  # what two digits leave out
+)
+DETECTOR = Case(
+    name="object-detection",
+    hyperparameters=SMALL_DETECTOR,
+    classes=("cat", "dog"),
+    last_line=r"mAP (\d\.\d\d) \(VOC07, 6 photos\)",
+    logged=r"epoch=0, validation mAP <score>=\((\d\.\d+)\)",
+    apart=0.015,  # the log's boxes are in pixels of the network's input, both ends included
+)
+CASES = {case.name: case for case in (CLASSIFIER, DETECTOR)}
+EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 @pytest.fixture
@@ -43,17 +92,32 @@ def left_behind(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def model(uri: str, small_channels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model.tar.gz of `python -m local train`."""
-    home = tmp_path_factory.mktemp("train")
-    arguments = [
-        *("train", "image-classification", "--image", uri, "--channels", small_channels, "--out", home / "out"),
-        *("--hyperparameters", *words({**SMALL, "num_training_samples": 36})),
-    ]
-    code, lines = run(home, *arguments)
-    assert code == 0, "\n".join(lines)
-    assert left_behind(home) == []
-    return home / "out" / "model.tar.gz"
+def folders(small_channels: Path, boxed_channels: Path) -> dict[str, Path]:
+    """Folder of the channels by algorithm."""
+    return {"image-classification": small_channels, "object-detection": boxed_channels}
+
+
+@pytest.fixture(scope="module")
+def model(
+    image: Callable[[str], str], folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Case], Path]:
+    """`model(case)`: the model.tar.gz of `python -m local train`."""
+
+    @functools.cache
+    def trained(name: str) -> Path:
+        case, home = CASES[name], tmp_path_factory.mktemp("train")
+        channels = folders[name]
+        count = len(list((channels / "train").rglob("*.jpg")))
+        arguments = [
+            *("train", name, "--image", image(name), "--channels", channels, "--out", home / "out"),
+            *("--hyperparameters", *words({**case.hyperparameters, "num_training_samples": count})),
+        ]
+        code, lines = run(home, *arguments)
+        assert code == 0, "\n".join(lines)
+        assert left_behind(home) == []
+        return home / "out" / "model.tar.gz"
+
+    return lambda case: trained(case.name)
 
 
 def test_a_script_of_the_documentation_trains_deploys_and_predicts(
@@ -65,22 +129,28 @@ def test_a_script_of_the_documentation_trains_deploys_and_predicts(
     assert is_probabilities(probabilities, 3), probabilities
 
 
-@pytest.mark.parametrize("name", ["image-classification", "inference"])
+@EACH
+@pytest.mark.parametrize("served_by", ["its own image", "inference"])
 def test_a_trained_model_is_deployed_asked_and_deleted_on_ctrl_c_with_nothing_left_behind(
-    model: Path, image: Callable[[str], str], name: str, small_channels: Path, home: Path
+    model: Callable[[Case], Path],
+    image: Callable[[str], str],
+    case: Case,
+    served_by: str,
+    folders: dict[str, Path],
+    home: Path,
 ) -> None:
     port = programs.free_port()
-    photos = [str(path) for path, _ in prepare.photos(small_channels, "validation")[:2]]
-    with Command(home, "deploy", name, "--image", image(name), "--model", model, "--port", port) as deploy:
+    name = "inference" if served_by == "inference" else case.name
+    photos = [str(path) for path, _ in prepare.photos(folders[case.name], "validation", case.name)[:2]]
+    with Command(home, "deploy", name, "--image", image(name), "--model", model(case), "--port", port) as deploy:
         deploy.wait_for(f"The endpoint answers on port {port}")
         code, lines = run(home, "predict", *photos, "--port", port)
         assert code == 0, lines
-        assert [line.split("  ")[0] for line in lines] == photos
-        classes = {path.name for path in (small_channels / "validation").iterdir()}
-        assert all(line.split("  ")[1] in classes for line in lines), lines
+        assert list(dict.fromkeys(line.split("  ")[0] for line in lines)) == photos
+        assert all(line.split("  ")[1] in case.classes for line in lines), lines
         code, lines = run(home, "predict", photos[0], "--port", port, "--accept", "application/json")
         assert code == 0, lines
-        assert is_probabilities(json.loads(lines[0]), len(classes)), lines
+        assert case.is_answer(lines[0]), lines
         deploy.interrupt()
         assert deploy.finish() == 0, "\n".join(deploy.lines)
     assert left_behind(home) == []
@@ -128,16 +198,17 @@ def test_ctrl_c_while_training_ends_the_job_and_leaves_nothing_behind(
     assert not (home / ".local" / "image-classification" / "model.tar.gz").exists()
 
 
-def test_the_journey_says_of_the_endpoint_the_accuracy_that_training_logged(
-    uri: str, drawn_pets: Path, home: Path
+@EACH
+def test_the_journey_says_of_the_endpoint_what_training_logged(
+    image: Callable[[str], str], case: Case, drawn_pets: Path, home: Path
 ) -> None:
-    arguments = ["image-classification", "--image", uri, "--data", drawn_pets, "--epochs", 1]
+    arguments = [case.name, "--image", image(case.name), "--data", drawn_pets, "--epochs", 1]
     with Command(home, "local-mode", *arguments, "--port", programs.free_port()) as journey:
         assert journey.finish() == 0, "\n".join(journey.lines)
-    asked = re.fullmatch(r"accuracy (\d\.\d\d) \((\d+) of (\d+)\)", journey.lines[-1])
-    logged = re.search(r"Epoch\[0\] Validation-accuracy=(\d\.\d+)", "\n".join(journey.lines))
+    asked = re.fullmatch(case.last_line, journey.lines[-1])
+    logged = re.search(case.logged, "\n".join(journey.lines))
     assert asked, journey.lines[-1]
     assert logged, "\n".join(journey.lines)
-    assert int(asked[2]) / int(asked[3]) == pytest.approx(float(logged[1]), abs=0.01)
-    assert (home / ".local" / "image-classification" / "predictions.png").stat().st_size > 1000
+    assert float(asked[1]) == pytest.approx(float(logged[1]), abs=case.apart)
+    assert (home / ".local" / case.name / "predictions.png").stat().st_size > 1000
     assert left_behind(home) == []
