@@ -31,6 +31,7 @@ FRACTIONS = (1, 1)
 
 _SIDES = ("left", "top", "width", "height")
 _ORIENTATION_TAG = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF's orientations by which width becomes height
 # A box that reaches this far beyond its image was rounded, not misplaced.
 _ROUNDING = 1e-5
 
@@ -222,7 +223,11 @@ def frame(data: bytes) -> Frame:
             orientation = image.getexif().get(_ORIENTATION_TAG)
         except (SyntaxError, ValueError, KeyError, TypeError, IndexError, OSError, EOFError):
             orientation = 1  # as preprocess has it: damaged EXIF says nothing
-        return Frame(*image.size, orientation if orientation in range(1, 9) else 1)
+        orientation = orientation if orientation in range(1, 9) else 1
+        width, height = image.size
+        if image.format == "TIFF" and orientation in _SIDEWAYS:
+            width, height = height, width  # Pillow already gives the sides of the upright image
+        return Frame(width, height, orientation)
 
 
 def place(annotation: Annotation, frame: Frame) -> np.ndarray | None:
@@ -230,7 +235,7 @@ def place(annotation: Annotation, frame: Frame) -> np.ndarray | None:
     stored, upright = (frame.width, frame.height), (frame.height, frame.width)
     size, orientation = annotation.size or stored, frame.orientation
     if size not in (FRACTIONS, stored):
-        if orientation < 5 or size != upright:
+        if orientation not in _SIDEWAYS or size != upright:
             return None
         orientation = 1
     with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is for `mend`

@@ -1,0 +1,439 @@
+"""Annotation files and record labels: what is read, what is mended, what is refused, and whose boxes they are."""
+
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from serve import preprocess
+from train import recordio
+from train.channels import Channel
+from train.errors import UserError
+from train.object_detection import annotations, table
+from train.object_detection.annotations import FRACTIONS, Annotation, Frame
+from train.samples import Remarks
+
+HP = table.check({"num_classes": "3", "num_training_samples": "8", "label_width": "22"})  # 4 objects
+ONE = {"class_id": 1, "left": 111, "top": 134, "width": 61, "height": 128}
+# The built-in's documented example.
+DOCUMENTED = {
+    "file": "dir/img1.jpg",
+    "image_size": [{"width": 500, "height": 400, "depth": 3}],
+    "annotations": [ONE, {"class_id": 2.0, "left": 0.5, "top": 0, "width": 1, "height": 2}],
+    "categories": [{"class_id": 0, "name": "dog"}, {"class_id": 1, "name": "cat"}],
+}
+
+
+def parse(document: Any) -> Annotation:
+    data = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return annotations.parse_json(data, "a.json", HP)
+
+
+def record(*values: float) -> Annotation:
+    return annotations.parse_record(np.array(values, np.float32), "r.rec, record 7", HP)
+
+
+def outcome(call: Callable[..., Annotation], *arguments: Any) -> Annotation | str:
+    """What a parser returned, or the message of the UserError that it raised."""
+    try:
+        return call(*arguments)
+    except UserError as error:
+        return str(error)
+
+
+# ---- JSON -------------------------------------------------------------------------------------------------------
+
+
+def test_the_documented_example_is_read_with_sizes_made_corners() -> None:
+    found = parse(DOCUMENTED)
+    assert found.boxes.tolist() == [[1, 111, 134, 172, 262], [2, 0.5, 0, 1.5, 2]]
+    assert (found.size, found.file, found.categories) == ((500, 400), "dir/img1.jpg", {0: "dog", 1: "cat"})
+
+
+def test_only_the_list_of_annotations_is_needed_and_it_may_be_empty() -> None:
+    found = parse({"annotations": []})
+    assert (found.boxes.shape, found.size, found.file, found.categories) == ((0, 5), None, "", {})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_mistake(encoding: str) -> None:
+    assert parse(json.dumps(DOCUMENTED).encode(encoding)).file == "dir/img1.jpg"
+
+
+def test_categories_in_another_form_are_passed_over() -> None:
+    odd = [None, {"class_id": True, "name": "a"}, {"class_id": 0, "name": 3}, {"class_id": 0.5, "name": "b"}, {}]
+    assert parse({"annotations": [], "categories": odd}).categories == {}
+    assert parse({"annotations": [], "categories": {"class_id": 0}}).categories == {}
+
+
+def without(key: str) -> dict[str, Any]:
+    return {"annotations": [ONE, {name: value for name, value in ONE.items() if name != key}]}
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (b"", "a.json is not JSON"),
+        (b"\xff\xd8\xff\xe0", "a.json is not JSON"),
+        (b"[" * 100_000, "a.json is not JSON"),
+        ([ONE], "a.json has no list `annotations`: an annotation file is one image's, like"),
+        ({"annotations": None}, "a.json has no list `annotations`"),
+        ({"annotations": [[1, 2, 3, 4]]}, "a.json, annotation 0 is a list: "),
+        (without("class_id"), "a.json, annotation 1 lacks the key 'class_id'"),
+        (without("height"), "a.json, annotation 1 lacks the key 'height'"),
+        ({"annotations": [{**ONE, "left": "11"}]}, 'a.json, annotation 0 has left="11": it must be a number'),
+        ({"annotations": [{**ONE, "top": True}]}, "a.json, annotation 0 has top=true: it must be a number"),
+        ({"annotations": [{**ONE, "width": {}}]}, "a.json, annotation 0 has width=an object: it must be a number"),
+        ({"annotations": [{**ONE, "class_id": 3}]}, "a.json, annotation 0 has the class 3: .* from 0 to 2"),
+        ({"annotations": [{**ONE, "class_id": -1}]}, "a.json, annotation 0 has the class -1"),
+        ({"annotations": [{**ONE, "class_id": 0.5}]}, "a.json, annotation 0 has the class 0.5"),
+        ({"annotations": [{**ONE, "class_id": math.nan}]}, "a.json, annotation 0 has the class nan"),
+        ({"annotations": [ONE] * 5}, "a.json has 5 objects and label_width=22 holds 4: set label_width to at least 27"),
+        ({"annotations": [], "image_size": [{"width": 0, "height": 2}]}, "a.json has the image_size a list"),
+        ({"annotations": [], "image_size": {"width": 5}}, "a.json has the image_size an object"),
+        ({"annotations": [], "image_size": "5x5"}, 'a.json has the image_size "5x5"'),
+        ({"annotations": [], "image_size": [{"width": math.nan, "height": 2}]}, "a.json has the image_size"),
+    ],
+)
+def test_a_file_that_is_no_annotation_is_refused_with_its_name_the_place_and_the_value(
+    document: Any, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        parse(document)
+
+
+def test_as_many_objects_as_label_width_holds_are_taken() -> None:
+    assert len(parse({"annotations": [ONE] * 4}).boxes) == 4
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+    max_leaves=8,
+)
+NUMBER = st.integers() | st.floats() | st.just(10**400)
+OBJECT = st.fixed_dictionaries({}, optional=dict.fromkeys(ONE, NUMBER | JSON))
+DOCUMENT = st.fixed_dictionaries(
+    {"annotations": st.lists(OBJECT | JSON, max_size=5)},
+    optional={"file": JSON, "image_size": st.lists(OBJECT | JSON, max_size=2) | JSON, "categories": JSON},
+)
+FRAMES = st.builds(Frame, st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 8))
+
+
+@given(
+    st.binary() | JSON.map(lambda value: json.dumps(value).encode()) | DOCUMENT.map(lambda d: json.dumps(d).encode())
+)
+def test_whatever_a_file_holds_the_parser_returns_boxes_or_raises_user_error(data: bytes) -> None:
+    found = outcome(annotations.parse_json, data, "a.json", HP)
+    if isinstance(found, str):
+        assert found.startswith("a.json")
+        found.encode()  # a message must be writable
+    else:
+        assert found.boxes.shape == (len(found.boxes), 5)
+        assert found.boxes.dtype == np.float64
+        assert set(found.boxes[:, 0]) <= {0.0, 1.0, 2.0}
+
+
+# ---- RecordIO ---------------------------------------------------------------------------------------------------
+
+
+def test_a_record_is_read_as_im2rec_packs_it() -> None:
+    found = record(2, 5, 1, 0.25, 0.5, 0.75, 1, 0, 0, 0, 0.5, 0.5)
+    assert found.boxes.tolist() == [[1, 0.25, 0.5, 0.75, 1], [0, 0, 0, 0.5, 0.5]]
+    assert found.size == FRACTIONS
+
+
+def test_a_wider_header_and_wider_objects_are_read_without_what_is_extra() -> None:
+    found = record(4, 6, 640, 480, 1, 0.25, 0.5, 0.75, 1, 0, 2, 0, 0, 0.5, 0.5, 1)
+    assert found.boxes.tolist() == [[1, 0.25, 0.5, 0.75, 1], [2, 0, 0, 0.5, 0.5]]
+
+
+@pytest.mark.parametrize("header", [(2, 5), (2, 6), (4, 5, 0, 0)])
+def test_a_record_of_a_header_alone_has_no_boxes(header: tuple[float, ...]) -> None:
+    assert record(*header).boxes.shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((), "has 0 label values, which is an image-classification record"),
+        ((1,), "has 1 label values, which is an image-classification record"),
+        ((2, 4, 0, 0, 0, 1, 1), "begins with 2, 4: a detection record begins with the width of its header"),
+        ((1, 5, 0, 0, 0, 1, 1), "begins with 1, 5"),
+        ((9, 5, 0, 0, 0, 1, 1), "begins with 9, 5: .* from 2 to its 7 values"),
+        ((2.5, 5, 0, 0, 0, 1, 1), "begins with 2.5, 5"),
+        ((math.nan, 5), "begins with nan, 5"),
+        ((2, math.inf), "begins with 2, inf"),
+        ((2, 5, 0, 0, 0, 1), "has 4 values after its header of 2, which is no whole number of objects of 5 values"),
+        ((2, 1e30, 0, 0, 0, 1, 1), "which is no whole number of objects"),
+        ((2, 5, 3, 0, 0, 1, 1), "object 0 has the class 3"),
+        ((2, 5, 0, 0, 0, 1, 1, -1, 0, 0, 1, 1), "object 1 has the class -1"),
+        ((2, 5, *(0, 0, 0, 1, 1) * 5), "has 5 objects and label_width=22 holds 4: set label_width to at least 27"),
+    ],
+)
+def test_a_record_that_is_no_detection_record_is_refused_by_its_number(values: tuple[float, ...], said: str) -> None:
+    with pytest.raises(UserError, match=rf"r\.rec, record 7.*{said}"):
+        record(*values)
+
+
+WIDTHS = st.sampled_from([1.0, 2.0, 3.0, 5.0, 6.0])
+VALUES = st.floats(width=32) | st.sampled_from([0.0, 1.0, 2.0, 0.5, -1.0])
+
+
+@given(
+    st.lists(VALUES) | st.builds(lambda header, width, rest: [header, width, *rest], WIDTHS, WIDTHS, st.lists(VALUES))
+)
+def test_whatever_a_record_holds_the_parser_returns_boxes_or_raises_user_error(values: list[float]) -> None:
+    found = outcome(record, *values)
+    if isinstance(found, str):
+        assert found.startswith("r.rec, record 7")
+    else:
+        assert found.boxes.shape == (len(found.boxes), 5)
+
+
+# ---- boxes on their image ---------------------------------------------------------------------------------------
+
+
+def file(image: Image.Image, form: str, orientation: int) -> bytes:
+    exif, data = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    image.save(data, form, exif=exif, **({"quality": 95} if form == "JPEG" else {}))
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_of_stored_pixels_are_turned_with_the_photo(form: str, orientation: int) -> None:
+    stored = Image.new("RGB", (96, 64))
+    stored.paste("white", (16, 8, 48, 24))
+    data = file(stored, form, orientation)
+    upright = np.asarray(preprocess.decode(data, 1))[..., None].max(axis=2) > 128
+    rows, columns = np.flatnonzero(upright.any(axis=1)), np.flatnonzero(upright.any(axis=0))
+    seen = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+    for size in (None, (96, 64)):
+        annotation = Annotation(np.array([[1.0, 16, 8, 48, 24]]), size)
+        placed = annotations.place(annotation, annotations.frame(data))
+        height, width = upright.shape
+        assert placed[0] == pytest.approx([1, *np.array(seen) / [width, height, width, height]], abs=0.02)
+
+
+def test_boxes_of_a_photo_turned_by_exif_count_as_upright_when_image_size_says_so() -> None:
+    annotation = Annotation(np.array([[0.0, 10, 20, 30, 40]]), (50, 100))
+    placed = annotations.place(annotation, Frame(100, 50, 6))
+    assert placed.tolist() == [[0, 0.2, 0.2, 0.6, 0.4]]
+
+
+def test_a_square_photo_turned_by_exif_has_boxes_of_its_stored_pixels() -> None:
+    placed = annotations.place(Annotation(np.array([[0.0, 0, 0, 50, 10]]), (100, 100)), Frame(100, 100, 6))
+    assert placed.tolist() == pytest.approx(np.array([[0, 0.9, 0, 1, 0.5]]))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_boxes_of_another_image_size_are_not_placed(orientation: int) -> None:
+    assert annotations.place(Annotation(np.zeros((1, 5)), (99, 50)), Frame(100, 50, orientation)) is None
+
+
+def test_the_size_of_an_upright_photo_that_is_not_turned_does_not_fit_when_swapped() -> None:
+    assert annotations.place(Annotation(np.zeros((1, 5)), (50, 100)), Frame(100, 50, 3)) is None
+
+
+def test_fractions_of_a_record_are_turned_with_the_photo() -> None:
+    placed = annotations.place(record(2, 5, 1, 0, 0, 0.5, 0.25), Frame(640, 480, 6))
+    assert placed.tolist() == [[1, 0.75, 0, 1, 0.5]]
+
+
+def test_damaged_exif_leaves_boxes_as_they_are() -> None:
+    whole = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(whole, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")
+    with pytest.warns(UserWarning, match="Corrupt EXIF"):
+        assert annotations.frame(whole.getvalue()) == Frame(20, 10, 1)
+
+
+def test_bad_boxes_are_dropped_or_clipped_and_each_is_counted_and_named() -> None:
+    remarks = Remarks()
+    kept = annotations.mend(
+        np.array(
+            [
+                [0, 0.1, 0.1, 0.5, 0.5],
+                [1, 0.5, 0.1, 0.5, 0.5],  # no width
+                [1, 0.5, 0.5, 0.6, 0.4],  # upside down
+                [1, -0.5, 0.5, 0.5, 1.5],  # partly outside
+                [1, 1.0, 0.5, 1.5, 0.6],  # outside
+                [1, np.nan, 0, 1, 1],
+                [1, 0, 0, 1, np.inf],
+                [2, 0, 0, 1 + 1e-7, 1],  # rounded, not misplaced
+                [2, 0.5, 0.5, 0.5 + 1e-9, 1],  # no width in float32
+            ]
+        ),
+        "a.jpg",
+        remarks,
+    )
+    assert kept.dtype == np.float32
+    assert kept.tolist() == np.float32([[0, 0.1, 0.1, 0.5, 0.5], [1, 0, 0.5, 0.5, 1], [2, 0, 0, 1, 1]]).tolist()
+    assert remarks.found == {
+        "boxes without area, dropped": ["a.jpg box 1", "a.jpg box 2", "a.jpg box 8"],
+        "boxes partly outside of their image, clipped": ["a.jpg box 3"],
+        "boxes outside of their image, dropped": ["a.jpg box 4"],
+        "boxes with a side that is NaN or infinite, dropped": ["a.jpg box 5", "a.jpg box 6"],
+    }
+
+
+def test_remarks_are_one_line_a_kind_with_the_first_ten_names(caplog: pytest.LogCaptureFixture) -> None:
+    remarks = Remarks()
+    for number in range(12):
+        remarks.add("boxes without area, dropped", f"b{number}")
+    remarks.add("images without an annotation file, left out", "x.jpg")
+    with caplog.at_level("WARNING", logger="train"):
+        remarks.say()
+    assert caplog.messages == [
+        "12 boxes without area, dropped: b0, b1, b2, b3, b4, b5, b6, b7, b8, b9 and 2 more",
+        "1 images without an annotation file, left out: x.jpg",
+    ]
+
+
+SIDE = st.floats(-200, 6000) | st.floats() | st.integers(0, 600)
+PLACEABLE = st.fixed_dictionaries(
+    {"class_id": st.integers(0, 2), **dict.fromkeys(("left", "top", "width", "height"), SIDE)}
+)
+
+
+@given(st.lists(PLACEABLE, max_size=4), FRAMES)
+def test_what_is_left_of_any_boxes_lies_on_the_image_with_a_positive_area(objects: list[Any], frame: Frame) -> None:
+    remarks = Remarks()
+    kept = annotations.mend(annotations.place(parse({"annotations": objects}), frame), "a.jpg", remarks)
+    assert kept.dtype == np.float32
+    assert ((kept[:, 1:] >= 0) & (kept[:, 1:] <= 1)).all()
+    assert (kept[:, 3:] > kept[:, 1:3]).all()
+    dropped = sum(len(names) for kind, names in remarks.found.items() if kind.endswith("dropped"))
+    assert len(kept) + dropped == len(objects), "what is not kept is named"
+
+
+# ---- a channel of them ------------------------------------------------------------------------------------------
+
+
+def channels(base: Path, images: list[str], notes: dict[str, Any]) -> tuple[Channel, Channel]:
+    """Channels of images (empty files: listing opens none) and annotation files by name; a text is taken as `file`."""
+    for name in images:
+        (base / "train" / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / "train" / name).write_bytes(b"")
+    for name, value in notes.items():
+        path = base / "notes" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        document = {"annotations": [ONE]} | ({"file": value} if value else {})
+        path.write_text(value if name.endswith(".txt") else json.dumps(document))
+    (base / "train").mkdir(exist_ok=True)
+    (base / "notes").mkdir(exist_ok=True)
+    return Channel("train", base / "train", ""), Channel("train_annotation", base / "notes", "")
+
+
+def listed(base: Path, images: list[str], notes: dict[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
+    remarks = Remarks()
+    found = annotations.list_files(*channels(base, images, notes), HP, remarks)
+    assert set(found.annotations) == {sample.name for sample in found.samples}
+    assert all(sample.path.is_file() for sample in found.samples)
+    return [sample.name for sample in found.samples], remarks.found
+
+
+def test_an_image_is_found_by_the_key_file_else_by_base_name_at_any_depth(tmp_path: Path) -> None:
+    images = ["dir/one.jpg", "two.PNG", "deep/er/three.jpeg", "a b.jpg", "by file"]
+    notes = {
+        "1.json": "dir/one.jpg",
+        "two.json": "gone/two.png",
+        "x/three.json": "",
+        "a b.json": "",
+        "6.json": "by file",
+    }
+    assert listed(tmp_path, images, notes) == (sorted(images), {})
+
+
+def test_images_of_one_base_name_are_told_apart_by_their_folder(tmp_path: Path) -> None:
+    names, remarks = listed(tmp_path, ["a/1.jpg", "b/1.jpg"], {"a/1.json": "", "b/1.json": ""})
+    assert (names, remarks) == (["a/1.jpg", "b/1.jpg"], {})
+
+
+def test_what_lacks_its_partner_is_left_out_counted_and_named(tmp_path: Path) -> None:
+    names, remarks = listed(
+        tmp_path, ["1.jpg", "2.jpg", "3.png", "readme.txt", ".4.jpg"], {"1.json": "", "5.json": "", "._1.json": ""}
+    )
+    assert names == ["1.jpg"]
+    assert remarks == {
+        "annotation files without an image, left out": ["5.json"],
+        "images of train without an annotation file, left out": ["2.jpg", "3.png"],
+    }
+
+
+def test_an_annotation_cannot_reach_out_of_its_channel(tmp_path: Path) -> None:
+    (tmp_path / "secret.jpg").write_bytes(b"")
+    names, remarks = listed(tmp_path, ["1.jpg"], {"1.json": "", "2.json": "../secret.jpg", "3.json": "/etc/hostname"})
+    assert names == ["1.jpg"]
+    assert remarks == {"annotation files without an image, left out": ["2.json", "3.json"]}
+
+
+@pytest.mark.parametrize(
+    ("images", "notes", "said"),
+    [
+        (["1.jpg"], {}, r"channel 'train_annotation' must hold one \.json .* and holds none: it holds nothing"),
+        (["1.jpg"], {"note.txt": "x"}, r"holds none: it holds note\.txt"),
+        (["1.jpg"], {"2.json": ""}, r"none of the 1 annotation files of 'train_annotation' .* holds 1\.jpg"),
+        (["a/1.jpg", "b/1.jpg"], {"1.json": ""}, r"1\.json may be of the image a/1\.jpg or b/1\.jpg"),
+        (["1.jpg", "1.png"], {"1.json": ""}, r"1\.json may be of the image 1\.jpg or 1\.png"),
+        (["1.jpg"], {"1.json": "", "2.json": "1.jpg"}, r"1\.json and 2\.json are both of the image 1\.jpg"),
+    ],
+)
+def test_channels_that_do_not_pair_are_refused(
+    images: list[str], notes: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        listed(tmp_path, images, notes)
+
+
+def test_a_bad_annotation_file_is_named_with_its_folder(tmp_path: Path) -> None:
+    images, notes = channels(tmp_path, ["1.jpg"], {"a/1.json": ""})
+    (notes.path / "a" / "1.json").write_text("{")
+    with pytest.raises(UserError, match=r"a/1\.json is not JSON"):
+        annotations.list_files(images, notes, HP, Remarks())
+
+
+def test_records_are_listed_in_order_with_their_boxes(tmp_path: Path) -> None:
+    path = tmp_path / "train.rec"
+    with recordio.Writer(path) as writer:
+        for number in range(3):
+            writer.write(recordio.pack_image([2, 5, number, 0, 0, 0.5, 0.5], number, b"image %d" % number))
+    found = annotations.list_records(path, HP)
+    assert [sample.read() for sample in found.samples] == [b"image 0", b"image 1", b"image 2"]
+    assert [found.annotations[sample.name].boxes[0, 0] for sample in found.samples] == [0, 1, 2]
+
+
+def test_a_record_with_a_bad_label_is_named_with_its_file_and_number(tmp_path: Path) -> None:
+    path = tmp_path / "train.rec"
+    with recordio.Writer(path) as writer:
+        writer.write(recordio.pack_image([2, 5, 0, 0, 0, 0.5, 0.5], 0, b"x"))
+        writer.write(recordio.pack_image(1.0, 1, b"x"))
+    with pytest.raises(UserError, match=r"train\.rec, record 1 has 1 label values"):
+        annotations.list_records(path, HP)
+
+
+@pytest.mark.parametrize(
+    ("categories", "names"),
+    [
+        ([{0: "a", 1: "b", 2: "c"}], ("a", "b", "c")),
+        ([{0: "a"}, {1: "b"}, {2: "c", 0: "a"}], ("a", "b", "c")),
+        ([{0: "a", 1: "b"}], None),  # a class has no name
+        ([{0: "a", 1: "b", 2: "c"}, {0: "d"}], None),  # a class has two names
+        ([{0: "a", 1: "b", 2: "c", 3: "d"}], None),  # the list of before the classes were numbered anew
+        ([{}], None),
+    ],
+)
+def test_categories_name_the_classes_only_when_all_files_agree(
+    categories: list[dict[int, str]], names: tuple[str, ...] | None
+) -> None:
+    found = [Annotation(np.zeros((0, 5)), categories=each) for each in categories]
+    assert annotations.class_names(found, 3) == names
