@@ -331,6 +331,14 @@ def batches(folder: str) -> dict[str, Any]:
     }
 
 
+def _light(photo: np.ndarray) -> list[float]:
+    """Where the light rectangle of a photo is: xmin, ymin, xmax, ymax in fractions."""
+    light = photo.min(axis=2) > 128
+    rows, columns = np.flatnonzero(light.any(axis=1)), np.flatnonzero(light.any(axis=0))
+    height, width = light.shape
+    return [columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height]
+
+
 def dirt(folder: str) -> dict[str, Any]:
     """One channel with every kind of dirt: what was kept, what was logged, and where turned boxes ended up."""
     base, rng = write_channels(Path(folder)), np.random.default_rng(9)
@@ -345,23 +353,22 @@ def dirt(folder: str) -> dict[str, Any]:
     put(base, "train", "f_truncated.jpg", _jpeg(image)[:300], note)
     put(base, "train", "g_alone.jpg", _jpeg(image), None)
     put(base, "train", "h_gone.jpg", None, note)
-    transparent = io.BytesIO()
-    image.convert("RGBA").save(transparent, "PNG")
-    put(base, "train", "i_large.png", transparent.getvalue(), {"annotations": note["annotations"]})
+    transparent, (other, other_note) = io.BytesIO(), _scene(rng)
+    other.convert("RGBA").save(transparent, "PNG")
+    put(base, "train", "i_clear.png", transparent.getvalue(), {"annotations": other_note["annotations"]})
     with _log() as lines:
         loaded = _load(base, unreadable_tolerance=0.2, num_classes=3)
     labels = {sample.name: sample.label.tolist() for sample in loaded.train}
-    index = [sample.name for sample in loaded.train].index("a_turned.jpg")
-    light = loaded.photos[index].min(axis=2) > 128
-    rows, columns = np.flatnonzero(light.any(axis=1)), np.flatnonzero(light.any(axis=0))
-    height, width = light.shape
-    seen = [columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height]
-    turned = np.abs(np.array(labels["a_turned.jpg"][0][1:]) - seen).max()
+    misplaced = [
+        float(np.abs(sample.label[-1, 1:] - _light(loaded.photos[index])).max())
+        for index, sample in enumerate(loaded.train)
+        if len(sample.label)
+    ]
     return {
         "names": sorted(labels),
         "lines": lines,
         "counts": {name: len(label) for name, label in labels.items()},
-        "turned": float(turned),
+        "misplaced": max(misplaced),
         "shapes": sorted({photo.shape for photo in (loaded.photos[i] for i in range(len(loaded.train)))}),
         "class names": loaded.class_names,
     }

@@ -74,10 +74,10 @@ def test_batches_have_images_and_targets_and_follow_the_seed(in_mxnet: Run, tmp_
 
 def test_dirt_is_mended_or_left_out_and_each_kind_is_counted_and_named(in_mxnet: Run, tmp_path: Path) -> None:
     found = in_mxnet(bodies.dirt, tmp_path)
-    usable = ["a_turned.jpg", "b_grey.jpg", "c_empty.jpg", "e_boxes.jpg", "i_large.png"]
+    usable = ["a_turned.jpg", "b_grey.jpg", "c_empty.jpg", "e_boxes.jpg", "i_clear.png"]
     assert found["names"] == [*(f"{i}.jpg" for i in range(8)), *usable]
     assert [found["counts"][name] for name in usable] == [1, 1, 0, 2, 1]
-    assert found["turned"] < 0.02, "boxes of stored pixels are turned with the photo"
+    assert found["misplaced"] < 0.02, "each photo has its own boxes, and those of stored pixels are turned with it"
     assert all(shape[2] == 3 for shape in found["shapes"]), "greyscale and transparent photos are RGB"
     assert found["class names"] == ["0", "1", "2"]
     for line in (
