@@ -81,11 +81,84 @@ def record_channels(base: Path, source: Path) -> Path:
     return base
 
 
-def configure(base: Path, hyperparameters: dict[str, Any], mode: str = "File", content_type: str = "") -> None:
+DETECTION: dict[str, Any] = {
+    "num_classes": 2,
+    "num_training_samples": 48,
+    "base_network": "resnet-18",
+    "use_pretrained_model": 0,
+    "image_shape": 64,
+    "mini_batch_size": 8,
+    "learning_rate": 0.002,
+    "optimizer": "adam",
+    "epochs": 2,
+}
+SHAPES = ("square", "disc")
+
+
+def shape(label: int, rng: np.random.Generator, width: int = 72, height: int = 60) -> tuple[Image.Image, list[int]]:
+    """A bright square or disc on dark noise, and its box: left, top, width, height in pixels."""
+    side = int(rng.integers(20, 36))
+    left, top = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
+    photo = rng.integers(0, 60, (height, width, 3)).astype(np.uint8)
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    inside = np.ones((side, side), bool) if label == 0 else x**2 + y**2 <= (side / 2) ** 2
+    photo[top : top + side, left : left + side][inside] = rng.integers(180, 256, 3)
+    return Image.fromarray(photo), [left, top, side, side]
+
+
+def boxed_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
+    """Write image + JSON channels of photos of one square or disc each; returns `base`."""
+    rng = np.random.default_rng(6)
+    for channel, count in (("train", train), ("validation", validation)):
+        images, notes = (base / "input" / "data" / name for name in (channel, f"{channel}_annotation"))
+        images.mkdir(parents=True)
+        notes.mkdir(parents=True)
+        for index in range(count):
+            photo, box = shape(index % 2, rng)
+            photo.save(images / f"{index}.jpg", quality=92)
+            (notes / f"{index}.json").write_text(json.dumps(annotation(f"{index}.jpg", photo.size, index % 2, box)))
+    return base
+
+
+def annotation(file: str, size: tuple[int, int], label: int, box: Sequence[float]) -> dict[str, Any]:
+    """One annotation file of the built-in's form."""
+    left, top, width, height = box
+    return {
+        "file": file,
+        "image_size": [{"width": size[0], "height": size[1], "depth": 3}],
+        "annotations": [{"class_id": label, "left": left, "top": top, "width": width, "height": height}],
+        "categories": [{"class_id": number, "name": name} for number, name in enumerate(SHAPES)],
+    }
+
+
+def boxed_records(base: Path, source: Path) -> Path:
+    """Write the boxed channels under `source` as RecordIO channels under `base`."""
+    for channel in ("train", "validation"):
+        folder = base / "input" / "data" / channel
+        folder.mkdir(parents=True)
+        with recordio.Writer(folder / f"{channel}.rec") as writer:
+            for index, path in enumerate(sorted((source / "input" / "data" / f"{channel}_annotation").iterdir())):
+                said = json.loads(path.read_text())
+                size, note = said["image_size"][0], said["annotations"][0]
+                corner = note["left"] / size["width"], note["top"] / size["height"]
+                far = corner[0] + note["width"] / size["width"], corner[1] + note["height"] / size["height"]
+                label = [2.0, 5.0, note["class_id"], *corner, *far]
+                image = (source / "input" / "data" / channel / said["file"]).read_bytes()
+                writer.write(recordio.pack_image(label, index, image))
+    return base
+
+
+def configure(
+    base: Path,
+    hyperparameters: dict[str, Any],
+    mode: str = "File",
+    content_type: str = "",
+    defaults: dict[str, Any] = HYPERPARAMETERS,
+) -> None:
     """Write input/config as SDK local mode does; every hyperparameter as a string, None to leave one out."""
     config = base / "input" / "config"
     config.mkdir(parents=True, exist_ok=True)
-    values = {**HYPERPARAMETERS, **hyperparameters}
+    values = {**defaults, **hyperparameters}
     texts = {name: str(value) for name, value in values.items() if value is not None}
     (config / "hyperparameters.json").write_text(json.dumps(texts))
     attributes = {"TrainingInputMode": mode} | ({"ContentType": content_type} if content_type else {})

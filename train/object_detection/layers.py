@@ -37,7 +37,7 @@ def public_name(name: str) -> str:
         return _extra(int(matched[1]) + 1, int(matched[2]), matched[3])
     if matched := re.fullmatch(r"(classes|boxes)\.(\d+)\.predictor\.(.+)", inner):
         return f"predictor{int(matched[2]) + 1}_{matched[1]}_{matched[3]}"
-    return {"norm4.normalize_scale": "relu4_3_scale"}.get(inner, inner)
+    return {"norm4.scale": "relu4_3_scale"}.get(inner, inner)
 
 
 def _extra(number: int, layer: int, part: str) -> str:

@@ -1,8 +1,9 @@
 """The networks: single-shot detectors (SSD, Liu et al. 2016) on ResNet v1b or VGG-16, made of GluonCV's parts.
 
 The ResNet detectors follow the layout of MXNet's own SSD example, which the built-in grew from: predictions from stages
-three and four and from four more maps, each half as large, anchors from a tenth of the picture to all of it. The VGG
-detector is GluonCV's `ssd_300_vgg16_atrous` and, for pictures of about 512 pixels, its seven maps.
+three and four and from four more maps, each half as large, anchors from a tenth of the picture to all of it. For
+pictures below the built-in's 300 pixels they begin at stage two, so that the maps are as fine. The VGG detector is
+GluonCV's `ssd_300_vgg16_atrous_voc` and, for pictures of about 512 pixels, its seven maps.
 """
 
 import math
@@ -25,6 +26,7 @@ PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "vgg-16": "vgg16
 
 _VGG_STAGES = ([2, 2, 3, 3, 3], [64, 128, 256, 512, 512])
 _SIZES_300, _SIZES_512 = [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05], [0.1, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05]
+_SMALL = 256  # below, a ResNet's stage two is about as fine as its stage three is at 300 pixels and more
 _LARGE_VGG = 448  # from here on a seventh map is worth its place, as in the paper's SSD512
 # Logarithm of a box's side over its anchor's. Anchors are a tenth of the picture or more, so no box needs a factor of
 # 20: beyond it lie only the overflows of a network that has learnt nothing.
@@ -53,7 +55,7 @@ def maps(base_network: str, side: int) -> list[Map]:
     Sizes: ResNet, MXNet's SSD example; VGG, Liu et al. 2016, as GluonCV's 300 and 512 have them.
     """
     if base_network in _RESNETS:
-        cells = [_up(side, 16)]
+        cells = [_up(side, 8 if side < _SMALL else 16)]
         for _ in range(5):
             cells.append(_up(cells[-1], 2))
         sizes = [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 0.961]
@@ -119,10 +121,11 @@ def _step(cells: int, side: int) -> float:
 
 
 class ResNetFeatures(gluon.HybridBlock):
-    """A ResNet's stages under their own names, so that its weight files fit, and four smaller maps after them."""
+    """A ResNet's stages under their own names, so that its weight files fit, and smaller maps after them."""
 
-    def __init__(self, base_network: str, **kwargs: Any) -> None:
+    def __init__(self, base_network: str, side: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._small = side < _SMALL
         block, layers = _RESNETS[base_network]
         with self.name_scope():
             whole = resnetv1b.ResNetV1b(block, layers, classes=1, name_prefix="resnet_")
@@ -130,18 +133,19 @@ class ResNetFeatures(gluon.HybridBlock):
                 setattr(self, name, getattr(whole, name))
             self.extras = nn.HybridSequential(prefix="extras_")
             with self.extras.name_scope():
-                for filters in (512, 256, 256, 128):
+                for filters in (512, 256, 256) if self._small else (512, 256, 256, 128):
                     self.extras.add(_extra(max(128, filters // 2), filters))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for unit in stage:  # blocks start as the identity: see train/image_classification/network.py
                 (unit.bn3 if hasattr(unit, "bn3") else unit.bn2).gamma.init = mx.init.Zero()
 
     def hybrid_forward(self, F: Any, x: Any) -> list[Any]:
-        x = self.layer2(self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x))))))
-        found = [self.layer3(x)]
-        for stage in (self.layer4, *self.extras):
-            found.append(stage(found[-1]))
-        return found
+        x = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+        found = []
+        for stage in (self.layer2, self.layer3, self.layer4, *self.extras):
+            x = stage(x)
+            found.append(x)
+        return found if self._small else found[1:]
 
 
 def _extra(squeeze: int, filters: int) -> nn.HybridSequential:
@@ -159,7 +163,7 @@ class Predictor(gluon.HybridBlock):
         super().__init__(**kwargs)
         with self.name_scope():
             if base_network in _RESNETS:
-                self.features = ResNetFeatures(base_network, prefix="features_")
+                self.features = ResNetFeatures(base_network, side, prefix="features_")
             else:
                 self.features = VGGAtrousExtractor(*_VGG_STAGES, _vgg_extras(side), prefix="features_")
             self.classes = nn.HybridSequential(prefix="classes_")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from serve.artifact import MAX_TOP_K
 from train.errors import UserError
 from train.hyperparameters import REQUIRED, Hyperparameter, choice, flag, integer, pattern, real, resolve, steps
 from train.log import LOG
@@ -29,7 +30,7 @@ TABLE: tuple[Hyperparameter, ...] = (
     real("weight_decay", 0.0005),
     real("overlap_threshold", 0.5),
     real("nms_threshold", 0.45),
-    integer("nms_topk", 400, 1),
+    integer("nms_topk", 400, 1, MAX_TOP_K),
     integer("label_width", 350, LABEL_HEADER + LABEL_OBJECT),
     pattern("freeze_layer_pattern"),
     flag("early_stopping", False),
