@@ -5,7 +5,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-REGISTRY ?= sagemaker-vision
+HERE := sagemaker-vision
+REGISTRY ?= $(HERE)
 TAG ?= dev
 PLATFORM ?= linux/amd64
 BASE_IMAGE ?= python:3.11-slim-bookworm
@@ -14,6 +15,8 @@ EPOCHS ?=
 PRETRAINED ?=
 BASE_DIR ?=
 PORT ?= 8080
+LOCKFLAGS ?=
+VARIABLES := REGISTRY TAG PLATFORM BASE_IMAGE DATA EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS
 
 # An image's name is everything's name. What is in LATER has a place in the design and no code yet.
 IMAGES := image-classification object-detection inference
@@ -54,6 +57,47 @@ $(foreach goal,$(filter demo/inference train/inference local/inference,$(MAKECMD
 $(foreach goal,$(filter-out $(call named,$(IMAGES) $(LATER)),$(filter $(addsuffix /%,$(VERBS)),$(MAKECMDGOALS))),\
   $(error $(goal): there is no image $(notdir $(goal)); there are $(IMAGES)))
 
+# Docker takes a name without a host for one on Docker Hub.
+ifneq ($(filter push push/%,$(MAKECMDGOALS)),)
+ifeq ($(filter-out $(HERE),$(REGISTRY)),)
+$(error REGISTRY is not set; run: make $(MAKECMDGOALS) REGISTRY=ACCOUNT.dkr.ecr.REGION.amazonaws.com)
+endif
+endif
+
+ifneq ($(and $(PRETRAINED),$(filter build build/% local/% test test/% images-for-tests,$(MAKECMDGOALS))),)
+ifeq ($(shell [[ -d '$(PRETRAINED)' ]] && echo there),)
+$(error PRETRAINED=$(PRETRAINED) does not exist: name a folder with .safetensors or .params files; docs/pretrained.md)
+endif
+ifeq ($(shell compgen -G '$(PRETRAINED)/*.safetensors' || compgen -G '$(PRETRAINED)/*.params'),)
+$(error PRETRAINED=$(PRETRAINED) holds no .safetensors or .params file: put one there, or leave PRETRAINED= out; \
+  docs/pretrained.md)
+endif
+endif
+
+ifneq ($(and $(DATA),$(filter demo demo/% local/% bench,$(MAKECMDGOALS))),)
+LACKS := $(shell for part in . images annotations/trainval.txt annotations/test.txt; do \
+  [[ -e '$(DATA)'/$$part ]] || { echo $$part; break; }; done)
+ifneq ($(LACKS),)
+$(error DATA=$(DATA) $(if $(filter .,$(LACKS)),does not exist,has no $(LACKS)): give the folder that holds images/ and \
+  annotations/ of a data set in the layout of Oxford-IIIT Pet)
+endif
+endif
+
+ifneq ($(and $(EPOCHS),$(filter demo demo/% local/%,$(MAKECMDGOALS))),)
+ifeq ($(shell [[ '$(EPOCHS)' =~ ^0*[1-9][0-9]*$$ ]] && echo good),)
+$(error EPOCHS is '$(EPOCHS)': give a whole number of 1 or more)
+endif
+endif
+
+# A name that is spelt wrong would be ignored without a word.
+ifeq ($(MAKELEVEL),0)
+given = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+upper = $(shell tr a-z A-Z <<< '$1')
+meant = $(firstword $(filter $(call upper,$1)%,$(VARIABLES)))
+$(foreach name,$(filter-out $(VARIABLES),$(given)),$(warning warning: $(name) is not a variable of `make help` and \
+  changes nothing$(if $(call meant,$(name)),; did you mean $(call meant,$(name))?)))
+endif
+
 .PHONY: FORCE
 FORCE:
 
@@ -64,6 +108,7 @@ help: ## this list
 	  while IFS=$$'\t' read -r target text; do printf '  %-19s %s\n' "$$target" "$$text"; done
 	@echo; echo "NAME is an image: $(IMAGES)."
 	@echo "Variables: REGISTRY=$(REGISTRY) TAG=$(TAG) PLATFORM=$(PLATFORM) BASE_IMAGE=$(BASE_IMAGE)"
+	@echo "  and, for some targets: $(filter-out REGISTRY TAG PLATFORM BASE_IMAGE,$(VARIABLES))"
 
 .PHONY: demo
 demo: demo/image-classification ## train on drawn pets, serve, predict over HTTP: no Docker, no AWS, no download of data (5 min)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,12 @@ TARGETS = [
 ]
 
 
-def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+def make(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`make ARGUMENTS` without variables of a `make` above; what lies in the folder `path` hides programs of its name."""
+    hidden = ("MAKE", "MFLAGS", "REGISTRY", "TAG", "DATA", "EPOCHS", "PRETRAINED")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    if path:
+        environment["PATH"] = f"{path}:{environment['PATH']}"
     return subprocess.run(
         ["make", *arguments], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=60
     )
@@ -66,6 +71,94 @@ def test_target_that_cannot_be_met_says_why_and_ends_with_2(target: str, words: 
     done = make("--silent", target)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+@pytest.fixture
+def no_docker(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose `docker` does nothing; the test fails if it was called."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program(folder, "docker", f'echo "$@" >> {tmp_path}/calls')
+    yield folder
+    assert not (tmp_path / "calls").exists(), (tmp_path / "calls").read_text()
+
+
+@pytest.mark.parametrize("goals", [("push",), ("push/inference",), ("build", "push")])
+@pytest.mark.parametrize("registry", [(), ("REGISTRY=",), ("REGISTRY=sagemaker-vision",)])
+def test_push_without_a_registry_is_refused_before_anything_is_built_or_sent(
+    no_docker: Path, goals: tuple[str, ...], registry: tuple[str, ...]
+) -> None:
+    done = make(*goals, *registry, path=no_docker)
+    assert (done.returncode, done.stdout) == (2, "")
+    said = f"REGISTRY is not set; run: make {' '.join(goals)} REGISTRY=ACCOUNT.dkr.ecr.REGION.amazonaws.com"
+    assert said in done.stderr
+
+
+def test_push_sends_to_the_registry_that_is_given(tmp_path: Path) -> None:
+    program(tmp_path, "docker", f'echo "$@" > {tmp_path}/calls')
+    assert make("push/inference", "REGISTRY=registry.example:5000/vision", path=tmp_path).returncode == 0
+    assert (tmp_path / "calls").read_text() == "push registry.example:5000/vision/inference:dev\n"
+
+
+@pytest.mark.parametrize("goal", ["build", "build/image-classification", "local/image-classification"])
+@pytest.mark.parametrize("kind", ["missing", "empty", "no weights", "only below"])
+def test_weights_for_an_image_are_looked_for_before_it_is_built(
+    no_docker: Path, tmp_path: Path, goal: str, kind: str
+) -> None:
+    folder = tmp_path / "my weights"
+    if kind != "missing":
+        folder.mkdir()
+    if kind == "no weights":
+        (folder / "resnet18.pth").write_bytes(b"weights")
+    if kind == "only below":
+        (folder / "more").mkdir()
+        (folder / "more" / "resnet18.params").write_bytes(b"weights")
+    done = make(goal, f"PRETRAINED={folder}", path=no_docker)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"PRETRAINED={folder} " in done.stderr
+    assert ("does not exist" if kind == "missing" else "holds no .safetensors or .params file") in done.stderr
+
+
+@pytest.mark.parametrize("file", ["resnet18.safetensors", "resnet18_v1b.params"])
+def test_a_folder_with_weights_is_given_to_the_build(tmp_path: Path, file: str) -> None:
+    program(tmp_path, "docker", f'echo "$@" >> {tmp_path}/calls')
+    weights = tmp_path / "my weights"
+    weights.mkdir()
+    (weights / file).write_bytes(b"weights")
+    done = make("build/inference", f"PRETRAINED={weights}", path=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"--build-context pretrained={weights}" in (tmp_path / "calls").read_text()
+
+
+@pytest.mark.parametrize("goal", ["local/image-classification", "demo", "demo/object-detection", "bench"])
+def test_data_that_is_not_there_is_said_before_anything_is_built(no_docker: Path, tmp_path: Path, goal: str) -> None:
+    folder = tmp_path / "my pets"
+    for made, says in (("", "does not exist"), ("my pets", "has no images"), ("my pets/images", "has no annotations")):
+        (tmp_path / made).mkdir(exist_ok=True)
+        done = make(goal, f"DATA={folder}", path=no_docker)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"DATA={folder} {says}" in done.stderr
+        assert "give the folder that holds images/ and annotations/" in done.stderr
+
+
+@pytest.mark.parametrize("goal", ["local/image-classification", "demo", "demo/object-detection"])
+@pytest.mark.parametrize("epochs", ["abc", "0", "-1", "2.5", "1 2"])
+def test_epochs_that_are_no_whole_number_are_said_before_anything_is_built(
+    no_docker: Path, goal: str, epochs: str
+) -> None:
+    done = make(goal, f"EPOCHS={epochs}", path=no_docker)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"EPOCHS is '{epochs}': give a whole number of 1 or more" in done.stderr
+
+
+def test_variables_that_make_does_not_know_are_warned_of_with_the_name_that_was_meant() -> None:
+    done = make("help", "data=/foo", "EPOCH=2", "COLOUR=a b=c", "DATA=x", "LOCKFLAGS=--upgrade")
+    assert done.returncode == 0
+    assert [line.partition("warning: ")[2] for line in sorted(done.stderr.splitlines())] == [
+        "COLOUR is not a variable of `make help` and changes nothing",
+        "EPOCH is not a variable of `make help` and changes nothing; did you mean EPOCHS?",
+        "data is not a variable of `make help` and changes nothing; did you mean DATA?",
+    ]
 
 
 def test_environments_that_are_there_cost_under_two_seconds() -> None:
