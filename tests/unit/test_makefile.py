@@ -30,7 +30,7 @@ TARGETS = [
 
 
 def make(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """`make ARGUMENTS` without variables of a `make` above; what lies in the folder `path` hides programs of its name."""
+    """`make ARGUMENTS`, without what a `make` above it exports; programs in the folder `path` come before others."""
     hidden = ("MAKE", "MFLAGS", "REGISTRY", "TAG", "DATA", "EPOCHS", "PRETRAINED")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     if path:
