@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, TiffImagePlugin, TiffTags
 
 from serve import preprocess
 from train import recordio
@@ -202,19 +202,43 @@ def test_whatever_a_record_holds_the_parser_returns_boxes_or_raises_user_error(v
 # ---- boxes on their image ---------------------------------------------------------------------------------------
 
 
-def file(image: Image.Image, form: str, orientation: int) -> bytes:
+def file(image: Image.Image, form: str, orientation: int, **how: Any) -> bytes:
     exif, data = Image.Exif(), io.BytesIO()
     exif[0x0112] = orientation
-    image.save(data, form, exif=exif, **({"quality": 95} if form == "JPEG" else {}))
+    image.save(data, form, exif=exif, **({"quality": 95} if form == "JPEG" else how))
     return data.getvalue()
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def xmp_tiff(image: Image.Image, orientation: int, tag: int | None, compression: str | None) -> bytes:
+    """A TIFF whose XMP, as photo editors write it, says how it lies; `tag` is TIFF's own word for it, None for none."""
+    directory, data = TiffImagePlugin.ImageFileDirectory_v2(), io.BytesIO()
+    directory[700] = f'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="{orientation}"/>'.encode()
+    directory.tagtype[700] = TiffTags.BYTE
+    if tag is not None:
+        directory[0x0112] = tag
+    image.save(data, "TIFF", tiffinfo=directory, compression=compression)
+    return data.getvalue()
+
+
+TIFFS: dict[str, Callable[[Image.Image, int], bytes]] = {
+    "TIFF of LZW": lambda image, orientation: file(image, "TIFF", orientation, compression="tiff_lzw"),
+    "TIFF of JPEG": lambda image, orientation: file(image, "TIFF", orientation, compression="jpeg"),
+    "TIFF of two pages": lambda image, orientation: file(
+        image, "TIFF", orientation, save_all=True, append_images=[Image.new("RGB", (9, 9))]
+    ),
+    "TIFF turned by XMP": lambda image, orientation: xmp_tiff(image, orientation, None, None),
+    "TIFF of LZW turned by XMP": lambda image, orientation: xmp_tiff(image, orientation, None, "tiff_lzw"),
+    "TIFF turned by both": lambda image, orientation: xmp_tiff(image, orientation, orientation, None),
+    "TIFF whose tag overrules XMP": lambda image, orientation: xmp_tiff(image, 6, orientation, None),
+}
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP", *TIFFS])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_boxes_of_stored_pixels_are_turned_with_the_photo(form: str, orientation: int) -> None:
     stored = Image.new("RGB", (96, 64))
     stored.paste("white", (16, 8, 48, 24))
-    data = file(stored, form, orientation)
+    data = TIFFS[form](stored, orientation) if form in TIFFS else file(stored, form, orientation)
     upright = np.asarray(preprocess.decode(data, 1))[..., None].max(axis=2) > 128
     rows, columns = np.flatnonzero(upright.any(axis=1)), np.flatnonzero(upright.any(axis=0))
     seen = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from serve import preprocess
 from train import samples
@@ -225,8 +225,9 @@ def frame(data: bytes) -> Frame:
             orientation = 1  # as preprocess has it: damaged EXIF says nothing
         orientation = orientation if orientation in range(1, 9) else 1
         width, height = image.size
-        if image.format == "TIFF" and orientation in _SIDEWAYS:
-            width, height = height, width  # Pillow already gives the sides of the upright image
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            # Of a TIFF, Pillow gives the upright sides when its own tag turns it, and the stored ones when XMP does.
+            width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
         return Frame(width, height, orientation)
 
 
