@@ -13,12 +13,15 @@ from serve.errors import BadRequest, ServeError, Unavailable
 from serve.gate import Gate
 from serve.model import Model
 from serve.preprocess import UnreadableImage
+from serve.refusals import Refusals, unreadable
 from serve.settings import Settings
 
 log = logging.getLogger("serve")
 
 DISCARD_SECONDS = 1.0
 """How long the rest of a refused body is read for: long enough for one on its way, short for a thread of /ping's."""
+
+ROUTES = "/ping (GET), /invocations (POST) and /execution-parameters (GET)"
 
 MAX_PAYLOAD_MB = 100
 """Batch transform refuses a MaxPayloadInMB that exceeds this when multiplied by MaxConcurrentTransforms."""
@@ -56,7 +59,7 @@ def create_app(settings: Settings, model: Model) -> Flask:
             try:
                 answer = gate.predict(settings.timeout, engine.answer, data)
             except UnreadableImage as error:
-                raise BadRequest(f"The image {error}.") from error
+                raise BadRequest(unreadable(data, error)) from error
             content = form.encode(replace(answer, values=refine(answer.values)))
         return Response(content, content_type=form.media)
 
@@ -65,18 +68,26 @@ def create_app(settings: Settings, model: Model) -> Flask:
 
 
 def _answer_errors(app: Flask) -> None:
-    """Every error becomes {"status": ..., "reason": ...}; what is left of its body is read once it has been sent."""
+    """Every error becomes {"status": ..., "reason": ...} and a line in the log.
+
+    What is left of the body is read once the answer has been sent.
+    """
+    refusals = Refusals()
+
+    def refuse(status: int, reason: str) -> Response:
+        refusals.log(status, request.method, request.path, reason)
+        return _error(status, reason)
 
     @app.errorhandler(ServeError)
     def ours(error: ServeError) -> Response:
-        response = _error(error.status, str(error))
+        response = refuse(error.status, str(error))
         if isinstance(error, Unavailable):
             response.headers["Retry-After"] = "1"
         return response
 
     @app.errorhandler(HTTPException)
     def flasks(error: HTTPException) -> Response:
-        response = _error(error.code or 500, error.description or error.name)
+        response = refuse(error.code or 500, _reason(error))
         if allowed := getattr(error, "valid_methods", None):
             response.headers["Allow"] = ", ".join(sorted(allowed))
         return response
@@ -91,6 +102,14 @@ def _answer_errors(app: Flask) -> None:
     def finish_body(response: Response) -> Response:
         response.call_on_close(partial(body.discard, request.environ, DISCARD_SECONDS))
         return response
+
+
+def _reason(error: HTTPException) -> str:
+    if error.code == 404:
+        return f"There is nothing at {request.path[:100]!r}. There is {ROUTES}."
+    if error.code == 405:
+        return f"{request.path} does not take {request.method}. There is {ROUTES}."
+    return error.description or error.name
 
 
 def _error(status: int, reason: str) -> Response:

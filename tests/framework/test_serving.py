@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from serve import __version__, artifact, machine, preprocess
+from serve.refusals import SILENT_SECONDS
 from tests.environments import REPOSITORY, python
 from tests.framework import bodies_serving as bodies
 from tests.framework.server import Server
@@ -158,7 +159,7 @@ def test_real_photos_get_the_answer_of_the_shared_preprocessing(server: Server, 
     for path in (pets / "images").glob("*.mat"):
         answer = server.ask("POST", "/invocations", path.read_bytes(), {"Content-Type": "image/jpeg"})
         assert answer[0] == 400
-        assert "is not an image" in reason(answer)
+        assert "is not an image: it starts with 'MATLAB" in reason(answer)
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------
@@ -169,7 +170,7 @@ def test_real_photos_get_the_answer_of_the_shared_preprocessing(server: Server, 
     [
         (b"", {}, 400, "The image is empty (0 bytes)."),
         (solid(*RED, kind="JPEG")[:-40], {"Content-Type": "image/jpeg"}, 400, "The image is truncated"),
-        (b"hello, world", {"Content-Type": "image/jpeg"}, 400, "The image is not an image (starts with b'hello"),
+        (b"hello, world", {"Content-Type": "image/jpeg"}, 400, "The body is not an image: it starts with 'hello, wo"),
         (encode(Image.new("1", (20000, 20000))), {}, 400, "The image has 20000 x 20000 pixels, the limit is"),
         (b"1,2,3", {"Content-Type": "text/csv"}, 415, "Content-Type text/csv is not served; send"),
         (b"{}", {"Content-Type": "application/json; charset=utf-8"}, 415, "Content-Type application/json"),
@@ -188,11 +189,43 @@ def test_bad_request_gets_its_status_and_a_reason_and_the_next_is_answered(
 
 
 def test_unknown_path_and_method_are_refused_in_json(server: Server) -> None:
-    assert reason(server.ask("GET", "/nowhere"))
+    there_is = "There is /ping (GET), /invocations (POST) and /execution-parameters (GET)."
+    assert reason(server.ask("GET", "/nowhere")) == f"There is nothing at '/nowhere'. {there_is}"
     assert server.ask("POST", "/models", b"x" * 200_000)[0] == 404
-    status, headers, body = server.ask("GET", "/invocations")
-    assert (status, set(headers["allow"].split(", "))) == (405, {"OPTIONS", "POST"})
-    assert json.loads(body)["status"] == 405
+    answer = server.ask("GET", "/invocations")
+    assert (answer[0], set(answer[1]["allow"].split(", "))) == (405, {"OPTIONS", "POST"})
+    assert reason(answer) == f"/invocations does not take GET. {there_is}"
+
+
+def test_each_refused_request_is_a_line_in_the_log_without_its_body(models: Models) -> None:
+    with Server(models()) as started:
+        started.wait_until_ready()
+        started.ask("POST", "/invocations", b"secret, not an image", {"Content-Type": "text/csv"})
+        started.ask("GET", "/no%0Awhere")
+        started.ask("POST", "/invocations", solid(*RED), {"Accept": "text/html"})
+        started.ask("POST", "/invocations", b"")
+        started.wait_for("400 POST /invocations")
+        lines = [line.partition(" WARNING ")[2] for line in started.log() if " WARNING " in line]
+    assert [line.partition(": ")[0] for line in lines] == [
+        "415 POST /invocations",
+        "404 GET /no?where",
+        "406 POST /invocations",
+        "400 POST /invocations",
+    ]
+    assert lines[3] == "400 POST /invocations: The image is empty (0 bytes)."
+    assert "secret" not in "".join(lines)
+
+
+def test_a_crowd_that_is_refused_is_few_lines_in_the_log(models: Models) -> None:
+    with Server(models(), VISION_CONCURRENT_PREDICTIONS="1", VISION_QUEUE_SIZE="0") as started:
+        started.wait_until_ready()
+        with started.upload(1000, b"x"):  # the one place that there is
+            begun = time.monotonic()
+            for _ in range(50):
+                assert started.ask("POST", "/invocations", solid(*RED))[0] == 503
+            seconds = time.monotonic() - begun
+        lines = [line for line in started.log() if "503 POST /invocations: The server is busy" in line]
+    assert 1 <= len(lines) <= 1 + seconds / SILENT_SECONDS
 
 
 def test_every_reply_has_a_content_length_and_short_headers(server: Server) -> None:

@@ -1,0 +1,68 @@
+"""Refused requests: in which words their sender reads why, and what is left of them in the log."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from serve.preprocess import FORMATS, UnreadableImage
+
+log = logging.getLogger("serve")
+
+SILENT_SECONDS = 5.0
+"""After a line about a 503 there is none for so long: a full server refuses thousands of requests a second."""
+
+_LONGEST = 300  # characters of a path, and of a reason, in the log
+_SHOWN = 12  # characters of a body
+_BY_CHANCE = 500  # bytes of an image, of which 1 in 128 is a line feed or a carriage return
+# How base64 of a JPEG, PNG, GIF and WebP begins, and a browser's data URL.
+_BASE64 = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR", b"data:image/")
+
+
+def unreadable(data: bytes, error: UnreadableImage) -> str:
+    """The sentence for who sent `data` as an image: what is wrong with it, and where that can be told, what to send."""
+    reason = str(error)
+    if reason.startswith("is not an image"):
+        begin = f"The body is not an image: it starts with {_beginning(data)}"
+        if data.lstrip(b"\"' \t\r\n").startswith(_BASE64):
+            return f"{begin}; it looks like base64: send the raw bytes of the file."
+        return f"{begin}; send the bytes of one {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file."
+    bare = len(data) > _BY_CHANCE and b"\n" not in data and b"\r" not in data
+    if bare and reason.startswith(("is truncated", "is damaged")):
+        reason += "; it has no line feeds, which curl --data takes out: use curl --data-binary"
+    return _printable(f"The image {reason}.")
+
+
+class Refusals:
+    """Writes refusals to the log: a line each, but for those of a full server, of which there can be any number."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._silent_until = -float("inf")
+        self._unsaid = 0
+
+    def log(self, status: int, method: str, path: str, reason: str) -> None:
+        """One line, whatever characters a client has put into its path; nothing of a request's body."""
+        more = ""
+        if status == 503:
+            with self._lock:
+                now = self._clock()
+                if now < self._silent_until:
+                    self._unsaid += 1
+                    return
+                more = f" ({self._unsaid} more since the last such line)" if self._unsaid else ""
+                self._silent_until, self._unsaid = now + SILENT_SECONDS, 0
+        log.warning("%d %s %s: %s%s", status, *(_printable(text[:_LONGEST]) for text in (method, path, reason)), more)
+
+
+def _beginning(data: bytes) -> str:
+    """The first bytes as text in quotes where they are ASCII, else in hexadecimal."""
+    text = data[:_SHOWN].decode("ascii", "replace")
+    if text.replace("\t", " ").replace("\r", " ").replace("\n", " ").isprintable() and "\ufffd" not in text:
+        return repr(text)
+    return f"the bytes {data[: _SHOWN // 2].hex(' ')}"
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)

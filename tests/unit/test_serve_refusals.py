@@ -1,0 +1,115 @@
+"""What a refused body is said to be, and what of it is in the log."""
+
+import base64
+import io
+import logging
+import os
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from serve import preprocess
+from serve.refusals import SILENT_SECONDS, Refusals, unreadable
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((200, 150), 80).convert("RGB").save(file, "JPEG")
+    return file.getvalue()
+
+
+def said(data: bytes) -> str:
+    """The reason that the sender of a body reads."""
+    with pytest.raises(preprocess.UnreadableImage) as caught:
+        preprocess.decode(data)
+    return unreadable(data, caught.value)
+
+
+def test_a_body_that_is_no_image_is_told_by_its_beginning_and_what_to_send() -> None:
+    what = "send the bytes of one JPEG, PNG, GIF, BMP, PPM, WEBP or TIFF file."
+    assert said(b"hello, world") == f"The body is not an image: it starts with 'hello, world'; {what}"
+    assert said(b"hello") == f"The body is not an image: it starts with 'hello'; {what}"
+    shown = "the bytes 00 05 16 07 6d 61"
+    assert said(b"\x00\x05\x16\x07macOS") == f"The body is not an image: it starts with {shown}; {what}"
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP"])
+@pytest.mark.parametrize("before", [b"", b'"', b"data:image/any;base64,", b" \n"])
+def test_base64_is_recognised_and_the_raw_bytes_are_asked_for(form: str, before: bytes) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(file, form)
+    reason = said(before + base64.b64encode(file.getvalue()))
+    assert reason.startswith("The body is not an image: it starts with ")
+    assert reason.endswith("; it looks like base64: send the raw bytes of the file.")
+
+
+def test_a_jpeg_without_line_feeds_is_told_how_curl_keeps_them() -> None:
+    # What `curl --data @photo.jpg` does to a file.
+    photo = jpeg()
+    reason = said(photo.replace(b"\n", b"").replace(b"\r", b""))
+    assert reason.startswith("The image is ")
+    assert reason.endswith("; it has no line feeds, which curl --data takes out: use curl --data-binary.")
+    assert said(photo[:-2000]) == f"The image is truncated ({len(photo) - 2000} bytes arrived)."
+
+
+def test_an_empty_body_and_too_many_pixels_are_told_as_they_are() -> None:
+    assert said(b"") == "The image is empty (0 bytes)."
+    with pytest.raises(preprocess.UnreadableImage) as caught:
+        preprocess.decode(jpeg(), max_pixels=100)
+    assert unreadable(jpeg(), caught.value) == "The image has 200 x 150 pixels, the limit is 100 in all."
+
+
+@given(st.binary(max_size=40))
+@example(b"\xff\xd8")
+def test_any_bytes_that_cannot_be_read_get_one_printable_sentence(data: bytes) -> None:
+    try:
+        preprocess.decode(data)
+    except preprocess.UnreadableImage as error:
+        reason = unreadable(data, error)
+        assert reason.isprintable()
+        assert reason.endswith(".")
+        assert reason[:10] in ("The image ", "The body i")
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_each_refusal_is_one_line_with_status_method_path_and_reason(caplog: pytest.LogCaptureFixture) -> None:
+    refusals = Refusals(Clock())
+    for _ in range(3):
+        refusals.log(400, "POST", "/invocations", "The image is empty (0 bytes).")
+    assert [record.getMessage() for record in caplog.records] == [
+        "400 POST /invocations: The image is empty (0 bytes)."
+    ] * 3
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+def test_a_full_server_is_a_line_in_so_many_seconds_that_counts_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    refusals = Refusals(clock)
+    for _ in range(1000):
+        refusals.log(503, "POST", "/invocations", "The server is busy.")
+        clock.now += 2.5 * SILENT_SECONDS / 1000
+    refusals.log(415, "POST", "/invocations", "no image")
+    assert [record.getMessage() for record in caplog.records] == [
+        "503 POST /invocations: The server is busy.",
+        "503 POST /invocations: The server is busy. (399 more since the last such line)",
+        "503 POST /invocations: The server is busy. (399 more since the last such line)",
+        "415 POST /invocations: no image",
+    ]
+
+
+def test_a_line_stays_one_line_and_short_whatever_a_client_sends(caplog: pytest.LogCaptureFixture) -> None:
+    Refusals(Clock()).log(404, "GET", "/a\r\n2030 INFO forged" + "b" * 5000, "\x1b[2J" + os.linesep)
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert line.isprintable()
+    assert len(line) < 700
