@@ -62,7 +62,7 @@ def _answer(engine: Engine, path: str) -> np.ndarray:
     try:
         return engine.answer(Path(path).read_bytes()).values
     except UnreadableImage as error:
-        raise CheckError(f"{path}: the image {error}. Leave it out of files.json.") from error
+        raise CheckError(f"{path}: the image {error}") from error
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -8,6 +8,7 @@ import io
 import numpy as np
 from PIL import (
     Image,
+    ImageFile,
     # Pillow itself loads the drivers of five formats; asked for another it would load all of its fifty.
     TiffImagePlugin,  # noqa: F401
     WebPImagePlugin,  # noqa: F401
@@ -80,6 +81,9 @@ def _decode(data: bytes, channels: int, short_side: int | None, max_pixels: int)
     """What `decode` returns, and the (width, height) that the upright image has in the file."""
     if not data:
         raise UnreadableImage("is empty (0 bytes)")
+    # A library may have told Pillow to pad truncated files with grey (GluonCV does, when imported), and training would
+    # read what the server refuses. Set anew each time and never back: another thread may be decoding.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size

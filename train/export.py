@@ -1,21 +1,29 @@
 """The end of a job: the ONNX graph, and the proof that what will be served is what was trained."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from serve.preprocess import UnreadableImage
 from train.errors import TrainError
 from train.log import LOG
+from train.samples import Sample
 
 # Batch of the exported input: any.
 _BATCH = "N"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# MXNet does not say why it could not write; with fewer bytes free than this it was for want of them.
+_FULL = 1_000_000
 OUTPUT = "probabilities"  # of classifiers, their only one
 
 
@@ -31,15 +39,33 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise TrainError(
-            f"{path} could not be written: {error.strerror or error}; is the volume full? A larger "
-            "volume_size may be needed"
-        ) from error
+        with writing(path):
+            write(temporary)
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written nothing can be removed, and that was said already
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise TrainError in place of an OSError: `path` could not be written, and why, first of all a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainError(f"{path} could not be written: {_why(path, error)}") from error
+
+
+def _why(path: Path, error: OSError) -> str:
+    """Say what kept `path` from being written; the file that was begun must still be there."""
+    told = error.strerror or str(error)
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError:
+        return told
+    if error.errno in _NO_SPACE or free < _FULL:
+        return f"the disk is full ({free} bytes free): set a larger volume_size, or free space there ({told})"
+    return f"{told} ({free / 1e9:.1f} GB are free there)"
 
 
 def to_onnx(
@@ -97,7 +123,7 @@ def verify(
     model_dir: Path,
     tensors: np.ndarray,
     expected: dict[str, np.ndarray],
-    files: Sequence[bytes],
+    files: Sequence[Sample],
     metric: Callable[[list[np.ndarray]], float],
     logged: float,
     tolerance: float = 1e-4,
@@ -105,7 +131,7 @@ def verify(
     """Run the two checks of a finished artifact in the serving environment; raises TrainError if either fails.
 
     (a) `model.onnx` on `tensors` float32 (N, C, H, W) against the framework's outputs `expected`, by name: the largest
-    absolute difference is at most `tolerance`. (b) `files`, as bytes, through the server's own code: `metric` of the
+    absolute difference is at most `tolerance`. (b) the bytes of `files` through the server's own code: `metric` of the
     answers, one array for each file, is within 0.01 of `logged`, the framework's metric on the same files.
     """
     python = serving_python()
@@ -116,12 +142,10 @@ def verify(
         )
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         work = Path(folder)
-        np.save(work / "tensors.npy", tensors)
-        paths = [str(work / f"{number}.image") for number in range(len(files))]
-        for path, data in zip(paths, files, strict=True):
-            Path(path).write_bytes(data)
-        (work / "files.json").write_text(json.dumps(paths))
-        _run_check(python, model_dir, work)
+        with writing(work):
+            np.save(work / "tensors.npy", tensors)
+            names = _lay_out(files, work)
+        _run_check(python, model_dir, work, names)
         found, answers = np.load(work / "tensor_outputs.npz"), np.load(work / "file_outputs.npz")
         # np.max, because Python's max may drop a NaN.
         difference = float(np.max([np.abs(found[name] - wanted).max() for name, wanted in expected.items()]))
@@ -147,12 +171,33 @@ def verify(
         )
 
 
-def _run_check(python: Path, model_dir: Path, work: Path) -> None:
+def _lay_out(files: Sequence[Sample], work: Path) -> dict[str, str]:
+    """Write the samples' bytes and files.json into `work`; return the names of the samples by the paths of the copies.
+
+    A sample may be a record in a .rec file, which the server's code does not read; so all are copied.
+    """
+    names = {str(work / f"{number}.image"): sample.name for number, sample in enumerate(files)}
+    for path, sample in zip(names, files, strict=True):
+        try:
+            Path(path).write_bytes(sample.read())
+        except UnreadableImage as error:
+            raise TrainError(
+                f"validation image {sample.name} {error}, though it could be read when training began: the channel "
+                "must stay as it is until the job ends"
+            ) from None
+    (work / "files.json").write_text(json.dumps(list(names)))
+    return names
+
+
+def _run_check(python: Path, model_dir: Path, work: Path, names: Mapping[str, str] | None = None) -> None:
     command = [str(python), "-m", "serve.check", "--model-dir", str(model_dir), "--work", str(work)]
     program = Path(__file__).resolve().parent.parent
     # A session of its own: Ctrl-C in a terminal goes to the whole group, and this job's end is to be finished.
     done = subprocess.run(command, cwd=program, capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode:
-        raise TrainError(
-            f"the check of the artifact failed with exit code {done.returncode}: {done.stderr.strip()[-600:]}"
-        )
+        said = done.stderr.strip()[-600:]
+        for path, name in (names or {}).items():
+            if path in said:  # the user knows the channel's file, not our copy of it
+                told = said.removeprefix("serve.check: ").replace(path, name)
+                raise TrainError(f"the server's code cannot read a validation image: {told}")
+        raise TrainError(f"the check of the artifact failed with exit code {done.returncode}: {said}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 
 def _input(size: int = 32, channels: int = 3, count: int = 2) -> np.ndarray:
@@ -114,7 +115,6 @@ def output_shapes() -> dict[str, list[int]]:
 def _exported(folder: str, layers: int) -> tuple[np.ndarray, np.ndarray, bytes]:
     """An artifact of random weights in `folder`; tensors, MXNet's probabilities of them, and a JPEG."""
     import mxnet as mx
-    from PIL import Image
 
     from serve.artifact import Artifact, InputSpec, write
     from train import export
@@ -136,13 +136,45 @@ def _exported(folder: str, layers: int) -> tuple[np.ndarray, np.ndarray, bytes]:
     return tensors, expected, jpeg.getvalue()
 
 
+def _samples(folder: str, photos: list[bytes]) -> list[Any]:
+    """Samples named dog/0.jpg, ...: the first is a file of its own, the others are records."""
+    from train import recordio
+    from train.samples import Sample, records
+
+    file, record = Path(folder, "0.jpg"), Path(folder, "photos.rec")
+    file.write_bytes(photos[0])
+    with recordio.Writer(record) as writer:
+        for number, photo in enumerate(photos[1:], 1):
+            writer.write(recordio.pack_image(0.0, number, photo))
+    found = [Sample("dog/0.jpg", 0, file)]
+    return found + [
+        Sample(f"dog/{number}.jpg", 0, record, sample.offset, sample.length)
+        for number, sample in enumerate(records(record), 1)
+    ]
+
+
+def truncated_beside_the_network() -> str:
+    """What becomes of a photo without its end where the libraries of the networks are imported."""
+    from serve import preprocess
+    from train.image_classification import network  # noqa: F401
+
+    jpeg = io.BytesIO()
+    Image.effect_noise((60, 50), 80).convert("RGB").save(jpeg, "JPEG")
+    try:
+        preprocess.decode(jpeg.getvalue()[:-500])
+    except preprocess.UnreadableImage as error:
+        return str(error)
+    return "read as if it were whole"
+
+
 def export_and_verify(folder: str, layers: int) -> str:
     """Both checks of an artifact of random weights."""
     from train import export
 
     tensors, expected, jpeg = _exported(folder, layers)
+    photos = _samples(folder, [jpeg, jpeg])
     export.verify(
-        Path(folder), tensors, {export.OUTPUT: expected}, [jpeg], lambda answers: float(answers[0].sum()), 1.0
+        Path(folder), tensors, {export.OUTPUT: expected}, photos, lambda answers: float(sum(answers).sum()), 2.0
     )
     return "verified"
 
@@ -154,16 +186,21 @@ def refused_artifacts(folder: str) -> dict[str, str]:
 
     tensors, expected, jpeg = _exported(folder, 20)
 
-    def said(outputs: np.ndarray, logged: float) -> str:
+    def said(outputs: np.ndarray, logged: float, *photos: bytes) -> str:
+        files = _samples(folder, [jpeg, *photos])
+        if photos == (b"gone",):
+            files[0].path.unlink()
         try:
             export.verify(
-                Path(folder), tensors, {export.OUTPUT: outputs}, [jpeg], lambda answers: float(answers[0].sum()), logged
+                Path(folder), tensors, {export.OUTPUT: outputs}, files, lambda answers: float(answers[0].sum()), logged
             )
         except TrainError as error:
             return str(error)
         return "nothing was refused"
 
     found = {"other outputs": said(expected + 0.001, 1.0), "other metric": said(expected, 0.5)}
+    found["truncated photo"] = said(expected, 1.0, jpeg, jpeg[:400])
+    found["photo that is gone"] = said(expected, 1.0, b"gone")
     graph = Path(folder, "model.onnx")
     graph.write_bytes(graph.read_bytes()[:1000])
     return {**found, "damaged graph": said(expected, 1.0)}

@@ -136,6 +136,10 @@ def test_a_loss_that_is_not_finite_ends_the_job_with_epoch_batch_and_rate_and_ke
     }
 
 
+def test_a_truncated_photo_is_not_readable_where_the_networks_library_would_pad_it(in_mxnet: Run) -> None:
+    assert in_mxnet(bodies_training.truncated_beside_the_network).startswith("is truncated (")
+
+
 def test_unreadable_images_are_named_counted_and_left_out(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=40, validation=6)
     train = base / "input" / "data" / "train"
@@ -345,6 +349,10 @@ def test_an_artifact_that_answers_otherwise_than_it_was_trained_is_refused(in_mx
     assert said["other metric"].startswith(
         "the server's code reaches 1.0000 on 1 validation files where training logged 0.5"
     )
+    assert said["truncated photo"].startswith(
+        "the server's code cannot read a validation image: dog/2.jpg: the image is truncated (400 bytes arrived)"
+    )
+    assert said["photo that is gone"].startswith("validation image dog/0.jpg does not exist, though")
     assert said["damaged graph"].startswith("the check of the artifact failed with exit code 1: serve.check: ")
 
 

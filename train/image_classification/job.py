@@ -85,7 +85,8 @@ class Model:
             shape,
             self._folder / artifact.MODEL_ONNX,
         )
-        artifact.write(self._describe(best), self._folder)
+        with export.writing(self._folder / artifact.MODEL_JSON):
+            artifact.write(self._describe(best), self._folder)
         self._verify(best)
         LOG.info(
             "The model of epoch %d is in %s: %s",
@@ -133,7 +134,7 @@ class Model:
             self._folder,
             tensors,
             {export.OUTPUT: expected},
-            [self._data.validation[i].read() for i in chosen],
+            [self._data.validation[i] for i in chosen],
             metric=lambda answers: float(metrics.correct(np.stack(answers), labels).mean()),
             logged=float(best.correct[chosen].mean()),
         )

@@ -83,7 +83,8 @@ class Model:
         export.to_onnx(symbol, native.parameters(self._net), "data", (3, side, side), path, _OUTPUTS)
         area = self._precision(self.best.detections, range(len(self._data.validation)), eleven_points=False)
         LOG.info("The best epoch is %d: mAP %.6f (VOC 2007), %.6f (area)", self.best.epoch, self.best.value, area)
-        artifact.write(self._describe({**self.best.metrics, "validation:mAP_area": area}), self._folder)
+        with export.writing(self._folder / artifact.MODEL_JSON):
+            artifact.write(self._describe({**self.best.metrics, "validation:mAP_area": area}), self._folder)
         self._verify()
         names = ", ".join(sorted(path.name for path in self._folder.iterdir()))
         LOG.info("The model of epoch %d is in %s: %s", self.best.epoch, self._folder, names)
@@ -137,7 +138,7 @@ class Model:
             self._folder,
             tensors,
             expected,
-            [self._data.validation[i].read() for i in chosen],
+            [self._data.validation[i] for i in chosen],
             metric=lambda answers: self._precision(answers, chosen),
             logged=self._precision([self.best.detections[i] for i in chosen], chosen),
             tolerance=_TOLERANCE,

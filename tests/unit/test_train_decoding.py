@@ -1,0 +1,61 @@
+"""Training reads an image as the server will: what a library has set in Pillow for itself makes no difference."""
+
+import io
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from serve import preprocess
+from train import samples
+from train.errors import UserError
+
+
+def truncated(form: str) -> bytes:
+    """A photo of noise whose second half is missing."""
+    data = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(data, form)
+    return data.getvalue()[: len(data.getvalue()) // 2]
+
+
+@pytest.fixture
+def lenient_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `import gluoncv` does to Pillow."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "BMP"])
+def test_a_truncated_photo_is_refused_even_where_a_library_lets_pillow_pad_them(
+    form: str, lenient_pillow: None
+) -> None:
+    with pytest.raises(preprocess.UnreadableImage, match=r"truncated|damaged"):
+        preprocess.decode(truncated(form))
+
+
+def test_truncated_photos_are_refused_in_all_threads_at_once(lenient_pillow: None) -> None:
+    data, refused, together = truncated("JPEG"), [], threading.Barrier(8)
+
+    def decode() -> None:
+        together.wait()
+        for _ in range(25):
+            try:
+                preprocess.decode(data)
+            except preprocess.UnreadableImage:
+                refused.append(1)
+
+    threads = [threading.Thread(target=decode) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 200
+
+
+def test_truncated_photos_are_all_counted_where_a_library_lets_pillow_pad_them(lenient_pillow: None) -> None:
+    photo = truncated("JPEG")
+    cache = samples.Memory(lambda i: preprocess.decode(photo), samples.image_bytes, 1000)
+    listed = [samples.Sample(f"{i}.jpg", 0, Path(f"{i}.jpg")) for i in range(5)]
+    with pytest.raises(UserError, match="5 of 5 train images are not readable"):
+        samples.readable("train", listed, cache, 0.1)

@@ -1,0 +1,65 @@
+"""Files of the model folder: whole or not at all, and a reason that can be acted on when they cannot be written."""
+
+import errno
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from train import export
+from train.errors import TrainError
+
+
+class Usage(NamedTuple):
+    """What shutil.disk_usage returns, as far as it is read."""
+
+    free: int
+
+
+def failing(number: int, text: str) -> Callable[[Path], None]:
+    """A writer that writes a part and fails."""
+
+    def write(path: Path) -> None:
+        path.write_text("half")
+        raise OSError(number, text)
+
+    return write
+
+
+def test_a_file_that_was_written_is_there_and_nothing_beside_it(tmp_path: Path) -> None:
+    export.replace(tmp_path / "a", lambda path: path.write_text("whole"))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "whole"}
+
+
+def test_a_file_that_could_not_be_written_leaves_the_earlier_one_and_nothing_half_written(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("earlier")
+    with pytest.raises(TrainError, match=r"^.*/a could not be written: File too large \(\d+\.\d GB are free there\)$"):
+        export.replace(tmp_path / "a", failing(errno.EFBIG, "File too large"))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "earlier"}
+
+
+@pytest.mark.parametrize(
+    ("number", "free"), [(errno.ENOSPC, 5_000_000_000), (errno.EDQUOT, 5_000_000_000), (errno.EIO, 4096)]
+)
+def test_a_full_disk_is_named_first_even_where_the_framework_does_not_know_the_reason(
+    number: int, free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free))
+    with pytest.raises(TrainError) as caught:
+        export.replace(tmp_path / "a.params", failing(number, "MXNet's words"))
+    first, _, rest = str(caught.value).partition(": set a larger volume_size")
+    assert first == f"{tmp_path}/a.params could not be written: the disk is full ({free} bytes free)"
+    assert rest.endswith("(MXNet's words)")
+
+
+def test_a_temporary_file_that_cannot_be_removed_does_not_hide_why_the_file_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(TrainError, match="a could not be written: Read-only file system"):
+        export.replace(tmp_path / "a", failing(errno.EROFS, "Read-only file system"))
