@@ -1,4 +1,4 @@
-"""`python -m local COMMAND`: finds the command, its environment and its module, and turns its errors into one line."""
+"""`python3 -m local COMMAND`: finds the command, its environment and its module, and turns its errors into one line."""
 
 import argparse
 import importlib
@@ -26,14 +26,14 @@ ENVIRONMENT = Path(__file__).resolve().parents[1] / ".venvs" / "dev"
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
-    overview = argparse.ArgumentParser(prog="python -m local", description="What runs on a laptop.")
+    overview = argparse.ArgumentParser(prog="python3 -m local", description="What runs on a laptop.")
     overview.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below; each has a --help")
     overview.formatter_class = argparse.RawDescriptionHelpFormatter
     overview.epilog = "commands:\n" + "\n".join(_overview())
     command = overview.parse_args(arguments[:1]).command
     module_name, purpose = COMMANDS[command]
     module = importlib.import_module(module_name)
-    parser = argparse.ArgumentParser(prog=f"python -m local {command}", description=module.__doc__ or purpose)
+    parser = argparse.ArgumentParser(prog=f"python3 -m local {command}", description=module.__doc__ or purpose)
     module.add_arguments(parser)
     args = parser.parse_args(arguments[1:])
     signal.signal(signal.SIGTERM, _end)

@@ -20,9 +20,9 @@ from train import recordio
 
 QUALITY = 95
 NAMED = 10
-STRAYS = "no photos, skipped"
+STRAYS = "not a photo, skipped"
 UNREADABLE = "listed photos that cannot be read, skipped"
-REENCODED = f"photos made JPEG anew (quality {QUALITY})"
+REENCODED = f"photos made JPEG anew, quality {QUALITY}"
 _CHUNK = 64
 _EXIF_ORIENTATION = 0x0112
 
@@ -32,7 +32,7 @@ class Summary:
     """What was asked for, what was written and what was not.
 
     `class_names` by label, of breeds or species as `classes` says; `counts` of photos per channel; `files` holds files
-    with their reasons by what was done to them, in words that follow a number.
+    with their reasons by what was done to them, in words that a number follows.
     """
 
     class_names: list[str]

@@ -1,4 +1,4 @@
-"""`python -m local demo NAME`: the whole journey on this machine, without Docker, an AWS account or a download of data.
+"""`python3 -m local demo NAME`: the whole journey on this machine: no Docker, no AWS account, no download of data.
 
 Draws a data set (or reads a real one), prepares the channels, runs the image's own `train` and `serve` programs under a
 folder shaped like /opt/ml, and asks the endpoint about photos that were not trained on.
@@ -17,6 +17,9 @@ from local.algorithms import NAMES
 from local.drawing.breeds import BREEDS
 from local.progress import duration
 from serve.machine import cpu_count
+
+CURL = "curl -H 'Accept: application/json;verbose'"
+URL = "http://127.0.0.1:8080/invocations"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     ):
         photos = prepare.photos(out / "channels", "validation", args.name)
         answers = report.ask_all(photos, over_http(port), room.answer)
-    report.tell(room, answers, summary.class_names, base / "model", out / "predictions.png")
+    again = (f"make serve BASE_DIR={base}", f"{CURL} --data-binary @{photos[0][0]} {URL}")
+    report.tell(room, answers, summary.class_names, base / "model", out / "predictions.png", again)
     return 0
 
 
@@ -115,7 +119,6 @@ def add_epochs(parser: argparse.ArgumentParser) -> None:
 
 def _positive(text: str) -> int:
     """A number of epochs from the command line."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of epochs: give 1 or more")
-    return value
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of epochs: give a whole number of 1 or more")
+    return int(text)

@@ -1,4 +1,4 @@
-"""`python -m local deploy NAME`: serve a model in SageMaker local mode, with SDK v3, until Ctrl-C.
+"""`python3 -m local deploy NAME`: serve a model in SageMaker local mode, with SDK v3, until Ctrl-C.
 
 A local endpoint belongs to the process that made it, so this command stays; ask from another terminal, with `predict`.
 """

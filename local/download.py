@@ -1,4 +1,4 @@
-"""`python -m local data`: the Oxford-IIIT Pet data set from its own site (0.8 GB), in its official layout.
+"""`python3 -m local data`: the Oxford-IIIT Pet data set from its own site (0.8 GB), in its official layout.
 
 Both archives are downloaded, checked and unpacked. Run it again after an interruption: it goes on where it stopped.
 """

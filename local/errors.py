@@ -1,4 +1,4 @@
-"""What a command of `python -m local` tells its user before it ends; `local.__main__` prints it without a trace."""
+"""What a command of `python3 -m local` tells its user before it ends; `local.__main__` prints it without a trace."""
 
 
 class UserError(Exception):

@@ -1,4 +1,4 @@
-"""`python -m local local-mode NAME`: the whole journey in SageMaker local mode, with SDK v3 and the real image.
+"""`python3 -m local local-mode NAME`: the whole journey in SageMaker local mode, with SDK v3 and the real image.
 
 Draws a data set (or reads a real one), prepares the channels, trains in the image, deploys the model, asks the endpoint
 about photos that were not trained on, and deletes the endpoint.
@@ -53,8 +53,19 @@ def run(args: argparse.Namespace) -> int:
         ):
             photos = prepare.photos(channels, "validation", args.name)
             answers = report.ask_all(photos, through(endpoint), room.answer)
-    report.tell(room, answers, summary.class_names, model, out / "predictions.png")
+    again = _again(args, image, model, photos[0][0])
+    report.tell(room, answers, summary.class_names, model, out / "predictions.png", again)
     return 0
+
+
+def _again(args: argparse.Namespace, image: str, model: Path, photo: Path) -> tuple[str, str]:
+    """The two commands that serve the model and ask it about a photo."""
+    given = "" if image == sagemaker.default_image(args.name) else f" --image {image}"
+    port = "" if args.port == PORT else f" --port {args.port}"
+    return (
+        f"python3 -m local deploy {args.name} --model {model}{given}{port}",
+        f"python3 -m local predict {photo}{port}",
+    )
 
 
 def through(endpoint: sagemaker.Endpoint) -> report.Ask:

@@ -74,7 +74,7 @@ def read(root: Path) -> Pets:
     if not (root / "images").is_dir():
         raise PetsError(
             f"{root / 'images'} does not exist: give the folder that holds images/ and annotations/ of the Oxford-IIIT "
-            "Pet data set in its official layout (`python -m local data` downloads it)"
+            "Pet data set in its official layout (`python3 -m local data` downloads it)"
         )
     trainval, test = (_read_list(root / "annotations" / name) for name in ("trainval.txt", "test.txt"))
     shared = {pet.name for pet in trainval} & {pet.name for pet in test}

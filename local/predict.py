@@ -1,4 +1,4 @@
-"""`python -m local predict PHOTO ...`: send photos to an endpoint of SageMaker local mode, with SDK v3.
+"""`python3 -m local predict PHOTO ...`: send photos to an endpoint of SageMaker local mode, with SDK v3.
 
 Prints a line per photo, its path, the predicted class and that class's probability, or a line per detection, its path,
 class, score and box in fractions of the photo; with --accept, the answer.

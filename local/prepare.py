@@ -1,4 +1,4 @@
-"""`python -m local prepare NAME`: an algorithm's channels from a data set in the official Oxford-IIIT Pet layout.
+"""`python3 -m local prepare NAME`: an algorithm's channels from a data set in the official Oxford-IIIT Pet layout.
 
 The image form is what SageMaker's built-in reads as application/x-image: photos plus .lst files, or plus a JSON file
 per photo; the RecordIO form is one .rec per channel. What is no image is skipped and named. A clean JPEG goes in byte
@@ -155,7 +155,7 @@ def report(summary: Summary) -> list[str]:
     for done, files in summary.files.items():
         if files:
             more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
-            lines.append(f"{len(files)} {done}: {', '.join(files[:NAMED])}{more}")
+            lines.append(f"{done}: {len(files)} ({', '.join(files[:NAMED])}{more})")
     counts = summary.counts
     lines.append(
         f"{counts['train']} photos to train on, {counts['validation']} to validate on, "

@@ -50,11 +50,18 @@ def read_reply(reply: bytes, photo: Path, expected: str, read: Callable[[Any], A
         raise CommandFailed(f"{photo}: the endpoint replied {begin!r}, expected {expected}") from None
 
 
-def tell(room: Room, answers: Sequence[Any], names: Sequence[str], model: Path, predictions: Path) -> None:
-    """End a journey: write the sheet to `predictions`, print the table, where things are, and the figure in the end."""
+def tell(
+    room: Room, answers: Sequence[Any], names: Sequence[str], model: Path, predictions: Path, again: tuple[str, str]
+) -> None:
+    """End a journey: write the sheet to `predictions`, print the table, where things are, and the figure in the end.
+
+    `again` are the commands with which a person serves the model and asks it.
+    """
     room.sheet(answers, names, predictions)
     print(f"\n{room.table(answers, names)}\n")
     print(f"model        {model}\npredictions  {predictions}")
+    serve, ask = again
+    print(f"\nAsk it yourself:\n    {serve}\nand, in another terminal:\n    {ask}\n")
     print(room.last_line(answers), flush=True)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # One model, one configuration, one endpoint in a process: their names never leave it.
 NAME = "local"
 NO_TELEMETRY = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
-DEPLOY = "`python -m local deploy`"
+DEPLOY = "`python3 -m local deploy`"
 
 
 class LocalModeError(CommandFailed):
@@ -75,7 +75,7 @@ def connect(port: int) -> Endpoint:
 
 
 def channels(folder: Path) -> dict[str, Path]:
-    """The channels below `folder`, as `python -m local prepare` writes them: one folder each, by name.
+    """The channels below `folder`, as `python3 -m local prepare` writes them: one folder each, by name.
 
     Raises UserError when there are none, or `train` or `validation` is missing.
     """
@@ -84,7 +84,7 @@ def channels(folder: Path) -> dict[str, Path]:
     if missing:
         raise UserError(
             f"{folder} has no folder {' and no folder '.join(sorted(missing))}: give the folder of the channels, "
-            "as `python -m local prepare NAME --data DIR --out DIR` writes it"
+            "as `python3 -m local prepare NAME --data DIR --out DIR` writes it"
         )
     return found
 
@@ -240,9 +240,10 @@ def _failure(root: Path) -> str:
 
 
 def _reason(body: bytes) -> str:
-    """The reason in an error's body: the value of "error" where the body is JSON with one, else its text."""
+    """The reason in an error's body: that of our server's JSON, "error" of another's, else the body's text."""
     text = body.decode("utf-8", "replace").strip()
     try:
-        return str(json.loads(text)["error"])
+        said = json.loads(text)
+        return str(said["reason"] if "reason" in said else said["error"])
     except (ValueError, TypeError, KeyError):
         return text

@@ -1,4 +1,4 @@
-"""`python -m local train NAME`: train an image in SageMaker local mode, with SDK v3.
+"""`python3 -m local train NAME`: train an image in SageMaker local mode, with SDK v3.
 
 The job gets the files that a cloud job would get; its model.tar.gz is what `deploy` and SageMaker itself can serve.
 """

@@ -1,4 +1,4 @@
-"""`python -m local weights NETWORK FILE --out DIR`: checks a weight file and writes it in the form that jobs take.
+"""`python3 -m local weights NETWORK FILE --out DIR`: checks a weight file and writes it in the form that jobs take.
 
 That form is DIR/NETWORK.safetensors with torchvision's names and float32 values: PyTorch's tools read it too.
 """
@@ -78,6 +78,6 @@ def convert(network: str, file: Path, folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(prog="python -m local weights", description=__doc__)
+    arguments = argparse.ArgumentParser(prog="python3 -m local weights", description=__doc__)
     add_arguments(arguments)
     sys.exit(run(arguments.parse_args()))

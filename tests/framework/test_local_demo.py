@@ -26,7 +26,13 @@ def demo(name: str, data: Path, out: Path) -> list[str]:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (out / "opt" / "ml" / "model" / "model.onnx").stat().st_size > 1_000_000
-    return done.stdout.splitlines()
+    lines = done.stdout.splitlines()
+    ask = lines.index("Ask it yourself:")
+    assert lines[ask + 1].strip() == f"make serve BASE_DIR={out / 'opt' / 'ml'}"
+    photo = re.search(r"--data-binary @(\S+) http://127.0.0.1:8080/invocations", lines[ask + 3])
+    assert photo, lines[ask + 3]
+    assert Path(photo[1]).stat().st_size > 0
+    return lines
 
 
 def test_the_demo_trains_serves_and_tells_an_accuracy_that_its_own_table_adds_up_to(

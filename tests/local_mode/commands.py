@@ -1,4 +1,4 @@
-"""`python -m local` as a person calls it: a process, its output line by line, deadlines, and signals."""
+"""`python3 -m local` as a person calls it: a process, its output line by line, deadlines, and signals."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Command:
-    """A running `python -m local ARGUMENTS` whose home folder is `home`; leaving the block ends it."""
+    """A running `python3 -m local ARGUMENTS` whose home folder is `home`; leaving the block ends it."""
 
     def __init__(self, home: Path, *arguments: object, seconds: float = 240) -> None:
         """Past `seconds` the process is killed, so that no wait below is endless."""
@@ -68,7 +68,7 @@ class Command:
 
 
 def run(home: Path, *arguments: object) -> tuple[int, list[str]]:
-    """The exit code and the lines of output of one `python -m local ARGUMENTS`."""
+    """The exit code and the lines of output of one `python3 -m local ARGUMENTS`."""
     with Command(home, *arguments) as command:
         code = command.finish()
     return code, command.lines

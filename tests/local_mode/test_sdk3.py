@@ -1,4 +1,4 @@
-"""SageMaker's SDK v3 in local mode: a user's own script, and the commands of `python -m local` that drive it."""
+"""SageMaker's SDK v3 in local mode: a user's own script, and the commands of `python3 -m local` that drive it."""
 
 import functools
 import json
@@ -101,7 +101,7 @@ def folders(small_channels: Path, boxed_channels: Path) -> dict[str, Path]:
 def model(
     image: Callable[[str], str], folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Case], Path]:
-    """`model(case)`: the model.tar.gz of `python -m local train`."""
+    """`model(case)`: the model.tar.gz of `python3 -m local train`."""
 
     @functools.cache
     def trained(name: str) -> Path:

@@ -274,8 +274,8 @@ def test_boxes_are_cut_at_the_edge_or_dropped_and_named_and_a_photo_without_boxe
     assert found["Bengal_21"].boxes == ()
     lines = capsys.readouterr().out.splitlines()
     cut, dropped = "Bengal_20.xml -4 1 10 10, Bengal_20.xml 60 40 70 60", "Bengal_20.xml 65 1 80 10, Bengal_20.xml 20"
-    assert any(line.startswith(f"2 boxes cut at the edge of their photo: {cut}") for line in lines), lines
-    assert any(line.startswith(f"2 boxes without an area inside their photo, dropped: {dropped}") for line in lines)
+    assert any(line.startswith(f"boxes cut at the edge of their photo: 2 ({cut}") for line in lines), lines
+    assert any(line.startswith(f"boxes without an area inside their photo, dropped: 2 ({dropped}") for line in lines)
 
 
 def test_photos_whose_annotation_cannot_be_used_are_left_out_counted_and_named(
@@ -289,10 +289,10 @@ def test_photos_whose_annotation_cannot_be_used_are_left_out_counted_and_named(
     boxed.add("Bengal_25", None, voc(("cat", *HEAD_VOC)))
     assert run(boxed, tmp_path / "channels") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "2 photos without an XML file of boxes, left out: Bengal_23.jpg, pug_900.jpg"
-    assert lines[1].startswith("2 listed photos that cannot be read, skipped: ")
+    assert lines[0] == "photos without an XML file of boxes, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
+    assert lines[1].startswith("listed photos that cannot be read, skipped: 2 (")
     assert all(reason in lines[1] for reason in ("Bengal_24.jpg is truncated", "Bengal_25.jpg does not exist"))
-    assert lines[2].startswith("3 photos whose annotations cannot be used, skipped: ")
+    assert lines[2].startswith("photos whose annotations cannot be used, skipped: 3 (")
     for reason in (
         "Bengal_20.xml is about a photo of 65 x 48 pixels and Bengal_20.jpg has 64 x 48",
         "Bengal_21.xml names a bird: the classes are cat, dog",

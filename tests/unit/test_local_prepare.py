@@ -87,14 +87,14 @@ def test_every_file_left_out_or_made_anew_is_named_with_its_reason(
 ) -> None:
     run("image-classification", "--data", dirty, "--out", tmp_path / "channels")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "2 no photos, skipped: ._pug_1.jpg, Bengal_101.mat"
-    assert lines[1] == "1 photos that the split does not name, not used: pug_99.jpg"
-    assert lines[2].startswith("3 listed photos that cannot be read, skipped: ")
+    assert lines[0] == "not a photo, skipped: 2 (._pug_1.jpg, Bengal_101.mat)"
+    assert lines[1] == "photos that the split does not name, not used: 1 (pug_99.jpg)"
+    assert lines[2].startswith("listed photos that cannot be read, skipped: 3 (")
     assert all(
         reason in lines[2]
         for reason in ("Bengal_5.jpg is truncated", "Bengal_8.jpg is empty", "pug_4.jpg does not exist")
     )
-    assert lines[3].startswith("4 photos made JPEG anew (quality 95): ")
+    assert lines[3].startswith("photos made JPEG anew, quality 95: 4 (")
     for reason in (
         "Bengal_2.jpg is a GIF",
         "Bengal_3.jpg is a PNG",

@@ -107,6 +107,34 @@ def test_the_endpoint_is_asked_with_the_photos_bytes_and_its_refusal_is_told(por
         ask(b"")
 
 
+def test_a_journey_ends_with_what_to_do_next_and_the_figure_in_the_last_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (300, 200)).save(tmp_path / "photo.jpg")
+    said = [Answer(tmp_path / "photo.jpg", 0, (0.9, 0.1))]
+    again = ("make serve BASE_DIR=base", "curl --data-binary @photo.jpg URL")
+    report.tell(room, said, ["beagle", "pug"], tmp_path / "model", tmp_path / "predictions.png", again)
+    assert capsys.readouterr().out.splitlines()[-6:] == [
+        "Ask it yourself:",
+        "    make serve BASE_DIR=base",
+        "and, in another terminal:",
+        "    curl --data-binary @photo.jpg URL",
+        "",
+        "accuracy 1.00 (1 of 1)",
+    ]
+
+
+@pytest.mark.parametrize("command", ["demo", "local-mode"])
+@pytest.mark.parametrize("epochs", ["abc", "0", "-3", "2.5", ""])
+def test_epochs_that_are_no_whole_number_are_refused_in_a_sentence(
+    command: str, epochs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.main([command, "image-classification", f"--epochs={epochs}"])
+    assert ended.value.code == 2
+    assert f"{epochs!r} is not a number of epochs: give a whole number of 1 or more" in capsys.readouterr().err
+
+
 @given(st.booleans(), st.integers(1, 300) | st.none(), st.integers(1, 10_000))
 def test_steps_of_the_learning_rate_rise_and_lie_within_the_epochs(drawn: bool, epochs: int | None, count: int) -> None:
     recipe = room.recipe(drawn, epochs, 6, count)
@@ -146,7 +174,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as ended:
         program.main([command, "--help"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: python -m local {command}")
+    assert capsys.readouterr().out.startswith(f"usage: python3 -m local {command}")
 
 
 def test_outside_its_environment_a_command_starts_again_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def test_missing_channels_are_named_with_the_command_that_writes_them(
 ) -> None:
     for name in made:
         (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match=f"has no folder {named}: .*python -m local prepare"):
+    with pytest.raises(UserError, match=f"has no folder {named}: .*python3 -m local prepare"):
         sagemaker.channels(tmp_path)
 
 
@@ -74,6 +74,7 @@ def test_a_model_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
+        (b'{"status": 400, "reason": "The image is truncated."}', "The image is truncated."),
         (b'{"error": "is truncated"}', "is truncated"),
         (b"plain words\n", "plain words"),
         (b"[1]", "[1]"),
