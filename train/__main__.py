@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
     log.configure()
     log.LOG.info("Docker entrypoint called with argument(s): %s", " ".join(arguments) or "train")
     log.LOG.info(threads.set_threads())
-    entry.require_configuration()
+    entry.prepare()
     os.environ["SAGEMAKER_TRAINING_MODULE"] = "train.entry:main"
     from sagemaker_training import trainer  # after the thread variables: it imports NumPy's users
 

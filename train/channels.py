@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from train import configuration
 from train.errors import UserError
 from train.log import LOG
 
@@ -50,15 +51,15 @@ def load(input_dir: Path) -> dict[str, Channel]:
     if not config_file.exists():
         folders = sorted(path for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
         return {path.name: Channel(path.name, path, "") for path in folders}
-    try:
-        config = json.loads(config_file.read_text())
-        attributes = {name: dict(values or {}) for name, values in config.items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(
-            f"{config_file} is not a JSON object of channels ({error}): SageMaker writes this file; in "
-            "a plain docker run leave it out"
-        ) from None
-    return {name: _channel(name, data / name, values) for name, values in attributes.items()}
+    found = {}
+    for name, values in configuration.read(config_file).items():
+        if not isinstance(values, dict | None):
+            raise UserError(
+                f"{config_file} has {name!r}: {json.dumps(values)[:60]}: a channel is an object, such as "
+                '{"ContentType": "image/jpeg"}, or {}'
+            )
+        found[name] = _channel(name, data / name, values or {})
+    return found
 
 
 def _channel(name: str, path: Path, values: dict[str, str]) -> Channel:

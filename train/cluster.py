@@ -1,16 +1,15 @@
 """The hosts of the job, as `resourceconfig.json` names them."""
 
-import json
 from pathlib import Path
-from typing import Any
 
+from train import configuration
 from train.errors import UserError
 
 
 def one_host(base: Path) -> str:
     """Return this host's name (`algo-1`). Raises UserError when the job under `base` has more hosts than this one."""
     path = base / "input" / "config" / "resourceconfig.json"
-    config: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    config = configuration.read(path) if path.exists() else {}
     hosts = config.get("hosts", [])
     if len(hosts) > 1:
         raise UserError(

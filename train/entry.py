@@ -5,13 +5,15 @@ Traceback" before everybody's message. So everything is caught here, `output/fai
 does not overwrite it), and what is raised is an exception of ours whose `errno` is the exit code.
 """
 
+import errno
 import importlib
 import logging
 import os
+import tempfile
 import traceback
 from pathlib import Path
 
-from train import cluster, hyperparameters
+from train import cluster, configuration, hyperparameters
 from train.errors import TrainError, UserError
 from train.log import LOG
 
@@ -21,6 +23,14 @@ ALGORITHMS = {
     "object-detection": "train.object_detection.job",
 }
 _FAILURE_LIMIT = 1024  # characters of the file that SageMaker shows
+_INSTEAD = {
+    errno.EROFS: "mount it writable, without :ro",
+    errno.EACCES: "let the user that this container runs as write there",
+    errno.EPERM: "let the user that this container runs as write there",
+    errno.EEXIST: "it must be a folder",
+    errno.ENOTDIR: "it must be a folder",
+    errno.ENOSPC: "free space there, or set a larger volume_size",
+}
 
 
 def main() -> None:
@@ -41,19 +51,34 @@ def main() -> None:
         raise TrainError(sentence) from error
 
 
-def require_configuration() -> None:
-    """End the process with exit code 2 and a ClientError when a file that the toolkit reads is missing.
+def prepare() -> None:
+    """Forget an earlier run in the same folder, and end the process with exit code 2 when this one cannot begin.
 
-    The toolkit reads all three before it calls `main`, and where there is no output folder it fails to write its own
-    failure file and ends with exit code 0.
+    That is: what the job will write to cannot be written, which would otherwise show after its first epoch; or a file
+    of its configuration cannot be used. The toolkit reads those before it calls `main`, names no file when one is
+    wrong, and where there is no output folder it fails to write its own failure file and ends with exit code 0.
     """
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
-    for name in ("hyperparameters.json", "inputdataconfig.json", "resourceconfig.json"):
-        path = base / "input" / "config" / name
-        if not path.exists():
-            _fail(base, f"ClientError: {path} is missing: SageMaker writes it; for a run of your own see docs/data.md")
-            raise SystemExit(2)
-    (base / "output").mkdir(parents=True, exist_ok=True)
+    try:
+        _require_writable(base / "output")
+        for name in ("failure", "success"):
+            (base / "output" / name).unlink(missing_ok=True)
+        _require_writable(base / "model")
+        configuration.check(base / "input" / "config")
+    except UserError as error:
+        _fail(base, f"ClientError: {error}")
+        raise SystemExit(2) from None
+
+
+def _require_writable(folder: Path) -> None:
+    """Make the folder if it is missing. Raises UserError when no file can be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:  # it has no name, so a stop request leaves nothing behind
+            probe.write(b"a full disk makes empty files")
+    except OSError as error:
+        instead = _INSTEAD.get(error.errno, "mount a folder there that can be written")
+        raise UserError(f"{folder} cannot be written ({error.strerror or error}): {instead}") from None
 
 
 def _run(base: Path) -> None:
@@ -77,17 +102,18 @@ def _run(base: Path) -> None:
 
 
 def _fail(base: Path, sentence: str, trace: str = "") -> None:
-    """Log the failure and write `output/failure`, the useful sentence first; never over an existing file."""
+    """Log the failure and write `output/failure`, the useful sentence first."""
     LOG.error(sentence)
-    # The toolkit would print the same once more as "Framework Error" with a traceback, below the sentence.
+    # The toolkit would print the same once more as "Framework Error" with a traceback, and that the file is there.
     logging.getLogger("sagemaker-training-toolkit").addFilter(
-        lambda record: not record.getMessage().startswith("Framework Error")
+        lambda record: not record.getMessage().startswith(("Framework Error", "Failure file exists"))
     )
     if trace:
         LOG.error(trace)
-    path = base / "output" / "failure"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        text = sentence[:_FAILURE_LIMIT]
-        tail = trace[-(_FAILURE_LIMIT - len(text) - 2) :] if trace and len(text) + 2 < _FAILURE_LIMIT else ""
-        path.write_text(f"{text}\n\n{tail}" if tail else text)
+    text = sentence[:_FAILURE_LIMIT]
+    tail = trace[-(_FAILURE_LIMIT - len(text) - 2) :] if trace and len(text) + 2 < _FAILURE_LIMIT else ""
+    try:
+        (base / "output").mkdir(parents=True, exist_ok=True)
+        (base / "output" / "failure").write_text(f"{text}\n\n{tail}" if tail else text)
+    except OSError as error:
+        LOG.error("output/failure could not be written (%s): the reason above stands in this log alone", error)

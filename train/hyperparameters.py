@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from train import configuration
 from train.errors import UserError
 
 REQUIRED = object()
@@ -134,20 +135,7 @@ def read(path: Path) -> dict[str, str]:
     SDK framework estimators encode each value as JSON once more, so a value that decodes to a JSON string is that
     string; any other value is taken as it stands. Raises UserError for a file that is no JSON object.
     """
-    try:
-        raw = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not JSON ({error}): it must hold one object of hyperparameters, every value a string"
-        ) from None
-    if not isinstance(raw, dict):
-        raise UserError(
-            f"{path} holds a JSON {type(raw).__name__}: it must hold one object of hyperparameters, "
-            "every value a string"
-        )
-    return {name: _text(value) for name, value in raw.items()}
+    return {name: _text(value) for name, value in configuration.read(path).items()} if path.exists() else {}
 
 
 def _text(value: Any) -> str:

@@ -237,11 +237,11 @@ def test_more_than_one_host_is_refused_in_one_sentence(tmp_path: Path) -> None:
 def test_an_unexpected_error_exits_1_with_the_sentence_first_and_the_trace_after_it(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=16, validation=3)
     jobs.configure(base, {})
-    (base / "model").write_text("a file where the model folder should be")
+    (base / "input" / "data" / "train_lst" / "classes.txt").mkdir()  # what nobody thought of
     done = jobs.run(base)
     assert done.code == 1
-    assert re.match(r"FileExistsError: .*/model' \(at .*\n\nTraceback|FileExistsError: .*/model'", done.failure)
-    assert "mkdir" in done.failure
+    assert re.match(r"IsADirectoryError: .*/classes.txt' \(at pathlib.py, line \d+\)\n\n", done.failure)
+    assert "in read_text" in done.failure
 
 
 @pytest.mark.parametrize("name", ["hyperparameters.json", "inputdataconfig.json", "resourceconfig.json"])
@@ -254,12 +254,27 @@ def test_a_missing_configuration_file_is_named_and_never_taken_for_success(name:
     assert done.failure.startswith(f"ClientError: {base}/input/config/{name} is missing")
 
 
-def test_an_existing_failure_file_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_configuration_that_is_no_json_exits_2_without_a_trace(tmp_path: Path) -> None:
+    base = jobs.image_channels(tmp_path, train=3, validation=3)
+    jobs.configure(base, {})
+    path = base / "input" / "config" / "hyperparameters.json"
+    path.write_text('{"epochs": "1",\n "resize" "36"}')
+    done = jobs.run(base)
+    assert done.code == 2
+    assert done.failure.startswith(f"ClientError: {path}, line 2 is not JSON: Expecting ':' delimiter; it must hold")
+    assert "Traceback" not in done.log
+
+
+def test_a_run_in_the_folder_of_an_earlier_one_reports_its_own_failure_and_no_success(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=16, validation=3)
     jobs.configure(base, {"epoch": 3})
     (base / "output").mkdir()
-    (base / "output" / "failure").write_text("an earlier reason")
-    assert jobs.run(base).failure == "an earlier reason"
+    for name in ("failure", "success"):
+        (base / "output" / name).write_text("an earlier run")
+    done = jobs.run(base)
+    assert done.failure.startswith("ClientError: hyperparameter 'epoch' is not known")
+    assert not (base / "output" / "success").exists()
+    assert "Failure file exists" not in done.log
 
 
 def _small_files_only() -> None:

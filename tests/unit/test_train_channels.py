@@ -37,6 +37,11 @@ def test_local_modes_three_letter_attributes_are_enough(tmp_path: Path) -> None:
     assert found["train"].content_type == ""
 
 
+def test_a_channel_without_attributes_is_a_folder(tmp_path: Path) -> None:
+    found = channels.load(lay_out(tmp_path, {"train": None, "validation": {}}, ["train", "validation"]))
+    assert sorted(found) == ["train", "validation"]
+
+
 def test_without_a_config_file_every_folder_is_a_channel(tmp_path: Path) -> None:
     assert sorted(channels.load(lay_out(tmp_path, None, ["train", "validation"]))) == ["train", "validation"]
 
@@ -50,8 +55,9 @@ def test_without_any_data_there_are_no_channels(tmp_path: Path) -> None:
     [
         ({"train": {**FULL, "TrainingInputMode": "Pipe"}}, [], "channel 'train' has input mode Pipe"),
         ({"train": FULL}, [], "channel 'train' has no folder"),
-        ({"train": 3}, ["train"], "is not a JSON object of channels"),
-        ([1], [], "is not a JSON object of channels"),
+        ({"train": 3}, ["train"], r"inputdataconfig\.json has 'train': 3: a channel is an object"),
+        ({"train": [1]}, ["train"], r"has 'train': \[1\]: a channel is an object"),
+        ([1], [], r"inputdataconfig\.json holds a JSON list"),
     ],
 )
 def test_a_channel_that_cannot_be_read_is_named(config: Any, folders: list[str], said: str, tmp_path: Path) -> None:

@@ -1,0 +1,197 @@
+"""How a job begins and how it fails: its folders and its configuration, the failure file, what the toolkit may say."""
+
+import errno
+import json
+import logging
+import os
+import sys
+import tempfile
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from train import configuration, entry
+from train.errors import TrainError, UserError
+
+FILES: dict[str, Any] = {
+    "hyperparameters.json": {"epochs": "1"},
+    "inputdataconfig.json": {"train": {}},
+    "resourceconfig.json": {"current_host": "algo-1", "hosts": ["algo-1"]},
+}
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like /opt/ml with a whole configuration, and the one that `train` is told of."""
+    (tmp_path / "input" / "config").mkdir(parents=True)
+    for name, value in FILES.items():
+        (tmp_path / "input" / "config" / name).write_text(json.dumps(value))
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def failure(base: Path) -> str:
+    """The reason that SageMaker would show."""
+    return (base / "output" / "failure").read_text()
+
+
+# ---- beginning --------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_configuration_is_let_through_and_the_folders_are_made_and_left_empty(base: Path) -> None:
+    entry.prepare()
+    assert (list((base / "model").iterdir()), list((base / "output").iterdir())) == ([], [])
+
+
+def test_what_an_earlier_run_in_the_same_folder_reported_is_removed_first(base: Path) -> None:
+    (base / "output").mkdir()
+    for name in ("failure", "success"):
+        (base / "output" / name).write_text("an earlier run")
+    entry.prepare()
+    assert list((base / "output").iterdir()) == []
+
+
+def test_the_failure_file_gives_the_reason_of_this_run_and_not_of_an_earlier_one(base: Path) -> None:
+    (base / "output").mkdir()
+    (base / "output" / "failure").write_text("an earlier reason")
+    (base / "input" / "config" / "hyperparameters.json").unlink()
+    with pytest.raises(SystemExit):
+        entry.prepare()
+    assert failure(base).startswith(f"ClientError: {base}/input/config/hyperparameters.json is missing")
+
+
+@pytest.mark.parametrize("name", ["model", "output"])
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.EROFS, "(Read-only file system): mount it writable, without :ro"),
+        (errno.EACCES, "(Permission denied): let the user that this container runs as write there"),
+        (errno.ENOSPC, "(No space left on device): free space there, or set a larger volume_size"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_ends_the_job_before_any_data_is_read(
+    name: str, number: int, told: str, base: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make = tempfile.TemporaryFile
+
+    def refuse(**how: Any) -> IO[bytes]:
+        if Path(how["dir"]) == base / name:
+            raise OSError(number, os.strerror(number))
+        return make(**how)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with caplog.at_level(logging.ERROR, logger="train"), pytest.raises(SystemExit) as ended:
+        entry.prepare()
+    assert ended.value.code == 2
+    assert f"ClientError: {base}/{name} cannot be written {told}" in caplog.messages
+
+
+def test_a_file_where_the_model_folder_should_be_is_named(base: Path) -> None:
+    (base / "model").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        entry.prepare()
+    assert ended.value.code == 2
+    assert failure(base).startswith(f"ClientError: {base}/model cannot be written (File exists): it must be a folder")
+
+
+def test_an_output_folder_that_cannot_be_written_leaves_the_reason_in_the_log(
+    base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (base / "output").write_text("")
+    with caplog.at_level(logging.ERROR, logger="train"), pytest.raises(SystemExit):
+        entry.prepare()
+    assert caplog.messages[0].startswith(f"ClientError: {base}/output cannot be written (File exists)")
+
+
+# ---- configuration ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"a": "1",\n "b" "2"}', ", line 2 is not JSON: Expecting ':' delimiter"),
+        (b"{'a': 1}", ", line 1 is not JSON: Expecting property name enclosed in double quotes"),
+        (b"", " is empty: "),
+        (b" \n", " is empty: "),
+        (b'\xef\xbb\xbf{"a": "1"}', ", line 1 is not JSON: Unexpected UTF-8 BOM"),
+        (b'{"\xff": "1"}', " is not UTF-8 text"),
+        (b"[" * 100_000, " is not JSON: it is nested too deeply"),
+        (b"[1]", " holds a JSON list: it must hold one object"),
+        (b"null", " holds a JSON null: it must hold one object"),
+    ],
+)
+def test_a_configuration_file_that_is_no_json_object_is_named_with_its_line_and_exits_2(
+    content: bytes, said: str, name: str, base: Path
+) -> None:
+    (base / "input" / "config" / name).write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        entry.prepare()
+    assert ended.value.code == 2
+    assert failure(base).startswith(f"ClientError: {base}/input/config/{name}{said}")
+    assert f"such as {json.dumps(configuration.EXAMPLES[name])}" in failure(base)
+
+
+@pytest.mark.parametrize("config", [{}, {"hosts": ["a"]}, {"current_host": "a"}, {"current_host": 1, "hosts": ["a"]}])
+def test_a_resource_configuration_without_hosts_is_refused_with_an_example(config: dict[str, Any], base: Path) -> None:
+    (base / "input" / "config" / "resourceconfig.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit):
+        entry.prepare()
+    assert "resourceconfig.json lacks " in failure(base)
+    assert '{"current_host": "algo-1", "hosts": ["algo-1"]}' in failure(base)
+
+
+# ---- failing ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run_of(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
+    """`run_of(error)`: a job that fails with this error."""
+
+    def run(error: Exception) -> None:
+        def fail(*_: Any) -> None:
+            raise error
+
+        job = types.ModuleType("failing_job")
+        job.run = fail
+        monkeypatch.setitem(sys.modules, "failing_job", job)
+        monkeypatch.setitem(entry.ALGORITHMS, "failing", "failing_job")
+        monkeypatch.setenv(entry.ALGORITHM, "failing")
+        entry.prepare()
+        entry.main()
+
+    return run
+
+
+def test_an_unexpected_error_exits_1_with_the_sentence_first_and_the_trace_after_it(
+    run_of: Callable[[Exception], None], base: Path
+) -> None:
+    with pytest.raises(TrainError) as caught:
+        run_of(KeyError("a bug of ours"))
+    assert caught.value.errno == 1
+    assert failure(base).startswith("KeyError: 'a bug of ours' (at test_train_entry.py, line ")
+    assert "\n\nTraceback" in failure(base)
+
+
+def test_the_failure_file_holds_at_most_what_sagemaker_shows(run_of: Callable[[Exception], None], base: Path) -> None:
+    with pytest.raises(UserError):
+        run_of(UserError("x" * 3000))
+    assert failure(base) == "ClientError: " + "x" * (1024 - 13)
+
+
+def test_the_toolkit_does_not_repeat_or_comment_a_failure_that_was_told(
+    run_of: Callable[[Exception], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(TrainError):
+        run_of(TrainError("the reason"))
+    toolkit = logging.getLogger("sagemaker-training-toolkit")
+    with caplog.at_level(logging.INFO, logger=toolkit.name):
+        toolkit.error("Framework Error: \nTraceback ...")
+        toolkit.info("Failure file exists. Skipping creation....")
+        toolkit.error("Reporting training FAILURE")
+    assert [record.getMessage() for record in caplog.records if record.name == toolkit.name] == [
+        "Reporting training FAILURE"
+    ]
