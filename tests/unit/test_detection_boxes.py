@@ -243,3 +243,9 @@ def test_matching_is_that_of_its_definition(count: int, anchors: int, seed: int)
     overlap = np.maximum(rng.uniform(-0.3, 1, (count, anchors)), 0).astype(np.float32)
     got: Any = targets._match(overlap.copy())
     assert got.tolist() == brute_force(overlap)
+
+
+def test_small_inputs_expand_less_so_that_no_object_gets_fewer_pixels_than_at_300() -> None:
+    assert [windows.most_expansion(side) for side in (64, 150, 300, 512)] == [1.0, 2.0, 4.0, 4.0]
+    widest = max(windows.choose(100, 80, np.zeros((0, 4)), np.random.default_rng(i), 2.0).width for i in range(300))
+    assert 180 < widest <= 200

@@ -31,7 +31,7 @@ def augment(photo: np.ndarray, boxes: np.ndarray, side: int, rng: np.random.Gene
     """
     height, width = photo.shape[:2]
     pixels = boxes * np.array([1.0, width, height, width, height])
-    window = windows.choose(width, height, pixels[:, 1:], rng)
+    window = windows.choose(width, height, pixels[:, 1:], rng, windows.most_expansion(side))
     columns, rows = windows.fit(window, width, height, side)
     made = windows.seen(pixels, window, columns, rows, side)
     part = photo[rows.begin : rows.end, columns.begin : columns.end]

@@ -10,7 +10,7 @@ import numpy as np
 
 from train.object_detection.boxes import overlaps, solid
 
-_EXPAND_SHARE, _EXPAND_MOST = 0.5, 4.0
+_EXPAND_SHARE, _EXPAND_MOST, _EXPAND_SIDE = 0.5, 4.0, 300
 # The least overlap of the window with one box at least; None: any window. One more choice is no crop at all.
 _LEAST_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9, None)
 _TRIALS = 50
@@ -41,13 +41,23 @@ class Span:
         return self.to_begin + (values - self.begin) * ((self.to_end - self.to_begin) / (self.end - self.begin))
 
 
-def choose(width: int, height: int, corners: np.ndarray, rng: np.random.Generator) -> Window:
+def most_expansion(side: int) -> float:
+    """Return how many times wider and higher than its photo a canvas may be, for an input of `side` pixels.
+
+    SSD's 4 from its 300 pixels on, in proportion below: an object never gets fewer pixels than it would at 300.
+    """
+    return min(_EXPAND_MOST, max(1.0, _EXPAND_MOST * side / _EXPAND_SIDE))
+
+
+def choose(
+    width: int, height: int, corners: np.ndarray, rng: np.random.Generator, most: float = _EXPAND_MOST
+) -> Window:
     """Return a window for a photo of `width` x `height` pixels with boxes `corners`, float (n, 4), in pixels.
 
-    With a chance of one half the photo is first laid somewhere on a canvas up to 4 times as wide and as high. A photo
+    With a chance of one half the photo is first laid somewhere on a canvas up to `most` times as wide and high. A photo
     without boxes is treated as if all of it were one. The window holds the centre of one box at least.
     """
-    canvas = _expand(width, height, rng) if rng.random() < _EXPAND_SHARE else Window(0, 0, width, height)
+    canvas = _expand(width, height, most, rng) if rng.random() < _EXPAND_SHARE else Window(0, 0, width, height)
     objects = corners if len(corners) else np.array([[0.0, 0.0, width, height]])
     # The first choice that can be met, in random order: the same as one at random among those that can be met.
     for choice in rng.permutation(len(_LEAST_OVERLAPS) + 1):
@@ -91,8 +101,8 @@ def seen(boxes: np.ndarray, window: Window, columns: Span, rows: Span, side: int
     return made[solid(made[:, 1:])]
 
 
-def _expand(width: int, height: int, rng: np.random.Generator) -> Window:
-    ratio = rng.uniform(1, _EXPAND_MOST)
+def _expand(width: int, height: int, most: float, rng: np.random.Generator) -> Window:
+    ratio = rng.uniform(1, most)
     wide, high = int(width * ratio), int(height * ratio)
     return Window(-int(rng.integers(wide - width + 1)), -int(rng.integers(high - height + 1)), wide, high)
 
