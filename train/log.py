@@ -8,6 +8,7 @@ import sys
 import time
 
 LOG = logging.getLogger("train")
+SILENCE = 20.0  # seconds without a line, after which a reader wonders whether the job still lives
 
 
 def configure() -> None:
@@ -23,6 +24,21 @@ def duration(seconds: float) -> str:
     """Return whole seconds as `H:MM:SS`."""
     whole = max(0, round(seconds))
     return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
+
+
+class Pace:
+    """When a line about the speed of batches is due: as the built-in has it, and also when it has long been silent."""
+
+    def __init__(self, every: int) -> None:
+        self._every, self._said = every, time.monotonic()
+
+    def due(self, count: int) -> bool:
+        """Return whether to say something now: at every nth `count`, and after SILENCE seconds without a line."""
+        now = time.monotonic()
+        if not (count and count % self._every == 0) and now - self._said < SILENCE:
+            return False
+        self._said = now
+        return True
 
 
 class Progress:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.framework.bodies_training import Batches, Clock, Slow, log_lines
+
 _HP = {"num_classes": 2, "num_training_samples": 8, "use_pretrained_model": 0, "base_network": "resnet-18"}
 
 
@@ -73,32 +75,15 @@ def layer_names(base_network: str) -> list[str]:
     return [layers.public_name(name) for name in network.Detector(base_network, 2, 300)._collect_params_with_prefix()]
 
 
-def speed_lines() -> list[str]:
-    """The lines of an epoch of 201 batches whose step costs nothing."""
-    import logging
-
-    import mxnet as mx
-
-    from train.log import LOG
+def speed_lines(count: int, seconds: float) -> list[str]:
+    """The lines of the second of four epochs, of `count` batches, each of which takes `seconds` by the clock."""
     from train.object_detection import loop
 
-    class Batches:
-        def __len__(self) -> int:
-            return 201
-
-        def epoch(self, number: int) -> Any:
-            return ((None,) for _ in range(201))
-
-    said: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())
-    LOG.addHandler(handler)
-    LOG.setLevel(logging.INFO)
-
-    def step(_: None) -> Any:
-        return mx.nd.ones(8), mx.nd.ones(8)
-
-    loop.Epoch(1, step, Batches(), _checked(mini_batch_size=8, epochs=4), time.monotonic()).run()
+    clock = Clock()
+    losses = Slow(clock, seconds / 2), Slow(clock, seconds / 2)
+    hp = _checked(mini_batch_size=8, epochs=4)
+    with log_lines() as said:
+        loop.Epoch(1, lambda *_: losses, Batches(count), hp, time.monotonic()).run()
     return said
 
 

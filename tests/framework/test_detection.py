@@ -67,9 +67,17 @@ def test_a_speed_line_comes_every_hundred_batches_with_the_time_left(in_mxnet: R
         r"Epoch:    1, batches:    100, num_examples:    800, \d+\.\d samples/sec, "
         r"epoch time so far:  \d:\d\d:\d\d(\.\d+)?, time left: \d+:\d\d:\d\d"
     )
-    lines = in_mxnet(bodies.speed_lines)
+    lines = in_mxnet(bodies.speed_lines, 201, 0.01)
     assert len(lines) == 2
     assert re.fullmatch(pattern, lines[0]), lines[0]
+
+
+def test_a_speed_line_comes_after_twenty_seconds_without_one(in_mxnet: Run) -> None:
+    said = "Epoch:    1, batches:      {}, num_examples:     {}, 0.5 samples/sec, epoch time so far:  {}, time left: {}"
+    assert in_mxnet(bodies.speed_lines, 4, 15) == [
+        said.format(2, 16, "0:00:30", "0:00:50"),
+        said.format(4, 32, "0:01:00", "0:01:00"),
+    ]
 
 
 def test_the_model_folder_holds_the_built_ins_files_and_the_graph(first: jobs.Done) -> None:

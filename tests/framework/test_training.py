@@ -155,6 +155,22 @@ def test_unreadable_images_are_named_counted_and_left_out(tmp_path: Path) -> Non
     assert "2 of 40 train images are not readable and are left out" in done.lines
 
 
+def test_a_speed_line_comes_every_twenty_batches_as_the_built_ins(in_mxnet: Run) -> None:
+    lines = in_mxnet(bodies_training.speed_lines, 45, 0.01)
+    assert lines == [
+        f"Epoch[1] Batch [{number}]\tSpeed: 800.00 samples/sec\taccuracy=1.000000\ttime left: 0:00:00"
+        for number in (20, 40)
+    ]
+
+
+def test_a_speed_line_comes_after_twenty_seconds_without_one(in_mxnet: Run) -> None:
+    # The second of four epochs of three batches: the clock began with it, so that three more batches took no time.
+    assert in_mxnet(bodies_training.speed_lines, 3, 30) == [
+        f"Epoch[1] Batch [{number}]\tSpeed: 0.27 samples/sec\taccuracy=1.000000\ttime left: {left}"
+        for number, left in ((0, "0:01:00"), (1, "0:01:24"), (2, "0:01:30"))
+    ]
+
+
 # ---- stopping ---------------------------------------------------------------------------------------------------
 
 

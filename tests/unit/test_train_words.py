@@ -41,6 +41,43 @@ def test_a_duration_reads_as_hours_minutes_seconds(seconds: float, text: str) ->
     assert log.duration(seconds) == text
 
 
+class Clock:
+    """A clock that stands still until it is told the time."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What time.monotonic tells in this test."""
+    found = Clock()
+    monkeypatch.setattr(log.time, "monotonic", found)
+    return found
+
+
+def test_a_line_is_due_every_nth_batch_and_never_at_the_first(clock: Clock) -> None:
+    pace = log.Pace(20)
+    assert [count for count in range(61) if pace.due(count)] == [20, 40, 60]
+
+
+def test_a_line_is_due_when_twenty_seconds_have_passed_without_one(clock: Clock) -> None:
+    pace, due = log.Pace(20), []
+    for count in range(25):  # 9 seconds each
+        clock.now += 9
+        if pace.due(count):
+            due.append(count)
+    assert due == [2, 5, 8, 11, 14, 17, 20, 23]
+
+
+def test_a_slow_first_batch_is_told(clock: Clock) -> None:
+    pace = log.Pace(20)
+    clock.now += 20
+    assert pace.due(0)
+
+
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.2, 0.3, 0.5], [0.4, 0.4, 0.2]], np.float32)
 
 

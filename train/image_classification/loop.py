@@ -14,7 +14,7 @@ from train import metrics, stop
 from train.early_stopping import EarlyStopping
 from train.errors import UserError
 from train.image_classification.data import Data, stack_labels
-from train.log import LOG, duration
+from train.log import LOG, SILENCE, Pace, Progress, duration
 from train.optimizer import step_schedule, trainer
 from train.samples import ahead
 
@@ -99,7 +99,8 @@ class Epoch:
         self._correct: list[np.ndarray] = []
         self._top_k: list[np.ndarray] = []
         self._start = self._said = time.monotonic()
-        self._said_at = 0
+        self._said_at = -1
+        self._pace = Pace(SPEED_EVERY)
 
     def run(self) -> dict[str, float]:
         """Train and return the epoch's metrics by name. Raises Stopped, or UserError at a loss that is not finite."""
@@ -129,7 +130,7 @@ class Epoch:
         self._correct.append(metrics.correct(probabilities, labels))
         if self._hp["top_k"]:
             self._top_k.append(metrics.top_k_correct(probabilities, labels, self._hp["top_k"]))
-        if number and number % SPEED_EVERY == 0:
+        if self._pace.due(number):
             self._say_speed(number)
 
     def _say_speed(self, number: int) -> None:
@@ -158,10 +159,11 @@ def evaluate(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], limit: int 
         chosen = [min(i, count - 1) for i in range(number * size, (number + 1) * size)]  # one shape for all batches
         return np.stack([data.validation_tensor(i) for i in chosen])
 
-    found = []
+    found, progress = [], Progress("Validation images", count, SILENCE)
     for batch in ahead(make, -(-count // size), cpu_count(), 4):
         stop.check()
         found.append(activation(hp)(net(mx.nd.array(batch))).asnumpy())
+        progress.done(min(len(found) * size, count))
     return np.concatenate(found)[:count]
 
 

@@ -15,7 +15,7 @@ from serve.machine import cpu_count
 from train import stop
 from train.early_stopping import EarlyStopping
 from train.errors import UserError
-from train.log import LOG, duration
+from train.log import LOG, SILENCE, Pace, Progress, duration
 from train.object_detection import evaluation
 from train.object_detection.data import Data
 from train.object_detection.network import Detector
@@ -80,6 +80,7 @@ class Epoch:
         self._number, self._step, self._batches, self._hp, self._job_start = number, step, batches, hp, job_start
         self._start = time.monotonic()
         self._losses: list[tuple[float, float]] = []
+        self._pace = Pace(SPEED_EVERY)
 
     def run(self) -> dict[str, float]:
         """Train and return the epoch's metrics by name. Raises Stopped, or UserError at a loss that is not finite."""
@@ -105,10 +106,11 @@ class Epoch:
                 "lower learning_rate (a tenth is a good next try); the best epoch before this one is kept"
             )
         self._losses.append(losses)
-        if number and number % SPEED_EVERY == 0:
-            self._say_speed(number)
+        if self._pace.due(number + 1):
+            self._say_speed(number + 1)
 
     def _say_speed(self, number: int) -> None:
+        """Tell of `number` batches that are finished."""
         now = time.monotonic()
         spent = now - self._start
         done = self._number * len(self._batches) + number
@@ -130,9 +132,11 @@ def evaluate(net: Detector, data: Data, hp: dict[str, Any]) -> list[np.ndarray]:
         return np.stack([data.validation_tensor(i) for i in chosen])
 
     found: list[np.ndarray] = []
+    progress = Progress("Validation images", count, SILENCE)
     for batch in ahead(make, -(-count // size), cpu_count(), 4):
         stop.check()
         found += evaluation.detections(*net(mx.nd.array(batch)), hp["nms_threshold"], hp["nms_topk"])
+        progress.done(min(len(found), count))
     return found[:count]
 
 
