@@ -1,7 +1,8 @@
 """Channels: what `inputdataconfig.json` says of the data, and where it lies."""
 
+import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from train.log import LOG
 
 RECORDIO = "application/x-recordio"
 CLASSES = "classes.txt"
+NOTHING = "nothing"
+_BOTH = ("train", "validation")
+_OTHERS = ("pretrained", "model", "test")  # no misspellings of those that are required
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,16 @@ class Channel:
         found = self.files((suffix,))
         if len(found) == 1:
             return found[0]
-        lying = ", ".join(path.name for path in found[:5]) or listing(self.path)
-        raise UserError(
-            f"channel {self.name!r} must hold exactly one {suffix} file and holds {len(found)}: it holds {lying}"
-        )
+        if not found:
+            lying = listing(self.path)
+            told = ": it is empty" if lying == NOTHING else f", only {lying}"
+            raise UserError(f"channel {self.name!r} holds no {suffix} file{told}")
+        names = [path.relative_to(self.path).as_posix() for path in found]
+        raise UserError(f"channel {self.name!r} holds {len(found)} {suffix} files ({_first(names)}): it must hold one")
+
+    def name_of(self, path: Path) -> str:
+        """Return a file of this channel as its user knows it: the channel's name, then the path in it."""
+        return f"{self.name}/{path.relative_to(self.path).as_posix()}"
 
 
 def load(input_dir: Path) -> dict[str, Channel]:
@@ -81,14 +91,34 @@ def _channel(name: str, path: Path, values: dict[str, str]) -> Channel:
     return Channel(name, path, content_type)
 
 
-def require(channels: dict[str, Channel], names: Iterable[str], why: str) -> None:
-    """Raise UserError naming the channels of `names` that are missing, and `why` they are needed."""
-    missing = [name for name in names if name not in channels]
+def require_all(channels: dict[str, Channel], labels: str, why: str) -> None:
+    """Raise UserError naming all that is missing of the channels that an algorithm trains on, and `why` it needs them.
+
+    They are `train` and `validation`, and beside each one that is not RecordIO its labels, `train_LABELS`. A channel
+    that is not given counts as of the form of the other.
+    """
+    records = {name: by_record(channels, name, f"{name}_{labels}") for name in _BOTH if name in channels}
+    wanted = []
+    for name in _BOTH:
+        wanted += [name] if records.get(name, any(records.values())) else [name, f"{name}_{labels}"]
+    missing = [name for name in wanted if name not in channels]
     if missing:
-        have = ", ".join(sorted(channels)) or "none"
+        known = {*_BOTH, *(f"{name}_{labels}" for name in _BOTH), *_OTHERS}
+        asked = ((name, _near(name, missing)) for name in channels if name not in known)
+        hints = [f"{name!r}: did you mean {near}?" for name, near in asked if near]
+        what = "channel {} is" if len(missing) == 1 else "channels {} are"
         raise UserError(
-            f"channel {missing[0]!r} is missing (missing in all: {', '.join(missing)}; given: {have}): {why}"
+            what.format(", ".join(map(repr, missing)))
+            + f" missing (given: {'; '.join([', '.join(sorted(channels)) or 'none', *hints])}): {why}"
         )
+
+
+def _near(name: str, missing: Sequence[str]) -> str | None:
+    """Return the missing channel that `name` may stand for: `train` for `training`, `validation` for `val`."""
+    lower = name.lower()
+    begun = [wanted for wanted in missing if len(lower) >= 3 and wanted.startswith(lower)]
+    close = difflib.get_close_matches(lower, missing, n=1, cutoff=0.6)
+    return next(iter(close + begun), None)
 
 
 def refuse_unbuilt(channels: dict[str, Channel]) -> None:
@@ -130,6 +160,9 @@ def class_names(channels: dict[str, Channel], names: Iterable[str], classes: int
 
 
 def listing(folder: Path) -> str:
-    """Return the names of the first five entries of a folder, or "nothing"."""
-    names = [path.name for _, path in zip(range(5), sorted(folder.iterdir()), strict=False)]
-    return ", ".join(names) or "nothing"
+    """Return the names of the first five entries of a folder, folders with a slash, or NOTHING."""
+    return _first([path.name + "/" * path.is_dir() for path in sorted(folder.iterdir())])
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else NOTHING

@@ -17,6 +17,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import url2pathname, urlopen
 
+from train.channels import listing
 from train.errors import UserError
 from train.log import LOG, Progress
 from train.weights import BATCH_COUNT, check, gluoncv_name, layout, pickle_refusal, read
@@ -58,7 +59,7 @@ def find(channel_dir: Path | None, network: str, environ: Mapping[str, str]) -> 
         found = _choose(channel_dir, network)
         if found is None:
             raise UserError(
-                f"channel 'pretrained' ({channel_dir}) has no weights of {network}: it holds {_listing(channel_dir)}; "
+                f"channel 'pretrained' ({channel_dir}) has no weights of {network}: it holds {listing(channel_dir)}; "
                 f"put {network}.safetensors there (see docs/pretrained.md)"
             )
         return found
@@ -101,11 +102,6 @@ def _named_for(path: Path) -> str | None:
     """Return the network that a file is named for: `resnet18` for resnet18-f37072fd.pth, None for model.safetensors."""
     named = re.match(r"resnet\d+[a-z]*", path.name)
     return named[0] if named else None
-
-
-def _listing(folder: Path) -> str:
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "nothing"
 
 
 def _from_url(url: str, sha256: str) -> Path:

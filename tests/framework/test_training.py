@@ -210,7 +210,10 @@ def test_a_stop_or_ctrl_c_while_the_model_is_exported_lets_it_finish(number: int
     ("values", "said"),
     [
         ({"epoch": 3}, "ClientError: hyperparameter 'epoch' is not known: did you mean epochs?"),
-        ({"num_classes": 2}, "ClientError: train.lst, line 3 has the label 2: labels are whole numbers from 0 to 1"),
+        (
+            {"num_classes": 2},
+            "ClientError: train_lst/train.lst, line 3 has the label 2: labels are whole numbers from 0 to 1",
+        ),
         ({"use_pretrained_model": 1, "num_layers": 18}, "ClientError: "),
     ],
 )
@@ -232,7 +235,8 @@ def test_a_missing_channel_is_the_users_mistake_and_named(tmp_path: Path) -> Non
     done = jobs.run(base)
     assert done.code == 2
     assert done.failure.startswith(
-        "ClientError: channel 'validation' is missing (missing in all: validation; given: train, "
+        "ClientError: channel 'validation' is missing (given: train, train_lst, valid, validation_lst; 'valid': did "
+        "you mean validation?): image-classification trains on 'train' and measures on 'validation', "
     )
 
 
@@ -310,16 +314,20 @@ def test_a_model_that_cannot_be_written_whole_fails_the_job_and_leaves_nothing_h
 
 LST = "0\t0\tacross/0.jpg"
 BAD_LST = {
-    "two fields": ("0\tacross/0.jpg", "train.lst, line 1 has 2 tab-separated fields"),
-    "spaces for tabs": ("0 0 across/0.jpg", "train.lst, line 1 has 1 tab-separated fields"),
-    "repeated index": (f"{LST}\n{LST}", "train.lst, line 2 repeats the index '0' of line 1"),
-    "text label": ("0\tcat\tacross/0.jpg", "train.lst, line 1 has a label that is no number: 'cat'"),
-    "fraction": ("0\t0.5\tacross/0.jpg", "train.lst, line 1 has the label 0.5"),
-    "negative": ("0\t-1\tacross/0.jpg", "train.lst, line 1 has the label -1"),
-    "nan": ("0\tnan\tacross/0.jpg", "train.lst, line 1 has the label nan"),
-    "too high": ("0\t3\tacross/0.jpg", "train.lst, line 1 has the label 3: labels are whole numbers from 0 to 2"),
-    "several labels": ("0\t0\t1\tacross/0.jpg", "train.lst, line 1 has 2 labels"),
-    "empty": ("", "channel 'train' lists no images"),
+    "two fields": ("0\tacross/0.jpg", "train_lst/train.lst, line 1 has 2 tab-separated fields"),
+    "spaces for tabs": ("0 0 across/0.jpg", "train_lst/train.lst, line 1 has 1 tab-separated fields"),
+    "repeated index": (f"{LST}\n{LST}", "train_lst/train.lst, line 2 repeats the index '0' of line 1"),
+    "text label": ("0\tcat\tacross/0.jpg", "train_lst/train.lst, line 1 has a label that is no number: 'cat'"),
+    "fraction": ("0\t0.5\tacross/0.jpg", "train_lst/train.lst, line 1 has the label 0.5"),
+    "negative": ("0\t-1\tacross/0.jpg", "train_lst/train.lst, line 1 has the label -1"),
+    "nan": ("0\tnan\tacross/0.jpg", "train_lst/train.lst, line 1 has the label nan"),
+    "too high": (
+        "0\t3\tacross/0.jpg",
+        "train_lst/train.lst, line 1 has the label 3: labels are whole numbers from 0 to 2",
+    ),
+    "several labels": ("0\t0\t1\tacross/0.jpg", "train_lst/train.lst, line 1 has 2 labels"),
+    "empty": ("\n", "train_lst/train.lst is empty: each line is index<TAB>label<TAB>path below train/"),
+    "no path exists": ("0\t0\tgone/a b.jpg\n1\t0\t0.jpg", "None of the 2 paths in train_lst/train.lst exists below "),
     "fewer than a batch": (LST, "The number of input images must be bigger or equal to the mini_batch_size"),
 }
 
@@ -335,6 +343,15 @@ def lst_messages(in_mxnet: Run, tmp_path_factory: pytest.TempPathFactory) -> dic
 @pytest.mark.parametrize("case", BAD_LST)
 def test_a_wrong_lst_file_is_refused_with_file_line_and_value(case: str, lst_messages: dict[str, str]) -> None:
     assert lst_messages[case].startswith(BAD_LST[case][1])
+
+
+def test_an_lst_file_of_other_paths_says_what_the_channel_holds_and_does_not_advise_tolerance(
+    lst_messages: dict[str, str],
+) -> None:
+    said = lst_messages["no path exists"].partition("/input/data/train, ")[2]
+    assert said == (
+        "which holds across/, down/, squares/: paths are relative to that folder, and the first one is gone/a b.jpg"
+    )
 
 
 def test_blank_lines_crlf_float_labels_a_byte_order_mark_and_spaces_in_paths_are_read(
@@ -353,7 +370,7 @@ def test_data_of_the_wrong_form_is_refused_with_what_to_do(in_mxnet: Run, tmp_pa
     base = jobs.image_channels(tmp_path, train=16, validation=3)
     said = in_mxnet(bodies_training.form_messages, base, jobs.HYPERPARAMETERS)
     assert said["no resize"].startswith("hyperparameter resize is required for images with .lst files")
-    assert said["recordio without a file"].startswith("channel 'train' must hold exactly one .rec file and holds 0")
+    assert said["recordio without a file"].startswith("channel 'train' holds no .rec file, only across/, ")
     assert "is not a RecordIO file: at byte 0 stands a JPEG image" in said["jpeg for recordio"]
     assert said["photo smaller than the crop"].startswith(
         "train.rec, record 0 is 48 x 48 pixels, smaller than image_shape=(3, 64, 64)"

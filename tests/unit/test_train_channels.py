@@ -65,12 +65,66 @@ def test_a_channel_that_cannot_be_read_is_named(config: Any, folders: list[str],
         channels.load(lay_out(tmp_path, config, folders))
 
 
-def test_a_missing_channel_is_named_with_those_given_and_the_reason(tmp_path: Path) -> None:
-    found = channels.load(lay_out(tmp_path, None, ["train"]))
-    with pytest.raises(
-        UserError, match=r"channel 'validation' is missing \(missing in all: validation; given: train\): because"
-    ):
-        channels.require(found, ("train", "validation"), "because")
+def channels_of(base: Path, given: dict[str, str]) -> dict[str, channels.Channel]:
+    """Channels by name and content type; `.rec` in place of a content type puts a record file into the channel."""
+    lay_out(base, {name: {"ContentType": kind} for name, kind in given.items()}, list(given))
+    for name, kind in given.items():
+        if kind == ".rec":
+            (base / "data" / name / "a.rec").touch()
+    return channels.load(base)
+
+
+RECORDS = channels.RECORDIO
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "channels 'train', 'train_lst', 'validation', 'validation_lst' are missing (given: none): because"),
+        ({"train": "", "train_lst": ""}, "channels 'validation', 'validation_lst' are missing (given: train, train_"),
+        ({"train": "", "validation": ""}, "channels 'train_lst', 'validation_lst' are missing (given: train, valid"),
+        ({"train": "", "train_lst": "", "validation": ""}, "channel 'validation_lst' is missing (given: train, train_"),
+        ({"train": RECORDS}, "channel 'validation' is missing (given: train): because"),
+        ({"validation": ".rec"}, "channel 'train' is missing (given: validation): because"),
+        ({"train": RECORDS, "validation": ""}, "channel 'validation_lst' is missing"),
+        ({"train": RECORDS, "validation_lst": ""}, "channel 'validation' is missing"),
+    ],
+)
+def test_all_missing_channels_are_named_at_once_by_the_form_of_those_given(
+    given: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as caught:
+        channels.require_all(channels_of(tmp_path, given), "lst", "because")
+    assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"train": "", "train_lst": "", "validation": "", "validation_lst": ""},
+        {"train": RECORDS, "validation": RECORDS},
+        {"train": ".rec", "validation": "", "validation_lst": "", "pretrained": ""},
+    ],
+)
+def test_whole_channels_of_either_form_are_enough(given: dict[str, str], tmp_path: Path) -> None:
+    channels.require_all(channels_of(tmp_path, given), "lst", "because")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"training": RECORDS, "validation": RECORDS}, "given: training, validation; 'training': did you mean train?)"),
+        ({"train": RECORDS, "val": RECORDS}, "given: train, val; 'val': did you mean validation?)"),
+        ({"Train": RECORDS, "valid": RECORDS}, "'Train': did you mean train?; 'valid': did you mean validation?)"),
+        ({"training": "", "training_lst": ""}, "'training': did you mean train?; 'training_lst': did you mean train_l"),
+        ({"train": RECORDS, "pretrained": ""}, "(given: pretrained, train): because"),
+        ({"train": RECORDS, "test": ""}, "(given: test, train): because"),
+    ],
+)
+def test_a_channel_of_nearly_the_right_name_is_asked_about(given: dict[str, str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        channels.require_all(channels_of(tmp_path, given), "lst", "because")
+    assert said in str(caught.value)
 
 
 def test_the_model_channel_is_refused_until_it_is_built(tmp_path: Path) -> None:
@@ -81,9 +135,10 @@ def test_the_model_channel_is_refused_until_it_is_built(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ([], "holds 0: it holds nothing"),
-        (["a.rec", "b/c.rec"], "holds 2: it holds a.rec, c.rec"),
-        (["a.jpg"], "holds 0: it holds a.jpg"),
+        ([], r"^channel 'train' holds no \.rec file: it is empty$"),
+        (["a.rec", "b/c.rec"], r"^channel 'train' holds 2 \.rec files \(a\.rec, b/c\.rec\): it must hold one$"),
+        (["a.jpg"], r"^channel 'train' holds no \.rec file, only a\.jpg$"),
+        (["b/c.jpg", "b/d.jpg"], r"^channel 'train' holds no \.rec file, only b/$"),
     ],
 )
 def test_a_channel_of_one_file_says_what_it_holds_instead(names: list[str], said: str, tmp_path: Path) -> None:

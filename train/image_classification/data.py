@@ -11,7 +11,7 @@ from PIL import Image
 from serve import preprocess
 from serve.artifact import InputSpec
 from train import samples
-from train.channels import RECORDIO, Channel, by_record, class_names, refuse_unbuilt, require
+from train.channels import RECORDIO, Channel, by_record, class_names, listing, refuse_unbuilt, require_all
 from train.errors import UserError
 from train.image_classification.augment import augment
 from train.log import LOG
@@ -58,7 +58,12 @@ def stack_labels(chosen: Sequence[Sample]) -> np.ndarray:
 def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
     """List, read and check all samples. Raises UserError naming the file, the line and the fix."""
     refuse_unbuilt(channels)
-    require(channels, ("train", "validation"), "image-classification trains on the one and measures on the other")
+    require_all(
+        channels,
+        "lst",
+        "image-classification trains on 'train' and measures on 'validation', with labels in a .lst file in "
+        f"'train_lst' and 'validation_lst'; RecordIO (ContentType {RECORDIO}) needs the first two alone",
+    )
     listed = {name: _list(channels, name, hp) for name in ("train", "validation")}
     budget = samples.memory_budget()
     train, photos = _training_photos(listed["train"], hp, budget // 2)
@@ -76,22 +81,17 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
 def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> list[Sample]:
     channel, in_records = channels[name], by_record(channels, name, f"{name}_lst")
     if in_records:
-        found = _list_records(channel.one(".rec"), hp)
+        path = channel.one(".rec")
+        found = _list_records(path, hp)
+        if not found:
+            raise UserError(f"{channel.name_of(path)} holds no records: it needs at least one image")
     else:
-        require(
-            channels,
-            [f"{name}_lst"],
-            f"the images of channel {name!r} need a .lst file of their labels; RecordIO data needs "
-            f"ContentType {RECORDIO}",
-        )
         if hp["resize"] is None:
             raise UserError(
                 "hyperparameter resize is required for images with .lst files: set it to at least "
                 "image_shape's larger side"
             )
-        found = _list_lst(channels[f"{name}_lst"].one(".lst"), channel.path, hp)
-    if not found:
-        raise UserError(f"channel {name!r} lists no images: it needs at least one")
+        found = _list_lst(channels[f"{name}_lst"], channel, hp)
     LOG.info("Channel %s: %d samples in %s form", name, len(found), "RecordIO" if in_records else "image")
     return found
 
@@ -102,13 +102,28 @@ def _list_records(path: Path, hp: dict[str, Any]) -> list[Sample]:
     ]
 
 
-def _list_lst(path: Path, folder: Path, hp: dict[str, Any]) -> list[Sample]:
+def _list_lst(labels: Channel, images: Channel, hp: dict[str, Any]) -> list[Sample]:
+    """Read the .lst file of a channel. Raises UserError for a bad line, and when none of its images is there."""
+    path = labels.one(".lst")
+    file = labels.name_of(path)
+    found = _lst_lines(path, file, images.path, hp)
+    if not found:
+        raise UserError(f"{file} is empty: each line is index<TAB>label<TAB>path below {images.name}/")
+    if not any(sample.path.exists() for sample in found):
+        raise UserError(
+            f"None of the {len(found)} paths in {file} exists below {images.path}, which holds {listing(images.path)}: "
+            f"paths are relative to that folder, and the first one is {found[0].name}"
+        )
+    return found
+
+
+def _lst_lines(path: Path, file: str, folder: Path, hp: dict[str, Any]) -> list[Sample]:
     found: list[Sample] = []
     seen: dict[str, int] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
-        where = f"{path.name}, line {number}"
+        where = f"{file}, line {number}"
         fields = line.rstrip("\r\n").split("\t")
         if len(fields) < 3:
             raise UserError(

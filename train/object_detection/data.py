@@ -10,7 +10,7 @@ from PIL import Image
 from serve import preprocess
 from serve.artifact import InputSpec
 from train import samples
-from train.channels import RECORDIO, Channel, by_record, class_names, refuse_unbuilt, require
+from train.channels import RECORDIO, Channel, by_record, class_names, refuse_unbuilt, require_all
 from train.errors import UserError
 from train.log import LOG
 from train.object_detection import annotations
@@ -66,7 +66,12 @@ class Data:
 def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
     """List, read and check all samples and their boxes. Raises UserError naming the file, the value and the fix."""
     refuse_unbuilt(channels)
-    require(channels, ("train", "validation"), "object-detection trains on the one and measures on the other")
+    require_all(
+        channels,
+        "annotation",
+        "object-detection trains on 'train' and measures on 'validation', with boxes in a .json file for each image in "
+        f"'train_annotation' and 'validation_annotation'; RecordIO (ContentType {RECORDIO}) needs the first two alone",
+    )
     listed = {name: _list(channels, name, hp) for name in ("train", "validation")}
     budget, side = samples.memory_budget() // 2, hp["image_shape"]
     spec = InputSpec("data", 3, side, side, side, "stretch", MEAN, STD)
@@ -86,18 +91,13 @@ def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> Listin
     notes, remarks = f"{name}_annotation", Remarks()
     in_records = by_record(channels, name, notes)
     if in_records:
-        found = annotations.list_records(channels[name].one(".rec"), hp)
+        path = channels[name].one(".rec")
+        found = annotations.list_records(path, hp)
+        if not found.samples:
+            raise UserError(f"{channels[name].name_of(path)} holds no records: it needs at least one image")
     else:
-        require(
-            channels,
-            [notes],
-            f"the images of channel {name!r} need one .json file of their boxes each; RecordIO data needs "
-            f"ContentType {RECORDIO}",
-        )
         found = annotations.list_files(channels[name], channels[notes], hp, remarks)
     remarks.say()
-    if not found.samples:
-        raise UserError(f"channel {name!r} lists no images: it needs at least one")
     LOG.info("Channel %s: %d samples in %s form", name, len(found.samples), "RecordIO" if in_records else "image")
     return found
 
