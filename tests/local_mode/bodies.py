@@ -10,39 +10,33 @@ from typing import Any
 
 SMALL = {"num_layers": 20, "image_shape": "3,32,32", "resize": 36, "mini_batch_size": 8, "epochs": 1, "num_classes": 3}
 CHANNELS = ("train", "validation", "train_lst", "validation_lst")
-DETECTOR_CHANNELS = ("train", "train_annotation", "validation", "validation_annotation")
 
 
-def notebook(code: str, folder: str) -> dict[str, Any]:
-    """Run SDK v2's snippet in `folder`; its probabilities, the job's log and the names of the files in model.tar.gz."""
+def notebook(code: str, folder: str, answer: str) -> dict[str, Any]:
+    """Run a snippet of SDK v2 in `folder`.
+
+    What its variable named `answer` holds in the end, the job's hyperparameters and log, the files in model.tar.gz.
+    """
     os.chdir(folder)
     names: dict[str, Any] = {}
     log = io.StringIO()
     try:
         with contextlib.redirect_stdout(log):
             exec(compile(code, "docs/switching.md", "exec"), names)
-    except BaseException:
-        # The SDK follows an endpoint's log in a thread that keeps the process alive until the endpoint is deleted.
-        if "predictor" in names:
-            names["predictor"].delete_endpoint()
-        raise
     finally:
         print(log.getvalue())
-    with tarfile.open(names["estimator"].model_data.removeprefix("file://")) as archive:
+    estimator = names["estimator"]
+    with tarfile.open(estimator.model_data.removeprefix("file://")) as archive:
         files = archive.getnames()
-    return {"probabilities": names["probabilities"], "log": log.getvalue(), "files": files}
+    said = {"answer": names[answer], "hyperparameters": estimator.hyperparameters()}
+    return {**said, "log": log.getvalue(), "files": files}
 
 
 def script(code: str, folder: str) -> list[float]:
     """Run SDK v3's snippet in `folder`; its probabilities."""
     os.chdir(folder)
     names: dict[str, Any] = {}
-    try:
-        exec(compile(code, "docs/switching.md", "exec"), names)
-    except BaseException:
-        if "client" in names:
-            names["client"].delete_endpoint(EndpointName="pets")
-        raise
+    exec(compile(code, "docs/switching.md", "exec"), names)
     return names["probabilities"]
 
 
@@ -71,40 +65,6 @@ def fit(uri: str, folder: str, input_mode: str, hyperparameters: dict[str, Any])
             error = str(failure)
     print(log.getvalue())
     return {"log": log.getvalue(), "error": error}
-
-
-def detect(uri: str, folder: str, photo: str, hyperparameters: dict[str, Any]) -> dict[str, Any]:
-    """What a notebook for the built-in object detection does with SDK v2, on the channels in `folder`.
-
-    Its prediction for `photo`, the job's log and the names of the files in model.tar.gz.
-    """
-    from sagemaker.estimator import Estimator
-    from sagemaker.inputs import TrainingInput
-
-    estimator = Estimator(
-        uri,
-        "arn:aws:iam::111122223333:role/unused",
-        instance_count=1,
-        instance_type="local",
-        hyperparameters=hyperparameters,
-    )
-    inputs = {
-        name: TrainingInput(f"file://{Path(folder, name)}", content_type="image/jpeg") for name in DETECTOR_CHANNELS
-    }
-    log = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(log):
-            estimator.fit(inputs)
-            predictor = estimator.deploy(1, "local")
-            try:
-                reply = predictor.predict(Path(photo).read_bytes(), initial_args={"ContentType": "image/jpeg"})
-            finally:
-                predictor.delete_endpoint()
-    finally:
-        print(log.getvalue())
-    with tarfile.open(estimator.model_data.removeprefix("file://")) as archive:
-        files = archive.getnames()
-    return {"prediction": json.loads(reply)["prediction"], "log": log.getvalue(), "files": files}
 
 
 def is_detections(value: object, classes: int) -> bool:

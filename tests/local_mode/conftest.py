@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +11,8 @@ import pytest
 from local import docker as engine
 from local import draw, prepare, programs
 from local import pets as official
+from tests.pages import snippet
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "switching.md"
 BREEDS = 3
 
 
@@ -21,19 +20,6 @@ BREEDS = 3
 def uri(image: Callable[[str], str]) -> str:
     """The reference of the image-classification image."""
     return image("image-classification")
-
-
-@pytest.fixture(scope="session")
-def snippet() -> Callable[[str], str]:
-    """`snippet(name)`: the code in docs/switching.md below the mark of that name, as a reader would copy it."""
-    page = PAGE.read_text(encoding="utf-8")
-
-    def text(name: str) -> str:
-        found = re.search(rf"<!-- snippet: {name} -->\n```\w+\n(.*?)```", page, re.DOTALL)
-        assert found, f"{PAGE} has no snippet {name}"
-        return found[1]
-
-    return text
 
 
 @pytest.fixture(scope="session")
@@ -73,17 +59,18 @@ def boxed_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def notebook_folder(channels: Path, tmp_path: Path) -> Path:
-    """The folder a notebook runs in: channels/ and a photo.jpg that was not trained on."""
-    folder = tmp_path / "notebook"
-    folder.mkdir()
-    (folder / "channels").symlink_to(channels)
-    photo, _ = prepare.photos(channels, "validation")[0]
-    shutil.copyfile(photo, folder / "photo.jpg")
-    return folder
+    """The folder a notebook of classification runs in: channels/ and a photo.jpg that was not trained on."""
+    return _notebook_folder(channels, "image-classification", tmp_path)
 
 
 @pytest.fixture
-def machine(uri: str, snippet: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def detection_folder(boxed_channels: Path, tmp_path: Path) -> Path:
+    """The folder a notebook of detection runs in: channels/ and a photo.jpg that was not trained on."""
+    return _notebook_folder(boxed_channels, "object-detection", tmp_path)
+
+
+@pytest.fixture
+def machine(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A machine set up as docs/switching.md says, without AWS; gives the folder where the SDKs' temporary files lie.
 
     The port alone is another, so that nothing else on the machine is in the way.
@@ -105,6 +92,15 @@ def machine(uri: str, snippet: Callable[[str], str], tmp_path: Path, monkeypatch
     with engine.workspace(tmp_path / "sagemaker", uri) as root:
         monkeypatch.setenv("TMPDIR", str(root))
         yield root
+
+
+def _notebook_folder(channels: Path, name: str, parent: Path) -> Path:
+    folder = parent / "notebook"
+    folder.mkdir()
+    (folder / "channels").symlink_to(channels)
+    photo, _ = prepare.photos(channels, "validation", name)[0]
+    shutil.copyfile(photo, folder / "photo.jpg")
+    return folder
 
 
 def _data(drawn_pets: Path) -> Path:

@@ -6,11 +6,29 @@ from typing import Any
 
 import pytest
 
-from local import prepare
-from tests.local_mode.bodies import detect, fit, is_detections, is_probabilities, notebook
+from tests.local_mode.bodies import fit, is_detections, is_probabilities, notebook
+from tests.pages import snippet
 
 In = Callable[..., Any]
 MAKEFILE_URI = "sagemaker-vision/image-classification:dev"
+MAKEFILE_DETECTION_URI = "sagemaker-vision/object-detection:dev"
+# What a notebook for the built-in sets, but for the number of photos: the page has to keep all of it.
+DETECTION = {
+    "base_network": "resnet-50",
+    "num_classes": 2,
+    "use_pretrained_model": 0,
+    "mini_batch_size": 4,
+    "epochs": 1,
+    "learning_rate": 0.001,
+    "lr_scheduler_step": "10",
+    "lr_scheduler_factor": 0.1,
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "weight_decay": 0.0005,
+    "overlap_threshold": 0.5,
+    "nms_threshold": 0.45,
+    "image_shape": 300,
+}
 
 
 def tree(folder: Path) -> set[tuple[str, int, int]]:
@@ -20,12 +38,12 @@ def tree(folder: Path) -> set[tuple[str, int, int]]:
 
 
 def test_a_notebook_written_for_the_built_in_fits_deploys_and_predicts_with_our_uri(
-    machine: Path, uri: str, snippet: Callable[[str], str], notebook_folder: Path, in_sdk2: In
+    machine: Path, uri: str, notebook_folder: Path, in_sdk2: In
 ) -> None:
     code = snippet("sdk2")
     assert MAKEFILE_URI in code
-    result = in_sdk2(notebook, code.replace(MAKEFILE_URI, uri), notebook_folder, timeout=600)
-    assert is_probabilities(result["probabilities"], 3), result["probabilities"]
+    result = in_sdk2(notebook, code.replace(MAKEFILE_URI, uri), notebook_folder, "probabilities", timeout=600)
+    assert is_probabilities(result["answer"], 3), result["answer"]
     assert "Epoch[0] Validation-accuracy=" in result["log"]
     said = [line for line in result["log"].splitlines() if "use_weighted_loss" in line and "ignored" in line]
     assert said, "use_weighted_loss without multi_label is ignored with a warning"
@@ -34,30 +52,17 @@ def test_a_notebook_written_for_the_built_in_fits_deploys_and_predicts_with_our_
 
 
 def test_a_notebook_written_for_the_built_in_detection_fits_deploys_and_predicts_boxes(
-    machine: Path, image: Callable[[str], str], boxed_channels: Path, in_sdk2: In
+    machine: Path, image: Callable[[str], str], boxed_channels: Path, detection_folder: Path, in_sdk2: In
 ) -> None:
     before = tree(boxed_channels)
-    hyperparameters = {
-        "base_network": "resnet-50",
-        "num_classes": 2,
-        "use_pretrained_model": 0,
-        "mini_batch_size": 4,
-        "epochs": 1,
-        "learning_rate": 0.001,
-        "lr_scheduler_step": "10",
-        "lr_scheduler_factor": 0.1,
-        "optimizer": "sgd",
-        "momentum": 0.9,
-        "weight_decay": 0.0005,
-        "overlap_threshold": 0.5,
-        "nms_threshold": 0.45,
-        "image_shape": 300,
-        "num_training_samples": len(list((boxed_channels / "train").iterdir())),
-    }
-    photo, _ = prepare.photos(boxed_channels, "validation", "object-detection")[0]
-    result = in_sdk2(detect, image("object-detection"), boxed_channels, photo, hyperparameters, timeout=600)
-    assert is_detections(result["prediction"], 2), result["prediction"]
-    assert result["prediction"], "one epoch leaves scores well above the floor of 0.01"
+    code = snippet("sdk2-detection")
+    assert MAKEFILE_DETECTION_URI in code
+    code = code.replace(MAKEFILE_DETECTION_URI, image("object-detection"))
+    result = in_sdk2(notebook, code, detection_folder, "prediction", timeout=600)
+    samples = len(list((boxed_channels / "train").iterdir()))
+    assert result["hyperparameters"] == {**DETECTION, "num_training_samples": samples}
+    assert is_detections(result["answer"], 2), result["answer"]
+    assert result["answer"], "one epoch leaves scores well above the floor of 0.01"
     assert "epoch=0, validation mAP <score>=(" in result["log"]
     expected = {"model_algo_1-0000.params", "model_algo_1-symbol.json", "hyperparams.json"}
     assert expected | {"model.onnx", "model.json"} <= set(result["files"])

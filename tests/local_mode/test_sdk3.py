@@ -16,6 +16,7 @@ from local import prepare, programs
 from tests.environments import run_in
 from tests.local_mode.bodies import SMALL, is_detections, is_probabilities, script
 from tests.local_mode.commands import Command, run
+from tests.pages import snippet
 
 MAKEFILE_URI = "sagemaker-vision/image-classification:dev"
 SMALL_DETECTOR = {
@@ -121,7 +122,7 @@ def model(
 
 
 def test_a_script_of_the_documentation_trains_deploys_and_predicts(
-    machine: Path, uri: str, snippet: Callable[[str], str], notebook_folder: Path
+    machine: Path, uri: str, notebook_folder: Path
 ) -> None:
     code = snippet("sdk3")
     assert MAKEFILE_URI in code

@@ -1,0 +1,86 @@
+"""What readers copy from docs/: metric definitions find their lines, notebooks fail early and leave no endpoint."""
+
+import re
+import sys
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+
+from tests.pages import SWITCHING, metrics, snippet
+
+SDK2, SDK3 = ("sdk2", "sdk2-detection"), ("sdk3",)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "values"),
+    [
+        (
+            "image-classification",
+            {
+                "train:accuracy": "0.375000",
+                "validation:accuracy": "0.427885",
+                "validation:top_k_accuracy": "0.750000",
+                "train:time": "8.095",
+            },
+        ),
+        (
+            "object-detection",
+            {
+                "validation:mAP": "0.14241012268647157",
+                "train:cross_entropy": "1.100300321111984",
+                "train:smooth_l1": "0.6384831165698124",
+                "train:throughput": "8.03",
+                "train:progress": "6",
+            },
+        ),
+    ],
+)
+def test_each_metric_definition_finds_its_number_in_one_line_of_the_log(algorithm: str, values: dict[str, str]) -> None:
+    lines, definitions = metrics(algorithm)
+    found = {one["Name"]: [hit[1] for line in lines if (hit := re.search(one["Regex"], line))] for one in definitions}
+    assert found == {name: [value] for name, value in values.items()}
+
+
+def test_the_page_on_switching_has_definitions_of_the_page_on_metrics() -> None:
+    pairs = set(re.findall(r'\{"Name": "(.+?)", "Regex": r"(.+?)"\}', SWITCHING.read_text(encoding="utf-8")))
+    assert {name for name, _ in pairs} == {"validation:accuracy", "validation:mAP"}
+    known = [*metrics("image-classification")[1], *metrics("object-detection")[1]]
+    assert pairs <= {(one["Name"], one["Regex"]) for one in known}
+
+
+@pytest.fixture
+def sdk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MagicMock:
+    """In place of both SDKs: an object that notes what is called. The current folder holds channels and no photo."""
+    noting = MagicMock(name="sdk")
+    for module in (
+        *("sagemaker", "sagemaker.estimator", "sagemaker.inputs", "sagemaker.core", "sagemaker.core.local"),
+        *("sagemaker.core.local.local_session", "sagemaker.train", "sagemaker.train.configs"),
+        "sagemaker.train.model_trainer",
+    ):
+        monkeypatch.setitem(sys.modules, module, noting)
+    (tmp_path / "channels" / "train").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return noting
+
+
+def called(sdk: MagicMock) -> list[str]:
+    """The methods that were called, by name, in order."""
+    return [name.rpartition(".")[2] for name, _, _ in sdk.mock_calls]
+
+
+@pytest.mark.parametrize("name", [*SDK2, *SDK3])
+def test_a_photo_that_is_missing_is_found_before_anything_is_trained(sdk: MagicMock, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=r"photo\.jpg"):
+        exec(snippet(name), {})
+    assert not {"fit", "train", "deploy", "create_endpoint"} & set(called(sdk))
+
+
+@pytest.mark.parametrize("name", [*SDK2, *SDK3])
+def test_an_endpoint_that_refuses_the_photo_is_deleted_all_the_same(sdk: MagicMock, name: str) -> None:
+    Path("photo.jpg").write_bytes(b"photo")
+    sdk.Estimator().deploy().predict.side_effect = ValueError("refused")
+    sdk.LocalSession().sagemaker_runtime_client.invoke_endpoint.side_effect = ValueError("refused")
+    with pytest.raises(ValueError, match="refused"):
+        exec(snippet(name), {})
+    assert called(sdk)[-1] == "delete_endpoint"
