@@ -20,7 +20,7 @@ from urllib.request import url2pathname, urlopen
 from train.channels import listing
 from train.errors import UserError
 from train.log import LOG, Progress
-from train.weights import BATCH_COUNT, check, gluoncv_name, layout, pickle_refusal, read
+from train.weights import BATCH_COUNT, check, gluoncv_name, layout, pickle_refusal, read, source
 
 if TYPE_CHECKING:
     from mxnet.gluon import Block
@@ -60,7 +60,7 @@ def find(channel_dir: Path | None, network: str, environ: Mapping[str, str]) -> 
         if found is None:
             raise UserError(
                 f"channel 'pretrained' ({channel_dir}) has no weights of {network}: it holds {listing(channel_dir)}; "
-                f"put {network}.safetensors there (see docs/pretrained.md)"
+                f"put {network}.safetensors there, {source(network)}"
             )
         return found
     folder = Path(environ.get("VISION_PRETRAINED_DIR") or IMAGE_FOLDER)
@@ -74,7 +74,7 @@ def find(channel_dir: Path | None, network: str, environ: Mapping[str, str]) -> 
     raise UserError(
         f"pretrained weights of {network} were asked for and none were found: put {network}.safetensors into a channel "
         f"named 'pretrained', or into the image ({folder}; `make build PRETRAINED=DIR`), or set PRETRAINED_URL and "
-        "PRETRAINED_SHA256 (docs/pretrained.md says where such files are published); use_pretrained_model=0 needs none"
+        f"PRETRAINED_SHA256; use_pretrained_model=0 needs none. Give a file {source(network)}"
     )
 
 

@@ -24,21 +24,19 @@ def install() -> None:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    name = signal.Signals(number).name
+    asked = f"Asked to stop ({signal.Signals(number).name} received)"
     if number == signal.SIGINT:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if not _state["keeping"]:
-        # os.write: the handler may interrupt a print, and buffered streams refuse re-entry.
-        os.write(
-            sys.stdout.fileno(),
-            f"{name} received before any epoch was finished: there is no model to keep. Stopping.\n".encode(),
-        )
+        _say(f"{asked} before any epoch was finished: there is no model to keep. Stopping.\n")
         os._exit(0)
     _state["requested"] = True
-    os.write(
-        sys.stdout.fileno(),
-        f"{name} received: finishing the current batch, then keeping the best model so far.\n".encode(),
-    )
+    _say(f"{asked}: finishing the current batch, then keeping the best model so far.\n")
+
+
+def _say(text: str) -> None:
+    # os.write: the handler may interrupt a print, and buffered streams refuse re-entry.
+    os.write(sys.stdout.fileno(), text.encode())
 
 
 def keep_model() -> None:

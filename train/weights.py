@@ -29,6 +29,13 @@ _NORM = re.compile(r"(^|\.)(bn\d|downsample\.1)$")
 BATCH_COUNT = "num_batches_tracked"  # how many batches PyTorch's normalisation has seen; no weight
 
 
+def source(network: str) -> str:
+    """Return words that say of a weight file of `network` where one comes from; docs/pretrained.md says more."""
+    if network == "resnet200":
+        return "with the tensors of timm's resnet200 (none is known to be published)"
+    return f"such as model.safetensors of huggingface.co/timm/{network}.tv_in1k"
+
+
 def layout(network: str) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor of `network` below its last layer, by torchvision name, in torchvision's order.
 
@@ -214,4 +221,4 @@ def _another_network(found: Iterable[str], network: str, file: Path) -> str:
         return f"{file} holds {holds}, and {network} was asked for: give {network}'s file, or ask for {holds}"
     lists = [("it lacks", wanted.keys() - found), ("it also holds", found - wanted.keys())]
     told = "; ".join(f"{what} {', '.join(sorted(names)[:3])} ({len(names)} in all)" for what, names in lists if names)
-    return f"{file} is not {network} as torchvision and timm name its tensors: {told}. See docs/pretrained.md"
+    return f"{file} is not {network} as torchvision and timm name its tensors: {told}; give a file {source(network)}"

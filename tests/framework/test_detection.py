@@ -147,7 +147,7 @@ def test_layers_go_by_the_names_of_the_public_symbol_files_and_each_has_its_own(
 def test_sigterm_while_training_exits_0_with_the_best_model_exported_and_checked(few: Path) -> None:
     done = job(few, {"epochs": 500}, until="#progress_metric", number=signal.SIGTERM)
     assert (done.code, done.failure) == (0, "")
-    assert any("SIGTERM received: finishing the current batch" in line for line in done.lines)
+    assert any("Asked to stop (SIGTERM received): finishing the current batch" in line for line in done.lines)
     assert any(line.startswith("Check of model.onnx") for line in done.lines)
     assert (done.model / "model.onnx").exists()
 

@@ -59,6 +59,13 @@ def test_the_model_folder_holds_the_built_ins_files_the_best_epoch_and_every_nth
     assert {path.name for path in first.model.iterdir()} == kept | others
 
 
+def test_the_last_line_says_how_the_epochs_and_the_files_are_counted(first: jobs.Done) -> None:
+    epoch = first.description["metrics"]["epoch"]
+    said = [line for line in first.lines if line.startswith(f"The model of epoch {epoch} is in {first.model}: ")]
+    assert f"image-classification-{epoch + 1:04d}.params" in said[0]
+    assert said[0].endswith(" (epochs count from 0, files from 1)")
+
+
 def test_class_names_come_from_the_folders_of_the_images(first: jobs.Done) -> None:
     assert first.description["class_names"] == ["across", "down", "squares"]
 
@@ -179,7 +186,7 @@ def test_sigterm_while_training_exits_0_with_the_best_model_exported_and_checked
     jobs.configure(base, {"epochs": 500})
     done = jobs.run(base, until="Epoch[1] Validation-accuracy")
     assert (done.code, done.failure) == (0, "")
-    assert any(line.startswith("SIGTERM received") for line in done.lines)
+    assert any(line.startswith("Asked to stop (SIGTERM received)") for line in done.lines)
     assert any(line.startswith("Check of model.onnx") for line in done.lines)
     assert (done.model / "model.onnx").exists()
 
@@ -190,7 +197,7 @@ def test_sigterm_before_the_first_epoch_exits_0_at_once_and_leaves_no_half_model
     jobs.configure(base, {"epochs": 500})
     done = jobs.run(base, until=until)
     assert (done.code, done.failure) == (0, "")
-    assert "SIGTERM received before any epoch was finished: there is no model to keep. Stopping." in done.log
+    assert "Asked to stop (SIGTERM received) before any epoch was finished: there is no model to keep." in done.log
     assert not done.model.exists() or not list(done.model.iterdir())
 
 

@@ -92,6 +92,27 @@ def test_a_channel_without_weights_is_an_error_although_the_image_has_them(tmp_p
         find(channel, "resnet18", {"VISION_PRETRAINED_DIR": str(image)})
 
 
+@pytest.mark.parametrize("network", ["resnet18", "resnet152"])
+def test_what_to_give_is_told_where_the_pages_of_this_project_are_not_at_hand(network: str, tmp_path: Path) -> None:
+    folder = _touch(tmp_path / "channel", "README.md")
+    for call in (
+        lambda: find(folder, network, {}),
+        lambda: find(None, network, {"VISION_PRETRAINED_DIR": str(folder)}),
+    ):
+        with pytest.raises(UserError) as caught:
+            call()
+        assert f"{network}.safetensors" in str(caught.value)
+        assert f"model.safetensors of huggingface.co/timm/{network}.tv_in1k" in str(caught.value)
+        assert "docs/" not in str(caught.value)
+
+
+def test_no_source_is_named_for_the_network_that_has_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        find(_touch(tmp_path / "channel", "README.md"), "resnet200", {})
+    assert "put resnet200.safetensors there, with the tensors of timm's resnet200" in str(caught.value)
+    assert "huggingface" not in str(caught.value)
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"VISION_PRETRAINED_DIR={tmp_path}/none is not a folder"):
         find(None, "resnet18", {"VISION_PRETRAINED_DIR": f"{tmp_path}/none"})

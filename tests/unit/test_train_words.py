@@ -208,7 +208,7 @@ def test_a_stop_request_before_there_is_a_model_ends_the_process_with_exit_code_
     done = subprocess.run([sys.executable, "-c", STOPPING, "early", name], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (
         0,
-        f"{name} received before any epoch was finished: there is no model to keep. Stopping.\n",
+        f"Asked to stop ({name} received) before any epoch was finished: there is no model to keep. Stopping.\n",
     )
 
 
@@ -218,7 +218,11 @@ def test_a_stop_request_with_a_model_to_keep_lets_the_loop_end_itself(name: str)
         [sys.executable, "-u", "-c", STOPPING, "keeping", name], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0
-    assert done.stdout.splitlines()[1:] == ["went on True", "stopped"]
+    assert done.stdout.splitlines() == [
+        f"Asked to stop ({name} received): finishing the current batch, then keeping the best model so far.",
+        "went on True",
+        "stopped",
+    ]
 
 
 def test_a_second_interrupt_kills() -> None:

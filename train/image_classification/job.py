@@ -89,7 +89,7 @@ class Model:
             artifact.write(self._describe(best), self._folder)
         self._verify(best)
         LOG.info(
-            "The model of epoch %d is in %s: %s",
+            "The model of epoch %d is in %s: %s (epochs count from 0, files from 1)",
             best.epoch,
             self._folder,
             ", ".join(sorted(path.name for path in self._folder.iterdir())),
