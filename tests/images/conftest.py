@@ -1,7 +1,9 @@
-"""What the container tests share: channels, folders shaped like /opt/ml, and one model trained in a container."""
+"""What the container tests share: channels, folders shaped like /opt/ml, and a model of each algorithm."""
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,21 +11,50 @@ import pytest
 from local import opt_ml, pets, prepare
 from tests.images.container import RESTRICTED, Container, give_back
 
-HYPERPARAMETERS: dict[str, object] = {
-    "num_layers": 20,
-    "image_shape": "3,32,32",
-    "resize": 36,
-    "mini_batch_size": 8,
-    "epochs": 1,
-    "learning_rate": 0.05,
-}
 
+@dataclass(frozen=True)
+class Case:
+    """An algorithm in these tests: a small job, and what it leaves."""
+
+    name: str
+    hyperparameters: Mapping[str, object]
+    files: frozenset[str]
+    kinds: frozenset[str]
+    """Names that the files of the channels end in."""
+
+
+CLASSIFIER = Case(
+    "image-classification",
+    {
+        "num_layers": 20,
+        "image_shape": "3,32,32",
+        "resize": 36,
+        "mini_batch_size": 8,
+        "epochs": 1,
+        "learning_rate": 0.05,
+        "top_k": 2,
+    },
+    frozenset({"image-classification-0001.params", "image-classification-symbol.json", "model-shapes.json"}),
+    frozenset({".jpg", ".lst", ".txt"}),
+)
+DETECTOR = Case(
+    "object-detection",
+    {"base_network": "resnet-18", "use_pretrained_model": 0, "image_shape": 64, "mini_batch_size": 8, "epochs": 1},
+    frozenset({"model_algo_1-0000.params", "model_algo_1-symbol.json", "hyperparams.json"}),
+    frozenset({".jpg", ".json"}),
+)
+CASES = {case.name: case for case in (CLASSIFIER, DETECTOR)}
+EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+Channels = tuple[Path, dict[str, object]]
+"""A folder of channels, and the hyperparameters that count them."""
 Job = Callable[..., tuple[Path, dict[str, Path]]]
 
 
-def channels_of(data: Path, out: Path) -> prepare.Summary:
+def channels_of(data: Path, out: Path, name: str) -> prepare.Summary:
     official = pets.read(data)
-    return prepare.write_channels(official, official.trainval, official.test, out)
+    train, validation = prepare.split(official, name)
+    return prepare.write_channels(official, train, validation, out, name=name)
 
 
 def sizes(summary: prepare.Summary) -> dict[str, object]:
@@ -31,21 +62,26 @@ def sizes(summary: prepare.Summary) -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
-def drawn_channels(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
-    """Channels of the drawn data set, and the hyperparameters that count them."""
-    out = tmp_path_factory.mktemp("channels") / "drawn"
-    return out, sizes(channels_of(drawn, out))
+def drawn_channels(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Channels]:
+    """`drawn_channels(case)`: channels of the drawn data set."""
+
+    @functools.cache
+    def made(name: str) -> Channels:
+        out = tmp_path_factory.mktemp("channels") / name
+        return out, sizes(channels_of(drawn, out, name))
+
+    return lambda case: made(case.name)
 
 
 @pytest.fixture(scope="session")
 def job(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
-    """`job(channels, hyperparameters)`: a new folder for /opt/ml that any uid may write, and its read-only mounts."""
+    """`job(case, channels, hyperparameters)`: a new folder for /opt/ml that any uid may write, its read-only mounts."""
     made: list[Path] = []
 
-    def lay_out(channels: Path, hyperparameters: Mapping[str, object]) -> tuple[Path, dict[str, Path]]:
+    def lay_out(case: Case, channels: Path, hyperparameters: Mapping[str, object]) -> tuple[Path, dict[str, Path]]:
         base = tmp_path_factory.mktemp("opt") / "ml"
         folders = {folder.name: folder for folder in channels.iterdir()}
-        opt_ml.lay_out(base, {}, HYPERPARAMETERS | hyperparameters)
+        opt_ml.lay_out(base, {}, {**case.hyperparameters, **hyperparameters})
         config = {name: {"TrainingInputMode": "File", "ContentType": opt_ml.IMAGES} for name in folders}
         (base / "input" / "config" / "inputdataconfig.json").write_text(json.dumps(config))
         for folder in (base, base / "model", base / "output"):
@@ -60,10 +96,21 @@ def job(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def trained(image: Callable[[str], str], job: Job, drawn_channels: tuple[Path, dict[str, object]]) -> Path:
-    """The model folder of a job on drawn pets, trained with a read-only root, a foreign uid and no network."""
-    base, mounts = job(*drawn_channels)
-    with Container(image("image-classification"), "train", mounts=mounts, options=RESTRICTED) as container:
-        assert container.wait(180) == 0, container.log()
-        (base / "log").write_text(container.log())
-    return base / "model"
+def trained(
+    image: Callable[[str], str], job: Job, drawn_channels: Callable[[Case], Channels]
+) -> Callable[[Case], Path]:
+    """`trained(case)`: the model folder of a job on drawn pets, with a read-only root, a foreign uid and no network.
+
+    The file `log` beside it has what the container said.
+    """
+
+    @functools.cache
+    def model(name: str) -> Path:
+        case = CASES[name]
+        base, mounts = job(case, *drawn_channels(case))
+        with Container(image(name), "train", mounts=mounts, options=RESTRICTED) as container:
+            assert container.wait(180) == 0, container.log()
+            (base / "log").write_text(container.log())
+        return base / "model"
+
+    return lambda case: model(case.name)

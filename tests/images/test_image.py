@@ -12,22 +12,23 @@ from tests.environments import REPOSITORY
 from tests.images.container import inspect, output, own_layers
 
 TRAINING = "image-classification"
+DETECTION = "object-detection"
 BUILT_HERE = "sagemaker-vision-test"
-BOTH = pytest.mark.parametrize("name", [TRAINING, "inference"])
+ALL = pytest.mark.parametrize("name", [TRAINING, DETECTION, "inference"])
 
 Image = Callable[[str], str]
 
 
-@BOTH
+@ALL
 def test_platform_passes_train_or_serve_to_programs_on_path_with_no_entrypoint_between(image: Image, name: str) -> None:
     config = inspect(image(name))["Config"]
     assert config["Entrypoint"] is None
-    assert config["Cmd"] == (["train"] if name == TRAINING else ["serve"])
+    assert config["Cmd"] == (["serve"] if name == "inference" else ["train"])
     programs = ["serve"] if name == "inference" else ["train", "serve"]
     assert output(image(name), "which", *programs).split() == [f"/opt/program/bin/{program}" for program in programs]
 
 
-@BOTH
+@ALL
 def test_labels_say_what_is_inside_and_that_the_port_can_be_bound(image: Image, name: str) -> None:
     labels = inspect(image(name))["Config"]["Labels"]
     assert labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
@@ -45,13 +46,13 @@ def test_labels_say_what_is_inside_and_that_the_port_can_be_bound(image: Image, 
     assert labels["org.opencontainers.image.created"][:2] == "20"
 
 
-@BOTH
+@ALL
 def test_no_compiler_is_left_and_everyone_may_read_everything(image: Image, name: str) -> None:
     script = "for program in cc gcc g++ as ld make uv; do command -v $program; done; find /opt ! -type l ! -perm -o=r"
     assert output(image(name), "bash", "-c", script + "; find /opt -type d ! -perm -o=x") == ""
 
 
-@BOTH
+@ALL
 def test_only_known_packages_and_ours_lie_under_opt_and_nothing_under_opt_ml(image: Image, name: str) -> None:
     known = {"program", "serve"} if name == "inference" else {"program", "serve", "train", "pretrained"}
     assert set(output(image(name), "ls", "/opt").split()) == known
@@ -59,7 +60,7 @@ def test_only_known_packages_and_ours_lie_under_opt_and_nothing_under_opt_ml(ima
     assert set(output(image(name), "ls", "/opt/program").split()) == ours
 
 
-@BOTH
+@ALL
 def test_build_leaves_nothing_in_home_cache_and_temporary_folders(image: Image, name: str) -> None:
     places = ["/root", "/home", "/tmp", "/var/tmp", "/var/cache", "/var/lib/apt/lists"]
     assert output(image(name), "find", *places, "-type", "f", "-newer", "/opt/serve/pyvenv.cfg") == ""
@@ -85,6 +86,13 @@ def test_environment_holds_exactly_what_its_lock_file_names(image: Image, name: 
     )
     listed = json.loads(output(image(name), f"/opt/{environment}/bin/python", "-c", code))
     assert {_normal(pin) for pin in listed} == {_normal(pin) for pin in pins}
+
+
+def test_object_detection_adds_nothing_to_the_layers_of_image_classification(image: Image) -> None:
+    layers = {name: inspect(image(name))["RootFS"]["Layers"] for name in (TRAINING, DETECTION)}
+    assert layers[DETECTION][:-1] == layers[TRAINING][:-1]
+    for name in layers:
+        assert own_layers(image(name), "VISION_ALGORITHM=") < 100e3, f"bytes of {name} alone"
 
 
 def test_inference_adds_at_most_170_mb_to_its_base(image: Image) -> None:

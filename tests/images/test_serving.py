@@ -6,18 +6,22 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image as Pillow
 
 from local import prepare
+from tests.images.conftest import CLASSIFIER, DETECTOR, Case, Channels
 from tests.images.container import FOREIGN, RESTRICTED, Container
+from tests.local_mode.bodies import is_detections
 
 BOTH = pytest.mark.parametrize("name", ["image-classification", "inference"])
 PUBLISHED = "--publish=127.0.0.1::8080"
 
 Image = Callable[[str], str]
-Channels = tuple[Path, dict[str, object]]
+Trained = Callable[[Case], Path]
+Drawn = Callable[[Case], Channels]
 
 
 def post(address: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
@@ -30,35 +34,54 @@ def post(address: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes
         connection.close()
 
 
-def predict(address: str, body: bytes) -> list[float]:
+def predict(address: str, body: bytes) -> Any:
     status, answer = post(address, body, {"Content-Type": "image/jpeg", "Accept": "application/json"})
     assert status == 200, answer
     return json.loads(answer)
 
 
-def photos_of(channels: Path) -> list[bytes]:
-    return [path.read_bytes() for path, _ in prepare.photos(channels, "validation")]
+def photos_of(channels: Channels, name: str = CLASSIFIER.name) -> list[bytes]:
+    return [path.read_bytes() for path, _ in prepare.photos(channels[0], "validation", name)]
 
 
-def test_both_images_give_the_same_answers_under_read_only_root_and_foreign_uid(
-    image: Image, trained: Path, drawn_channels: Channels
-) -> None:
-    photos = photos_of(drawn_channels[0])[:6]
-    options = ["--read-only", "--tmpfs=/tmp", f"--user={FOREIGN}", PUBLISHED]
-    answers = {}
-    for name in ("image-classification", "inference"):
-        with Container(image(name), "serve", mounts={"/opt/ml/model:ro": trained}, options=options) as container:
+@pytest.fixture(scope="session")
+def answers(image: Image, trained: Trained, drawn_channels: Drawn) -> Callable[[Case], tuple[list[Any], list[Any]]]:
+    """`answers(case)`: what the training image and `inference` say of six photos, with a read-only root and any uid."""
+
+    def ask(name: str, case: Case) -> list[Any]:
+        options = ["--read-only", "--tmpfs=/tmp", f"--user={FOREIGN}", PUBLISHED]
+        with Container(image(name), "serve", mounts={"/opt/ml/model:ro": trained(case)}, options=options) as container:
             address = container.wait_until_ready()
-            answers[name] = [predict(address, photo) for photo in photos]
-    for probabilities, again in zip(answers["image-classification"], answers["inference"], strict=True):
+            return [predict(address, photo) for photo in photos_of(drawn_channels(case), case.name)[:6]]
+
+    return lambda case: (ask(case.name, case), ask("inference", case))
+
+
+def test_both_images_give_the_same_probabilities_under_read_only_root_and_foreign_uid(
+    answers: Callable[[Case], tuple[list[Any], list[Any]]],
+) -> None:
+    for probabilities, again in zip(*answers(CLASSIFIER), strict=True):
         assert probabilities == pytest.approx(again, abs=1e-6)
         assert sum(probabilities) == pytest.approx(1, abs=1e-4)
         assert len(probabilities) == 6
 
 
+def test_both_images_give_the_same_detections_under_read_only_root_and_foreign_uid(
+    answers: Callable[[Case], tuple[list[Any], list[Any]]],
+) -> None:
+    found = 0
+    for said, again in zip(*answers(DETECTOR), strict=True):
+        rows = said["prediction"]
+        assert is_detections(rows, 2)
+        assert [row[0] for row in rows] == [row[0] for row in again["prediction"]]
+        assert rows == [pytest.approx(row, abs=1e-5) for row in again["prediction"]]
+        found += len(rows)
+    assert found, "one epoch leaves scores above the floor"
+
+
 @BOTH
 def test_port_is_bound_as_told_where_there_is_no_network(
-    image: Image, trained: Path, drawn_channels: Channels, name: str
+    image: Image, trained: Trained, drawn_channels: Drawn, name: str
 ) -> None:
     ask = """
 from urllib.request import Request, urlopen
@@ -67,8 +90,8 @@ print(urlopen(url + "/ping").status)
 with open("/photo.jpg", "rb") as photo:
     print(urlopen(Request(url + "/invocations", photo.read(), {"Content-Type": "image/jpeg"})).read().decode())
 """
-    photo = prepare.photos(drawn_channels[0], "validation")[0][0]
-    mounts = {"/opt/ml/model:ro": trained, "/photo.jpg:ro": photo}
+    photo = prepare.photos(drawn_channels(CLASSIFIER)[0], "validation")[0][0]
+    mounts = {"/opt/ml/model:ro": trained(CLASSIFIER), "/photo.jpg:ro": photo}
     port = {"SAGEMAKER_BIND_TO_PORT": "9191"}
     with Container(image(name), "serve", mounts=mounts, options=RESTRICTED, env=port) as container:
         container.wait_for("/ping answers 200", 60)
@@ -80,11 +103,13 @@ with open("/photo.jpg", "rb") as photo:
 
 @BOTH
 def test_sigterm_lets_a_request_in_flight_finish_and_ends_with_0(
-    image: Image, trained: Path, drawn_channels: Channels, name: str
+    image: Image, trained: Trained, drawn_channels: Drawn, name: str
 ) -> None:
-    body = photos_of(drawn_channels[0])[0]
+    body = photos_of(drawn_channels(CLASSIFIER))[0]
     options = ["--read-only", "--tmpfs=/tmp", PUBLISHED]
-    with Container(image(name), "serve", mounts={"/opt/ml/model:ro": trained}, options=options) as container:
+    with Container(
+        image(name), "serve", mounts={"/opt/ml/model:ro": trained(CLASSIFIER)}, options=options
+    ) as container:
         host, port = container.wait_until_ready().split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=30)
         connection.putrequest("POST", "/invocations")
@@ -112,12 +137,14 @@ def test_container_without_a_model_ends_and_says_what_is_missing(image: Image) -
 
 
 def test_bad_bodies_are_refused_and_the_next_photo_is_answered(
-    image: Image, trained: Path, drawn_channels: Channels
+    image: Image, trained: Trained, drawn_channels: Drawn
 ) -> None:
-    photo = photos_of(drawn_channels[0])[0]
+    photo = photos_of(drawn_channels(CLASSIFIER))[0]
     grey = io.BytesIO()
     Pillow.open(io.BytesIO(photo)).convert("L").save(grey, "PNG")
-    with Container(image("inference"), mounts={"/opt/ml/model:ro": trained}, options=[PUBLISHED]) as container:
+    with Container(
+        image("inference"), mounts={"/opt/ml/model:ro": trained(CLASSIFIER)}, options=[PUBLISHED]
+    ) as container:
         address = container.wait_until_ready()
         for body in (b"", photo[:500], b"hello"):
             assert post(address, body, {"Content-Type": "image/jpeg"})[0] == 400
