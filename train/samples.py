@@ -57,7 +57,7 @@ def records(path: Path) -> Iterator[Sample]:
             yield Sample(f"{path.name}, record {number}", labels, path, offset, length)
     except recordio.RecordIOError as error:
         raise UserError(
-            f"{error}. The channel must hold MXNet image records, as im2rec or `python -m local prepare "
+            f"{error}. The channel must hold MXNet image records, as im2rec or `python3 -m local prepare "
             "--format recordio` makes them"
         ) from None
 
