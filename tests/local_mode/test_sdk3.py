@@ -211,5 +211,9 @@ def test_the_journey_says_of_the_endpoint_what_training_logged(
     assert asked, journey.lines[-1]
     assert logged, "\n".join(journey.lines)
     assert float(asked[1]) == pytest.approx(float(logged[1]), abs=case.apart)
+    model = home / ".local" / case.name / "model.tar.gz"
+    again = next(line.strip() for line in journey.lines if "local deploy" in line)
+    assert again.startswith(f"python3 -m local deploy {case.name} --model {model.relative_to(home)}")
+    assert model.is_file()
     assert (home / ".local" / case.name / "predictions.png").stat().st_size > 1000
     assert left_behind(home) == []
