@@ -142,7 +142,7 @@ def colours() -> dict[str, list[float]]:
     unchanged = {"contrast": 1, "brightness": 0, "hue": 0, "saturation": 1}
     shares = {f"{name} share": [float(np.mean(np.abs(found[name] - at) > 1e-6))] for name, at in unchanged.items()}
     none = np.zeros((0, 5), np.float32)
-    made = [augment(np.zeros((50, 50, 3), np.uint8), none, 64, np.random.default_rng(seed))[0] for seed in range(40)]
+    made = [augment(np.zeros((50, 50, 3), np.uint8), none, 300, np.random.default_rng(seed))[0] for seed in range(40)]
     fills = {tuple(int(v) for v in pixel) for one in made for pixel in one[0] if np.ptp(pixel.astype(int)) > 0}
     return {**spans, **shares, "fill": sorted(fills)}
 
