@@ -1,23 +1,24 @@
 """Does training wait for its input? Images/s of real epochs against the same step on one constant batch.
 
-    .venvs/mxnet/bin/python -m benchmarks.training_input --channels DIR     (from the repository's root)
+    .venvs/mxnet/bin/python -m benchmarks.training_input NAME --channels DIR     (from the repository's root)
 
-DIR holds the channels that `python -m local prepare image-classification` writes. Both sides are the trainer's own
-code, ResNet-18 at 128 pixels with crop_color_transform and batches of 32, in one process with the same threads. They
-take turns, and the ratio is taken pair by pair, because the speed of a shared machine drifts. Run it with nothing else
-running.
+DIR holds the channels that `python3 -m local prepare NAME` writes. Both sides are the trainer's own code, in one
+process with the same threads: ResNet-18 at 128 pixels with crop_color_transform and batches of 32, or an SSD on
+ResNet-18 at 300 pixels and batches of 16. They take turns, and the ratio is taken pair by pair, because the speed of a
+shared machine drifts. Run it with nothing else running.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from train import threads
 
-_HYPERPARAMETERS = {
+_CLASSIFIER = {
     "num_layers": "18",
     "image_shape": "3,128,128",
     "resize": "144",
@@ -26,62 +27,100 @@ _HYPERPARAMETERS = {
     "learning_rate": "0.01",
     "augmentation_type": "crop_color_transform",
 }
+_DETECTOR = {
+    "base_network": "resnet-18",
+    "use_pretrained_model": "0",
+    "image_shape": "300",
+    "mini_batch_size": "16",
+    "learning_rate": "0.001",
+}
 
 
-def main() -> None:
-    """Measure and print one line a pair, then the medians."""
-    parser = argparse.ArgumentParser(prog="benchmarks.training_input", description=__doc__.splitlines()[0])
-    parser.add_argument("--channels", type=Path, required=True, help="folder of the channels train, train_lst, ...")
-    parser.add_argument("--pairs", type=int, default=10, help="pairs of one real and one constant epoch (default: 10)")
-    arguments = parser.parse_args()
-    print(threads.set_threads())
-    # After the thread variables, which are read when these are loaded.
-    from train.image_classification import data, loop, network
+@dataclass(frozen=True)
+class Side:
+    """What both sides share: the step, one batch to repeat, one real epoch, batches and images in an epoch."""
 
-    hp, loaded = _load(arguments.channels)
-    step = loop.Step(
-        network.build(18, hp["num_classes"], 3, 0), loop.loss_function(hp, data.stack_labels(loaded.train)), hp
-    )
-    batches = loaded.train_batches(hp)
-    images = len(batches) * hp["mini_batch_size"]
-    batch = next(iter(batches.epoch(0)))
+    step: Callable[..., tuple[Any, ...]]
+    batch: tuple[Any, ...]
+    epoch: Callable[[int], Any]
+    batches: int
+    images: int
 
-    def constant() -> None:
+    def constant(self) -> None:
+        """An epoch of steps on one batch; one batch stays under way, as in a real epoch."""
         under_way = None
-        for _ in range(len(batches)):  # one batch stays under way, as in a real epoch
-            current = step(*batch)[0]
+        for _ in range(self.batches):
+            current = self.step(*self.batch)[0]
             if under_way is not None:
                 under_way.asnumpy()
             under_way = current
         under_way.asnumpy()
 
-    constant()
+
+def classifier(folder: Path) -> Side:
+    """The classifier on the channels under `folder`."""
+    from train.image_classification import data, loop, network, table
+
+    lines = _channels(folder)["train_lst"].one(".lst").read_text().splitlines()
+    classes = {line.split("\t")[1] for line in lines if line}
+    hp = table.check({**_CLASSIFIER, "num_classes": str(len(classes)), "num_training_samples": str(len(lines))})
+    loaded = data.load(_channels(folder), hp)
+    net = network.build(18, hp["num_classes"], 3, 0)
+    step = loop.Step(net, loop.loss_function(hp, data.stack_labels(loaded.train)), hp)
+    return _side(loop, step, loaded.train_batches(hp), hp)
+
+
+def detector(folder: Path) -> Side:
+    """The detector on the channels under `folder`."""
+    from train.object_detection import data, loop, network, table
+
+    count = sum(path.is_file() for path in (folder / "train").iterdir())
+    hp = table.check({**_DETECTOR, "num_classes": "2", "num_training_samples": str(count)})
+    loaded = data.load(_channels(folder), hp)
+    step = loop.Step(network.build("resnet-18", 2, 300, 0), hp)
+    return _side(loop, step, loaded.train_batches(hp, network.anchors("resnet-18", 300)), hp)
+
+
+ALGORITHMS = {"image-classification": classifier, "object-detection": detector}
+
+
+def main() -> None:
+    """Measure and print one line a pair, then the medians."""
+    parser = argparse.ArgumentParser(prog="benchmarks.training_input", description=__doc__.splitlines()[0])
+    parser.add_argument("name", metavar="NAME", choices=ALGORITHMS, help=f"algorithm: {', '.join(ALGORITHMS)}")
+    parser.add_argument("--channels", type=Path, required=True, help="folder of the channels train, validation, ...")
+    parser.add_argument("--pairs", type=int, default=10, help="pairs of one real and one constant epoch (default: 10)")
+    arguments = parser.parse_args()
+    print(threads.set_threads())  # before MXNet is loaded, which reads them
+    side = ALGORITHMS[arguments.name](arguments.channels.resolve())
+    side.constant()
     ratios, rates = [], []
     for number in range(arguments.pairs):
 
         def real(number: int = number) -> None:
-            loop.Epoch(number, step, batches, hp, time.monotonic()).run()
+            side.epoch(number)
 
         # Each side goes first in every other pair: a shared machine often slows down while it is being used.
-        order = (constant, real) if number % 2 else (real, constant)
-        seconds = {work: _seconds(work) for work in order}
-        rate, reached = images / seconds[constant], images / seconds[real]
+        order = (side.constant, real) if number % 2 else (real, side.constant)
+        seconds = {work.__name__: _seconds(work) for work in order}
+        rate, reached = side.images / seconds["constant"], side.images / seconds["real"]
         ratios.append(reached / rate)
         rates.append(reached)
         print(f"constant {rate:6.1f} images/s   real {reached:6.1f} images/s   ratio {reached / rate:.3f}", flush=True)
     print(f"median: {statistics.median(rates):.1f} images/s, ratio {statistics.median(ratios):.3f}")
 
 
-def _load(folder: Path) -> tuple[dict[str, Any], Any]:
+def _channels(folder: Path) -> dict[str, Any]:
     from train import channels
-    from train.image_classification import data, table
 
-    found = {path.name: channels.Channel(path.name, path, "") for path in folder.resolve().iterdir()}
-    lines = found["train_lst"].one(".lst").read_text().splitlines()
-    labels = {line.split("\t")[1] for line in lines if line}
-    counts = {"num_classes": str(len(labels)), "num_training_samples": str(len(lines))}
-    hp = table.check({**_HYPERPARAMETERS, **counts})
-    return hp, data.load(found, hp)
+    return {path.name: channels.Channel(path.name, path, "") for path in folder.iterdir()}
+
+
+def _side(loop: Any, step: Any, batches: Any, hp: dict[str, Any]) -> Side:
+    def epoch(number: int) -> Any:
+        return loop.Epoch(number, step, batches, hp, time.monotonic()).run()
+
+    return Side(step, next(iter(batches.epoch(0))), epoch, len(batches), len(batches) * hp["mini_batch_size"])
 
 
 def _seconds(work: Callable[[], object]) -> float:
