@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from train.errors import UserError
-from train.weights import HEAD, NETWORKS, check, read
+from train.weights import NETWORKS, check, family, head, read
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _MXNET_PYTHON = _REPOSITORY / ".venvs" / "mxnet" / "bin" / "python"
@@ -59,13 +59,16 @@ def _run_with_mxnet(args: argparse.Namespace) -> int:
 
 
 def convert(network: str, file: Path, folder: Path) -> Path:
-    """Write `folder`/`network`.safetensors from `file` and return its path; the last layer comes along if it is there.
+    """Write `folder`/`network`.safetensors from `file` and return its path.
 
+    A ResNet's last layer comes along if it is there, and PyTorch's tools then find all they need. VGG's last three,
+    half a gigabyte that no job uses, do not.
     Raises UserError for a file that is not `network`'s weights, OSError for one that cannot be read or written.
     """
     tensors = read(file, network)
     weights = check(tensors, network, file)
-    weights |= {name: np.ascontiguousarray(tensors[name], np.float32) for name in HEAD if name in tensors}
+    if family(network).keeps_head:
+        weights |= {name: np.ascontiguousarray(tensors[name], np.float32) for name in head(network) if name in tensors}
     folder.mkdir(parents=True, exist_ok=True)
     made = folder / f"{network}.safetensors"
     partial = folder / f".{made.name}.{os.getpid()}"

@@ -17,10 +17,12 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import url2pathname, urlopen
 
+import numpy as np
+
 from train.channels import listing
 from train.errors import UserError
 from train.log import LOG, Progress
-from train.weights import BATCH_COUNT, check, gluoncv_name, layout, pickle_refusal, read, source
+from train.weights import BATCH_COUNT, check, family, pickle_refusal, read, source
 
 if TYPE_CHECKING:
     from mxnet.gluon import Block
@@ -54,7 +56,7 @@ def find(channel_dir: Path | None, network: str, environ: Mapping[str, str]) -> 
     kept in the temporary folder. A channel is the user's word for this job: without weights in it, the others are not
     tried. Raises UserError for a network without such weights, and when no way has them, naming the ways.
     """
-    layout(network)
+    family(network)  # raises for a network without weights
     if channel_dir is not None:
         found = _choose(channel_dir, network)
         if found is None:
@@ -100,7 +102,7 @@ def _choose(folder: Path, network: str) -> Path | None:
 
 def _named_for(path: Path) -> str | None:
     """Return the network that a file is named for: `resnet18` for resnet18-f37072fd.pth, None for model.safetensors."""
-    named = re.match(r"resnet\d+[a-z]*", path.name)
+    named = re.match(r"resnet\d+[a-z]*|vgg\d+(_bn)?", path.name)
     return named[0] if named else None
 
 
@@ -177,27 +179,43 @@ def _sha256(file: Path) -> str:
 
 
 def load_into(net: "Block", file: Path, network: str) -> LoadReport:
-    """Set all of `net` below its last layer from `file`, and return what was set and what was not.
+    """Set all of `net` that `file` has layers for, and return what was set and what was not.
 
-    `net` is an initialised GluonCV v1b ResNet, or a network that has its layers under the same names (segmentation);
-    whatever else it has stays as it was initialised. For one-channel images the first convolution gets the sum over its
-    three input channels, and so answers as the file's network does to three equal channels. Raises UserError for a file
-    that is not `network`'s, ValueError when `net` is not.
+    `net` is an initialised network that has the layers of `network` below its head under GluonCV's names: a v1b
+    ResNet, a segmenter or a detector's features on one, a VGGAtrousExtractor; whatever else it has stays as it was
+    initialised. Its first convolution is fitted to its input: see `_first_kernel`. Raises UserError for a file that is
+    not `network`'s, ValueError when `net` is not.
     """
     import mxnet as mx
 
     tensors = read(file, network)
     weights = check(tensors, network, file)
-    parameters = net._collect_params_with_prefix()  # what Gluon's own load_parameters goes by
-    names = {gluoncv_name(name): name for name in weights}
+    everything = net._collect_params_with_prefix()  # what Gluon's own load_parameters goes by
+    parameters = {name: each for name, each in everything.items() if not isinstance(each, mx.gluon.Constant)}
+    kin = family(network)
+    names = {kin.gluoncv_name(name): name for name in weights}
     fresh = tuple(name for name in parameters if name not in names)
-    foreign = [name for name in fresh if re.match(r"(conv|bn|layer)\d", name)]
+    foreign = [name for name in fresh if kin.filled.match(name)]
     if foreign or not names.keys() <= parameters.keys():
         lacking = sorted(names.keys() - parameters.keys())
         raise ValueError(f"the network to load is not {network}: it also has {foreign}, it lacks {lacking}")
-    if parameters["conv1.weight"].shape[1] == 1:
-        weights["conv1.weight"] = weights["conv1.weight"].sum(axis=1, keepdims=True)
+    first = next(iter(weights))
+    channels = parameters[kin.gluoncv_name(first)].shape[1]
+    scale = everything["init_scale"].value.asnumpy() if "init_scale" in everything else None
+    fitted = weights | {first: _first_kernel(weights[first], channels, scale)}
     for gluon_name, name in names.items():
-        parameters[gluon_name].set_data(mx.nd.array(weights[name]))
+        parameters[gluon_name].set_data(mx.nd.array(fitted[name]))
     unused = tuple(name for name in tensors if name not in weights and not name.endswith(BATCH_COUNT))
     return LoadReport(file, network, len(weights), unused, fresh)
+
+
+def _first_kernel(kernel: np.ndarray, channels: int, scale: np.ndarray | None) -> np.ndarray:
+    """Return a file's first kernel, float32 (out, 3, height, width), for a network of another input.
+
+    One channel gets the sum over the three, and so answers as the file's network does to three equal channels. `scale`
+    (1, 3, 1, 1) is what the network multiplies its input with, None for nothing: GluonCV's VGG detectors turn it back
+    to Caffe's 0..255, and files hold weights for the normalised input, so each channel's weights are divided by it.
+    """
+    if scale is not None:
+        kernel = kernel / scale
+    return kernel.sum(axis=1, keepdims=True) if channels == 1 else kernel

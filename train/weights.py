@@ -1,13 +1,14 @@
-"""Weight files of ResNets: which tensors a network has, what the formats call them, reading and checking them.
+"""Weight files: which tensors a network has, what the formats call them, reading and checking them.
 
-Tensors go by torchvision's names, which timm shares. GluonCV's v1b ResNets, dilated or not, have the same layers, so
-one file serves every algorithm; `gluoncv_name` is the whole mapping.
+Tensors go by torchvision's names, which timm shares up to the last layers. The networks made of GluonCV's parts have
+the same layers, so one file serves every algorithm; a `Family` holds the whole mapping.
 """
 
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,33 @@ from safetensors import SafetensorError, safe_open
 
 from train.errors import UserError
 
+BATCH_COUNT = "num_batches_tracked"  # how many batches PyTorch's normalisation has seen; no weight
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the networks of one family call their tensors, in torchvision's files, in others' and in our networks.
+
+    `layout` returns the shapes of a network's tensors below its head, by torchvision name, the first convolution's
+    kernel first. `head` holds the layers above, which no job takes from a file, and what other libraries call each;
+    `keeps_head` says whether a converted file takes them along. `gluoncv_name` returns the structural name, in a
+    network made of GluonCV's parts, of the tensor that torchvision calls so, and `filled` matches the names there
+    that a file must set. `scope` returns how MXNet's counted names begin for a layer: `layers1_conv`.
+    """
+
+    layout: Callable[[str], Shapes]
+    head: Mapping[str, tuple[str, ...]]
+    keeps_head: bool
+    gluoncv_name: Callable[[str], str]
+    filled: re.Pattern[str]
+    scope: Callable[[str], str]
+
+
+# --- ResNets: GluonCV's v1b, dilated or not ---
+
 # Convolutions a block, blocks a stage: He et al. 2016, table 1; 200: He et al., "Identity Mappings", 2016.
-NETWORKS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
+_RESNETS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
     "resnet18": (2, (2, 2, 2, 2)),
     "resnet34": (2, (3, 4, 6, 3)),
     "resnet50": (3, (3, 4, 6, 3)),
@@ -24,31 +50,12 @@ NETWORKS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
     "resnet152": (3, (3, 8, 36, 3)),
     "resnet200": (3, (3, 24, 36, 3)),
 }
-HEAD = ("fc.weight", "fc.bias")
 _NORM = re.compile(r"(^|\.)(bn\d|downsample\.1)$")
-BATCH_COUNT = "num_batches_tracked"  # how many batches PyTorch's normalisation has seen; no weight
 
 
-def source(network: str) -> str:
-    """Return words that say of a weight file of `network` where one comes from; docs/pretrained.md says more."""
-    if network == "resnet200":
-        return "with the tensors of timm's resnet200 (none is known to be published)"
-    return f"such as model.safetensors of huggingface.co/timm/{network}.tv_in1k"
-
-
-def layout(network: str) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor of `network` below its last layer, by torchvision name, in torchvision's order.
-
-    Convolutions are (out, in, height, width), normalisation (channels,). Raises UserError for a network that has no
-    pretrained weights.
-    """
-    if network not in NETWORKS:
-        raise UserError(
-            f"{network} has no pretrained weights: they exist for {', '.join(NETWORKS)}; ask for one of these, or set "
-            "use_pretrained_model=0"
-        )
-    convolutions, stages = NETWORKS[network]
-    shapes = _convolution("conv1", "bn1", 64, 3, 7)
+def _resnet_layout(network: str) -> Shapes:
+    convolutions, stages = _RESNETS[network]
+    shapes = _normalised("conv1", "bn1", 64, 3, 7)
     channels = 64
     for stage, blocks in enumerate(stages):
         width = 64 << stage
@@ -58,15 +65,16 @@ def layout(network: str) -> dict[str, tuple[int, ...]]:
             sizes = [(width, 1), (width, 3), (out, 1)] if convolutions == 3 else [(width, 3), (out, 3)]
             into = channels
             for number, (count, kernel) in enumerate(sizes, 1):
-                shapes |= _convolution(f"{at}conv{number}", f"{at}bn{number}", count, into, kernel)
+                shapes |= _normalised(f"{at}conv{number}", f"{at}bn{number}", count, into, kernel)
                 into = count
             if block == 0 and (stage > 0 or channels != out):
-                shapes |= _convolution(f"{at}downsample.0", f"{at}downsample.1", out, channels, 1)
+                shapes |= _normalised(f"{at}downsample.0", f"{at}downsample.1", out, channels, 1)
             channels = out
     return shapes
 
 
-def _convolution(conv: str, norm: str, out: int, into: int, kernel: int) -> dict[str, tuple[int, ...]]:
+def _normalised(conv: str, norm: str, out: int, into: int, kernel: int) -> Shapes:
+    """Return the tensors of a convolution without bias and of the normalisation after it."""
     parts = ("weight", "bias", "running_mean", "running_var")
     return {f"{conv}.weight": (out, into, kernel, kernel)} | {f"{norm}.{part}": (out,) for part in parts}
 
@@ -79,31 +87,162 @@ def gluoncv_name(name: str) -> str:
     return f"{layer}.{part}"
 
 
+def _resnet_scope(layer: str) -> str:
+    stage = ("down" if ".downsample." in layer else "layers") + layer[5] + "_" if layer[:5] == "layer" else ""
+    return stage + ("batchnorm" if _NORM.search(layer) else "conv")
+
+
+_RESNET = Family(
+    layout=_resnet_layout,
+    head={"fc": ()},
+    keeps_head=True,
+    gluoncv_name=gluoncv_name,
+    filled=re.compile(r"(conv|bn|layer)\d"),
+    scope=_resnet_scope,
+)
+
+# --- VGG-16: the five stages of GluonCV's VGGAtrousExtractor that the classifier also has ---
+
+# Channels and convolutions of a stage: Simonyan and Zisserman 2015, table 1, column D.
+_VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+
+
+def _vgg_layers() -> dict[str, tuple[str, int]]:
+    """Return the name in our network and the channels of each of torchvision's convolutions.
+
+    Both sides count the activations as layers of their own; torchvision also counts the poolings, ours counts anew in
+    each stage.
+    """
+    layers = {}
+    index = 0
+    for stage, (channels, count) in enumerate(_VGG16):
+        for number in range(count):
+            layers[f"features.{index}"] = (f"stages.{stage}.{2 * number}", channels)
+            index += 2
+        index += 1
+    return layers
+
+
+def _vgg_layout(network: str) -> Shapes:
+    shapes: Shapes = {}
+    into = 3
+    for layer, (_, out) in _vgg_layers().items():
+        shapes |= {f"{layer}.weight": (out, into, 3, 3), f"{layer}.bias": (out,)}
+        into = out
+    return shapes
+
+
+def _vgg_gluoncv_name(name: str) -> str:
+    layer, _, part = name.rpartition(".")
+    return f"{_vgg_layers()[layer][0]}.{part}"
+
+
+_VGG = Family(
+    layout=_vgg_layout,
+    head={
+        "classifier.0": ("pre_logits.fc1", "features.31"),  # timm's name, Gluon's name
+        "classifier.3": ("pre_logits.fc2", "features.33"),
+        "classifier.6": ("head.fc", "output"),
+    },
+    keeps_head=False,  # nine tenths of the file, and no network here has these layers
+    gluoncv_name=_vgg_gluoncv_name,
+    filled=re.compile(r"stages\.[0-4]\."),
+    scope=lambda layer: "conv",
+)
+
+# --- Names ---
+
+NETWORKS: dict[str, Family] = {**dict.fromkeys(_RESNETS, _RESNET), "vgg16": _VGG}
+
+
+def source(network: str) -> str:
+    """Return words that say of a weight file of `network` where one comes from; docs/pretrained.md says more."""
+    if network == "resnet200":
+        return "with the tensors of timm's resnet200 (none is known to be published)"
+    return f"such as model.safetensors of huggingface.co/timm/{network}.tv_in1k"
+
+
+def family(network: str) -> Family:
+    """Return the family of `network`. Raises UserError for a network that has no pretrained weights."""
+    if network not in NETWORKS:
+        raise UserError(
+            f"{network} has no pretrained weights: they exist for {', '.join(NETWORKS)}; ask for one of these, or set "
+            "use_pretrained_model=0"
+        )
+    return NETWORKS[network]
+
+
+def layout(network: str) -> Shapes:
+    """Return the shape of every tensor of `network` below its head, by torchvision name, in torchvision's order.
+
+    Convolutions are (out, in, height, width), biases and normalisation (channels,). Raises UserError for a network
+    that has no pretrained weights.
+    """
+    return family(network).layout(network)
+
+
+def head(network: str) -> tuple[str, ...]:
+    """Return torchvision's names of the tensors above those of `layout`, in torchvision's order."""
+    return tuple(f"{layer}.{part}" for layer in family(network).head for part in ("weight", "bias"))
+
+
+def _body(names: Iterable[str], network: str) -> set[str]:
+    """Return those of a file's torchvision names that are neither batch counts nor of the head of `network`."""
+    above = head(network)
+    return {name for name in names if name not in above and not name.endswith(BATCH_COUNT)}
+
+
+def _holds(names: Iterable[str]) -> str | None:
+    """Return the network whose tensors have these torchvision names, None if none has."""
+    names = list(names)
+    return next((network for network in NETWORKS if _body(names, network) == layout(network).keys()), None)
+
+
 def _counted_names(network: str) -> dict[str, str]:
     """Return torchvision names by the names that MXNet counts: `layers1_conv0_weight`, as in exported .params files."""
+    kin = family(network)
     counts: Counter[str] = Counter()
-    scopes: dict[str, str] = {"fc": "dense0"}
+    scopes: dict[str, str] = {}
     names = {}
-    for name in (*layout(network), *HEAD):
-        layer = name.rpartition(".")[0]
+    for name in (*layout(network), *head(network)):
+        layer, _, part = name.rpartition(".")
         if layer not in scopes:
-            stage = ("down" if ".downsample." in layer else "layers") + layer[5] + "_" if layer[:5] == "layer" else ""
-            kind = stage + ("batchnorm" if _NORM.search(layer) else "conv")
+            kind = "dense" if layer in kin.head else kin.scope(layer)
             scopes[layer] = f"{kind}{counts[kind]}"
             counts[kind] += 1
-        names[f"{scopes[layer]}_{gluoncv_name(name).rpartition('.')[2]}"] = name
+        counted_part = part if layer in kin.head else kin.gluoncv_name(name).rpartition(".")[2]
+        names[f"{scopes[layer]}_{counted_part}"] = name
     return names
 
 
 def _torchvision_names(names: Iterable[str], network: str) -> dict[str, str]:
-    """Return the torchvision name of each of a file's `names`; one that says nothing to us stays as it is."""
+    """Return the torchvision name of each of a file's `names`; one that says nothing to us stays as it is.
+
+    They are read as the names of the network that they fit, and as those of `network` when they fit none.
+    """
+    names = list(names)
+    for candidate in (network, *NETWORKS):
+        found = _names_in(names, candidate)
+        if _body(found.values(), candidate) == layout(candidate).keys():
+            return found
+    return _names_in(names, network)
+
+
+def _names_in(names: list[str], network: str) -> dict[str, str]:
+    """Return the torchvision name of each of `names`, read as those of a file of `network`."""
     bare = {name: name.removeprefix("arg:").removeprefix("aux:") for name in names}
     if any("." in name for name in bare.values()):
-        return {name: re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", said)) for name, said in bare.items()}
+        return {name: _dotted_name(said, network) for name, said in bare.items()}
     stem = min((said for said in bare.values() if said.endswith("conv0_weight")), key=len, default="")
     prefix = stem.removesuffix("conv0_weight")  # the name of the network that was saved: `resnetv1b_`
     counted = _counted_names(network)
     return {name: counted.get(said.removeprefix(prefix), said) for name, said in bare.items()}
+
+
+def _dotted_name(said: str, network: str) -> str:
+    layer, dot, part = said.rpartition(".")
+    ours = next((ours for ours, others in family(network).head.items() if layer in others), layer)
+    return ours + dot + {"gamma": "weight", "beta": "bias"}.get(part, part)
 
 
 # --- Reading ---
@@ -193,20 +332,21 @@ def pickle_refusal(file: Path) -> str:
 
 
 def check(tensors: Mapping[str, np.ndarray], network: str, file: Path) -> dict[str, np.ndarray]:
-    """Return the tensors below the last layer as float32, when they are those of `network`, finite and of its shapes.
+    """Return the tensors below the head as float32, when they are those of `network`, finite and of its shapes.
 
     `tensors` go by torchvision name; `file` is what errors name. Raises UserError for a missing, unknown, misshapen or
     non-finite tensor.
     """
     shapes = layout(network)
-    body = {name: value for name, value in tensors.items() if name not in HEAD and not name.endswith(BATCH_COUNT)}
-    if body.keys() != shapes.keys():
-        raise UserError(_another_network(body.keys(), network, file))
+    if _body(tensors, network) != shapes.keys():
+        raise UserError(_another_network(tensors, network, file))
     checked = {}
     for name, shape in shapes.items():
-        if body[name].shape != shape:
-            raise UserError(f"{file} is not {network}: {name} has shape {body[name].shape}, and {network}'s is {shape}")
-        checked[name] = np.ascontiguousarray(body[name], np.float32)
+        if tensors[name].shape != shape:
+            raise UserError(
+                f"{file} is not {network}: {name} has shape {tensors[name].shape}, and {network}'s is {shape}"
+            )
+        checked[name] = np.ascontiguousarray(tensors[name], np.float32)
         if not np.isfinite(checked[name]).all() or (name.endswith("running_var") and checked[name].min() < 0):
             raise UserError(
                 f"{file} has values in {name} that are not finite or a negative variance: take another copy"
@@ -215,10 +355,10 @@ def check(tensors: Mapping[str, np.ndarray], network: str, file: Path) -> dict[s
 
 
 def _another_network(found: Iterable[str], network: str, file: Path) -> str:
-    found, wanted = set(found), layout(network)
-    holds = next((name for name in NETWORKS if layout(name).keys() == found), None)
+    holds = _holds(found)
     if holds:
         return f"{file} holds {holds}, and {network} was asked for: give {network}'s file, or ask for {holds}"
+    found, wanted = _body(found, network), layout(network)
     lists = [("it lacks", wanted.keys() - found), ("it also holds", found - wanted.keys())]
     told = "; ".join(f"{what} {', '.join(sorted(names)[:3])} ({len(names)} in all)" for what, names in lists if names)
     return f"{file} is not {network} as torchvision and timm name its tensors: {told}; give a file {source(network)}"

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from tests.fixtures.pretrained.make_fixture import FOLDER, draw, draw_all
-from train import pretrained
+from train import pretrained, weights
 from train.errors import UserError
 
 
@@ -18,8 +18,11 @@ def fixture(network: str) -> dict[str, Any]:
 
 
 def _weight_file(network: str, folder: Path) -> Path:
+    """The fixture's weights, under torchvision's names; of VGG's classifier, nine tenths of a file, only the names."""
     file = folder / f"{network}.safetensors"
-    save_file(draw_all(fixture(network)["tensors"]), file)
+    rows = fixture(network)["tensors"]
+    classifier = {row[0]: np.zeros(1, np.float32) for row in rows if row[0].startswith("classifier.")}
+    save_file(draw_all(row for row in rows if row[0] not in classifier) | classifier, file)
     return file
 
 
@@ -68,6 +71,27 @@ def logits(networks: list[str], folder: str) -> dict[str, list[list[float]]]:
         net.fc.bias.set_data(mx.nd.array(drawn["fc.bias"]))
         answers[network] = [_answer(net, draw(made["image"]))[0, :10].tolist(), made["logits"]]
     return answers
+
+
+def features(folder: str) -> dict[str, Any]:
+    """What loading VGG-16 into a detector reports, and what two of its stages hand on where the fixture has values."""
+    import mxnet as mx
+
+    from train.object_detection import network
+
+    made, seen = fixture("vgg16"), {}
+    net = network.build("vgg-16", classes=2, side=64, seed=0).predictor.features
+    net.hybridize(False)  # hooks see no arrays otherwise
+    before = _values(net)
+    report = pretrained.load_into(net, _weight_file("vgg16", Path(folder)), "vgg16")
+    for name, stage in (("conv4_3", 3), ("conv5_3", 4)):
+        net.stages[stage].register_forward_hook(lambda block, given, out, name=name: seen.update({name: out.asnumpy()}))
+    net(mx.nd.array(draw(made["image"])))
+    return {
+        "loaded": report.loaded, "unused": sorted(report.unused), "fresh": report.fresh,
+        "unchanged": [name for name, value in _values(net).items() if (value == before[name]).all()],
+        **{name: [(float(out[0][tuple(at)]), value) for *at, value in made[name]] for name, out in seen.items()},
+    }  # fmt: skip
 
 
 def loading(folder: str) -> dict[str, Any]:
@@ -153,4 +177,23 @@ def params(networks: list[str], folder: str) -> dict[str, float]:
             other = _net(network)
             pretrained.load_into(other, file, network)
             differences[f"{how} {network}"] = _largest_difference(net, other)
+    return differences
+
+
+def vgg_params(folder: str) -> dict[str, float]:
+    """Largest difference between Gluon's VGG-16 and the tensors read from its file, as Gluon saves and exports it."""
+    from gluoncv.model_zoo import vgg16
+
+    net = vgg16(classes=3)
+    net.initialize()
+    _answer(net, np.zeros((1, 3, 32, 32), np.float32))  # a small picture makes a small classifier
+    net.hybridize()
+    _answer(net, np.zeros((1, 3, 32, 32), np.float32))
+    saved, exported = Path(folder, "vgg16-e660d456.params"), Path(folder, "vgg16-0000.params")
+    net.save_parameters(str(saved))
+    net.export(f"{folder}/vgg16")
+    values, differences = _values(net), {}
+    for how, file in (("saved", saved), ("exported", exported)):
+        tensors = weights.check(weights.read(file, "vgg16"), "vgg16", file)
+        differences[how] = max(float(np.abs(values[name] - tensor).max()) for name, tensor in tensors.items())
     return differences

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from train.errors import UserError
-from train.pretrained import find
+from train.pretrained import _first_kernel, find
 
 WAYS = ["channel named 'pretrained'", "make build PRETRAINED=DIR", "PRETRAINED_URL and PRETRAINED_SHA256"]
 
@@ -92,7 +92,7 @@ def test_a_channel_without_weights_is_an_error_although_the_image_has_them(tmp_p
         find(channel, "resnet18", {"VISION_PRETRAINED_DIR": str(image)})
 
 
-@pytest.mark.parametrize("network", ["resnet18", "resnet152"])
+@pytest.mark.parametrize("network", ["resnet18", "resnet152", "vgg16"])
 def test_what_to_give_is_told_where_the_pages_of_this_project_are_not_at_hand(network: str, tmp_path: Path) -> None:
     folder = _touch(tmp_path / "channel", "README.md")
     for call in (
@@ -138,6 +138,14 @@ def test_the_file_named_for_the_network_is_chosen_else_the_one_that_names_none(
     names: list[str], chosen: str, tmp_path: Path
 ) -> None:
     assert find(_touch(tmp_path / "channel", *names), "resnet18", {}).name == chosen
+
+
+def test_vgg16_with_normalisation_is_another_network_than_vgg16(tmp_path: Path) -> None:
+    channel = _touch(tmp_path / "channel", "vgg16_bn-6c64b313.safetensors", "vgg19.safetensors", "resnet18.safetensors")
+    with pytest.raises(UserError, match="has no weights of vgg16: it holds"):
+        find(channel, "vgg16", {})
+    _touch(channel, "vgg16-397923af.safetensors")
+    assert find(channel, "vgg16", {}).name == "vgg16-397923af.safetensors"
 
 
 def test_two_files_that_may_be_meant_are_an_error(tmp_path: Path) -> None:
@@ -231,3 +239,12 @@ def test_a_weight_file_found_by_url_may_have_any_name(served: tuple[str, Path], 
     found = find(None, "resnet18", {"PRETRAINED_URL": f"{served[0]}/we%20ird;name", "PRETRAINED_SHA256": _sum(content)})
     assert found.read_bytes() == content
     assert " " not in found.name
+
+
+def test_the_first_kernel_answers_a_scaled_input_as_the_files_kernel_answers_the_plain_one() -> None:
+    rng = np.random.default_rng(3)
+    kernel, scale = rng.normal(size=(4, 3, 3, 3)), rng.uniform(50, 60, (1, 3, 1, 1))
+    image = rng.normal(size=(1, 3, 3, 3))
+    fitted = _first_kernel(kernel, 3, scale)
+    np.testing.assert_allclose((fitted * (image * scale)).sum((1, 2, 3)), (kernel * image).sum((1, 2, 3)))
+    assert _first_kernel(kernel, 3, None) is kernel

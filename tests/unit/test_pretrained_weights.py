@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from local import weights as command
-from tests.fixtures.pretrained.make_fixture import FOLDER, draw_all
+from tests.fixtures.pretrained.make_fixture import FOLDER, RESNETS, draw_all
 from train.errors import UserError
-from train.weights import HEAD, NETWORKS, _counted_names, _torchvision_names, check, gluoncv_name, layout, read
+from train.weights import NETWORKS, _counted_names, _torchvision_names, check, gluoncv_name, head, layout, read
 
 
 def _rows(network: str) -> list[list]:
@@ -29,18 +29,42 @@ def resnet18() -> dict[str, np.ndarray]:
     return draw_all(_rows("resnet18"))
 
 
+@pytest.fixture(scope="module")
+def vgg16() -> dict[str, np.ndarray]:
+    """The weights, and of the large classifier the names alone."""
+    drawn = draw_all(row for row in _rows("vgg16") if row[0].startswith("features."))
+    return drawn | {name: np.zeros(1, np.float32) for name in head("vgg16")}
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_layout_is_that_of_the_published_library(network: str) -> None:
     published = {name: tuple(shape) for name, shape, *_ in _rows(network)}
-    body = {name: shape for name, shape in published.items() if not name.endswith("tracked") and name not in HEAD}
+    body = {
+        name: shape for name, shape in published.items() if not name.endswith("tracked") and name not in head(network)
+    }
+    assert published.keys() >= set(head(network))
     assert layout(network) == body
     assert list(layout(network)) == list(body)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_both_of_gluoncvs_ways_of_naming_lead_back_to_torchvisions(network: str) -> None:
-    names = [*layout(network), *HEAD]
+@pytest.mark.parametrize("network", RESNETS)
+def test_gluoncvs_resnet_names_lead_back_to_torchvisions(network: str) -> None:
+    names = [*layout(network), *head(network)]
     assert list(_torchvision_names([gluoncv_name(name) for name in names], network).values()) == names
+
+
+@pytest.mark.parametrize(
+    "others", [("pre_logits.fc1", "pre_logits.fc2", "head.fc"), ("features.31", "features.33", "output")]
+)
+def test_timms_and_gluons_vgg16_names_lead_back_to_torchvisions(others: tuple[str, ...]) -> None:
+    above = [f"{layer}.{part}" for layer in others for part in ("weight", "bias")]
+    names = [*layout("vgg16"), *head("vgg16")]
+    assert list(_torchvision_names([*layout("vgg16"), *above], "vgg16").values()) == names
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_names_that_mxnet_counted_lead_back_to_torchvisions(network: str) -> None:
+    names = [*layout(network), *head(network)]
     counted = _counted_names(network)
     assert len(counted) == len(names)
     assert _torchvision_names([f"arg:net0_{name}" for name in counted], network) == {
@@ -54,6 +78,9 @@ def test_names_are_as_mxnet_counts_them() -> None:
     assert counted["layer1.0.downsample.1.weight"] == "down1_batchnorm0_gamma"
     assert counted["layer3.2.conv2.weight"] == "layers3_conv7_weight"
     assert counted["fc.bias"] == "dense0_bias"
+    counted = {name: said for said, name in _counted_names("vgg16").items()}
+    assert counted["features.28.bias"] == "conv12_bias"
+    assert counted["classifier.6.weight"] == "dense2_weight"
 
 
 def test_half_and_double_precision_become_float32(resnet18: dict[str, np.ndarray], tmp_path: Path) -> None:
@@ -67,6 +94,45 @@ def test_half_and_double_precision_become_float32(resnet18: dict[str, np.ndarray
 def test_the_file_of_another_depth_is_recognised(resnet18: dict[str, np.ndarray]) -> None:
     with pytest.raises(UserError, match=r"^w.params holds resnet18, and resnet50 was asked for: give resnet50's file"):
         check(resnet18, "resnet50", Path("w.params"))
+
+
+@pytest.mark.parametrize("form", ["torchvision", "exported"])
+@pytest.mark.parametrize(("holds", "asked"), [("resnet18", "vgg16"), ("vgg16", "resnet18")])
+def test_the_file_of_another_family_is_refused_naming_both(holds: str, asked: str, form: str, tmp_path: Path) -> None:
+    names = [*layout(holds), *head(holds)] if form == "torchvision" else [f"arg:{n}" for n in _counted_names(holds)]
+    file = tmp_path / "w.safetensors"
+    save_file({name: np.zeros(1, np.float32) for name in names}, file)
+    with pytest.raises(UserError) as caught:
+        check(read(file, asked), asked, file)
+    assert str(caught.value).startswith(f"{file} holds {holds}, and {asked} was asked for: give {asked}'s file")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"features.28.bias": None}, "it lacks features.28.bias (1 in all)"),
+        ({"features.1.running_mean": np.zeros(64)}, "it also holds features.1.running_mean (1 in all)"),
+        (
+            {"features.0.weight": np.ones((64, 1, 3, 3))},
+            "features.0.weight has shape (64, 1, 3, 3), and vgg16's is (64",
+        ),
+    ],
+)
+def test_a_vgg_that_is_not_vgg16_is_refused_by_tensor(
+    change: dict[str, np.ndarray | None], reason: str, vgg16: dict[str, np.ndarray]
+) -> None:
+    changed = {name: value for name, value in (vgg16 | change).items() if value is not None}
+    with pytest.raises(UserError) as caught:
+        check(changed, "vgg16", Path("w.safetensors"))
+    assert reason in str(caught.value)
+
+
+def test_gluoncvs_detector_weights_are_refused_because_they_want_another_input(tmp_path: Path) -> None:
+    names = ["init_scale", "norm4.scale", *(f"stages.{stage}.0.weight" for stage in range(6))]
+    file = tmp_path / "vgg16_atrous.safetensors"
+    save_file({name: np.zeros(1, np.float32) for name in names}, file)
+    with pytest.raises(UserError, match=r"is not vgg16 .*it also holds init_scale, norm4.scale, stages.0.0.weight"):
+        check(read(file, "vgg16"), "vgg16", file)
 
 
 @pytest.mark.parametrize(
@@ -154,16 +220,25 @@ def test_the_command_writes_the_canonical_form_and_its_sum(
     save_file({gluoncv_name(name): value for name, value in resnet18.items()}, tmp_path / "any.safetensors")
     assert _run("resnet18", tmp_path / "any.safetensors", "--out", tmp_path / "out") == 0
     made = load_file(tmp_path / "out" / "resnet18.safetensors")
-    assert made.keys() == {*layout("resnet18"), *HEAD}
+    assert made.keys() == {*layout("resnet18"), *head("resnet18")}
     assert all((made[name] == resnet18[name]).all() for name in made)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["resnet18.safetensors"]
     assert "PRETRAINED_SHA256=" in capsys.readouterr().out
+
+
+def test_the_command_leaves_out_vggs_classifier(vgg16: dict[str, np.ndarray], tmp_path: Path) -> None:
+    save_file(vgg16, tmp_path / "model.safetensors")
+    assert _run("vgg16", tmp_path / "model.safetensors", "--out", tmp_path / "out") == 0
+    made = load_file(tmp_path / "out" / "vgg16.safetensors")
+    assert made.keys() == layout("vgg16").keys()
+    assert all((made[name] == vgg16[name]).all() for name in made)
 
 
 @pytest.mark.parametrize(
     ("network", "name", "reason"),
     [
         ("resnet50", "resnet18.safetensors", "holds resnet18, and resnet50 was asked for"),
+        ("vgg16", "resnet18.safetensors", "holds resnet18, and vgg16 was asked for"),
         ("resnet20", "resnet18.safetensors", "resnet20 has no pretrained weights"),
         ("resnet18", "missing.safetensors", "No such file"),
         ("resnet18", "resnet50.h5", "not built yet"),
