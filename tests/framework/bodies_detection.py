@@ -163,6 +163,19 @@ def export_differences(folder: str) -> dict[str, float]:
     return found
 
 
+def movement_of_the_first_kernels() -> list[float]:
+    """How far one step of SGD moves conv1_1 and conv1_2 of VGG-16, as shares of what they were."""
+    from train.object_detection import layers, loop, network
+
+    net = network.build("vgg-16", 2, 64, 0)
+    named = {layers.public_name(name): value for name, value in net._collect_params_with_prefix().items()}
+    kernels = [named[f"conv1_{number}_weight"] for number in (1, 2)]
+    before = [kernel.data().asnumpy() for kernel in kernels]
+    loop.Step(net, _checked(base_network="vgg-16", learning_rate=0.0001))(*_batch(64, network.anchors("vgg-16", 64)))
+    after = [kernel.data().asnumpy() for kernel in kernels]
+    return [float(np.abs(b - a).sum() / np.abs(a).sum()) for a, b in zip(before, after, strict=True)]
+
+
 def anchor_counts() -> dict[str, int]:
     """How many anchors the two detectors of the paper have."""
     from train.object_detection import network

@@ -203,6 +203,11 @@ def test_each_network_exports_to_a_graph_that_gives_what_mxnet_gives(in_mxnet: R
     assert all(difference < 1e-3 for difference in differences.values()), differences
 
 
+def test_the_first_kernel_of_a_vgg_learns_no_faster_than_the_second(in_mxnet: Run) -> None:
+    first, second = in_mxnet(bodies.movement_of_the_first_kernels)
+    assert 0 < first < 10 * second
+
+
 def test_anchors_are_as_many_as_the_paper_counts(in_mxnet: Run) -> None:
     assert in_mxnet(bodies.anchor_counts) == {"vgg-16 300": 8732, "vgg-16 512": 24564}
 

@@ -166,6 +166,9 @@ class Predictor(gluon.HybridBlock):
                 self.features = ResNetFeatures(base_network, side, prefix="features_")
             else:
                 self.features = VGGAtrousExtractor(*_VGG_STAGES, _vgg_extras(side), prefix="features_")
+                # GluonCV multiplies the input by 57 for weights that came from Caffe; kernels behind it, our own or
+                # torchvision's, would learn 57 x 57 times as fast as the others.
+                self.features.init_scale.value[:] = 1
             self.classes = nn.HybridSequential(prefix="classes_")
             self.boxes = nn.HybridSequential(prefix="boxes_")
             for heads, outputs in ((self.classes, classes + 1), (self.boxes, 4)):
