@@ -117,7 +117,7 @@ demo/%: FORCE $(MXNET) $(SERVE) $(DEV) ## the demo of one image; DATA=DIR takes 
 	@$(call PY,dev) -m local demo $* $(if $(DATA),--data '$(DATA)') $(if $(EPOCHS),--epochs $(EPOCHS))
 
 .PHONY: test
-test: $(MXNET) $(SERVE) $(DEV) $(SDK2) images-for-tests ## every test (20 min; container tests need Docker)
+test: $(MXNET) $(SERVE) $(DEV) $(SDK2) images-for-tests ## every test (30 min; container tests need Docker)
 	@$(call PY,dev) -m pytest $(addprefix tests/,unit framework images local_mode)
 
 .PHONY: test/unit
@@ -125,7 +125,7 @@ test/unit: $(DEV) ## no framework, no Docker (1 min)
 	@$(call PY,dev) -m pytest tests/unit
 
 .PHONY: test/framework
-test/framework: $(MXNET) $(SERVE) $(DEV) ## with MXNet and ONNX Runtime, no Docker (6 min)
+test/framework: $(MXNET) $(SERVE) $(DEV) ## with MXNet and ONNX Runtime, no Docker (9 min)
 	@$(call PY,dev) -m pytest tests/framework
 
 .PHONY: test/images
