@@ -97,7 +97,7 @@ SHAPES = ("square", "disc")
 
 def shape(label: int, rng: np.random.Generator, width: int = 72, height: int = 60) -> tuple[Image.Image, list[int]]:
     """A bright square or disc on dark noise, and its box: left, top, width, height in pixels."""
-    side = int(rng.integers(20, 36))
+    side = int(rng.integers(14, 26))
     left, top = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
     photo = rng.integers(0, 60, (height, width, 3)).astype(np.uint8)
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
