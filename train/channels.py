@@ -26,11 +26,14 @@ class Channel:
     content_type: str
 
     def files(self, suffixes: tuple[str, ...] = ("",)) -> list[Path]:
-        """Return the files at any depth whose names end in one of `suffixes`, in order, without hidden ones."""
+        """Return the files at any depth whose names end in one of `suffixes`, in order.
+
+        Hidden files and all in hidden folders are passed over: notebooks and desktops leave them, not the user.
+        """
         return sorted(
             path
             for path in self.path.rglob("*")
-            if path.name.lower().endswith(suffixes) and not path.name.startswith(".") and path.is_file()
+            if path.name.lower().endswith(suffixes) and not _hidden(path, self.path) and path.is_file()
         )
 
     def one(self, suffix: str) -> Path:
@@ -59,7 +62,11 @@ def load(input_dir: Path) -> dict[str, Channel]:
     """
     config_file, data = input_dir / "config" / "inputdataconfig.json", input_dir / "data"
     if not config_file.exists():
-        folders = sorted(path for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
+        folders = (
+            sorted(path for path in data.iterdir() if path.is_dir() and not _hidden(path, data))
+            if data.is_dir()
+            else []
+        )
         return {path.name: Channel(path.name, path, "") for path in folders}
     found = {}
     for name, values in configuration.read(config_file).items():
@@ -160,8 +167,15 @@ def class_names(channels: dict[str, Channel], names: Iterable[str], classes: int
 
 
 def listing(folder: Path) -> str:
-    """Return the names of the first five entries of a folder, folders with a slash, or NOTHING."""
-    return _first([path.name + "/" * path.is_dir() for path in sorted(folder.iterdir())])
+    """Return the names of a folder's first five entries that are not hidden, folders with a slash; or NOTHING."""
+    entries = sorted(folder.iterdir())
+    seen = [path.name + "/" * path.is_dir() for path in entries if not _hidden(path, folder)]
+    return "hidden files" if entries and not seen else _first(seen)
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    """Return whether `path` is hidden, or in a hidden folder, as seen from `folder`, which may itself be hidden."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _first(names: Sequence[str]) -> str:

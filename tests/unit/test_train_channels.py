@@ -154,3 +154,34 @@ def test_a_channel_of_one_file_finds_it_in_a_subfolder_and_passes_over_hidden_on
     (tmp_path / "sub" / "a.rec").touch()
     (tmp_path / "._a.rec").touch()
     assert channels.Channel("train", tmp_path, "").one(".rec") == tmp_path / "sub" / "a.rec"
+
+
+def touch(base: Path, *names: str) -> channels.Channel:
+    """A channel `train` of empty files."""
+    for name in names:
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).touch()
+    return channels.Channel("train", base, "")
+
+
+def test_files_in_hidden_folders_are_not_of_the_channel_whatever_lies_above_it(tmp_path: Path) -> None:
+    base = tmp_path / ".hidden" / "train"
+    channel = touch(base, "a.rec", ".ipynb_checkpoints/a-checkpoint.rec", "sub/.cache/deep/b.rec", "..c/d.jpg")
+    assert channel.one(".rec") == base / "a.rec"
+    assert channel.files() == [base / "a.rec"]
+
+
+def test_a_record_file_in_a_hidden_folder_does_not_make_a_channel_recordio(tmp_path: Path) -> None:
+    assert not channels.by_record({"train": touch(tmp_path, ".cache/a.rec")}, "train", "train_lst")
+
+
+def test_a_listing_is_of_what_the_job_would_read_and_tells_hidden_files_from_nothing(tmp_path: Path) -> None:
+    touch(tmp_path, ".DS_Store", "sub/a.jpg", ".ipynb_checkpoints/b.jpg")
+    assert channels.listing(tmp_path) == "sub/"
+    assert channels.listing(tmp_path / ".ipynb_checkpoints") == "b.jpg"
+    with pytest.raises(UserError, match=r"^channel 'train' holds no \.rec file, only hidden files$"):
+        touch(tmp_path / "b", ".a.rec").one(".rec")
+
+
+def test_without_a_config_file_a_hidden_folder_is_no_channel(tmp_path: Path) -> None:
+    assert sorted(channels.load(lay_out(tmp_path, None, ["train", ".ipynb_checkpoints"]))) == ["train"]
