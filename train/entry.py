@@ -114,6 +114,8 @@ def _fail(base: Path, sentence: str, trace: str = "") -> None:
     tail = trace[-(_FAILURE_LIMIT - len(text) - 2) :] if trace and len(text) + 2 < _FAILURE_LIMIT else ""
     try:
         (base / "output").mkdir(parents=True, exist_ok=True)
-        (base / "output" / "failure").write_text(f"{text}\n\n{tail}" if tail else text)
+        whole = f"{text}\n\n{tail}" if tail else text
+        # A file name may hold bytes that are no UTF-8, which Python keeps as characters that UTF-8 has not.
+        (base / "output" / "failure").write_text(whole, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         LOG.error("output/failure could not be written (%s): the reason above stands in this log alone", error)

@@ -3,6 +3,7 @@
 Metric definitions and dashboards match what follows the prefix, so those texts are fixed; see docs/metrics.md.
 """
 
+import io
 import logging
 import sys
 import time
@@ -13,6 +14,8 @@ SILENCE = 20.0  # seconds without a line, after which a reader wonders whether t
 
 def configure() -> None:
     """Send the job's log to standard output as `[MM/DD/YYYY HH:MM:SS LEVEL thread] text`; safe to repeat."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # else a file name that is no UTF-8 would cost the log its line
+        sys.stdout.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("[%(asctime)s %(levelname)s %(thread)d] %(message)s", "%m/%d/%Y %H:%M:%S"))
     LOG.handlers[:] = [handler]

@@ -182,6 +182,16 @@ def test_the_failure_file_holds_at_most_what_sagemaker_shows(run_of: Callable[[E
     assert failure(base) == "ClientError: " + "x" * (1024 - 13)
 
 
+def test_a_file_name_that_is_no_utf8_reaches_the_failure_file_with_its_bytes_escaped(
+    run_of: Callable[[Exception], None], base: Path
+) -> None:
+    with pytest.raises(UserError):
+        run_of(UserError(os.fsdecode(b"caf\xe9.jpg") + " and caf\u00e9.jpg cannot be read"))
+    assert (base / "output" / "failure").read_bytes() == (
+        b"ClientError: caf\\udce9.jpg and caf\xc3\xa9.jpg cannot be read"
+    )
+
+
 def test_the_toolkit_does_not_repeat_or_comment_a_failure_that_was_told(
     run_of: Callable[[Exception], None], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,5 +1,6 @@
 """The small shared words of a job: processors, log lines, metrics, batches made ahead, stop requests."""
 
+import os
 import re
 import signal
 import subprocess
@@ -34,6 +35,14 @@ def test_a_log_line_has_the_built_ins_prefix_and_is_flushed_to_standard_output()
     assert re.fullmatch(
         r"\[\d\d/\d\d/\d{4} \d\d:\d\d:\d\d INFO \d+\] Epoch\[0\] Train-accuracy=0\.333333\n", done.stdout
     )
+
+
+def test_a_file_name_that_is_no_utf8_does_not_cost_the_log_its_line() -> None:
+    code = "import os; from train import log; log.configure(); log.LOG.info(os.fsdecode(b'caf\\xe9.jpg'))"
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=strict)
+    assert done.stdout.endswith("] caf\\udce9.jpg\n")
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (3661, "1:01:01"), (-3, "0:00:00")])
