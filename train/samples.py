@@ -42,24 +42,32 @@ class Sample:
             return self.path.read_bytes()
         except FileNotFoundError:
             raise UnreadableImage("does not exist") from None
-        except (OSError, recordio.RecordIOError) as error:
+        except (OSError, ValueError) as error:  # a RecordIOError, or what a NUL in the path raises
             raise UnreadableImage(f"cannot be read: {error}") from None
 
 
 def records(path: Path) -> Iterator[Sample]:
     """Yield the image records of a .rec file in order; a label is the record's own float32 vector, unchecked.
 
-    Raises UserError naming the file and the byte at which it is no longer RecordIO.
+    Raises UserError naming the file and the byte at which it is no longer RecordIO, or the record that is damaged.
     """
     try:
         for number, (offset, length) in enumerate(recordio.scan(path)):
-            labels = recordio.unpack_image(recordio.read(path, offset, length)).labels
+            labels = _labels(path, number, offset, length)
             yield Sample(f"{path.name}, record {number}", labels, path, offset, length)
     except recordio.RecordIOError as error:
         raise UserError(
             f"{error}. The channel must hold MXNet image records, as im2rec or `python3 -m local prepare "
             "--format recordio` makes them"
         ) from None
+
+
+def _labels(path: Path, number: int, offset: int, length: int) -> np.ndarray:
+    record = recordio.read(path, offset, length)
+    try:
+        return recordio.unpack_image(record).labels
+    except recordio.RecordIOError as error:
+        raise recordio.RecordIOError(f"{path}, record {number} at byte {offset}: {error}") from None
 
 
 class Remarks:
@@ -101,9 +109,24 @@ class Memory(Generic[T]):
                 self._left -= self._size(value)
         return value
 
-    def select(self, indices: Sequence[int]) -> "Memory[T]":
-        """Return a Memory of these indices alone, numbered from 0, with what is kept of them already."""
-        chosen = Memory(lambda i: self._make(indices[i]), self._size, self._left)
+    def select(self, indices: Sequence[int], names: Sequence[str] | None = None) -> "Memory[T]":
+        """Return a Memory of these indices alone, numbered from 0, with what is kept of them already.
+
+        With `names`, one for each, what can be made no more raises UserError that begins with its name.
+        """
+
+        def make(index: int) -> T:
+            try:
+                return self._make(indices[index])
+            except UnreadableImage as error:
+                if names is None:
+                    raise
+                raise UserError(
+                    f"{names[index]} {error}, though it could be read when the job began: the channel must stay as it "
+                    "is until the job ends"
+                ) from None
+
+        chosen = Memory(make, self._size, self._left)
         chosen._kept = {new: self._kept[old] for new, old in enumerate(indices) if old in self._kept}
         return chosen
 
@@ -118,7 +141,8 @@ def readable(
 ) -> tuple[list[Sample], Memory[T]]:
     """Make every sample once and return those that could be made, with a Memory that holds only them.
 
-    Raises UserError, naming the first ten that could not, when more than `tolerance` of all are unreadable.
+    The Memory raises UserError naming the sample when one cannot be made again later. This function raises it, naming
+    the first ten that could not be made, when more than `tolerance` of all are unreadable.
     """
     progress = Progress(f"Reading the {what} images", len(samples))
     good: list[int] = []
@@ -141,7 +165,8 @@ def readable(
             f"unreadable_tolerance={tolerance:g} allows: "
             f"mend or remove them, or raise unreadable_tolerance; the first: {named}"
         )
-    return [samples[index] for index in good], cache.select(good)
+    chosen = [samples[index] for index in good]
+    return chosen, cache.select(good, [f"{what} image {sample.name}" for sample in chosen])
 
 
 def check_count(count: int, hp: dict[str, Any]) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train import recordio
+from train import recordio, samples
+from train.errors import UserError
 from train.recordio import MAGIC_BYTES, RecordIOError, Writer, pack_image, read, scan, unpack_image
 
 # Payloads rich in the magic number, aligned and not, because the format splits a record there.
@@ -106,6 +107,14 @@ def test_a_middle_part_without_a_first_is_called_damaged(tmp_path: Path) -> None
 def test_a_payload_shorter_than_its_header_says_is_refused(record: bytes) -> None:
     with pytest.raises(RecordIOError, match="too short"):
         unpack_image(record)
+
+
+def test_a_damaged_record_is_named_with_its_file_number_and_offset(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.rec", [pack_image(1.0, 0, b"image"), b"short"])
+    found = samples.records(path)
+    assert next(found).name == "a.rec, record 0"
+    with pytest.raises(UserError, match=re.escape(f"{path}, record 1 at byte 40: a record of 5 bytes is too short")):
+        next(found)
 
 
 def test_a_part_longer_than_the_format_can_say_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,6 +197,27 @@ def test_a_missing_file_is_an_unreadable_image_and_not_a_crash(tmp_path: Path) -
         samples.Sample("a.jpg", 0, tmp_path / "a.jpg").read()
 
 
+@pytest.mark.parametrize("name", ["a\0b.jpg", "a" * 256])
+def test_a_name_that_no_file_can_have_is_an_unreadable_image_and_not_a_crash(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage, match="cannot be read"):
+        samples.Sample(name, 0, tmp_path / name).read()
+
+
+def test_a_file_that_goes_away_while_the_job_trains_is_named_with_the_reason(tmp_path: Path) -> None:
+    listed = [samples.Sample(f"{i}.jpg", 0, tmp_path / f"{i}.jpg") for i in range(4)]
+    for sample in listed[1:]:
+        sample.path.write_bytes(b"x" * 10)
+    cache = samples.Memory(lambda i: listed[i].read(), len, budget=0)
+    good, kept = samples.readable("train", listed, cache, 0.5)
+    chosen = kept.select([0, 2])
+    listed[3].path.unlink()
+    assert (len(good), chosen[0]) == (3, b"x" * 10)
+    with pytest.raises(
+        UserError, match=r"^train image 3\.jpg does not exist, though it could be read when the job began"
+    ):
+        chosen[1]
+
+
 STOPPING = """
 import os, signal, sys
 from train import stop
