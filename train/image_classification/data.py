@@ -1,5 +1,6 @@
 """The data of image-classification: image + .lst and RecordIO channels, class names, and what is fed to the network."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,7 @@ from serve.artifact import InputSpec
 from train import samples
 from train.channels import RECORDIO, Channel, by_record, class_names, listing, refuse_unbuilt, require_all
 from train.errors import UserError
+from train.image_classification import lst
 from train.image_classification.augment import augment
 from train.log import LOG
 from train.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
@@ -98,7 +100,7 @@ def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> list[S
 
 def _list_records(path: Path, hp: dict[str, Any]) -> list[Sample]:
     return [
-        replace(sample, label=_label(np.asarray(sample.label), sample.name, hp)) for sample in samples.records(path)
+        replace(sample, label=lst.label(np.asarray(sample.label), sample.name, hp)) for sample in samples.records(path)
     ]
 
 
@@ -106,69 +108,15 @@ def _list_lst(labels: Channel, images: Channel, hp: dict[str, Any]) -> list[Samp
     """Read the .lst file of a channel. Raises UserError for a bad line, and when none of its images is there."""
     path = labels.one(".lst")
     file = labels.name_of(path)
-    found = _lst_lines(path, file, images.path, hp)
+    found = lst.read(path, file, images.path, hp)
     if not found:
         raise UserError(f"{file} is empty: each line is index<TAB>label<TAB>path below {images.name}/")
-    if not any(sample.path.exists() for sample in found):
+    if not any(os.path.exists(sample.path) for sample in found):  # of a path too long Path.exists raises
         raise UserError(
             f"None of the {len(found)} paths in {file} exists below {images.path}, which holds {listing(images.path)}: "
             f"paths are relative to that folder, and the first one is {found[0].name}"
         )
     return found
-
-
-def _lst_lines(path: Path, file: str, folder: Path, hp: dict[str, Any]) -> list[Sample]:
-    found: list[Sample] = []
-    seen: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
-        if not line.strip():
-            continue
-        where = f"{file}, line {number}"
-        fields = line.rstrip("\r\n").split("\t")
-        if len(fields) < 3:
-            raise UserError(
-                f"{where} has {len(fields)} tab-separated fields: it must read "
-                f"index<TAB>label<TAB>relative/path, and reads {line[:120]!r}"
-            )
-        if fields[0].strip() in seen:
-            raise UserError(
-                f"{where} repeats the index {fields[0].strip()!r} of line {seen[fields[0].strip()]}: "
-                "every index must be unique"
-            )
-        seen[fields[0].strip()] = number
-        try:
-            values = np.array([float(field) for field in fields[1:-1]], np.float32)
-        except ValueError:
-            raise UserError(
-                f"{where} has a label that is no number: {' '.join(fields[1:-1])[:60]!r}; labels are "
-                "numbers from 0 to num_classes - 1"
-            ) from None
-        name = fields[-1].strip()
-        found.append(Sample(name, _label(values, where, hp), folder / name))
-    return found
-
-
-def _label(values: np.ndarray, where: str, hp: dict[str, Any]) -> int | np.ndarray:
-    """Return one class id, or a multi-hot vector; raises UserError naming the place, the value and what is valid."""
-    classes = hp["num_classes"]
-    if hp["multi_label"]:
-        if values.shape != (classes,) or not np.isin(values, (0, 1)).all():
-            raise UserError(
-                f"{where} has {len(values)} label values {values[:8].tolist()}: with multi_label=1 it "
-                f"needs num_classes={classes} values of 0 or 1"
-            )
-        return values
-    if len(values) != 1:
-        raise UserError(
-            f"{where} has {len(values)} labels: without multi_label=1 a sample has one; set "
-            "multi_label=1 if several are meant"
-        )
-    value = float(values[0])
-    if value not in range(classes):
-        raise UserError(
-            f"{where} has the label {value:g}: labels are whole numbers from 0 to {classes - 1} (num_classes={classes})"
-        )
-    return int(value)
 
 
 def _class_names(channels: dict[str, Channel], listed: Sequence[Sample], classes: int) -> tuple[str, ...]:

@@ -1,0 +1,67 @@
+"""Files that list images and labels: each line is read as it was written, or refused by file and line."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from train.errors import UserError
+from train.image_classification import lst
+from train.samples import Sample
+
+HP = {"num_classes": 3, "multi_label": False}
+
+
+def read(folder: Path, content: bytes) -> list[Sample]:
+    """The samples of a .lst file with these bytes."""
+    (folder / "a.lst").write_bytes(content)
+    return lst.read(folder / "a.lst", "train_lst/a.lst", Path("/photos"), HP)
+
+
+# What a POSIX file name may hold and a line of text can: no NUL, slash, tab or line's end, no blank at either end.
+names = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0/\t\r\n"), min_size=1, max_size=60)
+
+
+@given(written=st.lists(names.filter(lambda name: name == name.strip(" ") and name[0] != "\ufeff"), max_size=5))
+def test_every_name_that_a_line_can_hold_comes_back_whole(
+    written: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lines = "".join(f"{index}\t1\t{name}\n" for index, name in enumerate(written))
+    assert [sample.name for sample in read(tmp_path_factory.mktemp("lst"), lines.encode())] == written
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u0085", "\f", "\x1c"])
+def test_a_name_is_not_cut_at_what_only_unicode_calls_the_end_of_a_line(odd: str, tmp_path: Path) -> None:
+    (sample,) = read(tmp_path, f"0\t2\ta{odd}b.jpg\n".encode())
+    assert (sample.name, sample.label, sample.path) == (f"a{odd}b.jpg", 2, Path(f"/photos/a{odd}b.jpg"))
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_lines_end_as_on_any_system_and_blank_ones_and_a_byte_order_mark_are_passed_over(
+    ending: str, tmp_path: Path
+) -> None:
+    found = read(tmp_path, b"\xef\xbb\xbf" + ending.join(["0\t1.000\ta.jpg ", "", " \t", "1\t0\tb/c.jpg", ""]).encode())
+    assert [(sample.name, sample.label) for sample in found] == [("a.jpg", 1), ("b/c.jpg", 0)]
+
+
+def test_a_name_of_255_bytes_is_taken(tmp_path: Path) -> None:
+    assert read(tmp_path, f"0\t1\t{'d' * 255}/{'a' * 255}\n".encode())[0].name == "d" * 255 + "/" + "a" * 255
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"1\t1\tcaf\xe9.jpg", " is not UTF-8 (invalid continuation byte: byte 0xe9): save the file as UTF-8"),
+        (b"1\t1\ta\0b.jpg", " has a NUL in the path 'a\\x00b.jpg'"),
+        (b"1\t1\tsub/" + "\u00e9".encode() * 128, " has a file name of 256 bytes, '\u00e9\u00e9"),
+        (b"1\t1", " has 2 tab-separated fields"),
+        (b"1\tcat\ta.jpg", " has a label that is no number: 'cat'"),
+        (b"1\t3\ta.jpg", " has the label 3: labels are whole numbers from 0 to 2"),
+        (b"0\t1\tb.jpg", " repeats the index '0' of line 1"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named_by_file_and_number(line: bytes, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, b"0\t1\ta.jpg\n\n" + line + b"\n2\t1\tc.jpg\n")
+    assert str(caught.value).startswith(f"train_lst/a.lst, line 3{said}")

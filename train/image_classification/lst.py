@@ -1,0 +1,96 @@
+"""The .lst files of image-classification: one line for each image, index<TAB>label<TAB>path."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from train.errors import UserError
+from train.samples import Sample
+
+_LONGEST = 255  # bytes of a name, on every file system that a channel lies on
+
+
+def read(path: Path, file: str, folder: Path, hp: dict[str, Any]) -> list[Sample]:
+    """Return the samples of a .lst file whose images lie below `folder`; they need not be there.
+
+    `file` is what its user calls it. Raises UserError naming the file, the line, the value and what is valid.
+    """
+    found: list[Sample] = []
+    seen: dict[str, int] = {}
+    # Not splitlines: a name may hold what else it takes for the end of a line, such as a form feed or U+2028.
+    for number, line in enumerate(_text(path, file).split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        fields = line.split("\t")
+        if len(fields) < 3:
+            raise UserError(
+                f"{where} has {len(fields)} tab-separated fields: it must read "
+                f"index<TAB>label<TAB>relative/path, and reads {line[:120]!r}"
+            )
+        index, name = fields[0].strip(), fields[-1].strip(" ")
+        if index in seen:
+            raise UserError(f"{where} repeats the index {index!r} of line {seen[index]}: every index must be unique")
+        seen[index] = number
+        _check_name(name, where)
+        found.append(Sample(name, label(_numbers(fields[1:-1], where), where, hp), folder / name))
+    return found
+
+
+def _text(path: Path, file: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{file}, line {line} is not UTF-8 ({error.reason}: byte 0x{error.object[error.start]:02x}): save the file "
+            "as UTF-8, and let the names of the images be UTF-8 too"
+        ) from None
+
+
+def _check_name(name: str, where: str) -> None:
+    """Raise UserError for a path that no file can have, which would otherwise end the job without its line."""
+    if "\0" in name:
+        raise UserError(
+            f"{where} has a NUL in the path {name[:120]!r}: no file's name holds one; write the file as text"
+        )
+    longest = max(name.split("/"), key=lambda part: len(part.encode()))
+    if len(longest.encode()) > _LONGEST:
+        raise UserError(
+            f"{where} has a file name of {len(longest.encode())} bytes, {longest[:60]!r}...: names have at most "
+            f"{_LONGEST}; mend the line, which may lack a line's end or a tab"
+        )
+
+
+def _numbers(fields: list[str], where: str) -> np.ndarray:
+    try:
+        return np.array([float(field) for field in fields], np.float32)
+    except ValueError:
+        raise UserError(
+            f"{where} has a label that is no number: {' '.join(fields)[:60]!r}; labels are "
+            "numbers from 0 to num_classes - 1"
+        ) from None
+
+
+def label(values: np.ndarray, where: str, hp: dict[str, Any]) -> int | np.ndarray:
+    """Return one class id, or a multi-hot vector; raises UserError naming the place, the value and what is valid."""
+    classes = hp["num_classes"]
+    if hp["multi_label"]:
+        if values.shape != (classes,) or not np.isin(values, (0, 1)).all():
+            raise UserError(
+                f"{where} has {len(values)} label values {values[:8].tolist()}: with multi_label=1 it "
+                f"needs num_classes={classes} values of 0 or 1"
+            )
+        return values
+    if len(values) != 1:
+        raise UserError(
+            f"{where} has {len(values)} labels: without multi_label=1 a sample has one; set "
+            "multi_label=1 if several are meant"
+        )
+    value = float(values[0])
+    if value not in range(classes):
+        raise UserError(
+            f"{where} has the label {value:g}: labels are whole numbers from 0 to {classes - 1} (num_classes={classes})"
+        )
+    return int(value)
