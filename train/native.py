@@ -3,6 +3,7 @@
 import errno
 import platform
 from pathlib import Path
+from typing import Any
 
 import gluoncv
 import mxnet as mx
@@ -35,6 +36,19 @@ def read_parameters(net: gluon.Block, path: Path) -> None:
     wanted = net.collect_params()
     for name, value in mx.nd.load(str(path)).items():
         wanted[name.split(":", 1)[1]].set_data(value)
+
+
+def as_texts(hp: dict[str, Any]) -> dict[str, str]:
+    """Return checked hyperparameters as SageMaker passes them: texts, steps as `10,20`, without what is not set."""
+    texts = {}
+    for name, value in hp.items():
+        if isinstance(value, tuple):
+            value = ",".join(map(str, value))
+        elif isinstance(value, bool):
+            value = int(value)
+        if value is not None and value != "":
+            texts[name] = str(value)
+    return texts
 
 
 def versions() -> dict[str, str]:

@@ -68,6 +68,27 @@ def moved_layers(pattern: str) -> dict[str, bool]:
     return {name: bool((value.data().asnumpy() != before[name]).any()) for name, value in named.items()}
 
 
+def freeze_message(pattern: str) -> str:
+    """What a pattern is refused with."""
+    from train.errors import UserError
+    from train.object_detection import layers, network
+
+    try:
+        layers.freeze(network.build("resnet-18", 2, 64, 0), _checked(freeze_layer_pattern=pattern))
+    except UserError as error:
+        return str(error)
+    return "nothing was refused"
+
+
+def losses_with_and_without_a_box() -> list[float]:
+    """Cross-entropy of a photo with a box and of one without, in one batch."""
+    from train.object_detection import loop, network
+
+    images, classes, boxes = _batch(64, network.anchors("resnet-18", 64))
+    step = loop.Step(network.build("resnet-18", 2, 64, 0), _checked())
+    return step(images[:2], np.stack([classes[0], 0 * classes[0]]), boxes[:2])[0].asnumpy().tolist()
+
+
 def layer_names(base_network: str) -> list[str]:
     """Public names of all parameters of a detector."""
     from train.object_detection import layers, network

@@ -11,6 +11,7 @@ from mxnet import gluon
 
 from serve import artifact
 from train import channels, export, metrics, native, pretrained, stop
+from train.divergence import Diverged, rescue
 from train.errors import UserError
 from train.image_classification import data, loop, network, table
 from train.log import LOG
@@ -37,10 +38,8 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     model, best = Model(base / "model", net, loaded, hp), loop.Best()
     try:
         loop.fit(net, loaded, hp, best, model.save)
-    except UserError:  # a loss that is not finite; what was best before it is worth keeping
-        if best.epoch >= 0:
-            model.finish(best)
-        raise
+    except Diverged as error:
+        raise UserError(f"{error}; {rescue(lambda: model.finish(best), base / 'model', best.epoch)}") from error
     model.finish(best)
 
 

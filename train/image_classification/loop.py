@@ -11,8 +11,8 @@ from mxnet import autograd, gluon
 
 from serve.machine import cpu_count
 from train import metrics, stop
+from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
-from train.errors import UserError
 from train.image_classification.data import Data, stack_labels
 from train.log import LOG, SILENCE, Pace, Progress, duration
 from train.optimizer import step_schedule, trainer
@@ -103,7 +103,7 @@ class Epoch:
         self._pace = Pace(SPEED_EVERY)
 
     def run(self) -> dict[str, float]:
-        """Train and return the epoch's metrics by name. Raises Stopped, or UserError at a loss that is not finite."""
+        """Train and return the epoch's metrics by name. Raises Stopped, or Diverged at a loss that is not finite."""
         under_way = None
         for number, (images, labels) in enumerate(self._batches.epoch(self._number)):
             stop.check()
@@ -121,11 +121,7 @@ class Epoch:
     def _finish(self, number: int, labels: np.ndarray, loss: mx.nd.NDArray, logits: mx.nd.NDArray) -> None:
         mean = float(loss.asnumpy().mean())
         if not np.isfinite(mean):
-            raise UserError(
-                f"the loss became {mean} at epoch {self._number}, batch {number}, with "
-                f"learning_rate={self._step.trainer.learning_rate:g}: "
-                "lower learning_rate (a tenth is a good next try); the best epoch before this one is kept"
-            )
+            raise Diverged(f"the loss became {mean}", self._number, f"batch {number}", self._step.trainer.learning_rate)
         probabilities = activation(self._hp)(logits).asnumpy()
         self._correct.append(metrics.correct(probabilities, labels))
         if self._hp["top_k"]:
@@ -150,9 +146,9 @@ class Epoch:
         )
 
 
-def evaluate(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], limit: int | None = None) -> np.ndarray:
-    """Return probabilities float32 (N, K) of the first `limit` validation samples, all by default. Raises Stopped."""
-    count = len(data.validation) if limit is None else min(limit, len(data.validation))
+def evaluate(net: gluon.HybridBlock, data: Data, hp: dict[str, Any]) -> np.ndarray:
+    """Return probabilities float32 (N, K) of the validation samples. Raises Stopped."""
+    count = len(data.validation)
     size = min(_EVALUATION_BATCH, count)
 
     def make(number: int) -> np.ndarray:
@@ -175,7 +171,7 @@ def activation(hp: dict[str, Any]) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
 def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], best: Best, save: Callable[[int, bool], None]) -> None:
     """Train all epochs; `best` holds the best so far, and `save(epoch, is_best)` is called for each worth a file.
 
-    Ends early on a stop request or by early stopping. Raises UserError at a loss that is not finite.
+    Ends early on a stop request or by early stopping. Raises Diverged at a loss or an answer that is not finite.
     """
     step = Step(net, loss_function(hp, stack_labels(data.train)), hp)
     batches, ending = data.train_batches(hp), EarlyStopping(hp)
@@ -189,6 +185,8 @@ def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], best: Best, save
             probabilities = evaluate(net, data, hp)
         except stop.Stopped:
             return
+        if not np.isfinite(probabilities).all():
+            raise Diverged("the answers became nan", number, "its end", step.trainer.learning_rate)
         correct = metrics.correct(probabilities, labels)
         validated = {"accuracy": float(correct.mean())}
         if hp["top_k"]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from serve import artifact
 from train import channels, cluster, export, native, pretrained, stop
+from train.divergence import Diverged, rescue
 from train.errors import UserError
 from train.log import LOG
 from train.object_detection import data, evaluation, layers, loop, network, table
@@ -40,10 +41,9 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     anchors = network.anchors(hp["base_network"], hp["image_shape"])
     try:
         loop.fit(net, loaded, hp, cluster.one_host(base), anchors, model.keep)
-    except UserError:  # a loss that is not finite; what was best before it is worth keeping
-        if model.best is not None:
-            model.finish()
-        raise
+    except Diverged as error:
+        epoch = model.best.epoch if model.best else -1
+        raise UserError(f"{error}; {rescue(model.finish, base / 'model', epoch)}") from error
     model.finish()
     LOG.info("Test data is not provided.")
 
@@ -69,7 +69,7 @@ class Model:
         export.replace(self._params, lambda target: native.write_parameters(self._net, target))
         symbol = self._deployable()
         export.replace(self._folder / "model_algo_1-symbol.json", lambda target: symbol.save(str(target)))
-        text = json.dumps({name: str(value) for name, value in self._hp.items()}, indent=2)
+        text = json.dumps(native.as_texts(self._hp), indent=2)
         export.replace(self._folder / "hyperparams.json", lambda target: target.write_text(text))
         LOG.info('Saved checkpoint to "%s"', self._params)
         self.best = best

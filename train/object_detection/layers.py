@@ -47,7 +47,7 @@ def _extra(number: int, layer: int, part: str) -> str:
 
 
 def freeze(net: gluon.HybridBlock, hp: dict[str, Any]) -> None:
-    """Keep the parameters that `freeze_layer_pattern` matches as they are. Raises UserError when it matches none."""
+    """Keep the parameters that `freeze_layer_pattern` matches as they are. Raises UserError when those are none or all."""
     if not hp["freeze_layer_pattern"]:
         return
     named = {public_name(name): parameter for name, parameter in net._collect_params_with_prefix().items()}
@@ -58,6 +58,11 @@ def freeze(net: gluon.HybridBlock, hp: dict[str, Any]) -> None:
         raise UserError(
             f"hyperparameter freeze_layer_pattern={hp['freeze_layer_pattern']!r} matches no layer of "
             f"{hp['base_network']}: it must match names from their beginning, such as {', '.join(some)}"
+        )
+    if len(frozen) == len(named):
+        raise UserError(
+            f"hyperparameter freeze_layer_pattern={hp['freeze_layer_pattern']!r} matches all {len(named)} parameters, "
+            "so nothing is left to train: let it match the first layers only, such as ^(conv0|stage1_)"
         )
     for name in frozen:
         named[name].grad_req = "null"

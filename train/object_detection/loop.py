@@ -13,8 +13,8 @@ from mxnet import autograd
 
 from serve.machine import cpu_count
 from train import stop
+from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
-from train.errors import UserError
 from train.log import LOG, SILENCE, Pace, Progress, duration
 from train.object_detection import evaluation
 from train.object_detection.data import Data
@@ -24,6 +24,7 @@ from train.samples import ahead
 
 SPEED_EVERY = 100  # batches, as the built-in
 _EVALUATION_BATCH = 16
+_LEAST_NEGATIVES = 3
 
 
 @dataclass
@@ -56,7 +57,8 @@ class Step:
     """One update of the network: forward, hard negatives mined, backward, optimizer."""
 
     def __init__(self, net: Detector, hp: dict[str, Any]) -> None:
-        self._net, self._loss = net, SSDMultiBoxLoss()
+        # Photos without boxes have no matched anchors to mine three times as many of: what they teach is this least.
+        self._net, self._loss = net, SSDMultiBoxLoss(min_hard_negatives=_LEAST_NEGATIVES)
         self.trainer = trainer(net, optimizer(hp))
 
     def __call__(self, images: np.ndarray, classes: np.ndarray, boxes: np.ndarray) -> tuple[mx.nd.NDArray, ...]:
@@ -83,7 +85,7 @@ class Epoch:
         self._pace = Pace(SPEED_EVERY)
 
     def run(self) -> dict[str, float]:
-        """Train and return the epoch's metrics by name. Raises Stopped, or UserError at a loss that is not finite."""
+        """Train and return the epoch's metrics by name. Raises Stopped, or Diverged at a loss that is not finite."""
         under_way = None
         for number, batch in enumerate(self._batches.epoch(self._number)):
             stop.check()
@@ -100,11 +102,8 @@ class Epoch:
     def _finish(self, number: int, cross_entropy: mx.nd.NDArray, smooth_l1: mx.nd.NDArray) -> None:
         losses = float(cross_entropy.sum().asscalar()), float(smooth_l1.sum().asscalar())
         if not np.isfinite(losses).all():
-            raise UserError(
-                f"the loss became {sum(losses)} at epoch {self._number}, batch {number}, with "
-                f"learning_rate={self._step.trainer.learning_rate:g}: "
-                "lower learning_rate (a tenth is a good next try); the best epoch before this one is kept"
-            )
+            rate = self._step.trainer.learning_rate
+            raise Diverged(f"the loss became {sum(losses)}", self._number, f"batch {number}", rate)
         self._losses.append(losses)
         if self._pace.due(number + 1):
             self._say_speed(number + 1)
@@ -117,13 +116,17 @@ class Epoch:
         left = (now - self._job_start) / done * (self._hp["epochs"] * len(self._batches) - done)
         examples = number * self._hp["mini_batch_size"]
         LOG.info(
-            "Epoch: %4d, batches: %6d, num_examples: %6d, %.1f samples/sec, epoch time so far:  %s, time left: %s",
-            *(self._number, number, examples, examples / spent, datetime.timedelta(seconds=spent), duration(left)),
+            "Epoch: %4d, batches: %6d, num_examples: %6d, %.1f samples/sec, epoch time so far:  %s",
+            *(self._number, number, examples, examples / spent, datetime.timedelta(seconds=spent)),
         )
+        LOG.info("time left: %s", duration(left))
 
 
 def evaluate(net: Detector, data: Data, hp: dict[str, Any]) -> list[np.ndarray]:
-    """Return the detections (d, 6) of every validation photo, by MXNet's own suppression. Raises Stopped."""
+    """Return the detections (d, 6) of every validation photo, by MXNet's own suppression.
+
+    Raises Stopped, and FloatingPointError when the network answers with numbers that are not finite.
+    """
     count = len(data.validation)
     size = min(_EVALUATION_BATCH, count)
 
@@ -135,7 +138,10 @@ def evaluate(net: Detector, data: Data, hp: dict[str, Any]) -> list[np.ndarray]:
     progress = Progress("Validation images", count, SILENCE)
     for batch in ahead(make, -(-count // size), cpu_count(), 4):
         stop.check()
-        found += evaluation.detections(*net(mx.nd.array(batch)), hp["nms_threshold"], hp["nms_topk"])
+        scores, boxes = net(mx.nd.array(batch))
+        if not (np.isfinite(scores.asnumpy()).all() and np.isfinite(boxes.asnumpy()).all()):
+            raise FloatingPointError("the network's answers are not finite")
+        found += evaluation.detections(scores, boxes, hp["nms_threshold"], hp["nms_topk"])
         progress.done(min(len(found), count))
     return found[:count]
 
@@ -143,7 +149,7 @@ def evaluate(net: Detector, data: Data, hp: dict[str, Any]) -> list[np.ndarray]:
 def fit(net: Detector, data: Data, hp: dict[str, Any], host: str, anchors: np.ndarray, keep: Keep) -> None:
     """Train all epochs; `keep(best)` is called for each epoch that is the best so far.
 
-    Ends early on a stop request or by early stopping. Raises UserError at a loss that is not finite.
+    Ends early on a stop request or by early stopping. Raises Diverged at a loss or an answer that is not finite.
     """
     step = Step(net, hp)
     batches, ending, start = data.train_batches(hp, anchors), EarlyStopping(hp), time.monotonic()
@@ -161,6 +167,8 @@ def fit(net: Detector, data: Data, hp: dict[str, Any], host: str, anchors: np.nd
             found = evaluate(net, data, hp)
         except stop.Stopped:
             return
+        except FloatingPointError:
+            raise Diverged("the answers became nan", number, "its end", step.trainer.learning_rate) from None
         value = evaluation.mean_average_precision(found, truths, hp["image_shape"], hp["overlap_threshold"])
         LOG.info("Updated the metrics")
         LOG.info("#quality_metric: host=%s, epoch=%d, validation mAP <score>=(%r)", host, number, value)

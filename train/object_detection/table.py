@@ -23,9 +23,10 @@ TABLE: tuple[Hyperparameter, ...] = (
     integer("epochs", 30, 1),
     integer("mini_batch_size", 32, 1),
     choice("optimizer", "sgd", ("sgd", "adam", "rmsprop", "adadelta")),
-    real("learning_rate", 0.001),
-    real("lr_scheduler_factor", 0.1),
+    real("learning_rate", 0.001, without=(0,)),
+    real("lr_scheduler_factor", 0.1, without=(0, 1)),
     steps("lr_scheduler_step"),
+    # The built-in refuses a momentum of 0 and a weight_decay of 0 and 1; notebooks send 0 for "none".
     real("momentum", 0.9),
     real("weight_decay", 0.0005),
     real("overlap_threshold", 0.5),
