@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -53,16 +52,17 @@ def integer(name: str, default: Any, low: int, high: int | None = None) -> Hyper
     )
 
 
-def real(name: str, default: Any, low: float = 0.0, high: float = 1.0) -> Hyperparameter:
-    """A number from `low` to `high`; both ends belong."""
+def real(name: str, default: Any, without: tuple[int, ...] = ()) -> Hyperparameter:
+    """A number from 0 to 1; both ends belong, but for those in `without`."""
 
     def parse(text: str) -> float:
-        value = float(text)
-        if not math.isfinite(value) or not low <= value <= high:
+        value = float(text)  # a NaN is in no range
+        if not 0 <= value <= 1 or value in without:
             raise ValueError
         return value
 
-    return Hyperparameter(name, parse, f"a number from {low:g} to {high:g}", default)
+    excepted = f", without {' and '.join(map(str, without))}" if without else ""
+    return Hyperparameter(name, parse, f"a number from 0 to 1{excepted}", default)
 
 
 def choice(name: str, default: Any, values: Iterable[Any]) -> Hyperparameter:

@@ -79,11 +79,19 @@ def test_the_notebooks_hyperparameters_are_taken_as_they_are() -> None:
         ("freeze_layer_pattern", "["),
         ("optimizer", "nag"),
         ("lr_scheduler_step", "20,10"),
+        ("learning_rate", "0"),
+        ("lr_scheduler_factor", "0"),
+        ("lr_scheduler_factor", "1"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name_and_value(name: str, text: str) -> None:
     with pytest.raises(UserError, match=f"hyperparameter {name}='?{re.escape(text)}"):
         table.check(REQUIRED | {name: text})
+
+
+@pytest.mark.parametrize(("name", "text"), [("learning_rate", "1"), ("momentum", "0"), ("weight_decay", "0")])
+def test_an_end_that_notebooks_send_is_taken(name: str, text: str) -> None:
+    assert table.check(REQUIRED | {name: text})[name] == float(text)
 
 
 @pytest.mark.parametrize("text", ["", "false", "False", "0", "none"])

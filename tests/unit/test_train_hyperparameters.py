@@ -151,6 +151,9 @@ def test_forms_that_consoles_and_notebooks_write_are_read(name: str, text: str, 
         ("early_stopping", "yes"),
         ("top_k", "1"),
         ("momentum", "2"),
+        ("beta_1", "1"),
+        ("beta_2", "1.0"),
+        ("beta_2", "-0.1"),
         ("seed", "-1"),
         ("unreadable_tolerance", "5"),
         ("inference_resize", "pad"),
@@ -162,6 +165,44 @@ def test_a_value_out_of_range_is_refused_with_name_value_and_what_is_valid(name:
         table.check({**NEEDED, name: text})
     assert str(caught.value).startswith(f"hyperparameter {name}={text!r} is not valid: it takes ")
     assert caught.value.errno == 2
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "lr_scheduler_factor", "momentum", "weight_decay", "eps", "gamma"])
+@pytest.mark.parametrize("text", ["0", "1"])
+def test_both_ends_belong_to_the_ranges_that_the_built_in_gives_so(name: str, text: str) -> None:
+    assert table.check({**NEEDED, name: text})[name] == float(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0.999999"])
+def test_adams_betas_end_below_1_where_its_update_would_divide_by_zero(text: str) -> None:
+    assert table.check({**NEEDED, "beta_1": text, "beta_2": text})["beta_2"] == float(text)
+    with pytest.raises(UserError, match=r"beta_1='1' is not valid: it takes a number from 0 to 1, without 1$"):
+        table.check({**NEEDED, "beta_1": "1"})
+
+
+@given(value=st.floats())
+def test_a_range_holds_what_lies_in_it_and_its_end_unless_it_is_open_there(value: float) -> None:
+    ranges = {
+        hyperparameters.real("x", 0.5): 0 <= value <= 1,
+        hyperparameters.real("x", 0.5, without=(0,)): 0 < value <= 1,
+        hyperparameters.real("x", 0.5, without=(1,)): 0 <= value < 1,
+        hyperparameters.real("x", 0.5, without=(0, 1)): 0 < value < 1,
+    }
+    for row, holds in ranges.items():
+        with contextlib.nullcontext() if holds else pytest.raises(ValueError, match=r"^$"):
+            assert row.parse(repr(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("without", "valid"),
+    [
+        ((), "a number from 0 to 1"),
+        ((1,), "a number from 0 to 1, without 1"),
+        ((0, 1), "a number from 0 to 1, without 0 and 1"),
+    ],
+)
+def test_what_a_range_takes_is_said_with_its_open_ends(without: tuple[int, ...], valid: str) -> None:
+    assert hyperparameters.real("x", 0.5, without).valid == valid
 
 
 @pytest.mark.parametrize(

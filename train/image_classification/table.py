@@ -24,8 +24,8 @@ TABLE: tuple[Hyperparameter, ...] = (
     steps("lr_scheduler_step"),
     real("momentum", 0.9),
     real("weight_decay", 0.0001),
-    real("beta_1", 0.9),
-    real("beta_2", 0.999),
+    real("beta_1", 0.9, without=(1,)),  # Adam divides by 1 - beta
+    real("beta_2", 0.999, without=(1,)),
     real("eps", 1e-8),
     real("gamma", 0.9),
     choice("augmentation_type", None, ("crop", "crop_color", "crop_color_transform")),
