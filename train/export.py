@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -87,15 +88,27 @@ def to_onnx(
     def write(target: Path) -> None:
         free = [(_BATCH, *shape)]
         named = {name.split(":", 1)[1]: value for name, value in parameters.items()}
-        mxnet.onnx.export_model(
-            symbol, named, [(1, *shape)], np.float32, str(target), dynamic=True, dynamic_input_shapes=free
-        )
+        with _quiet(logging.getLogger()):  # it tells the root logger our temporary name
+            mxnet.onnx.export_model(
+                symbol, named, [(1, *shape)], np.float32, str(target), dynamic=True, dynamic_input_shapes=free
+            )
         model = onnx.load(str(target))
         _tidy(model, input_name, outputs)
         onnx.checker.check_model(model)
         onnx.save(model, str(target))
 
     replace(path, write)
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Let only warnings and errors through."""
+    level = logger.level
+    logger.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _tidy(model: Any, input_name: str, outputs: Sequence[str]) -> None:

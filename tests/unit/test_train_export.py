@@ -1,10 +1,13 @@
 """Files of the model folder: whole or not at all, and a reason that can be acted on when they cannot be written."""
 
 import errno
+import logging
 import shutil
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -26,6 +29,26 @@ def failing(number: int, text: str) -> Callable[[Path], None]:
         raise OSError(number, text)
 
     return write
+
+
+def test_the_exporter_of_mxnet_tells_no_temporary_names_and_its_warnings_still_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def export_model(symbol: Any, parameters: Any, shapes: Any, dtype: Any, path: str, **how: Any) -> None:
+        logging.info("Exported ONNX file %s saved to disk", path)
+        logging.warning("an operator was left out")
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setitem(sys.modules, "mxnet", types.ModuleType("mxnet"))
+    monkeypatch.setitem(sys.modules, "onnx", types.ModuleType("onnx"))
+    monkeypatch.setitem(sys.modules, "mxnet.onnx", types.ModuleType("mxnet.onnx"))
+    sys.modules["mxnet"].onnx = sys.modules["mxnet.onnx"]
+    sys.modules["mxnet.onnx"].export_model = export_model
+    with caplog.at_level(logging.INFO):
+        with pytest.raises(TrainError):
+            export.to_onnx(None, {}, "data", (3, 8, 8), tmp_path / "model.onnx")
+        logging.info("what others say afterwards")
+    assert caplog.messages == ["an operator was left out", "what others say afterwards"]
 
 
 def test_a_file_that_was_written_is_there_and_nothing_beside_it(tmp_path: Path) -> None:
