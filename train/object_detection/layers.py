@@ -47,7 +47,7 @@ def _extra(number: int, layer: int, part: str) -> str:
 
 
 def freeze(net: gluon.HybridBlock, hp: dict[str, Any]) -> None:
-    """Keep the parameters that `freeze_layer_pattern` matches as they are. Raises UserError when those are none or all."""
+    """Keep what `freeze_layer_pattern` matches as it is. Raises UserError when that is nothing, or everything."""
     if not hp["freeze_layer_pattern"]:
         return
     named = {public_name(name): parameter for name, parameter in net._collect_params_with_prefix().items()}
