@@ -42,7 +42,8 @@ def test_labels_say_what_is_inside_and_that_the_port_can_be_bound(image: Image, 
     )
     assert labels["org.opencontainers.image.version"] == version.strip()
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert len(labels["org.opencontainers.image.revision"].removesuffix("-dirty")) == len(head.stdout.strip())
+    built_of = labels["org.opencontainers.image.revision"].removesuffix("-dirty")
+    assert built_of == head.stdout.strip(), f"{image(name)} is of another commit: run `make build/{name}`"
     assert labels["org.opencontainers.image.created"][:2] == "20"
 
 
