@@ -13,6 +13,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from serve.artifact import MODEL_JSON, MODEL_ONNX
 from train import cluster, configuration, hyperparameters
 from train.errors import TrainError, UserError
 from train.log import LOG
@@ -65,6 +66,9 @@ def prepare() -> None:
             (base / "output" / name).unlink(missing_ok=True)
         _require_writable(base / "model")
         configuration.check(base / "input" / "config")
+        # A job that ends without a model must not leave another one's to be served as its own.
+        for name in (MODEL_ONNX, MODEL_JSON):
+            (base / "model" / name).unlink(missing_ok=True)
     except UserError as error:
         _fail(base, f"ClientError: {error}")
         raise SystemExit(2) from None

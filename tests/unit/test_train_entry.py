@@ -54,6 +54,21 @@ def test_what_an_earlier_run_in_the_same_folder_reported_is_removed_first(base: 
     assert list((base / "output").iterdir()) == []
 
 
+def test_an_earlier_model_is_not_served_as_this_jobs_and_stays_when_this_job_cannot_begin(base: Path) -> None:
+    (base / "model").mkdir()
+    for name in ("model.onnx", "model.json", "notes.txt"):
+        (base / "model" / name).write_text("an earlier run")
+    config = base / "input" / "config" / "hyperparameters.json"
+    text = config.read_text()
+    config.write_text("{")
+    with pytest.raises(SystemExit):
+        entry.prepare()
+    assert len(list((base / "model").iterdir())) == 3
+    config.write_text(text)
+    entry.prepare()
+    assert [path.name for path in (base / "model").iterdir()] == ["notes.txt"]
+
+
 def test_the_failure_file_gives_the_reason_of_this_run_and_not_of_an_earlier_one(base: Path) -> None:
     (base / "output").mkdir()
     (base / "output" / "failure").write_text("an earlier reason")
