@@ -221,6 +221,8 @@ def test_a_crowd_that_is_refused_is_few_lines_in_the_log(models: Models) -> None
         started.wait_until_ready()
         with started.upload(1000, b"x"):  # the one place that there is
             begun = time.monotonic()
+            while started.ask("POST", "/invocations", solid(*RED))[0] != 503:  # until the upload has taken its place
+                assert time.monotonic() < begun + 10
             for _ in range(50):
                 assert started.ask("POST", "/invocations", solid(*RED))[0] == 503
             seconds = time.monotonic() - begun
