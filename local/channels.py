@@ -24,7 +24,6 @@ STRAYS = "not a photo, skipped"
 UNREADABLE = "listed photos that cannot be read, skipped"
 REENCODED = f"photos made JPEG anew, quality {QUALITY}"
 _CHUNK = 64
-_EXIF_ORIENTATION = 0x0112
 
 
 @dataclass
@@ -47,21 +46,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class Taken:
-    """A photo for a channel: an upright JPEG's bytes, why they were made anew ("" if not), and what the file held.
-
-    `stored` is the width and height in pixels of the photo as the file stores it, `orientation` its EXIF orientation
-    (1 to 8), which turns it into the upright one.
-    """
+    """A photo for a channel: an upright JPEG's bytes, why they were made anew ("" if not), and the file's header."""
 
     data: bytes
     anew: str
-    stored: tuple[int, int]
-    orientation: int = 1
-
-    @property
-    def upright(self) -> tuple[int, int]:
-        """Width and height in pixels of the upright photo."""
-        return self.stored if self.orientation < 5 else self.stored[::-1]
+    frame: preprocess.Frame
 
 
 @dataclass(frozen=True)
@@ -159,31 +148,20 @@ def _take(path: Path) -> Taken | str:
         return "does not exist"
     except preprocess.UnreadableImage as error:
         return str(error)
-    with Image.open(io.BytesIO(data)) as header:
-        stored, orientation = header.size, _orientation(header)
-        anew = _why_anew(header, orientation)
+    frame = preprocess.frame(data)
+    anew = _why_anew(data, frame)
     if anew:
         encoded = io.BytesIO()
         image.save(encoded, "JPEG", quality=QUALITY)
         data = encoded.getvalue()
-    return Taken(data, anew, stored, orientation)
+    return Taken(data, anew, frame)
 
 
-def _orientation(header: Image.Image) -> int:
-    """How the stored picture has to be turned, by EXIF's numbers; 1 where that cannot be read, as in preprocess."""
-    if header.format == "TIFF":
-        return 1  # Pillow turns these itself, and its size is that of the upright picture
-    try:
-        value = header.getexif().get(_EXIF_ORIENTATION, 1)
-    except (SyntaxError, ValueError, KeyError, TypeError, IndexError, OSError, EOFError):
-        return 1
-    return value if value in range(1, 9) else 1
-
-
-def _why_anew(header: Image.Image, orientation: int) -> str:
+def _why_anew(data: bytes, frame: preprocess.Frame) -> str:
     """What other tools would read differently from us, in words; "" for an upright RGB or greyscale JPEG."""
-    if header.format != "JPEG":
-        return f"is a {header.format}"
-    if header.mode not in ("RGB", "L"):
-        return f"is {header.mode}"
-    return "" if orientation == 1 else "is turned by EXIF"
+    with Image.open(io.BytesIO(data)) as header:
+        if header.format != "JPEG":
+            return f"is a {header.format}"
+        if header.mode not in ("RGB", "L"):
+            return f"is {header.mode}"
+    return "" if frame.orientation == 1 else "is turned by EXIF"

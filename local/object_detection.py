@@ -114,8 +114,8 @@ def truth(pets: Pets, pet: Pet, taken: Taken, summary: Summary) -> Truth:
     """
     annotation = pets.annotation(pet)
     file = pets.xml(pet).name
-    if annotation.size not in (taken.stored, taken.upright):
-        (wide, high), (width, height) = annotation.size, taken.upright
+    if annotation.size not in (taken.frame[:2], taken.frame.upright):
+        (wide, high), (width, height) = annotation.size, taken.frame.upright
         raise AnnotationError(
             f"{file} is about a photo of {wide} x {high} pixels and {pet.name}.jpg has {width} x {height}: annotate "
             "the photo that is there"
@@ -132,7 +132,7 @@ def truth(pets: Pets, pet: Pet, taken: Taken, summary: Summary) -> Truth:
         if box != thing.box:
             summary.note("boxes cut at the edge of their photo", f"{file} {_words(thing.box)}")
         boxes.append((summary.class_names.index(name), *box))
-    return Truth(taken.upright, _turned(boxes, taken) if annotation.size == taken.stored else tuple(boxes))
+    return Truth(taken.frame.upright, _turned(boxes, taken) if annotation.size == taken.frame[:2] else tuple(boxes))
 
 
 def labels(truth: Truth) -> set[int]:
@@ -264,8 +264,8 @@ def _inside(box: Edges, size: tuple[int, int]) -> Edges | None:
 
 def _turned(boxes: Sequence[LabelledBox], taken: Taken) -> tuple[LabelledBox, ...]:
     """Boxes of the stored photo, on the upright one."""
-    shares = np.array(boxes, np.float64).reshape(-1, 5) / (1, *taken.stored, *taken.stored)
-    rows = turn(shares, taken.orientation) * (1, *taken.upright, *taken.upright)
+    shares = np.array(boxes, np.float64).reshape(-1, 5) / (1, *taken.frame[:2], *taken.frame[:2])
+    rows = turn(shares, taken.frame.orientation) * (1, *taken.frame.upright, *taken.frame.upright)
     return tuple(tuple(row) for row in np.rint(rows).astype(int).tolist())
 
 

@@ -4,13 +4,14 @@ NumPy and Pillow only, so that it runs in every environment.
 """
 
 import io
+from typing import NamedTuple
 
 import numpy as np
 from PIL import (
     Image,
     ImageFile,
     # Pillow itself loads the drivers of five formats; asked for another it would load all of its fifty.
-    TiffImagePlugin,  # noqa: F401
+    TiffImagePlugin,
     WebPImagePlugin,  # noqa: F401
 )
 
@@ -45,6 +46,20 @@ class UnreadableImage(ValueError):
     """Bytes that are no image we can read; the message completes "the image ...", e.g. "is truncated"."""
 
 
+class Frame(NamedTuple):
+    """What an image file's header says: its width and height as stored, in pixels, and EXIF's orientation, 1 to 8."""
+
+    width: int
+    height: int
+    orientation: int
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height in pixels of the upright image."""
+        sideways = _TRANSPOSE.get(self.orientation) in _SIDEWAYS
+        return (self.height, self.width) if sideways else (self.width, self.height)
+
+
 def load(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Image file bytes -> float32 (channels, height, width), ready for the model. Raises UnreadableImage."""
     return load_sized(data, spec, max_pixels)[0]
@@ -72,6 +87,17 @@ def decode(data: bytes, channels: int = 3, short_side: int | None = None, max_pi
     return _decode(data, channels, short_side, max_pixels)[0]
 
 
+def frame(data: bytes) -> Frame:
+    """What the header of an image file says. The bytes must be an image that `decode` can read."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        orientation = _orientation(image)
+        width, height = image.size
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            # Of a TIFF, Pillow gives the upright sides when its own tag turns it, and the stored ones when XMP does.
+            width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
+        return Frame(width, height, orientation)
+
+
 def _needed(spec: InputSpec) -> int:
     """Pixels that both sides of a decoded image must have, so that nothing the model could see is lost."""
     return spec.resize if spec.rule == "crop" else max(spec.height, spec.width)
@@ -93,7 +119,7 @@ def _decode(data: bytes, channels: int, short_side: int | None, max_pixels: int)
                 image.draft(None, (short_side, short_side))
             reduced = image.size != (width, height)
             image.load()
-            turn = _turn(image)
+            turn = _TRANSPOSE.get(_orientation(image))
             upright = image if turn is None else image.transpose(turn)
             # Pillow itself turns a TIFF, so that the file's size is known for sure only where it has been reduced.
             stored = (height, width) if turn in _SIDEWAYS else (width, height)
@@ -144,13 +170,13 @@ def _shorter_side_size(image: Image.Image, size: int) -> tuple[int, int]:
     return round(image.width * size / short), round(image.height * size / short)
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What turns the image upright, None for one that is."""
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8; 1, upright, where there is none that can be read."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG)
     except (SyntaxError, ValueError, KeyError, TypeError, IndexError, OSError, EOFError):
-        return None  # damaged EXIF says nothing about the pixels: they are as they are stored
-    return _TRANSPOSE.get(orientation)
+        return 1  # damaged EXIF says nothing about the pixels: they are as they are stored
+    return orientation if orientation in _TRANSPOSE else 1
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin, TiffTags
 
 from serve import preprocess
+from serve.preprocess import Frame, frame
 from train import recordio
 from train.channels import Channel
 from train.errors import UserError
 from train.object_detection import annotations, table
-from train.object_detection.annotations import FRACTIONS, Annotation, Frame
+from train.object_detection.annotations import FRACTIONS, Annotation
 from train.samples import Remarks
 
 HP = table.check({"num_classes": "3", "num_training_samples": "8", "label_width": "22"})  # 4 objects
@@ -244,7 +245,7 @@ def test_boxes_of_stored_pixels_are_turned_with_the_photo(form: str, orientation
     seen = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
     for size in (None, (96, 64)):
         annotation = Annotation(np.array([[1.0, 16, 8, 48, 24]]), size)
-        placed = annotations.place(annotation, annotations.frame(data))
+        placed = annotations.place(annotation, frame(data))
         height, width = upright.shape
         assert placed[0] == pytest.approx([1, *np.array(seen) / [width, height, width, height]], abs=0.02)
 
@@ -278,7 +279,7 @@ def test_damaged_exif_leaves_boxes_as_they_are() -> None:
     whole = io.BytesIO()
     Image.new("RGB", (20, 10)).save(whole, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")
     with pytest.warns(UserWarning, match="Corrupt EXIF"):
-        assert annotations.frame(whole.getvalue()) == Frame(20, 10, 1)
+        assert frame(whole.getvalue()) == Frame(20, 10, 1)
 
 
 def test_bad_boxes_are_dropped_or_clipped_and_each_is_counted_and_named() -> None:

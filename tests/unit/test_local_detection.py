@@ -18,6 +18,7 @@ from local import prepare
 from local.channels import Taken
 from local.errors import CommandFailed
 from local.object_detection import Answer, Truth
+from serve.preprocess import Frame
 from train import recordio
 
 ORIENTATIONS = {
@@ -246,8 +247,8 @@ def test_a_box_of_stored_pixels_is_turned_as_its_pixels_are(data: st.DataObject)
     upright = Image.new("L", (width, height))
     upright.paste(255, (left, top, right, bottom))
     stored = upright.transpose(ORIENTATIONS[orientation]) if orientation > 1 else upright
-    taken = Taken(b"", "", stored.size, orientation)
-    assert taken.upright == (width, height)
+    taken = Taken(b"", "", Frame(*stored.size, orientation))
+    assert taken.frame.upright == (width, height)
     assert room._turned([(1, *stored.getbbox())], taken) == ((1, left, top, right, bottom),)
 
 

@@ -4,7 +4,6 @@ An image's boxes are of its stored pixels, as most labelling tools see them, and
 it lies on its side; unless `image_size` fits only the upright image.
 """
 
-import io
 import json
 import math
 from collections import defaultdict
@@ -12,12 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
 
-from serve import preprocess
+from serve.preprocess import Frame
 from train import samples
 from train.channels import Channel, listing
 from train.errors import UserError
@@ -30,8 +28,6 @@ FRACTIONS = (1, 1)
 """An Annotation.size that says that the boxes are in fractions of the stored image, as in RecordIO."""
 
 _SIDES = ("left", "top", "width", "height")
-_ORIENTATION_TAG = 0x0112
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF's orientations by which width becomes height
 # A box that reaches this far beyond its image was rounded, not misplaced.
 _ROUNDING = 1e-5
 
@@ -48,14 +44,6 @@ class Annotation:
     size: tuple[float, float] | None = None
     file: str = ""
     categories: Mapping[int, str] = field(default_factory=dict)
-
-
-class Frame(NamedTuple):
-    """What an image file's header says: its width and height as stored, in pixels, and EXIF's orientation."""
-
-    width: int
-    height: int
-    orientation: int
 
 
 @dataclass(frozen=True)
@@ -216,27 +204,12 @@ def _told(value: Any) -> str:
 # ---- boxes on their image ---------------------------------------------------------------------------------------
 
 
-def frame(data: bytes) -> Frame:
-    """Return what the header of an image file says. The bytes must be an image that preprocess.decode can read."""
-    with Image.open(io.BytesIO(data), formats=preprocess.FORMATS) as image:
-        try:
-            orientation = image.getexif().get(_ORIENTATION_TAG)
-        except (SyntaxError, ValueError, KeyError, TypeError, IndexError, OSError, EOFError):
-            orientation = 1  # as preprocess has it: damaged EXIF says nothing
-        orientation = orientation if orientation in range(1, 9) else 1
-        width, height = image.size
-        if isinstance(image, TiffImagePlugin.TiffImageFile):
-            # Of a TIFF, Pillow gives the upright sides when its own tag turns it, and the stored ones when XMP does.
-            width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
-        return Frame(width, height, orientation)
-
-
 def place(annotation: Annotation, frame: Frame) -> np.ndarray | None:
     """Return the boxes as float64 (n, 5) in fractions of the upright image; None when image_size is of another one."""
-    stored, upright = (frame.width, frame.height), (frame.height, frame.width)
+    stored = (frame.width, frame.height)
     size, orientation = annotation.size or stored, frame.orientation
     if size not in (FRACTIONS, stored):
-        if orientation not in _SIDEWAYS or size != upright:
+        if size != frame.upright:
             return None
         orientation = 1
     with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is for `mend`

@@ -14,7 +14,7 @@ from train.channels import RECORDIO, Channel, by_record, class_names, refuse_unb
 from train.errors import UserError
 from train.log import LOG
 from train.object_detection import annotations
-from train.object_detection.annotations import Frame, Listing
+from train.object_detection.annotations import Listing
 from train.object_detection.augment import augment
 from train.object_detection.targets import assign
 from train.pixels import MEAN, STD, Normalise
@@ -106,12 +106,14 @@ def _read(
     name: str, listed: Listing, make: Callable[[bytes], T], size: Callable[[T], int], budget: int, hp: dict[str, Any]
 ) -> tuple[list[Sample], Memory[T]]:
     """Make every listed image once; return those that can be used, with their boxes, and what was made of them."""
-    frames: dict[str, Frame] = {}
+    frames: dict[str, preprocess.Frame] = {}
 
     def read(index: int) -> T:
-        data = listed.samples[index].read()
+        sample = listed.samples[index]
+        data = sample.read()
         made = make(data)
-        frames[listed.samples[index].name] = annotations.frame(data)
+        if sample.name not in frames:  # what memory cannot keep is read again in every epoch
+            frames[sample.name] = preprocess.frame(data)
         return made
 
     every = Memory(read, size, budget)
