@@ -12,14 +12,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import url2pathname, urlopen
 
 import numpy as np
 
-from train.channels import listing
+from train.channels import Channel, listing
 from train.errors import UserError
 from train.log import LOG, Progress
 from train.weights import BATCH_COUNT, check, family, pickle_refusal, read, source
@@ -46,6 +46,16 @@ class LoadReport:
         return (
             f"{self.loaded} tensors of {self.network} from {self.file}; not used: {unused}; starts untrained: {fresh}"
         )
+
+
+def wanted(
+    hp: Mapping[str, Any], channels: Mapping[str, Channel], network: str, environ: Mapping[str, str]
+) -> Path | None:
+    """Return the weight file for `network` if `use_pretrained_model` asks for one; raises UserError as `find` does."""
+    if not hp["use_pretrained_model"]:
+        return None
+    channel = channels.get("pretrained")
+    return find(channel.path if channel else None, network, environ)
 
 
 def find(channel_dir: Path | None, network: str, environ: Mapping[str, str]) -> Path:

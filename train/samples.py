@@ -247,6 +247,24 @@ class Batches(Generic[T]):
         )
 
 
+def in_order(tensor: Callable[[int], np.ndarray], count: int, size: int) -> Iterator[np.ndarray]:
+    """Yield batches (size, ...) of tensor(0) ... tensor(count - 1), made ahead, the last one filled up with its last.
+
+    All have one shape, so that a network compiles once. With fewer than `size` in all, a batch is as many.
+    """
+    size = min(size, count)
+
+    def make(number: int) -> np.ndarray:
+        return np.stack([tensor(min(index, count - 1)) for index in range(number * size, (number + 1) * size)])
+
+    yield from ahead(make, -(-count // size), cpu_count(), 4)
+
+
+def spread(count: int, limit: int) -> np.ndarray:
+    """Return at most `limit` of the indices 0 to `count` - 1, evenly spread, both ends among them; int64, rising."""
+    return np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int))
+
+
 def ahead(make: Callable[[int], T], count: int, threads: int, depth: int) -> Iterator[T]:
     """Yield make(0) ... make(count - 1) in order, up to `depth` of them under way in `threads` threads."""
     with ThreadPoolExecutor(threads, thread_name_prefix="input") as pool:

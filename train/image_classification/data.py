@@ -174,7 +174,7 @@ def _input_spec(hp: dict[str, Any], photos: Memory[np.ndarray], count: int) -> I
     channels, height, width = hp["image_shape"]
     resize = hp["resize"]
     if resize is None:
-        chosen = np.linspace(0, count - 1, min(count, 101)).astype(int)
+        chosen = samples.spread(count, 101)
         resize = max(height, width, int(np.median([min(photos[i].shape[:2]) for i in chosen])))
     mean, std = (MEAN, STD) if channels == 3 else (GREY_MEAN, GREY_STD)
     return InputSpec("data", channels, height, width, resize, hp["inference_resize"], mean, std)

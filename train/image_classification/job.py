@@ -10,7 +10,7 @@ import numpy as np
 from mxnet import gluon
 
 from serve import artifact
-from train import channels, export, metrics, native, pretrained, stop
+from train import channels, export, metrics, native, pretrained, samples, stop
 from train.divergence import Diverged, rescue
 from train.errors import UserError
 from train.image_classification import data, loop, network, table
@@ -29,7 +29,7 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     hp = table.check(raw)
     table.say(hp)
     found = channels.load(base / "input")
-    weights = _pretrained(hp, found, environ)
+    weights = pretrained.wanted(hp, found, network.name(hp["num_layers"]), environ)
     loaded = data.load(found, hp)
     net = network.build(hp["num_layers"], hp["num_classes"], hp["image_shape"][0], hp["seed"])
     if weights is not None:
@@ -41,13 +41,6 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     except Diverged as error:
         raise UserError(f"{error}; {rescue(lambda: model.finish(best), base / 'model', best.epoch)}") from error
     model.finish(best)
-
-
-def _pretrained(hp: dict[str, Any], found: dict[str, channels.Channel], environ: Mapping[str, str]) -> Path | None:
-    if not hp["use_pretrained_model"]:
-        return None
-    channel = found.get("pretrained")
-    return pretrained.find(channel.path if channel else None, network.name(hp["num_layers"]), environ)
 
 
 class Model:
@@ -65,11 +58,14 @@ class Model:
         LOG.info('Saved checkpoint to "%s"', path)
         if not best:
             return
-        symbol = self._symbol("softmax", native=True)
-        export.replace(self._folder / f"{_PREFIX}-symbol.json", lambda target: symbol.save(str(target)))
-        shapes = [{"name": "data", "shape": [1, *self._hp["image_shape"]]}]
-        export.replace(self._folder / "model-shapes.json", lambda target: target.write_text(json.dumps(shapes)))
-        if self._kept is not None and not self._is_checkpoint(self._kept):
+        if self._kept is None:
+            symbol, shapes = (
+                self._symbol("softmax", native=True),
+                [{"name": "data", "shape": [1, *self._hp["image_shape"]]}],
+            )
+            export.replace(self._folder / f"{_PREFIX}-symbol.json", lambda target: symbol.save(str(target)))
+            export.replace(self._folder / "model-shapes.json", lambda target: target.write_text(json.dumps(shapes)))
+        elif not self._is_checkpoint(self._kept):
             self._kept.unlink()
         self._kept = path
 
@@ -123,9 +119,7 @@ class Model:
     def _verify(self, best: loop.Best) -> None:
         LOG.info("Checking the artifact with the server's own code")
         count = len(self._data.validation)
-        chosen = np.unique(
-            np.linspace(0, count - 1, min(count, _FILES_STOPPED if stop.requested() else _FILES)).astype(int)
-        )
+        chosen = samples.spread(count, _FILES_STOPPED if stop.requested() else _FILES)
         labels = data.stack_labels([self._data.validation[i] for i in chosen])
         tensors = np.stack([self._data.validation_tensor(i) for i in chosen[:_TENSORS]])
         expected = loop.activation(self._hp)(self._net(mx.nd.array(tensors))).asnumpy()

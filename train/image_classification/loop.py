@@ -9,14 +9,13 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from serve.machine import cpu_count
 from train import metrics, stop
 from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
 from train.image_classification.data import Data, stack_labels
 from train.log import LOG, SILENCE, Pace, Progress, duration
 from train.optimizer import step_schedule, trainer
-from train.samples import ahead
+from train.samples import in_order
 
 SPEED_EVERY = 20  # batches; the built-in's Speedometer
 _EVALUATION_BATCH = 32
@@ -149,17 +148,11 @@ class Epoch:
 def evaluate(net: gluon.HybridBlock, data: Data, hp: dict[str, Any]) -> np.ndarray:
     """Return probabilities float32 (N, K) of the validation samples. Raises Stopped."""
     count = len(data.validation)
-    size = min(_EVALUATION_BATCH, count)
-
-    def make(number: int) -> np.ndarray:
-        chosen = [min(i, count - 1) for i in range(number * size, (number + 1) * size)]  # one shape for all batches
-        return np.stack([data.validation_tensor(i) for i in chosen])
-
     found, progress = [], Progress("Validation images", count, SILENCE)
-    for batch in ahead(make, -(-count // size), cpu_count(), 4):
+    for batch in in_order(data.validation_tensor, count, _EVALUATION_BATCH):
         stop.check()
         found.append(activation(hp)(net(mx.nd.array(batch))).asnumpy())
-        progress.done(min(len(found) * size, count))
+        progress.done(min(len(found) * len(batch), count))
     return np.concatenate(found)[:count]
 
 

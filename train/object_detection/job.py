@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from serve import artifact
-from train import channels, cluster, export, native, pretrained, stop
+from train import channels, cluster, export, native, pretrained, samples, stop
 from train.divergence import Diverged, rescue
 from train.errors import UserError
 from train.log import LOG
@@ -30,7 +30,7 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     hp = table.check(raw)
     table.say(hp)
     found = channels.load(base / "input")
-    weights = _pretrained(hp, found, environ)
+    weights = pretrained.wanted(hp, found, network.PRETRAINED[hp["base_network"]], environ)
     loaded = data.load(found, hp)
     net = network.build(hp["base_network"], hp["num_classes"], hp["image_shape"], hp["seed"])
     if weights is not None:
@@ -48,13 +48,6 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     LOG.info("Test data is not provided.")
 
 
-def _pretrained(hp: dict[str, Any], found: dict[str, channels.Channel], environ: Mapping[str, str]) -> Path | None:
-    if not hp["use_pretrained_model"]:
-        return None
-    channel = found.get("pretrained")
-    return pretrained.find(channel.path if channel else None, network.PRETRAINED[hp["base_network"]], environ)
-
-
 class Model:
     """The model folder: native weights under the built-in's file names as training goes on, the rest at its end."""
 
@@ -67,10 +60,10 @@ class Model:
     def keep(self, best: loop.Best) -> None:
         """Write the weights of an epoch that is the best so far over those of the one before."""
         export.replace(self._params, lambda target: native.write_parameters(self._net, target))
-        symbol = self._deployable()
-        export.replace(self._folder / "model_algo_1-symbol.json", lambda target: symbol.save(str(target)))
-        text = json.dumps(native.as_texts(self._hp), indent=2)
-        export.replace(self._folder / "hyperparams.json", lambda target: target.write_text(text))
+        if self.best is None:
+            symbol, text = self._deployable(), json.dumps(native.as_texts(self._hp), indent=2)
+            export.replace(self._folder / "model_algo_1-symbol.json", lambda target: symbol.save(str(target)))
+            export.replace(self._folder / "hyperparams.json", lambda target: target.write_text(text))
         LOG.info('Saved checkpoint to "%s"', self._params)
         self.best = best
 
@@ -128,8 +121,7 @@ class Model:
     def _verify(self) -> None:
         LOG.info("Checking the artifact with the server's own code")
         count = len(self._data.validation)
-        limit = min(count, _FILES_STOPPED if stop.requested() else _FILES)
-        chosen = np.unique(np.linspace(0, count - 1, limit).astype(int))
+        chosen = samples.spread(count, _FILES_STOPPED if stop.requested() else _FILES)
         if not any(len(self._data.validation[i].label) for i in chosen):
             chosen = np.arange(count)
         tensors = np.stack([self._data.validation_tensor(i) for i in chosen[:_TENSORS]])

@@ -3,7 +3,7 @@
 import datetime
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import mxnet as mx
@@ -11,7 +11,6 @@ import numpy as np
 from gluoncv.loss import SSDMultiBoxLoss
 from mxnet import autograd
 
-from serve.machine import cpu_count
 from train import stop
 from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
@@ -20,21 +19,21 @@ from train.object_detection import evaluation
 from train.object_detection.data import Data
 from train.object_detection.network import Detector
 from train.optimizer import step_schedule, trainer
-from train.samples import ahead
+from train.samples import in_order
 
 SPEED_EVERY = 100  # batches, as the built-in
 _EVALUATION_BATCH = 16
 _LEAST_NEGATIVES = 3
 
 
-@dataclass
+@dataclass(frozen=True)
 class Best:
     """The best epoch so far: its number from 0, its mAP and metrics, and its detections (d, 6) per validation photo."""
 
-    epoch: int = -1
-    value: float = -1.0
-    metrics: dict[str, float] = field(default_factory=dict)
-    detections: list[np.ndarray] = field(default_factory=list)
+    epoch: int
+    value: float
+    metrics: dict[str, float]
+    detections: list[np.ndarray]
 
 
 Keep = Callable[[Best], None]
@@ -128,15 +127,9 @@ def evaluate(net: Detector, data: Data, hp: dict[str, Any]) -> list[np.ndarray]:
     Raises Stopped, and FloatingPointError when the network answers with numbers that are not finite.
     """
     count = len(data.validation)
-    size = min(_EVALUATION_BATCH, count)
-
-    def make(number: int) -> np.ndarray:
-        chosen = [min(i, count - 1) for i in range(number * size, (number + 1) * size)]  # one shape for all batches
-        return np.stack([data.validation_tensor(i) for i in chosen])
-
     found: list[np.ndarray] = []
     progress = Progress("Validation images", count, SILENCE)
-    for batch in ahead(make, -(-count // size), cpu_count(), 4):
+    for batch in in_order(data.validation_tensor, count, _EVALUATION_BATCH):
         stop.check()
         scores, boxes = net(mx.nd.array(batch))
         if not (np.isfinite(scores.asnumpy()).all() and np.isfinite(boxes.asnumpy()).all()):
