@@ -12,15 +12,15 @@ from typing import Any
 
 import mxnet as mx
 import numpy as np
-from gluoncv.model_zoo import resnetv1b
 from gluoncv.model_zoo.ssd.vgg_atrous import VGGAtrousExtractor
 from gluoncv.nn.predictor import ConvPredictor
 from mxnet import gluon
 from mxnet.gluon import nn
 
+from train import resnet
 from train.object_detection.targets import VARIANCES
 
-_RESNETS = {"resnet-18": (resnetv1b.BasicBlockV1b, [2, 2, 2, 2]), "resnet-50": (resnetv1b.BottleneckV1b, [3, 4, 6, 3])}
+_RESNETS = {"resnet-18": 18, "resnet-50": 50}
 PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "vgg-16": "vgg16"}
 """Names of the weight files (train/weights.py)."""
 
@@ -126,18 +126,14 @@ class ResNetFeatures(gluon.HybridBlock):
     def __init__(self, base_network: str, side: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._small = side < _SMALL
-        block, layers = _RESNETS[base_network]
         with self.name_scope():
-            whole = resnetv1b.ResNetV1b(block, layers, classes=1, name_prefix="resnet_")
-            for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+            whole = resnet.build(_RESNETS[base_network])
+            for name in resnet.LAYERS:
                 setattr(self, name, getattr(whole, name))
             self.extras = nn.HybridSequential(prefix="extras_")
             with self.extras.name_scope():
                 for filters in (512, 256, 256) if self._small else (512, 256, 256, 128):
                     self.extras.add(_extra(max(128, filters // 2), filters))
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            for unit in stage:  # blocks start as the identity: see train/image_classification/network.py
-                (unit.bn3 if hasattr(unit, "bn3") else unit.bn2).gamma.init = mx.init.Zero()
 
     def hybrid_forward(self, F: Any, x: Any) -> list[Any]:
         x = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))

@@ -1,0 +1,32 @@
+"""The ResNets for photos that every MXNet algorithm is built on: GluonCV's v1b, so that one weight file serves all."""
+
+from typing import Any
+
+import mxnet as mx
+from gluoncv.model_zoo import resnetv1b
+
+# Blocks a stage. 18 to 152: He et al. 2016, table 1. 200 is not in GluonCV's zoo: He et al., "Identity Mappings", 2016.
+UNITS = {
+    18: (resnetv1b.BasicBlockV1b, [2, 2, 2, 2]),
+    34: (resnetv1b.BasicBlockV1b, [3, 4, 6, 3]),
+    50: (resnetv1b.BottleneckV1b, [3, 4, 6, 3]),
+    101: (resnetv1b.BottleneckV1b, [3, 4, 23, 3]),
+    152: (resnetv1b.BottleneckV1b, [3, 8, 36, 3]),
+    200: (resnetv1b.BottleneckV1b, [3, 24, 36, 3]),
+}
+LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+"""The children of a ResNet below its classifier, in order; a weight file's names begin with them."""
+
+
+def build(num_layers: int, classes: int = 1, **kwargs: Any) -> resnetv1b.ResNetV1b:
+    """Return a ResNet of `num_layers`, one of UNITS, not initialised; `kwargs` as GluonCV's ResNetV1b takes them.
+
+    Every block will start as the identity: the scale of its last BatchNorm is zero (Goyal et al. 2017, section 5.1),
+    without which 300 photos are learnt far more slowly.
+    """
+    block, layers = UNITS[num_layers]
+    net = resnetv1b.ResNetV1b(block, layers, classes=classes, name_prefix="resnet_", **kwargs)
+    for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+        for unit in stage:
+            (unit.bn3 if hasattr(unit, "bn3") else unit.bn2).gamma.init = mx.init.Zero()
+    return net
