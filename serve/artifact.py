@@ -15,12 +15,21 @@ FORMAT_VERSION = 1
 MODEL_JSON = "model.json"
 MODEL_ONNX = "model.onnx"
 
-OUTPUTS = {"image-classification": ("softmax", "sigmoid"), "object-detection": ("boxes",)}
+CLASSIFICATION, DETECTION, SEGMENTATION = "image-classification", "object-detection", "semantic-segmentation"
+
+OUTPUTS = {CLASSIFICATION: ("softmax", "sigmoid"), DETECTION: ("boxes",), SEGMENTATION: ("logits",)}
 """What the numbers of a task's model may be."""
 
 TASKS = tuple(OUTPUTS)
-DETECTION = "object-detection"
-RULES = ("crop", "stretch")
+# What a crop cuts off has no boxes and no mask: a detector sees the whole image, and so does a segmenter, whose masks
+# would be bent by a stretch.
+RULES = {CLASSIFICATION: ("crop", "stretch"), DETECTION: ("stretch",), SEGMENTATION: ("pad",)}
+"""How a task's images may become its model's input; see InputSpec."""
+
+STRIDE = 8
+"""Pixels of a segmenter's input, in both directions, that one cell of its logits covers."""
+SEGMENTATION_CLASSES = (2, 254)
+"""Fewest and most classes of a segmenter: a mask is 8 bits, and 255 in it means that the pixel does not count."""
 MAX_TOP_K = 2000
 """Most candidates of a detector's NMS, which compares each with each: 4 million pairs, some 80 MB."""
 
@@ -37,7 +46,9 @@ class InputSpec:
 
     The input is float32 of shape (N, channels, height, width); value = (pixel / 255 - mean) / std per channel,
     channels in the order R, G, B (or luminance alone). Rule "crop": the shorter side becomes `resize` pixels, aspect
-    kept, then the centre of height x width. Rule "stretch": to height x width, aspect ignored.
+    kept, then the centre of height x width. Rule "stretch": to height x width, aspect ignored. Rule "pad": the longer
+    side becomes `resize` pixels, aspect kept, at the top left of a square of that side, whose rest is 0.0 in the
+    input, the mean colour; height = width = resize, a multiple of STRIDE.
     """
 
     name: str
@@ -71,6 +82,8 @@ class Artifact:
     image-classification: `probabilities` float32 (N, classes), by `output` a softmax or one sigmoid for each class.
     object-detection: `scores` float32 (N, A, classes), softmax with the background, which is left out; `boxes` float32
     (N, A, 4), corners xmin, ymin, xmax, ymax as fractions of the input, not clipped. Rule "stretch", `nms` set.
+    semantic-segmentation: `logits` float32 (N, classes, height / STRIDE, width / STRIDE), before the softmax; cell
+    (i, j) covers the STRIDE x STRIDE pixels of the input from (STRIDE i, STRIDE j). Rule "pad", 2 to 254 classes.
     """
 
     task: str
@@ -156,6 +169,9 @@ def _parse(document: Any, path: Path) -> Artifact:
     if not names or not all(isinstance(name, str) for name in names):
         raise ArtifactError(f"{path}: class_names must be a list of at least one text, not {names!r:.80}.")
     task = values.one_of("task", TASKS)
+    fewest, most = SEGMENTATION_CLASSES
+    if task == SEGMENTATION and not fewest <= len(names) <= most:
+        raise ArtifactError(f"{path}: class_names has {len(names)} names, the task {task} has {fewest} to {most}.")
     return Artifact(
         task=task,
         network=values.get("network", str),
@@ -190,13 +206,18 @@ def _parse_input(values: "_Values", task: str) -> InputSpec:
         height=values.size("height"),
         width=values.size("width"),
         resize=values.size("resize"),
-        # What a crop cuts off has no boxes: a detector sees the whole image.
-        rule=values.one_of("rule", ("stretch",) if task == DETECTION else RULES),
+        rule=values.one_of("rule", RULES[task]),
         mean=values.per_channel("mean", channels),
         std=values.per_channel("std", channels),
     )
     if spec.rule == "crop" and spec.resize < max(spec.height, spec.width):
         values.refuse("resize", spec.resize, f"at least {max(spec.height, spec.width)}, or the crop does not fit")
+    if spec.rule == "pad":
+        if spec.resize % STRIDE:
+            values.refuse("resize", spec.resize, f"a multiple of {STRIDE}")
+        for key, side in (("height", spec.height), ("width", spec.width)):
+            if side != spec.resize:
+                values.refuse(key, side, f"{spec.resize}, as resize is")
     if min(spec.std) <= 0:
         values.refuse("std", spec.std, "numbers above 0")
     return spec

@@ -67,24 +67,32 @@ def load(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> np.ndarr
 
 def load_sized(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, tuple[int, int]]:
     """As `load`, and the (width, height) of the upright image in the file, in pixels. Raises UnreadableImage."""
-    image, size = _decode(data, spec.channels, _needed(spec), max_pixels)
-    return to_tensor(fit(image, spec), spec), size
+    image, size = _decode(data, spec.channels, max_pixels, **_needed(spec))
+    return to_tensor(fit(image, spec, size), spec), size
 
 
 def cut(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Image file bytes -> the image of (spec.width, spec.height) that the model sees. Raises UnreadableImage."""
-    return fit(decode(data, spec.channels, _needed(spec), max_pixels), spec)
+    """Image file bytes -> what `fit` makes of the image: all that the model sees. Raises UnreadableImage."""
+    image, size = _decode(data, spec.channels, max_pixels, **_needed(spec))
+    return fit(image, spec, size)
 
 
-def decode(data: bytes, channels: int = 3, short_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(
+    data: bytes,
+    channels: int = 3,
+    short_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    long_side: int | None = None,
+) -> Image.Image:
     """Image file bytes -> an upright image of mode RGB (channels=3) or L (channels=1).
 
     The format is told from the bytes. Transparency is laid over white, 16 bits are scaled to 8, of an animation the
     first frame counts. With `short_side` a JPEG may come at a half, a quarter or an eighth of its size (decoded so,
-    which is several times faster), both sides still at least `short_side` pixels.
+    which is several times faster), both sides still at least `short_side` pixels; so with `long_side`, of which the
+    longer side has at least as many.
     Raises UnreadableImage: empty, no image, truncated, damaged, or more than `max_pixels` pixels.
     """
-    return _decode(data, channels, short_side, max_pixels)[0]
+    return _decode(data, channels, max_pixels, short_side, long_side)[0]
 
 
 def frame(data: bytes) -> Frame:
@@ -98,12 +106,16 @@ def frame(data: bytes) -> Frame:
         return Frame(width, height, orientation)
 
 
-def _needed(spec: InputSpec) -> int:
-    """Pixels that both sides of a decoded image must have, so that nothing the model could see is lost."""
-    return spec.resize if spec.rule == "crop" else max(spec.height, spec.width)
+def _needed(spec: InputSpec) -> dict[str, int]:
+    """Pixels that sides of a decoded image must have, so that nothing the model could see is lost."""
+    if spec.rule == "pad":
+        return {"long_side": spec.resize}
+    return {"short_side": spec.resize if spec.rule == "crop" else max(spec.height, spec.width)}
 
 
-def _decode(data: bytes, channels: int, short_side: int | None, max_pixels: int) -> tuple[Image.Image, tuple[int, int]]:
+def _decode(
+    data: bytes, channels: int, max_pixels: int, short_side: int | None = None, long_side: int | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
     """What `decode` returns, and the (width, height) that the upright image has in the file."""
     if not data:
         raise UnreadableImage("is empty (0 bytes)")
@@ -117,6 +129,8 @@ def _decode(data: bytes, channels: int, short_side: int | None, max_pixels: int)
                 raise UnreadableImage(f"has {width} x {height} pixels, the limit is {max_pixels} in all")
             if short_side is not None:
                 image.draft(None, (short_side, short_side))
+            elif long_side is not None:
+                image.draft(None, (long_side, 1) if width >= height else (1, long_side))
             reduced = image.size != (width, height)
             image.load()
             turn = _TRANSPOSE.get(_orientation(image))
@@ -143,9 +157,15 @@ def shorter_side(image: Image.Image, size: int) -> Image.Image:
     return image if (width, height) == image.size else image.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def fit(image: Image.Image, spec: InputSpec) -> Image.Image:
-    """Resize and crop, or stretch, to (spec.width, spec.height) as spec.rule says; see InputSpec."""
+def fit(image: Image.Image, spec: InputSpec, stored: tuple[int, int] | None = None) -> Image.Image:
+    """Resize and crop, or stretch, to (spec.width, spec.height) as spec.rule says; see InputSpec.
+
+    By the rule "pad" it is resized only, to `placed(stored, spec)`: the mean colour is none that an image could have,
+    and `to_tensor` puts it there. `stored` is the upright image's own size where it has been decoded at a smaller one.
+    """
     size = (spec.width, spec.height)
+    if spec.rule == "pad":
+        return image.resize(placed(stored or image.size, spec), Image.Resampling.BILINEAR)
     if spec.rule == "stretch":
         return image.resize(size, Image.Resampling.BILINEAR)
     # The crop is taken out of the resized image without making the rest of it: same pixels, and a strip of
@@ -157,12 +177,29 @@ def fit(image: Image.Image, spec: InputSpec) -> Image.Image:
     return image.resize(size, Image.Resampling.BILINEAR, box=box)
 
 
+def placed(size: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
+    """Width and height in pixels at which the rule "pad" lays an image of the upright `size` into the input."""
+    width, height = size
+    long = max(size)
+    return max(1, round(width * spec.resize / long)), max(1, round(height * spec.resize / long))
+
+
 def to_tensor(image: Image.Image, spec: InputSpec) -> np.ndarray:
-    """An image of mode RGB or L, as spec.channels says -> float32 (channels, H, W), (pixel / 255 - mean) / std."""
-    pixels = np.asarray(image, dtype=np.float32).reshape(image.height, image.width, spec.channels)
-    mean = np.asarray(spec.mean, dtype=np.float32)
-    std = np.asarray(spec.std, dtype=np.float32)
-    return np.ascontiguousarray(((pixels / np.float32(255) - mean) / std).transpose(2, 0, 1))
+    """An image of mode RGB or L, as spec.channels says -> float32 (channels, H, W), (pixel / 255 - mean) / std.
+
+    H and W are the image's; by the rule "pad" spec.height and spec.width, with 0.0 right of the image and below it.
+    """
+    width, height = (spec.width, spec.height) if spec.rule == "pad" else image.size
+    pixels = np.asarray(image).reshape(image.height, image.width, spec.channels)
+    tensor = np.zeros((spec.channels, height, width), np.float32)
+    inside = tensor[:, : image.height, : image.width]
+    # Channel by channel and in place: ten times as fast as arithmetic on the whole, with the same numbers.
+    for channel, (mean, std) in enumerate(zip(np.float32(spec.mean), np.float32(spec.std), strict=True)):
+        plane = inside[channel]
+        np.divide(pixels[..., channel], np.float32(255), out=plane, dtype=np.float32)
+        plane -= mean
+        plane /= std
+    return tensor
 
 
 def _shorter_side_size(image: Image.Image, size: int) -> tuple[int, int]:

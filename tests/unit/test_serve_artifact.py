@@ -19,6 +19,8 @@ SPEC = InputSpec("data", 3, 224, 200, 256, "crop", (0.485, 0.456, 0.406), (0.229
 PETS = Artifact("image-classification", "resnet18", ("Bengal", "pug"), SPEC, "softmax", {"epochs": 3}, {"a": 0.5}, {})
 SQUARE = replace(SPEC, height=300, width=300, resize=300, rule="stretch")
 HEADS = Artifact("object-detection", "resnet50", ("cat", "dog"), SQUARE, "boxes", nms=Nms(0.45, 400, 0.01))
+PADDED = replace(SPEC, height=520, width=520, resize=520, rule="pad")
+TRIMAPS = Artifact("semantic-segmentation", "fcn_resnet50", ("pet", "background", "border"), PADDED, "logits")
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
 sizes = st.integers(1, 4000)
@@ -28,13 +30,17 @@ json_objects = st.dictionaries(st.text(), st.one_of(st.text(), finite, st.intege
 @st.composite
 def specs(draw: st.DrawFn, rules: tuple[str, ...]) -> InputSpec:
     channels, height, width = draw(st.sampled_from([1, 3])), draw(sizes), draw(sizes)
+    more = draw(st.integers(0, 100))
+    if "pad" in rules:
+        height = width = artifact.STRIDE * width
+        more = 0
     per_channel = {"min_size": channels, "max_size": channels}
     return InputSpec(
         name=draw(st.text()),
         channels=channels,
         height=height,
         width=width,
-        resize=max(height, width) + draw(st.integers(0, 100)),
+        resize=max(height, width) + more,
         rule=draw(st.sampled_from(rules)),
         mean=tuple(draw(st.lists(finite, **per_channel))),
         std=tuple(draw(st.lists(st.floats(0.0009765625, 1000, width=32), **per_channel))),
@@ -49,11 +55,12 @@ nms = st.builds(Nms, threshold=fractions, top_k=st.integers(1, artifact.MAX_TOP_
 def artifacts(draw: st.DrawFn) -> Artifact:
     task = draw(st.sampled_from(artifact.TASKS))
     detects = task == "object-detection"
+    fewest, most = artifact.SEGMENTATION_CLASSES if task == "semantic-segmentation" else (1, None)
     return Artifact(
         task=task,
         network=draw(st.text()),
-        class_names=tuple(draw(st.lists(st.text(), min_size=1))),
-        input=draw(specs(("stretch",) if detects else artifact.RULES)),
+        class_names=tuple(draw(st.lists(st.text(), min_size=fewest, max_size=most))),
+        input=draw(specs(artifact.RULES[task])),
         output=draw(st.sampled_from(artifact.OUTPUTS[task])),
         hyperparameters=draw(json_objects),
         metrics=draw(json_objects),
@@ -105,6 +112,15 @@ def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> 
         (replace(HEADS, nms=Nms(45, 400, 0.01)), "nms.threshold is 45, it must be a number from 0 to 1"),
         (replace(HEADS, nms=Nms(0.45, 0, 0.01)), "nms.top_k is 0, it must be a whole number from 1 to 2000"),
         (replace(HEADS, nms=Nms(0.45, 400, "0.01")), "nms.score_floor is '0.01', it must be a number from 0 to 1"),
+        (replace(PETS, input=replace(SPEC, rule="pad")), "input.rule is 'pad', it must be 'crop' or 'stretch'"),
+        (replace(TRIMAPS, output="softmax"), "output is 'softmax', it must be 'logits'"),
+        (replace(TRIMAPS, nms=HEADS.nms), "nms is .*, it must be left out: the task is semantic-segmentation"),
+        (replace(TRIMAPS, input=replace(PADDED, rule="stretch")), "input.rule is 'stretch', it must be 'pad'"),
+        (replace(TRIMAPS, input=replace(PADDED, resize=524)), "input.resize is 524, it must be a multiple of 8"),
+        (replace(TRIMAPS, input=replace(PADDED, height=512)), "input.height is 512, it must be 520, as resize is"),
+        (replace(TRIMAPS, input=replace(PADDED, width=528)), "input.width is 528, it must be 520, as resize is"),
+        (replace(TRIMAPS, class_names=("pet",)), "class_names has 1 names, the task .* has 2 to 254"),
+        (replace(TRIMAPS, class_names=("x",) * 255), "class_names has 255 names, the task .* has 2 to 254"),
     ],
 )
 def test_description_that_could_not_be_served_is_never_written(tmp_path: Path, broken: Artifact, says: str) -> None:

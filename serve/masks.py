@@ -1,0 +1,104 @@
+"""From a segmenter's logits, coarse and of the padded input, to a mask at the photo's own size. NumPy and Pillow only.
+
+A pixel gets the bilinear mean of the logits around it, of all classes, before one is chosen: edges run smoothly
+between the cells. The mean is taken with products and sums of NumPy alone, whose results are the same bits in every
+environment; a matrix product would start the threads of a BLAS besides, which take cores from other predictions.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from serve.artifact import STRIDE, InputSpec
+from serve.preprocess import placed
+
+_TILE_PIXELS, _TILE_WIDTH = 1 << 16, 2048
+"""What is worked on at once: a few 100 kB, whatever the size of the photo and the number of classes."""
+
+
+def class_ids(logits: np.ndarray, size: tuple[int, int], spec: InputSpec) -> np.ndarray:
+    """Logits float32 (C, h, w) of one image -> its mask, uint8 (H, W): the class whose logit is largest in each pixel.
+
+    `size` is (W, H) of the upright image in pixels, `spec` what made it the input. Equal logits: the lowest class.
+    """
+    width, height = size
+    ids = np.zeros((height, width), np.uint8)
+    for where, planes in _tiles(logits, size, spec):
+        best = next(planes)
+        for index, plane in enumerate(planes, start=1):
+            np.copyto(ids[where], np.uint8(index), where=plane > best)
+            np.maximum(best, plane, out=best)
+    return ids
+
+
+def probabilities(logits: np.ndarray, size: tuple[int, int], spec: InputSpec) -> np.ndarray:
+    """As `class_ids`, but the softmax over the classes in each pixel: float32 (C, H, W)."""
+    width, height = size
+    chances = np.empty((len(logits), height, width), np.float32)
+    for (rows, columns), planes in _tiles(logits, size, spec):
+        part = chances[:, rows, columns]
+        for target, plane in zip(part, planes, strict=True):
+            target[...] = plane
+        part -= part.max(axis=0)
+        np.exp(part, out=part)
+        part /= part.sum(axis=0)
+    return chances
+
+
+def _tiles(
+    logits: np.ndarray, size: tuple[int, int], spec: InputSpec
+) -> Iterator[tuple[tuple[slice, slice], Iterator[np.ndarray]]]:
+    """The photo piece by piece: rows and columns, and for each class in turn its logits there, float32."""
+    covered, (width, height) = placed(size, spec), size
+    # Cells whose centre lies on the photo, one at least: what the others say is about the padding.
+    columns, rows = (max(1, (side + STRIDE // 2) // STRIDE) for side in covered)
+    inside = logits[:, :rows, :columns]
+    wide = min(width, _TILE_WIDTH)
+    high = max(1, _TILE_PIXELS // wide)
+    for top in range(0, height, high):
+        down = _taps(range(top, min(top + high, height)), covered[1], height, rows)
+        for left in range(0, width, wide):
+            across = _taps(range(left, min(left + wide, width)), covered[0], width, columns)
+            where = (slice(top, top + high), slice(left, left + wide))
+            yield where, (_plane(cells, down, across) for cells in inside)
+
+
+class _Taps(NamedTuple):
+    """A resize along one axis: result[i] = the sum over k of weights[k, i] x source[indices[k, i]]."""
+
+    indices: np.ndarray
+    weights: np.ndarray
+
+
+def _taps(part: range, covered: int, pixels: int, cells: int) -> _Taps:
+    """The pixels `part` of `pixels`, which lie evenly on `covered` pixels of the input, from `cells` cells.
+
+    Bilinear, half-pixel centres; beyond the first and the last centre the cell goes on. Where a pixel is larger than
+    a cell its reach grows with it, so that no cell is passed over, as in Pillow's resize.
+    """
+    scale = covered / STRIDE / pixels
+    reach = max(scale, 1.0)
+    centres = (np.arange(part.start, part.stop) + 0.5) * scale - 0.5  # cell 0 has its own at 0
+    first = np.floor(centres - reach).astype(np.intp) + 1
+    indices = first + np.arange(math.ceil(2 * reach))[:, np.newaxis]
+    weights = np.maximum(0, 1 - np.abs(indices - centres) / reach)
+    weights[(indices < 0) | (indices >= cells)] = 0
+    weights /= weights.sum(axis=0)
+    return _Taps(indices.clip(0, cells - 1), weights.astype(np.float32))
+
+
+def _plane(cells: np.ndarray, down: _Taps, across: _Taps) -> np.ndarray:
+    """One class's cells (h, w) -> its logits in the pixels that the taps are for, across first: the smaller work."""
+    top, bottom = down.indices.min(), down.indices.max() + 1
+    rows = cells[top:bottom]
+    wide = _sum(rows[:, indices] * weights for indices, weights in zip(*across, strict=True))
+    return _sum(wide[indices - top] * weights[:, np.newaxis] for indices, weights in zip(*down, strict=True))
+
+
+def _sum(terms: Iterator[np.ndarray]) -> np.ndarray:
+    total = next(terms)
+    for term in terms:
+        total += term
+    return total
