@@ -6,14 +6,15 @@ import mxnet as mx
 from mxnet import gluon
 
 
-def step_schedule(hp: dict[str, Any]) -> mx.lr_scheduler.LRScheduler | None:
+def step_schedule(hp: dict[str, Any], updates: int | None = None) -> mx.lr_scheduler.LRScheduler | None:
     """Return the schedule of `lr_scheduler_step` and `lr_scheduler_factor`, or None without steps.
 
-    An epoch is ceil(num_training_samples / mini_batch_size) updates, as the built-ins count it.
+    An epoch is `updates` updates; None means ceil(num_training_samples / mini_batch_size), as the built-ins count it.
     """
     if not hp["lr_scheduler_step"]:
         return None
-    updates = -(-hp["num_training_samples"] // hp["mini_batch_size"])
+    if updates is None:
+        updates = -(-hp["num_training_samples"] // hp["mini_batch_size"])
     steps = [epoch * updates for epoch in hp["lr_scheduler_step"]]
     return mx.lr_scheduler.MultiFactorScheduler(steps, factor=hp["lr_scheduler_factor"], base_lr=hp["learning_rate"])
 

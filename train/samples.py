@@ -169,10 +169,11 @@ def readable(
     return chosen, cache.select(good, [f"{what} image {sample.name}" for sample in chosen])
 
 
-def check_count(count: int, hp: dict[str, Any]) -> None:
+def check_count(count: int, hp: dict[str, Any], followed: str = "former") -> None:
     """Compare the number of readable training images with the hyperparameters that speak of it.
 
-    Raises UserError when they do not fill one batch; warns when num_training_samples is another number.
+    Raises UserError when they do not fill one batch; warns when num_training_samples is another number: the schedule
+    follows what was given, the "former", or what is there, the "latter".
     """
     if count < hp["mini_batch_size"]:
         raise UserError(
@@ -182,9 +183,8 @@ def check_count(count: int, hp: dict[str, Any]) -> None:
         )
     if count != hp["num_training_samples"]:
         LOG.warning(
-            "num_training_samples=%d, but there are %d: the learning-rate schedule follows the former",
-            hp["num_training_samples"],
-            count,
+            "num_training_samples=%d, but there are %d: the learning-rate schedule follows the %s",
+            *(hp["num_training_samples"], count, followed),
         )
 
 

@@ -12,8 +12,9 @@ from mxnet import autograd, gluon
 from train import metrics, stop
 from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
+from train.epoch import steps, time_left
 from train.image_classification.data import Data, stack_labels
-from train.log import LOG, SILENCE, Pace, Progress, duration
+from train.log import LOG, SILENCE, Pace, Progress
 from train.optimizer import step_schedule, trainer
 from train.samples import in_order
 
@@ -103,15 +104,8 @@ class Epoch:
 
     def run(self) -> dict[str, float]:
         """Train and return the epoch's metrics by name. Raises Stopped, or Diverged at a loss that is not finite."""
-        under_way = None
-        for number, (images, labels) in enumerate(self._batches.epoch(self._number)):
-            stop.check()
-            # One batch stays under way while the last one's result is read: MXNet computes, Python prepares.
-            current = (number, labels, *self._step(images, labels))
-            if under_way is not None:
-                self._finish(*under_way)
-            under_way = current
-        self._finish(*under_way)
+        for number, (_, labels), results in steps(self._batches.epoch(self._number), self._step):
+            self._finish(number, labels, *results)
         found = {"accuracy": float(np.concatenate(self._correct).mean())}
         if self._hp["top_k"]:
             found[f"top_k_accuracy_{self._hp['top_k']}"] = float(np.concatenate(self._top_k).mean())
@@ -132,8 +126,8 @@ class Epoch:
         now = time.monotonic()
         speed = (number - self._said_at) * self._hp["mini_batch_size"] / (now - self._said)
         self._said, self._said_at = now, number
-        done = self._number * len(self._batches) + number + 1
-        left = (now - self._job_start) / done * (self._hp["epochs"] * len(self._batches) - done)
+        length = len(self._batches)
+        left = time_left(self._job_start, self._number * length + number + 1, self._hp["epochs"] * length)
         accuracy = np.concatenate(self._correct).mean()
         LOG.info(
             "Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\taccuracy=%f\ttime left: %s",
@@ -141,7 +135,7 @@ class Epoch:
             number,
             speed,
             accuracy,
-            duration(left),
+            left,
         )
 
 

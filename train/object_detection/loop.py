@@ -14,7 +14,8 @@ from mxnet import autograd
 from train import stop
 from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
-from train.log import LOG, SILENCE, Pace, Progress, duration
+from train.epoch import steps, time_left
+from train.log import LOG, SILENCE, Pace, Progress
 from train.object_detection import evaluation
 from train.object_detection.data import Data
 from train.object_detection.network import Detector
@@ -85,15 +86,8 @@ class Epoch:
 
     def run(self) -> dict[str, float]:
         """Train and return the epoch's metrics by name. Raises Stopped, or Diverged at a loss that is not finite."""
-        under_way = None
-        for number, batch in enumerate(self._batches.epoch(self._number)):
-            stop.check()
-            # One batch stays under way while the last one's losses are read: MXNet computes, Python prepares.
-            current = (number, *self._step(*batch))
-            if under_way is not None:
-                self._finish(*under_way)
-            under_way = current
-        self._finish(*under_way)
+        for number, _, losses in steps(self._batches.epoch(self._number), self._step):
+            self._finish(number, *losses)
         cross_entropy, smooth_l1 = np.mean(self._losses, axis=0).tolist()
         rate = len(self._batches) * self._hp["mini_batch_size"] / (time.monotonic() - self._start)
         return {"cross_entropy": cross_entropy, "smooth_l1": smooth_l1, "throughput": rate}
@@ -109,16 +103,15 @@ class Epoch:
 
     def _say_speed(self, number: int) -> None:
         """Tell of `number` batches that are finished."""
-        now = time.monotonic()
-        spent = now - self._start
-        done = self._number * len(self._batches) + number
-        left = (now - self._job_start) / done * (self._hp["epochs"] * len(self._batches) - done)
+        spent = time.monotonic() - self._start
+        length = len(self._batches)
         examples = number * self._hp["mini_batch_size"]
         LOG.info(
             "Epoch: %4d, batches: %6d, num_examples: %6d, %.1f samples/sec, epoch time so far:  %s",
             *(self._number, number, examples, examples / spent, datetime.timedelta(seconds=spent)),
         )
-        LOG.info("time left: %s", duration(left))
+        left = time_left(self._job_start, self._number * length + number, self._hp["epochs"] * length)
+        LOG.info("time left: %s", left)
 
 
 def evaluate(net: Detector, data: Data, hp: dict[str, Any]) -> list[np.ndarray]:
