@@ -22,6 +22,7 @@ ALGORITHM = "VISION_ALGORITHM"
 ALGORITHMS = {
     "image-classification": "train.image_classification.job",
     "object-detection": "train.object_detection.job",
+    "semantic-segmentation": "train.semantic_segmentation.job",
 }
 _FAILURE_LIMIT = 1024  # characters of the file that SageMaker shows
 _INSTEAD = {

@@ -1,0 +1,117 @@
+"""The hyperparameters of semantic-segmentation: the built-in's names, defaults and limits, and the page about them."""
+
+import logging
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.environments import REPOSITORY
+from train.errors import UserError
+from train.semantic_segmentation import table
+
+REQUIRED = {"num_classes": "21", "num_training_samples": "100"}
+
+
+def test_defaults_are_the_built_ins() -> None:
+    values = table.check(REQUIRED)
+    assert (
+        values
+        | {
+            "backbone": "resnet-50",
+            "algorithm": "fcn",
+            "use_pretrained_model": True,
+            "base_size": 520,
+            "crop_size": 240,
+            "epochs": 10,
+            "mini_batch_size": 16,
+            "validation_mini_batch_size": 16,
+            "optimizer": "sgd",
+            "learning_rate": 0.001,
+            "lr_scheduler": "poly",
+            "lr_scheduler_factor": 0.1,
+            "lr_scheduler_step": (),
+            "momentum": 0.9,
+            "weight_decay": 0.0001,
+            "gamma1": 0.9,
+            "gamma2": 0.9,
+            "syncbn": False,
+            "early_stopping": False,
+            "early_stopping_min_epochs": 5,
+            "early_stopping_patience": 4,
+            "early_stopping_tolerance": 0.0,
+            "precision_dtype": "float32",
+        }
+        == values
+    )
+
+
+def test_the_notebooks_hyperparameters_are_taken_as_they_are() -> None:
+    texts = {
+        "backbone": "resnet-50",
+        "algorithm": "fcn",
+        "use_pretrained_model": "False",
+        "crop_size": "240",
+        "num_classes": "4",
+        "epochs": "1",
+        "learning_rate": "0.0001",
+        "optimizer": "rmsprop",
+        "lr_scheduler": "poly",
+        "mini_batch_size": "16",
+        "validation_mini_batch_size": "16",
+        "early_stopping": "True",
+        "early_stopping_patience": "3",
+        "early_stopping_min_epochs": "10",
+    }
+    values = table.check(REQUIRED | texts)
+    assert (values["use_pretrained_model"], values["crop_size"], values["optimizer"]) == (False, 240, "rmsprop")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("num_classes", "1"),
+        ("num_classes", "255"),
+        ("backbone", "resnet-34"),
+        ("algorithm", "unet"),
+        ("base_size", "16"),
+        ("crop_size", "16"),
+        ("optimizer", "ftrl"),
+        ("learning_rate", "0"),
+        ("lr_scheduler", "linear"),
+        ("gamma1", "1.5"),
+        ("early_stopping_tolerance", "-0.1"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name_and_value(name: str, text: str) -> None:
+    with pytest.raises(UserError, match=f"hyperparameter {name}='?{re.escape(text)}"):
+        table.check(REQUIRED | {name: text})
+
+
+@given(st.integers(17, 2048))
+def test_crop_size_is_rounded_up_to_a_multiple_of_8(size: int) -> None:
+    rounded = table.check(REQUIRED | {"crop_size": str(size)})["crop_size"]
+    assert rounded % 8 == 0
+    assert size <= rounded < size + 8
+
+
+def test_a_schedule_of_steps_needs_steps() -> None:
+    with pytest.raises(UserError, match="lr_scheduler_step is required with lr_scheduler=step"):
+        table.check(REQUIRED | {"lr_scheduler": "step"})
+    assert table.check(REQUIRED | {"lr_scheduler": "step", "lr_scheduler_step": "3,5"})["lr_scheduler_step"] == (3, 5)
+
+
+def test_what_does_less_than_its_name_says_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    texts = {"lr_scheduler_step": "10,20", "precision_dtype": "float16", "syncbn": "True"}
+    with caplog.at_level(logging.INFO, logger="train"):
+        table.say(table.check(REQUIRED | texts))
+    for part in ("lr_scheduler_step=10,20 is ignored", "computed as float32", "syncbn=True changes nothing"):
+        assert part in caplog.text
+
+
+def test_the_page_tells_every_hyperparameter() -> None:
+    page = (REPOSITORY / "docs" / "semantic-segmentation.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    told = {name for row in rows for name in re.findall(r"`([a-z_0-9]+)`", row)}
+    assert {row.name for row in table.TABLE} <= told

@@ -1,0 +1,45 @@
+"""Per-pixel metrics, all from one confusion matrix: mIOU and pixel accuracy; NumPy only."""
+
+import numpy as np
+
+IGNORE = 255
+
+
+def confusion(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+    """Return int64 (classes, classes): pixels by true class (row) and predicted class (column).
+
+    Both masks are uint8 of one shape, class ids 0 to `classes` - 1; pixels whose truth is IGNORE do not count.
+    """
+    known = truth != IGNORE
+    pairs = truth[known].astype(np.int64) * classes + predicted[known]
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def pixel_accuracy(matrix: np.ndarray) -> float:
+    """Return the share of the counted pixels whose class is right; 0 where no pixel counts."""
+    return float(np.trace(matrix) / max(matrix.sum(), 1))
+
+
+def iou(matrix: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of each class, float64 (classes,); NaN of one neither true nor predicted.
+
+    (Everingham et al. 2015, section 6.3.1: TP / (TP + FP + FN), pixels of the whole set counted together.)
+    """
+    union = matrix.sum(axis=0) + matrix.sum(axis=1) - np.diag(matrix)
+    return np.divide(np.diag(matrix), union, out=np.full(len(matrix), np.nan), where=union > 0)
+
+
+def mean_iou(matrix: np.ndarray) -> float:
+    """Return the mean over all classes; one that never occurs counts as 0, as GluonCV's SegmentationMetric has it."""
+    return float(np.nan_to_num(iou(matrix)).mean())
+
+
+def occurring(matrix: np.ndarray) -> np.ndarray:
+    """Return the classes that some counted pixel truly has, int64, rising."""
+    return np.flatnonzero(matrix.sum(axis=1))
+
+
+def mean_iou_of_occurring(matrix: np.ndarray) -> float:
+    """Return the mean over the classes that truly occur; 0 where none does."""
+    classes = occurring(matrix)
+    return float(iou(matrix)[classes].mean()) if len(classes) else 0.0

@@ -1,0 +1,228 @@
+"""The training loop of semantic-segmentation: optimizer, one step, one epoch, evaluation, the best epoch kept."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from gluoncv.loss import MixSoftmaxCrossEntropyLoss
+from mxnet import autograd, gluon
+
+from serve import masks
+from serve.artifact import STRIDE
+from train import stop
+from train.divergence import Diverged
+from train.early_stopping import EarlyStopping
+from train.epoch import steps, time_left
+from train.log import LOG, SILENCE, Pace, Progress
+from train.optimizer import step_schedule, trainer
+from train.samples import in_order
+from train.semantic_segmentation import evaluation
+from train.semantic_segmentation.data import Data
+from train.semantic_segmentation.network import Answer, Segmenter, set_map
+
+SPEED_EVERY = 20  # batches, as the built-in
+_POWER = 0.9  # of the poly schedule: Chen et al. 2017 (DeepLabV3), section 4.1
+_AUXILIARY = 0.5  # weight of the auxiliary loss, as GluonCV's segmentation script has it
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch so far: its number from 0, its mIOU and its metrics."""
+
+    epoch: int
+    value: float
+    metrics: dict[str, float]
+
+
+Keep = Callable[[Best], None]
+
+
+def optimizer(hp: dict[str, Any], updates: int) -> mx.optimizer.Optimizer:
+    """Return the optimizer that `hp` names, with its schedule over epochs of `updates` updates.
+
+    The built-in has momentum and weight decay for sgd (here also for nag), and for rmsprop its two gammas: the second
+    is a momentum, which MXNet's rmsprop has in its centred form.
+    """
+    own: dict[str, Any] = {
+        "sgd": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
+        "nag": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
+        "rmsprop": {"gamma1": hp["gamma1"], "gamma2": hp["gamma2"], "centered": True},
+        "adam": {},
+        "adagrad": {},
+        "adadelta": {},
+    }[hp["optimizer"]]
+    schedule = _schedule(hp, updates)
+    return mx.optimizer.create(hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=schedule, **own)
+
+
+def _schedule(hp: dict[str, Any], updates: int) -> mx.lr_scheduler.LRScheduler | None:
+    last, rate = hp["epochs"] * updates, hp["learning_rate"]
+    if hp["lr_scheduler"] == "step":
+        return step_schedule(hp, updates)
+    if hp["lr_scheduler"] == "cosine":
+        return mx.lr_scheduler.CosineScheduler(last, base_lr=rate)
+    return mx.lr_scheduler.PolyScheduler(last, base_lr=rate, pwr=_POWER)
+
+
+class Objective(gluon.HybridBlock):
+    """What training lowers: (N, 3, S, S) and classes (N, S, S), -1 to ignore, to the cross-entropy of each picture.
+
+    Both heads' logits are brought to the picture's side as the server brings them to a photo's.
+    """
+
+    def __init__(self, net: Segmenter, side: int) -> None:
+        super().__init__(prefix=net.prefix)
+        self.net, self._side = net, side
+        self.loss = MixSoftmaxCrossEntropyLoss(aux=True, aux_weight=_AUXILIARY)
+
+    def hybrid_forward(self, F: Any, x: Any, labels: Any) -> Any:
+        set_map(self.net, self._side // STRIDE)
+        return self.loss(*[_enlarged(F, logits, self._side) for logits in self.net(x)], labels)
+
+
+def _enlarged(F: Any, logits: Any, side: int) -> Any:
+    return F.contrib.BilinearResize2D(logits, height=side, width=side, align_corners=False)
+
+
+class Step:
+    """One update of the network: forward, backward, optimizer."""
+
+    def __init__(self, net: Segmenter, hp: dict[str, Any], updates: int) -> None:
+        self._objective = Objective(net, hp["crop_size"])
+        self._objective.hybridize(static_alloc=True, static_shape=True)
+        self.trainer = trainer(net, optimizer(hp, updates))
+
+    def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[mx.nd.NDArray]:
+        """Update on float32 (N, 3, S, S) and (N, S, S); return the loss of each picture (N,), still under way."""
+        x, y = mx.nd.array(images), mx.nd.array(labels)
+        with autograd.record():
+            loss = self._objective(x, y)
+        loss.backward()
+        self.trainer.step(len(images))
+        return (loss,)
+
+
+class Epoch:
+    """One pass over the training data, with the built-in's lines and the time left of the whole job."""
+
+    def __init__(self, number: int, step: Step, batches: Any, hp: dict[str, Any], job_start: float) -> None:
+        self._number, self._step, self._batches, self._hp, self._job_start = number, step, batches, hp, job_start
+        self._start = time.monotonic()
+        self._losses: list[float] = []
+        self._pace = Pace(SPEED_EVERY)
+
+    def run(self) -> dict[str, float]:
+        """Train and return the epoch's metrics by name. Raises Stopped, or Diverged at a loss that is not finite."""
+        for number, _, (loss,) in steps(self._batches.epoch(self._number), self._step):
+            mean = float(loss.mean().asscalar())
+            if not np.isfinite(mean):
+                rate = self._step.trainer.learning_rate
+                raise Diverged(f"the loss became {mean}", self._number, f"batch {number}", rate)
+            self._losses.append(mean)
+            if self._pace.due(number + 1):
+                self._say_speed(number + 1)
+        return {"loss": float(np.mean(self._losses)), "throughput": self._rate(len(self._batches))}
+
+    def _rate(self, batches: int) -> float:
+        return batches * self._hp["mini_batch_size"] / (time.monotonic() - self._start)
+
+    def _say_speed(self, number: int) -> None:
+        """Tell of `number` batches that are finished."""
+        LOG.info(
+            "#progress_notice. epoch: %d, iterations: %d speed: %r samples/sec learning_rate: %f",
+            *(self._number, number, self._rate(number), self._step.trainer.learning_rate),
+        )
+        length = len(self._batches)
+        left = time_left(self._job_start, self._number * length + number, self._hp["epochs"] * length)
+        LOG.info("time left: %s", left)
+
+
+class Validation:
+    """Scores a network on the validation photos: on centre crops, or whole when validation_mini_batch_size is 1."""
+
+    def __init__(self, net: Segmenter, data: Data, hp: dict[str, Any]) -> None:
+        self._data, self._hp = data, hp
+        self._whole = hp["validation_mini_batch_size"] == 1
+        self._answer = Answer(net, data.spec.height if self._whole else hp["crop_size"])
+        self._answer.hybridize(static_alloc=True, static_shape=True)
+
+    def confusion(self) -> np.ndarray:
+        """Return the confusion matrix over all photos. Raises Stopped, and FloatingPointError: see `finite`."""
+        count, classes = len(self._data.validation), self._hp["num_classes"]
+        tensor = self._data.whole_tensor if self._whole else self._data.crop_tensor
+        total, done = np.zeros((classes, classes), np.int64), 0
+        progress = Progress("Validation images", count, SILENCE)
+        for batch in in_order(tensor, count, self._hp["validation_mini_batch_size"]):
+            stop.check()
+            for predicted in self._predicted(finite(self._answer, batch), done)[: count - done]:
+                truth = self._data.mask(done) if self._whole else self._data.crop_mask(done)
+                total += evaluation.confusion(predicted, truth, classes)
+                done += 1
+            progress.done(done)
+        return total
+
+    def _predicted(self, logits: mx.nd.NDArray, first: int) -> list[np.ndarray]:
+        """Return the masks of a batch, of photos from `first` on: of their own sizes, or of the crop's."""
+        if self._whole:
+            return [whole_mask(row, self._data, first + index) for index, row in enumerate(logits.asnumpy())]
+        return list(_enlarged(mx.nd, logits, self._hp["crop_size"]).argmax(axis=1).asnumpy().astype(np.uint8))
+
+
+def finite(answer: gluon.Block, batch: np.ndarray) -> mx.nd.NDArray:
+    """Return the logits of a batch. Raises FloatingPointError when they are not finite."""
+    logits = answer(mx.nd.array(batch))
+    if not np.isfinite(logits.asnumpy()).all():
+        raise FloatingPointError("the network's answers are not finite")
+    return logits
+
+
+def whole_mask(logits: np.ndarray, data: Data, index: int) -> np.ndarray:
+    """Return uint8 (H, W), the classes that logits (K, S / 8, S / 8) mean on a whole validation photo."""
+    height, width = data.mask(index).shape
+    return masks.class_ids(logits, (width, height), data.spec)
+
+
+def fit(net: Segmenter, data: Data, hp: dict[str, Any], host: str, keep: Keep) -> None:
+    """Train all epochs; `keep(best)` is called for each epoch that is the best so far.
+
+    Ends early on a stop request or by early stopping. Raises Diverged at a loss or an answer that is not finite.
+    """
+    batches, ending, start = data.train_batches(hp), EarlyStopping(hp), time.monotonic()
+    LOG.info("LRScheduler setup: iters per epoch: %d, num_epochs %d", len(batches), hp["epochs"])
+    step, validation = Step(net, hp, len(batches)), Validation(net, data, hp)
+    best = -1.0
+    for number in range(hp["epochs"]):
+        try:
+            trained = Epoch(number, step, batches, hp, start).run()
+            _say(host, number, "quality", "train loss", trained["loss"])
+            _say(host, number, "throughput", "train throughput", trained["throughput"])
+            began = time.monotonic()
+            matrix = validation.confusion()
+        except stop.Stopped:
+            return
+        except FloatingPointError:
+            raise Diverged("the answers became nan", number, "its end", step.trainer.learning_rate) from None
+        value, accuracy = evaluation.mean_iou(matrix), evaluation.pixel_accuracy(matrix)
+        _say(host, number, "quality", "validation pixel_accuracy", accuracy)
+        _say(host, number, "quality", "validation mIOU", value)
+        rate = len(data.validation) / (time.monotonic() - began)
+        _say(host, number, "throughput", "validation throughput", rate)
+        if value > best:
+            best = value
+            stop.keep_model()
+            measured = {"validation:mIOU": value, "validation:pixel_accuracy": accuracy}
+            keep(Best(number, value, {f"train:{name}": trained[name] for name in trained} | measured))
+        done = 100 * (number + 1) // hp["epochs"]
+        LOG.info("#progress_metric: host=%s, completed %d %% of epochs", host, done)
+        if ending.ends(number, value):
+            LOG.info("Early stopping after epoch %d: no gain for %d epochs", number, ending.patience)
+            return
+
+
+def _say(host: str, epoch: int, kind: str, name: str, value: float) -> None:
+    """Print a metric as the built-in does: a quality ends in " .", a throughput in its unit."""
+    unit = " samples/sec." if kind == "throughput" else " ."
+    LOG.info("#%s_metric. host: %s, epoch: %d, %s: %r%s", kind, host, epoch, name, value, unit)

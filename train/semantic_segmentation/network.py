@@ -1,0 +1,156 @@
+"""The networks: FCN, PSP and DeepLabV3 on a dilated ResNet v1b, made of GluonCV's parts where these take any backbone.
+
+All answer with logits of an eighth of the picture's side. What GluonCV fixes at construction, the size of the maps that
+PSP and DeepLab pool and enlarge, is set here by the block that a graph is traced from, so that one set of weights
+trains on crops and answers for whole photos.
+"""
+
+from typing import Any
+
+import mxnet as mx
+from gluoncv.model_zoo.deeplabv3 import _ASPP
+from gluoncv.model_zoo.fcn import _FCNHead
+from mxnet import gluon
+from mxnet.gluon import nn
+
+from serve.artifact import STRIDE
+from train import resnet
+
+_LAYERS = {"resnet-18": 18, "resnet-50": 50, "resnet-101": 101}
+_WIDTHS = {"resnet-18": (256, 512), "resnet-50": (1024, 2048), "resnet-101": (1024, 2048)}  # of stages three and four
+PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "resnet-101": "resnet101"}
+"""Names of the weight files (train/weights.py)."""
+
+_BINS = (1, 2, 3, 6)  # PSP's pyramid: Zhao et al. 2017, figure 3
+_RATES = (12, 24, 36)  # DeepLabV3's, for maps of an eighth: Chen et al. 2017, section 3.3
+_HEAD_RATE = 10  # times the learning rate of the backbone, as GluonCV's segmentation models have it
+
+
+class Segmenter(gluon.HybridBlock):
+    """The weights: a ResNet's layers under their own names, so that its weight files fit, a head and an auxiliary one.
+
+    Called, it answers for training: logits of both heads, float32 (N, K, S / 8, S / 8), for (N, 3, S, S).
+    """
+
+    def __init__(self, algorithm: str, backbone: str, classes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        third, fourth = _WIDTHS[backbone]
+        with self.name_scope():
+            whole = resnet.build(_LAYERS[backbone], dilated=True)
+            for name in resnet.LAYERS:
+                setattr(self, name, getattr(whole, name))
+            self.head = _HEADS[algorithm](fourth, classes)
+            self.auxlayer = _FCNHead(third, classes)
+        for head in (self.head, self.auxlayer):
+            head.collect_params().setattr("lr_mult", _HEAD_RATE)
+
+    def hybrid_forward(self, F: Any, x: Any) -> tuple[Any, Any]:
+        third, fourth = self.stages(x)
+        return self.head(fourth), self.auxlayer(third)
+
+    def stages(self, x: Any) -> tuple[Any, Any]:
+        """Return what stages three and four make of pictures (N, 3, S, S): both of an eighth of their side."""
+        for name in resnet.LAYERS[:-1]:
+            x = getattr(self, name)(x)
+        return x, self.layer4(x)
+
+
+class Answer(gluon.HybridBlock):
+    """A Segmenter's main head alone, for pictures of `side` pixels: (N, 3, S, S) in, logits (N, K, S / 8, S / 8) out.
+
+    `plain` builds pooling out of operators that ONNX has.
+    """
+
+    def __init__(self, net: Segmenter, side: int, plain: bool = False) -> None:
+        super().__init__(prefix=net.prefix)
+        self.net, self._cells, self._plain = net, side // STRIDE, plain
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        set_map(self.net, self._cells, self._plain)
+        return self.net.head(self.net.stages(x)[1])
+
+
+def set_map(net: Segmenter, cells: int, plain: bool = False) -> None:
+    """Tell the head of `net` that the graph traced next has maps of `cells` x `cells`."""
+    if isinstance(net.head, Psp | DeepLab):
+        net.head.set_map(cells, plain)
+
+
+class Psp(gluon.HybridBlock):
+    """Pyramid pooling (Zhao et al. 2017, section 3.2), as GluonCV's _PSPHead, for a backbone of any width."""
+
+    def __init__(self, width: int, classes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._cells, self._plain = 0, False
+        with self.name_scope():
+            self.levels = nn.HybridSequential(prefix="levels_")
+            for _ in _BINS:
+                self.levels.add(_convolution(width // len(_BINS), 1))
+            self.block = _last_layers(512, classes)
+
+    def set_map(self, cells: int, plain: bool) -> None:
+        """See the function of this name."""
+        self._cells, self._plain = cells, plain
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        found = [x]
+        for bins, level in zip(_BINS, self.levels, strict=True):
+            small = level(self._pool(F, x, bins))
+            found.append(F.contrib.BilinearResize2D(small, height=self._cells, width=self._cells))
+        return self.block(F.concat(*found, dim=1))
+
+    def _pool(self, F: Any, x: Any, bins: int) -> Any:
+        """Return averages of `bins` x `bins` windows that cover the map; they overlap where its side is no multiple."""
+        if not self._plain:
+            return F.contrib.AdaptiveAvgPooling2D(x, output_size=bins)
+        ends = [(number * self._cells // bins, -(-(number + 1) * self._cells // bins)) for number in range(bins)]
+        for axis in (2, 3):  # rows, then columns: a mean over a window is one over both
+            parts = []
+            for begin, end in ends:
+                part = F.slice_axis(x, axis=axis, begin=begin, end=end)
+                kernel = (end - begin, 1) if axis == 2 else (1, end - begin)
+                parts.append(F.Pooling(part, kernel=kernel, pool_type="avg"))
+            x = F.concat(*parts, dim=axis)
+        return x
+
+
+class DeepLab(gluon.HybridBlock):
+    """Atrous spatial pyramid pooling (Chen et al. 2017), as GluonCV's _DeepLabHead, for a backbone of any width."""
+
+    def __init__(self, width: int, classes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.aspp = _ASPP(width, _RATES, norm_layer=nn.BatchNorm, norm_kwargs=None)
+            self.block = _last_layers(256, classes)
+
+    def set_map(self, cells: int, plain: bool) -> None:
+        """See the function of this name; its pooling, over the whole map, is plain as it is."""
+        self.aspp.concurent[-1]._up_kwargs.update(height=cells, width=cells)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return self.block(self.aspp(x))
+
+
+_HEADS = {"fcn": _FCNHead, "psp": Psp, "deeplab": DeepLab}
+
+
+def _convolution(filters: int, kernel: int) -> nn.HybridSequential:
+    block = nn.HybridSequential()
+    block.add(nn.Conv2D(filters, kernel, padding=kernel // 2, use_bias=False), nn.BatchNorm(), nn.Activation("relu"))
+    return block
+
+
+def _last_layers(filters: int, classes: int) -> nn.HybridSequential:
+    block = nn.HybridSequential()
+    block.add(_convolution(filters, 3), nn.Dropout(0.1), nn.Conv2D(classes, 1))
+    return block
+
+
+def build(algorithm: str, backbone: str, classes: int, seed: int) -> Segmenter:
+    """Return the initialised network; He et al. 2015 start its convolutions."""
+    mx.random.seed(seed)
+    net = Segmenter(algorithm, backbone, classes, prefix="segmenter_")
+    net.initialize(mx.init.MSRAPrelu(slope=0.0))
+    set_map(net, 8)
+    net(mx.nd.zeros((1, 3, 8 * STRIDE, 8 * STRIDE)))
+    return net

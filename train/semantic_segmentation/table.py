@@ -1,0 +1,76 @@
+"""The hyperparameters of semantic-segmentation: the built-in's table, then our own additions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from serve.artifact import STRIDE
+from train.errors import UserError
+from train.hyperparameters import REQUIRED, Hyperparameter, choice, flag, integer, real, resolve, steps
+from train.log import LOG
+
+TABLE: tuple[Hyperparameter, ...] = (
+    integer("num_classes", REQUIRED, 2, 254),
+    integer("num_training_samples", REQUIRED, 1),
+    choice("backbone", "resnet-50", ("resnet-50", "resnet-101", "resnet-18")),  # resnet-18 is ours
+    choice("algorithm", "fcn", ("fcn", "psp", "deeplab")),
+    flag("use_pretrained_model", True),
+    integer("base_size", 520, 17, 2048),
+    integer("crop_size", 240, 17, 2048),
+    integer("epochs", 10, 1),
+    integer("mini_batch_size", 16, 1),
+    integer("validation_mini_batch_size", 16, 1),
+    choice("optimizer", "sgd", ("sgd", "adam", "adagrad", "nag", "rmsprop", "adadelta")),
+    real("learning_rate", 0.001, without=(0,)),
+    choice("lr_scheduler", "poly", ("poly", "cosine", "step")),
+    real("lr_scheduler_factor", 0.1),
+    steps("lr_scheduler_step"),
+    # The built-in refuses a momentum of 0, and a weight_decay of 0 and 1; notebooks send 0 for "none".
+    real("momentum", 0.9),
+    real("weight_decay", 0.0001),
+    real("gamma1", 0.9),
+    real("gamma2", 0.9),
+    flag("syncbn", False),
+    flag("early_stopping", False),
+    integer("early_stopping_min_epochs", 5, 1),
+    integer("early_stopping_patience", 4, 1),
+    real("early_stopping_tolerance", 0.0),
+    choice("precision_dtype", "float32", ("float32", "float16")),
+    # Ours: the built-in has no such hyperparameters.
+    real("unreadable_tolerance", 0.05),
+    integer("seed", 0, 0, 2**31 - 1),
+)
+
+
+def check(raw: Mapping[str, str]) -> dict[str, Any]:
+    """Return the checked hyperparameters, `crop_size` rounded up to a multiple of 8 as the built-in rounds it.
+
+    Raises UserError, also for values that do not go together.
+    """
+    values = resolve(raw, TABLE)
+    if values["lr_scheduler"] == "step" and not values["lr_scheduler_step"]:
+        raise UserError(
+            "hyperparameter lr_scheduler_step is required with lr_scheduler=step: set it to the epochs after which the "
+            "learning rate falls, such as 10,20"
+        )
+    return values | {"crop_size": rounded(values["crop_size"])}
+
+
+def rounded(size: int) -> int:
+    """Return `size` rounded up to a multiple of STRIDE pixels."""
+    return -(-size // STRIDE) * STRIDE
+
+
+def say(values: Mapping[str, Any]) -> None:
+    """Print the configuration, and a line for each that does less here than its name says."""
+    LOG.info("Final configuration: %s", dict(values))
+    if values["syncbn"]:
+        LOG.info("syncbn=True changes nothing: it is about several GPUs, and this image trains on one CPU")
+    if values["lr_scheduler_step"] and values["lr_scheduler"] != "step":
+        LOG.warning(
+            "lr_scheduler_step=%s is ignored: lr_scheduler is %s, not step",
+            *(",".join(map(str, values["lr_scheduler_step"])), values["lr_scheduler"]),
+        )
+    if values["precision_dtype"] == "float16":
+        LOG.warning(
+            "precision_dtype=float16 is computed as float32: this image trains on the CPU, where float16 is slower"
+        )
