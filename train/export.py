@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from serve.preprocess import UnreadableImage
-from train.errors import TrainError
+from train.errors import TrainError, UserError
 from train.log import LOG
 from train.samples import Sample
 
@@ -143,6 +143,8 @@ def verify(
 ) -> None:
     """Run the two checks of a finished artifact in the serving environment; raises TrainError if either fails.
 
+    Raises UserError when a file can be read no more.
+
     (a) `model.onnx` on `tensors` float32 (N, C, H, W) against the framework's outputs `expected`, by name: the largest
     absolute difference is at most `tolerance`. (b) the bytes of `files` through the server's own code: `metric` of the
     answers, one array for each file, is within 0.01 of `logged`, the framework's metric on the same files.
@@ -194,7 +196,7 @@ def _lay_out(files: Sequence[Sample], work: Path) -> dict[str, str]:
         try:
             Path(path).write_bytes(sample.read())
         except UnreadableImage as error:
-            raise TrainError(
+            raise UserError(
                 f"validation image {sample.name} {error}, though it could be read when training began: the channel "
                 "must stay as it is until the job ends"
             ) from None

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from train import export
-from train.errors import TrainError
+from train.errors import TrainError, UserError
+from train.samples import Sample
 
 
 class Usage(NamedTuple):
@@ -86,3 +87,9 @@ def test_a_temporary_file_that_cannot_be_removed_does_not_hide_why_the_file_coul
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(TrainError, match="a could not be written: Read-only file system"):
         export.replace(tmp_path / "a", failing(errno.EROFS, "Read-only file system"))
+
+
+def test_a_photo_that_vanishes_before_the_closing_check_is_the_users_mistake_and_is_named(tmp_path: Path) -> None:
+    gone = Sample("cats/7.jpg", 0, tmp_path / "7.jpg")
+    with pytest.raises(UserError, match=r"^validation image cats/7\.jpg does not exist, though it could be read"):
+        export._lay_out([gone], tmp_path)
