@@ -1,0 +1,40 @@
+"""Files of two channels are paired by their base names, at any depth; what could be meant twice is refused."""
+
+import pytest
+
+from train.errors import UserError
+from train.pairs import match
+
+
+def test_a_label_is_of_the_image_of_its_base_name_at_any_depth() -> None:
+    found, alone = match(["x/a.png", "b.c.png"], ["a.JPG", "deep/er/b.c.jpeg", "d.jpg"], "")
+    assert found == {"a.JPG": "x/a.png", "deep/er/b.c.jpeg": "b.c.png"}
+    assert alone == []
+
+
+def test_labels_without_an_image_are_told_and_other_files_are_no_images() -> None:
+    assert match(["a.png", "b.png"], ["a.mat", "b.txt", "b.gif"], "") == ({"b.gif": "b.png"}, ["a.png"])
+
+
+def test_of_images_of_one_base_name_the_one_in_the_same_folder_counts() -> None:
+    labels = ["cat/1.png", "dog/1.png"]
+    assert match(labels, ["dog/1.jpg", "cat/1.jpg"], "")[0] == {"cat/1.jpg": "cat/1.png", "dog/1.jpg": "dog/1.png"}
+
+
+def test_an_image_that_is_told_counts_whatever_its_name() -> None:
+    assert match(["a.json"], ["a.jpg", "b.jpg"], "", {"a.json": "b.jpg"})[0] == {"b.jpg": "a.json"}
+
+
+@pytest.mark.parametrize("images", [["a.jpg", "a.png"], ["x/a.jpg", "y/a.jpg"]])
+def test_a_label_that_may_be_of_two_images_is_refused_with_the_fix(images: list[str]) -> None:
+    with pytest.raises(UserError, match=rf"^a\.png may be of the image {images[0]} or {images[1]}, .*: leave one$"):
+        match(["a.png"], images, "leave one")
+
+
+def test_two_labels_of_one_image_are_refused() -> None:
+    with pytest.raises(UserError, match=r"^a\.png and x/a\.png are both of the image b/a\.jpg: remove one of them"):
+        match(["a.png", "x/a.png"], ["b/a.jpg"], "")
+
+
+def test_a_hidden_base_name_is_a_name() -> None:
+    assert match([".a"], ["x/.a", "y/b.jpg"], "") == ({}, [".a"])
