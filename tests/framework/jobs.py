@@ -148,6 +148,42 @@ def boxed_records(base: Path, source: Path) -> Path:
     return base
 
 
+SEGMENTATION: dict[str, Any] = {
+    "num_classes": 3,
+    "num_training_samples": 48,
+    "backbone": "resnet-18",
+    "use_pretrained_model": "False",
+    "base_size": 64,
+    "crop_size": 64,
+    "mini_batch_size": 8,
+    "validation_mini_batch_size": 1,
+    "learning_rate": 0.001,
+    "optimizer": "adam",
+    "epochs": 1,
+}
+THINGS = ("nothing", *SHAPES)
+
+
+def masked_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
+    """Write channels of photos of one square or disc each, with masks whose outline is to be ignored."""
+    rng = np.random.default_rng(7)
+    for channel, count in (("train", train), ("validation", validation)):
+        images, truths = (base / "input" / "data" / name for name in (channel, f"{channel}_annotation"))
+        images.mkdir(parents=True)
+        truths.mkdir(parents=True)
+        for index in range(count):
+            photo, (left, top, side, _) = shape(index % 2, rng)
+            y, x = np.mgrid[: photo.height, : photo.width]
+            y, x = y - top - (side - 1) / 2, x - left - (side - 1) / 2
+            reach = np.maximum(np.abs(x), np.abs(y)) if index % 2 == 0 else np.hypot(x, y)
+            mask = np.where(reach <= side / 2, 1 + index % 2, 0).astype(np.uint8)
+            mask[np.abs(reach - side / 2) < 1] = 255
+            photo.save(images / f"{index}.jpg", quality=92)
+            Image.fromarray(mask).save(truths / f"{index}.png")
+        (truths / "classes.txt").write_text("\n".join(THINGS) + "\n")
+    return base
+
+
 def configure(
     base: Path,
     hyperparameters: dict[str, Any],

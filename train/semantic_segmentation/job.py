@@ -74,6 +74,7 @@ class Model:
         symbol = network.Answer(self._net, side, plain=True)(mx.sym.var("data"))
         path = self._folder / artifact.MODEL_ONNX
         export.to_onnx(symbol, native.parameters(self._net), "data", (3, side, side), path, _OUTPUTS)
+        self._say_best()
         with export.writing(self._folder / artifact.MODEL_JSON):
             artifact.write(self._describe(), self._folder)
         self._verify()
@@ -84,6 +85,17 @@ class Model:
         export.replace(path, lambda target: native.write_parameters(self._net, target))
         LOG.info("Serializing model to %s", path)
 
+    def _say_best(self) -> None:
+        matrix, names = self.best.matrix, self._data.class_names
+        each = ", ".join(f"{names[label]} {value:.4f}" for label, value in enumerate(evaluation.iou(matrix)))
+        LOG.info(
+            "The best epoch is %d: mIOU %.6f over %d classes, %.6f over the %d that occur, "
+            "pixel accuracy %.6f; IOU: %s",
+            *(self.best.epoch, evaluation.mean_iou(matrix), len(names)),
+            *(evaluation.mean_iou_of_occurring(matrix), len(evaluation.occurring(matrix))),
+            *(evaluation.pixel_accuracy(matrix), each),
+        )
+
     def _describe(self) -> artifact.Artifact:
         return artifact.Artifact(
             task=_TASK,
@@ -92,7 +104,11 @@ class Model:
             input=self._data.spec,
             output="logits",
             hyperparameters=self._hp,
-            metrics={"epoch": self.best.epoch, **self.best.metrics},
+            metrics={
+                "epoch": self.best.epoch,
+                **self.best.metrics,
+                "validation:mIOU_occurring": evaluation.mean_iou_of_occurring(self.best.matrix),
+            },
             versions=native.versions(),
         )
 

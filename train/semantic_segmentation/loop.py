@@ -7,7 +7,6 @@ from typing import Any
 
 import mxnet as mx
 import numpy as np
-from gluoncv.loss import MixSoftmaxCrossEntropyLoss
 from mxnet import autograd, gluon
 
 from serve import masks
@@ -30,11 +29,11 @@ _AUXILIARY = 0.5  # weight of the auxiliary loss, as GluonCV's segmentation scri
 
 @dataclass(frozen=True)
 class Best:
-    """The best epoch so far: its number from 0, its mIOU and its metrics."""
+    """The best epoch so far: its number from 0, its metrics, and its confusion matrix over the validation photos."""
 
     epoch: int
-    value: float
     metrics: dict[str, float]
+    matrix: np.ndarray
 
 
 Keep = Callable[[Best], None]
@@ -68,19 +67,27 @@ def _schedule(hp: dict[str, Any], updates: int) -> mx.lr_scheduler.LRScheduler |
 
 
 class Objective(gluon.HybridBlock):
-    """What training lowers: (N, 3, S, S) and classes (N, S, S), -1 to ignore, to the cross-entropy of each picture.
+    """What training lowers: (N, 3, S, S) and classes (N, S, S), -1 to ignore, to one number (1,).
 
-    Both heads' logits are brought to the picture's side as the server brings them to a photo's.
+    The mean cross-entropy of the batch's known pixels, of both heads; their logits are brought to the picture's side as
+    the server brings them to a photo's. GluonCV's MixSoftmaxCrossEntropyLoss means the same, but the gradient of the
+    operator in it knows no weight of the auxiliary head, and comes out smaller by the size of the batch.
     """
 
     def __init__(self, net: Segmenter, side: int) -> None:
         super().__init__(prefix=net.prefix)
         self.net, self._side = net, side
-        self.loss = MixSoftmaxCrossEntropyLoss(aux=True, aux_weight=_AUXILIARY)
 
     def hybrid_forward(self, F: Any, x: Any, labels: Any) -> Any:
         set_map(self.net, self._side // STRIDE)
-        return self.loss(*[_enlarged(F, logits, self._side) for logits in self.net(x)], labels)
+        main, auxiliary = (self._cross_entropy(F, logits, labels) for logits in self.net(x))
+        return main + _AUXILIARY * auxiliary
+
+    def _cross_entropy(self, F: Any, logits: Any, labels: Any) -> Any:
+        known = labels >= 0
+        chances = F.log_softmax(_enlarged(F, logits, self._side), axis=1)
+        each = F.pick(chances, F.maximum(labels, 0), axis=1) * known
+        return -F.sum(each) / F.maximum(F.sum(known), 1)
 
 
 def _enlarged(F: Any, logits: Any, side: int) -> Any:
@@ -96,12 +103,12 @@ class Step:
         self.trainer = trainer(net, optimizer(hp, updates))
 
     def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[mx.nd.NDArray]:
-        """Update on float32 (N, 3, S, S) and (N, S, S); return the loss of each picture (N,), still under way."""
+        """Update on float32 (N, 3, S, S) and (N, S, S); return the loss (1,), still under way."""
         x, y = mx.nd.array(images), mx.nd.array(labels)
         with autograd.record():
             loss = self._objective(x, y)
         loss.backward()
-        self.trainer.step(len(images))
+        self.trainer.step(1)  # the loss is a mean already
         return (loss,)
 
 
@@ -117,11 +124,11 @@ class Epoch:
     def run(self) -> dict[str, float]:
         """Train and return the epoch's metrics by name. Raises Stopped, or Diverged at a loss that is not finite."""
         for number, _, (loss,) in steps(self._batches.epoch(self._number), self._step):
-            mean = float(loss.mean().asscalar())
-            if not np.isfinite(mean):
+            value = float(loss.asscalar())
+            if not np.isfinite(value):
                 rate = self._step.trainer.learning_rate
-                raise Diverged(f"the loss became {mean}", self._number, f"batch {number}", rate)
-            self._losses.append(mean)
+                raise Diverged(f"the loss became {value}", self._number, f"batch {number}", rate)
+            self._losses.append(value)
             if self._pace.due(number + 1):
                 self._say_speed(number + 1)
         return {"loss": float(np.mean(self._losses)), "throughput": self._rate(len(self._batches))}
@@ -214,7 +221,7 @@ def fit(net: Segmenter, data: Data, hp: dict[str, Any], host: str, keep: Keep) -
             best = value
             stop.keep_model()
             measured = {"validation:mIOU": value, "validation:pixel_accuracy": accuracy}
-            keep(Best(number, value, {f"train:{name}": trained[name] for name in trained} | measured))
+            keep(Best(number, {f"train:{name}": trained[name] for name in trained} | measured, matrix))
         done = 100 * (number + 1) // hp["epochs"]
         LOG.info("#progress_metric: host=%s, completed %d %% of epochs", host, done)
         if ending.ends(number, value):
