@@ -2,19 +2,26 @@
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
+import numpy as np
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from serve import body, codecs
 from serve.errors import BadRequest, ServeError, Unavailable
+from serve.forms import Form
 from serve.gate import Gate
 from serve.model import Model
 from serve.preprocess import UnreadableImage
 from serve.refusals import Refusals, unreadable
 from serve.settings import Settings
+
+if TYPE_CHECKING:
+    from serve.engine import Engine
 
 log = logging.getLogger("serve")
 
@@ -57,14 +64,19 @@ def create_app(settings: Settings, model: Model) -> Flask:
             form = codecs.choose_form(request.headers.get("Accept"), forms)
             refine = task.refiner(codecs.custom_attributes(request.headers.get(codecs.CUSTOM_ATTRIBUTES)))
             try:
-                answer = gate.predict(settings.timeout, engine.answer, data)
+                content = gate.predict(settings.timeout, _predict, engine, data, refine, form)
             except UnreadableImage as error:
                 raise BadRequest(unreadable(data, error)) from error
-            content = form.encode(replace(answer, values=refine(answer.values)))
         return Response(content, content_type=form.media)
 
     _answer_errors(app)
     return app
+
+
+def _predict(engine: "Engine", data: bytes, refine: Callable[[np.ndarray], np.ndarray], form: Form) -> str | bytes:
+    """The body of the reply. It is written in the prediction's turn, as a number for each pixel is no small work."""
+    answer = engine.answer(data)
+    return form.encode(replace(answer, values=refine(answer.values)))
 
 
 def _answer_errors(app: Flask) -> None:

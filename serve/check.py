@@ -2,13 +2,16 @@
 
 In the work folder: tensors.npy, float32 (N, channels, height, width), and files.json, a list of paths of
 image files. Written there: tensor_outputs.npz, of each of the graph's outputs an array under its name, N first; and
-file_outputs.npz, arrays "0", "1", ...: the task's answer for each file, (classes,) or detections (d, 6).
+file_outputs.npz, arrays "0", "1", ...: the task's answer for each file, probabilities (classes,), detections (d, 6)
+or a mask, uint8 (H, W).
 """
 
 import argparse
 import json
 import os
 import sys
+import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +38,9 @@ def main() -> None:
         engine = Engine(arguments.model_dir, machine.cpu_count())
         tensors = np.load(arguments.work / "tensors.npy", allow_pickle=False)
         files = json.loads((arguments.work / "files.json").read_text(encoding="utf-8"))
-        of_tensors, of_files = run_tensors(engine, tensors), run_files(engine, files)
-        _save(arguments.work / "tensor_outputs.npz", of_tensors)
-        _save(arguments.work / "file_outputs.npz", {str(number): values for number, values in enumerate(of_files)})
+        of_tensors = run_tensors(engine, tensors)
+        _save(arguments.work / "file_outputs.npz", run_files(engine, files), zipfile.ZIP_DEFLATED)
+        _save(arguments.work / "tensor_outputs.npz", of_tensors.items(), zipfile.ZIP_STORED)
     except (ArtifactError, CheckError, FloatingPointError, OSError) as error:
         sys.exit(f"serve.check: {error}")
     print(f"serve.check: {len(tensors)} tensors and {len(files)} files through {engine.artifact.network}")
@@ -53,23 +56,27 @@ def run_tensors(engine: Engine, tensors: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
 
-def run_files(engine: Engine, files: list[str]) -> list[np.ndarray]:
-    """Each file's bytes through the function that answers a request -> the task's answers."""
-    return [_answer(engine, file) for file in files]
+def run_files(engine: Engine, files: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Each file's bytes through the functions that answer a request -> its number and the task's answer."""
+    for number, file in enumerate(files):
+        yield str(number), _answer(engine, file)
 
 
 def _answer(engine: Engine, path: str) -> np.ndarray:
     try:
-        return engine.answer(Path(path).read_bytes()).values
+        return engine.task.evaluated(engine.answer(Path(path).read_bytes()))
     except UnreadableImage as error:
         raise CheckError(f"{path}: the image {error}") from error
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _save(path: Path, arrays: Iterable[tuple[str, np.ndarray]], compression: int) -> None:
+    """An .npz file, written array after array: the masks of a thousand photos need not be in memory at once."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
+        with zipfile.ZipFile(temporary, "w", compression, compresslevel=1) as archive:
+            for name, array in arrays:
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

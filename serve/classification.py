@@ -11,15 +11,20 @@ from serve.forms import Answer, Form
 OUTPUTS = ("probabilities",)
 
 
-def fits(outputs: Mapping[str, np.ndarray], classes: int) -> bool:
+def fits(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> bool:
     """Whether `probabilities` of one image is float32 (1, classes)."""
     probabilities = outputs["probabilities"]
-    return probabilities.dtype == np.float32 and probabilities.shape == (1, classes)
+    return probabilities.dtype == np.float32 and probabilities.shape == (1, len(artifact.class_names))
 
 
 def answer(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> np.ndarray:
     """The graph's outputs for one image -> probabilities, float32 (classes,) in order of the label index."""
     return outputs["probabilities"]
+
+
+def evaluated(answer: Answer) -> np.ndarray:
+    """The probabilities."""
+    return answer.values
 
 
 def refiner(attributes: Sequence[tuple[str, str]]) -> Callable[[np.ndarray], np.ndarray]:

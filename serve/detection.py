@@ -15,9 +15,9 @@ OUTPUTS = ("scores", "boxes")
 _CLASS, _SCORE, _BOX = 0, 1, slice(2, 6)  # columns of a detection
 
 
-def fits(outputs: Mapping[str, np.ndarray], classes: int) -> bool:
+def fits(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> bool:
     """Whether `scores` and `boxes` of one image are float32 (1, A, classes) and float32 (1, A, 4)."""
-    scores, boxes = outputs["scores"], outputs["boxes"]
+    scores, boxes, classes = outputs["scores"], outputs["boxes"], len(artifact.class_names)
     right = scores.ndim == 3 and scores.shape[::2] == (1, classes) and boxes.shape == (1, scores.shape[1], 4)
     return right and scores.dtype == boxes.dtype == np.float32
 
@@ -26,6 +26,11 @@ def answer(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> np.ndarray:
     """The graph's outputs for one image -> detections, float32 (d, 6), as `select` describes them."""
     assert artifact.nms is not None, "an artifact of this task is not read without it"
     return select(outputs["scores"], outputs["boxes"], artifact.nms)
+
+
+def evaluated(answer: Answer) -> np.ndarray:
+    """The detections."""
+    return answer.values
 
 
 def select(scores: np.ndarray, boxes: np.ndarray, nms: Nms) -> np.ndarray:
@@ -139,7 +144,7 @@ def _annotation(answer: Answer) -> str:
         {"class_id": int(index), "score": score, "left": x0, "top": y0, "width": x1 - x0, "height": y1 - y0}
         for (index, score), (x0, y0, x1, y1) in zip(answer.values[:, :2].tolist(), edges, strict=True)
     ]
-    size = {"width": answer.width, "height": answer.height, "depth": answer.depth}
+    size = {"width": answer.width, "height": answer.height, "depth": answer.spec.channels}
     return json.dumps({"image_size": [size], "annotations": annotations})
 
 

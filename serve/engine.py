@@ -59,7 +59,7 @@ class Engine:
         if not all(np.isfinite(output).all() for output in outputs.values()):
             raise FloatingPointError("The model answered with numbers that are not finite: its weights are broken.")
         values = self.task.answer(outputs, self.artifact)
-        return Answer(values, self.artifact.class_names, width, height, spec.channels)
+        return Answer(values, self.artifact.class_names, width, height, spec)
 
     def run(self, tensors: np.ndarray) -> dict[str, np.ndarray]:
         """float32 (N, channels, height, width) -> the graph's outputs by name, as the Artifact describes them."""
@@ -71,11 +71,12 @@ class Engine:
         """Predict once, so that the first caller does not wait for it and the shapes are known to fit."""
         spec = self.artifact.input
         outputs = self.run(np.zeros((1, spec.channels, spec.height, spec.width), np.float32))
-        if not self.task.fits(outputs, len(self.artifact.class_names)):
+        if not self.task.fits(outputs, self.artifact):
             answers = " and ".join(f"{output.dtype} {output.shape}" for output in outputs.values())
             raise ArtifactError(
                 f"model.onnx answers {answers} for one image, model.json has "
-                f"{len(self.artifact.class_names)} class_names. Keep the two files of one training together."
+                f"{len(self.artifact.class_names)} class_names and an input of {spec.height} x {spec.width} pixels. "
+                "Keep the two files of one training together."
             )
 
 

@@ -26,7 +26,7 @@ class BodyTimeout(ServeError):
 
 
 class TooLarge(ServeError):
-    """The body is larger than the limit."""
+    """The body is larger than the limit, or what is asked for would be."""
 
     status = 413
 

@@ -5,20 +5,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serve.artifact import InputSpec
+
 
 @dataclass(frozen=True)
 class Answer:
     """What a model says about one image, and what a form may say beside it.
 
-    `values` is what the task's `answer` returns. `width` and `height` are the image's own, upright, in pixels; `depth`
-    is the number of channels in which the model sees it.
+    `values` is what the task's `answer` returns. `width` and `height` are the image's own, upright, in pixels; `spec`
+    is what made it the model's input.
     """
 
     values: np.ndarray
     class_names: tuple[str, ...]
     width: int
     height: int
-    depth: int
+    spec: InputSpec
 
 
 @dataclass(frozen=True)

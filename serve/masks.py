@@ -1,15 +1,21 @@
-"""From a segmenter's logits, coarse and of the padded input, to a mask at the photo's own size. NumPy and Pillow only.
+"""From a segmenter's logits, coarse and of the padded input, to a mask at the photo's own size, and to a file of it.
+
+NumPy and Pillow only: training evaluates with the same code.
 
 A pixel gets the bilinear mean of the logits around it, of all classes, before one is chosen: edges run smoothly
 between the cells. The mean is taken with products and sums of NumPy alone, whose results are the same bits in every
 environment; a matrix product would start the threads of a BLAS besides, which take cores from other predictions.
 """
 
+import colorsys
+import io
 import math
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from serve.artifact import STRIDE, InputSpec
 from serve.preprocess import placed
@@ -45,6 +51,35 @@ def probabilities(logits: np.ndarray, size: tuple[int, int], spec: InputSpec) ->
         np.exp(part, out=part)
         part /= part.sum(axis=0)
     return chances
+
+
+def png(mask: np.ndarray) -> bytes:
+    """A mask, uint8 (H, W) -> a PNG file of palette colours whose pixels, 8 bits each, are the mask's numbers."""
+    image = Image.fromarray(mask)
+    image.putpalette(PALETTE)
+    file = io.BytesIO()
+    # Masks are runs of one number. Looking for nothing else takes half a millisecond for 500 x 375 pixels, and the
+    # file is as small as by zlib's default in twice the time.
+    image.save(file, "PNG", compress_type=zlib.Z_RLE)
+    return file.getvalue()
+
+
+def _palette() -> bytes:
+    """R, G, B of the 256 numbers a mask may hold: 0 nearly black, 255, which is no class, white.
+
+    From one class to the next the hue goes on by the golden section, which never comes back to where it was and keeps
+    far from the last few; lightness and saturation change as well.
+    """
+    colours = [(0.19, 0.21, 0.24)]
+    for index in range(254):
+        hue = (0.08 + index * (math.sqrt(5) - 1) / 2) % 1
+        lightness, saturation = (0.62, 0.8, 0.5)[index % 3], (0.85, 0.6, 1.0)[index // 3 % 3]
+        colours.append(colorsys.hls_to_rgb(hue, lightness, saturation))
+    colours.append((1.0, 1.0, 1.0))
+    return bytes(round(255 * part) for colour in colours for part in colour)
+
+
+PALETTE = _palette()
 
 
 def _tiles(

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve import classification, codecs
+from serve.artifact import InputSpec
 from serve.errors import NotAcceptable, UnsupportedMediaType
 from serve.forms import Answer, Form
 
+SPEC = InputSpec("data", 3, 8, 8, 8, "crop", (0.0,) * 3, (1.0,) * 3)
 PETS = ("Bengal", "pug", "Sphynx")
 PROBABILITIES = [0.25, 0.5, 0.25]
 
@@ -21,7 +23,7 @@ VERBOSE = '{"predicted_label": "pug", "labels": ["Bengal", "pug", "Sphynx"], "pr
 
 
 def said(probabilities: list[float], class_names: Sequence[str]) -> Answer:
-    return Answer(np.array(probabilities, np.float32), tuple(class_names), width=640, height=480, depth=3)
+    return Answer(np.array(probabilities, np.float32), tuple(class_names), width=640, height=480, spec=SPEC)
 
 
 def answer(accept: str | None, batch: bool = False) -> tuple[str, str | bytes]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve import codecs, detection
-from serve.artifact import Nms
+from serve.artifact import Artifact, InputSpec, Nms
 from serve.errors import BadRequest, NotAcceptable
 from serve.forms import Answer
 
@@ -248,8 +248,9 @@ def test_any_text_as_custom_attributes_leaves_rows_or_is_400(header: str) -> Non
 # --- forms ----------------------------------------------------------------------------------------------------------
 
 NAMES = ("cat", "dog")
+SPEC = InputSpec("data", 3, 300, 300, 300, "stretch", (0.0,) * 3, (1.0,) * 3)
 FOUND = Answer(
-    np.array([[1, 0.75, 0.25, 0.5, 0.75, 1], [0, 0.5, 0, 0, 0.125, 0.0625]], np.float32), NAMES, 640, 480, depth=3
+    np.array([[1, 0.75, 0.25, 0.5, 0.75, 1], [0, 0.5, 0, 0, 0.125, 0.0625]], np.float32), NAMES, 640, 480, SPEC
 )
 NOTHING = replace(FOUND, values=np.empty((0, 6), np.float32))
 
@@ -350,7 +351,7 @@ def test_every_form_carries_every_box_and_no_pixel_lies_outside_the_image(
 ) -> None:
     corners = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in edges]
     rows = np.array([(0, 0.5, *corner) for corner in corners], np.float32).reshape(-1, 6)
-    of = Answer(rows, NAMES, width, height, depth=3)
+    of = Answer(rows, NAMES, width, height, SPEC)
     assert json.loads(answer(None, of)[1])["prediction"] == rows.tolist()
     verbose = json.loads(answer("application/json;verbose", of)[1])["prediction"]
     annotations = json.loads(answer("application/json;annotation=1", of)[1])["annotations"]
@@ -382,5 +383,6 @@ def test_graph_fits_where_scores_and_boxes_belong_to_the_same_anchors_and_the_cl
     scores: tuple[int, ...], boxes: tuple[int, ...], fits: bool
 ) -> None:
     outputs = {"scores": np.zeros(scores, np.float32), "boxes": np.zeros(boxes, np.float32)}
-    assert detection.fits(outputs, len(NAMES)) is fits
-    assert not detection.fits(outputs | {"boxes": np.zeros(boxes, np.float64)}, len(NAMES))
+    described = Artifact("object-detection", "ssd", NAMES, SPEC, "boxes", nms=NMS)
+    assert detection.fits(outputs, described) is fits
+    assert not detection.fits(outputs | {"boxes": np.zeros(boxes, np.float64)}, described)

@@ -153,6 +153,21 @@ def test_reduced_jpeg_still_covers_the_side_asked_for(width: int, height: int, s
     assert reduced.width / width == pytest.approx(reduced.height / height, abs=1 / min(width, height))
 
 
+@given(width=st.integers(1, 700), height=st.integers(1, 700), long_side=st.integers(1, 300))
+@settings(max_examples=60, deadline=None)
+def test_reduced_jpeg_still_has_the_longer_side_asked_for(width: int, height: int, long_side: int) -> None:
+    data = encode(Image.new("RGB", (width, height)), "JPEG")
+    reduced = preprocess.decode(data, long_side=long_side)
+    assert max(reduced.size) >= min(long_side, max(width, height))
+    assert reduced.width / width == pytest.approx(reduced.height / height, abs=1 / min(width, height))
+
+
+def test_longer_side_is_enough_for_an_eighth_of_a_photo_that_must_fit_whole() -> None:
+    data = encode(noise(1600, 320), "JPEG")
+    assert preprocess.decode(data, long_side=200).size == (200, 40)
+    assert preprocess.decode(data, short_side=200).size == (1600, 320)
+
+
 def test_large_jpeg_is_decoded_at_an_eighth_and_looks_the_same() -> None:
     photo = noise(1600, 1200)
     data = encode(photo, "JPEG", quality=95)
@@ -218,6 +233,85 @@ def test_tensor_is_channels_first_normalised_float32() -> None:
     assert (tensor.shape, tensor.dtype) == ((3, 3, 2), np.float32)
     assert tensor.flags.c_contiguous
     np.testing.assert_allclose(tensor[:, 0, 0], [0.0, 2.0, 2.0], atol=1e-6)
+
+
+def test_tensor_has_the_numbers_of_the_formula_to_the_last_bit() -> None:
+    target = InputSpec("data", 3, 16, 16, 16, "stretch", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    pixels = np.random.default_rng(0).permutation(256 * 3).astype(np.uint8).reshape(16, 16, 3)
+    mean, std = np.float32(target.mean), np.float32(target.std)
+    by_formula = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    assert (preprocess.to_tensor(Image.fromarray(pixels), target) == by_formula.transpose(2, 0, 1)).all()
+
+
+def padded(side: int, channels: int = 3) -> InputSpec:
+    """ImageNet's mean, so that black is not 0."""
+    mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if channels == 3 else ((0.449,), (0.226,))
+    return InputSpec("data", channels, side, side, side, "pad", mean, std)
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "wanted"),
+    [
+        ((500, 375), 520, (520, 390)),
+        ((375, 500), 520, (390, 520)),
+        ((500, 375), 128, (128, 96)),
+        ((301, 400), 128, (96, 128)),  # 96.32
+        ((303, 400), 128, (97, 128)),  # 96.96
+        ((64, 64), 64, (64, 64)),
+        ((1, 1), 64, (64, 64)),
+        ((3, 2), 64, (64, 43)),  # 42.67
+        ((1, 3000), 64, (1, 64)),
+        ((3000, 1), 64, (64, 1)),
+    ],
+)
+def test_padded_photo_has_the_side_as_its_longer_one_and_at_least_a_pixel_across(
+    size: tuple[int, int], side: int, wanted: tuple[int, int]
+) -> None:
+    assert preprocess.placed(size, padded(side)) == wanted
+    tensor = preprocess.load(encode(Image.new("RGB", size, RED)), padded(side))
+    across, down = wanted
+    assert tensor.shape == (3, side, side)
+    assert (tensor[:, :down, :across] == tensor[:, :1, :1]).all()
+    assert tensor[0, 0, 0] == pytest.approx((1 - 0.485) / 0.229)
+    assert (tensor[:, down:] == 0).all()
+    assert (tensor[:, :, across:] == 0).all()
+
+
+@given(width=st.integers(1, 200), height=st.integers(1, 200), side=st.integers(1, 12))
+@settings(max_examples=60, deadline=None)
+def test_padded_photo_is_the_whole_photo_resized(width: int, height: int, side: int) -> None:
+    photo, target = noise(width, height), padded(8 * side)
+    wanted = photo.resize(preprocess.placed(photo.size, target), Image.Resampling.BILINEAR)
+    tensor, size = preprocess.load_sized(encode(photo), target)
+    assert size == (width, height)
+    inside = tensor[:, : wanted.height, : wanted.width]
+    assert not tensor[:, wanted.height :].any()
+    assert not tensor[:, :, wanted.width :].any()
+    np.testing.assert_allclose(
+        inside.transpose(1, 2, 0) * np.float32(target.std) + np.float32(target.mean),
+        np.asarray(wanted) / 255,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(("width", "height"), [(1000, 9), (9, 1000), (1001, 995), (2049, 700)])
+def test_reduced_jpeg_is_padded_to_the_size_that_the_whole_one_would_have(width: int, height: int) -> None:
+    """Of 1000 x 9 pixels an eighth is 125 x 2, which would become 120 x 2; the photo becomes 120 x 1."""
+    target = padded(120)
+    data = encode(noise(width, height), "JPEG", quality=95)
+    assert max(preprocess.decode(data, long_side=120).size) < max(width, height)
+    cut = preprocess.cut(data, target)
+    assert cut.size == preprocess.placed((width, height), target)
+    assert (preprocess.to_tensor(cut, target) == preprocess.load(data, target)).all()
+    whole = preprocess.to_tensor(preprocess.fit(preprocess.decode(data), target), target)
+    assert np.abs(whole - preprocess.load(data, target)).mean() < 4 / 255 / 0.22
+
+
+def test_one_channel_photo_is_padded_with_its_mean_too() -> None:
+    tensor = preprocess.load(encode(Image.new("L", (40, 20), 255)), padded(16, channels=1))
+    assert tensor.shape == (1, 16, 16)
+    assert tensor[0, :8] == pytest.approx((1 - 0.449) / 0.226)
+    assert (tensor[0, 8:] == 0).all()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])

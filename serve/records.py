@@ -1,0 +1,67 @@
+"""A tensor as SageMaker's built-in algorithms answer it: a protobuf Record in a RecordIO frame, written by hand.
+
+Of the Record's schema (package aialgs.data) this needs, fields by number:
+
+    message Record        { map<string, Value> features = 1; }
+    message Value         { oneof value { Float32Tensor float32_tensor = 2; Int32Tensor int32_tensor = 7; } }
+    message Float32Tensor { repeated float values = 1 [packed = true]; }
+    message Int32Tensor   { repeated int32 values = 1 [packed = true]; }
+
+A map is on the wire a message with key = 1 and value = 2 for each pair (protobuf.dev, "Encoding"). The frame is MXNet's
+RecordIO: a magic number, the record's length, the record, zeros up to a multiple of 4 bytes; numbers little-endian.
+MXNet's writer splits a record in which the magic number occurs. Readers of these answers, SageMaker's SDK first, take a
+frame for a whole record, so this one does not.
+"""
+
+import struct
+
+import numpy as np
+
+_MAGIC = 0xCED7230A
+
+_FEATURES, _KEY, _VALUE, _FLOAT32_TENSOR, _INT32_TENSOR, _VALUES = 1, 1, 2, 2, 7, 1  # field numbers
+_LENGTH_DELIMITED = 2
+
+MAX_BYTES = (1 << 29) - 1
+"""Longest record: the frame keeps three bits of its length for other things."""
+
+
+def of_tensor(values: np.ndarray) -> bytes:
+    """float32 of any shape -> a framed Record with the features `target`, its numbers, and `shape`, its shape.
+
+    Raises ValueError for a record of more than MAX_BYTES.
+    """
+    numbers = memoryview(np.ascontiguousarray(values, "<f4").ravel().view(np.uint8))
+    shape = b"".join(map(_varint, values.shape))
+    record = [*_feature(b"target", _FLOAT32_TENSOR, numbers), *_feature(b"shape", _INT32_TENSOR, shape)]
+    length = _length(record)
+    if length > MAX_BYTES:
+        raise ValueError(f"a record of {length} bytes does not fit into a frame, which holds {MAX_BYTES}")
+    return b"".join([struct.pack("<II", _MAGIC, length), *record, bytes(-length % 4)])
+
+
+_Parts = list[bytes | memoryview]
+"""Bytes in pieces, so that millions of numbers are not copied at each level of the message."""
+
+
+def _feature(name: bytes, kind: int, values: bytes | memoryview) -> _Parts:
+    value = _field(_VALUE, _field(kind, _field(_VALUES, [values])))
+    return _field(_FEATURES, [*_field(_KEY, [name]), *value])
+
+
+def _field(number: int, content: _Parts) -> _Parts:
+    """A field whose value is text, a message or packed numbers."""
+    return [_varint(number << 3 | _LENGTH_DELIMITED) + _varint(_length(content)), *content]
+
+
+def _length(parts: _Parts) -> int:
+    return sum(map(len, parts))
+
+
+def _varint(number: int) -> bytes:
+    """A number from 0: seven bits a byte, the lowest first, the eighth bit set in all but the last."""
+    digits = bytearray()
+    while number > 0x7F:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes(digits) + bytes([number])

@@ -1,0 +1,81 @@
+"""The task semantic-segmentation: the class of each pixel of the photo."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from serve import masks, records
+from serve.artifact import STRIDE, Artifact
+from serve.errors import TooLarge
+from serve.forms import Answer, Form
+
+OUTPUTS = ("logits",)
+
+MAX_PROBABILITIES = 100 * 2**20
+"""Bytes of the largest answer with a number for each class and pixel: as much as batch transform can carry."""
+
+
+def fits(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> bool:
+    """Whether `logits` of one image is float32 (1, classes, side / STRIDE, side / STRIDE)."""
+    logits, cells = outputs["logits"], artifact.input.resize // STRIDE
+    return logits.dtype == np.float32 and logits.shape == (1, len(artifact.class_names), cells, cells)
+
+
+def answer(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> np.ndarray:
+    """The graph's outputs for one image -> its logits, float32 (C, h, w), of which a form makes what it needs."""
+    return outputs["logits"]
+
+
+def evaluated(answer: Answer) -> np.ndarray:
+    """The mask of the photo, uint8 (H, W) of class ids."""
+    return masks.class_ids(answer.values, (answer.width, answer.height), answer.spec)
+
+
+def refiner(attributes: Sequence[tuple[str, str]]) -> Callable[[np.ndarray], np.ndarray]:
+    """Custom attributes change nothing: every pixel has its class."""
+    return lambda logits: logits
+
+
+def _png(answer: Answer) -> bytes:
+    return masks.png(evaluated(answer))
+
+
+def _record(answer: Answer) -> bytes:
+    """A framed Record with float32 probabilities, flat, and their shape [1, C, H, W]."""
+    classes, size = len(answer.class_names), (answer.width, answer.height)
+    needed = classes * answer.width * answer.height * np.dtype(np.float32).itemsize
+    if needed > MAX_PROBABILITIES:
+        raise TooLarge(
+            f"The probabilities of {classes} classes for {answer.width} x {answer.height} pixels would have {needed} "
+            f"bytes, the limit is {MAX_PROBABILITIES}; send a smaller photo, or ask for image/png."
+        )
+    return records.of_tensor(masks.probabilities(answer.values, size, answer.spec)[np.newaxis])
+
+
+def _verbose(answer: Answer) -> str:
+    """Each class with its name and its share of the pixels, and the mask as a PNG in base64."""
+    mask = evaluated(answer)
+    shares = np.bincount(mask.ravel(), minlength=len(answer.class_names)) / mask.size
+    document = {
+        "width": answer.width,
+        "height": answer.height,
+        "classes": [
+            {"label": name, "class_id": index, "share": share}
+            for index, (name, share) in enumerate(zip(answer.class_names, shares.tolist(), strict=True))
+        ],
+        "mask": base64.b64encode(masks.png(mask)).decode("ascii"),
+    }
+    return json.dumps(document)
+
+
+FORMS = (
+    Form("image/png", _png),
+    # The built-in's notebook asks by the first of these names, its guide by the second.
+    Form("application/x-protobuf", _record),
+    Form("application/x-recordio-protobuf", _record),
+    Form("application/json", _verbose),
+    Form("application/json", _verbose, "verbose"),
+)
+BATCH_FORMS = FORMS

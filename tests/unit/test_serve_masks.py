@@ -1,0 +1,193 @@
+"""Masks: what a definition written out gives, at any size of photo, in bounded memory; and the file of one."""
+
+import io
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from serve import masks
+from serve.artifact import InputSpec
+from serve.preprocess import placed
+
+
+def padded(side: int) -> InputSpec:
+    return InputSpec("data", 3, side, side, side, "pad", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def drawn(classes: int, side: int, seed: int = 0) -> np.ndarray:
+    """Logits float32 (classes, side / 8, side / 8)."""
+    return np.random.default_rng(seed).normal(0, 3, (classes, side // 8, side // 8)).astype(np.float32)
+
+
+def weights(covered: int, pixels: int) -> np.ndarray:
+    """The definition, float64 (pixels, cells): a triangle around each pixel's centre, over the cells on the photo."""
+    cells = [cell for cell in range(covered // 8 + 1) if 8 * cell + 4 <= covered] or [0]
+    size = covered / 8 / pixels  # a pixel's, in cells
+    centres = (np.arange(pixels) + 0.5) * size
+    distance = np.abs(np.array(cells) + 0.5 - centres[:, np.newaxis])
+    triangle = np.maximum(0, 1 - distance / max(size, 1))
+    return triangle / triangle.sum(axis=1, keepdims=True)
+
+
+def by_definition(logits: np.ndarray, size: tuple[int, int], side: int) -> np.ndarray:
+    """Logits of each pixel, float64 (C, H, W)."""
+    across, down = (weights(*sides) for sides in zip(placed(size, padded(side)), size, strict=True))
+    return down @ logits[:, : down.shape[1], : across.shape[1]].astype(np.float64) @ across.T
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=0))
+    return powers / powers.sum(axis=0)
+
+
+def check(logits: np.ndarray, size: tuple[int, int], side: int) -> None:
+    wanted = by_definition(logits, size, side)
+    ids, chances = (made(logits, size, padded(side)) for made in (masks.class_ids, masks.probabilities))
+    assert (ids.dtype, ids.shape) == (np.uint8, size[::-1])
+    assert (chances.dtype, chances.shape) == (np.float32, wanted.shape)
+    np.testing.assert_allclose(chances, softmax(wanted), atol=1e-5)
+    # Where two classes are as good as equal, the rounding of float32 may choose.
+    best = np.take_along_axis(wanted, ids[np.newaxis].astype(int), axis=0)[0]
+    assert (wanted.max(axis=0) - best).max() < 1e-5
+
+
+@given(
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    cells=st.integers(1, 20),
+    classes=st.integers(2, 5),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=100, deadline=None)
+def test_mask_and_probabilities_of_a_photo_of_any_size_are_those_of_the_definition(
+    width: int, height: int, cells: int, classes: int, seed: int
+) -> None:
+    check(drawn(classes, 8 * cells, seed), (width, height), 8 * cells)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (7, 5000), (500, 375), (3001, 401), (20, 33)])
+@pytest.mark.parametrize("side", [8, 128, 520])
+def test_odd_shapes_at_real_sides(size: tuple[int, int], side: int) -> None:
+    check(drawn(3, side), size, side)
+
+
+@pytest.mark.parametrize("size", [(640, 320), (64, 32), (20, 10), (6, 3)])
+def test_where_the_photo_ends_with_a_cell_it_is_pillows_resize(size: tuple[int, int]) -> None:
+    """To larger and to smaller sizes than the 16 x 8 cells."""
+    logits = drawn(3, 128)
+    planes = [Image.fromarray(plane[:8]).resize(size, Image.Resampling.BILINEAR) for plane in logits]
+    wanted = softmax(np.stack([np.asarray(plane) for plane in planes]))
+    np.testing.assert_allclose(masks.probabilities(logits, size, padded(128)), wanted, atol=1e-5)
+
+
+def test_edge_between_two_classes_runs_where_the_photo_has_it() -> None:
+    """Cells 0 and 1 are of one class, 2 and 3 of the other: of 100 pixels on 32 the first 50 are the one's."""
+    logits = np.zeros((2, 4, 4), np.float32)
+    logits[0, :, :2] = logits[1, :, 2:] = 5
+    mask = masks.class_ids(logits, (100, 60), padded(32))
+    assert (mask[:, :50] == 0).all()
+    assert (mask[:, 50:] == 1).all()
+
+
+def test_what_the_model_says_about_the_padding_does_not_reach_the_photo() -> None:
+    """The photo covers 64 x 36 pixels, of the fifth row of cells the upper half."""
+    for height, rows in ((36, 5), (35, 4), (1, 1)):
+        logits = np.full((2, 8, 8), 100, np.float32)
+        logits[0, rows:] = -100
+        logits[1, :rows] = -100
+        assert (masks.class_ids(logits, (64, height), padded(64)) == 0).all()
+
+
+def test_of_equal_logits_the_lowest_class_wins() -> None:
+    logits = np.zeros((5, 4, 4), np.float32)
+    logits[0] = -1
+    assert (masks.class_ids(logits, (33, 17), padded(32)) == 1).all()
+
+
+def test_all_254_classes_can_win() -> None:
+    logits = np.zeros((254, 16, 16), np.float32)
+    for index in range(254):
+        logits[index].flat[index] = 1
+    mask = masks.class_ids(logits, (128, 128), padded(128))
+    assert len(np.unique(mask)) == 254
+
+
+def test_probabilities_of_sure_models_stay_finite_and_sum_to_one() -> None:
+    chances = masks.probabilities(drawn(4, 64) * np.float32(1e4), (50, 40), padded(64))
+    np.testing.assert_allclose(chances.sum(axis=0), 1, atol=1e-6)
+    assert chances.min() >= 0
+
+
+@pytest.mark.parametrize(("pixels", "width"), [(1, 1), (1000, 33), (1 << 30, 1 << 30)])
+def test_pieces_of_the_photo_do_not_show(monkeypatch: pytest.MonkeyPatch, pixels: int, width: int) -> None:
+    logits, size = drawn(4, 64), (97, 61)
+    whole = masks.class_ids(logits, size, padded(64)), masks.probabilities(logits, size, padded(64))
+    monkeypatch.setattr(masks, "_TILE_PIXELS", pixels)
+    monkeypatch.setattr(masks, "_TILE_WIDTH", width)
+    assert (masks.class_ids(logits, size, padded(64)) == whole[0]).all()
+    assert (masks.probabilities(logits, size, padded(64)) == whole[1]).all()
+
+
+def peak(size: tuple[int, int], classes: int) -> int:
+    """Bytes allocated at once for a mask, the mask itself left out."""
+    logits = drawn(classes, 520)
+    tracemalloc.start()
+    try:
+        mask = masks.class_ids(logits, size, padded(520))
+        return tracemalloc.get_traced_memory()[1] - mask.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_photo_or_the_classes() -> None:
+    """All logits of the largest photo here, at its own size, would be 960 MB."""
+    for size, classes in (((500, 375), 3), ((4000, 3000), 20), ((3_000_000, 1), 3), ((1, 3_000_000), 3)):
+        assert peak(size, classes) < 8_000_000, (size, classes)
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+
+@given(width=st.integers(1, 80), height=st.integers(1, 80), classes=st.integers(1, 256), seed=st.integers(0, 2**32 - 1))
+def test_pixels_of_the_file_are_the_masks_numbers(width: int, height: int, classes: int, seed: int) -> None:
+    mask = np.random.default_rng(seed).integers(0, classes, (height, width), dtype=np.uint8)
+    data = masks.png(mask)
+    assert data[24:26] == b"\x08\x03"  # bit depth and colour type, PNG 1.2, 4.1.1: 8 bits of a palette
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "P", (width, height))
+        assert (np.asarray(image) == mask).all()
+
+
+def test_each_class_has_a_colour_of_its_own_whatever_the_mask_holds() -> None:
+    with Image.open(io.BytesIO(masks.png(np.array([[2]], np.uint8)))) as image:
+        assert bytes(image.getpalette()) == masks.PALETTE
+    colours = [tuple(masks.PALETTE[start : start + 3]) for start in range(0, 768, 3)]
+    assert len(set(colours)) == 256
+    assert colours[255] == (255, 255, 255)
+
+
+def test_first_classes_are_told_apart_at_a_glance_and_are_brighter_than_class_0() -> None:
+    colours = np.frombuffer(masks.PALETTE, np.uint8).reshape(256, 3)[:12].astype(float)
+    apart = np.linalg.norm(colours[:, np.newaxis] - colours, axis=2) + 1000 * np.eye(12)
+    assert apart.min() > 50
+    grey = colours @ [0.299, 0.587, 0.114]
+    assert (grey[1:] > grey[0] + 40).all()
+
+
+def test_typical_mask_is_a_small_file_made_in_no_time() -> None:
+    """A pet with its border before a background, 500 x 375."""
+    image = Image.new("L", (500, 375), 1)
+    pen = ImageDraw.Draw(image)
+    for head in ((120, 60, 330, 300), (90, 40, 190, 140), (260, 40, 360, 140), (150, 200, 480, 370)):
+        pen.ellipse([side + by for side, by in zip(head, (-12, -12, 12, 12), strict=True)], fill=2)
+    for head in ((120, 60, 330, 300), (90, 40, 190, 140), (260, 40, 360, 140), (150, 200, 480, 370)):
+        pen.ellipse(head, fill=0)
+    mask = np.asarray(image)
+    begun = time.process_time()
+    assert len(masks.png(mask)) <= 20_000
+    assert time.process_time() - begun < 0.1
