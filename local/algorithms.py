@@ -9,16 +9,24 @@ from local.channels import Photo, Summary, Taken
 from local.pets import Pet, Pets
 from local.recipes import Hyperparameters
 
-ROOMS = {"image-classification": "local.image_classification", "object-detection": "local.object_detection"}
+ROOMS = {
+    "image-classification": "local.image_classification",
+    "object-detection": "local.object_detection",
+    "semantic-segmentation": "local.semantic_segmentation",
+}
 NAMES = tuple(ROOMS)
-LATER = ("semantic-segmentation", "image-classification-tensorflow")
+LATER = ("image-classification-tensorflow",)
 
 
 class Room(Protocol):
     """What a room holds. `Any` stands for its own two types: what is true of a photo, and an answer beside it."""
 
-    CLASSES: str
-    """What is told apart unless somebody asks for the other: breed or species."""
+    CLASSES: tuple[str, ...]
+    """What can be told apart, the default first: breed, species."""
+    DEMO: str
+    """What the demo tells apart, one of CLASSES."""
+    FORMATS: tuple[str, ...]
+    """The forms in which channels can be written, the default first: image, recordio."""
     SPLITS: tuple[str, ...]
     """The splits that there are, the default first: official, random."""
     UNUSED: str
@@ -31,9 +39,17 @@ class Room(Protocol):
     """What was tried: epochs on the drawn data set, and on real photos."""
     NETWORK: str
     """What the recipe trains, in words that follow "Training": a ResNet-18."""
+    ACCEPT: str
+    """The form of reply that `answer` reads."""
+    CURL: str
+    """The command line, but for the photo and the address, with which a person asks an endpoint."""
 
     def candidates(self, pets: Pets) -> list[Pet]:
-        """The photos that a random split divides. Raises PetsError when there are none."""
+        """The photos that have what the algorithm needs, listed or not. Raises PetsError when there are none."""
+        ...
+
+    def class_names(self, photos: Iterable[Pet], classes: str) -> list[str]:
+        """Names by label of what is told apart on `photos`; `classes` is one of CLASSES."""
         ...
 
     def truth(self, pets: Pets, pet: Pet, taken: Taken, summary: Summary) -> Any:
@@ -52,7 +68,7 @@ class Room(Protocol):
         ...
 
     def record_label(self, truth: Any) -> float | Sequence[float]:
-        """The label of an image record."""
+        """The label of an image record; only where FORMATS has recordio."""
         ...
 
     def photos(self, channels: Path, channel: str) -> list[tuple[Path, Any]]:
@@ -68,7 +84,7 @@ class Room(Protocol):
         ...
 
     def answer(self, photo: Path, truth: Any, reply: bytes) -> Any:
-        """An endpoint's reply about a photo, as application/json, beside what is true. Raises CommandFailed."""
+        """An endpoint's reply about a photo, in the form ACCEPT, beside what is true. Raises CommandFailed."""
         ...
 
     def table(self, answers: Sequence[Any], names: Sequence[str]) -> str:

@@ -23,6 +23,8 @@ NAMED = 10
 STRAYS = "not a photo, skipped"
 UNREADABLE = "listed photos that cannot be read, skipped"
 REENCODED = f"photos made JPEG anew, quality {QUALITY}"
+NO_CLASS = "unused"
+"""Name of a label that stands for nothing: no photo has to have it."""
 _CHUNK = 64
 
 
@@ -30,8 +32,8 @@ _CHUNK = 64
 class Summary:
     """What was asked for, what was written and what was not.
 
-    `class_names` by label, of breeds or species as `classes` says; `counts` of photos per channel; `files` holds files
-    with their reasons by what was done to them, in words that a number follows.
+    `class_names` by label, of what `classes` says (breeds, species, ...); `counts` of photos per channel; `files` holds
+    files with their reasons by what was done to them, in words that a number follows.
     """
 
     class_names: list[str]

@@ -15,10 +15,10 @@ from pathlib import Path
 from local import algorithms, draw, opt_ml, pets, prepare, programs, report
 from local.algorithms import NAMES
 from local.drawing.breeds import BREEDS
+from local.opt_ml import IMAGES
 from local.progress import duration
 from serve.machine import cpu_count
 
-CURL = "curl -H 'Accept: application/json;verbose'"
 URL = "http://127.0.0.1:8080/invocations"
 
 
@@ -58,21 +58,23 @@ def run(args: argparse.Namespace) -> int:
         programs.server(base, out / "serve.log", args.envs) as port,
     ):
         photos = prepare.photos(out / "channels", "validation", args.name)
-        answers = report.ask_all(photos, over_http(port), room.answer)
-    again = (f"make serve BASE_DIR={base}", f"{CURL} --data-binary @{photos[0][0]} {URL}")
+        answers = report.ask_all(photos, over_http(port, room.ACCEPT), room.answer)
+    again = (f"make serve BASE_DIR={base}", f"{room.CURL} --data-binary @{photos[0][0]} {URL}")
     report.tell(room, answers, summary.class_names, base / "model", out / "predictions.png", again)
     return 0
 
 
-def over_http(port: int) -> report.Ask:
+def over_http(port: int, accept: str) -> report.Ask:
     """A function that sends an image file's bytes to the server on this machine and returns the reply's body.
+
+    `accept` is the form of the reply.
 
     Raises ProgramError with the server's reason when it does not answer 200.
     """
 
     def ask(image: bytes) -> bytes:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-            connection.request("POST", "/invocations", image, {"Content-Type": "application/x-image"})
+            connection.request("POST", "/invocations", image, {"Content-Type": IMAGES, "Accept": accept})
             answer = connection.getresponse()
             body = answer.read()
         if answer.status != 200:
@@ -96,7 +98,8 @@ def prepare_channels(name: str, data: Path, channels: Path) -> prepare.Summary:
     with step(f"Preparing the channels from {data}"):
         official = pets.read(data)
         train, validation = prepare.split(official, name)
-        summary = prepare.write_channels(official, train, validation, channels, name=name)
+        classes = algorithms.room(name).DEMO
+        summary = prepare.write_channels(official, train, validation, channels, name=name, classes=classes)
         print("\n".join(prepare.report(summary)))
     return summary
 

@@ -18,12 +18,16 @@ from local.channels import Photo, Summary, Taken, write_class_names
 from local.pets import Pet, Pets
 from serve import preprocess
 
-CLASSES = "breed"
+CLASSES = ("breed", "species")
+DEMO = "breed"
+FORMATS = ("image", "recordio")
 SPLITS = ("official", "random")
 UNUSED = "photos that the split does not name, not used"
 USABLE = "photo"
 DRAWN = (60, 15)
 NETWORK = "a ResNet-18"
+ACCEPT = "application/json"
+CURL = "curl -H 'Accept: application/json;verbose'"
 
 # ResNet-18 from scratch. Drawn: 0.97 after 24 epochs, 0.93 after 16; nag learns the drawn pets more slowly.
 _DRAWN = {
@@ -77,6 +81,11 @@ class Answer:
 def candidates(pets: Pets) -> list[Pet]:
     """All photos whose breed the lists know, listed or not."""
     return official.all_photos(pets)
+
+
+def class_names(photos: Iterable[Pet], classes: str) -> list[str]:
+    """The breeds, or the species, of the photos."""
+    return official.class_names(photos, classes)
 
 
 def truth(pets: Pets, pet: Pet, taken: Taken, summary: Summary) -> int:
@@ -135,7 +144,7 @@ def answer(photo: Path, truth: int, reply: bytes) -> Answer:
         said[truth]  # there is one for the true class
         return tuple(map(float, said))
 
-    return Answer(photo, truth, report.read_reply(reply, photo, "an array with a probability per class", read))
+    return Answer(photo, truth, report.read_json(reply, photo, "an array with a probability per class", read))
 
 
 def table(answers: Sequence[Answer], names: Sequence[str]) -> str:

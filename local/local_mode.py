@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             sagemaker.endpoint(image, model, root, args.port) as endpoint,
         ):
             photos = prepare.photos(channels, "validation", args.name)
-            answers = report.ask_all(photos, through(endpoint), room.answer)
+            answers = report.ask_all(photos, through(endpoint, room.ACCEPT), room.answer)
     again = _again(args, image, model, photos[0][0])
     report.tell(room, answers, summary.class_names, model, out / "predictions.png", again)
     return 0
@@ -68,10 +68,10 @@ def _again(args: argparse.Namespace, image: str, model: Path, photo: Path) -> tu
     )
 
 
-def through(endpoint: sagemaker.Endpoint) -> report.Ask:
-    """A function that sends an image file's bytes to `endpoint` and returns the reply's body."""
+def through(endpoint: sagemaker.Endpoint, accept: str) -> report.Ask:
+    """A function that sends an image file's bytes to `endpoint` and returns the reply's body, in the form `accept`."""
 
     def ask(image: bytes) -> bytes:
-        return endpoint.invoke(image, IMAGES)
+        return endpoint.invoke(image, IMAGES, accept)
 
     return ask

@@ -22,12 +22,16 @@ from local.voc import AnnotationError, Edges
 from serve import preprocess
 from train.object_detection.boxes import turn
 
-CLASSES = "species"
+CLASSES = ("species", "breed")
+DEMO = "species"
+FORMATS = ("image", "recordio")
 SPLITS = ("random",)
 UNUSED = "photos without an XML file of boxes, left out"
 USABLE = "photo with a box"
 DRAWN = (60, 1)
 NETWORK = "an SSD on a ResNet-18"
+ACCEPT = "application/json"
+CURL = "curl -H 'Accept: application/json;verbose'"
 
 # From scratch. Drawn: batches of 8 learn more in a minute than batches of 16, and one late fall of the rate more than
 # two.
@@ -102,6 +106,11 @@ class Answer:
 def candidates(pets: Pets) -> list[Pet]:
     """The photos that have an XML file of boxes, listed or not. Raises PetsError when none has."""
     return official.annotated(pets)
+
+
+def class_names(photos: Iterable[Pet], classes: str) -> list[str]:
+    """The species, or the breeds, of the photos: a box is of its pet's."""
+    return official.class_names(photos, classes)
 
 
 def truth(pets: Pets, pet: Pet, taken: Taken, summary: Summary) -> Truth:
@@ -200,7 +209,7 @@ def answer(photo: Path, truth: Truth, reply: bytes) -> Answer:
         return np.array(rows, np.float64).reshape(-1, 6) * (1, 1, width, height, width, height)
 
     expected = 'a list of [class, score, xmin, ymin, xmax, ymax] as "prediction"'
-    return Answer(photo, truth, report.read_reply(reply, photo, expected, read))
+    return Answer(photo, truth, report.read_json(reply, photo, expected, read))
 
 
 def table(answers: Sequence[Answer], names: Sequence[str]) -> str:

@@ -59,6 +59,10 @@ class Pets:
         """The file of a photo's head boxes; most photos of test.txt have none."""
         return self.root / "annotations" / "xmls" / f"{pet.name}.xml"
 
+    def trimap(self, pet: Pet) -> Path:
+        """The file of a photo's trimap."""
+        return self.root / "annotations" / "trimaps" / f"{pet.name}.png"
+
     def annotation(self, pet: Pet) -> voc.Annotation:
         """The head boxes of a photo. Raises voc.AnnotationError naming the file by its path below `root`."""
         path = self.xml(pet)
@@ -140,6 +144,17 @@ def annotated(pets: Pets) -> list[Pet]:
         raise PetsError(
             f"{pets.root / 'annotations' / 'xmls'} has no XML file of any photo: head boxes are in annotations.tar.gz "
             "of the Oxford-IIIT Pet data set, one NAME.xml for images/NAME.jpg"
+        )
+    return found
+
+
+def segmented(pets: Pets) -> list[Pet]:
+    """The photos of `all_photos` that have a trimap; by name. Raises PetsError when none has."""
+    found = [pet for pet in all_photos(pets) if pets.trimap(pet).is_file()]
+    if not found:
+        raise PetsError(
+            f"{pets.root / 'annotations' / 'trimaps'} has no trimap of any photo: they are in annotations.tar.gz of "
+            "the Oxford-IIIT Pet data set, one NAME.png for images/NAME.jpg"
         )
     return found
 

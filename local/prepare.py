@@ -1,8 +1,8 @@
 """`python3 -m local prepare NAME`: an algorithm's channels from a data set in the official Oxford-IIIT Pet layout.
 
-The image form is what SageMaker's built-in reads as application/x-image: photos plus .lst files, or plus a JSON file
-per photo; the RecordIO form is one .rec per channel. What is no image is skipped and named. A clean JPEG goes in byte
-for byte; what else can be read (a GIF or PNG by whatever name, CMYK, turned by EXIF) is made an upright RGB JPEG.
+The image form is what SageMaker's built-in reads as application/x-image: photos plus .lst files, or plus a JSON or PNG
+file per photo; the RecordIO form is one .rec per channel. What is no image is skipped and named. A clean JPEG goes in
+byte for byte; what else can be read (a GIF or PNG by whatever name, CMYK, turned by EXIF) is made an upright RGB JPEG.
 """
 
 import argparse
@@ -31,13 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write; it gets one folder per channel")
     parser.add_argument(
         "--format",
-        choices=("image", "recordio"),
+        choices=_choices("FORMATS"),
         default="image",
-        help="image: photos + .lst or JSON; recordio: one .rec per channel",
+        help="image: photos + .lst, JSON or PNG masks; recordio: one .rec per channel",
     )
     parser.add_argument(
         "--split",
-        choices=("official", "random"),
+        choices=_choices("SPLITS"),
         help="official: train on trainval.txt, validate on test.txt; random: all photos, listed or not, that have what "
         f"the algorithm needs (default: {_defaults('SPLITS')})",
     )
@@ -46,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random split and of the training list's order")
     parser.add_argument(
-        "--classes", choices=("breed", "species"), help=f"what is told apart (default: {_defaults('CLASSES')})"
+        "--classes",
+        choices=_choices("CLASSES"),
+        help="what is told apart; trimap: the pixels 1, 2, 3 of the trimaps as they are; pet: the same as 0, 1, 2 with "
+        f"their names, by a label_map channel (default: {_defaults('CLASSES')})",
     )
     parser.add_argument("--force", action="store_true", help="replace --out if it is there")
 
@@ -91,9 +94,12 @@ def split(
             f"--split {how} is not for {name}: the photos of test.txt have no annotations that it could be measured "
             f"on; take --split {room.SPLITS[0]}, the default"
         )
+    usable = room.candidates(pets)
     if how == "official":
-        return list(pets.trainval), list(pets.test)
-    return official.random_split(room.candidates(pets), fraction, seed)
+        names = {pet.name for pet in usable}
+        train, validation = ([pet for pet in chosen if pet.name in names] for chosen in (pets.trainval, pets.test))
+        return train, validation
+    return official.random_split(usable, fraction, seed)
 
 
 def write_channels(
@@ -111,21 +117,23 @@ def write_channels(
     """Write the channels of the algorithm `name` into the folder `out`; nothing is left there unless all of it is.
 
     The image form is the algorithm's own, see its module. RecordIO form: train/train.rec and classes.txt, the same for
-    validation; classes.txt holds one class name a line, by label. `classes` is breed, species, or None for the
-    algorithm's default. The order of the training photos is shuffled by `seed`, so that a reader in sequence meets all
-    classes.
+    validation; classes.txt holds one class name a line, by label. `classes` is one of the algorithm's, or None for its
+    default. The order of the training photos is shuffled by `seed`, so that a reader in sequence meets all classes.
 
-    Raises UserError when `out` is not empty and `force` is False, or when a class has nothing to train on.
+    Raises UserError when the algorithm has no such form or classes, when `out` is not empty and `force` is False, or
+    when a class has nothing to train on.
     """
     if out.exists() and not force and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
             f"--out {out} is there already and not empty: name another folder, or add --force to replace it"
         )
     room = algorithms.room(name)
-    classes = classes or room.CLASSES
+    classes = classes or room.CLASSES[0]
+    _check_offered(name, "--format", form, room.FORMATS)
+    _check_offered(name, "--classes", classes, room.CLASSES)
     shuffled = list(train)
     random.Random(seed).shuffle(shuffled)
-    summary = Summary(official.class_names([*train, *validation], classes), classes)
+    summary = Summary(room.class_names([*train, *validation], classes), classes)
     left_out = {channels.STRAYS: channels.strays(pets), room.UNUSED: channels.unused(pets, [*train, *validation])}
     # In the order in which they will be told, whatever is met first.
     summary.files = left_out | {channels.UNREADABLE: [], channels.REENCODED: []}
@@ -145,7 +153,7 @@ def write_channels(
 
 
 def photos(folder: Path, channel: str, name: str = "image-classification") -> list[tuple[Path, Any]]:
-    """The photos of a channel in image form below `folder`, each with what is true of it: its label, its boxes."""
+    """The photos of a channel in image form below `folder`, each with what is true of it: label, boxes, mask."""
     return algorithms.room(name).photos(folder, channel)
 
 
@@ -180,7 +188,8 @@ def _write_channel(room: Room, folder: Path, photos: Iterator[Photo], summary: S
         channels.write_class_names(folder, summary.class_names)
     else:
         room.write_images(folder.parent, channel, counted(), summary)
-    missing = [name for label, name in enumerate(summary.class_names) if label not in seen]
+    names = enumerate(summary.class_names)
+    missing = [name for label, name in names if label not in seen and name != channels.NO_CLASS]
     if missing and (channel == "train" or not seen):
         raise UserError(
             f"{pets.images}: no readable {room.USABLE} of {', '.join(missing[:NAMED])} for the {channel} channel: "
@@ -188,10 +197,20 @@ def _write_channel(room: Room, folder: Path, photos: Iterator[Photo], summary: S
         )
 
 
+def _check_offered(name: str, option: str, value: str, offered: Sequence[str]) -> None:
+    """Raises UserError when the algorithm `name` has no such `value` of an option."""
+    if value not in offered:
+        raise UserError(f"{option} {value} is not for {name}: take {' or '.join(offered)}")
+
+
+def _choices(what: str) -> list[str]:
+    """What any algorithm offers."""
+    return list(dict.fromkeys(value for room in algorithms.rooms() for value in getattr(room, what)))
+
+
 def _defaults(what: str) -> str:
     """`breed; object-detection: species`: the first algorithm's default, and those that differ from it."""
-    values = {name: getattr(algorithms.room(name), what) for name in NAMES}
-    texts = {name: value if isinstance(value, str) else value[0] for name, value in values.items()}
+    texts = {name: getattr(algorithms.room(name), what)[0] for name in NAMES}
     first = texts[NAMES[0]]
     return "; ".join([first, *(f"{name}: {text}" for name, text in texts.items() if text != first)])
 

@@ -13,7 +13,7 @@ from local.errors import CommandFailed
 from local.progress import Progress
 
 Ask = Callable[[bytes], bytes]
-"""Sends an image file's bytes to an endpoint; its reply as application/json."""
+"""Sends an image file's bytes to an endpoint; its reply, in the form that the algorithm's room reads."""
 
 Truth = TypeVar("Truth")
 Answer = TypeVar("Answer")
@@ -38,13 +38,18 @@ def ask_all(
     return answers
 
 
-def read_reply(reply: bytes, photo: Path, expected: str, read: Callable[[Any], Answer]) -> Answer:
-    """What `read` makes of the JSON that an endpoint replied about `photo`.
+def read_json(reply: bytes, photo: Path, expected: str, read: Callable[[Any], Answer]) -> Answer:
+    """What `read` makes of the JSON that an endpoint replied about `photo`; raises as `read_reply` does."""
+    return read_reply(reply, photo, expected, lambda body: read(json.loads(body)))
 
-    Raises CommandFailed, saying what was `expected` in words, when the reply is no JSON or `read` cannot use it.
+
+def read_reply(reply: bytes, photo: Path, expected: str, read: Callable[[bytes], Answer]) -> Answer:
+    """What `read` makes of an endpoint's reply about `photo`.
+
+    Raises CommandFailed, saying what was `expected` in words, when `read` cannot use it.
     """
     try:
-        return read(json.loads(reply))
+        return read(reply)
     except (ValueError, TypeError, LookupError):
         begin = reply[:80].decode("utf-8", "replace")
         raise CommandFailed(f"{photo}: the endpoint replied {begin!r}, expected {expected}") from None

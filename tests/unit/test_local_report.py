@@ -84,7 +84,10 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         good = (
-            self.path == "/invocations" and self.headers["Content-Type"] == "application/x-image" and body == b"photo"
+            self.path == "/invocations"
+            and self.headers["Content-Type"] == "application/x-image"
+            and self.headers["Accept"] == "application/json"
+            and body == b"photo"
         )
         self.send_response(200 if good else 400)
         self.end_headers()
@@ -101,7 +104,7 @@ def port() -> Iterator[int]:
 
 
 def test_the_endpoint_is_asked_with_the_photos_bytes_and_its_refusal_is_told(port: int) -> None:
-    ask = demo.over_http(port)
+    ask = demo.over_http(port, room.ACCEPT)
     assert json.loads(ask(b"photo")) == [0.25, 0.75]
     with pytest.raises(programs.ProgramError, match=r"the server answered 400: .*the image is empty"):
         ask(b"")

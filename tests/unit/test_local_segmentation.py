@@ -1,0 +1,379 @@
+"""Semantic segmentation's room: trimaps that stay on their photos, channels, and masks counted by hand."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from local import __main__ as program
+from local import pets as official
+from local import prepare
+from local import semantic_segmentation as room
+from local.errors import CommandFailed
+from local.semantic_segmentation import Answer, Truth
+from serve import segmentation
+from serve.artifact import InputSpec
+from serve.forms import Answer as Served
+from serve.masks import PALETTE, png
+from tests.unit.official import HEAD, Pets, encode, lying, picture, turned
+from train.semantic_segmentation import masks
+
+PET, BACKGROUND, BORDER = 1, 2, 3
+COLOURS = [tuple(PALETTE[3 * label : 3 * label + 3]) for label in range(3)]
+
+
+def trimap() -> Image.Image:
+    """The trimap of `picture()`: its red HEAD is the pet, with a border of 3 pixels around it."""
+    left, top, right, bottom = HEAD
+    made = Image.new("L", (64, 48), BACKGROUND)
+    made.paste(BORDER, (left - 3, top - 3, right + 3, bottom + 3))
+    made.paste(PET, HEAD)
+    return made
+
+
+@pytest.fixture
+def segmented(tmp_path: Path) -> Pets:
+    """Six clean photos of a cat and four of a dog in trainval.txt, two of each in test.txt, all with a trimap."""
+    made = Pets(tmp_path / "pets")
+    for number in range(1, 7):
+        made.add(f"Bengal_{number}", encode(picture()), trimap=encode(trimap(), "PNG"))
+    for number in range(1, 5):
+        made.add(f"pug_{number}", encode(picture()), trimap=encode(trimap(), "PNG"))
+    for number in (7, 8):
+        made.add(f"Bengal_{number}", encode(picture()), trimap=encode(trimap(), "PNG"), split="test")
+        made.add(f"pug_{number}", encode(picture()), trimap=encode(trimap(), "PNG"), split="test")
+    return made
+
+
+def run(data: Pets, out: Path, *arguments: object) -> int:
+    words = ["prepare", "semantic-segmentation", "--data", data.root, "--out", out, *arguments]
+    return program.main([str(word) for word in words])
+
+
+def stems(folder: Path, kind: str) -> set[str]:
+    return {file.stem for file in folder.glob(f"*{kind}")}
+
+
+def mask_of(out: Path, name: str) -> np.ndarray:
+    """The class ids of a photo in either channel."""
+    found = {photo.stem: truth for channel in ("train", "validation") for photo, truth in room.photos(out, channel)}
+    return found[name].mask
+
+
+# --- channels ---------------------------------------------------------------------------------------------------------
+
+
+def test_photos_and_trimaps_go_into_four_channels_byte_for_byte_by_the_official_split(
+    segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "channels"
+    assert run(segmented, out) == 0
+    assert sorted(folder.name for folder in out.iterdir()) == [
+        *("train", "train_annotation", "validation", "validation_annotation")
+    ]
+    for channel, count in (("train", 10), ("validation", 4)):
+        assert stems(out / f"{channel}_annotation", ".png") == stems(out / channel, ".jpg")
+        assert len(stems(out / channel, ".jpg")) == count
+    assert (out / "train" / "pug_1.jpg").read_bytes() == encode(picture())
+    assert (out / "train_annotation" / "pug_1.png").read_bytes() == encode(trimap(), "PNG")
+    assert (out / "train_annotation" / "classes.txt").read_text() == "unused\npet\nbackground\nborder\n"
+    assert np.array_equal(mask_of(out, "pug_1"), np.asarray(trimap())), "pixels are class ids as they are"
+    assert capsys.readouterr().out.splitlines()[-1] == "Set num_classes=4 num_training_samples=10"
+
+
+def test_classes_pet_adds_a_label_map_by_which_training_reads_three_named_classes(
+    segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "channels"
+    assert run(segmented, out, "--classes", "pet") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "Set num_classes=3 num_training_samples=10"
+    assert (out / "train_annotation" / "classes.txt").read_text() == "pet\nbackground\nborder\n"
+    assert (out / "train_annotation" / "pug_1.png").read_bytes() == encode(trimap(), "PNG")
+    for channel in ("train", "validation"):
+        data = (out / "label_map" / f"{channel}_label_map.json").read_bytes()
+        assert json.loads(data) == {"map": {"0": 1, "1": 2, "2": 3}}
+        trained = masks.parse_map(data, "label_map.json", 3).apply(np.asarray(trimap()))
+        assert np.array_equal(trained, mask_of(out, "pug_1" if channel == "train" else "pug_7"))
+        assert set(np.unique(trained)) == {0, 1, 2}
+
+
+def test_a_random_split_divides_all_photos_that_have_a_trimap(segmented: Pets, tmp_path: Path) -> None:
+    out = tmp_path / "channels"
+    assert run(segmented, out, "--split", "random", "--fraction", "0.5", "--seed", "3") == 0
+    chosen = [stems(out / channel, ".jpg") for channel in ("train", "validation")]
+    assert [len(names) for names in chosen] == [7, 7]
+    assert not chosen[0] & chosen[1]
+    assert "pug_900" not in chosen[0] | chosen[1]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "offered"),
+    [("--format", "recordio", "image"), ("--classes", "breed", "trimap or pet"), ("--classes", "species", "trimap")],
+)
+def test_what_masks_do_not_have_is_refused_in_one_line(
+    segmented: Pets, tmp_path: Path, option: str, value: str, offered: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(segmented, tmp_path / "channels", option, value) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{option} {value} is not for semantic-segmentation: take {offered}" in line
+    assert not (tmp_path / "channels").exists()
+
+
+def test_other_algorithms_do_not_take_the_classes_of_trimaps(
+    segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["prepare", "image-classification", "--data", segmented.root, "--out", tmp_path / "out", "--classes", "pet"]
+    assert program.main([str(word) for word in words]) == 2
+    assert "--classes pet is not for image-classification: take breed or species" in capsys.readouterr().err
+
+
+def test_a_data_set_without_trimaps_is_refused_with_what_is_missing(
+    segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (segmented.root / "annotations" / "trimaps").iterdir():
+        file.unlink()
+    assert run(segmented, tmp_path / "channels") == 2
+    assert "annotations/trimaps has no trimap of any photo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("classes", ["trimap", "pet"])
+def test_a_class_that_no_training_photo_has_is_named_and_nothing_is_written(
+    segmented: Pets, tmp_path: Path, classes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (segmented.root / "annotations" / "trimaps").iterdir():
+        file.write_bytes(encode(trimap().point(lambda pixel: BACKGROUND if pixel == BORDER else pixel), "PNG"))
+    before = sorted(file.name for file in tmp_path.iterdir())
+    assert run(segmented, tmp_path / "channels", "--classes", classes) == 2
+    assert "no readable photo with pixels of border for the train channel" in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == before
+
+
+# --- dirt -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size_of", ["stored", "upright"])
+def test_a_trimap_lies_on_the_same_pixels_after_exif_has_turned_the_photo(
+    segmented: Pets, tmp_path: Path, orientation: int, size_of: str
+) -> None:
+    upright = size_of == "upright" and orientation >= 5
+    drawn = trimap() if upright else lying(trimap(), orientation)
+    segmented.add("Bengal_20", turned(picture(), orientation), trimap=encode(drawn, "PNG"))
+    run(segmented, tmp_path / "channels")
+    with Image.open(tmp_path / "channels" / "train" / "Bengal_20.jpg") as photo:
+        assert photo.getexif().get(0x0112, 1) == 1
+        pixels = np.asarray(photo).astype(int)
+    mask = mask_of(tmp_path / "channels", "Bengal_20")
+    assert np.array_equal(mask, np.asarray(trimap()))
+    assert np.mean((pixels[..., 0] > pixels[..., 2]) == (mask == PET)) > 0.98
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG"])
+def test_a_photo_made_jpeg_anew_keeps_its_trimap(segmented: Pets, tmp_path: Path, form: str) -> None:
+    segmented.add("Bengal_20", encode(picture(), form), trimap=encode(trimap(), "PNG"))
+    run(segmented, tmp_path / "channels")
+    with Image.open(tmp_path / "channels" / "train" / "Bengal_20.jpg") as image:
+        assert (image.format, image.size) == ("JPEG", (64, 48))
+    assert (tmp_path / "channels" / "train_annotation" / "Bengal_20.png").read_bytes() == encode(trimap(), "PNG")
+
+
+def test_a_trimap_saved_as_a_colour_picture_gets_one_channel_and_is_counted(
+    segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    segmented.add("Bengal_20", encode(picture()), trimap=encode(Image.merge("RGB", [trimap()] * 3), "PNG"))
+    run(segmented, tmp_path / "channels")
+    with Image.open(tmp_path / "channels" / "train_annotation" / "Bengal_20.png") as image:
+        assert image.mode == "P"
+        assert np.array_equal(np.asarray(image), np.asarray(trimap()))
+    assert "trimaps saved as colour pictures, made one channel: 1 (Bengal_20.png)" in capsys.readouterr().out
+
+
+def test_photos_whose_trimap_cannot_be_used_are_left_out_counted_and_named(
+    segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = encode(trimap(), "PNG")
+    wrong = {
+        20: encode(trimap().resize((32, 24)), "PNG"),
+        21: encode(trimap().point(lambda pixel: 7 * pixel), "PNG"),
+        22: whole[: len(whole) // 2],
+        23: None,
+        24: encode(picture(), "PNG"),
+        25: encode(trimap()),
+    }
+    for number, file in wrong.items():
+        segmented.add(f"Bengal_{number}", encode(picture()), trimap=file)
+    segmented.add("Bengal_26", None, trimap=whole)
+    assert run(segmented, tmp_path / "channels") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        "photos that the split does not name or that have no trimap, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
+    )
+    assert lines[1] == "listed photos that cannot be read, skipped: 1 (Bengal_26.jpg does not exist)"
+    assert lines[2].startswith("photos whose annotations cannot be used, skipped: 5 (")
+    for reason in (
+        "annotations/trimaps/Bengal_20.png has 32 x 24 pixels and Bengal_20.jpg 64 x 48",
+        "Bengal_21.png has pixels of 7, 14, 21: a trimap has 1 (pet), 2 (background), 3 (border)",
+        "Bengal_22.png is truncated",
+        "Bengal_24.png is a colour picture",
+        "Bengal_25.png is no PNG",
+    ):
+        assert reason in lines[2]
+    assert lines[3] == "10 photos to train on, 4 to validate on, 4 classes"
+
+
+def test_the_real_subset_is_split_into_photos_with_trimaps(pets: Path, tmp_path: Path) -> None:
+    found = official.read(pets)
+    train, validation = prepare.split(found, "semantic-segmentation")
+    summary = prepare.write_channels(
+        found, train, validation, tmp_path / "channels", name="semantic-segmentation", classes="pet"
+    )
+    assert summary.class_names == ["pet", "background", "border"]
+    assert summary.counts == {"train": 300, "validation": 208}
+    assert summary.files[room.UNUSED] == ["Abyssinian_34.jpg", "Abyssinian_82.jpg"]
+    shares = np.mean(
+        [
+            np.bincount(truth.mask.ravel(), minlength=3) / truth.mask.size
+            for _, truth in room.photos(tmp_path / "channels", "train")
+        ],
+        axis=0,
+    )
+    assert shares[2] == pytest.approx(0.13, abs=0.01), "the border's share"
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def answer(true: Sequence[Sequence[int]], said: Sequence[Sequence[int]], classes: int = 3) -> Answer:
+    """An answer for a mask of class ids and the endpoint's."""
+    truth = Truth(encode(Image.fromarray(np.array(true, np.uint8)), "PNG"), tuple(range(classes)))
+    return room.answer(Path("photo.jpg"), truth, png(np.array(said, np.uint8)))
+
+
+def test_pixels_are_counted_by_true_and_predicted_class_and_ignored_ones_are_not() -> None:
+    said = answer([[0, 0, 1], [2, 255, 1]], [[0, 1, 1], [2, 2, 0]])
+    assert said.counts.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
+
+
+def test_the_last_line_is_the_mean_over_all_pixels_of_the_classes_that_occur() -> None:
+    # Class 0: 3 of 5 pixels (2 + 1 of both masks), class 1: 3 of 5; class 2 occurs in neither.
+    answers = [answer([[0, 0], [0, 1]], [[0, 0], [1, 1]]), answer([[0, 1], [1, 1]], [[0, 0], [1, 1]])]
+    assert room.last_line(answers) == "mIOU 0.60 (2 classes, 2 photos)"
+    counts = np.sum([one.counts for one in answers], axis=0)
+    assert counts.tolist() == [[3, 1, 0], [1, 3, 0], [0, 0, 0]]
+
+
+def test_a_class_that_is_only_predicted_takes_from_the_others_and_is_not_counted() -> None:
+    assert room.last_line([answer([[0, 0, 0, 0]], [[0, 0, 0, 2]])]) == "mIOU 0.75 (1 classes, 1 photos)"
+
+
+def test_the_table_has_a_line_per_class_and_the_pixel_accuracy() -> None:
+    lines = room.table([answer([[0, 0, 0, 1]], [[0, 0, 1, 1]])], ["pet", "background", "border"]).splitlines()
+    assert [line.split() for line in lines] == [
+        ["class", "IoU", "true", "pixels", "predicted", "pixels"],
+        ["pet", "0.67", "75.0", "%", "50.0", "%"],
+        ["background", "0.50", "25.0", "%", "50.0", "%"],
+        ["border", "-", "0.0", "%", "0.0", "%"],
+        ["pixel", "accuracy", "0.75"],
+    ]
+
+
+def mask(*pixels: int) -> bytes:
+    """An endpoint's mask, two pixels wide."""
+    return png(np.reshape(np.array(pixels, np.uint8), (-1, 2)))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b"", b'{"prediction": []}', mask(0, 1), mask(0, 1, 2, 3), mask(0, 1, 2, 0)[:60], b"\xff\xd8\xff"],
+    ids=["nothing", "JSON", "another size", "a class too many", "truncated", "a JPEG"],
+)
+def test_a_reply_that_is_no_mask_of_the_photo_ends_in_one_line_with_the_photo_and_what_was_expected(
+    reply: bytes,
+) -> None:
+    truth = Truth(encode(Image.new("L", (2, 2)), "PNG"), (0, 1, 2))
+    with pytest.raises(CommandFailed) as caught:
+        room.answer(Path("pug_1.jpg"), truth, reply)
+    assert str(caught.value).startswith("pug_1.jpg: the endpoint replied ")
+    assert str(caught.value).endswith("expected a PNG mask of 2 x 2 pixels with class ids below 3")
+
+
+def test_the_sheet_shows_twenty_photos_beside_truth_and_prediction_in_the_endpoints_colours(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 150), (128, 128, 128)).save(tmp_path / "photo.jpg", quality=95)
+    true, said = np.zeros((2, 150, 300), np.uint8)
+    true[:, 150:], said[:, 150:] = 1, 2
+    truth = Truth(encode(Image.fromarray(true), "PNG"), (0, 1, 2))
+    one = room.answer(tmp_path / "photo.jpg", truth, png(said))
+    room.sheet([one] * 50, ["pet", "background", "border"], tmp_path / "predictions.png")
+    with Image.open(tmp_path / "predictions.png") as page:
+        assert page.size == (2 * 616 + 8, 30 + 10 * 208 + 8)
+        legend, card = page.crop((0, 0, 1240, 38)), page.crop((8, 38, 616, 238))
+    assert {tuple(colour) for colour in np.asarray(legend).reshape(-1, 3).tolist()} >= set(COLOURS)
+    # The photo of 300 x 150 lies in the middle of each square of 200, 204 apart; pixels left and right in it.
+    for tile, colours in enumerate([(None, None), (COLOURS[0], COLOURS[1]), (COLOURS[0], COLOURS[2])]):
+        for x, colour in zip((50, 150), colours, strict=True):
+            shown = card.getpixel((204 * tile + x, 100))
+            expected = (128, 128, 128) if colour is None else np.array(colour) * 0.65 + 128 * 0.35
+            assert np.abs(np.subtract(shown, expected)).max() <= 2
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["photo.jpg", "predictions.png"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (401, 300)])
+def test_photos_of_any_shape_and_many_classes_fit_on_the_sheet(size: tuple[int, int], tmp_path: Path) -> None:
+    Image.new("RGB", size).save(tmp_path / "photo.jpg")
+    mask = Image.new("L", size)
+    one = room.answer(tmp_path / "photo.jpg", Truth(encode(mask, "PNG"), tuple(range(254))), encode(mask, "PNG"))
+    names = [f"a_class_with_a_long_name_{number}" for number in range(254)]
+    room.sheet([one], names, tmp_path / "predictions.png")
+    with Image.open(tmp_path / "predictions.png") as page:
+        assert page.width == 1240
+
+
+def verbose(values: np.ndarray, names: tuple[str, ...], size: tuple[int, int]) -> dict[str, object]:
+    """The server's application/json;verbose for logits float32 (C, 2, 2) of a photo of 16 x 16 pixels or more."""
+    spec = InputSpec("data", 3, 16, 16, 16, "pad", (0.5,) * 3, (0.2,) * 3)
+    (form,) = (form for form in segmentation.FORMS if str(form) == "application/json;verbose")
+    return json.loads(form.encode(Served(values, names, *size, spec)))
+
+
+def test_a_verbose_reply_is_told_as_the_classes_on_the_photo_by_their_share_and_holds_the_mask() -> None:
+    logits = np.zeros((3, 2, 2), np.float32)
+    logits[1, 1], logits[2, 0] = 9, -9
+    reply = verbose(logits, ("pet", "background", "border"), (32, 32))
+    lines = room.told(reply)
+    assert [line.split("  ")[0] for line in lines] == ["background", "pet"]
+    assert sum(float(line.split("  ")[1]) for line in lines) == pytest.approx(1, abs=0.002)
+    found = masks.decode(room.mask_of(reply)).pixels
+    assert found.shape == (32, 32)
+    assert lines[0] == f"background  {np.mean(found == 1):.3f}"
+
+
+@pytest.mark.parametrize("reply", [{"predicted_label": "pug"}, {"prediction": []}, {"mask": 1}, {"classes": []}])
+def test_another_algorithms_reply_is_left_to_it(reply: dict[str, object]) -> None:
+    assert room.told(reply) is None
+
+
+# --- recipe -----------------------------------------------------------------------------------------------------------
+
+
+@given(st.booleans(), st.integers(1, 300) | st.none(), st.integers(1, 10_000))
+def test_a_recipe_trains_on_any_number_of_photos_from_scratch(drawn: bool, epochs: int | None, count: int) -> None:
+    recipe = room.recipe(drawn, epochs, 3, count)
+    assert 1 <= int(recipe["mini_batch_size"]) <= count
+    assert recipe["use_pretrained_model"] == "False"
+    assert "lr_scheduler_step" not in recipe
+    assert recipe["validation_mini_batch_size"] == 1, "whole photos, as the endpoint is asked"
+    assert room.forecast(recipe, 2) < room.forecast(recipe, 1)
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_training_takes_each_recipe_as_it_is(drawn: bool) -> None:
+    from train.semantic_segmentation import table
+
+    recipe = room.recipe(drawn, None, 3, 300)
+    values = table.check({name: str(value) for name, value in recipe.items()})
+    assert {name: str(values[name]) for name in recipe} == {name: str(value) for name, value in recipe.items()}
