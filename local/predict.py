@@ -1,14 +1,17 @@
 """`python3 -m local predict PHOTO ...`: send photos to an endpoint of SageMaker local mode, with SDK v3.
 
-Prints a line per photo, its path, the predicted class and that class's probability, or a line per detection, its path,
-class, score and box in fractions of the photo; with --accept, the answer.
+Prints a line per photo, its path, the predicted class and that class's probability; or a line per detection, its path,
+class, score and box in fractions of the photo; or a line per class of a mask, its path, class and share of the photo's
+pixels. With --accept, the answer; with --masks, the masks are written besides.
 """
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from local import algorithms, sagemaker
+from local import algorithms, sagemaker, semantic_segmentation
 from local.deploy import PORT
 from local.errors import UserError
 from local.opt_ml import IMAGES
@@ -21,19 +24,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photos", metavar="PHOTO", type=Path, nargs="+", help="image files")
     parser.add_argument("--port", type=int, default=PORT, help=f"that `deploy` was given (default: {PORT})")
     parser.add_argument("--content-type", default=IMAGES, help=f"default: {IMAGES}")
-    parser.add_argument("--accept", help="print the answer in this form: application/json, application/jsonlines, ...")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--accept", help="print the answer in this form: application/json, application/jsonlines, ...")
+    form.add_argument("--masks", type=Path, metavar="DIR", help="write the mask of each PHOTO into DIR, as a PNG")
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command. Raises UserError for a file that is not there, LocalModeError for a refused photo."""
+    """The command.
+
+    Raises UserError for a file that is not there and for an answer that cannot be printed or has no mask,
+    LocalModeError for a refused photo.
+    """
+    masks = _mask_files(args.photos, args.masks) if args.masks else {}
     endpoint = sagemaker.connect(args.port)
     for photo in args.photos:
         try:
             body = photo.read_bytes()
         except OSError as error:
             raise UserError(f"{photo} cannot be read: {error.strerror}; give the path of an image file") from None
-        answer = endpoint.invoke(body, args.content_type, args.accept or VERBOSE).decode()
-        lines = [answer.rstrip()] if args.accept else [f"{photo}  {line}" for line in readable(answer)]
+        answer = endpoint.invoke(body, args.content_type, args.accept or VERBOSE)
+        text = _text(answer, args.accept)
+        lines = [text.rstrip()] if args.accept else [f"{photo}  {line}" for line in readable(text)]
+        if args.masks:
+            _write_mask(json.loads(text), masks[photo])
         print("\n".join(lines), flush=True)
     return 0
 
@@ -43,3 +56,36 @@ def readable(answer: str) -> list[str]:
     said = json.loads(answer)
     told = (room.told(said) for room in algorithms.rooms())
     return next((lines for lines in told if lines is not None), [answer.rstrip()])
+
+
+def _text(answer: bytes, accept: str | None) -> str:
+    """An answer as text. Raises UserError when it is none."""
+    try:
+        return answer.decode()
+    except UnicodeDecodeError:
+        raise UserError(
+            f"--accept {accept} gives {len(answer)} bytes that are no text: --masks DIR writes masks as PNG files"
+        ) from None
+
+
+def _mask_files(photos: Sequence[Path], folder: Path) -> dict[Path, Path]:
+    """The file for the mask of each photo. Raises UserError when two would share one."""
+    files = {photo: folder / f"{photo.stem}.png" for photo in photos}
+    owners: dict[Path, Path] = {}
+    for photo, file in files.items():
+        other = owners.setdefault(file, photo)
+        if other != photo:
+            raise UserError(f"--masks {folder}: {other} and {photo} would both be {file.name}: ask about them in turn")
+        if file.resolve() == photo.resolve():
+            raise UserError(f"--masks {folder}: {photo} itself would be replaced: name another folder")
+    return files
+
+
+def _write_mask(answer: Mapping[str, Any], file: Path) -> None:
+    mask = semantic_segmentation.mask_of(answer)
+    if mask is None:
+        raise UserError(f"--masks {file.parent}: this endpoint's answer has no mask: leave --masks out")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.part")
+    partial.write_bytes(mask)
+    partial.replace(file)

@@ -1,6 +1,7 @@
 """What `train`, `deploy` and `predict` of local mode do before and after the SDK. With the SDK: tests/local_mode."""
 
 import argparse
+import base64
 import io
 import json
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from local import __main__ as program
 from local import deploy, local_mode, predict, sagemaker, train
 from local.errors import UserError
 
@@ -108,6 +110,82 @@ def test_an_answer_of_no_known_form_is_shown_as_it_came() -> None:
     assert predict.readable('{"prediction": [0.1, 0.9]}') == ['{"prediction": [0.1, 0.9]}']
 
 
+class Asked:
+    """In place of an endpoint: answers a photo's bytes with what is written there, and notes the forms asked for."""
+
+    def __init__(self, answers: dict[bytes, bytes]) -> None:
+        self.answers, self.forms = answers, set[str]()
+
+    def invoke(self, body: bytes, content_type: str, accept: str) -> bytes:
+        self.forms.add(accept)
+        return self.answers[body]
+
+
+MASKED = {
+    "width": 2,
+    "height": 1,
+    "classes": [
+        {"label": "pet", "class_id": 0, "share": 0.25},
+        {"label": "border", "class_id": 1, "share": 0.0},
+        {"label": "background", "class_id": 2, "share": 0.75},
+    ],
+    "mask": base64.b64encode(b"\x89PNG mask").decode(),
+}
+
+
+def predicting(monkeypatch: pytest.MonkeyPatch, folder: Path, answers: dict[str, bytes]) -> Asked:
+    """Photos of the names in `folder`, the current folder, and an endpoint that answers about them."""
+    asked = Asked({name.encode(): answer for name, answer in answers.items()})
+    for name in answers:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    monkeypatch.setattr(sagemaker, "connect", lambda port: asked)
+    monkeypatch.chdir(folder)
+    return asked
+
+
+def test_a_mask_is_told_by_the_shares_of_its_classes_and_written_where_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = {name: json.dumps(MASKED).encode() for name in ("a.jpg", "b.png")}
+    asked = predicting(monkeypatch, tmp_path, answers)
+    assert program.main(["predict", "a.jpg", "b.png", "--masks", "masks/of pets"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{photo}  {told}" for photo in ("a.jpg", "b.png") for told in ("background  0.750", "pet  0.250")
+    ]
+    assert {file.name: file.read_bytes() for file in (tmp_path / "masks" / "of pets").iterdir()} == {
+        "a.png": b"\x89PNG mask",
+        "b.png": b"\x89PNG mask",
+    }
+    assert asked.forms == {"application/json;verbose"}
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "said"),
+    [
+        (("a/1.jpg", "b/1.jpg"), ("--masks", "out"), "a/1.jpg and b/1.jpg would both be 1.png"),
+        (("a/1.png",), ("--masks", "a"), "a/1.png itself would be replaced"),
+        (("1.jpg",), ("--accept", "image/png"), "--accept image/png gives 10 bytes that are no text: --masks DIR"),
+        (("2.jpg",), ("--masks", "out"), "this endpoint's answer has no mask"),
+    ],
+)
+def test_masks_that_cannot_be_written_are_refused_in_one_line_and_no_photo_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    names: tuple[str, ...],
+    options: tuple[str, ...],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answers = {name: b"\x89PNG\r\n mask"[:10] if name == "1.jpg" else b'{"prediction": []}' for name in names}
+    predicting(monkeypatch, tmp_path, answers)
+    assert program.main(["predict", *names, *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == set(names)
+    assert all((tmp_path / name).read_bytes() == name.encode() for name in names)
+
+
 def test_hyperparameters_may_hold_an_equals_sign_and_commas() -> None:
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
@@ -135,5 +213,5 @@ def test_every_link_and_python_snippet_of_the_documentation_is_whole(page: str) 
     text = (DOCS / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+\.md)", text):
         assert (DOCS / target).is_file(), target
-    for code in re.findall(r"<!-- snippet: sdk\d -->\n```python\n(.*?)```", text, re.DOTALL):
+    for code in re.findall(r"<!-- snippet: sdk[\w-]+ -->\n```python\n(.*?)```", text, re.DOTALL):
         compile(code, page, "exec")
