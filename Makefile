@@ -19,8 +19,8 @@ LOCKFLAGS ?=
 VARIABLES := REGISTRY TAG PLATFORM BASE_IMAGE DATA EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS
 
 # An image's name is everything's name. What is in LATER has a place in the design and no code yet.
-IMAGES := image-classification object-detection inference
-LATER := semantic-segmentation image-classification-tensorflow
+IMAGES := image-classification object-detection semantic-segmentation inference
+LATER := image-classification-tensorflow
 TRAINING := $(filter-out inference,$(IMAGES))
 reference = $(REGISTRY)/$1:$(TAG)
 
@@ -167,6 +167,7 @@ SOURCE ?= $(filter https://%,$(shell git remote get-url origin 2>/dev/null))
 VERSION = $(shell sed -nE 's/^__version__ = "(.*)"/\1/p' serve/__init__.py)
 DOCKERFILE_image-classification := containers/mxnet/Dockerfile
 DOCKERFILE_object-detection := containers/mxnet/Dockerfile
+DOCKERFILE_semantic-segmentation := containers/mxnet/Dockerfile
 DOCKERFILE_inference := containers/inference/Dockerfile
 
 # Docker media types and no attestations: SageMaker refuses OCI manifests and image indexes.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local import opt_ml, pets, prepare
+from local import algorithms, opt_ml, pets, prepare
 from tests.images.container import RESTRICTED, Container, give_back
 
 
@@ -43,7 +43,21 @@ DETECTOR = Case(
     frozenset({"model_algo_1-0000.params", "model_algo_1-symbol.json", "hyperparams.json"}),
     frozenset({".jpg", ".json"}),
 )
-CASES = {case.name: case for case in (CLASSIFIER, DETECTOR)}
+SEGMENTER = Case(
+    "semantic-segmentation",
+    {
+        "backbone": "resnet-18",
+        "use_pretrained_model": "False",
+        "base_size": 64,
+        "crop_size": 64,
+        "mini_batch_size": 8,
+        "validation_mini_batch_size": 1,
+        "epochs": 1,
+    },
+    frozenset({"model_best.params", "model_algo-1", "hyperparams.json"}),
+    frozenset({".jpg", ".png", ".json", ".txt"}),
+)
+CASES = {case.name: case for case in (CLASSIFIER, DETECTOR, SEGMENTER)}
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 Channels = tuple[Path, dict[str, object]]
@@ -54,7 +68,7 @@ Job = Callable[..., tuple[Path, dict[str, Path]]]
 def channels_of(data: Path, out: Path, name: str) -> prepare.Summary:
     official = pets.read(data)
     train, validation = prepare.split(official, name)
-    return prepare.write_channels(official, train, validation, out, name=name)
+    return prepare.write_channels(official, train, validation, out, name=name, classes=algorithms.room(name).DEMO)
 
 
 def sizes(summary: prepare.Summary) -> dict[str, object]:

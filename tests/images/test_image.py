@@ -12,9 +12,9 @@ from tests.environments import REPOSITORY
 from tests.images.container import inspect, output, own_layers
 
 TRAINING = "image-classification"
-DETECTION = "object-detection"
+OTHERS = ["object-detection", "semantic-segmentation"]
 BUILT_HERE = "sagemaker-vision-test"
-ALL = pytest.mark.parametrize("name", [TRAINING, DETECTION, "inference"])
+ALL = pytest.mark.parametrize("name", [TRAINING, *OTHERS, "inference"])
 
 Image = Callable[[str], str]
 
@@ -89,9 +89,10 @@ def test_environment_holds_exactly_what_its_lock_file_names(image: Image, name: 
     assert {_normal(pin) for pin in listed} == {_normal(pin) for pin in pins}
 
 
-def test_object_detection_adds_nothing_to_the_layers_of_image_classification(image: Image) -> None:
-    layers = {name: inspect(image(name))["RootFS"]["Layers"] for name in (TRAINING, DETECTION)}
-    assert layers[DETECTION][:-1] == layers[TRAINING][:-1]
+@pytest.mark.parametrize("other", OTHERS)
+def test_the_mxnet_images_share_every_layer_but_the_last(image: Image, other: str) -> None:
+    layers = {name: inspect(image(name))["RootFS"]["Layers"] for name in (TRAINING, other)}
+    assert layers[other][:-1] == layers[TRAINING][:-1]
     for name in layers:
         assert own_layers(image(name), "VISION_ALGORITHM=") < 100e3, f"bytes of {name} alone"
 

@@ -1,5 +1,6 @@
 """Serving in real containers, from both images, what a container trained."""
 
+import base64
 import http.client
 import io
 import json
@@ -8,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image as Pillow
 
 from local import prepare
-from tests.images.conftest import CLASSIFIER, DETECTOR, Case, Channels
+from tests.images.conftest import CLASSIFIER, DETECTOR, SEGMENTER, Case, Channels
 from tests.images.container import FOREIGN, RESTRICTED, Container
 from tests.local_mode.bodies import is_detections
 
@@ -77,6 +79,23 @@ def test_both_images_give_the_same_detections_under_read_only_root_and_foreign_u
         assert rows == [pytest.approx(row, abs=1e-5) for row in again["prediction"]]
         found += len(rows)
     assert found, "one epoch leaves scores above the floor"
+
+
+def test_both_images_give_the_same_masks_of_the_photos_size_under_read_only_root_and_foreign_uid(
+    answers: Callable[[Case], tuple[list[Any], list[Any]]], drawn_channels: Drawn
+) -> None:
+    photos = photos_of(drawn_channels(SEGMENTER), SEGMENTER.name)
+    for photo, *replies in zip(photos, *answers(SEGMENTER), strict=False):
+        with Pillow.open(io.BytesIO(photo)) as opened:
+            size = opened.size
+        masks = []
+        for reply in replies:
+            with Pillow.open(io.BytesIO(base64.b64decode(reply["mask"]))) as mask:
+                assert (mask.format, mask.mode, mask.size) == ("PNG", "P", size)
+                masks.append(np.asarray(mask))
+            assert [one["label"] for one in reply["classes"]] == ["pet", "background", "border"]
+        assert masks[0].max() < 3
+        assert np.mean(masks[0] != masks[1]) < 0.001
 
 
 @BOTH

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serve import artifact
-from tests.images.conftest import CLASSIFIER, DETECTOR, EACH, Case, Channels, Job, channels_of, sizes
+from tests.images.conftest import CLASSIFIER, DETECTOR, EACH, SEGMENTER, Case, Channels, Job, channels_of, sizes
 from tests.images.container import RESTRICTED, Container
 from tests.pages import metrics
 
@@ -49,8 +49,12 @@ def test_channels_are_left_as_they_were(case: Case, trained: Trained, drawn_chan
 
 @pytest.mark.parametrize(
     ("case", "wrong", "right"),
-    [(CLASSIFIER, "num_layerz", "num_layers"), (DETECTOR, "base_netwrk", "base_network")],
-    ids=["image-classification", "object-detection"],
+    [
+        (CLASSIFIER, "num_layerz", "num_layers"),
+        (DETECTOR, "base_netwrk", "base_network"),
+        (SEGMENTER, "backbne", "backbone"),
+    ],
+    ids=["image-classification", "object-detection", "semantic-segmentation"],
 )
 def test_image_without_arguments_trains_and_a_wrong_hyperparameter_is_the_users(
     image: Image, job: Job, drawn_channels: Drawn, case: Case, wrong: str, right: str
