@@ -68,3 +68,22 @@ def test_the_demo_of_detection_tells_the_mean_of_its_table_and_what_training_log
     assert json.loads((tmp_path / "opt" / "ml" / "model" / "model.json").read_text())["class_names"] == ["cat", "dog"]
     with Image.open(tmp_path / "predictions.png") as sheet:
         assert sheet.size == (1000, 534)
+
+
+def test_the_demo_of_segmentation_tells_the_mean_of_its_table_and_what_training_logged(
+    drawn: Path, tmp_path: Path
+) -> None:
+    lines = demo("semantic-segmentation", drawn, tmp_path)
+    told = re.fullmatch(r"mIOU (\d\.\d\d) \(3 classes, 12 photos\)", lines[-1])
+    assert told, lines[-1]
+    header = next(index for index, line in enumerate(lines) if line.startswith("class "))
+    rows = [line.split() for line in lines[header + 1 : header + 4]]
+    assert [row[0] for row in rows] == ["pet", "background", "border"]
+    assert float(told[1]) == pytest.approx(sum(float(row[1]) for row in rows) / 3, abs=0.011)
+    assert sum(float(row[2]) for row in rows) == pytest.approx(100, abs=0.2), "shares of the true pixels"
+    logged = re.findall(r"epoch: 0, validation mIOU: (\S+)", "\n".join(lines))
+    assert float(told[1]) == pytest.approx(float(logged[0]), abs=0.006), "the endpoint disagrees with the training log"
+    description = json.loads((tmp_path / "opt" / "ml" / "model" / "model.json").read_text())
+    assert description["class_names"] == ["pet", "background", "border"]
+    with Image.open(tmp_path / "predictions.png") as sheet:
+        assert sheet.size == (1240, 30 + 6 * 208 + 8)

@@ -1,5 +1,6 @@
 """What the local-mode tests run beside an SDK, in that SDK's environment: no pytest at the top."""
 
+import base64
 import contextlib
 import io
 import json
@@ -15,7 +16,8 @@ CHANNELS = ("train", "validation", "train_lst", "validation_lst")
 def notebook(code: str, folder: str, answer: str) -> dict[str, Any]:
     """Run a snippet of SDK v2 in `folder`.
 
-    What its variable named `answer` holds in the end, the job's hyperparameters and log, the files in model.tar.gz.
+    What its variable named `answer` holds in the end (bytes in base64), the job's hyperparameters and log, the files in
+    model.tar.gz.
     """
     os.chdir(folder)
     names: dict[str, Any] = {}
@@ -28,7 +30,10 @@ def notebook(code: str, folder: str, answer: str) -> dict[str, Any]:
     estimator = names["estimator"]
     with tarfile.open(estimator.model_data.removeprefix("file://")) as archive:
         files = archive.getnames()
-    said = {"answer": names[answer], "hyperparameters": estimator.hyperparameters()}
+    value = names[answer]
+    if isinstance(value, bytes):
+        value = base64.b64encode(value).decode("ascii")
+    said = {"answer": value, "hyperparameters": estimator.hyperparameters()}
     return {**said, "log": log.getvalue(), "files": files}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from local import docker as engine
 from local import draw, prepare, programs
@@ -57,6 +58,36 @@ def boxed_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -
     return out
 
 
+@pytest.fixture(scope="session")
+def masked_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the channels of 24 photos with trimaps to train on and 8 to validate on, pixels 1 to 3 as they are.
+
+    Real photos where PET_DATA is set, drawn ones otherwise.
+    """
+    pets = official.read(_data(drawn_pets))
+    few = random.Random(0).sample(official.segmented(pets), 32)
+    train, validation = few[:24], few[24:]
+    out = tmp_path_factory.mktemp("masked") / "channels"
+    summary = prepare.write_channels(pets, train, validation, out, name="semantic-segmentation")
+    assert len(summary.class_names) == 4
+    return out
+
+
+@pytest.fixture(scope="session")
+def odd_channels(masked_channels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the same channels, every photo and mask 300 pixels wide and 401 high, every other photo grey."""
+    out = tmp_path_factory.mktemp("odd") / "channels"
+    shutil.copytree(masked_channels, out)
+    for channel in ("train", "validation"):
+        for index, photo in enumerate(sorted((out / channel).iterdir())):
+            mask = out / f"{channel}_annotation" / f"{photo.stem}.png"
+            with Image.open(photo) as image:
+                image.resize((300, 401)).convert("L" if index % 2 else "RGB").save(photo)
+            with Image.open(mask) as image:
+                image.resize((300, 401), Image.Resampling.NEAREST).save(mask)
+    return out
+
+
 @pytest.fixture
 def notebook_folder(channels: Path, tmp_path: Path) -> Path:
     """The folder a notebook of classification runs in: channels/ and a photo.jpg that was not trained on."""
@@ -67,6 +98,18 @@ def notebook_folder(channels: Path, tmp_path: Path) -> Path:
 def detection_folder(boxed_channels: Path, tmp_path: Path) -> Path:
     """The folder a notebook of detection runs in: channels/ and a photo.jpg that was not trained on."""
     return _notebook_folder(boxed_channels, "object-detection", tmp_path)
+
+
+@pytest.fixture
+def segmentation_folder(masked_channels: Path, tmp_path: Path) -> Path:
+    """The folder a notebook of segmentation runs in: channels/ and a photo.jpg that was not trained on."""
+    return _notebook_folder(masked_channels, "semantic-segmentation", tmp_path)
+
+
+@pytest.fixture
+def odd_folder(odd_channels: Path, tmp_path: Path) -> Path:
+    """The same with photos of 300 x 401 pixels."""
+    return _notebook_folder(odd_channels, "semantic-segmentation", tmp_path)
 
 
 @pytest.fixture

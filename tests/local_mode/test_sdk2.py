@@ -1,10 +1,14 @@
 """SageMaker's SDK v2 in local mode: what a notebook that was written for the built-in does with our image."""
 
+import base64
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.local_mode.bodies import fit, is_detections, is_probabilities, notebook
 from tests.pages import snippet
@@ -12,6 +16,7 @@ from tests.pages import snippet
 In = Callable[..., Any]
 MAKEFILE_URI = "sagemaker-vision/image-classification:dev"
 MAKEFILE_DETECTION_URI = "sagemaker-vision/object-detection:dev"
+MAKEFILE_SEGMENTATION_URI = "sagemaker-vision/semantic-segmentation:dev"
 # What a notebook for the built-in sets, but for the number of photos: the page has to keep all of it.
 DETECTION = {
     "base_network": "resnet-50",
@@ -28,6 +33,22 @@ DETECTION = {
     "overlap_threshold": 0.5,
     "nms_threshold": 0.45,
     "image_shape": 300,
+}
+SEGMENTATION = {
+    "backbone": "resnet-50",
+    "algorithm": "fcn",
+    "use_pretrained_model": "False",
+    "crop_size": 240,
+    "num_classes": 4,
+    "epochs": 1,
+    "learning_rate": 0.0001,
+    "optimizer": "rmsprop",
+    "lr_scheduler": "poly",
+    "mini_batch_size": 16,
+    "validation_mini_batch_size": 16,
+    "early_stopping": True,
+    "early_stopping_patience": 3,
+    "early_stopping_min_epochs": 10,
 }
 
 
@@ -67,6 +88,42 @@ def test_a_notebook_written_for_the_built_in_detection_fits_deploys_and_predicts
     expected = {"model_algo_1-0000.params", "model_algo_1-symbol.json", "hyperparams.json"}
     assert expected | {"model.onnx", "model.json"} <= set(result["files"])
     assert tree(boxed_channels) == before
+
+
+def mask(result: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+    """The class ids of a segmentation notebook's answer, which opens as a PNG mask of `size`."""
+    with Image.open(io.BytesIO(base64.b64decode(result["answer"]))) as opened:
+        assert (opened.format, opened.mode, opened.size) == ("PNG", "P", size)
+        return np.asarray(opened)
+
+
+def test_a_notebook_written_for_the_built_in_segmentation_fits_deploys_and_predicts_a_mask_of_the_photos_size(
+    machine: Path, image: Callable[[str], str], masked_channels: Path, segmentation_folder: Path, in_sdk2: In
+) -> None:
+    before = tree(masked_channels)
+    code = snippet("sdk2-segmentation")
+    assert MAKEFILE_SEGMENTATION_URI in code
+    code = code.replace(MAKEFILE_SEGMENTATION_URI, image("semantic-segmentation"))
+    result = in_sdk2(notebook, code, segmentation_folder, "mask", timeout=900)
+    assert result["hyperparameters"] == {**SEGMENTATION, "num_training_samples": 24}
+    with Image.open(segmentation_folder / "photo.jpg") as photo:
+        assert mask(result, photo.size).max() < 4
+    assert "#label_map train :{'scale': 1}" in result["log"]
+    assert ", epoch: 0, validation mIOU: " in result["log"]
+    assert {"model_best.params", "model_algo-1", "hyperparams.json"} <= set(result["files"])
+    assert {"model.onnx", "model.json"} <= set(result["files"])
+    assert tree(masked_channels) == before
+
+
+@pytest.mark.parametrize("algorithm", ["psp", "deeplab"])
+def test_the_other_decoders_fit_and_predict_on_odd_sized_photos_of_which_some_are_grey(
+    machine: Path, image: Callable[[str], str], odd_folder: Path, in_sdk2: In, algorithm: str
+) -> None:
+    code = snippet("sdk2-segmentation").replace(MAKEFILE_SEGMENTATION_URI, image("semantic-segmentation"))
+    code = code.replace('"algorithm": "fcn"', f'"algorithm": "{algorithm}"')
+    result = in_sdk2(notebook, code, odd_folder, "mask", timeout=900)
+    assert result["hyperparameters"]["algorithm"] == algorithm
+    assert mask(result, (300, 401)).max() < 4
 
 
 def test_fast_file_input_fits_and_the_channels_stay_untouched(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from local import docker as engine
 from local import prepare, programs
@@ -26,6 +27,16 @@ SMALL_DETECTOR = {
     "mini_batch_size": 8,
     "epochs": 1,
     "num_classes": 2,
+}
+SMALL_SEGMENTER = {
+    "backbone": "resnet-18",
+    "use_pretrained_model": "False",
+    "base_size": 64,
+    "crop_size": 64,
+    "mini_batch_size": 8,
+    "validation_mini_batch_size": 8,
+    "epochs": 1,
+    "num_classes": 4,
 }
 
 
@@ -45,6 +56,8 @@ class Case:
         said = json.loads(reply)
         if self.name == "object-detection":
             return is_detections(said["prediction"], len(self.classes))
+        if self.name == "semantic-segmentation":
+            return tuple(one["label"] for one in said["classes"]) == self.classes
         return is_probabilities(said, len(self.classes))
 
 
@@ -64,7 +77,15 @@ DETECTOR = Case(
     logged=r"epoch=0, validation mAP <score>=\((\d\.\d+)\)",
     apart=0.015,  # the log's boxes are in pixels of the network's input, both ends included
 )
-CASES = {case.name: case for case in (CLASSIFIER, DETECTOR)}
+SEGMENTER = Case(
+    name="semantic-segmentation",
+    hyperparameters=SMALL_SEGMENTER,
+    classes=("unused", "pet", "background", "border"),
+    last_line=r"mIOU (\d\.\d\d) \(3 classes, 12 photos\)",
+    logged=r"epoch: 0, validation mIOU: (\d\.\d+)",
+    apart=0.006,  # what two digits leave out
+)
+CASES = {case.name: case for case in (CLASSIFIER, DETECTOR, SEGMENTER)}
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
@@ -80,6 +101,15 @@ def words(hyperparameters: dict[str, object]) -> list[str]:
     return [f"{name}={value}" for name, value in hyperparameters.items()]
 
 
+def masks_are_written(home: Path, port: int, photos: list[str]) -> None:
+    """`predict --masks` leaves a mask of its own size for each photo."""
+    code, lines = run(home, "predict", *photos, "--port", port, "--masks", home / "masks")
+    assert code == 0, lines
+    for photo in map(Path, photos):
+        with Image.open(photo) as image, Image.open(home / "masks" / f"{photo.stem}.png") as mask:
+            assert (mask.mode, mask.size) == ("P", image.size)
+
+
 def left_behind(folder: Path) -> list[str]:
     """What a command should have taken away: containers made from below `folder`, its workspace, the network."""
     networks = subprocess.run(
@@ -93,9 +123,13 @@ def left_behind(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folders(small_channels: Path, boxed_channels: Path) -> dict[str, Path]:
+def folders(small_channels: Path, boxed_channels: Path, masked_channels: Path) -> dict[str, Path]:
     """Folder of the channels by algorithm."""
-    return {"image-classification": small_channels, "object-detection": boxed_channels}
+    return {
+        "image-classification": small_channels,
+        "object-detection": boxed_channels,
+        "semantic-segmentation": masked_channels,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +186,8 @@ def test_a_trained_model_is_deployed_asked_and_deleted_on_ctrl_c_with_nothing_le
         code, lines = run(home, "predict", photos[0], "--port", port, "--accept", "application/json")
         assert code == 0, lines
         assert case.is_answer(lines[0]), lines
+        if case is SEGMENTER:
+            masks_are_written(home, port, photos)
         deploy.interrupt()
         assert deploy.finish() == 0, "\n".join(deploy.lines)
     assert left_behind(home) == []

@@ -9,7 +9,7 @@ import pytest
 
 from tests.pages import SWITCHING, metrics, snippet
 
-SDK2, SDK3 = ("sdk2", "sdk2-detection"), ("sdk3",)
+SDK2, SDK3 = ("sdk2", "sdk2-detection", "sdk2-segmentation"), ("sdk3",)
 
 
 @pytest.mark.parametrize(
