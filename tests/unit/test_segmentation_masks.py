@@ -1,4 +1,4 @@
-"""Label maps and masks: which class a pixel is, what is read of a PNG, how a mask lies on its photo, what is no mask."""
+"""Label maps and masks: which class a pixel is, what is read of a PNG, how a mask lies on its photo, what is none."""
 
 import io
 import json

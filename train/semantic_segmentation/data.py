@@ -1,0 +1,330 @@
+"""The data of semantic-segmentation: photos with their masks, class names, and what is fed to the network."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from serve import preprocess
+from serve.artifact import InputSpec
+from train import pairs, samples
+from train.channels import Channel, by_record, class_names, listing, refuse_unbuilt, require_all
+from train.errors import UserError
+from train.log import LOG
+from train.pixels import MEAN, STD, Normalise
+from train.samples import Batches, Memory, Remarks, Sample
+from train.semantic_segmentation import masks
+from train.semantic_segmentation.augment import augment, largest
+from train.semantic_segmentation.masks import IGNORE, Census, LabelMap
+from train.semantic_segmentation.table import rounded
+
+T = TypeVar("T")
+Batch = tuple[np.ndarray, np.ndarray]
+Views = tuple[Memory[Image.Image], Memory[np.ndarray]]
+IGNORED = -1
+"""What a pixel that counts in no loss has in a batch's labels."""
+
+_NO_LABEL = np.zeros(0, np.float32)  # a photo's label is its mask, a file of its own
+# Of a pair in memory the photo has three bytes a pixel and the mask one.
+_PHOTOS_SHARE = 0.75
+
+
+@dataclass(frozen=True)
+class Data:
+    """Both sets of readable samples with their masks, the names of the classes, and how a photo becomes the input.
+
+    Masks are uint8 class ids on the upright photo, masks.IGNORE where a pixel does not count.
+    """
+
+    train: list[Sample]
+    validation: list[Sample]
+    class_names: tuple[str, ...]
+    spec: InputSpec
+    photos: Memory[np.ndarray]  # uint8 (H, W, 3), the training photos before augmentation
+    labels: Memory[np.ndarray]  # uint8 (H, W), their masks at the same size
+    squares: Memory[Image.Image]  # the validation photos as the server would fit them
+    whole_masks: Memory[np.ndarray]  # uint8 (H, W), their masks at the photos' own size
+    crops: Memory[Image.Image]  # the validation photos' centres, crop_size wide and high
+    crop_masks: Memory[np.ndarray]  # uint8 (crop, crop), and the masks of these
+
+    def train_batches(self, hp: dict[str, Any]) -> Batches[Batch]:
+        """Return batches of augmented photos, float32 (N, 3, crop, crop), with labels float32 (N, crop, crop).
+
+        A label is a class id, or IGNORED.
+        """
+        size, normalise = hp["crop_size"], Normalise(self.spec)
+        to_label = np.arange(256, dtype=np.float32)
+        to_label[IGNORE] = IGNORED
+
+        def make(indices: np.ndarray, rng: np.random.Generator) -> Batch:
+            images = np.empty((len(indices), 3, size, size), np.float32)
+            labels = np.empty((len(indices), size, size), np.float32)
+            for row, index in enumerate(indices):
+                crop, mask = augment(self.photos[index], self.labels[index], hp["base_size"], size, rng)
+                normalise(crop, images[row])
+                cv2.LUT(mask, to_label, dst=labels[row])
+            return images, labels
+
+        return Batches(make, len(self.train), hp["mini_batch_size"], hp["seed"])
+
+    def crop_pair(self, index: int) -> Batch:
+        """Return a validation photo's centre, float32 (3, crop, crop), and its mask, uint8 (crop, crop)."""
+        crop = self.crops[index]
+        pixels = np.empty((3, crop.height, crop.width), np.float32)
+        Normalise(self.spec)(np.asarray(crop), pixels)
+        return pixels, self.crop_masks[index]
+
+    def whole_tensor(self, index: int) -> np.ndarray:
+        """Return a validation photo as float32 (3, S, S): the same numbers that the server makes of the same bytes."""
+        return preprocess.to_tensor(self.squares[index], self.spec)
+
+    def mask(self, index: int) -> np.ndarray:
+        """Return a validation photo's mask at its own size, upright: uint8 (H, W)."""
+        return self.whole_masks[index]
+
+
+def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
+    """List, read and check all photos and masks. Raises UserError naming the file, the value and the fix."""
+    refuse_unbuilt(channels)
+    require_all(
+        channels,
+        "annotation",
+        "semantic-segmentation trains on 'train' and measures on 'validation', with a PNG mask for each image in "
+        "'train_annotation' and 'validation_annotation'",
+    )
+    names = class_names(channels, ("train_annotation", "label_map", "train"), hp["num_classes"])
+    listed = {name: _Set(channels, name, hp) for name in ("train", "validation")}
+    side, budget = rounded(hp["base_size"]), samples.memory_budget() // 2
+    spec = InputSpec("data", 3, side, side, side, "pad", MEAN, STD)
+    train, photos, labels = _read_train(listed["train"], hp, budget)
+    samples.check_count(len(train), hp)
+    _tell_classes(listed["train"].census.classes(), hp["num_classes"])
+    validation, whole, crops = _read_validation(listed["validation"], spec, hp, budget)
+    return Data(
+        train=[listed["train"].photos[index] for index in train],
+        validation=[listed["validation"].photos[index] for index in validation],
+        class_names=names or tuple(str(label) for label in range(hp["num_classes"])),
+        spec=spec,
+        photos=photos,
+        labels=labels,
+        squares=whole[0],
+        whole_masks=whole[1],
+        crops=crops[0],
+        crop_masks=crops[1],
+    )
+
+
+def _tell_classes(counts: np.ndarray, classes: int) -> None:
+    """Log how many pixels of training each class has, int64 (256,), and warn of classes without any."""
+    present = np.flatnonzero(counts[:IGNORE])
+    shares = 100 * counts / counts.sum()
+    commonest = sorted(present[np.argsort(-counts[present], kind="stable")][: samples.NAMED])
+    more = f" (and {len(present) - samples.NAMED} rarer classes)" if len(present) > samples.NAMED else ""
+    told = ", ".join(f"class {label} {shares[label]:.1f} %" for label in commonest)
+    LOG.info("Pixels of the train masks: %s%s, ignored %.1f %%", told, more, shares[IGNORE])
+    samples.warn_of_empty_classes(present, classes, "mask")
+    if counts[IGNORE] and len(present) < classes:
+        LOG.warning(
+            "pixels of the value 255 are ignored: if they are a class, say so in the channel label_map, as in "
+            '{"map": {"0": 0, "1": 255}}'
+        )
+
+
+# ---- listing ----------------------------------------------------------------------------------------------------
+
+
+def _list(channels: dict[str, Channel], name: str) -> tuple[list[Sample], list[Sample]]:
+    """Return the photos of a channel that have a mask and, in the same order, their masks; log what is left out."""
+    images, notes = channels[name], f"{name}_annotation"
+    if by_record(channels, name, notes):
+        raise UserError(
+            f"channel {name!r} is RecordIO, which semantic-segmentation does not train on (augmented manifests in Pipe "
+            f"mode are not read yet): give images in {name!r} and PNG masks in {notes!r}, with ContentType image/jpeg "
+            "and image/png or none"
+        )
+    labels = channels[notes]
+    files = {path.relative_to(images.path).as_posix(): path for path in images.files()}
+    found = {path.relative_to(labels.path).as_posix(): path for path in labels.files((masks.SUFFIX,))}
+    if not found:
+        raise UserError(
+            f"channel {notes!r} must hold one {masks.SUFFIX} mask for each image of {name!r} and holds none: it holds "
+            f"{listing(labels.path)}"
+        )
+    matched, alone = pairs.match(sorted(found), files, f"leave one of them in {name!r}")
+    if not matched:
+        raise UserError(
+            f"none of the {len(found)} masks of {notes!r} belongs to an image of {name!r}: {min(found)} needs an image "
+            f"of its base name, such as {min(found)[: -len(masks.SUFFIX)]}.jpg; {name!r} holds {listing(images.path)}"
+        )
+    remarks = Remarks()
+    for file in alone:
+        remarks.add(f"masks of {notes} without an image, left out", file)
+    for file in files:
+        if file not in matched and file.lower().endswith(pairs.IMAGES):
+            remarks.add(f"images of {name} without a mask, left out", file)
+    remarks.say()
+    LOG.info("Channel %s: %d samples in image form", name, len(matched))
+    order = sorted(matched)
+    return (
+        [Sample(file, _NO_LABEL, files[file]) for file in order],
+        [Sample(matched[file], _NO_LABEL, found[matched[file]]) for file in order],
+    )
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------
+
+
+class _Set:
+    """One set's paired files as they are read; photos and masks have the same indices, those of the pairs."""
+
+    def __init__(self, channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> None:
+        self.name, self._tolerance = name, hp["unreadable_tolerance"]
+        self.photos, self._masks = _list(channels, name)
+        self._map: LabelMap = masks.load_map(channels.get("label_map"), name, hp["num_classes"])
+        self.census = Census(f"{name}_annotation", self._map)
+        # What the first reading finds, by the photo's name; a later one, of what memory cannot keep, needs the frames.
+        self._frames: dict[str, preprocess.Frame] = {}
+        self._misfits: dict[str, str] = {}
+        self._repaired: set[str] = set()
+        self._counted: set[str] = set()
+
+    def photo_maker(self, make: Callable[[bytes], T]) -> Callable[[int], T]:
+        """Return what makes a photo of its index, by `make` out of the file's bytes."""
+
+        def read(index: int) -> T:
+            sample = self.photos[index]
+            data = sample.read()
+            made = make(data)
+            if sample.name not in self._frames:
+                self._frames[sample.name] = preprocess.frame(data)
+            return made
+
+        return read
+
+    def mask(self, index: int) -> np.ndarray:
+        """Return the class ids uint8 (H, W) on the upright photo, which has been read; misfits as they are stored."""
+        photo, note = self.photos[index].name, self._masks[index]
+        stored, frame = masks.decode(note.read()), self._frames[photo]
+        placed = masks.place(stored.pixels, frame)
+        if photo not in self._counted:
+            self._counted.add(photo)
+            if stored.repaired:
+                self._repaired.add(note.name)
+            if placed is not None:
+                self.census.add(note.name, placed)
+            else:
+                height, width = stored.pixels.shape
+                self._misfits[photo] = f"{note.name} ({width} x {height}, {photo} {frame.width} x {frame.height})"
+        return self._map.apply(stored.pixels if placed is None else placed)
+
+    def usable(self, photos: Memory[T], notes: Memory[np.ndarray]) -> tuple[list[int], Memory[T], Memory[np.ndarray]]:
+        """Read all once and return the indices of the pairs that can be used, and both Memories for these alone.
+
+        Logs what is left out or repaired. Raises UserError when that is more than unreadable_tolerance allows, and for
+        pixels that are no class.
+        """
+        channel = f"{self.name}_annotation"
+        readable, photos = samples.readable(self.name, self.photos, photos, self._tolerance)
+        first = _places(self.photos, readable)
+        beside = [self._masks[index] for index in first]
+        readable, notes = samples.readable(channel, beside, notes.select(first), self._tolerance)
+        second = _places(beside, readable)
+        fitting = [place for place, index in enumerate(second) if self.photos[first[index]].name not in self._misfits]
+        self._tell(len(second))
+        self.census.check()
+        chosen = [second[place] for place in fitting]
+        return [first[index] for index in chosen], photos.select(chosen), notes.select(fitting)
+
+    def _tell(self, count: int) -> None:
+        remarks = Remarks()
+        for name in sorted(self._repaired):
+            remarks.add(f"{self.name}_annotation masks are colour pictures with R = G = B, read as class ids", name)
+        for photo in sorted(self._misfits):
+            remarks.add(f"{self.name} masks of another size than their image, left out", self._misfits[photo])
+        remarks.say()
+        if len(self._misfits) > self._tolerance * count:
+            raise UserError(
+                f"{len(self._misfits)} of {count} {self.name} masks have another size than their image, more than "
+                f"unreadable_tolerance={self._tolerance:g} allows: a mask needs its image's width and height, as it is "
+                f"stored or upright; the first: {'; '.join(list(self._misfits.values())[: samples.NAMED])}"
+            )
+
+    def names(self, indices: Sequence[int]) -> list[str]:
+        """Return pairs as messages name them."""
+        return [f"{self.name} image {self.photos[index].name}" for index in indices]
+
+
+def _places(every: Sequence[Sample], chosen: Sequence[Sample]) -> list[int]:
+    """Return where the chosen samples are among all; their names are unique."""
+    places = {sample.name: index for index, sample in enumerate(every)}
+    return [places[sample.name] for sample in chosen]
+
+
+def _nbytes(pixels: np.ndarray) -> int:
+    return pixels.nbytes
+
+
+def _read_train(
+    found: _Set, hp: dict[str, Any], budget: int
+) -> tuple[list[int], Memory[np.ndarray], Memory[np.ndarray]]:
+    limit, share = largest(hp["base_size"]), int(budget * _PHOTOS_SHARE)
+    return found.usable(
+        Memory(found.photo_maker(lambda data: _photo(data, limit)), _nbytes, share),
+        Memory(lambda index: _reduced(found.mask(index), limit), _nbytes, budget - share),
+    )
+
+
+def _read_validation(found: _Set, spec: InputSpec, hp: dict[str, Any], budget: int) -> tuple[list[int], Views, Views]:
+    """Return the indices of the pairs to measure on, these whole as the server fits them, and their centres.
+
+    Only those that the epochs need are kept in memory; the others, for a few checks, are made from the files.
+    """
+    crop, share = hp["crop_size"], int(budget * _PHOTOS_SHARE)
+    whole = found.photo_maker(lambda data: preprocess.cut(data, spec)), found.mask
+    centre = (
+        found.photo_maker(lambda data: _centre(preprocess.decode(data, 3, crop), crop, Image.Resampling.BILINEAR)),
+        lambda index: np.asarray(_centre(Image.fromarray(found.mask(index)), crop, Image.Resampling.NEAREST)),
+    )
+    scored_whole = hp["validation_mini_batch_size"] == 1
+    needed, other = (whole, centre) if scored_whole else (centre, whole)
+    chosen, *kept = found.usable(
+        Memory(needed[0], samples.image_bytes, share), Memory(needed[1], _nbytes, budget - share)
+    )
+    names = found.names(chosen)
+    made = (
+        Memory(other[0], samples.image_bytes, 0).select(chosen, names),
+        Memory(other[1], _nbytes, 0).select(chosen, names),
+    )
+    return (chosen, tuple(kept), made) if scored_whole else (chosen, made, tuple(kept))
+
+
+def _centre(image: Image.Image, side: int, how: Image.Resampling) -> Image.Image:
+    """Return the square in the middle of an image, as wide as its shorter side, at `side` x `side` pixels."""
+    short = min(image.size)
+    left, top = (image.width - short) / 2, (image.height - short) / 2
+    return image.resize((side, side), how, box=(left, top, left + short, top + short))
+
+
+def _photo(data: bytes, limit: int) -> np.ndarray:
+    """Return uint8 (H, W, 3) of an image file, its longer side `limit` pixels at most."""
+    image = preprocess.decode(data, 3, long_side=limit)
+    size = _within(preprocess.frame(data).upright, limit)
+    return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BILINEAR))
+
+
+def _reduced(mask: np.ndarray, limit: int) -> np.ndarray:
+    """Return a mask uint8 (H, W) at the size at which `_photo` gives its photo."""
+    size = _within(mask.shape[::-1], limit)
+    if size == mask.shape[::-1]:
+        return mask
+    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+
+
+def _within(size: tuple[int, int], limit: int) -> tuple[int, int]:
+    """Return (width, height) with the aspect kept and the longer side `limit` at most."""
+    width, height = size
+    long = max(size)
+    return size if long <= limit else (max(1, round(width * limit / long)), max(1, round(height * limit / long)))
