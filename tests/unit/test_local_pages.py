@@ -34,6 +34,17 @@ SDK2, SDK3 = ("sdk2", "sdk2-detection", "sdk2-segmentation"), ("sdk3",)
                 "train:progress": "6",
             },
         ),
+        (
+            "semantic-segmentation",
+            {
+                "validation:mIOU": "0.5071756876186732",
+                "validation:pixel_accuracy": "0.8680389368603801",
+                "train:loss": "0.5774439905665449",
+                "train:throughput": "8.55140318802",
+                "validation:throughput": "22.0173293216",
+                "train:progress": "10",
+            },
+        ),
     ],
 )
 def test_each_metric_definition_finds_its_number_in_one_line_of_the_log(algorithm: str, values: dict[str, str]) -> None:
@@ -44,8 +55,9 @@ def test_each_metric_definition_finds_its_number_in_one_line_of_the_log(algorith
 
 def test_the_page_on_switching_has_definitions_of_the_page_on_metrics() -> None:
     pairs = set(re.findall(r'\{"Name": "(.+?)", "Regex": r"(.+?)"\}', SWITCHING.read_text(encoding="utf-8")))
-    assert {name for name, _ in pairs} == {"validation:accuracy", "validation:mAP"}
-    known = [*metrics("image-classification")[1], *metrics("object-detection")[1]]
+    assert {name for name, _ in pairs} == {"validation:accuracy", "validation:mAP", "validation:mIOU"}
+    algorithms = ("image-classification", "object-detection", "semantic-segmentation")
+    known = [one for algorithm in algorithms for one in metrics(algorithm)[1]]
     assert pairs <= {(one["Name"], one["Regex"]) for one in known}
 
 
