@@ -28,12 +28,14 @@ reference = $(REGISTRY)/$1:$(TAG)
 # nothing and a changed one makes the environment anew.
 LOCK_uv := containers/uv.txt
 LOCK_mxnet := containers/mxnet/requirements.txt
+LOCK_tensorflow := containers/tensorflow/requirements.txt
 LOCK_serve := containers/inference/requirements.txt
 LOCK_dev := local/requirements/dev.txt
 LOCK_sdk2 := local/requirements/sdk2.txt
 stamp = .venvs/$1/.lock-$(firstword $(shell sha256sum $(LOCK_$1)))
 UV_STAMP := $(call stamp,uv)
 MXNET := $(call stamp,mxnet)
+TENSORFLOW := $(call stamp,tensorflow)
 SERVE := $(call stamp,serve)
 DEV := $(call stamp,dev)
 SDK2 := $(call stamp,sdk2)
@@ -117,7 +119,7 @@ demo/%: FORCE $(MXNET) $(SERVE) $(DEV) ## the demo of one image; DATA=DIR takes 
 	@$(call PY,dev) -m local demo $* $(if $(DATA),--data '$(DATA)') $(if $(EPOCHS),--epochs $(EPOCHS))
 
 .PHONY: test
-test: $(MXNET) $(SERVE) $(DEV) $(SDK2) images-for-tests ## every test (30 min; container tests need Docker)
+test: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) images-for-tests ## every test (30 min; container tests need Docker)
 	@$(call PY,dev) -m pytest $(addprefix tests/,unit framework images local_mode)
 
 .PHONY: test/unit
@@ -125,7 +127,7 @@ test/unit: $(DEV) ## no framework, no Docker (1 min)
 	@$(call PY,dev) -m pytest tests/unit
 
 .PHONY: test/framework
-test/framework: $(MXNET) $(SERVE) $(DEV) ## with MXNet and ONNX Runtime, no Docker (9 min)
+test/framework: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) ## with MXNet, TensorFlow and ONNX Runtime, no Docker (9 min)
 	@$(call PY,dev) -m pytest tests/framework
 
 .PHONY: test/images
@@ -213,7 +215,7 @@ bench: $(MXNET) $(SERVE) $(DEV) ## side-by-side measurements, by hand on a quiet
 	@$(call PY,dev) -m benchmarks $(if $(DATA),--data $(DATA))
 
 .PHONY: envs
-envs: $(MXNET) $(SERVE) $(DEV) $(SDK2) ## every environment under .venvs (2 min, seconds when uv has the packages)
+envs: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) ## every environment under .venvs (2 min, seconds when uv has the packages)
 
 .PHONY: machine
 machine:
@@ -228,12 +230,15 @@ $(UV_STAMP): | machine
 
 # Wheels only, but for sagemaker-training and its inotify-simple: source distributions, built with the one setuptools
 # that is locked.
-SYNC_mxnet := --no-binary sagemaker-training,inotify-simple --build-constraints containers/mxnet/build-constraints.txt
+TOOLKIT := --no-binary sagemaker-training,inotify-simple --build-constraints containers/build-constraints.txt
+SYNC_mxnet := $(TOOLKIT)
+SYNC_tensorflow := $(TOOLKIT)
 TIME_mxnet := 1 min
+TIME_tensorflow := 1 min
 TIME_serve := 15 s
 TIME_dev := 1 min
 TIME_sdk2 := 1 min
-$(MXNET) $(SERVE) $(DEV) $(SDK2): | machine $(UV_STAMP)
+$(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2): | machine $(UV_STAMP)
 	@echo "==> $(@D) ($(TIME_$(notdir $(@D))) when every package is downloaded, seconds from uv's cache)"
 	@$(UV) venv --quiet --clear --python "$$(.ci/machine)" $(@D); \
 	$(UV) pip sync --quiet --require-hashes --only-binary :all: $(SYNC_$(notdir $(@D))) \
@@ -246,8 +251,10 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV) pip compile --quiet --pyth
 .PHONY: lock
 lock: $(UV_STAMP) ## lock files from the .in files; LOCKFLAGS=--upgrade moves to the newest versions (seconds)
 	$(COMPILE) containers/uv.in -o $(LOCK_uv)
-	$(COMPILE) containers/mxnet/build-constraints.in -o containers/mxnet/build-constraints.txt
+	$(COMPILE) containers/build-constraints.in -o containers/build-constraints.txt
 	$(COMPILE) containers/mxnet/requirements.in -o $(LOCK_mxnet) --overrides containers/mxnet/overrides.txt
+	$(COMPILE) containers/tensorflow/requirements.in -o $(LOCK_tensorflow) \
+	  --overrides containers/tensorflow/overrides.txt
 	$(COMPILE) containers/inference/requirements.in -o $(LOCK_serve)
 	$(COMPILE) local/requirements/dev.in -o $(LOCK_dev)
 	$(COMPILE) local/requirements/sdk2.in -o $(LOCK_sdk2)

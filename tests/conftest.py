@@ -36,6 +36,12 @@ def in_mxnet() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def in_tensorflow() -> Callable[..., Any]:
+    """`in_tensorflow(function, *args)`: what the function returns in the TensorFlow environment."""
+    return functools.partial(run_in, "tensorflow")
+
+
+@pytest.fixture(scope="session")
 def in_serve() -> Callable[..., Any]:
     """`in_serve(function, *args)`: what the function returns in the serving environment."""
     return functools.partial(run_in, "serve")
