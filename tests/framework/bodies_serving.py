@@ -99,6 +99,70 @@ def make_detector(folder: str, broken: str = "") -> None:
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), f"{folder}/model.onnx")
 
 
+def make_segmenter(folder: str, broken: str = "") -> None:
+    """An artifact whose logits are worked out by hand, 64 x 64 pixels, mean 0, std 1, four classes.
+
+    A cell's logits are 20 times the means of red, green and blue over its 8 x 8 pixels, and 1 for black, whatever the
+    pixels. `broken`: "classes" writes one class name too many, "cells" a graph whose cells overlap, "nan" logits that
+    are not finite.
+    """
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    from serve.artifact import Artifact, InputSpec, write
+
+    kernels = np.zeros((4, 3, 8, 8), np.float32)
+    for channel in range(3):
+        kernels[channel, channel] = 20 / 64
+    bias = np.array([0, 0, 0, float("nan") if broken == "nan" else 1], np.float32)
+    stride = 4 if broken == "cells" else 8
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["data", "kernels", "bias"], ["logits"], strides=[stride, stride])],
+        "cell means",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, ["N", 3, "H", "W"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 4, "h", "w"])],
+        [numpy_helper.from_array(kernels, "kernels"), numpy_helper.from_array(bias, "bias")],
+    )
+    names = ("red", "green", "blue", "black", *(("purple",) if broken == "classes" else ()))
+    spec = InputSpec("data", 3, 64, 64, 64, "pad", (0.0,) * 3, (1.0,) * 3)
+    Path(folder).mkdir(parents=True)
+    write(Artifact("semantic-segmentation", "cell means", names, spec, "logits"), Path(folder))
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), f"{folder}/model.onnx")
+
+
+def records_by_the_sdk(paths: list[str]) -> list[Any]:
+    """Of the one record in each file, as SageMaker's SDK v2 reads it: the numbers of the shape, and of the target."""
+    from sagemaker.amazon.common import read_records
+
+    found = []
+    for path in paths:
+        with open(path, "rb") as file:
+            [record] = read_records(file)
+        features = record.features
+        found.append([list(features["shape"].int32_tensor.values), list(features["target"].float32_tensor.values)])
+    return found
+
+
+def tensors_and_masks() -> list[str]:
+    """SHA-256 of what serve.preprocess and serve.masks make of drawn photos and logits, array by array."""
+    import hashlib
+
+    from PIL import Image
+
+    from serve import masks, preprocess
+    from serve.artifact import InputSpec
+
+    random = np.random.default_rng(0)
+    digests = []
+    for size, side in (((500, 375), 520), ((301, 400), 128), ((1200, 5), 64), ((9, 7), 64)):
+        spec = InputSpec("data", 3, side, side, side, "pad", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        file = io.BytesIO()
+        Image.fromarray(random.integers(0, 256, (*size[::-1], 3)).astype(np.uint8)).save(file, "JPEG")
+        logits = random.normal(0, 3, (5, side // 8, side // 8)).astype(np.float32)
+        arrays = (preprocess.load(file.getvalue(), spec), masks.class_ids(logits, size, spec))
+        digests += [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays]
+    return digests
+
+
 def select_and_box_nms(cases: list[list[Any]]) -> list[list[list[list[float]]]]:
     """For each case (arguments of _both), detections by serve.detection and by MXNet."""
     return [_both(*case) for case in cases]

@@ -1,6 +1,5 @@
 """The real server on a detector whose boxes are worked out by hand: the cells of a 4 x 4 grid that hold a colour."""
 
-import io
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,21 +13,12 @@ from PIL import Image
 
 from tests.environments import REPOSITORY, python
 from tests.framework import bodies_serving as bodies
+from tests.framework.photos import TURNS, encode, laid_down
 from tests.framework.server import Server
 
 Run = Callable[..., Any]
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
-TURNS = {  # how a camera that stores the EXIF orientation has laid an upright picture down
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +43,6 @@ def photo(*cells: tuple[tuple[int, ...], int, int], width: int = 640, height: in
         box = (column * width // 4, row * height // 4, (column + 1) * width // 4, (row + 1) * height // 4)
         image.paste(colour, box)
     return image
-
-
-def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}), **options)
-    return file.getvalue()
 
 
 def ask(server: Server, data: bytes, **headers: str) -> Any:
@@ -95,10 +79,7 @@ def test_box_is_in_fractions_of_the_upright_photo_whatever_its_exif_orientation(
     server: Server, orientation: int
 ) -> None:
     upright = photo((RED, 2, 1), (GREEN, 3, 3))
-    turn = TURNS[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = encode(upright if turn is None else upright.transpose(turn), exif=exif)
+    data = laid_down(upright, orientation)
     assert sorted(ask(server, data)["prediction"]) == [
         detection(0, 1, 0.5, 0.25, 0.75, 0.5),
         detection(1, 1, 0.75, 0.75, 1, 1),

@@ -1,0 +1,32 @@
+"""Photos to send: how they are turned, and as files."""
+
+import io
+from typing import Any
+
+from PIL import Image
+
+TURNS = {  # how a camera that stores the EXIF orientation has laid an upright picture down
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    """The file's bytes; a JPEG with little loss."""
+    file = io.BytesIO()
+    image.save(file, kind, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}), **options)
+    return file.getvalue()
+
+
+def laid_down(upright: Image.Image, orientation: int, kind: str = "JPEG") -> bytes:
+    """The file of a camera that stores this EXIF orientation."""
+    turn = TURNS[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encode(upright if turn is None else upright.transpose(turn), kind, exif=exif)
