@@ -56,11 +56,11 @@ def losses(name: str) -> tuple[float, float]:
     return found[0], found[-1]
 
 
-def rates(schedule: str, **changes: Any) -> list[float]:
+def rates(schedule: str, changes: dict[str, Any]) -> list[float]:
     """The learning rate at the updates 1 to 40 of a job of 4 epochs of 10 updates."""
     from train.semantic_segmentation import loop
 
-    made = loop.optimizer(_checked(lr_scheduler=schedule, epochs=4, learning_rate=0.5, **changes), 10)
+    made = loop.optimizer(_checked(**changes, lr_scheduler=schedule, epochs=4, learning_rate=0.5), 10)
     return [float(made.lr_scheduler(update)) for update in range(1, 41)]
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-IGNORE = 255
+from train.semantic_segmentation.masks import IGNORE
 
 
 def confusion(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
