@@ -339,6 +339,15 @@ def plain(folder: str) -> list[str]:
     return lines
 
 
+def black_photo(folder: str) -> int:
+    """How many pairs are read of two PNG photos, one of which is black, as its mask is, byte for byte."""
+    base, mask = write_channels(Path(folder), train=0), _classes(np.random.default_rng(0), 160, 120)
+    black = _png(np.zeros((120, 160), np.uint8))
+    put(base, "train", "a.png", black, black)
+    put(base, "train", "b.png", _png(_photo(mask)), _png(mask))
+    return len(_load(base, mini_batch_size=2).train)
+
+
 def dirt(folder: str) -> dict[str, Any]:
     """One channel with every kind of dirt: what was kept, what was logged, and whether masks lie on their photos."""
     base, rng = write_channels(Path(folder)), np.random.default_rng(9)
@@ -442,6 +451,13 @@ def _refused_names(base: Path) -> dict[str, str]:
     fresh()
     shutil.copy(root / "train_annotation" / "0.png", root / "train" / "0.png")
     said["two images"] = _message(base / "files")
+    fresh()
+    both = base / "both"  # one folder for both channels
+    for channel, part in (("train", "photos"), ("train_annotation", "masks")):
+        shutil.move(root / channel, both / part)
+    for channel in ("train", "train_annotation"):
+        shutil.copytree(both, root / channel)
+    said["one folder"] = _message(base / "files")
     fresh()
     _add(base / "files", "../config/inputdataconfig.json", json.dumps(_config("application/x-recordio")))
     said["record"] = _message(base / "files")

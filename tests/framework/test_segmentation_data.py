@@ -94,6 +94,10 @@ def test_without_label_maps_the_log_says_so_as_the_built_in_does(in_mxnet: Run, 
     assert any(line.startswith("No train_label_map.json") for line in lines)
 
 
+def test_a_photo_may_have_the_same_bytes_as_its_mask(in_mxnet: Run, tmp_path: Path) -> None:
+    assert in_mxnet(bodies.black_photo, tmp_path) == 2
+
+
 def test_dirt_is_repaired_or_left_out_and_each_kind_is_counted_and_named(in_mxnet: Run, tmp_path: Path) -> None:
     found = in_mxnet(bodies.dirt, tmp_path)
     usable = ["a_turned.jpg", "b_upright.jpg", "c_grey.png", "d_colour_mask.jpg", "sub/e_deep.jpg"]
@@ -144,6 +148,7 @@ def test_channels_that_cannot_be_trained_on_are_refused_with_the_fix(in_mxnet: R
         "record": "channel 'train' is RecordIO, which semantic-segmentation does not train on",
         "rec file": "channel 'train' is RecordIO, which semantic-segmentation does not train on",
         "two images": "0.png may be of the image 0.jpg or 0.png, which have the same base name: leave one of them in",
+        "one folder": "train/masks/0.png and train_annotation/masks/0.png are the same file: 'train' must hold photos",
         "class": "train_annotation/0.png has pixels of the value 2, and num_classes=2 has the classes 0 to 1 (255 is "
         "ignored): set num_classes=3, or say in the channel label_map",
         "validation class": "validation_annotation/1.png has pixels of the value 9",

@@ -1,7 +1,9 @@
 """The data of semantic-segmentation: photos with their masks, class names, and what is fed to the network."""
 
+import filecmp
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
@@ -159,6 +161,12 @@ def _list(channels: dict[str, Channel], name: str) -> tuple[list[Sample], list[S
             f"none of the {len(found)} masks of {notes!r} belongs to an image of {name!r}: {min(found)} needs an image "
             f"of its base name, such as {min(found)[: -len(masks.SUFFIX)]}.jpg; {name!r} holds {listing(images.path)}"
         )
+    order = sorted(matched)
+    alike = [file for file in order if matched[file] == file]
+    if alike and all(_same(files[file], found[file]) for file in alike):  # not any: a black photo may have a black mask
+        raise UserError(
+            f"{name}/{alike[0]} and {notes}/{alike[0]} are the same file: {name!r} must hold photos and no masks"
+        )
     remarks = Remarks()
     for file in alone:
         remarks.add(f"masks of {notes} without an image, left out", file)
@@ -167,11 +175,18 @@ def _list(channels: dict[str, Channel], name: str) -> tuple[list[Sample], list[S
             remarks.add(f"images of {name} without a mask, left out", file)
     remarks.say()
     LOG.info("Channel %s: %d samples in image form", name, len(matched))
-    order = sorted(matched)
     return (
         [Sample(file, _NO_LABEL, files[file]) for file in order],
         [Sample(matched[file], _NO_LABEL, found[matched[file]]) for file in order],
     )
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Return whether two files hold the same bytes; one that cannot be read is for the reading to tell."""
+    try:
+        return filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
 
 
 # ---- reading ----------------------------------------------------------------------------------------------------
