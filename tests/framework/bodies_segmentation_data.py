@@ -295,7 +295,7 @@ def validation_crops(folder: str, mini_batch: int) -> dict[str, Any]:
     large = _classes(np.random.default_rng(2), 1000, 801)
     put(base, "validation", "large.jpg", _jpeg(Image.fromarray(_photo(large))), _png(large))
     loaded = _load(base, validation_mini_batch_size=mini_batch)
-    found = [loaded.crop_pair(index) for index in range(len(loaded.validation))]
+    found = [(loaded.crop_tensor(index), loaded.crop_mask(index)) for index in range(len(loaded.validation))]
     middle = found[[sample.name for sample in loaded.validation].index("middle.jpg")][1]
     return {
         "shapes": sorted({(tensor.shape, mask.shape) for tensor, mask in found}),
@@ -421,7 +421,8 @@ def without_memory(folder: str) -> list[bool]:
     return [
         all(np.array_equal(a, b) for a, b in zip(one, other, strict=True)),
         all(np.array_equal(kept.mask(i), read.mask(i)) for i in every),
-        all(np.array_equal(a, b) for i in every for a, b in zip(kept.crop_pair(i), read.crop_pair(i), strict=True)),
+        all(np.array_equal(kept.crop_tensor(i), read.crop_tensor(i)) for i in every)
+        and all(np.array_equal(kept.crop_mask(i), read.crop_mask(i)) for i in every),
     ]
 
 

@@ -72,12 +72,16 @@ class Data:
 
         return Batches(make, len(self.train), hp["mini_batch_size"], hp["seed"])
 
-    def crop_pair(self, index: int) -> Batch:
-        """Return a validation photo's centre, float32 (3, crop, crop), and its mask, uint8 (crop, crop)."""
+    def crop_tensor(self, index: int) -> np.ndarray:
+        """Return the square in the middle of a validation photo as float32 (3, crop, crop)."""
         crop = self.crops[index]
         pixels = np.empty((3, crop.height, crop.width), np.float32)
         Normalise(self.spec)(np.asarray(crop), pixels)
-        return pixels, self.crop_masks[index]
+        return pixels
+
+    def crop_mask(self, index: int) -> np.ndarray:
+        """Return the mask of `crop_tensor`: uint8 (crop, crop)."""
+        return self.crop_masks[index]
 
     def whole_tensor(self, index: int) -> np.ndarray:
         """Return a validation photo as float32 (3, S, S): the same numbers that the server makes of the same bytes."""
@@ -102,7 +106,7 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
     side, budget = rounded(hp["base_size"]), samples.memory_budget() // 2
     spec = InputSpec("data", 3, side, side, side, "pad", MEAN, STD)
     train, photos, labels = _read_train(listed["train"], hp, budget)
-    samples.check_count(len(train), hp)
+    samples.check_count(len(train), hp, followed="latter")
     _tell_classes(listed["train"].census.classes(), hp["num_classes"])
     validation, whole, crops = _read_validation(listed["validation"], spec, hp, budget)
     return Data(
