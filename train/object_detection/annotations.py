@@ -7,7 +7,7 @@ it lies on its side; unless `image_size` fits only the upright image.
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 
 from serve.preprocess import Frame
-from train import samples
+from train import pairs, samples
 from train.channels import Channel, listing
 from train.errors import UserError
 from train.object_detection.boxes import solid, turn
 from train.object_detection.table import LABEL_HEADER, LABEL_OBJECT, max_objects
 from train.samples import Remarks, Sample
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
 FRACTIONS = (1, 1)
 """An Annotation.size that says that the boxes are in fractions of the stored image, as in RecordIO."""
 
@@ -265,18 +264,21 @@ def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: 
         names = [path.relative_to(notes.path).as_posix() for path in paths]
         parsed = dict(zip(names, pool.map(lambda pair: _read(*pair, hp), zip(paths, names, strict=True)), strict=True))
     files = {path.relative_to(images.path).as_posix(): path for path in images.files()}
-    pairs = _pair(parsed, files, remarks)
-    if not pairs:
+    told = {name: annotation.file for name, annotation in parsed.items() if annotation.file in files}
+    named, alone = pairs.match(parsed, files, "name one in its key `file`, relative to the channel", told)
+    for name in alone:
+        remarks.add("annotation files without an image, left out", name)
+    if not named:
         raise UserError(
             f"none of the {len(parsed)} annotation files of {notes.name!r} belongs to an image of {images.name!r}: "
             f"{names[0]} needs an image of its base name, or a key `file` that names one relative to the channel; "
             f"{images.name!r} holds {listing(images.path)}"
         )
     for name in files:
-        if name not in pairs and name.lower().endswith(SUFFIXES):
+        if name not in named and name.lower().endswith(pairs.IMAGES):
             remarks.add(f"images of {images.name} without an annotation file, left out", name)
     empty = np.zeros((0, 5), np.float32)
-    found = {name: parsed[pairs[name]] for name in sorted(pairs)}
+    found = {name: parsed[named[name]] for name in sorted(named)}
     return Listing([Sample(name, empty, files[name]) for name in found], found)
 
 
@@ -285,45 +287,6 @@ def _read(path: Path, name: str, hp: Mapping[str, Any]) -> Annotation:
         return parse_json(path.read_bytes(), name, hp)
     except OSError as error:
         raise UserError(f"{name} cannot be read ({error}): mend its permissions, or remove it") from None
-
-
-def _pair(parsed: Mapping[str, Annotation], files: Iterable[str], remarks: Remarks) -> dict[str, str]:
-    """Return the annotation's name by the image's."""
-    files = set(files)
-    by_base: dict[str, list[str]] = defaultdict(list)
-    for image in sorted(files):
-        if image.lower().endswith(SUFFIXES):
-            by_base[_base(image)].append(image)
-    pairs: dict[str, str] = {}
-    for name, annotation in parsed.items():
-        image = annotation.file if annotation.file in files else _namesake(name, by_base[_base(name)])
-        if image is None:
-            remarks.add("annotation files without an image, left out", name)
-        elif image in pairs:
-            raise UserError(f"{pairs[image]} and {name} are both of the image {image}: remove one of them")
-        else:
-            pairs[image] = name
-    return pairs
-
-
-def _namesake(name: str, images: Sequence[str]) -> str | None:
-    """Return the one image of an annotation file's base name, or the one in the same folder."""
-    beside = [image for image in images if _stem(image) == _stem(name)]
-    chosen = beside or images
-    if len(chosen) > 1:
-        raise UserError(
-            f"{name} may be of the image {chosen[0]} or {chosen[1]}, which have the same base name: name one in its "
-            "key `file`, relative to the channel"
-        )
-    return chosen[0] if chosen else None
-
-
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0] or name
-
-
-def _base(name: str) -> str:
-    return _stem(name.rpartition("/")[2])
 
 
 def class_names(annotations: Iterable[Annotation], classes: int) -> tuple[str, ...] | None:
