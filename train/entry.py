@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 
 from serve.artifact import MODEL_JSON, MODEL_ONNX
-from train import cluster, configuration, hyperparameters
+from train import cluster, configuration, hyperparameters, script
 from train.errors import TrainError, UserError
 from train.log import LOG
 
@@ -24,6 +24,7 @@ ALGORITHMS = {
     "object-detection": "train.object_detection.job",
     "semantic-segmentation": "train.semantic_segmentation.job",
 }
+SCRIPTS = ("image-classification-tensorflow",)  # images that run a user's own program in place of theirs
 _FAILURE_LIMIT = 1024  # characters of the file that SageMaker shows
 _INSTEAD = {
     errno.EROFS: "mount it writable, without :ro",
@@ -41,15 +42,16 @@ def main() -> None:
     try:
         _run(base)
     except UserError as error:
-        _fail(base, f"ClientError: {error}")
+        _fail(base, f"ClientError: {error}", error.detail)
         raise
     except TrainError as error:
-        _fail(base, str(error))
+        _fail(base, str(error), error.detail)
         raise
     except Exception as error:  # the last resort: whatever it is, the reason must reach the user
         place = traceback.extract_tb(error.__traceback__)[-1]
         sentence = f"{type(error).__name__}: {error} (at {Path(place.filename).name}, line {place.lineno})"
-        _fail(base, sentence, traceback.format_exc())
+        LOG.error(trace := traceback.format_exc())
+        _fail(base, sentence, trace)
         raise TrainError(sentence) from error
 
 
@@ -88,12 +90,20 @@ def _require_writable(folder: Path) -> None:
 
 def _run(base: Path) -> None:
     name = os.environ.get(ALGORITHM, "")
+    raw = hyperparameters.read(base / "input" / "config" / "hyperparameters.json")
+    if program := script.asked(raw, os.environ):
+        if name not in SCRIPTS:
+            raise UserError(
+                f"hyperparameter {script.PROGRAM}={program!r} asks to run a script, which this image does not: only "
+                f"{' and '.join(SCRIPTS)} does; leave entry_point and source_dir out to train {name}"
+            )
+        script.run(base, raw, os.environ)
+        return
     if name not in ALGORITHMS:
         raise TrainError(
             f"the environment variable {ALGORITHM}={name!r} names no algorithm of this image: set it to "
             f"one of {', '.join(ALGORITHMS)}"
         )
-    raw = hyperparameters.read(base / "input" / "config" / "hyperparameters.json")
     LOG.info("Merging the defaults with the provided configuration: %s", raw)
     cluster.one_host(base)
     if (base / "input" / "config" / "checkpointconfig.json").exists():
@@ -106,19 +116,22 @@ def _run(base: Path) -> None:
     importlib.import_module(ALGORITHMS[name]).run(base, raw, os.environ)
 
 
-def _fail(base: Path, sentence: str, trace: str = "") -> None:
-    """Log the failure and write `output/failure`, the useful sentence first."""
+def _fail(base: Path, sentence: str, detail: str = "") -> None:
+    """Log the failure and write `output/failure`: the useful sentence, and the end of the detail below it.
+
+    A failure file that is there is left: only a script of the user's can have written it since `prepare`.
+    """
     LOG.error(sentence)
     # The toolkit would print the same once more as "Framework Error" with a traceback, and that the file is there.
     logging.getLogger("sagemaker-training-toolkit").addFilter(
         lambda record: not record.getMessage().startswith(("Framework Error", "Failure file exists"))
     )
-    if trace:
-        LOG.error(trace)
     text = sentence[:_FAILURE_LIMIT]
-    tail = trace[-(_FAILURE_LIMIT - len(text) - 2) :] if trace and len(text) + 2 < _FAILURE_LIMIT else ""
+    tail = detail[-(_FAILURE_LIMIT - len(text) - 2) :] if detail and len(text) + 2 < _FAILURE_LIMIT else ""
     try:
         (base / "output").mkdir(parents=True, exist_ok=True)
+        if (base / "output" / "failure").exists():
+            return
         whole = f"{text}\n\n{tail}" if tail else text
         # A file name may hold bytes that are no UTF-8, which Python keeps as characters that UTF-8 has not.
         (base / "output" / "failure").write_text(whole, encoding="utf-8", errors="backslashreplace")

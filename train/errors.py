@@ -4,10 +4,12 @@
 class TrainError(Exception):
     """The job failed and the user's input is not to blame; the exit code is `errno`, 1.
 
-    The attribute is called `errno` because the training toolkit reads the exit code from it.
+    The attribute is called `errno` because the training toolkit reads the exit code from it. `detail` goes below the
+    message in the failure file.
     """
 
     errno = 1
+    detail = ""
 
 
 class UserError(TrainError):

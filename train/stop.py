@@ -2,15 +2,19 @@
 
 SageMaker sends SIGTERM and kills 120 seconds later; what lies in the model folder by then is uploaded. Until the
 trainer has something to keep, the handler ends the process at once. From `keep_model` on it only takes note,
-and the training loop asks `requested` between batches, so that no file is ever left half written.
+and the training loop asks `requested` between batches, so that no file is ever left half written. While a script of
+the user's runs, the signal is the script's.
 """
 
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 _state = {"requested": False, "keeping": False}
+_heirs: list[Callable[[int], None]] = []
 
 
 class Stopped(Exception):
@@ -23,8 +27,23 @@ def install() -> None:
     signal.signal(signal.SIGINT, _handle)
 
 
+@contextmanager
+def handed_to(heir: Callable[[int], None]) -> Iterator[None]:
+    """Pass every stop request inside the block on to `heir`, called with the signal's number in the handler."""
+    _heirs.append(heir)
+    try:
+        yield
+    finally:
+        _heirs.remove(heir)
+
+
 def _handle(number: int, frame: FrameType | None) -> None:
     asked = f"Asked to stop ({signal.Signals(number).name} received)"
+    if _heirs:
+        _state["requested"] = True
+        _say(f"{asked}: the script is told.\n")
+        _heirs[-1](number)
+        return
     if number == signal.SIGINT:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if not _state["keeping"]:

@@ -231,11 +231,12 @@ def run(
     environ: dict[str, str] | None = None,
     limits: Any = None,
     seconds: float = 240,
+    environment: str = "mxnet",
 ) -> Done:
     """Run the real `train` on `base` to its end; with `until`, send it a signal once a log line holds that text."""
     env = os.environ | {"VISION_ALGORITHM": "image-classification", "SAGEMAKER_BASE_DIR": str(base)} | (environ or {})
     with subprocess.Popen(
-        [python("mxnet"), "-m", "train", "train"],
+        [python(environment), "-m", "train", "train"],
         cwd=REPOSITORY,
         env=env | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,

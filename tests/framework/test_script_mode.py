@@ -1,0 +1,226 @@
+"""Script mode through the real `train` program: what a user's script is given, and what becomes of how it ends."""
+
+import json
+import signal
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.framework import jobs, scripts
+
+WITNESS = """
+import json, os, sys
+import neighbour
+told = {"arguments": sys.argv[1:], "folder": os.getcwd(), "variables": dict(os.environ), "neighbour": neighbour.NAME}
+json.dump(told, open(os.path.join(os.environ["SM_MODEL_DIR"], "told.json"), "w"))
+print("the script's own line")
+"""
+FILES = {"train.py": WITNESS, "neighbour.py": "NAME = 'found'\n"}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
+    """A job whose script writes down what it was given."""
+    base = scripts.prepare(
+        tmp_path_factory.mktemp("script"), FILES, epochs=3, learning_rate=0.001, name="two words; $HOME", flag=True
+    )
+    return scripts.run(base)
+
+
+def test_a_script_runs_in_its_folder_and_ends_the_job_with_exit_code_0(ran: jobs.Done) -> None:
+    told = scripts.written(ran.model.parent, "told.json")
+    assert (ran.code, ran.failure) == (0, "")
+    assert "the script's own line" in ran.lines
+    assert (told["folder"], told["neighbour"]) == (str(ran.model.parent / "code"), "found")
+
+
+def test_hyperparameters_become_arguments_without_the_platforms_own(ran: jobs.Done) -> None:
+    told = scripts.written(ran.model.parent, "told.json")
+    expected = ["--epochs", "3", "--flag", "True", "--learning_rate", "0.001", "--name", "two words; $HOME"]
+    assert told["arguments"] == expected
+    assert json.loads(told["variables"]["SM_USER_ARGS"]) == expected
+
+
+def test_the_toolkits_variables_are_set_and_nothing_of_ours_can_be_imported_by_accident(ran: jobs.Done) -> None:
+    base, variables = ran.model.parent, scripts.written(ran.model.parent, "told.json")["variables"]
+    assert {name: variables[name] for name in ("SM_MODEL_DIR", "SM_CHANNEL_TRAINING", "SM_HP_EPOCHS")} == {
+        "SM_MODEL_DIR": str(base / "model"),
+        "SM_CHANNEL_TRAINING": str(base / "input" / "data" / "training"),
+        "SM_HP_EPOCHS": "3",
+    }
+    assert (variables["SM_CURRENT_HOST"], variables["SM_HOSTS"]) == ("algo-1", '["algo-1"]')
+    assert variables["PYTHONPATH"] == str(base / "code")
+    assert "TF_CONFIG" not in variables
+
+
+def test_a_host_whose_name_no_dns_knows_does_not_keep_the_script_waiting(ran: jobs.Done) -> None:
+    assert "Script mode: running" in ran.log  # the job is over: the toolkit would look for algo-1 for 15 minutes
+
+
+@pytest.mark.parametrize("form", ["tarball", "mounted", "environment"])
+def test_a_script_comes_from_a_tarball_a_mounted_folder_or_a_program_named_by_the_environment(
+    form: str, tmp_path: Path
+) -> None:
+    base, environ = scripts.prepare(tmp_path, FILES), {}
+    source, config = base / "source", base / "input" / "config" / "hyperparameters.json"
+    if form == "tarball":
+        with tarfile.open(base / "sourcedir.tar.gz", "w:gz") as archive:
+            for path in source.iterdir():
+                archive.add(path, path.name)
+        values = {"sagemaker_program": "train.py", "sagemaker_submit_directory": str(base / "sourcedir.tar.gz")}
+    else:
+        source.rename(base / "code")
+        values = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "s3://never/asked.tar.gz"}
+        if form == "environment":
+            values, environ = {}, {"SAGEMAKER_PROGRAM": "train.py"}
+    config.write_text(json.dumps(values))
+    done = scripts.run(base, environ=environ)
+    assert (done.code, scripts.written(base, "told.json")["neighbour"]) == (0, "found")
+
+
+def test_a_shell_script_without_a_first_line_runs_with_its_arguments_quoted(tmp_path: Path) -> None:
+    files = {"go.sh": 'printf "%s|" "$@" > "$SM_MODEL_DIR/told.txt"\n'}
+    done = scripts.run(scripts.prepare(tmp_path, files, "go.sh", name="two words; $HOME"))
+    assert (done.code, (done.model / "told.txt").read_text()) == (0, "--name|two words; $HOME|")
+
+
+def test_multi_worker_strategy_finds_its_cluster_in_tf_config(tmp_path: Path) -> None:
+    files = {"train.py": WITNESS.replace("import neighbour\n", "").replace("neighbour.NAME", "0")}
+    base = scripts.prepare(tmp_path, files, sagemaker_multi_worker_mirrored_strategy_enabled=True)
+    assert scripts.run(base).code == 0
+    assert json.loads(scripts.written(base, "told.json")["variables"]["TF_CONFIG"]) == {
+        "cluster": {"worker": ["algo-1:8890"]},
+        "task": {"type": "worker", "index": 0},
+        "environment": "cloud",
+    }
+
+
+def test_requirements_are_installed_before_the_script_runs(tmp_path: Path) -> None:
+    base = scripts.prepare(tmp_path, {**FILES, "requirements.txt": "./tiny-1.0-py3-none-any.whl\n"})
+    (base / "source" / "neighbour.py").write_text("from tiny import NAME\n")
+    with zipfile.ZipFile(base / "source" / "tiny-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tiny.py", "NAME = 'installed'\n")
+        wheel.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        wheel.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("tiny-1.0.dist-info/RECORD", "")
+    # Beside the script, where it is found too: the environment is every test's.
+    done = scripts.run(base, environ={"PIP_TARGET": str(base / "code")})
+    assert (done.code, scripts.written(base, "told.json")["neighbour"]) == (0, "installed")
+
+
+# ---- failing ----------------------------------------------------------------------------------------------------
+
+
+def failed(base: Path, text: str, **options: object) -> jobs.Done:
+    """How a job ended whose train.py is `text`."""
+    return scripts.run(scripts.prepare(base, {"train.py": text}, **options))
+
+
+def test_a_scripts_own_error_is_the_first_line_of_the_reason_and_its_exit_code_is_the_jobs(tmp_path: Path) -> None:
+    done = failed(tmp_path, "import sys\nprint('progress', file=sys.stderr)\nraise ValueError('no photos of dogs')\n")
+    first, _, rest = done.failure.partition("\n\n")
+    assert (done.code, first) == (1, "ValueError: no photos of dogs (train.py ended with exit code 1)")
+    assert rest.startswith("progress\nTraceback")
+    assert "Framework Error" not in done.log
+
+
+def test_an_exit_code_of_the_script_is_passed_on_with_its_last_words(tmp_path: Path) -> None:
+    done = failed(tmp_path, "import sys\nsys.stderr.write('disk is full\\n')\nsys.exit(28)\n")
+    assert (done.code, done.failure.splitlines()[0]) == (28, "disk is full (train.py ended with exit code 28)")
+
+
+def test_unknown_arguments_are_told_in_argparses_words(tmp_path: Path) -> None:
+    done = failed(tmp_path, "import argparse\nargparse.ArgumentParser().parse_args()\n", model_dir="s3://b/model")
+    assert done.code == 2
+    assert done.failure.startswith("train.py: error: unrecognized arguments: --model_dir s3://b/model (train.py ended")
+
+
+def test_a_script_that_is_killed_ends_with_137_and_the_likely_reason(tmp_path: Path) -> None:
+    done = failed(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    assert done.code == 137
+    assert done.failure.startswith("train.py was ended by SIGKILL: most likely it took all of the instance's memory")
+
+
+def test_a_failure_file_that_the_script_wrote_itself_is_kept(tmp_path: Path) -> None:
+    text = "open('../output/failure', 'w').write('my own reason')\nraise SystemExit(3)\n"
+    done = failed(tmp_path, text)
+    assert (done.code, done.failure) == (3, "my own reason")
+
+
+@pytest.mark.parametrize(
+    ("program", "directory", "says"),
+    [
+        ("trian.py", None, "sagemaker_program='trian.py' names no file in {base}/code, which holds train.py: name"),
+        ("../train.py", None, "sagemaker_program='../train.py' cannot be run: The training entry point '../train.py'"),
+        ("train.py", "/nowhere.tar.gz", "sagemaker_submit_directory=/nowhere.tar.gz cannot be fetched: [Errno 2]"),
+    ],
+)
+def test_a_script_that_is_not_there_exits_2_and_is_named(
+    program: str, directory: str | None, says: str, tmp_path: Path
+) -> None:
+    base = scripts.prepare(tmp_path, {"train.py": ""}, program)
+    if directory:
+        values = {"sagemaker_program": program, "sagemaker_submit_directory": directory}
+        (base / "input" / "config" / "hyperparameters.json").write_text(json.dumps(values))
+    done = scripts.run(base)
+    assert done.code == 2
+    assert says.format(base=base) in done.failure
+    assert done.failure.startswith("ClientError: ")
+
+
+def test_requirements_that_cannot_be_installed_exit_2_with_pips_own_error(tmp_path: Path) -> None:
+    files = {"train.py": "raise SystemExit('must not run')", "requirements.txt": "no requirement at all\n"}
+    done = scripts.run(scripts.prepare(tmp_path, files))
+    assert done.code == 2
+    assert done.failure.startswith(f"ClientError: {tmp_path}/code/requirements.txt cannot be installed: ")
+    assert "no requirement at all" in done.failure.splitlines()[0]
+
+
+def test_distribution_that_this_image_does_not_start_is_refused(tmp_path: Path) -> None:
+    done = failed(tmp_path, "", sagemaker_mpi_enabled=True)
+    assert done.code == 2
+    assert "hyperparameter sagemaker_mpi_enabled=true asks for MPI, which this image does not start" in done.failure
+
+
+def test_an_image_without_script_mode_refuses_a_script_and_names_the_one_that_has_it(tmp_path: Path) -> None:
+    base = scripts.prepare(tmp_path, {"train.py": ""})
+    done = jobs.run(base)
+    assert done.code == 2
+    assert done.failure.startswith("ClientError: hyperparameter sagemaker_program='train.py' asks to run a script")
+    assert "only image-classification-tensorflow does" in done.failure
+
+
+# ---- stopping ---------------------------------------------------------------------------------------------------
+
+SAVES_ON_STOP = """
+import os, signal, sys
+def save(number, frame):
+    open(os.path.join(os.environ["SM_MODEL_DIR"], "saved"), "w").write("half way")
+    sys.exit(CODE)
+signal.signal(signal.SIGTERM, save)
+print("waiting")
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("code", [0, 4])
+def test_sigterm_reaches_the_script_which_saves_and_decides_the_exit_code(code: int, tmp_path: Path) -> None:
+    base = scripts.prepare(tmp_path, {"train.py": SAVES_ON_STOP.replace("CODE", str(code))})
+    done = scripts.run(base, until="waiting")
+    assert (done.code, (done.model / "saved").read_text()) == (code, "half way")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_script_that_dies_of_the_stop_request_was_stopped_and_not_failed(number: int, tmp_path: Path) -> None:
+    files = {"train.py": "import signal\nprint('waiting')\nsignal.pause()\n"}
+    done = scripts.run(scripts.prepare(tmp_path, files), until="waiting", number=number)
+    assert (done.code, done.failure) == (0, "")
+    assert "The script was stopped; what it has saved in" in done.log
+
+
+def test_sigterm_reaches_what_a_shell_script_has_started(tmp_path: Path) -> None:
+    files = {"train.py": SAVES_ON_STOP.replace("CODE", "0"), "go.sh": "#!/bin/sh\npython3 train.py\necho ended $?\n"}
+    done = scripts.run(scripts.prepare(tmp_path, files, "go.sh"), until="waiting")
+    assert (done.code, (done.model / "saved").read_text()) == (0, "half way")

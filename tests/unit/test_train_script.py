@@ -1,0 +1,70 @@
+"""What script mode makes of the end of a program's standard error, and who is asked to stop while one runs."""
+
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from train import script, stop
+
+
+def trace(error: BaseException) -> str:
+    """What Python would write about the error."""
+    try:
+        raise error
+    except type(error):
+        return traceback.format_exc()
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (trace(ValueError("no photos")), "ValueError: no photos"),
+        ("epoch 1\n" + trace(KeyError("cat")) + "\nW0000 a library's farewell", "KeyError: 'cat'"),
+        (trace(ValueError("first line\nsecond line")), "ValueError: first line"),
+        (trace(KeyError(1)) + "\nDuring handling of the above exception, another exception occurred:\n\n"
+         + trace(OSError("disk")), "OSError: disk"),
+        ("train.py: error: unrecognized arguments: --x", "train.py: error: unrecognized arguments: --x"),
+        ("ERROR\n  -----\n\n", "ERROR"),
+        ("Traceback (most recent call last):\n  File", "File"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_the_line_that_says_why_a_program_failed_is_found(said: str, line: str) -> None:
+    assert script.error_line(said) == line
+
+
+@given(st.text(max_size=400))
+def test_whatever_a_program_writes_one_of_its_lines_or_nothing_is_the_reason(said: str) -> None:
+    line = script.error_line(said)
+    assert line == "" or any(line in written for written in said.splitlines())
+
+
+def test_all_that_a_program_writes_is_passed_on_and_only_the_end_is_kept(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    text = "import sys\nsys.stderr.write('\\rprogress' * 5000 + '\\xe9nd')\nsys.exit(5)\n"
+    code, said = script.execute([sys.executable, "-c", text], tmp_path, {"PYTHONIOENCODING": "latin-1"})
+    assert code == 5
+    assert capfdbinary.readouterr().err == b"\rprogress" * 5000 + b"\xe9nd"
+    assert len(said) <= 8192
+    assert said.endswith("progress\ufffdnd")
+
+
+def test_a_stop_request_goes_to_the_heir_inside_the_block_and_is_remembered(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stop, "_state", {"requested": False, "keeping": False})
+    before, told = signal.getsignal(signal.SIGTERM), []
+    signal.signal(signal.SIGTERM, stop._handle)
+    try:
+        with stop.handed_to(told.append):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (told, stop.requested()) == ([signal.SIGTERM], True)
+    assert "SIGTERM received): the script is told" in capfd.readouterr().out
