@@ -219,9 +219,13 @@ def test_each_refused_request_is_a_line_in_the_log_without_its_body(models: Mode
 def test_a_crowd_that_is_refused_is_few_lines_in_the_log(models: Models) -> None:
     with Server(models(), VISION_CONCURRENT_PREDICTIONS="1", VISION_QUEUE_SIZE="0") as started:
         started.wait_until_ready()
-        with started.upload(1000, b"x"):  # the one place that there is
+        with contextlib.ExitStack() as uploads:
             begun = time.monotonic()
-            while started.ask("POST", "/invocations", solid(*RED))[0] != 503:  # until the upload has taken its place
+            while True:
+                # The one place that there is; an upload that has been overtaken by the question is refused itself.
+                uploads.enter_context(started.upload(1000, b"x"))
+                if started.ask("POST", "/invocations", solid(*RED))[0] == 503:
+                    break
                 assert time.monotonic() < begun + 10
             for _ in range(50):
                 assert started.ask("POST", "/invocations", solid(*RED))[0] == 503
