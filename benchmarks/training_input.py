@@ -59,6 +59,7 @@ class Side:
 
 def classifier(folder: Path) -> Side:
     """The classifier on the channels under `folder`."""
+    from train import classifier, labelled
     from train.image_classification import data, loop, network, table
 
     lines = _channels(folder)["train_lst"].one(".lst").read_text().splitlines()
@@ -66,8 +67,8 @@ def classifier(folder: Path) -> Side:
     hp = table.check({**_CLASSIFIER, "num_classes": str(len(classes)), "num_training_samples": str(len(lines))})
     loaded = data.load(_channels(folder), hp)
     net = network.build(18, hp["num_classes"], 3, 0)
-    step = loop.Step(net, loop.loss_function(hp, data.stack_labels(loaded.train)), hp)
-    return _side(loop, step, loaded.train_batches(hp), hp)
+    step = loop.Step(net, loop.loss_function(hp, labelled.stack_labels(loaded.train)), hp)
+    return _side(classifier, step, loaded.train_batches(hp), hp)
 
 
 def detector(folder: Path) -> Side:

@@ -1,4 +1,4 @@
-"""What an epoch is in every MXNet algorithm: a step for each batch, read one batch behind, and the time left."""
+"""What an epoch is in every algorithm: a step for each batch, read one batch behind, and the time left."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ B = TypeVar("B", bound=tuple)
 def steps(batches: Iterable[B], step: Callable[..., R]) -> Iterator[tuple[int, B, R]]:
     """Yield (number, batch, step(*batch)) for each batch in order, numbers from 0. Raises Stopped.
 
-    One batch stays under way while the last one's result is read: MXNet computes, Python prepares.
+    One batch stays under way while the last one's result is read: the framework computes, Python prepares.
     """
     under_way = None
     for number, batch in enumerate(batches):

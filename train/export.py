@@ -88,12 +88,12 @@ def to_onnx(
     def write(target: Path) -> None:
         free = [(_BATCH, *shape)]
         named = {name.split(":", 1)[1]: value for name, value in parameters.items()}
-        with _quiet(logging.getLogger()):  # it tells the root logger our temporary name
+        with quiet(logging.getLogger()):  # it tells the root logger our temporary name
             mxnet.onnx.export_model(
                 symbol, named, [(1, *shape)], np.float32, str(target), dynamic=True, dynamic_input_shapes=free
             )
         model = onnx.load(str(target))
-        _tidy(model, input_name, outputs)
+        tidy(model, input_name, outputs)
         onnx.checker.check_model(model)
         onnx.save(model, str(target))
 
@@ -101,7 +101,7 @@ def to_onnx(
 
 
 @contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
+def quiet(logger: logging.Logger) -> Iterator[None]:
     """Let only warnings and errors through."""
     level = logger.level
     logger.setLevel(max(level, logging.WARNING))
@@ -111,10 +111,14 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _tidy(model: Any, input_name: str, outputs: Sequence[str]) -> None:
-    """Take the weights out of the graph's inputs, where ONNX Runtime would not fold them, and name the outputs."""
+def tidy(model: Any, input_name: str, outputs: Sequence[str]) -> None:
+    """Take the weights out of an ONNX graph's inputs, where ONNX Runtime would not fold them, and name the outputs.
+
+    The batch, the first axis of the input `input_name` and of every output, is left free.
+    """
     graph = model.graph
     _keep(graph.input, lambda value: value.name == input_name)
+    graph.input[0].type.tensor_type.shape.dim[0].dim_param = _BATCH
     used = {name for node in graph.node for name in node.input}
     _keep(graph.initializer, lambda weight: weight.name in used)
     renamed = {value.name: name for value, name in zip(graph.output, outputs, strict=True)}
@@ -140,12 +144,13 @@ def verify(
     metric: Callable[[list[np.ndarray]], float],
     logged: float,
     tolerance: float = 1e-4,
+    framework: str = "MXNet",
 ) -> None:
     """Run the two checks of a finished artifact in the serving environment; raises TrainError if either fails.
 
     Raises UserError when a file can be read no more.
 
-    (a) `model.onnx` on `tensors` float32 (N, C, H, W) against the framework's outputs `expected`, by name: the largest
+    (a) `model.onnx` on `tensors` float32 (N, C, H, W) against `framework`'s outputs `expected`, by name: the largest
     absolute difference is at most `tolerance`. (b) the bytes of `files` through the server's own code: `metric` of the
     answers, one array for each file, is within 0.01 of `logged`, the framework's metric on the same files.
     """
@@ -166,8 +171,9 @@ def verify(
         difference = float(np.max([np.abs(found[name] - wanted).max() for name, wanted in expected.items()]))
         served = metric([answers[str(number)] for number in range(len(files))])
     LOG.info(
-        "Check of model.onnx: largest difference from MXNet %.2g on %d inputs; %.6f by the server's "
+        "Check of model.onnx: largest difference from %s %.2g on %d inputs; %.6f by the server's "
         "code on %d files, %.6f logged",
+        framework,
         difference,
         len(tensors),
         served,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from train import lst
 from train.errors import UserError
-from train.image_classification import lst
 from train.samples import Sample
 
 HP = {"num_classes": 3, "multi_label": False}

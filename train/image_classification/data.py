@@ -1,9 +1,6 @@
-"""The data of image-classification: image + .lst and RecordIO channels, class names, and what is fed to the network."""
+"""The data of image-classification: what is fed to the network, and how a photo becomes it."""
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +8,11 @@ from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
-from train import samples
-from train.channels import RECORDIO, Channel, by_record, class_names, listing, refuse_unbuilt, require_all
+from train import labelled, samples
+from train.channels import RECORDIO, Channel, refuse_unbuilt, require_all
 from train.errors import UserError
-from train.image_classification import lst
 from train.image_classification.augment import augment
-from train.log import LOG
+from train.labelled import stack_labels
 from train.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
 from train.samples import Batches, Memory, Sample
 
@@ -51,12 +47,6 @@ class Data:
         return preprocess.to_tensor(self.crops[index], self.spec)
 
 
-def stack_labels(chosen: Sequence[Sample]) -> np.ndarray:
-    """Return the labels of samples: int64 (N,), or float32 (N, K) for multi-label."""
-    labels = np.stack([np.asarray(sample.label) for sample in chosen])
-    return labels.astype(np.int64) if labels.ndim == 1 else labels
-
-
 def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
     """List, read and check all samples. Raises UserError naming the file, the line and the fix."""
     refuse_unbuilt(channels)
@@ -66,81 +56,17 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
         "image-classification trains on 'train' and measures on 'validation', with labels in a .lst file in "
         f"'train_lst' and 'validation_lst'; RecordIO (ContentType {RECORDIO}) needs the first two alone",
     )
-    listed = {name: _list(channels, name, hp) for name in ("train", "validation")}
+    listed = {name: labelled.listed(channels, name, hp) for name in ("train", "validation")}
     budget = samples.memory_budget()
     train, photos = _training_photos(listed["train"], hp, budget // 2)
     spec = _input_spec(hp, photos, len(train))
-    validation, crops = _validation_crops(listed["validation"], hp, spec, budget // 2)
+    validation, crops = labelled.crops(
+        "validation", listed["validation"], spec, hp["unreadable_tolerance"], budget // 2
+    )
     samples.check_count(len(train), hp)
     if not hp["multi_label"]:
         samples.warn_of_empty_classes(stack_labels(train), hp["num_classes"], "image")
-    return Data(train, validation, _class_names(channels, listed["train"], hp["num_classes"]), spec, photos, crops)
-
-
-# ---- listing ----------------------------------------------------------------------------------------------------
-
-
-def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> list[Sample]:
-    channel, in_records = channels[name], by_record(channels, name, f"{name}_lst")
-    if in_records:
-        path = channel.one(".rec")
-        found = _list_records(path, hp)
-        if not found:
-            raise UserError(f"{channel.name_of(path)} holds no records: it needs at least one image")
-    else:
-        if hp["resize"] is None:
-            raise UserError(
-                "hyperparameter resize is required for images with .lst files: set it to at least "
-                "image_shape's larger side"
-            )
-        found = _list_lst(channels[f"{name}_lst"], channel, hp)
-    LOG.info("Channel %s: %d samples in %s form", name, len(found), "RecordIO" if in_records else "image")
-    return found
-
-
-def _list_records(path: Path, hp: dict[str, Any]) -> list[Sample]:
-    return [
-        replace(sample, label=lst.label(np.asarray(sample.label), sample.name, hp)) for sample in samples.records(path)
-    ]
-
-
-def _list_lst(labels: Channel, images: Channel, hp: dict[str, Any]) -> list[Sample]:
-    """Read the .lst file of a channel. Raises UserError for a bad line, and when none of its images is there."""
-    path = labels.one(".lst")
-    file = labels.name_of(path)
-    found = lst.read(path, file, images.path, hp)
-    if not found:
-        raise UserError(f"{file} is empty: each line is index<TAB>label<TAB>path below {images.name}/")
-    if not any(os.path.exists(sample.path) for sample in found):  # of a path too long Path.exists raises
-        raise UserError(
-            f"None of the {len(found)} paths in {file} exists below {images.path}, which holds {listing(images.path)}: "
-            f"paths are relative to that folder, and the first one is {found[0].name}"
-        )
-    return found
-
-
-def _class_names(channels: dict[str, Channel], listed: Sequence[Sample], classes: int) -> tuple[str, ...]:
-    """Return names from classes.txt, else from folders that stand one to one for labels, else the numbers."""
-    named = class_names(channels, ("train_lst", "train"), classes)
-    if named is not None:
-        return named
-    folders: dict[Any, set[str]] = {}
-    for sample in listed:
-        if isinstance(sample.label, int):
-            parts = PurePosixPath(sample.name).parts
-            folders.setdefault(sample.label, set()).add(parts[0] if len(parts) > 1 else "")
-    names_by_label = {label: next(iter(found)) for label, found in folders.items() if len(found) == 1}
-    one_to_one = (
-        len(names_by_label) == classes == len(set(names_by_label.values())) and "" not in names_by_label.values()
-    )
-    return (
-        tuple(names_by_label[label] for label in range(classes))
-        if one_to_one
-        else tuple(str(label) for label in range(classes))
-    )
-
-
-# ---- reading ----------------------------------------------------------------------------------------------------
+    return Data(train, validation, labelled.names(channels, listed["train"], hp["num_classes"]), spec, photos, crops)
 
 
 def _training_photos(listed: list[Sample], hp: dict[str, Any], budget: int) -> tuple[list[Sample], Memory[np.ndarray]]:
@@ -160,13 +86,6 @@ def _training_photos(listed: list[Sample], hp: dict[str, Any], budget: int) -> t
 
     every = Memory(lambda i: decode(listed[i]), lambda photo: photo.nbytes, budget)
     return samples.readable("train", listed, every, hp["unreadable_tolerance"])
-
-
-def _validation_crops(
-    listed: list[Sample], hp: dict[str, Any], spec: InputSpec, budget: int
-) -> tuple[list[Sample], Memory[Image.Image]]:
-    every = Memory(lambda i: preprocess.cut(listed[i].read(), spec), samples.image_bytes, budget)
-    return samples.readable("validation", listed, every, hp["unreadable_tolerance"])
 
 
 def _input_spec(hp: dict[str, Any], photos: Memory[np.ndarray], count: int) -> InputSpec:

@@ -10,15 +10,14 @@ import numpy as np
 from mxnet import gluon
 
 from serve import artifact
-from train import channels, export, metrics, native, pretrained, samples, stop
+from train import channels, classifier, export, native, pretrained
+from train.classifier import Best
 from train.divergence import Diverged, rescue
 from train.errors import UserError
 from train.image_classification import data, loop, network, table
 from train.log import LOG
 
 _PREFIX = "image-classification"
-# Samples of the closing checks; after a stop request only as many as the remaining seconds surely allow.
-_TENSORS, _FILES, _FILES_STOPPED = 8, 2000, 64
 
 
 def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
@@ -35,7 +34,7 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     if weights is not None:
         report = pretrained.load_into(net, weights, network.name(hp["num_layers"]))
         LOG.info("Pretrained weights: %s", report)
-    model, best = Model(base / "model", net, loaded, hp), loop.Best()
+    model, best = Model(base / "model", net, loaded, hp), Best()
     try:
         loop.fit(net, loaded, hp, best, model.save)
     except Diverged as error:
@@ -69,7 +68,7 @@ class Model:
             self._kept.unlink()
         self._kept = path
 
-    def finish(self, best: loop.Best) -> None:
+    def finish(self, best: Best) -> None:
         """Export the best epoch, describe it, and prove that the server's code gives what training logged."""
         native.read_parameters(self._net, self._params(best.epoch))
         shape = self._hp["image_shape"]
@@ -82,13 +81,16 @@ class Model:
         )
         with export.writing(self._folder / artifact.MODEL_JSON):
             artifact.write(self._describe(best), self._folder)
-        self._verify(best)
+        classifier.verify(self._folder, self._data, best, self._predict, "MXNet")
         LOG.info(
             "The model of epoch %d is in %s: %s (epochs count from 0, files from 1)",
             best.epoch,
             self._folder,
             ", ".join(sorted(path.name for path in self._folder.iterdir())),
         )
+
+    def _predict(self, tensors: np.ndarray) -> np.ndarray:
+        return loop.activation(self._hp)(self._net(mx.nd.array(tensors))).asnumpy()
 
     def _params(self, epoch: int) -> Path:
         return self._folder / f"{_PREFIX}-{epoch + 1:04d}.params"
@@ -104,7 +106,7 @@ class Model:
             return mx.sym.LogisticRegressionOutput(logits, name=name) if native else mx.sym.sigmoid(logits, name=name)
         return mx.sym.SoftmaxOutput(logits, name=name) if native else mx.sym.softmax(logits, name=name)
 
-    def _describe(self, best: loop.Best) -> artifact.Artifact:
+    def _describe(self, best: Best) -> artifact.Artifact:
         return artifact.Artifact(
             task=_PREFIX,
             network=network.name(self._hp["num_layers"]),
@@ -114,20 +116,4 @@ class Model:
             hyperparameters=self._hp,
             metrics={"epoch": best.epoch, **best.metrics},
             versions=native.versions(),
-        )
-
-    def _verify(self, best: loop.Best) -> None:
-        LOG.info("Checking the artifact with the server's own code")
-        count = len(self._data.validation)
-        chosen = samples.spread(count, _FILES_STOPPED if stop.requested() else _FILES)
-        labels = data.stack_labels([self._data.validation[i] for i in chosen])
-        tensors = np.stack([self._data.validation_tensor(i) for i in chosen[:_TENSORS]])
-        expected = loop.activation(self._hp)(self._net(mx.nd.array(tensors))).asnumpy()
-        export.verify(
-            self._folder,
-            tensors,
-            {export.OUTPUT: expected},
-            [self._data.validation[i] for i in chosen],
-            metric=lambda answers: float(metrics.correct(np.stack(answers), labels).mean()),
-            logged=float(best.correct[chosen].mean()),
         )

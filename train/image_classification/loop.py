@@ -1,35 +1,19 @@
-"""The training loop of image-classification: optimizer, one step, one epoch, evaluation, the best epoch kept."""
+"""The training of image-classification: optimizer, loss, one step, evaluation. The epochs are train/classifier.py's."""
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from train import metrics, stop
-from train.divergence import Diverged
-from train.early_stopping import EarlyStopping
-from train.epoch import steps, time_left
-from train.image_classification.data import Data, stack_labels
-from train.log import LOG, SILENCE, Pace, Progress
+from train import classifier, stop
+from train.classifier import EVALUATION_BATCH, Best
+from train.image_classification.data import Data
+from train.labelled import stack_labels
+from train.log import SILENCE, Progress
 from train.optimizer import step_schedule, trainer
 from train.samples import in_order
-
-SPEED_EVERY = 20  # batches; the built-in's Speedometer
-_EVALUATION_BATCH = 32
-
-
-@dataclass
-class Best:
-    """The best epoch so far: its number from 0, its metrics, and `correct` per validation sample, float64 (N,)."""
-
-    epoch: int = -1
-    accuracy: float = -1.0
-    metrics: dict[str, float] = field(default_factory=dict)
-    correct: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:
@@ -76,9 +60,14 @@ class Step:
     """One update of the network: forward, backward, optimizer."""
 
     def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss, hp: dict[str, Any]) -> None:
-        self._net, self._loss = net, loss
+        self._net, self._loss, self._activation = net, loss, activation(hp)
         self._loss.hybridize(static_alloc=True, static_shape=True)
         self.trainer = trainer(net, optimizer(hp))
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next update."""
+        return self.trainer.learning_rate
 
     def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """Update on float32 (N, C, H, W) and labels; return loss (N,) and logits (N, K), both still under way."""
@@ -90,60 +79,16 @@ class Step:
         self.trainer.step(len(images))
         return loss, logits
 
-
-class Epoch:
-    """One pass over the training data, with the built-in's lines and the time left of the whole job."""
-
-    def __init__(self, number: int, step: Step, batches: Any, hp: dict[str, Any], job_start: float) -> None:
-        self._number, self._step, self._batches, self._hp, self._job_start = number, step, batches, hp, job_start
-        self._correct: list[np.ndarray] = []
-        self._top_k: list[np.ndarray] = []
-        self._start = self._said = time.monotonic()
-        self._said_at = -1
-        self._pace = Pace(SPEED_EVERY)
-
-    def run(self) -> dict[str, float]:
-        """Train and return the epoch's metrics by name. Raises Stopped, or Diverged at a loss that is not finite."""
-        for number, (_, labels), results in steps(self._batches.epoch(self._number), self._step):
-            self._finish(number, labels, *results)
-        found = {"accuracy": float(np.concatenate(self._correct).mean())}
-        if self._hp["top_k"]:
-            found[f"top_k_accuracy_{self._hp['top_k']}"] = float(np.concatenate(self._top_k).mean())
-        return found
-
-    def _finish(self, number: int, labels: np.ndarray, loss: mx.nd.NDArray, logits: mx.nd.NDArray) -> None:
-        mean = float(loss.asnumpy().mean())
-        if not np.isfinite(mean):
-            raise Diverged(f"the loss became {mean}", self._number, f"batch {number}", self._step.trainer.learning_rate)
-        probabilities = activation(self._hp)(logits).asnumpy()
-        self._correct.append(metrics.correct(probabilities, labels))
-        if self._hp["top_k"]:
-            self._top_k.append(metrics.top_k_correct(probabilities, labels, self._hp["top_k"]))
-        if self._pace.due(number):
-            self._say_speed(number)
-
-    def _say_speed(self, number: int) -> None:
-        now = time.monotonic()
-        speed = (number - self._said_at) * self._hp["mini_batch_size"] / (now - self._said)
-        self._said, self._said_at = now, number
-        length = len(self._batches)
-        left = time_left(self._job_start, self._number * length + number + 1, self._hp["epochs"] * length)
-        accuracy = np.concatenate(self._correct).mean()
-        LOG.info(
-            "Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\taccuracy=%f\ttime left: %s",
-            self._number,
-            number,
-            speed,
-            accuracy,
-            left,
-        )
+    def read(self, loss: mx.nd.NDArray, logits: mx.nd.NDArray) -> tuple[float, np.ndarray]:
+        """Return the mean loss and the probabilities, float32 (N, K)."""
+        return float(loss.asnumpy().mean()), self._activation(logits).asnumpy()
 
 
 def evaluate(net: gluon.HybridBlock, data: Data, hp: dict[str, Any]) -> np.ndarray:
     """Return probabilities float32 (N, K) of the validation samples. Raises Stopped."""
     count = len(data.validation)
     found, progress = [], Progress("Validation images", count, SILENCE)
-    for batch in in_order(data.validation_tensor, count, _EVALUATION_BATCH):
+    for batch in in_order(data.validation_tensor, count, EVALUATION_BATCH):
         stop.check()
         found.append(activation(hp)(net(mx.nd.array(batch))).asnumpy())
         progress.done(min(len(found) * len(batch), count))
@@ -156,46 +101,7 @@ def activation(hp: dict[str, Any]) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
 
 
 def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], best: Best, save: Callable[[int, bool], None]) -> None:
-    """Train all epochs; `best` holds the best so far, and `save(epoch, is_best)` is called for each worth a file.
-
-    Ends early on a stop request or by early stopping. Raises Diverged at a loss or an answer that is not finite.
-    """
+    """Train all epochs as `classifier.fit` does. Raises Diverged."""
     step = Step(net, loss_function(hp, stack_labels(data.train)), hp)
-    batches, ending = data.train_batches(hp), EarlyStopping(hp)
-    labels, start = stack_labels(data.validation), time.monotonic()
-    for number in range(hp["epochs"]):
-        began = time.monotonic()
-        try:
-            trained = Epoch(number, step, batches, hp, start).run()
-            _say(number, "Train", trained)
-            LOG.info("Epoch[%d] Time cost=%.3f", number, time.monotonic() - began)
-            probabilities = evaluate(net, data, hp)
-        except stop.Stopped:
-            return
-        if not np.isfinite(probabilities).all():
-            raise Diverged("the answers became nan", number, "its end", step.trainer.learning_rate)
-        correct = metrics.correct(probabilities, labels)
-        validated = {"accuracy": float(correct.mean())}
-        if hp["top_k"]:
-            validated[f"top_k_accuracy_{hp['top_k']}"] = float(
-                metrics.top_k_correct(probabilities, labels, hp["top_k"]).mean()
-            )
-        _say(number, "Validation", validated)
-        if validated["accuracy"] > best.accuracy:
-            named = {f"train:{name}": value for name, value in trained.items()} | {
-                f"validation:{name}": value for name, value in validated.items()
-            }
-            best.epoch, best.accuracy, best.metrics, best.correct = number, validated["accuracy"], named, correct
-            stop.keep_model()
-            LOG.info("Storing the best model with validation accuracy: %f", best.accuracy)
-            save(number, True)
-        elif hp["checkpoint_frequency"] and (number + 1) % hp["checkpoint_frequency"] == 0:
-            save(number, False)
-        if ending.ends(number, validated["accuracy"]):
-            LOG.info("Early stopping after epoch %d: no gain for %d epochs", number, ending.patience)
-            return
-
-
-def _say(epoch: int, what: str, values: dict[str, float]) -> None:
-    for name, value in values.items():
-        LOG.info("Epoch[%d] %s-%s=%f", epoch, what, name, value)
+    labels = stack_labels(data.validation)
+    classifier.fit(step, data.train_batches(hp), lambda: evaluate(net, data, hp), labels, hp, best, save)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from train import classifier
 from train.errors import UserError
 from train.hyperparameters import REQUIRED, Hyperparameter, choice, flag, integer, real, resolve, shape, steps
 from train.log import LOG
@@ -49,21 +50,11 @@ TABLE: tuple[Hyperparameter, ...] = (
 def check(raw: Mapping[str, str]) -> dict[str, Any]:
     """Return the checked hyperparameters; raises UserError, also for values that do not go together."""
     values = resolve(raw, TABLE)
-    _, height, width = values["image_shape"]
-    if values["resize"] is not None and values["resize"] < max(height, width):
-        raise UserError(
-            f"hyperparameter resize={values['resize']} is smaller than image_shape={height}x{width}: "
-            f"the shorter side after resize must cover the crop, so set resize to at least {max(height, width)}"
-        )
+    classifier.check(values)
     if values["checkpoint_frequency"] and values["checkpoint_frequency"] > values["epochs"]:
         raise UserError(
             f"hyperparameter checkpoint_frequency={values['checkpoint_frequency']} is above "
             f"epochs={values['epochs']}: set it to at most epochs"
-        )
-    if values["top_k"] and values["top_k"] > values["num_classes"]:
-        raise UserError(
-            f"hyperparameter top_k={values['top_k']} is above num_classes={values['num_classes']}: set "
-            "it to at most num_classes, or remove it"
         )
     if values["top_k"] and values["multi_label"]:
         raise UserError(
@@ -75,11 +66,7 @@ def check(raw: Mapping[str, str]) -> dict[str, Any]:
 
 def say(values: Mapping[str, Any]) -> None:
     """Print the parameters, and a line for each that does less here than its name says."""
-    LOG.info("Final configuration: %s", dict(values))
-    LOG.info("---- Parameters ----")
-    for name, value in values.items():
-        LOG.info("%s: %s", name, value)
-    LOG.info("--------------------")
+    classifier.say(values)
     if values["use_weighted_loss"] and not values["multi_label"]:
         LOG.warning("use_weighted_loss=1 is ignored: it weighs the labels of multi_label=1, which is not set")
     if values["precision_dtype"] == "float16":

@@ -76,7 +76,7 @@ def _numbers(fields: list[str], where: str) -> np.ndarray:
 def label(values: np.ndarray, where: str, hp: dict[str, Any]) -> int | np.ndarray:
     """Return one class id, or a multi-hot vector; raises UserError naming the place, the value and what is valid."""
     classes = hp["num_classes"]
-    if hp["multi_label"]:
+    if hp.get("multi_label"):
         if values.shape != (classes,) or not np.isin(values, (0, 1)).all():
             raise UserError(
                 f"{where} has {len(values)} label values {values[:8].tolist()}: with multi_label=1 it "
