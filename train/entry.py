@@ -23,6 +23,7 @@ ALGORITHMS = {
     "image-classification": "train.image_classification.job",
     "object-detection": "train.object_detection.job",
     "semantic-segmentation": "train.semantic_segmentation.job",
+    "image-classification-tensorflow": "train.image_classification_tensorflow.job",
 }
 SCRIPTS = ("image-classification-tensorflow",)  # images that run a user's own program in place of theirs
 _FAILURE_LIMIT = 1024  # characters of the file that SageMaker shows

@@ -1,0 +1,157 @@
+"""The data of image-classification-tensorflow: class folders or image-classification's channels, and its batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from serve import preprocess
+from serve.artifact import InputSpec
+from serve.machine import cpu_count
+from train import classifier, labelled, samples
+from train.channels import RECORDIO, Channel, by_record, refuse_unbuilt, require_all
+from train.errors import UserError
+from train.image_classification_tensorflow import folders
+from train.image_classification_tensorflow.augment import Augment
+from train.samples import Memory, Sample
+
+_AHEAD = 4  # batches
+
+# The network scales pixels itself, so its input is the pixels, 0 to 255: (p / 255 - 0) / (1 / 255).
+_MEAN, _STD = 0.0, 1 / 255
+
+
+@dataclass(frozen=True)
+class Data:
+    """Both sets of readable samples, each cut as the server would cut it, and the names of the classes."""
+
+    train: list[Sample]
+    validation: list[Sample]
+    class_names: tuple[str, ...]
+    spec: InputSpec
+    train_crops: Memory[Image.Image]
+    validation_crops: Memory[Image.Image]
+
+    def train_tensor(self, index: int) -> np.ndarray:
+        """Return float32 (C, H, W), pixels from 0 to 255, without augmentation."""
+        return preprocess.to_tensor(self.train_crops[index], self.spec)
+
+    def validation_tensor(self, index: int) -> np.ndarray:
+        """Return float32 (C, H, W): the same numbers that the server makes of the same bytes."""
+        return preprocess.to_tensor(self.validation_crops[index], self.spec)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """Return a training photo, uint8 (H, W, C)."""
+        crop = self.train_crops[index]
+        return np.asarray(crop).reshape(crop.height, crop.width, self.spec.channels)
+
+
+def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
+    """List, read and check all samples; sets num_classes in `hp` where the data says it.
+
+    Raises UserError naming the file, the line and the fix.
+    """
+    refuse_unbuilt(channels)
+    found = _labelled(channels, hp) if _has_labels(channels) else folders.listed(channels, hp)
+    hp["num_classes"] = len(found.class_names)
+    classifier.check_top_k(hp, hp["num_classes"])
+    spec = _input_spec(hp)
+    budget, tolerance = samples.memory_budget() // 2, hp["unreadable_tolerance"]
+    train, train_crops = labelled.crops("train", found.train, spec, tolerance, budget)
+    validation, validation_crops = labelled.crops("validation", found.validation, spec, tolerance, budget)
+    samples.check_count(len(train), hp | {"num_training_samples": hp["num_training_samples"] or len(train)}, "latter")
+    samples.warn_of_empty_classes(labelled.stack_labels(train), hp["num_classes"], "image")
+    return Data(train, validation, found.class_names, spec, train_crops, validation_crops)
+
+
+def _has_labels(channels: dict[str, Channel]) -> bool:
+    """Return whether the channels are image-classification's: with .lst files, or RecordIO."""
+    return any(
+        name.endswith("_lst") or (name in ("train", "validation") and by_record(channels, name, f"{name}_lst"))
+        for name in channels
+    )
+
+
+def _labelled(channels: dict[str, Channel], hp: dict[str, Any]) -> folders.Listed:
+    require_all(
+        channels,
+        "lst",
+        "with labels in .lst files the job trains on 'train' and measures on 'validation', and they lie in 'train_lst' "
+        f"and 'validation_lst'; RecordIO (ContentType {RECORDIO}) needs the first two alone; class folders need one "
+        "channel, 'training'",
+    )
+    if hp["num_classes"] is None:
+        raise UserError(
+            "hyperparameter num_classes is required with .lst files or RecordIO: set it to the number of classes, "
+            "whose labels are 0 to num_classes - 1; only class folders need none"
+        )
+    found = {name: labelled.listed(channels, name, hp) for name in ("train", "validation")}
+    names = labelled.names(channels, found["train"], hp["num_classes"])
+    return folders.Listed(found["train"], found["validation"], names)
+
+
+def _input_spec(hp: dict[str, Any]) -> InputSpec:
+    channels, height, width = hp["image_shape"]
+    scale = (_MEAN,) * channels, (_STD,) * channels
+    return InputSpec("data", channels, height, width, hp["resize"], hp["inference_resize"], *scale)
+
+
+class PixelBatches:
+    """Batches of photos: (uint8 or float32 (N, H, W, C), labels int64 (N,)), augmented, made ahead by tf.data.
+
+    Every epoch is a new order of all samples; the last batch is filled up from the epoch's beginning.
+    """
+
+    def __init__(self, data: Data, hp: dict[str, Any]) -> None:
+        self._data, self._seed = data, hp["seed"]
+        self._count, self._size = len(data.train), hp["mini_batch_size"]
+        self._labels = labelled.stack_labels(data.train)
+        self._augment = Augment(hp["horizontal_flip"], hp["zoom_range"], hp["rotation_range"])
+        self._failure: UserError | None = None
+
+    def __len__(self) -> int:
+        return -(-self._count // self._size)
+
+    def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the batches of one epoch; the same seed and `number` give the same ones. Raises UserError."""
+        order = np.random.default_rng((self._seed, number)).permutation(self._count)
+        filled = np.resize(order, len(self) * self._size).reshape(len(self), self._size)
+        seeds = np.random.default_rng((self._seed, number, 1)).integers(0, 2**31 - 1, (len(self), 2), np.int32)
+        dataset = tf.data.Dataset.from_tensor_slices((filled, seeds, self._labels[filled]))
+        dataset = dataset.map(self._make, num_parallel_calls=cpu_count(), deterministic=True).prefetch(_AHEAD)
+        try:
+            yield from dataset.as_numpy_iterator()
+        except tf.errors.OpError:
+            if self._failure is None:
+                raise
+            raise self._failure from None
+
+    def _make(self, indices: tf.Tensor, seed: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        spec = self._data.spec
+        photos = tf.ensure_shape(
+            tf.numpy_function(self._read, [indices], tf.uint8), (self._size, spec.height, spec.width, spec.channels)
+        )
+        return self._augment(photos, seed), labels
+
+    def _read(self, indices: np.ndarray) -> np.ndarray:
+        try:
+            return np.stack([self._data.pixels(index) for index in indices])
+        except UserError as error:  # TensorFlow would wrap it in its own words
+            self._failure = error
+            raise
+
+
+def augments(hp: dict[str, Any]) -> bool:
+    """Return whether a photo changes from epoch to epoch."""
+    return bool(hp["horizontal_flip"] or hp["zoom_range"] or hp["rotation_range"])
+
+
+def feature_batches(features: np.ndarray, data: Data, hp: dict[str, Any]) -> samples.Batches:
+    """Return batches of (rows of `features`, one for each training sample, labels int64 (N,))."""
+    labels = labelled.stack_labels(data.train)
+    return samples.Batches(
+        lambda indices, rng: (features[indices], labels[indices]), len(labels), hp["mini_batch_size"], hp["seed"]
+    )

@@ -1,0 +1,157 @@
+"""Class folders: photos whose folder's name is their class, in parts for training and validation or in one."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from train.channels import Channel, listing
+from train.errors import UserError
+from train.log import LOG
+from train.pairs import IMAGES
+from train.samples import Remarks, Sample
+
+_TRAIN, _VALIDATION = ("train", "training"), ("validation", "val", "valid")
+LAYOUT = "photos in class folders, such as train/cat/1.jpg and validation/dog/2.jpg in a channel named 'training'"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """All samples, readable or not, and the names of the classes in the order of the labels."""
+
+    train: list[Sample]
+    validation: list[Sample]
+    class_names: tuple[str, ...]
+
+
+def listed(channels: dict[str, Channel], hp: dict[str, Any]) -> Listed:
+    """Return the photos in class folders of the channel `training` or `train`, and of `validation` if there is one.
+
+    The first may hold both parts itself, as folders `train` and `validation` of class folders. Without a validation
+    part anywhere, `validation_split` of each class is split off, the same photos for the same seed. Classes are in the
+    order of their names. Raises UserError naming the channel, what it holds and what it must hold.
+    """
+    channel = _main(channels)
+    parts = _parts(channel)
+    train = parts.get("train", Channel(channel.name, channel.path, channel.content_type))
+    validation = parts.get("validation")
+    if "validation" in channels:
+        if validation is not None:
+            raise UserError(
+                f"channel {channel.name!r} holds a folder {validation.path.name}/ and there is a channel 'validation' "
+                "too: remove one of the two"
+            )
+        validation = channels["validation"]
+    remarks = Remarks()
+    names = _class_names(train, remarks)
+    if hp["num_classes"] not in (None, len(names)):
+        raise UserError(
+            f"hyperparameter num_classes={hp['num_classes']} is not the number of class folders in channel "
+            f"{train.name!r}, {len(names)} ({', '.join(names[:10])}): correct one of them, or leave num_classes out"
+        )
+    if len(names) < 2:
+        raise UserError(
+            f"channel {train.name!r} has one class folder, {names[0]}/: a classifier needs two or more; it trains on "
+            + LAYOUT
+        )
+    found = _samples(train, names, remarks)
+    if validation is None:
+        train_samples, validation_samples = _split(found, hp["validation_split"], hp["seed"])
+    else:
+        _require_known(validation, names, train, remarks)
+        train_samples, validation_samples = found, _samples(validation, names, remarks)
+    remarks.say()
+    for what, photos in ((train, train_samples), (validation or train, validation_samples)):
+        if not photos:
+            raise UserError(f"channel {what.name!r} has no photos in its class folders: it needs {LAYOUT}")
+    said = f"{hp['validation_split']:g} of each class split off" if validation is None else validation.name
+    LOG.info(
+        "Classes %s: %d photos to train on, %d to measure on (%s)",
+        *(", ".join(names[:20]), len(train_samples), len(validation_samples), said),
+    )
+    return Listed(train_samples, validation_samples, names)
+
+
+def _main(channels: dict[str, Channel]) -> Channel:
+    given = [name for name in ("training", "train") if name in channels]
+    if len(given) == 2:
+        raise UserError("channels 'training' and 'train' are both given: put all photos to train on into one of them")
+    if not given:
+        raise UserError(
+            f"channel 'training' is missing (given: {', '.join(sorted(channels)) or 'none'}): it holds {LAYOUT}"
+        )
+    return channels[given[0]]
+
+
+def _parts(channel: Channel) -> dict[str, Channel]:
+    """Return the folders for training and validation in a channel by part, none when it holds class folders itself.
+
+    A class may be called `train`, as beside `bus`; so nothing else may be there, and class folders in it.
+    """
+    below = {path.name: path for path in _folders(channel.path)}
+    train = next((below[name] for name in _TRAIN if name in below), None)
+    if train is None or not set(below) <= {*_TRAIN, *_VALIDATION, "test"} or not _folders(train):
+        return {}
+    parts = {"train": train, "validation": next((below[name] for name in _VALIDATION if name in below), None)}
+    return {part: Channel(f"{channel.name}/{path.name}", path, "") for part, path in parts.items() if path is not None}
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
+
+
+def _class_names(channel: Channel, remarks: Remarks) -> tuple[str, ...]:
+    """Return the names of the class folders; notes files beside them."""
+    folders = _folders(channel.path)
+    if not folders:
+        raise UserError(
+            f"channel {channel.name!r} has no class folders, it holds {listing(channel.path)}: it needs {LAYOUT}; "
+            "photos with an .lst file need the channels train, train_lst, validation and validation_lst"
+        )
+    for path in sorted(channel.path.iterdir()):
+        if path.is_file() and not path.name.startswith("."):
+            remarks.add("files beside the class folders, left out", channel.name_of(path))
+    return tuple(folder.name for folder in folders)
+
+
+def _require_known(channel: Channel, names: Sequence[str], train: Channel, remarks: Remarks) -> None:
+    for name in _class_names(channel, remarks):
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+            hint = f"did you mean {near[0]}?" if near else f"that has {', '.join(names[:10])}"
+            raise UserError(
+                f"channel {channel.name!r} has the class folder {name}/, which channel {train.name!r} has not: {hint}"
+            )
+
+
+def _samples(channel: Channel, names: Sequence[str], remarks: Remarks) -> list[Sample]:
+    """Return the photos at any depth below the class folders, by class and name."""
+    labels = {name: label for label, name in enumerate(names)}
+    found = []
+    for path in channel.files():
+        inside = path.relative_to(channel.path)
+        if len(inside.parts) < 2:
+            continue
+        if path.suffix.lower() in IMAGES:
+            found.append(Sample(channel.name_of(path), labels[inside.parts[0]], path))
+        else:
+            remarks.add("files in class folders that are no images by their names, left out", channel.name_of(path))
+    return sorted(found, key=lambda sample: sample.label)
+
+
+def _split(found: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Return the samples to train on and those split off: of each class `share`, at least one, never all."""
+    rng = np.random.default_rng(seed)
+    labels = np.array([sample.label for sample in found], int)
+    chosen = np.zeros(len(found), bool)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        count = min(max(1, round(share * len(own))), len(own) - 1)
+        chosen[rng.permutation(own)[:count]] = True
+    return (
+        [sample for sample, is_chosen in zip(found, chosen, strict=True) if not is_chosen],
+        [sample for sample, is_chosen in zip(found, chosen, strict=True) if is_chosen],
+    )

@@ -1,0 +1,104 @@
+"""One training job of image-classification-tensorflow, from top to bottom."""
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# Before TensorFlow is loaded: its remarks on the machine would stand among the job's lines.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import onnx
+import tensorflow as tf
+import tf2onnx
+
+import serve
+from serve import artifact
+from train import channels, classifier, export
+from train.classifier import Best
+from train.divergence import Diverged, rescue
+from train.errors import UserError
+from train.image_classification_tensorflow import data, loop, network, table
+from train.image_classification_tensorflow.network import Network
+from train.log import LOG
+
+NATIVE = "model.keras"
+
+
+def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
+    """Train as `raw` hyperparameters and the channels under `base`/input say; leave the artifact in `base`/model.
+
+    Raises UserError for the user's mistakes and TrainError for ours.
+    """
+    hp = table.check(raw)
+    table.say(hp)
+    found = channels.load(base / "input")
+    loaded = data.load(found, hp)
+    net = network.build(hp)
+    model, best = Model(base / "model", net, loaded, hp), Best()
+    try:
+        loop.fit(net, loaded, hp, best, model.save)
+    except Diverged as error:
+        raise UserError(f"{error}; {rescue(lambda: model.finish(best), base / 'model', best.epoch)}") from error
+    model.finish(best)
+
+
+class Model:
+    """The model folder: the best epoch as a Keras file as training goes on, the rest at its end."""
+
+    def __init__(self, folder: Path, net: Network, loaded: data.Data, hp: dict[str, Any]) -> None:
+        self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
+        self._kept: list[np.ndarray] = []
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, epoch: int, best: bool) -> None:
+        """Write the network as it is now in the place of an earlier epoch's."""
+        self._kept = network.weights(self._net.model)
+        path = self._folder / NATIVE
+        network.save(self._net.model, path)
+        LOG.info('Saved epoch %d to "%s"', epoch, path)
+
+    def finish(self, best: Best) -> None:
+        """Export the best epoch, describe it, and prove that the server's code gives what training logged."""
+        self._net.model.set_weights(self._kept)
+        network.to_onnx(self._net.model, self._folder / artifact.MODEL_ONNX)
+        with export.writing(self._folder / artifact.MODEL_JSON):
+            artifact.write(self._describe(best), self._folder)
+        classifier.verify(self._folder, self._data, best, self._predict, "TensorFlow")
+        LOG.info(
+            "The model of epoch %d is in %s: %s (epochs count from 0)",
+            best.epoch,
+            self._folder,
+            ", ".join(sorted(path.name for path in self._folder.iterdir())),
+        )
+
+    def _predict(self, tensors: np.ndarray) -> np.ndarray:
+        return self._net.model(tensors.transpose(0, 2, 3, 1), training=False).numpy()
+
+    def _describe(self, best: Best) -> artifact.Artifact:
+        return artifact.Artifact(
+            task=artifact.CLASSIFICATION,
+            network=network.name(self._hp["alpha"]),
+            class_names=self._data.class_names,
+            input=self._data.spec,
+            output="softmax",
+            hyperparameters=self._hp,
+            metrics={"epoch": best.epoch, **best.metrics},
+            versions=_versions(),
+        )
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what trained the model, for model.json."""
+    return {
+        "sagemaker-vision-containers": serve.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "tf2onnx": tf2onnx.__version__,
+        "onnx": onnx.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

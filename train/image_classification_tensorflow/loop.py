@@ -1,0 +1,184 @@
+"""The training of image-classification-tensorflow: optimizer, step, evaluation. The epochs: train/classifier.py."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from train import classifier, labelled, samples, stop
+from train.classifier import EVALUATION_BATCH, Best
+from train.image_classification_tensorflow import data as datas
+from train.image_classification_tensorflow import network as networks
+from train.image_classification_tensorflow.data import Data
+from train.image_classification_tensorflow.network import Network
+from train.log import LOG, SILENCE, Progress
+
+_KERNELS = ("kernel", "depthwise_kernel")
+
+
+def optimizer(hp: dict[str, Any], updates: int) -> keras.optimizers.Optimizer:
+    """Return the optimizer that `hp` names, with its schedule; an epoch has `updates` updates."""
+    rate = _rate(hp, updates)
+    make: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
+        "sgd": lambda: keras.optimizers.SGD(rate, hp["momentum"]),
+        "nag": lambda: keras.optimizers.SGD(rate, hp["momentum"], nesterov=True),
+        "adam": lambda: keras.optimizers.Adam(rate, hp["beta_1"], hp["beta_2"], hp["eps"]),
+        "rmsprop": lambda: keras.optimizers.RMSprop(rate, hp["gamma"], epsilon=hp["eps"]),
+    }
+    return make[hp["optimizer"]]()
+
+
+def _rate(hp: dict[str, Any], updates: int) -> Any:
+    """Return the learning rate, multiplied by `lr_scheduler_factor` after each epoch of `lr_scheduler_step`."""
+    if not hp["lr_scheduler_step"]:
+        return hp["learning_rate"]
+    last = [epoch * updates - 1 for epoch in hp["lr_scheduler_step"]]
+    rates = [hp["learning_rate"] * hp["lr_scheduler_factor"] ** count for count in range(len(last) + 1)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(last, rates)
+
+
+def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return float32 (classes,) for int64 labels (N,): inverse to a class's share, 1 when all are alike.
+
+    Bounded to [0.01, 100]; a class without samples has 1.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    there = np.maximum(counts, 1)
+    return np.where(counts > 0, np.clip(counts.sum() / (np.count_nonzero(counts) * there), 0.01, 100), 1).astype(
+        np.float32
+    )
+
+
+class Step:
+    """One update of the layers above the cut: forward, backward, optimizer.
+
+    `below` makes the features of photos; None when the batches hold what the layers above the cut take.
+    """
+
+    def __init__(
+        self,
+        above: keras.Model,
+        below: Callable[[tf.Tensor], tf.Tensor] | None,
+        weights: np.ndarray | None,
+        hp: dict[str, Any],
+        updates: int,
+    ) -> None:
+        self._above, self._below, self._weights = above, below, weights
+        self._variables = above.trainable_variables
+        self._optimizer = optimizer(hp, updates)
+        self._optimizer.build(self._variables)
+        self._decay = hp["weight_decay"] if hp["optimizer"] in ("sgd", "nag") else 0.0
+        self._update = tf.function(self._updated)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next update."""
+        return float(self._optimizer.learning_rate)
+
+    def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+        """Update on a batch and its labels int64 (N,); return loss () and probabilities (N, K)."""
+        return self._update(tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
+
+    def read(self, loss: tf.Tensor, probabilities: tf.Tensor) -> tuple[float, np.ndarray]:
+        """Return the mean loss and the probabilities, float32 (N, K)."""
+        return float(loss), probabilities.numpy()
+
+    def _updated(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs = tf.cast(images, tf.float32)
+        if self._below is not None:
+            inputs = self._below(inputs)
+        with tf.GradientTape() as tape:
+            logits = self._above(inputs, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            if self._weights is not None:
+                losses *= tf.gather(self._weights, labels)
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, self._variables)
+        self._optimizer.apply(
+            [self._decayed(gradient, each) for gradient, each in zip(gradients, self._variables, strict=True)],
+            self._variables,
+        )
+        return loss, tf.nn.softmax(logits)
+
+    def _decayed(self, gradient: tf.Tensor, variable: keras.Variable) -> tf.Tensor:
+        """Return the gradient with the weight decay of kernels: BatchNorm's shifts and scales must not decay."""
+        return gradient + self._decay * variable if self._decay and variable.name in _KERNELS else gradient
+
+
+class Frozen:
+    """The layers that are not trained, and what they make of the photos, computed once as far as memory allows."""
+
+    def __init__(self, network: Network) -> None:
+        self.features = networks.constant(network.below)
+        self._bytes = 4 * int(np.prod(network.below.output_shape[1:]))
+
+    def of_all(self, what: str, tensor: Callable[[int], np.ndarray], count: int) -> np.ndarray | None:
+        """Return the features (count, ...) of photos, None when they would not fit in memory.
+
+        `tensor(i)` is photo i, float32 (C, H, W). Says every ten seconds how far it is.
+        """
+        if count * self._bytes > samples.memory_budget() // 4:
+            LOG.info(
+                "The features of %d %s images would take %.1f GB: they are computed anew each epoch",
+                *(count, what, count * self._bytes / 1e9),
+            )
+            return None
+        found, progress = [], Progress(f"Features of {what} images", count)
+        for batch in samples.in_order(tensor, count, EVALUATION_BATCH):
+            found.append(self.features(_planes_last(batch)).numpy())
+            progress.done(min(len(found) * len(batch), count))
+        return np.concatenate(found)[:count]
+
+
+def _planes_last(batch: np.ndarray) -> tf.Tensor:
+    return tf.convert_to_tensor(np.ascontiguousarray(batch.transpose(0, 2, 3, 1)))
+
+
+class Evaluation:
+    """The probabilities of the validation samples; with frozen layers their features are kept."""
+
+    def __init__(self, network: Network, loaded: Data, frozen: Frozen | None) -> None:
+        self._data, self._count = loaded, len(loaded.validation)
+        self._below = frozen.features if frozen else None
+        self._answer = tf.function(lambda batch: tf.nn.softmax(network.above(batch, training=False)))
+        self._features = (
+            frozen.of_all("validation", loaded.validation_tensor, self._count) if frozen is not None else None
+        )
+
+    def __call__(self) -> np.ndarray:
+        """Return probabilities float32 (N, K). Raises Stopped."""
+        found, progress = [], Progress("Validation images", self._count, SILENCE)
+        for batch in samples.in_order(self._tensor, self._count, EVALUATION_BATCH):
+            stop.check()
+            found.append(self._answer(self._inputs(batch)).numpy())
+            progress.done(min(len(found) * len(batch), self._count))
+        return np.concatenate(found)[: self._count]
+
+    def _tensor(self, index: int) -> np.ndarray:
+        return self._data.validation_tensor(index) if self._features is None else self._features[index]
+
+    def _inputs(self, batch: np.ndarray) -> tf.Tensor:
+        if self._features is not None:
+            return tf.convert_to_tensor(batch)
+        pixels = _planes_last(batch)
+        return pixels if self._below is None else self._below(pixels)
+
+
+def fit(network: Network, loaded: Data, hp: dict[str, Any], best: Best, save: Callable[[int, bool], None]) -> None:
+    """Train all epochs as `classifier.fit` does. Raises Diverged.
+
+    Above frozen layers and without augmentation, their features are all that the job needs, and are computed once.
+    """
+    frozen = Frozen(network) if network.below is not None else None
+    features = None
+    if frozen is not None and not datas.augments(hp):
+        features = frozen.of_all("train", loaded.train_tensor, len(loaded.train))
+    batches = datas.PixelBatches(loaded, hp) if features is None else datas.feature_batches(features, loaded, hp)
+    labels = labelled.stack_labels(loaded.train)
+    weights = class_weights(labels, hp["num_classes"]) if hp["use_weighted_loss"] else None
+    below = frozen.features if frozen is not None and features is None else None
+    step = Step(network.above, below, weights, hp, len(batches))
+    evaluate = Evaluation(network, loaded, frozen)
+    classifier.fit(step, batches, evaluate, labelled.stack_labels(loaded.validation), hp, best, save)
