@@ -27,7 +27,8 @@ def stack_labels(chosen: Sequence[Sample]) -> np.ndarray:
 def listed(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> list[Sample]:
     """Return the samples of channel `name`; channel `name`_lst is there when it is not RecordIO.
 
-    `hp` has num_classes and resize, and multi_label where samples may have several labels. Raises UserError naming the file, the line and the fix.
+    `hp` has num_classes and resize, and multi_label where samples may have several labels. Raises UserError naming the
+    file, the line and the fix.
     """
     channel, in_records = channels[name], by_record(channels, name, f"{name}_lst")
     if in_records:
