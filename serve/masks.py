@@ -127,13 +127,16 @@ def _taps(part: range, covered: int, pixels: int, cells: int) -> _Taps:
 def _plane(cells: np.ndarray, down: _Taps, across: _Taps) -> np.ndarray:
     """One class's cells (h, w) -> its logits in the pixels that the taps are for, across first: the smaller work."""
     top, bottom = down.indices.min(), down.indices.max() + 1
-    rows = cells[top:bottom]
-    wide = _sum(rows[:, indices] * weights for indices, weights in zip(*across, strict=True))
-    return _sum(wide[indices - top] * weights[:, np.newaxis] for indices, weights in zip(*down, strict=True))
+    wide = _resize(cells[top:bottom], across.indices, across.weights, axis=1)
+    return _resize(wide, down.indices - top, down.weights[..., np.newaxis], axis=0)
 
 
-def _sum(terms: Iterator[np.ndarray]) -> np.ndarray:
-    total = next(terms)
-    for term in terms:
-        total += term
+def _resize(cells: np.ndarray, indices: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
+    """The weighted sum of what lies at each row of `indices` along `axis`."""
+    total: np.ndarray | None = None
+    for where, share in zip(indices, weights, strict=True):
+        term = np.take(cells, where, axis=axis)  # faster than by `cells[where]`
+        term *= share
+        total = term if total is None else np.add(total, term, out=total)
+    assert total is not None
     return total
