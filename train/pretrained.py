@@ -9,7 +9,7 @@ import os
 import re
 import ssl
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,6 +19,7 @@ from urllib.request import url2pathname, urlopen
 
 import numpy as np
 
+from train import keras_weights
 from train.channels import Channel, listing
 from train.errors import UserError
 from train.log import LOG, Progress
@@ -48,17 +49,42 @@ class LoadReport:
         )
 
 
+@dataclass(frozen=True)
+class Files:
+    """Weight files as one framework has them: the ends of their names, which network one is named for, and where one
+    comes from, in words. `proper` is what such a file is best called, `{}` standing for the network."""
+
+    suffixes: tuple[str, ...]
+    proper: str
+    named_for: Callable[[Path], str | None]
+    source: Callable[[str], str]
+
+
+def _named_for(path: Path) -> str | None:
+    """Return the network that a file is named for: `resnet18` for resnet18-f37072fd.pth, None for model.safetensors."""
+    named = re.match(r"resnet\d+[a-z]*|vgg\d+(_bn)?", path.name)
+    return named[0] if named else None
+
+
+TORCHVISION = Files((".safetensors", ".params"), "{}.safetensors", _named_for, source)
+KERAS = Files(keras_weights.SUFFIXES, "{}.weights.h5", keras_weights.named_for, keras_weights.source)
+
+
 def wanted(
-    hp: Mapping[str, Any], channels: Mapping[str, Channel], network: str, environ: Mapping[str, str]
+    hp: Mapping[str, Any],
+    channels: Mapping[str, Channel],
+    network: str,
+    environ: Mapping[str, str],
+    files: Files = TORCHVISION,
 ) -> Path | None:
     """Return the weight file for `network` if `use_pretrained_model` asks for one; raises UserError as `find` does."""
     if not hp["use_pretrained_model"]:
         return None
     channel = channels.get("pretrained")
-    return find(channel.path if channel else None, network, environ)
+    return find(channel.path if channel else None, network, environ, files)
 
 
-def find(channel_dir: Path | None, network: str, environ: Mapping[str, str]) -> Path:
+def find(channel_dir: Path | None, network: str, environ: Mapping[str, str], files: Files = TORCHVISION) -> Path:
     """Return the weight file for `network`, from the first of the three ways that the job was given.
 
     They are: the channel `pretrained` (`channel_dir`, None when the job has none); the image's /opt/pretrained, or the
@@ -66,37 +92,39 @@ def find(channel_dir: Path | None, network: str, environ: Mapping[str, str]) -> 
     kept in the temporary folder. A channel is the user's word for this job: without weights in it, the others are not
     tried. Raises UserError for a network without such weights, and when no way has them, naming the ways.
     """
-    family(network)  # raises for a network without weights
+    if files is TORCHVISION:
+        family(network)  # raises for a network without weights
+    proper = files.proper.format(network)
     if channel_dir is not None:
-        found = _choose(channel_dir, network)
+        found = _choose(channel_dir, network, files)
         if found is None:
             raise UserError(
                 f"channel 'pretrained' ({channel_dir}) has no weights of {network}: it holds {listing(channel_dir)}; "
-                f"put {network}.safetensors there, {source(network)}"
+                f"put {proper} there, {files.source(network)}"
             )
         return found
     folder = Path(environ.get("VISION_PRETRAINED_DIR") or IMAGE_FOLDER)
     if environ.get("VISION_PRETRAINED_DIR") and not folder.is_dir():
-        raise UserError(f"VISION_PRETRAINED_DIR={folder} is not a folder: name one that holds {network}.safetensors")
-    found = _choose(folder, network) if folder.is_dir() else None
+        raise UserError(f"VISION_PRETRAINED_DIR={folder} is not a folder: name one that holds {proper}")
+    found = _choose(folder, network, files) if folder.is_dir() else None
     if found is not None:
         return found
     if environ.get("PRETRAINED_URL"):
         return _from_url(environ["PRETRAINED_URL"], environ.get("PRETRAINED_SHA256", ""))
     raise UserError(
-        f"pretrained weights of {network} were asked for and none were found: put {network}.safetensors into a channel "
+        f"pretrained weights of {network} were asked for and none were found: put {proper} into a channel "
         f"named 'pretrained', or into the image ({folder}; `make build PRETRAINED=DIR`), or set PRETRAINED_URL and "
-        f"PRETRAINED_SHA256; use_pretrained_model=0 needs none. Give a file {source(network)}"
+        f"PRETRAINED_SHA256; use_pretrained_model=0 needs none. Give a file {files.source(network)}"
     )
 
 
-def _choose(folder: Path, network: str) -> Path | None:
+def _choose(folder: Path, network: str, files: Files) -> Path | None:
     """Return the folder's one weight file that is named for `network`, else the one that is named for no network."""
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    usable = [path for path in files if path.suffix in (".safetensors", ".params")]
+    there = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    usable = [path for path in there if path.suffix in files.suffixes]
     for named_for in (network, None):
-        named = [path for path in usable if _named_for(path) == named_for]
-        exact = [path for path in named if path.name == f"{network}.safetensors"]
+        named = [path for path in usable if files.named_for(path) == named_for]
+        exact = [path for path in named if path.name == files.proper.format(network)]
         if len(exact or named) > 1:
             names = ", ".join(path.name for path in named)
             raise UserError(
@@ -104,16 +132,12 @@ def _choose(folder: Path, network: str) -> Path | None:
             )
         if named:
             return (exact or named)[0]
-    pickles = [path for path in files if path.suffix in (".pth", ".pt", ".bin") and _named_for(path) in (network, None)]
-    if pickles:
+    pickles = [
+        path for path in there if path.suffix in (".pth", ".pt", ".bin") and files.named_for(path) in (network, None)
+    ]
+    if pickles and files is TORCHVISION:
         raise UserError(pickle_refusal(pickles[0]))
     return None
-
-
-def _named_for(path: Path) -> str | None:
-    """Return the network that a file is named for: `resnet18` for resnet18-f37072fd.pth, None for model.safetensors."""
-    named = re.match(r"resnet\d+[a-z]*|vgg\d+(_bn)?", path.name)
-    return named[0] if named else None
 
 
 def _from_url(url: str, sha256: str) -> Path:

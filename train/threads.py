@@ -1,6 +1,6 @@
 """The thread variables, set before NumPy and the frameworks are imported; standard library only.
 
-MXNet takes half of the processors it sees, and it sees the machine's instead of the container's.
+MXNet takes half of the processors it sees, TensorFlow all; and both see the machine's instead of the container's.
 """
 
 import os
@@ -8,8 +8,14 @@ from collections.abc import MutableMapping
 
 from serve.machine import cpu_count
 
-# Read by OpenMP (MXNet's operators), OpenBLAS and MKL when they are loaded.
-VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Read by OpenMP (MXNet's operators), OpenBLAS, MKL and TensorFlow when they are loaded.
+VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
 
 
 def set_threads(environ: MutableMapping[str, str] = os.environ) -> str:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-
 from train.errors import UserError
 
 BATCH_COUNT = "num_batches_tracked"  # how many batches PyTorch's normalisation has seen; no weight
@@ -267,6 +265,8 @@ def read(file: Path, network: str) -> dict[str, np.ndarray]:
 
 
 def _read_safetensors(file: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError, safe_open  # TensorFlow's environment has it not, and no such files
+
     tensors = {}
     try:
         with safe_open(file, framework="numpy") as opened:

@@ -24,6 +24,8 @@ def test_thread_variables_are_set_and_the_users_own_are_kept() -> None:
         "OMP_NUM_THREADS": "7",
         "OPENBLAS_NUM_THREADS": str(cpu_count()),
         "MKL_NUM_THREADS": str(cpu_count()),
+        "TF_NUM_INTRAOP_THREADS": str(cpu_count()),
+        "TF_NUM_INTEROP_THREADS": str(cpu_count()),
     }
     assert "OMP_NUM_THREADS=7" in said
 

@@ -17,7 +17,7 @@ import tf2onnx
 
 import serve
 from serve import artifact
-from train import channels, classifier, export
+from train import channels, classifier, export, keras_weights, pretrained
 from train.classifier import Best
 from train.divergence import Diverged, rescue
 from train.errors import UserError
@@ -36,8 +36,13 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     hp = table.check(raw)
     table.say(hp)
     found = channels.load(base / "input")
+    name = network.name(hp["alpha"])
+    weights = pretrained.wanted(hp, found, name, environ, pretrained.KERAS)
     loaded = data.load(found, hp)
     net = network.build(hp)
+    if weights is not None:
+        count = keras_weights.load_into(net.base, weights, name)
+        LOG.info("Pretrained weights: %d arrays of %s from %s; starts untrained: the head", count, name, weights)
     model, best = Model(base / "model", net, loaded, hp), Best()
     try:
         loop.fit(net, loaded, hp, best, model.save)
