@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from train.errors import UserError
 
 BATCH_COUNT = "num_batches_tracked"  # how many batches PyTorch's normalisation has seen; no weight

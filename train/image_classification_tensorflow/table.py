@@ -31,6 +31,15 @@ def _train_layers() -> Hyperparameter:
     )
 
 
+def _alpha() -> Hyperparameter:
+    def parse(text: str) -> float:
+        if float(text) not in ALPHA:
+            raise ValueError
+        return float(text)
+
+    return Hyperparameter("alpha", parse, "one of " + ", ".join(map(str, ALPHA)), 1.0)
+
+
 def _degrees(name: str, default: float) -> Hyperparameter:
     def parse(text: str) -> float:
         value = float(text)
@@ -50,7 +59,7 @@ TABLE: tuple[Hyperparameter, ...] = (
     integer("num_training_samples", None, 1),
     integer("resize", None, 1),
     shape("image_shape", (3, 128, 128)),
-    choice("alpha", 1.0, ALPHA),
+    _alpha(),
     real("dropout", 0.5, without=(1,)),
     _train_layers(),
     flag("use_pretrained_model", False),

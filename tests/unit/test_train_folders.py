@@ -1,0 +1,140 @@
+"""Class folders: which photos are found, in which class and part; and what is refused, by channel, folder and fix."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from train.channels import Channel
+from train.errors import UserError
+from train.image_classification_tensorflow import folders
+
+HP: dict[str, Any] = {"num_classes": None, "validation_split": 0.2, "seed": 0}
+
+
+def lay_out(root: Path, *names: str) -> dict[str, Channel]:
+    """Empty files below `root`, whose folders are channels."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return {path.name: Channel(path.name, path, "") for path in sorted(root.iterdir())}
+
+
+def told(found: folders.Listed) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Names and labels of both parts."""
+    train, validation = ([(each.name, each.label) for each in part] for part in (found.train, found.validation))
+    return train, validation
+
+
+def refusal(channels: dict[str, Channel], **changes: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        folders.listed(channels, HP | changes)
+    return str(caught.value)
+
+
+def test_one_channel_with_both_parts_is_the_seeds_layout(tmp_path: Path) -> None:
+    channels = lay_out(
+        tmp_path,
+        *("training/train/dog/2.jpg", "training/train/cat/1.jpg", "training/train/cat/deep/er/0.PNG"),
+        "training/validation/dog/9.jpeg",
+    )
+    found = folders.listed(channels, HP)
+    assert found.class_names == ("cat", "dog")
+    assert told(found) == (
+        [("training/train/cat/1.jpg", 0), ("training/train/cat/deep/er/0.PNG", 0), ("training/train/dog/2.jpg", 1)],
+        [("training/validation/dog/9.jpeg", 1)],
+    )
+    assert found.validation[0].path == tmp_path / "training/validation/dog/9.jpeg"
+
+
+@pytest.mark.parametrize("name", ["train", "training"])
+def test_two_channels_of_class_folders_are_the_two_parts(name: str, tmp_path: Path) -> None:
+    channels = lay_out(tmp_path, f"{name}/cat/1.jpg", f"{name}/dog/2.jpg", "validation/cat/3.jpg")
+    assert told(folders.listed(channels, HP)) == (
+        [(f"{name}/cat/1.jpg", 0), (f"{name}/dog/2.jpg", 1)],
+        [("validation/cat/3.jpg", 0)],
+    )
+
+
+@pytest.mark.parametrize("part", ["validation", "val", "valid"])
+def test_a_validation_folder_may_have_any_of_its_usual_names(part: str, tmp_path: Path) -> None:
+    channels = lay_out(tmp_path, "train/train/a/1.jpg", "train/train/b/2.jpg", f"train/{part}/b/3.jpg")
+    assert told(folders.listed(channels, HP))[1] == [(f"train/{part}/b/3.jpg", 1)]
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    names = [f"training/{kind}/{number}.jpg" for kind in ("bus", "train") for number in range(5)]
+    found = folders.listed(lay_out(tmp_path, *names), HP)
+    assert found.class_names == ("bus", "train")
+    assert len(found.validation) == 2
+
+
+def test_without_a_validation_part_the_same_seed_splits_the_same_photos_off_every_class(tmp_path: Path) -> None:
+    names = [f"training/{kind}/{number}.jpg" for kind in ("cat", "dog") for number in range(20)]
+    channels = lay_out(tmp_path, *names)
+    first, again = (told(folders.listed(channels, HP)) for _ in range(2))
+    other = told(folders.listed(channels, HP | {"seed": 1}))
+    assert first == again != other
+    assert [[label for _, label in part].count(0) for part in first] == [16, 4]
+    assert {name for part in first for name, _ in part} == set(names)
+
+
+@given(counts=st.lists(st.integers(1, 30), min_size=2, max_size=4), share=st.floats(0.01, 0.99))
+def test_a_split_leaves_every_class_something_to_train_on_and_loses_no_photo(counts: list[int], share: float) -> None:
+    found = [folders.Sample(f"{label}/{n}", label, Path()) for label, count in enumerate(counts) for n in range(count)]
+    train, validation = folders._split(found, share, 0)
+    assert {each.label for each in train} == set(range(len(counts)))
+    assert {each.label for each in validation} == {label for label, count in enumerate(counts) if count > 1}
+    assert sorted(train + validation, key=lambda each: each.name) == sorted(found, key=lambda each: each.name)
+
+
+def test_hidden_files_and_what_is_no_image_by_its_name_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders.LOG, "propagate", True)
+    channels = lay_out(
+        tmp_path,
+        *("training/cat/1.jpg", "training/cat/._1.jpg", "training/cat/a.mat", "training/.ipynb_checkpoints/2.jpg"),
+        *("training/dog/2.jpg", "training/readme.txt", "training/dog/3.jpg", "training/cat/4.jpg"),
+    )
+    found = folders.listed(channels, HP)
+    assert found.class_names == ("cat", "dog")
+    assert len(found.train + found.validation) == 4
+    assert "1 files beside the class folders, left out: training/readme.txt" in caplog.text
+    assert "1 files in class folders that are no images by their names, left out: training/cat/a.mat" in caplog.text
+
+
+BOTH = ("training/cat/1.jpg", "training/dog/2.jpg")
+
+
+@pytest.mark.parametrize(
+    ("names", "changes", "said"),
+    [
+        (("photos/cat/1.jpg",), {}, "channel 'training' is missing (given: photos): it holds photos in class folders"),
+        ((*BOTH, "train/cat/1.jpg"), {}, "channels 'training' and 'train' are both given: put all photos"),
+        (
+            ("training/train/cat/1.jpg", "training/train/dog/1.jpg", "training/val/cat/1.jpg", "validation/cat/1.jpg"),
+            {},
+            "channel 'training' holds a folder val/ and there is a channel 'validation' too: remove one",
+        ),
+        (("training/1.jpg",), {}, "channel 'training' has no class folders, it holds 1.jpg: it needs photos in class"),
+        (("training/cat/1.jpg",), {}, "channel 'training' has one class folder, cat/: a classifier needs two"),
+        (BOTH, {"num_classes": 3}, "hyperparameter num_classes=3 is not the number of class folders in channel"),
+        (("training/cat/a.txt", "training/dog/b.txt"), {}, "channel 'training' has no photos in its class folders"),
+        (BOTH, {}, "channel 'training' has no photos in its class folders"),  # one of each: nothing to measure on
+        (
+            (*BOTH, "validation/Cat/1.jpg"),
+            {},
+            "channel 'validation' has the class folder Cat/, which channel 'training' has not: did you mean cat?",
+        ),
+        ((*BOTH, "validation/horse/1.jpg"), {}, "channel 'validation' has the class folder horse/, which"),
+        ((*BOTH, "validation/1.jpg"), {}, "channel 'validation' has no class folders, it holds 1.jpg"),
+    ],
+)
+def test_another_layout_is_refused_with_the_channel_and_what_it_needs(
+    names: tuple[str, ...], changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    assert refusal(lay_out(tmp_path, *names), **changes).startswith(said)
