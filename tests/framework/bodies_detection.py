@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.framework.bodies_training import Batches, Clock, Slow, log_lines
+from tests.framework.bodies_training import Batches, Clock, Late, log_lines
 
 _HP = {"num_classes": 2, "num_training_samples": 8, "use_pretrained_model": 0, "base_network": "resnet-18"}
 
@@ -101,7 +101,7 @@ def speed_lines(count: int, seconds: float) -> list[str]:
     from train.object_detection import loop
 
     clock = Clock()
-    losses = Slow(clock, seconds / 2), Slow(clock, seconds / 2)
+    losses = Late(clock, seconds / 2), Late(clock, seconds / 2)
     hp = _checked(mini_batch_size=8, epochs=4)
     with log_lines() as said:
         loop.Epoch(1, lambda *_: losses, Batches(count), hp, time.monotonic()).run()

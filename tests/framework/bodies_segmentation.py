@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.framework.bodies_training import Batches, Clock, Slow, log_lines
+from tests.framework.bodies_training import Batches, Clock, Late, log_lines
 
 _HP = {"num_classes": 3, "num_training_samples": 8, "use_pretrained_model": 0, "backbone": "resnet-18"}
 
@@ -56,6 +56,21 @@ def losses(name: str) -> tuple[float, float]:
     return found[0], found[-1]
 
 
+def head_rates() -> list[list[float]]:
+    """The learning rates, as multiples, of a network's backbone and of its heads: from scratch, and made faster."""
+    from train.semantic_segmentation import network
+
+    net, found = network.build("fcn", "resnet-18", 3, 0), []
+    for change in (lambda _: None, network.hasten_heads):
+        change(net)
+        named = net._collect_params_with_prefix()
+        found += [
+            sorted({value.lr_mult for name, value in named.items() if name.startswith(("head", "aux")) == heads})
+            for heads in (False, True)
+        ]
+    return found
+
+
 def rates(schedule: str, changes: dict[str, Any]) -> list[float]:
     """The learning rate at the updates 1 to 40 of a job of 4 epochs of 10 updates."""
     from train.semantic_segmentation import loop
@@ -88,8 +103,8 @@ def speed_lines(count: int, seconds: float) -> list[str]:
     clock = Clock()
 
     class Steady:
-        def __call__(self, *_: Any) -> tuple[Slow]:
-            return (Slow(clock, seconds),)
+        def __call__(self, *_: Any) -> tuple[Late]:
+            return (Late(clock, seconds),)
 
         class trainer:
             learning_rate = 0.00009876
@@ -237,7 +252,7 @@ def run_to_a_loss_that_is_not_finite(base: str, hyperparameters: dict[str, Any])
         return optimizer
 
     loop.optimizer = exploding
-    values = {**hyperparameters, "lr_scheduler": "step", "lr_scheduler_step": "1", "epochs": 4}
+    values = {**hyperparameters, "lr_scheduler": "step", "lr_scheduler_step": "1", "epochs": 4, "mini_batch_size": 2}
     try:
         job.run(Path(base), {name: str(value) for name, value in values.items()}, {})
     except UserError as error:

@@ -139,6 +139,10 @@ def test_the_schedules_fall_as_their_formulas_say(in_mxnet: Run) -> None:
     ]
 
 
+def test_only_over_a_pretrained_backbone_the_heads_learn_ten_times_as_fast(in_mxnet: Run) -> None:
+    assert in_mxnet(bodies.head_rates) == [[1.0], [1.0], [1.0], [10.0]]
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam", "adagrad", "nag", "rmsprop", "adadelta"])
 def test_each_optimizer_lowers_the_loss_on_one_batch(name: str, in_mxnet: Run) -> None:
     before, after = in_mxnet(bodies.losses, name)

@@ -35,6 +35,7 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     net = network.build(hp["algorithm"], hp["backbone"], hp["num_classes"], hp["seed"])
     if weights is not None:
         report = pretrained.load_into(net, weights, network.PRETRAINED[hp["backbone"]])
+        network.hasten_heads(net)
         LOG.info("Pretrained weights: %s", report)
     model = Model(base / "model", net, loaded, hp)
     try:
