@@ -70,7 +70,7 @@ def test_mask_and_probabilities_of_a_photo_of_any_size_are_those_of_the_definiti
     check(drawn(classes, 8 * cells, seed), (width, height), 8 * cells)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (7, 5000), (500, 375), (3001, 401), (20, 33)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (7, 5000), (500, 375), (1501, 201), (20, 33)])
 @pytest.mark.parametrize("side", [8, 128, 520])
 def test_odd_shapes_at_real_sides(size: tuple[int, int], side: int) -> None:
     check(drawn(3, side), size, side)
@@ -123,7 +123,7 @@ def test_probabilities_of_sure_models_stay_finite_and_sum_to_one() -> None:
     assert chances.min() >= 0
 
 
-@pytest.mark.parametrize(("pixels", "width"), [(1, 1), (1000, 33), (1 << 30, 1 << 30)])
+@pytest.mark.parametrize(("pixels", "width"), [(20, 7), (1000, 33), (1 << 30, 1 << 30)])
 def test_pieces_of_the_photo_do_not_show(monkeypatch: pytest.MonkeyPatch, pixels: int, width: int) -> None:
     logits, size = drawn(4, 64), (97, 61)
     whole = masks.class_ids(logits, size, padded(64)), masks.probabilities(logits, size, padded(64))
@@ -154,6 +154,7 @@ def test_memory_does_not_grow_with_the_photo_or_the_classes() -> None:
 
 
 @given(width=st.integers(1, 80), height=st.integers(1, 80), classes=st.integers(1, 256), seed=st.integers(0, 2**32 - 1))
+@settings(deadline=None)
 def test_pixels_of_the_file_are_the_masks_numbers(width: int, height: int, classes: int, seed: int) -> None:
     mask = np.random.default_rng(seed).integers(0, classes, (height, width), dtype=np.uint8)
     data = masks.png(mask)
