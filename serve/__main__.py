@@ -5,9 +5,9 @@ import logging
 import signal
 import sys
 
-from serve import __version__, artifact, machine
-from serve.artifact import Artifact, ArtifactError
-from serve.settings import Settings, SettingsError
+from serve import __version__, artifact, left, machine, signature, start
+from serve.artifact import TENSORS, ArtifactError
+from serve.settings import ONNX, Settings, SettingsError
 
 log = logging.getLogger("serve")
 
@@ -15,22 +15,36 @@ log = logging.getLogger("serve")
 def main() -> None:
     """Check the settings and the model's description, say what will be served, and become gunicorn.
 
-    Exits 1 with one sentence for an environment variable or a model.json that cannot be used, 3 when model.onnx
-    turns out to be broken, 0 after SIGTERM.
+    What a user's script has left is converted first, which begins this program anew. Exits 1 with one sentence for an
+    environment variable or a model that cannot be used, 3 when model.onnx turns out to be broken, 0 after SIGTERM.
     """
     _parser().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until gunicorn's own; process 1 has no default for it
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings.from_environment()
-        description = artifact.read(settings.model_dir)
+        if settings.listener is None:
+            _prepare(settings)
     except (SettingsError, ArtifactError) as error:
         sys.exit(f"serve: {error}")
-    _introduce(settings, description)
     from gunicorn.app.wsgiapp import run  # only now: the lines above come first, whatever an import may cost
 
     sys.argv = ["gunicorn", "--config", "python:serve.gunicorn_conf"]
     run()
+
+
+def _prepare(settings: Settings) -> None:
+    """Introduce the server and check its model, or begin anew with what a script has left. Raises ArtifactError."""
+    wants_tensorflow = settings.engine != ONNX
+    found = left.find(settings.model_dir, beside_graph=wants_tensorflow)
+    if found is None and wants_tensorflow:
+        raise ArtifactError(f"{settings.model_dir} holds no SavedModel and no .keras file for TensorFlow to serve.")
+    if found is not None:
+        _introduce(settings)
+        start.anew(settings, found)
+    model = _described(settings)
+    _introduce(settings)
+    log.info("model %s, %s", settings.model_dir, model)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,18 +55,21 @@ def _parser() -> argparse.ArgumentParser:
     )
 
 
-def _introduce(settings: Settings, model: Artifact) -> None:
-    spec = model.input
+def _introduce(settings: Settings) -> None:
     log.info("serve %s, %d CPUs, %.1f GiB memory", __version__, machine.cpu_count(), machine.memory_bytes() / 2**30)
     log.info(
         "port %d, %d worker process(es), each %d predictions at once on %d threads, %d in line, then 503",
         *(settings.port, settings.workers, settings.admitted, settings.model_threads, settings.queue),
     )
-    log.info(
-        "model %s, %s %s, %d classes, input %d x %d x %d (%s)",
-        *(settings.model_dir, model.task, model.network, len(model.class_names)),
-        *(spec.channels, spec.height, spec.width, spec.rule),
-    )
+
+
+def _described(settings: Settings) -> str:
+    """What the log says of the model. Raises ArtifactError when model.json cannot be used."""
+    if signature.task(settings.model_dir) == TENSORS:
+        return str(signature.read(settings.model_dir))
+    model = artifact.read(settings.model_dir)
+    size = f"{model.input.channels} x {model.input.height} x {model.input.width} ({model.input.rule})"
+    return f"{model.task} {model.network}, {len(model.class_names)} classes, input {size}"
 
 
 if __name__ == "__main__":

@@ -2,26 +2,17 @@
 
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
-import numpy as np
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from serve import body, codecs
-from serve.errors import BadRequest, ServeError, Unavailable
-from serve.forms import Form
+from serve.errors import ServeError, Unavailable
 from serve.gate import Gate
 from serve.model import Model
-from serve.preprocess import UnreadableImage
-from serve.refusals import Refusals, unreadable
+from serve.refusals import Refusals
 from serve.settings import Settings
-
-if TYPE_CHECKING:
-    from serve.engine import Engine
 
 log = logging.getLogger("serve")
 
@@ -58,25 +49,20 @@ def create_app(settings: Settings, model: Model) -> Flask:
         engine = model.engine
         with gate.entered():
             data = body.read(request.environ, settings.max_body, settings.timeout)
-            codecs.check_content_type(request.headers.get("Content-Type"))
-            task = engine.task
-            forms = task.BATCH_FORMS if settings.batch else task.FORMS
-            form = codecs.choose_form(request.headers.get("Accept"), forms)
-            refine = task.refiner(codecs.custom_attributes(request.headers.get(codecs.CUSTOM_ATTRIBUTES)))
-            try:
-                content = gate.predict(settings.timeout, _predict, engine, data, refine, form)
-            except UnreadableImage as error:
-                raise BadRequest(unreadable(data, error)) from error
-        return Response(content, content_type=form.media)
+            reply = engine.understand(
+                codecs.Asked(
+                    request.headers.get("Content-Type"),
+                    request.headers.get("Accept"),
+                    codecs.custom_attributes(request.headers.get(codecs.CUSTOM_ATTRIBUTES)),
+                    settings.batch,
+                )
+            )
+            # Written in the prediction's turn too, as a number for each pixel is no small work.
+            content = gate.predict(settings.timeout, reply.write, data)
+        return Response(content, content_type=reply.media)
 
     _answer_errors(app)
     return app
-
-
-def _predict(engine: "Engine", data: bytes, refine: Callable[[np.ndarray], np.ndarray], form: Form) -> str | bytes:
-    """The body of the reply. It is written in the prediction's turn, as a number for each pixel is no small work."""
-    answer = engine.answer(data)
-    return form.encode(replace(answer, values=refine(answer.values)))
 
 
 def _answer_errors(app: Flask) -> None:

@@ -6,7 +6,7 @@ Standard library only, so that every environment can read and write it.
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ MODEL_JSON = "model.json"
 MODEL_ONNX = "model.onnx"
 
 CLASSIFICATION, DETECTION, SEGMENTATION = "image-classification", "object-detection", "semantic-segmentation"
+TENSORS = "tensors"
+"""The task of a model that a user's own script has left: any arrays in, any out; see serve.signature."""
 
 OUTPUTS = {CLASSIFICATION: ("softmax", "sigmoid"), DETECTION: ("boxes",), SEGMENTATION: ("logits",)}
 """What the numbers of a task's model may be."""
@@ -102,19 +104,26 @@ def write(artifact: Artifact, model_dir: Path) -> Path:
 
     Raises ArtifactError for a description that `read` would refuse.
     """
-    model_dir = Path(model_dir)
-    path = model_dir / MODEL_JSON
-    document = {"format_version": FORMAT_VERSION, **asdict(artifact)}
-    document["input"]["colour"] = COLOURS.get(artifact.input.channels)
+    path = Path(model_dir) / MODEL_JSON
+    described = {"format_version": FORMAT_VERSION, **asdict(artifact)}
+    described["input"]["colour"] = COLOURS.get(artifact.input.channels)
     if artifact.nms is None:
-        del document["nms"]
+        del described["nms"]
+    return write_document(described, path, lambda written: _parse(written, path))
+
+
+def write_document(described: Mapping[str, Any], path: Path, check: Callable[[Any], Any]) -> Path:
+    """Write a description to `path` as JSON, whole or not at all, after `check` of it; return the path.
+
+    Raises ArtifactError for what JSON cannot hold, and what `check` raises.
+    """
     try:
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ArtifactError(f"{path} cannot be written: {error}; give plain finite JSON values.") from error
-    _parse(json.loads(text), path)
-    model_dir.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=model_dir, prefix=f".{MODEL_JSON}.")
+    check(json.loads(text))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text + "\n")
@@ -132,10 +141,17 @@ def read(model_dir: Path) -> Artifact:
     Raises ArtifactError when model.json is missing, is not JSON, is of a newer format, lacks a key or holds a value
     that makes no sense, and when model.onnx is missing.
     """
+    artifact = _parse(document(model_dir), Path(model_dir) / MODEL_JSON)
+    require(Path(model_dir), MODEL_ONNX)
+    return artifact
+
+
+def document(model_dir: Path) -> Any:
+    """Return what model.json in `model_dir` holds, unchecked. Raises ArtifactError when it is missing or is no JSON."""
     model_dir = Path(model_dir)
     path = model_dir / MODEL_JSON
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ArtifactError(
             f"{path} is missing: {_listing(model_dir)}. Serve the model.tar.gz that these images' `train` wrote."
@@ -144,10 +160,12 @@ def read(model_dir: Path) -> Artifact:
         raise ArtifactError(f"{path} cannot be read: {error}. Make it readable, or train again.") from error
     except json.JSONDecodeError as error:
         raise ArtifactError(f"{path} is not JSON: {error}. Restore the file that `train` wrote.") from error
-    artifact = _parse(document, path)
-    if not (model_dir / MODEL_ONNX).is_file():
-        raise ArtifactError(f"{model_dir / MODEL_ONNX} is missing beside {MODEL_JSON}: {_listing(model_dir)}.")
-    return artifact
+
+
+def require(model_dir: Path, name: str) -> None:
+    """Raise ArtifactError when the file `name` is not in `model_dir`."""
+    if not (model_dir / name).is_file():
+        raise ArtifactError(f"{model_dir / name} is missing beside {MODEL_JSON}: {_listing(model_dir)}.")
 
 
 def _listing(folder: Path) -> str:
@@ -157,14 +175,20 @@ def _listing(folder: Path) -> str:
     return f"the folder holds {', '.join(names[:10])}" if names else "the folder is empty"
 
 
-def _parse(document: Any, path: Path) -> Artifact:
-    values = _Values(document, path, "")
+def versioned(document: Any, path: Path) -> "Values":
+    """Return the getters of a description. Raises ArtifactError when its format is not the one that we read."""
+    values = Values(document, path, "")
     version = values.get("format_version", int)
     if version != FORMAT_VERSION:
         raise ArtifactError(
             f"{path}: format_version is {version}, this server reads {FORMAT_VERSION}. "
             "Use the image version that trained the model, or a newer one."
         )
+    return values
+
+
+def _parse(document: Any, path: Path) -> Artifact:
+    values = versioned(document, path)
     names = values.get("class_names", list)
     if not names or not all(isinstance(name, str) for name in names):
         raise ArtifactError(f"{path}: class_names must be a list of at least one text, not {names!r:.80}.")
@@ -176,7 +200,7 @@ def _parse(document: Any, path: Path) -> Artifact:
         task=task,
         network=values.get("network", str),
         class_names=tuple(names),
-        input=_parse_input(_Values(values.get("input", dict), path, "input."), task),
+        input=_parse_input(Values(values.get("input", dict), path, "input."), task),
         output=values.one_of("output", OUTPUTS[task]),
         hyperparameters=values.get("hyperparameters", dict),
         metrics=values.get("metrics", dict),
@@ -185,11 +209,11 @@ def _parse(document: Any, path: Path) -> Artifact:
     )
 
 
-def _parse_nms(values: "_Values", path: Path, task: str) -> Nms | None:
+def _parse_nms(values: "Values", path: Path, task: str) -> Nms | None:
     if task != DETECTION:
         values.absent("nms", task)
         return None
-    nms = _Values(values.get("nms", dict), path, "nms.")
+    nms = Values(values.get("nms", dict), path, "nms.")
     return Nms(
         threshold=nms.number("threshold", 0, 1),
         top_k=int(nms.number("top_k", 1, MAX_TOP_K, whole=True)),
@@ -197,7 +221,7 @@ def _parse_nms(values: "_Values", path: Path, task: str) -> Nms | None:
     )
 
 
-def _parse_input(values: "_Values", task: str) -> InputSpec:
+def _parse_input(values: "Values", task: str) -> InputSpec:
     channels = values.one_of("channels", tuple(COLOURS))
     values.one_of("colour", (COLOURS[channels],))
     spec = InputSpec(
@@ -223,7 +247,7 @@ def _parse_input(values: "_Values", task: str) -> InputSpec:
     return spec
 
 
-class _Values:
+class Values:
     """A JSON object whose getters name the file and the key in every error."""
 
     def __init__(self, document: Any, path: Path, prefix: str) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_options_header
@@ -26,16 +27,37 @@ REFUSED_KINDS = ("text/", "multipart/", "audio/", "video/", "font/", "message/")
 REFUSED_SUFFIXES = ("+json", "+xml", "+zip", "+gzip")
 
 
-def check_content_type(header: str | None) -> None:
-    """Raise UnsupportedMediaType for a Content-Type that is no image's; parameters and case do not matter."""
-    media = (header or "").partition(";")[0].strip().lower()
-    if media.startswith("image/"):
-        return
-    if media in REFUSED_TYPES or media.startswith(REFUSED_KINDS) or media.endswith(REFUSED_SUFFIXES):
-        raise UnsupportedMediaType(
-            f"Content-Type {media} is not served; send the bytes of one image as image/jpeg, image/png or "
-            "application/x-image."
-        )
+ONE_IMAGE = "the bytes of one image as image/jpeg, image/png or application/x-image"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The headers of a request that bear on its answer, and whether the server runs in batch transform.
+
+    `attributes` are the custom ones, pairs of name (in lower case) and value.
+    """
+
+    content_type: str | None
+    accept: str | None
+    attributes: Sequence[tuple[str, str]]
+    batch: bool
+
+    @property
+    def media(self) -> str:
+        """The media type of the body in lower case, without parameters; "" for none."""
+        return (self.content_type or "").partition(";")[0].strip().lower()
+
+    def require_image(self, instead: str = ONE_IMAGE) -> None:
+        """Raise UnsupportedMediaType for a Content-Type that is no image's, saying what to send `instead`."""
+        media = self.media
+        if media.startswith("image/"):
+            return
+        if media in REFUSED_TYPES or media.startswith(REFUSED_KINDS) or media.endswith(REFUSED_SUFFIXES):
+            raise UnsupportedMediaType(f"Content-Type {media} is not served; send {instead}.")
+
+    def form(self, forms: Sequence[Form]) -> Form:
+        """The form that Accept likes best. Raises NotAcceptable when it likes none."""
+        return choose_form(self.accept, forms)
 
 
 def custom_attributes(header: str | None) -> list[tuple[str, str]]:

@@ -1,7 +1,11 @@
 """The engine: model.onnx under ONNX Runtime, from the bytes of an image to the answer of its task."""
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +16,26 @@ import onnxruntime as ort
 from serve import artifact as artifacts
 from serve import preprocess
 from serve.artifact import MODEL_ONNX, Artifact, ArtifactError
-from serve.forms import Answer
+from serve.errors import BadRequest
+from serve.forms import Answer, Form, Reply
+from serve.preprocess import UnreadableImage
+from serve.refusals import unreadable
 from serve.tasks import TASKS, Task
 
+if TYPE_CHECKING:  # see serve.forms
+    from serve.codecs import Asked
+
 _ERRORS_ONLY = 3
+
+
+def session(path: Path, threads: int) -> ort.InferenceSession:
+    """A graph under ONNX Runtime, to compute one prediction on `threads` cores. Raises what ONNX Runtime raises."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _ERRORS_ONLY
+    # Threads that spin while they wait for work take it from the other predictions and from /ping.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class Engine:
@@ -29,23 +49,31 @@ class Engine:
         self.artifact: Artifact = artifacts.read(model_dir)
         self._max_pixels = max_pixels
         path = Path(model_dir) / MODEL_ONNX
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = _ERRORS_ONLY
-        # Threads that spin while they wait for work take it from the other predictions and from /ping.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = session(path, threads)
             self._warm_up()
         except ArtifactError:
             raise
         except Exception as error:  # ONNX Runtime has some fifteen kinds of error and no base class for them
-            raise ArtifactError(f"{path} cannot be loaded: {_first_line(error)}. Train again to write it.") from error
+            raise ArtifactError(f"{path} cannot be loaded: {first_line(error)}. Train again to write it.") from error
 
     @property
     def task(self) -> Task:
         """What the model's task is made of."""
         return TASKS[self.artifact.task]
+
+    def understand(self, asked: "Asked") -> Reply:
+        """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""
+        asked.require_image()
+        form = asked.form(self.task.BATCH_FORMS if asked.batch else self.task.FORMS)
+        return Reply(form.media, partial(self._write, self.task.refiner(asked.attributes), form))
+
+    def _write(self, refine: Callable[[np.ndarray], np.ndarray], form: Form, data: bytes) -> str | bytes:
+        try:
+            answer = self.answer(data)
+        except UnreadableImage as error:
+            raise BadRequest(unreadable(data, error)) from error
+        return form.encode(replace(answer, values=refine(answer.values)))
 
     def answer(self, data: bytes) -> Answer:
         """The bytes of one image file -> what the model says about it.
@@ -80,5 +108,6 @@ class Engine:
             )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without the stack that ONNX Runtime writes below it."""
     return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")

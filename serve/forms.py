@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from serve.artifact import InputSpec
+
+if TYPE_CHECKING:  # engines are loaded beside Flask's import, and Werkzeug breaks when two threads import it at once
+    from serve.codecs import Asked
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,29 @@ class Answer:
 class Form:
     """A form that a response can take: what asks for it in Accept, and the function that writes it.
 
-    `parameter` is the media type's parameter that asks for this form among those of one media type, as `verbose` does
-    in `application/json;verbose`; the form without one is the plain one.
+    `encode` takes what the task answers: an Answer, where it is one of images. `parameter` is the media type's
+    parameter that asks for this form among those of one media type, as `verbose` does in `application/json;verbose`;
+    the form without one is the plain one.
     """
 
     media: str
-    encode: Callable[[Answer], str | bytes]
+    encode: Callable[[Any], str | bytes]
     parameter: str = ""
 
     def __str__(self) -> str:
         return self.media + (f";{self.parameter}" if self.parameter else "")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How a request will be answered: in which media type, by a function from its body to the answer's."""
+
+    media: str
+    write: Callable[[bytes], str | bytes]
+
+
+class Engine(Protocol):
+    """A loaded model, of whatever task."""
+
+    def understand(self, asked: "Asked") -> Reply:
+        """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 from serve.model import Model
@@ -10,12 +11,12 @@ from serve.settings import Settings
 if TYPE_CHECKING:
     from flask import Flask
 
-    from serve.engine import Engine
+    from serve.forms import Engine
 
 _settings = Settings.from_environment()
 
 wsgi_app = "serve.gunicorn_conf:application()"
-bind = f"0.0.0.0:{_settings.port}"
+bind = f"0.0.0.0:{_settings.port}" if _settings.listener is None else f"fd://{_settings.listener}"
 workers = _settings.workers
 worker_class = "serve.worker.Worker"
 threads = _settings.threads
@@ -30,9 +31,9 @@ loglevel = "info"
 
 
 def _load() -> "Engine":
-    from serve.engine import Engine  # NumPy and ONNX Runtime are imported beside Flask, not before it
+    from serve.loading import load  # NumPy and ONNX Runtime are imported beside Flask, not before it
 
-    return Engine(_settings.model_dir, _settings.model_threads, _settings.max_pixels)
+    return load(_settings)
 
 
 def _give_up() -> None:
@@ -47,6 +48,12 @@ _model = Model(_load, _give_up)
 def post_fork(server: object, worker: object) -> None:
     """Load the model in the worker, while the worker imports Flask and begins to answer."""
     _model.start()
+
+
+def on_exit(server: object) -> None:
+    """Remove what was converted at start; called in the main process alone."""
+    if _settings.converted is not None:
+        shutil.rmtree(_settings.converted, ignore_errors=True)
 
 
 def application() -> "Flask":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from serve.errors import Unavailable
 
 if TYPE_CHECKING:
-    from serve.engine import Engine
+    from serve.forms import Engine
 
 log = logging.getLogger("serve")
 

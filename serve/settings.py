@@ -18,6 +18,14 @@ QUEUE = "VISION_QUEUE_SIZE"
 MODEL_THREADS = "VISION_MODEL_THREADS"
 BODY_MB = "VISION_MAX_BODY_MB"
 PIXELS = "VISION_MAX_PIXELS"
+ENGINE = "VISION_ENGINE"
+IMAGE_VALUES = "VISION_IMAGE_VALUES"
+# What `serve` tells itself when it begins anew after a conversion; nobody else sets these.
+CONVERTED = "VISION_CONVERTED"
+LISTENER = "VISION_LISTENER"
+
+ONNX, TENSORFLOW = "onnx", "tensorflow"
+IMAGE_RANGES = ("0..1", "-1..1", "0..255")
 
 SPARE_THREADS = 2
 """Threads beyond those that predict or wait: one to answer /ping, one to say 503."""
@@ -29,7 +37,11 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """How this server runs. Sizes in bytes, times in seconds."""
+    """How this server runs. Sizes in bytes, times in seconds.
+
+    `converted` is the folder that a conversion at start has filled, `listener` the descriptor of the socket that it
+    listens on since then; None where nothing was converted.
+    """
 
     model_dir: Path
     port: int
@@ -41,6 +53,10 @@ class Settings:
     model_threads: int
     max_body: int
     max_pixels: int
+    engine: str
+    image_values: str
+    converted: Path | None
+    listener: int | None
 
     @property
     def threads(self) -> int:
@@ -65,6 +81,10 @@ class Settings:
             model_threads=read.integer(MODEL_THREADS, cpus, 1, 256),
             max_body=read.integer(BODY_MB, 100, 1, 1024) * 1024 * 1024,
             max_pixels=read.integer(PIXELS, MAX_PIXELS, 1, 10_000_000_000),
+            engine=read.choice(ENGINE, (ONNX, TENSORFLOW)),
+            image_values=read.choice(IMAGE_VALUES, IMAGE_RANGES),
+            converted=Path(environment[CONVERTED]) if environment.get(CONVERTED) else None,
+            listener=int(environment[LISTENER]) if environment.get(LISTENER) else None,
         )
 
 
@@ -82,6 +102,13 @@ class _Reader:
         if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
             raise SettingsError(f"{name} is {text!r}, it must be a whole number from {low} to {high}.")
         return int(text)
+
+    def choice(self, name: str, values: tuple[str, ...]) -> str:
+        """One of the values, the first when there is none."""
+        text = self._environment.get(name, "").strip().lower()
+        if text and text not in values:
+            raise SettingsError(f"{name} is {text!r}, it must be {' or '.join(values)}.")
+        return text or values[0]
 
     def boolean(self, name: str) -> bool:
         text = self._environment.get(name, "").strip().lower()

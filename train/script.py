@@ -6,18 +6,23 @@ training toolkit. The toolkit's own `entry_point.run` waits a quarter of an hour
 DNS, keeps SIGTERM from the script, and tells of a failed `pip` only that it failed: so its parts are called here.
 """
 
+import functools
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from serve import left
+from serve.artifact import ArtifactError
 from train import channels, configuration, stop
 from train.errors import TrainError, UserError
 from train.log import LOG
@@ -75,6 +80,8 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
         LOG.info("The script was stopped; what it has saved in %s is kept", base / "model")
     elif ended:
         raise _failure(program, ended, said)
+    elif job.is_master and not stop.requested():
+        _convert(base / "model")
 
 
 def _refuse_unbuilt(raw: Mapping[str, str]) -> None:
@@ -225,6 +232,38 @@ def _copy(stream: IO[bytes], tail: bytearray) -> None:
             sys.stderr.buffer.flush()
             tail += block
             del tail[:-_KEPT]
+
+
+def _convert(model_dir: Path) -> None:
+    """Convert the model that the script has left as `serve` would at its start, so that every image can serve it.
+
+    A model that cannot be converted is no failure: `serve` in this image runs it under TensorFlow.
+    """
+    from train import export  # imports NumPy, before which the thread variables must be set
+
+    if not any(path.is_file() for path in model_dir.rglob("*")):
+        LOG.warning("the script has left nothing in %s (SM_MODEL_DIR): the job ends without a model", model_dir)
+        return
+    try:
+        found = left.find(model_dir)
+        if found is None:
+            return
+        LOG.info("Script mode: converting %s for ONNX Runtime", found.name)
+        with tempfile.TemporaryDirectory(prefix="converted-") as folder, stop.handed_to(_give_up):
+            out = Path(folder)
+            said = left.convert(found, out, Path(sys.executable), export.serving_python())
+            for path in sorted(out.iterdir(), key=lambda path: path.suffix == ".json"):  # model.json last
+                if path.suffix in (".onnx", ".json"):
+                    export.replace(model_dir / path.name, functools.partial(shutil.copyfile, path))
+        LOG.info("%s; %s/model.onnx is what will be served, in the image inference too", said, model_dir)
+    except stop.Stopped:
+        LOG.info("Stopped while the model was converted: it is kept as the script has left it")
+    except (left.NotConverted, ArtifactError) as error:
+        LOG.warning("the model is kept as the script has left it, and not for ONNX Runtime too: %s", error)
+
+
+def _give_up(number: int) -> None:
+    raise stop.Stopped
 
 
 def _failure(program: str, code: int, said: str) -> ScriptError:

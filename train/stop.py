@@ -41,7 +41,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
     asked = f"Asked to stop ({signal.Signals(number).name} received)"
     if _heirs:
         _state["requested"] = True
-        _say(f"{asked}: the script is told.\n")
+        _say(f"{asked}: what is running now is told.\n")
         _heirs[-1](number)
         return
     if number == signal.SIGINT:

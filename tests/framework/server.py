@@ -19,7 +19,8 @@ from tests.environments import REPOSITORY, python
 class Server:
     """`python -m serve` while the block runs. `base` holds the folder `model`, as /opt/ml does."""
 
-    def __init__(self, base: Path, **variables: str) -> None:
+    def __init__(self, base: Path, interpreter: Path | None = None, **variables: str) -> None:
+        self._python = interpreter or python("serve")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -31,7 +32,7 @@ class Server:
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [python("serve"), "-m", "serve"],
+            [self._python, "-m", "serve"],
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

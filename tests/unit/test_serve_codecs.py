@@ -49,7 +49,7 @@ def answer(accept: str | None, batch: bool = False) -> tuple[str, str | bytes]:
     ],
 )
 def test_type_that_may_hold_an_image_is_left_to_the_bytes(header: str | None) -> None:
-    assert codecs.check_content_type(header) is None
+    assert codecs.Asked(header, None, (), False).require_image() is None
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_type_that_may_hold_an_image_is_left_to_the_bytes(header: str | None) ->
 )
 def test_type_that_is_no_image_is_refused_with_what_to_send(header: str) -> None:
     with pytest.raises(UnsupportedMediaType, match=r"send the bytes of one image as image/jpeg") as refusal:
-        codecs.check_content_type(header)
+        codecs.Asked(header, None, (), False).require_image()
     assert refusal.value.status == 415
 
 

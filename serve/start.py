@@ -1,0 +1,67 @@
+"""The start of a server whose model has to be converted first: the port is bound at once and answers 503 meanwhile."""
+
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from serve import left, waiting
+from serve.artifact import ArtifactError
+from serve.left import Left, NotConverted
+from serve.settings import CONVERTED, ENGINE, LISTENER, ONNX, TENSORFLOW, Settings
+
+log = logging.getLogger("serve")
+
+_BACKLOG = 2048
+
+
+def anew(settings: Settings, found: Left) -> NoReturn:
+    """Convert the model and become the server: under ONNX Runtime, or under TensorFlow where that cannot be.
+
+    The process replaces itself and keeps the socket, so no connection is lost. Raises ArtifactError when the model
+    cannot be served at all.
+    """
+    tensorflow = left.tensorflow_python()
+    if tensorflow is None:
+        raise ArtifactError(
+            f"{settings.model_dir} holds {found.name} and no model.onnx: this image has no TensorFlow to convert it. "
+            f"Serve it with the image {left.IMAGE}."
+        )
+    try:
+        listener = socket.create_server(("0.0.0.0", settings.port), backlog=_BACKLOG)
+    except OSError as error:
+        raise ArtifactError(f"Port {settings.port} cannot be bound ({error.strerror}): choose another one.") from error
+    out = Path(tempfile.mkdtemp(prefix="serve-converted-"))
+    try:
+        with waiting.answering(listener):
+            engine = _convert(settings, found, out, tensorflow)
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+    python = str(tensorflow) if engine == TENSORFLOW else sys.executable
+    listener.set_inheritable(True)
+    variables = {ENGINE: engine, CONVERTED: str(out), LISTENER: str(listener.fileno())}
+    logging.shutdown()
+    os.execve(python, [python, "-m", "serve"], os.environ | variables)
+
+
+def _convert(settings: Settings, found: Left, out: Path, tensorflow: Path) -> str:
+    """Fill `out`, and return the engine that is to serve."""
+    begun = time.monotonic()
+    if settings.engine == TENSORFLOW:
+        if found.path.is_file():
+            left.export(found, out, tensorflow, only_saved_model=True)
+        return TENSORFLOW
+    log.info("%s is being converted for ONNX Runtime; /ping answers 503 meanwhile", found.name)
+    try:
+        said = left.convert(found, out, tensorflow, Path(sys.executable))
+    except NotConverted as error:
+        log.warning("%s is served by TensorFlow, more slowly than by ONNX Runtime: %s", found.name, error)
+        return TENSORFLOW
+    log.info("%s (%.0f s)", said, time.monotonic() - begun)
+    return ONNX

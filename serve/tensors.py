@@ -1,0 +1,112 @@
+"""The engine of the task `tensors`: a user's own model, asked as TensorFlow Serving is, or with the bytes of an image.
+
+What computes is given: ONNX Runtime (serve.graphs), or TensorFlow itself (serve.tf.saved_model).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serve import preprocess, rest
+from serve.artifact import InputSpec
+from serve.errors import BadRequest, UnsupportedMediaType
+from serve.forms import Form, Reply
+from serve.preprocess import UnreadableImage
+from serve.refusals import unreadable
+from serve.rest import Call
+from serve.signature import STRING, Tensor, TensorModel
+
+if TYPE_CHECKING:  # see serve.forms
+    from serve.codecs import Asked
+
+Run = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+"""A signature's name and its inputs -> its outputs, by name. Raises BadRequest for what it cannot compute."""
+
+_PIXELS = {"0..1": ((0.0,), (1.0,)), "-1..1": ((0.5,), (0.5,)), "0..255": ((0.0,), (1 / 255,))}
+# Ranges of an image's values in a float input (serve.settings), each as the mean and std of an InputSpec that gives it.
+
+_FORMS = (Form("application/json", str), Form("application/jsonlines", lambda text: text + "\n"))
+_METHOD = "tfs-method"  # a custom attribute of SageMaker's TensorFlow Serving image
+_WITHOUT_TYPE = ("", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded")
+
+
+class TensorEngine:
+    """A model of any arrays. `understand` and what it returns may be called by many threads at once."""
+
+    def __init__(self, model: TensorModel, run: Run, pixels: str, max_pixels: int = preprocess.MAX_PIXELS) -> None:
+        """`pixels` is one of serve.settings.IMAGE_RANGES: an image's values in a float input, as a script has them."""
+        self.model = model
+        self._run = run
+        self._pixels = pixels
+        self._max_pixels = max_pixels
+
+    def understand(self, asked: "Asked") -> Reply:
+        """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""
+        method = dict(asked.attributes).get(_METHOD, "predict")
+        if method != "predict":
+            raise BadRequest(f"Custom attribute {_METHOD} is {method!r}; only predict is served.")
+        form = asked.form(_FORMS)
+        return Reply(form.media, lambda data: form.encode(self._answer(data, asked)))
+
+    def _answer(self, data: bytes, asked: "Asked") -> str:
+        media = asked.media
+        if media in rest.JSON:
+            call = rest.parse(data, media, self.model)
+        elif media in _WITHOUT_TYPE and (data.lstrip()[:1] in (b"{", b"[") or self._image_input() is None):
+            call = rest.parse(data, rest.JSON[0], self.model)
+        else:
+            call = self._of_image(data, asked)
+        return rest.write(call, self._run(call.signature, call.inputs))
+
+    def _image_input(self) -> tuple[str, Tensor] | None:
+        """The default signature and its one input, where that can be an image's pixels or its file's bytes."""
+        name = self.model.default
+        inputs = self.model.signatures[name].inputs if name else ()
+        if name is None or len(inputs) != 1:
+            return None
+        file = inputs[0].dtype == STRING and inputs[0].shape == (None,)
+        return (name, inputs[0]) if file or _spec(inputs[0]) else None
+
+    def _of_image(self, data: bytes, asked: "Asked") -> Call:
+        found = self._image_input()
+        if found is None:
+            raise UnsupportedMediaType(f"This model takes no image ({self.model}); send application/json.")
+        asked.require_image("an image, or the model's input as application/json")
+        name, tensor = found
+        if tensor.dtype == STRING:
+            value = np.empty(1, object)
+            value[0] = data
+        else:
+            value = self._pixels_of(data, tensor)
+        return Call(name, {tensor.name: value}, 1)
+
+    def _pixels_of(self, data: bytes, tensor: Tensor) -> np.ndarray:
+        """The bytes of an image file -> the input, with a batch of one. Raises BadRequest for what is no image."""
+        spec = _spec(tensor, "0..255" if tensor.dtype == "uint8" else self._pixels)
+        assert spec is not None, "asked before"
+        try:
+            planes = preprocess.load(data, spec, self._max_pixels)
+        except UnreadableImage as error:
+            raise BadRequest(unreadable(data, error)) from error
+        value = planes if tensor.shape[1] == spec.channels else planes.transpose(1, 2, 0)
+        if tensor.dtype == "uint8":
+            value = value.round().clip(0, 255)
+        return np.ascontiguousarray(value[np.newaxis], dtype=tensor.dtype)
+
+
+def _spec(tensor: Tensor, pixels: str = "0..1") -> InputSpec | None:
+    """How an image becomes this input, stretched as Keras does; None where its shape or dtype is no image's."""
+    if tensor.dtype not in ("float32", "float16", "float64", "uint8") or tensor.shape is None or len(tensor.shape) != 4:
+        return None
+    batch, *sides = tensor.shape
+    if batch not in (None, 1) or None in sides:
+        return None
+    if sides[2] in (1, 3):
+        height, width, channels = sides
+    elif sides[0] in (1, 3):
+        channels, height, width = sides
+    else:
+        return None
+    mean, std = (values * channels for values in _PIXELS[pixels])
+    return InputSpec(tensor.name, channels, height, width, min(height, width), "stretch", mean, std)

@@ -1,0 +1,4 @@
+"""What needs TensorFlow to serve a user's own model: the conversion at start, and the engine where that fails.
+
+Runs in the training environment alone; the server imports nothing of it while ONNX Runtime computes.
+"""

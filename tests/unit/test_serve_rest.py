@@ -1,0 +1,232 @@
+"""TensorFlow Serving's REST API: what its documentation and SageMaker's image take, and what is told of the rest."""
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from serve import rest
+from serve.errors import BadRequest
+from serve.rest import Call
+from serve.signature import Signature, Tensor, TensorModel
+
+JSON = "application/json"
+OUT = (Tensor("y", "float32", (None, 1)),)
+TWO = Signature(
+    (Tensor("tag", "string", (None,)), Tensor("signal", "float32", (None, 3)), Tensor("sensor", "int32", (None, 2, 2))),
+    (Tensor("a", "float32", (None,)), Tensor("b", "float32", (None, 2))),
+)
+
+
+def of(*shape: int | None, dtype: str = "float32") -> TensorModel:
+    """A model whose one signature takes one array `x`."""
+    return TensorModel("test", {"serving_default": Signature((Tensor("x", dtype, shape),), OUT)})
+
+
+MODEL = TensorModel("test", {"serving_default": Signature((Tensor("x", "float32", (None, 2)),), OUT), "two": TWO})
+
+
+def parsed(body: Any, model: TensorModel = MODEL, media: str = JSON) -> Call:
+    return rest.parse(body if isinstance(body, bytes) else json.dumps(body).encode(), media, model)
+
+
+def refusal(body: Any, model: TensorModel = MODEL, media: str = JSON) -> str:
+    with pytest.raises(BadRequest) as refused:
+        parsed(body, model, media)
+    return str(refused.value)
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"instances": [[1, 2], [3, 4]]},
+        {"instances": [{"x": [1, 2]}, {"x": [3, 4]}], "signature_name": "serving_default"},
+        [[1, 2], [3, 4]],
+        b"\xef\xbb\xbf[[1, 2], [3, 4]]",
+        b"[1, 2]\n[3, 4]\n",
+    ],
+)
+def test_rows_come_as_instances_or_bare(body: Any) -> None:
+    call = parsed(body)
+    assert (call.signature, call.rows, list(call.inputs)) == ("serving_default", 2, ["x"])
+    assert (call.inputs["x"].dtype, call.inputs["x"].tolist()) == (np.float32, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize("body", [{"inputs": [[1, 2], [3, 4]]}, {"inputs": {"x": [[1, 2], [3, 4]]}}])
+def test_columns_come_as_inputs(body: Any) -> None:
+    call = parsed(body)
+    assert (call.rows, call.inputs["x"].tolist()) == (None, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("body", "media"),
+    [
+        (b"1,2\n3,4\n", "text/csv"),
+        (b"1.0, 2\r\n\r\n3,4", "text/csv"),
+        (b"[1, 2]\n[3, 4]\n", "application/jsonlines"),
+        (b'{"x": [1, 2]}\r\n{"x": [3, 4]}', "application/jsonlines"),
+        (b'{"instances": [[1, 2], [3, 4]]}\n', "application/jsonlines"),
+    ],
+)
+def test_csv_and_json_lines_are_a_row_a_line(body: bytes, media: str) -> None:
+    assert parsed(body, media=media).inputs["x"].tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_bare_array_of_one_rank_less_is_one_row_and_keeps_its_batch_in_the_answer() -> None:
+    photo = np.arange(12).reshape(2, 2, 3)
+    for body in (photo[None].tolist(), photo.tolist()):
+        call = parsed(body, of(None, 2, 2, 3))
+        assert (call.rows, call.inputs["x"].shape) == (1, (1, 2, 2, 3))
+
+
+def test_a_bare_value_is_one_row() -> None:
+    assert parsed(5, of(None)).inputs["x"].tolist() == [5]
+    assert parsed(b"7\n8\n", of(None), "text/csv").inputs["x"].tolist() == [7, 8]
+
+
+def test_rows_of_several_inputs_are_objects_and_equal_columns() -> None:
+    rows = [
+        {"tag": "foo", "signal": [1, 2, 3], "sensor": [[1, 2], [3, 4]]},
+        {"tag": {"b64": base64.b64encode(b"\xff").decode()}, "signal": [4, 5, 6], "sensor": [[5, 6], [7, 8]]},
+    ]
+    by_row = parsed({"signature_name": "two", "instances": rows})
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    by_column = parsed({"signature_name": "two", "inputs": columns})
+    assert by_row.inputs["tag"].tolist() == [b"foo", b"\xff"]
+    assert by_row.inputs["sensor"].dtype == np.int32
+    assert {name: value.tolist() for name, value in by_row.inputs.items()} == {
+        name: value.tolist() for name, value in by_column.inputs.items()
+    }
+
+
+def test_numbers_that_are_not_finite_are_read() -> None:
+    found = parsed(b'{"instances": [[NaN, -Infinity]]}').inputs["x"][0]
+    assert np.isnan(found[0])
+    assert found[1] == -np.inf
+
+
+@given(arrays.arrays(np.float32, arrays.array_shapes(max_dims=4, max_side=4), elements=st.floats(width=32)))
+def test_every_array_of_floats_survives_the_way_there_and_back(values: np.ndarray) -> None:
+    model = of(*[None] * values.ndim)
+    call = parsed({"inputs": values.tolist()}, model)
+    np.testing.assert_array_equal(call.inputs["x"], values)
+    back = json.loads(rest.write(call, {"y": call.inputs["x"]}))["outputs"]
+    np.testing.assert_array_equal(np.array(back, np.float32).reshape(values.shape), values)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner)
+       | st.dictionaries(st.sampled_from(["instances", "inputs", "x", "b64", "signature_name"]), inner)))  # fmt: skip
+def test_any_json_is_a_call_or_a_refusal_with_a_reason(body: Any) -> None:
+    for model in (MODEL, of(None, dtype="string"), of(None, 2, dtype="uint8"), of(None, dtype="bool")):
+        try:
+            call = parsed(body, model)
+        except BadRequest as error:
+            assert len(str(error)) > 20  # noqa: PT017 - both ends are right
+        else:
+            (value,) = call.inputs.values()
+            assert value.dtype in (np.float32, np.uint8, np.bool_, object)
+
+
+@given(st.binary(max_size=60), st.sampled_from(rest.JSON))
+def test_any_bytes_are_a_call_or_a_refusal(body: bytes, media: str) -> None:
+    try:
+        parsed(body, media=media)
+    except BadRequest as error:
+        assert str(error)  # noqa: PT017
+
+
+# ---- refusing ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "The body is not JSON (line 1, column 1: Expecting value)."),
+        (b'{"instances": [1,]}', "The body is not JSON (line 1, column 18: "),
+        (b'{"x": "\xff"}', "The body is not UTF-8 text (byte 7)."),
+        (b"[" * 100_000, "The body is not JSON that can be read: it is nested too deeply."),
+        (b"1" * 5000, "The body is not JSON that can be read: Exceeds the limit"),
+        ({"instances": [[1, 2]], "inputs": 1}, 'The body must hold either "instances" (rows) or "inputs" (columns).'),
+        ({"instances": 3}, '"instances" must be a list, with one element for each row'),
+        ({"instances": []}, '"instances" is empty: send one row at least.'),
+        ([], '"instances" is empty'),
+        ({"examples": []}, '"examples" is for classify and regress, which are not served'),
+        ({"instances": [[1, 2]], "signature_name": "tow"}, "\"signature_name\" is 'tow', this model has serving_"),
+        ({"instances": [[1, 2]], "signature_name": 3}, "\"signature_name\" is '3', this model has"),
+        ({"instances": [[1, 2], [3]]}, '"instances" has lists of different lengths in it: input \'x\' takes float32'),
+        ({"instances": [[1, 2, 3]]}, "\"instances\" has the shape (1, 3), input 'x' takes float32 (any, 2)."),
+        ({"instances": [["1", "2"]]}, "\"instances\" holds text: input 'x' takes float32, numbers in lists"),
+        ({"instances": [[True, False]]}, '"instances" holds true or false: '),
+        ({"instances": [[1, None]]}, '"instances" holds null, objects, mixed values or numbers of too many digits'),
+        ({"instances": [{"z": [1, 2]}]}, "\"instances\" holds objects with other names than the one input of 'serving"),
+        ({"inputs": {"z": [[1, 2]]}}, "Signature 'serving_default' takes the inputs x; the request gives 'z'."),
+        ({"inputs": [1], "signature_name": "two"}, "\"inputs\" must be an object with the inputs of 'two': tag, sig"),
+        ({"instances": [1], "signature_name": "two"}, '"instances" must hold objects with a value for each of the'),
+        ({"instances": [{"tag": "x"}, {}], "signature_name": "two"}, '"instances" holds objects with different names'),
+        ({"inputs": {"tag": ["x"]}, "signature_name": "two"}, "Signature 'two' takes the inputs tag, signal, sensor;"),
+    ],
+)  # fmt: skip
+def test_a_request_that_does_not_fit_is_told_what_and_where(body: Any, says: str) -> None:
+    assert refusal(body).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "row", "says"),
+    [
+        ("int32", 1.5, "holds numbers with a fraction: input 'x' takes int32, whole numbers"),
+        ("int8", 128, "has numbers outside -128 to 127: input 'x' takes int8"),
+        ("uint8", -1, "has numbers outside 0 to 255: input 'x' takes uint8"),
+        ("bool", 1, "holds numbers: input 'x' takes bool, true and false"),
+        ("string", 1, "holds '1': it takes texts, or {\"b64\": ...} for bytes."),
+        ("string", {"b64": "?"}, 'has a "b64" that is not base64'),
+    ],
+)
+def test_values_outside_an_inputs_type_are_refused(dtype: str, row: Any, says: str) -> None:
+    assert says in refusal({"instances": [row]}, of(None, dtype=dtype))
+
+
+def test_texts_in_lists_of_different_lengths_are_refused() -> None:
+    assert "different lengths" in refusal({"instances": [["a"], ["b", "c"]]}, of(None, None, dtype="string"))
+    assert "different lengths" in refusal({"instances": ["a", ["b"]]}, of(None, dtype="string"))
+
+
+def test_a_model_without_a_default_signature_asks_for_a_name() -> None:
+    model = TensorModel("test", {"one": TWO, "two": TWO})
+    assert refusal({"inputs": {}}, model) == 'The body names no signature: give "signature_name", one of one, two.'
+
+
+# ---- writing ----------------------------------------------------------------------------------------------------
+
+
+def test_one_output_is_a_bare_list_and_several_are_objects_by_row_or_by_column() -> None:
+    a, b = np.array([1.5, 2.5], np.float32), np.array([[1, 2], [3, 4]], np.float32)
+    rows, columns = Call("two", {}, 2), Call("two", {}, None)
+    assert json.loads(rest.write(rows, {"b": b})) == {"predictions": [[1, 2], [3, 4]]}
+    assert json.loads(rest.write(columns, {"b": b})) == {"outputs": [[1, 2], [3, 4]]}
+    assert json.loads(rest.write(rows, {"a": a, "b": b})) == {
+        "predictions": [{"a": 1.5, "b": [1, 2]}, {"a": 2.5, "b": [3, 4]}]
+    }
+    assert json.loads(rest.write(columns, {"a": a, "b": b})) == {"outputs": {"a": [1.5, 2.5], "b": [[1, 2], [3, 4]]}}
+
+
+def test_text_comes_back_as_text_and_bytes_as_base64() -> None:
+    words, data = np.array([b"caf\xc3\xa9", b"\xff"], object), np.array([b"png", b"\xff"], object)
+    answer = json.loads(rest.write(Call("x", {}, 2), {"word": words, "image_bytes": data}))
+    assert answer["predictions"] == [
+        {"word": "café", "image_bytes": {"b64": "cG5n"}},
+        {"word": {"b64": "/w=="}, "image_bytes": {"b64": "/w=="}},
+    ]
+
+
+def test_an_output_without_a_row_for_each_instance_is_told_to_be_asked_by_column() -> None:
+    with pytest.raises(BadRequest, match=r"Output 'y' has the shape \(\) and not one row for each of the 2 instances"):
+        rest.write(Call("x", {}, 2), {"y": np.float32(1)})
+    assert rest.write(Call("x", {}, None), {"y": np.array(1, np.float32)}) == '{"outputs": 1.0}'

@@ -1,0 +1,269 @@
+"""A user's own model at the server: its description, where it is found, and what requests reach it."""
+
+import io
+import json
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from serve import left, signature, waiting
+from serve.artifact import ArtifactError
+from serve.codecs import Asked
+from serve.errors import BadRequest, NotAcceptable, ServeError, UnsupportedMediaType
+from serve.settings import Settings, SettingsError
+from serve.signature import DTYPES, Signature, Tensor, TensorModel
+from serve.tensors import TensorEngine
+
+# ---- model.json -------------------------------------------------------------------------------------------------
+
+sides = st.none() | st.integers(0, 1000)
+tensors = st.builds(
+    Tensor, st.text(min_size=1, max_size=9), st.sampled_from(DTYPES), st.none() | st.lists(sides).map(tuple)
+)
+signatures = st.builds(
+    Signature, st.lists(tensors, max_size=3).map(tuple), st.lists(tensors, min_size=1, max_size=3).map(tuple)
+)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=9), signatures, min_size=1, max_size=3))
+def test_every_description_is_read_as_it_was_written(tmp_path_factory: Any, found: dict[str, Signature]) -> None:
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "model.onnx").touch()
+    model = TensorModel(
+        "SavedModel 1", {name: Signature(one.inputs, one.outputs, "model.onnx") for name, one in found.items()}
+    )
+    signature.write(model, folder)
+    assert signature.read(folder) == model
+    assert signature.task(folder) == "tensors"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("task", "image-classification", "model.json: task is 'image-classification', it must be 'tensors'."),
+        ("format_version", 2, "model.json: format_version is 2, this server reads 1."),
+        ("signatures", {}, "model.json: signatures is {}, it must be one signature at least."),
+        ("signatures.a.graph", "../x.onnx", "signatures.a.graph is '../x.onnx', it must be the name of an .onnx file"),
+        ("signatures.a.outputs", [], "signatures.a.outputs is [], it must be one tensor at least."),
+        ("signatures.a.inputs", [{"name": "x"}], "the key signatures.a.inputs.shape is missing."),
+        (
+            "signatures.a.inputs",
+            [{"name": "x", "dtype": "f4", "shape": []}],
+            "signatures.a.inputs.dtype is 'f4', it mu",
+        ),
+        ("signatures.a.inputs", [{"name": "x", "dtype": "bool", "shape": [-1]}], "signatures.a.inputs.shape is [-1]"),
+        ("signatures.a.inputs", [{"name": "x", "dtype": "bool", "shape": "2"}], "signatures.a.inputs.shape is '2'"),
+    ],
+)
+def test_a_description_that_makes_no_sense_is_refused_by_file_and_key(
+    path: str, value: Any, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").touch()
+    one = Signature((Tensor("x", "float32", (None,)),), (Tensor("y", "float32", None),), "model.onnx")
+    written = signature.write(TensorModel("test", {"a": one}), tmp_path)
+    document = json.loads(written.read_text())
+    *way, last = path.split(".")
+    place = document
+    for step in way:
+        place = place[step]
+    place[last] = value
+    written.write_text(json.dumps(document))
+    with pytest.raises(ArtifactError) as refused:
+        signature.read(tmp_path)
+    assert says in str(refused.value)
+
+
+def test_a_graph_that_is_missing_is_named(tmp_path: Path) -> None:
+    one = Signature((), (Tensor("y", "float32", ()),), "model-1.onnx")
+    signature.write(TensorModel("test", {"a": one}), tmp_path)
+    with pytest.raises(ArtifactError, match=r"model-1\.onnx is missing beside model\.json"):
+        signature.read(tmp_path)
+
+
+# ---- what a script has left -------------------------------------------------------------------------------------
+
+
+def laid_out(base: Path, *names: str) -> Path:
+    for name in names:
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).touch()
+    return base
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ([], None),
+        (["notes.txt", "1/variables/variables.index"], None),
+        (["1/saved_model.pb"], "1"),
+        (["1/saved_model.pb", "00003/saved_model.pb", "12/saved_model.pb"], "12"),
+        (["export/Servo/1/saved_model.pb", "export/Servo/2/saved_model.pb"], "export/Servo/2"),
+        (["1/saved_model.pb", "best.keras", "last.keras"], "1"),
+        (["saved/saved_model.pb", "model/2/saved_model.pb"], "model/2"),
+        (["saved/saved_model.pb"], "saved"),
+        ([".hidden/1/saved_model.pb", "best.keras"], "best.keras"),
+        (["model.keras", "checkpoints/3.keras"], "model.keras"),
+        (["1/saved_model.pb", "model.onnx"], None),
+    ],
+)
+def test_what_a_script_has_left_is_found(names: list[str], found: str | None, tmp_path: Path) -> None:
+    model = left.find(laid_out(tmp_path, *names))
+    assert (model and model.name) == found
+    assert model is None or model.path == tmp_path / str(found)
+
+
+def test_a_saved_model_that_is_the_model_folder_itself_is_found_by_its_name(tmp_path: Path) -> None:
+    assert left.find(laid_out(tmp_path / "7", "saved_model.pb")) == left.Left(tmp_path / "7", "7")
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (
+            ["cats/1/saved_model.pb", "dogs/1/saved_model.pb"],
+            "holds 2 models (cats/1, dogs/1): keep the one to be serv",
+        ),
+        (["a/saved_model.pb", "b/saved_model.pb"], "holds 2 models (a, b)"),
+        (["best.keras", "last.keras"], "holds 2 models (best.keras, last.keras)"),
+    ],
+)
+def test_several_models_of_one_kind_are_refused_by_name(names: list[str], says: str, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError) as refused:
+        left.find(laid_out(tmp_path, *names))
+    assert says in str(refused.value)
+
+
+def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+    assert left.find(tmp_path / "nowhere") is None
+
+
+# ---- requests ---------------------------------------------------------------------------------------------------
+
+
+class Double:
+    """Stands in for a framework: its answer is the mean of each row, and it remembers what it was asked."""
+
+    def __init__(self, *shape: int | None, dtype: str = "float32", pixels: str = "0..1") -> None:
+        one = Signature((Tensor("x", dtype, shape),), (Tensor("y", "float32", (None, 1)),))
+        self.engine = TensorEngine(TensorModel("double", {"serving_default": one}), self.run, pixels)
+        self.given = np.zeros(0)
+
+    def run(self, name: str, inputs: Any) -> dict[str, np.ndarray]:
+        self.given = inputs["x"]
+        if self.given.dtype == object:
+            return {"y": np.zeros((len(self.given), 1), np.float32)}
+        return {"y": self.given.reshape(len(self.given), -1).mean(axis=1, keepdims=True).astype(np.float32)}
+
+    def ask(self, data: bytes, media: str | None = None, accept: str | None = None, attributes: Any = ()) -> Any:
+        reply = self.engine.understand(Asked(media, accept, attributes, batch=False))
+        return json.loads(reply.write(data))
+
+
+def photo(*colour: int, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (30, 20), colour).save(file, kind)
+    return file.getvalue()
+
+
+ROWS = b'{"instances": [[1, 3]]}'
+
+
+@pytest.mark.parametrize(
+    "media",
+    ["application/json", "Application/JSON; charset=utf-8", None, "", "application/octet-stream",
+     "application/x-www-form-urlencoded", "application/jsonlines"],
+)  # fmt: skip
+def test_json_is_read_by_its_type_and_without_one_by_its_first_byte(media: str | None) -> None:
+    assert Double(None, 2).ask(ROWS, media) == {"predictions": [[2]]}
+
+
+@pytest.mark.parametrize("media", ["image/png", "application/x-image", None, "application/octet-stream"])
+@pytest.mark.parametrize("shape", [(None, 8, 6, 3), (None, 3, 8, 6), (1, 8, 6, 3)])
+def test_an_image_becomes_the_one_input_whichever_way_its_channels_lie(shape: Any, media: str | None) -> None:
+    double = Double(*shape)
+    assert double.ask(photo(255, 0, 51), media) == {"predictions": [[pytest.approx(1.2 / 3)]]}
+    assert double.given.shape == (1, *shape[1:])
+    colour = double.given[0, 0, 0] if shape[3] == 3 else double.given[0, :, 0, 0]
+    np.testing.assert_allclose(colour, [1, 0, 0.2])
+
+
+@pytest.mark.parametrize(("pixels", "mean"), [("0..1", 0.2), ("-1..1", -0.6), ("0..255", 51)])
+def test_the_values_of_a_float_image_are_in_the_range_that_is_set(pixels: str, mean: float) -> None:
+    answer = Double(None, 8, 8, 3, pixels=pixels).ask(photo(51, 51, 51), "image/png")
+    assert answer == {"predictions": [[pytest.approx(mean)]]}
+
+
+def test_an_input_of_bytes_gets_whole_pixels_and_one_of_text_the_file_itself() -> None:
+    double = Double(None, 8, 8, 1, dtype="uint8", pixels="-1..1")
+    assert double.ask(photo(51, 51, 51), "image/png") == {"predictions": [[51]]}
+    double = Double(None, dtype="string")
+    assert double.ask(photo(1, 2, 3), "image/png") == {"predictions": [[0]]}
+    assert double.given.tolist() == [photo(1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "data", "media", "error", "says"),
+    [
+        ((None, 2), photo(1, 2, 3), "image/png", UnsupportedMediaType,
+         "This model takes no image (tensors double, serving_default: x float32 (any, 2) -> y float32 (any, 1)); send"),
+        ((None, None, None, 3), photo(1, 2, 3), "image/png", UnsupportedMediaType, "This model takes no image"),
+        ((None, 8, 8, 3), b"hello", "image/png", BadRequest, "The body is not an image: it starts with 'hello'"),
+        ((None, 8, 8, 3), b"x", "application/zip", UnsupportedMediaType, "Content-Type application/zip is not served"),
+        ((None, 2), b"hello", None, BadRequest, "The body is not JSON (line 1, column 1"),
+    ],
+)  # fmt: skip
+def test_a_body_that_the_model_does_not_take_is_refused(
+    shape: Any, data: bytes, media: str | None, error: type[ServeError], says: str
+) -> None:
+    with pytest.raises(error) as refused:
+        Double(*shape).ask(data, media)
+    assert str(refused.value).startswith(says)
+
+
+def test_accept_and_method_are_checked_before_anything_is_computed() -> None:
+    with pytest.raises(NotAcceptable):
+        Double(None, 2).ask(ROWS, accept="image/png")
+    with pytest.raises(BadRequest, match="Custom attribute tfs-method is 'classify'; only predict is served"):
+        Double(None, 2).ask(ROWS, attributes=[("tfs-method", "classify")])
+    assert Double(None, 2).ask(ROWS, attributes=[("tfs-model-name", "x"), ("tfs-method", "predict")])
+
+
+def test_json_lines_end_with_a_line_feed() -> None:
+    reply = Double(None, 2).engine.understand(Asked(None, "application/jsonlines", (), batch=True))
+    assert (reply.media, reply.write(ROWS)) == ("application/jsonlines", '{"predictions": [[2.0]]}\n')
+
+
+# ---- while a model is being converted ---------------------------------------------------------------------------
+
+
+def test_whatever_is_asked_during_a_conversion_is_answered_503_and_the_socket_stays_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with waiting.answering(listener):
+            for path, data in (("/ping", None), ("/invocations", b"x" * 1_000_000)):
+                with pytest.raises(urllib.error.HTTPError) as refused:
+                    urllib.request.urlopen(url + path, data, timeout=10)
+                with refused.value as answer:
+                    assert (answer.code, answer.headers["Retry-After"]) == (503, "1")
+                    assert json.load(answer) == {"status": 503, "reason": waiting.REASON}
+        with socket.create_connection(listener.getsockname(), timeout=10):
+            assert listener.accept()[0].close() is None
+
+
+# ---- settings ---------------------------------------------------------------------------------------------------
+
+
+def test_engine_and_image_values_are_chosen_by_name_and_anything_else_is_refused() -> None:
+    assert Settings.from_environment({"VISION_ENGINE": " TensorFlow "}).engine == "tensorflow"
+    assert Settings.from_environment({"VISION_ENGINE": ""}).engine == "onnx"
+    assert Settings.from_environment({"VISION_IMAGE_VALUES": "0..255"}).image_values == "0..255"
+    with pytest.raises(SettingsError, match=r"VISION_IMAGE_VALUES is '0-1', it must be 0\.\.1 or -1\.\.1 or 0\.\.255"):
+        Settings.from_environment({"VISION_IMAGE_VALUES": "0-1"})
