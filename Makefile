@@ -18,14 +18,17 @@ PORT ?= 8080
 LOCKFLAGS ?=
 VARIABLES := REGISTRY TAG PLATFORM BASE_IMAGE DATA EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS
 
-# An image's name is everything's name. What is in LATER has a place in the design and no code yet.
-IMAGES := image-classification object-detection semantic-segmentation inference
-LATER := image-classification-tensorflow
+# An image's name is everything's name.
+IMAGES := image-classification object-detection semantic-segmentation image-classification-tensorflow inference
 TRAINING := $(filter-out inference,$(IMAGES))
 reference = $(REGISTRY)/$1:$(TAG)
 
 # Environments, one directory each. The stamp in it carries the hash of its lock file, so an unchanged lock costs
 # nothing and a changed one makes the environment anew.
+ENV_image-classification := mxnet
+ENV_object-detection := mxnet
+ENV_semantic-segmentation := mxnet
+ENV_image-classification-tensorflow := tensorflow
 LOCK_uv := containers/uv.txt
 LOCK_mxnet := containers/mxnet/requirements.txt
 LOCK_tensorflow := containers/tensorflow/requirements.txt
@@ -52,11 +55,11 @@ export ORT_DISABLE_TELEMETRY := 1
 # Goals that cannot be met stop here, in one line and before anything is made.
 VERBS := demo train local build push
 named = $(foreach verb,$(VERBS),$(addprefix $(verb)/,$1))
-$(foreach goal,$(filter sbom $(call named,$(LATER)),$(MAKECMDGOALS)),\
+$(foreach goal,$(filter sbom,$(MAKECMDGOALS)),\
   $(error $(goal): not built yet, a later version brings it; there are $(IMAGES)))
 $(foreach goal,$(filter demo/inference train/inference local/inference,$(MAKECMDGOALS)),\
   $(error $(goal): inference only serves; name an image that trains: $(TRAINING)))
-$(foreach goal,$(filter-out $(call named,$(IMAGES) $(LATER)),$(filter $(addsuffix /%,$(VERBS)),$(MAKECMDGOALS))),\
+$(foreach goal,$(filter-out $(call named,$(IMAGES)),$(filter $(addsuffix /%,$(VERBS)),$(MAKECMDGOALS))),\
   $(error $(goal): there is no image $(notdir $(goal)); there are $(IMAGES)))
 
 # Docker takes a name without a host for one on Docker Hub.
@@ -68,11 +71,11 @@ endif
 
 ifneq ($(and $(PRETRAINED),$(filter build build/% local/% test test/% images-for-tests,$(MAKECMDGOALS))),)
 ifeq ($(shell [[ -d '$(PRETRAINED)' ]] && echo there),)
-$(error PRETRAINED=$(PRETRAINED) does not exist: name a folder with .safetensors or .params files; docs/pretrained.md)
+$(error PRETRAINED=$(PRETRAINED) does not exist: name a folder with weight files; docs/pretrained.md)
 endif
-ifeq ($(shell compgen -G '$(PRETRAINED)/*.safetensors' || compgen -G '$(PRETRAINED)/*.params'),)
-$(error PRETRAINED=$(PRETRAINED) holds no .safetensors or .params file: put one there, or leave PRETRAINED= out; \
-  docs/pretrained.md)
+ifeq ($(strip $(foreach end,safetensors params h5 keras,$(shell compgen -G '$(PRETRAINED)/*.$(end)' || true))),)
+$(error PRETRAINED=$(PRETRAINED) holds no .safetensors, .params, .h5 or .keras file: put one there, or leave \
+  PRETRAINED= out; docs/pretrained.md)
 endif
 endif
 
@@ -115,7 +118,10 @@ help: ## this list
 .PHONY: demo
 demo: demo/image-classification ## train on drawn pets, serve, predict over HTTP: no Docker, no AWS, no download of data (5 min)
 
-demo/%: FORCE $(MXNET) $(SERVE) $(DEV) ## the demo of one image; DATA=DIR takes a real data set, EPOCHS=N
+# What trains needs its stack's environment.
+$(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(call stamp,$(ENV_$(name)))))
+
+demo/%: FORCE $(SERVE) $(DEV) ## the demo of one image; DATA=DIR takes a real data set, EPOCHS=N
 	@$(call PY,dev) -m local demo $* $(if $(DATA),--data '$(DATA)') $(if $(EPOCHS),--epochs $(EPOCHS))
 
 .PHONY: test
@@ -170,6 +176,7 @@ VERSION = $(shell sed -nE 's/^__version__ = "(.*)"/\1/p' serve/__init__.py)
 DOCKERFILE_image-classification := containers/mxnet/Dockerfile
 DOCKERFILE_object-detection := containers/mxnet/Dockerfile
 DOCKERFILE_semantic-segmentation := containers/mxnet/Dockerfile
+DOCKERFILE_image-classification-tensorflow := containers/tensorflow/Dockerfile
 DOCKERFILE_inference := containers/inference/Dockerfile
 
 # Docker media types and no attestations: SageMaker refuses OCI manifests and image indexes.
@@ -198,9 +205,9 @@ sbom: ## list of what is in the images (not built yet)
 data: $(DEV) ## download the Oxford-IIIT Pet data set (800 MB)
 	@$(call PY,dev) -m local data
 
-train/%: FORCE $(MXNET) $(SERVE) ## the image's train program without Docker, on BASE_DIR=DIR shaped like /opt/ml
+train/%: FORCE $(SERVE) ## the image's train program without Docker, on BASE_DIR=DIR shaped like /opt/ml
 	@test -n '$(BASE_DIR)' || { echo "BASE_DIR is not set; run: make $@ BASE_DIR=DIR, a folder shaped like /opt/ml" >&2; exit 2; }
-	@VISION_ALGORITHM=$* SAGEMAKER_BASE_DIR='$(abspath $(BASE_DIR))' $(call PY,mxnet) -m train
+	@VISION_ALGORITHM=$* SAGEMAKER_BASE_DIR='$(abspath $(BASE_DIR))' $(call PY,$(ENV_$*)) -m train
 
 .PHONY: serve
 serve: $(SERVE) ## the image's serve program without Docker, on BASE_DIR=DIR, at PORT=N (8080)

@@ -13,9 +13,11 @@ ROOMS = {
     "image-classification": "local.image_classification",
     "object-detection": "local.object_detection",
     "semantic-segmentation": "local.semantic_segmentation",
+    "image-classification-tensorflow": "local.image_classification_tensorflow",
 }
 NAMES = tuple(ROOMS)
-LATER = ("image-classification-tensorflow",)
+ENVIRONMENTS = dict.fromkeys(NAMES, "mxnet") | {"image-classification-tensorflow": "tensorflow"}
+"""The environment that an algorithm trains in, under .venvs."""
 
 
 class Room(Protocol):

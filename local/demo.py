@@ -31,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_epochs(parser)
     parser.add_argument("--out", type=Path, help="folder for data, model and predictions.png (default: .demo/NAME)")
     parser.add_argument(
-        "--envs", type=Path, default=programs.ENVIRONMENTS, help="folder of the environments mxnet and serve"
+        "--envs",
+        type=Path,
+        default=programs.ENVIRONMENTS,
+        help="folder of the environments mxnet, tensorflow and serve",
     )
 
 

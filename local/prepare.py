@@ -14,7 +14,7 @@ from typing import Any
 
 from local import algorithms, channels
 from local import pets as official
-from local.algorithms import LATER, NAMES, Room
+from local.algorithms import NAMES, Room
 from local.channels import NAMED, Photo, Summary, Taken
 from local.errors import UserError
 from local.pets import Pet, Pets
@@ -56,8 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The command. Returns the exit code; raises UserError for what the user can mend."""
-    if args.name in LATER:
-        raise UserError(f"prepare {args.name}: not built yet, a later version brings it; there is {', '.join(NAMES)}")
     if args.name not in NAMES:
         raise UserError(f"prepare {args.name}: no such algorithm; there is {', '.join(NAMES)}")
     pets = official.read(args.data)

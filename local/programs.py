@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from local import algorithms
 from local.errors import CommandFailed, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +32,7 @@ def train(base: Path, algorithm: str, environments: Path = ENVIRONMENTS) -> None
     Raises ProgramError with the text of output/failure when it fails, UserError when its environment is not there. On
     any other exception, Ctrl-C among them, the program is stopped as SageMaker stops a job.
     """
-    python = _interpreter(environments, "mxnet")
+    python = _interpreter(environments, algorithms.ENVIRONMENTS[algorithm])
     variables = {"SAGEMAKER_BASE_DIR": str(base.absolute()), "VISION_ALGORITHM": algorithm}
     with _running([str(python), "-m", "train"], variables, TRAIN_GRACE) as process:
         code = process.wait()

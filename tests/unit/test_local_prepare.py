@@ -181,10 +181,7 @@ def test_force_keeps_the_old_channels_when_the_new_ones_fail(dirty: Path, tmp_pa
     assert len(prepare.photos(out, "train")) == 9
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [("image-classification-tensorflow", "not built yet"), ("image-clasification", "no such algorithm")],
-)
+@pytest.mark.parametrize(("name", "words"), [("image-clasification", "no such algorithm")])
 def test_other_algorithms_are_refused_in_one_line(
     name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
