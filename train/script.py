@@ -56,11 +56,27 @@ def asked(raw: Mapping[str, str], environ: Mapping[str, str]) -> str:
     return (environ.get(PROGRAM.upper()) or raw.get(PROGRAM, "")).strip()
 
 
+class _Stop(BaseException):
+    """A stop request between the script's own time: no `except Exception` on the way takes it for a failure."""
+
+
 def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     """Fetch the script, install its requirements and run it to its end, or to that of a stop request.
 
     `base` is `/opt/ml`. Raises UserError when the script or what it needs is not there, ScriptError when it fails.
     """
+    try:
+        with stop.handed_to(_stop):
+            _run(base, raw, environ)
+    except _Stop:
+        LOG.info("Stopped; what the script has saved in %s is kept", base / "model")
+
+
+def _stop(number: int) -> None:
+    raise _Stop
+
+
+def _run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     from sagemaker_training import environment
 
     program = asked(raw, environ)
@@ -70,17 +86,15 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     _fetch(job.module_dir, code)
     kind = _kind(program, code)
     _install(code, kind)
-    if stop.requested():
-        return
     variables = {**environ, **job.to_env_vars(), **_cluster(job, raw), "PYTHONPATH": str(code)}
     command = _command(program, kind, job.to_cmd_args())
     LOG.info("Script mode: running %s in %s", shlex.join(command), code)
     ended, said = execute(command, code, variables, whole_group=kind == "command")
-    if ended in _STOPPED and stop.requested():
-        LOG.info("The script was stopped; what it has saved in %s is kept", base / "model")
-    elif ended:
+    if stop.requested() and ended in (0, *_STOPPED):
+        raise _Stop
+    if ended:
         raise _failure(program, ended, said)
-    elif job.is_master and not stop.requested():
+    if job.is_master:
         _convert(base / "model")
 
 
@@ -145,7 +159,9 @@ def _install(code: Path, kind: str) -> None:
     LOG.info("Script mode: installing %s", " and ".join(word for word in wanted if word != "-r"))
     command = [sys.executable, "-m", "pip", "install", "--root-user-action=ignore", *_index(), *wanted]
     ended, said = execute(command, code, dict(os.environ))
-    if ended and not stop.requested():
+    if stop.requested():
+        raise _Stop
+    if ended:
         errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
         told = errors[-1] if errors else f"pip ended with exit code {ended}"
         error = UserError(f"{code / wanted[-1]} cannot be installed: {told}")
@@ -167,7 +183,8 @@ def _cluster(job: Any, raw: Mapping[str, str]) -> dict[str, str]:
     from sagemaker_training import entry_point
 
     if len(job.hosts) > 1:
-        entry_point._wait_hostname_resolution()
+        with stop.handed_to(lambda number: os._exit(0)):  # an exception would only be another try to look a name up
+            entry_point._wait_hostname_resolution()
     if raw.get(WORKERS, "").lower() not in ("true", "1"):
         return {}
     workers = [f"{host}:{_WORKERS_PORT}" for host in job.hosts]
@@ -249,21 +266,15 @@ def _convert(model_dir: Path) -> None:
         if found is None:
             return
         LOG.info("Script mode: converting %s for ONNX Runtime", found.name)
-        with tempfile.TemporaryDirectory(prefix="converted-") as folder, stop.handed_to(_give_up):
+        with tempfile.TemporaryDirectory(prefix="converted-") as folder:
             out = Path(folder)
             said = left.convert(found, out, Path(sys.executable), export.serving_python())
             for path in sorted(out.iterdir(), key=lambda path: path.suffix == ".json"):  # model.json last
                 if path.suffix in (".onnx", ".json"):
                     export.replace(model_dir / path.name, functools.partial(shutil.copyfile, path))
         LOG.info("%s; %s/model.onnx is what will be served, in the image inference too", said, model_dir)
-    except stop.Stopped:
-        LOG.info("Stopped while the model was converted: it is kept as the script has left it")
     except (left.NotConverted, ArtifactError) as error:
         LOG.warning("the model is kept as the script has left it, and not for ONNX Runtime too: %s", error)
-
-
-def _give_up(number: int) -> None:
-    raise stop.Stopped
 
 
 def _failure(program: str, code: int, said: str) -> ScriptError:

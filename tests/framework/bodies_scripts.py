@@ -45,6 +45,19 @@ def make_models(folder: str) -> dict[str, Any]:
     return {"keras3": _keras3(root / "keras3" / "model"), "keras2": _keras2(root / "keras2" / "model")}
 
 
+def make_text_model(folder: str) -> None:
+    """A SavedModel that ONNX Runtime cannot compute."""
+    import tensorflow as tf
+
+    class Lengths(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="word")])
+        def lengths(self, word: Any) -> dict[str, Any]:
+            return {"length": tf.strings.length(word)}
+
+    model = Lengths()
+    tf.saved_model.save(model, folder, signatures={"serving_default": model.lengths})
+
+
 def _keras3(folder: Path) -> float:
     import keras
 

@@ -4,11 +4,18 @@ import json
 import signal
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.framework import jobs, scripts
+from tests.environments import REPOSITORY
+from tests.framework import bodies_scripts, jobs, scripts
+from tests.framework.server import Server
+
+Run = Callable[..., Any]
 
 WITNESS = """
 import json, os, sys
@@ -217,10 +224,77 @@ def test_a_script_that_dies_of_the_stop_request_was_stopped_and_not_failed(numbe
     files = {"train.py": "import signal\nprint('waiting')\nsignal.pause()\n"}
     done = scripts.run(scripts.prepare(tmp_path, files), until="waiting", number=number)
     assert (done.code, done.failure) == (0, "")
-    assert "The script was stopped; what it has saved in" in done.log
+    assert f"Stopped; what the script has saved in {done.model} is kept" in done.log
 
 
 def test_sigterm_reaches_what_a_shell_script_has_started(tmp_path: Path) -> None:
     files = {"train.py": SAVES_ON_STOP.replace("CODE", "0"), "go.sh": "#!/bin/sh\npython3 train.py\necho ended $?\n"}
     done = scripts.run(scripts.prepare(tmp_path, files, "go.sh"), until="waiting")
     assert (done.code, (done.model / "saved").read_text()) == (0, "half way")
+
+
+# ---- what it leaves ---------------------------------------------------------------------------------------------
+
+
+def class_folders(base: Path) -> Path:
+    """The channel `training` as the seed project has it: train/ and validation/ with a folder for each class."""
+    rng = np.random.default_rng(2)
+    for part, count in (("train", 16), ("validation", 4)):
+        for index in range(count):
+            folder = base / "input" / "data" / "training" / part / ("cat", "dog")[index % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            jobs.stripes(index % 2, rng).save(folder / f"{index}.jpg")
+    return base
+
+
+def answer(base: Path, image: np.ndarray) -> tuple[Any, list[str]]:
+    """What the real `serve` says to an image sent as JSON, and its log."""
+    with Server(base) as server:
+        server.wait_for("/ping answers 200", 600)
+        status, _, body = server.ask("POST", "/invocations", json.dumps(image.tolist()).encode())
+        assert status == 200, body
+        return json.loads(body), server.log()
+
+
+@pytest.mark.parametrize(("name", "legacy"), [("keras3", "0"), ("keras2", "1")])
+def test_a_script_in_the_seeds_shape_trains_and_its_model_answers_converted_by_train_or_by_serve(
+    name: str, legacy: str, tmp_path: Path
+) -> None:
+    text = (REPOSITORY / "tests" / "fixtures" / "scripts" / name / "train.py").read_text()
+    base = scripts.prepare(class_folders(tmp_path), {"train.py": text}, epochs=1, batch_size=8, alpha=0.35)
+    done = scripts.run(base, environ={"TF_USE_LEGACY_KERAS": legacy}, seconds=600)
+    assert (done.code, done.failure) == (0, "")
+    assert "1 is converted: 2 checks, largest difference from TensorFlow" in done.log
+    assert {"1/saved_model.pb", "model.json", "model.onnx"} <= set(scripts.names(done.model))
+    image = np.random.default_rng(1).random((1, 128, 128, 3)).round(3)
+    by_train, log = answer(base, image)
+    ((probability,),) = by_train["predictions"]
+    assert 0 < probability < 1
+    assert not [line for line in log if "being converted" in line]
+    for file in ("model.json", "model.onnx"):  # as SDK v3's driver leaves it
+        (done.model / file).unlink()
+    by_serve, log = answer(base, image)
+    assert [line for line in log if "1 is being converted for ONNX Runtime" in line]
+    assert by_serve == {"predictions": [[pytest.approx(probability, abs=1e-5)]]}
+
+
+def test_a_model_that_has_no_graph_is_kept_as_it_is_and_the_job_succeeds(in_tensorflow: Run, tmp_path: Path) -> None:
+    in_tensorflow(bodies_scripts.make_text_model, tmp_path / "source" / "text")
+    text = "import os, shutil\nshutil.copytree('text', os.path.join(os.environ['SM_MODEL_DIR'], '1'))\n"
+    done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}), seconds=600)
+    assert (done.code, done.failure) == (0, "")
+    assert "the model is kept as the script has left it, and not for ONNX Runtime too: signature" in done.log
+    assert "model.onnx" not in scripts.names(done.model)
+
+
+def test_a_script_that_leaves_nothing_is_warned_of(tmp_path: Path) -> None:
+    done = failed(tmp_path, "")
+    assert done.code == 0
+    assert f"the script has left nothing in {done.model} (SM_MODEL_DIR)" in done.log
+
+
+def test_sigterm_during_the_conversion_keeps_what_the_script_has_left(tmp_path: Path) -> None:
+    text = "import os\nos.makedirs('../model/1')\nopen('../model/1/saved_model.pb', 'w').close()\n"
+    done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}), until="converting 1 for ONNX Runtime")
+    assert (done.code, scripts.names(done.model)) == (0, ["1/saved_model.pb"])
+    assert f"Stopped; what the script has saved in {done.model} is kept" in done.log

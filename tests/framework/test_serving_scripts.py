@@ -35,7 +35,7 @@ def started(models: dict[str, Any], name: str, temporary: Path, **variables: str
 
 
 def ready(server: Server) -> Server:
-    server.wait_for("/ping answers 200", 300)
+    server.wait_for("/ping answers 200", 600)
     return server
 
 
@@ -147,7 +147,7 @@ def test_a_model_that_nothing_can_load_ends_the_process_with_one_sentence(
         (left_models["root"] / "mute", "1 has no signature, so nothing in it can be called: save it with Keras's"),
     ):
         with Server(base, TMPDIR=str(tmp_path)) as server:
-            assert server.wait(120) == 1
+            assert server.wait(600) == 1
             assert server.wait_for("serve: ")
             assert says in server.log()[-2]
     assert not list(tmp_path.glob("serve-converted-*"))
