@@ -78,9 +78,10 @@ def _read_h5(source: Path | io.BytesIO, file: Path) -> Layers:
         if not isinstance(entry, h5py.Dataset) or len(parts) < 2 or parts[0] in _OPTIMIZER:
             return
         if parts[-2] == "vars":
-            layer, names = entry.parent.attrs.get("name"), _NUMBERED.get(len(entry.parent))
-            if layer is not None and names is not None and parts[-1].isdigit():
-                found[str(layer)][names[int(parts[-1])]] = entry[()]
+            layer, number = entry.parent.attrs.get("name"), parts[-1]
+            names = dict(zip("0123", _NUMBERED.get(len(entry.parent), ()), strict=False))
+            if layer is not None:
+                found[str(layer)][names.get(number, number)] = entry[()]
             return
         variable = parts[-1].partition(":")[0]
         found[parts[-2]]["kernel" if variable == "depthwise_kernel" else variable] = entry[()]

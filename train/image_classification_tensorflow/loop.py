@@ -1,6 +1,7 @@
 """The training of image-classification-tensorflow: optimizer, step, evaluation. The epochs: train/classifier.py."""
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import keras
@@ -15,7 +16,9 @@ from train.image_classification_tensorflow.data import Data
 from train.image_classification_tensorflow.network import Network
 from train.log import LOG, SILENCE, Progress
 
+Below = Callable[[tf.Tensor], tf.Tensor]
 _KERNELS = ("kernel", "depthwise_kernel")
+_STATISTICS = 256  # photos, of which BatchNorm's statistics are made
 
 
 def optimizer(hp: dict[str, Any], updates: int) -> keras.optimizers.Optimizer:
@@ -58,12 +61,7 @@ class Step:
     """
 
     def __init__(
-        self,
-        above: keras.Model,
-        below: Callable[[tf.Tensor], tf.Tensor] | None,
-        weights: np.ndarray | None,
-        hp: dict[str, Any],
-        updates: int,
+        self, above: keras.Model, below: Below | None, weights: np.ndarray | None, hp: dict[str, Any], updates: int
     ) -> None:
         self._above, self._below, self._weights = above, below, weights
         self._variables = above.trainable_variables
@@ -86,9 +84,7 @@ class Step:
         return float(loss), probabilities.numpy()
 
     def _updated(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        inputs = tf.cast(images, tf.float32)
-        if self._below is not None:
-            inputs = self._below(inputs)
+        inputs = _inputs(images, self._below)
         with tf.GradientTape() as tape:
             logits = self._above(inputs, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
@@ -130,6 +126,35 @@ class Frozen:
             found.append(self.features(_planes_last(batch)).numpy())
             progress.done(min(len(found) * len(batch), count))
         return np.concatenate(found)[:count]
+
+
+class Statistics:
+    """BatchNorm's moving statistics: before each evaluation, averages over batches as the weights are then."""
+
+    def __init__(self, above: keras.Model, below: Below | None, batches: Any, size: int) -> None:
+        self._norms = [layer for layer in networks.norms(above) if layer.trainable]
+        self._batches, self._count = batches, min(len(batches), -(-_STATISTICS // size))
+        self._forward = tf.function(lambda images: above(_inputs(images, below), training=True))
+
+    def estimate(self) -> None:
+        """Set the statistics. Raises Stopped."""
+        if not self._norms:
+            return
+        found = []
+        for images, _ in islice(self._batches.epoch(0), self._count):
+            stop.check()
+            self._forward(tf.convert_to_tensor(images))  # its momentum leaves what this batch has
+            found.append([(layer.moving_mean.numpy(), layer.moving_variance.numpy()) for layer in self._norms])
+        for layer, pairs in zip(self._norms, zip(*found, strict=True), strict=True):
+            mean, variance = np.mean(pairs, axis=0)
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(variance)
+
+
+def _inputs(images: tf.Tensor, below: Below | None) -> tf.Tensor:
+    """Return what the layers above the cut take, of a batch."""
+    pixels = tf.cast(images, tf.float32)
+    return pixels if below is None else below(pixels)
 
 
 def _planes_last(batch: np.ndarray) -> tf.Tensor:
@@ -180,5 +205,11 @@ def fit(network: Network, loaded: Data, hp: dict[str, Any], best: Best, save: Ca
     weights = class_weights(labels, hp["num_classes"]) if hp["use_weighted_loss"] else None
     below = frozen.features if frozen is not None and features is None else None
     step = Step(network.above, below, weights, hp, len(batches))
-    evaluate = Evaluation(network, loaded, frozen)
+    statistics = Statistics(network.above, below, batches, hp["mini_batch_size"])
+    answers = Evaluation(network, loaded, frozen)
+
+    def evaluate() -> np.ndarray:
+        statistics.estimate()
+        return answers()
+
     classifier.fit(step, batches, evaluate, labelled.stack_labels(loaded.validation), hp, best, save)

@@ -17,9 +17,11 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from train import export
 from train.image_classification_tensorflow.table import ALL, BLOCKS, HEAD
 
-# Keras has 0.999: after 300 updates the moving statistics would still be a quarter of what they began as, and
-# validation at chance. 0.9 is MXNet's and PyTorch's.
-_BN_MOMENTUM = 0.9
+# MobileNetV2 in Keras has 0.999: after 300 updates the moving statistics are still a quarter of what they began as,
+# and validation at chance. Even 0.9 lags behind weights that move fast. So training keeps the last batch's statistics,
+# and before each evaluation they are averaged over many batches: loop.Statistics. Whoever trains the Keras file on gets
+# MXNet's and PyTorch's 0.9.
+_MOMENTUM, _SAVED_MOMENTUM = 0.0, 0.9
 INPUT = "data"
 
 
@@ -59,9 +61,8 @@ def build(hp: dict[str, Any]) -> Network:
     )
     logits = _head(base.output, hp["num_classes"], hp["dropout"])
     model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name=name_of_model(hp["alpha"]))
-    for layer in base.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = _BN_MOMENTUM
+    for layer in norms(base):
+        layer.momentum = _MOMENTUM
     cut = _cut(base, hp["train_layers"])
     if cut is None:
         return Network(model, base, None, keras.Model(pixels, logits))
@@ -69,6 +70,11 @@ def build(hp: dict[str, Any]) -> Network:
     for layer in below.layers:
         layer.trainable = False
     return Network(model, base, below, keras.Model(cut, logits))
+
+
+def norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Return the model's BatchNorm layers."""
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def name_of_model(alpha: float) -> str:
@@ -110,7 +116,7 @@ def constant(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     signature = tf.TensorSpec(model.inputs[0].shape, tf.float32)
     function = tf.function(lambda batch: model(batch, training=False)).get_concrete_function(signature)
     frozen = convert_variables_to_constants_v2(function)
-    return lambda batch: frozen(batch)[0]
+    return lambda batch: frozen(tf.convert_to_tensor(batch))[0]
 
 
 def save(model: keras.Model, path: Path) -> None:
@@ -118,11 +124,15 @@ def save(model: keras.Model, path: Path) -> None:
 
     def write(target: Path) -> None:
         named = target.with_name(f"{target.name}.keras")  # Keras refuses any other ending
+        for layer in norms(model):
+            layer.momentum = _SAVED_MOMENTUM
         try:
             model.save(named)
             os.replace(named, target)
         finally:
             named.unlink(missing_ok=True)
+            for layer in norms(model):
+                layer.momentum = _MOMENTUM
 
     export.replace(path, write)
 
