@@ -100,6 +100,4 @@ def test_an_mxnet_image_refuses_a_script_in_one_sentence(
 ) -> None:
     result = in_sdk2(bodies.generic_estimator, uri, script_folder("keras3"), {}, timeout=300)
     assert "exited with code: 2" in result["error"]
-    assert (
-        "hyperparameter sagemaker_program='train.py' asks to run a script, which this" in result["log"]
-    )
+    assert "hyperparameter sagemaker_program='train.py' asks to run a script, which this" in result["log"]
