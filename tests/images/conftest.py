@@ -21,6 +21,8 @@ class Case:
     files: frozenset[str]
     kinds: frozenset[str]
     """Names that the files of the channels end in."""
+    task: str = ""
+    """What model.json calls the task, where that is not the algorithm's name."""
 
 
 CLASSIFIER = Case(
@@ -57,7 +59,14 @@ SEGMENTER = Case(
     frozenset({"model_best.params", "model_algo-1", "hyperparams.json"}),
     frozenset({".jpg", ".png", ".json", ".txt"}),
 )
-CASES = {case.name: case for case in (CLASSIFIER, DETECTOR, SEGMENTER)}
+TENSORFLOW = Case(
+    "image-classification-tensorflow",
+    {"image_shape": "3,32,32", "alpha": 0.35, "batch_size": 8, "epochs": 1, "top_k": 2},
+    frozenset({"model.keras"}),
+    frozenset({".jpg"}),
+    "image-classification",
+)
+CASES = {case.name: case for case in (CLASSIFIER, DETECTOR, SEGMENTER, TENSORFLOW)}
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 Channels = tuple[Path, dict[str, object]]

@@ -14,7 +14,8 @@ from tests.images.container import inspect, output, own_layers
 TRAINING = "image-classification"
 OTHERS = ["object-detection", "semantic-segmentation"]
 BUILT_HERE = "sagemaker-vision-test"
-ALL = pytest.mark.parametrize("name", [TRAINING, *OTHERS, "inference"])
+TENSORFLOW = "image-classification-tensorflow"
+ALL = pytest.mark.parametrize("name", [TRAINING, *OTHERS, TENSORFLOW, "inference"])
 
 Image = Callable[[str], str]
 
@@ -67,20 +68,34 @@ def test_build_leaves_nothing_in_home_cache_and_temporary_folders(image: Image, 
     assert output(image(name), "find", *places, "-type", "f", "-newer", "/opt/serve/pyvenv.cfg") == ""
 
 
-def test_drivers_of_sdk_v3_find_bash_python3_and_pip_of_the_training_environment(image: Image) -> None:
+@pytest.mark.parametrize(("name", "package", "version"), [(TRAINING, "mxnet", "1.9.1"), (TENSORFLOW, "keras", "3.")])
+def test_drivers_of_sdk_v3_find_bash_python3_and_pip_of_the_training_environment(
+    image: Image, name: str, package: str, version: str
+) -> None:
     script = (
         "command -v python3 python pip pip3; python3 -m pip --version; "
-        "python3 -c 'import mxnet; print(mxnet.__version__)'"
+        f"python3 -c 'import importlib.metadata as m; print(m.version(\"{package}\"))'"
     )
-    lines = output(image(TRAINING), "bash", "-c", script, options=["--user=4321:4321", "--read-only"]).splitlines()
+    lines = output(image(name), "bash", "-c", script, options=["--user=4321:4321", "--read-only"]).splitlines()
     assert lines[:4] == [f"/opt/train/bin/{program}" for program in ("python3", "python", "pip", "pip3")]
     assert "/opt/train/lib/python3.11/site-packages/pip" in lines[4]
-    assert lines[5] == "1.9.1"
+    assert lines[5].startswith(version)
 
 
-@pytest.mark.parametrize(("name", "environment"), [(TRAINING, "train"), (TRAINING, "serve"), ("inference", "serve")])
-def test_environment_holds_exactly_what_its_lock_file_names(image: Image, name: str, environment: str) -> None:
-    lock = REPOSITORY / "containers" / {"train": "mxnet", "serve": "inference"}[environment] / "requirements.txt"
+@pytest.mark.parametrize(
+    ("name", "environment", "stack"),
+    [
+        (TRAINING, "train", "mxnet"),
+        (TRAINING, "serve", "inference"),
+        (TENSORFLOW, "train", "tensorflow"),
+        (TENSORFLOW, "serve", "inference"),
+        ("inference", "serve", "inference"),
+    ],
+)
+def test_environment_holds_exactly_what_its_lock_file_names(
+    image: Image, name: str, environment: str, stack: str
+) -> None:
+    lock = REPOSITORY / "containers" / stack / "requirements.txt"
     pins = {line.split(" ")[0] for line in lock.read_text().splitlines() if "==" in line and line[0].isalnum()}
     code = (
         "import importlib.metadata as m, json\nprint(json.dumps([f'{d.name}=={d.version}' for d in m.distributions()]))"
@@ -99,6 +114,10 @@ def test_the_mxnet_images_share_every_layer_but_the_last(image: Image, other: st
 
 def test_inference_adds_at_most_170_mb_to_its_base(image: Image) -> None:
     assert own_layers(image("inference"), "COPY /opt/serve") <= 170e6
+
+
+def test_the_tensorflow_image_adds_less_than_1600_mb_to_its_base(image: Image) -> None:
+    assert own_layers(image(TENSORFLOW), "COPY /opt/train") < 1.6e9
 
 
 def test_weights_given_to_a_build_lie_in_opt_pretrained_of_that_image_alone(image: Image, tmp_path: Path) -> None:

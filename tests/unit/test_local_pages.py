@@ -25,6 +25,15 @@ SDK2, SDK3 = ("sdk2", "sdk2-detection", "sdk2-segmentation"), ("sdk3",)
             },
         ),
         (
+            "image-classification-tensorflow",
+            {
+                "train:accuracy": "0.675000",
+                "validation:accuracy": "0.727885",
+                "validation:top_k_accuracy": "0.850000",
+                "train:time": "5.095",
+            },
+        ),
+        (
             "object-detection",
             {
                 "validation:mAP": "0.14241012268647157",
