@@ -59,7 +59,8 @@ def _visible(model_dir: Path, pattern: str) -> list[Path]:
 
 
 def _name(path: Path, model_dir: Path) -> str:
-    return path.relative_to(model_dir).as_posix() if path != model_dir else path.name
+    """The model as its user knows it: `model/1` for /opt/ml/model/1."""
+    return path.relative_to(model_dir.parent).as_posix()
 
 
 def tensorflow_python() -> Path | None:

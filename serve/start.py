@@ -29,8 +29,8 @@ def anew(settings: Settings, found: Left) -> NoReturn:
     tensorflow = left.tensorflow_python()
     if tensorflow is None:
         raise ArtifactError(
-            f"{settings.model_dir} holds {found.name} and no model.onnx: this image has no TensorFlow to convert it. "
-            f"Serve it with the image {left.IMAGE}."
+            f"{found.path} is a model of TensorFlow's without a model.onnx, and this image has no TensorFlow to "
+            f"convert it. Serve it with the image {left.IMAGE}."
         )
     try:
         listener = socket.create_server(("0.0.0.0", settings.port), backlog=_BACKLOG)

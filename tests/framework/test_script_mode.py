@@ -264,7 +264,7 @@ def test_a_script_in_the_seeds_shape_trains_and_its_model_answers_converted_by_t
     base = scripts.prepare(class_folders(tmp_path), {"train.py": text}, epochs=1, batch_size=8, alpha=0.35)
     done = scripts.run(base, environ={"TF_USE_LEGACY_KERAS": legacy}, seconds=600)
     assert (done.code, done.failure) == (0, "")
-    assert "1 is converted: 2 checks, largest difference from TensorFlow" in done.log
+    assert "model/1 is converted: 2 checks, largest difference from TensorFlow" in done.log
     assert {"1/saved_model.pb", "model.json", "model.onnx"} <= set(scripts.names(done.model))
     image = np.random.default_rng(1).random((1, 128, 128, 3)).round(3)
     by_train, log = answer(base, image)
@@ -274,7 +274,7 @@ def test_a_script_in_the_seeds_shape_trains_and_its_model_answers_converted_by_t
     for file in ("model.json", "model.onnx"):  # as SDK v3's driver leaves it
         (done.model / file).unlink()
     by_serve, log = answer(base, image)
-    assert [line for line in log if "1 is being converted for ONNX Runtime" in line]
+    assert [line for line in log if "model/1 is being converted for ONNX Runtime" in line]
     assert by_serve == {"predictions": [[pytest.approx(probability, abs=1e-5)]]}
 
 
@@ -295,6 +295,6 @@ def test_a_script_that_leaves_nothing_is_warned_of(tmp_path: Path) -> None:
 
 def test_sigterm_during_the_conversion_keeps_what_the_script_has_left(tmp_path: Path) -> None:
     text = "import os\nos.makedirs('../model/1')\nopen('../model/1/saved_model.pb', 'w').close()\n"
-    done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}), until="converting 1 for ONNX Runtime")
+    done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}), until="converting model/1 for ONNX Runtime")
     assert (done.code, scripts.names(done.model)) == (0, ["1/saved_model.pb"])
     assert f"Stopped; what the script has saved in {done.model} is kept" in done.log

@@ -48,12 +48,12 @@ def ask(server: Server, document: Any, headers: dict[str, str] = JSON) -> tuple[
 
 
 def test_a_saved_model_is_converted_while_ping_says_503_and_then_answers_as_tensorflow_serving(sums: Server) -> None:
-    sums.wait_for("export/2 is being converted for ONNX Runtime")
+    sums.wait_for("model/export/2 is being converted for ONNX Runtime")
     status, _, body = sums.ask("GET", "/ping")
     assert status in (200, 503)  # a machine may be quick
     assert status == 200 or "The model is being converted" in json.loads(body)["reason"]
     ready(sums)
-    assert sums.wait_for("export/2 is converted: 4 checks, largest difference from TensorFlow ")
+    assert sums.wait_for("model/export/2 is converted: 4 checks, largest difference from TensorFlow ")
     assert ask(sums, {"instances": [[1, 2], [3, 4]]}) == (200, {"predictions": [[41.0], [83.0]]})
     assert ask(sums, {"inputs": {"x": [[1, 2]]}}) == (200, {"outputs": [[41.0]]})
     assert ask(sums, [1, 2]) == (200, {"predictions": [[41.0]]})
@@ -164,5 +164,6 @@ def test_an_image_without_tensorflow_refuses_and_names_the_one_that_has_it(
     with Server(base, interpreter=alone / "bin" / "python") as server:
         assert server.wait(60) == 1
         line = server.wait_for("serve: ")
-    assert "holds export/2 and no model.onnx: this image has no TensorFlow to convert it" in line
+    says = "is a model of TensorFlow's without a model.onnx, and this image has no TensorFlow to convert it"
+    assert f"{base / 'model' / 'export' / '2'} {says}" in line
     assert line.endswith(f"Serve it with the image {left.IMAGE}.")

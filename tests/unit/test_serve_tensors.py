@@ -115,9 +115,9 @@ def laid_out(base: Path, *names: str) -> Path:
     ],
 )
 def test_what_a_script_has_left_is_found(names: list[str], found: str | None, tmp_path: Path) -> None:
-    model = left.find(laid_out(tmp_path, *names))
-    assert (model and model.name) == found
-    assert model is None or model.path == tmp_path / str(found)
+    model = left.find(laid_out(tmp_path / "model", *names))
+    assert (model and model.name) == (found and f"model/{found}")
+    assert model is None or model.path == tmp_path / model.name
 
 
 def test_a_saved_model_that_is_the_model_folder_itself_is_found_by_its_name(tmp_path: Path) -> None:
@@ -127,17 +127,14 @@ def test_a_saved_model_that_is_the_model_folder_itself_is_found_by_its_name(tmp_
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (
-            ["cats/1/saved_model.pb", "dogs/1/saved_model.pb"],
-            "holds 2 models (cats/1, dogs/1): keep the one to be serv",
-        ),
-        (["a/saved_model.pb", "b/saved_model.pb"], "holds 2 models (a, b)"),
-        (["best.keras", "last.keras"], "holds 2 models (best.keras, last.keras)"),
+        (["cats/1/saved_model.pb", "dogs/1/saved_model.pb"], "holds 2 models (model/cats/1, model/dogs/1): keep the"),
+        (["a/saved_model.pb", "b/saved_model.pb"], "holds 2 models (model/a, model/b)"),
+        (["best.keras", "last.keras"], "holds 2 models (model/best.keras, model/last.keras)"),
     ],
 )
 def test_several_models_of_one_kind_are_refused_by_name(names: list[str], says: str, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError) as refused:
-        left.find(laid_out(tmp_path, *names))
+        left.find(laid_out(tmp_path / "model", *names))
     assert says in str(refused.value)
 
 
