@@ -249,7 +249,7 @@ def class_folders(base: Path) -> Path:
 
 def answer(base: Path, image: np.ndarray) -> tuple[Any, list[str]]:
     """What the real `serve` says to an image sent as JSON, and its log."""
-    with Server(base) as server:
+    with Server(base, TMPDIR=str(base)) as server:
         server.wait_for("/ping answers 200", 600)
         status, _, body = server.ask("POST", "/invocations", json.dumps(image.tolist()).encode())
         assert status == 200, body
