@@ -105,7 +105,7 @@ def test_a_notebook_written_for_the_built_in_segmentation_fits_deploys_and_predi
     assert MAKEFILE_SEGMENTATION_URI in code
     code = code.replace(MAKEFILE_SEGMENTATION_URI, image("semantic-segmentation"))
     result = in_sdk2(notebook, code, segmentation_folder, "mask", timeout=900)
-    assert result["hyperparameters"] == {**SEGMENTATION, "num_training_samples": 24}
+    assert result["hyperparameters"] == {**SEGMENTATION, "num_training_samples": 16}
     with Image.open(segmentation_folder / "photo.jpg") as photo:
         assert mask(result, photo.size).max() < 4
     assert "#label_map train :{'scale': 1}" in result["log"]
