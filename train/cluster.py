@@ -1,18 +1,45 @@
 """The hosts of the job, as `resourceconfig.json` names them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from train import configuration
 from train.errors import UserError
 
 
-def one_host(base: Path) -> str:
-    """Return this host's name (`algo-1`). Raises UserError when the job under `base` has more hosts than this one."""
+@dataclass(frozen=True)
+class Hosts:
+    """The names of all hosts, the same list on each of them, and the name of this one, which is among them."""
+
+    names: tuple[str, ...]
+    current: str
+
+    @property
+    def rank(self) -> int:
+        """This host's place among all, from 0; that of rank 0 writes the model."""
+        return self.names.index(self.current)
+
+
+def hosts(base: Path) -> Hosts:
+    """Return the hosts of the job under `base`; `algo-1` alone where nothing is said. Raises UserError."""
     path = base / "input" / "config" / "resourceconfig.json"
     config = configuration.read(path) if path.exists() else {}
-    hosts = config.get("hosts", [])
-    if len(hosts) > 1:
+    current = config.get("current_host") or "algo-1"
+    names = tuple(config.get("hosts") or (current,))
+    if current not in names:
         raise UserError(
-            f"the job has {len(hosts)} hosts ({', '.join(hosts)}), and this version trains on one: set instance_count=1"
+            f"{path} has the current_host {current!r}, which is not among its hosts ({', '.join(names)}): SageMaker "
+            "writes both; in a run of your own correct one of them"
         )
-    return config.get("current_host") or "algo-1"
+    return Hosts(names, current)
+
+
+def one_host(base: Path) -> str:
+    """Return this host's name (`algo-1`). Raises UserError when the job under `base` has more hosts than this one."""
+    found = hosts(base)
+    if len(found.names) > 1:
+        raise UserError(
+            f"the job has {len(found.names)} hosts ({', '.join(found.names)}), and this version trains on one: set "
+            "instance_count=1"
+        )
+    return found.current

@@ -26,6 +26,7 @@ ALGORITHMS = {
     "image-classification-tensorflow": "train.image_classification_tensorflow.job",
 }
 SCRIPTS = ("image-classification-tensorflow",)  # images that run a user's own program in place of theirs
+DISTRIBUTED = ("image-classification-tensorflow",)  # that train on several hosts as one
 _FAILURE_LIMIT = 1024  # characters of the file that SageMaker shows
 _INSTEAD = {
     errno.EROFS: "mount it writable, without :ro",
@@ -106,7 +107,8 @@ def _run(base: Path) -> None:
             f"one of {', '.join(ALGORITHMS)}"
         )
     LOG.info("Merging the defaults with the provided configuration: %s", raw)
-    cluster.one_host(base)
+    if name not in DISTRIBUTED:
+        cluster.one_host(base)
     if (base / "input" / "config" / "checkpointconfig.json").exists():
         LOG.warning(
             "this version does not resume from checkpoints: after an interruption the job starts again "

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -99,14 +99,25 @@ def _input_spec(hp: dict[str, Any]) -> InputSpec:
     return InputSpec("data", channels, height, width, hp["resize"], hp["inference_resize"], *scale)
 
 
+class Share(NamedTuple):
+    """Which part of every batch is this host's: every `count`th sample from number `rank` on."""
+
+    rank: int
+    count: int
+
+
+ALL = Share(0, 1)
+
+
 class PixelBatches:
     """Batches of photos: (uint8 or float32 (N, H, W, C), labels int64 (N,)), augmented, made ahead by tf.data.
 
-    Every epoch is a new order of all samples; the last batch is filled up from the epoch's beginning.
+    Every epoch is a new order of all samples; the last batch is filled up from the epoch's beginning. N is
+    mini_batch_size, or this host's share of it.
     """
 
-    def __init__(self, data: Data, hp: dict[str, Any]) -> None:
-        self._data, self._seed = data, hp["seed"]
+    def __init__(self, data: Data, hp: dict[str, Any], share: Share = ALL) -> None:
+        self._data, self._seed, self._share = data, hp["seed"], share
         self._count, self._size = len(data.train), hp["mini_batch_size"]
         self._labels = labelled.stack_labels(data.train)
         self._augment = Augment(hp["horizontal_flip"], hp["zoom_range"], hp["rotation_range"])
@@ -119,7 +130,9 @@ class PixelBatches:
         """Yield the batches of one epoch; the same seed and `number` give the same ones. Raises UserError."""
         order = np.random.default_rng((self._seed, number)).permutation(self._count)
         filled = np.resize(order, len(self) * self._size).reshape(len(self), self._size)
-        seeds = np.random.default_rng((self._seed, number, 1)).integers(0, 2**31 - 1, (len(self), 2), np.int32)
+        filled = filled[:, self._share.rank :: self._share.count]
+        rng = np.random.default_rng((self._seed, number, 1 + self._share.rank))
+        seeds = rng.integers(0, 2**31 - 1, (len(self), 2), np.int32)
         dataset = tf.data.Dataset.from_tensor_slices((filled, seeds, self._labels[filled]))
         dataset = dataset.map(self._make, num_parallel_calls=cpu_count(), deterministic=True).prefetch(_AHEAD)
         try:
@@ -132,7 +145,8 @@ class PixelBatches:
     def _make(self, indices: tf.Tensor, seed: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         spec = self._data.spec
         photos = tf.ensure_shape(
-            tf.numpy_function(self._read, [indices], tf.uint8), (self._size, spec.height, spec.width, spec.channels)
+            tf.numpy_function(self._read, [indices], tf.uint8),
+            (self._size // self._share.count, spec.height, spec.width, spec.channels),
         )
         return self._augment(photos, seed), labels
 
@@ -149,9 +163,12 @@ def augments(hp: dict[str, Any]) -> bool:
     return bool(hp["horizontal_flip"] or hp["zoom_range"] or hp["rotation_range"])
 
 
-def feature_batches(features: np.ndarray, data: Data, hp: dict[str, Any]) -> samples.Batches:
-    """Return batches of (rows of `features`, one for each training sample, labels int64 (N,))."""
+def feature_batches(features: np.ndarray, data: Data, hp: dict[str, Any], share: Share = ALL) -> samples.Batches:
+    """Return batches of (rows of `features`, one for each training sample, labels int64 (N,)), this host's share."""
     labels = labelled.stack_labels(data.train)
-    return samples.Batches(
-        lambda indices, rng: (features[indices], labels[indices]), len(labels), hp["mini_batch_size"], hp["seed"]
-    )
+
+    def make(indices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        chosen = indices[share.rank :: share.count]
+        return features[chosen], labels[chosen]
+
+    return samples.Batches(make, len(labels), hp["mini_batch_size"], hp["seed"])

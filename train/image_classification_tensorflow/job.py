@@ -17,11 +17,12 @@ import tf2onnx
 
 import serve
 from serve import artifact
-from train import channels, classifier, export, keras_weights, pretrained
+from train import channels, classifier, cluster, export, keras_weights, pretrained
 from train.classifier import Best
+from train.cluster import Hosts
 from train.divergence import Diverged, rescue
 from train.errors import UserError
-from train.image_classification_tensorflow import data, loop, network, table
+from train.image_classification_tensorflow import data, hosts, loop, network, table
 from train.image_classification_tensorflow.network import Network
 from train.log import LOG
 
@@ -35,32 +36,52 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     """
     hp = table.check(raw)
     table.say(hp)
+    everyone = cluster.hosts(base)
+    hosts.check(everyone, hp)
+    together = hosts.strategy(everyone)
+    with together.scope():
+        net, loaded = _begin(base, hp, environ)
+    model, best = Model(base / "model", net, loaded, hp, everyone), Best()
+    try:
+        with together.scope():
+            loop.fit(net, loaded, hp, best, model.save, everyone.rank)
+    except Diverged as error:
+        raise UserError(f"{error}; {rescue(lambda: model.finish(best), base / 'model', best.epoch)}") from error
+    model.finish(best)
+    with together.scope():
+        hosts.meet()
+
+
+def _begin(base: Path, hp: dict[str, Any], environ: Mapping[str, str]) -> tuple[Network, data.Data]:
+    """Return the network, with pretrained weights if they are asked for, and the data."""
     found = channels.load(base / "input")
     name = network.name(hp["alpha"])
     weights = pretrained.wanted(hp, found, name, environ, pretrained.KERAS)
     loaded = data.load(found, hp)
+    hosts.check_alike([sample.name for sample in loaded.train])
     net = network.build(hp)
     if weights is not None:
         count = keras_weights.load_into(net.base, weights, name)
         LOG.info("Pretrained weights: %d arrays of %s from %s; starts untrained: the head", count, name, weights)
-    model, best = Model(base / "model", net, loaded, hp), Best()
-    try:
-        loop.fit(net, loaded, hp, best, model.save)
-    except Diverged as error:
-        raise UserError(f"{error}; {rescue(lambda: model.finish(best), base / 'model', best.epoch)}") from error
-    model.finish(best)
+    return net, loaded
 
 
 class Model:
-    """The model folder: the best epoch as a Keras file as training goes on, the rest at its end."""
+    """The model folder: the best epoch as a Keras file as training goes on, the rest at its end.
 
-    def __init__(self, folder: Path, net: Network, loaded: data.Data, hp: dict[str, Any]) -> None:
+    Of several hosts the first one alone writes it.
+    """
+
+    def __init__(self, folder: Path, net: Network, loaded: data.Data, hp: dict[str, Any], everyone: Hosts) -> None:
         self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
+        self._writes, self._alone = everyone.rank == 0, len(everyone.names) == 1
         self._kept: list[np.ndarray] = []
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, epoch: int, best: bool) -> None:
         """Write the network as it is now in the place of an earlier epoch's."""
+        if not self._writes:
+            return
         self._kept = network.weights(self._net.model)
         path = self._folder / NATIVE
         network.save(self._net.model, path)
@@ -68,6 +89,10 @@ class Model:
 
     def finish(self, best: Best) -> None:
         """Export the best epoch, describe it, and prove that the server's code gives what training logged."""
+        if not self._writes:
+            return
+        if not self._alone:  # the shared network's variables cannot be exported
+            self._net = network.build(self._hp)
         self._net.model.set_weights(self._kept)
         network.to_onnx(self._net.model, self._folder / artifact.MODEL_ONNX)
         with export.writing(self._folder / artifact.MODEL_JSON):

@@ -11,6 +11,7 @@ import tensorflow as tf
 from train import classifier, labelled, samples, stop
 from train.classifier import EVALUATION_BATCH, Best
 from train.image_classification_tensorflow import data as datas
+from train.image_classification_tensorflow import hosts
 from train.image_classification_tensorflow import network as networks
 from train.image_classification_tensorflow.data import Data
 from train.image_classification_tensorflow.network import Network
@@ -68,7 +69,9 @@ class Step:
         self._optimizer = optimizer(hp, updates)
         self._optimizer.build(self._variables)
         self._decay = hp["weight_decay"] if hp["optimizer"] in ("sgd", "nag") else 0.0
-        self._update = tf.function(self._updated)
+        strategy = tf.distribute.get_strategy()
+        self._share = 1 / strategy.num_replicas_in_sync  # of the batch: optimizers add up the hosts' gradients
+        self._update = tf.function(lambda images, labels: strategy.run(self._updated, (images, labels)))
 
     @property
     def learning_rate(self) -> float:
@@ -77,7 +80,8 @@ class Step:
 
     def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
         """Update on a batch and its labels int64 (N,); return loss () and probabilities (N, K)."""
-        return self._update(tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
+        with hosts.together():
+            return self._update(tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
 
     def read(self, loss: tf.Tensor, probabilities: tf.Tensor) -> tuple[float, np.ndarray]:
         """Return the mean loss and the probabilities, float32 (N, K)."""
@@ -92,10 +96,9 @@ class Step:
                 losses *= tf.gather(self._weights, labels)
             loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, self._variables)
-        self._optimizer.apply(
-            [self._decayed(gradient, each) for gradient, each in zip(gradients, self._variables, strict=True)],
-            self._variables,
-        )
+        pairs = zip(gradients, self._variables, strict=True)
+        shares = [self._share * self._decayed(gradient, variable) for gradient, variable in pairs]
+        self._optimizer.apply(shares, self._variables)
         return loss, tf.nn.softmax(logits)
 
     def _decayed(self, gradient: tf.Tensor, variable: keras.Variable) -> tf.Tensor:
@@ -132,23 +135,30 @@ class Statistics:
     """BatchNorm's moving statistics: before each evaluation, averages over batches as the weights are then."""
 
     def __init__(self, above: keras.Model, below: Below | None, batches: Any, size: int) -> None:
-        self._norms = [layer for layer in networks.norms(above) if layer.trainable]
+        norms = [layer for layer in networks.norms(above) if layer.trainable]
+        self._variables = [each for layer in norms for each in (layer.moving_mean, layer.moving_variance)]
         self._batches, self._count = batches, min(len(batches), -(-_STATISTICS // size))
-        self._forward = tf.function(lambda images: above(_inputs(images, below), training=True))
+        strategy = tf.distribute.get_strategy()
+
+        def forward(images: tf.Tensor) -> tf.Tensor:
+            return above(_inputs(images, below), training=True)
+
+        self._forward = tf.function(lambda images: strategy.run(forward, (images,)))
 
     def estimate(self) -> None:
-        """Set the statistics. Raises Stopped."""
-        if not self._norms:
+        """Set the statistics, the same on all hosts. Raises Stopped."""
+        if not self._variables:
             return
         found = []
         for images, _ in islice(self._batches.epoch(0), self._count):
             stop.check()
-            self._forward(tf.convert_to_tensor(images))  # its momentum leaves what this batch has
-            found.append([(layer.moving_mean.numpy(), layer.moving_variance.numpy()) for layer in self._norms])
-        for layer, pairs in zip(self._norms, zip(*found, strict=True), strict=True):
-            mean, variance = np.mean(pairs, axis=0)
-            layer.moving_mean.assign(mean)
-            layer.moving_variance.assign(variance)
+            with hosts.together():
+                self._forward(tf.convert_to_tensor(images))  # its momentum leaves what this batch has
+            found.append(np.concatenate([variable.numpy() for variable in self._variables]).astype(np.float64))
+        averages = hosts.mean(np.mean(found, axis=0))
+        ends = np.cumsum([variable.shape[0] for variable in self._variables])
+        for variable, values in zip(self._variables, np.split(averages, ends[:-1]), strict=True):
+            variable.assign(values.astype(np.float32))
 
 
 def _inputs(images: tf.Tensor, below: Below | None) -> tf.Tensor:
@@ -191,8 +201,10 @@ class Evaluation:
         return pixels if self._below is None else self._below(pixels)
 
 
-def fit(network: Network, loaded: Data, hp: dict[str, Any], best: Best, save: Callable[[int, bool], None]) -> None:
-    """Train all epochs as `classifier.fit` does. Raises Diverged.
+def fit(
+    network: Network, loaded: Data, hp: dict[str, Any], best: Best, save: Callable[[int, bool], None], rank: int = 0
+) -> None:
+    """Train all epochs as `classifier.fit` does, as host `rank` of those of the current strategy. Raises Diverged.
 
     Above frozen layers and without augmentation, their features are all that the job needs, and are computed once.
     """
@@ -200,7 +212,12 @@ def fit(network: Network, loaded: Data, hp: dict[str, Any], best: Best, save: Ca
     features = None
     if frozen is not None and not datas.augments(hp):
         features = frozen.of_all("train", loaded.train_tensor, len(loaded.train))
-    batches = datas.PixelBatches(loaded, hp) if features is None else datas.feature_batches(features, loaded, hp)
+    share = datas.Share(rank, tf.distribute.get_strategy().num_replicas_in_sync)
+    batches = (
+        datas.PixelBatches(loaded, hp, share)
+        if features is None
+        else datas.feature_batches(features, loaded, hp, share)
+    )
     labels = labelled.stack_labels(loaded.train)
     weights = class_weights(labels, hp["num_classes"]) if hp["use_weighted_loss"] else None
     below = frozen.features if frozen is not None and features is None else None

@@ -22,6 +22,8 @@ from train.image_classification_tensorflow.table import ALL, BLOCKS, HEAD
 # and before each evaluation they are averaged over many batches: loop.Statistics. Whoever trains the Keras file on gets
 # MXNet's and PyTorch's 0.9.
 _MOMENTUM, _SAVED_MOMENTUM = 0.0, 0.9
+# The inverted residuals of stride 1 with as many channels out as in: Sandler et al. 2018, table 2.
+_ADDS = (2, 4, 5, 7, 8, 9, 11, 12, 14, 15)
 INPUT = "data"
 
 
@@ -63,6 +65,7 @@ def build(hp: dict[str, Any]) -> Network:
     model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name=name_of_model(hp["alpha"]))
     for layer in norms(base):
         layer.momentum = _MOMENTUM
+    _begin_as_identity(base)
     cut = _cut(base, hp["train_layers"])
     if cut is None:
         return Network(model, base, None, keras.Model(pixels, logits))
@@ -70,6 +73,16 @@ def build(hp: dict[str, Any]) -> Network:
     for layer in below.layers:
         layer.trainable = False
     return Network(model, base, below, keras.Model(cut, logits))
+
+
+def _begin_as_identity(base: keras.Model) -> None:
+    """Let every block that adds its input start as the identity: the scale of its last BatchNorm is zero.
+
+    Goyal et al. 2017, section 5.1. Pretrained weights take the place of it.
+    """
+    for number in _ADDS:
+        gamma = base.get_layer(f"block_{number}_project_BN").gamma
+        gamma.assign(keras.ops.zeros_like(gamma))
 
 
 def norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
@@ -103,8 +116,7 @@ def _cut(base: keras.Model, train_layers: str | int) -> keras.KerasTensor | None
 
 def _ends() -> list[str]:
     """Return the name of each block's last layer, from the input on; where a block adds its input, that is the sum."""
-    adds = (2, 4, 5, 7, 8, 9, 11, 12, 14, 15)  # stride 1 and as many channels out as in: Sandler et al. 2018, table 2
-    inner = [f"block_{number}_{'add' if number in adds else 'project_BN'}" for number in range(1, 17)]
+    inner = [f"block_{number}_{'add' if number in _ADDS else 'project_BN'}" for number in range(1, 17)]
     return ["Conv1_relu", "expanded_conv_project_BN", *inner, "out_relu"]
 
 
@@ -113,6 +125,8 @@ def constant(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
 
     float32 (N, ...) in and out. Later changes of the model's weights do not reach it.
     """
+    if tf.distribute.has_strategy():  # whose variables TensorFlow does not make constants of
+        return tf.function(lambda batch: model(tf.convert_to_tensor(batch), training=False))
     signature = tf.TensorSpec(model.inputs[0].shape, tf.float32)
     function = tf.function(lambda batch: model(batch, training=False)).get_concrete_function(signature)
     frozen = convert_variables_to_constants_v2(function)
