@@ -1,8 +1,11 @@
 """Training jobs of image-classification-tensorflow, run by the real `train` program in the TensorFlow environment."""
 
+import json
 import re
 import shutil
+import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +127,63 @@ def test_a_loss_that_is_not_finite_ends_the_job_and_keeps_the_best_model(in_tens
     where = r"the (loss|answers) became (nan|inf) at epoch [12], .+, with learning_rate=1e\+27: lower"
     assert re.fullmatch(where + " .*; epoch 0, the best before, is kept", said), said
     assert {path.name for path in (base / "model").iterdir()} == {"model.onnx", "model.json", "model.keras"}
+
+
+# ---- several hosts ----------------------------------------------------------------------------------------------
+
+HOSTS = ("localhost", "127.0.0.1")  # two names of this machine
+
+
+def run_on_two_hosts(folders: list[Path], **options: Any) -> list[jobs.Done]:
+    """Run one job on two hosts, under a folder each."""
+    for base, host in zip(folders, HOSTS, strict=True):
+        config = base / "input" / "config" / "resourceconfig.json"
+        config.write_text(json.dumps({"hosts": HOSTS, "current_host": host}))
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda base: run(base, **options), folders))
+
+
+def validated(done: jobs.Done) -> list[str]:
+    """The lines of the validation data."""
+    return [line for line in done.lines if "Validation-" in line]
+
+
+def test_two_hosts_train_a_head_exactly_as_one_does_and_the_first_alone_writes_the_model(
+    first: jobs.Done, tmp_path: Path
+) -> None:
+    still = {"horizontal_flip": 0, "zoom_range": 0, "rotation_range": 0, "dropout": 0}
+    folders = [class_folders(tmp_path / name) for name in ("one", "two", "three")]
+    for base in folders:
+        shutil.copytree(first.model, base / "input" / "data" / "pretrained")
+        jobs.configure(base, {**SMALL, "use_pretrained_model": 1, "epochs": 8, **still}, defaults={})
+    alone = run(folders[0])
+    both = run_on_two_hosts(folders[1:])
+    assert [done.code for done in (alone, *both)] == [0, 0, 0]
+    assert len(validated(alone)) == 8
+    assert validated(both[0]) == validated(both[1]) == validated(alone)
+    assert {path.name for path in both[0].model.iterdir()} == {"model.onnx", "model.json", "model.keras"}
+    assert list(both[1].model.iterdir()) == []
+
+
+def test_two_hosts_that_train_all_layers_agree_and_a_stop_of_both_keeps_the_best_model(tmp_path: Path) -> None:
+    folders = [class_folders(tmp_path / name) for name in ("one", "two")]
+    for base in folders:
+        jobs.configure(base, {**SMALL, "epochs": 500}, defaults={})
+    both = run_on_two_hosts(folders, until="Epoch[2] Validation-accuracy", number=signal.SIGTERM)
+    assert [(done.code, done.failure) for done in both] == [(0, "")] * 2
+    assert validated(both[0])[:3] == validated(both[1])[:3]
+    assert any(line.startswith("Check of model.onnx") for line in both[0].lines)
+    assert (both[0].model / "model.json").exists()
+
+
+def test_hosts_that_see_different_photos_are_told_so(tmp_path: Path) -> None:
+    folders = [class_folders(tmp_path / name) for name in ("one", "two")]
+    (folders[1] / "input" / "data" / "training" / "train" / "across" / "0.jpg").unlink()
+    for base in folders:
+        jobs.configure(base, SMALL, defaults={})
+    for done in run_on_two_hosts(folders):
+        assert done.code == 2
+        assert done.failure.startswith("ClientError: the hosts have different training images, this one ")
 
 
 # ---- parts ------------------------------------------------------------------------------------------------------
