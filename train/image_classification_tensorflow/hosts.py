@@ -42,6 +42,7 @@ def strategy(hosts: Hosts) -> tf.distribute.Strategy:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it tells of every collective operation
     LOG.info("Waiting for all %d hosts: %s", len(workers), ", ".join(workers))
     made = tf.distribute.MultiWorkerMirroredStrategy()
+    stop.install()  # TensorFlow has taken SIGTERM for a notice of its own, which would go unheard
     LOG.info("All hosts are there. This one is %s; %s writes the model", hosts.current, hosts.names[0])
     return made
 
