@@ -124,25 +124,29 @@ $(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(call stamp,$(ENV
 demo/%: FORCE $(SERVE) $(DEV) ## the demo of one image; DATA=DIR takes a real data set, EPOCHS=N
 	@$(call PY,dev) -m local demo $* $(if $(DATA),--data '$(DATA)') $(if $(EPOCHS),--epochs $(EPOCHS))
 
+# Two at a time: most tests wait, for a framework to be imported or for an SDK's own pauses. The longest come first.
+# Threads of one that wait for each other must not spin while the other could compute.
+PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,dev) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
 .PHONY: test
-test: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) images-for-tests ## every test (30 min; container tests need Docker)
-	@$(call PY,dev) -m pytest $(addprefix tests/,unit framework images local_mode)
+test: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) images-for-tests ## every test (35 min; container tests need Docker)
+	@$(PYTEST) $(addprefix tests/,local_mode images framework unit)
 
 .PHONY: test/unit
 test/unit: $(DEV) ## no framework, no Docker (1 min)
-	@$(call PY,dev) -m pytest tests/unit
+	@$(PYTEST) tests/unit
 
 .PHONY: test/framework
 test/framework: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) ## with MXNet, TensorFlow and ONNX Runtime, no Docker (9 min)
-	@$(call PY,dev) -m pytest tests/framework
+	@$(PYTEST) tests/framework
 
 .PHONY: test/images
 test/images: $(DEV) images-for-tests ## real containers (8 min, images built)
-	@$(call PY,dev) -m pytest tests/images
+	@$(PYTEST) tests/images
 
 .PHONY: test/local-mode
 test/local-mode: $(DEV) $(SDK2) images-for-tests ## SageMaker local mode with SDK v2 and v3 (12 min, images built)
-	@$(call PY,dev) -m pytest tests/local_mode
+	@$(PYTEST) tests/local_mode
 
 .PHONY: images-for-tests
 images-for-tests:

@@ -23,7 +23,7 @@ def main() -> int:
         if data is None:
             data = work / "data"
             draw.data_set(data, 60, 15)
-        for name in ("image-classification", "object-detection"):
+        for name in ("image-classification", "object-detection", "semantic-segmentation"):
             channels = work / name
             _run(sys.executable, "-m", "local", "prepare", name, "--data", data, "--out", channels)
             print(f"\nTraining, {name}: does it wait for its input?", flush=True)

@@ -3,8 +3,8 @@
     .venvs/mxnet/bin/python -m benchmarks.training_input NAME --channels DIR     (from the repository's root)
 
 DIR holds the channels that `python3 -m local prepare NAME` writes. Both sides are the trainer's own code, in one
-process with the same threads: ResNet-18 at 128 pixels with crop_color_transform and batches of 32, or an SSD on
-ResNet-18 at 300 pixels and batches of 16. They take turns, and the ratio is taken pair by pair, because the speed of a
+process with the same threads: ResNet-18 at 128 pixels with crop_color_transform and batches of 32, an SSD on ResNet-18
+at 300 pixels and batches of 16, or an FCN on ResNet-50 at crops of 128 pixels and batches of 8. They take turns, and the ratio is taken pair by pair, because the speed of a
 shared machine drifts. Run it with nothing else running.
 """
 
@@ -32,6 +32,15 @@ _DETECTOR = {
     "use_pretrained_model": "0",
     "image_shape": "300",
     "mini_batch_size": "16",
+    "learning_rate": "0.001",
+}
+_SEGMENTER = {
+    "backbone": "resnet-50",
+    "use_pretrained_model": "False",
+    "base_size": "128",
+    "crop_size": "128",
+    "mini_batch_size": "8",
+    "optimizer": "adam",
     "learning_rate": "0.001",
 }
 
@@ -82,7 +91,19 @@ def detector(folder: Path) -> Side:
     return _side(loop, step, loaded.train_batches(hp, network.anchors("resnet-18", 300)), hp)
 
 
-ALGORITHMS = {"image-classification": classifier, "object-detection": detector}
+def segmenter(folder: Path) -> Side:
+    """The segmenter on the channels under `folder`, of trimaps as they are: pixels 0 to 3."""
+    from train.semantic_segmentation import data, loop, network, table
+
+    count = sum(path.is_file() for path in (folder / "train").iterdir())
+    hp = table.check({**_SEGMENTER, "num_classes": "4", "num_training_samples": str(count)})
+    loaded = data.load(_channels(folder), hp)
+    batches = loaded.train_batches(hp)
+    step = loop.Step(network.build("fcn", "resnet-50", 4, 0), hp, len(batches))
+    return _side(loop, step, batches, hp)
+
+
+ALGORITHMS = {"image-classification": classifier, "object-detection": detector, "semantic-segmentation": segmenter}
 
 
 def main() -> None:

@@ -14,13 +14,23 @@ from tests.environments import run_in
 pytest_plugins = ["pytester"]
 
 CONTAINER_LAYERS = {"images", "local_mode"}
+IN_SERIES = "local_mode"  # SDK v2 and v3 each make a network of the same name, and trip over the other's
 NO_PETS = "PET_DATA is not set: it names a folder with the real Oxford-IIIT Pet images in the official layout"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where two tests run at a time, those of a file share its fixtures, and those of local mode follow each other."""
+    for item in items:
+        path = item.path.relative_to(config.rootpath)
+        item.add_marker(pytest.mark.xdist_group(IN_SERIES if IN_SERIES in path.parts else path.as_posix()))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where VISION_REQUIRE_DOCKER=1, a container test that was skipped has failed; real images may still be missing."""
     report = yield
+    # A test of names that are no UTF-8 writes such names, which cannot travel from one process to another.
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("VISION_REQUIRE_DOCKER") == "1":
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         if CONTAINER_LAYERS & set(item.path.relative_to(item.config.rootpath).parts) and NO_PETS not in reason:
