@@ -4,8 +4,8 @@
 
 DIR holds the channels that `python3 -m local prepare NAME` writes. Both sides are the trainer's own code, in one
 process with the same threads: ResNet-18 at 128 pixels with crop_color_transform and batches of 32, an SSD on ResNet-18
-at 300 pixels and batches of 16, or an FCN on ResNet-50 at crops of 128 pixels and batches of 8. They take turns, and the ratio is taken pair by pair, because the speed of a
-shared machine drifts. Run it with nothing else running.
+at 300 pixels and batches of 16, or an FCN on ResNet-50 at crops of 128 pixels and batches of 8. They take turns, and
+the ratio is taken pair by pair, because the speed of a shared machine drifts. Run it with nothing else running.
 """
 
 import argparse
