@@ -18,6 +18,7 @@ IN_SERIES = "local_mode"  # SDK v2 and v3 each make a network of the same name, 
 NO_PETS = "PET_DATA is not set: it names a folder with the real Oxford-IIIT Pet images in the official layout"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where two tests run at a time, those of a file share its fixtures, and those of local mode follow each other."""
     for item in items:
