@@ -126,7 +126,7 @@ demo/%: FORCE $(SERVE) $(DEV) ## the demo of one image; DATA=DIR takes a real da
 
 # Two at a time: most tests wait, for a framework to be imported or for an SDK's own pauses. The longest come first.
 # Threads of one that wait for each other must not spin while the other could compute.
-PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,dev) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,dev) -m pytest -n 2 --no-loadscope-reorder
 
 .PHONY: test
 test: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) images-for-tests ## every test (35 min; container tests need Docker)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.environments import run_in
 
@@ -18,12 +19,17 @@ IN_SERIES = "local_mode"  # SDK v2 and v3 each make a network of the same name, 
 NO_PETS = "PET_DATA is not set: it names a folder with the real Oxford-IIIT Pet images in the official layout"
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where two tests run at a time, those of a file share its fixtures, and those of local mode follow each other."""
-    for item in items:
-        path = item.path.relative_to(config.rootpath)
-        item.add_marker(pytest.mark.xdist_group(IN_SERIES if IN_SERIES in path.parts else path.as_posix()))
+class ByFile(LoadScopeScheduling):
+    """Where tests run at a time: those of a file share its fixtures, and those of local mode follow each other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return IN_SERIES if path.startswith(f"tests/{IN_SERIES}/") else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """How `pytest -n` deals the tests out."""
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
