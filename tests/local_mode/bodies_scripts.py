@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import tarfile
 from typing import Any
 
 ROLE = "arn:aws:iam::111122223333:role/unused"
@@ -52,3 +53,22 @@ def generic_estimator(uri: str, folder: str, hyperparameters: dict[str, Any]) ->
             return {"predictions": predictor.predict(json.load(file)), "log": log.getvalue(), "error": ""}
     finally:
         predictor.delete_endpoint()
+
+
+def on_hosts(uri: str, folder: str, hosts: int, hyperparameters: dict[str, Any]) -> dict[str, Any]:
+    """SDK v2's Estimator on class folders in data/, with so many containers: the job's log, the files of its model."""
+    from sagemaker.estimator import Estimator
+
+    os.chdir(folder)
+    estimator = Estimator(
+        uri, ROLE, instance_count=hosts, instance_type="local", hyperparameters=hyperparameters, base_job_name="hosts"
+    )
+    log = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(log):
+            estimator.fit({"training": "file://data"})
+    finally:
+        print(log.getvalue())
+    with tarfile.open(estimator.model_data.removeprefix("file://")) as archive:
+        files = sorted(member.name for member in archive.getmembers() if member.isfile())
+    return {"log": log.getvalue(), "files": files}

@@ -1,7 +1,8 @@
-"""A user's own TensorFlow script in local mode, by both SDKs: fitted, deployed, asked for a scaled image as JSON."""
+"""The TensorFlow image in local mode: a user's own script by both SDKs, and its own program on several hosts."""
 
 import functools
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -101,3 +102,19 @@ def test_an_mxnet_image_refuses_a_script_in_one_sentence(
     result = in_sdk2(bodies.generic_estimator, uri, script_folder("keras3"), {}, timeout=300)
     assert "exited with code: 2" in result["error"]
     assert "hyperparameter sagemaker_program='train.py' asks to run a script, which this" in result["log"]
+
+
+def test_two_containers_of_a_job_train_as_one_does_and_leave_one_model(
+    machine: Path, script_uri: str, script_folder: Callable[[str], Path], in_sdk2: In
+) -> None:
+    folder = script_folder("keras3")
+    still = {"horizontal_flip": 0, "zoom_range": 0, "rotation_range": 0, "dropout": 0, "train_layers": "head"}
+    values = {"image_shape": "3,32,32", "alpha": 0.35, "batch_size": 8, "epochs": 3, **still}
+    one, two = (in_sdk2(bodies.on_hosts, script_uri, folder, hosts, values, timeout=400) for hosts in (1, 2))
+    names = set(re.findall(r"All hosts are there\. This one is (algo-[12])-", two["log"]))
+    assert names == {"algo-1", "algo-2"}
+    number = r"Epoch\[(\d)\] Validation-accuracy=(\S+)"
+    alone = re.findall(number, one["log"])
+    assert [epoch for epoch, _ in alone] == ["0", "1", "2"]
+    assert sorted(re.findall(number, two["log"])) == sorted(alone * 2), "both hosts tell what one host alone tells"
+    assert one["files"] == two["files"] == ["model.json", "model.keras", "model.onnx"]
