@@ -67,6 +67,10 @@ ifneq ($(filter push push/%,$(MAKECMDGOALS)),)
 ifeq ($(filter-out $(HERE),$(REGISTRY)),)
 $(error REGISTRY is not set; run: make $(MAKECMDGOALS) REGISTRY=ACCOUNT.dkr.ecr.REGION.amazonaws.com)
 endif
+ifneq ($(findstring ACCOUNT.,$(REGISTRY))$(findstring .REGION.,$(REGISTRY)),)
+$(error REGISTRY=$(REGISTRY) is a pattern: write your account of 12 digits for ACCOUNT and its region for REGION, as in \
+  123456789012.dkr.ecr.us-east-1.amazonaws.com)
+endif
 endif
 
 ifneq ($(and $(PRETRAINED),$(filter build build/% local/% test test/% images-for-tests,$(MAKECMDGOALS))),)
@@ -196,11 +200,15 @@ build/%: FORCE ## one image; PRETRAINED=DIR bakes weights into /opt/pretrained
 # Serving's environment is made once, in inference, and copied from there.
 $(addprefix build/,$(TRAINING)): build/inference
 
-.PHONY: push
-push: $(addprefix push/,$(IMAGES)) ## every image, to REGISTRY
+# `make -j build push`: what is not built yet cannot be pushed.
+push: | $(filter build build/%,$(MAKECMDGOALS))
 
-push/%: FORCE ## one image, to REGISTRY=HOST/PATH
-	@docker push $(call reference,$*)
+.PHONY: push
+push: $(DEV) ## every image, to REGISTRY; in ECR it logs in and makes repositories; prints the URIs to paste
+	@$(call PY,dev) -m local push $(IMAGES) --registry '$(REGISTRY)' --tag '$(TAG)'
+
+push/%: FORCE $(DEV) | $(filter build build/%,$(MAKECMDGOALS)) ## one image, to REGISTRY=HOST/PATH
+	@$(call PY,dev) -m local push $* --registry '$(REGISTRY)' --tag '$(TAG)'
 
 .PHONY: sbom
 sbom: ## list of what is in the images (not built yet)

@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("local.train", "train an image in SageMaker local mode"),
     "deploy": ("local.deploy", "serve a model in SageMaker local mode"),
     "predict": ("local.predict", "send photos to an endpoint of local mode"),
+    "push": ("local.push", "push built images to a registry, ECR among them, and print their URIs"),
     "local-mode": ("local.local_mode", "train, deploy and predict in SageMaker local mode, in one go"),
 }
 ENVIRONMENT = Path(__file__).resolve().parents[1] / ".venvs" / "dev"

@@ -26,6 +26,7 @@ TARGETS = [
         "clean",
     ),
 ]
+ALL = "image-classification object-detection semantic-segmentation image-classification-tensorflow inference"
 
 
 def make(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -84,10 +85,31 @@ def test_push_without_a_registry_is_refused_before_anything_is_built_or_sent(
     assert said in done.stderr
 
 
-def test_push_sends_to_the_registry_that_is_given(tmp_path: Path) -> None:
-    program(tmp_path, "docker", f'echo "$@" > {tmp_path}/calls')
-    assert make("push/inference", "REGISTRY=registry.example:5000/vision", path=tmp_path).returncode == 0
-    assert (tmp_path / "calls").read_text() == "push registry.example:5000/vision/inference:dev\n"
+@pytest.mark.parametrize(
+    "registry", ["ACCOUNT.dkr.ecr.REGION.amazonaws.com", "123456789012.dkr.ecr.REGION.amazonaws.com"]
+)
+def test_a_registry_copied_from_the_page_is_refused_before_anything_is_built(no_docker: Path, registry: str) -> None:
+    done = make("build", "push", f"REGISTRY={registry}", path=no_docker)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        f"REGISTRY={registry} is a pattern: write your account of 12 digits for ACCOUNT and its region" in done.stderr
+    )
+
+
+@pytest.mark.parametrize(("goal", "names"), [("push", ALL), ("push/inference", "inference")])
+def test_push_hands_the_images_and_what_they_were_built_with_to_our_command(goal: str, names: str) -> None:
+    done = make("--dry-run", goal, "REGISTRY=registry.example:5000/vision", "TAG=1.2")
+    assert done.returncode == 0
+    command = f".venvs/dev/bin/python -m local push {names} --registry 'registry.example:5000/vision' --tag '1.2'"
+    assert done.stdout.splitlines()[-1] == command
+
+
+def test_push_waits_for_a_build_of_the_same_call() -> None:
+    lines = make("--dry-run", "--jobs=4", "push", "build", "REGISTRY=registry.example").stdout.splitlines()
+    (pushed,) = (number for number, line in enumerate(lines) if " -m local push " in line)
+    built = [number for number, line in enumerate(lines) if "docker buildx build" in line]
+    assert len(built) == 5
+    assert max(built) < pushed
 
 
 @pytest.mark.parametrize("goal", ["build", "build/image-classification", "local/image-classification"])

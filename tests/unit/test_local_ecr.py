@@ -1,0 +1,230 @@
+"""ECR's side of `push`. moto's server on loopback stands where AWS would; what it cannot refuse, a server of ours does.
+
+Nothing here reaches AWS: the endpoint is always given, and no credentials of this machine are read.
+"""
+
+import http.server
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from local import ecr
+from local.errors import UserError
+from tests.unit.loopback import serving
+
+HOST = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
+REGISTRY = ecr.Registry(HOST, "123456789012", "eu-central-1")
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    """The address of a moto server."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No credentials, no profile, no region, and no AWS."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def somebody(nobody: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-testing")
+
+
+@pytest.fixture
+def aws(somebody: None, moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
+
+
+@pytest.mark.parametrize(
+    ("host", "account", "region"),
+    [
+        (HOST, "123456789012", "eu-central-1"),
+        ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", "123456789012", "us-gov-west-1"),
+        ("000000000001.dkr.ecr.cn-north-1.amazonaws.com.cn", "000000000001", "cn-north-1"),
+    ],
+)
+def test_a_host_of_ecr_tells_account_and_region(host: str, account: str, region: str) -> None:
+    assert ecr.parse(host) == ecr.Registry(host, account, region)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:5000", "registry.example", "docker.io", "public.ecr.aws", "vision"])
+def test_every_other_registry_is_not_ecr_and_aws_is_not_asked(host: str) -> None:
+    assert ecr.parse(host) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("ACCOUNT.dkr.ecr.REGION.amazonaws.com", "is not an address of Amazon ECR: give ACCOUNT.dkr.ecr.REGION"),
+        ("123456789012.dkr.ecr.REGION.amazonaws.com", "is not an address of Amazon ECR: give ACCOUNT.dkr.ecr.REGION"),
+        ("12345.dkr.ecr.us-east-1.amazonaws.com", "is not an address of Amazon ECR"),
+        ("123456789012.dkr.ecr.amazonaws.com", "is not an address of Amazon ECR"),
+        ("123456789012.dkr.ecr.frankfurt.amazonaws.com", "has frankfurt for its region, and there is none"),
+        ("123456789012.dkr.ecr.uswest-2.amazonaws.com", "there is none: did you mean us-west-2"),
+        ("123456789012.dkr.ecr.cn-north-1.amazonaws.com", "write 123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+def test_a_host_that_is_meant_for_ecr_and_cannot_be_it_is_refused_with_the_form(host: str, told: str) -> None:
+    with pytest.raises(UserError) as refused:
+        ecr.parse(host)
+    assert str(refused.value).startswith(f"REGISTRY={host} ")
+    assert told in str(refused.value)
+
+
+def test_login_gives_what_the_engine_takes_and_says_no_password(aws: None, capfd: pytest.CaptureFixture[str]) -> None:
+    credentials = ecr.login(REGISTRY)
+    assert (credentials["username"], credentials["serveraddress"]) == ("AWS", HOST)
+    assert credentials["password"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_missing_repositories_are_made_in_the_registrys_region_with_scan_on_push_and_only_once(
+    aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
+    assert ecr.make_repositories(REGISTRY, ["vision/a", "vision/b"]) == ["vision/a", "vision/b"]
+    assert ecr.make_repositories(REGISTRY, ["vision/a", "vision/c"]) == ["vision/c"]
+    names = ["vision/a", "vision/b", "vision/c"]
+    client = boto3.client("ecr", region_name="eu-central-1")
+    there = client.describe_repositories(repositoryNames=names)["repositories"]
+    assert all(one["imageScanningConfiguration"] == {"scanOnPush": True} for one in there)
+    assert boto3.client("ecr", region_name="us-west-2").describe_repositories()["repositories"] == []
+
+
+def test_a_repository_that_is_there_keeps_its_settings(aws: None) -> None:
+    client = boto3.client("ecr", region_name="eu-central-1")
+    client.create_repository(repositoryName="kept", imageTagMutability="IMMUTABLE")
+    assert ecr.make_repositories(REGISTRY, ["kept"]) == []
+    kept = client.describe_repositories(repositoryNames=["kept"])["repositories"][0]
+    assert (kept["imageTagMutability"], kept["imageScanningConfiguration"]) == ("IMMUTABLE", {"scanOnPush": False})
+
+
+def test_the_caller_is_named_and_said_to_be_of_another_account(aws: None) -> None:
+    own = ecr.caller(REGISTRY)
+    assert own.startswith("; the credentials are those of arn:aws:")
+    assert "not of the registry's account" not in own
+    other = ecr.caller(ecr.Registry(HOST.replace("123456789012", "999999999999"), "999999999999", "eu-central-1"))
+    assert other.endswith(", not of the registry's account 999999999999")
+
+
+def refused(registry: ecr.Registry = REGISTRY) -> str:
+    with pytest.raises(UserError) as refusal:
+        ecr.login(registry)
+    return str(refusal.value)
+
+
+def test_no_credentials_names_the_ways_to_have_some() -> None:
+    assert refused() == (
+        f"REGISTRY={HOST} is on AWS, and there are no AWS credentials here: run `aws configure` or `aws sso login`, "
+        "or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )
+
+
+def test_credentials_that_are_set_up_by_half_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    assert refused().startswith(f"REGISTRY={HOST}: the AWS credentials here are set up wrong (Partial credentials")
+
+
+def test_a_profile_that_does_not_exist_is_told_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nowhere")
+    with pytest.raises(UserError, match=r"set up wrong \(The config profile \(nowhere\) could not be found\)"):
+        ecr.parse(HOST)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("ExpiredTokenException", "the AWS credentials have expired: get new ones (`aws sso login`"),
+        ("UnrecognizedClientException", "AWS does not know these credentials in eu-central-1: run `aws configure`"),
+        ("InvalidSignatureException", "AWS does not know these credentials in eu-central-1"),
+        ("ServerException", "AWS refused with ServerException: see its message"),
+    ],
+)
+def test_what_aws_refuses_with_becomes_what_to_do(
+    somebody: None, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+) -> None:
+    with serving(refusing(code)) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        message = refused()
+    assert message.startswith(f"REGISTRY={HOST}: {told}")
+    assert f"AWS said: the words of AWS ({code})" in message
+    assert "secret-of-testing" not in message
+
+
+def test_a_denial_names_the_permissions_and_whose_credentials_these_are(
+    aws: None, moto: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(refusing("AccessDeniedException")) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto)
+        message = refused()
+    assert message.startswith(f"REGISTRY={HOST}: AWS denies this: allow the caller ecr: GetAuthorizationToken, ")
+    assert "; the credentials are those of arn:aws:" in message
+
+
+def test_a_denial_is_told_also_where_aws_does_not_say_who_asks(somebody: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(refusing("AccessDeniedException")) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        message = refused()
+    assert message.endswith("AWS said: the words of AWS (AccessDeniedException)")
+
+
+def test_a_proxy_that_answers_for_aws_is_told(somebody: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(refusing("", page="<html>Blocked</html>")) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        message = refused()
+    assert message.startswith(f"REGISTRY={HOST}: what answers in region eu-central-1 is not AWS: check the proxy")
+
+
+@pytest.mark.parametrize(
+    ("region", "advice"), [("eu-centrall-1", "did you mean eu-central-1"), ("eu-central-1", "is a region of ECR")]
+)
+def test_an_aws_that_does_not_answer_is_told_with_the_region_that_was_probably_meant(
+    somebody: None, monkeypatch: pytest.MonkeyPatch, region: str, advice: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]  # free again when the block ends: nobody answers there
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    message = refused(ecr.Registry(HOST, "123456789012", region))
+    assert message.startswith(f"REGISTRY={HOST}: AWS does not answer in region {region}: check the network and the ")
+    assert advice in message
+
+
+def refusing(code: str, page: str = "") -> type[http.server.BaseHTTPRequestHandler]:
+    """An AWS that refuses everything with this code; with `page`, something that answers with a page of its own."""
+
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = (page or json.dumps({"__type": code, "message": "the words of AWS"})).encode()
+            self.send_response(200 if page else 400)
+            self.send_header("Content-Type", "application/x-amz-json-1.1")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            """Nothing on the terminal of the tests."""
+
+    return Refusing

@@ -1,0 +1,271 @@
+"""`push` up to the registry: what is checked, what goes to the Docker engine, and what its words become.
+
+A server on loopback stands where the Docker engine would, and moto where AWS would; the real engine and a real registry
+are in tests/images/test_push.py.
+"""
+
+import base64
+import dataclasses
+import http.server
+import json
+import socket
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from local import __main__ as command
+from local.registry import DOCKER_MANIFEST
+from tests.unit.loopback import serving
+
+DIGEST = f"sha256:{'1' * 64}"
+ADDRESS = "registry.example:5000/vision"
+ON_ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/team"
+
+
+@dataclasses.dataclass
+class Engine:
+    """A Docker engine for these tests: what it has, how it answers, what it was asked."""
+
+    has: set[str] = dataclasses.field(default_factory=set)
+    says: str = ""
+    """An error that ends the push."""
+    digest: str = DIGEST
+    held: str = DIGEST
+    media_type: str = DOCKER_MANIFEST
+    asked: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    """Path and credentials of each push and each question to the registry."""
+
+    def answer(self, path: str) -> tuple[int, list[dict[str, object]]]:
+        if path.endswith("/version"):
+            return 200, [{"ApiVersion": "1.45"}]
+        if path.endswith("/push"):
+            sent = {"status": "Pushing", "id": "layer", "progressDetail": {"current": 10, "total": 10}}
+            last = {"error": self.says} if self.says else {"aux": {"Digest": self.digest}}
+            return 200, [sent, last] if self.digest or self.says else [sent]
+        if "/distribution/" in path:
+            return 200, [{"Descriptor": {"mediaType": self.media_type, "digest": self.held, "size": 1}}]
+        reference = path.partition("/images/")[2].removesuffix("/json")
+        return (200, [{"Id": "x"}]) if reference in self.has else (404, [{"message": f"No such image: {reference}"}])
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Engine]:
+    """An engine that DOCKER_HOST leads to, with the image `inference` of both registries, and no `docker login`."""
+    built = Engine({f"{ADDRESS}/inference:dev", f"{ON_ECR}/inference:dev"})
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            parsed = urllib.parse.urlsplit(self.path)
+            path = urllib.parse.unquote(parsed.path)
+            if path.endswith("/push") or "/distribution/" in path:
+                built.asked.append((self.path, self.headers.get("X-Registry-Auth", "")))
+            status, lines = built.answer(path)
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Transfer-Encoding", "chunked")  # as the engine does: of events, its client reads no other
+            self.end_headers()
+            for line in lines:
+                chunk = json.dumps(line).encode() + b"\r\n"
+                self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+            self.wfile.write(b"0\r\n\r\n")
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on the terminal of the tests."""
+
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(Handler) as port:
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+        yield built
+
+
+def push(*arguments: str, registry: str = ADDRESS) -> int:
+    return command.main(["push", *(arguments or ("inference",)), "--registry", registry])
+
+
+def test_two_lines_on_standard_output_are_the_uris_to_paste(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert push() == 0
+    assert capsys.readouterr().out == f"{ADDRESS}/inference:dev\n{ADDRESS}/inference@{DIGEST}\n"
+    assert [path.partition("/v1.45")[2] for path, _ in engine.asked] == [
+        f"/images/{ADDRESS}/inference/push?tag=dev",
+        f"/distribution/{ADDRESS}/inference:dev/json",
+    ]
+
+
+def test_nothing_is_sent_unless_every_image_is_built(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert push("inference", "object-detection") == 2
+    assert engine.asked == []
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        f"push: the image {ADDRESS}/object-detection:dev is not on this machine: build it with "
+        f"`make build/object-detection REGISTRY={ADDRESS} TAG=dev`\n"
+    )
+
+
+@pytest.mark.parametrize("tag", ["", ".1", "-1", "a b", "a/b", "a:b", "ä", "x" * 129])
+def test_a_tag_that_cannot_be_one_is_named_with_what_it_may_be(
+    engine: Engine, capsys: pytest.CaptureFixture[str], tag: str
+) -> None:
+    assert push("inference", f"--tag={tag}") == 2
+    assert capsys.readouterr().err.startswith(f"push: TAG={tag} cannot be a tag: give up to 128 letters, digits")
+    assert engine.asked == []
+
+
+@pytest.mark.parametrize(
+    ("registry", "told"),
+    [
+        ("https://registry.example/vision", "has a scheme: write it without, as registry.example/vision"),
+        ("registry.example/Vision", "cannot hold images: give HOST[:PORT][/path], the path in lower case"),
+        ("registry.example/vision/", "cannot hold images"),
+        ("registry.example:port", "cannot hold images"),
+        ("ACCOUNT.dkr.ecr.REGION.amazonaws.com/team", "is not an address of Amazon ECR: give ACCOUNT.dkr.ecr.REGION"),
+    ],
+)
+def test_a_registry_that_cannot_be_one_is_named_with_its_form(
+    engine: Engine, capsys: pytest.CaptureFixture[str], registry: str, told: str
+) -> None:
+    assert push(registry=registry) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"push: REGISTRY={registry.partition('/')[0]}")
+    assert told in said
+
+
+def test_no_engine_is_told_with_how_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]  # free again when the block ends: nobody answers there
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+    assert push() == 2
+    assert capsys.readouterr().err.startswith("push: no Docker engine answers: start it, or set DOCKER_HOST; docker ")
+
+
+# The words are Docker Engine 26's, and those of Debian's docker-registry, of ECR and of Docker Hub behind it.
+SAID = {
+    "write /var/lib/docker/tmp/x: no space left on device": f"no disk is left to push {ADDRESS}/inference:dev: free",
+    "The image tag 'dev' already exists in the 'vision/inference' repository and cannot be overwritten because the "
+    "repository is immutable.": "TAG=dev is taken in vision/inference, whose tags cannot be overwritten",
+    "denied: Your authorization token has expired. Reauthenticate and try again.": f"REGISTRY={ADDRESS}: the login has "
+    "expired: run `docker login registry.example:5000`",
+    "no basic auth credentials": f"REGISTRY={ADDRESS} wants a login: run `docker login registry.example:5000`",
+    "unauthorized: incorrect username or password": f"REGISTRY={ADDRESS} refuses the login: run `docker login",
+    "denied: requested access to the resource is denied": f"REGISTRY={ADDRESS} denies the push to vision/inference:",
+    "denied: User: arn:aws:iam::1:user/x is not authorized to perform: ecr:InitiateLayerUpload": "REGISTRY="
+    f"{ADDRESS} denies the push to vision/inference: let",
+    "name unknown: The repository with name 'vision/inference' does not exist in the registry": f"REGISTRY={ADDRESS} "
+    "has no repository vision/inference: make it there first",
+    'Get "https://registry.example:5000/v2/": tls: failed to verify certificate: x509: unknown authority': "REGISTRY="
+    f"{ADDRESS} has a certificate that the Docker engine does not trust: put its CA into /etc/docker/certs.d/",
+    'Get "https://registry.example:5000/v2/": http: server gave HTTP response to HTTPS client': f"REGISTRY={ADDRESS} "
+    "speaks HTTP, not HTTPS: add registry.example:5000 to insecure-registries",
+    'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused': f"REGISTRY={ADDRESS} does not "
+    "answer the Docker engine: check host, port and network",
+    "dial tcp: lookup registry.example: no such host": f"REGISTRY={ADDRESS} does not answer the Docker engine",
+    "received unexpected HTTP status: 503 Service Unavailable": f"REGISTRY={ADDRESS} failed: look into its log",
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_what_the_engine_says_becomes_what_to_do(engine: Engine, capsys: pytest.CaptureFixture[str], said: str) -> None:
+    engine.says = said
+    assert push() == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"push: {SAID[said]}")
+    assert err.endswith(f"; docker said: {said}\n")
+
+
+def test_words_that_nobody_foresaw_are_passed_on(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.says = "blob upload invalid"
+    assert push() == 1
+    expected = f"push: {ADDRESS}/inference:dev could not be pushed; docker said: blob upload invalid\n"
+    assert capsys.readouterr() == ("", expected)
+
+
+def test_a_push_without_a_digest_fails(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.digest = ""
+    assert push() == 1
+    assert "told no digest: push again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("media_type", "kind"),
+    [
+        ("application/vnd.oci.image.manifest.v1+json", "an OCI manifest (application/vnd.oci."),
+        ("application/vnd.oci.image.index.v1+json", "an OCI index, as attestations and several platforms make it"),
+        ("application/vnd.docker.distribution.manifest.list.v2+json", "a list of manifests"),
+        ("application/vnd.docker.distribution.manifest.v1+prettyjws", "application/vnd.docker.distribution.manifest"),
+    ],
+)
+def test_a_form_that_sagemaker_refuses_fails_the_push_with_how_to_build_the_other(
+    engine: Engine, capsys: pytest.CaptureFixture[str], media_type: str, kind: str
+) -> None:
+    engine.media_type = media_type
+    assert push() == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"push: {ADDRESS}/inference:dev is {kind}")
+    assert f"SageMaker takes {DOCKER_MANIFEST} alone: build it with `make build/inference REGISTRY=" in said.err
+
+
+def test_a_tag_that_another_push_took_meanwhile_is_not_called_ours(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.held = f"sha256:{'2' * 64}"
+    assert push() == 1
+    assert "another push took the tag; give yours another TAG=" in capsys.readouterr().err
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """moto in the place of AWS, and credentials for it."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    yield
+    server.stop()
+
+
+def test_ecrs_password_goes_to_the_engine_and_to_no_file_and_no_terminal(
+    engine: Engine, aws: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert push(registry=ON_ECR) == 0
+    auths = [json.loads(base64.urlsafe_b64decode(auth)) for _, auth in engine.asked]
+    assert len(auths) == 2
+    assert all(auth["username"] == "AWS" and auth["password"] for auth in auths)
+    assert list(tmp_path.rglob("*")) == []
+    said = capsys.readouterr()
+    assert auths[0]["password"] not in said.out + said.err
+    assert said.out == f"{ON_ECR}/inference:dev\n{ON_ECR}/inference@{DIGEST}\n"
+    assert said.err == (
+        "Made the repository team/inference in account 123456789012, region eu-central-1, with scan on push.\n"
+    )
+
+
+def test_a_denied_push_to_ecr_names_the_permissions_and_the_repositorys_policy(
+    engine: Engine, aws: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.says = "denied: User: arn:aws:iam::1:user/x is not authorized to perform: ecr:PutImage"
+    assert push(registry=ON_ECR) == 2
+    assert (
+        f"push: REGISTRY={ON_ECR} denies the push to team/inference: allow the caller, and in the repository's policy, "
+        "ecr: GetAuthorizationToken"
+    ) in capsys.readouterr().err
