@@ -1,0 +1,194 @@
+"""`make push` with a real Docker engine and a real registry: Debian's docker-registry, on loopback, for these tests."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local.errors import CommandFailed
+from local.registry import DOCKER_MANIFEST, Registry
+from tests.environments import REPOSITORY
+from tests.images.container import inspect
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+TO_OCI = {
+    DOCKER_MANIFEST: OCI_MANIFEST,
+    "application/vnd.docker.container.image.v1+json": "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
+}
+TAG = f"test-{os.getpid()}"
+
+
+@contextlib.contextmanager
+def registry(folder: Path, *settings: str) -> Iterator[str]:
+    """A docker-registry that keeps its images in `folder`, while the block runs; gives its HOST:PORT.
+
+    Skips where the program is not installed. `settings` are more lines of its configuration.
+    """
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("docker-registry is not installed: apt-get install docker-registry")
+    lines = [
+        "version: 0.1",
+        f"storage: {{filesystem: {{rootdirectory: {folder}/images}}}}",
+        "http: {addr: 127.0.0.1:0}",
+    ]
+    (folder / "config.yml").write_text("\n".join([*lines, *settings, ""]))
+    with subprocess.Popen([program, "serve", folder / "config.yml"], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            host = _listens(process)
+            rest = threading.Thread(target=process.stderr.read)  # a full pipe would stop it
+            rest.start()
+            try:
+                yield host
+            finally:
+                process.terminate()
+                rest.join()
+        finally:
+            process.kill()
+
+
+def _listens(process: subprocess.Popen[str]) -> str:
+    """Which HOST:PORT it took. Its log ends when it does."""
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if found := re.search(r"listening on (127\.0\.0\.1:[0-9]+)", line):
+            return found[1]
+    raise AssertionError(f"docker-registry ended: {''.join(seen)}")
+
+
+@pytest.fixture(scope="module")
+def address(docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with registry(tmp_path_factory.mktemp("registry")) as host:
+        yield f"{host}/sagemaker-vision"
+
+
+@contextlib.contextmanager
+def tagged(image: str, reference: str) -> Iterator[None]:
+    """`image` also goes by `reference` while the block runs; then every name of it in that registry is taken away."""
+    subprocess.run(["docker", "tag", image, reference], check=True)
+    repository = reference.rpartition(":")[0]
+    try:
+        yield
+    finally:
+        known = inspect(image)
+        names = [name for name in (*known["RepoDigests"], *known["RepoTags"]) if name.startswith(repository)]
+        subprocess.run(["docker", "rmi", "--no-prune", *names], capture_output=True, check=True)
+
+
+def push(address: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "push/inference", f"REGISTRY={address}", f"TAG={TAG}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def pushed(image: Callable[[str], str], address: str) -> Iterator[list[str]]:
+    """What `make push/inference` printed: the URI by tag, the URI by digest."""
+    with tagged(image("inference"), f"{address}/inference:{TAG}"):
+        done = push(address)
+        assert done.returncode == 0, done.stderr
+        yield done.stdout.splitlines()
+
+
+def test_push_prints_two_uris_and_the_one_by_digest_pulls_the_image_that_was_built(
+    image: Callable[[str], str], address: str, pushed: list[str]
+) -> None:
+    by_tag, by_digest = pushed
+    assert by_tag == f"{address}/inference:{TAG}"
+    assert re.fullmatch(re.escape(f"{address}/inference@sha256:") + "[0-9a-f]{64}", by_digest)
+    subprocess.run(["docker", "pull", "--quiet", by_digest], capture_output=True, check=True, timeout=120)
+    assert inspect(by_digest)["Id"] == inspect(image("inference"))["Id"]
+
+
+def test_the_registry_holds_the_one_form_of_manifest_that_sagemaker_takes(address: str, pushed: list[str]) -> None:
+    digest = pushed[1].partition("@")[2]
+    assert json.loads(manifest(address, digest))["mediaType"] == DOCKER_MANIFEST
+    with contextlib.closing(Registry(address)) as there:
+        there.check_manifest("inference", TAG, digest)
+
+
+def test_an_oci_manifest_is_refused_with_how_to_build_the_other_form(address: str, pushed: list[str]) -> None:
+    text = manifest(address, pushed[1].partition("@")[2]).decode()
+    for docker, oci in TO_OCI.items():
+        text = text.replace(docker, oci)
+    request = urllib.request.Request(
+        url(address, "oci"), text.encode(), headers={"Content-Type": OCI_MANIFEST}, method="PUT"
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        digest = answer.headers["Docker-Content-Digest"]
+    with contextlib.closing(Registry(address)) as there, pytest.raises(CommandFailed) as refused:
+        there.check_manifest("inference", "oci", digest)
+    assert str(refused.value).startswith(
+        f"{address}/inference:oci is an OCI manifest ({OCI_MANIFEST}) in the registry, and SageMaker takes "
+        f"{DOCKER_MANIFEST} alone: build it with `make build/inference REGISTRY={address} TAG=oci`"
+    )
+
+
+def test_a_tag_that_holds_another_digest_than_was_pushed_is_told(address: str, pushed: list[str]) -> None:
+    other = f"sha256:{'0' * 64}"
+    with (
+        contextlib.closing(Registry(address)) as there,
+        pytest.raises(CommandFailed, match="another push took the tag"),
+    ):
+        there.check_manifest("inference", TAG, other)
+
+
+def test_a_registry_that_wants_a_login_is_told_with_the_command(image: Callable[[str], str], tmp_path: Path) -> None:
+    wants = f"auth: {{htpasswd: {{realm: vision, path: {tmp_path}/htpasswd}}}}"
+    with registry(tmp_path, wants) as host, tagged(image("inference"), f"{host}/vision/inference:{TAG}"):
+        done = push(f"{host}/vision")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"push: REGISTRY={host}/vision wants a login: run `docker login {host}`, then push ")
+
+
+def test_a_registry_that_does_not_run_is_told(image: Callable[[str], str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]  # free again when the block ends: nobody answers there
+    address = f"127.0.0.1:{port}/vision"
+    with tagged(image("inference"), f"{address}/inference:{TAG}"):
+        done = push(address)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"push: REGISTRY={address} does not answer the Docker engine: check host, port and ")
+
+
+def test_an_image_that_is_not_built_under_that_name_is_told_with_the_build(address: str) -> None:
+    done = subprocess.run(
+        ["make", "push/object-detection", f"REGISTRY={address}", f"TAG={TAG}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        f"push: the image {address}/object-detection:{TAG} is not on this machine: build it with "
+        f"`make build/object-detection REGISTRY={address} TAG={TAG}`"
+    )
+
+
+def url(address: str, reference: str) -> str:
+    host, _, path = address.partition("/")
+    return f"http://{host}/v2/{path}/inference/manifests/{reference}"
+
+
+def manifest(address: str, reference: str) -> bytes:
+    """The manifest as the registry keeps it."""
+    request = urllib.request.Request(url(address, reference), headers={"Accept": DOCKER_MANIFEST})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.read()
