@@ -190,12 +190,17 @@ DOCKERFILE_inference := containers/inference/Dockerfile
 # Docker media types and no attestations: SageMaker refuses OCI manifests and image indexes.
 build/%: FORCE ## one image; PRETRAINED=DIR bakes weights into /opt/pretrained
 	@echo "==> building $(call reference,$*) (2 min without a cache, seconds with)"; \
-	docker buildx build . --file $(DOCKERFILE_$*) --target $* --platform $(PLATFORM) \
+	build() { docker buildx build . --file $(DOCKERFILE_$*) --target $* --platform $(PLATFORM) \
 	  --provenance=false --sbom=false --output type=image,name=$(call reference,$*),oci-mediatypes=false \
 	  --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg INFERENCE_IMAGE=$(call reference,inference) \
 	  --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) --build-arg VERSION=$(VERSION) \
-	  --build-arg SOURCE=$(SOURCE) $(if $(PRETRAINED),--build-context pretrained='$(PRETRAINED)'); \
-	echo "==> $(call reference,$*) is built in $$SECONDS s"
+	  --build-arg SOURCE=$(SOURCE) $(if $(PRETRAINED),--build-context pretrained='$(PRETRAINED)') "$$@"; }; \
+	if [[ -t 2 ]]; then build; else \
+	  log=$$(mktemp); trap 'rm -f "$$log"' EXIT; build --progress=plain >"$$log" 2>&1 || { cat "$$log" >&2; exit 1; }; fi; \
+	echo "==> $(call reference,$*) is built in $$SECONDS s$$($(call size,$(call reference,$*)))"
+
+# A builder of its own keeps its images to itself: then there is no size to tell.
+size = docker image inspect --format '{{.Size}}' $1 2>/dev/null | awk '$$1 > 0 { printf ", %.0f MB", $$1 / 1e6 }'
 
 # Serving's environment is made once, in inference, and copied from there.
 $(addprefix build/,$(TRAINING)): build/inference

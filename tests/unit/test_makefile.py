@@ -143,6 +143,14 @@ def test_a_folder_with_weights_is_given_to_the_build(tmp_path: Path, file: str) 
     assert f"--build-context pretrained={weights}" in (tmp_path / "calls").read_text()
 
 
+def test_a_build_says_little_but_all_that_the_engine_said_when_it_fails(tmp_path: Path) -> None:
+    program(tmp_path, "docker", "echo step 1; echo no base image >&2; exit 1")
+    done = make("build/inference", path=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.count("\n") == 1
+    assert "step 1\nno base image\n" in done.stderr
+
+
 @pytest.mark.parametrize(
     "goal", ["local/image-classification", "demo", "demo/object-detection", "demo/semantic-segmentation", "bench"]
 )
