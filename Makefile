@@ -235,8 +235,8 @@ local/%: FORCE $(DEV) build/% build/inference ## train, deploy and predict in Sa
 	@$(call PY,dev) -m local local-mode $* --image $(call reference,$*) $(if $(DATA),--data '$(DATA)') $(if $(EPOCHS),--epochs $(EPOCHS))
 
 .PHONY: bench
-bench: $(MXNET) $(SERVE) $(DEV) ## side-by-side measurements, by hand on a quiet machine
-	@$(call PY,dev) -m benchmarks $(if $(DATA),--data $(DATA))
+bench: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) ## side-by-side measurements, by hand on a quiet machine
+	@$(call PY,dev) -m benchmarks $(if $(DATA),--data '$(DATA)')
 
 .PHONY: envs
 envs: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) ## every environment under .venvs (2 min, seconds when uv has the packages)

@@ -1,4 +1,4 @@
-"""`make bench`: every measurement of this folder, on a drawn data set or on --data DIR in the official layout."""
+"""`make bench`: the measurements of this folder, on a drawn data set or on --data DIR in the official layout."""
 
 import argparse
 import subprocess
@@ -6,16 +6,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local import draw
+from local import draw, opt_ml, programs
 
 ROOT = Path(__file__).resolve().parent.parent
 MXNET = ROOT / ".venvs" / "mxnet" / "bin" / "python"
+TENSORFLOW = ROOT / ".venvs" / "tensorflow" / "bin" / "python"
+KERAS = "image-classification-tensorflow"
+# What makes the weights that both sides of the comparison with a Keras program freeze.
+_BASE = {"train_layers": "all", "epochs": 40, "mini_batch_size": 32, "learning_rate": 0.001, "dropout": 0.2}
 
 
 def main() -> int:
-    """Run them in turn; about fifteen minutes on 2 cores."""
+    """Run them in turn; about forty minutes on 2 cores."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--data", type=Path, help="a data set in the official Oxford-IIIT Pet layout")
+    parser.add_argument("--only", choices=("mxnet", "tensorflow"), help="what trains with one of the frameworks")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         work = Path(folder)
@@ -23,17 +28,44 @@ def main() -> int:
         if data is None:
             data = work / "data"
             draw.data_set(data, 60, 15)
-        for name in ("image-classification", "object-detection", "semantic-segmentation"):
-            channels = work / name
-            _run(sys.executable, "-m", "local", "prepare", name, "--data", data, "--out", channels)
-            print(f"\nTraining, {name}: does it wait for its input?", flush=True)
-            _run(MXNET, "-m", "benchmarks.training_input", name, "--channels", channels)
-        print("\nServing: ResNet-50 at 224 pixels, JPEG in, JSON out", flush=True)
-        model = work / "resnet50"
-        _run(MXNET, "-m", "benchmarks.untrained", "--layers", "50", "--out", model)
-        photo = min((work / "image-classification" / "validation").rglob("*.jpg"))
-        _run(sys.executable, "benchmarks/serving_load.py", "--model-dir", model, "--images", photo)
+        if arguments.only != "tensorflow":
+            mxnet(data, work)
+        if arguments.only != "mxnet":
+            tensorflow(data, work)
     return 0
+
+
+def mxnet(data: Path, work: Path) -> None:
+    """Training's input, of each algorithm; the server under load."""
+    for name in ("image-classification", "object-detection", "semantic-segmentation"):
+        channels = _prepare(name, data, work / name)
+        print(f"\nTraining, {name}: does it wait for its input?", flush=True)
+        _run(MXNET, "-m", "benchmarks.training_input", name, "--channels", channels)
+    print("\nServing: ResNet-50 at 224 pixels, JPEG in, JSON out", flush=True)
+    model = work / "resnet50"
+    _run(MXNET, "-m", "benchmarks.untrained", "--layers", "50", "--out", model)
+    photo = min((work / "image-classification" / "validation").rglob("*.jpg"))
+    _run(sys.executable, "benchmarks/serving_load.py", "--model-dir", model, "--images", photo)
+
+
+def tensorflow(data: Path, work: Path) -> None:
+    """The seed's Keras program beside ours, and Keras's engine beside the server's."""
+    channels = {kind: _prepare(KERAS, data, work / kind, "--classes", kind) for kind in ("breed", "species")}
+    print("\nTraining: a MobileNetV2 that knows the breeds, for both to freeze", flush=True)
+    parts = {folder.name: folder for folder in channels["breed"].iterdir()}
+    opt_ml.lay_out(work / "ml", parts, _BASE)
+    programs.train(work / "ml", KERAS)
+    weights = work / "ml" / "model" / "model.keras"
+    print("\nTraining: a Keras script beside this program, cat or dog", flush=True)
+    _run(TENSORFLOW, "-m", "benchmarks.keras_program", "--channels", channels["species"], "--weights", weights)
+    print("\nServing: MobileNetV2 at 128 pixels, JPEG in, JSON out", flush=True)
+    photos = channels["species"] / "validation" / "cat"
+    _run(sys.executable, "benchmarks/serving_engines.py", "--model", weights, "--images", photos)
+
+
+def _prepare(name: str, data: Path, out: Path, *options: str) -> Path:
+    _run(sys.executable, "-m", "local", "prepare", name, "--data", data, "--out", out, *options)
+    return out
 
 
 def _run(*command: object) -> None:

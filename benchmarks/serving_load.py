@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PING_PERIOD = 0.05
-START_SECONDS = 60
+START_SECONDS = 180  # a Keras model is converted first
 
 
 @dataclass
