@@ -55,8 +55,6 @@ export ORT_DISABLE_TELEMETRY := 1
 # Goals that cannot be met stop here, in one line and before anything is made.
 VERBS := demo train local build push
 named = $(foreach verb,$(VERBS),$(addprefix $(verb)/,$1))
-$(foreach goal,$(filter sbom,$(MAKECMDGOALS)),\
-  $(error $(goal): not built yet, a later version brings it; there are $(IMAGES)))
 $(foreach goal,$(filter demo/inference train/inference local/inference,$(MAKECMDGOALS)),\
   $(error $(goal): inference only serves; name an image that trains: $(TRAINING)))
 $(foreach goal,$(filter-out $(call named,$(IMAGES)),$(filter $(addsuffix /%,$(VERBS)),$(MAKECMDGOALS))),\
@@ -216,7 +214,8 @@ push/%: FORCE $(DEV) | $(filter build build/%,$(MAKECMDGOALS)) ## one image, to 
 	@$(call PY,dev) -m local push $* --registry '$(REGISTRY)' --tag '$(TAG)'
 
 .PHONY: sbom
-sbom: ## list of what is in the images (not built yet)
+sbom: $(DEV) | $(filter build,$(MAKECMDGOALS)) ## what is in the built images, Python and Debian packages: sbom/NAME.cdx.json
+	@REGISTRY='$(REGISTRY)' TAG='$(TAG)' $(call PY,dev) -m local sbom $(IMAGES)
 
 .PHONY: data
 data: $(DEV) ## download the Oxford-IIIT Pet data set (800 MB)
@@ -285,5 +284,5 @@ lock: $(UV_STAMP) ## lock files from the .in files; LOCKFLAGS=--upgrade moves to
 
 .PHONY: clean
 clean: ## remove environments, demos and caches, not images
-	@rm -rf .venvs .demo .local .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venvs .demo .local sbom .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,6 +20,7 @@ COMMANDS = {
     "deploy": ("local.deploy", "serve a model in SageMaker local mode"),
     "predict": ("local.predict", "send photos to an endpoint of local mode"),
     "push": ("local.push", "push built images to a registry, ECR among them, and print their URIs"),
+    "sbom": ("local.sbom", "write what is in built images as CycloneDX"),
     "local-mode": ("local.local_mode", "train, deploy and predict in SageMaker local mode, in one go"),
 }
 ENVIRONMENT = Path(__file__).resolve().parents[1] / ".venvs" / "dev"

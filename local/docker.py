@@ -32,6 +32,13 @@ def check(image: str) -> None:
     for program, package in (("docker", "Docker"), ("pgrep", "procps")):
         if shutil.which(program) is None:
             raise DockerError(f"{program} is not on PATH: SageMaker local mode calls it; install {package}")
+    check_image(image)
+
+
+def check_image(image: str) -> None:
+    """Raise DockerError unless an engine answers and has the image `image`."""
+    if shutil.which("docker") is None:
+        raise DockerError("docker is not on PATH: install Docker")
     found = _docker("image", "inspect", "--format", "{{.Id}}", image)
     if found.returncode == 0:
         return

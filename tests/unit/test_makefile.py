@@ -51,7 +51,6 @@ def test_help_is_the_default_and_names_every_target() -> None:
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("sbom", "not built yet"),
         ("build/resnet", "there is no image resnet"),
         ("demo/inference", "inference only serves"),
         ("train/image-classification", "BASE_DIR is not set"),
