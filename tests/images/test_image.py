@@ -49,6 +49,21 @@ def test_labels_say_what_is_inside_and_that_the_port_can_be_bound(image: Image, 
 
 
 @ALL
+def test_an_image_names_no_user_exposes_8080_alone_and_switches_off_onnx_runtimes_reports(
+    image: Image, name: str
+) -> None:
+    config = inspect(image(name))["Config"]
+    assert (config["User"], set(config["ExposedPorts"])) == ("", {"8080/tcp"})
+    assert "ORT_DISABLE_TELEMETRY=1" in config["Env"]
+
+
+@ALL
+def test_our_code_belongs_to_root_and_no_other_user_can_write_to_it(image: Image, name: str) -> None:
+    code = ["/opt/program", "!", "-type", "l", "(", "!", "-user", "root", "-o", "-perm", "/022", ")"]
+    assert output(image(name), "find", *code) == ""
+
+
+@ALL
 def test_no_compiler_is_left_and_everyone_may_read_everything(image: Image, name: str) -> None:
     script = "for program in cc gcc g++ as ld make uv; do command -v $program; done; find /opt ! -type l ! -perm -o=r"
     assert output(image(name), "bash", "-c", script + "; find /opt -type d ! -perm -o=x") == ""

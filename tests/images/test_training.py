@@ -81,6 +81,17 @@ def test_image_without_arguments_trains_and_a_wrong_hyperparameter_is_the_users(
     assert right in failure
 
 
+@pytest.mark.parametrize("case", [CLASSIFIER, TENSORFLOW], ids=lambda case: case.name)
+def test_training_on_one_host_listens_on_no_port(image: Image, job: Job, drawn_channels: Drawn, case: Case) -> None:
+    channels, counts = drawn_channels(case)
+    _, mounts = job(case, channels, counts | {"epochs": 1000})
+    with Container(image(case.name), "train", mounts=mounts, options=["--network=none"]) as container:
+        container.wait_for("Storing the best model|Train-accuracy|Validation-accuracy", 120)
+        sockets = container.execute("cat", "/proc/net/tcp", "/proc/net/tcp6").splitlines()
+    listening = "0A"
+    assert [line for line in sockets if line.split()[3] == listening] == []
+
+
 def test_sigterm_keeps_the_best_model_so_far_and_ends_with_0_in_time(
     image: Image, job: Job, drawn_channels: Drawn
 ) -> None:
