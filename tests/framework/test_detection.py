@@ -113,8 +113,11 @@ def test_the_native_files_load_into_mxnets_module_and_detect_what_the_server_det
     served = in_serve(bodies.served_detections, first.model, photo)
     assert len(native) == len(served)
     assert native == [pytest.approx(row, abs=1e-4) for row in served]
-    assert served[0][0] == 1.0, "the photo shows a disc"
-    assert 0.5 < served[0][1] <= 1
+    kind, score, *box = served[0]
+    assert kind == 1.0, "the photo shows a disc"
+    # Where it is says more of a detector than how sure it is, which differs from processor to processor.
+    assert box == pytest.approx([32 / 72, 4 / 60, 57 / 72, 29 / 60], abs=0.06)
+    assert 0.25 < score <= 1
 
 
 def test_recordio_trains_like_images(first: jobs.Done, tmp_path: Path) -> None:
