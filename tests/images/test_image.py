@@ -58,8 +58,8 @@ def test_an_image_names_no_user_exposes_8080_alone_and_switches_off_onnx_runtime
 
 
 @ALL
-def test_our_code_belongs_to_root_and_no_other_user_can_write_to_it(image: Image, name: str) -> None:
-    code = ["/opt/program", "!", "-type", "l", "(", "!", "-user", "root", "-o", "-perm", "/022", ")"]
+def test_code_and_environments_belong_to_root_and_no_other_user_can_write_to_them(image: Image, name: str) -> None:
+    code = ["/opt", "!", "-type", "l", "(", "!", "-user", "root", "-o", "-perm", "/022", ")"]
     assert output(image(name), "find", *code) == ""
 
 
