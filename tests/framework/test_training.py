@@ -24,7 +24,9 @@ def snapshot(folder: Path) -> dict[str, tuple[int, float]]:
 def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     """A job in image form that several tests look at."""
     base = jobs.image_channels(tmp_path_factory.mktemp("first"))
-    jobs.configure(base, {"top_k": 2, "checkpoint_frequency": 2, "epochs": 4}, "FastFile", "application/x-image")
+    # At the others' rate of 0.05 what is learnt in so few steps differs from processor to processor: 1.0 here, 0.67 there.
+    changes = {"top_k": 2, "checkpoint_frequency": 3, "epochs": 6, "learning_rate": 0.02}
+    jobs.configure(base, changes, "FastFile", "application/x-image")
     before = snapshot(base / "input")
     done = jobs.run(base)
     assert snapshot(base / "input") == before, "a channel was written to"
@@ -44,8 +46,8 @@ def test_the_log_lines_are_those_of_the_built_in(first: jobs.Done) -> None:
         rf"Epoch\[0\] Train-accuracy={number}",
         rf"Epoch\[0\] Train-top_k_accuracy_2={number}",
         r"Epoch\[0\] Time cost=\d+\.\d{3}",
-        rf"Epoch\[3\] Validation-accuracy={number}",
-        rf"Epoch\[3\] Validation-top_k_accuracy_2={number}",
+        rf"Epoch\[5\] Validation-accuracy={number}",
+        rf"Epoch\[5\] Validation-top_k_accuracy_2={number}",
         rf"Storing the best model with validation accuracy: {number}",
         rf'Saved checkpoint to "{re.escape(str(first.model))}/image-classification-0001\.params"',
     ):
@@ -54,7 +56,7 @@ def test_the_log_lines_are_those_of_the_built_in(first: jobs.Done) -> None:
 
 def test_the_model_folder_holds_the_built_ins_files_the_best_epoch_and_every_nth(first: jobs.Done) -> None:
     best = first.description["metrics"]["epoch"] + 1
-    kept = {f"image-classification-{epoch:04d}.params" for epoch in {2, 4, best}}
+    kept = {f"image-classification-{epoch:04d}.params" for epoch in {3, 6, best}}
     others = {"image-classification-symbol.json", "model-shapes.json", "model.json", "model.onnx"}
     assert {path.name for path in first.model.iterdir()} == kept | others
 
