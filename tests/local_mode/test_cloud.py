@@ -1,0 +1,148 @@
+"""The notebooks of docs/switching.md as the cloud runs them: moto's server on loopback stands where AWS would.
+
+moto trains nothing and answers what it was told to. What is tested is what the SDK sends, and that botocore's service
+model takes it. The same code in local mode, with real containers: test_sdk2.py.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from moto.server import ThreadedMotoServer
+
+from tests.environments import run_in
+from tests.local_mode import bodies_cloud
+from tests.local_mode.test_sdk2 import DETECTION, SEGMENTATION
+from tests.pages import SWITCHING, snippet
+
+ACCOUNT = "123456789012"  # moto's
+REGION = "us-east-1"
+PLACES = {"ACCOUNT": ACCOUNT, "REGION": REGION, "ROLE": "vision", "BUCKET": "pets"}
+# SDK v2 asks STS for the account at an address of its own, to name a bucket; a name that is given spares that.
+CONFIG = """
+SchemaVersion: "1.0"
+SageMaker:
+  PythonSDK:
+    Modules:
+      TelemetryOptOut: true
+      Session:
+        DefaultS3Bucket: output
+"""
+PHOTO = b"a photo that nobody looks at"
+REPLY = '{"prediction": [[0, 0.9, 0.1, 0.1, 0.5, 0.5]]}'  # moto knows one list of answers for all: this fits each
+NAMES = {
+    "sdk2": "image-classification",
+    "sdk2-detection": "object-detection",
+    "sdk2-segmentation": "semantic-segmentation",
+}
+PAIRS = ("train", "train_annotation", "validation", "validation_annotation")
+CHANNELS = {
+    "sdk2": dict.fromkeys(("train", "validation", "train_lst", "validation_lst"), "application/x-image"),
+    "sdk2-detection": dict.fromkeys(PAIRS, "image/jpeg"),
+    "sdk2-segmentation": dict(zip(PAIRS, ("image/jpeg", "image/png") * 2, strict=True)),
+}
+Sent = list[tuple[str, dict[str, Any]]]
+
+
+def changes() -> list[tuple[str, str]]:
+    """What the page says to write in the cloud for what stands in its notebooks, names filled in."""
+    section = SWITCHING.read_text(encoding="utf-8").partition("### From the laptop to the cloud")[2]
+    rows = re.findall(r"^\| `(.+)` \| `(.+)` \|$", section.partition("\n### ")[0], re.MULTILINE)
+    return [(old, re.sub("|".join(PLACES), lambda name: PLACES[name[0]], new)) for old, new in rows]
+
+
+def for_the_cloud(name: str) -> str:
+    """A notebook of the page, changed as the page says; every change has to have a place in it."""
+    code = snippet(name)
+    for old, new in changes():
+        assert old in code, f"{old} is not in the snippet {name}"
+        code = code.replace(old, new)
+    return code
+
+
+def run(name: str, folder: Path) -> Sent:
+    """Run a notebook beside one photo of each kind; what it sent to SageMaker."""
+    (folder / "channels" / "train").mkdir(parents=True)
+    for photo in ("photo.jpg", "channels/train/1.jpg"):
+        (folder / photo).write_bytes(PHOTO)
+    return run_in("sdk2", bodies_cloud.calls, for_the_cloud(name), folder, timeout=240)
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    """The address of a moto server."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def sent(moto: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sent]:
+    """What each notebook sent. They run at a time, because each waits half a minute for its endpoint."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".config" / "sagemaker").mkdir(parents=True)
+    (home / ".config" / "sagemaker" / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    replies = {"account_id": ACCOUNT, "region": REGION, "results": [{"Body": REPLY}] * len(NAMES)}
+    requests.post(f"{moto}/moto-api/static/sagemaker/endpoint-results", json=replies, timeout=10).raise_for_status()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_", "XDG_"))]:
+            patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        patch.setenv("AWS_ENDPOINT_URL", moto)
+        patch.setenv("AWS_DEFAULT_REGION", REGION)
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        with ThreadPoolExecutor() as pool:
+            started = {name: pool.submit(run, name, tmp_path_factory.mktemp(name)) for name in NAMES}
+            return {name: one.result() for name, one in started.items()}
+
+
+def request(sent: Sent, operation: str) -> dict[str, Any]:
+    """The one request of that operation."""
+    (found,) = [said for name, said in sent if name == operation]
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_in_the_cloud_the_same_notebook_trains_deploys_asks_and_deletes(name: str, sent: dict[str, Sent]) -> None:
+    done = [operation for operation, _ in sent[name] if not operation.startswith("Describe")]
+    created = ["CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
+    assert done == [*created, "InvokeEndpoint", "DeleteEndpointConfig", "DeleteEndpoint"]
+    assert request(sent[name], "InvokeEndpoint") == {"ContentType": "image/jpeg", "bytes": len(PHOTO)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sagemaker_gets_our_image_the_channels_and_the_hyperparameters_of_the_page(
+    name: str, sent: dict[str, Sent]
+) -> None:
+    uri = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{NAMES[name]}:dev"
+    job = request(sent[name], "CreateTrainingJob")
+    assert job["AlgorithmSpecification"]["TrainingImage"] == uri
+    assert job["ResourceConfig"]["InstanceType"] == "ml.m5.xlarge"
+    assert job["RoleArn"] == f"arn:aws:iam::{ACCOUNT}:role/vision"
+    channels = job["InputDataConfig"]
+    found = {one["ChannelName"]: (one["DataSource"]["S3DataSource"]["S3Uri"], one["ContentType"]) for one in channels}
+    assert found == {channel: (f"s3://pets/{channel}", kind) for channel, kind in CHANNELS[name].items()}
+    asked = {"sdk2-detection": DETECTION, "sdk2-segmentation": SEGMENTATION}.get(name, {"num_layers": 18})
+    assert {key: str(value) for key, value in asked.items()}.items() <= job["HyperParameters"].items()
+    model = request(sent[name], "CreateModel")["PrimaryContainer"]
+    assert model["Image"] == uri
+    assert model["ModelDataUrl"].endswith(f"{job['TrainingJobName']}/output/model.tar.gz")
+    (variant,) = request(sent[name], "CreateEndpointConfig")["ProductionVariants"]
+    assert variant["InstanceType"] == "ml.m5.large"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_of_local_mode_is_left_in_a_notebook_changed_for_the_cloud(name: str) -> None:
+    code = for_the_cloud(name)
+    assert "file://" not in code
+    assert '"local"' not in code
+    assert "sagemaker-vision/" not in code
+    assert "role/unused" not in code
