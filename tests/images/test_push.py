@@ -4,10 +4,8 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from local.errors import CommandFailed
 from local.registry import DOCKER_MANIFEST, Registry
 from tests.environments import REPOSITORY
 from tests.images.container import inspect
+from tests.images.loopback import push, registry, tagged
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 TO_OCI = {
@@ -28,80 +27,17 @@ TO_OCI = {
 TAG = f"test-{os.getpid()}"
 
 
-@contextlib.contextmanager
-def registry(folder: Path, *settings: str) -> Iterator[str]:
-    """A docker-registry that keeps its images in `folder`, while the block runs; gives its HOST:PORT.
-
-    Skips where the program is not installed. `settings` are more lines of its configuration.
-    """
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.skip("docker-registry is not installed: apt-get install docker-registry")
-    lines = [
-        "version: 0.1",
-        f"storage: {{filesystem: {{rootdirectory: {folder}/images}}}}",
-        "http: {addr: 127.0.0.1:0}",
-    ]
-    (folder / "config.yml").write_text("\n".join([*lines, *settings, ""]))
-    with subprocess.Popen([program, "serve", folder / "config.yml"], stderr=subprocess.PIPE, text=True) as process:
-        try:
-            host = _listens(process)
-            rest = threading.Thread(target=process.stderr.read)  # a full pipe would stop it
-            rest.start()
-            try:
-                yield host
-            finally:
-                process.terminate()
-                rest.join()
-        finally:
-            process.kill()
-
-
-def _listens(process: subprocess.Popen[str]) -> str:
-    """Which HOST:PORT it took. Its log ends when it does."""
-    seen = []
-    for line in process.stderr:
-        seen.append(line)
-        if found := re.search(r"listening on (127\.0\.0\.1:[0-9]+)", line):
-            return found[1]
-    raise AssertionError(f"docker-registry ended: {''.join(seen)}")
-
-
 @pytest.fixture(scope="module")
 def address(docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with registry(tmp_path_factory.mktemp("registry")) as host:
         yield f"{host}/sagemaker-vision"
 
 
-@contextlib.contextmanager
-def tagged(image: str, reference: str) -> Iterator[None]:
-    """`image` also goes by `reference` while the block runs; then every name of it in that registry is taken away."""
-    subprocess.run(["docker", "tag", image, reference], check=True)
-    repository = reference.rpartition(":")[0]
-    try:
-        yield
-    finally:
-        known = inspect(image)
-        names = [name for name in (*known["RepoDigests"], *known["RepoTags"]) if name.startswith(repository)]
-        subprocess.run(["docker", "rmi", "--no-prune", *names], capture_output=True, check=True)
-
-
-def push(address: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["make", "push/inference", f"REGISTRY={address}", f"TAG={TAG}"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def pushed(image: Callable[[str], str], address: str) -> Iterator[list[str]]:
     """What `make push/inference` printed: the URI by tag, the URI by digest."""
     with tagged(image("inference"), f"{address}/inference:{TAG}"):
-        done = push(address)
+        done = push(address, TAG)
         assert done.returncode == 0, done.stderr
         yield done.stdout.splitlines()
 
@@ -162,7 +98,7 @@ def test_a_registry_that_does_not_run_is_told(image: Callable[[str], str]) -> No
         port = listener.getsockname()[1]  # free again when the block ends: nobody answers there
     address = f"127.0.0.1:{port}/vision"
     with tagged(image("inference"), f"{address}/inference:{TAG}"):
-        done = push(address)
+        done = push(address, TAG)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"push: REGISTRY={address} does not answer the Docker engine: check host, port and ")
 
