@@ -91,7 +91,7 @@ def over_http(port: int, accept: str) -> report.Ask:
 def draw_pets(folder: Path, name: str) -> Path:
     """Draw the demo's data set for the algorithm `name` into `folder` and return it."""
     trainval, test = algorithms.room(name).DRAWN
-    with step(f"Drawing {len(BREEDS) * (trainval + test)} photos of {len(BREEDS)} breeds (about 10 s)"):
+    with step(f"Drawing {len(BREEDS) * (trainval + test)} photos of {len(BREEDS)} breeds"):
         draw.data_set(folder, trainval, test)
     return folder
 

@@ -165,6 +165,15 @@ def test_one_network_trains_at_one_side_and_answers_at_another(in_mxnet: Run) ->
     assert max(in_mxnet(bodies.one_network_at_two_sides)) < 1e-4
 
 
+def test_fcn_on_resnet_18_adds_fine_maps_to_coarse_ones_of_any_side(in_mxnet: Run) -> None:
+    found = in_mxnet(bodies.reach_of_the_stages)
+    assert found["sides"] == [13, 7, 4]
+    assert found["logits"] == [1, 3, 13, 13]
+    fine, middle, coarse = found["rows"]
+    assert fine == 2, "a cell of its own and, by the convolution, the next"
+    assert fine < middle < coarse < 13
+
+
 def test_the_networks_are_gluoncvs_own_given_their_weights(in_mxnet: Run) -> None:
     found = in_mxnet(bodies.difference_from_gluoncv)
     assert set(found) == {f"{name}{head}" for name in ("fcn", "psp", "deeplab") for head in ("", " auxiliary")}

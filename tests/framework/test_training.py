@@ -24,7 +24,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, float]]:
 def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     """A job in image form that several tests look at."""
     base = jobs.image_channels(tmp_path_factory.mktemp("first"))
-    # At the others' rate of 0.05 what is learnt in so few steps differs from processor to processor: 1.0 here, 0.67 there.
+    # At the others' rate of 0.05 what so few steps teach differs between processors: 1.0 on one, 0.67 on another.
     changes = {"top_k": 2, "checkpoint_frequency": 3, "epochs": 6, "learning_rate": 0.02}
     jobs.configure(base, changes, "FastFile", "application/x-image")
     before = snapshot(base / "input")

@@ -1,5 +1,8 @@
 """The networks: FCN, PSP and DeepLabV3 on a dilated ResNet v1b, made of GluonCV's parts where these take any backbone.
 
+FCN on ResNet-18, which no built-in has, is for CPUs: its ResNet is not dilated, which is 2.5 times as fast, and its
+head reads three stages.
+
 All answer with logits of an eighth of the picture's side. What GluonCV fixes at construction, the size of the maps that
 PSP and DeepLab pool and enlarge, is set here by the block that a graph is traced from, so that one set of weights
 trains on crops and answers for whole photos.
@@ -21,6 +24,8 @@ _WIDTHS = {"resnet-18": (256, 512), "resnet-50": (1024, 2048), "resnet-101": (10
 PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "resnet-101": "resnet101"}
 """Names of the weight files (train/weights.py)."""
 
+_FINE = 64  # width of the maps that Skips adds up
+
 _BINS = (1, 2, 3, 6)  # PSP's pyramid: Zhao et al. 2017, figure 3
 _RATES = (12, 24, 36)  # DeepLabV3's, for maps of an eighth: Chen et al. 2017, section 3.3
 _HEAD_RATE = 10  # times the learning rate of a pretrained backbone, as GluonCV's segmentation models have it
@@ -29,28 +34,38 @@ _HEAD_RATE = 10  # times the learning rate of a pretrained backbone, as GluonCV'
 class Segmenter(gluon.HybridBlock):
     """The weights: a ResNet's layers under their own names, so that its weight files fit, a head and an auxiliary one.
 
-    Called, it answers for training: logits of both heads, float32 (N, K, S / 8, S / 8), for (N, 3, S, S).
+    Called, it answers for training: the logits of both heads for pictures (N, 3, S, S), float32 (N, K, S / 8, S / 8);
+    those of the auxiliary head of half that side where the ResNet is not dilated.
     """
 
     def __init__(self, algorithm: str, backbone: str, classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         third, fourth = _WIDTHS[backbone]
+        fine = (algorithm, backbone) == ("fcn", "resnet-18")
         with self.name_scope():
-            whole = resnet.build(_LAYERS[backbone], dilated=True)
+            whole = resnet.build(_LAYERS[backbone], dilated=not fine)
             for name in resnet.LAYERS:
                 setattr(self, name, getattr(whole, name))
-            self.head = _HEADS[algorithm](fourth, classes)
+            self.head = Skips(classes) if fine else _HEADS[algorithm](fourth, classes)
             self.auxlayer = _FCNHead(third, classes)
 
     def hybrid_forward(self, F: Any, x: Any) -> tuple[Any, Any]:
-        third, fourth = self.stages(x)
-        return self.head(fourth), self.auxlayer(third)
+        stages = self.stages(x)
+        return self.main(stages), self.auxlayer(stages[1])
 
-    def stages(self, x: Any) -> tuple[Any, Any]:
-        """Return what stages three and four make of pictures (N, 3, S, S): both of an eighth of their side."""
-        for name in resnet.LAYERS[:-1]:
+    def main(self, stages: tuple[Any, Any, Any]) -> Any:
+        """Return the main head's logits (N, K, S / 8, S / 8) of what `stages` returns."""
+        return self.head(*stages) if isinstance(self.head, Skips) else self.head(stages[-1])
+
+    def stages(self, x: Any) -> tuple[Any, Any, Any]:
+        """Return what stages two, three and four make of pictures (N, 3, S, S).
+
+        Of an eighth of their side all; where the ResNet is not dilated of an eighth, a 16th and a 32nd, rounded up.
+        """
+        for name in resnet.LAYERS[:-2]:
             x = getattr(self, name)(x)
-        return x, self.layer4(x)
+        third = self.layer3(x)
+        return x, third, self.layer4(third)
 
 
 class Answer(gluon.HybridBlock):
@@ -65,7 +80,7 @@ class Answer(gluon.HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         set_map(self.net, self._cells, self._plain)
-        return self.net.head(self.net.stages(x)[1])
+        return self.net.main(self.net.stages(x))
 
 
 def hasten_heads(net: Segmenter) -> None:
@@ -79,8 +94,33 @@ def hasten_heads(net: Segmenter) -> None:
 
 def set_map(net: Segmenter, cells: int, plain: bool = False) -> None:
     """Tell the head of `net` that the graph traced next has maps of `cells` x `cells`."""
-    if isinstance(net.head, Psp | DeepLab):
+    if isinstance(net.head, Skips | Psp | DeepLab):
         net.head.set_map(cells, plain)
+
+
+class Skips(gluon.HybridBlock):
+    """Logits from three stages of a ResNet that is not dilated: coarse maps are enlarged and finer ones added.
+
+    The skips of FCN-8s (Long et al. 2015, section 4.2), which adds classes' scores; here features are added, as in
+    Lin et al. 2017 (feature pyramid networks, section 3), and a convolution sees their sum before classes are told.
+    """
+
+    def __init__(self, classes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._cells = 0
+        with self.name_scope():
+            self.second, self.third, self.fourth = (_convolution(_FINE, 1) for _ in range(3))
+            self.block = _last_layers(_FINE, classes)
+
+    def set_map(self, cells: int, plain: bool) -> None:
+        """See the function of this name; enlarging is plain as it is."""
+        self._cells = cells
+
+    def hybrid_forward(self, F: Any, second: Any, third: Any, fourth: Any) -> Any:
+        x = self.fourth(fourth)
+        for cells, finer in ((-(-self._cells // 2), self.third(third)), (self._cells, self.second(second))):
+            x = F.contrib.BilinearResize2D(x, height=cells, width=cells) + finer
+        return self.block(x)
 
 
 class Psp(gluon.HybridBlock):
