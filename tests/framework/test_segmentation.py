@@ -30,7 +30,7 @@ def job(base: Path, changes: dict[str, Any] | None = None, **how: Any) -> jobs.D
 def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     """A job that several tests look at."""
     base = jobs.masked_channels(tmp_path_factory.mktemp("masked"))
-    return job(base, {"epochs": 12}, mode="FastFile")
+    return job(base, {"epochs": 20}, mode="FastFile")
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,14 @@ def test_the_log_lines_are_those_of_the_built_in(first: jobs.Done) -> None:
         r"Docker entrypoint called with argument\(s\): train",
         r"Final configuration: \{.*'backbone': 'resnet-18'.*\}",
         r"#label_map train :\{'scale': 1\}",
-        r"LRScheduler setup: iters per epoch: 6, num_epochs 12",
+        r"LRScheduler setup: iters per epoch: 6, num_epochs 20",
         rf"#quality_metric\. host: algo-1, epoch: 0, train loss: {NUMBER} \.",
         rf"#throughput_metric\. host: algo-1, epoch: 0, train throughput: {NUMBER} samples/sec\.",
-        rf"#quality_metric\. host: algo-1, epoch: 11, validation pixel_accuracy: {NUMBER} \.",
-        rf"#quality_metric\. host: algo-1, epoch: 11, validation mIOU: {NUMBER} \.",
-        rf"#throughput_metric\. host: algo-1, epoch: 11, validation throughput: {NUMBER} samples/sec\.",
+        rf"#quality_metric\. host: algo-1, epoch: 19, validation pixel_accuracy: {NUMBER} \.",
+        rf"#quality_metric\. host: algo-1, epoch: 19, validation mIOU: {NUMBER} \.",
+        rf"#throughput_metric\. host: algo-1, epoch: 19, validation throughput: {NUMBER} samples/sec\.",
         rf"Serializing model to {re.escape(str(first.model))}/model_best\.params",
-        r"#progress_metric: host=algo-1, completed 8 % of epochs",
+        r"#progress_metric: host=algo-1, completed 5 % of epochs",
         r"#progress_metric: host=algo-1, completed 100 % of epochs",
         rf"Serializing model to {re.escape(str(first.model))}/model_algo-1",
     ):
