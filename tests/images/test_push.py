@@ -88,7 +88,7 @@ def test_a_tag_that_holds_another_digest_than_was_pushed_is_told(address: str, p
 def test_a_registry_that_wants_a_login_is_told_with_the_command(image: Callable[[str], str], tmp_path: Path) -> None:
     wants = f"auth: {{htpasswd: {{realm: vision, path: {tmp_path}/htpasswd}}}}"
     with registry(tmp_path, wants) as host, tagged(image("inference"), f"{host}/vision/inference:{TAG}"):
-        done = push(f"{host}/vision")
+        done = push(f"{host}/vision", TAG)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"push: REGISTRY={host}/vision wants a login: run `docker login {host}`, then push ")
 
