@@ -3,7 +3,7 @@
 import functools
 import os
 import subprocess
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,18 @@ def in_serve() -> Callable[..., Any]:
 def in_sdk2() -> Callable[..., Any]:
     """`in_sdk2(function, *args)`: what the function returns beside SageMaker's SDK v2."""
     return functools.partial(run_in, "sdk2")
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    """The address of a moto server, which stands where AWS would."""
+    from moto.server import ThreadedMotoServer  # a second of imports that few tests need
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from PIL import Image
 from local import docker as engine
 from local import draw, prepare, programs
 from local import pets as official
+from tests.environments import live_in
 from tests.pages import snippet
 
 BREEDS = 3
@@ -126,12 +127,7 @@ def machine(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     with (home / ".sagemaker" / "config.yaml").open("a", encoding="utf-8") as config:
         config.write(f"  serving_port: {programs.free_port()}\n")
     monkeypatch.setenv("DOCKER_CONFIG", os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker")))
-    monkeypatch.setenv("HOME", str(home))
-    for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_", "XDG_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+    live_in(home, monkeypatch, "none")
     with engine.workspace(tmp_path / "sagemaker", uri) as root:
         monkeypatch.setenv("TMPDIR", str(root))
         yield root

@@ -17,7 +17,20 @@ In = Callable[..., Any]
 MAKEFILE_URI = "sagemaker-vision/image-classification:dev"
 MAKEFILE_DETECTION_URI = "sagemaker-vision/object-detection:dev"
 MAKEFILE_SEGMENTATION_URI = "sagemaker-vision/semantic-segmentation:dev"
-# What a notebook for the built-in sets, but for the number of photos: the page has to keep all of it.
+# What a notebook for the built-in sets, but for the number of photos where it counts them: the page has to keep it.
+CLASSIFICATION = {
+    "num_layers": 18,
+    "use_pretrained_model": 0,
+    "image_shape": "3,224,224",
+    "num_classes": 3,
+    "mini_batch_size": 32,
+    "resize": 224,
+    "epochs": 1,
+    "learning_rate": 0.001,
+    "num_training_samples": 300,
+    "use_weighted_loss": 1,
+    "augmentation_type": "crop_color_transform",
+}
 DETECTION = {
     "base_network": "resnet-50",
     "num_classes": 2,
@@ -64,6 +77,7 @@ def test_a_notebook_written_for_the_built_in_fits_deploys_and_predicts_with_our_
     code = snippet("sdk2")
     assert MAKEFILE_URI in code
     result = in_sdk2(notebook, code.replace(MAKEFILE_URI, uri), notebook_folder, "probabilities", timeout=600)
+    assert result["hyperparameters"] == CLASSIFICATION
     assert is_probabilities(result["answer"], 3), result["answer"]
     assert "Epoch[0] Validation-accuracy=" in result["log"]
     said = [line for line in result["log"].splitlines() if "use_weighted_loss" in line and "ignored" in line]

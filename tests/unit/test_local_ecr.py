@@ -7,12 +7,10 @@ import http.server
 import json
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from local import ecr
 from local.errors import UserError
@@ -20,16 +18,6 @@ from tests.unit.loopback import serving
 
 HOST = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 REGISTRY = ecr.Registry(HOST, "123456789012", "eu-central-1")
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    """The address of a moto server."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from local import __main__ as command
 from local.registry import DOCKER_MANIFEST
@@ -226,13 +225,10 @@ def test_a_tag_that_another_push_took_meanwhile_is_not_called_ours(
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def aws(moto: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """moto in the place of AWS, and credentials for it."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": moto,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_CONFIG_FILE": str(tmp_path / "config"),
@@ -240,8 +236,6 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-    yield
-    server.stop()
 
 
 def test_ecrs_password_goes_to_the_engine_and_to_no_file_and_no_terminal(

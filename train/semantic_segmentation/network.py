@@ -1,7 +1,7 @@
 """The networks: FCN, PSP and DeepLabV3 on a dilated ResNet v1b, made of GluonCV's parts where these take any backbone.
 
-FCN on ResNet-18, which no built-in has, is for CPUs: its ResNet is not dilated, which is 2.5 times as fast, and its
-head reads three stages.
+FCN on ResNet-18, which no built-in has, is for CPUs: its ResNet is not dilated, which is faster, and its head reads
+three stages (docs/semantic-segmentation.md has the numbers).
 
 All answer with logits of an eighth of the picture's side. What GluonCV fixes at construction, the size of the maps that
 PSP and DeepLab pool and enlarge, is set here by the block that a graph is traced from, so that one set of weights
