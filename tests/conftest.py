@@ -27,6 +27,11 @@ class ByFile(LoadScopeScheduling):
         return IN_SERIES if path.startswith(f"tests/{IN_SERIES}/") else path
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a case that holds a whole file by its argument: bytes such as a zip's tell the time they were made."""
+    return argname if isinstance(val, bytes) and len(val) > 40 else None
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     """How `pytest -n` deals the tests out."""
     return ByFile(config, log)
