@@ -1,0 +1,63 @@
+"""Cat or dog: MobileNetV2 on class folders, a training script as one would write it for SageMaker's TensorFlow images.
+
+One channel, `training`, with train/CLASS/*.jpg and validation/CLASS/*.jpg. The model takes float32 pixels from 0 to 1,
+(n, image_size, image_size, 3), and answers the probability of the second class. It goes to SM_MODEL_DIR/1.
+"""
+
+import argparse
+import os
+
+import keras
+import tensorflow as tf
+
+
+def arguments() -> argparse.Namespace:
+    """What the job sets: hyperparameters as arguments, folders in the environment."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--image_size", type=int, default=128)
+    parser.add_argument("--learning_rate", type=float, default=0.001)
+    parser.add_argument("--training", default=os.environ["SM_CHANNEL_TRAINING"])
+    parser.add_argument("--export", default=os.path.join(os.environ["SM_MODEL_DIR"], "1"))
+    return parser.parse_known_args()[0]  # SDK v2 adds --model_dir, an address in S3
+
+
+def photos(folder: str, args: argparse.Namespace, shuffle: bool) -> tf.data.Dataset:
+    """Batches of pixels from 0 to 1 and labels."""
+    size = (args.image_size, args.image_size)
+    found = keras.utils.image_dataset_from_directory(
+        folder, label_mode="binary", image_size=size, batch_size=args.batch_size, shuffle=shuffle, seed=1
+    )
+    return found.map(lambda pixels, labels: (pixels / 255, labels)).cache().prefetch(tf.data.AUTOTUNE)
+
+
+def network(args: argparse.Namespace) -> keras.Model:
+    """MobileNetV2 from random weights, all of it trainable."""
+    base = keras.applications.MobileNetV2((args.image_size, args.image_size, 3), include_top=False, weights=None)
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9  # 0.999 wants thousands of steps before validation means anything
+    augmentation = [
+        keras.layers.RandomFlip("horizontal"),
+        keras.layers.RandomZoom(0.2),
+        keras.layers.RandomRotation(20 / 360),
+    ]
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dropout(0.5), keras.layers.Dense(1, "sigmoid")]
+    return keras.Sequential([keras.Input((args.image_size, args.image_size, 3)), *augmentation, base, *head])
+
+
+def main() -> None:
+    """Train and export."""
+    args = arguments()
+    keras.utils.set_random_seed(1)
+    model = network(args)
+    model.compile(keras.optimizers.Adam(args.learning_rate), "binary_crossentropy", metrics=["accuracy"])
+    train = photos(os.path.join(args.training, "train"), args, shuffle=True)
+    validation = photos(os.path.join(args.training, "validation"), args, shuffle=False)
+    model.fit(train, validation_data=validation, epochs=args.epochs, verbose=2)
+    model.export(args.export)
+
+
+if __name__ == "__main__":
+    main()
