@@ -135,6 +135,28 @@ def test_the_tensorflow_image_adds_less_than_1600_mb_to_its_base(image: Image) -
     assert own_layers(image(TENSORFLOW), "COPY /opt/train") < 1.6e9
 
 
+def test_the_mxnet_images_add_less_than_900_mb_to_their_base(image: Image) -> None:
+    assert own_layers(image(TRAINING), "apt-get install") < 0.9e9
+
+
+@ALL
+def test_no_package_brings_its_own_tests_or_what_only_a_compiler_reads(image: Image, name: str) -> None:
+    found = output(
+        image(name), "find", "/opt", "-path", "*/site-packages/*",
+        "(", "-type", "d", "-name", "tests", "-o", "-name", "*.a", "-o", "-path", "*/onnx/backend/test", ")",
+    )  # fmt: skip
+    assert found == ""
+
+
+@ALL
+def test_what_is_compiled_has_its_source_beside_it(image: Image, name: str) -> None:
+    script = (
+        "find /opt -name '*.pyc' | while read -r file; do folder=${file%/__pycache__/*}; module=${file##*/}; "
+        "test -e $folder/${module%%.*}.py || echo $file; done"
+    )
+    assert output(image(name), "bash", "-c", script) == ""
+
+
 def test_weights_given_to_a_build_lie_in_opt_pretrained_of_that_image_alone(image: Image, tmp_path: Path) -> None:
     image(TRAINING)
     (tmp_path / "resnet18_v1b.params").write_bytes(b"weights")
