@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.environments import run_in
@@ -83,7 +84,10 @@ def moto() -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    address = f"http://{host}:{port}"
+    # A process has one state, whichever server it is asked through: what another module left there goes.
+    requests.post(f"{address}/moto-api/reset", timeout=10).raise_for_status()
+    yield address
     server.stop()
 
 

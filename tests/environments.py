@@ -28,14 +28,18 @@ def python(environment: str) -> Path:
     return path
 
 
-def live_in(home: Path, patch: pytest.MonkeyPatch, access_key: str) -> None:
-    """Make `home` the home folder, hide what this machine says of AWS, and give a region and made-up credentials."""
+def live_in(home: Path, patch: pytest.MonkeyPatch, access_key: str | None) -> None:
+    """Make `home` the home folder and hide what this machine says of AWS.
+
+    With an `access_key` there are a region and made-up credentials, with None there is neither.
+    """
     for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_", "XDG_"))]:
         patch.delenv(name)
     patch.setenv("HOME", str(home))
-    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    patch.setenv("AWS_ACCESS_KEY_ID", access_key)
-    patch.setenv("AWS_SECRET_ACCESS_KEY", access_key)
+    if access_key is not None:
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ACCESS_KEY_ID", access_key)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", access_key)
 
 
 def run_in(environment: str, function: Callable[..., Any], *args: Any, timeout: float = 300) -> Any:

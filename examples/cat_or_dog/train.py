@@ -23,18 +23,23 @@ def arguments() -> argparse.Namespace:
     return parser.parse_known_args()[0]  # SDK v2 adds --model_dir, an address in S3
 
 
-def photos(folder: str, args: argparse.Namespace, shuffle: bool) -> tf.data.Dataset:
-    """Batches of pixels from 0 to 1 and labels."""
-    size = (args.image_size, args.image_size)
+def photos(folder: str, image_size: int, batch_size: int, shuffle: bool) -> tf.data.Dataset:
+    """Batches of pixels from 0 to 1, float32 (n, image_size, image_size, 3), and labels; in a new order each epoch."""
     found = keras.utils.image_dataset_from_directory(
-        folder, label_mode="binary", image_size=size, batch_size=args.batch_size, shuffle=shuffle, seed=1
+        folder, label_mode="binary", image_size=(image_size, image_size), batch_size=None, shuffle=False
     )
-    return found.map(lambda pixels, labels: (pixels / 255, labels)).cache().prefetch(tf.data.AUTOTUNE)
+    count = len(found.file_paths)
+    kept = found.map(lambda pixels, label: (tf.cast(tf.round(pixels), tf.uint8), label)).cache()  # bytes, not floats
+    if shuffle:
+        kept = kept.shuffle(count, seed=1)
+    batches = kept.batch(batch_size).map(lambda pixels, label: (tf.cast(pixels, tf.float32) / 255, label))
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def network(args: argparse.Namespace) -> keras.Model:
+def network(image_size: int) -> keras.Model:
     """MobileNetV2 from random weights, all of it trainable."""
-    base = keras.applications.MobileNetV2((args.image_size, args.image_size, 3), include_top=False, weights=None)
+    shape = (image_size, image_size, 3)
+    base = keras.applications.MobileNetV2(shape, include_top=False, weights=None)
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # 0.999 wants thousands of steps before validation means anything
@@ -44,18 +49,22 @@ def network(args: argparse.Namespace) -> keras.Model:
         keras.layers.RandomRotation(20 / 360),
     ]
     head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dropout(0.5), keras.layers.Dense(1, "sigmoid")]
-    return keras.Sequential([keras.Input((args.image_size, args.image_size, 3)), *augmentation, base, *head])
+    return keras.Sequential([keras.Input(shape), *augmentation, base, *head])
 
 
 def main() -> None:
     """Train and export."""
     args = arguments()
     keras.utils.set_random_seed(1)
-    model = network(args)
+    model = network(args.image_size)
     model.compile(keras.optimizers.Adam(args.learning_rate), "binary_crossentropy", metrics=["accuracy"])
-    train = photos(os.path.join(args.training, "train"), args, shuffle=True)
-    validation = photos(os.path.join(args.training, "validation"), args, shuffle=False)
-    model.fit(train, validation_data=validation, epochs=args.epochs, verbose=2)
+    train, validation = (os.path.join(args.training, part) for part in ("train", "validation"))
+    model.fit(
+        photos(train, args.image_size, args.batch_size, shuffle=True),
+        validation_data=photos(validation, args.image_size, args.batch_size, shuffle=False),
+        epochs=args.epochs,
+        verbose=2,
+    )
     model.export(args.export)
 
 

@@ -1,4 +1,4 @@
-"""moto's server, which stands where AWS would, with what SDK v3 wants of AWS and moto 5 does not have.
+"""What AWS is sent, and moto's server, which stands where AWS would, with what SDK v3 wants and moto 5 does not have.
 
 IAM's SimulatePrincipalPolicy, which moto answers with an error, allows everything; and SageMaker's answers lose their
 empty members, as a VpcConfig {} that AWS never sends and SDK v3 refuses.
@@ -12,17 +12,26 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs
 
+import requests
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 Sent = list[tuple[str, dict[str, Any]]]
+"""What SageMaker was sent: operation and JSON, in order."""
+
 _ALLOWED = (
     '<SimulatePrincipalPolicyResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">'
     "<SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated><EvaluationResults>{}</EvaluationResults>"
     "</SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>"
 )
 _DECISION = "<member><EvalActionName>{}</EvalActionName><EvalDecision>allowed</EvalDecision></member>"
+
+
+def request(sent: Sent, operation: str) -> dict[str, Any]:
+    """The one request of that operation."""
+    (found,) = [said for name, said in sent if name == operation]
+    return found
 
 
 class _Silent(WSGIRequestHandler):
@@ -60,8 +69,10 @@ def aws() -> Iterator[tuple[str, Sent]]:
     server = make_server("127.0.0.1", 0, _Aws(sent), threaded=True, request_handler=_Silent)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
+    address = f"http://127.0.0.1:{server.server_port}"
     try:
-        yield f"http://127.0.0.1:{server.server_port}", sent
+        requests.post(f"{address}/moto-api/reset", timeout=10).raise_for_status()  # what another module left there
+        yield address, sent
     finally:
         server.shutdown()
         thread.join()

@@ -7,8 +7,8 @@ import os
 from typing import Any
 
 
-def calls(code: str, folder: str) -> list[tuple[str, dict[str, Any]]]:
-    """Run code of SDK v2 in `folder` against the server that stands where AWS would.
+def calls(code: str, source: str, folder: str) -> list[tuple[str, dict[str, Any]]]:
+    """Run code of SDK v2, which is from the file `source`, in `folder` against the server that stands where AWS would.
 
     What was sent to SageMaker: operation and JSON, in order, after botocore has held it against its service model. Of
     a request to an endpoint the JSON has its content type and the number of bytes.
@@ -31,7 +31,7 @@ def calls(code: str, folder: str) -> list[tuple[str, dict[str, Any]]]:
     log = io.StringIO()
     try:
         with contextlib.redirect_stdout(log):
-            exec(compile(code, "docs/switching.md", "exec"), {})
+            exec(compile(code, source, "exec"), {})
     finally:
         print(log.getvalue())
     return sent

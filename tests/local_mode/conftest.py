@@ -114,23 +114,33 @@ def odd_folder(odd_channels: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def machine(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A machine set up as docs/switching.md says, without AWS; gives the folder where the SDKs' temporary files lie.
+def laptop(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A machine on which nothing is set up for AWS or SageMaker; gives the folder where the SDKs' temporary files lie.
 
     The port alone is another, so that nothing else on the machine is in the way.
     What the SDKs leave there, containers and their network is gone afterwards, however the test ended.
     """
     home = tmp_path / "home"
-    for name, path in (("local-config", ".sagemaker"), ("defaults-config", ".config/sagemaker")):
-        (home / path).mkdir(parents=True)
-        (home / path / "config.yaml").write_text(snippet(name), encoding="utf-8")
-    with (home / ".sagemaker" / "config.yaml").open("a", encoding="utf-8") as config:
-        config.write(f"  serving_port: {programs.free_port()}\n")
+    (home / ".sagemaker").mkdir(parents=True)
+    (home / ".sagemaker" / "config.yaml").write_text(f"local:\n  serving_port: {programs.free_port()}\n")
     monkeypatch.setenv("DOCKER_CONFIG", os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker")))
-    live_in(home, monkeypatch, "none")
+    live_in(home, monkeypatch, None)
     with engine.workspace(tmp_path / "sagemaker", uri) as root:
         monkeypatch.setenv("TMPDIR", str(root))
         yield root
+
+
+@pytest.fixture
+def machine(laptop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, set up as docs/switching.md says, without AWS."""
+    home = tmp_path / "home"
+    local = home / ".sagemaker" / "config.yaml"
+    local.write_text(local.read_text().replace("local:\n", snippet("local-config")), encoding="utf-8")
+    defaults = home / ".config" / "sagemaker" / "config.yaml"
+    defaults.parent.mkdir(parents=True)
+    defaults.write_text(snippet("defaults-config"), encoding="utf-8")
+    live_in(home, monkeypatch, "none")
+    return laptop
 
 
 def _notebook_folder(channels: Path, name: str, parent: Path) -> Path:

@@ -7,13 +7,13 @@ model takes it. The same code in local mode, with real containers: test_sdk2.py.
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
 from tests.environments import live_in, run_in
 from tests.local_mode import bodies_cloud
+from tests.local_mode.aws import Sent, request
 from tests.local_mode.test_sdk2 import CLASSIFICATION, DETECTION, SEGMENTATION
 from tests.pages import SWITCHING, snippet
 
@@ -49,7 +49,6 @@ CHANNELS = {
     "sdk2-detection": dict.fromkeys(PAIRS, "image/jpeg"),
     "sdk2-segmentation": dict(zip(PAIRS, ("image/jpeg", "image/png") * 2, strict=True)),
 }
-Sent = list[tuple[str, dict[str, Any]]]
 
 
 def changes() -> list[tuple[str, str]]:
@@ -73,7 +72,7 @@ def run(name: str, folder: Path) -> Sent:
     (folder / "channels" / "train").mkdir(parents=True)
     for photo in ("photo.jpg", "channels/train/1.jpg"):
         (folder / photo).write_bytes(PHOTO)
-    return run_in("sdk2", bodies_cloud.calls, for_the_cloud(name), folder, timeout=240)
+    return run_in("sdk2", bodies_cloud.calls, for_the_cloud(name), SWITCHING, folder, timeout=240)
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +89,6 @@ def sent(moto: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sent]
         with ThreadPoolExecutor() as pool:
             started = {name: pool.submit(run, name, tmp_path_factory.mktemp(name)) for name in NAMES}
             return {name: one.result() for name, one in started.items()}
-
-
-def request(sent: Sent, operation: str) -> dict[str, Any]:
-    """The one request of that operation."""
-    (found,) = [said for name, said in sent if name == operation]
-    return found
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,14 +8,13 @@ import ast
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import boto3
 import pytest
 import requests
 
 from tests.environments import live_in, run_in
-from tests.local_mode.aws import Sent, aws
+from tests.local_mode.aws import Sent, aws, request
 from tests.local_mode.bodies import script
 from tests.local_mode.test_cloud import ACCOUNT, PLACES, REGION
 from tests.pages import snippet
@@ -51,17 +50,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sent, list[f
         yield sent, run_in("dev", script, code(), folder, timeout=240)
 
 
-def request(sent: Sent, operation: str) -> dict[str, Any]:
-    """The one request of that operation."""
-    (found,) = [said for name, said in sent if name == operation]
-    return found
-
-
 def test_in_the_cloud_the_script_trains_deploys_asks_and_deletes(ran: tuple[Sent, list[float]]) -> None:
     sent, probabilities = ran
     done = [operation for operation, _ in sent if not operation.startswith("Describe")]
     created = ["CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
-    assert done == [*created, "InvokeEndpoint", "DeleteEndpoint"]
+    assert done == [*created, "InvokeEndpoint", "DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel"]
     assert request(sent, "InvokeEndpoint") == {"ContentType": "image/jpeg", "bytes": len(PHOTO)}
     assert probabilities == PROBABILITIES
 
@@ -75,6 +68,7 @@ def test_sagemaker_gets_our_image_the_channels_and_the_hyperparameters_of_the_sc
     assert job["AlgorithmSpecification"]["TrainingImage"] == uri
     assert job["ResourceConfig"]["InstanceType"] == "ml.m5.xlarge"
     assert job["RoleArn"] == f"arn:aws:iam::{ACCOUNT}:role/{PLACES['ROLE']}"
+    assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 86400}, "the SDK would stop it after an hour"
     channels = job["InputDataConfig"]
     found = {one["ChannelName"]: (one["DataSource"]["S3DataSource"]["S3Uri"], one["ContentType"]) for one in channels}
     expected = ("train", "validation", "train_lst", "validation_lst")
@@ -84,6 +78,9 @@ def test_sagemaker_gets_our_image_the_channels_and_the_hyperparameters_of_the_sc
         and node.arg == "hyperparameters"
     ]  # fmt: skip
     assert job["HyperParameters"] == {name: str(value) for name, value in ast.literal_eval(given).items()}
+    created = ("CreateModel", "CreateEndpointConfig", "CreateEndpoint")
+    names = [value for one in created for key, value in request(sent, one).items() if key.endswith("Name")]
+    assert set(names) == {job["TrainingJobName"]}, "a name of its own, so that the script runs twice"
     model = request(sent, "CreateModel")["PrimaryContainer"]
     assert model["Image"] == uri
     assert model["ModelDataUrl"] == f"s3://{PLACES['BUCKET']}/output/{job['TrainingJobName']}/output/model.tar.gz"

@@ -3,9 +3,12 @@
 import ast
 import json
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from local import algorithms
 from tests.notebooks import EXAMPLES, NAMES, cells, code, path
 
 CLOUD = ("IMAGE", "ROLE", "TRAIN_ON", "SERVE_ON", "BUCKET")
@@ -40,6 +43,20 @@ def test_one_cell_is_tagged_as_the_one_to_change_and_holds_what_the_cloud_needs(
     others = ast.walk(ast.parse(code(name, [cell for cell in code_cells if cell != "parameters"])))
     stored = {node.id for node in others if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     assert not stored & set_there, "what the parameters say is not set again"
+
+
+@pytest.mark.parametrize("name", ["image-classification", "object-detection"])
+def test_a_notebook_trains_with_the_recipe_that_was_tried_on_real_photos(name: str) -> None:
+    names: dict[str, Any] = {"summary": SimpleNamespace(class_names=["cat", "dog", "pug"], counts={"train": 300})}
+    exec(code(name, ["parameters"]), names)
+    for node in ast.walk(ast.parse(code(name, ["train"]))):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "falls":
+            exec(ast.unparse(node), names)
+        if isinstance(node, ast.keyword) and node.arg == "hyperparameters":
+            given = eval(ast.unparse(node.value), names)
+    tried = algorithms.room(name).recipe(False, None, 3, 300)
+    defaults = {"use_pretrained_model": 0, "overlap_threshold": 0.5, "nms_threshold": 0.45}
+    assert {**defaults, **given} == {**defaults, **tried, "lr_scheduler_step": str(tried["lr_scheduler_step"])}
 
 
 @pytest.mark.parametrize("name", NAMES)

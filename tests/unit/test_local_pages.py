@@ -9,7 +9,7 @@ import pytest
 
 from tests.pages import SWITCHING, metrics, snippet
 
-SDK2, SDK3 = ("sdk2", "sdk2-detection", "sdk2-segmentation"), ("sdk3",)
+SDK2, SDK3 = ("sdk2", "sdk2-detection", "sdk2-segmentation"), ("sdk3", "sdk3-cloud")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def sdk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MagicMock:
     for module in (
         *("sagemaker", "sagemaker.estimator", "sagemaker.inputs", "sagemaker.core", "sagemaker.core.local"),
         *("sagemaker.core.local.local_session", "sagemaker.train", "sagemaker.train.configs"),
-        "sagemaker.train.model_trainer",
+        *("sagemaker.train.model_trainer", "sagemaker.core.resources", "sagemaker.core.shapes"),
     ):
         monkeypatch.setitem(sys.modules, module, noting)
     (tmp_path / "channels" / "train").mkdir(parents=True)
@@ -94,7 +94,7 @@ def called(sdk: MagicMock) -> list[str]:
 def test_a_photo_that_is_missing_is_found_before_anything_is_trained(sdk: MagicMock, name: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"photo\.jpg"):
         exec(snippet(name), {})
-    assert not {"fit", "train", "deploy", "create_endpoint"} & set(called(sdk))
+    assert not {"fit", "train", "deploy", "create_endpoint", "create"} & set(called(sdk))
 
 
 @pytest.mark.parametrize("name", [*SDK2, *SDK3])
@@ -102,6 +102,8 @@ def test_an_endpoint_that_refuses_the_photo_is_deleted_all_the_same(sdk: MagicMo
     Path("photo.jpg").write_bytes(b"photo")
     sdk.Estimator().deploy().predict.side_effect = ValueError("refused")
     sdk.LocalSession().sagemaker_runtime_client.invoke_endpoint.side_effect = ValueError("refused")
+    sdk.Endpoint.create().invoke.side_effect = ValueError("refused")
     with pytest.raises(ValueError, match="refused"):
         exec(snippet(name), {})
-    assert called(sdk)[-1] == "delete_endpoint"
+    deleted = ["delete", "delete", "delete"] if name == "sdk3-cloud" else ["delete_endpoint"]
+    assert called(sdk)[-len(deleted) :] == deleted
