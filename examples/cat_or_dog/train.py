@@ -24,7 +24,10 @@ def arguments() -> argparse.Namespace:
 
 
 def photos(folder: str, image_size: int, batch_size: int, shuffle: bool) -> tf.data.Dataset:
-    """Batches of pixels from 0 to 1, float32 (n, image_size, image_size, 3), and labels; in a new order each epoch."""
+    """Batches of pixels from 0 to 1, float32 (n, image_size, image_size, 3), and labels.
+
+    With `shuffle`, for training, in a new order each epoch.
+    """
     found = keras.utils.image_dataset_from_directory(
         folder, label_mode="binary", image_size=(image_size, image_size), batch_size=None, shuffle=False
     )
@@ -36,6 +39,26 @@ def photos(folder: str, image_size: int, batch_size: int, shuffle: bool) -> tf.d
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
+def augmented(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Flipped, zoomed and turned at random.
+
+    Here and not in the model: where these layers come first in it, Keras exports it as if it were to be trained, with
+    chance in its answers and batch normalisation over the one photo of a request.
+    """
+    layers = [
+        keras.layers.RandomFlip("horizontal"),
+        keras.layers.RandomZoom(0.2),
+        keras.layers.RandomRotation(20 / 360),
+    ]
+
+    def changed(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        for layer in layers:
+            pixels = layer(pixels, training=True)
+        return pixels, labels
+
+    return batches.map(changed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
 def network(image_size: int) -> keras.Model:
     """MobileNetV2 from random weights, all of it trainable."""
     shape = (image_size, image_size, 3)
@@ -43,13 +66,8 @@ def network(image_size: int) -> keras.Model:
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # 0.999 wants thousands of steps before validation means anything
-    augmentation = [
-        keras.layers.RandomFlip("horizontal"),
-        keras.layers.RandomZoom(0.2),
-        keras.layers.RandomRotation(20 / 360),
-    ]
     head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dropout(0.5), keras.layers.Dense(1, "sigmoid")]
-    return keras.Sequential([keras.Input(shape), *augmentation, base, *head])
+    return keras.Sequential([keras.Input(shape), base, *head])
 
 
 def main() -> None:
@@ -60,7 +78,7 @@ def main() -> None:
     model.compile(keras.optimizers.Adam(args.learning_rate), "binary_crossentropy", metrics=["accuracy"])
     train, validation = (os.path.join(args.training, part) for part in ("train", "validation"))
     model.fit(
-        photos(train, args.image_size, args.batch_size, shuffle=True),
+        augmented(photos(train, args.image_size, args.batch_size, shuffle=True)),
         validation_data=photos(validation, args.image_size, args.batch_size, shuffle=False),
         epochs=args.epochs,
         verbose=2,

@@ -159,7 +159,11 @@ def _to_onnx(saved: SavedModel, name: str, path: Path) -> None:
         onnx.checker.check_model(model)
         onnx.save(model, str(path))
     except Exception as error:  # tf2onnx raises whatever its rewriters meet
-        raise ConversionError(f"signature {name!r} cannot be converted: {first_line(error)}") from error
+        reason = first_line(error)
+        # An operation that ONNX does not have, by its name in TensorFlow: StatelessRandomUniformV2.
+        if "Random" in reason:
+            reason += ". Its answers hang on chance: keep augmentation out of the model that is exported"
+        raise ConversionError(f"signature {name!r} cannot be converted: {reason}") from error
 
 
 def _name_outputs(model: Any, names: list[str]) -> None:

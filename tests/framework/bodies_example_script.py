@@ -40,6 +40,20 @@ def differences(script: str, notebook_function: str, folder: str) -> list[tuple[
     ]
 
 
+def exported(script: str, folder: str) -> tuple[list[float], list[float], list[float]]:
+    """What a network of the script answers for three photos at a time, and exported, twice, one by one."""
+    import tensorflow as tf
+
+    model = _module(script).network(SIDE)
+    pixels = np.random.default_rng(0).random((3, SIDE, SIDE, 3), np.float32)
+    model.compile("adam", "binary_crossentropy")
+    model.fit(pixels, np.array([[0.0], [1.0], [1.0]]), epochs=1, verbose=0)
+    model.export(folder)
+    loaded = tf.saved_model.load(folder)
+    once, again = ([float(loaded.serve(one[None])[0, 0]) for one in pixels] for _ in range(2))
+    return model.predict(pixels, verbose=0)[:, 0].tolist(), once, again
+
+
 def _module(script: str) -> Any:
     os.environ.update(SM_CHANNEL_TRAINING="", SM_MODEL_DIR="")
     spec = importlib.util.spec_from_file_location("cat_or_dog", script)

@@ -45,6 +45,14 @@ def make_models(folder: str) -> dict[str, Any]:
     return {"keras3": _keras3(root / "keras3" / "model"), "keras2": _keras2(root / "keras2" / "model")}
 
 
+def make_model_of_chance(folder: str) -> None:
+    """Export a model that begins with augmentation, as Keras 3 does it: in effect."""
+    import keras
+
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.RandomFlip(), keras.layers.Flatten()])
+    model.export(folder)
+
+
 def make_text_model(folder: str) -> None:
     """A SavedModel that ONNX Runtime cannot compute."""
     import tensorflow as tf

@@ -38,3 +38,9 @@ def test_the_notebook_sends_the_pixels_that_the_script_trains_on(folders: Path, 
     found = in_tensorflow(bodies.differences, SCRIPT, ast.unparse(function), folders)
     # What is left is between the two libraries' ways to decode a JPEG.
     assert all(sent < 1.5 < smoothed for sent, smoothed in found), found
+
+
+def test_the_exported_model_answers_as_validation_saw_it_without_chance(tmp_path: Path, in_tensorflow: Run) -> None:
+    validated, once, again = in_tensorflow(bodies.exported, SCRIPT, tmp_path / "model")
+    assert once == again
+    assert once == pytest.approx(validated, abs=1e-4)

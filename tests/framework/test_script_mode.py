@@ -278,12 +278,23 @@ def test_a_script_in_the_seeds_shape_trains_and_its_model_answers_converted_by_t
     assert by_serve == {"predictions": [[pytest.approx(probability, abs=1e-5)]]}
 
 
-def test_a_model_that_has_no_graph_is_kept_as_it_is_and_the_job_succeeds(in_tensorflow: Run, tmp_path: Path) -> None:
-    in_tensorflow(bodies_scripts.make_text_model, tmp_path / "source" / "text")
-    text = "import os, shutil\nshutil.copytree('text', os.path.join(os.environ['SM_MODEL_DIR'], '1'))\n"
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (bodies_scripts.make_text_model, ""),
+        (bodies_scripts.make_model_of_chance, "keep augmentation out of the model that is exported"),
+    ],
+    ids=["text", "chance"],
+)
+def test_a_model_that_has_no_graph_is_kept_as_it_is_and_the_job_succeeds(
+    in_tensorflow: Run, tmp_path: Path, make: Callable[[str], None], hint: str
+) -> None:
+    in_tensorflow(make, tmp_path / "source" / "made")
+    text = "import os, shutil\nshutil.copytree('made', os.path.join(os.environ['SM_MODEL_DIR'], '1'))\n"
     done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}), seconds=600)
     assert (done.code, done.failure) == (0, "")
     assert "the model is kept as the script has left it, and not for ONNX Runtime too: signature" in done.log
+    assert hint in done.log
     assert "model.onnx" not in scripts.names(done.model)
 
 
