@@ -84,8 +84,8 @@ class Artifact:
     image-classification: `probabilities` float32 (N, classes), by `output` a softmax or one sigmoid for each class.
     object-detection: `scores` float32 (N, A, classes), softmax with the background, which is left out; `boxes` float32
     (N, A, 4), corners xmin, ymin, xmax, ymax as fractions of the input, not clipped. Rule "stretch", `nms` set.
-    semantic-segmentation: `logits` float32 (N, classes, height / STRIDE, width / STRIDE), before the softmax; cell
-    (i, j) covers the STRIDE x STRIDE pixels of the input from (STRIDE i, STRIDE j). Rule "pad", 2 to 254 classes.
+    semantic-segmentation: `logits` float32 (N, classes, height / t, width / t), before the softmax, t of the network's
+    choice; cell (i, j) covers the t x t pixels of the input from (t i, t j). Rule "pad", 2 to 254 classes.
     """
 
     task: str

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from serve.artifact import STRIDE, InputSpec
+from serve.artifact import InputSpec
 from serve.preprocess import placed
 
 _TILE_PIXELS, _TILE_WIDTH = 1 << 16, 2048
@@ -87,15 +87,17 @@ def _tiles(
 ) -> Iterator[tuple[tuple[slice, slice], Iterator[np.ndarray]]]:
     """The photo piece by piece: rows and columns, and for each class in turn its logits there, float32."""
     covered, (width, height) = placed(size, spec), size
+    stride = spec.resize / logits.shape[-1]  # input pixels a cell
+    across_cells, down_cells = (side / stride for side in covered)
     # Cells whose centre lies on the photo, one at least: what the others say is about the padding.
-    columns, rows = (max(1, (side + STRIDE // 2) // STRIDE) for side in covered)
+    columns, rows = (max(1, math.floor(cells + 0.5)) for cells in (across_cells, down_cells))
     inside = logits[:, :rows, :columns]
     wide = min(width, _TILE_WIDTH)
     high = max(1, _TILE_PIXELS // wide)
     for top in range(0, height, high):
-        down = _taps(range(top, min(top + high, height)), covered[1], height, rows)
+        down = _taps(range(top, min(top + high, height)), down_cells, height, rows)
         for left in range(0, width, wide):
-            across = _taps(range(left, min(left + wide, width)), covered[0], width, columns)
+            across = _taps(range(left, min(left + wide, width)), across_cells, width, columns)
             where = (slice(top, top + high), slice(left, left + wide))
             yield where, (_plane(cells, down, across) for cells in inside)
 
@@ -107,13 +109,13 @@ class _Taps(NamedTuple):
     weights: np.ndarray
 
 
-def _taps(part: range, covered: int, pixels: int, cells: int) -> _Taps:
-    """The pixels `part` of `pixels`, which lie evenly on `covered` pixels of the input, from `cells` cells.
+def _taps(part: range, covered: float, pixels: int, cells: int) -> _Taps:
+    """The pixels `part` of `pixels`, which lie evenly on `covered` cells, from `cells` cells.
 
     Bilinear, half-pixel centres; beyond the first and the last centre the cell goes on. Where a pixel is larger than
     a cell its reach grows with it, so that no cell is passed over, as in Pillow's resize.
     """
-    scale = covered / STRIDE / pixels
+    scale = covered / pixels
     reach = max(scale, 1.0)
     centres = (np.arange(part.start, part.stop) + 0.5) * scale - 0.5  # cell 0 has its own at 0
     first = np.floor(centres - reach).astype(np.intp) + 1

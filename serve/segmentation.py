@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from serve import masks, records
-from serve.artifact import STRIDE, Artifact
+from serve.artifact import Artifact
 from serve.errors import TooLarge
 from serve.forms import Answer, Form
 
@@ -18,9 +18,11 @@ MAX_PROBABILITIES = 100 * 2**20
 
 
 def fits(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> bool:
-    """Whether `logits` of one image is float32 (1, classes, side / STRIDE, side / STRIDE)."""
-    logits, cells = outputs["logits"], artifact.input.resize // STRIDE
-    return logits.dtype == np.float32 and logits.shape == (1, len(artifact.class_names), cells, cells)
+    """Whether `logits` of one image is float32 (1, classes, side / t, side / t) for a whole number t."""
+    logits = outputs["logits"]
+    cells = logits.shape[-1] if logits.ndim else 0
+    tiled = cells > 0 and artifact.input.resize % cells == 0
+    return tiled and logits.dtype == np.float32 and logits.shape == (1, len(artifact.class_names), cells, cells)
 
 
 def answer(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> np.ndarray:

@@ -18,15 +18,15 @@ LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "laye
 """The children of a ResNet below its classifier, in order; a weight file's names begin with them."""
 
 
-def build(num_layers: int, classes: int = 1, **kwargs: Any) -> resnetv1b.ResNetV1b:
+def build(num_layers: int, classes: int = 1, from_identity: bool = True, **kwargs: Any) -> resnetv1b.ResNetV1b:
     """Return a ResNet of `num_layers`, one of UNITS, not initialised; `kwargs` as GluonCV's ResNetV1b takes them.
 
-    Every block will start as the identity: the scale of its last BatchNorm is zero (Goyal et al. 2017, section 5.1),
-    without which 300 photos are learnt far more slowly.
+    With `from_identity` every block will start as the identity: the scale of its last BatchNorm is zero (Goyal et al.
+    2017, section 5.1), without which a classifier learns 300 photos far more slowly.
     """
     block, layers = UNITS[num_layers]
     net = resnetv1b.ResNetV1b(block, layers, classes=classes, name_prefix="resnet_", **kwargs)
-    for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
-        for unit in stage:
+    for unit in (unit for stage in (net.layer1, net.layer2, net.layer3, net.layer4) for unit in stage):
+        if from_identity:
             (unit.bn3 if hasattr(unit, "bn3") else unit.bn2).gamma.init = mx.init.Zero()
     return net

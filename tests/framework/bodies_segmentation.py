@@ -187,7 +187,6 @@ def reach_of_the_stages() -> dict[str, list[int]]:
     from train.semantic_segmentation import network
 
     net = _lively(network.build("fcn", "resnet-18", 3, 0))
-    network.set_map(net, 13)
     stages = net.stages(mx.nd.array(_input(104, 1)))
     logits = net.main(stages).asnumpy()
     moved = []
@@ -223,7 +222,7 @@ def difference_from_gluoncv() -> dict[str, float]:
             return {f"{algorithm}: {len(mine)} parameters for {len(others)}": float("inf")}
         for name, value in zip(_ordered(mine), _ordered(others), strict=True):
             mine[name].set_data(others[value].data())
-        network.set_map(ours, side // 8)
+        network.set_map(ours, side)
         logits = [mx.nd.contrib.BilinearResize2D(part, height=side, width=side) for part in ours(x)]
         for what, a, b in zip(("", " auxiliary"), logits, other(x), strict=True):
             a, b = a.asnumpy(), b.asnumpy()

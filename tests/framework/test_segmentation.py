@@ -166,12 +166,17 @@ def test_one_network_trains_at_one_side_and_answers_at_another(in_mxnet: Run) ->
 
 
 def test_fcn_on_resnet_18_adds_fine_maps_to_coarse_ones_of_any_side(in_mxnet: Run) -> None:
+    """A cell is its own and, by the convolution that follows, the next; on the finer map each is two, and so on."""
     found = in_mxnet(bodies.reach_of_the_stages)
-    assert found["sides"] == [13, 7, 4]
-    assert found["logits"] == [1, 3, 13, 13]
-    fine, middle, coarse = found["rows"]
-    assert fine == 2, "a cell of its own and, by the convolution, the next"
-    assert fine < middle < coarse < 13
+    assert found["sides"] == [52, 26, 13, 7, 4]
+    assert found["logits"] == [1, 3, 52, 52]
+    reach = [2]
+    for _ in found["sides"][1:-1]:
+        reach.append(2 * reach[-1] + 1)
+    coarsest = 2  # without a convolution of its own before it is made larger
+    for _ in found["sides"][1:-1]:
+        coarsest = 2 * (coarsest + 1)
+    assert found["rows"] == [*reach, coarsest + 1]
 
 
 def test_the_networks_are_gluoncvs_own_given_their_weights(in_mxnet: Run) -> None:

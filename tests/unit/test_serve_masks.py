@@ -19,15 +19,15 @@ def padded(side: int) -> InputSpec:
     return InputSpec("data", 3, side, side, side, "pad", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def drawn(classes: int, side: int, seed: int = 0) -> np.ndarray:
-    """Logits float32 (classes, side / 8, side / 8)."""
-    return np.random.default_rng(seed).normal(0, 3, (classes, side // 8, side // 8)).astype(np.float32)
+def drawn(classes: int, side: int, seed: int = 0, stride: int = 8) -> np.ndarray:
+    """Logits float32 (classes, side / stride, side / stride)."""
+    return np.random.default_rng(seed).normal(0, 3, (classes, side // stride, side // stride)).astype(np.float32)
 
 
-def weights(covered: int, pixels: int) -> np.ndarray:
+def weights(covered: int, pixels: int, stride: int) -> np.ndarray:
     """The definition, float64 (pixels, cells): a triangle around each pixel's centre, over the cells on the photo."""
-    cells = [cell for cell in range(covered // 8 + 1) if 8 * cell + 4 <= covered] or [0]
-    size = covered / 8 / pixels  # a pixel's, in cells
+    cells = [cell for cell in range(covered // stride + 1) if stride * (cell + 0.5) <= covered] or [0]
+    size = covered / stride / pixels  # a pixel's, in cells
     centres = (np.arange(pixels) + 0.5) * size
     distance = np.abs(np.array(cells) + 0.5 - centres[:, np.newaxis])
     triangle = np.maximum(0, 1 - distance / max(size, 1))
@@ -36,7 +36,8 @@ def weights(covered: int, pixels: int) -> np.ndarray:
 
 def by_definition(logits: np.ndarray, size: tuple[int, int], side: int) -> np.ndarray:
     """Logits of each pixel, float64 (C, H, W)."""
-    across, down = (weights(*sides) for sides in zip(placed(size, padded(side)), size, strict=True))
+    stride = side // logits.shape[-1]
+    across, down = (weights(*sides, stride) for sides in zip(placed(size, padded(side)), size, strict=True))
     return down @ logits[:, : down.shape[1], : across.shape[1]].astype(np.float64) @ across.T
 
 
@@ -60,14 +61,15 @@ def check(logits: np.ndarray, size: tuple[int, int], side: int) -> None:
     width=st.integers(1, 300),
     height=st.integers(1, 300),
     cells=st.integers(1, 20),
+    stride=st.sampled_from([1, 2, 4, 8]),
     classes=st.integers(2, 5),
     seed=st.integers(0, 99),
 )
 @settings(max_examples=100, deadline=None)
 def test_mask_and_probabilities_of_a_photo_of_any_size_are_those_of_the_definition(
-    width: int, height: int, cells: int, classes: int, seed: int
+    width: int, height: int, cells: int, stride: int, classes: int, seed: int
 ) -> None:
-    check(drawn(classes, 8 * cells, seed), (width, height), 8 * cells)
+    check(drawn(classes, 8 * cells, seed, stride), (width, height), 8 * cells)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (7, 5000), (500, 375), (1501, 201), (20, 33)])

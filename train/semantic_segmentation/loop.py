@@ -10,7 +10,6 @@ import numpy as np
 from mxnet import autograd, gluon
 
 from serve import masks
-from serve.artifact import STRIDE
 from train import stop
 from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
@@ -24,7 +23,6 @@ from train.semantic_segmentation.network import Answer, Segmenter, set_map
 
 SPEED_EVERY = 20  # batches, as the built-in
 _POWER = 0.9  # of the poly schedule: Chen et al. 2017 (DeepLabV3), section 4.1
-_AUXILIARY = 0.5  # weight of the auxiliary loss, as GluonCV's segmentation script has it
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,9 @@ class Objective(gluon.HybridBlock):
         self.net, self._side = net, side
 
     def hybrid_forward(self, F: Any, x: Any, labels: Any) -> Any:
-        set_map(self.net, self._side // STRIDE)
+        set_map(self.net, self._side)
         main, auxiliary = (self._cross_entropy(F, logits, labels) for logits in self.net(x))
-        return main + _AUXILIARY * auxiliary
+        return main + self.net.auxiliary * auxiliary
 
     def _cross_entropy(self, F: Any, logits: Any, labels: Any) -> Any:
         known = labels >= 0
@@ -187,7 +185,7 @@ def finite(answer: gluon.Block, batch: np.ndarray) -> mx.nd.NDArray:
 
 
 def whole_mask(logits: np.ndarray, data: Data, index: int) -> np.ndarray:
-    """Return uint8 (H, W), the classes that logits (K, S / 8, S / 8) mean on a whole validation photo."""
+    """Return uint8 (H, W), the classes that logits (K, h, w) mean on a whole validation photo."""
     height, width = data.mask(index).shape
     return masks.class_ids(logits, (width, height), data.spec)
 

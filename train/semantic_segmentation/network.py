@@ -1,11 +1,11 @@
 """The networks: FCN, PSP and DeepLabV3 on a dilated ResNet v1b, made of GluonCV's parts where these take any backbone.
 
 FCN on ResNet-18, which no built-in has, is for CPUs: its ResNet is not dilated, which is faster, and its head reads
-three stages (docs/semantic-segmentation.md has the numbers).
+all stages (docs/semantic-segmentation.md has the numbers). It answers with logits of half the picture's side, the
+others of an eighth.
 
-All answer with logits of an eighth of the picture's side. What GluonCV fixes at construction, the size of the maps that
-PSP and DeepLab pool and enlarge, is set here by the block that a graph is traced from, so that one set of weights
-trains on crops and answers for whole photos.
+What GluonCV fixes at construction, the size of the maps that PSP and DeepLab pool and enlarge, is set here by the block
+that a graph is traced from, so that one set of weights trains on crops and answers for whole photos.
 """
 
 from typing import Any
@@ -24,8 +24,9 @@ _WIDTHS = {"resnet-18": (256, 512), "resnet-50": (1024, 2048), "resnet-101": (10
 PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "resnet-101": "resnet101"}
 """Names of the weight files (train/weights.py)."""
 
-_FINE = 64  # width of the maps that Skips adds up
+_FINE = (32, 64, 64, 64)  # widths of the maps that Skips adds up, of a half to a 16th of the side
 
+_SIDE = 64  # of the pictures that tell a new network its layers' widths: any would do
 _BINS = (1, 2, 3, 6)  # PSP's pyramid: Zhao et al. 2017, figure 3
 _RATES = (12, 24, 36)  # DeepLabV3's, for maps of an eighth: Chen et al. 2017, section 3.3
 _HEAD_RATE = 10  # times the learning rate of a pretrained backbone, as GluonCV's segmentation models have it
@@ -35,7 +36,10 @@ class Segmenter(gluon.HybridBlock):
     """The weights: a ResNet's layers under their own names, so that its weight files fit, a head and an auxiliary one.
 
     Called, it answers for training: the logits of both heads for pictures (N, 3, S, S), float32 (N, K, S / 8, S / 8);
-    those of the auxiliary head of half that side where the ResNet is not dilated.
+    where the ResNet is not dilated (N, K, S / 2, S / 2), and of the auxiliary head (N, K, S / 16, S / 16).
+
+    `auxiliary` is the weight of the auxiliary loss: 0.5 as GluonCV's segmentation script has it, and where the main
+    head reads every stage, which needs less help, 0.1.
     """
 
     def __init__(self, algorithm: str, backbone: str, classes: int, **kwargs: Any) -> None:
@@ -43,43 +47,47 @@ class Segmenter(gluon.HybridBlock):
         third, fourth = _WIDTHS[backbone]
         fine = (algorithm, backbone) == ("fcn", "resnet-18")
         with self.name_scope():
-            whole = resnet.build(_LAYERS[backbone], dilated=not fine)
+            whole = resnet.build(_LAYERS[backbone], from_identity=not fine, dilated=not fine)
             for name in resnet.LAYERS:
                 setattr(self, name, getattr(whole, name))
             self.head = Skips(classes) if fine else _HEADS[algorithm](fourth, classes)
             self.auxlayer = _FCNHead(third, classes)
+        self.auxiliary = 0.1 if fine else 0.5
 
     def hybrid_forward(self, F: Any, x: Any) -> tuple[Any, Any]:
         stages = self.stages(x)
-        return self.main(stages), self.auxlayer(stages[1])
+        return self.main(stages), self.auxlayer(stages[-2])
 
-    def main(self, stages: tuple[Any, Any, Any]) -> Any:
-        """Return the main head's logits (N, K, S / 8, S / 8) of what `stages` returns."""
+    def main(self, stages: tuple[Any, ...]) -> Any:
+        """Return the main head's logits of what `stages` returns."""
         return self.head(*stages) if isinstance(self.head, Skips) else self.head(stages[-1])
 
-    def stages(self, x: Any) -> tuple[Any, Any, Any]:
-        """Return what stages two, three and four make of pictures (N, 3, S, S).
+    def stages(self, x: Any) -> tuple[Any, ...]:
+        """Return what the first convolution and stages one to four make of pictures (N, 3, S, S).
 
-        Of an eighth of their side all; where the ResNet is not dilated of an eighth, a 16th and a 32nd, rounded up.
+        Of a half, a quarter and an eighth of their side, where the ResNet is not dilated of a 16th and a 32nd, rounded
+        up, and where it is of an eighth again.
         """
-        for name in resnet.LAYERS[:-2]:
-            x = getattr(self, name)(x)
-        third = self.layer3(x)
-        return x, third, self.layer4(third)
+        found = [self.relu(self.bn1(self.conv1(x)))]
+        x = self.maxpool(found[0])
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            found.append(x)
+        return tuple(found)
 
 
 class Answer(gluon.HybridBlock):
-    """A Segmenter's main head alone, for pictures of `side` pixels: (N, 3, S, S) in, logits (N, K, S / 8, S / 8) out.
+    """A Segmenter's main head alone, for pictures of `side` pixels: (N, 3, S, S) in, its logits out.
 
     `plain` builds pooling out of operators that ONNX has.
     """
 
     def __init__(self, net: Segmenter, side: int, plain: bool = False) -> None:
         super().__init__(prefix=net.prefix)
-        self.net, self._cells, self._plain = net, side // STRIDE, plain
+        self.net, self._side, self._plain = net, side, plain
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        set_map(self.net, self._cells, self._plain)
+        set_map(self.net, self._side, self._plain)
         return self.net.main(self.net.stages(x))
 
 
@@ -92,35 +100,38 @@ def hasten_heads(net: Segmenter) -> None:
         head.collect_params().setattr("lr_mult", _HEAD_RATE)
 
 
-def set_map(net: Segmenter, cells: int, plain: bool = False) -> None:
-    """Tell the head of `net` that the graph traced next has maps of `cells` x `cells`."""
-    if isinstance(net.head, Skips | Psp | DeepLab):
-        net.head.set_map(cells, plain)
+def set_map(net: Segmenter, side: int, plain: bool = False) -> None:
+    """Tell the head of `net` that the graph traced next is for pictures of `side` pixels; see Answer for `plain`."""
+    if isinstance(net.head, Psp | DeepLab):
+        net.head.set_map(side // STRIDE, plain)
 
 
 class Skips(gluon.HybridBlock):
-    """Logits from three stages of a ResNet that is not dilated: coarse maps are enlarged and finer ones added.
+    """Logits from all stages of a ResNet that is not dilated: coarse maps are enlarged and finer ones added.
 
-    The skips of FCN-8s (Long et al. 2015, section 4.2), which adds classes' scores; here features are added, as in
-    Lin et al. 2017 (feature pyramid networks, section 3), and a convolution sees their sum before classes are told.
+    The skips of FCN-8s (Long et al. 2015, section 4.2), carried on to half the picture's side: what is added are
+    features, and each sum goes through a convolution, as in Lin et al. 2017 (feature pyramid networks, section 3). A
+    map is enlarged by repeating its cells, which costs nothing; what is bilinear is the last step, to the photo's size.
     """
 
     def __init__(self, classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._cells = 0
         with self.name_scope():
-            self.second, self.third, self.fourth = (_convolution(_FINE, 1) for _ in range(3))
-            self.block = _last_layers(_FINE, classes)
+            self.coarsest = _convolution(_FINE[-1], 1)
+            self.finer, self.merge = nn.HybridSequential(prefix="finer_"), nn.HybridSequential(prefix="merge_")
+            for width, below in zip(_FINE[::-1], (*_FINE[-2::-1], _FINE[0]), strict=True):
+                self.finer.add(_convolution(width, 1))
+                self.merge.add(_convolution(below, 3))
+            self.scores = nn.Conv2D(classes, 1)
 
-    def set_map(self, cells: int, plain: bool) -> None:
-        """See the function of this name; enlarging is plain as it is."""
-        self._cells = cells
-
-    def hybrid_forward(self, F: Any, second: Any, third: Any, fourth: Any) -> Any:
-        x = self.fourth(fourth)
-        for cells, finer in ((-(-self._cells // 2), self.third(third)), (self._cells, self.second(second))):
-            x = F.contrib.BilinearResize2D(x, height=cells, width=cells) + finer
-        return self.block(x)
+    def hybrid_forward(self, F: Any, *stages: Any) -> Any:
+        x = self.coarsest(stages[-1])
+        for stage, finer, merge in zip(stages[-2::-1], self.finer, self.merge, strict=True):
+            added = finer(stage)
+            # Of an odd number of cells the coarser map has half, rounded up.
+            enlarged = F.slice_like(F.UpSampling(x, scale=2, sample_type="nearest"), added, axes=(2, 3))
+            x = merge(enlarged + added)
+        return self.scores(x)
 
 
 class Psp(gluon.HybridBlock):
@@ -198,6 +209,6 @@ def build(algorithm: str, backbone: str, classes: int, seed: int) -> Segmenter:
     mx.random.seed(seed)
     net = Segmenter(algorithm, backbone, classes, prefix="segmenter_")
     net.initialize(mx.init.MSRAPrelu(slope=0.0))
-    set_map(net, 8)
-    net(mx.nd.zeros((1, 3, 8 * STRIDE, 8 * STRIDE)))
+    set_map(net, _SIDE)
+    net(mx.nd.zeros((1, 3, _SIDE, _SIDE)))
     return net
