@@ -131,14 +131,19 @@ def test_training_is_given_the_mask_that_the_png_holds() -> None:
     ("logits", "fits"),
     [
         ((1, 3, 8, 8), True),
+        ((1, 3, 32, 32), True),
+        ((1, 3, 64, 64), True),
         ((1, 2, 8, 8), False),
         ((1, 3, 8, 9), False),
-        ((1, 3, 64, 64), False),
+        ((1, 3, 24, 24), False),
+        ((1, 3, 128, 128), False),
+        ((1, 3, 0, 0), False),
+        ((), False),
         ((3, 8, 8), False),
         ((2, 3, 8, 8), False),
     ],
 )
-def test_graph_fits_where_its_logits_have_the_classes_and_an_eighth_of_the_side(
+def test_graph_fits_where_its_logits_have_the_classes_and_cells_of_whole_pixels(
     logits: tuple[int, ...], fits: bool
 ) -> None:
     assert segmentation.fits({"logits": np.zeros(logits, np.float32)}, TRIMAPS) is fits
