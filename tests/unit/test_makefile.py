@@ -215,7 +215,7 @@ def test_machine_with_nothing_installed_gets_one_line_to_run(bare: Path) -> None
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "Missing here: git make gcc python3-venv python3-dev libgomp1. "
-        "Run: sudo apt-get install -y git make gcc python3-dev python3-venv libgomp1\n"
+        "Run: sudo apt-get install -y gcc git libgomp1 python3-dev python3-venv make\n"
     )
 
 
