@@ -28,7 +28,7 @@ PET, BACKGROUND, BORDER = 1, 2, 3
 # Radii of heads as shares of a picture's shorter side. With them pet, background and border have the shares of pixels
 # that they have in the real set (three breeds, 510 photos: 28, 60 and 12 %), and head boxes a fifth of the photo.
 _HEADS = {"sitting": (0.13, 0.255), "standing": (0.12, 0.225), "lying": (0.13, 0.235), "portrait": (0.19, 0.405)}
-_BAND = 0.06
+_BAND = 0.06  # width of a trimap's border; see trimap
 _HALF_A_HEAD = 1.3  # of a radius squared: the smaller, a dog's without its ears, has twice that
 
 Box = tuple[int, int, int, int]
@@ -113,9 +113,9 @@ def picture(breed: Breed, generator: np.random.Generator) -> Picture:
 def trimap(pet: np.ndarray) -> Image.Image:
     """The trimap (mode L) of a bool mask (height, width): pet and background, between them a band along the outline.
 
-    A larger animal has a wider band, as in the real set: 10, 16 or 22 pixels of its usual 500, 7 % (5 to 9 % in the
-    middle half of 510 photos) of the side of a square of the animal's area. Here 6 %, which covers the same 12 to 13 %
-    of a picture: what is drawn has more outline for its area.
+    A larger animal has a wider band, as in the real set: 10, 16 or 22 pixels in photos of 500, 7 % (6 to 9 % in the
+    middle half of 510 photos) of the side of a square of the animal's area. Here 6 %, which covers 13 % of a picture
+    where the real ones' covers 12.
     """
     mask = Image.fromarray(np.where(pet, 255, 0).astype(np.uint8), "L")
     reach = max(1, round(_BAND * math.sqrt(pet.sum()) / 2))

@@ -28,8 +28,8 @@ TASKS = tuple(OUTPUTS)
 RULES = {CLASSIFICATION: ("crop", "stretch"), DETECTION: ("stretch",), SEGMENTATION: ("pad",)}
 """How a task's images may become its model's input; see InputSpec."""
 
-STRIDE = 8
-"""Pixels of a segmenter's input, in both directions, that one cell of its logits covers."""
+SIDE_STEP = 8
+"""A segmenter's input has a multiple of so many pixels a side."""
 SEGMENTATION_CLASSES = (2, 254)
 """Fewest and most classes of a segmenter: a mask is 8 bits, and 255 in it means that the pixel does not count."""
 MAX_TOP_K = 2000
@@ -50,7 +50,7 @@ class InputSpec:
     channels in the order R, G, B (or luminance alone). Rule "crop": the shorter side becomes `resize` pixels, aspect
     kept, then the centre of height x width. Rule "stretch": to height x width, aspect ignored. Rule "pad": the longer
     side becomes `resize` pixels, aspect kept, at the top left of a square of that side, whose rest is 0.0 in the
-    input, the mean colour; height = width = resize, a multiple of STRIDE.
+    input, the mean colour; height = width = resize, a multiple of SIDE_STEP.
     """
 
     name: str
@@ -237,8 +237,8 @@ def _parse_input(values: "Values", task: str) -> InputSpec:
     if spec.rule == "crop" and spec.resize < max(spec.height, spec.width):
         values.refuse("resize", spec.resize, f"at least {max(spec.height, spec.width)}, or the crop does not fit")
     if spec.rule == "pad":
-        if spec.resize % STRIDE:
-            values.refuse("resize", spec.resize, f"a multiple of {STRIDE}")
+        if spec.resize % SIDE_STEP:
+            values.refuse("resize", spec.resize, f"a multiple of {SIDE_STEP}")
         for key, side in (("height", spec.height), ("width", spec.width)):
             if side != spec.resize:
                 values.refuse(key, side, f"{spec.resize}, as resize is")

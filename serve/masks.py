@@ -87,17 +87,16 @@ def _tiles(
 ) -> Iterator[tuple[tuple[slice, slice], Iterator[np.ndarray]]]:
     """The photo piece by piece: rows and columns, and for each class in turn its logits there, float32."""
     covered, (width, height) = placed(size, spec), size
-    stride = spec.resize / logits.shape[-1]  # input pixels a cell
-    across_cells, down_cells = (side / stride for side in covered)
+    stride = spec.resize // logits.shape[-1]  # input pixels that a cell covers
     # Cells whose centre lies on the photo, one at least: what the others say is about the padding.
-    columns, rows = (max(1, math.floor(cells + 0.5)) for cells in (across_cells, down_cells))
+    columns, rows = (max(1, (side + stride // 2) // stride) for side in covered)
     inside = logits[:, :rows, :columns]
     wide = min(width, _TILE_WIDTH)
     high = max(1, _TILE_PIXELS // wide)
     for top in range(0, height, high):
-        down = _taps(range(top, min(top + high, height)), down_cells, height, rows)
+        down = _taps(range(top, min(top + high, height)), covered[1] / stride, height, rows)
         for left in range(0, width, wide):
-            across = _taps(range(left, min(left + wide, width)), across_cells, width, columns)
+            across = _taps(range(left, min(left + wide, width)), covered[0] / stride, width, columns)
             where = (slice(top, top + high), slice(left, left + wide))
             yield where, (_plane(cells, down, across) for cells in inside)
 

@@ -26,7 +26,9 @@ def build(num_layers: int, classes: int = 1, from_identity: bool = True, **kwarg
     """
     block, layers = UNITS[num_layers]
     net = resnetv1b.ResNetV1b(block, layers, classes=classes, name_prefix="resnet_", **kwargs)
-    for unit in (unit for stage in (net.layer1, net.layer2, net.layer3, net.layer4) for unit in stage):
-        if from_identity:
+    if not from_identity:
+        return net
+    for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+        for unit in stage:
             (unit.bn3 if hasattr(unit, "bn3") else unit.bn2).gamma.init = mx.init.Zero()
     return net

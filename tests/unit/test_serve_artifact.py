@@ -32,7 +32,7 @@ def specs(draw: st.DrawFn, rules: tuple[str, ...]) -> InputSpec:
     channels, height, width = draw(st.sampled_from([1, 3])), draw(sizes), draw(sizes)
     more = draw(st.integers(0, 100))
     if "pad" in rules:
-        height = width = artifact.STRIDE * width
+        height = width = artifact.SIDE_STEP * width
         more = 0
     per_channel = {"min_size": channels, "max_size": channels}
     return InputSpec(

@@ -16,7 +16,6 @@ from gluoncv.model_zoo.fcn import _FCNHead
 from mxnet import gluon
 from mxnet.gluon import nn
 
-from serve.artifact import STRIDE
 from train import resnet
 
 _LAYERS = {"resnet-18": 18, "resnet-50": 50, "resnet-101": 101}
@@ -24,9 +23,9 @@ _WIDTHS = {"resnet-18": (256, 512), "resnet-50": (1024, 2048), "resnet-101": (10
 PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "resnet-101": "resnet101"}
 """Names of the weight files (train/weights.py)."""
 
-_FINE = (32, 64, 64, 64)  # widths of the maps that Skips adds up, of a half to a 16th of the side
-
-_SIDE = 64  # of the pictures that tell a new network its layers' widths: any would do
+_STRIDE = 8  # pixels of a picture that a cell of a dilated ResNet's last map covers
+# Of the maps that Skips adds up, from a 16th of the side to a half: their width, and that of the convolution of the sum.
+_SUMS = ((64, 64), (64, 64), (64, 32), (32, 32))
 _BINS = (1, 2, 3, 6)  # PSP's pyramid: Zhao et al. 2017, figure 3
 _RATES = (12, 24, 36)  # DeepLabV3's, for maps of an eighth: Chen et al. 2017, section 3.3
 _HEAD_RATE = 10  # times the learning rate of a pretrained backbone, as GluonCV's segmentation models have it
@@ -103,7 +102,7 @@ def hasten_heads(net: Segmenter) -> None:
 def set_map(net: Segmenter, side: int, plain: bool = False) -> None:
     """Tell the head of `net` that the graph traced next is for pictures of `side` pixels; see Answer for `plain`."""
     if isinstance(net.head, Psp | DeepLab):
-        net.head.set_map(side // STRIDE, plain)
+        net.head.set_map(side // _STRIDE, plain)
 
 
 class Skips(gluon.HybridBlock):
@@ -117,11 +116,11 @@ class Skips(gluon.HybridBlock):
     def __init__(self, classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
-            self.coarsest = _convolution(_FINE[-1], 1)
+            self.coarsest = _convolution(_SUMS[0][0], 1)
             self.finer, self.merge = nn.HybridSequential(prefix="finer_"), nn.HybridSequential(prefix="merge_")
-            for width, below in zip(_FINE[::-1], (*_FINE[-2::-1], _FINE[0]), strict=True):
+            for width, merged in _SUMS:
                 self.finer.add(_convolution(width, 1))
-                self.merge.add(_convolution(below, 3))
+                self.merge.add(_convolution(merged, 3))
             self.scores = nn.Conv2D(classes, 1)
 
     def hybrid_forward(self, F: Any, *stages: Any) -> Any:
@@ -209,6 +208,7 @@ def build(algorithm: str, backbone: str, classes: int, seed: int) -> Segmenter:
     mx.random.seed(seed)
     net = Segmenter(algorithm, backbone, classes, prefix="segmenter_")
     net.initialize(mx.init.MSRAPrelu(slope=0.0))
-    set_map(net, _SIDE)
-    net(mx.nd.zeros((1, 3, _SIDE, _SIDE)))
+    side = 8 * _STRIDE  # any tells the layers their widths
+    set_map(net, side)
+    net(mx.nd.zeros((1, 3, side, side)))
     return net

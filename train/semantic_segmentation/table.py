@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from serve.artifact import STRIDE
+from serve.artifact import SIDE_STEP
 from train.errors import UserError
 from train.hyperparameters import REQUIRED, Hyperparameter, choice, flag, integer, real, resolve, steps
 from train.log import LOG
@@ -56,8 +56,8 @@ def check(raw: Mapping[str, str]) -> dict[str, Any]:
 
 
 def rounded(size: int) -> int:
-    """Return `size` rounded up to a multiple of STRIDE pixels."""
-    return -(-size // STRIDE) * STRIDE
+    """Return `size` rounded up to a multiple of SIDE_STEP pixels."""
+    return -(-size // SIDE_STEP) * SIDE_STEP
 
 
 def say(values: Mapping[str, Any]) -> None:
