@@ -24,7 +24,7 @@ PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "resnet-101": "r
 """Names of the weight files (train/weights.py)."""
 
 _STRIDE = 8  # pixels of a picture that a cell of a dilated ResNet's last map covers
-# Of the maps that Skips adds up, from a 16th of the side to a half: their width, and that of the convolution of the sum.
+# Of the maps that Skips adds up, from a 16th of the side to a half: their width, and what the sum's convolution makes.
 _SUMS = ((64, 64), (64, 64), (64, 32), (32, 32))
 _BINS = (1, 2, 3, 6)  # PSP's pyramid: Zhao et al. 2017, figure 3
 _RATES = (12, 24, 36)  # DeepLabV3's, for maps of an eighth: Chen et al. 2017, section 3.3
