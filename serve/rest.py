@@ -84,6 +84,8 @@ def _document(data: bytes, media: str) -> tuple[dict[str, Any], bool]:
         if media == CSV:
             return {"instances": _csv(data.decode("utf-8-sig"))}, False
         values = _json(data, media)
+    except csv.Error as error:
+        raise BadRequest(f"The body is not CSV that can be read: {error}.") from error
     except UnicodeDecodeError as error:
         raise BadRequest(f"The body is not UTF-8 text (byte {error.start}).") from error
     except RecursionError as error:
@@ -123,7 +125,7 @@ def _lines(text: str) -> list[Any]:
 
 def _csv(text: str) -> list[Any]:
     """A row for each line: numbers where all are, else texts; of a single column the values themselves."""
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     try:
         values: list[list[Any]] = [[_number(cell) for cell in row] for row in rows]
     except ValueError:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -71,6 +71,7 @@ def test_columns_come_as_inputs(body: Any) -> None:
     [
         (b"1,2\n3,4\n", "text/csv"),
         (b"1.0, 2\r\n\r\n3,4", "text/csv"),
+        (b"1,2\r3,4\r", "text/csv"),
         (b"[1, 2]\n[3, 4]\n", "application/jsonlines"),
         (b'{"x": [1, 2]}\r\n{"x": [3, 4]}', "application/jsonlines"),
         (b'{"instances": [[1, 2], [3, 4]]}\n', "application/jsonlines"),
@@ -135,7 +136,13 @@ def test_any_json_is_a_call_or_a_refusal_with_a_reason(body: Any) -> None:
             assert value.dtype in (np.float32, np.uint8, np.bool_, object)
 
 
+def test_a_csv_cell_beyond_what_is_read_is_refused_as_csv() -> None:
+    with pytest.raises(BadRequest, match=r"not CSV that can be read: field larger than field limit \(131072\)"):
+        parsed(b"1," + b"2" * 200_000, media="text/csv")
+
+
 @given(st.binary(max_size=60), st.sampled_from(rest.JSON))
+@example(b"\r\x00", rest.CSV)
 def test_any_bytes_are_a_call_or_a_refusal(body: bytes, media: str) -> None:
     try:
         parsed(body, media=media)
