@@ -1,5 +1,6 @@
 """What the tests of image-classification-tensorflow run in the TensorFlow environment."""
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -202,8 +203,10 @@ def batches() -> dict[str, Any]:
     return {"orders": orders, "labels": labels, "kinds": kinds, "length": len(made)}
 
 
-def vanished() -> str:
-    """What is raised when a photo cannot be read any more while training."""
+def vanished() -> tuple[str, int]:
+    """What is raised when a photo cannot be read any more while training, and how many iterators outlive it."""
+    from tensorflow.python.data.ops.iterator_ops import OwnedIterator
+
     from train.errors import UserError
     from train.image_classification_tensorflow import data
 
@@ -211,11 +214,13 @@ def vanished() -> str:
         def pixels(self, index: int) -> np.ndarray:
             raise UserError(f"train image {index}.jpg does not exist, though it could be read when the job began")
 
+    gc.disable()
+    said = "nothing was raised"
     try:
         list(data.PixelBatches(Gone(), _checked(mini_batch_size=4)).epoch(0))
     except UserError as error:
-        return str(error)
-    return "nothing was raised"
+        said = str(error)
+    return said, sum(isinstance(each, OwnedIterator) for each in gc.get_objects())
 
 
 def losses(name: str) -> list[float]:

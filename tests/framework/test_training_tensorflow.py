@@ -239,8 +239,15 @@ def test_an_epoch_is_a_new_order_of_all_photos_and_the_same_for_the_same_seed(in
 
 
 def test_a_photo_that_vanishes_while_the_job_trains_is_told_in_our_words(in_tensorflow: Run) -> None:
-    said = in_tensorflow(bodies_tensorflow.vanished)
+    said, _ = in_tensorflow(bodies_tensorflow.vanished)
     assert re.fullmatch(r"train image \d\.jpg does not exist, though it could be read when the job began", said)
+
+
+def test_a_failed_epoch_leaves_no_iterator_for_which_the_end_of_the_process_would_wait_forever(
+    in_tensorflow: Run,
+) -> None:
+    _, iterators = in_tensorflow(bodies_tensorflow.vanished)
+    assert iterators == 0
 
 
 @pytest.mark.parametrize("name", ["sgd", "nag", "adam", "rmsprop"])

@@ -137,10 +137,13 @@ class PixelBatches:
         dataset = dataset.map(self._make, num_parallel_calls=cpu_count(), deterministic=True).prefetch(_AHEAD)
         try:
             yield from dataset.as_numpy_iterator()
+            return
         except tf.errors.OpError:
             if self._failure is None:
                 raise
-            raise self._failure from None
+        # Outside of the block, so that nothing keeps TensorFlow's error, its frames and in them the iterator: at the
+        # end of the process that would wait for its reading threads, which get no turn any more.
+        raise self._failure
 
     def _make(self, indices: tf.Tensor, seed: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         spec = self._data.spec
