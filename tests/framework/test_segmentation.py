@@ -120,12 +120,21 @@ def test_the_server_gives_a_mask_of_the_photos_size_that_shows_what_is_there(fir
     assert (found == 2)[truth == 2].mean() > 0.4, "the photo shows a disc"
 
 
-@pytest.mark.parametrize("algorithm", ["psp", "deeplab"])
-def test_the_other_algorithms_train_on_crops_and_answer_for_whole_photos(algorithm: str, again: Path) -> None:
-    done = job(again, {"algorithm": algorithm, "crop_size": 50, "base_size": 70, "validation_mini_batch_size": 3})
+@pytest.mark.parametrize(
+    ("algorithm", "more", "side"),
+    [
+        pytest.param("psp", {"validation_mini_batch_size": 3}, 72, id="psp"),
+        pytest.param("deeplab", {"validation_mini_batch_size": 3}, 72, id="deeplab"),
+        pytest.param("fcn", {"inference_size": 90, "validation_mini_batch_size": 1}, 96, id="inference_size"),
+    ],
+)
+def test_networks_train_on_crops_and_answer_for_whole_photos(
+    algorithm: str, more: dict[str, int], side: int, again: Path
+) -> None:
+    done = job(again, {"algorithm": algorithm, "crop_size": 50, "base_size": 70} | more)
     assert (done.code, done.failure) == (0, "")
     assert done.description["hyperparameters"]["crop_size"] == 56
-    assert done.description["input"]["height"] == 72
+    assert done.description["input"]["height"] == side
 
 
 def test_the_schedules_fall_as_their_formulas_say(in_mxnet: Run) -> None:

@@ -77,6 +77,8 @@ def test_the_notebooks_hyperparameters_are_taken_as_they_are() -> None:
         ("algorithm", "unet"),
         ("base_size", "16"),
         ("crop_size", "16"),
+        ("inference_size", "16"),
+        ("inference_size", "2049"),
         ("optimizer", "ftrl"),
         ("learning_rate", "0"),
         ("lr_scheduler", "linear"),
@@ -94,6 +96,11 @@ def test_crop_size_is_rounded_up_to_a_multiple_of_8(size: int) -> None:
     rounded = table.check(REQUIRED | {"crop_size": str(size)})["crop_size"]
     assert rounded % 8 == 0
     assert size <= rounded < size + 8
+
+
+def test_the_graphs_side_is_base_size_unless_inference_size_says_another_both_rounded_up_to_8() -> None:
+    assert table.check(REQUIRED | {"base_size": "97"})["inference_size"] == 104
+    assert table.check(REQUIRED | {"base_size": "97", "inference_size": "126"})["inference_size"] == 128
 
 
 def test_a_schedule_of_steps_needs_steps() -> None:

@@ -21,7 +21,6 @@ from train.samples import Batches, Memory, Remarks, Sample
 from train.semantic_segmentation import masks
 from train.semantic_segmentation.augment import augment, largest
 from train.semantic_segmentation.masks import IGNORE, Census, LabelMap
-from train.semantic_segmentation.table import rounded
 
 T = TypeVar("T")
 Batch = tuple[np.ndarray, np.ndarray]
@@ -103,7 +102,7 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
     )
     names = class_names(channels, ("train_annotation", "label_map", "train"), hp["num_classes"])
     listed = {name: _Set(channels, name, hp) for name in ("train", "validation")}
-    side, budget = rounded(hp["base_size"]), samples.memory_budget() // 2
+    side, budget = hp["inference_size"], samples.memory_budget() // 2
     spec = InputSpec("data", 3, side, side, side, "pad", MEAN, STD)
     train, photos, labels = _read_train(listed["train"], hp, budget)
     samples.check_count(len(train), hp, followed="latter")

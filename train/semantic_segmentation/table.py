@@ -36,13 +36,14 @@ TABLE: tuple[Hyperparameter, ...] = (
     real("early_stopping_tolerance", 0.0),
     choice("precision_dtype", "float32", ("float32", "float16")),
     # Ours: the built-in has no such hyperparameters.
+    integer("inference_size", None, 17, 2048),  # of base_size, unless given
     real("unreadable_tolerance", 0.05),
     integer("seed", 0, 0, 2**31 - 1),
 )
 
 
 def check(raw: Mapping[str, str]) -> dict[str, Any]:
-    """Return the checked hyperparameters, `crop_size` rounded up to a multiple of 8 as the built-in rounds it.
+    """Return the checked hyperparameters; `crop_size`, as the built-in rounds it, and `inference_size` in steps of 8.
 
     Raises UserError, also for values that do not go together.
     """
@@ -52,10 +53,11 @@ def check(raw: Mapping[str, str]) -> dict[str, Any]:
             "hyperparameter lr_scheduler_step is required with lr_scheduler=step: set it to the epochs after which the "
             "learning rate falls, such as 10,20"
         )
-    return values | {"crop_size": rounded(values["crop_size"])}
+    inference_size = values["inference_size"] or values["base_size"]
+    return values | {"crop_size": _rounded(values["crop_size"]), "inference_size": _rounded(inference_size)}
 
 
-def rounded(size: int) -> int:
+def _rounded(size: int) -> int:
     """Return `size` rounded up to a multiple of SIDE_STEP pixels."""
     return -(-size // SIDE_STEP) * SIDE_STEP
 
