@@ -238,15 +238,22 @@ def test_an_epoch_is_a_new_order_of_all_photos_and_the_same_for_the_same_seed(in
     assert found["length"] == 3
 
 
-def test_a_photo_that_vanishes_while_the_job_trains_is_told_in_our_words(in_tensorflow: Run) -> None:
-    said, _ = in_tensorflow(bodies_tensorflow.vanished)
+@pytest.fixture(scope="module")
+def vanished(in_tensorflow: Run) -> tuple[str, int]:
+    """What an epoch says whose photos cannot be read any more, and how many iterators outlive it."""
+    said, iterators = in_tensorflow(bodies_tensorflow.vanished)
+    return said, iterators
+
+
+def test_a_photo_that_vanishes_while_the_job_trains_is_told_in_our_words(vanished: tuple[str, int]) -> None:
+    said, _ = vanished
     assert re.fullmatch(r"train image \d\.jpg does not exist, though it could be read when the job began", said)
 
 
 def test_a_failed_epoch_leaves_no_iterator_for_which_the_end_of_the_process_would_wait_forever(
-    in_tensorflow: Run,
+    vanished: tuple[str, int],
 ) -> None:
-    _, iterators = in_tensorflow(bodies_tensorflow.vanished)
+    _, iterators = vanished
     assert iterators == 0
 
 
