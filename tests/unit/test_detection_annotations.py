@@ -427,6 +427,74 @@ def test_a_bad_annotation_file_is_named_with_its_folder(tmp_path: Path) -> None:
         annotations.list_files(images, notes, HP, Remarks())
 
 
+def boxed(base: Path, *boxes: tuple[float, float, float, float]) -> dict[str, list[str]]:
+    """List images with one box each, left, top, width and height; returns the remarks."""
+    names = [f"{number}.jpg" for number in range(len(boxes))]
+    images, notes = channels(base, names, {f"{number}.json": "" for number in range(len(boxes))})
+    for number, box in enumerate(boxes):
+        note = {"class_id": 0, **dict(zip(("left", "top", "width", "height"), box, strict=True))}
+        (notes.path / f"{number}.json").write_text(json.dumps({"annotations": [note]}))
+    remarks = Remarks()
+    annotations.list_files(images, notes, HP, remarks)
+    return remarks.found
+
+
+def test_boxes_in_fractions_are_not_taken_for_pixels(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        boxed(tmp_path, (0.31, 0.2, 0.4, 0.5), (0, 0, 1, 1), (0.5, -0.1, 0.7, 0.3))
+    assert str(caught.value).startswith(
+        "boxes of 'train_annotation' are in pixels, and these look like fractions: 0.json has a box from 0.31, 0.2 to "
+        "0.71, 0.7; multiply them by the image's width and height"
+    )
+
+
+def test_a_channel_in_pixels_may_hold_tiny_boxes_which_are_named(tmp_path: Path) -> None:
+    assert boxed(tmp_path, (0.31, 0.2, 0.4, 0.5), (0, 0, 2, 3), (30, 30, 1, 1)) == {
+        "annotation files whose boxes do not reach beyond 2 pixels and may be fractions": ["0.json"]
+    }
+
+
+@pytest.mark.parametrize("box", [(0, 0, 0, 0), (math.nan, 0, 1, 1), (0, 0, 3, 1), (0, 1, 0.5, 2)])
+def test_boxes_without_area_and_small_ones_in_pixels_are_not_fractions(
+    box: tuple[float, float, float, float], tmp_path: Path
+) -> None:
+    assert boxed(tmp_path, box, box) == {}
+
+
+def test_boxes_in_fractions_of_an_image_size_of_1_are_as_good_as_pixels(tmp_path: Path) -> None:
+    images, notes = channels(tmp_path, ["1.jpg"], {"1.json": ""})
+    box = {"class_id": 0, "left": 0.1, "top": 0.2, "width": 0.3, "height": 0.4}
+    (notes.path / "1.json").write_text(
+        json.dumps({"image_size": [{"width": 1, "height": 1, "depth": 3}], "annotations": [box]})
+    )
+    found = annotations.list_files(images, notes, HP, Remarks()).annotations["1.jpg"]
+    assert annotations.place(found, Frame(640, 480, 1)) == pytest.approx(np.array([[0, 0.1, 0.2, 0.4, 0.6]]))
+
+
+def recorded(base: Path, *boxes: tuple[float, float, float, float]) -> int:
+    """List records with one box each, xmin, ymin, xmax and ymax; returns how many there are."""
+    with recordio.Writer(base / "train.rec") as writer:
+        for number, box in enumerate(boxes):
+            writer.write(recordio.pack_image([2, 5, 0, *box], number, b"x"))
+    return len(annotations.list_records(base / "train.rec", HP).samples)
+
+
+def test_records_whose_boxes_are_in_pixels_are_refused_even_where_a_box_begins_in_the_corner(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        recorded(tmp_path, (31, 20, 90, 80), (0, 0, 50, 40))
+    assert str(caught.value).startswith(
+        "labels of train.rec are fractions from 0 to 1, and these look like pixels: they go up to 90; divide them by "
+        "the image's width and height"
+    )
+
+
+@pytest.mark.parametrize("odd", [(0.5, 0.5, 1.5, 1.2), (31, 20, 90, 80), (math.nan, 0, 1, 1)])
+def test_a_few_boxes_beyond_their_image_do_not_make_records_pixels(
+    odd: tuple[float, float, float, float], tmp_path: Path
+) -> None:
+    assert recorded(tmp_path, (0, 0, 0.5, 0.5), odd, (0, 0, 1, 1)) == 3
+
+
 def test_records_are_listed_in_order_with_their_boxes(tmp_path: Path) -> None:
     path = tmp_path / "train.rec"
     with recordio.Writer(path) as writer:

@@ -26,6 +26,8 @@ from train.samples import Remarks, Sample
 FRACTIONS = (1, 1)
 """An Annotation.size that says that the boxes are in fractions of the stored image, as in RecordIO."""
 
+# How far from its picture's corner a box of pixels reaches at least, in pixels, and one of fractions at most.
+_FAR = 2
 _SIDES = ("left", "top", "width", "height")
 # A box that reaches this far beyond its image was rounded, not misplaced.
 _ROUNDING = 1e-5
@@ -245,7 +247,14 @@ def mend(boxes: np.ndarray, where: str, remarks: Remarks) -> np.ndarray:
 def list_records(path: Path, hp: Mapping[str, Any]) -> Listing:
     """List a .rec file of detection records. Raises UserError naming the record."""
     found = list(samples.records(path))
-    return Listing(found, {sample.name: parse_record(sample.label, sample.name, hp) for sample in found})
+    parsed = {sample.name: parse_record(sample.label, sample.name, hp) for sample in found}
+    reach = np.concatenate([_reach(annotation) for annotation in parsed.values()] or [np.zeros(0)])
+    if np.sum(reach > _FAR) > len(reach) / 2:
+        raise UserError(
+            f"labels of {path.name} are fractions from 0 to 1, and these look like pixels: they go up to "
+            f"{reach.max():g}; divide them by the image's width and height, as im2rec takes them from a .lst file"
+        )
+    return Listing(found, parsed)
 
 
 def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: Remarks) -> Listing:
@@ -263,6 +272,7 @@ def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: 
     with ThreadPoolExecutor() as pool:  # many small files, perhaps from S3: the waiting is shared
         names = [path.relative_to(notes.path).as_posix() for path in paths]
         parsed = dict(zip(names, pool.map(lambda pair: _read(*pair, hp), zip(paths, names, strict=True)), strict=True))
+    _require_pixels(parsed, notes, remarks)
     files = {path.relative_to(images.path).as_posix(): path for path in images.files()}
     told = {name: annotation.file for name, annotation in parsed.items() if annotation.file in files}
     named, alone = pairs.match(parsed, files, "name one in its key `file`, relative to the channel", told)
@@ -280,6 +290,30 @@ def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: 
     empty = np.zeros((0, 5), np.float32)
     found = {name: parsed[named[name]] for name in sorted(named)}
     return Listing([Sample(name, empty, files[name]) for name in found], found)
+
+
+def _reach(annotation: Annotation) -> np.ndarray:
+    """Return the larger of xmax and ymax, float64 (n,), of the boxes that are finite and have an area."""
+    boxes = annotation.boxes[np.isfinite(annotation.boxes).all(axis=1), 1:]
+    return boxes[solid(boxes), 2:].max(axis=1)
+
+
+def _require_pixels(parsed: Mapping[str, Annotation], notes: Channel, remarks: Remarks) -> None:
+    """Raise UserError when most boxes look like fractions; note in `remarks` files where all do."""
+    reaches = {name: _reach(annotation) for name, annotation in parsed.items() if annotation.size != FRACTIONS}
+    tiny = [name for name, reach in reaches.items() if len(reach) and reach.max() <= _FAR]
+    if not tiny:
+        return
+    every = np.concatenate(list(reaches.values()))
+    if np.sum(every <= _FAR) > len(every) / 2:
+        corners = next(box[1:] for box in parsed[tiny[0]].boxes if solid(box[1:]))
+        left, top, right, bottom = (f"{side:g}" for side in corners)
+        raise UserError(
+            f"boxes of {notes.name!r} are in pixels, and these look like fractions: {tiny[0]} has a box from {left}, "
+            f"{top} to {right}, {bottom}; multiply them by the image's width and height"
+        )
+    for name in tiny:
+        remarks.add(f"annotation files whose boxes do not reach beyond {_FAR} pixels and may be fractions", name)
 
 
 def _read(path: Path, name: str, hp: Mapping[str, Any]) -> Annotation:
