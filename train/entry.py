@@ -13,8 +13,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from serve.artifact import MODEL_JSON, MODEL_ONNX
-from train import cluster, configuration, hyperparameters, script
+from train import cluster, configuration, earlier, hyperparameters, script
 from train.errors import TrainError, UserError
 from train.log import LOG
 
@@ -42,7 +41,8 @@ def main() -> None:
     """Run the job of this container. Raises UserError (exit code 2) or TrainError (exit code 1)."""
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
     try:
-        _run(base)
+        with earlier.settled(base / "model"):
+            _run(base)
     except UserError as error:
         _fail(base, f"ClientError: {error}", error.detail)
         raise
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def prepare() -> None:
-    """Forget an earlier run in the same folder, and end the process with exit code 2 when this one cannot begin.
+    """Forget how an earlier run in the same folder ended, and end the process with exit code 2 if this cannot begin.
 
     That is: what the job will write to cannot be written, which would otherwise show after its first epoch; or a file
     of its configuration cannot be used. The toolkit reads those before it calls `main`, names no file when one is
@@ -71,9 +71,6 @@ def prepare() -> None:
             (base / "output" / name).unlink(missing_ok=True)
         _require_writable(base / "model")
         configuration.check(base / "input" / "config")
-        # A job that ends without a model must not leave another one's to be served as its own.
-        for name in (MODEL_ONNX, MODEL_JSON):
-            (base / "model" / name).unlink(missing_ok=True)
     except UserError as error:
         _fail(base, f"ClientError: {error}")
         raise SystemExit(2) from None

@@ -69,6 +69,11 @@ def _why(path: Path, error: OSError) -> str:
     return f"{told} ({free / 1e9:.1f} GB are free there)"
 
 
+def names(folder: Path) -> str:
+    """Return the names of what a job has left in `folder`, for its last line."""
+    return ", ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
+
+
 def to_onnx(
     symbol: Any,
     parameters: dict[str, Any],

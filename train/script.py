@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from serve import left
 from serve.artifact import ArtifactError
-from train import channels, configuration, stop
+from train import channels, configuration, earlier, stop
 from train.errors import TrainError, UserError
 from train.log import LOG
 
@@ -88,6 +88,7 @@ def _run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None
     _install(code, kind)
     variables = {**environ, **job.to_env_vars(), **_cluster(job, raw), "PYTHONPATH": str(code)}
     command = _command(program, kind, job.to_cmd_args())
+    earlier.set_aside(base / "model")
     LOG.info("Script mode: running %s in %s", shlex.join(command), code)
     ended, said = execute(command, code, variables, whole_group=kind == "command")
     if stop.requested() and ended in (0, *_STOPPED):
@@ -258,7 +259,7 @@ def _convert(model_dir: Path) -> None:
     """
     from train import export  # imports NumPy, before which the thread variables must be set
 
-    if not any(path.is_file() for path in model_dir.rglob("*")):
+    if not any(path.is_file() and earlier.ASIDE not in path.parts for path in model_dir.rglob("*")):
         LOG.warning("the script has left nothing in %s (SM_MODEL_DIR): the job ends without a model", model_dir)
         return
     try:

@@ -31,6 +31,7 @@ def job(base: Path, changes: dict[str, Any] | None = None, **how: Any) -> jobs.D
 def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     """A job in image form that several tests look at."""
     base = jobs.boxed_channels(tmp_path_factory.mktemp("boxed"), train=64, validation=16)
+    jobs.earlier_model(base)
     return job(base, {"epochs": 24, "num_training_samples": 64, "lr_scheduler_step": "18"}, mode="FastFile")
 
 
@@ -206,9 +207,11 @@ def test_a_mistake_of_the_user_exits_2_with_the_sentence_first(
     base.mkdir()
     (base / "input").mkdir()
     (base / "input" / "data").symlink_to(few / "input" / "data")
+    jobs.earlier_model(base)
     done = job(base, changes)
     assert done.code == 2
     assert done.failure.startswith(f"ClientError: {sentence}")
+    assert done.left() == jobs.EARLIER
 
 
 def test_pictures_smaller_than_the_built_ins_are_warned_of(first: jobs.Done) -> None:

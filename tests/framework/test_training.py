@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.framework import bodies_training, jobs
+from train import earlier
 
 Run = Callable[..., Any]
 
@@ -28,6 +29,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     changes = {"top_k": 2, "checkpoint_frequency": 3, "epochs": 6, "learning_rate": 0.02}
     jobs.configure(base, changes, "FastFile", "application/x-image")
     before = snapshot(base / "input")
+    jobs.earlier_model(base)
     done = jobs.run(base)
     assert snapshot(base / "input") == before, "a channel was written to"
     return done
@@ -162,7 +164,7 @@ def test_unreadable_images_are_named_counted_and_left_out(tmp_path: Path) -> Non
         re.match(r"across/0\.jpg: not a readable image file, left out: it is truncated", line) for line in done.lines
     )
     assert "down/1.jpg: not a readable image file, left out: it does not exist" in done.lines
-    assert "2 of 40 train images are not readable and are left out" in done.lines
+    assert "2 of 40 train images cannot be read: left out" in done.lines
 
 
 def test_a_speed_line_comes_every_twenty_batches_as_the_built_ins(in_mxnet: Run) -> None:
@@ -194,14 +196,18 @@ def test_sigterm_while_training_exits_0_with_the_best_model_exported_and_checked
     assert (done.model / "model.onnx").exists()
 
 
-@pytest.mark.parametrize("until", ["Docker entrypoint called", "Merging", "samples in image form"])
+@pytest.mark.parametrize("until", ["Docker entrypoint called", "Merging", "samples in image form", "is set aside in"])
 def test_sigterm_before_the_first_epoch_exits_0_at_once_and_leaves_no_half_model(until: str, tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path)
     jobs.configure(base, {"epochs": 500})
+    jobs.earlier_model(base)
     done = jobs.run(base, until=until)
     assert (done.code, done.failure) == (0, "")
     assert "Asked to stop (SIGTERM received) before any epoch was finished: there is no model to keep." in done.log
-    assert not done.model.exists() or not list(done.model.iterdir())
+    if until == "is set aside in":  # accepted, so what is served must be its own
+        assert (done.left(), done.left(earlier.ASIDE)) == ({}, jobs.EARLIER)
+    else:
+        assert done.left() == jobs.EARLIER
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -232,8 +238,10 @@ def test_a_mistake_of_the_user_exits_2_with_a_client_error_first_in_the_failure_
 ) -> None:
     base = jobs.image_channels(tmp_path, train=16, validation=3)
     jobs.configure(base, values)
+    jobs.earlier_model(base)
     done = jobs.run(base)
     assert (done.code, done.failure[: len(said)]) == (2, said)
+    assert done.left() == jobs.EARLIER
     assert "Traceback" not in done.log
     assert len(done.failure) <= 1024
 
@@ -314,10 +322,12 @@ def _small_files_only() -> None:
 def test_a_model_that_cannot_be_written_whole_fails_the_job_and_leaves_nothing_half_written(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=32, validation=6)
     jobs.configure(base, {"epochs": 1})
+    jobs.earlier_model(base)
     done = jobs.run(base, limits=_small_files_only)
     assert done.code == 1
     assert "image-classification-0001.params could not be written" in done.failure.split(";")[0]
-    assert os.listdir(done.model) == []
+    assert (sorted(os.listdir(done.model)), done.left()) == (sorted(jobs.EARLIER), jobs.EARLIER)
+    assert any(line.startswith("This job has left no model: that of an earlier job is back in ") for line in done.lines)
 
 
 # ---- data -------------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     photo = base / "input" / "data" / "training" / "train" / "across" / "0.jpg"
     photo.write_bytes(photo.read_bytes()[:400])
     jobs.configure(base, {**SMALL, "epochs": 2, "top_k": 2, "steps": 3}, defaults={})
+    jobs.earlier_model(base)
     return run(base)
 
 
@@ -116,8 +117,10 @@ def test_a_mistake_of_the_user_exits_2_with_a_client_error_first_in_the_failure_
 ) -> None:
     base = class_folders(tmp_path, 9, 3)
     jobs.configure(base, SMALL | values, defaults={})
+    jobs.earlier_model(base)
     done = run(base)
     assert (done.code, done.failure[: len(said)]) == (2, said)
+    assert done.left() == jobs.EARLIER
     assert "Traceback" not in done.log
 
 
