@@ -77,14 +77,14 @@ class Remarks:
         self.found: dict[str, list[str]] = {}
 
     def add(self, kind: str, name: str) -> None:
-        """Note that `name` is of a kind; the kind completes "3 ...", e.g. "images without a label, left out"."""
+        """Note that `name` is of a kind, in the plural, e.g. "images without a label, left out"."""
         self.found.setdefault(kind, []).append(name)
 
     def say(self) -> None:
         """Log all kinds in the order in which they were first met."""
         for kind, names in self.found.items():
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            LOG.warning("%d %s: %s%s", len(names), kind, ", ".join(names[:NAMED]), more)
+            LOG.warning("%s: %d (%s%s)", kind, len(names), ", ".join(names[:NAMED]), more)
 
 
 class Memory(Generic[T]):
@@ -157,13 +157,12 @@ def readable(
                     LOG.warning("%s: not a readable image file, left out: it %s", samples[index].name, problem)
             progress.done(index + 1)
     if bad:
-        LOG.warning("%d of %d %s images are not readable and are left out", len(bad), len(samples), what)
+        LOG.warning("%d of %d %s images cannot be read: left out", len(bad), len(samples), what)
     if not good or len(bad) > tolerance * len(samples):
         named = "; ".join(bad[:NAMED])
         raise UserError(
-            f"{len(bad)} of {len(samples)} {what} images are not readable, more than "
-            f"unreadable_tolerance={tolerance:g} allows: "
-            f"mend or remove them, or raise unreadable_tolerance; the first: {named}"
+            f"{len(bad)} of {len(samples)} {what} images cannot be read, more than unreadable_tolerance={tolerance:g} "
+            f"allows: repair or remove them, or raise unreadable_tolerance; the first: {named}"
         )
     chosen = [samples[index] for index in good]
     return chosen, cache.select(good, [f"{what} image {sample.name}" for sample in chosen])

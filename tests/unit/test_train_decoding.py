@@ -57,5 +57,5 @@ def test_truncated_photos_are_all_counted_where_a_library_lets_pillow_pad_them(l
     photo = truncated("JPEG")
     cache = samples.Memory(lambda i: preprocess.decode(photo), samples.image_bytes, 1000)
     listed = [samples.Sample(f"{i}.jpg", 0, Path(f"{i}.jpg")) for i in range(5)]
-    with pytest.raises(UserError, match="5 of 5 train images are not readable"):
+    with pytest.raises(UserError, match="5 of 5 train images cannot be read"):
         samples.readable("train", listed, cache, 0.1)

@@ -138,10 +138,10 @@ def _check(name: str, labelled: list[Sample], misfits: int, hp: dict[str, Any]) 
     """Raise UserError when too many images do not fit their annotation, or none has a box; count those without."""
     if misfits > hp["unreadable_tolerance"] * (len(labelled) + misfits):
         raise UserError(
-            f"{misfits} of {len(labelled) + misfits} {name} images have another size than their annotation's "
-            f"image_size, more than unreadable_tolerance={hp['unreadable_tolerance']:g} allows: annotate the images "
-            "that are in the channel, or remove image_size where boxes are in the stored image's pixels; the log "
-            "names the first"
+            f"{misfits} of {len(labelled) + misfits} {name} images cannot be used, more than "
+            f"unreadable_tolerance={hp['unreadable_tolerance']:g} allows, as the size is not the "
+            "annotation's image_size: annotate the images that are in the channel, or remove image_size where boxes "
+            "are in the stored image's pixels; the log names the first"
         )
     empty = sum(not len(sample.label) for sample in labelled)
     if empty == len(labelled):
@@ -150,7 +150,7 @@ def _check(name: str, labelled: list[Sample], misfits: int, hp: dict[str, Any]) 
             "in the label of the records; the log names those that were dropped"
         )
     if empty:
-        LOG.info("%d of %d %s images have no box and are kept: all of them is background", empty, len(labelled), name)
+        LOG.info("%d of %d %s images without a box, kept: all of it is background", empty, len(labelled), name)
 
 
 def _photo(data: bytes, side: int) -> np.ndarray:
