@@ -7,7 +7,8 @@ class EarlyStopping:
     """Says when to end: no gain above `tolerance`, relative to the best, for `patience` epochs, after `min_epochs`."""
 
     def __init__(self, hp: dict[str, Any]) -> None:
-        self._on, self.patience = hp["early_stopping"], hp["early_stopping_patience"]
+        # A patience of 0 is 1: an epoch with a gain never ends the job.
+        self._on, self.patience = hp["early_stopping"], max(1, hp["early_stopping_patience"])
         self._min_epochs, self._tolerance = hp["early_stopping_min_epochs"], hp["early_stopping_tolerance"]
         self._best, self._since = -1.0, 0
 

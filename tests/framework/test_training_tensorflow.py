@@ -54,7 +54,7 @@ def test_the_log_lines_are_those_of_image_classification(first: jobs.Done) -> No
     number = r"\d+\.\d{6}"
     for pattern in (
         r"Final configuration: \{.*'alpha': 0\.35.*\}",
-        r"steps is ignored: .*",
+        r"steps=3 is ignored: .*",
         r"Classes across, down, squares: 48 photos to train on, 12 to measure on \(training/validation\)",
         rf"Epoch\[0\] Train-accuracy={number}",
         rf"Epoch\[0\] Train-top_k_accuracy_2={number}",
