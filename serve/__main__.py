@@ -8,6 +8,7 @@ import sys
 from serve import __version__, artifact, left, machine, signature, start
 from serve.artifact import TENSORS, ArtifactError
 from serve.settings import ONNX, Settings, SettingsError
+from serve.words import plural
 
 log = logging.getLogger("serve")
 
@@ -58,8 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 def _introduce(settings: Settings) -> None:
     log.info("serve %s, %d CPUs, %.1f GiB memory", __version__, machine.cpu_count(), machine.memory_bytes() / 2**30)
     log.info(
-        "port %d, %d worker process(es), each %d predictions at once on %d threads, %d in line, then 503",
-        *(settings.port, settings.workers, settings.admitted, settings.model_threads, settings.queue),
+        "port %d, %s, each %s at once on %s, %d in line, then 503",
+        *(settings.port, plural(settings.workers, "worker process"), plural(settings.admitted, "prediction")),
+        *(plural(settings.model_threads, "thread"), settings.queue),
     )
 
 
@@ -69,7 +71,7 @@ def _described(settings: Settings) -> str:
         return str(signature.read(settings.model_dir))
     model = artifact.read(settings.model_dir)
     size = f"{model.input.channels} x {model.input.height} x {model.input.width} ({model.input.rule})"
-    return f"{model.task} {model.network}, {len(model.class_names)} classes, input {size}"
+    return f"{model.task} {model.network}, {plural(len(model.class_names), 'class')}, input {size}"
 
 
 if __name__ == "__main__":

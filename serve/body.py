@@ -8,6 +8,7 @@ from typing import Any
 from gunicorn.http.errors import ParseException
 
 from serve.errors import BadRequest, BodyTimeout, TooLarge
+from serve.words import plural
 
 _CHUNK = 64 * 1024
 
@@ -32,7 +33,7 @@ def read(environ: Mapping[str, Any], limit: int, seconds: float) -> bytes:
     except (OSError, ParseException) as error:
         raise BadRequest(f"The body could not be read to its end ({error}).") from error
     if len(body) < announced:
-        raise BadRequest(f"The body ended after {len(body)} bytes, its Content-Length is {announced}.")
+        raise BadRequest(f"The body ended after {plural(len(body), 'byte')}, its Content-Length is {announced}.")
     return bytes(body)
 
 

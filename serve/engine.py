@@ -21,6 +21,7 @@ from serve.forms import Answer, Form, Reply
 from serve.preprocess import UnreadableImage
 from serve.refusals import unreadable
 from serve.tasks import TASKS, Task
+from serve.words import sentence
 
 if TYPE_CHECKING:  # see serve.forms
     from serve.codecs import Asked
@@ -110,4 +111,4 @@ class Engine:
 
 def first_line(error: Exception) -> str:
     """What an error says, without the stack that ONNX Runtime writes below it."""
-    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+    return (sentence(str(error)) or type(error).__name__).rstrip(".")

@@ -13,6 +13,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from serve.words import sentence
 from train import cluster, configuration, earlier, hyperparameters, script
 from train.errors import TrainError, UserError
 from train.log import LOG
@@ -51,10 +52,10 @@ def main() -> None:
         raise
     except Exception as error:  # the last resort: whatever it is, the reason must reach the user
         place = traceback.extract_tb(error.__traceback__)[-1]
-        sentence = f"{type(error).__name__}: {error} (at {Path(place.filename).name}, line {place.lineno})"
+        told = f"{type(error).__name__}: {sentence(str(error))} (at {Path(place.filename).name}, line {place.lineno})"
         LOG.error(trace := traceback.format_exc())
-        _fail(base, sentence, trace)
-        raise TrainError(sentence) from error
+        _fail(base, told, trace)
+        raise TrainError(told) from error
 
 
 def prepare() -> None:
@@ -116,17 +117,17 @@ def _run(base: Path) -> None:
     importlib.import_module(ALGORITHMS[name]).run(base, raw, os.environ)
 
 
-def _fail(base: Path, sentence: str, detail: str = "") -> None:
+def _fail(base: Path, told: str, detail: str = "") -> None:
     """Log the failure and write `output/failure`: the useful sentence, and the end of the detail below it.
 
     A failure file that is there is left: only a script of the user's can have written it since `prepare`.
     """
-    LOG.error(sentence)
+    LOG.error(told)
     # The toolkit would print the same once more as "Framework Error" with a traceback, and that the file is there.
     logging.getLogger("sagemaker-training-toolkit").addFilter(
         lambda record: not record.getMessage().startswith(("Framework Error", "Failure file exists"))
     )
-    text = sentence[:_FAILURE_LIMIT]
+    text = told[:_FAILURE_LIMIT]
     tail = detail[-(_FAILURE_LIMIT - len(text) - 2) :] if detail and len(text) + 2 < _FAILURE_LIMIT else ""
     try:
         (base / "output").mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from serve.machine import cpu_count, memory_bytes
 from serve.preprocess import UnreadableImage
+from serve.words import plural
 from train import recordio
 from train.errors import UserError
 from train.log import LOG, Progress
@@ -176,9 +177,8 @@ def check_count(count: int, hp: dict[str, Any], followed: str = "former") -> Non
     """
     if count < hp["mini_batch_size"]:
         raise UserError(
-            f"The number of input images must be bigger or equal to the mini_batch_size: {count} "
-            "readable training images, "
-            f"mini_batch_size={hp['mini_batch_size']}; lower it"
+            "The number of input images must be bigger or equal to the mini_batch_size: "
+            f"{plural(count, 'readable training image')}, mini_batch_size={hp['mini_batch_size']}; lower it"
         )
     if count != hp["num_training_samples"]:
         LOG.warning(
@@ -197,6 +197,11 @@ def warn_of_empty_classes(labels: np.ndarray, classes: int, what: str) -> None:
             ", ".join(map(str, empty[:NAMED])),
             classes,
         )
+
+
+def from_one(value: float, classes: int) -> str:
+    """Return what to add to the refusal of a class: where it is one too high, all may have been numbered from 1."""
+    return f"; if yours are 1 to {classes}, subtract 1 from each" if value == classes else ""
 
 
 def image_bytes(image: Image.Image) -> int:

@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from serve import left
 from serve.artifact import ArtifactError
+from serve.words import sentence
 from train import channels, configuration, earlier, stop
 from train.errors import TrainError, UserError
 from train.log import LOG
@@ -287,13 +288,13 @@ def _failure(program: str, code: int, said: str) -> ScriptError:
 
 
 def error_line(said: str) -> str:
-    """Return the line of a program's standard error that says why it failed: the exception's, or the last one."""
+    """Return what a program's standard error says of why it failed: the exception's sentence, or the last line."""
     lines = [line.rstrip() for line in said.splitlines()]
     begins = [number for number, line in enumerate(lines) if line.lstrip().startswith("Traceback (most recent call")]
     if begins:
         indent = len(lines[begins[-1]]) - len(lines[begins[-1]].lstrip())
         after = [line[indent:] for line in lines[begins[-1] + 1 :] if line.strip()]
-        errors = [line for line in after if not line.startswith(" ")]
-        if errors:
-            return errors[0]
+        error = next((number for number, line in enumerate(after) if not line.startswith(" ")), None)
+        if error is not None:
+            return sentence("\n".join(after[error:]))
     return next((line.strip() for line in reversed(lines) if any(letter.isalnum() for letter in line)), "")

@@ -10,6 +10,7 @@ import tensorflow as tf
 from serve.artifact import ArtifactError
 from serve.errors import BadRequest
 from serve.signature import DTYPES, STRING, Signature, Tensor, TensorModel
+from serve.words import sentence
 
 
 class SavedModel:
@@ -50,7 +51,7 @@ def set_threads(count: int) -> None:
 
 def first_line(error: Exception) -> str:
     """What an error says, without what TensorFlow writes below it."""
-    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+    return (sentence(str(error)) or type(error).__name__).rstrip(".")
 
 
 def _described(function: Any, name: str, path: Path) -> Signature:

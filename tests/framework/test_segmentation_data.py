@@ -143,7 +143,7 @@ def test_channels_that_cannot_be_trained_on_are_refused_with_the_fix(in_mxnet: R
         "no annotations": "channel 'train_annotation' is missing",
         "no masks": "channel 'validation_annotation' must hold one .png mask for each image of 'validation' and holds "
         "none: it holds 0.txt",
-        "other names": "none of the 8 masks of 'train_annotation' belongs to an image of 'train': 0_mask.png needs an "
+        "other names": "no mask of 'train_annotation' belongs to an image of 'train': 0_mask.png needs an "
         "image of its base name, such as 0_mask.jpg; 'train' holds 0.jpg, 1.jpg",
         "record": "channel 'train' is RecordIO, which semantic-segmentation does not train on",
         "rec file": "channel 'train' is RecordIO, which semantic-segmentation does not train on",

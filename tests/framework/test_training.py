@@ -335,7 +335,7 @@ def test_a_model_that_cannot_be_written_whole_fails_the_job_and_leaves_nothing_h
 LST = "0\t0\tacross/0.jpg"
 BAD_LST = {
     "two fields": ("0\tacross/0.jpg", "train_lst/train.lst, line 1 has 2 tab-separated fields"),
-    "spaces for tabs": ("0 0 across/0.jpg", "train_lst/train.lst, line 1 has 1 tab-separated fields"),
+    "spaces for tabs": ("0 0 across/0.jpg", "train_lst/train.lst, line 1 has 1 tab-separated field: "),
     "repeated index": (f"{LST}\n{LST}", "train_lst/train.lst, line 2 repeats the index '0' of line 1"),
     "text label": ("0\tcat\tacross/0.jpg", "train_lst/train.lst, line 1 has a label that is no number: 'cat'"),
     "fraction": ("0\t0.5\tacross/0.jpg", "train_lst/train.lst, line 1 has the label 0.5"),
@@ -347,7 +347,7 @@ BAD_LST = {
     ),
     "several labels": ("0\t0\t1\tacross/0.jpg", "train_lst/train.lst, line 1 has 2 labels"),
     "empty": ("\n", "train_lst/train.lst is empty: each line is index<TAB>label<TAB>path below train/"),
-    "no path exists": ("0\t0\tgone/a b.jpg\n1\t0\t0.jpg", "None of the 2 paths in train_lst/train.lst exists below "),
+    "no path exists": ("0\t0\tgone/a b.jpg\n1\t0\t0.jpg", "No path in train_lst/train.lst exists below "),
     "fewer than a batch": (LST, "The number of input images must be bigger or equal to the mini_batch_size"),
 }
 

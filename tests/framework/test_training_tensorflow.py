@@ -132,6 +132,10 @@ def test_a_loss_that_is_not_finite_ends_the_job_and_keeps_the_best_model(in_tens
     assert {path.name for path in (base / "model").iterdir()} == {"model.onnx", "model.json", "model.keras"}
 
 
+def test_only_the_best_epoch_is_kept(in_tensorflow: Run, tmp_path: Path) -> None:
+    assert in_tensorflow(bodies_tensorflow.saved, tmp_path) == [[], ["model.keras"]]
+
+
 # ---- several hosts ----------------------------------------------------------------------------------------------
 
 HOSTS = ("localhost", "127.0.0.1")  # two names of this machine

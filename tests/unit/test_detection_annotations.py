@@ -98,8 +98,16 @@ def without(key: str) -> dict[str, Any]:
         ({"annotations": [{**ONE, "class_id": 0.5}]}, "a.json, annotation 0 has the class 0.5"),
         ({"annotations": [{**ONE, "class_id": math.nan}]}, "a.json, annotation 0 has the class nan"),
         ({"annotations": [ONE] * 5}, "a.json has 5 objects and label_width=22 holds 4: set label_width to at least 27"),
-        ({"annotations": [], "image_size": [{"width": 0, "height": 2}]}, "a.json has the image_size a list"),
-        ({"annotations": [], "image_size": {"width": 5}}, "a.json has the image_size an object"),
+        (
+            {"annotations": [], "image_size": [{"width": 0, "height": 2}]},
+            r'a.json has the image_size \[{"width": 0, "height": 2}\]: width and height must be above 0',
+        ),
+        ({"annotations": [], "image_size": {"width": 5}}, r'a.json has the image_size {"width": 5}: width and height'),
+        (
+            {"annotations": [], "image_size": [{"width": "wide", "height": "5"}]},
+            r'a.json has the image_size \[{"width": "wide", "height": "5"}\]: width and height',
+        ),
+        ({"annotations": [{**ONE, "class_id": 3}]}, r"\(num_classes=3\); if yours are 1 to 3, subtract 1 from each$"),
         ({"annotations": [], "image_size": "5x5"}, 'a.json has the image_size "5x5"'),
         ({"annotations": [], "image_size": [{"width": math.nan, "height": 2}]}, "a.json has the image_size"),
     ],
@@ -109,6 +117,11 @@ def test_a_file_that_is_no_annotation_is_refused_with_its_name_the_place_and_the
 ) -> None:
     with pytest.raises(UserError, match=said):
         parse(document)
+
+
+@pytest.mark.parametrize("size", [{"width": "500", "height": " 400.0 "}, [{"width": "5e2", "height": 400}]])
+def test_an_image_size_in_texts_of_numbers_is_read(size: Any) -> None:
+    assert parse({"annotations": [], "image_size": size}).size == (500, 400)
 
 
 def test_as_many_objects_as_label_width_holds_are_taken() -> None:
@@ -166,7 +179,7 @@ def test_a_record_of_a_header_alone_has_no_boxes(header: tuple[float, ...]) -> N
     ("values", "said"),
     [
         ((), "has 0 label values, which is an image-classification record"),
-        ((1,), "has 1 label values, which is an image-classification record"),
+        ((1,), "has 1 label value, which is an image-classification record"),
         ((2, 4, 0, 0, 0, 1, 1), "begins with 2, 4: a detection record begins with the width of its header"),
         ((1, 5, 0, 0, 0, 1, 1), "begins with 1, 5"),
         ((9, 5, 0, 0, 0, 1, 1), "begins with 9, 5: .* from 2 to its 7 values"),
@@ -407,7 +420,7 @@ def test_an_annotation_cannot_reach_out_of_its_channel(tmp_path: Path) -> None:
     [
         (["1.jpg"], {}, r"channel 'train_annotation' must hold one \.json .* and holds none: it holds nothing"),
         (["1.jpg"], {"note.txt": "x"}, r"holds none: it holds note\.txt"),
-        (["1.jpg"], {"2.json": ""}, r"none of the 1 annotation files of 'train_annotation' .* holds 1\.jpg"),
+        (["1.jpg"], {"2.json": ""}, r"no annotation file of 'train_annotation' belongs .* holds 1\.jpg"),
         (["a/1.jpg", "b/1.jpg"], {"1.json": ""}, r"1\.json may be of the image a/1\.jpg or b/1\.jpg"),
         (["1.jpg", "1.png"], {"1.json": ""}, r"1\.json may be of the image 1\.jpg or 1\.png"),
         (["1.jpg"], {"1.json": "", "2.json": "1.jpg"}, r"1\.json and 2\.json are both of the image 1\.jpg"),
@@ -510,7 +523,7 @@ def test_a_record_with_a_bad_label_is_named_with_its_file_and_number(tmp_path: P
     with recordio.Writer(path) as writer:
         writer.write(recordio.pack_image([2, 5, 0, 0, 0, 0.5, 0.5], 0, b"x"))
         writer.write(recordio.pack_image(1.0, 1, b"x"))
-    with pytest.raises(UserError, match=r"train\.rec, record 1 has 1 label values"):
+    with pytest.raises(UserError, match=r"train\.rec, record 1 has 1 label value"):
         annotations.list_records(path, HP)
 
 

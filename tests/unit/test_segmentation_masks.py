@@ -381,6 +381,12 @@ def test_masks_of_two_classes_are_enough_and_none_of_them_needs_to_be_0() -> Non
             r"^train_annotation/a\.png has pixels of the value 4, and num_classes=4 has the classes 0 to 3 \(255 is "
             r"ignored\): set num_classes=10, or say .* label_map .*; so it is with 9 \(masks: 1, first c\.png\)$",
         ),
+        (
+            census(NO_MAP, a=[0, 38, 75], b=[113, 0, 255]),
+            r"^train_annotation/a\.png has pixels of the value 38, and num_classes=4 has the classes 0 to 3 \(255 is "
+            r"ignored\): say in the channel label_map which pixel values are which class, as in "
+            r'\{"map": \{"0": 0, "1": 38, "2": 75, "3": 113\}\} for a palette saved as grey, or set num_classes=114; ',
+        ),
         (census(NO_MAP, a=[254]), r"0 to 3 \(255 is ignored\): say in the channel label_map"),
         (
             census(parse({"scale": 2}), a=[0, 8]),

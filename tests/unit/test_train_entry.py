@@ -290,6 +290,16 @@ def test_an_unexpected_error_exits_1_with_the_sentence_first_and_the_trace_after
     assert "\n\nTraceback" in failure(base)
 
 
+def test_an_error_that_begins_with_an_announcement_is_told_by_the_line_that_says_what_is_wrong(
+    run_of: Callable[[Exception], None], base: Path
+) -> None:
+    with pytest.raises(TrainError):
+        run_of(
+            ValueError("Graph execution error:\n\n" + "Detected at node x\n" * 99 + "Shapes differ\n\t [[{{node x}}]]")
+        )
+    assert failure(base).startswith("ValueError: Graph execution error: Shapes differ (at test_train_entry.py, line ")
+
+
 def test_the_failure_file_holds_at_most_what_sagemaker_shows(run_of: Callable[[Exception], None], base: Path) -> None:
     with pytest.raises(UserError):
         run_of(UserError("x" * 3000))

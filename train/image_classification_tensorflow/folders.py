@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from serve.words import plural
 from train import pairs
 from train.channels import Channel, listing
 from train.errors import UserError
@@ -70,8 +71,8 @@ def listed(channels: dict[str, Channel], hp: dict[str, Any]) -> Listed:
             raise UserError(f"channel {what.name!r} has no photos in its class folders: it needs {LAYOUT}")
     said = f"{hp['validation_split']:g} of each class split off" if validation is None else validation.name
     LOG.info(
-        "Classes %s: %d photos to train on, %d to measure on (%s)",
-        *(", ".join(names[:20]), len(train_samples), len(validation_samples), said),
+        "Classes %s: %s to train on, %d to measure on (%s)",
+        *(", ".join(names[:20]), plural(len(train_samples), "photo"), len(validation_samples), said),
     )
     return Listed(train_samples, validation_samples, names)
 

@@ -79,8 +79,8 @@ class Model:
         earlier.set_aside(folder)
 
     def save(self, epoch: int, best: bool) -> None:
-        """Write the network as it is now in the place of an earlier epoch's."""
-        if not self._writes:
+        """Write the network as it is now in the place of an earlier epoch's, unless an earlier one was better."""
+        if not (best and self._writes):
             return
         self._kept = network.weights(self._net.model)
         path = self._folder / NATIVE

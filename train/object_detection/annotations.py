@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from serve.preprocess import Frame
+from serve.words import plural
 from train import pairs, samples
 from train.channels import Channel, listing
 from train.errors import UserError
 from train.object_detection.boxes import solid, turn
 from train.object_detection.table import LABEL_HEADER, LABEL_OBJECT, max_objects
-from train.samples import Remarks, Sample
+from train.samples import Remarks, Sample, from_one
 
 FRACTIONS = (1, 1)
 """An Annotation.size that says that the boxes are in fractions of the stored image, as in RecordIO."""
@@ -97,8 +98,8 @@ def parse_record(labels: np.ndarray, where: str, hp: Mapping[str, Any]) -> Annot
     values = [float(value) for value in labels]
     if len(values) < LABEL_HEADER:
         raise UserError(
-            f"{where} has {len(values)} label values, which is an image-classification record: a detection record "
-            "begins with 2, 5 (widths of its header and of an object); make it with im2rec's --pack-label"
+            f"{where} has {plural(len(values), 'label value')}, which is an image-classification record: a detection "
+            "record begins with 2, 5 (widths of its header and of an object); make it with im2rec's --pack-label"
         )
     header, width = values[:2]
     wholes = header.is_integer() and width.is_integer()  # no NaN and no infinity is
@@ -110,8 +111,8 @@ def parse_record(labels: np.ndarray, where: str, hp: Mapping[str, Any]) -> Annot
     objects = values[int(header) :]
     if len(objects) % width:
         raise UserError(
-            f"{where} has {len(objects)} values after its header of {header:g}, which is no whole number of objects "
-            f"of {width:g} values: mend the line in the .lst file that it was made from"
+            f"{where} has {plural(len(objects), 'value')} after its header of {header:g}, which is no whole number of "
+            f"objects of {width:g} values: correct the line in the .lst file that it was made from"
         )
     _check_count(int(len(objects) // width), where, hp)
     rows = np.array(objects, np.float64).reshape(-1, int(width) if objects else LABEL_OBJECT)[:, :LABEL_OBJECT]
@@ -143,7 +144,8 @@ def _class(value: float, where: str, hp: Mapping[str, Any]) -> float:
         return value
     raise UserError(
         f"{where} has the class {value:g}: classes are whole numbers from 0 to {classes - 1} "
-        f"(num_classes={classes}); number them from 0 without gaps, or set num_classes"
+        f"(num_classes={classes}); "
+        + (from_one(value, classes).removeprefix("; ") or "number them from 0 without gaps, or set num_classes")
     )
 
 
@@ -161,13 +163,22 @@ def _size(value: Any, where: str) -> tuple[float, float] | None:
     first = value[0] if isinstance(value, list) and value else value
     if not first:
         return None
-    sides = [_real(first.get(key)) for key in ("width", "height")] if isinstance(first, dict) else [None]
+    sides = [_side(first.get(key)) for key in ("width", "height")] if isinstance(first, dict) else [None]
     if None in sides or not min(sides) > 0:
+        told = _text(json.dumps(value))[:120]
         raise UserError(
-            f"{where} has the image_size {_told(value)[:80]}: it must be "
-            '[{"width": 500, "height": 400, "depth": 3}], in pixels, or be left out'
+            f"{where} has the image_size {told}: width and height must be above 0, in pixels, as in "
+            '[{"width": 500, "height": 400, "depth": 3}], or the key be left out'
         )
     return sides[0], sides[1]
+
+
+def _side(value: Any) -> float | None:
+    """Return a side of `image_size`, which some tools write as text; None for what is no number."""
+    try:
+        return float(value) if isinstance(value, str) else _real(value)
+    except ValueError:
+        return None
 
 
 def _categories(value: Any) -> dict[int, str]:
@@ -280,7 +291,7 @@ def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: 
         remarks.add("annotation files without an image, left out", name)
     if not named:
         raise UserError(
-            f"none of the {len(parsed)} annotation files of {notes.name!r} belongs to an image of {images.name!r}: "
+            f"no annotation file of {notes.name!r} belongs to an image of {images.name!r}: "
             f"{names[0]} needs an image of its base name, or a key `file` that names one relative to the channel; "
             f"{images.name!r} holds {listing(images.path)}"
         )

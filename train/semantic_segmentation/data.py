@@ -13,6 +13,7 @@ from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
+from serve.words import plural
 from train import pairs, samples
 from train.channels import Channel, by_record, class_names, listing, refuse_unbuilt, require_all
 from train.errors import UserError
@@ -130,7 +131,8 @@ def _tell_classes(name: str, counts: np.ndarray, classes: int) -> None:
     present = np.flatnonzero(counts[:IGNORE])
     shares = 100 * counts / counts.sum()
     commonest = sorted(present[np.argsort(-counts[present], kind="stable")][: samples.NAMED])
-    more = f" (and {len(present) - samples.NAMED} rarer classes)" if len(present) > samples.NAMED else ""
+    rarer = len(present) - samples.NAMED
+    more = f" (and {plural(rarer, 'rarer class')})" if rarer > 0 else ""
     told = ", ".join(f"class {label} {shares[label]:.1f} %" for label in commonest)
     LOG.info("Pixels of the %s masks: %s%s, ignored %.1f %%", name, told, more, shares[IGNORE])
     if name == "train":
@@ -162,7 +164,7 @@ def _list(channels: dict[str, Channel], name: str) -> tuple[list[Sample], list[S
     matched, alone = pairs.match(sorted(found), files, f"leave one of them in {name!r}")
     if not matched:
         raise UserError(
-            f"none of the {len(found)} masks of {notes!r} belongs to an image of {name!r}: {min(found)} needs an image "
+            f"no mask of {notes!r} belongs to an image of {name!r}: {min(found)} needs an image "
             f"of its base name, such as {min(found)[: -len(masks.SUFFIX)]}.jpg; {name!r} holds {listing(images.path)}"
         )
     order = sorted(matched)
@@ -178,7 +180,7 @@ def _list(channels: dict[str, Channel], name: str) -> tuple[list[Sample], list[S
         if file not in matched and file.lower().endswith(pairs.IMAGES):
             remarks.add(f"images of {name} without a mask, left out", file)
     remarks.say()
-    LOG.info("Channel %s: %d samples in image form", name, len(matched))
+    LOG.info("Channel %s: %s in image form", name, plural(len(matched), "sample"))
     return (
         [Sample(file, _NO_LABEL, files[file]) for file in order],
         [Sample(matched[file], _NO_LABEL, found[matched[file]]) for file in order],
