@@ -33,10 +33,13 @@ def _found(folder: Path) -> list[Path]:
 
 
 def set_aside(folder: Path) -> None:
-    """Move the model in `folder` aside. Called when hyperparameters, channels and data have been accepted.
+    """Move the model in `folder` aside, and make the folder if it is missing.
+
+    Called when hyperparameters, channels and data have been accepted.
 
     What a job that did not finish has left in its place stays, so that the finished model before it is not lost.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     found, aside = _found(folder), folder / ASIDE
     if not found or (aside.exists() and not (folder / MODEL_JSON).exists()):
         return
@@ -61,12 +64,12 @@ def settled(folder: Path) -> Iterator[None]:
             shutil.rmtree(aside)
             LOG.warning("This job has left no model: that of an earlier job is back in %s", folder)
         elif aside.exists():
-            LOG.warning("What this job has left is in %s, the model of an earlier job in %s", folder, aside)
+            LOG.warning("The model of an earlier job is kept in %s", aside)
         raise
     if aside.exists() and _found(folder):
-        shutil.rmtree(aside)
+        shutil.rmtree(aside, ignore_errors=True)  # files of another user must not fail a job that has succeeded
     elif aside.exists():
-        LOG.warning("This job has left no model: that of an earlier job is in %s", aside)
+        LOG.warning("This job has left no model: that of an earlier job is kept in %s", aside)
 
 
 def _move(paths: list[Path], source: Path, target: Path) -> None:

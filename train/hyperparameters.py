@@ -200,7 +200,7 @@ def resolve(raw: Mapping[str, str], table: Iterable[Hyperparameter]) -> dict[str
     rows = {row.name: row for row in table}
     texts = given(raw)
     free = [name for name in rows if name not in texts]
-    wrong = [_unknown(name, free) for name in texts if name not in rows]
+    wrong = [_unknown(name, list(rows), free) for name in texts if name not in rows]
     values: dict[str, Any] = {}
     for name, row in rows.items():
         try:
@@ -228,8 +228,9 @@ def _value(row: Hyperparameter, text: str | None) -> Any:
     return row.default
 
 
-def _unknown(name: str, free: Sequence[str]) -> str:
-    """Say that a name is not known; `free` are the valid ones that are not set."""
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), free, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "the valid ones that are not set are " + ", ".join(sorted(free))
-    return f"hyperparameter {name!r} is not known: {hint}"
+def _unknown(name: str, valid: Sequence[str], free: Sequence[str]) -> str:
+    """Say that a name is not known; `free` are the `valid` ones that are not set, of which alone one is suggested."""
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), valid, n=1, cutoff=0.5)
+    if near and near[0] in free:
+        return f"hyperparameter {name!r} is not known: did you mean {near[0]}?"
+    return f"hyperparameter {name!r} is not known: remove it; valid and not set are {', '.join(sorted(free))}"

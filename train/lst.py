@@ -28,7 +28,7 @@ def read(path: Path, file: str, folder: Path, hp: dict[str, Any]) -> list[Sample
             continue
         where = f"{file}, line {number}"
         fields = line.split("\t")
-        _check_fields(fields, where, first=number == 1)
+        _check_fields(fields, where, first=not seen)
         index, name = fields[0].strip(), _local(fields[-1].strip(" "), folder)
         if index in seen:
             raise UserError(

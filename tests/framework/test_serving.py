@@ -425,7 +425,7 @@ def test_first_log_lines_say_version_cpus_memory_port_workers_and_model(server: 
     first = server.log()[:3]
     assert f"serve {__version__}, {machine.cpu_count()} CPUs" in first[0]
     assert "GiB memory" in first[0]
-    assert f"port {server.port}, 1 worker process(es)" in first[1]
+    assert f"port {server.port}, 1 worker process, each " in first[1]
     assert f"model {models()}/model, image-classification channel means, 3 classes, input 3 x 8 x 8 (crop)" in first[2]
 
 

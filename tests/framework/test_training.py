@@ -225,7 +225,7 @@ def test_a_stop_or_ctrl_c_while_the_model_is_exported_lets_it_finish(number: int
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"epoch": 3}, "ClientError: hyperparameter 'epoch' is not known: did you mean epochs?"),
+        ({"epoch": 3}, "ClientError: hyperparameter 'epoch' is not known: remove it; valid and not set are "),
         (
             {"num_classes": 2},
             "ClientError: train_lst/train.lst, line 3 has the label 2: labels are whole numbers from 0 to 1",
@@ -370,7 +370,7 @@ def test_an_lst_file_of_other_paths_says_what_the_channel_holds_and_does_not_adv
 ) -> None:
     said = lst_messages["no path exists"].partition("/input/data/train, ")[2]
     assert said == (
-        "which holds across/, down/, squares/: paths are relative to that folder, and the first one is gone/a b.jpg"
+        "which holds across/, down/, squares/: paths are relative to that folder, and the first of 2 is gone/a b.jpg"
     )
 
 
@@ -415,7 +415,7 @@ def test_an_artifact_that_answers_otherwise_than_it_was_trained_is_refused(in_mx
     said = in_mxnet(bodies_training.refused_artifacts, tmp_path)
     assert said["other outputs"].startswith("model.onnx differs from the trained network by")
     assert said["other metric"].startswith(
-        "the server's code reaches 1.0000 on 1 validation files where training logged 0.5"
+        "the server's code reaches 1.0000 on 1 validation file where training logged 0.5"
     )
     assert said["truncated photo"].startswith(
         "the server's code cannot read a validation image: dog/2.jpg: the image is truncated (400 bytes arrived)"

@@ -108,7 +108,7 @@ def test_a_stop_keeps_the_best_model_exported_and_checked_on_lst_channels(tmp_pa
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"epoch": 3}, "ClientError: hyperparameter 'epoch' is not known: did you mean epochs?"),
+        ({"epoch": 3}, "ClientError: hyperparameter 'epoch' is not known: remove it; valid and not set are "),
         ({"use_pretrained_model": 1}, "ClientError: pretrained weights of mobilenetv2_0.35 were asked for and none"),
     ],
 )
