@@ -47,10 +47,11 @@ class InputSpec:
     """What the graph's one input is and how an image becomes it.
 
     The input is float32 of shape (N, channels, height, width); value = (pixel / 255 - mean) / std per channel,
-    channels in the order R, G, B (or luminance alone). Rule "crop": the shorter side becomes `resize` pixels, aspect
-    kept, then the centre of height x width. Rule "stretch": to height x width, aspect ignored. Rule "pad": the longer
-    side becomes `resize` pixels, aspect kept, at the top left of a square of that side, whose rest is 0.0 in the
-    input, the mean colour; height = width = resize, a multiple of SIDE_STEP.
+    channels in the order R, G, B (or luminance alone). Rule "crop": the shorter side becomes `resize` pixels, or as
+    much more as it takes for height x width to fit inside, aspect kept; then the centre of height x width. Rule
+    "stretch": to height x width, aspect ignored. Rule "pad": the longer side becomes `resize` pixels, aspect kept, at
+    the top left of a square of that side, whose rest is 0.0 in the input, the mean colour; height = width = resize, a
+    multiple of SIDE_STEP.
     """
 
     name: str
@@ -234,8 +235,8 @@ def _parse_input(values: "Values", task: str) -> InputSpec:
         mean=values.per_channel("mean", channels),
         std=values.per_channel("std", channels),
     )
-    if spec.rule == "crop" and spec.resize < max(spec.height, spec.width):
-        values.refuse("resize", spec.resize, f"at least {max(spec.height, spec.width)}, or the crop does not fit")
+    if spec.rule == "crop" and spec.resize < min(spec.height, spec.width):
+        values.refuse("resize", spec.resize, f"at least {min(spec.height, spec.width)}, the crop's smaller side")
     if spec.rule == "pad":
         if spec.resize % SIDE_STEP:
             values.refuse("resize", spec.resize, f"a multiple of {SIDE_STEP}")

@@ -4,6 +4,7 @@ NumPy and Pillow only, so that it runs in every environment.
 """
 
 import io
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -110,7 +111,9 @@ def _needed(spec: InputSpec) -> dict[str, int]:
     """Pixels that sides of a decoded image must have, so that nothing the model could see is lost."""
     if spec.rule == "pad":
         return {"long_side": spec.resize}
-    return {"short_side": spec.resize if spec.rule == "crop" else max(spec.height, spec.width)}
+    return {
+        "short_side": max(spec.resize, spec.height, spec.width) if spec.rule == "crop" else max(spec.height, spec.width)
+    }
 
 
 def _decode(
@@ -146,15 +149,27 @@ def _decode(
         raise UnreadableImage(_reason(data, error)) from error
 
 
-def shorter_side(image: Image.Image, size: int) -> Image.Image:
-    """Resize so that the shorter side is `size` pixels and the other keeps the aspect (rounded), antialiased.
+def covering(size: tuple[int, int], resize: int, height: int, width: int) -> tuple[int, int]:
+    """Width and height in pixels to which the rule "crop" resizes an image of (width, height) `size`.
+
+    The aspect is kept. The shorter side becomes `resize`, or as much more as it takes for a crop of `height` x `width`
+    to fit inside: 1280 x 720 pixels become 720 x 405 for a crop of 405 x 720 and a `resize` of 405 or less.
+    """
+    scale = max(Fraction(resize, min(size)), Fraction(width, size[0]), Fraction(height, size[1]))
+    return round(size[0] * scale), round(size[1] * scale)
+
+
+def cover(image: Image.Image, resize: int, height: int, width: int) -> Image.Image:
+    """Resize an image to `covering` its crop, antialiased: what `fit` cuts the centre from, and training any part.
 
     Raises UnreadableImage for a strip so narrow that the result would exceed MAX_PIXELS.
     """
-    width, height = _shorter_side_size(image, size)
-    if width * height > MAX_PIXELS:
-        raise UnreadableImage(f"is too narrow: {image.width} x {image.height} pixels cannot become {width} x {height}")
-    return image if (width, height) == image.size else image.resize((width, height), Image.Resampling.BILINEAR)
+    size = covering(image.size, resize, height, width)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise UnreadableImage(
+            f"is too narrow: {image.width} x {image.height} pixels cannot become {size[0]} x {size[1]}"
+        )
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
 
 
 def fit(image: Image.Image, spec: InputSpec, stored: tuple[int, int] | None = None) -> Image.Image:
@@ -170,7 +185,7 @@ def fit(image: Image.Image, spec: InputSpec, stored: tuple[int, int] | None = No
         return image.resize(size, Image.Resampling.BILINEAR)
     # The crop is taken out of the resized image without making the rest of it: same pixels, and a strip of
     # 1 x 100000 pixels cannot ask for gigabytes.
-    width, height = _shorter_side_size(image, spec.resize)
+    width, height = covering(image.size, spec.resize, spec.height, spec.width)
     left, top = (width - spec.width) // 2, (height - spec.height) // 2
     x, y = image.width / width, image.height / height
     box = (left * x, top * y, min((left + spec.width) * x, image.width), min((top + spec.height) * y, image.height))
@@ -200,11 +215,6 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> np.ndarray:
         plane -= mean
         plane /= std
     return tensor
-
-
-def _shorter_side_size(image: Image.Image, size: int) -> tuple[int, int]:
-    short = min(image.size)
-    return round(image.width * size / short), round(image.height * size / short)
 
 
 def _orientation(image: Image.Image) -> int:

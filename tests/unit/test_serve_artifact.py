@@ -102,7 +102,7 @@ def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> 
         (replace(PETS, hyperparameters={"path": Path("x")}), "JSON"),
         (replace(PETS, class_names=()), "class_names"),
         (replace(PETS, output="logits"), "'softmax' or 'sigmoid'"),
-        (replace(PETS, input=replace(SPEC, resize=223)), "input.resize is 223, it must be at least 224"),
+        (replace(PETS, input=replace(SPEC, resize=199)), "input.resize is 199, it must be at least 200"),
         (replace(PETS, input=replace(SPEC, channels=2)), "input.channels is 2"),
         (replace(PETS, nms=HEADS.nms), "nms is .*, it must be left out: the task is image-classification"),
         (replace(PETS, output="boxes"), "output is 'boxes', it must be 'softmax' or 'sigmoid'"),
