@@ -4,7 +4,9 @@ NumPy and Pillow only, so that it runs in every environment.
 """
 
 import io
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +51,12 @@ class UnreadableImage(ValueError):
     """Bytes that are no image we can read; the message completes "the image ...", e.g. "is truncated"."""
 
 
+Loaded = tuple[np.ndarray, tuple[int, int]]
+"""A tensor, float32 (channels, height, width), and the upright image's own (width, height) in pixels."""
+Prepare = Callable[[bytes, InputSpec], Callable[[], Loaded]]
+"""A function such as `prepare`."""
+
+
 class Frame(NamedTuple):
     """What an image file's header says: its width and height as stored, in pixels, and EXIF's orientation, 1 to 8."""
 
@@ -68,7 +76,12 @@ def load(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> np.ndarr
     return load_sized(data, spec, max_pixels)[0]
 
 
-def load_sized(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, tuple[int, int]]:
+def prepare(data: bytes, spec: InputSpec) -> Callable[[], Loaded]:
+    """The function that loads an image: what the server replaces by Decoder.prepare."""
+    return partial(load_sized, data, spec)
+
+
+def load_sized(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Loaded:
     """As `load`, and the (width, height) of the upright image in the file, in pixels. Raises UnreadableImage."""
     image, size = cut_sized(data, spec, max_pixels)
     return to_tensor(image, spec), size
@@ -79,9 +92,17 @@ def cut(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Image.Ima
     return cut_sized(data, spec, max_pixels)[0]
 
 
-def cut_sized(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, tuple[int, int]]:
-    """As `cut`, and the (width, height) of the upright image in the file, in pixels. Raises UnreadableImage."""
-    image, size = _decode(data, spec.channels, max_pixels, **needed(spec))
+def cut_sized(
+    data: bytes,
+    spec: InputSpec,
+    max_pixels: int = MAX_PIXELS,
+    on_header: Callable[[tuple[int, int]], None] = lambda size: None,
+) -> tuple[Image.Image, tuple[int, int]]:
+    """As `cut`, and the (width, height) of the upright image in the file, in pixels. Raises UnreadableImage.
+
+    `on_header` is called with the width and height that the header says, before the pixels are decoded.
+    """
+    image, size = _decode(data, spec.channels, max_pixels, **needed(spec), on_header=on_header)
     return fit(image, spec, size), size
 
 
@@ -124,7 +145,12 @@ def needed(spec: InputSpec) -> dict[str, int]:
 
 
 def _decode(
-    data: bytes, channels: int, max_pixels: int, short_side: int | None = None, long_side: int | None = None
+    data: bytes,
+    channels: int,
+    max_pixels: int,
+    short_side: int | None = None,
+    long_side: int | None = None,
+    on_header: Callable[[tuple[int, int]], None] = lambda size: None,
 ) -> tuple[Image.Image, tuple[int, int]]:
     """What `decode` returns, and the (width, height) that the upright image has in the file."""
     if not data:
@@ -137,6 +163,7 @@ def _decode(
             width, height = image.size
             if width * height > max_pixels:
                 raise UnreadableImage(f"has {width} x {height} pixels, the limit is {max_pixels} in all")
+            on_header(image.size)
             if short_side is not None:
                 image.draft(None, (short_side, short_side))
             elif long_side is not None:

@@ -240,7 +240,6 @@ def answer_when_the_engine_fails(base: str) -> list[Any]:
     """Status and JSON when an error of ours escapes from the engine, and the status of the request after it."""
     from serve.app import create_app
     from serve.engine import Engine
-    from serve.forms import Answer
     from serve.model import Model
     from serve.settings import Settings
 
@@ -249,14 +248,14 @@ def answer_when_the_engine_fails(base: str) -> list[Any]:
     model = Model(lambda: engine, lambda: None)
     client = create_app(settings, model).test_client()
     model.start().join(30)
-    answer = engine.answer
+    run = engine.run
 
-    def fail(data: bytes) -> Answer:
+    def fail(tensors: np.ndarray) -> dict[str, np.ndarray]:
         raise RuntimeError("secret detail of our code")
 
-    engine.answer = fail  # type: ignore[method-assign]
+    engine.run = fail  # type: ignore[method-assign]
     reply = client.post("/invocations", data=_photo())
-    engine.answer = answer  # type: ignore[method-assign]
+    engine.run = run  # type: ignore[method-assign]
     return [reply.status_code, reply.get_json(), client.post("/invocations", data=_photo()).status_code]
 
 
