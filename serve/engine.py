@@ -1,7 +1,7 @@
 """The engine: model.onnx under ONNX Runtime, from the bytes of an image to the answer of its task."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -90,7 +90,7 @@ class Engine:
         spec = self.artifact.input
         tensor, (width, height) = load()
         outputs = {name: output[0] for name, output in self.run(tensor[np.newaxis]).items()}
-        if not all(np.isfinite(output).all() for output in outputs.values()):
+        if not all_finite(outputs):
             raise FloatingPointError("The model answered with numbers that are not finite: its weights are broken.")
         values = self.task.answer(outputs, self.artifact)
         return Answer(values, self.artifact.class_names, width, height, spec)
@@ -112,6 +112,15 @@ class Engine:
                 f"{len(self.artifact.class_names)} class_names and an input of {spec.height} x {spec.width} pixels. "
                 "Keep the two files of one training together."
             )
+        if not all_finite(outputs):
+            raise ArtifactError(
+                "model.onnx answers with numbers that are not finite: its weights are broken. Train again."
+            )
+
+
+def all_finite(outputs: Mapping[str, np.ndarray]) -> bool:
+    """Whether no output holds a NaN or an infinity."""
+    return all(np.isfinite(output).all() for output in outputs.values())
 
 
 def first_line(error: Exception) -> str:

@@ -13,17 +13,20 @@ FACTOR = 4.0
 def make_model(folder: str, channels: int = 3, rule: str = "crop", broken: str = "") -> None:
     """An artifact whose answer is worked out by hand: softmax(4 x mean of each channel), 8 x 8 pixels, mean 0, std 1.
 
-    `broken`: "graph" writes a model.onnx that is none, "classes" one class name too many, "nan" weights that are not
-    finite.
+    `broken`: "graph" writes a model.onnx that is not one, "classes" one class name too many, "nan" weights that are not
+    finite, "overflow" weights that are too large for any picture but a black one.
     """
     from onnx import TensorProto, helper, save
 
     from serve.artifact import Artifact, InputSpec, write
 
-    factor = float("nan") if broken == "nan" else FACTOR
+    factor = {"nan": float("nan"), "overflow": 1e30}.get(broken, FACTOR)
     nodes = [
         helper.make_node("ReduceMean", ["data"], ["means"], axes=[2, 3], keepdims=0),
-        helper.make_node("Mul", ["means", "factor"], ["scores"]),
+        helper.make_node("Mul", ["means", "factor"], ["large"]),
+        helper.make_node("Mul", ["large", "factor"], ["scores"])
+        if broken == "overflow"
+        else helper.make_node("Identity", ["large"], ["scores"]),
         helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1),
     ]
     graph = helper.make_graph(
