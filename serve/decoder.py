@@ -83,7 +83,7 @@ class Decoder:
 def is_ordinary(data: bytes, spec: InputSpec) -> bool:
     """Whether decoding costs little, whatever else the bytes hold: 160 MB and a second at most.
 
-    So is a baseline JPEG of one scan, and a PNG of 8 bits without alpha or interlacing, as long as what comes before
+    So is a baseline JPEG of one scan, and a PNG of up to 8 bits without alpha or interlacing, as long as what comes before
     the pixels is short and what is decoded for the model is at most PIXELS_HERE.
     """
     jpeg = data[:2] == b"\xff\xd8"
@@ -125,11 +125,11 @@ def _baseline_jpeg(data: bytes) -> tuple[int, int] | None:
 
 
 def _plain_png(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a PNG of 8 bits without alpha, interlacing or many chunks; None for any other."""
+    """Width and height of a PNG of up to 8 bits without alpha, interlacing or many chunks; None for any other."""
     if not data.startswith(_PNG) or data[12:16] != b"IHDR":
         return None
     width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
-    if depth != 8 or colour not in (0, 2, 3) or interlaced:
+    if depth > 8 or colour not in (0, 2, 3) or interlaced:
         return None
     position = len(_PNG)
     for _ in range(_CHUNKS + len(data) // _BYTES_A_CHUNK):
