@@ -178,7 +178,7 @@ EXHAUSTING = {
         lambda: hostile.png(10_000, 10_000, hostile.PALETTE, transparent=True),
     ),
     f"The image of 1 x 100000000 pixels {MANY}": (lambda: hostile.png(1, 100_000_000, hostile.GREY),),
-    f"The image of 60000000 x 1 pixels {LONG}": (lambda: hostile.bmp(60_000_000),),
+    "The image of 60000000 x 1 pixels takes more than": (lambda: hostile.bmp(60_000_000),),
     f"The image of 4000 x 4000 pixels {LONG}": (lambda: hostile.progressive_jpeg(4000, 1000),),
     f"The image of 4000 x 2500 pixels {LONG}": (lambda: hostile.pgm(4000, 2500, 254),),
     "The image's header takes more than": (
