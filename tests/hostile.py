@@ -97,3 +97,23 @@ def _jpeg(image: Image.Image, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", **options)
     return file.getvalue()
+
+
+BODIES = {
+    "grey PNG": lambda: png(10_000, 10_000, GREY),
+    "PNG": lambda: png(10_000, 10_000),
+    "PNG with transparent colours": lambda: png(10_000, 10_000, PALETTE, transparent=True),
+    "16-bit PNG": lambda: png(10_000, 10_000, GREY, depth=16),
+    "PNG with alpha": lambda: png(10_000, 10_000, RGBA),
+    "PNG of one column": lambda: png(1, 100_000_000, GREY),
+    "PNG of a million chunks": lambda: png_of_chunks(1_000_000),
+    "WebP of 34 bytes": webp,
+    "tile of a TIFF": lambda: tiff_of_a_tile(30_000),
+    "BMP of one row": lambda: bmp(100_000_000),
+    "progressive JPEG": lambda: progressive_jpeg(8000, 1000),
+    "JPEG of a million segments": lambda: jpeg_of_segments(4_000_000),
+    "JPEG of Photoshop's resources": lambda: jpeg_of_segments(1000, photoshop_segment()),
+    "PGM of maxval 254": lambda: pgm(4000, 2500, 254),
+    "PGM of 12 bits": lambda: pgm(4000, 3000, 4095),
+}
+"""Of about 100 megapixels where that matters, each within the limits of a request."""
