@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from local import algorithms, draw, opt_ml, pets, prepare, programs, report
 from local.algorithms import NAMES
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     ):
         photos = prepare.photos(out / "channels", "validation", args.name)
         answers = report.ask_all(photos, over_http(port, room.ACCEPT), room.answer)
-    again = (f"make serve BASE_DIR={base}", f"{room.CURL} --data-binary @{photos[0][0]} {URL}")
+    again = (f"make serve BASE_DIR={quote(str(base))}", f"{room.CURL} --data-binary {quote(f'@{photos[0][0]}')} {URL}")
     report.tell(room, answers, summary.class_names, base / "model", out / "predictions.png", again)
     return 0
 

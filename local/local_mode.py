@@ -6,6 +6,7 @@ about photos that were not trained on, and deletes the endpoint.
 
 import argparse
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -60,11 +61,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _again(args: argparse.Namespace, image: str, model: Path, photo: Path) -> tuple[str, str]:
     """The two commands that serve the model and ask it about a photo."""
-    given = "" if image == sagemaker.default_image(args.name) else f" --image {image}"
-    port = "" if args.port == PORT else f" --port {args.port}"
+    given = [] if image == sagemaker.default_image(args.name) else ["--image", image]
+    port = [] if args.port == PORT else ["--port", str(args.port)]
     return (
-        f"python3 -m local deploy {args.name} --model {model}{given}{port}",
-        f"python3 -m local predict {photo}{port}",
+        shlex.join(["python3", "-m", "local", "deploy", args.name, "--model", str(model), *given, *port]),
+        shlex.join(["python3", "-m", "local", "predict", str(photo), *port]),
     )
 
 

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import re
+import shlex
 import tarfile
 from pathlib import Path
 
@@ -184,6 +185,19 @@ def test_masks_that_cannot_be_written_are_refused_in_one_line_and_no_photo_is_re
     assert said in line
     assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == set(names)
     assert all((tmp_path / name).read_bytes() == name.encode() for name in names)
+
+
+def test_the_commands_that_end_a_journey_can_be_pasted_whatever_its_folder_is_called() -> None:
+    parser = argparse.ArgumentParser()
+    local_mode.add_arguments(parser)
+    args = parser.parse_args(["object-detection", "--port", "8081"])
+    model, photo = Path("Ann's pets/model.tar.gz"), Path("Ann's pets/a b.jpg")
+    serve, ask = local_mode._again(args, sagemaker.default_image(args.name), model, photo)
+    assert shlex.split(serve) == [
+        *("python3", "-m", "local", "deploy", "object-detection"),
+        *("--model", "Ann's pets/model.tar.gz", "--port", "8081"),
+    ]
+    assert shlex.split(ask) == ["python3", "-m", "local", "predict", "Ann's pets/a b.jpg", "--port", "8081"]
 
 
 def test_hyperparameters_may_hold_an_equals_sign_and_commas() -> None:
