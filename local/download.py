@@ -61,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
             continue
         archive = args.out / f"{part}.tar.gz"
         url = getattr(args, f"{part}_url")
-        if not archive.exists():
+        if archive.exists():
+            print(f"{archive} is there already, not downloaded")
+        else:
             download(url, archive)
         check(archive, getattr(args, f"{part}_sha256"), url)
         extract(archive, part, args.out)

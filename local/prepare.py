@@ -22,6 +22,9 @@ from local.progress import Progress
 from serve.machine import cpu_count
 
 
+FRACTION = 0.8
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prepare`."""
     parser.add_argument("name", metavar="NAME", help=f"algorithm: {', '.join(NAMES)}")
@@ -42,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"the algorithm needs (default: {_defaults('SPLITS')})",
     )
     parser.add_argument(
-        "--fraction", type=_fraction, default=0.8, help="share of each breed to train on, with --split random"
+        "--fraction", type=_fraction, help=f"share of each breed to train on, with --split random (default: {FRACTION})"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random split and of the training list's order")
     parser.add_argument(
@@ -79,11 +82,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def split(
-    pets: Pets, name: str, how: str | None = None, fraction: float = 0.8, seed: int = 0
+    pets: Pets, name: str, how: str | None = None, fraction: float | None = None, seed: int = 0
 ) -> tuple[list[Pet], list[Pet]]:
     """The photos to train on and to validate on for the algorithm `name`; `how` None means its own default.
 
-    Raises UserError when the algorithm has no such split, or no photos.
+    `fraction` is the share of each breed to train on in a random split; None means FRACTION.
+    Raises UserError when the algorithm has no such split, when `fraction` is for another one, or without photos.
     """
     room = algorithms.room(name)
     how = how or room.SPLITS[0]
@@ -92,12 +96,17 @@ def split(
             f"--split {how} is not for {name}: the photos of test.txt have no annotations that it could be measured "
             f"on; take --split {room.SPLITS[0]}, the default"
         )
+    if fraction is not None and how != "random":
+        raise UserError(
+            f"--fraction {fraction} is for --split random, and this split is {how}: add --split random, or leave "
+            "--fraction out"
+        )
     usable = room.candidates(pets)
     if how == "official":
         names = {pet.name for pet in usable}
         train, validation = ([pet for pet in chosen if pet.name in names] for chosen in (pets.trainval, pets.test))
         return train, validation
-    return official.random_split(usable, fraction, seed)
+    return official.random_split(usable, fraction or FRACTION, seed)
 
 
 def write_channels(
@@ -214,7 +223,10 @@ def _defaults(what: str) -> str:
 
 
 def _fraction(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a number: 0.8 trains on four fifths") from None
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1: 0.8 trains on four fifths")
     return value

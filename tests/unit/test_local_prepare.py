@@ -143,6 +143,30 @@ def test_a_random_split_uses_photos_that_no_list_names(dirty: Path, tmp_path: Pa
     assert len(used) == 11
 
 
+@pytest.mark.parametrize("split", [(), ("--split", "official")])
+def test_a_fraction_without_a_random_split_is_refused(
+    dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: tuple[str, ...]
+) -> None:
+    out = tmp_path / "channels"
+    assert run("image-classification", "--data", dirty, "--out", out, "--fraction", "0.5", *split) == 2
+    assert capsys.readouterr().err == (
+        "prepare: --fraction 0.5 is for --split random, and this split is official: add --split random, or leave "
+        "--fraction out\n"
+    )
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("fraction", "said"), [("half", "half is not a number"), ("1", "1 is not between 0 and 1"), ("nan", "nan is not")]
+)
+def test_a_fraction_that_is_none_is_refused_with_an_example(
+    fraction: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run("image-classification", "--data", tmp_path, "--out", tmp_path, "--fraction", fraction)
+    assert f"argument --fraction: {said}" in capsys.readouterr().err
+
+
 def test_species_are_told_apart_when_asked_for(dirty: Path, tmp_path: Path) -> None:
     out = tmp_path / "channels"
     run("image-classification", "--data", dirty, "--out", out, "--classes", "species")

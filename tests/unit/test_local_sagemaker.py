@@ -207,6 +207,23 @@ def test_hyperparameters_may_hold_an_equals_sign_and_commas() -> None:
     assert dict(parser.parse_args(words).hyperparameters) == {"image_shape": "3,64,64", "a": "b=c"}
 
 
+def test_hyperparameters_of_several_options_add_up() -> None:
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    words = ["image-classification", "--hyperparameters", "epochs=2", "--channels", "c", "--hyperparameters", "seed=1"]
+    assert dict(parser.parse_args(words).hyperparameters) == {"epochs": "2", "seed": "1"}
+
+
+@pytest.mark.parametrize("between", [(), ("--hyperparameters",)])
+def test_a_hyperparameter_that_is_given_twice_is_refused_before_anything_starts(
+    between: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no Docker to ask
+    words = ["--hyperparameters", "epochs=2", "seed=1", *between, "epochs=3"]
+    assert program.main(["train", "image-classification", "--channels", "c", *words]) == 2
+    assert capsys.readouterr().err == "train: --hyperparameters has epochs=2 and epochs=3: leave one out\n"
+
+
 def test_a_hyperparameter_without_a_value_is_refused_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
