@@ -21,7 +21,6 @@ from local.pets import Pet, Pets
 from local.progress import Progress
 from serve.machine import cpu_count
 
-
 FRACTION = 0.8
 
 

@@ -135,7 +135,7 @@ def test_weights_for_an_image_are_looked_for_before_it_is_built(
 
 
 # Spaces, quotes, commas and what a shell or a glob would expand: names that a folder may have.
-ODD = ["my folder", "  two  spaces", "Ann's \"pets\"", "a;b,(c)&[d]*"]
+ODD = ["my folder", "  two  spaces", 'Ann\'s "pets"', "a;b,(c)&[d]*"]
 
 
 @pytest.mark.parametrize("name", ODD)
