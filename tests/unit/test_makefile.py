@@ -285,8 +285,15 @@ def test_machine_with_nothing_installed_gets_one_line_to_run(bare: Path) -> None
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "Missing here: git make gcc python3-venv python3-dev libgomp1. "
-        "Run: sudo apt-get install -y gcc git libgomp1 python3-dev python3-venv make\n"
+        "Run: sudo apt-get update && sudo apt-get install -y gcc git libgomp1 python3-dev python3-venv make\n"
     )
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_a_page_installs_what_the_machine_is_checked_for(page: str) -> None:
+    packages = subprocess.run([REPOSITORY / ".ci" / "machine", "--packages"], capture_output=True, text=True).stdout
+    line = f"    sudo apt-get update && sudo apt-get install -y {packages}"
+    assert line in (REPOSITORY / page).read_text(encoding="utf-8")
 
 
 def test_machine_with_everything_names_its_python_3_11(bare: Path) -> None:
