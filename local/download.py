@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from local import pets
 from local.errors import CommandFailed, UserError
-from local.progress import Progress, megabytes
+from local.progress import Progress, counted, megabytes
 
 SITE = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
 PARTS = ("images", "annotations")
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.keep_archives:
             archive.unlink()
     found = pets.read(args.out)
-    print(f"{args.out}: {len(found.trainval)} photos in trainval.txt, {len(found.test)} in test.txt")
+    print(f"{args.out}: {counted(len(found.trainval), 'photo')} in trainval.txt, {len(found.test)} in test.txt")
     return 0
 
 

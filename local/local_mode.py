@@ -12,6 +12,7 @@ from pathlib import Path
 
 from local import algorithms, demo, docker, invocations, prepare, report, sagemaker
 from local.algorithms import NAMES
+from local.progress import counted
 from local.train import add_image
 
 
@@ -43,8 +44,9 @@ def run(args: argparse.Namespace) -> int:
     count = summary.counts["train"]
     recipe = room.recipe(args.data is None, args.epochs, len(summary.class_names), count)
     model = out / "model.tar.gz"
+    work = f"{counted(count, 'photo')}, {counted(int(recipe['epochs']), 'epoch')}"
     with docker.workspace(out, image) as root:
-        with demo.step(f"Training {room.NETWORK} in {image} on {count} photos, {recipe['epochs']} epochs"):
+        with demo.step(f"Training {room.NETWORK} in {image} on {work}"):
             os.replace(sagemaker.fit(image, recipe, sagemaker.channels(channels), root), model)
         with (
             demo.step("Deploying the model and asking the endpoint about photos that were not trained on"),

@@ -2,7 +2,7 @@
 
 Prints a line per photo, its path, the predicted class and that class's probability; or a line per detection, its path,
 class, score and box in fractions of the photo; or a line per class of a mask, its path, class and share of the photo's
-pixels. With --accept, the answer; with --masks, the masks are written besides. A photo that cannot be read or that the
+pixels. With --accept, the answer; with --masks, the masks are written too. A photo that cannot be read or that the
 endpoint refuses is named, and the others are sent all the same.
 """
 
@@ -69,7 +69,7 @@ def _text(answer: bytes, accept: str | None) -> str:
         return answer.decode()
     except UnicodeDecodeError:
         raise UserError(
-            f"--accept {accept} gives {len(answer)} bytes that are no text: --masks DIR writes masks as PNG files"
+            f"--accept {accept} gives {len(answer)} bytes that are not text: --masks DIR writes masks as PNG files"
         ) from None
 
 

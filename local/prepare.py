@@ -18,7 +18,7 @@ from local.algorithms import NAMES, Room
 from local.channels import NAMED, Photo, Summary, Taken
 from local.errors import UserError
 from local.pets import Pet, Pets
-from local.progress import Progress
+from local.progress import Progress, counted
 from serve.machine import cpu_count
 
 FRACTION = 0.8
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """The command. Returns the exit code; raises UserError for what the user can mend."""
     if args.name not in NAMES:
-        raise UserError(f"prepare {args.name}: no such algorithm; there is {', '.join(NAMES)}")
+        raise UserError(f"prepare {args.name}: no such algorithm; there are {', '.join(NAMES)}")
     pets = official.read(args.data)
     train, validation = split(pets, args.name, args.split, args.fraction, args.seed)
     summary = write_channels(
@@ -149,7 +149,7 @@ def write_channels(
 
     with channels.replacing(out) as building:
         total = len(shuffled) + len(validation)
-        with Progress("Preparing", total, "photos") as progress, ThreadPoolExecutor(cpu_count()) as pool:
+        with Progress("Preparing", total, "photo") as progress, ThreadPoolExecutor(cpu_count()) as pool:
             before = 0
             for channel, chosen in (("train", shuffled), ("validation", list(validation))):
                 photos = channels.readable(pets, chosen, truth, summary, pool, progress, before)
@@ -164,7 +164,7 @@ def photos(folder: Path, channel: str, name: str = "image-classification") -> li
 
 
 def report(summary: Summary) -> list[str]:
-    """The summary in lines: what was skipped or made anew with the first files by name, then the counts."""
+    """The summary in lines: what was skipped or re-encoded, with the first files by name, then the counts."""
     lines: list[str] = []
     for done, files in summary.files.items():
         if files:
@@ -172,8 +172,8 @@ def report(summary: Summary) -> list[str]:
             lines.append(f"{done}: {len(files)} ({', '.join(files[:NAMED])}{more})")
     counts = summary.counts
     lines.append(
-        f"{counts['train']} photos to train on, {counts['validation']} to validate on, "
-        f"{len(summary.class_names)} classes"
+        f"{counted(counts['train'], 'photo')} to train on, {counts['validation']} to validate on, "
+        f"{counted(len(summary.class_names), 'class', 'classes')}"
     )
     return lines
 

@@ -32,7 +32,7 @@ def ask_all(
     The answers are in the order of the photos. Whatever either raises ends the whole.
     """
     answers: list[Answer] = []
-    with Progress("Predicting", len(photos), "photos") as progress, ThreadPoolExecutor(_CLIENTS) as pool:
+    with Progress("Predicting", len(photos), "photo") as progress, ThreadPoolExecutor(_CLIENTS) as pool:
         replies = pool.map(lambda item: ask(item[0].read_bytes()), photos)
         for (photo, truth), reply in zip(photos, replies, strict=True):
             answers.append(answer(photo, truth, reply))

@@ -252,7 +252,7 @@ def test_a_mask_is_told_by_the_shares_of_its_classes_and_written_where_asked(
     [
         (("a/1.jpg", "b/1.jpg"), ("--masks", "out"), "a/1.jpg and b/1.jpg would both be 1.png"),
         (("a/1.png",), ("--masks", "a"), "a/1.png itself would be replaced"),
-        (("1.jpg",), ("--accept", "image/png"), "--accept image/png gives 10 bytes that are no text: --masks DIR"),
+        (("1.jpg",), ("--accept", "image/png"), "--accept image/png gives 10 bytes that are not text: --masks DIR"),
         (("2.jpg",), ("--masks", "out"), "this endpoint's answer has no mask"),
     ],
 )
