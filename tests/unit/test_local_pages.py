@@ -1,5 +1,6 @@
 """What readers copy from docs/: metric definitions find their lines, notebooks fail early and leave no endpoint."""
 
+import importlib
 import json
 import re
 import sys
@@ -11,7 +12,8 @@ import pytest
 from local import algorithms
 from local.drawing.breeds import BREEDS
 from tests.environments import REPOSITORY
-from tests.pages import DATA, SWITCHING, metrics, snippet
+from tests.pages import DATA, DOCS, SWITCHING, metrics, snippet
+from train import pretrained
 
 SDK2, SDK3 = ("sdk2", "sdk2-detection", "sdk2-segmentation"), ("sdk3", "sdk3-cloud")
 
@@ -91,6 +93,20 @@ def test_files_of_a_run_of_ones_own_count_the_photos_that_the_demo_draws() -> No
     set_ = json.loads(hyperparameters[1])
     trainval, _ = algorithms.room("image-classification").DRAWN
     assert (set_["num_classes"], set_["num_training_samples"]) == (str(len(BREEDS)), str(len(BREEDS) * trainval))
+
+
+def test_the_page_on_weights_has_the_networks_and_the_forms_of_file_of_every_image() -> None:
+    page = (DOCS / "pretrained.md").read_text(encoding="utf-8")
+    asked = dict(re.findall(r"^\| ([\w-]+) \| (`.+?`.*?) \|", page.partition("## Where such")[0], re.MULTILINE))
+    assert list(asked) == list(algorithms.NAMES)
+    for name, words in asked.items():
+        parameter = re.match(r"`(\w+)`", words)
+        assert parameter
+        table = importlib.import_module(f"train.{name.replace('-', '_')}.table")
+        assert any(one.name == parameter[1] for one in table.TABLE), (name, words)
+    others = page.partition("## Other files")[2].partition("\n## ")[0]
+    assert all(f"`{suffix}`" in others for suffix in (*pretrained.TORCHVISION.suffixes, *pretrained.KERAS.suffixes))
+    assert "not built yet" not in page
 
 
 @pytest.fixture
