@@ -242,8 +242,8 @@ train/%: FORCE $(SERVE) ## the image's train program without Docker, on BASE_DIR
 serve: $(SERVE) ## the image's serve program without Docker, on BASE_DIR=DIR, at PORT=N (8080)
 	@SAGEMAKER_BASE_DIR=$(call quoted,$(call folder,$(BASE_DIR))) SAGEMAKER_BIND_TO_PORT=$(PORT) exec $(call PY,serve) -m serve
 
-local/%: FORCE $(DEV) build/% build/inference ## train, deploy and predict in SageMaker local mode; DATA=DIR, EPOCHS=N
-	@$(call PY,dev) -m local local-mode $* --image $(call reference,$*) $(if $(DATA),--data $(call quoted,$(DATA))) $(if $(EPOCHS),--epochs $(EPOCHS))
+local/%: FORCE $(DEV) build/% build/inference ## train, deploy and predict in SageMaker local mode; DATA=DIR, EPOCHS=N, PORT=N
+	@$(call PY,dev) -m local local-mode $* --image $(call reference,$*) --port $(PORT) $(if $(DATA),--data $(call quoted,$(DATA))) $(if $(EPOCHS),--epochs $(EPOCHS))
 
 .PHONY: bench
 bench: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) ## side-by-side measurements, by hand on a quiet machine

@@ -87,6 +87,15 @@ def test_the_readme_clones_and_builds_before_what_needs_it() -> None:
     assert local == ["prepare", "train", "deploy", "predict", "docker run", "docker run"]
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/switching.md", "docs/local-mode.md"])
+def test_pages_build_an_image_before_they_train_it_step_by_step(page: str) -> None:
+    sections = re.split(r"^## ", (REPOSITORY / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    steps = [(section, name) for section in sections for name in re.findall(r"-m local train ([\w-]+)", section)]
+    assert steps
+    for section, name in steps:
+        assert f"make envs build/{name}`" in section or f"    make build/{name} " in section, name
+
+
 def test_files_of_a_run_of_ones_own_count_the_photos_that_the_demo_draws() -> None:
     hyperparameters = re.search(r"hyperparameters\.json <<'END'\n(.*?)END", snippet("own-run", DATA), re.DOTALL)
     assert hyperparameters

@@ -190,6 +190,11 @@ def test_a_data_set_in_a_folder_of_any_name_is_given_to_our_command(tmp_path: Pa
     assert words[words.index("--data") + 1] == str(folder)
 
 
+def test_the_port_of_local_mode_is_given_to_our_command() -> None:
+    words = last_command("local/image-classification", "PORT=8099")
+    assert words[words.index("--port") + 1] == "8099"
+
+
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("goal", ["train/image-classification", "train/image-classification-tensorflow", "serve"])
 def test_a_base_dir_of_any_name_is_given_to_the_program(tmp_path: Path, goal: str, name: str) -> None:
