@@ -64,6 +64,7 @@ $(foreach goal,$(filter-out $(call named,$(IMAGES)),$(filter $(addsuffix /%,$(VE
 # there is none. The functions of make for paths would split a name at its spaces.
 quoted = '$(subst ','\'',$1)'
 folder = $(shell CDPATH= cd -- $(call quoted,$1) 2>/dev/null && pwd)
+with_data = $(if $(DATA),--data $(call quoted,$(DATA)))
 
 ifneq ($(filter train/% serve,$(MAKECMDGOALS)),)
 ifeq ($(BASE_DIR),)
@@ -89,7 +90,8 @@ ifneq ($(and $(PRETRAINED),$(filter build build/% local/% test test/% images-for
 ifeq ($(call folder,$(PRETRAINED)),)
 $(error PRETRAINED=$(PRETRAINED) does not exist: name a folder with weight files; docs/pretrained.md)
 endif
-ifeq ($(shell find -L $(call quoted,$(PRETRAINED)) -mindepth 1 -maxdepth 1 -regex '.*[.]\(safetensors\|params\|h5\|keras\)'),)
+ifeq ($(shell find -L $(call quoted,$(PRETRAINED)) -mindepth 1 -maxdepth 1 \
+  -regex '.*[.]\(safetensors\|params\|h5\|keras\)'),)
 $(error PRETRAINED=$(PRETRAINED) holds no .safetensors, .params, .h5 or .keras file: put one there, or leave \
   PRETRAINED= out; docs/pretrained.md)
 endif
@@ -138,7 +140,7 @@ demo: demo/image-classification ## train on drawn pets, serve, predict over HTTP
 $(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(call stamp,$(ENV_$(name)))))
 
 demo/%: FORCE $(SERVE) $(DEV) ## the demo of one image; DATA=DIR takes a real data set, EPOCHS=N
-	@$(call PY,dev) -m local demo $* $(if $(DATA),--data $(call quoted,$(DATA))) $(if $(EPOCHS),--epochs $(EPOCHS))
+	@$(call PY,dev) -m local demo $* $(with_data) $(if $(EPOCHS),--epochs $(EPOCHS))
 
 # Two at a time: most tests wait, for a framework to be imported or for an SDK's own pauses. The longest come first.
 # Threads of one that wait for each other must not spin while the other could compute.
@@ -243,11 +245,11 @@ serve: $(SERVE) ## the image's serve program without Docker, on BASE_DIR=DIR, at
 	@SAGEMAKER_BASE_DIR=$(call quoted,$(call folder,$(BASE_DIR))) SAGEMAKER_BIND_TO_PORT=$(PORT) exec $(call PY,serve) -m serve
 
 local/%: FORCE $(DEV) build/% build/inference ## train, deploy and predict in SageMaker local mode; DATA=DIR, EPOCHS=N, PORT=N
-	@$(call PY,dev) -m local local-mode $* --image $(call reference,$*) --port $(PORT) $(if $(DATA),--data $(call quoted,$(DATA))) $(if $(EPOCHS),--epochs $(EPOCHS))
+	@$(call PY,dev) -m local local-mode $* --image $(call reference,$*) --port $(PORT) $(with_data) $(if $(EPOCHS),--epochs $(EPOCHS))
 
 .PHONY: bench
 bench: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) ## side-by-side measurements, by hand on a quiet machine
-	@$(call PY,dev) -m benchmarks $(if $(DATA),--data $(call quoted,$(DATA)))
+	@$(call PY,dev) -m benchmarks $(with_data)
 
 .PHONY: envs
 envs: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) ## every environment under .venvs (2 min, seconds when uv has the packages)
