@@ -182,7 +182,7 @@ def _write_channel(room: Room, folder: Path, photos: Iterator[Photo], summary: S
     """Write one channel, count its photos, and see to it that no class is missing where it has to be learnt."""
     channel, seen = folder.name, set()
 
-    def counted() -> Iterator[Photo]:
+    def noted() -> Iterator[Photo]:
         for photo in photos:
             summary.counts[channel] += 1
             seen.update(room.labels(photo.truth))
@@ -190,10 +190,10 @@ def _write_channel(room: Room, folder: Path, photos: Iterator[Photo], summary: S
 
     folder.mkdir()
     if form == "recordio":
-        channels.write_recordio(folder, counted(), room.record_label)
+        channels.write_recordio(folder, noted(), room.record_label)
         channels.write_class_names(folder, summary.class_names)
     else:
-        room.write_images(folder.parent, channel, counted(), summary)
+        room.write_images(folder.parent, channel, noted(), summary)
     names = enumerate(summary.class_names)
     missing = [name for label, name in names if label not in seen and name != channels.NO_CLASS]
     if missing and (channel == "train" or not seen):
