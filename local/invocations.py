@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import http
 import http.client
 import json
 
@@ -38,8 +37,7 @@ def invoke(port: int, body: bytes, content_type: str, accept: str) -> bytes:
                 f"no endpoint answers on port {port} ({error}): start one with `python3 -m local deploy`"
             ) from None
     if reply.status >= 300:
-        phrase = http.HTTPStatus(reply.status).phrase
-        raise RefusedError(f"the endpoint answered {reply.status} {phrase}: {reason(answer)}")
+        raise RefusedError(f"the endpoint answered {reply.status} {reply.reason}: {reason(answer)}")
     return answer
 
 
