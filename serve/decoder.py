@@ -83,8 +83,8 @@ class Decoder:
 def is_ordinary(data: bytes, spec: InputSpec) -> bool:
     """Whether decoding costs little, whatever else the bytes hold: 160 MB and a second at most.
 
-    So is a baseline JPEG of one scan, and a PNG of up to 8 bits without alpha or interlacing, as long as what comes before
-    the pixels is short and what is decoded for the model is at most PIXELS_HERE.
+    So is a baseline JPEG of one scan, and a PNG of up to 8 bits without alpha or interlacing, as long as what comes
+    before the pixels is short and what is decoded for the model is at most PIXELS_HERE.
     """
     jpeg = data[:2] == b"\xff\xd8"
     try:

@@ -145,6 +145,43 @@ def records_by_the_sdk(paths: list[str]) -> list[Any]:
     return found
 
 
+def make_tensor_model(folder: str) -> None:
+    """A model of the task `tensors`: the means of an image's colours, sums of two numbers, and words as they are."""
+    from onnx import TensorProto, helper, save
+
+    from serve.signature import Signature, Tensor, TensorModel, write
+
+    real, text = TensorProto.FLOAT, TensorProto.STRING
+    graphs = {
+        "means": (
+            [("image", real, ["N", 8, 8, 3])],
+            ("means", real, ["N", 3]),
+            "ReduceMean",
+            {"axes": [1, 2], "keepdims": 0},
+        ),
+        "sum": ([("a", real, ["N"]), ("b", real, ["N"])], ("sum", real, ["N"]), "Add", {}),
+        "words": ([("text", text, ["N"])], ("same", text, ["N"]), "Identity", {}),
+    }
+    Path(folder).mkdir(parents=True)
+    signatures = {}
+    for name, (inputs, output, operator, attributes) in graphs.items():
+        node = helper.make_node(operator, [one[0] for one in inputs], [output[0]], **attributes)
+        infos = [helper.make_tensor_value_info(*one) for one in inputs]
+        graph = helper.make_graph([node], name, infos, [helper.make_tensor_value_info(*output)])
+        save(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), f"{folder}/{name}.onnx"
+        )
+        described = [
+            Tensor(one, "float32" if kind == real else "string", (None, *shape[1:]))
+            for one, kind, shape in (*inputs, output)
+        ]
+        signatures["serving_default" if name == "means" else name] = Signature(
+            tuple(described[:-1]), tuple(described[-1:]), f"{name}.onnx"
+        )
+    Path(folder, "model.onnx").touch()  # what tells a model that is ready from one to be converted
+    write(TensorModel("three graphs", signatures), Path(folder))
+
+
 def tensors_and_masks() -> list[str]:
     """SHA-256 of what serve.preprocess and serve.masks make of drawn photos and logits, array by array."""
     import hashlib
