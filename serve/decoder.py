@@ -3,13 +3,12 @@
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from PIL import Image
 
-from serve import preprocess
+from serve import jobs, preprocess
 from serve.artifact import InputSpec
 from serve.errors import TooLarge
 from serve.preprocess import Loaded, UnreadableImage
@@ -55,21 +54,24 @@ class Decoder:
     def _cut_sized(self, data: bytes, spec: InputSpec) -> tuple[Image.Image, tuple[int, int]]:
         if not data:
             raise UnreadableImage("is empty (0 bytes)")
-        arguments = {"spec": asdict(spec), "max_pixels": self._max_pixels}
         try:
-            found, pixels = self._sandbox.run("image", arguments, data)
+            message = self._sandbox.run(jobs.IMAGE, jobs.ask_for_image(spec, self._max_pixels), data)
         except Exhausted as error:
             raise TooLarge(self._too_much(error.what, error.notes)) from error
         except Crashed as error:
             raise UnreadableImage(f"is damaged (its decoder ended by {error})") from error
-        if reason := found.get("unreadable"):
-            # Some decoders say of memory that they did not get that the data is broken.
-            if _DEAREST * math.prod(found.get("header", (0, 0))) > self._sandbox.memory:
-                raise TooLarge(f"{self._too_much('memory', found)} Or it {reason}.")
-            if "header" not in found and reason.startswith("is damaged"):
-                reason += f", or takes more than {self._sandbox.memory // 2**20} MB to decode"
-            raise UnreadableImage(reason)
-        return Image.frombytes(found["mode"], tuple(found["size"]), pixels), tuple(found["stored"])
+        try:
+            return jobs.image_of(message)
+        except UnreadableImage as error:
+            raise self._judged(error, message[0].get("header")) from error
+
+    def _judged(self, error: UnreadableImage, header: tuple[int, int] | None) -> Exception:
+        """The error itself, or what may lie behind it: some decoders take a want of memory for damage."""
+        if header is not None and _DEAREST * math.prod(header) > self._sandbox.memory:
+            return TooLarge(f"{self._too_much('memory', {'header': header})} Or it {error}.")
+        if header is None and str(error).startswith("is damaged"):
+            return UnreadableImage(f"{error}, or takes more than {self._sandbox.memory // 2**20} MB to decode")
+        return error
 
     def _too_much(self, what: str, notes: dict[str, Any]) -> str:
         width, height = notes.get("header", (0, 0))

@@ -10,7 +10,8 @@ from threading import Lock
 from typing import Any, NoReturn
 
 from serve.gate import Gate
-from serve.sandboxed import EXHAUSTED, Message, receive, send
+from serve.jobs import Message
+from serve.sandboxed import EXHAUSTED, receive, send
 
 _PROGRAM = Path(__file__).resolve().parent.parent
 # One thread is one job's; a BLAS would reserve address space for more of them, which counts as memory.
@@ -45,7 +46,7 @@ class Sandbox:
         self._lock = Lock()
 
     def run(self, job: str, arguments: dict[str, Any], data: bytes) -> Message:
-        """Do one of serve.sandboxed.JOBS; return what it noted on the way and found, and the bytes it made.
+        """Do one of serve.jobs.JOBS; return what it noted on the way and found, and the bytes it made.
 
         Raises Unavailable when there is no room, Exhausted, Crashed, RuntimeError with the child's traceback for a
         fault of ours, and OSError when no process can be started.

@@ -11,23 +11,18 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from serve import preprocess
-from serve.artifact import InputSpec
-from serve.preprocess import UnreadableImage
+from serve.jobs import JOBS, Message, Note
 
 FRAME = struct.Struct("<II")
 """Before each message: the length of its JSON document, and of the bytes behind it."""
 
 EXHAUSTED = 3
 """Exit code when there was no memory for a job's own data."""
-
-Message = tuple[dict[str, Any], bytes]
-Note = Callable[[dict[str, Any]], None]
 
 
 def send(connection: socket.socket, document: Mapping[str, Any], data: bytes = b"") -> None:
@@ -45,22 +40,6 @@ def receive(stream: BinaryIO) -> Message | None:
     lengths = FRAME.unpack(frame)
     text, data = (stream.read(length) for length in lengths)
     return (json.loads(text), data) if (len(text), len(data)) == lengths else None
-
-
-def image(arguments: dict[str, Any], data: bytes, note: Note) -> Message:
-    """The bytes of an image -> what `preprocess.cut_sized` makes of them: `mode`, `size`, `stored`, and its pixels.
-
-    Notes the size that the `header` says first. An image that cannot be read is `unreadable`.
-    """
-    spec = InputSpec(**arguments["spec"])
-    try:
-        cut, stored = preprocess.cut_sized(data, spec, arguments["max_pixels"], lambda size: note({"header": size}))
-    except UnreadableImage as error:
-        return {"unreadable": str(error)}, b""
-    return {"mode": cut.mode, "size": cut.size, "stored": stored}, cut.tobytes()
-
-
-JOBS: dict[str, Callable[[dict[str, Any], bytes, Note], Message]] = {"image": image}
 
 
 def main(arguments: list[str]) -> None:
