@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from local import pets as official
 from local import recipes, report
@@ -196,9 +196,8 @@ def _card(answer: Answer, names: Sequence[str]) -> Image.Image:
     """One photo with its caption: a green bar when right, a red one when wrong."""
     right = answer.predicted == answer.label
     card = Image.new("RGB", (_THUMBNAIL, _THUMBNAIL + _CAPTION), (226, 243, 229) if right else (252, 224, 222))
-    photo = preprocess.shorter_side(preprocess.decode(answer.photo.read_bytes(), short_side=_THUMBNAIL), _THUMBNAIL)
-    left, top = (photo.width - _THUMBNAIL) // 2, (photo.height - _THUMBNAIL) // 2
-    card.paste(photo.crop((left, top, left + _THUMBNAIL, top + _THUMBNAIL)))
+    photo = preprocess.decode(answer.photo.read_bytes(), short_side=_THUMBNAIL)
+    card.paste(ImageOps.fit(photo, (_THUMBNAIL, _THUMBNAIL), Image.Resampling.BILINEAR))
     pen = ImageDraw.Draw(card)
     pen.rectangle((0, _THUMBNAIL, _THUMBNAIL, _THUMBNAIL + 3), fill=(46, 145, 72) if right else (204, 60, 52))
     said = f"{names[answer.predicted]} {answer.probabilities[answer.predicted]:.2f}"

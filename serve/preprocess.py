@@ -4,6 +4,9 @@ NumPy and Pillow only, so that it runs in every environment.
 """
 
 import io
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -39,11 +42,19 @@ _TRANSPOSE = {  # EXIF 2.32, tag Orientation: what turns the stored picture upri
 
 _SIDEWAYS = {_TRANSPOSE[orientation] for orientation in (5, 6, 7, 8)}  # width becomes height
 
+_BAND_PIXELS = 1 << 20
+
 _SIGNATURES = {b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WEBP"}
 
 
 class UnreadableImage(ValueError):
     """Bytes that are no image we can read; the message completes "the image ...", e.g. "is truncated"."""
+
+
+Loaded = tuple[np.ndarray, tuple[int, int]]
+"""A tensor, float32 (channels, height, width), and the upright image's own (width, height) in pixels."""
+Prepare = Callable[[bytes, InputSpec], Callable[[], Loaded]]
+"""A function such as `prepare`."""
 
 
 class Frame(NamedTuple):
@@ -65,16 +76,34 @@ def load(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> np.ndarr
     return load_sized(data, spec, max_pixels)[0]
 
 
-def load_sized(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, tuple[int, int]]:
+def prepare(data: bytes, spec: InputSpec) -> Callable[[], Loaded]:
+    """The function that loads an image: what the server replaces by Decoder.prepare."""
+    return partial(load_sized, data, spec)
+
+
+def load_sized(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Loaded:
     """As `load`, and the (width, height) of the upright image in the file, in pixels. Raises UnreadableImage."""
-    image, size = _decode(data, spec.channels, max_pixels, **_needed(spec))
-    return to_tensor(fit(image, spec, size), spec), size
+    image, size = cut_sized(data, spec, max_pixels)
+    return to_tensor(image, spec), size
 
 
 def cut(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Image file bytes -> what `fit` makes of the image: all that the model sees. Raises UnreadableImage."""
-    image, size = _decode(data, spec.channels, max_pixels, **_needed(spec))
-    return fit(image, spec, size)
+    return cut_sized(data, spec, max_pixels)[0]
+
+
+def cut_sized(
+    data: bytes,
+    spec: InputSpec,
+    max_pixels: int = MAX_PIXELS,
+    on_header: Callable[[tuple[int, int]], None] = lambda size: None,
+) -> tuple[Image.Image, tuple[int, int]]:
+    """As `cut`, and the (width, height) of the upright image in the file, in pixels. Raises UnreadableImage.
+
+    `on_header` is called with the width and height that the header says, before the pixels are decoded.
+    """
+    image, size = _decode(data, spec.channels, max_pixels, **needed(spec), on_header=on_header)
+    return fit(image, spec, size), size
 
 
 def decode(
@@ -106,15 +135,22 @@ def frame(data: bytes) -> Frame:
         return Frame(width, height, orientation)
 
 
-def _needed(spec: InputSpec) -> dict[str, int]:
-    """Pixels that sides of a decoded image must have, so that nothing the model could see is lost."""
+def needed(spec: InputSpec) -> dict[str, int]:
+    """The keywords of `decode` that say how small an image may be decoded without losing what the model could see."""
     if spec.rule == "pad":
         return {"long_side": spec.resize}
-    return {"short_side": spec.resize if spec.rule == "crop" else max(spec.height, spec.width)}
+    return {
+        "short_side": max(spec.resize, spec.height, spec.width) if spec.rule == "crop" else max(spec.height, spec.width)
+    }
 
 
 def _decode(
-    data: bytes, channels: int, max_pixels: int, short_side: int | None = None, long_side: int | None = None
+    data: bytes,
+    channels: int,
+    max_pixels: int,
+    short_side: int | None = None,
+    long_side: int | None = None,
+    on_header: Callable[[tuple[int, int]], None] = lambda size: None,
 ) -> tuple[Image.Image, tuple[int, int]]:
     """What `decode` returns, and the (width, height) that the upright image has in the file."""
     if not data:
@@ -127,6 +163,7 @@ def _decode(
             width, height = image.size
             if width * height > max_pixels:
                 raise UnreadableImage(f"has {width} x {height} pixels, the limit is {max_pixels} in all")
+            on_header(image.size)
             if short_side is not None:
                 image.draft(None, (short_side, short_side))
             elif long_side is not None:
@@ -146,15 +183,27 @@ def _decode(
         raise UnreadableImage(_reason(data, error)) from error
 
 
-def shorter_side(image: Image.Image, size: int) -> Image.Image:
-    """Resize so that the shorter side is `size` pixels and the other keeps the aspect (rounded), antialiased.
+def covering(size: tuple[int, int], resize: int, height: int, width: int) -> tuple[int, int]:
+    """Width and height in pixels to which the rule "crop" resizes an image of (width, height) `size`.
+
+    The aspect is kept. The shorter side becomes `resize`, or as much more as it takes for a crop of `height` x `width`
+    to fit inside: 1280 x 720 pixels become 720 x 405 for a crop of 405 x 720 and a `resize` of 405 or less.
+    """
+    scale = max(Fraction(resize, min(size)), Fraction(width, size[0]), Fraction(height, size[1]))
+    return round(size[0] * scale), round(size[1] * scale)
+
+
+def cover(image: Image.Image, resize: int, height: int, width: int) -> Image.Image:
+    """Resize an image to `covering` its crop, antialiased: what `fit` cuts the centre from, and training any part.
 
     Raises UnreadableImage for a strip so narrow that the result would exceed MAX_PIXELS.
     """
-    width, height = _shorter_side_size(image, size)
-    if width * height > MAX_PIXELS:
-        raise UnreadableImage(f"is too narrow: {image.width} x {image.height} pixels cannot become {width} x {height}")
-    return image if (width, height) == image.size else image.resize((width, height), Image.Resampling.BILINEAR)
+    size = covering(image.size, resize, height, width)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise UnreadableImage(
+            f"is too narrow: {image.width} x {image.height} pixels cannot become {size[0]} x {size[1]}"
+        )
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
 
 
 def fit(image: Image.Image, spec: InputSpec, stored: tuple[int, int] | None = None) -> Image.Image:
@@ -170,7 +219,7 @@ def fit(image: Image.Image, spec: InputSpec, stored: tuple[int, int] | None = No
         return image.resize(size, Image.Resampling.BILINEAR)
     # The crop is taken out of the resized image without making the rest of it: same pixels, and a strip of
     # 1 x 100000 pixels cannot ask for gigabytes.
-    width, height = _shorter_side_size(image, spec.resize)
+    width, height = covering(image.size, spec.resize, spec.height, spec.width)
     left, top = (width - spec.width) // 2, (height - spec.height) // 2
     x, y = image.width / width, image.height / height
     box = (left * x, top * y, min((left + spec.width) * x, image.width), min((top + spec.height) * y, image.height))
@@ -202,11 +251,6 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> np.ndarray:
     return tensor
 
 
-def _shorter_side_size(image: Image.Image, size: int) -> tuple[int, int]:
-    short = min(image.size)
-    return round(image.width * size / short), round(image.height * size / short)
-
-
 def _orientation(image: Image.Image) -> int:
     """EXIF's orientation, 1 to 8; 1, upright, where there is none that can be read."""
     try:
@@ -217,23 +261,32 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I"):
-        image = _eight_bits(image)
-    elif image.mode == "F":
+    """Convert to `mode` in bands of about a megapixel, so that no second and third copy of the image is needed."""
+    if image.mode == "F":
         raise UnreadableImage("has floating point pixels; send 8 or 16 bits a channel")
+    if image.mode == "I":
+        least, most = image.getextrema()
+        if least < 0 or most > 65535:
+            raise UnreadableImage("has 32-bit pixels; send 8 or 16 bits a channel")
+    if image.mode == mode and not image.has_transparency_data:
+        return image
+    whole = Image.new(mode, image.size)
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_band_to_mode(band, mode), (0, top))
+    return whole
+
+
+def _band_to_mode(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I"):  # I;16, I;16B, I;16L, and I, in which Pillow also gives 16-bit greys
+        pixels = np.asarray(image).astype(np.int32)
+        image = Image.fromarray(((pixels + 128) // 257).astype(np.uint8))  # 65535 = 255 x 257, so this rounds
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")
     return image.convert(mode)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Modes I;16, I;16B, I;16L and I (32 bits, in which Pillow also gives 16-bit greys) -> L."""
-    pixels = np.asarray(image).astype(np.int64)
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise UnreadableImage("has 32-bit pixels; send 8 or 16 bits a channel")
-    return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))  # 65535 = 255 x 257, so this rounds
 
 
 def _reason(data: bytes, error: Exception) -> str:

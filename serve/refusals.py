@@ -3,8 +3,10 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from serve.errors import BadRequest
 from serve.preprocess import FORMATS, UnreadableImage
 
 log = logging.getLogger("serve")
@@ -31,6 +33,15 @@ def unreadable(data: bytes, error: UnreadableImage) -> str:
     if bare and reason.startswith(("is truncated", "is damaged")):
         reason += "; it has no line feeds, which curl --data takes out: use curl --data-binary"
     return _printable(f"The image {reason}.")
+
+
+@contextmanager
+def explained(data: bytes) -> Iterator[None]:
+    """Turn an UnreadableImage into a BadRequest for who sent `data`."""
+    try:
+        yield
+    except UnreadableImage as error:
+        raise BadRequest(unreadable(data, error)) from error
 
 
 class Refusals:

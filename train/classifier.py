@@ -74,10 +74,10 @@ class Best:
 def check(values: Mapping[str, Any]) -> None:
     """Raise UserError for hyperparameters of a classifier that do not go together: resize, image_shape, top_k."""
     _, height, width = values["image_shape"]
-    if values["resize"] is not None and values["resize"] < max(height, width):
+    if values["resize"] is not None and values["resize"] < min(height, width):
         raise UserError(
             f"hyperparameter resize={values['resize']} is smaller than image_shape={height}x{width}: "
-            f"the shorter side after resize must cover the crop, so set resize to at least {max(height, width)}"
+            f"the shorter side after resize must cover the crop's, so set resize to at least {min(height, width)}"
         )
     check_top_k(values, values["num_classes"])
 

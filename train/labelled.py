@@ -41,7 +41,7 @@ def listed(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> list[
         if hp["resize"] is None:
             raise UserError(
                 "hyperparameter resize is required for images with .lst files: set it to at least "
-                "image_shape's larger side"
+                "image_shape's smaller side"
             )
         found = _list_lst(channels[f"{name}_lst"], channel, hp)
     LOG.info("Channel %s: %s in %s form", name, plural(len(found), "sample"), "RecordIO" if in_records else "image")

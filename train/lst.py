@@ -62,7 +62,7 @@ def _check_fields(fields: Sequence[str], where: str, first: bool) -> None:
             f"{where} has {plural(len(fields), 'tab-separated field')}: it must read "
             f"index<TAB>label<TAB>relative/path, and reads {line[:120]!r}"
         )
-    if not fields[-1].strip():
+    if not fields[-1].strip(" "):
         raise UserError(f"{where} ends in a tab: remove it, so that the line reads {line.rstrip()[:120]!r}")
 
 

@@ -410,3 +410,25 @@ def _geometry(augment: Any) -> None:
     limit = np.tan(np.deg2rad(10)) * 1.34 + 0.1 * 1.34 + 0.05  # aspect ratios of 0.75 and 1.25 stretch the lean
     assert max(leans) <= limit, max(leans)
     assert np.median(leans) > 0.03, np.median(leans)
+
+
+def accuracies(folders: list[str]) -> list[list[Any]]:
+    """Run a job in each folder: the last Train-accuracy, what the server's code reaches, the artifact's resize."""
+    from train import hyperparameters
+    from train.image_classification import job
+    from train.log import LOG
+
+    found = []
+    LOG.setLevel(logging.INFO)
+    for folder in map(Path, folders):
+        lines: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record, lines=lines: lines.append(record.getMessage())  # type: ignore[method-assign]
+        LOG.addHandler(handler)
+        job.run(folder, hyperparameters.read(folder / "input/config/hyperparameters.json"), {})
+        LOG.removeHandler(handler)
+        trained = [line for line in lines if "Train-accuracy=" in line][-1].rpartition("=")[2]
+        served = next(line for line in lines if line.startswith("Check of model.onnx")).split("; ")[1].split()[0]
+        description = json.loads((folder / "model/model.json").read_text())
+        found.append([float(trained), float(served), description["input"]["resize"]])
+    return found

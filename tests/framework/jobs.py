@@ -1,5 +1,6 @@
 """Small real training jobs: a data set drawn by formula, laid out like /opt/ml, run by the real `train`."""
 
+import io
 import json
 import os
 import signal
@@ -78,6 +79,45 @@ def record_channels(base: Path, source: Path) -> Path:
                 image = (source / "input" / "data" / channel / name).read_bytes()
                 writer.write(recordio.pack_image(float(label), int(index), image))
     (base / "input" / "data" / "train" / "classes.txt").write_text("Across\nDown\nSquares\n")
+    return base
+
+
+BARRED: dict[str, Any] = {
+    "num_classes": 2,
+    "num_training_samples": 32,
+    "num_layers": 20,
+    "mini_batch_size": 8,
+    "learning_rate": 0.01,
+    "optimizer": "adam",
+    "epochs": 6,
+}
+
+
+def barred_channels(base: Path, width: int, height: int, form: str) -> Path:
+    """Write channels, `rec` or `lst`, whose class is the colour of a bar at an end of the picture; returns `base`.
+
+    The same 32 pictures are for training and for validation. The bar is 6 pixels wide, across the shorter side.
+    """
+    rng = np.random.default_rng(8)
+    pictures = []
+    for index in range(32):
+        pixels = rng.integers(90, 166, (height, width, 3), np.uint8)
+        bar = pixels[:, :6] if width >= height else pixels[:6]
+        bar[...] = [(255, 0, 0), (0, 0, 255)][index % 2]
+        encoded = io.BytesIO()
+        Image.fromarray(pixels).save(encoded, "PNG")
+        pictures.append(encoded.getvalue())
+    for channel in ("train", "validation"):
+        folder = base / "input" / "data" / channel
+        folder.mkdir(parents=True)
+        if form == "rec":
+            with recordio.Writer(folder / f"{channel}.rec") as writer:
+                for index, picture in enumerate(pictures):
+                    writer.write(recordio.pack_image(float(index % 2), index, picture))
+        else:
+            for index, picture in enumerate(pictures):
+                (folder / f"{index}.png").write_bytes(picture)
+            write_lst(base, channel, [f"{index}\t{index % 2}\t{index}.png" for index in range(len(pictures))])
     return base
 
 

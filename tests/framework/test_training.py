@@ -94,6 +94,27 @@ def test_recordio_trains_like_images_and_its_class_names_come_from_classes_txt(
     assert done.description["input"]["resize"] == 48  # the photos' own shorter side
 
 
+def test_a_model_that_has_learnt_its_pictures_says_so_through_the_servers_code_whatever_their_shape(
+    in_mxnet: Run, tmp_path: Path
+) -> None:
+    folders = []
+    for number, (form, width, height, resize) in enumerate(
+        (
+            ("rec", 32, 32, None),
+            ("rec", 56, 32, None),
+            ("rec", 32, 56, None),
+            ("rec", 56, 32, 32),
+            ("lst", 56, 32, 32),
+            ("lst", 32, 56, 32),
+        )
+    ):
+        base = jobs.barred_channels(tmp_path / str(number), width, height, form)
+        jobs.configure(base, {"image_shape": f"3,{height},{width}", "resize": resize}, defaults=jobs.BARRED)
+        folders.append(base)
+    # Trained, served, and a shorter side of 32 pixels, which covers each of the crops.
+    assert in_mxnet(bodies_training.accuracies, folders) == [[1.0, 1.0, 32]] * len(folders)
+
+
 def test_one_channel_images_train_to_a_one_channel_artifact(first: jobs.Done, tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path)
     jobs.configure(base, {"image_shape": "1,32,32", "augmentation_type": "crop_color_transform", "epochs": 2})

@@ -182,32 +182,81 @@ def test_large_jpeg_is_decoded_at_an_eighth_and_looks_the_same() -> None:
 # --- geometry and numbers -------------------------------------------------------------------------------------------
 
 
-@given(width=st.integers(1, 300), height=st.integers(1, 300), size=st.integers(1, 120))
-@settings(max_examples=100, deadline=None)
-def test_shorter_side_gets_the_size_and_the_aspect_stays(width: int, height: int, size: int) -> None:
-    resized = preprocess.shorter_side(Image.new("RGB", (width, height)), size)
-    assert min(resized.size) == size
-    assert max(resized.size) == round(max(width, height) * size / min(width, height))
+SIDES = {name: st.integers(1, 300) for name in ("width", "height")}
+CROPS = {name: st.integers(1, 60) for name in ("crop_height", "crop_width")}
 
 
-@given(
-    width=st.integers(2, 200),
-    height=st.integers(2, 200),
-    crop_height=st.integers(1, 60),
-    crop_width=st.integers(1, 60),
-    more=st.integers(0, 20),
-)
+@given(**SIDES, side=st.integers(1, 120), more=st.integers(0, 40))
 @settings(max_examples=100, deadline=None)
-def test_crop_is_the_centre_of_the_image_resized_by_its_shorter_side(
+def test_for_a_square_crop_the_shorter_side_gets_the_size_and_the_aspect_stays(
+    width: int, height: int, side: int, more: int
+) -> None:
+    resize, short = side + more, min(width, height)
+    wanted = (round(width * resize / short), round(height * resize / short))
+    assert preprocess.covering((width, height), resize, side, side) == wanted
+    assert min(wanted) == resize
+
+
+@given(**SIDES, **CROPS, more=st.integers(0, 40))
+@settings(max_examples=200, deadline=None)
+def test_an_image_is_resized_by_the_least_that_covers_the_crop_and_reaches_the_size(
     width: int, height: int, crop_height: int, crop_width: int, more: int
 ) -> None:
-    photo, target = noise(width, height), spec(crop_height, crop_width, resize=max(crop_height, crop_width) + more)
-    whole = preprocess.shorter_side(photo, target.resize)
+    resize = min(crop_height, crop_width) + more
+    wide, high = preprocess.covering((width, height), resize, crop_height, crop_width)
+    assert wide >= crop_width
+    assert high >= crop_height
+    assert min(wide, high) >= resize
+    assert wide == crop_width or high == crop_height or min(wide, high) == resize
+    # The side that decides is exact; the other one is rounded.
+    assert abs(wide / width - high / height) <= 0.5 / min(width, height)
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "resize", "wanted"),
+    [
+        ((1280, 720), (405, 720), 405, (720, 405)),
+        ((128, 72), (72, 128), 72, (128, 72)),
+        ((72, 128), (128, 72), 72, (72, 128)),
+        ((500, 375), (72, 128), 72, (128, 96)),
+        ((500, 375), (72, 128), 144, (192, 144)),
+        ((375, 500), (72, 128), 72, (128, 171)),
+    ],
+)
+def test_sizes_that_photos_have_before_a_crop_that_is_not_square(
+    size: tuple[int, int], crop: tuple[int, int], resize: int, wanted: tuple[int, int]
+) -> None:
+    assert preprocess.covering(size, resize, *crop) == wanted
+
+
+@pytest.mark.parametrize(("height", "width"), [(72, 128), (128, 72), (96, 96)])
+def test_a_picture_of_exactly_the_crops_size_passes_unchanged(height: int, width: int) -> None:
+    picture = noise(width, height)
+    fitted = preprocess.fit(picture, spec(height, width, resize=min(height, width)))
+    assert np.array_equal(np.asarray(fitted), np.asarray(picture))
+
+
+@given(width=st.integers(2, 200), height=st.integers(2, 200), **CROPS, more=st.integers(0, 20))
+@settings(max_examples=100, deadline=None)
+def test_crop_is_the_centre_of_what_training_crops(
+    width: int, height: int, crop_height: int, crop_width: int, more: int
+) -> None:
+    photo, target = noise(width, height), spec(crop_height, crop_width, resize=min(crop_height, crop_width) + more)
+    whole = preprocess.cover(photo, target.resize, crop_height, crop_width)
     left, top = (whole.width - crop_width) // 2, (whole.height - crop_height) // 2
     expected = np.asarray(whole.crop((left, top, left + crop_width, top + crop_height))).astype(int)
     # Two passes that each round, from coordinates that Pillow keeps as float32: a step or two of 255, where a crop one
     # pixel off would be tens.
     assert np.abs(np.asarray(preprocess.fit(photo, target)).astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 200), (200, 40)])
+def test_a_jpeg_is_decoded_large_enough_for_a_crop_that_is_not_square(height: int, width: int) -> None:
+    """At an eighth, which a shorter side of 40 pixels allows, 80 x 60 pixels would be enlarged."""
+    photo = noise(640, 480)
+    target = spec(height, width, resize=40)
+    read = preprocess.load(encode(photo, "JPEG", quality=100, subsampling=0), target)
+    assert np.abs(read - preprocess.to_tensor(preprocess.fit(photo, target), target)).max() < 12 / 255
 
 
 def test_crop_takes_the_middle_third_of_three_stripes() -> None:
@@ -385,7 +434,7 @@ def test_narrow_strip_cannot_ask_for_gigabytes() -> None:
     strip = Image.new("RGB", (100_000, 1), RED)
     assert (preprocess.load(encode(strip), spec(32, 32, resize=256))[0] == 1).all()
     with pytest.raises(UnreadableImage, match="is too narrow"):
-        preprocess.shorter_side(strip, 256)
+        preprocess.cover(strip, 256, 32, 32)
 
 
 def test_floating_point_and_32_bit_images_are_refused_with_the_fix() -> None:

@@ -22,6 +22,11 @@ def test_nothing_has_to_be_set() -> None:
     assert found["num_classes"] is None
 
 
+@pytest.mark.parametrize("sides", ["72,128", "128,72"])
+def test_the_smaller_side_of_the_shape_is_the_shorter_side_of_photos_unless_told(sides: str) -> None:
+    assert table.check({"image_shape": f"3,{sides}"})["resize"] == 72
+
+
 def test_the_hyperparameters_of_the_seeds_script_are_taken_as_they_are() -> None:
     found = table.check({"epochs": "3", "batch_size": "16", "steps": "367", "val_steps": "93", "model_dir": "s3://a/b"})
     assert (found["epochs"], found["mini_batch_size"]) == (3, 16)
@@ -71,6 +76,7 @@ def test_all_layers_are_trained_but_above_pretrained_ones_the_head_alone(raw: di
         ({"rotation_range": "nan"}, "hyperparameter rotation_range='nan' is not valid"),
         ({"zoom_range": "1"}, "hyperparameter zoom_range='1' is not valid"),
         ({"resize": "100"}, "hyperparameter resize=100 is smaller than image_shape=128x128"),
+        ({"resize": "71", "image_shape": "3,72,128"}, "hyperparameter resize=71 is smaller than image_shape=72x128"),
         ({"top_k": "3", "num_classes": "2"}, "hyperparameter top_k=3 is above num_classes=2"),
         ({"validation_split": "0"}, "hyperparameter validation_split='0' is not valid"),
         ({"step": "3"}, "hyperparameter 'step' is not known: did you mean steps?"),

@@ -70,12 +70,12 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
 
 
 def _training_photos(listed: list[Sample], hp: dict[str, Any], budget: int) -> tuple[list[Sample], Memory[np.ndarray]]:
-    channels, height, width = hp["image_shape"]
+    (channels, height, width), resize = hp["image_shape"], hp["resize"]
 
     def decode(sample: Sample) -> np.ndarray:
-        image = preprocess.decode(sample.read(), channels, hp["resize"])
-        if hp["resize"] is not None:
-            image = preprocess.shorter_side(image, hp["resize"])
+        image = preprocess.decode(sample.read(), channels, resize and max(resize, height, width))
+        if resize is not None:
+            image = preprocess.cover(image, resize, height, width)
         elif image.width < width or image.height < height:
             raise UserError(
                 f"{sample.name} is {image.width} x {image.height} pixels, smaller than "
@@ -94,6 +94,6 @@ def _input_spec(hp: dict[str, Any], photos: Memory[np.ndarray], count: int) -> I
     resize = hp["resize"]
     if resize is None:
         chosen = samples.spread(count, 101)
-        resize = max(height, width, int(np.median([min(photos[i].shape[:2]) for i in chosen])))
+        resize = max(min(height, width), int(np.median([min(photos[i].shape[:2]) for i in chosen])))
     mean, std = (MEAN, STD) if channels == 3 else (GREY_MEAN, GREY_STD)
     return InputSpec("data", channels, height, width, resize, hp["inference_resize"], mean, std)

@@ -119,7 +119,7 @@ def check(raw: Mapping[str, str]) -> dict[str, Any]:
             f"{SMALLEST} pixels"
         )
     classifier.check(values)
-    values["resize"] = values["resize"] or max(height, width)
+    values["resize"] = values["resize"] or min(height, width)
     values["mini_batch_size"] = _batch_size(values["mini_batch_size"], values.pop("batch_size"))
     if values["train_layers"] is None:
         values["train_layers"] = HEAD if values["use_pretrained_model"] else ALL
