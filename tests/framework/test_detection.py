@@ -193,7 +193,10 @@ def test_sigterm_while_training_exits_0_with_the_best_model_exported_and_checked
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"base_net": "vgg-16"}, "hyperparameter 'base_net' is not known: did you mean base_network?"),
+        (
+            {"base_net": "vgg-16", "base_network": None},
+            "hyperparameter 'base_net' is not known: did you mean base_network?",
+        ),
         ({"image_shape": 20}, "hyperparameter image_shape='20' is not valid: it takes a whole number from 64 to 1024"),
         ({"nms_threshold": 0}, "hyperparameter nms_threshold=0 would match boxes that do not touch"),
         ({"freeze_layer_pattern": "("}, "hyperparameter freeze_layer_pattern='(' is not valid: it takes a regular"),

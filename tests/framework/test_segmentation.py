@@ -213,7 +213,10 @@ def test_sigterm_while_training_exits_0_with_the_best_model_exported_and_checked
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"back_bone": "resnet-50"}, "hyperparameter 'back_bone' is not known: did you mean backbone?"),
+        (
+            {"back_bone": "resnet-50", "backbone": None},
+            "hyperparameter 'back_bone' is not known: did you mean backbone?",
+        ),
         ({"crop_size": 16}, "hyperparameter crop_size='16' is not valid: it takes a whole number from 17 to"),
         ({"lr_scheduler": "step"}, "hyperparameter lr_scheduler_step is required with lr_scheduler=step"),
         ({"use_pretrained_model": "True"}, "pretrained weights of resnet18 were asked for and none were found"),
