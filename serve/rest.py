@@ -220,7 +220,12 @@ def _numbers(value: Any, tensor: Tensor, where: str) -> np.ndarray:
     except ValueError as error:
         raise BadRequest(f"{where} has lists of different lengths in it: {takes}.") from error
     empty = found.size == 0 and found.dtype != object
-    if not empty and found.dtype.kind not in {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[wanted.kind]:
+    kind = found.dtype.kind
+    if wanted.kind in "iu" and kind in "fO" and not empty:  # what NumPy makes of whole numbers beyond int64
+        whole = np.asarray(value, object)
+        if all(type(number) is int for number in whole.flat):
+            found, kind = whole, "i"
+    if not empty and kind not in {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[wanted.kind]:
         raise BadRequest(f"{where} holds {_found(found)}: {takes}.")
     if wanted.kind in "iu" and not empty:
         limits = np.iinfo(wanted)

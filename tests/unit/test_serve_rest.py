@@ -200,6 +200,31 @@ def test_values_outside_an_inputs_type_are_refused(dtype: str, row: Any, says: s
     assert says in refusal({"instances": [row]}, of(None, dtype=dtype))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        ("int64", [2**63, -1]),
+        ("int64", [-(2**63) - 1]),
+        ("int32", [2**70, 1]),
+        ("uint64", [2**64]),
+        ("uint64", [2**63, -1]),
+    ],
+)
+def test_whole_numbers_outside_an_inputs_type_are_called_so_however_many_digits_they_have(
+    dtype: str, values: list[int]
+) -> None:
+    limits = np.iinfo(dtype)
+    says = f"\"instances\" has numbers outside {limits.min} to {limits.max}: input 'x' takes {dtype}, whole numbers"
+    assert refusal({"instances": values}, of(None, dtype=dtype)).startswith(says)
+
+
+def test_whole_numbers_of_64_bits_arrive_as_they_were_sent() -> None:
+    """NumPy makes floats, which hold 53 bits, of a list with numbers on both sides of 2**63."""
+    assert parsed({"instances": [2**64 - 1, 3]}, of(None, dtype="uint64")).inputs["x"].tolist() == [2**64 - 1, 3]
+    rows = [[2**63 - 1, -(2**63)], [2**53 + 1, 0]]
+    assert parsed({"instances": rows}, of(None, 2, dtype="int64")).inputs["x"].tolist() == rows
+
+
 def test_texts_in_lists_of_different_lengths_are_refused() -> None:
     assert "different lengths" in refusal({"instances": [["a"], ["b", "c"]]}, of(None, None, dtype="string"))
     assert "different lengths" in refusal({"instances": ["a", ["b"]]}, of(None, dtype="string"))
