@@ -1,12 +1,16 @@
 """From the settings to a loaded model: by its task, and by what computes it."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from serve import left, signature
 from serve.artifact import TENSORS, ArtifactError
 from serve.forms import Engine
 from serve.settings import TENSORFLOW, Settings
 from serve.signature import TensorModel
+
+if TYPE_CHECKING:
+    from serve.tensors import TensorEngine
 
 log = logging.getLogger("serve")
 
@@ -22,7 +26,7 @@ def load(settings: Settings) -> Engine:
 
         graphs = Graphs(folder, settings.model_threads)
         _introduce(settings, graphs.model, "ONNX Runtime")
-        return TensorEngine(graphs.model, graphs.run, settings.image_values, settings.max_pixels)
+        return _telling(TensorEngine(graphs.model, graphs.run, settings.image_values, settings.max_pixels))
     from serve import engine
 
     return engine.Engine(folder, settings.model_threads, settings.max_pixels)
@@ -40,7 +44,14 @@ def _under_tensorflow(settings: Settings) -> Engine:
     path = exported if exported and exported.exists() else found.path
     saved = saved_model.SavedModel(path, found.name)
     _introduce(settings, saved.model, "TensorFlow")
-    return TensorEngine(saved.model, saved.run, settings.image_values, settings.max_pixels)
+    return _telling(TensorEngine(saved.model, saved.run, settings.image_values, settings.max_pixels))
+
+
+def _telling(engine: "TensorEngine") -> "TensorEngine":
+    """The engine, once the log has said what becomes of images, which a wrong range would ruin without a word."""
+    if said := engine.images():
+        log.info(said)
+    return engine
 
 
 def _introduce(settings: Settings, model: TensorModel, engine: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from serve import machine
 from serve.preprocess import MAX_PIXELS
+from serve.signature import IMAGE_RANGES
 
 BASE_DIR = "SAGEMAKER_BASE_DIR"
 PORT = "SAGEMAKER_BIND_TO_PORT"
@@ -25,7 +26,6 @@ CONVERTED = "VISION_CONVERTED"
 LISTENER = "VISION_LISTENER"
 
 ONNX, TENSORFLOW = "onnx", "tensorflow"
-IMAGE_RANGES = ("0..1", "-1..1", "0..255")
 
 SPARE_THREADS = 2
 """Threads beyond those that predict or wait: one to answer /ping, one to say 503."""
@@ -40,7 +40,8 @@ class Settings:
     """How this server runs. Sizes in bytes, times in seconds.
 
     `converted` is the folder that a conversion at start has filled, `listener` the descriptor of the socket that it
-    listens on since then; None where nothing was converted.
+    listens on since then; None where nothing was converted. `image_values` is one of IMAGE_RANGES, "" for what the
+    model's graph says.
     """
 
     model_dir: Path
@@ -81,8 +82,8 @@ class Settings:
             model_threads=read.integer(MODEL_THREADS, cpus, 1, 256),
             max_body=read.integer(BODY_MB, 100, 1, 1024) * 1024 * 1024,
             max_pixels=read.integer(PIXELS, MAX_PIXELS, 1, 10_000_000_000),
-            engine=read.choice(ENGINE, (ONNX, TENSORFLOW)),
-            image_values=read.choice(IMAGE_VALUES, IMAGE_RANGES),
+            engine=read.choice(ENGINE, (ONNX, TENSORFLOW), ONNX),
+            image_values=read.choice(IMAGE_VALUES, IMAGE_RANGES, ""),
             converted=Path(environment[CONVERTED]) if environment.get(CONVERTED) else None,
             listener=int(environment[LISTENER]) if environment.get(LISTENER) else None,
         )
@@ -103,12 +104,11 @@ class _Reader:
             raise SettingsError(f"{name} is {text!r}, it must be a whole number from {low} to {high}.")
         return int(text)
 
-    def choice(self, name: str, values: tuple[str, ...]) -> str:
-        """One of the values, the first when there is none."""
+    def choice(self, name: str, values: tuple[str, ...], default: str) -> str:
         text = self._environment.get(name, "").strip().lower()
         if text and text not in values:
             raise SettingsError(f"{name} is {text!r}, it must be {' or '.join(values)}.")
-        return text or values[0]
+        return text or default
 
     def boolean(self, name: str) -> bool:
         text = self._environment.get(name, "").strip().lower()

@@ -15,6 +15,7 @@ from serve.forms import Form, Reply
 from serve.preprocess import UnreadableImage
 from serve.refusals import unreadable
 from serve.rest import Call
+from serve.settings import IMAGE_VALUES
 from serve.signature import STRING, Tensor, TensorModel
 
 if TYPE_CHECKING:  # see serve.forms
@@ -23,8 +24,9 @@ if TYPE_CHECKING:  # see serve.forms
 Run = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 """A signature's name and its inputs -> its outputs, by name. Raises BadRequest for what it cannot compute."""
 
+_PIXELS_DEFAULT = "0..1"
 _PIXELS = {"0..1": ((0.0,), (1.0,)), "-1..1": ((0.5,), (0.5,)), "0..255": ((0.0,), (1 / 255,))}
-# Ranges of an image's values in a float input (serve.settings), each as the mean and std of an InputSpec that gives it.
+# IMAGE_RANGES, each as the mean and std of an InputSpec that gives it.
 
 _FORMS = (Form("application/json", str), Form("application/jsonlines", lambda text: text + "\n"))
 _METHOD = "tfs-method"  # a custom attribute of SageMaker's TensorFlow Serving image
@@ -34,8 +36,8 @@ _WITHOUT_TYPE = ("", "application/octet-stream", "binary/octet-stream", "applica
 class TensorEngine:
     """A model of any arrays. `understand` and what it returns may be called by many threads at once."""
 
-    def __init__(self, model: TensorModel, run: Run, pixels: str, max_pixels: int = preprocess.MAX_PIXELS) -> None:
-        """`pixels` is one of serve.settings.IMAGE_RANGES: an image's values in a float input, as a script has them."""
+    def __init__(self, model: TensorModel, run: Run, pixels: str = "", max_pixels: int = preprocess.MAX_PIXELS) -> None:
+        """`pixels` is one of IMAGE_RANGES, for an image's values in a float input; "" for what the graph says."""
         self.model = model
         self._run = run
         self._pixels = pixels
@@ -66,7 +68,7 @@ class TensorEngine:
         if name is None or len(inputs) != 1:
             return None
         file = inputs[0].dtype == STRING and inputs[0].shape == (None,)
-        return (name, inputs[0]) if file or _spec(inputs[0]) else None
+        return (name, inputs[0]) if file or inputs[0].image else None
 
     def _of_image(self, data: bytes, asked: "Asked") -> Call:
         found = self._image_input()
@@ -78,35 +80,50 @@ class TensorEngine:
             value = np.empty(1, object)
             value[0] = data
         else:
-            value = self._pixels_of(data, tensor)
+            value = self._pixels_of(data, name, tensor)
         return Call(name, {tensor.name: value}, 1)
 
-    def _pixels_of(self, data: bytes, tensor: Tensor) -> np.ndarray:
+    def images(self) -> str | None:
+        """What the log says of how an image becomes the input; None where the model takes none."""
+        found = self._image_input()
+        if found is None:
+            return None
+        name, tensor = found
+        if tensor.dtype == STRING:
+            return "photos are sent to the model as the bytes of their files"
+        values, graphs = self._values(name, tensor), self.model.signatures[name].image_values
+        if tensor.dtype == "uint8":
+            why = ", its input's pixels"
+        elif self._pixels:
+            why = f", as {IMAGE_VALUES} says" + f"; its graph scales {graphs}" * (graphs not in ("", values))
+        elif graphs:
+            why = f", because its graph scales those; {IMAGE_VALUES} changes that"
+        else:
+            why = f": its graph does no scaling; set {IMAGE_VALUES} if it was trained with other values"
+        return f"photos are sent to the model as values {values}{why}"
+
+    def _values(self, name: str, tensor: Tensor) -> str:
+        """The one of IMAGE_RANGES in which an image becomes the input `tensor` of the signature `name`."""
+        if tensor.dtype == "uint8":
+            return "0..255"
+        return self._pixels or self.model.signatures[name].image_values or _PIXELS_DEFAULT
+
+    def _pixels_of(self, data: bytes, name: str, tensor: Tensor) -> np.ndarray:
         """The bytes of an image file -> the input, with a batch of one. Raises BadRequest for what is no image."""
-        spec = _spec(tensor, "0..255" if tensor.dtype == "uint8" else self._pixels)
-        assert spec is not None, "asked before"
+        spec = _spec(tensor, self._values(name, tensor))
         try:
             planes = preprocess.load(data, spec, self._max_pixels)
         except UnreadableImage as error:
             raise BadRequest(unreadable(data, error)) from error
-        value = planes if tensor.shape[1] == spec.channels else planes.transpose(1, 2, 0)
+        value = planes if tensor.shape and tensor.shape[1] == spec.channels else planes.transpose(1, 2, 0)
         if tensor.dtype == "uint8":
             value = value.round().clip(0, 255)
         return np.ascontiguousarray(value[np.newaxis], dtype=tensor.dtype)
 
 
-def _spec(tensor: Tensor, pixels: str = "0..1") -> InputSpec | None:
-    """How an image becomes this input, stretched as Keras does; None where its shape or dtype is no image's."""
-    if tensor.dtype not in ("float32", "float16", "float64", "uint8") or tensor.shape is None or len(tensor.shape) != 4:
-        return None
-    batch, *sides = tensor.shape
-    if batch not in (None, 1) or None in sides:
-        return None
-    if sides[2] in (1, 3):
-        height, width, channels = sides
-    elif sides[0] in (1, 3):
-        channels, height, width = sides
-    else:
-        return None
+def _spec(tensor: Tensor, pixels: str) -> InputSpec:
+    """How an image becomes this input, in this range of IMAGE_RANGES: stretched, as Keras does."""
+    assert tensor.image is not None, "asked before"
+    channels, height, width = tensor.image
     mean, std = (values * channels for values in _PIXELS[pixels])
     return InputSpec(tensor.name, channels, height, width, min(height, width), "stretch", mean, std)

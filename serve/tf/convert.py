@@ -10,6 +10,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def convert(saved: SavedModel, out: Path) -> None:
                 np.savez(out / checks[-1]["file"], **arrays, **{f"output:{key}": v for key, v in outputs.items()})
         else:  # Keras exports its function under two names
             graph = written[twin].graph
-        written[name] = Signature(one.inputs, one.outputs, graph)
+        written[name] = replace(one, graph=graph)
     signature.write(TensorModel(saved.model.network, written, saved.model.versions), out)
     (out / CHECKS).write_text(json.dumps(checks), encoding="utf-8")
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from serve.artifact import ArtifactError
 from serve.errors import BadRequest
 from serve.signature import DTYPES, STRING, Signature, Tensor, TensorModel
+from serve.tf import scaling
 
 
 class SavedModel:
@@ -57,7 +58,8 @@ def _described(function: Any, name: str, path: Path) -> Signature:
     # Only names that a Python function can have reach this place: TensorFlow has rewritten the others.
     inputs = tuple(_tensor(key, spec, name, path) for key, spec in function.structured_input_signature[1].items())
     outputs = tuple(_tensor(key, spec, name, path) for key, spec in sorted(function.structured_outputs.items()))
-    return Signature(inputs, outputs)
+    scaled = len(inputs) == 1 and inputs[0].image and inputs[0].dtype != "uint8"
+    return Signature(inputs, outputs, image_values=scaling.of_function(function) if scaled else "")
 
 
 def _tensor(key: str, spec: Any, signature: str, path: Path) -> Tensor:

@@ -6,7 +6,9 @@ from typing import Any
 
 def make_models(folder: str) -> dict[str, Any]:
     """Models of every kind, each in NAME/model below `folder`; returns what Keras's own two say to an image of 0.5."""
+    import keras
     import tensorflow as tf
+    import tf_keras
 
     root = Path(folder)
 
@@ -42,7 +44,9 @@ def make_models(folder: str) -> dict[str, Any]:
     tf.saved_model.save(sums, str(root / "words" / "model" / "1"), signatures={"serving_default": sums.lengths})
     tf.saved_model.save(sums, str(root / "chance" / "model" / "1"), signatures={"serving_default": sums.chance})
     tf.saved_model.save(tf.Module(), str(root / "mute" / "model" / "1"))
-    return {"keras3": _keras3(root / "keras3" / "model"), "keras2": _keras2(root / "keras2" / "model")}
+    _scaled(root / "scaled2" / "model", tf_keras, 1 / 255)
+    _scaled(root / "scaled3" / "model", keras, 1 / 127.5, -1.0)
+    return {"keras3": _small(root / "keras3" / "model", keras), "keras2": _small(root / "keras2" / "model", tf_keras)}
 
 
 def make_model_of_chance(folder: str) -> None:
@@ -66,19 +70,92 @@ def make_text_model(folder: str) -> None:
     tf.saved_model.save(model, folder, signatures={"serving_default": model.lengths})
 
 
-def _keras3(folder: Path) -> float:
+def image_values_found(folder: str) -> dict[str, str]:
+    """The range of an image's values that is found in the graph of each kind of beginning, exported by both Kerases."""
     import keras
-
-    return _keras(folder, keras)
-
-
-def _keras2(folder: Path) -> float:
     import tf_keras
 
-    return _keras(folder, tf_keras)
+    found = {}
+    for name, kind in (("keras2", tf_keras), ("keras3", keras)):
+        for beginning, model in _beginnings(kind):
+            path = Path(folder, name, beginning)
+            model.export(str(path))
+            found[f"{name} {beginning}"] = _values_in(path)
+    return found
 
 
-def _keras(folder: Path, keras: Any) -> float:
+def _beginnings(keras: Any) -> Any:
+    """Pairs of a name and a model of images that begins in that way."""
+    import numpy as np
+
+    layers, shape = keras.layers, (16, 16, 3)
+
+    def model(*beginning: Any, dtype: str = "float32") -> Any:
+        image = layers.Input(shape, dtype=dtype)
+        inside = image
+        for layer in beginning:
+            inside = layer(inside)
+        inside = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(inside))
+        return keras.Model(image, layers.Dense(2, activation="softmax")(inside))
+
+    def normalization(largest: float) -> Any:
+        layer = layers.Normalization()
+        layer.adapt(np.random.default_rng(0).random((8, *shape), np.float32) * largest)
+        return layer
+
+    rescaling = layers.Rescaling(1 / 255)
+    yield "nothing", model()
+    yield "Rescaling(1/255)", model(layers.Rescaling(1 / 255))
+    yield "Rescaling(1/127.5, -1)", model(layers.Rescaling(1 / 127.5, offset=-1))
+    yield "Rescaling(1/255) of uint8", model(rescaling, dtype="uint8")
+    yield "Rescaling(2, -1)", model(layers.Rescaling(2.0, offset=-1))
+    yield "Rescaling(0.5, 0.5)", model(layers.Rescaling(0.5, offset=0.5))
+    yield "Rescaling(127.5, 127.5)", model(layers.Rescaling(127.5, offset=127.5))
+    yield "Normalization of 0..255", model(normalization(255))
+    yield "Normalization of 0..1", model(normalization(1))
+    yield "augmentation, Rescaling(1/255)", model(layers.RandomFlip(), layers.RandomRotation(0.1), rescaling)
+    yield (
+        "Resizing, a model of Rescaling(1/255)",
+        keras.Sequential([layers.Input((8, 8, 3)), layers.Resizing(16, 16), model(rescaling)]),
+    )
+    yield "ZeroPadding, Rescaling(1/255)", model(layers.ZeroPadding2D(2), rescaling)
+    learned = layers.BatchNormalization()
+    beginning = model(learned)
+    learned.set_weights([np.ones(3), np.zeros(3), np.full(3, 120.0), np.full(3, 3600.0)])
+    yield "BatchNormalization of 0..255", beginning
+    for network in ("mobilenet_v2", "resnet50", "densenet"):
+        yield f"preprocess_input of {network}", model(getattr(keras.applications, network).preprocess_input)
+    alone = layers.Input(shape)
+    yield "only Rescaling(1/255), a mean", keras.Model(alone, layers.GlobalAveragePooling2D()(rescaling(alone)))
+    yield "only a sigmoid", keras.Model(alone, layers.Activation("sigmoid")(alone))
+
+
+def _values_in(path: Path) -> str:
+    from serve.tf.saved_model import SavedModel
+
+    return SavedModel(path, "model").model.signatures["serving_default"].image_values
+
+
+def _scaled(folder: Path, keras: Any, scale: float, offset: float = 0.0) -> None:
+    """Save a model.keras that tells red, green and blue apart: a softmax of 4 x the mean of each scaled channel."""
+    import numpy as np
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((16, 16, 3)),
+            layers.Rescaling(scale, offset=offset),
+            layers.Conv2D(3, 1, use_bias=False),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3, activation="softmax", use_bias=False),
+        ]
+    )
+    model.set_weights([np.eye(3).reshape(1, 1, 3, 3), 4 * np.eye(3)])
+    folder.mkdir(parents=True)
+    model.save(str(folder / "model.keras"))
+
+
+def _small(folder: Path, keras: Any) -> float:
     """A convolution with its bias, its mean and a sigmoid, saved as model.keras."""
     import numpy as np
 

@@ -1,12 +1,15 @@
 """What a user's own script has left, served: converted for ONNX Runtime at start, or by TensorFlow itself."""
 
+import io
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from serve import left
 from tests.framework import bodies_scripts as bodies
@@ -88,6 +91,50 @@ def test_a_keras_file_is_served_by_whichever_keras_wrote_it(
         server.terminate()
         assert server.wait(60) == 0
     assert list(tmp_path.iterdir()) == [], "and is removed at the end"
+
+
+def test_the_values_that_a_photo_needs_are_found_in_the_graph_whatever_scales_them(
+    in_tensorflow: Run, tmp_path: Path
+) -> None:
+    expected = {
+        "nothing": "",
+        "Rescaling(1/255)": "0..255",
+        "Rescaling(1/127.5, -1)": "0..255",
+        "Rescaling(1/255) of uint8": "",  # its pixels are 0..255 whatever the graph does
+        "Rescaling(2, -1)": "0..1",
+        "Rescaling(0.5, 0.5)": "-1..1",
+        "Rescaling(127.5, 127.5)": "-1..1",
+        "Normalization of 0..255": "0..255",
+        "Normalization of 0..1": "0..1",
+        "augmentation, Rescaling(1/255)": "0..255",
+        "Resizing, a model of Rescaling(1/255)": "0..255",
+        "ZeroPadding, Rescaling(1/255)": "0..255",
+        "BatchNormalization of 0..255": "0..255",
+        "preprocess_input of mobilenet_v2": "0..255",
+        "preprocess_input of resnet50": "0..255",
+        "preprocess_input of densenet": "0..255",
+        "only Rescaling(1/255), a mean": "0..255",
+        "only a sigmoid": "",
+    }
+    found = in_tensorflow(bodies.image_values_found, tmp_path)
+    assert found == {f"{keras} {name}": values for keras in ("keras2", "keras3") for name, values in expected.items()}
+
+
+@pytest.mark.parametrize(("name", "engine"), [("scaled2", "onnx"), ("scaled3", "tensorflow")])
+def test_a_photo_is_sent_as_0_to_255_to_a_model_that_scales_it_itself(
+    name: str, engine: str, left_models: dict[str, Any], tmp_path: Path
+) -> None:
+    with started(left_models, name, tmp_path, VISION_ENGINE=engine) as server:
+        ready(server)
+        spread = 1 if name == "scaled2" else 2  # of what the scaling makes of 0 and 255
+        others, own = (math.exp(4 * value) for value in (0, spread))
+        for index, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255)]):
+            file = io.BytesIO()
+            Image.new("RGB", (20, 30), colour).save(file, "PNG")
+            _, _, body = server.ask("POST", "/invocations", file.getvalue(), {"Content-Type": "image/png"})
+            wanted = [(own if place == index else others) / (own + 2 * others) for place in range(3)]
+            assert json.loads(body) == {"predictions": [pytest.approx(wanted, abs=1e-4)]}
+        assert "values 0..255, because its graph scales those" in server.wait_for("photos are sent to the model")
 
 
 def test_sigterm_during_a_conversion_ends_with_0_and_leaves_nothing(
