@@ -16,9 +16,10 @@ def main() -> None:
     """Check the settings and the model's description, say what will be served, and become gunicorn.
 
     What a user's script has left is converted first, which begins this program anew. Exits 1 with one sentence for an
-    environment variable or a model that cannot be used, 3 when model.onnx turns out to be broken, 0 after SIGTERM.
+    environment variable or a model that cannot be used, 2 for an argument, 3 when model.onnx turns out to be broken, 0
+    after SIGTERM.
     """
-    _parser().parse_args()
+    _check_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until gunicorn's own; process 1 has no default for it
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -47,12 +48,18 @@ def _prepare(settings: Settings) -> None:
     log.info("model %s, %s", settings.model_dir, model)
 
 
-def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+def _check_arguments() -> None:
+    """Take no argument but --help and `serve`, which the platform adds where an image has an ENTRYPOINT. May exit 2."""
+    parser = argparse.ArgumentParser(
         prog="serve",
         description="Serve the model in SAGEMAKER_BASE_DIR/model (default /opt/ml/model) on port "
         "SAGEMAKER_BIND_TO_PORT (default 8080). Settings are environment variables: see docs/serving.md.",
     )
+    given = parser.parse_known_args()[1]
+    if wrong := given[given[:1] == ["serve"] :]:
+        parser.error(
+            f"{wrong[0]!r} is not an argument of serve: its settings are environment variables, docs/serving.md"
+        )
 
 
 def _introduce(settings: Settings) -> None:
