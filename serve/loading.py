@@ -42,7 +42,7 @@ def _under_tensorflow(settings: Settings) -> Engine:
     saved_model.set_threads(settings.model_threads)
     exported = settings.converted / convert.SAVED_MODEL if settings.converted else None
     path = exported if exported and exported.exists() else found.path
-    saved = saved_model.SavedModel(path, found.name)
+    saved = saved_model.load(path, found.name)
     _introduce(settings, saved.model, "TensorFlow")
     return _telling(TensorEngine(saved.model, saved.run, settings.image_values, settings.max_pixels))
 

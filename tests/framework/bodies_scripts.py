@@ -44,6 +44,7 @@ def make_models(folder: str) -> dict[str, Any]:
     tf.saved_model.save(sums, str(root / "words" / "model" / "1"), signatures={"serving_default": sums.lengths})
     tf.saved_model.save(sums, str(root / "chance" / "model" / "1"), signatures={"serving_default": sums.chance})
     tf.saved_model.save(tf.Module(), str(root / "mute" / "model" / "1"))
+    _half_plus_three(root / "half" / "model" / "00000123")
     _scaled(root / "scaled2" / "model", tf_keras, 1 / 255)
     _scaled(root / "scaled3" / "model", keras, 1 / 127.5, -1.0)
     return {"keras3": _small(root / "keras3" / "model", keras), "keras2": _small(root / "keras2" / "model", tf_keras)}
@@ -81,7 +82,20 @@ def image_values_found(folder: str) -> dict[str, str]:
             path = Path(folder, name, beginning)
             model.export(str(path))
             found[f"{name} {beginning}"] = _values_in(path)
-    return found
+    _of_tensorflow1(Path(folder, "tensorflow1"))
+    return {**found, "tensorflow1": _values_in(Path(folder, "tensorflow1"))}
+
+
+def _of_tensorflow1(folder: Path) -> None:
+    """A graph of TensorFlow 1 that divides an image by 255 and tells the mean."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    with v1.Session(graph=tf.Graph()) as session:
+        image = v1.placeholder(tf.float32, (None, 8, 8, 3))
+        mean = tf.reduce_mean(image / v1.Variable(255.0, use_resource=False), (1, 2, 3))
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(folder), {"image": image}, {"mean": mean})
 
 
 def _beginnings(keras: Any) -> Any:
@@ -131,9 +145,33 @@ def _beginnings(keras: Any) -> Any:
 
 
 def _values_in(path: Path) -> str:
-    from serve.tf.saved_model import SavedModel
+    from serve.tf import saved_model
 
-    return SavedModel(path, "model").model.signatures["serving_default"].image_values
+    return saved_model.load(path, "model").model.signatures["serving_default"].image_values
+
+
+def _half_plus_three(folder: Path) -> None:
+    """x / 2 + 3 as TensorFlow 1 wrote it: a graph, reference variables, a signature of tf.Example, several tag sets."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    with v1.Session(graph=tf.Graph()) as session:
+        half, three = (v1.Variable(value, use_resource=False) for value in (0.5, 3.0))
+        serialized = v1.placeholder(tf.string, name="tf_example")
+        parsed = v1.parse_example(serialized, {"x": v1.FixedLenFeature([1], tf.float32)})
+        x = tf.identity(parsed["x"], name="x")
+        y = tf.identity(half * x + three, name="y")
+        info = v1.saved_model.build_tensor_info
+        predict = v1.saved_model.build_signature_def({"x": info(x)}, {"y": info(y)}, "tensorflow/serving/predict")
+        regress = v1.saved_model.build_signature_def(
+            {"inputs": info(serialized)}, {"outputs": info(y)}, "tensorflow/serving/regress"
+        )
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(folder))
+        signatures = {"serving_default": predict, "regress_x_to_y": regress}
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.add_meta_graph(["serve", "gpu"], signatures)
+        builder.save()
 
 
 def _scaled(folder: Path, keras: Any, scale: float, offset: float = 0.0) -> None:

@@ -1,5 +1,6 @@
 """What a user's own script has left, served: converted for ONNX Runtime at start, or by TensorFlow itself."""
 
+import base64
 import io
 import json
 import math
@@ -117,7 +118,8 @@ def test_the_values_that_a_photo_needs_are_found_in_the_graph_whatever_scales_th
         "only a sigmoid": "",
     }
     found = in_tensorflow(bodies.image_values_found, tmp_path)
-    assert found == {f"{keras} {name}": values for keras in ("keras2", "keras3") for name, values in expected.items()}
+    by_keras = {f"{keras} {name}": values for keras in ("keras2", "keras3") for name, values in expected.items()}
+    assert found == {**by_keras, "tensorflow1": "0..255"}
 
 
 @pytest.mark.parametrize(("name", "engine"), [("scaled2", "onnx"), ("scaled3", "tensorflow")])
@@ -162,6 +164,21 @@ def test_a_model_of_text_is_served_by_tensorflow_which_the_log_says_why(
         assert (status, answer["reason"].split(":")[0]) == (400, "\"instances\" holds '1'")
         server.terminate()
         assert server.wait(60) == 0
+
+
+def test_a_saved_model_of_tensorflow_1_is_served_by_its_signatures(left_models: dict[str, Any], tmp_path: Path) -> None:
+    with started(left_models, "half", tmp_path) as server:
+        ready(server)
+        assert "it is a SavedModel of TensorFlow 1, which is not converted" in server.wait_for("by TensorFlow, more")
+        assert ask(server, {"instances": [1.0, 2.0, 5.0]}) == (200, {"predictions": [3.5, 4.0, 5.5]})
+        # Of an input of any rank a flat array is one row, as in SageMaker's image.
+        assert ask(server, [1.0, 2.0, 5.0]) == (200, {"predictions": [[3.5, 4.0, 5.5]]})
+        example = bytes.fromhex("0a0f0a0d0a0178120812060a0400000040")  # a tf.Example with x = 2.0
+        encoded = {"b64": base64.b64encode(example).decode()}
+        regress = {"signature_name": "regress_x_to_y", "instances": [encoded]}
+        assert ask(server, regress) == (200, {"predictions": [[4.0]]})
+        status, answer = ask(server, {"signature_name": "regress_x_to_y", "instances": ["no example"]})
+        assert (status, answer["reason"].split(":")[0]) == (400, "The model cannot compute this input")
 
 
 def test_a_graph_that_disagrees_with_tensorflow_is_not_served(left_models: dict[str, Any], tmp_path: Path) -> None:

@@ -88,6 +88,15 @@ def test_a_bare_array_of_one_rank_less_is_one_row_and_keeps_its_batch_in_the_ans
         assert (call.rows, call.inputs["x"].shape) == (1, (1, 2, 2, 3))
 
 
+def test_a_flat_bare_array_is_one_row_of_an_input_of_any_rank_and_a_nested_one_is_rows() -> None:
+    model = TensorModel("test", {"serving_default": Signature((Tensor("x", "float32", None),), OUT)})
+    for body, rows, shape in (([1, 2, 3], 1, (1, 3)), ([[1, 2, 3]], 1, (1, 3)), ([[1], [2]], 2, (2, 1))):
+        call = parsed(body, model)
+        assert (call.rows, call.inputs["x"].shape) == (rows, shape)
+    assert parsed({"instances": [1, 2, 3]}, model).rows == 3
+    assert parsed(b"1\n2\n", model, "text/csv").rows == 2
+
+
 def test_a_bare_value_is_one_row() -> None:
     assert parsed(5, of(None)).inputs["x"].tolist() == [5]
     assert parsed(b"7\n8\n", of(None), "text/csv").inputs["x"].tolist() == [7, 8]
