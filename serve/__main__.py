@@ -41,6 +41,7 @@ def _prepare(settings: Settings) -> None:
     if found is None and wants_tensorflow:
         raise ArtifactError(f"{settings.model_dir} holds no SavedModel and no .keras file for TensorFlow to serve.")
     if found is not None:
+        left.refuse_handlers(settings.model_dir)
         _introduce(settings)
         start.anew(settings, found)
     model = _described(settings)
@@ -73,6 +74,7 @@ def _introduce(settings: Settings) -> None:
 def _described(settings: Settings) -> str:
     """What the log says of the model. Raises ArtifactError when model.json cannot be used."""
     if signature.task(settings.model_dir) == TENSORS:
+        left.refuse_handlers(settings.model_dir)
         return str(signature.read(settings.model_dir))
     model = artifact.read(settings.model_dir)
     size = f"{model.input.channels} x {model.input.height} x {model.input.width} ({model.input.rule})"
