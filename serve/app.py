@@ -39,7 +39,7 @@ def create_app(settings: Settings, model: Model) -> Flask:
     def execution_parameters() -> Response:
         parameters = {
             "MaxConcurrentTransforms": settings.admitted,
-            "BatchStrategy": "SINGLE_RECORD",
+            "BatchStrategy": settings.batch_strategy,
             "MaxPayloadInMB": max(1, MAX_PAYLOAD_MB // settings.admitted),
         }
         return _json(parameters)

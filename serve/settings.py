@@ -47,6 +47,7 @@ class Settings:
     model_dir: Path
     port: int
     batch: bool
+    batch_strategy: str
     timeout: int
     workers: int
     admitted: int
@@ -75,6 +76,8 @@ class Settings:
             model_dir=Path(environment.get(BASE_DIR) or "/opt/ml") / "model",
             port=read.integer(PORT, 8080, 1, 65535),
             batch=read.boolean(BATCH),
+            # SDK v2's local mode, which writes Python's True, understands the API's spelling alone.
+            batch_strategy="SingleRecord" if environment.get(BATCH) == "True" else "SINGLE_RECORD",
             timeout=read.integer(TIMEOUT, 60, 1, 86400),
             workers=read.integer(WORKERS, 1, 1, 64),
             admitted=read.integer(ADMITTED, cpus, 1, 256),

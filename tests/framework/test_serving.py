@@ -117,10 +117,17 @@ def test_accept_chooses_the_form_and_the_content_type_follows(server: Server) ->
     }
 
 
-def test_batch_transform_gets_the_built_ins_form(models: Models) -> None:
-    with Server(models(), SAGEMAKER_BATCH="True") as started:
+@pytest.mark.parametrize(
+    ("batch", "strategy"), [("true", "SINGLE_RECORD"), ("True", "SingleRecord")], ids=["cloud", "local mode"]
+)
+def test_batch_transform_gets_the_built_ins_form_and_the_strategy_in_its_own_spelling(
+    models: Models, batch: str, strategy: str
+) -> None:
+    with Server(models(), SAGEMAKER_BATCH=batch) as started:
         _, _, body = started.wait_until_ready().ask("POST", "/invocations", solid(*RED))
+        _, _, parameters = started.ask("GET", "/execution-parameters")
     assert json.loads(body) == {"prediction": pytest.approx(softmax(1, 0, 0), abs=1e-5)}
+    assert json.loads(parameters)["BatchStrategy"] == strategy
 
 
 def test_one_channel_model_takes_grey_and_colour_images(models: Models) -> None:
