@@ -2,12 +2,13 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 
 from serve import __version__, artifact, left, machine, signature, start
 from serve.artifact import TENSORS, ArtifactError
-from serve.settings import ONNX, Settings, SettingsError
+from serve.settings import LISTENER, ONNX, Settings, SettingsError
 
 log = logging.getLogger("serve")
 
@@ -26,6 +27,8 @@ def main() -> None:
         settings = Settings.from_environment()
         if settings.listener is None:
             _prepare(settings)
+            listener = start.listen(settings.port)
+            os.environ[LISTENER] = str(listener.fileno())  # for serve.gunicorn_conf
     except (SettingsError, ArtifactError) as error:
         sys.exit(f"serve: {error}")
     from gunicorn.app.wsgiapp import run  # only now: the lines above come first, whatever an import may cost

@@ -56,5 +56,5 @@ def _telling(engine: "TensorEngine") -> "TensorEngine":
 
 def _introduce(settings: Settings, model: TensorModel, engine: str) -> None:
     """The line of the log about what is served, where it could not be said before a conversion."""
-    if settings.listener is not None:
+    if settings.converted is not None:
         log.info("model %s, %s, under %s", settings.model_dir, model, engine)

@@ -21,7 +21,7 @@ BODY_MB = "VISION_MAX_BODY_MB"
 PIXELS = "VISION_MAX_PIXELS"
 ENGINE = "VISION_ENGINE"
 IMAGE_VALUES = "VISION_IMAGE_VALUES"
-# What `serve` tells itself when it begins anew after a conversion; nobody else sets these.
+# What the start of `serve` tells the server that it becomes; nobody else sets these.
 CONVERTED = "VISION_CONVERTED"
 LISTENER = "VISION_LISTENER"
 
@@ -39,9 +39,9 @@ class SettingsError(ValueError):
 class Settings:
     """How this server runs. Sizes in bytes, times in seconds.
 
-    `converted` is the folder that a conversion at start has filled, `listener` the descriptor of the socket that it
-    listens on since then; None where nothing was converted. `image_values` is one of IMAGE_RANGES, "" for what the
-    model's graph says.
+    `converted` is the folder that a conversion at start has filled, None where nothing was converted; `listener` the
+    descriptor of the socket that the start has bound, None before. `image_values` is one of IMAGE_RANGES, "" for what
+    the model's graph says.
     """
 
     model_dir: Path

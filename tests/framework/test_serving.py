@@ -416,14 +416,16 @@ def test_clients_that_never_close_do_not_keep_ping_waiting(server: Server) -> No
 
 def test_ping_says_503_with_a_reason_until_the_model_is_loaded(in_serve: Run, models: Models) -> None:
     before, after, failures = in_serve(bodies.answers_while_loading, models())
-    waiting = [503, {"status": 503, "reason": "The model is being loaded; try again in a second."}, "1"]
+    why = "The model is being loaded; try again in a second."
+    waiting = [503, {"status": 503, "reason": why, "error": why}, "1"]
     assert before == [waiting, waiting]
     assert after == [200, 200]
     assert failures == []
 
 
 def test_error_of_ours_is_500_without_its_details_and_the_next_is_answered(in_serve: Run, models: Models) -> None:
-    failed = {"status": 500, "reason": "The server failed; its log says why."}
+    why = "The server failed; its log says why."
+    failed = {"status": 500, "reason": why, "error": why}
     assert in_serve(bodies.answer_when_the_engine_fails, models()) == [500, failed, 200]
 
 

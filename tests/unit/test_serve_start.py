@@ -1,6 +1,7 @@
 """The first lines of `serve`: what it refuses in one sentence before anything is imported, bound or converted."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,3 +46,22 @@ def test_handlers_beside_a_model_of_tensorflow_are_refused_and_not_ignored(
     assert done.returncode == 1
     assert done.stderr.startswith(f"serve: {handlers} would not be run: this image has no support for handlers yet.")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_port_in_use_is_one_sentence_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    converted(tmp_path / "model")
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        done = serve(tmp_path, SAGEMAKER_BIND_TO_PORT=str(port))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"serve: port {port} is in use: stop the program that listens there, or set SAGEMAKER_BIND_TO_PORT (with "
+        "`make serve` PORT) to another one.\n"
+    )
+
+
+def test_a_port_that_is_no_number_is_told_by_the_name_of_its_variable(tmp_path: Path) -> None:
+    done = serve(tmp_path, SAGEMAKER_BIND_TO_PORT="abc")
+    says = "serve: SAGEMAKER_BIND_TO_PORT is 'abc', it must be a whole number from 1 to 65535.\n"
+    assert (done.returncode, done.stderr) == (1, says)
