@@ -13,7 +13,7 @@ from serve.artifact import InputSpec
 from serve.errors import BadRequest, UnsupportedMediaType
 from serve.forms import Form, Reply
 from serve.preprocess import UnreadableImage
-from serve.refusals import unreadable
+from serve.refusals import is_base64_of_image, unreadable
 from serve.rest import Call
 from serve.settings import IMAGE_VALUES
 from serve.signature import STRING, Tensor, TensorModel
@@ -29,6 +29,9 @@ _PIXELS = {"0..1": ((0.0,), (1.0,)), "-1..1": ((0.5,), (0.5,)), "0..255": ((0.0,
 # IMAGE_RANGES, each as the mean and std of an InputSpec that gives it.
 
 _FORMS = (Form("application/json", str), Form("application/jsonlines", lambda text: text + "\n"))
+_AS_BASE64 = (
+    'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/png.'
+)
 _METHOD = "tfs-method"  # a custom attribute of SageMaker's TensorFlow Serving image
 _WITHOUT_TYPE = ("", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded")
 
@@ -59,7 +62,14 @@ class TensorEngine:
             call = rest.parse(data, rest.JSON[0], self.model)
         else:
             call = self._of_image(data, asked)
-        return rest.write(call, self._run(call.signature, call.inputs))
+        try:
+            outputs = self._run(call.signature, call.inputs)
+        except BadRequest as error:
+            texts = (text for array in call.inputs.values() if array.dtype == object for text in array.flat)
+            if any(map(is_base64_of_image, texts)):
+                raise BadRequest(f"{_AS_BASE64} {error}") from error
+            raise
+        return rest.write(call, outputs)
 
     def _image_input(self) -> tuple[str, Tensor] | None:
         """The default signature and its one input, where that can be an image's pixels or its file's bytes."""
@@ -84,13 +94,11 @@ class TensorEngine:
         return Call(name, {tensor.name: value}, 1)
 
     def images(self) -> str | None:
-        """What the log says of how an image becomes the input; None where the model takes none."""
+        """What the log says of how an image becomes the input; None where the model takes no pixels."""
         found = self._image_input()
-        if found is None:
+        if found is None or found[1].dtype == STRING:
             return None
         name, tensor = found
-        if tensor.dtype == STRING:
-            return "photos are sent to the model as the bytes of their files"
         values, graphs = self._values(name, tensor), self.model.signatures[name].image_values
         if tensor.dtype == "uint8":
             why = ", its input's pixels"

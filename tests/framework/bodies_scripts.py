@@ -32,6 +32,11 @@ def make_models(folder: str) -> dict[str, Any]:
         def lengths(self, word: Any) -> dict[str, Any]:
             return {"length": tf.strings.length(word), "upper": tf.strings.upper(word)}
 
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="photo")])
+        def brightness(self, photo: Any) -> dict[str, Any]:
+            mean = tf.map_fn(lambda one: tf.reduce_mean(tf.io.decode_png(one)), photo, fn_output_signature=tf.uint8)
+            return {"mean": mean}
+
         @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="x")])
         def chance(self, x: Any) -> dict[str, Any]:
             return {"y": x + tf.random.uniform(tf.shape(x))}
@@ -41,7 +46,8 @@ def make_models(folder: str) -> dict[str, Any]:
         sums.weights.assign([[1.0], [10.0 * number]])
         served = {"serving_default": sums.weigh, "both": sums.both}
         tf.saved_model.save(sums, str(root / "sums" / "model" / "export" / str(number)), signatures=served)
-    tf.saved_model.save(sums, str(root / "words" / "model" / "1"), signatures={"serving_default": sums.lengths})
+    served = {"serving_default": sums.lengths, "brightness": sums.brightness}
+    tf.saved_model.save(sums, str(root / "words" / "model" / "1"), signatures=served)
     tf.saved_model.save(sums, str(root / "chance" / "model" / "1"), signatures={"serving_default": sums.chance})
     tf.saved_model.save(tf.Module(), str(root / "mute" / "model" / "1"))
     _half_plus_three(root / "half" / "model" / "00000123")

@@ -48,6 +48,12 @@ def ask(server: Server, document: Any, headers: dict[str, str] = JSON) -> tuple[
     return status, json.loads(body)
 
 
+def png(*colour: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (20, 30), colour).save(file, "PNG")
+    return file.getvalue()
+
+
 # ---- under ONNX Runtime -----------------------------------------------------------------------------------------
 
 
@@ -131,9 +137,7 @@ def test_a_photo_is_sent_as_0_to_255_to_a_model_that_scales_it_itself(
         spread = 1 if name == "scaled2" else 2  # of what the scaling makes of 0 and 255
         others, own = (math.exp(4 * value) for value in (0, spread))
         for index, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255)]):
-            file = io.BytesIO()
-            Image.new("RGB", (20, 30), colour).save(file, "PNG")
-            _, _, body = server.ask("POST", "/invocations", file.getvalue(), {"Content-Type": "image/png"})
+            _, _, body = server.ask("POST", "/invocations", png(*colour), {"Content-Type": "image/png"})
             wanted = [(own if place == index else others) / (own + 2 * others) for place in range(3)]
             assert json.loads(body) == {"predictions": [pytest.approx(wanted, abs=1e-4)]}
         assert "values 0..255, because its graph scales those" in server.wait_for("photos are sent to the model")
@@ -162,6 +166,11 @@ def test_a_model_of_text_is_served_by_tensorflow_which_the_log_says_why(
         assert ask(server, {"instances": ["hello", ""]}) == (200, {"predictions": expected})
         status, answer = ask(server, {"instances": [1]})
         assert (status, answer["reason"].split(":")[0]) == (400, "\"instances\" holds '1'")
+        photo = base64.b64encode(png(51, 51, 51)).decode()
+        status, answer = ask(server, {"signature_name": "brightness", "instances": [photo]})
+        says = 'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/'
+        assert (status, answer["reason"].startswith(says)) == (400, True), answer
+        assert ask(server, {"signature_name": "brightness", "instances": [{"b64": photo}]})[1] == {"predictions": [51]}
         server.terminate()
         assert server.wait(60) == 0
 

@@ -1,5 +1,6 @@
 """A user's own model at the server: its description, where it is found, and what requests reach it."""
 
+import base64
 import io
 import json
 import socket
@@ -238,7 +239,36 @@ def test_a_photos_values_are_those_that_the_graph_scales_unless_the_variable_say
 
 def test_where_no_pixels_are_sent_no_values_are_told() -> None:
     assert Double(None, 2).engine.images() is None
-    assert Double(None, dtype="string").engine.images() == "photos are sent to the model as the bytes of their files"
+    assert Double(None, dtype="string").engine.images() is None
+
+
+class Decoder(Double):
+    """A model that takes the bytes of image files, and refuses others as TensorFlow does."""
+
+    def run(self, name: str, inputs: Any) -> dict[str, np.ndarray]:
+        if not all(data.startswith(b"\x89PNG") for data in inputs["x"].ravel()):
+            raise BadRequest("The model cannot compute this input: Unknown image file format.")
+        return super().run(name, inputs)
+
+
+def test_base64_that_a_model_of_image_files_was_sent_as_text_is_told_how_to_send_it() -> None:
+    decoder, encoded = Decoder(None, dtype="string"), base64.b64encode(photo(1, 2, 3)).decode()
+    says = (
+        'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/png. '
+    )
+    for body, media in (
+        (json.dumps({"instances": [encoded]}).encode(), "application/json"),
+        (encoded.encode(), "image/png"),
+        (f'"{encoded}"'.encode(), None),
+    ):
+        with pytest.raises(BadRequest) as refused:
+            decoder.ask(body, media)
+        assert str(refused.value) == says + "The model cannot compute this input: Unknown image file format."
+    right = json.dumps({"instances": [{"b64": encoded}]}).encode()
+    assert decoder.ask(right, "application/json") == {"predictions": [[0]]}
+    with pytest.raises(BadRequest) as refused:
+        decoder.ask(b'{"instances": ["hello"]}', "application/json")
+    assert str(refused.value) == "The model cannot compute this input: Unknown image file format."
 
 
 def test_an_input_of_bytes_gets_whole_pixels_and_one_of_text_the_file_itself() -> None:
