@@ -107,7 +107,7 @@ class TensorEngine:
         elif graphs:
             why = f", because its graph scales those; {IMAGE_VALUES} changes that"
         else:
-            why = f": its graph does no scaling; set {IMAGE_VALUES} if it was trained with other values"
+            why = f": no scaling was found in its graph; set {IMAGE_VALUES} if it was trained with other values"
         return f"photos are sent to the model as values {values}{why}"
 
     def _values(self, name: str, tensor: Tensor) -> str:

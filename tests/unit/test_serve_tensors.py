@@ -220,7 +220,7 @@ def test_the_values_of_a_float_image_are_in_the_range_that_is_set(pixels: str, m
 @pytest.mark.parametrize(
     ("dtype", "graphs", "pixels", "mean", "says"),
     [
-        ("float32", "", "", 0.2, "0..1: its graph does no scaling; set VISION_IMAGE_VALUES if it was trained with"),
+        ("float32", "", "", 0.2, "0..1: no scaling was found in its graph; set VISION_IMAGE_VALUES if it was"),
         ("float32", "0..255", "", 51, "0..255, because its graph scales those; VISION_IMAGE_VALUES changes that"),
         ("float16", "-1..1", "", -0.6, "-1..1, because its graph scales those; VISION_IMAGE_VALUES changes that"),
         ("float32", "0..255", "0..1", 0.2, "0..1, as VISION_IMAGE_VALUES says; its graph scales 0..255"),
