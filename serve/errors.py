@@ -1,6 +1,11 @@
 """Errors that carry their HTTP status; one handler in the app turns any of them into JSON."""
 
 
+def document(status: int, reason: str) -> dict[str, object]:
+    """The JSON body of an error. Clients of TensorFlow Serving look for the reason under "error"."""
+    return {"status": status, "reason": reason, "error": reason}
+
+
 class ServeError(Exception):
     """Ends a request with `status`; the message is the reason that the caller reads."""
 

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from serve.errors import document
+
 REASON = "The model is being converted, which happens once at start; try again in a few seconds."
 _SECONDS = 2  # for a request to arrive whole: long enough for one on its way, short for a thread of /ping's
 _LARGEST = 100 * 2**20  # bytes of a body that are read before the answer, so that it is not lost in a reset
@@ -21,7 +23,7 @@ class _Handler(BaseHTTPRequestHandler):
             rest = min(int(self.headers.get("Content-Length") or 0), _LARGEST)
             while rest > 0 and (block := self.rfile.read(min(rest, 65536))):
                 rest -= len(block)
-        body = json.dumps({"status": 503, "reason": REASON}).encode()
+        body = json.dumps(document(503, REASON)).encode()
         self.send_response(503)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

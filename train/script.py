@@ -267,6 +267,7 @@ def _convert(model_dir: Path) -> None:
         found = left.find(model_dir)
         if found is None:
             return
+        left.refuse_handlers(model_dir)
         LOG.info("Script mode: converting %s for ONNX Runtime", found.name)
         with tempfile.TemporaryDirectory(prefix="converted-") as folder:
             out = Path(folder)

@@ -296,6 +296,15 @@ def test_a_model_that_has_no_graph_is_kept_as_it_is_and_the_job_succeeds(
     assert "model.onnx" not in scripts.names(done.model)
 
 
+def test_handlers_that_serve_will_refuse_are_warned_of_when_the_job_ends(tmp_path: Path) -> None:
+    text = "import os\nfor name in ('1/saved_model.pb', 'code/inference.py'):\n"
+    text += "    os.makedirs(os.path.dirname('../model/' + name))\n    open('../model/' + name, 'w').close()\n"
+    done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}))
+    assert (done.code, done.failure) == (0, "")
+    assert f"{done.model}/code/inference.py would not be run: this image has no support for handlers yet." in done.log
+    assert scripts.names(done.model) == ["1/saved_model.pb", "code/inference.py"]
+
+
 def test_a_script_that_leaves_nothing_is_warned_of_and_no_earlier_model_is_served_as_its_own(tmp_path: Path) -> None:
     jobs.earlier_model(tmp_path)
     done = failed(tmp_path, "")
