@@ -14,10 +14,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from serve import artifact as artifacts
-from serve import preprocess
 from serve.artifact import MODEL_ONNX, Artifact, ArtifactError
 from serve.forms import Answer, Reply
-from serve.preprocess import Loaded, Prepare
+from serve.preprocess import Loaded
+from serve.reader import Reader
 from serve.refusals import explained
 from serve.tasks import TASKS, Task
 from serve.words import sentence
@@ -41,13 +41,13 @@ def session(path: Path, threads: int) -> ort.InferenceSession:
 class Engine:
     """A model, loaded and proven to answer. `answer` and `run` may be called by many threads at once."""
 
-    def __init__(self, model_dir: Path, threads: int, prepare: Prepare = preprocess.prepare) -> None:
-        """Load the artifact in `model_dir`, to compute one prediction on `threads` cores; `prepare` reads its images.
+    def __init__(self, model_dir: Path, threads: int, reader: Reader | None = None) -> None:
+        """Load the artifact in `model_dir`, to compute one prediction on `threads` cores; `reader` reads its images.
 
         Raises ArtifactError when model.json or model.onnx is missing or broken, or when the two do not fit.
         """
         self.artifact: Artifact = artifacts.read(model_dir)
-        self._prepare = prepare
+        self._reader = reader or Reader()
         path = Path(model_dir) / MODEL_ONNX
         try:
             self._session = session(path, threads)
@@ -70,7 +70,7 @@ class Engine:
 
         def prepare(data: bytes) -> Callable[[], str | bytes]:
             with explained(data):
-                return partial(write, data, self._prepare(data, self.artifact.input))
+                return partial(write, data, self._reader.image(data, self.artifact.input))
 
         def write(data: bytes, load: Callable[[], Loaded]) -> str | bytes:
             with explained(data):
@@ -85,7 +85,7 @@ class Engine:
         Raises preprocess.UnreadableImage for bytes that are not a readable image, and FloatingPointError when the model
         answers with a number that is not finite.
         """
-        return self._answer(self._prepare(data, self.artifact.input))
+        return self._answer(self._reader.image(data, self.artifact.input))
 
     def _answer(self, load: Callable[[], Loaded]) -> Answer:
         spec = self.artifact.input

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 from serve import left, signature
 from serve.artifact import TENSORS, ArtifactError
-from serve.decoder import Decoder
 from serve.forms import Engine
-from serve.preprocess import Prepare
+from serve.reader import Reader, SandboxedReader
 from serve.sandbox import Sandbox
 from serve.settings import TENSORFLOW, Settings
 from serve.signature import TensorModel
@@ -21,9 +20,9 @@ log = logging.getLogger("serve")
 def load(settings: Settings) -> Engine:
     """Load the model that the settings name. Raises ArtifactError when it is missing or broken."""
     sandbox = Sandbox(settings.decode_memory, settings.decode_seconds, settings.admitted, settings.timeout)
-    prepare = Decoder(sandbox, settings.max_pixels).prepare
+    reader = SandboxedReader(sandbox, settings.max_pixels)
     if settings.engine == TENSORFLOW:
-        return _under_tensorflow(settings, prepare)
+        return _under_tensorflow(settings, reader)
     folder = settings.converted or settings.model_dir
     if signature.task(folder) == TENSORS:
         from serve.graphs import Graphs
@@ -31,13 +30,13 @@ def load(settings: Settings) -> Engine:
 
         graphs = Graphs(folder, settings.model_threads)
         _introduce(settings, graphs.model, "ONNX Runtime")
-        return _telling(TensorEngine(graphs.model, graphs.run, settings.image_values, prepare))
+        return _telling(TensorEngine(graphs.model, graphs.run, settings.image_values, reader))
     from serve import engine
 
-    return engine.Engine(folder, settings.model_threads, prepare)
+    return engine.Engine(folder, settings.model_threads, reader)
 
 
-def _under_tensorflow(settings: Settings, prepare: Prepare) -> Engine:
+def _under_tensorflow(settings: Settings, reader: Reader) -> Engine:
     from serve.tensors import TensorEngine
     from serve.tf import convert, saved_model
 
@@ -49,7 +48,7 @@ def _under_tensorflow(settings: Settings, prepare: Prepare) -> Engine:
     path = exported if exported and exported.exists() else found.path
     saved = saved_model.load(path, found.name)
     _introduce(settings, saved.model, "TensorFlow")
-    return _telling(TensorEngine(saved.model, saved.run, settings.image_values, prepare))
+    return _telling(TensorEngine(saved.model, saved.run, settings.image_values, reader))
 
 
 def _telling(engine: "TensorEngine") -> "TensorEngine":

@@ -6,7 +6,6 @@ NumPy and Pillow only, so that it runs in every environment.
 import io
 from collections.abc import Callable
 from fractions import Fraction
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -59,8 +58,6 @@ class UnreadableImage(ValueError):
 
 Loaded = tuple[np.ndarray, tuple[int, int]]
 """A tensor, float32 (channels, height, width), and the upright image's own (width, height) in pixels."""
-Prepare = Callable[[bytes, InputSpec], Callable[[], Loaded]]
-"""A function such as `prepare`."""
 
 
 class Frame(NamedTuple):
@@ -80,11 +77,6 @@ class Frame(NamedTuple):
 def load(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Image file bytes -> float32 (channels, height, width), ready for the model. Raises UnreadableImage."""
     return load_sized(data, spec, max_pixels)[0]
-
-
-def prepare(data: bytes, spec: InputSpec) -> Callable[[], Loaded]:
-    """The function that loads an image: what the server replaces by Decoder.prepare."""
-    return partial(load_sized, data, spec)
 
 
 def load_sized(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Loaded:

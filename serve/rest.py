@@ -24,6 +24,9 @@ CSV = "text/csv"
 JSON = ("application/json", *LINES, CSV)
 """Media types that are read here."""
 
+_DEEPEST = 32
+"""Axes that an array of texts may have; NumPy's own limit is 64."""
+
 _KEYS = ("instances", "inputs", "examples")
 _KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers from 0 up", "b": "true and false"}
 
@@ -252,9 +255,11 @@ def _found(array: np.ndarray) -> str:
 def _strings(value: Any, where: str) -> np.ndarray:
     """Nested lists of texts, or of {"b64": ...} for bytes -> an array of bytes objects."""
 
-    def leaf(item: Any) -> Any:
+    def leaf(item: Any, depth: int) -> Any:
+        if depth > _DEEPEST:
+            raise BadRequest(f"{where} has lists in lists more than {_DEEPEST} deep.")
         if isinstance(item, list):
-            return [leaf(one) for one in item]
+            return [leaf(one, depth + 1) for one in item]
         if isinstance(item, str):
             return item.encode("utf-8", "surrogatepass")
         if _is_binary(item):
@@ -264,7 +269,7 @@ def _strings(value: Any, where: str) -> np.ndarray:
                 raise BadRequest(f'{where} has a "b64" that is not base64: {error}.') from error
         raise BadRequest(f'{where} holds {_short(item)}: it takes texts, or {{"b64": ...}} for bytes.')
 
-    nested = leaf(value)
+    nested = leaf(value, 0)
     shape: list[int] = []
     level = nested
     while isinstance(level, list):

@@ -4,16 +4,15 @@ What computes is given: ONNX Runtime (serve.graphs), or TensorFlow itself (serve
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serve import preprocess, rest
+from serve import rest
 from serve.artifact import InputSpec
 from serve.errors import BadRequest, UnsupportedMediaType
 from serve.forms import Form, Reply
-from serve.preprocess import Prepare
+from serve.reader import Reader
 from serve.refusals import explained, is_base64_of_image
 from serve.rest import Call
 from serve.settings import IMAGE_VALUES
@@ -33,6 +32,8 @@ _FORMS = (Form("application/json", str), Form("application/jsonlines", lambda te
 _AS_BASE64 = (
     'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/png.'
 )
+_DECODED = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM")
+"""How files begin that TensorFlow decodes, which it does within no limits."""
 _METHOD = "tfs-method"  # a custom attribute of SageMaker's TensorFlow Serving image
 _WITHOUT_TYPE = ("", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded")
 
@@ -40,15 +41,12 @@ _WITHOUT_TYPE = ("", "application/octet-stream", "binary/octet-stream", "applica
 class TensorEngine:
     """A model of any arrays. `understand` and what it returns may be called by many threads at once."""
 
-    def __init__(self, model: TensorModel, run: Run, pixels: str = "", prepare: Prepare = preprocess.prepare) -> None:
-        """`pixels` is one of IMAGE_RANGES, for an image's values in a float input; "" for what the graph says.
-
-        `prepare` reads the images that are sent.
-        """
+    def __init__(self, model: TensorModel, run: Run, pixels: str = "", reader: Reader | None = None) -> None:
+        """`pixels` is one of IMAGE_RANGES, for an image's values in a float input; "" for what the graph says."""
         self.model = model
         self._run = run
         self._pixels = pixels
-        self._prepare = prepare
+        self._reader = reader or Reader()
 
     def understand(self, asked: "Asked") -> Reply:
         """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""
@@ -64,10 +62,13 @@ class TensorEngine:
         return Reply(form.media, prepare)
 
     def _answer(self, call: Call) -> str:
+        texts = [text for array in call.inputs.values() if array.dtype == object for text in array.flat]
+        for text in texts:
+            if text.startswith(_DECODED):
+                self._reader.require_cheap(text)
         try:
             outputs = self._run(call.signature, call.inputs)
         except BadRequest as error:
-            texts = (text for array in call.inputs.values() if array.dtype == object for text in array.flat)
             if any(map(is_base64_of_image, texts)):
                 raise BadRequest(f"{_AS_BASE64} {error}") from error
             raise
@@ -76,9 +77,9 @@ class TensorEngine:
     def _called(self, data: bytes, asked: "Asked") -> Callable[[], Call]:
         media = asked.media
         if media in rest.JSON:
-            return partial(rest.parse, data, media, self.model)
+            return self._reader.text(data, media, self.model)
         if media in _WITHOUT_TYPE and (data.lstrip()[:1] in (b"{", b"[") or self._image_input() is None):
-            return partial(rest.parse, data, rest.JSON[0], self.model)
+            return self._reader.text(data, rest.JSON[0], self.model)
         return self._of_image(data, asked)
 
     def _image_input(self) -> tuple[str, Tensor] | None:
@@ -102,7 +103,7 @@ class TensorEngine:
             return lambda: Call(name, {tensor.name: value}, 1)
         spec = _spec(tensor, self._values(name, tensor))
         with explained(data):
-            load = self._prepare(data, spec)
+            load = self._reader.image(data, spec)
 
         def call() -> Call:
             with explained(data):

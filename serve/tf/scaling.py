@@ -3,14 +3,17 @@
 Nearly every tutorial of Keras begins its model with Rescaling(1/255). Such a model, sent 0..1, sees black.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import wrap_function
 from tensorflow.python.framework import convert_to_constants
+
+log = logging.getLogger("serve")
 
 _WEIGHTS = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2", "Einsum")
 """Operations that mix pixels with weights: where preprocessing ends."""
@@ -26,7 +29,7 @@ def of_function(function: Any) -> str:
 
     The input is of floats, (batch, height, width, channels) or with channels first, sides fixed.
     """
-    with suppress(Exception):  # whatever TensorFlow's optimizer or an operation raises: then nothing is known
+    with _unless_it_fails():
         # Keras calls its layers in functions inside functions. Variables stay what they are: frozen, a model with
         # augmentation could not be, as its random numbers have a state.
         graph_def = convert_to_constants._run_inline_graph_optimization(function, False, False)
@@ -44,9 +47,18 @@ def of_function(function: Any) -> str:
 
 def of_session(session: Any, image: tf.Tensor, outputs: Collection[str]) -> str:
     """The same of a graph in a session of TensorFlow 1: of the input `image` for outputs of these names."""
-    with suppress(Exception):
+    with _unless_it_fails():
         return _found(image, outputs, lambda wanted, pixels: session.run(wanted, {image: pixels}))
     return ""
+
+
+@contextmanager
+def _unless_it_fails() -> Iterator[None]:
+    """Go on without a finding when TensorFlow's optimizer or an operation fails, and log why: the model may be served."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - of any kind, by what the graph holds
+        log.warning("What values of an image the model takes could not be found in its graph: %s", error)
 
 
 def _found(

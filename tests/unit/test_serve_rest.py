@@ -271,3 +271,16 @@ def test_an_output_without_a_row_for_each_instance_is_told_to_be_asked_by_column
     with pytest.raises(BadRequest, match=r"Output 'y' has the shape \(\) and not one row for each of the 2 instances"):
         rest.write(Call("x", {}, 2), {"y": np.float32(1)})
     assert rest.write(Call("x", {}, None), {"y": np.array(1, np.float32)}) == '{"outputs": 1.0}'
+
+
+@pytest.mark.parametrize("depth", [33, 65, 400])
+def test_texts_in_lists_too_deep_are_refused(depth: int) -> None:
+    model = TensorModel(
+        "test", {"words": Signature((Tensor("x", "string", None),), (Tensor("y", "string", None),), "a")}
+    )
+    body = b'{"inputs":' + b"[" * depth + b'"a"' + b"]" * depth + b"}"
+    with pytest.raises(BadRequest, match=r"^Input 'x' has lists in lists more than 32 deep"):
+        rest.parse(body, "application/json", model)
+    ragged = b'{"inputs":["a",' + b"[" * depth + b'"a"' + b"]" * depth + b"]}"
+    with pytest.raises(BadRequest, match="more than 32 deep"):
+        rest.parse(ragged, "application/json", model)

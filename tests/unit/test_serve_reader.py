@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from serve import preprocess
+from serve import jobs, ordinary, preprocess, reader
 from serve.artifact import InputSpec
-from serve.decoder import Decoder, is_ordinary
-from serve.errors import TooLarge, Unavailable
+from serve.errors import BadRequest, TooLarge, Unavailable
 from serve.preprocess import UnreadableImage
+from serve.reader import SandboxedReader
 from serve.sandbox import Crashed, Exhausted, Sandbox
+from serve.signature import Signature, Tensor, TensorModel
 from tests import hostile
 
 SPEC = InputSpec("data", 3, 32, 32, 36, "crop", (0.5,) * 3, (0.25,) * 3)
@@ -42,6 +43,10 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
 def noise(mode: str, width: int = 60, height: int = 44) -> Image.Image:
     pixels = np.random.default_rng(3).integers(0, 256, (height, width, 4), np.uint8)
     return Image.fromarray(pixels).convert(mode)
+
+
+def is_ordinary(data: bytes, spec: InputSpec) -> bool:
+    return ordinary.reduced_size(data, spec) is not None
 
 
 # --- which images are ordinary --------------------------------------------------------------------------------------
@@ -138,7 +143,7 @@ def test_the_sandbox_gives_the_tensor_that_this_process_would(
 ) -> None:
     data = encode(noise(mode), kind, **options)
     assert not is_ordinary(data, spec)
-    tensor, size = Decoder(sandbox).prepare(data, spec)()
+    tensor, size = SandboxedReader(sandbox).image(data, spec)()
     wanted, upright = preprocess.load_sized(data, spec)
     assert (tensor.tobytes(), tensor.shape, size) == (wanted.tobytes(), wanted.shape, upright)
 
@@ -149,25 +154,25 @@ def test_bytes_that_are_not_an_image_get_the_reason_that_this_process_gives(sand
     with pytest.raises(UnreadableImage) as here:
         preprocess.load(data, SPEC)
     with pytest.raises(UnreadableImage) as there:
-        Decoder(sandbox).prepare(data, SPEC)
+        SandboxedReader(sandbox).image(data, SPEC)
     assert str(there.value).startswith(str(here.value))
 
 
 def test_damage_found_in_the_sandbox_is_told_as_damage(sandbox: Sandbox) -> None:
     data = encode(noise("RGBA"), "PNG")
     with pytest.raises(UnreadableImage, match=r"^is truncated"):
-        Decoder(sandbox).prepare(data[:-200], SPEC)
+        SandboxedReader(sandbox).image(data[:-200], SPEC)
 
 
 def test_the_limit_of_pixels_holds_on_both_ways(sandbox: Sandbox) -> None:
     for data in (encode(noise("RGB"), "PNG"), encode(noise("RGBA"), "PNG")):
         with pytest.raises(UnreadableImage, match="has 60 x 44 pixels, the limit is 1000"):
-            Decoder(sandbox, max_pixels=1000).prepare(data, SPEC)()
+            SandboxedReader(sandbox, max_pixels=1000).image(data, SPEC)()
 
 
 # --- budgets --------------------------------------------------------------------------------------------------------
 
-MANY = "takes more than 64 MB to decode; send a smaller one, or send it as a plain JPEG."
+MANY = "takes more than 64 MB to decode; send a smaller one, or a plain JPEG."
 LONG = "takes more than 1 s to decode; send it as a plain JPEG or PNG."
 
 
@@ -192,7 +197,7 @@ EXHAUSTING = {
 def test_what_exhausts_its_budget_is_too_large_and_says_which_and_the_next_one_is_answered(
     sandbox: Sandbox, says: str, make: Callable[[], bytes]
 ) -> None:
-    decode = Decoder(sandbox).prepare
+    decode = SandboxedReader(sandbox).image
     with pytest.raises(TooLarge) as refused:
         decode(make(), SPEC)
     assert str(refused.value).startswith(says)
@@ -202,13 +207,13 @@ def test_what_exhausts_its_budget_is_too_large_and_says_which_and_the_next_one_i
 @pytest.mark.parametrize("data", [hostile.webp(), hostile.tiff_of_a_tile(20_000)])
 def test_decoders_that_take_a_want_of_memory_for_damage_end_too(sandbox: Sandbox, data: bytes) -> None:
     with pytest.raises(UnreadableImage, match=r"^is damaged"):
-        Decoder(sandbox).prepare(data, SPEC)
+        SandboxedReader(sandbox).image(data, SPEC)
 
 
 def test_a_broken_image_too_large_for_its_budget_is_told_both(sandbox: Sandbox) -> None:
     data = encode(noise("RGBA", 2000, 2000), "PNG")[:-5000]
     with pytest.raises(TooLarge, match=r"The image of 2000 x 2000 pixels takes .* Or it is truncated"):
-        Decoder(sandbox).prepare(data, SPEC)
+        SandboxedReader(sandbox).image(data, SPEC)
 
 
 # --- children -------------------------------------------------------------------------------------------------------
@@ -216,7 +221,7 @@ def test_a_broken_image_too_large_for_its_budget_is_told_both(sandbox: Sandbox) 
 
 def child(sandbox: Sandbox) -> int:
     """The process that waits for a job."""
-    Decoder(sandbox).prepare(encode(noise("RGBA"), "PNG"), SPEC)
+    SandboxedReader(sandbox).image(encode(noise("RGBA"), "PNG"), SPEC)
     (idle,) = sandbox._idle
     return idle._process.pid
 
@@ -244,7 +249,7 @@ def test_a_child_that_is_killed_at_work_fails_its_own_job_alone(number: int, err
 
     def work() -> None:
         try:
-            made.run("image", arguments(), hostile.pgm(4000, 4000, 254))
+            made.run("image", jobs.ask_for_image(SPEC, preprocess.MAX_PIXELS), hostile.pgm(4000, 4000, 254))
         except (Exhausted, Crashed) as caught:
             failed.append(caught)
 
@@ -258,10 +263,6 @@ def test_a_child_that_is_killed_at_work_fails_its_own_job_alone(number: int, err
     assert [type(caught) for caught in failed] == [error]
     assert child(made) != pid
     made.close()
-
-
-def arguments() -> dict[str, object]:
-    return {"spec": asdict(SPEC), "max_pixels": preprocess.MAX_PIXELS}
 
 
 def run_until_refused(sandbox: Sandbox) -> None:
@@ -293,3 +294,53 @@ def test_jobs_beyond_those_at_work_and_in_line_are_unavailable_at_once(monkeypat
 def test_a_fault_of_ours_in_a_child_is_raised_with_its_traceback(sandbox: Sandbox) -> None:
     with pytest.raises(RuntimeError, match="KeyError: 'spec'"):
         sandbox.run("image", {}, b"\xff")
+
+
+# --- texts, and images that a model decodes itself ------------------------------------------------------------------
+
+MODEL = TensorModel(
+    "test", {"serving_default": Signature((Tensor("x", "float32", None),), (Tensor("y", "float32", None),), "a.onnx")}
+)
+
+
+@pytest.mark.parametrize("rows", [10, 500_000])
+def test_a_text_is_read_alike_here_and_in_the_sandbox(rows: int) -> None:
+    made = Sandbox(512 * MB, 60, at_once=1, patience=60)
+    data = b"\n".join(b"%d" % (row % 100) for row in range(rows))
+    assert (len(data) > reader.TEXT_HERE) == (rows > 10)
+    call = SandboxedReader(made).text(data, "text/csv", MODEL)()
+    made.close()
+    assert call.rows == rows
+    assert np.array_equal(call.inputs["x"], np.arange(rows, dtype=np.float32) % 100)
+
+
+def test_a_refusal_of_a_long_text_is_the_one_that_a_short_text_gets(sandbox: Sandbox) -> None:
+    with pytest.raises(BadRequest, match="is empty: send one row at least"):
+        SandboxedReader(sandbox).text(b"[]" + b" " * reader.TEXT_HERE, "application/json", MODEL)
+
+
+@pytest.mark.parametrize(
+    ("data", "media"),
+    [(b"1\n" * 10_000_000, "text/csv"), (b'{"instances":[' + b"[]," * 2_000_000 + b"[]]}", "application/json")],
+    ids=["csv", "lists"],
+)
+def test_a_text_that_exhausts_its_budget_is_too_large(sandbox: Sandbox, data: bytes, media: str) -> None:
+    with pytest.raises(TooLarge, match=r"^The text of \d+ bytes takes more than .* to read; send fewer rows"):
+        SandboxedReader(sandbox).text(data, media, MODEL)
+
+
+def test_an_image_that_a_model_decodes_itself_is_bounded_by_the_memory_that_it_will_take(sandbox: Sandbox) -> None:
+    check = SandboxedReader(sandbox).require_cheap
+    for data in (
+        encode(noise("RGB"), "JPEG"),
+        encode(noise("RGBA"), "PNG"),
+        encode(noise("RGB"), "GIF"),
+        hostile.png(2000, 2000),
+        b"\xff\xd8 a text",
+    ):
+        check(data)
+    for data in (hostile.png(3000, 3000), hostile.png(2900, 2900, hostile.RGBA), hostile.png(20_000, 5000)):
+        with pytest.raises(TooLarge, match="takes more than 64 MB to decode"):
+            check(data)
+    with pytest.raises(TooLarge, match="takes more than 1 s to decode"):
+        check(hostile.progressive_jpeg(4000, 1000))

@@ -1,0 +1,107 @@
+"""From the body of a request to what a model computes on: here and now, or what costs more than little in a sandbox."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+from serve import jobs, ordinary, preprocess, rest
+from serve.artifact import InputSpec
+from serve.errors import TooLarge
+from serve.jobs import Message
+from serve.preprocess import Loaded, UnreadableImage
+from serve.rest import Call
+from serve.sandbox import Crashed, Exhausted, Sandbox
+from serve.signature import TensorModel
+
+TEXT_HERE = 1 << 20
+"""Longest text in bytes that is read in this process: 0.2 s and 60 MB, whatever it holds."""
+
+_DEAREST = 20
+"""Bytes that no pixel exceeds while it is decoded, by the formats that were measured (docs/serving.md)."""
+_TENSORFLOWS = 16
+"""Bytes of a pixel that a model decodes itself: three of 8 bits, and as many as floats."""
+
+
+class Reader:
+    """Reads every body in this process. Each method returns a function that does the work, in the prediction's turn."""
+
+    def image(self, data: bytes, spec: InputSpec) -> Callable[[], Loaded]:
+        """The bytes of an image file -> what preprocess.load_sized returns. Either step may raise UnreadableImage."""
+        return partial(preprocess.load_sized, data, spec)
+
+    def text(self, data: bytes, media: str, model: TensorModel) -> Callable[[], Call]:
+        """A body of one of rest.JSON -> what it calls. Either step may raise BadRequest."""
+        return partial(rest.parse, data, media, model)
+
+    def require_cheap(self, data: bytes) -> None:
+        """Raise TooLarge for the bytes of an image file that a model would decode at too great a cost."""
+
+
+class SandboxedReader(Reader):
+    """Does before the turn, in a sandbox, what a body could make expensive. Safe to share by threads.
+
+    What exhausts its budget raises TooLarge, and Unavailable what finds no room in the sandbox.
+    """
+
+    def __init__(self, sandbox: Sandbox, max_pixels: int = preprocess.MAX_PIXELS) -> None:
+        self._sandbox = sandbox
+        self._max_pixels = max_pixels
+
+    def image(self, data: bytes, spec: InputSpec) -> Callable[[], Loaded]:
+        """As Reader.image; what is not ordinary is decoded at once."""
+        if ordinary.reduced_size(data, spec) is not None:
+            return partial(preprocess.load_sized, data, spec, self._max_pixels)
+        image, size = jobs.image_of(self._decoded(data, spec))
+        return lambda: (preprocess.to_tensor(image, spec), size)
+
+    def text(self, data: bytes, media: str, model: TensorModel) -> Callable[[], Call]:
+        """As Reader.text; a long one is read at once."""
+        if len(data) <= TEXT_HERE:
+            return super().text(data, media, model)
+        try:
+            call = jobs.call_of(self._sandbox.run(jobs.TEXT, jobs.ask_for_call(media, model), data))
+        except Exhausted as error:
+            said = f"The text of {len(data)} bytes takes more than {self._budget(error.what)} to read"
+            raise TooLarge(f"{said}; send fewer rows in a request.") from error
+        return lambda: call
+
+    def require_cheap(self, data: bytes) -> None:
+        """As Reader.require_cheap: for what takes more memory or time than an image may. Bytes of no image pass."""
+        whole = InputSpec("", 3, 1, 1, 1, "stretch", (0.0,) * 3, (1.0,) * 3)
+        size = ordinary.size(data)
+        if size is None or math.prod(size) > ordinary.PIXELS_HERE:
+            try:
+                size = jobs.image_of(self._decoded(data, whole))[1]
+            except UnreadableImage:
+                return
+        if _TENSORFLOWS * math.prod(size) > self._sandbox.memory:
+            raise TooLarge(self._too_much("memory", size))
+
+    def _decoded(self, data: bytes, spec: InputSpec) -> Message:
+        if not data:
+            raise UnreadableImage("is empty (0 bytes)")
+        try:
+            found, pixels = self._sandbox.run(jobs.IMAGE, jobs.ask_for_image(spec, self._max_pixels), data)
+        except Exhausted as error:
+            raise TooLarge(self._too_much(error.what, error.notes.get("header"))) from error
+        except Crashed as error:
+            raise UnreadableImage(f"is damaged (its decoder ended by {error})") from error
+        if reason := found.get("unreadable"):
+            self._blame(reason, found.get("header"))
+        return found, pixels
+
+    def _blame(self, reason: str, header: tuple[int, int] | None) -> None:
+        """Raise for an image that could not be read; some decoders take a want of memory for damage."""
+        if header is not None and _DEAREST * math.prod(header) > self._sandbox.memory:
+            raise TooLarge(f"{self._too_much('memory', header)} Or it {reason}.")
+        if header is None and reason.startswith("is damaged"):
+            reason += f", or takes more than {self._budget('memory')} to decode"
+        raise UnreadableImage(reason)
+
+    def _too_much(self, what: str, size: tuple[int, int] | None) -> str:
+        image = f"The image of {size[0]} x {size[1]} pixels" if size else "The image's header"
+        instead = {"time": "it as a plain JPEG or PNG", "memory": "a smaller one, or a plain JPEG"}[what]
+        return f"{image} takes more than {self._budget(what)} to decode; send {instead}."
+
+    def _budget(self, what: str) -> str:
+        return f"{self._sandbox.seconds:g} s" if what == "time" else f"{self._sandbox.memory // 2**20} MB"
