@@ -54,7 +54,7 @@ def of_session(session: Any, image: tf.Tensor, outputs: Collection[str]) -> str:
 
 @contextmanager
 def _unless_it_fails() -> Iterator[None]:
-    """Go on without a finding when TensorFlow's optimizer or an operation fails, and log why: the model may be served."""
+    """Go on without a finding when TensorFlow fails on the graph, and log why: the model can be served all the same."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - of any kind, by what the graph holds
