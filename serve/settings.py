@@ -30,7 +30,7 @@ LISTENER = "VISION_LISTENER"
 ONNX, TENSORFLOW = "onnx", "tensorflow"
 
 _LEAST_MB = 64
-"""A photo of 12 megapixels with transparency takes 100 MB to decode, one of 3 megapixels 25 MB."""
+"""A photo of 12 megapixels with transparency takes 136 MB to decode, one of 3 megapixels 34 MB."""
 
 SPARE_THREADS = 2
 """Threads beyond those that predict or wait: one to answer /ping, one to say 503."""
