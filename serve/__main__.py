@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 
-from serve import __version__, artifact, left, machine, signature, start
+from serve import __version__, artifact, left, logs, machine, signature, start
 from serve.artifact import TENSORS, ArtifactError
 from serve.settings import ONNX, Settings, SettingsError
 
@@ -20,13 +20,14 @@ def main() -> None:
     """
     _parser().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until gunicorn's own; process 1 has no default for it
+    logs.install()
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings.from_environment()
         if settings.listener is None:
             _prepare(settings)
     except (SettingsError, ArtifactError) as error:
-        sys.exit(f"serve: {error}")
+        sys.exit(f"serve: {logs.printable(str(error))}")
     from gunicorn.app.wsgiapp import run  # only now: the lines above come first, whatever an import may cost
 
     sys.argv = ["gunicorn", "--config", "python:serve.gunicorn_conf"]

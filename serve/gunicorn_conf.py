@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import shutil
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,8 @@ bind = f"0.0.0.0:{_settings.port}" if _settings.listener is None else f"fd://{_s
 workers = _settings.workers
 worker_class = "serve.worker.Worker"
 threads = _settings.threads
-worker_connections = 1000 + _settings.threads  # beyond it connections wait unaccepted, and so would /ping
+# Beyond it the connection that has waited longest is closed. The model, children and the log need descriptors too.
+worker_connections = min(1000 + _settings.threads, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100)
 keepalive = 75  # longer than a client pools an idle connection: one that we close while it sends is a reset to it
 timeout = max(60, _settings.timeout)  # of the worker's main loop, which no prediction can hold up
 graceful_timeout = 25  # SIGKILL comes 30 s after SIGTERM

@@ -2,7 +2,7 @@
 
 import logging
 
-from serve import left, signature
+from serve import left, logs, signature
 from serve.artifact import TENSORS, ArtifactError
 from serve.forms import Engine
 from serve.settings import TENSORFLOW, Settings
@@ -13,6 +13,7 @@ log = logging.getLogger("serve")
 
 def load(settings: Settings) -> Engine:
     """Load the model that the settings name. Raises ArtifactError when it is missing or broken."""
+    logs.silence_libtiff()
     if settings.engine == TENSORFLOW:
         return _under_tensorflow(settings)
     folder = settings.converted or settings.model_dir

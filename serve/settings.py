@@ -27,8 +27,8 @@ LISTENER = "VISION_LISTENER"
 ONNX, TENSORFLOW = "onnx", "tensorflow"
 IMAGE_RANGES = ("0..1", "-1..1", "0..255")
 
-SPARE_THREADS = 2
-"""Threads beyond those that predict or wait: one to answer /ping, one to say 503."""
+SPARE_THREADS = 32
+"""Threads beyond those of requests that predict or are in line: to refuse a request may take one for a second."""
 
 
 class SettingsError(ValueError):
@@ -60,7 +60,7 @@ class Settings:
 
     @property
     def threads(self) -> int:
-        """Threads of a worker process, so that two are free while all others predict or wait."""
+        """Threads of a worker process beside the one of /ping."""
         return self.admitted + self.queue + SPARE_THREADS
 
     @classmethod

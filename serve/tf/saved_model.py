@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from serve.artifact import ArtifactError
-from serve.errors import BadRequest
+from serve.errors import BadRequest, from_body
 from serve.signature import DTYPES, STRING, Signature, Tensor, TensorModel
 
 
@@ -38,7 +38,7 @@ class SavedModel:
         try:
             found = self.functions[name](**tensors)
         except (tf.errors.OpError, ValueError, TypeError) as error:
-            raise BadRequest(f"The model cannot compute this input: {first_line(error)}.") from error
+            raise BadRequest(f"The model cannot compute this input: {from_body(first_line(error))}.") from error
         return {tensor.name: found[tensor.name].numpy() for tensor in one.outputs}
 
 

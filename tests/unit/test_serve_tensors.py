@@ -250,7 +250,7 @@ def test_whatever_is_asked_during_a_conversion_is_answered_503_and_the_socket_st
                     urllib.request.urlopen(url + path, data, timeout=10)
                 with refused.value as answer:
                     assert (answer.code, answer.headers["Retry-After"]) == (503, "1")
-                    assert json.load(answer) == {"status": 503, "reason": waiting.REASON}
+                    assert json.load(answer) == {"status": 503, "error": waiting.REASON, "reason": waiting.REASON}
         with socket.create_connection(listener.getsockname(), timeout=10):
             assert listener.accept()[0].close() is None
 
