@@ -1,9 +1,12 @@
 """A client's socket, on which a thread waits neither for a slow sender nor for a slow reader longer than it says."""
 
 import errno
+import logging
 import socket
 import threading
 import time
+
+log = logging.getLogger("serve")
 
 GRACE_SECONDS = 10.0
 """So long a body may take at any speed; after that it must have arrived at LEAST_RATE on the average."""
@@ -60,15 +63,17 @@ class Connection(socket.socket):
             sent = 0
         if sent == len(data):
             return
-        if len(data) <= _AT_ONCE or not self.may_wait.acquire(blocking=False):
-            raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answers")
-        try:
-            self.settimeout(self.answer_seconds)
-            super().sendall(memoryview(data)[sent:], flags)
-        except TimeoutError as error:
-            raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer") from error
-        finally:
-            self.may_wait.release()
+        if len(data) > _AT_ONCE and self.may_wait.acquire(blocking=False):
+            try:
+                self.settimeout(self.answer_seconds)
+                super().sendall(memoryview(data)[sent:], flags)
+                return
+            except TimeoutError:
+                pass
+            finally:
+                self.may_wait.release()
+        log.warning("a client does not read its answer of %d bytes: its connection is closed", len(data))
+        raise ConnectionResetError(errno.ECONNRESET, "the client does not read")
 
     def send(self, data: bytes, flags: int = 0) -> int:
         """As sendall; gunicorn sends `100 Continue` with it."""

@@ -211,11 +211,6 @@ class Worker(ThreadWorker):
 
     # Threads call what follows.
 
-    def handle_request(self, req: Any, conn: TConn) -> bool:
-        """Answer a request, without waiting for the client but where Connection says so."""
-        conn.sock.setblocking(False)
-        return super().handle_request(req, conn)
-
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
         """Whether the connection can carry another request: where the rest of a body that was refused is read soon."""
         if not keepalive:
