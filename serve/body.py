@@ -10,13 +10,15 @@ from serve.connection import LEAST_RATE
 from serve.errors import BadRequest, BodyTimeout, TooLarge
 
 _CHUNK = 1024 * 1024  # as many as gunicorn reads ahead: it copies what it keeps
+_CPU_SECONDS = 1.0  # and as many for each 128 MiB: ten times what a body costs that does not come in tiny chunks
 
 
 def read(environ: Mapping[str, Any], limit: int, seconds: float) -> bytes:
     """The body, at most `limit` bytes.
 
     Raises TooLarge (before reading where the Content-Length tells), BodyTimeout when it has not arrived after
-    `seconds` or arrives too slowly (see serve.connection), BadRequest when it ends early or its chunks are malformed.
+    `seconds` or arrives too slowly (see serve.connection), BadRequest when it ends early, or when its chunks are
+    malformed or tiny.
     """
     announced = int(environ.get("CONTENT_LENGTH") or 0)
     if announced > limit:
@@ -25,12 +27,14 @@ def read(environ: Mapping[str, Any], limit: int, seconds: float) -> bytes:
     if connection is not None:
         connection.expect(seconds)
     body = bytearray()
-    begun = time.monotonic()
+    begun, worked = time.monotonic(), time.thread_time()
     try:
         while chunk := environ["wsgi.input"].read(_CHUNK):
             body += chunk
             if len(body) > limit:
                 raise TooLarge(f"The body has more than {limit} bytes, which is the limit.")
+            if time.thread_time() - worked > _CPU_SECONDS * (1 + len(body) / 2**27):
+                raise BadRequest(f"The body comes in chunks that are too small; send some of {_CHUNK} bytes.")
     except TimeoutError as error:
         passed = time.monotonic() - begun
         if passed >= seconds:

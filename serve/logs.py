@@ -1,5 +1,6 @@
 """The log: whatever text a line carries, from a client, a model's files or a library, it stays one short line."""
 
+import contextlib
 import ctypes
 import logging
 import traceback
@@ -46,6 +47,7 @@ def silence_libtiff() -> None:
     """
     from PIL import _imaging
 
-    library = ctypes.CDLL(_imaging.__file__)
-    library.TIFFSetErrorHandler(None)
-    library.TIFFSetWarningHandler(None)
+    with contextlib.suppress(AttributeError):  # a Pillow without libtiff
+        library = ctypes.CDLL(_imaging.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)

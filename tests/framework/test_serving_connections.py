@@ -221,6 +221,24 @@ def test_where_few_files_may_be_open_fewer_connections_are_held(base: Path, phot
         assert not [line for line in started.log() if "Traceback" in line]
 
 
+def test_a_body_of_tiny_chunks_is_given_up(server: Server) -> None:
+    begun = time.monotonic()
+    with crowd(server, 1, b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n") as [client]:
+
+        def send() -> None:
+            with contextlib.suppress(OSError):
+                client.sendall(b"1\r\nx\r\n" * 8_000_000 + b"0\r\n\r\n")
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        answer = _answer(client.makefile("rb"))
+        sender.join()
+    assert answer is not None
+    assert answer[0] == 400
+    assert reason(answer) == "The body comes in chunks that are too small; send some of 1048576 bytes."
+    assert time.monotonic() - begun < 12  # 8 million take twenty
+
+
 def test_ping_with_a_slow_body_keeps_no_other_ping_waiting(server: Server) -> None:
     with crowd(server, 64, b"GET /ping HTTP/1.1\r\nContent-Length: 1000\r\n\r\n") as clients:
         for _ in range(3):
