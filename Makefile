@@ -60,6 +60,21 @@ $(foreach goal,$(filter demo/inference train/inference local/inference,$(MAKECMD
 $(foreach goal,$(filter-out $(call named,$(IMAGES)),$(filter $(addsuffix /%,$(VERBS)),$(MAKECMDGOALS))),\
   $(error $(goal): there is no image $(notdir $(goal)); there are $(IMAGES)))
 
+# A folder may have any name. `quoted`: a text as one word for a shell; `folder`: the absolute path, or nothing where
+# there is none. The functions of make for paths would split a name at its spaces.
+quoted = '$(subst ','\'',$1)'
+folder = $(shell CDPATH= cd -- $(call quoted,$1) 2>/dev/null && pwd)
+with_data = $(if $(DATA),--data $(call quoted,$(DATA)))
+
+ifneq ($(filter train/% serve,$(MAKECMDGOALS)),)
+ifeq ($(BASE_DIR),)
+$(error BASE_DIR is not set; run: make $(MAKECMDGOALS) BASE_DIR=DIR, a folder shaped like /opt/ml)
+endif
+ifeq ($(call folder,$(BASE_DIR)),)
+$(error BASE_DIR=$(BASE_DIR) is not a folder: give one shaped like /opt/ml; docs/data.md, "A run of your own")
+endif
+endif
+
 # Docker takes a name without a host for one on Docker Hub.
 ifneq ($(filter push push/%,$(MAKECMDGOALS)),)
 ifeq ($(filter-out $(HERE),$(REGISTRY)),)
@@ -72,10 +87,11 @@ endif
 endif
 
 ifneq ($(and $(PRETRAINED),$(filter build build/% local/% test test/% images-for-tests,$(MAKECMDGOALS))),)
-ifeq ($(shell [[ -d '$(PRETRAINED)' ]] && echo there),)
+ifeq ($(call folder,$(PRETRAINED)),)
 $(error PRETRAINED=$(PRETRAINED) does not exist: name a folder with weight files; docs/pretrained.md)
 endif
-ifeq ($(strip $(foreach end,safetensors params h5 keras,$(shell compgen -G '$(PRETRAINED)/*.$(end)' || true))),)
+ifeq ($(shell find -L $(call quoted,$(PRETRAINED)) -mindepth 1 -maxdepth 1 \
+  -regex '.*[.]\(safetensors\|params\|h5\|keras\)'),)
 $(error PRETRAINED=$(PRETRAINED) holds no .safetensors, .params, .h5 or .keras file: put one there, or leave \
   PRETRAINED= out; docs/pretrained.md)
 endif
@@ -83,7 +99,7 @@ endif
 
 ifneq ($(and $(DATA),$(filter demo demo/% local/% bench,$(MAKECMDGOALS))),)
 LACKS := $(shell for part in . images annotations/trainval.txt annotations/test.txt; do \
-  [[ -e '$(DATA)'/$$part ]] || { echo $$part; break; }; done)
+  [[ -e $(call quoted,$(DATA))/$$part ]] || { echo $$part; break; }; done)
 ifneq ($(LACKS),)
 $(error DATA=$(DATA) $(if $(filter .,$(LACKS)),does not exist,has no $(LACKS)): give the folder that holds images/ and \
   annotations/ of a data set in the layout of Oxford-IIIT Pet)
@@ -124,7 +140,7 @@ demo: demo/image-classification ## train on drawn pets, serve, predict over HTTP
 $(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(call stamp,$(ENV_$(name)))))
 
 demo/%: FORCE $(SERVE) $(DEV) ## the demo of one image; DATA=DIR takes a real data set, EPOCHS=N
-	@$(call PY,dev) -m local demo $* $(if $(DATA),--data '$(DATA)') $(if $(EPOCHS),--epochs $(EPOCHS))
+	@$(call PY,dev) -m local demo $* $(with_data) $(if $(EPOCHS),--epochs $(EPOCHS))
 
 # Two at a time: most tests wait, for a framework to be imported or for an SDK's own pauses. The longest come first.
 # Threads of one that wait for each other must not spin while the other could compute.
@@ -192,7 +208,7 @@ build/%: FORCE ## one image; PRETRAINED=DIR bakes weights into /opt/pretrained
 	  --provenance=false --sbom=false --output type=image,name=$(call reference,$*),oci-mediatypes=false \
 	  --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg INFERENCE_IMAGE=$(call reference,inference) \
 	  --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) --build-arg VERSION=$(VERSION) \
-	  --build-arg SOURCE=$(SOURCE) $(if $(PRETRAINED),--build-context pretrained='$(PRETRAINED)') "$$@"; }; \
+	  --build-arg SOURCE=$(SOURCE) $(if $(PRETRAINED),--build-context pretrained=$(call quoted,$(PRETRAINED))) "$$@"; }; \
 	if [[ -t 2 ]]; then build; else \
 	  log=$$(mktemp); trap 'rm -f "$$log"' EXIT; build --progress=plain >"$$log" 2>&1 || { cat "$$log" >&2; exit 1; }; fi; \
 	echo "==> $(call reference,$*) is built in $$SECONDS s$$($(call size,$(call reference,$*)))"
@@ -222,20 +238,18 @@ data: $(DEV) ## download the Oxford-IIIT Pet data set (800 MB)
 	@$(call PY,dev) -m local data
 
 train/%: FORCE $(SERVE) ## the image's train program without Docker, on BASE_DIR=DIR shaped like /opt/ml
-	@test -n '$(BASE_DIR)' || { echo "BASE_DIR is not set; run: make $@ BASE_DIR=DIR, a folder shaped like /opt/ml" >&2; exit 2; }
-	@VISION_ALGORITHM=$* SAGEMAKER_BASE_DIR='$(abspath $(BASE_DIR))' $(call PY,$(ENV_$*)) -m train
+	@VISION_ALGORITHM=$* SAGEMAKER_BASE_DIR=$(call quoted,$(call folder,$(BASE_DIR))) $(call PY,$(ENV_$*)) -m train
 
 .PHONY: serve
 serve: $(SERVE) ## the image's serve program without Docker, on BASE_DIR=DIR, at PORT=N (8080)
-	@test -n '$(BASE_DIR)' || { echo "BASE_DIR is not set; run: make $@ BASE_DIR=DIR, a folder shaped like /opt/ml" >&2; exit 2; }
-	@SAGEMAKER_BASE_DIR='$(abspath $(BASE_DIR))' SAGEMAKER_BIND_TO_PORT=$(PORT) exec $(call PY,serve) -m serve
+	@SAGEMAKER_BASE_DIR=$(call quoted,$(call folder,$(BASE_DIR))) SAGEMAKER_BIND_TO_PORT=$(PORT) exec $(call PY,serve) -m serve
 
-local/%: FORCE $(DEV) build/% build/inference ## train, deploy and predict in SageMaker local mode; DATA=DIR, EPOCHS=N
-	@$(call PY,dev) -m local local-mode $* --image $(call reference,$*) $(if $(DATA),--data '$(DATA)') $(if $(EPOCHS),--epochs $(EPOCHS))
+local/%: FORCE $(DEV) build/% build/inference ## train, deploy and predict in SageMaker local mode; DATA=DIR, EPOCHS=N, PORT=N
+	@$(call PY,dev) -m local local-mode $* --image $(call reference,$*) --port $(PORT) $(with_data) $(if $(EPOCHS),--epochs $(EPOCHS))
 
 .PHONY: bench
 bench: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) ## side-by-side measurements, by hand on a quiet machine
-	@$(call PY,dev) -m benchmarks $(if $(DATA),--data '$(DATA)')
+	@$(call PY,dev) -m benchmarks $(with_data)
 
 .PHONY: envs
 envs: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) ## every environment under .venvs (2 min, seconds when uv has the packages)
@@ -283,6 +297,10 @@ lock: $(UV_STAMP) ## lock files from the .in files; LOCKFLAGS=--upgrade moves to
 	$(COMPILE) local/requirements/sdk2.in -o $(LOCK_sdk2)
 
 .PHONY: clean
-clean: ## remove environments, demos and caches, not images
-	@rm -rf .venvs .demo .local sbom .pytest_cache .ruff_cache .hypothesis
+clean: ## remove environments, sbom/ and caches; not images, and not what was trained
+	@rm -rf .venvs sbom .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: clean/models
+clean/models: ## remove .demo/ and .local/: what demos and local mode have trained, and their data
+	@rm -rf .demo .local

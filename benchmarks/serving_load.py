@@ -90,19 +90,26 @@ def server(arguments: argparse.Namespace) -> Iterator[tuple[str, int]]:
         parts = urllib.parse.urlsplit(arguments.url)
         yield parts.hostname or "127.0.0.1", parts.port or 80
         return
+    with started(arguments.model_dir, arguments.python) as (address, _):
+        yield address
+
+
+@contextmanager
+def started(model_dir: Path, python: str, checkout: Path = ROOT) -> Iterator[tuple[tuple[str, int], int]]:
+    """A server of the code in `checkout` while the block runs: its host and port, and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = probe.getsockname()
     with tempfile.TemporaryDirectory() as base:
-        (Path(base) / "model").symlink_to(arguments.model_dir.resolve())
+        (Path(base) / "model").symlink_to(model_dir.resolve())
         environment = os.environ | {"SAGEMAKER_BASE_DIR": base, "SAGEMAKER_BIND_TO_PORT": str(address[1])}
-        environment["PYTHONPATH"] = str(ROOT)
-        started = time.perf_counter()
-        process = subprocess.Popen([arguments.python, "-m", "serve"], env=environment, stdout=sys.stderr)
+        environment["PYTHONPATH"] = str(checkout)
+        begun = time.perf_counter()
+        process = subprocess.Popen([python, "-m", "serve"], env=environment, stdout=sys.stderr)
         try:
             _wait_until_ready(address, process)
-            print(f"/ping answered 200 after {time.perf_counter() - started:.2f} s", flush=True)
-            yield address
+            print(f"/ping answered 200 after {time.perf_counter() - begun:.2f} s", flush=True)
+            yield address, process.pid
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)

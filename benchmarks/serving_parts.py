@@ -47,7 +47,7 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for photo in photos:
             start = time.perf_counter()
-            sizes.append(len(reply.write(photo)))
+            sizes.append(len(reply.prepare(photo)()))
             whole = time.perf_counter() - start
             network.append(engine.seconds)
             rest.append(whole - engine.seconds)

@@ -18,7 +18,7 @@ COMMANDS = {
     "demo": ("local.demo", "train, serve and predict on this machine, without Docker"),
     "train": ("local.train", "train an image in SageMaker local mode"),
     "deploy": ("local.deploy", "serve a model in SageMaker local mode"),
-    "predict": ("local.predict", "send photos to an endpoint of local mode"),
+    "predict": ("local.predict", "send photos to an endpoint on this machine"),
     "push": ("local.push", "push built images to a registry, ECR among them, and print their URIs"),
     "sbom": ("local.sbom", "write what is in built images as CycloneDX"),
     "local-mode": ("local.local_mode", "train, deploy and predict in SageMaker local mode, in one go"),

@@ -1,4 +1,4 @@
-"""Channels of any algorithm: photos taken as they are or made JPEG anew, RecordIO files, and what there is to say."""
+"""Channels of any algorithm: photos as they are or re-encoded as JPEG, RecordIO files, and what there is to say."""
 
 import io
 import os
@@ -22,7 +22,7 @@ QUALITY = 95
 NAMED = 10
 STRAYS = "not a photo, skipped"
 UNREADABLE = "listed photos that cannot be read, skipped"
-REENCODED = f"photos made JPEG anew, quality {QUALITY}"
+REENCODED = f"photos re-encoded as JPEG, quality {QUALITY}"
 NO_CLASS = "unused"
 """Name of a label that stands for nothing: no photo has to have it."""
 _CHUNK = 64
@@ -48,10 +48,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Taken:
-    """A photo for a channel: an upright JPEG's bytes, why they were made anew ("" if not), and the file's header."""
+    """A photo for a channel: an upright JPEG's bytes, why they were re-encoded ("" if not), and the file's header."""
 
     data: bytes
-    anew: str
+    reencoded: str
     frame: preprocess.Frame
 
 
@@ -92,8 +92,8 @@ def readable(
             except UserError as error:
                 summary.note("photos whose annotations cannot be used, skipped", str(error))
                 continue
-            if photo.anew:
-                summary.note(REENCODED, f"{file} {photo.anew}")
+            if photo.reencoded:
+                summary.note(REENCODED, f"{file} {photo.reencoded}")
             yield Photo(pet, said, photo.data)
 
 
@@ -151,15 +151,15 @@ def _take(path: Path) -> Taken | str:
     except preprocess.UnreadableImage as error:
         return str(error)
     frame = preprocess.frame(data)
-    anew = _why_anew(data, frame)
-    if anew:
+    why = _why_reencode(data, frame)
+    if why:
         encoded = io.BytesIO()
         image.save(encoded, "JPEG", quality=QUALITY)
         data = encoded.getvalue()
-    return Taken(data, anew, frame)
+    return Taken(data, why, frame)
 
 
-def _why_anew(data: bytes, frame: preprocess.Frame) -> str:
+def _why_reencode(data: bytes, frame: preprocess.Frame) -> str:
     """What other tools would read differently from us, in words; "" for an upright RGB or greyscale JPEG."""
     with Image.open(io.BytesIO(data)) as header:
         if header.format != "JPEG":

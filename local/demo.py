@@ -6,17 +6,16 @@ folder shaped like /opt/ml, and asks the endpoint about photos that were not tra
 
 import argparse
 import contextlib
-import http.client
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from local import algorithms, draw, opt_ml, pets, prepare, programs, report
 from local.algorithms import NAMES
 from local.drawing.breeds import BREEDS
-from local.opt_ml import IMAGES
-from local.progress import duration
+from local.progress import counted, duration
 from serve.machine import cpu_count
 
 URL = "http://127.0.0.1:8080/invocations"
@@ -53,39 +52,19 @@ def run(args: argparse.Namespace) -> int:
     channels = {folder.name: folder for folder in sorted((out / "channels").iterdir())}
     opt_ml.lay_out(base, channels, recipe)
     cores = cpu_count()
-    forecast = f"about {duration(10 * round(room.forecast(recipe, cores) / 10))} on {cores} cores"
-    with step(f"Training {room.NETWORK} on {count} photos, {recipe['epochs']} epochs ({forecast})"):
+    forecast = f"about {duration(10 * round(room.forecast(recipe, cores) / 10))} on {counted(cores, 'core')}"
+    work = f"{counted(count, 'photo')}, {counted(int(recipe['epochs']), 'epoch')}"
+    with step(f"Training {room.NETWORK} on {work} ({forecast})"):
         programs.train(base, args.name, args.envs)
     with (
         step("Starting the server and asking it about photos that were not trained on"),
         programs.server(base, out / "serve.log", args.envs) as port,
     ):
         photos = prepare.photos(out / "channels", "validation", args.name)
-        answers = report.ask_all(photos, over_http(port, room.ACCEPT), room.answer)
-    again = (f"make serve BASE_DIR={base}", f"{room.CURL} --data-binary @{photos[0][0]} {URL}")
+        answers = report.ask_all(photos, report.over_http(port, room.ACCEPT), room.answer)
+    again = (f"make serve BASE_DIR={quote(str(base))}", f"{room.CURL} --data-binary {quote(f'@{photos[0][0]}')} {URL}")
     report.tell(room, answers, summary.class_names, base / "model", out / "predictions.png", again)
     return 0
-
-
-def over_http(port: int, accept: str) -> report.Ask:
-    """A function that sends an image file's bytes to the server on this machine and returns the reply's body.
-
-    `accept` is the form of the reply.
-
-    Raises ProgramError with the server's reason when it does not answer 200.
-    """
-
-    def ask(image: bytes) -> bytes:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-            connection.request("POST", "/invocations", image, {"Content-Type": IMAGES, "Accept": accept})
-            answer = connection.getresponse()
-            body = answer.read()
-        if answer.status != 200:
-            reason = body.decode(errors="replace")[:500]
-            raise programs.ProgramError(f"the server answered {answer.status}: {reason}")
-        return body
-
-    return ask
 
 
 def draw_pets(folder: Path, name: str) -> Path:

@@ -7,11 +7,10 @@ import argparse
 import threading
 from pathlib import Path
 
-from local import algorithms, docker, sagemaker
+from local import algorithms, docker, invocations, sagemaker
 from local.train import add_image
 
 NAMES = (*algorithms.NAMES, "inference")
-PORT = 8080
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", type=Path, required=True, help="model.tar.gz of a training job, a local or a cloud one"
     )
     add_image(parser)
-    parser.add_argument("--port", type=int, default=PORT, help=f"of this machine (default: {PORT})")
+    invocations.add_port(parser, "of this machine")
 
 
 def run(args: argparse.Namespace) -> int:

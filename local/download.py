@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from local import pets
 from local.errors import CommandFailed, UserError
-from local.progress import Progress, megabytes
+from local.progress import Progress, counted, megabytes
 
 SITE = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
 PARTS = ("images", "annotations")
@@ -61,14 +61,16 @@ def run(args: argparse.Namespace) -> int:
             continue
         archive = args.out / f"{part}.tar.gz"
         url = getattr(args, f"{part}_url")
-        if not archive.exists():
+        if archive.exists():
+            print(f"{archive} is there already, not downloaded")
+        else:
             download(url, archive)
         check(archive, getattr(args, f"{part}_sha256"), url)
         extract(archive, part, args.out)
         if not args.keep_archives:
             archive.unlink()
     found = pets.read(args.out)
-    print(f"{args.out}: {len(found.trainval)} photos in trainval.txt, {len(found.test)} in test.txt")
+    print(f"{args.out}: {counted(len(found.trainval), 'photo')} in trainval.txt, {len(found.test)} in test.txt")
     return 0
 
 

@@ -81,7 +81,7 @@ def data_set(
         ]
         workers = workers or cpu_count()
         with (
-            Progress("Drawing", len(tasks), "photos") as progress,
+            Progress("Drawing", len(tasks), "photo") as progress,
             ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent) as pool,
         ):
             for count, _ in enumerate(pool.map(_draw_files, tasks, chunksize=8), start=1):

@@ -171,7 +171,7 @@ def _told(registry: Registry) -> Iterator[None]:
             f"{_nearest(registry.region)}; boto3 said: {error}"
         ) from None
     except exceptions.BotoCoreError as error:
-        raise UserError(f"{where}: boto3 cannot ask AWS: mend what it names; boto3 said: {error}") from None
+        raise UserError(f"{where}: boto3 cannot ask AWS: fix what it names; boto3 said: {error}") from None
 
 
 def _refusal(registry: Registry, error: dict[str, Any]) -> str:
@@ -183,7 +183,7 @@ def _refusal(registry: Registry, error: dict[str, Any]) -> str:
         return f"{where}: AWS does not know these credentials in {registry.region}: {GET_CREDENTIALS}; {said}"
     if code in _DENIED:
         return f"{where}: AWS denies this: allow the caller ecr: {NEEDED}; {said}{caller(registry)}"
-    return f"{where}: AWS refused with {code}: see its message, mend that and push again; {said}"
+    return f"{where}: AWS refused with {code}: fix what its message names and push again; {said}"
 
 
 def _nearest(region: str) -> str:

@@ -6,13 +6,13 @@ about photos that were not trained on, and deletes the endpoint.
 
 import argparse
 import os
+import shlex
 import shutil
 from pathlib import Path
 
-from local import algorithms, demo, docker, prepare, report, sagemaker
+from local import algorithms, demo, docker, invocations, prepare, report, sagemaker
 from local.algorithms import NAMES
-from local.deploy import PORT
-from local.opt_ml import IMAGES
+from local.progress import counted
 from local.train import add_image
 
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     demo.add_epochs(parser)
     add_image(parser)
-    parser.add_argument("--port", type=int, default=PORT, help=f"of the endpoint (default: {PORT})")
+    invocations.add_port(parser, "of the endpoint")
     parser.add_argument(
         "--out", type=Path, help="folder for channels, model and predictions.png (default: .local/NAME)"
     )
@@ -44,15 +44,16 @@ def run(args: argparse.Namespace) -> int:
     count = summary.counts["train"]
     recipe = room.recipe(args.data is None, args.epochs, len(summary.class_names), count)
     model = out / "model.tar.gz"
+    work = f"{counted(count, 'photo')}, {counted(int(recipe['epochs']), 'epoch')}"
     with docker.workspace(out, image) as root:
-        with demo.step(f"Training {room.NETWORK} in {image} on {count} photos, {recipe['epochs']} epochs"):
+        with demo.step(f"Training {room.NETWORK} in {image} on {work}"):
             os.replace(sagemaker.fit(image, recipe, sagemaker.channels(channels), root), model)
         with (
             demo.step("Deploying the model and asking the endpoint about photos that were not trained on"),
-            sagemaker.endpoint(image, model, root, args.port) as endpoint,
+            sagemaker.endpoint(image, model, root, args.port),
         ):
             photos = prepare.photos(channels, "validation", args.name)
-            answers = report.ask_all(photos, through(endpoint, room.ACCEPT), room.answer)
+            answers = report.ask_all(photos, report.over_http(args.port, room.ACCEPT), room.answer)
     again = _again(args, image, model, photos[0][0])
     report.tell(room, answers, summary.class_names, model, out / "predictions.png", again)
     return 0
@@ -60,18 +61,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _again(args: argparse.Namespace, image: str, model: Path, photo: Path) -> tuple[str, str]:
     """The two commands that serve the model and ask it about a photo."""
-    given = "" if image == sagemaker.default_image(args.name) else f" --image {image}"
-    port = "" if args.port == PORT else f" --port {args.port}"
+    given = [] if image == sagemaker.default_image(args.name) else ["--image", image]
+    port = [] if args.port == invocations.PORT else ["--port", str(args.port)]
     return (
-        f"python3 -m local deploy {args.name} --model {model}{given}{port}",
-        f"python3 -m local predict {photo}{port}",
+        shlex.join(["python3", "-m", "local", "deploy", args.name, "--model", str(model), *given, *port]),
+        shlex.join(["python3", "-m", "local", "predict", str(photo), *port]),
     )
-
-
-def through(endpoint: sagemaker.Endpoint, accept: str) -> report.Ask:
-    """A function that sends an image file's bytes to `endpoint` and returns the reply's body, in the form `accept`."""
-
-    def ask(image: bytes) -> bytes:
-        return endpoint.invoke(image, IMAGES, accept)
-
-    return ask

@@ -1,18 +1,19 @@
-"""`python3 -m local predict PHOTO ...`: send photos to an endpoint of SageMaker local mode, with SDK v3.
+"""`python3 -m local predict PHOTO ...`: send photos to an endpoint on this machine, of `deploy` or `make serve`.
 
 Prints a line per photo, its path, the predicted class and that class's probability; or a line per detection, its path,
 class, score and box in fractions of the photo; or a line per class of a mask, its path, class and share of the photo's
-pixels. With --accept, the answer; with --masks, the masks are written besides.
+pixels. With --accept, the answer; with --masks, the masks are written too. A photo that cannot be read or that the
+endpoint refuses is named, and the others are sent all the same.
 """
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from local import algorithms, sagemaker, semantic_segmentation
-from local.deploy import PORT
+from local import algorithms, invocations, semantic_segmentation
 from local.errors import UserError
 from local.opt_ml import IMAGES
 
@@ -22,7 +23,7 @@ VERBOSE = "application/json;verbose"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `predict`."""
     parser.add_argument("photos", metavar="PHOTO", type=Path, nargs="+", help="image files")
-    parser.add_argument("--port", type=int, default=PORT, help=f"that `deploy` was given (default: {PORT})")
+    invocations.add_port(parser, "that `deploy` was given")
     parser.add_argument("--content-type", default=IMAGES, help=f"default: {IMAGES}")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--accept", help="print the answer in this form: application/json, application/jsonlines, ...")
@@ -30,25 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command.
+    """The command; 2 when a file could not be read, 1 when the endpoint refused one.
 
-    Raises UserError for a file that is not there and for an answer that cannot be printed or has no mask,
-    LocalModeError for a refused photo.
+    Raises UserError for answers that cannot be printed or have no mask, NoEndpointError when nothing answers.
     """
     masks = _mask_files(args.photos, args.masks) if args.masks else {}
-    endpoint = sagemaker.connect(args.port)
+    code = 0
     for photo in args.photos:
         try:
-            body = photo.read_bytes()
+            answer = invocations.invoke(args.port, photo.read_bytes(), args.content_type, args.accept or VERBOSE)
+        except invocations.RefusedError as error:
+            print(f"predict: {photo}: {error}", file=sys.stderr)
+            code = max(code, 1)
+            continue
         except OSError as error:
-            raise UserError(f"{photo} cannot be read: {error.strerror}; give the path of an image file") from None
-        answer = endpoint.invoke(body, args.content_type, args.accept or VERBOSE)
+            print(f"predict: {photo} cannot be read: {error.strerror}; give the path of an image file", file=sys.stderr)
+            code = 2
+            continue
         text = _text(answer, args.accept)
         lines = [text.rstrip()] if args.accept else [f"{photo}  {line}" for line in readable(text)]
         if args.masks:
             _write_mask(json.loads(text), masks[photo])
         print("\n".join(lines), flush=True)
-    return 0
+    return code
 
 
 def readable(answer: str) -> list[str]:
@@ -64,7 +69,7 @@ def _text(answer: bytes, accept: str | None) -> str:
         return answer.decode()
     except UnicodeDecodeError:
         raise UserError(
-            f"--accept {accept} gives {len(answer)} bytes that are no text: --masks DIR writes masks as PNG files"
+            f"--accept {accept} gives {len(answer)} bytes that are not text: --masks DIR writes masks as PNG files"
         ) from None
 
 

@@ -18,8 +18,10 @@ from local.algorithms import NAMES, Room
 from local.channels import NAMED, Photo, Summary, Taken
 from local.errors import UserError
 from local.pets import Pet, Pets
-from local.progress import Progress
+from local.progress import Progress, counted
 from serve.machine import cpu_count
+
+FRACTION = 0.8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"the algorithm needs (default: {_defaults('SPLITS')})",
     )
     parser.add_argument(
-        "--fraction", type=_fraction, default=0.8, help="share of each breed to train on, with --split random"
+        "--fraction", type=_fraction, help=f"share of each breed to train on, with --split random (default: {FRACTION})"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random split and of the training list's order")
     parser.add_argument(
@@ -57,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """The command. Returns the exit code; raises UserError for what the user can mend."""
     if args.name not in NAMES:
-        raise UserError(f"prepare {args.name}: no such algorithm; there is {', '.join(NAMES)}")
+        raise UserError(f"prepare {args.name}: no such algorithm; there are {', '.join(NAMES)}")
     pets = official.read(args.data)
     train, validation = split(pets, args.name, args.split, args.fraction, args.seed)
     summary = write_channels(
@@ -79,11 +81,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def split(
-    pets: Pets, name: str, how: str | None = None, fraction: float = 0.8, seed: int = 0
+    pets: Pets, name: str, how: str | None = None, fraction: float | None = None, seed: int = 0
 ) -> tuple[list[Pet], list[Pet]]:
     """The photos to train on and to validate on for the algorithm `name`; `how` None means its own default.
 
-    Raises UserError when the algorithm has no such split, or no photos.
+    `fraction` is the share of each breed to train on in a random split; None means FRACTION.
+    Raises UserError when the algorithm has no such split, when `fraction` is for another one, or without photos.
     """
     room = algorithms.room(name)
     how = how or room.SPLITS[0]
@@ -92,12 +95,17 @@ def split(
             f"--split {how} is not for {name}: the photos of test.txt have no annotations that it could be measured "
             f"on; take --split {room.SPLITS[0]}, the default"
         )
+    if fraction is not None and how != "random":
+        raise UserError(
+            f"--fraction {fraction} is for --split random, and this split is {how}: add --split random, or leave "
+            "--fraction out"
+        )
     usable = room.candidates(pets)
     if how == "official":
         names = {pet.name for pet in usable}
         train, validation = ([pet for pet in chosen if pet.name in names] for chosen in (pets.trainval, pets.test))
         return train, validation
-    return official.random_split(usable, fraction, seed)
+    return official.random_split(usable, fraction or FRACTION, seed)
 
 
 def write_channels(
@@ -141,7 +149,7 @@ def write_channels(
 
     with channels.replacing(out) as building:
         total = len(shuffled) + len(validation)
-        with Progress("Preparing", total, "photos") as progress, ThreadPoolExecutor(cpu_count()) as pool:
+        with Progress("Preparing", total, "photo") as progress, ThreadPoolExecutor(cpu_count()) as pool:
             before = 0
             for channel, chosen in (("train", shuffled), ("validation", list(validation))):
                 photos = channels.readable(pets, chosen, truth, summary, pool, progress, before)
@@ -156,7 +164,7 @@ def photos(folder: Path, channel: str, name: str = "image-classification") -> li
 
 
 def report(summary: Summary) -> list[str]:
-    """The summary in lines: what was skipped or made anew with the first files by name, then the counts."""
+    """The summary in lines: what was skipped or re-encoded, with the first files by name, then the counts."""
     lines: list[str] = []
     for done, files in summary.files.items():
         if files:
@@ -164,8 +172,8 @@ def report(summary: Summary) -> list[str]:
             lines.append(f"{done}: {len(files)} ({', '.join(files[:NAMED])}{more})")
     counts = summary.counts
     lines.append(
-        f"{counts['train']} photos to train on, {counts['validation']} to validate on, "
-        f"{len(summary.class_names)} classes"
+        f"{counted(counts['train'], 'photo')} to train on, {counts['validation']} to validate on, "
+        f"{counted(len(summary.class_names), 'class', 'classes')}"
     )
     return lines
 
@@ -174,7 +182,7 @@ def _write_channel(room: Room, folder: Path, photos: Iterator[Photo], summary: S
     """Write one channel, count its photos, and see to it that no class is missing where it has to be learnt."""
     channel, seen = folder.name, set()
 
-    def counted() -> Iterator[Photo]:
+    def noted() -> Iterator[Photo]:
         for photo in photos:
             summary.counts[channel] += 1
             seen.update(room.labels(photo.truth))
@@ -182,10 +190,10 @@ def _write_channel(room: Room, folder: Path, photos: Iterator[Photo], summary: S
 
     folder.mkdir()
     if form == "recordio":
-        channels.write_recordio(folder, counted(), room.record_label)
+        channels.write_recordio(folder, noted(), room.record_label)
         channels.write_class_names(folder, summary.class_names)
     else:
-        room.write_images(folder.parent, channel, counted(), summary)
+        room.write_images(folder.parent, channel, noted(), summary)
     names = enumerate(summary.class_names)
     missing = [name for label, name in names if label not in seen and name != channels.NO_CLASS]
     if missing and (channel == "train" or not seen):
@@ -214,7 +222,10 @@ def _defaults(what: str) -> str:
 
 
 def _fraction(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a number: 0.8 trains on four fifths") from None
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1: 0.8 trains on four fifths")
     return value

@@ -13,7 +13,7 @@ _LOG_SECONDS = 5.0
 class Progress:
     """A progress line. On a terminal it is rewritten in place; in a log a new line is printed every five seconds.
 
-    `what` begins the line, `total` is what `done` counts up to (None: unknown), `unit` is "photos", or "B" for bytes.
+    `what` begins the line, `total` is what `done` counts up to (None: unknown), `unit` is "photo", or "B" for bytes.
     A context manager: leaving it ends the line.
     """
 
@@ -57,20 +57,22 @@ class Progress:
         rate = (self._count - self._already) / seconds if seconds > 0 else 0.0
         parts = [f"{self._what} {self._share()}"]
         if rate > 0:
-            parts.append(f"{megabytes(rate)}/s" if self._unit == "B" else f"{rate:.0f} {self._unit}/s")
+            parts.append(f"{megabytes(rate)}/s" if self._unit == "B" else f"{rate:.0f} {self._unit}s/s")
             if self._total is not None and self._count < self._total:
                 parts.append(f"{duration((self._total - self._count) / rate)} left")
         return ", ".join(parts)
 
     def _share(self) -> str:
-        if self._unit == "B":
-            count, total, unit = megabytes(self._count), megabytes(self._total or 0), ""
-        else:
-            count, total, unit = str(self._count), str(self._total), f" {self._unit}"
+        in_bytes = self._unit == "B"
         if self._total is None:
-            return f"{count}{unit}"
+            return megabytes(self._count) if in_bytes else counted(self._count, self._unit)
+        count, total = (
+            (megabytes(self._count), megabytes(self._total))
+            if in_bytes
+            else (str(self._count), counted(self._total, self._unit))
+        )
         percent = 100 * self._count // self._total if self._total else 100
-        return f"{count} of {total}{unit} ({percent} %)"
+        return f"{count} of {total} ({percent} %)"
 
     def _print(self) -> None:
         self._printed = self._clock()
@@ -91,6 +93,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 photo`, `2 photos`; `many` is the plural where it is not `one` with an s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def megabytes(count: float) -> str:

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
+from local import invocations
 from local.algorithms import Room
 from local.errors import CommandFailed
+from local.opt_ml import IMAGES
 from local.progress import Progress
 
 Ask = Callable[[bytes], bytes]
@@ -30,12 +32,17 @@ def ask_all(
     The answers are in the order of the photos. Whatever either raises ends the whole.
     """
     answers: list[Answer] = []
-    with Progress("Predicting", len(photos), "photos") as progress, ThreadPoolExecutor(_CLIENTS) as pool:
+    with Progress("Predicting", len(photos), "photo") as progress, ThreadPoolExecutor(_CLIENTS) as pool:
         replies = pool.map(lambda item: ask(item[0].read_bytes()), photos)
         for (photo, truth), reply in zip(photos, replies, strict=True):
             answers.append(answer(photo, truth, reply))
             progress.done(len(answers))
     return answers
+
+
+def over_http(port: int, accept: str) -> Ask:
+    """Asks the endpoint on `port` of this machine for replies in the form `accept`; raises as `invocations.invoke`."""
+    return lambda image: invocations.invoke(port, image, IMAGES, accept)
 
 
 def read_json(reply: bytes, photo: Path, expected: str, read: Callable[[Any], Answer]) -> Answer:

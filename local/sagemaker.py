@@ -1,26 +1,24 @@
-"""SageMaker local mode, driven with SDK v3: fit an image on a laptop, keep an endpoint of its model, ask it.
+"""SageMaker local mode, driven with SDK v3: fit an image on a laptop, keep an endpoint of its model.
 
-What the commands `train`, `deploy`, `predict` and `local-mode` share. The SDK runs the same image with the same files
+What the commands `train`, `deploy` and `local-mode` share. The SDK runs the same image with the same files
 under /opt/ml as a cloud job would; there is no AWS account behind it, so it gets credentials that open nothing, and its
 telemetry is switched off (it would wait for a network that need not be there).
 """
 
 import contextlib
-import http
 import io
-import json
 import os
 import queue
 import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local import docker
 from local.errors import CommandFailed, UserError
+from local.invocations import PORT
 from local.opt_ml import IMAGES, RECORDIO
 
 if TYPE_CHECKING:
@@ -29,49 +27,15 @@ if TYPE_CHECKING:
 # One model, one configuration, one endpoint in a process: their names never leave it.
 NAME = "local"
 NO_TELEMETRY = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
-DEPLOY = "`python3 -m local deploy`"
 
 
 class LocalModeError(CommandFailed):
-    """A job, an endpoint or a request failed. The message begins with the reason the container gave, if it gave one."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """An endpoint of local mode, on this machine, behind the SDK's runtime client."""
-
-    session: "LocalSession"
-    port: int
-
-    def invoke(self, body: bytes, content_type: str, accept: str = "application/json") -> bytes:
-        """Send one request through the SDK's `invoke_endpoint` and return the body of the answer.
-
-        Raises LocalModeError when nothing answers, or the answer is not 2xx: then with the reason that the server gave.
-        """
-        import urllib3
-
-        client = self.session.sagemaker_runtime_client
-        try:
-            reply = client.invoke_endpoint(EndpointName=NAME, Body=body, ContentType=content_type, Accept=accept)[
-                "Body"
-            ]
-            answer: bytes = reply.read()
-        except urllib3.exceptions.HTTPError:
-            raise LocalModeError(f"no endpoint answers on port {self.port}: start one with {DEPLOY}") from None
-        if reply.status >= 300:
-            reason = f"{reply.status} {http.HTTPStatus(reply.status).phrase}: {_reason(answer)}"
-            raise LocalModeError(f"the endpoint answered {reason}")
-        return answer
+    """A job or an endpoint failed. The message begins with the reason the container gave, if it gave one."""
 
 
 def default_image(name: str) -> str:
     """The reference that `make build/NAME` gives an image; REGISTRY and TAG are the Makefile's."""
     return f"{os.environ.get('REGISTRY', 'sagemaker-vision')}/{name}:{os.environ.get('TAG', 'dev')}"
-
-
-def connect(port: int) -> Endpoint:
-    """The endpoint that another process keeps on `port` of this machine; whether it is there shows in `invoke`."""
-    return Endpoint(_session(port=port), port)
 
 
 def channels(folder: Path) -> dict[str, Path]:
@@ -124,7 +88,7 @@ def fit(image: str, hyperparameters: Mapping[str, object], inputs: Mapping[str, 
 
 
 @contextlib.contextmanager
-def endpoint(image: str, model: Path, root: Path, port: int) -> Iterator[Endpoint]:
+def endpoint(image: str, model: Path, root: Path, port: int) -> Iterator[None]:
     """An endpoint on `port` that serves `model` (a model.tar.gz) from `image`, while the block runs.
 
     Raises UserError when `model` is no model archive or the port is taken, LocalModeError when the container ends
@@ -140,7 +104,7 @@ def endpoint(image: str, model: Path, root: Path, port: int) -> Iterator[Endpoin
     client.create_endpoint_config(EndpointConfigName=NAME, ProductionVariants=[variant])
     try:
         _start(client, root)
-        yield Endpoint(session, port)
+        yield
     finally:
         # The container first, then the SDK's record of it: so the thread that follows its log has ended by then.
         docker.remove_containers(root)
@@ -149,8 +113,8 @@ def endpoint(image: str, model: Path, root: Path, port: int) -> Iterator[Endpoin
         client.delete_model(ModelName=NAME)
 
 
-def _session(root: Path | None = None, port: int = 8080) -> "LocalSession":
-    """A session whose jobs write below `root` (needed only to start something) and whose endpoint is at `port`.
+def _session(root: Path, port: int = PORT) -> "LocalSession":
+    """A session whose jobs write below `root` and whose endpoint is at `port`.
 
     Makes no connection: no region, role, account or bucket of anybody is looked up.
     """
@@ -159,7 +123,7 @@ def _session(root: Path | None = None, port: int = 8080) -> "LocalSession":
 
     powerless = boto3.Session(aws_access_key_id="none", aws_secret_access_key="none", region_name="us-east-1")
     session = LocalSession(boto_session=powerless, sagemaker_config=NO_TELEMETRY)
-    session.config = {"local": {"serving_port": port, **({"container_root": str(root)} if root else {})}}
+    session.config = {"local": {"serving_port": port, "container_root": str(root)}}
     return session
 
 
@@ -237,13 +201,3 @@ def _failure(root: Path) -> str:
     """What the container wrote to /opt/ml/output/failure; the empty string when it wrote none."""
     path = root / "artifacts" / "output" / "failure"
     return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
-
-
-def _reason(body: bytes) -> str:
-    """The reason in an error's body: that of our server's JSON, "error" of another's, else the body's text."""
-    text = body.decode("utf-8", "replace").strip()
-    try:
-        said = json.loads(text)
-        return str(said["reason"] if "reason" in said else said["error"])
-    except (ValueError, TypeError, KeyError):
-        return text

@@ -62,7 +62,7 @@ def _copy_records(image: str, root: Path) -> None:
     """The image's package records below `root`, by way of a container that never starts."""
     made = subprocess.run(["docker", "create", "--network=none", image, "true"], capture_output=True, text=True)
     if made.returncode != 0:
-        raise DockerError(f"`docker create {image}` failed: mend what it names; docker said: {made.stderr.strip()}")
+        raise DockerError(f"`docker create {image}` failed: fix what it names; docker said: {made.stderr.strip()}")
     container = made.stdout.strip()
     try:
         with subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE) as export:

@@ -20,6 +20,7 @@ from local import recipes, report
 from local.channels import NO_CLASS, Photo, Summary, Taken, write_class_names
 from local.errors import UserError
 from local.pets import Pet, Pets
+from local.progress import counted
 from serve import preprocess
 from serve.masks import PALETTE, png
 from train.semantic_segmentation import evaluation, masks
@@ -225,8 +226,9 @@ def table(answers: Sequence[Answer], names: Sequence[str]) -> str:
 def last_line(answers: Sequence[Answer]) -> str:
     """`mIOU 0.81 (3 classes, 60 photos)`: over all pixels of all photos, mean over the classes that truly occur."""
     counts = _counts(answers)
-    classes = len(evaluation.occurring(counts))
-    return f"mIOU {evaluation.mean_iou_of_occurring(counts):.2f} ({classes} classes, {len(answers)} photos)"
+    occurring = len(evaluation.occurring(counts))
+    scored = f"{counted(occurring, 'class', 'classes')}, {counted(len(answers), 'photo')}"
+    return f"mIOU {evaluation.mean_iou_of_occurring(counts):.2f} ({scored})"
 
 
 def sheet(answers: Sequence[Answer], names: Sequence[str], path: Path) -> None:
@@ -259,7 +261,7 @@ def _trimap(pets: Pets, pet: Pet) -> tuple[masks.Stored, bytes, str]:
         data = path.read_bytes()
         stored = masks.decode(data)
     except OSError as error:
-        raise UserError(f"{name} cannot be read ({error.strerror}): mend or remove it") from None
+        raise UserError(f"{name} cannot be read ({error.strerror}): fix or remove it") from None
     except preprocess.UnreadableImage as error:
         raise UserError(f"{name} {error}") from None
     others = sorted(set(np.unique(stored.pixels).tolist()) - set(_NAMES))

@@ -5,10 +5,12 @@ The job gets the files that a cloud job would get; its model.tar.gz is what `dep
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from local import docker, sagemaker
 from local.algorithms import NAMES
+from local.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hyperparameters",
         nargs="+",
+        action="extend",
         type=_pair,
         default=[],
         metavar="NAME=VALUE",
@@ -36,15 +39,26 @@ def add_image(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or CommandFailed with what went wrong."""
+    hyperparameters = _unique(args.hyperparameters)
     image = args.image or sagemaker.default_image(args.name)
     docker.check(image)
     inputs = sagemaker.channels(args.channels)
     out: Path = args.out or Path(".local") / args.name
     with docker.workspace(out, image) as root:
-        model = sagemaker.fit(image, dict(args.hyperparameters), inputs, root)
+        model = sagemaker.fit(image, hyperparameters, inputs, root)
         os.replace(model, out / "model.tar.gz")
     print(f"model  {out / 'model.tar.gz'}")
     return 0
+
+
+def _unique(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Values by name. Raises UserError when a name has two."""
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name in values:
+            raise UserError(f"--hyperparameters has {name}={values[name]} and {name}={value}: leave one out")
+        values[name] = value
+    return values
 
 
 def _pair(text: str) -> tuple[str, str]:

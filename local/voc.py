@@ -60,7 +60,7 @@ def parse(data: bytes, source: str) -> Annotation:
     or a box, a coordinate that is no finite number.
     """
     if len(data) > MAX_BYTES:
-        raise AnnotationError(f"{source} has more than {MAX_BYTES} bytes: that is no annotation of one photo")
+        raise AnnotationError(f"{source} has more than {MAX_BYTES} bytes: that is not an annotation of one photo")
     root = _tree(data, source)
     if root.tag != "annotation":
         raise AnnotationError(f"{source} begins with <{root.tag[:40]}>, expected PASCAL VOC's <annotation>")

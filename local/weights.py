@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from train import keras_weights
 from train.errors import UserError
 from train.weights import NETWORKS, check, family, head, read
 
@@ -32,8 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert and say what to do with the result; returns the exit code, 2 for a file that cannot be used."""
-    if args.file.suffix in (".h5", ".keras"):
-        print(f"{args.file}: Keras files are for the TensorFlow image, which is not built yet", file=sys.stderr)
+    if args.file.suffix in keras_weights.SUFFIXES:
+        print(
+            f"{args.file} is a Keras file: image-classification-tensorflow reads it as it is, and no other image can; "
+            "give its folder as the channel `pretrained`, or build with it: make build PRETRAINED=DIR",
+            file=sys.stderr,
+        )
         return 2
     if args.file.suffix == ".params" and importlib.util.find_spec("mxnet") is None:
         return _run_with_mxnet(args)

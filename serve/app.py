@@ -55,7 +55,7 @@ def create_app(settings: Settings, model: Model) -> Flask:
                 )
             )
             # Written in the prediction's turn too, as a number for each pixel is no small work.
-            content = gate.predict(settings.timeout, reply.write, data)
+            content = gate.predict(settings.timeout, reply.prepare(data))
         return Response(content, content_type=reply.media)
 
     _answer_errors(app)

@@ -237,8 +237,9 @@ def _parse_input(values: "Values", task: str) -> InputSpec:
         width=values.size("width"),
         resize=values.size("resize"),
         rule=values.one_of("rule", RULES[task]),
-        mean=values.per_channel("mean", channels),
-        std=values.per_channel("std", channels),
+        # Pixels are from 0 to 1: within these ends every value of the input is a finite float32.
+        mean=values.per_channel("mean", channels, -1000, 1000),
+        std=values.per_channel("std", channels, 1e-6, 1000),
     )
     if spec.rule == "crop" and spec.resize < min(spec.height, spec.width):
         values.refuse("resize", spec.resize, f"at least {min(spec.height, spec.width)}, the crop's smaller side")
@@ -248,8 +249,6 @@ def _parse_input(values: "Values", task: str) -> InputSpec:
         for key, side in (("height", spec.height), ("width", spec.width)):
             if side != spec.resize:
                 values.refuse(key, side, f"{spec.resize}, as resize is")
-    if min(spec.std) <= 0:
-        values.refuse("std", spec.std, "numbers above 0")
     return spec
 
 
@@ -298,9 +297,9 @@ class Values:
         if key in self._document:
             self.refuse(key, self._document[key], f"left out: the task is {task}")
 
-    def per_channel(self, key: str, channels: int) -> tuple[float, ...]:
+    def per_channel(self, key: str, channels: int, low: float, high: float) -> tuple[float, ...]:
         value = self.get(key, list)
         numbers = all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
-        if len(value) != channels or not numbers:
-            self.refuse(key, value, f"a list of {channels} numbers, one for each channel")
+        if len(value) != channels or not numbers or not all(low <= item <= high for item in value):
+            self.refuse(key, value, f"a list of {channels} numbers from {low:g} to {high:g}, one for each channel")
         return tuple(float(item) for item in value)

@@ -1,7 +1,7 @@
 """The engine: model.onnx under ONNX Runtime, from the bytes of an image to the answer of its task."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,9 @@ import onnxruntime as ort
 from serve import artifact as artifacts
 from serve import preprocess
 from serve.artifact import MODEL_ONNX, Artifact, ArtifactError
-from serve.errors import BadRequest
-from serve.forms import Answer, Form, Reply
-from serve.preprocess import UnreadableImage
-from serve.refusals import unreadable
+from serve.forms import Answer, Reply
+from serve.preprocess import Loaded, Prepare
+from serve.refusals import explained
 from serve.tasks import TASKS, Task
 
 if TYPE_CHECKING:  # see serve.forms
@@ -41,13 +40,13 @@ def session(path: Path, threads: int) -> ort.InferenceSession:
 class Engine:
     """A model, loaded and proven to answer. `answer` and `run` may be called by many threads at once."""
 
-    def __init__(self, model_dir: Path, threads: int, max_pixels: int = preprocess.MAX_PIXELS) -> None:
-        """Load the artifact in `model_dir`, to compute one prediction on `threads` cores.
+    def __init__(self, model_dir: Path, threads: int, prepare: Prepare = preprocess.prepare) -> None:
+        """Load the artifact in `model_dir`, to compute one prediction on `threads` cores; `prepare` reads its images.
 
         Raises ArtifactError when model.json or model.onnx is missing or broken, or when the two do not fit.
         """
         self.artifact: Artifact = artifacts.read(model_dir)
-        self._max_pixels = max_pixels
+        self._prepare = prepare
         path = Path(model_dir) / MODEL_ONNX
         try:
             self._session = session(path, threads)
@@ -66,25 +65,32 @@ class Engine:
         """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""
         asked.require_image()
         form = asked.form(self.task.BATCH_FORMS if asked.batch else self.task.FORMS)
-        return Reply(form.media, partial(self._write, self.task.refiner(asked.attributes), form))
+        refine = self.task.refiner(asked.attributes)
 
-    def _write(self, refine: Callable[[np.ndarray], np.ndarray], form: Form, data: bytes) -> str | bytes:
-        try:
-            answer = self.answer(data)
-        except UnreadableImage as error:
-            raise BadRequest(unreadable(data, error)) from error
-        return form.encode(replace(answer, values=refine(answer.values)))
+        def prepare(data: bytes) -> Callable[[], str | bytes]:
+            with explained(data):
+                return partial(write, data, self._prepare(data, self.artifact.input))
+
+        def write(data: bytes, load: Callable[[], Loaded]) -> str | bytes:
+            with explained(data):
+                answer = self._answer(load)
+            return form.encode(replace(answer, values=refine(answer.values)))
+
+        return Reply(form.media, prepare)
 
     def answer(self, data: bytes) -> Answer:
         """The bytes of one image file -> what the model says about it.
 
-        Raises preprocess.UnreadableImage for bytes that are no readable image, FloatingPointError when the model
+        Raises preprocess.UnreadableImage for bytes that are not a readable image, and FloatingPointError when the model
         answers with a number that is not finite.
         """
+        return self._answer(self._prepare(data, self.artifact.input))
+
+    def _answer(self, load: Callable[[], Loaded]) -> Answer:
         spec = self.artifact.input
-        tensor, (width, height) = preprocess.load_sized(data, spec, self._max_pixels)
+        tensor, (width, height) = load()
         outputs = {name: output[0] for name, output in self.run(tensor[np.newaxis]).items()}
-        if not all(np.isfinite(output).all() for output in outputs.values()):
+        if not all_finite(outputs):
             raise FloatingPointError("The model answered with numbers that are not finite: its weights are broken.")
         values = self.task.answer(outputs, self.artifact)
         return Answer(values, self.artifact.class_names, width, height, spec)
@@ -106,6 +112,15 @@ class Engine:
                 f"{len(self.artifact.class_names)} class_names and an input of {spec.height} x {spec.width} pixels. "
                 "Keep the two files of one training together."
             )
+        if not all_finite(outputs):
+            raise ArtifactError(
+                "model.onnx answers with numbers that are not finite: its weights are broken. Train again."
+            )
+
+
+def all_finite(outputs: Mapping[str, np.ndarray]) -> bool:
+    """Whether no output holds a NaN or an infinity."""
+    return all(np.isfinite(output).all() for output in outputs.values())
 
 
 def first_line(error: Exception) -> str:

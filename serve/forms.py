@@ -46,10 +46,14 @@ class Form:
 
 @dataclass(frozen=True)
 class Reply:
-    """How a request will be answered: in which media type, by a function from its body to the answer's."""
+    """How a request will be answered: in which media type, and in two steps.
+
+    `prepare` takes the request's body and returns the function that computes and writes the answer's, to be called in
+    the prediction's turn. What a body can make expensive is done before, in a sandbox.
+    """
 
     media: str
-    write: Callable[[bytes], str | bytes]
+    prepare: Callable[[bytes], Callable[[], str | bytes]]
 
 
 class Engine(Protocol):

@@ -1,11 +1,15 @@
 """gunicorn's settings, given to it as `-c python:serve.gunicorn_conf`; the application is made here too."""
 
 import logging
+import mmap
 import os
 import resource
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gunicorn.errors import HaltServer
+
+from serve import machine
 from serve.model import Model
 from serve.settings import Settings
 
@@ -32,16 +36,28 @@ proc_name = "serve"
 loglevel = "info"
 
 
+BOOT_ERROR = 3
+"""gunicorn's own exit code for a worker that cannot begin, at which it starts no other one."""
+
+_DEATHS = 3
+# Shared by the main process and its workers: whether one has ever loaded the model, and for each of the last 256
+# workers whether it ended by itself.
+_shared = mmap.mmap(-1, 1 + 256)
+_deaths = 0
+
+
 def _load() -> "Engine":
     from serve.loading import load  # NumPy and ONNX Runtime are imported beside Flask, not before it
 
-    return load(_settings)
+    engine = load(_settings)
+    _shared[0] = 1
+    return engine
 
 
 def _give_up() -> None:
     """End the worker with the code at which gunicorn stops for good, instead of starting another one."""
     logging.shutdown()
-    os._exit(3)  # Arbiter.WORKER_BOOT_ERROR; sys.exit would end the loading thread alone
+    os._exit(BOOT_ERROR)  # sys.exit would end the loading thread alone
 
 
 _model = Model(_load, _give_up)
@@ -50,6 +66,29 @@ _model = Model(_load, _give_up)
 def post_fork(server: object, worker: object) -> None:
     """Load the model in the worker, while the worker imports Flask and begins to answer."""
     _model.start()
+
+
+def worker_exit(server: object, worker: Any) -> None:
+    """Note that a worker ends by itself; called in the worker."""
+    _shared[1 + worker.age % 256] = 1
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Count the workers that were killed before any had loaded the model, and give up after a few.
+
+    Raises HaltServer: for want of memory the next one would be killed too, and no line of the log would say why.
+    """
+    global _deaths
+    if _shared[0] or _shared[1 + worker.age % 256]:
+        return
+    _deaths += 1
+    if _deaths == _DEATHS:
+        server.log.error(
+            "The model cannot be served: %d processes were killed before they had loaded it, probably for want of "
+            "memory. This container may use %.0f MB: give it more, choose a larger instance, or a smaller model.",
+            *(_deaths, machine.memory_bytes() / 2**20),
+        )
+        raise HaltServer("Workers were killed before the model was loaded.", BOOT_ERROR)
 
 
 def on_exit(server: object) -> None:

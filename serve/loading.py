@@ -2,9 +2,12 @@
 
 import logging
 
-from serve import left, logs, signature
+from serve import left, signature
 from serve.artifact import TENSORS, ArtifactError
+from serve.decoder import Decoder
 from serve.forms import Engine
+from serve.preprocess import Prepare
+from serve.sandbox import Sandbox
 from serve.settings import TENSORFLOW, Settings
 from serve.signature import TensorModel
 
@@ -13,9 +16,10 @@ log = logging.getLogger("serve")
 
 def load(settings: Settings) -> Engine:
     """Load the model that the settings name. Raises ArtifactError when it is missing or broken."""
-    logs.silence_libtiff()
+    sandbox = Sandbox(settings.decode_memory, settings.decode_seconds, settings.admitted, settings.timeout)
+    prepare = Decoder(sandbox, settings.max_pixels).prepare
     if settings.engine == TENSORFLOW:
-        return _under_tensorflow(settings)
+        return _under_tensorflow(settings, prepare)
     folder = settings.converted or settings.model_dir
     if signature.task(folder) == TENSORS:
         from serve.graphs import Graphs
@@ -23,13 +27,13 @@ def load(settings: Settings) -> Engine:
 
         graphs = Graphs(folder, settings.model_threads)
         _introduce(settings, graphs.model, "ONNX Runtime")
-        return TensorEngine(graphs.model, graphs.run, settings.image_values, settings.max_pixels)
+        return TensorEngine(graphs.model, graphs.run, settings.image_values, prepare)
     from serve import engine
 
-    return engine.Engine(folder, settings.model_threads, settings.max_pixels)
+    return engine.Engine(folder, settings.model_threads, prepare)
 
 
-def _under_tensorflow(settings: Settings) -> Engine:
+def _under_tensorflow(settings: Settings, prepare: Prepare) -> Engine:
     from serve.tensors import TensorEngine
     from serve.tf import convert, saved_model
 
@@ -41,7 +45,7 @@ def _under_tensorflow(settings: Settings) -> Engine:
     path = exported if exported and exported.exists() else found.path
     saved = saved_model.SavedModel(path, found.name)
     _introduce(settings, saved.model, "TensorFlow")
-    return TensorEngine(saved.model, saved.run, settings.image_values, settings.max_pixels)
+    return TensorEngine(saved.model, saved.run, settings.image_values, prepare)
 
 
 def _introduce(settings: Settings, model: TensorModel, engine: str) -> None:

@@ -1,7 +1,5 @@
 """The log: whatever text a line carries, from a client, a model's files or a library, it stays one short line."""
 
-import contextlib
-import ctypes
 import logging
 import traceback
 from typing import Any
@@ -38,16 +36,3 @@ def install() -> None:
     """Make every record of this process one of ours, and Python's warnings records."""
     logging.setLogRecordFactory(Record)
     logging.captureWarnings(True)
-
-
-def silence_libtiff() -> None:
-    """Keep libtiff from writing to stderr what it finds wrong with a file, with the file's own text in it.
-
-    Pillow's error says that the file is damaged.
-    """
-    from PIL import _imaging
-
-    with contextlib.suppress(AttributeError):  # a Pillow without libtiff
-        library = ctypes.CDLL(_imaging.__file__)
-        library.TIFFSetErrorHandler(None)
-        library.TIFFSetWarningHandler(None)

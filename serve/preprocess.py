@@ -4,7 +4,9 @@ NumPy and Pillow only, so that it runs in every environment.
 """
 
 import io
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -40,11 +42,19 @@ _TRANSPOSE = {  # EXIF 2.32, tag Orientation: what turns the stored picture upri
 
 _SIDEWAYS = {_TRANSPOSE[orientation] for orientation in (5, 6, 7, 8)}  # width becomes height
 
+_BAND_PIXELS = 1 << 20
+
 _SIGNATURES = {b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WEBP"}
 
 
 class UnreadableImage(ValueError):
     """Bytes that are no image we can read; the message completes "the image ...", e.g. "is truncated"."""
+
+
+Loaded = tuple[np.ndarray, tuple[int, int]]
+"""A tensor, float32 (channels, height, width), and the upright image's own (width, height) in pixels."""
+Prepare = Callable[[bytes, InputSpec], Callable[[], Loaded]]
+"""A function such as `prepare`."""
 
 
 class Frame(NamedTuple):
@@ -66,16 +76,34 @@ def load(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> np.ndarr
     return load_sized(data, spec, max_pixels)[0]
 
 
-def load_sized(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, tuple[int, int]]:
+def prepare(data: bytes, spec: InputSpec) -> Callable[[], Loaded]:
+    """The function that loads an image: what the server replaces by Decoder.prepare."""
+    return partial(load_sized, data, spec)
+
+
+def load_sized(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Loaded:
     """As `load`, and the (width, height) of the upright image in the file, in pixels. Raises UnreadableImage."""
-    image, size = _decode(data, spec.channels, max_pixels, **_needed(spec))
-    return to_tensor(fit(image, spec, size), spec), size
+    image, size = cut_sized(data, spec, max_pixels)
+    return to_tensor(image, spec), size
 
 
 def cut(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Image file bytes -> what `fit` makes of the image: all that the model sees. Raises UnreadableImage."""
-    image, size = _decode(data, spec.channels, max_pixels, **_needed(spec))
-    return fit(image, spec, size)
+    return cut_sized(data, spec, max_pixels)[0]
+
+
+def cut_sized(
+    data: bytes,
+    spec: InputSpec,
+    max_pixels: int = MAX_PIXELS,
+    on_header: Callable[[tuple[int, int]], None] = lambda size: None,
+) -> tuple[Image.Image, tuple[int, int]]:
+    """As `cut`, and the (width, height) of the upright image in the file, in pixels. Raises UnreadableImage.
+
+    `on_header` is called with the width and height that the header says, before the pixels are decoded.
+    """
+    image, size = _decode(data, spec.channels, max_pixels, **needed(spec), on_header=on_header)
+    return fit(image, spec, size), size
 
 
 def decode(
@@ -107,8 +135,8 @@ def frame(data: bytes) -> Frame:
         return Frame(width, height, orientation)
 
 
-def _needed(spec: InputSpec) -> dict[str, int]:
-    """Pixels that sides of a decoded image must have, so that nothing the model could see is lost."""
+def needed(spec: InputSpec) -> dict[str, int]:
+    """The keywords of `decode` that say how small an image may be decoded without losing what the model could see."""
     if spec.rule == "pad":
         return {"long_side": spec.resize}
     return {
@@ -117,7 +145,12 @@ def _needed(spec: InputSpec) -> dict[str, int]:
 
 
 def _decode(
-    data: bytes, channels: int, max_pixels: int, short_side: int | None = None, long_side: int | None = None
+    data: bytes,
+    channels: int,
+    max_pixels: int,
+    short_side: int | None = None,
+    long_side: int | None = None,
+    on_header: Callable[[tuple[int, int]], None] = lambda size: None,
 ) -> tuple[Image.Image, tuple[int, int]]:
     """What `decode` returns, and the (width, height) that the upright image has in the file."""
     if not data:
@@ -130,6 +163,7 @@ def _decode(
             width, height = image.size
             if width * height > max_pixels:
                 raise UnreadableImage(f"has {width} x {height} pixels, the limit is {max_pixels} in all")
+            on_header(image.size)
             if short_side is not None:
                 image.draft(None, (short_side, short_side))
             elif long_side is not None:
@@ -227,23 +261,32 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I"):
-        image = _eight_bits(image)
-    elif image.mode == "F":
+    """Convert to `mode` in bands of about a megapixel, so that no second and third copy of the image is needed."""
+    if image.mode == "F":
         raise UnreadableImage("has floating point pixels; send 8 or 16 bits a channel")
+    if image.mode == "I":
+        least, most = image.getextrema()
+        if least < 0 or most > 65535:
+            raise UnreadableImage("has 32-bit pixels; send 8 or 16 bits a channel")
+    if image.mode == mode and not image.has_transparency_data:
+        return image
+    whole = Image.new(mode, image.size)
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_band_to_mode(band, mode), (0, top))
+    return whole
+
+
+def _band_to_mode(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I"):  # I;16, I;16B, I;16L, and I, in which Pillow also gives 16-bit greys
+        pixels = np.asarray(image).astype(np.int32)
+        image = Image.fromarray(((pixels + 128) // 257).astype(np.uint8))  # 65535 = 255 x 257, so this rounds
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")
     return image.convert(mode)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Modes I;16, I;16B, I;16L and I (32 bits, in which Pillow also gives 16-bit greys) -> L."""
-    pixels = np.asarray(image).astype(np.int64)
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise UnreadableImage("has 32-bit pixels; send 8 or 16 bits a channel")
-    return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))  # 65535 = 255 x 257, so this rounds
 
 
 def _reason(data: bytes, error: Exception) -> str:

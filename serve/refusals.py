@@ -3,9 +3,10 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from serve.errors import from_body
+from serve.errors import BadRequest, from_body
 from serve.logs import printable
 from serve.preprocess import FORMATS, UnreadableImage
 
@@ -36,10 +37,20 @@ def unreadable(data: bytes, error: UnreadableImage) -> str:
     bare = len(data) > _BY_CHANCE and b"\n" not in data and b"\r" not in data
     hint = bare and reason.startswith(("is truncated", "is damaged"))
     if reason.startswith(_DAMAGED):
-        reason = f"{_DAMAGED}{from_body(printable(reason.removeprefix(_DAMAGED)[:-1], _LONGEST))})"
+        detail, _, rest = reason.removeprefix(_DAMAGED).rpartition(")")
+        reason = f"{_DAMAGED}{from_body(printable(detail, _LONGEST))}){rest}"
     if hint:
         reason += "; it has no line feeds, which curl --data takes out: use curl --data-binary"
     return f"The image {reason}."
+
+
+@contextmanager
+def explained(data: bytes) -> Iterator[None]:
+    """Turn an UnreadableImage into a BadRequest for who sent `data`."""
+    try:
+        yield
+    except UnreadableImage as error:
+        raise BadRequest(unreadable(data, error)) from error
 
 
 class Refusals:

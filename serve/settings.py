@@ -18,6 +18,8 @@ QUEUE = "VISION_QUEUE_SIZE"
 MODEL_THREADS = "VISION_MODEL_THREADS"
 BODY_MB = "VISION_MAX_BODY_MB"
 PIXELS = "VISION_MAX_PIXELS"
+DECODE_MB = "VISION_DECODE_MB"
+DECODE_SECONDS = "VISION_DECODE_SECONDS"
 ENGINE = "VISION_ENGINE"
 IMAGE_VALUES = "VISION_IMAGE_VALUES"
 # What `serve` tells itself when it begins anew after a conversion; nobody else sets these.
@@ -26,6 +28,9 @@ LISTENER = "VISION_LISTENER"
 
 ONNX, TENSORFLOW = "onnx", "tensorflow"
 IMAGE_RANGES = ("0..1", "-1..1", "0..255")
+
+_LEAST_MB = 64
+"""A photo of 12 megapixels with transparency takes 100 MB to decode, one of 3 megapixels 25 MB."""
 
 SPARE_THREADS = 32
 """Threads beyond those of requests that predict or are in line: to refuse a request may take one for a second."""
@@ -53,6 +58,8 @@ class Settings:
     model_threads: int
     max_body: int
     max_pixels: int
+    decode_memory: int
+    decode_seconds: int
     engine: str
     image_values: str
     converted: Path | None
@@ -70,17 +77,22 @@ class Settings:
         # Predictions at once, and threads of each: as many as CPUs. Measured, ResNet-50 on 2 cores: alone 57 ms, at
         # 8 clients 19 photos/s; with one thread for each prediction 94 ms and 21 photos/s.
         cpus = machine.cpu_count()
+        workers, admitted = read.integer(WORKERS, 1, 1, 64), read.integer(ADMITTED, cpus, 1, 256)
+        # Half of the memory is for images that are decoded at the same time, the other half for everything else.
+        share = machine.memory_bytes() // (2 * workers * admitted) // 2**20
         return cls(
             model_dir=Path(environment.get(BASE_DIR) or "/opt/ml") / "model",
             port=read.integer(PORT, 8080, 1, 65535),
             batch=read.boolean(BATCH),
             timeout=read.integer(TIMEOUT, 60, 1, 86400),
-            workers=read.integer(WORKERS, 1, 1, 64),
-            admitted=read.integer(ADMITTED, cpus, 1, 256),
+            workers=workers,
+            admitted=admitted,
             queue=read.integer(QUEUE, 16, 0, 1000),
             model_threads=read.integer(MODEL_THREADS, cpus, 1, 256),
             max_body=read.integer(BODY_MB, 100, 1, 1024) * 1024 * 1024,
             max_pixels=read.integer(PIXELS, MAX_PIXELS, 1, 10_000_000_000),
+            decode_memory=read.integer(DECODE_MB, max(share, _LEAST_MB), _LEAST_MB, 1024 * 1024) * 1024 * 1024,
+            decode_seconds=read.integer(DECODE_SECONDS, 10, 1, 3600),
             engine=read.choice(ENGINE, (ONNX, TENSORFLOW)),
             image_values=read.choice(IMAGE_VALUES, IMAGE_RANGES),
             converted=Path(environment[CONVERTED]) if environment.get(CONVERTED) else None,

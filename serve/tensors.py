@@ -4,6 +4,7 @@ What computes is given: ONNX Runtime (serve.graphs), or TensorFlow itself (serve
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,8 @@ from serve import preprocess, rest
 from serve.artifact import InputSpec
 from serve.errors import BadRequest, UnsupportedMediaType
 from serve.forms import Form, Reply
-from serve.preprocess import UnreadableImage
-from serve.refusals import unreadable
+from serve.preprocess import Prepare
+from serve.refusals import explained
 from serve.rest import Call
 from serve.signature import STRING, Tensor, TensorModel
 
@@ -34,12 +35,15 @@ _WITHOUT_TYPE = ("", "application/octet-stream", "binary/octet-stream", "applica
 class TensorEngine:
     """A model of any arrays. `understand` and what it returns may be called by many threads at once."""
 
-    def __init__(self, model: TensorModel, run: Run, pixels: str, max_pixels: int = preprocess.MAX_PIXELS) -> None:
-        """`pixels` is one of serve.settings.IMAGE_RANGES: an image's values in a float input, as a script has them."""
+    def __init__(self, model: TensorModel, run: Run, pixels: str, prepare: Prepare = preprocess.prepare) -> None:
+        """`pixels` is one of serve.settings.IMAGE_RANGES: an image's values in a float input, as a script has them.
+
+        `prepare` reads the images that are sent.
+        """
         self.model = model
         self._run = run
         self._pixels = pixels
-        self._max_pixels = max_pixels
+        self._prepare = prepare
 
     def understand(self, asked: "Asked") -> Reply:
         """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""
@@ -47,17 +51,23 @@ class TensorEngine:
         if method != "predict":
             raise BadRequest(f"Custom attribute {_METHOD} is {method!r}; only predict is served.")
         form = asked.form(_FORMS)
-        return Reply(form.media, lambda data: form.encode(self._answer(data, asked)))
 
-    def _answer(self, data: bytes, asked: "Asked") -> str:
+        def prepare(data: bytes) -> Callable[[], str | bytes]:
+            called = self._called(data, asked)
+            return lambda: form.encode(self._answer(called()))
+
+        return Reply(form.media, prepare)
+
+    def _answer(self, call: Call) -> str:
+        return rest.write(call, self._run(call.signature, call.inputs))
+
+    def _called(self, data: bytes, asked: "Asked") -> Callable[[], Call]:
         media = asked.media
         if media in rest.JSON:
-            call = rest.parse(data, media, self.model)
-        elif media in _WITHOUT_TYPE and (data.lstrip()[:1] in (b"{", b"[") or self._image_input() is None):
-            call = rest.parse(data, rest.JSON[0], self.model)
-        else:
-            call = self._of_image(data, asked)
-        return rest.write(call, self._run(call.signature, call.inputs))
+            return partial(rest.parse, data, media, self.model)
+        if media in _WITHOUT_TYPE and (data.lstrip()[:1] in (b"{", b"[") or self._image_input() is None):
+            return partial(rest.parse, data, rest.JSON[0], self.model)
+        return self._of_image(data, asked)
 
     def _image_input(self) -> tuple[str, Tensor] | None:
         """The default signature and its one input, where that can be an image's pixels or its file's bytes."""
@@ -68,7 +78,7 @@ class TensorEngine:
         file = inputs[0].dtype == STRING and inputs[0].shape == (None,)
         return (name, inputs[0]) if file or _spec(inputs[0]) else None
 
-    def _of_image(self, data: bytes, asked: "Asked") -> Call:
+    def _of_image(self, data: bytes, asked: "Asked") -> Callable[[], Call]:
         found = self._image_input()
         if found is None:
             raise UnsupportedMediaType(f"This model takes no image ({self.model}); send application/json.")
@@ -77,22 +87,26 @@ class TensorEngine:
         if tensor.dtype == STRING:
             value = np.empty(1, object)
             value[0] = data
-        else:
-            value = self._pixels_of(data, tensor)
-        return Call(name, {tensor.name: value}, 1)
-
-    def _pixels_of(self, data: bytes, tensor: Tensor) -> np.ndarray:
-        """The bytes of an image file -> the input, with a batch of one. Raises BadRequest for what is no image."""
+            return lambda: Call(name, {tensor.name: value}, 1)
         spec = _spec(tensor, "0..255" if tensor.dtype == "uint8" else self._pixels)
-        assert spec is not None, "asked before"
-        try:
-            planes = preprocess.load(data, spec, self._max_pixels)
-        except UnreadableImage as error:
-            raise BadRequest(unreadable(data, error)) from error
-        value = planes if tensor.shape[1] == spec.channels else planes.transpose(1, 2, 0)
-        if tensor.dtype == "uint8":
-            value = value.round().clip(0, 255)
-        return np.ascontiguousarray(value[np.newaxis], dtype=tensor.dtype)
+        assert spec is not None, "_image_input has asked"
+        with explained(data):
+            load = self._prepare(data, spec)
+
+        def call() -> Call:
+            with explained(data):
+                planes, _ = load()
+            return Call(name, {tensor.name: _as_input(planes, tensor, spec)}, 1)
+
+        return call
+
+
+def _as_input(planes: np.ndarray, tensor: Tensor, spec: InputSpec) -> np.ndarray:
+    """float32 (C, H, W) -> the input, with a batch of one, in its own dtype and order of axes."""
+    value = planes if tensor.shape is not None and tensor.shape[1] == spec.channels else planes.transpose(1, 2, 0)
+    if tensor.dtype == "uint8":
+        value = value.round().clip(0, 255)
+    return np.ascontiguousarray(value[np.newaxis], dtype=tensor.dtype)
 
 
 def _spec(tensor: Tensor, pixels: str = "0..1") -> InputSpec | None:

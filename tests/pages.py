@@ -10,6 +10,7 @@ from tests.environments import REPOSITORY
 DOCS = REPOSITORY / "docs"
 SWITCHING = DOCS / "switching.md"
 METRICS = DOCS / "metrics.md"
+DATA = DOCS / "data.md"
 
 
 def snippet(name: str, page: Path = SWITCHING) -> str:

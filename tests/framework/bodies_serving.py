@@ -13,17 +13,20 @@ FACTOR = 4.0
 def make_model(folder: str, channels: int = 3, rule: str = "crop", broken: str = "") -> None:
     """An artifact whose answer is worked out by hand: softmax(4 x mean of each channel), 8 x 8 pixels, mean 0, std 1.
 
-    `broken`: "graph" writes a model.onnx that is none, "classes" one class name too many, "nan" weights that are not
-    finite.
+    `broken`: "graph" writes a model.onnx that is not one, "classes" one class name too many, "nan" weights that are not
+    finite, "overflow" weights that are too large for any picture but a black one.
     """
     from onnx import TensorProto, helper, save
 
     from serve.artifact import Artifact, InputSpec, write
 
-    factor = float("nan") if broken == "nan" else FACTOR
+    factor = {"nan": float("nan"), "overflow": 1e30}.get(broken, FACTOR)
     nodes = [
         helper.make_node("ReduceMean", ["data"], ["means"], axes=[2, 3], keepdims=0),
-        helper.make_node("Mul", ["means", "factor"], ["scores"]),
+        helper.make_node("Mul", ["means", "factor"], ["large"]),
+        helper.make_node("Mul", ["large", "factor"], ["scores"])
+        if broken == "overflow"
+        else helper.make_node("Identity", ["large"], ["scores"]),
         helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1),
     ]
     graph = helper.make_graph(
@@ -142,6 +145,43 @@ def records_by_the_sdk(paths: list[str]) -> list[Any]:
     return found
 
 
+def make_tensor_model(folder: str) -> None:
+    """A model of the task `tensors`: the means of an image's colours, sums of two numbers, and words as they are."""
+    from onnx import TensorProto, helper, save
+
+    from serve.signature import Signature, Tensor, TensorModel, write
+
+    real, text = TensorProto.FLOAT, TensorProto.STRING
+    graphs = {
+        "means": (
+            [("image", real, ["N", 8, 8, 3])],
+            ("means", real, ["N", 3]),
+            "ReduceMean",
+            {"axes": [1, 2], "keepdims": 0},
+        ),
+        "sum": ([("a", real, ["N"]), ("b", real, ["N"])], ("sum", real, ["N"]), "Add", {}),
+        "words": ([("text", text, ["N"])], ("same", text, ["N"]), "Identity", {}),
+    }
+    Path(folder).mkdir(parents=True)
+    signatures = {}
+    for name, (inputs, output, operator, attributes) in graphs.items():
+        node = helper.make_node(operator, [one[0] for one in inputs], [output[0]], **attributes)
+        infos = [helper.make_tensor_value_info(*one) for one in inputs]
+        graph = helper.make_graph([node], name, infos, [helper.make_tensor_value_info(*output)])
+        save(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), f"{folder}/{name}.onnx"
+        )
+        described = [
+            Tensor(one, "float32" if kind == real else "string", (None, *shape[1:]))
+            for one, kind, shape in (*inputs, output)
+        ]
+        signatures["serving_default" if name == "means" else name] = Signature(
+            tuple(described[:-1]), tuple(described[-1:]), f"{name}.onnx"
+        )
+    Path(folder, "model.onnx").touch()  # what tells a model that is ready from one to be converted
+    write(TensorModel("three graphs", signatures), Path(folder))
+
+
 def tensors_and_masks() -> list[str]:
     """SHA-256 of what serve.preprocess and serve.masks make of drawn photos and logits, array by array."""
     import hashlib
@@ -240,7 +280,6 @@ def answer_when_the_engine_fails(base: str) -> list[Any]:
     """Status and JSON when an error of ours escapes from the engine, and the status of the request after it."""
     from serve.app import create_app
     from serve.engine import Engine
-    from serve.forms import Answer
     from serve.model import Model
     from serve.settings import Settings
 
@@ -249,14 +288,14 @@ def answer_when_the_engine_fails(base: str) -> list[Any]:
     model = Model(lambda: engine, lambda: None)
     client = create_app(settings, model).test_client()
     model.start().join(30)
-    answer = engine.answer
+    run = engine.run
 
-    def fail(data: bytes) -> Answer:
+    def fail(tensors: np.ndarray) -> dict[str, np.ndarray]:
         raise RuntimeError("secret detail of our code")
 
-    engine.answer = fail  # type: ignore[method-assign]
+    engine.run = fail  # type: ignore[method-assign]
     reply = client.post("/invocations", data=_photo())
-    engine.answer = answer  # type: ignore[method-assign]
+    engine.run = run  # type: ignore[method-assign]
     return [reply.status_code, reply.get_json(), client.post("/invocations", data=_photo()).status_code]
 
 

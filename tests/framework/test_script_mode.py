@@ -3,7 +3,6 @@
 import json
 import signal
 import tarfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from tests.environments import REPOSITORY
 from tests.framework import bodies_scripts, jobs, scripts
 from tests.framework.server import Server
+from tests.wheels import write_tiny
 
 Run = Callable[..., Any]
 
@@ -105,13 +105,9 @@ def test_multi_worker_strategy_finds_its_cluster_in_tf_config(tmp_path: Path) ->
 
 
 def test_requirements_are_installed_before_the_script_runs(tmp_path: Path) -> None:
-    base = scripts.prepare(tmp_path, {**FILES, "requirements.txt": "./tiny-1.0-py3-none-any.whl\n"})
+    base = scripts.prepare(tmp_path, FILES)
     (base / "source" / "neighbour.py").write_text("from tiny import NAME\n")
-    with zipfile.ZipFile(base / "source" / "tiny-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tiny.py", "NAME = 'installed'\n")
-        wheel.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-        wheel.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr("tiny-1.0.dist-info/RECORD", "")
+    (base / "source" / "requirements.txt").write_text(write_tiny(base / "source"))
     # Beside the script, where it is found too: the environment is every test's.
     done = scripts.run(base, environ={"PIP_TARGET": str(base / "code")})
     assert (done.code, scripts.written(base, "told.json")["neighbour"]) == (0, "installed")

@@ -456,6 +456,7 @@ def test_sigterm_while_the_model_is_being_loaded_ends_with_0_and_without_an_abor
     [
         ("graph", 3, r"model.onnx cannot be loaded: .*Train again to write it"),
         ("classes", 3, r"model.onnx answers float32 \(1, 3\) for one image, model.json has 4 class_names"),
+        ("nan", 3, "model.onnx answers with numbers that are not finite: its weights are broken. Train again."),
     ],
 )
 def test_broken_model_ends_the_process_with_one_clear_sentence(
@@ -468,8 +469,8 @@ def test_broken_model_ends_the_process_with_one_clear_sentence(
     assert not [entry for entry in started.log() if "Traceback" in entry]
 
 
-def test_weights_that_are_not_finite_are_500_with_a_sentence(models: Models) -> None:
-    with Server(models(broken="nan")) as started:
+def test_an_answer_that_is_not_finite_is_500_with_a_sentence(models: Models) -> None:
+    with Server(models(broken="overflow")) as started:
         answer = started.wait_until_ready().ask("POST", "/invocations", solid(*RED))
     assert answer[0] == 500
     assert reason(answer) == "The model answered with numbers that are not finite: its weights are broken."

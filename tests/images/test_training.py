@@ -1,7 +1,9 @@
 """Training in real containers, as SageMaker starts them."""
 
 import json
+import os
 import re
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from serve import artifact
+from tests.environments import REPOSITORY
 from tests.images.conftest import (
     CLASSIFIER,
     DETECTOR,
@@ -22,7 +25,7 @@ from tests.images.conftest import (
     sizes,
 )
 from tests.images.container import RESTRICTED, Container
-from tests.pages import metrics
+from tests.pages import DATA, metrics, snippet
 
 Image = Callable[[str], str]
 Trained = Callable[[Case], Path]
@@ -50,6 +53,34 @@ def test_each_metric_definition_of_the_documentation_finds_a_number_in_the_log(c
         found = re.findall(definition["Regex"], log)
         assert found, definition
         assert all(float(value) >= 0 for value in found), definition
+
+
+def test_a_run_of_ones_own_is_laid_out_and_trained_by_what_the_page_has_to_paste(
+    image: Image, drawn: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / ".demo" / "image-classification" / "data"
+    data.parent.mkdir(parents=True)
+    data.symlink_to(drawn)
+    laid_out, run = snippet("own-run", DATA), snippet("own-run-docker", DATA)
+    assert run in (REPOSITORY / "README.md").read_text(encoding="utf-8").replace("\n    ", "\n")
+    for page, here in (('"360"', '"36"'), ('"epochs": "2"', '"epochs": "1"')):  # fewer photos than the demo draws
+        assert page in laid_out
+        laid_out = laid_out.replace(page, here)
+    uri = "sagemaker-vision/image-classification:dev"
+    assert uri in run
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", laid_out + run.replace(uri, image("image-classification"))],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Set num_classes=6 num_training_samples=36" in done.stdout
+    assert artifact.read(tmp_path / "DIR" / "model").class_names[0] == "beagle"
+    assert {path.name for path in (tmp_path / "DIR" / "output").iterdir()} == {"success"}
 
 
 @EACH

@@ -14,12 +14,16 @@ import pytest
 from tests.environments import REPOSITORY, run_in
 from tests.local_mode import bodies_scripts as bodies
 from tests.pages import snippet
+from tests.wheels import write_tiny
 
 In = Callable[..., Any]
 PAGE = REPOSITORY / "docs" / "script-mode.md"
 MAKEFILE_URI = "sagemaker-vision/image-classification-tensorflow:dev"
 LEGACY = '    environment={"TF_USE_LEGACY_KERAS": "1"},'
 SCRIPTS = REPOSITORY / "tests" / "fixtures" / "scripts"
+# Before a script's own lines: it needs what its requirements.txt names.
+WITNESS = "import os, tiny; print(f'{tiny.NAME}, works in {os.getcwd()}.', flush=True)\n"
+FOLDERS = {"sdk2": "/opt/ml/code", "dev": "/opt/ml/input/data/code"}
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +38,10 @@ def script_folder(drawn_pets: Path, tmp_path: Path) -> Callable[[str], Path]:
 
     def laid_out(name: str) -> Path:
         folder = tmp_path / "notebook"
-        shutil.copytree(SCRIPTS / name, folder / "source")
+        source = shutil.copytree(SCRIPTS / name, folder / "source")
+        (source / "requirements.txt").write_text(write_tiny(source))
+        script = (source / "train.py").read_text()
+        (source / "train.py").write_text(WITNESS + script)
         for number, photo in enumerate(sorted((drawn_pets / "images").glob("*.jpg"))):
             # The data set's own rule: cats have a capital.
             species = "cat" if photo.name[0].isupper() else "dog"
@@ -73,6 +80,8 @@ def test_a_script_is_fitted_deployed_and_answers_a_scaled_image_as_the_page_says
     run = functools.partial(run_in, environment)
     result = run(bodies.page, code_for(name, mark, script_uri), script_folder(name), timeout=900)
     assert is_answer(result["predictions"]), result["predictions"]
+    assert f"installed, works in {FOLDERS[environment]}." in result["log"]
+    assert f"`{FOLDERS[environment]}`" in PAGE.read_text(encoding="utf-8")
     if environment == "sdk2":
         assert "model.onnx is what will be served, in the image inference too" in result["log"]
 

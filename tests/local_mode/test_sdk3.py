@@ -91,8 +91,8 @@ EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home folder without any configuration of AWS or the SDKs."""
-    folder = tmp_path / "home"
+    """A home folder without any configuration of AWS or the SDKs, with a space in its name."""
+    folder = tmp_path / "my home"
     folder.mkdir()
     return folder
 

@@ -293,7 +293,7 @@ def test_the_last_line_is_the_mean_average_precision_over_the_classes_that_occur
     found = ((0, 0.9, *CAT[1:]), (1, 0.8, *CAT[1:]), (2, 0.7, *CAT[1:]))
     said = answers(((CAT,), found), ((CAT, DOG), found[:1]))
     assert room.last_line(said) == "mAP 0.50 (VOC07, 2 photos)"
-    assert room.last_line(answers(((CAT,), ()))) == "mAP 0.00 (VOC07, 1 photos)"
+    assert room.last_line(answers(((CAT,), ()))) == "mAP 0.00 (VOC07, 1 photo)"
 
 
 def test_the_table_counts_what_was_found_for_sure_and_what_was_not_there() -> None:

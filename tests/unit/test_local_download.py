@@ -315,6 +315,18 @@ def test_a_wrong_checksum_is_refused_and_the_archive_deleted(
     assert list(out.iterdir()) == []
 
 
+def test_archives_that_are_there_already_are_said_to_be_taken(
+    site: Site, archives: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in download.PARTS:
+        (tmp_path / f"{part}.tar.gz").write_bytes(site.files[f"/{part}.tar.gz"])
+    assert data(tmp_path, archives) == 0
+    assert site.asked == []
+    said = capsys.readouterr().out
+    for part in download.PARTS:
+        assert f"{tmp_path / part}.tar.gz is there already, not downloaded\n" in said
+
+
 def test_a_checksum_that_is_none_is_refused_at_once(site: Site, archives: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as said:
         data(tmp_path, archives, "--images-sha256", "abc")

@@ -146,7 +146,7 @@ def test_a_profile_that_does_not_exist_is_told_before_anything_else(monkeypatch:
         ("ExpiredTokenException", "the AWS credentials have expired: get new ones (`aws sso login`"),
         ("UnrecognizedClientException", "AWS does not know these credentials in eu-central-1: run `aws configure`"),
         ("InvalidSignatureException", "AWS does not know these credentials in eu-central-1"),
-        ("ServerException", "AWS refused with ServerException: see its message"),
+        ("ServerException", "AWS refused with ServerException: fix what its message names and push again"),
     ],
 )
 def test_what_aws_refuses_with_becomes_what_to_do(

@@ -1,5 +1,7 @@
 """What readers copy from docs/: metric definitions find their lines, notebooks fail early and leave no endpoint."""
 
+import importlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -7,7 +9,11 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from tests.pages import SWITCHING, metrics, snippet
+from local import algorithms
+from local.drawing.breeds import BREEDS
+from tests.environments import REPOSITORY
+from tests.pages import DATA, DOCS, SWITCHING, metrics, snippet
+from train import pretrained
 
 SDK2, SDK3 = ("sdk2", "sdk2-detection", "sdk2-segmentation"), ("sdk3", "sdk3-cloud")
 
@@ -68,6 +74,48 @@ def test_the_page_on_switching_has_definitions_of_the_page_on_metrics() -> None:
     algorithms = ("image-classification", "object-detection", "semantic-segmentation")
     known = [one for algorithm in algorithms for one in metrics(algorithm)[1]]
     assert pairs <= {(one["Name"], one["Regex"]) for one in known}
+
+
+def test_the_readme_clones_and_builds_before_what_needs_it() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    first = readme.partition("## Two commands")[2].partition("\n## ")[0]
+    assert re.findall("apt-get update|git clone|make demo", first)[:3] == ["apt-get update", "git clone", "make demo"]
+    steps = readme.partition("## Without a notebook")[2].partition("\n## ")[0]
+    commands = re.findall(r"^    (make \S+|python3 -m local \w+|docker run)", steps, re.MULTILINE)
+    assert commands[:2] == ["make envs", "make build/image-classification"]
+    local = [command.removeprefix("python3 -m local ") for command in commands[2:]]
+    assert local == ["prepare", "train", "deploy", "predict", "docker run", "docker run"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/switching.md", "docs/local-mode.md"])
+def test_pages_build_an_image_before_they_train_it_step_by_step(page: str) -> None:
+    sections = re.split(r"^## ", (REPOSITORY / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    steps = [(section, name) for section in sections for name in re.findall(r"-m local train ([\w-]+)", section)]
+    assert steps
+    for section, name in steps:
+        assert f"make envs build/{name}`" in section or f"    make build/{name} " in section, name
+
+
+def test_files_of_a_run_of_ones_own_count_the_photos_that_the_demo_draws() -> None:
+    hyperparameters = re.search(r"hyperparameters\.json <<'END'\n(.*?)END", snippet("own-run", DATA), re.DOTALL)
+    assert hyperparameters
+    set_ = json.loads(hyperparameters[1])
+    trainval, _ = algorithms.room("image-classification").DRAWN
+    assert (set_["num_classes"], set_["num_training_samples"]) == (str(len(BREEDS)), str(len(BREEDS) * trainval))
+
+
+def test_the_page_on_weights_has_the_networks_and_the_forms_of_file_of_every_image() -> None:
+    page = (DOCS / "pretrained.md").read_text(encoding="utf-8")
+    asked = dict(re.findall(r"^\| ([\w-]+) \| (`.+?`.*?) \|", page.partition("## Where such")[0], re.MULTILINE))
+    assert list(asked) == list(algorithms.NAMES)
+    for name, words in asked.items():
+        parameter = re.match(r"`(\w+)`", words)
+        assert parameter
+        table = importlib.import_module(f"train.{name.replace('-', '_')}.table")
+        assert any(one.name == parameter[1] for one in table.TABLE), (name, words)
+    others = page.partition("## Other files")[2].partition("\n## ")[0]
+    assert all(f"`{suffix}`" in others for suffix in (*pretrained.TORCHVISION.suffixes, *pretrained.KERAS.suffixes))
+    assert "not built yet" not in page
 
 
 @pytest.fixture

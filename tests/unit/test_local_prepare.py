@@ -82,7 +82,7 @@ def test_clean_jpegs_go_in_byte_for_byte_and_other_images_as_upright_rgb_jpegs(d
         assert min(flattened.getpixel((32, 3))) > 220
 
 
-def test_every_file_left_out_or_made_anew_is_named_with_its_reason(
+def test_every_file_left_out_or_reencoded_is_named_with_its_reason(
     dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("image-classification", "--data", dirty, "--out", tmp_path / "channels")
@@ -94,7 +94,7 @@ def test_every_file_left_out_or_made_anew_is_named_with_its_reason(
         reason in lines[2]
         for reason in ("Bengal_5.jpg is truncated", "Bengal_8.jpg is empty", "pug_4.jpg does not exist")
     )
-    assert lines[3].startswith("photos made JPEG anew, quality 95: 4 (")
+    assert lines[3].startswith("photos re-encoded as JPEG, quality 95: 4 (")
     for reason in (
         "Bengal_2.jpg is a GIF",
         "Bengal_3.jpg is a PNG",
@@ -143,6 +143,30 @@ def test_a_random_split_uses_photos_that_no_list_names(dirty: Path, tmp_path: Pa
     assert len(used) == 11
 
 
+@pytest.mark.parametrize("split", [(), ("--split", "official")])
+def test_a_fraction_without_a_random_split_is_refused(
+    dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: tuple[str, ...]
+) -> None:
+    out = tmp_path / "channels"
+    assert run("image-classification", "--data", dirty, "--out", out, "--fraction", "0.5", *split) == 2
+    assert capsys.readouterr().err == (
+        "prepare: --fraction 0.5 is for --split random, and this split is official: add --split random, or leave "
+        "--fraction out\n"
+    )
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("fraction", "said"), [("half", "half is not a number"), ("1", "1 is not between 0 and 1"), ("nan", "nan is not")]
+)
+def test_a_fraction_that_is_none_is_refused_with_an_example(
+    fraction: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run("image-classification", "--data", tmp_path, "--out", tmp_path, "--fraction", fraction)
+    assert f"argument --fraction: {said}" in capsys.readouterr().err
+
+
 def test_species_are_told_apart_when_asked_for(dirty: Path, tmp_path: Path) -> None:
     out = tmp_path / "channels"
     run("image-classification", "--data", dirty, "--out", out, "--classes", "species")
@@ -181,7 +205,21 @@ def test_force_keeps_the_old_channels_when_the_new_ones_fail(dirty: Path, tmp_pa
     assert len(prepare.photos(out, "train")) == 9
 
 
-@pytest.mark.parametrize(("name", "words"), [("image-clasification", "no such algorithm")])
+def test_counts_of_one_are_said_in_the_singular() -> None:
+    summary = channels.Summary(["pug"], "breed", counts={"train": 1, "validation": 2})
+    assert prepare.report(summary) == ["1 photo to train on, 2 to validate on, 1 class"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "image-clasification",
+            "no such algorithm; there are image-classification, object-detection, semantic-segmentation, "
+            "image-classification-tensorflow",
+        )
+    ],
+)
 def test_other_algorithms_are_refused_in_one_line(
     name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,10 +22,19 @@ class Terminal(io.StringIO):
 
 def test_a_line_says_count_share_rate_and_time_left() -> None:
     clock = Clock()
-    progress = Progress("Drawing", 450, "photos", stream=io.StringIO(), clock=clock)
+    progress = Progress("Drawing", 450, "photo", stream=io.StringIO(), clock=clock)
     clock.now += 2
     progress.done(90)
     assert progress.line() == "Drawing 90 of 450 photos (20 %), 45 photos/s, 8 s left"
+
+
+@pytest.mark.parametrize(("total", "said"), [(1, "Drawing 1 of 1 photo (100 %)"), (None, "Drawing 1 photo")])
+def test_a_line_about_one_says_so(total: int | None, said: str) -> None:
+    clock = Clock()
+    progress = Progress("Drawing", total, "photo", stream=io.StringIO(), clock=clock)
+    clock.now += 2
+    progress.done(1)
+    assert progress.line() == f"{said}, 0 photos/s"
 
 
 def test_a_resumed_download_counts_what_was_there_but_not_in_its_rate() -> None:
@@ -48,8 +57,8 @@ def test_a_log_gets_a_line_every_five_seconds_and_a_terminal_one_line_rewritten(
     clock = Clock()
     log, terminal = io.StringIO(), Terminal()
     with (
-        Progress("Reading", 100, "photos", stream=log, clock=clock) as logged,
-        Progress("Reading", 100, "photos", stream=terminal, clock=clock) as shown,
+        Progress("Reading", 100, "photo", stream=log, clock=clock) as logged,
+        Progress("Reading", 100, "photo", stream=terminal, clock=clock) as shown,
     ):
         for count in range(1, 101):
             clock.now += 0.11

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from local import __main__ as program
-from local import demo, programs, report
 from local import image_classification as room
+from local import invocations, programs, report
 from local.errors import CommandFailed
 from local.image_classification import Answer
 from tests.unit.loopback import serving
@@ -104,9 +104,9 @@ def port() -> Iterator[int]:
 
 
 def test_the_endpoint_is_asked_with_the_photos_bytes_and_its_refusal_is_told(port: int) -> None:
-    ask = demo.over_http(port, room.ACCEPT)
+    ask = report.over_http(port, room.ACCEPT)
     assert json.loads(ask(b"photo")) == [0.25, 0.75]
-    with pytest.raises(programs.ProgramError, match=r"the server answered 400: .*the image is empty"):
+    with pytest.raises(invocations.RefusedError, match=r"^the endpoint answered 400 Bad Request: the image is empty$"):
         ask(b"")
 
 

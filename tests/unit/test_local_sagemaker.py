@@ -2,19 +2,28 @@
 
 import argparse
 import base64
+import http.server
 import io
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from local import __main__ as program
-from local import deploy, local_mode, predict, sagemaker, train
+from local import deploy, invocations, local_mode, predict, programs, sagemaker, train
 from local.errors import UserError
+from tests.environments import REPOSITORY
+from tests.unit.loopback import serving
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = REPOSITORY / "docs"
 
 
 def test_channels_are_the_folders_by_name(tmp_path: Path) -> None:
@@ -84,7 +93,7 @@ def test_a_model_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None
     ],
 )
 def test_the_reason_of_a_refused_request_is_found_in_any_body(body: bytes, reason: str) -> None:
-    assert sagemaker._reason(body) == reason
+    assert invocations.reason(body) == reason
 
 
 def test_an_answer_is_shown_as_its_class_and_probability() -> None:
@@ -110,17 +119,6 @@ def test_an_answer_of_no_known_form_is_shown_as_it_came() -> None:
     assert predict.readable('{"prediction": [0.1, 0.9]}') == ['{"prediction": [0.1, 0.9]}']
 
 
-class Asked:
-    """In place of an endpoint: answers a photo's bytes with what is written there, and notes the forms asked for."""
-
-    def __init__(self, answers: dict[bytes, bytes]) -> None:
-        self.answers, self.forms = answers, set[str]()
-
-    def invoke(self, body: bytes, content_type: str, accept: str) -> bytes:
-        self.forms.add(accept)
-        return self.answers[body]
-
-
 MASKED = {
     "width": 2,
     "height": 1,
@@ -133,23 +131,112 @@ MASKED = {
 }
 
 
-def predicting(monkeypatch: pytest.MonkeyPatch, folder: Path, answers: dict[str, bytes]) -> Asked:
-    """Photos of the names in `folder`, the current folder, and an endpoint that answers about them."""
-    asked = Asked({name.encode(): answer for name, answer in answers.items()})
-    for name in answers:
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(name.encode())
-    monkeypatch.setattr(sagemaker, "connect", lambda port: asked)
-    monkeypatch.chdir(folder)
-    return asked
+@dataclass
+class Predicting:
+    """An endpoint's port, and of each request to it the body and the form asked for."""
+
+    port: int
+    asked: list[tuple[bytes, str | None]]
+
+
+@pytest.fixture
+def predicting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, bytes]], Predicting]]:
+    """Writes photos, each holding its own name, into the current folder; starts an endpoint that answers about them.
+
+    It gives the answer that stands beside the name. About other bytes it says in a 400 that they are no image.
+    """
+    answers: dict[bytes, bytes] = {}
+    asked: list[tuple[bytes, str | None]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append((body, self.headers["Accept"]))
+            known = self.path == "/invocations" and body in answers
+            self.send_response(200 if known else 400)
+            self.end_headers()
+            self.wfile.write(answers[body] if known else b'{"status": 400, "reason": "This is not an image."}')
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    monkeypatch.chdir(tmp_path)
+    with serving(Handler) as port:
+
+        def started(photos: dict[str, bytes]) -> Predicting:
+            for name, answer in photos.items():
+                Path(name).parent.mkdir(exist_ok=True)
+                Path(name).write_bytes(name.encode())
+                answers[name.encode()] = answer
+            return Predicting(port, asked)
+
+        yield started
+
+
+Start = Callable[[dict[str, bytes]], Predicting]
+PUG = json.dumps({"predicted_label": "pug", "labels": ["pug"], "probabilities": [1.0]}).encode()
+
+
+def predict_on(port: int, *arguments: str) -> int:
+    return program.main(["predict", *arguments, "--port", str(port)])
+
+
+@pytest.mark.parametrize(
+    ("bad", "said", "code"),
+    [
+        ("absent.jpg", "absent.jpg cannot be read: No such file or directory; give the path of an image file", 2),
+        ("notes.txt", "notes.txt: the endpoint answered 400 Bad Request: This is not an image.", 1),
+    ],
+)
+def test_a_photo_that_fails_is_named_and_the_others_are_asked_about(
+    predicting: Start, capsys: pytest.CaptureFixture[str], bad: str, said: str, code: int
+) -> None:
+    endpoint = predicting({"a.jpg": PUG, "c.jpg": PUG})
+    Path("notes.txt").write_text("notes")
+    assert predict_on(endpoint.port, "a.jpg", bad, "c.jpg") == code
+    told = capsys.readouterr()
+    assert told.out == "a.jpg  pug  1.000\nc.jpg  pug  1.000\n"
+    assert told.err == f"predict: {said}\n"
+
+
+def test_without_an_endpoint_the_first_photo_ends_it(predicting: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    predicting({"a.jpg": PUG, "c.jpg": PUG})
+    port = programs.free_port()
+    assert predict_on(port, "a.jpg", "c.jpg") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"predict: no endpoint answers on port {port} (")
+    assert line.endswith("start one with `python3 -m local deploy`")
+
+
+def test_predict_imports_no_sdk(predicting: Start) -> None:
+    endpoint = predicting({"a.jpg": PUG})
+    code = (
+        "import sys; from local.__main__ import main; main(sys.argv[1:]); "
+        "print([name for name in ('sagemaker', 'boto3', 'botocore', 'requests') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "predict", "a.jpg", "--port", str(endpoint.port)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["a.jpg  pug  1.000", "[]"], done.stderr
+
+
+@pytest.mark.parametrize("command", ["predict a.jpg", "deploy inference --model m", "local-mode image-classification"])
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
+def test_a_port_that_is_none_is_refused_at_once(command: str, port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        program.main([*command.split(), f"--port={port}"])
+    assert f"'{port}' is not a port: give a whole number from 1 to 65535" in capsys.readouterr().err
 
 
 def test_a_mask_is_told_by_the_shares_of_its_classes_and_written_where_asked(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predicting: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = {name: json.dumps(MASKED).encode() for name in ("a.jpg", "b.png")}
-    asked = predicting(monkeypatch, tmp_path, answers)
-    assert program.main(["predict", "a.jpg", "b.png", "--masks", "masks/of pets"]) == 0
+    endpoint = predicting({name: json.dumps(MASKED).encode() for name in ("a.jpg", "b.png")})
+    assert predict_on(endpoint.port, "a.jpg", "b.png", "--masks", "masks/of pets") == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{photo}  {told}" for photo in ("a.jpg", "b.png") for told in ("background  0.750", "pet  0.250")
     ]
@@ -157,7 +244,7 @@ def test_a_mask_is_told_by_the_shares_of_its_classes_and_written_where_asked(
         "a.png": b"\x89PNG mask",
         "b.png": b"\x89PNG mask",
     }
-    assert asked.forms == {"application/json;verbose"}
+    assert endpoint.asked == [(b"a.jpg", "application/json;verbose"), (b"b.png", "application/json;verbose")]
 
 
 @pytest.mark.parametrize(
@@ -165,12 +252,12 @@ def test_a_mask_is_told_by_the_shares_of_its_classes_and_written_where_asked(
     [
         (("a/1.jpg", "b/1.jpg"), ("--masks", "out"), "a/1.jpg and b/1.jpg would both be 1.png"),
         (("a/1.png",), ("--masks", "a"), "a/1.png itself would be replaced"),
-        (("1.jpg",), ("--accept", "image/png"), "--accept image/png gives 10 bytes that are no text: --masks DIR"),
+        (("1.jpg",), ("--accept", "image/png"), "--accept image/png gives 10 bytes that are not text: --masks DIR"),
         (("2.jpg",), ("--masks", "out"), "this endpoint's answer has no mask"),
     ],
 )
 def test_masks_that_cannot_be_written_are_refused_in_one_line_and_no_photo_is_replaced(
-    monkeypatch: pytest.MonkeyPatch,
+    predicting: Start,
     tmp_path: Path,
     names: tuple[str, ...],
     options: tuple[str, ...],
@@ -178,12 +265,25 @@ def test_masks_that_cannot_be_written_are_refused_in_one_line_and_no_photo_is_re
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     answers = {name: b"\x89PNG\r\n mask"[:10] if name == "1.jpg" else b'{"prediction": []}' for name in names}
-    predicting(monkeypatch, tmp_path, answers)
-    assert program.main(["predict", *names, *options]) == 2
+    endpoint = predicting(answers)
+    assert predict_on(endpoint.port, *names, *options) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
     assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == set(names)
     assert all((tmp_path / name).read_bytes() == name.encode() for name in names)
+
+
+def test_the_commands_that_end_a_journey_can_be_pasted_whatever_its_folder_is_called() -> None:
+    parser = argparse.ArgumentParser()
+    local_mode.add_arguments(parser)
+    args = parser.parse_args(["object-detection", "--port", "8081"])
+    model, photo = Path("Ann's pets/model.tar.gz"), Path("Ann's pets/a b.jpg")
+    serve, ask = local_mode._again(args, sagemaker.default_image(args.name), model, photo)
+    assert shlex.split(serve) == [
+        *("python3", "-m", "local", "deploy", "object-detection"),
+        *("--model", "Ann's pets/model.tar.gz", "--port", "8081"),
+    ]
+    assert shlex.split(ask) == ["python3", "-m", "local", "predict", "Ann's pets/a b.jpg", "--port", "8081"]
 
 
 def test_hyperparameters_may_hold_an_equals_sign_and_commas() -> None:
@@ -191,6 +291,23 @@ def test_hyperparameters_may_hold_an_equals_sign_and_commas() -> None:
     train.add_arguments(parser)
     words = ["image-classification", "--channels", "c", "--hyperparameters", "image_shape=3,64,64", "a=b=c"]
     assert dict(parser.parse_args(words).hyperparameters) == {"image_shape": "3,64,64", "a": "b=c"}
+
+
+def test_hyperparameters_of_several_options_add_up() -> None:
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    words = ["image-classification", "--hyperparameters", "epochs=2", "--channels", "c", "--hyperparameters", "seed=1"]
+    assert dict(parser.parse_args(words).hyperparameters) == {"epochs": "2", "seed": "1"}
+
+
+@pytest.mark.parametrize("between", [(), ("--hyperparameters",)])
+def test_a_hyperparameter_that_is_given_twice_is_refused_before_anything_starts(
+    between: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no Docker to ask
+    words = ["--hyperparameters", "epochs=2", "seed=1", *between, "epochs=3"]
+    assert program.main(["train", "image-classification", "--channels", "c", *words]) == 2
+    assert capsys.readouterr().err == "train: --hyperparameters has epochs=2 and epochs=3: leave one out\n"
 
 
 def test_a_hyperparameter_without_a_value_is_refused_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:

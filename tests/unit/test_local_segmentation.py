@@ -268,7 +268,7 @@ def test_the_last_line_is_the_mean_over_all_pixels_of_the_classes_that_occur() -
 
 
 def test_a_class_that_is_only_predicted_takes_from_the_others_and_is_not_counted() -> None:
-    assert room.last_line([answer([[0, 0, 0, 0]], [[0, 0, 0, 2]])]) == "mIOU 0.75 (1 classes, 1 photos)"
+    assert room.last_line([answer([[0, 0, 0, 0]], [[0, 0, 0, 2]])]) == "mIOU 0.75 (1 class, 1 photo)"
 
 
 def test_the_table_has_a_line_per_class_and_the_pixel_accuracy() -> None:

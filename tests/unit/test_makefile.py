@@ -1,6 +1,8 @@
 """What `make` promises before it does any work, and what it asks of a machine."""
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ TARGETS = [
         "local/NAME",
         "bench",
         "clean",
+        "clean/models",
     ),
 ]
 ALL = "image-classification object-detection semantic-segmentation image-classification-tensorflow inference"
@@ -31,7 +34,7 @@ ALL = "image-classification object-detection semantic-segmentation image-classif
 
 def make(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """`make ARGUMENTS`, without what a `make` above it exports; programs in the folder `path` come before others."""
-    hidden = ("MAKE", "MFLAGS", "REGISTRY", "TAG", "DATA", "EPOCHS", "PRETRAINED")
+    hidden = ("MAKE", "MFLAGS", "REGISTRY", "TAG", "DATA", "EPOCHS", "PRETRAINED", "BASE_DIR")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     if path:
         environment["PATH"] = f"{path}:{environment['PATH']}"
@@ -131,10 +134,15 @@ def test_weights_for_an_image_are_looked_for_before_it_is_built(
     assert said in done.stderr
 
 
+# Spaces, quotes, commas and what a shell or a glob would expand: names that a folder may have.
+ODD = ["my folder", "  two  spaces", 'Ann\'s "pets"', "a;b,(c)&[d]*"]
+
+
+@pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("file", ["resnet18.safetensors", "resnet18_v1b.params"])
-def test_a_folder_with_weights_is_given_to_the_build(tmp_path: Path, file: str) -> None:
+def test_a_folder_with_weights_is_given_to_the_build(tmp_path: Path, file: str, name: str) -> None:
     program(tmp_path, "docker", f'echo "$@" >> {tmp_path}/calls')
-    weights = tmp_path / "my weights"
+    weights = tmp_path / name
     weights.mkdir()
     (weights / file).write_bytes(b"weights")
     done = make("build/inference", f"PRETRAINED={weights}", path=tmp_path)
@@ -161,6 +169,51 @@ def test_data_that_is_not_there_is_said_before_anything_is_built(no_docker: Path
         assert (done.returncode, done.stdout) == (2, "")
         assert f"DATA={folder} {says}" in done.stderr
         assert "give the folder that holds images/ and annotations/" in done.stderr
+
+
+def last_command(*arguments: str) -> list[str]:
+    """The words of the last command that `make ARGUMENTS` would run, as a shell reads them."""
+    done = make("--dry-run", *arguments)
+    assert done.returncode == 0, done.stderr
+    return shlex.split(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("goal", ["demo/object-detection", "local/image-classification", "bench"])
+def test_a_data_set_in_a_folder_of_any_name_is_given_to_our_command(tmp_path: Path, goal: str, name: str) -> None:
+    folder = tmp_path / name
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    for listed in ("trainval.txt", "test.txt"):
+        (folder / "annotations" / listed).touch()
+    words = last_command(goal, f"DATA={folder}")
+    assert words[words.index("--data") + 1] == str(folder)
+
+
+def test_the_port_of_local_mode_is_given_to_our_command() -> None:
+    words = last_command("local/image-classification", "PORT=8099")
+    assert words[words.index("--port") + 1] == "8099"
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("goal", ["train/image-classification", "train/image-classification-tensorflow", "serve"])
+def test_a_base_dir_of_any_name_is_given_to_the_program(tmp_path: Path, goal: str, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    relative = os.path.relpath(folder, REPOSITORY)
+    for given in (str(folder), relative):
+        words = last_command(goal, f"BASE_DIR={given}")
+        assert f"SAGEMAKER_BASE_DIR={folder}" in words
+
+
+@pytest.mark.parametrize("goal", ["train/object-detection", "serve"])
+def test_a_base_dir_that_is_not_there_is_an_error_and_is_not_made(tmp_path: Path, goal: str) -> None:
+    (tmp_path / "file").touch()
+    for name in ("my dri", "file"):
+        done = make(goal, f"BASE_DIR={tmp_path / name}")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"BASE_DIR={tmp_path / name} is not a folder: give one shaped like /opt/ml" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("goal", ["local/image-classification", "demo", "demo/object-detection"])
@@ -191,6 +244,28 @@ def test_environments_that_are_there_are_not_made_again() -> None:
     assert (done.returncode, done.stdout) == (0, ".ci/machine >/dev/null\n")
 
 
+REMADE = [
+    *(".venvs/dev/bin/python", "sbom/inference.cdx.json"),
+    *(".pytest_cache/x", ".ruff_cache/x", ".hypothesis/x", "local/__pycache__/x.pyc"),
+]
+MODELS = [".local/image-classification/model.tar.gz", ".demo/object-detection/opt/ml/model/model.onnx"]
+OWN = ["data/images/a.jpg", "channels/train/a.jpg", "local/train.py"]
+
+
+@pytest.mark.parametrize(("goal", "gone"), [("clean", REMADE), ("clean/models", MODELS)])
+def test_clean_keeps_trained_models_which_have_a_target_of_their_own(
+    tmp_path: Path, goal: str, gone: list[str]
+) -> None:
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    files = [*REMADE, *MODELS, *OWN]
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    done = subprocess.run(["make", goal], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert [file for file in files if not (tmp_path / file).exists()] == gone
+
+
 def machine(path: Path) -> subprocess.CompletedProcess[str]:
     bash = next(Path(folder, "bash") for folder in ("/bin", "/usr/bin") if Path(folder, "bash").exists())
     return subprocess.run(
@@ -215,8 +290,15 @@ def test_machine_with_nothing_installed_gets_one_line_to_run(bare: Path) -> None
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "Missing here: git make gcc python3-venv python3-dev libgomp1. "
-        "Run: sudo apt-get install -y gcc git libgomp1 python3-dev python3-venv make\n"
+        "Run: sudo apt-get update && sudo apt-get install -y gcc git libgomp1 python3-dev python3-venv make\n"
     )
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_a_page_installs_what_the_machine_is_checked_for(page: str) -> None:
+    packages = subprocess.run([REPOSITORY / ".ci" / "machine", "--packages"], capture_output=True, text=True).stdout
+    line = f"    sudo apt-get update && sudo apt-get install -y {packages}"
+    assert line in (REPOSITORY / page).read_text(encoding="utf-8")
 
 
 def test_machine_with_everything_names_its_python_3_11(bare: Path) -> None:

@@ -241,7 +241,8 @@ def test_the_command_leaves_out_vggs_classifier(vgg16: dict[str, np.ndarray], tm
         ("vgg16", "resnet18.safetensors", "holds resnet18, and vgg16 was asked for"),
         ("resnet20", "resnet18.safetensors", "resnet20 has no pretrained weights"),
         ("resnet18", "missing.safetensors", "No such file"),
-        ("resnet18", "resnet50.h5", "not built yet"),
+        ("resnet18", "resnet50.h5", "resnet50.h5 is a Keras file: image-classification-tensorflow reads it as it is"),
+        ("mobilenetv2_1.0", "model.keras", "model.keras is a Keras file: image-classification-tensorflow reads it"),
     ],
 )
 def test_the_command_exits_2_saying_why_and_writes_nothing(

@@ -42,7 +42,7 @@ def specs(draw: st.DrawFn, rules: tuple[str, ...]) -> InputSpec:
         width=width,
         resize=max(height, width) + more,
         rule=draw(st.sampled_from(rules)),
-        mean=tuple(draw(st.lists(finite, **per_channel))),
+        mean=tuple(draw(st.lists(st.floats(-1000, 1000, width=32), **per_channel))),
         std=tuple(draw(st.lists(st.floats(0.0009765625, 1000, width=32), **per_channel))),
     )
 
@@ -152,7 +152,15 @@ def _served(folder: Path, written: Artifact = PETS) -> dict[str, Any]:
         (("input", "rule"), "squeeze", "input.rule is 'squeeze', it must be 'crop' or 'stretch'"),
         (("input", "mean"), [0.5], "input.mean"),
         (("input", "mean"), [0.5, 0.5, "0.5"], "input.mean"),
-        (("input", "std"), [0.5, 0, 0.5], "input.std"),
+        (
+            ("input", "mean"),
+            [0.5, 0.5, float("nan")],
+            r"input.mean is \[0.5, 0.5, nan\], it must be a list of 3 numbers",
+        ),
+        (("input", "mean"), [0.5, float("-inf"), 0.5], "input.mean"),
+        (("input", "std"), [0.5, 0, 0.5], r"input.std is .*, it must be a list of 3 numbers from 1e-06 to 1000"),
+        (("input", "std"), [0.5, 1e-30, 0.5], "input.std"),
+        (("input", "std"), [0.5, float("inf"), 0.5], "input.std"),
     ],
 )
 def test_value_that_makes_no_sense_is_named_with_its_file_and_key(

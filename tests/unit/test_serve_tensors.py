@@ -161,7 +161,7 @@ class Double:
 
     def ask(self, data: bytes, media: str | None = None, accept: str | None = None, attributes: Any = ()) -> Any:
         reply = self.engine.understand(Asked(media, accept, attributes, batch=False))
-        return json.loads(reply.write(data))
+        return json.loads(reply.prepare(data)())
 
 
 def photo(*colour: int, kind: str = "PNG") -> bytes:
@@ -235,7 +235,7 @@ def test_accept_and_method_are_checked_before_anything_is_computed() -> None:
 
 def test_json_lines_end_with_a_line_feed() -> None:
     reply = Double(None, 2).engine.understand(Asked(None, "application/jsonlines", (), batch=True))
-    assert (reply.media, reply.write(ROWS)) == ("application/jsonlines", '{"predictions": [[2.0]]}\n')
+    assert (reply.media, reply.prepare(ROWS)()) == ("application/jsonlines", '{"predictions": [[2.0]]}\n')
 
 
 # ---- while a model is being converted ---------------------------------------------------------------------------

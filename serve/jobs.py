@@ -1,0 +1,103 @@
+"""What a sandbox does with the bytes of a request: decode an image, read a text. Both ends of each job's messages."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from serve import preprocess, rest
+from serve.artifact import InputSpec
+from serve.errors import BadRequest
+from serve.preprocess import UnreadableImage
+from serve.rest import Call
+from serve.signature import Signature, Tensor, TensorModel
+
+Message = tuple[dict[str, Any], bytes]
+"""A JSON document, and bytes."""
+Note = Callable[[dict[str, Any]], None]
+"""Adds to the document ahead of time: what is known of a job that may never end."""
+
+IMAGE, TEXT = "image", "text"
+_BYTES = "bytes"
+
+
+def ask_for_image(spec: InputSpec, max_pixels: int) -> dict[str, Any]:
+    """The arguments of IMAGE."""
+    return {"spec": asdict(spec), "max_pixels": max_pixels}
+
+
+def image(arguments: dict[str, Any], data: bytes, note: Note) -> Message:
+    """The bytes of an image -> what `preprocess.cut_sized` makes of them. Notes the size that the `header` says."""
+    spec = InputSpec(**arguments["spec"])
+    try:
+        cut, stored = preprocess.cut_sized(data, spec, arguments["max_pixels"], lambda size: note({"header": size}))
+    except UnreadableImage as error:
+        return {"unreadable": str(error)}, b""
+    return {"mode": cut.mode, "size": cut.size, "stored": stored}, cut.tobytes()
+
+
+def image_of(message: Message) -> tuple[Image.Image, tuple[int, int]]:
+    """What `preprocess.cut_sized` returns. Raises UnreadableImage."""
+    found, pixels = message
+    if reason := found.get("unreadable"):
+        raise UnreadableImage(reason)
+    return Image.frombytes(found["mode"], tuple(found["size"]), pixels), tuple(found["stored"])
+
+
+def ask_for_call(media: str, model: TensorModel) -> dict[str, Any]:
+    """The arguments of TEXT."""
+    return {"media": media, "model": asdict(model)}
+
+
+def text(arguments: dict[str, Any], data: bytes, note: Note) -> Message:
+    """A body of JSON or CSV -> the Call that `rest.parse` makes of it."""
+    model = arguments["model"]
+    signatures = {
+        name: Signature(*(tuple(Tensor(**one) for one in signature[key]) for key in ("inputs", "outputs")))
+        for name, signature in model["signatures"].items()
+    }
+    try:
+        call = rest.parse(data, arguments["media"], TensorModel(model["network"], signatures))
+    except BadRequest as error:
+        return {"refused": error.args[0]}, b""
+    arrays, contents = [], []
+    for name, array in call.inputs.items():
+        flat = _joined(array) if array.dtype == object else array.tobytes()
+        arrays.append([name, _BYTES if array.dtype == object else array.dtype.name, array.shape, len(flat)])
+        contents.append(flat)
+    return {"signature": call.signature, "rows": call.rows, "arrays": arrays}, b"".join(contents)
+
+
+def call_of(message: Message) -> Call:
+    """The Call. Raises BadRequest."""
+    found, content = message
+    if reason := found.get("refused"):
+        raise BadRequest(reason)
+    inputs, at = {}, 0
+    for name, dtype, shape, length in found["arrays"]:
+        part = content[at : at + length]
+        flat = _split(part) if dtype == _BYTES else np.frombuffer(part, dtype)
+        inputs[name], at = flat.reshape(shape), at + length
+    return Call(found["signature"], inputs, found["rows"])
+
+
+def _joined(array: np.ndarray) -> bytes:
+    """An array of bytes objects: how many there are, their lengths, and they themselves."""
+    items = array.ravel().tolist()
+    return b"".join((np.array([len(items), *map(len, items)], np.int64).tobytes(), *items))
+
+
+def _split(content: bytes) -> np.ndarray:
+    """What `_joined` was given, flat."""
+    count = int(np.frombuffer(content[:8], np.int64)[0])
+    ends = 8 * (count + 1) + np.cumsum(np.frombuffer(content[8 : 8 * (count + 1)], np.int64))
+    array = np.empty(count, object)
+    begin = 8 * (count + 1)
+    for index, end in enumerate(ends.tolist()):
+        array[index], begin = content[begin:end], end
+    return array
+
+
+JOBS: dict[str, Callable[[dict[str, Any], bytes, Note], Message]] = {IMAGE: image, TEXT: text}

@@ -1,0 +1,95 @@
+"""The inference image in 2 GB, without a writable root and under a foreign user, and bodies made to break it."""
+
+import contextlib
+import http.client
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from PIL import Image as Pillow
+
+from tests import hostile
+from tests.images.conftest import CLASSIFIER, Case
+from tests.images.container import Container
+from tests.images.test_serving import PUBLISHED, post
+
+Image = Callable[[str], str]
+Trained = Callable[[Case], Path]
+
+JPEG = {"Content-Type": "image/jpeg"}
+
+
+def limited(memory: str) -> list[str]:
+    return [f"--memory={memory}", f"--memory-swap={memory}", "--cpus=2", "--read-only", "--user=12345", PUBLISHED]
+
+
+def photo() -> bytes:
+    file = io.BytesIO()
+    Pillow.new("RGB", (500, 375), (200, 30, 40)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def ask(address: str, body: bytes) -> tuple[int, float]:
+    """Status and seconds."""
+    begun = time.monotonic()
+    status, _ = post(address, body, JPEG)
+    return status, time.monotonic() - begun
+
+
+def ping(address: str) -> tuple[int, float]:
+    """Status and seconds of GET /ping."""
+    begun = time.monotonic()
+    with contextlib.closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+        connection.request("GET", "/ping")
+        return connection.getresponse().status, time.monotonic() - begun
+
+
+@contextlib.contextmanager
+def twice_at_once(work: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Do `work` in two threads; yields whether one is still at it."""
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    yield lambda: any(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join()
+
+
+def test_no_body_kills_or_restarts_the_server_and_ping_and_good_requests_are_answered_meanwhile(
+    image: Image, trained: Trained
+) -> None:
+    good, pings, goods, bad = photo(), [], [], {}
+    with Container(
+        image("inference"),
+        "serve",
+        mounts={"/opt/ml/model:ro": trained(CLASSIFIER)},
+        options=limited("2g"),
+        env={"VISION_DECODE_SECONDS": "1"},
+    ) as container:
+        address = container.wait_until_ready()
+        for name, make in hostile.BODIES.items():
+            body, statuses = make(), []
+            with twice_at_once(lambda body=body, statuses=statuses: statuses.append(ask(address, body)[0])) as at_work:
+                while at_work():
+                    goods.append(ask(address, good))
+                    pings.append(ping(address))
+            bad[name] = statuses
+        log = container.log()
+    assert {status for statuses in bad.values() for status in statuses} <= {200, 400, 413}, bad
+    assert [status for status, _ in goods if status != 200] == []
+    assert max(seconds for _, seconds in pings) < 2
+    assert [status for status, _ in pings if status != 200] == []
+    assert max(seconds for _, seconds in goods) < 10
+    assert log.count("Booting worker") == 1, log
+    assert "SIGKILL" not in log
+
+
+def test_too_little_memory_to_load_a_model_ends_the_container_with_a_sentence(image: Image, trained: Trained) -> None:
+    with Container(
+        image("inference"), "serve", mounts={"/opt/ml/model:ro": trained(CLASSIFIER)}, options=limited("40m")
+    ) as container:
+        assert container.wait(60) == 3
+        assert "3 processes were killed before they had loaded it" in container.log()
+        assert "This container may use 40 MB: give it more" in container.log()

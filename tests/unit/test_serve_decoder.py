@@ -1,0 +1,295 @@
+"""Images that are decoded within a budget: which ones are ordinary, and what becomes of all others."""
+
+import io
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from serve import preprocess
+from serve.artifact import InputSpec
+from serve.decoder import Decoder, is_ordinary
+from serve.errors import TooLarge, Unavailable
+from serve.preprocess import UnreadableImage
+from serve.sandbox import Crashed, Exhausted, Sandbox
+from tests import hostile
+
+SPEC = InputSpec("data", 3, 32, 32, 36, "crop", (0.5,) * 3, (0.25,) * 3)
+MB = 2**20
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """64 MB and a second for each job, one at a time."""
+    made = Sandbox(64 * MB, 1, at_once=1, patience=30)
+    yield made
+    made.close()
+
+
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def noise(mode: str, width: int = 60, height: int = 44) -> Image.Image:
+    pixels = np.random.default_rng(3).integers(0, 256, (height, width, 4), np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+# --- which images are ordinary --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ordinary", "data"),
+    [
+        (True, encode(noise("RGB"), "JPEG")),
+        (True, encode(noise("L"), "JPEG")),
+        (True, encode(noise("CMYK"), "JPEG")),
+        (True, encode(noise("RGB"), "JPEG", exif=Image.Exif().tobytes(), icc_profile=bytes(200_000), comment=b"c")),
+        (True, encode(noise("RGB", 4000, 3000), "JPEG")),
+        (True, encode(noise("RGB"), "PNG")),
+        (True, encode(noise("L"), "PNG")),
+        (True, encode(noise("RGB").quantize(16), "PNG")),
+        (False, encode(noise("RGB"), "JPEG", progressive=True)),
+        (False, hostile.jpeg_of_segments(1000)),
+        (False, hostile.jpeg_of_segments(30, hostile.photoshop_segment())),
+        (False, encode(noise("RGB"), "JPEG")[:100]),
+        (False, encode(noise("RGBA"), "PNG")),
+        (False, encode(noise("RGB").quantize(16), "PNG", transparency=1)),
+        (False, encode(noise("RGB"), "PNG", transparency=(1, 2, 3))),
+        (False, hostile.png(8, 8, hostile.GREY, depth=16)),
+        (False, hostile.png(5000, 4000)),
+        (False, hostile.png_of_chunks(200)),
+        (False, encode(noise("RGB"), "PNG", save_all=True, append_images=[noise("L").convert("RGB")])),
+        *((False, encode(noise("RGB"), kind)) for kind in ("GIF", "BMP", "PPM", "WEBP", "TIFF")),
+        (False, b""),
+        (False, b"\xff\xd8"),
+        (False, b"\x89PNG\r\n\x1a\n"),
+        (False, b"a text"),
+    ],
+)
+def test_ordinary_are_baseline_jpegs_of_one_scan_and_plain_pngs(ordinary: bool, data: bytes) -> None:
+    assert is_ordinary(data, SPEC) is ordinary
+
+
+def test_a_jpeg_whose_first_scan_lacks_components_is_not_ordinary() -> None:
+    data = bytearray(encode(noise("RGB"), "JPEG"))
+    data[data.index(b"\xff\xda") + 4] = 1
+    assert not is_ordinary(bytes(data), SPEC)
+
+
+def test_a_thumbnails_scan_inside_a_segment_does_not_count() -> None:
+    thumbnail = encode(noise("RGB"), "JPEG", progressive=True)
+    data = encode(noise("RGB"), "JPEG")
+    segment = b"\xff\xe1" + (2 + len(thumbnail)).to_bytes(2) + thumbnail
+    assert is_ordinary(data[:2] + segment + data[2:], SPEC)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "spec", "ordinary"),
+    [
+        (10_000, 10_000, SPEC, True),  # decoded at an eighth
+        (10_000, 10_000, replace(SPEC, resize=3000), False),  # at a half
+        (4_000, 4_000, replace(SPEC, resize=4000), True),
+        (4_001, 4_000, replace(SPEC, resize=4000), False),
+        (65_000, 300, replace(SPEC, resize=300), False),
+        (65_000, 300, replace(SPEC, rule="pad", height=520, width=520, resize=520), True),
+    ],
+)
+def test_what_counts_are_the_pixels_that_are_decoded_for_the_model(
+    width: int, height: int, spec: InputSpec, ordinary: bool
+) -> None:
+    data = bytearray(encode(Image.new("L", (8, 8)), "JPEG"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = height.to_bytes(2) + width.to_bytes(2)
+    assert is_ordinary(bytes(data), spec) is ordinary
+
+
+# --- the same answers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options"),
+    [
+        ("RGBA", "PNG", {}),
+        ("LA", "PNG", {}),
+        ("1", "TIFF", {}),
+        ("RGB", "JPEG", {"progressive": True}),
+        ("CMYK", "TIFF", {}),
+        ("RGB", "BMP", {}),
+        ("RGB", "GIF", {}),
+        ("RGBA", "WEBP", {"lossless": True}),
+        ("L", "PPM", {}),
+    ],
+)
+@pytest.mark.parametrize(
+    "spec", [SPEC, replace(SPEC, channels=1, mean=(0.5,), std=(0.25,)), replace(SPEC, rule="pad", resize=32)]
+)
+def test_the_sandbox_gives_the_tensor_that_this_process_would(
+    sandbox: Sandbox, mode: str, kind: str, options: dict[str, object], spec: InputSpec
+) -> None:
+    data = encode(noise(mode), kind, **options)
+    assert not is_ordinary(data, spec)
+    tensor, size = Decoder(sandbox).prepare(data, spec)()
+    wanted, upright = preprocess.load_sized(data, spec)
+    assert (tensor.tobytes(), tensor.shape, size) == (wanted.tobytes(), wanted.shape, upright)
+
+
+@given(data=st.binary(max_size=300))
+@settings(max_examples=50, deadline=None)
+def test_bytes_that_are_not_an_image_get_the_reason_that_this_process_gives(sandbox: Sandbox, data: bytes) -> None:
+    with pytest.raises(UnreadableImage) as here:
+        preprocess.load(data, SPEC)
+    with pytest.raises(UnreadableImage) as there:
+        Decoder(sandbox).prepare(data, SPEC)
+    assert str(there.value).startswith(str(here.value))
+
+
+def test_damage_found_in_the_sandbox_is_told_as_damage(sandbox: Sandbox) -> None:
+    data = encode(noise("RGBA"), "PNG")
+    with pytest.raises(UnreadableImage, match=r"^is truncated"):
+        Decoder(sandbox).prepare(data[:-200], SPEC)
+
+
+def test_the_limit_of_pixels_holds_on_both_ways(sandbox: Sandbox) -> None:
+    for data in (encode(noise("RGB"), "PNG"), encode(noise("RGBA"), "PNG")):
+        with pytest.raises(UnreadableImage, match="has 60 x 44 pixels, the limit is 1000"):
+            Decoder(sandbox, max_pixels=1000).prepare(data, SPEC)()
+
+
+# --- budgets --------------------------------------------------------------------------------------------------------
+
+MANY = "takes more than 64 MB to decode; send a smaller one, or send it as a plain JPEG."
+LONG = "takes more than 1 s to decode; send it as a plain JPEG or PNG."
+
+
+EXHAUSTING = {
+    f"The image of 10000 x 10000 pixels {MANY}": (
+        lambda: hostile.png(10_000, 10_000, hostile.RGBA),
+        lambda: hostile.png(10_000, 10_000, hostile.GREY, depth=16),
+        lambda: hostile.png(10_000, 10_000, hostile.PALETTE, transparent=True),
+    ),
+    f"The image of 1 x 100000000 pixels {MANY}": (lambda: hostile.png(1, 100_000_000, hostile.GREY),),
+    "The image of 60000000 x 1 pixels takes more than": (lambda: hostile.bmp(60_000_000),),
+    f"The image of 4000 x 4000 pixels {LONG}": (lambda: hostile.progressive_jpeg(4000, 1000),),
+    f"The image of 4000 x 2500 pixels {LONG}": (lambda: hostile.pgm(4000, 2500, 254),),
+    "The image's header takes more than": (
+        lambda: hostile.jpeg_of_segments(3_000_000),
+        lambda: hostile.jpeg_of_segments(600, hostile.photoshop_segment()),
+    ),
+}
+
+
+@pytest.mark.parametrize(("says", "make"), [(says, make) for says, makes in EXHAUSTING.items() for make in makes])
+def test_what_exhausts_its_budget_is_too_large_and_says_which_and_the_next_one_is_answered(
+    sandbox: Sandbox, says: str, make: Callable[[], bytes]
+) -> None:
+    decode = Decoder(sandbox).prepare
+    with pytest.raises(TooLarge) as refused:
+        decode(make(), SPEC)
+    assert str(refused.value).startswith(says)
+    assert decode(encode(noise("RGBA"), "PNG"), SPEC)()[1] == (60, 44)
+
+
+@pytest.mark.parametrize("data", [hostile.webp(), hostile.tiff_of_a_tile(20_000)])
+def test_decoders_that_take_a_want_of_memory_for_damage_end_too(sandbox: Sandbox, data: bytes) -> None:
+    with pytest.raises(UnreadableImage, match=r"^is damaged"):
+        Decoder(sandbox).prepare(data, SPEC)
+
+
+def test_a_broken_image_too_large_for_its_budget_is_told_both(sandbox: Sandbox) -> None:
+    data = encode(noise("RGBA", 2000, 2000), "PNG")[:-5000]
+    with pytest.raises(TooLarge, match=r"The image of 2000 x 2000 pixels takes .* Or it is truncated"):
+        Decoder(sandbox).prepare(data, SPEC)
+
+
+# --- children -------------------------------------------------------------------------------------------------------
+
+
+def child(sandbox: Sandbox) -> int:
+    """The process that waits for a job."""
+    Decoder(sandbox).prepare(encode(noise("RGBA"), "PNG"), SPEC)
+    (idle,) = sandbox._idle
+    return idle._process.pid
+
+
+def test_a_child_is_kept_for_the_next_job_and_is_the_kernels_first_choice(sandbox: Sandbox) -> None:
+    pid = child(sandbox)
+    assert child(sandbox) == pid
+    with open(f"/proc/{pid}/oom_score_adj") as score:
+        assert score.read() == "1000\n"
+
+
+def test_a_child_that_died_while_it_waited_is_replaced(sandbox: Sandbox) -> None:
+    pid = child(sandbox)
+    os.kill(pid, signal.SIGKILL)
+    sandbox._idle[0]._process.wait(10)
+    assert child(sandbox) != pid
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGKILL, Exhausted), (signal.SIGSEGV, Crashed), (signal.SIGPROF, Exhausted)]
+)
+def test_a_child_that_is_killed_at_work_fails_its_own_job_alone(number: int, error: type[Exception]) -> None:
+    made = Sandbox(64 * MB, 60, at_once=1, patience=30)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            made.run("image", arguments(), hostile.pgm(4000, 4000, 254))
+        except (Exhausted, Crashed) as caught:
+            failed.append(caught)
+
+    pid = child(made)
+    thread = threading.Thread(target=work)
+    thread.start()
+    while made._idle:  # until the job has taken the child
+        os.sched_yield()
+    os.kill(pid, number)
+    thread.join(30)
+    assert [type(caught) for caught in failed] == [error]
+    assert child(made) != pid
+    made.close()
+
+
+def arguments() -> dict[str, object]:
+    return {"spec": asdict(SPEC), "max_pixels": preprocess.MAX_PIXELS}
+
+
+def run_until_refused(sandbox: Sandbox) -> None:
+    while True:
+        sandbox.run("image", {}, b"")
+
+
+def test_jobs_beyond_those_at_work_and_in_line_are_unavailable_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Sandbox(64 * MB, 60, at_once=1, patience=30)
+    inside, go_on = threading.Semaphore(0), threading.Event()
+
+    def stand_in(job: str, given: dict[str, object], data: bytes) -> tuple[dict[str, object], bytes]:
+        inside.release()
+        assert go_on.wait(30)
+        return {}, b""
+
+    monkeypatch.setattr(made, "_run", stand_in)
+    threads = [threading.Thread(target=made.run, args=("image", {}, b"")) for _ in range(2)]
+    threads[0].start()
+    assert inside.acquire(timeout=30)
+    threads[1].start()
+    with pytest.raises(Unavailable, match=r"^The server is busy with 2 requests"):
+        run_until_refused(made)  # for the second one may not stand in line yet
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+
+
+def test_a_fault_of_ours_in_a_child_is_raised_with_its_traceback(sandbox: Sandbox) -> None:
+    with pytest.raises(RuntimeError, match="KeyError: 'spec'"):
+        sandbox.run("image", {}, b"\xff")

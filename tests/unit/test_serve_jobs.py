@@ -1,0 +1,77 @@
+"""The jobs of the sandbox: what comes out of their messages is what went in."""
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serve import jobs, rest
+from serve.errors import BadRequest
+from serve.signature import Signature, Tensor, TensorModel
+
+OUTPUTS = (Tensor("out", "float32", None),)
+MODEL = TensorModel(
+    "test",
+    {
+        "serving_default": Signature((Tensor("x", "float32", (None, None)),), OUTPUTS, "a.onnx"),
+        "words": Signature((Tensor("text", "string", None),), OUTPUTS, "b.onnx"),
+        "both": Signature((Tensor("a", "int64", None), Tensor("b", "bool", (None,))), OUTPUTS, "c.onnx"),
+    },
+)
+
+words = st.one_of(st.text(), st.binary().map(lambda data: {"b64": base64.b64encode(data).decode()}))
+bodies = st.one_of(
+    st.lists(st.lists(st.floats(width=32, allow_nan=False), min_size=2, max_size=2), min_size=1).map(
+        lambda rows: {"instances": rows}
+    ),
+    st.lists(words).map(lambda texts: {"signature_name": "words", "inputs": texts}),
+    st.lists(st.lists(words, min_size=3, max_size=3)).map(lambda texts: {"signature_name": "words", "inputs": texts}),
+    st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.booleans()), min_size=1).map(
+        lambda rows: {"signature_name": "both", "instances": [{"a": a, "b": b} for a, b in rows]}
+    ),
+    st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=3), st.lists, max_leaves=5).map(
+        lambda value: {"instances": value}
+    ),
+)
+
+
+def outcome(call: Any) -> Any:
+    """What a call is, or the reason why there is none."""
+    try:
+        found = call()
+    except BadRequest as error:
+        return error.args
+    return (
+        found.signature,
+        found.rows,
+        {name: (one.dtype, one.shape, one.tolist()) for name, one in found.inputs.items()},
+    )
+
+
+@given(body=bodies)
+@settings(max_examples=200, deadline=None)
+def test_a_body_read_as_a_job_is_the_call_or_the_error_that_reading_it_here_is(body: dict[str, Any]) -> None:
+    data, media = json.dumps(body).encode(), "application/json"
+    arguments = json.loads(json.dumps(jobs.ask_for_call(media, MODEL)))
+
+    def as_a_job() -> rest.Call:
+        document, content = jobs.text(arguments, data, lambda note: None)
+        return jobs.call_of((json.loads(json.dumps(document)), content))
+
+    assert outcome(as_a_job) == outcome(lambda: rest.parse(data, media, MODEL))
+
+
+def test_a_large_csv_keeps_its_numbers() -> None:
+    data = b"\n".join(b"%d,%d" % (row, row + 1) for row in range(1000))
+    found = jobs.call_of(jobs.text(jobs.ask_for_call("text/csv", MODEL), data, lambda note: None))
+    assert found.rows == 1000
+    assert np.array_equal(found.inputs["x"], np.arange(1000)[:, None] + [0, 1])
+
+
+def test_a_refusal_is_raised_as_it_was() -> None:
+    with pytest.raises(BadRequest, match="is empty: send one row at least"):
+        jobs.call_of(jobs.text(jobs.ask_for_call("application/json", MODEL), b"[]", lambda note: None))
