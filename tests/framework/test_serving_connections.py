@@ -314,14 +314,15 @@ def test_after_sigterm_new_connections_are_refused_while_a_request_finishes(
             started.wait_for("Handling signal: term")
 
             def refused() -> bool:
-                with contextlib.suppress(ConnectionResetError):  # it was closed in the middle of a handshake
+                # It may be closed in the middle of a handshake.
+                with contextlib.suppress(ConnectionResetError, TimeoutError):
                     try:
                         socket.create_connection(("127.0.0.1", started.port), timeout=1).close()
                     except ConnectionRefusedError:
                         return True
                 return False
 
-            wait_for(refused, 2)
+            wait_for(refused, 5)
             upload.send(photo[5:])
             assert upload.getresponse().status == 200
         assert started.wait(10) == 0
