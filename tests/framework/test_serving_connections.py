@@ -309,7 +309,7 @@ def test_after_sigterm_new_connections_are_refused_while_a_request_finishes(
 ) -> None:
     with Server(base, SAGEMAKER_MODEL_SERVER_WORKERS=workers) as started:
         wait_for(lambda: len([line for line in started.log() if "/ping answers 200" in line]) == int(workers), 60)
-        with started.upload(len(photo), photo[:5]) as upload:
+        with started.upload(len(photo), photo[:5]) as upload, crowd(started, 5, b""):
             started.terminate()
             started.wait_for("Handling signal: term")
 
@@ -325,7 +325,7 @@ def test_after_sigterm_new_connections_are_refused_while_a_request_finishes(
             wait_for(refused, 5)
             upload.send(photo[5:])
             assert upload.getresponse().status == 200
-        assert started.wait(10) == 0
+            assert started.wait(10) == 0, "idle connections keep nothing alive"
 
 
 # --- what is no HTTP ------------------------------------------------------------------------------------------------
