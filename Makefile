@@ -112,6 +112,12 @@ $(error EPOCHS is '$(EPOCHS)': give a whole number of 1 or more)
 endif
 endif
 
+ifneq ($(filter serve,$(MAKECMDGOALS)),)
+ifeq ($(shell [[ '$(PORT)' =~ ^[1-9][0-9]{0,4}$$ ]] && (( $(PORT) < 65536 )) && echo good),)
+$(error PORT is '$(PORT)': give a whole number from 1 to 65535)
+endif
+endif
+
 # A name that is spelt wrong would be ignored without a word.
 ifeq ($(MAKELEVEL),0)
 given = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -242,7 +248,7 @@ train/%: FORCE $(SERVE) ## the image's train program without Docker, on BASE_DIR
 
 .PHONY: serve
 serve: $(SERVE) ## the image's serve program without Docker, on BASE_DIR=DIR, at PORT=N (8080)
-	@SAGEMAKER_BASE_DIR=$(call quoted,$(call folder,$(BASE_DIR))) SAGEMAKER_BIND_TO_PORT=$(PORT) exec $(call PY,serve) -m serve
+	@SAGEMAKER_BASE_DIR=$(call quoted,$(call folder,$(BASE_DIR))) SAGEMAKER_BIND_TO_PORT='$(PORT)' exec $(call PY,serve) -m serve
 
 local/%: FORCE $(DEV) build/% build/inference ## train, deploy and predict in SageMaker local mode; DATA=DIR, EPOCHS=N, PORT=N
 	@$(call PY,dev) -m local local-mode $* --image $(call reference,$*) --port $(PORT) $(with_data) $(if $(EPOCHS),--epochs $(EPOCHS))

@@ -15,8 +15,9 @@ from shlex import quote
 from local import algorithms, draw, opt_ml, pets, prepare, programs, report
 from local.algorithms import NAMES
 from local.drawing.breeds import BREEDS
-from local.progress import counted, duration
+from local.progress import duration
 from serve.machine import cpu_count
+from serve.words import plural
 
 URL = "http://127.0.0.1:8080/invocations"
 
@@ -52,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
     channels = {folder.name: folder for folder in sorted((out / "channels").iterdir())}
     opt_ml.lay_out(base, channels, recipe)
     cores = cpu_count()
-    forecast = f"about {duration(10 * round(room.forecast(recipe, cores) / 10))} on {counted(cores, 'core')}"
-    work = f"{counted(count, 'photo')}, {counted(int(recipe['epochs']), 'epoch')}"
+    forecast = f"about {duration(10 * round(room.forecast(recipe, cores) / 10))} on {plural(cores, 'core')}"
+    work = f"{plural(count, 'photo')}, {plural(int(recipe['epochs']), 'epoch')}"
     with step(f"Training {room.NETWORK} on {work} ({forecast})"):
         programs.train(base, args.name, args.envs)
     with (

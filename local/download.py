@@ -22,7 +22,8 @@ from typing import BinaryIO
 
 from local import pets
 from local.errors import CommandFailed, UserError
-from local.progress import Progress, counted, megabytes
+from local.progress import Progress, megabytes
+from serve.words import plural
 
 SITE = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
 PARTS = ("images", "annotations")
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.keep_archives:
             archive.unlink()
     found = pets.read(args.out)
-    print(f"{args.out}: {counted(len(found.trainval), 'photo')} in trainval.txt, {len(found.test)} in test.txt")
+    print(f"{args.out}: {plural(len(found.trainval), 'photo')} in trainval.txt, {len(found.test)} in test.txt")
     return 0
 
 

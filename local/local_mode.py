@@ -12,8 +12,8 @@ from pathlib import Path
 
 from local import algorithms, demo, docker, invocations, prepare, report, sagemaker
 from local.algorithms import NAMES
-from local.progress import counted
 from local.train import add_image
+from serve.words import plural
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     count = summary.counts["train"]
     recipe = room.recipe(args.data is None, args.epochs, len(summary.class_names), count)
     model = out / "model.tar.gz"
-    work = f"{counted(count, 'photo')}, {counted(int(recipe['epochs']), 'epoch')}"
+    work = f"{plural(count, 'photo')}, {plural(int(recipe['epochs']), 'epoch')}"
     with docker.workspace(out, image) as root:
         with demo.step(f"Training {room.NETWORK} in {image} on {work}"):
             os.replace(sagemaker.fit(image, recipe, sagemaker.channels(channels), root), model)

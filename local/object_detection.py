@@ -18,9 +18,9 @@ from local import average_precision, recipes, report
 from local import pets as official
 from local.channels import Photo, Summary, Taken
 from local.pets import Pet, Pets
-from local.progress import counted
 from local.voc import AnnotationError, Edges
 from serve import preprocess
+from serve.words import plural
 from train.object_detection.boxes import turn
 
 CLASSES = ("species", "breed")
@@ -235,7 +235,7 @@ def last_line(answers: Sequence[Answer]) -> str:
     """`mAP 0.93 (VOC07, 60 photos)`: the mean over the classes that occur, at an overlap of 0.5."""
     classes = 1 + max(int(rows[:, 0].max(initial=-1)) for one in answers for rows in (one.boxes, one.detections))
     value = average_precision.mean(_matches(answers, classes))
-    return f"mAP {value:.2f} (VOC07, {counted(len(answers), 'photo')})"
+    return f"mAP {value:.2f} (VOC07, {plural(len(answers), 'photo')})"
 
 
 def told(reply: Mapping[str, Any]) -> list[str] | None:

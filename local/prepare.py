@@ -18,8 +18,9 @@ from local.algorithms import NAMES, Room
 from local.channels import NAMED, Photo, Summary, Taken
 from local.errors import UserError
 from local.pets import Pet, Pets
-from local.progress import Progress, counted
+from local.progress import Progress
 from serve.machine import cpu_count
+from serve.words import plural
 
 FRACTION = 0.8
 
@@ -172,8 +173,8 @@ def report(summary: Summary) -> list[str]:
             lines.append(f"{done}: {len(files)} ({', '.join(files[:NAMED])}{more})")
     counts = summary.counts
     lines.append(
-        f"{counted(counts['train'], 'photo')} to train on, {counts['validation']} to validate on, "
-        f"{counted(len(summary.class_names), 'class', 'classes')}"
+        f"{plural(counts['train'], 'photo')} to train on, {counts['validation']} to validate on, "
+        f"{plural(len(summary.class_names), 'class')}"
     )
     return lines
 

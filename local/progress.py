@@ -6,6 +6,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
+from serve.words import plural
+
 _TERMINAL_SECONDS = 0.1
 _LOG_SECONDS = 5.0
 
@@ -65,11 +67,11 @@ class Progress:
     def _share(self) -> str:
         in_bytes = self._unit == "B"
         if self._total is None:
-            return megabytes(self._count) if in_bytes else counted(self._count, self._unit)
+            return megabytes(self._count) if in_bytes else plural(self._count, self._unit)
         count, total = (
             (megabytes(self._count), megabytes(self._total))
             if in_bytes
-            else (str(self._count), counted(self._total, self._unit))
+            else (str(self._count), plural(self._total, self._unit))
         )
         percent = 100 * self._count // self._total if self._total else 100
         return f"{count} of {total} ({percent} %)"
@@ -93,11 +95,6 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """`1 photo`, `2 photos`; `many` is the plural where it is not `one` with an s."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def megabytes(count: float) -> str:

@@ -20,9 +20,9 @@ from local import recipes, report
 from local.channels import NO_CLASS, Photo, Summary, Taken, write_class_names
 from local.errors import UserError
 from local.pets import Pet, Pets
-from local.progress import counted
 from serve import preprocess
 from serve.masks import PALETTE, png
+from serve.words import plural
 from train.semantic_segmentation import evaluation, masks
 
 CLASSES = ("trimap", "pet")
@@ -227,7 +227,7 @@ def last_line(answers: Sequence[Answer]) -> str:
     """`mIOU 0.81 (3 classes, 60 photos)`: over all pixels of all photos, mean over the classes that truly occur."""
     counts = _counts(answers)
     occurring = len(evaluation.occurring(counts))
-    scored = f"{counted(occurring, 'class', 'classes')}, {counted(len(answers), 'photo')}"
+    scored = f"{plural(occurring, 'class')}, {plural(len(answers), 'photo')}"
     return f"mIOU {evaluation.mean_iou_of_occurring(counts):.2f} ({scored})"
 
 

@@ -2,12 +2,14 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 
 from serve import __version__, artifact, left, logs, machine, signature, start
 from serve.artifact import TENSORS, ArtifactError
-from serve.settings import ONNX, Settings, SettingsError
+from serve.settings import LISTENER, ONNX, Settings, SettingsError
+from serve.words import plural
 
 log = logging.getLogger("serve")
 
@@ -16,9 +18,10 @@ def main() -> None:
     """Check the settings and the model's description, say what will be served, and become gunicorn.
 
     What a user's script has left is converted first, which begins this program anew. Exits 1 with one sentence for an
-    environment variable or a model that cannot be used, 3 when model.onnx turns out to be broken, 0 after SIGTERM.
+    environment variable or a model that cannot be used, 2 for an argument, 3 when model.onnx turns out to be broken, 0
+    after SIGTERM.
     """
-    _parser().parse_args()
+    _check_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until gunicorn's own; process 1 has no default for it
     logs.install()
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -26,6 +29,7 @@ def main() -> None:
         settings = Settings.from_environment()
         if settings.listener is None:
             _prepare(settings)
+            os.environ[LISTENER] = str(start.listen(settings.port).detach())  # for serve.gunicorn_conf
     except (SettingsError, ArtifactError) as error:
         sys.exit(f"serve: {logs.printable(str(error))}")
     from gunicorn.app.wsgiapp import run  # only now: the lines above come first, whatever an import may cost
@@ -41,6 +45,7 @@ def _prepare(settings: Settings) -> None:
     if found is None and wants_tensorflow:
         raise ArtifactError(f"{settings.model_dir} holds no SavedModel and no .keras file for TensorFlow to serve.")
     if found is not None:
+        left.refuse_handlers(settings.model_dir)
         _introduce(settings)
         start.anew(settings, found)
     model = _described(settings)
@@ -48,29 +53,37 @@ def _prepare(settings: Settings) -> None:
     log.info("model %s, %s", settings.model_dir, model)
 
 
-def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+def _check_arguments() -> None:
+    """Take no argument but --help and `serve`, which the platform adds where an image has an ENTRYPOINT. May exit 2."""
+    parser = argparse.ArgumentParser(
         prog="serve",
         description="Serve the model in SAGEMAKER_BASE_DIR/model (default /opt/ml/model) on port "
         "SAGEMAKER_BIND_TO_PORT (default 8080). Settings are environment variables: see docs/serving.md.",
     )
+    given = parser.parse_known_args()[1]
+    if wrong := given[given[:1] == ["serve"] :]:
+        parser.error(
+            f"{wrong[0]!r} is not an argument of serve: its settings are environment variables, docs/serving.md"
+        )
 
 
 def _introduce(settings: Settings) -> None:
     log.info("serve %s, %d CPUs, %.1f GiB memory", __version__, machine.cpu_count(), machine.memory_bytes() / 2**30)
     log.info(
-        "port %d, %d worker process(es), each %d predictions at once on %d threads, %d in line, then 503",
-        *(settings.port, settings.workers, settings.admitted, settings.model_threads, settings.queue),
+        "port %d, %s, each %s at once on %s, %d in line, then 503",
+        *(settings.port, plural(settings.workers, "worker process"), plural(settings.admitted, "prediction")),
+        *(plural(settings.model_threads, "thread"), settings.queue),
     )
 
 
 def _described(settings: Settings) -> str:
     """What the log says of the model. Raises ArtifactError when model.json cannot be used."""
     if signature.task(settings.model_dir) == TENSORS:
+        left.refuse_handlers(settings.model_dir)
         return str(signature.read(settings.model_dir))
     model = artifact.read(settings.model_dir)
     size = f"{model.input.channels} x {model.input.height} x {model.input.width} ({model.input.rule})"
-    return f"{model.task} {model.network}, {len(model.class_names)} classes, input {size}"
+    return f"{model.task} {model.network}, {plural(len(model.class_names), 'class')}, input {size}"
 
 
 if __name__ == "__main__":

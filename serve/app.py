@@ -7,7 +7,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from serve import body, codecs
-from serve.errors import ServeError, Unavailable
+from serve.errors import ServeError, Unavailable, document
 from serve.gate import Gate
 from serve.model import Model
 from serve.refusals import Refusals
@@ -35,7 +35,7 @@ def create_app(settings: Settings, model: Model) -> Flask:
     def execution_parameters() -> Response:
         parameters = {
             "MaxConcurrentTransforms": settings.admitted,
-            "BatchStrategy": "SINGLE_RECORD",
+            "BatchStrategy": settings.batch_strategy,
             "MaxPayloadInMB": max(1, MAX_PAYLOAD_MB // settings.admitted),
         }
         return _json(parameters)
@@ -63,7 +63,7 @@ def create_app(settings: Settings, model: Model) -> Flask:
 
 
 def _answer_errors(app: Flask) -> None:
-    """Every error becomes {"status": ..., "reason": ...} and a line in the log."""
+    """Every error becomes the JSON of errors.document and a line in the log."""
     refusals = Refusals()
 
     def refuse(status: int, reason: str, logged: str) -> Response:
@@ -101,10 +101,10 @@ def _reason(error: HTTPException) -> str:
 
 
 def _error(status: int, reason: str) -> Response:
-    response = _json({"status": status, "reason": reason})
+    response = _json(document(status, reason))
     response.status_code = status
     return response
 
 
-def _json(document: dict[str, object]) -> Response:
-    return Response(json.dumps(document), content_type="application/json")
+def _json(content: dict[str, object]) -> Response:
+    return Response(json.dumps(content), content_type="application/json")

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serve.words import plural
+
 FORMAT_VERSION = 1
 MODEL_JSON = "model.json"
 MODEL_ONNX = "model.onnx"
@@ -201,7 +203,9 @@ def _parse(document: Any, path: Path) -> Artifact:
     task = values.one_of("task", TASKS)
     fewest, most = SEGMENTATION_CLASSES
     if task == SEGMENTATION and not fewest <= len(names) <= most:
-        raise ArtifactError(f"{path}: class_names has {len(names)} names, the task {task} has {fewest} to {most}.")
+        raise ArtifactError(
+            f"{path}: class_names has {plural(len(names), 'name')}, the task {task} has {fewest} to {most}."
+        )
     return Artifact(
         task=task,
         network=values.get("network", str),

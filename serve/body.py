@@ -8,6 +8,7 @@ from gunicorn.http.errors import ParseException
 
 from serve.connection import LEAST_RATE
 from serve.errors import BadRequest, BodyTimeout, TooLarge
+from serve.words import plural
 
 _CHUNK = 1024 * 1024  # as many as gunicorn reads ahead: it copies what it keeps
 _CPU_SECONDS = 1.0  # and as many for each 128 MiB: ten times what a body costs that does not come in tiny chunks
@@ -43,5 +44,5 @@ def read(environ: Mapping[str, Any], limit: int, seconds: float) -> bytes:
     except (OSError, ParseException) as error:
         raise BadRequest(f"The body could not be read to its end ({type(error).__name__}).") from error
     if len(body) < announced:
-        raise BadRequest(f"The body ended after {len(body)} bytes, its Content-Length is {announced}.")
+        raise BadRequest(f"The body ended after {plural(len(body), 'byte')}, its Content-Length is {announced}.")
     return bytes(body)

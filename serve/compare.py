@@ -11,6 +11,7 @@ from serve import machine
 from serve.artifact import ArtifactError
 from serve.errors import BadRequest
 from serve.graphs import Graphs
+from serve.words import plural
 
 ABSOLUTE, RELATIVE = 1e-4, 1e-3
 """Largest difference of a number: absolute, and as a share of TensorFlow's."""
@@ -35,7 +36,7 @@ def main() -> None:
     for check in checks:
         (folder / check["file"]).unlink()
     (folder / "checks.json").unlink()
-    print(f"{len(checks)} checks, largest difference from TensorFlow {worst:.2g}")
+    print(f"{plural(len(checks), 'check')}, largest difference from TensorFlow {worst:.2g}")
 
 
 def compare(graphs: Graphs, name: str, file: Path) -> float:

@@ -20,6 +20,7 @@ from serve.forms import Answer, Reply
 from serve.preprocess import Loaded, Prepare
 from serve.refusals import explained
 from serve.tasks import TASKS, Task
+from serve.words import sentence
 
 if TYPE_CHECKING:  # see serve.forms
     from serve.codecs import Asked
@@ -125,4 +126,4 @@ def all_finite(outputs: Mapping[str, np.ndarray]) -> bool:
 
 def first_line(error: Exception) -> str:
     """What an error says, without the stack that ONNX Runtime writes below it."""
-    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+    return (sentence(str(error)) or type(error).__name__).rstrip(".")

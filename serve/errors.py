@@ -13,8 +13,8 @@ def from_body(text: str) -> str:
 
 
 def document(status: int, reason: str) -> dict[str, object]:
-    """The JSON of an error. `error` is where clients of TensorFlow Serving look for the reason."""
-    return {"status": status, "error": reason, "reason": reason}
+    """The JSON body of an error. Clients of TensorFlow Serving look for the reason under "error"."""
+    return {"status": status, "reason": reason, "error": reason}
 
 
 class ServeError(Exception):

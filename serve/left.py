@@ -53,6 +53,16 @@ def find(model_dir: Path, beside_graph: bool = False) -> Left | None:
     return None
 
 
+def refuse_handlers(model_dir: Path) -> None:
+    """Raise ArtifactError for handlers of SageMaker's TensorFlow image: ignored, they would change answers unseen."""
+    handlers = model_dir / "code" / "inference.py"
+    if handlers.is_file():
+        raise ArtifactError(
+            f"{handlers} would not be run: this image has no support for handlers yet. Remove it to serve the model "
+            "alone, and do in the client what its handlers do."
+        )
+
+
 def _visible(model_dir: Path, pattern: str) -> list[Path]:
     found = (path for path in sorted(model_dir.rglob(pattern)) if path.is_file())
     return [path for path in found if not any(part.startswith(".") for part in path.relative_to(model_dir).parts)]

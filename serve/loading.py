@@ -1,6 +1,7 @@
 """From the settings to a loaded model: by its task, and by what computes it."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from serve import left, signature
 from serve.artifact import TENSORS, ArtifactError
@@ -10,6 +11,9 @@ from serve.preprocess import Prepare
 from serve.sandbox import Sandbox
 from serve.settings import TENSORFLOW, Settings
 from serve.signature import TensorModel
+
+if TYPE_CHECKING:
+    from serve.tensors import TensorEngine
 
 log = logging.getLogger("serve")
 
@@ -27,7 +31,7 @@ def load(settings: Settings) -> Engine:
 
         graphs = Graphs(folder, settings.model_threads)
         _introduce(settings, graphs.model, "ONNX Runtime")
-        return TensorEngine(graphs.model, graphs.run, settings.image_values, prepare)
+        return _telling(TensorEngine(graphs.model, graphs.run, settings.image_values, prepare))
     from serve import engine
 
     return engine.Engine(folder, settings.model_threads, prepare)
@@ -43,12 +47,19 @@ def _under_tensorflow(settings: Settings, prepare: Prepare) -> Engine:
     saved_model.set_threads(settings.model_threads)
     exported = settings.converted / convert.SAVED_MODEL if settings.converted else None
     path = exported if exported and exported.exists() else found.path
-    saved = saved_model.SavedModel(path, found.name)
+    saved = saved_model.load(path, found.name)
     _introduce(settings, saved.model, "TensorFlow")
-    return TensorEngine(saved.model, saved.run, settings.image_values, prepare)
+    return _telling(TensorEngine(saved.model, saved.run, settings.image_values, prepare))
+
+
+def _telling(engine: "TensorEngine") -> "TensorEngine":
+    """The engine, once the log has said what becomes of images, which a wrong range would ruin without a word."""
+    if said := engine.images():
+        log.info(said)
+    return engine
 
 
 def _introduce(settings: Settings, model: TensorModel, engine: str) -> None:
     """The line of the log about what is served, where it could not be said before a conversion."""
-    if settings.listener is not None:
+    if settings.converted is not None:
         log.info("model %s, %s, under %s", settings.model_dir, model, engine)

@@ -46,6 +46,12 @@ _BAND_PIXELS = 1 << 20
 
 _SIGNATURES = {b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WEBP"}
 
+_BRANDS = {  # of the box `ftyp` with which a file of phones begins (ISO/IEC 23008-12, AV1 Image File Format)
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC, as iPhones save it"),
+}
+
 
 class UnreadableImage(ValueError):
     """Bytes that are no image we can read; the message completes "the image ...", e.g. "is truncated"."""
@@ -296,7 +302,18 @@ def _reason(data: bytes, error: Exception) -> str:
         for signature, name in _SIGNATURES.items():
             if data.startswith(signature):
                 return f"is damaged or truncated (starts as a {name}, but {len(data)} bytes hold no whole header)"
+        if unread := _unread_format(data):
+            return f"is {unread}: export it as JPEG"
         return f"is not an image (starts with {data[:12]!r}); send one of {', '.join(FORMATS)}"
     if "truncated" in detail.lower():
         return f"is truncated ({len(data)} bytes arrived)"
     return f"is damaged ({detail})"
+
+
+def _unread_format(data: bytes) -> str | None:
+    """What a photo is that phones save and nothing here reads: by the first brand in its header that says so."""
+    if data[4:8] != b"ftyp":
+        return None
+    brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
+    found = (_BRANDS.get(brands[start : start + 4]) for start in range(0, len(brands), 4))
+    return next(filter(None, found), None)

@@ -31,7 +31,7 @@ def unreadable(data: bytes, error: UnreadableImage) -> str:
     reason = str(error)
     if reason.startswith("is not an image"):
         begin = f"The body is not an image: it starts with {from_body(_beginning(data))}"
-        if data.lstrip(b"\"' \t\r\n").startswith(_BASE64):
+        if is_base64_of_image(data):
             return f"{begin}; it looks like base64: send the raw bytes of the file."
         return f"{begin}; send the bytes of one {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file."
     bare = len(data) > _BY_CHANCE and b"\n" not in data and b"\r" not in data
@@ -42,6 +42,11 @@ def unreadable(data: bytes, error: UnreadableImage) -> str:
     if hint:
         reason += "; it has no line feeds, which curl --data takes out: use curl --data-binary"
     return f"The image {reason}."
+
+
+def is_base64_of_image(data: bytes) -> bool:
+    """Whether the bytes begin as an image file does in base64, in quotes or in a data URL too."""
+    return data.lstrip(b"\"' \t\r\n").startswith(_BASE64)
 
 
 @contextmanager

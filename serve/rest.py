@@ -155,13 +155,16 @@ def _signature(document: Mapping[str, Any], model: TensorModel) -> tuple[str, Si
 
 
 def _is_one_row(values: Sequence[Any], tensor: Tensor) -> bool:
-    """Whether a bare array is a single row of the input, by its rank: no model takes both."""
+    """Whether a bare array is a single row of the input: by its rank, and where that may be any, when it is flat.
+
+    SageMaker's image tells by the second case alone; of a fixed rank no model takes both.
+    """
     if any(isinstance(value, dict) for value in values):
         return False
     rank, value = 0, values
     while isinstance(value, list):
         rank, value = rank + 1, value[0] if value else None
-    return tensor.shape is not None and rank == len(tensor.shape) - 1
+    return rank == (1 if tensor.shape is None else len(tensor.shape) - 1)
 
 
 def _rows(rows: Sequence[Any], signature: Signature, name: str) -> dict[str, np.ndarray]:
@@ -220,7 +223,12 @@ def _numbers(value: Any, tensor: Tensor, where: str) -> np.ndarray:
     except ValueError as error:
         raise BadRequest(f"{where} has lists of different lengths in it: {takes}.") from error
     empty = found.size == 0 and found.dtype != object
-    if not empty and found.dtype.kind not in {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[wanted.kind]:
+    kind = found.dtype.kind
+    if wanted.kind in "iu" and kind in "fO" and not empty:  # what NumPy makes of whole numbers beyond int64
+        whole = np.asarray(value, object)
+        if all(type(number) is int for number in whole.flat):
+            found, kind = whole, "i"
+    if not empty and kind not in {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[wanted.kind]:
         raise BadRequest(f"{where} holds {_found(found)}: {takes}.")
     if wanted.kind in "iu" and not empty:
         limits = np.iinfo(wanted)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from serve import machine
 from serve.preprocess import MAX_PIXELS
+from serve.signature import IMAGE_RANGES
 
 BASE_DIR = "SAGEMAKER_BASE_DIR"
 PORT = "SAGEMAKER_BIND_TO_PORT"
@@ -22,12 +23,11 @@ DECODE_MB = "VISION_DECODE_MB"
 DECODE_SECONDS = "VISION_DECODE_SECONDS"
 ENGINE = "VISION_ENGINE"
 IMAGE_VALUES = "VISION_IMAGE_VALUES"
-# What `serve` tells itself when it begins anew after a conversion; nobody else sets these.
+# What the start of `serve` tells the server that it becomes; nobody else sets these.
 CONVERTED = "VISION_CONVERTED"
 LISTENER = "VISION_LISTENER"
 
 ONNX, TENSORFLOW = "onnx", "tensorflow"
-IMAGE_RANGES = ("0..1", "-1..1", "0..255")
 
 _LEAST_MB = 64
 """A photo of 12 megapixels with transparency takes 100 MB to decode, one of 3 megapixels 25 MB."""
@@ -44,13 +44,15 @@ class SettingsError(ValueError):
 class Settings:
     """How this server runs. Sizes in bytes, times in seconds.
 
-    `converted` is the folder that a conversion at start has filled, `listener` the descriptor of the socket that it
-    listens on since then; None where nothing was converted.
+    `converted` is the folder that a conversion at start has filled, None where nothing was converted; `listener` the
+    descriptor of the socket that the start has bound, None before. `image_values` is one of IMAGE_RANGES, "" for what
+    the model's graph says.
     """
 
     model_dir: Path
     port: int
     batch: bool
+    batch_strategy: str
     timeout: int
     workers: int
     admitted: int
@@ -84,6 +86,8 @@ class Settings:
             model_dir=Path(environment.get(BASE_DIR) or "/opt/ml") / "model",
             port=read.integer(PORT, 8080, 1, 65535),
             batch=read.boolean(BATCH),
+            # SDK v2's local mode, which writes Python's True, understands the API's spelling alone.
+            batch_strategy="SingleRecord" if environment.get(BATCH) == "True" else "SINGLE_RECORD",
             timeout=read.integer(TIMEOUT, 60, 1, 86400),
             workers=workers,
             admitted=admitted,
@@ -93,8 +97,8 @@ class Settings:
             max_pixels=read.integer(PIXELS, MAX_PIXELS, 1, 10_000_000_000),
             decode_memory=read.integer(DECODE_MB, max(share, _LEAST_MB), _LEAST_MB, 1024 * 1024) * 1024 * 1024,
             decode_seconds=read.integer(DECODE_SECONDS, 10, 1, 3600),
-            engine=read.choice(ENGINE, (ONNX, TENSORFLOW)),
-            image_values=read.choice(IMAGE_VALUES, IMAGE_RANGES),
+            engine=read.choice(ENGINE, (ONNX, TENSORFLOW), ONNX),
+            image_values=read.choice(IMAGE_VALUES, IMAGE_RANGES, ""),
             converted=Path(environment[CONVERTED]) if environment.get(CONVERTED) else None,
             listener=int(environment[LISTENER]) if environment.get(LISTENER) else None,
         )
@@ -115,12 +119,11 @@ class _Reader:
             raise SettingsError(f"{name} is {text!r}, it must be a whole number from {low} to {high}.")
         return int(text)
 
-    def choice(self, name: str, values: tuple[str, ...]) -> str:
-        """One of the values, the first when there is none."""
+    def choice(self, name: str, values: tuple[str, ...], default: str) -> str:
         text = self._environment.get(name, "").strip().lower()
         if text and text not in values:
             raise SettingsError(f"{name} is {text!r}, it must be {' or '.join(values)}.")
-        return text or values[0]
+        return text or default
 
     def boolean(self, name: str) -> bool:
         text = self._environment.get(name, "").strip().lower()

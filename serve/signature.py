@@ -19,6 +19,8 @@ DTYPES = (
 """Names of the element types, NumPy's but for text."""
 DEFAULT = "serving_default"
 """The signature that is meant where none is named, as TensorFlow Serving has it."""
+IMAGE_RANGES = ("0..1", "-1..1", "0..255")
+"""Values that an image's pixels may have in an input of floats."""
 
 _GRAPH = re.compile(r"[\w-][\w.-]*\.onnx")
 
@@ -31,17 +33,33 @@ class Tensor:
     dtype: str
     shape: tuple[int | None, ...] | None
 
+    @property
+    def image(self) -> tuple[int, int, int] | None:
+        """Channels, height and width, where an image's pixels can be this input; None for any other array."""
+        if self.dtype not in ("float32", "float16", "float64", "uint8") or self.shape is None or len(self.shape) != 4:
+            return None
+        batch, first, middle, last = self.shape
+        if batch not in (None, 1) or None in (first, middle, last):
+            return None
+        if last in (1, 3):
+            return last, first, middle
+        return (first, middle, last) if first in (1, 3) else None
+
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} {shape_text(self.shape)}"
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A function of the model. `graph` is its ONNX file beside model.json, "" under TensorFlow."""
+    """A function of the model. `graph` is its ONNX file beside model.json, "" under TensorFlow.
+
+    `image_values` is the one of IMAGE_RANGES that its one input takes, "" where the graph does not tell.
+    """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     graph: str = ""
+    image_values: str = ""
 
     def __str__(self) -> str:
         return f"{', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs))}"
@@ -119,7 +137,8 @@ def _parse_signature(document: Any, path: Path, prefix: str) -> Signature:
     )
     if not outputs:
         values.refuse("outputs", [], "one tensor at least")
-    return Signature(inputs, outputs, graph)
+    told = "image_values" in document  # earlier versions did not write it
+    return Signature(inputs, outputs, graph, values.one_of("image_values", ("", *IMAGE_RANGES)) if told else "")
 
 
 def _parse_tensor(document: Any, path: Path, prefix: str) -> Tensor:

@@ -1,5 +1,6 @@
-"""The start of a server whose model has to be converted first: the port is bound at once and answers 503 meanwhile."""
+"""The start of a server: its port is bound, and answers 503 at once where the model has to be converted first."""
 
+import errno
 import logging
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import NoReturn
 from serve import left, waiting
 from serve.artifact import ArtifactError
 from serve.left import Left, NotConverted
-from serve.settings import CONVERTED, ENGINE, LISTENER, ONNX, TENSORFLOW, Settings
+from serve.settings import CONVERTED, ENGINE, LISTENER, ONNX, PORT, TENSORFLOW, Settings, SettingsError
 
 log = logging.getLogger("serve")
 
@@ -24,7 +25,7 @@ def anew(settings: Settings, found: Left) -> NoReturn:
     """Convert the model and become the server: under ONNX Runtime, or under TensorFlow where that cannot be.
 
     The process replaces itself and keeps the socket, so no connection is lost. Raises ArtifactError when the model
-    cannot be served at all.
+    cannot be served at all, SettingsError when the port cannot be bound.
     """
     tensorflow = left.tensorflow_python()
     if tensorflow is None:
@@ -32,10 +33,7 @@ def anew(settings: Settings, found: Left) -> NoReturn:
             f"{found.path} is a model of TensorFlow's without a model.onnx, and this image has no TensorFlow to "
             f"convert it. Serve it with the image {left.IMAGE}."
         )
-    try:
-        listener = socket.create_server(("0.0.0.0", settings.port), backlog=_BACKLOG)
-    except OSError as error:
-        raise ArtifactError(f"Port {settings.port} cannot be bound ({error.strerror}): choose another one.") from error
+    listener = listen(settings.port)
     out = Path(tempfile.mkdtemp(prefix="serve-converted-"))
     try:
         with waiting.answering(listener):
@@ -48,6 +46,16 @@ def anew(settings: Settings, found: Left) -> NoReturn:
     variables = {ENGINE: engine, CONVERTED: str(out), LISTENER: str(listener.fileno())}
     logging.shutdown()
     os.execve(python, [python, "-m", "serve"], os.environ | variables)
+
+
+def listen(port: int) -> socket.socket:
+    """Listen on the port, on all addresses. Raises SettingsError when it cannot be bound."""
+    try:
+        return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)
+    except OSError as error:
+        used = error.errno == errno.EADDRINUSE
+        why = "is in use: stop the program that listens there, or" if used else f"cannot be bound ({error.strerror}):"
+        raise SettingsError(f"port {port} {why} set {PORT} (with `make serve` PORT) to another one.") from error
 
 
 def _convert(settings: Settings, found: Left, out: Path, tensorflow: Path) -> str:

@@ -14,8 +14,9 @@ from serve.artifact import InputSpec
 from serve.errors import BadRequest, UnsupportedMediaType
 from serve.forms import Form, Reply
 from serve.preprocess import Prepare
-from serve.refusals import explained
+from serve.refusals import explained, is_base64_of_image
 from serve.rest import Call
+from serve.settings import IMAGE_VALUES
 from serve.signature import STRING, Tensor, TensorModel
 
 if TYPE_CHECKING:  # see serve.forms
@@ -24,10 +25,14 @@ if TYPE_CHECKING:  # see serve.forms
 Run = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 """A signature's name and its inputs -> its outputs, by name. Raises BadRequest for what it cannot compute."""
 
+_PIXELS_DEFAULT = "0..1"
 _PIXELS = {"0..1": ((0.0,), (1.0,)), "-1..1": ((0.5,), (0.5,)), "0..255": ((0.0,), (1 / 255,))}
-# Ranges of an image's values in a float input (serve.settings), each as the mean and std of an InputSpec that gives it.
+# IMAGE_RANGES, each as the mean and std of an InputSpec that gives it.
 
 _FORMS = (Form("application/json", str), Form("application/jsonlines", lambda text: text + "\n"))
+_AS_BASE64 = (
+    'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/png.'
+)
 _METHOD = "tfs-method"  # a custom attribute of SageMaker's TensorFlow Serving image
 _WITHOUT_TYPE = ("", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded")
 
@@ -35,8 +40,8 @@ _WITHOUT_TYPE = ("", "application/octet-stream", "binary/octet-stream", "applica
 class TensorEngine:
     """A model of any arrays. `understand` and what it returns may be called by many threads at once."""
 
-    def __init__(self, model: TensorModel, run: Run, pixels: str, prepare: Prepare = preprocess.prepare) -> None:
-        """`pixels` is one of serve.settings.IMAGE_RANGES: an image's values in a float input, as a script has them.
+    def __init__(self, model: TensorModel, run: Run, pixels: str = "", prepare: Prepare = preprocess.prepare) -> None:
+        """`pixels` is one of IMAGE_RANGES, for an image's values in a float input; "" for what the graph says.
 
         `prepare` reads the images that are sent.
         """
@@ -59,7 +64,14 @@ class TensorEngine:
         return Reply(form.media, prepare)
 
     def _answer(self, call: Call) -> str:
-        return rest.write(call, self._run(call.signature, call.inputs))
+        try:
+            outputs = self._run(call.signature, call.inputs)
+        except BadRequest as error:
+            texts = (text for array in call.inputs.values() if array.dtype == object for text in array.flat)
+            if any(map(is_base64_of_image, texts)):
+                raise BadRequest(f"{_AS_BASE64} {error}") from error
+            raise
+        return rest.write(call, outputs)
 
     def _called(self, data: bytes, asked: "Asked") -> Callable[[], Call]:
         media = asked.media
@@ -76,7 +88,7 @@ class TensorEngine:
         if name is None or len(inputs) != 1:
             return None
         file = inputs[0].dtype == STRING and inputs[0].shape == (None,)
-        return (name, inputs[0]) if file or _spec(inputs[0]) else None
+        return (name, inputs[0]) if file or inputs[0].image else None
 
     def _of_image(self, data: bytes, asked: "Asked") -> Callable[[], Call]:
         found = self._image_input()
@@ -88,8 +100,7 @@ class TensorEngine:
             value = np.empty(1, object)
             value[0] = data
             return lambda: Call(name, {tensor.name: value}, 1)
-        spec = _spec(tensor, "0..255" if tensor.dtype == "uint8" else self._pixels)
-        assert spec is not None, "_image_input has asked"
+        spec = _spec(tensor, self._values(name, tensor))
         with explained(data):
             load = self._prepare(data, spec)
 
@@ -100,6 +111,29 @@ class TensorEngine:
 
         return call
 
+    def images(self) -> str | None:
+        """What the log says of how an image becomes the input; None where the model takes no pixels."""
+        found = self._image_input()
+        if found is None or found[1].dtype == STRING:
+            return None
+        name, tensor = found
+        values, graphs = self._values(name, tensor), self.model.signatures[name].image_values
+        if tensor.dtype == "uint8":
+            why = ", its input's pixels"
+        elif self._pixels:
+            why = f", as {IMAGE_VALUES} says" + f"; its graph scales {graphs}" * (graphs not in ("", values))
+        elif graphs:
+            why = f", because its graph scales those; {IMAGE_VALUES} changes that"
+        else:
+            why = f": no scaling was found in its graph; set {IMAGE_VALUES} if it was trained with other values"
+        return f"photos are sent to the model as values {values}{why}"
+
+    def _values(self, name: str, tensor: Tensor) -> str:
+        """The one of IMAGE_RANGES in which an image becomes the input `tensor` of the signature `name`."""
+        if tensor.dtype == "uint8":
+            return "0..255"
+        return self._pixels or self.model.signatures[name].image_values or _PIXELS_DEFAULT
+
 
 def _as_input(planes: np.ndarray, tensor: Tensor, spec: InputSpec) -> np.ndarray:
     """float32 (C, H, W) -> the input, with a batch of one, in its own dtype and order of axes."""
@@ -109,18 +143,9 @@ def _as_input(planes: np.ndarray, tensor: Tensor, spec: InputSpec) -> np.ndarray
     return np.ascontiguousarray(value[np.newaxis], dtype=tensor.dtype)
 
 
-def _spec(tensor: Tensor, pixels: str = "0..1") -> InputSpec | None:
-    """How an image becomes this input, stretched as Keras does; None where its shape or dtype is no image's."""
-    if tensor.dtype not in ("float32", "float16", "float64", "uint8") or tensor.shape is None or len(tensor.shape) != 4:
-        return None
-    batch, *sides = tensor.shape
-    if batch not in (None, 1) or None in sides:
-        return None
-    if sides[2] in (1, 3):
-        height, width, channels = sides
-    elif sides[0] in (1, 3):
-        channels, height, width = sides
-    else:
-        return None
+def _spec(tensor: Tensor, pixels: str) -> InputSpec:
+    """How an image becomes this input, in this range of IMAGE_RANGES: stretched, as Keras does."""
+    assert tensor.image is not None, "asked before"
+    channels, height, width = tensor.image
     mean, std = (values * channels for values in _PIXELS[pixels])
     return InputSpec(tensor.name, channels, height, width, min(height, width), "stretch", mean, std)

@@ -14,10 +14,20 @@ output/failure. Exit code 0: trained, or stopped by SIGTERM; 2: the input is at 
 
 
 def main(arguments: list[str]) -> None:
-    """Run the job; ends the process. SageMaker calls `train train`; SDK v3 passes nothing."""
-    if arguments and arguments[0] in ("-h", "--help"):
+    """Run the job; ends the process.
+
+    Takes no argument but --help and `train`, which the platform adds where an image has an ENTRYPOINT.
+    """
+    if {"-h", "--help"} & set(arguments):
         print(_HELP, end="")
         return
+    if wrong := arguments[arguments[:1] == ["train"] :]:
+        print(
+            f"train: error: {wrong[0]!r} is not an argument of train: hyperparameters are read from "
+            "input/config/hyperparameters.json",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     stop.install()
     log.configure()
     log.LOG.info("Docker entrypoint called with argument(s): %s", " ".join(arguments) or "train")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from serve.words import plural
 from train import configuration
 from train.errors import UserError
 from train.log import LOG
@@ -159,7 +160,7 @@ def class_names(channels: dict[str, Channel], names: Iterable[str], classes: int
         found = tuple(line for line in lines if line)
         if len(found) != classes:
             raise UserError(
-                f"{channel}/{CLASSES} names {len(found)} classes and num_classes={classes}: it "
+                f"{channel}/{CLASSES} names {plural(len(found), 'class')} and num_classes={classes}: it "
                 "needs one line per class, in the order of the labels"
             )
         return found

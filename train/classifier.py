@@ -191,7 +191,6 @@ def fit(
         elif (every := hp.get("checkpoint_frequency")) and (number + 1) % every == 0:
             save(number, False)
         if ending.ends(number, validated["accuracy"]):
-            LOG.info("Early stopping after epoch %d: no gain for %d epochs", number, ending.patience)
             return
 
 

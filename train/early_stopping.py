@@ -2,18 +2,25 @@
 
 from typing import Any
 
+from serve.words import plural
+from train.log import LOG
+
 
 class EarlyStopping:
     """Says when to end: no gain above `tolerance`, relative to the best, for `patience` epochs, after `min_epochs`."""
 
     def __init__(self, hp: dict[str, Any]) -> None:
-        self._on, self.patience = hp["early_stopping"], hp["early_stopping_patience"]
+        # A patience of 0 is 1: an epoch with a gain never ends the job.
+        self._on, self._patience = hp["early_stopping"], max(1, hp["early_stopping_patience"])
         self._min_epochs, self._tolerance = hp["early_stopping_min_epochs"], hp["early_stopping_tolerance"]
         self._best, self._since = -1.0, 0
 
     def ends(self, epoch: int, value: float) -> bool:
-        """Take note of an epoch's metric, epochs counted from 0, and return whether training should end."""
+        """Take note of an epoch's metric, epochs counted from 0; return whether training should end, and log it."""
         gained = value > self._best and (self._best <= 0 or (value - self._best) / self._best >= self._tolerance)
         self._since = 0 if gained else self._since + 1
         self._best = max(self._best, value)
-        return self._on and epoch + 1 >= self._min_epochs and self._since >= self.patience
+        ends = self._on and epoch + 1 >= self._min_epochs and self._since >= self._patience
+        if ends:
+            LOG.info("Early stopping after epoch %d: no gain for %s", epoch, plural(self._patience, "epoch"))
+        return ends

@@ -13,8 +13,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from serve.artifact import MODEL_JSON, MODEL_ONNX
-from train import cluster, configuration, hyperparameters, script
+from serve.words import sentence
+from train import cluster, configuration, earlier, hyperparameters, script
 from train.errors import TrainError, UserError
 from train.log import LOG
 
@@ -42,7 +42,8 @@ def main() -> None:
     """Run the job of this container. Raises UserError (exit code 2) or TrainError (exit code 1)."""
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
     try:
-        _run(base)
+        with earlier.settled(base / "model"):
+            _run(base)
     except UserError as error:
         _fail(base, f"ClientError: {error}", error.detail)
         raise
@@ -51,14 +52,14 @@ def main() -> None:
         raise
     except Exception as error:  # the last resort: whatever it is, the reason must reach the user
         place = traceback.extract_tb(error.__traceback__)[-1]
-        sentence = f"{type(error).__name__}: {error} (at {Path(place.filename).name}, line {place.lineno})"
+        told = f"{type(error).__name__}: {sentence(str(error))} (at {Path(place.filename).name}, line {place.lineno})"
         LOG.error(trace := traceback.format_exc())
-        _fail(base, sentence, trace)
-        raise TrainError(sentence) from error
+        _fail(base, told, trace)
+        raise TrainError(told) from error
 
 
 def prepare() -> None:
-    """Forget an earlier run in the same folder, and end the process with exit code 2 when this one cannot begin.
+    """Forget how an earlier run in the same folder ended, and end the process with exit code 2 if this cannot begin.
 
     That is: what the job will write to cannot be written, which would otherwise show after its first epoch; or a file
     of its configuration cannot be used. The toolkit reads those before it calls `main`, names no file when one is
@@ -71,9 +72,6 @@ def prepare() -> None:
             (base / "output" / name).unlink(missing_ok=True)
         _require_writable(base / "model")
         configuration.check(base / "input" / "config")
-        # A job that ends without a model must not leave another one's to be served as its own.
-        for name in (MODEL_ONNX, MODEL_JSON):
-            (base / "model" / name).unlink(missing_ok=True)
     except UserError as error:
         _fail(base, f"ClientError: {error}")
         raise SystemExit(2) from None
@@ -119,17 +117,17 @@ def _run(base: Path) -> None:
     importlib.import_module(ALGORITHMS[name]).run(base, raw, os.environ)
 
 
-def _fail(base: Path, sentence: str, detail: str = "") -> None:
+def _fail(base: Path, told: str, detail: str = "") -> None:
     """Log the failure and write `output/failure`: the useful sentence, and the end of the detail below it.
 
     A failure file that is there is left: only a script of the user's can have written it since `prepare`.
     """
-    LOG.error(sentence)
+    LOG.error(told)
     # The toolkit would print the same once more as "Framework Error" with a traceback, and that the file is there.
     logging.getLogger("sagemaker-training-toolkit").addFilter(
         lambda record: not record.getMessage().startswith(("Framework Error", "Failure file exists"))
     )
-    text = sentence[:_FAILURE_LIMIT]
+    text = told[:_FAILURE_LIMIT]
     tail = detail[-(_FAILURE_LIMIT - len(text) - 2) :] if detail and len(text) + 2 < _FAILURE_LIMIT else ""
     try:
         (base / "output").mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from serve.preprocess import UnreadableImage
+from serve.words import plural
 from train.errors import TrainError, UserError
 from train.log import LOG
 from train.samples import Sample
@@ -67,6 +68,11 @@ def _why(path: Path, error: OSError) -> str:
     if error.errno in _NO_SPACE or free < _FULL:
         return f"the disk is full ({free} bytes free): set a larger volume_size, or free space there ({told})"
     return f"{told} ({free / 1e9:.1f} GB are free there)"
+
+
+def names(folder: Path) -> str:
+    """Return the names of what a job has left in `folder`, for its last line."""
+    return ", ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
 
 
 def to_onnx(
@@ -171,14 +177,8 @@ def verify(
         difference = float(np.max([np.abs(found[name] - wanted).max() for name, wanted in expected.items()]))
         served = metric([answers[str(number)] for number in range(len(files))])
     LOG.info(
-        "Check of model.onnx: largest difference from %s %.2g on %d inputs; %.6f by the server's "
-        "code on %d files, %.6f logged",
-        framework,
-        difference,
-        len(tensors),
-        served,
-        len(files),
-        logged,
+        "Check of model.onnx: largest difference from %s %.2g on %s; %.6f by the server's code on %s, %.6f logged",
+        *(framework, difference, plural(len(tensors), "input"), served, plural(len(files), "file"), logged),
     )
     if not difference <= tolerance:
         raise TrainError(
@@ -187,7 +187,7 @@ def verify(
         )
     if not abs(served - logged) <= 0.01:
         raise TrainError(
-            f"the server's code reaches {served:.4f} on {len(files)} validation files where training "
+            f"the server's code reaches {served:.4f} on {plural(len(files), 'validation file')} where training "
             f"logged {logged:.4f}: the artifact must not be served; please report this with the log"
         )
 

@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from train import configuration
 from train.errors import UserError
+from train.log import LOG
 
 REQUIRED = object()
 
@@ -19,6 +20,7 @@ _PLATFORM_PREFIXES = ("_", "sagemaker_")
 _PLATFORM_NAMES = ("default_user_module_name",)
 
 _TRUE, _FALSE = ("1", "true"), ("0", "false")
+_NONE = ("none", "null")  # what SDKs make of Python's None
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,15 @@ class Hyperparameter:
     """One row of an algorithm's table.
 
     `parse` turns the text into a value or raises ValueError; `valid` says in words what it takes. `default` is
-    the value when the text is missing or empty, or REQUIRED.
+    the value when the text is missing or empty, or REQUIRED. One that is taken and means nothing here has in `ignored`
+    why, for the log, or "" for no line; `resolve` leaves it out.
     """
 
     name: str
     parse: Callable[[str], Any]
     valid: str
     default: Any
+    ignored: str | None = None
 
 
 def integer(name: str, default: Any, low: int, high: int | None = None) -> Hyperparameter:
@@ -77,7 +81,28 @@ def choice(name: str, default: Any, values: Iterable[Any]) -> Hyperparameter:
     return Hyperparameter(name, parse, "one of " + ", ".join(known), default)
 
 
-def flag(name: str, default: bool) -> Hyperparameter:
+def early_stopping(min_epochs: int, patience: int) -> tuple[Hyperparameter, ...]:
+    """The four of train/early_stopping.py, with an algorithm's own defaults."""
+    return (
+        flag("early_stopping", False),
+        integer("early_stopping_min_epochs", min_epochs, 0),
+        integer("early_stopping_patience", patience, 0),
+        real("early_stopping_tolerance", 0.0),
+    )
+
+
+def kv_store() -> Hyperparameter:
+    """MXNet's ways of sharing weights, by all of its names."""
+    names = ("local", "device", "dist_sync", "dist_async", "dist_device_sync", "dist_sync_device")
+    return choice("kv_store", None, names)
+
+
+def ignored(name: str, why: str = "") -> Hyperparameter:
+    """One that may have any value and means nothing here."""
+    return Hyperparameter(name, str, "any text", None, ignored=why)
+
+
+def flag(name: str, default: bool | None) -> Hyperparameter:
     """0, 1, true or false in any case: the built-ins mix both forms, and consoles rewrite one as the other."""
 
     def parse(text: str) -> bool:
@@ -89,11 +114,11 @@ def flag(name: str, default: bool) -> Hyperparameter:
 
 
 def steps(name: str) -> Hyperparameter:
-    """Epochs written as `10,20`: whole numbers above zero, rising."""
+    """Epochs written as `10,20`: whole numbers above zero, rising; an empty list is none."""
 
     def parse(text: str) -> tuple[int, ...]:
-        values = tuple(int(part) for part in text.split(","))
-        if values[0] < 1 or any(a >= b for a, b in pairwise(values)):
+        values = _wholes(text)
+        if min(values, default=1) < 1 or any(a >= b for a, b in pairwise(values)):
             raise ValueError
         return values
 
@@ -104,7 +129,7 @@ def shape(name: str, default: Any) -> Hyperparameter:
     """An image shape written as `C,H,W`, spaces allowed: 1 or 3 channels, height and width of at least 16 pixels."""
 
     def parse(text: str) -> tuple[int, int, int]:
-        channels, height, width = (int(part) for part in text.strip("()[] ").split(","))
+        channels, height, width = _wholes(text)
         if channels not in (1, 3) or min(height, width) < 16:
             raise ValueError
         return channels, height, width
@@ -114,11 +139,20 @@ def shape(name: str, default: Any) -> Hyperparameter:
     )
 
 
+def _wholes(text: str) -> tuple[int, ...]:
+    """Return whole numbers separated by commas, also as Python writes a list or a tuple. Raises ValueError."""
+    inner = text.strip().removeprefix("[").removesuffix("]").removeprefix("(").removesuffix(")").strip()
+    parts = [float(part) for part in inner.removesuffix(",").split(",")] if inner else []
+    if any(part != int(part) for part in parts):
+        raise ValueError
+    return tuple(map(int, parts))
+
+
 def pattern(name: str) -> Hyperparameter:
     """A regular expression; `false` and `none` mean none, as the built-ins' shipped defaults write it."""
 
     def parse(text: str) -> str | None:
-        if text.lower() in (*_FALSE, "none"):
+        if text.lower() in (*_FALSE, *_NONE):
             return None
         try:
             re.compile(text)
@@ -165,24 +199,38 @@ def resolve(raw: Mapping[str, str], table: Iterable[Hyperparameter]) -> dict[str
     """
     rows = {row.name: row for row in table}
     texts = given(raw)
-    wrong = [_unknown(name, rows) for name in texts if name not in rows]
+    free = [name for name in rows if name not in texts]
+    wrong = [_unknown(name, list(rows), free) for name in texts if name not in rows]
     values: dict[str, Any] = {}
     for name, row in rows.items():
-        if name in texts:
-            try:
-                values[name] = row.parse(texts[name])
-            except (ValueError, OverflowError):
-                wrong.append(f"hyperparameter {name}={texts[name]!r} is not valid: it takes {row.valid}")
-        elif row.default is REQUIRED:
-            wrong.append(f"hyperparameter {name} is required and not set: it takes {row.valid}")
-        else:
-            values[name] = row.default
+        try:
+            values[name] = _value(row, texts.get(name))
+        except ValueError as error:
+            wrong.append(f"hyperparameter {name}{error}: it takes {row.valid}")
     if wrong:
         raise UserError("; ".join(wrong))
+    for name, row in rows.items():
+        if row.ignored is not None and values.pop(name) is not None and row.ignored:
+            LOG.warning("%s=%s is ignored%s", name, texts[name], row.ignored)
     return values
 
 
-def _unknown(name: str, rows: Mapping[str, Hyperparameter]) -> str:
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), rows, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "the valid ones are " + ", ".join(sorted(rows))
-    return f"hyperparameter {name!r} is not known: {hint}"
+def _value(row: Hyperparameter, text: str | None) -> Any:
+    """Return a row's value; raises ValueError with what is wrong, in words that follow its name."""
+    if text is not None:
+        try:
+            return row.parse(text)
+        except (ValueError, OverflowError):
+            if text.lower() not in _NONE:
+                raise ValueError(f"={text!r} is not valid") from None
+    if row.default is REQUIRED:
+        raise ValueError(" is required and not set")
+    return row.default
+
+
+def _unknown(name: str, valid: Sequence[str], free: Sequence[str]) -> str:
+    """Say that a name is not known; `free` are the `valid` ones that are not set, of which alone one is suggested."""
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), valid, n=1, cutoff=0.5)
+    if near and near[0] in free:
+        return f"hyperparameter {name!r} is not known: did you mean {near[0]}?"
+    return f"hyperparameter {name!r} is not known: remove it; valid and not set are {', '.join(sorted(free))}"

@@ -11,6 +11,7 @@ from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
+from serve.words import plural
 from train import lst, samples
 from train.channels import Channel, by_record, class_names, listing
 from train.errors import UserError
@@ -43,7 +44,7 @@ def listed(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> list[
                 "image_shape's smaller side"
             )
         found = _list_lst(channels[f"{name}_lst"], channel, hp)
-    LOG.info("Channel %s: %d samples in %s form", name, len(found), "RecordIO" if in_records else "image")
+    LOG.info("Channel %s: %s in %s form", name, plural(len(found), "sample"), "RecordIO" if in_records else "image")
     return found
 
 
@@ -62,8 +63,8 @@ def _list_lst(labels: Channel, images: Channel, hp: dict[str, Any]) -> list[Samp
         raise UserError(f"{file} is empty: each line is index<TAB>label<TAB>path below {images.name}/")
     if not any(os.path.exists(sample.path) for sample in found):  # of a path too long Path.exists raises
         raise UserError(
-            f"None of the {len(found)} paths in {file} exists below {images.path}, which holds {listing(images.path)}: "
-            f"paths are relative to that folder, and the first one is {found[0].name}"
+            f"No path in {file} exists below {images.path}, which holds {listing(images.path)}: paths are relative to "
+            f"that folder, and the first of {len(found)} is {found[0].name}"
         )
     return found
 

@@ -1,13 +1,17 @@
 """The .lst files of image-classification: one line for each image, index<TAB>label<TAB>path."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from serve.words import plural
 from train.errors import UserError
-from train.samples import Sample
+from train.samples import Sample, from_one
 
+_PANDAS = "remove the first column if it is the index that pandas writes (index=False)"
 _LONGEST = 255  # bytes of a name, on every file system that a channel lies on
 
 
@@ -24,14 +28,13 @@ def read(path: Path, file: str, folder: Path, hp: dict[str, Any]) -> list[Sample
             continue
         where = f"{file}, line {number}"
         fields = line.split("\t")
-        if len(fields) < 3:
-            raise UserError(
-                f"{where} has {len(fields)} tab-separated fields: it must read "
-                f"index<TAB>label<TAB>relative/path, and reads {line[:120]!r}"
-            )
-        index, name = fields[0].strip(), fields[-1].strip(" ")
+        _check_fields(fields, where, first=not seen)
+        index, name = fields[0].strip(), _local(fields[-1].strip(" "), folder)
         if index in seen:
-            raise UserError(f"{where} repeats the index {index!r} of line {seen[index]}: every index must be unique")
+            raise UserError(
+                f"{where} repeats the index {index!r} of line {seen[index]}: every index must be unique, and no line a "
+                "header"
+            )
         seen[index] = number
         _check_name(name, where)
         found.append(Sample(name, label(_numbers(fields[1:-1], where), where, hp), folder / name))
@@ -47,6 +50,42 @@ def _text(path: Path, file: str) -> str:
             f"{file}, line {line} is not UTF-8 ({error.reason}: byte 0x{error.object[error.start]:02x}): save the file "
             "as UTF-8, and let the names of the images be UTF-8 too"
         ) from None
+
+
+def _check_fields(fields: Sequence[str], where: str, first: bool) -> None:
+    """Raise UserError for a line that is not index, labels and path; of the `first` one also for a header."""
+    line = "\t".join(fields)
+    if first and _is_header(fields):
+        raise UserError(f"{where} is a header, {line[:120]!r}: remove the line; with pandas, write with header=False")
+    if len(fields) < 3:
+        raise UserError(
+            f"{where} has {plural(len(fields), 'tab-separated field')}: it must read "
+            f"index<TAB>label<TAB>relative/path, and reads {line[:120]!r}"
+        )
+    if not fields[-1].strip(" "):
+        raise UserError(f"{where} ends in a tab: remove it, so that the line reads {line.rstrip()[:120]!r}")
+
+
+def _is_header(fields: Sequence[str]) -> bool:
+    """Return whether neither the index nor the labels are numbers, or pandas has left its index without a name."""
+    numbers = _is_number(fields[0]) or all(map(_is_number, fields[1:-1]))
+    return len(fields) > 2 and (not numbers or not fields[0].strip())
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _local(name: str, folder: Path) -> str:
+    """Return a path as this system writes it: one of Windows, unless a file has the backslash in its name."""
+    if "\\" not in name or os.path.exists(folder / name):
+        return name
+    local = name.replace("\\", "/")
+    return local if os.path.exists(f"{folder}/{local}") and not local.startswith("/") else name
 
 
 def _check_name(name: str, where: str) -> None:
@@ -78,19 +117,22 @@ def label(values: np.ndarray, where: str, hp: dict[str, Any]) -> int | np.ndarra
     classes = hp["num_classes"]
     if hp.get("multi_label"):
         if values.shape != (classes,) or not np.isin(values, (0, 1)).all():
+            hint = f"; {_PANDAS}" if len(values) == classes + 1 else ""
             raise UserError(
-                f"{where} has {len(values)} label values {values[:8].tolist()}: with multi_label=1 it "
-                f"needs num_classes={classes} values of 0 or 1"
+                f"{where} has {plural(len(values), 'label value')} {values[:8].tolist()}: with multi_label=1 it "
+                f"needs num_classes={classes} values of 0 or 1{hint}"
             )
         return values
     if len(values) != 1:
+        hint = f", or {_PANDAS}" if len(values) == 2 else ""
         raise UserError(
-            f"{where} has {len(values)} labels: without multi_label=1 a sample has one; set "
-            "multi_label=1 if several are meant"
+            f"{where} has {plural(len(values), 'label')}: without multi_label=1 a sample has one; set multi_label=1 if "
+            f"several are meant{hint}"
         )
     value = float(values[0])
     if value not in range(classes):
         raise UserError(
             f"{where} has the label {value:g}: labels are whole numbers from 0 to {classes - 1} (num_classes={classes})"
+            f"{from_one(value, classes)}"
         )
     return int(value)

@@ -5,8 +5,24 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from train.errors import UserError
 
-IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
-"""What the names of images end in, in lower case."""
+READ = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+"""What the names of images end in that can be read, in lower case."""
+IMAGES = (
+    *READ,
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".tga", ".psd", ".svg"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+)
+"""The same with formats that are not read: such a file is a photo that would be lost, so it counts as unreadable."""
+
+
+def photos(names: Iterable[str]) -> list[str]:
+    """Return the names of images, of which one that is not read gives way to its like in the same folder that is."""
+    found = [name for name in names if name.lower().endswith(IMAGES)]
+    read = {_stem(name) for name in found if name.lower().endswith(READ)}
+    return [name for name in found if name.lower().endswith(READ) or _stem(name) not in read]
 
 
 def match(
@@ -18,13 +34,12 @@ def match(
     UserError when a label may be of two images, with `fix` as its last words, and when two are of the same one.
     """
     named: dict[str, list[str]] = defaultdict(list)
-    for image in sorted(images):
-        if image.lower().endswith(IMAGES):
-            named[_base(image)].append(image)
+    for image in photos(sorted(images)):
+        named[base(image)].append(image)
     found: dict[str, str] = {}
     alone = []
     for label in labels:
-        image = (told or {}).get(label) or _namesake(label, named[_base(label)], fix)
+        image = (told or {}).get(label) or _namesake(label, named[base(label)], fix)
         if image is None:
             alone.append(label)
         elif image in found:
@@ -35,8 +50,9 @@ def match(
 
 
 def _namesake(label: str, images: Sequence[str], fix: str) -> str | None:
-    """Return the one image of a label's base name, or the one in the same folder."""
-    chosen = [image for image in images if _stem(image) == _stem(label)] or images
+    """Return the one image of a label's base name, the one in the same folder, or the one that can be read."""
+    chosen = [image for image in images if _stem(image) == _stem(label)]
+    chosen = chosen or [image for image in images if image.lower().endswith(READ)] or images
     if len(chosen) > 1:
         raise UserError(f"{label} may be of the image {chosen[0]} or {chosen[1]}, which have the same base name: {fix}")
     return chosen[0] if chosen else None
@@ -46,5 +62,6 @@ def _stem(name: str) -> str:
     return name.rpartition(".")[0] or name
 
 
-def _base(name: str) -> str:
+def base(name: str) -> str:
+    """Return the base name: without folders and ending."""
     return _stem(name.rpartition("/")[2])

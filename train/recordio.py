@@ -17,6 +17,8 @@ from types import TracebackType
 
 import numpy as np
 
+from serve.words import plural
+
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
 _FRAME = struct.Struct("<II")
@@ -63,7 +65,7 @@ def unpack_image(record: bytes) -> ImageRecord:
     """
     if len(record) < _HEADER.size:
         raise RecordIOError(
-            f"a record of {len(record)} bytes is too short for an image record's {_HEADER.size}-byte header"
+            f"a record of {plural(len(record), 'byte')} is too short for an image record's {_HEADER.size}-byte header"
         )
     flag, label, index, _ = _HEADER.unpack_from(record)
     if flag == 0:
@@ -71,7 +73,7 @@ def unpack_image(record: bytes) -> ImageRecord:
     end = _HEADER.size + 4 * flag
     if len(record) < end:
         raise RecordIOError(
-            f"a record of {len(record)} bytes is too short for the {flag} labels that its header announces"
+            f"a record of {plural(len(record), 'byte')} is too short for the {plural(flag, 'label')} of its header"
         )
     return ImageRecord(np.frombuffer(record, "<f4", flag, _HEADER.size).copy(), index, record[end:])
 
@@ -152,7 +154,7 @@ def _frame(path: Path, offset: int, head: bytes) -> tuple[int, int]:
     """Return (cflag, length) of the frame whose first 8 bytes are `head`."""
     if len(head) < _FRAME.size:
         raise RecordIOError(
-            f"{path} is truncated: {len(head)} bytes at byte {offset} where a record's 8-byte frame was "
+            f"{path} is truncated: {plural(len(head), 'byte')} at byte {offset} where a record's 8-byte frame was "
             "due; copy or make it again"
         )
     magic, word = _FRAME.unpack(head)

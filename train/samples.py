@@ -16,6 +16,7 @@ from PIL import Image
 
 from serve.machine import cpu_count, memory_bytes
 from serve.preprocess import UnreadableImage
+from serve.words import plural
 from train import recordio
 from train.errors import UserError
 from train.log import LOG, Progress
@@ -77,14 +78,14 @@ class Remarks:
         self.found: dict[str, list[str]] = {}
 
     def add(self, kind: str, name: str) -> None:
-        """Note that `name` is of a kind; the kind completes "3 ...", e.g. "images without a label, left out"."""
+        """Note that `name` is of a kind, in the plural, e.g. "images without a label, left out"."""
         self.found.setdefault(kind, []).append(name)
 
     def say(self) -> None:
         """Log all kinds in the order in which they were first met."""
         for kind, names in self.found.items():
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            LOG.warning("%d %s: %s%s", len(names), kind, ", ".join(names[:NAMED]), more)
+            LOG.warning("%s: %d (%s%s)", kind, len(names), ", ".join(names[:NAMED]), more)
 
 
 class Memory(Generic[T]):
@@ -157,13 +158,12 @@ def readable(
                     LOG.warning("%s: not a readable image file, left out: it %s", samples[index].name, problem)
             progress.done(index + 1)
     if bad:
-        LOG.warning("%d of %d %s images are not readable and are left out", len(bad), len(samples), what)
+        LOG.warning("%d of %d %s images cannot be read: left out", len(bad), len(samples), what)
     if not good or len(bad) > tolerance * len(samples):
         named = "; ".join(bad[:NAMED])
         raise UserError(
-            f"{len(bad)} of {len(samples)} {what} images are not readable, more than "
-            f"unreadable_tolerance={tolerance:g} allows: "
-            f"mend or remove them, or raise unreadable_tolerance; the first: {named}"
+            f"{len(bad)} of {len(samples)} {what} images cannot be read, more than unreadable_tolerance={tolerance:g} "
+            f"allows: repair or remove them, or raise unreadable_tolerance; the first: {named}"
         )
     chosen = [samples[index] for index in good]
     return chosen, cache.select(good, [f"{what} image {sample.name}" for sample in chosen])
@@ -177,9 +177,8 @@ def check_count(count: int, hp: dict[str, Any], followed: str = "former") -> Non
     """
     if count < hp["mini_batch_size"]:
         raise UserError(
-            f"The number of input images must be bigger or equal to the mini_batch_size: {count} "
-            "readable training images, "
-            f"mini_batch_size={hp['mini_batch_size']}; lower it"
+            "The number of input images must be bigger or equal to the mini_batch_size: "
+            f"{plural(count, 'readable training image')}, mini_batch_size={hp['mini_batch_size']}; lower it"
         )
     if count != hp["num_training_samples"]:
         LOG.warning(
@@ -198,6 +197,11 @@ def warn_of_empty_classes(labels: np.ndarray, classes: int, what: str) -> None:
             ", ".join(map(str, empty[:NAMED])),
             classes,
         )
+
+
+def from_one(value: float, classes: int) -> str:
+    """Return what to add to the refusal of a class: where it is one too high, all may have been numbered from 1."""
+    return f"; if yours are 1 to {classes}, subtract 1 from each" if value == classes else ""
 
 
 def image_bytes(image: Image.Image) -> int:

@@ -23,7 +23,8 @@ from typing import IO, Any
 
 from serve import left
 from serve.artifact import ArtifactError
-from train import channels, configuration, stop
+from serve.words import sentence
+from train import channels, configuration, earlier, stop
 from train.errors import TrainError, UserError
 from train.log import LOG
 
@@ -88,6 +89,7 @@ def _run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None
     _install(code, kind)
     variables = {**environ, **job.to_env_vars(), **_cluster(job, raw), "PYTHONPATH": str(code)}
     command = _command(program, kind, job.to_cmd_args())
+    earlier.set_aside(base / "model")
     LOG.info("Script mode: running %s in %s", shlex.join(command), code)
     ended, said = execute(command, code, variables, whole_group=kind == "command")
     if stop.requested() and ended in (0, *_STOPPED):
@@ -258,13 +260,14 @@ def _convert(model_dir: Path) -> None:
     """
     from train import export  # imports NumPy, before which the thread variables must be set
 
-    if not any(path.is_file() for path in model_dir.rglob("*")):
+    if not any(path.is_file() and earlier.ASIDE not in path.parts for path in model_dir.rglob("*")):
         LOG.warning("the script has left nothing in %s (SM_MODEL_DIR): the job ends without a model", model_dir)
         return
     try:
         found = left.find(model_dir)
         if found is None:
             return
+        left.refuse_handlers(model_dir)
         LOG.info("Script mode: converting %s for ONNX Runtime", found.name)
         with tempfile.TemporaryDirectory(prefix="converted-") as folder:
             out = Path(folder)
@@ -286,13 +289,13 @@ def _failure(program: str, code: int, said: str) -> ScriptError:
 
 
 def error_line(said: str) -> str:
-    """Return the line of a program's standard error that says why it failed: the exception's, or the last one."""
+    """Return what a program's standard error says of why it failed: the exception's sentence, or the last line."""
     lines = [line.rstrip() for line in said.splitlines()]
     begins = [number for number, line in enumerate(lines) if line.lstrip().startswith("Traceback (most recent call")]
     if begins:
         indent = len(lines[begins[-1]]) - len(lines[begins[-1]].lstrip())
         after = [line[indent:] for line in lines[begins[-1] + 1 :] if line.strip()]
-        errors = [line for line in after if not line.startswith(" ")]
-        if errors:
-            return errors[0]
+        error = next((number for number, line in enumerate(after) if not line.startswith(" ")), None)
+        if error is not None:
+            return sentence("\n".join(after[error:]))
     return next((line.strip() for line in reversed(lines) if any(letter.isalnum() for letter in line)), "")

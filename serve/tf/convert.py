@@ -10,6 +10,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import tensorflow as tf
 from serve import signature
 from serve.artifact import MODEL_ONNX, ArtifactError
 from serve.signature import DEFAULT, STRING, Signature, Tensor, TensorModel
-from serve.tf.saved_model import SavedModel, first_line
+from serve.tf import saved_model
+from serve.tf.saved_model import Functions, Session, first_line
 
 OPSET = 17
 SAVED_MODEL = "saved_model"
@@ -43,7 +45,7 @@ def main() -> None:
         source = arguments.source
         if source.is_file():
             source = _from_keras(source, arguments.out / SAVED_MODEL)
-        saved = SavedModel(source, arguments.name)
+        saved = saved_model.load(source, arguments.name)
         if not arguments.only_saved_model:
             convert(saved, arguments.out)
     except ArtifactError as error:
@@ -75,8 +77,10 @@ def _from_keras(path: Path, target: Path) -> Path:
     return target
 
 
-def convert(saved: SavedModel, out: Path) -> None:
+def convert(saved: Functions | Session, out: Path) -> None:
     """Write the graphs, model.json and what serve.compare needs. Raises ConversionError."""
+    if isinstance(saved, Session):
+        raise ConversionError("it is a SavedModel of TensorFlow 1, which is not converted")
     names = sorted(saved.functions, key=lambda name: (name != DEFAULT, name))
     drawn = {name: _answers(saved, name) for name in names}
     written: dict[str, Signature] = {}
@@ -93,7 +97,7 @@ def convert(saved: SavedModel, out: Path) -> None:
                 np.savez(out / checks[-1]["file"], **arrays, **{f"output:{key}": v for key, v in outputs.items()})
         else:  # Keras exports its function under two names
             graph = written[twin].graph
-        written[name] = Signature(one.inputs, one.outputs, graph)
+        written[name] = replace(one, graph=graph)
     signature.write(TensorModel(saved.model.network, written, saved.model.versions), out)
     (out / CHECKS).write_text(json.dumps(checks), encoding="utf-8")
 
@@ -101,7 +105,7 @@ def convert(saved: SavedModel, out: Path) -> None:
 Draw = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 
-def _answers(saved: SavedModel, name: str) -> list[Draw]:
+def _answers(saved: Functions, name: str) -> list[Draw]:
     """Drawn inputs of a signature with TensorFlow's outputs for them."""
     one = saved.model.signatures[name]
     texts = [tensor.name for tensor in (*one.inputs, *one.outputs) if tensor.dtype == STRING]
@@ -138,7 +142,7 @@ def _same(draws: list[Draw], others: list[Draw]) -> bool:
     return all(a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a) for a, b in pairs)
 
 
-def _to_onnx(saved: SavedModel, name: str, path: Path) -> None:
+def _to_onnx(saved: Functions, name: str, path: Path) -> None:
     """Write one signature as a graph whose inputs and outputs are called as the signature's."""
     import onnx
     import tf2onnx

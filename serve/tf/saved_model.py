@@ -1,45 +1,94 @@
 """A SavedModel under TensorFlow: its signatures, described and run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelProto
 
 from serve.artifact import ArtifactError
 from serve.errors import BadRequest, from_body
+from serve.left import SAVED_MODEL
 from serve.signature import DTYPES, STRING, Signature, Tensor, TensorModel
+from serve.tf import scaling
+from serve.words import sentence
 
 
-class SavedModel:
-    """A SavedModel, loaded. `run` may be called by many threads at once."""
+class Functions:
+    """A SavedModel of TensorFlow 2, whose signatures are functions. `run` may be called by many threads at once."""
 
     def __init__(self, path: Path, name: str) -> None:
-        """`name` is what messages call it. Raises ArtifactError when it cannot be loaded or has no signature."""
-        self.path = path
-        try:
+        """Load it. Raises as `load`."""
+        with _loading(path):
             self._loaded = tf.saved_model.load(str(path))
-        except Exception as error:  # OSError, ValueError, TypeError, errors of TensorFlow's: by what is broken
-            raise ArtifactError(f"{path} cannot be loaded: {first_line(error)}. Save the model again.") from error
         self.functions = dict(self._loaded.signatures)
-        if not self.functions:
-            raise ArtifactError(
-                f"{path} has no signature, so nothing in it can be called: save it with Keras's model.export, or pass "
-                "signatures= to tf.saved_model.save."
-            )
-        signatures = {key: _described(function, key, path) for key, function in self.functions.items()}
-        self.model = TensorModel(f"SavedModel {name}", signatures, {"tensorflow": tf.__version__})
+        self.model = _model(name, {key: _of_function(function, key, path) for key, function in self.functions.items()})
 
     def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs of the signature `name`, by name. Raises BadRequest for inputs that it cannot compute."""
         one = self.model.signatures[name]
         tensors = {tensor.name: tf.constant(inputs[tensor.name], tensor.dtype) for tensor in one.inputs}
-        try:
+        with _computing():
             found = self.functions[name](**tensors)
-        except (tf.errors.OpError, ValueError, TypeError) as error:
-            raise BadRequest(f"The model cannot compute this input: {from_body(first_line(error))}.") from error
         return {tensor.name: found[tensor.name].numpy() for tensor in one.outputs}
+
+
+class Session:
+    """A SavedModel of TensorFlow 1, a graph without functions, in a session. `run` may be called by many threads."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        """Load it. Raises as `load`."""
+        threading = tf.config.threading
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threading.get_intra_op_parallelism_threads(),
+            inter_op_parallelism_threads=threading.get_inter_op_parallelism_threads(),
+        )
+        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+        with _loading(path), self._session.graph.as_default():
+            loaded = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], str(path))
+        self._described = dict(loaded.signature_def)
+        self.model = _model(name, {key: self._signature(key, path) for key in self._described})
+
+    def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs of the signature `name`, by name. Raises BadRequest for inputs that it cannot compute."""
+        described = self._described[name]
+        fetches = {key: info.name for key, info in described.outputs.items()}
+        with _computing():
+            found = self._session.run(fetches, {info.name: inputs[key] for key, info in described.inputs.items()})
+        return {key: np.asarray(value) for key, value in found.items()}
+
+    def _signature(self, name: str, path: Path) -> Signature:
+        described = self._described[name]
+        inputs, outputs = (
+            tuple(_tensor(key, _spec(info), name, path) for key, info in sorted(infos.items()))
+            for infos in (described.inputs, described.outputs)
+        )
+        if not _takes_pixels(inputs):
+            return Signature(inputs, outputs)
+        [image] = described.inputs.values()
+        names = [info.name for info in described.outputs.values()]
+        values = scaling.of_session(self._session, self._session.graph.get_tensor_by_name(image.name), names)
+        return Signature(inputs, outputs, image_values=values)
+
+
+def load(path: Path, name: str) -> Functions | Session:
+    """Load the SavedModel in the folder `path`, which messages call `name`.
+
+    Raises ArtifactError when it cannot be loaded or has no signature.
+    """
+    with _loading(path):
+        document = SavedModelProto.FromString((path / SAVED_MODEL).read_bytes())
+    functions = len(document.meta_graphs) == 1 and document.meta_graphs[0].HasField("object_graph_def")
+    loaded = (Functions if functions else Session)(path, name)
+    if not loaded.model.signatures:
+        raise ArtifactError(
+            f"{path} has no signature, so nothing in it can be called: save it with Keras's model.export, or pass "
+            "signatures= to tf.saved_model.save."
+        )
+    return loaded
 
 
 def set_threads(count: int) -> None:
@@ -50,14 +99,46 @@ def set_threads(count: int) -> None:
 
 def first_line(error: Exception) -> str:
     """What an error says, without what TensorFlow writes below it."""
-    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+    return (sentence(str(error)) or type(error).__name__).rstrip(".")
 
 
-def _described(function: Any, name: str, path: Path) -> Signature:
+@contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # OSError, ValueError, TypeError, errors of TensorFlow's: by what is broken
+        raise ArtifactError(f"{path} cannot be loaded: {first_line(error)}. Save the model again.") from error
+
+
+@contextmanager
+def _computing() -> Iterator[None]:
+    try:
+        yield
+    except (tf.errors.OpError, ValueError, TypeError) as error:
+        raise BadRequest(f"The model cannot compute this input: {from_body(first_line(error))}.") from error
+
+
+def _model(name: str, signatures: dict[str, Signature]) -> TensorModel:
+    return TensorModel(f"SavedModel {name}", signatures, {"tensorflow": tf.__version__})
+
+
+def _of_function(function: Any, name: str, path: Path) -> Signature:
     # Only names that a Python function can have reach this place: TensorFlow has rewritten the others.
     inputs = tuple(_tensor(key, spec, name, path) for key, spec in function.structured_input_signature[1].items())
     outputs = tuple(_tensor(key, spec, name, path) for key, spec in sorted(function.structured_outputs.items()))
-    return Signature(inputs, outputs)
+    return Signature(inputs, outputs, image_values=scaling.of_function(function) if _takes_pixels(inputs) else "")
+
+
+def _takes_pixels(inputs: Sequence[Tensor]) -> bool:
+    """Whether the one input is an image's, in floats: of whatever range."""
+    return len(inputs) == 1 and inputs[0].image is not None and inputs[0].dtype != "uint8"
+
+
+def _spec(info: Any) -> Any:
+    """What TensorFlow 1 has written of an input or output, as TensorFlow 2 would say it."""
+    if info.WhichOneof("encoding") != "name":
+        return tf.SparseTensorSpec()
+    return tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype).base_dtype)
 
 
 def _tensor(key: str, spec: Any, signature: str, path: Path) -> Tensor:

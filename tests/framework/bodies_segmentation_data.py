@@ -450,6 +450,16 @@ def _refused_names(base: Path) -> dict[str, str]:
         path.rename(path.with_name(f"{path.stem}_mask.png"))
     said["other names"] = _message(base / "files")
     fresh()
+    for index in range(1, 8):
+        (root / "train" / f"{index}.jpg").rename(root / "train" / f"{index}.HEIC")
+        (root / "train" / f"{index}.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    said["HEIC"] = _message(base / "files")
+    fresh()
+    for index in range(1, 8):
+        Image.open(root / "train_annotation" / f"{index}.png").save(root / "train_annotation" / f"{index}.bmp")
+        (root / "train_annotation" / f"{index}.png").unlink()
+    said["BMP masks"] = _message(base / "files")
+    fresh()
     shutil.copy(root / "train_annotation" / "0.png", root / "train" / "0.png")
     said["two images"] = _message(base / "files")
     fresh()
@@ -490,6 +500,7 @@ def refusals(folder: str) -> dict[str, str]:
         "sizes": np.zeros((10, 10), np.uint8),
         "colours": np.dstack([np.full((120, 160), value, np.uint8) for value in (1, 2, 3)]),
         "ignored": np.full((120, 160), 255, np.uint8),
+        "binary": np.repeat(np.uint8([[0, 255]]), 80, axis=1).repeat(120, axis=0),
     }.items():
         for index in range(8):
             put(write_channels(base / case) if index == 0 else base / case, "train", f"{index}.jpg", None, _png(mask))

@@ -300,6 +300,19 @@ def features_once(augmented: bool) -> list[int]:
     return [train.read, validation.read]
 
 
+def saved(folder: str) -> list[list[str]]:
+    """What lies in the model folder after an epoch that is not the best one, and after one that is."""
+    from train.cluster import Hosts
+    from train.image_classification_tensorflow import job
+
+    hp = _checked()
+    model, found = job.Model(Path(folder), _build(), None, hp, Hosts(("algo-1",), "algo-1")), []
+    for is_best in (False, True):
+        model.save(0, is_best)
+        found.append(sorted(path.name for path in Path(folder).iterdir()))
+    return found
+
+
 def divergence(base: str) -> str:
     """What a job says whose schedule makes the learning rate explode after its first epoch."""
     from train.errors import UserError

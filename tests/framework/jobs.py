@@ -244,6 +244,16 @@ def configure(
     (config / "resourceconfig.json").write_text(json.dumps(hosts))
 
 
+EARLIER = dict.fromkeys(("model.json", "model.onnx"), "an earlier job")
+
+
+def earlier_model(base: Path) -> None:
+    """Put the model of an earlier job into the model folder."""
+    (base / "model").mkdir()
+    for name, text in EARLIER.items():
+        (base / "model" / name).write_text(text)
+
+
 @dataclass(frozen=True)
 class Done:
     """What a job left: exit code, log, the text of output/failure (or ""), the model folder."""
@@ -262,6 +272,10 @@ class Done:
     def description(self) -> dict[str, Any]:
         """model.json."""
         return json.loads((self.model / "model.json").read_text())
+
+    def left(self, folder: str = "") -> dict[str, str]:
+        """The texts in the model folder, or in a folder in it, by the names of their files."""
+        return {path.name: path.read_text() for path in (self.model / folder).iterdir() if path.is_file()}
 
 
 def run(

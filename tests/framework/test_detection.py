@@ -31,6 +31,7 @@ def job(base: Path, changes: dict[str, Any] | None = None, **how: Any) -> jobs.D
 def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     """A job in image form that several tests look at."""
     base = jobs.boxed_channels(tmp_path_factory.mktemp("boxed"), train=64, validation=16)
+    jobs.earlier_model(base)
     return job(base, {"epochs": 24, "num_training_samples": 64, "lr_scheduler_step": "18"}, mode="FastFile")
 
 
@@ -192,7 +193,10 @@ def test_sigterm_while_training_exits_0_with_the_best_model_exported_and_checked
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"base_net": "vgg-16"}, "hyperparameter 'base_net' is not known: did you mean base_network?"),
+        (
+            {"base_net": "vgg-16", "base_network": None},
+            "hyperparameter 'base_net' is not known: did you mean base_network?",
+        ),
         ({"image_shape": 20}, "hyperparameter image_shape='20' is not valid: it takes a whole number from 64 to 1024"),
         ({"nms_threshold": 0}, "hyperparameter nms_threshold=0 would match boxes that do not touch"),
         ({"freeze_layer_pattern": "("}, "hyperparameter freeze_layer_pattern='(' is not valid: it takes a regular"),
@@ -206,9 +210,11 @@ def test_a_mistake_of_the_user_exits_2_with_the_sentence_first(
     base.mkdir()
     (base / "input").mkdir()
     (base / "input" / "data").symlink_to(few / "input" / "data")
+    jobs.earlier_model(base)
     done = job(base, changes)
     assert done.code == 2
     assert done.failure.startswith(f"ClientError: {sentence}")
+    assert done.left() == jobs.EARLIER
 
 
 def test_pictures_smaller_than_the_built_ins_are_warned_of(first: jobs.Done) -> None:

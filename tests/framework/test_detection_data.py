@@ -81,16 +81,16 @@ def test_dirt_is_mended_or_left_out_and_each_kind_is_counted_and_named(in_mxnet:
     assert all(shape[2] == 3 for shape in found["shapes"]), "greyscale and transparent photos are RGB"
     assert found["class names"] == ["0", "1", "2"]
     for line in (
-        "1 annotation files without an image, left out: h_gone.json",
-        "1 images of train without an annotation file, left out: g_alone.jpg",
-        "1 of 15 train images are not readable and are left out",
-        "1 train images of another size than their annotation's image_size, left out: "
-        "d_other_size.jpg (160 x 120, not 320 x 240)",
-        "1 boxes without area, dropped: train e_boxes.jpg box 0",
-        "1 boxes partly outside of their image, clipped: train e_boxes.jpg box 1",
-        "1 boxes outside of their image, dropped: train e_boxes.jpg box 2",
-        "1 boxes with a side that is NaN or infinite, dropped: train e_boxes.jpg box 3",
-        "1 of 13 train images have no box and are kept: all of them is background",
+        "annotation files without an image, left out: 1 (h_gone.json)",
+        "images of train without an annotation file, left out: 1 (g_alone.jpg)",
+        "1 of 15 train images cannot be read: left out",
+        "train images of another size than their annotation's image_size, left out: 1 "
+        "(d_other_size.jpg (160 x 120, not 320 x 240))",
+        "boxes without area, dropped: 1 (train e_boxes.jpg box 0)",
+        "boxes partly outside of their image, clipped: 1 (train e_boxes.jpg box 1)",
+        "boxes outside of their image, dropped: 1 (train e_boxes.jpg box 2)",
+        "boxes with a side that is NaN or infinite, dropped: 1 (train e_boxes.jpg box 3)",
+        "1 of 13 train images without a box, kept: all of it is background",
         "num_training_samples=8, but there are 13: the learning-rate schedule follows the former",
         "no training box has the label 2: num_classes=3 may be too high",
         "the annotations' categories are not used: they do not give each class from 0 to 2 one name",
@@ -107,8 +107,9 @@ def test_channels_that_cannot_be_trained_on_are_refused_with_the_fix(in_mxnet: R
     for case, text in {
         "fewer than a batch": "8 readable training images, mini_batch_size=9; lower it",
         "class": "json, annotation 0 has the class 1: classes are whole numbers from 0 to 0 (num_classes=1)",
-        "image sizes": "8 of 8 train images have another size than their annotation's image_size",
-        "no box": "none of the 4 validation images has a box",
+        "image sizes": "8 of 8 train images cannot be used, more than unreadable_tolerance=0.05 allows, as the size "
+        "is not the annotation's image_size: annotate",
+        "no box": "no validation image has a box",
         "names": "train_annotation/classes.txt names 3 classes and num_classes=2",
         "no annotations": "channel 'train_annotation' is missing",
     }.items():

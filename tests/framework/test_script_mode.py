@@ -14,6 +14,7 @@ from tests.environments import REPOSITORY
 from tests.framework import bodies_scripts, jobs, scripts
 from tests.framework.server import Server
 from tests.wheels import write_tiny
+from train import earlier
 
 Run = Callable[..., Any]
 
@@ -167,8 +168,9 @@ def test_a_script_that_is_not_there_exits_2_and_is_named(
     if directory:
         values = {"sagemaker_program": program, "sagemaker_submit_directory": directory}
         (base / "input" / "config" / "hyperparameters.json").write_text(json.dumps(values))
+    jobs.earlier_model(base)
     done = scripts.run(base)
-    assert done.code == 2
+    assert (done.code, done.left()) == (2, jobs.EARLIER)
     assert says.format(base=base) in done.failure
     assert done.failure.startswith("ClientError: ")
 
@@ -294,9 +296,19 @@ def test_a_model_that_has_no_graph_is_kept_as_it_is_and_the_job_succeeds(
     assert "model.onnx" not in scripts.names(done.model)
 
 
-def test_a_script_that_leaves_nothing_is_warned_of(tmp_path: Path) -> None:
+def test_handlers_that_serve_will_refuse_are_warned_of_when_the_job_ends(tmp_path: Path) -> None:
+    text = "import os\nfor name in ('1/saved_model.pb', 'code/inference.py'):\n"
+    text += "    os.makedirs(os.path.dirname('../model/' + name))\n    open('../model/' + name, 'w').close()\n"
+    done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}))
+    assert (done.code, done.failure) == (0, "")
+    assert f"{done.model}/code/inference.py would not be run: this image has no support for handlers yet." in done.log
+    assert scripts.names(done.model) == ["1/saved_model.pb", "code/inference.py"]
+
+
+def test_a_script_that_leaves_nothing_is_warned_of_and_no_earlier_model_is_served_as_its_own(tmp_path: Path) -> None:
+    jobs.earlier_model(tmp_path)
     done = failed(tmp_path, "")
-    assert done.code == 0
+    assert (done.code, done.left(), done.left(earlier.ASIDE)) == (0, {}, jobs.EARLIER)
     assert f"the script has left nothing in {done.model} (SM_MODEL_DIR)" in done.log
 
 

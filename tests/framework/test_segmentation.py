@@ -30,6 +30,7 @@ def job(base: Path, changes: dict[str, Any] | None = None, **how: Any) -> jobs.D
 def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     """A job that several tests look at."""
     base = jobs.masked_channels(tmp_path_factory.mktemp("masked"))
+    jobs.earlier_model(base)
     return job(base, {"epochs": 20}, mode="FastFile")
 
 
@@ -212,7 +213,10 @@ def test_sigterm_while_training_exits_0_with_the_best_model_exported_and_checked
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"back_bone": "resnet-50"}, "hyperparameter 'back_bone' is not known: did you mean backbone?"),
+        (
+            {"back_bone": "resnet-50", "backbone": None},
+            "hyperparameter 'back_bone' is not known: did you mean backbone?",
+        ),
         ({"crop_size": 16}, "hyperparameter crop_size='16' is not valid: it takes a whole number from 17 to"),
         ({"lr_scheduler": "step"}, "hyperparameter lr_scheduler_step is required with lr_scheduler=step"),
         ({"use_pretrained_model": "True"}, "pretrained weights of resnet18 were asked for and none were found"),
@@ -223,9 +227,11 @@ def test_sigterm_while_training_exits_0_with_the_best_model_exported_and_checked
 def test_a_mistake_of_the_user_exits_2_with_the_sentence_first(
     changes: dict[str, Any], sentence: str, again: Path
 ) -> None:
+    jobs.earlier_model(again)
     done = job(again, changes)
     assert done.code == 2
     assert done.failure.startswith("ClientError: ")
+    assert done.left() == jobs.EARLIER
     assert sentence in done.failure.split(":", 1)[1][: len(sentence) + 30]
 
 

@@ -104,18 +104,18 @@ def test_dirt_is_repaired_or_left_out_and_each_kind_is_counted_and_named(in_mxne
     assert found["names"] == [*(f"{i}.jpg" for i in range(8)), *usable]
     assert found["wrong"] < 0.03, "each photo has its own mask, and that of stored pixels is turned with it"
     for line in (
-        "1 masks of train_annotation without an image, left out: x_alone.png",
-        "2 images of train without a mask, left out: w_no_mask.jpg, z_no_mask.jpg",
-        "1 of 17 train images are not readable and are left out",
+        "masks of train_annotation without an image, left out: 1 (x_alone.png)",
+        "images of train without a mask, left out: 2 (w_no_mask.jpg, z_no_mask.jpg)",
+        "1 of 17 train images cannot be read: left out",
         "f_truncated.jpg: not a readable image file, left out: it is truncated (300 bytes arrived)",
-        "2 of 16 train_annotation images are not readable and are left out",
-        "1 train_annotation masks are colour pictures with R = G = B, read as class ids: d_colour_mask.png",
-        "1 train masks of another size than their image, left out: "
-        "i_other_size.png (80 x 60, i_other_size.jpg 160 x 120)",
+        "2 of 16 train_annotation images cannot be read: left out",
+        "train_annotation masks that are colour pictures with R = G = B, read as class ids: 1 (d_colour_mask.png)",
+        "train masks of another size than their image, left out: 1 "
+        "(i_other_size.png (80 x 60, i_other_size.jpg 160 x 120))",
         "num_training_samples=8, but there are 13: the learning-rate schedule follows the latter",
         "no training mask has the label 3: num_classes=4 may be too high",
-        'pixels of the value 255 are ignored: if they are a class, say so in the channel label_map, as in {"map": '
-        '{"0": 0, "1": 255}}',
+        "pixels of the value 255 in the train masks are ignored: if 255 is a class, say so in the channel label_map, "
+        'as in {"map": {"0": 0, "1": 255}}',
     ):
         assert line in found["lines"], found["lines"]
     assert any(
@@ -143,7 +143,7 @@ def test_channels_that_cannot_be_trained_on_are_refused_with_the_fix(in_mxnet: R
         "no annotations": "channel 'train_annotation' is missing",
         "no masks": "channel 'validation_annotation' must hold one .png mask for each image of 'validation' and holds "
         "none: it holds 0.txt",
-        "other names": "none of the 8 masks of 'train_annotation' belongs to an image of 'train': 0_mask.png needs an "
+        "other names": "no mask of 'train_annotation' belongs to an image of 'train': 0_mask.png needs an "
         "image of its base name, such as 0_mask.jpg; 'train' holds 0.jpg, 1.jpg",
         "record": "channel 'train' is RecordIO, which semantic-segmentation does not train on",
         "rec file": "channel 'train' is RecordIO, which semantic-segmentation does not train on",
@@ -154,8 +154,12 @@ def test_channels_that_cannot_be_trained_on_are_refused_with_the_fix(in_mxnet: R
         "validation class": "validation_annotation/1.png has pixels of the value 9",
         "unmapped": "train_annotation/0.png has pixels of the value 0, which train_label_map.json does not name",
         "label map": "label_map/train_label_map.json is not JSON",
-        "sizes": "8 of 8 train masks have another size than their image, more than unreadable_tolerance=0.05 allows",
-        "colours": "8 of 8 train_annotation images are not readable, more than unreadable_tolerance=0.05 allows",
+        "sizes": "8 of 8 train masks cannot be used, more than unreadable_tolerance=0.05 allows, as the size is not "
+        "the image's",
+        "colours": "8 of 8 train_annotation images cannot be read, more than unreadable_tolerance=0.05 allows",
+        "binary": "pixels of 255 are ignored, and all others in the masks of 'train_annotation' are class 0: if 255 is",
+        "HEIC": "7 of 8 train images cannot be read, more than unreadable_tolerance=0.05 allows",
+        "BMP masks": "7 of 8 train_annotation images cannot be read, more than unreadable_tolerance=0.05 allows",
         "ignored": "every pixel in the masks of 'train_annotation' is ignored",
         "names": "train_annotation/classes.txt names 2 classes and num_classes=3",
         "fewer than a batch": "8 readable training images, mini_batch_size=9; lower it",

@@ -76,12 +76,11 @@ def expected(data: bytes, base: Path) -> list[float]:
 
 
 def reason(answer: tuple[int, dict[str, str], bytes]) -> str:
-    """The reason in an error's JSON, which carries the status too."""
+    """The reason in an error's JSON, which carries the status too, and the reason again as TensorFlow Serving's key."""
     status, headers, body = answer
     document = json.loads(body)
     assert headers["content-type"] == "application/json"
-    assert document.keys() == {"status", "reason"}
-    assert document["status"] == status
+    assert document == {"status": status, "reason": document["reason"], "error": document["reason"]}
     return document["reason"]
 
 
@@ -118,10 +117,17 @@ def test_accept_chooses_the_form_and_the_content_type_follows(server: Server) ->
     }
 
 
-def test_batch_transform_gets_the_built_ins_form(models: Models) -> None:
-    with Server(models(), SAGEMAKER_BATCH="True") as started:
+@pytest.mark.parametrize(
+    ("batch", "strategy"), [("true", "SINGLE_RECORD"), ("True", "SingleRecord")], ids=["cloud", "local mode"]
+)
+def test_batch_transform_gets_the_built_ins_form_and_the_strategy_in_its_own_spelling(
+    models: Models, batch: str, strategy: str
+) -> None:
+    with Server(models(), SAGEMAKER_BATCH=batch) as started:
         _, _, body = started.wait_until_ready().ask("POST", "/invocations", solid(*RED))
+        _, _, parameters = started.ask("GET", "/execution-parameters")
     assert json.loads(body) == {"prediction": pytest.approx(softmax(1, 0, 0), abs=1e-5)}
+    assert json.loads(parameters)["BatchStrategy"] == strategy
 
 
 def test_one_channel_model_takes_grey_and_colour_images(models: Models) -> None:
@@ -410,14 +416,16 @@ def test_clients_that_never_close_do_not_keep_ping_waiting(server: Server) -> No
 
 def test_ping_says_503_with_a_reason_until_the_model_is_loaded(in_serve: Run, models: Models) -> None:
     before, after, failures = in_serve(bodies.answers_while_loading, models())
-    waiting = [503, {"status": 503, "reason": "The model is being loaded; try again in a second."}, "1"]
+    why = "The model is being loaded; try again in a second."
+    waiting = [503, {"status": 503, "reason": why, "error": why}, "1"]
     assert before == [waiting, waiting]
     assert after == [200, 200]
     assert failures == []
 
 
 def test_error_of_ours_is_500_without_its_details_and_the_next_is_answered(in_serve: Run, models: Models) -> None:
-    failed = {"status": 500, "reason": "The server failed; its log says why."}
+    why = "The server failed; its log says why."
+    failed = {"status": 500, "reason": why, "error": why}
     assert in_serve(bodies.answer_when_the_engine_fails, models()) == [500, failed, 200]
 
 
@@ -425,7 +433,7 @@ def test_first_log_lines_say_version_cpus_memory_port_workers_and_model(server: 
     first = server.log()[:3]
     assert f"serve {__version__}, {machine.cpu_count()} CPUs" in first[0]
     assert "GiB memory" in first[0]
-    assert f"port {server.port}, 1 worker process(es)" in first[1]
+    assert f"port {server.port}, 1 worker process, each " in first[1]
     assert f"model {models()}/model, image-classification channel means, 3 classes, input 3 x 8 x 8 (crop)" in first[2]
 
 

@@ -120,7 +120,7 @@ def reason(answer: tuple[int, dict[str, str], bytes]) -> str:
     status, headers, body = answer
     assert headers["content-type"] == "application/json"
     document = json.loads(body)
-    assert document["status"] == status
+    assert document == {"status": status, "error": document["reason"], "reason": document["reason"]}
     return document["reason"]
 
 
@@ -365,7 +365,6 @@ def test_what_is_no_http_is_told_so_in_json_at_once(server: Server, sent: bytes,
     assert (answer[0], answer[1]["connection"]) == (status, "close")
     assert reason(answer).startswith(says)
     assert reason(answer).isprintable()
-    assert json.loads(answer[2]) == {"status": status, "error": reason(answer), "reason": reason(answer)}
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "identity, gzip"])

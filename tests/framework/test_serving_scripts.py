@@ -1,12 +1,16 @@
 """What a user's own script has left, served: converted for ONNX Runtime at start, or by TensorFlow itself."""
 
+import base64
+import io
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from serve import left
 from tests.framework import bodies_scripts as bodies
@@ -42,6 +46,12 @@ def ready(server: Server) -> Server:
 def ask(server: Server, document: Any, headers: dict[str, str] = JSON) -> tuple[int, Any]:
     status, _, body = server.ask("POST", "/invocations", json.dumps(document).encode(), headers)
     return status, json.loads(body)
+
+
+def png(*colour: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (20, 30), colour).save(file, "PNG")
+    return file.getvalue()
 
 
 # ---- under ONNX Runtime -----------------------------------------------------------------------------------------
@@ -92,6 +102,49 @@ def test_a_keras_file_is_served_by_whichever_keras_wrote_it(
     assert list(tmp_path.iterdir()) == [], "and is removed at the end"
 
 
+def test_the_values_that_a_photo_needs_are_found_in_the_graph_whatever_scales_them(
+    in_tensorflow: Run, tmp_path: Path
+) -> None:
+    expected = {
+        "nothing": "",
+        "Rescaling(1/255)": "0..255",
+        "Rescaling(1/127.5, -1)": "0..255",
+        "Rescaling(1/255) of uint8": "",  # its pixels are 0..255 whatever the graph does
+        "Rescaling(2, -1)": "0..1",
+        "Rescaling(0.5, 0.5)": "-1..1",
+        "Rescaling(127.5, 127.5)": "-1..1",
+        "Normalization of 0..255": "0..255",
+        "Normalization of 0..1": "0..1",
+        "augmentation, Rescaling(1/255)": "0..255",
+        "Resizing, a model of Rescaling(1/255)": "0..255",
+        "ZeroPadding, Rescaling(1/255)": "0..255",
+        "BatchNormalization of 0..255": "0..255",
+        "preprocess_input of mobilenet_v2": "0..255",
+        "preprocess_input of resnet50": "0..255",
+        "preprocess_input of densenet": "0..255",
+        "only Rescaling(1/255), a mean": "0..255",
+        "only a sigmoid": "",
+    }
+    found = in_tensorflow(bodies.image_values_found, tmp_path)
+    by_keras = {f"{keras} {name}": values for keras in ("keras2", "keras3") for name, values in expected.items()}
+    assert found == {**by_keras, "tensorflow1": "0..255"}
+
+
+@pytest.mark.parametrize(("name", "engine"), [("scaled2", "onnx"), ("scaled3", "tensorflow")])
+def test_a_photo_is_sent_as_0_to_255_to_a_model_that_scales_it_itself(
+    name: str, engine: str, left_models: dict[str, Any], tmp_path: Path
+) -> None:
+    with started(left_models, name, tmp_path, VISION_ENGINE=engine) as server:
+        ready(server)
+        spread = 1 if name == "scaled2" else 2  # of what the scaling makes of 0 and 255
+        others, own = (math.exp(4 * value) for value in (0, spread))
+        for index, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255)]):
+            _, _, body = server.ask("POST", "/invocations", png(*colour), {"Content-Type": "image/png"})
+            wanted = [(own if place == index else others) / (own + 2 * others) for place in range(3)]
+            assert json.loads(body) == {"predictions": [pytest.approx(wanted, abs=1e-4)]}
+        assert "values 0..255, because its graph scales those" in server.wait_for("photos are sent to the model")
+
+
 def test_sigterm_during_a_conversion_ends_with_0_and_leaves_nothing(
     left_models: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -115,8 +168,28 @@ def test_a_model_of_text_is_served_by_tensorflow_which_the_log_says_why(
         assert ask(server, {"instances": ["hello", ""]}) == (200, {"predictions": expected})
         status, answer = ask(server, {"instances": [1]})
         assert (status, answer["reason"].split(":")[0]) == (400, "\"instances\" holds '1'")
+        photo = base64.b64encode(png(51, 51, 51)).decode()
+        status, answer = ask(server, {"signature_name": "brightness", "instances": [photo]})
+        says = 'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/'
+        assert (status, answer["reason"].startswith(says)) == (400, True), answer
+        assert ask(server, {"signature_name": "brightness", "instances": [{"b64": photo}]})[1] == {"predictions": [51]}
         server.terminate()
         assert server.wait(60) == 0
+
+
+def test_a_saved_model_of_tensorflow_1_is_served_by_its_signatures(left_models: dict[str, Any], tmp_path: Path) -> None:
+    with started(left_models, "half", tmp_path) as server:
+        ready(server)
+        assert "it is a SavedModel of TensorFlow 1, which is not converted" in server.wait_for("by TensorFlow, more")
+        assert ask(server, {"instances": [1.0, 2.0, 5.0]}) == (200, {"predictions": [3.5, 4.0, 5.5]})
+        # Of an input of any rank a flat array is one row, as in SageMaker's image.
+        assert ask(server, [1.0, 2.0, 5.0]) == (200, {"predictions": [[3.5, 4.0, 5.5]]})
+        example = bytes.fromhex("0a0f0a0d0a0178120812060a0400000040")  # a tf.Example with x = 2.0
+        encoded = {"b64": base64.b64encode(example).decode()}
+        regress = {"signature_name": "regress_x_to_y", "instances": [encoded]}
+        assert ask(server, regress) == (200, {"predictions": [[4.0]]})
+        status, answer = ask(server, {"signature_name": "regress_x_to_y", "instances": ["no example"]})
+        assert (status, answer["reason"].split(":")[0]) == (400, "The model cannot compute this input")
 
 
 def test_a_graph_that_disagrees_with_tensorflow_is_not_served(left_models: dict[str, Any], tmp_path: Path) -> None:

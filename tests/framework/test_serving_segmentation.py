@@ -205,11 +205,11 @@ def test_probabilities_beyond_the_limit_are_413_with_the_fix_and_the_next_is_ans
     large = encode(Image.new("RGB", (4096, 1601)))
     status, headers, body = server.ask("POST", "/invocations", large, {"Accept": "application/x-protobuf"})
     assert (status, headers["content-type"]) == (413, "application/json")
-    assert json.loads(body) == {
-        "status": 413,
-        "reason": "The probabilities of 4 classes for 4096 x 1601 pixels would have 104923136 bytes, the limit is "
-        "104857600; send a smaller photo, or ask for image/png.",
-    }
+    reason = (
+        "The probabilities of 4 classes for 4096 x 1601 pixels would have 104923136 bytes, the limit is 104857600; "
+        "send a smaller photo, or ask for image/png."
+    )
+    assert json.loads(body) == {"status": 413, "reason": reason, "error": reason}
     assert mask(ask(server, large)).shape == (1601, 4096)
 
 

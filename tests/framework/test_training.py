@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.framework import bodies_training, jobs
+from train import earlier
 
 Run = Callable[..., Any]
 
@@ -28,6 +29,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     changes = {"top_k": 2, "checkpoint_frequency": 3, "epochs": 6, "learning_rate": 0.02}
     jobs.configure(base, changes, "FastFile", "application/x-image")
     before = snapshot(base / "input")
+    jobs.earlier_model(base)
     done = jobs.run(base)
     assert snapshot(base / "input") == before, "a channel was written to"
     return done
@@ -183,7 +185,7 @@ def test_unreadable_images_are_named_counted_and_left_out(tmp_path: Path) -> Non
         re.match(r"across/0\.jpg: not a readable image file, left out: it is truncated", line) for line in done.lines
     )
     assert "down/1.jpg: not a readable image file, left out: it does not exist" in done.lines
-    assert "2 of 40 train images are not readable and are left out" in done.lines
+    assert "2 of 40 train images cannot be read: left out" in done.lines
 
 
 def test_a_speed_line_comes_every_twenty_batches_as_the_built_ins(in_mxnet: Run) -> None:
@@ -215,14 +217,18 @@ def test_sigterm_while_training_exits_0_with_the_best_model_exported_and_checked
     assert (done.model / "model.onnx").exists()
 
 
-@pytest.mark.parametrize("until", ["Docker entrypoint called", "Merging", "samples in image form"])
+@pytest.mark.parametrize("until", ["Docker entrypoint called", "Merging", "samples in image form", "is set aside in"])
 def test_sigterm_before_the_first_epoch_exits_0_at_once_and_leaves_no_half_model(until: str, tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path)
     jobs.configure(base, {"epochs": 500})
+    jobs.earlier_model(base)
     done = jobs.run(base, until=until)
     assert (done.code, done.failure) == (0, "")
     assert "Asked to stop (SIGTERM received) before any epoch was finished: there is no model to keep." in done.log
-    assert not done.model.exists() or not list(done.model.iterdir())
+    if until == "is set aside in":  # accepted, so what is served must be its own
+        assert (done.left(), done.left(earlier.ASIDE)) == ({}, jobs.EARLIER)
+    else:
+        assert done.left() == jobs.EARLIER
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -240,7 +246,7 @@ def test_a_stop_or_ctrl_c_while_the_model_is_exported_lets_it_finish(number: int
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"epoch": 3}, "ClientError: hyperparameter 'epoch' is not known: did you mean epochs?"),
+        ({"epoch": 3}, "ClientError: hyperparameter 'epoch' is not known: remove it; valid and not set are "),
         (
             {"num_classes": 2},
             "ClientError: train_lst/train.lst, line 3 has the label 2: labels are whole numbers from 0 to 1",
@@ -253,8 +259,10 @@ def test_a_mistake_of_the_user_exits_2_with_a_client_error_first_in_the_failure_
 ) -> None:
     base = jobs.image_channels(tmp_path, train=16, validation=3)
     jobs.configure(base, values)
+    jobs.earlier_model(base)
     done = jobs.run(base)
     assert (done.code, done.failure[: len(said)]) == (2, said)
+    assert done.left() == jobs.EARLIER
     assert "Traceback" not in done.log
     assert len(done.failure) <= 1024
 
@@ -335,10 +343,12 @@ def _small_files_only() -> None:
 def test_a_model_that_cannot_be_written_whole_fails_the_job_and_leaves_nothing_half_written(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=32, validation=6)
     jobs.configure(base, {"epochs": 1})
+    jobs.earlier_model(base)
     done = jobs.run(base, limits=_small_files_only)
     assert done.code == 1
     assert "image-classification-0001.params could not be written" in done.failure.split(";")[0]
-    assert os.listdir(done.model) == []
+    assert (sorted(os.listdir(done.model)), done.left()) == (sorted(jobs.EARLIER), jobs.EARLIER)
+    assert any(line.startswith("This job has left no model: that of an earlier job is back in ") for line in done.lines)
 
 
 # ---- data -------------------------------------------------------------------------------------------------------
@@ -346,7 +356,7 @@ def test_a_model_that_cannot_be_written_whole_fails_the_job_and_leaves_nothing_h
 LST = "0\t0\tacross/0.jpg"
 BAD_LST = {
     "two fields": ("0\tacross/0.jpg", "train_lst/train.lst, line 1 has 2 tab-separated fields"),
-    "spaces for tabs": ("0 0 across/0.jpg", "train_lst/train.lst, line 1 has 1 tab-separated fields"),
+    "spaces for tabs": ("0 0 across/0.jpg", "train_lst/train.lst, line 1 has 1 tab-separated field: "),
     "repeated index": (f"{LST}\n{LST}", "train_lst/train.lst, line 2 repeats the index '0' of line 1"),
     "text label": ("0\tcat\tacross/0.jpg", "train_lst/train.lst, line 1 has a label that is no number: 'cat'"),
     "fraction": ("0\t0.5\tacross/0.jpg", "train_lst/train.lst, line 1 has the label 0.5"),
@@ -358,7 +368,7 @@ BAD_LST = {
     ),
     "several labels": ("0\t0\t1\tacross/0.jpg", "train_lst/train.lst, line 1 has 2 labels"),
     "empty": ("\n", "train_lst/train.lst is empty: each line is index<TAB>label<TAB>path below train/"),
-    "no path exists": ("0\t0\tgone/a b.jpg\n1\t0\t0.jpg", "None of the 2 paths in train_lst/train.lst exists below "),
+    "no path exists": ("0\t0\tgone/a b.jpg\n1\t0\t0.jpg", "No path in train_lst/train.lst exists below "),
     "fewer than a batch": (LST, "The number of input images must be bigger or equal to the mini_batch_size"),
 }
 
@@ -381,7 +391,7 @@ def test_an_lst_file_of_other_paths_says_what_the_channel_holds_and_does_not_adv
 ) -> None:
     said = lst_messages["no path exists"].partition("/input/data/train, ")[2]
     assert said == (
-        "which holds across/, down/, squares/: paths are relative to that folder, and the first one is gone/a b.jpg"
+        "which holds across/, down/, squares/: paths are relative to that folder, and the first of 2 is gone/a b.jpg"
     )
 
 
@@ -426,7 +436,7 @@ def test_an_artifact_that_answers_otherwise_than_it_was_trained_is_refused(in_mx
     said = in_mxnet(bodies_training.refused_artifacts, tmp_path)
     assert said["other outputs"].startswith("model.onnx differs from the trained network by")
     assert said["other metric"].startswith(
-        "the server's code reaches 1.0000 on 1 validation files where training logged 0.5"
+        "the server's code reaches 1.0000 on 1 validation file where training logged 0.5"
     )
     assert said["truncated photo"].startswith(
         "the server's code cannot read a validation image: dog/2.jpg: the image is truncated (400 bytes arrived)"

@@ -40,6 +40,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     photo = base / "input" / "data" / "training" / "train" / "across" / "0.jpg"
     photo.write_bytes(photo.read_bytes()[:400])
     jobs.configure(base, {**SMALL, "epochs": 2, "top_k": 2, "steps": 3}, defaults={})
+    jobs.earlier_model(base)
     return run(base)
 
 
@@ -53,7 +54,7 @@ def test_the_log_lines_are_those_of_image_classification(first: jobs.Done) -> No
     number = r"\d+\.\d{6}"
     for pattern in (
         r"Final configuration: \{.*'alpha': 0\.35.*\}",
-        r"steps is ignored: .*",
+        r"steps=3 is ignored: .*",
         r"Classes across, down, squares: 48 photos to train on, 12 to measure on \(training/validation\)",
         rf"Epoch\[0\] Train-accuracy={number}",
         rf"Epoch\[0\] Train-top_k_accuracy_2={number}",
@@ -107,7 +108,7 @@ def test_a_stop_keeps_the_best_model_exported_and_checked_on_lst_channels(tmp_pa
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"epoch": 3}, "ClientError: hyperparameter 'epoch' is not known: did you mean epochs?"),
+        ({"epoch": 3}, "ClientError: hyperparameter 'epoch' is not known: remove it; valid and not set are "),
         ({"use_pretrained_model": 1}, "ClientError: pretrained weights of mobilenetv2_0.35 were asked for and none"),
     ],
 )
@@ -116,8 +117,10 @@ def test_a_mistake_of_the_user_exits_2_with_a_client_error_first_in_the_failure_
 ) -> None:
     base = class_folders(tmp_path, 9, 3)
     jobs.configure(base, SMALL | values, defaults={})
+    jobs.earlier_model(base)
     done = run(base)
     assert (done.code, done.failure[: len(said)]) == (2, said)
+    assert done.left() == jobs.EARLIER
     assert "Traceback" not in done.log
 
 
@@ -127,6 +130,10 @@ def test_a_loss_that_is_not_finite_ends_the_job_and_keeps_the_best_model(in_tens
     where = r"the (loss|answers) became (nan|inf) at epoch [12], .+, with learning_rate=1e\+27: lower"
     assert re.fullmatch(where + " .*; epoch 0, the best before, is kept", said), said
     assert {path.name for path in (base / "model").iterdir()} == {"model.onnx", "model.json", "model.keras"}
+
+
+def test_only_the_best_epoch_is_kept(in_tensorflow: Run, tmp_path: Path) -> None:
+    assert in_tensorflow(bodies_tensorflow.saved, tmp_path) == [[], ["model.keras"]]
 
 
 # ---- several hosts ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.environments import REPOSITORY
-from tests.images.container import inspect, output, own_layers
+from tests.images.container import Container, inspect, output, own_layers
 
 TRAINING = "image-classification"
 OTHERS = ["object-detection", "semantic-segmentation"]
@@ -27,6 +27,15 @@ def test_platform_passes_train_or_serve_to_programs_on_path_with_no_entrypoint_b
     assert config["Cmd"] == (["serve"] if name == "inference" else ["train"])
     programs = ["serve"] if name == "inference" else ["train", "serve"]
     assert output(image(name), "which", *programs).split() == [f"/opt/program/bin/{program}" for program in programs]
+
+
+@ALL
+def test_the_programs_take_their_arguments_from_docker_run(image: Image, name: str) -> None:
+    for program in ["serve"] if name == "inference" else ["train", "serve"]:
+        assert output(image(name), program, "--help").startswith(f"usage: {program}")
+        with Container(image(name), program, "--port=80") as container:
+            assert container.wait(30) == 2
+            assert f"{program}: error: '--port=80' is not an argument of {program}" in container.log()
 
 
 @ALL

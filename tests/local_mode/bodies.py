@@ -45,6 +45,13 @@ def script(code: str, folder: str) -> list[float]:
     return names["probabilities"]
 
 
+def transform(code: str, folder: str) -> dict[str, str]:
+    """Run a snippet of SDK v2 in `folder`; the texts of the files in its folder `answers`, by their names."""
+    os.chdir(folder)
+    exec(compile(code, "docs/local-mode.md", "exec"), {})
+    return {path.name: path.read_text() for path in Path("answers").iterdir()}
+
+
 def fit(uri: str, folder: str, input_mode: str, hyperparameters: dict[str, Any]) -> dict[str, str]:
     """Fit with SDK v2 on the channels in `folder`; the job's log, and "error": what `fit` raised, or ""."""
     from sagemaker.estimator import Estimator

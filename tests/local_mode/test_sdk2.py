@@ -2,6 +2,9 @@
 
 import base64
 import io
+import json
+import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.local_mode.bodies import fit, is_detections, is_probabilities, notebook
+from local import prepare
+from serve import artifact, preprocess
+from tests.environments import REPOSITORY
+from tests.framework.bodies_serving import FACTOR, make_model
+from tests.local_mode.bodies import fit, is_detections, is_probabilities, notebook, transform
 from tests.pages import snippet
 
 In = Callable[..., Any]
@@ -138,6 +145,31 @@ def test_the_other_decoders_fit_and_predict_on_odd_sized_photos_of_which_some_ar
     result = in_sdk2(notebook, code, odd_folder, "mask", timeout=900)
     assert result["hyperparameters"]["algorithm"] == algorithm
     assert mask(result, (300, 401)).max() < 4
+
+
+def test_batch_transform_answers_each_photo_of_a_folder_with_the_sdks_defaults(
+    machine: Path, uri: str, channels: Path, in_sdk2: In, in_mxnet: In, tmp_path: Path
+) -> None:
+    """The model's answer is worked out by hand: a softmax of 4 x the mean of each channel of the crop."""
+    in_mxnet(make_model, tmp_path / "model")
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        for path in (tmp_path / "model").iterdir():
+            archive.add(path, path.name)
+    (tmp_path / "photos").mkdir()
+    photos = [path for path, _ in prepare.photos(channels, "validation")][:5]
+    for photo in photos:
+        shutil.copyfile(photo, tmp_path / "photos" / photo.name)
+    (tmp_path / "photos" / "broken.jpg").write_bytes(photos[0].read_bytes()[:500])
+    code = snippet("sdk2-transform", REPOSITORY / "docs" / "local-mode.md")
+    assert MAKEFILE_URI in code
+    answers = in_sdk2(transform, code.replace(MAKEFILE_URI, uri), tmp_path, timeout=300)
+    assert answers.keys() == {f"{path.name}.out" for path in (tmp_path / "photos").iterdir()}
+    assert json.loads(answers["broken.jpg.out"])["status"] == 400
+    spec = artifact.read(tmp_path / "model").input
+    for photo in photos:
+        powers = np.exp(FACTOR * preprocess.load(photo.read_bytes(), spec).mean(axis=(1, 2)))
+        wanted = pytest.approx((powers / powers.sum()).tolist(), abs=1e-4)
+        assert json.loads(answers[f"{photo.name}.out"]) == {"prediction": wanted}
 
 
 def test_fast_file_input_fits_and_the_channels_stay_untouched(

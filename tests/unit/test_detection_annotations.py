@@ -98,8 +98,16 @@ def without(key: str) -> dict[str, Any]:
         ({"annotations": [{**ONE, "class_id": 0.5}]}, "a.json, annotation 0 has the class 0.5"),
         ({"annotations": [{**ONE, "class_id": math.nan}]}, "a.json, annotation 0 has the class nan"),
         ({"annotations": [ONE] * 5}, "a.json has 5 objects and label_width=22 holds 4: set label_width to at least 27"),
-        ({"annotations": [], "image_size": [{"width": 0, "height": 2}]}, "a.json has the image_size a list"),
-        ({"annotations": [], "image_size": {"width": 5}}, "a.json has the image_size an object"),
+        (
+            {"annotations": [], "image_size": [{"width": 0, "height": 2}]},
+            r'a.json has the image_size \[{"width": 0, "height": 2}\]: width and height must be above 0',
+        ),
+        ({"annotations": [], "image_size": {"width": 5}}, r'a.json has the image_size {"width": 5}: width and height'),
+        (
+            {"annotations": [], "image_size": [{"width": "wide", "height": "5"}]},
+            r'a.json has the image_size \[{"width": "wide", "height": "5"}\]: width and height',
+        ),
+        ({"annotations": [{**ONE, "class_id": 3}]}, r"\(num_classes=3\); if yours are 1 to 3, subtract 1 from each$"),
         ({"annotations": [], "image_size": "5x5"}, 'a.json has the image_size "5x5"'),
         ({"annotations": [], "image_size": [{"width": math.nan, "height": 2}]}, "a.json has the image_size"),
     ],
@@ -109,6 +117,11 @@ def test_a_file_that_is_no_annotation_is_refused_with_its_name_the_place_and_the
 ) -> None:
     with pytest.raises(UserError, match=said):
         parse(document)
+
+
+@pytest.mark.parametrize("size", [{"width": "500", "height": " 400.0 "}, [{"width": "5e2", "height": 400}]])
+def test_an_image_size_in_texts_of_numbers_is_read(size: Any) -> None:
+    assert parse({"annotations": [], "image_size": size}).size == (500, 400)
 
 
 def test_as_many_objects_as_label_width_holds_are_taken() -> None:
@@ -166,7 +179,7 @@ def test_a_record_of_a_header_alone_has_no_boxes(header: tuple[float, ...]) -> N
     ("values", "said"),
     [
         ((), "has 0 label values, which is an image-classification record"),
-        ((1,), "has 1 label values, which is an image-classification record"),
+        ((1,), "has 1 label value, which is an image-classification record"),
         ((2, 4, 0, 0, 0, 1, 1), "begins with 2, 4: a detection record begins with the width of its header"),
         ((1, 5, 0, 0, 0, 1, 1), "begins with 1, 5"),
         ((9, 5, 0, 0, 0, 1, 1), "begins with 9, 5: .* from 2 to its 7 values"),
@@ -319,8 +332,8 @@ def test_remarks_are_one_line_a_kind_with_the_first_ten_names(caplog: pytest.Log
     with caplog.at_level("WARNING", logger="train"):
         remarks.say()
     assert caplog.messages == [
-        "12 boxes without area, dropped: b0, b1, b2, b3, b4, b5, b6, b7, b8, b9 and 2 more",
-        "1 images without an annotation file, left out: x.jpg",
+        "boxes without area, dropped: 12 (b0, b1, b2, b3, b4, b5, b6, b7, b8, b9 and 2 more)",
+        "images without an annotation file, left out: 1 (x.jpg)",
     ]
 
 
@@ -407,7 +420,7 @@ def test_an_annotation_cannot_reach_out_of_its_channel(tmp_path: Path) -> None:
     [
         (["1.jpg"], {}, r"channel 'train_annotation' must hold one \.json .* and holds none: it holds nothing"),
         (["1.jpg"], {"note.txt": "x"}, r"holds none: it holds note\.txt"),
-        (["1.jpg"], {"2.json": ""}, r"none of the 1 annotation files of 'train_annotation' .* holds 1\.jpg"),
+        (["1.jpg"], {"2.json": ""}, r"no annotation file of 'train_annotation' belongs .* holds 1\.jpg"),
         (["a/1.jpg", "b/1.jpg"], {"1.json": ""}, r"1\.json may be of the image a/1\.jpg or b/1\.jpg"),
         (["1.jpg", "1.png"], {"1.json": ""}, r"1\.json may be of the image 1\.jpg or 1\.png"),
         (["1.jpg"], {"1.json": "", "2.json": "1.jpg"}, r"1\.json and 2\.json are both of the image 1\.jpg"),
@@ -427,6 +440,74 @@ def test_a_bad_annotation_file_is_named_with_its_folder(tmp_path: Path) -> None:
         annotations.list_files(images, notes, HP, Remarks())
 
 
+def boxed(base: Path, *boxes: tuple[float, float, float, float]) -> dict[str, list[str]]:
+    """List images with one box each, left, top, width and height; returns the remarks."""
+    names = [f"{number}.jpg" for number in range(len(boxes))]
+    images, notes = channels(base, names, {f"{number}.json": "" for number in range(len(boxes))})
+    for number, box in enumerate(boxes):
+        note = {"class_id": 0, **dict(zip(("left", "top", "width", "height"), box, strict=True))}
+        (notes.path / f"{number}.json").write_text(json.dumps({"annotations": [note]}))
+    remarks = Remarks()
+    annotations.list_files(images, notes, HP, remarks)
+    return remarks.found
+
+
+def test_boxes_in_fractions_are_not_taken_for_pixels(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        boxed(tmp_path, (0.31, 0.2, 0.4, 0.5), (0, 0, 1, 1), (0.5, -0.1, 0.7, 0.3))
+    assert str(caught.value).startswith(
+        "boxes of 'train_annotation' are in pixels, and these look like fractions: 0.json has a box from 0.31, 0.2 to "
+        "0.71, 0.7; multiply them by the image's width and height"
+    )
+
+
+def test_a_channel_in_pixels_may_hold_tiny_boxes_which_are_named(tmp_path: Path) -> None:
+    assert boxed(tmp_path, (0.31, 0.2, 0.4, 0.5), (0, 0, 2, 3), (30, 30, 1, 1)) == {
+        "annotation files whose boxes do not reach beyond 2 pixels and may be fractions": ["0.json"]
+    }
+
+
+@pytest.mark.parametrize("box", [(0, 0, 0, 0), (math.nan, 0, 1, 1), (0, 0, 3, 1), (0, 1, 0.5, 2)])
+def test_boxes_without_area_and_small_ones_in_pixels_are_not_fractions(
+    box: tuple[float, float, float, float], tmp_path: Path
+) -> None:
+    assert boxed(tmp_path, box, box) == {}
+
+
+def test_boxes_in_fractions_of_an_image_size_of_1_are_as_good_as_pixels(tmp_path: Path) -> None:
+    images, notes = channels(tmp_path, ["1.jpg"], {"1.json": ""})
+    box = {"class_id": 0, "left": 0.1, "top": 0.2, "width": 0.3, "height": 0.4}
+    (notes.path / "1.json").write_text(
+        json.dumps({"image_size": [{"width": 1, "height": 1, "depth": 3}], "annotations": [box]})
+    )
+    found = annotations.list_files(images, notes, HP, Remarks()).annotations["1.jpg"]
+    assert annotations.place(found, Frame(640, 480, 1)) == pytest.approx(np.array([[0, 0.1, 0.2, 0.4, 0.6]]))
+
+
+def recorded(base: Path, *boxes: tuple[float, float, float, float]) -> int:
+    """List records with one box each, xmin, ymin, xmax and ymax; returns how many there are."""
+    with recordio.Writer(base / "train.rec") as writer:
+        for number, box in enumerate(boxes):
+            writer.write(recordio.pack_image([2, 5, 0, *box], number, b"x"))
+    return len(annotations.list_records(base / "train.rec", HP).samples)
+
+
+def test_records_whose_boxes_are_in_pixels_are_refused_even_where_a_box_begins_in_the_corner(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        recorded(tmp_path, (31, 20, 90, 80), (0, 0, 50, 40))
+    assert str(caught.value).startswith(
+        "labels of train.rec are fractions from 0 to 1, and these look like pixels: they go up to 90; divide them by "
+        "the image's width and height"
+    )
+
+
+@pytest.mark.parametrize("odd", [(0.5, 0.5, 1.5, 1.2), (31, 20, 90, 80), (math.nan, 0, 1, 1)])
+def test_a_few_boxes_beyond_their_image_do_not_make_records_pixels(
+    odd: tuple[float, float, float, float], tmp_path: Path
+) -> None:
+    assert recorded(tmp_path, (0, 0, 0.5, 0.5), odd, (0, 0, 1, 1)) == 3
+
+
 def test_records_are_listed_in_order_with_their_boxes(tmp_path: Path) -> None:
     path = tmp_path / "train.rec"
     with recordio.Writer(path) as writer:
@@ -442,7 +523,7 @@ def test_a_record_with_a_bad_label_is_named_with_its_file_and_number(tmp_path: P
     with recordio.Writer(path) as writer:
         writer.write(recordio.pack_image([2, 5, 0, 0, 0, 0.5, 0.5], 0, b"x"))
         writer.write(recordio.pack_image(1.0, 1, b"x"))
-    with pytest.raises(UserError, match=r"train\.rec, record 1 has 1 label values"):
+    with pytest.raises(UserError, match=r"train\.rec, record 1 has 1 label value"):
         annotations.list_records(path, HP)
 
 

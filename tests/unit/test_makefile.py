@@ -66,6 +66,13 @@ def test_target_that_cannot_be_met_says_why_and_ends_with_2(target: str, words: 
     assert words in done.stderr
 
 
+@pytest.mark.parametrize("port", ["abc", "0", "65536", "80 80", "-1"])
+def test_a_port_that_cannot_be_is_refused_by_the_name_that_make_gives_it(port: str, tmp_path: Path) -> None:
+    done = make("serve", f"BASE_DIR={tmp_path}", f"PORT={port}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"PORT is '{port}': give a whole number from 1 to 65535" in done.stderr
+
+
 @pytest.fixture
 def no_docker(tmp_path: Path) -> Iterator[Path]:
     """A folder whose `docker` does nothing; the test fails if it was called."""

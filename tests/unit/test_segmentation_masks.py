@@ -348,9 +348,44 @@ NO_MAP = LabelMap({"scale": 1}, "", np.arange(256, dtype=np.int16), 4)
     ("found", "said"),
     [
         (
+            lambda: census(parse({"scale": 1}, 2), a=[0, 255], b=[0, 0]),
+            "pixels of 255 are ignored, and all others in the masks of 'train_annotation' are class 0: if 255 is a "
+            'class, say so in the channel label_map, as in {"map": {"0": 0, "1": 255}}',
+        ),
+        (
+            lambda: census(parse({"map": {"0": 0, "1": [7, 8]}}), a=[7], b=[8, 255]),
+            "pixels of 255 are ignored, and all others in the masks of 'train_annotation' are class 1: if 255 is a "
+            'class, say so in the channel label_map, as in {"map": {"0": 0, "1": 255}}',
+        ),
+        (
+            lambda: census(parse({"map": {"1": 1, "255": 3}}), a=[1, 1], b=[1, 3]),
+            "all pixels that count in the masks of 'train_annotation' are class 1: there is nothing to tell apart",
+        ),
+    ],
+)
+def test_masks_of_one_class_are_refused_and_what_255_is_comes_first(found: Any, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        found().require_classes()
+    assert str(caught.value).startswith(said)
+
+
+def test_masks_of_two_classes_are_enough_and_none_of_them_needs_to_be_0() -> None:
+    census(parse({"scale": 1}), a=[1], b=[3, 255]).require_classes()
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
             census(NO_MAP, b=[4, 0], a=[4, 1], c=[9, 4]),
             r"^train_annotation/a\.png has pixels of the value 4, and num_classes=4 has the classes 0 to 3 \(255 is "
-            r"ignored\): set num_classes=10, or say .* label_map .*; so it is with 9 \(1 masks, first c\.png\)$",
+            r"ignored\): set num_classes=10, or say .* label_map .*; so it is with 9 \(masks: 1, first c\.png\)$",
+        ),
+        (
+            census(NO_MAP, a=[0, 38, 75], b=[113, 0, 255]),
+            r"^train_annotation/a\.png has pixels of the value 38, and num_classes=4 has the classes 0 to 3 \(255 is "
+            r"ignored\): say in the channel label_map which pixel values are which class, as in "
+            r'\{"map": \{"0": 0, "1": 38, "2": 75, "3": 113\}\} for a palette saved as grey, or set num_classes=114; ',
         ),
         (census(NO_MAP, a=[254]), r"0 to 3 \(255 is ignored\): say in the channel label_map"),
         (
@@ -360,10 +395,10 @@ NO_MAP = LabelMap({"scale": 1}, "", np.arange(256, dtype=np.int16), 4)
         (
             census(parse({"map": {"0": 5, "1": 0}}), a=[5, 0, 7], b=[8]),
             r"^train_annotation/a\.png has pixels of the value 7, which train_label_map\.json does not name: add it to "
-            r'a class of `map`, or to its key "255" to ignore it; so it is with 8 \(1 masks, first b\.png\)$',
+            r'a class of `map`, or to its key "255" to ignore it; so it is with 8 \(masks: 1, first b\.png\)$',
         ),
-        (census(NO_MAP, a=list(range(4, 30))), r"13 \(1 masks, first a\.png\) and 16 other values$"),
-        (census(NO_MAP, a=[255]), r"^every pixel in the masks of 'train_annotation' is ignored: 255 is, unless"),
+        (census(NO_MAP, a=list(range(4, 30))), r"13 \(masks: 1, first a\.png\) and 16 other values$"),
+        (census(NO_MAP, a=[255]), r"^every pixel in the masks of 'train_annotation' is ignored: if 255 is a class"),
     ],
 )
 def test_pixels_that_are_no_class_are_refused_with_file_value_and_fix(found: Census, said: str) -> None:

@@ -119,7 +119,7 @@ def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> 
         (replace(TRIMAPS, input=replace(PADDED, resize=524)), "input.resize is 524, it must be a multiple of 8"),
         (replace(TRIMAPS, input=replace(PADDED, height=512)), "input.height is 512, it must be 520, as resize is"),
         (replace(TRIMAPS, input=replace(PADDED, width=528)), "input.width is 528, it must be 520, as resize is"),
-        (replace(TRIMAPS, class_names=("pet",)), "class_names has 1 names, the task .* has 2 to 254"),
+        (replace(TRIMAPS, class_names=("pet",)), "class_names has 1 name, the task .* has 2 to 254"),
         (replace(TRIMAPS, class_names=("x",) * 255), "class_names has 255 names, the task .* has 2 to 254"),
     ],
 )

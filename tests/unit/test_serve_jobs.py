@@ -33,9 +33,9 @@ bodies = st.one_of(
     st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.booleans()), min_size=1).map(
         lambda rows: {"signature_name": "both", "instances": [{"a": a, "b": b} for a, b in rows]}
     ),
-    st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=3), st.lists, max_leaves=5).map(
-        lambda value: {"instances": value}
-    ),
+    st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=3), st.lists, max_leaves=5
+    ).map(lambda value: {"instances": value}),
 )
 
 

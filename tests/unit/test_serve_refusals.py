@@ -36,6 +36,26 @@ def test_a_body_that_is_no_image_is_told_by_its_beginning_and_what_to_send() -> 
     assert said(b"\x00\x05\x16\x07macOS") == f"The body is not an image: it starts with {shown}; {what}"
 
 
+@pytest.mark.parametrize(
+    ("brands", "says"),
+    [
+        (b"heic\0\0\0\0mif1heic", "The image is HEIC, as iPhones save it: export it as JPEG."),
+        (b"mif1\0\0\0\0mif1heic", "The image is HEIC, as iPhones save it: export it as JPEG."),
+        (b"hevx\0\0\0\0msf1hevx", "The image is HEIC, as iPhones save it: export it as JPEG."),
+        (b"avif\0\0\0\0avifmif1miaf", "The image is AVIF: export it as JPEG."),
+        (b"mif1\0\0\0\0avifmif1", "The image is AVIF: export it as JPEG."),
+    ],
+)
+def test_photos_of_phones_that_are_not_read_are_called_by_their_format(brands: bytes, says: str) -> None:
+    box = b"ftyp" + brands
+    assert said((4 + len(box)).to_bytes(4, "big") + box + b"\0\0\x01\x7fmeta" + bytes(50)) == says
+
+
+def test_another_file_of_the_same_container_is_no_image() -> None:
+    film = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(50) + b"heic"
+    assert said(film).startswith("The body is not an image: it starts with the bytes 00 00 00 18 66 74; send the bytes")
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP"])
 @pytest.mark.parametrize("before", [b"", b'"', b"data:image/any;base64,", b" \n"])
 def test_base64_is_recognised_and_the_raw_bytes_are_asked_for(form: str, before: bytes) -> None:

@@ -88,6 +88,15 @@ def test_a_bare_array_of_one_rank_less_is_one_row_and_keeps_its_batch_in_the_ans
         assert (call.rows, call.inputs["x"].shape) == (1, (1, 2, 2, 3))
 
 
+def test_a_flat_bare_array_is_one_row_of_an_input_of_any_rank_and_a_nested_one_is_rows() -> None:
+    model = TensorModel("test", {"serving_default": Signature((Tensor("x", "float32", None),), OUT)})
+    for body, rows, shape in (([1, 2, 3], 1, (1, 3)), ([[1, 2, 3]], 1, (1, 3)), ([[1], [2]], 2, (2, 1))):
+        call = parsed(body, model)
+        assert (call.rows, call.inputs["x"].shape) == (rows, shape)
+    assert parsed({"instances": [1, 2, 3]}, model).rows == 3
+    assert parsed(b"1\n2\n", model, "text/csv").rows == 2
+
+
 def test_a_bare_value_is_one_row() -> None:
     assert parsed(5, of(None)).inputs["x"].tolist() == [5]
     assert parsed(b"7\n8\n", of(None), "text/csv").inputs["x"].tolist() == [7, 8]
@@ -198,6 +207,31 @@ def test_a_request_that_does_not_fit_is_told_what_and_where(body: Any, says: str
 )
 def test_values_outside_an_inputs_type_are_refused(dtype: str, row: Any, says: str) -> None:
     assert says in refusal({"instances": [row]}, of(None, dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        ("int64", [2**63, -1]),
+        ("int64", [-(2**63) - 1]),
+        ("int32", [2**70, 1]),
+        ("uint64", [2**64]),
+        ("uint64", [2**63, -1]),
+    ],
+)
+def test_whole_numbers_outside_an_inputs_type_are_called_so_however_many_digits_they_have(
+    dtype: str, values: list[int]
+) -> None:
+    limits = np.iinfo(dtype)
+    says = f"\"instances\" has numbers outside {limits.min} to {limits.max}: input 'x' takes {dtype}, whole numbers"
+    assert refusal({"instances": values}, of(None, dtype=dtype)).startswith(says)
+
+
+def test_whole_numbers_of_64_bits_arrive_as_they_were_sent() -> None:
+    """NumPy makes floats, which hold 53 bits, of a list with numbers on both sides of 2**63."""
+    assert parsed({"instances": [2**64 - 1, 3]}, of(None, dtype="uint64")).inputs["x"].tolist() == [2**64 - 1, 3]
+    rows = [[2**63 - 1, -(2**63)], [2**53 + 1, 0]]
+    assert parsed({"instances": rows}, of(None, 2, dtype="int64")).inputs["x"].tolist() == rows
 
 
 def test_texts_in_lists_of_different_lengths_are_refused() -> None:

@@ -1,10 +1,12 @@
 """A user's own model at the server: its description, where it is found, and what requests reach it."""
 
+import base64
 import io
 import json
 import socket
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from serve.artifact import ArtifactError
 from serve.codecs import Asked
 from serve.errors import BadRequest, NotAcceptable, ServeError, UnsupportedMediaType
 from serve.settings import Settings, SettingsError
-from serve.signature import DTYPES, Signature, Tensor, TensorModel
+from serve.signature import DTYPES, IMAGE_RANGES, Signature, Tensor, TensorModel
 from serve.tensors import TensorEngine
 
 # ---- model.json -------------------------------------------------------------------------------------------------
@@ -29,7 +31,10 @@ tensors = st.builds(
     Tensor, st.text(min_size=1, max_size=9), st.sampled_from(DTYPES), st.none() | st.lists(sides).map(tuple)
 )
 signatures = st.builds(
-    Signature, st.lists(tensors, max_size=3).map(tuple), st.lists(tensors, min_size=1, max_size=3).map(tuple)
+    Signature,
+    st.lists(tensors, max_size=3).map(tuple),
+    st.lists(tensors, min_size=1, max_size=3).map(tuple),
+    image_values=st.sampled_from(["", *IMAGE_RANGES]),
 )
 
 
@@ -37,9 +42,7 @@ signatures = st.builds(
 def test_every_description_is_read_as_it_was_written(tmp_path_factory: Any, found: dict[str, Signature]) -> None:
     folder = tmp_path_factory.mktemp("model")
     (folder / "model.onnx").touch()
-    model = TensorModel(
-        "SavedModel 1", {name: Signature(one.inputs, one.outputs, "model.onnx") for name, one in found.items()}
-    )
+    model = TensorModel("SavedModel 1", {name: replace(one, graph="model.onnx") for name, one in found.items()})
     signature.write(model, folder)
     assert signature.read(folder) == model
     assert signature.task(folder) == "tensors"
@@ -52,6 +55,11 @@ def test_every_description_is_read_as_it_was_written(tmp_path_factory: Any, foun
         ("format_version", 2, "model.json: format_version is 2, this server reads 1."),
         ("signatures", {}, "model.json: signatures is {}, it must be one signature at least."),
         ("signatures.a.graph", "../x.onnx", "signatures.a.graph is '../x.onnx', it must be the name of an .onnx file"),
+        (
+            "signatures.a.image_values",
+            "1..2",
+            "signatures.a.image_values is '1..2', it must be '' or '0..1' or '-1..1'",
+        ),
         ("signatures.a.outputs", [], "signatures.a.outputs is [], it must be one tensor at least."),
         ("signatures.a.inputs", [{"name": "x"}], "the key signatures.a.inputs.shape is missing."),
         (
@@ -79,6 +87,16 @@ def test_a_description_that_makes_no_sense_is_refused_by_file_and_key(
     with pytest.raises(ArtifactError) as refused:
         signature.read(tmp_path)
     assert says in str(refused.value)
+
+
+def test_a_description_that_says_nothing_of_image_values_is_read_as_earlier_versions_wrote_it(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
+    one = Signature((Tensor("x", "float32", (None,)),), (Tensor("y", "float32", None),), "model.onnx", "0..255")
+    written = signature.write(TensorModel("test", {"a": one}), tmp_path)
+    document = json.loads(written.read_text())
+    del document["signatures"]["a"]["image_values"]
+    written.write_text(json.dumps(document))
+    assert signature.read(tmp_path).signatures["a"] == replace(one, image_values="")
 
 
 def test_a_graph_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -148,8 +166,9 @@ def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
 class Double:
     """Stands in for a framework: its answer is the mean of each row, and it remembers what it was asked."""
 
-    def __init__(self, *shape: int | None, dtype: str = "float32", pixels: str = "0..1") -> None:
-        one = Signature((Tensor("x", dtype, shape),), (Tensor("y", "float32", (None, 1)),))
+    def __init__(self, *shape: int | None, dtype: str = "float32", pixels: str = "", graphs: str = "") -> None:
+        outputs = (Tensor("y", "float32", (None, 1)),)
+        one = Signature((Tensor("x", dtype, shape),), outputs, image_values=graphs)
         self.engine = TensorEngine(TensorModel("double", {"serving_default": one}), self.run, pixels)
         self.given = np.zeros(0)
 
@@ -196,6 +215,60 @@ def test_an_image_becomes_the_one_input_whichever_way_its_channels_lie(shape: An
 def test_the_values_of_a_float_image_are_in_the_range_that_is_set(pixels: str, mean: float) -> None:
     answer = Double(None, 8, 8, 3, pixels=pixels).ask(photo(51, 51, 51), "image/png")
     assert answer == {"predictions": [[pytest.approx(mean)]]}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "graphs", "pixels", "mean", "says"),
+    [
+        ("float32", "", "", 0.2, "0..1: no scaling was found in its graph; set VISION_IMAGE_VALUES if it was"),
+        ("float32", "0..255", "", 51, "0..255, because its graph scales those; VISION_IMAGE_VALUES changes that"),
+        ("float16", "-1..1", "", -0.6, "-1..1, because its graph scales those; VISION_IMAGE_VALUES changes that"),
+        ("float32", "0..255", "0..1", 0.2, "0..1, as VISION_IMAGE_VALUES says; its graph scales 0..255"),
+        ("float32", "", "0..255", 51, "0..255, as VISION_IMAGE_VALUES says"),
+        ("uint8", "", "-1..1", 51, "0..255, its input's pixels"),
+    ],
+)
+def test_a_photos_values_are_those_that_the_graph_scales_unless_the_variable_says_others(
+    dtype: str, graphs: str, pixels: str, mean: float, says: str
+) -> None:
+    double = Double(None, 8, 8, 3, dtype=dtype, pixels=pixels, graphs=graphs)
+    answer = {"predictions": [[pytest.approx(mean, rel=1e-3)]]}
+    assert double.ask(photo(51, 51, 51), "image/png") == answer
+    assert str(double.engine.images()).startswith(f"photos are sent to the model as values {says}")
+
+
+def test_where_no_pixels_are_sent_no_values_are_told() -> None:
+    assert Double(None, 2).engine.images() is None
+    assert Double(None, dtype="string").engine.images() is None
+
+
+class Decoder(Double):
+    """A model that takes the bytes of image files, and refuses others as TensorFlow does."""
+
+    def run(self, name: str, inputs: Any) -> dict[str, np.ndarray]:
+        if not all(data.startswith(b"\x89PNG") for data in inputs["x"].ravel()):
+            raise BadRequest("The model cannot compute this input: Unknown image file format.")
+        return super().run(name, inputs)
+
+
+def test_base64_that_a_model_of_image_files_was_sent_as_text_is_told_how_to_send_it() -> None:
+    decoder, encoded = Decoder(None, dtype="string"), base64.b64encode(photo(1, 2, 3)).decode()
+    says = (
+        'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/png. '
+    )
+    for body, media in (
+        (json.dumps({"instances": [encoded]}).encode(), "application/json"),
+        (encoded.encode(), "image/png"),
+        (f'"{encoded}"'.encode(), None),
+    ):
+        with pytest.raises(BadRequest) as refused:
+            decoder.ask(body, media)
+        assert str(refused.value) == says + "The model cannot compute this input: Unknown image file format."
+    right = json.dumps({"instances": [{"b64": encoded}]}).encode()
+    assert decoder.ask(right, "application/json") == {"predictions": [[0]]}
+    with pytest.raises(BadRequest) as refused:
+        decoder.ask(b'{"instances": ["hello"]}', "application/json")
+    assert str(refused.value) == "The model cannot compute this input: Unknown image file format."
 
 
 def test_an_input_of_bytes_gets_whole_pixels_and_one_of_text_the_file_itself() -> None:
@@ -250,7 +323,7 @@ def test_whatever_is_asked_during_a_conversion_is_answered_503_and_the_socket_st
                     urllib.request.urlopen(url + path, data, timeout=10)
                 with refused.value as answer:
                     assert (answer.code, answer.headers["Retry-After"]) == (503, "1")
-                    assert json.load(answer) == {"status": 503, "error": waiting.REASON, "reason": waiting.REASON}
+                    assert json.load(answer) == {"status": 503, "reason": waiting.REASON, "error": waiting.REASON}
         with socket.create_connection(listener.getsockname(), timeout=10):
             assert listener.accept()[0].close() is None
 

@@ -1,9 +1,13 @@
 """Hyperparameters of image-classification-tensorflow: both families of names, what goes together, what is ignored."""
 
+import logging
+import re
+
 import pytest
 
+from tests.environments import REPOSITORY
 from train.errors import UserError
-from train.image_classification_tensorflow import table
+from train.image_classification_tensorflow import builtin, table
 
 
 def refusal(**raw: str) -> str:
@@ -35,7 +39,7 @@ def test_what_the_data_says_itself_is_ignored_with_a_warning(
 ) -> None:
     monkeypatch.setattr(table.LOG, "propagate", True)
     table.check({name: "367"})
-    assert f"{name} is ignored: an epoch has as many batches as the data fills" in caplog.text
+    assert f"{name}=367 is ignored: an epoch has as many batches as the data fills" in caplog.text
 
 
 def test_one_thing_with_two_names_and_two_values_is_refused() -> None:
@@ -84,3 +88,141 @@ def test_a_value_out_of_range_is_refused_with_what_is_valid(raw: dict[str, str],
 
 def test_alpha_is_read_as_a_number_is_written() -> None:
     assert [table.check({"alpha": text})["alpha"] for text in ("1", "1.0", "1.00", "0.50")] == [1.0, 1.0, 1.0, 0.5]
+
+
+# ---- SageMaker's own TensorFlow image classification ------------------------------------------------------------
+
+# Its hyperparameters with their defaults, as its page has them and `hyperparameters.retrieve_default` returns them.
+BUILT_IN = {
+    "augmentation": "False",
+    "augmentation_random_flip": "horizontal_and_vertical",
+    "augmentation_random_rotation": "0.2",
+    "augmentation_random_zoom": "0.1",
+    "batch_size": "32",
+    "beta_1": "0.9",
+    "beta_2": "0.999",
+    "binary_mode": "False",
+    "dropout_rate": "0.2",
+    "early_stopping": "False",
+    "early_stopping_min_delta": "0.0",
+    "early_stopping_patience": "5",
+    "epochs": "3",
+    "epsilon": "1e-7",
+    "eval_metric": "accuracy",
+    "image_resize_interpolation": "bilinear",
+    "initial_accumulator_value": "0.0001",
+    "label_smoothing": "0.1",
+    "learning_rate": "0.001",
+    "momentum": "0.9",
+    "optimizer": "adam",
+    "regularizers_l2": "0.0001",
+    "reinitialize_top_layer": "Auto",
+    "rho": "0.95",
+    "train_only_top_layer": "False",
+}
+NO_EQUAL = ("label_smoothing", "regularizers_l2")
+
+
+def test_all_hyperparameters_of_the_built_in_but_those_without_an_equal_are_taken() -> None:
+    found = table.check({name: text for name, text in BUILT_IN.items() if name not in NO_EQUAL})
+    assert not [row.name for row in builtin.ROWS if row.name in found]
+    assert (found["horizontal_flip"], found["rotation_range"], found["zoom_range"]) == (False, 0.0, 0.0)
+    assert (found["mini_batch_size"], found["train_layers"], found["dropout"]) == (32, "all", 0.2)
+    assert (found["eps"], found["gamma"], found["early_stopping_tolerance"]) == (1e-7, 0.95, 0.0)
+
+
+def test_those_without_an_equal_are_named_together_as_not_known_here() -> None:
+    said = refusal(**BUILT_IN)
+    for name in NO_EQUAL:
+        assert (
+            f"hyperparameter {name}={BUILT_IN[name]!r} is not valid: it takes 0 or 0.0 alone, since it is one of "
+            in said
+        )
+    assert (
+        said.count("SageMaker's own TensorFlow image classification, which this image is not, and not known here") == 2
+    )
+    table.check(BUILT_IN | dict.fromkeys(NO_EQUAL, "0"))
+
+
+@pytest.mark.parametrize(
+    ("raw", "equals", "line"),
+    [
+        (
+            {"train_only_top_layer": "True"},
+            {"train_layers": "head"},
+            "train_only_top_layer=True is taken as train_layers=head",
+        ),
+        (
+            {"train_only_top_layer": "False", "use_pretrained_model": "1"},
+            {"train_layers": "all"},
+            "train_only_top_layer=False is taken as train_layers=all",
+        ),
+        ({"dropout_rate": "0.3"}, {"dropout": 0.3}, "dropout_rate=0.3 is taken as dropout=0.3"),
+        ({"optimizer": "nesterov"}, {"optimizer": "nag"}, "optimizer=nesterov is taken as optimizer=nag"),
+        (
+            {"augmentation": "True"},
+            {"horizontal_flip": True, "rotation_range": 72.0, "zoom_range": 0.1},
+            "augmentation=True is taken as horizontal_flip=True, rotation_range=72.0, zoom_range=0.1",
+        ),
+        (
+            {"augmentation": "True", "augmentation_random_flip": "None", "augmentation_random_rotation": "-0.75"},
+            {"horizontal_flip": False, "rotation_range": 180.0, "zoom_range": 0.1},
+            "augmentation=True is taken as horizontal_flip=False, rotation_range=180.0, zoom_range=0.1",
+        ),
+        (
+            {"augmentation_random_flip": "vertical"},
+            {"horizontal_flip": False, "rotation_range": 20.0},
+            "augmentation_random_flip=vertical: photos are not flipped upside down here",
+        ),
+        (
+            {"binary_mode": "True", "num_classes": "2"},
+            {"num_classes": 2},
+            "binary_mode=True: two classes have one unit here in any case, and the answer has both probabilities",
+        ),
+    ],
+)
+def test_a_hyperparameter_of_the_built_in_is_taken_as_its_equal_with_a_line(
+    raw: dict[str, str], equals: dict[str, object], line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="train"):
+        assert equals.items() <= table.check(raw).items()
+    assert line in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (
+            {"train_only_top_layer": "True", "train_layers": "all"},
+            "hyperparameter train_layers=all contradicts train_only_top_layer=True, which is train_layers=head here",
+        ),
+        (
+            {"augmentation": "False", "zoom_range": "0.1"},
+            "hyperparameter zoom_range=0.1 contradicts augmentation=False, which is horizontal_flip=False, ",
+        ),
+        ({"binary_mode": "True", "num_classes": "3"}, "hyperparameter binary_mode=True is for two classes, and num_cl"),
+        ({"optimizer": "adagrad"}, "hyperparameter optimizer='adagrad' is not valid: it takes one of sgd, adam, rmspr"),
+        (
+            {"reinitialize_top_layer": "False"},
+            "hyperparameter reinitialize_top_layer='False' is not valid: it takes auto",
+        ),
+        (
+            {"dropout_rate": "1"},
+            "hyperparameter dropout_rate='1' is not valid: it takes a number from 0 to 1, without 1",
+        ),
+        ({"augmentation_random_rotation": "nan"}, "hyperparameter augmentation_random_rotation='nan' is not valid"),
+    ],
+)
+def test_what_has_no_equal_or_is_said_twice_is_refused(raw: dict[str, str], said: str) -> None:
+    assert refusal(**raw).startswith(said)
+
+
+def test_the_same_by_both_names_is_no_contradiction() -> None:
+    assert table.check({"train_only_top_layer": "1", "train_layers": "Head"})["train_layers"] == "head"
+
+
+def test_the_page_tells_every_hyperparameter() -> None:
+    page = (REPOSITORY / "docs" / "image-classification-tensorflow.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    told = {name for row in rows for name in re.findall(r"`([a-z_0-9]+)`", row)}
+    assert {row.name for row in table.TABLE} <= told

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import pytest
 
-from train import configuration, entry
+from train import configuration, earlier, entry
 from train.errors import TrainError, UserError
 
 FILES: dict[str, Any] = {
@@ -54,19 +54,118 @@ def test_what_an_earlier_run_in_the_same_folder_reported_is_removed_first(base: 
     assert list((base / "output").iterdir()) == []
 
 
-def test_an_earlier_model_is_not_served_as_this_jobs_and_stays_when_this_job_cannot_begin(base: Path) -> None:
-    (base / "model").mkdir()
-    for name in ("model.onnx", "model.json", "notes.txt"):
-        (base / "model" / name).write_text("an earlier run")
-    config = base / "input" / "config" / "hyperparameters.json"
-    text = config.read_text()
-    config.write_text("{")
+EARLIER = {
+    *("model.onnx", "model.json", "model.keras", "1/saved_model.pb", "1/variables/variables.index"),
+    *("image-classification-0030.params", "model_best.params", "notes.txt", "code/inference.py"),
+}
+
+
+@pytest.fixture
+def again(base: Path) -> Path:
+    """A folder with the model of an earlier job, and files of the user's."""
+    for name in EARLIER:
+        path = base / "model" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("an earlier run")
+    return base
+
+
+def left(base: Path) -> dict[str, str]:
+    """What lies in the model folder."""
+    folder = base / "model"
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def accepted(base: Path, *names: str) -> None:
+    """A job from its acceptance on, that leaves these files."""
+    earlier.set_aside(base / "model")
+    for name in names:
+        (base / "model" / name).write_text("this run")
+
+
+def failing(base: Path, *names: str) -> None:
+    """A job that fails after its acceptance, and leaves these files."""
+    with earlier.settled(base / "model"):
+        accepted(base, *names)
+        raise ZeroDivisionError
+
+
+USERS = {"notes.txt", "code/inference.py"}
+ASIDE = {f"{earlier.ASIDE}/{name}" for name in EARLIER - USERS}
+
+
+def test_an_earlier_model_stays_when_this_job_cannot_begin(again: Path) -> None:
+    (again / "input" / "config" / "hyperparameters.json").write_text("{")
     with pytest.raises(SystemExit):
         entry.prepare()
-    assert len(list((base / "model").iterdir())) == 3
-    config.write_text(text)
-    entry.prepare()
-    assert [path.name for path in (base / "model").iterdir()] == ["notes.txt"]
+    assert set(left(again)) == EARLIER
+
+
+@pytest.mark.parametrize("error", [UserError("a typo"), TrainError("no weights"), KeyError("a bug")])
+def test_an_earlier_model_stays_when_this_job_is_refused(
+    error: Exception, again: Path, run_of: Callable[[Exception], None]
+) -> None:
+    with pytest.raises(TrainError):
+        run_of(error)
+    assert left(again) == dict.fromkeys(EARLIER, "an earlier run")
+
+
+def test_an_earlier_model_makes_way_for_this_jobs_and_what_is_the_users_stays(again: Path) -> None:
+    with earlier.settled(again / "model"):
+        accepted(again, "model.onnx", "model.json")
+    assert left(again) == dict.fromkeys(USERS, "an earlier run") | dict.fromkeys(
+        ("model.onnx", "model.json"), "this run"
+    )
+    assert not (again / "model" / earlier.ASIDE).exists()
+
+
+def test_an_earlier_model_is_back_in_its_place_when_this_job_has_failed_before_it_left_anything(
+    again: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="train"), pytest.raises(ZeroDivisionError):
+        failing(again)
+    assert left(again) == dict.fromkeys(EARLIER, "an earlier run")
+    assert f"This job has left no model: that of an earlier job is back in {again}/model" in caplog.messages
+
+
+def test_an_earlier_model_is_kept_aside_when_this_job_has_failed_and_left_something_unfinished(again: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        failing(again, "model_best.params")
+    assert left(again) == dict.fromkeys(ASIDE | USERS, "an earlier run") | {"model_best.params": "this run"}
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_an_earlier_model_is_not_served_as_that_of_a_job_that_was_stopped_before_it_had_one(
+    killed: bool, again: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="train"):
+        if killed:
+            accepted(again)  # and the process ends
+        else:
+            with earlier.settled(again / "model"):
+                accepted(again)
+    assert set(left(again)) == ASIDE | USERS
+    assert any(f"{again}/model/{earlier.ASIDE}" in message for message in caplog.messages)
+
+
+def test_a_model_set_aside_survives_a_second_job_that_ends_without_one_and_a_third_that_is_refused(
+    again: Path, run_of: Callable[[Exception], None]
+) -> None:
+    accepted(again, "model_best.params")
+    accepted(again)
+    assert set(left(again)) >= ASIDE
+    (again / "model" / "model_best.params").unlink()
+    with pytest.raises(UserError):
+        run_of(UserError("a typo"))
+    assert set(left(again)) == EARLIER
+
+
+def test_a_model_set_aside_gives_way_to_a_newer_one(again: Path) -> None:
+    accepted(again, "model.onnx", "model.json")
+    accepted(again)
+    assert left(again) == dict.fromkeys(USERS, "an earlier run") | {
+        f"{earlier.ASIDE}/{name}": "this run" for name in ("model.onnx", "model.json")
+    }
 
 
 def test_the_failure_file_gives_the_reason_of_this_run_and_not_of_an_earlier_one(base: Path) -> None:
@@ -189,6 +288,16 @@ def test_an_unexpected_error_exits_1_with_the_sentence_first_and_the_trace_after
     assert caught.value.errno == 1
     assert failure(base).startswith("KeyError: 'a bug of ours' (at test_train_entry.py, line ")
     assert "\n\nTraceback" in failure(base)
+
+
+def test_an_error_that_begins_with_an_announcement_is_told_by_the_line_that_says_what_is_wrong(
+    run_of: Callable[[Exception], None], base: Path
+) -> None:
+    with pytest.raises(TrainError):
+        run_of(
+            ValueError("Graph execution error:\n\n" + "Detected at node x\n" * 99 + "Shapes differ\n\t [[{{node x}}]]")
+        )
+    assert failure(base).startswith("ValueError: Graph execution error: Shapes differ (at test_train_entry.py, line ")
 
 
 def test_the_failure_file_holds_at_most_what_sagemaker_shows(run_of: Callable[[Exception], None], base: Path) -> None:

@@ -103,8 +103,34 @@ def test_hidden_files_and_what_is_no_image_by_its_name_are_left_out(
     found = folders.listed(channels, HP)
     assert found.class_names == ("cat", "dog")
     assert len(found.train + found.validation) == 4
-    assert "1 files beside the class folders, left out: training/readme.txt" in caplog.text
-    assert "1 files in class folders that are no images by their names, left out: training/cat/a.mat" in caplog.text
+    assert "files beside the class folders, left out: 1 (training/readme.txt)" in caplog.text
+    assert "files in class folders that are no photos by their names, left out: 1 (training/cat/a.mat)" in caplog.text
+
+
+def test_photos_of_formats_that_are_not_read_count_as_photos_so_that_their_loss_is_not_overlooked(
+    tmp_path: Path,
+) -> None:
+    cats = [
+        f"training/train/cat/{number}.{suffix}" for number, suffix in enumerate(("HEIC", "avif", "dng", "heif", "jxl"))
+    ]
+    channels = lay_out(
+        tmp_path, *cats, "training/train/dog/1.jfif", "training/val/dog/2.jpe", "training/val/cat/3.Heic"
+    )
+    assert told(folders.listed(channels, HP)) == (
+        [*((name, 0) for name in cats), ("training/train/dog/1.jfif", 1)],
+        [("training/val/cat/3.Heic", 0), ("training/val/dog/2.jpe", 1)],
+    )
+
+
+def test_a_photo_that_is_also_there_in_a_format_that_is_read_counts_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders.LOG, "propagate", True)
+    names = ["train/cat/1.jpg", "train/cat/1.HEIC", "train/cat/1.mov", "train/dog/1.heic", "validation/dog/2.jpg"]
+    found = folders.listed(lay_out(tmp_path, *names), HP)
+    assert told(found)[0] == [("train/cat/1.jpg", 0), ("train/dog/1.heic", 1)]
+    assert "photos that are also there in a format that is read, left out: 1 (train/cat/1.HEIC)" in caplog.text
+    assert "files in class folders that are no photos by their names, left out: 1 (train/cat/1.mov)" in caplog.text
 
 
 BOTH = ("training/cat/1.jpg", "training/dog/2.jpg")

@@ -56,12 +56,52 @@ def test_a_name_of_255_bytes_is_taken(tmp_path: Path) -> None:
         (b"1\t1\ta\0b.jpg", " has a NUL in the path 'a\\x00b.jpg'"),
         (b"1\t1\tsub/" + "\u00e9".encode() * 128, " has a file name of 256 bytes, '\u00e9\u00e9"),
         (b"1\t1", " has 2 tab-separated fields"),
+        (b"1 1 a.jpg", " has 1 tab-separated field: it must read"),
+        (b"1\t1\tb.jpg\t", " ends in a tab: remove it, so that the line reads '1\\t1\\tb.jpg'"),
+        (
+            b"1\t7\t1\tb.jpg",
+            " has 2 labels: without multi_label=1 a sample has one; set multi_label=1 if several are meant, or remove "
+            "the first column if it is the index that pandas writes (index=False)",
+        ),
         (b"1\tcat\ta.jpg", " has a label that is no number: 'cat'"),
-        (b"1\t3\ta.jpg", " has the label 3: labels are whole numbers from 0 to 2"),
-        (b"0\t1\tb.jpg", " repeats the index '0' of line 1"),
+        (
+            b"1\t3\ta.jpg",
+            " has the label 3: labels are whole numbers from 0 to 2 (num_classes=3); if yours are 1 to 3, subtract 1 "
+            "from each",
+        ),
+        (b"1\t4\ta.jpg", " has the label 4: labels are whole numbers from 0 to 2 (num_classes=3)\n"),
+        (b"0\t1\tb.jpg", " repeats the index '0' of line 1: every index must be unique, and no line a header"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named_by_file_and_number(line: bytes, said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         read(tmp_path, b"0\t1\ta.jpg\n\n" + line + b"\n2\t1\tc.jpg\n")
-    assert str(caught.value).startswith(f"train_lst/a.lst, line 3{said}")
+    assert f"{caught.value}\n".startswith(f"train_lst/a.lst, line 3{said}")
+
+
+@pytest.mark.parametrize("header", ["index\tlabel\tpath", "\tlabel\tpath", "\tid\tclass\tfile", "\t0\t1\t2"])
+def test_a_header_is_told_and_not_taken_for_an_image(header: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, f"\ufeff{header}\n0\t1\ta.jpg\n".encode())
+    assert str(caught.value).startswith(
+        f"train_lst/a.lst, line 1 is a header, {header!r}: remove the line; with pandas"
+    )
+
+
+def test_the_index_of_pandas_before_several_labels_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.lst").write_text("0\t7\t1\t0\t1\ta.jpg\n")
+    with pytest.raises(
+        UserError, match=r"has 4 label values .* needs num_classes=3 values of 0 or 1; remove the first col"
+    ):
+        lst.read(tmp_path / "a.lst", "train_lst/a.lst", Path("/photos"), HP | {"multi_label": True})
+
+
+def test_paths_of_windows_are_read_and_a_name_that_has_a_backslash_keeps_it(tmp_path: Path) -> None:
+    for name in ("Abyssinian/Abyssinian_1.jpg", "a\\b.jpg", "a/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = ["Abyssinian\\Abyssinian_1.jpg", "a\\b.jpg", "gone\\c.jpg"]
+    (tmp_path / "a.lst").write_text("".join(f"{index}\t1\t{name}\r\n" for index, name in enumerate(names)))
+    found = lst.read(tmp_path / "a.lst", "train_lst/a.lst", tmp_path, HP)
+    assert [sample.name for sample in found] == ["Abyssinian/Abyssinian_1.jpg", "a\\b.jpg", "gone\\c.jpg"]
+    assert found[0].path == tmp_path / "Abyssinian" / "Abyssinian_1.jpg"

@@ -16,6 +16,16 @@ def test_labels_without_an_image_are_told_and_other_files_are_no_images() -> Non
     assert match(["a.png", "b.png"], ["a.mat", "b.txt", "b.gif"], "") == ({"b.gif": "b.png"}, ["a.png"])
 
 
+@pytest.mark.parametrize("name", ["a.HEIC", "x/a.heif", "a.avif", "a.jxl", "a.jp2", "a.tga", "a.dng", "a.CR2", "a.svg"])
+def test_an_image_of_a_format_that_is_not_read_is_still_the_image_of_its_label(name: str) -> None:
+    assert match(["a.png"], [name, "b.jpg"], "") == ({name: "a.png"}, [])
+
+
+@pytest.mark.parametrize("read", ["a.jpg", "a.JFIF", "y/a.jpe", "x/a.pgm"])
+def test_where_an_image_is_also_there_in_a_format_that_is_read_it_is_that_one(read: str) -> None:
+    assert match(["a.png"], ["x/a.heic", read], "") == ({read: "a.png"}, [])
+
+
 def test_of_images_of_one_base_name_the_one_in_the_same_folder_counts() -> None:
     labels = ["cat/1.png", "dog/1.png"]
     assert match(labels, ["dog/1.jpg", "cat/1.jpg"], "")[0] == {"cat/1.jpg": "cat/1.png", "dog/1.jpg": "dog/1.png"}

@@ -28,6 +28,14 @@ def trace(error: BaseException) -> str:
         (trace(ValueError("first line\nsecond line")), "ValueError: first line"),
         (trace(KeyError(1)) + "\nDuring handling of the above exception, another exception occurred:\n\n"
          + trace(OSError("disk")), "OSError: disk"),
+        (
+            "Traceback (most recent call last):\n  File\ntensorflow.InvalidArgumentError: Graph execution error:\n\n"
+            'Detected at node Reshape defined at (most recent call last):\n  File "t.py", line 4, in f\n\n'
+            "Input to reshape is a tensor with 3 values, but the requested shape has 4\n"
+            "\t [[{{node Reshape}}]] [Op:__inference_f_10]",
+            "tensorflow.InvalidArgumentError: Graph execution error: Input to reshape is a tensor with 3 values, but "
+            "the requested shape has 4",
+        ),
         ("train.py: error: unrecognized arguments: --x", "train.py: error: unrecognized arguments: --x"),
         ("ERROR\n  -----\n\n", "ERROR"),
         ("Traceback (most recent call last):\n  File", "File"),

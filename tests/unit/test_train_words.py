@@ -184,7 +184,7 @@ def test_unreadable_samples_above_the_tolerance_fail_the_job_and_the_first_ten_a
     with pytest.raises(UserError) as caught:
         samples.readable("train", _listed(100), _cache(set(range(12))), 0.1)
     message = str(caught.value)
-    assert message.startswith("12 of 100 train images are not readable, more than unreadable_tolerance=0.1 allows")
+    assert message.startswith("12 of 100 train images cannot be read, more than unreadable_tolerance=0.1 allows")
     assert "photo9.jpg is truncated" in message
     assert "photo10.jpg" not in message
 

@@ -10,7 +10,7 @@ import numpy as np
 from mxnet import gluon
 
 from serve import artifact
-from train import channels, classifier, export, native, pretrained
+from train import channels, classifier, earlier, export, native, pretrained
 from train.classifier import Best
 from train.divergence import Diverged, rescue
 from train.errors import UserError
@@ -48,7 +48,7 @@ class Model:
     def __init__(self, folder: Path, net: gluon.HybridBlock, loaded: data.Data, hp: dict[str, Any]) -> None:
         self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
         self._kept: Path | None = None
-        folder.mkdir(parents=True, exist_ok=True)
+        earlier.set_aside(folder)
 
     def save(self, epoch: int, best: bool) -> None:
         """Write the weights of `epoch`, from 0; an earlier best is removed unless checkpoint_frequency keeps it."""
@@ -86,7 +86,7 @@ class Model:
             "The model of epoch %d is in %s: %s (epochs count from 0, files from 1)",
             best.epoch,
             self._folder,
-            ", ".join(sorted(path.name for path in self._folder.iterdir())),
+            export.names(self._folder),
         )
 
     def _predict(self, tensors: np.ndarray) -> np.ndarray:

@@ -5,7 +5,20 @@ from typing import Any
 
 from train import classifier
 from train.errors import UserError
-from train.hyperparameters import REQUIRED, Hyperparameter, choice, flag, integer, real, resolve, shape, steps
+from train.hyperparameters import (
+    REQUIRED,
+    Hyperparameter,
+    choice,
+    early_stopping,
+    flag,
+    ignored,
+    integer,
+    kv_store,
+    real,
+    resolve,
+    shape,
+    steps,
+)
 from train.log import LOG
 
 NUM_LAYERS = (18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110)
@@ -35,11 +48,9 @@ TABLE: tuple[Hyperparameter, ...] = (
     choice("precision_dtype", "float32", ("float32", "float16")),
     integer("top_k", None, 2),
     integer("checkpoint_frequency", None, 1),
-    flag("early_stopping", False),
-    integer("early_stopping_min_epochs", 10, 1),
-    integer("early_stopping_patience", 5, 1),
-    real("early_stopping_tolerance", 0.0),
-    choice("kv_store", None, ("dist_sync", "dist_async")),
+    *early_stopping(10, 5),
+    kv_store(),
+    ignored("use_lr_scheduler", ", as the built-in ignores it: lr_scheduler_step alone says when the rate falls"),
     # Ours: the built-in has no such hyperparameters.
     choice("inference_resize", "crop", ("crop", "stretch")),
     real("unreadable_tolerance", 0.05),
@@ -51,11 +62,6 @@ def check(raw: Mapping[str, str]) -> dict[str, Any]:
     """Return the checked hyperparameters; raises UserError, also for values that do not go together."""
     values = resolve(raw, TABLE)
     classifier.check(values)
-    if values["checkpoint_frequency"] and values["checkpoint_frequency"] > values["epochs"]:
-        raise UserError(
-            f"hyperparameter checkpoint_frequency={values['checkpoint_frequency']} is above "
-            f"epochs={values['epochs']}: set it to at most epochs"
-        )
     if values["top_k"] and values["multi_label"]:
         raise UserError(
             "hyperparameter top_k has no meaning with multi_label=1, where a sample has several "
@@ -69,6 +75,11 @@ def say(values: Mapping[str, Any]) -> None:
     classifier.say(values)
     if values["use_weighted_loss"] and not values["multi_label"]:
         LOG.warning("use_weighted_loss=1 is ignored: it weighs the labels of multi_label=1, which is not set")
+    if values["checkpoint_frequency"] and values["checkpoint_frequency"] > values["epochs"]:
+        LOG.warning(
+            "checkpoint_frequency=%d is above epochs=%d: only the best epoch is kept",
+            *(values["checkpoint_frequency"], values["epochs"]),
+        )
     if values["precision_dtype"] == "float16":
         LOG.warning(
             "precision_dtype=float16 is computed as float32: this image trains on the CPU, where float16 is slower"

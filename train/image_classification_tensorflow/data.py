@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -99,7 +99,8 @@ def _input_spec(hp: dict[str, Any]) -> InputSpec:
     return InputSpec("data", channels, height, width, hp["resize"], hp["inference_resize"], *scale)
 
 
-class Share(NamedTuple):
+@dataclass(frozen=True)
+class Share:
     """Which part of every batch is this host's: every `count`th sample from number `rank` on."""
 
     rank: int

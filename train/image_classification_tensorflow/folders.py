@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from serve.words import plural
+from train import pairs
 from train.channels import Channel, listing
 from train.errors import UserError
 from train.log import LOG
-from train.pairs import IMAGES
 from train.samples import Remarks, Sample
 
 _TRAIN, _VALIDATION = ("train", "training"), ("validation", "val", "valid")
+_NO_PHOTOS = "files in class folders that are no photos by their names"
 LAYOUT = "photos in class folders, such as train/cat/1.jpg and validation/dog/2.jpg in a channel named 'training'"
 
 
@@ -69,8 +71,8 @@ def listed(channels: dict[str, Channel], hp: dict[str, Any]) -> Listed:
             raise UserError(f"channel {what.name!r} has no photos in its class folders: it needs {LAYOUT}")
     said = f"{hp['validation_split']:g} of each class split off" if validation is None else validation.name
     LOG.info(
-        "Classes %s: %d photos to train on, %d to measure on (%s)",
-        *(", ".join(names[:20]), len(train_samples), len(validation_samples), said),
+        "Classes %s: %s to train on, %d to measure on (%s)",
+        *(", ".join(names[:20]), plural(len(train_samples), "photo"), len(validation_samples), said),
     )
     return Listed(train_samples, validation_samples, names)
 
@@ -130,16 +132,16 @@ def _require_known(channel: Channel, names: Sequence[str], train: Channel, remar
 def _samples(channel: Channel, names: Sequence[str], remarks: Remarks) -> list[Sample]:
     """Return the photos at any depth below the class folders, by class and name."""
     labels = {name: label for label, name in enumerate(names)}
-    found = []
-    for path in channel.files():
-        inside = path.relative_to(channel.path)
-        if len(inside.parts) < 2:
-            continue
-        if path.suffix.lower() in IMAGES:
-            found.append(Sample(channel.name_of(path), labels[inside.parts[0]], path))
-        else:
-            remarks.add("files in class folders that are no images by their names, left out", channel.name_of(path))
-    return sorted(found, key=lambda sample: sample.label)
+    files = {path.relative_to(channel.path).as_posix(): path for path in channel.files()}
+    inside = {name: path for name, path in files.items() if "/" in name}
+    chosen = set(pairs.photos(inside))
+    for name, path in inside.items():
+        if name not in chosen:
+            is_photo = name.lower().endswith(pairs.IMAGES)
+            kind = "photos that are also there in a format that is read" if is_photo else _NO_PHOTOS
+            remarks.add(f"{kind}, left out", channel.name_of(path))
+    found = [Sample(channel.name_of(inside[name]), labels[name.partition("/")[0]], inside[name]) for name in chosen]
+    return sorted(found, key=lambda sample: (sample.label, sample.path))
 
 
 def _split(found: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:

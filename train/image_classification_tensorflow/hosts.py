@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from serve.words import sentence
 from train import stop
 from train.cluster import Hosts
 from train.errors import TrainError, UserError
@@ -61,7 +62,9 @@ def together() -> Iterator[None]:
     except tf.errors.OpError as error:
         if stop.requested():
             raise stop.Stopped from None
-        raise TrainError(f"another host of the job was lost, and its log says why: {_first_line(error)}") from error
+        raise TrainError(
+            f"another host of the job was lost, and its log says why: {sentence(str(error))[:400]}"
+        ) from error
 
 
 def mean(values: np.ndarray) -> np.ndarray:
@@ -88,7 +91,3 @@ def check_alike(names: Sequence[str]) -> None:
             f"the hosts have different training images, this one {len(names)}: every host must see all of them; leave "
             "the channels' distribution at FullyReplicated"
         )
-
-
-def _first_line(error: tf.errors.OpError) -> str:
-    return (error.message or type(error).__name__).strip().splitlines()[0][:200]

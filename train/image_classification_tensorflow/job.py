@@ -17,7 +17,7 @@ import tf2onnx
 
 import serve
 from serve import artifact
-from train import channels, classifier, cluster, export, keras_weights, pretrained
+from train import channels, classifier, cluster, earlier, export, keras_weights, pretrained
 from train.classifier import Best
 from train.cluster import Hosts
 from train.divergence import Diverged, rescue
@@ -76,11 +76,11 @@ class Model:
         self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
         self._writes, self._alone = everyone.rank == 0, len(everyone.names) == 1
         self._kept: list[np.ndarray] = []
-        folder.mkdir(parents=True, exist_ok=True)
+        earlier.set_aside(folder)
 
     def save(self, epoch: int, best: bool) -> None:
-        """Write the network as it is now in the place of an earlier epoch's."""
-        if not self._writes:
+        """Write the network as it is now in the place of an earlier epoch's, unless an earlier one was better."""
+        if not (best and self._writes):
             return
         self._kept = network.weights(self._net.model)
         path = self._folder / NATIVE
@@ -102,7 +102,7 @@ class Model:
             "The model of epoch %d is in %s: %s (epochs count from 0)",
             best.epoch,
             self._folder,
-            ", ".join(sorted(path.name for path in self._folder.iterdir())),
+            export.names(self._folder),
         )
 
     def _predict(self, tensors: np.ndarray) -> np.ndarray:

@@ -5,7 +5,20 @@ from typing import Any
 
 from train import classifier
 from train.errors import UserError
-from train.hyperparameters import Hyperparameter, choice, flag, integer, real, resolve, shape, steps
+from train.hyperparameters import (
+    Hyperparameter,
+    choice,
+    early_stopping,
+    flag,
+    given,
+    ignored,
+    integer,
+    real,
+    resolve,
+    shape,
+    steps,
+)
+from train.image_classification_tensorflow import builtin
 from train.log import LOG
 
 ALPHA = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
@@ -50,10 +63,7 @@ def _degrees(name: str, default: float) -> Hyperparameter:
     return Hyperparameter(name, parse, "degrees from 0 to 180", default)
 
 
-def _text(name: str) -> Hyperparameter:
-    return Hyperparameter(name, str, "any text", None)
-
-
+_FILLED = ": an epoch has as many batches as the data fills"
 TABLE: tuple[Hyperparameter, ...] = (
     integer("num_classes", None, 2),
     integer("num_training_samples", None, 1),
@@ -66,7 +76,7 @@ TABLE: tuple[Hyperparameter, ...] = (
     integer("epochs", 30, 1),
     integer("mini_batch_size", None, 1),
     integer("batch_size", None, 1),
-    choice("optimizer", "adam", ("sgd", "adam", "rmsprop", "nag")),
+    choice("optimizer", "adam", ("sgd", "adam", "rmsprop", "nag", "nesterov")),
     real("learning_rate", 0.001),
     real("lr_scheduler_factor", 0.1),
     steps("lr_scheduler_step"),
@@ -81,20 +91,17 @@ TABLE: tuple[Hyperparameter, ...] = (
     _degrees("rotation_range", 20.0),
     flag("use_weighted_loss", False),
     integer("top_k", None, 2),
-    flag("early_stopping", False),
-    integer("early_stopping_min_epochs", 10, 1),
-    integer("early_stopping_patience", 5, 1),
-    real("early_stopping_tolerance", 0.0),
+    *early_stopping(10, 5),
     real("validation_split", 0.2, without=(0, 1)),
     choice("inference_resize", "crop", ("crop", "stretch")),
     real("unreadable_tolerance", 0.05),
     integer("seed", 0, 0, 2**31 - 1),
     # What scripts of the seed's kind take and this program finds out for itself, and what the SDK adds.
-    integer("steps", None, 1),
-    integer("val_steps", None, 1),
-    _text("model_dir"),
+    ignored("steps", _FILLED),
+    ignored("val_steps", _FILLED),
+    ignored("model_dir"),
+    *builtin.ROWS,
 )
-_IGNORED = ("steps", "val_steps")
 _BATCH = 32
 
 
@@ -104,6 +111,7 @@ def check(raw: Mapping[str, str]) -> dict[str, Any]:
     None stays None where the data says it: num_classes, num_training_samples.
     """
     values = resolve(raw, TABLE)
+    builtin.translate(values, given(raw))
     _, height, width = values["image_shape"]
     if min(height, width) < SMALLEST:
         raise UserError(
@@ -117,10 +125,6 @@ def check(raw: Mapping[str, str]) -> dict[str, Any]:
         values["train_layers"] = HEAD if values["use_pretrained_model"] else ALL
     elif values["train_layers"] == BLOCKS:
         values["train_layers"] = ALL
-    for name in _IGNORED:
-        if values.pop(name) is not None:
-            LOG.warning("%s is ignored: an epoch has as many batches as the data fills", name)
-    del values["model_dir"]
     return values
 
 

@@ -16,16 +16,19 @@ from typing import Any
 import numpy as np
 
 from serve.preprocess import Frame
+from serve.words import plural
 from train import pairs, samples
 from train.channels import Channel, listing
 from train.errors import UserError
 from train.object_detection.boxes import solid, turn
 from train.object_detection.table import LABEL_HEADER, LABEL_OBJECT, max_objects
-from train.samples import Remarks, Sample
+from train.samples import Remarks, Sample, from_one
 
 FRACTIONS = (1, 1)
 """An Annotation.size that says that the boxes are in fractions of the stored image, as in RecordIO."""
 
+# How far from its picture's corner a box of pixels reaches at least, in pixels, and one of fractions at most.
+_FAR = 2
 _SIDES = ("left", "top", "width", "height")
 # A box that reaches this far beyond its image was rounded, not misplaced.
 _ROUNDING = 1e-5
@@ -95,8 +98,8 @@ def parse_record(labels: np.ndarray, where: str, hp: Mapping[str, Any]) -> Annot
     values = [float(value) for value in labels]
     if len(values) < LABEL_HEADER:
         raise UserError(
-            f"{where} has {len(values)} label values, which is an image-classification record: a detection record "
-            "begins with 2, 5 (widths of its header and of an object); make it with im2rec's --pack-label"
+            f"{where} has {plural(len(values), 'label value')}, which is an image-classification record: a detection "
+            "record begins with 2, 5 (widths of its header and of an object); make it with im2rec's --pack-label"
         )
     header, width = values[:2]
     wholes = header.is_integer() and width.is_integer()  # no NaN and no infinity is
@@ -108,8 +111,8 @@ def parse_record(labels: np.ndarray, where: str, hp: Mapping[str, Any]) -> Annot
     objects = values[int(header) :]
     if len(objects) % width:
         raise UserError(
-            f"{where} has {len(objects)} values after its header of {header:g}, which is no whole number of objects "
-            f"of {width:g} values: mend the line in the .lst file that it was made from"
+            f"{where} has {plural(len(objects), 'value')} after its header of {header:g}, which is no whole number of "
+            f"objects of {width:g} values: correct the line in the .lst file that it was made from"
         )
     _check_count(int(len(objects) // width), where, hp)
     rows = np.array(objects, np.float64).reshape(-1, int(width) if objects else LABEL_OBJECT)[:, :LABEL_OBJECT]
@@ -141,7 +144,8 @@ def _class(value: float, where: str, hp: Mapping[str, Any]) -> float:
         return value
     raise UserError(
         f"{where} has the class {value:g}: classes are whole numbers from 0 to {classes - 1} "
-        f"(num_classes={classes}); number them from 0 without gaps, or set num_classes"
+        f"(num_classes={classes}); "
+        + (from_one(value, classes).removeprefix("; ") or "number them from 0 without gaps, or set num_classes")
     )
 
 
@@ -159,13 +163,22 @@ def _size(value: Any, where: str) -> tuple[float, float] | None:
     first = value[0] if isinstance(value, list) and value else value
     if not first:
         return None
-    sides = [_real(first.get(key)) for key in ("width", "height")] if isinstance(first, dict) else [None]
+    sides = [_side(first.get(key)) for key in ("width", "height")] if isinstance(first, dict) else [None]
     if None in sides or not min(sides) > 0:
+        told = _text(json.dumps(value))[:120]
         raise UserError(
-            f"{where} has the image_size {_told(value)[:80]}: it must be "
-            '[{"width": 500, "height": 400, "depth": 3}], in pixels, or be left out'
+            f"{where} has the image_size {told}: width and height must be above 0, in pixels, as in "
+            '[{"width": 500, "height": 400, "depth": 3}], or the key be left out'
         )
     return sides[0], sides[1]
+
+
+def _side(value: Any) -> float | None:
+    """Return a side of `image_size`, which some tools write as text; None for what is no number."""
+    try:
+        return float(value) if isinstance(value, str) else _real(value)
+    except ValueError:
+        return None
 
 
 def _categories(value: Any) -> dict[int, str]:
@@ -245,7 +258,14 @@ def mend(boxes: np.ndarray, where: str, remarks: Remarks) -> np.ndarray:
 def list_records(path: Path, hp: Mapping[str, Any]) -> Listing:
     """List a .rec file of detection records. Raises UserError naming the record."""
     found = list(samples.records(path))
-    return Listing(found, {sample.name: parse_record(sample.label, sample.name, hp) for sample in found})
+    parsed = {sample.name: parse_record(sample.label, sample.name, hp) for sample in found}
+    reach = np.concatenate([_reach(annotation) for annotation in parsed.values()] or [np.zeros(0)])
+    if np.sum(reach > _FAR) > len(reach) / 2:
+        raise UserError(
+            f"labels of {path.name} are fractions from 0 to 1, and these look like pixels: they go up to "
+            f"{reach.max():g}; divide them by the image's width and height, as im2rec takes them from a .lst file"
+        )
+    return Listing(found, parsed)
 
 
 def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: Remarks) -> Listing:
@@ -263,6 +283,7 @@ def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: 
     with ThreadPoolExecutor() as pool:  # many small files, perhaps from S3: the waiting is shared
         names = [path.relative_to(notes.path).as_posix() for path in paths]
         parsed = dict(zip(names, pool.map(lambda pair: _read(*pair, hp), zip(paths, names, strict=True)), strict=True))
+    _require_pixels(parsed, notes, remarks)
     files = {path.relative_to(images.path).as_posix(): path for path in images.files()}
     told = {name: annotation.file for name, annotation in parsed.items() if annotation.file in files}
     named, alone = pairs.match(parsed, files, "name one in its key `file`, relative to the channel", told)
@@ -270,7 +291,7 @@ def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: 
         remarks.add("annotation files without an image, left out", name)
     if not named:
         raise UserError(
-            f"none of the {len(parsed)} annotation files of {notes.name!r} belongs to an image of {images.name!r}: "
+            f"no annotation file of {notes.name!r} belongs to an image of {images.name!r}: "
             f"{names[0]} needs an image of its base name, or a key `file` that names one relative to the channel; "
             f"{images.name!r} holds {listing(images.path)}"
         )
@@ -280,6 +301,30 @@ def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: 
     empty = np.zeros((0, 5), np.float32)
     found = {name: parsed[named[name]] for name in sorted(named)}
     return Listing([Sample(name, empty, files[name]) for name in found], found)
+
+
+def _reach(annotation: Annotation) -> np.ndarray:
+    """Return the larger of xmax and ymax, float64 (n,), of the boxes that are finite and have an area."""
+    boxes = annotation.boxes[np.isfinite(annotation.boxes).all(axis=1), 1:]
+    return boxes[solid(boxes), 2:].max(axis=1)
+
+
+def _require_pixels(parsed: Mapping[str, Annotation], notes: Channel, remarks: Remarks) -> None:
+    """Raise UserError when most boxes look like fractions; note in `remarks` files where all do."""
+    reaches = {name: _reach(annotation) for name, annotation in parsed.items() if annotation.size != FRACTIONS}
+    tiny = [name for name, reach in reaches.items() if len(reach) and reach.max() <= _FAR]
+    if not tiny:
+        return
+    every = np.concatenate(list(reaches.values()))
+    if np.sum(every <= _FAR) > len(every) / 2:
+        corners = next(box[1:] for box in parsed[tiny[0]].boxes if solid(box[1:]))
+        left, top, right, bottom = (f"{side:g}" for side in corners)
+        raise UserError(
+            f"boxes of {notes.name!r} are in pixels, and these look like fractions: {tiny[0]} has a box from {left}, "
+            f"{top} to {right}, {bottom}; multiply them by the image's width and height"
+        )
+    for name in tiny:
+        remarks.add(f"annotation files whose boxes do not reach beyond {_FAR} pixels and may be fractions", name)
 
 
 def _read(path: Path, name: str, hp: Mapping[str, Any]) -> Annotation:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
+from serve.words import plural
 from train import samples
 from train.channels import RECORDIO, Channel, by_record, class_names, refuse_unbuilt, require_all
 from train.errors import UserError
@@ -98,7 +99,8 @@ def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> Listin
     else:
         found = annotations.list_files(channels[name], channels[notes], hp, remarks)
     remarks.say()
-    LOG.info("Channel %s: %d samples in %s form", name, len(found.samples), "RecordIO" if in_records else "image")
+    form = "RecordIO" if in_records else "image"
+    LOG.info("Channel %s: %s in %s form", name, plural(len(found.samples), "sample"), form)
     return found
 
 
@@ -138,19 +140,19 @@ def _check(name: str, labelled: list[Sample], misfits: int, hp: dict[str, Any]) 
     """Raise UserError when too many images do not fit their annotation, or none has a box; count those without."""
     if misfits > hp["unreadable_tolerance"] * (len(labelled) + misfits):
         raise UserError(
-            f"{misfits} of {len(labelled) + misfits} {name} images have another size than their annotation's "
-            f"image_size, more than unreadable_tolerance={hp['unreadable_tolerance']:g} allows: annotate the images "
-            "that are in the channel, or remove image_size where boxes are in the stored image's pixels; the log "
-            "names the first"
+            f"{misfits} of {len(labelled) + misfits} {name} images cannot be used, more than "
+            f"unreadable_tolerance={hp['unreadable_tolerance']:g} allows, as the size is not the "
+            "annotation's image_size: annotate the images that are in the channel, or remove image_size where boxes "
+            "are in the stored image's pixels; the log names the first"
         )
     empty = sum(not len(sample.label) for sample in labelled)
     if empty == len(labelled):
         raise UserError(
-            f"none of the {len(labelled)} {name} images has a box: boxes are in `annotations` of the .json files, or "
+            f"no {name} image has a box: boxes are in `annotations` of the .json files, or "
             "in the label of the records; the log names those that were dropped"
         )
     if empty:
-        LOG.info("%d of %d %s images have no box and are kept: all of them is background", empty, len(labelled), name)
+        LOG.info("%d of %d %s images without a box, kept: all of it is background", empty, len(labelled), name)
 
 
 def _photo(data: bytes, side: int) -> np.ndarray:

@@ -168,5 +168,4 @@ def fit(net: Detector, data: Data, hp: dict[str, Any], host: str, anchors: np.nd
         LOG.info("#progress_metric: host=%s, completed %d %% of epochs", host, done)
         LOG.info("#throughput_metric: host=%s, train throughput=%r records/second", host, trained["throughput"])
         if ending.ends(number, value):
-            LOG.info("Early stopping after epoch %d: no gain for %d epochs", number, ending.patience)
             return

@@ -6,7 +6,19 @@ from typing import Any
 
 from serve.artifact import MAX_TOP_K
 from train.errors import UserError
-from train.hyperparameters import REQUIRED, Hyperparameter, choice, flag, integer, pattern, real, resolve, steps
+from train.hyperparameters import (
+    REQUIRED,
+    Hyperparameter,
+    choice,
+    early_stopping,
+    flag,
+    integer,
+    kv_store,
+    pattern,
+    real,
+    resolve,
+    steps,
+)
 from train.log import LOG
 
 # The built-in takes 300 and more; smaller pictures are ours, for CPUs and small jobs.
@@ -34,11 +46,8 @@ TABLE: tuple[Hyperparameter, ...] = (
     integer("nms_topk", 400, 1, MAX_TOP_K),
     integer("label_width", 350, LABEL_HEADER + LABEL_OBJECT),
     pattern("freeze_layer_pattern"),
-    flag("early_stopping", False),
-    integer("early_stopping_min_epochs", 10, 1),
-    integer("early_stopping_patience", 5, 1),
-    real("early_stopping_tolerance", 0.0),
-    choice("kv_store", None, ("device", "dist_sync", "dist_async")),
+    *early_stopping(10, 5),
+    kv_store(),
     # Ours: the built-in has no such hyperparameters.
     real("unreadable_tolerance", 0.05),
     integer("seed", 0, 0, 2**31 - 1),

@@ -1,6 +1,7 @@
 """The data of semantic-segmentation: photos with their masks, class names, and what is fed to the network."""
 
 import filecmp
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
+from serve.words import plural
 from train import pairs, samples
 from train.channels import Channel, by_record, class_names, listing, refuse_unbuilt, require_all
 from train.errors import UserError
@@ -106,8 +108,10 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
     spec = InputSpec("data", 3, side, side, side, "pad", MEAN, STD)
     train, photos, labels = _read_train(listed["train"], hp, budget)
     samples.check_count(len(train), hp, followed="latter")
-    _tell_classes(listed["train"].census.classes(), hp["num_classes"])
+    listed["train"].census.require_classes()
+    _tell_classes("train", listed["train"].census.classes(), hp["num_classes"])
     validation, whole, crops = _read_validation(listed["validation"], spec, hp, budget)
+    _tell_classes("validation", listed["validation"].census.classes(), hp["num_classes"])
     return Data(
         train=[listed["train"].photos[index] for index in train],
         validation=[listed["validation"].photos[index] for index in validation],
@@ -122,20 +126,19 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
     )
 
 
-def _tell_classes(counts: np.ndarray, classes: int) -> None:
-    """Log how many pixels of training each class has, int64 (256,), and warn of classes without any."""
+def _tell_classes(name: str, counts: np.ndarray, classes: int) -> None:
+    """Log how many pixels of a set each class has, int64 (256,); warn of classes without any and of ignored ones."""
     present = np.flatnonzero(counts[:IGNORE])
     shares = 100 * counts / counts.sum()
     commonest = sorted(present[np.argsort(-counts[present], kind="stable")][: samples.NAMED])
-    more = f" (and {len(present) - samples.NAMED} rarer classes)" if len(present) > samples.NAMED else ""
+    rarer = len(present) - samples.NAMED
+    more = f" (and {plural(rarer, 'rarer class')})" if rarer > 0 else ""
     told = ", ".join(f"class {label} {shares[label]:.1f} %" for label in commonest)
-    LOG.info("Pixels of the train masks: %s%s, ignored %.1f %%", told, more, shares[IGNORE])
-    samples.warn_of_empty_classes(present, classes, "mask")
-    if counts[IGNORE] and len(present) < classes:
-        LOG.warning(
-            "pixels of the value 255 are ignored: if they are a class, say so in the channel label_map, as in "
-            '{"map": {"0": 0, "1": 255}}'
-        )
+    LOG.info("Pixels of the %s masks: %s%s, ignored %.1f %%", name, told, more, shares[IGNORE])
+    if name == "train":
+        samples.warn_of_empty_classes(present, classes, "mask")
+    if counts[IGNORE] and len(present) < (classes if name == "train" else 2):
+        LOG.warning("pixels of the value 255 in the %s masks are ignored: %s", name, masks.BINARY)
 
 
 # ---- listing ----------------------------------------------------------------------------------------------------
@@ -152,8 +155,8 @@ def _list(channels: dict[str, Channel], name: str) -> tuple[list[Sample], list[S
         )
     labels = channels[notes]
     files = {path.relative_to(images.path).as_posix(): path for path in images.files()}
-    found = {path.relative_to(labels.path).as_posix(): path for path in labels.files((masks.SUFFIX,))}
-    if not found:
+    found = _masks(labels, files)
+    if not any(name.lower().endswith(masks.SUFFIX) for name in found):
         raise UserError(
             f"channel {notes!r} must hold one {masks.SUFFIX} mask for each image of {name!r} and holds none: it holds "
             f"{listing(labels.path)}"
@@ -161,7 +164,7 @@ def _list(channels: dict[str, Channel], name: str) -> tuple[list[Sample], list[S
     matched, alone = pairs.match(sorted(found), files, f"leave one of them in {name!r}")
     if not matched:
         raise UserError(
-            f"none of the {len(found)} masks of {notes!r} belongs to an image of {name!r}: {min(found)} needs an image "
+            f"no mask of {notes!r} belongs to an image of {name!r}: {min(found)} needs an image "
             f"of its base name, such as {min(found)[: -len(masks.SUFFIX)]}.jpg; {name!r} holds {listing(images.path)}"
         )
     order = sorted(matched)
@@ -177,11 +180,26 @@ def _list(channels: dict[str, Channel], name: str) -> tuple[list[Sample], list[S
         if file not in matched and file.lower().endswith(pairs.IMAGES):
             remarks.add(f"images of {name} without a mask, left out", file)
     remarks.say()
-    LOG.info("Channel %s: %d samples in image form", name, len(matched))
+    LOG.info("Channel %s: %s in image form", name, plural(len(matched), "sample"))
     return (
         [Sample(file, _NO_LABEL, files[file]) for file in order],
         [Sample(matched[file], _NO_LABEL, found[matched[file]]) for file in order],
     )
+
+
+def _masks(labels: Channel, images: dict[str, Path]) -> dict[str, Path]:
+    """Return the PNG files of a channel by name, and pictures in other formats where there is no PNG in their place.
+
+    Those cannot be read, and must count as such. One of `images`, where both channels are one folder, is no mask.
+    """
+    every = {path.relative_to(labels.path).as_posix(): path for path in labels.files(pairs.IMAGES)}
+    found = {name: path for name, path in every.items() if name.lower().endswith(masks.SUFFIX)}
+    known = {pairs.base(name) for name in found}
+    others = {name: path for name, path in every.items() if pairs.base(name) not in known}
+    if others:
+        taken = {os.path.realpath(path) for path in images.values()}
+        found |= {name: path for name, path in others.items() if os.path.realpath(path) not in taken}
+    return found
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -259,14 +277,17 @@ class _Set:
     def _tell(self, count: int) -> None:
         remarks = Remarks()
         for name in sorted(self._repaired):
-            remarks.add(f"{self.name}_annotation masks are colour pictures with R = G = B, read as class ids", name)
+            remarks.add(
+                f"{self.name}_annotation masks that are colour pictures with R = G = B, read as class ids", name
+            )
         for photo in sorted(self._misfits):
             remarks.add(f"{self.name} masks of another size than their image, left out", self._misfits[photo])
         remarks.say()
         if len(self._misfits) > self._tolerance * count:
             raise UserError(
-                f"{len(self._misfits)} of {count} {self.name} masks have another size than their image, more than "
-                f"unreadable_tolerance={self._tolerance:g} allows: a mask needs its image's width and height, as it is "
+                f"{len(self._misfits)} of {count} {self.name} masks cannot be used, more than "
+                f"unreadable_tolerance={self._tolerance:g} allows, as the size is not the image's: a mask needs "
+                "its image's width and height, as it is "
                 f"stored or upright; the first: {'; '.join(list(self._misfits.values())[: samples.NAMED])}"
             )
 

@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from serve import artifact
-from train import channels, cluster, export, native, pretrained, samples, stop
+from train import channels, cluster, earlier, export, native, pretrained, samples, stop
 from train.divergence import Diverged, rescue
 from train.errors import UserError
 from train.log import LOG
@@ -54,7 +54,7 @@ class Model:
         self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
         self._params = folder / "model_best.params"
         self.best: loop.Best | None = None
-        folder.mkdir(parents=True, exist_ok=True)
+        earlier.set_aside(folder)
 
     def keep(self, best: loop.Best) -> None:
         """Write the weights of an epoch that is the best so far over those of the one before."""
@@ -79,7 +79,7 @@ class Model:
         with export.writing(self._folder / artifact.MODEL_JSON):
             artifact.write(self._describe(), self._folder)
         self._verify()
-        names = ", ".join(sorted(path.name for path in self._folder.iterdir()))
+        names = export.names(self._folder)
         LOG.info("The model of epoch %d is in %s: %s", self.best.epoch, self._folder, names)
 
     def _write(self, path: Path) -> None:

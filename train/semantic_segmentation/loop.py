@@ -223,7 +223,6 @@ def fit(net: Segmenter, data: Data, hp: dict[str, Any], host: str, keep: Keep) -
         done = 100 * (number + 1) // hp["epochs"]
         LOG.info("#progress_metric: host=%s, completed %d %% of epochs", host, done)
         if ending.ends(number, value):
-            LOG.info("Early stopping after epoch %d: no gain for %d epochs", number, ending.patience)
             return
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from serve.preprocess import MAX_PIXELS, Frame, UnreadableImage
+from serve.words import plural
 from train.channels import Channel
 from train.errors import UserError
 from train.log import LOG
@@ -25,7 +26,9 @@ IGNORE = 255
 SUFFIX = ".png"
 _VALUES = 256
 _NAMED = 10
+_GAPS = 8  # times as many classes as there are values: what no list of classes has
 _MAP_FORM = '{"map": {"0": 5, "1": [0, 2]}} makes the pixel value 5 class 0 and the values 0 and 2 class 1'
+BINARY = 'if 255 is a class, say so in the channel label_map, as in {"map": {"0": 0, "1": 255}}'
 _SCALE_FORM = '{"scale": 3} makes the pixel values 0, 1, 2 class 0, the next three class 1, and so on'
 
 # ---- label maps -------------------------------------------------------------------------------------------------
@@ -290,18 +293,27 @@ class Census:
             raise UserError(self._strange(strange))
         counts = self.classes()
         if not counts[:IGNORE].any():
-            raise UserError(
-                f"every pixel in the masks of {self._channel!r} is ignored: 255 is, unless a `map` in the channel "
-                'label_map names it, as in {"map": {"0": 0, "1": 255}}'
-            )
+            raise UserError(f"every pixel in the masks of {self._channel!r} is ignored: {BINARY}")
+
+    def require_classes(self) -> None:
+        """Raise UserError when all pixels that count are of one class; most often the other class is 255."""
+        label, *others = np.flatnonzero(self.classes()[:IGNORE])
+        if others:
+            return
+        what = f"in the masks of {self._channel!r} are class {label}"
+        if self._pixels[IGNORE] and self._map.table[IGNORE] == IGNORE:
+            raise UserError(f"pixels of 255 are ignored, and all others {what}: {BINARY}")
+        raise UserError(
+            f"all pixels that count {what}: there is nothing to tell apart; give masks of two classes or more"
+        )
 
     def _strange(self, values: list[int]) -> str:
         table, classes, first = self._map.table, self._map.classes, values[0]
         file = self._map.file
         masks = f"{self._channel}/{self._first[first]} has pixels of the value {first}"
-        others = [f"{value} ({self._masks[value]} masks, first {self._first[value]})" for value in values[1:_NAMED]]
+        others = [f"{value} (masks: {self._masks[value]}, first {self._first[value]})" for value in values[1:_NAMED]]
         more = f"; so it is with {', '.join(others)}" if others else ""
-        more += f" and {len(values) - _NAMED} other values" if len(values) > _NAMED else ""
+        more += f" and {plural(len(values) - _NAMED, 'other value')}" if len(values) > _NAMED else ""
         if file and table[first] < 0:
             return (
                 f"{masks}, which {PurePosixPath(file).name} does not name: add it to a class of `map`, or to its "
@@ -309,8 +321,17 @@ class Census:
             )
         needed = int(table[values].max()) + 1
         told = f"{masks}, class {table[first]} by {PurePosixPath(file).name}" if file else masks
-        enlarge = f"set num_classes={needed}, or " if needed < IGNORE else ""
-        return (
-            f"{told}, and num_classes={classes} has the classes 0 to {classes - 1} (255 is ignored): {enlarge}"
-            f"say in the channel label_map which pixel values are which class{more}"
+        return f"{told}, and num_classes={classes} has the classes 0 to {classes - 1} (255 is ignored): " + (
+            f"{self._fix(needed)}{more}"
         )
+
+    def _fix(self, needed: int) -> str:
+        """Return what to do about classes up to `needed` - 1: numbers with wide gaps are colours of a palette."""
+        say = "say in the channel label_map which pixel values are which class"
+        enlarge = f"set num_classes={needed}"
+        values = [value for value in np.flatnonzero(self._pixels).tolist() if value != IGNORE]
+        if needed > _GAPS * len(values):
+            if len(values) <= self._map.classes:
+                say += f", as in {json.dumps({'map': dict(enumerate(values))})} for a palette saved as grey"
+            return f"{say}, or {enlarge}" if needed < IGNORE else say
+        return f"{enlarge}, or {say}" if needed < IGNORE else say

@@ -5,7 +5,7 @@ from typing import Any
 
 from serve.artifact import SIDE_STEP
 from train.errors import UserError
-from train.hyperparameters import REQUIRED, Hyperparameter, choice, flag, integer, real, resolve, steps
+from train.hyperparameters import REQUIRED, Hyperparameter, choice, early_stopping, flag, integer, real, resolve, steps
 from train.log import LOG
 
 TABLE: tuple[Hyperparameter, ...] = (
@@ -30,10 +30,7 @@ TABLE: tuple[Hyperparameter, ...] = (
     real("gamma1", 0.9),
     real("gamma2", 0.9),
     flag("syncbn", False),
-    flag("early_stopping", False),
-    integer("early_stopping_min_epochs", 5, 1),
-    integer("early_stopping_patience", 4, 1),
-    real("early_stopping_tolerance", 0.0),
+    *early_stopping(5, 4),
     choice("precision_dtype", "float32", ("float32", "float16")),
     # Ours: the built-in has no such hyperparameters.
     integer("inference_size", None, 17, 2048),  # of base_size, unless given
