@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from serve import __version__, artifact, left, machine, signature, start
+from serve import __version__, artifact, left, logs, machine, signature, start
 from serve.artifact import TENSORS, ArtifactError
 from serve.settings import LISTENER, ONNX, Settings, SettingsError
 from serve.words import plural
@@ -23,15 +23,15 @@ def main() -> None:
     """
     _check_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until gunicorn's own; process 1 has no default for it
+    logs.install()
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings.from_environment()
         if settings.listener is None:
             _prepare(settings)
-            listener = start.listen(settings.port)
-            os.environ[LISTENER] = str(listener.fileno())  # for serve.gunicorn_conf
+            os.environ[LISTENER] = str(start.listen(settings.port).detach())  # for serve.gunicorn_conf
     except (SettingsError, ArtifactError) as error:
-        sys.exit(f"serve: {error}")
+        sys.exit(f"serve: {logs.printable(str(error))}")
     from gunicorn.app.wsgiapp import run  # only now: the lines above come first, whatever an import may cost
 
     sys.argv = ["gunicorn", "--config", "python:serve.gunicorn_conf"]

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from functools import partial
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -15,9 +14,6 @@ from serve.refusals import Refusals
 from serve.settings import Settings
 
 log = logging.getLogger("serve")
-
-DISCARD_SECONDS = 1.0
-"""How long the rest of a refused body is read for: long enough for one on its way, short for a thread of /ping's."""
 
 ROUTES = "/ping (GET), /invocations (POST) and /execution-parameters (GET)"
 
@@ -47,6 +43,7 @@ def create_app(settings: Settings, model: Model) -> Flask:
     @app.post("/invocations")
     def invocations() -> Response:
         engine = model.engine
+        codecs.require_plain(request.headers.get("Content-Encoding"))
         with gate.entered():
             data = body.read(request.environ, settings.max_body, settings.timeout)
             reply = engine.understand(
@@ -66,26 +63,24 @@ def create_app(settings: Settings, model: Model) -> Flask:
 
 
 def _answer_errors(app: Flask) -> None:
-    """Every error becomes the JSON of errors.document and a line in the log.
-
-    What is left of the body is read once the answer has been sent.
-    """
+    """Every error becomes the JSON of errors.document and a line in the log."""
     refusals = Refusals()
 
-    def refuse(status: int, reason: str) -> Response:
-        refusals.log(status, request.method, request.path, reason)
+    def refuse(status: int, reason: str, logged: str) -> Response:
+        refusals.log(status, request.method, request.path, logged)
         return _error(status, reason)
 
     @app.errorhandler(ServeError)
     def ours(error: ServeError) -> Response:
-        response = refuse(error.status, str(error))
+        response = refuse(error.status, str(error), error.logged)
         if isinstance(error, Unavailable):
             response.headers["Retry-After"] = "1"
         return response
 
     @app.errorhandler(HTTPException)
     def flasks(error: HTTPException) -> Response:
-        response = refuse(error.code or 500, _reason(error))
+        reason = _reason(error)
+        response = refuse(error.code or 500, reason, reason)
         if allowed := getattr(error, "valid_methods", None):
             response.headers["Allow"] = ", ".join(sorted(allowed))
         return response
@@ -95,11 +90,6 @@ def _answer_errors(app: Flask) -> None:
         log.exception("%s %s failed", request.method, request.path)
         sentence = str(error) if isinstance(error, FloatingPointError) else "The server failed; its log says why."
         return _error(500, sentence)
-
-    @app.after_request
-    def finish_body(response: Response) -> Response:
-        response.call_on_close(partial(body.discard, request.environ, DISCARD_SECONDS))
-        return response
 
 
 def _reason(error: HTTPException) -> str:

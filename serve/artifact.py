@@ -154,6 +154,8 @@ def document(model_dir: Path) -> Any:
     model_dir = Path(model_dir)
     path = model_dir / MODEL_JSON
     try:
+        if path.exists() and not path.is_file():  # to read a pipe or a device may never end
+            raise OSError("it is not a file")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ArtifactError(
@@ -163,6 +165,9 @@ def document(model_dir: Path) -> Any:
         raise ArtifactError(f"{path} cannot be read: {error}. Make it readable, or train again.") from error
     except json.JSONDecodeError as error:
         raise ArtifactError(f"{path} is not JSON: {error}. Restore the file that `train` wrote.") from error
+    except (RecursionError, ValueError) as error:
+        what = "is nested too deeply" if isinstance(error, RecursionError) else "has a number of too many digits"
+        raise ArtifactError(f"{path} {what}. Restore the file that `train` wrote.") from error
 
 
 def require(model_dir: Path, name: str) -> None:

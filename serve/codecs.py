@@ -60,6 +60,12 @@ class Asked:
         return choose_form(self.accept, forms)
 
 
+def require_plain(encoding: str | None) -> None:
+    """Raise UnsupportedMediaType for a Content-Encoding, which says that the body is not what it stands for."""
+    if encoding and encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType(f"Content-Encoding {encoding:.80} is not served; send the bytes as they are.")
+
+
 def custom_attributes(header: str | None) -> list[tuple[str, str]]:
     """`threshold=0.5, max_detections=20` -> pairs of name (in lower case) and value; `;` separates as well.
 

@@ -25,14 +25,14 @@ from serve.words import sentence
 if TYPE_CHECKING:  # see serve.forms
     from serve.codecs import Asked
 
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4  # ONNX Runtime raises its errors too; its own log is not escaped
 
 
 def session(path: Path, threads: int) -> ort.InferenceSession:
     """A graph under ONNX Runtime, to compute one prediction on `threads` cores. Raises what ONNX Runtime raises."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     # Threads that spin while they wait for work take it from the other predictions and from /ping.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

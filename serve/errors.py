@@ -1,4 +1,15 @@
-"""Errors that carry their HTTP status; one handler in the app turns any of them into JSON."""
+"""Errors that carry their HTTP status, and the JSON that every one of them becomes."""
+
+import re
+
+_BEGIN, _END = "\ue000", "\ue001"  # for private use: no sentence of ours has them
+_MARKED = re.compile(f"{_BEGIN}.*?{_END}", re.DOTALL)
+_MARKS = str.maketrans("", "", _BEGIN + _END)
+
+
+def from_body(text: str) -> str:
+    """Mark what a reason quotes of a request's body: its sender reads it, the log does not hold it."""
+    return f"{_BEGIN}{text.translate(_MARKS)}{_END}"
 
 
 def document(status: int, reason: str) -> dict[str, object]:
@@ -10,6 +21,14 @@ class ServeError(Exception):
     """Ends a request with `status`; the message is the reason that the caller reads."""
 
     status = 500
+
+    def __str__(self) -> str:
+        return super().__str__().translate(_MARKS)
+
+    @property
+    def logged(self) -> str:
+        """The reason without what it quotes of the body."""
+        return _MARKED.sub("(withheld)", super().__str__())
 
 
 class BadRequest(ServeError):
@@ -37,7 +56,7 @@ class TooLarge(ServeError):
 
 
 class UnsupportedMediaType(ServeError):
-    """The Content-Type says that the body is no image."""
+    """The Content-Type says that the body is not an image, or the Content-Encoding that it is compressed."""
 
     status = 415
 

@@ -8,7 +8,7 @@ import numpy as np
 from serve import signature
 from serve.artifact import ArtifactError
 from serve.engine import first_line, session
-from serve.errors import BadRequest
+from serve.errors import BadRequest, from_body
 from serve.signature import TensorModel
 
 
@@ -52,5 +52,5 @@ class Graphs:
         try:
             found = self._sessions[one.graph].run(outputs, {key: inputs[key] for key in asks})
         except Exception as error:  # see above; the weights are proven, so it is the request
-            raise BadRequest(f"The model cannot compute this input: {first_line(error)}.") from error
+            raise BadRequest(f"The model cannot compute this input: {from_body(first_line(error))}.") from error
         return dict(zip(outputs, found, strict=True))

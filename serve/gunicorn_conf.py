@@ -3,6 +3,7 @@
 import logging
 import mmap
 import os
+import resource
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,9 @@ bind = f"0.0.0.0:{_settings.port}" if _settings.listener is None else f"fd://{_s
 workers = _settings.workers
 worker_class = "serve.worker.Worker"
 threads = _settings.threads
-worker_connections = 1000 + _settings.threads  # beyond it connections wait unaccepted, and so would /ping
+# Beyond it the connection that has waited longest is closed. The model, children and the log need descriptors too.
+_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+worker_connections = min(1000 + _settings.threads, _files - 100 if _files != resource.RLIM_INFINITY else 2**20)
 keepalive = 75  # longer than a client pools an idle connection: one that we close while it sends is a reset to it
 timeout = max(60, _settings.timeout)  # of the worker's main loop, which no prediction can hold up
 graceful_timeout = 25  # SIGKILL comes 30 s after SIGTERM

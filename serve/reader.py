@@ -6,7 +6,7 @@ from functools import partial
 
 from serve import jobs, ordinary, preprocess, rest
 from serve.artifact import InputSpec
-from serve.errors import TooLarge
+from serve.errors import TooLarge, from_body
 from serve.jobs import Message
 from serve.preprocess import Loaded, UnreadableImage
 from serve.rest import Call
@@ -93,7 +93,7 @@ class SandboxedReader(Reader):
     def _blame(self, reason: str, header: tuple[int, int] | None) -> None:
         """Raise for an image that could not be read; some decoders take a want of memory for damage."""
         if header is not None and _DEAREST * math.prod(header) > self._sandbox.memory:
-            raise TooLarge(f"{self._too_much('memory', header)} Or it {reason}.")
+            raise TooLarge(f"{self._too_much('memory', header)} Or it {from_body(reason)}.")
         if header is None and reason.startswith("is damaged"):
             reason += f", or takes more than {self._budget('memory')} to decode"
         raise UnreadableImage(reason)

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from serve.errors import BadRequest
+from serve.errors import BadRequest, from_body
+from serve.logs import printable
 from serve.preprocess import FORMATS, UnreadableImage
 
 log = logging.getLogger("serve")
@@ -16,23 +17,31 @@ SILENT_SECONDS = 5.0
 
 _LONGEST = 300  # characters of a path, and of a reason, in the log
 _SHOWN = 12  # characters of a body
+_DAMAGED = "is damaged ("  # and in parentheses a library's words, which may quote the body
 _BY_CHANCE = 500  # bytes of an image, of which 1 in 128 is a line feed or a carriage return
 # How base64 of a JPEG, PNG, GIF and WebP begins, and a browser's data URL.
 _BASE64 = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR", b"data:image/")
 
 
 def unreadable(data: bytes, error: UnreadableImage) -> str:
-    """The sentence for who sent `data` as an image: what is wrong with it, and where that can be told, what to send."""
+    """The sentence for who sent `data` as an image: what is wrong with it, and where that can be told, what to send.
+
+    What it quotes of the body is marked for serve.errors.
+    """
     reason = str(error)
     if reason.startswith("is not an image"):
-        begin = f"The body is not an image: it starts with {_beginning(data)}"
+        begin = f"The body is not an image: it starts with {from_body(_beginning(data))}"
         if is_base64_of_image(data):
             return f"{begin}; it looks like base64: send the raw bytes of the file."
         return f"{begin}; send the bytes of one {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file."
     bare = len(data) > _BY_CHANCE and b"\n" not in data and b"\r" not in data
-    if bare and reason.startswith(("is truncated", "is damaged")):
+    hint = bare and reason.startswith(("is truncated", "is damaged"))
+    if reason.startswith(_DAMAGED):
+        detail, _, rest = reason.removeprefix(_DAMAGED).rpartition(")")
+        reason = f"{_DAMAGED}{from_body(printable(detail, _LONGEST))}){rest}"
+    if hint:
         reason += "; it has no line feeds, which curl --data takes out: use curl --data-binary"
-    return _printable(f"The image {reason}.")
+    return f"The image {reason}."
 
 
 def is_base64_of_image(data: bytes) -> bool:
@@ -69,7 +78,7 @@ class Refusals:
                     return
                 more = f" ({self._unsaid} more since the last such line)" if self._unsaid else ""
                 self._silent_until, self._unsaid = now + SILENT_SECONDS, 0
-        log.warning("%d %s %s: %s%s", status, *(_printable(text[:_LONGEST]) for text in (method, path, reason)), more)
+        log.warning("%d %s %s: %s%s", status, *(printable(text, _LONGEST) for text in (method, path, reason)), more)
 
 
 def _beginning(data: bytes) -> str:
@@ -78,7 +87,3 @@ def _beginning(data: bytes) -> str:
     if text.replace("\t", " ").replace("\r", " ").replace("\n", " ").isprintable() and "\ufffd" not in text:
         return repr(text)
     return f"the bytes {data[: _SHOWN // 2].hex(' ')}"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from serve.errors import BadRequest
+from serve.errors import BadRequest, from_body
 from serve.signature import STRING, Signature, Tensor, TensorModel, shape_text
 
 LINES = ("application/jsonlines", "application/jsons", "application/x-jsonlines", "application/x-ndjson")
@@ -320,4 +320,4 @@ def _plain(name: str, array: np.ndarray) -> Any:
 def _short(value: Any) -> str:
     """A value of the request as a sentence quotes it."""
     text = value if isinstance(value, str) else json.dumps(value)
-    return repr(text[:60] + "..." * (len(text) > 60))
+    return from_body(repr(text[:60] + "..." * (len(text) > 60)))

@@ -32,8 +32,8 @@ ONNX, TENSORFLOW = "onnx", "tensorflow"
 _LEAST_MB = 64
 """A photo of 12 megapixels with transparency takes 136 MB to decode, one of 3 megapixels 34 MB."""
 
-SPARE_THREADS = 2
-"""Threads beyond those that predict or wait: one to answer /ping, one to say 503."""
+SPARE_THREADS = 32
+"""Threads beyond those of requests that predict or are in line: to refuse a request may take one for a second."""
 
 
 class SettingsError(ValueError):
@@ -69,7 +69,7 @@ class Settings:
 
     @property
     def threads(self) -> int:
-        """Threads of a worker process, so that two are free while all others predict or wait."""
+        """Threads of a worker process beside the one of /ping."""
         return self.admitted + self.queue + SPARE_THREADS
 
     @classmethod

@@ -1,62 +1,72 @@
 """Answers 503 on the server's port while a model is being converted, before there is a server."""
 
+import asyncio
 import contextlib
 import json
 import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from serve.errors import document
 
 REASON = "The model is being converted, which happens once at start; try again in a few seconds."
-_SECONDS = 2  # for a request to arrive whole: long enough for one on its way, short for a thread of /ping's
-_LARGEST = 100 * 2**20  # bytes of a body that are read before the answer, so that it is not lost in a reset
-
-
-class _Handler(BaseHTTPRequestHandler):
-    timeout = _SECONDS
-    server_version, sys_version = "serve", ""
-
-    def _refuse(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            rest = min(int(self.headers.get("Content-Length") or 0), _LARGEST)
-            while rest > 0 and (block := self.rfile.read(min(rest, 65536))):
-                rest -= len(block)
-        body = json.dumps(document(503, REASON)).encode()
-        self.send_response(503)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Retry-After", "1")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = _refuse
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: health checks come every second."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # closing waits for answers under way
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is none of our business."""
+_SECONDS = 2.0  # for a client to send its request and to read the answer
+_CONNECTIONS = 200  # at once; then the oldest is closed for a new one
+_READ = 64 * 1024  # bytes at once
 
 
 @contextlib.contextmanager
 def answering(listener: socket.socket) -> Iterator[None]:
     """Answer 503 to whatever comes to `listener`, which listens already, while the block runs; it stays open."""
-    server = _Server(listener.getsockname(), _Handler, bind_and_activate=False)
-    server.socket.close()
-    server.socket = listener.dup()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="answer-503")
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    thread = threading.Thread(target=loop.run_until_complete, args=(_serve(listener.dup(), stop),), name="answer-503")
     thread.start()
     try:
         yield
     finally:
-        server.shutdown()
+        loop.call_soon_threadsafe(stop.set)
         thread.join()
-        server.server_close()
+        loop.close()
+
+
+async def _serve(listener: socket.socket, stop: asyncio.Event) -> None:
+    """Answer every connection, in a task of its own, until `stop`; those that are there then are waited for."""
+    tasks: dict[asyncio.Task[None], None] = {}
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks[task] = None
+        if len(tasks) > _CONNECTIONS:
+            tasks.pop(oldest := next(iter(tasks)))
+            oldest.cancel()
+        try:
+            async with asyncio.timeout(_SECONDS):
+                await _answer(reader, writer)
+        except (OSError, TimeoutError):
+            pass  # a client that went away, or does not close
+        finally:
+            tasks.pop(task, None)
+            writer.transport.abort()
+
+    server = await asyncio.start_server(answer, sock=listener, limit=_READ, backlog=socket.SOMAXCONN)
+    await stop.wait()
+    server.close()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer at the first bytes, whatever they ask for, and read on until the client closes: see serve.worker."""
+    asked = await reader.read(_READ)
+    if not asked:
+        return
+    body = json.dumps(document(503, REASON))
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+    )
+    writer.write((head if asked.startswith(b"HEAD ") else head + body).encode())
+    writer.write_eof()
+    while await reader.read(_READ):
+        pass

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelProto
 
 from serve.artifact import ArtifactError
-from serve.errors import BadRequest
+from serve.errors import BadRequest, from_body
 from serve.left import SAVED_MODEL
 from serve.signature import DTYPES, STRING, Signature, Tensor, TensorModel
 from serve.tf import scaling
@@ -115,7 +115,7 @@ def _computing() -> Iterator[None]:
     try:
         yield
     except (tf.errors.OpError, ValueError, TypeError) as error:
-        raise BadRequest(f"The model cannot compute this input: {first_line(error)}.") from error
+        raise BadRequest(f"The model cannot compute this input: {from_body(first_line(error))}.") from error
 
 
 def _model(name: str, signatures: dict[str, Signature]) -> TensorModel:

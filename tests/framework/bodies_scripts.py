@@ -1,5 +1,6 @@
 """Bodies of the tests of what a user's script has left, run where TensorFlow is."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,14 @@ def _small(folder: Path, keras: Any) -> float:
     folder.mkdir(parents=True)
     model.save(str(folder / "model.keras"))
     return float(model.predict(np.full((1, 16, 16, 3), 0.5, np.float32), verbose=0)[0, 0])
+
+
+def compute_what_fails() -> None:
+    """A text that is not a number, computed by TensorFlow as the server does."""
+    from serve.tf import saved_model  # noqa: F401 - before TensorFlow, which it sets up
+
+    import tensorflow as tf  # isort: skip
+
+    with contextlib.suppress(tf.errors.InvalidArgumentError):
+        tf.function(tf.strings.to_number)(tf.constant(["SECRET"]))
+        raise AssertionError("nothing failed")

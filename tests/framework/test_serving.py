@@ -214,7 +214,7 @@ def test_each_refused_request_is_a_line_in_the_log_without_its_body(models: Mode
         lines = [line.partition(" WARNING ")[2] for line in started.log() if " WARNING " in line]
     assert [line.partition(": ")[0] for line in lines] == [
         "415 POST /invocations",
-        "404 GET /no?where",
+        r"404 GET /no\nwhere",
         "406 POST /invocations",
         "400 POST /invocations",
     ]

@@ -82,6 +82,8 @@ def test_errors_are_json_with_the_reason(sums: Server) -> None:
     status, answer = ask(sums, {"signature_name": "both", "inputs": {"a": [1, 2, 3], "b": [1, 2]}})
     assert status == 400
     assert answer["reason"].startswith("The model cannot compute this input: ")
+    sums.wait_for("400 POST /invocations: The model cannot compute this input: .withheld.")
+    assert not [line for line in sums.log() if "onnxruntime" in line], "ONNX Runtime's own log is not escaped"
     assert sums.ask("POST", "/invocations", b"", {"Content-Type": "application/zip"})[0] == 415
 
 
@@ -204,6 +206,13 @@ def test_tensorflow_can_be_asked_for_and_answers_the_same(left_models: dict[str,
         expected = {"predictions": [[pytest.approx(left_models["keras3"], abs=1e-5)]]}
         assert ask(ready(server), [[[[0.5] * 3] * 16] * 16]) == (200, expected)
         server.wait_for("under TensorFlow")
+
+
+def test_tensorflow_quotes_nothing_of_a_request_in_its_own_log(
+    in_tensorflow: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_tensorflow(bodies.compute_what_fails)
+    assert "SECRET" not in capsys.readouterr().out
 
 
 # ---- not at all -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from serve import preprocess
+from serve.errors import BadRequest
 from serve.refusals import SILENT_SECONDS, Refusals, unreadable
 
 
@@ -24,7 +25,7 @@ def said(data: bytes) -> str:
     """The reason that the sender of a body reads."""
     with pytest.raises(preprocess.UnreadableImage) as caught:
         preprocess.decode(data)
-    return unreadable(data, caught.value)
+    return str(BadRequest(unreadable(data, caught.value)))
 
 
 def test_a_body_that_is_no_image_is_told_by_its_beginning_and_what_to_send() -> None:
@@ -78,7 +79,9 @@ def test_an_empty_body_and_too_many_pixels_are_told_as_they_are() -> None:
     assert said(b"") == "The image is empty (0 bytes)."
     with pytest.raises(preprocess.UnreadableImage) as caught:
         preprocess.decode(jpeg(), max_pixels=100)
-    assert unreadable(jpeg(), caught.value) == "The image has 200 x 150 pixels, the limit is 100 in all."
+    assert (
+        str(BadRequest(unreadable(jpeg(), caught.value))) == "The image has 200 x 150 pixels, the limit is 100 in all."
+    )
 
 
 @given(st.binary(max_size=40))
@@ -87,7 +90,7 @@ def test_any_bytes_that_cannot_be_read_get_one_printable_sentence(data: bytes) -
     try:
         preprocess.decode(data)
     except preprocess.UnreadableImage as error:
-        reason = unreadable(data, error)
+        reason = str(BadRequest(unreadable(data, error)))
         assert reason.isprintable()
         assert reason.endswith(".")
         assert reason[:10] in ("The image ", "The body i")

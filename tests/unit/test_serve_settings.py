@@ -30,9 +30,9 @@ def test_defaults_are_the_platforms() -> None:
     assert settings.admitted == settings.model_threads == machine.cpu_count()
 
 
-def test_threads_leave_two_free_when_all_others_predict_or_wait() -> None:
+def test_threads_leave_32_free_when_all_others_predict_or_wait() -> None:
     settings = Settings.from_environment({"VISION_CONCURRENT_PREDICTIONS": "3", "VISION_QUEUE_SIZE": "5"})
-    assert settings.threads == 3 + 5 + 2
+    assert settings.threads == 3 + 5 + 32
 
 
 @pytest.mark.parametrize("name", INTEGERS)

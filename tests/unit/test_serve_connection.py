@@ -1,0 +1,115 @@
+"""A client's socket: who sends or reads too slowly is given up, who does not is waited for."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from serve import connection
+from serve.connection import Connection
+
+LONG = b"x" * 20_000_000  # more than the system's buffers of both ends hold
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, socket.socket]]:
+    """The server's end of a connection and the client's. One thread may wait, for half a second."""
+    monkeypatch.setattr(Connection, "answer_seconds", 0.5, raising=False)
+    monkeypatch.setattr(Connection, "may_wait", threading.Semaphore(1), raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
+        client = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=10))
+        accepted, _ = listener.accept()
+        server = Connection(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+        yield stack.enter_context(server), client
+
+
+def test_a_body_has_its_time_however_often_a_byte_comes(ends: tuple[Connection, socket.socket]) -> None:
+    server, client = ends
+    server.expect(0.3)
+    begun = time.monotonic()
+
+    def drip() -> None:
+        while time.monotonic() < begun + 5:
+            client.sendall(b"x")
+            server.recv(100)
+
+    with pytest.raises(TimeoutError):
+        drip()
+    assert 0.3 <= time.monotonic() - begun < 2
+
+
+def test_a_body_below_the_least_rate_is_given_up_and_one_above_it_is_not(
+    ends: tuple[Connection, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "GRACE_SECONDS", 0.2)
+    server, client = ends
+    server.expect(60)
+    begun = time.monotonic()
+    client.sendall(b"x" * 500)  # half a second at 1 kB/s
+    assert server.recv(1000) == b"x" * 500
+    with pytest.raises(TimeoutError):
+        server.recv(1000)
+    assert 0.7 <= time.monotonic() - begun < 2
+    server.expect(60)
+    begun = time.monotonic()
+    while time.monotonic() < begun + 1:  # as fast as it can
+        client.sendall(b"x" * 100)
+        assert server.recv(100)
+
+
+def test_on_the_poller_nothing_waits_whatever_was_expected(ends: tuple[Connection, socket.socket]) -> None:
+    server, _ = ends
+    server.expect(60)
+    server.release()
+    with pytest.raises(BlockingIOError):
+        server.recv(100)
+
+
+def test_a_client_that_leaves_answers_unread_is_given_up_at_once(ends: tuple[Connection, socket.socket]) -> None:
+    server, _ = ends
+    begun = time.monotonic()
+
+    def answer() -> None:
+        for _ in range(len(LONG) // 1000):
+            server.sendall(b"x" * 1000)
+
+    with pytest.raises(ConnectionResetError):
+        answer()
+    assert time.monotonic() - begun < 2
+    with pytest.raises(ConnectionResetError):
+        server.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def test_a_long_answer_is_sent_whole_to_a_client_that_reads_it(ends: tuple[Connection, socket.socket]) -> None:
+    server, client = ends
+    received = bytearray()
+
+    def read() -> None:
+        while len(received) < len(LONG):
+            received.extend(client.recv(1_000_000))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    server.sendall(LONG)
+    reader.join(10)
+    assert received == LONG
+
+
+def test_only_so_many_threads_wait_for_clients_that_do_not_read(
+    ends: tuple[Connection, socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
+    server, _ = ends
+    begun = time.monotonic()
+    with pytest.raises(ConnectionResetError):
+        server.sendall(LONG)
+    assert 0.5 <= time.monotonic() - begun < 2
+    assert Connection.may_wait.acquire(blocking=False), "a thread that has waited makes room for another"
+    begun = time.monotonic()
+    with pytest.raises(ConnectionResetError):
+        server.sendall(LONG)
+    assert time.monotonic() - begun < 0.4
+    said = f"a client does not read its answer of {len(LONG)} bytes: its connection is closed"
+    assert [record.getMessage() for record in caplog.records] == [said] * 2

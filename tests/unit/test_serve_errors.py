@@ -1,0 +1,57 @@
+"""A reason may quote a request's body to its sender, and not to the log."""
+
+import pytest
+
+from serve import preprocess, rest
+from serve.errors import BadRequest, document, from_body
+from serve.refusals import unreadable
+from serve.signature import Signature, Tensor, TensorModel
+
+MODEL = TensorModel("net", {"predict": Signature((Tensor("x", "float32", (None, 2)),), (), "model.onnx")}, {})
+NAMES = TensorModel("net", {"predict": Signature((Tensor("x", "string", (None,)),), (), "model.onnx")}, {})
+
+
+def test_what_is_marked_is_told_and_not_logged() -> None:
+    error = BadRequest("It is " + from_body("a secret\nof two lines") + ", it must be 1.")
+    assert str(error) == "It is a secret\nof two lines, it must be 1."
+    assert error.logged == "It is (withheld), it must be 1."
+    assert BadRequest("It is 2.").logged == "It is 2."
+
+
+def test_a_body_cannot_end_its_mark() -> None:
+    error = BadRequest("It is " + from_body("a\ue001SECRET\ue000") + ".")
+    assert (str(error), error.logged) == ("It is aSECRET.", "It is (withheld).")
+
+
+@pytest.mark.parametrize(
+    ("body", "model"),
+    [
+        ('{"signature_name": "SECRET", "instances": [1]}', MODEL),
+        ('{"inputs": {"SECRET": 1, "x": 2}}', MODEL),
+        ('{"instances": [["a", {"SECRET": 1}]]}', NAMES),
+        ('{"instances": [{"b64": "SECRET!"}]}', NAMES),
+        ('{"instances": SECRET}', MODEL),
+    ],
+)
+def test_no_error_about_json_logs_what_the_body_holds(body: str, model: TensorModel) -> None:
+    with pytest.raises(BadRequest) as caught:
+        rest.parse(body.encode(), "application/json", model)
+    assert "SECRET" not in caught.value.logged
+
+
+def test_the_sender_of_json_reads_what_is_wrong() -> None:
+    with pytest.raises(BadRequest, match="\"signature_name\" is 'SECRET', this model has predict"):
+        rest.parse(b'{"signature_name": "SECRET", "instances": [1]}', "application/json", MODEL)
+
+
+@pytest.mark.parametrize("data", [b"SECRET", b"P2\nSECRET", b"P6\n3 SECRET", b"P6\nSECRETSECRETSECRET 1 255\n"])
+def test_no_error_about_an_image_logs_what_the_body_holds(data: bytes) -> None:
+    with pytest.raises(preprocess.UnreadableImage) as caught:
+        preprocess.decode(data)
+    error = BadRequest(unreadable(data, caught.value))
+    assert "SECRET" not in error.logged
+    assert str(error).isprintable()
+
+
+def test_the_document_of_an_error_has_its_reason_under_both_names() -> None:
+    assert document(400, "why") == {"status": 400, "error": "why", "reason": "why"}

@@ -1,0 +1,69 @@
+"""The server that answers 503 during a conversion: nobody holds it up."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from serve import waiting
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as made:
+        yield made
+
+
+def connect(listener: socket.socket, sent: bytes) -> socket.socket:
+    client = socket.create_connection(listener.getsockname(), timeout=10)
+    client.sendall(sent)
+    return client
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /ping HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nContent-Length: 9999\r\n\r\n"])
+def test_idle_and_slow_clients_cost_no_thread_and_keep_no_ping_waiting(listener: socket.socket, sent: bytes) -> None:
+    with waiting.answering(listener), contextlib.ExitStack() as stack:
+        threads = threading.active_count()
+        for _ in range(400):
+            stack.enter_context(connect(listener, sent))
+        for _ in range(3):
+            begun = time.monotonic()
+            with connect(listener, b"GET /ping HTTP/1.1\r\n\r\n") as client:
+                assert client.makefile("rb").read().startswith(b"HTTP/1.1 503 ")
+            assert time.monotonic() - begun < 2
+        assert threading.active_count() == threads
+
+
+def test_a_client_that_never_ends_does_not_hold_up_the_end(listener: socket.socket) -> None:
+    stop = threading.Event()
+
+    def trickle(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            while not stop.wait(0.2):
+                client.sendall(b"x")
+
+    ended = threading.Event()
+
+    def answer() -> None:
+        with waiting.answering(listener), connect(listener, b"GET /ping HTTP/1.1\r\n") as client:
+            trickler = threading.Thread(target=trickle, args=(client.dup(),))
+            trickler.start()
+            assert client.recv(12) == b"HTTP/1.1 503"
+        ended.set()
+
+    answering = threading.Thread(target=answer, daemon=True)
+    answering.start()
+    try:
+        assert ended.wait(8), "the server still waits for a client"
+    finally:
+        stop.set()
+
+
+def test_a_head_request_gets_no_body(listener: socket.socket) -> None:
+    with waiting.answering(listener), connect(listener, b"HEAD /ping HTTP/1.1\r\n\r\n") as client:
+        head, end, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert (end, body) == (b"\r\n\r\n", b"")
