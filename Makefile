@@ -16,7 +16,8 @@ PRETRAINED ?=
 BASE_DIR ?=
 PORT ?= 8080
 LOCKFLAGS ?=
-VARIABLES := REGISTRY TAG PLATFORM BASE_IMAGE DATA EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS
+FUZZ_SEED ?= 13
+VARIABLES := REGISTRY TAG PLATFORM BASE_IMAGE DATA EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS FUZZ_SEED
 
 # An image's name is everything's name.
 IMAGES := image-classification object-detection semantic-segmentation image-classification-tensorflow inference
@@ -171,6 +172,10 @@ test/images: $(DEV) images-for-tests ## real containers (8 min, images built)
 .PHONY: test/local-mode
 test/local-mode: $(DEV) $(SDK2) images-for-tests ## SageMaker local mode with SDK v2 and v3 (12 min, images built)
 	@$(PYTEST) tests/local_mode
+
+.PHONY: soak/serving
+soak/serving: $(MXNET) $(SERVE) $(DEV) ## 20,000 seeded hostile requests to servers of every task (2 min); FUZZ_SEED=N
+	@FUZZ_REQUESTS=5000 FUZZ_SEED=$(FUZZ_SEED) $(PYTEST) tests/framework/test_serving_fuzz.py
 
 .PHONY: images-for-tests
 images-for-tests:

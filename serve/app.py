@@ -11,6 +11,7 @@ from serve.errors import ServeError, Unavailable, document
 from serve.gate import Gate
 from serve.model import Model
 from serve.refusals import Refusals
+from serve.room import Room, Share
 from serve.settings import Settings
 
 log = logging.getLogger("serve")
@@ -24,7 +25,7 @@ MAX_PAYLOAD_MB = 100
 def create_app(settings: Settings, model: Model) -> Flask:
     """The application. It serves `model` whenever that is loaded, and starts nothing itself."""
     app = Flask("serve", static_folder=None)
-    gate = Gate(settings.admitted, settings.queue)
+    gate, room = Gate(settings.admitted, settings.queue), Room(settings.room)
 
     @app.get("/ping")
     def ping() -> Response:
@@ -44,8 +45,8 @@ def create_app(settings: Settings, model: Model) -> Flask:
     def invocations() -> Response:
         engine = model.engine
         codecs.require_plain(request.headers.get("Content-Encoding"))
-        with gate.entered():
-            data = body.read(request.environ, settings.max_body, settings.timeout)
+        with gate.entered(), Share(room) as share:
+            data = body.read(request.environ, settings.max_body, settings.timeout, share.take)
             reply = engine.understand(
                 codecs.Asked(
                     request.headers.get("Content-Type"),
@@ -56,7 +57,11 @@ def create_app(settings: Settings, model: Model) -> Flask:
             )
             # Written in the prediction's turn too, as a number for each pixel is no small work.
             content = gate.predict(settings.timeout, reply.prepare(data))
-        return Response(content, content_type=reply.media)
+            unread = Share(room)
+            unread.take(len(content))
+        response = Response(content, content_type=reply.media)
+        response.call_on_close(unread.release)
+        return response
 
     _answer_errors(app)
     return app

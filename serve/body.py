@@ -1,7 +1,7 @@
 """Reading a request's body from WSGI: whole, within a size and a time, with or without a Content-Length."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gunicorn.http.errors import ParseException
@@ -14,8 +14,8 @@ _CHUNK = 1024 * 1024  # as many as gunicorn reads ahead: it copies what it keeps
 _CPU_SECONDS = 1.0  # and as many for each 128 MiB: ten times what a body costs that does not come in tiny chunks
 
 
-def read(environ: Mapping[str, Any], limit: int, seconds: float) -> bytes:
-    """The body, at most `limit` bytes.
+def read(environ: Mapping[str, Any], limit: int, seconds: float, take: Callable[[int], None]) -> bytes:
+    """The body, at most `limit` bytes; `take` is called with the number of bytes that arrive, and may raise.
 
     Raises TooLarge (before reading where the Content-Length tells), BodyTimeout when it has not arrived after
     `seconds` or arrives too slowly (see serve.connection), BadRequest when it ends early, or when its chunks are
@@ -31,6 +31,7 @@ def read(environ: Mapping[str, Any], limit: int, seconds: float) -> bytes:
     begun, worked = time.monotonic(), time.thread_time()
     try:
         while chunk := environ["wsgi.input"].read(_CHUNK):
+            take(len(chunk))
             body += chunk
             if len(body) > limit:
                 raise TooLarge(f"The body has more than {limit} bytes, which is the limit.")

@@ -46,7 +46,8 @@ class Settings:
 
     `converted` is the folder that a conversion at start has filled, None where nothing was converted; `listener` the
     descriptor of the socket that the start has bound, None before. `image_values` is one of IMAGE_RANGES, "" for what
-    the model's graph says.
+    the model's graph says. `room` is what bodies and answers may take together, `decode_memory` and `decode_seconds`,
+    of processor time, what reading one image or long text may take.
     """
 
     model_dir: Path
@@ -59,6 +60,7 @@ class Settings:
     queue: int
     model_threads: int
     max_body: int
+    room: int
     max_pixels: int
     decode_memory: int
     decode_seconds: int
@@ -80,8 +82,10 @@ class Settings:
         # 8 clients 19 photos/s; with one thread for each prediction 94 ms and 21 photos/s.
         cpus = machine.cpu_count()
         workers, admitted = read.integer(WORKERS, 1, 1, 64), read.integer(ADMITTED, cpus, 1, 256)
-        # Half of the memory is for images that are decoded at the same time, the other half for everything else.
-        share = machine.memory_bytes() // (2 * workers * admitted) // 2**20
+        # Half of the memory is for what is done in sandboxes at the same time, an eighth for bodies and answers, and
+        # the rest for the model and its predictions.
+        memory, max_body = machine.memory_bytes() // workers, read.integer(BODY_MB, 100, 1, 1024) * 1024 * 1024
+        share = memory // (2 * admitted) // 2**20
         return cls(
             model_dir=Path(environment.get(BASE_DIR) or "/opt/ml") / "model",
             port=read.integer(PORT, 8080, 1, 65535),
@@ -93,7 +97,8 @@ class Settings:
             admitted=admitted,
             queue=read.integer(QUEUE, 16, 0, 1000),
             model_threads=read.integer(MODEL_THREADS, cpus, 1, 256),
-            max_body=read.integer(BODY_MB, 100, 1, 1024) * 1024 * 1024,
+            max_body=max_body,
+            room=max(memory // 8, max_body),
             max_pixels=read.integer(PIXELS, MAX_PIXELS, 1, 10_000_000_000),
             decode_memory=read.integer(DECODE_MB, max(share, _LEAST_MB), _LEAST_MB, 1024 * 1024) * 1024 * 1024,
             decode_seconds=read.integer(DECODE_SECONDS, 10, 1, 3600),

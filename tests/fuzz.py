@@ -1,6 +1,5 @@
-"""Seeded hostile requests, and what must hold of every answer to them. `python -m tests.fuzz` sends any number."""
+"""Seeded hostile requests, and what must hold of every answer to them."""
 
-import argparse
 import contextlib
 import http.client
 import io
@@ -61,8 +60,8 @@ def requests(seed: int, count: int) -> Iterator[Request]:
         body = _text(chance) if kind < 0.4 else _mutated(chance, chance.choice(photos), photos)
         headers = {
             "Content-Type": chance.choice(TYPES if chance.random() < 0.5 else ("image/jpeg", "application/json")),
-            "Accept": chance.choice(ACCEPTS),
-            "X-Amzn-SageMaker-Custom-Attributes": chance.choice(ATTRIBUTES),
+            "Accept": chance.choice(ACCEPTS) if chance.random() < 0.5 else "",
+            "X-Amzn-SageMaker-Custom-Attributes": chance.choice(ATTRIBUTES) if chance.random() < 0.3 else "",
         }
         yield Request(headers={name: value for name, value in headers.items() if value}, body=body)
 
@@ -179,20 +178,3 @@ def send(address: str, request: Request) -> tuple[int, str, bytes]:
         connection.request(request.method, request.path, request.body, headers)
         response = connection.getresponse()
         return response.status, response.getheader("Content-Type", ""), response.read()
-
-
-def main() -> None:
-    """Attack a server that runs already."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("address", help="HOST:PORT on this machine")
-    parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    begun = time.monotonic()
-    found = attack(arguments.address, requests(arguments.seed, arguments.count))
-    said = ", ".join(f"{status}: {count}" for status, count in sorted(found.items()))
-    print(f"{sum(found.values())} requests in {time.monotonic() - begun:.0f} s ({said})")
-
-
-if __name__ == "__main__":
-    main()

@@ -299,6 +299,28 @@ def answer_when_the_engine_fails(base: str) -> list[Any]:
     return [reply.status_code, reply.get_json(), client.post("/invocations", data=_photo()).status_code]
 
 
+def answers_in_little_room(base: str) -> list[int]:
+    """Statuses of two requests where there is room for one and its answer, and of one where there is too little."""
+    from dataclasses import replace
+
+    from serve.app import create_app
+    from serve.engine import Engine
+    from serve.model import Model
+    from serve.settings import Settings
+
+    settings = Settings.from_environment({"SAGEMAKER_BASE_DIR": base})
+    engine = Engine(settings.model_dir, 1)
+    photo, statuses = _photo(), []
+    for room, requests in ((len(photo) + 100, 2), (len(photo) - 1, 1), (len(photo) + 1, 1)):
+        model = Model(lambda: engine, lambda: None)
+        client = create_app(replace(settings, room=room), model).test_client()
+        model.start().join(30)
+        for _ in range(requests):
+            with client.post("/invocations", data=photo) as reply:
+                statuses.append(reply.status_code)
+    return statuses
+
+
 def modules_of_the_server() -> list[str]:
     """The top-level modules that a serving process has imported once it can answer."""
     import sys

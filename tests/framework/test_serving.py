@@ -429,6 +429,11 @@ def test_error_of_ours_is_500_without_its_details_and_the_next_is_answered(in_se
     assert in_serve(bodies.answer_when_the_engine_fails, models()) == [500, failed, 200]
 
 
+def test_bodies_and_answers_beyond_the_room_for_them_are_503(in_serve: Run, models: Models) -> None:
+    """Room for one request with its answer; for not even the body; and for the body alone."""
+    assert in_serve(bodies.answers_in_little_room, models()) == [200, 200, 503, 503]
+
+
 def test_first_log_lines_say_version_cpus_memory_port_workers_and_model(server: Server, models: Models) -> None:
     first = server.log()[:3]
     assert f"serve {__version__}, {machine.cpu_count()} CPUs" in first[0]
