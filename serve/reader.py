@@ -18,6 +18,8 @@ TEXT_HERE = 1 << 20
 
 _DEAREST = 20
 """Bytes that no pixel exceeds while it is decoded, by the formats that were measured (docs/serving.md)."""
+_PILLOWS_MEMORY = "decoder error -9"
+"""What Pillow says where one of its codecs got no memory, whatever the size in the header (its IMAGING_CODEC_MEMORY)."""
 _TENSORFLOWS = 16
 """Bytes of a pixel that a model decodes itself: three of 8 bits, and as many as floats."""
 
@@ -92,6 +94,8 @@ class SandboxedReader(Reader):
 
     def _blame(self, reason: str, header: tuple[int, int] | None) -> None:
         """Raise for an image that could not be read; some decoders take a want of memory for damage."""
+        if header is not None and _PILLOWS_MEMORY in reason:
+            raise TooLarge(self._too_much("memory", header))
         if header is not None and _DEAREST * math.prod(header) > self._sandbox.memory:
             raise TooLarge(f"{self._too_much('memory', header)} Or it {from_body(reason)}.")
         if header is None and reason.startswith("is damaged"):
