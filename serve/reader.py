@@ -19,7 +19,7 @@ TEXT_HERE = 1 << 20
 _DEAREST = 20
 """Bytes that no pixel exceeds while it is decoded, by the formats that were measured (docs/serving.md)."""
 _PILLOWS_MEMORY = "decoder error -9"
-"""What Pillow says where one of its codecs got no memory, whatever the size in the header (its IMAGING_CODEC_MEMORY)."""
+"""What Pillow says where a codec of its own got no memory (IMAGING_CODEC_MEMORY), whatever size the header says."""
 _TENSORFLOWS = 16
 """Bytes of a pixel that a model decodes itself: three of 8 bits, and as many as floats."""
 
