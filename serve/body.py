@@ -1,5 +1,6 @@
 """Reading a request's body from WSGI: whole, within a size and a time, with or without a Content-Length."""
 
+import io
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,15 +28,16 @@ def read(environ: Mapping[str, Any], limit: int, seconds: float, take: Callable[
     connection = environ.get("gunicorn.socket")  # None under a test client, whose body is all there
     if connection is not None:
         connection.expect(seconds)
-    body = bytearray()
+    body = io.BytesIO()  # whose value can be had without another copy
+    arrived = 0
     begun, worked = time.monotonic(), time.thread_time()
     try:
         while chunk := environ["wsgi.input"].read(_CHUNK):
             take(len(chunk))
-            body += chunk
-            if len(body) > limit:
+            arrived += body.write(chunk)
+            if arrived > limit:
                 raise TooLarge(f"The body has more than {limit} bytes, which is the limit.")
-            if time.thread_time() - worked > _CPU_SECONDS * (1 + len(body) / 2**27):
+            if time.thread_time() - worked > _CPU_SECONDS * (1 + arrived / 2**27):
                 raise BadRequest(f"The body comes in chunks that are too small; send some of {_CHUNK} bytes.")
     except TimeoutError as error:
         passed = time.monotonic() - begun
@@ -44,6 +46,6 @@ def read(environ: Mapping[str, Any], limit: int, seconds: float, take: Callable[
         raise BodyTimeout(f"The body arrived at less than {LEAST_RATE} bytes/s for {passed:.0f} s.") from error
     except (OSError, ParseException) as error:
         raise BadRequest(f"The body could not be read to its end ({type(error).__name__}).") from error
-    if len(body) < announced:
-        raise BadRequest(f"The body ended after {plural(len(body), 'byte')}, its Content-Length is {announced}.")
-    return bytes(body)
+    if arrived < announced:
+        raise BadRequest(f"The body ended after {plural(arrived, 'byte')}, its Content-Length is {announced}.")
+    return body.getvalue()
