@@ -7,12 +7,11 @@ from typing import Any
 
 from gunicorn.http.errors import ParseException
 
-from serve.connection import LEAST_RATE
+from serve.connection import LEAST_RATE, TooMuchWork
 from serve.errors import BadRequest, BodyTimeout, TooLarge
 from serve.words import plural
 
 _CHUNK = 1024 * 1024  # as many as gunicorn reads ahead: it copies what it keeps
-_CPU_SECONDS = 1.0  # and as many for each 128 MiB: ten times what a body costs that does not come in tiny chunks
 
 
 def read(environ: Mapping[str, Any], limit: int, seconds: float, take: Callable[[int], None]) -> bytes:
@@ -30,20 +29,20 @@ def read(environ: Mapping[str, Any], limit: int, seconds: float, take: Callable[
         connection.expect(seconds)
     body = io.BytesIO()  # whose value can be had without another copy
     arrived = 0
-    begun, worked = time.monotonic(), time.thread_time()
+    begun = time.monotonic()
     try:
         while chunk := environ["wsgi.input"].read(_CHUNK):
             take(len(chunk))
             arrived += body.write(chunk)
             if arrived > limit:
                 raise TooLarge(f"The body has more than {limit} bytes, which is the limit.")
-            if time.thread_time() - worked > _CPU_SECONDS * (1 + arrived / 2**27):
-                raise BadRequest(f"The body comes in chunks that are too small; send some of {_CHUNK} bytes.")
     except TimeoutError as error:
         passed = time.monotonic() - begun
         if passed >= seconds:
             raise BodyTimeout(f"The body did not arrive whole within {seconds:g} s.") from error
         raise BodyTimeout(f"The body arrived at less than {LEAST_RATE} bytes/s for {passed:.0f} s.") from error
+    except TooMuchWork as error:
+        raise BadRequest(f"The body comes in chunks that are too small; send some of {_CHUNK} bytes.") from error
     except (OSError, ParseException) as error:
         raise BadRequest(f"The body could not be read to its end ({type(error).__name__}).") from error
     if arrived < announced:

@@ -13,7 +13,14 @@ GRACE_SECONDS = 10.0
 LEAST_RATE = 1000
 """Bytes a second."""
 
+CPU_SECONDS = 1.0
+"""For reading a body, and as many for each 128 MiB: ten times what one costs that does not come in tiny chunks."""
+
 _AT_ONCE = 8192  # bytes that the system takes over from us at once, unless the client has left earlier answers unread
+
+
+class TooMuchWork(OSError):
+    """To read a body costs more processor time than it may: it comes in tiny chunks, or in chunks of long headers."""
 
 
 class Connection(socket.socket):
@@ -29,7 +36,7 @@ class Connection(socket.socket):
 
     def expect(self, seconds: float) -> None:
         """From now on a body is read, for at most `seconds`; what `recv` waits for ends with TimeoutError then."""
-        self._begun = time.monotonic()
+        self._begun, self._worked = time.monotonic(), time.thread_time()
         self._deadline = self._begun + seconds
         self._received = 0
 
@@ -39,9 +46,15 @@ class Connection(socket.socket):
         self.setblocking(False)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Some bytes. Raises TimeoutError when they are late, and when those before arrived too slowly."""
+        """Some bytes.
+
+        Raises TimeoutError when they are late, and when those before arrived too slowly; TooMuchWork when the thread
+        that reads has taken too much processor time for what it has received.
+        """
         if self._deadline is None:
             return super().recv(size, flags)
+        if time.thread_time() - self._worked > CPU_SECONDS * (1 + self._received / 2**27):
+            raise TooMuchWork
         paced = self._begun + GRACE_SECONDS + self._received / LEAST_RATE
         remaining = min(self._deadline, paced) - time.monotonic()
         if remaining <= 0:

@@ -27,12 +27,14 @@ worker_class = "serve.worker.Worker"
 threads = _settings.threads
 # Beyond it the connection that has waited longest is closed. The model, children and the log need descriptors too.
 _files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-worker_connections = min(1000 + _settings.threads, _files - 100 if _files != resource.RLIM_INFINITY else 2**20)
+_most = _files - 100 - _settings.admitted if _files != resource.RLIM_INFINITY else 2**20
+worker_connections = max(16, min(1000 + _settings.threads, _most))
 keepalive = 75  # longer than a client pools an idle connection: one that we close while it sends is a reset to it
 timeout = max(60, _settings.timeout)  # of the worker's main loop, which no prediction can hold up
 graceful_timeout = 25  # SIGKILL comes 30 s after SIGTERM
 worker_tmp_dir = next((path for path in ("/dev/shm", "/tmp") if os.access(path, os.W_OK)), None)
 control_socket_disable = True  # it would be written under the home folder, which may be read-only
+forwarder_headers = ""  # gunicorn would let a client on this machine, or a proxy, replace the path
 proc_name = "serve"
 loglevel = "info"
 

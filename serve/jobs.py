@@ -19,7 +19,7 @@ Message = tuple[dict[str, Any], bytes]
 Note = Callable[[dict[str, Any]], None]
 """Adds to the document ahead of time: what is known of a job that may never end."""
 
-IMAGE, TEXT = "image", "text"
+IMAGE, WEIGH, TEXT = "image", "weigh", "text"
 _BYTES = "bytes"
 
 
@@ -44,6 +44,19 @@ def image_of(message: Message) -> tuple[Image.Image, tuple[int, int]]:
     if reason := found.get("unreadable"):
         raise UnreadableImage(reason)
     return Image.frombytes(found["mode"], tuple(found["size"]), pixels), tuple(found["stored"])
+
+
+def weigh(arguments: dict[str, Any], data: bytes, note: Note) -> Message:
+    """The bytes of several image files, of `lengths` each -> how many `pixels` all of their frames have, decoded.
+
+    What is not an image weighs nothing.
+    """
+    pixels, at = 0, 0
+    for length in arguments["lengths"]:
+        pixels += sum(width * height for width, height in preprocess.frames(data[at : at + length]))
+        at += length
+        note({"pixels": pixels})
+    return {"pixels": pixels}, b""
 
 
 def ask_for_call(media: str, model: TensorModel) -> dict[str, Any]:
@@ -100,4 +113,4 @@ def _split(content: bytes) -> np.ndarray:
     return array
 
 
-JOBS: dict[str, Callable[[dict[str, Any], bytes, Note], Message]] = {IMAGE: image, TEXT: text}
+JOBS: dict[str, Callable[[dict[str, Any], bytes, Note], Message]] = {IMAGE: image, WEIGH: weigh, TEXT: text}

@@ -10,15 +10,17 @@ PIXELS_HERE = 16_000_000
 
 _HEADER_BYTES, _SEGMENTS = 1 << 20, 1000
 """Of a JPEG before its first scan: Pillow reads that part in Python, at most 0.1 s for so much."""
-_CHUNKS, _BYTES_A_CHUNK = 100, 4096
-"""Of a PNG, which Pillow reads in Python too: so many chunks, and one more for each so many bytes."""
+_CHUNKS, _BYTES_A_CHUNK = 50, 4096
+"""Of a PNG, which Pillow reads in Python too: so many that hold no pixels, and one that does for so many bytes."""
 
 _START_OF_FRAME = range(0xC0, 0xD0)
 _NO_FRAME = (0xC4, 0xC8, 0xCC)  # tables, and one that is reserved
 _BASELINE, _START_OF_SCAN = 0xC0, 0xDA
-_ALONE = (0x01, *range(0xD0, 0xDA))  # markers without a length; none belongs before the first scan
+# Markers without a length, of which none belongs before the first scan, and fill bytes and what they may hide.
+_ALONE = (0x00, 0x01, *range(0xD0, 0xDA), 0xFF)
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
-_UNUSUAL_CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # transparency, animation
+_ONCE = (b"IHDR", b"iCCP", b"PLTE")  # a later one would count, or be unpacked again
+_UNUSUAL = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # transparency, animation
 
 
 def reduced_size(data: bytes, spec: InputSpec) -> tuple[int, int] | None:
@@ -77,11 +79,16 @@ def _plain_png(data: bytes) -> tuple[int, int] | None:
     width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
     if depth > 8 or colour not in (0, 2, 3) or interlaced:
         return None
-    position = len(_PNG)
-    for _ in range(_CHUNKS + len(data) // _BYTES_A_CHUNK):
-        if position >= len(data):
-            return width, height
-        if data[position + 4 : position + 8] in _UNUSUAL_CHUNKS:
+    position, pixels, others = len(_PNG), 0, []
+    while position < len(data):
+        name = data[position + 4 : position + 8]
+        if name == b"IEND":
+            break
+        if name == b"IDAT":
+            pixels += 1
+        else:
+            others.append(name)
+        if name in _UNUSUAL or len(others) > _CHUNKS or pixels > _CHUNKS + len(data) // _BYTES_A_CHUNK:
             return None
         position += 12 + int.from_bytes(data[position : position + 4])
-    return None
+    return (width, height) if all(others.count(name) <= 1 for name in _ONCE) else None

@@ -4,7 +4,8 @@ NumPy and Pillow only, so that it runs in every environment.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import (
     Image,
     ImageFile,
+    ImageSequence,
     # Pillow itself loads the drivers of five formats; asked for another it would load all of its fifty.
     TiffImagePlugin,
     WebPImagePlugin,  # noqa: F401
@@ -131,6 +133,18 @@ def frame(data: bytes) -> Frame:
             # Of a TIFF, Pillow gives the upright sides when its own tag turns it, and the stored ones when XMP does.
             width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
         return Frame(width, height, orientation)
+
+
+def frames(data: bytes) -> Iterator[tuple[int, int]]:
+    """Decode each frame of an image file, one of an animation after the other; yield their widths and heights.
+
+    Ends without an error where the bytes are no image, or no more of one.
+    """
+    # See _decode: whatever it is that Pillow raises, the bytes are at fault.
+    with suppress(Exception), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        for frame in ImageSequence.Iterator(image):
+            yield frame.size
+            frame.load()
 
 
 def needed(spec: InputSpec) -> dict[str, int]:

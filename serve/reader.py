@@ -1,12 +1,12 @@
 """From the body of a request to what a model computes on: here and now, or what costs more than little in a sandbox."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from serve import jobs, ordinary, preprocess, rest
 from serve.artifact import InputSpec
-from serve.errors import TooLarge, from_body
+from serve.errors import BadRequest, TooLarge, from_body
 from serve.jobs import Message
 from serve.preprocess import Loaded, UnreadableImage
 from serve.rest import Call
@@ -14,7 +14,7 @@ from serve.sandbox import Crashed, Exhausted, Sandbox
 from serve.signature import TensorModel
 
 TEXT_HERE = 1 << 20
-"""Longest text in bytes that is read in this process: 0.2 s and 60 MB, whatever it holds."""
+"""Longest text in bytes that is read in this process: half a second and 60 MB, whatever it holds."""
 
 _DEAREST = 20
 """Bytes that no pixel exceeds while it is decoded, by the formats that were measured (docs/serving.md)."""
@@ -35,8 +35,8 @@ class Reader:
         """A body of one of rest.JSON -> what it calls. Either step may raise BadRequest."""
         return partial(rest.parse, data, media, model)
 
-    def require_cheap(self, data: bytes) -> None:
-        """Raise TooLarge for the bytes of an image file that a model would decode at too great a cost."""
+    def require_cheap(self, images: Sequence[bytes]) -> None:
+        """Raise TooLarge for image files that a model would decode at too great a cost."""
 
 
 class SandboxedReader(Reader):
@@ -65,19 +65,27 @@ class SandboxedReader(Reader):
         except Exhausted as error:
             said = f"The text of {len(data)} bytes takes more than {self._budget(error.what)} to read"
             raise TooLarge(f"{said}; send fewer rows in a request.") from error
+        except Crashed as error:
+            raise BadRequest(f"The body cannot be read (its reader ended by {error}).") from error
         return lambda: call
 
-    def require_cheap(self, data: bytes) -> None:
-        """As Reader.require_cheap: for what takes more memory or time than an image may. Bytes of no image pass."""
-        whole = InputSpec("", 3, 1, 1, 1, "stretch", (0.0,) * 3, (1.0,) * 3)
-        size = ordinary.size(data)
-        if size is None or math.prod(size) > ordinary.PIXELS_HERE:
-            try:
-                size = jobs.image_of(self._decoded(data, whole))[1]
-            except UnreadableImage:
-                return
-        if _TENSORFLOWS * math.prod(size) > self._sandbox.memory:
-            raise TooLarge(self._too_much("memory", size))
+    def require_cheap(self, images: Sequence[bytes]) -> None:
+        """As Reader.require_cheap: all of them together may take what one image may, as the model decodes them."""
+        sizes = [ordinary.size(data) for data in images]
+        pixels = sum(size[0] * size[1] for size in sizes if size is not None)
+        try:
+            if None in sizes or pixels > ordinary.PIXELS_HERE:
+                arguments = {"lengths": [len(data) for data in images]}
+                pixels = self._sandbox.run(jobs.WEIGH, arguments, b"".join(images))[0]["pixels"]
+        except Exhausted as error:
+            raise TooLarge(f"To decode the request's images takes more than {self._budget(error.what)}.") from error
+        except Crashed as error:
+            raise BadRequest(f"An image of the request is damaged (its decoder ended by {error}).") from error
+        if _TENSORFLOWS * pixels > self._sandbox.memory:
+            raise TooLarge(
+                f"The request's images have {pixels} pixels: to decode them takes more than "
+                f"{self._budget('memory')}; send fewer or smaller ones."
+            )
 
     def _decoded(self, data: bytes, spec: InputSpec) -> Message:
         if not data:

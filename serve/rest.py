@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,8 @@ def _array(value: Any, tensor: Tensor, where: str) -> np.ndarray:
 def _numbers(value: Any, tensor: Tensor, where: str) -> np.ndarray:
     wanted = np.dtype(tensor.dtype)
     takes = f"input {tensor.name!r} takes {tensor.dtype}, {_KINDS[wanted.kind]} in lists of equal length"
+    if _has_text(value):  # of which NumPy would make an array as wide as its longest text
+        raise BadRequest(f"{where} holds text: {takes}.")
     try:
         found = np.asarray(value)
     except ValueError as error:
@@ -241,6 +244,17 @@ def _numbers(value: Any, tensor: Tensor, where: str) -> np.ndarray:
         return found.astype(wanted)
 
 
+def _has_text(value: Any) -> bool:
+    """Whether there is a text in lists of lists; level by level, which takes about as long as NumPy does."""
+    level = [value]
+    while level:
+        kinds = set(map(type, level))
+        if str in kinds:
+            return True
+        level = list(chain.from_iterable(one for one in level if type(one) is list)) if list in kinds else []
+    return False
+
+
 def _found(array: np.ndarray) -> str:
     """What an array that does not fit holds, in JSON's words."""
     if array.dtype.kind == "f":
@@ -249,7 +263,7 @@ def _found(array: np.ndarray) -> str:
         return "numbers"
     if array.dtype.kind == "b":
         return "true or false"
-    return "text" if array.dtype.kind in "US" else "null, objects, mixed values or numbers of too many digits"
+    return "null, objects, mixed values or numbers of too many digits"
 
 
 def _strings(value: Any, where: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NoReturn
 
+from serve.errors import Unavailable
 from serve.gate import Gate
 from serve.jobs import Message
 from serve.sandboxed import EXHAUSTED, receive, send
@@ -48,8 +49,8 @@ class Sandbox:
     def run(self, job: str, arguments: dict[str, Any], data: bytes) -> Message:
         """Do one of serve.jobs.JOBS; return what it noted on the way and found, and the bytes it made.
 
-        Raises Unavailable when there is no room, Exhausted, Crashed, RuntimeError with the child's traceback for a
-        fault of ours, and OSError when no process can be started.
+        Raises Unavailable when there is no room or no process can be started, Exhausted, Crashed, and RuntimeError
+        with the child's traceback for a fault of ours.
         """
         with self._gate.entered():
             return self._gate.predict(self._patience, self._run, job, arguments, data)
@@ -66,7 +67,7 @@ class Sandbox:
         return answer
 
     def close(self) -> None:
-        """End the children that wait for a job."""
+        """End the children that wait for a job. Those of a process that ends do so by themselves."""
         with self._lock:
             idle, self._idle = self._idle, []
         for child in idle:
@@ -77,7 +78,10 @@ class Sandbox:
             with self._lock:
                 child = self._idle.pop() if self._idle else None
             if child is None:
-                return _Child(self.memory, self.seconds)
+                try:
+                    return _Child(self.memory, self.seconds)
+                except OSError as error:
+                    raise Unavailable(f"The server cannot start a process to read this ({error.strerror}).") from error
             if child.is_alive():
                 return child
             child.end()  # the kernel took its memory while it waited

@@ -32,7 +32,7 @@ _FORMS = (Form("application/json", str), Form("application/jsonlines", lambda te
 _AS_BASE64 = (
     'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/png.'
 )
-_DECODED = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM")
+_DECODED = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"RIFF")
 """How files begin that TensorFlow decodes, which it does within no limits."""
 _METHOD = "tfs-method"  # a custom attribute of SageMaker's TensorFlow Serving image
 _WITHOUT_TYPE = ("", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded")
@@ -47,6 +47,8 @@ class TensorEngine:
         self._run = run
         self._pixels = pixels
         self._reader = reader or Reader()
+        inputs = (tensor for signature in model.signatures.values() for tensor in signature.inputs)
+        self._takes_text = any(tensor.dtype == STRING for tensor in inputs)
 
     def understand(self, asked: "Asked") -> Reply:
         """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""
@@ -57,19 +59,19 @@ class TensorEngine:
 
         def prepare(data: bytes) -> Callable[[], str | bytes]:
             called = self._called(data, asked)
-            return lambda: form.encode(self._answer(called()))
+            if not self._takes_text:
+                return lambda: form.encode(self._answer(called()))
+            call = called()
+            self._reader.require_cheap([text for text in _texts(call) if text.startswith(_DECODED)])
+            return lambda: form.encode(self._answer(call))
 
         return Reply(form.media, prepare)
 
     def _answer(self, call: Call) -> str:
-        texts = [text for array in call.inputs.values() if array.dtype == object for text in array.flat]
-        for text in texts:
-            if text.startswith(_DECODED):
-                self._reader.require_cheap(text)
         try:
             outputs = self._run(call.signature, call.inputs)
         except BadRequest as error:
-            if any(map(is_base64_of_image, texts)):
+            if any(map(is_base64_of_image, _texts(call))):
                 raise BadRequest(f"{_AS_BASE64} {error}") from error
             raise
         return rest.write(call, outputs)
@@ -134,6 +136,11 @@ class TensorEngine:
         if tensor.dtype == "uint8":
             return "0..255"
         return self._pixels or self.model.signatures[name].image_values or _PIXELS_DEFAULT
+
+
+def _texts(call: Call) -> list[bytes]:
+    """All texts of a call's inputs, the bytes of files among them."""
+    return [text for array in call.inputs.values() if array.dtype == object for text in array.flat]
 
 
 def _as_input(planes: np.ndarray, tensor: Tensor, spec: InputSpec) -> np.ndarray:

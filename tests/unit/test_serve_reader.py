@@ -1,9 +1,12 @@
 """Images that are decoded within a budget: which ones are ordinary, and what becomes of all others."""
 
+import contextlib
 import io
 import os
 import signal
+import struct
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -333,18 +336,82 @@ def test_a_text_that_exhausts_its_budget_is_too_large(sandbox: Sandbox, data: by
         SandboxedReader(sandbox).text(data, media, MODEL)
 
 
-def test_an_image_that_a_model_decodes_itself_is_bounded_by_the_memory_that_it_will_take(sandbox: Sandbox) -> None:
+def test_images_that_a_model_decodes_itself_are_bounded_by_what_they_take_together(sandbox: Sandbox) -> None:
     check = SandboxedReader(sandbox).require_cheap
-    for data in (
-        encode(noise("RGB"), "JPEG"),
-        encode(noise("RGBA"), "PNG"),
-        encode(noise("RGB"), "GIF"),
-        hostile.png(2000, 2000),
-        b"\xff\xd8 a text",
+    check([encode(noise("RGB"), "JPEG"), encode(noise("RGBA"), "PNG"), encode(noise("RGB"), "WEBP"), b"\xff\xd8 text"])
+    check([hostile.png(2000, 1900)])
+    frames = [Image.new("P", (1000, 1000), number) for number in range(5)]
+    animation = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    for images in (
+        [hostile.png(3000, 3000)],
+        [hostile.png(2900, 2900, hostile.RGBA)],
+        [hostile.png(1500, 1500)] * 2,
+        [animation],
+        [encode(noise("RGB"), "JPEG"), hostile.png(2900, 2900)],
     ):
-        check(data)
-    for data in (hostile.png(3000, 3000), hostile.png(2900, 2900, hostile.RGBA), hostile.png(20_000, 5000)):
-        with pytest.raises(TooLarge, match="takes more than 64 MB to decode"):
-            check(data)
-    with pytest.raises(TooLarge, match="takes more than 1 s to decode"):
-        check(hostile.progressive_jpeg(4000, 1000))
+        with pytest.raises(
+            TooLarge, match=r"^The request's images have \d+ pixels: to decode them takes more than 64 MB"
+        ):
+            check(images)
+    with pytest.raises(TooLarge, match=r"^To decode the request's images takes more than 1 s"):
+        check([hostile.progressive_jpeg(1000, 500)] * 100)
+
+
+# --- what is ordinary is what Pillow reads --------------------------------------------------------------------------
+
+headers = st.builds(
+    lambda sides, *rest: (b"IHDR", struct.pack(">IIBBBBB", *sides, *rest)),
+    st.sampled_from(((8, 8), (40, 50))),
+    *(st.sampled_from(values) for values in ((1, 8, 16), (0, 2, 3, 6), (0,), (0,), (0, 1))),
+)
+chunks = headers | st.sampled_from(
+    (
+        *((b"IDAT", zlib.compress(bytes(40 * 50 * 9))), (b"IDAT", b""), (b"PLTE", bytes(6)), (b"IEND", b"")),
+        *((b"tRNS", b"\0\0"), (b"acTL", struct.pack(">II", 2, 0)), (b"teSt", b"IHDR")),
+        (b"iCCP", b"p\0\0" + zlib.compress(bytes(5000))),
+    )
+)
+FRAME = struct.pack(">HBHHB", 17, 8, 8, 16, 3) + bytes((1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0))
+COMMENT, SCAN = b"\xff\xfe", b"\xff\xda\x00\x0c\x03" + bytes((1, 0, 2, 0, 3, 0, 0, 63, 0))
+segments = st.sampled_from(
+    (
+        *(marker + FRAME for marker in (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2", COMMENT + b"\x00\x15\xff\xc0")),
+        *(SCAN, COMMENT + b"\x00\x02", b"\xff", b"\x00", b"\xff\x00", b"\xff\xd8", b"\xff\xd0"),
+    )
+)
+
+
+@given(parts=st.lists(chunks, min_size=1, max_size=6), first=headers)
+@settings(max_examples=400, deadline=None)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_a_png_that_is_ordinary_has_the_size_that_pillow_reads_and_nothing_dear(
+    parts: list[tuple[bytes, bytes]], first: tuple[bytes, bytes]
+) -> None:
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(hostile.png_chunk(*part) for part in (first, *parts))
+    size = ordinary.size(data)
+    with contextlib.suppress(OSError, ValueError, SyntaxError), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        if size is not None:
+            assert (image.size, image.mode in ("1", "L", "P", "RGB")) == (size, True)
+            image.load()
+            assert not image.info.get("interlace")
+            assert "transparency" not in image.info
+
+
+@given(parts=st.lists(segments, min_size=1, max_size=8))
+@settings(max_examples=400, deadline=None)
+def test_a_jpeg_that_is_ordinary_has_the_size_that_pillow_reads_and_one_scan(parts: list[bytes]) -> None:
+    data = b"\xff\xd8" + b"".join(parts) + bytes(64)
+    size = ordinary.size(data)
+    with contextlib.suppress(OSError, ValueError, SyntaxError), Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        if size is not None:
+            assert (image.size, "progressive" in image.info) == (size, False)
+
+
+def test_a_fill_byte_does_not_hide_the_frame_that_decoders_read() -> None:
+    """Taken for a marker it would have the length 0xC200, and there a comment holds another frame and a scan."""
+    start = b"\xff\xd8\xff\xff\xc2" + FRAME
+    hidden = b"\xff\xc0" + FRAME + SCAN
+    comment = bytes(2 + 2 + 0xC200 - len(start) - 4) + hidden
+    data = start + COMMENT + (2 + len(comment)).to_bytes(2) + comment + SCAN + bytes(64)
+    assert data.index(hidden) == 2 + 2 + 0xC200
+    assert ordinary.size(data) is None

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -284,3 +285,13 @@ def test_texts_in_lists_too_deep_are_refused(depth: int) -> None:
     ragged = b'{"inputs":["a",' + b"[" * depth + b'"a"' + b"]" * depth + b"]}"
     with pytest.raises(BadRequest, match="more than 32 deep"):
         rest.parse(ragged, "application/json", model)
+
+
+def test_one_long_text_among_numbers_is_refused_before_it_makes_the_array_wide() -> None:
+    body = json.dumps({"instances": [1.5] * 8000 + ["b" * 20_000]}).encode()
+    tracemalloc.start()
+    with pytest.raises(BadRequest, match=r'^"instances" holds text: input .x. takes float32'):
+        rest.parse(body, JSON, of(None))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
