@@ -10,26 +10,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serve.artifact import MODEL_JSON, MODEL_ONNX
+from serve import left
+from serve.artifact import MODEL_JSON, MODEL_ONNX, ArtifactError
 from serve.left import SAVED_MODEL
 from train.log import LOG
 
 ASIDE = ".earlier-model"
-# What jobs leave, and script mode converts.
-_SAVED_MODEL = (SAVED_MODEL, "variables", "assets", "fingerprint.pb", "keras_metadata.pb")
-_LEFT = (
-    *(MODEL_JSON, MODEL_ONNX, "*.keras"),
+_OURS = (
+    *(MODEL_JSON, MODEL_ONNX, "model-*.onnx", "model.keras"),
     *("image-classification-*.params", "image-classification-symbol.json", "model-shapes.json"),
     *("model_algo_1-0000.params", "model_algo_1-symbol.json", "hyperparams.json", "model_best.params", "model_algo-1"),
 )
+"""Names of what a job leaves."""
+_SAVED_MODEL = (SAVED_MODEL, "variables", "assets", "fingerprint.pb", "keras_metadata.pb")
+"""Names in the folder of a SavedModel."""
 
 
 def _found(folder: Path) -> list[Path]:
-    """Return what of the model folder belongs to a model, files and whole folders of SavedModels."""
-    patterns = _LEFT + (_SAVED_MODEL if (folder / SAVED_MODEL).exists() else ())
-    named = [path for pattern in patterns for path in folder.glob(pattern)]
-    inside = [path.parent for path in folder.rglob(f"*/{SAVED_MODEL}") if ASIDE not in path.relative_to(folder).parts]
-    return named + inside
+    """Return what in the folder belongs to a model: files that jobs leave, and the SavedModel that `serve` takes.
+
+    A SavedModel counts in the folder itself or in one with a number for its name, as scripts are taught to save it.
+    """
+    found = [path for pattern in _OURS for path in folder.glob(pattern)]
+    try:
+        scripts = left.find(folder, beside_graph=True)
+    except ArtifactError:  # there are several, of which none would be served
+        scripts = None
+    if scripts is not None and (scripts.path == folder or scripts.path.name.isdecimal()):
+        found += [scripts.path / name for name in _SAVED_MODEL if (scripts.path / name).exists()]
+    return found
 
 
 def set_aside(folder: Path) -> None:
@@ -59,12 +68,8 @@ def settled(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception:
-        if aside.exists() and not _found(folder):
-            _move(_found(aside), aside, folder)
-            shutil.rmtree(aside)
-            LOG.warning("This job has left no model: that of an earlier job is back in %s", folder)
-        elif aside.exists():
-            LOG.warning("The model of an earlier job is kept in %s", aside)
+        if aside.exists():
+            LOG.warning(_put_back(aside, folder))
         raise
     if aside.exists() and _found(folder):
         shutil.rmtree(aside, ignore_errors=True)  # files of another user must not fail a job that has succeeded
@@ -72,8 +77,22 @@ def settled(folder: Path) -> Iterator[None]:
         LOG.warning("This job has left no model: that of an earlier job is kept in %s", aside)
 
 
+def _put_back(aside: Path, folder: Path) -> str:
+    """Move the earlier model back unless something is in its place; return what has become of it, for the log."""
+    found = _found(aside)
+    kept = f"The model of an earlier job is kept in {aside}"
+    if _found(folder) or any((folder / path.relative_to(aside)).exists() for path in found):
+        return kept
+    try:
+        _move(found, aside, folder)
+        shutil.rmtree(aside)
+    except OSError as error:  # must not hide why the job has failed
+        return f"{kept}, because it cannot be moved back ({error})"
+    return f"This job has left no model: that of an earlier job is back in {folder}"
+
+
 def _move(paths: list[Path], source: Path, target: Path) -> None:
-    for path in (path for path in paths if path.exists()):  # one may lie in a folder that has been moved
+    for path in paths:
         to = target / path.relative_to(source)
         to.parent.mkdir(parents=True, exist_ok=True)
         path.rename(to)

@@ -107,8 +107,8 @@ def test_channels_that_cannot_be_trained_on_are_refused_with_the_fix(in_mxnet: R
     for case, text in {
         "fewer than a batch": "8 readable training images, mini_batch_size=9; lower it",
         "class": "json, annotation 0 has the class 1: classes are whole numbers from 0 to 0 (num_classes=1)",
-        "image sizes": "8 of 8 train images cannot be used, more than unreadable_tolerance=0.05 allows, as the size "
-        "is not the annotation's image_size: annotate",
+        "image sizes": "8 of 8 train images differ in size from their annotation's image_size, more than "
+        "unreadable_tolerance=0.05 allows: annotate",
         "no box": "no validation image has a box",
         "names": "train_annotation/classes.txt names 3 classes and num_classes=2",
         "no annotations": "channel 'train_annotation' is missing",

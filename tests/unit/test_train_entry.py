@@ -56,7 +56,8 @@ def test_what_an_earlier_run_in_the_same_folder_reported_is_removed_first(base: 
 
 EARLIER = {
     *("model.onnx", "model.json", "model.keras", "1/saved_model.pb", "1/variables/variables.index"),
-    *("image-classification-0030.params", "model_best.params", "notes.txt", "code/inference.py"),
+    *("image-classification-0030.params", "model_best.params", "model-1.onnx"),
+    *("notes.txt", "code/inference.py", "1/NOTES.txt", "start.keras", "archive/2024-06/saved_model.pb"),
 }
 
 
@@ -90,7 +91,7 @@ def failing(base: Path, *names: str) -> None:
         raise ZeroDivisionError
 
 
-USERS = {"notes.txt", "code/inference.py"}
+USERS = {"notes.txt", "code/inference.py", "1/NOTES.txt", "start.keras", "archive/2024-06/saved_model.pb"}
 ASIDE = {f"{earlier.ASIDE}/{name}" for name in EARLIER - USERS}
 
 
@@ -132,6 +133,15 @@ def test_an_earlier_model_is_kept_aside_when_this_job_has_failed_and_left_someth
     with pytest.raises(ZeroDivisionError):
         failing(again, "model_best.params")
     assert left(again) == dict.fromkeys(ASIDE | USERS, "an earlier run") | {"model_best.params": "this run"}
+
+
+def test_an_earlier_model_never_mixes_with_what_a_failed_job_has_left_in_its_place(
+    again: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="train"), pytest.raises(ZeroDivisionError):
+        failing(again, "1/variables")  # a SavedModel's first part, where the earlier one has a folder
+    assert left(again) == dict.fromkeys(ASIDE | USERS, "an earlier run") | {"1/variables": "this run"}
+    assert f"The model of an earlier job is kept in {again}/model/{earlier.ASIDE}" in caplog.messages
 
 
 @pytest.mark.parametrize("killed", [True, False])

@@ -31,10 +31,10 @@ def _fraction(name: str, below: float) -> Hyperparameter:
 
 
 def _neutral(name: str, *values: str) -> Hyperparameter:
-    """One that has no equal, and changes nothing at one of these values."""
+    """One that has no equal, and changes nothing at one of these values; 0 is one in any spelling."""
 
     def parse(text: str) -> str:
-        if text.lower() not in values:
+        if text.lower() not in values and not (values == ("0",) and float(text) == 0):
             raise ValueError
         return text
 
@@ -55,10 +55,11 @@ ROWS: tuple[Hyperparameter, ...] = (
     flag("binary_mode", None),
     _neutral("eval_metric", "accuracy", "auto"),
     _neutral("image_resize_interpolation", "bilinear"),
-    _neutral("label_smoothing", "0", "0.0"),
-    _neutral("regularizers_l2", "0", "0.0"),
+    _neutral("label_smoothing", "0"),
+    _neutral("regularizers_l2", "0"),
     _neutral("reinitialize_top_layer", "auto", "true"),
 )
+_UNLIKE = {"early_stopping_min_delta": ", which is relative to the best, where the built-in's is absolute"}
 _RENAMED = {
     "dropout_rate": "dropout",
     "epsilon": "eps",
@@ -81,7 +82,7 @@ def translate(values: dict[str, Any], given: Mapping[str, str]) -> None:
                     f"hyperparameter {ours}={given[ours]} contradicts {name}, which is {told} here: set one of them"
                 )
         values |= equals
-        LOG.info("%s is taken as %s", name, told)
+        LOG.info("%s is taken as %s%s", name, told, _UNLIKE.get(name.partition("=")[0], ""))
     if values["optimizer"] == "nesterov":
         values["optimizer"] = "nag"
         LOG.info("optimizer=nesterov is taken as optimizer=nag")
@@ -96,7 +97,8 @@ def _equals(theirs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found[f"train_only_top_layer={only_top}"] = {"train_layers": "head" if only_top else "all"}
     found = {name: equals for name, equals in found.items() if not name.endswith("=None")}
     augmented = _augmented(theirs)
-    return found | ({f"augmentation={theirs['augmentation']}": augmented} if augmented else {})
+    names = [f"{name}={theirs[name]}" for name in ("augmentation", *_DEFAULTS) if theirs[name] is not None]
+    return found | ({", ".join(names): augmented} if augmented else {})
 
 
 def _augmented(theirs: Mapping[str, Any]) -> dict[str, Any]:

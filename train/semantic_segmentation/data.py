@@ -285,9 +285,8 @@ class _Set:
         remarks.say()
         if len(self._misfits) > self._tolerance * count:
             raise UserError(
-                f"{len(self._misfits)} of {count} {self.name} masks cannot be used, more than "
-                f"unreadable_tolerance={self._tolerance:g} allows, as the size is not the image's: a mask needs "
-                "its image's width and height, as it is "
+                f"{len(self._misfits)} of {count} {self.name} masks differ in size from their image, more than "
+                f"unreadable_tolerance={self._tolerance:g} allows: a mask needs its image's width and height, as it is "
                 f"stored or upright; the first: {'; '.join(list(self._misfits.values())[: samples.NAMED])}"
             )
 
