@@ -154,7 +154,7 @@ def test_channels_that_cannot_be_trained_on_are_refused_with_the_fix(in_mxnet: R
         "validation class": "validation_annotation/1.png has pixels of the value 9",
         "unmapped": "train_annotation/0.png has pixels of the value 0, which train_label_map.json does not name",
         "label map": "label_map/train_label_map.json is not JSON",
-        "sizes": "8 of 8 train masks differ in size from their image, more than unreadable_tolerance=0.05 allows: a mask",
+        "sizes": "8 of 8 train masks differ in size from their image, more than unreadable_tolerance=0.05 allows:",
         "colours": "8 of 8 train_annotation images cannot be read, more than unreadable_tolerance=0.05 allows",
         "binary": "pixels of 255 are ignored, and all others in the masks of 'train_annotation' are class 0: if 255 is",
         "HEIC": "7 of 8 train images cannot be read, more than unreadable_tolerance=0.05 allows",

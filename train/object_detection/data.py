@@ -140,8 +140,9 @@ def _check(name: str, labelled: list[Sample], misfits: int, hp: dict[str, Any]) 
     """Raise UserError when too many images do not fit their annotation, or none has a box; count those without."""
     if misfits > hp["unreadable_tolerance"] * (len(labelled) + misfits):
         raise UserError(
-            f"{misfits} of {len(labelled) + misfits} {name} images differ in size from their annotation's image_size, more "
-            f"than unreadable_tolerance={hp['unreadable_tolerance']:g} allows: annotate the images that are in the channel, or remove image_size where boxes "
+            f"{misfits} of {len(labelled) + misfits} {name} images differ in size from their annotation's image_size, "
+            f"more than unreadable_tolerance={hp['unreadable_tolerance']:g} allows: annotate the images that are in "
+            "the channel, or remove image_size where boxes "
             "are in the stored image's pixels; the log names the first"
         )
     empty = sum(not len(sample.label) for sample in labelled)
