@@ -34,7 +34,8 @@ def invoke(port: int, body: bytes, content_type: str, accept: str) -> bytes:
             answer = reply.read()
         except (OSError, http.client.HTTPException) as error:
             raise NoEndpointError(
-                f"no endpoint answers on port {port} ({error}): start one with `python3 -m local deploy`"
+                f"no endpoint answers on port {port} ({error}): name its --port, or start one with "
+                "`python3 -m local deploy`"
             ) from None
     if reply.status >= 300:
         raise RefusedError(f"the endpoint answered {reply.status} {reply.reason}: {reason(answer)}")

@@ -16,6 +16,8 @@ from serve.words import plural
 FORMAT_VERSION = 1
 MODEL_JSON = "model.json"
 MODEL_ONNX = "model.onnx"
+EARLIER = ".earlier-model"
+"""Where a job in the folder of an earlier one keeps that one's model while it has none of its own."""
 
 CLASSIFICATION, DETECTION, SEGMENTATION = "image-classification", "object-detection", "semantic-segmentation"
 TENSORS = "tensors"
@@ -158,9 +160,7 @@ def document(model_dir: Path) -> Any:
             raise OSError("it is not a file")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ArtifactError(
-            f"{path} is missing: {_listing(model_dir)}. Serve the model.tar.gz that these images' `train` wrote."
-        ) from error
+        raise ArtifactError(f"{path} is missing: {_listing(model_dir)}. {_what_to_serve(model_dir)}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}. Make it readable, or train again.") from error
     except json.JSONDecodeError as error:
@@ -168,6 +168,14 @@ def document(model_dir: Path) -> Any:
     except (RecursionError, ValueError) as error:
         what = "is nested too deeply" if isinstance(error, RecursionError) else "has a number of too many digits"
         raise ArtifactError(f"{path} {what}. Restore the file that `train` wrote.") from error
+
+
+def _what_to_serve(folder: Path) -> str:
+    if (folder / "model.tar.gz").exists():
+        return f"Unpack the archive: tar xzf model.tar.gz -C {folder}."
+    if (folder / EARLIER).exists():
+        return f"The last job in this folder left no model; move that of the job before back, from {folder / EARLIER}."
+    return "Put there what a model.tar.gz of these images' `train` holds, or a script's model.keras or SavedModel."
 
 
 def require(model_dir: Path, name: str) -> None:

@@ -106,7 +106,7 @@ class SandboxedReader(Reader):
             raise TooLarge(self._too_much("memory", header))
         if header is not None and _DEAREST * math.prod(header) > self._sandbox.memory:
             raise TooLarge(f"{self._too_much('memory', header)} Or it {from_body(reason)}.")
-        if header is None and reason.startswith("is damaged"):
+        if header is None and reason.startswith("is damaged ("):
             reason += f", or takes more than {self._budget('memory')} to decode"
         raise UnreadableImage(reason)
 

@@ -7,7 +7,8 @@ def plural(count: int, noun: str) -> str:
     """A number with its noun in the singular or plural: 1 image, 2 images, 2 classes."""
     if count == 1:
         return f"1 {noun}"
-    return f"{count} {noun}{'es' if noun.endswith(_HISSING) else 's'}"
+    hisses = noun.endswith(_HISSING) and not noun.endswith("epoch")
+    return f"{count} {noun}{'es' if hisses else 's'}"
 
 
 def sentence(text: str) -> str:

@@ -13,6 +13,7 @@ from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
 from train.epoch import steps, time_left
 from train.errors import UserError
+from train.hyperparameters import warn_of_late_steps
 from train.labelled import stack_labels
 from train.log import LOG, Pace
 from train.samples import Sample
@@ -98,6 +99,7 @@ def say(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         LOG.info("%s: %s", name, value)
     LOG.info("--------------------")
+    warn_of_late_steps(values)
 
 
 class Epoch:

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from serve import left
+from serve.artifact import EARLIER as ASIDE
 from serve.artifact import MODEL_JSON, MODEL_ONNX, ArtifactError
 from serve.left import SAVED_MODEL
+from train import stop
 from train.log import LOG
 
-ASIDE = ".earlier-model"
 _OURS = (
     *(MODEL_JSON, MODEL_ONNX, "model-*.onnx", "model.keras"),
     *("image-classification-*.params", "image-classification-symbol.json", "model-shapes.json"),
@@ -55,6 +56,7 @@ def set_aside(folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     _move(found, folder, aside)
     LOG.info("The model of an earlier job in %s is set aside in %s until this job has succeeded", folder, aside)
+    stop.add_to_farewell(f"The model of an earlier job is kept in {aside}.")
 
 
 @contextmanager

@@ -163,6 +163,16 @@ def pattern(name: str) -> Hyperparameter:
     return Hyperparameter(name, parse, "a regular expression such as ^(conv1_|conv2_).*", None)
 
 
+def warn_of_late_steps(values: Mapping[str, Any]) -> None:
+    """Warn of a learning rate that is to fall after the last epoch."""
+    late = [str(step) for step in values["lr_scheduler_step"] if step >= values["epochs"]]
+    if late:
+        LOG.warning(
+            "lr_scheduler_step=%s is not below epochs=%d: the learning rate does not fall there",
+            *(",".join(late), values["epochs"]),
+        )
+
+
 def read(path: Path) -> dict[str, str]:
     """Return hyperparameters.json as a map of text to text; a missing file is an empty map.
 

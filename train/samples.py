@@ -182,8 +182,8 @@ def check_count(count: int, hp: dict[str, Any], followed: str = "former") -> Non
         )
     if count != hp["num_training_samples"]:
         LOG.warning(
-            "num_training_samples=%d, but there are %d: the learning-rate schedule follows the %s",
-            *(hp["num_training_samples"], count, followed),
+            "num_training_samples=%d, but there are %s: the learning-rate schedule follows the %s",
+            *(hp["num_training_samples"], plural(count, "readable training image"), followed),
         )
 
 

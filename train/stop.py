@@ -15,6 +15,7 @@ from types import FrameType
 
 _state = {"requested": False, "keeping": False}
 _heirs: list[Callable[[int], None]] = []
+_farewell = [""]
 
 
 class Stopped(Exception):
@@ -47,7 +48,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if not _state["keeping"]:
-        _say(f"{asked} before any epoch was finished: there is no model to keep. Stopping.\n")
+        _say(f"{asked} before any epoch was finished: there is no model to keep. {_farewell[0]}Stopping.\n")
         os._exit(0)
     _state["requested"] = True
     _say(f"{asked}: finishing the current batch, then keeping the best model so far.\n")
@@ -56,6 +57,11 @@ def _handle(number: int, frame: FrameType | None) -> None:
 def _say(text: str) -> None:
     # os.write: the handler may interrupt a print, and buffered streams refuse re-entry.
     os.write(sys.stdout.fileno(), text.encode())
+
+
+def add_to_farewell(text: str) -> None:
+    """Say this too when the process ends inside the handler, which is when no epoch was finished."""
+    _farewell[0] = f"{text} "
 
 
 def keep_model() -> None:

@@ -166,7 +166,7 @@ def _to_onnx(saved: Functions, name: str, path: Path) -> None:
         reason = first_line(error)
         # An operation that ONNX does not have, by its name in TensorFlow: StatelessRandomUniformV2.
         if "Random" in reason:
-            reason += ". Its answers hang on chance: keep augmentation out of the model that is exported"
+            reason += ". Its answers depend on chance: keep augmentation out of the model that is exported"
         raise ConversionError(f"signature {name!r} cannot be converted: {reason}") from error
 
 

@@ -1,6 +1,7 @@
 """The artifact: what is written is read back, and what cannot be served is refused by name."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -219,3 +220,19 @@ def test_reading_and_writing_artifacts_needs_the_standard_library_alone() -> Non
     )
     command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\n{code}"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("model.tar.gz", "Unpack the archive: tar xzf model.tar.gz -C {folder}."),
+        (".earlier-model/model.json", "move that of the job before back, from {folder}/.earlier-model."),
+        ("model.h5", "Put there what a model.tar.gz of these images' `train` holds, or a script's model.keras"),
+    ],
+)
+def test_a_folder_without_a_model_is_told_what_to_put_there(tmp_path: Path, name: str, says: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(ArtifactError, match=re.escape(says.format(folder=tmp_path))):
+        artifact.read(tmp_path)

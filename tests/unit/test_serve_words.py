@@ -17,6 +17,7 @@ from serve.words import plural, sentence
         (21, "rarer class", "21 rarer classes"),
         (2, "box", "2 boxes"),
         (3, "batch", "3 batches"),
+        (4, "epoch", "4 epochs"),
     ],
 )
 def test_a_number_has_its_noun_in_the_right_form(count: int, noun: str, said: str) -> None:

@@ -134,10 +134,8 @@ def test_all_hyperparameters_of_the_built_in_but_those_without_an_equal_are_take
 def test_those_without_an_equal_are_named_together_as_not_known_here() -> None:
     said = refusal(**BUILT_IN)
     for name in NO_EQUAL:
-        assert f"hyperparameter {name}={BUILT_IN[name]!r} is not valid: it takes 0 alone, since it is one of " in said
-    assert (
-        said.count("SageMaker's own TensorFlow image classification, which this image is not, and not known here") == 2
-    )
+        assert f"hyperparameter {name}={BUILT_IN[name]!r} is not valid: it takes only 0, because it belongs to " in said
+    assert said.count("SageMaker's own TensorFlow image classification and is not known here") == 2
     table.check(BUILT_IN | dict.fromkeys(NO_EQUAL, "0"))
 
 
@@ -175,7 +173,7 @@ def test_those_without_an_equal_are_named_together_as_not_known_here() -> None:
         (
             {"binary_mode": "True", "num_classes": "2"},
             {"num_classes": 2},
-            "binary_mode=True: two classes have one unit here in any case, and the answer has both probabilities",
+            "binary_mode=True is taken as num_classes=2: the answer has a probability for both classes",
         ),
     ],
 )
@@ -198,11 +196,11 @@ def test_a_hyperparameter_of_the_built_in_is_taken_as_its_equal_with_a_line(
             {"augmentation": "False", "zoom_range": "0.1"},
             "hyperparameter zoom_range=0.1 contradicts augmentation=False, which is horizontal_flip=False, ",
         ),
-        ({"binary_mode": "True", "num_classes": "3"}, "hyperparameter binary_mode=True is for two classes, and num_cl"),
+        ({"binary_mode": "True", "num_classes": "3"}, "hyperparameters binary_mode=True, which is for two classes"),
         ({"optimizer": "adagrad"}, "hyperparameter optimizer='adagrad' is not valid: it takes one of sgd, adam, rmspr"),
         (
             {"reinitialize_top_layer": "False"},
-            "hyperparameter reinitialize_top_layer='False' is not valid: it takes auto",
+            "hyperparameter reinitialize_top_layer='False' is not valid: it takes only auto",
         ),
         (
             {"dropout_rate": "1"},

@@ -298,3 +298,13 @@ def test_no_text_makes_a_parser_fail_in_any_other_way_than_a_user_error(text: st
     for row in table.TABLE:
         with contextlib.suppress(UserError):
             hyperparameters.resolve({**NEEDED, row.name: text}, table.TABLE)
+
+
+@pytest.mark.parametrize(("steps", "late"), [("10,20", "10,20"), ("2,4", "4"), ("1,3", ""), ("", "")])
+def test_steps_of_the_learning_rate_after_the_end_are_warned_of(
+    steps: str, late: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    table.say(table.check({**NEEDED, "epochs": "4", "lr_scheduler_step": steps}))
+    said = [line for line in caplog.messages if "does not fall" in line]
+    warning = f"lr_scheduler_step={late} is not below epochs=4: the learning rate does not fall there"
+    assert said == [warning] * bool(late)

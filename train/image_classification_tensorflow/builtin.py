@@ -12,7 +12,7 @@ from train.errors import UserError
 from train.hyperparameters import Hyperparameter, choice, flag, real
 from train.log import LOG
 
-_OTHER = "it is one of SageMaker's own TensorFlow image classification, which this image is not, and not known here"
+_OTHER = "it belongs to SageMaker's own TensorFlow image classification and is not known here"
 _FLIP, _ROTATION, _ZOOM = "augmentation_random_flip", "augmentation_random_rotation", "augmentation_random_zoom"
 _BOTH_WAYS = "horizontal_and_vertical"
 _DEFAULTS = {_FLIP: _BOTH_WAYS, _ROTATION: 0.2, _ZOOM: 0.1}  # of the built-in, with augmentation=True
@@ -38,7 +38,8 @@ def _neutral(name: str, *values: str) -> Hyperparameter:
             raise ValueError
         return text
 
-    return Hyperparameter(name, parse, f"{' or '.join(values)} alone, since {_OTHER}; remove it", None, ignored="")
+    valid = f"only {' or '.join(values)}, because {_OTHER}: remove it"
+    return Hyperparameter(name, parse, valid, None, ignored="")
 
 
 ROWS: tuple[Hyperparameter, ...] = (
@@ -87,7 +88,13 @@ def translate(values: dict[str, Any], given: Mapping[str, str]) -> None:
         values["optimizer"] = "nag"
         LOG.info("optimizer=nesterov is taken as optimizer=nag")
     if theirs["binary_mode"]:
-        _binary(values["num_classes"])
+        if values["num_classes"] not in (None, 2):
+            raise UserError(
+                f"hyperparameters binary_mode=True, which is for two classes, and num_classes={values['num_classes']} "
+                "contradict each other: remove one of them"
+            )
+        values["num_classes"] = 2
+        LOG.info("binary_mode=True is taken as num_classes=2: the answer has a probability for both classes")
 
 
 def _equals(theirs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -116,9 +123,3 @@ def _augmented(theirs: Mapping[str, Any]) -> dict[str, Any]:
     if _ZOOM in chosen:
         found["zoom_range"] = chosen[_ZOOM]
     return found
-
-
-def _binary(classes: int | None) -> None:
-    if classes not in (None, 2):
-        raise UserError(f"hyperparameter binary_mode=True is for two classes, and num_classes={classes}: remove one")
-    LOG.info("binary_mode=True: two classes have one unit here in any case, and the answer has both probabilities")

@@ -18,6 +18,7 @@ from train.hyperparameters import (
     real,
     resolve,
     steps,
+    warn_of_late_steps,
 )
 from train.log import LOG
 
@@ -66,6 +67,7 @@ def check(raw: Mapping[str, str]) -> dict[str, Any]:
 def say(values: Mapping[str, Any]) -> None:
     """Print the configuration, and a line for each that does less here than its name says."""
     LOG.info("Final configuration: %s", dict(values))
+    warn_of_late_steps(values)
     if values["image_shape"] < BUILT_IN_SMALLEST:
         LOG.warning(
             "image_shape=%d is smaller than the built-in's least, %d: fast, and small objects will be missed",

@@ -5,7 +5,18 @@ from typing import Any
 
 from serve.artifact import SIDE_STEP
 from train.errors import UserError
-from train.hyperparameters import REQUIRED, Hyperparameter, choice, early_stopping, flag, integer, real, resolve, steps
+from train.hyperparameters import (
+    REQUIRED,
+    Hyperparameter,
+    choice,
+    early_stopping,
+    flag,
+    integer,
+    real,
+    resolve,
+    steps,
+    warn_of_late_steps,
+)
 from train.log import LOG
 
 TABLE: tuple[Hyperparameter, ...] = (
@@ -64,6 +75,8 @@ def say(values: Mapping[str, Any]) -> None:
     LOG.info("Final configuration: %s", dict(values))
     if values["syncbn"]:
         LOG.info("syncbn=True changes nothing: it is about several GPUs, and this image trains on one CPU")
+    if values["lr_scheduler"] == "step":
+        warn_of_late_steps(values)
     if values["lr_scheduler_step"] and values["lr_scheduler"] != "step":
         LOG.warning(
             "lr_scheduler_step=%s is ignored: lr_scheduler is %s, not step",
