@@ -184,7 +184,7 @@ def test_fast_file_input_fits_and_the_channels_stay_untouched(
 
 @pytest.mark.parametrize(
     ("wrong", "named"),
-    [({"num_layer": 18}, ("num_layer", "num_layers")), ({"learning_rate": 2}, ("learning_rate", "2"))],
+    [({"optimiser": "adam"}, ("optimiser", "optimizer")), ({"learning_rate": 2}, ("learning_rate", "2"))],
     ids=["misspelt", "out of range"],
 )
 def test_a_wrong_hyperparameter_fails_the_job_and_the_log_names_it(

@@ -213,12 +213,12 @@ def test_a_model_that_cannot_be_served_ends_deploy_long_before_the_sdk_gives_up(
 def test_a_wrong_hyperparameter_is_the_last_line_of_train_and_nothing_is_left_behind(
     uri: str, small_channels: Path, home: Path
 ) -> None:
-    wrong = words({**SMALL, "num_training_samples": 36, "num_layer": 18})
+    wrong = words({**SMALL, "num_training_samples": 36, "optimiser": "adam"})
     arguments = ["train", "image-classification", "--image", uri, "--channels", small_channels]
     code, lines = run(home, *arguments, "--hyperparameters", *wrong)
     assert code == 1
     assert lines[-1].startswith("train: ClientError: ")
-    assert "num_layers" in lines[-1]
+    assert "did you mean optimizer?" in lines[-1]
     assert left_behind(home) == []
 
 
