@@ -16,7 +16,7 @@ LEAST_RATE = 1000
 CPU_SECONDS = 1.0
 """For reading a body, and as many for each 128 MiB: ten times what one costs that does not come in tiny chunks."""
 
-_AT_ONCE = 8192  # bytes that the system takes over from us at once, unless the client has left earlier answers unread
+_AT_ONCE = 8192  # bytes that the system's buffer takes at once, unless earlier answers are unread
 
 
 class TooMuchWork(OSError):

@@ -1,8 +1,8 @@
 """The model of an earlier job in the same folder: set aside once this job is accepted, removed once it has succeeded.
 
 In SageMaker the model folder is empty when a job begins. In a run of a user's own it may hold the model of the job
-before, which a typo must not destroy and which must not be served as the model of a job that has left none. It waits in
-a hidden folder inside the model folder: nothing else is sure to be on the user's disk and of one file system with it.
+before. A typo must not destroy it, and it must not be served as the model of a job that wrote none. It waits in a
+hidden folder inside the model folder: nothing else is sure to be on the user's disk and of one file system with it.
 """
 
 import shutil
@@ -47,7 +47,7 @@ def set_aside(folder: Path) -> None:
 
     Called when hyperparameters, channels and data have been accepted.
 
-    What a job that did not finish has left in its place stays, so that the finished model before it is not lost.
+    Files of a job that did not finish stay where they are, so that the finished model before it is not lost.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found, aside = _found(folder), folder / ASIDE
@@ -63,8 +63,8 @@ def set_aside(folder: Path) -> None:
 def settled(folder: Path) -> Iterator[None]:
     """Run a job inside the block, and decide at its end what becomes of the model that `set_aside` has moved.
 
-    It is removed when this job has left one, back in its place when this job has failed and left nothing, and stays
-    aside otherwise: the job was stopped too early, or has failed and left something unfinished.
+    It is removed when this job wrote a model, moved back when this job failed and wrote nothing, and stays aside
+    otherwise: the job was stopped too early, or failed with something unfinished.
     """
     aside = folder / ASIDE
     try:
@@ -76,7 +76,7 @@ def settled(folder: Path) -> Iterator[None]:
     if aside.exists() and _found(folder):
         shutil.rmtree(aside, ignore_errors=True)  # files of another user must not fail a job that has succeeded
     elif aside.exists():
-        LOG.warning("This job has left no model: that of an earlier job is kept in %s", aside)
+        LOG.warning("This job wrote no model; the model of an earlier job is kept in %s", aside)
 
 
 def _put_back(aside: Path, folder: Path) -> str:
@@ -90,7 +90,7 @@ def _put_back(aside: Path, folder: Path) -> str:
         shutil.rmtree(aside)
     except OSError as error:  # must not hide why the job has failed
         return f"{kept}, because it cannot be moved back ({error})"
-    return f"This job has left no model: that of an earlier job is back in {folder}"
+    return f"This job wrote no model; the model of an earlier job is back in {folder}"
 
 
 def _move(paths: list[Path], source: Path, target: Path) -> None:

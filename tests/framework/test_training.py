@@ -348,7 +348,9 @@ def test_a_model_that_cannot_be_written_whole_fails_the_job_and_leaves_nothing_h
     assert done.code == 1
     assert "image-classification-0001.params could not be written" in done.failure.split(";")[0]
     assert (sorted(os.listdir(done.model)), done.left()) == (sorted(jobs.EARLIER), jobs.EARLIER)
-    assert any(line.startswith("This job has left no model: that of an earlier job is back in ") for line in done.lines)
+    assert any(
+        line.startswith("This job wrote no model; the model of an earlier job is back in ") for line in done.lines
+    )
 
 
 # ---- data -------------------------------------------------------------------------------------------------------

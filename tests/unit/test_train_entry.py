@@ -72,7 +72,7 @@ def again(base: Path) -> Path:
 
 
 def left(base: Path) -> dict[str, str]:
-    """What lies in the model folder."""
+    """The files in the model folder."""
     folder = base / "model"
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
@@ -126,7 +126,7 @@ def test_an_earlier_model_is_back_in_its_place_when_this_job_has_failed_before_i
     with caplog.at_level(logging.INFO, logger="train"), pytest.raises(ZeroDivisionError):
         failing(again)
     assert left(again) == dict.fromkeys(EARLIER, "an earlier run")
-    assert f"This job has left no model: that of an earlier job is back in {again}/model" in caplog.messages
+    assert f"This job wrote no model; the model of an earlier job is back in {again}/model" in caplog.messages
 
 
 def test_an_earlier_model_is_kept_aside_when_this_job_has_failed_and_left_something_unfinished(again: Path) -> None:

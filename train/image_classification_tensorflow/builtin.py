@@ -1,7 +1,7 @@
 """The hyperparameters of SageMaker's own "Image Classification - TensorFlow", which bears almost the same name.
 
 This image is not that one: it trains one network, from files that it is given. But whoever comes from there should not
-have to write every hyperparameter anew, so those that have an equal here are taken as it, and those that have none are
+have to rewrite every hyperparameter, so those that have an equal here are taken as it, and those that have none are
 taken at the value at which they change nothing.
 """
 
