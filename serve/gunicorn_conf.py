@@ -68,6 +68,7 @@ _model = Model(_load, _give_up)
 
 def post_fork(server: object, worker: object) -> None:
     """Load the model in the worker, while the worker imports Flask and begins to answer."""
+    machine.be_killed_first(500)  # before the main process, which says what has happened
     _model.start()
 
 

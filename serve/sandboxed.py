@@ -12,10 +12,10 @@ import struct
 import sys
 import traceback
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from serve import machine
 from serve.jobs import JOBS, Message, Note
 
 FRAME = struct.Struct("<II")
@@ -71,8 +71,7 @@ def _done(document: dict[str, Any], data: bytes, note: Note) -> Message:
 
 def _limit(memory: int) -> None:
     """Take no more than `memory` bytes beside what is loaded already, leave no core file, and be the first to go."""
-    with suppress(OSError):  # no /proc that can be written: then the limit alone counts
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    machine.be_killed_first(1000)
     loaded = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (loaded + memory, loaded + memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
