@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import io
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -92,10 +93,17 @@ def test_no_body_kills_or_restarts_the_server_and_ping_and_good_requests_are_ans
     assert "SIGKILL" not in log
 
 
-def test_too_little_memory_to_load_a_model_ends_the_container_with_a_sentence(image: Image, trained: Trained) -> None:
+def test_too_little_memory_to_load_a_model_ends_the_container_with_a_sentence(
+    image: Image, trained: Trained, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(trained(CLASSIFIER), model)
+    with open(model / "model.onnx", "ab") as file:  # field 6 of ONNX's ModelProto, doc_string: 150 MB of it
+        file.write(b"\x32\x80\xa3\xc3\x47" + b"a" * 150_000_000)
+    model.chmod(0o755)
     with Container(
-        image("inference"), "serve", mounts={"/opt/ml/model:ro": trained(CLASSIFIER)}, options=limited("40m")
+        image("inference"), "serve", mounts={"/opt/ml/model:ro": model}, options=limited("100m")
     ) as container:
-        assert container.wait(60) == 3
+        assert container.wait(120) == 3, container.log()
         assert "3 processes were killed before they had loaded it" in container.log()
-        assert "This container may use 40 MB: give it more" in container.log()
+        assert "This container may use 100 MB: give it more" in container.log()
