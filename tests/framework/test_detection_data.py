@@ -91,7 +91,8 @@ def test_dirt_is_mended_or_left_out_and_each_kind_is_counted_and_named(in_mxnet:
         "boxes outside of their image, dropped: 1 (train e_boxes.jpg box 2)",
         "boxes with a side that is NaN or infinite, dropped: 1 (train e_boxes.jpg box 3)",
         "1 of 13 train images without a box, kept: all of it is background",
-        "num_training_samples=8, but there are 13: the learning-rate schedule follows the former",
+        "num_training_samples=8, but there are 13 readable training images: "
+        "the learning-rate schedule follows the former",
         "no training box has the label 2: num_classes=3 may be too high",
         "the annotations' categories are not used: they do not give each class from 0 to 2 one name",
     ):

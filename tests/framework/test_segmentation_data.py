@@ -112,7 +112,8 @@ def test_dirt_is_repaired_or_left_out_and_each_kind_is_counted_and_named(in_mxne
         "train_annotation masks that are colour pictures with R = G = B, read as class ids: 1 (d_colour_mask.png)",
         "train masks of another size than their image, left out: 1 "
         "(i_other_size.png (80 x 60, i_other_size.jpg 160 x 120))",
-        "num_training_samples=8, but there are 13: the learning-rate schedule follows the latter",
+        "num_training_samples=8, but there are 13 readable training images: "
+        "the learning-rate schedule follows the latter",
         "no training mask has the label 3: num_classes=4 may be too high",
         "pixels of the value 255 in the train masks are ignored: if 255 is a class, say so in the channel label_map, "
         'as in {"map": {"0": 0, "1": 255}}',
