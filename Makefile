@@ -154,7 +154,7 @@ demo/%: FORCE $(SERVE) $(DEV) ## the demo of one image; DATA=DIR takes a real da
 PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,dev) -m pytest -n 2 --no-loadscope-reorder
 
 .PHONY: test
-test: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) images-for-tests ## every test (35 min; container tests need Docker)
+test: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) images-for-tests ## every test (31 min; container tests need Docker)
 	@$(PYTEST) $(addprefix tests/,local_mode images framework unit)
 
 .PHONY: test/unit
