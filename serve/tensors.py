@@ -96,7 +96,7 @@ class TensorEngine:
     def _of_image(self, data: bytes, asked: "Asked") -> Callable[[], Call]:
         found = self._image_input()
         if found is None:
-            raise UnsupportedMediaType(f"This model takes no image ({self.model}); send application/json.")
+            raise UnsupportedMediaType(f"This model takes no image ({self.model}); {self._instead()}")
         asked.require_image("an image, or the model's input as application/json")
         name, tensor = found
         if tensor.dtype == STRING:
@@ -113,6 +113,14 @@ class TensorEngine:
             return Call(name, {tensor.name: _as_input(planes, tensor, spec)}, 1)
 
         return call
+
+    def _instead(self) -> str:
+        """What to do about a model that takes no image: of most that should, the sides are of any length."""
+        signature = self.model.signatures.get(self.model.default or "")
+        shapes = [tensor.shape for tensor in signature.inputs] if signature else []
+        if any(shape is not None and len(shape) == 4 and None in shape[1:] for shape in shapes):
+            return "its height and width must be fixed: save it with Input((H, W, 3)), or send application/json."
+        return "send application/json."
 
     def images(self) -> str | None:
         """What the log says of how an image becomes the input; None where the model takes no pixels."""
