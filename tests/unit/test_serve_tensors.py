@@ -286,7 +286,8 @@ def test_an_input_of_bytes_gets_whole_pixels_and_one_of_text_the_file_itself() -
          "This model takes no image (tensors double, serving_default: x float32 (any, 2) -> y float32 (any, 1)); send"),
         ((None, None, None, 3), photo(1, 2, 3), "image/png", UnsupportedMediaType,
          "This model takes no image (tensors double, serving_default: x float32 (any, any, any, 3) -> "
-         "y float32 (any, 1)); its height and width must be fixed: save it with Input((H, W, 3)), or send application/json."),
+         "y float32 (any, 1)); its height and width must be fixed: save it with Input((H, W, 3)), or send "
+         "application/json."),
         ((None, 8, 8, 3), b"hello", "image/png", BadRequest, "The body is not an image: it starts with 'hello'"),
         ((None, 8, 8, 3), b"x", "application/zip", UnsupportedMediaType, "Content-Type application/zip is not served"),
         ((None, 2), b"hello", None, BadRequest, "The body is not JSON (line 1, column 1"),
