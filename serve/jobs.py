@@ -21,6 +21,7 @@ Note = Callable[[dict[str, Any]], None]
 
 IMAGE, WEIGH, TEXT = "image", "weigh", "text"
 _BYTES = "bytes"
+_MAY_BE_TEXT = b"BM"  # how a BMP begins, and a word may too
 
 
 def ask_for_image(spec: InputSpec, max_pixels: int) -> dict[str, Any]:
@@ -39,23 +40,24 @@ def image(arguments: dict[str, Any], data: bytes, note: Note) -> Message:
 
 
 def image_of(message: Message) -> tuple[Image.Image, tuple[int, int]]:
-    """What `preprocess.cut_sized` returns. Raises UnreadableImage."""
+    """What `preprocess.cut_sized` returns, of an image that could be read."""
     found, pixels = message
-    if reason := found.get("unreadable"):
-        raise UnreadableImage(reason)
     return Image.frombytes(found["mode"], tuple(found["size"]), pixels), tuple(found["stored"])
 
 
 def weigh(arguments: dict[str, Any], data: bytes, note: Note) -> Message:
     """The bytes of several image files, of `lengths` each -> how many `pixels` all of their frames have, decoded.
 
-    What is not an image weighs nothing.
+    What is not an image weighs nothing. One that cannot be read is `unreadable`.
     """
     pixels, at = 0, 0
     for length in arguments["lengths"]:
-        pixels += sum(width * height for width, height in preprocess.frames(data[at : at + length]))
-        at += length
-        note({"pixels": pixels})
+        one, at = data[at : at + length], at + length
+        try:
+            pixels += sum(width * height for width, height in preprocess.frames(one))
+        except UnreadableImage as error:
+            if not one.startswith(_MAY_BE_TEXT):
+                return {"unreadable": str(error)}, b""
     return {"pixels": pixels}, b""
 
 

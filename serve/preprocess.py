@@ -5,7 +5,6 @@ NumPy and Pillow only, so that it runs in every environment.
 
 import io
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -138,13 +137,19 @@ def frame(data: bytes) -> Frame:
 def frames(data: bytes) -> Iterator[tuple[int, int]]:
     """Decode each frame of an image file, one of an animation after the other; yield their widths and heights.
 
-    Ends without an error where the bytes are no image, or no more of one.
+    There is none where the bytes are no image at all. Raises UnreadableImage for an image that is damaged.
     """
-    # See _decode: whatever it is that Pillow raises, the bytes are at fault.
-    with suppress(Exception), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        for frame in ImageSequence.Iterator(image):
-            yield frame.size
-            frame.load()
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            for frame in ImageSequence.Iterator(image):
+                yield frame.size
+                frame.load()
+    except Image.UnidentifiedImageError:
+        return
+    except MemoryError:
+        raise
+    except Exception as error:  # see _decode
+        raise UnreadableImage(_reason(data, error)) from error
 
 
 def needed(spec: InputSpec) -> dict[str, int]:

@@ -76,7 +76,10 @@ class SandboxedReader(Reader):
         try:
             if None in sizes or pixels > ordinary.PIXELS_HERE:
                 arguments = {"lengths": [len(data) for data in images]}
-                pixels = self._sandbox.run(jobs.WEIGH, arguments, b"".join(images))[0]["pixels"]
+                found, _ = self._sandbox.run(jobs.WEIGH, arguments, b"".join(images))
+                if reason := found.get("unreadable"):
+                    raise BadRequest(f"An image of the request {from_body(self._doubted(reason))}.")
+                pixels = found["pixels"]
         except Exhausted as error:
             raise TooLarge(f"To decode the request's images takes more than {self._budget(error.what)}.") from error
         except Crashed as error:
@@ -106,9 +109,13 @@ class SandboxedReader(Reader):
             raise TooLarge(self._too_much("memory", header))
         if header is not None and _DEAREST * math.prod(header) > self._sandbox.memory:
             raise TooLarge(f"{self._too_much('memory', header)} Or it {from_body(reason)}.")
-        if header is None and reason.startswith("is damaged ("):
-            reason += f", or takes more than {self._budget('memory')} to decode"
-        raise UnreadableImage(reason)
+        raise UnreadableImage(reason if header else self._doubted(reason))
+
+    def _doubted(self, reason: str) -> str:
+        """The reason, and what may lie behind it where no header was read: a decoder that got no memory."""
+        if reason.startswith("is damaged ("):
+            return f"{reason}, or takes more than {self._budget('memory')} to decode"
+        return reason
 
     def _too_much(self, what: str, size: tuple[int, int] | None) -> str:
         image = f"The image of {size[0]} x {size[1]} pixels" if size else "The image's header"

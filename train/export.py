@@ -71,7 +71,7 @@ def _why(path: Path, error: OSError) -> str:
 
 
 def names(folder: Path) -> str:
-    """Return the names of what a job has left in `folder`, for its last line."""
+    """Return the names of the files that a job wrote to `folder`, for its last line."""
     return ", ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
 
 

@@ -67,7 +67,7 @@ def _check_fields(fields: Sequence[str], where: str, first: bool) -> None:
 
 
 def _is_header(fields: Sequence[str]) -> bool:
-    """Return whether neither the index nor the labels are numbers, or pandas has left its index without a name."""
+    """Return whether neither the index nor the labels are numbers, or the first field is empty, as pandas writes it."""
     numbers = _is_number(fields[0]) or all(map(_is_number, fields[1:-1]))
     return len(fields) > 2 and (not numbers or not fields[0].strip())
 

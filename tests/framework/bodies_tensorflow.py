@@ -301,7 +301,7 @@ def features_once(augmented: bool) -> list[int]:
 
 
 def saved(folder: str) -> list[list[str]]:
-    """What lies in the model folder after an epoch that is not the best one, and after one that is."""
+    """The files in the model folder after an epoch that is not the best one, and after one that is."""
     from train.cluster import Hosts
     from train.image_classification_tensorflow import job
 

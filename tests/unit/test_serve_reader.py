@@ -353,6 +353,11 @@ def test_images_that_a_model_decodes_itself_are_bounded_by_what_they_take_togeth
             TooLarge, match=r"^The request's images have \d+ pixels: to decode them takes more than 64 MB"
         ):
             check(images)
+    check([b"BMW is a car", b"RIFF is a word too"])  # texts, for a model of texts
+    with pytest.raises(BadRequest, match=r"damaged .*, or takes more than 64 MB to decode"):
+        check([hostile.webp()])
+    with pytest.raises(BadRequest, match=r"^An image of the request is truncated"):
+        check([encode(noise("RGBA"), "PNG")[:-200]])
     with pytest.raises(TooLarge, match=r"^To decode the request's images takes more than 1 s"):
         check([hostile.progressive_jpeg(1000, 500)] * 100)
 

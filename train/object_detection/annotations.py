@@ -111,8 +111,8 @@ def parse_record(labels: np.ndarray, where: str, hp: Mapping[str, Any]) -> Annot
     objects = values[int(header) :]
     if len(objects) % width:
         raise UserError(
-            f"{where} has {plural(len(objects), 'value')} after its header of {header:g}, which is no whole number of "
-            f"objects of {width:g} values: correct the line in the .lst file that it was made from"
+            f"{where} has {plural(len(objects), 'value')} after its header of {header:g}, which is not a whole number "
+            f"of objects of {width:g} values: correct the line in the .lst file that it was made from"
         )
     _check_count(int(len(objects) // width), where, hp)
     rows = np.array(objects, np.float64).reshape(-1, int(width) if objects else LABEL_OBJECT)[:, :LABEL_OBJECT]
