@@ -36,6 +36,7 @@ LOCK_tensorflow := containers/tensorflow/requirements.txt
 LOCK_serve := containers/inference/requirements.txt
 LOCK_dev := local/requirements/dev.txt
 LOCK_sdk2 := local/requirements/sdk2.txt
+LOCK_tests := local/requirements/tests.txt
 stamp = .venvs/$1/.lock-$(firstword $(shell sha256sum $(LOCK_$1)))
 UV_STAMP := $(call stamp,uv)
 MXNET := $(call stamp,mxnet)
@@ -43,6 +44,7 @@ TENSORFLOW := $(call stamp,tensorflow)
 SERVE := $(call stamp,serve)
 DEV := $(call stamp,dev)
 SDK2 := $(call stamp,sdk2)
+TESTS := $(call stamp,tests)
 UV := .venvs/uv/bin/uv
 PY = .venvs/$1/bin/python
 
@@ -151,26 +153,26 @@ demo/%: FORCE $(SERVE) $(DEV) ## the demo of one image; DATA=DIR takes a real da
 
 # Two at a time: most tests wait, for a framework to be imported or for an SDK's own pauses. The longest come first.
 # Threads of one that wait for each other must not spin while the other could compute.
-PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,dev) -m pytest -n 2 --no-loadscope-reorder
+PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,dev) -m tests -n 2 --no-loadscope-reorder
 
 .PHONY: test
-test: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) images-for-tests ## every test (31 min; container tests need Docker)
+test: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(TESTS) $(SDK2) images-for-tests ## every test (31 min; container tests need Docker)
 	@$(PYTEST) $(addprefix tests/,local_mode images framework unit)
 
 .PHONY: test/unit
-test/unit: $(DEV) ## no framework, no Docker (1 min)
+test/unit: $(DEV) $(TESTS) ## no framework, no Docker (1 min)
 	@$(PYTEST) tests/unit
 
 .PHONY: test/framework
-test/framework: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) ## with MXNet, TensorFlow and ONNX Runtime, no Docker (9 min)
+test/framework: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(TESTS) ## with MXNet, TensorFlow and ONNX Runtime, no Docker (9 min)
 	@$(PYTEST) tests/framework
 
 .PHONY: test/images
-test/images: $(DEV) images-for-tests ## real containers (8 min, images built)
+test/images: $(DEV) $(TESTS) images-for-tests ## real containers (8 min, images built)
 	@$(PYTEST) tests/images
 
 .PHONY: test/local-mode
-test/local-mode: $(DEV) $(SDK2) images-for-tests ## SageMaker local mode with SDK v2 and v3 (12 min, images built)
+test/local-mode: $(DEV) $(TESTS) $(SDK2) images-for-tests ## SageMaker local mode with SDK v2 and v3 (12 min, images built)
 	@$(PYTEST) tests/local_mode
 
 .PHONY: soak/serving
@@ -263,7 +265,7 @@ bench: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) ## side-by-side measurements, by h
 	@$(call PY,dev) -m benchmarks $(with_data)
 
 .PHONY: envs
-envs: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) ## every environment under .venvs (2 min, seconds when uv has the packages)
+envs: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2) $(TESTS) ## every environment under .venvs (2 min, seconds when uv has the packages)
 
 .PHONY: machine
 machine:
@@ -293,6 +295,13 @@ $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(SDK2): | machine $(UV_STAMP)
 	  --python $(@D)/bin/python $(LOCK_$(notdir $(@D))); \
 	touch $@; echo "==> $(@D) is ready in $$SECONDS s"
 
+# Packages only: tests/__main__.py puts them behind those of the environment that it runs in.
+$(TESTS): | machine $(UV_STAMP)
+	@echo "==> $(@D) (15 s)"
+	@rm -rf $(@D); $(UV) pip install --quiet --require-hashes --only-binary :all: --no-deps \
+	  --python "$$(.ci/machine)" --target $(@D) -r $(LOCK_tests); \
+	touch $@; echo "==> $(@D) is ready in $$SECONDS s"
+
 # Lock files name no index, so every one of them works with a mirror.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV) pip compile --quiet --python-version 3.11 \
   --python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url $(LOCKFLAGS)
@@ -306,6 +315,8 @@ lock: $(UV_STAMP) ## lock files from the .in files; LOCKFLAGS=--upgrade moves to
 	$(COMPILE) containers/inference/requirements.in -o $(LOCK_serve)
 	$(COMPILE) local/requirements/dev.in -o $(LOCK_dev)
 	$(COMPILE) local/requirements/sdk2.in -o $(LOCK_sdk2)
+	$(COMPILE) local/requirements/tests.in -o $(LOCK_tests) \
+	  $(foreach name,mxnet tensorflow serve dev,--constraints $(LOCK_$(name)))
 
 .PHONY: clean
 clean: ## remove environments, sbom/ and caches; not images, and not what was trained

@@ -1,23 +1,52 @@
-"""Fixtures that every layer shares, and the rule for skips. A test's folder is its layer: see CONTRIBUTING.md."""
+"""What every test shares: which folder runs in which environment, the rule for skips, fixtures. See CONTRIBUTING.md."""
 
 import functools
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.environments import run_in
+from tests.environments import REPOSITORY, run_in
 
 pytest_plugins = ["pytester"]
 
-CONTAINER_LAYERS = {"images", "local_mode"}
+# A folder of this name holds tests that run in the environment of this name, every other folder runs in `dev`.
+ENVIRONMENTS = {"mxnet", "tensorflow", "serve", "sdk2"}
+ENVIRONMENT = Path(sys.prefix).name
+CONTAINER_LAYERS = {"images", "local_mode", "sdk2"}
 IN_SERIES = "local_mode"  # SDK v2 and v3 each make a network of the same name, and trip over the other's
 NO_PETS = "PET_DATA is not set: it names a folder with the real Oxford-IIIT Pet images in the official layout"
+
+
+# A machine may be busy: how long an example takes says nothing.
+settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ours")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make every warning an error where no framework is, and Ctrl-C what it is in a terminal.
+
+    A shell starts `make test &` with SIGINT ignored, and what a test starts and then interrupts would inherit that.
+    """
+    if ENVIRONMENT == "dev":
+        for line in ("error", "ignore::DeprecationWarning:sagemaker.*"):
+            config.addinivalue_line("filterwarnings", line)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out what runs in another environment than this one."""
+    parts = collection_path.relative_to(REPOSITORY / "tests").parts if collection_path.is_dir() else ()
+    if not parts:
+        return None
+    return True if (parts[0] if parts[0] in ENVIRONMENTS else "dev") != ENVIRONMENT else None
 
 
 class ByFile(LoadScopeScheduling):
@@ -79,7 +108,8 @@ def in_sdk2() -> Callable[..., Any]:
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
     """The address of a moto server, which stands where AWS would."""
-    from moto.server import ThreadedMotoServer  # a second of imports that few tests need
+    import requests  # what only .venvs/dev has
+    from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()

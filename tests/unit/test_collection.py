@@ -6,11 +6,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 COLLECT = """
-import sys, time
-import pytest
+import runpy, sys, time
 shift, now = float(sys.argv[1]), time.time
 time.time = lambda: now() + shift
-sys.exit(pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", "tests"]))
+sys.argv = ["tests", "--collect-only", "-q", "-p", "no:cacheprovider", "tests"]
+runpy.run_module("tests", run_name="__main__")
 """
 
 

@@ -1,12 +1,15 @@
-"""The rule for skips, tried on test files of its own, and the fixtures that run a body elsewhere."""
+"""The rule for skips, tried on test files of its own, and what a test's process must be like."""
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests import environments
-from tests.conftest import NO_PETS
+from tests.__main__ import TOOLS
+from tests.conftest import ENVIRONMENTS, NO_PETS
+from tests.environments import REPOSITORY, python
 
 CONFTEST = "from tests.conftest import pytest_runtest_makereport"
 
@@ -51,21 +54,38 @@ def test_missing_real_images_and_other_layers_may_skip_where_docker_is_required(
     assert outcomes(pytester, layer, reason) == {"skipped": 3}
 
 
-def answering(path: str, number: int) -> dict[str, object]:
-    print("noise of a framework")
-    return {"prefix": sys.prefix, "path": path, "number": number}
+@pytest.mark.parametrize("environment", sorted(ENVIRONMENTS | {"dev"}))
+def test_a_program_that_a_test_starts_finds_none_of_the_tests_own_packages(environment: str) -> None:
+    done = subprocess.run(
+        [python(environment), "-c", "import pytest"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "No module named 'pytest'" in done.stderr
 
 
-def failing() -> None:
-    raise ValueError("the reason in the framework")
+def test_the_tests_own_packages_stand_behind_those_of_the_environment() -> None:
+    assert sys.path[-1] == str(TOOLS)
+    assert Path(pytest.__file__).is_relative_to(TOOLS)
 
 
-def test_body_runs_in_the_named_environment_with_its_arguments() -> None:
-    answer = environments.run_in("dev", answering, Path("a/b"), 7)
-    assert answer["prefix"] == str(environments.REPOSITORY / ".venvs" / "dev")
-    assert (answer["path"], answer["number"]) == ("a/b", 7)
+def test_ctrl_c_interrupts_what_a_test_starts() -> None:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_failing_body_fails_the_test_with_its_own_words() -> None:
-    with pytest.raises(pytest.fail.Exception, match="the reason in the framework"):
-        environments.run_in("dev", failing)
+def test_ctrl_c_does_so_in_a_suite_that_a_shell_started_in_the_background() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests",
+            "-p",
+            "no:cacheprovider",
+            f"{__file__}::test_ctrl_c_interrupts_what_a_test_starts",
+        ],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
