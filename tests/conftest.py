@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.environments import REPOSITORY, run_in
+from tests.products import PRODUCTS
 
 pytest_plugins = ["pytester"]
 
@@ -119,6 +120,18 @@ def moto() -> Iterator[str]:
     requests.post(f"{address}/moto-api/reset", timeout=10).raise_for_status()
     yield address
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def product() -> Callable[[str], Path]:
+    """`product(name)`: the folder that tests/products/NAME.py filled in its environment: to be read, not written."""
+
+    def folder(name: str) -> Path:
+        if not (PRODUCTS / name / ".made").exists():
+            pytest.fail(f"{PRODUCTS / name} is not there: run `make .tests/products/{name}/.made`", pytrace=False)
+        return PRODUCTS / name
+
+    return folder
 
 
 @pytest.fixture(scope="session")

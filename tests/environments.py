@@ -6,9 +6,10 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -21,14 +22,14 @@ open(answer, "w").write(json.dumps(result))
 
 
 def python(environment: str) -> Path:
-    """The interpreter of .venvs/`environment`. The test fails when it is not made."""
+    """The interpreter of .venvs/`environment`. FileNotFoundError when it is not made."""
     path = REPOSITORY / ".venvs" / environment / "bin" / "python"
     if not path.exists():
-        pytest.fail(f"{path} is not there: run `make envs`", pytrace=False)
+        raise FileNotFoundError(f"{path} is not there: run `make envs`")
     return path
 
 
-def live_in(home: Path, patch: pytest.MonkeyPatch, access_key: str | None) -> None:
+def live_in(home: Path, patch: "pytest.MonkeyPatch", access_key: str | None) -> None:
     """Make `home` the home folder and hide what this machine says of AWS.
 
     With an `access_key` there are a region and made-up credentials, with None there is neither.
@@ -49,6 +50,8 @@ def run_in(environment: str, function: Callable[..., Any], *args: Any, timeout: 
     there, so it must not import pytest at its top. An exception, or `timeout` seconds, fails the test with what the
     function wrote.
     """
+    import pytest
+
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer.json")
         command = [python(environment), "-c", _CALL, function.__module__, function.__name__]
