@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import jobs
 from tests.framework import bodies_detection as bodies
-from tests.framework import jobs
 from train.object_detection import table
 from train.object_detection.boxes import overlaps
 

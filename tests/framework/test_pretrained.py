@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tests import jobs
 from tests.environments import REPOSITORY
 from tests.fixtures.pretrained.make_fixture import RESNETS, draw_all
 from tests.framework import bodies_pretrained as bodies
-from tests.framework import jobs
 
 InMxnet = Callable[..., Any]
 PARAMS = ["resnet18", "resnet50"]

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import jobs, scripts
 from tests.environments import REPOSITORY
-from tests.framework import bodies_scripts, jobs, scripts
-from tests.framework.server import Server
+from tests.framework import bodies_scripts
+from tests.server import Server
 from tests.wheels import write_tiny
 from train import earlier
 

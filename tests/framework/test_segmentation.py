@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import jobs
 from tests.framework import bodies_segmentation as bodies
-from tests.framework import jobs
 from train.semantic_segmentation import table
 
 Run = Callable[..., Any]

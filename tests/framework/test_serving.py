@@ -23,7 +23,7 @@ from serve import __version__, artifact, machine, preprocess
 from serve.refusals import SILENT_SECONDS
 from tests.environments import REPOSITORY, python
 from tests.framework import bodies_serving as bodies
-from tests.framework.server import Server
+from tests.server import Server
 
 Run = Callable[..., Any]
 Models = Callable[..., Path]

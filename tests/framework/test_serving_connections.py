@@ -20,7 +20,7 @@ from PIL import Image
 from serve import artifact
 from tests.environments import python
 from tests.framework import bodies_serving as bodies
-from tests.framework.server import Server
+from tests.server import Server
 
 Run = Callable[..., Any]
 Crowd = list[socket.socket]

@@ -13,8 +13,8 @@ from PIL import Image
 
 from tests.environments import REPOSITORY, python
 from tests.framework import bodies_serving as bodies
-from tests.framework.photos import TURNS, encode, laid_down
-from tests.framework.server import Server
+from tests.photos import TURNS, encode, laid_down
+from tests.server import Server
 
 Run = Callable[..., Any]
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests import fuzz
 from tests.framework import bodies_serving as bodies
-from tests.framework.server import Server
+from tests.server import Server
 
 Run = Callable[..., Any]
 

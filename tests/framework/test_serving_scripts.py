@@ -14,7 +14,7 @@ from PIL import Image
 
 from serve import left
 from tests.framework import bodies_scripts as bodies
-from tests.framework.server import Server
+from tests.server import Server
 
 Run = Callable[..., Any]
 JSON = {"Content-Type": "application/json"}

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.framework import bodies_training, jobs
+from tests import jobs
+from tests.framework import bodies_training
 from train import earlier
 
 Run = Callable[..., Any]

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.framework import bodies_tensorflow, jobs
+from tests import jobs
+from tests.framework import bodies_tensorflow
 
 Run = Callable[..., Any]
 SMALL = {"image_shape": "3,32,32", "alpha": "0.35", "batch_size": 16, "epochs": 1}

@@ -53,7 +53,7 @@ def outcome(call: Any) -> Any:
 
 
 @given(body=bodies)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_body_read_as_a_job_is_the_call_or_the_error_that_reading_it_here_is(body: dict[str, Any]) -> None:
     data, media = json.dumps(body).encode(), "application/json"
     arguments = json.loads(json.dumps(jobs.ask_for_call(media, MODEL)))

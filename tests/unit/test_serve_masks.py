@@ -65,7 +65,7 @@ def check(logits: np.ndarray, size: tuple[int, int], side: int) -> None:
     classes=st.integers(2, 5),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_mask_and_probabilities_of_a_photo_of_any_size_are_those_of_the_definition(
     width: int, height: int, cells: int, stride: int, classes: int, seed: int
 ) -> None:
@@ -156,7 +156,6 @@ def test_memory_does_not_grow_with_the_photo_or_the_classes() -> None:
 
 
 @given(width=st.integers(1, 80), height=st.integers(1, 80), classes=st.integers(1, 256), seed=st.integers(0, 2**32 - 1))
-@settings(deadline=None)
 def test_pixels_of_the_file_are_the_masks_numbers(width: int, height: int, classes: int, seed: int) -> None:
     mask = np.random.default_rng(seed).integers(0, classes, (height, width), dtype=np.uint8)
     data = masks.png(mask)

@@ -145,7 +145,7 @@ def test_damaged_exif_leaves_the_photo_as_it_is_stored() -> None:
 
 
 @given(width=st.integers(1, 700), height=st.integers(1, 700), short_side=st.integers(1, 300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_reduced_jpeg_still_covers_the_side_asked_for(width: int, height: int, short_side: int) -> None:
     data = encode(Image.new("RGB", (width, height)), "JPEG")
     reduced = preprocess.decode(data, short_side=short_side)
@@ -154,7 +154,7 @@ def test_reduced_jpeg_still_covers_the_side_asked_for(width: int, height: int, s
 
 
 @given(width=st.integers(1, 700), height=st.integers(1, 700), long_side=st.integers(1, 300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_reduced_jpeg_still_has_the_longer_side_asked_for(width: int, height: int, long_side: int) -> None:
     data = encode(Image.new("RGB", (width, height)), "JPEG")
     reduced = preprocess.decode(data, long_side=long_side)
@@ -187,7 +187,7 @@ CROPS = {name: st.integers(1, 60) for name in ("crop_height", "crop_width")}
 
 
 @given(**SIDES, side=st.integers(1, 120), more=st.integers(0, 40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_for_a_square_crop_the_shorter_side_gets_the_size_and_the_aspect_stays(
     width: int, height: int, side: int, more: int
 ) -> None:
@@ -198,7 +198,7 @@ def test_for_a_square_crop_the_shorter_side_gets_the_size_and_the_aspect_stays(
 
 
 @given(**SIDES, **CROPS, more=st.integers(0, 40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_an_image_is_resized_by_the_least_that_covers_the_crop_and_reaches_the_size(
     width: int, height: int, crop_height: int, crop_width: int, more: int
 ) -> None:
@@ -237,7 +237,7 @@ def test_a_picture_of_exactly_the_crops_size_passes_unchanged(height: int, width
 
 
 @given(width=st.integers(2, 200), height=st.integers(2, 200), **CROPS, more=st.integers(0, 20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_crop_is_the_centre_of_what_training_crops(
     width: int, height: int, crop_height: int, crop_width: int, more: int
 ) -> None:
@@ -327,7 +327,7 @@ def test_padded_photo_has_the_side_as_its_longer_one_and_at_least_a_pixel_across
 
 
 @given(width=st.integers(1, 200), height=st.integers(1, 200), side=st.integers(1, 12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_padded_photo_is_the_whole_photo_resized(width: int, height: int, side: int) -> None:
     photo, target = noise(width, height), padded(8 * side)
     wanted = photo.resize(preprocess.placed(photo.size, target), Image.Resampling.BILINEAR)
@@ -444,7 +444,7 @@ def test_floating_point_and_32_bit_images_are_refused_with_the_fix() -> None:
 
 
 @given(data=st.data(), kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_bytes_give_an_image_or_unreadable_image_and_nothing_else(data: st.DataObject, kind: str) -> None:
     damaged = bytearray(encode(noise(40, 30), kind))
@@ -459,7 +459,6 @@ def test_damaged_bytes_give_an_image_or_unreadable_image_and_nothing_else(data: 
 
 
 @given(data=st.binary(max_size=200))
-@settings(deadline=None)
 def test_arbitrary_bytes_are_refused_with_a_reason(data: bytes) -> None:
     with pytest.raises(UnreadableImage, match=r"^(is|has) "):
         preprocess.decode(data)

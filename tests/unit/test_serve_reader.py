@@ -152,7 +152,7 @@ def test_the_sandbox_gives_the_tensor_that_this_process_would(
 
 
 @given(data=st.binary(max_size=300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_bytes_that_are_not_an_image_get_the_reason_that_this_process_gives(sandbox: Sandbox, data: bytes) -> None:
     with pytest.raises(UnreadableImage) as here:
         preprocess.load(data, SPEC)
@@ -387,7 +387,7 @@ segments = st.sampled_from(
 
 
 @given(parts=st.lists(chunks, min_size=1, max_size=6), first=headers)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_a_png_that_is_ordinary_has_the_size_that_pillow_reads_and_nothing_dear(
     parts: list[tuple[bytes, bytes]], first: tuple[bytes, bytes]
@@ -403,7 +403,7 @@ def test_a_png_that_is_ordinary_has_the_size_that_pillow_reads_and_nothing_dear(
 
 
 @given(parts=st.lists(segments, min_size=1, max_size=8))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_jpeg_that_is_ordinary_has_the_size_that_pillow_reads_and_one_scan(parts: list[bytes]) -> None:
     data = b"\xff\xd8" + b"".join(parts) + bytes(64)
     size = ordinary.size(data)

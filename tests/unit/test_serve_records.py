@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -64,7 +64,6 @@ shapes = arrays.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=9)
 
 
 @given(values=arrays.arrays(np.float32, shapes, elements=st.floats(width=32, allow_nan=False)))
-@settings(deadline=None)
 def test_protobuf_reads_back_numbers_and_shape(values: np.ndarray) -> None:
     record = read(records.of_tensor(values))
     assert sorted(record.features) == ["shape", "target"]
@@ -74,7 +73,6 @@ def test_protobuf_reads_back_numbers_and_shape(values: np.ndarray) -> None:
 
 
 @given(side=st.sampled_from([1, 127, 128, 16383, 16384, 2097151, 2097152]))
-@settings(deadline=None)
 def test_lengths_and_shapes_of_every_number_of_bytes_are_read_back(side: int) -> None:
     record = read(records.of_tensor(np.zeros((1, side), np.float32)))
     assert list(record.features["shape"].int32_tensor.values) == [1, side]

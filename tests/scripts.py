@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tests.framework import jobs
+from tests import jobs
 
 IMAGE = "image-classification-tensorflow"
 
