@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or programs.ProgramError with what went wrong."""
+    if args.data is not None:
+        pets.read(args.data)  # before what an earlier run has made is removed
     out = args.out or programs.ROOT / ".demo" / args.name
     base = out / "opt" / "ml"
     for old in (base, out / "channels"):
