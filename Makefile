@@ -145,11 +145,11 @@ sbom: $(call envs,dev) ## what is in the built images, Python and Debian package
 # `make -j build push`: what is not built yet cannot be pushed.
 push sbom: | $(call goals,build build/%)
 
+BASE = SAGEMAKER_BASE_DIR=$(call quoted,$(call folder,$(BASE_DIR)))
 train/%: FORCE $(call envs,serve) ## the image's train program without Docker, on BASE_DIR=DIR shaped like /opt/ml
-	@VISION_ALGORITHM=$* SAGEMAKER_BASE_DIR=$(call quoted,$(call folder,$(BASE_DIR))) $(call PY,$(ENV_$*)) -m train
+	@VISION_ALGORITHM=$* $(BASE) $(call PY,$(ENV_$*)) -m train
 serve: $(call envs,serve) ## the image's serve program without Docker, on BASE_DIR=DIR, at PORT=N (8080)
-	@SAGEMAKER_BASE_DIR=$(call quoted,$(call folder,$(BASE_DIR))) SAGEMAKER_BIND_TO_PORT=$(call quoted,$(PORT)) \
-	  exec $(call PY,serve) -m serve
+	@$(BASE) SAGEMAKER_BIND_TO_PORT=$(call quoted,$(PORT)) exec $(call PY,serve) -m serve
 
 LOCAL_MODE = $(call PY,dev) -m local local-mode $* --image '$(REGISTRY)/$*:$(TAG)' \
   $(call option,port,$(PORT)) $(call option,data,$(DATA)) $(call option,epochs,$(EPOCHS))

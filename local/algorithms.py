@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from local.channels import Photo, Summary, Taken
-from local.images import IMAGES
+from local.images import TRAINING
 from local.pets import Pet, Pets
 from local.recipes import Hyperparameters
-
-NAMES = tuple(image.name for image in IMAGES.values() if image.trains)
 
 
 class Room(Protocol):
@@ -100,10 +98,10 @@ class Room(Protocol):
 
 
 def room(name: str) -> Room:
-    """The room of the algorithm `name`, one of NAMES."""
+    """The room of the algorithm `name`, one of TRAINING."""
     return cast(Room, importlib.import_module(f"local.{name.replace('-', '_')}"))
 
 
 def rooms() -> list[Room]:
     """Every room."""
-    return [room(name) for name in NAMES]
+    return [room(name) for name in TRAINING]

@@ -37,3 +37,5 @@ def _read() -> dict[str, Image]:
 
 IMAGES = _read()
 """By name, in the order of the list."""
+TRAINING = tuple(image.name for image in IMAGES.values() if image.trains)
+"""The names of those that train, which are the algorithms' names."""

@@ -11,14 +11,14 @@ import shutil
 from pathlib import Path
 
 from local import algorithms, demo, docker, invocations, pets, prepare, report, sagemaker
-from local.algorithms import NAMES
+from local.images import TRAINING
 from local.train import add_image
 from serve.words import plural
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `local-mode`."""
-    parser.add_argument("name", metavar="NAME", choices=NAMES, help=f"image: {', '.join(NAMES)}")
+    parser.add_argument("name", metavar="NAME", choices=TRAINING, help=f"image: {', '.join(TRAINING)}")
     parser.add_argument(
         "--data", type=Path, help="a data set in the official Oxford-IIIT Pet layout; without it, one is drawn"
     )
