@@ -106,10 +106,11 @@ test/%: FORCE $(call envs,dev tests)
 soak/serving: FORCE $(call envs,serve tests) ## 20,000 seeded hostile requests to servers (2 min); FUZZ_SEED=N
 	@FUZZ_REQUESTS=5000 $(call PYTEST,serve) tests/serve/test_fuzz.py
 
-# What one environment makes for the tests of another: tests/products/NAME.py says in which.
+# What one environment makes for the tests of another: tests/products/NAME.py says in which. The empty recipe of CODE
+# keeps the pattern train/% away from the files of train/.
 PRODUCTS := $(patsubst tests/products/%.py,.tests/products/%/.made,$(wildcard tests/products/[a-z]*.py))
 CODE := $(wildcard $(foreach folder,train serve,$(folder)/*.py $(folder)/*/*.py) tests/products/*.py tests/jobs.py)
-$(CODE): ; # and not by train/%
+$(CODE): ;
 .tests/products/%/.made: $(CODE) $(call envs,mxnet tensorflow serve)
 	@$(call PY,$(shell sed -n 's/^ENVIRONMENT = "\(.*\)"$$/\1/p' tests/products/$*.py)) -m tests.products $*
 test/serve test/framework soak/serving: $(PRODUCTS)
