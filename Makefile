@@ -16,8 +16,9 @@ PRETRAINED ?=
 BASE_DIR ?=
 PORT ?= 8080
 LOCKFLAGS ?=
+ARGS ?=
 FUZZ_SEED ?= 13
-VARIABLES := REGISTRY TAG PLATFORM BASE_IMAGE DATA EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS FUZZ_SEED
+VARIABLES := REGISTRY TAG PLATFORM BASE_IMAGE DATA EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS FUZZ_SEED ARGS
 
 # An image's name is everything's name.
 IMAGES := image-classification object-detection semantic-segmentation image-classification-tensorflow inference
@@ -153,31 +154,31 @@ demo/%: FORCE $(SERVE) $(DEV) ## the demo of one image; DATA=DIR takes a real da
 
 # Two at a time: most tests wait, for a framework to be imported or for an SDK's own pauses. The longest come first.
 # Threads of one that wait for each other must not spin while the other could compute.
-PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,dev) -m tests -n 2 --no-loadscope-reorder
+PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,$1) -m tests -n 2 --no-loadscope-reorder $(ARGS)
 
 .PHONY: test
 test: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(TESTS) $(SDK2) images-for-tests ## every test (31 min; container tests need Docker)
-	@$(PYTEST) $(addprefix tests/,local_mode images framework unit)
+	@$(call PYTEST,dev) $(addprefix tests/,local_mode images framework unit)
 
 .PHONY: test/unit
 test/unit: $(DEV) $(TESTS) ## no framework, no Docker (1 min)
-	@$(PYTEST) tests/unit
+	@$(call PYTEST,dev) tests/unit
 
 .PHONY: test/framework
 test/framework: $(MXNET) $(TENSORFLOW) $(SERVE) $(DEV) $(TESTS) ## with MXNet, TensorFlow and ONNX Runtime, no Docker (9 min)
-	@$(PYTEST) tests/framework
+	@$(call PYTEST,dev) tests/framework
 
 .PHONY: test/images
 test/images: $(DEV) $(TESTS) images-for-tests ## real containers (8 min, images built)
-	@$(PYTEST) tests/images
+	@$(call PYTEST,dev) tests/images
 
 .PHONY: test/local-mode
 test/local-mode: $(DEV) $(TESTS) $(SDK2) images-for-tests ## SageMaker local mode with SDK v2 and v3 (12 min, images built)
-	@$(PYTEST) tests/local_mode
+	@$(call PYTEST,dev) tests/local_mode
 
 .PHONY: soak/serving
 soak/serving: $(MXNET) $(SERVE) $(DEV) ## 20,000 seeded hostile requests to servers of every task (2 min); FUZZ_SEED=N
-	@FUZZ_REQUESTS=5000 FUZZ_SEED=$(FUZZ_SEED) $(PYTEST) tests/framework/test_serving_fuzz.py
+	@FUZZ_REQUESTS=5000 FUZZ_SEED=$(FUZZ_SEED) $(call PYTEST,dev) tests/framework/test_serving_fuzz.py
 
 .PHONY: images-for-tests
 images-for-tests:
