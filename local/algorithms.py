@@ -6,18 +6,9 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from local.channels import Photo, Summary, Taken
+from local.images import TRAINING
 from local.pets import Pet, Pets
 from local.recipes import Hyperparameters
-
-ROOMS = {
-    "image-classification": "local.image_classification",
-    "object-detection": "local.object_detection",
-    "semantic-segmentation": "local.semantic_segmentation",
-    "image-classification-tensorflow": "local.image_classification_tensorflow",
-}
-NAMES = tuple(ROOMS)
-ENVIRONMENTS = dict.fromkeys(NAMES, "mxnet") | {"image-classification-tensorflow": "tensorflow"}
-"""The environment that an algorithm trains in, under .venvs."""
 
 
 class Room(Protocol):
@@ -107,10 +98,10 @@ class Room(Protocol):
 
 
 def room(name: str) -> Room:
-    """The room of the algorithm `name`, one of NAMES."""
-    return cast(Room, importlib.import_module(ROOMS[name]))
+    """The room of the algorithm `name`, one of TRAINING."""
+    return cast(Room, importlib.import_module(f"local.{name.replace('-', '_')}"))
 
 
 def rooms() -> list[Room]:
     """Every room."""
-    return [room(name) for name in NAMES]
+    return [room(name) for name in TRAINING]

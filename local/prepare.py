@@ -14,9 +14,10 @@ from typing import Any
 
 from local import algorithms, channels
 from local import pets as official
-from local.algorithms import NAMES, Room
+from local.algorithms import Room
 from local.channels import NAMED, Photo, Summary, Taken
 from local.errors import UserError
+from local.images import TRAINING
 from local.pets import Pet, Pets
 from local.progress import Progress
 from serve.machine import cpu_count
@@ -27,7 +28,7 @@ FRACTION = 0.8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prepare`."""
-    parser.add_argument("name", metavar="NAME", help=f"algorithm: {', '.join(NAMES)}")
+    parser.add_argument("name", metavar="NAME", help=f"algorithm: {', '.join(TRAINING)}")
     parser.add_argument(
         "--data", type=Path, required=True, help="data set in the official layout (images/, annotations/)"
     )
@@ -59,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The command. Returns the exit code; raises UserError for what the user can mend."""
-    if args.name not in NAMES:
-        raise UserError(f"prepare {args.name}: no such algorithm; there are {', '.join(NAMES)}")
+    if args.name not in TRAINING:
+        raise UserError(f"prepare {args.name}: no such algorithm; there are {', '.join(TRAINING)}")
     pets = official.read(args.data)
     train, validation = split(pets, args.name, args.split, args.fraction, args.seed)
     summary = write_channels(
@@ -217,8 +218,8 @@ def _choices(what: str) -> list[str]:
 
 def _defaults(what: str) -> str:
     """`breed; object-detection: species`: the first algorithm's default, and those that differ from it."""
-    texts = {name: getattr(algorithms.room(name), what)[0] for name in NAMES}
-    first = texts[NAMES[0]]
+    texts = {name: getattr(algorithms.room(name), what)[0] for name in TRAINING}
+    first = texts[TRAINING[0]]
     return "; ".join([first, *(f"{name}: {text}" for name, text in texts.items() if text != first)])
 
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from local import algorithms
 from local.errors import CommandFailed, UserError
+from local.images import IMAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = ROOT / ".venvs"
@@ -32,7 +32,7 @@ def train(base: Path, algorithm: str, environments: Path = ENVIRONMENTS) -> None
     Raises ProgramError with the text of output/failure when it fails, UserError when its environment is not there. On
     any other exception, Ctrl-C among them, the program is stopped as SageMaker stops a job.
     """
-    python = _interpreter(environments, algorithms.ENVIRONMENTS[algorithm])
+    python = _interpreter(environments, IMAGES[algorithm].environment)
     variables = {"SAGEMAKER_BASE_DIR": str(base.absolute()), "VISION_ALGORITHM": algorithm}
     with _running([str(python), "-m", "train"], variables, TRAIN_GRACE) as process:
         code = process.wait()

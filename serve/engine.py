@@ -22,7 +22,7 @@ from serve.refusals import explained
 from serve.tasks import TASKS, Task
 from serve.words import sentence
 
-if TYPE_CHECKING:  # see serve.forms
+if TYPE_CHECKING:  # see serve.model
     from serve.codecs import Asked
 
 _FATAL_ONLY = 4  # ONNX Runtime raises its errors too; its own log is not escaped

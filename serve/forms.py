@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from serve.artifact import InputSpec
-
-if TYPE_CHECKING:  # engines are loaded beside Flask's import, and Werkzeug breaks when two threads import it at once
-    from serve.codecs import Asked
 
 
 @dataclass(frozen=True)
@@ -54,10 +51,3 @@ class Reply:
 
     media: str
     prepare: Callable[[bytes], Callable[[], str | bytes]]
-
-
-class Engine(Protocol):
-    """A loaded model, of whatever task."""
-
-    def understand(self, asked: "Asked") -> Reply:
-        """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""

@@ -18,7 +18,7 @@ from serve.rest import Call
 from serve.settings import IMAGE_VALUES
 from serve.signature import STRING, Tensor, TensorModel
 
-if TYPE_CHECKING:  # see serve.forms
+if TYPE_CHECKING:  # see serve.model
     from serve.codecs import Asked
 
 Run = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]

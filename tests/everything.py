@@ -28,8 +28,9 @@ class Lanes:
     An event is a line of pytest-reportlog as JSON, or Ended.
     """
 
-    def __init__(self, lanes: list[list[str]], folder: Path) -> None:
-        self._folder = folder  # the Makefile's
+    def __init__(self, lanes: list[list[str]], folder: Path, options: str) -> None:
+        """`folder` is the Makefile's, `options` are more of pytest's for every target."""
+        self._folder, self._options = folder, options
         self._events: queue.Queue[tuple[str, Any]] = queue.Queue()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
@@ -64,7 +65,7 @@ class Lanes:
 
     def _make(self, target: str, output: Any) -> None:
         reading, writing = os.pipe()
-        command = ["make", target, f"ARGS=--report-log=/dev/fd/{writing}"]
+        command = ["make", target, f"ARGS=--report-log=/dev/fd/{writing} {self._options}"]
         began = time.monotonic()
         with self._lock, open(writing, "wb"):
             if self._stopped:
@@ -92,10 +93,10 @@ class Ended:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --lane."""
-    parser.addoption(
-        "--lane", action="append", default=[], help="make targets, one after the other: test/unit,test/mxnet"
-    )
+    """Add --lane and --pass."""
+    lanes = "make targets, one after the other: test/unit,test/mxnet"
+    parser.addoption("--lane", action="append", default=[], help=lanes)
+    parser.addoption("--pass", default="", help="more of pytest's options for every target")
 
 
 def pytest_collection() -> bool:
@@ -109,7 +110,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     terminal: TerminalReporter = config.pluginmanager.get_plugin("terminalreporter")
     counts: dict[str, Counter[str]] = {}
     exit_status: dict[str, int] = {}
-    with Lanes([lane.split(",") for lane in config.getoption("lane")], config.rootpath) as lanes:
+    targets = [lane.split(",") for lane in config.getoption("lane")]
+    with Lanes(targets, config.rootpath, config.getoption("pass")) as lanes:
         for target, event in lanes:
             count = counts.setdefault(target, Counter())
             if isinstance(event, Ended):
