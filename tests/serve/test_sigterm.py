@@ -1,11 +1,15 @@
 """SIGTERM: what is being done is finished, nothing new begins, and the process ends with 0 before it would be killed."""
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.environments import REPOSITORY
 from tests.photos import solid
 from tests.serve.clients import crowd
 from tests.server import Server
@@ -30,8 +34,40 @@ def test_while_the_model_is_being_loaded_the_process_ends_with_0_and_without_an_
     with Server(models / "classifier") as server:
         server.wait_for("Booting worker")
         server.terminate()
-        assert server.wait(30) == 0
+        assert server.wait(15) == 0
         assert not [line for line in server.log() if "SIGABRT" in line or "Traceback" in line]
+
+
+# What gunicorn does in a new worker, with a SIGTERM before or after our hook and before its own handlers. Until then the
+# worker has the main process's, which queue the signal.
+YOUNG_WORKER = """
+import os, queue, signal, sys
+from types import SimpleNamespace
+from serve import gunicorn_conf, worker as _
+
+arbiter, worker = SimpleNamespace(SIG_QUEUE=queue.SimpleQueue()), SimpleNamespace(alive=True)
+signal.signal(signal.SIGTERM, lambda number, frame: arbiter.SIG_QUEUE.put(number))
+if sys.argv[1] == "before":
+    os.kill(os.getpid(), signal.SIGTERM)
+arbiter.SIG_QUEUE.put(signal.SIGCHLD)
+gunicorn_conf.post_fork(arbiter, worker)
+if sys.argv[1] == "after":
+    os.kill(os.getpid(), signal.SIGTERM)
+print(worker.alive)
+"""
+
+
+@pytest.mark.parametrize(("sent", "alive"), [("never", "True"), ("before", "False"), ("after", "False")])
+def test_a_worker_heeds_it_before_gunicorn_has_given_it_its_handlers(models: Path, sent: str, alive: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", YOUNG_WORKER, sent],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "SAGEMAKER_BASE_DIR": str(models / "classifier")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, alive), done.stderr
 
 
 @pytest.mark.parametrize("workers", [1, 2])
