@@ -1,4 +1,4 @@
-"""SIGTERM: what is being done is finished, nothing new begins, and the process ends with 0 before it would be killed."""
+"""SIGTERM: what is being done is finished, nothing new begins, and the process ends with 0 before it is killed."""
 
 import os
 import socket
@@ -38,8 +38,8 @@ def test_while_the_model_is_being_loaded_the_process_ends_with_0_and_without_an_
         assert not [line for line in server.log() if "SIGABRT" in line or "Traceback" in line]
 
 
-# What gunicorn does in a new worker, with a SIGTERM before or after our hook and before its own handlers. Until then the
-# worker has the main process's, which queue the signal.
+# What gunicorn does in a new worker, with a SIGTERM before or after our hook and before its own handlers. Until then
+# the worker has the main process's, which queue the signal.
 YOUNG_WORKER = """
 import os, queue, signal, sys
 from types import SimpleNamespace
