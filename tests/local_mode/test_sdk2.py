@@ -16,9 +16,9 @@ from PIL import Image
 from local import prepare
 from serve import artifact, preprocess
 from tests.environments import REPOSITORY
-from tests.framework.bodies_serving import FACTOR, make_model
 from tests.local_mode.bodies import fit, is_detections, is_probabilities, notebook, transform
 from tests.pages import snippet
+from tests.products.serving import probabilities
 
 In = Callable[..., Any]
 MAKEFILE_URI = "sagemaker-vision/image-classification:dev"
@@ -148,12 +148,12 @@ def test_the_other_decoders_fit_and_predict_on_odd_sized_photos_of_which_some_ar
 
 
 def test_batch_transform_answers_each_photo_of_a_folder_with_the_sdks_defaults(
-    machine: Path, uri: str, channels: Path, in_sdk2: In, in_mxnet: In, tmp_path: Path
+    machine: Path, uri: str, channels: Path, in_sdk2: In, product: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """The model's answer is worked out by hand: a softmax of 4 x the mean of each channel of the crop."""
-    in_mxnet(make_model, tmp_path / "model")
+    model = product("serving") / "classifier" / "model"
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
-        for path in (tmp_path / "model").iterdir():
+        for path in model.iterdir():
             archive.add(path, path.name)
     (tmp_path / "photos").mkdir()
     photos = [path for path, _ in prepare.photos(channels, "validation")][:5]
@@ -165,10 +165,10 @@ def test_batch_transform_answers_each_photo_of_a_folder_with_the_sdks_defaults(
     answers = in_sdk2(transform, code.replace(MAKEFILE_URI, uri), tmp_path, timeout=300)
     assert answers.keys() == {f"{path.name}.out" for path in (tmp_path / "photos").iterdir()}
     assert json.loads(answers["broken.jpg.out"])["status"] == 400
-    spec = artifact.read(tmp_path / "model").input
+    spec = artifact.read(model).input
     for photo in photos:
-        powers = np.exp(FACTOR * preprocess.load(photo.read_bytes(), spec).mean(axis=(1, 2)))
-        wanted = pytest.approx((powers / powers.sum()).tolist(), abs=1e-4)
+        means = preprocess.load(photo.read_bytes(), spec).mean(axis=(1, 2))
+        wanted = pytest.approx(probabilities(*means.tolist()), abs=1e-4)
         assert json.loads(answers[f"{photo.name}.out"]) == {"prediction": wanted}
 
 
