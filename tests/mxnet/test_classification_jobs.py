@@ -58,9 +58,8 @@ def test_a_job_changes_nothing_in_its_channels(
     assert snapshot(base / "input") == input_before
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    [
+def test_the_log_lines_are_those_of_the_built_in(first: jobs.Done) -> None:
+    patterns = [
         r"Docker entrypoint called with argument\(s\): train",
         r"Final configuration: \{.*'num_layers': 20.*\}",
         r"Epoch\[0\] Train-accuracy=\d+\.\d{6}",
@@ -69,14 +68,9 @@ def test_a_job_changes_nothing_in_its_channels(
         r"Epoch\[5\] Validation-accuracy=\d+\.\d{6}",
         r"Epoch\[5\] Validation-top_k_accuracy_2=\d+\.\d{6}",
         r"Storing the best model with validation accuracy: \d+\.\d{6}",
-    ],
-)
-def test_the_log_lines_are_those_of_the_built_in(pattern: str, first: jobs.Done) -> None:
-    assert [line for line in first.lines if re.fullmatch(pattern, line)]
-
-
-def test_a_checkpoint_is_logged_with_its_path_as_the_built_ins(first: jobs.Done) -> None:
-    assert f'Saved checkpoint to "{first.model}/image-classification-0001.params"' in first.lines
+        rf'Saved checkpoint to "{re.escape(str(first.model))}/image-classification-0001\.params"',
+    ]
+    assert [text for text in patterns if not any(re.fullmatch(text, line) for line in first.lines)] == []
 
 
 def test_the_model_folder_holds_the_built_ins_files_the_best_epoch_and_every_nth(first: jobs.Done) -> None:
@@ -141,9 +135,11 @@ def test_a_model_that_has_learnt_its_pictures_says_so_through_the_servers_code_w
     base = jobs.barred_channels(tmp_path, width, height, form)
     jobs.configure(base, {"image_shape": f"3,{height},{width}", "resize": resize}, defaults=jobs.BARRED)
     done = in_process.run(base)
+    assert done.code == 0
     trained = [line for line in done.lines if "Train-accuracy=" in line][-1]
-    assert trained.endswith("Train-accuracy=1.000000")
-    assert re.search(r"; 1\.000000 by the server's code on 32 files", done.log)
+    assert trained.endswith("=1.000000")
+    # The job has failed unless the server's code is within 0.01 of this: one photo of 32 is 0.03.
+    assert done.description["metrics"]["validation:accuracy"] == 1.0
     assert done.description["input"]["resize"] == 32  # a shorter side that covers each of the crops
 
 
