@@ -189,9 +189,13 @@ images-for-tests:
 HADOLINT := --ignore DL3008 --ignore DL3003
 
 .PHONY: lint
-lint: $(DEV) ## style and common mistakes; changes nothing (seconds)
+lint: $(DEV) $(MXNET) $(TENSORFLOW) ## style, types and common mistakes; changes nothing (seconds)
 	@$(call PY,dev) -m ruff check .
 	@$(call PY,dev) -m ruff format --check .
+	@# Beside the frameworks whose types they use; NumPy's in MXNet's environment also ask for an array's element type.
+	@$(call PY,dev) -m mypy --python-executable $(call PY,mxnet) --cache-dir .mypy_cache/mxnet --follow-imports silent train
+	@$(call PY,dev) -m mypy --python-executable $(call PY,tensorflow) --cache-dir .mypy_cache/tensorflow \
+	  --follow-imports silent train/image_classification_tensorflow
 	@.venvs/dev/bin/shellcheck .ci/run .ci/machine containers/bin/*
 	@.venvs/dev/bin/hadolint $(HADOLINT) $(sort $(foreach name,$(IMAGES),$(DOCKERFILE_$(name))))
 
