@@ -124,9 +124,13 @@ images-for-tests:
 
 # DL3008: Debian drops old versions from its mirrors, so a pin would break the build. DL3003: a `cd` that ends with its
 # RUN leaves the image's working directory alone.
-lint: $(call envs,dev) ## style and common mistakes; changes nothing (seconds)
+lint: $(call envs,dev mxnet tensorflow) ## style, types and common mistakes; changes nothing (1 min, seconds when cached)
 	@$(call PY,dev) -m ruff check .
 	@$(call PY,dev) -m ruff format --check .
+	@# Beside the frameworks whose types they use; NumPy's in MXNet's environment also ask for an array's element type.
+	@$(call PY,dev) -m mypy --python-executable $(call PY,mxnet) --cache-dir .mypy_cache/mxnet --follow-imports silent train
+	@$(call PY,dev) -m mypy --python-executable $(call PY,tensorflow) --cache-dir .mypy_cache/tensorflow \
+	  --follow-imports silent train/image_classification_tensorflow
 	@.venvs/dev/bin/shellcheck .ci/run .ci/machine containers/bin/*
 	@.venvs/dev/bin/hadolint --ignore DL3008 --ignore DL3003 containers/*/Dockerfile
 fmt: $(call envs,dev) ## what lint asks for, done (seconds)
