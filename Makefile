@@ -189,9 +189,10 @@ images-for-tests:
 HADOLINT := --ignore DL3008 --ignore DL3003
 
 .PHONY: lint
-lint: $(DEV) ## style and common mistakes; changes nothing (seconds)
+lint: $(DEV) ## style, types and common mistakes; changes nothing (seconds)
 	@$(call PY,dev) -m ruff check .
 	@$(call PY,dev) -m ruff format --check .
+	@$(call PY,dev) -m mypy
 	@.venvs/dev/bin/shellcheck .ci/run .ci/machine containers/bin/*
 	@.venvs/dev/bin/hadolint $(HADOLINT) $(sort $(foreach name,$(IMAGES),$(DOCKERFILE_$(name))))
 
@@ -320,7 +321,7 @@ lock: $(UV_STAMP) ## lock files from the .in files; LOCKFLAGS=--upgrade moves to
 
 .PHONY: clean
 clean: ## remove environments, sbom/ and caches; not images, and not what was trained
-	@rm -rf .venvs sbom .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venvs sbom .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: clean/models

@@ -253,7 +253,7 @@ def test_environments_that_are_there_are_not_made_again() -> None:
 
 REMADE = [
     *(".venvs/dev/bin/python", "sbom/inference.cdx.json"),
-    *(".pytest_cache/x", ".ruff_cache/x", ".hypothesis/x", "local/__pycache__/x.pyc"),
+    *(".mypy_cache/x", ".pytest_cache/x", ".ruff_cache/x", ".hypothesis/x", "local/__pycache__/x.pyc"),
 ]
 MODELS = [".local/image-classification/model.tar.gz", ".demo/object-detection/opt/ml/model/model.onnx"]
 OWN = ["data/images/a.jpg", "channels/train/a.jpg", "local/train.py"]
