@@ -14,6 +14,7 @@ from shlex import quote
 
 from local import algorithms, draw, opt_ml, pets, prepare, programs, report
 from local.algorithms import NAMES
+from local.channels import Summary
 from local.drawing.breeds import BREEDS
 from local.progress import duration
 from serve.machine import cpu_count
@@ -76,7 +77,7 @@ def draw_pets(folder: Path, name: str) -> Path:
     return folder
 
 
-def prepare_channels(name: str, data: Path, channels: Path) -> prepare.Summary:
+def prepare_channels(name: str, data: Path, channels: Path) -> Summary:
     """Write the channels of the algorithm `name` into the folder `channels`, and say what was skipped."""
     with step(f"Preparing the channels from {data}"):
         official = pets.read(data)

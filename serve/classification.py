@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from serve.artifact import Artifact
 from serve.forms import Answer, Form, Refine
 
-OUTPUTS = ("probabilities",)
+OUTPUTS: tuple[str, ...] = ("probabilities",)
 
 
 def fits(outputs: Mapping[str, NDArray[Any]], artifact: Artifact) -> bool:
@@ -56,5 +56,6 @@ def _verbose(answer: Answer) -> str:
 
 
 _OTHERS = (Form("application/jsonlines", _prediction_line), Form("application/json", _verbose, "verbose"))
-FORMS = (Form("application/json", _array), *_OTHERS)
-BATCH_FORMS = (Form("application/json", _prediction), *_OTHERS)  # what the built-in writes in batch transform
+FORMS: tuple[Form[Answer], ...] = (Form("application/json", _array), *_OTHERS)
+# What the built-in writes in batch transform.
+BATCH_FORMS: tuple[Form[Answer], ...] = (Form("application/json", _prediction), *_OTHERS)

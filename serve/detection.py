@@ -12,7 +12,7 @@ from serve.artifact import Artifact, Nms
 from serve.errors import BadRequest
 from serve.forms import Answer, Form, Refine
 
-OUTPUTS = ("scores", "boxes")
+OUTPUTS: tuple[str, ...] = ("scores", "boxes")
 
 _CLASS, _SCORE, _BOX = 0, 1, slice(2, 6)  # columns of a detection
 
@@ -165,7 +165,7 @@ def _verbose(answer: Answer) -> str:
     return json.dumps({"prediction": prediction})
 
 
-FORMS = (
+FORMS: tuple[Form[Answer], ...] = (
     Form("application/json", _prediction),
     Form("application/jsonlines", _prediction_line),
     Form("application/json", _annotation, "annotation"),

@@ -13,7 +13,7 @@ from serve.artifact import Artifact
 from serve.errors import TooLarge
 from serve.forms import Answer, Form, Refine
 
-OUTPUTS = ("logits",)
+OUTPUTS: tuple[str, ...] = ("logits",)
 
 MAX_PROBABILITIES = 100 * 2**20
 """Bytes of the largest answer with a number for each class and pixel: as much as batch transform can carry."""
@@ -74,7 +74,7 @@ def _verbose(answer: Answer) -> str:
     return json.dumps(document)
 
 
-FORMS = (
+FORMS: tuple[Form[Answer], ...] = (
     Form("image/png", _png),
     # The built-in's notebook asks by the first of these names, its guide by the second.
     Form("application/x-protobuf", _record),

@@ -14,17 +14,12 @@ from serve.forms import Answer, Form, Refine
 class Task(Protocol):
     """What a task's module holds. NumPy and Pillow only, as training evaluates with the same code."""
 
-    @property
-    def OUTPUTS(self) -> Sequence[str]:
-        """Names of the graph's outputs that are needed; each has the batch as its first dimension."""
-
-    @property
-    def FORMS(self) -> Sequence[Form[Answer]]:
-        """Forms of a response, that for an absent Accept and for */* first. Names of `parameter` are in lower case."""
-
-    @property
-    def BATCH_FORMS(self) -> Sequence[Form[Answer]]:
-        """The same in batch transform."""
+    OUTPUTS: tuple[str, ...]
+    """Names of the graph's outputs that are needed; each has the batch as its first dimension."""
+    FORMS: tuple[Form[Answer], ...]
+    """Forms of a response, that for an absent Accept and for */* first. Names of `parameter` are in lower case."""
+    BATCH_FORMS: tuple[Form[Answer], ...]
+    """The same in batch transform."""
 
     def fits(self, outputs: Mapping[str, NDArray[Any]], artifact: Artifact) -> bool:
         """Whether the graph's outputs for a batch of one image have the dtypes and shapes that the artifact says."""
