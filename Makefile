@@ -127,6 +127,7 @@ images-for-tests:
 lint: $(call envs,dev mxnet tensorflow) ## style, types and common mistakes; changes nothing (1 min, seconds when cached)
 	@$(call PY,dev) -m ruff check .
 	@$(call PY,dev) -m ruff format --check .
+	@$(call PY,dev) -m mypy serve local
 	@# Beside the frameworks whose types they use; NumPy's in MXNet's environment also ask for an array's element type.
 	@$(call PY,dev) -m mypy --python-executable $(call PY,mxnet) --cache-dir .mypy_cache/mxnet --follow-imports silent train
 	@$(call PY,dev) -m mypy --python-executable $(call PY,tensorflow) --cache-dir .mypy_cache/tensorflow \
@@ -198,7 +199,7 @@ lock/%: FORCE $(STAMP_uv)
 	  -o $(LOCK_$*) $(addprefix --overrides ,$(wildcard $(dir $(LOCK_$*))overrides.txt)) $(CONSTRAINTS_$*)
 
 clean: ## remove environments, sbom/ and caches; not images, and not what was trained
-	@rm -rf .venvs .tests sbom .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venvs .tests sbom .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 clean/models: FORCE ## remove .demo/ and .local/: what demos and local mode have trained, and their data
 	@rm -rf .demo .local
