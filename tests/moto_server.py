@@ -1,8 +1,8 @@
 """A program of .venvs/dev: moto's server, which stands where AWS would, and what SageMaker was sent through it.
 
 `python -m tests.moto_server` writes its address and serves until it is killed; tests.aws starts it. SDK v3 wants what
-moto 5 does not have: IAM's SimulatePrincipalPolicy, which moto answers with an error, allows everything; and the answers of
-SageMaker lose their empty members, as a VpcConfig {} that AWS never sends and SDK v3 refuses.
+moto 5 does not have: IAM's SimulatePrincipalPolicy, which moto answers with an error, allows everything; and answers of
+SageMaker's lose their empty members, as a VpcConfig {} that AWS never sends and SDK v3 refuses.
 """
 
 import io

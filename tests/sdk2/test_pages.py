@@ -18,11 +18,11 @@ from sagemaker.inputs import TrainingInput
 from local import prepare
 from serve import artifact, preprocess
 from tests.environments import REPOSITORY
-from tests.framework.bodies_serving import FACTOR, make_model
 from tests.images.container import inspect
 from tests.images.loopback import push, registry, tagged
 from tests.local_mode.answers import SMALL, is_detections, is_probabilities
 from tests.pages import SWITCHING, snippet
+from tests.products.serving import probabilities
 from tests.sdk2.conftest import Cells
 
 MAKEFILE_URI = "sagemaker-vision/image-classification:dev"
@@ -160,12 +160,12 @@ def test_the_other_decoders_fit_and_predict_on_odd_sized_photos_of_which_some_ar
 
 
 def test_batch_transform_answers_each_photo_of_a_folder_with_the_sdks_defaults(
-    machine: Path, uri: str, channels: Path, tmp_path: Path
+    machine: Path, uri: str, channels: Path, product: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """The model's answer is worked out by hand: a softmax of 4 x the mean of each channel of the crop."""
-    in_mxnet(make_model, tmp_path / "model")
+    model = product("serving") / "classifier" / "model"
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
-        for path in (tmp_path / "model").iterdir():
+        for path in model.iterdir():
             archive.add(path, path.name)
     (tmp_path / "photos").mkdir()
     photos = [path for path, _ in prepare.photos(channels, "validation")][:5]
@@ -178,10 +178,10 @@ def test_batch_transform_answers_each_photo_of_a_folder_with_the_sdks_defaults(
     answers = {path.name: path.read_text() for path in (tmp_path / "answers").iterdir()}
     assert answers.keys() == {f"{path.name}.out" for path in (tmp_path / "photos").iterdir()}
     assert json.loads(answers["broken.jpg.out"])["status"] == 400
-    spec = artifact.read(tmp_path / "model").input
+    spec = artifact.read(model).input
     for photo in photos:
-        powers = np.exp(FACTOR * preprocess.load(photo.read_bytes(), spec).mean(axis=(1, 2)))
-        wanted = pytest.approx((powers / powers.sum()).tolist(), abs=1e-4)
+        means = preprocess.load(photo.read_bytes(), spec).mean(axis=(1, 2))
+        wanted = pytest.approx(probabilities(*means), abs=1e-4)
         assert json.loads(answers[f"{photo.name}.out"]) == {"prediction": wanted}
 
 
