@@ -181,7 +181,7 @@ def test_batch_transform_answers_each_photo_of_a_folder_with_the_sdks_defaults(
     spec = artifact.read(model).input
     for photo in photos:
         means = preprocess.load(photo.read_bytes(), spec).mean(axis=(1, 2))
-        wanted = pytest.approx(probabilities(*means), abs=1e-4)
+        wanted = pytest.approx(probabilities(*means.tolist()), abs=1e-4)
         assert json.loads(answers[f"{photo.name}.out"]) == {"prediction": wanted}
 
 
