@@ -170,14 +170,18 @@ def laptop(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 @pytest.fixture
 def machine(laptop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, set up as docs/switching.md says, without AWS."""
-    home = tmp_path / "home"
+    configure(tmp_path / "home")
+    live_in(tmp_path / "home", monkeypatch, "none")
+    return laptop
+
+
+def configure(home: Path) -> None:
+    """Write the SDKs' two files that docs/switching.md shows."""
     local = home / ".sagemaker" / "config.yaml"
     local.write_text(local.read_text().replace("local:\n", snippet("local-config")), encoding="utf-8")
     defaults = home / ".config" / "sagemaker" / "config.yaml"
     defaults.parent.mkdir(parents=True)
     defaults.write_text(snippet("defaults-config"), encoding="utf-8")
-    live_in(home, monkeypatch, "none")
-    return laptop
 
 
 def _notebook_folder(channels: Path, name: str, parent: Path) -> Path:

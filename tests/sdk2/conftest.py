@@ -9,19 +9,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
-import platformdirs
 import pytest
 import sagemaker.config.config
 import sagemaker.local.entities
 import sagemaker.session
 
+from tests import environments
 from tests.aws import Aws, aws
 from tests.local_mode.conftest import boxed_channels as boxed_channels
 from tests.local_mode.conftest import channels as channels
+from tests.local_mode.conftest import configure
 from tests.local_mode.conftest import detection_folder as detection_folder
 from tests.local_mode.conftest import drawn_pets as drawn_pets
 from tests.local_mode.conftest import laptop as laptop
-from tests.local_mode.conftest import machine as machine
 from tests.local_mode.conftest import masked_channels as masked_channels
 from tests.local_mode.conftest import notebook_folder as notebook_folder
 from tests.local_mode.conftest import odd_channels as odd_channels
@@ -47,6 +47,22 @@ def impatient() -> Iterator[None]:
         yield
 
 
+def live_in(home: Path, patch: pytest.MonkeyPatch, access_key: str) -> None:
+    """As tests.environments.live_in; and the SDK, which knows its files from when it was imported, reads `home`'s."""
+    environments.live_in(home, patch, access_key)
+    patch.setattr(boto3, "DEFAULT_SESSION", None)
+    for name, path in (("USER", ".config/sagemaker/config.yaml"), ("LOCAL_MODE", ".sagemaker/config.yaml")):
+        patch.setattr(sagemaker.config.config, f"_DEFAULT_{name}_CONFIG_FILE_PATH", str(home / path))
+
+
+@pytest.fixture
+def machine(laptop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine set up as docs/switching.md says, without AWS; gives the folder of the SDK's temporary files."""
+    configure(Path.home())
+    live_in(Path.home(), monkeypatch, "none")
+    return laptop
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Aws]:
     """A server that stands where AWS would."""
@@ -63,10 +79,6 @@ class Cells:
         written = io.StringIO()
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
-            # Both are worked out once in a process, when nobody has set HOME yet.
-            config = Path(platformdirs.user_config_dir("sagemaker"), "config.yaml")
-            patch.setattr(sagemaker.config.config, "_DEFAULT_USER_CONFIG_FILE_PATH", str(config))
-            patch.setattr(boto3, "DEFAULT_SESSION", None)
             try:
                 with contextlib.redirect_stdout(written):
                     exec(compile(code, source, "exec"), self.variables)

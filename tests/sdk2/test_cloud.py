@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
-from tests.environments import live_in
 from tests.pages import PLACES, SWITCHING, snippet
-from tests.sdk2.conftest import Cells
+from tests.sdk2.conftest import Cells, live_in
 from tests.sdk2.test_pages import CLASSIFICATION, DETECTION, SEGMENTATION
 
 # SDK v2 asks STS for the account at an address of its own, to name a bucket; a name that is given spares that.

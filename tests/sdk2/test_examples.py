@@ -16,10 +16,9 @@ from PIL import Image
 
 from local import draw
 from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
-from tests.environments import live_in
 from tests.notebooks import EXAMPLES, NAMES, code, path
 from tests.pages import snippet
-from tests.sdk2.conftest import Cells
+from tests.sdk2.conftest import Cells, live_in
 
 SMALL = {"EPOCHS": 1}
 SMALLER = {
