@@ -1,23 +1,22 @@
 """docs/switching.md's script for SDK v3 as the cloud runs it: moto's server on loopback stands where AWS would.
 
 moto trains nothing and answers what it was told to. What is tested is what the SDK sends, after botocore has held it
-against its service model. Its form for local mode, with real containers: test_sdk3.py.
+against its service model. Its form for local mode, with real containers: tests/local_mode/test_sdk3.py.
 """
 
 import ast
 import json
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
+from typing import NamedTuple
 
 import boto3
 import pytest
-import requests
 
-from tests.environments import live_in, run_in
-from tests.local_mode.aws import Sent, aws, request
-from tests.local_mode.bodies import script
-from tests.local_mode.test_cloud import ACCOUNT, PLACES, REGION
-from tests.pages import snippet
+from tests.aws import ACCOUNT, REGION, Sent, aws, operations, request
+from tests.environments import REPOSITORY, live_in
+from tests.pages import PLACES, snippet
 
 PHOTO = b"a photo that nobody looks at"
 PROBABILITIES = [0.25, 0.75]
@@ -32,39 +31,41 @@ def code() -> str:
     return re.sub("|".join(PLACES), lambda name: PLACES[name[0]], snippet("sdk3-cloud"))
 
 
+class Ran(NamedTuple):
+    """What SageMaker was sent by the script, and what the script's variable `probabilities` held in the end."""
+
+    sent: Sent
+    probabilities: list[float]
+
+
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sent, list[float]]]:
-    """What SageMaker was sent by the script, and the script's probabilities."""
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The script, run as a program."""
     folder, home = tmp_path_factory.mktemp("script"), tmp_path_factory.mktemp("home")
     (folder / "photo.jpg").write_bytes(PHOTO)
     (home / ".config" / "sagemaker").mkdir(parents=True)
     (home / ".config" / "sagemaker" / "config.yaml").write_text(snippet("defaults-config"), encoding="utf-8")
-    with aws() as (address, sent), pytest.MonkeyPatch.context() as patch:
+    last = "import json; open('answer.json', 'w').write(json.dumps(probabilities))"
+    with aws() as server, pytest.MonkeyPatch.context() as patch:
         live_in(home, patch, "testing")
-        patch.setenv("AWS_ENDPOINT_URL", address)
-        reply = {"account_id": ACCOUNT, "region": REGION, "results": [{"Body": json.dumps(PROBABILITIES)}]}
-        requests.post(
-            f"{address}/moto-api/static/sagemaker/endpoint-results", json=reply, timeout=10
-        ).raise_for_status()
+        patch.setenv("AWS_ENDPOINT_URL", server.address)
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        server.reply(json.dumps(PROBABILITIES))
         boto3.client("iam").create_role(RoleName=PLACES["ROLE"], AssumeRolePolicyDocument=json.dumps(TRUST))
-        yield sent, run_in("dev", script, code(), folder, timeout=240)
+        subprocess.run([sys.executable, "-c", f"{code()}\n{last}"], cwd=folder, timeout=240, check=True)
+        return Ran(server.sent(), json.loads((folder / "answer.json").read_text()))
 
 
-def test_in_the_cloud_the_script_trains_deploys_asks_and_deletes(ran: tuple[Sent, list[float]]) -> None:
-    sent, probabilities = ran
-    done = [operation for operation, _ in sent if not operation.startswith("Describe")]
+def test_in_the_cloud_the_script_trains_deploys_asks_and_deletes(ran: Ran) -> None:
     created = ["CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
-    assert done == [*created, "InvokeEndpoint", "DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel"]
-    assert request(sent, "InvokeEndpoint") == {"ContentType": "image/jpeg", "bytes": len(PHOTO)}
-    assert probabilities == PROBABILITIES
+    assert operations(ran.sent) == [*created, "InvokeEndpoint", "DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel"]
+    assert request(ran.sent, "InvokeEndpoint") == {"ContentType": "image/jpeg", "bytes": len(PHOTO)}
+    assert ran.probabilities == PROBABILITIES
 
 
-def test_sagemaker_gets_our_image_the_channels_and_the_hyperparameters_of_the_script(
-    ran: tuple[Sent, list[float]],
-) -> None:
-    sent, _ = ran
+def test_sagemaker_gets_our_image_the_channels_and_the_hyperparameters_of_the_script(ran: Ran) -> None:
     uri = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/image-classification:dev"
-    job = request(sent, "CreateTrainingJob")
+    job = request(ran.sent, "CreateTrainingJob")
     assert job["AlgorithmSpecification"]["TrainingImage"] == uri
     assert job["ResourceConfig"]["InstanceType"] == "ml.m5.xlarge"
     assert job["RoleArn"] == f"arn:aws:iam::{ACCOUNT}:role/{PLACES['ROLE']}"
@@ -79,10 +80,10 @@ def test_sagemaker_gets_our_image_the_channels_and_the_hyperparameters_of_the_sc
     ]  # fmt: skip
     assert job["HyperParameters"] == {name: str(value) for name, value in ast.literal_eval(given).items()}
     created = ("CreateModel", "CreateEndpointConfig", "CreateEndpoint")
-    names = [value for one in created for key, value in request(sent, one).items() if key.endswith("Name")]
+    names = [value for one in created for key, value in request(ran.sent, one).items() if key.endswith("Name")]
     assert set(names) == {job["TrainingJobName"]}, "a name of its own, so that the script runs twice"
-    model = request(sent, "CreateModel")["PrimaryContainer"]
+    model = request(ran.sent, "CreateModel")["PrimaryContainer"]
     assert model["Image"] == uri
     assert model["ModelDataUrl"] == f"s3://{PLACES['BUCKET']}/output/{job['TrainingJobName']}/output/model.tar.gz"
-    (variant,) = request(sent, "CreateEndpointConfig")["ProductionVariants"]
+    (variant,) = request(ran.sent, "CreateEndpointConfig")["ProductionVariants"]
     assert variant["InstanceType"] == "ml.m5.large"

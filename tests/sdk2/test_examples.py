@@ -5,24 +5,21 @@ import io
 import re
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
+import nbformat
 import pytest
+from nbclient import NotebookClient
 from PIL import Image
 
 from local import draw
-from tests.environments import live_in, run_in
-from tests.local_mode import bodies_cloud
-from tests.local_mode.aws import Sent, request
-from tests.local_mode.bodies_notebooks import execute
-from tests.local_mode.test_cloud import ACCOUNT, REGION
+from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
 from tests.notebooks import EXAMPLES, NAMES, code, path
 from tests.pages import snippet
+from tests.sdk2.conftest import Cells, live_in
 
-In = Callable[..., Any]
 SMALL = {"EPOCHS": 1}
 SMALLER = {
     "image-classification": {"IMAGE_SIZE": 64},
@@ -50,36 +47,55 @@ def folder_of(parent: Path) -> Path:
     return Path(shutil.copytree(EXAMPLES, parent / "examples"))
 
 
+def execute(notebook: Path, folder: Path, parameters: dict[str, Any]) -> dict[str, list[Any]]:
+    """Execute the notebook in `folder` with these `parameters`; each code cell's outputs by the cell's id."""
+    book = nbformat.read(notebook, as_version=4)
+    (place,) = [i for i, cell in enumerate(book.cells) if "parameters" in cell.metadata.get("tags", ())]
+    given = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+    book.cells.insert(place + 1, nbformat.v4.new_code_cell(given))
+    client = NotebookClient(book, timeout=None, kernel_name="python3", resources={"metadata": {"path": folder}})
+    try:
+        client.execute()
+    finally:
+        outputs = {cell.id: cell.outputs for cell in book.cells if cell.cell_type == "code"}
+        print("\n".join(f"{name}:\n{text(cell)}" for name, cell in outputs.items()))
+    return outputs
+
+
+def text(outputs: list[Any]) -> str:
+    """What a cell wrote."""
+    return "".join(output.text for output in outputs if output.output_type == "stream")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_from_top_to_bottom_in_local_mode_and_draws_what_it_tells(
-    laptop: Path, image: Callable[[str], str], drawn_pets: Path, tmp_path: Path, in_sdk2: In, name: str
+    laptop: Path, image: Callable[[str], str], drawn_pets: Path, tmp_path: Path, name: str
 ) -> None:
     parameters = {**SMALL, **SMALLER[name], "DATA": str(drawn_pets), "IMAGE": image(name)}
-    said = in_sdk2(execute, path(name), folder_of(tmp_path), parameters, timeout=900)
-    assert LOGGED[name] in said["train"]["text"]
-    assert said["judge"]["text"].splitlines()[-1].startswith(LAST_LINE[name])
+    outputs = execute(path(name), folder_of(tmp_path), parameters)
+    assert LOGGED[name] in text(outputs["train"])
+    assert text(outputs["judge"]).splitlines()[-1].startswith(LAST_LINE[name])
     for cell in ("look", "draw"):
-        (picture,) = said[cell]["pictures"]
+        (picture,) = [one.data["image/png"] for one in outputs[cell] if "image/png" in one.get("data", ())]
         with Image.open(io.BytesIO(base64.b64decode(picture))) as drawn:
             colours = drawn.convert("RGB").getcolors(maxcolors=drawn.width * drawn.height)
             assert drawn.width > 800, "a figure of full width"
             assert len(colours) > 1000, "photos are in it, not empty axes"
 
 
-def run(name: str, folder: Path, data: Path, bucket: str) -> Sent:
-    """Run a notebook's cells up to its endpoint, and the deletion, with its parameters set for the cloud."""
+def for_the_cloud(name: str, data: Path) -> str:
+    """A notebook's cells up to its endpoint, and the deletion, with its parameters set for the cloud."""
     parameters = {
         "DATA": str(data),
         "IMAGE": uri(name),
         "ROLE": f"arn:aws:iam::{ACCOUNT}:role/vision",
         "TRAIN_ON": "ml.m5.xlarge",
         "SERVE_ON": "ml.m5.large",
-        "BUCKET": bucket,
+        "BUCKET": name,
     }
     given = [f"{key} = {value!r}" for key, value in parameters.items()]
     first, rest = code(name, TO_CLOUD[:1]), code(name, TO_CLOUD[1:])
-    whole = "\n".join(["import matplotlib", "matplotlib.use('Agg')", first, *given, rest])
-    return run_in("sdk2", bodies_cloud.calls, whole, path(name), folder_of(folder), timeout=240)
+    return "\n".join(["import matplotlib", "matplotlib.use('Agg')", first, *given, rest])
 
 
 def uri(name: str) -> str:
@@ -95,35 +111,37 @@ def few_pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def sent(moto: str, few_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Sent, set[str]]]:
-    """What each notebook sent to SageMaker, and the keys in its bucket. At a time: each waits for its endpoint."""
-    home = tmp_path_factory.mktemp("home")
+class Uploaded(NamedTuple):
+    """What a notebook sends to SageMaker, and the keys in its bucket afterwards."""
+
+    sent: Sent
+    keys: set[str]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def uploaded(
+    request: pytest.FixtureRequest, server: Aws, few_pets: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Uploaded]:
+    """A notebook's name and what it sends."""
+    name, home = request.param, tmp_path_factory.mktemp("home")
     (home / ".config" / "sagemaker").mkdir(parents=True)
     (home / ".config" / "sagemaker" / "config.yaml").write_text(snippet("defaults-config"), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         live_in(home, patch, "testing")
-        patch.setenv("AWS_ENDPOINT_URL", moto)
+        patch.setenv("AWS_ENDPOINT_URL", server.address)
         s3 = boto3.client("s3", region_name=REGION)
-        for bucket in NAMES:
-            s3.create_bucket(Bucket=bucket)
-        with ThreadPoolExecutor() as pool:
-            folders = {name: tmp_path_factory.mktemp(name) for name in NAMES}
-            started = {name: pool.submit(run, name, folders[name], few_pets, name) for name in NAMES}
-            calls = {name: one.result() for name, one in started.items()}
-        pages = {name: s3.get_paginator("list_objects_v2").paginate(Bucket=name) for name in NAMES}
-        keys = {name: {one["Key"] for page in pages[name] for one in page["Contents"]} for name in NAMES}
-    return {name: (calls[name], keys[name]) for name in NAMES}
+        s3.create_bucket(Bucket=name)
+        Cells(for_the_cloud(name, few_pets), path(name), folder_of(tmp_path_factory.mktemp(name)))
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=name)
+        return name, Uploaded(server.sent(), {one["Key"] for page in pages for one in page["Contents"]})
 
 
-@pytest.mark.parametrize("name", NAMES)
 def test_with_its_parameters_set_for_the_cloud_it_uploads_trains_deploys_and_deletes(
-    name: str, sent: dict[str, tuple[Sent, set[str]]]
+    uploaded: tuple[str, Uploaded],
 ) -> None:
-    calls, keys = sent[name]
-    done = [operation for operation, _ in calls if not operation.startswith("Describe")]
+    name, (calls, keys) = uploaded
     created = ["CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
-    assert done == [*created, "DeleteEndpointConfig", "DeleteEndpoint"]
+    assert operations(calls) == [*created, "DeleteEndpointConfig", "DeleteEndpoint"]
     job = request(calls, "CreateTrainingJob")
     assert job["AlgorithmSpecification"]["TrainingImage"] == uri(name)
     assert job["ResourceConfig"]["InstanceType"] == "ml.m5.xlarge"

@@ -1,26 +1,30 @@
 """SageMaker's SDK v2 in local mode: what a notebook that was written for the built-in does with our image."""
 
-import base64
 import io
 import json
+import os
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from sagemaker.estimator import Estimator
+from sagemaker.inputs import TrainingInput
 
 from local import prepare
 from serve import artifact, preprocess
 from tests.environments import REPOSITORY
-from tests.local_mode.bodies import fit, is_detections, is_probabilities, notebook, transform
-from tests.pages import snippet
+from tests.images.container import inspect
+from tests.images.loopback import push, registry, tagged
+from tests.local_mode.answers import SMALL, is_detections, is_probabilities
+from tests.pages import SWITCHING, snippet
 from tests.products.serving import probabilities
+from tests.sdk2.conftest import Cells
 
-In = Callable[..., Any]
 MAKEFILE_URI = "sagemaker-vision/image-classification:dev"
 MAKEFILE_DETECTION_URI = "sagemaker-vision/object-detection:dev"
 MAKEFILE_SEGMENTATION_URI = "sagemaker-vision/semantic-segmentation:dev"
@@ -72,6 +76,12 @@ SEGMENTATION = {
 }
 
 
+def files(cells: Cells) -> set[str]:
+    """What is in the model.tar.gz of the notebook's estimator."""
+    with tarfile.open(cells["estimator"].model_data.removeprefix("file://")) as archive:
+        return set(archive.getnames())
+
+
 def tree(folder: Path) -> set[tuple[str, int, int]]:
     """Path, size and time of change of everything below `folder`."""
     entries = ((path, path.stat()) for path in folder.rglob("*"))
@@ -79,76 +89,78 @@ def tree(folder: Path) -> set[tuple[str, int, int]]:
 
 
 def test_a_notebook_written_for_the_built_in_fits_deploys_and_predicts_with_our_uri(
-    machine: Path, uri: str, notebook_folder: Path, in_sdk2: In
+    machine: Path, uri: str, notebook_folder: Path
 ) -> None:
     code = snippet("sdk2")
     assert MAKEFILE_URI in code
-    result = in_sdk2(notebook, code.replace(MAKEFILE_URI, uri), notebook_folder, "probabilities", timeout=600)
-    assert result["hyperparameters"] == CLASSIFICATION
-    assert is_probabilities(result["answer"], 3), result["answer"]
-    assert "Epoch[0] Validation-accuracy=" in result["log"]
-    said = [line for line in result["log"].splitlines() if "use_weighted_loss" in line and "ignored" in line]
+    cells = Cells(code.replace(MAKEFILE_URI, uri), SWITCHING, notebook_folder)
+    assert cells["estimator"].hyperparameters() == CLASSIFICATION
+    assert is_probabilities(cells["probabilities"], 3), cells["probabilities"]
+    assert "Epoch[0] Validation-accuracy=" in cells.log
+    said = [line for line in cells.log.splitlines() if "use_weighted_loss" in line and "ignored" in line]
     assert said, "use_weighted_loss without multi_label is ignored with a warning"
     expected = {"image-classification-0001.params", "image-classification-symbol.json", "model-shapes.json"}
-    assert expected | {"model.onnx", "model.json"} <= set(result["files"])
+    assert expected | {"model.onnx", "model.json"} <= files(cells)
 
 
 def test_a_notebook_written_for_the_built_in_detection_fits_deploys_and_predicts_boxes(
-    machine: Path, image: Callable[[str], str], boxed_channels: Path, detection_folder: Path, in_sdk2: In
+    machine: Path, image: Callable[[str], str], boxed_channels: Path, detection_folder: Path
 ) -> None:
     before = tree(boxed_channels)
     code = snippet("sdk2-detection")
     assert MAKEFILE_DETECTION_URI in code
-    code = code.replace(MAKEFILE_DETECTION_URI, image("object-detection"))
-    result = in_sdk2(notebook, code, detection_folder, "prediction", timeout=600)
+    cells = Cells(code.replace(MAKEFILE_DETECTION_URI, image("object-detection")), SWITCHING, detection_folder)
     samples = len(list((boxed_channels / "train").iterdir()))
-    assert result["hyperparameters"] == {**DETECTION, "num_training_samples": samples}
-    assert is_detections(result["answer"], 2), result["answer"]
-    assert result["answer"], "one epoch leaves scores well above the floor of 0.01"
-    assert "epoch=0, validation mAP <score>=(" in result["log"]
+    assert cells["estimator"].hyperparameters() == {**DETECTION, "num_training_samples": samples}
+    assert is_detections(cells["prediction"], 2), cells["prediction"]
+    assert cells["prediction"], "one epoch leaves scores well above the floor of 0.01"
+    assert "epoch=0, validation mAP <score>=(" in cells.log
     expected = {"model_algo_1-0000.params", "model_algo_1-symbol.json", "hyperparams.json"}
-    assert expected | {"model.onnx", "model.json"} <= set(result["files"])
+    assert expected | {"model.onnx", "model.json"} <= files(cells)
     assert tree(boxed_channels) == before
 
 
-def mask(result: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+def mask(cells: Cells, size: tuple[int, int]) -> np.ndarray:
     """The class ids of a segmentation notebook's answer, which opens as a PNG mask of `size`."""
-    with Image.open(io.BytesIO(base64.b64decode(result["answer"]))) as opened:
+    with Image.open(io.BytesIO(cells["mask"])) as opened:
         assert (opened.format, opened.mode, opened.size) == ("PNG", "P", size)
         return np.asarray(opened)
 
 
 def test_a_notebook_written_for_the_built_in_segmentation_fits_deploys_and_predicts_a_mask_of_the_photos_size(
-    machine: Path, image: Callable[[str], str], masked_channels: Path, segmentation_folder: Path, in_sdk2: In
+    machine: Path, image: Callable[[str], str], masked_channels: Path, segmentation_folder: Path
 ) -> None:
     before = tree(masked_channels)
     code = snippet("sdk2-segmentation")
     assert MAKEFILE_SEGMENTATION_URI in code
-    code = code.replace(MAKEFILE_SEGMENTATION_URI, image("semantic-segmentation"))
-    result = in_sdk2(notebook, code, segmentation_folder, "mask", timeout=900)
-    assert result["hyperparameters"] == {**SEGMENTATION, "num_training_samples": 16}
+    cells = Cells(
+        code.replace(MAKEFILE_SEGMENTATION_URI, image("semantic-segmentation")), SWITCHING, segmentation_folder
+    )
+    assert cells["estimator"].hyperparameters() == {**SEGMENTATION, "num_training_samples": 16}
     with Image.open(segmentation_folder / "photo.jpg") as photo:
-        assert mask(result, photo.size).max() < 4
-    assert "#label_map train :{'scale': 1}" in result["log"]
-    assert ", epoch: 0, validation mIOU: " in result["log"]
-    assert {"model_best.params", "model_algo-1", "hyperparams.json"} <= set(result["files"])
-    assert {"model.onnx", "model.json"} <= set(result["files"])
+        assert mask(cells, photo.size).max() < 4
+    assert "#label_map train :{'scale': 1}" in cells.log
+    assert ", epoch: 0, validation mIOU: " in cells.log
+    assert {"model_best.params", "model_algo-1", "hyperparams.json"} <= files(cells)
+    assert {"model.onnx", "model.json"} <= files(cells)
     assert tree(masked_channels) == before
 
 
 @pytest.mark.parametrize("algorithm", ["psp", "deeplab"])
 def test_the_other_decoders_fit_and_predict_on_odd_sized_photos_of_which_some_are_grey(
-    machine: Path, image: Callable[[str], str], odd_folder: Path, in_sdk2: In, algorithm: str
+    machine: Path, image: Callable[[str], str], odd_folder: Path, algorithm: str
 ) -> None:
     code = snippet("sdk2-segmentation").replace(MAKEFILE_SEGMENTATION_URI, image("semantic-segmentation"))
-    code = code.replace('"algorithm": "fcn"', f'"algorithm": "{algorithm}"')
-    result = in_sdk2(notebook, code, odd_folder, "mask", timeout=900)
-    assert result["hyperparameters"]["algorithm"] == algorithm
-    assert mask(result, (300, 401)).max() < 4
+    for old, new in (("fcn", algorithm), ("resnet-50", "resnet-18")):
+        assert f'"{old}"' in code
+        code = code.replace(f'"{old}"', f'"{new}"')
+    cells = Cells(code, SWITCHING, odd_folder)
+    assert cells["estimator"].hyperparameters()["algorithm"] == algorithm
+    assert mask(cells, (300, 401)).max() < 4
 
 
 def test_batch_transform_answers_each_photo_of_a_folder_with_the_sdks_defaults(
-    machine: Path, uri: str, channels: Path, in_sdk2: In, product: Callable[[str], Path], tmp_path: Path
+    machine: Path, uri: str, channels: Path, product: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """The model's answer is worked out by hand: a softmax of 4 x the mean of each channel of the crop."""
     model = product("serving") / "classifier" / "model"
@@ -162,7 +174,8 @@ def test_batch_transform_answers_each_photo_of_a_folder_with_the_sdks_defaults(
     (tmp_path / "photos" / "broken.jpg").write_bytes(photos[0].read_bytes()[:500])
     code = snippet("sdk2-transform", REPOSITORY / "docs" / "local-mode.md")
     assert MAKEFILE_URI in code
-    answers = in_sdk2(transform, code.replace(MAKEFILE_URI, uri), tmp_path, timeout=300)
+    Cells(code.replace(MAKEFILE_URI, uri), REPOSITORY / "docs" / "local-mode.md", tmp_path)
+    answers = {path.name: path.read_text() for path in (tmp_path / "answers").iterdir()}
     assert answers.keys() == {f"{path.name}.out" for path in (tmp_path / "photos").iterdir()}
     assert json.loads(answers["broken.jpg.out"])["status"] == 400
     spec = artifact.read(model).input
@@ -172,13 +185,25 @@ def test_batch_transform_answers_each_photo_of_a_folder_with_the_sdks_defaults(
         assert json.loads(answers[f"{photo.name}.out"]) == {"prediction": wanted}
 
 
+def fit(uri: str, channels: Path, input_mode: str = "File", **hyperparameters: object) -> None:
+    """Fit on the image channels."""
+    values = {**SMALL, "num_training_samples": 36, **hyperparameters}
+    role = "arn:aws:iam::111122223333:role/unused"
+    estimator = Estimator(uri, role, instance_count=1, instance_type="local", hyperparameters=values)
+    estimator.fit(
+        {
+            name: TrainingInput(f"file://{channels / name}", content_type="application/x-image", input_mode=input_mode)
+            for name in ("train", "validation", "train_lst", "validation_lst")
+        }
+    )
+
+
 def test_fast_file_input_fits_and_the_channels_stay_untouched(
-    machine: Path, uri: str, small_channels: Path, in_sdk2: In
+    machine: Path, uri: str, small_channels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = tree(small_channels)
-    result = in_sdk2(fit, uri, small_channels, "FastFile", {})
-    assert result["error"] == ""
-    assert "Epoch[0] Validation-accuracy=" in result["log"]
+    fit(uri, small_channels, "FastFile")
+    assert "Epoch[0] Validation-accuracy=" in capsys.readouterr().out
     assert tree(small_channels) == before
 
 
@@ -188,10 +213,38 @@ def test_fast_file_input_fits_and_the_channels_stay_untouched(
     ids=["misspelt", "out of range"],
 )
 def test_a_wrong_hyperparameter_fails_the_job_and_the_log_names_it(
-    machine: Path, uri: str, small_channels: Path, in_sdk2: In, wrong: dict[str, object], named: tuple[str, str]
+    machine: Path,
+    uri: str,
+    small_channels: Path,
+    capsys: pytest.CaptureFixture[str],
+    wrong: dict[str, object],
+    named: tuple[str, str],
 ) -> None:
-    result = in_sdk2(fit, uri, small_channels, "File", wrong)
-    assert "exited with code: 2" in result["error"]
-    sentences = [line for line in result["log"].splitlines() if "ClientError:" in line]
-    assert sentences, result["log"]
+    with pytest.raises(RuntimeError, match="exited with code: 2"):
+        fit(uri, small_channels, **wrong)
+    log = capsys.readouterr().out
+    sentences = [line for line in log.splitlines() if "ClientError:" in line]
+    assert sentences, log
     assert all(word in sentences[0] for word in named), sentences[0]
+
+
+NAME = "image-classification"
+TAG = f"pulled-{os.getpid()}"
+
+
+def test_a_job_runs_from_the_image_that_was_pulled_by_the_digest_that_push_printed(
+    machine: Path, uri: str, small_channels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    with registry(folder) as host:
+        reference = f"{host}/sagemaker-vision/{NAME}:{TAG}"
+        with tagged(uri, reference):
+            done = push(f"{host}/sagemaker-vision", TAG, NAME)
+            assert done.returncode == 0, done.stderr
+            by_digest = done.stdout.splitlines()[1]
+            subprocess.run(["docker", "pull", "--quiet", by_digest], capture_output=True, check=True, timeout=300)
+            assert inspect(by_digest)["Id"] == inspect(uri)["Id"]
+            fit(by_digest, small_channels)
+    assert "@sha256:" in by_digest
+    assert "Epoch[0] Validation-accuracy=" in capsys.readouterr().out

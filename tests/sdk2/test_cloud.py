@@ -1,25 +1,19 @@
 """The notebooks of docs/switching.md as the cloud runs them: moto's server on loopback stands where AWS would.
 
 moto trains nothing and answers what it was told to. What is tested is what the SDK sends, and that botocore's service
-model takes it. The same code in local mode, with real containers: test_sdk2.py.
+model takes it. The same code in local mode, with real containers: test_pages.py.
 """
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import requests
 
-from tests.environments import live_in, run_in
-from tests.local_mode import bodies_cloud
-from tests.local_mode.aws import Sent, request
-from tests.local_mode.test_sdk2 import CLASSIFICATION, DETECTION, SEGMENTATION
-from tests.pages import SWITCHING, snippet
+from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
+from tests.pages import PLACES, SWITCHING, snippet
+from tests.sdk2.conftest import Cells, live_in
+from tests.sdk2.test_pages import CLASSIFICATION, DETECTION, SEGMENTATION
 
-ACCOUNT = "123456789012"  # moto's
-REGION = "us-east-1"  # of live_in
-PLACES = {"ACCOUNT": ACCOUNT, "REGION": REGION, "ROLE": "vision", "BUCKET": "pets"}
 # SDK v2 asks STS for the account at an address of its own, to name a bucket; a name that is given spares that.
 CONFIG = """
 SchemaVersion: "1.0"
@@ -31,7 +25,7 @@ SageMaker:
         DefaultS3Bucket: output
 """
 PHOTO = b"a photo that nobody looks at"
-REPLY = '{"prediction": [[0, 0.9, 0.1, 0.1, 0.5, 0.5]]}'  # moto knows one list of answers for all: this fits each
+REPLY = '{"prediction": [[0, 0.9, 0.1, 0.1, 0.5, 0.5]]}'  # fits each
 NAMES = {
     "sdk2": "image-classification",
     "sdk2-detection": "object-detection",
@@ -67,35 +61,32 @@ def for_the_cloud(name: str) -> str:
     return code
 
 
-def run(name: str, folder: Path) -> Sent:
-    """Run a notebook beside one photo of each kind; what it sent to SageMaker."""
+def sent_by(name: str, folder: Path, server: Aws) -> Sent:
+    """What a notebook that runs beside one photo of each kind sends to SageMaker."""
     (folder / "channels" / "train").mkdir(parents=True)
     for photo in ("photo.jpg", "channels/train/1.jpg"):
         (folder / photo).write_bytes(PHOTO)
-    return run_in("sdk2", bodies_cloud.calls, for_the_cloud(name), SWITCHING, folder, timeout=240)
+    with pytest.MonkeyPatch.context() as patch:
+        home = folder / "home"
+        (home / ".config" / "sagemaker").mkdir(parents=True)
+        (home / ".config" / "sagemaker" / "config.yaml").write_text(CONFIG, encoding="utf-8")
+        live_in(home, patch, "testing")
+        patch.setenv("AWS_ENDPOINT_URL", server.address)
+        server.reply(REPLY)
+        Cells(for_the_cloud(name), SWITCHING, folder)
+        return server.sent()
 
 
 @pytest.fixture(scope="module")
-def sent(moto: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sent]:
-    """What each notebook sent. They run at a time, because each waits half a minute for its endpoint."""
-    home = tmp_path_factory.mktemp("home")
-    (home / ".config" / "sagemaker").mkdir(parents=True)
-    (home / ".config" / "sagemaker" / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    replies = {"account_id": ACCOUNT, "region": REGION, "results": [{"Body": REPLY}] * len(NAMES)}
-    requests.post(f"{moto}/moto-api/static/sagemaker/endpoint-results", json=replies, timeout=10).raise_for_status()
-    with pytest.MonkeyPatch.context() as patch:
-        live_in(home, patch, "testing")
-        patch.setenv("AWS_ENDPOINT_URL", moto)
-        with ThreadPoolExecutor() as pool:
-            started = {name: pool.submit(run, name, tmp_path_factory.mktemp(name)) for name in NAMES}
-            return {name: one.result() for name, one in started.items()}
+def sent(server: Aws, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sent]:
+    """What each notebook sends."""
+    return {name: sent_by(name, tmp_path_factory.mktemp(name), server) for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_in_the_cloud_the_same_notebook_trains_deploys_asks_and_deletes(name: str, sent: dict[str, Sent]) -> None:
-    done = [operation for operation, _ in sent[name] if not operation.startswith("Describe")]
     created = ["CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
-    assert done == [*created, "InvokeEndpoint", "DeleteEndpointConfig", "DeleteEndpoint"]
+    assert operations(sent[name]) == [*created, "InvokeEndpoint", "DeleteEndpointConfig", "DeleteEndpoint"]
     assert request(sent[name], "InvokeEndpoint") == {"ContentType": "image/jpeg", "bytes": len(PHOTO)}
 
 
