@@ -1,6 +1,5 @@
 """The channels of object-detection: both forms, what the network is fed, dirt, refusals, real photos."""
 
-import io
 import json
 import re
 import shutil
