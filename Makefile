@@ -11,7 +11,7 @@ TAG ?= dev
 PLATFORM ?= linux/amd64
 BASE_IMAGE ?= python:3.11-slim-bookworm
 SOURCE ?= $(filter https://%,$(shell git remote get-url origin 2>/dev/null))
-VARIABLES := REGISTRY TAG PLATFORM BASE_IMAGE DATA EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS FUZZ_SEED
+VARIABLES := REGISTRY TAG PLATFORM BASE_IMAGE DATA EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS FUZZ_SEED ARGS
 
 # A line NAME STACK ENVIRONMENT of the list of images adds to IMAGES and sets ENV_NAME and LOCK_ENVIRONMENT.
 IMAGES :=
@@ -86,10 +86,12 @@ demo/%: FORCE $(call envs,serve dev) ## the demo of one image; DATA=DIR takes a 
 $(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(STAMP_$(ENV_$(name)))))
 
 # Tests run in the environment that their folder is named for, others in dev. Two at a time: most wait, for a framework
-# to be imported or for an SDK's pauses; the longest come first. Threads that wait must not spin while another computes.
+# to be imported or for a process; the longest come first. Threads that wait must not spin while another computes.
 PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,$1) -m tests -n 2 --no-loadscope-reorder
-test: ## every test (31 min; container tests need Docker)
-test: $(addprefix test/,local-mode sdk2 images demo framework mxnet tensorflow serve unit)
+# Two lanes beside each other: what waits for containers, and what computes.
+test: $(call envs,$(ENVIRONMENTS) tests) ## every test (25 min; those of containers need Docker); ARGS=pytest's options
+	@$(call PY,dev) -m tests -p tests.everything --lane test/images,test/local-mode,test/sdk2 \
+	  --lane test/unit,test/serve,test/mxnet,test/tensorflow,test/framework,test/demo $(if $(ARGS),--pass $(call quoted,$(ARGS)))
 test/quick: test/unit ## what to run before each commit
 test/unit: ## no framework, no Docker (1 min)
 test/mxnet: $(call envs,mxnet) ## with MXNet, no Docker
@@ -97,11 +99,13 @@ test/tensorflow: $(call envs,tensorflow) ## with TensorFlow, no Docker
 test/serve: $(call envs,serve) ## with ONNX Runtime, no Docker
 test/demo: $(call envs,mxnet tensorflow serve) ## the demo of every image, no Docker
 test/framework: $(call envs,mxnet tensorflow serve) ## with MXNet, TensorFlow and ONNX Runtime, no Docker (9 min)
-test/images: images-for-tests ## real containers (8 min, images built)
-test/local-mode: $(call envs,sdk2) images-for-tests ## SageMaker local mode with SDK v3 (12 min, images built)
-test/sdk2: $(call envs,sdk2) images-for-tests ## SageMaker local mode with SDK v2
+test/images: images-for-tests ## real containers
+test/local-mode: images-for-tests ## SageMaker local mode with SDK v3
+test/sdk2: $(call envs,sdk2) images-for-tests ## SageMaker local mode with SDK v2; its notebooks against moto without Docker
 test/%: FORCE $(call envs,dev tests)
-	@$(call PYTEST,$(or $(filter $*,$(ENVIRONMENTS)),dev)) tests/$(subst -,_,$*)
+	@$(call PYTEST,$(or $(filter $*,$(ENVIRONMENTS)),dev)) tests/$(subst -,_,$*) $(ARGS)
+# SDK v2 and v3 make a network of the same name.
+test/local-mode test/sdk2: PYTEST += -n 1
 
 soak/serving: FORCE $(call envs,serve tests) ## 20,000 seeded hostile requests to servers (2 min); FUZZ_SEED=N
 	@FUZZ_REQUESTS=5000 $(call PYTEST,serve) tests/serve/test_fuzz.py
@@ -113,7 +117,7 @@ CODE := $(wildcard $(foreach folder,train serve,$(folder)/*.py $(folder)/*/*.py)
 $(CODE): ;
 .tests/products/%/.made: $(CODE) $(call envs,mxnet tensorflow serve)
 	@$(call PY,$(shell sed -n 's/^ENVIRONMENT = "\(.*\)"$$/\1/p' tests/products/$*.py)) -m tests.products $*
-test/serve test/framework soak/serving: $(PRODUCTS)
+test/serve test/framework soak/serving test/sdk2: $(PRODUCTS)
 
 images-for-tests:
 	@if docker info >/dev/null 2>&1; then $(MAKE) build; \
@@ -121,9 +125,14 @@ images-for-tests:
 
 # DL3008: Debian drops old versions from its mirrors, so a pin would break the build. DL3003: a `cd` that ends with its
 # RUN leaves the image's working directory alone.
-lint: $(call envs,dev) ## style and common mistakes; changes nothing (seconds)
+lint: $(call envs,dev mxnet tensorflow) ## style, types and common mistakes; changes nothing (1 min, seconds when cached)
 	@$(call PY,dev) -m ruff check .
 	@$(call PY,dev) -m ruff format --check .
+	@$(call PY,dev) -m mypy serve local
+	@# Beside the frameworks whose types they use; NumPy's in MXNet's environment also ask for an array's element type.
+	@$(call PY,dev) -m mypy --python-executable $(call PY,mxnet) --cache-dir .mypy_cache/mxnet --follow-imports silent train
+	@$(call PY,dev) -m mypy --python-executable $(call PY,tensorflow) --cache-dir .mypy_cache/tensorflow \
+	  --follow-imports silent train/image_classification_tensorflow
 	@.venvs/dev/bin/shellcheck .ci/run .ci/machine containers/bin/*
 	@.venvs/dev/bin/hadolint --ignore DL3008 --ignore DL3003 containers/*/Dockerfile
 fmt: $(call envs,dev) ## what lint asks for, done (seconds)
@@ -191,7 +200,7 @@ lock/%: FORCE $(STAMP_uv)
 	  -o $(LOCK_$*) $(addprefix --overrides ,$(wildcard $(dir $(LOCK_$*))overrides.txt)) $(CONSTRAINTS_$*)
 
 clean: ## remove environments, sbom/ and caches; not images, and not what was trained
-	@rm -rf .venvs .tests sbom .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venvs .tests sbom .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 clean/models: FORCE ## remove .demo/ and .local/: what demos and local mode have trained, and their data
 	@rm -rf .demo .local

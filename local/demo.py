@@ -13,6 +13,7 @@ from pathlib import Path
 from shlex import quote
 
 from local import algorithms, draw, opt_ml, pets, prepare, programs, report
+from local.channels import Summary
 from local.drawing.breeds import BREEDS
 from local.images import TRAINING
 from local.progress import duration
@@ -78,7 +79,7 @@ def draw_pets(folder: Path, name: str) -> Path:
     return folder
 
 
-def prepare_channels(name: str, data: Path, channels: Path) -> prepare.Summary:
+def prepare_channels(name: str, data: Path, channels: Path) -> Summary:
     """Write the channels of the algorithm `name` into the folder `channels`, and say what was skipped."""
     with step(f"Preparing the channels from {data}"):
         official = pets.read(data)

@@ -5,6 +5,7 @@ import mmap
 import os
 import resource
 import shutil
+import signal
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.errors import HaltServer
@@ -64,10 +65,27 @@ def _give_up() -> None:
 _model = Model(_load, _give_up)
 
 
-def post_fork(server: object, worker: object) -> None:
+def post_fork(server: Any, worker: Any) -> None:
     """Load the model in the worker, while the worker imports Flask and begins to answer."""
+    _heed_sigterm(server, worker)
     machine.be_killed_first(500)  # before the main process, which says what has happened
     _model.start()
+
+
+def _heed_sigterm(server: Any, worker: Any) -> None:
+    """Let the worker end at a SIGTERM that comes before gunicorn has given it its own handlers.
+
+    Until then it has the main process's, which put the signal into a queue that nobody reads in a worker: the main
+    process would wait for `graceful_timeout`, and kill the worker.
+    """
+
+    def stop(*_: object) -> None:
+        worker.alive = False
+
+    signal.signal(signal.SIGTERM, stop)
+    while not server.SIG_QUEUE.empty():
+        if server.SIG_QUEUE.get() == signal.SIGTERM:
+            stop()
 
 
 def worker_exit(server: object, worker: Any) -> None:

@@ -24,6 +24,20 @@ def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
     return file.getvalue()
 
 
+def solid(*colour: int, kind: str = "PNG") -> bytes:
+    """A small photo of one colour."""
+    return encode(Image.new("RGB", (30, 20), colour), kind)
+
+
+def quarters(width: int, height: int) -> Image.Image:
+    """Red top left, green top right, blue bottom left, black bottom right."""
+    image = Image.new("RGB", (width, height))
+    for colour, left, top in (((255, 0, 0), 0, 0), ((0, 255, 0), width // 2, 0), ((0, 0, 255), 0, height // 2)):
+        right, bottom = (width if left else width // 2), (height if top else height // 2)
+        image.paste(colour, (left, top, right, bottom))
+    return image
+
+
 def laid_down(upright: Image.Image, orientation: int, kind: str = "JPEG") -> bytes:
     """The file of a camera that stores this EXIF orientation."""
     turn = TURNS[orientation]

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import signal
@@ -11,32 +12,59 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 from tests.environments import REPOSITORY, python
+
+
+class Answer(NamedTuple):
+    """The answer to a request: its status, its headers by their names in lower case, its body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body's JSON, which the headers announce."""
+        assert self.headers["content-type"] == "application/json", self
+        assert int(self.headers["content-length"]) == len(self.body)
+        return json.loads(self.body)
+
+    @property
+    def reason(self) -> str:
+        """Why a request was refused: in JSON beside the status, and again under TensorFlow Serving's name for it."""
+        document = self.json()
+        assert document == {"status": self.status, "reason": document["reason"], "error": document["reason"]}
+        return document["reason"]
 
 
 class Server:
     """`python -m serve` while the block runs. `base` holds the folder `model`, as /opt/ml does."""
 
+    port: int
+
     def __init__(self, base: Path, interpreter: Path | None = None, **variables: str) -> None:
         self._python = interpreter or python("serve")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAGEMAKER_", "VISION_"))}
-        ours = {"SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
-        self._environment = {**kept, **ours, "PYTHONPATH": str(REPOSITORY), **variables}
+        self._variables = {"SAGEMAKER_BASE_DIR": str(base), "PYTHONUNBUFFERED": "1", **variables}
         self._lines: list[str] = []
         self._news = threading.Condition()
 
     def __enter__(self) -> Self:
+        # Bound as long as the server runs, so that no connection of this machine's gets the port; it may listen all the
+        # same, as it sets SO_REUSEADDR too.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self.port = self._reserved.getsockname()[1]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAGEMAKER_", "VISION_"))}
+        ours = {"SAGEMAKER_BIND_TO_PORT": str(self.port), "PYTHONPATH": str(REPOSITORY)}
         self.process = subprocess.Popen(
             [self._python, "-m", "serve"],
-            env=self._environment,
+            env=kept | ours | self._variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -45,10 +73,11 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()  # its worker sees that the parent is gone, and ends
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # workers too, which would notice it after seconds
         self.process.wait(30)
         self._reader.join(30)
+        self._reserved.close()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -65,17 +94,20 @@ class Server:
         with self._news:
             return list(self._lines)
 
-    def wait_for(self, pattern: str, seconds: float = 60) -> str:
-        """The first line of the log in which `pattern` is found. Fails when the server ends, or time runs out."""
+    def wait_for(self, pattern: str, seconds: float = 60, times: int = 1) -> str:
+        """The first line of the log in which `pattern` is found, once there are so many of them.
 
-        def found() -> str | None:
-            return next((line for line in self._lines if re.search(pattern, line)), None)
+        Fails when the server ends, or time runs out.
+        """
+
+        def found() -> list[str]:
+            return [line for line in self._lines if re.search(pattern, line)]
 
         with self._news:
-            self._news.wait_for(lambda: found() or "(end of the log)" in self._lines, seconds)
-            line = found()
-        assert line is not None, f"no line with {pattern!r} in {seconds:g} s:\n" + "\n".join(self.log())
-        return line
+            self._news.wait_for(lambda: len(found()) >= times or "(end of the log)" in self._lines, seconds)
+            lines = found()
+        assert len(lines) >= times, f"no line with {pattern!r} in {seconds:g} s:\n" + "\n".join(self.log())
+        return lines[0]
 
     def wait_until_ready(self) -> Self:
         self.wait_for("/ping answers 200")
@@ -98,12 +130,18 @@ class Server:
         body: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = 30,
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers (names in lower case) and body of one request on a new connection."""
+    ) -> Answer:
+        """The answer to one request on a new connection."""
         with contextlib.closing(self.connect(timeout)) as connection:
             connection.request(method, path, body, dict(headers or {}), encode_chunked=True)
-            response = connection.getresponse()
-            return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            return self.answer(connection)
+
+    @staticmethod
+    def answer(connection: http.client.HTTPConnection) -> Answer:
+        """The answer to the request that `connection` has sent."""
+        response = connection.getresponse()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, headers, response.read())
 
     @contextlib.contextmanager
     def upload(self, length: int, sent: bytes) -> Iterator[http.client.HTTPConnection]:

@@ -28,7 +28,7 @@ ALGORITHMS = {
 SCRIPTS = ("image-classification-tensorflow",)  # images that run a user's own program in place of theirs
 DISTRIBUTED = ("image-classification-tensorflow",)  # that train on several hosts as one
 _FAILURE_LIMIT = 1024  # characters of the file that SageMaker shows
-_INSTEAD = {
+_INSTEAD: dict[int | None, str] = {
     errno.EROFS: "mount it writable, without :ro",
     errno.EACCES: "let the user that this container runs as write there",
     errno.EPERM: "let the user that this container runs as write there",

@@ -345,7 +345,8 @@ def test_what_another_environment_makes_for_tests_is_made_again_when_code_has_ch
 
 REMADE = [
     *(".venvs/dev/bin/python", "sbom/inference.cdx.json"),
-    *(".tests/products/serving/.made", ".pytest_cache/x", ".ruff_cache/x", ".hypothesis/x", "local/__pycache__/x.pyc"),
+    *(".tests/products/serving/.made", ".mypy_cache/x", ".pytest_cache/x", ".ruff_cache/x", ".hypothesis/x"),
+    "local/__pycache__/x.pyc",
 ]
 MODELS = [".local/image-classification/model.tar.gz", ".demo/object-detection/opt/ml/model/model.onnx"]
 OWN = ["data/images/a.jpg", "channels/train/a.jpg", "local/train.py"]

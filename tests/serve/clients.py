@@ -1,0 +1,36 @@
+"""Clients that speak HTTP byte by byte, well or badly, on plain sockets."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from http.client import parse_headers
+from typing import BinaryIO
+
+from tests.server import Answer, Server
+
+
+@contextlib.contextmanager
+def crowd(server: Server, count: int, sent: bytes) -> Iterator[list[socket.socket]]:
+    """So many connections, each of which has sent that much."""
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(count):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            client.sendall(sent)
+            clients.append(client)
+        yield clients
+
+
+def answers(client: socket.socket) -> list[Answer]:
+    """The answers that come until the server closes."""
+    with client.makefile("rb") as stream:
+        return list(iter(lambda: answer(stream), None))
+
+
+def answer(stream: BinaryIO) -> Answer | None:
+    """The next answer, None where the server has closed."""
+    line = stream.readline()
+    if not line:
+        return None
+    headers = {name.lower(): value for name, value in parse_headers(stream).items()}
+    return Answer(int(line.split()[1]), headers, stream.read(int(headers.get("content-length", 0))))

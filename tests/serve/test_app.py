@@ -1,0 +1,87 @@
+"""The application around an engine, without a server: while that loads, where it fails, where there is no room."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from serve.app import create_app
+from serve.engine import Engine
+from serve.model import Model
+from serve.settings import Settings
+from tests.photos import solid
+
+PHOTO = solid(255, 0, 0)
+
+
+@pytest.fixture
+def settings(models: Path) -> Settings:
+    return Settings.from_environment({"SAGEMAKER_BASE_DIR": str(models / "classifier")})
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Engine:
+    return Engine(settings.model_dir, 1)
+
+
+def client(settings: Settings, engine: Engine) -> FlaskClient:
+    """A client of the application that serves `engine`."""
+    model = Model(lambda: engine, lambda: None)
+    model.start().join(30)
+    return create_app(settings, model).test_client()
+
+
+def status(client: FlaskClient) -> int:
+    with client.post("/invocations", data=PHOTO) as reply:  # what it takes is given back when it is closed
+        return reply.status_code
+
+
+def test_ping_says_503_with_a_reason_until_the_model_is_loaded(settings: Settings, engine: Engine) -> None:
+    may_load, failures = threading.Event(), []
+
+    def load() -> Engine:
+        assert may_load.wait(30)
+        return engine
+
+    model = Model(load, lambda: failures.append("failed"))
+    asking = create_app(settings, model).test_client()
+    loading = model.start()
+    for reply in (asking.get("/ping"), asking.post("/invocations", data=PHOTO)):
+        why = "The model is being loaded; try again in a second."
+        assert reply.get_json() == {"status": 503, "reason": why, "error": why}
+        assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
+    may_load.set()
+    loading.join(30)
+    assert asking.get("/ping").status_code == 200
+    assert status(asking) == 200
+    assert failures == []
+
+
+def test_an_error_of_ours_is_500_without_its_details_and_the_next_is_answered(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(tensors: np.ndarray) -> dict[str, np.ndarray]:
+        raise RuntimeError("secret detail of our code")
+
+    asking = client(settings, engine)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "run", fail)
+        reply = asking.post("/invocations", data=PHOTO)
+    why = "The server failed; its log says why."
+    assert (reply.status_code, reply.get_json()) == (500, {"status": 500, "reason": why, "error": why})
+    assert status(asking) == 200
+
+
+@pytest.mark.parametrize(
+    ("room", "statuses"),
+    [(len(PHOTO) + 100, [200, 200]), (len(PHOTO) - 1, [503]), (len(PHOTO) + 1, [503])],
+    ids=["a request with its answer", "less than a body", "a body alone"],
+)
+def test_bodies_and_answers_beyond_the_room_for_them_are_503(
+    settings: Settings, engine: Engine, room: int, statuses: list[int]
+) -> None:
+    asking = client(replace(settings, room=room), engine)
+    assert [status(asking) for _ in statuses] == statuses

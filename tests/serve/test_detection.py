@@ -1,0 +1,136 @@
+"""A served detector: its boxes are the cells of a 4 x 4 grid that hold a colour, its scores how strong that is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.photos import TURNS, encode, laid_down
+from tests.server import Server
+
+RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
+ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+
+
+def photo(*cells: tuple[tuple[int, ...], int, int], width: int = 640, height: int = 320) -> Image.Image:
+    """Black but for cells, each given as colour, column and row of the 4 x 4 grid that lies over the upright photo."""
+    image = Image.new("RGB", (width, height))
+    for colour, column, row in cells:
+        box = (column * width // 4, row * height // 4, (column + 1) * width // 4, (row + 1) * height // 4)
+        image.paste(colour, box)
+    return image
+
+
+def ask(server: Server, data: bytes, headers: dict[str, str] | None = None) -> Any:
+    """The JSON of a good answer."""
+    answer = server.ask("POST", "/invocations", data, headers)
+    assert answer.status == 200, answer.body
+    return answer.json()
+
+
+def detection(index: int, score: float, *box: float) -> Any:
+    """What equals a row of the answer that is as good as this one."""
+    return pytest.approx([index, score, *box], abs=0.02)
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 320), (320, 640), (16, 16), (1000, 60), (33, 1500)])
+def test_box_is_in_fractions_of_a_photo_of_any_shape_and_its_double_is_suppressed(
+    detector: Server, width: int, height: int
+) -> None:
+    data = encode(photo((RED, 2, 1), width=width, height=height), "PNG")
+    assert ask(detector, data)["prediction"] == [detection(0, 1, 0.5, 0.25, 0.75, 0.5)]
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_box_is_in_fractions_of_the_upright_photo_whatever_its_exif_orientation(
+    detector: Server, orientation: int
+) -> None:
+    upright = photo((RED, 2, 1), (GREEN, 3, 3))
+    data = laid_down(upright, orientation)
+    assert sorted(ask(detector, data)["prediction"]) == [
+        detection(0, 1, 0.5, 0.25, 0.75, 0.5),
+        detection(1, 1, 0.75, 0.75, 1, 1),
+    ]
+    noted = ask(detector, data, {"Accept": "application/json;annotation=1"})
+    assert noted["image_size"] == [{"width": 640, "height": 320, "depth": 3}]
+    pixels = [[note["class_id"], *list(note.values())[2:]] for note in noted["annotations"]]
+    assert sorted(pixels) == [[0, 320, 80, 160, 80], [1, 480, 240, 160, 80]]
+    assert all(type(number) is int for numbers in pixels for number in numbers)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_greyscale_photo_is_read_in_colour(detector: Server, kind: str) -> None:
+    grey = encode(photo((WHITE, 0, 3)).convert("L"), kind)
+    assert ask(detector, grey)["prediction"] == [detection(index, 1, 0, 0.75, 0.25, 1) for index in (0, 1, 2)]
+    assert ask(detector, grey, {"Accept": "application/json;annotation=1"})["image_size"][0]["depth"] == 3
+
+
+def test_rows_fall_in_score(detector: Server) -> None:
+    cells = (((100, 0, 0), 0, 0), ((0, 250, 0), 2, 0), ((0, 0, 150), 0, 2), ((200, 50, 0), 2, 2))
+    found = ask(detector, encode(photo(*cells)))["prediction"]
+    scores = [score for _, score, *_ in found]
+    assert scores == sorted(scores, reverse=True)
+    places = [(int(index), xmin, ymin) for index, _, xmin, ymin, *_ in found]
+    assert places == [(1, 0.5, 0), (0, 0.5, 0.5), (2, 0, 0.5), (0, 0, 0), (1, 0.5, 0.5)]
+
+
+def test_nothing_found_is_an_empty_list(detector: Server) -> None:
+    black, red = encode(photo()), encode(photo((RED, 1, 1)))
+    assert detector.ask("POST", "/invocations", black).body == b'{"prediction": []}'
+    assert detector.ask("POST", "/invocations", red, {ATTRIBUTES: "threshold=1"}).body == b'{"prediction": []}'
+    assert ask(detector, black, {"Accept": "application/json;verbose"}) == {"prediction": []}
+    assert ask(detector, black, {"Accept": "application/json;annotation=1"})["annotations"] == []
+
+
+def test_verbose_answer_names_the_classes(detector: Server) -> None:
+    found = ask(detector, encode(photo((GREEN, 2, 1))), {"Accept": "application/json;verbose"})["prediction"][0]
+    box = {"left": 0.5, "top": 0.25, "width": 0.25, "height": 0.25}
+    assert found == {"label": "green", "class_id": 1, "score": pytest.approx(1, abs=0.02), "box": box}
+
+
+def test_batch_transform_gets_the_endpoints_form(models: Path) -> None:
+    with Server(models / "detector", SAGEMAKER_BATCH="True") as server:
+        found = ask(server.wait_until_ready(), encode(photo((RED, 2, 1))))
+    assert found["prediction"][0] == detection(0, 1, 0.5, 0.25, 0.75, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("header", "count"),
+    [
+        ("max_detections=1", 1),
+        ("threshold=0.5,max_detections=20", 3),
+        ("threshold=0.5;max_detections=2", 2),
+        ("x=y", 3),
+    ],
+)
+def test_custom_attributes_cut_the_answer_from_its_end(detector: Server, header: str, count: int) -> None:
+    data = encode(photo((RED, 0, 0), (GREEN, 2, 0), ((0, 0, 200), 0, 2)), "PNG")
+    everything = ask(detector, data)["prediction"]
+    found = ask(detector, data, {ATTRIBUTES: header})["prediction"]
+    assert len(everything) == 3
+    assert found == everything[:count]
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("threshold=high", "The custom attribute threshold is 'high', it must be a number from 0 to 1."),
+        ("threshold=0.5,max_detections=-3", "The custom attribute max_detections is '-3', it must be a whole number"),
+        ("max_detections=1;max_detections=2", "The custom attribute max_detections is given twice"),
+    ],
+)
+def test_bad_custom_attribute_is_400_with_a_reason_and_the_next_is_answered(
+    detector: Server, header: str, says: str
+) -> None:
+    data = encode(photo((RED, 2, 1)))
+    answer = detector.ask("POST", "/invocations", data, {ATTRIBUTES: header, "Accept": "*/*"})
+    assert answer.status == 400
+    assert answer.reason.startswith(says)
+    assert ask(detector, data)["prediction"]
+
+
+def test_accept_that_a_detector_cannot_meet_is_406_with_what_it_can(detector: Server) -> None:
+    answer = detector.ask("POST", "/invocations", encode(photo()), {"Accept": "image/png"})
+    assert answer.status == 406
+    assert "application/json;annotation" in answer.reason

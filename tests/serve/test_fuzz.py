@@ -1,0 +1,23 @@
+"""A few hundred seeded hostile requests for each task; `make soak/serving` sends 20,000 in all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.serve import fuzz
+from tests.server import Server
+
+COUNT, SEED = int(os.environ.get("FUZZ_REQUESTS", "400")), int(os.environ.get("FUZZ_SEED", "13"))
+
+
+@pytest.mark.parametrize("name", ["classifier", "detector", "segmenter", "tensors"])
+def test_hostile_requests_get_an_error_in_json_or_an_answer_and_leave_the_server_whole(models: Path, name: str) -> None:
+    with Server(models / name) as server:
+        server.wait_until_ready()
+        found = fuzz.attack(server, fuzz.requests(SEED, COUNT))
+        log = server.log()
+    assert found[200] > 10
+    assert found[400] > 20
+    assert len([line for line in log if "Booting worker" in line]) == 1
+    assert not [line for line in log if "Traceback" in line]

@@ -1,0 +1,97 @@
+"""More clients than there is room for: some are told to come back, and the others are answered."""
+
+import concurrent.futures
+import contextlib
+import select
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from serve.refusals import SILENT_SECONDS
+from tests.photos import encode, solid
+from tests.server import Server
+
+PHOTO = solid(255, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def server(models: Path) -> Iterator[Server]:
+    """A server that makes one prediction at a time, with two requests in line."""
+    with Server(models / "classifier", VISION_CONCURRENT_PREDICTIONS="1", VISION_QUEUE_SIZE="2") as started:
+        yield started.wait_until_ready()
+
+
+def test_excess_is_answered_503_at_once_while_ping_answers_and_room_comes_back(server: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        uploads = [stack.enter_context(server.upload(len(PHOTO), PHOTO[:5])) for _ in range(4)]
+        by_socket = {upload.sock: upload for upload in uploads}
+        answered, _, _ = select.select(list(by_socket), [], [], 30)
+        assert len(answered) == 1, "of four requests one is more than 1 admitted and 2 in line, and is answered first"
+        refusal = server.answer(by_socket.pop(answered[0]))
+        assert (refusal.status, refusal.headers["retry-after"]) == (503, "1")
+        assert refusal.reason == "The server is busy with 3 requests; try again in a second."
+        begun = time.monotonic()
+        assert server.ask("POST", "/invocations", b"x" * 1_000_000).status == 503
+        assert server.ask("GET", "/ping").status == 200
+        assert time.monotonic() - begun < 2
+        for upload in by_socket.values():
+            upload.send(PHOTO[5:])
+            answer = server.answer(upload)
+            assert (answer.status, len(answer.json())) == (200, 3)
+        assert server.ask("POST", "/invocations", PHOTO).status == 200
+
+
+def test_64_clients_are_answered_200_or_503_and_none_is_reset(server: Server) -> None:
+    photo = encode(Image.effect_noise((1500, 1000), 50).convert("RGB"), "PNG")
+    rounds = 6
+
+    def client(number: int) -> list[int]:
+        return [server.ask("POST", "/invocations", photo, timeout=60).status for _ in range(rounds)]
+
+    with concurrent.futures.ThreadPoolExecutor(64) as clients:
+        statuses = [status for answered in clients.map(client, range(64)) for status in answered]
+    assert len(statuses) == 64 * rounds
+    assert set(statuses) == {200, 503}
+
+
+def test_a_crowd_that_is_refused_is_few_lines_in_the_log(models: Path) -> None:
+    with Server(models / "classifier", VISION_CONCURRENT_PREDICTIONS="1", VISION_QUEUE_SIZE="0") as server:
+        server.wait_until_ready()
+        with contextlib.ExitStack() as uploads:
+            begun = time.monotonic()
+            while True:
+                # The one place that there is; an upload that the question below has overtaken is refused itself.
+                uploads.enter_context(server.upload(1000, b"x"))
+                if server.ask("POST", "/invocations", PHOTO).status == 503:
+                    break
+                assert time.monotonic() < begun + 10
+            for _ in range(50):
+                assert server.ask("POST", "/invocations", PHOTO).status == 503
+            seconds = time.monotonic() - begun
+        lines = [line for line in server.log() if "503 POST /invocations: The server is busy" in line]
+    assert 1 <= len(lines) <= 1 + seconds / SILENT_SECONDS
+
+
+def test_idle_connections_do_not_keep_ping_waiting(server: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        begun = time.monotonic()
+        assert server.ask("GET", "/ping").status == 200
+        assert server.ask("POST", "/invocations", PHOTO).status == 200
+        assert time.monotonic() - begun < 2
+
+
+def test_clients_that_never_close_do_not_keep_ping_waiting(classifier: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", classifier.port)))
+            client.sendall(b"GET /ping HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 200"
+        begun = time.monotonic()
+        assert classifier.ask("GET", "/ping").status == 200
+        assert time.monotonic() - begun < 1

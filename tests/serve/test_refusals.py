@@ -1,0 +1,89 @@
+"""What a server refuses: by its status, with a reason in JSON, and without harm to the requests that follow."""
+
+import contextlib
+
+import pytest
+from PIL import Image
+
+from tests.photos import encode, quarters, solid
+from tests.server import Server
+
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "says"),
+    [
+        (b"", {}, 400, "The image is empty (0 bytes)."),
+        (encode(quarters(90, 60))[:-40], {"Content-Type": "image/jpeg"}, 400, "The image is truncated"),
+        (b"hello, world", {"Content-Type": "image/jpeg"}, 400, "The body is not an image: it starts with 'hello, wo"),
+        (encode(Image.new("1", (20000, 20000)), "PNG"), {}, 400, "The image has 20000 x 20000 pixels, the limit is"),
+        (b"1,2,3", {"Content-Type": "text/csv"}, 415, "Content-Type text/csv is not served; send"),
+        (b"{}", {"Content-Type": "application/json; charset=utf-8"}, 415, "Content-Type application/json"),
+        (solid(*RED), {"Content-Type": "application/zip"}, 415, "Content-Type application/zip"),
+        (solid(*RED), {"Accept": "text/html"}, 406, "Accept text/html cannot be met; ask for application/json"),
+    ],
+    ids=["empty", "truncated", "no-image", "bomb", "csv", "json", "zip", "accept"],
+)
+def test_bad_request_gets_its_status_and_a_reason_and_the_next_is_answered(
+    classifier: Server, body: bytes, headers: dict[str, str], status: int, says: str
+) -> None:
+    answer = classifier.ask("POST", "/invocations", body, headers)
+    assert answer.status == status
+    assert answer.reason.startswith(says)
+    assert classifier.ask("POST", "/invocations", solid(*GREEN)).status == 200
+
+
+def test_unknown_path_and_method_are_refused_in_json(classifier: Server) -> None:
+    there_is = "There is /ping (GET), /invocations (POST) and /execution-parameters (GET)."
+    assert classifier.ask("GET", "/nowhere").reason == f"There is nothing at '/nowhere'. {there_is}"
+    assert classifier.ask("POST", "/models", b"x" * 200_000).status == 404
+    answer = classifier.ask("GET", "/invocations")
+    assert (answer.status, set(answer.headers["allow"].split(", "))) == (405, {"OPTIONS", "POST"})
+    assert answer.reason == f"/invocations does not take GET. {there_is}"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "identity, gzip"])
+def test_a_compressed_body_is_refused_by_its_encoding(classifier: Server, encoding: str) -> None:
+    answer = classifier.ask("POST", "/invocations", solid(*RED), {"Content-Encoding": encoding})
+    assert answer.status == 415
+    assert answer.reason == f"Content-Encoding {encoding} is not served; send the bytes as they are."
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+def test_a_body_that_is_not_compressed_may_say_so(classifier: Server, encoding: str) -> None:
+    assert classifier.ask("POST", "/invocations", solid(*RED), {"Content-Encoding": encoding}).status == 200
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [({}, solid(*RED), 200), ({}, b"x" * 300_000, 400), ({}, solid(*RED), 200), ({}, b"", 400)],
+        [
+            ({"Content-Encoding": "gzip"}, solid(*RED) * 10, 415),
+            ({}, solid(*RED), 200),
+            ({"Accept": "text/css"}, solid(*RED), 406),
+            ({}, solid(*RED), 200),
+        ],
+    ],
+    ids=["bodies", "headers"],
+)
+def test_a_refused_request_does_not_cost_the_connection(
+    classifier: Server, asked: list[tuple[dict[str, str], bytes, int]]
+) -> None:
+    with contextlib.closing(classifier.connect()) as connection:
+        for headers, body, status in asked:
+            connection.request("POST", "/invocations", body, headers)
+            response = connection.getresponse()
+            response.read()
+            assert response.status == status
+            assert connection.sock is not None, "the server closed the connection"
+
+
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+@pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/ping", 405)])
+def test_refusal_of_a_large_body_reaches_a_client_that_sends_it_all_first(
+    classifier: Server, path: str, status: int, connection: str
+) -> None:
+    for _ in range(20):
+        assert classifier.ask("POST", path, b"x" * 2_000_000, {"Connection": connection}).status == status

@@ -1,0 +1,96 @@
+"""SIGTERM: what is being done is finished, nothing new begins, and the process ends with 0 before it is killed."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.environments import REPOSITORY
+from tests.photos import solid
+from tests.serve.clients import crowd
+from tests.server import Server
+
+PHOTO = solid(255, 0, 0)
+
+
+def test_a_request_in_flight_finishes_and_the_process_ends_with_0(models: Path) -> None:
+    with Server(models / "classifier") as server:
+        with server.wait_until_ready().upload(len(PHOTO), PHOTO[:5]) as upload:
+            begun = time.monotonic()
+            server.terminate()
+            server.wait_for("Handling signal: term")
+            upload.send(PHOTO[5:])
+            answer = server.answer(upload)
+            assert (answer.status, len(answer.json())) == (200, 3)
+        assert server.wait(30) == 0
+        assert time.monotonic() - begun < 15
+
+
+def test_while_the_model_is_being_loaded_the_process_ends_with_0_and_without_an_abort(models: Path) -> None:
+    with Server(models / "classifier") as server:
+        server.wait_for("Booting worker")
+        server.terminate()
+        assert server.wait(15) == 0
+        assert not [line for line in server.log() if "SIGABRT" in line or "Traceback" in line]
+
+
+# What gunicorn does in a new worker, with a SIGTERM before or after our hook and before its own handlers. Until then
+# the worker has the main process's, which queue the signal.
+YOUNG_WORKER = """
+import os, queue, signal, sys
+from types import SimpleNamespace
+from serve import gunicorn_conf, worker as _
+
+arbiter, worker = SimpleNamespace(SIG_QUEUE=queue.SimpleQueue()), SimpleNamespace(alive=True)
+signal.signal(signal.SIGTERM, lambda number, frame: arbiter.SIG_QUEUE.put(number))
+if sys.argv[1] == "before":
+    os.kill(os.getpid(), signal.SIGTERM)
+arbiter.SIG_QUEUE.put(signal.SIGCHLD)
+gunicorn_conf.post_fork(arbiter, worker)
+if sys.argv[1] == "after":
+    os.kill(os.getpid(), signal.SIGTERM)
+print(worker.alive)
+"""
+
+
+@pytest.mark.parametrize(("sent", "alive"), [("never", "True"), ("before", "False"), ("after", "False")])
+def test_a_worker_heeds_it_before_gunicorn_has_given_it_its_handlers(models: Path, sent: str, alive: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", YOUNG_WORKER, sent],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "SAGEMAKER_BASE_DIR": str(models / "classifier")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, alive), done.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_new_connections_are_refused_while_a_request_finishes(models: Path, workers: int) -> None:
+    with Server(models / "classifier", SAGEMAKER_MODEL_SERVER_WORKERS=str(workers)) as server:
+        server.wait_for("/ping answers 200", times=workers)
+        with server.upload(len(PHOTO), PHOTO[:5]) as upload, crowd(server, 5, b""):
+            server.terminate()
+            server.wait_for("Handling signal: term")
+            end = time.monotonic() + 5
+            while accepts(server):
+                assert time.monotonic() < end
+            upload.send(PHOTO[5:])
+            assert server.answer(upload).status == 200
+            assert server.wait(10) == 0, "idle connections keep nothing alive"
+
+
+def accepts(server: Server) -> bool:
+    """Whether a new connection is accepted, or closed in the middle of its handshake."""
+    try:
+        socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+    except ConnectionRefusedError:
+        return False
+    except (ConnectionResetError, TimeoutError):
+        pass
+    return True

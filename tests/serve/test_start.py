@@ -1,0 +1,98 @@
+"""The start of the real server: what its first lines say, what it needs, and what it refuses in one sentence."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serve import __version__, machine
+from tests.environments import REPOSITORY
+from tests.photos import solid
+from tests.server import Server
+
+
+def test_first_log_lines_say_version_cpus_memory_port_workers_and_model(classifier: Server, models: Path) -> None:
+    first = classifier.log()[:3]
+    assert f"serve {__version__}, {machine.cpu_count()} CPUs" in first[0]
+    assert "GiB memory" in first[0]
+    assert f"port {classifier.port}, 1 worker process, each " in first[1]
+    folder = models / "classifier" / "model"
+    assert f"model {folder}, image-classification channel means, 3 classes, input 3 x 8 x 8 (crop)" in first[2]
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"SAGEMAKER_BASE_DIR": "/nowhere"}, "/nowhere/model/model.json is missing: the folder does not exist"),
+        ({"SAGEMAKER_BIND_TO_PORT": "http"}, "SAGEMAKER_BIND_TO_PORT is 'http', it must be a whole number"),
+        ({"VISION_QUEUE_SIZE": "-1"}, "VISION_QUEUE_SIZE is '-1', it must be a whole number from 0 to 1000"),
+    ],
+)
+def test_setting_that_cannot_be_used_ends_the_process_before_it_binds(
+    models: Path, variables: dict[str, str], says: str
+) -> None:
+    with Server(models / "classifier", **variables) as server:
+        assert server.wait(30) == 1
+        assert server.wait_for("serve: ").startswith(f"serve: {says}")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda path: path.write_text("[" * 5000 + "]" * 5000),
+            "is nested too deeply. Restore the file that `train` wrote.",
+        ),
+        (
+            lambda path: path.write_text('{"a": %s}' % ("9" * 5000)),
+            "has a number of too many digits. Restore the file that `train` wrote.",
+        ),
+        (os.mkfifo, "cannot be read: it is not a file. Make it readable, or train again."),
+        (
+            lambda path: path.symlink_to("/dev/zero"),
+            "cannot be read: it is not a file. Make it readable, or train again.",
+        ),
+    ],
+    ids=["nested", "digits", "pipe", "device"],
+)
+def test_model_json_that_cannot_be_read_ends_the_server_with_a_sentence(
+    tmp_path: Path, make: Callable[[Path], object], says: str
+) -> None:
+    path = tmp_path / "model" / "model.json"
+    path.parent.mkdir()
+    make(path)
+    with Server(tmp_path) as server:
+        assert server.wait(20) == 1
+        assert server.wait_for("serve: ") == f"serve: {path} {says}"
+        assert server.log() == [f"serve: {path} {says}", "(end of the log)"]
+
+
+def test_model_folder_may_be_read_only_and_nothing_is_written_beside_it(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models / "classifier" / "model", tmp_path / "model")
+    (tmp_path / "model").chmod(0o555)
+    with Server(tmp_path, HOME="/nonexistent") as server:
+        assert server.wait_until_ready().ask("POST", "/invocations", solid(255, 0, 0)).status == 200
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["model", "model.json", "model.onnx"]
+
+
+def modules_after(imports: str) -> set[str]:
+    """What a new process has imported after `imports`, and not before."""
+    code = f"import json, sys\nbefore = set(sys.modules)\n{imports}\nprint(json.dumps([*set(sys.modules) - before]))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_serving_imports_no_framework_and_nothing_of_train_or_local() -> None:
+    modules = {name.partition(".")[0] for name in modules_after("import serve.app, serve.engine")}
+    assert {"serve", "flask", "onnxruntime"} <= modules
+    assert not modules & {"train", "local", "mxnet", "gluoncv", "tensorflow", "onnx", "sagemaker_training"}
+
+
+def test_import_serve_costs_nothing() -> None:
+    assert modules_after("import serve") == {"serve"}
