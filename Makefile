@@ -5,8 +5,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: FORCE help demo test images-for-tests lint fmt build push sbom data serve bench envs lock clean
 
-HERE := sagemaker-vision
-REGISTRY ?= $(HERE)
+REGISTRY ?= sagemaker-vision
 TAG ?= dev
 PLATFORM ?= linux/amd64
 BASE_IMAGE ?= python:3.11-slim-bookworm
@@ -29,7 +28,6 @@ $(foreach name,uv tests $(ENVIRONMENTS),$(eval STAMP_$(name) := $(call stamp,$(n
 envs = $(foreach name,$1,$(STAMP_$(name)))
 PY = .venvs/$1/bin/python
 UV := UV_PYTHON_DOWNLOADS=never UV_HTTP_TIMEOUT=120 .venvs/uv/bin/uv
-
 export PYTHONPATH := $(CURDIR)
 # ONNX Runtime would report every session to its maker.
 export ORT_DISABLE_TELEMETRY := 1
@@ -47,29 +45,26 @@ $(foreach goal,$(call goals,demo/inference train/inference local/inference),\
   $(error $(goal): inference only serves; name an image that trains: $(TRAINING)))
 $(foreach goal,$(filter-out $(call named,$(IMAGES)),$(call goals,$(call named,%))),\
   $(error $(goal): there is no image $(notdir $(goal)); there are $(IMAGES)))
-
 ifneq ($(call goals,train/% serve),)
 $(if $(BASE_DIR),,\
   $(error BASE_DIR is not set; run: make $(MAKECMDGOALS) BASE_DIR=DIR, a folder shaped like /opt/ml))
 $(if $(call folder,$(BASE_DIR)),,\
   $(error BASE_DIR=$(BASE_DIR) is not a folder: give one shaped like /opt/ml; docs/data.md, "A run of your own"))
 endif
-
 # Docker takes a name without a host for one on Docker Hub.
 ifneq ($(call goals,push push/%),)
-$(if $(filter-out $(HERE),$(REGISTRY)),,\
+$(if $(filter-out sagemaker-vision,$(REGISTRY)),,\
   $(error REGISTRY is not set; run: make $(MAKECMDGOALS) REGISTRY=ACCOUNT.dkr.ecr.REGION.amazonaws.com))
 $(if $(findstring ACCOUNT.,$(REGISTRY))$(findstring .REGION.,$(REGISTRY)),\
   $(error REGISTRY=$(REGISTRY) is a pattern: write your account of 12 digits for ACCOUNT and its region for REGION, \
     as in 123456789012.dkr.ecr.us-east-1.amazonaws.com))
 endif
-
 # A variable that is misspelt would be ignored without a word.
 ifeq ($(MAKELEVEL),0)
-given = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 meant = $(firstword $(filter $(shell tr a-z A-Z <<< '$1')%,$(VARIABLES)))
-$(foreach name,$(filter-out $(VARIABLES),$(given)),$(warning warning: $(name) is not a variable of `make help` and \
-  changes nothing$(if $(call meant,$(name)),; did you mean $(call meant,$(name))?)))
+$(foreach name,$(filter-out $(VARIABLES),$(.VARIABLES)),$(if $(filter command,$(firstword $(origin $(name)))),\
+  $(warning warning: $(name) is not a variable of `make help` and changes nothing$(if $(call meant,$(name)),; \
+    did you mean $(call meant,$(name))?))))
 endif
 
 help: ## this list
@@ -109,15 +104,13 @@ test/local-mode test/sdk2: PYTEST += -n 1
 
 soak/serving: FORCE $(call envs,serve tests) ## 20,000 seeded hostile requests to servers (2 min); FUZZ_SEED=N
 	@FUZZ_REQUESTS=5000 $(call PYTEST,serve) tests/serve/test_fuzz.py
-
-# What one environment makes for the tests of another: tests/products/NAME.py says in which. The empty recipe of CODE
-# keeps the pattern train/% away from the files of train/.
+# What one environment makes for the tests of another: tests/products/NAME.py says in which.
 PRODUCTS := $(patsubst tests/products/%.py,.tests/products/%/.made,$(wildcard tests/products/[a-z]*.py))
 CODE := $(wildcard $(foreach folder,train serve,$(folder)/*.py $(folder)/*/*.py) tests/products/*.py tests/jobs.py)
-$(CODE): ;
+$(CODE): ; # which keeps train/% away from them
 .tests/products/%/.made: $(CODE) $(call envs,mxnet tensorflow serve)
 	@$(call PY,$(shell sed -n 's/^ENVIRONMENT = "\(.*\)"$$/\1/p' tests/products/$*.py)) -m tests.products $*
-test/serve test/framework soak/serving test/sdk2: $(PRODUCTS)
+test test/serve test/framework soak/serving test/sdk2: $(PRODUCTS)
 
 images-for-tests:
 	@if docker info >/dev/null 2>&1; then $(MAKE) build; \

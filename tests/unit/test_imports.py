@@ -122,7 +122,8 @@ def test_a_framework_is_imported_only_where_it_is_needed(package: str) -> None:
 
 def test_every_package_of_others_that_is_imported_is_in_the_list() -> None:
     names = {name for file in modules("train", "serve", "local").values() for name in imported(file)}
-    assert {name.partition(".")[0] for name in names} - {"", "_typeshed", *OURS} - sys.stdlib_module_names == set(THIRD_PARTY)
+    others = {name.partition(".")[0] for name in names} - {"", "_typeshed", *OURS} - sys.stdlib_module_names
+    assert others == set(THIRD_PARTY)
 
 
 def test_local_imports_train_and_serve_without_a_framework() -> None:
