@@ -20,6 +20,7 @@ from train.optimizer import step_schedule, trainer
 from train.samples import in_order
 from train.semantic_segmentation import evaluation
 from train.semantic_segmentation.data import Batch, Data
+from train.semantic_segmentation.enlarge import enlarge
 from train.semantic_segmentation.network import Answer, Segmenter, set_map
 
 SPEED_EVERY = 20  # batches, as the built-in
@@ -87,13 +88,9 @@ class Objective(gluon.HybridBlock):
 
     def _cross_entropy(self, F: Any, logits: Any, labels: Any) -> Any:
         known = labels >= 0
-        chances = F.log_softmax(_enlarged(F, logits, self._side), axis=1)
+        chances = F.log_softmax(enlarge(F, logits, self._side, align_corners=False), axis=1)
         each = F.pick(chances, F.maximum(labels, 0), axis=1) * known
         return -F.sum(each) / F.maximum(F.sum(known), 1)
-
-
-def _enlarged(F: Any, logits: Any, side: int) -> Any:
-    return F.contrib.BilinearResize2D(logits, height=side, width=side, align_corners=False)
 
 
 class Step:

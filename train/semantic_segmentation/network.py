@@ -17,6 +17,7 @@ from mxnet import gluon
 from mxnet.gluon import nn
 
 from train import resnet
+from train.semantic_segmentation.enlarge import enlarge
 
 _LAYERS = {"resnet-18": 18, "resnet-50": 50, "resnet-101": 101}
 _WIDTHS = {"resnet-18": (256, 512), "resnet-50": (1024, 2048), "resnet-101": (1024, 2048)}  # of stages three and four
@@ -101,7 +102,7 @@ def hasten_heads(net: Segmenter) -> None:
 
 def set_map(net: Segmenter, side: int, plain: bool = False) -> None:
     """Tell the head of `net` that the graph traced next is for pictures of `side` pixels; see Answer for `plain`."""
-    if isinstance(net.head, Psp | DeepLab):
+    if isinstance(net.head, Psp):
         net.head.set_map(side // _STRIDE, plain)
 
 
@@ -153,8 +154,13 @@ class Psp(gluon.HybridBlock):
         found = [x]
         for bins, level in zip(_BINS, self.levels, strict=True):
             small = level(self._pool(F, x, bins))
-            found.append(F.contrib.BilinearResize2D(small, height=self._cells, width=self._cells))
+            found.append(self._enlarged(F, small))
         return self.block(F.concat(*found, dim=1))
+
+    def _enlarged(self, F: Any, x: Any) -> Any:
+        if not self._plain:
+            return enlarge(F, x, self._cells, align_corners=True)
+        return F.contrib.BilinearResize2D(x, height=self._cells, width=self._cells)
 
     def _pool(self, F: Any, x: Any, bins: int) -> Any:
         """Return averages of `bins` x `bins` windows that cover the map; they overlap where its side is no multiple."""
@@ -179,10 +185,9 @@ class DeepLab(gluon.HybridBlock):
         with self.name_scope():
             self.aspp = _ASPP(width, _RATES, norm_layer=nn.BatchNorm, norm_kwargs=None)
             self.block = _last_layers(256, classes)
-
-    def set_map(self, cells: int, plain: bool) -> None:
-        """See the function of this name; its pooling, over the whole map, is plain as it is."""
-        self.aspp.concurent[-1]._up_kwargs.update(height=cells, width=cells)
+        pooling = self.aspp.concurent[-1]
+        # Of one cell, BilinearResize2D makes equal ones. Its gradient does not repeat (train/semantic_segmentation/enlarge.py).
+        pooling.hybrid_forward = lambda F, x: F.broadcast_like(pooling.gap(x), x, lhs_axes=(2, 3), rhs_axes=(2, 3))
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         return self.block(self.aspp(x))
