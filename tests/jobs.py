@@ -286,11 +286,15 @@ def run(
     limits: Any = None,
     seconds: float = 240,
     environment: str = "mxnet",
+    program: Sequence[str] = ("train", "train"),
 ) -> Done:
-    """Run the real `train` on `base` to its end; with `until`, send it a signal once a log line holds that text."""
+    """Run the real `train` on `base` to its end; with `until`, send it a signal once a log line holds that text.
+
+    `program` is a module with its arguments: `train` itself, or tests/trouble.py around it.
+    """
     env = os.environ | {"VISION_ALGORITHM": "image-classification", "SAGEMAKER_BASE_DIR": str(base)} | (environ or {})
     with subprocess.Popen(
-        [python(environment), "-m", "train", "train"],
+        [python(environment), "-m", *program],
         cwd=REPOSITORY,
         env=env | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
