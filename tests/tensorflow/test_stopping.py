@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +56,23 @@ def test_a_loss_that_is_not_finite_exits_2_with_epoch_batch_and_rate_and_the_bes
     assert re.fullmatch(re.escape(where) + ".*; epoch 0, the best before, is kept", done.failure), done.failure
     assert names(done) == ARTIFACT | {earlier.ASIDE}
     assert done.description["metrics"]["epoch"] == 0
+
+
+def test_two_hosts_that_train_all_layers_agree_and_a_stop_of_both_exits_0_with_the_best_model_checked(
+    tmp_path: Path,
+) -> None:
+    folders = [jobs.image_channels(tmp_path / name, 32, 12) for name in ("one", "two")]
+    shape = {"image_shape": "3,32,32", "alpha": "0.35", "num_classes": 3}
+    for base in folders:
+        jobs.configure(base, {**shape, "batch_size": 16, "epochs": 500}, defaults={})
+    environ = {"VISION_ALGORITHM": NAME}
+    both = jobs.run_on_two_hosts(
+        folders, until="Epoch[2] Validation-accuracy", environ=environ, environment="tensorflow", seconds=420
+    )
+    assert [(done.code, done.failure) for done in both] == [(0, "")] * 2
+    first, second = ([line for line in done.lines if "Validation-" in line][:3] for done in both)
+    assert len(first) == 3
+    assert first == second
+    assert any(line.startswith("Check of model.onnx") for line in both[0].lines)
+    assert names(both[0]) == ARTIFACT
+    assert names(both[1]) == set()
