@@ -1,12 +1,15 @@
 """Small real training jobs: a data set drawn by formula, laid out like /opt/ml, run by the real `train`."""
 
+import fcntl
 import io
 import json
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -289,13 +292,17 @@ def run(
     limits: Any = None,
     seconds: float = 240,
     environment: str = "mxnet",
+    program: Sequence[str] = ("train", "train"),
 ) -> Done:
-    """Run the real `train` on `base` to its end; with `until`, send it a signal once a log line holds that text."""
+    """Run the real `train` on `base` to its end; with `until`, send it a signal once a log line holds that text.
+
+    `program` is a module with its arguments: `train` itself, or tests/trouble.py around it.
+    """
     env = os.environ | {"VISION_ALGORITHM": "image-classification", "SAGEMAKER_BASE_DIR": str(base)}
     # OpenMP's threads spin while they wait: where more run than there are processors, a job took three times as long.
     env |= {"OMP_NUM_THREADS": "1"} | (environ or {})
     with subprocess.Popen(
-        [python(environment), "-m", "train", "train"],
+        [python(environment), "-m", *program],
         cwd=REPOSITORY,
         env=env | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -315,6 +322,22 @@ def run(
     print(log)
     failure = base / "output" / "failure"
     return Done(code, log, failure.read_text() if failure.exists() else "", base / "model")
+
+
+HOSTS = ("localhost", "127.0.0.1")  # two names of this machine
+
+
+def run_on_two_hosts(folders: Sequence[Path], **options: Any) -> list[Done]:
+    """Run one job on two hosts, under a folder each. It takes fixed ports, so there is one such job at a time."""
+    for base, host in zip(folders, HOSTS, strict=True):
+        config = base / "input" / "config" / "resourceconfig.json"
+        config.write_text(json.dumps({"hosts": HOSTS, "current_host": host}))
+    with (
+        Path(tempfile.gettempdir(), "sagemaker-vision-two-hosts.lock").open("w") as lock,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return list(pool.map(lambda base: run(base, **options), folders))
 
 
 def _watched(process: subprocess.Popen[str], until: str | None, number: int) -> Iterator[str]:
