@@ -138,26 +138,29 @@ DETECTION: dict[str, Any] = {
 SHAPES = ("square", "disc")
 
 
-def shape(label: int, rng: np.random.Generator, width: int = 72, height: int = 60) -> tuple[Image.Image, list[int]]:
-    """A bright square or disc on dark noise, and its box: left, top, width, height in pixels."""
-    side = int(rng.integers(14, 26))
-    left, top = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
-    photo = rng.integers(0, 60, (height, width, 3)).astype(np.uint8)
+def shape(label: int, rng: np.random.Generator, smallest: int, largest: int) -> tuple[Image.Image, list[int]]:
+    """A photo of 72 x 60 of a red square or a blue disc on dark noise, and its box: left, top, width, height."""
+    side = int(rng.integers(smallest, largest + 1))
+    left, top = int(rng.integers(0, 72 - side)), int(rng.integers(0, 60 - side))
+    photo = rng.integers(0, 60, (60, 72, 3)).astype(np.uint8)
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
     inside = np.ones((side, side), bool) if label == 0 else x**2 + y**2 <= (side / 2) ** 2
-    photo[top : top + side, left : left + side][inside] = rng.integers(180, 256, 3)
+    photo[top : top + side, left : left + side][inside] = [(230, 40, 40), (40, 40, 230)][label]
     return Image.fromarray(photo), [left, top, side, side]
 
 
 def boxed_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
-    """Write image + JSON channels of photos of one square or disc each; returns `base`."""
+    """Write image + JSON channels of photos of one square or disc each; returns `base`.
+
+    They are about as large as the anchors of the finest map at image_shape 64, so that few updates teach to find them.
+    """
     rng = np.random.default_rng(6)
     for channel, count in (("train", train), ("validation", validation)):
         images, notes = (base / "input" / "data" / name for name in (channel, f"{channel}_annotation"))
         images.mkdir(parents=True)
         notes.mkdir(parents=True)
         for index in range(count):
-            photo, box = shape(index % 2, rng)
+            photo, box = shape(index % 2, rng, 8, 12)
             photo.save(images / f"{index}.jpg", quality=92)
             (notes / f"{index}.json").write_text(json.dumps(annotation(f"{index}.jpg", photo.size, index % 2, box)))
     return base
@@ -215,7 +218,7 @@ def masked_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
         images.mkdir(parents=True)
         truths.mkdir(parents=True)
         for index in range(count):
-            photo, (left, top, side, _) = shape(index % 2, rng)
+            photo, (left, top, side, _) = shape(index % 2, rng, 14, 25)
             y, x = np.mgrid[: photo.height, : photo.width]
             y, x = y - top - (side - 1) / 2, x - left - (side - 1) / 2
             reach = np.maximum(np.abs(x), np.abs(y)) if index % 2 == 0 else np.hypot(x, y)
