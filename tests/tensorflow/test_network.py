@@ -33,8 +33,8 @@ def test_a_cut_network_answers_as_the_whole_and_trains_from_the_block_that_was_a
     net = small.built(train_layers=layers)
     pixels = small.photos().astype(np.float32)
     features = pixels if net.below is None else network.constant(net.below)(pixels)
-    in_parts = tf.nn.softmax(net.above(features, training=False)).numpy()
-    assert in_parts == pytest.approx(net.model(pixels, training=False).numpy(), abs=1e-4)  # fused layers round otherwise
+    in_parts, whole = tf.nn.softmax(net.above(features, training=False)), net.model(pixels, training=False)
+    assert in_parts.numpy() == pytest.approx(whole.numpy(), abs=1e-4)  # fused layers round differently
     kernels = [each.name for each in net.above.layers if isinstance(each, keras.layers.Conv2D) and each.trainable]
     assert (len(net.above.trainable_variables), next(iter(kernels), None)) == (trained, first_kernel)
 
@@ -51,10 +51,10 @@ def test_two_classes_have_one_sigmoid_expanded_to_both_probabilities() -> None:
     assert first == pytest.approx(1 - sigmoid, abs=1e-6)
 
 
-def ends(values: Any) -> list[tuple[str, int, list[str | int]]]:
-    """Name, element type and shape of a graph's inputs or outputs."""
-    tensors = [(value.name, value.type.tensor_type) for value in values]
-    return [(name, each.elem_type, [axis.dim_param or axis.dim_value for axis in each.shape.dim]) for name, each in tensors]
+def end(value: Any) -> tuple[str, int, list[str | int]]:
+    """Name, element type and shape of a graph's input or output."""
+    tensor = value.type.tensor_type
+    return value.name, tensor.elem_type, [axis.dim_param or axis.dim_value for axis in tensor.shape.dim]
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_the_exported_graph_takes_planes_of_pixels_and_answers_as_keras(
     network.to_onnx(net.model, tmp_path / artifact.MODEL_ONNX)
     assert [path.name for path in tmp_path.iterdir()] == [artifact.MODEL_ONNX]
     graph = onnx.load(tmp_path / artifact.MODEL_ONNX).graph
-    assert ends(graph.input) == [("data", onnx.TensorProto.FLOAT, ["N", *shape])]
-    assert ends(graph.output) == [("probabilities", onnx.TensorProto.FLOAT, ["N", classes])]
+    assert [end(value) for value in graph.input] == [("data", onnx.TensorProto.FLOAT, ["N", *shape])]
+    assert [end(value) for value in graph.output] == [("probabilities", onnx.TensorProto.FLOAT, ["N", classes])]
 
     spec = InputSpec("data", *shape, 32, "crop", (0.0,) * shape[0], (1 / 255,) * shape[0])
     names = tuple(str(number) for number in range(classes))

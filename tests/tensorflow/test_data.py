@@ -1,14 +1,33 @@
-"""The batches of image-classification-tensorflow: their order, and a photo that cannot be read any more."""
+"""The data of image-classification-tensorflow: .lst channels, batches, a photo that cannot be read any more.
+
+Class folders: tests/unit/test_train_folders.py.
+"""
 
 import gc
+import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tensorflow.python.data.ops.iterator_ops import OwnedIterator
 
+from tests import jobs
 from tests.tensorflow import small
+from train import channels
 from train.errors import UserError
 from train.image_classification_tensorflow import data
+
+
+def test_lst_channels_are_read_as_image_classification_reads_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = jobs.image_channels(tmp_path, 32, 6)
+    jobs.configure(base, {})
+    with caplog.at_level(logging.INFO, logger="train"):
+        loaded = data.load(channels.load(base / "input"), small.hyperparameters(num_training_samples=40))
+    assert (len(loaded.train), len(loaded.validation)) == (32, 6)
+    assert loaded.class_names == jobs.CLASSES
+    assert "num_training_samples=40, but there are 32" in caplog.text
 
 
 @pytest.fixture
