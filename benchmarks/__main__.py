@@ -6,7 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local import draw, opt_ml, programs
+from local import draw, opt_ml, pets, programs
+from local.images import IMAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 MXNET = ROOT / ".venvs" / "mxnet" / "bin" / "python"
@@ -22,6 +23,11 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="a data set in the official Oxford-IIIT Pet layout")
     parser.add_argument("--only", choices=("mxnet", "tensorflow"), help="what trains with one of the frameworks")
     arguments = parser.parse_args()
+    if arguments.data is not None:
+        try:
+            pets.read(arguments.data)
+        except pets.PetsError as error:
+            parser.error(str(error))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         work = Path(folder)
         data = arguments.data
@@ -37,7 +43,7 @@ def main() -> int:
 
 def mxnet(data: Path, work: Path) -> None:
     """Training's input, of each algorithm; the server under load."""
-    for name in ("image-classification", "object-detection", "semantic-segmentation"):
+    for name in (name for name, image in IMAGES.items() if image.stack == "mxnet"):
         channels = _prepare(name, data, work / name)
         print(f"\nTraining, {name}: does it wait for its input?", flush=True)
         _run(MXNET, "-m", "benchmarks.training_input", name, "--channels", channels)

@@ -40,7 +40,8 @@ def main(arguments: list[str]) -> int:
     args = parser.parse_args(arguments[1:])
     signal.signal(signal.SIGTERM, _end)
     try:
-        return module.run(args)
+        code: int = module.run(args)
+        return code
     except UserError as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 2

@@ -3,25 +3,19 @@
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from local.channels import Photo, Summary, Taken
+from local.images import TRAINING
 from local.pets import Pet, Pets
 from local.recipes import Hyperparameters
 
-ROOMS = {
-    "image-classification": "local.image_classification",
-    "object-detection": "local.object_detection",
-    "semantic-segmentation": "local.semantic_segmentation",
-    "image-classification-tensorflow": "local.image_classification_tensorflow",
-}
-NAMES = tuple(ROOMS)
-ENVIRONMENTS = dict.fromkeys(NAMES, "mxnet") | {"image-classification-tensorflow": "tensorflow"}
-"""The environment that an algorithm trains in, under .venvs."""
+Truth = TypeVar("Truth")
+Answer = TypeVar("Answer")
 
 
-class Room(Protocol):
-    """What a room holds. `Any` stands for its own two types: what is true of a photo, and an answer beside it."""
+class Room(Protocol[Truth, Answer]):
+    """What a room holds. It has two types of its own: what is true of a photo, and an answer beside it."""
 
     CLASSES: tuple[str, ...]
     """What can be told apart, the default first: breed, species."""
@@ -54,26 +48,26 @@ class Room(Protocol):
         """Names by label of what is told apart on `photos`; `classes` is one of CLASSES."""
         ...
 
-    def truth(self, pets: Pets, pet: Pet, taken: Taken, summary: Summary) -> Any:
+    def truth(self, pets: Pets, pet: Pet, taken: Taken, summary: Summary) -> Truth:
         """What is true of the photo `taken`, with labels that count `summary.class_names`.
 
         Raises UserError, naming the file, when the photo has to be left out; notes in `summary` what it mended.
         """
         ...
 
-    def labels(self, truth: Any) -> Iterable[int]:
+    def labels(self, truth: Truth) -> Iterable[int]:
         """The labels of the classes on a photo."""
         ...
 
-    def write_images(self, building: Path, channel: str, photos: Iterable[Photo], summary: Summary) -> None:
+    def write_images(self, building: Path, channel: str, photos: Iterable[Photo[Truth]], summary: Summary) -> None:
         """Write a channel in image form: photos into `building`/`channel`, which is there, the rest beside it."""
         ...
 
-    def record_label(self, truth: Any) -> float | Sequence[float]:
+    def record_label(self, truth: Truth) -> float | Sequence[float]:
         """The label of an image record; only where FORMATS has recordio."""
         ...
 
-    def photos(self, channels: Path, channel: str) -> list[tuple[Path, Any]]:
+    def photos(self, channels: Path, channel: str) -> list[tuple[Path, Truth]]:
         """The photos of a channel in image form, with what is true of them."""
         ...
 
@@ -85,19 +79,19 @@ class Room(Protocol):
         """Seconds that a job of the recipe takes on `cores` when nothing else runs, roughly."""
         ...
 
-    def answer(self, photo: Path, truth: Any, reply: bytes) -> Any:
+    def answer(self, photo: Path, truth: Truth, reply: bytes) -> Answer:
         """An endpoint's reply about a photo, in the form ACCEPT, beside what is true. Raises CommandFailed."""
         ...
 
-    def table(self, answers: Sequence[Any], names: Sequence[str]) -> str:
+    def table(self, answers: Sequence[Answer], names: Sequence[str]) -> str:
         """All answers in a table."""
         ...
 
-    def sheet(self, answers: Sequence[Any], names: Sequence[str], path: Path) -> None:
+    def sheet(self, answers: Sequence[Answer], names: Sequence[str], path: Path) -> None:
         """Write a PNG of some photos and what was said of them."""
         ...
 
-    def last_line(self, answers: Sequence[Any]) -> str:
+    def last_line(self, answers: Sequence[Answer]) -> str:
         """The figure that sums up all answers."""
         ...
 
@@ -106,11 +100,12 @@ class Room(Protocol):
         ...
 
 
-def room(name: str) -> Room:
-    """The room of the algorithm `name`, one of NAMES."""
-    return cast(Room, importlib.import_module(ROOMS[name]))
+def room(name: str) -> Room[Any, Any]:
+    """The room of the algorithm `name`, one of TRAINING."""
+    # Which one is known when it runs.
+    return cast(Room[Any, Any], importlib.import_module(f"local.{name.replace('-', '_')}"))
 
 
-def rooms() -> list[Room]:
+def rooms() -> list[Room[Any, Any]]:
     """Every room."""
-    return [room(name) for name in NAMES]
+    return [room(name) for name in TRAINING]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.object_detection.boxes import overlaps
 
@@ -23,13 +24,16 @@ class Matches:
     `scores` is float64 (d,); `hits` is bool (d,): whether the detection is the first one to find its true box.
     """
 
-    scores: np.ndarray
-    hits: np.ndarray
+    scores: NDArray[np.float64]
+    hits: NDArray[np.bool_]
     total: int
 
 
 def match(
-    truths: Sequence[np.ndarray], detections: Sequence[np.ndarray], classes: int, overlap: float = OVERLAP
+    truths: Sequence[NDArray[np.float64]],
+    detections: Sequence[NDArray[np.float64]],
+    classes: int,
+    overlap: float = OVERLAP,
 ) -> list[Matches]:
     """Compare photo by photo, and return the matches of classes 0 to `classes` - 1.
 
@@ -57,7 +61,9 @@ def mean(matches: Sequence[Matches]) -> float:
     return sum(values) / len(values) if values else float("nan")
 
 
-def _match_class(truths: Sequence[np.ndarray], detections: Sequence[np.ndarray], label: int, overlap: float) -> Matches:
+def _match_class(
+    truths: Sequence[NDArray[np.float64]], detections: Sequence[NDArray[np.float64]], label: int, overlap: float
+) -> Matches:
     scores, hits, total = [], [], 0
     for truth, found in zip(truths, detections, strict=True):
         true = truth[truth[:, 0] == label, 1:]
@@ -71,7 +77,7 @@ def _match_class(truths: Sequence[np.ndarray], detections: Sequence[np.ndarray],
     return Matches(score[order], np.concatenate([np.zeros(0, bool), *hits])[order], total)
 
 
-def _hits(shares: np.ndarray, least: float) -> np.ndarray:
+def _hits(shares: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
     """Which of a photo's detections (rows, by falling score) are the first to find their true box (columns)."""
     hits = np.zeros(len(shares), bool)
     if shares.shape[1] == 0:

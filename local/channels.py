@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 from PIL import Image
 
@@ -26,6 +26,8 @@ REENCODED = f"photos re-encoded as JPEG, quality {QUALITY}"
 NO_CLASS = "unused"
 """Name of a label that stands for nothing: no photo has to have it."""
 _CHUNK = 64
+
+Truth = TypeVar("Truth")
 
 
 @dataclass
@@ -56,23 +58,23 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Photo:
+class Photo(Generic[Truth]):
     """A photo to write: its entry in the lists, what its algorithm says is true of it, and the JPEG's bytes."""
 
     pet: Pet
-    truth: Any
+    truth: Truth
     data: bytes
 
 
 def readable(
     pets: Pets,
     chosen: Sequence[Pet],
-    truth: Callable[[Pet, Taken], Any],
+    truth: Callable[[Pet, Taken], Truth],
     summary: Summary,
     pool: ThreadPoolExecutor,
     progress: Progress,
     before: int = 0,
-) -> Iterator[Photo]:
+) -> Iterator[Photo[Truth]]:
     """The photos that can be used, in order, with their `truth`; a chunk at a time to keep memory small.
 
     What cannot be read, and what `truth` refuses with a UserError, is noted in `summary` and left out. `before` counts
@@ -97,7 +99,9 @@ def readable(
             yield Photo(pet, said, photo.data)
 
 
-def write_recordio(folder: Path, photos: Iterable[Photo], label: Callable[[Any], float | Sequence[float]]) -> None:
+def write_recordio(
+    folder: Path, photos: Iterable[Photo[Truth]], label: Callable[[Truth], float | Sequence[float]]
+) -> None:
     """Write `photos` into `folder`/NAME.rec, NAME being the folder's; `label` gives a record's label from a truth."""
     with recordio.Writer(folder / f"{folder.name}.rec") as records:
         for index, photo in enumerate(photos):

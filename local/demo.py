@@ -13,8 +13,9 @@ from pathlib import Path
 from shlex import quote
 
 from local import algorithms, draw, opt_ml, pets, prepare, programs, report
-from local.algorithms import NAMES
+from local.channels import Summary
 from local.drawing.breeds import BREEDS
+from local.images import TRAINING
 from local.progress import duration
 from serve.machine import cpu_count
 from serve.words import plural
@@ -24,7 +25,7 @@ URL = "http://127.0.0.1:8080/invocations"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `demo`."""
-    parser.add_argument("name", metavar="NAME", choices=NAMES, help=f"image: {', '.join(NAMES)}")
+    parser.add_argument("name", metavar="NAME", choices=TRAINING, help=f"image: {', '.join(TRAINING)}")
     parser.add_argument(
         "--data", type=Path, help="a data set in the official Oxford-IIIT Pet layout; without it, one is drawn"
     )
@@ -40,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or programs.ProgramError with what went wrong."""
+    if args.data is not None:
+        pets.read(args.data)  # before what an earlier run has made is removed
     out = args.out or programs.ROOT / ".demo" / args.name
     base = out / "opt" / "ml"
     for old in (base, out / "channels"):
@@ -76,7 +79,7 @@ def draw_pets(folder: Path, name: str) -> Path:
     return folder
 
 
-def prepare_channels(name: str, data: Path, channels: Path) -> prepare.Summary:
+def prepare_channels(name: str, data: Path, channels: Path) -> Summary:
     """Write the channels of the algorithm `name` into the folder `channels`, and say what was skipped."""
     with step(f"Preparing the channels from {data}"):
         official = pets.read(data)
@@ -98,7 +101,7 @@ def step(what: str) -> Iterator[None]:
 
 def add_epochs(parser: argparse.ArgumentParser) -> None:
     """The option --epochs of a whole journey."""
-    tried = {name: algorithms.room(name).EPOCHS for name in NAMES}
+    tried = {name: algorithms.room(name).EPOCHS for name in TRAINING}
     defaults = "; ".join(f"{name}: {drawn}, with --data {real}" for name, (drawn, real) in tried.items())
     parser.add_argument("--epochs", type=_positive, help=f"default: {defaults}")
 

@@ -7,15 +7,14 @@ import argparse
 import threading
 from pathlib import Path
 
-from local import algorithms, docker, invocations, sagemaker
+from local import docker, invocations, sagemaker
+from local.images import IMAGES
 from local.train import add_image
-
-NAMES = (*algorithms.NAMES, "inference")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `deploy`."""
-    parser.add_argument("name", metavar="NAME", choices=NAMES, help=f"image: {', '.join(NAMES)}")
+    parser.add_argument("name", metavar="NAME", choices=IMAGES, help=f"image: {', '.join(IMAGES)}")
     parser.add_argument(
         "--model", type=Path, required=True, help="model.tar.gz of a training job, a local or a cloud one"
     )

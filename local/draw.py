@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from local.drawing import scenes
@@ -110,7 +111,7 @@ def picture(breed: Breed, generator: np.random.Generator) -> Picture:
     return Picture(photo=scenes.light(canvas, generator), trimap=trimap(whole != SCENE), head=box)
 
 
-def trimap(pet: np.ndarray) -> Image.Image:
+def trimap(pet: NDArray[np.bool_]) -> Image.Image:
     """The trimap (mode L) of a bool mask (height, width): pet and background, between them a band along the outline.
 
     A larger animal has a wider band, as in the real set: 10, 16 or 22 pixels in photos of 500, 7 % (6 to 9 % in the

@@ -18,40 +18,40 @@ from local.channels import Photo, Summary, Taken, write_class_names
 from local.pets import Pet, Pets
 from serve import preprocess
 
-CLASSES = ("breed", "species")
+CLASSES: tuple[str, ...] = ("breed", "species")
 DEMO = "breed"
-FORMATS = ("image", "recordio")
-SPLITS = ("official", "random")
+FORMATS: tuple[str, ...] = ("image", "recordio")
+SPLITS: tuple[str, ...] = ("official", "random")
 UNUSED = "photos that the split does not name, not used"
 USABLE = "photo"
 DRAWN = (60, 15)
+EPOCHS = (24, 40)
 NETWORK = "a ResNet-18"
 ACCEPT = "application/json"
 CURL = "curl -H 'Accept: application/json;verbose'"
 
 # ResNet-18 from scratch. Drawn: 0.97 after 24 epochs, 0.93 after 16; nag learns the drawn pets more slowly.
-_DRAWN = {
+_DRAWN: recipes.Hyperparameters = {
     "num_layers": 18,
     "image_shape": "3,64,64",
     "resize": 72,
-    "epochs": 24,
+    "epochs": EPOCHS[0],
     "mini_batch_size": 32,
     "optimizer": "adam",
     "learning_rate": 0.002,
     "augmentation_type": "crop",
 }
-_REAL = {
+_REAL: recipes.Hyperparameters = {
     "num_layers": 18,
     "image_shape": "3,128,128",
     "resize": 144,
-    "epochs": 40,
+    "epochs": EPOCHS[1],
     "mini_batch_size": 32,
     "optimizer": "nag",
     "learning_rate": 0.05,
     "weight_decay": 0.0005,
     "augmentation_type": "crop_color_transform",
 }
-EPOCHS = (_DRAWN["epochs"], _REAL["epochs"])
 # Measured with ResNet-18: seconds of one core per image of a training step, whatever its size and per 128 x 128 pixels,
 # and seconds of a job without its epochs (start, reading, export, checks).
 _IMAGE_SECONDS, _AREA_SECONDS, _JOB_SECONDS = 0.010, 0.027, 10
@@ -98,7 +98,7 @@ def labels(truth: int) -> tuple[int]:
     return (truth,)
 
 
-def write_images(building: Path, channel: str, photos: Iterable[Photo], summary: Summary) -> None:
+def write_images(building: Path, channel: str, photos: Iterable[Photo[int]], summary: Summary) -> None:
     """Write the image form of one channel: photos in class folders, their list and classes.txt."""
     names = summary.class_names
     lists = building / f"{channel}_lst"
@@ -130,7 +130,7 @@ def recipe(drawn: bool, epochs: int | None, num_classes: int, num_training_sampl
     return recipes.complete(_DRAWN if drawn else _REAL, epochs, num_classes, num_training_samples)
 
 
-def forecast(recipe: Mapping[str, str | int | float], cores: int) -> float:
+def forecast(recipe: recipes.Hyperparameters, cores: int) -> float:
     """Seconds that a job of the recipe takes on `cores` when nothing else runs, roughly."""
     _, height, width = map(int, str(recipe["image_shape"]).split(","))
     images = int(recipe["epochs"]) * int(recipe["num_training_samples"])

@@ -3,7 +3,7 @@
 Channels: train/CLASS/NAME.jpg and validation/CLASS/NAME.jpg, a folder for every class.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from local import recipes
@@ -56,37 +56,37 @@ __all__ = [  # a room's names: those above, which are image_classification's, an
     "write_images",
 ]
 
-CLASSES = ("species", "breed")
+CLASSES: tuple[str, ...] = ("species", "breed")
 DEMO = "species"
-FORMATS = ("image",)
+FORMATS: tuple[str, ...] = ("image",)
 DRAWN = (60, 15)
+EPOCHS = (45, 40)
 NETWORK = "a MobileNetV2"
 
 # From scratch, as nothing can be downloaded. One late fall of the rate: 0.99, where two after 30 epochs gave 0.93.
 _FALLS = (0.75,)
-_DRAWN = {
+_DRAWN: recipes.Hyperparameters = {
     "image_shape": "3,96,96",
     "alpha": 0.5,
-    "epochs": 45,
+    "epochs": EPOCHS[0],
     "mini_batch_size": 32,
     "learning_rate": 0.002,
     "dropout": 0.2,
 }
-_REAL = {
+_REAL: recipes.Hyperparameters = {
     "image_shape": "3,128,128",
     "alpha": 1.0,
-    "epochs": 40,
+    "epochs": EPOCHS[1],
     "mini_batch_size": 32,
     "learning_rate": 0.001,
     "dropout": 0.2,
 }
-EPOCHS = (_DRAWN["epochs"], _REAL["epochs"])
 # Measured: seconds of one core per image of a training step at alpha 1, whatever its size and per 128 x 128 pixels, and
 # seconds of a job without its epochs (TensorFlow's start, tracing, export, checks).
 _IMAGE_SECONDS, _AREA_SECONDS, _JOB_SECONDS = 0.015, 0.030, 40
 
 
-def write_images(building: Path, channel: str, photos: Iterable[Photo], summary: Summary) -> None:
+def write_images(building: Path, channel: str, photos: Iterable[Photo[int]], summary: Summary) -> None:
     """Write the class folders of one channel."""
     for name in summary.class_names:
         (building / channel / name).mkdir()
@@ -105,7 +105,7 @@ def recipe(drawn: bool, epochs: int | None, num_classes: int, num_training_sampl
     return recipes.complete(_DRAWN if drawn else _REAL, epochs, num_classes, num_training_samples, _FALLS)
 
 
-def forecast(recipe: Mapping[str, str | int | float], cores: int) -> float:
+def forecast(recipe: recipes.Hyperparameters, cores: int) -> float:
     """Seconds that a job of the recipe takes on `cores` when nothing else runs, roughly."""
     _, height, width = map(int, str(recipe["image_shape"]).split(","))
     images = int(recipe["epochs"]) * int(recipe["num_training_samples"])

@@ -10,15 +10,15 @@ import shlex
 import shutil
 from pathlib import Path
 
-from local import algorithms, demo, docker, invocations, prepare, report, sagemaker
-from local.algorithms import NAMES
+from local import algorithms, demo, docker, invocations, pets, prepare, report, sagemaker
+from local.images import TRAINING
 from local.train import add_image
 from serve.words import plural
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `local-mode`."""
-    parser.add_argument("name", metavar="NAME", choices=NAMES, help=f"image: {', '.join(NAMES)}")
+    parser.add_argument("name", metavar="NAME", choices=TRAINING, help=f"image: {', '.join(TRAINING)}")
     parser.add_argument(
         "--data", type=Path, help="a data set in the official Oxford-IIIT Pet layout; without it, one is drawn"
     )
@@ -28,10 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, help="folder for channels, model and predictions.png (default: .local/NAME)"
     )
+    parser.add_argument("--check", action="store_true", help="check the other arguments and do nothing")
 
 
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or CommandFailed with what went wrong."""
+    if args.data is not None:
+        pets.read(args.data)
+    if args.check:
+        return 0
     image = args.image or sagemaker.default_image(args.name)
     docker.check(image)
     docker.check_port(args.port)

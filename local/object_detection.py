@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from local import average_precision, recipes, report
@@ -23,13 +24,14 @@ from serve import preprocess
 from serve.words import plural
 from train.object_detection.boxes import turn
 
-CLASSES = ("species", "breed")
+CLASSES: tuple[str, ...] = ("species", "breed")
 DEMO = "species"
-FORMATS = ("image", "recordio")
-SPLITS = ("random",)
+FORMATS: tuple[str, ...] = ("image", "recordio")
+SPLITS: tuple[str, ...] = ("random",)
 UNUSED = "photos without an XML file of boxes, left out"
 USABLE = "photo with a box"
 DRAWN = (60, 1)
+EPOCHS = (36, 60)
 NETWORK = "an SSD on a ResNet-18"
 ACCEPT = "application/json"
 CURL = "curl -H 'Accept: application/json;verbose'"
@@ -37,25 +39,24 @@ CURL = "curl -H 'Accept: application/json;verbose'"
 # From scratch. Drawn: batches of 8 learn more in a minute than batches of 16, and one late fall of the rate more than
 # two.
 _FALLS = (0.75,)
-_DRAWN = {
+_DRAWN: recipes.Hyperparameters = {
     "base_network": "resnet-18",
     "use_pretrained_model": 0,
     "image_shape": 128,
-    "epochs": 36,
+    "epochs": EPOCHS[0],
     "mini_batch_size": 8,
     "optimizer": "adam",
     "learning_rate": 0.001,
 }
-_REAL = {
+_REAL: recipes.Hyperparameters = {
     "base_network": "resnet-18",
     "use_pretrained_model": 0,
     "image_shape": 300,
-    "epochs": 60,
+    "epochs": EPOCHS[1],
     "mini_batch_size": 16,
     "optimizer": "adam",
     "learning_rate": 0.001,
 }
-EPOCHS = (_DRAWN["epochs"], _REAL["epochs"])
 # Seconds of one core per image of a training step, whatever its size and per 128 x 128 pixels, and seconds of a job
 # without its epochs (start, reading, export, checks). Measured: 12 to 17 s an epoch of the drawn set on 2 cores.
 _IMAGE_SECONDS, _AREA_SECONDS, _JOB_SECONDS = 0.025, 0.065, 20
@@ -90,15 +91,15 @@ class Answer:
 
     photo: Path
     truth: Truth
-    detections: np.ndarray
+    detections: NDArray[np.float64]
 
     @property
-    def boxes(self) -> np.ndarray:
+    def boxes(self) -> NDArray[np.float64]:
         """The true boxes as float64 (n, 5): [class, left, top, right, bottom] in pixels."""
         return np.array(self.truth.boxes, np.float64).reshape(-1, 5)
 
     @property
-    def shown(self) -> np.ndarray:
+    def shown(self) -> NDArray[np.float64]:
         """The detections with a score above SURE, at least the best one, by falling score; (s, 6)."""
         ordered = self.detections[np.argsort(-self.detections[:, 1], kind="stable")]
         return ordered[: max(1, int((ordered[:, 1] > SURE).sum()))]
@@ -150,7 +151,7 @@ def labels(truth: Truth) -> set[int]:
     return {label for label, *_ in truth.boxes}
 
 
-def write_images(building: Path, channel: str, photos: Iterable[Photo], summary: Summary) -> None:
+def write_images(building: Path, channel: str, photos: Iterable[Photo[Truth]], summary: Summary) -> None:
     """Write the image form of one channel: photos, and beside them a JSON file for each with the same base name."""
     annotations = building / f"{channel}_annotation"
     annotations.mkdir()
@@ -189,7 +190,7 @@ def recipe(drawn: bool, epochs: int | None, num_classes: int, num_training_sampl
     return recipes.complete(_DRAWN if drawn else _REAL, epochs, num_classes, num_training_samples, _FALLS)
 
 
-def forecast(recipe: Mapping[str, str | int | float], cores: int) -> float:
+def forecast(recipe: recipes.Hyperparameters, cores: int) -> float:
     """Seconds that a job of the recipe takes on `cores` when nothing else runs, roughly."""
     images = int(recipe["epochs"]) * int(recipe["num_training_samples"])
     area = int(recipe["image_shape"]) ** 2 / 128**2
@@ -203,7 +204,7 @@ def answer(photo: Path, truth: Truth, reply: bytes) -> Answer:
     """
     width, height = truth.size
 
-    def read(said: Any) -> np.ndarray:
+    def read(said: Any) -> NDArray[np.float64]:
         rows = said["prediction"]
         if not all(len(row) == 6 for row in rows):
             raise ValueError("six numbers a detection")
@@ -330,7 +331,7 @@ def _card(answer: Answer, names: Sequence[str]) -> Image.Image:
     return card
 
 
-def _corners(box: np.ndarray, x: int, y: int) -> Edges:
+def _corners(box: NDArray[np.float64], x: int, y: int) -> Edges:
     left, top, right, bottom = (round(float(value)) for value in box)
     return x + left, y + top, max(x + right - 1, x + left), max(y + bottom - 1, y + top)
 

@@ -7,16 +7,17 @@ byte for byte; what else can be read (a GIF or PNG by whatever name, CMYK, turne
 
 import argparse
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from local import algorithms, channels
 from local import pets as official
-from local.algorithms import NAMES, Room
+from local.algorithms import Room
 from local.channels import NAMED, Photo, Summary, Taken
 from local.errors import UserError
+from local.images import TRAINING
 from local.pets import Pet, Pets
 from local.progress import Progress
 from serve.machine import cpu_count
@@ -24,25 +25,27 @@ from serve.words import plural
 
 FRACTION = 0.8
 
+Truth = TypeVar("Truth")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prepare`."""
-    parser.add_argument("name", metavar="NAME", help=f"algorithm: {', '.join(NAMES)}")
+    parser.add_argument("name", metavar="NAME", help=f"algorithm: {', '.join(TRAINING)}")
     parser.add_argument(
         "--data", type=Path, required=True, help="data set in the official layout (images/, annotations/)"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write; it gets one folder per channel")
     parser.add_argument(
         "--format",
-        choices=_choices("FORMATS"),
+        choices=_choices(lambda room: room.FORMATS),
         default="image",
         help="image: photos + .lst, JSON or PNG masks; recordio: one .rec per channel",
     )
     parser.add_argument(
         "--split",
-        choices=_choices("SPLITS"),
+        choices=_choices(lambda room: room.SPLITS),
         help="official: train on trainval.txt, validate on test.txt; random: all photos, listed or not, that have what "
-        f"the algorithm needs (default: {_defaults('SPLITS')})",
+        f"the algorithm needs (default: {_defaults(lambda room: room.SPLITS)})",
     )
     parser.add_argument(
         "--fraction", type=_fraction, help=f"share of each breed to train on, with --split random (default: {FRACTION})"
@@ -50,17 +53,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random split and of the training list's order")
     parser.add_argument(
         "--classes",
-        choices=_choices("CLASSES"),
+        choices=_choices(lambda room: room.CLASSES),
         help="what is told apart; trimap: the pixels 1, 2, 3 of the trimaps as they are; pet: the same as 0, 1, 2 with "
-        f"their names, by a label_map channel (default: {_defaults('CLASSES')})",
+        f"their names, by a label_map channel (default: {_defaults(lambda room: room.CLASSES)})",
     )
     parser.add_argument("--force", action="store_true", help="replace --out if it is there")
 
 
 def run(args: argparse.Namespace) -> int:
     """The command. Returns the exit code; raises UserError for what the user can mend."""
-    if args.name not in NAMES:
-        raise UserError(f"prepare {args.name}: no such algorithm; there are {', '.join(NAMES)}")
+    if args.name not in TRAINING:
+        raise UserError(f"prepare {args.name}: no such algorithm; there are {', '.join(TRAINING)}")
     pets = official.read(args.data)
     train, validation = split(pets, args.name, args.split, args.fraction, args.seed)
     summary = write_channels(
@@ -179,11 +182,14 @@ def report(summary: Summary) -> list[str]:
     return lines
 
 
-def _write_channel(room: Room, folder: Path, photos: Iterator[Photo], summary: Summary, form: str, pets: Pets) -> None:
+def _write_channel(
+    room: Room[Truth, Any], folder: Path, photos: Iterator[Photo[Truth]], summary: Summary, form: str, pets: Pets
+) -> None:
     """Write one channel, count its photos, and see to it that no class is missing where it has to be learnt."""
-    channel, seen = folder.name, set()
+    channel = folder.name
+    seen: set[int] = set()
 
-    def noted() -> Iterator[Photo]:
+    def noted() -> Iterator[Photo[Truth]]:
         for photo in photos:
             summary.counts[channel] += 1
             seen.update(room.labels(photo.truth))
@@ -210,15 +216,18 @@ def _check_offered(name: str, option: str, value: str, offered: Sequence[str]) -
         raise UserError(f"{option} {value} is not for {name}: take {' or '.join(offered)}")
 
 
-def _choices(what: str) -> list[str]:
+_Offer = Callable[[Room[Any, Any]], tuple[str, ...]]
+
+
+def _choices(offer: _Offer) -> list[str]:
     """What any algorithm offers."""
-    return list(dict.fromkeys(value for room in algorithms.rooms() for value in getattr(room, what)))
+    return list(dict.fromkeys(value for room in algorithms.rooms() for value in offer(room)))
 
 
-def _defaults(what: str) -> str:
+def _defaults(offer: _Offer) -> str:
     """`breed; object-detection: species`: the first algorithm's default, and those that differ from it."""
-    texts = {name: getattr(algorithms.room(name), what)[0] for name in NAMES}
-    first = texts[NAMES[0]]
+    texts = {name: offer(algorithms.room(name))[0] for name in TRAINING}
+    first = texts[TRAINING[0]]
     return "; ".join([first, *(f"{name}: {text}" for name, text in texts.items() if text != first)])
 
 

@@ -9,9 +9,10 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
-from local import algorithms
 from local.errors import CommandFailed, UserError
+from local.images import IMAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = ROOT / ".venvs"
@@ -32,7 +33,7 @@ def train(base: Path, algorithm: str, environments: Path = ENVIRONMENTS) -> None
     Raises ProgramError with the text of output/failure when it fails, UserError when its environment is not there. On
     any other exception, Ctrl-C among them, the program is stopped as SageMaker stops a job.
     """
-    python = _interpreter(environments, algorithms.ENVIRONMENTS[algorithm])
+    python = _interpreter(environments, IMAGES[algorithm].environment)
     variables = {"SAGEMAKER_BASE_DIR": str(base.absolute()), "VISION_ALGORITHM": algorithm}
     with _running([str(python), "-m", "train"], variables, TRAIN_GRACE) as process:
         code = process.wait()
@@ -65,7 +66,8 @@ def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _interpreter(environments: Path, name: str) -> Path:
@@ -79,7 +81,7 @@ def _interpreter(environments: Path, name: str) -> Path:
 
 @contextlib.contextmanager
 def _running(
-    command: list[str], variables: Mapping[str, str], grace: float, output: "int | None" = None
+    command: list[str], variables: Mapping[str, str], grace: float, output: IO[bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process of its own group, so that Ctrl-C reaches us alone and we decide how it ends; stopped on leaving."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **variables}

@@ -11,11 +11,10 @@ import re
 import sys
 
 from local import ecr
-from local.algorithms import NAMES
 from local.errors import UserError
+from local.images import IMAGES
 from local.registry import Registry
 
-IMAGES = (*NAMES, "inference")
 # The grammar of Docker's references.
 _ADDRESS = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")

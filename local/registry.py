@@ -84,7 +84,7 @@ class Registry:
 
         Raises UserError where the user can mend it, else CommandFailed, with what the engine said.
         """
-        digest = None
+        digest: str | None = None
         try:
             events = self._api.push(
                 f"{self.address}/{name}", tag=tag, stream=True, decode=True, auth_config=self.credentials

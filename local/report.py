@@ -63,7 +63,12 @@ def read_reply(reply: bytes, photo: Path, expected: str, read: Callable[[bytes],
 
 
 def tell(
-    room: Room, answers: Sequence[Any], names: Sequence[str], model: Path, predictions: Path, again: tuple[str, str]
+    room: Room[Any, Answer],
+    answers: Sequence[Answer],
+    names: Sequence[str],
+    model: Path,
+    predictions: Path,
+    again: tuple[str, str],
 ) -> None:
     """End a journey: write the sheet to `predictions`, print the table, where things are, and the figure in the end.
 

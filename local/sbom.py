@@ -17,7 +17,7 @@ from pathlib import Path
 from local import sagemaker
 from local.docker import DockerError, check_image
 from local.errors import CommandFailed
-from local.push import IMAGES
+from local.images import IMAGES
 
 # What the tools read: records of Python packages by environment, dpkg's and apt's, and which Debian it is.
 _PYTHON = re.compile(r"opt/(\w+)/lib/python3[.]11/site-packages/[^/]+[.]dist-info/(METADATA|RECORD|WHEEL|licenses/.+)")

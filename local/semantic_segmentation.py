@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from local import pets as official
@@ -25,47 +26,47 @@ from serve.masks import PALETTE, png
 from serve.words import plural
 from train.semantic_segmentation import evaluation, masks
 
-CLASSES = ("trimap", "pet")
+CLASSES: tuple[str, ...] = ("trimap", "pet")
 DEMO = "pet"
-FORMATS = ("image",)
-SPLITS = ("official", "random")
+FORMATS: tuple[str, ...] = ("image",)
+SPLITS: tuple[str, ...] = ("official", "random")
 UNUSED = "photos that the split does not name or that have no trimap, left out"
 USABLE = "photo with pixels"
 DRAWN = (320, 10)
+EPOCHS = (11, 20)
 NETWORK = "an FCN"
 ACCEPT = "image/png"
 CURL = "curl --output mask.png"
 
 # From scratch. Drawn: crops of 80 let the network see more photos in the time, and it answers best at sides above those
 # it learnt from (docs/semantic-segmentation.md, inference_size).
-_DRAWN = {
+_DRAWN: recipes.Hyperparameters = {
     "backbone": "resnet-18",
     "algorithm": "fcn",
     "use_pretrained_model": "False",
     "base_size": 80,
     "crop_size": 80,
     "inference_size": 128,
-    "epochs": 11,
+    "epochs": EPOCHS[0],
     "mini_batch_size": 8,
     "validation_mini_batch_size": 1,
     "optimizer": "adam",
     "learning_rate": 0.0015,
     "lr_scheduler": "cosine",
 }
-_REAL = {
+_REAL: recipes.Hyperparameters = {
     "backbone": "resnet-50",
     "algorithm": "fcn",
     "use_pretrained_model": "False",
     "base_size": 128,
     "crop_size": 128,
-    "epochs": 20,
+    "epochs": EPOCHS[1],
     "mini_batch_size": 8,
     "validation_mini_batch_size": 1,
     "optimizer": "adam",
     "learning_rate": 0.001,
     "lr_scheduler": "poly",
 }
-EPOCHS = (_DRAWN["epochs"], _REAL["epochs"])
 # Seconds of one core per 128 x 128 pixels of a training step, by backbone, and seconds of a job without its epochs
 # (start, reading, export, checks).
 _AREA_SECONDS, _JOB_SECONDS = {"resnet-18": 0.086, "resnet-50": 0.6}, 25
@@ -90,11 +91,12 @@ class Truth:
     pixels: tuple[int, ...]
 
     @property
-    def mask(self) -> np.ndarray:
+    def mask(self) -> NDArray[np.uint8]:
         """Class ids as uint8 (height, width), masks.IGNORE where a pixel is of no class."""
         ids = np.full(256, masks.IGNORE, np.uint8)
         ids[list(self.pixels)] = range(len(self.pixels))
-        return ids[masks.decode(self.png).pixels]
+        mask: NDArray[np.uint8] = ids[masks.decode(self.png).pixels]
+        return mask
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Answer:
     photo: Path
     truth: Truth
     png: bytes
-    counts: np.ndarray
+    counts: NDArray[np.int64]
 
 
 def candidates(pets: Pets) -> list[Pet]:
@@ -148,7 +150,7 @@ def labels(truth: Truth) -> set[int]:
     return set(np.unique(truth.mask).tolist()) - {masks.IGNORE}
 
 
-def write_images(building: Path, channel: str, photos: Iterable[Photo], summary: Summary) -> None:
+def write_images(building: Path, channel: str, photos: Iterable[Photo[Truth]], summary: Summary) -> None:
     """Write one channel: photos, beside them a mask for each with the same base name, and the channel label_map.
 
     label_map is written where pixels are not class ids yet; the class names go beside the masks of training.
@@ -186,7 +188,7 @@ def recipe(drawn: bool, epochs: int | None, num_classes: int, num_training_sampl
     return recipes.complete(_DRAWN if drawn else _REAL, epochs, num_classes, num_training_samples, falls=())
 
 
-def forecast(recipe: Mapping[str, str | int | float], cores: int) -> float:
+def forecast(recipe: recipes.Hyperparameters, cores: int) -> float:
     """Seconds that a job of the recipe takes on `cores` when nothing else runs, roughly."""
     images = int(recipe["epochs"]) * int(recipe["num_training_samples"])
     area = int(recipe["crop_size"]) ** 2 / 128**2
@@ -198,7 +200,7 @@ def answer(photo: Path, truth: Truth, reply: bytes) -> Answer:
     true, classes = truth.mask, len(truth.pixels)
     height, width = true.shape
 
-    def read(body: bytes) -> np.ndarray:
+    def read(body: bytes) -> NDArray[np.uint8]:
         mask, colours = masks.decode(body)
         if colours or mask.shape != true.shape or mask.max() >= classes:
             raise ValueError("not the photo's mask")
@@ -275,9 +277,10 @@ def _label_map(channels: Path, channel: str) -> Path:
     return channels / "label_map" / f"{channel}_label_map.json"
 
 
-def _counts(answers: Sequence[Answer]) -> np.ndarray:
+def _counts(answers: Sequence[Answer]) -> NDArray[np.int64]:
     """Pixels of all photos by true and predicted class: int64 (classes, classes)."""
-    return np.sum([answer.counts for answer in answers], axis=0)
+    total: NDArray[np.int64] = np.sum([answer.counts for answer in answers], axis=0)
+    return total
 
 
 def _legend(names: Sequence[str]) -> Image.Image:

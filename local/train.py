@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local import docker, sagemaker
-from local.algorithms import NAMES
 from local.errors import UserError
+from local.images import TRAINING
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train`."""
-    parser.add_argument("name", metavar="NAME", choices=NAMES, help=f"image: {', '.join(NAMES)}")
+    parser.add_argument("name", metavar="NAME", choices=TRAINING, help=f"image: {', '.join(TRAINING)}")
     parser.add_argument(
         "--channels", type=Path, required=True, help="folder with a folder per channel, as `prepare` writes it"
     )

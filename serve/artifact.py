@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeGuard, TypeVar
 
 from serve.words import plural
 
@@ -40,6 +40,8 @@ MAX_TOP_K = 2000
 """Most candidates of a detector's NMS, which compares each with each: 4 million pairs, some 80 MB."""
 
 COLOURS = {1: "L", 3: "RGB"}
+
+T = TypeVar("T")
 
 
 class ArtifactError(ValueError):
@@ -109,7 +111,7 @@ def write(artifact: Artifact, model_dir: Path) -> Path:
 
     Raises ArtifactError for a description that `read` would refuse.
     """
-    path = Path(model_dir) / MODEL_JSON
+    path = model_dir / MODEL_JSON
     described = {"format_version": FORMAT_VERSION, **asdict(artifact)}
     described["input"]["colour"] = COLOURS.get(artifact.input.channels)
     if artifact.nms is None:
@@ -117,7 +119,7 @@ def write(artifact: Artifact, model_dir: Path) -> Path:
     return write_document(described, path, lambda written: _parse(written, path))
 
 
-def write_document(described: Mapping[str, Any], path: Path, check: Callable[[Any], Any]) -> Path:
+def write_document(described: Mapping[str, Any], path: Path, check: Callable[[Any], object]) -> Path:
     """Write a description to `path` as JSON, whole or not at all, after `check` of it; return the path.
 
     Raises ArtifactError for what JSON cannot hold, and what `check` raises.
@@ -146,14 +148,13 @@ def read(model_dir: Path) -> Artifact:
     Raises ArtifactError when model.json is missing, is not JSON, is of a newer format, lacks a key or holds a value
     that makes no sense, and when model.onnx is missing.
     """
-    artifact = _parse(document(model_dir), Path(model_dir) / MODEL_JSON)
-    require(Path(model_dir), MODEL_ONNX)
+    artifact = _parse(document(model_dir), model_dir / MODEL_JSON)
+    require(model_dir, MODEL_ONNX)
     return artifact
 
 
 def document(model_dir: Path) -> Any:
     """Return what model.json in `model_dir` holds, unchecked. Raises ArtifactError when it is missing or is no JSON."""
-    model_dir = Path(model_dir)
     path = model_dir / MODEL_JSON
     try:
         if path.exists() and not path.is_file():  # to read a pipe or a device may never end
@@ -234,7 +235,7 @@ def _parse_nms(values: "Values", path: Path, task: str) -> Nms | None:
     nms = Values(values.get("nms", dict), path, "nms.")
     return Nms(
         threshold=nms.number("threshold", 0, 1),
-        top_k=int(nms.number("top_k", 1, MAX_TOP_K, whole=True)),
+        top_k=nms.whole("top_k", 1, MAX_TOP_K),
         score_floor=nms.number("score_floor", 0, 1),
     )
 
@@ -272,7 +273,7 @@ class Values:
             raise ArtifactError(f"{path} must hold a JSON object, not {document!r:.80}.")
         self._document, self._path, self._prefix = document, path, prefix
 
-    def refuse(self, key: str, value: Any, wanted: str) -> None:
+    def refuse(self, key: str, value: Any, wanted: str) -> NoReturn:
         raise ArtifactError(f"{self._path}: {self._prefix}{key} is {value!r:.80}, it must be {wanted}.")
 
     def present(self, key: str) -> Any:
@@ -280,13 +281,13 @@ class Values:
             raise ArtifactError(f"{self._path}: the key {self._prefix}{key} is missing. Train again to write it.")
         return self._document[key]
 
-    def get(self, key: str, kind: type) -> Any:
+    def get(self, key: str, kind: type[T]) -> T:
         value = self.present(key)
         if not isinstance(value, kind) or isinstance(value, bool):
             self.refuse(key, value, f"of type {kind.__name__}")
         return value
 
-    def one_of(self, key: str, allowed: tuple[Any, ...]) -> Any:
+    def one_of(self, key: str, allowed: tuple[T, ...]) -> T:
         value = self.get(key, type(allowed[0]))
         if value not in allowed:
             self.refuse(key, value, " or ".join(repr(choice) for choice in allowed))
@@ -298,11 +299,16 @@ class Values:
             self.refuse(key, value, "a number of pixels, 1 or more")
         return value
 
-    def number(self, key: str, low: float, high: float, whole: bool = False) -> float:
+    def number(self, key: str, low: float, high: float) -> float:
         value = self.present(key)
-        kind = int if whole else int | float
-        if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
-            self.refuse(key, value, f"a {'whole ' if whole else ''}number from {low} to {high}")
+        if not _is_number(value) or not low <= value <= high:
+            self.refuse(key, value, f"a number from {low} to {high}")
+        return value
+
+    def whole(self, key: str, low: int, high: int) -> int:
+        value = self.present(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            self.refuse(key, value, f"a whole number from {low} to {high}")
         return value
 
     def absent(self, key: str, task: str) -> None:
@@ -311,7 +317,10 @@ class Values:
 
     def per_channel(self, key: str, channels: int, low: float, high: float) -> tuple[float, ...]:
         value = self.get(key, list)
-        numbers = all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
-        if len(value) != channels or not numbers or not all(low <= item <= high for item in value):
+        if len(value) != channels or not all(_is_number(item) and low <= item <= high for item in value):
             self.refuse(key, value, f"a list of {channels} numbers from {low:g} to {high:g}, one for each channel")
         return tuple(float(item) for item in value)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

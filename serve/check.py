@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve import machine
 from serve.artifact import ArtifactError
@@ -22,6 +23,8 @@ from serve.engine import Engine
 from serve.preprocess import UnreadableImage
 
 BATCH = 16
+
+Output = NDArray[np.float32] | NDArray[np.uint8]
 
 
 class CheckError(Exception):
@@ -46,7 +49,7 @@ def main() -> None:
     print(f"serve.check: {len(tensors)} tensors and {len(files)} files through {engine.artifact.network}")
 
 
-def run_tensors(engine: Engine, tensors: np.ndarray) -> dict[str, np.ndarray]:
+def run_tensors(engine: Engine, tensors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     """float32 (N, channels, height, width) -> the graph's outputs by name, computed in batches."""
     batches = [tensors[start : start + BATCH] for start in range(0, len(tensors), BATCH)]
     if not batches:  # a batch of nothing is not something that every graph can compute
@@ -56,20 +59,20 @@ def run_tensors(engine: Engine, tensors: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
 
-def run_files(engine: Engine, files: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+def run_files(engine: Engine, files: list[str]) -> Iterator[tuple[str, Output]]:
     """Each file's bytes through the functions that answer a request -> its number and the task's answer."""
     for number, file in enumerate(files):
         yield str(number), _answer(engine, file)
 
 
-def _answer(engine: Engine, path: str) -> np.ndarray:
+def _answer(engine: Engine, path: str) -> Output:
     try:
         return engine.task.evaluated(engine.answer(Path(path).read_bytes()))
     except UnreadableImage as error:
         raise CheckError(f"{path}: the image {error}") from error
 
 
-def _save(path: Path, arrays: Iterable[tuple[str, np.ndarray]], compression: int) -> None:
+def _save(path: Path, arrays: Iterable[tuple[str, Output]], compression: int) -> None:
     """An .npz file, written array after array: the masks of a thousand photos need not be in memory at once."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

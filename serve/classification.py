@@ -1,33 +1,35 @@
 """The task image-classification: a probability for each class."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve.artifact import Artifact
-from serve.forms import Answer, Form
+from serve.forms import Answer, Form, Refine
 
-OUTPUTS = ("probabilities",)
+OUTPUTS: tuple[str, ...] = ("probabilities",)
 
 
-def fits(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> bool:
+def fits(outputs: Mapping[str, NDArray[Any]], artifact: Artifact) -> bool:
     """Whether `probabilities` of one image is float32 (1, classes)."""
     probabilities = outputs["probabilities"]
     return probabilities.dtype == np.float32 and probabilities.shape == (1, len(artifact.class_names))
 
 
-def answer(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> np.ndarray:
+def answer(outputs: Mapping[str, NDArray[np.float32]], artifact: Artifact) -> NDArray[np.float32]:
     """The graph's outputs for one image -> probabilities, float32 (classes,) in order of the label index."""
     return outputs["probabilities"]
 
 
-def evaluated(answer: Answer) -> np.ndarray:
+def evaluated(answer: Answer) -> NDArray[np.float32]:
     """The probabilities."""
     return answer.values
 
 
-def refiner(attributes: Sequence[tuple[str, str]]) -> Callable[[np.ndarray], np.ndarray]:
+def refiner(attributes: Sequence[tuple[str, str]]) -> Refine:
     """Custom attributes change nothing: every class has its probability."""
     return lambda probabilities: probabilities
 
@@ -54,5 +56,6 @@ def _verbose(answer: Answer) -> str:
 
 
 _OTHERS = (Form("application/jsonlines", _prediction_line), Form("application/json", _verbose, "verbose"))
-FORMS = (Form("application/json", _array), *_OTHERS)
-BATCH_FORMS = (Form("application/json", _prediction), *_OTHERS)  # what the built-in writes in batch transform
+FORMS: tuple[Form[Answer], ...] = (Form("application/json", _array), *_OTHERS)
+# What the built-in writes in batch transform.
+BATCH_FORMS: tuple[Form[Answer], ...] = (Form("application/json", _prediction), *_OTHERS)

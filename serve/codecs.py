@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_options_header
@@ -26,6 +27,7 @@ REFUSED_TYPES = frozenset(
 REFUSED_KINDS = ("text/", "multipart/", "audio/", "video/", "font/", "message/")
 REFUSED_SUFFIXES = ("+json", "+xml", "+zip", "+gzip")
 
+T = TypeVar("T")
 
 ONE_IMAGE = "the bytes of one image as image/jpeg, image/png or application/x-image"
 
@@ -55,7 +57,7 @@ class Asked:
         if media in REFUSED_TYPES or media.startswith(REFUSED_KINDS) or media.endswith(REFUSED_SUFFIXES):
             raise UnsupportedMediaType(f"Content-Type {media} is not served; send {instead}.")
 
-    def form(self, forms: Sequence[Form]) -> Form:
+    def form(self, forms: Sequence[Form[T]]) -> Form[T]:
         """The form that Accept likes best. Raises NotAcceptable when it likes none."""
         return choose_form(self.accept, forms)
 
@@ -75,7 +77,7 @@ def custom_attributes(header: str | None) -> list[tuple[str, str]]:
     return [(name.strip().lower(), value.strip()) for name, _, value in pairs]
 
 
-def choose_form(accept: str | None, forms: Sequence[Form]) -> Form:
+def choose_form(accept: str | None, forms: Sequence[Form[T]]) -> Form[T]:
     """The form that an Accept header likes best; of equals the first in the table, as for none and */*.
 
     Lists, q-values and wildcards count (RFC 9110, 12.5.1: the most specific range that fits decides), media types in
@@ -93,7 +95,7 @@ def choose_form(accept: str | None, forms: Sequence[Form]) -> Form:
     return forms[qualities.index(max(qualities))]
 
 
-def _quality(form: Form, forms: Sequence[Form], ranges: MIMEAccept) -> float:
+def _quality(form: Form[Any], forms: Sequence[Form[Any]], ranges: MIMEAccept) -> float:
     """The q-value of the most specific range that `form` fits, 0 when none does."""
     fitting: dict[int, float] = {}
     kind = form.media.partition("/")[0]
@@ -108,7 +110,7 @@ def _quality(form: Form, forms: Sequence[Form], ranges: MIMEAccept) -> float:
     return fitting[max(fitting)] if fitting else 0
 
 
-def _named(media: str, parameters: Mapping[str, str], forms: Sequence[Form]) -> Form | None:
+def _named(media: str, parameters: Mapping[str, str], forms: Sequence[Form[Any]]) -> Form[Any] | None:
     """The form that a range without a wildcard means: the first of those whose parameter it has, else the plain one."""
     of_media = [form for form in forms if form.media == media]
     asked = [form for form in of_media if parameters.get(form.parameter, "false") not in ("false", "0")]

@@ -5,6 +5,10 @@ import logging
 import socket
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 log = logging.getLogger("serve")
 
@@ -64,31 +68,32 @@ class Connection(socket.socket):
         self._received += len(data)
         return data
 
-    def sendall(self, data: bytes, flags: int = 0) -> None:
+    def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
         """Send it all. Raises ConnectionResetError when the client does not read, which gunicorn ignores.
 
         A short answer, as every refusal is, never waits: who sends requests and reads no answers has no thread.
         """
+        view = memoryview(data).cast("B")
         self.setblocking(False)
         try:
-            sent = super().send(data, flags)
+            sent = super().send(view, flags)
         except BlockingIOError:
             sent = 0
-        if sent == len(data):
+        if sent == len(view):
             return
-        if len(data) > _AT_ONCE and self.may_wait.acquire(blocking=False):
+        if len(view) > _AT_ONCE and self.may_wait.acquire(blocking=False):
             try:
                 self.settimeout(self.answer_seconds)
-                super().sendall(memoryview(data)[sent:], flags)
+                super().sendall(view[sent:], flags)
                 return
             except TimeoutError:
                 pass
             finally:
                 self.may_wait.release()
-        log.warning("a client does not read its answer of %d bytes: its connection is closed", len(data))
+        log.warning("a client does not read its answer of %d bytes: its connection is closed", len(view))
         raise ConnectionResetError(errno.ECONNRESET, "the client does not read")
 
-    def send(self, data: bytes, flags: int = 0) -> int:
+    def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
         """As sendall; gunicorn sends `100 Continue` with it."""
         self.sendall(data, flags)
-        return len(data)
+        return memoryview(data).nbytes

@@ -3,37 +3,39 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve.artifact import Artifact, Nms
 from serve.errors import BadRequest
-from serve.forms import Answer, Form
+from serve.forms import Answer, Form, Refine
 
-OUTPUTS = ("scores", "boxes")
+OUTPUTS: tuple[str, ...] = ("scores", "boxes")
 
 _CLASS, _SCORE, _BOX = 0, 1, slice(2, 6)  # columns of a detection
 
 
-def fits(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> bool:
+def fits(outputs: Mapping[str, NDArray[Any]], artifact: Artifact) -> bool:
     """Whether `scores` and `boxes` of one image are float32 (1, A, classes) and float32 (1, A, 4)."""
     scores, boxes, classes = outputs["scores"], outputs["boxes"], len(artifact.class_names)
     right = scores.ndim == 3 and scores.shape[::2] == (1, classes) and boxes.shape == (1, scores.shape[1], 4)
     return right and scores.dtype == boxes.dtype == np.float32
 
 
-def answer(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> np.ndarray:
+def answer(outputs: Mapping[str, NDArray[np.float32]], artifact: Artifact) -> NDArray[np.float32]:
     """The graph's outputs for one image -> detections, float32 (d, 6), as `select` describes them."""
     assert artifact.nms is not None, "an artifact of this task is not read without it"
     return select(outputs["scores"], outputs["boxes"], artifact.nms)
 
 
-def evaluated(answer: Answer) -> np.ndarray:
+def evaluated(answer: Answer) -> NDArray[np.float32]:
     """The detections."""
     return answer.values
 
 
-def select(scores: np.ndarray, boxes: np.ndarray, nms: Nms) -> np.ndarray:
+def select(scores: NDArray[np.float32], boxes: NDArray[np.float32], nms: Nms) -> NDArray[np.float32]:
     """Non-maximum suppression: scores float32 (A, C) and corners float32 (A, 4) of A anchors -> float32 (d, 6).
 
     Candidates are the pairs of anchor and class whose score is above `nms.score_floor`, of them the `nms.top_k` best
@@ -50,7 +52,7 @@ def select(scores: np.ndarray, boxes: np.ndarray, nms: Nms) -> np.ndarray:
     return rows
 
 
-def _candidates(scores: np.ndarray, nms: Nms) -> tuple[np.ndarray, np.ndarray]:
+def _candidates(scores: NDArray[np.float32], nms: Nms) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Anchors and classes of the candidates, best first."""
     flat = scores.ravel()
     found = np.flatnonzero(flat > np.float32(nms.score_floor))
@@ -63,7 +65,7 @@ def _candidates(scores: np.ndarray, nms: Nms) -> tuple[np.ndarray, np.ndarray]:
     return anchors[order], classes[order]
 
 
-def _stay(rows: np.ndarray, threshold: float) -> np.ndarray:
+def _stay(rows: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
     """Which of the candidates (n, 6), best first, greedy suppression leaves: bool (n,)."""
     rivals = (_overlaps(rows[:, _BOX]) > np.float32(threshold)) & (rows[:, _CLASS, np.newaxis] == rows[:, _CLASS])
     stay = np.ones(len(rows), bool)
@@ -73,7 +75,7 @@ def _stay(rows: np.ndarray, threshold: float) -> np.ndarray:
     return stay
 
 
-def _overlaps(boxes: np.ndarray) -> np.ndarray:
+def _overlaps(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     """IoU of each box (n, 4) with each: float32 (n, n), not a number where neither has an area."""
     left, top, right, bottom = boxes.T
     # Boxes of broken weights may be as large as a float32; their areas are not numbers that overlap anything.
@@ -82,7 +84,8 @@ def _overlaps(boxes: np.ndarray) -> np.ndarray:
         width = np.minimum(right[:, np.newaxis], right) - np.maximum(left[:, np.newaxis], left)
         height = np.minimum(bottom[:, np.newaxis], bottom) - np.maximum(top[:, np.newaxis], top)
         common = np.maximum(width, 0) * np.maximum(height, 0)
-        return common / (area[:, np.newaxis] + area - common)
+        overlaps: NDArray[np.float32] = common / (area[:, np.newaxis] + area - common)
+        return overlaps
 
 
 # --- custom attributes ----------------------------------------------------------------------------------------------
@@ -91,7 +94,7 @@ _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e-?\d+)?", re.ASCII | re.IGNORECASE)
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 
 
-def refiner(attributes: Sequence[tuple[str, str]]) -> Callable[[np.ndarray], np.ndarray]:
+def refiner(attributes: Sequence[tuple[str, str]]) -> Refine:
     """What `threshold=` (the lowest score, itself included) and `max_detections=` leave of rows by falling score.
 
     Raises BadRequest for a value that makes no sense, and for one of the two given twice.
@@ -162,7 +165,7 @@ def _verbose(answer: Answer) -> str:
     return json.dumps({"prediction": prediction})
 
 
-FORMS = (
+FORMS: tuple[Form[Answer], ...] = (
     Form("application/json", _prediction),
     Form("application/jsonlines", _prediction_line),
     Form("application/json", _annotation, "annotation"),

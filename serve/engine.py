@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 # ONNX Runtime reports its sessions to its makers unless told not to before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -22,7 +23,7 @@ from serve.refusals import explained
 from serve.tasks import TASKS, Task
 from serve.words import sentence
 
-if TYPE_CHECKING:  # see serve.forms
+if TYPE_CHECKING:  # see serve.model
     from serve.codecs import Asked
 
 _FATAL_ONLY = 4  # ONNX Runtime raises its errors too; its own log is not escaped
@@ -48,7 +49,7 @@ class Engine:
         """
         self.artifact: Artifact = artifacts.read(model_dir)
         self._reader = reader or Reader()
-        path = Path(model_dir) / MODEL_ONNX
+        path = model_dir / MODEL_ONNX
         try:
             self._session = session(path, threads)
             self._warm_up()
@@ -96,7 +97,7 @@ class Engine:
         values = self.task.answer(outputs, self.artifact)
         return Answer(values, self.artifact.class_names, width, height, spec)
 
-    def run(self, tensors: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, tensors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """float32 (N, channels, height, width) -> the graph's outputs by name, as the Artifact describes them."""
         names = self.task.OUTPUTS
         outputs = self._session.run(list(names), {self.artifact.input.name: tensors})
@@ -119,7 +120,7 @@ class Engine:
             )
 
 
-def all_finite(outputs: Mapping[str, np.ndarray]) -> bool:
+def all_finite(outputs: Mapping[str, NDArray[np.float32]]) -> bool:
     """Whether no output holds a NaN or an infinity."""
     return all(np.isfinite(output).all() for output in outputs.values())
 

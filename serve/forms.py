@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve.artifact import InputSpec
 
-if TYPE_CHECKING:  # engines are loaded beside Flask's import, and Werkzeug breaks when two threads import it at once
-    from serve.codecs import Asked
+T = TypeVar("T")
+
+Refine = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""What a request's custom attributes do to the values of its answer."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Answer:
     is what made it the model's input.
     """
 
-    values: np.ndarray
+    values: NDArray[np.float32]
     class_names: tuple[str, ...]
     width: int
     height: int
@@ -28,16 +31,16 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Form:
+class Form(Generic[T]):
     """A form that a response can take: what asks for it in Accept, and the function that writes it.
 
-    `encode` takes what the task answers: an Answer, where it is one of images. `parameter` is the media type's
-    parameter that asks for this form among those of one media type, as `verbose` does in `application/json;verbose`;
-    the form without one is the plain one.
+    `encode` takes what the task answers: an Answer, or the JSON text of the task `tensors`. `parameter` is what asks
+    for this form among those of one media type, as `verbose` does in `application/json;verbose`; the form without one
+    is the plain one.
     """
 
     media: str
-    encode: Callable[[Any], str | bytes]
+    encode: Callable[[T], str | bytes]
     parameter: str = ""
 
     def __str__(self) -> str:
@@ -54,10 +57,3 @@ class Reply:
 
     media: str
     prepare: Callable[[bytes], Callable[[], str | bytes]]
-
-
-class Engine(Protocol):
-    """A loaded model, of whatever task."""
-
-    def understand(self, asked: "Asked") -> Reply:
-        """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from serve import signature
 from serve.artifact import ArtifactError
@@ -20,7 +21,7 @@ class Graphs:
         self.model: TensorModel = signature.read(model_dir)
         self._sessions = {}
         for graph in {one.graph for one in self.model.signatures.values()}:
-            path = Path(model_dir) / graph
+            path = model_dir / graph
             try:
                 self._sessions[graph] = session(path, threads)
             except Exception as error:  # ONNX Runtime has some fifteen kinds of error and no base class for them
@@ -44,7 +45,7 @@ class Graphs:
         found = self._sessions[graph]
         return [one.name for one in found.get_outputs()], [one.name for one in found.get_inputs()]
 
-    def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The outputs of the signature `name`, by name. Raises BadRequest for inputs that it cannot compute."""
         one = self.model.signatures[name]
         _, asks = self._names(one.graph)

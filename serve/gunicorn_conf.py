@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.errors import HaltServer
 
 from serve import machine
-from serve.model import Model
+from serve.model import Engine, Model
 from serve.settings import Settings
 
 if TYPE_CHECKING:
     from flask import Flask
-
-    from serve.forms import Engine
 
 _settings = Settings.from_environment()
 
@@ -50,7 +48,7 @@ _shared = mmap.mmap(-1, 1 + 256)
 _deaths = 0
 
 
-def _load() -> "Engine":
+def _load() -> Engine:
     from serve.loading import load  # NumPy and ONNX Runtime are imported beside Flask, not before it
 
     engine = load(_settings)

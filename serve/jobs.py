@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from serve import preprocess, rest
@@ -14,9 +15,11 @@ from serve.preprocess import UnreadableImage
 from serve.rest import Call
 from serve.signature import Signature, Tensor, TensorModel
 
-Message = tuple[dict[str, Any], bytes]
-"""A JSON document, and bytes."""
-Note = Callable[[dict[str, Any]], None]
+Document = dict[str, Any]
+"""A JSON object."""
+Message = tuple[Document, bytes]
+"""A document, and bytes."""
+Note = Callable[[Document], None]
 """Adds to the document ahead of time: what is known of a job that may never end."""
 
 IMAGE, WEIGH, TEXT = "image", "weigh", "text"
@@ -24,12 +27,12 @@ _BYTES = "bytes"
 _MAY_BE_TEXT = b"BM"  # how a BMP begins, and a word may too
 
 
-def ask_for_image(spec: InputSpec, max_pixels: int) -> dict[str, Any]:
+def ask_for_image(spec: InputSpec, max_pixels: int) -> Document:
     """The arguments of IMAGE."""
     return {"spec": asdict(spec), "max_pixels": max_pixels}
 
 
-def image(arguments: dict[str, Any], data: bytes, note: Note) -> Message:
+def image(arguments: Document, data: bytes, note: Note) -> Message:
     """The bytes of an image -> what `preprocess.cut_sized` makes of them. Notes the size that the `header` says."""
     spec = InputSpec(**arguments["spec"])
     try:
@@ -45,7 +48,7 @@ def image_of(message: Message) -> tuple[Image.Image, tuple[int, int]]:
     return Image.frombytes(found["mode"], tuple(found["size"]), pixels), tuple(found["stored"])
 
 
-def weigh(arguments: dict[str, Any], data: bytes, note: Note) -> Message:
+def weigh(arguments: Document, data: bytes, note: Note) -> Message:
     """The bytes of several image files, of `lengths` each -> how many `pixels` all of their frames have, decoded.
 
     What is not an image weighs nothing. One that cannot be read is `unreadable`.
@@ -61,16 +64,16 @@ def weigh(arguments: dict[str, Any], data: bytes, note: Note) -> Message:
     return {"pixels": pixels}, b""
 
 
-def ask_for_call(media: str, model: TensorModel) -> dict[str, Any]:
+def ask_for_call(media: str, model: TensorModel) -> Document:
     """The arguments of TEXT."""
     return {"media": media, "model": asdict(model)}
 
 
-def text(arguments: dict[str, Any], data: bytes, note: Note) -> Message:
+def text(arguments: Document, data: bytes, note: Note) -> Message:
     """A body of JSON or CSV -> the Call that `rest.parse` makes of it."""
     model = arguments["model"]
     signatures = {
-        name: Signature(*(tuple(Tensor(**one) for one in signature[key]) for key in ("inputs", "outputs")))
+        name: Signature(_tensors(signature["inputs"]), _tensors(signature["outputs"]))
         for name, signature in model["signatures"].items()
     }
     try:
@@ -85,26 +88,35 @@ def text(arguments: dict[str, Any], data: bytes, note: Note) -> Message:
     return {"signature": call.signature, "rows": call.rows, "arrays": arrays}, b"".join(contents)
 
 
+def _tensors(described: list[Document]) -> tuple[Tensor, ...]:
+    """As `asdict` describes them, from JSON, which has lists for tuples."""
+    return tuple(
+        Tensor(one["name"], one["dtype"], None if one["shape"] is None else tuple(one["shape"])) for one in described
+    )
+
+
 def call_of(message: Message) -> Call:
     """The Call. Raises BadRequest."""
     found, content = message
     if reason := found.get("refused"):
         raise BadRequest(reason)
-    inputs, at = {}, 0
+    inputs: dict[str, NDArray[Any]] = {}
+    at = 0
     for name, dtype, shape, length in found["arrays"]:
         part = content[at : at + length]
         flat = _split(part) if dtype == _BYTES else np.frombuffer(part, dtype)
-        inputs[name], at = flat.reshape(shape), at + length
+        inputs[name] = flat.reshape(shape)
+        at += length
     return Call(found["signature"], inputs, found["rows"])
 
 
-def _joined(array: np.ndarray) -> bytes:
+def _joined(array: NDArray[np.object_]) -> bytes:
     """An array of bytes objects: how many there are, their lengths, and they themselves."""
     items = array.ravel().tolist()
     return b"".join((np.array([len(items), *map(len, items)], np.int64).tobytes(), *items))
 
 
-def _split(content: bytes) -> np.ndarray:
+def _split(content: bytes) -> NDArray[np.object_]:
     """What `_joined` was given, flat."""
     count = int(np.frombuffer(content[:8], np.int64)[0])
     ends = 8 * (count + 1) + np.cumsum(np.frombuffer(content[8 : 8 * (count + 1)], np.int64))
@@ -115,4 +127,4 @@ def _split(content: bytes) -> np.ndarray:
     return array
 
 
-JOBS: dict[str, Callable[[dict[str, Any], bytes, Note], Message]] = {IMAGE: image, WEIGH: weigh, TEXT: text}
+JOBS: dict[str, Callable[[Document, bytes, Note], Message]] = {IMAGE: image, WEIGH: weigh, TEXT: text}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from serve import left, signature
 from serve.artifact import TENSORS, ArtifactError
-from serve.forms import Engine
+from serve.model import Engine
 from serve.reader import Reader, SandboxedReader
 from serve.sandbox import Sandbox
 from serve.settings import TENSORFLOW, Settings

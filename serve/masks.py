@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from serve.artifact import InputSpec
@@ -24,7 +25,7 @@ _TILE_PIXELS, _TILE_WIDTH = 1 << 16, 2048
 """What is worked on at once: a few 100 kB, whatever the size of the photo and the number of classes."""
 
 
-def class_ids(logits: np.ndarray, size: tuple[int, int], spec: InputSpec) -> np.ndarray:
+def class_ids(logits: NDArray[np.float32], size: tuple[int, int], spec: InputSpec) -> NDArray[np.uint8]:
     """Logits float32 (C, h, w) of one image -> its mask, uint8 (H, W): the class whose logit is largest in each pixel.
 
     `size` is (W, H) of the upright image in pixels, `spec` what made it the input. Equal logits: the lowest class.
@@ -39,7 +40,7 @@ def class_ids(logits: np.ndarray, size: tuple[int, int], spec: InputSpec) -> np.
     return ids
 
 
-def probabilities(logits: np.ndarray, size: tuple[int, int], spec: InputSpec) -> np.ndarray:
+def probabilities(logits: NDArray[np.float32], size: tuple[int, int], spec: InputSpec) -> NDArray[np.float32]:
     """As `class_ids`, but the softmax over the classes in each pixel: float32 (C, H, W)."""
     width, height = size
     chances = np.empty((len(logits), height, width), np.float32)
@@ -53,7 +54,7 @@ def probabilities(logits: np.ndarray, size: tuple[int, int], spec: InputSpec) ->
     return chances
 
 
-def png(mask: np.ndarray) -> bytes:
+def png(mask: NDArray[np.uint8]) -> bytes:
     """A mask, uint8 (H, W) -> a PNG file of palette colours whose pixels, 8 bits each, are the mask's numbers."""
     image = Image.fromarray(mask)
     image.putpalette(PALETTE)
@@ -83,8 +84,8 @@ PALETTE = _palette()
 
 
 def _tiles(
-    logits: np.ndarray, size: tuple[int, int], spec: InputSpec
-) -> Iterator[tuple[tuple[slice, slice], Iterator[np.ndarray]]]:
+    logits: NDArray[np.float32], size: tuple[int, int], spec: InputSpec
+) -> Iterator[tuple[tuple[slice, slice], Iterator[NDArray[np.float32]]]]:
     """The photo piece by piece: rows and columns, and for each class in turn its logits there, float32."""
     covered, (width, height) = placed(size, spec), size
     stride = spec.resize // logits.shape[-1]  # input pixels that a cell covers
@@ -104,8 +105,8 @@ def _tiles(
 class _Taps(NamedTuple):
     """A resize along one axis: result[i] = the sum over k of weights[k, i] x source[indices[k, i]]."""
 
-    indices: np.ndarray
-    weights: np.ndarray
+    indices: NDArray[np.intp]
+    weights: NDArray[np.float32]
 
 
 def _taps(part: range, covered: float, pixels: int, cells: int) -> _Taps:
@@ -125,16 +126,18 @@ def _taps(part: range, covered: float, pixels: int, cells: int) -> _Taps:
     return _Taps(indices.clip(0, cells - 1), weights.astype(np.float32))
 
 
-def _plane(cells: np.ndarray, down: _Taps, across: _Taps) -> np.ndarray:
+def _plane(cells: NDArray[np.float32], down: _Taps, across: _Taps) -> NDArray[np.float32]:
     """One class's cells (h, w) -> its logits in the pixels that the taps are for, across first: the smaller work."""
     top, bottom = down.indices.min(), down.indices.max() + 1
     wide = _resize(cells[top:bottom], across.indices, across.weights, axis=1)
     return _resize(wide, down.indices - top, down.weights[..., np.newaxis], axis=0)
 
 
-def _resize(cells: np.ndarray, indices: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
+def _resize(
+    cells: NDArray[np.float32], indices: NDArray[np.intp], weights: NDArray[np.float32], axis: int
+) -> NDArray[np.float32]:
     """The weighted sum of what lies at each row of `indices` along `axis`."""
-    total: np.ndarray | None = None
+    total: NDArray[np.float32] | None = None
     for where, share in zip(indices, weights, strict=True):
         term = np.take(cells, where, axis=axis)  # faster than by `cells[where]`
         term *= share

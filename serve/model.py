@@ -1,23 +1,31 @@
-"""The one model of this process: loaded in the background while the server already answers."""
+"""The one model of this process: what it can do, and how it is loaded while the server already answers."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from serve.errors import Unavailable
 
-if TYPE_CHECKING:
-    from serve.forms import Engine
+if TYPE_CHECKING:  # engines are loaded beside Flask's import, and Werkzeug breaks when two threads import it at once
+    from serve.codecs import Asked
+    from serve.forms import Reply
 
 log = logging.getLogger("serve")
+
+
+class Engine(Protocol):
+    """A loaded model, of whatever task."""
+
+    def understand(self, asked: "Asked") -> "Reply":
+        """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""
 
 
 class Model:
     """Loads an engine in a thread of its own. A load that fails calls `on_failure`, which should end the process."""
 
-    def __init__(self, load: "Callable[[], Engine]", on_failure: Callable[[], None]) -> None:
+    def __init__(self, load: Callable[[], Engine], on_failure: Callable[[], None]) -> None:
         self._load = load
         self._on_failure = on_failure
         self._engine: Engine | None = None
@@ -30,7 +38,7 @@ class Model:
         return thread
 
     @property
-    def engine(self) -> "Engine":
+    def engine(self) -> Engine:
         """The engine. Raises Unavailable while it is being loaded."""
         if self._engine is None:
             raise Unavailable("The model is being loaded; try again in a second.")

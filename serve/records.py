@@ -16,6 +16,7 @@ frame for a whole record, so this one does not.
 import struct
 
 import numpy as np
+from numpy.typing import NDArray
 
 _MAGIC = 0xCED7230A
 
@@ -26,12 +27,12 @@ MAX_BYTES = (1 << 29) - 1
 """Longest record: the frame keeps three bits of its length for other things."""
 
 
-def of_tensor(values: np.ndarray) -> bytes:
+def of_tensor(values: NDArray[np.float32]) -> bytes:
     """float32 of any shape -> a framed Record with the features `target`, its numbers, and `shape`, its shape.
 
     Raises ValueError for a record of more than MAX_BYTES.
     """
-    numbers = memoryview(np.ascontiguousarray(values, "<f4").ravel().view(np.uint8))
+    numbers = np.ascontiguousarray(values, "<f4").ravel().view(np.uint8).data
     shape = b"".join(map(_varint, values.shape))
     record = [*_feature(b"target", _FLOAT32_TENSOR, numbers), *_feature(b"shape", _INT32_TENSOR, shape)]
     length = _length(record)

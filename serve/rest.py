@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve.errors import BadRequest, from_body
 from serve.signature import STRING, Signature, Tensor, TensorModel, shape_text
@@ -40,7 +41,7 @@ class Call:
     """
 
     signature: str
-    inputs: dict[str, np.ndarray]
+    inputs: dict[str, NDArray[Any]]
     rows: int | None
 
 
@@ -62,7 +63,7 @@ def parse(data: bytes, media: str, model: TensorModel) -> Call:
     return Call(name, _rows(rows, signature, name), len(rows))
 
 
-def write(call: Call, outputs: Mapping[str, np.ndarray]) -> str:
+def write(call: Call, outputs: Mapping[str, NDArray[Any]]) -> str:
     """The JSON text of the answer; `outputs` are the signature's by name.
 
     Raises BadRequest when rows were asked for and an output has not one for each of them.
@@ -165,13 +166,14 @@ def _is_one_row(values: Sequence[Any], tensor: Tensor) -> bool:
     """
     if any(isinstance(value, dict) for value in values):
         return False
-    rank, value = 0, values
+    rank = 0
+    value: Any = values
     while isinstance(value, list):
         rank, value = rank + 1, value[0] if value else None
     return rank == (1 if tensor.shape is None else len(tensor.shape) - 1)
 
 
-def _rows(rows: Sequence[Any], signature: Signature, name: str) -> dict[str, np.ndarray]:
+def _rows(rows: Sequence[Any], signature: Signature, name: str) -> dict[str, NDArray[Any]]:
     """Instances -> columns: values of the one input, or objects with a value for each."""
     if len(signature.inputs) == 1:
         only = signature.inputs[0].name
@@ -189,7 +191,7 @@ def _rows(rows: Sequence[Any], signature: Signature, name: str) -> dict[str, np.
     return _columns({key: [row[key] for row in rows] for key in keys}, signature, name)
 
 
-def _columns(given: Any, signature: Signature, name: str) -> dict[str, np.ndarray]:
+def _columns(given: Any, signature: Signature, name: str) -> dict[str, NDArray[Any]]:
     """Arrays by the names of the inputs; the array alone is enough where there is one input."""
     wanted = {tensor.name: tensor for tensor in signature.inputs}
     if not isinstance(given, dict) or _is_binary(given):
@@ -204,7 +206,7 @@ def _columns(given: Any, signature: Signature, name: str) -> dict[str, np.ndarra
     return {key: _array(given[key], wanted[key], f"Input {key!r}") for key in wanted}
 
 
-def _array(value: Any, tensor: Tensor, where: str) -> np.ndarray:
+def _array(value: Any, tensor: Tensor, where: str) -> NDArray[Any]:
     """A JSON value -> the array of the input's dtype. Raises BadRequest for what does not fit it."""
     array = _strings(value, where) if tensor.dtype == STRING else _numbers(value, tensor, where)
     shape = tensor.shape
@@ -219,7 +221,7 @@ def _array(value: Any, tensor: Tensor, where: str) -> np.ndarray:
     return array
 
 
-def _numbers(value: Any, tensor: Tensor, where: str) -> np.ndarray:
+def _numbers(value: Any, tensor: Tensor, where: str) -> NDArray[Any]:
     wanted = np.dtype(tensor.dtype)
     takes = f"input {tensor.name!r} takes {tensor.dtype}, {_KINDS[wanted.kind]} in lists of equal length"
     if _has_text(value):  # of which NumPy would make an array as wide as its longest text
@@ -255,7 +257,7 @@ def _has_text(value: Any) -> bool:
     return False
 
 
-def _found(array: np.ndarray) -> str:
+def _found(array: NDArray[Any]) -> str:
     """What an array that does not fit holds, in JSON's words."""
     if array.dtype.kind == "f":
         return "numbers with a fraction"
@@ -266,7 +268,7 @@ def _found(array: np.ndarray) -> str:
     return "null, objects, mixed values or numbers of too many digits"
 
 
-def _strings(value: Any, where: str) -> np.ndarray:
+def _strings(value: Any, where: str) -> NDArray[np.object_]:
     """Nested lists of texts, or of {"b64": ...} for bytes -> an array of bytes objects."""
 
     def leaf(item: Any, depth: int) -> Any:
@@ -310,7 +312,7 @@ def _is_binary(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {"b64"}
 
 
-def _plain(name: str, array: np.ndarray) -> Any:
+def _plain(name: str, array: NDArray[Any]) -> Any:
     """An array as JSON has it; bytes that are no text, or are under a name in `_bytes`, as {"b64": ...}."""
     if array.dtype.kind == "V":  # bfloat16, which JSON's numbers hold as well
         return array.astype(np.float32).tolist()

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Lock
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from serve.errors import Unavailable
 from serve.gate import Gate
-from serve.jobs import Message
+from serve.jobs import Document, Message
 from serve.sandboxed import EXHAUSTED, receive, send
 
 _PROGRAM = Path(__file__).resolve().parent.parent
@@ -22,7 +22,7 @@ _THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_M
 class Exhausted(Exception):
     """A job needed more than it may have. `what` is "memory" or "time", `notes` what the job said before."""
 
-    def __init__(self, what: str, notes: dict[str, Any]) -> None:
+    def __init__(self, what: str, notes: Document) -> None:
         super().__init__(what)
         self.what = what
         self.notes = notes
@@ -46,7 +46,7 @@ class Sandbox:
         self._idle: list[_Child] = []
         self._lock = Lock()
 
-    def run(self, job: str, arguments: dict[str, Any], data: bytes) -> Message:
+    def run(self, job: str, arguments: Document, data: bytes) -> Message:
         """Do one of serve.jobs.JOBS; return what it noted on the way and found, and the bytes it made.
 
         Raises Unavailable when there is no room or no process can be started, Exhausted, Crashed, and RuntimeError
@@ -55,7 +55,7 @@ class Sandbox:
         with self._gate.entered():
             return self._gate.predict(self._patience, self._run, job, arguments, data)
 
-    def _run(self, job: str, arguments: dict[str, Any], data: bytes) -> Message:
+    def _run(self, job: str, arguments: Document, data: bytes) -> Message:
         child = self._take()
         try:
             answer = child.run(job, arguments, data)
@@ -105,8 +105,8 @@ class _Child:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def run(self, job: str, arguments: dict[str, Any], data: bytes) -> Message:
-        notes: dict[str, Any] = {}
+    def run(self, job: str, arguments: Document, data: bytes) -> Message:
+        notes: Document = {}
         try:
             send(self._connection, {"job": job, "arguments": arguments}, data)
             while (message := receive(self._stream)) is not None and "note" in message[0]:
@@ -122,7 +122,7 @@ class _Child:
             raise RuntimeError(found["failed"])
         return notes | found, content
 
-    def _raise_end(self, notes: dict[str, Any]) -> NoReturn:
+    def _raise_end(self, notes: Document) -> NoReturn:
         code = self._process.wait()
         if code == -signal.SIGPROF:
             raise Exhausted("time", notes)

@@ -11,12 +11,11 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from serve import machine
-from serve.jobs import JOBS, Message, Note
+from serve.jobs import JOBS, Document, Message, Note
 
 FRAME = struct.Struct("<II")
 """Before each message: the length of its JSON document, and of the bytes behind it."""
@@ -25,7 +24,7 @@ EXHAUSTED = 3
 """Exit code when there was no memory for a job's own data."""
 
 
-def send(connection: socket.socket, document: Mapping[str, Any], data: bytes = b"") -> None:
+def send(connection: socket.socket, document: Document, data: bytes = b"") -> None:
     """Write one message. Raises OSError when nobody reads it any more."""
     text = json.dumps(document).encode()
     connection.sendall(FRAME.pack(len(text), len(data)) + text)
@@ -60,7 +59,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(EXHAUSTED)
 
 
-def _done(document: dict[str, Any], data: bytes, note: Note) -> Message:
+def _done(document: Document, data: bytes, note: Note) -> Message:
     try:
         return JOBS[document["job"]](document["arguments"], data, note)
     except MemoryError:

@@ -2,22 +2,24 @@
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve import masks, records
 from serve.artifact import Artifact
 from serve.errors import TooLarge
-from serve.forms import Answer, Form
+from serve.forms import Answer, Form, Refine
 
-OUTPUTS = ("logits",)
+OUTPUTS: tuple[str, ...] = ("logits",)
 
 MAX_PROBABILITIES = 100 * 2**20
 """Bytes of the largest answer with a number for each class and pixel: as much as batch transform can carry."""
 
 
-def fits(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> bool:
+def fits(outputs: Mapping[str, NDArray[Any]], artifact: Artifact) -> bool:
     """Whether `logits` of one image is float32 (1, classes, side / t, side / t) for a whole number t."""
     logits = outputs["logits"]
     cells = logits.shape[-1] if logits.ndim else 0
@@ -25,17 +27,17 @@ def fits(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> bool:
     return tiled and logits.dtype == np.float32 and logits.shape == (1, len(artifact.class_names), cells, cells)
 
 
-def answer(outputs: Mapping[str, np.ndarray], artifact: Artifact) -> np.ndarray:
+def answer(outputs: Mapping[str, NDArray[np.float32]], artifact: Artifact) -> NDArray[np.float32]:
     """The graph's outputs for one image -> its logits, float32 (C, h, w), of which a form makes what it needs."""
     return outputs["logits"]
 
 
-def evaluated(answer: Answer) -> np.ndarray:
+def evaluated(answer: Answer) -> NDArray[np.uint8]:
     """The mask of the photo, uint8 (H, W) of class ids."""
     return masks.class_ids(answer.values, (answer.width, answer.height), answer.spec)
 
 
-def refiner(attributes: Sequence[tuple[str, str]]) -> Callable[[np.ndarray], np.ndarray]:
+def refiner(attributes: Sequence[tuple[str, str]]) -> Refine:
     """Custom attributes change nothing: every pixel has its class."""
     return lambda logits: logits
 
@@ -72,7 +74,7 @@ def _verbose(answer: Answer) -> str:
     return json.dumps(document)
 
 
-FORMS = (
+FORMS: tuple[Form[Answer], ...] = (
     Form("image/png", _png),
     # The built-in's notebook asks by the first of these names, its guide by the second.
     Form("application/x-protobuf", _record),

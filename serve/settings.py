@@ -121,7 +121,8 @@ class _Reader:
             return default
         # isdecimal alone would let in other alphabets' digits and int() alone "1_000": neither is meant by anyone.
         if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
-            raise SettingsError(f"{name} is {text!r}, it must be a whole number from {low} to {high}.")
+            of_make = " (with `make serve`: PORT)" if name == PORT else ""
+            raise SettingsError(f"{name} is {text!r}, it must be a whole number from {low} to {high}{of_make}.")
         return int(text)
 
     def choice(self, name: str, values: tuple[str, ...], default: str) -> str:

@@ -39,7 +39,7 @@ class Tensor:
         if self.dtype not in ("float32", "float16", "float64", "uint8") or self.shape is None or len(self.shape) != 4:
             return None
         batch, first, middle, last = self.shape
-        if batch not in (None, 1) or None in (first, middle, last):
+        if batch not in (None, 1) or first is None or middle is None or last is None:
             return None
         if last in (1, 3):
             return last, first, middle
@@ -97,7 +97,7 @@ def write(model: TensorModel, model_dir: Path) -> Path:
 
     Raises ArtifactError for a description that `read` would refuse.
     """
-    path = Path(model_dir) / MODEL_JSON
+    path = model_dir / MODEL_JSON
     described = {"format_version": FORMAT_VERSION, "task": TENSORS, **asdict(model)}
     return artifact.write_document(described, path, lambda written: _parse(written, path))
 
@@ -107,9 +107,9 @@ def read(model_dir: Path) -> TensorModel:
 
     Raises ArtifactError as serve.artifact.read does, and when the graph of a signature is missing.
     """
-    model = _parse(artifact.document(model_dir), Path(model_dir) / MODEL_JSON)
+    model = _parse(artifact.document(model_dir), model_dir / MODEL_JSON)
     for signature in model.signatures.values():
-        artifact.require(Path(model_dir), signature.graph)
+        artifact.require(model_dir, signature.graph)
     return model
 
 

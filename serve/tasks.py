@@ -1,13 +1,14 @@
 """The tasks that can be served: a module for each, which knows its graph's outputs, its answer and its forms."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve import classification, detection, segmentation
 from serve.artifact import CLASSIFICATION, DETECTION, SEGMENTATION, Artifact
-from serve.forms import Answer, Form
+from serve.forms import Answer, Form, Refine
 
 
 class Task(Protocol):
@@ -15,21 +16,21 @@ class Task(Protocol):
 
     OUTPUTS: tuple[str, ...]
     """Names of the graph's outputs that are needed; each has the batch as its first dimension."""
-    FORMS: tuple[Form, ...]
+    FORMS: tuple[Form[Answer], ...]
     """Forms of a response, that for an absent Accept and for */* first. Names of `parameter` are in lower case."""
-    BATCH_FORMS: tuple[Form, ...]
+    BATCH_FORMS: tuple[Form[Answer], ...]
     """The same in batch transform."""
 
-    def fits(self, outputs: Mapping[str, np.ndarray], artifact: Artifact) -> bool:
+    def fits(self, outputs: Mapping[str, NDArray[Any]], artifact: Artifact) -> bool:
         """Whether the graph's outputs for a batch of one image have the dtypes and shapes that the artifact says."""
 
-    def answer(self, outputs: Mapping[str, np.ndarray], artifact: Artifact) -> np.ndarray:
+    def answer(self, outputs: Mapping[str, NDArray[np.float32]], artifact: Artifact) -> NDArray[np.float32]:
         """The graph's finite outputs for one image, without the batch -> the values of its Answer."""
 
-    def evaluated(self, answer: Answer) -> np.ndarray:
+    def evaluated(self, answer: Answer) -> NDArray[np.float32] | NDArray[np.uint8]:
         """What training compares with the truth: probabilities (classes,), detections (d, 6), or a mask (H, W)."""
 
-    def refiner(self, attributes: Sequence[tuple[str, str]]) -> Callable[[np.ndarray], np.ndarray]:
+    def refiner(self, attributes: Sequence[tuple[str, str]]) -> Refine:
         """What a request's custom attributes (name in lower case, value) ask to be done to the answer's values.
 
         Names that mean nothing to the task are ignored. Raises BadRequest naming an attribute with a bad value.

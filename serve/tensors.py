@@ -3,10 +3,11 @@
 What computes is given: ONNX Runtime (serve.graphs), or TensorFlow itself (serve.tf.saved_model).
 """
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve import rest
 from serve.artifact import InputSpec
@@ -18,17 +19,17 @@ from serve.rest import Call
 from serve.settings import IMAGE_VALUES
 from serve.signature import STRING, Tensor, TensorModel
 
-if TYPE_CHECKING:  # see serve.forms
+if TYPE_CHECKING:  # see serve.model
     from serve.codecs import Asked
 
-Run = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+Run = Callable[[str, Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 """A signature's name and its inputs -> its outputs, by name. Raises BadRequest for what it cannot compute."""
 
 _PIXELS_DEFAULT = "0..1"
 _PIXELS = {"0..1": ((0.0,), (1.0,)), "-1..1": ((0.5,), (0.5,)), "0..255": ((0.0,), (1 / 255,))}
 # IMAGE_RANGES, each as the mean and std of an InputSpec that gives it.
 
-_FORMS = (Form("application/json", str), Form("application/jsonlines", lambda text: text + "\n"))
+_FORMS: Sequence[Form[str]] = (Form("application/json", str), Form("application/jsonlines", lambda text: text + "\n"))
 _AS_BASE64 = (
     'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/png.'
 )
@@ -151,7 +152,7 @@ def _texts(call: Call) -> list[bytes]:
     return [text for array in call.inputs.values() if array.dtype == object for text in array.flat]
 
 
-def _as_input(planes: np.ndarray, tensor: Tensor, spec: InputSpec) -> np.ndarray:
+def _as_input(planes: NDArray[np.float32], tensor: Tensor, spec: InputSpec) -> NDArray[Any]:
     """float32 (C, H, W) -> the input, with a batch of one, in its own dtype and order of axes."""
     value = planes if tensor.shape is not None and tensor.shape[1] == spec.channels else planes.transpose(1, 2, 0)
     if tensor.dtype == "uint8":

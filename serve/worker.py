@@ -13,10 +13,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from gunicorn.http import errors
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from serve.connection import Connection
 from serve.errors import document
@@ -51,7 +51,23 @@ _STATUS = {
 _OURS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
 
 
-class Worker(ThreadWorker):
+class Conn(Protocol):
+    """gunicorn's TConn, whose socket becomes a Connection in `enqueue_req`; `line` and below are added by Worker."""
+
+    sock: Connection
+    parser: Any
+    timeout: float
+
+    line: "deque[Conn] | None"
+    since: float
+    head: bytearray
+    is_ping: bool
+
+    def init(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """Reads heads itself, in the main loop, and gives a connection to a thread once it has a whole one.
 
     gunicorn's own does so at the first byte, and then any number of seconds pass until the head is there: a few
@@ -65,7 +81,7 @@ class Worker(ThreadWorker):
 
     def init_process(self) -> None:
         """Called in the new process, which it turns into the worker."""
-        self.closing_conns: deque[TConn] = deque()
+        self.closing_conns: deque[Conn] = deque()
         self.in_threads = 0  # connections that the threads have or are to have
         super().init_process()
 
@@ -93,7 +109,7 @@ class Worker(ThreadWorker):
                 self._close(self._leave(longest))
         super().accept(listener)
 
-    def enqueue_req(self, conn: TConn) -> None:
+    def enqueue_req(self, conn: Conn) -> None:
         """Take over a connection that has just been accepted."""
         accepted = conn.sock
         conn.sock = Connection(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
@@ -101,7 +117,7 @@ class Worker(ThreadWorker):
         conn.init()  # makes the parser; there is no TLS to shake hands for
         self._await_request(conn)
 
-    def finish_request(self, conn: TConn, future: "Future[bool]") -> None:
+    def finish_request(self, conn: Conn, future: "Future[bool]") -> None:
         """A thread is through with a request: wait for the next one, or for the client to close."""
         self.in_threads -= not conn.is_ping
         if future.cancelled() or future.exception() or not future.result():
@@ -118,7 +134,7 @@ class Worker(ThreadWorker):
         while self.closing_conns and self.closing_conns[0].timeout <= now:
             self._close(self._leave(self.closing_conns[0]))
 
-    def _await_request(self, conn: TConn) -> None:
+    def _await_request(self, conn: Conn) -> None:
         """Wait for a head, of which the last request's body may have brought some or all."""
         conn.sock.release()
         conn.head = bytearray(conn.parser.unreader.take_buffered())
@@ -128,7 +144,7 @@ class Worker(ThreadWorker):
             seconds = self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER
             self._wait(conn, self.keepalived_conns, seconds, self._on_head)
 
-    def _on_head(self, conn: TConn, _: socket.socket) -> None:
+    def _on_head(self, conn: Conn, _: socket.socket) -> None:
         """More of a head is there, or the client has closed."""
         data = self._receive(conn)
         if data:
@@ -138,7 +154,7 @@ class Worker(ThreadWorker):
         elif data is not None:
             self._close(self._leave(conn))
 
-    def _read_on(self, conn: TConn, searched: int) -> None:
+    def _read_on(self, conn: Conn, searched: int) -> None:
         """Hand over a connection whose head is whole, wait where it is not. So many bytes of it are `searched`."""
         end = conn.head.find(b"\r\n\r\n", max(0, searched - 3))
         if (end if end >= 0 else len(conn.head)) > LARGEST_HEAD:
@@ -149,7 +165,7 @@ class Worker(ThreadWorker):
         elif searched == 0:
             self._wait(self._leave(conn), self.pending_conns, HEAD_SECONDS, self._on_head)
 
-    def _hand_over(self, conn: TConn) -> None:
+    def _hand_over(self, conn: Conn) -> None:
         """Give a connection with a whole head to a thread."""
         conn.is_ping = bool(_PING.match(conn.head)) and not _BODY.search(conn.head)
         self.in_threads += not conn.is_ping
@@ -158,13 +174,13 @@ class Worker(ThreadWorker):
         future = (self.ping_pool if conn.is_ping else self.tpool).submit(self.handle, conn)
         future.add_done_callback(lambda future: self.method_queue.defer(self.finish_request, conn, future))
 
-    def _refuse(self, conn: TConn, status: int, reason: str) -> None:
+    def _refuse(self, conn: Conn, status: int, reason: str) -> None:
         """Answer a request that no thread has seen."""
         log.warning("%d: %s", status, reason)
         self._answer_error(conn.sock, status, reason)
         self._linger(conn)
 
-    def _linger(self, conn: TConn) -> None:
+    def _linger(self, conn: Conn) -> None:
         """Send nothing more, and wait for the client to close."""
         try:
             conn.sock.shutdown(socket.SHUT_WR)
@@ -174,12 +190,12 @@ class Worker(ThreadWorker):
             conn.sock.release()
             self._wait(conn, self.closing_conns, CLOSING_SECONDS, self._on_rest)
 
-    def _on_rest(self, conn: TConn, _: socket.socket) -> None:
+    def _on_rest(self, conn: Conn, _: socket.socket) -> None:
         """More of what nobody reads is there, or the client has closed."""
         if self._receive(conn) == b"":
             self._close(self._leave(conn))
 
-    def _receive(self, conn: TConn) -> bytes | None:
+    def _receive(self, conn: Conn) -> bytes | None:
         """What has come; b"" when the client is gone, None when nothing has."""
         if conn.line is None:  # closed for a new one, since the poller has said so
             return None
@@ -190,14 +206,14 @@ class Worker(ThreadWorker):
         except OSError:
             return b""
 
-    def _wait(self, conn: TConn, line: deque[TConn], seconds: float, callback: Callable[..., None]) -> None:
+    def _wait(self, conn: Conn, line: deque[Conn], seconds: float, callback: Callable[..., None]) -> None:
         """Put a connection into a line, and on the poller."""
         conn.line, conn.since = line, time.monotonic()
         conn.timeout = conn.since + seconds
         line.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(callback, conn))
 
-    def _leave(self, conn: TConn) -> TConn:
+    def _leave(self, conn: Conn) -> Conn:
         """Take a connection out of its line, if it is in one."""
         if conn.line is not None:
             conn.line.remove(conn)
@@ -205,13 +221,13 @@ class Worker(ThreadWorker):
             self.poller.unregister(conn.sock)
         return conn
 
-    def _close(self, conn: TConn) -> None:
+    def _close(self, conn: Conn) -> None:
         self.nr_conns -= 1
         conn.close()
 
     # Threads call what follows.
 
-    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+    def _keepalive_after(self, conn: Conn, keepalive: bool) -> bool:
         """Whether the connection can carry another request: where the rest of a body that was refused is read soon."""
         if not keepalive:
             return False

@@ -224,6 +224,11 @@ def masked_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
     return base
 
 
+def texts(hyperparameters: dict[str, Any]) -> dict[str, str]:
+    """Hyperparameters as SageMaker passes them; None leaves one out."""
+    return {name: str(value) for name, value in hyperparameters.items() if value is not None}
+
+
 def configure(
     base: Path,
     hyperparameters: dict[str, Any],
@@ -234,9 +239,7 @@ def configure(
     """Write input/config as SDK local mode does; every hyperparameter as a string, None to leave one out."""
     config = base / "input" / "config"
     config.mkdir(parents=True, exist_ok=True)
-    values = {**defaults, **hyperparameters}
-    texts = {name: str(value) for name, value in values.items() if value is not None}
-    (config / "hyperparameters.json").write_text(json.dumps(texts))
+    (config / "hyperparameters.json").write_text(json.dumps(texts(defaults | hyperparameters)))
     attributes = {"TrainingInputMode": mode} | ({"ContentType": content_type} if content_type else {})
     names = sorted(path.name for path in (base / "input" / "data").iterdir())
     (config / "inputdataconfig.json").write_text(json.dumps(dict.fromkeys(names, attributes)))
@@ -288,7 +291,9 @@ def run(
     environment: str = "mxnet",
 ) -> Done:
     """Run the real `train` on `base` to its end; with `until`, send it a signal once a log line holds that text."""
-    env = os.environ | {"VISION_ALGORITHM": "image-classification", "SAGEMAKER_BASE_DIR": str(base)} | (environ or {})
+    env = os.environ | {"VISION_ALGORITHM": "image-classification", "SAGEMAKER_BASE_DIR": str(base)}
+    # OpenMP's threads spin while they wait: where more run than there are processors, a job took three times as long.
+    env |= {"OMP_NUM_THREADS": "1"} | (environ or {})
     with subprocess.Popen(
         [python(environment), "-m", "train", "train"],
         cwd=REPOSITORY,

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from local.images import TRAINING
 from tests.environments import REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples"
-NAMES = ("image-classification", "object-detection", "semantic-segmentation", "image-classification-tensorflow")
+NAMES = TRAINING  # every algorithm has one
 
 
 def path(name: str) -> Path:

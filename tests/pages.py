@@ -5,12 +5,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tests.aws import ACCOUNT, REGION
 from tests.environments import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 SWITCHING = DOCS / "switching.md"
 METRICS = DOCS / "metrics.md"
 DATA = DOCS / "data.md"
+SCRIPT_MODE = DOCS / "script-mode.md"
+# What the pages' code for the cloud leaves to the reader, and what the tests write for it.
+PLACES = {"ACCOUNT": ACCOUNT, "REGION": REGION, "ROLE": "vision", "BUCKET": "pets"}
 
 
 def snippet(name: str, page: Path = SWITCHING) -> str:
@@ -26,3 +30,13 @@ def metrics(algorithm: str) -> tuple[list[str], list[dict[str, Any]]]:
     found = re.search(rf"^## {algorithm}\n+```\n(.*?)```.*?```json\n(.*?)```", text, re.DOTALL | re.MULTILINE)
     assert found, f"{METRICS} has no metrics of {algorithm}"
     return found[1].splitlines(), json.loads(found[2])
+
+
+def script_mode(mark: str, uri: str, keras2: bool) -> str:
+    """The code of docs/script-mode.md that fits and deploys a script with image `uri`, for one Keras or the other."""
+    code, image = snippet(mark, SCRIPT_MODE), "sagemaker-vision/image-classification-tensorflow:dev"
+    legacy = '    environment={"TF_USE_LEGACY_KERAS": "1"},'
+    assert image in code
+    assert legacy in code
+    code = code.replace(image, uri)
+    return code if keras2 else code.replace(f"{legacy}\n", "")

@@ -1,21 +1,23 @@
 """What the classifiers of both frameworks share: hyperparameters, an epoch and its lines, the best epoch, its check."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train import export, metrics, samples, stop
 from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
-from train.epoch import steps, time_left
+from train.epoch import Batches, steps, time_left
 from train.errors import UserError
 from train.hyperparameters import warn_of_late_steps
-from train.labelled import stack_labels
+from train.labelled import Label, stack_labels
 from train.log import LOG, Pace
+from train.metrics import Labels
 from train.samples import Sample
 
 SPEED_EVERY = 20  # batches; the built-in's Speedometer
@@ -24,28 +26,26 @@ EVALUATION_BATCH = 32
 _TENSORS, _FILES, _FILES_STOPPED = 8, 2000, 64
 
 
-class Step(Protocol):
-    """One update of a network, whatever its framework."""
+X = TypeVar("X")  # what the network is fed
+L = TypeVar("L", bound=Labels)
+X_contra = TypeVar("X_contra", contravariant=True)
+L_contra = TypeVar("L_contra", bound=Labels, contravariant=True)
+
+
+class Step(Protocol[X_contra, L_contra]):
+    """One update of a network, whatever its framework; that alone knows the type of what is still under way."""
 
     @property
     def learning_rate(self) -> float:
         """The rate of the next update."""
         ...
 
-    def __call__(self, images: Any, labels: Any) -> tuple[Any, Any]:
+    def __call__(self, images: X_contra, labels: L_contra, /) -> tuple[Any, Any]:
         """Update the network on a batch; return two results that may still be under way."""
         ...
 
-    def read(self, first: Any, second: Any) -> tuple[float, np.ndarray]:
+    def read(self, first: Any, second: Any, /) -> tuple[float, NDArray[np.float32]]:
         """Return the batch's mean loss and its probabilities, float32 (N, K), when they are there."""
-        ...
-
-
-class Batches(Sized, Protocol):
-    """The training data: as many batches an epoch as its length says."""
-
-    def epoch(self, number: int) -> Any:
-        """Yield the (images, labels) of an epoch, from 0; labels int64 (N,) or float32 (N, K)."""
         ...
 
 
@@ -53,11 +53,11 @@ class Validation(Protocol):
     """The validation data as the closing check needs it."""
 
     @property
-    def validation(self) -> Sequence[Sample]:
+    def validation(self) -> Sequence[Sample[Label]]:
         """The samples, all of them readable."""
         ...
 
-    def validation_tensor(self, index: int) -> np.ndarray:
+    def validation_tensor(self, index: int) -> NDArray[np.float32]:
         """Return float32 (C, H, W): the same numbers that the server makes of the sample's bytes."""
         ...
 
@@ -69,7 +69,7 @@ class Best:
     epoch: int = -1
     accuracy: float = -1.0
     metrics: dict[str, float] = field(default_factory=dict)
-    correct: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    correct: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
 def check(values: Mapping[str, Any]) -> None:
@@ -102,13 +102,15 @@ def say(values: Mapping[str, Any]) -> None:
     warn_of_late_steps(values)
 
 
-class Epoch:
+class Epoch(Generic[X, L]):
     """One pass over the training data, with the built-in's lines and the time left of the whole job."""
 
-    def __init__(self, number: int, step: Step, batches: Batches, hp: dict[str, Any], job_start: float) -> None:
+    def __init__(
+        self, number: int, step: Step[X, L], batches: Batches[tuple[X, L]], hp: dict[str, Any], job_start: float
+    ) -> None:
         self._number, self._step, self._batches, self._hp, self._job_start = number, step, batches, hp, job_start
-        self._correct: list[np.ndarray] = []
-        self._top_k: list[np.ndarray] = []
+        self._correct: list[NDArray[np.float64]] = []
+        self._top_k: list[NDArray[np.float64]] = []
         self._start = self._said = time.monotonic()
         self._said_at = -1
         self._pace = Pace(SPEED_EVERY)
@@ -122,11 +124,11 @@ class Epoch:
             found[f"top_k_accuracy_{self._hp['top_k']}"] = float(np.concatenate(self._top_k).mean())
         return found
 
-    def _finish(self, number: int, labels: np.ndarray, loss: float, probabilities: np.ndarray) -> None:
+    def _finish(self, number: int, labels: Labels, loss: float, probabilities: NDArray[np.float32]) -> None:
         if not np.isfinite(loss):
             raise Diverged(f"the loss became {loss}", self._number, f"batch {number}", self._step.learning_rate)
         self._correct.append(metrics.correct(probabilities, labels))
-        if self._hp["top_k"]:
+        if self._hp["top_k"] and metrics.one_class_each(labels):
             self._top_k.append(metrics.top_k_correct(probabilities, labels, self._hp["top_k"]))
         if self._pace.due(number):
             self._say_speed(number)
@@ -149,10 +151,10 @@ class Epoch:
 
 
 def fit(
-    step: Step,
-    batches: Batches,
-    evaluate: Callable[[], np.ndarray],
-    labels: np.ndarray,
+    step: Step[X, L],
+    batches: Batches[tuple[X, L]],
+    evaluate: Callable[[], NDArray[np.float32]],
+    labels: Labels,
     hp: dict[str, Any],
     best: Best,
     save: Callable[[int, bool], None],
@@ -177,7 +179,7 @@ def fit(
             raise Diverged("the answers became nan", number, "its end", step.learning_rate)
         correct = metrics.correct(probabilities, labels)
         validated = {"accuracy": float(correct.mean())}
-        if hp["top_k"]:
+        if hp["top_k"] and metrics.one_class_each(labels):
             validated[f"top_k_accuracy_{hp['top_k']}"] = float(
                 metrics.top_k_correct(probabilities, labels, hp["top_k"]).mean()
             )
@@ -202,7 +204,11 @@ def _say(epoch: int, what: str, values: dict[str, float]) -> None:
 
 
 def verify(
-    folder: Path, data: Validation, best: Best, predict: Callable[[np.ndarray], np.ndarray], framework: str
+    folder: Path,
+    data: Validation,
+    best: Best,
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    framework: str,
 ) -> None:
     """Prove that the artifact in `folder` answers as the network did; raises as export.verify does.
 

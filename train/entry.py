@@ -19,16 +19,16 @@ from train.errors import TrainError, UserError
 from train.log import LOG
 
 ALGORITHM = "VISION_ALGORITHM"
+# A package of each algorithm, named like its image.
 ALGORITHMS = {
-    "image-classification": "train.image_classification.job",
-    "object-detection": "train.object_detection.job",
-    "semantic-segmentation": "train.semantic_segmentation.job",
-    "image-classification-tensorflow": "train.image_classification_tensorflow.job",
+    package.name.replace("_", "-"): f"train.{package.name}.job"
+    for package in sorted(Path(__file__).parent.iterdir())
+    if (package / "job.py").exists()
 }
 SCRIPTS = ("image-classification-tensorflow",)  # images that run a user's own program in place of theirs
 DISTRIBUTED = ("image-classification-tensorflow",)  # that train on several hosts as one
 _FAILURE_LIMIT = 1024  # characters of the file that SageMaker shows
-_INSTEAD = {
+_INSTEAD: dict[int | None, str] = {
     errno.EROFS: "mount it writable, without :ro",
     errno.EACCES: "let the user that this container runs as write there",
     errno.EPERM: "let the user that this container runs as write there",

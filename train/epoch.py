@@ -1,22 +1,31 @@
 """What an epoch is in every algorithm: a step for each batch, read one batch behind, and the time left."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Protocol, TypeVar, TypeVarTuple
 
 from train import stop
 from train.log import duration
 
 R = TypeVar("R")
-B = TypeVar("B", bound=tuple)
+B_co = TypeVar("B_co", covariant=True)
+Arrays = TypeVarTuple("Arrays")
 
 
-def steps(batches: Iterable[B], step: Callable[..., R]) -> Iterator[tuple[int, B, R]]:
+class Batches(Sized, Protocol[B_co]):
+    """The training data: as many batches an epoch as its length says."""
+
+    def epoch(self, number: int) -> Iterator[B_co]:
+        """Yield the batches of an epoch, from 0."""
+        ...
+
+
+def steps(batches: Iterable[tuple[*Arrays]], step: Callable[[*Arrays], R]) -> Iterator[tuple[int, tuple[*Arrays], R]]:
     """Yield (number, batch, step(*batch)) for each batch in order, numbers from 0. Raises Stopped.
 
     One batch stays under way while the last one's result is read: the framework computes, Python prepares.
     """
-    under_way = None
+    under_way: tuple[int, tuple[*Arrays], R] | None = None
     for number, batch in enumerate(batches):
         stop.check()
         current = number, batch, step(*batch)

@@ -11,15 +11,20 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve.preprocess import UnreadableImage
 from serve.words import plural
 from train.errors import TrainError, UserError
 from train.log import LOG
 from train.samples import Sample
+
+if TYPE_CHECKING:
+    import mxnet as mx
+    import onnx
 
 # Batch of the exported input: any.
 _BATCH = "N"
@@ -34,7 +39,7 @@ def serving_python() -> Path:
     return Path(sys.prefix).parent / "serve" / "bin" / "python"
 
 
-def replace(path: Path, write: Callable[[Path], Any]) -> None:
+def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make the file under a temporary name and rename it: it is there whole or not at all.
 
     Raises TrainError naming the file when it cannot be written.
@@ -76,8 +81,8 @@ def names(folder: Path) -> str:
 
 
 def to_onnx(
-    symbol: Any,
-    parameters: dict[str, Any],
+    symbol: "mx.sym.Symbol",
+    parameters: "Mapping[str, mx.nd.NDArray]",
     input_name: str,
     shape: Sequence[int],
     path: Path,
@@ -117,7 +122,7 @@ def quiet(logger: logging.Logger) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def tidy(model: Any, input_name: str, outputs: Sequence[str]) -> None:
+def tidy(model: "onnx.ModelProto", input_name: str, outputs: Sequence[str]) -> None:
     """Take the weights out of an ONNX graph's inputs, where ONNX Runtime would not fold them, and name the outputs.
 
     The batch, the first axis of the input `input_name` and of every output, is left free.
@@ -144,10 +149,10 @@ def _keep(field: Any, wanted: Callable[[Any], bool]) -> None:
 
 def verify(
     model_dir: Path,
-    tensors: np.ndarray,
-    expected: dict[str, np.ndarray],
-    files: Sequence[Sample],
-    metric: Callable[[list[np.ndarray]], float],
+    tensors: NDArray[np.float32],
+    expected: dict[str, NDArray[np.float32]],
+    files: Sequence[Sample[object]],
+    metric: Callable[[list[NDArray[Any]]], float],
     logged: float,
     tolerance: float = 1e-4,
     framework: str = "MXNet",
@@ -192,7 +197,7 @@ def verify(
         )
 
 
-def _lay_out(files: Sequence[Sample], work: Path) -> dict[str, str]:
+def _lay_out(files: Sequence[Sample[object]], work: Path) -> dict[str, str]:
     """Write the samples' bytes and files.json into `work`; return the names of the samples by the paths of the copies.
 
     A sample may be a record in a .rec file, which the server's code does not read; so all are copied.

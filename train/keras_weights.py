@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.errors import UserError
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     import keras
 
 SUFFIXES = (".h5", ".keras")
-Layers = dict[str, dict[str, np.ndarray]]
+Layers = dict[str, dict[str, NDArray[Any]]]
+"""Arrays by layer and variable."""
 _PUBLISHED = "storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2"
 _INSIDE = "model.weights.h5"
 _OPTIMIZER = ("optimizer", "optimizer_weights")
@@ -103,13 +105,15 @@ def layout(base: "keras.Model") -> dict[str, dict[str, tuple[int, ...]]]:
     }
 
 
-def check(found: Mapping[str, Mapping[str, np.ndarray]], base: "keras.Model", network: str, file: Path) -> Layers:
+def check(
+    found: Mapping[str, Mapping[str, NDArray[Any]]], base: "keras.Model", network: str, file: Path
+) -> dict[str, dict[str, NDArray[np.float32]]]:
     """Return the arrays that `base` has layers for, float32, when they are those of `network`.
 
     A first kernel for three channels is summed for a `base` of one. Raises UserError naming the layer that lacks, has
     another shape or holds what is no finite number.
     """
-    checked: Layers = defaultdict(dict)
+    checked: dict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
     wanted = layout(base)
     lacking = [name for name, shapes in wanted.items() if not shapes.keys() <= found.get(name, {}).keys()]
     if lacking:

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from serve import preprocess
@@ -16,25 +16,34 @@ from train import lst, samples
 from train.channels import Channel, by_record, class_names, listing
 from train.errors import UserError
 from train.log import LOG
+from train.lst import LabelReader
+from train.metrics import Labels
 from train.samples import Memory, Sample
 
+Label = int | NDArray[np.float32]
+"""One class id, or for multi-label float32 (K,) of 0 and 1."""
+L = TypeVar("L", bound=Label)
 
-def stack_labels(chosen: Sequence[Sample]) -> np.ndarray:
+
+@overload
+def stack_labels(chosen: Sequence[Sample[int]]) -> NDArray[np.int64]: ...
+@overload
+def stack_labels(chosen: Sequence[Sample[Label]]) -> Labels: ...
+def stack_labels(chosen: Sequence[Sample[Label]]) -> Labels:
     """Return the labels of samples: int64 (N,), or float32 (N, K) for multi-label."""
     labels = np.stack([np.asarray(sample.label) for sample in chosen])
     return labels.astype(np.int64) if labels.ndim == 1 else labels
 
 
-def listed(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> list[Sample]:
+def listed(channels: dict[str, Channel], name: str, hp: dict[str, Any], label: LabelReader[L]) -> list[Sample[L]]:
     """Return the samples of channel `name`; channel `name`_lst is there when it is not RecordIO.
 
-    `hp` has num_classes and resize, and multi_label where samples may have several labels. Raises UserError naming the
-    file, the line and the fix.
+    `hp` has num_classes and resize. Raises UserError naming the file, the line and the fix.
     """
     channel, in_records = channels[name], by_record(channels, name, f"{name}_lst")
     if in_records:
         path = channel.one(".rec")
-        found = _list_records(path, hp)
+        found = _list_records(path, hp["num_classes"], label)
         if not found:
             raise UserError(f"{channel.name_of(path)} holds no records: it needs at least one image")
     else:
@@ -43,22 +52,20 @@ def listed(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> list[
                 "hyperparameter resize is required for images with .lst files: set it to at least "
                 "image_shape's smaller side"
             )
-        found = _list_lst(channels[f"{name}_lst"], channel, hp)
+        found = _list_lst(channels[f"{name}_lst"], channel, hp["num_classes"], label)
     LOG.info("Channel %s: %s in %s form", name, plural(len(found), "sample"), "RecordIO" if in_records else "image")
     return found
 
 
-def _list_records(path: Path, hp: dict[str, Any]) -> list[Sample]:
-    return [
-        replace(sample, label=lst.label(np.asarray(sample.label), sample.name, hp)) for sample in samples.records(path)
-    ]
+def _list_records(path: Path, classes: int, label: LabelReader[L]) -> list[Sample[L]]:
+    return [sample.labelled(label(sample.label, sample.name, classes)) for sample in samples.records(path)]
 
 
-def _list_lst(labels: Channel, images: Channel, hp: dict[str, Any]) -> list[Sample]:
+def _list_lst(labels: Channel, images: Channel, classes: int, label: LabelReader[L]) -> list[Sample[L]]:
     """Read the .lst file of a channel. Raises UserError for a bad line, and when none of its images is there."""
     path = labels.one(".lst")
     file = labels.name_of(path)
-    found = lst.read(path, file, images.path, hp)
+    found = lst.read(path, file, images.path, classes, label)
     if not found:
         raise UserError(f"{file} is empty: each line is index<TAB>label<TAB>path below {images.name}/")
     if not any(os.path.exists(sample.path) for sample in found):  # of a path too long Path.exists raises
@@ -69,12 +76,12 @@ def _list_lst(labels: Channel, images: Channel, hp: dict[str, Any]) -> list[Samp
     return found
 
 
-def names(channels: dict[str, Channel], listed: Sequence[Sample], classes: int) -> tuple[str, ...]:
+def names(channels: dict[str, Channel], listed: Sequence[Sample[Label]], classes: int) -> tuple[str, ...]:
     """Return names from classes.txt, else from folders that stand one to one for labels, else the numbers."""
     named = class_names(channels, ("train_lst", "train"), classes)
     if named is not None:
         return named
-    folders: dict[Any, set[str]] = {}
+    folders: dict[int, set[str]] = {}
     for sample in listed:
         if isinstance(sample.label, int):
             parts = PurePosixPath(sample.name).parts
@@ -91,8 +98,8 @@ def names(channels: dict[str, Channel], listed: Sequence[Sample], classes: int) 
 
 
 def crops(
-    what: str, listed: list[Sample], spec: InputSpec, tolerance: float, budget: int
-) -> tuple[list[Sample], Memory[Image.Image]]:
+    what: str, listed: list[Sample[L]], spec: InputSpec, tolerance: float, budget: int
+) -> tuple[list[Sample[L]], Memory[Image.Image]]:
     """Return the readable samples and each one as the server would cut it; raises UserError as samples.readable does.
 
     `budget` is the bytes that may be spent on keeping them.

@@ -1,11 +1,12 @@
 """The .lst files of image-classification: one line for each image, index<TAB>label<TAB>path."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve.words import plural
 from train.errors import UserError
@@ -13,14 +14,17 @@ from train.samples import Sample, from_one
 
 _PANDAS = "remove the first column if it is the index that pandas writes (index=False)"
 _LONGEST = 255  # bytes of a name, on every file system that a channel lies on
+L = TypeVar("L")
+LabelReader = Callable[[NDArray[np.float32], str, int], L]
+"""Makes a label of the values in a line or record: `class_id` or `multi_hot`."""
 
 
-def read(path: Path, file: str, folder: Path, hp: dict[str, Any]) -> list[Sample]:
+def read(path: Path, file: str, folder: Path, classes: int, label: LabelReader[L]) -> list[Sample[L]]:
     """Return the samples of a .lst file whose images lie below `folder`; they need not be there.
 
     `file` is what its user calls it. Raises UserError naming the file, the line, the value and what is valid.
     """
-    found: list[Sample] = []
+    found: list[Sample[L]] = []
     seen: dict[str, int] = {}
     # Not splitlines: a name may hold what else it takes for the end of a line, such as a form feed or U+2028.
     for number, line in enumerate(_text(path, file).split("\n"), start=1):
@@ -37,7 +41,7 @@ def read(path: Path, file: str, folder: Path, hp: dict[str, Any]) -> list[Sample
             )
         seen[index] = number
         _check_name(name, where)
-        found.append(Sample(name, label(_numbers(fields[1:-1], where), where, hp), folder / name))
+        found.append(Sample(name, label(_numbers(fields[1:-1], where), where, classes), folder / name))
     return found
 
 
@@ -102,7 +106,7 @@ def _check_name(name: str, where: str) -> None:
         )
 
 
-def _numbers(fields: list[str], where: str) -> np.ndarray:
+def _numbers(fields: list[str], where: str) -> NDArray[np.float32]:
     try:
         return np.array([float(field) for field in fields], np.float32)
     except ValueError:
@@ -112,17 +116,25 @@ def _numbers(fields: list[str], where: str) -> np.ndarray:
         ) from None
 
 
-def label(values: np.ndarray, where: str, hp: dict[str, Any]) -> int | np.ndarray:
-    """Return one class id, or a multi-hot vector; raises UserError naming the place, the value and what is valid."""
-    classes = hp["num_classes"]
-    if hp.get("multi_label"):
-        if values.shape != (classes,) or not np.isin(values, (0, 1)).all():
-            hint = f"; {_PANDAS}" if len(values) == classes + 1 else ""
-            raise UserError(
-                f"{where} has {plural(len(values), 'label value')} {values[:8].tolist()}: with multi_label=1 it "
-                f"needs num_classes={classes} values of 0 or 1{hint}"
-            )
-        return values
+def multi_hot(values: NDArray[np.float32], where: str, classes: int) -> NDArray[np.float32]:
+    """Return the values (n,), which must be one 0 or 1 for each class.
+
+    Raises UserError naming the place, the values and what is valid.
+    """
+    if values.shape != (classes,) or not np.isin(values, (0, 1)).all():
+        hint = f"; {_PANDAS}" if len(values) == classes + 1 else ""
+        raise UserError(
+            f"{where} has {plural(len(values), 'label value')} {values[:8].tolist()}: with multi_label=1 it "
+            f"needs num_classes={classes} values of 0 or 1{hint}"
+        )
+    return values
+
+
+def class_id(values: NDArray[np.float32], where: str, classes: int) -> int:
+    """Return the values (n,), which must be one class id.
+
+    Raises UserError naming the place, the value and what is valid.
+    """
     if len(values) != 1:
         hint = f", or {_PANDAS}" if len(values) == 2 else ""
         raise UserError(

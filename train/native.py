@@ -2,13 +2,13 @@
 
 import errno
 import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import gluoncv
 import mxnet as mx
 import numpy as np
-import onnx
 from mxnet import gluon
 
 import serve
@@ -57,7 +57,7 @@ def versions() -> dict[str, str]:
         "sagemaker-vision-containers": serve.__version__,
         "mxnet": mx.__version__,
         "gluoncv": gluoncv.__version__,
-        "onnx": onnx.__version__,
+        "onnx": metadata.version("onnx"),
         "numpy": np.__version__,
         "python": platform.python_version(),
     }

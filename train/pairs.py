@@ -34,10 +34,10 @@ def match(
     UserError when a label may be of two images, with `fix` as its last words, and when two are of the same one.
     """
     named: dict[str, list[str]] = defaultdict(list)
-    for image in photos(sorted(images)):
-        named[base(image)].append(image)
+    for photo in photos(sorted(images)):
+        named[base(photo)].append(photo)
     found: dict[str, str] = {}
-    alone = []
+    alone: list[str] = []
     for label in labels:
         image = (told or {}).get(label) or _namesake(label, named[base(label)], fix)
         if image is None:
@@ -51,8 +51,8 @@ def match(
 
 def _namesake(label: str, images: Sequence[str], fix: str) -> str | None:
     """Return the one image of a label's base name, the one in the same folder, or the one that can be read."""
-    chosen = [image for image in images if _stem(image) == _stem(label)]
-    chosen = chosen or [image for image in images if image.lower().endswith(READ)] or images
+    beside = [image for image in images if _stem(image) == _stem(label)]
+    chosen = beside or [image for image in images if image.lower().endswith(READ)] or images
     if len(chosen) > 1:
         raise UserError(f"{label} may be of the image {chosen[0]} or {chosen[1]}, which have the same base name: {fix}")
     return chosen[0] if chosen else None

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from serve.artifact import InputSpec
 
@@ -18,7 +19,7 @@ class Normalise:
         # A channel has 256 values, so a table has them all; faster than arithmetic on a transposed view.
         self._tables = (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std
 
-    def __call__(self, crop: np.ndarray, row: np.ndarray) -> None:
+    def __call__(self, crop: NDArray[np.uint8], row: NDArray[np.float32]) -> None:
         """Fill `row`, float32 (C, H, W), with the crop, uint8 (H, W, C); any strides."""
         for plane, table, out in zip(cv2.split(crop), self._tables, row, strict=True):
             cv2.LUT(plane, table, dst=out)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname, urlopen
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train import keras_weights
 from train.channels import Channel, listing
@@ -243,7 +244,7 @@ def load_into(net: "Block", file: Path, network: str) -> LoadReport:
     return LoadReport(file, network, len(weights), unused, fresh)
 
 
-def _first_kernel(kernel: np.ndarray, channels: int, scale: np.ndarray | None) -> np.ndarray:
+def _first_kernel(kernel: NDArray[np.float32], channels: int, scale: NDArray[np.float32] | None) -> NDArray[np.float32]:
     """Return a file's first kernel, float32 (out, 3, height, width), for a network of another input.
 
     One channel gets the sum over the three, and so answers as the file's network does to three equal channels. `scale`

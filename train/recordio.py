@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve.words import plural
 
@@ -45,7 +46,7 @@ class RecordIOError(ValueError):
 class ImageRecord:
     """One image record: `labels` float32 of shape (n,), its `index`, and the encoded `image` bytes."""
 
-    labels: np.ndarray
+    labels: NDArray[np.float32]
     index: int
     image: bytes
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from serve.machine import cpu_count, memory_bytes
@@ -22,15 +23,20 @@ from train.errors import UserError
 from train.log import LOG, Progress
 
 T = TypeVar("T")
+L = TypeVar("L")
+L_co = TypeVar("L_co", covariant=True)
 NAMED = 10
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One labelled image: `label` is int or a float32 vector; `offset` and `length` give its record in a .rec file."""
+class Sample(Generic[L_co]):
+    """One image with its label, None where that is kept elsewhere. What only reads images takes a `Sample[object]`.
+
+    `offset` and `length` give its record in a .rec file.
+    """
 
     name: str
-    label: int | np.ndarray
+    label: L_co
     path: Path
     offset: int = 0
     length: int = 0
@@ -46,8 +52,12 @@ class Sample:
         except (OSError, ValueError) as error:  # a RecordIOError, or what a NUL in the path raises
             raise UnreadableImage(f"cannot be read: {error}") from None
 
+    def labelled(self, label: L) -> "Sample[L]":
+        """Return the same image with another label."""
+        return Sample(self.name, label, self.path, self.offset, self.length)
 
-def records(path: Path) -> Iterator[Sample]:
+
+def records(path: Path) -> Iterator[Sample[NDArray[np.float32]]]:
     """Yield the image records of a .rec file in order; a label is the record's own float32 vector, unchecked.
 
     Raises UserError naming the file and the byte at which it is no longer RecordIO, or the record that is damaged.
@@ -63,7 +73,7 @@ def records(path: Path) -> Iterator[Sample]:
         ) from None
 
 
-def _labels(path: Path, number: int, offset: int, length: int) -> np.ndarray:
+def _labels(path: Path, number: int, offset: int, length: int) -> NDArray[np.float32]:
     record = recordio.read(path, offset, length)
     try:
         return recordio.unpack_image(record).labels
@@ -138,8 +148,8 @@ def memory_budget() -> int:
 
 
 def readable(
-    what: str, samples: Sequence[Sample], cache: Memory[T], tolerance: float
-) -> tuple[list[Sample], Memory[T]]:
+    what: str, samples: Sequence[Sample[L]], cache: Memory[T], tolerance: float
+) -> tuple[list[Sample[L]], Memory[T]]:
     """Make every sample once and return those that could be made, with a Memory that holds only them.
 
     The Memory raises UserError naming the sample when one cannot be made again later. This function raises it, naming
@@ -187,7 +197,7 @@ def check_count(count: int, hp: dict[str, Any], followed: str = "former") -> Non
         )
 
 
-def warn_of_empty_classes(labels: np.ndarray, classes: int, what: str) -> None:
+def warn_of_empty_classes(labels: NDArray[np.int64], classes: int, what: str) -> None:
     """Warn of classes, 0 to `classes` - 1, that are not among the int labels (n,) of training; `what` has a label."""
     empty = np.flatnonzero(np.bincount(labels, minlength=classes) == 0).tolist()
     if empty:
@@ -209,7 +219,7 @@ def image_bytes(image: Image.Image) -> int:
     return 4 * image.width * image.height
 
 
-def _problem(cache: Memory, index: int) -> str | None:
+def _problem(cache: Memory[T], index: int) -> str | None:
     try:
         cache[index]
     except UnreadableImage as error:
@@ -226,7 +236,7 @@ class Batches(Generic[T]):
 
     def __init__(
         self,
-        make: Callable[[np.ndarray, np.random.Generator], T],
+        make: Callable[[NDArray[np.int64], np.random.Generator], T],
         count: int,
         size: int,
         seed: int,
@@ -251,20 +261,20 @@ class Batches(Generic[T]):
         )
 
 
-def in_order(tensor: Callable[[int], np.ndarray], count: int, size: int) -> Iterator[np.ndarray]:
+def in_order(tensor: Callable[[int], NDArray[np.float32]], count: int, size: int) -> Iterator[NDArray[np.float32]]:
     """Yield batches (size, ...) of tensor(0) ... tensor(count - 1), made ahead, the last one filled up with its last.
 
     All have one shape, so that a network compiles once. With fewer than `size` in all, a batch is as many.
     """
     size = min(size, count)
 
-    def make(number: int) -> np.ndarray:
+    def make(number: int) -> NDArray[np.float32]:
         return np.stack([tensor(min(index, count - 1)) for index in range(number * size, (number + 1) * size)])
 
     yield from ahead(make, -(-count // size), cpu_count(), 4)
 
 
-def spread(count: int, limit: int) -> np.ndarray:
+def spread(count: int, limit: int) -> NDArray[np.int64]:
     """Return at most `limit` of the indices 0 to `count` - 1, evenly spread, both ends among them; int64, rising."""
     return np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int))
 

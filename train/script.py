@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from serve import left
-from serve.artifact import ArtifactError
+from serve.artifact import EARLIER, ArtifactError
 from serve.words import sentence
 from train import channels, configuration, earlier, stop
 from train.errors import TrainError, UserError
@@ -260,7 +260,7 @@ def _convert(model_dir: Path) -> None:
     """
     from train import export  # imports NumPy, before which the thread variables must be set
 
-    if not any(path.is_file() and earlier.ASIDE not in path.parts for path in model_dir.rglob("*")):
+    if not any(path.is_file() and EARLIER not in path.parts for path in model_dir.rglob("*")):
         LOG.warning("the script has left nothing in %s (SM_MODEL_DIR): the job ends without a model", model_dir)
         return
     try:

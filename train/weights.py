@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.errors import UserError
 
@@ -247,7 +249,7 @@ def _dotted_name(said: str, network: str) -> str:
 # --- Reading ---
 
 
-def read(file: Path, network: str) -> dict[str, np.ndarray]:
+def read(file: Path, network: str) -> dict[str, NDArray[Any]]:
     """Return the tensors of a .safetensors or .params file, by torchvision name, as the file stores them.
 
     The bytes say which format it is, whatever its name. `.params` needs MXNet in this interpreter. Raises UserError for
@@ -265,7 +267,7 @@ def read(file: Path, network: str) -> dict[str, np.ndarray]:
     return {names[name]: tensor for name, tensor in tensors.items()}
 
 
-def _read_safetensors(file: Path) -> dict[str, np.ndarray]:
+def _read_safetensors(file: Path) -> dict[str, NDArray[Any]]:
     from safetensors import SafetensorError, safe_open  # TensorFlow's environment has it not, and no such files
 
     tensors = {}
@@ -281,7 +283,7 @@ def _read_safetensors(file: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _read_params(file: Path) -> dict[str, np.ndarray]:
+def _read_params(file: Path) -> dict[str, NDArray[Any]]:
     import mxnet as mx
 
     try:
@@ -332,7 +334,7 @@ def pickle_refusal(file: Path) -> str:
 # --- Checking ---
 
 
-def check(tensors: Mapping[str, np.ndarray], network: str, file: Path) -> dict[str, np.ndarray]:
+def check(tensors: Mapping[str, NDArray[Any]], network: str, file: Path) -> dict[str, NDArray[np.float32]]:
     """Return the tensors below the head as float32, when they are those of `network`, finite and of its shapes.
 
     `tensors` go by torchvision name; `file` is what errors name. Raises UserError for a missing, unknown, misshapen or

@@ -133,11 +133,14 @@ def individual(breed: Breed, generator: np.random.Generator) -> Breed:
         red, green, blue = shade(colour, light)
         return shade((round(red + warmth), green, round(blue - warmth)), 1.0)
 
-    coats = ("coat", "face", "ears", "limbs", "chest", "marking")
-    changed = {name: tint(getattr(breed, name)) for name in coats}
     return replace(
         breed,
-        **changed,
+        coat=tint(breed.coat),
+        face=tint(breed.face),
+        ears=tint(breed.ears),
+        limbs=tint(breed.limbs),
+        chest=tint(breed.chest),
+        marking=tint(breed.marking),
         muzzle=None if breed.muzzle is None else tint(breed.muzzle),
         fur=breed.fur * generator.uniform(0.7, 1.3),
         legs=breed.legs * generator.uniform(0.9, 1.15),

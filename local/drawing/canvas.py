@@ -113,8 +113,8 @@ class Pen:
         along /= np.maximum(np.hypot(along[:, :1], along[:, 1:]), 1e-9)
         side = np.column_stack([-along[:, 1], along[:, 0]]) * radius
         self.polygon([tuple(point) for point in np.vstack([path + side, (path - side)[::-1]])], colour)
-        for end in (0, -1):
-            self.polygon(oval(*path[end], radius[end, 0], radius[end, 0], corners=16), colour)
+        for (x, y), r in ((path[0], radius[0, 0]), (path[-1], radius[-1, 0])):
+            self.polygon(oval(x, y, r, r, corners=16), colour)
 
     def thread(self, points: Sequence[Point], width: float, colour: Colour) -> None:
         """A thin smooth line, `width` in picture pixels."""

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from local.drawing.canvas import OVERSAMPLING, Canvas, Colour, Pen, mix, shade
@@ -49,11 +50,11 @@ def light(canvas: Canvas, generator: Generator) -> Image.Image:
     if generator.uniform() < 0.4:
         soft = colour.filter(ImageFilter.GaussianBlur(generator.uniform(0.8, 2.2)))
         colour = Image.composite(colour, soft, pet.filter(ImageFilter.MaxFilter(3)))
-    pixels = np.asarray(colour, dtype=np.float32)
+    pixels = np.array(colour, dtype=np.float32)
     roundness = np.asarray(pet.filter(ImageFilter.GaussianBlur(min(size) / 28)), dtype=np.float32) / 255
     inside = np.asarray(pet, dtype=np.float32) / 255
-    pixels = pixels * (1 - inside * 0.3 * (1 - roundness) * 1.6)[..., None]
-    pixels = pixels * _lamp(canvas.width, canvas.height, generator)[..., None]
+    pixels *= (1 - inside * 0.3 * (1 - roundness) * 1.6)[..., None]
+    pixels *= _lamp(canvas.width, canvas.height, generator)[..., None]
     pixels = (pixels - 128) * generator.uniform(0.85, 1.12) + 128
     pixels = pixels * generator.normal(1.0, 0.035, 3).astype(np.float32)
     pixels += generator.normal(0, generator.uniform(1.5, 6.0), pixels.shape[:2]).astype(np.float32)[..., None]
@@ -61,7 +62,7 @@ def light(canvas: Canvas, generator: Generator) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8), "RGB")
 
 
-def _lamp(width: int, height: int, generator: Generator) -> np.ndarray:
+def _lamp(width: int, height: int, generator: Generator) -> NDArray[np.float32]:
     """Brightness over the picture, float32 (height, width), around 0.65 to 1.2: one side lit more than the other."""
     angle, strength = generator.uniform(0, 2 * math.pi), generator.uniform(0.0, 0.22)
     across = np.linspace(-1, 1, width, dtype=np.float32)[None, :] * math.cos(angle)

@@ -9,13 +9,13 @@ import argparse
 import json
 import sys
 import zipfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from serve import signature
 from serve.artifact import MODEL_ONNX, ArtifactError
@@ -63,11 +63,11 @@ def _from_keras(path: Path, target: Path) -> Path:
             version = str(json.loads(archive.read("metadata.json")).get("keras_version", "3"))
     except (OSError, zipfile.BadZipFile, KeyError, ValueError, AttributeError) as error:
         raise ArtifactError(f"{path} is not a .keras file: {error}. Save the model again with model.save.") from error
+    if version.startswith("2"):
+        import tf_keras as keras
+    else:
+        import keras
     try:
-        if version.startswith("2"):
-            import tf_keras as keras
-        else:
-            import keras
         keras.models.load_model(path, compile=False).export(str(target))
     except Exception as error:  # Keras raises whatever a layer's own code raises
         raise ArtifactError(
@@ -93,8 +93,9 @@ def convert(saved: Functions | Session, out: Path) -> None:
             _to_onnx(saved, name, out / graph)
             for inputs, outputs in drawn[name]:
                 checks.append({"signature": name, "file": f"check-{len(checks)}.npz"})
-                arrays = {f"input:{key}": value for key, value in inputs.items()}
-                np.savez(out / checks[-1]["file"], **arrays, **{f"output:{key}": v for key, v in outputs.items()})
+                arrays: dict[str, Any] = {f"input:{key}": value for key, value in inputs.items()}
+                arrays |= {f"output:{key}": value for key, value in outputs.items()}
+                np.savez(out / checks[-1]["file"], **arrays)
         else:  # Keras exports its function under two names
             graph = written[twin].graph
         written[name] = replace(one, graph=graph)
@@ -102,7 +103,7 @@ def convert(saved: Functions | Session, out: Path) -> None:
     (out / CHECKS).write_text(json.dumps(checks), encoding="utf-8")
 
 
-Draw = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+Draw = tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]
 
 
 def _answers(saved: Functions, name: str) -> list[Draw]:
@@ -124,7 +125,7 @@ def _answers(saved: Functions, name: str) -> list[Draw]:
     return draws
 
 
-def _draw(random: np.random.Generator, tensor: Tensor, rows: int, side: int, largest: float) -> np.ndarray:
+def _draw(random: np.random.Generator, tensor: Tensor, rows: int, side: int, largest: float) -> NDArray[Any]:
     if tensor.shape is None:
         raise ConversionError(f"input {tensor.name!r} has no fixed number of dimensions")
     free = [rows, *[side] * len(tensor.shape)]
@@ -153,12 +154,12 @@ def _to_onnx(saved: Functions, name: str, path: Path) -> None:
         raise ConversionError(f"signature {name!r} has inputs and outputs of the same name")
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name) for tensor in one.inputs]
 
-    @tf.function(input_signature=specs)
-    def traced(*values: Any) -> Mapping[str, Any]:
+    def traced(*values: Any) -> Any:
         return function(**dict(zip(inputs, values, strict=True)))
 
+    call = tf.function(traced, input_signature=specs)
     try:
-        model, _ = tf2onnx.convert.from_function(traced, input_signature=specs, opset=OPSET)
+        model, _ = tf2onnx.convert.from_function(call, input_signature=specs, opset=OPSET)
         _name_outputs(model, outputs)
         onnx.checker.check_model(model)
         onnx.save(model, str(path))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelProto
 
 from serve.artifact import ArtifactError
@@ -27,7 +28,7 @@ class Functions:
         self.functions = dict(self._loaded.signatures)
         self.model = _model(name, {key: _of_function(function, key, path) for key, function in self.functions.items()})
 
-    def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The outputs of the signature `name`, by name. Raises BadRequest for inputs that it cannot compute."""
         one = self.model.signatures[name]
         tensors = {tensor.name: tf.constant(inputs[tensor.name], tensor.dtype) for tensor in one.inputs}
@@ -52,7 +53,7 @@ class Session:
         self._described = dict(loaded.signature_def)
         self.model = _model(name, {key: self._signature(key, path) for key in self._described})
 
-    def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The outputs of the signature `name`, by name. Raises BadRequest for inputs that it cannot compute."""
         described = self._described[name]
         fetches = {key: info.name for key, info in described.outputs.items()}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from tensorflow.python.eager import wrap_function
 from tensorflow.python.framework import convert_to_constants
 
@@ -19,6 +20,9 @@ _WEIGHTS = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2", "Einsu
 """Operations that mix pixels with weights: where preprocessing ends."""
 _SIZES = ("Shape", "ShapeN", "Size", "Rank")
 """Operations that read how large an image is and none of its pixels."""
+
+Evaluate = Callable[[Sequence[tf.Tensor], NDArray[np.float32]], Sequence[Any]]
+"""Tensors of a graph, and what to send it as an image -> their values."""
 
 _FLAT = 0.1  # a photo of 0..1 spans at least this much after every known scaling, one of 0..255 shrunk to it less
 _FAR = 10.0  # beyond 0..1 and -1..1, and below every mean of photos of 0..255
@@ -38,7 +42,7 @@ def of_function(function: Any) -> str:
         flat = wrap_function.function_from_graph_def(graph_def, names, outputs)
         inputs = [flat.graph.as_graph_element(name) for name in names]
 
-        def evaluate(wanted: Sequence[tf.Tensor], pixels: np.ndarray) -> Sequence[Any]:
+        def evaluate(wanted: Sequence[tf.Tensor], pixels: NDArray[np.float32]) -> Any:
             return flat.prune(inputs, wanted)(tf.constant(pixels, inputs[0].dtype), *function.captured_inputs)
 
         return _found(inputs[0], outputs, evaluate)
@@ -61,9 +65,7 @@ def _unless_it_fails() -> Iterator[None]:
         log.warning("What values of an image the model takes could not be found in its graph: %s", error)
 
 
-def _found(
-    image: tf.Tensor, outputs: Collection[str], evaluate: Callable[[Sequence[tf.Tensor], np.ndarray], Sequence[Any]]
-) -> str:
+def _found(image: tf.Tensor, outputs: Collection[str], evaluate: Evaluate) -> str:
     """Send images of one value each through the preprocessing, and judge by what comes out of it."""
     wanted = _preprocessed(image, outputs)
     shape = [1, *image.shape[1:]]
@@ -90,7 +92,7 @@ def _preprocessed(image: tf.Tensor, outputs: Collection[str]) -> list[tf.Tensor]
     return [tensor for tensor in found.values() if tensor.dtype.is_floating]
 
 
-def _judged(black: np.ndarray, one: np.ndarray, white: np.ndarray) -> str:
+def _judged(black: NDArray[np.float64], one: NDArray[np.float64], white: NDArray[np.float64]) -> str:
     """What range a preprocessing was made for that makes these of images of 0, 1 and 255; "" for none in particular.
 
     A scaling, slope x value + offset, brings the pixels that it is made for into the order of 1 around 0, or takes

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from local import algorithms, opt_ml, pets, prepare
+from local.images import TRAINING
 from tests.images.container import RESTRICTED, Container, give_back
 
 
@@ -67,6 +68,7 @@ TENSORFLOW = Case(
     "image-classification",
 )
 CASES = {case.name: case for case in (CLASSIFIER, DETECTOR, SEGMENTER, TENSORFLOW)}
+assert tuple(CASES) == TRAINING, "every algorithm is tested"
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 Channels = tuple[Path, dict[str, object]]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from local.images import IMAGES
 from tests.environments import REPOSITORY
 from tests.images.container import Container, inspect, output, own_layers
 
-TRAINING = "image-classification"
-OTHERS = ["object-detection", "semantic-segmentation"]
+TRAINING, *OTHERS = (name for name, image in IMAGES.items() if image.stack == "mxnet")
 BUILT_HERE = "sagemaker-vision-test"
 TENSORFLOW = "image-classification-tensorflow"
-ALL = pytest.mark.parametrize("name", [TRAINING, *OTHERS, TENSORFLOW, "inference"])
+ALL = pytest.mark.parametrize("name", IMAGES)
 
 Image = Callable[[str], str]
 
@@ -107,19 +107,15 @@ def test_drivers_of_sdk_v3_find_bash_python3_and_pip_of_the_training_environment
 
 
 @pytest.mark.parametrize(
-    ("name", "environment", "stack"),
+    ("name", "environment", "lock"),
     [
-        (TRAINING, "train", "mxnet"),
-        (TRAINING, "serve", "inference"),
-        (TENSORFLOW, "train", "tensorflow"),
-        (TENSORFLOW, "serve", "inference"),
-        ("inference", "serve", "inference"),
+        *((name, "train", IMAGES[name].lock) for name in (TRAINING, TENSORFLOW)),
+        *((name, "serve", IMAGES["inference"].lock) for name in (TRAINING, TENSORFLOW, "inference")),
     ],
 )
 def test_environment_holds_exactly_what_its_lock_file_names(
-    image: Image, name: str, environment: str, stack: str
+    image: Image, name: str, environment: str, lock: Path
 ) -> None:
-    lock = REPOSITORY / "containers" / stack / "requirements.txt"
     pins = {line.split(" ")[0] for line in lock.read_text().splitlines() if "==" in line and line[0].isalnum()}
     code = (
         "import importlib.metadata as m, json\nprint(json.dumps([f'{d.name}=={d.version}' for d in m.distributions()]))"

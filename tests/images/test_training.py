@@ -14,6 +14,7 @@ import pytest
 from serve import artifact
 from tests.environments import REPOSITORY
 from tests.images.conftest import (
+    CASES,
     CLASSIFIER,
     DETECTOR,
     EACH,
@@ -98,7 +99,7 @@ def test_channels_are_left_as_they_were(case: Case, trained: Trained, drawn_chan
         (SEGMENTER, "backbne", "backbone"),
         (TENSORFLOW, "alfa", "alpha"),
     ],
-    ids=["image-classification", "object-detection", "semantic-segmentation", "image-classification-tensorflow"],
+    ids=[case.name for case in CASES.values()],
 )
 def test_image_without_arguments_trains_and_a_wrong_hyperparameter_is_the_users(
     image: Image, job: Job, drawn_channels: Drawn, case: Case, wrong: str, right: str

@@ -1,21 +1,28 @@
 """Where local mode runs in these tests: channels, a home folder for the SDKs, and nothing left behind afterwards."""
 
+import json
 import os
 import random
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from local import docker as engine
 from local import draw, prepare, programs
 from local import pets as official
-from tests.environments import live_in
+from tests.environments import REPOSITORY, live_in
 from tests.pages import snippet
+from tests.wheels import write_tiny
 
 BREEDS = 3
+SCRIPTS = REPOSITORY / "tests" / "fixtures" / "scripts"
+# Before a script's own lines: it needs what its requirements.txt names.
+WITNESS = "import os, tiny; print(f'{tiny.NAME}, works in {os.getcwd()}.', flush=True)\n"
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +120,35 @@ def odd_folder(odd_channels: Path, tmp_path: Path) -> Path:
     return _notebook_folder(odd_channels, "semantic-segmentation", tmp_path)
 
 
+@pytest.fixture(scope="session")
+def script_uri(image: Callable[[str], str]) -> str:
+    """The reference of the TensorFlow image."""
+    return image("image-classification-tensorflow")
+
+
+@pytest.fixture
+def script_folder(drawn_pets: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """`script_folder(name)`: the folder a notebook runs in: source/train.py, class folders in data/, image.json."""
+
+    def laid_out(name: str) -> Path:
+        folder = tmp_path / "notebook"
+        source = shutil.copytree(SCRIPTS / name, folder / "source")
+        (source / "requirements.txt").write_text(write_tiny(source))
+        script = (source / "train.py").read_text()
+        (source / "train.py").write_text(WITNESS + script)
+        for number, photo in enumerate(sorted((drawn_pets / "images").glob("*.jpg"))):
+            # The data set's own rule: cats have a capital.
+            species = "cat" if photo.name[0].isupper() else "dog"
+            target = folder / "data" / ("validation" if number % 4 == 0 else "train") / species / photo.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(photo, target)
+        image = np.random.default_rng(0).random((1, 128, 128, 3)).round(4)
+        (folder / "image.json").write_text(json.dumps(image.tolist()))
+        return folder
+
+    return laid_out
+
+
 @pytest.fixture
 def laptop(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A machine on which nothing is set up for AWS or SageMaker; gives the folder where the SDKs' temporary files lie.
@@ -127,20 +163,25 @@ def laptop(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     live_in(home, monkeypatch, None)
     with engine.workspace(tmp_path / "sagemaker", uri) as root:
         monkeypatch.setenv("TMPDIR", str(root))
+        monkeypatch.setattr(tempfile, "tempdir", None)  # where a test runs an SDK in its own process
         yield root
 
 
 @pytest.fixture
 def machine(laptop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, set up as docs/switching.md says, without AWS."""
-    home = tmp_path / "home"
+    configure(tmp_path / "home")
+    live_in(tmp_path / "home", monkeypatch, "none")
+    return laptop
+
+
+def configure(home: Path) -> None:
+    """Write the SDKs' two files that docs/switching.md shows."""
     local = home / ".sagemaker" / "config.yaml"
     local.write_text(local.read_text().replace("local:\n", snippet("local-config")), encoding="utf-8")
     defaults = home / ".config" / "sagemaker" / "config.yaml"
     defaults.parent.mkdir(parents=True)
     defaults.write_text(snippet("defaults-config"), encoding="utf-8")
-    live_in(home, monkeypatch, "none")
-    return laptop
 
 
 def _notebook_folder(channels: Path, name: str, parent: Path) -> Path:

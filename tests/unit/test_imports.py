@@ -1,28 +1,70 @@
-"""Imports go one way, as the table in CONTRIBUTING.md says."""
+"""Imports go one way. Those inside a function and those for type checkers count too."""
 
 import ast
+import functools
+import graphlib
 import importlib
-import pkgutil
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-import local
 from tests.environments import REPOSITORY
 
 OURS = ("train", "serve", "local", "benchmarks", "tests")
 
+MXNET = ("train.image_classification", "train.object_detection", "train.semantic_segmentation")
+TENSORFLOW = "train.image_classification_tensorflow"
+# By package of others: the packages and modules that import it, which must be all of them. "" stands for any.
+THIRD_PARTY = {
+    "mxnet": {
+        *MXNET,
+        *(f"train.{name}" for name in ("export", "native", "optimizer", "pretrained", "resnet", "weights")),
+    },
+    "gluoncv": {*MXNET, "train.native", "train.resnet"},
+    "cv2": {*MXNET, "train.pixels"},
+    "tensorflow": {TENSORFLOW, "serve.tf"},
+    "keras": {TENSORFLOW, "serve.tf", "train.keras_weights"},
+    "tf_keras": {"serve.tf"},
+    "tf2onnx": {TENSORFLOW, "serve.tf"},
+    "h5py": {"train.keras_weights"},
+    "onnx": {TENSORFLOW, "serve.tf", "train.export"},
+    "onnxruntime": {"serve.engine"},
+    **{name: {"serve"} for name in ("flask", "gunicorn", "werkzeug")},
+    "sagemaker_training": {"train.__main__", "train.script"},
+    "sagemaker": {"local.sagemaker"},
+    "boto3": {"local.ecr", "local.sagemaker"},
+    "botocore": {"local.ecr"},
+    **{name: {"local.registry"} for name in ("docker", "requests", "urllib3")},
+    "safetensors": {"train.weights", "local.weights"},
+    "numpy": {""},
+    "PIL": {""},
+}
 
-def imported(folder: str) -> set[str]:
-    """What of ours the modules below `folder` import from elsewhere, to the second name: serve.artifact."""
+
+def modules(*folders: str) -> dict[str, Path]:
+    """The modules below these folders, by name: `serve.artifact`, `serve` for serve/__init__.py."""
+    files = [file for folder in folders for file in (REPOSITORY / folder).rglob("*.py")]
+    names = [".".join(file.relative_to(REPOSITORY).with_suffix("").parts) for file in files]
+    return {name.removesuffix(".__init__"): file for name, file in zip(names, files, strict=True)}
+
+
+@functools.cache
+def imported(file: Path) -> frozenset[str]:
+    """What a file imports, by full name: `serve.artifact`, or `serve.artifact.read` for what it takes from there."""
     found: set[str] = set()
-    for file in (REPOSITORY / folder).rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found.update(name.name for name in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.update(f"{node.module}.{name.name}" for name in node.names)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.update(f"{'.' * node.level}{node.module}.{name.name}" for name in node.names)
+    return frozenset(found)
+
+
+def imported_of_ours(folder: str) -> set[str]:
+    """What of ours the modules below `folder` import from elsewhere, to the second name: serve.artifact."""
+    found = {name for file in modules(folder).values() for name in imported(file)}
     # `import serve` is for its version.
     parts = (name.split(".") if "." in name else [name, "__version__"] for name in found)
     return {".".join(part[:2]) for part in parts if part[0] in OURS and part[0] != folder}
@@ -30,31 +72,66 @@ def imported(folder: str) -> set[str]:
 
 def allowed(folder: str) -> str:
     """What the table says that `folder` may import."""
-    row = re.search(
-        rf"^\| `{folder}/` \| .* \| (.*) \|$",
-        (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| `{folder}/` \| .* \| (.*) \|$", page, re.MULTILINE)
     assert row, folder
     return row[1]
 
 
 def test_train_imports_of_serve_what_the_table_names() -> None:
-    assert set(re.findall(r"`([\w.]+)`", allowed("train"))) == imported("train")
+    assert set(re.findall(r"`([\w.]+)`", allowed("train"))) == imported_of_ours("train")
 
 
 def test_serve_imports_nothing_of_ours() -> None:
     assert allowed("serve") == "nothing of ours"
-    assert imported("serve") == set()
+    assert imported_of_ours("serve") == set()
+
+
+def test_an_import_names_the_whole_package() -> None:
+    files = modules("train", "serve", "local", "benchmarks")
+    assert [name for name, file in files.items() if any(found.startswith(".") for found in imported(file))] == []
+
+
+def test_no_import_leads_back_to_its_module() -> None:
+    files = modules("train", "serve", "local", "benchmarks")
+    graph: dict[str, set[str]] = {}
+    for module, file in files.items():
+        # `serve.artifact.read` is of the module serve.artifact.
+        found = {name if name in files else name.rpartition(".")[0] for name in imported(file)}
+        graph[module] = found & files.keys()
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"{' imports '.join(reversed(error.args[1]))}", pytrace=False)
+
+
+def place_of(module: str, places: set[str]) -> str:
+    """The one of `places` that the module is or lies below, or the module itself when there is none."""
+    return next((place for place in places if place in ("", module) or module.startswith(f"{place}.")), module)
+
+
+@pytest.mark.parametrize("package", THIRD_PARTY)
+def test_a_framework_is_imported_only_where_it_is_needed(package: str) -> None:
+    importing = {
+        place_of(module, THIRD_PARTY[package])
+        for module, file in modules("train", "serve", "local").items()
+        if any(name.partition(".")[0] == package for name in imported(file))
+    }
+    assert importing == THIRD_PARTY[package]
+
+
+def test_every_package_of_others_that_is_imported_is_in_the_list() -> None:
+    names = {name for file in modules("train", "serve", "local").values() for name in imported(file)}
+    others = {name.partition(".")[0] for name in names} - {"", "_typeshed", *OURS} - sys.stdlib_module_names
+    assert others == set(THIRD_PARTY)
 
 
 def test_local_imports_train_and_serve_without_a_framework() -> None:
-    assert {name.partition(".")[0] for name in imported("local")} == {"train", "serve"}
+    assert {name.partition(".")[0] for name in imported_of_ours("local")} == {"train", "serve"}
     for framework in ("mxnet", "tensorflow", "onnxruntime"):
         with pytest.raises(ModuleNotFoundError):
             importlib.import_module(framework)
-    folder = str(Path(local.__file__).parent)
-    names = [module.name for module in pkgutil.walk_packages([folder], "local.")]
+    names = modules("local")
     assert "local.weights" in names
     for name in names:
         if not name.endswith("__main__"):

@@ -127,6 +127,18 @@ def test_a_journey_ends_with_what_to_do_next_and_the_figure_in_the_last_line(
     ]
 
 
+def test_a_demo_whose_data_is_missing_leaves_what_an_earlier_one_has_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "opt" / "ml" / "model" / "model.onnx"
+    model.parent.mkdir(parents=True)
+    model.touch()
+    options = ["--data", str(tmp_path / "pets"), "--out", str(tmp_path)]
+    assert program.main(["demo", "image-classification", *options]) == 2
+    assert f"demo: {tmp_path / 'pets' / 'images'} does not exist: give the folder" in capsys.readouterr().err
+    assert model.exists()
+
+
 @pytest.mark.parametrize("command", ["demo", "local-mode"])
 @pytest.mark.parametrize("epochs", ["abc", "0", "-3", "2.5", ""])
 def test_epochs_that_are_no_whole_number_are_refused_in_a_sentence(

@@ -1,5 +1,6 @@
 """What `make` promises before it does any work, and what it asks of a machine."""
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -10,37 +11,41 @@ from pathlib import Path
 
 import pytest
 
+from local.images import IMAGES
 from tests.environments import REPOSITORY
 
 TARGETS = [
-    *("demo", "demo/NAME", "test", "test/unit", "test/framework", "test/images", "test/local-mode", "lint", "fmt"),
-    *(
-        "build",
-        "build/NAME",
-        "push",
-        "push/NAME",
-        "sbom",
-        "data",
-        "train/NAME",
-        "serve",
-        "local/NAME",
-        "bench",
-        "clean",
-        "clean/models",
-    ),
+    *("demo", "demo/NAME", "lint", "fmt", "build", "build/NAME", "push", "push/NAME", "sbom", "data", "train/NAME"),
+    *("serve", "local/NAME", "bench", "envs", "lock", "clean", "clean/models", "soak/serving", "test", "test/quick"),
+    *(f"test/{name}" for name in ("unit", "mxnet", "tensorflow", "serve", "demo", "images", "local-mode", "sdk2")),
 ]
-ALL = "image-classification object-detection semantic-segmentation image-classification-tensorflow inference"
+ENVIRONMENTS = {
+    **{image.environment: f"containers/{image.stack}/requirements.txt" for image in IMAGES.values()},
+    **{name: f"local/requirements/{name}.txt" for name in ("dev", "sdk2", "tests")},
+    "uv": "containers/uv.txt",
+}
+"""Lock files by environment."""
 
 
-def make(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str, path: Path | None = None, folder: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
     """`make ARGUMENTS`, without what a `make` above it exports; programs in the folder `path` come before others."""
-    hidden = ("MAKE", "MFLAGS", "REGISTRY", "TAG", "DATA", "EPOCHS", "PRETRAINED", "BASE_DIR")
+    hidden = ("MAKE", "MFLAGS", "REGISTRY", "TAG", "DATA", "EPOCHS", "PRETRAINED", "BASE_DIR", "PORT")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     if path:
         environment["PATH"] = f"{path}:{environment['PATH']}"
     return subprocess.run(
-        ["make", *arguments], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=60
+        ["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60
     )
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """A folder with all that the Makefile itself reads, where no environment is made."""
+    clone = tmp_path / "clone"
+    for file in ("Makefile", "containers/images.txt", *ENVIRONMENTS.values()):
+        (clone / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / file, clone / file)
+    return clone
 
 
 def test_help_is_the_default_and_names_every_target() -> None:
@@ -64,13 +69,6 @@ def test_target_that_cannot_be_met_says_why_and_ends_with_2(target: str, words: 
     done = make("--silent", target)
     assert done.returncode == 2
     assert words in done.stderr
-
-
-@pytest.mark.parametrize("port", ["abc", "0", "65536", "80 80", "-1"])
-def test_a_port_that_cannot_be_is_refused_by_the_name_that_make_gives_it(port: str, tmp_path: Path) -> None:
-    done = make("serve", f"BASE_DIR={tmp_path}", f"PORT={port}")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"PORT is '{port}': give a whole number from 1 to 65535" in done.stderr
 
 
 @pytest.fixture
@@ -105,7 +103,7 @@ def test_a_registry_copied_from_the_page_is_refused_before_anything_is_built(no_
     )
 
 
-@pytest.mark.parametrize(("goal", "names"), [("push", ALL), ("push/inference", "inference")])
+@pytest.mark.parametrize(("goal", "names"), [("push", " ".join(IMAGES)), ("push/inference", "inference")])
 def test_push_hands_the_images_and_what_they_were_built_with_to_our_command(goal: str, names: str) -> None:
     done = make("--dry-run", goal, "REGISTRY=registry.example:5000/vision", "TAG=1.2")
     assert done.returncode == 0
@@ -116,8 +114,8 @@ def test_push_hands_the_images_and_what_they_were_built_with_to_our_command(goal
 def test_push_waits_for_a_build_of_the_same_call() -> None:
     lines = make("--dry-run", "--jobs=4", "push", "build", "REGISTRY=registry.example").stdout.splitlines()
     (pushed,) = (number for number, line in enumerate(lines) if " -m local push " in line)
-    built = [number for number, line in enumerate(lines) if "docker buildx build" in line]
-    assert len(built) == 5
+    built = [number for number, line in enumerate(lines) if " -m local.build " in line]
+    assert len(built) == len(IMAGES)
     assert max(built) < pushed
 
 
@@ -165,19 +163,6 @@ def test_a_build_says_little_but_all_that_the_engine_said_when_it_fails(tmp_path
     assert "step 1\nno base image\n" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "goal", ["local/image-classification", "demo", "demo/object-detection", "demo/semantic-segmentation", "bench"]
-)
-def test_data_that_is_not_there_is_said_before_anything_is_built(no_docker: Path, tmp_path: Path, goal: str) -> None:
-    folder = tmp_path / "my pets"
-    for made, says in (("", "does not exist"), ("my pets", "has no images"), ("my pets/images", "has no annotations")):
-        (tmp_path / made).mkdir(exist_ok=True)
-        done = make(goal, f"DATA={folder}", path=no_docker)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert f"DATA={folder} {says}" in done.stderr
-        assert "give the folder that holds images/ and annotations/" in done.stderr
-
-
 def last_command(*arguments: str) -> list[str]:
     """The words of the last command that `make ARGUMENTS` would run, as a shell reads them."""
     done = make("--dry-run", *arguments)
@@ -197,9 +182,60 @@ def test_a_data_set_in_a_folder_of_any_name_is_given_to_our_command(tmp_path: Pa
     assert words[words.index("--data") + 1] == str(folder)
 
 
-def test_the_port_of_local_mode_is_given_to_our_command() -> None:
+def run_last_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The last command that `make ARGUMENTS` would run, run without what comes before it."""
+    return subprocess.run(
+        last_command(*arguments), cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("goal", ["demo", "demo/object-detection", "demo/semantic-segmentation", "bench"])
+def test_data_that_is_not_there_is_named_before_anything_is_done(tmp_path: Path, goal: str) -> None:
+    folder = tmp_path / "my pets"
+    for made, lacks in (("my pets", "images"), ("my pets/images", "annotations/trainval.txt")):
+        (tmp_path / made).mkdir()
+        done = run_last_command(goal, f"DATA={folder}")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{folder / lacks} does not exist" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("DATA=no/folder", "no/folder/images does not exist: give the folder that holds images/ and annotations/"),
+        ("EPOCHS=2.5", "argument --epochs: '2.5' is not a number of epochs: give a whole number of 1 or more"),
+        ("EPOCHS=1 2", "argument --epochs: '1 2' is not a number of epochs: give a whole number of 1 or more"),
+        ("PORT=65536", "argument --port: '65536' is not a port: give a whole number from 1 to 65535"),
+    ],
+)
+def test_local_mode_checks_what_it_is_given_before_an_image_is_built(no_docker: Path, given: str, words: str) -> None:
+    done = make("local/image-classification", given, path=no_docker)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+def test_local_mode_builds_its_image_after_the_check_and_before_it_begins() -> None:
+    lines = make("--dry-run", "local/image-classification").stdout.splitlines()
+    check, *builds, begin = (line for line in lines if " -m local" in line)
+    assert check == f"{begin} --check"
+    assert [line.split()[3] for line in builds] == ["inference", "image-classification"]
+
+
+@pytest.mark.parametrize("epochs", ["abc", "0", "-1"])
+def test_epochs_reach_the_demo_which_refuses_what_is_not_a_whole_number(epochs: str) -> None:
+    done = run_last_command("demo", f"EPOCHS={epochs}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument --epochs: '{epochs}' is not a number of epochs: give a whole number of 1 or more" in done.stderr
+
+
+def test_the_port_of_local_mode_reaches_our_command() -> None:
     words = last_command("local/image-classification", "PORT=8099")
     assert words[words.index("--port") + 1] == "8099"
+
+
+def test_the_port_of_serve_reaches_the_server_as_it_was_given(tmp_path: Path) -> None:
+    assert "SAGEMAKER_BIND_TO_PORT=80 80" in last_command("serve", f"BASE_DIR={tmp_path}", "PORT=80 80")
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -223,16 +259,6 @@ def test_a_base_dir_that_is_not_there_is_an_error_and_is_not_made(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("goal", ["local/image-classification", "demo", "demo/object-detection"])
-@pytest.mark.parametrize("epochs", ["abc", "0", "-1", "2.5", "1 2"])
-def test_epochs_that_are_no_whole_number_are_said_before_anything_is_built(
-    no_docker: Path, goal: str, epochs: str
-) -> None:
-    done = make(goal, f"EPOCHS={epochs}", path=no_docker)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"EPOCHS is '{epochs}': give a whole number of 1 or more" in done.stderr
-
-
 def test_variables_that_make_does_not_know_are_warned_of_with_the_name_that_was_meant() -> None:
     done = make("help", "data=/foo", "EPOCH=2", "COLOUR=a b=c", "DATA=x", "LOCKFLAGS=--upgrade")
     assert done.returncode == 0
@@ -243,34 +269,98 @@ def test_variables_that_make_does_not_know_are_warned_of_with_the_name_that_was_
     ]
 
 
-def test_environments_that_are_there_are_not_made_again() -> None:
-    folders = [REPOSITORY / ".venvs" / name for name in ("uv", "mxnet", "tensorflow", "serve", "dev", "sdk2")]
-    if not all((folder / "bin" / "python").exists() for folder in folders):
-        pytest.skip("not every environment is made: run `make envs`")
-    done = make("-n", "envs")
-    assert (done.returncode, done.stdout) == (0, ".ci/machine >/dev/null\n")
+def test_a_line_of_the_list_of_images_is_all_that_make_needs(fresh: Path) -> None:
+    with (fresh / "containers" / "images.txt").open("a") as file:
+        file.write("pose-estimation  tensorflow  tensorflow\n")
+    assert "NAME is an image: " + " ".join([*IMAGES, "pose-estimation"]) in make("help", folder=fresh).stdout
+    built = make("--dry-run", "build/pose-estimation", folder=fresh).stdout
+    assert [line.split()[3] for line in built.splitlines() if "local.build" in line] == ["inference", "pose-estimation"]
+    trained = make("--dry-run", "train/pose-estimation", "BASE_DIR=.", folder=fresh).stdout.splitlines()[-1]
+    assert trained.startswith("VISION_ALGORITHM=pose-estimation ")
+    assert trained.endswith(" .venvs/tensorflow/bin/python -m train")
+
+
+def stamp(folder: Path, environment: str) -> None:
+    """Let `make` take an environment for made."""
+    lock = hashlib.sha256((folder / ENVIRONMENTS[environment]).read_bytes()).hexdigest()
+    (folder / ".venvs" / environment).mkdir(parents=True)
+    (folder / ".venvs" / environment / f".lock-{lock}").touch()
+
+
+def test_environments_that_are_there_are_not_made_again_unless_their_lock_has_changed(fresh: Path) -> None:
+    for name in ENVIRONMENTS:
+        stamp(fresh, name)
+    assert make("-n", "envs", folder=fresh).stdout == "make: Nothing to be done for 'envs'.\n"
+    with (fresh / ENVIRONMENTS["serve"]).open("a") as file:
+        file.write("# another version\n")
+    made = make("-n", "envs", folder=fresh).stdout
+    assert {name for name in ENVIRONMENTS if f"rm -rf .venvs/{name}" in made} == {"serve"}
+
+
+def test_a_machine_that_lacks_something_is_told_before_an_environment_is_made(fresh: Path) -> None:
+    (fresh / ".ci").mkdir()
+    program(fresh / ".ci", "machine", "echo 'Missing here: gcc.' >&2; exit 2")
+    done = make("envs", folder=fresh)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Missing here: gcc.\n")
+    assert not (fresh / ".venvs").exists()
+
+
+@pytest.mark.parametrize(
+    ("goal", "environment", "folder"),
+    [
+        *((f"test/{name}", name, f"tests/{name}") for name in ("mxnet", "tensorflow", "serve", "sdk2")),
+        *((f"test/{name}", "dev", f"tests/{name}") for name in ("unit", "images", "demo")),
+        ("test/local-mode", "dev", "tests/local_mode"),
+        ("soak/serving", "serve", "tests/serve/test_fuzz.py"),
+    ],
+)
+def test_tests_run_in_the_environment_that_their_folder_is_named_for(goal: str, environment: str, folder: str) -> None:
+    words = last_command(goal)
+    assert f".venvs/{environment}/bin/python" in words
+    assert words[-1] == folder
+
+
+def test_unit_tests_need_no_framework(fresh: Path) -> None:
+    made = make("-n", "test/unit", folder=fresh).stdout
+    assert {name for name in ENVIRONMENTS if f"rm -rf .venvs/{name}" in made} == {"uv", "dev", "tests"}
+
+
+def test_what_another_environment_makes_for_tests_is_made_again_when_code_has_changed(fresh: Path) -> None:
+    for name in ENVIRONMENTS:
+        stamp(fresh, name)
+    code = ("train/log.py", "serve/tf/convert.py", "tests/jobs.py", "tests/products/thing.py")
+    for file in code:
+        (fresh / file).parent.mkdir(parents=True, exist_ok=True)
+        (fresh / file).write_text('ENVIRONMENT = "mxnet"\n')
+    order = ".venvs/mxnet/bin/python -m tests.products thing\n"
+    assert make("-n", "test/serve", folder=fresh).stdout.startswith(order)
+    made = fresh / ".tests" / "products" / "thing" / ".made"
+    made.parent.mkdir(parents=True)
+    made.touch()
+    assert "tests.products" not in make("-n", "test/serve", folder=fresh).stdout
+    for file in code:
+        assert make("-n", "test/serve", f"--what-if={file}", folder=fresh).stdout.startswith(order), file
 
 
 REMADE = [
     *(".venvs/dev/bin/python", "sbom/inference.cdx.json"),
-    *(".pytest_cache/x", ".ruff_cache/x", ".hypothesis/x", "local/__pycache__/x.pyc"),
+    *(".tests/products/serving/.made", ".mypy_cache/x", ".pytest_cache/x", ".ruff_cache/x", ".hypothesis/x"),
+    "local/__pycache__/x.pyc",
 ]
 MODELS = [".local/image-classification/model.tar.gz", ".demo/object-detection/opt/ml/model/model.onnx"]
 OWN = ["data/images/a.jpg", "channels/train/a.jpg", "local/train.py"]
 
 
 @pytest.mark.parametrize(("goal", "gone"), [("clean", REMADE), ("clean/models", MODELS)])
-def test_clean_keeps_trained_models_which_have_a_target_of_their_own(
-    tmp_path: Path, goal: str, gone: list[str]
-) -> None:
-    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+def test_clean_keeps_trained_models_which_have_a_target_of_their_own(fresh: Path, goal: str, gone: list[str]) -> None:
     files = [*REMADE, *MODELS, *OWN]
     for file in files:
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).touch()
-    done = subprocess.run(["make", goal], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        (fresh / file).parent.mkdir(parents=True, exist_ok=True)
+        (fresh / file).touch()
+    done = make(goal, folder=fresh)
     assert done.returncode == 0, done.stderr
-    assert [file for file in files if not (tmp_path / file).exists()] == gone
+    assert [file for file in files if not (fresh / file).exists()] == gone
 
 
 def machine(path: Path) -> subprocess.CompletedProcess[str]:

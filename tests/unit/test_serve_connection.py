@@ -29,8 +29,8 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, socket.s
 
 def test_a_body_has_its_time_however_often_a_byte_comes(ends: tuple[Connection, socket.socket]) -> None:
     server, client = ends
-    server.expect(0.3)
     begun = time.monotonic()
+    server.expect(0.3)
 
     def drip() -> None:
         while time.monotonic() < begun + 5:
@@ -83,11 +83,16 @@ def test_a_client_that_leaves_answers_unread_is_given_up_at_once(ends: tuple[Con
         for _ in range(len(LONG) // 1000):
             server.sendall(b"x" * 1000)
 
+    def go_on() -> None:
+        line = b"HTTP/1.1 100 Continue\r\n\r\n"
+        for _ in range(len(LONG) // len(line)):  # some may still fit: the system moves what it holds, and makes room
+            server.send(line)
+
     with pytest.raises(ConnectionResetError):
         answer()
-    assert time.monotonic() - begun < 2
     with pytest.raises(ConnectionResetError):
-        server.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        go_on()
+    assert time.monotonic() - begun < 2
 
 
 def test_a_long_answer_is_sent_whole_to_a_client_that_reads_it(ends: tuple[Connection, socket.socket]) -> None:

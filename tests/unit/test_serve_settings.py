@@ -50,6 +50,15 @@ def test_value_that_makes_no_sense_is_refused_by_name(name: str, text: str) -> N
         Settings.from_environment({name: text})
 
 
+@pytest.mark.parametrize("port", ["abc", "0", "65536", "80 80", "-1"])
+def test_a_port_that_cannot_be_is_refused_by_the_name_that_make_gives_it_too(port: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({"SAGEMAKER_BIND_TO_PORT": port})
+    assert str(caught.value) == (
+        f"SAGEMAKER_BIND_TO_PORT is '{port}', it must be a whole number from 1 to 65535 (with `make serve`: PORT)."
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "batch"), [("true", True), ("True", True), ("1", True), ("false", False), ("0", False), ("", False)]
 )

@@ -63,5 +63,7 @@ def test_a_port_in_use_is_one_sentence_with_the_way_out(tmp_path: Path) -> None:
 
 def test_a_port_that_is_no_number_is_told_by_the_name_of_its_variable(tmp_path: Path) -> None:
     done = serve(tmp_path, SAGEMAKER_BIND_TO_PORT="abc")
-    says = "serve: SAGEMAKER_BIND_TO_PORT is 'abc', it must be a whole number from 1 to 65535.\n"
+    says = (
+        "serve: SAGEMAKER_BIND_TO_PORT is 'abc', it must be a whole number from 1 to 65535 (with `make serve`: PORT).\n"
+    )
     assert (done.returncode, done.stderr) == (1, says)

@@ -10,13 +10,13 @@ from train import lst
 from train.errors import UserError
 from train.samples import Sample
 
-HP = {"num_classes": 3, "multi_label": False}
+CLASSES = 3
 
 
-def read(folder: Path, content: bytes) -> list[Sample]:
+def read(folder: Path, content: bytes) -> list[Sample[int]]:
     """The samples of a .lst file with these bytes."""
     (folder / "a.lst").write_bytes(content)
-    return lst.read(folder / "a.lst", "train_lst/a.lst", Path("/photos"), HP)
+    return lst.read(folder / "a.lst", "train_lst/a.lst", Path("/photos"), CLASSES, lst.class_id)
 
 
 # What a POSIX file name may hold and a line of text can: no NUL, slash, tab or line's end, no blank at either end.
@@ -93,7 +93,7 @@ def test_the_index_of_pandas_before_several_labels_is_told(tmp_path: Path) -> No
     with pytest.raises(
         UserError, match=r"has 4 label values .* needs num_classes=3 values of 0 or 1; remove the first col"
     ):
-        lst.read(tmp_path / "a.lst", "train_lst/a.lst", Path("/photos"), HP | {"multi_label": True})
+        lst.read(tmp_path / "a.lst", "train_lst/a.lst", Path("/photos"), CLASSES, lst.multi_hot)
 
 
 def test_paths_of_windows_are_read_and_a_name_that_has_a_backslash_keeps_it(tmp_path: Path) -> None:
@@ -102,6 +102,6 @@ def test_paths_of_windows_are_read_and_a_name_that_has_a_backslash_keeps_it(tmp_
         (tmp_path / name).touch()
     names = ["Abyssinian\\Abyssinian_1.jpg", "a\\b.jpg", "gone\\c.jpg"]
     (tmp_path / "a.lst").write_text("".join(f"{index}\t1\t{name}\r\n" for index, name in enumerate(names)))
-    found = lst.read(tmp_path / "a.lst", "train_lst/a.lst", tmp_path, HP)
+    found = lst.read(tmp_path / "a.lst", "train_lst/a.lst", tmp_path, CLASSES, lst.class_id)
     assert [sample.name for sample in found] == ["Abyssinian/Abyssinian_1.jpg", "a\\b.jpg", "gone\\c.jpg"]
     assert found[0].path == tmp_path / "Abyssinian" / "Abyssinian_1.jpg"

@@ -7,6 +7,7 @@ scales of 180, 255, 255, cut off at their ends as MXNet's own augmenter does. cr
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 TYPES = ("crop", "crop_color", "crop_color_transform")
 _HUE, _SATURATION, _LIGHTNESS = 36, 50, 50
@@ -16,7 +17,9 @@ _DEGREES, _SHEAR, _ASPECT = 10.0, 0.1, 0.25
 cv2.setNumThreads(0)
 
 
-def augment(image: np.ndarray, height: int, width: int, kind: str | None, rng: np.random.Generator) -> np.ndarray:
+def augment(
+    image: NDArray[np.uint8], height: int, width: int, kind: str | None, rng: np.random.Generator
+) -> NDArray[np.uint8]:
     """Return a uint8 (height, width, C) view of a uint8 (H, W, C) photo, H >= height and W >= width.
 
     `kind` is one of TYPES, or None for the centre crop.
@@ -30,13 +33,13 @@ def augment(image: np.ndarray, height: int, width: int, kind: str | None, rng: n
     return crop if kind == "crop" else _colour(np.ascontiguousarray(crop), rng)
 
 
-def _crop(image: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+def _crop(image: NDArray[np.uint8], height: int, width: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     top = rng.integers(image.shape[0] - height + 1)
     left = rng.integers(image.shape[1] - width + 1)
     return image[top : top + height, left : left + width]
 
 
-def _transform(image: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+def _transform(image: NDArray[np.uint8], height: int, width: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Rotate, shear, stretch and crop in one interpolation; what lies outside the photo is mirrored."""
     angle = np.deg2rad(rng.uniform(-_DEGREES, _DEGREES))
     shear = rng.uniform(-_SHEAR, _SHEAR)
@@ -55,7 +58,7 @@ def _transform(image: np.ndarray, height: int, width: int, rng: np.random.Genera
     return out.reshape(height, width, image.shape[2])  # OpenCV drops an axis of length 1
 
 
-def _colour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _colour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     levels = np.arange(256)
     lightness = np.clip(levels + rng.integers(-_LIGHTNESS, _LIGHTNESS + 1), 0, 255)
     if image.shape[2] == 1:

@@ -4,36 +4,41 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
-from train import labelled, samples
+from train import labelled, lst, metrics, samples
 from train.channels import RECORDIO, Channel, refuse_unbuilt, require_all
 from train.errors import UserError
 from train.image_classification.augment import augment
-from train.labelled import stack_labels
+from train.labelled import Label, stack_labels
+from train.lst import LabelReader
+from train.metrics import Labels
 from train.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
 from train.samples import Batches, Memory, Sample
+
+Batch = tuple[NDArray[np.float32], Labels]
 
 
 @dataclass(frozen=True)
 class Data:
     """Both sets of readable samples, the names of the classes, and how a photo becomes the network's input."""
 
-    train: list[Sample]
-    validation: list[Sample]
+    train: list[Sample[Label]]
+    validation: list[Sample[Label]]
     class_names: tuple[str, ...]
     spec: InputSpec
-    photos: Memory[np.ndarray]  # uint8 (H, W, C), the training photos before augmentation
+    photos: Memory[NDArray[np.uint8]]  # (H, W, C), the training photos before augmentation
     crops: Memory[Image.Image]  # the validation photos as the server would cut them
 
-    def train_batches(self, hp: dict[str, Any]) -> Batches[tuple[np.ndarray, np.ndarray]]:
+    def train_batches(self, hp: dict[str, Any]) -> Batches[Batch]:
         """Return batches of (float32 (N, C, H, W), labels int64 (N,) or float32 (N, K)), augmented."""
         labels = stack_labels(self.train)
         normalise = Normalise(self.spec)
 
-        def make(indices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        def make(indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
             out = np.empty((len(indices), self.spec.channels, self.spec.height, self.spec.width), np.float32)
             for row, index in enumerate(indices):
                 crop = augment(self.photos[index], self.spec.height, self.spec.width, hp["augmentation_type"], rng)
@@ -42,7 +47,7 @@ class Data:
 
         return Batches(make, len(self.train), hp["mini_batch_size"], hp["seed"])
 
-    def validation_tensor(self, index: int) -> np.ndarray:
+    def validation_tensor(self, index: int) -> NDArray[np.float32]:
         """Return float32 (C, H, W): the same numbers that the server makes of the same bytes."""
         return preprocess.to_tensor(self.crops[index], self.spec)
 
@@ -56,7 +61,8 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
         "image-classification trains on 'train' and measures on 'validation', with labels in a .lst file in "
         f"'train_lst' and 'validation_lst'; RecordIO (ContentType {RECORDIO}) needs the first two alone",
     )
-    listed = {name: labelled.listed(channels, name, hp) for name in ("train", "validation")}
+    label: LabelReader[Label] = lst.multi_hot if hp["multi_label"] else lst.class_id
+    listed = {name: labelled.listed(channels, name, hp, label) for name in ("train", "validation")}
     budget = samples.memory_budget()
     train, photos = _training_photos(listed["train"], hp, budget // 2)
     spec = _input_spec(hp, photos, len(train))
@@ -64,15 +70,18 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
         "validation", listed["validation"], spec, hp["unreadable_tolerance"], budget // 2
     )
     samples.check_count(len(train), hp)
-    if not hp["multi_label"]:
-        samples.warn_of_empty_classes(stack_labels(train), hp["num_classes"], "image")
+    labels = stack_labels(train)
+    if metrics.one_class_each(labels):
+        samples.warn_of_empty_classes(labels, hp["num_classes"], "image")
     return Data(train, validation, labelled.names(channels, listed["train"], hp["num_classes"]), spec, photos, crops)
 
 
-def _training_photos(listed: list[Sample], hp: dict[str, Any], budget: int) -> tuple[list[Sample], Memory[np.ndarray]]:
+def _training_photos(
+    listed: list[Sample[Label]], hp: dict[str, Any], budget: int
+) -> tuple[list[Sample[Label]], Memory[NDArray[np.uint8]]]:
     (channels, height, width), resize = hp["image_shape"], hp["resize"]
 
-    def decode(sample: Sample) -> np.ndarray:
+    def decode(sample: Sample[object]) -> NDArray[np.uint8]:
         image = preprocess.decode(sample.read(), channels, resize and max(resize, height, width))
         if resize is not None:
             image = preprocess.cover(image, resize, height, width)
@@ -88,7 +97,7 @@ def _training_photos(listed: list[Sample], hp: dict[str, Any], budget: int) -> t
     return samples.readable("train", listed, every, hp["unreadable_tolerance"])
 
 
-def _input_spec(hp: dict[str, Any], photos: Memory[np.ndarray], count: int) -> InputSpec:
+def _input_spec(hp: dict[str, Any], photos: Memory[NDArray[np.uint8]], count: int) -> InputSpec:
     """Return the serving input: without `resize` the shorter side is the training photos' median, of 101 at most."""
     channels, height, width = hp["image_shape"]
     resize = hp["resize"]

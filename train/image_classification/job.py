@@ -8,6 +8,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 from mxnet import gluon
+from numpy.typing import NDArray
 
 from serve import artifact
 from train import channels, classifier, earlier, export, native, pretrained
@@ -89,7 +90,7 @@ class Model:
             export.names(self._folder),
         )
 
-    def _predict(self, tensors: np.ndarray) -> np.ndarray:
+    def _predict(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
         return loop.activation(self._hp)(self._net(mx.nd.array(tensors))).asnumpy()
 
     def _params(self, epoch: int) -> Path:

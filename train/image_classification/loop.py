@@ -6,19 +6,21 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
+from numpy.typing import NDArray
 
 from train import classifier, stop
 from train.classifier import EVALUATION_BATCH, Best
 from train.image_classification.data import Data
 from train.labelled import stack_labels
 from train.log import SILENCE, Progress
+from train.metrics import Labels
 from train.optimizer import step_schedule, trainer
 from train.samples import in_order
 
 
 def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:
     """Return the optimizer that `hp` names, with its schedule."""
-    own: dict[str, Any] = {
+    own: dict[str, float] = {
         "sgd": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
         "nag": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
         "adam": {"beta1": hp["beta_1"], "beta2": hp["beta_2"], "epsilon": hp["eps"], "wd": 0.0},
@@ -29,7 +31,7 @@ def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:
     )
 
 
-def loss_function(hp: dict[str, Any], labels: np.ndarray) -> gluon.loss.Loss:
+def loss_function(hp: dict[str, Any], labels: Labels) -> gluon.loss.Loss:
     """Return softmax cross-entropy, or for multi-label the mean over labels of the sigmoid one.
 
     `use_weighted_loss`: the positive term of label k weighs (samples without k) / (samples with k), so that a rare
@@ -47,7 +49,7 @@ def loss_function(hp: dict[str, Any], labels: np.ndarray) -> gluon.loss.Loss:
 class _WeightedSigmoidLoss(gluon.loss.SigmoidBinaryCrossEntropyLoss):
     """Sigmoid cross-entropy with a fixed weight (K,) of the positive term of each label."""
 
-    def __init__(self, weight: np.ndarray) -> None:
+    def __init__(self, weight: NDArray[np.float32]) -> None:
         super().__init__()
         self.positive = self.params.get_constant("positive_weight", weight[None])
         self.positive.initialize()
@@ -69,7 +71,7 @@ class Step:
         """The rate of the next update."""
         return self.trainer.learning_rate
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
+    def __call__(self, images: NDArray[np.float32], labels: Labels) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """Update on float32 (N, C, H, W) and labels; return loss (N,) and logits (N, K), both still under way."""
         x, y = mx.nd.array(images, dtype=np.float32), mx.nd.array(labels, dtype=np.float32)
         with autograd.record():
@@ -79,12 +81,12 @@ class Step:
         self.trainer.step(len(images))
         return loss, logits
 
-    def read(self, loss: mx.nd.NDArray, logits: mx.nd.NDArray) -> tuple[float, np.ndarray]:
+    def read(self, loss: mx.nd.NDArray, logits: mx.nd.NDArray) -> tuple[float, NDArray[np.float32]]:
         """Return the mean loss and the probabilities, float32 (N, K)."""
         return float(loss.asnumpy().mean()), self._activation(logits).asnumpy()
 
 
-def evaluate(net: gluon.HybridBlock, data: Data, hp: dict[str, Any]) -> np.ndarray:
+def evaluate(net: gluon.HybridBlock, data: Data, hp: dict[str, Any]) -> NDArray[np.float32]:
     """Return probabilities float32 (N, K) of the validation samples. Raises Stopped."""
     count = len(data.validation)
     found, progress = [], Progress("Validation images", count, SILENCE)

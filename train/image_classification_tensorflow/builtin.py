@@ -15,7 +15,7 @@ from train.log import LOG
 _OTHER = "it belongs to SageMaker's own TensorFlow image classification and is not known here"
 _FLIP, _ROTATION, _ZOOM = "augmentation_random_flip", "augmentation_random_rotation", "augmentation_random_zoom"
 _BOTH_WAYS = "horizontal_and_vertical"
-_DEFAULTS = {_FLIP: _BOTH_WAYS, _ROTATION: 0.2, _ZOOM: 0.1}  # of the built-in, with augmentation=True
+_DEFAULTS: dict[str, Any] = {_FLIP: _BOTH_WAYS, _ROTATION: 0.2, _ZOOM: 0.1}  # of the built-in, with augmentation=True
 
 
 def _fraction(name: str, below: float) -> Hyperparameter:
@@ -113,7 +113,8 @@ def _augmented(theirs: Mapping[str, Any]) -> dict[str, Any]:
     if theirs["augmentation"] is False:
         return {"horizontal_flip": False, "rotation_range": 0.0, "zoom_range": 0.0}
     given = {name: theirs[name] for name in _DEFAULTS if theirs[name] is not None}
-    chosen, found = (_DEFAULTS | given if theirs["augmentation"] else given), {}
+    chosen = _DEFAULTS | given if theirs["augmentation"] else given
+    found: dict[str, Any] = {}
     if _FLIP in chosen:
         found["horizontal_flip"] = chosen[_FLIP] in (_BOTH_WAYS, "horizontal")
         if chosen[_FLIP] in (_BOTH_WAYS, "vertical"):

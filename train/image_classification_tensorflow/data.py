@@ -6,18 +6,20 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
 from serve.machine import cpu_count
-from train import classifier, labelled, samples
+from train import classifier, labelled, lst, samples
 from train.channels import RECORDIO, Channel, by_record, refuse_unbuilt, require_all
 from train.errors import UserError
 from train.image_classification_tensorflow import folders
 from train.image_classification_tensorflow.augment import Augment
 from train.samples import Memory, Sample
 
+Batch = tuple[NDArray[np.uint8] | NDArray[np.float32], NDArray[np.int64]]
 _AHEAD = 4  # batches
 
 # The network scales pixels itself, so its input is the pixels, 0 to 255: (p / 255 - 0) / (1 / 255).
@@ -28,22 +30,22 @@ _MEAN, _STD = 0.0, 1 / 255
 class Data:
     """Both sets of readable samples, each cut as the server would cut it, and the names of the classes."""
 
-    train: list[Sample]
-    validation: list[Sample]
+    train: list[Sample[int]]
+    validation: list[Sample[int]]
     class_names: tuple[str, ...]
     spec: InputSpec
     train_crops: Memory[Image.Image]
     validation_crops: Memory[Image.Image]
 
-    def train_tensor(self, index: int) -> np.ndarray:
+    def train_tensor(self, index: int) -> NDArray[np.float32]:
         """Return float32 (C, H, W), pixels from 0 to 255, without augmentation."""
         return preprocess.to_tensor(self.train_crops[index], self.spec)
 
-    def validation_tensor(self, index: int) -> np.ndarray:
+    def validation_tensor(self, index: int) -> NDArray[np.float32]:
         """Return float32 (C, H, W): the same numbers that the server makes of the same bytes."""
         return preprocess.to_tensor(self.validation_crops[index], self.spec)
 
-    def pixels(self, index: int) -> np.ndarray:
+    def pixels(self, index: int) -> NDArray[np.uint8]:
         """Return a training photo, uint8 (H, W, C)."""
         crop = self.train_crops[index]
         return np.asarray(crop).reshape(crop.height, crop.width, self.spec.channels)
@@ -88,7 +90,7 @@ def _labelled(channels: dict[str, Channel], hp: dict[str, Any]) -> folders.Liste
             "hyperparameter num_classes is required with .lst files or RecordIO: set it to the number of classes, "
             "whose labels are 0 to num_classes - 1; only class folders need none"
         )
-    found = {name: labelled.listed(channels, name, hp) for name in ("train", "validation")}
+    found = {name: labelled.listed(channels, name, hp, lst.class_id) for name in ("train", "validation")}
     names = labelled.names(channels, found["train"], hp["num_classes"])
     return folders.Listed(found["train"], found["validation"], names)
 
@@ -127,7 +129,7 @@ class PixelBatches:
     def __len__(self) -> int:
         return -(-self._count // self._size)
 
-    def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of one epoch; the same seed and `number` give the same ones. Raises UserError."""
         order = np.random.default_rng((self._seed, number)).permutation(self._count)
         filled = np.resize(order, len(self) * self._size).reshape(len(self), self._size)
@@ -154,7 +156,7 @@ class PixelBatches:
         )
         return self._augment(photos, seed), labels
 
-    def _read(self, indices: np.ndarray) -> np.ndarray:
+    def _read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         try:
             return np.stack([self._data.pixels(index) for index in indices])
         except UserError as error:  # TensorFlow would wrap it in its own words
@@ -167,11 +169,13 @@ def augments(hp: dict[str, Any]) -> bool:
     return bool(hp["horizontal_flip"] or hp["zoom_range"] or hp["rotation_range"])
 
 
-def feature_batches(features: np.ndarray, data: Data, hp: dict[str, Any], share: Share = ALL) -> samples.Batches:
+def feature_batches(
+    features: NDArray[np.float32], data: Data, hp: dict[str, Any], share: Share = ALL
+) -> samples.Batches[Batch]:
     """Return batches of (rows of `features`, one for each training sample, labels int64 (N,)), this host's share."""
     labels = labelled.stack_labels(data.train)
 
-    def make(indices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def make(indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
         chosen = indices[share.rank :: share.count]
         return features[chosen], labels[chosen]
 

@@ -24,8 +24,8 @@ LAYOUT = "photos in class folders, such as train/cat/1.jpg and validation/dog/2.
 class Listed:
     """All samples, readable or not, and the names of the classes in the order of the labels."""
 
-    train: list[Sample]
-    validation: list[Sample]
+    train: list[Sample[int]]
+    validation: list[Sample[int]]
     class_names: tuple[str, ...]
 
 
@@ -129,7 +129,7 @@ def _require_known(channel: Channel, names: Sequence[str], train: Channel, remar
             )
 
 
-def _samples(channel: Channel, names: Sequence[str], remarks: Remarks) -> list[Sample]:
+def _samples(channel: Channel, names: Sequence[str], remarks: Remarks) -> list[Sample[int]]:
     """Return the photos at any depth below the class folders, by class and name."""
     labels = {name: label for label, name in enumerate(names)}
     files = {path.relative_to(channel.path).as_posix(): path for path in channel.files()}
@@ -144,7 +144,7 @@ def _samples(channel: Channel, names: Sequence[str], remarks: Remarks) -> list[S
     return sorted(found, key=lambda sample: (sample.label, sample.path))
 
 
-def _split(found: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+def _split(found: Sequence[Sample[int]], share: float, seed: int) -> tuple[list[Sample[int]], list[Sample[int]]]:
     """Return the samples to train on and those split off: of each class `share`, at least one, never all."""
     rng = np.random.default_rng(seed)
     labels = np.array([sample.label for sample in found], int)

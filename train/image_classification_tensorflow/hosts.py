@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from serve.words import sentence
 from train import stop
@@ -67,7 +68,7 @@ def together() -> Iterator[None]:
         ) from error
 
 
-def mean(values: np.ndarray) -> np.ndarray:
+def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of all hosts' `values`, float64 (n,), the same on every host. Raises as `together`."""
     current = tf.distribute.get_strategy()
     if not tf.distribute.has_strategy():

@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-import onnx
 import tensorflow as tf
 import tf2onnx
+from numpy.typing import NDArray
 
 import serve
 from serve import artifact
@@ -75,7 +76,7 @@ class Model:
     def __init__(self, folder: Path, net: Network, loaded: data.Data, hp: dict[str, Any], everyone: Hosts) -> None:
         self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
         self._writes, self._alone = everyone.rank == 0, len(everyone.names) == 1
-        self._kept: list[np.ndarray] = []
+        self._kept: list[NDArray[np.float32]] = []
         earlier.set_aside(folder)
 
     def save(self, epoch: int, best: bool) -> None:
@@ -105,7 +106,7 @@ class Model:
             export.names(self._folder),
         )
 
-    def _predict(self, tensors: np.ndarray) -> np.ndarray:
+    def _predict(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._net.model(tensors.transpose(0, 2, 3, 1), training=False).numpy()
 
     def _describe(self, best: Best) -> artifact.Artifact:
@@ -128,7 +129,7 @@ def _versions() -> dict[str, str]:
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "tf2onnx": tf2onnx.__version__,
-        "onnx": onnx.__version__,
+        "onnx": metadata.version("onnx"),
         "numpy": np.__version__,
         "python": platform.python_version(),
     }

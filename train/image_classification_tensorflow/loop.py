@@ -7,13 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from train import classifier, labelled, samples, stop
 from train.classifier import EVALUATION_BATCH, Best
+from train.epoch import Batches
 from train.image_classification_tensorflow import data as datas
 from train.image_classification_tensorflow import hosts
 from train.image_classification_tensorflow import network as networks
-from train.image_classification_tensorflow.data import Data
+from train.image_classification_tensorflow.data import Batch, Data
 from train.image_classification_tensorflow.network import Network
 from train.log import LOG, SILENCE, Progress
 
@@ -43,7 +45,7 @@ def _rate(hp: dict[str, Any], updates: int) -> Any:
     return keras.optimizers.schedules.PiecewiseConstantDecay(last, rates)
 
 
-def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+def class_weights(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
     """Return float32 (classes,) for int64 labels (N,): inverse to a class's share, 1 when all are alike.
 
     Bounded to [0.01, 100]; a class without samples has 1.
@@ -62,7 +64,12 @@ class Step:
     """
 
     def __init__(
-        self, above: keras.Model, below: Below | None, weights: np.ndarray | None, hp: dict[str, Any], updates: int
+        self,
+        above: keras.Model,
+        below: Below | None,
+        weights: NDArray[np.float32] | None,
+        hp: dict[str, Any],
+        updates: int,
     ) -> None:
         self._above, self._below, self._weights = above, below, weights
         self._variables = above.trainable_variables
@@ -78,12 +85,14 @@ class Step:
         """The rate of the next update."""
         return float(self._optimizer.learning_rate)
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+    def __call__(
+        self, images: NDArray[np.uint8] | NDArray[np.float32], labels: NDArray[np.int64]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Update on a batch and its labels int64 (N,); return loss () and probabilities (N, K)."""
         with hosts.together():
             return self._update(tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
 
-    def read(self, loss: tf.Tensor, probabilities: tf.Tensor) -> tuple[float, np.ndarray]:
+    def read(self, loss: tf.Tensor, probabilities: tf.Tensor) -> tuple[float, NDArray[np.float32]]:
         """Return the mean loss and the probabilities, float32 (N, K)."""
         return float(loss), probabilities.numpy()
 
@@ -109,11 +118,11 @@ class Step:
 class Frozen:
     """The layers that are not trained, and what they make of the photos, computed once as far as memory allows."""
 
-    def __init__(self, network: Network) -> None:
-        self.features = networks.constant(network.below)
-        self._bytes = 4 * int(np.prod(network.below.output_shape[1:]))
+    def __init__(self, below: keras.Model) -> None:
+        self.features = networks.constant(below)
+        self._bytes = 4 * int(np.prod(below.output_shape[1:]))
 
-    def of_all(self, what: str, tensor: Callable[[int], np.ndarray], count: int) -> np.ndarray | None:
+    def of_all(self, what: str, tensor: Callable[[int], NDArray[np.float32]], count: int) -> NDArray[np.float32] | None:
         """Return the features (count, ...) of photos, None when they would not fit in memory.
 
         `tensor(i)` is photo i, float32 (C, H, W). Says every ten seconds how far it is.
@@ -134,7 +143,7 @@ class Frozen:
 class Statistics:
     """BatchNorm's moving statistics: before each evaluation, averages over batches as the weights are then."""
 
-    def __init__(self, above: keras.Model, below: Below | None, batches: Any, size: int) -> None:
+    def __init__(self, above: keras.Model, below: Below | None, batches: Batches[Batch], size: int) -> None:
         norms = [layer for layer in networks.norms(above) if layer.trainable]
         self._variables = [each for layer in norms for each in (layer.moving_mean, layer.moving_variance)]
         self._batches, self._count = batches, min(len(batches), -(-_STATISTICS // size))
@@ -167,7 +176,7 @@ def _inputs(images: tf.Tensor, below: Below | None) -> tf.Tensor:
     return pixels if below is None else below(pixels)
 
 
-def _planes_last(batch: np.ndarray) -> tf.Tensor:
+def _planes_last(batch: NDArray[np.float32]) -> tf.Tensor:
     return tf.convert_to_tensor(np.ascontiguousarray(batch.transpose(0, 2, 3, 1)))
 
 
@@ -182,7 +191,7 @@ class Evaluation:
             frozen.of_all("validation", loaded.validation_tensor, self._count) if frozen is not None else None
         )
 
-    def __call__(self) -> np.ndarray:
+    def __call__(self) -> NDArray[np.float32]:
         """Return probabilities float32 (N, K). Raises Stopped."""
         found, progress = [], Progress("Validation images", self._count, SILENCE)
         for batch in samples.in_order(self._tensor, self._count, EVALUATION_BATCH):
@@ -191,10 +200,10 @@ class Evaluation:
             progress.done(min(len(found) * len(batch), self._count))
         return np.concatenate(found)[: self._count]
 
-    def _tensor(self, index: int) -> np.ndarray:
+    def _tensor(self, index: int) -> NDArray[np.float32]:
         return self._data.validation_tensor(index) if self._features is None else self._features[index]
 
-    def _inputs(self, batch: np.ndarray) -> tf.Tensor:
+    def _inputs(self, batch: NDArray[np.float32]) -> tf.Tensor:
         if self._features is not None:
             return tf.convert_to_tensor(batch)
         pixels = _planes_last(batch)
@@ -208,12 +217,12 @@ def fit(
 
     Above frozen layers and without augmentation, their features are all that the job needs, and are computed once.
     """
-    frozen = Frozen(network) if network.below is not None else None
+    frozen = Frozen(network.below) if network.below is not None else None
     features = None
     if frozen is not None and not datas.augments(hp):
         features = frozen.of_all("train", loaded.train_tensor, len(loaded.train))
     share = datas.Share(rank, tf.distribute.get_strategy().num_replicas_in_sync)
-    batches = (
+    batches: Batches[Batch] = (
         datas.PixelBatches(loaded, hp, share)
         if features is None
         else datas.feature_batches(features, loaded, hp, share)
@@ -225,7 +234,7 @@ def fit(
     statistics = Statistics(network.above, below, batches, hp["mini_batch_size"])
     answers = Evaluation(network, loaded, frozen)
 
-    def evaluate() -> np.ndarray:
+    def evaluate() -> NDArray[np.float32]:
         statistics.estimate()
         return answers()
 

@@ -12,10 +12,11 @@ import keras
 import numpy as np
 import onnx
 import tensorflow as tf
+from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from train import export
-from train.image_classification_tensorflow.table import ALL, BLOCKS, HEAD
+from train.image_classification_tensorflow.table import ALL, BLOCKS, HEAD, TrainLayers
 
 # MobileNetV2 in Keras has 0.999: after 300 updates the moving statistics are still a quarter of what they began as,
 # and validation at chance. Even 0.9 lags behind weights that move fast. So training keeps the last batch's statistics,
@@ -105,7 +106,7 @@ def _head(features: keras.KerasTensor, classes: int, dropout: float) -> keras.Ke
     return logits if classes > 2 else keras.layers.Concatenate(name="both")([logits * 0, logits])
 
 
-def _cut(base: keras.Model, train_layers: str | int) -> keras.KerasTensor | None:
+def _cut(base: keras.Model, train_layers: TrainLayers) -> keras.KerasTensor | None:
     """Return the tensor above which layers are trained, None when all are."""
     if train_layers == ALL:
         return None
@@ -174,6 +175,6 @@ def to_onnx(model: keras.Model, path: Path) -> None:
     export.replace(path, write)
 
 
-def weights(model: keras.Model) -> list[np.ndarray]:
+def weights(model: keras.Model) -> list[NDArray[np.float32]]:
     """Return a copy of all weights, for `model.set_weights`."""
     return [np.array(weight) for weight in model.get_weights()]

@@ -1,7 +1,7 @@
 """The hyperparameters of image-classification-tensorflow: image-classification's names, and those of Keras scripts."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, Literal
 
 from train import classifier
 from train.errors import UserError
@@ -27,7 +27,9 @@ BLOCKS = 19
 """Of MobileNetV2: the first convolution, seventeen inverted residuals, the last convolution."""
 SMALLEST = 32
 """Pixels of a side; MobileNetV2 halves its input five times."""
-HEAD, ALL = "head", "all"
+HEAD: Final = "head"
+ALL: Final = "all"
+TrainLayers = Literal["head", "all"] | int
 
 
 def _train_layers() -> Hyperparameter:

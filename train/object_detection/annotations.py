@@ -7,13 +7,15 @@ it lies on its side; unless `image_size` fits only the upright image.
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve.preprocess import Frame
 from serve.words import plural
@@ -42,7 +44,7 @@ class Annotation:
     gives it, or "". `categories` are class names by class id; they say nothing that is relied upon.
     """
 
-    boxes: np.ndarray
+    boxes: NDArray[np.float64]
     size: tuple[float, float] | None = None
     file: str = ""
     categories: Mapping[int, str] = field(default_factory=dict)
@@ -50,9 +52,9 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Listing:
-    """The samples of a channel, their labels still empty, and each one's Annotation by the sample's name."""
+    """The samples of a channel, whose boxes are still as given: each one's Annotation, by the sample's name."""
 
-    samples: list[Sample]
+    samples: Sequence[Sample[object]]
     annotations: dict[str, Annotation]
 
 
@@ -89,7 +91,7 @@ _WANTED = (
 )
 
 
-def parse_record(labels: np.ndarray, where: str, hp: Mapping[str, Any]) -> Annotation:
+def parse_record(labels: NDArray[np.float32], where: str, hp: Mapping[str, Any]) -> Annotation:
     """Read a detection record's label, float32 (n,): header width, object width, rest of the header, objects.
 
     An object is class, xmin, ymin, xmax, ymax in fractions, and columns that are ignored. Raises UserError for a
@@ -163,14 +165,15 @@ def _size(value: Any, where: str) -> tuple[float, float] | None:
     first = value[0] if isinstance(value, list) and value else value
     if not first:
         return None
-    sides = [_side(first.get(key)) for key in ("width", "height")] if isinstance(first, dict) else [None]
-    if None in sides or not min(sides) > 0:
+    sides = first if isinstance(first, dict) else {}
+    width, height = _side(sides.get("width")), _side(sides.get("height"))
+    if width is None or height is None or not min(width, height) > 0:
         told = _text(json.dumps(value))[:120]
         raise UserError(
             f"{where} has the image_size {told}: width and height must be above 0, in pixels, as in "
             '[{"width": 500, "height": 400, "depth": 3}], or the key be left out'
         )
-    return sides[0], sides[1]
+    return width, height
 
 
 def _side(value: Any) -> float | None:
@@ -183,7 +186,7 @@ def _side(value: Any) -> float | None:
 
 def _categories(value: Any) -> dict[int, str]:
     """Return the names that `categories` has in the usual form; what has another is passed over."""
-    found = {}
+    found: dict[int, str] = {}
     for entry in value if isinstance(value, list) else ():
         label = _real(entry.get("class_id")) if isinstance(entry, dict) else None
         name = _text(entry.get("name")).strip() if isinstance(entry, dict) else ""
@@ -209,14 +212,14 @@ def _text(value: Any) -> str:
 
 def _told(value: Any) -> str:
     """Return a JSON value for a message; of a list or an object only what it is."""
-    kinds = {list: "a list", dict: "an object"}
+    kinds: dict[type, str] = {list: "a list", dict: "an object"}
     return kinds.get(type(value)) or _text(json.dumps(value))[:60]
 
 
 # ---- boxes on their image ---------------------------------------------------------------------------------------
 
 
-def place(annotation: Annotation, frame: Frame) -> np.ndarray | None:
+def place(annotation: Annotation, frame: Frame) -> NDArray[np.float64] | None:
     """Return the boxes as float64 (n, 5) in fractions of the upright image; None when image_size is of another one."""
     stored = (frame.width, frame.height)
     size, orientation = annotation.size or stored, frame.orientation
@@ -228,7 +231,7 @@ def place(annotation: Annotation, frame: Frame) -> np.ndarray | None:
         return turn(annotation.boxes / np.array([1, *size, *size], np.float64), orientation)
 
 
-def mend(boxes: np.ndarray, where: str, remarks: Remarks) -> np.ndarray:
+def mend(boxes: NDArray[np.float64], where: str, remarks: Remarks) -> NDArray[np.float32]:
     """Return the boxes, float64 (n, 5) in fractions, that are on the image: float32 (m, 5), clipped to 0..1.
 
     Notes in `remarks` each one that was dropped or clipped.
@@ -282,7 +285,7 @@ def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: 
         )
     with ThreadPoolExecutor() as pool:  # many small files, perhaps from S3: the waiting is shared
         names = [path.relative_to(notes.path).as_posix() for path in paths]
-        parsed = dict(zip(names, pool.map(lambda pair: _read(*pair, hp), zip(paths, names, strict=True)), strict=True))
+        parsed = dict(zip(names, pool.map(partial(_read, hp=hp), paths, names), strict=True))
     _require_pixels(parsed, notes, remarks)
     files = {path.relative_to(images.path).as_posix(): path for path in images.files()}
     told = {name: annotation.file for name, annotation in parsed.items() if annotation.file in files}
@@ -298,12 +301,11 @@ def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: 
     for name in files:
         if name not in named and name.lower().endswith(pairs.IMAGES):
             remarks.add(f"images of {images.name} without an annotation file, left out", name)
-    empty = np.zeros((0, 5), np.float32)
     found = {name: parsed[named[name]] for name in sorted(named)}
-    return Listing([Sample(name, empty, files[name]) for name in found], found)
+    return Listing([Sample(name, None, files[name]) for name in found], found)
 
 
-def _reach(annotation: Annotation) -> np.ndarray:
+def _reach(annotation: Annotation) -> NDArray[np.float64]:
     """Return the larger of xmax and ymax, float64 (n,), of the boxes that are finite and have an area."""
     boxes = annotation.boxes[np.isfinite(annotation.boxes).all(axis=1), 1:]
     return boxes[solid(boxes), 2:].max(axis=1)

@@ -7,6 +7,7 @@ to 32 of 255, contrast and saturation by a factor of 0.5 to 1.5, hue by up to 36
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from train.object_detection import windows
 from train.object_detection.boxes import flip, solid
@@ -24,7 +25,9 @@ _RGB = np.linalg.inv(_YIQ)
 cv2.setNumThreads(0)
 
 
-def augment(photo: np.ndarray, boxes: np.ndarray, side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def augment(
+    photo: NDArray[np.uint8], boxes: NDArray[np.float32], side: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Return uint8 (side, side, 3) and boxes float32 (m, 5), m <= n, of a uint8 (H, W, 3) photo and boxes (n, 5).
 
     Boxes are [class, xmin, ymin, xmax, ymax] in fractions, with a positive area before and after.
@@ -47,7 +50,7 @@ def augment(photo: np.ndarray, boxes: np.ndarray, side: int, rng: np.random.Gene
     return part, made
 
 
-def _colour(rng: np.random.Generator) -> np.ndarray:
+def _colour(rng: np.random.Generator) -> NDArray[np.float64]:
     """Return a float64 (3, 4) matrix that maps R, G, B, 1 to new R, G, B; cut off at 0 and 255 by who applies it.
 
     All four changes are linear, so one pass over the pixels makes them all.

@@ -1,19 +1,26 @@
 """Boxes as rows of numbers: overlaps, flips, and the turn that EXIF asks for. NumPy only."""
 
+from typing import TypeVar
+
 import numpy as np
+from numpy.typing import NDArray
+
+Real = TypeVar("Real", np.float32, np.float64)
 
 
-def area(corners: np.ndarray) -> np.ndarray:
+def area(corners: NDArray[Real]) -> NDArray[Real]:
     """Return the areas (...,) of corners (..., 4): xmin, ymin, xmax, ymax; negative for a box inside out."""
-    return (corners[..., 2] - corners[..., 0]) * (corners[..., 3] - corners[..., 1])
+    width: NDArray[Real] = corners[..., 2] - corners[..., 0]
+    height: NDArray[Real] = corners[..., 3] - corners[..., 1]
+    return width * height
 
 
-def solid(corners: np.ndarray) -> np.ndarray:
+def solid(corners: NDArray[Real]) -> NDArray[np.bool_]:
     """Return which of corners (..., 4) have a width and a height above 0: bool (...,)."""
-    return (corners[..., 2:] > corners[..., :2]).all(axis=-1)
+    return np.all(corners[..., 2:] > corners[..., :2], axis=-1)
 
 
-def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def overlaps(a: NDArray[Real], b: NDArray[Real]) -> NDArray[Real]:
     """Return the intersection over union (n, m) of corners (n, 4) and (m, 4); 0 where neither has an area."""
     # One coordinate at a time: NumPy is several times faster on (n, m) than along a last axis of 2.
     width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
@@ -23,7 +30,7 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def flip(boxes: np.ndarray) -> np.ndarray:
+def flip(boxes: NDArray[Real]) -> NDArray[Real]:
     """Return boxes (n, 5) [class, xmin, ymin, xmax, ymax], in fractions, of the photo seen in a mirror."""
     flipped = boxes.copy()
     flipped[:, 1], flipped[:, 3] = 1 - boxes[:, 3], 1 - boxes[:, 1]
@@ -42,7 +49,7 @@ _TURNS = {
 }
 
 
-def turn(boxes: np.ndarray, orientation: int) -> np.ndarray:
+def turn(boxes: NDArray[Real], orientation: int) -> NDArray[Real]:
     """Return boxes (n, 5), in fractions of the stored picture, as fractions of the upright one.
 
     `orientation` is EXIF's, 1 to 8; anything else counts as 1, which is upright as stored.

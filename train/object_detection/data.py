@@ -1,10 +1,11 @@
 """The data of object-detection: image + JSON and RecordIO channels, class names, and what is fed to the network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from serve import preprocess
@@ -22,24 +23,23 @@ from train.pixels import MEAN, STD, Normalise
 from train.samples import Batches, Memory, Remarks, Sample
 
 T = TypeVar("T")
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+Boxes = NDArray[np.float32]
+"""A sample's label, (n, 5): class, xmin, ymin, xmax, ymax in fractions of the upright photo; n may be 0."""
+Batch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Data:
-    """Both sets of readable samples, the names of the classes, and how a photo becomes the network's input.
+    """Both sets of readable samples, the names of the classes, and how a photo becomes the network's input."""
 
-    A sample's label is float32 (n, 5): class, xmin, ymin, xmax, ymax in fractions of the upright photo; n may be 0.
-    """
-
-    train: list[Sample]
-    validation: list[Sample]
+    train: list[Sample[Boxes]]
+    validation: list[Sample[Boxes]]
     class_names: tuple[str, ...]
     spec: InputSpec
-    photos: Memory[np.ndarray]  # uint8 (H, W, 3), the training photos before augmentation
+    photos: Memory[NDArray[np.uint8]]  # uint8 (H, W, 3), the training photos before augmentation
     squares: Memory[Image.Image]  # the validation photos as the server would stretch them
 
-    def train_batches(self, hp: dict[str, Any], anchors: np.ndarray) -> Batches[Batch]:
+    def train_batches(self, hp: dict[str, Any], anchors: NDArray[np.float32]) -> Batches[Batch]:
         """Return batches of augmented photos, float32 (N, 3, S, S), with targets of classes (N, A) and boxes (N, A, 4).
 
         `anchors` are float32 (A, 4): centre x, centre y, width, height in fractions of the input; for the targets see
@@ -47,7 +47,7 @@ class Data:
         """
         side, normalise = self.spec.height, Normalise(self.spec)
 
-        def make(indices: np.ndarray, rng: np.random.Generator) -> Batch:
+        def make(indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
             images = np.empty((len(indices), 3, side, side), np.float32)
             classes = np.empty((len(indices), len(anchors)), np.float32)
             offsets = np.empty((len(indices), len(anchors), 4), np.float32)
@@ -59,7 +59,7 @@ class Data:
 
         return Batches(make, len(self.train), hp["mini_batch_size"], hp["seed"])
 
-    def validation_tensor(self, index: int) -> np.ndarray:
+    def validation_tensor(self, index: int) -> NDArray[np.float32]:
         """Return float32 (3, S, S): the same numbers that the server makes of the same bytes."""
         return preprocess.to_tensor(self.squares[index], self.spec)
 
@@ -106,7 +106,7 @@ def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> Listin
 
 def _read(
     name: str, listed: Listing, make: Callable[[bytes], T], size: Callable[[T], int], budget: int, hp: dict[str, Any]
-) -> tuple[list[Sample], Memory[T]]:
+) -> tuple[list[Sample[Boxes]], Memory[T]]:
     """Make every listed image once; return those that can be used, with their boxes, and what was made of them."""
     frames: dict[str, preprocess.Frame] = {}
 
@@ -124,19 +124,20 @@ def _read(
     remarks = Remarks()
     for sample, boxes in zip(readable, placed, strict=True):
         if boxes is None:
-            size_given = " x ".join(f"{side:g}" for side in listed.annotations[sample.name].size)
+            size_given = " x ".join(f"{side:g}" for side in listed.annotations[sample.name].size or ())
             told = f"{sample.name} ({frames[sample.name].width} x {frames[sample.name].height}, not {size_given})"
             remarks.add(f"{name} images of another size than their annotation's image_size, left out", told)
-    good = [index for index, boxes in enumerate(placed) if boxes is not None]
+    good = [(index, boxes) for index, boxes in enumerate(placed) if boxes is not None]
     labelled = [
-        replace(readable[i], label=annotations.mend(placed[i], f"{name} {readable[i].name}", remarks)) for i in good
+        readable[index].labelled(annotations.mend(boxes, f"{name} {readable[index].name}", remarks))
+        for index, boxes in good
     ]
     remarks.say()
     _check(name, labelled, len(readable) - len(good), hp)
-    return labelled, made.select(good)
+    return labelled, made.select([index for index, _ in good])
 
 
-def _check(name: str, labelled: list[Sample], misfits: int, hp: dict[str, Any]) -> None:
+def _check(name: str, labelled: list[Sample[Boxes]], misfits: int, hp: dict[str, Any]) -> None:
     """Raise UserError when too many images do not fit their annotation, or none has a box; count those without."""
     if misfits > hp["unreadable_tolerance"] * (len(labelled) + misfits):
         raise UserError(
@@ -155,7 +156,7 @@ def _check(name: str, labelled: list[Sample], misfits: int, hp: dict[str, Any]) 
         LOG.info("%d of %d %s images without a box, kept: all of it is background", empty, len(labelled), name)
 
 
-def _photo(data: bytes, side: int) -> np.ndarray:
+def _photo(data: bytes, side: int) -> NDArray[np.uint8]:
     """Return uint8 (H, W, 3) of an image file, both sides at least `side` where the image has that, below twice it."""
     image = preprocess.decode(data, 3, side)
     times = min(image.size) // side  # what a JPEG's decoder has left of it, and all other formats

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import mxnet as mx
 import numpy as np
 from gluoncv.utils.metrics.voc_detection import VOC07MApMetric, VOCMApMetric
+from numpy.typing import NDArray
 
 SCORE_FLOOR = 0.01
 """Detections below it are not kept: GluonCV's floor, and the server's."""
 
 
-def detections(scores: mx.nd.NDArray, boxes: mx.nd.NDArray, threshold: float, top_k: int) -> list[np.ndarray]:
+def detections(scores: mx.nd.NDArray, boxes: mx.nd.NDArray, threshold: float, top_k: int) -> list[NDArray[np.float32]]:
     """Return each picture's detections, float32 (d, 6): class, score, xmin, ymin, xmax, ymax, the best first.
 
     `scores` (N, A, K) and `boxes` (N, A, 4) are the detector's. MXNet's own non-maximum suppression: within a class,
@@ -30,7 +31,11 @@ def detections(scores: mx.nd.NDArray, boxes: mx.nd.NDArray, threshold: float, to
 
 
 def mean_average_precision(
-    found: Sequence[np.ndarray], truths: Sequence[np.ndarray], side: int, overlap: float, eleven_points: bool = True
+    found: Sequence[NDArray[np.float32]],
+    truths: Sequence[NDArray[np.float32]],
+    side: int,
+    overlap: float,
+    eleven_points: bool = True,
 ) -> float:
     """Return the mean over classes of the average precision at an IoU of `overlap`.
 

@@ -1,12 +1,13 @@
 """One training job of object-detection, from top to bottom."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import mxnet as mx
 import numpy as np
+from numpy.typing import NDArray
 
 from serve import artifact
 from train import channels, cluster, earlier, export, native, pretrained, samples, stop
@@ -42,8 +43,7 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     try:
         loop.fit(net, loaded, hp, cluster.one_host(base), anchors, model.keep)
     except Diverged as error:
-        epoch = model.best.epoch if model.best else -1
-        raise UserError(f"{error}; {rescue(model.finish, base / 'model', epoch)}") from error
+        raise UserError(f"{error}; {rescue(model.finish, base / 'model', model.best.epoch)}") from error
     model.finish()
     LOG.info("Test data is not provided.")
 
@@ -54,13 +54,13 @@ class Model:
     def __init__(self, folder: Path, net: network.Detector, loaded: data.Data, hp: dict[str, Any]) -> None:
         self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
         self._params = folder / "model_algo_1-0000.params"
-        self.best: loop.Best | None = None
+        self.best = loop.Best()
         earlier.set_aside(folder)
 
     def keep(self, best: loop.Best) -> None:
         """Write the weights of an epoch that is the best so far over those of the one before."""
         export.replace(self._params, lambda target: native.write_parameters(self._net, target))
-        if self.best is None:
+        if self.best.epoch < 0:
             symbol, text = self._deployable(), json.dumps(native.as_texts(self._hp), indent=2)
             export.replace(self._folder / "model_algo_1-symbol.json", lambda target: symbol.save(str(target)))
             export.replace(self._folder / "hyperparams.json", lambda target: target.write_text(text))
@@ -113,7 +113,7 @@ class Model:
             nms=artifact.Nms(self._hp["nms_threshold"], self._hp["nms_topk"], evaluation.SCORE_FLOOR),
         )
 
-    def _precision(self, found: list[np.ndarray], chosen: Any, eleven_points: bool = True) -> float:
+    def _precision(self, found: list[NDArray[np.float32]], chosen: Iterable[int], eleven_points: bool = True) -> float:
         truths = [self._data.validation[i].label for i in chosen]
         side, overlap = self._hp["image_shape"], self._hp["overlap_threshold"]
         return evaluation.mean_average_precision(found, truths, side, overlap, eleven_points)

@@ -3,21 +3,22 @@
 import datetime
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mxnet as mx
 import numpy as np
 from gluoncv.loss import SSDMultiBoxLoss
 from mxnet import autograd
+from numpy.typing import NDArray
 
 from train import stop
 from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
-from train.epoch import steps, time_left
+from train.epoch import Batches, steps, time_left
 from train.log import LOG, SILENCE, Pace, Progress
 from train.object_detection import evaluation
-from train.object_detection.data import Data
+from train.object_detection.data import Batch, Data
 from train.object_detection.network import Detector
 from train.optimizer import step_schedule, trainer
 from train.samples import in_order
@@ -29,12 +30,15 @@ _LEAST_NEGATIVES = 3
 
 @dataclass(frozen=True)
 class Best:
-    """The best epoch so far: its number from 0, its mAP and metrics, and its detections (d, 6) per validation photo."""
+    """The best epoch so far: its number from 0, its mAP and metrics, and its detections (d, 6) per validation photo.
 
-    epoch: int
-    value: float
-    metrics: dict[str, float]
-    detections: list[np.ndarray]
+    Before the first has ended it is epoch -1.
+    """
+
+    epoch: int = -1
+    value: float = -1.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    detections: list[NDArray[np.float32]] = field(default_factory=list)
 
 
 Keep = Callable[[Best], None]
@@ -42,7 +46,7 @@ Keep = Callable[[Best], None]
 
 def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:
     """Return the optimizer that `hp` names, with its schedule; the built-in's others have no hyperparameters."""
-    own: dict[str, Any] = {
+    own: dict[str, float] = {
         "sgd": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
         "rmsprop": {"wd": hp["weight_decay"]},
         "adam": {},
@@ -61,7 +65,9 @@ class Step:
         self._net, self._loss = net, SSDMultiBoxLoss(min_hard_negatives=_LEAST_NEGATIVES)
         self.trainer = trainer(net, optimizer(hp))
 
-    def __call__(self, images: np.ndarray, classes: np.ndarray, boxes: np.ndarray) -> tuple[mx.nd.NDArray, ...]:
+    def __call__(
+        self, images: NDArray[np.float32], classes: NDArray[np.float32], boxes: NDArray[np.float32]
+    ) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """Update on float32 (N, 3, S, S), (N, A) and (N, A, 4); return cross-entropy and smooth L1 of each picture.
 
         Both are sums over a picture's anchors, divided by the batch's matched anchors; still under way.
@@ -78,7 +84,7 @@ class Step:
 class Epoch:
     """One pass over the training data, with the built-in's lines and the time left of the whole job."""
 
-    def __init__(self, number: int, step: Step, batches: Any, hp: dict[str, Any], job_start: float) -> None:
+    def __init__(self, number: int, step: Step, batches: Batches[Batch], hp: dict[str, Any], job_start: float) -> None:
         self._number, self._step, self._batches, self._hp, self._job_start = number, step, batches, hp, job_start
         self._start = time.monotonic()
         self._losses: list[tuple[float, float]] = []
@@ -114,13 +120,13 @@ class Epoch:
         LOG.info("time left: %s", left)
 
 
-def evaluate(net: Detector, data: Data, hp: dict[str, Any]) -> list[np.ndarray]:
+def evaluate(net: Detector, data: Data, hp: dict[str, Any]) -> list[NDArray[np.float32]]:
     """Return the detections (d, 6) of every validation photo, by MXNet's own suppression.
 
     Raises Stopped, and FloatingPointError when the network answers with numbers that are not finite.
     """
     count = len(data.validation)
-    found: list[np.ndarray] = []
+    found: list[NDArray[np.float32]] = []
     progress = Progress("Validation images", count, SILENCE)
     for batch in in_order(data.validation_tensor, count, _EVALUATION_BATCH):
         stop.check()
@@ -132,7 +138,7 @@ def evaluate(net: Detector, data: Data, hp: dict[str, Any]) -> list[np.ndarray]:
     return found[:count]
 
 
-def fit(net: Detector, data: Data, hp: dict[str, Any], host: str, anchors: np.ndarray, keep: Keep) -> None:
+def fit(net: Detector, data: Data, hp: dict[str, Any], host: str, anchors: NDArray[np.float32], keep: Keep) -> None:
     """Train all epochs; `keep(best)` is called for each epoch that is the best so far.
 
     Ends early on a stop request or by early stopping. Raises Diverged at a loss or an answer that is not finite.

@@ -16,6 +16,7 @@ from gluoncv.model_zoo.ssd.vgg_atrous import VGGAtrousExtractor
 from gluoncv.nn.predictor import ConvPredictor
 from mxnet import gluon
 from mxnet.gluon import nn
+from numpy.typing import NDArray
 
 from train import resnet
 from train.object_detection.targets import VARIANCES
@@ -97,7 +98,7 @@ def _vgg_extras(side: int) -> list[tuple[tuple[int, int, int, int], tuple[int, i
     return extras
 
 
-def anchors(base_network: str, side: int) -> np.ndarray:
+def anchors(base_network: str, side: int) -> NDArray[np.float32]:
     """Return all anchors, float32 (A, 4): centre x, centre y, width, height as shares of the picture.
 
     In each cell a square of the map's size, one of the geometric mean with the next map's, then the other ratios

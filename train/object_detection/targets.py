@@ -1,6 +1,7 @@
 """What each anchor is to predict: SSD's matching and encoding of boxes (Liu et al. 2016, section 2.2). NumPy only."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.object_detection.boxes import overlaps
 
@@ -11,7 +12,7 @@ MATCHED = 0.5
 """An anchor that overlaps a box by this much is matched with it."""
 
 
-def assign(anchors: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def assign(anchors: NDArray[np.float32], boxes: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return what the anchors are to predict: classes float32 (A,) and offsets float32 (A, 4).
 
     `anchors` are float32 (A, 4): centre x, centre y, width, height. `boxes` are float32 (n, 5): class, xmin, ymin,
@@ -33,15 +34,16 @@ def assign(anchors: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return classes, offsets
 
 
-def encode(anchors: np.ndarray, corners: np.ndarray) -> np.ndarray:
+def encode(anchors: NDArray[np.float32], corners: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return offsets float32 (n, 4) from anchors (n, 4), centre and size, to corners (n, 4) of positive area."""
     size = corners[:, 2:] - corners[:, :2]
     centre = corners[:, :2] + size / 2
-    offsets = np.concatenate([(centre - anchors[:, :2]) / anchors[:, 2:], np.log(size / anchors[:, 2:])], axis=1)
-    return offsets / np.array(VARIANCES, np.float32)
+    shift, stretch = (centre - anchors[:, :2]) / anchors[:, 2:], np.log(size / anchors[:, 2:])
+    offsets, variances = np.concatenate([shift, stretch], axis=1, dtype=np.float32), np.array(VARIANCES, np.float32)
+    return offsets / variances
 
 
-def _match(overlap: np.ndarray) -> np.ndarray:
+def _match(overlap: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return each anchor's box or -1, int (A,), from overlaps (n, A)."""
     count, anchors = overlap.shape
     best_box = overlap.argmax(axis=0)

@@ -7,6 +7,7 @@ NumPy only.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.object_detection.boxes import overlaps, solid
 
@@ -36,7 +37,7 @@ class Span:
     to_begin: int
     to_end: int
 
-    def move(self, values: np.ndarray) -> np.ndarray:
+    def move(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return where photo coordinates, in pixels, lie in the input, in pixels."""
         return self.to_begin + (values - self.begin) * ((self.to_end - self.to_begin) / (self.end - self.begin))
 
@@ -50,7 +51,7 @@ def most_expansion(side: int) -> float:
 
 
 def choose(
-    width: int, height: int, corners: np.ndarray, rng: np.random.Generator, most: float = _EXPAND_MOST
+    width: int, height: int, corners: NDArray[np.float64], rng: np.random.Generator, most: float = _EXPAND_MOST
 ) -> Window:
     """Return a window for a photo of `width` x `height` pixels with boxes `corners`, float (n, 4), in pixels.
 
@@ -73,10 +74,10 @@ def choose(
     raise AssertionError("one of the choices is the whole canvas")
 
 
-def centres_inside(corners: np.ndarray, windows: np.ndarray) -> np.ndarray:
+def centres_inside(corners: NDArray[np.float64], windows: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which boxes (n, 4) have their centre inside of windows (..., 4), both corners: bool (..., n)."""
     centres = (corners[:, :2] + corners[:, 2:]) / 2
-    return ((centres >= windows[..., :2]) & (centres < windows[..., 2:])).all(axis=-1)
+    return np.all((centres >= windows[..., :2]) & (centres < windows[..., 2:]), axis=-1)
 
 
 def fit(window: Window, width: int, height: int, side: int) -> tuple[Span, Span]:
@@ -87,7 +88,7 @@ def fit(window: Window, width: int, height: int, side: int) -> tuple[Span, Span]
     return _span(window.left, window.width, width, side), _span(window.top, window.height, height, side)
 
 
-def seen(boxes: np.ndarray, window: Window, columns: Span, rows: Span, side: int) -> np.ndarray:
+def seen(boxes: NDArray[np.float64], window: Window, columns: Span, rows: Span, side: int) -> NDArray[np.float32]:
     """Return what of boxes float64 (n, 5), in pixels of the photo, is in the window: float32 (m, 5) in fractions.
 
     A box stays when its centre is inside; it is cut at the window's edges.
@@ -107,7 +108,7 @@ def _expand(width: int, height: int, most: float, rng: np.random.Generator) -> W
     return Window(-int(rng.integers(wide - width + 1)), -int(rng.integers(high - height + 1)), wide, high)
 
 
-def _crops(canvas: Window, rng: np.random.Generator) -> np.ndarray:
+def _crops(canvas: Window, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return _TRIALS corners float64 (_TRIALS, 4) of whole pixels inside of the canvas."""
     draws = rng.random((4, _TRIALS))
     scale = _SMALLEST_SCALE + (1 - _SMALLEST_SCALE) * draws[0]

@@ -7,6 +7,7 @@ what the photo does not fill, right of it and below, is ImageNet's mean and coun
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from train.pixels import MEAN
@@ -27,8 +28,8 @@ def largest(base_size: int) -> int:
 
 
 def augment(
-    photo: np.ndarray, mask: np.ndarray, base_size: int, crop_size: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+    photo: NDArray[np.uint8], mask: NDArray[np.uint8], base_size: int, crop_size: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return uint8 (crop, crop, 3) and its mask uint8 (crop, crop) of a uint8 (H, W, 3) photo and its mask (H, W)."""
     height, width = photo.shape[:2]
     long = int(rng.integers(int(base_size * _SMALLEST), largest(base_size) + 1))
@@ -54,7 +55,7 @@ def _span(source: int, scale: float, crop: int, rng: np.random.Generator) -> Spa
     return start * source / scaled, (start + taken) * source / scaled, taken
 
 
-def resize(pixels: np.ndarray, columns: Span, rows: Span, how: Image.Resampling) -> np.ndarray:
+def resize(pixels: NDArray[np.uint8], columns: Span, rows: Span, how: Image.Resampling) -> NDArray[np.uint8]:
     """Return uint8 (rows, columns[, 3]) of a part of uint8 (H, W[, 3]): as if the whole were resized and then cropped.
 
     Only what the part needs is handed to Pillow, which copies what it is given.
@@ -72,7 +73,7 @@ def _reach(begin: float, end: float, made: int, source: int) -> tuple[int, int]:
     return max(0, int(begin - support)), min(source, int(end + support) + 1)
 
 
-def _colour(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _colour(photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return a float64 (3, 4) matrix that maps R, G, B, 1 to new R, G, B; cut off at 0 and 255 by who applies it.
 
     Brightness, contrast (around the mean luminance) and saturation are linear: one pass over the pixels makes them all.

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from serve import preprocess
@@ -25,12 +26,11 @@ from train.semantic_segmentation.augment import augment, largest
 from train.semantic_segmentation.masks import IGNORE, Census, LabelMap
 
 T = TypeVar("T")
-Batch = tuple[np.ndarray, np.ndarray]
-Views = tuple[Memory[Image.Image], Memory[np.ndarray]]
+Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+Views = tuple[Memory[Image.Image], Memory[NDArray[np.uint8]]]
 IGNORED = -1
 """What a pixel that counts in no loss has in a batch's labels."""
 
-_NO_LABEL = np.zeros(0, np.float32)  # a photo's label is its mask, a file of its own
 # Of a pair in memory the photo has three bytes a pixel and the mask one.
 _PHOTOS_SHARE = 0.75
 
@@ -39,19 +39,20 @@ _PHOTOS_SHARE = 0.75
 class Data:
     """Both sets of readable samples with their masks, the names of the classes, and how a photo becomes the input.
 
-    Masks are uint8 class ids on the upright photo, masks.IGNORE where a pixel does not count.
+    A sample has no label but its mask, a file of its own. Masks are uint8 class ids on the upright photo, masks.IGNORE
+    where a pixel does not count.
     """
 
-    train: list[Sample]
-    validation: list[Sample]
+    train: list[Sample[None]]
+    validation: list[Sample[None]]
     class_names: tuple[str, ...]
     spec: InputSpec
-    photos: Memory[np.ndarray]  # uint8 (H, W, 3), the training photos before augmentation
-    labels: Memory[np.ndarray]  # uint8 (H, W), their masks at the same size
+    photos: Memory[NDArray[np.uint8]]  # uint8 (H, W, 3), the training photos before augmentation
+    labels: Memory[NDArray[np.uint8]]  # uint8 (H, W), their masks at the same size
     squares: Memory[Image.Image]  # the validation photos as the server would fit them
-    whole_masks: Memory[np.ndarray]  # uint8 (H, W), their masks at the photos' own size
+    whole_masks: Memory[NDArray[np.uint8]]  # uint8 (H, W), their masks at the photos' own size
     crops: Memory[Image.Image]  # the validation photos' centres, crop_size wide and high
-    crop_masks: Memory[np.ndarray]  # uint8 (crop, crop), and the masks of these
+    crop_masks: Memory[NDArray[np.uint8]]  # uint8 (crop, crop), and the masks of these
 
     def train_batches(self, hp: dict[str, Any]) -> Batches[Batch]:
         """Return batches of augmented photos, float32 (N, 3, crop, crop), with labels float32 (N, crop, crop).
@@ -62,7 +63,7 @@ class Data:
         to_label = np.arange(256, dtype=np.float32)
         to_label[IGNORE] = IGNORED
 
-        def make(indices: np.ndarray, rng: np.random.Generator) -> Batch:
+        def make(indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
             images = np.empty((len(indices), 3, size, size), np.float32)
             labels = np.empty((len(indices), size, size), np.float32)
             for row, index in enumerate(indices):
@@ -73,22 +74,22 @@ class Data:
 
         return Batches(make, len(self.train), hp["mini_batch_size"], hp["seed"])
 
-    def crop_tensor(self, index: int) -> np.ndarray:
+    def crop_tensor(self, index: int) -> NDArray[np.float32]:
         """Return the square in the middle of a validation photo as float32 (3, crop, crop)."""
         crop = self.crops[index]
         pixels = np.empty((3, crop.height, crop.width), np.float32)
         Normalise(self.spec)(np.asarray(crop), pixels)
         return pixels
 
-    def crop_mask(self, index: int) -> np.ndarray:
+    def crop_mask(self, index: int) -> NDArray[np.uint8]:
         """Return the mask of `crop_tensor`: uint8 (crop, crop)."""
         return self.crop_masks[index]
 
-    def whole_tensor(self, index: int) -> np.ndarray:
+    def whole_tensor(self, index: int) -> NDArray[np.float32]:
         """Return a validation photo as float32 (3, S, S): the same numbers that the server makes of the same bytes."""
         return preprocess.to_tensor(self.squares[index], self.spec)
 
-    def mask(self, index: int) -> np.ndarray:
+    def mask(self, index: int) -> NDArray[np.uint8]:
         """Return a validation photo's mask at its own size, upright: uint8 (H, W)."""
         return self.whole_masks[index]
 
@@ -126,7 +127,7 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
     )
 
 
-def _tell_classes(name: str, counts: np.ndarray, classes: int) -> None:
+def _tell_classes(name: str, counts: NDArray[np.int64], classes: int) -> None:
     """Log how many pixels of a set each class has, int64 (256,); warn of classes without any and of ignored ones."""
     present = np.flatnonzero(counts[:IGNORE])
     shares = 100 * counts / counts.sum()
@@ -144,7 +145,7 @@ def _tell_classes(name: str, counts: np.ndarray, classes: int) -> None:
 # ---- listing ----------------------------------------------------------------------------------------------------
 
 
-def _list(channels: dict[str, Channel], name: str) -> tuple[list[Sample], list[Sample]]:
+def _list(channels: dict[str, Channel], name: str) -> tuple[list[Sample[None]], list[Sample[None]]]:
     """Return the photos of a channel that have a mask and, in the same order, their masks; log what is left out."""
     images, notes = channels[name], f"{name}_annotation"
     if by_record(channels, name, notes):
@@ -182,8 +183,8 @@ def _list(channels: dict[str, Channel], name: str) -> tuple[list[Sample], list[S
     remarks.say()
     LOG.info("Channel %s: %s in image form", name, plural(len(matched), "sample"))
     return (
-        [Sample(file, _NO_LABEL, files[file]) for file in order],
-        [Sample(matched[file], _NO_LABEL, found[matched[file]]) for file in order],
+        [Sample(file, None, files[file]) for file in order],
+        [Sample(matched[file], None, found[matched[file]]) for file in order],
     )
 
 
@@ -240,7 +241,7 @@ class _Set:
 
         return read
 
-    def mask(self, index: int) -> np.ndarray:
+    def mask(self, index: int) -> NDArray[np.uint8]:
         """Return the class ids uint8 (H, W) on the upright photo, which has been read; misfits as they are stored."""
         photo, note = self.photos[index].name, self._masks[index]
         stored, frame = masks.decode(note.read()), self._frames[photo]
@@ -256,7 +257,9 @@ class _Set:
                 self._misfits[photo] = f"{note.name} ({width} x {height}, {photo} {frame.width} x {frame.height})"
         return self._map.apply(stored.pixels if placed is None else placed)
 
-    def usable(self, photos: Memory[T], notes: Memory[np.ndarray]) -> tuple[list[int], Memory[T], Memory[np.ndarray]]:
+    def usable(
+        self, photos: Memory[T], notes: Memory[NDArray[np.uint8]]
+    ) -> tuple[list[int], Memory[T], Memory[NDArray[np.uint8]]]:
         """Read all once and return the indices of the pairs that can be used, and both Memories for these alone.
 
         Logs what is left out or repaired. Raises UserError when that is more than unreadable_tolerance allows, and for
@@ -295,19 +298,19 @@ class _Set:
         return [f"{self.name} image {self.photos[index].name}" for index in indices]
 
 
-def _places(every: Sequence[Sample], chosen: Sequence[Sample]) -> list[int]:
+def _places(every: Sequence[Sample[object]], chosen: Sequence[Sample[object]]) -> list[int]:
     """Return where the chosen samples are among all; their names are unique."""
     places = {sample.name: index for index, sample in enumerate(every)}
     return [places[sample.name] for sample in chosen]
 
 
-def _nbytes(pixels: np.ndarray) -> int:
+def _nbytes(pixels: NDArray[np.uint8]) -> int:
     return pixels.nbytes
 
 
 def _read_train(
     found: _Set, hp: dict[str, Any], budget: int
-) -> tuple[list[int], Memory[np.ndarray], Memory[np.ndarray]]:
+) -> tuple[list[int], Memory[NDArray[np.uint8]], Memory[NDArray[np.uint8]]]:
     limit, share = largest(hp["base_size"]), int(budget * _PHOTOS_SHARE)
     return found.usable(
         Memory(found.photo_maker(lambda data: _photo(data, limit)), _nbytes, share),
@@ -328,15 +331,15 @@ def _read_validation(found: _Set, spec: InputSpec, hp: dict[str, Any], budget: i
     )
     scored_whole = hp["validation_mini_batch_size"] == 1
     needed, other = (whole, centre) if scored_whole else (centre, whole)
-    chosen, *kept = found.usable(
+    chosen, photos, notes = found.usable(
         Memory(needed[0], samples.image_bytes, share), Memory(needed[1], _nbytes, budget - share)
     )
-    names = found.names(chosen)
+    kept, names = (photos, notes), found.names(chosen)
     made = (
         Memory(other[0], samples.image_bytes, 0).select(chosen, names),
         Memory(other[1], _nbytes, 0).select(chosen, names),
     )
-    return (chosen, tuple(kept), made) if scored_whole else (chosen, made, tuple(kept))
+    return (chosen, kept, made) if scored_whole else (chosen, made, kept)
 
 
 def _centre(image: Image.Image, side: int, how: Image.Resampling) -> Image.Image:
@@ -346,17 +349,18 @@ def _centre(image: Image.Image, side: int, how: Image.Resampling) -> Image.Image
     return image.resize((side, side), how, box=(left, top, left + short, top + short))
 
 
-def _photo(data: bytes, limit: int) -> np.ndarray:
+def _photo(data: bytes, limit: int) -> NDArray[np.uint8]:
     """Return uint8 (H, W, 3) of an image file, its longer side `limit` pixels at most."""
     image = preprocess.decode(data, 3, long_side=limit)
     size = _within(preprocess.frame(data).upright, limit)
     return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BILINEAR))
 
 
-def _reduced(mask: np.ndarray, limit: int) -> np.ndarray:
+def _reduced(mask: NDArray[np.uint8], limit: int) -> NDArray[np.uint8]:
     """Return a mask uint8 (H, W) at the size at which `_photo` gives its photo."""
-    size = _within(mask.shape[::-1], limit)
-    if size == mask.shape[::-1]:
+    height, width = mask.shape
+    size = _within((width, height), limit)
+    if size == (width, height):
         return mask
     return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
 

@@ -1,11 +1,12 @@
 """Per-pixel metrics, all from one confusion matrix: mIOU and pixel accuracy; NumPy only."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.semantic_segmentation.masks import IGNORE
 
 
-def confusion(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+def confusion(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
     """Return int64 (classes, classes): pixels by true class (row) and predicted class (column).
 
     Both masks are uint8 of one shape, class ids 0 to `classes` - 1; pixels whose truth is IGNORE do not count.
@@ -15,12 +16,12 @@ def confusion(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndar
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-def pixel_accuracy(matrix: np.ndarray) -> float:
+def pixel_accuracy(matrix: NDArray[np.int64]) -> float:
     """Return the share of the counted pixels whose class is right; 0 where no pixel counts."""
     return float(np.trace(matrix) / max(matrix.sum(), 1))
 
 
-def iou(matrix: np.ndarray) -> np.ndarray:
+def iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the intersection over union of each class, float64 (classes,); NaN of one neither true nor predicted.
 
     (Everingham et al. 2015, section 6.3.1: TP / (TP + FP + FN), pixels of the whole set counted together.)
@@ -29,17 +30,17 @@ def iou(matrix: np.ndarray) -> np.ndarray:
     return np.divide(np.diag(matrix), union, out=np.full(len(matrix), np.nan), where=union > 0)
 
 
-def mean_iou(matrix: np.ndarray) -> float:
+def mean_iou(matrix: NDArray[np.int64]) -> float:
     """Return the mean over all classes; one that never occurs counts as 0, as GluonCV's SegmentationMetric has it."""
     return float(np.nan_to_num(iou(matrix)).mean())
 
 
-def occurring(matrix: np.ndarray) -> np.ndarray:
+def occurring(matrix: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the classes that some counted pixel truly has, int64, rising."""
     return np.flatnonzero(matrix.sum(axis=1))
 
 
-def mean_iou_of_occurring(matrix: np.ndarray) -> float:
+def mean_iou_of_occurring(matrix: NDArray[np.int64]) -> float:
     """Return the mean over the classes that truly occur; 0 where none does."""
     classes = occurring(matrix)
     return float(iou(matrix)[classes].mean()) if len(classes) else 0.0

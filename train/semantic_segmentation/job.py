@@ -7,6 +7,7 @@ from typing import Any
 
 import mxnet as mx
 import numpy as np
+from numpy.typing import NDArray
 
 from serve import artifact
 from train import channels, cluster, earlier, export, native, pretrained, samples, stop
@@ -41,8 +42,7 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     try:
         loop.fit(net, loaded, hp, cluster.one_host(base), model.keep)
     except Diverged as error:
-        epoch = model.best.epoch if model.best else -1
-        raise UserError(f"{error}; {rescue(model.finish, base / 'model', epoch)}") from error
+        raise UserError(f"{error}; {rescue(model.finish, base / 'model', model.best.epoch)}") from error
     model.keep_last()
     model.finish()
 
@@ -53,13 +53,13 @@ class Model:
     def __init__(self, folder: Path, net: network.Segmenter, loaded: data.Data, hp: dict[str, Any]) -> None:
         self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
         self._params = folder / "model_best.params"
-        self.best: loop.Best | None = None
+        self.best = loop.Best()
         earlier.set_aside(folder)
 
     def keep(self, best: loop.Best) -> None:
         """Write the weights of an epoch that is the best so far over those of the one before."""
         self._write(self._params)
-        if self.best is None:
+        if self.best.epoch < 0:
             text = json.dumps(native.as_texts(self._hp), indent=2)
             export.replace(self._folder / "hyperparams.json", lambda target: target.write_text(text))
         self.best = best
@@ -133,7 +133,9 @@ class Model:
             tolerance=_TOLERANCE * max(1.0, float(np.abs(expected).max())),
         )
 
-    def _mean_iou(self, found: list[np.ndarray], chosen: np.ndarray) -> float:
+    def _mean_iou(self, found: list[NDArray[np.uint8]], chosen: NDArray[np.int64]) -> float:
         classes = self._hp["num_classes"]
-        pairs = zip(found, (self._data.mask(i) for i in chosen), strict=True)
-        return evaluation.mean_iou(sum(evaluation.confusion(mask, truth, classes) for mask, truth in pairs))
+        total = np.zeros((classes, classes), np.int64)
+        for mask, index in zip(found, chosen, strict=True):
+            total += evaluation.confusion(mask, self._data.mask(index), classes)
+        return evaluation.mean_iou(total)

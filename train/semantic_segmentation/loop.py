@@ -2,23 +2,24 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
+from numpy.typing import NDArray
 
 from serve import masks
 from train import stop
 from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
-from train.epoch import steps, time_left
+from train.epoch import Batches, steps, time_left
 from train.log import LOG, SILENCE, Pace, Progress
 from train.optimizer import step_schedule, trainer
 from train.samples import in_order
 from train.semantic_segmentation import evaluation
-from train.semantic_segmentation.data import Data
+from train.semantic_segmentation.data import Batch, Data
 from train.semantic_segmentation.network import Answer, Segmenter, set_map
 
 SPEED_EVERY = 20  # batches, as the built-in
@@ -27,11 +28,14 @@ _POWER = 0.9  # of the poly schedule: Chen et al. 2017 (DeepLabV3), section 4.1
 
 @dataclass(frozen=True)
 class Best:
-    """The best epoch so far: its number from 0, its metrics, and its confusion matrix over the validation photos."""
+    """The best epoch so far: its number from 0, its metrics, and its confusion matrix over the validation photos.
 
-    epoch: int
-    metrics: dict[str, float]
-    matrix: np.ndarray
+    Before the first has ended it is epoch -1.
+    """
+
+    epoch: int = -1
+    metrics: dict[str, float] = field(default_factory=dict)
+    matrix: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
 
 Keep = Callable[[Best], None]
@@ -43,7 +47,7 @@ def optimizer(hp: dict[str, Any], updates: int) -> mx.optimizer.Optimizer:
     The built-in has momentum and weight decay for sgd (here also for nag), and for rmsprop its two gammas: the second
     is a momentum, which MXNet's rmsprop has in its centred form.
     """
-    own: dict[str, Any] = {
+    own: dict[str, float] = {
         "sgd": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
         "nag": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
         "rmsprop": {"gamma1": hp["gamma1"], "gamma2": hp["gamma2"], "centered": True},
@@ -100,7 +104,7 @@ class Step:
         self._objective.hybridize(static_alloc=True, static_shape=True)
         self.trainer = trainer(net, optimizer(hp, updates))
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[mx.nd.NDArray]:
+    def __call__(self, images: NDArray[np.float32], labels: NDArray[np.float32]) -> tuple[mx.nd.NDArray]:
         """Update on float32 (N, 3, S, S) and (N, S, S); return the loss (1,), still under way."""
         x, y = mx.nd.array(images), mx.nd.array(labels)
         with autograd.record():
@@ -113,7 +117,7 @@ class Step:
 class Epoch:
     """One pass over the training data, with the built-in's lines and the time left of the whole job."""
 
-    def __init__(self, number: int, step: Step, batches: Any, hp: dict[str, Any], job_start: float) -> None:
+    def __init__(self, number: int, step: Step, batches: Batches[Batch], hp: dict[str, Any], job_start: float) -> None:
         self._number, self._step, self._batches, self._hp, self._job_start = number, step, batches, hp, job_start
         self._start = time.monotonic()
         self._losses: list[float] = []
@@ -154,7 +158,7 @@ class Validation:
         self._answer = Answer(net, data.spec.height if self._whole else hp["crop_size"])
         self._answer.hybridize(static_alloc=True, static_shape=True)
 
-    def confusion(self) -> np.ndarray:
+    def confusion(self) -> NDArray[np.int64]:
         """Return the confusion matrix over all photos. Raises Stopped, and FloatingPointError: see `finite`."""
         count, classes = len(self._data.validation), self._hp["num_classes"]
         tensor = self._data.whole_tensor if self._whole else self._data.crop_tensor
@@ -169,14 +173,14 @@ class Validation:
             progress.done(done)
         return total
 
-    def _predicted(self, logits: mx.nd.NDArray, first: int) -> list[np.ndarray]:
+    def _predicted(self, logits: mx.nd.NDArray, first: int) -> list[NDArray[np.uint8]]:
         """Return the masks of a batch, of photos from `first` on: of their own sizes, or of the crop's."""
         if self._whole:
             return [whole_mask(row, self._data, first + index) for index, row in enumerate(logits.asnumpy())]
         return list(_enlarged(mx.nd, logits, self._hp["crop_size"]).argmax(axis=1).asnumpy().astype(np.uint8))
 
 
-def finite(answer: gluon.Block, batch: np.ndarray) -> mx.nd.NDArray:
+def finite(answer: gluon.Block, batch: NDArray[np.float32]) -> mx.nd.NDArray:
     """Return the logits of a batch. Raises FloatingPointError when they are not finite."""
     logits = answer(mx.nd.array(batch))
     if not np.isfinite(logits.asnumpy()).all():
@@ -184,7 +188,7 @@ def finite(answer: gluon.Block, batch: np.ndarray) -> mx.nd.NDArray:
     return logits
 
 
-def whole_mask(logits: np.ndarray, data: Data, index: int) -> np.ndarray:
+def whole_mask(logits: NDArray[np.float32], data: Data, index: int) -> NDArray[np.uint8]:
     """Return uint8 (H, W), the classes that logits (K, h, w) mean on a whole validation photo."""
     height, width = data.mask(index).shape
     return masks.class_ids(logits, (width, height), data.spec)

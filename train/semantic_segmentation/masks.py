@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from serve.preprocess import MAX_PIXELS, Frame, UnreadableImage
@@ -43,15 +44,15 @@ class LabelMap:
 
     document: dict[str, Any]
     file: str
-    table: np.ndarray
+    table: NDArray[np.int16]
     classes: int
 
     @property
-    def known(self) -> np.ndarray:
+    def known(self) -> NDArray[np.bool_]:
         """Return bool (256,): whether a pixel value is a class of num_classes, or ignored."""
         return ((self.table >= 0) & (self.table < self.classes)) | (self.table == IGNORE)
 
-    def apply(self, pixels: np.ndarray) -> np.ndarray:
+    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return class ids uint8 (H, W) of pixel values uint8 (H, W); what is not `known` becomes IGNORE."""
         return np.where(self.known, self.table, IGNORE).astype(np.uint8)[pixels]
 
@@ -119,13 +120,13 @@ def _scale(value: Any, file: str) -> Decimal:
     raise UserError(f"{file} has the scale {_told(value)}: it must be a number from 1 to 255; {_SCALE_FORM}")
 
 
-def _scaled(scale: Decimal) -> np.ndarray:
+def _scaled(scale: Decimal) -> NDArray[np.int16]:
     table = np.array([int(pixel // scale) for pixel in range(_VALUES)], np.int16)
     table[IGNORE] = IGNORE
     return table
 
 
-def _mapped(value: Any, file: str, classes: int) -> np.ndarray:
+def _mapped(value: Any, file: str, classes: int) -> NDArray[np.int16]:
     if not isinstance(value, dict) or not value:
         raise UserError(f"{file} has a `map` that is {_told(value)}: {_MAP_FORM}")
     table = np.full(_VALUES, -1, np.int16)
@@ -165,7 +166,7 @@ def _whole(value: Any) -> int | None:
 
 def _told(value: Any) -> str:
     """Return a JSON value for a message; of a list or an object only what it is."""
-    kinds = {list: "a list", dict: "an object" if value else "an empty object"}
+    kinds: dict[type, str] = {list: "a list", dict: "an object" if value else "an empty object"}
     return kinds.get(type(value)) or json.dumps(value)[:60]
 
 
@@ -175,7 +176,7 @@ def _told(value: Any) -> str:
 class Stored(NamedTuple):
     """A mask as its file has it: pixel values uint8 (H, W), and whether they were taken out of a colour picture."""
 
-    pixels: np.ndarray
+    pixels: NDArray[np.uint8]
     repaired: bool
 
 
@@ -235,7 +236,7 @@ def _numbers(image: Image.Image, bits: int) -> Stored:
     return Stored(np.ascontiguousarray(planes[..., 0]), True)
 
 
-_UPRIGHT: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.32, tag Orientation
+_UPRIGHT: Mapping[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {  # EXIF 2.32, tag Orientation
     2: lambda mask: mask[:, ::-1],
     3: lambda mask: mask[::-1, ::-1],
     4: lambda mask: mask[::-1],
@@ -246,14 +247,15 @@ _UPRIGHT: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.32, tag
 }
 
 
-def place(mask: np.ndarray, frame: Frame) -> np.ndarray | None:
+def place(mask: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8] | None:
     """Return a mask (H, W) as it lies on its upright photo; None when its size is not the photo's.
 
     A mask of the size that the photo is stored in is turned with it; one of the upright size is upright already.
     """
     height, width = mask.shape
     if (width, height) == (frame.width, frame.height):
-        return np.ascontiguousarray(_UPRIGHT.get(frame.orientation, lambda as_is: as_is)(mask))
+        turn = _UPRIGHT.get(frame.orientation)
+        return np.ascontiguousarray(turn(mask) if turn else mask)
     return mask if (width, height) == frame.upright else None
 
 
@@ -270,7 +272,7 @@ class Census:
         self._first: dict[int, str] = {}
         self._lock = Lock()
 
-    def add(self, name: str, pixels: np.ndarray) -> None:
+    def add(self, name: str, pixels: NDArray[np.uint8]) -> None:
         """Count a mask's pixel values, uint8 (H, W); `name` is its path in the channel."""
         counts = np.array(Image.fromarray(pixels).histogram()[:_VALUES], np.int64)
         found = np.flatnonzero(counts).tolist()
@@ -280,7 +282,7 @@ class Census:
             for value in found:
                 self._first[value] = min(name, self._first.get(value, name))
 
-    def classes(self) -> np.ndarray:
+    def classes(self) -> NDArray[np.int64]:
         """Return how many pixels each class has, int64 (256,); of IGNORE how many are ignored."""
         counts = np.zeros(_VALUES, np.int64)
         np.add.at(counts, self._map.table[self._map.known], self._pixels[self._map.known])

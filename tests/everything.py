@@ -1,0 +1,156 @@
+"""`python -m tests -p tests.everything --lane A,B --lane C`: a pytest session whose tests run in other pytest sessions.
+
+A lane is a list of make targets that follow each other; lanes run beside each other. The reports of a target's tests
+come here through a pipe, and are shown and counted as those of one session. A target that fails in another way than by
+a test counts as a failed test.
+"""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+
+class Lanes:
+    """Runs the targets; iterating gives (target, event) until all have ended. Leaving the block interrupts what runs.
+
+    An event is a line of pytest-reportlog as JSON, or Ended.
+    """
+
+    def __init__(self, lanes: list[list[str]], folder: Path, options: str) -> None:
+        """`folder` is the Makefile's, `options` are more of pytest's for every target."""
+        self._folder, self._options = folder, options
+        self._events: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._threads = [threading.Thread(target=self._follow, args=(lane,)) for lane in lanes]
+        self._targets = sum(map(len, lanes))
+
+    def __enter__(self) -> "Lanes":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                os.killpg(process.pid, signal.SIGINT)  # pytest still tears its fixtures down
+        for thread in self._threads:
+            thread.join()
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        left = self._targets
+        while left:
+            target, event = self._events.get()
+            left -= isinstance(event, Ended)
+            yield target, event
+
+    def _follow(self, lane: list[str]) -> None:
+        for target in lane:
+            with tempfile.TemporaryFile() as output:
+                self._make(target, output)
+
+    def _make(self, target: str, output: Any) -> None:
+        reading, writing = os.pipe()
+        command = ["make", target, f"ARGS=--report-log=/dev/fd/{writing} {self._options}"]
+        began = time.monotonic()
+        with self._lock, open(writing, "wb"):
+            if self._stopped:
+                return
+            process = subprocess.Popen(
+                command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                pass_fds=[writing], start_new_session=True,
+            )  # fmt: skip
+            self._running.add(process)
+        with open(reading, encoding="utf-8") as reports:
+            for line in reports:
+                self._events.put((target, json.loads(line)))
+        code = process.wait()
+        with self._lock:
+            self._running.remove(process)
+        output.seek(0)
+        self._events.put((target, Ended(code, time.monotonic() - began, output.read().decode(errors="replace"))))
+
+
+class Ended:
+    """A target's exit code, seconds, and what it wrote."""
+
+    def __init__(self, code: int, seconds: float, output: str) -> None:
+        self.code, self.seconds, self.output = code, seconds, output
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --lane and --pass."""
+    lanes = "make targets, one after the other: test/unit,test/mxnet"
+    parser.addoption("--lane", action="append", default=[], help=lanes)
+    parser.addoption("--pass", default="", help="more of pytest's options for every target")
+
+
+def pytest_collection() -> bool:
+    """Collect nothing here: the targets' sessions do."""
+    return True
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool:
+    """Run the lanes, and take every report for one of this session."""
+    hook, config = session.config.hook, session.config
+    terminal: TerminalReporter = config.pluginmanager.get_plugin("terminalreporter")
+    counts: dict[str, Counter[str]] = {}
+    exit_status: dict[str, int] = {}
+    targets = [lane.split(",") for lane in config.getoption("lane")]
+    with Lanes(targets, config.rootpath, config.getoption("pass")) as lanes:
+        for target, event in lanes:
+            count = counts.setdefault(target, Counter())
+            if isinstance(event, Ended):
+                # pytest's 1 says that tests failed, and they have reports; make's own code is 2 for anything.
+                if event.code != 0 and exit_status.get(target) != pytest.ExitCode.TESTS_FAILED:
+                    hook.pytest_runtest_logreport(report=failure(target, event))
+                counted = ", ".join(f"{number} {outcome}" for outcome, number in count.items())
+                terminal.ensure_newline()
+                terminal.write_line(f"make {target}: {counted or f'exit code {event.code}'} in {event.seconds:.0f} s")
+            elif event["$report_type"] == "SessionFinish":
+                exit_status[target] = event["exitstatus"]
+            elif event["$report_type"] in ("TestReport", "CollectReport"):
+                report = restored(config, event)
+                if isinstance(report, pytest.TestReport):
+                    count[report.outcome] += report.when == "call" or not report.passed
+                    session.testscollected = sum(map(Counter.total, counts.values()))
+                    hook.pytest_runtest_logreport(report=report)
+                elif report.failed:
+                    hook.pytest_collectreport(report=report)
+    return True
+
+
+def restored(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport | pytest.CollectReport:
+    """The report that a line of pytest-reportlog holds."""
+    data.pop("node", None)  # pytest-xdist's worker, as a text
+    report = config.hook.pytest_report_from_serializable(config=config, data=data)
+    if isinstance(report.longrepr, list):  # a skip's file, line and reason: JSON has no tuples
+        report.longrepr = tuple(report.longrepr)
+    return report
+
+
+def failure(target: str, ended: Ended) -> pytest.TestReport:
+    """The report of a target that failed in another way than by a test: the end of what it wrote."""
+    return pytest.TestReport(
+        nodeid=f"make {target}",
+        location=("Makefile", None, target),
+        keywords={},
+        outcome="failed",
+        longrepr=f"make {target} ended with {ended.code}\n" + ended.output[-20_000:],
+        when="call",
+        duration=ended.seconds,
+    )

@@ -1,0 +1,61 @@
+"""A program of .venvs/dev: moto's server, which stands where AWS would, and what SageMaker was sent through it.
+
+`python -m tests.moto_server` writes its address and serves until it is killed; tests.aws starts it. SDK v3 wants what
+moto 5 does not have: IAM's SimulatePrincipalPolicy, which moto answers with an error, allows everything; and answers of
+SageMaker's lose their empty members, as a VpcConfig {} that AWS never sends and SDK v3 refuses.
+"""
+
+import io
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Request, Response
+
+_ALLOWED = (
+    '<SimulatePrincipalPolicyResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">'
+    "<SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated><EvaluationResults>{}</EvaluationResults>"
+    "</SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>"
+)
+_DECISION = "<member><EvalActionName>{}</EvalActionName><EvalDecision>allowed</EvalDecision></member>"
+_moto = DomainDispatcherApplication(create_backend_app)
+_sent: list[tuple[str, dict[str, Any]]] = []
+
+
+@Request.application
+def application(request: Request) -> Response:
+    """Answer as AWS, and /sent with what SageMaker was sent since it was last asked."""
+    if request.path == "/sent":
+        answer = json.dumps(_sent)
+        _sent.clear()
+        return Response(answer, content_type="application/json")
+    body = request.get_data()
+    form = parse_qs(body.decode("latin-1")) if b"Action=" in body else {}
+    if form.get("Action") == ["SimulatePrincipalPolicy"]:
+        actions = [values[0] for name, values in form.items() if name.startswith("ActionNames.")]
+        return Response(_ALLOWED.format("".join(map(_DECISION.format, actions))), content_type="text/xml")
+    response = Response.from_app(_moto, {**request.environ, "wsgi.input": io.BytesIO(body)}, buffered=True)
+    service, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
+    if service == "SageMaker":
+        _sent.append((operation, json.loads(body)))
+        if response.status_code == 200 and response.get_data():
+            members = json.loads(response.get_data())
+            response.set_data(json.dumps({name: value for name, value in members.items() if value != {}}))
+    elif request.path.endswith("/invocations"):
+        _sent.append(("InvokeEndpoint", {"ContentType": request.content_type, "bytes": len(body)}))
+    return response
+
+
+class Silent(WSGIRequestHandler):
+    """Logs no request."""
+
+    def log(self, *args: object) -> None:
+        """Write nothing."""
+
+
+if __name__ == "__main__":
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Silent)
+    print(f"http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()

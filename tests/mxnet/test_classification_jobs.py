@@ -1,0 +1,310 @@
+"""Whole jobs of image-classification: what they log, what they leave in the model folder, how they fail."""
+
+import json
+import os
+import re
+import resource
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from tests import jobs
+from tests.mxnet import in_process
+from train import export
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, float]]:
+    """Every file below `folder` with its size and time of change."""
+    return {str(path): (path.stat().st_size, path.stat().st_mtime) for path in sorted(folder.rglob("*"))}
+
+
+# ---- one job that several tests look at -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a job in image form, with the model of an earlier one."""
+    base = jobs.image_channels(tmp_path_factory.mktemp("first"))
+    # At the others' rate of 0.05 what so few steps teach differs between processors: 1.0 on one, 0.67 on another.
+    changes = {"top_k": 2, "checkpoint_frequency": 3, "epochs": 6, "learning_rate": 0.02}
+    jobs.configure(base, changes, "FastFile", "application/x-image")
+    jobs.earlier_model(base)
+    return base
+
+
+@pytest.fixture(scope="module")
+def input_before(base: Path) -> dict[str, tuple[int, float]]:
+    """What lay in the job's input folder before it ran."""
+    return snapshot(base / "input")
+
+
+@pytest.fixture(scope="module")
+def first(base: Path, input_before: dict[str, tuple[int, float]]) -> jobs.Done:
+    """The job, run by the real program."""
+    return jobs.run(base)
+
+
+def test_a_job_learns_and_ends_with_exit_code_0(first: jobs.Done) -> None:
+    assert (first.code, first.failure) == (0, "")
+    assert first.description["metrics"]["validation:accuracy"] >= 0.9
+
+
+def test_a_job_changes_nothing_in_its_channels(
+    first: jobs.Done, base: Path, input_before: dict[str, tuple[int, float]]
+) -> None:
+    assert snapshot(base / "input") == input_before
+
+
+def test_the_log_lines_are_those_of_the_built_in(first: jobs.Done) -> None:
+    patterns = [
+        r"Docker entrypoint called with argument\(s\): train",
+        r"Final configuration: \{.*'num_layers': 20.*\}",
+        r"Epoch\[0\] Train-accuracy=\d+\.\d{6}",
+        r"Epoch\[0\] Train-top_k_accuracy_2=\d+\.\d{6}",
+        r"Epoch\[0\] Time cost=\d+\.\d{3}",
+        r"Epoch\[5\] Validation-accuracy=\d+\.\d{6}",
+        r"Epoch\[5\] Validation-top_k_accuracy_2=\d+\.\d{6}",
+        r"Storing the best model with validation accuracy: \d+\.\d{6}",
+        rf'Saved checkpoint to "{re.escape(str(first.model))}/image-classification-0001\.params"',
+    ]
+    assert [text for text in patterns if not any(re.fullmatch(text, line) for line in first.lines)] == []
+
+
+def test_the_model_folder_holds_the_built_ins_files_the_best_epoch_and_every_nth(first: jobs.Done) -> None:
+    best = first.description["metrics"]["epoch"] + 1
+    kept = {f"image-classification-{epoch:04d}.params" for epoch in {3, 6, best}}
+    others = {"image-classification-symbol.json", "model-shapes.json", "model.json", "model.onnx"}
+    assert {path.name for path in first.model.iterdir()} == kept | others
+
+
+def test_the_last_line_says_how_the_epochs_and_the_files_are_counted(first: jobs.Done) -> None:
+    epoch = first.description["metrics"]["epoch"]
+    last = next(line for line in first.lines if line.startswith(f"The model of epoch {epoch} is in {first.model}: "))
+    assert f"image-classification-{epoch + 1:04d}.params" in last
+    assert last.endswith(" (epochs count from 0, files from 1)")
+
+
+def test_class_names_come_from_the_folders_of_the_images(first: jobs.Done) -> None:
+    assert first.description["class_names"] == ["across", "down", "squares"]
+
+
+def test_the_native_files_load_into_mxnets_module_and_give_what_the_onnx_graph_gives(first: jobs.Done) -> None:
+    tensors = np.random.default_rng(1).normal(size=(2, 3, 32, 32)).astype(np.float32)
+    epoch = first.description["metrics"]["epoch"] + 1
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(f"{first.model}/image-classification", epoch)
+    shapes = {each["name"]: each["shape"] for each in json.loads((first.model / "model-shapes.json").read_text())}
+    module = mx.mod.Module(symbol, data_names=list(shapes))
+    module.bind([("data", (2, *shapes["data"][1:]))], for_training=False)
+    module.set_params(arguments, auxiliary)
+    module.forward(mx.io.DataBatch([mx.nd.array(tensors)]), is_train=False)
+    native = {export.OUTPUT: module.get_outputs()[0].asnumpy()}
+    # Runs model.onnx in the serving environment, and raises where it differs by more than the tolerance.
+    export.verify(first.model, tensors, native, [], metric=lambda answers: 0.0, logged=0.0, tolerance=1e-5)
+
+
+# ---- what else a job takes --------------------------------------------------------------------------------------
+
+
+def test_recordio_trains_like_images_and_its_class_names_come_from_classes_txt(tmp_path: Path) -> None:
+    source = jobs.image_channels(tmp_path / "source", train=32, validation=6)
+    base = jobs.record_channels(tmp_path, source)
+    jobs.configure(base, {"resize": None, "epochs": 1}, content_type="application/x-recordio")
+    done = in_process.run(base)
+    assert done.code == 0
+    assert done.description["class_names"] == ["Across", "Down", "Squares"]
+    assert done.description["input"]["resize"] == 48  # the photos' own shorter side
+
+
+@pytest.mark.parametrize(
+    ("form", "width", "height", "resize"),
+    [
+        ("rec", 32, 32, None),
+        ("rec", 56, 32, None),
+        ("rec", 32, 56, None),
+        ("rec", 56, 32, 32),
+        ("lst", 56, 32, 32),
+        ("lst", 32, 56, 32),
+    ],
+)
+def test_a_model_that_has_learnt_its_pictures_says_so_through_the_servers_code_whatever_their_shape(
+    form: str, width: int, height: int, resize: int | None, tmp_path: Path
+) -> None:
+    base = jobs.barred_channels(tmp_path, width, height, form)
+    jobs.configure(base, {"image_shape": f"3,{height},{width}", "resize": resize}, defaults=jobs.BARRED)
+    done = in_process.run(base)
+    assert done.code == 0
+    trained = [line for line in done.lines if "Train-accuracy=" in line][-1]
+    assert trained.endswith("=1.000000")
+    # The job has failed unless the server's code is within 0.01 of this: one photo of 32 is 0.03.
+    assert done.description["metrics"]["validation:accuracy"] == 1.0
+    assert done.description["input"]["resize"] == 32  # a shorter side that covers each of the crops
+
+
+def test_one_channel_images_train_to_a_one_channel_artifact(tmp_path: Path) -> None:
+    base = jobs.image_channels(tmp_path, train=32, validation=6)
+    jobs.configure(base, {"image_shape": "1,32,32", "augmentation_type": "crop_color_transform", "epochs": 2})
+    done = in_process.run(base)
+    assert done.code == 0
+    assert (done.description["input"]["channels"], done.description["input"]["colour"]) == (1, "L")
+
+
+def test_several_labels_train_with_sigmoids_and_a_weighted_loss(tmp_path: Path) -> None:
+    base = jobs.image_channels(tmp_path)
+    for channel in ("train", "validation"):
+        path = base / "input" / "data" / f"{channel}_lst" / f"{channel}.lst"
+        hot = {"0": "1\t0\t1", "1": "0\t1\t1", "2": "0\t0\t0"}
+        rows = [line.split("\t") for line in path.read_text().splitlines()]
+        jobs.write_lst(base, channel, [f"{index}\t{hot[label]}\t{name}" for index, label, name in rows])
+    jobs.configure(base, {"multi_label": 1, "use_weighted_loss": 1, "epochs": 4})
+    done = in_process.run(base)
+    assert (done.code, done.description["output"]) == (0, "sigmoid")
+    assert done.description["metrics"]["validation:accuracy"] > 0.8
+
+
+def test_weighted_loss_without_several_labels_and_other_settings_of_a_gpu_are_logged_and_ignored(
+    tmp_path: Path,
+) -> None:
+    base = jobs.image_channels(tmp_path, train=32, validation=6)
+    values = {"use_weighted_loss": 1, "precision_dtype": "float16", "kv_store": "dist_sync", "num_training_samples": 40}
+    jobs.configure(base, {**values, "epochs": 1})
+    done = in_process.run(base)
+    assert done.code == 0
+    for text in ("use_weighted_loss=1 is ignored", "float16 is computed as float32", "kv_store=dist_sync is not used"):
+        assert sum(text in line for line in done.lines) == 1, text
+    assert any(line.startswith("num_training_samples=40, but there are 32") for line in done.lines)
+
+
+# ---- failing ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
+    """A job with a typo in a hyperparameter, in the folder of an earlier one, run by the real program."""
+    base = jobs.image_channels(tmp_path_factory.mktemp("refused"), train=16, validation=3)
+    jobs.configure(base, {"epoch": 3})
+    jobs.earlier_model(base)
+    (base / "output").mkdir()
+    for name in ("failure", "success"):
+        (base / "output" / name).write_text("an earlier run")
+    return jobs.run(base)
+
+
+def test_a_mistake_of_the_user_exits_2_with_a_client_error_first_in_the_failure_file(refused: jobs.Done) -> None:
+    assert refused.code == 2
+    assert refused.failure.startswith(
+        "ClientError: hyperparameter 'epoch' is not known: remove it; valid and not set are "
+    )
+    assert "Traceback" not in refused.log
+    assert len(refused.failure) <= 1024
+
+
+def test_a_run_in_the_folder_of_an_earlier_one_reports_its_own_failure_and_no_success(refused: jobs.Done) -> None:
+    assert refused.failure.startswith("ClientError: hyperparameter 'epoch' is not known")
+    assert not (refused.model.parent / "output" / "success").exists()
+    assert "Failure file exists" not in refused.log
+
+
+def test_a_refused_job_leaves_the_model_of_an_earlier_one_where_it_was(refused: jobs.Done) -> None:
+    assert refused.left() == jobs.EARLIER
+
+
+@pytest.mark.parametrize(
+    ("values", "failure"),
+    [
+        ({"num_classes": 2}, "train_lst/train.lst, line 3 has the label 2: labels are whole numbers from 0 to 1"),
+        (
+            {"use_pretrained_model": 1, "num_layers": 18},
+            "pretrained weights of resnet18 were asked for and none were found",
+        ),
+    ],
+)
+def test_a_mistake_in_the_data_or_the_weights_is_the_users_and_an_earlier_model_stays(
+    values: dict[str, Any], failure: str, tmp_path: Path
+) -> None:
+    base = jobs.image_channels(tmp_path, train=16, validation=3)
+    jobs.configure(base, values)
+    jobs.earlier_model(base)
+    done = in_process.run(base)
+    assert done.code == 2
+    assert done.failure.startswith(f"ClientError: {failure}")
+    assert len(done.failure) <= 1024
+    assert done.left() == jobs.EARLIER
+    assert "Traceback" not in done.log
+
+
+def test_a_missing_channel_is_the_users_mistake_and_named(tmp_path: Path) -> None:
+    base = jobs.image_channels(tmp_path, train=16, validation=3)
+    (base / "input" / "data" / "validation").rename(base / "input" / "data" / "valid")
+    jobs.configure(base, {})
+    done = in_process.run(base)
+    assert done.code == 2
+    assert done.failure.startswith(
+        "ClientError: channel 'validation' is missing (given: train, train_lst, valid, validation_lst; 'valid': did "
+        "you mean validation?): image-classification trains on 'train' and measures on 'validation', "
+    )
+
+
+def test_more_than_one_host_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    base = jobs.image_channels(tmp_path, train=16, validation=3)
+    jobs.configure(base, {})
+    (base / "input" / "config" / "resourceconfig.json").write_text(
+        '{"hosts": ["algo-1", "algo-2"], "current_host": "algo-1"}'
+    )
+    done = jobs.run(base, environ={"SM_STUDIO_LOCAL_MODE": "True"})  # else the toolkit looks for algo-2
+    assert done.code == 2
+    assert (
+        done.failure
+        == "ClientError: the job has 2 hosts (algo-1, algo-2), and this version trains on one: set instance_count=1"
+    )
+
+
+def test_an_unexpected_error_exits_1_with_the_sentence_first_and_the_trace_after_it(tmp_path: Path) -> None:
+    base = jobs.image_channels(tmp_path, train=16, validation=3)
+    jobs.configure(base, {})
+    (base / "input" / "data" / "train_lst" / "classes.txt").mkdir()  # what nobody thought of
+    done = in_process.run(base)
+    assert done.code == 1
+    assert re.match(r"IsADirectoryError: .*/classes.txt' \(at pathlib.py, line \d+\)\n\n", done.failure)
+    assert "in read_text" in done.failure
+
+
+@pytest.mark.parametrize("name", ["hyperparameters.json", "inputdataconfig.json", "resourceconfig.json"])
+def test_a_missing_configuration_file_is_named_and_never_taken_for_success(name: str, tmp_path: Path) -> None:
+    base = jobs.image_channels(tmp_path, train=3, validation=3)
+    jobs.configure(base, {})
+    (base / "input" / "config" / name).unlink()
+    done = jobs.run(base)
+    assert done.code == 2
+    assert done.failure.startswith(f"ClientError: {base}/input/config/{name} is missing")
+
+
+def test_a_configuration_that_is_not_json_exits_2_without_a_trace(tmp_path: Path) -> None:
+    base = jobs.image_channels(tmp_path, train=3, validation=3)
+    jobs.configure(base, {})
+    path = base / "input" / "config" / "hyperparameters.json"
+    path.write_text('{"epochs": "1",\n "resize" "36"}')
+    done = jobs.run(base)
+    assert done.code == 2
+    assert done.failure.startswith(f"ClientError: {path}, line 2 is not JSON: Expecting ':' delimiter; it must hold")
+    assert "Traceback" not in done.log
+
+
+def small_files_only() -> None:
+    """Let the process write no file of more than 200 kB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+
+def test_a_model_that_cannot_be_written_whole_fails_the_job_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    base = jobs.image_channels(tmp_path, train=16, validation=3)
+    jobs.configure(base, {"epochs": 1})
+    jobs.earlier_model(base)
+    done = jobs.run(base, limits=small_files_only)
+    assert done.code == 1
+    assert "image-classification-0001.params could not be written" in done.failure.split(";")[0]
+    assert (sorted(os.listdir(done.model)), done.left()) == (sorted(jobs.EARLIER), jobs.EARLIER)
+    assert any(
+        line.startswith("This job wrote no model; the model of an earlier job is back in ") for line in done.lines
+    )

@@ -1,0 +1,130 @@
+"""The networks of image-classification, and the proof at a job's end that their artifact answers as they do."""
+
+import io
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import mxnet as mx
+import numpy as np
+import pytest
+from PIL import Image
+
+from serve.artifact import Artifact, InputSpec, write
+from train import export, recordio
+from train.errors import TrainError, UserError
+from train.image_classification import network, table
+from train.samples import Sample, records
+
+
+def drawn(side: int) -> np.ndarray:
+    """Two inputs, float32 (2, 3, side, side)."""
+    return np.random.default_rng(1).normal(size=(2, 3, side, side)).astype(np.float32)
+
+
+def photo() -> bytes:
+    """A JPEG of noise."""
+    jpeg = io.BytesIO()
+    Image.effect_noise((60, 50), 80).convert("RGB").save(jpeg, "JPEG")
+    return jpeg.getvalue()
+
+
+def samples(folder: Path, *photos: bytes) -> list[Sample]:
+    """Samples named dog/0.jpg, ...: the first is a file, the others are records of one file."""
+    file, record = folder / "0.jpg", folder / "photos.rec"
+    file.write_bytes(photos[0])
+    with recordio.Writer(record) as writer:
+        for number, each in enumerate(photos[1:], 1):
+            writer.write(recordio.pack_image(0.0, number, each))
+    return [Sample("dog/0.jpg", 0, file)] + [
+        Sample(f"dog/{number}.jpg", 0, record, found.offset, found.length)
+        for number, found in enumerate(records(record), 1)
+    ]
+
+
+class Exported(NamedTuple):
+    """An artifact of random weights, two inputs, and the probabilities (2, 5) that MXNet computes of them."""
+
+    folder: Path
+    tensors: np.ndarray
+    expected: np.ndarray
+
+    def verify(self, files: list[Sample], *, outputs: np.ndarray | None = None, logged: float) -> None:
+        """Check the artifact as a job does; the metric is the sum of all probabilities, so 1 for each file."""
+        expected = {export.OUTPUT: self.expected if outputs is None else outputs}
+        export.verify(self.folder, self.tensors, expected, files, lambda answers: float(sum(answers).sum()), logged)
+
+
+def exported(folder: Path, layers: int) -> Exported:
+    """Export a network of random weights to `folder`."""
+    net = network.build(layers, 5, 3, 0)
+    for name, parameter in net.collect_params().items():
+        if name.endswith("gamma"):  # blocks start as the identity, which would leave half of the graph unproven
+            parameter.set_data(mx.nd.random.uniform(0.5, 1.5, parameter.shape))
+    tensors = drawn(48)
+    expected = mx.nd.softmax(net(mx.nd.array(tensors))).asnumpy()
+    symbol = mx.sym.softmax(net(mx.sym.var("data")), name=export.OUTPUT)
+    parameters = {f"arg:{name}": value.data() for name, value in net.collect_params().items()}
+    export.to_onnx(symbol, parameters, "data", (3, 48, 48), folder / "model.onnx")
+    spec = InputSpec("data", 3, 48, 48, 48, "crop", (0.5,) * 3, (0.5,) * 3)
+    write(Artifact("image-classification", network.name(layers), tuple("abcde"), spec, "softmax"), folder)
+    return Exported(folder, tensors, expected)
+
+
+@pytest.fixture(scope="module")
+def cifar20(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """An artifact of the smallest network, only to be read."""
+    return exported(tmp_path_factory.mktemp("cifar20"), 20)
+
+
+@pytest.mark.parametrize("layers", [18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110])
+def test_every_depth_of_both_families_builds_and_classifies(layers: int) -> None:
+    assert network.build(layers, 5, 3, 0)(mx.nd.array(drawn(64))).shape == (2, 5)
+
+
+def test_num_layers_admits_the_depths_that_are_tested_here() -> None:
+    assert set(table.NUM_LAYERS) == {18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110}
+
+
+@pytest.mark.parametrize("layers", [18, 50, 110])
+def test_the_exported_graph_agrees_with_mxnet_on_random_weights(layers: int, tmp_path: Path) -> None:
+    exported(tmp_path, layers).verify(samples(tmp_path, photo(), photo()), logged=2.0)
+
+
+def test_an_artifact_that_differs_from_the_trained_network_is_refused(cifar20: Exported, tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match=r"^model\.onnx differs from the trained network by"):
+        cifar20.verify(samples(tmp_path, photo()), outputs=cifar20.expected + 0.001, logged=1.0)
+
+
+def test_an_artifact_that_reaches_another_metric_than_training_logged_is_refused(
+    cifar20: Exported, tmp_path: Path
+) -> None:
+    message = r"^the server's code reaches 1\.0000 on 1 validation file where training logged 0\.5"
+    with pytest.raises(TrainError, match=message):
+        cifar20.verify(samples(tmp_path, photo()), logged=0.5)
+
+
+def test_a_photo_that_the_server_cannot_read_is_named_as_the_channel_names_it(
+    cifar20: Exported, tmp_path: Path
+) -> None:
+    message = (
+        r"^the server's code cannot read a validation image: dog/2\.jpg: the image is truncated \(400 bytes arrived\)"
+    )
+    with pytest.raises(TrainError, match=message):
+        cifar20.verify(samples(tmp_path, photo(), photo(), photo()[:400]), logged=3.0)
+
+
+def test_a_photo_that_is_gone_is_named_before_anything_is_checked(cifar20: Exported, tmp_path: Path) -> None:
+    files = samples(tmp_path, photo())
+    files[0].path.unlink()
+    with pytest.raises(UserError, match=r"^validation image dog/0\.jpg does not exist, though"):
+        cifar20.verify(files, logged=1.0)
+
+
+def test_a_damaged_graph_fails_the_check(cifar20: Exported, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(cifar20.folder, folder)
+    graph = folder / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:1000])
+    with pytest.raises(TrainError, match=r"^the check of the artifact failed with exit code 1: serve\.check: "):
+        cifar20._replace(folder=folder).verify(samples(tmp_path, photo()), logged=1.0)

@@ -1,0 +1,73 @@
+"""How object-detection trains: optimizers, the loss of background, VGG's first kernels, the lines on its speed."""
+
+import re
+import time
+
+import numpy as np
+import pytest
+
+from tests.mxnet.batches import Batches, Clock, Late, log_lines
+from tests.mxnet.detection import batch, hyperparameters
+from train.object_detection import layers, loop, network
+
+
+@pytest.mark.parametrize(
+    ("name", "learning_rate"), [("sgd", 0.001), ("adam", 0.001), ("rmsprop", 0.0003), ("adadelta", 1.0)]
+)
+def test_each_optimizer_lowers_the_loss_on_one_batch(name: str, learning_rate: float) -> None:
+    hp = hyperparameters(optimizer=name, learning_rate=learning_rate)
+    step = loop.Step(network.build("resnet-18", 2, 64, 0), hp)
+    same = batch(64, network.anchors("resnet-18", 64))
+    losses = [sum(float(part.sum().asscalar()) for part in step(*same)) for _ in range(25)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_photos_without_boxes_are_learnt_from_as_background() -> None:
+    images, classes, boxes = batch(64, network.anchors("resnet-18", 64))
+    step = loop.Step(network.build("resnet-18", 2, 64, 0), hyperparameters())
+    cross_entropy, _ = step(images[:2], np.stack([classes[0], 0 * classes[0]]), boxes[:2])
+    with_box, without = cross_entropy.asnumpy()
+    assert with_box > without > 0
+
+
+def test_the_first_kernel_of_a_vgg_learns_no_faster_than_the_second() -> None:
+    net = network.build("vgg-16", 2, 64, 0)
+    named = {layers.public_name(name): value for name, value in net._collect_params_with_prefix().items()}
+    kernels = [named["conv1_1_weight"], named["conv1_2_weight"]]
+    before = [kernel.data().asnumpy() for kernel in kernels]
+    step = loop.Step(net, hyperparameters(base_network="vgg-16", learning_rate=0.0001))
+    step(*batch(64, network.anchors("vgg-16", 64)))
+    after = [kernel.data().asnumpy() for kernel in kernels]
+    first, second = (np.abs(b - a).sum() / np.abs(a).sum() for a, b in zip(before, after, strict=True))
+    assert 0 < first < 10 * second
+
+
+def speed_lines(monkeypatch: pytest.MonkeyPatch, count: int, seconds: float) -> list[str]:
+    """Return the lines of the second of four epochs, of `count` batches, each of which takes `seconds`."""
+    clock = Clock(monkeypatch)
+    losses = Late(clock, seconds / 2), Late(clock, seconds / 2)
+    hp = hyperparameters(mini_batch_size=8, epochs=4)
+    with log_lines() as lines:
+        loop.Epoch(1, lambda *_: losses, Batches(count), hp, time.monotonic()).run()
+    return lines
+
+
+def test_a_speed_line_comes_every_hundred_batches_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = (
+        r"Epoch:    1, batches:    100, num_examples:    800, \d+\.\d samples/sec, "
+        r"epoch time so far:  \d:\d\d:\d\d(\.\d+)?"
+    )
+    lines = speed_lines(monkeypatch, 201, 0.01)
+    assert len(lines) == 4
+    assert re.fullmatch(pattern, lines[0])
+    assert re.fullmatch(r"time left: \d+:\d\d:\d\d", lines[1])
+
+
+def test_a_speed_line_comes_after_twenty_seconds_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "Epoch:    1, batches:      {}, num_examples:     {}, 0.5 samples/sec, epoch time so far:  {}"
+    assert speed_lines(monkeypatch, 4, 15) == [
+        line.format(2, 16, "0:00:30"),
+        "time left: 0:00:50",
+        line.format(4, 32, "0:01:00"),
+        "time left: 0:01:00",
+    ]

@@ -1,0 +1,76 @@
+"""How semantic-segmentation trains: optimizers, schedules, pixels to ignore, the lines on its speed."""
+
+import time
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from tests.mxnet.batches import Batches, Clock, Late, log_lines
+from tests.mxnet.segmentation import batch, hyperparameters
+from train.semantic_segmentation import loop, network
+
+
+@pytest.mark.parametrize(
+    ("name", "learning_rate"),
+    [("sgd", 0.02), ("adam", 0.001), ("adagrad", 0.002), ("nag", 0.02), ("rmsprop", 0.0001), ("adadelta", 0.5)],
+)
+def test_each_optimizer_lowers_the_loss_on_one_batch(name: str, learning_rate: float) -> None:
+    hp = hyperparameters(optimizer=name, learning_rate=learning_rate, crop_size=64, epochs=100)
+    step = loop.Step(network.build("fcn", "resnet-18", 3, 0), hp, 25)
+    losses = [float(step(*batch(64))[0].asscalar()) for _ in range(25)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def rates(lr_scheduler: str, **changes: Any) -> list[float]:
+    """Return the learning rate at the updates 1 to 40 of a job of 4 epochs of 10 updates, whose first is 0.5."""
+    made = loop.optimizer(hyperparameters(lr_scheduler=lr_scheduler, epochs=4, learning_rate=0.5, **changes), 10)
+    return [float(made.lr_scheduler(update)) for update in range(1, 41)]
+
+
+def test_the_poly_schedule_falls_with_a_power_of_what_is_left() -> None:
+    assert rates("poly") == pytest.approx([0.5 * (1 - update / 40) ** 0.9 for update in range(1, 41)])
+
+
+def test_the_cosine_schedule_falls_along_half_a_wave() -> None:
+    assert rates("cosine") == pytest.approx([0.25 * (1 + np.cos(np.pi * update / 40)) for update in range(1, 41)])
+
+
+def test_the_step_schedule_falls_by_its_factor_after_the_given_epochs() -> None:
+    stepped = rates("step", lr_scheduler_step="1,3", lr_scheduler_factor=0.5)
+    assert stepped == pytest.approx([0.5] * 10 + [0.25] * 20 + [0.125] * 10)
+
+
+def test_pixels_to_ignore_have_no_part_in_the_loss() -> None:
+    objective = loop.Objective(network.build("fcn", "resnet-18", 3, 0), 64)
+    images, labels = batch(64)
+
+    def loss(labels: np.ndarray) -> float:
+        return float(objective(mx.nd.array(images[:1]), mx.nd.array(labels[:1])).asscalar())
+
+    other = labels.copy()
+    other[:, 30, 30] = 1 if labels[0, 30, 30] != 1 else 2
+    assert loss(np.full_like(labels, -1)) == 0
+    assert loss(other) != loss(labels)
+
+
+def test_a_notice_of_progress_comes_every_twenty_batches_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+
+    class Steady:
+        def __call__(self, *_: Any) -> tuple[Late]:
+            return (Late(clock, 0.5),)
+
+        class trainer:
+            learning_rate = 0.00009876
+
+    hp = hyperparameters(mini_batch_size=8, epochs=4)
+    with log_lines() as lines:
+        loop.Epoch(1, Steady(), Batches(41), hp, time.monotonic()).run()
+    assert lines == [
+        "#progress_notice. epoch: 1, iterations: 20 speed: 16.0 samples/sec learning_rate: 0.000099",
+        "time left: 0:00:17",
+        "#progress_notice. epoch: 1, iterations: 40 speed: 16.0 samples/sec learning_rate: 0.000099",
+        "time left: 0:00:20",
+    ]

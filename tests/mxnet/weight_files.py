@@ -1,0 +1,24 @@
+"""Weight files under torchvision's names, with drawn values: see tests/fixtures/pretrained/make_fixture.py."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from tests.fixtures.pretrained.make_fixture import FOLDER, draw_all
+
+
+def fixture(network: str) -> dict[str, Any]:
+    """Return the fixture of a network: the rows of its `tensors`, an `image`, and what its library answers to that."""
+    return json.loads((FOLDER / f"{network}.json").read_text())
+
+
+def weight_file(network: str, folder: Path) -> Path:
+    """Write `network`.safetensors; of VGG's classifier, nine tenths of a real file, it holds the names only."""
+    file = folder / f"{network}.safetensors"
+    rows = fixture(network)["tensors"]
+    classifier = {row[0]: np.zeros(1, np.float32) for row in rows if row[0].startswith("classifier.")}
+    save_file(draw_all(row for row in rows if row[0] not in classifier) | classifier, file)
+    return file

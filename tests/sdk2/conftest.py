@@ -1,0 +1,90 @@
+"""SageMaker's SDK v2, in the process of the tests. What the SDK keeps for its process is put back after each."""
+
+import contextlib
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+import sagemaker.config.config
+import sagemaker.local.entities
+import sagemaker.session
+
+from tests import environments
+from tests.aws import Aws, aws
+from tests.local_mode.conftest import boxed_channels as boxed_channels
+from tests.local_mode.conftest import channels as channels
+from tests.local_mode.conftest import configure
+from tests.local_mode.conftest import detection_folder as detection_folder
+from tests.local_mode.conftest import drawn_pets as drawn_pets
+from tests.local_mode.conftest import laptop as laptop
+from tests.local_mode.conftest import masked_channels as masked_channels
+from tests.local_mode.conftest import notebook_folder as notebook_folder
+from tests.local_mode.conftest import odd_channels as odd_channels
+from tests.local_mode.conftest import odd_folder as odd_folder
+from tests.local_mode.conftest import script_folder as script_folder
+from tests.local_mode.conftest import script_uri as script_uri
+from tests.local_mode.conftest import segmentation_folder as segmentation_folder
+from tests.local_mode.conftest import small_channels as small_channels
+from tests.local_mode.conftest import uri as uri
+
+# The SDK waits 5 s between its looks at a container, 30 s at an endpoint. Nobody waits for the clock here.
+IMPATIENT = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, 0.2))})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def impatient() -> Iterator[None]:
+    """The SDK looks more often, and as long as before."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (sagemaker.session, sagemaker.local.entities):
+            patch.setattr(module, "time", IMPATIENT)
+        limit = sagemaker.local.entities.HEALTH_CHECK_TIMEOUT_LIMIT
+        patch.setattr(sagemaker.local.entities, "HEALTH_CHECK_TIMEOUT_LIMIT", limit * 25)
+        yield
+
+
+def live_in(home: Path, patch: pytest.MonkeyPatch, access_key: str) -> None:
+    """As tests.environments.live_in; and the SDK, which knows its files from when it was imported, reads `home`'s."""
+    environments.live_in(home, patch, access_key)
+    patch.setattr(boto3, "DEFAULT_SESSION", None)
+    for name, path in (("USER", ".config/sagemaker/config.yaml"), ("LOCAL_MODE", ".sagemaker/config.yaml")):
+        patch.setattr(sagemaker.config.config, f"_DEFAULT_{name}_CONFIG_FILE_PATH", str(home / path))
+
+
+@pytest.fixture
+def machine(laptop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine set up as docs/switching.md says, without AWS; gives the folder of the SDK's temporary files."""
+    configure(Path.home())
+    live_in(Path.home(), monkeypatch, "none")
+    return laptop
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Aws]:
+    """A server that stands where AWS would."""
+    with aws() as running:
+        yield running
+
+
+class Cells:
+    """A notebook's code that has run: its variables, and what it wrote."""
+
+    def __init__(self, code: str, source: Path, folder: Path) -> None:
+        """Run the `code`, which is from the page or notebook `source`, in `folder`."""
+        self.variables: dict[str, Any] = {}
+        written = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            try:
+                with contextlib.redirect_stdout(written):
+                    exec(compile(code, source, "exec"), self.variables)
+            finally:
+                self.log = written.getvalue()
+                print(self.log)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.variables[name]

@@ -1,0 +1,119 @@
+"""The notebooks of docs/switching.md as the cloud runs them: moto's server on loopback stands where AWS would.
+
+moto trains nothing and answers what it was told to. What is tested is what the SDK sends, and that botocore's service
+model takes it. The same code in local mode, with real containers: test_pages.py.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
+from tests.pages import PLACES, SWITCHING, snippet
+from tests.sdk2.conftest import Cells, live_in
+from tests.sdk2.test_pages import CLASSIFICATION, DETECTION, SEGMENTATION
+
+# SDK v2 asks STS for the account at an address of its own, to name a bucket; a name that is given spares that.
+CONFIG = """
+SchemaVersion: "1.0"
+SageMaker:
+  PythonSDK:
+    Modules:
+      TelemetryOptOut: true
+      Session:
+        DefaultS3Bucket: output
+"""
+PHOTO = b"a photo that nobody looks at"
+REPLY = '{"prediction": [[0, 0.9, 0.1, 0.1, 0.5, 0.5]]}'  # fits each
+NAMES = {
+    "sdk2": "image-classification",
+    "sdk2-detection": "object-detection",
+    "sdk2-segmentation": "semantic-segmentation",
+}
+# The photos are counted where the notebook runs; the first notebook has the number in its text.
+HYPERPARAMETERS = {
+    "sdk2": CLASSIFICATION,
+    "sdk2-detection": {**DETECTION, "num_training_samples": 1},
+    "sdk2-segmentation": {**SEGMENTATION, "num_training_samples": 1},
+}
+PAIRS = ("train", "train_annotation", "validation", "validation_annotation")
+CHANNELS = {
+    "sdk2": dict.fromkeys(("train", "validation", "train_lst", "validation_lst"), "application/x-image"),
+    "sdk2-detection": dict.fromkeys(PAIRS, "image/jpeg"),
+    "sdk2-segmentation": dict(zip(PAIRS, ("image/jpeg", "image/png") * 2, strict=True)),
+}
+
+
+def changes() -> list[tuple[str, str]]:
+    """What the page says to write in the cloud for what stands in its notebooks, names filled in."""
+    section = SWITCHING.read_text(encoding="utf-8").partition("### From the laptop to the cloud")[2]
+    rows = re.findall(r"^\| `(.+)` \| `(.+)` \|$", section.partition("\n### ")[0], re.MULTILINE)
+    return [(old, re.sub("|".join(PLACES), lambda name: PLACES[name[0]], new)) for old, new in rows]
+
+
+def for_the_cloud(name: str) -> str:
+    """A notebook of the page, changed as the page says; every change has to have a place in it."""
+    code = snippet(name)
+    for old, new in changes():
+        assert old in code, f"{old} is not in the snippet {name}"
+        code = code.replace(old, new)
+    return code
+
+
+def sent_by(name: str, folder: Path, server: Aws) -> Sent:
+    """What a notebook that runs beside one photo of each kind sends to SageMaker."""
+    (folder / "channels" / "train").mkdir(parents=True)
+    for photo in ("photo.jpg", "channels/train/1.jpg"):
+        (folder / photo).write_bytes(PHOTO)
+    with pytest.MonkeyPatch.context() as patch:
+        home = folder / "home"
+        (home / ".config" / "sagemaker").mkdir(parents=True)
+        (home / ".config" / "sagemaker" / "config.yaml").write_text(CONFIG, encoding="utf-8")
+        live_in(home, patch, "testing")
+        patch.setenv("AWS_ENDPOINT_URL", server.address)
+        server.reply(REPLY)
+        Cells(for_the_cloud(name), SWITCHING, folder)
+        return server.sent()
+
+
+@pytest.fixture(scope="module")
+def sent(server: Aws, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sent]:
+    """What each notebook sends."""
+    return {name: sent_by(name, tmp_path_factory.mktemp(name), server) for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_in_the_cloud_the_same_notebook_trains_deploys_asks_and_deletes(name: str, sent: dict[str, Sent]) -> None:
+    created = ["CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
+    assert operations(sent[name]) == [*created, "InvokeEndpoint", "DeleteEndpointConfig", "DeleteEndpoint"]
+    assert request(sent[name], "InvokeEndpoint") == {"ContentType": "image/jpeg", "bytes": len(PHOTO)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sagemaker_gets_our_image_the_channels_and_the_hyperparameters_of_the_page(
+    name: str, sent: dict[str, Sent]
+) -> None:
+    uri = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{NAMES[name]}:dev"
+    job = request(sent[name], "CreateTrainingJob")
+    assert job["AlgorithmSpecification"]["TrainingImage"] == uri
+    assert job["ResourceConfig"]["InstanceType"] == "ml.m5.xlarge"
+    assert job["RoleArn"] == f"arn:aws:iam::{ACCOUNT}:role/vision"
+    channels = job["InputDataConfig"]
+    found = {one["ChannelName"]: (one["DataSource"]["S3DataSource"]["S3Uri"], one["ContentType"]) for one in channels}
+    assert found == {channel: (f"s3://pets/{channel}", kind) for channel, kind in CHANNELS[name].items()}
+    assert job["HyperParameters"] == {key: str(value) for key, value in HYPERPARAMETERS[name].items()}
+    model = request(sent[name], "CreateModel")["PrimaryContainer"]
+    assert model["Image"] == uri
+    assert model["ModelDataUrl"].endswith(f"{job['TrainingJobName']}/output/model.tar.gz")
+    (variant,) = request(sent[name], "CreateEndpointConfig")["ProductionVariants"]
+    assert variant["InstanceType"] == "ml.m5.large"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_of_local_mode_is_left_in_a_notebook_changed_for_the_cloud(name: str) -> None:
+    code = for_the_cloud(name)
+    assert "file://" not in code
+    assert '"local"' not in code
+    assert "sagemaker-vision/" not in code
+    assert "role/unused" not in code

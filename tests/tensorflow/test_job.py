@@ -1,0 +1,153 @@
+"""Whole jobs of image-classification-tensorflow, most by the real `train`: on one host and on two."""
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import jobs
+from tests.tensorflow import small
+from train.cluster import Hosts
+from train.errors import UserError
+from train.image_classification_tensorflow import job, network
+
+SMALL = {"image_shape": "3,32,32", "alpha": "0.35", "batch_size": 16, "epochs": 1}
+
+
+def class_folders(base: Path, train: int, validation: int, classes: Sequence[str] = jobs.CLASSES) -> Path:
+    """The seed project's layout: one channel, `training`, with the folders train/CLASS and validation/CLASS."""
+    data = jobs.image_channels(base, train, validation) / "input" / "data"
+    for part in ("train", "validation"):
+        shutil.rmtree(data / f"{part}_lst")
+        for name in classes:
+            (data / "training" / part).mkdir(parents=True, exist_ok=True)
+            (data / part / name).rename(data / "training" / part / name)
+        shutil.rmtree(data / part)
+    return base
+
+
+def run(base: Path, **options: Any) -> jobs.Done:
+    """Run the job under `base`."""
+    environ = {"VISION_ALGORITHM": "image-classification-tensorflow"}
+    return jobs.run(base, environ=environ, environment="tensorflow", seconds=420, **options)
+
+
+def run_on_two_hosts(folders: Sequence[Path]) -> list[jobs.Done]:
+    """Run one job on two hosts, under a folder each."""
+    hosts = ("localhost", "127.0.0.1")  # two names of this machine
+    for base, host in zip(folders, hosts, strict=True):
+        config = base / "input" / "config" / "resourceconfig.json"
+        config.write_text(json.dumps({"hosts": hosts, "current_host": host}))
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(run, folders))
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
+    """A job that trains all layers, where one photo is truncated and another job has left a model."""
+    base = class_folders(tmp_path_factory.mktemp("first"), 48, 12)
+    photo = base / "input" / "data" / "training" / "train" / "across" / "0.jpg"
+    photo.write_bytes(photo.read_bytes()[:400])
+    jobs.configure(base, {**SMALL, "epochs": 2, "top_k": 2}, defaults={})
+    jobs.earlier_model(base)
+    return run(base)
+
+
+def test_a_job_on_the_seeds_layout_ends_with_exit_code_0(first: jobs.Done) -> None:
+    assert (first.code, first.failure) == (0, "")
+    assert first.description["class_names"] == ["across", "down", "squares"]
+    assert first.description["network"] == "mobilenetv2_0.35"
+
+
+def test_a_truncated_photo_is_named_and_left_out(first: jobs.Done) -> None:
+    name = "training/train/across/0.jpg: not a readable image file, left out: it is truncated"
+    assert any(line.startswith(name) for line in first.lines)
+
+
+@pytest.mark.parametrize("line", ["Epoch[0] Train-top_k_accuracy_2", "Epoch[1] Validation-top_k_accuracy_2"])
+def test_top_k_accuracy_is_logged(line: str, first: jobs.Done) -> None:
+    assert [each for each in first.lines if re.fullmatch(re.escape(line) + r"=\d+\.\d{6}", each)]
+
+
+def test_the_model_folder_holds_the_graph_its_description_and_a_keras_file(first: jobs.Done) -> None:
+    assert {path.name for path in first.model.iterdir()} == {"model.onnx", "model.json", "model.keras"}
+
+
+def above_pretrained(first: jobs.Done, base: Path) -> Path:
+    """A job under `base` that trains the head for two classes above the layers of the first job."""
+    class_folders(base, 48, 48, jobs.CLASSES[:2])
+    shutil.copytree(first.model, base / "input" / "data" / "pretrained")
+    jobs.configure(base, {**SMALL, "use_pretrained_model": 1, "epochs": 8, "dropout": 0, **small.STILL}, defaults={})
+    return base
+
+
+@pytest.fixture(scope="module")
+def second(first: jobs.Done, tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
+    """That job, on one host."""
+    return run(above_pretrained(first, tmp_path_factory.mktemp("second")))
+
+
+def test_a_jobs_keras_file_is_pretrained_weights_for_another_number_of_classes(second: jobs.Done) -> None:
+    assert (second.code, second.failure) == (0, "")
+    assert second.description["class_names"] == ["across", "down"]
+    loaded = r"Pretrained weights: 260 arrays of mobilenetv2_0\.35 from \S+/model\.keras; .*"
+    assert [line for line in second.lines if re.fullmatch(loaded, line)]
+
+
+def validated(done: jobs.Done) -> list[str]:
+    """The lines of the validation data."""
+    return [line for line in done.lines if "Validation-" in line]
+
+
+def test_two_hosts_train_a_head_exactly_as_one_does_and_the_first_alone_writes_the_model(
+    first: jobs.Done, second: jobs.Done, tmp_path: Path
+) -> None:
+    both = run_on_two_hosts([above_pretrained(first, tmp_path / name) for name in ("one", "two")])
+    assert [done.code for done in both] == [0, 0]
+    assert len(validated(second)) == 8
+    assert validated(both[0]) == validated(both[1]) == validated(second)
+    assert {path.name for path in both[0].model.iterdir()} == {"model.onnx", "model.json", "model.keras"}
+    assert list(both[1].model.iterdir()) == []
+
+
+def test_hosts_that_see_different_photos_are_told_so(tmp_path: Path) -> None:
+    folders = [class_folders(tmp_path / name, 9, 3) for name in ("one", "two")]
+    (folders[1] / "input" / "data" / "training" / "train" / "across" / "0.jpg").unlink()
+    for base in folders:
+        jobs.configure(base, SMALL, defaults={})
+    for done in run_on_two_hosts(folders):
+        assert done.code == 2
+        assert done.failure.startswith("ClientError: the hosts have different training images, this one ")
+        assert "Traceback" not in done.log
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"epoch": 3}, "hyperparameter 'epoch' is not known: remove it; valid and not set are "),
+        ({"use_pretrained_model": 1}, "pretrained weights of mobilenetv2_0.35 were asked for and none"),
+    ],
+)
+def test_a_mistake_of_the_user_is_told_and_the_model_of_an_earlier_job_stays(
+    values: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    base = class_folders(tmp_path, 9, 3)
+    jobs.configure(base, {}, defaults={})
+    jobs.earlier_model(base)
+    with pytest.raises(UserError, match=f"^{re.escape(reason)}"):
+        job.run(base, {name: str(value) for name, value in (SMALL | values).items()}, {})
+    assert {path.name: path.read_text() for path in (base / "model").iterdir()} == jobs.EARLIER
+
+
+def test_only_the_best_epoch_is_kept(tmp_path: Path) -> None:
+    hp = small.hyperparameters()
+    model = job.Model(tmp_path, network.build(hp), None, hp, Hosts(("algo-1",), "algo-1"))
+    model.save(0, False)
+    assert not list(tmp_path.iterdir())
+    model.save(1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]

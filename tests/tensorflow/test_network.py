@@ -1,0 +1,86 @@
+"""The network of image-classification-tensorflow: where it is cut, its head, its graph for ONNX Runtime."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import pytest
+import tensorflow as tf
+
+from serve import artifact
+from serve.artifact import Artifact, InputSpec
+from tests.tensorflow import small
+from train import export
+from train.image_classification_tensorflow import network
+
+
+@pytest.mark.parametrize(
+    ("layers", "trained", "first_kernel"),
+    [
+        ("head", 2, None),
+        (1, 5, "Conv_1"),
+        (2, 14, "block_16_expand"),
+        (3, 23, "block_15_expand"),
+        (18, 155, "expanded_conv_project"),
+        ("all", 158, "Conv1"),
+    ],
+)
+def test_a_cut_network_answers_as_the_whole_and_trains_from_the_block_that_was_asked_for(
+    layers: str | int, trained: int, first_kernel: str | None
+) -> None:
+    net = small.built(train_layers=layers)
+    pixels = small.photos().astype(np.float32)
+    features = pixels if net.below is None else network.constant(net.below)(pixels)
+    in_parts, whole = tf.nn.softmax(net.above(features, training=False)), net.model(pixels, training=False)
+    assert in_parts.numpy() == pytest.approx(whole.numpy(), abs=1e-4)  # fused layers round differently
+    kernels = [each.name for each in net.above.layers if isinstance(each, keras.layers.Conv2D) and each.trainable]
+    assert (len(net.above.trainable_variables), next(iter(kernels), None)) == (trained, first_kernel)
+
+
+def test_two_classes_have_one_sigmoid_expanded_to_both_probabilities() -> None:
+    net = small.built(num_classes=2)
+    pixels = small.photos(4).astype(np.float32)
+    unit = net.model.get_layer("logits")
+    unit.kernel.assign(tf.random.stateless_normal(unit.kernel.shape, (1, 2)))
+    sigmoid = tf.sigmoid(unit(net.base(pixels, training=False))).numpy()[:, 0]
+    first, second = net.model(pixels, training=False).numpy().T
+    assert np.ptp(sigmoid) > 1e-3
+    assert second == pytest.approx(sigmoid, abs=1e-6)
+    assert first == pytest.approx(1 - sigmoid, abs=1e-6)
+
+
+def end(value: Any) -> tuple[str, int, list[str | int]]:
+    """Name, element type and shape of a graph's input or output."""
+    tensor = value.type.tensor_type
+    return value.name, tensor.elem_type, [axis.dim_param or axis.dim_value for axis in tensor.shape.dim]
+
+
+@pytest.mark.parametrize(
+    ("given", "shape", "classes"),
+    [
+        ({"train_layers": 3}, (3, 32, 32), 3),
+        ({"image_shape": "1,32,48"}, (1, 32, 48), 3),
+        ({"num_classes": 2, "alpha": 0.5}, (3, 32, 32), 2),
+    ],
+    ids=["cut", "grey", "two classes"],
+)
+def test_the_exported_graph_takes_planes_of_pixels_and_answers_as_keras(
+    given: dict[str, object], shape: tuple[int, int, int], classes: int, tmp_path: Path
+) -> None:
+    net = small.built(**given)
+    network.to_onnx(net.model, tmp_path / artifact.MODEL_ONNX)
+    assert [path.name for path in tmp_path.iterdir()] == [artifact.MODEL_ONNX]
+    graph = onnx.load(tmp_path / artifact.MODEL_ONNX).graph
+    assert [end(value) for value in graph.input] == [("data", onnx.TensorProto.FLOAT, ["N", *shape])]
+    assert [end(value) for value in graph.output] == [("probabilities", onnx.TensorProto.FLOAT, ["N", classes])]
+
+    spec = InputSpec("data", *shape, 32, "crop", (0.0,) * shape[0], (1 / 255,) * shape[0])
+    names = tuple(str(number) for number in range(classes))
+    artifact.write(Artifact(artifact.CLASSIFICATION, "mobilenetv2", names, spec, "softmax", {}, {}, {}), tmp_path)
+    tensors = np.random.default_rng(1).uniform(0, 255, (3, *shape)).astype(np.float32)
+    answers = net.model(tensors.transpose(0, 2, 3, 1), training=False).numpy()
+    assert np.ptp(answers) > 1e-3
+    # In the serving environment, under ONNX Runtime.
+    export.verify(tmp_path, tensors, {export.OUTPUT: answers}, [], lambda _: 0.0, 0.0, tolerance=1e-5)

@@ -1,0 +1,163 @@
+"""What a user's own script has left, served by the real `serve`: converted for ONNX Runtime at its start."""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from PIL import Image
+
+from serve import left
+from tests.environments import REPOSITORY
+from tests.photos import encode
+from tests.server import Server
+from tests.tensorflow.served import ask, ready
+
+
+class Sums(tf.Module):
+    """Two functions of a model: of one input, and of several inputs and outputs."""
+
+    def __init__(self, tens: float) -> None:
+        self.weights = tf.Variable([[1.0], [tens]])
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="x")])
+    def weigh(self, x: Any) -> dict[str, Any]:
+        return {"y": x @ self.weights}
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None,), tf.float32, name="b"), tf.TensorSpec((None,), tf.int32, name="a")]
+    )
+    def both(self, b: Any, a: Any) -> dict[str, Any]:
+        return {"sum": b + tf.cast(a, tf.float32), "larger": b > tf.cast(a, tf.float32)}
+
+
+@pytest.fixture(scope="module")
+def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like /opt/ml with two versions of that model."""
+    base = tmp_path_factory.mktemp("sums")
+    for number in (1, 2):
+        sums = Sums(10.0 * number)
+        signatures = {"serving_default": sums.weigh, "both": sums.both}
+        tf.saved_model.save(sums, str(base / "model" / "export" / str(number)), signatures=signatures)
+    return base
+
+
+@pytest.fixture(scope="module")
+def sums(two_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of it, perhaps not ready yet."""
+    with Server(two_versions, TMPDIR=str(tmp_path_factory.mktemp("tmp"))) as server:
+        yield server
+
+
+def test_a_saved_model_is_converted_while_ping_says_503_and_then_answers_as_tensorflow_serving(sums: Server) -> None:
+    sums.wait_for("model/export/2 is being converted for ONNX Runtime")
+    status, _, body = sums.ask("GET", "/ping")
+    assert status in (200, 503)  # a machine may be quick
+    assert status == 200 or "The model is being converted" in json.loads(body)["reason"]
+    ready(sums)
+    assert sums.wait_for("model/export/2 is converted: 4 checks, largest difference from TensorFlow ")
+    assert ask(sums, {"instances": [[1, 2], [3, 4]]}) == (200, {"predictions": [[41.0], [83.0]]})
+    assert ask(sums, {"inputs": {"x": [[1, 2]]}}) == (200, {"outputs": [[41.0]]})
+    assert ask(sums, [1, 2]) == (200, {"predictions": [[41.0]]})
+
+
+def test_the_highest_number_is_served_and_every_signature_by_its_name(sums: Server) -> None:
+    rows = {"signature_name": "both", "instances": [{"a": 1, "b": 0.5}, {"a": 2, "b": 4}]}
+    expected = [{"larger": False, "sum": 1.5}, {"larger": True, "sum": 6.0}]
+    assert ask(ready(sums), rows) == (200, {"predictions": expected})
+
+
+def test_errors_are_json_with_the_reason(sums: Server) -> None:
+    status, answer = ask(ready(sums), {"instances": [[1, 2, 3]]})
+    assert (status, answer["status"]) == (400, 400)
+    assert answer["reason"].startswith("\"instances\" has the shape (1, 3), input 'x' takes float32 (any, 2)")
+    status, answer = ask(sums, {"signature_name": "both", "inputs": {"a": [1, 2, 3], "b": [1, 2]}})
+    assert status == 400
+    assert answer["reason"].startswith("The model cannot compute this input: ")
+    sums.wait_for("400 POST /invocations: The model cannot compute this input: .withheld.")
+    assert not [line for line in sums.log() if "onnxruntime" in line], "ONNX Runtime's own log is not escaped"
+    assert sums.ask("POST", "/invocations", b"", {"Content-Type": "application/zip"})[0] == 415
+
+
+def test_sigterm_during_a_conversion_ends_with_0_and_leaves_nothing(two_versions: Path, tmp_path: Path) -> None:
+    with Server(two_versions, TMPDIR=str(tmp_path)) as server:
+        server.wait_for("is being converted")
+        server.terminate()
+        assert server.wait(60) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- Keras files ------------------------------------------------------------------------------------------------
+
+
+def colours(k: Any, scale: float, offset: float) -> Any:
+    """A model of `k`, either Keras, that tells red, green and blue apart.
+
+    A softmax of 4 x the mean of each channel, of which `scale` and `offset` make other values.
+    """
+    layers = [
+        k.layers.Input((16, 16, 3)),
+        k.layers.Rescaling(scale, offset=offset),
+        k.layers.Conv2D(3, 1, use_bias=False),
+        k.layers.GlobalAveragePooling2D(),
+        k.layers.Dense(3, activation="softmax", use_bias=False),
+    ]
+    model = k.Sequential(layers)
+    model.set_weights([np.eye(3).reshape(1, 1, 3, 3), 4 * np.eye(3)])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("k", "scale", "offset", "engine", "line"),
+    [
+        (tf_keras, 1 / 255, 0.0, "onnx", "under ONNX Runtime"),
+        (keras, 1 / 127.5, -1.0, "onnx", "under ONNX Runtime"),
+        (keras, 1 / 127.5, -1.0, "tensorflow", "under TensorFlow"),
+    ],
+    ids=["keras2", "keras3", "keras3-tensorflow"],
+)
+def test_a_keras_file_is_served_by_whichever_keras_wrote_it_and_photos_are_sent_as_0_to_255_where_it_scales_them(
+    k: Any, scale: float, offset: float, engine: str, line: str, tmp_path: Path
+) -> None:
+    model = colours(k, scale, offset)
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, 16, 16, 3)).astype(np.float32)
+    for folder in ("model", "temporary"):
+        (tmp_path / folder).mkdir()
+    model.save(str(tmp_path / "model" / "model.keras"))
+    with Server(tmp_path, TMPDIR=str(tmp_path / "temporary"), VISION_ENGINE=engine) as server:
+        predicted = [pytest.approx(row, abs=1e-5) for row in model(pixels).numpy().tolist()]
+        assert ask(ready(server), {"instances": pixels.tolist()}) == (200, {"predictions": predicted})
+        server.wait_for(line)
+
+        assert "values 0..255, because its graph scales those" in server.wait_for("photos are sent to the model")
+        low, high = (math.exp(4 * (value * scale + offset)) for value in (0, 255))
+        for channel, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255)]):
+            photo = encode(Image.new("RGB", (20, 30), colour), "PNG")
+            _, _, body = server.ask("POST", "/invocations", photo, {"Content-Type": "image/png"})
+            expected = [(high if place == channel else low) / (high + 2 * low) for place in range(3)]
+            assert json.loads(body) == {"predictions": [pytest.approx(expected, abs=1e-4)]}
+
+        assert list((tmp_path / "temporary").iterdir()), "the converted model is not under the temporary folder"
+        server.terminate()
+        assert server.wait(60) == 0
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_an_image_without_tensorflow_refuses_and_names_the_one_that_has_it(two_versions: Path, tmp_path: Path) -> None:
+    """A serving environment with nothing beside it, as in the image inference."""
+    alone, ours = tmp_path / "alone" / "serve", REPOSITORY / ".venvs" / "serve"
+    shutil.copytree(ours, alone, symlinks=True, ignore=shutil.ignore_patterns("lib*", "include"))
+    (alone / "lib").symlink_to((ours / "lib").resolve())
+    with Server(two_versions, interpreter=alone / "bin" / "python") as server:
+        assert server.wait(60) == 1
+        line = server.wait_for("serve: ")
+    reason = "is a model of TensorFlow's without a model.onnx, and this image has no TensorFlow to convert it"
+    assert f"{two_versions / 'model' / 'export' / '2'} {reason}" in line
+    assert line.endswith(f"Serve it with the image {left.IMAGE}.")

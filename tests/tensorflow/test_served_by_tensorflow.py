@@ -1,0 +1,148 @@
+"""What a user's own script has left and ONNX Runtime cannot compute: served by TensorFlow, or not at all."""
+
+import base64
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from serve import left
+from serve.artifact import ArtifactError
+from serve.tf import convert, saved_model
+from tests.environments import python
+from tests.photos import encode
+from tests.server import Server
+from tests.tensorflow.served import ask, ready
+
+
+class Words(tf.Module):
+    """Functions of text."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="word")])
+    def lengths(self, word: Any) -> dict[str, Any]:
+        return {"length": tf.strings.length(word), "upper": tf.strings.upper(word)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="photo")])
+    def brightness(self, photo: Any) -> dict[str, Any]:
+        mean = tf.map_fn(lambda one: tf.reduce_mean(tf.io.decode_png(one)), photo, fn_output_signature=tf.uint8)
+        return {"mean": mean}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="digits")])
+    def numbers(self, digits: Any) -> dict[str, Any]:
+        return {"number": tf.strings.to_number(digits)}
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of a model of text, with a log of TensorFlow's as it is by itself."""
+    base, model = tmp_path_factory.mktemp("words"), Words()
+    signatures = {"serving_default": model.lengths, "brightness": model.brightness, "numbers": model.numbers}
+    tf.saved_model.save(model, str(base / "model" / "1"), signatures=signatures)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+        with Server(base, TMPDIR=str(base)) as server:
+            yield ready(server)
+
+
+def test_a_model_of_text_is_served_by_tensorflow_which_the_log_says_why(words: Server) -> None:
+    assert "has text in word, upper, which ONNX Runtime does not compute" in words.wait_for("by TensorFlow, more")
+    expected = [{"length": 5, "upper": "HELLO"}, {"length": 0, "upper": ""}]
+    assert ask(words, {"instances": ["hello", ""]}) == (200, {"predictions": expected})
+    status, answer = ask(words, {"instances": [1]})
+    assert (status, answer["reason"].split(":")[0]) == (400, "\"instances\" holds '1'")
+
+
+def test_an_image_for_a_model_of_text_is_sent_as_b64(words: Server) -> None:
+    photo = base64.b64encode(encode(Image.new("RGB", (20, 30), (51, 51, 51)), "PNG")).decode()
+    assert ask(words, {"signature_name": "brightness", "instances": [{"b64": photo}]}) == (200, {"predictions": [51]})
+    status, answer = ask(words, {"signature_name": "brightness", "instances": [photo]})
+    reason = 'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/'
+    assert (status, answer["reason"][: len(reason)]) == (400, reason)
+
+
+def test_tensorflow_quotes_nothing_of_a_request_in_its_own_log(words: Server) -> None:
+    status, answer = ask(words, {"signature_name": "numbers", "instances": ["SECRET"]})
+    assert (status, answer["reason"].split(":")[0]) == (400, "The model cannot compute this input")
+    words.wait_for("400 POST /invocations: The model cannot compute this input")
+    assert not [line for line in words.log() if "SECRET" in line]
+
+
+def half_plus_three(folder: Path) -> None:
+    """x / 2 + 3 as TensorFlow 1 wrote it: a graph, reference variables, a signature of tf.Example, several tag sets."""
+    v1 = tf.compat.v1
+    with v1.Session(graph=tf.Graph()) as session:
+        half, three = (v1.Variable(value, use_resource=False) for value in (0.5, 3.0))
+        serialized = v1.placeholder(tf.string, name="tf_example")
+        parsed = v1.parse_example(serialized, {"x": v1.FixedLenFeature([1], tf.float32)})
+        x = tf.identity(parsed["x"], name="x")
+        y = tf.identity(half * x + three, name="y")
+        info = v1.saved_model.build_tensor_info
+        predict = v1.saved_model.build_signature_def({"x": info(x)}, {"y": info(y)}, "tensorflow/serving/predict")
+        regress = v1.saved_model.build_signature_def(
+            {"inputs": info(serialized)}, {"outputs": info(y)}, "tensorflow/serving/regress"
+        )
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(folder))
+        signatures = {"serving_default": predict, "regress_x_to_y": regress}
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.add_meta_graph(["serve", "gpu"], signatures)
+        builder.save()
+
+
+def test_a_saved_model_of_tensorflow_1_is_served_by_its_signatures(tmp_path: Path) -> None:
+    half_plus_three(tmp_path / "model" / "00000123")
+    with Server(tmp_path, TMPDIR=str(tmp_path), VISION_ENGINE="tensorflow") as server:
+        ready(server)
+        assert ask(server, {"instances": [1.0, 2.0, 5.0]}) == (200, {"predictions": [3.5, 4.0, 5.5]})
+        # Of an input of any rank a flat array is one row, as in SageMaker's image.
+        assert ask(server, [1.0, 2.0, 5.0]) == (200, {"predictions": [[3.5, 4.0, 5.5]]})
+        example = tf.train.Example()
+        example.features.feature["x"].float_list.value.append(2.0)
+        encoded = {"b64": base64.b64encode(example.SerializeToString()).decode()}
+        regress = {"signature_name": "regress_x_to_y", "instances": [encoded]}
+        assert ask(server, regress) == (200, {"predictions": [[4.0]]})
+        status, answer = ask(server, {"signature_name": "regress_x_to_y", "instances": ["no example"]})
+        assert (status, answer["reason"].split(":")[0]) == (400, "The model cannot compute this input")
+
+
+def test_a_saved_model_of_tensorflow_1_is_not_converted(tmp_path: Path) -> None:
+    half_plus_three(tmp_path / "half")
+    with pytest.raises(convert.ConversionError, match=r"^it is a SavedModel of TensorFlow 1, which is not converted$"):
+        convert.convert(saved_model.load(tmp_path / "half", "model/1"), tmp_path)
+
+
+class Chance(tf.Module):
+    """A function that never says the same twice."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="x")])
+    def chance(self, x: Any) -> dict[str, Any]:
+        return {"y": x + tf.random.uniform(tf.shape(x))}
+
+
+def test_a_graph_that_disagrees_with_tensorflow_is_not_served(tmp_path: Path) -> None:
+    model, source = Chance(), tmp_path / "model" / "1"
+    tf.saved_model.save(model, str(source), signatures={"serving_default": model.chance})
+    (tmp_path / "out").mkdir()
+    with pytest.raises(left.NotConverted, match="output 'y' of signature 'serving_default' differs from TensorFlow's"):
+        left.convert(left.Left(source, "model/1"), tmp_path / "out", Path(sys.executable), python("serve"))
+
+
+def test_a_model_that_nothing_can_load_ends_the_process_with_one_sentence(tmp_path: Path) -> None:
+    broken = tmp_path / "model" / "1"
+    broken.mkdir(parents=True)
+    (broken / "saved_model.pb").write_bytes(b"not a model")
+    with Server(tmp_path, TMPDIR=str(tmp_path)) as server:
+        assert server.wait(600) == 1
+        assert server.wait_for("serve: ")
+        assert f"serve: {broken} cannot be loaded: " in server.log()[-2]
+    assert not list(tmp_path.glob("serve-converted-*"))
+
+
+def test_a_saved_model_without_a_signature_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    tf.saved_model.save(tf.Module(), str(tmp_path / "1"))
+    with pytest.raises(ArtifactError, match="1 has no signature, so nothing in it can be called: save it with Keras's"):
+        saved_model.load(tmp_path / "1", "model/1")

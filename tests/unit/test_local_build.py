@@ -1,0 +1,110 @@
+"""What builds an image: the call of Docker, what it prints, and what it refuses. Real builds: tests/images."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import serve
+from local import build
+from local.images import IMAGES
+from tests.environments import REPOSITORY
+from train import pretrained
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """`docker(script)`: a program in Docker's place, which appends its arguments to the file that is returned."""
+    calls = tmp_path / "calls"
+
+    def install(script: str = "") -> Path:
+        program = tmp_path / "bin" / "docker"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {calls}\n{script}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+        return calls
+
+    return install
+
+
+def run(name: str, *options: str) -> int:
+    """`make build/NAME` with its defaults."""
+    defaults = {"registry": "vision", "tag": "dev", "platform": "linux/amd64", "base-image": "python:3", "source": ""}
+    return build.main([name, *(f"--{option}={value}" for option, value in defaults.items()), *options])
+
+
+def git(*arguments: str) -> str:
+    """What git says of this tree."""
+    done = subprocess.run(["git", "-C", REPOSITORY, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_docker_is_given_the_images_dockerfile_its_name_and_what_its_labels_say(
+    name: str, docker: Callable[..., Path]
+) -> None:
+    calls = docker()
+    assert run(name, "--registry=host:5000/vision", "--tag=1.2", "--source=https://example.org/code") == 0
+    words = calls.read_text().splitlines()
+    assert words[:3] == ["buildx", "build", str(REPOSITORY)]
+    assert words[words.index("--file") + 1] == str(REPOSITORY / "containers" / IMAGES[name].stack / "Dockerfile")
+    given = dict(word.removeprefix("--build-arg=").split("=", 1) for word in words if word.startswith("--build-arg="))
+    changed = "-dirty" if git("status", "--porcelain") else ""
+    assert given.pop("REVISION") == git("rev-parse", "HEAD") + changed
+    assert given.pop("CREATED") == git("show", "-s", "--format=%cI")
+    assert given == {
+        "NAME": name,
+        "BASE_IMAGE": "python:3",
+        "INFERENCE_IMAGE": "host:5000/vision/inference:1.2",
+        "VERSION": serve.__version__,
+        "SOURCE": "https://example.org/code",
+    }
+
+
+def test_an_image_has_the_form_that_sagemaker_takes(docker: Callable[..., Path]) -> None:
+    calls = docker()
+    run("inference")
+    words = calls.read_text().splitlines()
+    assert {"--provenance=false", "--sbom=false"} < set(words)
+    assert words[words.index("--output") + 1] == "type=image,name=vision/inference:dev,oci-mediatypes=false"
+
+
+def test_the_last_line_has_the_time_and_the_size(
+    docker: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    docker('test "$1" != image || echo 123456789')
+    assert run("inference") == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == "==> building vision/inference:dev (2 min without a cache, seconds with)"
+    assert re.fullmatch(r"==> vision/inference:dev is built in \d+ s, 123 MB", last)
+
+
+def test_a_builder_that_keeps_its_images_to_itself_has_no_size_to_tell(
+    docker: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    docker('test "$1" != image || { echo "No such image" >&2; exit 1; }')
+    assert run("inference") == 0
+    assert re.search(r"\n==> vision/inference:dev is built in \d+ s\n$", capsys.readouterr().out)
+
+
+def test_a_machine_without_docker_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run("inference") == 2
+    assert capsys.readouterr().err == "build: docker is not on PATH: install Docker\n"
+
+
+def test_the_suffixes_of_weights_are_those_that_training_reads() -> None:
+    assert (*pretrained.TORCHVISION.suffixes, *pretrained.KERAS.suffixes) == build.WEIGHTS
+
+
+def test_a_machine_builds_images_with_python_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-I", "-S", "-c", "import sys; sys.path.insert(0, sys.argv[1]); import local.build"]
+    done = subprocess.run([*command, REPOSITORY], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
