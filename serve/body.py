@@ -24,12 +24,12 @@ def read(environ: Mapping[str, Any], limit: int, seconds: float, take: Callable[
     announced = int(environ.get("CONTENT_LENGTH") or 0)
     if announced > limit:
         raise TooLarge(f"The body has {announced} bytes, the limit is {limit}.")
+    begun = time.monotonic()  # no later than the connection's own, so that what is late by that one is late by this one
     connection = environ.get("gunicorn.socket")  # None under a test client, whose body is all there
     if connection is not None:
         connection.expect(seconds)
     body = io.BytesIO()  # whose value can be had without another copy
     arrived = 0
-    begun = time.monotonic()
     try:
         while chunk := environ["wsgi.input"].read(_CHUNK):
             take(len(chunk))

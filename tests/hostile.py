@@ -1,4 +1,4 @@
-"""Bodies of few bytes that cost whoever decodes them much: memory, or processor time."""
+"""Bodies of few bytes that are expensive to decode: in memory, or in processor time."""
 
 import io
 import struct
@@ -30,6 +30,7 @@ def png(width: int, height: int, colour: int = RGB, depth: int = 8, transparent:
 
 
 def png_chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk with its length and checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 

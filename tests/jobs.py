@@ -1,12 +1,15 @@
 """Small real training jobs: a data set drawn by formula, laid out like /opt/ml, run by the real `train`."""
 
+import fcntl
 import io
 import json
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,26 +138,29 @@ DETECTION: dict[str, Any] = {
 SHAPES = ("square", "disc")
 
 
-def shape(label: int, rng: np.random.Generator, width: int = 72, height: int = 60) -> tuple[Image.Image, list[int]]:
-    """A bright square or disc on dark noise, and its box: left, top, width, height in pixels."""
-    side = int(rng.integers(14, 26))
-    left, top = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
-    photo = rng.integers(0, 60, (height, width, 3)).astype(np.uint8)
+def shape(label: int, rng: np.random.Generator, smallest: int, largest: int) -> tuple[Image.Image, list[int]]:
+    """A photo of 72 x 60 of a red square or a blue disc on dark noise, and its box: left, top, width, height."""
+    side = int(rng.integers(smallest, largest + 1))
+    left, top = int(rng.integers(0, 72 - side)), int(rng.integers(0, 60 - side))
+    photo = rng.integers(0, 60, (60, 72, 3)).astype(np.uint8)
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
     inside = np.ones((side, side), bool) if label == 0 else x**2 + y**2 <= (side / 2) ** 2
-    photo[top : top + side, left : left + side][inside] = rng.integers(180, 256, 3)
+    photo[top : top + side, left : left + side][inside] = [(230, 40, 40), (40, 40, 230)][label]
     return Image.fromarray(photo), [left, top, side, side]
 
 
 def boxed_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
-    """Write image + JSON channels of photos of one square or disc each; returns `base`."""
+    """Write image + JSON channels of photos of one square or disc each; returns `base`.
+
+    They are about as large as the anchors of the finest map at image_shape 64, so that few updates teach to find them.
+    """
     rng = np.random.default_rng(6)
     for channel, count in (("train", train), ("validation", validation)):
         images, notes = (base / "input" / "data" / name for name in (channel, f"{channel}_annotation"))
         images.mkdir(parents=True)
         notes.mkdir(parents=True)
         for index in range(count):
-            photo, box = shape(index % 2, rng)
+            photo, box = shape(index % 2, rng, 8, 12)
             photo.save(images / f"{index}.jpg", quality=92)
             (notes / f"{index}.json").write_text(json.dumps(annotation(f"{index}.jpg", photo.size, index % 2, box)))
     return base
@@ -212,7 +218,7 @@ def masked_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
         images.mkdir(parents=True)
         truths.mkdir(parents=True)
         for index in range(count):
-            photo, (left, top, side, _) = shape(index % 2, rng)
+            photo, (left, top, side, _) = shape(index % 2, rng, 14, 25)
             y, x = np.mgrid[: photo.height, : photo.width]
             y, x = y - top - (side - 1) / 2, x - left - (side - 1) / 2
             reach = np.maximum(np.abs(x), np.abs(y)) if index % 2 == 0 else np.hypot(x, y)
@@ -289,13 +295,17 @@ def run(
     limits: Any = None,
     seconds: float = 240,
     environment: str = "mxnet",
+    program: Sequence[str] = ("train", "train"),
 ) -> Done:
-    """Run the real `train` on `base` to its end; with `until`, send it a signal once a log line holds that text."""
+    """Run the real `train` on `base` to its end; with `until`, send it a signal once a log line holds that text.
+
+    `program` is a module with its arguments: `train` itself, or tests/trouble.py around it.
+    """
     env = os.environ | {"VISION_ALGORITHM": "image-classification", "SAGEMAKER_BASE_DIR": str(base)}
     # OpenMP's threads spin while they wait: where more run than there are processors, a job took three times as long.
     env |= {"OMP_NUM_THREADS": "1"} | (environ or {})
     with subprocess.Popen(
-        [python(environment), "-m", "train", "train"],
+        [python(environment), "-m", *program],
         cwd=REPOSITORY,
         env=env | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -315,6 +325,22 @@ def run(
     print(log)
     failure = base / "output" / "failure"
     return Done(code, log, failure.read_text() if failure.exists() else "", base / "model")
+
+
+HOSTS = ("localhost", "127.0.0.1")  # two names of this machine
+
+
+def run_on_two_hosts(folders: Sequence[Path], **options: Any) -> list[Done]:
+    """Run one job on two hosts, under a folder each. It takes fixed ports, so there is one such job at a time."""
+    for base, host in zip(folders, HOSTS, strict=True):
+        config = base / "input" / "config" / "resourceconfig.json"
+        config.write_text(json.dumps({"hosts": HOSTS, "current_host": host}))
+    with (
+        Path(tempfile.gettempdir(), "sagemaker-vision-two-hosts.lock").open("w") as lock,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return list(pool.map(lambda base: run(base, **options), folders))
 
 
 def _watched(process: subprocess.Popen[str], until: str | None, number: int) -> Iterator[str]:

@@ -114,8 +114,10 @@ class Server:
         return self
 
     def wait(self, seconds: float = 60) -> int:
-        """The exit code."""
-        return self.process.wait(seconds)
+        """The exit code, once the process has ended and its log is complete."""
+        code = self.process.wait(seconds)
+        self._reader.join(30)
+        return code
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)

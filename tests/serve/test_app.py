@@ -13,6 +13,7 @@ from serve.engine import Engine
 from serve.model import Model
 from serve.settings import Settings
 from tests.photos import solid
+from tests.serve.application import application, around
 
 PHOTO = solid(255, 0, 0)
 
@@ -25,13 +26,6 @@ def settings(models: Path) -> Settings:
 @pytest.fixture
 def engine(settings: Settings) -> Engine:
     return Engine(settings.model_dir, 1)
-
-
-def client(settings: Settings, engine: Engine) -> FlaskClient:
-    """A client of the application that serves `engine`."""
-    model = Model(lambda: engine, lambda: None)
-    model.start().join(30)
-    return create_app(settings, model).test_client()
 
 
 def status(client: FlaskClient) -> int:
@@ -66,13 +60,19 @@ def test_an_error_of_ours_is_500_without_its_details_and_the_next_is_answered(
     def fail(tensors: np.ndarray) -> dict[str, np.ndarray]:
         raise RuntimeError("secret detail of our code")
 
-    asking = client(settings, engine)
+    asking = around(engine, settings)
     with monkeypatch.context() as patch:
         patch.setattr(engine, "run", fail)
         reply = asking.post("/invocations", data=PHOTO)
     why = "The server failed; its log says why."
     assert (reply.status_code, reply.get_json()) == (500, {"status": 500, "reason": why, "error": why})
     assert status(asking) == 200
+
+
+def test_an_answer_that_is_not_finite_is_500_with_a_sentence(models: Path) -> None:
+    reply = application(models / "classifier-overflow").post("/invocations", data=PHOTO)
+    why = "The model answered with numbers that are not finite: its weights are broken."
+    assert (reply.status_code, reply.get_json()) == (500, {"status": 500, "reason": why, "error": why})
 
 
 @pytest.mark.parametrize(
@@ -83,5 +83,5 @@ def test_an_error_of_ours_is_500_without_its_details_and_the_next_is_answered(
 def test_bodies_and_answers_beyond_the_room_for_them_are_503(
     settings: Settings, engine: Engine, room: int, statuses: list[int]
 ) -> None:
-    asking = client(replace(settings, room=room), engine)
+    asking = around(engine, replace(settings, room=room))
     assert [status(asking) for _ in statuses] == statuses

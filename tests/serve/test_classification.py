@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from local import draw
 from serve import artifact, preprocess
 from tests.photos import encode, solid
 from tests.products.serving import classification, probabilities
+from tests.serve.application import application
 from tests.server import Server
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
@@ -50,25 +52,26 @@ def test_accept_chooses_the_form_and_the_content_type_follows(classifier: Server
     }
 
 
-@pytest.mark.parametrize(
-    ("batch", "strategy"), [("true", "SINGLE_RECORD"), ("True", "SingleRecord")], ids=["cloud", "local mode"]
-)
-def test_batch_transform_gets_the_built_ins_form_and_the_strategy_in_its_own_spelling(
-    models: Path, batch: str, strategy: str
-) -> None:
-    with Server(models / "classifier", SAGEMAKER_BATCH=batch) as server:
+def test_batch_transform_gets_the_built_ins_form(models: Path) -> None:
+    with Server(models / "classifier", SAGEMAKER_BATCH="true") as server:
         answer = server.wait_until_ready().ask("POST", "/invocations", solid(*RED))
         parameters = server.ask("GET", "/execution-parameters")
     assert answer.json() == {"prediction": pytest.approx(probabilities(1, 0, 0), abs=1e-5)}
-    assert parameters.json()["BatchStrategy"] == strategy
+    assert parameters.json()["BatchStrategy"] == "SINGLE_RECORD"
+
+
+def test_batch_transform_of_local_mode_gets_the_strategy_in_its_own_spelling(models: Path) -> None:
+    batch = application(models / "classifier", SAGEMAKER_BATCH="True")
+    answer = batch.post("/invocations", data=solid(*RED)).get_json()
+    assert answer == {"prediction": pytest.approx(probabilities(1, 0, 0), abs=1e-5)}
+    assert batch.get("/execution-parameters").get_json()["BatchStrategy"] == "SingleRecord"
 
 
 def test_one_channel_model_takes_grey_and_colour_images(models: Path) -> None:
-    with Server(models / "classifier-of-grey") as server:
-        server.wait_until_ready()
-        for image in (Image.new("L", (20, 20), 51), Image.new("RGB", (30, 20), RED), Image.new("I;16", (9, 9), 257)):
-            answer = server.ask("POST", "/invocations", encode(image, "PNG"))
-            assert (answer.status, answer.json()) == (200, [1.0])
+    grey = application(models / "classifier-of-grey")
+    for image in (Image.new("L", (20, 20), 51), Image.new("RGB", (30, 20), RED), Image.new("I;16", (9, 9), 257)):
+        reply = grey.post("/invocations", data=encode(image, "PNG"))
+        assert (reply.status_code, reply.get_json()) == (200, [1.0])
 
 
 def test_crop_sees_the_middle_of_a_wide_image_and_stretch_all_of_it(
@@ -80,14 +83,14 @@ def test_crop_sees_the_middle_of_a_wide_image_and_stretch_all_of_it(
     assert classifier.ask("POST", "/invocations", data).json() == pytest.approx(probabilities(0, 1, 0), abs=0.02)
     artifact.write(classification(rule="stretch"), tmp_path / "model")
     (tmp_path / "model" / "model.onnx").symlink_to(models / "classifier" / "model" / "model.onnx")
-    with Server(tmp_path) as server:
-        answer = server.wait_until_ready().ask("POST", "/invocations", data)
-    assert answer.json() == pytest.approx(probabilities(2 / 3, 1 / 3, 0), abs=0.02)
+    answer = application(tmp_path).post("/invocations", data=data).get_json()
+    assert answer == pytest.approx(probabilities(2 / 3, 1 / 3, 0), abs=0.02)
 
 
-def test_drawn_photos_get_the_answer_of_the_shared_preprocessing(classifier: Server, drawn: Path) -> None:
-    photos = sorted((drawn / "images").glob("*.jpg"))[:12]
-    assert photos
+def test_drawn_photos_get_the_answer_of_the_shared_preprocessing(classifier: Server, tmp_path: Path) -> None:
+    draw.data_set(tmp_path / "pets", trainval=1, test=1)
+    photos = sorted((tmp_path / "pets" / "images").glob("*.jpg"))
+    assert len(photos) == 12
     for path in photos:
         data = path.read_bytes()
         answer = classifier.ask("POST", "/invocations", data)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.photos import TURNS, encode, laid_down
+from tests.serve.application import application
 from tests.server import Server
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
@@ -90,9 +91,9 @@ def test_verbose_answer_names_the_classes(detector: Server) -> None:
 
 
 def test_batch_transform_gets_the_endpoints_form(models: Path) -> None:
-    with Server(models / "detector", SAGEMAKER_BATCH="True") as server:
-        found = ask(server.wait_until_ready(), encode(photo((RED, 2, 1))))
-    assert found["prediction"][0] == detection(0, 1, 0.5, 0.25, 0.75, 0.5)
+    batch = application(models / "detector", SAGEMAKER_BATCH="True")
+    reply = batch.post("/invocations", data=encode(photo((RED, 2, 1))))
+    assert reply.get_json()["prediction"][0] == detection(0, 1, 0.5, 0.25, 0.75, 0.5)
 
 
 @pytest.mark.parametrize(

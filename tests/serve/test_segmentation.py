@@ -12,6 +12,7 @@ from PIL import Image
 from serve import masks, preprocess
 from tests.photos import TURNS, encode, laid_down, quarters
 from tests.products.serving import segmentation, tensors_and_masks
+from tests.serve.application import application
 from tests.server import Server
 
 NAMES = ["red", "green", "blue", "black"]
@@ -140,10 +141,10 @@ def test_json_answer_has_names_shares_and_the_mask(segmenter: Server, accept: st
 
 
 def test_batch_transform_gets_the_endpoints_form(models: Path) -> None:
-    with Server(models / "segmenter", SAGEMAKER_BATCH="True") as server:
-        answer = server.wait_until_ready().ask("POST", "/invocations", encode(quarters(50, 40)))
-    assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
-    assert mask(answer.body).shape == (40, 50)
+    batch = application(models / "segmenter", SAGEMAKER_BATCH="True")
+    reply = batch.post("/invocations", data=encode(quarters(50, 40)))
+    assert (reply.status_code, reply.content_type) == (200, "image/png")
+    assert mask(reply.data).shape == (40, 50)
 
 
 def test_probabilities_beyond_the_limit_are_413_with_the_fix_and_the_next_is_answered(segmenter: Server) -> None:

@@ -116,7 +116,7 @@ def test_two_hosts_train_a_head_exactly_as_one_does_and_the_first_alone_writes_t
 
 
 def test_hosts_that_see_different_photos_are_told_so(tmp_path: Path) -> None:
-    folders = [class_folders(tmp_path / name, 9, 3) for name in ("one", "two")]
+    folders = [class_folders(tmp_path / name, 18, 3) for name in ("one", "two")]
     (folders[1] / "input" / "data" / "training" / "train" / "across" / "0.jpg").unlink()
     for base in folders:
         jobs.configure(base, SMALL, defaults={})

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from tests.environments import REPOSITORY
 from train.errors import UserError
 from train.object_detection import table
 
@@ -103,10 +102,3 @@ def test_a_pattern_matches_from_a_names_beginning() -> None:
     values = table.check(REQUIRED | {"freeze_layer_pattern": "conv1_"})
     assert table.matches(values, "conv1_1_weight")
     assert not table.matches(values, "stage1_unit1_conv1_weight")
-
-
-def test_the_page_tells_every_hyperparameter() -> None:
-    page = (REPOSITORY / "docs" / "object-detection.md").read_text()
-    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
-    told = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
-    assert {row.name for row in table.TABLE} <= told

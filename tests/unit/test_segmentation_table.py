@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.environments import REPOSITORY
 from train.errors import UserError
 from train.semantic_segmentation import table
 
@@ -115,10 +114,3 @@ def test_what_does_less_than_its_name_says_is_told(caplog: pytest.LogCaptureFixt
         table.say(table.check(REQUIRED | texts))
     for part in ("lr_scheduler_step=10,20 is ignored", "computed as float32", "syncbn=True changes nothing"):
         assert part in caplog.text
-
-
-def test_the_page_tells_every_hyperparameter() -> None:
-    page = (REPOSITORY / "docs" / "semantic-segmentation.md").read_text()
-    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
-    told = {name for row in rows for name in re.findall(r"`([a-z_0-9]+)`", row)}
-    assert {row.name for row in table.TABLE} <= told

@@ -1,11 +1,9 @@
 """Hyperparameters of image-classification-tensorflow: both families of names, what goes together, what is ignored."""
 
 import logging
-import re
 
 import pytest
 
-from tests.environments import REPOSITORY
 from train.errors import UserError
 from train.image_classification_tensorflow import builtin, table
 
@@ -215,10 +213,3 @@ def test_what_has_no_equal_or_is_said_twice_is_refused(raw: dict[str, str], said
 
 def test_the_same_by_both_names_is_no_contradiction() -> None:
     assert table.check({"train_only_top_layer": "1", "train_layers": "Head"})["train_layers"] == "head"
-
-
-def test_the_page_tells_every_hyperparameter() -> None:
-    page = (REPOSITORY / "docs" / "image-classification-tensorflow.md").read_text()
-    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
-    told = {name for row in rows for name in re.findall(r"`([a-z_0-9]+)`", row)}
-    assert {row.name for row in table.TABLE} <= told

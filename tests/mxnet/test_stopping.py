@@ -1,0 +1,110 @@
+"""Jobs of the MXNet algorithms that are stopped, diverge or end early, and the logs of all of them."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import golden, jobs, stopping
+from tests.stopping import ALGORITHMS, Ended
+from train import earlier
+
+pytestmark = pytest.mark.timeout(1800)  # the first of these tests waits for all jobs
+
+MXNET = [name for name, algorithm in ALGORITHMS.items() if algorithm.environment == "mxnet"]
+ARTIFACT = {"model.onnx", "model.json"}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
+    """`ended(algorithm, case)`: what the job of this case left."""
+    with stopping.ended(tmp_path_factory.mktemp("stopping"), MXNET) as found:
+        yield found
+
+
+def names(folder: Path) -> set[str]:
+    """The names in a folder."""
+    return {path.name for path in folder.iterdir()}
+
+
+def test_the_whole_log_of_every_job_is_as_in_its_golden_file(ended: Ended) -> None:
+    golden.check({f"{name}/{case}": ended(name, case) for name in MXNET for case in stopping.cases(name)})
+
+
+@pytest.mark.parametrize("name", MXNET)
+def test_of_a_whole_job_the_best_epoch_is_kept(name: str, ended: Ended) -> None:
+    done = ended(name, "whole")
+    assert (done.code, done.failure) == (0, "")
+    assert names(done.model) == ALGORITHMS[name].files | ALGORITHMS[name].last | ARTIFACT
+    assert done.description["metrics"]["epoch"] == 0
+
+
+@pytest.mark.parametrize("case", ["sigterm-in-mid-epoch", "sigterm-in-evaluation"])
+@pytest.mark.parametrize("name", MXNET)
+def test_sigterm_while_training_exits_0_with_the_best_model_exported(name: str, case: str, ended: Ended) -> None:
+    done = ended(name, case)
+    assert (done.code, done.failure) == (0, "")
+    assert names(done.model) == ALGORITHMS[name].files | ALGORITHMS[name].last | ARTIFACT
+    assert done.description["metrics"]["epoch"] == 0
+
+
+@pytest.mark.parametrize("case", ["sigterm-while-the-artifact-is-checked", "ctrl-c-while-the-artifact-is-checked"])
+def test_a_stop_or_ctrl_c_while_the_model_is_exported_lets_it_finish(case: str, ended: Ended) -> None:
+    done = ended("image-classification", case)
+    assert (done.code, done.failure) == (0, "")
+    assert names(done.model) == ALGORITHMS["image-classification"].files | ARTIFACT
+
+
+@pytest.mark.parametrize("name", MXNET)
+def test_sigterm_before_an_epoch_is_finished_exits_0_without_a_model_and_the_earlier_one_is_set_aside(
+    name: str, ended: Ended
+) -> None:
+    done = ended(name, "sigterm-before-the-first-epoch")
+    assert (done.code, done.failure) == (0, "")
+    assert (done.left(), done.left(earlier.ASIDE)) == ({}, jobs.EARLIER)
+
+
+@pytest.mark.parametrize("case", ["sigterm-at-the-start", "sigterm-before-the-data", "sigterm-while-data-is-read"])
+def test_sigterm_before_the_data_is_accepted_exits_0_and_leaves_the_earlier_model(case: str, ended: Ended) -> None:
+    done = ended("image-classification", case)
+    assert (done.code, done.failure) == (0, "")
+    assert done.left() == jobs.EARLIER
+    assert names(done.model) == set(jobs.EARLIER)
+
+
+@pytest.mark.parametrize("name", MXNET)
+def test_a_loss_that_is_not_finite_exits_2_with_epoch_batch_and_rate_and_the_best_model(
+    name: str, ended: Ended
+) -> None:
+    done = ended(name, "divergence")
+    where = "ClientError: the loss became nan at epoch 1, batch 1, with learning_rate=inf: lower "
+    assert done.code == 2
+    assert re.fullmatch(re.escape(where) + ".*; epoch 0, the best before, is kept", done.failure), done.failure
+    assert names(done.model) == ALGORITHMS[name].files | ARTIFACT | {earlier.ASIDE}
+    assert done.description["metrics"]["epoch"] == 0
+
+
+def test_answers_that_are_not_finite_exit_2_and_before_an_epoch_is_finished_the_earlier_model_is_put_back(
+    ended: Ended,
+) -> None:
+    done = ended("image-classification", "divergence-in-the-first-epoch")
+    where = "ClientError: the answers became nan at epoch 0, its end, with learning_rate=inf: lower "
+    assert done.code == 2
+    assert re.fullmatch(re.escape(where) + ".*; no epoch had ended before, so there is no model", done.failure)
+    assert done.left() == jobs.EARLIER
+    assert names(done.model) == set(jobs.EARLIER)
+
+
+@pytest.mark.parametrize("name", MXNET)
+def test_early_stopping_exits_0_with_the_best_model(name: str, ended: Ended) -> None:
+    done = ended(name, "early-stopping")
+    assert (done.code, done.failure) == (0, "")
+    assert names(done.model) >= ALGORITHMS[name].files | ALGORITHMS[name].last | ARTIFACT
+    assert done.description["metrics"]["epoch"] == 0
+
+
+def test_early_stopping_ends_when_both_the_least_epochs_and_the_patience_without_gain_are_over(ended: Ended) -> None:
+    # Of 50 epochs at least 4 with a patience of 2, and a file for each: counted from 1.
+    kept = {path.name for path in ended("image-classification", "early-stopping").model.glob("*.params")}
+    assert kept == {f"image-classification-000{epoch}.params" for epoch in (1, 2, 3, 4)}

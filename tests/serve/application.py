@@ -1,0 +1,23 @@
+"""The application without a server around it, for what neither HTTP nor processes have a part in."""
+
+from pathlib import Path
+
+from flask.testing import FlaskClient
+
+from serve.app import create_app
+from serve.engine import Engine
+from serve.model import Model
+from serve.settings import Settings
+
+
+def application(base: Path, **variables: str) -> FlaskClient:
+    """A client of the application with the model in `base`, a folder shaped like /opt/ml."""
+    settings = Settings.from_environment({"SAGEMAKER_BASE_DIR": str(base), **variables})
+    return around(Engine(settings.model_dir, 1), settings)
+
+
+def around(engine: Engine, settings: Settings) -> FlaskClient:
+    """A client of the application with a model that is loaded already."""
+    model = Model(lambda: engine, lambda: None)
+    model.start().join(30)
+    return create_app(settings, model).test_client()

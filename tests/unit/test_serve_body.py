@@ -1,0 +1,25 @@
+"""Reading a body: which limit it has reached."""
+
+import itertools
+import socket
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from serve import body, connection
+from serve.connection import Connection
+from serve.errors import BodyTimeout
+
+
+def test_a_body_that_is_late_is_not_called_slow_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where 0.4 s pass between any two looks at the clock."""
+    ticks = itertools.count(0, 0.4)
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), thread_time=time.thread_time)
+    monkeypatch.setattr(body, "time", clock)
+    monkeypatch.setattr(connection, "time", clock)
+    server, client = socket.socketpair()
+    with client, Connection(fileno=server.detach()) as reader:
+        environ = {"gunicorn.socket": reader, "wsgi.input": SimpleNamespace(read=reader.recv)}
+        with pytest.raises(BodyTimeout, match=r"^The body did not arrive whole within 1 s\.$"):
+            body.read(environ, 100, 1, lambda size: None)
