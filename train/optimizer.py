@@ -1,9 +1,34 @@
-"""Learning-rate schedules and the trainer of the MXNet algorithms, by the built-ins' hyperparameter names."""
+"""Optimizers, learning-rate schedules and the trainer of the MXNet algorithms, by the built-ins' names."""
 
 from typing import Any
 
 import mxnet as mx
 from mxnet import gluon
+
+
+class Nag(mx.optimizer.NAG):
+    """Nesterov momentum, computed by the operator of sgd.
+
+    MXNet's own operator, nag_mom_update, gives other results in each run of a job with the same seed, unless gradients
+    have been read before: oneDNN keeps them in layouts of its own, which that operator does not know. With
+    v' = m v - r g, sgd makes w + v' where Nesterov's step is w + m v' - r g, which is (w + v') + m (v' - v).
+    """
+
+    def _update_impl(self, index: int, weight: Any, grad: Any, state: Any, multi_precision: bool = False) -> None:
+        if state is None:  # without momentum it is sgd
+            super()._update_impl(index, weight, grad, state, multi_precision)
+            return
+        self._update_count(index)
+        before = state.copy()
+        options = {"momentum": self.momentum, "rescale_grad": self.rescale_grad}
+        rate, decay = self._get_lr(index), self._get_wd(index)
+        mx.nd.sgd_mom_update(weight, grad, state, out=weight, lr=rate, wd=decay, **options)
+        weight += self.momentum * (state - before)
+
+
+def create(name: str, **options: Any) -> mx.optimizer.Optimizer:
+    """Return MXNet's optimizer of that name, for nag our own."""
+    return Nag(**options) if name == "nag" else mx.optimizer.create(name, **options)
 
 
 def step_schedule(hp: dict[str, Any], updates: int | None = None) -> mx.lr_scheduler.LRScheduler | None:

@@ -14,7 +14,7 @@ from train.image_classification.data import Data
 from train.labelled import stack_labels
 from train.log import SILENCE, Progress
 from train.metrics import Labels
-from train.optimizer import step_schedule, trainer
+from train.optimizer import create, step_schedule, trainer
 from train.samples import in_order
 
 
@@ -26,9 +26,7 @@ def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:
         "adam": {"beta1": hp["beta_1"], "beta2": hp["beta_2"], "epsilon": hp["eps"], "wd": 0.0},
         "rmsprop": {"gamma1": hp["gamma"], "epsilon": hp["eps"], "wd": 0.0},
     }[hp["optimizer"]]
-    return mx.optimizer.create(
-        hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=step_schedule(hp), **own
-    )
+    return create(hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=step_schedule(hp), **own)
 
 
 def loss_function(hp: dict[str, Any], labels: Labels) -> gluon.loss.Loss:

@@ -20,7 +20,7 @@ from train.log import LOG, SILENCE, Pace, Progress
 from train.object_detection import evaluation
 from train.object_detection.data import Batch, Data
 from train.object_detection.network import Detector
-from train.optimizer import step_schedule, trainer
+from train.optimizer import create, step_schedule, trainer
 from train.samples import in_order
 
 SPEED_EVERY = 100  # batches, as the built-in
@@ -52,9 +52,7 @@ def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:
         "adam": {},
         "adadelta": {},
     }[hp["optimizer"]]
-    return mx.optimizer.create(
-        hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=step_schedule(hp), **own
-    )
+    return create(hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=step_schedule(hp), **own)
 
 
 class Step:

@@ -16,7 +16,7 @@ def enlarge(F: Any, x: Any, side: int, align_corners: bool) -> Any:
 
 
 def _weights(F: Any, cells: Any, side: int, align_corners: bool) -> Any:
-    """Return (cells, side): how much of each of the cells, numbered from 0 by `cells`, is in each of `side` new ones."""
+    """Return (cells, side): how much of each old cell, numbered from 0 by `cells`, is in each of `side` new ones."""
     last = F.max(cells)
     if align_corners:
         place = F.broadcast_mul(F.arange(side) / max(side - 1, 1), last)

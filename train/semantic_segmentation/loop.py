@@ -16,7 +16,7 @@ from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
 from train.epoch import Batches, steps, time_left
 from train.log import LOG, SILENCE, Pace, Progress
-from train.optimizer import step_schedule, trainer
+from train.optimizer import create, step_schedule, trainer
 from train.samples import in_order
 from train.semantic_segmentation import evaluation
 from train.semantic_segmentation.data import Batch, Data
@@ -57,7 +57,7 @@ def optimizer(hp: dict[str, Any], updates: int) -> mx.optimizer.Optimizer:
         "adadelta": {},
     }[hp["optimizer"]]
     schedule = _schedule(hp, updates)
-    return mx.optimizer.create(hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=schedule, **own)
+    return create(hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=schedule, **own)
 
 
 def _schedule(hp: dict[str, Any], updates: int) -> mx.lr_scheduler.LRScheduler | None:
@@ -174,7 +174,9 @@ class Validation:
         """Return the masks of a batch, of photos from `first` on: of their own sizes, or of the crop's."""
         if self._whole:
             return [whole_mask(row, self._data, first + index) for index, row in enumerate(logits.asnumpy())]
-        return list(_enlarged(mx.nd, logits, self._hp["crop_size"]).argmax(axis=1).asnumpy().astype(np.uint8))
+        return list(
+            enlarge(mx.nd, logits, self._hp["crop_size"], align_corners=False).argmax(axis=1).asnumpy().astype(np.uint8)
+        )
 
 
 def finite(answer: gluon.Block, batch: NDArray[np.float32]) -> mx.nd.NDArray:

@@ -4,8 +4,8 @@ FCN on ResNet-18, which no built-in has, is for CPUs: its ResNet is not dilated,
 all stages (docs/semantic-segmentation.md has the numbers). It answers with logits of half the picture's side, the
 others of an eighth.
 
-What GluonCV fixes at construction, the size of the maps that PSP and DeepLab pool and enlarge, is set here by the block
-that a graph is traced from, so that one set of weights trains on crops and answers for whole photos.
+What GluonCV fixes at construction, the size of the maps that PSP pools and enlarges, is set here by the block that a
+graph is traced from, so that one set of weights trains on crops and answers for whole photos.
 """
 
 from typing import Any
@@ -186,7 +186,7 @@ class DeepLab(gluon.HybridBlock):
             self.aspp = _ASPP(width, _RATES, norm_layer=nn.BatchNorm, norm_kwargs=None)
             self.block = _last_layers(256, classes)
         pooling = self.aspp.concurent[-1]
-        # Of one cell, BilinearResize2D makes equal ones. Its gradient does not repeat (train/semantic_segmentation/enlarge.py).
+        # In place of BilinearResize2D, whose gradient does not repeat: see train/semantic_segmentation/enlarge.py.
         pooling.hybrid_forward = lambda F, x: F.broadcast_like(pooling.gap(x), x, lhs_axes=(2, 3), rhs_axes=(2, 3))
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:

@@ -1,0 +1,117 @@
+"""What a seed repeats: every update of training, bit for bit, with as many threads as the machine has processors."""
+
+import hashlib
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd, gluon
+
+from train import optimizer
+from train.image_classification import network as classifiers
+from train.semantic_segmentation import loop as segmentation
+from train.semantic_segmentation import network as segmenters
+from train.semantic_segmentation.enlarge import enlarge
+
+
+def digest(*arrays: mx.nd.NDArray) -> str:
+    """Of the arrays' bits."""
+    return hashlib.sha256(b"".join(one.asnumpy().tobytes() for one in arrays)).hexdigest()
+
+
+def classifier(name: str, **options: float) -> str:
+    """The parameters of a small classifier after three updates, between which nothing waits."""
+    rng = np.random.default_rng(0)
+    pictures, labels = mx.nd.array(rng.normal(size=(8, 3, 32, 32))), mx.nd.array(rng.integers(0, 3, 8))
+    net = classifiers.build(20, 3, 3, 0)
+    net.hybridize(static_alloc=True, static_shape=True)
+    loss = gluon.loss.SoftmaxCrossEntropyLoss()
+    trainer = optimizer.trainer(net, optimizer.create(name, learning_rate=0.01, wd=1e-4, **options))
+    for _ in range(3):
+        with autograd.record():
+            value = loss(net(pictures), labels)
+        value.backward()
+        trainer.step(len(labels))
+    return digest(*(one.data() for one in net.collect_params().values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("sgd", {"momentum": 0.9}), ("nag", {"momentum": 0.9}), ("nag", {"momentum": 0.0}), ("adam", {}), ("rmsprop", {})],
+)
+def test_updates_with_each_optimizer_repeat(name: str, options: dict[str, float]) -> None:
+    assert len({classifier(name, **options) for _ in range(6)}) == 1
+
+
+def test_nag_is_nesterovs_momentum() -> None:
+    """Sutskever et al. 2013, equations 3 and 4, in the form of Bengio et al. 2012 that MXNet documents."""
+    rate, momentum, decay = 0.1, 0.9, 0.01
+    rng = np.random.default_rng(0)
+    weight = mx.nd.array(rng.normal(size=7))
+    wanted, velocity = weight.asnumpy().astype(np.float64), np.zeros(7)
+    update = mx.optimizer.get_updater(optimizer.create("nag", learning_rate=rate, momentum=momentum, wd=decay))
+    for _ in range(4):
+        gradient = rng.normal(size=7)
+        update(0, mx.nd.array(gradient), weight)
+        gradient = gradient + decay * wanted
+        velocity = momentum * velocity - rate * gradient
+        wanted = wanted + momentum * velocity - rate * gradient
+    np.testing.assert_allclose(weight.asnumpy(), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "backbone"),
+    [("fcn", "resnet-18"), ("fcn", "resnet-50"), ("psp", "resnet-50"), ("deeplab", "resnet-50")],
+)
+def test_gradients_of_each_segmenter_repeat(algorithm: str, backbone: str) -> None:
+    rng = np.random.default_rng(0)
+    pictures, classes = mx.nd.array(rng.normal(size=(4, 3, 64, 64))), mx.nd.array(rng.integers(-1, 3, (4, 64, 64)))
+    net = segmenters.build(algorithm, backbone, 3, 0)
+    objective = segmentation.Objective(net, 64)
+    objective.hybridize(static_alloc=True, static_shape=True)
+    found = set()
+    for _ in range(6):
+        mx.random.seed(0)  # dropout
+        with autograd.record():
+            loss = objective(pictures, classes)
+        loss.backward()
+        found.add(digest(*(one.grad() for one in net.collect_params().values() if one.grad_req != "null")))
+    assert len(found) == 1
+
+
+class Enlarged(gluon.HybridBlock):
+    """`enlarge` as a part of a compiled graph."""
+
+    def __init__(self, side: int, align_corners: bool) -> None:
+        super().__init__()
+        self._options = (side, align_corners)
+
+    def hybrid_forward(self, F: object, x: mx.nd.NDArray) -> mx.nd.NDArray:
+        return enlarge(F, x, *self._options)
+
+
+@pytest.mark.parametrize(
+    ("shape", "side", "align_corners"),
+    [((8, 3, 8, 8), 64, False), ((2, 3, 8, 5), 64, False), ((2, 5, 6, 6), 30, True), ((2, 5, 1, 1), 30, True)],
+)
+def test_maps_are_enlarged_as_by_mxnet_with_a_gradient_that_repeats(
+    shape: tuple[int, ...], side: int, align_corners: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    maps, above = mx.nd.array(rng.normal(size=shape)), mx.nd.array(rng.normal(size=(*shape[:2], side, side)))
+    maps.attach_grad()
+    block = Enlarged(side, align_corners)
+    block.hybridize(static_alloc=True, static_shape=True)
+    found = set()
+    for _ in range(60):
+        with autograd.record():
+            ours = block(maps)
+        ours.backward(above)
+        found.add(digest(maps.grad))
+    assert len(found) == 1
+    gradient = maps.grad.asnumpy()
+    with autograd.record():
+        theirs = mx.nd.contrib.BilinearResize2D(maps, height=side, width=side, align_corners=align_corners)
+    theirs.backward(above)
+    np.testing.assert_allclose(ours.asnumpy(), theirs.asnumpy(), atol=1e-5)
+    np.testing.assert_allclose(gradient, maps.grad.asnumpy(), atol=1e-3)
