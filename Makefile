@@ -86,14 +86,13 @@ PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,$1) -m tests -n 2 --no-loadscope-reor
 # Two lanes beside each other: what waits for containers, and what computes.
 test: $(call envs,$(ENVIRONMENTS) tests) ## every test (25 min; those of containers need Docker); ARGS=pytest's options
 	@$(call PY,dev) -m tests -p tests.everything --lane test/images,test/local-mode,test/sdk2 \
-	  --lane test/unit,test/serve,test/mxnet,test/tensorflow,test/framework,test/demo $(if $(ARGS),--pass $(call quoted,$(ARGS)))
+	  --lane test/unit,test/serve,test/mxnet,test/tensorflow,test/demo $(if $(ARGS),--pass $(call quoted,$(ARGS)))
 test/quick: test/unit ## what to run before each commit
 test/unit: ## no framework, no Docker (1 min)
 test/mxnet: $(call envs,mxnet) ## with MXNet, no Docker
 test/tensorflow: $(call envs,tensorflow) ## with TensorFlow, no Docker
 test/serve: $(call envs,serve) ## with ONNX Runtime, no Docker
 test/demo: $(call envs,mxnet tensorflow serve) ## the demo of every image, no Docker
-test/framework: $(call envs,mxnet tensorflow serve) ## with MXNet, TensorFlow and ONNX Runtime, no Docker (9 min)
 test/images: images-for-tests ## real containers
 test/local-mode: images-for-tests ## SageMaker local mode with SDK v3
 test/sdk2: $(call envs,sdk2) images-for-tests ## SageMaker local mode with SDK v2; its notebooks against moto without Docker
@@ -110,7 +109,7 @@ CODE := $(wildcard $(foreach folder,train serve,$(folder)/*.py $(folder)/*/*.py)
 $(CODE): ; # which keeps train/% away from them
 .tests/products/%/.made: $(CODE) $(call envs,mxnet tensorflow serve)
 	@$(call PY,$(shell sed -n 's/^ENVIRONMENT = "\(.*\)"$$/\1/p' tests/products/$*.py)) -m tests.products $*
-test test/serve test/framework soak/serving test/sdk2: $(PRODUCTS)
+test test/serve soak/serving test/sdk2: $(PRODUCTS)
 
 images-for-tests:
 	@if docker info >/dev/null 2>&1; then $(MAKE) build; \

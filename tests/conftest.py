@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.environments import REPOSITORY, run_in
+from tests.environments import REPOSITORY
 from tests.products import PRODUCTS
 
 pytest_plugins = ["pytester"]
@@ -80,30 +80,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             report.outcome = "failed"
             report.longrepr = f"{reason}\nVISION_REQUIRE_DOCKER=1: a container test must not be skipped"
     return report
-
-
-@pytest.fixture(scope="session")
-def in_mxnet() -> Callable[..., Any]:
-    """`in_mxnet(function, *args)`: what the function returns in the MXNet environment (tests.environments.run_in)."""
-    return functools.partial(run_in, "mxnet")
-
-
-@pytest.fixture(scope="session")
-def in_tensorflow() -> Callable[..., Any]:
-    """`in_tensorflow(function, *args)`: what the function returns in the TensorFlow environment."""
-    return functools.partial(run_in, "tensorflow")
-
-
-@pytest.fixture(scope="session")
-def in_serve() -> Callable[..., Any]:
-    """`in_serve(function, *args)`: what the function returns in the serving environment."""
-    return functools.partial(run_in, "serve")
-
-
-@pytest.fixture(scope="session")
-def in_sdk2() -> Callable[..., Any]:
-    """`in_sdk2(function, *args)`: what the function returns beside SageMaker's SDK v2."""
-    return functools.partial(run_in, "sdk2")
 
 
 @pytest.fixture(scope="module")

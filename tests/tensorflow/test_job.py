@@ -1,10 +1,8 @@
 """Whole jobs of image-classification-tensorflow, most by the real `train`: on one host and on two."""
 
-import json
 import re
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +37,8 @@ def run(base: Path, **options: Any) -> jobs.Done:
 
 def run_on_two_hosts(folders: Sequence[Path]) -> list[jobs.Done]:
     """Run one job on two hosts, under a folder each."""
-    hosts = ("localhost", "127.0.0.1")  # two names of this machine
-    for base, host in zip(folders, hosts, strict=True):
-        config = base / "input" / "config" / "resourceconfig.json"
-        config.write_text(json.dumps({"hosts": hosts, "current_host": host}))
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(run, folders))
+    environ = {"VISION_ALGORITHM": "image-classification-tensorflow"}
+    return jobs.run_on_two_hosts(folders, environ=environ, environment="tensorflow", seconds=420)
 
 
 @pytest.fixture(scope="module")

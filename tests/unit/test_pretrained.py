@@ -1,4 +1,4 @@
-"""Where pretrained weights are looked for, and what is said when they are not there. Loading: tests/framework."""
+"""Where pretrained weights are looked for, and what is said when they are not there."""
 
 import functools
 import hashlib
