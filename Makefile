@@ -83,11 +83,13 @@ $(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(STAMP_$(ENV_$(na
 # Tests run in the environment that their folder is named for, others in dev. Two at a time: most wait, for a framework
 # to be imported or for a process; the longest come first. Threads that wait must not spin while another computes.
 PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,$1) -m tests -n 2 --no-loadscope-reorder
-# Two lanes beside each other: what waits for containers, and what computes.
+# One report of several targets; lanes run beside each other: what waits for containers, and what computes.
+REPORT = $(call PY,dev) -m tests -p tests.everything $(if $(ARGS),--pass $(call quoted,$(ARGS)))
 test: $(call envs,$(ENVIRONMENTS) tests) ## every test (25 min; those of containers need Docker); ARGS=pytest's options
-	@$(call PY,dev) -m tests -p tests.everything --lane test/images,test/local-mode,test/sdk2 \
-	  --lane test/unit,test/serve,test/mxnet,test/tensorflow,test/demo $(if $(ARGS),--pass $(call quoted,$(ARGS)))
-test/quick: test/unit ## what to run before each commit
+	@$(REPORT) --lane test/images,test/local-mode,test/sdk2 \
+	  --lane test/unit,test/serve,test/mxnet,test/tensorflow,test/demo
+test/quick: $(call envs,mxnet serve dev tests) ## what to run before each commit: test/unit and test/serve (2 min)
+	@$(REPORT) --lane test/unit,test/serve
 test/unit: ## no framework, no Docker (1 min)
 test/mxnet: $(call envs,mxnet) ## with MXNet, no Docker
 test/tensorflow: $(call envs,tensorflow) ## with TensorFlow, no Docker
@@ -95,7 +97,7 @@ test/serve: $(call envs,serve) ## with ONNX Runtime, no Docker
 test/demo: $(call envs,mxnet tensorflow serve) ## the demo of every image, no Docker
 test/images: images-for-tests ## real containers
 test/local-mode: images-for-tests ## SageMaker local mode with SDK v3
-test/sdk2: $(call envs,sdk2) images-for-tests ## SageMaker local mode with SDK v2; its notebooks against moto without Docker
+test/sdk2: $(call envs,sdk2) images-for-tests ## SageMaker's SDK v2: local mode, and the cloud's calls without Docker
 test/%: FORCE $(call envs,dev tests)
 	@$(call PYTEST,$(or $(filter $*,$(ENVIRONMENTS)),dev)) tests/$(subst -,_,$*) $(ARGS)
 # SDK v2 and v3 make a network of the same name.
@@ -109,7 +111,7 @@ CODE := $(wildcard $(foreach folder,train serve,$(folder)/*.py $(folder)/*/*.py)
 $(CODE): ; # which keeps train/% away from them
 .tests/products/%/.made: $(CODE) $(call envs,mxnet tensorflow serve)
 	@$(call PY,$(shell sed -n 's/^ENVIRONMENT = "\(.*\)"$$/\1/p' tests/products/$*.py)) -m tests.products $*
-test test/serve soak/serving test/sdk2: $(PRODUCTS)
+test test/quick test/serve soak/serving test/sdk2: $(PRODUCTS)
 
 images-for-tests:
 	@if docker info >/dev/null 2>&1; then $(MAKE) build; \
@@ -117,7 +119,7 @@ images-for-tests:
 
 # DL3008: Debian drops old versions from its mirrors, so a pin would break the build. DL3003: a `cd` that ends with its
 # RUN leaves the image's working directory alone.
-lint: $(call envs,dev mxnet tensorflow) ## style, types and common mistakes; changes nothing (1 min, seconds when cached)
+lint: $(call envs,dev mxnet tensorflow) ## style, types, common mistakes; changes nothing (1 min at first)
 	@$(call PY,dev) -m ruff check .
 	@$(call PY,dev) -m ruff format --check .
 	@$(call PY,dev) -m mypy serve local
