@@ -130,6 +130,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
                     session.testscollected = sum(map(Counter.total, counts.values()))
                     hook.pytest_runtest_logreport(report=report)
                 elif report.failed:
+                    count["not collected"] += 1
                     hook.pytest_collectreport(report=report)
     return True
 

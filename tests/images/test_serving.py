@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 from local import prepare
 from tests.images.conftest import CLASSIFIER, DETECTOR, SEGMENTER, Case, Channels
 from tests.images.container import FOREIGN, RESTRICTED, Container
-from tests.local_mode.bodies import is_detections
+from tests.local_mode.answers import is_detections
 
 BOTH = pytest.mark.parametrize("name", ["image-classification", "inference"])
 PUBLISHED = "--publish=127.0.0.1::8080"

@@ -16,6 +16,7 @@ passing:; @$(TEST) {folder}/test_passing.py $(ARGS)
 mixed:; @$(TEST) {folder}/test_mixed.py $(ARGS)
 waiting:; @$(TEST) {folder}/test_waiting.py $(ARGS)
 misused:; @$(TEST) --no-such-option $(ARGS)
+broken:; @$(TEST) {folder}/test_broken.py {folder}/test_passing.py $(ARGS)
 building:; @echo "the compiler's words"; exit 3
 """
 MIXED = """
@@ -47,6 +48,7 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "Makefile").write_text(text)
     (tmp_path / "test_passing.py").write_text("def test_one(): pass\ndef test_two(): pass\n")
     (tmp_path / "test_mixed.py").write_text(MIXED)
+    (tmp_path / "test_broken.py").write_text("import a_module_that_is_not_there\n")
     return tmp_path
 
 
@@ -74,6 +76,14 @@ def test_failures_are_shown_with_their_reasons(project: Path) -> None:
     assert "assert [1, 2] == [1, 3]" in shown, shown
     assert "E   ValueError: in a fixture" in shown
     assert "the reason" in shown
+
+
+def test_a_file_that_cannot_be_imported_is_an_error(project: Path) -> None:
+    process = start(project, "broken,passing")
+    shown = process.communicate(timeout=120)[0]
+    assert "No module named 'a_module_that_is_not_there'" in shown
+    assert "1 failed, 2 passed, 1 error in" in shown.splitlines()[-1], "its target has failed, too"
+    assert process.returncode == pytest.ExitCode.TESTS_FAILED
 
 
 def test_it_succeeds_when_every_test_passes(project: Path) -> None:

@@ -29,7 +29,7 @@ ENVIRONMENTS = {
 
 def make(*arguments: str, path: Path | None = None, folder: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
     """`make ARGUMENTS`, without what a `make` above it exports; programs in the folder `path` come before others."""
-    hidden = ("MAKE", "MFLAGS", "REGISTRY", "TAG", "DATA", "EPOCHS", "PRETRAINED", "BASE_DIR", "PORT")
+    hidden = ("MAKE", "MFLAGS", "REGISTRY", "TAG", "DATA", "EPOCHS", "PRETRAINED", "BASE_DIR", "PORT", "ARGS")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     if path:
         environment["PATH"] = f"{path}:{environment['PATH']}"
