@@ -83,11 +83,11 @@ $(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(STAMP_$(ENV_$(na
 # Tests run in the environment that their folder is named for, others in dev. Two at a time: most wait, for a framework
 # to be imported or for a process; the longest come first. Threads that wait must not spin while another computes.
 PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,$1) -m tests -n 2 --no-loadscope-reorder
-# One report of several targets; lanes run beside each other: what waits for containers, and what computes.
+# One report of several targets. Lanes run beside each other: local mode, which waits most of its time, and all else.
 REPORT = $(call PY,dev) -m tests -p tests.everything $(if $(ARGS),--pass $(call quoted,$(ARGS)))
 test: $(call envs,$(ENVIRONMENTS) tests) ## every test (25 min; those of containers need Docker); ARGS=pytest's options
-	@$(REPORT) --lane test/images,test/local-mode,test/sdk2 \
-	  --lane test/unit,test/serve,test/mxnet,test/tensorflow,test/demo
+	@$(REPORT) --lane test/local-mode,test/sdk2 \
+	  --lane test/unit,test/serve,test/images,test/mxnet,test/tensorflow,test/demo
 test/quick: $(call envs,mxnet serve dev tests) ## what to run before each commit: test/unit and test/serve (2 min)
 	@$(REPORT) --lane test/unit,test/serve
 test/unit: ## no framework, no Docker (1 min)
