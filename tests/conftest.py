@@ -83,19 +83,24 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    """The address of a moto server, which stands where AWS would."""
-    import requests  # what only .venvs/dev has
-    from moto.server import ThreadedMotoServer
+def moto_server() -> Iterator[str]:
+    """The address of moto's server in this process. Tests take `moto`."""
+    from moto.server import ThreadedMotoServer  # what only .venvs/dev has
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    address = f"http://{host}:{port}"
-    # A process has one state, whichever server it is asked through: what another module left there goes.
-    requests.post(f"{address}/moto-api/reset", timeout=10).raise_for_status()
-    yield address
+    yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture
+def moto(moto_server: str) -> str:
+    """The address of a moto server with nothing in it, which stands where AWS would."""
+    import requests
+
+    requests.post(f"{moto_server}/moto-api/reset", timeout=10).raise_for_status()
+    return moto_server
 
 
 @pytest.fixture(scope="session")
