@@ -38,7 +38,7 @@ quoted = '$(subst ','\'',$1)'
 folder = $(shell CDPATH= cd -- $(call quoted,$1) 2>/dev/null && pwd)
 option = $(if $2,--$1 $(call quoted,$2))
 
-# What cannot be met ends here, in one line and before anything is made. What a program reads, it checks itself.
+# Goals that cannot succeed are refused here, in one line and before anything is made. What a program reads, it checks itself.
 goals = $(filter $1,$(MAKECMDGOALS))
 named = $(foreach verb,demo train local build push,$(addprefix $(verb)/,$1))
 $(foreach goal,$(call goals,demo/inference train/inference local/inference),\
@@ -82,17 +82,17 @@ $(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(STAMP_$(ENV_$(na
 
 # Tests run in the environment that their folder is named for, others in dev. Two at a time: most wait, for a framework
 # to be imported or for a process; the longest come first. Threads that wait must not spin while another computes.
-PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,$1) -m tests -n 2 --no-loadscope-reorder
-# One report of several targets. Lanes run beside each other: local mode, which waits most of its time, and all else.
-REPORT = $(call PY,dev) -m tests -p tests.everything $(if $(ARGS),--pass $(call quoted,$(ARGS)))
+PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,$1) -m tests -n 2 --dist loadfile --no-loadscope-reorder
+# One report of several targets. Lanes run beside each other: local mode, which waits most of its time, and everything else.
+REPORT = $(call PY,dev) -m tests -p tests.everything $(if $(ARGS),--pass=$(call quoted,$(ARGS)))
 test: $(call envs,$(ENVIRONMENTS) tests) ## every test (25 min; those of containers need Docker); ARGS=pytest's options
 	@$(REPORT) --lane test/local-mode,test/sdk2 \
 	  --lane test/unit,test/serve,test/images,test/mxnet,test/tensorflow,test/demo
 test/quick: $(call envs,mxnet serve dev tests) ## what to run before each commit: test/unit and test/serve (2 min)
 	@$(REPORT) --lane test/unit,test/serve
 test/unit: ## no framework, no Docker (1 min)
-test/mxnet: $(call envs,mxnet) ## with MXNet, no Docker
-test/tensorflow: $(call envs,tensorflow) ## with TensorFlow, no Docker
+test/mxnet: $(call envs,mxnet serve) ## with MXNet, no Docker
+test/tensorflow: $(call envs,tensorflow serve) ## with TensorFlow, no Docker
 test/serve: $(call envs,serve) ## with ONNX Runtime, no Docker
 test/demo: $(call envs,mxnet tensorflow serve) ## the demo of every image, no Docker
 test/images: images-for-tests ## real containers
@@ -105,12 +105,12 @@ test/local-mode test/sdk2: PYTEST += -n 1
 
 soak/serving: FORCE $(call envs,serve tests) ## 20,000 seeded hostile requests to servers (2 min); FUZZ_SEED=N
 	@FUZZ_REQUESTS=5000 $(call PYTEST,serve) tests/serve/test_fuzz.py
-# What one environment makes for the tests of another: tests/products/NAME.py says in which.
+# What one environment makes for the tests of another; every product so far is MXNet's.
 PRODUCTS := $(patsubst tests/products/%.py,.tests/products/%/.made,$(wildcard tests/products/[a-z]*.py))
-CODE := $(wildcard $(foreach folder,train serve,$(folder)/*.py $(folder)/*/*.py) tests/products/*.py tests/jobs.py)
+CODE := $(wildcard $(foreach folder,train serve,$(folder)/*.py $(folder)/*/*.py) tests/products/*.py)
 $(CODE): ; # which keeps train/% away from them
-.tests/products/%/.made: $(CODE) $(call envs,mxnet tensorflow serve)
-	@$(call PY,$(shell sed -n 's/^ENVIRONMENT = "\(.*\)"$$/\1/p' tests/products/$*.py)) -m tests.products $*
+.tests/products/%/.made: $(CODE) $(call envs,mxnet tests)
+	@$(call PY,mxnet) -m tests.products $*
 test test/quick test/serve soak/serving test/sdk2: $(PRODUCTS)
 
 images-for-tests:

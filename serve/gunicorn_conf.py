@@ -67,13 +67,13 @@ _model = Model(_load, _give_up)
 
 def post_fork(server: Any, worker: Any) -> None:
     """Load the model in the worker, while the worker imports Flask and begins to answer."""
-    _heed_sigterm(server, worker)
+    _heed_signals(server, worker)
     machine.be_killed_first(500)  # before the main process, which says what has happened
     _model.start()
 
 
-def _heed_sigterm(server: Any, worker: Any) -> None:
-    """Let the worker end at a SIGTERM that comes before gunicorn has given it its own handlers.
+def _heed_signals(server: Any, worker: Any) -> None:
+    """Let the worker end at a SIGTERM, or a Ctrl-C, that comes before gunicorn has given it its own handlers.
 
     Until then it has the main process's, which put the signal into a queue that nobody reads in a worker: the main
     process would wait for `graceful_timeout`, and kill the worker.
@@ -82,9 +82,11 @@ def _heed_sigterm(server: Any, worker: Any) -> None:
     def stop(*_: object) -> None:
         worker.alive = False
 
-    signal.signal(signal.SIGTERM, stop)
+    ending = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
+    for number in ending:
+        signal.signal(number, stop)
     while not server.SIG_QUEUE.empty():
-        if server.SIG_QUEUE.get() == signal.SIGTERM:
+        if server.SIG_QUEUE.get() in ending:
             stop()
 
 

@@ -7,11 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.scheduler import LoadScopeScheduling
 
 from tests.environments import REPOSITORY
 from tests.products import PRODUCTS
@@ -22,7 +20,6 @@ pytest_plugins = ["pytester"]
 ENVIRONMENTS = {"mxnet", "tensorflow", "serve", "sdk2"}
 ENVIRONMENT = Path(sys.prefix).name
 CONTAINER_LAYERS = {"images", "local_mode", "sdk2"}
-IN_SERIES = "local_mode"  # SDK v2 and v3 each make a network of the same name, and trip over the other's
 NO_PETS = "PET_DATA is not set: it names a folder with the real Oxford-IIIT Pet images in the official layout"
 
 
@@ -50,22 +47,9 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if (parts[0] if parts[0] in ENVIRONMENTS else "dev") != ENVIRONMENT else None
 
 
-class ByFile(LoadScopeScheduling):
-    """Where tests run at a time: those of a file share its fixtures, and those of local mode follow each other."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        return IN_SERIES if path.startswith(f"tests/{IN_SERIES}/") else path
-
-
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name a case that holds a whole file by its argument: bytes such as a zip's tell the time they were made."""
     return argname if isinstance(val, bytes) and len(val) > 40 else None
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    """How `pytest -n` deals the tests out."""
-    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,6 +5,7 @@ come here through a pipe, and are shown and counted as those of one session. A t
 a test counts as a failed test.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -20,6 +21,8 @@ from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
+
+REPORTED = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 class Lanes:
@@ -47,7 +50,8 @@ class Lanes:
         with self._lock:
             self._stopped = True
             for process in self._running:
-                os.killpg(process.pid, signal.SIGINT)  # pytest still tears its fixtures down
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.killpg(process.pid, signal.SIGINT)  # pytest still tears its fixtures down
         for thread in self._threads:
             thread.join()
 
@@ -115,8 +119,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
         for target, event in lanes:
             count = counts.setdefault(target, Counter())
             if isinstance(event, Ended):
-                # pytest's 1 says that tests failed, and they have reports; make's own code is 2 for anything.
-                if event.code != 0 and exit_status.get(target) != pytest.ExitCode.TESTS_FAILED:
+                # make's own code is 2 for anything. Failed tests have reports, and options may leave no test of a folder.
+                if event.code != 0 and exit_status.get(target) not in REPORTED:
                     hook.pytest_runtest_logreport(report=failure(target, event))
                 counted = ", ".join(f"{number} {outcome}" for outcome, number in count.items())
                 terminal.ensure_newline()

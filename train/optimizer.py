@@ -21,6 +21,8 @@ class Nag(mx.optimizer.NAG):
         self._update_count(index)
         before = state.copy()
         options = {"momentum": self.momentum, "rescale_grad": self.rescale_grad}
+        if self.clip_gradient:
+            options["clip_gradient"] = self.clip_gradient
         rate, decay = self._get_lr(index), self._get_wd(index)
         mx.nd.sgd_mom_update(weight, grad, state, out=weight, lr=rate, wd=decay, **options)
         weight += self.momentum * (state - before)

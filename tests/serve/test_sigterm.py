@@ -41,26 +41,30 @@ def test_while_the_model_is_being_loaded_the_process_ends_with_0_and_without_an_
 # What gunicorn does in a new worker, with a SIGTERM before or after our hook and before its own handlers. Until then
 # the worker has the main process's, which queue the signal.
 YOUNG_WORKERS = """
-import os, queue, signal
+import os, queue, signal, sys
 from types import SimpleNamespace
 from serve import gunicorn_conf, worker as _
 
+number = signal.Signals[sys.argv[1]]
 for sent in ("never", "before", "after"):
     arbiter, worker = SimpleNamespace(SIG_QUEUE=queue.SimpleQueue()), SimpleNamespace(alive=True)
-    signal.signal(signal.SIGTERM, lambda number, frame: arbiter.SIG_QUEUE.put(number))
+    signal.signal(number, lambda number, frame: arbiter.SIG_QUEUE.put(number))
     if sent == "before":
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
     arbiter.SIG_QUEUE.put(signal.SIGCHLD)
     gunicorn_conf.post_fork(arbiter, worker)
     if sent == "after":
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
     print(sent, worker.alive)
 """
 
 
-def test_a_worker_heeds_it_before_gunicorn_has_given_it_its_handlers(models: Path) -> None:
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGQUIT", "SIGINT"])  # gunicorn turns a Ctrl-C into SIGQUIT
+def test_a_worker_heeds_a_signal_that_comes_before_gunicorn_has_given_it_its_handlers(
+    models: Path, number: str
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", YOUNG_WORKERS],
+        [sys.executable, "-c", YOUNG_WORKERS, number],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY), "SAGEMAKER_BASE_DIR": str(models / "classifier")},
         capture_output=True,
         text=True,

@@ -52,10 +52,10 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(project: Path, *lanes: str) -> "subprocess.Popen[str]":
-    options = ["-p", "no:cacheprovider", "-p", "tests.everything", "-c", "/dev/null", "--rootdir", project, "-ra"]
+def start(project: Path, *lanes: str, options: str = "") -> "subprocess.Popen[str]":
+    own = ["-p", "no:cacheprovider", "-p", "tests.everything", "-c", "/dev/null", "--rootdir", project, "-ra"]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests", *options, *(f"--lane={lane}" for lane in lanes)],
+        [sys.executable, "-m", "tests", *own, *(f"--lane={lane}" for lane in lanes), f"--pass={options}"],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -84,6 +84,11 @@ def test_a_file_that_cannot_be_imported_is_an_error(project: Path) -> None:
     assert "No module named 'a_module_that_is_not_there'" in shown
     assert "1 failed, 2 passed, 1 error in" in shown.splitlines()[-1], "its target has failed, too"
     assert process.returncode == pytest.ExitCode.TESTS_FAILED
+
+
+def test_options_for_pytest_reach_every_target(project: Path) -> None:
+    shown = start(project, "passing", "mixed", options="-k test_two").communicate(timeout=120)[0]
+    assert shown.splitlines()[-1].strip("= ").startswith("1 passed in")
 
 
 def test_it_succeeds_when_every_test_passes(project: Path) -> None:

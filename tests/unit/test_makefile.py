@@ -321,15 +321,34 @@ def test_tests_run_in_the_environment_that_their_folder_is_named_for(goal: str, 
     assert words[-1] == folder
 
 
-def test_unit_tests_need_no_framework(fresh: Path) -> None:
-    made = make("-n", "test/unit", folder=fresh).stdout
-    assert {name for name in ENVIRONMENTS if f"rm -rf .venvs/{name}" in made} == {"uv", "dev", "tests"}
+@pytest.mark.parametrize(
+    ("goal", "needed"),
+    [
+        ("test/unit", {"uv", "dev", "tests"}),
+        ("test/serve", {"uv", "dev", "tests", "serve", "mxnet"}),
+        ("test/quick", {"uv", "dev", "tests", "serve", "mxnet"}),
+        ("test/mxnet", {"uv", "dev", "tests", "mxnet", "serve"}),
+        ("test/tensorflow", {"uv", "dev", "tests", "tensorflow", "serve"}),
+    ],
+)
+def test_tests_make_the_environments_that_they_need_and_no_other(fresh: Path, goal: str, needed: set[str]) -> None:
+    product = fresh / "tests" / "products" / "thing.py"
+    product.parent.mkdir(parents=True)
+    product.write_text('ENVIRONMENT = "mxnet"\n')
+    made = make("-n", goal, folder=fresh).stdout
+    assert {name for name in ENVIRONMENTS if f"rm -rf .venvs/{name}" in made} == needed
+
+
+@pytest.mark.parametrize("goal", ["test", "test/quick"])
+def test_options_for_pytest_are_one_word_that_begins_with_their_name(goal: str) -> None:
+    shown = make("--dry-run", goal, "ARGS=-k 'a or b' -x").stdout
+    assert "--pass=-k 'a or b' -x" in shlex.split(shown)
 
 
 def test_what_another_environment_makes_for_tests_is_made_again_when_code_has_changed(fresh: Path) -> None:
     for name in ENVIRONMENTS:
         stamp(fresh, name)
-    code = ("train/log.py", "serve/tf/convert.py", "tests/jobs.py", "tests/products/thing.py")
+    code = ("train/log.py", "serve/tf/convert.py", "tests/products/thing.py")
     for file in code:
         (fresh / file).parent.mkdir(parents=True, exist_ok=True)
         (fresh / file).write_text('ENVIRONMENT = "mxnet"\n')
