@@ -119,7 +119,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
         for target, event in lanes:
             count = counts.setdefault(target, Counter())
             if isinstance(event, Ended):
-                # make's own code is 2 for anything. Failed tests have reports; options may leave none of a folder's tests.
+                # make's own code is 2 for anything. Failed tests have reports; after -k a folder may have none.
                 if event.code != 0 and exit_status.get(target) not in REPORTED:
                     hook.pytest_runtest_logreport(report=failure(target, event))
                 counted = ", ".join(f"{number} {outcome}" for outcome, number in count.items())
