@@ -4,6 +4,7 @@ import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import mxnet as mx
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
+from tests import jobs
 from train import optimizer
 from train.image_classification import network as classifiers
 from train.semantic_segmentation import loop as segmentation
@@ -153,3 +155,23 @@ def test_maps_and_their_gradients_are_enlarged_as_by_mxnet(
     theirs.backward(above)
     np.testing.assert_allclose(ours.asnumpy(), theirs.asnumpy(), atol=1e-5)
     np.testing.assert_allclose(gradient, maps.grad.asnumpy(), atol=1e-3)
+
+
+JOBS = {
+    "image-classification": (jobs.image_channels, {**jobs.HYPERPARAMETERS, "epochs": 1}),
+    "object-detection": (jobs.boxed_channels, {**jobs.DETECTION, "epochs": 1}),
+    "semantic-segmentation": (jobs.masked_channels, jobs.SEGMENTATION),
+}
+
+
+@pytest.mark.parametrize("algorithm", JOBS)
+def test_two_jobs_with_one_seed_leave_the_same_model(algorithm: str, tmp_path: Path) -> None:
+    channels, hyperparameters = JOBS[algorithm]
+    models = []
+    for name in ("one", "two"):
+        base = channels(tmp_path / name)
+        jobs.configure(base, {}, defaults=hyperparameters)
+        done = jobs.run(base, environ={"VISION_ALGORITHM": algorithm, "OMP_NUM_THREADS": "2"})
+        assert done.code == 0
+        models.append((done.model / "model.onnx").read_bytes())
+    assert models[0] == models[1]
