@@ -2,6 +2,7 @@
 
 import re
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,3 +72,12 @@ def test_a_speed_line_comes_after_twenty_seconds_without_one(monkeypatch: pytest
         line.format(4, 32, "0:01:00"),
         "time left: 0:01:00",
     ]
+
+
+def test_answers_that_are_not_finite_end_an_evaluation() -> None:
+    net = network.build("resnet-18", 2, 64, 0)
+    for parameter in net.collect_params().values():
+        parameter.set_data(parameter.data() * np.nan)
+    photos = SimpleNamespace(validation=[None], validation_tensor=lambda _: np.zeros((3, 64, 64), np.float32))
+    with pytest.raises(FloatingPointError, match="the network's answers are not finite"):
+        loop.evaluate(net, photos, hyperparameters())
