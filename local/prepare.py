@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command. Returns the exit code; raises UserError for what the user can mend."""
+    """The command. Returns the exit code; raises UserError for what the user can fix."""
     if args.name not in TRAINING:
         raise UserError(f"prepare {args.name}: no such algorithm; there are {', '.join(TRAINING)}")
     pets = official.read(args.data)

@@ -82,7 +82,7 @@ class Registry:
     def push(self, name: str, tag: str) -> str:
         """Push the image NAME:TAG and return the digest of its manifest, `sha256:...`.
 
-        Raises UserError where the user can mend it, else CommandFailed, with what the engine said.
+        Raises UserError where the user can fix it, else CommandFailed, with what the engine said.
         """
         digest: str | None = None
         try:

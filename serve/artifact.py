@@ -21,7 +21,7 @@ EARLIER = ".earlier-model"
 
 CLASSIFICATION, DETECTION, SEGMENTATION = "image-classification", "object-detection", "semantic-segmentation"
 TENSORS = "tensors"
-"""The task of a model that a user's own script has left: any arrays in, any out; see serve.signature."""
+"""The task of a model that a user's own script left: any arrays in, any out; see serve.signature."""
 
 OUTPUTS = {CLASSIFICATION: ("softmax", "sigmoid"), DETECTION: ("boxes",), SEGMENTATION: ("logits",)}
 """What the numbers of a task's model may be."""

@@ -1,4 +1,4 @@
-"""What a user's script has left in the model folder, and its conversion to what the server reads.
+"""What a user's script left in the model folder, and its conversion to what the server reads.
 
 Standard library only; the work is done by processes of its own, in the environments that have TensorFlow and ONNX
 Runtime, so that nothing of it stays in the server.
@@ -23,14 +23,14 @@ class NotConverted(Exception):
 
 @dataclass(frozen=True)
 class Left:
-    """A model as a script has left it: the folder of a SavedModel or a .keras file, and what messages call it."""
+    """A model as a script left it: the folder of a SavedModel or a .keras file, and what messages call it."""
 
     path: Path
     name: str
 
 
 def find(model_dir: Path, beside_graph: bool = False) -> Left | None:
-    """The model that a script has left in `model_dir`, or None.
+    """The model that a script left in `model_dir`, or None.
 
     Where there is a model.onnx nothing is left to convert, so None, unless one `beside_graph` is asked for. Of
     SavedModels in numbered folders, at any depth, it is that of the highest number. Raises ArtifactError where it is

@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-TURNS = {  # how a camera that stores the EXIF orientation has laid an upright picture down
+TURNS = {  # by EXIF orientation: what makes the stored picture from the upright one
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

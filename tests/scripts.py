@@ -33,7 +33,7 @@ def run(base: Path, **options: Any) -> jobs.Done:
 
 
 def written(base: Path, name: str) -> Any:
-    """The JSON file that a script has left in the model folder."""
+    """The JSON file that a script left in the model folder."""
     return json.loads((base / "model" / name).read_text())
 
 

@@ -23,7 +23,7 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing: SageMaker writes it; in a run of your own {wanted}") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error}): mend its permissions; {wanted}") from None
+        raise UserError(f"{path} cannot be read ({error.strerror or error}): fix its permissions; {wanted}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): {wanted}") from None
     except RecursionError:

@@ -102,7 +102,7 @@ def _check_name(name: str, where: str) -> None:
     if len(longest.encode()) > _LONGEST:
         raise UserError(
             f"{where} has a file name of {len(longest.encode())} bytes, {longest[:60]!r}...: names have at most "
-            f"{_LONGEST}; mend the line, which may lack a line's end or a tab"
+            f"{_LONGEST}; fix the line, which may lack a line's end or a tab"
         )
 
 

@@ -254,14 +254,14 @@ def _copy(stream: IO[bytes], tail: bytearray) -> None:
 
 
 def _convert(model_dir: Path) -> None:
-    """Convert the model that the script has left as `serve` would at its start, so that every image can serve it.
+    """Convert the model that the script left as `serve` would at its start, so that every image can serve it.
 
     A model that cannot be converted is no failure: `serve` in this image runs it under TensorFlow.
     """
     from train import export  # imports NumPy, before which the thread variables must be set
 
     if not any(path.is_file() and EARLIER not in path.parts for path in model_dir.rglob("*")):
-        LOG.warning("the script has left nothing in %s (SM_MODEL_DIR): the job ends without a model", model_dir)
+        LOG.warning("the script left nothing in %s (SM_MODEL_DIR): the job ends without a model", model_dir)
         return
     try:
         found = left.find(model_dir)
@@ -277,7 +277,7 @@ def _convert(model_dir: Path) -> None:
                     export.replace(model_dir / path.name, functools.partial(shutil.copyfile, path))
         LOG.info("%s; %s/model.onnx is what will be served, in the image inference too", said, model_dir)
     except (left.NotConverted, ArtifactError) as error:
-        LOG.warning("the model is kept as the script has left it, and not for ONNX Runtime too: %s", error)
+        LOG.warning("the model is kept as the script left it, without a version for ONNX Runtime: %s", error)
 
 
 def _failure(program: str, code: int, said: str) -> ScriptError:

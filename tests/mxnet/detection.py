@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.mxnet.networks import pictures
 from train.object_detection import table
 from train.object_detection.targets import assign
 
@@ -19,11 +20,6 @@ def drawn_boxes(rng: np.random.Generator, count: int) -> np.ndarray:
     centre, size = rng.uniform(0.1, 0.9, (count, 2)), rng.uniform(0.03, 0.6, (count, 2))
     corners = np.clip(np.hstack([centre - size / 2, centre + size / 2]), 0, 1)
     return np.hstack([rng.integers(0, 20, (count, 1)), corners]).astype(np.float32)
-
-
-def pictures(side: int, count: int) -> np.ndarray:
-    """Return float32 (count, 3, side, side) of noise."""
-    return np.random.default_rng(1).normal(size=(count, 3, side, side)).astype(np.float32)
 
 
 def batch(side: int, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

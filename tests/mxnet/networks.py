@@ -32,3 +32,8 @@ def assert_resnet_18_is_loaded(net: gluon.Block, folder: Path, own_layers: tuple
     named = {gluoncv_name(name): value for name, value in read(file, "resnet18").items()}
     for name in named.keys() & parameters.keys():
         np.testing.assert_array_equal(parameters[name].data().asnumpy(), named[name], name)
+
+
+def pictures(side: int, count: int) -> np.ndarray:
+    """Return float32 (count, 3, side, side) of noise."""
+    return np.random.default_rng(1).normal(size=(count, 3, side, side)).astype(np.float32)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.mxnet.networks import pictures
 from train.semantic_segmentation import table
 from train.semantic_segmentation.masks import IGNORE
 
@@ -43,11 +44,6 @@ def wrong(photo: np.ndarray, mask: np.ndarray) -> float:
     where = inner(mask)
     seen = np.abs(photo[..., :1].astype(int) - LEVELS.astype(int)).argmin(axis=2)
     return float((seen != mask)[where].mean()) if where.any() else 0.0
-
-
-def pictures(side: int, count: int) -> np.ndarray:
-    """Return float32 (count, 3, side, side) of noise."""
-    return np.random.default_rng(1).normal(size=(count, 3, side, side)).astype(np.float32)
 
 
 def batch(side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -35,7 +35,7 @@ def test_frozen_layers_stay_as_they_were_and_the_others_move() -> None:
     layers.freeze(net, hp)
     before = {name: value.data().asnumpy() for name, value in parameters(net).items()}
     step = loop.Step(net, hp)
-    for _ in range(2):  # a block's first kernels have no gradient until its last scale has left zero
+    for _ in range(2):  # the first step leaves a block's first kernels alone: its last scale is still zero
         step(*batch(64, network.anchors("resnet-18", 64)))
     moved = {name for name, value in parameters(net).items() if (value.data().asnumpy() != before[name]).any()}
     assert not moved & {"conv0_weight", "stage1_unit1_conv1_weight"}

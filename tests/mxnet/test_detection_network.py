@@ -10,8 +10,7 @@ from mxnet import autograd
 
 from serve import artifact
 from tests.mxnet import served
-from tests.mxnet.detection import pictures
-from tests.mxnet.networks import assert_resnet_18_is_loaded, enliven
+from tests.mxnet.networks import assert_resnet_18_is_loaded, enliven, pictures
 from train import export, native
 from train.object_detection import network
 from train.pixels import MEAN, STD

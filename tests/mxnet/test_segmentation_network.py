@@ -10,8 +10,8 @@ from gluoncv.model_zoo import deeplabv3, fcn, pspnet, resnetv1b, segbase
 
 from serve import artifact
 from tests.mxnet import served
-from tests.mxnet.networks import assert_resnet_18_is_loaded, enliven
-from tests.mxnet.segmentation import batch, hyperparameters, pictures
+from tests.mxnet.networks import assert_resnet_18_is_loaded, enliven, pictures
+from tests.mxnet.segmentation import batch, hyperparameters
 from train import export, native
 from train.pixels import MEAN, STD
 from train.semantic_segmentation import loop, network

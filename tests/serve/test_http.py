@@ -1,4 +1,4 @@
-"""HTTP as clients may speak it, in one piece or byte by byte; and what is not HTTP is told so."""
+"""HTTP requests sent whole or byte by byte, and the errors for requests that are not valid HTTP."""
 
 import socket
 import time

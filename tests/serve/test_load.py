@@ -1,4 +1,4 @@
-"""More clients than there is room for: some are told to come back, and the others are answered."""
+"""More clients than the queue holds: the excess gets 503, and the others are answered."""
 
 import concurrent.futures
 import contextlib

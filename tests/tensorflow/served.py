@@ -1,4 +1,4 @@
-"""Ask a server of a model that a script has left."""
+"""Send requests to a server of a script's model."""
 
 import json
 from typing import Any

@@ -43,7 +43,7 @@ def run_on_two_hosts(folders: Sequence[Path]) -> list[jobs.Done]:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
-    """A job that trains all layers, where one photo is truncated and another job has left a model."""
+    """A job that trains all layers, with a truncated photo, and an earlier job's model in its model folder."""
     base = class_folders(tmp_path_factory.mktemp("first"), 48, 12)
     photo = base / "input" / "data" / "training" / "train" / "across" / "0.jpg"
     photo.write_bytes(photo.read_bytes()[:400])

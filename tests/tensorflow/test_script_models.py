@@ -81,7 +81,7 @@ def test_a_model_that_cannot_be_converted_is_kept_as_it_is_and_the_job_succeeds(
     text = "import os, shutil\nshutil.copytree('made', os.path.join(os.environ['SM_MODEL_DIR'], '1'))\n"
     done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}), seconds=600)
     assert (done.code, done.failure) == (0, "")
-    assert "the model is kept as the script has left it, and not for ONNX Runtime too: signature" in done.log
+    assert "the model is kept as the script left it, without a version for ONNX Runtime: signature" in done.log
     assert "keep augmentation out of the model that is exported" in done.log
     assert "1/saved_model.pb" in scripts.names(done.model)
     assert "model.onnx" not in scripts.names(done.model)
@@ -100,7 +100,7 @@ def test_a_script_that_leaves_nothing_is_warned_of_and_no_earlier_model_is_serve
     jobs.earlier_model(tmp_path)
     done = scripts.run(scripts.prepare(tmp_path, {"train.py": ""}))
     assert (done.code, done.left(), done.left(earlier.ASIDE)) == (0, {}, jobs.EARLIER)
-    assert f"the script has left nothing in {done.model} (SM_MODEL_DIR)" in done.log
+    assert f"the script left nothing in {done.model} (SM_MODEL_DIR)" in done.log
 
 
 def test_sigterm_during_the_conversion_keeps_what_the_script_has_left(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a user's own script has left, served by the real `serve`: converted for ONNX Runtime at its start."""
+"""Models of user scripts in the real `serve`, which converts them for ONNX Runtime at its start."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What a user's own script has left and ONNX Runtime cannot compute: served by TensorFlow, or not at all."""
+"""Models of user scripts that ONNX Runtime cannot run: served by TensorFlow, or refused."""
 
 import base64
 import sys

@@ -5,16 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-STORED = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-"""By EXIF's orientation: what makes the stored picture from the upright one."""
+from tests.photos import TURNS
+
 HEAD = (10, 5, 30, 20)
 RED, BLUE = (220, 20, 20), (20, 20, 220)
 
@@ -34,7 +26,7 @@ def encode(image: Image.Image, form: str = "JPEG", **options: object) -> bytes:
 
 def lying(image: Image.Image, orientation: int) -> Image.Image:
     """The picture that is stored where EXIF's orientation turns it into `image`."""
-    return image.transpose(STORED[orientation]) if orientation > 1 else image
+    return image.transpose(TURNS[orientation]) if orientation > 1 else image
 
 
 def turned(image: Image.Image, orientation: int) -> bytes:

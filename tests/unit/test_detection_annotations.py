@@ -297,7 +297,7 @@ def test_damaged_exif_leaves_boxes_as_they_are() -> None:
 
 def test_bad_boxes_are_dropped_or_clipped_and_each_is_counted_and_named() -> None:
     remarks = Remarks()
-    kept = annotations.mend(
+    kept = annotations.repair(
         np.array(
             [
                 [0, 0.1, 0.1, 0.5, 0.5],
@@ -346,7 +346,7 @@ PLACEABLE = st.fixed_dictionaries(
 @given(st.lists(PLACEABLE, max_size=4), FRAMES)
 def test_what_is_left_of_any_boxes_lies_on_the_image_with_a_positive_area(objects: list[Any], frame: Frame) -> None:
     remarks = Remarks()
-    kept = annotations.mend(annotations.place(parse({"annotations": objects}), frame), "a.jpg", remarks)
+    kept = annotations.repair(annotations.place(parse({"annotations": objects}), frame), "a.jpg", remarks)
     assert kept.dtype == np.float32
     assert ((kept[:, 1:] >= 0) & (kept[:, 1:] <= 1)).all()
     assert (kept[:, 3:] > kept[:, 1:3]).all()

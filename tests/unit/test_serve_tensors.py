@@ -106,7 +106,7 @@ def test_a_graph_that_is_missing_is_named(tmp_path: Path) -> None:
         signature.read(tmp_path)
 
 
-# ---- what a script has left -------------------------------------------------------------------------------------
+# ---- what a script left -------------------------------------------------------------------------------------
 
 
 def laid_out(base: Path, *names: str) -> Path:

@@ -65,7 +65,7 @@ def parse_json(data: bytes, where: str, hp: Mapping[str, Any]) -> Annotation:
     """Read an annotation file's bytes; `where` names it in messages.
 
     Raises UserError for what is no such file, a class that is none, and more objects than label_width holds. Boxes
-    may be anywhere and of any size: see `mend`.
+    may be anywhere and of any size: see `repair`.
     """
     try:
         document = json.loads(data)
@@ -227,11 +227,11 @@ def place(annotation: Annotation, frame: Frame) -> NDArray[np.float64] | None:
         if size != frame.upright:
             return None
         orientation = 1
-    with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is for `mend`
+    with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is for `repair`
         return turn(annotation.boxes / np.array([1, *size, *size], np.float64), orientation)
 
 
-def mend(boxes: NDArray[np.float64], where: str, remarks: Remarks) -> NDArray[np.float32]:
+def repair(boxes: NDArray[np.float64], where: str, remarks: Remarks) -> NDArray[np.float32]:
     """Return the boxes, float64 (n, 5) in fractions, that are on the image: float32 (m, 5), clipped to 0..1.
 
     Notes in `remarks` each one that was dropped or clipped.
@@ -333,7 +333,7 @@ def _read(path: Path, name: str, hp: Mapping[str, Any]) -> Annotation:
     try:
         return parse_json(path.read_bytes(), name, hp)
     except OSError as error:
-        raise UserError(f"{name} cannot be read ({error}): mend its permissions, or remove it") from None
+        raise UserError(f"{name} cannot be read ({error}): fix its permissions, or remove it") from None
 
 
 def class_names(annotations: Iterable[Annotation], classes: int) -> tuple[str, ...] | None:

@@ -129,7 +129,7 @@ def _read(
             remarks.add(f"{name} images of another size than their annotation's image_size, left out", told)
     good = [(index, boxes) for index, boxes in enumerate(placed) if boxes is not None]
     labelled = [
-        readable[index].labelled(annotations.mend(boxes, f"{name} {readable[index].name}", remarks))
+        readable[index].labelled(annotations.repair(boxes, f"{name} {readable[index].name}", remarks))
         for index, boxes in good
     ]
     remarks.say()

@@ -75,7 +75,7 @@ def load_map(channel: Channel | None, name: str, classes: int) -> LabelMap:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise UserError(f"{channel.name_of(path)} cannot be read ({error}): mend its permissions") from None
+            raise UserError(f"{channel.name_of(path)} cannot be read ({error}): fix its permissions") from None
         found = parse_map(data, channel.name_of(path), classes)
     else:
         LOG.warning("No %s in a channel label_map: the pixel values of the %s masks are class ids", wanted, name)
