@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from train import threads
+from train.job import threads
 
 SIDE, BATCH, EPOCHS = 128, 16, 10
 AUGMENTED = {"horizontal_flip": True, "zoom_range": 0.2, "rotation_range": 20}
@@ -31,11 +31,11 @@ class Script:
         import keras
         import tensorflow as tf
 
-        from train import keras_weights
+        from train.weights import keras_files
 
         keras.utils.set_random_seed(seed)
         base = keras.applications.MobileNetV2(input_shape=(SIDE, SIDE, 3), include_top=False, weights=None)
-        keras_weights.load_into(base, weights, _NETWORK)
+        keras_files.load_into(base, weights, _NETWORK)
         base.trainable = False
         layers = keras.layers
         head = [layers.GlobalAveragePooling2D(), layers.Dropout(0.5), layers.Dense(1, activation="sigmoid")]
@@ -72,9 +72,9 @@ class Ours:
     """The default program of image-classification-tensorflow on the same photos."""
 
     def __init__(self, channels: Path, weights: Path, seed: int, augmented: bool) -> None:
-        from train import keras_weights
-        from train.channels import Channel
+        from train.data.channels import Channel
         from train.image_classification_tensorflow import data, network, table
+        from train.weights import keras_files
 
         still = {} if augmented else dict.fromkeys(AUGMENTED, "0")
         values = {"mini_batch_size": BATCH, "epochs": EPOCHS, "use_pretrained_model": 1, "seed": seed, **still}
@@ -82,7 +82,7 @@ class Ours:
         found = {name: Channel(name, channels / name, "") for name in ("train", "validation")}
         self._data = data.load(found, self._hp)
         self._network = network.build(self._hp)
-        keras_weights.load_into(self._network.base, weights, _NETWORK)
+        keras_files.load_into(self._network.base, weights, _NETWORK)
         self._number = 0
 
     def stepping(self) -> Callable[[], None]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train import threads
+from train.job import threads
 
 _CLASSIFIER = {
     "num_layers": "18",
@@ -68,7 +68,8 @@ class Side:
 
 def classifier(folder: Path) -> Side:
     """The classifier on the channels under `folder`."""
-    from train import classifier, labelled
+    from train import classifier
+    from train.classification import labelled
     from train.image_classification import data, loop, network, table
 
     lines = _channels(folder)["train_lst"].one(".lst").read_text().splitlines()
@@ -133,7 +134,7 @@ def main() -> None:
 
 
 def _channels(folder: Path) -> dict[str, Any]:
-    from train import channels
+    from train.data import channels
 
     return {path.name: channels.Channel(path.name, path, "") for path in folder.iterdir()}
 

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from serve.artifact import MODEL_ONNX, Artifact, InputSpec, write
-from train import threads
+from train.job import threads
 
 CLASSES = 1000
 SIDE = 224

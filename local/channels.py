@@ -16,7 +16,7 @@ from local.errors import UserError
 from local.pets import Pet, Pets
 from local.progress import Progress
 from serve import preprocess
-from train import recordio
+from train.data import recordio
 
 QUALITY = 95
 NAMED = 10

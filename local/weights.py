@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from train import keras_weights
 from train.errors import UserError
-from train.weights import NETWORKS, check, family, head, read
+from train.weights import keras_files
+from train.weights.files import NETWORKS, check, family, head, read
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _MXNET_PYTHON = _REPOSITORY / ".venvs" / "mxnet" / "bin" / "python"
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert and say what to do with the result; returns the exit code, 2 for a file that cannot be used."""
-    if args.file.suffix in keras_weights.SUFFIXES:
+    if args.file.suffix in keras_files.SUFFIXES:
         print(
             f"{args.file} is a Keras file: image-classification-tensorflow reads it as it is, and no other image can; "
             "give its folder as the channel `pretrained`, or build with it: make build PRETRAINED=DIR",

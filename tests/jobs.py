@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from tests.environments import REPOSITORY, python
-from train import recordio
+from train.data import recordio
 
 CLASSES = ("across", "down", "squares")
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from tests import jobs
-from train.threads import VARIABLES
+from train.job.threads import VARIABLES
 
 Ended = Callable[[str, str], jobs.Done]
 

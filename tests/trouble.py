@@ -17,7 +17,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from train import __main__ as program
-from train import entry, stop
+from train import entry
+from train.job import stop
 from train.log import LOG
 
 

@@ -1,1 +1,1 @@
-"""What `train` runs: one room per algorithm, beside the words that all of them share."""
+"""What `train` runs: one package per algorithm, and what they share, by subject."""

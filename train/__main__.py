@@ -3,7 +3,8 @@
 import os
 import sys
 
-from train import entry, log, stop, threads
+from train import entry, log
+from train.job import stop, threads
 
 _HELP = """usage: train
 

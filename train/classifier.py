@@ -9,16 +9,19 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from train import export, metrics, samples, stop
+from train import export
+from train.classification import metrics
+from train.classification.labelled import Label, stack_labels
+from train.classification.metrics import Labels
+from train.data import samples
+from train.data.samples import Sample
 from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
 from train.epoch import Batches, steps, time_left
 from train.errors import UserError
 from train.hyperparameters import warn_of_late_steps
-from train.labelled import Label, stack_labels
+from train.job import stop
 from train.log import LOG, Pace
-from train.metrics import Labels
-from train.samples import Sample
 
 SPEED_EVERY = 20  # batches; the built-in's Speedometer
 EVALUATION_BATCH = 32

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Protocol, TypeVar, TypeVarTuple
 
-from train import stop
+from train.job import stop
 from train.log import duration
 
 R = TypeVar("R")

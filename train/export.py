@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from serve.preprocess import UnreadableImage
 from serve.words import plural
+from train.data.samples import Sample
 from train.errors import TrainError, UserError
 from train.log import LOG
-from train.samples import Sample
 
 if TYPE_CHECKING:
     import mxnet as mx

@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from train import configuration
 from train.errors import UserError
+from train.job import configuration
 from train.log import LOG
 
 REQUIRED = object()

@@ -7,8 +7,9 @@ import pytest
 
 from tests import jobs
 from tests.mxnet.batches import log_lines
-from train import entry, stop
+from train import entry
 from train.errors import TrainError
+from train.job import stop
 
 
 def run(base: Path, algorithm: str = "image-classification") -> jobs.Done:

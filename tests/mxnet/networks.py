@@ -7,8 +7,7 @@ import numpy as np
 from mxnet import gluon
 
 from tests.mxnet.weight_files import weight_file
-from train import pretrained
-from train.weights import gluoncv_name, read
+from train.weights.files import gluoncv_name, pretrained, read
 
 
 def enliven(net: gluon.Block) -> None:

@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 from serve import preprocess
 from tests import jobs
 from tests.mxnet.batches import log_lines
-from train import channels
+from train.data import channels
 from train.errors import UserError
 from train.image_classification import data, table
 

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from serve.artifact import Artifact, InputSpec, write
-from train import export, recordio
+from train import export
+from train.data import recordio
+from train.data.samples import Sample, records
 from train.errors import TrainError, UserError
 from train.image_classification import network, table
-from train.samples import Sample, records
 
 
 def drawn(side: int) -> np.ndarray:

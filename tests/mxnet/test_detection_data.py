@@ -15,7 +15,7 @@ from serve import preprocess
 from tests.mxnet import detection
 from tests.mxnet.batches import log_lines
 from tests.photos import encode
-from train import channels, recordio
+from train.data import channels, recordio
 from train.errors import UserError
 from train.object_detection import data, network
 

@@ -11,9 +11,10 @@ from mxnet import autograd
 from serve import artifact
 from tests.mxnet import served
 from tests.mxnet.networks import assert_resnet_18_is_loaded, enliven, pictures
-from train import export, native
+from train import export
+from train.data.pixels import MEAN, STD
 from train.object_detection import network
-from train.pixels import MEAN, STD
+from train.weights import native
 
 
 @pytest.mark.parametrize(("side", "count"), [(300, 8732), (512, 24564)])

@@ -6,7 +6,7 @@ from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
-from train.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
+from train.data.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
 
 
 @pytest.mark.parametrize("step", [1, -1], ids=["as it is", "flipped"])

@@ -17,10 +17,11 @@ from tests.environments import REPOSITORY, python
 from tests.fixtures.pretrained.make_fixture import RESNETS, draw, draw_all
 from tests.mxnet import in_process
 from tests.mxnet.weight_files import fixture, weight_file
-from train import pretrained, weights
 from train.errors import UserError
 from train.image_classification import network as classification
 from train.object_detection import network as detection
+from train.weights import files as weights
+from train.weights import pretrained
 
 
 def build(resnet: str, channels: int = 3, classes: int = 1000) -> mx.gluon.Block:

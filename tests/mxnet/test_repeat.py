@@ -13,7 +13,7 @@ import pytest
 from mxnet import autograd, gluon
 
 from tests import jobs
-from train import optimizer
+from train.gluon import optimizer
 from train.image_classification import network as classifiers
 from train.semantic_segmentation import loop as segmentation
 from train.semantic_segmentation import network as segmenters

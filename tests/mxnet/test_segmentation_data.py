@@ -17,7 +17,7 @@ from tests.mxnet import segmentation
 from tests.mxnet.batches import log_lines
 from tests.mxnet.segmentation import patches, photo_of, wrong
 from tests.photos import encode
-from train import channels, samples
+from train.data import channels, samples
 from train.errors import UserError
 from train.semantic_segmentation import data
 

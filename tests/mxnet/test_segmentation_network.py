@@ -12,9 +12,10 @@ from serve import artifact
 from tests.mxnet import served
 from tests.mxnet.networks import assert_resnet_18_is_loaded, enliven, pictures
 from tests.mxnet.segmentation import batch, hyperparameters
-from train import export, native
-from train.pixels import MEAN, STD
+from train import export
+from train.data.pixels import MEAN, STD
 from train.semantic_segmentation import loop, network
+from train.weights import native
 
 
 def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:

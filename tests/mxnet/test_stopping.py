@@ -8,7 +8,7 @@ import pytest
 
 from tests import golden, jobs, stopping
 from tests.stopping import ALGORITHMS, Ended
-from train import earlier
+from train.job import earlier
 
 pytestmark = pytest.mark.timeout(1800)  # the first of these tests waits for all jobs
 

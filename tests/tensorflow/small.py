@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from serve.artifact import InputSpec
+from train.data.samples import Sample
 from train.image_classification_tensorflow import network, table
 from train.image_classification_tensorflow.network import Network
-from train.samples import Sample
 
 STILL = {"horizontal_flip": 0, "zoom_range": 0, "rotation_range": 0}  # no augmentation
 

@@ -13,7 +13,7 @@ from tensorflow.python.data.ops.iterator_ops import OwnedIterator
 
 from tests import jobs
 from tests.tensorflow import small
-from train import channels
+from train.data import channels
 from train.errors import UserError
 from train.image_classification_tensorflow import data
 

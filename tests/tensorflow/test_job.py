@@ -10,9 +10,9 @@ import pytest
 
 from tests import jobs
 from tests.tensorflow import small
-from train.cluster import Hosts
 from train.errors import UserError
 from train.image_classification_tensorflow import job, network
+from train.job.cluster import Hosts
 
 SMALL = {"image_shape": "3,32,32", "alpha": "0.35", "batch_size": 16, "epochs": 1}
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tests.tensorflow import small
-from train import stop
 from train.classifier import Best
 from train.image_classification_tensorflow import loop, network
+from train.job import stop
 
 
 @pytest.mark.parametrize(("name", "rate"), [("sgd", 0.01), ("nag", 0.01), ("adam", 0.002), ("rmsprop", 0.002)])

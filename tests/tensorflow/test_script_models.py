@@ -12,7 +12,7 @@ import tensorflow as tf
 from tests import jobs, scripts
 from tests.environments import REPOSITORY
 from tests.server import Server
-from train import earlier
+from train.job import earlier
 
 IMAGE = np.random.default_rng(1).random((1, 128, 128, 3)).round(3)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import golden, jobs, stopping
-from train import earlier
+from train.job import earlier
 
 pytestmark = pytest.mark.timeout(1800)  # the first of these tests waits for all jobs
 

@@ -15,12 +15,12 @@ from PIL import Image, TiffImagePlugin, TiffTags
 
 from serve import preprocess
 from serve.preprocess import Frame, frame
-from train import recordio
-from train.channels import Channel
+from train.data import recordio
+from train.data.channels import Channel
+from train.data.samples import Remarks
 from train.errors import UserError
 from train.object_detection import annotations, table
 from train.object_detection.annotations import FRACTIONS, Annotation
-from train.samples import Remarks
 
 HP = table.check({"num_classes": "3", "num_training_samples": "8", "label_width": "22"})  # 4 objects
 ONE = {"class_id": 1, "left": 111, "top": 134, "width": 61, "height": 128}

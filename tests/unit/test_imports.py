@@ -18,26 +18,23 @@ MXNET = ("train.image_classification", "train.object_detection", "train.semantic
 TENSORFLOW = "train.image_classification_tensorflow"
 # By package of others: the packages and modules that import it, which must be all of them. "" stands for any.
 THIRD_PARTY = {
-    "mxnet": {
-        *MXNET,
-        *(f"train.{name}" for name in ("export", "native", "optimizer", "pretrained", "resnet", "weights")),
-    },
-    "gluoncv": {*MXNET, "train.native", "train.resnet"},
-    "cv2": {*MXNET, "train.pixels"},
+    "mxnet": {*MXNET, "train.export", "train.gluon", "train.weights"},
+    "gluoncv": {*MXNET, "train.weights.native", "train.gluon"},
+    "cv2": {*MXNET, "train.data.pixels"},
     "tensorflow": {TENSORFLOW, "serve.tf"},
-    "keras": {TENSORFLOW, "serve.tf", "train.keras_weights"},
+    "keras": {TENSORFLOW, "serve.tf", "train.weights.keras_files"},
     "tf_keras": {"serve.tf"},
     "tf2onnx": {TENSORFLOW, "serve.tf"},
-    "h5py": {"train.keras_weights"},
+    "h5py": {"train.weights.keras_files"},
     "onnx": {TENSORFLOW, "serve.tf", "train.export"},
     "onnxruntime": {"serve.engine"},
     **{name: {"serve"} for name in ("flask", "gunicorn", "werkzeug")},
-    "sagemaker_training": {"train.__main__", "train.script"},
+    "sagemaker_training": {"train.__main__", "train.job.script"},
     "sagemaker": {"local.sagemaker"},
     "boto3": {"local.ecr", "local.sagemaker"},
     "botocore": {"local.ecr"},
     **{name: {"local.registry"} for name in ("docker", "requests", "urllib3")},
-    "safetensors": {"train.weights", "local.weights"},
+    "safetensors": {"train.weights.files", "local.weights"},
     "numpy": {""},
     "PIL": {""},
 }

@@ -13,7 +13,7 @@ import serve
 from local import build
 from local.images import IMAGES
 from tests.environments import REPOSITORY
-from train import pretrained
+from train.weights import pretrained
 
 
 @pytest.fixture

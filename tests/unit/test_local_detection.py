@@ -20,7 +20,7 @@ from local.errors import CommandFailed
 from local.object_detection import Answer, Truth
 from serve.preprocess import Frame
 from tests.unit.official import HEAD, Pets, encode, lying, picture, turned
-from train import recordio
+from train.data import recordio
 
 
 def voc(*things: tuple[str, int, int, int, int], size: tuple[int, int] = (64, 48)) -> str:

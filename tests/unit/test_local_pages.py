@@ -14,7 +14,7 @@ from local.drawing.breeds import BREEDS
 from local.images import TRAINING
 from tests.environments import REPOSITORY
 from tests.pages import DATA, DOCS, SWITCHING, metrics, snippet
-from train import pretrained
+from train.weights import pretrained
 
 SDK2, SDK3 = ("sdk2", "sdk2-detection", "sdk2-segmentation"), ("sdk3", "sdk3-cloud")
 

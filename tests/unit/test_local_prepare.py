@@ -11,7 +11,7 @@ from PIL import Image
 from local import __main__ as program
 from local import channels, prepare
 from local import pets as official
-from train import recordio
+from train.data import recordio
 
 
 def encode(image: Image.Image, form: str, **options: object) -> bytes:

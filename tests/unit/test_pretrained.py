@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from train.errors import UserError
-from train.pretrained import _first_kernel, find
+from train.weights.pretrained import _first_kernel, find
 
 WAYS = ["channel named 'pretrained'", "make build PRETRAINED=DIR", "PRETRAINED_URL and PRETRAINED_SHA256"]
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from serve import preprocess
 from serve.preprocess import Frame, UnreadableImage
-from train.channels import Channel
+from train.data.channels import Channel
 from train.errors import UserError
 from train.semantic_segmentation import masks
 from train.semantic_segmentation.masks import IGNORE, Census, LabelMap

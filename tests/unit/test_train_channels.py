@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from train import channels
+from train.data import channels
 from train.errors import UserError
 
 

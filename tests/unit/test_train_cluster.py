@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from train import cluster
 from train.errors import UserError
+from train.job import cluster
 
 
 def base(folder: Path, config: dict[str, Any]) -> Path:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from serve import preprocess
-from train import samples
+from train.data import samples
 from train.errors import UserError
 
 

@@ -13,8 +13,9 @@ from typing import IO, Any
 
 import pytest
 
-from train import configuration, earlier, entry
+from train import entry
 from train.errors import TrainError, UserError
+from train.job import configuration, earlier
 
 FILES: dict[str, Any] = {
     "hyperparameters.json": {"epochs": "1"},

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from train import export
+from train.data.samples import Sample
 from train.errors import TrainError, UserError
-from train.samples import Sample
 
 
 class Usage(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.channels import Channel
+from train.data.channels import Channel
 from train.errors import UserError
 from train.image_classification_tensorflow import folders
 

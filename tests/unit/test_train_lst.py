@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train import lst
+from train.data import lst
+from train.data.samples import Sample
 from train.errors import UserError
-from train.samples import Sample
 
 CLASSES = 3
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from train.data.pairs import match
 from train.errors import UserError
-from train.pairs import match
 
 
 def test_a_label_is_of_the_image_of_its_base_name_at_any_depth() -> None:

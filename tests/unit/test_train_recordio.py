@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train import recordio, samples
+from train.data import recordio, samples
+from train.data.recordio import MAGIC_BYTES, RecordIOError, Writer, pack_image, read, scan, unpack_image
 from train.errors import UserError
-from train.recordio import MAGIC_BYTES, RecordIOError, Writer, pack_image, read, scan, unpack_image
 
 # Payloads rich in the magic number, aligned and not, because the format splits a record there.
 payloads = st.lists(st.one_of(st.binary(max_size=9), st.just(MAGIC_BYTES)), max_size=8).map(b"".join)

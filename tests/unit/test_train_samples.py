@@ -1,11 +1,11 @@
-"""What train/samples.py offers for validation: batches in order, and samples evenly spread."""
+"""What train/data/samples.py offers for validation: batches in order, and samples evenly spread."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train import samples
+from train.data import samples
 
 
 @given(st.integers(1, 40), st.integers(1, 9))

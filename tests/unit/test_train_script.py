@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train import script, stop
+from train.job import script, stop
 
 
 def trace(error: BaseException) -> str:

@@ -13,8 +13,11 @@ import pytest
 
 from serve.machine import cpu_count
 from serve.preprocess import UnreadableImage
-from train import log, metrics, samples, threads
+from train import log
+from train.classification import metrics
+from train.data import samples
 from train.errors import UserError
+from train.job import threads
 
 
 def test_thread_variables_are_set_and_the_users_own_are_kept() -> None:
@@ -222,7 +225,7 @@ def test_a_file_that_goes_away_while_the_job_trains_is_named_with_the_reason(tmp
 
 STOPPING = """
 import os, signal, sys
-from train import stop
+from train.job import stop
 stop.install()
 if sys.argv[1] == "keeping":
     stop.keep_model()

@@ -12,13 +12,13 @@ from PIL import Image
 from serve import preprocess
 from serve.artifact import InputSpec
 from serve.words import plural
-from train import lst, samples
-from train.channels import Channel, by_record, class_names, listing
+from train.classification.metrics import Labels
+from train.data import lst, samples
+from train.data.channels import Channel, by_record, class_names, listing
+from train.data.lst import LabelReader
+from train.data.samples import Memory, Sample
 from train.errors import UserError
 from train.log import LOG
-from train.lst import LabelReader
-from train.metrics import Labels
-from train.samples import Memory, Sample
 
 Label = int | NDArray[np.float32]
 """One class id, or for multi-label float32 (K,) of 0 and 1."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve.words import plural
-from train import configuration
 from train.errors import UserError
+from train.job import configuration
 from train.log import LOG
 
 RECORDIO = "application/x-recordio"

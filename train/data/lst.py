@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.words import plural
+from train.data.samples import Sample, from_one
 from train.errors import UserError
-from train.samples import Sample, from_one
 
 _PANDAS = "remove the first column if it is the index that pandas writes (index=False)"
 _LONGEST = 255  # bytes of a name, on every file system that a channel lies on

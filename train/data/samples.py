@@ -18,7 +18,7 @@ from PIL import Image
 from serve.machine import cpu_count, memory_bytes
 from serve.preprocess import UnreadableImage
 from serve.words import plural
-from train import recordio
+from train.data import recordio
 from train.errors import UserError
 from train.log import LOG, Progress
 

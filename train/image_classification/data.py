@@ -9,15 +9,16 @@ from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
-from train import labelled, lst, metrics, samples
-from train.channels import RECORDIO, Channel, refuse_unbuilt, require_all
+from train.classification import labelled, metrics
+from train.classification.labelled import Label, stack_labels
+from train.classification.metrics import Labels
+from train.data import lst, samples
+from train.data.channels import RECORDIO, Channel, refuse_unbuilt, require_all
+from train.data.lst import LabelReader
+from train.data.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
+from train.data.samples import Batches, Memory, Sample
 from train.errors import UserError
 from train.image_classification.augment import augment
-from train.labelled import Label, stack_labels
-from train.lst import LabelReader
-from train.metrics import Labels
-from train.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
-from train.samples import Batches, Memory, Sample
 
 Batch = tuple[NDArray[np.float32], Labels]
 

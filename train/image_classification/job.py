@@ -11,12 +11,15 @@ from mxnet import gluon
 from numpy.typing import NDArray
 
 from serve import artifact
-from train import channels, classifier, earlier, export, native, pretrained
+from train import classifier, export
 from train.classifier import Best
+from train.data import channels
 from train.divergence import Diverged, rescue
 from train.errors import UserError
 from train.image_classification import data, loop, network, table
+from train.job import earlier
 from train.log import LOG
+from train.weights import native, pretrained
 
 _PREFIX = "image-classification"
 

@@ -8,14 +8,15 @@ import numpy as np
 from mxnet import autograd, gluon
 from numpy.typing import NDArray
 
-from train import classifier, stop
+from train import classifier
+from train.classification.labelled import stack_labels
+from train.classification.metrics import Labels
 from train.classifier import EVALUATION_BATCH, Best
+from train.data.samples import in_order
+from train.gluon.optimizer import create, step_schedule, trainer
 from train.image_classification.data import Data
-from train.labelled import stack_labels
+from train.job import stop
 from train.log import SILENCE, Progress
-from train.metrics import Labels
-from train.optimizer import create, step_schedule, trainer
-from train.samples import in_order
 
 
 def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:

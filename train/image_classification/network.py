@@ -4,7 +4,7 @@ import mxnet as mx
 from gluoncv.model_zoo import cifarresnet
 from mxnet import gluon
 
-from train import resnet
+from train.gluon import resnet
 
 
 def name(num_layers: int) -> str:

@@ -12,12 +12,14 @@ from PIL import Image
 from serve import preprocess
 from serve.artifact import InputSpec
 from serve.machine import cpu_count
-from train import classifier, labelled, lst, samples
-from train.channels import RECORDIO, Channel, by_record, refuse_unbuilt, require_all
+from train import classifier
+from train.classification import labelled
+from train.data import lst, samples
+from train.data.channels import RECORDIO, Channel, by_record, refuse_unbuilt, require_all
+from train.data.samples import Memory, Sample
 from train.errors import UserError
 from train.image_classification_tensorflow import folders
 from train.image_classification_tensorflow.augment import Augment
-from train.samples import Memory, Sample
 
 Batch = tuple[NDArray[np.uint8] | NDArray[np.float32], NDArray[np.int64]]
 _AHEAD = 4  # batches

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from serve.words import plural
-from train import pairs
-from train.channels import Channel, listing
+from train.data import pairs
+from train.data.channels import Channel, listing
+from train.data.samples import Remarks, Sample
 from train.errors import UserError
 from train.log import LOG
-from train.samples import Remarks, Sample
 
 _TRAIN, _VALIDATION = ("train", "training"), ("validation", "val", "valid")
 _NO_PHOTOS = "files in class folders that are no photos by their names"

@@ -13,9 +13,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from serve.words import sentence
-from train import stop
-from train.cluster import Hosts
 from train.errors import TrainError, UserError
+from train.job import stop
+from train.job.cluster import Hosts
 from train.log import LOG
 
 _PORT = 7777  # of the first host; each further one has the next, so that in a test all may be one machine

@@ -18,14 +18,17 @@ from numpy.typing import NDArray
 
 import serve
 from serve import artifact
-from train import channels, classifier, cluster, earlier, export, keras_weights, pretrained
+from train import classifier, export
 from train.classifier import Best
-from train.cluster import Hosts
+from train.data import channels
 from train.divergence import Diverged, rescue
 from train.errors import UserError
 from train.image_classification_tensorflow import data, hosts, loop, network, table
 from train.image_classification_tensorflow.network import Network
+from train.job import cluster, earlier
+from train.job.cluster import Hosts
 from train.log import LOG
+from train.weights import keras_files, pretrained
 
 NATIVE = "model.keras"
 
@@ -62,7 +65,7 @@ def _begin(base: Path, hp: dict[str, Any], environ: Mapping[str, str]) -> tuple[
     hosts.check_alike([sample.name for sample in loaded.train])
     net = network.build(hp)
     if weights is not None:
-        count = keras_weights.load_into(net.base, weights, name)
+        count = keras_files.load_into(net.base, weights, name)
         LOG.info("Pretrained weights: %d arrays of %s from %s; starts untrained: the head", count, name, weights)
     return net, loaded
 

@@ -9,14 +9,17 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from train import classifier, labelled, samples, stop
+from train import classifier
+from train.classification import labelled
 from train.classifier import EVALUATION_BATCH, Best
+from train.data import samples
 from train.epoch import Batches
 from train.image_classification_tensorflow import data as datas
 from train.image_classification_tensorflow import hosts
 from train.image_classification_tensorflow import network as networks
 from train.image_classification_tensorflow.data import Batch, Data
 from train.image_classification_tensorflow.network import Network
+from train.job import stop
 from train.log import LOG, SILENCE, Progress
 
 Below = Callable[[tf.Tensor], tf.Tensor]

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from train import configuration
 from train.errors import UserError
+from train.job import configuration
 
 
 @dataclass(frozen=True)

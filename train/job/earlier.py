@@ -14,7 +14,7 @@ from serve import left
 from serve.artifact import EARLIER as ASIDE
 from serve.artifact import MODEL_JSON, MODEL_ONNX, ArtifactError
 from serve.left import SAVED_MODEL
-from train import stop
+from train.job import stop
 from train.log import LOG
 
 _OURS = (

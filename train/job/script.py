@@ -24,8 +24,9 @@ from typing import IO, Any
 from serve import left
 from serve.artifact import EARLIER, ArtifactError
 from serve.words import sentence
-from train import channels, configuration, earlier, stop
+from train.data import channels
 from train.errors import TrainError, UserError
+from train.job import configuration, earlier, stop
 from train.log import LOG
 
 PROGRAM, DIRECTORY = "sagemaker_program", "sagemaker_submit_directory"

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from serve.preprocess import Frame
 from serve.words import plural
-from train import pairs, samples
-from train.channels import Channel, listing
+from train.data import pairs, samples
+from train.data.channels import Channel, listing
+from train.data.samples import Remarks, Sample, from_one
 from train.errors import UserError
 from train.object_detection.boxes import solid, turn
 from train.object_detection.table import LABEL_HEADER, LABEL_OBJECT, max_objects
-from train.samples import Remarks, Sample, from_one
 
 FRACTIONS = (1, 1)
 """An Annotation.size that says that the boxes are in fractions of the stored image, as in RecordIO."""

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.pixels import MEAN
 from train.object_detection import windows
 from train.object_detection.boxes import flip, solid
-from train.pixels import MEAN
 
 _BRIGHTNESS, _FACTOR, _HUE = 32.0, 0.5, np.deg2rad(36.0)
 _FILL = tuple(round(255 * share) for share in MEAN)

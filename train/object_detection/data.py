@@ -11,16 +11,16 @@ from PIL import Image
 from serve import preprocess
 from serve.artifact import InputSpec
 from serve.words import plural
-from train import samples
-from train.channels import RECORDIO, Channel, by_record, class_names, refuse_unbuilt, require_all
+from train.data import samples
+from train.data.channels import RECORDIO, Channel, by_record, class_names, refuse_unbuilt, require_all
+from train.data.pixels import MEAN, STD, Normalise
+from train.data.samples import Batches, Memory, Remarks, Sample
 from train.errors import UserError
 from train.log import LOG
 from train.object_detection import annotations
 from train.object_detection.annotations import Listing
 from train.object_detection.augment import augment
 from train.object_detection.targets import assign
-from train.pixels import MEAN, STD, Normalise
-from train.samples import Batches, Memory, Remarks, Sample
 
 T = TypeVar("T")
 Boxes = NDArray[np.float32]

@@ -12,16 +12,16 @@ from gluoncv.loss import SSDMultiBoxLoss
 from mxnet import autograd
 from numpy.typing import NDArray
 
-from train import stop
+from train.data.samples import in_order
 from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
 from train.epoch import Batches, steps, time_left
+from train.gluon.optimizer import create, step_schedule, trainer
+from train.job import stop
 from train.log import LOG, SILENCE, Pace, Progress
 from train.object_detection import evaluation
 from train.object_detection.data import Batch, Data
 from train.object_detection.network import Detector
-from train.optimizer import create, step_schedule, trainer
-from train.samples import in_order
 
 SPEED_EVERY = 100  # batches, as the built-in
 _EVALUATION_BATCH = 16

@@ -18,12 +18,12 @@ from mxnet import gluon
 from mxnet.gluon import nn
 from numpy.typing import NDArray
 
-from train import resnet
+from train.gluon import resnet
 from train.object_detection.targets import VARIANCES
 
 _RESNETS = {"resnet-18": 18, "resnet-50": 50}
 PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "vgg-16": "vgg16"}
-"""Names of the weight files (train/weights.py)."""
+"""Names of the weight files (train/weights/files.py)."""
 
 _VGG_STAGES = ([2, 2, 3, 3, 3], [64, 128, 256, 512, 512])
 _SIZES_300, _SIZES_512 = [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05], [0.1, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from train.pixels import MEAN
+from train.data.pixels import MEAN
 from train.semantic_segmentation.masks import IGNORE
 
 _SMALLEST, _LARGEST = 0.5, 2.0

@@ -15,12 +15,12 @@ from PIL import Image
 from serve import preprocess
 from serve.artifact import InputSpec
 from serve.words import plural
-from train import pairs, samples
-from train.channels import Channel, by_record, class_names, listing, refuse_unbuilt, require_all
+from train.data import pairs, samples
+from train.data.channels import Channel, by_record, class_names, listing, refuse_unbuilt, require_all
+from train.data.pixels import MEAN, STD, Normalise
+from train.data.samples import Batches, Memory, Remarks, Sample
 from train.errors import UserError
 from train.log import LOG
-from train.pixels import MEAN, STD, Normalise
-from train.samples import Batches, Memory, Remarks, Sample
 from train.semantic_segmentation import masks
 from train.semantic_segmentation.augment import augment, largest
 from train.semantic_segmentation.masks import IGNORE, Census, LabelMap

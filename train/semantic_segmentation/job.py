@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve import artifact
-from train import channels, cluster, earlier, export, native, pretrained, samples, stop
+from train import export
+from train.data import channels, samples
 from train.divergence import Diverged, rescue
 from train.errors import UserError
+from train.job import cluster, earlier, stop
 from train.log import LOG
 from train.semantic_segmentation import data, evaluation, loop, network, table
+from train.weights import native, pretrained
 
 _TASK = "semantic-segmentation"
 _OUTPUTS = ("logits",)

@@ -11,13 +11,13 @@ from mxnet import autograd, gluon
 from numpy.typing import NDArray
 
 from serve import masks
-from train import stop
+from train.data.samples import in_order
 from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
 from train.epoch import Batches, steps, time_left
+from train.gluon.optimizer import create, step_schedule, trainer
+from train.job import stop
 from train.log import LOG, SILENCE, Pace, Progress
-from train.optimizer import create, step_schedule, trainer
-from train.samples import in_order
 from train.semantic_segmentation import evaluation
 from train.semantic_segmentation.data import Batch, Data
 from train.semantic_segmentation.enlarge import enlarge

@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 
 from serve.preprocess import MAX_PIXELS, Frame, UnreadableImage
 from serve.words import plural
-from train.channels import Channel
+from train.data.channels import Channel
 from train.errors import UserError
 from train.log import LOG
 

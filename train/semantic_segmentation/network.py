@@ -16,13 +16,13 @@ from gluoncv.model_zoo.fcn import _FCNHead
 from mxnet import gluon
 from mxnet.gluon import nn
 
-from train import resnet
+from train.gluon import resnet
 from train.semantic_segmentation.enlarge import enlarge
 
 _LAYERS = {"resnet-18": 18, "resnet-50": 50, "resnet-101": 101}
 _WIDTHS = {"resnet-18": (256, 512), "resnet-50": (1024, 2048), "resnet-101": (1024, 2048)}  # of stages three and four
 PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "resnet-101": "resnet101"}
-"""Names of the weight files (train/weights.py)."""
+"""Names of the weight files (train/weights/files.py)."""
 
 _STRIDE = 8  # pixels of a picture that a cell of a dilated ResNet's last map covers
 # Of the maps that Skips adds up, from a 16th of the side to a half: their width, and what the sum's convolution makes.

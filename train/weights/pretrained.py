@@ -1,6 +1,6 @@
 """Pretrained weights: where a job's weight file comes from, and how it gets into the network.
 
-What such a file holds is in train/weights.py; docs/pretrained.md is the user's side.
+What such a file holds is in train/weights/files.py; docs/pretrained.md is the user's side.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ from urllib.request import url2pathname, urlopen
 import numpy as np
 from numpy.typing import NDArray
 
-from train import keras_weights
-from train.channels import Channel, listing
+from train.data.channels import Channel, listing
 from train.errors import UserError
 from train.log import LOG, Progress
-from train.weights import BATCH_COUNT, check, family, pickle_refusal, read, source
+from train.weights import keras_files
+from train.weights.files import BATCH_COUNT, check, family, pickle_refusal, read, source
 
 if TYPE_CHECKING:
     from mxnet.gluon import Block
@@ -68,7 +68,7 @@ def _named_for(path: Path) -> str | None:
 
 
 TORCHVISION = Files((".safetensors", ".params"), "{}.safetensors", _named_for, source)
-KERAS = Files(keras_weights.SUFFIXES, "{}.weights.h5", keras_weights.named_for, keras_weights.source)
+KERAS = Files(keras_files.SUFFIXES, "{}.weights.h5", keras_files.named_for, keras_files.source)
 
 
 def wanted(

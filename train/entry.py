@@ -14,8 +14,9 @@ import traceback
 from pathlib import Path
 
 from serve.words import sentence
-from train import cluster, configuration, earlier, hyperparameters, script
+from train import hyperparameters
 from train.errors import TrainError, UserError
+from train.job import cluster, configuration, earlier, script
 from train.log import LOG
 
 ALGORITHM = "VISION_ALGORITHM"

@@ -1,0 +1,1 @@
+"""What an algorithm reads: channels, .lst and RecordIO files, samples, batches."""

@@ -1,0 +1,1 @@
+"""What the MXNet algorithms share: optimizers, ResNets."""
