@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from serve.artifact import Artifact, InputSpec, write
-from train import export
+from train.classification.answers import OUTPUT
+from train.gluon import onnx
+from train.verify import Check, verify
 from train.data import recordio
 from train.data.samples import Sample, records
 from train.errors import TrainError, UserError
@@ -52,8 +54,9 @@ class Exported(NamedTuple):
 
     def verify(self, files: list[Sample], *, outputs: np.ndarray | None = None, logged: float) -> None:
         """Check the artifact as a job does; the metric is the sum of all probabilities, so 1 for each file."""
-        expected = {export.OUTPUT: self.expected if outputs is None else outputs}
-        export.verify(self.folder, self.tensors, expected, files, lambda answers: float(sum(answers).sum()), logged)
+        expected = {OUTPUT: self.expected if outputs is None else outputs}
+        check = Check(self.tensors, expected, files, lambda answers: float(sum(answers).sum()), logged)
+        verify(self.folder, check)
 
 
 def exported(folder: Path, layers: int) -> Exported:
@@ -64,9 +67,9 @@ def exported(folder: Path, layers: int) -> Exported:
             parameter.set_data(mx.nd.random.uniform(0.5, 1.5, parameter.shape))
     tensors = drawn(48)
     expected = mx.nd.softmax(net(mx.nd.array(tensors))).asnumpy()
-    symbol = mx.sym.softmax(net(mx.sym.var("data")), name=export.OUTPUT)
+    symbol = mx.sym.softmax(net(mx.sym.var("data")), name=OUTPUT)
     parameters = {f"arg:{name}": value.data() for name, value in net.collect_params().items()}
-    export.to_onnx(symbol, parameters, "data", (3, 48, 48), folder / "model.onnx")
+    onnx.export(symbol, parameters, "data", (3, 48, 48), folder / "model.onnx", (OUTPUT,))
     spec = InputSpec("data", 3, 48, 48, 48, "crop", (0.5,) * 3, (0.5,) * 3)
     write(Artifact("image-classification", network.name(layers), tuple("abcde"), spec, "softmax"), folder)
     return Exported(folder, tensors, expected)
@@ -90,6 +93,22 @@ def test_num_layers_admits_the_depths_that_are_tested_here() -> None:
 @pytest.mark.parametrize("layers", [18, 50, 110])
 def test_the_exported_graph_agrees_with_mxnet_on_random_weights(layers: int, tmp_path: Path) -> None:
     exported(tmp_path, layers).verify(samples(tmp_path, photo(), photo()), logged=2.0)
+
+
+def test_the_exporter_of_mxnet_logs_no_temporary_names_and_its_warnings_still_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def export_model(symbol: Any, parameters: Any, shapes: Any, dtype: Any, path: str, **how: Any) -> None:
+        logging.info("Exported ONNX file %s saved to disk", path)
+        logging.warning("an operator was left out")
+        raise OSError
+
+    monkeypatch.setattr(mx.onnx, "export_model", export_model)
+    with caplog.at_level(logging.INFO):
+        with pytest.raises(OSError):
+            onnx.export(None, {}, "data", (3, 8, 8), tmp_path / "model.onnx", (OUTPUT,))
+        logging.info("what others say afterwards")
+    assert caplog.messages == ["an operator was left out", "what others say afterwards"]
 
 
 def test_an_artifact_that_differs_from_the_trained_network_is_refused(cifar20: Exported, tmp_path: Path) -> None:

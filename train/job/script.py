@@ -27,6 +27,7 @@ from serve.words import sentence
 from train.data import channels
 from train.errors import TrainError, UserError
 from train.job import configuration, earlier, stop
+from train.files import replace
 from train.log import LOG
 
 PROGRAM, DIRECTORY = "sagemaker_program", "sagemaker_submit_directory"
@@ -259,7 +260,7 @@ def _convert(model_dir: Path) -> None:
 
     A model that cannot be converted is no failure: `serve` in this image runs it under TensorFlow.
     """
-    from train import export  # imports NumPy, before which the thread variables must be set
+    from train.verify import serving_python  # imports NumPy, before which the thread variables must be set
 
     if not any(path.is_file() and EARLIER not in path.parts for path in model_dir.rglob("*")):
         LOG.warning("the script left nothing in %s (SM_MODEL_DIR): the job ends without a model", model_dir)
@@ -272,10 +273,10 @@ def _convert(model_dir: Path) -> None:
         LOG.info("Script mode: converting %s for ONNX Runtime", found.name)
         with tempfile.TemporaryDirectory(prefix="converted-") as folder:
             out = Path(folder)
-            said = left.convert(found, out, Path(sys.executable), export.serving_python())
+            said = left.convert(found, out, Path(sys.executable), serving_python())
             for path in sorted(out.iterdir(), key=lambda path: path.suffix == ".json"):  # model.json last
                 if path.suffix in (".onnx", ".json"):
-                    export.replace(model_dir / path.name, functools.partial(shutil.copyfile, path))
+                    replace(model_dir / path.name, functools.partial(shutil.copyfile, path))
         LOG.info("%s; %s/model.onnx is what will be served, in the image inference too", said, model_dir)
     except (left.NotConverted, ArtifactError) as error:
         LOG.warning("the model is kept as the script left it, without a version for ONNX Runtime: %s", error)

@@ -1,19 +1,17 @@
 """Files of the model folder: whole or not at all, and a reason that can be acted on when they cannot be written."""
 
 import errno
-import logging
 import shutil
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
-from train import export
+from train import verify
 from train.data.samples import Sample
 from train.errors import TrainError, UserError
+from train.files import replace
 
 
 class Usage(NamedTuple):
@@ -32,35 +30,15 @@ def failing(number: int, text: str) -> Callable[[Path], None]:
     return write
 
 
-def test_the_exporter_of_mxnet_tells_no_temporary_names_and_its_warnings_still_come(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def export_model(symbol: Any, parameters: Any, shapes: Any, dtype: Any, path: str, **how: Any) -> None:
-        logging.info("Exported ONNX file %s saved to disk", path)
-        logging.warning("an operator was left out")
-        raise OSError(errno.EFBIG, "File too large")
-
-    monkeypatch.setitem(sys.modules, "mxnet", types.ModuleType("mxnet"))
-    monkeypatch.setitem(sys.modules, "onnx", types.ModuleType("onnx"))
-    monkeypatch.setitem(sys.modules, "mxnet.onnx", types.ModuleType("mxnet.onnx"))
-    sys.modules["mxnet"].onnx = sys.modules["mxnet.onnx"]
-    sys.modules["mxnet.onnx"].export_model = export_model
-    with caplog.at_level(logging.INFO):
-        with pytest.raises(TrainError):
-            export.to_onnx(None, {}, "data", (3, 8, 8), tmp_path / "model.onnx")
-        logging.info("what others say afterwards")
-    assert caplog.messages == ["an operator was left out", "what others say afterwards"]
-
-
 def test_a_file_that_was_written_is_there_and_nothing_beside_it(tmp_path: Path) -> None:
-    export.replace(tmp_path / "a", lambda path: path.write_text("whole"))
+    replace(tmp_path / "a", lambda path: path.write_text("whole"))
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "whole"}
 
 
 def test_a_file_that_could_not_be_written_leaves_the_earlier_one_and_nothing_half_written(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("earlier")
     with pytest.raises(TrainError, match=r"^.*/a could not be written: File too large \(\d+\.\d GB are free there\)$"):
-        export.replace(tmp_path / "a", failing(errno.EFBIG, "File too large"))
+        replace(tmp_path / "a", failing(errno.EFBIG, "File too large"))
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "earlier"}
 
 
@@ -72,7 +50,7 @@ def test_a_full_disk_is_named_first_even_where_the_framework_does_not_know_the_r
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free))
     with pytest.raises(TrainError) as caught:
-        export.replace(tmp_path / "a.params", failing(number, "MXNet's words"))
+        replace(tmp_path / "a.params", failing(number, "MXNet's words"))
     first, _, rest = str(caught.value).partition(": set a larger volume_size")
     assert first == f"{tmp_path}/a.params could not be written: the disk is full ({free} bytes free)"
     assert rest.endswith("(MXNet's words)")
@@ -86,10 +64,10 @@ def test_a_temporary_file_that_cannot_be_removed_does_not_hide_why_the_file_coul
 
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(TrainError, match="a could not be written: Read-only file system"):
-        export.replace(tmp_path / "a", failing(errno.EROFS, "Read-only file system"))
+        replace(tmp_path / "a", failing(errno.EROFS, "Read-only file system"))
 
 
 def test_a_photo_that_vanishes_before_the_closing_check_is_the_users_mistake_and_is_named(tmp_path: Path) -> None:
     gone = Sample("cats/7.jpg", 0, tmp_path / "7.jpg")
     with pytest.raises(UserError, match=r"^validation image cats/7\.jpg does not exist, though it could be read"):
-        export._lay_out([gone], tmp_path)
+        verify._lay_out([gone], tmp_path)

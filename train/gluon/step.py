@@ -1,0 +1,65 @@
+"""What the steps of the MXNet algorithms share: random numbers, the learning rate, the state."""
+
+import zlib
+from typing import Any
+
+import mxnet as mx
+from mxnet import gluon
+
+from train.gluon.optimizer import trainer
+from train.learner import B, R, Step
+from train.state import State
+
+
+class GluonStep(Step[B, R]):
+    """Updates all parameters of `net`: `_trainer.step(n)` divides their gradients by n."""
+
+    def __init__(self, net: gluon.Block, optimizer: mx.optimizer.Optimizer, seed: int) -> None:
+        self._net, self._seed = net, seed
+        self._trainer = trainer(net, optimizer)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next update."""
+        return self._trainer.learning_rate
+
+    def begin(self, epoch: int) -> None:
+        """Seed MXNet's generator, whose state cannot be read, from the job's seed and the epoch."""
+        mx.random.seed(zlib.crc32(f"{self._seed} {epoch}".encode()))
+
+    def state(self) -> State:
+        """Return the parameters and the optimizer's arrays, by the parameters' structural names, and its updates."""
+        arrays = self._trainer._updaters[0].states
+        return {
+            "parameters": {name: parameter.data().asnumpy() for name, parameter, _ in self._parameters()},
+            "optimizer": {name: _to_numpy(arrays[index]) for name, _, index in self._parameters() if index in arrays},
+            "updates": self._trainer.optimizer.num_update,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state. Schedules are functions of the number of updates, so hyperparameters say the rate."""
+        updater, optimizer = self._trainer._updaters[0], self._trainer.optimizer
+        for name, parameter, index in self._parameters():
+            parameter.set_data(mx.nd.array(state["parameters"][name], dtype=state["parameters"][name].dtype))
+            if name in state["optimizer"]:
+                updater.states[index], updater.states_synced[index] = _to_mxnet(state["optimizer"][name]), True
+        optimizer.begin_num_update = optimizer.num_update = state["updates"]
+
+    def _parameters(self) -> list[tuple[str, gluon.Parameter, int]]:
+        """Return name, parameter, and the trainer's index of all; other names count the networks of a process."""
+        index = {parameter.name: number for number, parameter in enumerate(self._trainer._params)}
+        found = self._net._collect_params_with_prefix()
+        return [(name, parameter, index[parameter.name]) for name, parameter in found.items()]
+
+
+def _to_numpy(arrays: Any) -> Any:
+    """Return an optimizer's state of one parameter, which is None, an array or several, with NumPy's arrays."""
+    if isinstance(arrays, tuple | list):
+        return [_to_numpy(each) for each in arrays]
+    return arrays if arrays is None else arrays.asnumpy()
+
+
+def _to_mxnet(arrays: Any) -> Any:
+    if isinstance(arrays, list):
+        return tuple(_to_mxnet(each) for each in arrays)
+    return arrays if arrays is None else mx.nd.array(arrays, dtype=arrays.dtype)

@@ -1,0 +1,128 @@
+"""The model folder of a job: weights as training goes on; at its end the graph, its description and two checks."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic
+
+from serve import artifact
+from serve.artifact import MODEL_JSON, MODEL_ONNX
+from train.errors import TrainError
+from train.files import names, replace, writing
+from train.learner import Best, K, Lines
+from train.log import LOG
+from train.verify import Check, verify
+
+
+class Model(ABC, Generic[K]):
+    """What an algorithm's model folder holds: the built-in's files, and what the server needs."""
+
+    last: ClassVar[str | None] = None
+    """The file that holds the weights after the last epoch, for algorithms that keep them beside the best ones."""
+    checkpoint_frequency: int | None = None
+    """Every so many epochs the weights are kept though they are not the best."""
+
+    @abstractmethod
+    def weights(self, epoch: int) -> str:
+        """Return the name of the file that holds an epoch's weights, epochs counted from 0."""
+
+    @abstractmethod
+    def write_weights(self, path: Path) -> None:
+        """Write the weights as they are now."""
+
+    @abstractmethod
+    def read_weights(self, path: Path) -> None:
+        """Go back to weights that `write_weights` has written."""
+
+    def companions(self) -> Mapping[str, Callable[[Path], object]]:
+        """Return what the built-in leaves beside the weights: by file name, what writes it."""
+        return {}
+
+    @abstractmethod
+    def export(self, path: Path) -> None:
+        """Write the network as an ONNX graph."""
+
+    @abstractmethod
+    def describe(self, metrics: Mapping[str, float]) -> artifact.Artifact:
+        """Return what model.json says; `metrics` are those of the best epoch."""
+
+    def measure(self, best: Best[K]) -> dict[str, float]:
+        """Return metrics that only the best epoch has."""
+        return {}
+
+    @abstractmethod
+    def check(self, best: Best[K]) -> Check:
+        """Return what the closing checks compare. Called when the graph and its description are written."""
+
+
+class ModelFolder(Generic[K]):
+    """Writes what a model's folder holds; each file is there whole or not at all.
+
+    Of several hosts the first one alone writes: for the others `writes` is False.
+    """
+
+    def __init__(self, folder: Path, model: Model[K], lines: Lines[K], writes: bool = True) -> None:
+        self._folder, self._model, self._lines, self._writes = folder, model, lines, writes
+
+    def save(self, epoch: int, improved: bool, before: int | None) -> None:
+        """Write the weights of `epoch` if it has improved on the best epoch `before`, whose file goes, or is kept."""
+        if not self._writes or not (improved or self._is_kept(epoch)):
+            return
+        path = self._path(epoch)
+        replace(path, self._model.write_weights)
+        self._lines.saved(path, epoch)
+        if not improved:
+            return
+        if before is None:
+            for name, write in self._model.companions().items():
+                replace(self._folder / name, write)
+        elif self._path(before) != path and not self._is_kept(before):
+            self._path(before).unlink()
+
+    def save_last(self) -> None:
+        """Write the weights as they are after the last epoch, where the built-in does."""
+        if self._writes and self._model.last:
+            path = self._folder / self._model.last
+            replace(path, self._model.write_weights)
+            self._lines.saved_last(path)
+
+    def finish(self, best: Best[K]) -> None:
+        """Export the best epoch, describe it, and prove that the server's code gives what training logged.
+
+        Raises TrainError when it does not, or when a file cannot be written.
+        """
+        if not self._writes:
+            return
+        self._model.read_weights(self._path(best.epoch))
+        replace(self._folder / MODEL_ONNX, self._model.export)
+        own = self._model.measure(best)
+        self._lines.exported(best, own)
+        with writing(self._folder / MODEL_JSON):
+            artifact.write(self._model.describe({"epoch": best.epoch, **best.metrics, **own}), self._folder)
+        LOG.info("Checking the artifact with the server's own code")
+        verify(self._folder, self._model.check(best))
+        self._lines.finished(best, self._folder, names(self._folder))
+
+    def rescue(self, best: Best[K] | None) -> str:
+        """Finish the best epoch before a divergence, and return what to tell of it.
+
+        What cannot be proven must not be served: the folder then keeps the native weights alone.
+        """
+        if best is None:
+            return "no epoch had ended before, so there is no model"
+        try:
+            self.finish(best)
+        except TrainError as error:
+            LOG.error("The best epoch before, %d, cannot be served: %s", best.epoch, error)
+            for name in (MODEL_ONNX, MODEL_JSON):
+                (self._folder / name).unlink(missing_ok=True)
+            return f"epoch {best.epoch}, the best before, is too broken to be served: only its native weights are kept"
+        return f"epoch {best.epoch}, the best before, is kept"
+
+    def _path(self, epoch: int) -> Path:
+        return self._folder / self._model.weights(epoch)
+
+    def _is_kept(self, epoch: int) -> bool:
+        every = self._model.checkpoint_frequency
+        return bool(every) and (epoch + 1) % every == 0

@@ -1,0 +1,141 @@
+"""The one loop over epochs, for every algorithm: progress, divergence, stop requests, the best epoch, the end."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.data.samples import in_order
+from train.divergence import Diverged
+from train.early_stopping import EarlyStopping, Patience
+from train.epoch import Clock, Epoch, steps
+from train.job import stop
+from train.learner import B, Best, Evaluated, K, Learner, R
+from train.log import SILENCE, Pace, Progress
+from train.state import State
+
+
+class Length(Patience, Protocol):
+    """The hyperparameters that say how long a job trains."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def mini_batch_size(self) -> int: ...
+
+
+class Folder(Protocol):
+    """Where epochs are written."""
+
+    def save(self, epoch: int, improved: bool, before: int | None) -> None:
+        """Write `epoch`, from 0, if it is the best so far (the best before it was `before`) or kept for itself."""
+        ...
+
+
+class Trainer(Generic[B, R, K]):
+    """Trains a learner epoch by epoch. `best` is the best epoch so far, None before the first has ended."""
+
+    def __init__(self, learner: Learner[B, R, K], hp: Length, folder: Folder) -> None:
+        self.best: Best[K] | None = None
+        self._learner, self._step, self._lines = learner, learner.step, learner.lines
+        self._hp, self._folder = hp, folder
+        self._stopping, self._next = EarlyStopping(hp), 0
+
+    def run(self) -> None:
+        """Train all epochs that are left, or until a stop request or early stopping ends it.
+
+        Raises Diverged at a loss or an answer that is not finite.
+        """
+        length = len(self._learner.batches)
+        self._lines.started(length)
+        first = self._next
+        clock = Clock((self._hp.epochs - first) * length)
+        for number in range(first, self._hp.epochs):
+            epoch = Epoch(number, self._hp.mini_batch_size, (number - first) * length, clock)
+            try:
+                value = self._train_and_evaluate(epoch)
+            except stop.Stopped:
+                return
+            self._next = number + 1
+            if self._stopping.ends(number, value):
+                return
+
+    def _train_and_evaluate(self, epoch: Epoch) -> float:
+        """Return the value of the epoch's evaluation. Raises Stopped and Diverged."""
+        train(self._learner, epoch)
+        self._lines.trained(epoch)
+        began = time.monotonic()
+        try:
+            found = self._learner.evaluate()
+        except FloatingPointError:
+            rate = self._step.learning_rate
+            raise Diverged("the answers became nan", epoch.number, "its end", rate) from None
+        self._lines.evaluated(epoch, found, time.monotonic() - began)
+        self._keep(epoch, found)
+        self._lines.ended(epoch)
+        return found.value
+
+    def _keep(self, epoch: Epoch, found: Evaluated[K]) -> None:
+        before = self.best
+        improved = before is None or found.value > before.value
+        if improved:
+            trained = {f"train:{name}": value for name, value in epoch.metrics.items()}
+            validated = {f"validation:{name}": value for name, value in found.metrics.items()}
+            self.best = Best(found.value, trained | validated, found.kept, epoch.number)
+            stop.keep_model()
+            self._lines.improved(self.best)
+        self._folder.save(epoch.number, improved, before and before.epoch)
+
+    def state(self) -> State:
+        """Return all that the next epochs depend on, between two epochs."""
+        best = self.best and {
+            "epoch": self.best.epoch,
+            "value": self.best.value,
+            "metrics": dict(self.best.metrics),
+            "kept": self.best.kept,
+        }
+        return {
+            "next": self._next,
+            "best": best,
+            "early_stopping": self._stopping.state(),
+            "step": self._step.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on where another trainer, of the same data and hyperparameters, was when it returned `state`."""
+        self._next = state["next"]
+        best = state["best"]
+        self.best = best and Best(best["value"], best["metrics"], best["kept"], best["epoch"])
+        self._stopping.restore(state["early_stopping"])
+        self._step.restore(state["step"])
+
+
+def train(learner: Learner[B, R, Any], epoch: Epoch) -> None:
+    """Train one epoch. Raises Stopped, or Diverged at a loss that is not finite."""
+    step, lines, pace = learner.step, learner.lines, Pace(learner.lines.every)
+    step.begin(epoch.number)
+    for batch, result in steps(learner.batches.epoch(epoch.number), step):
+        measured = step.read(batch, result)
+        if not np.isfinite(measured.loss):
+            place = f"batch {epoch.count}"
+            raise Diverged(f"the loss became {measured.loss}", epoch.number, place, step.learning_rate)
+        epoch.add(measured.values)
+        if pace.due(epoch.count - 1 + lines.first):
+            lines.speed(epoch, step.learning_rate)
+    epoch.close()
+
+
+def validation_batches(
+    tensor: Callable[[int], NDArray[np.float32]], count: int, size: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield tensor(0) ... tensor(count - 1) in batches as `samples.in_order` does, and log how far they are.
+
+    Raises Stopped.
+    """
+    progress = Progress("Validation images", count, SILENCE)
+    for number, batch in enumerate(in_order(tensor, count, size), 1):
+        stop.check()
+        yield batch
+        progress.done(min(number * len(batch), count))
