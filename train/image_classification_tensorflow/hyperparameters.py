@@ -1,14 +1,17 @@
 """The hyperparameters of image-classification-tensorflow: image-classification's names, and those of Keras scripts."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Final, Literal
 
-from train import classifier
+from train import common_hyperparameters as common
+from train.classification import hyperparameters as classifiers
 from train.errors import UserError
 from train.hyperparameters import (
     Hyperparameter,
+    NoDefault,
     choice,
-    early_stopping,
+    defaults,
     flag,
     given,
     ignored,
@@ -16,7 +19,6 @@ from train.hyperparameters import (
     real,
     resolve,
     shape,
-    steps,
 )
 from train.image_classification_tensorflow import builtin
 from train.log import LOG
@@ -32,7 +34,7 @@ ALL: Final = "all"
 TrainLayers = Literal["head", "all"] | int
 
 
-def _train_layers() -> Hyperparameter:
+def _train_layers() -> Any:
     def parse(text: str) -> str | int:
         if text.lower() in (HEAD, ALL):
             return text.lower()
@@ -41,109 +43,148 @@ def _train_layers() -> Hyperparameter:
             raise ValueError
         return int(value)
 
-    return Hyperparameter(
-        "train_layers", parse, f"head, all, or how many of the {BLOCKS} blocks below the head, from the top", None
-    )
+    valid = f"head, all, or how many of the {BLOCKS} blocks below the head, from the top"
+    return Hyperparameter(parse, valid, NoDefault("all; head with `use_pretrained_model=1`")).as_field()
 
 
-def _alpha() -> Hyperparameter:
+def _alpha() -> Any:
     def parse(text: str) -> float:
         if float(text) not in ALPHA:
             raise ValueError
         return float(text)
 
-    return Hyperparameter("alpha", parse, "one of " + ", ".join(map(str, ALPHA)), 1.0)
+    return Hyperparameter(parse, "one of " + ", ".join(map(str, ALPHA)), 1.0).as_field()
 
 
-def _degrees(name: str, default: float) -> Hyperparameter:
+def _degrees(default: float) -> Any:
     def parse(text: str) -> float:
         value = float(text)
         if not 0 <= value <= 180:
             raise ValueError
         return value
 
-    return Hyperparameter(name, parse, "degrees from 0 to 180", default)
+    return Hyperparameter(parse, "degrees from 0 to 180", default).as_field()
 
 
 _FILLED = ": an epoch has as many batches as the data fills"
-TABLE: tuple[Hyperparameter, ...] = (
-    integer("num_classes", None, 2),
-    integer("num_training_samples", None, 1),
-    integer("resize", None, 1),
-    shape("image_shape", (3, 128, 128)),
-    _alpha(),
-    real("dropout", 0.5, without=(1,)),
-    _train_layers(),
-    flag("use_pretrained_model", False),
-    integer("epochs", 30, 1),
-    integer("mini_batch_size", None, 1),
-    integer("batch_size", None, 1),
-    choice("optimizer", "adam", ("sgd", "adam", "rmsprop", "nag", "nesterov")),
-    real("learning_rate", 0.001),
-    real("lr_scheduler_factor", 0.1),
-    steps("lr_scheduler_step"),
-    real("momentum", 0.9),
-    real("weight_decay", 0.0001),
-    real("beta_1", 0.9, without=(1,)),  # Adam divides by 1 - beta
-    real("beta_2", 0.999, without=(1,)),
-    real("eps", 1e-7, without=(0,)),  # dead channels have no gradient, and 0 / 0 is no number
-    real("gamma", 0.9),
-    flag("horizontal_flip", True),
-    real("zoom_range", 0.2, without=(1,)),
-    _degrees("rotation_range", 20.0),
-    flag("use_weighted_loss", False),
-    integer("top_k", None, 2),
-    *early_stopping(10, 5),
-    real("validation_split", 0.2, without=(0, 1)),
-    choice("inference_resize", "crop", ("crop", "stretch")),
-    real("unreadable_tolerance", 0.05),
-    integer("seed", 0, 0, 2**31 - 1),
-    # What scripts of the seed's kind take and this program finds out for itself, and what the SDK adds.
-    ignored("steps", _FILLED),
-    ignored("val_steps", _FILLED),
-    ignored("model_dir"),
-    *builtin.ROWS,
-)
-_BATCH = 32
 
 
-def check(raw: Mapping[str, str]) -> dict[str, Any]:
-    """Return the checked hyperparameters, without those that are ignored; raises UserError.
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """Checked values; the fields are also what is accepted, in the order in which the log and the page have them."""
+
+    num_classes: int | None = integer(None, 2)
+    """Number of classes; None until the class folders are counted, with which it is compared. Required with .lst files
+    and RecordIO."""
+    num_training_samples: int | None = integer(None, 1)
+    """Number of training images. If the data has another number, the log has a warning and the learning rate's schedule
+    follows the data."""
+    resize: int = integer(NoDefault("smaller side of `image_shape`"), 1)
+    """Shorter side of every photo before its centre is cropped, in training, validation and serving; at least the
+    smaller side of `image_shape`. A photo that would not cover the crop is enlarged until it does."""
+    image_shape: tuple[int, int, int] = shape((3, 128, 128))
+    """Input of the network; sides of at least 32."""
+    alpha: float = _alpha()
+    """Width of MobileNetV2."""
+    dropout: float = real(0.5, without=(1,))
+    """Dropout before the last layer."""
+    train_layers: TrainLayers = _train_layers()
+    """What is trained: the last layer, that and the top blocks below it, or everything."""
+    use_pretrained_model: bool = flag(False)
+    """Start from ImageNet weights or from those of an earlier job; see below."""
+    epochs: int = common.epochs(30)
+    mini_batch_size: int = common.mini_batch_size(32)
+    optimizer: str = choice("adam", ("sgd", "adam", "rmsprop", "nag", "nesterov"))
+    """nag is sgd with Nesterov momentum, and nesterov another name of it."""
+    learning_rate: float = real(0.001)
+    """Learning rate at the start."""
+    lr_scheduler_factor: float = common.lr_scheduler_factor()
+    lr_scheduler_step: tuple[int, ...] = common.lr_scheduler_step()
+    momentum: float = classifiers.momentum()
+    weight_decay: float = classifiers.weight_decay()
+    beta_1: float = classifiers.beta_1()
+    beta_2: float = classifiers.beta_2()
+    eps: float = real(1e-7, without=(0,))  # dead channels have no gradient, and 0 / 0 is no number
+    """Added to the divisor of adam and rmsprop."""
+    gamma: float = classifiers.gamma()
+    horizontal_flip: bool = flag(True)
+    """Mirror half of the training photos."""
+    zoom_range: float = real(0.2, without=(1,))
+    """Zoom each side by 1 - z to 1 + z, as Keras's `ImageDataGenerator`."""
+    rotation_range: float = _degrees(20.0)
+    """Rotate by up to this many degrees either way."""
+    use_weighted_loss: bool = flag(False)
+    """Weigh a class inversely to its share of the photos."""
+    top_k: int | None = classifiers.top_k()
+    early_stopping: bool = common.early_stopping()
+    early_stopping_min_epochs: int = common.early_stopping_min_epochs(10)
+    early_stopping_patience: int = common.early_stopping_patience(5)
+    early_stopping_tolerance: float = common.early_stopping_tolerance()
+    validation_split: float = real(0.2, without=(0, 1))
+    """Share of each class to measure on, where the channels have no validation part."""
+    inference_resize: classifiers.Resize = classifiers.inference_resize()
+    """crop: scale the photo as `resize` says, then take the centre. stretch: scale it to `image_shape` and ignore the
+    aspect ratio."""
+    unreadable_tolerance: float = common.unreadable_tolerance()
+    """Share of the images that may be unreadable before the job fails."""
+    seed: int = common.seed()
+    """Seed of the first weights, the split, the order of the images and augmentation."""
+
+    # What Keras scripts take and this program finds out for itself, what the SDK adds, and what belongs to SageMaker's.
+    OTHER_NAMES: ClassVar[dict[str, Any]] = {
+        "batch_size": integer(None, 1, doc="Another name of `mini_batch_size`."),
+        "steps": ignored(_FILLED, doc=f"Ignored with a warning{_FILLED}."),
+        "val_steps": ignored(_FILLED, doc=f"Ignored with a warning{_FILLED}."),
+        "model_dir": ignored(doc="Ignored; SDK v2 adds it."),
+        **builtin.NAMES,
+    }
+
+    def __post_init__(self) -> None:
+        """Raise UserError for values that do not go together."""
+        if min(self.image_shape[1:]) < SMALLEST:
+            raise UserError(
+                f"hyperparameter image_shape={self.image_shape} is too small: MobileNetV2 takes sides of at least "
+                f"{SMALLEST} pixels"
+            )
+        classifiers.check(self.image_shape, self.resize, self.top_k, self.num_classes)
+
+
+def check(raw: Mapping[str, str]) -> Hyperparameters:
+    """Return the checked hyperparameters; raises UserError.
 
     None stays None where the data says it: num_classes, num_training_samples.
     """
-    values = resolve(raw, TABLE)
-    builtin.translate(values, given(raw))
-    _, height, width = values["image_shape"]
-    if min(height, width) < SMALLEST:
-        raise UserError(
-            f"hyperparameter image_shape={values['image_shape']} is too small: MobileNetV2 takes sides of at least "
-            f"{SMALLEST} pixels"
-        )
-    classifier.check(values)
-    values["resize"] = values["resize"] or min(height, width)
-    values["mini_batch_size"] = _batch_size(values["mini_batch_size"], values.pop("batch_size"))
+    ours = resolve(raw, Hyperparameters)
+    builtin.translate(ours, given(raw))
+    _take_batch_size(ours)
+    values = defaults(Hyperparameters) | ours
+    values["resize"] = values["resize"] or min(values["image_shape"][1:])
     if values["train_layers"] is None:
         values["train_layers"] = HEAD if values["use_pretrained_model"] else ALL
     elif values["train_layers"] == BLOCKS:
         values["train_layers"] = ALL
-    return values
+    return Hyperparameters(**values)
 
 
-def _batch_size(ours: int | None, keras: int | None) -> int:
-    if ours and keras and ours != keras:
+def _take_batch_size(values: dict[str, Any]) -> None:
+    """Put a Keras script's `batch_size` in the place of `mini_batch_size`. Raises UserError if they differ."""
+    keras = values.pop("batch_size", None)
+    if keras is None:
+        return
+    ours = values.setdefault("mini_batch_size", keras)
+    if ours != keras:
         raise UserError(
             f"hyperparameters mini_batch_size={ours} and batch_size={keras} are two names of one thing: set one of them"
         )
-    return ours or keras or _BATCH
 
 
-def say(values: Mapping[str, Any]) -> None:
+def say(hp: Hyperparameters) -> None:
     """Print the parameters, and a line for what will not learn as its name says."""
-    classifier.say(values)
-    if values["train_layers"] != ALL and not values["use_pretrained_model"]:
+    classifiers.say(asdict(hp))
+    common.warn_of_late_steps(hp.lr_scheduler_step, hp.epochs)
+    if hp.train_layers != ALL and not hp.use_pretrained_model:
         LOG.warning(
             "train_layers=%s without use_pretrained_model=1: the layers below keep random weights, which tell photos "
             "apart badly; set train_layers=all",
-            values["train_layers"],
+            hp.train_layers,
         )

@@ -1,25 +1,12 @@
-"""The hyperparameters of object-detection: the built-in's table, then our own additions."""
+"""The hyperparameters of object-detection: the built-in's, then our own additions."""
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from serve.artifact import MAX_TOP_K
-from train.errors import UserError
-from train.hyperparameters import (
-    REQUIRED,
-    Hyperparameter,
-    choice,
-    early_stopping,
-    flag,
-    integer,
-    kv_store,
-    pattern,
-    real,
-    resolve,
-    steps,
-    warn_of_late_steps,
-)
+from train import common_hyperparameters as common
+from train.hyperparameters import REQUIRED, choice, flag, integer, pattern, real, resolve
 from train.log import LOG
 
 # The built-in takes 300 and more; smaller pictures are ours, for CPUs and small jobs.
@@ -27,62 +14,75 @@ BUILT_IN_SMALLEST, SMALLEST = 300, 64
 # A label: header width and object width, then class, xmin, ymin, xmax, ymax for each object.
 LABEL_HEADER, LABEL_OBJECT = 2, 5
 
-TABLE: tuple[Hyperparameter, ...] = (
-    integer("num_classes", REQUIRED, 1),
-    integer("num_training_samples", REQUIRED, 1),
-    choice("base_network", "vgg-16", ("vgg-16", "resnet-50", "resnet-18")),  # resnet-18 is ours
-    flag("use_pretrained_model", True),
-    integer("image_shape", BUILT_IN_SMALLEST, SMALLEST, 1024),
-    integer("epochs", 30, 1),
-    integer("mini_batch_size", 32, 1),
-    choice("optimizer", "sgd", ("sgd", "adam", "rmsprop", "adadelta")),
-    real("learning_rate", 0.001, without=(0,)),
-    real("lr_scheduler_factor", 0.1, without=(0, 1)),
-    steps("lr_scheduler_step"),
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """Checked values; the fields are also what is accepted, in the order in which the log and the page have them."""
+
+    num_classes: int = integer(REQUIRED, 1)
+    """Number of classes without the background; classes are 0 to `num_classes` - 1."""
+    num_training_samples: int = common.num_training_samples()
+    base_network: str = choice("vgg-16", ("vgg-16", "resnet-50", "resnet-18"))
+    """Network that finds the features. **Ours:** resnet-18, for CPUs and small jobs."""
+    use_pretrained_model: bool = flag(True)
+    """Start the base network from ImageNet weights: [pretrained.md](pretrained.md). The built-in's documentation says
+    1 and its shipped defaults 0, so set it."""
+    image_shape: int = integer(BUILT_IN_SMALLEST, SMALLEST, 1024)
+    """Every photo is stretched to a square of this side; 300 and 512 are advised. **Ours:** below 300, with a
+    warning."""
+    epochs: int = common.epochs(30)
+    mini_batch_size: int = common.mini_batch_size(32)
+    optimizer: str = choice("sgd", ("sgd", "adam", "rmsprop", "adadelta"))
+    """Optimizer."""
+    learning_rate: float = real(0.001, without=(0,))
+    """Learning rate at the start."""
+    lr_scheduler_factor: float = common.lr_scheduler_factor(without=(0, 1))
+    lr_scheduler_step: tuple[int, ...] = common.lr_scheduler_step()
     # The built-in refuses a momentum of 0 and a weight_decay of 0 and 1; notebooks send 0 for "none".
-    real("momentum", 0.9),
-    real("weight_decay", 0.0005),
-    real("overlap_threshold", 0.5),
-    real("nms_threshold", 0.45),
-    integer("nms_topk", 400, 1, MAX_TOP_K),
-    integer("label_width", 350, LABEL_HEADER + LABEL_OBJECT),
-    pattern("freeze_layer_pattern"),
-    *early_stopping(10, 5),
-    kv_store(),
+    momentum: float = real(0.9)
+    """Momentum of sgd."""
+    weight_decay: float = real(0.0005)
+    """Weight decay of sgd and rmsprop, of the kernels only."""
+    overlap_threshold: float = real(0.5, without=(0,))
+    """IoU from which a detection counts as right in the mean average precision."""
+    nms_threshold: float = real(0.45, without=(0,))
+    """Of two detections of a class with a larger IoU, the endpoint keeps the one with the higher score."""
+    nms_topk: int = integer(400, 1, MAX_TOP_K)
+    """Number of the best candidates that are compared so; the built-in has it among its shipped defaults."""
+    label_width: int = integer(350, LABEL_HEADER + LABEL_OBJECT)
+    """Room for (`label_width` - 2) / 5 objects in a photo; a photo with more is refused by name."""
+    freeze_layer_pattern: str | None = pattern()
+    """Layers whose names it matches from their beginning keep their weights; see below."""
+    early_stopping: bool = common.early_stopping()
+    early_stopping_min_epochs: int = common.early_stopping_min_epochs(10)
+    early_stopping_patience: int = common.early_stopping_patience(5)
+    early_stopping_tolerance: float = common.early_stopping_tolerance()
+    kv_store: str | None = common.kv_store()
     # Ours: the built-in has no such hyperparameters.
-    real("unreadable_tolerance", 0.05),
-    integer("seed", 0, 0, 2**31 - 1),
-)
+    unreadable_tolerance: float = common.unreadable_tolerance()
+    seed: int = common.seed()
+
+    def max_objects(self) -> int:
+        """Return how many objects of one picture `label_width` has room for."""
+        return (self.label_width - LABEL_HEADER) // LABEL_OBJECT
+
+    def freezes(self, name: str) -> bool:
+        """Return whether `freeze_layer_pattern` matches a parameter's name from its beginning, as MXNet does it."""
+        return self.freeze_layer_pattern is not None and re.match(self.freeze_layer_pattern, name) is not None
 
 
-def check(raw: Mapping[str, str]) -> dict[str, Any]:
+def check(raw: Mapping[str, str]) -> Hyperparameters:
     """Return the checked hyperparameters. Raises UserError."""
-    values = resolve(raw, TABLE)
-    for name in ("overlap_threshold", "nms_threshold"):
-        if values[name] == 0:
-            raise UserError(f"hyperparameter {name}=0 would match boxes that do not touch: set it above 0, up to 1")
-    return values
+    return Hyperparameters(**resolve(raw, Hyperparameters))
 
 
-def say(values: Mapping[str, Any]) -> None:
+def say(hp: Hyperparameters) -> None:
     """Print the configuration, and a line for each that does less here than its name says."""
-    LOG.info("Final configuration: %s", dict(values))
-    warn_of_late_steps(values)
-    if values["image_shape"] < BUILT_IN_SMALLEST:
+    LOG.info("Final configuration: %s", asdict(hp))
+    common.warn_of_late_steps(hp.lr_scheduler_step, hp.epochs)
+    if hp.image_shape < BUILT_IN_SMALLEST:
         LOG.warning(
             "image_shape=%d is smaller than the built-in's least, %d: fast, and small objects will be missed",
-            values["image_shape"],
-            BUILT_IN_SMALLEST,
+            *(hp.image_shape, BUILT_IN_SMALLEST),
         )
-    if values["kv_store"]:
-        LOG.info("kv_store=%s is not used: the job has one host", values["kv_store"])
-
-
-def max_objects(values: Mapping[str, Any]) -> int:
-    """Return how many objects of one picture `label_width` has room for."""
-    return (values["label_width"] - LABEL_HEADER) // LABEL_OBJECT
-
-
-def matches(values: Mapping[str, Any], name: str) -> bool:
-    """Return whether `freeze_layer_pattern` matches a parameter's name from its beginning, as MXNet's trainer does."""
-    return bool(values["freeze_layer_pattern"]) and re.match(values["freeze_layer_pattern"], name) is not None
+    common.say_kv_store(hp.kv_store)

@@ -1,68 +1,96 @@
-"""The hyperparameters of semantic-segmentation: the built-in's table, then our own additions."""
+"""The hyperparameters of semantic-segmentation: the built-in's, then our own additions."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
 
-from serve.artifact import SIDE_STEP
+from serve.artifact import SEGMENTATION_CLASSES, SIDE_STEP
+from train import common_hyperparameters as common
 from train.errors import UserError
-from train.hyperparameters import (
-    REQUIRED,
-    Hyperparameter,
-    choice,
-    early_stopping,
-    flag,
-    integer,
-    real,
-    resolve,
-    steps,
-    warn_of_late_steps,
-)
+from train.hyperparameters import REQUIRED, NoDefault, choice, defaults, flag, integer, real, resolve
 from train.log import LOG
 
-TABLE: tuple[Hyperparameter, ...] = (
-    integer("num_classes", REQUIRED, 2, 254),
-    integer("num_training_samples", REQUIRED, 1),
-    choice("backbone", "resnet-50", ("resnet-50", "resnet-101", "resnet-18")),  # resnet-18 is ours
-    choice("algorithm", "fcn", ("fcn", "psp", "deeplab")),
-    flag("use_pretrained_model", True),
-    integer("base_size", 520, 17, 2048),
-    integer("crop_size", 240, 17, 2048),
-    integer("epochs", 10, 1),
-    integer("mini_batch_size", 16, 1),
-    integer("validation_mini_batch_size", 16, 1),
-    choice("optimizer", "sgd", ("sgd", "adam", "adagrad", "nag", "rmsprop", "adadelta")),
-    real("learning_rate", 0.001, without=(0,)),
-    choice("lr_scheduler", "poly", ("poly", "cosine", "step")),
-    real("lr_scheduler_factor", 0.1),
-    steps("lr_scheduler_step"),
+Schedule = Literal["poly", "cosine", "step"]
+SIDES = (17, 2048)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """Checked values; the fields are also what is accepted, in the order in which the log and the page have them."""
+
+    num_classes: int = integer(REQUIRED, *SEGMENTATION_CLASSES)
+    """Number of classes; classes are 0 to `num_classes` - 1, and 255 in a mask is ignored."""
+    num_training_samples: int = integer(REQUIRED, 1)
+    """Number of training images. If the data has another number, the log has a warning and the learning rate's schedule
+    follows the data."""
+    backbone: str = choice("resnet-50", ("resnet-50", "resnet-101", "resnet-18"))
+    """Network that finds the features. **Ours:** resnet-18, for CPUs and small jobs."""
+    algorithm: str = choice("fcn", ("fcn", "psp", "deeplab"))
+    """Decoder; deeplab is DeepLabV3."""
+    use_pretrained_model: bool = flag(True)
+    """Start the backbone from ImageNet weights: [pretrained.md](pretrained.md). Decoders always start untrained."""
+    base_size: int = integer(520, *SIDES)
+    """Training: the long side of a photo becomes this times a random number from 0.5 to 2. Serving: see
+    `inference_size`."""
+    crop_size: int = integer(240, *SIDES)
+    """Side of the random square that training sees, rounded up to a multiple of 8."""
+    epochs: int = common.epochs(10)
+    mini_batch_size: int = common.mini_batch_size(16)
+    validation_mini_batch_size: int = integer(16, 1)
+    """1: score whole photos, as they will be served. More: score centre crops of `crop_size`, this many at once, which
+    is faster."""
+    optimizer: str = choice("sgd", ("sgd", "adam", "adagrad", "nag", "rmsprop", "adadelta"))
+    """nag is sgd with Nesterov momentum."""
+    learning_rate: float = real(0.001, without=(0,))
+    """Learning rate of the backbone at the start; on a pretrained backbone the heads learn ten times as fast, as in
+    GluonCV."""
+    lr_scheduler: Schedule = choice("poly", get_args(Schedule))
+    """poly: the rate times (1 - updates / all updates) to the power of 0.9."""
+    lr_scheduler_factor: float = common.lr_scheduler_factor()
+    lr_scheduler_step: tuple[int, ...] = common.lr_scheduler_step()
+    """Required with `lr_scheduler=step`: after each of these epochs the learning rate is multiplied by
+    `lr_scheduler_factor`."""
     # The built-in refuses a momentum of 0, and a weight_decay of 0 and 1; notebooks send 0 for "none".
-    real("momentum", 0.9),
-    real("weight_decay", 0.0001),
-    real("gamma1", 0.9),
-    real("gamma2", 0.9),
-    flag("syncbn", False),
-    *early_stopping(5, 4),
-    choice("precision_dtype", "float32", ("float32", "float16")),
+    momentum: float = real(0.9)
+    """Momentum of sgd and nag."""
+    weight_decay: float = real(0.0001)
+    """Weight decay of sgd and nag, of the kernels only."""
+    gamma1: float = real(0.9)
+    """Decay of rmsprop's mean of squared gradients."""
+    gamma2: float = real(0.9)
+    """Momentum of rmsprop."""
+    syncbn: bool = flag(False)
+    """No effect, because it is about several GPUs; the log says so."""
+    early_stopping: bool = common.early_stopping()
+    early_stopping_min_epochs: int = common.early_stopping_min_epochs(5)
+    early_stopping_patience: int = common.early_stopping_patience(4)
+    early_stopping_tolerance: float = common.early_stopping_tolerance()
+    precision_dtype: str = common.precision_dtype()
     # Ours: the built-in has no such hyperparameters.
-    integer("inference_size", None, 17, 2048),  # of base_size, unless given
-    real("unreadable_tolerance", 0.05),
-    integer("seed", 0, 0, 2**31 - 1),
-)
+    inference_size: int = integer(NoDefault("`base_size`"), *SIDES)
+    """**Ours.** Long side at which whole photos are scored and the endpoint answers, rounded up to a multiple of 8; see
+    below."""
+    unreadable_tolerance: float = common.unreadable_tolerance()
+    seed: int = common.seed()
+
+    def __post_init__(self) -> None:
+        """Raise UserError for values that do not go together."""
+        if self.lr_scheduler == "step" and not self.lr_scheduler_step:
+            raise UserError(
+                "hyperparameter lr_scheduler_step is required with lr_scheduler=step: set it to the epochs after which "
+                "the learning rate falls, such as 10,20"
+            )
 
 
-def check(raw: Mapping[str, str]) -> dict[str, Any]:
+def check(raw: Mapping[str, str]) -> Hyperparameters:
     """Return the checked hyperparameters; `crop_size`, as the built-in rounds it, and `inference_size` in steps of 8.
 
     Raises UserError, also for values that do not go together.
     """
-    values = resolve(raw, TABLE)
-    if values["lr_scheduler"] == "step" and not values["lr_scheduler_step"]:
-        raise UserError(
-            "hyperparameter lr_scheduler_step is required with lr_scheduler=step: set it to the epochs after which the "
-            "learning rate falls, such as 10,20"
-        )
+    values = defaults(Hyperparameters) | resolve(raw, Hyperparameters)
     inference_size = values["inference_size"] or values["base_size"]
-    return values | {"crop_size": _rounded(values["crop_size"]), "inference_size": _rounded(inference_size)}
+    rounded = {"crop_size": _rounded(values["crop_size"]), "inference_size": _rounded(inference_size)}
+    return Hyperparameters(**values | rounded)
 
 
 def _rounded(size: int) -> int:
@@ -70,19 +98,16 @@ def _rounded(size: int) -> int:
     return -(-size // SIDE_STEP) * SIDE_STEP
 
 
-def say(values: Mapping[str, Any]) -> None:
+def say(hp: Hyperparameters) -> None:
     """Print the configuration, and a line for each that does less here than its name says."""
-    LOG.info("Final configuration: %s", dict(values))
-    if values["syncbn"]:
+    LOG.info("Final configuration: %s", asdict(hp))
+    if hp.syncbn:
         LOG.info("syncbn=True changes nothing: it is about several GPUs, and this image trains on one CPU")
-    if values["lr_scheduler"] == "step":
-        warn_of_late_steps(values)
-    if values["lr_scheduler_step"] and values["lr_scheduler"] != "step":
+    if hp.lr_scheduler == "step":
+        common.warn_of_late_steps(hp.lr_scheduler_step, hp.epochs)
+    elif hp.lr_scheduler_step:
         LOG.warning(
             "lr_scheduler_step=%s is ignored: lr_scheduler is %s, not step",
-            *(",".join(map(str, values["lr_scheduler_step"])), values["lr_scheduler"]),
+            *(",".join(map(str, hp.lr_scheduler_step)), hp.lr_scheduler),
         )
-    if values["precision_dtype"] == "float16":
-        LOG.warning(
-            "precision_dtype=float16 is computed as float32: this image trains on the CPU, where float16 is slower"
-        )
+    common.warn_of_float16(hp.precision_dtype)
