@@ -1,7 +1,7 @@
-"""What the classifiers of both frameworks share: hyperparameters, an epoch and its lines, the best epoch, its check."""
+"""What the classifiers of both frameworks share: an epoch and its lines, the best epoch, its check."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -16,10 +16,8 @@ from train.classification.metrics import Labels
 from train.data import samples
 from train.data.samples import Sample
 from train.divergence import Diverged
-from train.early_stopping import EarlyStopping
+from train.early_stopping import EarlyStopping, StoppingHyperparameters
 from train.epoch import Batches, steps, time_left
-from train.errors import UserError
-from train.hyperparameters import warn_of_late_steps
 from train.job import stop
 from train.log import LOG, Pace
 
@@ -52,6 +50,17 @@ class Step(Protocol[X_contra, L_contra]):
         ...
 
 
+class FitHyperparameters(StoppingHyperparameters, Protocol):
+    """What `fit` needs of an algorithm's hyperparameters."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def mini_batch_size(self) -> int: ...
+    @property
+    def top_k(self) -> int | None: ...
+
+
 class Validation(Protocol):
     """The validation data as the closing check needs it."""
 
@@ -75,41 +84,11 @@ class Best:
     correct: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
-def check(values: Mapping[str, Any]) -> None:
-    """Raise UserError for hyperparameters of a classifier that do not go together: resize, image_shape, top_k."""
-    _, height, width = values["image_shape"]
-    if values["resize"] is not None and values["resize"] < min(height, width):
-        raise UserError(
-            f"hyperparameter resize={values['resize']} is smaller than image_shape={height}x{width}: "
-            f"the shorter side after resize must cover the crop's, so set resize to at least {min(height, width)}"
-        )
-    check_top_k(values, values["num_classes"])
-
-
-def check_top_k(values: Mapping[str, Any], classes: int | None) -> None:
-    """Raise UserError for a top_k of more than all classes; None means that they are not counted yet."""
-    if values["top_k"] and classes is not None and values["top_k"] > classes:
-        raise UserError(
-            f"hyperparameter top_k={values['top_k']} is above num_classes={classes}: set it to at most num_classes, or "
-            "remove it"
-        )
-
-
-def say(values: Mapping[str, Any]) -> None:
-    """Print the hyperparameters as image-classification does."""
-    LOG.info("Final configuration: %s", dict(values))
-    LOG.info("---- Parameters ----")
-    for name, value in values.items():
-        LOG.info("%s: %s", name, value)
-    LOG.info("--------------------")
-    warn_of_late_steps(values)
-
-
 class Epoch(Generic[X, L]):
     """One pass over the training data, with the built-in's lines and the time left of the whole job."""
 
     def __init__(
-        self, number: int, step: Step[X, L], batches: Batches[tuple[X, L]], hp: dict[str, Any], job_start: float
+        self, number: int, step: Step[X, L], batches: Batches[tuple[X, L]], hp: FitHyperparameters, job_start: float
     ) -> None:
         self._number, self._step, self._batches, self._hp, self._job_start = number, step, batches, hp, job_start
         self._correct: list[NDArray[np.float64]] = []
@@ -123,25 +102,25 @@ class Epoch(Generic[X, L]):
         for number, (_, labels), results in steps(self._batches.epoch(self._number), self._step):
             self._finish(number, labels, *self._step.read(*results))
         found = {"accuracy": float(np.concatenate(self._correct).mean())}
-        if self._hp["top_k"]:
-            found[f"top_k_accuracy_{self._hp['top_k']}"] = float(np.concatenate(self._top_k).mean())
+        if self._hp.top_k:
+            found[f"top_k_accuracy_{self._hp.top_k}"] = float(np.concatenate(self._top_k).mean())
         return found
 
     def _finish(self, number: int, labels: Labels, loss: float, probabilities: NDArray[np.float32]) -> None:
         if not np.isfinite(loss):
             raise Diverged(f"the loss became {loss}", self._number, f"batch {number}", self._step.learning_rate)
         self._correct.append(metrics.correct(probabilities, labels))
-        if self._hp["top_k"] and metrics.one_class_each(labels):
-            self._top_k.append(metrics.top_k_correct(probabilities, labels, self._hp["top_k"]))
+        if self._hp.top_k and metrics.one_class_each(labels):
+            self._top_k.append(metrics.top_k_correct(probabilities, labels, self._hp.top_k))
         if self._pace.due(number):
             self._say_speed(number)
 
     def _say_speed(self, number: int) -> None:
         now = time.monotonic()
-        speed = (number - self._said_at) * self._hp["mini_batch_size"] / (now - self._said)
+        speed = (number - self._said_at) * self._hp.mini_batch_size / (now - self._said)
         self._said, self._said_at = now, number
         length = len(self._batches)
-        left = time_left(self._job_start, self._number * length + number + 1, self._hp["epochs"] * length)
+        left = time_left(self._job_start, self._number * length + number + 1, self._hp.epochs * length)
         accuracy = np.concatenate(self._correct).mean()
         LOG.info(
             "Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\taccuracy=%f\ttime left: %s",
@@ -158,18 +137,21 @@ def fit(
     batches: Batches[tuple[X, L]],
     evaluate: Callable[[], NDArray[np.float32]],
     labels: Labels,
-    hp: dict[str, Any],
+    hp: FitHyperparameters,
     best: Best,
     save: Callable[[int, bool], None],
+    checkpoint_frequency: int | None = None,
 ) -> None:
     """Train all epochs; `best` holds the best so far, and `save(epoch, is_best)` is called for each worth a file.
+
+    Worth one are better epochs, and every n-th by `checkpoint_frequency`.
 
     `evaluate` returns probabilities float32 (N, K) of the validation samples, whose labels are `labels`, or raises
     Stopped. Ends early on a stop request or by early stopping. Raises Diverged at a loss or an answer that is not
     finite.
     """
     ending, start = EarlyStopping(hp), time.monotonic()
-    for number in range(hp["epochs"]):
+    for number in range(hp.epochs):
         began = time.monotonic()
         try:
             trained = Epoch(number, step, batches, hp, start).run()
@@ -182,9 +164,9 @@ def fit(
             raise Diverged("the answers became nan", number, "its end", step.learning_rate)
         correct = metrics.correct(probabilities, labels)
         validated = {"accuracy": float(correct.mean())}
-        if hp["top_k"] and metrics.one_class_each(labels):
-            validated[f"top_k_accuracy_{hp['top_k']}"] = float(
-                metrics.top_k_correct(probabilities, labels, hp["top_k"]).mean()
+        if hp.top_k and metrics.one_class_each(labels):
+            validated[f"top_k_accuracy_{hp.top_k}"] = float(
+                metrics.top_k_correct(probabilities, labels, hp.top_k).mean()
             )
         _say(number, "Validation", validated)
         if validated["accuracy"] > best.accuracy:
@@ -195,7 +177,7 @@ def fit(
             stop.keep_model()
             LOG.info("Storing the best model with validation accuracy: %f", best.accuracy)
             save(number, True)
-        elif (every := hp.get("checkpoint_frequency")) and (number + 1) % every == 0:
+        elif checkpoint_frequency and (number + 1) % checkpoint_frequency == 0:
             save(number, False)
         if ending.ends(number, validated["accuracy"]):
             return

@@ -1,10 +1,10 @@
-"""Hyperparameters: read as SageMaker writes them, checked against an algorithm's table, told plainly when wrong."""
+"""Hyperparameters: the fields of an algorithm's dataclass, read as SageMaker writes them, and checked."""
 
 import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,34 +13,49 @@ from train.errors import UserError
 from train.job import configuration
 from train.log import LOG
 
-REQUIRED = object()
-
 # Keys that reach the container without the user having asked for them (docs/hyperparameters.md).
 _PLATFORM_PREFIXES = ("_", "sagemaker_")
 _PLATFORM_NAMES = ("default_user_module_name",)
 
 _TRUE, _FALSE = ("1", "true"), ("0", "false")
 _NONE = ("none", "null")  # what SDKs make of Python's None
+_ROW = "hyperparameter"  # the key in a field's metadata
+
+
+@dataclass(frozen=True)
+class NoDefault:
+    """In place of a default: a value must be given. `source` tells the documentation where it comes from."""
+
+    source: str
+
+
+REQUIRED = NoDefault("required")
+"""The user must set it. What has any other NoDefault is set by the algorithm's `check`."""
 
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """One row of an algorithm's table.
+    """What a field knows of its hyperparameter: how a text becomes its value, and what the documentation says.
 
-    `parse` turns the text into a value or raises ValueError; `valid` says in words what it takes. `default` is
-    the value when the text is missing or empty, or REQUIRED. One that is taken and means nothing here has in `ignored`
-    why, for the log, or "" for no line; `resolve` leaves it out.
+    `parse` turns the text into a value or raises ValueError; `valid` says in words what it takes. `default` is the
+    value when the text is missing or empty. `doc` says what it does; the field's own docstring takes precedence. One
+    that is accepted without effect has the reason in `ignored`, for the log, or "" for no line; `resolve` drops it.
     """
 
-    name: str
     parse: Callable[[str], Any]
     valid: str
     default: Any
+    doc: str = ""
     ignored: str | None = None
 
+    def as_field(self) -> Any:
+        """Return a dataclass field of it; Any, because the type of its value is the annotation in the dataclass."""
+        default = MISSING if isinstance(self.default, NoDefault) else self.default
+        return field(default=default, metadata={_ROW: self})
 
-def integer(name: str, default: Any, low: int, high: int | None = None) -> Hyperparameter:
-    """A whole number from `low` to `high`; both ends belong."""
+
+def integer(default: Any, low: int, high: int | None = None, doc: str = "") -> Any:
+    """A whole number from `low` to `high`, both included."""
 
     def parse(text: str) -> int:
         value = float(text)  # the console and some SDK code write 32 as 32.0
@@ -48,16 +63,12 @@ def integer(name: str, default: Any, low: int, high: int | None = None) -> Hyper
             raise ValueError
         return int(value)
 
-    return Hyperparameter(
-        name,
-        parse,
-        f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}",
-        default,
-    )
+    valid = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
+    return Hyperparameter(parse, valid, default, doc).as_field()
 
 
-def real(name: str, default: Any, without: tuple[int, ...] = ()) -> Hyperparameter:
-    """A number from 0 to 1; both ends belong, but for those in `without`."""
+def real(default: Any, without: tuple[int, ...] = (), doc: str = "") -> Any:
+    """A number from 0 to 1, both included unless they are in `without`."""
 
     def parse(text: str) -> float:
         value = float(text)  # a NaN is in no range
@@ -66,10 +77,10 @@ def real(name: str, default: Any, without: tuple[int, ...] = ()) -> Hyperparamet
         return value
 
     excepted = f", without {' and '.join(map(str, without))}" if without else ""
-    return Hyperparameter(name, parse, f"a number from 0 to 1{excepted}", default)
+    return Hyperparameter(parse, f"a number from 0 to 1{excepted}", default, doc).as_field()
 
 
-def choice(name: str, default: Any, values: Iterable[Any]) -> Hyperparameter:
+def choice(default: Any, values: Iterable[Any], doc: str = "") -> Any:
     """One of `values`, compared as text without regard to case."""
     known = {str(value).lower(): value for value in values}
 
@@ -78,31 +89,10 @@ def choice(name: str, default: Any, values: Iterable[Any]) -> Hyperparameter:
             raise ValueError
         return known[text.lower()]
 
-    return Hyperparameter(name, parse, "one of " + ", ".join(known), default)
+    return Hyperparameter(parse, "one of " + ", ".join(known), default, doc).as_field()
 
 
-def early_stopping(min_epochs: int, patience: int) -> tuple[Hyperparameter, ...]:
-    """The four of train/early_stopping.py, with an algorithm's own defaults."""
-    return (
-        flag("early_stopping", False),
-        integer("early_stopping_min_epochs", min_epochs, 0),
-        integer("early_stopping_patience", patience, 0),
-        real("early_stopping_tolerance", 0.0),
-    )
-
-
-def kv_store() -> Hyperparameter:
-    """MXNet's ways of sharing weights, by all of its names."""
-    names = ("local", "device", "dist_sync", "dist_async", "dist_device_sync", "dist_sync_device")
-    return choice("kv_store", None, names)
-
-
-def ignored(name: str, why: str = "") -> Hyperparameter:
-    """One that may have any value and means nothing here."""
-    return Hyperparameter(name, str, "any text", None, ignored=why)
-
-
-def flag(name: str, default: bool | None) -> Hyperparameter:
+def flag(default: bool | None, doc: str = "") -> Any:
     """0, 1, true or false in any case: the built-ins mix both forms, and consoles rewrite one as the other."""
 
     def parse(text: str) -> bool:
@@ -110,10 +100,10 @@ def flag(name: str, default: bool | None) -> Hyperparameter:
             raise ValueError
         return text.lower() in _TRUE
 
-    return Hyperparameter(name, parse, "0, 1, true or false", default)
+    return Hyperparameter(parse, "0, 1, true or false", default, doc).as_field()
 
 
-def steps(name: str) -> Hyperparameter:
+def steps(doc: str = "") -> Any:
     """Epochs written as `10,20`: whole numbers above zero, rising; an empty list is none."""
 
     def parse(text: str) -> tuple[int, ...]:
@@ -122,10 +112,10 @@ def steps(name: str) -> Hyperparameter:
             raise ValueError
         return values
 
-    return Hyperparameter(name, parse, "rising epoch numbers separated by commas, such as 10,20", ())
+    return Hyperparameter(parse, "rising epoch numbers separated by commas, such as 10,20", (), doc).as_field()
 
 
-def shape(name: str, default: Any) -> Hyperparameter:
+def shape(default: tuple[int, int, int]) -> Any:
     """An image shape written as `C,H,W`, spaces allowed: 1 or 3 channels, height and width of at least 16 pixels."""
 
     def parse(text: str) -> tuple[int, int, int]:
@@ -134,9 +124,8 @@ def shape(name: str, default: Any) -> Hyperparameter:
             raise ValueError
         return channels, height, width
 
-    return Hyperparameter(
-        name, parse, "channels,height,width such as 3,224,224, with 1 or 3 channels and sides of at least 16", default
-    )
+    valid = "channels,height,width such as 3,224,224, with 1 or 3 channels and sides of at least 16"
+    return Hyperparameter(parse, valid, default).as_field()
 
 
 def _wholes(text: str) -> tuple[int, ...]:
@@ -148,7 +137,7 @@ def _wholes(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def pattern(name: str) -> Hyperparameter:
+def pattern() -> Any:
     """A regular expression; `false` and `none` mean none, as the built-ins' shipped defaults write it."""
 
     def parse(text: str) -> str | None:
@@ -160,17 +149,23 @@ def pattern(name: str) -> Hyperparameter:
             raise ValueError from None
         return text
 
-    return Hyperparameter(name, parse, "a regular expression such as ^(conv1_|conv2_).*", None)
+    return Hyperparameter(parse, "a regular expression such as ^(conv1_|conv2_).*", None).as_field()
 
 
-def warn_of_late_steps(values: Mapping[str, Any]) -> None:
-    """Warn of a learning rate that is to fall after the last epoch."""
-    late = [str(step) for step in values["lr_scheduler_step"] if step >= values["epochs"]]
-    if late:
-        LOG.warning(
-            "lr_scheduler_step=%s is not below epochs=%d: the learning rate does not fall there",
-            *(",".join(late), values["epochs"]),
-        )
+def ignored(why: str = "", doc: str = "") -> Any:
+    """One that may have any value and has no effect here."""
+    return Hyperparameter(str, "any text", None, doc, ignored=why).as_field()
+
+
+def rows(cls: type[Any]) -> dict[str, Hyperparameter]:
+    """Return what an algorithm accepts, by name: the fields of its dataclass, then its OTHER_NAMES if it has any."""
+    named = {each.name: each for each in fields(cls)} | getattr(cls, "OTHER_NAMES", {})
+    return {name: each.metadata[_ROW] for name, each in named.items()}
+
+
+def defaults(cls: type[Any]) -> dict[str, Any]:
+    """Return the default of every field by name, None where there is none."""
+    return {each.name: None if each.default is MISSING else each.default for each in fields(cls)}
 
 
 def read(path: Path) -> dict[str, str]:
@@ -201,41 +196,33 @@ def given(raw: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def resolve(raw: Mapping[str, str], table: Iterable[Hyperparameter]) -> dict[str, Any]:
-    """Return every hyperparameter of the table with its checked value.
+def resolve(raw: Mapping[str, str], cls: type[Any]) -> dict[str, Any]:
+    """Return what `raw` sets, checked, by name: of an algorithm's fields and of its OTHER_NAMES that are not ignored.
 
-    Raises UserError that lists all that is wrong at once: unknown names with the nearest valid one, values out of
-    range, required ones that are missing.
+    The constructor of `cls` has the defaults of the others. Raises UserError that lists all that is wrong at once:
+    unknown names with the nearest valid one, values out of range, required ones that are missing.
     """
-    rows = {row.name: row for row in table}
-    texts = given(raw)
-    free = [name for name in rows if name not in texts]
-    wrong = [_unknown(name, list(rows), free) for name in texts if name not in rows]
+    known, texts = rows(cls), given(raw)
+    free = [name for name in known if name not in texts]
+    wrong = [_unknown(name, list(known), free) for name in texts if name not in known]
     values: dict[str, Any] = {}
-    for name, row in rows.items():
+    for name, row in known.items():
         try:
-            values[name] = _value(row, texts.get(name))
-        except ValueError as error:
-            wrong.append(f"hyperparameter {name}{error}: it takes {row.valid}")
+            if name in texts:
+                values[name] = row.parse(texts[name])
+        except (ValueError, OverflowError):
+            if texts[name].lower() not in _NONE:
+                wrong.append(f"hyperparameter {name}={texts[name]!r} is not valid: it takes {row.valid}")
+                continue
+        if name not in values and row.default is REQUIRED:
+            wrong.append(f"hyperparameter {name} is required and not set: it takes {row.valid}")
     if wrong:
         raise UserError("; ".join(wrong))
-    for name, row in rows.items():
-        if row.ignored is not None and values.pop(name) is not None and row.ignored:
-            LOG.warning("%s=%s is ignored%s", name, texts[name], row.ignored)
+    for name in [name for name in values if known[name].ignored is not None]:
+        del values[name]
+        if known[name].ignored:
+            LOG.warning("%s=%s is ignored%s", name, texts[name], known[name].ignored)
     return values
-
-
-def _value(row: Hyperparameter, text: str | None) -> Any:
-    """Return a row's value; raises ValueError with what is wrong, in words that follow its name."""
-    if text is not None:
-        try:
-            return row.parse(text)
-        except (ValueError, OverflowError):
-            if text.lower() not in _NONE:
-                raise ValueError(f"={text!r} is not valid") from None
-    if row.default is REQUIRED:
-        raise ValueError(" is required and not set")
-    return row.default
 
 
 def _unknown(name: str, valid: Sequence[str], free: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar, overload
+from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,24 +35,26 @@ def stack_labels(chosen: Sequence[Sample[Label]]) -> Labels:
     return labels.astype(np.int64) if labels.ndim == 1 else labels
 
 
-def listed(channels: dict[str, Channel], name: str, hp: dict[str, Any], label: LabelReader[L]) -> list[Sample[L]]:
+def listed(
+    channels: dict[str, Channel], name: str, num_classes: int, resize: int | None, label: LabelReader[L]
+) -> list[Sample[L]]:
     """Return the samples of channel `name`; channel `name`_lst is there when it is not RecordIO.
 
-    `hp` has num_classes and resize. Raises UserError naming the file, the line and the fix.
+    Raises UserError naming the file, the line and the fix.
     """
     channel, in_records = channels[name], by_record(channels, name, f"{name}_lst")
     if in_records:
         path = channel.one(".rec")
-        found = _list_records(path, hp["num_classes"], label)
+        found = _list_records(path, num_classes, label)
         if not found:
             raise UserError(f"{channel.name_of(path)} holds no records: it needs at least one image")
     else:
-        if hp["resize"] is None:
+        if resize is None:
             raise UserError(
                 "hyperparameter resize is required for images with .lst files: set it to at least "
                 "image_shape's smaller side"
             )
-        found = _list_lst(channels[f"{name}_lst"], channel, hp["num_classes"], label)
+        found = _list_lst(channels[f"{name}_lst"], channel, num_classes, label)
     LOG.info("Channel %s: %s in %s form", name, plural(len(found), "sample"), "RecordIO" if in_records else "image")
     return found
 

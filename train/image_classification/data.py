@@ -1,7 +1,6 @@
 """The data of image-classification: what is fed to the network, and how a photo becomes it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from train.data.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
 from train.data.samples import Batches, Memory, Sample
 from train.errors import UserError
 from train.image_classification.augment import augment
+from train.image_classification.hyperparameters import Hyperparameters
 
 Batch = tuple[NDArray[np.float32], Labels]
 
@@ -34,7 +34,7 @@ class Data:
     photos: Memory[NDArray[np.uint8]]  # (H, W, C), the training photos before augmentation
     crops: Memory[Image.Image]  # the validation photos as the server would cut them
 
-    def train_batches(self, hp: dict[str, Any]) -> Batches[Batch]:
+    def train_batches(self, hp: Hyperparameters) -> Batches[Batch]:
         """Return batches of (float32 (N, C, H, W), labels int64 (N,) or float32 (N, K)), augmented."""
         labels = stack_labels(self.train)
         normalise = Normalise(self.spec)
@@ -42,18 +42,18 @@ class Data:
         def make(indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
             out = np.empty((len(indices), self.spec.channels, self.spec.height, self.spec.width), np.float32)
             for row, index in enumerate(indices):
-                crop = augment(self.photos[index], self.spec.height, self.spec.width, hp["augmentation_type"], rng)
+                crop = augment(self.photos[index], self.spec.height, self.spec.width, hp.augmentation_type, rng)
                 normalise(crop, out[row])
             return out, labels[indices]
 
-        return Batches(make, len(self.train), hp["mini_batch_size"], hp["seed"])
+        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed)
 
     def validation_tensor(self, index: int) -> NDArray[np.float32]:
         """Return float32 (C, H, W): the same numbers that the server makes of the same bytes."""
         return preprocess.to_tensor(self.crops[index], self.spec)
 
 
-def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
+def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
     """List, read and check all samples. Raises UserError naming the file, the line and the fix."""
     refuse_unbuilt(channels)
     require_all(
@@ -62,25 +62,25 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
         "image-classification trains on 'train' and measures on 'validation', with labels in a .lst file in "
         f"'train_lst' and 'validation_lst'; RecordIO (ContentType {RECORDIO}) needs the first two alone",
     )
-    label: LabelReader[Label] = lst.multi_hot if hp["multi_label"] else lst.class_id
-    listed = {name: labelled.listed(channels, name, hp, label) for name in ("train", "validation")}
+    label: LabelReader[Label] = lst.multi_hot if hp.multi_label else lst.class_id
+    listed = {
+        name: labelled.listed(channels, name, hp.num_classes, hp.resize, label) for name in ("train", "validation")
+    }
     budget = samples.memory_budget()
     train, photos = _training_photos(listed["train"], hp, budget // 2)
     spec = _input_spec(hp, photos, len(train))
-    validation, crops = labelled.crops(
-        "validation", listed["validation"], spec, hp["unreadable_tolerance"], budget // 2
-    )
-    samples.check_count(len(train), hp)
+    validation, crops = labelled.crops("validation", listed["validation"], spec, hp.unreadable_tolerance, budget // 2)
+    samples.check_count(len(train), hp.mini_batch_size, hp.num_training_samples)
     labels = stack_labels(train)
     if metrics.one_class_each(labels):
-        samples.warn_of_empty_classes(labels, hp["num_classes"], "image")
-    return Data(train, validation, labelled.names(channels, listed["train"], hp["num_classes"]), spec, photos, crops)
+        samples.warn_of_empty_classes(labels, hp.num_classes, "image")
+    return Data(train, validation, labelled.names(channels, listed["train"], hp.num_classes), spec, photos, crops)
 
 
 def _training_photos(
-    listed: list[Sample[Label]], hp: dict[str, Any], budget: int
+    listed: list[Sample[Label]], hp: Hyperparameters, budget: int
 ) -> tuple[list[Sample[Label]], Memory[NDArray[np.uint8]]]:
-    (channels, height, width), resize = hp["image_shape"], hp["resize"]
+    (channels, height, width), resize = hp.image_shape, hp.resize
 
     def decode(sample: Sample[object]) -> NDArray[np.uint8]:
         image = preprocess.decode(sample.read(), channels, resize and max(resize, height, width))
@@ -89,21 +89,21 @@ def _training_photos(
         elif image.width < width or image.height < height:
             raise UserError(
                 f"{sample.name} is {image.width} x {image.height} pixels, smaller than "
-                f"image_shape={hp['image_shape']}: "
+                f"image_shape={hp.image_shape}: "
                 "set resize to enlarge all photos, or leave it out of the data"
             )
         return np.asarray(image).reshape(image.height, image.width, channels)
 
     every = Memory(lambda i: decode(listed[i]), lambda photo: photo.nbytes, budget)
-    return samples.readable("train", listed, every, hp["unreadable_tolerance"])
+    return samples.readable("train", listed, every, hp.unreadable_tolerance)
 
 
-def _input_spec(hp: dict[str, Any], photos: Memory[NDArray[np.uint8]], count: int) -> InputSpec:
+def _input_spec(hp: Hyperparameters, photos: Memory[NDArray[np.uint8]], count: int) -> InputSpec:
     """Return the serving input: without `resize` the shorter side is the training photos' median, of 101 at most."""
-    channels, height, width = hp["image_shape"]
-    resize = hp["resize"]
+    channels, height, width = hp.image_shape
+    resize = hp.resize
     if resize is None:
         chosen = samples.spread(count, 101)
         resize = max(min(height, width), int(np.median([min(photos[i].shape[:2]) for i in chosen])))
     mean, std = (MEAN, STD) if channels == 3 else (GREY_MEAN, GREY_STD)
-    return InputSpec("data", channels, height, width, resize, hp["inference_resize"], mean, std)
+    return InputSpec("data", channels, height, width, resize, hp.inference_resize, mean, std)

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -16,7 +16,8 @@ from train.classifier import Best
 from train.data import channels
 from train.divergence import Diverged, rescue
 from train.errors import UserError
-from train.image_classification import data, loop, network, table
+from train.image_classification import data, hyperparameters, loop, network
+from train.image_classification.hyperparameters import Hyperparameters
 from train.job import earlier
 from train.log import LOG
 from train.weights import native, pretrained
@@ -29,14 +30,14 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
 
     Raises UserError for the user's mistakes and TrainError for ours.
     """
-    hp = table.check(raw)
-    table.say(hp)
+    hp = hyperparameters.check(raw)
+    hyperparameters.say(hp)
     found = channels.load(base / "input")
-    weights = pretrained.wanted(hp, found, network.name(hp["num_layers"]), environ)
+    weights = pretrained.wanted(hp.use_pretrained_model, found, network.name(hp.num_layers), environ)
     loaded = data.load(found, hp)
-    net = network.build(hp["num_layers"], hp["num_classes"], hp["image_shape"][0], hp["seed"])
+    net = network.build(hp.num_layers, hp.num_classes, hp.image_shape[0], hp.seed)
     if weights is not None:
-        report = pretrained.load_into(net, weights, network.name(hp["num_layers"]))
+        report = pretrained.load_into(net, weights, network.name(hp.num_layers))
         LOG.info("Pretrained weights: %s", report)
     model, best = Model(base / "model", net, loaded, hp), Best()
     try:
@@ -49,7 +50,7 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
 class Model:
     """The model folder: native weights under the built-in's file names as training goes on, the rest at its end."""
 
-    def __init__(self, folder: Path, net: gluon.HybridBlock, loaded: data.Data, hp: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, net: gluon.HybridBlock, loaded: data.Data, hp: Hyperparameters) -> None:
         self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
         self._kept: Path | None = None
         earlier.set_aside(folder)
@@ -64,7 +65,7 @@ class Model:
         if self._kept is None:
             symbol, shapes = (
                 self._symbol("softmax", native=True),
-                [{"name": "data", "shape": [1, *self._hp["image_shape"]]}],
+                [{"name": "data", "shape": [1, *self._hp.image_shape]}],
             )
             export.replace(self._folder / f"{_PREFIX}-symbol.json", lambda target: symbol.save(str(target)))
             export.replace(self._folder / "model-shapes.json", lambda target: target.write_text(json.dumps(shapes)))
@@ -75,7 +76,7 @@ class Model:
     def finish(self, best: Best) -> None:
         """Export the best epoch, describe it, and prove that the server's code gives what training logged."""
         native.read_parameters(self._net, self._params(best.epoch))
-        shape = self._hp["image_shape"]
+        shape = self._hp.image_shape
         export.to_onnx(
             self._symbol(export.OUTPUT, native=False),
             native.parameters(self._net),
@@ -100,24 +101,24 @@ class Model:
         return self._folder / f"{_PREFIX}-{epoch + 1:04d}.params"
 
     def _is_checkpoint(self, path: Path) -> bool:
-        every = self._hp["checkpoint_frequency"]
-        return bool(every) and int(path.stem.rsplit("-", 1)[1]) % every == 0
+        every = self._hp.checkpoint_frequency
+        return every is not None and int(path.stem.rsplit("-", 1)[1]) % every == 0
 
     def _symbol(self, name: str, native: bool) -> mx.sym.Symbol:
         """Return the network with its activation: as one of MXNet's output layers, like the built-in's, or plain."""
         logits = self._net(mx.sym.var("data"))
-        if self._hp["multi_label"]:
+        if self._hp.multi_label:
             return mx.sym.LogisticRegressionOutput(logits, name=name) if native else mx.sym.sigmoid(logits, name=name)
         return mx.sym.SoftmaxOutput(logits, name=name) if native else mx.sym.softmax(logits, name=name)
 
     def _describe(self, best: Best) -> artifact.Artifact:
         return artifact.Artifact(
             task=_PREFIX,
-            network=network.name(self._hp["num_layers"]),
+            network=network.name(self._hp.num_layers),
             class_names=self._data.class_names,
             input=self._data.spec,
-            output="sigmoid" if self._hp["multi_label"] else "softmax",
-            hyperparameters=self._hp,
+            output="sigmoid" if self._hp.multi_label else "softmax",
+            hyperparameters=asdict(self._hp),
             metrics={"epoch": best.epoch, **best.metrics},
             versions=native.versions(),
         )

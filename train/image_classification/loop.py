@@ -15,30 +15,31 @@ from train.classifier import EVALUATION_BATCH, Best
 from train.data.samples import in_order
 from train.gluon.optimizer import create, step_schedule, trainer
 from train.image_classification.data import Data
+from train.image_classification.hyperparameters import Hyperparameters
 from train.job import stop
 from train.log import SILENCE, Progress
 
 
-def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:
+def optimizer(hp: Hyperparameters) -> mx.optimizer.Optimizer:
     """Return the optimizer that `hp` names, with its schedule."""
     own: dict[str, float] = {
-        "sgd": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
-        "nag": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
-        "adam": {"beta1": hp["beta_1"], "beta2": hp["beta_2"], "epsilon": hp["eps"], "wd": 0.0},
-        "rmsprop": {"gamma1": hp["gamma"], "epsilon": hp["eps"], "wd": 0.0},
-    }[hp["optimizer"]]
-    return create(hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=step_schedule(hp), **own)
+        "sgd": {"momentum": hp.momentum, "wd": hp.weight_decay},
+        "nag": {"momentum": hp.momentum, "wd": hp.weight_decay},
+        "adam": {"beta1": hp.beta_1, "beta2": hp.beta_2, "epsilon": hp.eps, "wd": 0.0},
+        "rmsprop": {"gamma1": hp.gamma, "epsilon": hp.eps, "wd": 0.0},
+    }[hp.optimizer]
+    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp), **own)
 
 
-def loss_function(hp: dict[str, Any], labels: Labels) -> gluon.loss.Loss:
+def loss_function(hp: Hyperparameters, labels: Labels) -> gluon.loss.Loss:
     """Return softmax cross-entropy, or for multi-label the mean over labels of the sigmoid one.
 
     `use_weighted_loss`: the positive term of label k weighs (samples without k) / (samples with k), so that a rare
     label counts as much as a frequent one; bounded to [0.01, 100].
     """
-    if not hp["multi_label"]:
+    if not hp.multi_label:
         return gluon.loss.SoftmaxCrossEntropyLoss()
-    if not hp["use_weighted_loss"]:
+    if not hp.use_weighted_loss:
         return gluon.loss.SigmoidBinaryCrossEntropyLoss()
     positive = labels.sum(axis=0)
     weight = np.clip((len(labels) - positive) / np.maximum(positive, 1), 0.01, 100).astype(np.float32)
@@ -60,7 +61,7 @@ class _WeightedSigmoidLoss(gluon.loss.SigmoidBinaryCrossEntropyLoss):
 class Step:
     """One update of the network: forward, backward, optimizer."""
 
-    def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss, hp: dict[str, Any]) -> None:
+    def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss, hp: Hyperparameters) -> None:
         self._net, self._loss, self._activation = net, loss, activation(hp)
         self._loss.hybridize(static_alloc=True, static_shape=True)
         self.trainer = trainer(net, optimizer(hp))
@@ -85,7 +86,7 @@ class Step:
         return float(loss.asnumpy().mean()), self._activation(logits).asnumpy()
 
 
-def evaluate(net: gluon.HybridBlock, data: Data, hp: dict[str, Any]) -> NDArray[np.float32]:
+def evaluate(net: gluon.HybridBlock, data: Data, hp: Hyperparameters) -> NDArray[np.float32]:
     """Return probabilities float32 (N, K) of the validation samples. Raises Stopped."""
     count = len(data.validation)
     found, progress = [], Progress("Validation images", count, SILENCE)
@@ -96,13 +97,15 @@ def evaluate(net: gluon.HybridBlock, data: Data, hp: dict[str, Any]) -> NDArray[
     return np.concatenate(found)[:count]
 
 
-def activation(hp: dict[str, Any]) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
+def activation(hp: Hyperparameters) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
     """Return what makes probabilities of logits: a softmax over the classes, or a sigmoid for each label."""
-    return mx.nd.sigmoid if hp["multi_label"] else mx.nd.softmax
+    return mx.nd.sigmoid if hp.multi_label else mx.nd.softmax
 
 
-def fit(net: gluon.HybridBlock, data: Data, hp: dict[str, Any], best: Best, save: Callable[[int, bool], None]) -> None:
+def fit(net: gluon.HybridBlock, data: Data, hp: Hyperparameters, best: Best, save: Callable[[int, bool], None]) -> None:
     """Train all epochs as `classifier.fit` does. Raises Diverged."""
     step = Step(net, loss_function(hp, stack_labels(data.train)), hp)
     labels = stack_labels(data.validation)
-    classifier.fit(step, data.train_batches(hp), lambda: evaluate(net, data, hp), labels, hp, best, save)
+    classifier.fit(
+        step, data.train_batches(hp), lambda: evaluate(net, data, hp), labels, hp, best, save, hp.checkpoint_frequency
+    )

@@ -18,7 +18,7 @@ _BOTH_WAYS = "horizontal_and_vertical"
 _DEFAULTS: dict[str, Any] = {_FLIP: _BOTH_WAYS, _ROTATION: 0.2, _ZOOM: 0.1}  # of the built-in, with augmentation=True
 
 
-def _fraction(name: str, below: float) -> Hyperparameter:
+def _fraction(below: float, doc: str) -> Any:
     """A number from -1 to 1, whose sign says nothing: the range is taken both ways."""
 
     def parse(text: str) -> float:
@@ -27,10 +27,10 @@ def _fraction(name: str, below: float) -> Hyperparameter:
             raise ValueError
         return value
 
-    return Hyperparameter(name, parse, f"a number from {-below:g} to {below:g}", None)
+    return Hyperparameter(parse, f"a number from {-below:g} to {below:g}", None, doc).as_field()
 
 
-def _neutral(name: str, *values: str) -> Hyperparameter:
+def _neutral(*values: str) -> Any:
     """One that has no equal, and changes nothing at one of these values; 0 is one in any spelling."""
 
     def parse(text: str) -> str:
@@ -39,27 +39,39 @@ def _neutral(name: str, *values: str) -> Hyperparameter:
         return text
 
     valid = f"only {' or '.join(values)}, because {_OTHER}: remove it"
-    return Hyperparameter(name, parse, valid, None, ignored="")
+    return Hyperparameter(parse, valid, None, "No effect: what happens here anyway.", ignored="").as_field()
 
 
-ROWS: tuple[Hyperparameter, ...] = (
-    flag("train_only_top_layer", None),
-    real("dropout_rate", None, without=(1,)),
-    real("epsilon", None, without=(0,)),
-    real("rho", None),
-    real("early_stopping_min_delta", None),
-    flag("augmentation", None),
-    choice(_FLIP, None, (_BOTH_WAYS, "horizontal", "vertical", "none")),
-    _fraction(_ROTATION, 1),
-    _fraction(_ZOOM, 0.99),
-    Hyperparameter("initial_accumulator_value", float, "a number", None, ignored=""),  # of adagrad, which is not here
-    flag("binary_mode", None),
-    _neutral("eval_metric", "accuracy", "auto"),
-    _neutral("image_resize_interpolation", "bilinear"),
-    _neutral("label_smoothing", "0"),
-    _neutral("regularizers_l2", "0"),
-    _neutral("reinitialize_top_layer", "auto", "true"),
-)
+NAMES: dict[str, Any] = {
+    "train_only_top_layer": flag(None, doc="True is taken as `train_layers=head`, False as `train_layers=all`."),
+    "dropout_rate": real(None, without=(1,), doc="Taken as `dropout`."),
+    "epsilon": real(None, without=(0,), doc="Taken as `eps`."),
+    "rho": real(None, doc="Taken as `gamma`."),
+    "early_stopping_min_delta": real(
+        None, doc="Taken as `early_stopping_tolerance`, which is relative to the best accuracy."
+    ),
+    "augmentation": flag(
+        None,
+        doc="False is taken as `horizontal_flip=0`, `rotation_range=0` and `zoom_range=0`, True as what the next three "
+        "say, or else their defaults there.",
+    ),
+    _FLIP: choice(
+        None,
+        (_BOTH_WAYS, "horizontal", "vertical", "none"),
+        "Taken as `horizontal_flip`; photos are not flipped upside down, and a warning says so.",
+    ),
+    _ROTATION: _fraction(1, "Taken as `rotation_range`: 0.2 of a full circle is 72 degrees."),
+    _ZOOM: _fraction(0.99, "Taken as `zoom_range`."),
+    "initial_accumulator_value": Hyperparameter(
+        float, "a number", None, "No effect: it belongs to adagrad, which is not here.", ignored=""
+    ).as_field(),
+    "binary_mode": flag(None, doc="True is taken as `num_classes=2`; the answer has both probabilities."),
+    "eval_metric": _neutral("accuracy", "auto"),
+    "image_resize_interpolation": _neutral("bilinear"),
+    "label_smoothing": _neutral("0"),
+    "regularizers_l2": _neutral("0"),
+    "reinitialize_top_layer": _neutral("auto", "true"),
+}
 _UNLIKE = {"early_stopping_min_delta": ", which is relative to the best, where the built-in's is absolute"}
 _RENAMED = {
     "dropout_rate": "dropout",
@@ -69,26 +81,26 @@ _RENAMED = {
 }
 
 
-def translate(values: dict[str, Any], given: Mapping[str, str]) -> None:
-    """Put what `given`, the user's texts, says by the built-in's names under ours, with a line for each.
+def translate(values: dict[str, Any], texts: Mapping[str, str]) -> None:
+    """Put what the user set by the built-in's names under ours, with a line for each; `texts` are the user's words.
 
-    Raises UserError for what it says by both names with two values.
+    Raises UserError for what is set by both names to two values.
     """
-    theirs = {row.name: values.pop(row.name) for row in ROWS if row.ignored is None}
+    theirs = {name: values.pop(name, None) for name in NAMES}
     for name, equals in _equals(theirs).items():
         told = ", ".join(f"{ours}={value}" for ours, value in equals.items())
         for ours, value in equals.items():
-            if ours in given and values[ours] != value:
+            if values.get(ours, value) != value:
                 raise UserError(
-                    f"hyperparameter {ours}={given[ours]} contradicts {name}, which is {told} here: set one of them"
+                    f"hyperparameter {ours}={texts[ours]} contradicts {name}, which is {told} here: set one of them"
                 )
         values |= equals
         LOG.info("%s is taken as %s%s", name, told, _UNLIKE.get(name.partition("=")[0], ""))
-    if values["optimizer"] == "nesterov":
+    if values.get("optimizer") == "nesterov":
         values["optimizer"] = "nag"
         LOG.info("optimizer=nesterov is taken as optimizer=nag")
     if theirs["binary_mode"]:
-        if values["num_classes"] not in (None, 2):
+        if values.get("num_classes", 2) != 2:
             raise UserError(
                 f"hyperparameters binary_mode=True, which is for two classes, and num_classes={values['num_classes']} "
                 "contradict each other: remove one of them"

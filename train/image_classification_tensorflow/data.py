@@ -1,8 +1,7 @@
 """The data of image-classification-tensorflow: class folders or image-classification's channels, and its batches."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +11,6 @@ from PIL import Image
 from serve import preprocess
 from serve.artifact import InputSpec
 from serve.machine import cpu_count
-from train import classifier
 from train.classification import labelled
 from train.data import lst, samples
 from train.data.channels import RECORDIO, Channel, by_record, refuse_unbuilt, require_all
@@ -20,6 +18,7 @@ from train.data.samples import Memory, Sample
 from train.errors import UserError
 from train.image_classification_tensorflow import folders
 from train.image_classification_tensorflow.augment import Augment
+from train.image_classification_tensorflow.hyperparameters import Hyperparameters
 
 Batch = tuple[NDArray[np.uint8] | NDArray[np.float32], NDArray[np.int64]]
 _AHEAD = 4  # batches
@@ -53,22 +52,21 @@ class Data:
         return np.asarray(crop).reshape(crop.height, crop.width, self.spec.channels)
 
 
-def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
-    """List, read and check all samples; sets num_classes in `hp` where the data says it.
+def load(channels: dict[str, Channel], hp: Hyperparameters) -> tuple[Data, Hyperparameters]:
+    """List, read and check all samples; return them, and `hp` with the number of classes.
 
     Raises UserError naming the file, the line and the fix.
     """
     refuse_unbuilt(channels)
     found = _labelled(channels, hp) if _has_labels(channels) else folders.listed(channels, hp)
-    hp["num_classes"] = len(found.class_names)
-    classifier.check_top_k(hp, hp["num_classes"])
+    hp = replace(hp, num_classes=len(found.class_names))
     spec = _input_spec(hp)
-    budget, tolerance = samples.memory_budget() // 2, hp["unreadable_tolerance"]
+    budget, tolerance = samples.memory_budget() // 2, hp.unreadable_tolerance
     train, train_crops = labelled.crops("train", found.train, spec, tolerance, budget)
     validation, validation_crops = labelled.crops("validation", found.validation, spec, tolerance, budget)
-    samples.check_count(len(train), hp | {"num_training_samples": hp["num_training_samples"] or len(train)}, "latter")
-    samples.warn_of_empty_classes(labelled.stack_labels(train), hp["num_classes"], "image")
-    return Data(train, validation, found.class_names, spec, train_crops, validation_crops)
+    samples.check_count(len(train), hp.mini_batch_size, hp.num_training_samples or len(train), followed="latter")
+    samples.warn_of_empty_classes(labelled.stack_labels(train), len(found.class_names), "image")
+    return Data(train, validation, found.class_names, spec, train_crops, validation_crops), hp
 
 
 def _has_labels(channels: dict[str, Channel]) -> bool:
@@ -79,7 +77,7 @@ def _has_labels(channels: dict[str, Channel]) -> bool:
     )
 
 
-def _labelled(channels: dict[str, Channel], hp: dict[str, Any]) -> folders.Listed:
+def _labelled(channels: dict[str, Channel], hp: Hyperparameters) -> folders.Listed:
     require_all(
         channels,
         "lst",
@@ -87,20 +85,23 @@ def _labelled(channels: dict[str, Channel], hp: dict[str, Any]) -> folders.Liste
         f"and 'validation_lst'; RecordIO (ContentType {RECORDIO}) needs the first two alone; class folders need one "
         "channel, 'training'",
     )
-    if hp["num_classes"] is None:
+    if hp.num_classes is None:
         raise UserError(
             "hyperparameter num_classes is required with .lst files or RecordIO: set it to the number of classes, "
             "whose labels are 0 to num_classes - 1; only class folders need none"
         )
-    found = {name: labelled.listed(channels, name, hp, lst.class_id) for name in ("train", "validation")}
-    names = labelled.names(channels, found["train"], hp["num_classes"])
+    found = {
+        name: labelled.listed(channels, name, hp.num_classes, hp.resize, lst.class_id)
+        for name in ("train", "validation")
+    }
+    names = labelled.names(channels, found["train"], hp.num_classes)
     return folders.Listed(found["train"], found["validation"], names)
 
 
-def _input_spec(hp: dict[str, Any]) -> InputSpec:
-    channels, height, width = hp["image_shape"]
+def _input_spec(hp: Hyperparameters) -> InputSpec:
+    channels, height, width = hp.image_shape
     scale = (_MEAN,) * channels, (_STD,) * channels
-    return InputSpec("data", channels, height, width, hp["resize"], hp["inference_resize"], *scale)
+    return InputSpec("data", channels, height, width, hp.resize, hp.inference_resize, *scale)
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,11 @@ class PixelBatches:
     mini_batch_size, or this host's share of it.
     """
 
-    def __init__(self, data: Data, hp: dict[str, Any], share: Share = ALL) -> None:
-        self._data, self._seed, self._share = data, hp["seed"], share
-        self._count, self._size = len(data.train), hp["mini_batch_size"]
+    def __init__(self, data: Data, hp: Hyperparameters, share: Share = ALL) -> None:
+        self._data, self._seed, self._share = data, hp.seed, share
+        self._count, self._size = len(data.train), hp.mini_batch_size
         self._labels = labelled.stack_labels(data.train)
-        self._augment = Augment(hp["horizontal_flip"], hp["zoom_range"], hp["rotation_range"])
+        self._augment = Augment(hp.horizontal_flip, hp.zoom_range, hp.rotation_range)
         self._failure: UserError | None = None
 
     def __len__(self) -> int:
@@ -166,13 +167,13 @@ class PixelBatches:
             raise
 
 
-def augments(hp: dict[str, Any]) -> bool:
+def augments(hp: Hyperparameters) -> bool:
     """Return whether a photo changes from epoch to epoch."""
-    return bool(hp["horizontal_flip"] or hp["zoom_range"] or hp["rotation_range"])
+    return bool(hp.horizontal_flip or hp.zoom_range or hp.rotation_range)
 
 
 def feature_batches(
-    features: NDArray[np.float32], data: Data, hp: dict[str, Any], share: Share = ALL
+    features: NDArray[np.float32], data: Data, hp: Hyperparameters, share: Share = ALL
 ) -> samples.Batches[Batch]:
     """Return batches of (rows of `features`, one for each training sample, labels int64 (N,)), this host's share."""
     labels = labelled.stack_labels(data.train)
@@ -181,4 +182,4 @@ def feature_batches(
         chosen = indices[share.rank :: share.count]
         return features[chosen], labels[chosen]
 
-    return samples.Batches(make, len(labels), hp["mini_batch_size"], hp["seed"])
+    return samples.Batches(make, len(labels), hp.mini_batch_size, hp.seed)

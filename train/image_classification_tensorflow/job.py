@@ -3,9 +3,9 @@
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 # Before TensorFlow is loaded: its remarks on the machine would stand among the job's lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -23,7 +23,8 @@ from train.classifier import Best
 from train.data import channels
 from train.divergence import Diverged, rescue
 from train.errors import UserError
-from train.image_classification_tensorflow import data, hosts, loop, network, table
+from train.image_classification_tensorflow import data, hosts, hyperparameters, loop, network
+from train.image_classification_tensorflow.hyperparameters import Hyperparameters
 from train.image_classification_tensorflow.network import Network
 from train.job import cluster, earlier
 from train.job.cluster import Hosts
@@ -38,13 +39,13 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
 
     Raises UserError for the user's mistakes and TrainError for ours.
     """
-    hp = table.check(raw)
-    table.say(hp)
+    hp = hyperparameters.check(raw)
+    hyperparameters.say(hp)
     everyone = cluster.hosts(base)
     hosts.check(everyone, hp)
     together = hosts.strategy(everyone)
     with together.scope():
-        net, loaded = _begin(base, hp, environ)
+        net, loaded, hp = _begin(base, hp, environ)
     model, best = Model(base / "model", net, loaded, hp, everyone), Best()
     try:
         with together.scope():
@@ -56,18 +57,18 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
         hosts.meet()
 
 
-def _begin(base: Path, hp: dict[str, Any], environ: Mapping[str, str]) -> tuple[Network, data.Data]:
-    """Return the network, with pretrained weights if they are asked for, and the data."""
+def _begin(base: Path, hp: Hyperparameters, environ: Mapping[str, str]) -> tuple[Network, data.Data, Hyperparameters]:
+    """Return the network, with pretrained weights if they are asked for, the data, and `hp` with its classes."""
     found = channels.load(base / "input")
-    name = network.name(hp["alpha"])
-    weights = pretrained.wanted(hp, found, name, environ, pretrained.KERAS)
-    loaded = data.load(found, hp)
+    name = network.name(hp.alpha)
+    weights = pretrained.wanted(hp.use_pretrained_model, found, name, environ, pretrained.KERAS)
+    loaded, hp = data.load(found, hp)
     hosts.check_alike([sample.name for sample in loaded.train])
     net = network.build(hp)
     if weights is not None:
         count = keras_files.load_into(net.base, weights, name)
         LOG.info("Pretrained weights: %d arrays of %s from %s; starts untrained: the head", count, name, weights)
-    return net, loaded
+    return net, loaded, hp
 
 
 class Model:
@@ -76,7 +77,7 @@ class Model:
     Of several hosts the first one alone writes it.
     """
 
-    def __init__(self, folder: Path, net: Network, loaded: data.Data, hp: dict[str, Any], everyone: Hosts) -> None:
+    def __init__(self, folder: Path, net: Network, loaded: data.Data, hp: Hyperparameters, everyone: Hosts) -> None:
         self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
         self._writes, self._alone = everyone.rank == 0, len(everyone.names) == 1
         self._kept: list[NDArray[np.float32]] = []
@@ -115,11 +116,11 @@ class Model:
     def _describe(self, best: Best) -> artifact.Artifact:
         return artifact.Artifact(
             task=artifact.CLASSIFICATION,
-            network=network.name(self._hp["alpha"]),
+            network=network.name(self._hp.alpha),
             class_names=self._data.class_names,
             input=self._data.spec,
             output="softmax",
-            hyperparameters=self._hp,
+            hyperparameters=asdict(self._hp),
             metrics={"epoch": best.epoch, **best.metrics},
             versions=_versions(),
         )

@@ -18,6 +18,7 @@ from train.image_classification_tensorflow import data as datas
 from train.image_classification_tensorflow import hosts
 from train.image_classification_tensorflow import network as networks
 from train.image_classification_tensorflow.data import Batch, Data
+from train.image_classification_tensorflow.hyperparameters import Hyperparameters
 from train.image_classification_tensorflow.network import Network
 from train.job import stop
 from train.log import LOG, SILENCE, Progress
@@ -27,24 +28,24 @@ _KERNELS = ("kernel", "depthwise_kernel")
 _STATISTICS = 256  # photos, of which BatchNorm's statistics are made
 
 
-def optimizer(hp: dict[str, Any], updates: int) -> keras.optimizers.Optimizer:
+def optimizer(hp: Hyperparameters, updates: int) -> keras.optimizers.Optimizer:
     """Return the optimizer that `hp` names, with its schedule; an epoch has `updates` updates."""
     rate = _rate(hp, updates)
     make: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
-        "sgd": lambda: keras.optimizers.SGD(rate, hp["momentum"]),
-        "nag": lambda: keras.optimizers.SGD(rate, hp["momentum"], nesterov=True),
-        "adam": lambda: keras.optimizers.Adam(rate, hp["beta_1"], hp["beta_2"], hp["eps"]),
-        "rmsprop": lambda: keras.optimizers.RMSprop(rate, hp["gamma"], epsilon=hp["eps"]),
+        "sgd": lambda: keras.optimizers.SGD(rate, hp.momentum),
+        "nag": lambda: keras.optimizers.SGD(rate, hp.momentum, nesterov=True),
+        "adam": lambda: keras.optimizers.Adam(rate, hp.beta_1, hp.beta_2, hp.eps),
+        "rmsprop": lambda: keras.optimizers.RMSprop(rate, hp.gamma, epsilon=hp.eps),
     }
-    return make[hp["optimizer"]]()
+    return make[hp.optimizer]()
 
 
-def _rate(hp: dict[str, Any], updates: int) -> Any:
+def _rate(hp: Hyperparameters, updates: int) -> Any:
     """Return the learning rate, multiplied by `lr_scheduler_factor` after each epoch of `lr_scheduler_step`."""
-    if not hp["lr_scheduler_step"]:
-        return hp["learning_rate"]
-    last = [epoch * updates - 1 for epoch in hp["lr_scheduler_step"]]
-    rates = [hp["learning_rate"] * hp["lr_scheduler_factor"] ** count for count in range(len(last) + 1)]
+    if not hp.lr_scheduler_step:
+        return hp.learning_rate
+    last = [epoch * updates - 1 for epoch in hp.lr_scheduler_step]
+    rates = [hp.learning_rate * hp.lr_scheduler_factor**count for count in range(len(last) + 1)]
     return keras.optimizers.schedules.PiecewiseConstantDecay(last, rates)
 
 
@@ -71,14 +72,14 @@ class Step:
         above: keras.Model,
         below: Below | None,
         weights: NDArray[np.float32] | None,
-        hp: dict[str, Any],
+        hp: Hyperparameters,
         updates: int,
     ) -> None:
         self._above, self._below, self._weights = above, below, weights
         self._variables = above.trainable_variables
         self._optimizer = optimizer(hp, updates)
         self._optimizer.build(self._variables)
-        self._decay = hp["weight_decay"] if hp["optimizer"] in ("sgd", "nag") else 0.0
+        self._decay = hp.weight_decay if hp.optimizer in ("sgd", "nag") else 0.0
         strategy = tf.distribute.get_strategy()
         self._share = 1 / strategy.num_replicas_in_sync  # of the batch: optimizers add up the hosts' gradients
         self._update = tf.function(lambda images, labels: strategy.run(self._updated, (images, labels)))
@@ -214,7 +215,7 @@ class Evaluation:
 
 
 def fit(
-    network: Network, loaded: Data, hp: dict[str, Any], best: Best, save: Callable[[int, bool], None], rank: int = 0
+    network: Network, loaded: Data, hp: Hyperparameters, best: Best, save: Callable[[int, bool], None], rank: int = 0
 ) -> None:
     """Train all epochs as `classifier.fit` does, as host `rank` of those of the current strategy. Raises Diverged.
 
@@ -231,10 +232,10 @@ def fit(
         else datas.feature_batches(features, loaded, hp, share)
     )
     labels = labelled.stack_labels(loaded.train)
-    weights = class_weights(labels, hp["num_classes"]) if hp["use_weighted_loss"] else None
+    weights = class_weights(labels, len(loaded.class_names)) if hp.use_weighted_loss else None
     below = frozen.features if frozen is not None and features is None else None
     step = Step(network.above, below, weights, hp, len(batches))
-    statistics = Statistics(network.above, below, batches, hp["mini_batch_size"])
+    statistics = Statistics(network.above, below, batches, hp.mini_batch_size)
     answers = Evaluation(network, loaded, frozen)
 
     def evaluate() -> NDArray[np.float32]:

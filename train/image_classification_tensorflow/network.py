@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from train import export
-from train.image_classification_tensorflow.table import ALL, BLOCKS, HEAD, TrainLayers
+from train.image_classification_tensorflow.hyperparameters import ALL, BLOCKS, HEAD, Hyperparameters, TrainLayers
 
 # MobileNetV2 in Keras has 0.999: after 300 updates the moving statistics are still a quarter of what they began as,
 # and validation at chance. Even 0.9 lags behind weights that move fast. So training keeps the last batch's statistics,
@@ -48,26 +48,27 @@ def name(alpha: float) -> str:
     return f"mobilenetv2_{alpha}"
 
 
-def build(hp: dict[str, Any]) -> Network:
+def build(hp: Hyperparameters) -> Network:
     """Return the network of checked hyperparameters, initialised by the seed and cut where `train_layers` says."""
-    keras.utils.set_random_seed(hp["seed"])
-    channels, height, width = hp["image_shape"]
+    keras.utils.set_random_seed(hp.seed)
+    channels, height, width = hp.image_shape
     pixels = keras.Input((height, width, channels), name="pixels")
     scaled = keras.layers.Rescaling(1 / 127.5, -1, name="scaled")(pixels)
     base = keras.applications.MobileNetV2(
         input_tensor=scaled,
         input_shape=(height, width, channels),
-        alpha=hp["alpha"],
+        alpha=hp.alpha,
         include_top=False,
         weights=None,
         pooling="avg",
     )
-    logits = _head(base.output, hp["num_classes"], hp["dropout"])
-    model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name=name_of_model(hp["alpha"]))
+    classes = cast(int, hp.num_classes)  # data.load has counted them
+    logits = _head(base.output, classes, hp.dropout)
+    model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name=name_of_model(hp.alpha))
     for layer in norms(base):
         layer.momentum = _MOMENTUM
     _begin_as_identity(base)
-    cut = _cut(base, hp["train_layers"])
+    cut = _cut(base, hp.train_layers)
     if cut is None:
         return Network(model, base, None, keras.Model(pixels, logits))
     below = keras.Model(pixels, cut)

@@ -24,7 +24,7 @@ from train.data.channels import Channel, listing
 from train.data.samples import Remarks, Sample, from_one
 from train.errors import UserError
 from train.object_detection.boxes import solid, turn
-from train.object_detection.table import LABEL_HEADER, LABEL_OBJECT, max_objects
+from train.object_detection.hyperparameters import LABEL_HEADER, LABEL_OBJECT, Hyperparameters
 
 FRACTIONS = (1, 1)
 """An Annotation.size that says that the boxes are in fractions of the stored image, as in RecordIO."""
@@ -61,7 +61,7 @@ class Listing:
 # ---- one annotation ---------------------------------------------------------------------------------------------
 
 
-def parse_json(data: bytes, where: str, hp: Mapping[str, Any]) -> Annotation:
+def parse_json(data: bytes, where: str, hp: Hyperparameters) -> Annotation:
     """Read an annotation file's bytes; `where` names it in messages.
 
     Raises UserError for what is no such file, a class that is none, and more objects than label_width holds. Boxes
@@ -91,7 +91,7 @@ _WANTED = (
 )
 
 
-def parse_record(labels: NDArray[np.float32], where: str, hp: Mapping[str, Any]) -> Annotation:
+def parse_record(labels: NDArray[np.float32], where: str, hp: Hyperparameters) -> Annotation:
     """Read a detection record's label, float32 (n,): header width, object width, rest of the header, objects.
 
     An object is class, xmin, ymin, xmax, ymax in fractions, and columns that are ignored. Raises UserError for a
@@ -123,15 +123,15 @@ def parse_record(labels: NDArray[np.float32], where: str, hp: Mapping[str, Any])
     return Annotation(boxes=rows, size=FRACTIONS)
 
 
-def _check_count(count: int, where: str, hp: Mapping[str, Any]) -> None:
-    if count > max_objects(hp):
+def _check_count(count: int, where: str, hp: Hyperparameters) -> None:
+    if count > hp.max_objects():
         raise UserError(
-            f"{where} has {count} objects and label_width={hp['label_width']} holds {max_objects(hp)}: set label_width "
+            f"{where} has {count} objects and label_width={hp.label_width} holds {hp.max_objects()}: set label_width "
             f"to at least {LABEL_HEADER + LABEL_OBJECT * count}"
         )
 
 
-def _row(value: Any, where: str, hp: Mapping[str, Any]) -> list[float]:
+def _row(value: Any, where: str, hp: Hyperparameters) -> list[float]:
     """Return [class, xmin, ymin, xmax, ymax] in pixels of one of `annotations`."""
     if not isinstance(value, dict):
         raise UserError(f"{where} is {_told(value)}: {_WANTED}")
@@ -140,8 +140,8 @@ def _row(value: Any, where: str, hp: Mapping[str, Any]) -> list[float]:
     return [label, left, top, left + width, top + height]
 
 
-def _class(value: float, where: str, hp: Mapping[str, Any]) -> float:
-    classes = hp["num_classes"]
+def _class(value: float, where: str, hp: Hyperparameters) -> float:
+    classes = hp.num_classes
     if value.is_integer() and 0 <= value < classes:
         return value
     raise UserError(
@@ -258,7 +258,7 @@ def repair(boxes: NDArray[np.float64], where: str, remarks: Remarks) -> NDArray[
 # ---- a channel of them ------------------------------------------------------------------------------------------
 
 
-def list_records(path: Path, hp: Mapping[str, Any]) -> Listing:
+def list_records(path: Path, hp: Hyperparameters) -> Listing:
     """List a .rec file of detection records. Raises UserError naming the record."""
     found = list(samples.records(path))
     parsed = {sample.name: parse_record(sample.label, sample.name, hp) for sample in found}
@@ -271,7 +271,7 @@ def list_records(path: Path, hp: Mapping[str, Any]) -> Listing:
     return Listing(found, parsed)
 
 
-def list_files(images: Channel, notes: Channel, hp: Mapping[str, Any], remarks: Remarks) -> Listing:
+def list_files(images: Channel, notes: Channel, hp: Hyperparameters, remarks: Remarks) -> Listing:
     """List the images that have an annotation file; notes in `remarks` those of either that lack the other.
 
     An annotation is of the image that its `file` names, relative to the image channel; else of the one with its own
@@ -329,7 +329,7 @@ def _require_pixels(parsed: Mapping[str, Annotation], notes: Channel, remarks: R
         remarks.add(f"annotation files whose boxes do not reach beyond {_FAR} pixels and may be fractions", name)
 
 
-def _read(path: Path, name: str, hp: Mapping[str, Any]) -> Annotation:
+def _read(path: Path, name: str, hp: Hyperparameters) -> Annotation:
     try:
         return parse_json(path.read_bytes(), name, hp)
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from train.log import LOG
 from train.object_detection import annotations
 from train.object_detection.annotations import Listing
 from train.object_detection.augment import augment
+from train.object_detection.hyperparameters import Hyperparameters
 from train.object_detection.targets import assign
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class Data:
     photos: Memory[NDArray[np.uint8]]  # uint8 (H, W, 3), the training photos before augmentation
     squares: Memory[Image.Image]  # the validation photos as the server would stretch them
 
-    def train_batches(self, hp: dict[str, Any], anchors: NDArray[np.float32]) -> Batches[Batch]:
+    def train_batches(self, hp: Hyperparameters, anchors: NDArray[np.float32]) -> Batches[Batch]:
         """Return batches of augmented photos, float32 (N, 3, S, S), with targets of classes (N, A) and boxes (N, A, 4).
 
         `anchors` are float32 (A, 4): centre x, centre y, width, height in fractions of the input; for the targets see
@@ -57,14 +58,14 @@ class Data:
                 classes[row], offsets[row] = assign(anchors, boxes)
             return images, classes, offsets
 
-        return Batches(make, len(self.train), hp["mini_batch_size"], hp["seed"])
+        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed)
 
     def validation_tensor(self, index: int) -> NDArray[np.float32]:
         """Return float32 (3, S, S): the same numbers that the server makes of the same bytes."""
         return preprocess.to_tensor(self.squares[index], self.spec)
 
 
-def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
+def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
     """List, read and check all samples and their boxes. Raises UserError naming the file, the value and the fix."""
     refuse_unbuilt(channels)
     require_all(
@@ -74,7 +75,7 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
         f"'train_annotation' and 'validation_annotation'; RecordIO (ContentType {RECORDIO}) needs the first two alone",
     )
     listed = {name: _list(channels, name, hp) for name in ("train", "validation")}
-    budget, side = samples.memory_budget() // 2, hp["image_shape"]
+    budget, side = samples.memory_budget() // 2, hp.image_shape
     spec = InputSpec("data", 3, side, side, side, "stretch", MEAN, STD)
     train, photos = _read(
         "train", listed["train"], lambda data: _photo(data, side), lambda photo: photo.nbytes, budget, hp
@@ -82,13 +83,13 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
     validation, squares = _read(
         "validation", listed["validation"], lambda data: preprocess.cut(data, spec), samples.image_bytes, budget, hp
     )
-    samples.check_count(len(train), hp)
+    samples.check_count(len(train), hp.mini_batch_size, hp.num_training_samples)
     labels = np.concatenate([sample.label[:, 0] for sample in train]).astype(int)
-    samples.warn_of_empty_classes(labels, hp["num_classes"], "box")
-    return Data(train, validation, _class_names(channels, listed, hp["num_classes"]), spec, photos, squares)
+    samples.warn_of_empty_classes(labels, hp.num_classes, "box")
+    return Data(train, validation, _class_names(channels, listed, hp.num_classes), spec, photos, squares)
 
 
-def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> Listing:
+def _list(channels: dict[str, Channel], name: str, hp: Hyperparameters) -> Listing:
     notes, remarks = f"{name}_annotation", Remarks()
     in_records = by_record(channels, name, notes)
     if in_records:
@@ -105,7 +106,7 @@ def _list(channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> Listin
 
 
 def _read(
-    name: str, listed: Listing, make: Callable[[bytes], T], size: Callable[[T], int], budget: int, hp: dict[str, Any]
+    name: str, listed: Listing, make: Callable[[bytes], T], size: Callable[[T], int], budget: int, hp: Hyperparameters
 ) -> tuple[list[Sample[Boxes]], Memory[T]]:
     """Make every listed image once; return those that can be used, with their boxes, and what was made of them."""
     frames: dict[str, preprocess.Frame] = {}
@@ -119,7 +120,7 @@ def _read(
         return made
 
     every = Memory(read, size, budget)
-    readable, made = samples.readable(name, listed.samples, every, hp["unreadable_tolerance"])
+    readable, made = samples.readable(name, listed.samples, every, hp.unreadable_tolerance)
     placed = [annotations.place(listed.annotations[sample.name], frames[sample.name]) for sample in readable]
     remarks = Remarks()
     for sample, boxes in zip(readable, placed, strict=True):
@@ -137,12 +138,12 @@ def _read(
     return labelled, made.select([index for index, _ in good])
 
 
-def _check(name: str, labelled: list[Sample[Boxes]], misfits: int, hp: dict[str, Any]) -> None:
+def _check(name: str, labelled: list[Sample[Boxes]], misfits: int, hp: Hyperparameters) -> None:
     """Raise UserError when too many images do not fit their annotation, or none has a box; count those without."""
-    if misfits > hp["unreadable_tolerance"] * (len(labelled) + misfits):
+    if misfits > hp.unreadable_tolerance * (len(labelled) + misfits):
         raise UserError(
             f"{misfits} of {len(labelled) + misfits} {name} images differ in size from their annotation's image_size, "
-            f"more than unreadable_tolerance={hp['unreadable_tolerance']:g} allows: annotate the images that are in "
+            f"more than unreadable_tolerance={hp.unreadable_tolerance:g} allows: annotate the images that are in "
             "the channel, or remove image_size where boxes "
             "are in the stored image's pixels; the log names the first"
         )

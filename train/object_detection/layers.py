@@ -5,13 +5,12 @@ Users know them from the built-in: `conv1_1_weight`, `stage1_unit1_conv1_weight`
 """
 
 import re
-from typing import Any
 
 from mxnet import gluon
 
 from train.errors import UserError
 from train.log import LOG
-from train.object_detection import table
+from train.object_detection.hyperparameters import Hyperparameters
 
 _VGG_STAGE = (2, 2, 3, 3, 3)
 _RESNET = (
@@ -46,22 +45,22 @@ def _extra(number: int, layer: int, part: str) -> str:
     return f"extra{number}_{kind}{1 if layer < 2 else 2}_{part}"
 
 
-def freeze(net: gluon.HybridBlock, hp: dict[str, Any]) -> None:
+def freeze(net: gluon.HybridBlock, hp: Hyperparameters) -> None:
     """Keep what `freeze_layer_pattern` matches as it is. Raises UserError when that is nothing, or everything."""
-    if not hp["freeze_layer_pattern"]:
+    if not hp.freeze_layer_pattern:
         return
     named = {public_name(name): parameter for name, parameter in net._collect_params_with_prefix().items()}
     named = {name: parameter for name, parameter in named.items() if parameter.grad_req != "null"}
-    frozen = [name for name in named if table.matches(hp, name)]
+    frozen = [name for name in named if hp.freezes(name)]
     if not frozen:
         some = list(named)[:: max(1, len(named) // 12)]
         raise UserError(
-            f"hyperparameter freeze_layer_pattern={hp['freeze_layer_pattern']!r} matches no layer of "
-            f"{hp['base_network']}: it must match names from their beginning, such as {', '.join(some)}"
+            f"hyperparameter freeze_layer_pattern={hp.freeze_layer_pattern!r} matches no layer of "
+            f"{hp.base_network}: it must match names from their beginning, such as {', '.join(some)}"
         )
     if len(frozen) == len(named):
         raise UserError(
-            f"hyperparameter freeze_layer_pattern={hp['freeze_layer_pattern']!r} matches all {len(named)} parameters, "
+            f"hyperparameter freeze_layer_pattern={hp.freeze_layer_pattern!r} matches all {len(named)} parameters, "
             "so nothing is left to train: let it match the first layers only, such as ^(conv0|stage1_)"
         )
     for name in frozen:

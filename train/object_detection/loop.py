@@ -4,7 +4,6 @@ import datetime
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -21,6 +20,7 @@ from train.job import stop
 from train.log import LOG, SILENCE, Pace, Progress
 from train.object_detection import evaluation
 from train.object_detection.data import Batch, Data
+from train.object_detection.hyperparameters import Hyperparameters
 from train.object_detection.network import Detector
 
 SPEED_EVERY = 100  # batches, as the built-in
@@ -44,21 +44,21 @@ class Best:
 Keep = Callable[[Best], None]
 
 
-def optimizer(hp: dict[str, Any]) -> mx.optimizer.Optimizer:
+def optimizer(hp: Hyperparameters) -> mx.optimizer.Optimizer:
     """Return the optimizer that `hp` names, with its schedule; the built-in's others have no hyperparameters."""
     own: dict[str, float] = {
-        "sgd": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
-        "rmsprop": {"wd": hp["weight_decay"]},
+        "sgd": {"momentum": hp.momentum, "wd": hp.weight_decay},
+        "rmsprop": {"wd": hp.weight_decay},
         "adam": {},
         "adadelta": {},
-    }[hp["optimizer"]]
-    return create(hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=step_schedule(hp), **own)
+    }[hp.optimizer]
+    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp), **own)
 
 
 class Step:
     """One update of the network: forward, hard negatives mined, backward, optimizer."""
 
-    def __init__(self, net: Detector, hp: dict[str, Any]) -> None:
+    def __init__(self, net: Detector, hp: Hyperparameters) -> None:
         # Photos without boxes have no matched anchors to mine three times as many of: what they teach is this least.
         self._net, self._loss = net, SSDMultiBoxLoss(min_hard_negatives=_LEAST_NEGATIVES)
         self.trainer = trainer(net, optimizer(hp))
@@ -82,7 +82,7 @@ class Step:
 class Epoch:
     """One pass over the training data, with the built-in's lines and the time left of the whole job."""
 
-    def __init__(self, number: int, step: Step, batches: Batches[Batch], hp: dict[str, Any], job_start: float) -> None:
+    def __init__(self, number: int, step: Step, batches: Batches[Batch], hp: Hyperparameters, job_start: float) -> None:
         self._number, self._step, self._batches, self._hp, self._job_start = number, step, batches, hp, job_start
         self._start = time.monotonic()
         self._losses: list[tuple[float, float]] = []
@@ -93,7 +93,7 @@ class Epoch:
         for number, _, losses in steps(self._batches.epoch(self._number), self._step):
             self._finish(number, *losses)
         cross_entropy, smooth_l1 = np.mean(self._losses, axis=0).tolist()
-        rate = len(self._batches) * self._hp["mini_batch_size"] / (time.monotonic() - self._start)
+        rate = len(self._batches) * self._hp.mini_batch_size / (time.monotonic() - self._start)
         return {"cross_entropy": cross_entropy, "smooth_l1": smooth_l1, "throughput": rate}
 
     def _finish(self, number: int, cross_entropy: mx.nd.NDArray, smooth_l1: mx.nd.NDArray) -> None:
@@ -109,16 +109,16 @@ class Epoch:
         """Tell of `number` batches that are finished."""
         spent = time.monotonic() - self._start
         length = len(self._batches)
-        examples = number * self._hp["mini_batch_size"]
+        examples = number * self._hp.mini_batch_size
         LOG.info(
             "Epoch: %4d, batches: %6d, num_examples: %6d, %.1f samples/sec, epoch time so far:  %s",
             *(self._number, number, examples, examples / spent, datetime.timedelta(seconds=spent)),
         )
-        left = time_left(self._job_start, self._number * length + number, self._hp["epochs"] * length)
+        left = time_left(self._job_start, self._number * length + number, self._hp.epochs * length)
         LOG.info("time left: %s", left)
 
 
-def evaluate(net: Detector, data: Data, hp: dict[str, Any]) -> list[NDArray[np.float32]]:
+def evaluate(net: Detector, data: Data, hp: Hyperparameters) -> list[NDArray[np.float32]]:
     """Return the detections (d, 6) of every validation photo, by MXNet's own suppression.
 
     Raises Stopped, and FloatingPointError when the network answers with numbers that are not finite.
@@ -131,12 +131,12 @@ def evaluate(net: Detector, data: Data, hp: dict[str, Any]) -> list[NDArray[np.f
         scores, boxes = net(mx.nd.array(batch))
         if not (np.isfinite(scores.asnumpy()).all() and np.isfinite(boxes.asnumpy()).all()):
             raise FloatingPointError("the network's answers are not finite")
-        found += evaluation.detections(scores, boxes, hp["nms_threshold"], hp["nms_topk"])
+        found += evaluation.detections(scores, boxes, hp.nms_threshold, hp.nms_topk)
         progress.done(min(len(found), count))
     return found[:count]
 
 
-def fit(net: Detector, data: Data, hp: dict[str, Any], host: str, anchors: NDArray[np.float32], keep: Keep) -> None:
+def fit(net: Detector, data: Data, hp: Hyperparameters, host: str, anchors: NDArray[np.float32], keep: Keep) -> None:
     """Train all epochs; `keep(best)` is called for each epoch that is the best so far.
 
     Ends early on a stop request or by early stopping. Raises Diverged at a loss or an answer that is not finite.
@@ -145,7 +145,7 @@ def fit(net: Detector, data: Data, hp: dict[str, Any], host: str, anchors: NDArr
     batches, ending, start = data.train_batches(hp, anchors), EarlyStopping(hp), time.monotonic()
     truths = [sample.label for sample in data.validation]
     best = -1.0
-    for number in range(hp["epochs"]):
+    for number in range(hp.epochs):
         try:
             trained = Epoch(number, step, batches, hp, start).run()
             for name in ("cross_entropy", "smooth_l1"):
@@ -159,7 +159,7 @@ def fit(net: Detector, data: Data, hp: dict[str, Any], host: str, anchors: NDArr
             return
         except FloatingPointError:
             raise Diverged("the answers became nan", number, "its end", step.trainer.learning_rate) from None
-        value = evaluation.mean_average_precision(found, truths, hp["image_shape"], hp["overlap_threshold"])
+        value = evaluation.mean_average_precision(found, truths, hp.image_shape, hp.overlap_threshold)
         LOG.info("Updated the metrics")
         LOG.info("#quality_metric: host=%s, epoch=%d, validation mAP <score>=(%r)", host, number, value)
         if value > best:
@@ -168,7 +168,7 @@ def fit(net: Detector, data: Data, hp: dict[str, Any], host: str, anchors: NDArr
             LOG.info("Updating the best model with validation-mAP=%r", value)
             named = {f"train:{name}": trained[name] for name in trained} | {"validation:mAP": value}
             keep(Best(number, value, named, found))
-        done = 100 * (number + 1) // hp["epochs"]
+        done = 100 * (number + 1) // hp.epochs
         LOG.info("#progress_metric: host=%s, completed %d %% of epochs", host, done)
         LOG.info("#throughput_metric: host=%s, train throughput=%r records/second", host, trained["throughput"])
         if ending.ends(number, value):

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from train.errors import UserError
 from train.log import LOG
 from train.semantic_segmentation import masks
 from train.semantic_segmentation.augment import augment, largest
+from train.semantic_segmentation.hyperparameters import Hyperparameters
 from train.semantic_segmentation.masks import IGNORE, Census, LabelMap
 
 T = TypeVar("T")
@@ -54,12 +55,12 @@ class Data:
     crops: Memory[Image.Image]  # the validation photos' centres, crop_size wide and high
     crop_masks: Memory[NDArray[np.uint8]]  # uint8 (crop, crop), and the masks of these
 
-    def train_batches(self, hp: dict[str, Any]) -> Batches[Batch]:
+    def train_batches(self, hp: Hyperparameters) -> Batches[Batch]:
         """Return batches of augmented photos, float32 (N, 3, crop, crop), with labels float32 (N, crop, crop).
 
         A label is a class id, or IGNORED.
         """
-        size, normalise = hp["crop_size"], Normalise(self.spec)
+        size, normalise = hp.crop_size, Normalise(self.spec)
         to_label = np.arange(256, dtype=np.float32)
         to_label[IGNORE] = IGNORED
 
@@ -67,12 +68,12 @@ class Data:
             images = np.empty((len(indices), 3, size, size), np.float32)
             labels = np.empty((len(indices), size, size), np.float32)
             for row, index in enumerate(indices):
-                crop, mask = augment(self.photos[index], self.labels[index], hp["base_size"], size, rng)
+                crop, mask = augment(self.photos[index], self.labels[index], hp.base_size, size, rng)
                 normalise(crop, images[row])
                 cv2.LUT(mask, to_label, dst=labels[row])
             return images, labels
 
-        return Batches(make, len(self.train), hp["mini_batch_size"], hp["seed"])
+        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed)
 
     def crop_tensor(self, index: int) -> NDArray[np.float32]:
         """Return the square in the middle of a validation photo as float32 (3, crop, crop)."""
@@ -94,7 +95,7 @@ class Data:
         return self.whole_masks[index]
 
 
-def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
+def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
     """List, read and check all photos and masks. Raises UserError naming the file, the value and the fix."""
     refuse_unbuilt(channels)
     require_all(
@@ -103,20 +104,20 @@ def load(channels: dict[str, Channel], hp: dict[str, Any]) -> Data:
         "semantic-segmentation trains on 'train' and measures on 'validation', with a PNG mask for each image in "
         "'train_annotation' and 'validation_annotation'",
     )
-    names = class_names(channels, ("train_annotation", "label_map", "train"), hp["num_classes"])
+    names = class_names(channels, ("train_annotation", "label_map", "train"), hp.num_classes)
     listed = {name: _Set(channels, name, hp) for name in ("train", "validation")}
-    side, budget = hp["inference_size"], samples.memory_budget() // 2
+    side, budget = hp.inference_size, samples.memory_budget() // 2
     spec = InputSpec("data", 3, side, side, side, "pad", MEAN, STD)
     train, photos, labels = _read_train(listed["train"], hp, budget)
-    samples.check_count(len(train), hp, followed="latter")
+    samples.check_count(len(train), hp.mini_batch_size, hp.num_training_samples, followed="latter")
     listed["train"].census.require_classes()
-    _tell_classes("train", listed["train"].census.classes(), hp["num_classes"])
+    _tell_classes("train", listed["train"].census.classes(), hp.num_classes)
     validation, whole, crops = _read_validation(listed["validation"], spec, hp, budget)
-    _tell_classes("validation", listed["validation"].census.classes(), hp["num_classes"])
+    _tell_classes("validation", listed["validation"].census.classes(), hp.num_classes)
     return Data(
         train=[listed["train"].photos[index] for index in train],
         validation=[listed["validation"].photos[index] for index in validation],
-        class_names=names or tuple(str(label) for label in range(hp["num_classes"])),
+        class_names=names or tuple(str(label) for label in range(hp.num_classes)),
         spec=spec,
         photos=photos,
         labels=labels,
@@ -217,10 +218,10 @@ def _same(one: Path, other: Path) -> bool:
 class _Set:
     """One set's paired files as they are read; photos and masks have the same indices, those of the pairs."""
 
-    def __init__(self, channels: dict[str, Channel], name: str, hp: dict[str, Any]) -> None:
-        self.name, self._tolerance = name, hp["unreadable_tolerance"]
+    def __init__(self, channels: dict[str, Channel], name: str, hp: Hyperparameters) -> None:
+        self.name, self._tolerance = name, hp.unreadable_tolerance
         self.photos, self._masks = _list(channels, name)
-        self._map: LabelMap = masks.load_map(channels.get("label_map"), name, hp["num_classes"])
+        self._map: LabelMap = masks.load_map(channels.get("label_map"), name, hp.num_classes)
         self.census = Census(f"{name}_annotation", self._map)
         # What the first reading finds, by the photo's name; a later one, of what memory cannot keep, needs the frames.
         self._frames: dict[str, preprocess.Frame] = {}
@@ -309,27 +310,27 @@ def _nbytes(pixels: NDArray[np.uint8]) -> int:
 
 
 def _read_train(
-    found: _Set, hp: dict[str, Any], budget: int
+    found: _Set, hp: Hyperparameters, budget: int
 ) -> tuple[list[int], Memory[NDArray[np.uint8]], Memory[NDArray[np.uint8]]]:
-    limit, share = largest(hp["base_size"]), int(budget * _PHOTOS_SHARE)
+    limit, share = largest(hp.base_size), int(budget * _PHOTOS_SHARE)
     return found.usable(
         Memory(found.photo_maker(lambda data: _photo(data, limit)), _nbytes, share),
         Memory(lambda index: _reduced(found.mask(index), limit), _nbytes, budget - share),
     )
 
 
-def _read_validation(found: _Set, spec: InputSpec, hp: dict[str, Any], budget: int) -> tuple[list[int], Views, Views]:
+def _read_validation(found: _Set, spec: InputSpec, hp: Hyperparameters, budget: int) -> tuple[list[int], Views, Views]:
     """Return the indices of the pairs to measure on, these whole as the server fits them, and their centres.
 
     Only those that the epochs need are kept in memory; the others, for a few checks, are made from the files.
     """
-    crop, share = hp["crop_size"], int(budget * _PHOTOS_SHARE)
+    crop, share = hp.crop_size, int(budget * _PHOTOS_SHARE)
     whole = found.photo_maker(lambda data: preprocess.cut(data, spec)), found.mask
     centre = (
         found.photo_maker(lambda data: _centre(preprocess.decode(data, 3, crop), crop, Image.Resampling.BILINEAR)),
         lambda index: np.asarray(_centre(Image.fromarray(found.mask(index)), crop, Image.Resampling.NEAREST)),
     )
-    scored_whole = hp["validation_mini_batch_size"] == 1
+    scored_whole = hp.validation_mini_batch_size == 1
     needed, other = (whole, centre) if scored_whole else (centre, whole)
     chosen, photos, notes = found.usable(
         Memory(needed[0], samples.image_bytes, share), Memory(needed[1], _nbytes, budget - share)

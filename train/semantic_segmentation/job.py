@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -16,7 +16,8 @@ from train.divergence import Diverged, rescue
 from train.errors import UserError
 from train.job import cluster, earlier, stop
 from train.log import LOG
-from train.semantic_segmentation import data, evaluation, loop, network, table
+from train.semantic_segmentation import data, evaluation, hyperparameters, loop, network
+from train.semantic_segmentation.hyperparameters import Hyperparameters
 from train.weights import native, pretrained
 
 _TASK = "semantic-segmentation"
@@ -31,14 +32,14 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
 
     Raises UserError for the user's mistakes and TrainError for ours.
     """
-    hp = table.check(raw)
-    table.say(hp)
+    hp = hyperparameters.check(raw)
+    hyperparameters.say(hp)
     found = channels.load(base / "input")
-    weights = pretrained.wanted(hp, found, network.PRETRAINED[hp["backbone"]], environ)
+    weights = pretrained.wanted(hp.use_pretrained_model, found, network.PRETRAINED[hp.backbone], environ)
     loaded = data.load(found, hp)
-    net = network.build(hp["algorithm"], hp["backbone"], hp["num_classes"], hp["seed"])
+    net = network.build(hp.algorithm, hp.backbone, hp.num_classes, hp.seed)
     if weights is not None:
-        report = pretrained.load_into(net, weights, network.PRETRAINED[hp["backbone"]])
+        report = pretrained.load_into(net, weights, network.PRETRAINED[hp.backbone])
         network.hasten_heads(net)
         LOG.info("Pretrained weights: %s", report)
     model = Model(base / "model", net, loaded, hp)
@@ -53,7 +54,7 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
 class Model:
     """The model folder: native weights under the built-in's file names as training goes on, the rest at its end."""
 
-    def __init__(self, folder: Path, net: network.Segmenter, loaded: data.Data, hp: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, net: network.Segmenter, loaded: data.Data, hp: Hyperparameters) -> None:
         self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
         self._params = folder / "model_best.params"
         self.best = loop.Best()
@@ -63,7 +64,7 @@ class Model:
         """Write the weights of an epoch that is the best so far over those of the one before."""
         self._write(self._params)
         if self.best.epoch < 0:
-            text = json.dumps(native.as_texts(self._hp), indent=2)
+            text = json.dumps(native.as_texts(asdict(self._hp)), indent=2)
             export.replace(self._folder / "hyperparams.json", lambda target: target.write_text(text))
         self.best = best
 
@@ -103,11 +104,11 @@ class Model:
     def _describe(self) -> artifact.Artifact:
         return artifact.Artifact(
             task=_TASK,
-            network=f"{self._hp['algorithm']}_{network.PRETRAINED[self._hp['backbone']]}",
+            network=f"{self._hp.algorithm}_{network.PRETRAINED[self._hp.backbone]}",
             class_names=self._data.class_names,
             input=self._data.spec,
             output="logits",
-            hyperparameters=self._hp,
+            hyperparameters=asdict(self._hp),
             metrics={
                 "epoch": self.best.epoch,
                 **self.best.metrics,
@@ -137,7 +138,7 @@ class Model:
         )
 
     def _mean_iou(self, found: list[NDArray[np.uint8]], chosen: NDArray[np.int64]) -> float:
-        classes = self._hp["num_classes"]
+        classes = self._hp.num_classes
         total = np.zeros((classes, classes), np.int64)
         for mask, index in zip(found, chosen, strict=True):
             total += evaluation.confusion(mask, self._data.mask(index), classes)

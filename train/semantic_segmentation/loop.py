@@ -21,6 +21,7 @@ from train.log import LOG, SILENCE, Pace, Progress
 from train.semantic_segmentation import evaluation
 from train.semantic_segmentation.data import Batch, Data
 from train.semantic_segmentation.enlarge import enlarge
+from train.semantic_segmentation.hyperparameters import Hyperparameters
 from train.semantic_segmentation.network import Answer, Segmenter, set_map
 
 SPEED_EVERY = 20  # batches, as the built-in
@@ -42,29 +43,29 @@ class Best:
 Keep = Callable[[Best], None]
 
 
-def optimizer(hp: dict[str, Any], updates: int) -> mx.optimizer.Optimizer:
+def optimizer(hp: Hyperparameters, updates: int) -> mx.optimizer.Optimizer:
     """Return the optimizer that `hp` names, with its schedule over epochs of `updates` updates.
 
     The built-in has momentum and weight decay for sgd (here also for nag), and for rmsprop its two gammas: the second
     is a momentum, which MXNet's rmsprop has in its centred form.
     """
     own: dict[str, float] = {
-        "sgd": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
-        "nag": {"momentum": hp["momentum"], "wd": hp["weight_decay"]},
-        "rmsprop": {"gamma1": hp["gamma1"], "gamma2": hp["gamma2"], "centered": True},
+        "sgd": {"momentum": hp.momentum, "wd": hp.weight_decay},
+        "nag": {"momentum": hp.momentum, "wd": hp.weight_decay},
+        "rmsprop": {"gamma1": hp.gamma1, "gamma2": hp.gamma2, "centered": True},
         "adam": {},
         "adagrad": {},
         "adadelta": {},
-    }[hp["optimizer"]]
+    }[hp.optimizer]
     schedule = _schedule(hp, updates)
-    return create(hp["optimizer"], learning_rate=hp["learning_rate"], lr_scheduler=schedule, **own)
+    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=schedule, **own)
 
 
-def _schedule(hp: dict[str, Any], updates: int) -> mx.lr_scheduler.LRScheduler | None:
-    last, rate = hp["epochs"] * updates, hp["learning_rate"]
-    if hp["lr_scheduler"] == "step":
+def _schedule(hp: Hyperparameters, updates: int) -> mx.lr_scheduler.LRScheduler | None:
+    last, rate = hp.epochs * updates, hp.learning_rate
+    if hp.lr_scheduler == "step":
         return step_schedule(hp, updates)
-    if hp["lr_scheduler"] == "cosine":
+    if hp.lr_scheduler == "cosine":
         return mx.lr_scheduler.CosineScheduler(last, base_lr=rate)
     return mx.lr_scheduler.PolyScheduler(last, base_lr=rate, pwr=_POWER)
 
@@ -96,8 +97,8 @@ class Objective(gluon.HybridBlock):
 class Step:
     """One update of the network: forward, backward, optimizer."""
 
-    def __init__(self, net: Segmenter, hp: dict[str, Any], updates: int) -> None:
-        self._objective = Objective(net, hp["crop_size"])
+    def __init__(self, net: Segmenter, hp: Hyperparameters, updates: int) -> None:
+        self._objective = Objective(net, hp.crop_size)
         self._objective.hybridize(static_alloc=True, static_shape=True)
         self.trainer = trainer(net, optimizer(hp, updates))
 
@@ -114,7 +115,7 @@ class Step:
 class Epoch:
     """One pass over the training data, with the built-in's lines and the time left of the whole job."""
 
-    def __init__(self, number: int, step: Step, batches: Batches[Batch], hp: dict[str, Any], job_start: float) -> None:
+    def __init__(self, number: int, step: Step, batches: Batches[Batch], hp: Hyperparameters, job_start: float) -> None:
         self._number, self._step, self._batches, self._hp, self._job_start = number, step, batches, hp, job_start
         self._start = time.monotonic()
         self._losses: list[float] = []
@@ -133,7 +134,7 @@ class Epoch:
         return {"loss": float(np.mean(self._losses)), "throughput": self._rate(len(self._batches))}
 
     def _rate(self, batches: int) -> float:
-        return batches * self._hp["mini_batch_size"] / (time.monotonic() - self._start)
+        return batches * self._hp.mini_batch_size / (time.monotonic() - self._start)
 
     def _say_speed(self, number: int) -> None:
         """Tell of `number` batches that are finished."""
@@ -142,26 +143,26 @@ class Epoch:
             *(self._number, number, self._rate(number), self._step.trainer.learning_rate),
         )
         length = len(self._batches)
-        left = time_left(self._job_start, self._number * length + number, self._hp["epochs"] * length)
+        left = time_left(self._job_start, self._number * length + number, self._hp.epochs * length)
         LOG.info("time left: %s", left)
 
 
 class Validation:
     """Scores a network on the validation photos: on centre crops, or whole when validation_mini_batch_size is 1."""
 
-    def __init__(self, net: Segmenter, data: Data, hp: dict[str, Any]) -> None:
+    def __init__(self, net: Segmenter, data: Data, hp: Hyperparameters) -> None:
         self._data, self._hp = data, hp
-        self._whole = hp["validation_mini_batch_size"] == 1
-        self._answer = Answer(net, data.spec.height if self._whole else hp["crop_size"])
+        self._whole = hp.validation_mini_batch_size == 1
+        self._answer = Answer(net, data.spec.height if self._whole else hp.crop_size)
         self._answer.hybridize(static_alloc=True, static_shape=True)
 
     def confusion(self) -> NDArray[np.int64]:
         """Return the confusion matrix over all photos. Raises Stopped, and FloatingPointError: see `finite`."""
-        count, classes = len(self._data.validation), self._hp["num_classes"]
+        count, classes = len(self._data.validation), self._hp.num_classes
         tensor = self._data.whole_tensor if self._whole else self._data.crop_tensor
         total, done = np.zeros((classes, classes), np.int64), 0
         progress = Progress("Validation images", count, SILENCE)
-        for batch in in_order(tensor, count, self._hp["validation_mini_batch_size"]):
+        for batch in in_order(tensor, count, self._hp.validation_mini_batch_size):
             stop.check()
             for predicted in self._predicted(finite(self._answer, batch), done)[: count - done]:
                 truth = self._data.mask(done) if self._whole else self._data.crop_mask(done)
@@ -175,7 +176,7 @@ class Validation:
         if self._whole:
             return [whole_mask(row, self._data, first + index) for index, row in enumerate(logits.asnumpy())]
         return list(
-            enlarge(mx.nd, logits, self._hp["crop_size"], align_corners=False).argmax(axis=1).asnumpy().astype(np.uint8)
+            enlarge(mx.nd, logits, self._hp.crop_size, align_corners=False).argmax(axis=1).asnumpy().astype(np.uint8)
         )
 
 
@@ -193,16 +194,16 @@ def whole_mask(logits: NDArray[np.float32], data: Data, index: int) -> NDArray[n
     return masks.class_ids(logits, (width, height), data.spec)
 
 
-def fit(net: Segmenter, data: Data, hp: dict[str, Any], host: str, keep: Keep) -> None:
+def fit(net: Segmenter, data: Data, hp: Hyperparameters, host: str, keep: Keep) -> None:
     """Train all epochs; `keep(best)` is called for each epoch that is the best so far.
 
     Ends early on a stop request or by early stopping. Raises Diverged at a loss or an answer that is not finite.
     """
     batches, ending, start = data.train_batches(hp), EarlyStopping(hp), time.monotonic()
-    LOG.info("LRScheduler setup: iters per epoch: %d, num_epochs %d", len(batches), hp["epochs"])
+    LOG.info("LRScheduler setup: iters per epoch: %d, num_epochs %d", len(batches), hp.epochs)
     step, validation = Step(net, hp, len(batches)), Validation(net, data, hp)
     best = -1.0
-    for number in range(hp["epochs"]):
+    for number in range(hp.epochs):
         try:
             trained = Epoch(number, step, batches, hp, start).run()
             _say(host, number, "quality", "train loss", trained["loss"])
@@ -223,7 +224,7 @@ def fit(net: Segmenter, data: Data, hp: dict[str, Any], host: str, keep: Keep) -
             stop.keep_model()
             measured = {"validation:mIOU": value, "validation:pixel_accuracy": accuracy}
             keep(Best(number, {f"train:{name}": trained[name] for name in trained} | measured, matrix))
-        done = 100 * (number + 1) // hp["epochs"]
+        done = 100 * (number + 1) // hp.epochs
         LOG.info("#progress_metric: host=%s, completed %d %% of epochs", host, done)
         if ending.ends(number, value):
             return

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import url2pathname, urlopen
@@ -72,14 +72,14 @@ KERAS = Files(keras_files.SUFFIXES, "{}.weights.h5", keras_files.named_for, kera
 
 
 def wanted(
-    hp: Mapping[str, Any],
+    use_pretrained_model: bool,
     channels: Mapping[str, Channel],
     network: str,
     environ: Mapping[str, str],
     files: Files = TORCHVISION,
 ) -> Path | None:
     """Return the weight file for `network` if `use_pretrained_model` asks for one; raises UserError as `find` does."""
-    if not hp["use_pretrained_model"]:
+    if not use_pretrained_model:
         return None
     channel = channels.get("pretrained")
     return find(channel.path if channel else None, network, environ, files)
