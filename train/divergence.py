@@ -1,11 +1,6 @@
 """Numbers that are no longer finite: said with epoch, place and learning rate; the best epoch before is kept."""
 
-from collections.abc import Callable
-from pathlib import Path
-
-from serve.artifact import MODEL_JSON, MODEL_ONNX
-from train.errors import TrainError, UserError
-from train.log import LOG
+from train.errors import UserError
 
 
 class Diverged(UserError):
@@ -16,20 +11,3 @@ class Diverged(UserError):
             f"{what} at epoch {epoch}, {place}, with learning_rate={rate:g}: lower learning_rate (a tenth is a good "
             "next try)"
         )
-
-
-def rescue(finish: Callable[[], None], folder: Path, epoch: int) -> str:
-    """Finish the best epoch before the divergence (-1: there is none), and return what to tell of it.
-
-    What cannot be proven must not be served: `folder` then keeps the native weights alone.
-    """
-    if epoch < 0:
-        return "no epoch had ended before, so there is no model"
-    try:
-        finish()
-    except TrainError as error:
-        LOG.error("The best epoch before, %d, cannot be served: %s", epoch, error)
-        for name in (MODEL_ONNX, MODEL_JSON):
-            (folder / name).unlink(missing_ok=True)
-        return f"epoch {epoch}, the best before, is too broken to be served: only its native weights are kept"
-    return f"epoch {epoch}, the best before, is kept"

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from serve.words import plural
 from train.log import LOG
+from train.state import State
 
 
 class StoppingHyperparameters(Protocol):
@@ -37,3 +38,11 @@ class EarlyStopping:
         if ends:
             LOG.info("Early stopping after epoch %d: no gain for %s", epoch, plural(self._patience, "epoch"))
         return ends
+
+    def state(self) -> State:
+        """Return what later answers depend on."""
+        return {"best": self._best, "since": self._since}
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self._best, self._since = state["best"], state["since"]

@@ -12,12 +12,16 @@ import os
 import tempfile
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from serve.words import sentence
 from train import hyperparameters
 from train.errors import TrainError, UserError
 from train.job import cluster, configuration, earlier, script
 from train.log import LOG
+
+if TYPE_CHECKING:
+    from train.job.training import Algorithm
 
 ALGORITHM = "VISION_ALGORITHM"
 # A package of each algorithm, named like its image.
@@ -115,7 +119,14 @@ def _run(base: Path) -> None:
         )
     if any(Path("/dev").glob("nvidia[0-9]*")):
         LOG.warning("this image computes on the CPU: the GPU of this machine is not used")
-    importlib.import_module(ALGORITHMS[name]).run(base, raw, os.environ)
+    from train.job import training  # imports NumPy, before which the thread variables must be set
+
+    training.run(algorithm(name), base, raw, os.environ)
+
+
+def algorithm(name: str) -> "Algorithm[Any]":
+    """Return one of ALGORITHMS, which imports its framework."""
+    return importlib.import_module(ALGORITHMS[name]).ALGORITHM
 
 
 def _fail(base: Path, told: str, detail: str = "") -> None:

@@ -1,15 +1,18 @@
-"""What an epoch is in every algorithm: a step for each batch, read one batch behind, and the time left."""
+"""An epoch: a step for each batch, read one batch behind, and what its log lines say of it."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import Protocol, TypeVar, TypeVarTuple
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from train.job import stop
 from train.log import duration
 
-R = TypeVar("R")
+B = TypeVar("B", bound=tuple[Any, ...])
 B_co = TypeVar("B_co", covariant=True)
-Arrays = TypeVarTuple("Arrays")
+R = TypeVar("R")
 
 
 class Batches(Sized, Protocol[B_co]):
@@ -20,22 +23,84 @@ class Batches(Sized, Protocol[B_co]):
         ...
 
 
-def steps(batches: Iterable[tuple[*Arrays]], step: Callable[[*Arrays], R]) -> Iterator[tuple[int, tuple[*Arrays], R]]:
-    """Yield (number, batch, step(*batch)) for each batch in order, numbers from 0. Raises Stopped.
+class Clock:
+    """The time that a job's batches take, of which follows what is left."""
+
+    def __init__(self, batches: int) -> None:
+        """`batches` are all of the job that are still to be done."""
+        self._all, self._start = batches, time.monotonic()
+
+    def left(self, done: int) -> str:
+        """Return as `H:MM:SS` the time for the rest, when `done` batches are done by now."""
+        return duration((time.monotonic() - self._start) / done * (self._all - done))
+
+
+class Epoch:
+    """One pass over the training data, from 0: what is measured of it so far."""
+
+    def __init__(self, number: int, batch_size: int, done: int, clock: Clock) -> None:
+        """`done` batches of the job came before, of which `clock` knows."""
+        self.number, self.count = number, 0
+        self._size, self._done, self._clock = batch_size, done, clock
+        self._start = self._marked = time.monotonic()
+        self._marked_at = 0
+        self._values: dict[str, list[NDArray[Any]]] = {}
+        self.metrics: dict[str, float] = {}
+        """Means by name and the throughput in samples/s, when all batches are done."""
+
+    def add(self, values: dict[str, NDArray[Any]]) -> None:
+        """Count a batch, with what was measured of it."""
+        self.count += 1
+        for name, value in values.items():
+            self._values.setdefault(name, []).append(value)
+
+    def close(self) -> None:
+        """All batches are done."""
+        self.metrics = {name: self.mean(name) for name in self._values} | {"throughput": self.rate}
+
+    def mean(self, name: str) -> float:
+        """Return the mean of a metric over the batches so far."""
+        return float(np.concatenate(self._values[name]).mean())
+
+    @property
+    def samples(self) -> int:
+        """How many samples are done."""
+        return self.count * self._size
+
+    @property
+    def seconds(self) -> float:
+        """The time since the epoch began."""
+        return time.monotonic() - self._start
+
+    @property
+    def rate(self) -> float:
+        """Samples per second since the epoch began."""
+        return self.samples / self.seconds
+
+    def recent_rate(self) -> float:
+        """Return samples per second since the last call."""
+        now = time.monotonic()
+        rate = (self.count - self._marked_at) * self._size / (now - self._marked)
+        self._marked, self._marked_at = now, self.count
+        return rate
+
+    @property
+    def time_left(self) -> str:
+        """The time left of the whole job, as `H:MM:SS`."""
+        return self._clock.left(self._done + self.count)
+
+
+def steps(batches: Iterable[B], step: Callable[..., R]) -> Iterator[tuple[B, R]]:
+    """Yield (batch, step(*batch)) for each batch in order. Raises Stopped.
 
     One batch stays under way while the last one's result is read: the framework computes, Python prepares.
     """
-    under_way: tuple[int, tuple[*Arrays], R] | None = None
-    for number, batch in enumerate(batches):
+    under_way: tuple[B, R] | None = None
+    for batch in batches:
         stop.check()
-        current = number, batch, step(*batch)
+        current = batch, step(*batch)
         if under_way is not None:
             yield under_way
         under_way = current
     if under_way is not None:
         yield under_way
-
-
-def time_left(start: float, done: int, total: int) -> str:
-    """Return as `H:MM:SS` what is left of `total` batches, when `done` of them took from `start` (monotonic) to now."""
-    return duration((time.monotonic() - start) / done * (total - done))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from train.epoch import Batches, Epoch
@@ -106,6 +105,9 @@ class Lines(Generic[K]):
 
     def finished(self, best: Best[K], folder: Path, names: str) -> None:
         """The model folder is checked, and holds the files `names`."""
+
+    def succeeded(self) -> None:
+        """The job has ended as it should."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic
+from typing import ClassVar, Generic
 
 from serve import artifact
 from serve.artifact import MODEL_JSON, MODEL_ONNX
@@ -125,4 +124,4 @@ class ModelFolder(Generic[K]):
 
     def _is_kept(self, epoch: int) -> bool:
         every = self._model.checkpoint_frequency
-        return bool(every) and (epoch + 1) % every == 0
+        return every is not None and (epoch + 1) % every == 0

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 State = dict[str, Any]
-"""Texts, numbers, None and arrays, in lists and in dictionaries with texts for keys."""
+"""Texts, numbers, None and arrays, in lists and in dictionaries whose keys are texts other than `__array__`."""
 
 _ARRAY = "__array__"  # stands in the JSON for an array, with its name in the file
 _JSON = "state"
@@ -41,7 +41,7 @@ def read(path: Path) -> State:
         return file[found[_ARRAY]] if found.keys() == {_ARRAY} else found
 
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return json.loads(str(file[_JSON]), object_hook=array)
     except (ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not the state of a job: {error}") from error

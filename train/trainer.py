@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from train.data.samples import in_order
 from train.divergence import Diverged
-from train.early_stopping import EarlyStopping, Patience
+from train.early_stopping import EarlyStopping, StoppingHyperparameters
 from train.epoch import Clock, Epoch, steps
 from train.job import stop
 from train.learner import B, Best, Evaluated, K, Learner, R
@@ -17,7 +17,7 @@ from train.log import SILENCE, Pace, Progress
 from train.state import State
 
 
-class Length(Patience, Protocol):
+class Length(StoppingHyperparameters, Protocol):
     """The hyperparameters that say how long a job trains."""
 
     @property
@@ -86,7 +86,7 @@ class Trainer(Generic[B, R, K]):
             self.best = Best(found.value, trained | validated, found.kept, epoch.number)
             stop.keep_model()
             self._lines.improved(self.best)
-        self._folder.save(epoch.number, improved, before and before.epoch)
+        self._folder.save(epoch.number, improved, None if before is None else before.epoch)
 
     def state(self) -> State:
         """Return all that the next epochs depend on, between two epochs."""
@@ -96,12 +96,7 @@ class Trainer(Generic[B, R, K]):
             "metrics": dict(self.best.metrics),
             "kept": self.best.kept,
         }
-        return {
-            "next": self._next,
-            "best": best,
-            "early_stopping": self._stopping.state(),
-            "step": self._step.state(),
-        }
+        return {"next": self._next, "best": best, "early_stopping": self._stopping.state(), "step": self._step.state()}
 
     def restore(self, state: State) -> None:
         """Go on where another trainer, of the same data and hyperparameters, was when it returned `state`."""

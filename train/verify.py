@@ -21,11 +21,6 @@ from train.job import stop
 from train.log import LOG
 
 
-def serving_python() -> Path:
-    """Return the interpreter of the serving environment, which lies beside the training one."""
-    return Path(sys.prefix).parent / "serve" / "bin" / "python"
-
-
 @dataclass(frozen=True)
 class Check:
     """What the two checks of a finished artifact compare.

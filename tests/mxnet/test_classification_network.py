@@ -1,9 +1,11 @@
 """The networks of image-classification, and the proof at a job's end that their artifact answers as they do."""
 
+import errno
 import io
+import logging
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -12,12 +14,12 @@ from PIL import Image
 
 from serve.artifact import Artifact, InputSpec, write
 from train.classification.answers import OUTPUT
-from train.gluon import onnx
-from train.verify import Check, verify
 from train.data import recordio
 from train.data.samples import Sample, records
 from train.errors import TrainError, UserError
+from train.gluon import onnx
 from train.image_classification import network, table
+from train.verify import Check, verify
 
 
 def drawn(side: int) -> np.ndarray:
@@ -101,11 +103,11 @@ def test_the_exporter_of_mxnet_logs_no_temporary_names_and_its_warnings_still_co
     def export_model(symbol: Any, parameters: Any, shapes: Any, dtype: Any, path: str, **how: Any) -> None:
         logging.info("Exported ONNX file %s saved to disk", path)
         logging.warning("an operator was left out")
-        raise OSError
+        raise OSError(errno.EFBIG, "File too large")
 
     monkeypatch.setattr(mx.onnx, "export_model", export_model)
     with caplog.at_level(logging.INFO):
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="File too large"):
             onnx.export(None, {}, "data", (3, 8, 8), tmp_path / "model.onnx", (OUTPUT,))
         logging.info("what others say afterwards")
     assert caplog.messages == ["an operator was left out", "what others say afterwards"]

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from train.classifier import Best
 
 from tests.tensorflow import small
-from train.classifier import Best
 from train.image_classification_tensorflow import loop, network
 from train.job import stop
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-
-from tests.pages import DOCS
-from train.hyperparameters import REQUIRED, Hyperparameter
 from train.image_classification.table import TABLE as CLASSIFICATION
-from train.image_classification_tensorflow import builtin
 from train.image_classification_tensorflow.table import TABLE as TENSORFLOW
 from train.object_detection.table import TABLE as DETECTION
 from train.semantic_segmentation.table import TABLE as SEGMENTATION
+
+from tests.pages import DOCS
+from train.hyperparameters import REQUIRED, Hyperparameter
+from train.image_classification_tensorflow import builtin
 
 # How a page writes what a refusal says of a hyperparameter.
 WORDS = (

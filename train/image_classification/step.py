@@ -1,6 +1,5 @@
-"""The training of image-classification: optimizer, loss, one step, evaluation. The epochs are train/classifier.py's."""
+"""How image-classification trains: optimizer, loss, and one step."""
 
-from collections.abc import Callable
 from typing import Any
 
 import mxnet as mx
@@ -8,16 +7,16 @@ import numpy as np
 from mxnet import autograd, gluon
 from numpy.typing import NDArray
 
-from train import classifier
-from train.classification.labelled import stack_labels
+from train.classification import answers
 from train.classification.metrics import Labels
-from train.classifier import EVALUATION_BATCH, Best
-from train.data.samples import in_order
-from train.gluon.optimizer import create, step_schedule, trainer
-from train.image_classification.data import Data
+from train.gluon.optimizer import create, step_schedule
+from train.gluon.step import GluonStep
+from train.image_classification.data import Batch
+from train.image_classification.evaluation import activation
 from train.image_classification.hyperparameters import Hyperparameters
-from train.job import stop
-from train.log import SILENCE, Progress
+from train.learner import Measured
+
+Result = tuple[mx.nd.NDArray, mx.nd.NDArray]
 
 
 def optimizer(hp: Hyperparameters) -> mx.optimizer.Optimizer:
@@ -58,54 +57,25 @@ class _WeightedSigmoidLoss(gluon.loss.SigmoidBinaryCrossEntropyLoss):
         return super().hybrid_forward(F, pred, label, None, positive)
 
 
-class Step:
+class Step(GluonStep[Batch, Result]):
     """One update of the network: forward, backward, optimizer."""
 
     def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss, hp: Hyperparameters) -> None:
-        self._net, self._loss, self._activation = net, loss, activation(hp)
+        super().__init__(net, optimizer(hp), hp.seed)
+        self._loss, self._activation, self._top_k = loss, activation(hp), hp.top_k
         self._loss.hybridize(static_alloc=True, static_shape=True)
-        self.trainer = trainer(net, optimizer(hp))
 
-    @property
-    def learning_rate(self) -> float:
-        """The rate of the next update."""
-        return self.trainer.learning_rate
-
-    def __call__(self, images: NDArray[np.float32], labels: Labels) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
+    def __call__(self, images: NDArray[np.float32], labels: Labels) -> Result:
         """Update on float32 (N, C, H, W) and labels; return loss (N,) and logits (N, K), both still under way."""
         x, y = mx.nd.array(images, dtype=np.float32), mx.nd.array(labels, dtype=np.float32)
         with autograd.record():
             logits = self._net(x)
             loss = self._loss(logits, y)
         loss.backward()
-        self.trainer.step(len(images))
+        self._trainer.step(len(images))
         return loss, logits
 
-    def read(self, loss: mx.nd.NDArray, logits: mx.nd.NDArray) -> tuple[float, NDArray[np.float32]]:
-        """Return the mean loss and the probabilities, float32 (N, K)."""
-        return float(loss.asnumpy().mean()), self._activation(logits).asnumpy()
-
-
-def evaluate(net: gluon.HybridBlock, data: Data, hp: Hyperparameters) -> NDArray[np.float32]:
-    """Return probabilities float32 (N, K) of the validation samples. Raises Stopped."""
-    count = len(data.validation)
-    found, progress = [], Progress("Validation images", count, SILENCE)
-    for batch in in_order(data.validation_tensor, count, EVALUATION_BATCH):
-        stop.check()
-        found.append(activation(hp)(net(mx.nd.array(batch))).asnumpy())
-        progress.done(min(len(found) * len(batch), count))
-    return np.concatenate(found)[:count]
-
-
-def activation(hp: Hyperparameters) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
-    """Return what makes probabilities of logits: a softmax over the classes, or a sigmoid for each label."""
-    return mx.nd.sigmoid if hp.multi_label else mx.nd.softmax
-
-
-def fit(net: gluon.HybridBlock, data: Data, hp: Hyperparameters, best: Best, save: Callable[[int, bool], None]) -> None:
-    """Train all epochs as `classifier.fit` does. Raises Diverged."""
-    step = Step(net, loss_function(hp, stack_labels(data.train)), hp)
-    labels = stack_labels(data.validation)
-    classifier.fit(
-        step, data.train_batches(hp), lambda: evaluate(net, data, hp), labels, hp, best, save, hp.checkpoint_frequency
-    )
+    def read(self, batch: Batch, result: Result) -> Measured:
+        """Return the mean loss and the accuracy of the batch."""
+        loss, logits = result
+        return answers.measure(float(loss.asnumpy().mean()), self._activation(logits).asnumpy(), batch[1], self._top_k)

@@ -1,4 +1,4 @@
-"""One training job of image-classification-tensorflow, from top to bottom."""
+"""One training job of image-classification-tensorflow: its network and data, and what its model folder holds."""
 
 import os
 import platform
@@ -18,51 +18,45 @@ from numpy.typing import NDArray
 
 import serve
 from serve import artifact
-from train import classifier, export
-from train.classifier import Best
-from train.data import channels
-from train.divergence import Diverged, rescue
-from train.errors import UserError
-from train.image_classification_tensorflow import data, hosts, hyperparameters, loop, network
+from train import model_folder
+from train.classification import answers
+from train.classification.labelled import stack_labels
+from train.epoch import Batches
+from train.image_classification_tensorflow import data, hosts, hyperparameters, network
+from train.image_classification_tensorflow.data import Batch, Data
+from train.image_classification_tensorflow.evaluation import Evaluation, Statistics
+from train.image_classification_tensorflow.features import Frozen
 from train.image_classification_tensorflow.hyperparameters import Hyperparameters
+from train.image_classification_tensorflow.log_lines import KerasLines
 from train.image_classification_tensorflow.network import Network
-from train.job import cluster, earlier
-from train.job.cluster import Hosts
+from train.image_classification_tensorflow.step import Result, Step, class_weights
+from train.job.training import Algorithm, Job
+from train.learner import Best, Learner
 from train.log import LOG
+from train.verify import Check
 from train.weights import keras_files, pretrained
 
-NATIVE = "model.keras"
+Kept = NDArray[np.float64]
 
 
-def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
-    """Train as `raw` hyperparameters and the channels under `base`/input say; leave the artifact in `base`/model.
-
-    Raises UserError for the user's mistakes and TrainError for ours.
-    """
-    hp = hyperparameters.check(raw)
-    hyperparameters.say(hp)
-    everyone = cluster.hosts(base)
-    hosts.check(everyone, hp)
-    together = hosts.strategy(everyone)
-    with together.scope():
-        net, loaded, hp = _begin(base, hp, environ)
-    model, best = Model(base / "model", net, loaded, hp, everyone), Best()
-    try:
-        with together.scope():
-            loop.fit(net, loaded, hp, best, model.save, everyone.rank)
-    except Diverged as error:
-        raise UserError(f"{error}; {rescue(lambda: model.finish(best), base / 'model', best.epoch)}") from error
-    model.finish(best)
-    with together.scope():
-        hosts.meet()
+def begin(job: Job[Hyperparameters]) -> tuple[Learner[Batch, Result, Kept], "Model"]:
+    """Wait for all hosts, read the data and build the network. Raises UserError for the user's mistakes."""
+    hosts.check(job.hosts, job.hp)
+    strategy = hosts.strategy(job.hosts)
+    with strategy.scope():
+        net, loaded, hp = _network(job)
+        learner = learn(net, loaded, hp, job.hosts.rank)
+        return learner, Model(net, loaded, hp, alone=len(job.hosts.names) == 1)
 
 
-def _begin(base: Path, hp: Hyperparameters, environ: Mapping[str, str]) -> tuple[Network, data.Data, Hyperparameters]:
+ALGORITHM = Algorithm(hyperparameters.check, hyperparameters.say, begin)
+
+
+def _network(job: Job[Hyperparameters]) -> tuple[Network, Data, Hyperparameters]:
     """Return the network, with pretrained weights if they are asked for, the data, and `hp` with its classes."""
-    found = channels.load(base / "input")
-    name = network.name(hp.alpha)
-    weights = pretrained.wanted(hp.use_pretrained_model, found, name, environ, pretrained.KERAS)
-    loaded, hp = data.load(found, hp)
+    name = network.name(job.hp.alpha)
+    weights = pretrained.wanted(job.hp.use_pretrained_model, job.channels, name, job.environ, pretrained.KERAS)
+    loaded, hp = data.load(job.channels, job.hp)
     hosts.check_alike([sample.name for sample in loaded.train])
     net = network.build(hp)
     if weights is not None:
@@ -71,49 +65,63 @@ def _begin(base: Path, hp: Hyperparameters, environ: Mapping[str, str]) -> tuple
     return net, loaded, hp
 
 
-class Model:
-    """The model folder: the best epoch as a Keras file as training goes on, the rest at its end.
+def learn(net: Network, loaded: Data, hp: Hyperparameters, rank: int = 0) -> Learner[Batch, Result, Kept]:
+    """Return what trains the network as host `rank` of those of the current strategy.
 
-    Of several hosts the first one alone writes it.
+    Above frozen layers and without augmentation, their features are all that the job needs, and are computed once.
     """
+    strategy = tf.distribute.get_strategy()
+    share = data.Share(rank, strategy.num_replicas_in_sync)
+    frozen = Frozen(net.below) if net.below is not None else None
+    features = None
+    if frozen is not None and not data.augments(hp):
+        features = frozen.of_all("train", loaded.train_tensor, len(loaded.train))
+    batches: Batches[Batch] = (
+        data.PixelBatches(loaded, hp, share) if features is None else data.feature_batches(features, loaded, hp, share)
+    )
+    below = frozen.features if frozen is not None and features is None else None
+    weights = class_weights(stack_labels(loaded.train), len(loaded.class_names)) if hp.use_weighted_loss else None
+    step = Step(net.above, below, weights, hp, len(batches))
+    statistics = Statistics(net.above, below, batches, hp.mini_batch_size)
+    evaluation = Evaluation(net, loaded, statistics, frozen, hp.top_k)
 
-    def __init__(self, folder: Path, net: Network, loaded: data.Data, hp: Hyperparameters, everyone: Hosts) -> None:
-        self._folder, self._net, self._data, self._hp = folder, net, loaded, hp
-        self._writes, self._alone = everyone.rank == 0, len(everyone.names) == 1
+    def leave() -> None:
+        with strategy.scope():
+            hosts.meet()
+
+    return Learner(batches, step, evaluation, KerasLines(hp.top_k), leave)
+
+
+class Model(model_folder.Model[Kept]):
+    """The model folder, with one Keras file for the weights. `alone`: the job has one host."""
+
+    def __init__(self, net: Network, loaded: Data, hp: Hyperparameters, alone: bool = True) -> None:
+        self._net, self._data, self._hp, self._alone = net, loaded, hp, alone
+        self._strategy = tf.distribute.get_strategy()
         self._kept: list[NDArray[np.float32]] = []
-        earlier.set_aside(folder)
 
-    def save(self, epoch: int, best: bool) -> None:
-        """Write the network as it is now in the place of an earlier epoch's, unless an earlier one was better."""
-        if not (best and self._writes):
-            return
-        self._kept = network.weights(self._net.model)
-        path = self._folder / NATIVE
-        network.save(self._net.model, path)
-        LOG.info('Saved epoch %d to "%s"', epoch, path)
+    def weights(self, epoch: int) -> str:
+        """Return the file name of the weights, the same one for every epoch."""
+        return "model.keras"
 
-    def finish(self, best: Best) -> None:
-        """Export the best epoch, describe it, and prove that the server's code gives what training logged."""
-        if not self._writes:
-            return
+    def write_weights(self, path: Path) -> None:
+        """Write the network as it is now, and keep a copy of its weights."""
+        with self._strategy.scope():
+            self._kept = network.weights(self._net.model)
+            network.save(self._net.model, path)
+
+    def read_weights(self, path: Path) -> None:
+        """Go back to the weights that were written last."""
         if not self._alone:  # the shared network's variables cannot be exported
             self._net = network.build(self._hp)
         self._net.model.set_weights(self._kept)
-        network.to_onnx(self._net.model, self._folder / artifact.MODEL_ONNX)
-        with export.writing(self._folder / artifact.MODEL_JSON):
-            artifact.write(self._describe(best), self._folder)
-        classifier.verify(self._folder, self._data, best, self._predict, "TensorFlow")
-        LOG.info(
-            "The model of epoch %d is in %s: %s (epochs count from 0)",
-            best.epoch,
-            self._folder,
-            export.names(self._folder),
-        )
 
-    def _predict(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._net.model(tensors.transpose(0, 2, 3, 1), training=False).numpy()
+    def export(self, path: Path) -> None:
+        """Write the network as an ONNX graph."""
+        network.to_onnx(self._net.model, path)
 
-    def _describe(self, best: Best) -> artifact.Artifact:
+    def describe(self, metrics: Mapping[str, float]) -> artifact.Artifact:
+        """Return what model.json says."""
         return artifact.Artifact(
             task=artifact.CLASSIFICATION,
             network=network.name(self._hp.alpha),
@@ -121,9 +129,16 @@ class Model:
             input=self._data.spec,
             output="softmax",
             hyperparameters=asdict(self._hp),
-            metrics={"epoch": best.epoch, **best.metrics},
+            metrics=dict(metrics),
             versions=_versions(),
         )
+
+    def check(self, best: Best[Kept]) -> Check:
+        """Return what the closing checks compare."""
+        return answers.check(self._data, best, self._predict, "TensorFlow")
+
+    def _predict(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._net.model(tensors.transpose(0, 2, 3, 1), training=False).numpy()
 
 
 def _versions() -> dict[str, str]:

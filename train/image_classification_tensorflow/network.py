@@ -15,17 +15,21 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from train import export
+from train.classification.answers import OUTPUT
+from train.graph import quiet, tidy
 from train.image_classification_tensorflow.hyperparameters import ALL, BLOCKS, HEAD, Hyperparameters, TrainLayers
 
 # MobileNetV2 in Keras has 0.999: after 300 updates the moving statistics are still a quarter of what they began as,
 # and validation at chance. Even 0.9 lags behind weights that move fast. So training keeps the last batch's statistics,
-# and before each evaluation they are averaged over many batches: loop.Statistics. Whoever trains the Keras file on gets
-# MXNet's and PyTorch's 0.9.
+# and before each evaluation they are averaged over many batches: evaluation.Statistics. The Keras file, which
+# others may train on, has MXNet's and PyTorch's 0.9.
 _MOMENTUM, _SAVED_MOMENTUM = 0.0, 0.9
 # The inverted residuals of stride 1 with as many channels out as in: Sandler et al. 2018, table 2.
 _ADDS = (2, 4, 5, 7, 8, 9, 11, 12, 14, 15)
 INPUT = "data"
+
+Below = Callable[[tf.Tensor], tf.Tensor]
+"""What makes features of pixels."""
 
 
 @dataclass(frozen=True)
@@ -135,45 +139,48 @@ def constant(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     return lambda batch: frozen(tf.convert_to_tensor(batch))[0]
 
 
+def inputs(images: tf.Tensor, below: Below | None) -> tf.Tensor:
+    """Return what the layers above the cut take, of a batch of photos or, without `below`, of that itself."""
+    pixels = tf.cast(images, tf.float32)
+    return pixels if below is None else below(pixels)
+
+
+def planes_last(batch: NDArray[np.float32]) -> tf.Tensor:
+    """Return float32 (N, H, W, C) of (N, C, H, W)."""
+    return tf.convert_to_tensor(np.ascontiguousarray(batch.transpose(0, 2, 3, 1)))
+
+
 def save(model: keras.Model, path: Path) -> None:
-    """Write the model as a `.keras` file, whole or not at all. Raises TrainError."""
-
-    def write(target: Path) -> None:
-        named = target.with_name(f"{target.name}.keras")  # Keras refuses any other ending
+    """Write the model as a `.keras` file, whatever ending `path` has. Raises OSError."""
+    named = path.with_name(f"{path.name}.keras")  # Keras refuses any other ending
+    for layer in norms(model):
+        layer.momentum = _SAVED_MOMENTUM
+    try:
+        model.save(named)
+        os.replace(named, path)
+    finally:
+        named.unlink(missing_ok=True)
         for layer in norms(model):
-            layer.momentum = _SAVED_MOMENTUM
-        try:
-            model.save(named)
-            os.replace(named, target)
-        finally:
-            named.unlink(missing_ok=True)
-            for layer in norms(model):
-                layer.momentum = _MOMENTUM
-
-    export.replace(path, write)
+            layer.momentum = _MOMENTUM
 
 
 def to_onnx(model: keras.Model, path: Path) -> None:
-    """Write the model as an ONNX graph: `data` float32 (N, C, H, W), pixels, to `probabilities`. Raises TrainError."""
+    """Write the model as an ONNX graph: `data` float32 (N, C, H, W), pixels, to `probabilities`. Raises OSError."""
     _, height, width, channels = model.input_shape
     data = keras.Input((channels, height, width), name=INPUT)
     planes_first = keras.Model(data, model(keras.layers.Permute((2, 3, 1))(data)))
-
-    def write(target: Path) -> None:
-        with warnings.catch_warnings(), export.quiet(logging.getLogger("tf2onnx")):
-            warnings.simplefilter("ignore", FutureWarning)  # Keras asks NumPy for a name that it will once have
-            planes_first.export(
-                target,
-                format="onnx",
-                verbose=False,
-                input_signature=[keras.InputSpec("float32", (None, channels, height, width), name=INPUT)],
-            )
-        graph = onnx.load(str(target))
-        export.tidy(graph, INPUT, (export.OUTPUT,))
-        onnx.checker.check_model(graph)
-        onnx.save(graph, str(target))
-
-    export.replace(path, write)
+    with warnings.catch_warnings(), quiet(logging.getLogger("tf2onnx")):
+        warnings.simplefilter("ignore", FutureWarning)  # Keras asks NumPy for a name that it will once have
+        planes_first.export(
+            path,
+            format="onnx",
+            verbose=False,
+            input_signature=[keras.InputSpec("float32", (None, channels, height, width), name=INPUT)],
+        )
+    graph = onnx.load(str(path))
+    tidy(graph, INPUT, (OUTPUT,))
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(path))
 
 
 def weights(model: keras.Model) -> list[NDArray[np.float32]]:

@@ -26,8 +26,8 @@ from serve.artifact import EARLIER, ArtifactError
 from serve.words import sentence
 from train.data import channels
 from train.errors import TrainError, UserError
-from train.job import configuration, earlier, stop
 from train.files import replace
+from train.job import configuration, earlier, stop
 from train.log import LOG
 
 PROGRAM, DIRECTORY = "sagemaker_program", "sagemaker_submit_directory"

@@ -1,4 +1,4 @@
-"""Detections of a trained network, and their mean average precision."""
+"""The evaluation of object-detection: detections of a network, and their mean average precision."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,33 @@ import numpy as np
 from gluoncv.utils.metrics.voc_detection import VOC07MApMetric, VOCMApMetric
 from numpy.typing import NDArray
 
+from train.learner import Evaluated
+from train.object_detection.data import Data
+from train.object_detection.hyperparameters import Hyperparameters
+from train.object_detection.log_lines import Detections
+from train.object_detection.network import Detector
+from train.trainer import validation_batches
+
+_BATCH = 16
 SCORE_FLOOR = 0.01
 """Detections below it are not kept: GluonCV's floor, and the server's."""
+
+
+def evaluate(net: Detector, data: Data, hp: Hyperparameters) -> Evaluated[Detections]:
+    """Find the boxes on all validation photos, by MXNet's own suppression.
+
+    Raises Stopped, and FloatingPointError when the network answers with numbers that are not finite.
+    """
+    count = len(data.validation)
+    found: Detections = []
+    for batch in validation_batches(data.validation_tensor, count, _BATCH):
+        scores, boxes = net(mx.nd.array(batch))
+        if not (np.isfinite(scores.asnumpy()).all() and np.isfinite(boxes.asnumpy()).all()):
+            raise FloatingPointError("the network's answers are not finite")
+        found += detections(scores, boxes, hp.nms_threshold, hp.nms_topk)
+    del found[count:]
+    value = mean_average_precision(found, [s.label for s in data.validation], hp.image_shape, hp.overlap_threshold)
+    return Evaluated(value, {"mAP": value}, found)
 
 
 def detections(scores: mx.nd.NDArray, boxes: mx.nd.NDArray, threshold: float, top_k: int) -> list[NDArray[np.float32]]:

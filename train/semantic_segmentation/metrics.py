@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 from train.semantic_segmentation.masks import IGNORE
 
+Matrix = NDArray[np.int64]
+"""A confusion matrix, int64 (K, K)."""
+
 
 def confusion(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
     """Return int64 (classes, classes): pixels by true class (row) and predicted class (column).

@@ -214,7 +214,7 @@ def _sha256(file: Path) -> str:
 
 
 def load_into(net: "Block", file: Path, network: str) -> LoadReport:
-    """Set all of `net` that `file` has layers for, and return what was set and what was not.
+    """Set all of `net` that `file` has layers for; log and return what was set and what was not.
 
     `net` is an initialised network that has the layers of `network` below its head under GluonCV's names: a v1b
     ResNet, a segmenter or a detector's features on one, a VGGAtrousExtractor; whatever else it has stays as it was
@@ -241,7 +241,9 @@ def load_into(net: "Block", file: Path, network: str) -> LoadReport:
     for gluon_name, name in names.items():
         parameters[gluon_name].set_data(mx.nd.array(fitted[name]))
     unused = tuple(name for name in tensors if name not in weights and not name.endswith(BATCH_COUNT))
-    return LoadReport(file, network, len(weights), unused, fresh)
+    report = LoadReport(file, network, len(weights), unused, fresh)
+    LOG.info("Pretrained weights: %s", report)
+    return report
 
 
 def _first_kernel(kernel: NDArray[np.float32], channels: int, scale: NDArray[np.float32] | None) -> NDArray[np.float32]:

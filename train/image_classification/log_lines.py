@@ -1,0 +1,22 @@
+"""The lines that image-classification prints after those of all classifiers."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.classification.log_lines import ClassifierLines
+from train.learner import Best
+from train.log import LOG
+
+
+class ResNetLines(ClassifierLines):
+    """Files are numbered from 1, as the built-in does it."""
+
+    def saved(self, path: Path, epoch: int) -> None:
+        """Weights are written."""
+        LOG.info('Saved checkpoint to "%s"', path)
+
+    def finished(self, best: Best[NDArray[np.float64]], folder: Path, names: str) -> None:
+        """The model folder is checked."""
+        LOG.info("The model of epoch %d is in %s: %s (epochs count from 0, files from 1)", best.epoch, folder, names)

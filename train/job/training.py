@@ -1,0 +1,65 @@
+"""One training job, whatever its algorithm, from top to bottom."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from train.data import channels
+from train.data.channels import Channel
+from train.divergence import Diverged
+from train.errors import UserError
+from train.job import cluster, earlier
+from train.job.cluster import Hosts
+from train.learner import Learner
+from train.model_folder import Model, ModelFolder
+from train.trainer import Length, Trainer
+
+H = TypeVar("H", bound=Length)
+
+
+@dataclass(frozen=True)
+class Job(Generic[H]):
+    """What a job is given: checked hyperparameters, channels by name, hosts and environment variables."""
+
+    hp: H
+    channels: dict[str, Channel]
+    hosts: Hosts
+    environ: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Algorithm(Generic[H]):
+    """What a job needs of an algorithm: `ALGORITHM` in the module `job` of its package.
+
+    `check` returns hyperparameters of what the user has set, or raises UserError. `say` prints them, with a line for
+    each that does less here than its name says. `begin` reads the data and builds the network, or raises UserError.
+    """
+
+    check: Callable[[Mapping[str, str]], H]
+    say: Callable[[H], None]
+    begin: Callable[[Job[H]], tuple[Learner[Any, Any, Any], Model[Any]]]
+
+
+def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
+    """Train as `raw` hyperparameters and the channels under `base`/input say; leave the artifact in `base`/model.
+
+    Raises UserError for the user's mistakes and TrainError for ours.
+    """
+    hp = algorithm.check(raw)
+    algorithm.say(hp)
+    hosts = cluster.hosts(base)
+    learner, model = algorithm.begin(Job(hp, channels.load(base / "input"), hosts, environ))
+    earlier.set_aside(base / "model")
+    folder = ModelFolder(base / "model", model, learner.lines, writes=hosts.rank == 0)
+    trainer = Trainer(learner, hp, folder)
+    try:
+        trainer.run()
+    except Diverged as error:
+        raise UserError(f"{error}; {folder.rescue(trainer.best)}") from error
+    if trainer.best is None:
+        raise RuntimeError("the job ended before an epoch had")  # a stop request before that ends the process
+    folder.save_last()
+    folder.finish(trainer.best)
+    learner.lines.succeeded()
+    learner.leave()
