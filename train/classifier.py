@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from train import export
 from train.classification import metrics
+from train.classification.hyperparameters import ClassifierHyperparameters
 from train.classification.labelled import Label, stack_labels
 from train.classification.metrics import Labels
 from train.data import samples
 from train.data.samples import Sample
 from train.divergence import Diverged
-from train.early_stopping import EarlyStopping, StoppingHyperparameters
+from train.early_stopping import EarlyStopping
 from train.epoch import Batches, steps, time_left
 from train.job import stop
 from train.log import LOG, Pace
@@ -50,17 +51,6 @@ class Step(Protocol[X_contra, L_contra]):
         ...
 
 
-class FitHyperparameters(StoppingHyperparameters, Protocol):
-    """What `fit` needs of an algorithm's hyperparameters."""
-
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def mini_batch_size(self) -> int: ...
-    @property
-    def top_k(self) -> int | None: ...
-
-
 class Validation(Protocol):
     """The validation data as the closing check needs it."""
 
@@ -88,7 +78,12 @@ class Epoch(Generic[X, L]):
     """One pass over the training data, with the built-in's lines and the time left of the whole job."""
 
     def __init__(
-        self, number: int, step: Step[X, L], batches: Batches[tuple[X, L]], hp: FitHyperparameters, job_start: float
+        self,
+        number: int,
+        step: Step[X, L],
+        batches: Batches[tuple[X, L]],
+        hp: ClassifierHyperparameters,
+        job_start: float,
     ) -> None:
         self._number, self._step, self._batches, self._hp, self._job_start = number, step, batches, hp, job_start
         self._correct: list[NDArray[np.float64]] = []
@@ -137,7 +132,7 @@ def fit(
     batches: Batches[tuple[X, L]],
     evaluate: Callable[[], NDArray[np.float32]],
     labels: Labels,
-    hp: FitHyperparameters,
+    hp: ClassifierHyperparameters,
     best: Best,
     save: Callable[[int, bool], None],
     checkpoint_frequency: int | None = None,

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import mxnet as mx
@@ -33,7 +32,7 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     hp = hyperparameters.check(raw)
     hyperparameters.say(hp)
     found = channels.load(base / "input")
-    weights = pretrained.wanted(hp.use_pretrained_model, found, network.name(hp.num_layers), environ)
+    weights = pretrained.wanted(hp, found, network.name(hp.num_layers), environ)
     loaded = data.load(found, hp)
     net = network.build(hp.num_layers, hp.num_classes, hp.image_shape[0], hp.seed)
     if weights is not None:
@@ -118,7 +117,7 @@ class Model:
             class_names=self._data.class_names,
             input=self._data.spec,
             output="sigmoid" if self._hp.multi_label else "softmax",
-            hyperparameters=asdict(self._hp),
+            hyperparameters=self._hp.values(),
             metrics={"epoch": best.epoch, **best.metrics},
             versions=native.versions(),
         )

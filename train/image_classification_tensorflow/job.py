@@ -3,7 +3,6 @@
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
@@ -61,7 +60,7 @@ def _begin(base: Path, hp: Hyperparameters, environ: Mapping[str, str]) -> tuple
     """Return the network, with pretrained weights if they are asked for, the data, and `hp` with its classes."""
     found = channels.load(base / "input")
     name = network.name(hp.alpha)
-    weights = pretrained.wanted(hp.use_pretrained_model, found, name, environ, pretrained.KERAS)
+    weights = pretrained.wanted(hp, found, name, environ, pretrained.KERAS)
     loaded, hp = data.load(found, hp)
     hosts.check_alike([sample.name for sample in loaded.train])
     net = network.build(hp)
@@ -120,7 +119,7 @@ class Model:
             class_names=self._data.class_names,
             input=self._data.spec,
             output="softmax",
-            hyperparameters=asdict(self._hp),
+            hyperparameters=self._hp.values(),
             metrics={"epoch": best.epoch, **best.metrics},
             versions=_versions(),
         )

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import mxnet as mx
@@ -35,7 +34,7 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     hp = hyperparameters.check(raw)
     hyperparameters.say(hp)
     found = channels.load(base / "input")
-    weights = pretrained.wanted(hp.use_pretrained_model, found, network.PRETRAINED[hp.base_network], environ)
+    weights = pretrained.wanted(hp, found, network.PRETRAINED[hp.base_network], environ)
     loaded = data.load(found, hp)
     net = network.build(hp.base_network, hp.num_classes, hp.image_shape, hp.seed)
     if weights is not None:
@@ -65,7 +64,7 @@ class Model:
         """Write the weights of an epoch that is the best so far over those of the one before."""
         export.replace(self._params, lambda target: native.write_parameters(self._net, target))
         if self.best.epoch < 0:
-            symbol, text = self._deployable(), json.dumps(native.as_texts(asdict(self._hp)), indent=2)
+            symbol, text = self._deployable(), json.dumps(native.as_texts(self._hp.values()), indent=2)
             export.replace(self._folder / "model_algo_1-symbol.json", lambda target: symbol.save(str(target)))
             export.replace(self._folder / "hyperparams.json", lambda target: target.write_text(text))
         LOG.info('Saved checkpoint to "%s"', self._params)
@@ -111,7 +110,7 @@ class Model:
             class_names=self._data.class_names,
             input=self._data.spec,
             output="boxes",
-            hyperparameters=asdict(self._hp),
+            hyperparameters=self._hp.values(),
             metrics={"epoch": self.best.epoch, **metrics},
             versions=native.versions(),
             nms=artifact.Nms(self._hp.nms_threshold, self._hp.nms_topk, evaluation.SCORE_FLOOR),

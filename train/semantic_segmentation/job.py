@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import mxnet as mx
@@ -35,7 +34,7 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     hp = hyperparameters.check(raw)
     hyperparameters.say(hp)
     found = channels.load(base / "input")
-    weights = pretrained.wanted(hp.use_pretrained_model, found, network.PRETRAINED[hp.backbone], environ)
+    weights = pretrained.wanted(hp, found, network.PRETRAINED[hp.backbone], environ)
     loaded = data.load(found, hp)
     net = network.build(hp.algorithm, hp.backbone, hp.num_classes, hp.seed)
     if weights is not None:
@@ -64,7 +63,7 @@ class Model:
         """Write the weights of an epoch that is the best so far over those of the one before."""
         self._write(self._params)
         if self.best.epoch < 0:
-            text = json.dumps(native.as_texts(asdict(self._hp)), indent=2)
+            text = json.dumps(native.as_texts(self._hp.values()), indent=2)
             export.replace(self._folder / "hyperparams.json", lambda target: target.write_text(text))
         self.best = best
 
@@ -108,7 +107,7 @@ class Model:
             class_names=self._data.class_names,
             input=self._data.spec,
             output="logits",
-            hyperparameters=asdict(self._hp),
+            hyperparameters=self._hp.values(),
             metrics={
                 "epoch": self.best.epoch,
                 **self.best.metrics,
