@@ -32,20 +32,15 @@ def _fraction(below: float) -> Any:
 
 
 def _neutral(*values: str) -> Any:
-    """No effect: what happens here anyway."""
+    """One that has no equal, and changes nothing at one of these values; 0 is one in any spelling."""
 
     def parse(text: str) -> str:
-        if text.lower() not in values and not (values == ("0",) and float(text) == 0):  # 0 in any spelling
+        if text.lower() not in values and not (values == ("0",) and float(text) == 0):
             raise ValueError
         return text
 
     valid = f"only {' or '.join(values)}, because {_OTHER}: remove it"
     return fields.Hyperparameter(parse, valid, None, ignored="").as_field()
-
-
-def _of_adagrad() -> Any:
-    """No effect: it belongs to adagrad, which is not here."""
-    return fields.Hyperparameter(float, "a number", None, ignored="").as_field()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +66,20 @@ class Names:
     """Taken as `rotation_range`: 0.2 of a full circle is 72 degrees."""
     augmentation_random_zoom: float = _fraction(0.99)
     """Taken as `zoom_range`."""
-    initial_accumulator_value: float = _of_adagrad()
+    initial_accumulator_value: float = fields.Hyperparameter(float, "a number", None, ignored="").as_field()
+    """No effect: it belongs to adagrad, which is not here."""
     binary_mode: bool = fields.flag(None)
     """True is taken as `num_classes=2`; the answer has both probabilities."""
     eval_metric: str = _neutral("accuracy", "auto")
+    """No effect: it is what happens here anyway."""
     image_resize_interpolation: str = _neutral("bilinear")
+    """No effect: it is what happens here anyway."""
     label_smoothing: str = _neutral("0")
+    """No effect: it is what happens here anyway."""
     regularizers_l2: str = _neutral("0")
+    """No effect: it is what happens here anyway."""
     reinitialize_top_layer: str = _neutral("auto", "true")
+    """No effect: it is what happens here anyway."""
 
 
 _UNLIKE = {"early_stopping_min_delta": ", which is relative to the best, where the built-in's is absolute"}

@@ -63,8 +63,7 @@ class Hyperparameters(ClassifierHyperparameters):
     """Checked values; the fields are also what is accepted, in the order in which the log and the page have them."""
 
     num_classes: int | None = fields.integer(None, 2)
-    """Number of classes; None until the class folders are counted, with which it is compared. Required with .lst files
-    and RecordIO."""
+    """Number of classes. Class folders are counted, and compared with it; required with .lst files and RecordIO."""
     num_training_samples: int | None = fields.integer(None, 1)
     """Number of training images. If the data has another number, the log has a warning and the learning rate's schedule
     follows the data."""
@@ -163,14 +162,13 @@ def check(raw: Mapping[str, str]) -> Hyperparameters:
 
 def _take_batch_size(values: dict[str, Any]) -> None:
     """Put a Keras script's `batch_size` in the place of `mini_batch_size`. Raises UserError if they differ."""
-    keras = values.pop("batch_size", None)
-    if keras is None:
-        return
-    ours = values.setdefault("mini_batch_size", keras)
-    if ours != keras:
+    ours, keras = values.get("mini_batch_size"), values.pop("batch_size", None)
+    if ours and keras and ours != keras:
         raise UserError(
             f"hyperparameters mini_batch_size={ours} and batch_size={keras} are two names of one thing: set one of them"
         )
+    if keras:
+        values["mini_batch_size"] = keras
 
 
 def say(hp: Hyperparameters) -> None:
