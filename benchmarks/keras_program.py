@@ -14,6 +14,7 @@ import logging
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +74,14 @@ class Ours:
 
     def __init__(self, channels: Path, weights: Path, seed: int, augmented: bool) -> None:
         from train.data.channels import Channel
-        from train.image_classification_tensorflow import data, network, table
+        from train.image_classification_tensorflow import data, hyperparameters, network
         from train.weights import keras_files
 
         still = {} if augmented else dict.fromkeys(AUGMENTED, "0")
         values = {"mini_batch_size": BATCH, "epochs": EPOCHS, "use_pretrained_model": 1, "seed": seed, **still}
-        self._hp = table.check({name: str(value) for name, value in values.items()})
+        hp = hyperparameters.check({name: str(value) for name, value in values.items()})
         found = {name: Channel(name, channels / name, "") for name in ("train", "validation")}
-        self._data = data.load(found, self._hp)
+        self._data, self._hp = data.load(found, hp)
         self._network = network.build(self._hp)
         keras_files.load_into(self._network.base, weights, _NETWORK)
         self._number = 0
@@ -106,7 +107,7 @@ class Ours:
         from train.image_classification_tensorflow import loop
 
         best = classifier.Best()
-        loop.fit(self._network, self._data, self._hp | {"epochs": count}, best, lambda epoch, is_best: None)
+        loop.fit(self._network, self._data, replace(self._hp, epochs=count), best, lambda epoch, is_best: None)
         return best.accuracy
 
 

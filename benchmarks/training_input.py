@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from train.hyperparameters import CommonHyperparameters
 from train.job import threads
 
 _CLASSIFIER = {
@@ -70,23 +71,24 @@ def classifier(folder: Path) -> Side:
     """The classifier on the channels under `folder`."""
     from train import classifier
     from train.classification import labelled
-    from train.image_classification import data, loop, network, table
+    from train.image_classification import data, hyperparameters, loop, network
 
     lines = _channels(folder)["train_lst"].one(".lst").read_text().splitlines()
     classes = {line.split("\t")[1] for line in lines if line}
-    hp = table.check({**_CLASSIFIER, "num_classes": str(len(classes)), "num_training_samples": str(len(lines))})
+    counts = {"num_classes": str(len(classes)), "num_training_samples": str(len(lines))}
+    hp = hyperparameters.check(_CLASSIFIER | counts)
     loaded = data.load(_channels(folder), hp)
-    net = network.build(18, hp["num_classes"], 3, 0)
+    net = network.build(18, hp.num_classes, 3, 0)
     step = loop.Step(net, loop.loss_function(hp, labelled.stack_labels(loaded.train)), hp)
     return _side(classifier, step, loaded.train_batches(hp), hp)
 
 
 def detector(folder: Path) -> Side:
     """The detector on the channels under `folder`."""
-    from train.object_detection import data, loop, network, table
+    from train.object_detection import data, hyperparameters, loop, network
 
     count = sum(path.is_file() for path in (folder / "train").iterdir())
-    hp = table.check({**_DETECTOR, "num_classes": "2", "num_training_samples": str(count)})
+    hp = hyperparameters.check({**_DETECTOR, "num_classes": "2", "num_training_samples": str(count)})
     loaded = data.load(_channels(folder), hp)
     step = loop.Step(network.build("resnet-18", 2, 300, 0), hp)
     return _side(loop, step, loaded.train_batches(hp, network.anchors("resnet-18", 300)), hp)
@@ -94,10 +96,10 @@ def detector(folder: Path) -> Side:
 
 def segmenter(folder: Path) -> Side:
     """The segmenter on the channels under `folder`, of trimaps as they are: pixels 0 to 3."""
-    from train.semantic_segmentation import data, loop, network, table
+    from train.semantic_segmentation import data, hyperparameters, loop, network
 
     count = sum(path.is_file() for path in (folder / "train").iterdir())
-    hp = table.check({**_SEGMENTER, "num_classes": "4", "num_training_samples": str(count)})
+    hp = hyperparameters.check({**_SEGMENTER, "num_classes": "4", "num_training_samples": str(count)})
     loaded = data.load(_channels(folder), hp)
     batches = loaded.train_batches(hp)
     step = loop.Step(network.build("fcn", "resnet-50", 4, 0), hp, len(batches))
@@ -139,11 +141,11 @@ def _channels(folder: Path) -> dict[str, Any]:
     return {path.name: channels.Channel(path.name, path, "") for path in folder.iterdir()}
 
 
-def _side(loop: Any, step: Any, batches: Any, hp: dict[str, Any]) -> Side:
+def _side(loop: Any, step: Any, batches: Any, hp: CommonHyperparameters) -> Side:
     def epoch(number: int) -> Any:
         return loop.Epoch(number, step, batches, hp, time.monotonic()).run()
 
-    return Side(step, next(iter(batches.epoch(0))), epoch, len(batches), len(batches) * hp["mini_batch_size"])
+    return Side(step, next(iter(batches.epoch(0))), epoch, len(batches), len(batches) * hp.mini_batch_size)
 
 
 def _seconds(work: Callable[[], object]) -> float:

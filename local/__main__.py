@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("local.train", "train an image in SageMaker local mode"),
     "deploy": ("local.deploy", "serve a model in SageMaker local mode"),
     "predict": ("local.predict", "send photos to an endpoint on this machine"),
+    "hyperparameters": ("local.hyperparameters", "print the documentation's table of an algorithm's hyperparameters"),
     "push": ("local.push", "push built images to a registry, ECR among them, and print their URIs"),
     "sbom": ("local.sbom", "write what is in built images as CycloneDX"),
     "local-mode": ("local.local_mode", "train, deploy and predict in SageMaker local mode, in one go"),
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _overview() -> list[str]:
-    return [f"  {command:<11} {purpose}" for command, (_, purpose) in COMMANDS.items()]
+    return [f"  {command:<16} {purpose}" for command, (_, purpose) in COMMANDS.items()]
 
 
 def _end(number: int, frame: FrameType | None) -> None:

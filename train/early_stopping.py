@@ -1,29 +1,15 @@
 """Early stopping, as the built-ins define it: on the metric that they maximise."""
 
-from typing import Protocol
-
 from serve.words import plural
+from train.hyperparameters import CommonHyperparameters
 from train.log import LOG
 from train.state import State
-
-
-class StoppingHyperparameters(Protocol):
-    """What early stopping needs of an algorithm's hyperparameters."""
-
-    @property
-    def early_stopping(self) -> bool: ...
-    @property
-    def early_stopping_min_epochs(self) -> int: ...
-    @property
-    def early_stopping_patience(self) -> int: ...
-    @property
-    def early_stopping_tolerance(self) -> float: ...
 
 
 class EarlyStopping:
     """Says when to end: no gain above `tolerance`, relative to the best, for `patience` epochs, after `min_epochs`."""
 
-    def __init__(self, hp: StoppingHyperparameters) -> None:
+    def __init__(self, hp: CommonHyperparameters) -> None:
         # A patience of 0 is 1: an epoch with a gain never ends the job.
         self._on, self._patience = hp.early_stopping, max(1, hp.early_stopping_patience)
         self._min_epochs, self._tolerance = hp.early_stopping_min_epochs, hp.early_stopping_tolerance

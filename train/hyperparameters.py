@@ -1,15 +1,13 @@
-"""Hyperparameters: the fields of an algorithm's dataclass, read as SageMaker writes them, and checked."""
+"""Hyperparameters: what all algorithms have, read as SageMaker writes them, checked, told plainly when wrong."""
 
 import difflib
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from train.errors import UserError
+from train.fields import NONE, REQUIRED, rows
 from train.job import configuration
 from train.log import LOG
 
@@ -17,155 +15,71 @@ from train.log import LOG
 _PLATFORM_PREFIXES = ("_", "sagemaker_")
 _PLATFORM_NAMES = ("default_user_module_name",)
 
-_TRUE, _FALSE = ("1", "true"), ("0", "false")
-_NONE = ("none", "null")  # what SDKs make of Python's None
-_ROW = "hyperparameter"  # the key in a field's metadata
+
+class CommonHyperparameters:
+    """What every algorithm's dataclass has, each as a field of its own, with what the documentation says of them."""
+
+    num_classes: int | None
+    num_training_samples: int | None
+    """Number of training images. With `mini_batch_size` it gives the updates per epoch, by which `lr_scheduler_step` is
+    counted. If the data has another number, the log has a warning."""
+    use_pretrained_model: bool
+    epochs: int
+    """Passes over the training images."""
+    mini_batch_size: int
+    """Images per update; at most the number of training images."""
+    optimizer: str
+    """nag is sgd with Nesterov momentum."""
+    learning_rate: float
+    """Learning rate at the start."""
+    lr_scheduler_factor: float
+    """Factor of the learning rate at each `lr_scheduler_step`."""
+    lr_scheduler_step: tuple[int, ...]
+    """After each of these epochs the learning rate is multiplied by `lr_scheduler_factor`."""
+    momentum: float
+    """Momentum of sgd and nag."""
+    weight_decay: float
+    """Weight decay of sgd and nag, of the kernels only, not of BatchNorm and biases."""
+    early_stopping: bool
+    """End training when the validation metric no longer improves."""
+    early_stopping_min_epochs: int
+    """Epochs that are trained in any case."""
+    early_stopping_patience: int
+    """Epochs without improvement after which training ends; 0 has the effect of 1."""
+    early_stopping_tolerance: float
+    """An improvement by less than this share of the best value so far does not count."""
+    unreadable_tolerance: float
+    """**Ours.** Share of the images that may be unreadable before the job fails."""
+    seed: int
+    """**Ours.** Seed of the first weights, the order of the images and the augmentation."""
+
+    def values(self) -> dict[str, Any]:
+        """Return all values by name, in the order of the fields: for the log and for files."""
+        return dict(vars(self))
 
 
-@dataclass(frozen=True)
-class NoDefault:
-    """In place of a default: a value must be given. `source` tells the documentation where it comes from."""
-
-    source: str
-
-
-REQUIRED = NoDefault("required")
-"""The user must set it. What has any other NoDefault is set by the algorithm's `check`."""
-
-
-@dataclass(frozen=True)
-class Hyperparameter:
-    """What a field knows of its hyperparameter: how a text becomes its value, and what the documentation says.
-
-    `parse` turns the text into a value or raises ValueError; `valid` says in words what it takes. `default` is the
-    value when the text is missing or empty. `doc` says what it does; the field's own docstring takes precedence. One
-    that is accepted without effect has the reason in `ignored`, for the log, or "" for no line; `resolve` drops it.
-    """
-
-    parse: Callable[[str], Any]
-    valid: str
-    default: Any
-    doc: str = ""
-    ignored: str | None = None
-
-    def as_field(self) -> Any:
-        """Return a dataclass field of it; Any, because the type of its value is the annotation in the dataclass."""
-        default = MISSING if isinstance(self.default, NoDefault) else self.default
-        return field(default=default, metadata={_ROW: self})
+def warn_of_late_steps(hp: CommonHyperparameters) -> None:
+    """Warn of a learning rate that is to fall after the last epoch."""
+    late = [str(step) for step in hp.lr_scheduler_step if step >= hp.epochs]
+    if late:
+        LOG.warning(
+            "lr_scheduler_step=%s is not below epochs=%d: the learning rate does not fall there",
+            *(",".join(late), hp.epochs),
+        )
 
 
-def integer(default: Any, low: int, high: int | None = None, doc: str = "") -> Any:
-    """A whole number from `low` to `high`, both included."""
-
-    def parse(text: str) -> int:
-        value = float(text)  # the console and some SDK code write 32 as 32.0
-        if value != int(value) or value < low or (high is not None and value > high):
-            raise ValueError
-        return int(value)
-
-    valid = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
-    return Hyperparameter(parse, valid, default, doc).as_field()
+def warn_of_float16(precision_dtype: str) -> None:
+    """Warn of a precision that is not computed in."""
+    if precision_dtype == "float16":
+        LOG.warning(
+            "precision_dtype=float16 is computed as float32: this image trains on the CPU, where float16 is slower"
+        )
 
 
-def real(default: Any, without: tuple[int, ...] = (), doc: str = "") -> Any:
-    """A number from 0 to 1, both included unless they are in `without`."""
-
-    def parse(text: str) -> float:
-        value = float(text)  # a NaN is in no range
-        if not 0 <= value <= 1 or value in without:
-            raise ValueError
-        return value
-
-    excepted = f", without {' and '.join(map(str, without))}" if without else ""
-    return Hyperparameter(parse, f"a number from 0 to 1{excepted}", default, doc).as_field()
-
-
-def choice(default: Any, values: Iterable[Any], doc: str = "") -> Any:
-    """One of `values`, compared as text without regard to case."""
-    known = {str(value).lower(): value for value in values}
-
-    def parse(text: str) -> Any:
-        if text.lower() not in known:
-            raise ValueError
-        return known[text.lower()]
-
-    return Hyperparameter(parse, "one of " + ", ".join(known), default, doc).as_field()
-
-
-def flag(default: bool | None, doc: str = "") -> Any:
-    """0, 1, true or false in any case: the built-ins mix both forms, and consoles rewrite one as the other."""
-
-    def parse(text: str) -> bool:
-        if text.lower() not in _TRUE + _FALSE:
-            raise ValueError
-        return text.lower() in _TRUE
-
-    return Hyperparameter(parse, "0, 1, true or false", default, doc).as_field()
-
-
-def steps(doc: str = "") -> Any:
-    """Epochs written as `10,20`: whole numbers above zero, rising; an empty list is none."""
-
-    def parse(text: str) -> tuple[int, ...]:
-        values = _wholes(text)
-        if min(values, default=1) < 1 or any(a >= b for a, b in pairwise(values)):
-            raise ValueError
-        return values
-
-    return Hyperparameter(parse, "rising epoch numbers separated by commas, such as 10,20", (), doc).as_field()
-
-
-def shape(default: tuple[int, int, int]) -> Any:
-    """An image shape written as `C,H,W`, spaces allowed: 1 or 3 channels, height and width of at least 16 pixels."""
-
-    def parse(text: str) -> tuple[int, int, int]:
-        channels, height, width = _wholes(text)
-        if channels not in (1, 3) or min(height, width) < 16:
-            raise ValueError
-        return channels, height, width
-
-    valid = "channels,height,width such as 3,224,224, with 1 or 3 channels and sides of at least 16"
-    return Hyperparameter(parse, valid, default).as_field()
-
-
-def _wholes(text: str) -> tuple[int, ...]:
-    """Return whole numbers separated by commas, also as Python writes a list or a tuple. Raises ValueError."""
-    inner = text.strip().removeprefix("[").removesuffix("]").removeprefix("(").removesuffix(")").strip()
-    parts = [float(part) for part in inner.removesuffix(",").split(",")] if inner else []
-    if any(part != int(part) for part in parts):
-        raise ValueError
-    return tuple(map(int, parts))
-
-
-def pattern() -> Any:
-    """A regular expression; `false` and `none` mean none, as the built-ins' shipped defaults write it."""
-
-    def parse(text: str) -> str | None:
-        if text.lower() in (*_FALSE, *_NONE):
-            return None
-        try:
-            re.compile(text)
-        except re.error:
-            raise ValueError from None
-        return text
-
-    return Hyperparameter(parse, "a regular expression such as ^(conv1_|conv2_).*", None).as_field()
-
-
-def ignored(why: str = "", doc: str = "") -> Any:
-    """One that may have any value and has no effect here."""
-    return Hyperparameter(str, "any text", None, doc, ignored=why).as_field()
-
-
-def rows(cls: type[Any]) -> dict[str, Hyperparameter]:
-    """Return what an algorithm accepts, by name: the fields of its dataclass, then its OTHER_NAMES if it has any."""
-    named = {each.name: each for each in fields(cls)} | getattr(cls, "OTHER_NAMES", {})
-    return {name: each.metadata[_ROW] for name, each in named.items()}
-
-
-def defaults(cls: type[Any]) -> dict[str, Any]:
-    """Return the default of every field by name, None where there is none."""
-    return {each.name: None if each.default is MISSING else each.default for each in fields(cls)}
+def say_unused(kv_store: str | None) -> None:
+    """Log that a `kv_store` has no effect."""
+    if kv_store:
+        LOG.info("kv_store=%s is not used: the job has one host", kv_store)
 
 
 def read(path: Path) -> dict[str, str]:
@@ -196,13 +110,13 @@ def given(raw: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def resolve(raw: Mapping[str, str], cls: type[Any]) -> dict[str, Any]:
-    """Return what `raw` sets, checked, by name: of an algorithm's fields and of its OTHER_NAMES that are not ignored.
+def resolve(raw: Mapping[str, str], accepted: Iterable[type[Any]]) -> dict[str, Any]:
+    """Return what `raw` sets of the fields of the dataclasses `accepted`, checked, without those that are ignored.
 
-    The constructor of `cls` has the defaults of the others. Raises UserError that lists all that is wrong at once:
+    The constructors have the defaults of the others. Raises UserError that lists all that is wrong at once:
     unknown names with the nearest valid one, values out of range, required ones that are missing.
     """
-    known, texts = rows(cls), given(raw)
+    known, texts = rows(accepted), given(raw)
     free = [name for name in known if name not in texts]
     wrong = [_unknown(name, list(known), free) for name in texts if name not in known]
     values: dict[str, Any] = {}
@@ -211,7 +125,7 @@ def resolve(raw: Mapping[str, str], cls: type[Any]) -> dict[str, Any]:
             if name in texts:
                 values[name] = row.parse(texts[name])
         except (ValueError, OverflowError):
-            if texts[name].lower() not in _NONE:
+            if texts[name].lower() not in NONE:
                 wrong.append(f"hyperparameter {name}={texts[name]!r} is not valid: it takes {row.valid}")
                 continue
         if name not in values and row.default is REQUIRED:

@@ -1,30 +1,51 @@
 """The model folder of a job: weights as training goes on; at its end the graph, its description and two checks."""
 
+import platform
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, Generic
+from typing import Any, ClassVar, Generic, Protocol
 
+import serve
 from serve import artifact
 from serve.artifact import MODEL_JSON, MODEL_ONNX
 from train.errors import TrainError
 from train.files import names, replace, writing
+from train.hyperparameters import CommonHyperparameters
 from train.learner import Best, K, Lines
 from train.log import LOG
 from train.verify import Check, verify
 
+_NAME = "sagemaker-vision-containers"
+
+
+class Described(Protocol):
+    """What a description says of the data."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def spec(self) -> artifact.InputSpec: ...
+
 
 class Model(ABC, Generic[K]):
-    """What an algorithm's model folder holds: the built-in's files, and what the server needs."""
+    """What an algorithm's model folder holds: the built-in's files, and what the server needs.
 
+    `network` is the network's name, `output` what its numbers mean: see serve.artifact.
+    """
+
+    task: ClassVar[str]
+    modules: ClassVar[tuple[Any, ...]]
+    """Those whose versions the description names."""
+    weights: ClassVar[str]
+    """The file of an epoch's weights; `{}` in it stands for the epoch, counted from 1."""
     last: ClassVar[str | None] = None
     """The file that holds the weights after the last epoch, for algorithms that keep them beside the best ones."""
     checkpoint_frequency: int | None = None
     """Every so many epochs the weights are kept though they are not the best."""
 
-    @abstractmethod
-    def weights(self, epoch: int) -> str:
-        """Return the name of the file that holds an epoch's weights, epochs counted from 0."""
+    def __init__(self, data: Described, hp: CommonHyperparameters, network: str, output: str) -> None:
+        self._data, self._hp, self._network, self._output = data, hp, network, output
 
     @abstractmethod
     def write_weights(self, path: Path) -> None:
@@ -42,9 +63,19 @@ class Model(ABC, Generic[K]):
     def export(self, path: Path) -> None:
         """Write the network as an ONNX graph."""
 
-    @abstractmethod
-    def describe(self, metrics: Mapping[str, float]) -> artifact.Artifact:
+    def describe(self, metrics: dict[str, float]) -> artifact.Artifact:
         """Return what model.json says; `metrics` are those of the best epoch."""
+        versions = {module.__name__: module.__version__ for module in self.modules}
+        return artifact.Artifact(
+            task=self.task,
+            network=self._network,
+            class_names=self._data.class_names,
+            input=self._data.spec,
+            output=self._output,
+            hyperparameters=self._hp.values(),
+            metrics=metrics,
+            versions={_NAME: serve.__version__, **versions, "python": platform.python_version()},
+        )
 
     def measure(self, best: Best[K]) -> dict[str, float]:
         """Return metrics that only the best epoch has."""
@@ -120,7 +151,7 @@ class ModelFolder(Generic[K]):
         return f"epoch {best.epoch}, the best before, is kept"
 
     def _path(self, epoch: int) -> Path:
-        return self._folder / self._model.weights(epoch)
+        return self._folder / self._model.weights.format(epoch + 1)
 
     def _is_kept(self, epoch: int) -> bool:
         every = self._model.checkpoint_frequency

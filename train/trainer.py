@@ -9,21 +9,13 @@ from numpy.typing import NDArray
 
 from train.data.samples import in_order
 from train.divergence import Diverged
-from train.early_stopping import EarlyStopping, StoppingHyperparameters
+from train.early_stopping import EarlyStopping
 from train.epoch import Clock, Epoch, steps
+from train.hyperparameters import CommonHyperparameters
 from train.job import stop
 from train.learner import B, Best, Evaluated, K, Learner, R
 from train.log import SILENCE, Pace, Progress
 from train.state import State
-
-
-class Length(StoppingHyperparameters, Protocol):
-    """The hyperparameters that say how long a job trains."""
-
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def mini_batch_size(self) -> int: ...
 
 
 class Folder(Protocol):
@@ -37,7 +29,7 @@ class Folder(Protocol):
 class Trainer(Generic[B, R, K]):
     """Trains a learner epoch by epoch. `best` is the best epoch so far, None before the first has ended."""
 
-    def __init__(self, learner: Learner[B, R, K], hp: Length, folder: Folder) -> None:
+    def __init__(self, learner: Learner[B, R, K], hp: CommonHyperparameters, folder: Folder) -> None:
         self.best: Best[K] | None = None
         self._learner, self._step, self._lines = learner, learner.step, learner.lines
         self._hp, self._folder = hp, folder

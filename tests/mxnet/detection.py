@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 
 from tests.mxnet.networks import pictures
-from train.object_detection import table
+from train.object_detection.hyperparameters import Hyperparameters, check
 from train.object_detection.targets import assign
 
 
-def hyperparameters(**changes: Any) -> dict[str, Any]:
+def hyperparameters(**changes: Any) -> Hyperparameters:
     """Return the checked hyperparameters of a small job."""
     values = {"num_classes": 2, "num_training_samples": 8, "use_pretrained_model": 0, "base_network": "resnet-18"}
-    return table.check({name: str(value) for name, value in (values | changes).items()})
+    return check({name: str(value) for name, value in (values | changes).items()})
 
 
 def drawn_boxes(rng: np.random.Generator, count: int) -> np.ndarray:

@@ -6,17 +6,17 @@ import numpy as np
 from PIL import Image
 
 from tests.mxnet.networks import pictures
-from train.semantic_segmentation import table
+from train.semantic_segmentation.hyperparameters import Hyperparameters, check
 from train.semantic_segmentation.masks import IGNORE
 
 LEVELS = np.array([30, 130, 230], np.uint8)
 """The grey of each class in drawn photos, so that a mask can be told from its photo."""
 
 
-def hyperparameters(**changes: Any) -> dict[str, Any]:
+def hyperparameters(**changes: Any) -> Hyperparameters:
     """Return the checked hyperparameters of a small job."""
     values = {"num_classes": 3, "num_training_samples": 8, "use_pretrained_model": 0, "backbone": "resnet-18"}
-    return table.check({name: str(value) for name, value in (values | changes).items()})
+    return check({name: str(value) for name, value in (values | changes).items()})
 
 
 def patches(rng: np.random.Generator, width: int, height: int, classes: int = 3) -> np.ndarray:

@@ -14,7 +14,7 @@ from tests import jobs
 from tests.mxnet.batches import log_lines
 from train.data import channels
 from train.errors import UserError
-from train.image_classification import data, table
+from train.image_classification import data, hyperparameters
 
 LINE = "0\t0\tacross/0.jpg"
 
@@ -27,7 +27,7 @@ def base(tmp_path: Path) -> Path:
 
 def load(base: Path, **changes: Any) -> data.Data:
     """Read the data as a job does that is given these hyperparameters."""
-    return data.load(channels.load(base / "input"), table.check(jobs.texts(jobs.HYPERPARAMETERS | changes)))
+    return data.load(channels.load(base / "input"), hyperparameters.check(jobs.texts(jobs.HYPERPARAMETERS | changes)))
 
 
 def train_lst(base: Path) -> Path:

@@ -10,12 +10,13 @@ import pytest
 from tests import jobs
 from tests.mxnet.batches import Batches, Clock, log_lines
 from train import classifier
-from train.image_classification import loop, network, table
+from train.image_classification import loop, network
+from train.image_classification.hyperparameters import Hyperparameters, check
 
 
-def checked(**changes: Any) -> dict[str, Any]:
+def checked(**changes: Any) -> Hyperparameters:
     """Whole hyperparameters of a job of two classes."""
-    return table.check(jobs.texts({"num_classes": 2, "num_training_samples": 8, "resize": 224} | changes))
+    return check(jobs.texts({"num_classes": 2, "num_training_samples": 8, "resize": 224} | changes))
 
 
 # ---- updates ----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from train.data import recordio
 from train.data.samples import Sample, records
 from train.errors import TrainError, UserError
 from train.gluon import onnx
-from train.image_classification import network, table
+from train.image_classification import hyperparameters, network
 from train.verify import Check, verify
 
 
@@ -89,7 +89,7 @@ def test_every_depth_of_both_families_builds_and_classifies(layers: int) -> None
 
 
 def test_num_layers_admits_the_depths_that_are_tested_here() -> None:
-    assert set(table.NUM_LAYERS) == {18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110}
+    assert set(hyperparameters.NUM_LAYERS) == {18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110}
 
 
 @pytest.mark.parametrize("layers", [18, 50, 110])

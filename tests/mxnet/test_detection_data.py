@@ -18,11 +18,12 @@ from tests.photos import encode
 from train.data import channels, recordio
 from train.errors import UserError
 from train.object_detection import data, network
+from train.object_detection.hyperparameters import Hyperparameters
 
 CHANNELS = ("train", "validation")
 
 
-def hyperparameters(**changes: Any) -> dict[str, Any]:
+def hyperparameters(**changes: Any) -> Hyperparameters:
     """Return the checked hyperparameters of a small job."""
     return detection.hyperparameters(**{"mini_batch_size": 4, "image_shape": 96, **changes})
 

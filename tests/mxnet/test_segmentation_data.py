@@ -20,11 +20,12 @@ from tests.photos import encode
 from train.data import channels, samples
 from train.errors import UserError
 from train.semantic_segmentation import data
+from train.semantic_segmentation.hyperparameters import Hyperparameters
 
 SETS = ("train", "validation")
 
 
-def hyperparameters(**changes: Any) -> dict[str, Any]:
+def hyperparameters(**changes: Any) -> Hyperparameters:
     """Return the checked hyperparameters of a small job."""
     return segmentation.hyperparameters(**{"mini_batch_size": 4, "base_size": 128, "crop_size": 90, **changes})
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests import jobs
 from tests.mxnet import in_process, served
-from train.semantic_segmentation import table
+from train.semantic_segmentation import hyperparameters
 
 EPOCHS = 4
 NUMBER = r"\d+\.\d+(e-\d+)?"
@@ -69,8 +69,8 @@ def test_the_model_folder_holds_the_built_ins_files_and_the_graph(first: jobs.Do
 
 
 def test_hyperparams_json_is_what_a_job_takes_and_means_the_same(first: jobs.Done) -> None:
-    again = table.check(json.loads((first.model / "hyperparams.json").read_text()))
-    assert json.loads(json.dumps(again)) == first.description["hyperparameters"]
+    again = hyperparameters.check(json.loads((first.model / "hyperparams.json").read_text()))
+    assert json.loads(json.dumps(again.values())) == first.description["hyperparameters"]
 
 
 def test_the_description_says_how_a_photo_becomes_the_input_and_what_the_classes_are_called(first: jobs.Done) -> None:

@@ -1,22 +1,22 @@
 """What the tests of image-classification-tensorflow compute on: a small network and a few drawn photos."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from serve.artifact import InputSpec
 from train.data.samples import Sample
-from train.image_classification_tensorflow import network, table
+from train.image_classification_tensorflow import network
+from train.image_classification_tensorflow.hyperparameters import Hyperparameters, check
 from train.image_classification_tensorflow.network import Network
 
 STILL = {"horizontal_flip": 0, "zoom_range": 0, "rotation_range": 0}  # no augmentation
 
 
-def hyperparameters(**given: object) -> dict[str, Any]:
+def hyperparameters(**given: object) -> Hyperparameters:
     """The checked hyperparameters of a network for photos of 32 x 32 pixels and three classes, with those `given`."""
     values = {"image_shape": "3,32,32", "alpha": 0.35, "mini_batch_size": 8, "num_classes": 3, **given}
-    return table.check({name: str(value) for name, value in values.items()})
+    return check({name: str(value) for name, value in values.items()})
 
 
 def photos(count: int = 8, seed: int = 0, channels: int = 3) -> np.ndarray:
@@ -34,7 +34,7 @@ def built(**given: object) -> Network:
     frozen = [layer for layer in network.norms(net.base) if not layer.trainable]
     for layer in frozen:
         layer.trainable = True
-    channels, height, width = hp["image_shape"]
+    channels, height, width = hp.image_shape
     pixels = np.random.default_rng(9).uniform(0, 255, (16, height, width, channels)).astype(np.float32)
     net.model(pixels, training=True)
     for layer in frozen:

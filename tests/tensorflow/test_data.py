@@ -24,7 +24,7 @@ def test_lst_channels_are_read_as_image_classification_reads_them(
     base = jobs.image_channels(tmp_path, 32, 6)
     jobs.configure(base, {})
     with caplog.at_level(logging.INFO, logger="train"):
-        loaded = data.load(channels.load(base / "input"), small.hyperparameters(num_training_samples=40))
+        loaded, _ = data.load(channels.load(base / "input"), small.hyperparameters(num_training_samples=40))
     assert (len(loaded.train), len(loaded.validation)) == (32, 6)
     assert loaded.class_names == jobs.CLASSES
     assert "num_training_samples=40, but there are 32" in caplog.text

@@ -19,10 +19,11 @@ from train.data import recordio
 from train.data.channels import Channel
 from train.data.samples import Remarks
 from train.errors import UserError
-from train.object_detection import annotations, table
+from train.object_detection import annotations
 from train.object_detection.annotations import FRACTIONS, Annotation
+from train.object_detection.hyperparameters import check
 
-HP = table.check({"num_classes": "3", "num_training_samples": "8", "label_width": "22"})  # 4 objects
+HP = check({"num_classes": "3", "num_training_samples": "8", "label_width": "22"})  # 4 objects
 ONE = {"class_id": 1, "left": 111, "top": 134, "width": 61, "height": 128}
 # The built-in's documented example.
 DOCUMENTED = {

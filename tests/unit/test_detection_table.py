@@ -5,15 +5,15 @@ import re
 import pytest
 
 from train.errors import UserError
-from train.object_detection import table
+from train.object_detection.hyperparameters import check
 
 REQUIRED = {"num_classes": "2", "num_training_samples": "100"}
 
 
 def test_defaults_are_the_built_ins() -> None:
-    values = table.check(REQUIRED)
+    values = check(REQUIRED)
     assert (
-        values
+        values.values()
         | {
             "base_network": "vgg-16",
             "use_pretrained_model": True,
@@ -37,9 +37,9 @@ def test_defaults_are_the_built_ins() -> None:
             "early_stopping_tolerance": 0.0,
             "kv_store": None,
         }
-        == values
+        == values.values()
     )
-    assert table.max_objects(values) == 69
+    assert values.max_objects() == 69
 
 
 def test_the_notebooks_hyperparameters_are_taken_as_they_are() -> None:
@@ -61,8 +61,8 @@ def test_the_notebooks_hyperparameters_are_taken_as_they_are() -> None:
         "_num_kv_servers": "auto",
         "nms_topk": "400",
     }
-    values = table.check(REQUIRED | texts)
-    assert (values["base_network"], values["lr_scheduler_step"], values["image_shape"]) == ("resnet-50", (10,), 300)
+    values = check(REQUIRED | texts)
+    assert (values.base_network, values.lr_scheduler_step, values.image_shape) == ("resnet-50", (10,), 300)
 
 
 @pytest.mark.parametrize(
@@ -85,20 +85,20 @@ def test_the_notebooks_hyperparameters_are_taken_as_they_are() -> None:
 )
 def test_a_value_out_of_range_is_refused_by_name_and_value(name: str, text: str) -> None:
     with pytest.raises(UserError, match=f"hyperparameter {name}='?{re.escape(text)}"):
-        table.check(REQUIRED | {name: text})
+        check(REQUIRED | {name: text})
 
 
 @pytest.mark.parametrize(("name", "text"), [("learning_rate", "1"), ("momentum", "0"), ("weight_decay", "0")])
 def test_an_end_that_notebooks_send_is_taken(name: str, text: str) -> None:
-    assert table.check(REQUIRED | {name: text})[name] == float(text)
+    assert getattr(check(REQUIRED | {name: text}), name) == float(text)
 
 
 @pytest.mark.parametrize("text", ["", "false", "False", "0", "none"])
 def test_no_pattern_is_written_in_several_ways(text: str) -> None:
-    assert table.check(REQUIRED | {"freeze_layer_pattern": text})["freeze_layer_pattern"] is None
+    assert check(REQUIRED | {"freeze_layer_pattern": text}).freeze_layer_pattern is None
 
 
 def test_a_pattern_matches_from_a_names_beginning() -> None:
-    values = table.check(REQUIRED | {"freeze_layer_pattern": "conv1_"})
-    assert table.matches(values, "conv1_1_weight")
-    assert not table.matches(values, "stage1_unit1_conv1_weight")
+    values = check(REQUIRED | {"freeze_layer_pattern": "conv1_"})
+    assert values.freezes("conv1_1_weight")
+    assert not values.freezes("stage1_unit1_conv1_weight")

@@ -372,8 +372,8 @@ def test_a_recipe_trains_on_any_number_of_photos_from_scratch(drawn: bool, epoch
 
 @pytest.mark.parametrize("drawn", [True, False])
 def test_training_takes_each_recipe_as_it_is(drawn: bool) -> None:
-    from train.semantic_segmentation import table
+    from train.semantic_segmentation.hyperparameters import check
 
     recipe = room.recipe(drawn, None, 3, 300)
-    values = table.check({name: str(value) for name, value in recipe.items()})
+    values = check({name: str(value) for name, value in recipe.items()}).values()
     assert {name: str(values[name]) for name in recipe} == {name: str(value) for name, value in recipe.items()}

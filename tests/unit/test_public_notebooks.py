@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from train import hyperparameters
-from train.image_classification import table as classification
-from train.object_detection import table as detection
-from train.semantic_segmentation import table as segmentation
+from train.image_classification import hyperparameters as classification
+from train.object_detection import hyperparameters as detection
+from train.semantic_segmentation import hyperparameters as segmentation
 
 CALTECH: dict[str, Any] = {
     "num_layers": 18,
@@ -128,21 +128,21 @@ SETS: dict[str, tuple[ModuleType, dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("form", ["as text", "as JSON in text"])
 @pytest.mark.parametrize("name", SETS)
 def test_the_hyperparameters_of_a_public_notebook_start_a_job(name: str, form: str, tmp_path: Path) -> None:
-    table, given, expected = SETS[name]
+    algorithm, given, expected = SETS[name]
     write = str if form == "as text" else json.dumps
     path = tmp_path / "hyperparameters.json"
     path.write_text(json.dumps({key: write(value) for key, value in given.items()}))
-    values = table.check(hyperparameters.read(path))
-    table.say(values)
-    assert expected.items() <= values.items()
-    assert not [key for key in values if key.startswith("_")]
+    hp = algorithm.check(hyperparameters.read(path))
+    algorithm.say(hp)
+    assert expected.items() <= hp.values().items()
+    assert not [key for key in hp.values() if key.startswith("_")]
 
 
 def test_what_the_closed_image_let_pass_is_ignored_with_a_line(caplog: pytest.LogCaptureFixture) -> None:
     texts = {key: str(value) for key, value in SETS["sagemaker-python-sdk#310"][1].items()}
     with caplog.at_level(logging.WARNING, logger="train"):
-        values = classification.check(texts)
-    assert "use_lr_scheduler" not in values
+        hp = classification.check(texts)
+    assert "use_lr_scheduler" not in hp.values()
     assert caplog.messages == [
         "use_lr_scheduler=1 is ignored, as the built-in ignores it: lr_scheduler_step alone says when the rate falls"
     ]

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.errors import UserError
-from train.semantic_segmentation import table
+from train.semantic_segmentation.hyperparameters import check, say
 
 REQUIRED = {"num_classes": "21", "num_training_samples": "100"}
 
 
 def test_defaults_are_the_built_ins() -> None:
-    values = table.check(REQUIRED)
+    values = check(REQUIRED)
     assert (
-        values
+        values.values()
         | {
             "backbone": "resnet-50",
             "algorithm": "fcn",
@@ -42,7 +42,7 @@ def test_defaults_are_the_built_ins() -> None:
             "early_stopping_tolerance": 0.0,
             "precision_dtype": "float32",
         }
-        == values
+        == values.values()
     )
 
 
@@ -63,8 +63,8 @@ def test_the_notebooks_hyperparameters_are_taken_as_they_are() -> None:
         "early_stopping_patience": "3",
         "early_stopping_min_epochs": "10",
     }
-    values = table.check(REQUIRED | texts)
-    assert (values["use_pretrained_model"], values["crop_size"], values["optimizer"]) == (False, 240, "rmsprop")
+    values = check(REQUIRED | texts)
+    assert (values.use_pretrained_model, values.crop_size, values.optimizer) == (False, 240, "rmsprop")
 
 
 @pytest.mark.parametrize(
@@ -87,30 +87,30 @@ def test_the_notebooks_hyperparameters_are_taken_as_they_are() -> None:
 )
 def test_a_value_out_of_range_is_refused_by_name_and_value(name: str, text: str) -> None:
     with pytest.raises(UserError, match=f"hyperparameter {name}='?{re.escape(text)}"):
-        table.check(REQUIRED | {name: text})
+        check(REQUIRED | {name: text})
 
 
 @given(st.integers(17, 2048))
 def test_crop_size_is_rounded_up_to_a_multiple_of_8(size: int) -> None:
-    rounded = table.check(REQUIRED | {"crop_size": str(size)})["crop_size"]
+    rounded = check(REQUIRED | {"crop_size": str(size)}).crop_size
     assert rounded % 8 == 0
     assert size <= rounded < size + 8
 
 
 def test_the_graphs_side_is_base_size_unless_inference_size_says_another_both_rounded_up_to_8() -> None:
-    assert table.check(REQUIRED | {"base_size": "97"})["inference_size"] == 104
-    assert table.check(REQUIRED | {"base_size": "97", "inference_size": "126"})["inference_size"] == 128
+    assert check(REQUIRED | {"base_size": "97"}).inference_size == 104
+    assert check(REQUIRED | {"base_size": "97", "inference_size": "126"}).inference_size == 128
 
 
 def test_a_schedule_of_steps_needs_steps() -> None:
     with pytest.raises(UserError, match="lr_scheduler_step is required with lr_scheduler=step"):
-        table.check(REQUIRED | {"lr_scheduler": "step"})
-    assert table.check(REQUIRED | {"lr_scheduler": "step", "lr_scheduler_step": "3,5"})["lr_scheduler_step"] == (3, 5)
+        check(REQUIRED | {"lr_scheduler": "step"})
+    assert check(REQUIRED | {"lr_scheduler": "step", "lr_scheduler_step": "3,5"}).lr_scheduler_step == (3, 5)
 
 
 def test_what_does_less_than_its_name_says_is_told(caplog: pytest.LogCaptureFixture) -> None:
     texts = {"lr_scheduler_step": "10,20", "precision_dtype": "float16", "syncbn": "True"}
     with caplog.at_level(logging.INFO, logger="train"):
-        table.say(table.check(REQUIRED | texts))
+        say(check(REQUIRED | texts))
     for part in ("lr_scheduler_step=10,20 is ignored", "computed as float32", "syncbn=True changes nothing"):
         assert part in caplog.text

@@ -4,39 +4,41 @@ import logging
 
 import pytest
 
+from train import fields
 from train.errors import UserError
-from train.image_classification_tensorflow import builtin, table
+from train.image_classification_tensorflow import builtin
+from train.image_classification_tensorflow.hyperparameters import LOG, check
 
 
 def refusal(**raw: str) -> str:
     with pytest.raises(UserError) as caught:
-        table.check(raw)
+        check(raw)
     return str(caught.value)
 
 
 def test_nothing_has_to_be_set() -> None:
-    found = table.check({})
-    assert (found["image_shape"], found["resize"], found["mini_batch_size"]) == ((3, 128, 128), 128, 32)
-    assert found["num_classes"] is None
+    found = check({})
+    assert (found.image_shape, found.resize, found.mini_batch_size) == ((3, 128, 128), 128, 32)
+    assert found.num_classes is None
 
 
 @pytest.mark.parametrize("sides", ["72,128", "128,72"])
 def test_the_smaller_side_of_the_shape_is_the_shorter_side_of_photos_unless_told(sides: str) -> None:
-    assert table.check({"image_shape": f"3,{sides}"})["resize"] == 72
+    assert check({"image_shape": f"3,{sides}"}).resize == 72
 
 
 def test_the_hyperparameters_of_the_seeds_script_are_taken_as_they_are() -> None:
-    found = table.check({"epochs": "3", "batch_size": "16", "steps": "367", "val_steps": "93", "model_dir": "s3://a/b"})
-    assert (found["epochs"], found["mini_batch_size"]) == (3, 16)
-    assert not {"steps", "val_steps", "model_dir", "batch_size"} & set(found)
+    found = check({"epochs": "3", "batch_size": "16", "steps": "367", "val_steps": "93", "model_dir": "s3://a/b"})
+    assert (found.epochs, found.mini_batch_size) == (3, 16)
+    assert not {"steps", "val_steps", "model_dir", "batch_size"} & set(found.values())
 
 
 @pytest.mark.parametrize("name", ["steps", "val_steps"])
 def test_what_the_data_says_itself_is_ignored_with_a_warning(
     name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table.LOG, "propagate", True)
-    table.check({name: "367"})
+    monkeypatch.setattr(LOG, "propagate", True)
+    check({name: "367"})
     assert f"{name}=367 is ignored: an epoch has as many batches as the data fills" in caplog.text
 
 
@@ -44,7 +46,7 @@ def test_one_thing_with_two_names_and_two_values_is_refused() -> None:
     assert refusal(batch_size="16", mini_batch_size="32").startswith(
         "hyperparameters mini_batch_size=32 and batch_size=16 are two names of one thing"
     )
-    assert table.check({"batch_size": "16", "mini_batch_size": "16"})["mini_batch_size"] == 16
+    assert check({"batch_size": "16", "mini_batch_size": "16"}).mini_batch_size == 16
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_one_thing_with_two_names_and_two_values_is_refused() -> None:
     ],
 )
 def test_all_layers_are_trained_but_above_pretrained_ones_the_head_alone(raw: dict[str, str], trained: str) -> None:
-    assert table.check(raw)["train_layers"] == trained
+    assert check(raw).train_layers == trained
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_a_value_out_of_range_is_refused_with_what_is_valid(raw: dict[str, str],
 
 
 def test_alpha_is_read_as_a_number_is_written() -> None:
-    assert [table.check({"alpha": text})["alpha"] for text in ("1", "1.0", "1.00", "0.50")] == [1.0, 1.0, 1.0, 0.5]
+    assert [check({"alpha": text}).alpha for text in ("1", "1.0", "1.00", "0.50")] == [1.0, 1.0, 1.0, 0.5]
 
 
 # ---- SageMaker's own TensorFlow image classification ------------------------------------------------------------
@@ -122,11 +124,11 @@ NO_EQUAL = ("label_smoothing", "regularizers_l2")
 
 
 def test_all_hyperparameters_of_the_built_in_but_those_without_an_equal_are_taken() -> None:
-    found = table.check({name: text for name, text in BUILT_IN.items() if name not in NO_EQUAL})
-    assert not [row.name for row in builtin.ROWS if row.name in found]
-    assert (found["horizontal_flip"], found["rotation_range"], found["zoom_range"]) == (False, 0.0, 0.0)
-    assert (found["mini_batch_size"], found["train_layers"], found["dropout"]) == (32, "all", 0.2)
-    assert (found["eps"], found["gamma"], found["early_stopping_tolerance"]) == (1e-7, 0.95, 0.0)
+    found = check({name: text for name, text in BUILT_IN.items() if name not in NO_EQUAL})
+    assert not fields.rows([builtin.Names]).keys() & found.values().keys()
+    assert (found.horizontal_flip, found.rotation_range, found.zoom_range) == (False, 0.0, 0.0)
+    assert (found.mini_batch_size, found.train_layers, found.dropout) == (32, "all", 0.2)
+    assert (found.eps, found.gamma, found.early_stopping_tolerance) == (1e-7, 0.95, 0.0)
 
 
 def test_those_without_an_equal_are_named_together_as_not_known_here() -> None:
@@ -134,7 +136,7 @@ def test_those_without_an_equal_are_named_together_as_not_known_here() -> None:
     for name in NO_EQUAL:
         assert f"hyperparameter {name}={BUILT_IN[name]!r} is not valid: it takes only 0, because it belongs to " in said
     assert said.count("SageMaker's own TensorFlow image classification and is not known here") == 2
-    table.check(BUILT_IN | dict.fromkeys(NO_EQUAL, "0"))
+    check(BUILT_IN | dict.fromkeys(NO_EQUAL, "0"))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_a_hyperparameter_of_the_built_in_is_taken_as_its_equal_with_a_line(
     raw: dict[str, str], equals: dict[str, object], line: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="train"):
-        assert equals.items() <= table.check(raw).items()
+        assert equals.items() <= check(raw).values().items()
     assert line in caplog.messages
 
 
@@ -212,4 +214,18 @@ def test_what_has_no_equal_or_is_said_twice_is_refused(raw: dict[str, str], said
 
 
 def test_the_same_by_both_names_is_no_contradiction() -> None:
-    assert table.check({"train_only_top_layer": "1", "train_layers": "Head"})["train_layers"] == "head"
+    assert check({"train_only_top_layer": "1", "train_layers": "Head"}).train_layers == "head"
+
+
+@pytest.mark.parametrize(
+    ("raw", "name", "value"),
+    [
+        ({"augmentation": "False", "zoom_range": "None"}, "zoom_range", 0.0),
+        ({"batch_size": "16", "mini_batch_size": "None"}, "mini_batch_size", 16),
+        ({"binary_mode": "True", "num_classes": "None"}, "num_classes", 2),
+    ],
+)
+def test_a_hyperparameter_of_none_is_not_set_and_contradicts_nothing(
+    raw: dict[str, str], name: str, value: object
+) -> None:
+    assert getattr(check(raw), name) == value

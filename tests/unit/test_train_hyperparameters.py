@@ -1,17 +1,20 @@
-"""Hyperparameters: as SageMaker writes them, checked against the table of image-classification."""
+"""Hyperparameters: as SageMaker writes them, checked against those of image-classification."""
 
 import contextlib
+import importlib
 import json
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train import hyperparameters
+from local.images import TRAINING
+from train import fields, hyperparameters
 from train.early_stopping import EarlyStopping
 from train.errors import UserError
-from train.image_classification import table
+from train.image_classification.hyperparameters import ACCEPTED, check, say
 
 NEEDED = {"num_classes": "3", "num_training_samples": "300", "resize": "224"}
 
@@ -62,7 +65,7 @@ def test_keys_of_the_platform_and_empty_values_are_not_the_users() -> None:
 
 
 def test_the_defaults_are_the_built_ins() -> None:
-    values = table.check(NEEDED)
+    values = check(NEEDED)
     expected = {
         "num_layers": 152,
         "image_shape": (3, 224, 224),
@@ -91,7 +94,7 @@ def test_the_defaults_are_the_built_ins() -> None:
         "early_stopping_tolerance": 0.0,
         "kv_store": None,
     }
-    assert expected.items() <= values.items()
+    assert expected.items() <= values.values().items()
 
 
 def test_every_value_of_the_seed_projects_notebook_is_accepted() -> None:
@@ -108,8 +111,8 @@ def test_every_value_of_the_seed_projects_notebook_is_accepted() -> None:
         "use_weighted_loss": "1",
         "augmentation_type": "crop_color_transform",
     }
-    values = table.check(notebook)
-    assert (values["num_layers"], values["learning_rate"], values["use_weighted_loss"]) == (18, 0.001, True)
+    values = check(notebook)
+    assert (values.num_layers, values.learning_rate, values.use_weighted_loss) == (18, 0.001, True)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,7 @@ def test_every_value_of_the_seed_projects_notebook_is_accepted() -> None:
     ],
 )
 def test_forms_that_consoles_and_notebooks_write_are_read(name: str, text: str, value: object) -> None:
-    assert table.check({**NEEDED, name: text})[name] == value
+    assert getattr(check({**NEEDED, name: text}), name) == value
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_forms_that_consoles_and_notebooks_write_are_read(name: str, text: str, 
 )
 def test_a_value_out_of_range_is_refused_with_name_value_and_what_is_valid(name: str, text: str) -> None:
     with pytest.raises(UserError) as caught:
-        table.check({**NEEDED, name: text})
+        check({**NEEDED, name: text})
     assert str(caught.value).startswith(f"hyperparameter {name}={text!r} is not valid: it takes ")
     assert caught.value.errno == 2
 
@@ -193,25 +196,26 @@ def test_a_value_out_of_range_is_refused_with_name_value_and_what_is_valid(name:
 @pytest.mark.parametrize("name", ["learning_rate", "lr_scheduler_factor", "momentum", "weight_decay", "eps", "gamma"])
 @pytest.mark.parametrize("text", ["0", "1"])
 def test_both_ends_belong_to_the_ranges_that_the_built_in_gives_so(name: str, text: str) -> None:
-    assert table.check({**NEEDED, name: text})[name] == float(text)
+    assert getattr(check({**NEEDED, name: text}), name) == float(text)
 
 
 @pytest.mark.parametrize("text", ["0", "0.999999"])
 def test_adams_betas_end_below_1_where_its_update_would_divide_by_zero(text: str) -> None:
-    assert table.check({**NEEDED, "beta_1": text, "beta_2": text})["beta_2"] == float(text)
+    assert check({**NEEDED, "beta_1": text, "beta_2": text}).beta_2 == float(text)
     with pytest.raises(UserError, match=r"beta_1='1' is not valid: it takes a number from 0 to 1, without 1$"):
-        table.check({**NEEDED, "beta_1": "1"})
+        check({**NEEDED, "beta_1": "1"})
 
 
 @given(value=st.floats())
 def test_a_range_holds_what_lies_in_it_and_its_end_unless_it_is_open_there(value: float) -> None:
     ranges = {
-        hyperparameters.real("x", 0.5): 0 <= value <= 1,
-        hyperparameters.real("x", 0.5, without=(0,)): 0 < value <= 1,
-        hyperparameters.real("x", 0.5, without=(1,)): 0 <= value < 1,
-        hyperparameters.real("x", 0.5, without=(0, 1)): 0 < value < 1,
+        fields.real(0.5): 0 <= value <= 1,
+        fields.real(0.5, without=(0,)): 0 < value <= 1,
+        fields.real(0.5, without=(1,)): 0 <= value < 1,
+        fields.real(0.5, without=(0, 1)): 0 < value < 1,
     }
-    for row, holds in ranges.items():
+    for made, holds in ranges.items():
+        (row,) = made.metadata.values()
         with contextlib.nullcontext() if holds else pytest.raises(ValueError, match=r"^$"):
             assert row.parse(repr(value)) == value
 
@@ -225,7 +229,8 @@ def test_a_range_holds_what_lies_in_it_and_its_end_unless_it_is_open_there(value
     ],
 )
 def test_what_a_range_takes_is_said_with_its_open_ends(without: tuple[int, ...], valid: str) -> None:
-    assert hyperparameters.real("x", 0.5, without).valid == valid
+    (row,) = fields.real(0.5, without).metadata.values()
+    assert row.valid == valid
 
 
 @pytest.mark.parametrize(
@@ -239,12 +244,12 @@ def test_what_a_range_takes_is_said_with_its_open_ends(without: tuple[int, ...],
 )
 def test_an_unknown_name_is_refused_with_its_nearest_neighbour(name: str, near: str) -> None:
     with pytest.raises(UserError, match=f"hyperparameter '{name}' is not known: did you mean {near}\\?"):
-        table.check({**NEEDED, name: "1"})
+        check({**NEEDED, name: "1"})
 
 
 def test_a_suggestion_is_no_hyperparameter_that_is_set_already() -> None:
     with pytest.raises(UserError) as caught:
-        table.check({**NEEDED, "mini_batch_size": "8", "batch_size": "8", "epochs": "3", "Epochs": "3"})
+        check({**NEEDED, "mini_batch_size": "8", "batch_size": "8", "epochs": "3", "Epochs": "3"})
     assert str(caught.value).startswith("hyperparameter 'batch_size' is not known: remove it; valid and not set are ")
     assert "did you mean mini_batch_size" not in str(caught.value)
     assert "did you mean" not in str(caught.value)
@@ -252,13 +257,13 @@ def test_a_suggestion_is_no_hyperparameter_that_is_set_already() -> None:
 
 def test_a_required_value_of_none_is_not_set() -> None:
     with pytest.raises(UserError, match="hyperparameter num_classes is required and not set"):
-        table.check({**NEEDED, "num_classes": "None"})
+        check({**NEEDED, "num_classes": "None"})
 
 
 @pytest.mark.parametrize(("patience", "ended"), [(0, 3), (1, 3), (2, 4)])
 def test_a_patience_of_0_ends_at_the_first_epoch_without_gain_as_1_does(patience: int, ended: int) -> None:
-    hp = {"early_stopping": True, "early_stopping_patience": patience, "early_stopping_min_epochs": 0}
-    ending = EarlyStopping(hp | {"early_stopping_tolerance": 0.0})
+    stopping = {"early_stopping": "1", "early_stopping_patience": str(patience), "early_stopping_min_epochs": "0"}
+    ending = EarlyStopping(check({**NEEDED, **stopping}))
     found = [ending.ends(epoch, value) for epoch, value in enumerate((0.1, 0.2, 0.3, 0.3, 0.3))]
     assert found.index(True) == ended
 
@@ -267,12 +272,12 @@ def test_a_name_like_no_other_is_refused_with_the_list_of_all() -> None:
     with pytest.raises(
         UserError, match="'zzz' is not known: remove it; valid and not set are augmentation_type, beta_1"
     ):
-        table.check({**NEEDED, "zzz": "1"})
+        check({**NEEDED, "zzz": "1"})
 
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(UserError) as caught:
-        table.check({"num_classes": "0", "epoch": "1"})
+        check({"num_classes": "0", "epoch": "1"})
     assert [
         part in str(caught.value) for part in ("num_classes='0'", "'epoch'", "num_training_samples is required")
     ] == [True] * 3
@@ -290,21 +295,27 @@ def test_all_mistakes_are_told_at_once() -> None:
 )
 def test_values_that_do_not_go_together_are_refused(values: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        table.check({**NEEDED, **values})
+        check({**NEEDED, **values})
+
+
+@pytest.mark.parametrize("algorithm", TRAINING)
+def test_an_algorithm_has_every_hyperparameter_that_its_base_classes_promise(algorithm: str) -> None:
+    module = importlib.import_module(f"train.{algorithm.replace('-', '_')}.hyperparameters")
+    assert get_type_hints(module.Hyperparameters).keys() == fields.rows([module.Hyperparameters]).keys()
 
 
 @given(text=st.text())
 def test_no_text_makes_a_parser_fail_in_any_other_way_than_a_user_error(text: str) -> None:
-    for row in table.TABLE:
+    for name in fields.rows(ACCEPTED):
         with contextlib.suppress(UserError):
-            hyperparameters.resolve({**NEEDED, row.name: text}, table.TABLE)
+            hyperparameters.resolve({**NEEDED, name: text}, ACCEPTED)
 
 
 @pytest.mark.parametrize(("steps", "late"), [("10,20", "10,20"), ("2,4", "4"), ("1,3", ""), ("", "")])
 def test_steps_of_the_learning_rate_after_the_end_are_warned_of(
     steps: str, late: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    table.say(table.check({**NEEDED, "epochs": "4", "lr_scheduler_step": steps}))
+    say(check({**NEEDED, "epochs": "4", "lr_scheduler_step": steps}))
     said = [line for line in caplog.messages if "does not fall" in line]
     warning = f"lr_scheduler_step={late} is not below epochs=4: the learning rate does not fall there"
     assert said == [warning] * bool(late)

@@ -1,72 +1,54 @@
-"""What the hyperparameters of both classifiers have in common: fields, what goes together, how they are printed."""
+"""What the hyperparameters of all classifiers have in common: what goes together, and how they are printed."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal
 
 from train.errors import UserError
-from train.hyperparameters import choice, integer, real
+from train.hyperparameters import CommonHyperparameters, warn_of_late_steps
 from train.log import LOG
 
 Resize = Literal["crop", "stretch"]
 
 
-def momentum() -> Any:
-    """Of SGD with and without Nesterov's momentum."""
-    return real(0.9, doc="Momentum of sgd and nag.")
+class ClassifierHyperparameters(CommonHyperparameters):
+    """What the dataclass of every classifier has, each as a field of its own."""
+
+    resize: int | None
+    image_shape: tuple[int, int, int]
+    """Input of the network."""
+    beta_1: float
+    """Decay of adam's mean of gradients."""
+    beta_2: float
+    """Decay of adam's mean of squared gradients."""
+    eps: float
+    """Added to the divisor of adam and rmsprop."""
+    gamma: float
+    """Decay of rmsprop's mean of squared gradients."""
+    top_k: int | None
+    """Also log the top-k accuracy; at most the number of classes."""
+    inference_resize: Resize
+    """**Ours.** crop: scale the photo as `resize` says, then take the centre. stretch: scale it to `image_shape`,
+    ignoring the aspect ratio, as the built-in documents it for inference. Validation follows it too."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for values that do not go together, once the classes are counted for top_k too."""
+        _, height, width = self.image_shape
+        if self.resize is not None and self.resize < min(height, width):
+            raise UserError(
+                f"hyperparameter resize={self.resize} is smaller than image_shape={height}x{width}: "
+                f"the shorter side after resize must cover the crop's, so set resize to at least {min(height, width)}"
+            )
+        if self.top_k and self.num_classes is not None and self.top_k > self.num_classes:
+            raise UserError(
+                f"hyperparameter top_k={self.top_k} is above num_classes={self.num_classes}: set it to at most "
+                "num_classes, or remove it"
+            )
 
 
-def weight_decay() -> Any:
-    """Of SGD with and without Nesterov's momentum."""
-    return real(0.0001, doc="Weight decay of sgd and nag, of the kernels only, not of BatchNorm and biases.")
-
-
-def beta_1() -> Any:
-    """Below 1, because Adam divides by 1 - beta."""
-    return real(0.9, without=(1,), doc="Decay of adam's first moment.")
-
-
-def beta_2() -> Any:
-    """Below 1, because Adam divides by 1 - beta."""
-    return real(0.999, without=(1,), doc="Decay of adam's second moment.")
-
-
-def gamma() -> Any:
-    """Of RMSProp."""
-    return real(0.9, doc="Decay of rmsprop's mean of squared gradients.")
-
-
-def top_k() -> Any:
-    """The k of the accuracy that is logged beside the usual one."""
-    return integer(None, 2, doc="Also log the top-k accuracy; at most the number of classes.")
-
-
-def inference_resize() -> Any:
-    """How a photo becomes the network's input outside of training."""
-    doc = (
-        "**Ours.** crop: scale the photo as `resize` says, then take the centre. stretch: scale it to `image_shape`, "
-        "ignoring the aspect ratio, as the built-in documents it for inference. Validation follows it too."
-    )
-    return choice("crop", get_args(Resize), doc)
-
-
-def check(image_shape: tuple[int, int, int], resize: int | None, top_k: int | None, classes: int | None) -> None:
-    """Raise UserError for values that do not go together; `classes` is None when they are not counted yet."""
-    _, height, width = image_shape
-    if resize is not None and resize < min(height, width):
-        raise UserError(
-            f"hyperparameter resize={resize} is smaller than image_shape={height}x{width}: "
-            f"the shorter side after resize must cover the crop's, so set resize to at least {min(height, width)}"
-        )
-    if top_k and classes is not None and top_k > classes:
-        raise UserError(
-            f"hyperparameter top_k={top_k} is above num_classes={classes}: set it to at most num_classes, or remove it"
-        )
-
-
-def say(values: Mapping[str, Any]) -> None:
+def say(hp: ClassifierHyperparameters) -> None:
     """Print the hyperparameters as image-classification does."""
-    LOG.info("Final configuration: %s", values)
+    LOG.info("Final configuration: %s", hp.values())
     LOG.info("---- Parameters ----")
-    for name, value in values.items():
+    for name, value in hp.values().items():
         LOG.info("%s: %s", name, value)
     LOG.info("--------------------")
+    warn_of_late_steps(hp)

@@ -20,6 +20,7 @@ from serve.preprocess import UnreadableImage
 from serve.words import plural
 from train.data import recordio
 from train.errors import UserError
+from train.hyperparameters import CommonHyperparameters
 from train.log import LOG, Progress
 
 T = TypeVar("T")
@@ -179,21 +180,21 @@ def readable(
     return chosen, cache.select(good, [f"{what} image {sample.name}" for sample in chosen])
 
 
-def check_count(count: int, mini_batch_size: int, num_training_samples: int, followed: str = "former") -> None:
+def check_count(count: int, hp: CommonHyperparameters, followed: str = "former") -> None:
     """Compare the number of readable training images with the hyperparameters that speak of it.
 
     Raises UserError when they do not fill one batch; warns when num_training_samples is another number: the schedule
     follows what was given, the "former", or what is there, the "latter".
     """
-    if count < mini_batch_size:
+    if count < hp.mini_batch_size:
         raise UserError(
             "The number of input images must be bigger or equal to the mini_batch_size: "
-            f"{plural(count, 'readable training image')}, mini_batch_size={mini_batch_size}; lower it"
+            f"{plural(count, 'readable training image')}, mini_batch_size={hp.mini_batch_size}; lower it"
         )
-    if count != num_training_samples:
+    if hp.num_training_samples not in (None, count):
         LOG.warning(
             "num_training_samples=%d, but there are %s: the learning-rate schedule follows the %s",
-            *(num_training_samples, plural(count, "readable training image"), followed),
+            *(hp.num_training_samples, plural(count, "readable training image"), followed),
         )
 
 

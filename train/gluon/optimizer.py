@@ -1,24 +1,11 @@
 """Optimizers, learning-rate schedules and the trainer of the MXNet algorithms, by the built-ins' names."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import mxnet as mx
 from mxnet import gluon
 
-
-class StepHyperparameters(Protocol):
-    """What the schedule of steps needs of an algorithm's hyperparameters."""
-
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def lr_scheduler_step(self) -> tuple[int, ...]: ...
-    @property
-    def lr_scheduler_factor(self) -> float: ...
-    @property
-    def mini_batch_size(self) -> int: ...
-    @property
-    def num_training_samples(self) -> int: ...
+from train.hyperparameters import CommonHyperparameters
 
 
 class Nag(mx.optimizer.NAG):
@@ -48,15 +35,10 @@ def create(name: str, **options: Any) -> mx.optimizer.Optimizer:
     return Nag(**options) if name == "nag" else mx.optimizer.create(name, **options)
 
 
-def step_schedule(hp: StepHyperparameters, updates: int | None = None) -> mx.lr_scheduler.LRScheduler | None:
-    """Return the schedule of `lr_scheduler_step` and `lr_scheduler_factor`, or None without steps.
-
-    An epoch is `updates` updates; None means ceil(num_training_samples / mini_batch_size), as the built-ins count it.
-    """
+def step_schedule(hp: CommonHyperparameters, updates: int) -> mx.lr_scheduler.LRScheduler | None:
+    """Return the schedule of `lr_scheduler_step` for epochs of `updates` updates, or None without steps."""
     if not hp.lr_scheduler_step:
         return None
-    if updates is None:
-        updates = -(-hp.num_training_samples // hp.mini_batch_size)
     steps = [epoch * updates for epoch in hp.lr_scheduler_step]
     return mx.lr_scheduler.MultiFactorScheduler(steps, factor=hp.lr_scheduler_factor, base_lr=hp.learning_rate)
 

@@ -70,7 +70,7 @@ def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
     train, photos = _training_photos(listed["train"], hp, budget // 2)
     spec = _input_spec(hp, photos, len(train))
     validation, crops = labelled.crops("validation", listed["validation"], spec, hp.unreadable_tolerance, budget // 2)
-    samples.check_count(len(train), hp.mini_batch_size, hp.num_training_samples)
+    samples.check_count(len(train), hp)
     labels = stack_labels(train)
     if metrics.one_class_each(labels):
         samples.warn_of_empty_classes(labels, hp.num_classes, "image")

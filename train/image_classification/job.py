@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import mxnet as mx
@@ -32,7 +31,7 @@ def begin(job: Job[Hyperparameters]) -> tuple[Learner[Batch, Result, NDArray[np.
     """Read the data and build the network. Raises UserError for the user's mistakes."""
     hp = job.hp
     name = network.name(hp.num_layers)
-    weights = pretrained.wanted(hp.use_pretrained_model, job.channels, name, job.environ)
+    weights = pretrained.wanted(hp, job.channels, name, job.environ)
     loaded = data.load(job.channels, hp)
     net = network.build(hp.num_layers, hp.num_classes, hp.image_shape[0], hp.seed)
     if weights is not None:
@@ -48,14 +47,14 @@ ALGORITHM = Algorithm(hyperparameters.check, hyperparameters.say, begin)
 class Model(GluonModel[NDArray[np.float64]]):
     """The model folder, with the built-in's file names; the weights of epoch 0 are in file 1."""
 
-    def __init__(self, net: gluon.HybridBlock, loaded: Data, hp: Hyperparameters) -> None:
-        super().__init__(net)
-        self._data, self._hp = loaded, hp
-        self.checkpoint_frequency = hp.checkpoint_frequency
+    task, weights = artifact.CLASSIFICATION, "image-classification-{:04d}.params"
+    _data: Data
+    _hp: Hyperparameters
 
-    def weights(self, epoch: int) -> str:
-        """Return the file name of an epoch's weights."""
-        return f"image-classification-{epoch + 1:04d}.params"
+    def __init__(self, net: gluon.HybridBlock, loaded: Data, hp: Hyperparameters) -> None:
+        output = "sigmoid" if hp.multi_label else "softmax"
+        super().__init__(net, loaded, hp, network.name(hp.num_layers), output)
+        self.checkpoint_frequency = hp.checkpoint_frequency
 
     def companions(self) -> Mapping[str, Callable[[Path], object]]:
         """Return the network as MXNet deploys it, and the shape of its input."""
@@ -69,19 +68,6 @@ class Model(GluonModel[NDArray[np.float64]]):
         """Write the network with its activation as an ONNX graph."""
         symbol = self._symbol(OUTPUT, native=False)
         onnx.export(symbol, native.parameters(self._net), "data", self._hp.image_shape, path, (OUTPUT,))
-
-    def describe(self, metrics: Mapping[str, float]) -> artifact.Artifact:
-        """Return what model.json says."""
-        return artifact.Artifact(
-            task=artifact.CLASSIFICATION,
-            network=network.name(self._hp.num_layers),
-            class_names=self._data.class_names,
-            input=self._data.spec,
-            output="sigmoid" if self._hp.multi_label else "softmax",
-            hyperparameters=asdict(self._hp),
-            metrics=dict(metrics),
-            versions=native.versions(),
-        )
 
     def check(self, best: Best[NDArray[np.float64]]) -> Check:
         """Return what the closing checks compare."""

@@ -27,7 +27,8 @@ def optimizer(hp: Hyperparameters) -> mx.optimizer.Optimizer:
         "adam": {"beta1": hp.beta_1, "beta2": hp.beta_2, "epsilon": hp.eps, "wd": 0.0},
         "rmsprop": {"gamma1": hp.gamma, "epsilon": hp.eps, "wd": 0.0},
     }[hp.optimizer]
-    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp), **own)
+    updates = -(-hp.num_training_samples // hp.mini_batch_size)  # of an epoch, as the built-in counts them
+    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp, updates), **own)
 
 
 def loss_function(hp: Hyperparameters, labels: Labels) -> gluon.loss.Loss:

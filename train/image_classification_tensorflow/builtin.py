@@ -6,10 +6,11 @@ taken at the value at which they change nothing.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from train import fields
 from train.errors import UserError
-from train.hyperparameters import Hyperparameter, choice, flag, real
 from train.log import LOG
 
 _OTHER = "it belongs to SageMaker's own TensorFlow image classification and is not known here"
@@ -18,7 +19,7 @@ _BOTH_WAYS = "horizontal_and_vertical"
 _DEFAULTS: dict[str, Any] = {_FLIP: _BOTH_WAYS, _ROTATION: 0.2, _ZOOM: 0.1}  # of the built-in, with augmentation=True
 
 
-def _fraction(below: float, doc: str) -> Any:
+def _fraction(below: float) -> Any:
     """A number from -1 to 1, whose sign says nothing: the range is taken both ways."""
 
     def parse(text: str) -> float:
@@ -27,7 +28,7 @@ def _fraction(below: float, doc: str) -> Any:
             raise ValueError
         return value
 
-    return Hyperparameter(parse, f"a number from {-below:g} to {below:g}", None, doc).as_field()
+    return fields.Hyperparameter(parse, f"a number from {-below:g} to {below:g}", None).as_field()
 
 
 def _neutral(*values: str) -> Any:
@@ -39,39 +40,48 @@ def _neutral(*values: str) -> Any:
         return text
 
     valid = f"only {' or '.join(values)}, because {_OTHER}: remove it"
-    return Hyperparameter(parse, valid, None, "No effect: what happens here anyway.", ignored="").as_field()
+    return fields.Hyperparameter(parse, valid, None, ignored="").as_field()
 
 
-NAMES: dict[str, Any] = {
-    "train_only_top_layer": flag(None, doc="True is taken as `train_layers=head`, False as `train_layers=all`."),
-    "dropout_rate": real(None, without=(1,), doc="Taken as `dropout`."),
-    "epsilon": real(None, without=(0,), doc="Taken as `eps`."),
-    "rho": real(None, doc="Taken as `gamma`."),
-    "early_stopping_min_delta": real(
-        None, doc="Taken as `early_stopping_tolerance`, which is relative to the best accuracy."
-    ),
-    "augmentation": flag(
-        None,
-        doc="False is taken as `horizontal_flip=0`, `rotation_range=0` and `zoom_range=0`, True as what the next three "
-        "say, or else their defaults there.",
-    ),
-    _FLIP: choice(
-        None,
-        (_BOTH_WAYS, "horizontal", "vertical", "none"),
-        "Taken as `horizontal_flip`; photos are not flipped upside down, and a warning says so.",
-    ),
-    _ROTATION: _fraction(1, "Taken as `rotation_range`: 0.2 of a full circle is 72 degrees."),
-    _ZOOM: _fraction(0.99, "Taken as `zoom_range`."),
-    "initial_accumulator_value": Hyperparameter(
-        float, "a number", None, "No effect: it belongs to adagrad, which is not here.", ignored=""
-    ).as_field(),
-    "binary_mode": flag(None, doc="True is taken as `num_classes=2`; the answer has both probabilities."),
-    "eval_metric": _neutral("accuracy", "auto"),
-    "image_resize_interpolation": _neutral("bilinear"),
-    "label_smoothing": _neutral("0"),
-    "regularizers_l2": _neutral("0"),
-    "reinitialize_top_layer": _neutral("auto", "true"),
-}
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """What is accepted for the sake of that image."""
+
+    train_only_top_layer: bool = fields.flag(None)
+    """True is taken as `train_layers=head`, False as `train_layers=all`."""
+    dropout_rate: float = fields.real(None, without=(1,))
+    """Taken as `dropout`."""
+    epsilon: float = fields.real(None, without=(0,))
+    """Taken as `eps`."""
+    rho: float = fields.real(None)
+    """Taken as `gamma`."""
+    early_stopping_min_delta: float = fields.real(None)
+    """Taken as `early_stopping_tolerance`, which is relative to the best accuracy."""
+    augmentation: bool = fields.flag(None)
+    """False is taken as `horizontal_flip=0`, `rotation_range=0` and `zoom_range=0`, True as what the next three say, or
+    else their defaults there."""
+    augmentation_random_flip: str = fields.choice(None, (_BOTH_WAYS, "horizontal", "vertical", "none"))
+    """Taken as `horizontal_flip`; photos are not flipped upside down, and a warning says so."""
+    augmentation_random_rotation: float = _fraction(1)
+    """Taken as `rotation_range`: 0.2 of a full circle is 72 degrees."""
+    augmentation_random_zoom: float = _fraction(0.99)
+    """Taken as `zoom_range`."""
+    initial_accumulator_value: float = fields.Hyperparameter(float, "a number", None, ignored="").as_field()
+    """No effect: it belongs to adagrad, which is not here."""
+    binary_mode: bool = fields.flag(None)
+    """True is taken as `num_classes=2`; the answer has both probabilities."""
+    eval_metric: str = _neutral("accuracy", "auto")
+    """No effect: it is what happens here anyway."""
+    image_resize_interpolation: str = _neutral("bilinear")
+    """No effect: it is what happens here anyway."""
+    label_smoothing: str = _neutral("0")
+    """No effect: it is what happens here anyway."""
+    regularizers_l2: str = _neutral("0")
+    """No effect: it is what happens here anyway."""
+    reinitialize_top_layer: str = _neutral("auto", "true")
+    """No effect: it is what happens here anyway."""
+
+
 _UNLIKE = {"early_stopping_min_delta": ", which is relative to the best, where the built-in's is absolute"}
 _RENAMED = {
     "dropout_rate": "dropout",
@@ -86,7 +96,7 @@ def translate(values: dict[str, Any], texts: Mapping[str, str]) -> None:
 
     Raises UserError for what is set by both names to two values.
     """
-    theirs = {name: values.pop(name, None) for name in NAMES}
+    theirs = {name: values.pop(name, None) for name in fields.rows([Names])}
     for name, equals in _equals(theirs).items():
         told = ", ".join(f"{ours}={value}" for ours, value in equals.items())
         for ours, value in equals.items():

@@ -64,7 +64,7 @@ def load(channels: dict[str, Channel], hp: Hyperparameters) -> tuple[Data, Hyper
     budget, tolerance = samples.memory_budget() // 2, hp.unreadable_tolerance
     train, train_crops = labelled.crops("train", found.train, spec, tolerance, budget)
     validation, validation_crops = labelled.crops("validation", found.validation, spec, tolerance, budget)
-    samples.check_count(len(train), hp.mini_batch_size, hp.num_training_samples or len(train), followed="latter")
+    samples.check_count(len(train), hp, followed="latter")
     samples.warn_of_empty_classes(labelled.stack_labels(train), len(found.class_names), "image")
     return Data(train, validation, found.class_names, spec, train_crops, validation_crops), hp
 

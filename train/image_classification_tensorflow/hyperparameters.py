@@ -1,25 +1,14 @@
 """The hyperparameters of image-classification-tensorflow: image-classification's names, and those of Keras scripts."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Final, Literal
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
 
-from train import common_hyperparameters as common
+from train import fields
 from train.classification import hyperparameters as classifiers
+from train.classification.hyperparameters import ClassifierHyperparameters, Resize
 from train.errors import UserError
-from train.hyperparameters import (
-    Hyperparameter,
-    NoDefault,
-    choice,
-    defaults,
-    flag,
-    given,
-    ignored,
-    integer,
-    real,
-    resolve,
-    shape,
-)
+from train.hyperparameters import given, resolve
 from train.image_classification_tensorflow import builtin
 from train.log import LOG
 
@@ -44,7 +33,7 @@ def _train_layers() -> Any:
         return int(value)
 
     valid = f"head, all, or how many of the {BLOCKS} blocks below the head, from the top"
-    return Hyperparameter(parse, valid, NoDefault("all; head with `use_pretrained_model=1`")).as_field()
+    return fields.Hyperparameter(parse, valid, fields.NoDefault("all; head with `use_pretrained_model=1`")).as_field()
 
 
 def _alpha() -> Any:
@@ -53,7 +42,7 @@ def _alpha() -> Any:
             raise ValueError
         return float(text)
 
-    return Hyperparameter(parse, "one of " + ", ".join(map(str, ALPHA)), 1.0).as_field()
+    return fields.Hyperparameter(parse, "one of " + ", ".join(map(str, ALPHA)), 1.0).as_field()
 
 
 def _degrees(default: float) -> Any:
@@ -63,81 +52,69 @@ def _degrees(default: float) -> Any:
             raise ValueError
         return value
 
-    return Hyperparameter(parse, "degrees from 0 to 180", default).as_field()
+    return fields.Hyperparameter(parse, "degrees from 0 to 180", default).as_field()
 
 
 _FILLED = ": an epoch has as many batches as the data fills"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hyperparameters:
+class Hyperparameters(ClassifierHyperparameters):
     """Checked values; the fields are also what is accepted, in the order in which the log and the page have them."""
 
-    num_classes: int | None = integer(None, 2)
-    """Number of classes; None until the class folders are counted, with which it is compared. Required with .lst files
-    and RecordIO."""
-    num_training_samples: int | None = integer(None, 1)
+    num_classes: int | None = fields.integer(None, 2)
+    """Number of classes. Class folders are counted, and compared with it; required with .lst files and RecordIO."""
+    num_training_samples: int | None = fields.integer(None, 1)
     """Number of training images. If the data has another number, the log has a warning and the learning rate's schedule
     follows the data."""
-    resize: int = integer(NoDefault("smaller side of `image_shape`"), 1)
+    resize: int = fields.integer(fields.NoDefault("smaller side of `image_shape`"), 1)
     """Shorter side of every photo before its centre is cropped, in training, validation and serving; at least the
     smaller side of `image_shape`. A photo that would not cover the crop is enlarged until it does."""
-    image_shape: tuple[int, int, int] = shape((3, 128, 128))
+    image_shape: tuple[int, int, int] = fields.shape((3, 128, 128))
     """Input of the network; sides of at least 32."""
     alpha: float = _alpha()
     """Width of MobileNetV2."""
-    dropout: float = real(0.5, without=(1,))
+    dropout: float = fields.real(0.5, without=(1,))
     """Dropout before the last layer."""
     train_layers: TrainLayers = _train_layers()
     """What is trained: the last layer, that and the top blocks below it, or everything."""
-    use_pretrained_model: bool = flag(False)
+    use_pretrained_model: bool = fields.flag(False)
     """Start from ImageNet weights or from those of an earlier job; see below."""
-    epochs: int = common.epochs(30)
-    mini_batch_size: int = common.mini_batch_size(32)
-    optimizer: str = choice("adam", ("sgd", "adam", "rmsprop", "nag", "nesterov"))
+    epochs: int = fields.integer(30, 1)
+    mini_batch_size: int = fields.integer(32, 1)
+    optimizer: str = fields.choice("adam", ("sgd", "adam", "rmsprop", "nag", "nesterov"))
     """nag is sgd with Nesterov momentum, and nesterov another name of it."""
-    learning_rate: float = real(0.001)
-    """Learning rate at the start."""
-    lr_scheduler_factor: float = common.lr_scheduler_factor()
-    lr_scheduler_step: tuple[int, ...] = common.lr_scheduler_step()
-    momentum: float = classifiers.momentum()
-    weight_decay: float = classifiers.weight_decay()
-    beta_1: float = classifiers.beta_1()
-    beta_2: float = classifiers.beta_2()
-    eps: float = real(1e-7, without=(0,))  # dead channels have no gradient, and 0 / 0 is no number
-    """Added to the divisor of adam and rmsprop."""
-    gamma: float = classifiers.gamma()
-    horizontal_flip: bool = flag(True)
+    learning_rate: float = fields.real(0.001)
+    lr_scheduler_factor: float = fields.real(0.1)
+    lr_scheduler_step: tuple[int, ...] = fields.steps()
+    momentum: float = fields.real(0.9)
+    weight_decay: float = fields.real(0.0001)
+    beta_1: float = fields.real(0.9, without=(1,))  # Adam divides by 1 - beta
+    beta_2: float = fields.real(0.999, without=(1,))
+    eps: float = fields.real(1e-7, without=(0,))  # dead channels have no gradient, and 0 / 0 is no number
+    gamma: float = fields.real(0.9)
+    horizontal_flip: bool = fields.flag(True)
     """Mirror half of the training photos."""
-    zoom_range: float = real(0.2, without=(1,))
+    zoom_range: float = fields.real(0.2, without=(1,))
     """Zoom each side by 1 - z to 1 + z, as Keras's `ImageDataGenerator`."""
     rotation_range: float = _degrees(20.0)
     """Rotate by up to this many degrees either way."""
-    use_weighted_loss: bool = flag(False)
+    use_weighted_loss: bool = fields.flag(False)
     """Weigh a class inversely to its share of the photos."""
-    top_k: int | None = classifiers.top_k()
-    early_stopping: bool = common.early_stopping()
-    early_stopping_min_epochs: int = common.early_stopping_min_epochs(10)
-    early_stopping_patience: int = common.early_stopping_patience(5)
-    early_stopping_tolerance: float = common.early_stopping_tolerance()
-    validation_split: float = real(0.2, without=(0, 1))
+    top_k: int | None = fields.integer(None, 2)
+    early_stopping: bool = fields.flag(False)
+    early_stopping_min_epochs: int = fields.integer(10, 0)
+    early_stopping_patience: int = fields.integer(5, 0)
+    early_stopping_tolerance: float = fields.real(0.0)
+    validation_split: float = fields.real(0.2, without=(0, 1))
     """Share of each class to measure on, where the channels have no validation part."""
-    inference_resize: classifiers.Resize = classifiers.inference_resize()
+    inference_resize: Resize = fields.choice("crop", get_args(Resize))
     """crop: scale the photo as `resize` says, then take the centre. stretch: scale it to `image_shape` and ignore the
     aspect ratio."""
-    unreadable_tolerance: float = common.unreadable_tolerance()
+    unreadable_tolerance: float = fields.real(0.05)
     """Share of the images that may be unreadable before the job fails."""
-    seed: int = common.seed()
+    seed: int = fields.integer(0, 0, 2**31 - 1)
     """Seed of the first weights, the split, the order of the images and augmentation."""
-
-    # What Keras scripts take and this program finds out for itself, what the SDK adds, and what belongs to SageMaker's.
-    OTHER_NAMES: ClassVar[dict[str, Any]] = {
-        "batch_size": integer(None, 1, doc="Another name of `mini_batch_size`."),
-        "steps": ignored(_FILLED, doc=f"Ignored with a warning{_FILLED}."),
-        "val_steps": ignored(_FILLED, doc=f"Ignored with a warning{_FILLED}."),
-        "model_dir": ignored(doc="Ignored; SDK v2 adds it."),
-        **builtin.NAMES,
-    }
 
     def __post_init__(self) -> None:
         """Raise UserError for values that do not go together."""
@@ -146,7 +123,24 @@ class Hyperparameters:
                 f"hyperparameter image_shape={self.image_shape} is too small: MobileNetV2 takes sides of at least "
                 f"{SMALLEST} pixels"
             )
-        classifiers.check(self.image_shape, self.resize, self.top_k, self.num_classes)
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherNames:
+    """What Keras scripts take besides, and what the SDK adds."""
+
+    batch_size: int = fields.integer(None, 1)
+    """Another name of `mini_batch_size`."""
+    steps: str = fields.ignored(_FILLED)
+    """Ignored with a warning: an epoch has as many batches as the data fills."""
+    val_steps: str = fields.ignored(_FILLED)
+    """Ignored with a warning, as `steps`."""
+    model_dir: str = fields.ignored()
+    """Ignored; SDK v2 adds it."""
+
+
+ACCEPTED = (Hyperparameters, OtherNames, builtin.Names)
 
 
 def check(raw: Mapping[str, str]) -> Hyperparameters:
@@ -154,10 +148,10 @@ def check(raw: Mapping[str, str]) -> Hyperparameters:
 
     None stays None where the data says it: num_classes, num_training_samples.
     """
-    ours = resolve(raw, Hyperparameters)
+    ours = resolve(raw, ACCEPTED)
     builtin.translate(ours, given(raw))
     _take_batch_size(ours)
-    values = defaults(Hyperparameters) | ours
+    values = fields.defaults(Hyperparameters) | ours
     values["resize"] = values["resize"] or min(values["image_shape"][1:])
     if values["train_layers"] is None:
         values["train_layers"] = HEAD if values["use_pretrained_model"] else ALL
@@ -168,20 +162,18 @@ def check(raw: Mapping[str, str]) -> Hyperparameters:
 
 def _take_batch_size(values: dict[str, Any]) -> None:
     """Put a Keras script's `batch_size` in the place of `mini_batch_size`. Raises UserError if they differ."""
-    keras = values.pop("batch_size", None)
-    if keras is None:
-        return
-    ours = values.setdefault("mini_batch_size", keras)
-    if ours != keras:
+    ours, keras = values.get("mini_batch_size"), values.pop("batch_size", None)
+    if ours and keras and ours != keras:
         raise UserError(
             f"hyperparameters mini_batch_size={ours} and batch_size={keras} are two names of one thing: set one of them"
         )
+    if keras:
+        values["mini_batch_size"] = keras
 
 
 def say(hp: Hyperparameters) -> None:
     """Print the parameters, and a line for what will not learn as its name says."""
-    classifiers.say(asdict(hp))
-    common.warn_of_late_steps(hp.lr_scheduler_step, hp.epochs)
+    classifiers.say(hp)
     if hp.train_layers != ALL and not hp.use_pretrained_model:
         LOG.warning(
             "train_layers=%s without use_pretrained_model=1: the layers below keep random weights, which tell photos "

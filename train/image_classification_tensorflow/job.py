@@ -1,10 +1,6 @@
 """One training job of image-classification-tensorflow: its network and data, and what its model folder holds."""
 
 import os
-import platform
-from collections.abc import Mapping
-from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 
 # Before TensorFlow is loaded: its remarks on the machine would stand among the job's lines.
@@ -12,11 +8,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
+import onnx
 import tensorflow as tf
 import tf2onnx
 from numpy.typing import NDArray
 
-import serve
 from serve import artifact
 from train import model_folder
 from train.classification import answers
@@ -55,7 +51,7 @@ ALGORITHM = Algorithm(hyperparameters.check, hyperparameters.say, begin)
 def _network(job: Job[Hyperparameters]) -> tuple[Network, Data, Hyperparameters]:
     """Return the network, with pretrained weights if they are asked for, the data, and `hp` with its classes."""
     name = network.name(job.hp.alpha)
-    weights = pretrained.wanted(job.hp.use_pretrained_model, job.channels, name, job.environ, pretrained.KERAS)
+    weights = pretrained.wanted(job.hp, job.channels, name, job.environ, pretrained.KERAS)
     loaded, hp = data.load(job.channels, job.hp)
     hosts.check_alike([sample.name for sample in loaded.train])
     net = network.build(hp)
@@ -95,14 +91,16 @@ def learn(net: Network, loaded: Data, hp: Hyperparameters, rank: int = 0) -> Lea
 class Model(model_folder.Model[Kept]):
     """The model folder, with one Keras file for the weights. `alone`: the job has one host."""
 
+    task, weights = artifact.CLASSIFICATION, "model.keras"
+    modules = (tf, keras, tf2onnx, onnx, np)
+    _data: Data
+    _hp: Hyperparameters
+
     def __init__(self, net: Network, loaded: Data, hp: Hyperparameters, alone: bool = True) -> None:
-        self._net, self._data, self._hp, self._alone = net, loaded, hp, alone
+        super().__init__(loaded, hp, network.name(hp.alpha), "softmax")
+        self._net, self._alone = net, alone
         self._strategy = tf.distribute.get_strategy()
         self._kept: list[NDArray[np.float32]] = []
-
-    def weights(self, epoch: int) -> str:
-        """Return the file name of the weights, the same one for every epoch."""
-        return "model.keras"
 
     def write_weights(self, path: Path) -> None:
         """Write the network as it is now, and keep a copy of its weights."""
@@ -120,35 +118,9 @@ class Model(model_folder.Model[Kept]):
         """Write the network as an ONNX graph."""
         network.to_onnx(self._net.model, path)
 
-    def describe(self, metrics: Mapping[str, float]) -> artifact.Artifact:
-        """Return what model.json says."""
-        return artifact.Artifact(
-            task=artifact.CLASSIFICATION,
-            network=network.name(self._hp.alpha),
-            class_names=self._data.class_names,
-            input=self._data.spec,
-            output="softmax",
-            hyperparameters=asdict(self._hp),
-            metrics=dict(metrics),
-            versions=_versions(),
-        )
-
     def check(self, best: Best[Kept]) -> Check:
         """Return what the closing checks compare."""
         return answers.check(self._data, best, self._predict, "TensorFlow")
 
     def _predict(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._net.model(tensors.transpose(0, 2, 3, 1), training=False).numpy()
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of what trained the model, for model.json."""
-    return {
-        "sagemaker-vision-containers": serve.__version__,
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "tf2onnx": tf2onnx.__version__,
-        "onnx": metadata.version("onnx"),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }

@@ -9,13 +9,14 @@ from train.data import channels
 from train.data.channels import Channel
 from train.divergence import Diverged
 from train.errors import UserError
+from train.hyperparameters import CommonHyperparameters
 from train.job import cluster, earlier
 from train.job.cluster import Hosts
 from train.learner import Learner
 from train.model_folder import Model, ModelFolder
-from train.trainer import Length, Trainer
+from train.trainer import Trainer
 
-H = TypeVar("H", bound=Length)
+H = TypeVar("H", bound=CommonHyperparameters)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
     validation, squares = _read(
         "validation", listed["validation"], lambda data: preprocess.cut(data, spec), samples.image_bytes, budget, hp
     )
-    samples.check_count(len(train), hp.mini_batch_size, hp.num_training_samples)
+    samples.check_count(len(train), hp)
     labels = np.concatenate([sample.label[:, 0] for sample in train]).astype(int)
     samples.warn_of_empty_classes(labels, hp.num_classes, "box")
     return Data(train, validation, _class_names(channels, listed, hp.num_classes), spec, photos, squares)

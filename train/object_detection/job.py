@@ -1,8 +1,7 @@
 """One training job of object-detection: its network and data, and what its model folder holds."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import mxnet as mx
@@ -32,7 +31,7 @@ def begin(job: Job[Hyperparameters]) -> tuple[Learner[Batch, Losses, Detections]
     """Read the data and build the network. Raises UserError for the user's mistakes."""
     hp = job.hp
     name = network.PRETRAINED[hp.base_network]
-    weights = pretrained.wanted(hp.use_pretrained_model, job.channels, name, job.environ)
+    weights = pretrained.wanted(hp, job.channels, name, job.environ)
     loaded = data.load(job.channels, hp)
     net = network.build(hp.base_network, hp.num_classes, hp.image_shape, hp.seed)
     if weights is not None:
@@ -50,20 +49,18 @@ ALGORITHM = Algorithm(hyperparameters.check, hyperparameters.say, begin)
 class Model(GluonModel[Detections]):
     """The model folder, with the built-in's file names."""
 
-    def __init__(self, net: network.Detector, loaded: Data, hp: Hyperparameters) -> None:
-        super().__init__(net)
-        self._data, self._hp = loaded, hp
+    task, weights = artifact.DETECTION, "model_algo_1-0000.params"
+    _data: Data
+    _hp: Hyperparameters
 
-    def weights(self, epoch: int) -> str:
-        """Return the file name of the weights, the same one for every epoch."""
-        return "model_algo_1-0000.params"
+    def __init__(self, net: network.Detector, loaded: Data, hp: Hyperparameters) -> None:
+        super().__init__(net, loaded, hp, f"ssd_{hp.image_shape}_{network.PRETRAINED[hp.base_network]}", "boxes")
 
     def companions(self) -> Mapping[str, Callable[[Path], object]]:
         """Return the network as MXNet's tools deploy it, and the hyperparameters."""
-        text = json.dumps(native.as_texts(asdict(self._hp)), indent=2)
         return {
             "model_algo_1-symbol.json": lambda path: self._deployable().save(str(path)),
-            "hyperparams.json": lambda path: path.write_text(text),
+            "hyperparams.json": self.write_hyperparameters,
         }
 
     def export(self, path: Path) -> None:
@@ -77,19 +74,10 @@ class Model(GluonModel[Detections]):
         area = self._precision(best.kept, range(len(self._data.validation)), eleven_points=False)
         return {"validation:mAP_area": area}
 
-    def describe(self, metrics: Mapping[str, float]) -> artifact.Artifact:
+    def describe(self, metrics: dict[str, float]) -> artifact.Artifact:
         """Return what model.json says."""
-        return artifact.Artifact(
-            task=artifact.DETECTION,
-            network=f"ssd_{self._hp.image_shape}_{network.PRETRAINED[self._hp.base_network]}",
-            class_names=self._data.class_names,
-            input=self._data.spec,
-            output="boxes",
-            hyperparameters=asdict(self._hp),
-            metrics=dict(metrics),
-            versions=native.versions(),
-            nms=artifact.Nms(self._hp.nms_threshold, self._hp.nms_topk, evaluation.SCORE_FLOOR),
-        )
+        nms = artifact.Nms(self._hp.nms_threshold, self._hp.nms_topk, evaluation.SCORE_FLOOR)
+        return replace(super().describe(metrics), nms=nms)
 
     def check(self, best: Best[Detections]) -> Check:
         """Return what the closing checks compare."""

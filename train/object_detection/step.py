@@ -26,7 +26,8 @@ def optimizer(hp: Hyperparameters) -> mx.optimizer.Optimizer:
         "adam": {},
         "adadelta": {},
     }[hp.optimizer]
-    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp), **own)
+    updates = -(-hp.num_training_samples // hp.mini_batch_size)  # of an epoch, as the built-in counts them
+    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp, updates), **own)
 
 
 class Step(GluonStep[Batch, Losses]):

@@ -109,7 +109,7 @@ def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
     side, budget = hp.inference_size, samples.memory_budget() // 2
     spec = InputSpec("data", 3, side, side, side, "pad", MEAN, STD)
     train, photos, labels = _read_train(listed["train"], hp, budget)
-    samples.check_count(len(train), hp.mini_batch_size, hp.num_training_samples, followed="latter")
+    samples.check_count(len(train), hp, followed="latter")
     listed["train"].census.require_classes()
     _tell_classes("train", listed["train"].census.classes(), hp.num_classes)
     validation, whole, crops = _read_validation(listed["validation"], spec, hp, budget)

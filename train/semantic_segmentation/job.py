@@ -1,8 +1,6 @@
 """One training job of semantic-segmentation: its network and data, and what its model folder holds."""
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import mxnet as mx
@@ -34,7 +32,7 @@ def begin(job: Job[Hyperparameters]) -> tuple[Learner[Batch, mx.nd.NDArray, Matr
     """Read the data and build the network. Raises UserError for the user's mistakes."""
     hp = job.hp
     name = network.PRETRAINED[hp.backbone]
-    weights = pretrained.wanted(hp.use_pretrained_model, job.channels, name, job.environ)
+    weights = pretrained.wanted(hp, job.channels, name, job.environ)
     loaded = data.load(job.channels, hp)
     net = network.build(hp.algorithm, hp.backbone, hp.num_classes, hp.seed)
     if weights is not None:
@@ -52,20 +50,17 @@ ALGORITHM = Algorithm(hyperparameters.check, hyperparameters.say, begin)
 class Model(GluonModel[Matrix]):
     """The model folder, with the built-in's file names."""
 
+    task, weights = artifact.SEGMENTATION, "model_best.params"
     last = "model_algo-1"
+    _data: Data
+    _hp: Hyperparameters
 
     def __init__(self, net: network.Segmenter, loaded: Data, hp: Hyperparameters) -> None:
-        super().__init__(net)
-        self._data, self._hp = loaded, hp
-
-    def weights(self, epoch: int) -> str:
-        """Return the file name of the weights, the same one for every epoch."""
-        return "model_best.params"
+        super().__init__(net, loaded, hp, f"{hp.algorithm}_{network.PRETRAINED[hp.backbone]}", _OUTPUT)
 
     def companions(self) -> Mapping[str, Callable[[Path], object]]:
         """Return the hyperparameters."""
-        text = json.dumps(native.as_texts(asdict(self._hp)), indent=2)
-        return {"hyperparams.json": lambda path: path.write_text(text)}
+        return {"hyperparams.json": self.write_hyperparameters}
 
     def export(self, path: Path) -> None:
         """Write the network as an ONNX graph, without the enlarging of its logits, which is the server's."""
@@ -76,19 +71,6 @@ class Model(GluonModel[Matrix]):
     def measure(self, best: Best[Matrix]) -> dict[str, float]:
         """Return the mIOU over the classes that occur."""
         return {"validation:mIOU_occurring": metrics.mean_iou_of_occurring(best.kept)}
-
-    def describe(self, values: Mapping[str, float]) -> artifact.Artifact:
-        """Return what model.json says."""
-        return artifact.Artifact(
-            task=artifact.SEGMENTATION,
-            network=f"{self._hp.algorithm}_{network.PRETRAINED[self._hp.backbone]}",
-            class_names=self._data.class_names,
-            input=self._data.spec,
-            output=_OUTPUT,
-            hyperparameters=asdict(self._hp),
-            metrics=dict(values),
-            versions=native.versions(),
-        )
 
     def check(self, best: Best[Matrix]) -> Check:
         """Return what the closing checks compare."""

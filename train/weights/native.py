@@ -1,17 +1,11 @@
 """What the MXNet algorithms share of the model folder: the native weights, and the versions in model.json."""
 
 import errno
-import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import gluoncv
 import mxnet as mx
-import numpy as np
 from mxnet import gluon
-
-import serve
 
 
 def parameters(net: gluon.Block) -> dict[str, mx.nd.NDArray]:
@@ -49,15 +43,3 @@ def as_texts(hp: dict[str, Any]) -> dict[str, str]:
         if value is not None and value != "":
             texts[name] = str(value)
     return texts
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what trained the model, for model.json."""
-    return {
-        "sagemaker-vision-containers": serve.__version__,
-        "mxnet": mx.__version__,
-        "gluoncv": gluoncv.__version__,
-        "onnx": metadata.version("onnx"),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }

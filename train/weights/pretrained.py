@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from train.data.channels import Channel, listing
 from train.errors import UserError
+from train.hyperparameters import CommonHyperparameters
 from train.log import LOG, Progress
 from train.weights import keras_files
 from train.weights.files import BATCH_COUNT, check, family, pickle_refusal, read, source
@@ -72,14 +73,14 @@ KERAS = Files(keras_files.SUFFIXES, "{}.weights.h5", keras_files.named_for, kera
 
 
 def wanted(
-    use_pretrained_model: bool,
+    hp: CommonHyperparameters,
     channels: Mapping[str, Channel],
     network: str,
     environ: Mapping[str, str],
     files: Files = TORCHVISION,
 ) -> Path | None:
     """Return the weight file for `network` if `use_pretrained_model` asks for one; raises UserError as `find` does."""
-    if not use_pretrained_model:
+    if not hp.use_pretrained_model:
         return None
     channel = channels.get("pretrained")
     return find(channel.path if channel else None, network, environ, files)
