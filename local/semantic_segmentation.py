@@ -24,7 +24,7 @@ from local.pets import Pet, Pets
 from serve import preprocess
 from serve.masks import PALETTE, png
 from serve.words import plural
-from train.semantic_segmentation import evaluation, masks
+from train.semantic_segmentation import masks, metrics
 
 CLASSES: tuple[str, ...] = ("trimap", "pet")
 DEMO = "pet"
@@ -208,7 +208,7 @@ def answer(photo: Path, truth: Truth, reply: bytes) -> Answer:
 
     expected = f"a PNG mask of {width} x {height} pixels with class ids below {classes}"
     mask = report.read_reply(reply, photo, expected, read)
-    return Answer(photo, truth, reply, evaluation.confusion(mask, true, classes))
+    return Answer(photo, truth, reply, metrics.confusion(mask, true, classes))
 
 
 def table(answers: Sequence[Answer], names: Sequence[str]) -> str:
@@ -217,20 +217,20 @@ def table(answers: Sequence[Answer], names: Sequence[str]) -> str:
     total = max(int(counts.sum()), 1)
     side = max(map(len, (*names, "pixel accuracy")))
     rows = [f"{'class':<{side}}   IoU  true pixels  predicted pixels"]
-    for label, (name, value) in enumerate(zip(names, evaluation.iou(counts), strict=True)):
+    for label, (name, value) in enumerate(zip(names, metrics.iou(counts), strict=True)):
         overlap = "-" if np.isnan(value) else f"{value:.2f}"
         true, predicted = (100 * counts.sum(axis=axis)[label] / total for axis in (1, 0))
         rows.append(f"{name:<{side}}  {overlap:>4}  {true:>9.1f} %  {predicted:>14.1f} %")
-    rows.append(f"{'pixel accuracy':<{side}}  {evaluation.pixel_accuracy(counts):.2f}")
+    rows.append(f"{'pixel accuracy':<{side}}  {metrics.pixel_accuracy(counts):.2f}")
     return "\n".join(rows)
 
 
 def last_line(answers: Sequence[Answer]) -> str:
     """`mIOU 0.81 (3 classes, 60 photos)`: over all pixels of all photos, mean over the classes that truly occur."""
     counts = _counts(answers)
-    occurring = len(evaluation.occurring(counts))
+    occurring = len(metrics.occurring(counts))
     scored = f"{plural(occurring, 'class')}, {plural(len(answers), 'photo')}"
-    return f"mIOU {evaluation.mean_iou_of_occurring(counts):.2f} ({scored})"
+    return f"mIOU {metrics.mean_iou_of_occurring(counts):.2f} ({scored})"
 
 
 def sheet(answers: Sequence[Answer], names: Sequence[str], path: Path) -> None:

@@ -18,15 +18,15 @@ MXNET = ("train.image_classification", "train.object_detection", "train.semantic
 TENSORFLOW = "train.image_classification_tensorflow"
 # By package of others: the packages and modules that import it, which must be all of them. "" stands for any.
 THIRD_PARTY = {
-    "mxnet": {*MXNET, "train.export", "train.gluon", "train.weights"},
-    "gluoncv": {*MXNET, "train.weights.native", "train.gluon"},
+    "mxnet": {*MXNET, "train.gluon", "train.weights"},
+    "gluoncv": {*MXNET, "train.gluon"},
     "cv2": {*MXNET, "train.data.pixels"},
     "tensorflow": {TENSORFLOW, "serve.tf"},
     "keras": {TENSORFLOW, "serve.tf", "train.weights.keras_files"},
     "tf_keras": {"serve.tf"},
     "tf2onnx": {TENSORFLOW, "serve.tf"},
     "h5py": {"train.weights.keras_files"},
-    "onnx": {TENSORFLOW, "serve.tf", "train.export"},
+    "onnx": {TENSORFLOW, "serve.tf", "train.gluon", "train.graph"},
     "onnxruntime": {"serve.engine"},
     **{name: {"serve"} for name in ("flask", "gunicorn", "werkzeug")},
     "sagemaker_training": {"train.__main__", "train.job.script"},

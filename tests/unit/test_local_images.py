@@ -35,7 +35,13 @@ def test_the_training_program_has_the_algorithms_of_the_list_and_no_other() -> N
     for name, module in entry.ALGORITHMS.items():
         job = REPOSITORY / f"{module.replace('.', '/')}.py"
         assert module == f"train.{name.replace('-', '_')}.job"
-        assert "run" in {node.name for node in ast.parse(job.read_text()).body if isinstance(node, ast.FunctionDef)}
+        assert "ALGORITHM" in {
+            target.id
+            for node in ast.parse(job.read_text()).body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
 
 
 @pytest.mark.parametrize("name", TRAINING)

@@ -16,6 +16,7 @@ import pytest
 from train import entry
 from train.errors import TrainError, UserError
 from train.job import configuration, earlier
+from train.job.training import Algorithm
 
 FILES: dict[str, Any] = {
     "hyperparameters.json": {"epochs": "1"},
@@ -281,7 +282,7 @@ def run_of(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception],
             raise error
 
         job = types.ModuleType("failing_job")
-        job.run = fail
+        job.ALGORITHM = Algorithm(fail, fail, fail)
         monkeypatch.setitem(sys.modules, "failing_job", job)
         monkeypatch.setitem(entry.ALGORITHMS, "failing", "failing_job")
         monkeypatch.setenv(entry.ALGORITHM, "failing")

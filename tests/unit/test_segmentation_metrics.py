@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as drawn
 
-from train.semantic_segmentation import evaluation as ev
+from train.semantic_segmentation import metrics as ev
 
 TRUTH = np.array([[0, 0, 1, 1], [0, 0, 1, 255]], np.uint8)
 FOUND = np.array([[0, 1, 1, 1], [0, 0, 0, 2]], np.uint8)
