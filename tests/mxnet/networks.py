@@ -7,7 +7,8 @@ import numpy as np
 from mxnet import gluon
 
 from tests.mxnet.weight_files import weight_file
-from train.weights.files import gluoncv_name, pretrained, read
+from train.weights import pretrained
+from train.weights.files import gluoncv_name, read
 
 
 def enliven(net: gluon.Block) -> None:

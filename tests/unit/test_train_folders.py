@@ -1,5 +1,6 @@
 """Class folders: which photos are found, in which class and part; and what is refused, by channel, folder and fix."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from train.data.channels import Channel
 from train.errors import UserError
 from train.image_classification_tensorflow import folders
+from train.image_classification_tensorflow.hyperparameters import check
 
-HP: dict[str, Any] = {"num_classes": None, "validation_split": 0.2, "seed": 0}
+HP = check({})
 
 
 def lay_out(root: Path, *names: str) -> dict[str, Channel]:
@@ -31,7 +33,7 @@ def told(found: folders.Listed) -> tuple[list[tuple[str, int]], list[tuple[str, 
 
 def refusal(channels: dict[str, Channel], **changes: Any) -> str:
     with pytest.raises(UserError) as caught:
-        folders.listed(channels, HP | changes)
+        folders.listed(channels, replace(HP, **changes))
     return str(caught.value)
 
 
@@ -76,7 +78,7 @@ def test_without_a_validation_part_the_same_seed_splits_the_same_photos_off_ever
     names = [f"training/{kind}/{number}.jpg" for kind in ("cat", "dog") for number in range(20)]
     channels = lay_out(tmp_path, *names)
     first, again = (told(folders.listed(channels, HP)) for _ in range(2))
-    other = told(folders.listed(channels, HP | {"seed": 1}))
+    other = told(folders.listed(channels, replace(HP, seed=1)))
     assert first == again != other
     assert [[label for _, label in part].count(0) for part in first] == [16, 4]
     assert {name for part in first for name, _ in part} == set(names)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from serve.artifact import MAX_TOP_K
 from train import fields
+from train.errors import UserError
 from train.hyperparameters import CommonHyperparameters, resolve, say_unused, warn_of_late_steps
 from train.log import LOG
 
@@ -42,10 +43,10 @@ class Hyperparameters(CommonHyperparameters):
     """Momentum of sgd."""
     weight_decay: float = fields.real(0.0005)
     """Weight decay of sgd and rmsprop, of the kernels only."""
-    overlap_threshold: float = fields.real(0.5, without=(0,))
-    """IoU from which a detection counts as right in the mean average precision."""
-    nms_threshold: float = fields.real(0.45, without=(0,))
-    """Of two detections of a class with a larger IoU, the endpoint keeps the one with the higher score."""
+    overlap_threshold: float = fields.real(0.5)
+    """IoU from which a detection counts as right in the mean average precision; above 0."""
+    nms_threshold: float = fields.real(0.45)
+    """Of two detections of a class with a larger IoU, the endpoint keeps the one with the higher score; above 0."""
     nms_topk: int = fields.integer(400, 1, MAX_TOP_K)
     """Number of the best candidates that are compared so; the built-in has it among its shipped defaults."""
     label_width: int = fields.integer(350, LABEL_HEADER + LABEL_OBJECT)
@@ -61,6 +62,12 @@ class Hyperparameters(CommonHyperparameters):
     # Ours: the built-in has no such hyperparameters.
     unreadable_tolerance: float = fields.real(0.05)
     seed: int = fields.integer(0, 0, 2**31 - 1)
+
+    def __post_init__(self) -> None:
+        """Raise UserError for a threshold of 0."""
+        for name, value in (("overlap_threshold", self.overlap_threshold), ("nms_threshold", self.nms_threshold)):
+            if value == 0:
+                raise UserError(f"hyperparameter {name}=0 would match boxes that do not touch: set it above 0, up to 1")
 
     def max_objects(self) -> int:
         """Return how many objects of one picture `label_width` has room for."""
