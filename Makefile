@@ -135,7 +135,7 @@ fmt: $(call envs,dev) ## what lint asks for, done (seconds)
 
 build: $(addprefix build/,$(IMAGES)) ## every image (3 min; seconds after a change of our code)
 build/%: FORCE ## one image; PRETRAINED=DIR bakes weights into /opt/pretrained
-	@python3 -m local.build $* --registry '$(REGISTRY)' --tag '$(TAG)' --platform '$(PLATFORM)' \
+	@python3 -m local build $* --registry '$(REGISTRY)' --tag '$(TAG)' --platform '$(PLATFORM)' \
 	  --base-image '$(BASE_IMAGE)' --source '$(SOURCE)' $(call option,pretrained,$(PRETRAINED))
 # Serving's environment is made once, in inference, and copied from there.
 $(addprefix build/,$(TRAINING)): build/inference

@@ -69,6 +69,13 @@ class Script:
         self.model.fit(tf.data.Dataset.from_tensors(batch).repeat(len(self.train)), epochs=1, shuffle=False, verbose=0)
 
 
+class Nowhere:
+    """A model folder that nothing is written to."""
+
+    def save(self, epoch: int, improved: bool, before: int | None) -> None:
+        """Write nothing."""
+
+
 class Ours:
     """The default program of image-classification-tensorflow on the same photos."""
 
@@ -88,27 +95,26 @@ class Ours:
 
     def stepping(self) -> Callable[[], None]:
         """An augmented epoch without validation, for the comparison of images/s."""
-        from train import classifier
-        from train.image_classification_tensorflow import data, loop
+        from train.epoch import Clock, Epoch
+        from train.image_classification_tensorflow.job import learn
+        from train.trainer import train
 
-        batches = data.PixelBatches(self._data, self._hp)
-        below = loop.Frozen(self._network).features
-        step = loop.Step(self._network.above, below, None, self._hp, len(batches))
+        learner = learn(self._network, self._data, self._hp)
 
         def epoch() -> None:
-            classifier.Epoch(self._number, step, batches, self._hp, time.monotonic()).run()
+            train(learner, Epoch(self._number, self._hp.mini_batch_size, 0, Clock(len(learner.batches))))
             self._number += 1
 
         return epoch
 
     def epochs(self, count: int) -> float:
         """Train; return the best validation accuracy."""
-        from train import classifier
-        from train.image_classification_tensorflow import loop
+        from train.image_classification_tensorflow.job import learn
+        from train.trainer import Trainer
 
-        best = classifier.Best()
-        loop.fit(self._network, self._data, replace(self._hp, epochs=count), best, lambda epoch, is_best: None)
-        return best.accuracy
+        trainer = Trainer(learn(self._network, self._data, self._hp), replace(self._hp, epochs=count), Nowhere())
+        trainer.run()
+        return trainer.best.value
 
 
 def main() -> None:

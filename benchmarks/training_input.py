@@ -69,9 +69,10 @@ class Side:
 
 def classifier(folder: Path) -> Side:
     """The classifier on the channels under `folder`."""
-    from train import classifier
     from train.classification import labelled
-    from train.image_classification import data, hyperparameters, loop, network
+    from train.classification.log_lines import ClassifierLines
+    from train.image_classification import data, hyperparameters, network
+    from train.image_classification.step import Step, loss_function
 
     lines = _channels(folder)["train_lst"].one(".lst").read_text().splitlines()
     classes = {line.split("\t")[1] for line in lines if line}
@@ -79,31 +80,35 @@ def classifier(folder: Path) -> Side:
     hp = hyperparameters.check(_CLASSIFIER | counts)
     loaded = data.load(_channels(folder), hp)
     net = network.build(18, hp.num_classes, 3, 0)
-    step = loop.Step(net, loop.loss_function(hp, labelled.stack_labels(loaded.train)), hp)
-    return _side(classifier, step, loaded.train_batches(hp), hp)
+    step = Step(net, loss_function(hp, labelled.stack_labels(loaded.train)), hp)
+    return _side(ClassifierLines(None), step, loaded.train_batches(hp), hp)
 
 
 def detector(folder: Path) -> Side:
     """The detector on the channels under `folder`."""
-    from train.object_detection import data, hyperparameters, loop, network
+    from train.object_detection import data, hyperparameters, network
+    from train.object_detection.log_lines import DetectionLines
+    from train.object_detection.step import Step
 
     count = sum(path.is_file() for path in (folder / "train").iterdir())
     hp = hyperparameters.check({**_DETECTOR, "num_classes": "2", "num_training_samples": str(count)})
     loaded = data.load(_channels(folder), hp)
-    step = loop.Step(network.build("resnet-18", 2, 300, 0), hp)
-    return _side(loop, step, loaded.train_batches(hp, network.anchors("resnet-18", 300)), hp)
+    step = Step(network.build("resnet-18", 2, 300, 0), hp)
+    return _side(DetectionLines("algo-1", 1), step, loaded.train_batches(hp, network.anchors("resnet-18", 300)), hp)
 
 
 def segmenter(folder: Path) -> Side:
     """The segmenter on the channels under `folder`, of trimaps as they are: pixels 0 to 3."""
-    from train.semantic_segmentation import data, hyperparameters, loop, network
+    from train.semantic_segmentation import data, hyperparameters, network
+    from train.semantic_segmentation.log_lines import SegmentationLines
+    from train.semantic_segmentation.step import Step
 
     count = sum(path.is_file() for path in (folder / "train").iterdir())
     hp = hyperparameters.check({**_SEGMENTER, "num_classes": "4", "num_training_samples": str(count)})
     loaded = data.load(_channels(folder), hp)
     batches = loaded.train_batches(hp)
-    step = loop.Step(network.build("fcn", "resnet-50", 4, 0), hp, len(batches))
-    return _side(loop, step, batches, hp)
+    step = Step(network.build("fcn", "resnet-50", 4, 0), hp, len(batches))
+    return _side(SegmentationLines("algo-1", 1, 1, ()), step, batches, hp)
 
 
 ALGORITHMS = {"image-classification": classifier, "object-detection": detector, "semantic-segmentation": segmenter}
@@ -141,9 +146,18 @@ def _channels(folder: Path) -> dict[str, Any]:
     return {path.name: channels.Channel(path.name, path, "") for path in folder.iterdir()}
 
 
-def _side(loop: Any, step: Any, batches: Any, hp: CommonHyperparameters) -> Side:
-    def epoch(number: int) -> Any:
-        return loop.Epoch(number, step, batches, hp, time.monotonic()).run()
+def _side(lines: Any, step: Any, batches: Any, hp: CommonHyperparameters) -> Side:
+    from train.epoch import Clock, Epoch
+    from train.learner import Learner
+    from train.trainer import train
+
+    def never() -> Any:
+        raise NotImplementedError  # an epoch is trained, not evaluated
+
+    learner = Learner(batches, step, never, lines)
+
+    def epoch(number: int) -> None:
+        train(learner, Epoch(number, hp.mini_batch_size, 0, Clock(len(batches))))
 
     return Side(step, next(iter(batches.epoch(0))), epoch, len(batches), len(batches) * hp.mini_batch_size)
 

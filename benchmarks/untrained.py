@@ -23,14 +23,15 @@ def main() -> None:
     # After the thread variables, which are read when these are loaded.
     import mxnet as mx
 
-    from train import export
+    from train.classification.answers import OUTPUT
+    from train.gluon import onnx
     from train.image_classification import network
 
     net = network.build(arguments.layers, CLASSES, 3, seed=0)
     parameters = {f"arg:{name}": value.data() for name, value in net.collect_params().items()}
-    symbol = mx.sym.softmax(net(mx.sym.var("data")), name=export.OUTPUT)
+    symbol = mx.sym.softmax(net(mx.sym.var("data")), name=OUTPUT)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    export.to_onnx(symbol, parameters, "data", (3, SIDE, SIDE), arguments.out / MODEL_ONNX)
+    onnx.export(symbol, parameters, "data", (3, SIDE, SIDE), arguments.out / MODEL_ONNX, (OUTPUT,))
     spec = InputSpec("data", 3, SIDE, SIDE, 256, "crop", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     names = tuple(str(number) for number in range(CLASSES))
     write(Artifact("image-classification", network.name(arguments.layers), names, spec, "softmax"), arguments.out)

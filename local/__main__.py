@@ -1,4 +1,7 @@
-"""`python3 -m local COMMAND`: finds the command, its environment and its module, and turns its errors into one line."""
+"""`python3 -m local COMMAND`: finds the command, its environment and its module, and turns its errors into one line.
+
+Standard library only, of Python 3.9: this is what a machine's own python3 runs.
+"""
 
 import argparse
 import importlib
@@ -6,7 +9,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 from local.errors import CommandFailed, UserError
 
@@ -20,10 +22,13 @@ COMMANDS = {
     "deploy": ("local.deploy", "serve a model in SageMaker local mode"),
     "predict": ("local.predict", "send photos to an endpoint on this machine"),
     "hyperparameters": ("local.hyperparameters", "print the documentation's table of an algorithm's hyperparameters"),
+    "build": ("local.build", "build an image with Docker; needs no environment"),
     "push": ("local.push", "push built images to a registry, ECR among them, and print their URIs"),
     "sbom": ("local.sbom", "write what is in built images as CycloneDX"),
     "local-mode": ("local.local_mode", "train, deploy and predict in SageMaker local mode, in one go"),
 }
+BARE = {"build"}
+"""The commands of the standard library alone, which run without an environment."""
 ENVIRONMENT = Path(__file__).resolve().parents[1] / ".venvs" / "dev"
 
 
@@ -58,7 +63,7 @@ def _overview() -> list[str]:
     return [f"  {command:<16} {purpose}" for command, (_, purpose) in COMMANDS.items()]
 
 
-def _end(number: int, frame: FrameType | None) -> None:
+def _end(number: int, frame: object) -> None:
     """SIGTERM ends the command the way Ctrl-C does: every `finally` runs."""
     raise SystemExit(128 + number)
 
@@ -76,6 +81,6 @@ def _enter_environment() -> None:
 
 
 if __name__ == "__main__":
-    if any(argument not in ("-h", "--help") for argument in sys.argv[1:2]):
+    if any(argument not in {"-h", "--help", *BARE} for argument in sys.argv[1:2]):
         _enter_environment()
     sys.exit(main(sys.argv[1:]))

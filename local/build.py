@@ -1,6 +1,6 @@
-"""`python3 -m local.build NAME`: build an image with Docker, as `make build/NAME` does.
+"""`python3 -m local build NAME`: build an image with Docker, as `make build/NAME` does.
 
-Standard library only: an image is built where no environment is made.
+Standard library only, of Python 3.9: an image is built where no environment is made.
 """
 
 import argparse
@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import serve
@@ -20,26 +19,19 @@ ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = (".safetensors", ".params", ".h5", ".keras")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Build one image and return the exit code: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="python3 -m local.build", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `build`."""
     parser.add_argument("name", metavar="NAME", choices=IMAGES, help=f"image: {', '.join(IMAGES)}")
     for option in ("registry", "tag", "platform", "base-image", "source"):
         parser.add_argument(f"--{option}", required=True, help="see docs/images.md")
     parser.add_argument("--pretrained", type=Path, metavar="DIR", help="weight files to put into /opt/pretrained")
-    args = parser.parse_args(arguments)
-    try:
-        if args.pretrained is not None:
-            _check_weights(args.pretrained)
-        _build(_command(args), f"{args.registry}/{args.name}:{args.tag}")
-    except UserError as error:
-        print(f"build: {error}", file=sys.stderr)
-        return 2
-    except CommandFailed as error:
-        print(f"build: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command. Raises UserError where weights or Docker are missing, CommandFailed when Docker fails."""
+    if args.pretrained is not None:
+        _check_weights(args.pretrained)
+    _build(_command(args), f"{args.registry}/{args.name}:{args.tag}")
     return 0
 
 
@@ -110,7 +102,3 @@ def _git(*arguments: str) -> str:
         return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     except FileNotFoundError:
         return ""
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -33,6 +33,11 @@ class Aws:
     def __init__(self, address: str) -> None:
         self.address = address
 
+    def reset(self) -> None:
+        """Forget everything that was made and sent."""
+        self._ask("/moto-api/reset", b"")
+        self.sent()
+
     def reply(self, body: str) -> None:
         """Make `body` the answer of the endpoint that is asked first; moto knows no model."""
         replies = {"account_id": ACCOUNT, "region": REGION, "results": [{"Body": body}]}
@@ -43,6 +48,7 @@ class Aws:
         return [(operation, content) for operation, content in json.loads(self._ask("/sent"))]
 
     def _ask(self, path: str, body: bytes | None = None) -> bytes:
+        """The answer to a POST of the body, or to a GET."""
         asked = urllib.request.Request(self.address + path, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(asked, timeout=30) as response:
             return response.read()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.aws import Aws, aws
 from tests.environments import REPOSITORY
 from tests.products import PRODUCTS
 
@@ -66,25 +67,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.fixture(scope="module")
-def moto_server() -> Iterator[str]:
-    """The address of moto's server in this process. Tests take `moto`."""
-    from moto.server import ThreadedMotoServer  # what only .venvs/dev has
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[Aws]:
+    """moto's server, with what earlier tests have left in it."""
+    with aws() as server:
+        yield server
 
 
 @pytest.fixture
-def moto(moto_server: str) -> str:
+def moto(moto_server: Aws) -> str:
     """The address of a moto server with nothing in it, which stands where AWS would."""
-    import requests
-
-    requests.post(f"{moto_server}/moto-api/reset", timeout=10).raise_for_status()
-    return moto_server
+    moto_server.reset()
+    return moto_server.address
 
 
 @pytest.fixture(scope="session")

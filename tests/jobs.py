@@ -47,19 +47,26 @@ def stripes(label: int, rng: np.random.Generator, size: int = 48) -> Image.Image
     return Image.fromarray(np.clip(photo, 0, 255).astype(np.uint8))
 
 
+def channels(base: Path, train: int, validation: int, beside: str) -> Iterator[tuple[int, Path, Path]]:
+    """Make the folders of channels, with CHANNEL_`beside` for each, and yield for each photo its number and the two."""
+    for channel, count in (("train", train), ("validation", validation)):
+        images, others = (base / "input" / "data" / name for name in (channel, f"{channel}_{beside}"))
+        images.mkdir(parents=True)
+        others.mkdir(parents=True)
+        for index in range(count):
+            yield index, images, others
+
+
 def image_channels(base: Path, train: int = 96, validation: int = 30) -> Path:
     """Write image + .lst channels of `train` and `validation` striped photos in class folders; returns `base`."""
     rng = np.random.default_rng(5)
-    for channel, count in (("train", train), ("validation", validation)):
-        lines = []
-        for index in range(count):
-            label = index % len(CLASSES)
-            name = f"{CLASSES[label]}/{index}.jpg"
-            path = base / "input" / "data" / channel / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stripes(label, rng).save(path, quality=92)
-            lines.append(f"{index}\t{label}\t{name}")
-        write_lst(base, channel, lines)
+    for index, images, lists in channels(base, train, validation, "lst"):
+        label = index % len(CLASSES)
+        path = images / CLASSES[label] / f"{index}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        stripes(label, rng).save(path, quality=92)
+        with (lists / f"{images.name}.lst").open("a") as lst:
+            lst.write(f"{index}\t{label}\t{path.relative_to(images)}\n")
     return base
 
 
@@ -155,14 +162,10 @@ def boxed_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
     They are about as large as the anchors of the finest map at image_shape 64, so that few updates teach to find them.
     """
     rng = np.random.default_rng(6)
-    for channel, count in (("train", train), ("validation", validation)):
-        images, notes = (base / "input" / "data" / name for name in (channel, f"{channel}_annotation"))
-        images.mkdir(parents=True)
-        notes.mkdir(parents=True)
-        for index in range(count):
-            photo, box = shape(index % 2, rng, 8, 12)
-            photo.save(images / f"{index}.jpg", quality=92)
-            (notes / f"{index}.json").write_text(json.dumps(annotation(f"{index}.jpg", photo.size, index % 2, box)))
+    for index, images, notes in channels(base, train, validation, "annotation"):
+        photo, box = shape(index % 2, rng, 8, 12)
+        photo.save(images / f"{index}.jpg", quality=92)
+        (notes / f"{index}.json").write_text(json.dumps(annotation(f"{index}.jpg", photo.size, index % 2, box)))
     return base
 
 
@@ -213,19 +216,15 @@ THINGS = ("nothing", *SHAPES)
 def masked_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
     """Write channels of photos of one square or disc each, with masks whose outline is to be ignored."""
     rng = np.random.default_rng(7)
-    for channel, count in (("train", train), ("validation", validation)):
-        images, truths = (base / "input" / "data" / name for name in (channel, f"{channel}_annotation"))
-        images.mkdir(parents=True)
-        truths.mkdir(parents=True)
-        for index in range(count):
-            photo, (left, top, side, _) = shape(index % 2, rng, 14, 25)
-            y, x = np.mgrid[: photo.height, : photo.width]
-            y, x = y - top - (side - 1) / 2, x - left - (side - 1) / 2
-            reach = np.maximum(np.abs(x), np.abs(y)) if index % 2 == 0 else np.hypot(x, y)
-            mask = np.where(reach <= side / 2, 1 + index % 2, 0).astype(np.uint8)
-            mask[np.abs(reach - side / 2) < 1] = 255
-            photo.save(images / f"{index}.jpg", quality=92)
-            Image.fromarray(mask).save(truths / f"{index}.png")
+    for index, images, truths in channels(base, train, validation, "annotation"):
+        photo, (left, top, side, _) = shape(index % 2, rng, 14, 25)
+        y, x = np.mgrid[: photo.height, : photo.width]
+        y, x = y - top - (side - 1) / 2, x - left - (side - 1) / 2
+        reach = np.maximum(np.abs(x), np.abs(y)) if index % 2 == 0 else np.hypot(x, y)
+        mask = np.where(reach <= side / 2, 1 + index % 2, 0).astype(np.uint8)
+        mask[np.abs(reach - side / 2) < 1] = 255
+        photo.save(images / f"{index}.jpg", quality=92)
+        Image.fromarray(mask).save(truths / f"{index}.png")
         (truths / "classes.txt").write_text("\n".join(THINGS) + "\n")
     return base
 

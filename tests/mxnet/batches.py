@@ -4,11 +4,16 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
+from train import epoch
+from train.learner import Evaluated, Learner, Lines, Measured, Step
 from train.log import LOG
+from train.state import State
+from train.trainer import train
 
 
 class Clock:
@@ -19,20 +24,38 @@ class Clock:
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
-class Late:
-    """One result of a training step, ones (8,), that takes `seconds` of the clock to compute."""
+class Slow(Step[Any, None]):
+    """A step of which each batch takes `seconds` of the clock, and has a loss of 1 and these values."""
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        self._clock, self._seconds = clock, seconds
+    learning_rate = 0.00009876
 
-    def sum(self) -> "Late":
-        """Return the sum, still to be computed."""
-        return self
+    def __init__(self, clock: Clock, seconds: float, **values: Any) -> None:
+        self._clock, self._seconds, self._values = clock, seconds, values
 
-    def asscalar(self) -> float:
-        """Compute the sum: 8."""
+    def __call__(self, *batch: Any) -> None:
+        pass
+
+    def read(self, batch: Any, result: None) -> Measured:
+        """Wait for a batch."""
         self._clock.now += self._seconds
-        return 8.0
+        return Measured(1.0, {name: np.array(value) for name, value in self._values.items()})
+
+    def state(self) -> State:
+        raise NotImplementedError
+
+    def restore(self, state: State) -> None:
+        raise NotImplementedError
+
+
+def lines_of_second_epoch(step: Slow, lines: Lines[Any], count: int) -> list[str]:
+    """The log of the second of four epochs of `count` batches; the first took no time."""
+
+    def never() -> Evaluated[Any]:
+        raise NotImplementedError
+
+    with log_lines() as logged:
+        train(Learner(Batches(count), step, never, lines), epoch.Epoch(1, 8, count, epoch.Clock(4 * count)))
+    return logged
 
 
 class Batches:

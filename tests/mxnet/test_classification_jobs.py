@@ -13,7 +13,8 @@ import pytest
 
 from tests import jobs
 from tests.mxnet import in_process
-from train import export
+from train.classification.answers import OUTPUT
+from train.verify import Check, verify
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, float]]:
@@ -100,9 +101,9 @@ def test_the_native_files_load_into_mxnets_module_and_give_what_the_onnx_graph_g
     module.bind([("data", (2, *shapes["data"][1:]))], for_training=False)
     module.set_params(arguments, auxiliary)
     module.forward(mx.io.DataBatch([mx.nd.array(tensors)]), is_train=False)
-    native = {export.OUTPUT: module.get_outputs()[0].asnumpy()}
+    native = {OUTPUT: module.get_outputs()[0].asnumpy()}
     # Runs model.onnx in the serving environment, and raises where it differs by more than the tolerance.
-    export.verify(first.model, tensors, native, [], metric=lambda answers: 0.0, logged=0.0, tolerance=1e-5)
+    verify(first.model, Check(tensors, native, [], metric=lambda answers: 0.0, logged=0.0, tolerance=1e-5))
 
 
 # ---- what else a job takes --------------------------------------------------------------------------------------

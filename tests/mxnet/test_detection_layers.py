@@ -5,7 +5,8 @@ from mxnet import gluon
 
 from tests.mxnet.detection import batch, hyperparameters
 from train.errors import UserError
-from train.object_detection import layers, loop, network
+from train.object_detection import layers, network
+from train.object_detection.step import Step
 
 
 def parameters(net: gluon.Block) -> dict[str, gluon.Parameter]:
@@ -34,7 +35,7 @@ def test_frozen_layers_stay_as_they_were_and_the_others_move() -> None:
     net = network.build("resnet-18", 2, 64, 0)
     layers.freeze(net, hp)
     before = {name: value.data().asnumpy() for name, value in parameters(net).items()}
-    step = loop.Step(net, hp)
+    step = Step(net, hp)
     for _ in range(2):  # the first step leaves a block's first kernels alone: its last scale is still zero
         step(*batch(64, network.anchors("resnet-18", 64)))
     moved = {name for name, value in parameters(net).items() if (value.data().asnumpy() != before[name]).any()}

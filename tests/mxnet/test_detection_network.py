@@ -11,8 +11,8 @@ from mxnet import autograd
 from serve import artifact
 from tests.mxnet import served
 from tests.mxnet.networks import assert_resnet_18_is_loaded, enliven, pictures
-from train import export
 from train.data.pixels import MEAN, STD
+from train.gluon import onnx
 from train.object_detection import network
 from train.weights import native
 
@@ -61,7 +61,7 @@ def test_each_network_exports_to_a_graph_that_gives_what_mxnet_gives(base_networ
     scores, boxes = (out.asnumpy() for out in net(mx.nd.array(tensors)))
     symbol = mx.sym.Group(list(net(mx.sym.var("data"))))
     path = tmp_path / "model.onnx"
-    export.to_onnx(symbol, native.parameters(net), "data", (3, side, side), path, ("scores", "boxes"))
+    onnx.export(symbol, native.parameters(net), "data", (3, side, side), path, ("scores", "boxes"))
     spec = artifact.InputSpec("data", 3, side, side, side, "stretch", MEAN, STD)
     nms = artifact.Nms(0.45, 400, 0.01)
     artifact.write(artifact.Artifact("object-detection", base_network, ("a", "b"), spec, "boxes", nms=nms), tmp_path)

@@ -15,8 +15,8 @@ from mxnet import autograd, gluon
 from tests import jobs
 from train.gluon import optimizer
 from train.image_classification import network as classifiers
-from train.semantic_segmentation import loop as segmentation
 from train.semantic_segmentation import network as segmenters
+from train.semantic_segmentation import step as segmentation
 from train.semantic_segmentation.enlarge import enlarge
 
 

@@ -12,9 +12,10 @@ from serve import artifact
 from tests.mxnet import served
 from tests.mxnet.networks import assert_resnet_18_is_loaded, enliven, pictures
 from tests.mxnet.segmentation import batch, hyperparameters
-from train import export
 from train.data.pixels import MEAN, STD
-from train.semantic_segmentation import loop, network
+from train.gluon import onnx
+from train.semantic_segmentation import network
+from train.semantic_segmentation.step import Step
 from train.weights import native
 
 
@@ -73,7 +74,7 @@ def test_each_network_exports_to_a_graph_that_gives_what_mxnet_gives(
     enliven(net)
     logits = network.Answer(net, side)(mx.nd.array(tensors)).asnumpy()
     symbol = network.Answer(net, side, plain=True)(mx.sym.var("data"))
-    export.to_onnx(symbol, native.parameters(net), "data", (3, side, side), tmp_path / artifact.MODEL_ONNX, ("logits",))
+    onnx.export(symbol, native.parameters(net), "data", (3, side, side), tmp_path / artifact.MODEL_ONNX, ("logits",))
     spec = artifact.InputSpec("data", 3, side, side, side, "pad", MEAN, STD)
     artifact.write(artifact.Artifact("semantic-segmentation", algorithm, ("a", "b", "c"), spec, "logits"), tmp_path)
     assert_close(served.outputs(tmp_path, tensors)["logits"], logits)
@@ -88,7 +89,7 @@ def test_one_network_trains_at_one_side_and_answers_at_another(algorithm: str) -
     before = answer(x).asnumpy()
     states = {name: value.data().copy() for name, value in net.collect_params().items() if "running" in name}
     hp = hyperparameters(algorithm=algorithm, crop_size=64, learning_rate=1e-30, weight_decay=0, momentum=0)
-    loop.Step(net, hp, 1)(*batch(64))[0].wait_to_read()
+    Step(net, hp, 1)(*batch(64)).wait_to_read()
     for name, value in states.items():  # the step has moved BatchNorm's statistics
         net.collect_params()[name].set_data(value)
     assert_close(answer(x).asnumpy(), before)

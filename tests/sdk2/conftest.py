@@ -15,7 +15,6 @@ import sagemaker.local.entities
 import sagemaker.session
 
 from tests import environments
-from tests.aws import Aws, aws
 from tests.local_mode.conftest import boxed_channels as boxed_channels
 from tests.local_mode.conftest import channels as channels
 from tests.local_mode.conftest import configure
@@ -61,13 +60,6 @@ def machine(laptop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     configure(Path.home())
     live_in(Path.home(), monkeypatch, "none")
     return laptop
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Aws]:
-    """A server that stands where AWS would."""
-    with aws() as running:
-        yield running
 
 
 class Cells:

@@ -78,9 +78,9 @@ def sent_by(name: str, folder: Path, server: Aws) -> Sent:
 
 
 @pytest.fixture(scope="module")
-def sent(server: Aws, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sent]:
+def sent(moto_server: Aws, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sent]:
     """What each notebook sends."""
-    return {name: sent_by(name, tmp_path_factory.mktemp(name), server) for name in NAMES}
+    return {name: sent_by(name, tmp_path_factory.mktemp(name), moto_server) for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)

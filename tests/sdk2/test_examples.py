@@ -120,7 +120,7 @@ class Uploaded(NamedTuple):
 
 @pytest.fixture(scope="module", params=NAMES)
 def uploaded(
-    request: pytest.FixtureRequest, server: Aws, few_pets: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, moto_server: Aws, few_pets: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Uploaded]:
     """A notebook's name and what it sends."""
     name, home = request.param, tmp_path_factory.mktemp("home")
@@ -128,12 +128,12 @@ def uploaded(
     (home / ".config" / "sagemaker" / "config.yaml").write_text(snippet("defaults-config"), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         live_in(home, patch, "testing")
-        patch.setenv("AWS_ENDPOINT_URL", server.address)
+        patch.setenv("AWS_ENDPOINT_URL", moto_server.address)
         s3 = boto3.client("s3", region_name=REGION)
         s3.create_bucket(Bucket=name)
         Cells(for_the_cloud(name, few_pets), path(name), folder_of(tmp_path_factory.mktemp(name)))
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=name)
-        return name, Uploaded(server.sent(), {one["Key"] for page in pages for one in page["Contents"]})
+        return name, Uploaded(moto_server.sent(), {one["Key"] for page in pages for one in page["Contents"]})
 
 
 def test_with_its_parameters_set_for_the_cloud_it_uploads_trains_deploys_and_deletes(

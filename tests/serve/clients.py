@@ -1,8 +1,9 @@
 """Clients that speak HTTP byte by byte, well or badly, on plain sockets."""
 
 import contextlib
+import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.client import parse_headers
 from typing import BinaryIO
 
@@ -19,6 +20,15 @@ def crowd(server: Server, count: int, sent: bytes) -> Iterator[list[socket.socke
             client.sendall(sent)
             clients.append(client)
         yield clients
+
+
+def readable(clients: Iterable[socket.socket], seconds: float = 0) -> list[socket.socket]:
+    """Those that have been sent an answer, or closed, after at most so many seconds."""
+    poller = select.poll()  # which takes any number of files
+    by_number = {client.fileno(): client for client in clients}
+    for number in by_number:
+        poller.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poller.poll(1000 * seconds)]
 
 
 def answers(client: socket.socket) -> list[Answer]:

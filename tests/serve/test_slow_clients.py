@@ -13,12 +13,13 @@ import pytest
 
 from tests.environments import python
 from tests.photos import solid
-from tests.serve.clients import answer, answers, crowd
-from tests.server import Server
+from tests.serve.clients import answer, answers, crowd, readable
+from tests.server import Answer, Server
 
 PHOTO = solid(255, 0, 0)
 SLOW_HEAD = b"GET /ping HTTP/1.1\r\n"
 SLOW_BODY = b"POST /invocations HTTP/1.1\r\nContent-Length: 100000\r\n\r\n"
+LATE = 30  # seconds, for what should be given up after 10 and, as more comes, might never be
 
 
 @pytest.fixture(scope="module")
@@ -50,44 +51,40 @@ def trickling(clients: list[socket.socket], byte: bytes) -> Iterator[None]:
 
 
 def health(server: Server) -> int:
-    """The status of /ping, which must come in time."""
-    begun = time.monotonic()
-    status = server.ask("GET", "/ping", timeout=10).status
-    assert time.monotonic() - begun < 2
-    return status
+    """The status of /ping."""
+    return server.ask("GET", "/ping").status
 
 
 def prediction(server: Server) -> int:
-    """The status of a good request, which must come in time."""
-    begun = time.monotonic()
-    status = server.ask("POST", "/invocations", PHOTO, timeout=10).status
-    assert time.monotonic() - begun < 2
-    return status
+    """The status of a good request."""
+    return server.ask("POST", "/invocations", PHOTO).status
 
 
 @pytest.mark.parametrize("count", [1, 20])
 def test_half_a_head_keeps_nobody_waiting(server: Server, count: int) -> None:
-    with crowd(server, count, SLOW_HEAD), crowd(server, count, SLOW_BODY[:30]):
+    with crowd(server, count, SLOW_HEAD) as pings, crowd(server, count, SLOW_BODY[:30]) as posts:
         for _ in range(3):
             assert health(server) == 200
             assert prediction(server) == 200
+        assert not readable(pings + posts), "the answers waited until half a head was given up"
 
 
 def test_200_slow_heads_keep_nobody_waiting_and_are_given_10_seconds(server: Server) -> None:
     begun = time.monotonic()
     with crowd(server, 200, SLOW_HEAD) as clients, trickling(clients, b"x"):
-        with selectors.DefaultSelector() as first:
-            first.register(clients[0], selectors.EVENT_READ)
-            while not first.select(0.2):
-                assert health(server) == 200
-                assert prediction(server) == 200
-                assert time.monotonic() - begun < 15
+        rounds = 0
+        while not readable(clients[:1], 0.2):
+            assert health(server) == 200
+            assert prediction(server) == 200
+            assert time.monotonic() - begun < LATE
+            rounds += 1
         assert time.monotonic() - begun >= 10
+        assert rounds >= 3, "the answers waited until a head was given up"
         for client in clients:
             [refusal] = answers(client)
             assert refusal.status == 408
             assert refusal.reason == "The request line and headers did not arrive whole within 10 s."
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < LATE
 
 
 def test_200_slow_bodies_keep_nobody_waiting_and_are_given_10_seconds(server: Server) -> None:
@@ -95,11 +92,12 @@ def test_200_slow_bodies_keep_nobody_waiting_and_are_given_10_seconds(server: Se
     with crowd(server, 200, SLOW_BODY) as clients, trickling(clients, b"x"), selectors.DefaultSelector() as waiting:
         for client in clients:
             waiting.register(client, selectors.EVENT_READ, client.makefile("rb"))
-        late = []
+        late: list[Answer] = []
+        predictions = []
         while waiting.get_map():
             assert health(server) == 200
-            assert prediction(server) == (503 if len(waiting.get_map()) >= 4 else 200)
-            assert time.monotonic() - begun < 20
+            predictions.append(prediction(server))
+            assert time.monotonic() - begun < LATE
             for key, _ in waiting.select(0.2):
                 waiting.unregister(key.fileobj)
                 refusal = answer(key.data)
@@ -109,11 +107,14 @@ def test_200_slow_bodies_keep_nobody_waiting_and_are_given_10_seconds(server: Se
                 else:
                     assert refusal.status == 503
                     assert refusal.reason.startswith("The server is busy")
-                    assert time.monotonic() - begun < 8
+                    assert not late, "the refusals waited until a body was given up"
         assert len(late) == 4, "two predict and two are in line"
         for refusal in late:
             assert refusal.reason == "The body arrived at less than 1000 bytes/s for 10 s."
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun >= 10
+    assert predictions[:3] == [503] * 3, "the answers waited until a body was given up"
+    assert predictions == sorted(predictions, reverse=True), "refused as long as the four are there, and then no more"
+    assert set(predictions) <= {200, 503}
     assert prediction(server) == 200
 
 
@@ -156,9 +157,10 @@ def test_where_few_files_may_be_open_fewer_connections_are_held(models: Path, tm
     interpreter.chmod(0o755)
     with Server(models / "classifier", interpreter) as server:
         server.wait_until_ready()
-        with crowd(server, 300, SLOW_HEAD):
+        with crowd(server, 300, SLOW_HEAD) as clients:
             assert health(server) == 200
             assert prediction(server) == 200
+            assert not readable(clients[-1:]), "the answers waited until a head was given up"
         assert not [line for line in server.log() if "Traceback" in line]
 
 

@@ -11,8 +11,8 @@ import pytest
 from tests import jobs
 from tests.tensorflow import small
 from train.errors import UserError
-from train.image_classification_tensorflow import job, network
-from train.job.cluster import Hosts
+from train.image_classification_tensorflow import job
+from train.job import training
 
 SMALL = {"image_shape": "3,32,32", "alpha": "0.35", "batch_size": 16, "epochs": 1}
 
@@ -134,14 +134,5 @@ def test_a_mistake_of_the_user_is_told_and_the_model_of_an_earlier_job_stays(
     jobs.configure(base, {}, defaults={})
     jobs.earlier_model(base)
     with pytest.raises(UserError, match=f"^{re.escape(reason)}"):
-        job.run(base, {name: str(value) for name, value in (SMALL | values).items()}, {})
+        training.run(job.ALGORITHM, base, {name: str(value) for name, value in (SMALL | values).items()}, {})
     assert {path.name: path.read_text() for path in (base / "model").iterdir()} == jobs.EARLIER
-
-
-def test_only_the_best_epoch_is_kept(tmp_path: Path) -> None:
-    hp = small.hyperparameters()
-    model = job.Model(tmp_path, network.build(hp), None, hp, Hosts(("algo-1",), "algo-1"))
-    model.save(0, False)
-    assert not list(tmp_path.iterdir())
-    model.save(1, True)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]

@@ -12,8 +12,9 @@ import tensorflow as tf
 from serve import artifact
 from serve.artifact import Artifact, InputSpec
 from tests.tensorflow import small
-from train import export
+from train.classification.answers import OUTPUT
 from train.image_classification_tensorflow import network
+from train.verify import Check, verify
 
 
 @pytest.mark.parametrize(
@@ -83,4 +84,4 @@ def test_the_exported_graph_takes_planes_of_pixels_and_answers_as_keras(
     answers = net.model(tensors.transpose(0, 2, 3, 1), training=False).numpy()
     assert np.ptp(answers) > 1e-3
     # In the serving environment, under ONNX Runtime.
-    export.verify(tmp_path, tensors, {export.OUTPUT: answers}, [], lambda _: 0.0, 0.0, tolerance=1e-5)
+    verify(tmp_path, Check(tensors, {OUTPUT: answers}, [], lambda _: 0.0, 0.0, tolerance=1e-5))

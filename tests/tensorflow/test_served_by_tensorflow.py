@@ -115,6 +115,39 @@ def test_a_saved_model_of_tensorflow_1_is_not_converted(tmp_path: Path) -> None:
         convert.convert(saved_model.load(tmp_path / "half", "model/1"), tmp_path)
 
 
+class Awkward(tf.Module):
+    """Functions that TensorFlow computes, of which a converter cannot make a graph, or not tell whether it is right."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="x")])
+    def of_six_rows(self, x: Any) -> dict[str, Any]:
+        return {"y": tf.gather(x, 5)}
+
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.float32, name="x")])
+    def of_any_rank(self, x: Any) -> dict[str, Any]:
+        return {"y": x + 1}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="x")])
+    def of_one_name(self, x: Any) -> dict[str, Any]:
+        return {"x": x + 1}
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        ("of_six_rows", "signature 'serving_default' cannot be compared, as TensorFlow refuses drawn input: "),
+        ("of_any_rank", "input 'x' has no fixed number of dimensions"),
+        ("of_one_name", "signature 'serving_default' has inputs and outputs of the same name"),
+    ],
+)
+def test_a_function_that_cannot_be_converted_or_compared_is_told_why(
+    function: str, reason: str, tmp_path: Path
+) -> None:
+    model = Awkward()
+    tf.saved_model.save(model, str(tmp_path / "1"), signatures={"serving_default": getattr(model, function)})
+    with pytest.raises(convert.ConversionError, match=f"^{reason}"):
+        convert.convert(saved_model.load(tmp_path / "1", "model/1"), tmp_path)
+
+
 class Chance(tf.Module):
     """A function that never says the same twice."""
 

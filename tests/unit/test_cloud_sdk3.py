@@ -14,7 +14,7 @@ from typing import NamedTuple
 import boto3
 import pytest
 
-from tests.aws import ACCOUNT, REGION, Sent, aws, operations, request
+from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
 from tests.environments import REPOSITORY, live_in
 from tests.pages import PLACES, snippet
 
@@ -39,21 +39,22 @@ class Ran(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(moto_server: Aws, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The script, run as a program."""
     folder, home = tmp_path_factory.mktemp("script"), tmp_path_factory.mktemp("home")
     (folder / "photo.jpg").write_bytes(PHOTO)
     (home / ".config" / "sagemaker").mkdir(parents=True)
     (home / ".config" / "sagemaker" / "config.yaml").write_text(snippet("defaults-config"), encoding="utf-8")
     last = "import json; open('answer.json', 'w').write(json.dumps(probabilities))"
-    with aws() as server, pytest.MonkeyPatch.context() as patch:
+    moto_server.reset()
+    with pytest.MonkeyPatch.context() as patch:
         live_in(home, patch, "testing")
-        patch.setenv("AWS_ENDPOINT_URL", server.address)
+        patch.setenv("AWS_ENDPOINT_URL", moto_server.address)
         patch.setenv("PYTHONPATH", str(REPOSITORY))
-        server.reply(json.dumps(PROBABILITIES))
+        moto_server.reply(json.dumps(PROBABILITIES))
         boto3.client("iam").create_role(RoleName=PLACES["ROLE"], AssumeRolePolicyDocument=json.dumps(TRUST))
         subprocess.run([sys.executable, "-c", f"{code()}\n{last}"], cwd=folder, timeout=240, check=True)
-        return Ran(server.sent(), json.loads((folder / "answer.json").read_text()))
+        return Ran(moto_server.sent(), json.loads((folder / "answer.json").read_text()))
 
 
 def test_in_the_cloud_the_script_trains_deploys_asks_and_deletes(ran: Ran) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import serve
+from local import __main__ as program
 from local import build
 from local.images import IMAGES
 from tests.environments import REPOSITORY
@@ -35,7 +36,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
 def run(name: str, *options: str) -> int:
     """`make build/NAME` with its defaults."""
     defaults = {"registry": "vision", "tag": "dev", "platform": "linux/amd64", "base-image": "python:3", "source": ""}
-    return build.main([name, *(f"--{option}={value}" for option, value in defaults.items()), *options])
+    return program.main(["build", name, *(f"--{option}={value}" for option, value in defaults.items()), *options])
 
 
 def git(*arguments: str) -> str:
@@ -105,6 +106,8 @@ def test_the_suffixes_of_weights_are_those_that_training_reads() -> None:
 
 
 def test_a_machine_builds_images_with_python_alone(tmp_path: Path) -> None:
-    command = [sys.executable, "-I", "-S", "-c", "import sys; sys.path.insert(0, sys.argv[1]); import local.build"]
-    done = subprocess.run([*command, REPOSITORY], cwd=tmp_path, capture_output=True, text=True, check=False)
+    code = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('local', run_name='__main__')"
+    command = [sys.executable, "-I", "-S", "-c", code, REPOSITORY, "build", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: python3 -m local build ")

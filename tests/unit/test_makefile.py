@@ -114,7 +114,7 @@ def test_push_hands_the_images_and_what_they_were_built_with_to_our_command(goal
 def test_push_waits_for_a_build_of_the_same_call() -> None:
     lines = make("--dry-run", "--jobs=4", "push", "build", "REGISTRY=registry.example").stdout.splitlines()
     (pushed,) = (number for number, line in enumerate(lines) if " -m local push " in line)
-    built = [number for number, line in enumerate(lines) if " -m local.build " in line]
+    built = [number for number, line in enumerate(lines) if " -m local build " in line]
     assert len(built) == len(IMAGES)
     assert max(built) < pushed
 
@@ -219,7 +219,7 @@ def test_local_mode_builds_its_image_after_the_check_and_before_it_begins() -> N
     lines = make("--dry-run", "local/image-classification").stdout.splitlines()
     check, *builds, begin = (line for line in lines if " -m local" in line)
     assert check == f"{begin} --check"
-    assert [line.split()[3] for line in builds] == ["inference", "image-classification"]
+    assert [line.split()[4] for line in builds] == ["inference", "image-classification"]
 
 
 @pytest.mark.parametrize("epochs", ["abc", "0", "-1"])
@@ -274,7 +274,7 @@ def test_a_line_of_the_list_of_images_is_all_that_make_needs(fresh: Path) -> Non
         file.write("pose-estimation  tensorflow  tensorflow\n")
     assert "NAME is an image: " + " ".join([*IMAGES, "pose-estimation"]) in make("help", folder=fresh).stdout
     built = make("--dry-run", "build/pose-estimation", folder=fresh).stdout
-    assert [line.split()[3] for line in built.splitlines() if "local.build" in line] == ["inference", "pose-estimation"]
+    assert [line.split()[4] for line in built.splitlines() if "local build" in line] == ["inference", "pose-estimation"]
     trained = make("--dry-run", "train/pose-estimation", "BASE_DIR=.", folder=fresh).stdout.splitlines()[-1]
     assert trained.startswith("VISION_ALGORITHM=pose-estimation ")
     assert trained.endswith(" .venvs/tensorflow/bin/python -m train")

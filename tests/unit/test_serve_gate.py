@@ -48,9 +48,10 @@ def test_request_beyond_the_line_is_refused_at_once_and_room_comes_back() -> Non
     gate = Gate(admitted=1, queue=1)
     with gate.entered(), gate.entered():
         started = time.monotonic()
-        with pytest.raises(Unavailable, match="busy with 2 requests"), gate.entered():
-            pass
-        assert time.monotonic() - started < 0.1
+        for _ in range(1000):
+            with pytest.raises(Unavailable, match="busy with 2 requests"), gate.entered():
+                pass
+        assert time.monotonic() - started < 10, "to wait 10 ms for room would take longer"
     with gate.entered(), gate.entered():
         assert gate.predict(10, lambda: "answered") == "answered"
 
@@ -78,8 +79,16 @@ def test_wait_for_a_turn_is_bounded_and_what_gave_up_never_runs() -> None:
 
 def test_prediction_that_has_begun_is_waited_for() -> None:
     gate, work = Gate(admitted=1, queue=0), Blocked()
+
+    def request() -> int:
+        while True:
+            try:
+                return gate.predict(0.01, work, 3)
+            except Unavailable:  # as on a busy machine, where it may not begin in time
+                assert not work.order, "a prediction that has begun was given up"
+
     with ThreadPoolExecutor(1) as client:
-        answer = client.submit(gate.predict, 0.01, work, 3)
+        answer = client.submit(request)
         assert work.running.acquire(timeout=10)
         assert not work.may_end.wait(0.1), "nothing else ends the prediction: it has outlived its time to wait"
         work.may_end.set()

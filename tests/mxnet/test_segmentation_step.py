@@ -1,15 +1,16 @@
 """How semantic-segmentation trains: optimizers, schedules, pixels to ignore, the lines on its speed."""
 
-import time
 from typing import Any
 
 import mxnet as mx
 import numpy as np
 import pytest
 
-from tests.mxnet.batches import Batches, Clock, Late, log_lines
+from tests.mxnet.batches import Clock, Slow, lines_of_second_epoch
 from tests.mxnet.segmentation import batch, hyperparameters
-from train.semantic_segmentation import loop, network
+from train.semantic_segmentation import network
+from train.semantic_segmentation.log_lines import SegmentationLines
+from train.semantic_segmentation.step import Objective, Step, optimizer
 
 
 @pytest.mark.parametrize(
@@ -18,14 +19,14 @@ from train.semantic_segmentation import loop, network
 )
 def test_each_optimizer_lowers_the_loss_on_one_batch(name: str, learning_rate: float) -> None:
     hp = hyperparameters(optimizer=name, learning_rate=learning_rate, crop_size=64, epochs=100)
-    step = loop.Step(network.build("fcn", "resnet-18", 3, 0), hp, 25)
-    losses = [float(step(*batch(64))[0].asscalar()) for _ in range(6)]
+    step = Step(network.build("fcn", "resnet-18", 3, 0), hp, 25)
+    losses = [float(step(*batch(64)).asscalar()) for _ in range(6)]
     assert losses[-1] < 0.8 * losses[0]
 
 
 def rates(lr_scheduler: str, **changes: Any) -> list[float]:
     """Return the learning rate at the updates 1 to 40 of a job of 4 epochs of 10 updates, whose first is 0.5."""
-    made = loop.optimizer(hyperparameters(lr_scheduler=lr_scheduler, epochs=4, learning_rate=0.5, **changes), 10)
+    made = optimizer(hyperparameters(lr_scheduler=lr_scheduler, epochs=4, learning_rate=0.5, **changes), 10)
     return [float(made.lr_scheduler(update)) for update in range(1, 41)]
 
 
@@ -43,7 +44,7 @@ def test_the_step_schedule_falls_by_its_factor_after_the_given_epochs() -> None:
 
 
 def test_pixels_to_ignore_have_no_part_in_the_loss() -> None:
-    objective = loop.Objective(network.build("fcn", "resnet-18", 3, 0), 64)
+    objective = Objective(network.build("fcn", "resnet-18", 3, 0), 64)
     images, labels = batch(64)
 
     def loss(labels: np.ndarray) -> float:
@@ -56,19 +57,8 @@ def test_pixels_to_ignore_have_no_part_in_the_loss() -> None:
 
 
 def test_a_notice_of_progress_comes_every_twenty_batches_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-
-    class Steady:
-        def __call__(self, *_: Any) -> tuple[Late]:
-            return (Late(clock, 0.5),)
-
-        class trainer:
-            learning_rate = 0.00009876
-
-    hp = hyperparameters(mini_batch_size=8, epochs=4)
-    with log_lines() as lines:
-        loop.Epoch(1, Steady(), Batches(41), hp, time.monotonic()).run()
-    assert lines == [
+    step, lines = Slow(Clock(monkeypatch), 0.5, loss=[1.0]), SegmentationLines("algo-1", 4, 1, ())
+    assert lines_of_second_epoch(step, lines, 41) == [
         "#progress_notice. epoch: 1, iterations: 20 speed: 16.0 samples/sec learning_rate: 0.000099",
         "time left: 0:00:17",
         "#progress_notice. epoch: 1, iterations: 40 speed: 16.0 samples/sec learning_rate: 0.000099",

@@ -3,27 +3,31 @@
 import keras
 import numpy as np
 import pytest
-from train.classifier import Best
 
 from tests.tensorflow import small
-from train.image_classification_tensorflow import loop, network
+from train.image_classification_tensorflow import network
+from train.image_classification_tensorflow.job import learn
+from train.image_classification_tensorflow.step import Step, class_weights
+from train.image_classification_tensorflow.step import optimizer as make_optimizer
 from train.job import stop
+from train.trainer import Trainer
 
 
 @pytest.mark.parametrize(("name", "rate"), [("sgd", 0.01), ("nag", 0.01), ("adam", 0.002), ("rmsprop", 0.002)])
 def test_each_optimizer_lowers_the_loss_on_one_batch(name: str, rate: float) -> None:
     hp = small.hyperparameters(optimizer=name, learning_rate=rate, dropout=0, train_layers=1)
     net = network.build(hp)
-    step = loop.Step(net.above, None, None, hp, 1)
+    step = Step(net.above, None, None, hp, 1)
     features = np.random.default_rng(0).normal(size=(8, *net.below.output_shape[1:])).astype(np.float32)
-    losses = [step.read(*step(features, np.arange(8) % 3))[0] for _ in range(30)]
+    labels = np.arange(8) % 3
+    losses = [step.read((features, labels), step(features, labels)).loss for _ in range(30)]
     print(losses[0], losses[-1])
     assert losses[-1] < 0.5 * losses[0]
 
 
 def optimizer(name: str) -> keras.optimizers.Optimizer:
     given = {"momentum": 0.7, "beta_1": 0.8, "beta_2": 0.99, "eps": 1e-3, "gamma": 0.6}
-    return loop.optimizer(small.hyperparameters(optimizer=name, **given), 4)
+    return make_optimizer(small.hyperparameters(optimizer=name, **given), 4)
 
 
 @pytest.mark.parametrize(("name", "nesterov"), [("sgd", False), ("nag", True)])
@@ -45,7 +49,7 @@ def test_gamma_and_eps_reach_rmsprop() -> None:
 def test_the_learning_rate_falls_after_the_epochs_that_were_named() -> None:
     hp = small.hyperparameters(learning_rate=0.1, lr_scheduler_step="1,3", optimizer="sgd", train_layers="head")
     net = network.build(hp)
-    step = loop.Step(net.above, None, None, hp, 2)  # an epoch has two updates
+    step = Step(net.above, None, None, hp, 2)  # an epoch has two updates
     features = np.zeros((8, *net.below.output_shape[1:]), np.float32)
     rates = []
     for _ in range(8):
@@ -59,7 +63,7 @@ def test_weight_decay_touches_kernels_alone() -> None:
         learning_rate=0.1, weight_decay=1, momentum=0, optimizer="sgd", train_layers="head", dropout=0
     )
     net = network.build(hp)
-    step = loop.Step(net.above, None, None, hp, 1)
+    step = Step(net.above, None, None, hp, 1)
     dense = net.model.get_layer("logits")
     before = dense.kernel.numpy()
     # Of features that are zero, and as many of each class, the kernel has no other gradient.
@@ -74,7 +78,14 @@ def test_weight_decay_touches_kernels_alone() -> None:
     ids=["unbalanced", "balanced", "a class without photos"],
 )
 def test_class_weights_are_inverse_to_the_shares_of_the_classes(labels: list[int], weights: list[float]) -> None:
-    assert loop.class_weights(np.array(labels), len(weights)) == pytest.approx(weights)
+    assert class_weights(np.array(labels), len(weights)) == pytest.approx(weights)
+
+
+class Nowhere:
+    """A model folder that nothing is written to."""
+
+    def save(self, epoch: int, improved: bool, before: int | None) -> None:
+        pass
 
 
 @pytest.mark.parametrize(("augmentation", "reads"), [(small.STILL, 10), ({}, 20)], ids=["still", "augmented"])
@@ -85,5 +96,5 @@ def test_above_frozen_layers_photos_that_do_not_change_are_read_once(
     hp = small.hyperparameters(train_layers="head", epochs=2, mini_batch_size=5, **augmentation)
     train, validation = small.Photos(10), small.Photos(10)
     train.validation, train.validation_tensor = validation.train, validation.train_tensor
-    loop.fit(network.build(hp), train, hp, Best(), lambda epoch, is_best: None)
+    Trainer(learn(network.build(hp), train, hp), hp, Nowhere()).run()
     assert (train.reads, validation.reads) == (reads, 10)

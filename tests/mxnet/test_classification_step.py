@@ -1,6 +1,5 @@
 """How image-classification trains: optimizers and their settings, the learning rate, losses, the lines on its speed."""
 
-import time
 from typing import Any
 
 import mxnet as mx
@@ -8,9 +7,9 @@ import numpy as np
 import pytest
 
 from tests import jobs
-from tests.mxnet.batches import Batches, Clock, log_lines
-from train import classifier
-from train.image_classification import loop, network
+from tests.mxnet.batches import Clock, Slow, lines_of_second_epoch
+from train.classification.log_lines import ClassifierLines
+from train.image_classification import network, step
 from train.image_classification.hyperparameters import Hyperparameters, check
 
 
@@ -27,14 +26,14 @@ def test_each_optimizer_lowers_the_loss_on_one_batch(name: str, learning_rate: f
     hp = checked(optimizer=name, learning_rate=learning_rate)
     images = np.random.default_rng(1).normal(size=(8, 3, 32, 32)).astype(np.float32)
     labels = np.array([0, 1] * 4)
-    step = loop.Step(network.build(20, 2, 3, 0), loop.loss_function(hp, labels), hp)
-    losses = [step.read(*step(images, labels))[0] for _ in range(30)]
+    update = step.Step(network.build(20, 2, 3, 0), step.loss_function(hp, labels), hp)
+    losses = [update.read((images, labels), update(images, labels)).loss for _ in range(30)]
     assert losses[-1] < 0.5 * losses[0]
 
 
 def test_the_learning_rate_falls_by_the_factor_after_the_given_epochs() -> None:
     # 10 samples in batches of 4 are 3 updates an epoch: epochs 0 and 1 at 0.1, epoch 2 at 0.01, epoch 3 at 0.001.
-    optimizer = loop.optimizer(
+    optimizer = step.optimizer(
         checked(num_training_samples=10, mini_batch_size=4, learning_rate=0.1, lr_scheduler_step="2,3")
     )
     rates = []
@@ -55,47 +54,22 @@ def test_the_learning_rate_falls_by_the_factor_after_the_given_epochs() -> None:
 )
 def test_momentum_decay_and_adams_parameters_reach_the_optimizer(name: str, settings: dict[str, float]) -> None:
     given = {"momentum": 0.7, "weight_decay": 0.02, "beta_1": 0.8, "beta_2": 0.99, "eps": 1e-3, "gamma": 0.6}
-    optimizer = loop.optimizer(checked(optimizer=name, **given))
+    optimizer = step.optimizer(checked(optimizer=name, **given))
     assert {name: getattr(optimizer, name) for name in settings} == settings
 
 
 def test_a_weighted_loss_weighs_each_label_by_its_rarity() -> None:
     # Labels in 1 of 4 and 2 of 4 samples weigh 3 and 1; at logit 0 each term is ln 2: (3 + 1) / 2 ln 2 for [1, 1].
     labels = np.array([[1, 1], [0, 1], [0, 0], [0, 0]], np.float32)
-    loss = loop.loss_function(checked(multi_label=1, use_weighted_loss=1), labels)
+    loss = step.loss_function(checked(multi_label=1, use_weighted_loss=1), labels)
     assert loss(mx.nd.zeros((1, 2)), mx.nd.ones((1, 2))).asscalar() == pytest.approx(2 * 0.6931472, rel=1e-5)
 
 
 # ---- the lines on speed -----------------------------------------------------------------------------------------
 
 
-class Slow:
-    """Stands in for a step whose loss is 1 and whose answers are right; reading them takes `seconds` of the clock."""
-
-    learning_rate = 0.1
-
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        self._clock, self._seconds = clock, seconds
-
-    def __call__(self, images: None, labels: np.ndarray) -> tuple[None, None]:
-        return None, None
-
-    def read(self, *results: None) -> tuple[float, np.ndarray]:
-        """Return the loss and the probabilities of 8 samples of class 0."""
-        self._clock.now += self._seconds
-        return 1.0, np.tile([0.9, 0.1], (8, 1))
-
-
-def lines_of_second_epoch(clock: Clock, batches: int, seconds: float) -> list[str]:
-    """The log of the second of four epochs, each batch of which takes `seconds`; the job's clock began with it."""
-    hp = checked(mini_batch_size=8, epochs=4)
-    with log_lines() as lines:
-        classifier.Epoch(1, Slow(clock, seconds), Batches(batches), hp, time.monotonic()).run()
-    return lines
-
-
 def test_a_speed_line_comes_every_twenty_batches_as_the_built_ins(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert lines_of_second_epoch(Clock(monkeypatch), batches=45, seconds=0.01) == [
+    assert lines_of_second_epoch(Slow(Clock(monkeypatch), 0.01, accuracy=[1.0]), ClassifierLines(None), 45) == [
         f"Epoch[1] Batch [{number}]\tSpeed: 800.00 samples/sec\taccuracy=1.000000\ttime left: 0:00:00"
         for number in (20, 40)
     ]
@@ -103,7 +77,7 @@ def test_a_speed_line_comes_every_twenty_batches_as_the_built_ins(monkeypatch: p
 
 def test_a_speed_line_comes_after_twenty_seconds_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
     # Of 12 batches the first epoch's three took no time: after 30 s four are done and eight are left, 60 s.
-    assert lines_of_second_epoch(Clock(monkeypatch), batches=3, seconds=30) == [
+    assert lines_of_second_epoch(Slow(Clock(monkeypatch), 30, accuracy=[1.0]), ClassifierLines(None), 3) == [
         f"Epoch[1] Batch [{number}]\tSpeed: 0.27 samples/sec\taccuracy=1.000000\ttime left: {left}"
         for number, left in ((0, "0:01:00"), (1, "0:01:24"), (2, "0:01:30"))
     ]

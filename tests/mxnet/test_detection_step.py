@@ -1,15 +1,16 @@
 """How object-detection trains: optimizers, the loss of background, VGG's first kernels, the lines on its speed."""
 
 import re
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.mxnet.batches import Batches, Clock, Late, log_lines
+from tests.mxnet.batches import Clock, Slow, lines_of_second_epoch
 from tests.mxnet.detection import batch, hyperparameters
-from train.object_detection import layers, loop, network
+from train.object_detection import evaluation, layers, network
+from train.object_detection.log_lines import DetectionLines
+from train.object_detection.step import Step
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ from train.object_detection import layers, loop, network
 )
 def test_each_optimizer_lowers_the_loss_on_one_batch(name: str, learning_rate: float) -> None:
     hp = hyperparameters(optimizer=name, learning_rate=learning_rate)
-    step = loop.Step(network.build("resnet-18", 2, 64, 0), hp)
+    step = Step(network.build("resnet-18", 2, 64, 0), hp)
     same = batch(64, network.anchors("resnet-18", 64))
     losses = [sum(float(part.sum().asscalar()) for part in step(*same)) for _ in range(10)]
     assert losses[-1] < 0.8 * losses[0]
@@ -25,7 +26,7 @@ def test_each_optimizer_lowers_the_loss_on_one_batch(name: str, learning_rate: f
 
 def test_photos_without_boxes_are_learnt_from_as_background() -> None:
     images, classes, boxes = batch(64, network.anchors("resnet-18", 64))
-    step = loop.Step(network.build("resnet-18", 2, 64, 0), hyperparameters())
+    step = Step(network.build("resnet-18", 2, 64, 0), hyperparameters())
     cross_entropy, _ = step(images[:2], np.stack([classes[0], 0 * classes[0]]), boxes[:2])
     with_box, without = cross_entropy.asnumpy()
     assert with_box > without > 0
@@ -36,7 +37,7 @@ def test_the_first_kernel_of_a_vgg_learns_no_faster_than_the_second() -> None:
     named = {layers.public_name(name): value for name, value in net._collect_params_with_prefix().items()}
     kernels = [named["conv1_1_weight"], named["conv1_2_weight"]]
     before = [kernel.data().asnumpy() for kernel in kernels]
-    step = loop.Step(net, hyperparameters(base_network="vgg-16", learning_rate=0.0001))
+    step = Step(net, hyperparameters(base_network="vgg-16", learning_rate=0.0001))
     step(*batch(64, network.anchors("vgg-16", 64)))
     after = [kernel.data().asnumpy() for kernel in kernels]
     first, second = (np.abs(b - a).sum() / np.abs(a).sum() for a, b in zip(before, after, strict=True))
@@ -45,12 +46,7 @@ def test_the_first_kernel_of_a_vgg_learns_no_faster_than_the_second() -> None:
 
 def speed_lines(monkeypatch: pytest.MonkeyPatch, count: int, seconds: float) -> list[str]:
     """Return the lines of the second of four epochs, of `count` batches, each of which takes `seconds`."""
-    clock = Clock(monkeypatch)
-    losses = Late(clock, seconds / 2), Late(clock, seconds / 2)
-    hp = hyperparameters(mini_batch_size=8, epochs=4)
-    with log_lines() as lines:
-        loop.Epoch(1, lambda *_: losses, Batches(count), hp, time.monotonic()).run()
-    return lines
+    return lines_of_second_epoch(Slow(Clock(monkeypatch), seconds), DetectionLines("algo-1", 4), count)
 
 
 def test_a_speed_line_comes_every_hundred_batches_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,4 +76,4 @@ def test_answers_that_are_not_finite_end_an_evaluation() -> None:
         parameter.set_data(parameter.data() * np.nan)
     photos = SimpleNamespace(validation=[None], validation_tensor=lambda _: np.zeros((3, 64, 64), np.float32))
     with pytest.raises(FloatingPointError, match="the network's answers are not finite"):
-        loop.evaluate(net, photos, hyperparameters())
+        evaluation.evaluate(net, photos, hyperparameters())
