@@ -81,7 +81,8 @@ class Ours:
 
     def __init__(self, channels: Path, weights: Path, seed: int, augmented: bool) -> None:
         from train.data.channels import Channel
-        from train.image_classification_tensorflow import data, hyperparameters, network
+        from train.image_classification_tensorflow import hyperparameters, network
+        from train.keras import data
         from train.weights import keras_files
 
         still = {} if augmented else dict.fromkeys(AUGMENTED, "0")
@@ -96,7 +97,7 @@ class Ours:
     def stepping(self) -> Callable[[], None]:
         """An augmented epoch without validation, for the comparison of images/s."""
         from train.epoch import Clock, Epoch
-        from train.image_classification_tensorflow.job import learn
+        from train.keras.model import learn
         from train.trainer import train
 
         learner = learn(self._network, self._data, self._hp)
@@ -109,7 +110,7 @@ class Ours:
 
     def epochs(self, count: int) -> float:
         """Train; return the best validation accuracy."""
-        from train.image_classification_tensorflow.job import learn
+        from train.keras.model import learn
         from train.trainer import Trainer
 
         trainer = Trainer(learn(self._network, self._data, self._hp), replace(self._hp, epochs=count), Nowhere())

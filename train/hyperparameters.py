@@ -1,10 +1,11 @@
 """Hyperparameters: what all algorithms have, read as SageMaker writes them, checked, told plainly when wrong."""
 
+import dataclasses
 import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from train.errors import UserError
 from train.fields import NONE, REQUIRED, rows
@@ -52,6 +53,10 @@ class CommonHyperparameters:
     """**Ours.** Share of the images that may be unreadable before the job fails."""
     seed: int
     """**Ours.** Seed of the first weights, the order of the images and the augmentation."""
+
+    def replace(self, **values: Any) -> Self:
+        """Return a copy with these values, checked as the first one was."""
+        return dataclasses.replace(self, **values)  # type: ignore[type-var]  # each algorithm's class is a dataclass
 
     def values(self) -> dict[str, Any]:
         """Return all values by name, in the order of the fields: for the log and for files."""

@@ -8,7 +8,7 @@ from serve.artifact import InputSpec
 from train.data.samples import Sample
 from train.image_classification_tensorflow import network
 from train.image_classification_tensorflow.hyperparameters import Hyperparameters, check
-from train.image_classification_tensorflow.network import Network
+from train.keras.network import Network, norms
 
 STILL = {"horizontal_flip": 0, "zoom_range": 0, "rotation_range": 0}  # no augmentation
 
@@ -31,7 +31,7 @@ def built(**given: object) -> Network:
     """
     hp = hyperparameters(**given)
     net = network.build(hp)
-    frozen = [layer for layer in network.norms(net.base) if not layer.trainable]
+    frozen = [layer for layer in norms(net.base) if not layer.trainable]
     for layer in frozen:
         layer.trainable = True
     channels, height, width = hp.image_shape

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.tensorflow import small
-from train.image_classification_tensorflow.augment import Augment
+from train.keras.augment import Augment
 
 
 def augmented(photos: np.ndarray, flip: bool, zoom: float, degrees: float, seed: int = 0) -> np.ndarray:

@@ -15,7 +15,7 @@ from tests import jobs
 from tests.tensorflow import small
 from train.data import channels
 from train.errors import UserError
-from train.image_classification_tensorflow import data
+from train.keras import data
 
 
 def test_lst_channels_are_read_as_image_classification_reads_them(

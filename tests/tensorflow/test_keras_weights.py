@@ -12,7 +12,7 @@ import tf_keras
 from tests.tensorflow import small
 from train.errors import UserError
 from train.image_classification_tensorflow import network
-from train.image_classification_tensorflow.network import Network
+from train.keras.network import Network, save
 from train.weights import keras_files
 
 NAME = network.name(0.35)
@@ -27,7 +27,7 @@ def net() -> Network:
 
 def job(net: Network, path: Path) -> None:
     """What a job leaves."""
-    network.save(net.model, path)
+    save(net.model, path)
 
 
 def no_top(net: Network, path: Path) -> None:
@@ -78,7 +78,7 @@ def test_weights_load_from_every_form_of_keras_file_whatever_stands_above_them(
 
 
 def test_a_network_of_one_channel_takes_the_weights_of_three(net: Network, tmp_path: Path) -> None:
-    network.save(net.model, tmp_path / "colour.keras")
+    save(net.model, tmp_path / "colour.keras")
     grey = network.build(small.hyperparameters(image_shape="1,32,32"))
     keras_files.load_into(grey.base, tmp_path / "colour.keras", NAME)
     photos = small.photos(2, channels=1).astype(np.float32)
@@ -87,7 +87,7 @@ def test_a_network_of_one_channel_takes_the_weights_of_three(net: Network, tmp_p
 
 
 def another_alpha(net: Network, path: Path) -> None:
-    network.save(network.build(small.hyperparameters(alpha=0.5)).model, path)
+    save(network.build(small.hyperparameters(alpha=0.5)).model, path)
 
 
 def another_network(net: Network, path: Path) -> None:
@@ -96,7 +96,7 @@ def another_network(net: Network, path: Path) -> None:
 
 
 def cut_zip(net: Network, path: Path) -> None:
-    network.save(net.model, path)
+    save(net.model, path)
     path.write_bytes(path.read_bytes()[:5000])
 
 

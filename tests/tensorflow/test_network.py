@@ -13,7 +13,7 @@ from serve import artifact
 from serve.artifact import Artifact, InputSpec
 from tests.tensorflow import small
 from train.classification.answers import OUTPUT
-from train.image_classification_tensorflow import network
+from train.keras.network import constant, to_onnx
 from train.verify import Check, verify
 
 
@@ -33,7 +33,7 @@ def test_a_cut_network_answers_as_the_whole_and_trains_from_the_block_that_was_a
 ) -> None:
     net = small.built(train_layers=layers)
     pixels = small.photos().astype(np.float32)
-    features = pixels if net.below is None else network.constant(net.below)(pixels)
+    features = pixels if net.below is None else constant(net.below)(pixels)
     in_parts, whole = tf.nn.softmax(net.above(features, training=False)), net.model(pixels, training=False)
     assert in_parts.numpy() == pytest.approx(whole.numpy(), abs=1e-4)  # fused layers round differently
     kernels = [each.name for each in net.above.layers if isinstance(each, keras.layers.Conv2D) and each.trainable]
@@ -71,7 +71,7 @@ def test_the_exported_graph_takes_planes_of_pixels_and_answers_as_keras(
     given: dict[str, object], shape: tuple[int, int, int], classes: int, tmp_path: Path
 ) -> None:
     net = small.built(**given)
-    network.to_onnx(net.model, tmp_path / artifact.MODEL_ONNX)
+    to_onnx(net.model, tmp_path / artifact.MODEL_ONNX)
     assert [path.name for path in tmp_path.iterdir()] == [artifact.MODEL_ONNX]
     graph = onnx.load(tmp_path / artifact.MODEL_ONNX).graph
     assert [end(value) for value in graph.input] == [("data", onnx.TensorProto.FLOAT, ["N", *shape])]

@@ -6,10 +6,10 @@ import pytest
 
 from tests.tensorflow import small
 from train.image_classification_tensorflow import network
-from train.image_classification_tensorflow.job import learn
-from train.image_classification_tensorflow.step import Step, class_weights
-from train.image_classification_tensorflow.step import optimizer as make_optimizer
 from train.job import stop
+from train.keras.model import learn
+from train.keras.step import Step, class_weights
+from train.keras.step import optimizer as make_optimizer
 from train.trainer import Trainer
 
 

@@ -15,18 +15,17 @@ from tests.environments import REPOSITORY
 OURS = ("train", "serve", "local", "benchmarks", "tests")
 
 MXNET = ("train.image_classification", "train.object_detection", "train.semantic_segmentation")
-TENSORFLOW = "train.image_classification_tensorflow"
 # By package of others: the packages and modules that import it, which must be all of them. "" stands for any.
 THIRD_PARTY = {
     "mxnet": {*MXNET, "train.gluon", "train.weights"},
     "gluoncv": {*MXNET, "train.gluon"},
     "cv2": {*MXNET, "train.data.pixels"},
-    "tensorflow": {TENSORFLOW, "serve.tf"},
-    "keras": {TENSORFLOW, "serve.tf", "train.weights.keras_files"},
+    "tensorflow": {"train.keras", "serve.tf"},
+    "keras": {"train.image_classification_tensorflow", "train.keras", "serve.tf", "train.weights.keras_files"},
     "tf_keras": {"serve.tf"},
-    "tf2onnx": {TENSORFLOW, "serve.tf"},
+    "tf2onnx": {"train.keras", "serve.tf"},
     "h5py": {"train.weights.keras_files"},
-    "onnx": {TENSORFLOW, "serve.tf", "train.gluon", "train.graph"},
+    "onnx": {"train.keras", "serve.tf", "train.gluon", "train.graph"},
     "onnxruntime": {"serve.engine"},
     **{name: {"serve"} for name in ("flask", "gunicorn", "werkzeug")},
     "sagemaker_training": {"train.__main__", "train.job.script"},

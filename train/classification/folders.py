@@ -12,7 +12,6 @@ from train.data import pairs
 from train.data.channels import Channel, listing
 from train.data.samples import Remarks, Sample
 from train.errors import UserError
-from train.image_classification_tensorflow.hyperparameters import Hyperparameters
 from train.log import LOG
 
 _TRAIN, _VALIDATION = ("train", "training"), ("validation", "val", "valid")
@@ -29,7 +28,7 @@ class Listed:
     class_names: tuple[str, ...]
 
 
-def listed(channels: dict[str, Channel], hp: Hyperparameters) -> Listed:
+def listed(channels: dict[str, Channel], num_classes: int | None, validation_split: float, seed: int) -> Listed:
     """Return the photos in class folders of the channel `training` or `train`, and of `validation` if there is one.
 
     The first may hold both parts itself, as folders `train` and `validation` of class folders. Without a validation
@@ -49,9 +48,9 @@ def listed(channels: dict[str, Channel], hp: Hyperparameters) -> Listed:
         validation = channels["validation"]
     remarks = Remarks()
     names = _class_names(train, remarks)
-    if hp.num_classes not in (None, len(names)):
+    if num_classes not in (None, len(names)):
         raise UserError(
-            f"hyperparameter num_classes={hp.num_classes} is not the number of class folders in channel "
+            f"hyperparameter num_classes={num_classes} is not the number of class folders in channel "
             f"{train.name!r}, {len(names)} ({', '.join(names[:10])}): correct one of them, or leave num_classes out"
         )
     if len(names) < 2:
@@ -61,7 +60,7 @@ def listed(channels: dict[str, Channel], hp: Hyperparameters) -> Listed:
         )
     found = _samples(train, names, remarks)
     if validation is None:
-        train_samples, validation_samples = _split(found, hp.validation_split, hp.seed)
+        train_samples, validation_samples = _split(found, validation_split, seed)
     else:
         _require_known(validation, names, train, remarks)
         train_samples, validation_samples = found, _samples(validation, names, remarks)
@@ -69,7 +68,7 @@ def listed(channels: dict[str, Channel], hp: Hyperparameters) -> Listed:
     for what, photos in ((train, train_samples), (validation or train, validation_samples)):
         if not photos:
             raise UserError(f"channel {what.name!r} has no photos in its class folders: it needs {LAYOUT}")
-    said = f"{hp.validation_split:g} of each class split off" if validation is None else validation.name
+    said = f"{validation_split:g} of each class split off" if validation is None else validation.name
     LOG.info(
         "Classes %s: %s to train on, %d to measure on (%s)",
         *(", ".join(names[:20]), plural(len(train_samples), "photo"), len(validation_samples), said),

@@ -16,18 +16,18 @@ from train.classification.labelled import stack_labels
 from train.gluon import onnx
 from train.gluon.model import GluonModel
 from train.image_classification import data, hyperparameters, network
-from train.image_classification.data import Batch, Data
+from train.image_classification.data import Data
 from train.image_classification.evaluation import activation, evaluate
 from train.image_classification.hyperparameters import Hyperparameters
 from train.image_classification.log_lines import ResNetLines
-from train.image_classification.step import Result, Step, loss_function
-from train.job.training import Algorithm, Job
+from train.image_classification.step import Step, loss_function
+from train.job.training import Algorithm, Begun, Job
 from train.learner import Best, Learner
 from train.verify import Check
 from train.weights import native, pretrained
 
 
-def begin(job: Job[Hyperparameters]) -> tuple[Learner[Batch, Result, NDArray[np.float64]], "Model"]:
+def begin(job: Job[Hyperparameters]) -> Begun:
     """Read the data and build the network. Raises UserError for the user's mistakes."""
     hp = job.hp
     name = network.name(hp.num_layers)

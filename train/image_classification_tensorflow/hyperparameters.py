@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, get_args
 
 from train import fields
 from train.classification import hyperparameters as classifiers
-from train.classification.hyperparameters import ClassifierHyperparameters, Resize
+from train.classification.hyperparameters import Resize
 from train.errors import UserError
 from train.hyperparameters import given, resolve
 from train.image_classification_tensorflow import builtin
+from train.keras.hyperparameters import ALL, HEAD, KerasHyperparameters, TrainLayers
 from train.log import LOG
 
 ALPHA = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
@@ -18,9 +19,6 @@ BLOCKS = 19
 """Of MobileNetV2: the first convolution, seventeen inverted residuals, the last convolution."""
 SMALLEST = 32
 """Pixels of a side; MobileNetV2 halves its input five times."""
-HEAD: Final = "head"
-ALL: Final = "all"
-TrainLayers = Literal["head", "all"] | int
 
 
 def _train_layers() -> Any:
@@ -59,7 +57,7 @@ _FILLED = ": an epoch has as many batches as the data fills"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hyperparameters(ClassifierHyperparameters):
+class Hyperparameters(KerasHyperparameters):
     """Checked values; the fields are also what is accepted, in the order in which the log and the page have them."""
 
     num_classes: int | None = fields.integer(None, 2)
@@ -68,16 +66,12 @@ class Hyperparameters(ClassifierHyperparameters):
     """Number of training images. If the data has another number, the log has a warning and the learning rate's schedule
     follows the data."""
     resize: int = fields.integer(fields.NoDefault("smaller side of `image_shape`"), 1)
-    """Shorter side of every photo before its centre is cropped, in training, validation and serving; at least the
-    smaller side of `image_shape`. A photo that would not cover the crop is enlarged until it does."""
     image_shape: tuple[int, int, int] = fields.shape((3, 128, 128))
     """Input of the network; sides of at least 32."""
     alpha: float = _alpha()
     """Width of MobileNetV2."""
     dropout: float = fields.real(0.5, without=(1,))
-    """Dropout before the last layer."""
     train_layers: TrainLayers = _train_layers()
-    """What is trained: the last layer, that and the top blocks below it, or everything."""
     use_pretrained_model: bool = fields.flag(False)
     """Start from ImageNet weights or from those of an earlier job; see below."""
     epochs: int = fields.integer(30, 1)
@@ -94,20 +88,15 @@ class Hyperparameters(ClassifierHyperparameters):
     eps: float = fields.real(1e-7, without=(0,))  # dead channels have no gradient, and 0 / 0 is no number
     gamma: float = fields.real(0.9)
     horizontal_flip: bool = fields.flag(True)
-    """Mirror half of the training photos."""
     zoom_range: float = fields.real(0.2, without=(1,))
-    """Zoom each side by 1 - z to 1 + z, as Keras's `ImageDataGenerator`."""
     rotation_range: float = _degrees(20.0)
-    """Rotate by up to this many degrees either way."""
     use_weighted_loss: bool = fields.flag(False)
-    """Weigh a class inversely to its share of the photos."""
     top_k: int | None = fields.integer(None, 2)
     early_stopping: bool = fields.flag(False)
     early_stopping_min_epochs: int = fields.integer(10, 0)
     early_stopping_patience: int = fields.integer(5, 0)
     early_stopping_tolerance: float = fields.real(0.0)
     validation_split: float = fields.real(0.2, without=(0, 1))
-    """Share of each class to measure on, where the channels have no validation part."""
     inference_resize: Resize = fields.choice("crop", get_args(Resize))
     """crop: scale the photo as `resize` says, then take the centre. stretch: scale it to `image_shape` and ignore the
     aspect ratio."""

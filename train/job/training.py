@@ -16,6 +16,8 @@ from train.learner import Learner
 from train.model_folder import Model, ModelFolder
 from train.trainer import Trainer
 
+Begun = tuple[Learner[Any, Any, Any], Model[Any]]
+"""A network that is ready to be trained, and what its folder will hold."""
 H = TypeVar("H", bound=CommonHyperparameters)
 
 
@@ -39,7 +41,7 @@ class Algorithm(Generic[H]):
 
     check: Callable[[Mapping[str, str]], H]
     say: Callable[[H], None]
-    begin: Callable[[Job[H]], tuple[Learner[Any, Any, Any], Model[Any]]]
+    begin: Callable[[Job[H]], Begun]
 
 
 def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:

@@ -1,7 +1,8 @@
-"""The data of image-classification-tensorflow: class folders or image-classification's channels, and its batches."""
+"""The data of the Keras classifiers: class folders or image-classification's channels, and its batches."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -11,15 +12,15 @@ from PIL import Image
 from serve import preprocess
 from serve.artifact import InputSpec
 from serve.machine import cpu_count
-from train.classification import labelled
+from train.classification import folders, labelled
 from train.data import lst, samples
 from train.data.channels import RECORDIO, Channel, by_record, refuse_unbuilt, require_all
 from train.data.samples import Memory, Sample
 from train.errors import UserError
-from train.image_classification_tensorflow import folders
-from train.image_classification_tensorflow.augment import Augment
-from train.image_classification_tensorflow.hyperparameters import Hyperparameters
+from train.keras.augment import Augment
+from train.keras.hyperparameters import KerasHyperparameters
 
+H = TypeVar("H", bound=KerasHyperparameters)
 Batch = tuple[NDArray[np.uint8] | NDArray[np.float32], NDArray[np.int64]]
 _AHEAD = 4  # batches
 
@@ -52,14 +53,17 @@ class Data:
         return np.asarray(crop).reshape(crop.height, crop.width, self.spec.channels)
 
 
-def load(channels: dict[str, Channel], hp: Hyperparameters) -> tuple[Data, Hyperparameters]:
+def load(channels: dict[str, Channel], hp: H) -> tuple[Data, H]:
     """List, read and check all samples; return them, and `hp` with the number of classes.
 
     Raises UserError naming the file, the line and the fix.
     """
     refuse_unbuilt(channels)
-    found = _labelled(channels, hp) if _has_labels(channels) else folders.listed(channels, hp)
-    hp = replace(hp, num_classes=len(found.class_names))
+    if _has_labels(channels):
+        found = _labelled(channels, hp)
+    else:
+        found = folders.listed(channels, hp.num_classes, hp.validation_split, hp.seed)
+    hp = hp.replace(num_classes=len(found.class_names))
     spec = _input_spec(hp)
     budget, tolerance = samples.memory_budget() // 2, hp.unreadable_tolerance
     train, train_crops = labelled.crops("train", found.train, spec, tolerance, budget)
@@ -77,7 +81,7 @@ def _has_labels(channels: dict[str, Channel]) -> bool:
     )
 
 
-def _labelled(channels: dict[str, Channel], hp: Hyperparameters) -> folders.Listed:
+def _labelled(channels: dict[str, Channel], hp: KerasHyperparameters) -> folders.Listed:
     require_all(
         channels,
         "lst",
@@ -98,7 +102,7 @@ def _labelled(channels: dict[str, Channel], hp: Hyperparameters) -> folders.List
     return folders.Listed(found["train"], found["validation"], names)
 
 
-def _input_spec(hp: Hyperparameters) -> InputSpec:
+def _input_spec(hp: KerasHyperparameters) -> InputSpec:
     channels, height, width = hp.image_shape
     scale = (_MEAN,) * channels, (_STD,) * channels
     return InputSpec("data", channels, height, width, hp.resize, hp.inference_resize, *scale)
@@ -122,7 +126,7 @@ class PixelBatches:
     mini_batch_size, or this host's share of it.
     """
 
-    def __init__(self, data: Data, hp: Hyperparameters, share: Share = ALL) -> None:
+    def __init__(self, data: Data, hp: KerasHyperparameters, share: Share = ALL) -> None:
         self._data, self._seed, self._share = data, hp.seed, share
         self._count, self._size = len(data.train), hp.mini_batch_size
         self._labels = labelled.stack_labels(data.train)
@@ -167,13 +171,13 @@ class PixelBatches:
             raise
 
 
-def augments(hp: Hyperparameters) -> bool:
+def augments(hp: KerasHyperparameters) -> bool:
     """Return whether a photo changes from epoch to epoch."""
     return bool(hp.horizontal_flip or hp.zoom_range or hp.rotation_range)
 
 
 def feature_batches(
-    features: NDArray[np.float32], data: Data, hp: Hyperparameters, share: Share = ALL
+    features: NDArray[np.float32], data: Data, hp: KerasHyperparameters, share: Share = ALL
 ) -> samples.Batches[Batch]:
     """Return batches of (rows of `features`, one for each training sample, labels int64 (N,)), this host's share."""
     labels = labelled.stack_labels(data.train)

@@ -1,4 +1,4 @@
-"""The evaluation of image-classification-tensorflow: BatchNorm's statistics, then the validation samples."""
+"""The evaluation of a Keras classifier: BatchNorm's statistics, then the validation samples."""
 
 from itertools import islice
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from train.classification import answers
 from train.classification.labelled import stack_labels
 from train.epoch import Batches
-from train.image_classification_tensorflow import hosts, network
-from train.image_classification_tensorflow.data import Batch, Data
-from train.image_classification_tensorflow.features import Frozen
-from train.image_classification_tensorflow.network import Below, Network, planes_last
 from train.job import stop
+from train.keras import hosts, network
+from train.keras.data import Batch, Data
+from train.keras.features import Frozen
+from train.keras.network import Below, Network, planes_last
 from train.learner import Evaluated
 from train.trainer import validation_batches
 

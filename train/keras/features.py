@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from train.classification.answers import EVALUATION_BATCH
 from train.data import samples
-from train.image_classification_tensorflow import network
-from train.image_classification_tensorflow.network import planes_last
+from train.keras import network
+from train.keras.network import planes_last
 from train.log import LOG, Progress
 
 

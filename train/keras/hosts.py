@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from serve.words import sentence
 from train.errors import TrainError, UserError
-from train.image_classification_tensorflow.hyperparameters import Hyperparameters
 from train.job import stop
 from train.job.cluster import Hosts
 from train.log import LOG
@@ -21,12 +20,12 @@ from train.log import LOG
 _PORT = 7777  # of the first host; each further one has the next, so that in a test all may be one machine
 
 
-def check(hosts: Hosts, hp: Hyperparameters) -> None:
+def check(hosts: Hosts, mini_batch_size: int) -> None:
     """Raise UserError when a batch cannot be shared evenly by the hosts."""
     count = len(hosts.names)
-    if hp.mini_batch_size % count:
+    if mini_batch_size % count:
         raise UserError(
-            f"hyperparameter mini_batch_size={hp.mini_batch_size} cannot be shared by {count} hosts: set it to a "
+            f"hyperparameter mini_batch_size={mini_batch_size} cannot be shared by {count} hosts: set it to a "
             f"multiple of {count}"
         )
 

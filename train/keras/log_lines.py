@@ -1,4 +1,4 @@
-"""The lines that image-classification-tensorflow prints after those of all classifiers."""
+"""The lines that the Keras classifiers print after those of all classifiers."""
 
 from pathlib import Path
 

@@ -1,6 +1,7 @@
-"""One training job of image-classification-tensorflow: its network and data, and what its model folder holds."""
+"""The job of a Keras classifier: its network and data, and what its model folder holds."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 # Before TensorFlow is loaded: its remarks on the machine would stand among the job's lines.
@@ -18,15 +19,15 @@ from train import model_folder
 from train.classification import answers
 from train.classification.labelled import stack_labels
 from train.epoch import Batches
-from train.image_classification_tensorflow import data, hosts, hyperparameters, network
-from train.image_classification_tensorflow.data import Batch, Data
-from train.image_classification_tensorflow.evaluation import Evaluation, Statistics
-from train.image_classification_tensorflow.features import Frozen
-from train.image_classification_tensorflow.hyperparameters import Hyperparameters
-from train.image_classification_tensorflow.log_lines import KerasLines
-from train.image_classification_tensorflow.network import Network
-from train.image_classification_tensorflow.step import Result, Step, class_weights
-from train.job.training import Algorithm, Job
+from train.job.training import Job
+from train.keras import data, hosts, network
+from train.keras.data import Batch, Data, H
+from train.keras.evaluation import Evaluation, Statistics
+from train.keras.features import Frozen
+from train.keras.hyperparameters import KerasHyperparameters
+from train.keras.log_lines import KerasLines
+from train.keras.network import Network
+from train.keras.step import Result, Step, class_weights
 from train.learner import Best, Learner
 from train.log import LOG
 from train.verify import Check
@@ -35,33 +36,28 @@ from train.weights import keras_files, pretrained
 Kept = NDArray[np.float64]
 
 
-def begin(job: Job[Hyperparameters]) -> tuple[Learner[Batch, Result, Kept], "Model"]:
-    """Wait for all hosts, read the data and build the network. Raises UserError for the user's mistakes."""
-    hosts.check(job.hosts, job.hp)
+def begin(
+    job: Job[H], name: str, build: Callable[[H], Network]
+) -> tuple[Learner[Batch, Result, Kept], model_folder.Model[Kept]]:
+    """Wait for all hosts, read the data and build the network. Raises UserError for the user's mistakes.
+
+    `name` is the network's, by which its pretrained weights go; `build` makes it of hyperparameters.
+    """
+    hosts.check(job.hosts, job.hp.mini_batch_size)
     strategy = hosts.strategy(job.hosts)
     with strategy.scope():
-        net, loaded, hp = _network(job)
-        learner = learn(net, loaded, hp, job.hosts.rank)
-        return learner, Model(net, loaded, hp, alone=len(job.hosts.names) == 1)
+        weights = pretrained.wanted(job.hp, job.channels, name, job.environ, pretrained.KERAS)
+        loaded, hp = data.load(job.channels, job.hp)
+        hosts.check_alike([sample.name for sample in loaded.train])
+        net = build(hp)
+        if weights is not None:
+            count = keras_files.load_into(net.base, weights, name)
+            LOG.info("Pretrained weights: %d arrays of %s from %s; starts untrained: the head", count, name, weights)
+        rebuild = None if len(job.hosts.names) == 1 else lambda: build(hp)
+        return learn(net, loaded, hp, job.hosts.rank), Model(net, loaded, hp, name, rebuild)
 
 
-ALGORITHM = Algorithm(hyperparameters.check, hyperparameters.say, begin)
-
-
-def _network(job: Job[Hyperparameters]) -> tuple[Network, Data, Hyperparameters]:
-    """Return the network, with pretrained weights if they are asked for, the data, and `hp` with its classes."""
-    name = network.name(job.hp.alpha)
-    weights = pretrained.wanted(job.hp, job.channels, name, job.environ, pretrained.KERAS)
-    loaded, hp = data.load(job.channels, job.hp)
-    hosts.check_alike([sample.name for sample in loaded.train])
-    net = network.build(hp)
-    if weights is not None:
-        count = keras_files.load_into(net.base, weights, name)
-        LOG.info("Pretrained weights: %d arrays of %s from %s; starts untrained: the head", count, name, weights)
-    return net, loaded, hp
-
-
-def learn(net: Network, loaded: Data, hp: Hyperparameters, rank: int = 0) -> Learner[Batch, Result, Kept]:
+def learn(net: Network, loaded: Data, hp: KerasHyperparameters, rank: int = 0) -> Learner[Batch, Result, Kept]:
     """Return what trains the network as host `rank` of those of the current strategy.
 
     Above frozen layers and without augmentation, their features are all that the job needs, and are computed once.
@@ -89,16 +85,19 @@ def learn(net: Network, loaded: Data, hp: Hyperparameters, rank: int = 0) -> Lea
 
 
 class Model(model_folder.Model[Kept]):
-    """The model folder, with one Keras file for the weights. `alone`: the job has one host."""
+    """The model folder, with one Keras file for the weights. `rebuild` makes the network of a job of
+    several hosts again, whose variables are shared and cannot be exported."""
 
     task, weights = artifact.CLASSIFICATION, "model.keras"
     modules = (tf, keras, tf2onnx, onnx, np)
     _data: Data
-    _hp: Hyperparameters
+    _hp: KerasHyperparameters
 
-    def __init__(self, net: Network, loaded: Data, hp: Hyperparameters, alone: bool = True) -> None:
-        super().__init__(loaded, hp, network.name(hp.alpha), "softmax")
-        self._net, self._alone = net, alone
+    def __init__(
+        self, net: Network, loaded: Data, hp: KerasHyperparameters, name: str, rebuild: Callable[[], Network] | None
+    ) -> None:
+        super().__init__(loaded, hp, name, "softmax")
+        self._net, self._rebuild = net, rebuild
         self._strategy = tf.distribute.get_strategy()
         self._kept: list[NDArray[np.float32]] = []
 
@@ -110,8 +109,8 @@ class Model(model_folder.Model[Kept]):
 
     def read_weights(self, path: Path) -> None:
         """Go back to the weights that were written last."""
-        if not self._alone:  # the shared network's variables cannot be exported
-            self._net = network.build(self._hp)
+        if self._rebuild is not None:
+            self._net = self._rebuild()
         self._net.model.set_weights(self._kept)
 
     def export(self, path: Path) -> None:

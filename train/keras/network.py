@@ -1,4 +1,4 @@
-"""The network: Keras's MobileNetV2 with a head of our own, cut in two where training begins."""
+"""Networks for photos in Keras: a base with a head, cut in two where training begins, and what is written of them."""
 
 import logging
 import os
@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import keras
 import numpy as np
@@ -17,15 +16,13 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from train.classification.answers import OUTPUT
 from train.graph import quiet, tidy
-from train.image_classification_tensorflow.hyperparameters import ALL, BLOCKS, HEAD, Hyperparameters, TrainLayers
+from train.keras.hyperparameters import KerasHyperparameters
 
-# MobileNetV2 in Keras has 0.999: after 300 updates the moving statistics are still a quarter of what they began as,
+# Networks in Keras have 0.999: after 300 updates the moving statistics are still a quarter of what they began as,
 # and validation at chance. Even 0.9 lags behind weights that move fast. So training keeps the last batch's statistics,
 # and before each evaluation they are averaged over many batches: evaluation.Statistics. The Keras file, which
 # others may train on, has MXNet's and PyTorch's 0.9.
 _MOMENTUM, _SAVED_MOMENTUM = 0.0, 0.9
-# The inverted residuals of stride 1 with as many channels out as in: Sandler et al. 2018, table 2.
-_ADDS = (2, 4, 5, 7, 8, 9, 11, 12, 14, 15)
 INPUT = "data"
 
 Below = Callable[[tf.Tensor], tf.Tensor]
@@ -47,32 +44,19 @@ class Network:
     above: keras.Model
 
 
-def name(alpha: float) -> str:
-    """Return the network's name, such as `mobilenetv2_1.0`."""
-    return f"mobilenetv2_{alpha}"
+def assemble(
+    pixels: keras.KerasTensor, base: keras.Model, cut: keras.KerasTensor | None, hp: KerasHyperparameters, name: str
+) -> Network:
+    """Put a head on `base`, whose input is made of `pixels`, (N, H, W, C) from 0 to 255, and whose output is (N, F).
 
-
-def build(hp: Hyperparameters) -> Network:
-    """Return the network of checked hyperparameters, initialised by the seed and cut where `train_layers` says."""
-    keras.utils.set_random_seed(hp.seed)
-    channels, height, width = hp.image_shape
-    pixels = keras.Input((height, width, channels), name="pixels")
-    scaled = keras.layers.Rescaling(1 / 127.5, -1, name="scaled")(pixels)
-    base = keras.applications.MobileNetV2(
-        input_tensor=scaled,
-        input_shape=(height, width, channels),
-        alpha=hp.alpha,
-        include_top=False,
-        weights=None,
-        pooling="avg",
-    )
-    classes = cast(int, hp.num_classes)  # data.load has counted them
-    logits = _head(base.output, classes, hp.dropout)
-    model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name=name_of_model(hp.alpha))
+    Layers above the tensor `cut` are trained; None: all of them.
+    """
+    assert hp.num_classes is not None  # the data has counted them
+    logits = _head(base.output, hp.num_classes, hp.dropout)
+    # A Keras file takes no dots in a name.
+    model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name=name.replace(".", "_"))
     for layer in norms(base):
         layer.momentum = _MOMENTUM
-    _begin_as_identity(base)
-    cut = _cut(base, hp.train_layers)
     if cut is None:
         return Network(model, base, None, keras.Model(pixels, logits))
     below = keras.Model(pixels, cut)
@@ -81,24 +65,9 @@ def build(hp: Hyperparameters) -> Network:
     return Network(model, base, below, keras.Model(cut, logits))
 
 
-def _begin_as_identity(base: keras.Model) -> None:
-    """Let every block that adds its input start as the identity: the scale of its last BatchNorm is zero.
-
-    Goyal et al. 2017, section 5.1. Pretrained weights take the place of it.
-    """
-    for number in _ADDS:
-        gamma = base.get_layer(f"block_{number}_project_BN").gamma
-        gamma.assign(keras.ops.zeros_like(gamma))
-
-
 def norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Return the model's BatchNorm layers."""
     return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-
-
-def name_of_model(alpha: float) -> str:
-    """Return the name in the Keras file, which takes no dots."""
-    return name(alpha).replace(".", "_")
 
 
 def _head(features: keras.KerasTensor, classes: int, dropout: float) -> keras.KerasTensor:
@@ -109,21 +78,6 @@ def _head(features: keras.KerasTensor, classes: int, dropout: float) -> keras.Ke
     dropped = keras.layers.Dropout(dropout, name="dropout")(features)
     logits = keras.layers.Dense(classes if classes > 2 else 1, name="logits")(dropped)
     return logits if classes > 2 else keras.layers.Concatenate(name="both")([logits * 0, logits])
-
-
-def _cut(base: keras.Model, train_layers: TrainLayers) -> keras.KerasTensor | None:
-    """Return the tensor above which layers are trained, None when all are."""
-    if train_layers == ALL:
-        return None
-    if train_layers == HEAD:
-        return base.output
-    return base.get_layer(_ends()[BLOCKS - train_layers - 1]).output
-
-
-def _ends() -> list[str]:
-    """Return the name of each block's last layer, from the input on; where a block adds its input, that is the sum."""
-    inner = [f"block_{number}_{'add' if number in _ADDS else 'project_BN'}" for number in range(1, 17)]
-    return ["Conv1_relu", "expanded_conv_project_BN", *inner, "out_relu"]
 
 
 def constant(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -1,4 +1,4 @@
-"""How image-classification-tensorflow trains: optimizer, schedule, class weights, and one step."""
+"""How a Keras classifier trains: optimizer, schedule, class weights, and one step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from train import learner
 from train.classification import answers
-from train.image_classification_tensorflow import hosts, network
-from train.image_classification_tensorflow.data import Batch
-from train.image_classification_tensorflow.hyperparameters import Hyperparameters
-from train.image_classification_tensorflow.network import Below
+from train.keras import hosts, network
+from train.keras.data import Batch
+from train.keras.hyperparameters import KerasHyperparameters
+from train.keras.network import Below
 from train.learner import Measured
 from train.state import State
 
@@ -21,7 +21,7 @@ Result = tuple[tf.Tensor, tf.Tensor]
 _KERNELS = ("kernel", "depthwise_kernel")
 
 
-def optimizer(hp: Hyperparameters, updates: int) -> keras.optimizers.Optimizer:
+def optimizer(hp: KerasHyperparameters, updates: int) -> keras.optimizers.Optimizer:
     """Return the optimizer that `hp` names, with its schedule; an epoch has `updates` updates."""
     rate = _rate(hp, updates)
     make: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
@@ -33,7 +33,7 @@ def optimizer(hp: Hyperparameters, updates: int) -> keras.optimizers.Optimizer:
     return make[hp.optimizer]()
 
 
-def _rate(hp: Hyperparameters, updates: int) -> Any:
+def _rate(hp: KerasHyperparameters, updates: int) -> Any:
     """Return the learning rate, multiplied by `lr_scheduler_factor` after each epoch of `lr_scheduler_step`."""
     if not hp.lr_scheduler_step:
         return hp.learning_rate
@@ -65,7 +65,7 @@ class Step(learner.Step[Batch, Result]):
         above: keras.Model,
         below: Below | None,
         weights: NDArray[np.float32] | None,
-        hp: Hyperparameters,
+        hp: KerasHyperparameters,
         updates: int,
     ) -> None:
         self._above, self._below, self._weights, self._top_k = above, below, weights, hp.top_k

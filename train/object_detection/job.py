@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from serve import artifact
 from train.gluon import onnx
 from train.gluon.model import GluonModel
-from train.job.training import Algorithm, Job
+from train.job.training import Algorithm, Begun, Job
 from train.learner import Best, Learner
 from train.object_detection import data, evaluation, hyperparameters, layers, network
-from train.object_detection.data import Batch, Data
+from train.object_detection.data import Data
 from train.object_detection.hyperparameters import Hyperparameters
 from train.object_detection.log_lines import DetectionLines, Detections
-from train.object_detection.step import Losses, Step
+from train.object_detection.step import Step
 from train.verify import Check, choose
 from train.weights import native, pretrained
 
@@ -27,7 +27,7 @@ _TOLERANCE = 1e-3  # of scores and of coordinates as shares of the picture
 _TENSORS, _FILES, _FILES_STOPPED = 4, 1000, 32
 
 
-def begin(job: Job[Hyperparameters]) -> tuple[Learner[Batch, Losses, Detections], "Model"]:
+def begin(job: Job[Hyperparameters]) -> Begun:
     """Read the data and build the network. Raises UserError for the user's mistakes."""
     hp = job.hp
     name = network.PRETRAINED[hp.base_network]

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from serve import artifact
 from train.gluon import onnx
 from train.gluon.model import GluonModel
-from train.job.training import Algorithm, Job
+from train.job.training import Algorithm, Begun, Job
 from train.learner import Best, Learner
 from train.semantic_segmentation import data, hyperparameters, metrics, network
-from train.semantic_segmentation.data import Batch, Data
+from train.semantic_segmentation.data import Data
 from train.semantic_segmentation.evaluation import Evaluation, whole_mask
 from train.semantic_segmentation.hyperparameters import Hyperparameters
 from train.semantic_segmentation.log_lines import SegmentationLines
@@ -28,7 +28,7 @@ _TOLERANCE = 1e-4  # of logits, as a share of the largest
 _TENSORS, _FILES, _FILES_STOPPED = 2, 24, 6
 
 
-def begin(job: Job[Hyperparameters]) -> tuple[Learner[Batch, mx.nd.NDArray, Matrix], "Model"]:
+def begin(job: Job[Hyperparameters]) -> Begun:
     """Read the data and build the network. Raises UserError for the user's mistakes."""
     hp = job.hp
     name = network.PRETRAINED[hp.backbone]

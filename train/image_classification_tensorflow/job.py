@@ -1,0 +1,14 @@
+"""One training job of image-classification-tensorflow."""
+
+import train.keras.model  # before what imports TensorFlow: it says how much TensorFlow logs
+from train.image_classification_tensorflow import hyperparameters, network
+from train.image_classification_tensorflow.hyperparameters import Hyperparameters
+from train.job.training import Algorithm, Begun, Job
+
+
+def begin(job: Job[Hyperparameters]) -> Begun:
+    """Read the data and build the network. Raises UserError for the user's mistakes."""
+    return train.keras.model.begin(job, network.name(job.hp.alpha), network.build)
+
+
+ALGORITHM = Algorithm(hyperparameters.check, hyperparameters.say, begin)
