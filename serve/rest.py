@@ -268,24 +268,25 @@ def _found(array: NDArray[Any]) -> str:
     return "null, objects, mixed values or numbers of too many digits"
 
 
+def _encoded(item: Any, where: str, depth: int = 0) -> Any:
+    """Return nested lists of texts, or of {"b64": ...}, as nested lists of bytes."""
+    if depth > _DEEPEST:
+        raise BadRequest(f"{where} has lists in lists more than {_DEEPEST} deep.")
+    if isinstance(item, list):
+        return [_encoded(one, where, depth + 1) for one in item]
+    if isinstance(item, str):
+        return item.encode("utf-8", "surrogatepass")
+    if _is_binary(item):
+        try:
+            return base64.b64decode(item["b64"], validate=True)
+        except (binascii.Error, ValueError, TypeError) as error:
+            raise BadRequest(f'{where} has a "b64" that is not base64: {error}.') from error
+    raise BadRequest(f'{where} holds {_short(item)}: it takes texts, or {{"b64": ...}} for bytes.')
+
+
 def _strings(value: Any, where: str) -> NDArray[np.object_]:
     """Nested lists of texts, or of {"b64": ...} for bytes -> an array of bytes objects."""
-
-    def leaf(item: Any, depth: int) -> Any:
-        if depth > _DEEPEST:
-            raise BadRequest(f"{where} has lists in lists more than {_DEEPEST} deep.")
-        if isinstance(item, list):
-            return [leaf(one, depth + 1) for one in item]
-        if isinstance(item, str):
-            return item.encode("utf-8", "surrogatepass")
-        if _is_binary(item):
-            try:
-                return base64.b64decode(item["b64"], validate=True)
-            except (binascii.Error, ValueError, TypeError) as error:
-                raise BadRequest(f'{where} has a "b64" that is not base64: {error}.') from error
-        raise BadRequest(f'{where} holds {_short(item)}: it takes texts, or {{"b64": ...}} for bytes.')
-
-    nested = leaf(value, 0)
+    nested = _encoded(value, where)
     shape: list[int] = []
     level = nested
     while isinstance(level, list):

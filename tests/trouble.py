@@ -22,6 +22,11 @@ from train.job import stop
 from train.log import LOG
 
 
+def send(number: signal.Signals) -> None:
+    """Send it as it comes: a terminal's Ctrl-C reaches the whole group, SageMaker's SIGTERM this process alone."""
+    os.killpg(0, number) if number == signal.SIGINT else signal.raise_signal(number)
+
+
 def stop_at(name: str, text: str, count: str) -> None:
     """Send the signal at the `count`th moment after a log line that holds `text`; 0: just before the line is written.
 
@@ -36,8 +41,7 @@ def stop_at(name: str, text: str, count: str) -> None:
             return
         passed += 1
         if passed == int(count) + 1:
-            # A terminal's Ctrl-C reaches the whole group, SageMaker's SIGTERM the first process alone.
-            os.killpg(0, signal.SIGINT) if name == "SIGINT" else signal.raise_signal(signal.Signals[name])
+            send(signal.Signals[name])
 
     def line(record: logging.LogRecord) -> bool:
         nonlocal passed

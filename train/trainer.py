@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.samples import in_order
-from train.divergence import Diverged
 from train.early_stopping import EarlyStopping
 from train.epoch import Clock, Epoch, steps
+from train.errors import Diverged
 from train.hyperparameters import CommonHyperparameters
 from train.job import stop
 from train.learner import B, Best, Evaluated, K, Learner, R

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from train.divergence import Diverged
 from train.epoch import Epoch
+from train.errors import Diverged
 from train.hyperparameters import CommonHyperparameters
 from train.image_classification.hyperparameters import check
 from train.job import stop

@@ -7,8 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from train.data import channels
 from train.data.channels import Channel
-from train.divergence import Diverged
-from train.errors import UserError
+from train.errors import Diverged, UserError
 from train.hyperparameters import CommonHyperparameters
 from train.job import cluster, earlier
 from train.job.cluster import Hosts
