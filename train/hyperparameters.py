@@ -1,4 +1,4 @@
-"""Hyperparameters: what all algorithms have, read as SageMaker writes them, checked, told plainly when wrong."""
+"""Hyperparameters: what all algorithms have, and how texts as SageMaker writes them are read and checked."""
 
 import dataclasses
 import difflib

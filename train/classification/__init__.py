@@ -1,1 +1,1 @@
-"""What the classifiers of both frameworks share."""
+"""What the classifiers of both frameworks share: data, metrics, hyperparameters, log lines."""

@@ -27,7 +27,7 @@ class Frozen:
         """
         if count * self._bytes > samples.memory_budget() // 4:
             LOG.info(
-                "The features of %d %s images would take %.1f GB: they are computed anew each epoch",
+                "The features of %d %s images would take %.1f GB: they are computed again in each epoch",
                 *(count, what, count * self._bytes / 1e9),
             )
             return None
