@@ -215,6 +215,7 @@ def test_what_has_no_equal_or_is_said_twice_is_refused(raw: dict[str, str], said
 
 def test_the_same_by_both_names_is_no_contradiction() -> None:
     assert check({"train_only_top_layer": "1", "train_layers": "Head"}).train_layers == "head"
+    assert check({"train_only_top_layer": "0", "train_layers": "19"}).train_layers == "all"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def _train_layers() -> Any:
         value = float(text)
         if value != int(value) or not 1 <= value <= BLOCKS:
             raise ValueError
-        return int(value)
+        return ALL if value == BLOCKS else int(value)
 
     valid = f"head, all, or how many of the {BLOCKS} blocks below the head, from the top"
     return fields.Hyperparameter(parse, valid, fields.NoDefault("all; head with `use_pretrained_model=1`")).as_field()
@@ -144,8 +144,6 @@ def check(raw: Mapping[str, str]) -> Hyperparameters:
     values["resize"] = values["resize"] or min(values["image_shape"][1:])
     if values["train_layers"] is None:
         values["train_layers"] = HEAD if values["use_pretrained_model"] else ALL
-    elif values["train_layers"] == BLOCKS:
-        values["train_layers"] = ALL
     return Hyperparameters(**values)
 
 

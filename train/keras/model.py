@@ -19,7 +19,7 @@ from train import model_folder
 from train.classification import answers
 from train.classification.labelled import stack_labels
 from train.epoch import Batches
-from train.job.training import Job
+from train.job.training import Begun, Job
 from train.keras import data, hosts, network
 from train.keras.data import Batch, Data, H
 from train.keras.evaluation import Evaluation, Statistics
@@ -36,9 +36,7 @@ from train.weights import keras_files, pretrained
 Kept = NDArray[np.float64]
 
 
-def begin(
-    job: Job[H], name: str, build: Callable[[H], Network]
-) -> tuple[Learner[Batch, Result, Kept], model_folder.Model[Kept]]:
+def begin(job: Job[H], name: str, build: Callable[[H], Network]) -> Begun:
     """Wait for all hosts, read the data and build the network. Raises UserError for the user's mistakes.
 
     `name` is the network's, by which its pretrained weights go; `build` makes it of hyperparameters.
@@ -85,8 +83,10 @@ def learn(net: Network, loaded: Data, hp: KerasHyperparameters, rank: int = 0) -
 
 
 class Model(model_folder.Model[Kept]):
-    """The model folder, with one Keras file for the weights. `rebuild` makes the network of a job of
-    several hosts again, whose variables are shared and cannot be exported."""
+    """The model folder, with one Keras file for the weights.
+
+    `rebuild` makes the network of a job of several hosts again, whose variables are shared and cannot be exported.
+    """
 
     task, weights = artifact.CLASSIFICATION, "model.keras"
     modules = (tf, keras, tf2onnx, onnx, np)
