@@ -5,6 +5,7 @@ from gluoncv.model_zoo import cifarresnet
 from mxnet import gluon
 
 from train.gluon import resnet
+from train.gluon.start import start
 
 
 def name(num_layers: int) -> str:
@@ -13,11 +14,7 @@ def name(num_layers: int) -> str:
 
 
 def build(num_layers: int, classes: int, channels: int, seed: int) -> gluon.HybridBlock:
-    """Return the initialised network: float32 (N, channels, H, W) in, logits float32 (N, classes) out.
-
-    Convolutions start as He et al. 2015 advise for ReLU networks.
-    """
-    mx.random.seed(seed)
+    """Return the initialised network: float32 (N, channels, H, W) in, logits float32 (N, classes) out."""
     if num_layers in resnet.UNITS:
         net = resnet.build(num_layers, classes)
         last = net.fc
@@ -28,7 +25,6 @@ def build(num_layers: int, classes: int, channels: int, seed: int) -> gluon.Hybr
         )
         last = net.output
     last.weight.init = mx.init.Uniform(0.07)
-    net.initialize(mx.init.MSRAPrelu(slope=0.0))
-    net(mx.nd.zeros((1, channels, 64, 64)))  # shapes of the first layer depend on the number of channels
+    start(net, seed, channels, side=64)
     net.hybridize(static_alloc=True, static_shape=True)
     return net

@@ -19,6 +19,7 @@ from mxnet.gluon import nn
 from numpy.typing import NDArray
 
 from train.gluon import resnet
+from train.gluon.start import start
 from train.object_detection.targets import VARIANCES
 
 _RESNETS = {"resnet-18": 18, "resnet-50": 50}
@@ -222,10 +223,8 @@ class Detector(gluon.HybridBlock):
 
 
 def build(base_network: str, classes: int, side: int, seed: int) -> Detector:
-    """Return the initialised detector for pictures of `side` pixels; He et al. 2015 start its convolutions."""
-    mx.random.seed(seed)
+    """Return the initialised detector for pictures of `side` pixels."""
     net = Detector(base_network, classes, side, prefix="ssd_")
-    net.initialize(mx.init.MSRAPrelu(slope=0.0))
-    net(mx.nd.zeros((1, 3, side, side)))
+    start(net, seed, channels=3, side=side)
     net.hybridize(static_alloc=True, static_shape=True)
     return net

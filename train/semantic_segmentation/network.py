@@ -10,13 +10,13 @@ graph is traced from, so that one set of weights trains on crops and answers for
 
 from typing import Any
 
-import mxnet as mx
 from gluoncv.model_zoo.deeplabv3 import _ASPP
 from gluoncv.model_zoo.fcn import _FCNHead
 from mxnet import gluon
 from mxnet.gluon import nn
 
 from train.gluon import resnet
+from train.gluon.start import start
 from train.semantic_segmentation.enlarge import enlarge
 
 _LAYERS = {"resnet-18": 18, "resnet-50": 50, "resnet-101": 101}
@@ -209,11 +209,9 @@ def _last_layers(filters: int, classes: int) -> nn.HybridSequential:
 
 
 def build(algorithm: str, backbone: str, classes: int, seed: int) -> Segmenter:
-    """Return the initialised network; He et al. 2015 start its convolutions."""
-    mx.random.seed(seed)
+    """Return the initialised network."""
     net = Segmenter(algorithm, backbone, classes, prefix="segmenter_")
-    net.initialize(mx.init.MSRAPrelu(slope=0.0))
-    side = 8 * _STRIDE  # any tells the layers their widths
+    side = 8 * _STRIDE  # any will do: the layers' shapes do not depend on it
     set_map(net, side)
-    net(mx.nd.zeros((1, 3, side, side)))
+    start(net, seed, channels=3, side=side)
     return net
