@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.serving_load import read_images
-from serve.codecs import Asked
-from serve.engine import Engine
+from serve.engine.runtime import Engine
+from serve.http.headers import Asked
 from serve.machine import cpu_count
 
 

@@ -22,7 +22,7 @@ from local.channels import NO_CLASS, Photo, Summary, Taken, write_class_names
 from local.errors import UserError
 from local.pets import Pet, Pets
 from serve import preprocess
-from serve.masks import PALETTE, png
+from serve.tasks.masks import PALETTE, png
 from serve.words import plural
 from train.semantic_segmentation import masks, metrics
 

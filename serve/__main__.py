@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 
-from serve import __version__, artifact, left, logs, machine, signature, start
+from serve import __version__, artifact, machine
 from serve.artifact import TENSORS, ArtifactError
+from serve.http.log import install, printable
 from serve.settings import LISTENER, ONNX, Settings, SettingsError
+from serve.user_model import finding, signature, start
 from serve.words import plural
 
 log = logging.getLogger("serve")
@@ -23,29 +25,29 @@ def main() -> None:
     """
     _check_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until gunicorn's own; process 1 has no default for it
-    logs.install()
+    install()
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings.from_environment()
         if settings.listener is None:
             _prepare(settings)
-            os.environ[LISTENER] = str(start.listen(settings.port).detach())  # for serve.gunicorn_conf
+            os.environ[LISTENER] = str(start.listen(settings.port).detach())  # for serve.http.gunicorn_conf
     except (SettingsError, ArtifactError) as error:
-        sys.exit(f"serve: {logs.printable(str(error))}")
+        sys.exit(f"serve: {printable(str(error))}")
     from gunicorn.app.wsgiapp import run  # only now: the lines above come first, whatever an import may cost
 
-    sys.argv = ["gunicorn", "--config", "python:serve.gunicorn_conf"]
+    sys.argv = ["gunicorn", "--config", "python:serve.http.gunicorn_conf"]
     run()
 
 
 def _prepare(settings: Settings) -> None:
     """Introduce the server and check its model, or begin anew with what a script left. Raises ArtifactError."""
     wants_tensorflow = settings.engine != ONNX
-    found = left.find(settings.model_dir, beside_graph=wants_tensorflow)
+    found = finding.find(settings.model_dir, beside_graph=wants_tensorflow)
     if found is None and wants_tensorflow:
         raise ArtifactError(f"{settings.model_dir} holds no SavedModel and no .keras file for TensorFlow to serve.")
     if found is not None:
-        left.refuse_handlers(settings.model_dir)
+        finding.refuse_handlers(settings.model_dir)
         _introduce(settings)
         start.anew(settings, found)
     model = _described(settings)
@@ -79,7 +81,7 @@ def _introduce(settings: Settings) -> None:
 def _described(settings: Settings) -> str:
     """What the log says of the model. Raises ArtifactError when model.json cannot be used."""
     if signature.task(settings.model_dir) == TENSORS:
-        left.refuse_handlers(settings.model_dir)
+        finding.refuse_handlers(settings.model_dir)
         return str(signature.read(settings.model_dir))
     model = artifact.read(settings.model_dir)
     size = f"{model.input.channels} x {model.input.height} x {model.input.width} ({model.input.rule})"

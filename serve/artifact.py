@@ -21,7 +21,7 @@ EARLIER = ".earlier-model"
 
 CLASSIFICATION, DETECTION, SEGMENTATION = "image-classification", "object-detection", "semantic-segmentation"
 TENSORS = "tensors"
-"""The task of a model that a user's own script left: any arrays in, any out; see serve.signature."""
+"""The task of a model that a user's own script left: any arrays in, any out; see serve.user_model.signature."""
 
 OUTPUTS = {CLASSIFICATION: ("softmax", "sigmoid"), DETECTION: ("boxes",), SEGMENTATION: ("logits",)}
 """What the numbers of a task's model may be."""
@@ -72,7 +72,7 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Nms:
-    """How a detector's raw answer becomes detections; see serve.detection.select.
+    """How a detector's raw answer becomes detections; see serve.tasks.detection.select.
 
     Of all (anchor, class) pairs with a score above `score_floor` the `top_k` best are candidates; of candidates of one
     class that overlap by an IoU above `threshold` the better one stays.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from serve import machine
 from serve.preprocess import MAX_PIXELS
-from serve.signature import IMAGE_RANGES
+from serve.user_model.signature import IMAGE_RANGES
 
 BASE_DIR = "SAGEMAKER_BASE_DIR"
 PORT = "SAGEMAKER_BIND_TO_PORT"

@@ -55,7 +55,7 @@ def stop_at(name: str, text: str, count: str) -> None:
         asked()
 
     def communicate(process: subprocess.Popen[str], *args: Any, **named: Any) -> tuple[Any, Any]:
-        if "serve.check" in process.args:
+        if "serve.engine.check" in process.args:
             moment()
         return waited(process, *args, **named)
 

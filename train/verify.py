@@ -106,7 +106,7 @@ def _lay_out(files: Sequence[Sample[object]], work: Path) -> dict[str, str]:
 
 
 def _run_check(python: Path, model_dir: Path, work: Path, names: Mapping[str, str] | None = None) -> None:
-    command = [str(python), "-m", "serve.check", "--model-dir", str(model_dir), "--work", str(work)]
+    command = [str(python), "-m", "serve.engine.check", "--model-dir", str(model_dir), "--work", str(work)]
     program = Path(__file__).resolve().parent.parent
     # A session of its own: Ctrl-C in a terminal goes to the whole group, and this job's end is to be finished.
     done = subprocess.run(command, cwd=program, capture_output=True, text=True, check=False, start_new_session=True)
@@ -114,6 +114,6 @@ def _run_check(python: Path, model_dir: Path, work: Path, names: Mapping[str, st
         said = done.stderr.strip()[-600:]
         for path, name in (names or {}).items():
             if path in said:  # the user knows the channel's file, not our copy of it
-                told = said.removeprefix("serve.check: ").replace(path, name)
+                told = said.removeprefix("serve.engine.check: ").replace(path, name)
                 raise TrainError(f"the server's code cannot read a validation image: {told}")
         raise TrainError(f"the check of the artifact failed with exit code {done.returncode}: {said}")

@@ -1,4 +1,4 @@
-"""`python -m serve.check`: what a training job runs at its end, to see its model answer as it will when served.
+"""`python -m serve.engine.check`: what a training job runs at its end, to see its model answer as it will when served.
 
 In the work folder: tensors.npy, float32 (N, channels, height, width), and files.json, a list of paths of
 image files. Written there: tensor_outputs.npz, of each of the graph's outputs an array under its name, N first; and
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from serve import machine
 from serve.artifact import ArtifactError
-from serve.engine import Engine
+from serve.engine.runtime import Engine
 from serve.preprocess import UnreadableImage
 
 BATCH = 16
@@ -33,7 +33,7 @@ class CheckError(Exception):
 
 def main() -> None:
     """Run the model on the tensors and on the files. Exits 1 with one sentence on stderr when it cannot."""
-    parser = argparse.ArgumentParser(prog="python -m serve.check", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m serve.engine.check", description=__doc__.splitlines()[0])
     parser.add_argument("--model-dir", type=Path, required=True, help="folder with model.json and model.onnx")
     parser.add_argument("--work", type=Path, required=True, help="folder with tensors.npy and files.json")
     arguments = parser.parse_args()
@@ -45,8 +45,8 @@ def main() -> None:
         _save(arguments.work / "file_outputs.npz", run_files(engine, files), zipfile.ZIP_DEFLATED)
         _save(arguments.work / "tensor_outputs.npz", of_tensors.items(), zipfile.ZIP_STORED)
     except (ArtifactError, CheckError, FloatingPointError, OSError) as error:
-        sys.exit(f"serve.check: {error}")
-    print(f"serve.check: {len(tensors)} tensors and {len(files)} files through {engine.artifact.network}")
+        sys.exit(f"serve.engine.check: {error}")
+    print(f"serve.engine.check: {len(tensors)} tensors and {len(files)} files through {engine.artifact.network}")
 
 
 def run_tensors(engine: Engine, tensors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

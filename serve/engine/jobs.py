@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serve import preprocess, rest
+from serve import preprocess
 from serve.artifact import InputSpec
-from serve.errors import BadRequest
+from serve.http.errors import BadRequest
 from serve.preprocess import UnreadableImage
-from serve.rest import Call
-from serve.signature import Signature, Tensor, TensorModel
+from serve.user_model import instances
+from serve.user_model.instances import Call
+from serve.user_model.signature import Signature, Tensor, TensorModel
 
 Document = dict[str, Any]
 """A JSON object."""
@@ -70,14 +71,14 @@ def ask_for_call(media: str, model: TensorModel) -> Document:
 
 
 def text(arguments: Document, data: bytes, note: Note) -> Message:
-    """A body of JSON or CSV -> the Call that `rest.parse` makes of it."""
+    """A body of JSON or CSV -> the Call that `instances.parse` makes of it."""
     model = arguments["model"]
     signatures = {
         name: Signature(_tensors(signature["inputs"]), _tensors(signature["outputs"]))
         for name, signature in model["signatures"].items()
     }
     try:
-        call = rest.parse(data, arguments["media"], TensorModel(model["network"], signatures))
+        call = instances.parse(data, arguments["media"], TensorModel(model["network"], signatures))
     except BadRequest as error:
         return {"refused": error.args[0]}, b""
     arrays, contents = [], []

@@ -3,16 +3,16 @@
 import logging
 from typing import TYPE_CHECKING
 
-from serve import left, signature
 from serve.artifact import TENSORS, ArtifactError
-from serve.model import Engine
-from serve.reader import Reader, SandboxedReader
-from serve.sandbox import Sandbox
+from serve.engine.model import Engine
+from serve.engine.reader import Reader, SandboxedReader
+from serve.engine.sandbox import Sandbox
 from serve.settings import TENSORFLOW, Settings
-from serve.signature import TensorModel
+from serve.user_model import finding, signature
+from serve.user_model.signature import TensorModel
 
 if TYPE_CHECKING:
-    from serve.tensors import TensorEngine
+    from serve.user_model.engine import TensorEngine
 
 log = logging.getLogger("serve")
 
@@ -25,22 +25,22 @@ def load(settings: Settings) -> Engine:
         return _under_tensorflow(settings, reader)
     folder = settings.converted or settings.model_dir
     if signature.task(folder) == TENSORS:
-        from serve.graphs import Graphs
-        from serve.tensors import TensorEngine
+        from serve.user_model.engine import TensorEngine
+        from serve.user_model.graphs import Graphs
 
         graphs = Graphs(folder, settings.model_threads)
         _introduce(settings, graphs.model, "ONNX Runtime")
         return _telling(TensorEngine(graphs.model, graphs.run, settings.image_values, reader))
-    from serve import engine
+    from serve.engine import runtime
 
-    return engine.Engine(folder, settings.model_threads, reader)
+    return runtime.Engine(folder, settings.model_threads, reader)
 
 
 def _under_tensorflow(settings: Settings, reader: Reader) -> Engine:
-    from serve.tensors import TensorEngine
-    from serve.tf import convert, saved_model
+    from serve.user_model import convert, saved_model
+    from serve.user_model.engine import TensorEngine
 
-    found = left.find(settings.model_dir, beside_graph=True)
+    found = finding.find(settings.model_dir, beside_graph=True)
     if found is None:
         raise ArtifactError(f"{settings.model_dir} holds no SavedModel and no .keras file for TensorFlow to serve.")
     saved_model.set_threads(settings.model_threads)

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from serve.errors import Unavailable
+from serve.http.errors import Unavailable
 
 if TYPE_CHECKING:  # engines are loaded beside Flask's import, and Werkzeug breaks when two threads import it at once
-    from serve.codecs import Asked
-    from serve.forms import Reply
+    from serve.http.headers import Asked
+    from serve.tasks.forms import Reply
 
 log = logging.getLogger("serve")
 

@@ -4,14 +4,16 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from serve import jobs, ordinary, preprocess, rest
+from serve import preprocess
 from serve.artifact import InputSpec
-from serve.errors import BadRequest, TooLarge, from_body
-from serve.jobs import Message
+from serve.engine import jobs, ordinary
+from serve.engine.jobs import Message
+from serve.engine.sandbox import Crashed, Exhausted, Sandbox
+from serve.http.errors import BadRequest, TooLarge, from_body
 from serve.preprocess import Loaded, UnreadableImage
-from serve.rest import Call
-from serve.sandbox import Crashed, Exhausted, Sandbox
-from serve.signature import TensorModel
+from serve.user_model import instances
+from serve.user_model.instances import Call
+from serve.user_model.signature import TensorModel
 
 TEXT_HERE = 1 << 20
 """Longest text in bytes that is read in this process: half a second and 60 MB, whatever it holds."""
@@ -32,8 +34,8 @@ class Reader:
         return partial(preprocess.load_sized, data, spec)
 
     def text(self, data: bytes, media: str, model: TensorModel) -> Callable[[], Call]:
-        """A body of one of rest.JSON -> what it calls. Either step may raise BadRequest."""
-        return partial(rest.parse, data, media, model)
+        """A body of one of instances.JSON -> what it calls. Either step may raise BadRequest."""
+        return partial(instances.parse, data, media, model)
 
     def require_cheap(self, images: Sequence[bytes]) -> None:
         """Raise TooLarge for image files that a model would decode at too great a cost."""

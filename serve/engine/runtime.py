@@ -16,15 +16,15 @@ import onnxruntime as ort
 
 from serve import artifact as artifacts
 from serve.artifact import MODEL_ONNX, Artifact, ArtifactError
-from serve.forms import Answer, Reply
+from serve.engine.reader import Reader
+from serve.http.refusals import explained
 from serve.preprocess import Loaded
-from serve.reader import Reader
-from serve.refusals import explained
-from serve.tasks import TASKS, Task
+from serve.tasks.forms import Answer, Reply
+from serve.tasks.task import TASKS, Task
 from serve.words import sentence
 
-if TYPE_CHECKING:  # see serve.model
-    from serve.codecs import Asked
+if TYPE_CHECKING:  # see serve.engine.model
+    from serve.http.headers import Asked
 
 _FATAL_ONLY = 4  # ONNX Runtime raises its errors too; its own log is not escaped
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from threading import Lock
 from typing import NoReturn
 
-from serve.errors import Unavailable
-from serve.gate import Gate
-from serve.jobs import Document, Message
-from serve.sandboxed import EXHAUSTED, receive, send
+from serve.engine.jobs import Document, Message
+from serve.engine.sandboxed import EXHAUSTED, receive, send
+from serve.http.admission import Gate
+from serve.http.errors import Unavailable
 
-_PROGRAM = Path(__file__).resolve().parent.parent
+_PROGRAM = Path(__file__).resolve().parents[2]
 # One thread is one job's; a BLAS would reserve address space for more of them, which counts as memory.
 _THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
@@ -47,7 +47,7 @@ class Sandbox:
         self._lock = Lock()
 
     def run(self, job: str, arguments: Document, data: bytes) -> Message:
-        """Do one of serve.jobs.JOBS; return what it noted on the way and found, and the bytes it made.
+        """Do one of serve.engine.jobs.JOBS; return what it noted on the way and found, and the bytes it made.
 
         Raises Unavailable when there is no room or no process can be started, Exhausted, Crashed, and RuntimeError
         with the child's traceback for a fault of ours.
@@ -93,7 +93,7 @@ class _Child:
         self._stream = self._connection.makefile("rb")
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "serve.sandboxed", str(theirs.fileno()), str(memory), str(seconds)],
+                [sys.executable, "-m", "serve.engine.sandboxed", str(theirs.fileno()), str(memory), str(seconds)],
                 cwd=_PROGRAM,
                 env=os.environ | _THREADS | {"PYTHONPATH": str(_PROGRAM)},
                 pass_fds=[theirs.fileno()],

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from serve.errors import Unavailable
+from serve.http.errors import Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")

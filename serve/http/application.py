@@ -6,12 +6,12 @@ import logging
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from serve import body, codecs
-from serve.errors import ServeError, Unavailable, document
-from serve.gate import Gate
-from serve.model import Model
-from serve.refusals import Refusals
-from serve.room import Room, Share
+from serve.engine.model import Model
+from serve.http import body, headers
+from serve.http.admission import Gate
+from serve.http.errors import ServeError, Unavailable, document
+from serve.http.refusals import Refusals
+from serve.http.room import Room, Share
 from serve.settings import Settings
 
 log = logging.getLogger("serve")
@@ -44,14 +44,14 @@ def create_app(settings: Settings, model: Model) -> Flask:
     @app.post("/invocations")
     def invocations() -> Response:
         engine = model.engine
-        codecs.require_plain(request.headers.get("Content-Encoding"))
+        headers.require_plain(request.headers.get("Content-Encoding"))
         with gate.entered(), Share(room) as share:
             data = body.read(request.environ, settings.max_body, settings.timeout, share.take)
             reply = engine.understand(
-                codecs.Asked(
+                headers.Asked(
                     request.headers.get("Content-Type"),
                     request.headers.get("Accept"),
-                    codecs.custom_attributes(request.headers.get(codecs.CUSTOM_ATTRIBUTES)),
+                    headers.custom_attributes(request.headers.get(headers.CUSTOM_ATTRIBUTES)),
                     settings.batch,
                 )
             )

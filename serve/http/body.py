@@ -7,8 +7,8 @@ from typing import Any
 
 from gunicorn.http.errors import ParseException
 
-from serve.connection import LEAST_RATE, TooMuchWork
-from serve.errors import BadRequest, BodyTimeout, TooLarge
+from serve.http.connection import LEAST_RATE, TooMuchWork
+from serve.http.errors import BadRequest, BodyTimeout, TooLarge
 from serve.words import plural
 
 _CHUNK = 1024 * 1024  # as many as gunicorn reads ahead: it copies what it keeps
@@ -18,7 +18,7 @@ def read(environ: Mapping[str, Any], limit: int, seconds: float, take: Callable[
     """The body, at most `limit` bytes; `take` is called with the number of bytes that arrive, and may raise.
 
     Raises TooLarge (before reading where the Content-Length tells), BodyTimeout when it has not arrived after
-    `seconds` or arrives too slowly (see serve.connection), BadRequest when it ends early, or when its chunks are
+    `seconds` or arrives too slowly (see serve.http.connection), BadRequest when it ends early, or when its chunks are
     malformed or tiny.
     """
     announced = int(environ.get("CONTENT_LENGTH") or 0)

@@ -1,4 +1,4 @@
-"""gunicorn's settings, given to it as `-c python:serve.gunicorn_conf`; the application is made here too."""
+"""gunicorn's settings, given to it as `-c python:serve.http.gunicorn_conf`; the application is made here too."""
 
 import logging
 import mmap
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.errors import HaltServer
 
 from serve import machine
-from serve.model import Engine, Model
+from serve.engine.model import Engine, Model
 from serve.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 _settings = Settings.from_environment()
 
-wsgi_app = "serve.gunicorn_conf:application()"
+wsgi_app = "serve.http.gunicorn_conf:application()"
 bind = f"0.0.0.0:{_settings.port}" if _settings.listener is None else f"fd://{_settings.listener}"
 workers = _settings.workers
-worker_class = "serve.worker.Worker"
+worker_class = "serve.http.worker.Worker"
 threads = _settings.threads
 # Beyond it the connection that has waited longest is closed. The model, children and the log need descriptors too.
 _files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -49,7 +49,7 @@ _deaths = 0
 
 
 def _load() -> Engine:
-    from serve.loading import load  # NumPy and ONNX Runtime are imported beside Flask, not before it
+    from serve.engine.loading import load  # NumPy and ONNX Runtime are imported beside Flask, not before it
 
     engine = load(_settings)
     _shared[0] = 1
@@ -121,6 +121,6 @@ def on_exit(server: object) -> None:
 
 def application() -> "Flask":
     """The WSGI application of this process, around the model that post_fork began to load."""
-    from serve.app import create_app
+    from serve.http.application import create_app
 
     return create_app(_settings, _model)

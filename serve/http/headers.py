@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_options_header
 
-from serve.errors import NotAcceptable, UnsupportedMediaType
-from serve.forms import Form
+from serve.http.errors import NotAcceptable, UnsupportedMediaType
+from serve.tasks.forms import Form
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 

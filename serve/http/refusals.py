@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from serve.errors import BadRequest, from_body
-from serve.logs import printable
+from serve.http.errors import BadRequest, from_body
+from serve.http.log import printable
 from serve.preprocess import FORMATS, UnreadableImage
 
 log = logging.getLogger("serve")
@@ -26,7 +26,7 @@ _BASE64 = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR", b"data:image/")
 def unreadable(data: bytes, error: UnreadableImage) -> str:
     """The sentence for who sent `data` as an image: what is wrong with it, and where that can be told, what to send.
 
-    What it quotes of the body is marked for serve.errors.
+    What it quotes of the body is marked for serve.http.errors.
     """
     reason = str(error)
     if reason.startswith("is not an image"):

@@ -4,7 +4,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from serve.errors import Unavailable
+from serve.http.errors import Unavailable
 
 
 class Room:

@@ -18,9 +18,9 @@ from typing import Any, Protocol
 from gunicorn.http import errors
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
-from serve.connection import Connection
-from serve.errors import document
-from serve.logs import printable
+from serve.http.connection import Connection
+from serve.http.errors import document
+from serve.http.log import printable
 from serve.settings import SPARE_THREADS
 
 log = logging.getLogger("serve")

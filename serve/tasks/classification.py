@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.artifact import Artifact
-from serve.forms import Answer, Form, Refine
+from serve.tasks.forms import Answer, Form, Refine
 
 OUTPUTS: tuple[str, ...] = ("probabilities",)
 

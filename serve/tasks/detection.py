@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.artifact import Artifact, Nms
-from serve.errors import BadRequest
-from serve.forms import Answer, Form, Refine
+from serve.http.errors import BadRequest
+from serve.tasks.forms import Answer, Form, Refine
 
 OUTPUTS: tuple[str, ...] = ("scores", "boxes")
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve import masks, records
 from serve.artifact import Artifact
-from serve.errors import TooLarge
-from serve.forms import Answer, Form, Refine
+from serve.http.errors import TooLarge
+from serve.tasks import masks, records
+from serve.tasks.forms import Answer, Form, Refine
 
 OUTPUTS: tuple[str, ...] = ("logits",)
 

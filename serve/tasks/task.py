@@ -6,9 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serve import classification, detection, segmentation
 from serve.artifact import CLASSIFICATION, DETECTION, SEGMENTATION, Artifact
-from serve.forms import Answer, Form, Refine
+from serve.tasks import classification, detection, segmentation
+from serve.tasks.forms import Answer, Form, Refine
 
 
 class Task(Protocol):

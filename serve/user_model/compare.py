@@ -1,4 +1,4 @@
-"""`python -m serve.compare`: the graphs that serve.tf.convert has written, against TensorFlow's own answers."""
+"""`python -m serve.user_model.compare`: the graphs that `convert` has written, against TensorFlow's own answers."""
 
 import argparse
 import json
@@ -9,8 +9,8 @@ import numpy as np
 
 from serve import machine
 from serve.artifact import ArtifactError
-from serve.errors import BadRequest
-from serve.graphs import Graphs
+from serve.http.errors import BadRequest
+from serve.user_model.graphs import Graphs
 from serve.words import plural
 
 ABSOLUTE, RELATIVE = 1e-4, 1e-3
@@ -23,8 +23,8 @@ class Disagreement(Exception):
 
 def main() -> None:
     """Compare every check in --folder and remove it. Exits 1 with one sentence on stderr when one disagrees."""
-    parser = argparse.ArgumentParser(prog="python -m serve.compare", description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, required=True, help="what serve.tf.convert wrote into")
+    parser = argparse.ArgumentParser(prog="python -m serve.user_model.compare", description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, required=True, help="what serve.user_model.convert wrote into")
     folder = parser.parse_args().folder
     checks = json.loads((folder / "checks.json").read_text(encoding="utf-8"))
     try:

@@ -1,6 +1,6 @@
-"""`python -m serve.tf.convert`: a SavedModel or a .keras file to the graphs and the model.json that `serve` reads.
+"""`python -m serve.user_model.convert`: a SavedModel or a .keras file to the graphs and model.json that `serve` reads.
 
-Runs where TensorFlow is. Written into --out: a graph for each signature, model.json, and for serve.compare a file
+Runs where TensorFlow is. Written into --out: a graph for each signature, model.json, and for `compare` a file
 `check-N.npz` for each pair of a signature and drawn inputs, holding both and TensorFlow's outputs; its name in
 checks.json. A .keras file becomes `saved_model` there first, and with --only-saved-model no more than that.
 """
@@ -17,11 +17,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from serve import signature
 from serve.artifact import MODEL_ONNX, ArtifactError
-from serve.signature import DEFAULT, STRING, Signature, Tensor, TensorModel
-from serve.tf import saved_model
-from serve.tf.saved_model import Functions, Session, first_line
+from serve.user_model import saved_model, signature
+from serve.user_model.saved_model import Functions, Session, first_line
+from serve.user_model.signature import DEFAULT, STRING, Signature, Tensor, TensorModel
 
 OPSET = 17
 SAVED_MODEL = "saved_model"
@@ -35,7 +34,7 @@ class ConversionError(Exception):
 
 def main() -> None:
     """Convert. Exits 1 with one sentence on stderr when the model cannot be converted, 2 when it cannot be loaded."""
-    parser = argparse.ArgumentParser(prog="python -m serve.tf.convert", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m serve.user_model.convert", description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=Path, required=True, help="folder of a SavedModel, or a .keras file")
     parser.add_argument("--name", required=True, help="what messages call the source")
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
@@ -78,7 +77,7 @@ def _from_keras(path: Path, target: Path) -> Path:
 
 
 def convert(saved: Functions | Session, out: Path) -> None:
-    """Write the graphs, model.json and what serve.compare needs. Raises ConversionError."""
+    """Write the graphs, model.json and what serve.user_model.compare needs. Raises ConversionError."""
     if isinstance(saved, Session):
         raise ConversionError("it is a SavedModel of TensorFlow 1, which is not converted")
     names = sorted(saved.functions, key=lambda name: (name != DEFAULT, name))

@@ -1,6 +1,6 @@
 """The engine of the task `tensors`: a user's own model, asked as TensorFlow Serving is, or with the bytes of an image.
 
-What computes is given: ONNX Runtime (serve.graphs), or TensorFlow itself (serve.tf.saved_model).
+What computes is given: ONNX Runtime (serve.user_model.graphs), or TensorFlow itself (serve.user_model.saved_model).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve import rest
 from serve.artifact import InputSpec
-from serve.errors import BadRequest, UnsupportedMediaType
-from serve.forms import Form, Reply
-from serve.reader import Reader
-from serve.refusals import explained, is_base64_of_image
-from serve.rest import Call
+from serve.engine.reader import Reader
+from serve.http.errors import BadRequest, UnsupportedMediaType
+from serve.http.refusals import explained, is_base64_of_image
 from serve.settings import IMAGE_VALUES
-from serve.signature import STRING, Tensor, TensorModel
+from serve.tasks.forms import Form, Reply
+from serve.user_model import instances
+from serve.user_model.instances import Call
+from serve.user_model.signature import STRING, Tensor, TensorModel
 
-if TYPE_CHECKING:  # see serve.model
-    from serve.codecs import Asked
+if TYPE_CHECKING:  # see serve.engine.model
+    from serve.http.headers import Asked
 
 Run = Callable[[str, Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 """A signature's name and its inputs -> its outputs, by name. Raises BadRequest for what it cannot compute."""
@@ -75,14 +75,14 @@ class TensorEngine:
             if any(map(is_base64_of_image, _texts(call))):
                 raise BadRequest(f"{_AS_BASE64} {error}") from error
             raise
-        return rest.write(call, outputs)
+        return instances.write(call, outputs)
 
     def _called(self, data: bytes, asked: "Asked") -> Callable[[], Call]:
         media = asked.media
-        if media in rest.JSON:
+        if media in instances.JSON:
             return self._reader.text(data, media, self.model)
         if media in _WITHOUT_TYPE and (data.lstrip()[:1] in (b"{", b"[") or self._image_input() is None):
-            return self._reader.text(data, rest.JSON[0], self.model)
+            return self._reader.text(data, instances.JSON[0], self.model)
         return self._of_image(data, asked)
 
     def _image_input(self) -> tuple[str, Tensor] | None:

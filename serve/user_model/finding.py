@@ -4,6 +4,7 @@ Standard library only; the work is done by processes of its own, in the environm
 Runtime, so that nothing of it stays in the server.
 """
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def convert(left: Left, out: Path, tensorflow: Path, serving: Path) -> str:
     there is no such graph or it disagrees with TensorFlow, ArtifactError when TensorFlow itself cannot load the model.
     """
     export(left, out, tensorflow)
-    code, said = _run([str(serving), "-m", "serve.compare", "--folder", str(out)])
+    code, said = _run([str(serving), "-m", "serve.user_model.compare", "--folder", str(out)])
     if code:
         raise NotConverted(said)
     return f"{left.name} is converted: {said}"
@@ -97,7 +98,7 @@ def convert(left: Left, out: Path, tensorflow: Path, serving: Path) -> str:
 
 def export(left: Left, out: Path, tensorflow: Path, only_saved_model: bool = False) -> None:
     """The part of `convert` that TensorFlow does. With `only_saved_model` a .keras file becomes a SavedModel alone."""
-    command = [str(tensorflow), "-m", "serve.tf.convert", "--source", str(left.path), "--name", left.name]
+    command = [str(tensorflow), "-m", "serve.user_model.convert", "--source", str(left.path), "--name", left.name]
     code, said = _run([*command, "--out", str(out), *["--only-saved-model"] * only_saved_model])
     if code == 2:
         raise ArtifactError(said)
@@ -107,8 +108,9 @@ def export(left: Left, out: Path, tensorflow: Path, only_saved_model: bool = Fal
 
 def _run(command: list[str]) -> tuple[int, str]:
     """A process's exit code and the last line that it has written; warnings of its libraries stand before it."""
-    program = Path(__file__).resolve().parent.parent
-    done = subprocess.run(command, cwd=program, capture_output=True, check=False, start_new_session=True)
+    program = Path(__file__).resolve().parents[2]
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"} | os.environ  # TensorFlow's own log; its exceptions say the same
+    done = subprocess.run(command, cwd=program, env=quiet, capture_output=True, check=False, start_new_session=True)
     lines = (done.stderr if done.returncode else done.stdout).decode("utf-8", "replace").strip().splitlines()
     said = lines[-1] if lines else ""
     if done.returncode < 0:

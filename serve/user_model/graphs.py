@@ -6,11 +6,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from serve import signature
 from serve.artifact import ArtifactError
-from serve.engine import first_line, session
-from serve.errors import BadRequest, from_body
-from serve.signature import TensorModel
+from serve.engine.runtime import first_line, session
+from serve.http.errors import BadRequest, from_body
+from serve.user_model import signature
+from serve.user_model.signature import TensorModel
 
 
 class Graphs:

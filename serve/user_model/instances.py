@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.errors import BadRequest, from_body
-from serve.signature import STRING, Signature, Tensor, TensorModel, shape_text
+from serve.http.errors import BadRequest, from_body
+from serve.user_model.signature import STRING, Signature, Tensor, TensorModel, shape_text
 
 LINES = ("application/jsonlines", "application/jsons", "application/x-jsonlines", "application/x-ndjson")
 CSV = "text/csv"

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
-from serve.errors import document
+from serve.http.errors import document
 
 REASON = "The model is being converted, which happens once at start; try again in a few seconds."
 _SECONDS = 2.0  # for a client to send its request and to read the answer
@@ -57,7 +57,7 @@ async def _serve(listener: socket.socket, stop: asyncio.Event) -> None:
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer at the first bytes, whatever they ask for, and read on until the client closes: see serve.worker."""
+    """Answer at the first bytes, whatever they ask for, and read on until the client closes: see serve.http.worker."""
     asked = await reader.read(_READ)
     if not asked:
         return

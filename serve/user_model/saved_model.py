@@ -1,20 +1,24 @@
 """A SavedModel under TensorFlow: its signatures, described and run."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
+
+# TensorFlow's own log quotes what a request holds, unescaped; its exceptions say the same.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelProto
 
 from serve.artifact import ArtifactError
-from serve.errors import BadRequest, from_body
-from serve.left import SAVED_MODEL
-from serve.signature import DTYPES, STRING, Signature, Tensor, TensorModel
-from serve.tf import scaling
+from serve.http.errors import BadRequest, from_body
+from serve.user_model import scaling
+from serve.user_model.finding import SAVED_MODEL
+from serve.user_model.signature import DTYPES, STRING, Signature, Tensor, TensorModel
 from serve.words import sentence
 
 

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from serve import left, waiting
 from serve.artifact import ArtifactError
-from serve.left import Left, NotConverted
 from serve.settings import CONVERTED, ENGINE, LISTENER, ONNX, PORT, TENSORFLOW, Settings, SettingsError
+from serve.user_model import finding, placeholder
+from serve.user_model.finding import Left, NotConverted
 
 log = logging.getLogger("serve")
 
@@ -27,16 +27,16 @@ def anew(settings: Settings, found: Left) -> NoReturn:
     The process replaces itself and keeps the socket, so no connection is lost. Raises ArtifactError when the model
     cannot be served at all, SettingsError when the port cannot be bound.
     """
-    tensorflow = left.tensorflow_python()
+    tensorflow = finding.tensorflow_python()
     if tensorflow is None:
         raise ArtifactError(
             f"{found.path} is a model of TensorFlow's without a model.onnx, and this image has no TensorFlow to "
-            f"convert it. Serve it with the image {left.IMAGE}."
+            f"convert it. Serve it with the image {finding.IMAGE}."
         )
     listener = listen(settings.port)
     out = Path(tempfile.mkdtemp(prefix="serve-converted-"))
     try:
-        with waiting.answering(listener):
+        with placeholder.answering(listener):
             engine = _convert(settings, found, out, tensorflow)
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
@@ -63,11 +63,11 @@ def _convert(settings: Settings, found: Left, out: Path, tensorflow: Path) -> st
     begun = time.monotonic()
     if settings.engine == TENSORFLOW:
         if found.path.is_file():
-            left.export(found, out, tensorflow, only_saved_model=True)
+            finding.export(found, out, tensorflow, only_saved_model=True)
         return TENSORFLOW
     log.info("%s is being converted for ONNX Runtime; /ping answers 503 meanwhile", found.name)
     try:
-        said = left.convert(found, out, tensorflow, Path(sys.executable))
+        said = finding.convert(found, out, tensorflow, Path(sys.executable))
     except NotConverted as error:
         log.warning("%s is served by TensorFlow, more slowly than by ONNX Runtime: %s", found.name, error)
         return TENSORFLOW

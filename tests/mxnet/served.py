@@ -29,7 +29,7 @@ def _check(model: Path, tensors: np.ndarray, photos: Sequence[Path]) -> tuple[di
         work = Path(folder)
         np.save(work / "tensors.npy", tensors)
         (work / "files.json").write_text(json.dumps([str(photo) for photo in photos]))
-        command = [python("serve"), "-m", "serve.check", "--model-dir", model, "--work", work]
+        command = [python("serve"), "-m", "serve.engine.check", "--model-dir", model, "--work", work]
         subprocess.run(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=True)
         with np.load(work / "tensor_outputs.npz") as by_name, np.load(work / "file_outputs.npz") as by_number:
             return dict(by_name), [by_number[str(number)] for number in range(len(photos))]

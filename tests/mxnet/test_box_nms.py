@@ -1,11 +1,11 @@
-"""Detections of drawn proposals: serve.detection in NumPy against MXNet's box_nms, as GluonCV's SSD calls it."""
+"""Detections of drawn proposals: serve.tasks.detection in NumPy against MXNet's box_nms, as GluonCV's SSD calls it."""
 
 import mxnet as mx
 import numpy as np
 import pytest
 
-from serve import detection
 from serve.artifact import Nms
+from serve.tasks import detection
 
 
 def proposals(anchors: int, classes: int, floor: float) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +21,7 @@ def proposals(anchors: int, classes: int, floor: float) -> tuple[np.ndarray, np.
 
 
 def by_mxnet(scores: np.ndarray, boxes: np.ndarray, nms: Nms) -> np.ndarray:
-    """Detections, float32 (d, 6), as serve.detection.select gives them."""
+    """Detections, float32 (d, 6), as serve.tasks.detection.select gives them."""
     rows = []
     for index in range(scores.shape[1]):
         kept = scores[:, index] > nms.score_floor

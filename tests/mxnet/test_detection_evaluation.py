@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from serve.artifact import Nms
-from serve.detection import select
+from serve.tasks.detection import select
 from train.object_detection.evaluation import SCORE_FLOOR, detections, mean_average_precision
 
 BOX, OTHER, BESIDE = [0.1, 0.1, 0.3, 0.3], [0.6, 0.6, 0.9, 0.9], [0.4, 0.4, 0.5, 0.5]

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from serve import masks, preprocess
+from serve import preprocess
 from serve.artifact import MODEL_ONNX, Artifact, InputSpec, Nms, write
-from serve.signature import Signature, Tensor, TensorModel
-from serve.signature import write as write_signatures
+from serve.tasks import masks
+from serve.user_model.signature import Signature, Tensor, TensorModel
+from serve.user_model.signature import write as write_signatures
 
 if TYPE_CHECKING:
     import onnx
@@ -169,7 +170,7 @@ def save_tensor_model(folder: Path) -> None:
 
 
 def tensors_and_masks() -> list[str]:
-    """SHA-256 of what serve.preprocess and serve.masks make of photos and logits, array by array.
+    """SHA-256 of what serve.preprocess and serve.tasks.masks make of photos and logits, array by array.
 
     Training and serving each call it in their own environment and must agree on every bit.
     """

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
-from serve.app import create_app
-from serve.engine import Engine
-from serve.model import Model
+from serve.engine.model import Model
+from serve.engine.runtime import Engine
+from serve.http.application import create_app
 from serve.settings import Settings
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from serve.app import create_app
-from serve.engine import Engine
-from serve.model import Model
+from serve.engine.model import Model
+from serve.engine.runtime import Engine
+from serve.http.application import create_app
 from serve.settings import Settings
 from tests.photos import solid
 from tests.serve.application import application, around

@@ -7,7 +7,7 @@ import pytest
 
 from serve import artifact
 from serve.artifact import ArtifactError
-from serve.engine import Engine
+from serve.engine.runtime import Engine
 from tests.server import Server
 
 

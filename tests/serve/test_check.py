@@ -1,4 +1,4 @@
-"""`python -m serve.check`, with which a training job sees its model answer as it will when it is served."""
+"""`python -m serve.engine.check`, with which a training job sees its model answer as it will when it is served."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ def check(base: Path, work: Path, tensors: np.ndarray, files: list[Path]) -> Don
     """Run it on these tensors and files."""
     np.save(work / "tensors.npy", tensors)
     (work / "files.json").write_text(json.dumps([str(path) for path in files]))
-    command = [sys.executable, "-m", "serve.check", "--model-dir", base / "model", "--work", work]
+    command = [sys.executable, "-m", "serve.engine.check", "--model-dir", base / "model", "--work", work]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -36,7 +36,7 @@ def written(work: Path, photos: list[bytes]) -> list[Path]:
 def outputs(done: Done, work: Path, said: str) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     """Of a check that was well and said so: the graph's outputs by name, and the answer for each file in order."""
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"serve.check: {said}\n"
+    assert done.stdout == f"serve.engine.check: {said}\n"
     of_files = np.load(work / "file_outputs.npz")
     assert of_files.files == [str(number) for number in range(len(of_files.files))]
     return dict(np.load(work / "tensor_outputs.npz")), [of_files[name] for name in of_files.files]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serve import masks, preprocess
+from serve import preprocess
+from serve.tasks import masks
 from tests.photos import TURNS, encode, laid_down, quarters
 from tests.products.serving import segmentation, tensors_and_masks
 from tests.serve.application import application
@@ -109,7 +110,7 @@ def test_greyscale_photo_is_read_in_colour(segmenter: Server, kind: str) -> None
 
 
 def test_mask_is_what_training_computes_from_the_same_logits(segmenter: Server) -> None:
-    """With serve.preprocess and serve.masks, of any pixels."""
+    """With serve.preprocess and serve.tasks.masks, of any pixels."""
     random = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     data = encode(Image.fromarray(random).resize((500, 375), Image.Resampling.BICUBIC))
     spec = segmentation().input

@@ -43,7 +43,7 @@ def test_while_the_model_is_being_loaded_the_process_ends_with_0_and_without_an_
 YOUNG_WORKERS = """
 import os, queue, signal, sys
 from types import SimpleNamespace
-from serve import gunicorn_conf, worker as _
+from serve.http import gunicorn_conf, worker as _
 
 number = signal.Signals[sys.argv[1]]
 for sent in ("never", "before", "after"):

@@ -89,7 +89,7 @@ def modules_after(imports: str) -> set[str]:
 
 
 def test_serving_imports_no_framework_and_nothing_of_train_or_local() -> None:
-    modules = {name.partition(".")[0] for name in modules_after("import serve.app, serve.engine")}
+    modules = {name.partition(".")[0] for name in modules_after("import serve.http.application, serve.engine.runtime")}
     assert {"serve", "flask", "onnxruntime"} <= modules
     assert not modules & {"train", "local", "mxnet", "gluoncv", "tensorflow", "onnx", "sagemaker_training"}
 

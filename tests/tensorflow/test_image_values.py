@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from serve.tf import saved_model
+from serve.user_model import saved_model
 
 
 def image_values(path: Path) -> str:

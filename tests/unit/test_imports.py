@@ -15,19 +15,22 @@ from tests.environments import REPOSITORY
 OURS = ("train", "serve", "local", "benchmarks", "tests")
 
 MXNET = ("train.image_classification", "train.object_detection", "train.semantic_segmentation")
+_CONVERT = "serve.user_model.convert"
+TENSORFLOW = {_CONVERT, "serve.user_model.saved_model", "serve.user_model.scaling"}
 # By package of others: the packages and modules that import it, which must be all of them. "" stands for any.
 THIRD_PARTY = {
     "mxnet": {*MXNET, "train.gluon", "train.weights"},
     "gluoncv": {*MXNET, "train.gluon"},
     "cv2": {*MXNET, "train.data.pixels"},
-    "tensorflow": {"train.keras", "serve.tf"},
-    "keras": {"train.image_classification_tensorflow", "train.keras", "serve.tf", "train.weights.keras_files"},
-    "tf_keras": {"serve.tf"},
-    "tf2onnx": {"train.keras", "serve.tf"},
+    "tensorflow": {"train.keras", *TENSORFLOW},
+    "keras": {"train.image_classification_tensorflow", "train.keras", _CONVERT, "train.weights.keras_files"},
+    "tf_keras": {_CONVERT},
+    "tf2onnx": {"train.keras", _CONVERT},
     "h5py": {"train.weights.keras_files"},
-    "onnx": {"train.keras", "serve.tf", "train.gluon", "train.graph"},
-    "onnxruntime": {"serve.engine"},
-    **{name: {"serve"} for name in ("flask", "gunicorn", "werkzeug")},
+    "onnx": {"train.keras", _CONVERT, "train.gluon", "train.graph"},
+    "onnxruntime": {"serve.engine.runtime"},
+    **{name: {"serve.http"} for name in ("flask", "werkzeug")},
+    "gunicorn": {"serve.http", "serve.__main__"},
     "sagemaker_training": {"train.__main__", "train.job.script"},
     "sagemaker": {"local.sagemaker"},
     "boto3": {"local.ecr", "local.sagemaker"},

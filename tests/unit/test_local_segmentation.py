@@ -16,10 +16,10 @@ from local import prepare
 from local import semantic_segmentation as room
 from local.errors import CommandFailed
 from local.semantic_segmentation import Answer, Truth
-from serve import segmentation
 from serve.artifact import InputSpec
-from serve.forms import Answer as Served
-from serve.masks import PALETTE, png
+from serve.tasks import segmentation
+from serve.tasks.forms import Answer as Served
+from serve.tasks.masks import PALETTE, png
 from tests.unit.official import HEAD, Pets, encode, lying, picture, turned
 from train.semantic_segmentation import masks
 

@@ -348,7 +348,7 @@ def test_options_for_pytest_are_one_word_that_begins_with_their_name(goal: str) 
 def test_what_another_environment_makes_for_tests_is_made_again_when_code_has_changed(fresh: Path) -> None:
     for name in ENVIRONMENTS:
         stamp(fresh, name)
-    code = ("train/log.py", "serve/tf/convert.py", "tests/products/thing.py")
+    code = ("train/log.py", "serve/user_model/convert.py", "tests/products/thing.py")
     for file in code:
         (fresh / file).parent.mkdir(parents=True, exist_ok=True)
         (fresh / file).write_text('ENVIRONMENT = "mxnet"\n')

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from serve import body, connection
-from serve.connection import Connection
-from serve.errors import BodyTimeout
+from serve.http import body, connection
+from serve.http.connection import Connection
+from serve.http.errors import BodyTimeout
 
 
 def test_a_body_that_is_late_is_not_called_slow_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:

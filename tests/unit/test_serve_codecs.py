@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve import classification, codecs
 from serve.artifact import InputSpec
-from serve.errors import NotAcceptable, UnsupportedMediaType
-from serve.forms import Answer, Form
+from serve.http import headers
+from serve.http.errors import NotAcceptable, UnsupportedMediaType
+from serve.tasks import classification
+from serve.tasks.forms import Answer, Form
 
 SPEC = InputSpec("data", 3, 8, 8, 8, "crop", (0.0,) * 3, (1.0,) * 3)
 PETS = ("Bengal", "pug", "Sphynx")
@@ -27,7 +28,7 @@ def said(probabilities: list[float], class_names: Sequence[str]) -> Answer:
 
 
 def answer(accept: str | None, batch: bool = False) -> tuple[str, str | bytes]:
-    form = codecs.choose_form(accept, classification.BATCH_FORMS if batch else classification.FORMS)
+    form = headers.choose_form(accept, classification.BATCH_FORMS if batch else classification.FORMS)
     return form.media, form.encode(said(PROBABILITIES, PETS))
 
 
@@ -49,7 +50,7 @@ def answer(accept: str | None, batch: bool = False) -> tuple[str, str | bytes]:
     ],
 )
 def test_type_that_may_hold_an_image_is_left_to_the_bytes(header: str | None) -> None:
-    assert codecs.Asked(header, None, (), False).require_image() is None
+    assert headers.Asked(header, None, (), False).require_image() is None
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_type_that_may_hold_an_image_is_left_to_the_bytes(header: str | None) ->
 )
 def test_type_that_is_no_image_is_refused_with_what_to_send(header: str) -> None:
     with pytest.raises(UnsupportedMediaType, match=r"send the bytes of one image as image/jpeg") as refusal:
-        codecs.Asked(header, None, (), False).require_image()
+        headers.Asked(header, None, (), False).require_image()
     assert refusal.value.status == 415
 
 
@@ -132,7 +133,7 @@ def test_list_and_quality_decide_and_unknown_parameters_do_not(accept: str, body
 )
 def test_accept_that_cannot_be_met_is_refused_with_what_can(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
-        codecs.choose_form(accept, classification.FORMS)
+        headers.choose_form(accept, classification.FORMS)
     assert refusal.value.status == 406
     for form in ("application/json", "application/jsonlines", "application/json;verbose"):
         assert form in str(refusal.value)
@@ -154,9 +155,9 @@ def test_form_may_be_bytes_of_any_media_type(accept: str | None, body: bytes | N
     forms = (Form("image/png", lambda answer: b"\x89PNG"), Form("application/x-protobuf", lambda answer: b"\x0a"))
     if body is None:
         with pytest.raises(NotAcceptable, match=r"ask for image/png, application/x-protobuf or \*/\*"):
-            codecs.choose_form(accept, forms)
+            headers.choose_form(accept, forms)
     else:
-        assert codecs.choose_form(accept, forms).encode(said(PROBABILITIES, PETS)) == body
+        assert headers.choose_form(accept, forms).encode(said(PROBABILITIES, PETS)) == body
 
 
 @given(probabilities=st.lists(st.floats(0, 1, width=32), min_size=1), data=st.data())
@@ -176,7 +177,7 @@ def test_every_form_carries_every_probability_exactly(probabilities: list[float]
 @given(accept=st.text(max_size=60))
 def test_any_accept_header_gets_a_form_or_406(accept: str) -> None:
     try:
-        form = codecs.choose_form(accept, classification.FORMS)
+        form = headers.choose_form(accept, classification.FORMS)
     except NotAcceptable:
         return
     assert form in classification.FORMS

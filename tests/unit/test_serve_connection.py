@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from serve import connection
-from serve.connection import Connection
+from serve.http import connection
+from serve.http.connection import Connection
 
 LONG = b"x" * 20_000_000  # more than the system's buffers of both ends hold
 WAIT = 60.0  # seconds: what is given up at once has not taken half of it

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve import codecs, detection
 from serve.artifact import Artifact, InputSpec, Nms
-from serve.errors import BadRequest, NotAcceptable
-from serve.forms import Answer
+from serve.http import headers
+from serve.http.errors import BadRequest, NotAcceptable
+from serve.tasks import detection
+from serve.tasks.forms import Answer
 
 NMS = Nms(threshold=0.5, top_k=400, score_floor=0.01)
 WHOLE, LEFT, RIGHT = (0, 0, 1, 1), (0, 0, 0.5, 1), (0.5, 0, 1, 1)
@@ -176,7 +177,7 @@ ROWS = np.array([row(0, score, *WHOLE) for score in (0.9, 0.6, 0.6, 0.3)], np.fl
 
 def refined(header: str | None) -> int:
     """How many of four rows a header leaves; they are always the first ones."""
-    left = detection.refiner(codecs.custom_attributes(header))(ROWS)
+    left = detection.refiner(headers.custom_attributes(header))(ROWS)
     assert left.tolist() == ROWS[: len(left)].tolist()
     return len(left)
 
@@ -271,7 +272,7 @@ VERBOSE = {
 
 
 def answer(accept: str | None, of: Answer = FOUND) -> tuple[str, str]:
-    form = codecs.choose_form(accept, detection.FORMS)
+    form = headers.choose_form(accept, detection.FORMS)
     text = form.encode(of)
     assert isinstance(text, str)
     return form.media, text

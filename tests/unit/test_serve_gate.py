@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serve.errors import Unavailable
-from serve.gate import Gate
+from serve.http.admission import Gate
+from serve.http.errors import Unavailable
 
 
 class Blocked:

@@ -3,14 +3,14 @@
 import subprocess
 import sys
 
-from serve import logs
+from serve.http import log
 
 FORGED = "x\r\n2030-01-01 INFO forged\x1b[2J\u202e\ud800"
 
 _PROGRAM = """
 import logging, sys, warnings
-from serve import logs
-logs.install()
+from serve.http import log
+log.install()
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
 forged = sys.argv[1].encode().decode("unicode_escape")
 logging.getLogger("gunicorn.error").warning("from ip=%s: %s", "127.0.0.1", forged)
@@ -24,10 +24,10 @@ except ValueError:
 
 
 def test_what_cannot_be_printed_is_written_out_and_what_is_long_is_cut() -> None:
-    assert logs.printable("plain, \u00e9\u4e2d") == "plain, \u00e9\u4e2d"
-    assert logs.printable(FORGED) == "x\\r\\n2030-01-01 INFO forged\\x1b[2J\\u202e\\ud800"
-    assert logs.printable("abcdef", 3) == "abc..."
-    assert len(logs.printable("\n" * 100_000)) <= 2 * logs.LONGEST + 3
+    assert log.printable("plain, \u00e9\u4e2d") == "plain, \u00e9\u4e2d"
+    assert log.printable(FORGED) == "x\\r\\n2030-01-01 INFO forged\\x1b[2J\\u202e\\ud800"
+    assert log.printable("abcdef", 3) == "abc..."
+    assert len(log.printable("\n" * 100_000)) <= 2 * log.LONGEST + 3
 
 
 def test_every_logger_and_warning_writes_one_short_line_and_a_traceback_cannot_forge_one() -> None:
@@ -40,7 +40,7 @@ def test_every_logger_and_warning_writes_one_short_line_and_a_traceback_cannot_f
     assert [line.partition(" ")[0] for line in lines[:4]] == ["WARNING", "WARNING", "WARNING", "ERROR"]
     assert lines[0] == f"WARNING from ip=127.0.0.1: {forged}"
     assert f"UserWarning: about {forged}" in lines[1]
-    assert lines[2] == f"WARNING {'y' * logs.LONGEST}..."
+    assert lines[2] == f"WARNING {'y' * log.LONGEST}..."
     assert lines[4] == "| Traceback (most recent call last):"
     assert "| ValueError: x" in lines
     assert all(line.startswith("| ") and line.isprintable() for line in lines[4:])

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from serve import masks
 from serve.artifact import InputSpec
 from serve.preprocess import placed
+from serve.tasks import masks
 
 
 def padded(side: int) -> InputSpec:

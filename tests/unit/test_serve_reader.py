@@ -16,13 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from serve import jobs, ordinary, preprocess, reader
+from serve import preprocess
 from serve.artifact import InputSpec
-from serve.errors import BadRequest, TooLarge, Unavailable
+from serve.engine import jobs, ordinary, reader
+from serve.engine.reader import SandboxedReader
+from serve.engine.sandbox import Crashed, Exhausted, Sandbox
+from serve.http.errors import BadRequest, TooLarge, Unavailable
 from serve.preprocess import UnreadableImage
-from serve.reader import SandboxedReader
-from serve.sandbox import Crashed, Exhausted, Sandbox
-from serve.signature import Signature, Tensor, TensorModel
+from serve.user_model.signature import Signature, Tensor, TensorModel
 from tests import hostile
 
 SPEC = InputSpec("data", 3, 32, 32, 36, "crop", (0.5,) * 3, (0.25,) * 3)

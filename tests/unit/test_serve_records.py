@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from serve import records
+from serve.tasks import records
 
 FIELD = descriptor_pb2.FieldDescriptorProto
 TYPES = {"float": FIELD.TYPE_FLOAT, "int32": FIELD.TYPE_INT32, "string": FIELD.TYPE_STRING}

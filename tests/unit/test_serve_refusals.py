@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from serve import preprocess
-from serve.errors import BadRequest
-from serve.refusals import SILENT_SECONDS, Refusals, unreadable
+from serve.http.errors import BadRequest
+from serve.http.refusals import SILENT_SECONDS, Refusals, unreadable
 
 
 def jpeg() -> bytes:

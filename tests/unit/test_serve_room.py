@@ -2,8 +2,8 @@
 
 import pytest
 
-from serve.errors import Unavailable
-from serve.room import Room, Share
+from serve.http.errors import Unavailable
+from serve.http.room import Room, Share
 
 
 def test_what_one_request_holds_is_missing_to_the_others_until_it_ends() -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serve import codecs, masks, records, segmentation
 from serve.artifact import Artifact, InputSpec
-from serve.errors import NotAcceptable, TooLarge
-from serve.forms import Answer
+from serve.http import headers
+from serve.http.errors import NotAcceptable, TooLarge
+from serve.tasks import masks, records, segmentation
+from serve.tasks.forms import Answer
 
 NAMES = ("pet", "background", "border")
 SPEC = InputSpec("data", 3, 64, 64, 64, "pad", (0.0,) * 3, (1.0,) * 3)
@@ -24,7 +25,7 @@ MASK = masks.class_ids(LOGITS, (50, 31), SPEC)
 
 
 def answer(accept: str | None, of: Answer = FOUND) -> tuple[str, str | bytes]:
-    form = codecs.choose_form(accept, segmentation.FORMS)
+    form = headers.choose_form(accept, segmentation.FORMS)
     return form.media, form.encode(of)
 
 
@@ -119,7 +120,7 @@ def test_largest_probabilities_within_the_limit_are_answered(monkeypatch: pytest
 
 
 def test_custom_attributes_change_nothing() -> None:
-    refine = segmentation.refiner(codecs.custom_attributes("threshold=x, max_detections=-1, anything"))
+    refine = segmentation.refiner(headers.custom_attributes("threshold=x, max_detections=-1, anything"))
     assert (refine(LOGITS) == LOGITS).all()
 
 

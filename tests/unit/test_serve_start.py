@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from serve import signature
-from serve.signature import Signature, Tensor, TensorModel
+from serve.user_model import signature
+from serve.user_model.signature import Signature, Tensor, TensorModel
 from tests.environments import REPOSITORY
 
 

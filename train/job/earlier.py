@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serve import left
 from serve.artifact import EARLIER as ASIDE
 from serve.artifact import MODEL_JSON, MODEL_ONNX, ArtifactError
-from serve.left import SAVED_MODEL
+from serve.user_model import finding
+from serve.user_model.finding import SAVED_MODEL
 from train.job import stop
 from train.log import LOG
 
@@ -34,7 +34,7 @@ def _found(folder: Path) -> list[Path]:
     """
     found = [path for pattern in _OURS for path in folder.glob(pattern)]
     try:
-        scripts = left.find(folder, beside_graph=True)
+        scripts = finding.find(folder, beside_graph=True)
     except ArtifactError:  # there are several, of which none would be served
         scripts = None
     if scripts is not None and (scripts.path == folder or scripts.path.name.isdecimal()):

@@ -21,8 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from serve import left
 from serve.artifact import EARLIER, ArtifactError
+from serve.user_model import finding
 from serve.words import sentence
 from train.data import channels
 from train.errors import TrainError, UserError
@@ -266,19 +266,19 @@ def _convert(model_dir: Path) -> None:
         LOG.warning("the script left nothing in %s (SM_MODEL_DIR): the job ends without a model", model_dir)
         return
     try:
-        found = left.find(model_dir)
+        found = finding.find(model_dir)
         if found is None:
             return
-        left.refuse_handlers(model_dir)
+        finding.refuse_handlers(model_dir)
         LOG.info("Script mode: converting %s for ONNX Runtime", found.name)
         with tempfile.TemporaryDirectory(prefix="converted-") as folder:
             out = Path(folder)
-            said = left.convert(found, out, Path(sys.executable), serving_python())
+            said = finding.convert(found, out, Path(sys.executable), serving_python())
             for path in sorted(out.iterdir(), key=lambda path: path.suffix == ".json"):  # model.json last
                 if path.suffix in (".onnx", ".json"):
                     replace(model_dir / path.name, functools.partial(shutil.copyfile, path))
         LOG.info("%s; %s/model.onnx is what will be served, in the image inference too", said, model_dir)
-    except (left.NotConverted, ArtifactError) as error:
+    except (finding.NotConverted, ArtifactError) as error:
         LOG.warning("the model is kept as the script left it, without a version for ONNX Runtime: %s", error)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from mxnet import gluon
 from numpy.typing import NDArray
 
-from serve import masks
+from serve.tasks import masks
 from train.learner import Evaluated
 from train.semantic_segmentation import metrics
 from train.semantic_segmentation.data import Data

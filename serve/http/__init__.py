@@ -1,0 +1,1 @@
+"""From a request to its response: Flask, gunicorn, admission, and errors with their status."""
