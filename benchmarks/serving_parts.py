@@ -15,7 +15,6 @@ import numpy as np
 
 from benchmarks.serving_load import read_images
 from serve.engine.runtime import Engine
-from serve.http.headers import Asked
 from serve.machine import cpu_count
 
 
@@ -41,13 +40,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="times that each photo is sent (default: 5)")
     arguments = parser.parse_args()
     engine = Timed(arguments.model_dir, cpu_count())
-    reply = engine.understand(Asked("image/jpeg", None, (), batch=False))
+    form = engine.forms(batch=False)[0]
     photos = read_images(arguments.images)
     network, rest, sizes = [], [], []
     for _ in range(arguments.rounds):
         for photo in photos:
             start = time.perf_counter()
-            sizes.append(len(reply.prepare(photo)()))
+            sizes.append(len(engine.respond(engine.read(photo, "image/jpeg", ()), form)))
             whole = time.perf_counter() - start
             network.append(engine.seconds)
             rest.append(whole - engine.seconds)
@@ -57,7 +56,7 @@ def main() -> None:
         f"{len(photos)} photos, {arguments.rounds} times: {engine.artifact.network} at {engine.artifact.input.resize}"
     )
     print(f"median: network {inside:.1f} ms, the rest {outside:.1f} ms, {100 * share:.1f} % of a request")
-    print(f"answer as {reply.media}: median {statistics.median(sizes):.0f} bytes, largest {max(sizes)}")
+    print(f"answer as {form.media}: median {statistics.median(sizes):.0f} bytes, largest {max(sizes)}")
 
 
 if __name__ == "__main__":

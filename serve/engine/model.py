@@ -3,32 +3,53 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
 
 from serve.http.errors import Unavailable
-
-if TYPE_CHECKING:  # engines are loaded beside Flask's import, and Werkzeug breaks when two threads import it at once
-    from serve.http.headers import Asked
-    from serve.tasks.forms import Reply
+from serve.tasks.forms import Form
 
 log = logging.getLogger("serve")
 
 
-class Engine(Protocol):
-    """A loaded model, of whatever task."""
+NOT_READY = {
+    "loading": "The model is being loaded; try again in a second.",
+    "failed": "The model cannot be served; the log of the server says why.",
+}
+"""Why there is no engine, by the state of a Model that is not `ready`."""
 
-    def understand(self, asked: "Asked") -> "Reply":
-        """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""
+
+class Engine(Protocol):
+    """A loaded model, of whatever task. A request goes through it in two steps, as many at once as there are threads.
+
+    Imports nothing of Flask's: an engine is loaded beside Flask's import, and Werkzeug breaks when two threads import
+    it at once.
+    """
+
+    def forms(self, batch: bool) -> Sequence[Form[Any]]:
+        """The forms in which it can answer, the one for any wish first; `batch`: in batch transform."""
+
+    def read(self, data: bytes, media: str, attributes: Sequence[tuple[str, str]]) -> Any:
+        """A request's body, its media type and custom attributes -> what `respond` takes.
+
+        What a body can make expensive is done here, in a sandbox. Raises the ServeError of what cannot be met.
+        """
+
+    def respond(self, read: Any, form: Form[Any]) -> str | bytes:
+        """Compute, in the prediction's turn, and write the answer. Raises ServeError, FloatingPointError."""
 
 
 class Model:
-    """Loads an engine in a thread of its own. A load that fails calls `on_failure`, which should end the process."""
+    """Loads an engine in a thread of its own. A load that fails calls `on_failure`, which should end the process.
+
+    `state` says how far it is.
+    """
 
     def __init__(self, load: Callable[[], Engine], on_failure: Callable[[], None]) -> None:
         self._load = load
         self._on_failure = on_failure
         self._engine: Engine | None = None
+        self.state: Literal["loading", "ready", "failed"] = "loading"
 
     def start(self) -> threading.Thread:
         """Begin to load."""
@@ -37,11 +58,10 @@ class Model:
         thread.start()
         return thread
 
-    @property
-    def engine(self) -> Engine:
-        """The engine. Raises Unavailable while it is being loaded."""
+    def require_engine(self) -> Engine:
+        """Return the engine. Raises Unavailable unless the state is `ready`."""
         if self._engine is None:
-            raise Unavailable("The model is being loaded; try again in a second.")
+            raise Unavailable(NOT_READY[self.state])
         return self._engine
 
     def _run(self) -> None:
@@ -51,7 +71,8 @@ class Model:
         except Exception as error:
             # Our own errors are a sentence for the owner of the model; others are ours to look into.
             log.error("The model cannot be served: %s", error, exc_info=not isinstance(error, ValueError))
+            self.state = "failed"
             self._on_failure()
             return
-        self._engine = engine
+        self._engine, self.state = engine, "ready"
         log.info("model loaded in %.2f s, /ping answers 200", time.monotonic() - started)

@@ -1,8 +1,10 @@
 """From the body of a request to what a model computes on: here and now, or what costs more than little in a sandbox."""
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
@@ -26,16 +28,46 @@ _TENSORFLOWS = 16
 """Bytes of a pixel that a model decodes itself: three of 8 bits, and as many as floats."""
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A request's image: its file's bytes, and what a sandbox has `decoded` of them with the image's own size."""
+
+    data: bytes
+    spec: InputSpec
+    max_pixels: int = preprocess.MAX_PIXELS
+    decoded: tuple[Image.Image, tuple[int, int]] | None = None
+
+    def load(self) -> Loaded:
+        """As preprocess.load_sized, in the prediction's turn. Raises UnreadableImage."""
+        if self.decoded is None:
+            return preprocess.load_sized(self.data, self.spec, self.max_pixels)
+        image, size = self.decoded
+        return preprocess.to_tensor(image, self.spec), size
+
+
+@dataclass(frozen=True)
+class Text:
+    """A request's body of one of instances.JSON, to be parsed in the prediction's turn."""
+
+    data: bytes
+    media: str
+    model: TensorModel
+
+    def call(self) -> Call:
+        """What it calls. Raises BadRequest."""
+        return instances.parse(self.data, self.media, self.model)
+
+
 class Reader:
-    """Reads every body in this process. Each method returns a function that does the work, in the prediction's turn."""
+    """Reads every body in this process, in the prediction's turn."""
 
-    def image(self, data: bytes, spec: InputSpec) -> Callable[[], Loaded]:
-        """The bytes of an image file -> what preprocess.load_sized returns. Either step may raise UnreadableImage."""
-        return partial(preprocess.load_sized, data, spec)
+    def image(self, data: bytes, spec: InputSpec) -> Picture:
+        """The bytes of an image file, to be loaded. Either step may raise UnreadableImage."""
+        return Picture(data, spec)
 
-    def text(self, data: bytes, media: str, model: TensorModel) -> Callable[[], Call]:
-        """A body of one of instances.JSON -> what it calls. Either step may raise BadRequest."""
-        return partial(instances.parse, data, media, model)
+    def text(self, data: bytes, media: str, model: TensorModel) -> Text | Call:
+        """A body of one of instances.JSON, or what it calls. Raises BadRequest."""
+        return Text(data, media, model)
 
     def require_cheap(self, images: Sequence[bytes]) -> None:
         """Raise TooLarge for image files that a model would decode at too great a cost."""
@@ -51,25 +83,23 @@ class SandboxedReader(Reader):
         self._sandbox = sandbox
         self._max_pixels = max_pixels
 
-    def image(self, data: bytes, spec: InputSpec) -> Callable[[], Loaded]:
+    def image(self, data: bytes, spec: InputSpec) -> Picture:
         """As Reader.image; what is not ordinary is decoded at once."""
         if ordinary.reduced_size(data, spec) is not None:
-            return partial(preprocess.load_sized, data, spec, self._max_pixels)
-        image, size = jobs.image_of(self._decoded(data, spec))
-        return lambda: (preprocess.to_tensor(image, spec), size)
+            return Picture(data, spec, self._max_pixels)
+        return Picture(data, spec, self._max_pixels, jobs.image_of(self._decoded(data, spec)))
 
-    def text(self, data: bytes, media: str, model: TensorModel) -> Callable[[], Call]:
+    def text(self, data: bytes, media: str, model: TensorModel) -> Text | Call:
         """As Reader.text; a long one is read at once."""
         if len(data) <= TEXT_HERE:
             return super().text(data, media, model)
         try:
-            call = jobs.call_of(self._sandbox.run(jobs.TEXT, jobs.ask_for_call(media, model), data))
+            return jobs.call_of(self._sandbox.run(jobs.TEXT, jobs.ask_for_call(media, model), data))
         except Exhausted as error:
             said = f"The text of {len(data)} bytes takes more than {self._budget(error.what)} to read"
             raise TooLarge(f"{said}; send fewer rows in a request.") from error
         except Crashed as error:
             raise BadRequest(f"The body cannot be read (its reader ended by {error}).") from error
-        return lambda: call
 
     def require_cheap(self, images: Sequence[bytes]) -> None:
         """As Reader.require_cheap: all of them together may take what one image may, as the model decodes them."""

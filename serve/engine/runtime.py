@@ -1,11 +1,9 @@
 """The engine: model.onnx under ONNX Runtime, from the bytes of an image to the answer of its task."""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +14,12 @@ import onnxruntime as ort
 
 from serve import artifact as artifacts
 from serve.artifact import MODEL_ONNX, Artifact, ArtifactError
-from serve.engine.reader import Reader
+from serve.engine.reader import Picture, Reader
+from serve.http.media import require_image
 from serve.http.refusals import explained
-from serve.preprocess import Loaded
-from serve.tasks.forms import Answer, Reply
+from serve.tasks.forms import Answer, Form
 from serve.tasks.task import TASKS, Task
 from serve.words import sentence
-
-if TYPE_CHECKING:  # see serve.engine.model
-    from serve.http.headers import Asked
 
 _FATAL_ONLY = 4  # ONNX Runtime raises its errors too; its own log is not escaped
 
@@ -37,6 +32,14 @@ def session(path: Path, threads: int) -> ort.InferenceSession:
     # Threads that spin while they wait for work take it from the other predictions and from /ping.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@dataclass(frozen=True)
+class Read:
+    """A request: its image, and what its custom attributes ask of the answer."""
+
+    picture: Picture
+    options: Mapping[str, float]
 
 
 class Engine:
@@ -63,22 +66,22 @@ class Engine:
         """What the model's task is made of."""
         return TASKS[self.artifact.task]
 
-    def understand(self, asked: "Asked") -> Reply:
-        """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""
-        asked.require_image()
-        form = asked.form(self.task.BATCH_FORMS if asked.batch else self.task.FORMS)
-        refine = self.task.refiner(asked.attributes)
+    def forms(self, batch: bool) -> Sequence[Form[Answer]]:
+        """As serve.engine.model.Engine."""
+        return self.task.BATCH_FORMS if batch else self.task.FORMS
 
-        def prepare(data: bytes) -> Callable[[], str | bytes]:
-            with explained(data):
-                return partial(write, data, self._reader.image(data, self.artifact.input))
+    def read(self, data: bytes, media: str, attributes: Sequence[tuple[str, str]]) -> Read:
+        """As serve.engine.model.Engine."""
+        require_image(media)
+        options = self.task.options(attributes)
+        with explained(data):
+            return Read(self._reader.image(data, self.artifact.input), options)
 
-        def write(data: bytes, load: Callable[[], Loaded]) -> str | bytes:
-            with explained(data):
-                answer = self._answer(load)
-            return form.encode(replace(answer, values=refine(answer.values)))
-
-        return Reply(form.media, prepare)
+    def respond(self, read: Read, form: Form[Answer]) -> str | bytes:
+        """As serve.engine.model.Engine."""
+        with explained(read.picture.data):
+            answer = self._answer(read.picture)
+        return form.encode(replace(answer, values=self.task.refine(answer.values, read.options)))
 
     def answer(self, data: bytes) -> Answer:
         """The bytes of one image file -> what the model says about it.
@@ -88,14 +91,13 @@ class Engine:
         """
         return self._answer(self._reader.image(data, self.artifact.input))
 
-    def _answer(self, load: Callable[[], Loaded]) -> Answer:
-        spec = self.artifact.input
-        tensor, (width, height) = load()
+    def _answer(self, picture: Picture) -> Answer:
+        tensor, (width, height) = picture.load()
         outputs = {name: output[0] for name, output in self.run(tensor[np.newaxis]).items()}
         if not all_finite(outputs):
             raise FloatingPointError("The model answered with numbers that are not finite: its weights are broken.")
         values = self.task.answer(outputs, self.artifact)
-        return Answer(values, self.artifact.class_names, width, height, spec)
+        return Answer(values, self.artifact.class_names, width, height, picture.spec)
 
     def run(self, tensors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """float32 (N, channels, height, width) -> the graph's outputs by name, as the Artifact describes them."""

@@ -6,10 +6,11 @@ import logging
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from serve.engine.model import Model
+from serve.engine.model import NOT_READY, Model
 from serve.http import body, headers
 from serve.http.admission import Gate
 from serve.http.errors import ServeError, Unavailable, document
+from serve.http.media import media_type
 from serve.http.refusals import Refusals
 from serve.http.room import Room, Share
 from serve.settings import Settings
@@ -29,7 +30,8 @@ def create_app(settings: Settings, model: Model) -> Flask:
 
     @app.get("/ping")
     def ping() -> Response:
-        model.engine  # noqa: B018 - raises Unavailable until it is there
+        if model.state != "ready":
+            raise Unavailable(NOT_READY[model.state])
         return Response(content_type="application/json")
 
     @app.get("/execution-parameters")
@@ -43,23 +45,18 @@ def create_app(settings: Settings, model: Model) -> Flask:
 
     @app.post("/invocations")
     def invocations() -> Response:
-        engine = model.engine
+        engine = model.require_engine()
         headers.require_plain(request.headers.get("Content-Encoding"))
         with gate.entered(), Share(room) as share:
             data = body.read(request.environ, settings.max_body, settings.timeout, share.take)
-            reply = engine.understand(
-                headers.Asked(
-                    request.headers.get("Content-Type"),
-                    request.headers.get("Accept"),
-                    headers.custom_attributes(request.headers.get(headers.CUSTOM_ATTRIBUTES)),
-                    settings.batch,
-                )
-            )
-            # Written in the prediction's turn too, as a number for each pixel is no small work.
-            content = gate.predict(settings.timeout, reply.prepare(data))
+            form = headers.choose_form(request.headers.get("Accept"), engine.forms(settings.batch))
+            attributes = headers.custom_attributes(request.headers.get(headers.CUSTOM_ATTRIBUTES))
+            read = engine.read(data, media_type(request.headers.get("Content-Type")), attributes)
+            # Written in the prediction's turn too, as a number for each pixel is much work.
+            content = gate.predict(settings.timeout, engine.respond, read, form)
             unread = Share(room)
             unread.take(len(content))
-        response = Response(content, content_type=reply.media)
+        response = Response(content, content_type=form.media)
         response.call_on_close(unread.release)
         return response
 

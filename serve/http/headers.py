@@ -1,8 +1,7 @@
-"""What the headers of a request say: whether its body may be an image, what it asks for, and in which form."""
+"""What the headers of a request ask for, and the form of the response that they like best."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from werkzeug.datastructures import MIMEAccept
@@ -13,53 +12,7 @@ from serve.tasks.forms import Form
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
-# The bytes decide what a body is, whatever its header says; these types are refused before they are looked at,
-# because whoever sends them means to send something that is no image. curl's default for --data-binary,
-# application/x-www-form-urlencoded, and S3's binary/octet-stream are not among them.
-REFUSED_TYPES = frozenset(
-    "application/" + name
-    for name in (
-        *("json", "jsonlines", "x-ndjson", "csv", "xml", "yaml", "pdf", "x-npy", "x-npz", "x-parquet"),
-        *("zip", "gzip", "x-gzip", "x-tar", "x-gtar", "x-bzip2", "x-xz", "zstd", "x-7z-compressed", "vnd.rar"),
-        *("x-recordio", "x-recordio-protobuf", "x-protobuf"),
-    )
-)
-REFUSED_KINDS = ("text/", "multipart/", "audio/", "video/", "font/", "message/")
-REFUSED_SUFFIXES = ("+json", "+xml", "+zip", "+gzip")
-
 T = TypeVar("T")
-
-ONE_IMAGE = "the bytes of one image as image/jpeg, image/png or application/x-image"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The headers of a request that bear on its answer, and whether the server runs in batch transform.
-
-    `attributes` are the custom ones, pairs of name (in lower case) and value.
-    """
-
-    content_type: str | None
-    accept: str | None
-    attributes: Sequence[tuple[str, str]]
-    batch: bool
-
-    @property
-    def media(self) -> str:
-        """The media type of the body in lower case, without parameters; "" for none."""
-        return (self.content_type or "").partition(";")[0].strip().lower()
-
-    def require_image(self, instead: str = ONE_IMAGE) -> None:
-        """Raise UnsupportedMediaType for a Content-Type that is no image's, saying what to send `instead`."""
-        media = self.media
-        if media.startswith("image/"):
-            return
-        if media in REFUSED_TYPES or media.startswith(REFUSED_KINDS) or media.endswith(REFUSED_SUFFIXES):
-            raise UnsupportedMediaType(f"Content-Type {media} is not served; send {instead}.")
-
-    def form(self, forms: Sequence[Form[T]]) -> Form[T]:
-        """The form that Accept likes best. Raises NotAcceptable when it likes none."""
-        return choose_form(self.accept, forms)
 
 
 def require_plain(encoding: str | None) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.artifact import Artifact
-from serve.tasks.forms import Answer, Form, Refine
+from serve.tasks.forms import Answer, Form
 
 OUTPUTS: tuple[str, ...] = ("probabilities",)
 
@@ -29,9 +29,14 @@ def evaluated(answer: Answer) -> NDArray[np.float32]:
     return answer.values
 
 
-def refiner(attributes: Sequence[tuple[str, str]]) -> Refine:
-    """Custom attributes change nothing: every class has its probability."""
-    return lambda probabilities: probabilities
+def options(attributes: Sequence[tuple[str, str]]) -> Mapping[str, float]:
+    """Nothing, whatever the custom attributes: every class has its probability."""
+    return {}
+
+
+def refine(values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
+    """The values as they are."""
+    return values
 
 
 def _array(answer: Answer) -> str:

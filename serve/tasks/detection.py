@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serve.artifact import Artifact, Nms
 from serve.http.errors import BadRequest
-from serve.tasks.forms import Answer, Form, Refine
+from serve.tasks.forms import Answer, Form
 
 OUTPUTS: tuple[str, ...] = ("scores", "boxes")
 
@@ -94,8 +94,8 @@ _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e-?\d+)?", re.ASCII | re.IGNORECASE)
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 
 
-def refiner(attributes: Sequence[tuple[str, str]]) -> Refine:
-    """What `threshold=` (the lowest score, itself included) and `max_detections=` leave of rows by falling score.
+def options(attributes: Sequence[tuple[str, str]]) -> Mapping[str, float]:
+    """The `threshold`, which is the lowest score, itself included, and `max_detections`, where they are given.
 
     Raises BadRequest for a value that makes no sense, and for one of the two given twice.
     """
@@ -109,8 +109,13 @@ def refiner(attributes: Sequence[tuple[str, str]]) -> Refine:
             given[name] = _ATTRIBUTES[name](text)
         except ValueError as wanted:
             raise BadRequest(f"The custom attribute {name} is {text!r:.80}, it must be {wanted}.") from wanted
-    threshold, count = np.float32(given.get("threshold", 0)), given.get("max_detections")
-    return lambda rows: rows[rows[:, _SCORE] >= threshold][:count]
+    return given
+
+
+def refine(values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
+    """What the options leave of detections, float32 (d, 6) by falling score."""
+    found = values[values[:, _SCORE] >= np.float32(options.get("threshold", 0))]
+    return found[: int(options.get("max_detections", len(found)))]
 
 
 def _fraction(text: str) -> float:

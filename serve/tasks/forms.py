@@ -11,9 +11,6 @@ from serve.artifact import InputSpec
 
 T = TypeVar("T")
 
-Refine = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""What a request's custom attributes do to the values of its answer."""
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -45,15 +42,3 @@ class Form(Generic[T]):
 
     def __str__(self) -> str:
         return self.media + (f";{self.parameter}" if self.parameter else "")
-
-
-@dataclass(frozen=True)
-class Reply:
-    """How a request will be answered: in which media type, and in two steps.
-
-    `prepare` takes the request's body and returns the function that computes and writes the answer's, to be called in
-    the prediction's turn. What a body can make expensive is done before, in a sandbox.
-    """
-
-    media: str
-    prepare: Callable[[bytes], Callable[[], str | bytes]]

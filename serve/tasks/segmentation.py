@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serve.artifact import Artifact
 from serve.http.errors import TooLarge
 from serve.tasks import masks, records
-from serve.tasks.forms import Answer, Form, Refine
+from serve.tasks.forms import Answer, Form
 
 OUTPUTS: tuple[str, ...] = ("logits",)
 
@@ -37,9 +37,14 @@ def evaluated(answer: Answer) -> NDArray[np.uint8]:
     return masks.class_ids(answer.values, (answer.width, answer.height), answer.spec)
 
 
-def refiner(attributes: Sequence[tuple[str, str]]) -> Refine:
-    """Custom attributes change nothing: every pixel has its class."""
-    return lambda logits: logits
+def options(attributes: Sequence[tuple[str, str]]) -> Mapping[str, float]:
+    """Nothing, whatever the custom attributes: every pixel has its class."""
+    return {}
+
+
+def refine(values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
+    """The values as they are."""
+    return values
 
 
 def _png(answer: Answer) -> bytes:

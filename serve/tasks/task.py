@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from serve.artifact import CLASSIFICATION, DETECTION, SEGMENTATION, Artifact
 from serve.tasks import classification, detection, segmentation
-from serve.tasks.forms import Answer, Form, Refine
+from serve.tasks.forms import Answer, Form
 
 
 class Task(Protocol):
@@ -30,11 +30,14 @@ class Task(Protocol):
     def evaluated(self, answer: Answer) -> NDArray[np.float32] | NDArray[np.uint8]:
         """What training compares with the truth: probabilities (classes,), detections (d, 6), or a mask (H, W)."""
 
-    def refiner(self, attributes: Sequence[tuple[str, str]]) -> Refine:
-        """What a request's custom attributes (name in lower case, value) ask to be done to the answer's values.
+    def options(self, attributes: Sequence[tuple[str, str]]) -> Mapping[str, float]:
+        """What a request's custom attributes (name in lower case, value) ask of the answer, by name.
 
         Names that mean nothing to the task are ignored. Raises BadRequest naming an attribute with a bad value.
         """
+
+    def refine(self, values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
+        """The values of an Answer as `options` ask for them."""
 
 
 TASKS: dict[str, Task] = {CLASSIFICATION: classification, DETECTION: detection, SEGMENTATION: segmentation}

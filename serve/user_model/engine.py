@@ -4,23 +4,22 @@ What computes is given: ONNX Runtime (serve.user_model.graphs), or TensorFlow it
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serve.artifact import InputSpec
-from serve.engine.reader import Reader
+from serve.engine.reader import Picture, Reader, Text
 from serve.http.errors import BadRequest, UnsupportedMediaType
+from serve.http.media import require_image
 from serve.http.refusals import explained, is_base64_of_image
 from serve.settings import IMAGE_VALUES
-from serve.tasks.forms import Form, Reply
+from serve.tasks.forms import Form
 from serve.user_model import instances
 from serve.user_model.instances import Call
 from serve.user_model.signature import STRING, Tensor, TensorModel
-
-if TYPE_CHECKING:  # see serve.engine.model
-    from serve.http.headers import Asked
 
 Run = Callable[[str, Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 """A signature's name and its inputs -> its outputs, by name. Raises BadRequest for what it cannot compute."""
@@ -39,8 +38,23 @@ _METHOD = "tfs-method"  # a custom attribute of SageMaker's TensorFlow Serving i
 _WITHOUT_TYPE = ("", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded")
 
 
+@dataclass(frozen=True)
+class Photo:
+    """A request's image, to become the one input of a signature in the prediction's turn."""
+
+    signature: str
+    tensor: Tensor
+    picture: Picture
+
+    def call(self) -> Call:
+        """What it calls. Raises BadRequest."""
+        with explained(self.picture.data):
+            planes, _ = self.picture.load()
+        return Call(self.signature, {self.tensor.name: _as_input(planes, self.tensor, self.picture.spec)}, 1)
+
+
 class TensorEngine:
-    """A model of any arrays. `understand` and what it returns may be called by many threads at once."""
+    """A model of any arrays, asked as serve.engine.model.Engine says."""
 
     def __init__(self, model: TensorModel, run: Run, pixels: str = "", reader: Reader | None = None) -> None:
         """`pixels` is one of IMAGE_RANGES, for an image's values in a float input; "" for what the graph says."""
@@ -51,22 +65,25 @@ class TensorEngine:
         inputs = (tensor for signature in model.signatures.values() for tensor in signature.inputs)
         self._takes_text = any(tensor.dtype == STRING for tensor in inputs)
 
-    def understand(self, asked: "Asked") -> Reply:
-        """How a request with these headers will be answered. Raises the ServeError of those that cannot be met."""
-        method = dict(asked.attributes).get(_METHOD, "predict")
+    def forms(self, batch: bool) -> Sequence[Form[str]]:
+        """As serve.engine.model.Engine."""
+        return _FORMS
+
+    def read(self, data: bytes, media: str, attributes: Sequence[tuple[str, str]]) -> Call | Text | Photo:
+        """As serve.engine.model.Engine."""
+        method = dict(attributes).get(_METHOD, "predict")
         if method != "predict":
             raise BadRequest(f"Custom attribute {_METHOD} is {method!r}; only predict is served.")
-        form = asked.form(_FORMS)
+        read = self._read(data, media)
+        if not self._takes_text:
+            return read
+        call = _call(read)
+        self._reader.require_cheap([text for text in _texts(call) if text.startswith(_DECODED)])
+        return call
 
-        def prepare(data: bytes) -> Callable[[], str | bytes]:
-            called = self._called(data, asked)
-            if not self._takes_text:
-                return lambda: form.encode(self._answer(called()))
-            call = called()
-            self._reader.require_cheap([text for text in _texts(call) if text.startswith(_DECODED)])
-            return lambda: form.encode(self._answer(call))
-
-        return Reply(form.media, prepare)
+    def respond(self, read: Call | Text | Photo, form: Form[str]) -> str | bytes:
+        """As serve.engine.model.Engine."""
+        return form.encode(self._answer(_call(read)))
 
     def _answer(self, call: Call) -> str:
         try:
@@ -77,13 +94,12 @@ class TensorEngine:
             raise
         return instances.write(call, outputs)
 
-    def _called(self, data: bytes, asked: "Asked") -> Callable[[], Call]:
-        media = asked.media
+    def _read(self, data: bytes, media: str) -> Call | Text | Photo:
         if media in instances.JSON:
             return self._reader.text(data, media, self.model)
         if media in _WITHOUT_TYPE and (data.lstrip()[:1] in (b"{", b"[") or self._image_input() is None):
             return self._reader.text(data, instances.JSON[0], self.model)
-        return self._of_image(data, asked)
+        return self._of_image(data, media)
 
     def _image_input(self) -> tuple[str, Tensor] | None:
         """The default signature and its one input, where that can be an image's pixels or its file's bytes."""
@@ -94,26 +110,18 @@ class TensorEngine:
         file = inputs[0].dtype == STRING and inputs[0].shape == (None,)
         return (name, inputs[0]) if file or inputs[0].image else None
 
-    def _of_image(self, data: bytes, asked: "Asked") -> Callable[[], Call]:
+    def _of_image(self, data: bytes, media: str) -> Call | Photo:
         found = self._image_input()
         if found is None:
             raise UnsupportedMediaType(f"This model takes no image ({self.model}); {self._instead()}")
-        asked.require_image("an image, or the model's input as application/json")
+        require_image(media, "an image, or the model's input as application/json")
         name, tensor = found
         if tensor.dtype == STRING:
             value = np.empty(1, object)
             value[0] = data
-            return lambda: Call(name, {tensor.name: value}, 1)
-        spec = _spec(tensor, self._values(name, tensor))
+            return Call(name, {tensor.name: value}, 1)
         with explained(data):
-            load = self._reader.image(data, spec)
-
-        def call() -> Call:
-            with explained(data):
-                planes, _ = load()
-            return Call(name, {tensor.name: _as_input(planes, tensor, spec)}, 1)
-
-        return call
+            return Photo(name, tensor, self._reader.image(data, _spec(tensor, self._values(name, tensor))))
 
     def _instead(self) -> str:
         """What to do about a model that takes no image: of most that should, the sides are of any length."""
@@ -145,6 +153,10 @@ class TensorEngine:
         if tensor.dtype == "uint8":
             return "0..255"
         return self._pixels or self.model.signatures[name].image_values or _PIXELS_DEFAULT
+
+
+def _call(read: Call | Text | Photo) -> Call:
+    return read if isinstance(read, Call) else read.call()
 
 
 def _texts(call: Call) -> list[bytes]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
+from serve.artifact import ArtifactError
 from serve.engine.model import Model
 from serve.engine.runtime import Engine
 from serve.http.application import create_app
@@ -52,6 +53,23 @@ def test_ping_says_503_with_a_reason_until_the_model_is_loaded(settings: Setting
     assert asking.get("/ping").status_code == 200
     assert status(asking) == 200
     assert failures == []
+
+
+def test_ping_says_503_when_the_model_could_not_be_loaded(settings: Settings) -> None:
+    def load() -> Engine:
+        raise ArtifactError("model.onnx is missing.")
+
+    failures: list[str] = []
+    model = Model(load, lambda: failures.append("failed"))
+    asking = create_app(settings, model).test_client()
+    assert model.state == "loading"
+    model.start().join(30)
+    assert (model.state, failures) == ("failed", ["failed"])
+    for reply in (asking.get("/ping"), asking.post("/invocations", data=PHOTO)):
+        assert (reply.status_code, reply.get_json()["reason"]) == (
+            503,
+            "The model cannot be served; the log of the server says why.",
+        )
 
 
 def test_an_error_of_ours_is_500_without_its_details_and_the_next_is_answered(

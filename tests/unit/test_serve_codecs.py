@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from serve.artifact import InputSpec
 from serve.http import headers
 from serve.http.errors import NotAcceptable, UnsupportedMediaType
+from serve.http.media import media_type, require_image
 from serve.tasks import classification
 from serve.tasks.forms import Answer, Form
 
@@ -50,7 +51,7 @@ def answer(accept: str | None, batch: bool = False) -> tuple[str, str | bytes]:
     ],
 )
 def test_type_that_may_hold_an_image_is_left_to_the_bytes(header: str | None) -> None:
-    assert headers.Asked(header, None, (), False).require_image() is None
+    assert require_image(media_type(header)) is None
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_type_that_may_hold_an_image_is_left_to_the_bytes(header: str | None) ->
 )
 def test_type_that_is_no_image_is_refused_with_what_to_send(header: str) -> None:
     with pytest.raises(UnsupportedMediaType, match=r"send the bytes of one image as image/jpeg") as refusal:
-        headers.Asked(header, None, (), False).require_image()
+        require_image(media_type(header))
     assert refusal.value.status == 415
 
 

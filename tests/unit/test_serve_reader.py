@@ -147,7 +147,7 @@ def test_the_sandbox_gives_the_tensor_that_this_process_would(
 ) -> None:
     data = encode(noise(mode), kind, **options)
     assert not is_ordinary(data, spec)
-    tensor, size = SandboxedReader(sandbox).image(data, spec)()
+    tensor, size = SandboxedReader(sandbox).image(data, spec).load()
     wanted, upright = preprocess.load_sized(data, spec)
     assert (tensor.tobytes(), tensor.shape, size) == (wanted.tobytes(), wanted.shape, upright)
 
@@ -171,7 +171,7 @@ def test_damage_found_in_the_sandbox_is_told_as_damage(sandbox: Sandbox) -> None
 def test_the_limit_of_pixels_holds_on_both_ways(sandbox: Sandbox) -> None:
     for data in (encode(noise("RGB"), "PNG"), encode(noise("RGBA"), "PNG")):
         with pytest.raises(UnreadableImage, match="has 60 x 44 pixels, the limit is 1000"):
-            SandboxedReader(sandbox, max_pixels=1000).image(data, SPEC)()
+            SandboxedReader(sandbox, max_pixels=1000).image(data, SPEC).load()
 
 
 # --- budgets --------------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_what_exhausts_its_budget_is_too_large_and_says_which_and_the_next_one_i
     with pytest.raises(TooLarge) as refused:
         decode(make(), SPEC)
     assert str(refused.value).startswith(says)
-    assert decode(encode(noise("RGBA"), "PNG"), SPEC)()[1] == (60, 44)
+    assert decode(encode(noise("RGBA"), "PNG"), SPEC).load()[1] == (60, 44)
 
 
 def test_a_tile_larger_than_its_image_says_exhausts_the_memory_all_the_same(sandbox: Sandbox) -> None:
@@ -316,7 +316,8 @@ def test_a_text_is_read_alike_here_and_in_the_sandbox(rows: int) -> None:
     made = Sandbox(512 * MB, 60, at_once=1, patience=60)
     data = b"\n".join(b"%d" % (row % 100) for row in range(rows))
     assert (len(data) > reader.TEXT_HERE) == (rows > 10)
-    call = SandboxedReader(made).text(data, "text/csv", MODEL)()
+    read = SandboxedReader(made).text(data, "text/csv", MODEL)
+    call = read.call() if isinstance(read, reader.Text) else read
     made.close()
     assert call.rows == rows
     assert np.array_equal(call.inputs["x"], np.arange(rows, dtype=np.float32) % 100)

@@ -120,8 +120,8 @@ def test_largest_probabilities_within_the_limit_are_answered(monkeypatch: pytest
 
 
 def test_custom_attributes_change_nothing() -> None:
-    refine = segmentation.refiner(headers.custom_attributes("threshold=x, max_detections=-1, anything"))
-    assert (refine(LOGITS) == LOGITS).all()
+    options = segmentation.options(headers.custom_attributes("threshold=x, max_detections=-1, anything"))
+    assert (segmentation.refine(LOGITS, options) == LOGITS).all()
 
 
 def test_training_is_given_the_mask_that_the_png_holds() -> None:

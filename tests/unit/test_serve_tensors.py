@@ -18,7 +18,8 @@ from PIL import Image
 
 from serve.artifact import ArtifactError
 from serve.http.errors import BadRequest, NotAcceptable, ServeError, UnsupportedMediaType
-from serve.http.headers import Asked
+from serve.http.headers import choose_form
+from serve.http.media import media_type
 from serve.settings import Settings, SettingsError
 from serve.user_model import finding, placeholder, signature
 from serve.user_model.engine import TensorEngine
@@ -179,8 +180,8 @@ class Double:
         return {"y": self.given.reshape(len(self.given), -1).mean(axis=1, keepdims=True).astype(np.float32)}
 
     def ask(self, data: bytes, media: str | None = None, accept: str | None = None, attributes: Any = ()) -> Any:
-        reply = self.engine.understand(Asked(media, accept, attributes, batch=False))
-        return json.loads(reply.prepare(data)())
+        form = choose_form(accept, self.engine.forms(batch=False))
+        return json.loads(self.engine.respond(self.engine.read(data, media_type(media), attributes), form))
 
 
 def photo(*colour: int, kind: str = "PNG") -> bytes:
@@ -310,8 +311,10 @@ def test_accept_and_method_are_checked_before_anything_is_computed() -> None:
 
 
 def test_json_lines_end_with_a_line_feed() -> None:
-    reply = Double(None, 2).engine.understand(Asked(None, "application/jsonlines", (), batch=True))
-    assert (reply.media, reply.prepare(ROWS)()) == ("application/jsonlines", '{"predictions": [[2.0]]}\n')
+    engine = Double(None, 2).engine
+    form = choose_form("application/jsonlines", engine.forms(batch=True))
+    answer = engine.respond(engine.read(ROWS, "", ()), form)
+    assert (form.media, answer) == ("application/jsonlines", '{"predictions": [[2.0]]}\n')
 
 
 # ---- while a model is being converted ---------------------------------------------------------------------------
