@@ -126,7 +126,8 @@ lint: $(call envs,dev mxnet tensorflow) ## style, types, common mistakes; change
 	@# Beside the frameworks whose types they use; NumPy's in MXNet's environment also ask for an array's element type.
 	@$(call PY,dev) -m mypy --python-executable $(call PY,mxnet) --cache-dir .mypy_cache/mxnet --follow-imports silent train
 	@$(call PY,dev) -m mypy --python-executable $(call PY,tensorflow) --cache-dir .mypy_cache/tensorflow \
-	  --follow-imports silent train/keras train/image_classification_tensorflow
+	  --follow-imports silent train/keras \
+	  $(foreach name,$(TRAINING),$(if $(filter tensorflow,$(ENV_$(name))),train/$(subst -,_,$(name))))
 	@.venvs/dev/bin/shellcheck .ci/run .ci/machine containers/bin/*
 	@.venvs/dev/bin/hadolint --ignore DL3008 --ignore DL3003 containers/*/Dockerfile
 fmt: $(call envs,dev) ## what lint asks for, done (seconds)

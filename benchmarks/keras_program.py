@@ -23,6 +23,7 @@ from train.job import threads
 SIDE, BATCH, EPOCHS = 128, 16, 10
 AUGMENTED = {"horizontal_flip": True, "zoom_range": 0.2, "rotation_range": 20}
 _NETWORK = "mobilenetv2_1.0"
+_SOURCE = "that Keras has written"
 
 
 class Script:
@@ -36,7 +37,7 @@ class Script:
 
         keras.utils.set_random_seed(seed)
         base = keras.applications.MobileNetV2(input_shape=(SIDE, SIDE, 3), include_top=False, weights=None)
-        keras_files.load_into(base, weights, _NETWORK)
+        keras_files.load_into(base, weights, _NETWORK, _SOURCE)
         base.trainable = False
         layers = keras.layers
         head = [layers.GlobalAveragePooling2D(), layers.Dropout(0.5), layers.Dense(1, activation="sigmoid")]
@@ -91,7 +92,7 @@ class Ours:
         found = {name: Channel(name, channels / name, "") for name in ("train", "validation")}
         self._data, self._hp = data.load(found, hp)
         self._network = network.build(self._hp)
-        keras_files.load_into(self._network.base, weights, _NETWORK)
+        keras_files.load_into(self._network.base, weights, _NETWORK, _SOURCE)
         self._number = 0
 
     def stepping(self) -> Callable[[], None]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from serve.words import sentence
 from train import hyperparameters
 from train.errors import TrainError, UserError
-from train.job import cluster, configuration, earlier, script
+from train.job import configuration, earlier, script
 from train.log import LOG
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ ALGORITHMS = {
     if (package / "job.py").exists()
 }
 SCRIPTS = ("image-classification-tensorflow",)  # images that run a user's own program in place of theirs
-DISTRIBUTED = ("image-classification-tensorflow",)  # that train on several hosts as one
 _FAILURE_LIMIT = 1024  # characters of the file that SageMaker shows
 _INSTEAD: dict[int | None, str] = {
     errno.EROFS: "mount it writable, without :ro",
@@ -110,8 +109,6 @@ def _run(base: Path) -> None:
             f"one of {', '.join(ALGORITHMS)}"
         )
     LOG.info("Merging the defaults with the provided configuration: %s", raw)
-    if name not in DISTRIBUTED:
-        cluster.one_host(base)
     if (base / "input" / "config" / "checkpointconfig.json").exists():
         LOG.warning(
             "this version does not resume from checkpoints: after an interruption the job starts again "

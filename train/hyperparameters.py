@@ -54,6 +54,10 @@ class CommonHyperparameters:
     seed: int
     """**Ours.** Seed of the first weights, the order of the images and the augmentation."""
 
+    def say(self) -> None:
+        """Log the hyperparameters, and a line for each that does less here than its name says."""
+        raise NotImplementedError
+
     def replace(self, **values: Any) -> Self:
         """Return a copy with these values, checked as the first one was."""
         return dataclasses.replace(self, **values)  # type: ignore[type-var]  # each algorithm's class is a dataclass

@@ -37,14 +37,14 @@ def load(settings: Settings) -> Engine:
 
 
 def _under_tensorflow(settings: Settings, reader: Reader) -> Engine:
-    from serve.user_model import convert, saved_model
+    from serve.user_model import saved_model
     from serve.user_model.engine import TensorEngine
 
     found = finding.find(settings.model_dir, beside_graph=True)
     if found is None:
         raise ArtifactError(f"{settings.model_dir} holds no SavedModel and no .keras file for TensorFlow to serve.")
     saved_model.set_threads(settings.model_threads)
-    exported = settings.converted / convert.SAVED_MODEL if settings.converted else None
+    exported = settings.converted / finding.EXPORTED if settings.converted else None
     path = exported if exported and exported.exists() else found.path
     saved = saved_model.load(path, found.name)
     _introduce(settings, saved.model, "TensorFlow")

@@ -18,12 +18,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from serve.artifact import MODEL_ONNX, ArtifactError
-from serve.user_model import saved_model, signature
+from serve.user_model import finding, saved_model, signature
 from serve.user_model.saved_model import Functions, Session, first_line
 from serve.user_model.signature import DEFAULT, STRING, Signature, Tensor, TensorModel
 
 OPSET = 17
-SAVED_MODEL = "saved_model"
 CHECKS = "checks.json"
 _DRAWS = ((1, 64, 1.0), (3, 96, 255.0))  # rows, pixels of free sides, and the largest value: a 0..1 and a 0..255 image
 
@@ -43,7 +42,7 @@ def main() -> None:
     try:
         source = arguments.source
         if source.is_file():
-            source = _from_keras(source, arguments.out / SAVED_MODEL)
+            source = _from_keras(source, arguments.out / finding.EXPORTED)
         saved = saved_model.load(source, arguments.name)
         if not arguments.only_saved_model:
             convert(saved, arguments.out)

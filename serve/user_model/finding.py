@@ -13,6 +13,8 @@ from pathlib import Path
 from serve.artifact import MODEL_ONNX, ArtifactError
 
 SAVED_MODEL = "saved_model.pb"
+EXPORTED = "saved_model"
+"""The folder that a conversion makes of a .keras file, in the folder of what it has written."""
 IMAGE = "image-classification-tensorflow"
 _ENVIRONMENTS = ("train", "tensorflow")  # in the image, and on a developer's machine
 _SAID = 400  # characters of what a process says last

@@ -12,10 +12,12 @@ import tf_keras
 from tests.tensorflow import small
 from train.errors import UserError
 from train.image_classification_tensorflow import network
+from train.image_classification_tensorflow.weights import MOBILENETV2
 from train.keras.network import Network, save
 from train.weights import keras_files
 
 NAME = network.name(0.35)
+SOURCE = MOBILENETV2.source(NAME)
 Writer = Callable[[Network, Path], None]
 
 
@@ -72,7 +74,7 @@ def test_weights_load_from_every_form_of_keras_file_whatever_stands_above_them(
     path = tmp_path / f"file{suffix}"
     write(net, path)
     other = network.build(small.hyperparameters(num_classes=5))
-    assert keras_files.load_into(other.base, path, NAME) == 260
+    assert keras_files.load_into(other.base, path, NAME, SOURCE) == 260
     for loaded, written in zip(other.base.get_weights(), net.base.get_weights(), strict=True):
         assert np.array_equal(loaded, written)
 
@@ -80,7 +82,7 @@ def test_weights_load_from_every_form_of_keras_file_whatever_stands_above_them(
 def test_a_network_of_one_channel_takes_the_weights_of_three(net: Network, tmp_path: Path) -> None:
     save(net.model, tmp_path / "colour.keras")
     grey = network.build(small.hyperparameters(image_shape="1,32,32"))
-    keras_files.load_into(grey.base, tmp_path / "colour.keras", NAME)
+    keras_files.load_into(grey.base, tmp_path / "colour.keras", NAME, SOURCE)
     photos = small.photos(2, channels=1).astype(np.float32)
     features = net.base(np.repeat(photos, 3, axis=3), training=False).numpy()
     assert grey.base(photos, training=False).numpy() == pytest.approx(features, abs=1e-4 * float(features.max()))
@@ -132,5 +134,5 @@ def test_a_file_that_is_not_the_networks_weights_is_refused_with_what_is_wrong(
 ) -> None:
     write(net, tmp_path / "file")
     with pytest.raises(UserError) as caught:
-        keras_files.load_into(net.base, tmp_path / "file", NAME)
+        keras_files.load_into(net.base, tmp_path / "file", NAME, SOURCE)
     assert str(caught.value).startswith(f"{tmp_path}/file {reason}")

@@ -14,7 +14,7 @@ from local import __main__ as program
 from local import build
 from local.images import IMAGES
 from tests.environments import REPOSITORY
-from train.weights import pretrained
+from train.weights import keras_files, pretrained
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_machine_without_docker_is_told_what_to_install(
 
 
 def test_the_suffixes_of_weights_are_those_that_training_reads() -> None:
-    assert (*pretrained.TORCHVISION.suffixes, *pretrained.KERAS.suffixes) == build.WEIGHTS
+    assert (*pretrained.TORCHVISION.suffixes, *keras_files.SUFFIXES) == build.WEIGHTS
 
 
 def test_a_machine_builds_images_with_python_alone(tmp_path: Path) -> None:

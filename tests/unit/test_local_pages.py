@@ -15,7 +15,7 @@ from local.images import TRAINING
 from tests.environments import REPOSITORY
 from tests.pages import DATA, DOCS, SWITCHING, metrics, snippet
 from train import fields
-from train.weights import pretrained
+from train.weights import keras_files, pretrained
 
 SDK2, SDK3 = ("sdk2", "sdk2-detection", "sdk2-segmentation"), ("sdk3", "sdk3-cloud")
 
@@ -116,7 +116,7 @@ def test_the_page_on_weights_has_the_networks_and_the_forms_of_file_of_every_ima
         hyperparameters = importlib.import_module(f"train.{name.replace('-', '_')}.hyperparameters")
         assert parameter[1] in fields.rows(hyperparameters.ACCEPTED), (name, words)
     others = page.partition("## Other files")[2].partition("\n## ")[0]
-    assert all(f"`{suffix}`" in others for suffix in (*pretrained.TORCHVISION.suffixes, *pretrained.KERAS.suffixes))
+    assert all(f"`{suffix}`" in others for suffix in (*pretrained.TORCHVISION.suffixes, *keras_files.SUFFIXES))
     assert "not built yet" not in page
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.errors import UserError
-from train.semantic_segmentation.hyperparameters import check, say
+from train.semantic_segmentation.hyperparameters import check
 
 REQUIRED = {"num_classes": "21", "num_training_samples": "100"}
 
@@ -111,6 +111,6 @@ def test_a_schedule_of_steps_needs_steps() -> None:
 def test_what_does_less_than_its_name_says_is_told(caplog: pytest.LogCaptureFixture) -> None:
     texts = {"lr_scheduler_step": "10,20", "precision_dtype": "float16", "syncbn": "True"}
     with caplog.at_level(logging.INFO, logger="train"):
-        say(check(REQUIRED | texts))
+        check(REQUIRED | texts).say()
     for part in ("lr_scheduler_step=10,20 is ignored", "computed as float32", "syncbn=True changes nothing"):
         assert part in caplog.text

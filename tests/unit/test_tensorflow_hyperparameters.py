@@ -7,7 +7,8 @@ import pytest
 from train import fields
 from train.errors import UserError
 from train.image_classification_tensorflow import builtin
-from train.image_classification_tensorflow.hyperparameters import LOG, check
+from train.image_classification_tensorflow.hyperparameters import check
+from train.log import LOG
 
 
 def refusal(**raw: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from train.errors import UserError
 from train.job import cluster
+from train.job.cluster import Hosts
 
 
 def base(folder: Path, config: dict[str, Any]) -> Path:
@@ -28,7 +29,7 @@ def test_where_little_is_said_there_is_one_host(config: dict[str, Any], tmp_path
 
 
 def test_without_the_file_there_is_one_host(tmp_path: Path) -> None:
-    assert cluster.one_host(tmp_path) == "algo-1"
+    assert cluster.one_host(tmp_path) == Hosts(("algo-1",), "algo-1")
 
 
 def test_a_host_that_is_not_among_the_hosts_is_refused(tmp_path: Path) -> None:

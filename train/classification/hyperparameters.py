@@ -43,12 +43,11 @@ class ClassifierHyperparameters(CommonHyperparameters):
                 "num_classes, or remove it"
             )
 
-
-def say(hp: ClassifierHyperparameters) -> None:
-    """Print the hyperparameters as image-classification does."""
-    LOG.info("Final configuration: %s", hp.values())
-    LOG.info("---- Parameters ----")
-    for name, value in hp.values().items():
-        LOG.info("%s: %s", name, value)
-    LOG.info("--------------------")
-    warn_of_late_steps(hp)
+    def say(self) -> None:
+        """Print the hyperparameters as image-classification does."""
+        LOG.info("Final configuration: %s", self.values())
+        LOG.info("---- Parameters ----")
+        for name, value in self.values().items():
+            LOG.info("%s: %s", name, value)
+        LOG.info("--------------------")
+        warn_of_late_steps(self)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from train import fields
-from train.classification import hyperparameters as classifiers
 from train.classification.hyperparameters import ClassifierHyperparameters, Resize
 from train.errors import UserError
 from train.hyperparameters import resolve, say_unused, warn_of_float16
@@ -76,6 +75,19 @@ class Hyperparameters(ClassifierHyperparameters):
                 "labels: remove one of the two"
             )
 
+    def say(self) -> None:
+        """Print the parameters, and a line for each that does less here than its name says."""
+        super().say()
+        if self.use_weighted_loss and not self.multi_label:
+            LOG.warning("use_weighted_loss=1 is ignored: it weighs the labels of multi_label=1, which is not set")
+        if self.checkpoint_frequency and self.checkpoint_frequency > self.epochs:
+            LOG.warning(
+                "checkpoint_frequency=%d is above epochs=%d: only the best epoch is kept",
+                *(self.checkpoint_frequency, self.epochs),
+            )
+        warn_of_float16(self.precision_dtype)
+        say_unused(self.kv_store)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OtherNames:
@@ -93,17 +105,3 @@ ACCEPTED = (Hyperparameters, OtherNames)
 def check(raw: Mapping[str, str]) -> Hyperparameters:
     """Return the checked hyperparameters; raises UserError, also for values that do not go together."""
     return Hyperparameters(**resolve(raw, ACCEPTED))
-
-
-def say(hp: Hyperparameters) -> None:
-    """Print the parameters, and a line for each that does less here than its name says."""
-    classifiers.say(hp)
-    if hp.use_weighted_loss and not hp.multi_label:
-        LOG.warning("use_weighted_loss=1 is ignored: it weighs the labels of multi_label=1, which is not set")
-    if hp.checkpoint_frequency and hp.checkpoint_frequency > hp.epochs:
-        LOG.warning(
-            "checkpoint_frequency=%d is above epochs=%d: only the best epoch is kept",
-            *(hp.checkpoint_frequency, hp.epochs),
-        )
-    warn_of_float16(hp.precision_dtype)
-    say_unused(hp.kv_store)

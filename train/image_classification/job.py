@@ -41,7 +41,7 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     return Learner(loaded.train_batches(hp), step, lambda: evaluate(net, loaded, hp), lines), Model(net, loaded, hp)
 
 
-ALGORITHM = Algorithm(hyperparameters.check, hyperparameters.say, begin)
+ALGORITHM = Algorithm(hyperparameters.check, begin)
 
 
 class Model(GluonModel[NDArray[np.float64]]):

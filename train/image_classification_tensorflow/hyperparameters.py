@@ -5,33 +5,17 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from train import fields
-from train.classification import hyperparameters as classifiers
 from train.classification.hyperparameters import Resize
 from train.errors import UserError
 from train.hyperparameters import given, resolve
 from train.image_classification_tensorflow import builtin
-from train.keras.hyperparameters import ALL, HEAD, KerasHyperparameters, TrainLayers
-from train.log import LOG
+from train.keras import hyperparameters as keras_fields
+from train.keras.hyperparameters import KerasHyperparameters, TrainLayers
 
 ALPHA = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 """Widths for which weights are published: Sandler et al. 2018 and Keras's table."""
 BLOCKS = 19
 """Of MobileNetV2: the first convolution, seventeen inverted residuals, the last convolution."""
-SMALLEST = 32
-"""Pixels of a side; MobileNetV2 halves its input five times."""
-
-
-def _train_layers() -> Any:
-    def parse(text: str) -> str | int:
-        if text.lower() in (HEAD, ALL):
-            return text.lower()
-        value = float(text)
-        if value != int(value) or not 1 <= value <= BLOCKS:
-            raise ValueError
-        return ALL if value == BLOCKS else int(value)
-
-    valid = f"head, all, or how many of the {BLOCKS} blocks below the head, from the top"
-    return fields.Hyperparameter(parse, valid, fields.NoDefault("all; head with `use_pretrained_model=1`")).as_field()
 
 
 def _alpha() -> Any:
@@ -43,22 +27,14 @@ def _alpha() -> Any:
     return fields.Hyperparameter(parse, "one of " + ", ".join(map(str, ALPHA)), 1.0).as_field()
 
 
-def _degrees(default: float) -> Any:
-    def parse(text: str) -> float:
-        value = float(text)
-        if not 0 <= value <= 180:
-            raise ValueError
-        return value
-
-    return fields.Hyperparameter(parse, "degrees from 0 to 180", default).as_field()
-
-
 _FILLED = ": an epoch has as many batches as the data fills"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters(KerasHyperparameters):
     """Checked values; the fields are also what is accepted, in the order in which the log and the page have them."""
+
+    architecture = "MobileNetV2"
 
     num_classes: int | None = fields.integer(None, 2)
     """Number of classes. Class folders are counted, and compared with it; required with .lst files and RecordIO."""
@@ -71,7 +47,7 @@ class Hyperparameters(KerasHyperparameters):
     alpha: float = _alpha()
     """Width of MobileNetV2."""
     dropout: float = fields.real(0.5, without=(1,))
-    train_layers: TrainLayers = _train_layers()
+    train_layers: TrainLayers = keras_fields.train_layers(BLOCKS)
     use_pretrained_model: bool = fields.flag(False)
     """Start from ImageNet weights or from those of an earlier job; see below."""
     epochs: int = fields.integer(30, 1)
@@ -89,7 +65,7 @@ class Hyperparameters(KerasHyperparameters):
     gamma: float = fields.real(0.9)
     horizontal_flip: bool = fields.flag(True)
     zoom_range: float = fields.real(0.2, without=(1,))
-    rotation_range: float = _degrees(20.0)
+    rotation_range: float = keras_fields.degrees(20.0)
     use_weighted_loss: bool = fields.flag(False)
     top_k: int | None = fields.integer(None, 2)
     early_stopping: bool = fields.flag(False)
@@ -104,15 +80,6 @@ class Hyperparameters(KerasHyperparameters):
     """Share of the images that may be unreadable before the job fails."""
     seed: int = fields.integer(0, 0, 2**31 - 1)
     """Seed of the first weights, the split, the order of the images and augmentation."""
-
-    def __post_init__(self) -> None:
-        """Raise UserError for values that do not go together."""
-        if min(self.image_shape[1:]) < SMALLEST:
-            raise UserError(
-                f"hyperparameter image_shape={self.image_shape} is too small: MobileNetV2 takes sides of at least "
-                f"{SMALLEST} pixels"
-            )
-        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,18 +100,11 @@ ACCEPTED = (Hyperparameters, OtherNames, builtin.Names)
 
 
 def check(raw: Mapping[str, str]) -> Hyperparameters:
-    """Return the checked hyperparameters; raises UserError.
-
-    None stays None where the data says it: num_classes, num_training_samples.
-    """
+    """Return the checked hyperparameters, as `Hyperparameters.of` does; raises UserError."""
     ours = resolve(raw, ACCEPTED)
     builtin.translate(ours, given(raw))
     _take_batch_size(ours)
-    values = fields.defaults(Hyperparameters) | ours
-    values["resize"] = values["resize"] or min(values["image_shape"][1:])
-    if values["train_layers"] is None:
-        values["train_layers"] = HEAD if values["use_pretrained_model"] else ALL
-    return Hyperparameters(**values)
+    return Hyperparameters.of(ours)
 
 
 def _take_batch_size(values: dict[str, Any]) -> None:
@@ -156,14 +116,3 @@ def _take_batch_size(values: dict[str, Any]) -> None:
         )
     if keras:
         values["mini_batch_size"] = keras
-
-
-def say(hp: Hyperparameters) -> None:
-    """Print the parameters, and a line for what will not learn as its name says."""
-    classifiers.say(hp)
-    if hp.train_layers != ALL and not hp.use_pretrained_model:
-        LOG.warning(
-            "train_layers=%s without use_pretrained_model=1: the layers below keep random weights, which tell photos "
-            "apart badly; set train_layers=all",
-            hp.train_layers,
-        )

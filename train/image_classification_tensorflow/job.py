@@ -3,12 +3,13 @@
 import train.keras.model  # before what imports TensorFlow: it says how much TensorFlow logs
 from train.image_classification_tensorflow import hyperparameters, network
 from train.image_classification_tensorflow.hyperparameters import Hyperparameters
+from train.image_classification_tensorflow.weights import MOBILENETV2
 from train.job.training import Algorithm, Begun, Job
 
 
 def begin(job: Job[Hyperparameters]) -> Begun:
     """Read the data and build the network. Raises UserError for the user's mistakes."""
-    return train.keras.model.begin(job, network.name(job.hp.alpha), network.build)
+    return train.keras.model.begin(job, network.name(job.hp.alpha), MOBILENETV2, network.build)
 
 
-ALGORITHM = Algorithm(hyperparameters.check, hyperparameters.say, begin)
+ALGORITHM = Algorithm(hyperparameters.check, begin, several_hosts=True)

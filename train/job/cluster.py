@@ -34,12 +34,12 @@ def hosts(base: Path) -> Hosts:
     return Hosts(names, current)
 
 
-def one_host(base: Path) -> str:
-    """Return this host's name (`algo-1`). Raises UserError when the job under `base` has more hosts than this one."""
+def one_host(base: Path) -> Hosts:
+    """Return the one host of the job under `base`. Raises UserError when it has more."""
     found = hosts(base)
     if len(found.names) > 1:
         raise UserError(
             f"the job has {len(found.names)} hosts ({', '.join(found.names)}), and this version trains on one: set "
             "instance_count=1"
         )
-    return found.current
+    return found

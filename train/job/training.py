@@ -34,13 +34,13 @@ class Job(Generic[H]):
 class Algorithm(Generic[H]):
     """What a job needs of an algorithm: `ALGORITHM` in the module `job` of its package.
 
-    `check` returns hyperparameters of what the user has set, or raises UserError. `say` prints them, with a line for
-    each that does less here than its name says. `begin` reads the data and builds the network, or raises UserError.
+    `check` returns hyperparameters of what the user has set, or raises UserError. `begin` reads the data and builds the
+    network, or raises UserError. With `several_hosts` a job of several trains on them as one.
     """
 
     check: Callable[[Mapping[str, str]], H]
-    say: Callable[[H], None]
     begin: Callable[[Job[H]], Begun]
+    several_hosts: bool = False
 
 
 def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
@@ -48,9 +48,9 @@ def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Ma
 
     Raises UserError for the user's mistakes and TrainError for ours.
     """
+    hosts = cluster.hosts(base) if algorithm.several_hosts else cluster.one_host(base)
     hp = algorithm.check(raw)
-    algorithm.say(hp)
-    hosts = cluster.hosts(base)
+    hp.say()
     learner, model = algorithm.begin(Job(hp, channels.load(base / "input"), hosts, environ))
     earlier.set_aside(base / "model")
     folder = ModelFolder(base / "model", model, learner.lines, writes=hosts.rank == 0)

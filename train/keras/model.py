@@ -32,24 +32,26 @@ from train.learner import Best, Learner
 from train.log import LOG
 from train.verify import Check
 from train.weights import keras_files, pretrained
+from train.weights.pretrained import Files
 
 Kept = NDArray[np.float64]
 
 
-def begin(job: Job[H], name: str, build: Callable[[H], Network]) -> Begun:
+def begin(job: Job[H], name: str, files: Files, build: Callable[[H], Network]) -> Begun:
     """Wait for all hosts, read the data and build the network. Raises UserError for the user's mistakes.
 
-    `name` is the network's, by which its pretrained weights go; `build` makes it of hyperparameters.
+    `name` is the network's, by which its pretrained weights go, `files` what theirs are; `build` makes it of
+    hyperparameters.
     """
     hosts.check(job.hosts, job.hp.mini_batch_size)
     strategy = hosts.strategy(job.hosts)
     with strategy.scope():
-        weights = pretrained.wanted(job.hp, job.channels, name, job.environ, pretrained.KERAS)
+        weights = pretrained.wanted(job.hp, job.channels, name, job.environ, files)
         loaded, hp = data.load(job.channels, job.hp)
         hosts.check_alike([sample.name for sample in loaded.train])
         net = build(hp)
         if weights is not None:
-            count = keras_files.load_into(net.base, weights, name)
+            count = keras_files.load_into(net.base, weights, name, files.source(name))
             LOG.info("Pretrained weights: %d arrays of %s from %s; starts untrained: the head", count, name, weights)
         rebuild = None if len(job.hosts.names) == 1 else lambda: build(hp)
         return learn(net, loaded, hp, job.hosts.rank), Model(net, loaded, hp, name, rebuild)

@@ -3,7 +3,7 @@
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from train.classification.answers import OUTPUT
 from train.graph import quiet, tidy
-from train.keras.hyperparameters import KerasHyperparameters
+from train.keras.hyperparameters import ALL, HEAD, KerasHyperparameters, TrainLayers
 
 # Networks in Keras have 0.999: after 300 updates the moving statistics are still a quarter of what they began as,
 # and validation at chance. Even 0.9 lags behind weights that move fast. So training keeps the last batch's statistics,
@@ -45,12 +45,13 @@ class Network:
 
 
 def assemble(
-    pixels: keras.KerasTensor, base: keras.Model, cut: keras.KerasTensor | None, hp: KerasHyperparameters, name: str
+    pixels: keras.KerasTensor, base: keras.Model, ends: Sequence[str], hp: KerasHyperparameters, name: str
 ) -> Network:
     """Put a head on `base`, whose input is made of `pixels`, (N, H, W, C) from 0 to 255, and whose output is (N, F).
 
-    Layers above the tensor `cut` are trained; None: all of them.
+    `ends` are the names of the last layer of each of its blocks, from the input on: it may be cut above each.
     """
+    cut = _cut(base, ends, hp.train_layers)
     assert hp.num_classes is not None  # the data has counted them
     logits = _head(base.output, hp.num_classes, hp.dropout)
     # A Keras file takes no dots in a name.
@@ -63,6 +64,25 @@ def assemble(
     for layer in below.layers:
         layer.trainable = False
     return Network(model, base, below, keras.Model(cut, logits))
+
+
+def _cut(base: keras.Model, ends: Sequence[str], train_layers: TrainLayers) -> keras.KerasTensor | None:
+    """Return the tensor above which layers are trained, None when all are."""
+    if train_layers == ALL:
+        return None
+    if train_layers == HEAD:
+        return base.output
+    return base.get_layer(ends[len(ends) - train_layers - 1]).output
+
+
+def begin_as_identity(base: keras.Model, norms: Iterable[str]) -> None:
+    """Let blocks that add their input start as the identity: the scale of the last BatchNorm of each, `norms`, is zero.
+
+    Goyal et al. 2017, section 5.1. Pretrained weights take the place of it.
+    """
+    for name in norms:
+        gamma = base.get_layer(name).gamma
+        gamma.assign(keras.ops.zeros_like(gamma))
 
 
 def norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:

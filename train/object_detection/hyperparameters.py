@@ -77,6 +77,17 @@ class Hyperparameters(CommonHyperparameters):
         """Return whether `freeze_layer_pattern` matches a parameter's name from its beginning, as MXNet does it."""
         return self.freeze_layer_pattern is not None and re.match(self.freeze_layer_pattern, name) is not None
 
+    def say(self) -> None:
+        """Print the configuration, and a line for each that does less here than its name says."""
+        LOG.info("Final configuration: %s", self.values())
+        warn_of_late_steps(self)
+        if self.image_shape < BUILT_IN_SMALLEST:
+            LOG.warning(
+                "image_shape=%d is smaller than the built-in's least, %d: fast, and small objects will be missed",
+                *(self.image_shape, BUILT_IN_SMALLEST),
+            )
+        say_unused(self.kv_store)
+
 
 ACCEPTED = (Hyperparameters,)
 
@@ -84,15 +95,3 @@ ACCEPTED = (Hyperparameters,)
 def check(raw: Mapping[str, str]) -> Hyperparameters:
     """Return the checked hyperparameters. Raises UserError."""
     return Hyperparameters(**resolve(raw, ACCEPTED))
-
-
-def say(hp: Hyperparameters) -> None:
-    """Print the configuration, and a line for each that does less here than its name says."""
-    LOG.info("Final configuration: %s", hp.values())
-    warn_of_late_steps(hp)
-    if hp.image_shape < BUILT_IN_SMALLEST:
-        LOG.warning(
-            "image_shape=%d is smaller than the built-in's least, %d: fast, and small objects will be missed",
-            *(hp.image_shape, BUILT_IN_SMALLEST),
-        )
-    say_unused(hp.kv_store)

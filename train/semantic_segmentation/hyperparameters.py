@@ -79,6 +79,20 @@ class Hyperparameters(CommonHyperparameters):
                 "the learning rate falls, such as 10,20"
             )
 
+    def say(self) -> None:
+        """Print the configuration, and a line for each that does less here than its name says."""
+        LOG.info("Final configuration: %s", self.values())
+        if self.syncbn:
+            LOG.info("syncbn=True changes nothing: it is about several GPUs, and this image trains on one CPU")
+        if self.lr_scheduler == "step":
+            warn_of_late_steps(self)
+        elif self.lr_scheduler_step:
+            LOG.warning(
+                "lr_scheduler_step=%s is ignored: lr_scheduler is %s, not step",
+                *(",".join(map(str, self.lr_scheduler_step)), self.lr_scheduler),
+            )
+        warn_of_float16(self.precision_dtype)
+
 
 ACCEPTED = (Hyperparameters,)
 
@@ -97,18 +111,3 @@ def check(raw: Mapping[str, str]) -> Hyperparameters:
 def _rounded(size: int) -> int:
     """Return `size` rounded up to a multiple of SIDE_STEP pixels."""
     return -(-size // SIDE_STEP) * SIDE_STEP
-
-
-def say(hp: Hyperparameters) -> None:
-    """Print the configuration, and a line for each that does less here than its name says."""
-    LOG.info("Final configuration: %s", hp.values())
-    if hp.syncbn:
-        LOG.info("syncbn=True changes nothing: it is about several GPUs, and this image trains on one CPU")
-    if hp.lr_scheduler == "step":
-        warn_of_late_steps(hp)
-    elif hp.lr_scheduler_step:
-        LOG.warning(
-            "lr_scheduler_step=%s is ignored: lr_scheduler is %s, not step",
-            *(",".join(map(str, hp.lr_scheduler_step)), hp.lr_scheduler),
-        )
-    warn_of_float16(hp.precision_dtype)

@@ -44,7 +44,7 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     return learner, Model(net, loaded, hp)
 
 
-ALGORITHM = Algorithm(hyperparameters.check, hyperparameters.say, begin)
+ALGORITHM = Algorithm(hyperparameters.check, begin)
 
 
 class Model(GluonModel[Matrix]):

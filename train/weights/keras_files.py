@@ -1,11 +1,10 @@
-"""Keras's weight files: MobileNetV2's layers by name, from whichever Keras wrote them and whatever stands above them.
+"""Keras's weight files: a network's layers by name, from whichever Keras wrote them and whatever stands above them.
 
 Three forms: the `.h5` of Keras 1 and 2, in which the published ImageNet weights come; Keras 3's `.weights.h5`; and its
 `.keras` archive, which holds one of the latter and which the jobs of these images leave.
 """
 
 import io
-import re
 import zipfile
 from collections import defaultdict
 from collections.abc import Mapping
@@ -23,25 +22,10 @@ if TYPE_CHECKING:
 SUFFIXES = (".h5", ".keras")
 Layers = dict[str, dict[str, NDArray[Any]]]
 """Arrays by layer and variable."""
-_PUBLISHED = "storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2"
 _INSIDE = "model.weights.h5"
 _OPTIMIZER = ("optimizer", "optimizer_weights")
 # Keras 3 numbers a layer's variables in the order in which the layer makes them.
-_NUMBERED = {1: ("kernel",), 4: ("gamma", "beta", "moving_mean", "moving_variance")}
-_NAME = re.compile(r"mobilenet_?v2.*?_(\d\.\d+)")
-
-
-def named_for(path: Path) -> str | None:
-    """Return the network that a file is named for: `mobilenetv2_0.5` for mobilenet_v2_..._0.5_128_no_top.h5."""
-    found = _NAME.search(path.name)
-    return f"mobilenetv2_{float(found[1])}" if found else None
-
-
-def source(network: str) -> str:
-    """Return words that say of a weight file of `network` where one comes from."""
-    alpha = network.rpartition("_")[2]
-    file = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_128_no_top.h5"
-    return f"such as {file} of {_PUBLISHED}, or the model.keras that a job left"
+_NUMBERED = {1: ("kernel",), 2: ("kernel", "bias"), 4: ("gamma", "beta", "moving_mean", "moving_variance")}
 
 
 def read(file: Path) -> Layers:
@@ -106,10 +90,11 @@ def layout(base: "keras.Model") -> dict[str, dict[str, tuple[int, ...]]]:
 
 
 def check(
-    found: Mapping[str, Mapping[str, NDArray[Any]]], base: "keras.Model", network: str, file: Path
+    found: Mapping[str, Mapping[str, NDArray[Any]]], base: "keras.Model", network: str, file: Path, source: str
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
     """Return the arrays that `base` has layers for, float32, when they are those of `network`.
 
+    `source` says where its files come from, for errors.
     A first kernel for three channels is summed for a `base` of one. Raises UserError naming the layer that lacks, has
     another shape or holds what is no finite number.
     """
@@ -120,7 +105,7 @@ def check(
         holds = ", ".join(list(found)[:5]) or "no layer with a name"
         raise UserError(
             f"{file} is not {network} as Keras names its layers: it lacks {', '.join(lacking[:3])} ({len(lacking)} of "
-            f"{len(wanted)}), it holds {holds}; give a file {source(network)}"
+            f"{len(wanted)}), it holds {holds}; give a file {source}"
         )
     for layer, shapes in wanted.items():
         for variable, shape in shapes.items():
@@ -130,7 +115,7 @@ def check(
             if array.shape != shape:
                 raise UserError(
                     f"{file} is not {network}: {layer}/{variable} has shape {array.shape}, and {network}'s is {shape}; "
-                    "is it of another alpha?"
+                    "is it of another size?"
                 )
             if not np.isfinite(array).all() or (variable == "moving_variance" and array.min() < 0):
                 raise UserError(
@@ -141,10 +126,10 @@ def check(
     return checked
 
 
-def load_into(base: "keras.Model", file: Path, network: str) -> int:
+def load_into(base: "keras.Model", file: Path, network: str, source: str) -> int:
     """Set all layers of `base` from `file` and return how many arrays that were. Raises UserError as `check` does."""
     count = 0
-    arrays = check(read(file), base, network, file)
+    arrays = check(read(file), base, network, file, source)
     for layer in base.layers:
         for variable in layer.weights:
             variable.assign(arrays[layer.name][variable.name])

@@ -24,7 +24,6 @@ from train.data.channels import Channel, listing
 from train.errors import UserError
 from train.hyperparameters import CommonHyperparameters
 from train.log import LOG, Progress
-from train.weights import keras_files
 from train.weights.files import BATCH_COUNT, check, family, pickle_refusal, read, source
 
 if TYPE_CHECKING:
@@ -69,7 +68,6 @@ def _named_for(path: Path) -> str | None:
 
 
 TORCHVISION = Files((".safetensors", ".params"), "{}.safetensors", _named_for, source)
-KERAS = Files(keras_files.SUFFIXES, "{}.weights.h5", keras_files.named_for, keras_files.source)
 
 
 def wanted(
