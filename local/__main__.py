@@ -10,26 +10,30 @@ import signal
 import sys
 from pathlib import Path
 
+from local import ENVIRONMENTS, ROOT
 from local.errors import CommandFailed, UserError
 
-# command: module, what it does. A module is imported only when its command is asked for: some cost seconds.
+# command: what it does. Its module, local.commands.COMMAND, is imported only when it is asked for: some cost seconds.
 COMMANDS = {
-    "data": ("local.download", "download the Oxford-IIIT Pet data set"),
-    "prepare": ("local.prepare", "write an algorithm's channels from the data set"),
-    "weights": ("local.weights", "check and convert a file of pretrained weights"),
-    "demo": ("local.demo", "train, serve and predict on this machine, without Docker"),
-    "train": ("local.train", "train an image in SageMaker local mode"),
-    "deploy": ("local.deploy", "serve a model in SageMaker local mode"),
-    "predict": ("local.predict", "send photos to an endpoint on this machine"),
-    "hyperparameters": ("local.hyperparameters", "print the documentation's table of an algorithm's hyperparameters"),
-    "build": ("local.build", "build an image with Docker; needs no environment"),
-    "push": ("local.push", "push built images to a registry, ECR among them, and print their URIs"),
-    "sbom": ("local.sbom", "write what is in built images as CycloneDX"),
-    "local-mode": ("local.local_mode", "train, deploy and predict in SageMaker local mode, in one go"),
+    "data": "download the Oxford-IIIT Pet data set",
+    "prepare": "write an algorithm's channels from the data set",
+    "weights": "check and convert a file of pretrained weights",
+    "demo": "train, serve and predict on this machine, without Docker",
+    "train": "train an image in SageMaker local mode",
+    "deploy": "serve a model in SageMaker local mode",
+    "predict": "send photos to an endpoint on this machine",
+    "hyperparameters": (
+        "local.commands.hyperparameters",
+        "print the documentation's table of an algorithm's hyperparameters",
+    ),
+    "build": "build an image with Docker; needs no environment",
+    "push": "push built images to a registry, ECR among them, and print their URIs",
+    "sbom": "write what is in built images as CycloneDX",
+    "local-mode": "train, deploy and predict in SageMaker local mode, in one go",
 }
 BARE = {"build"}
 """The commands of the standard library alone, which run without an environment."""
-ENVIRONMENT = Path(__file__).resolve().parents[1] / ".venvs" / "dev"
+ENVIRONMENT = ENVIRONMENTS / "dev"
 
 
 def main(arguments: list[str]) -> int:
@@ -39,9 +43,8 @@ def main(arguments: list[str]) -> int:
     overview.formatter_class = argparse.RawDescriptionHelpFormatter
     overview.epilog = "commands:\n" + "\n".join(_overview())
     command = overview.parse_args(arguments[:1]).command
-    module_name, purpose = COMMANDS[command]
-    module = importlib.import_module(module_name)
-    parser = argparse.ArgumentParser(prog=f"python3 -m local {command}", description=module.__doc__ or purpose)
+    module = importlib.import_module(f"local.commands.{command.replace('-', '_')}")
+    parser = argparse.ArgumentParser(prog=f"python3 -m local {command}", description=module.__doc__)
     module.add_arguments(parser)
     args = parser.parse_args(arguments[1:])
     signal.signal(signal.SIGTERM, _end)
@@ -60,7 +63,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _overview() -> list[str]:
-    return [f"  {command:<16} {purpose}" for command, (_, purpose) in COMMANDS.items()]
+    return [f"  {command:<16} {purpose}" for command, purpose in COMMANDS.items()]
 
 
 def _end(number: int, frame: object) -> None:
@@ -75,7 +78,7 @@ def _enter_environment() -> None:
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         sys.exit(f"{ENVIRONMENT} is not there yet: run `make envs` once (about a minute), then this again")
-    root = str(ENVIRONMENT.parents[1])
+    root = str(ROOT)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     os.execve(python, [str(python), "-m", "local", *sys.argv[1:]], {**os.environ, "PYTHONPATH": path})
 

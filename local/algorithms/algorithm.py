@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
-from local.channels import Photo, Summary, Taken
+from local.algorithms.recipes import Hyperparameters
+from local.datasets.channels import Photo, Summary, Taken
+from local.datasets.pets import Pet, Pets
 from local.images import TRAINING
-from local.pets import Pet, Pets
-from local.recipes import Hyperparameters
 
 Truth = TypeVar("Truth")
 Answer = TypeVar("Answer")
@@ -103,7 +103,7 @@ class Room(Protocol[Truth, Answer]):
 def room(name: str) -> Room[Any, Any]:
     """The room of the algorithm `name`, one of TRAINING."""
     # Which one is known when it runs.
-    return cast(Room[Any, Any], importlib.import_module(f"local.{name.replace('-', '_')}"))
+    return cast(Room[Any, Any], importlib.import_module(f"local.algorithms.{name.replace('-', '_')}"))
 
 
 def rooms() -> list[Room[Any, Any]]:

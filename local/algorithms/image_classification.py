@@ -12,10 +12,10 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from local import pets as official
-from local import recipes, report
-from local.channels import Photo, Summary, Taken, write_class_names
-from local.pets import Pet, Pets
+from local.algorithms import recipes, report
+from local.datasets import pets as official
+from local.datasets.channels import Photo, Summary, Taken, write_class_names
+from local.datasets.pets import Pet, Pets
 from serve import preprocess
 
 CLASSES: tuple[str, ...] = ("breed", "species")

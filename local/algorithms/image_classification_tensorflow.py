@@ -6,9 +6,8 @@ Channels: train/CLASS/NAME.jpg and validation/CLASS/NAME.jpg, a folder for every
 from collections.abc import Iterable
 from pathlib import Path
 
-from local import recipes
-from local.channels import Photo, Summary
-from local.image_classification import (
+from local.algorithms import recipes
+from local.algorithms.image_classification import (
     ACCEPT,
     CURL,
     SPLITS,
@@ -26,6 +25,7 @@ from local.image_classification import (
     told,
     truth,
 )
+from local.datasets.channels import Photo, Summary
 
 __all__ = [  # a room's names: those above, which are image_classification's, and those below
     "ACCEPT",

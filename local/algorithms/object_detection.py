@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from local import average_precision, recipes, report
-from local import pets as official
-from local.channels import Photo, Summary, Taken
-from local.pets import Pet, Pets
-from local.voc import AnnotationError, Edges
+from local.algorithms import average_precision, recipes, report
+from local.datasets import pets as official
+from local.datasets.channels import Photo, Summary, Taken
+from local.datasets.pets import Pet, Pets
+from local.datasets.voc import AnnotationError, Edges
 from serve import preprocess
 from serve.words import plural
 from train.object_detection.boxes import turn

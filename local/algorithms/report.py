@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from local import invocations
-from local.algorithms import Room
+from local.algorithms.algorithm import Room
 from local.errors import CommandFailed
-from local.opt_ml import IMAGES
 from local.progress import Progress
+from local.sagemaker import invocations
+from local.sagemaker.opt_ml import IMAGES
 
 Ask = Callable[[bytes], bytes]
 """Sends an image file's bytes to an endpoint; its reply, in the form that the algorithm's room reads."""

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from local import pets as official
-from local import recipes, report
-from local.channels import NO_CLASS, Photo, Summary, Taken, write_class_names
+from local.algorithms import recipes, report
+from local.datasets import pets as official
+from local.datasets.channels import NO_CLASS, Photo, Summary, Taken, write_class_names
+from local.datasets.pets import Pet, Pets
 from local.errors import UserError
-from local.pets import Pet, Pets
 from serve import preprocess
 from serve.masks import PALETTE, png
 from serve.words import plural

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import serve
+from local import ROOT
 from local.errors import CommandFailed, UserError
 from local.images import IMAGES
 
-ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = (".safetensors", ".params", ".h5", ".keras")
 
 

@@ -12,11 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 
-from local import algorithms, draw, opt_ml, pets, prepare, programs, report
-from local.channels import Summary
-from local.drawing.breeds import BREEDS
+from local import ENVIRONMENTS, ROOT
+from local.algorithms import algorithm as algorithms
+from local.algorithms import report
+from local.commands import prepare
+from local.datasets import pets
+from local.datasets.channels import Summary
+from local.datasets.drawn import draw
+from local.datasets.drawn.breeds import BREEDS
 from local.images import TRAINING
 from local.progress import duration
+from local.sagemaker import opt_ml, programs
 from serve.machine import cpu_count
 from serve.words import plural
 
@@ -32,10 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_epochs(parser)
     parser.add_argument("--out", type=Path, help="folder for data, model and predictions.png (default: .demo/NAME)")
     parser.add_argument(
-        "--envs",
-        type=Path,
-        default=programs.ENVIRONMENTS,
-        help="folder of the environments mxnet, tensorflow and serve",
+        "--envs", type=Path, default=ENVIRONMENTS, help="folder of the environments mxnet, tensorflow and serve"
     )
 
 
@@ -43,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or programs.ProgramError with what went wrong."""
     if args.data is not None:
         pets.read(args.data)  # before what an earlier run has made is removed
-    out = args.out or programs.ROOT / ".demo" / args.name
+    out = args.out or ROOT / ".demo" / args.name
     base = out / "opt" / "ml"
     for old in (base, out / "channels"):
         shutil.rmtree(old, ignore_errors=True)

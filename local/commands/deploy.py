@@ -7,9 +7,10 @@ import argparse
 import threading
 from pathlib import Path
 
-from local import docker, invocations, sagemaker
+from local.commands.train import add_image
 from local.images import IMAGES
-from local.train import add_image
+from local.sagemaker import docker, invocations
+from local.sagemaker import sdk as sagemaker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,9 +10,14 @@ import shlex
 import shutil
 from pathlib import Path
 
-from local import algorithms, demo, docker, invocations, pets, prepare, report, sagemaker
+from local.algorithms import algorithm as algorithms
+from local.algorithms import report
+from local.commands import demo, prepare
+from local.commands.train import add_image
+from local.datasets import pets
 from local.images import TRAINING
-from local.train import add_image
+from local.sagemaker import docker, invocations
+from local.sagemaker import sdk as sagemaker
 from serve.words import plural
 
 

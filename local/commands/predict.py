@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from local import algorithms, invocations, semantic_segmentation
+from local.algorithms import algorithm as algorithms
+from local.algorithms import semantic_segmentation
 from local.errors import UserError
-from local.opt_ml import IMAGES
+from local.sagemaker import invocations
+from local.sagemaker.opt_ml import IMAGES
 
 VERBOSE = "application/json;verbose"
 

@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from local import algorithms, channels
-from local import pets as official
-from local.algorithms import Room
-from local.channels import NAMED, Photo, Summary, Taken
+from local.algorithms import algorithm as algorithms
+from local.algorithms.algorithm import Room
+from local.datasets import channels
+from local.datasets import pets as official
+from local.datasets.channels import NAMED, Photo, Summary, Taken
+from local.datasets.pets import Pet, Pets
 from local.errors import UserError
 from local.images import TRAINING
-from local.pets import Pet, Pets
 from local.progress import Progress
 from serve.machine import cpu_count
 from serve.words import plural

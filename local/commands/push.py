@@ -10,10 +10,10 @@ import contextlib
 import re
 import sys
 
-from local import ecr
 from local.errors import UserError
 from local.images import IMAGES
-from local.registry import Registry
+from local.registry import ecr
+from local.registry.engine import Registry
 
 # The grammar of Docker's references.
 _ADDRESS = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")

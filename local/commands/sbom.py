@@ -14,10 +14,10 @@ import tempfile
 import venv
 from pathlib import Path
 
-from local import sagemaker
-from local.docker import DockerError, check_image
 from local.errors import CommandFailed
 from local.images import IMAGES
+from local.sagemaker import sdk as sagemaker
+from local.sagemaker.docker import DockerError, check_image
 
 # What the tools read: records of Python packages by environment, dpkg's and apt's, and which Debian it is.
 _PYTHON = re.compile(r"opt/(\w+)/lib/python3[.]11/site-packages/[^/]+[.]dist-info/(METADATA|RECORD|WHEEL|licenses/.+)")

@@ -8,9 +8,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from local import docker, sagemaker
 from local.errors import UserError
 from local.images import TRAINING
+from local.sagemaker import docker
+from local.sagemaker import sdk as sagemaker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from local import ENVIRONMENTS, ROOT
 from train.errors import UserError
 from train.weights import keras_files
 from train.weights.files import NETWORKS, check, family, head, read
 
-_REPOSITORY = Path(__file__).resolve().parent.parent
-_MXNET_PYTHON = _REPOSITORY / ".venvs" / "mxnet" / "bin" / "python"
+_MXNET_PYTHON = ENVIRONMENTS / "mxnet" / "bin" / "python"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +59,8 @@ def _run_with_mxnet(args: argparse.Namespace) -> int:
         print(f"{args.file} needs MXNet to be read, and {_MXNET_PYTHON} is not there: run `make envs`", file=sys.stderr)
         return 2
     arguments = [args.network, args.file.resolve(), "--out", args.out.resolve()]
-    environment = os.environ | {"PYTHONPATH": str(_REPOSITORY)}
-    return subprocess.run([_MXNET_PYTHON, "-m", "local.weights", *arguments], env=environment, check=False).returncode
+    command = [_MXNET_PYTHON, "-m", "local.commands.weights", *arguments]
+    return subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False).returncode
 
 
 def convert(network: str, file: Path, folder: Path) -> Path:

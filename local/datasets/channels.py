@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 
 from PIL import Image
 
+from local.datasets.pets import Pet, Pets
 from local.errors import UserError
-from local.pets import Pet, Pets
 from local.progress import Progress
 from serve import preprocess
 from train.data import recordio

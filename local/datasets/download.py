@@ -1,9 +1,5 @@
-"""`python3 -m local data`: the Oxford-IIIT Pet data set from its own site (0.8 GB), in its official layout.
+"""Archives of a data set: downloaded in as many attempts as it takes, checked and unpacked."""
 
-Both archives are downloaded, checked and unpacked. Run it again after an interruption: it goes on where it stopped.
-"""
-
-import argparse
 import errno
 import gzip
 import hashlib
@@ -20,10 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from local import pets
 from local.errors import CommandFailed, UserError
 from local.progress import Progress, megabytes
-from serve.words import plural
 
 SITE = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
 PARTS = ("images", "annotations")
@@ -36,43 +30,6 @@ _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 
 class _Interrupted(Exception):
     """A transfer ended before its time; the message says why."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `data`."""
-    parser.add_argument(
-        "--out", type=Path, default=Path("data"), help="folder for images/ and annotations/ (default: data)"
-    )
-    for part in PARTS:
-        parser.add_argument(f"--{part}-url", default=f"{SITE}/{part}.tar.gz", help="default: %(default)s")
-        parser.add_argument(
-            f"--{part}-sha256", metavar="SUM", type=_sha256, help=f"refuse {part}.tar.gz with another checksum"
-        )
-    parser.add_argument(
-        "--keep-archives", action="store_true", help="do not delete the archives once they are unpacked"
-    )
-
-
-def run(args: argparse.Namespace) -> int:
-    """The command. Raises UserError or CommandFailed with the reason and the fix."""
-    args.out.mkdir(parents=True, exist_ok=True)
-    for part in PARTS:
-        if (args.out / part).is_dir():
-            print(f"{args.out / part} is there already, not downloaded")
-            continue
-        archive = args.out / f"{part}.tar.gz"
-        url = getattr(args, f"{part}_url")
-        if archive.exists():
-            print(f"{archive} is there already, not downloaded")
-        else:
-            download(url, archive)
-        check(archive, getattr(args, f"{part}_sha256"), url)
-        extract(archive, part, args.out)
-        if not args.keep_archives:
-            archive.unlink()
-    found = pets.read(args.out)
-    print(f"{args.out}: {plural(len(found.trainval), 'photo')} in trainval.txt, {len(found.test)} in test.txt")
-    return 0
 
 
 def download(url: str, path: Path, waits: Sequence[float] = WAITS) -> None:
@@ -264,9 +221,3 @@ def _write_validator(part: Path, headers: http.client.HTTPMessage) -> None:
         _validator_file(part).write_text(validator, encoding="ascii")
     else:
         _validator_file(part).unlink(missing_ok=True)
-
-
-def _sha256(text: str) -> str:
-    if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a SHA-256: give 64 hexadecimal digits")
-    return text.lower()

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from local import voc
+from local.datasets import voc
 from local.errors import UserError
 
 SPECIES = {1: "cat", 2: "dog"}

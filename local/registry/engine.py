@@ -13,9 +13,9 @@ import requests
 import urllib3
 from docker.errors import APIError, DockerException, ImageNotFound
 
-from local.docker import DockerError
 from local.errors import CommandFailed, UserError
 from local.progress import Progress
+from local.sagemaker.docker import DockerError
 
 # The only form that SageMaker takes.
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"

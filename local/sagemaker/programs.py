@@ -11,11 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+from local import ENVIRONMENTS, ROOT
 from local.errors import CommandFailed, UserError
 from local.images import IMAGES
-
-ROOT = Path(__file__).resolve().parents[1]
-ENVIRONMENTS = ROOT / ".venvs"
 
 # As long as SageMaker waits between SIGTERM and SIGKILL: for a training job, and for an endpoint.
 TRAIN_GRACE = 120.0

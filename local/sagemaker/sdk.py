@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local import docker
 from local.errors import CommandFailed, UserError
-from local.invocations import PORT
-from local.opt_ml import IMAGES, RECORDIO
+from local.sagemaker import docker
+from local.sagemaker.invocations import PORT
+from local.sagemaker.opt_ml import IMAGES, RECORDIO
 
 if TYPE_CHECKING:
     from sagemaker.core.local.local_session import LocalSession

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from local import algorithms, opt_ml, pets, prepare
+from local.algorithms import algorithm as algorithms
+from local.commands import prepare
+from local.datasets import pets
 from local.images import TRAINING
+from local.sagemaker import opt_ml
 from tests.images.container import RESTRICTED, Container, give_back
 
 

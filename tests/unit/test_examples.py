@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local import algorithms
+from local.algorithms import algorithm as algorithms
 from tests.notebooks import EXAMPLES, NAMES, cells, code, path
 
 CLOUD = ("IMAGE", "ROLE", "TRAIN_ON", "SERVE_ON", "BUCKET")

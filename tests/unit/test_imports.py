@@ -29,11 +29,11 @@ THIRD_PARTY = {
     "onnxruntime": {"serve.engine"},
     **{name: {"serve"} for name in ("flask", "gunicorn", "werkzeug")},
     "sagemaker_training": {"train.__main__", "train.job.script"},
-    "sagemaker": {"local.sagemaker"},
-    "boto3": {"local.ecr", "local.sagemaker"},
-    "botocore": {"local.ecr"},
-    **{name: {"local.registry"} for name in ("docker", "requests", "urllib3")},
-    "safetensors": {"train.weights.files", "local.weights"},
+    "sagemaker": {"local.sagemaker.sdk"},
+    "boto3": {"local.registry.ecr", "local.sagemaker.sdk"},
+    "botocore": {"local.registry.ecr"},
+    **{name: {"local.registry.engine"} for name in ("docker", "requests", "urllib3")},
+    "safetensors": {"train.weights.files", "local.commands.weights"},
     "numpy": {""},
     "PIL": {""},
 }
@@ -128,7 +128,7 @@ def test_local_imports_train_and_serve_without_a_framework() -> None:
         with pytest.raises(ModuleNotFoundError):
             importlib.import_module(framework)
     names = modules("local")
-    assert "local.weights" in names
+    assert "local.commands.weights" in names
     for name in names:
         if not name.endswith("__main__"):
             importlib.import_module(name)

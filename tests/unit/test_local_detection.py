@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from local import __main__ as program
-from local import object_detection as room
-from local import pets as official
-from local import prepare
-from local.channels import Taken
+from local.algorithms import object_detection as room
+from local.algorithms.object_detection import Answer, Truth
+from local.commands import prepare
+from local.datasets import pets as official
+from local.datasets.channels import Taken
 from local.errors import CommandFailed
-from local.object_detection import Answer, Truth
 from serve.preprocess import Frame
 from tests.unit.official import HEAD, Pets, encode, lying, picture, turned
 from train.data import recordio

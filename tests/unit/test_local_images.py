@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from local import algorithms
+from local.algorithms import algorithm as algorithms
 from local.images import IMAGES, TRAINING
 from tests.environments import REPOSITORY
 from train import entry
@@ -53,7 +53,7 @@ def test_an_algorithm_has_a_module_of_local_with_all_that_the_commands_ask_for(n
 
 
 def test_no_other_file_that_builds_or_runs_an_image_lists_them() -> None:
-    for pattern in ("Makefile", "containers/*/Dockerfile", "local/*.py", "train/*.py"):
+    for pattern in ("Makefile", "containers/*/Dockerfile", "local/**/*.py", "train/*.py"):
         for file in REPOSITORY.glob(pattern):
             text = file.read_text(encoding="utf-8")
             listed = {name for name in IMAGES if re.search(rf"""["'= ]{name}["' ]""", text)}

@@ -9,8 +9,8 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from local import algorithms
-from local.drawing.breeds import BREEDS
+from local.algorithms import algorithm as algorithms
+from local.datasets.drawn.breeds import BREEDS
 from local.images import TRAINING
 from tests.environments import REPOSITORY
 from tests.pages import DATA, DOCS, SWITCHING, metrics, snippet

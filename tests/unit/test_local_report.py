@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from local import ROOT
 from local import __main__ as program
-from local import image_classification as room
-from local import invocations, programs, report
+from local.algorithms import image_classification as room
+from local.algorithms import report
+from local.algorithms.image_classification import Answer
 from local.errors import CommandFailed
-from local.image_classification import Answer
+from local.sagemaker import invocations
 from tests.unit.loopback import serving
 
 
@@ -178,9 +180,7 @@ def test_real_photos_get_the_recipe_that_was_measured_on_them() -> None:
 
 def test_the_overview_needs_nothing_but_python() -> None:
     code = "import sys, local.__main__ as m; sys.modules['PIL'] = sys.modules['numpy'] = None; m.main(['--help'])"
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", code], cwd=programs.ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert all(command in done.stdout for command in program.COMMANDS)
 
 
@@ -200,7 +200,7 @@ def test_outside_its_environment_a_command_starts_again_in_it(tmp_path: Path, mo
     monkeypatch.delenv("PYTHONPATH", raising=False)
     (tmp_path / "local").mkdir()
     for name in ("__init__", "__main__", "errors"):
-        (tmp_path / "local" / f"{name}.py").write_bytes((programs.ROOT / "local" / f"{name}.py").read_bytes())
+        (tmp_path / "local" / f"{name}.py").write_bytes((ROOT / "local" / f"{name}.py").read_bytes())
     done = subprocess.run(
         [sys.executable, "-m", "local", "prepare", "a b", "--out", "x"],
         cwd=tmp_path,
@@ -214,7 +214,7 @@ def test_outside_its_environment_a_command_starts_again_in_it(tmp_path: Path, mo
 def test_an_environment_that_is_not_made_is_said_how_to_make(tmp_path: Path) -> None:
     (tmp_path / "local").mkdir()
     for name in ("__init__", "__main__", "errors"):
-        (tmp_path / "local" / f"{name}.py").write_bytes((programs.ROOT / "local" / f"{name}.py").read_bytes())
+        (tmp_path / "local" / f"{name}.py").write_bytes((ROOT / "local" / f"{name}.py").read_bytes())
     done = subprocess.run(
         [sys.executable, "-m", "local", "prepare"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

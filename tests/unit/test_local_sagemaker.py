@@ -18,8 +18,10 @@ from pathlib import Path
 import pytest
 
 from local import __main__ as program
-from local import deploy, invocations, local_mode, predict, programs, sagemaker, train
+from local.commands import deploy, local_mode, predict, train
 from local.errors import UserError
+from local.sagemaker import invocations, programs
+from local.sagemaker import sdk as sagemaker
 from tests.environments import REPOSITORY
 from tests.unit.loopback import serving
 

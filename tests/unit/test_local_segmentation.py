@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from local import __main__ as program
-from local import pets as official
-from local import prepare
-from local import semantic_segmentation as room
+from local.algorithms import semantic_segmentation as room
+from local.algorithms.semantic_segmentation import Answer, Truth
+from local.commands import prepare
+from local.datasets import pets as official
 from local.errors import CommandFailed
-from local.semantic_segmentation import Answer, Truth
 from serve import segmentation
 from serve.artifact import InputSpec
 from serve.forms import Answer as Served

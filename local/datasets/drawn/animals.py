@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from local.drawing.breeds import Breed
-from local.drawing.canvas import BODY, HEAD, Pen, Point, fuzzy, mix, oval, shade, smooth
+from local.datasets.drawn.breeds import Breed
+from local.datasets.drawn.canvas import BODY, HEAD, Pen, Point, fuzzy, mix, oval, shade, smooth
 
 Generator = np.random.Generator
 

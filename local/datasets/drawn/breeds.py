@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from local.drawing.canvas import Colour, shade
+from local.datasets.drawn.canvas import Colour, shade
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class Breed:
     """How a breed looks. Lengths are in head radii.
 
     `coat` covers the body, `face` the head, `ears` the ears, `limbs` paws and tail tip, `chest` the bib and belly;
-    `markings` names a pattern of local.drawing.animals, `marking` its colour; `ear` is pointed, floppy or button.
+    `markings` names a pattern of `animals`, `marking` its colour; `ear` is pointed, floppy or button.
     """
 
     name: str

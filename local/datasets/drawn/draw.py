@@ -1,4 +1,4 @@
-"""A drawn data set of six breeds of cats and dogs, in the official layout of the Oxford-IIIT Pet data set (local.pets).
+"""A drawn data set of six breeds of cats and dogs, in the official layout of the Oxford-IIIT Pet data set.
 
 What the demo and the tests learn from where nothing can be downloaded. Pose, size, place, light, colour, clutter and
 noise vary, so it has to be learnt. Trimaps and head boxes are true to the pixels: they are read off a map that is drawn
@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from local.drawing import scenes
-from local.drawing.animals import POSES
-from local.drawing.breeds import BREEDS, Breed, individual
-from local.drawing.canvas import HEAD, OVERSAMPLING, SCENE, Canvas, Pen
+from local.datasets.drawn import scenes
+from local.datasets.drawn.animals import POSES
+from local.datasets.drawn.breeds import BREEDS, Breed, individual
+from local.datasets.drawn.canvas import HEAD, OVERSAMPLING, SCENE, Canvas, Pen
 from local.progress import Progress
 from serve.machine import cpu_count
 

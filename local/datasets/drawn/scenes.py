@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from local.drawing.canvas import OVERSAMPLING, Canvas, Colour, Pen, mix, shade
+from local.datasets.drawn.canvas import OVERSAMPLING, Canvas, Colour, Pen, mix, shade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
