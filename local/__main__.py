@@ -1,4 +1,4 @@
-"""`python3 -m local COMMAND`: finds the command, its environment and its module, and turns its errors into one line.
+"""`python3 -m local COMMAND`: finds the command, its environment and its module, and prints its errors in one line.
 
 Standard library only, of Python 3.9: this is what a machine's own python3 runs.
 """
@@ -22,10 +22,7 @@ COMMANDS = {
     "train": "train an image in SageMaker local mode",
     "deploy": "serve a model in SageMaker local mode",
     "predict": "send photos to an endpoint on this machine",
-    "hyperparameters": (
-        "local.commands.hyperparameters",
-        "print the documentation's table of an algorithm's hyperparameters",
-    ),
+    "hyperparameters": "print the documentation's table of an algorithm's hyperparameters",
     "build": "build an image with Docker; needs no environment",
     "push": "push built images to a registry, ECR among them, and print their URIs",
     "sbom": "write what is in built images as CycloneDX",
@@ -41,7 +38,7 @@ def main(arguments: list[str]) -> int:
     overview = argparse.ArgumentParser(prog="python3 -m local", description="What runs on a laptop.")
     overview.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below; each has a --help")
     overview.formatter_class = argparse.RawDescriptionHelpFormatter
-    overview.epilog = "commands:\n" + "\n".join(_overview())
+    overview.epilog = "commands:\n" + "\n".join(f"  {command:<16} {purpose}" for command, purpose in COMMANDS.items())
     command = overview.parse_args(arguments[:1]).command
     module = importlib.import_module(f"local.commands.{command.replace('-', '_')}")
     parser = argparse.ArgumentParser(prog=f"python3 -m local {command}", description=module.__doc__)
@@ -60,10 +57,6 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"{command}: interrupted", file=sys.stderr)
         return 130
-
-
-def _overview() -> list[str]:
-    return [f"  {command:<16} {purpose}" for command, purpose in COMMANDS.items()]
 
 
 def _end(number: int, frame: object) -> None:

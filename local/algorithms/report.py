@@ -1,4 +1,4 @@
-"""What an endpoint says of photos about which the truth is known: asking, pages of photos, the end of a journey."""
+"""What an endpoint says of photos about which the truth is known: asking, the end of a journey."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -6,22 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from PIL import Image
-
-from local.algorithms.algorithm import Room
+from local.algorithms.algorithm import Algorithm
 from local.errors import CommandFailed
 from local.progress import Progress
 from local.sagemaker import invocations
 from local.sagemaker.opt_ml import IMAGES
 
 Ask = Callable[[bytes], bytes]
-"""Sends an image file's bytes to an endpoint; its reply, in the form that the algorithm's room reads."""
+"""Sends an image file's bytes to an endpoint; its reply, in the form that the algorithm reads."""
 
 Truth = TypeVar("Truth")
 Answer = TypeVar("Answer")
 
 _CLIENTS = 2
-_GAP = 8
 
 
 def ask_all(
@@ -63,7 +60,7 @@ def read_reply(reply: bytes, photo: Path, expected: str, read: Callable[[bytes],
 
 
 def tell(
-    room: Room[Any, Answer],
+    algorithm: Algorithm[Any, Answer],
     answers: Sequence[Answer],
     names: Sequence[str],
     model: Path,
@@ -74,31 +71,9 @@ def tell(
 
     `again` are the commands with which a person serves the model and asks it.
     """
-    room.sheet(answers, names, predictions)
-    print(f"\n{room.table(answers, names)}\n")
+    algorithm.sheet(answers, names, predictions)
+    print(f"\n{algorithm.table(answers, names)}\n")
     print(f"model        {model}\npredictions  {predictions}")
     serve, ask = again
     print(f"\nAsk it yourself:\n    {serve}\nand, in another terminal:\n    {ask}\n")
-    print(room.last_line(answers), flush=True)
-
-
-def evenly(answers: Sequence[Answer], most: int) -> list[Answer]:
-    """All answers, or `most` of them at equal distances."""
-    wanted = min(len(answers), most)
-    return [answers[index * len(answers) // wanted] for index in range(wanted)]
-
-
-def write_page(cards: Sequence[Image.Image], columns: int, path: Path, head: Image.Image | None = None) -> None:
-    """Write a PNG with the cards, all of one size, in rows of `columns`, below `head` if there is one."""
-    width, height = cards[0].size
-    top = _GAP + (head.height + _GAP if head else 0)
-    rows = -(-len(cards) // columns)
-    page = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + top), "white")
-    if head:
-        page.paste(head, (_GAP, _GAP))
-    for index, card in enumerate(cards):
-        row, column = divmod(index, columns)
-        page.paste(card, (_GAP + column * (width + _GAP), top + row * (height + _GAP)))
-    partial = path.with_name(f".{path.name}.part")
-    page.save(partial, "PNG")
-    partial.replace(path)
+    print(algorithm.last_line(answers), flush=True)

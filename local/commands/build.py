@@ -13,6 +13,7 @@ from pathlib import Path
 
 import serve
 from local import ROOT
+from local.commands import options
 from local.errors import CommandFailed, UserError
 from local.images import IMAGES
 
@@ -21,7 +22,7 @@ WEIGHTS = (".safetensors", ".params", ".h5", ".keras")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `build`."""
-    parser.add_argument("name", metavar="NAME", choices=IMAGES, help=f"image: {', '.join(IMAGES)}")
+    options.add_name(parser, IMAGES)
     for option in ("registry", "tag", "platform", "base-image", "source"):
         parser.add_argument(f"--{option}", required=True, help="see docs/images.md")
     parser.add_argument("--pretrained", type=Path, metavar="DIR", help="weight files to put into /opt/pretrained")

@@ -7,29 +7,28 @@ import argparse
 import threading
 from pathlib import Path
 
-from local.commands.train import add_image
+from local.commands import options
 from local.images import IMAGES
-from local.sagemaker import docker, invocations
-from local.sagemaker import sdk as sagemaker
+from local.sagemaker import docker, sdk
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `deploy`."""
-    parser.add_argument("name", metavar="NAME", choices=IMAGES, help=f"image: {', '.join(IMAGES)}")
+    options.add_name(parser, IMAGES)
     parser.add_argument(
         "--model", type=Path, required=True, help="model.tar.gz of a training job, a local or a cloud one"
     )
-    add_image(parser)
-    invocations.add_port(parser, "of this machine")
+    options.add_image(parser)
+    options.add_port(parser, "of this machine")
 
 
 def run(args: argparse.Namespace) -> int:
     """The command; 0 when ended by Ctrl-C. Raises UserError or CommandFailed with what went wrong."""
-    image = args.image or sagemaker.default_image(args.name)
+    image = args.image or sdk.default_image(args.name)
     docker.check(image)
     with (
         docker.workspace(Path(".local") / "endpoints", image) as root,
-        sagemaker.endpoint(image, args.model, root, args.port),
+        sdk.endpoint(image, args.model, root, args.port),
     ):
         print(f"The endpoint answers on port {args.port}; Ctrl-C deletes it.", flush=True)
         try:
@@ -44,4 +43,4 @@ def _watch(root: Path) -> None:
     pause = threading.Event()
     while not docker.containers(root, state="exited"):
         pause.wait(5)
-    raise sagemaker.LocalModeError("the endpoint's container ended: its log is above")
+    raise sdk.LocalModeError("the endpoint's container ended: its log is above")

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from local.algorithms import algorithm as algorithms
+from local import algorithms
 from local.algorithms import semantic_segmentation
+from local.commands import options
 from local.errors import UserError
 from local.sagemaker import invocations
 from local.sagemaker.opt_ml import IMAGES
@@ -25,7 +26,7 @@ VERBOSE = "application/json;verbose"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `predict`."""
     parser.add_argument("photos", metavar="PHOTO", type=Path, nargs="+", help="image files")
-    invocations.add_port(parser, "that `deploy` was given")
+    options.add_port(parser, "that `deploy` was given")
     parser.add_argument("--content-type", default=IMAGES, help=f"default: {IMAGES}")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--accept", help="print the answer in this form: application/json, application/jsonlines, ...")
@@ -60,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
 
 def readable(answer: str) -> list[str]:
     """An answer in the verbose form, in lines that a person can read; as it is where no algorithm knows it."""
-    said = json.loads(answer)
-    told = (room.told(said) for room in algorithms.rooms())
-    return next((lines for lines in told if lines is not None), [answer.rstrip()])
+    reply = json.loads(answer)
+    read = (algorithm.reply_lines(reply) for algorithm in algorithms.get_all())
+    return next((lines for lines in read if lines is not None), [answer.rstrip()])
 
 
 def _text(answer: bytes, accept: str | None) -> str:

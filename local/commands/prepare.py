@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from local.algorithms import algorithm as algorithms
-from local.algorithms.algorithm import Room
+from local import algorithms
+from local.algorithms.algorithm import Algorithm
 from local.datasets import channels
 from local.datasets import pets as official
 from local.datasets.channels import NAMED, Photo, Summary, Taken
@@ -38,15 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write; it gets one folder per channel")
     parser.add_argument(
         "--format",
-        choices=_choices(lambda room: room.FORMATS),
+        choices=_choices(lambda algorithm: algorithm.formats),
         default="image",
         help="image: photos + .lst, JSON or PNG masks; recordio: one .rec per channel",
     )
     parser.add_argument(
         "--split",
-        choices=_choices(lambda room: room.SPLITS),
+        choices=_choices(lambda algorithm: algorithm.splits),
         help="official: train on trainval.txt, validate on test.txt; random: all photos, listed or not, that have what "
-        f"the algorithm needs (default: {_defaults(lambda room: room.SPLITS)})",
+        f"the algorithm needs (default: {_defaults(lambda algorithm: algorithm.splits)})",
     )
     parser.add_argument(
         "--fraction", type=_fraction, help=f"share of each breed to train on, with --split random (default: {FRACTION})"
@@ -54,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random split and of the training list's order")
     parser.add_argument(
         "--classes",
-        choices=_choices(lambda room: room.CLASSES),
+        choices=_choices(lambda algorithm: algorithm.classes),
         help="what is told apart; trimap: the pixels 1, 2, 3 of the trimaps as they are; pet: the same as 0, 1, 2 with "
-        f"their names, by a label_map channel (default: {_defaults(lambda room: room.CLASSES)})",
+        f"their names, by a label_map channel (default: {_defaults(lambda algorithm: algorithm.classes)})",
     )
     parser.add_argument("--force", action="store_true", help="replace --out if it is there")
 
@@ -93,19 +93,19 @@ def split(
     `fraction` is the share of each breed to train on in a random split; None means FRACTION.
     Raises UserError when the algorithm has no such split, when `fraction` is for another one, or without photos.
     """
-    room = algorithms.room(name)
-    how = how or room.SPLITS[0]
-    if how not in room.SPLITS:
+    algorithm = algorithms.get(name)
+    how = how or algorithm.splits[0]
+    if how not in algorithm.splits:
         raise UserError(
             f"--split {how} is not for {name}: the photos of test.txt have no annotations that it could be measured "
-            f"on; take --split {room.SPLITS[0]}, the default"
+            f"on; take --split {algorithm.splits[0]}, the default"
         )
     if fraction is not None and how != "random":
         raise UserError(
             f"--fraction {fraction} is for --split random, and this split is {how}: add --split random, or leave "
             "--fraction out"
         )
-    usable = room.candidates(pets)
+    usable = algorithm.candidates(pets)
     if how == "official":
         names = {pet.name for pet in usable}
         train, validation = ([pet for pet in chosen if pet.name in names] for chosen in (pets.trainval, pets.test))
@@ -138,19 +138,19 @@ def write_channels(
         raise UserError(
             f"--out {out} is there already and not empty: name another folder, or add --force to replace it"
         )
-    room = algorithms.room(name)
-    classes = classes or room.CLASSES[0]
-    _check_offered(name, "--format", form, room.FORMATS)
-    _check_offered(name, "--classes", classes, room.CLASSES)
+    algorithm = algorithms.get(name)
+    classes = classes or algorithm.classes[0]
+    _check_offered(name, "--format", form, algorithm.formats)
+    _check_offered(name, "--classes", classes, algorithm.classes)
     shuffled = list(train)
     random.Random(seed).shuffle(shuffled)
-    summary = Summary(room.class_names([*train, *validation], classes), classes)
-    left_out = {channels.STRAYS: channels.strays(pets), room.UNUSED: channels.unused(pets, [*train, *validation])}
+    summary = Summary(algorithm.class_names([*train, *validation], classes), classes)
+    left_out = {channels.STRAYS: channels.strays(pets), algorithm.unused: channels.unused(pets, [*train, *validation])}
     # In the order in which they will be told, whatever is met first.
     summary.files = left_out | {channels.UNREADABLE: [], channels.REENCODED: []}
 
     def truth(pet: Pet, taken: Taken) -> Any:
-        return room.truth(pets, pet, taken, summary)
+        return algorithm.truth(pets, pet, taken, summary)
 
     with channels.replacing(out) as building:
         total = len(shuffled) + len(validation)
@@ -158,14 +158,14 @@ def write_channels(
             before = 0
             for channel, chosen in (("train", shuffled), ("validation", list(validation))):
                 photos = channels.readable(pets, chosen, truth, summary, pool, progress, before)
-                _write_channel(room, building / channel, photos, summary, form, pets)
+                _write_channel(algorithm, building / channel, photos, summary, form, pets)
                 before += len(chosen)
     return summary
 
 
 def photos(folder: Path, channel: str, name: str = "image-classification") -> list[tuple[Path, Any]]:
     """The photos of a channel in image form below `folder`, each with what is true of it: label, boxes, mask."""
-    return algorithms.room(name).photos(folder, channel)
+    return algorithms.get(name).photos(folder, channel)
 
 
 def report(summary: Summary) -> list[str]:
@@ -184,7 +184,12 @@ def report(summary: Summary) -> list[str]:
 
 
 def _write_channel(
-    room: Room[Truth, Any], folder: Path, photos: Iterator[Photo[Truth]], summary: Summary, form: str, pets: Pets
+    algorithm: Algorithm[Truth, Any],
+    folder: Path,
+    photos: Iterator[Photo[Truth]],
+    summary: Summary,
+    form: str,
+    pets: Pets,
 ) -> None:
     """Write one channel, count its photos, and see to it that no class is missing where it has to be learnt."""
     channel = folder.name
@@ -193,20 +198,20 @@ def _write_channel(
     def noted() -> Iterator[Photo[Truth]]:
         for photo in photos:
             summary.counts[channel] += 1
-            seen.update(room.labels(photo.truth))
+            seen.update(algorithm.labels(photo.truth))
             yield photo
 
     folder.mkdir()
     if form == "recordio":
-        channels.write_recordio(folder, noted(), room.record_label)
+        channels.write_recordio(folder, noted(), algorithm.record_label)
         channels.write_class_names(folder, summary.class_names)
     else:
-        room.write_images(folder.parent, channel, noted(), summary)
+        algorithm.write_images(folder.parent, channel, noted(), summary)
     names = enumerate(summary.class_names)
     missing = [name for label, name in names if label not in seen and name != channels.NO_CLASS]
     if missing and (channel == "train" or not seen):
         raise UserError(
-            f"{pets.images}: no readable {room.USABLE} of {', '.join(missing[:NAMED])} for the {channel} channel: "
+            f"{pets.images}: no readable {algorithm.usable} of {', '.join(missing[:NAMED])} for the {channel} channel: "
             "add some, or take the class out of the lists"
         )
 
@@ -217,17 +222,17 @@ def _check_offered(name: str, option: str, value: str, offered: Sequence[str]) -
         raise UserError(f"{option} {value} is not for {name}: take {' or '.join(offered)}")
 
 
-_Offer = Callable[[Room[Any, Any]], tuple[str, ...]]
+_Offer = Callable[[Algorithm[Any, Any]], tuple[str, ...]]
 
 
 def _choices(offer: _Offer) -> list[str]:
     """What any algorithm offers."""
-    return list(dict.fromkeys(value for room in algorithms.rooms() for value in offer(room)))
+    return list(dict.fromkeys(value for algorithm in algorithms.get_all() for value in offer(algorithm)))
 
 
 def _defaults(offer: _Offer) -> str:
     """`breed; object-detection: species`: the first algorithm's default, and those that differ from it."""
-    texts = {name: offer(algorithms.room(name))[0] for name in TRAINING}
+    texts = {name: offer(algorithms.get(name))[0] for name in TRAINING}
     first = texts[TRAINING[0]]
     return "; ".join([first, *(f"{name}: {text}" for name, text in texts.items() if text != first)])
 

@@ -10,6 +10,7 @@ import contextlib
 import re
 import sys
 
+from local.commands import options
 from local.errors import UserError
 from local.images import IMAGES
 from local.registry import ecr
@@ -22,7 +23,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `push`."""
-    parser.add_argument("names", metavar="NAME", nargs="+", choices=IMAGES, help=f"image: {', '.join(IMAGES)}")
+    options.add_names(parser, IMAGES)
     parser.add_argument(
         "--registry", required=True, help=f"HOST[:PORT][/PATH], as in `make build REGISTRY=`; ECR: {ecr.FORM}"
     )

@@ -14,9 +14,10 @@ import tempfile
 import venv
 from pathlib import Path
 
+from local.commands import options
 from local.errors import CommandFailed
 from local.images import IMAGES
-from local.sagemaker import sdk as sagemaker
+from local.sagemaker import sdk
 from local.sagemaker.docker import DockerError, check_image
 
 # What the tools read: records of Python packages by environment, dpkg's and apt's, and which Debian it is.
@@ -27,7 +28,7 @@ _VERSION = "1.6"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sbom`."""
-    parser.add_argument("names", metavar="NAME", nargs="+", choices=IMAGES, help=f"image: {', '.join(IMAGES)}")
+    options.add_names(parser, IMAGES)
     parser.add_argument("--out", type=Path, default=Path("sbom"), help="folder for NAME.cdx.json (default: sbom)")
 
 
@@ -35,11 +36,11 @@ def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError where an image or the engine is missing, CommandFailed when a tool fails."""
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.names:
-        check_image(sagemaker.default_image(name))
+        check_image(sdk.default_image(name))
     for name in args.names:
         file = args.out / f"{name}.cdx.json"
         with tempfile.TemporaryDirectory(prefix=".sbom-", dir=args.out) as folder:
-            _write(name, sagemaker.default_image(name), Path(folder).resolve()).replace(file)
+            _write(name, sdk.default_image(name), Path(folder).resolve()).replace(file)
         print(file, flush=True)
     return 0
 

@@ -8,15 +8,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from local.commands import options
 from local.errors import UserError
 from local.images import TRAINING
-from local.sagemaker import docker
-from local.sagemaker import sdk as sagemaker
+from local.sagemaker import docker, sdk
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train`."""
-    parser.add_argument("name", metavar="NAME", choices=TRAINING, help=f"image: {', '.join(TRAINING)}")
+    options.add_name(parser, TRAINING)
     parser.add_argument(
         "--channels", type=Path, required=True, help="folder with a folder per channel, as `prepare` writes it"
     )
@@ -29,24 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="as the built-in's: num_classes=3 num_training_samples=300 epochs=2",
     )
-    add_image(parser)
+    options.add_image(parser)
     parser.add_argument("--out", type=Path, help="folder that gets model.tar.gz (default: .local/NAME)")
-
-
-def add_image(parser: argparse.ArgumentParser) -> None:
-    """The option --image, the same for every command that starts a container."""
-    parser.add_argument("--image", help="reference of the image (default: what `make build/NAME` made)")
 
 
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or CommandFailed with what went wrong."""
     hyperparameters = _unique(args.hyperparameters)
-    image = args.image or sagemaker.default_image(args.name)
+    image = args.image or sdk.default_image(args.name)
     docker.check(image)
-    inputs = sagemaker.channels(args.channels)
+    inputs = sdk.channels(args.channels)
     out: Path = args.out or Path(".local") / args.name
     with docker.workspace(out, image) as root:
-        model = sagemaker.fit(image, hyperparameters, inputs, root)
+        model = sdk.fit(image, hyperparameters, inputs, root)
         os.replace(model, out / "model.tar.gz")
     print(f"model  {out / 'model.tar.gz'}")
     return 0

@@ -108,6 +108,25 @@ def write_recordio(
             records.write(recordio.pack_image(label(photo.truth), index, photo.data))
 
 
+def write_pairs(
+    building: Path,
+    channel: str,
+    photos: Iterable[Photo[Truth]],
+    suffix: str,
+    annotation: Callable[[Photo[Truth]], bytes],
+) -> Path:
+    """Write `photos` into `building`/`channel` and, with the same base names, their annotations beside it.
+
+    Returns the folder of the annotations, `building`/CHANNEL_annotation.
+    """
+    annotations = building / f"{channel}_annotation"
+    annotations.mkdir()
+    for photo in photos:
+        (building / channel / f"{photo.pet.name}.jpg").write_bytes(photo.data)
+        (annotations / f"{photo.pet.name}{suffix}").write_bytes(annotation(photo))
+    return annotations
+
+
 def write_class_names(folder: Path, names: Sequence[str]) -> None:
     """Write `folder`/classes.txt: one class name a line, by label."""
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")

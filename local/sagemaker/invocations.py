@@ -1,6 +1,5 @@
 """A request to an endpoint on this machine, `POST /invocations`, without an SDK: importing one takes seconds."""
 
-import argparse
 import contextlib
 import http.client
 import json
@@ -50,14 +49,3 @@ def reason(body: bytes) -> str:
         return str(said["reason"] if "reason" in said else said["error"])
     except (ValueError, TypeError, KeyError):
         return text
-
-
-def add_port(parser: argparse.ArgumentParser, text: str) -> None:
-    """The option --port, the same for every command that has an endpoint; `text` is its help."""
-    parser.add_argument("--port", type=_port, default=PORT, help=f"{text} (default: {PORT})")
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 16):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a whole number from 1 to 65535")
-    return int(text)
