@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from local.datasets.drawn.breeds import Breed
-from local.datasets.drawn.canvas import BODY, HEAD, Pen, Point, fuzzy, mix, oval, shade, smooth
+from local.datasets.drawn.canvas import BODY, HEAD, Pen, Point, fuzzy, mirrored, mix, oval, shade, smooth
 
 Generator = np.random.Generator
 
@@ -18,9 +18,7 @@ def sitting(pen: Pen, breed: Breed, generator: Generator) -> None:
     for side in (-1, 1):
         _fur(body, breed, oval(side * 0.72, -0.62, 0.62, 0.72), shade(breed.coat, 0.94), generator)
         body.ellipse(side * 0.95, -0.14, 0.42, 0.2, breed.limbs)
-    trunk = smooth(
-        [(0, -3.1), (0.62, -2.6), (0.92, -1.3), (0.74, -0.25), (0, -0.12), (-0.74, -0.25), (-0.92, -1.3), (-0.62, -2.6)]
-    )
+    trunk = smooth(mirrored([(0, -3.1), (0.62, -2.6), (0.92, -1.3), (0.74, -0.25), (0, -0.12)]))
     _coat(body, breed, trunk, generator)
     _fur(body, breed, oval(0, -1.75, 0.46, 0.9), breed.chest, generator)
     for side in (-1, 1):
@@ -86,9 +84,7 @@ def lying(pen: Pen, breed: Breed, generator: Generator) -> None:
 def portrait(pen: Pen, breed: Breed, generator: Generator) -> None:
     """Head and shoulders; the origin is the neck's foot, far below which the picture ends."""
     body = pen.on(BODY)
-    shoulders = smooth(
-        [(0, -1.7), (0.8, -1.3), (1.25, -0.3), (1.45, 1.4), (0, 2.2), (-1.45, 1.4), (-1.25, -0.3), (-0.8, -1.3)]
-    )
+    shoulders = smooth(mirrored([(0, -1.7), (0.8, -1.3), (1.25, -0.3), (1.45, 1.4), (0, 2.2)]))
     _coat(body, breed, shoulders, generator)
     _fur(body, breed, oval(0, 0.1, 0.6, 1.2), breed.chest, generator)
     head(pen.at(generator.uniform(-0.12, 0.12), -1.65, turn=generator.normal(0, 0.2)), breed, generator)
@@ -110,33 +106,10 @@ def head(pen: Pen, breed: Breed, generator: Generator) -> None:
     if breed.ear == "pointed":
         _pointed_ears(pen, breed, look)
     if breed.species == "cat":
-        skull = smooth(
-            [
-                (0, -0.84),
-                (0.6 * wide, -0.74),
-                (0.98 * wide, -0.1),
-                (0.9 * wide, 0.36),
-                (0.42, 0.8),
-                (-0.42, 0.8),
-                (-0.9 * wide, 0.36),
-                (-0.98 * wide, -0.1),
-                (-0.6 * wide, -0.74),
-            ]
-        )
+        half = [(0, -0.84), (0.6 * wide, -0.74), (0.98 * wide, -0.1), (0.9 * wide, 0.36), (0.42, 0.8)]
     else:
-        skull = smooth(
-            [
-                (0, -0.92),
-                (0.62 * wide, -0.76),
-                (0.88 * wide, -0.1),
-                (0.74 * wide, 0.5),
-                (0.36, 0.94),
-                (-0.36, 0.94),
-                (-0.74 * wide, 0.5),
-                (-0.88 * wide, -0.1),
-                (-0.62 * wide, -0.76),
-            ]
-        )
+        half = [(0, -0.92), (0.62 * wide, -0.76), (0.88 * wide, -0.1), (0.74 * wide, 0.5), (0.36, 0.94)]
+    skull = smooth(mirrored(half))
     _fur(pen, breed, skull, breed.face, generator)
     with pen.inside(skull):
         _face_markings(pen.on(None), breed, look)
@@ -229,16 +202,7 @@ def _dog_face(pen: Pen, breed: Breed, look: float, generator: Generator) -> None
     muzzle = breed.muzzle or breed.face
     flat = breed.name == "pug"
     if generator.uniform() < 0.4:
-        pen.blob(
-            [
-                (look * 1.3 - 0.15, 0.66),
-                (look * 1.3 + 0.15, 0.66),
-                (look * 1.3 + 0.13, 1.05),
-                (look * 1.3, 1.14),
-                (look * 1.3 - 0.13, 1.05),
-            ],
-            (224, 104, 112),
-        )
+        pen.blob(mirrored([(0.15, 0.66), (0.13, 1.05), (0, 1.14)], look * 1.3), (224, 104, 112))
     pen.ellipse(look * 1.3, 0.44, 0.52 if flat else 0.4, 0.4, muzzle)
     for side in (-1, 1):
         x, y = look * 0.8 + side * (0.46 if flat else 0.36), -0.1
@@ -261,33 +225,11 @@ def _dog_face(pen: Pen, breed: Breed, look: float, generator: Generator) -> None
 
 def _face_markings(ink: Pen, breed: Breed, look: float) -> None:
     if breed.markings == "mask":
-        ink.blob(
-            [
-                (look, -0.5),
-                (look + 0.5, -0.2),
-                (look + 0.56, 0.4),
-                (look, 0.86),
-                (look - 0.56, 0.4),
-                (look - 0.5, -0.2),
-            ],
-            mix(breed.face, breed.marking, 0.6),
-        )
-        ink.blob(
-            [(look, -0.34), (look + 0.4, 0.0), (look + 0.4, 0.5), (look, 0.8), (look - 0.4, 0.5), (look - 0.4, 0.0)],
-            breed.marking,
-        )
+        edge = mix(breed.face, breed.marking, 0.6)
+        ink.blob(mirrored([(0, -0.5), (0.5, -0.2), (0.56, 0.4), (0, 0.86)], look), edge)
+        ink.blob(mirrored([(0, -0.34), (0.4, 0.0), (0.4, 0.5), (0, 0.8)], look), breed.marking)
     elif breed.markings == "saddle":
-        ink.blob(
-            [
-                (look, -1.1),
-                (look + 0.16, -0.5),
-                (look + 0.22, 0.3),
-                (look, 0.9),
-                (look - 0.22, 0.3),
-                (look - 0.16, -0.5),
-            ],
-            breed.chest,
-        )
+        ink.blob(mirrored([(0, -1.1), (0.16, -0.5), (0.22, 0.3), (0, 0.9)], look), breed.chest)
     elif breed.markings == "spots":
         for side in (-1, 1):
             for index, x in enumerate((0.08, 0.26, 0.46)):
@@ -300,16 +242,10 @@ def _face_markings(ink: Pen, breed: Breed, look: float) -> None:
             ink.stroke([(look * 0.5 + side * 0.62, 0.04), (side * 1.0, 0.14)], 0.09, breed.marking, taper=0.5)
             ink.stroke([(look * 0.5 + side * 0.6, 0.28), (side * 0.95, 0.42)], 0.08, breed.marking, taper=0.5)
     elif breed.markings == "wrinkles":
-        ink.blob(
-            [(look, -0.2), (look + 0.5, 0.1), (look + 0.64, 0.6), (look, 1.0), (look - 0.64, 0.6), (look - 0.5, 0.1)],
-            mix(breed.face, breed.marking, 0.8),
-        )
+        muzzle = mix(breed.face, breed.marking, 0.8)
+        ink.blob(mirrored([(0, -0.2), (0.5, 0.1), (0.64, 0.6), (0, 1.0)], look), muzzle)
         for rise in (-0.66, -0.5, -0.36):
-            ink.thread(
-                [(look - 0.3, rise + 0.04), (look, rise - 0.06), (look + 0.3, rise + 0.04)],
-                1.4,
-                shade(breed.face, 0.66),
-            )
+            ink.thread(mirrored([(-0.3, rise + 0.04), (0, rise - 0.06)], look), 1.4, shade(breed.face, 0.66))
 
 
 def _coat(pen: Pen, breed: Breed, outline: Sequence[Point], generator: Generator) -> None:

@@ -97,6 +97,10 @@ class Pen:
         """A filled polygon."""
         self.canvas.fill(self.place(points), colour, self.label)
 
+    def rectangle(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
+        """A filled rectangle."""
+        self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
+
     def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour, turn: float = 0.0) -> None:
         """A filled ellipse around (x, y) with the two radii, turned by `turn` radians."""
         self.polygon(oval(x, y, rx, ry, turn), colour)
@@ -152,6 +156,11 @@ def smooth(points: Sequence[Point], closed: bool = True, steps: int = 8) -> list
     )
     path = curve.transpose(1, 0, 2).reshape(-1, 2)
     return [tuple(point) for point in (path if closed else np.vstack([path, through[-1:]]))]
+
+
+def mirrored(half: Sequence[Point], axis: float = 0.0) -> list[Point]:
+    """A symmetrical outline from one half of it, whose x counts from `axis`; a point on the axis is there once."""
+    return [(axis + x, y) for x, y in (*half, *((-x, y) for x, y in reversed(half) if x))]
 
 
 def fuzzy(points: Sequence[Point], depth: float, tufts: int, generator: np.random.Generator) -> list[Point]:

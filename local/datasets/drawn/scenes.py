@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from local.datasets.drawn.canvas import OVERSAMPLING, Canvas, Colour, Pen, mix, shade
+from local.datasets.drawn.canvas import OVERSAMPLING, Canvas, Colour, Pen, mirrored, mix, shade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,15 +94,7 @@ def _meadow(canvas: Canvas, generator: Generator) -> float:
     pen = Pen(canvas, 0, 0, 1)
     for _ in range(int(generator.integers(1, 5))):
         x, size = generator.uniform(0, width), generator.uniform(0.1, 0.26) * height
-        pen.polygon(
-            [
-                (x - size * 0.08, horizon),
-                (x + size * 0.08, horizon),
-                (x + size * 0.06, horizon - size),
-                (x - size * 0.06, horizon - size),
-            ],
-            (104, 76, 54),
-        )
+        pen.polygon(mirrored([(size * 0.08, horizon), (size * 0.06, horizon - size)], x), (104, 76, 54))
         leaf = shade(green, generator.uniform(0.55, 0.8))
         for _ in range(4):
             pen.ellipse(
@@ -132,18 +124,15 @@ def _room(canvas: Canvas, generator: Generator) -> float:
     wood = mix((176, 126, 82), (214, 196, 172), generator.uniform())
     _gradient(canvas, floor, height, shade(wood, 0.85), wood)
     pen = Pen(canvas, 0, 0, 1)
-    pen.polygon(
-        [(0, floor - height * 0.03), (width, floor - height * 0.03), (width, floor), (0, floor)],
-        mix(wall, (255, 255, 255), 0.5),
-    )
+    pen.rectangle(0, floor - height * 0.03, width, floor, mix(wall, (255, 255, 255), 0.5))
     for index in range(1, 9):
         x = width * (index / 4 - 0.6)
         pen.thread([(width / 2 + (x - width / 2) * 0.5, floor), (x, height)], 0.8, shade(wood, 0.76))
     for _ in range(int(generator.integers(1, 4))):
         x, y = generator.uniform(0, width), generator.uniform(0.02, 0.3) * height
         w, h = generator.uniform(0.1, 0.22) * width, generator.uniform(0.12, 0.26) * height
-        pen.polygon([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], shade(wood, 0.6))
-        pen.polygon([(x + 3, y + 3), (x + w - 3, y + 3), (x + w - 3, y + h - 3), (x + 3, y + h - 3)], _pick(generator))
+        pen.rectangle(x, y, x + w, y + h, shade(wood, 0.6))
+        pen.rectangle(x + 3, y + 3, x + w - 3, y + h - 3, _pick(generator))
         pen.ellipse(x + w / 2, y + h / 2, w * 0.25, h * 0.22, _pick(generator))
     if generator.uniform() < 0.6:
         rug = _pick(generator)
@@ -164,17 +153,8 @@ def _sofa(canvas: Canvas, generator: Generator) -> float:
     for index in range(seats):
         left, right = width * index / seats, width * (index + 1) / seats
         middle = (left + right) / 2
-        pen.blob(
-            [
-                (left, seat),
-                (left + 2, back + 8),
-                (middle, back),
-                (right - 2, back + 8),
-                (right, seat),
-                (middle, seat + 8),
-            ],
-            shade(cloth, generator.uniform(0.84, 0.96)),
-        )
+        outline = [(left, seat), (left + 2, back + 8), (middle, back), (right - 2, back + 8), (right, seat)]
+        pen.blob([*outline, (middle, seat + 8)], shade(cloth, generator.uniform(0.84, 0.96)))
     _gradient(canvas, seat, height, shade(cloth, 1.1), shade(cloth, 0.8))
     stripes = generator.uniform() < 0.5
     for index in range(int(generator.integers(5, 12)) if stripes else 0):
@@ -198,10 +178,7 @@ def _snow(canvas: Canvas, generator: Generator) -> float:
         tone = mix((52, 84, 70), (110, 130, 140), generator.uniform(0, 0.7))
         for level in range(3):
             y = horizon - size * 0.3 * level
-            pen.polygon(
-                [(x - size * (0.34 - 0.08 * level), y), (x, y - size * 0.45), (x + size * (0.34 - 0.08 * level), y)],
-                tone,
-            )
+            pen.polygon(mirrored([(-size * (0.34 - 0.08 * level), y), (0, y - size * 0.45)], x), tone)
     for _ in range(int(generator.integers(4, 12))):
         x, y = generator.uniform(0, width), generator.uniform(horizon, height)
         pen.ellipse(
@@ -243,19 +220,8 @@ def _plant(pen: Pen, generator: Generator) -> None:
 def _cushion(pen: Pen, generator: Generator) -> None:
     colour = _pick(generator)
     size = generator.uniform(0.6, 0.9)
-    pen.blob(
-        [
-            (-size, 0),
-            (-size * 0.9, -size * 0.7),
-            (-size, -size * 1.4),
-            (0, -size * 1.25),
-            (size, -size * 1.4),
-            (size * 0.9, -size * 0.7),
-            (size, 0),
-            (0, -size * 0.12),
-        ],
-        colour,
-    )
+    half = [(-size, 0), (-size * 0.9, -size * 0.7), (-size, -size * 1.4), (0, -size * 1.25)]
+    pen.blob([*mirrored(half), (0, -size * 0.12)], colour)
     pen.ellipse(0, -size * 0.7, size * 0.14, size * 0.14, shade(colour, 0.7))
 
 
