@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from PIL import Image
 
+from local.files import replacing
 from serve import preprocess
 
 Answer = TypeVar("Answer")
@@ -32,9 +33,8 @@ def write(cards: Sequence[Image.Image], columns: int, path: Path, head: Image.Im
     for index, card in enumerate(cards):
         row, column = divmod(index, columns)
         page.paste(card, (_GAP + column * (width + _GAP), top + row * (height + _GAP)))
-    partial = path.with_name(f".{path.name}.part")
-    page.save(partial, "PNG")
-    partial.replace(path)
+    with replacing(path) as partial:
+        page.save(partial, "PNG")
 
 
 def width(columns: int, card: int) -> int:

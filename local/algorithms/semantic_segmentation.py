@@ -75,22 +75,6 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
     usable = "photo with pixels"
     photos_to_draw = (320, 10)
     network = "an FCN"
-    # From scratch. Drawn: crops of 80 let the network see more photos in the time, and it answers best at sides above
-    # those it learnt from (docs/semantic-segmentation.md, inference_size).
-    recipe_for_drawn: ClassVar[Hyperparameters] = {
-        "backbone": "resnet-18",
-        "algorithm": "fcn",
-        "use_pretrained_model": "False",
-        "base_size": 80,
-        "crop_size": 80,
-        "inference_size": 128,
-        "epochs": 11,
-        "mini_batch_size": 8,
-        "validation_mini_batch_size": 1,
-        "optimizer": "adam",
-        "learning_rate": 0.0015,
-        "lr_scheduler": "cosine",
-    }
     recipe_for_photos: ClassVar[Hyperparameters] = {
         "backbone": "resnet-50",
         "algorithm": "fcn",
@@ -103,6 +87,18 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
         "optimizer": "adam",
         "learning_rate": 0.001,
         "lr_scheduler": "poly",
+    }
+    # From scratch. Drawn: crops of 80 let the network see more photos in the time, and it answers best at sides above
+    # those it learnt from (docs/semantic-segmentation.md, inference_size).
+    recipe_for_drawn: ClassVar[Hyperparameters] = {
+        **recipe_for_photos,
+        "backbone": "resnet-18",
+        "base_size": 80,
+        "crop_size": 80,
+        "inference_size": 128,
+        "epochs": 11,
+        "learning_rate": 0.0015,
+        "lr_scheduler": "cosine",
     }
     falls = ()
     job_seconds = 25

@@ -17,6 +17,7 @@ from local import algorithms
 from local.algorithms import semantic_segmentation
 from local.commands import options
 from local.errors import UserError
+from local.files import replacing
 from local.sagemaker import invocations
 from local.sagemaker.opt_ml import IMAGES
 
@@ -93,7 +94,5 @@ def _write_mask(answer: Mapping[str, Any], file: Path) -> None:
     mask = semantic_segmentation.mask_of(answer)
     if mask is None:
         raise UserError(f"--masks {file.parent}: this endpoint's answer has no mask: leave --masks out")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.part")
-    partial.write_bytes(mask)
-    partial.replace(file)
+    with replacing(file) as partial:
+        partial.write_bytes(mask)

@@ -19,6 +19,7 @@ from local.datasets import pets as official
 from local.datasets.channels import NAMED, Photo, Summary, Taken
 from local.datasets.pets import Pet, Pets
 from local.errors import UserError
+from local.files import replacing
 from local.images import TRAINING
 from local.progress import Progress
 from serve.machine import cpu_count
@@ -152,7 +153,8 @@ def write_channels(
     def truth(pet: Pet, taken: Taken) -> Any:
         return algorithm.truth(pets, pet, taken, summary)
 
-    with channels.replacing(out) as building:
+    with replacing(out) as building:
+        building.mkdir()
         total = len(shuffled) + len(validation)
         with Progress("Preparing", total, "photo") as progress, ThreadPoolExecutor(cpu_count()) as pool:
             before = 0

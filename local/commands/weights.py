@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from local import ENVIRONMENTS, ROOT
+from local.files import replacing
 from train.errors import UserError
 from train.weights import keras_files
 from train.weights.files import NETWORKS, check, family, head, read
@@ -74,14 +75,9 @@ def convert(network: str, file: Path, folder: Path) -> Path:
     weights = check(tensors, network, file)
     if family(network).keeps_head:
         weights |= {name: np.ascontiguousarray(tensors[name], np.float32) for name in head(network) if name in tensors}
-    folder.mkdir(parents=True, exist_ok=True)
     made = folder / f"{network}.safetensors"
-    partial = folder / f".{made.name}.{os.getpid()}"
-    try:
+    with replacing(made) as partial:
         save_file(weights, partial, metadata={"format": "pt", "network": network, "converted_from": file.name})
-        partial.replace(made)
-    finally:
-        partial.unlink(missing_ok=True)
     return made
 
 

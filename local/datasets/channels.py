@@ -1,11 +1,8 @@
 """Channels of any algorithm: photos as they are or re-encoded as JPEG, RecordIO files, and what there is to say."""
 
 import io
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -147,21 +144,6 @@ def unused(pets: Pets, used: Iterable[Pet]) -> list[str]:
         for file in pets.images.iterdir()
         if file.suffix.lower() == ".jpg" and not file.name.startswith(".") and file.stem not in names
     )
-
-
-@contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """A new folder beside `out` that takes its place when the block succeeds and goes when it fails."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = out.with_name(f".{out.name}.{os.getpid()}.part")
-    building.mkdir()
-    try:
-        yield building
-        if out.exists():
-            shutil.rmtree(out)
-        building.replace(out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _take(path: Path) -> Taken | str:

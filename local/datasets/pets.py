@@ -10,7 +10,7 @@ Described in annotations/README of the data set (Parkhi, Vedaldi, Zisserman, Jaw
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -139,24 +139,12 @@ def all_photos(pets: Pets) -> list[Pet]:
 
 def annotated(pets: Pets) -> list[Pet]:
     """The photos of `all_photos` that have an XML file of head boxes; by name. Raises PetsError when none has."""
-    found = [pet for pet in all_photos(pets) if pets.xml(pet).is_file()]
-    if not found:
-        raise PetsError(
-            f"{pets.root / 'annotations' / 'xmls'} has no XML file of any photo: head boxes are in annotations.tar.gz "
-            "of the Oxford-IIIT Pet data set, one NAME.xml for images/NAME.jpg"
-        )
-    return found
+    return _with_file(pets, pets.xml, "XML file", "head boxes are", "xml")
 
 
 def segmented(pets: Pets) -> list[Pet]:
     """The photos of `all_photos` that have a trimap; by name. Raises PetsError when none has."""
-    found = [pet for pet in all_photos(pets) if pets.trimap(pet).is_file()]
-    if not found:
-        raise PetsError(
-            f"{pets.root / 'annotations' / 'trimaps'} has no trimap of any photo: they are in annotations.tar.gz of "
-            "the Oxford-IIIT Pet data set, one NAME.png for images/NAME.jpg"
-        )
-    return found
+    return _with_file(pets, pets.trimap, "trimap", "they are", "png")
 
 
 def random_split(photos: Sequence[Pet], fraction: float, seed: int) -> tuple[list[Pet], list[Pet]]:
@@ -176,6 +164,18 @@ def random_split(photos: Sequence[Pet], fraction: float, seed: int) -> tuple[lis
         train += group[:count]
         held_out += group[count:]
     return train, held_out
+
+
+def _with_file(pets: Pets, file: Callable[[Pet], Path], what: str, they_are: str, suffix: str) -> list[Pet]:
+    """The photos that have the `file` of theirs; the other arguments are for the message where none has."""
+    photos = all_photos(pets)
+    found = [pet for pet in photos if file(pet).is_file()]
+    if not found:
+        raise PetsError(
+            f"{file(photos[0]).parent} has no {what} of any photo: {they_are} in annotations.tar.gz of the Oxford-IIIT "
+            f"Pet data set, one NAME.{suffix} for images/NAME.jpg"
+        )
+    return found
 
 
 def _pet(fields: Sequence[str]) -> Pet:

@@ -6,8 +6,6 @@ in step with the picture.
 """
 
 import math
-import os
-import shutil
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from local.datasets.drawn import scenes
 from local.datasets.drawn.animals import POSES
 from local.datasets.drawn.breeds import BREEDS, Breed, individual
 from local.datasets.drawn.canvas import HEAD, OVERSAMPLING, SCENE, Canvas, Pen
+from local.files import replacing
 from local.progress import Progress
 from serve.machine import cpu_count
 
@@ -71,8 +70,7 @@ def data_set(
     `trainval` and `test` count photos per breed; the photos of trainval get XML head boxes, as in the real set. The
     same arguments give the same files. `workers` processes draw (default: the CPUs this process may use).
     """
-    building = root.with_name(f".{root.name}.{os.getpid()}.part")
-    try:
+    with replacing(root) as building:
         for folder in ("images", "annotations/trimaps", "annotations/xmls"):
             (building / folder).mkdir(parents=True)
         tasks = [
@@ -88,10 +86,6 @@ def data_set(
             for count, _ in enumerate(pool.map(_draw_files, tasks, chunksize=8), start=1):
                 progress.done(count)
         _write_lists(building / "annotations", breeds, trainval, test)
-        shutil.rmtree(root, ignore_errors=True)
-        building.replace(root)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def picture(breed: Breed, generator: np.random.Generator) -> Picture:
