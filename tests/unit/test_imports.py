@@ -135,8 +135,10 @@ def test_local_imports_train_and_serve_without_a_framework() -> None:
 
 
 @pytest.mark.parametrize(
-    "package", sorted({file.parent for file in modules("train").values()}), ids=lambda path: path.name
+    "package",
+    sorted({file.parent for file in modules("train", "local").values()}),
+    ids=lambda path: path.relative_to(REPOSITORY).as_posix(),
 )
-def test_a_package_of_train_has_two_to_fifteen_modules(package: Path) -> None:
+def test_a_package_has_two_to_fifteen_modules(package: Path) -> None:
     names = {file.name for file in package.glob("*.py")} - {"__init__.py", "__main__.py"}
     assert 2 <= len(names) <= 15
