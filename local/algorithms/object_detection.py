@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from local.algorithms import average_precision, pages, report
+from local.algorithms import pages, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
 from local.datasets import pets as official
 from local.datasets.channels import Photo, Summary, Taken, write_pairs
 from local.datasets.pets import Pet, Pets
 from local.datasets.voc import AnnotationError, Edges
 from serve.words import plural
+from train.object_detection import average_precision
 from train.object_detection.boxes import turn
 
 SURE = 0.5

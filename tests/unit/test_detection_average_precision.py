@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.algorithms import average_precision as ap
+from train.object_detection import average_precision as ap
 
 NONE = np.zeros((0, 6))
 EMPTY = np.zeros((0, 5))
