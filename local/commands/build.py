@@ -92,8 +92,8 @@ def _build(command: list[str], image: str) -> None:
 def _size(image: str) -> str:
     """The image's size in words, "" where a builder keeps its images to itself."""
     asked = ["docker", "image", "inspect", "--format", "{{.Size}}", image]
-    told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    return f", {int(told) / 1e6:.0f} MB" if told.isdecimal() else ""
+    size = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    return f", {int(size) / 1e6:.0f} MB" if size.isdecimal() else ""
 
 
 def _git(*arguments: str) -> str:

@@ -73,7 +73,7 @@ def parse(host: str) -> Registry | None:
         return None
     account, region, ending = match.groups()
     registry = Registry(host, account, region)
-    with _told(registry):  # the session reads the user's profile
+    with _explaining(registry):  # the session reads the user's profile
         try:
             partition = botocore.session.get_session().get_partition_for_region(region)
         except exceptions.UnknownRegionError:
@@ -94,7 +94,7 @@ def login(registry: Registry) -> dict[str, str]:
 
     Raises UserError when AWS knows no credentials here, refuses them, or does not answer.
     """
-    with _told(registry):
+    with _explaining(registry):
         answer = _client("ecr", registry).get_authorization_token()
     if not answer.get("authorizationData"):  # boto3 takes a proxy's page for an answer with nothing in it
         raise UserError(
@@ -114,7 +114,7 @@ def make_repositories(registry: Registry, names: Sequence[str]) -> list[str]:
     client = _client("ecr", registry)
     made = []
     for name in names:
-        with _told(registry):
+        with _explaining(registry):
             try:
                 client.describe_repositories(registryId=registry.account, repositoryNames=[name])
             except client.exceptions.RepositoryNotFoundException:
@@ -145,12 +145,12 @@ def caller(registry: Registry) -> str:
 def _client(service: str, registry: Registry) -> "BaseClient":
     # The registry's region: that of the environment may be another one, or none.
     config = Config(connect_timeout=10, read_timeout=30, retries={"mode": "standard", "max_attempts": 3})
-    with _told(registry):
+    with _explaining(registry):
         return boto3.Session(region_name=registry.region).client(service, config=config)
 
 
 @contextlib.contextmanager
-def _told(registry: Registry) -> Iterator[None]:
+def _explaining(registry: Registry) -> Iterator[None]:
     """Turns what boto3 raises into a UserError whose first sentence has the fix."""
     where = f"REGISTRY={registry.host}"
     try:

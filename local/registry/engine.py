@@ -27,8 +27,8 @@ _KINDS = {
 # The engine tries an upload that fails again and again, and is silent while a registry takes in a large layer.
 _TIMEOUT = 600
 
-# What the engine says, in the order in which it is looked for; then what is told. A registry's own words come last.
-_TOLD = {
+# What the engine says, in the order in which it is looked for; then what it means. A registry's own words come last.
+_EXPLANATIONS = {
     "no space left on device": "no disk is left to push {image}: free some where the Docker engine keeps its images "
     "(`docker system df`) or where the registry does",
     "immutable|cannot be overwritten": "TAG={tag} is taken in {repository}, whose tags cannot be overwritten: build "
@@ -129,7 +129,7 @@ class Registry:
             )
 
     def _failure(self, name: str, tag: str, said: str) -> UserError | CommandFailed:
-        """What is told for what the engine said."""
+        """The explanation of what the engine said."""
         host, _, path = self.address.partition("/")
         words = {
             "registry": self.address,
@@ -140,9 +140,9 @@ class Registry:
             "login": self.login,
             "allow": self.allow,
         }
-        for pattern, told in _TOLD.items():
+        for pattern, explanation in _EXPLANATIONS.items():
             if re.search(pattern, said, re.IGNORECASE):
-                return UserError(f"{told.format(**words)}; docker said: {said}")
+                return UserError(f"{explanation.format(**words)}; docker said: {said}")
         return CommandFailed(f"{words['image']} could not be pushed; docker said: {said}")
 
     def _build(self, name: str, tag: str) -> str:
