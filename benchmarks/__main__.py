@@ -6,8 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local import draw, opt_ml, pets, programs
+from local.datasets import pets
+from local.datasets.drawn import draw
 from local.images import IMAGES
+from local.sagemaker import opt_ml, programs
 
 ROOT = Path(__file__).resolve().parent.parent
 MXNET = ROOT / ".venvs" / "mxnet" / "bin" / "python"

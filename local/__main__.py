@@ -1,4 +1,4 @@
-"""`python3 -m local COMMAND`: finds the command, its environment and its module, and turns its errors into one line.
+"""`python3 -m local COMMAND`: finds the command, its environment and its module, and prints its errors in one line.
 
 Standard library only, of Python 3.9: this is what a machine's own python3 runs.
 """
@@ -10,26 +10,27 @@ import signal
 import sys
 from pathlib import Path
 
+from local import ENVIRONMENTS, ROOT
 from local.errors import CommandFailed, UserError
 
-# command: module, what it does. A module is imported only when its command is asked for: some cost seconds.
+# command: what it does. Its module, local.commands.COMMAND, is imported only when it is asked for: some cost seconds.
 COMMANDS = {
-    "data": ("local.download", "download the Oxford-IIIT Pet data set"),
-    "prepare": ("local.prepare", "write an algorithm's channels from the data set"),
-    "weights": ("local.weights", "check and convert a file of pretrained weights"),
-    "demo": ("local.demo", "train, serve and predict on this machine, without Docker"),
-    "train": ("local.train", "train an image in SageMaker local mode"),
-    "deploy": ("local.deploy", "serve a model in SageMaker local mode"),
-    "predict": ("local.predict", "send photos to an endpoint on this machine"),
-    "hyperparameters": ("local.hyperparameters", "print the documentation's table of an algorithm's hyperparameters"),
-    "build": ("local.build", "build an image with Docker; needs no environment"),
-    "push": ("local.push", "push built images to a registry, ECR among them, and print their URIs"),
-    "sbom": ("local.sbom", "write what is in built images as CycloneDX"),
-    "local-mode": ("local.local_mode", "train, deploy and predict in SageMaker local mode, in one go"),
+    "data": "download the Oxford-IIIT Pet data set",
+    "prepare": "write an algorithm's channels from the data set",
+    "weights": "check and convert a file of pretrained weights",
+    "demo": "train, serve and predict on this machine, without Docker",
+    "train": "train an image in SageMaker local mode",
+    "deploy": "serve a model in SageMaker local mode",
+    "predict": "send photos to an endpoint on this machine",
+    "hyperparameters": "print the documentation's table of an algorithm's hyperparameters",
+    "build": "build an image with Docker; needs no environment",
+    "push": "push built images to a registry, ECR among them, and print their URIs",
+    "sbom": "write what is in built images as CycloneDX",
+    "local-mode": "train, deploy and predict in SageMaker local mode, in one go",
 }
 BARE = {"build"}
 """The commands of the standard library alone, which run without an environment."""
-ENVIRONMENT = Path(__file__).resolve().parents[1] / ".venvs" / "dev"
+ENVIRONMENT = ENVIRONMENTS / "dev"
 
 
 def main(arguments: list[str]) -> int:
@@ -37,11 +38,10 @@ def main(arguments: list[str]) -> int:
     overview = argparse.ArgumentParser(prog="python3 -m local", description="What runs on a laptop.")
     overview.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below; each has a --help")
     overview.formatter_class = argparse.RawDescriptionHelpFormatter
-    overview.epilog = "commands:\n" + "\n".join(_overview())
+    overview.epilog = "commands:\n" + "\n".join(f"  {command:<16} {purpose}" for command, purpose in COMMANDS.items())
     command = overview.parse_args(arguments[:1]).command
-    module_name, purpose = COMMANDS[command]
-    module = importlib.import_module(module_name)
-    parser = argparse.ArgumentParser(prog=f"python3 -m local {command}", description=module.__doc__ or purpose)
+    module = importlib.import_module(f"local.commands.{command.replace('-', '_')}")
+    parser = argparse.ArgumentParser(prog=f"python3 -m local {command}", description=module.__doc__)
     module.add_arguments(parser)
     args = parser.parse_args(arguments[1:])
     signal.signal(signal.SIGTERM, _end)
@@ -59,10 +59,6 @@ def main(arguments: list[str]) -> int:
         return 130
 
 
-def _overview() -> list[str]:
-    return [f"  {command:<16} {purpose}" for command, (_, purpose) in COMMANDS.items()]
-
-
 def _end(number: int, frame: object) -> None:
     """SIGTERM ends the command the way Ctrl-C does: every `finally` runs."""
     raise SystemExit(128 + number)
@@ -75,7 +71,7 @@ def _enter_environment() -> None:
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         sys.exit(f"{ENVIRONMENT} is not there yet: run `make envs` once (about a minute), then this again")
-    root = str(ENVIRONMENT.parents[1])
+    root = str(ROOT)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     os.execve(python, [str(python), "-m", "local", *sys.argv[1:]], {**os.environ, "PYTHONPATH": path})
 

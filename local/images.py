@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-_CONTAINERS = Path(__file__).resolve().parents[1] / "containers"
+from local import ROOT
+
+_CONTAINERS = ROOT / "containers"
 
 
 class Image(NamedTuple):

@@ -106,7 +106,7 @@ def pets() -> Path:
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small drawn data set in the official layout: every breed, 6 photos of trainval and 2 of test each."""
-    from local import draw
+    from local.datasets.drawn import draw
 
     root = tmp_path_factory.mktemp("drawn") / "pets"
     draw.data_set(root, trainval=6, test=2)

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from local import algorithms, opt_ml, pets, prepare
+from local import algorithms
+from local.commands import prepare
+from local.datasets import pets
 from local.images import TRAINING
+from local.sagemaker import opt_ml
 from tests.images.container import RESTRICTED, Container, give_back
 
 
@@ -79,7 +82,9 @@ Job = Callable[..., tuple[Path, dict[str, Path]]]
 def channels_of(data: Path, out: Path, name: str) -> prepare.Summary:
     official = pets.read(data)
     train, validation = prepare.split(official, name)
-    return prepare.write_channels(official, train, validation, out, name=name, classes=algorithms.room(name).DEMO)
+    return prepare.write_channels(
+        official, train, validation, out, name=name, classes=algorithms.get(name).demo_classes
+    )
 
 
 def sizes(summary: prepare.Summary) -> dict[str, object]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from local import prepare
+from local.commands import prepare
 from tests.images.conftest import CLASSIFIER, DETECTOR, SEGMENTER, Case, Channels
 from tests.images.container import FOREIGN, RESTRICTED, Container
 from tests.local_mode.answers import is_detections

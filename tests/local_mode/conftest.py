@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from local import docker as engine
-from local import draw, prepare, programs
-from local import pets as official
+from local.commands import prepare
+from local.datasets import pets as official
+from local.datasets.drawn import draw
+from local.sagemaker import docker as engine
+from local.sagemaker import programs
 from tests.environments import REPOSITORY, live_in
 from tests.pages import snippet
 from tests.wheels import write_tiny

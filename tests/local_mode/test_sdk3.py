@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from local import docker as engine
-from local import prepare, programs
+from local.commands import prepare
+from local.sagemaker import docker as engine
+from local.sagemaker import programs
 from tests.environments import REPOSITORY
 from tests.local_mode.answers import SMALL, is_detections, is_probabilities
 from tests.local_mode.commands import Command, run

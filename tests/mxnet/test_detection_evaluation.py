@@ -3,6 +3,7 @@
 import mxnet as mx
 import numpy as np
 import pytest
+from gluoncv.utils.metrics.voc_detection import VOC07MApMetric, VOCMApMetric
 
 from serve.artifact import Nms
 from serve.tasks.detection import select
@@ -55,3 +56,34 @@ def test_suppression_while_training_is_the_servers() -> None:
     found = detections(mx.nd.array(scores), mx.nd.array(boxes), 0.45, 100)[0]
     assert len(found) >= 10
     np.testing.assert_allclose(found, select(scores[0], boxes[0], Nms(0.45, 100, SCORE_FLOOR)), rtol=0, atol=1e-6)
+
+
+def crowd(rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return detections and true boxes of some pictures: near misses, second detections, pictures without either."""
+    found, truths = [], []
+    for _ in range(rng.integers(1, 30)):
+        low = rng.uniform(0, 0.6, (rng.integers(0, 4), 2))
+        kinds = rng.integers(0, 3, (len(low), 1))
+        truths.append(np.concatenate([kinds, low, low + rng.uniform(0.05, 0.4, low.shape)], axis=1).astype(np.float32))
+        near = np.repeat(truths[-1], 2, axis=0)[rng.uniform(size=2 * len(low)) < 0.7]
+        corners = near[:, 1:] + rng.normal(0, 0.03, (len(near), 4))
+        scores = rng.uniform(0.01, 1, (len(near), 1))
+        found.append(np.concatenate([near[:, :1], scores, corners], axis=1).astype(np.float32))
+    return found, truths
+
+
+@pytest.mark.parametrize(
+    ("eleven_points", "gluoncv"), [(True, VOC07MApMetric), (False, VOCMApMetric)], ids=["eleven points", "area"]
+)
+def test_mean_average_precision_is_gluoncvs(eleven_points: bool, gluoncv: type[VOCMApMetric]) -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(100):
+        found, truths = crowd(rng)
+        metric = gluoncv(iou_thresh=0.5)
+        for rows, true in zip(found, truths, strict=True):
+            if len(rows) or len(true):
+                metric.update(*([part[None]] for part in (rows[:, 2:] * 300, rows[:, 0], rows[:, 1])),
+                              [true[None, :, 1:] * 300], [true[None, :, 0]])  # fmt: skip
+        wanted = metric.get()[1] if any(map(len, truths)) else np.nan
+        value = mean_average_precision(found, truths, 300, 0.5, eleven_points)
+        assert value == pytest.approx(wanted, abs=1e-12, nan_ok=True)

@@ -215,7 +215,7 @@ def test_a_params_file_comes_back_exactly(how: str, resnet: Gluon) -> None:
 
 @pytest.mark.parametrize("resnet", ["resnet18"], indirect=True)
 def test_the_weights_command_converts_params_to_torchvision_names(resnet: Gluon, tmp_path: Path) -> None:
-    command = [python("dev"), "-m", "local.weights", "resnet18", resnet.files["saved"], "--out", tmp_path]
+    command = [python("dev"), "-m", "local.commands.weights", "resnet18", resnet.files["saved"], "--out", tmp_path]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     made = load_file(tmp_path / "resnet18.safetensors")

@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from local import draw
+from local.datasets.drawn import draw
 from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
 from tests.notebooks import EXAMPLES, NAMES, code, path
 from tests.pages import snippet

@@ -15,7 +15,7 @@ from PIL import Image
 from sagemaker.estimator import Estimator
 from sagemaker.inputs import TrainingInput
 
-from local import prepare
+from local.commands import prepare
 from serve import artifact, preprocess
 from tests.environments import REPOSITORY
 from tests.images.container import inspect

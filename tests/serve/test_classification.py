@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from local import draw
+from local.datasets.drawn import draw
 from serve import artifact, preprocess
 from tests.photos import encode, solid
 from tests.products.serving import classification, probabilities

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from local import draw
-from local.drawing.breeds import BREEDS
+from local.datasets.drawn import draw
+from local.datasets.drawn.breeds import BREEDS
 from tests.notebooks import EXAMPLES, code
 
 SIDE = 96

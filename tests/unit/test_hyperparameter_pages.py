@@ -2,7 +2,7 @@
 
 import pytest
 
-from local import hyperparameters
+from local.commands import hyperparameters
 from local.images import TRAINING
 from tests.pages import DOCS
 

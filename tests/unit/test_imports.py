@@ -32,11 +32,11 @@ THIRD_PARTY = {
     **{name: {"serve.http"} for name in ("flask", "werkzeug")},
     "gunicorn": {"serve.http", "serve.__main__"},
     "sagemaker_training": {"train.__main__", "train.job.script"},
-    "sagemaker": {"local.sagemaker"},
-    "boto3": {"local.ecr", "local.sagemaker"},
-    "botocore": {"local.ecr"},
-    **{name: {"local.registry"} for name in ("docker", "requests", "urllib3")},
-    "safetensors": {"train.weights.files", "local.weights"},
+    "sagemaker": {"local.sagemaker.sdk"},
+    "boto3": {"local.registry.ecr", "local.sagemaker.sdk"},
+    "botocore": {"local.registry.ecr"},
+    **{name: {"local.registry.engine"} for name in ("docker", "requests", "urllib3")},
+    "safetensors": {"train.weights.files", "local.commands.weights"},
     "numpy": {""},
     "PIL": {""},
 }
@@ -131,7 +131,7 @@ def test_local_imports_train_and_serve_without_a_framework() -> None:
         with pytest.raises(ModuleNotFoundError):
             importlib.import_module(framework)
     names = modules("local")
-    assert "local.weights" in names
+    assert "local.commands.weights" in names
     for name in names:
         if not name.endswith("__main__"):
             importlib.import_module(name)
@@ -139,8 +139,8 @@ def test_local_imports_train_and_serve_without_a_framework() -> None:
 
 @pytest.mark.parametrize(
     "package",
-    sorted({file.parent for file in modules("train", "serve").values()}),
-    ids=lambda path: str(path.relative_to(REPOSITORY)),
+    sorted({file.parent for file in modules("train", "serve", "local").values()}),
+    ids=lambda path: path.relative_to(REPOSITORY).as_posix(),
 )
 def test_a_package_has_two_to_fifteen_modules(package: Path) -> None:
     names = {file.name for file in package.glob("*.py")} - {"__init__.py", "__main__.py"}

@@ -11,7 +11,7 @@ import pytest
 
 import serve
 from local import __main__ as program
-from local import build
+from local.commands import build
 from local.images import IMAGES
 from tests.environments import REPOSITORY
 from train.weights import keras_files, pretrained

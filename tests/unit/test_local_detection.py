@@ -1,4 +1,4 @@
-"""Object detection's room: boxes that stay right whatever their photo is, channels, and answers counted by hand."""
+"""Object detection in `local`: boxes that stay right whatever their photo is, channels, answers counted by hand."""
 
 import io
 import json
@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from local import __main__ as program
-from local import object_detection as room
-from local import pets as official
-from local import prepare
-from local.channels import Taken
+from local.algorithms import object_detection
+from local.algorithms.object_detection import ALGORITHM as algorithm
+from local.algorithms.object_detection import Answer, Truth
+from local.commands import prepare
+from local.datasets import pets as official
+from local.datasets.channels import Taken
 from local.errors import CommandFailed
-from local.object_detection import Answer, Truth
 from serve.preprocess import Frame
 from tests.unit.official import HEAD, Pets, encode, lying, picture, turned
 from train.data import recordio
@@ -53,7 +54,7 @@ def run(data: Pets, out: Path, *arguments: object) -> int:
 
 
 def all_truths(out: Path) -> dict[str, Truth]:
-    found = [*room.photos(out, "train"), *room.photos(out, "validation")]
+    found = [*algorithm.photos(out, "train"), *algorithm.photos(out, "validation")]
     return {photo.stem: truth for photo, truth in found}
 
 
@@ -104,7 +105,7 @@ def test_the_recordio_form_holds_the_same_photos_and_boxes_as_fractions(boxed: P
         assert (records / channel / "classes.txt").read_text() == "cat\ndog\n"
         path = records / channel / f"{channel}.rec"
         unpacked = [recordio.unpack_image(recordio.read(path, *place)) for place in recordio.scan(path)]
-        written = room.photos(images, channel)
+        written = algorithm.photos(images, channel)
         assert len(unpacked) == len(written)
         vectors = sorted(record.labels.tolist() for record in unpacked)
         expected = sorted(
@@ -119,7 +120,7 @@ def test_the_same_seed_splits_alike_and_another_one_differently(boxed: Pets, tmp
     chosen = []
     for number, seed in enumerate((1, 1, 2, 3)):
         run(boxed, tmp_path / str(number), "--seed", seed)
-        chosen.append(sorted(photo.name for photo, _ in room.photos(tmp_path / str(number), "validation")))
+        chosen.append(sorted(photo.name for photo, _ in algorithm.photos(tmp_path / str(number), "validation")))
     assert chosen[0] == chosen[1]
     assert len({tuple(names) for names in chosen}) > 1
 
@@ -194,7 +195,7 @@ def test_a_box_of_stored_pixels_is_turned_as_its_pixels_are(data: st.DataObject)
     stored = lying(upright, orientation)
     taken = Taken(b"", "", Frame(*stored.size, orientation))
     assert taken.frame.upright == (width, height)
-    assert room._turned([(1, *stored.getbbox())], taken) == ((1, left, top, right, bottom),)
+    assert object_detection._turned([(1, *stored.getbbox())], taken) == ((1, left, top, right, bottom),)
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG"])
@@ -255,7 +256,7 @@ def test_the_real_subset_is_split_into_photos_with_boxes(pets: Path, tmp_path: P
     summary = prepare.write_channels(found, train, validation, tmp_path / "channels", name="object-detection")
     assert summary.class_names == ["cat", "dog"]
     assert summary.counts == {"train": 236, "validation": 60}
-    assert len(summary.files[room.UNUSED]) == 214
+    assert len(summary.files[algorithm.unused]) == 214
     assert sum(len(truth.boxes) for truth in all_truths(tmp_path / "channels").values()) == 297
 
 
@@ -274,9 +275,9 @@ def answers(*pairs: tuple[tuple[tuple[int, ...], ...], tuple[tuple[float, ...], 
 
 def test_a_reply_in_fractions_becomes_detections_in_pixels() -> None:
     reply = json.dumps({"prediction": [[1.0, 0.75, 0.1, 0.2, 0.5, 1.0]]}).encode()
-    said = room.answer(Path("photo.jpg"), Truth((100, 50), ()), reply)
+    said = algorithm.answer(Path("photo.jpg"), Truth((100, 50), ()), reply)
     assert said.detections == pytest.approx(np.array([[1, 0.75, 10, 10, 50, 50]]))
-    assert room.answer(Path("photo.jpg"), Truth((100, 50), ()), b'{"prediction": []}').detections.shape == (0, 6)
+    assert algorithm.answer(Path("photo.jpg"), Truth((100, 50), ()), b'{"prediction": []}').detections.shape == (0, 6)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +285,7 @@ def test_a_reply_in_fractions_becomes_detections_in_pixels() -> None:
 )
 def test_a_reply_that_is_no_list_of_detections_ends_in_one_line_with_the_photo_and_the_reply(reply: bytes) -> None:
     with pytest.raises(CommandFailed) as caught:
-        room.answer(Path("pug_1.jpg"), Truth((100, 50), ()), reply)
+        algorithm.answer(Path("pug_1.jpg"), Truth((100, 50), ()), reply)
     assert str(caught.value).startswith("pug_1.jpg: the endpoint replied ")
     assert "expected a list of [class, score, xmin, ymin, xmax, ymax]" in str(caught.value)
 
@@ -292,14 +293,14 @@ def test_a_reply_that_is_no_list_of_detections_ends_in_one_line_with_the_photo_a
 def test_the_last_line_is_the_mean_average_precision_over_the_classes_that_occur() -> None:
     found = ((0, 0.9, *CAT[1:]), (1, 0.8, *CAT[1:]), (2, 0.7, *CAT[1:]))
     said = answers(((CAT,), found), ((CAT, DOG), found[:1]))
-    assert room.last_line(said) == "mAP 0.50 (VOC07, 2 photos)"
-    assert room.last_line(answers(((CAT,), ()))) == "mAP 0.00 (VOC07, 1 photo)"
+    assert algorithm.last_line(said) == "mAP 0.50 (VOC07, 2 photos)"
+    assert algorithm.last_line(answers(((CAT,), ()))) == "mAP 0.00 (VOC07, 1 photo)"
 
 
 def test_the_table_counts_what_was_found_for_sure_and_what_was_not_there() -> None:
     sure, unsure = (0, 0.9, *CAT[1:]), (0, 0.4, *CAT[1:])
     said = answers(((CAT,), (sure, (0, 0.6, 0, 0, 5, 5), (1, 0.7, *CAT[1:]))), ((CAT, DOG), (unsure,)))
-    lines = room.table(said, ["cat", "dog", "parrot"]).splitlines()
+    lines = algorithm.table(said, ["cat", "dog", "parrot"]).splitlines()
     # Cats by score: hit, false, hit. Precision 1, 1/2, 2/3 at recall 1/2, 1/2, 1: (6 + 5 * 2 / 3) / 11 = 0.848.
     assert [line.split() for line in lines[1:]] == [
         ["cat", "0.85", "2", "1", "1"],
@@ -312,14 +313,14 @@ def test_the_sheet_shows_twenty_whole_photos_with_both_kinds_of_boxes_and_a_lege
     Image.new("RGB", (300, 150), (120, 120, 120)).save(tmp_path / "photo.jpg")
     truth = Truth((300, 150), ((0, 30, 60, 90, 120),))
     rows = np.array([[1, 0.9, 150, 60, 210, 120], [1, 0.4, 240, 60, 290, 120]], float)
-    room.sheet([Answer(tmp_path / "photo.jpg", truth, rows)] * 50, ["cat", "dog"], tmp_path / "predictions.png")
+    algorithm.sheet([Answer(tmp_path / "photo.jpg", truth, rows)] * 50, ["cat", "dog"], tmp_path / "predictions.png")
     with Image.open(tmp_path / "predictions.png") as page:
         assert page.size == (4 * 248 + 8, 30 + 5 * 248 + 8)
         card, legend = page.crop((8, 38, 248, 278)), page.crop((0, 0, 300, 38))
-    assert colours(legend, (0, 0, 300, 38)) == {room._TRUE, room._PREDICTED}
+    assert colours(legend, (0, 0, 300, 38)) == {object_detection._TRUE, object_detection._PREDICTED}
     # The photo of 300 x 150 lies in the middle of 240 x 240 at four fifths of its size.
-    assert colours(card, (24, 60 + 48, 72, 60 + 96)) == {room._TRUE}
-    assert colours(card, (120, 60 + 48, 168, 60 + 96)) == {room._PREDICTED}
+    assert colours(card, (24, 60 + 48, 72, 60 + 96)) == {object_detection._TRUE}
+    assert colours(card, (120, 60 + 48, 168, 60 + 96)) == {object_detection._PREDICTED}
     assert not colours(card, (186, 60, 240, 180)), "a detection of 0.4 is not shown beside a sure one"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["photo.jpg", "predictions.png"]
 
@@ -327,7 +328,7 @@ def test_the_sheet_shows_twenty_whole_photos_with_both_kinds_of_boxes_and_a_lege
 def colours(card: Image.Image, box: tuple[int, int, int, int]) -> set[tuple[int, ...]]:
     """Which of the two colours of boxes occur in a part of a card."""
     pixels = np.asarray(card.crop(box)).reshape(-1, 3)
-    return set(map(tuple, np.unique(pixels, axis=0).tolist())) & {room._TRUE, room._PREDICTED}
+    return set(map(tuple, np.unique(pixels, axis=0).tolist())) & {object_detection._TRUE, object_detection._PREDICTED}
 
 
 @pytest.mark.parametrize(("scores", "shown"), [((0.9, 0.6, 0.4), 2), ((0.4, 0.3), 1), ((), 0)])
@@ -343,7 +344,7 @@ def test_detections_above_one_half_are_shown_and_at_least_the_best(scores: tuple
 def test_any_box_a_server_may_reply_can_be_drawn(box: tuple[int, ...], tmp_path: Path) -> None:
     Image.new("RGB", (100, 50)).save(tmp_path / "photo.jpg")
     said = Answer(tmp_path / "photo.jpg", Truth((100, 50), ()), np.array([[0, 0.9, *box]], float))
-    room.sheet([said], ["a_breed_with_a_very_long_name_that_fills_the_whole_card"], tmp_path / "predictions.png")
+    algorithm.sheet([said], ["a_breed_with_a_very_long_name_that_fills_the_whole_card"], tmp_path / "predictions.png")
     assert (tmp_path / "predictions.png").stat().st_size > 0
 
 
@@ -352,9 +353,9 @@ def test_any_box_a_server_may_reply_can_be_drawn(box: tuple[int, ...], tmp_path:
 
 @given(st.booleans(), st.integers(1, 300) | st.none(), st.integers(1, 10_000))
 def test_a_recipe_trains_on_any_number_of_photos_from_scratch(drawn: bool, epochs: int | None, count: int) -> None:
-    recipe = room.recipe(drawn, epochs, 2, count)
+    recipe = algorithm.recipe(drawn, epochs, 2, count)
     steps = [int(step) for step in str(recipe.get("lr_scheduler_step", "")).split(",") if step]
     assert all(0 < step < int(recipe["epochs"]) for step in steps)
     assert 1 <= int(recipe["mini_batch_size"]) <= count
     assert recipe["use_pretrained_model"] == 0
-    assert room.forecast(recipe, 2) < room.forecast(recipe, 1)
+    assert algorithm.forecast(recipe, 2) < algorithm.forecast(recipe, 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local import docker
+from local.sagemaker import docker
 
 ENGINE_SAYS = {
     "absent image": (

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from local import __main__ as program
-from local import download
+from local.datasets import download
 from local.errors import CommandFailed, UserError
 from tests.unit.loopback import serving
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from local import draw, pets
-from local.drawing.breeds import BREEDS
-from local.drawing.canvas import BODY, HEAD, OVERSAMPLING, Canvas, Pen
+from local.datasets import pets
+from local.datasets.drawn import draw
+from local.datasets.drawn.breeds import BREEDS
+from local.datasets.drawn.canvas import BODY, HEAD, OVERSAMPLING, Canvas, Pen
 
 
 def head_box(file: Path) -> tuple[str, list[int]]:

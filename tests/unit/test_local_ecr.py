@@ -12,8 +12,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from local import ecr
 from local.errors import UserError
+from local.registry import ecr
 from tests.unit.loopback import serving
 
 HOST = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"

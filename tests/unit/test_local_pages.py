@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from local import algorithms
-from local.drawing.breeds import BREEDS
+from local.datasets.drawn.breeds import BREEDS
 from local.images import TRAINING
 from tests.environments import REPOSITORY
 from tests.pages import DATA, DOCS, SWITCHING, metrics, snippet
@@ -102,7 +102,7 @@ def test_files_of_a_run_of_ones_own_count_the_photos_that_the_demo_draws() -> No
     hyperparameters = re.search(r"hyperparameters\.json <<'END'\n(.*?)END", snippet("own-run", DATA), re.DOTALL)
     assert hyperparameters
     set_ = json.loads(hyperparameters[1])
-    trainval, _ = algorithms.room("image-classification").DRAWN
+    trainval, _ = algorithms.get("image-classification").photos_to_draw
     assert (set_["num_classes"], set_["num_training_samples"]) == (str(len(BREEDS)), str(len(BREEDS) * trainval))
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local import pets
-from local.pets import Pet
+from local.datasets import pets
+from local.datasets.pets import Pet
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z_]{0,12}_[1-9][0-9]{0,3}", fullmatch=True)
 PETS = st.builds(Pet, name=NAMES, class_id=st.integers(1, 99), species=st.sampled_from(["cat", "dog"]))
@@ -119,7 +119,7 @@ def test_photos_that_no_list_names_are_found_when_their_breed_is_known(tmp_path:
 
 
 def test_the_real_subset_is_read(pets: Path) -> None:
-    from local.pets import class_names, read
+    from local.datasets.pets import class_names, read
 
     found = read(pets)
     assert (len(found.trainval), len(found.test)) == (300, 208)

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from local import __main__ as program
-from local import channels, prepare
-from local import pets as official
+from local.commands import prepare
+from local.datasets import channels
+from local.datasets import pets as official
 from train.data import recordio
 
 

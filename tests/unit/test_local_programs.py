@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from local import opt_ml, programs
+from local import ROOT
 from local.errors import UserError
+from local.sagemaker import opt_ml, programs
 
 SERVER = """
 import http.server, os, pathlib, signal, sys
@@ -128,7 +129,7 @@ def test_programs_get_what_sagemaker_would_tell_them_and_our_code(
     envs = environment(tmp_path, "mxnet", program)
     monkeypatch.chdir(tmp_path)  # programs run elsewhere, so relative paths must be made absolute
     programs.train(base.relative_to(tmp_path), "image-classification", envs.relative_to(tmp_path))
-    root = str(programs.ROOT)
+    root = str(ROOT)
     assert json.loads((base / "seen.json").read_text()) == [str(base), "image-classification", root, root]
 
 
@@ -153,8 +154,8 @@ def test_an_interrupted_demo_stops_the_training_it_started(
     options = ["demo", "image-classification", "--data", drawn, "--out", tmp_path / "out", "--envs", envs]
     with subprocess.Popen(
         [*command, *map(str, options)],
-        cwd=programs.ROOT,
-        env={**os.environ, "PYTHONPATH": str(programs.ROOT)},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

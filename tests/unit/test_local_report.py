@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from local import ROOT
 from local import __main__ as program
-from local import image_classification as room
-from local import invocations, programs, report
+from local.algorithms import report
+from local.algorithms.image_classification import ALGORITHM as algorithm
+from local.algorithms.image_classification import Answer
 from local.errors import CommandFailed
-from local.image_classification import Answer
+from local.sagemaker import invocations
 from tests.unit.loopback import serving
 
 
@@ -27,11 +29,11 @@ def answers(*pairs: tuple[int, int], classes: int = 3) -> list[Answer]:
 
 
 def test_the_last_line_is_the_accuracy_as_told_and_counted() -> None:
-    assert room.last_line(answers(*[(0, 0)] * 58, (0, 1), (1, 0))) == "accuracy 0.97 (58 of 60)"
+    assert algorithm.last_line(answers(*[(0, 0)] * 58, (0, 1), (1, 0))) == "accuracy 0.97 (58 of 60)"
 
 
 def test_the_table_counts_true_against_predicted() -> None:
-    lines = room.table(answers((0, 0), (0, 0), (0, 2), (1, 1), (2, 0)), ["beagle", "pug", "Siamese"]).splitlines()
+    lines = algorithm.table(answers((0, 0), (0, 0), (0, 2), (1, 1), (2, 0)), ["beagle", "pug", "Siamese"]).splitlines()
     assert lines[0].split() == ["true,", "predicted", "as", "beagle", "pug", "Siamese"]
     assert [line.split() for line in lines[1:]] == [
         ["beagle", "2", ".", "1"],
@@ -43,7 +45,7 @@ def test_the_table_counts_true_against_predicted() -> None:
 
 def test_many_classes_get_a_line_each_with_what_they_are_taken_for() -> None:
     names = [f"breed_number_{number}" for number in range(37)]
-    lines = room.table(answers((0, 0), (0, 5), (0, 5), (0, 7), (5, 5), classes=37), names).splitlines()
+    lines = algorithm.table(answers((0, 0), (0, 5), (0, 5), (0, 7), (5, 5), classes=37), names).splitlines()
     assert len(lines) == 37
     assert lines[0] == "breed_number_0      1 of    4 right, taken for breed_number_5 2, breed_number_7 1"
     assert lines[5].endswith("1 of    1 right")
@@ -52,7 +54,7 @@ def test_many_classes_get_a_line_each_with_what_they_are_taken_for() -> None:
 def test_the_sheet_shows_at_most_thirty_photos_with_their_verdict(tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), (10, 20, 200)).save(tmp_path / "photo.jpg")
     said = [Answer(tmp_path / "photo.jpg", 0, (0.9, 0.1)), Answer(tmp_path / "photo.jpg", 1, (0.9, 0.1))] * 20
-    room.sheet(said, ["beagle", "pug"], tmp_path / "predictions.png")
+    algorithm.sheet(said, ["beagle", "pug"], tmp_path / "predictions.png")
     with Image.open(tmp_path / "predictions.png") as page:
         assert page.size == (6 * 158 + 8, 5 * 196 + 8)
         assert page.getpixel((80, 80))[2] > 150
@@ -67,7 +69,7 @@ def test_photos_are_asked_about_in_order_with_their_own_bytes(tmp_path: Path) ->
         (tmp_path / str(number)).write_bytes(bytes([number]))
         photos.append((tmp_path / str(number), number % 3))
     ask = lambda data: json.dumps([data[0] / 20, 1 - data[0] / 20, 0]).encode()  # noqa: E731
-    said = report.ask_all(photos, ask, room.answer)
+    said = report.ask_all(photos, ask, algorithm.answer)
     assert [(answer.photo, answer.label) for answer in said] == photos
     assert [answer.probabilities[0] for answer in said] == [number / 20 for number in range(20)]
 
@@ -75,7 +77,7 @@ def test_photos_are_asked_about_in_order_with_their_own_bytes(tmp_path: Path) ->
 @pytest.mark.parametrize("reply", [b"<html>", b'{"prediction": 1}', b"[0.5]", b'["a", "b"]', b"\xff"])
 def test_a_reply_that_is_no_list_of_probabilities_ends_in_one_line_with_the_photo_and_the_reply(reply: bytes) -> None:
     with pytest.raises(CommandFailed) as caught:
-        room.answer(Path("pug_1.jpg"), 1, reply)
+        algorithm.answer(Path("pug_1.jpg"), 1, reply)
     assert str(caught.value).startswith("pug_1.jpg: the endpoint replied ")
     assert str(caught.value).endswith("expected an array with a probability per class")
 
@@ -104,7 +106,7 @@ def port() -> Iterator[int]:
 
 
 def test_the_endpoint_is_asked_with_the_photos_bytes_and_its_refusal_is_told(port: int) -> None:
-    ask = report.over_http(port, room.ACCEPT)
+    ask = report.over_http(port, algorithm.accept)
     assert json.loads(ask(b"photo")) == [0.25, 0.75]
     with pytest.raises(invocations.RefusedError, match=r"^the endpoint answered 400 Bad Request: the image is empty$"):
         ask(b"")
@@ -116,7 +118,7 @@ def test_a_journey_ends_with_what_to_do_next_and_the_figure_in_the_last_line(
     Image.new("RGB", (300, 200)).save(tmp_path / "photo.jpg")
     said = [Answer(tmp_path / "photo.jpg", 0, (0.9, 0.1))]
     again = ("make serve BASE_DIR=base", "curl --data-binary @photo.jpg URL")
-    report.tell(room, said, ["beagle", "pug"], tmp_path / "model", tmp_path / "predictions.png", again)
+    report.tell(algorithm, said, ["beagle", "pug"], tmp_path / "model", tmp_path / "predictions.png", again)
     assert capsys.readouterr().out.splitlines()[-6:] == [
         "Ask it yourself:",
         "    make serve BASE_DIR=base",
@@ -152,7 +154,7 @@ def test_epochs_that_are_no_whole_number_are_refused_in_a_sentence(
 
 @given(st.booleans(), st.integers(1, 300) | st.none(), st.integers(1, 10_000))
 def test_steps_of_the_learning_rate_rise_and_lie_within_the_epochs(drawn: bool, epochs: int | None, count: int) -> None:
-    recipe = room.recipe(drawn, epochs, 6, count)
+    recipe = algorithm.recipe(drawn, epochs, 6, count)
     steps = [int(step) for step in str(recipe.get("lr_scheduler_step", "")).split(",") if step]
     assert steps == sorted(set(steps))
     assert all(0 < step < int(recipe["epochs"]) for step in steps)
@@ -160,7 +162,7 @@ def test_steps_of_the_learning_rate_rise_and_lie_within_the_epochs(drawn: bool, 
 
 
 def test_real_photos_get_the_recipe_that_was_measured_on_them() -> None:
-    assert room.recipe(False, None, 3, 300) == {
+    assert algorithm.recipe(False, None, 3, 300) == {
         "num_layers": 18,
         "image_shape": "3,128,128",
         "resize": 144,
@@ -178,9 +180,7 @@ def test_real_photos_get_the_recipe_that_was_measured_on_them() -> None:
 
 def test_the_overview_needs_nothing_but_python() -> None:
     code = "import sys, local.__main__ as m; sys.modules['PIL'] = sys.modules['numpy'] = None; m.main(['--help'])"
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", code], cwd=programs.ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert all(command in done.stdout for command in program.COMMANDS)
 
 
@@ -200,7 +200,7 @@ def test_outside_its_environment_a_command_starts_again_in_it(tmp_path: Path, mo
     monkeypatch.delenv("PYTHONPATH", raising=False)
     (tmp_path / "local").mkdir()
     for name in ("__init__", "__main__", "errors"):
-        (tmp_path / "local" / f"{name}.py").write_bytes((programs.ROOT / "local" / f"{name}.py").read_bytes())
+        (tmp_path / "local" / f"{name}.py").write_bytes((ROOT / "local" / f"{name}.py").read_bytes())
     done = subprocess.run(
         [sys.executable, "-m", "local", "prepare", "a b", "--out", "x"],
         cwd=tmp_path,
@@ -214,7 +214,7 @@ def test_outside_its_environment_a_command_starts_again_in_it(tmp_path: Path, mo
 def test_an_environment_that_is_not_made_is_said_how_to_make(tmp_path: Path) -> None:
     (tmp_path / "local").mkdir()
     for name in ("__init__", "__main__", "errors"):
-        (tmp_path / "local" / f"{name}.py").write_bytes((programs.ROOT / "local" / f"{name}.py").read_bytes())
+        (tmp_path / "local" / f"{name}.py").write_bytes((ROOT / "local" / f"{name}.py").read_bytes())
     done = subprocess.run(
         [sys.executable, "-m", "local", "prepare"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

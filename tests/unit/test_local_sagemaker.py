@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from local import __main__ as program
-from local import deploy, invocations, local_mode, predict, programs, sagemaker, train
+from local.commands import deploy, local_mode, predict, train
 from local.errors import UserError
+from local.sagemaker import invocations, programs, sdk
 from tests.environments import REPOSITORY
 from tests.unit.loopback import serving
 
@@ -30,7 +31,7 @@ def test_channels_are_the_folders_by_name(tmp_path: Path) -> None:
     for name in ("train", "validation", "train_lst"):
         (tmp_path / name).mkdir()
     (tmp_path / "notes.txt").write_text("no channel")
-    assert sagemaker.channels(tmp_path) == {name: tmp_path / name for name in ("train", "train_lst", "validation")}
+    assert sdk.channels(tmp_path) == {name: tmp_path / name for name in ("train", "train_lst", "validation")}
 
 
 @pytest.mark.parametrize(("made", "named"), [([], "train and no folder validation"), (["train"], "validation")])
@@ -40,21 +41,21 @@ def test_missing_channels_are_named_with_the_command_that_writes_them(
     for name in made:
         (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=f"has no folder {named}: .*python3 -m local prepare"):
-        sagemaker.channels(tmp_path)
+        sdk.channels(tmp_path)
 
 
 def test_a_folder_of_channels_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="absent has no folder train"):
-        sagemaker.channels(tmp_path / "absent")
+        sdk.channels(tmp_path / "absent")
 
 
 def test_the_default_image_follows_the_makefile_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REGISTRY", raising=False)
     monkeypatch.delenv("TAG", raising=False)
-    assert sagemaker.default_image("inference") == "sagemaker-vision/inference:dev"
+    assert sdk.default_image("inference") == "sagemaker-vision/inference:dev"
     monkeypatch.setenv("REGISTRY", "registry.example/vision")
     monkeypatch.setenv("TAG", "1.2")
-    assert sagemaker.default_image("inference") == "registry.example/vision/inference:1.2"
+    assert sdk.default_image("inference") == "registry.example/vision/inference:1.2"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_a_model_that_is_no_archive_is_refused_by_name_before_anything_starts(
     if content is not None:
         model.write_bytes(content)
     with pytest.raises(UserError, match=f"{re.escape(str(model))} {said}"):
-        sagemaker._unpack(model, tmp_path)
+        sdk._unpack(model, tmp_path)
 
 
 def test_a_model_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_a_model_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None
         archive.addfile(member, io.BytesIO(b"evil"))
     (tmp_path / "root").mkdir()
     with pytest.raises(UserError, match="cannot be unpacked"):
-        sagemaker._unpack(tmp_path / "model.tar.gz", tmp_path / "root")
+        sdk._unpack(tmp_path / "model.tar.gz", tmp_path / "root")
     assert not (tmp_path / "root" / "escaped").exists()
 
 
@@ -278,7 +279,7 @@ def test_the_commands_that_end_a_journey_can_be_pasted_whatever_its_folder_is_ca
     local_mode.add_arguments(parser)
     args = parser.parse_args(["object-detection", "--port", "8081"])
     model, photo = Path("Ann's pets/model.tar.gz"), Path("Ann's pets/a b.jpg")
-    serve, ask = local_mode._again(args, sagemaker.default_image(args.name), model, photo)
+    serve, ask = local_mode._again(args, sdk.default_image(args.name), model, photo)
     assert shlex.split(serve) == [
         *("python3", "-m", "local", "deploy", "object-detection"),
         *("--model", "Ann's pets/model.tar.gz", "--port", "8081"),

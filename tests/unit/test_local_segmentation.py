@@ -1,4 +1,4 @@
-"""Semantic segmentation's room: trimaps that stay on their photos, channels, and masks counted by hand."""
+"""Semantic segmentation in `local`: trimaps that stay on their photos, channels, and masks counted by hand."""
 
 import json
 from collections.abc import Sequence
@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from local import __main__ as program
-from local import pets as official
-from local import prepare
-from local import semantic_segmentation as room
+from local.algorithms import semantic_segmentation
+from local.algorithms.semantic_segmentation import ALGORITHM as algorithm
+from local.algorithms.semantic_segmentation import Answer, Truth
+from local.commands import prepare
+from local.datasets import pets as official
 from local.errors import CommandFailed
-from local.semantic_segmentation import Answer, Truth
 from serve.artifact import InputSpec
 from serve.tasks import segmentation
 from serve.tasks.forms import Answer as Served
@@ -61,7 +62,9 @@ def stems(folder: Path, kind: str) -> set[str]:
 
 def mask_of(out: Path, name: str) -> np.ndarray:
     """The class ids of a photo in either channel."""
-    found = {photo.stem: truth for channel in ("train", "validation") for photo, truth in room.photos(out, channel)}
+    found = {
+        photo.stem: truth for channel in ("train", "validation") for photo, truth in algorithm.photos(out, channel)
+    }
     return found[name].mask
 
 
@@ -234,11 +237,11 @@ def test_the_real_subset_is_split_into_photos_with_trimaps(pets: Path, tmp_path:
     )
     assert summary.class_names == ["pet", "background", "border"]
     assert summary.counts == {"train": 300, "validation": 208}
-    assert summary.files[room.UNUSED] == ["Abyssinian_34.jpg", "Abyssinian_82.jpg"]
+    assert summary.files[algorithm.unused] == ["Abyssinian_34.jpg", "Abyssinian_82.jpg"]
     shares = np.mean(
         [
             np.bincount(truth.mask.ravel(), minlength=3) / truth.mask.size
-            for _, truth in room.photos(tmp_path / "channels", "train")
+            for _, truth in algorithm.photos(tmp_path / "channels", "train")
         ],
         axis=0,
     )
@@ -251,7 +254,7 @@ def test_the_real_subset_is_split_into_photos_with_trimaps(pets: Path, tmp_path:
 def answer(true: Sequence[Sequence[int]], said: Sequence[Sequence[int]], classes: int = 3) -> Answer:
     """An answer for a mask of class ids and the endpoint's."""
     truth = Truth(encode(Image.fromarray(np.array(true, np.uint8)), "PNG"), tuple(range(classes)))
-    return room.answer(Path("photo.jpg"), truth, png(np.array(said, np.uint8)))
+    return algorithm.answer(Path("photo.jpg"), truth, png(np.array(said, np.uint8)))
 
 
 def test_pixels_are_counted_by_true_and_predicted_class_and_ignored_ones_are_not() -> None:
@@ -262,17 +265,17 @@ def test_pixels_are_counted_by_true_and_predicted_class_and_ignored_ones_are_not
 def test_the_last_line_is_the_mean_over_all_pixels_of_the_classes_that_occur() -> None:
     # Class 0: 3 of 5 pixels (2 + 1 of both masks), class 1: 3 of 5; class 2 occurs in neither.
     answers = [answer([[0, 0], [0, 1]], [[0, 0], [1, 1]]), answer([[0, 1], [1, 1]], [[0, 0], [1, 1]])]
-    assert room.last_line(answers) == "mIOU 0.60 (2 classes, 2 photos)"
+    assert algorithm.last_line(answers) == "mIOU 0.60 (2 classes, 2 photos)"
     counts = np.sum([one.counts for one in answers], axis=0)
     assert counts.tolist() == [[3, 1, 0], [1, 3, 0], [0, 0, 0]]
 
 
 def test_a_class_that_is_only_predicted_takes_from_the_others_and_is_not_counted() -> None:
-    assert room.last_line([answer([[0, 0, 0, 0]], [[0, 0, 0, 2]])]) == "mIOU 0.75 (1 class, 1 photo)"
+    assert algorithm.last_line([answer([[0, 0, 0, 0]], [[0, 0, 0, 2]])]) == "mIOU 0.75 (1 class, 1 photo)"
 
 
 def test_the_table_has_a_line_per_class_and_the_pixel_accuracy() -> None:
-    lines = room.table([answer([[0, 0, 0, 1]], [[0, 0, 1, 1]])], ["pet", "background", "border"]).splitlines()
+    lines = algorithm.table([answer([[0, 0, 0, 1]], [[0, 0, 1, 1]])], ["pet", "background", "border"]).splitlines()
     assert [line.split() for line in lines] == [
         ["class", "IoU", "true", "pixels", "predicted", "pixels"],
         ["pet", "0.67", "75.0", "%", "50.0", "%"],
@@ -297,7 +300,7 @@ def test_a_reply_that_is_no_mask_of_the_photo_ends_in_one_line_with_the_photo_an
 ) -> None:
     truth = Truth(encode(Image.new("L", (2, 2)), "PNG"), (0, 1, 2))
     with pytest.raises(CommandFailed) as caught:
-        room.answer(Path("pug_1.jpg"), truth, reply)
+        algorithm.answer(Path("pug_1.jpg"), truth, reply)
     assert str(caught.value).startswith("pug_1.jpg: the endpoint replied ")
     assert str(caught.value).endswith("expected a PNG mask of 2 x 2 pixels with class ids below 3")
 
@@ -307,8 +310,8 @@ def test_the_sheet_shows_twenty_photos_beside_truth_and_prediction_in_the_endpoi
     true, said = np.zeros((2, 150, 300), np.uint8)
     true[:, 150:], said[:, 150:] = 1, 2
     truth = Truth(encode(Image.fromarray(true), "PNG"), (0, 1, 2))
-    one = room.answer(tmp_path / "photo.jpg", truth, png(said))
-    room.sheet([one] * 50, ["pet", "background", "border"], tmp_path / "predictions.png")
+    one = algorithm.answer(tmp_path / "photo.jpg", truth, png(said))
+    algorithm.sheet([one] * 50, ["pet", "background", "border"], tmp_path / "predictions.png")
     with Image.open(tmp_path / "predictions.png") as page:
         assert page.size == (2 * 616 + 8, 30 + 10 * 208 + 8)
         legend, card = page.crop((0, 0, 1240, 38)), page.crop((8, 38, 616, 238))
@@ -326,9 +329,9 @@ def test_the_sheet_shows_twenty_photos_beside_truth_and_prediction_in_the_endpoi
 def test_photos_of_any_shape_and_many_classes_fit_on_the_sheet(size: tuple[int, int], tmp_path: Path) -> None:
     Image.new("RGB", size).save(tmp_path / "photo.jpg")
     mask = Image.new("L", size)
-    one = room.answer(tmp_path / "photo.jpg", Truth(encode(mask, "PNG"), tuple(range(254))), encode(mask, "PNG"))
+    one = algorithm.answer(tmp_path / "photo.jpg", Truth(encode(mask, "PNG"), tuple(range(254))), encode(mask, "PNG"))
     names = [f"a_class_with_a_long_name_{number}" for number in range(254)]
-    room.sheet([one], names, tmp_path / "predictions.png")
+    algorithm.sheet([one], names, tmp_path / "predictions.png")
     with Image.open(tmp_path / "predictions.png") as page:
         assert page.width == 1240
 
@@ -344,17 +347,17 @@ def test_a_verbose_reply_is_told_as_the_classes_on_the_photo_by_their_share_and_
     logits = np.zeros((3, 2, 2), np.float32)
     logits[1, 1], logits[2, 0] = 9, -9
     reply = verbose(logits, ("pet", "background", "border"), (32, 32))
-    lines = room.told(reply)
+    lines = algorithm.reply_lines(reply)
     assert [line.split("  ")[0] for line in lines] == ["background", "pet"]
     assert sum(float(line.split("  ")[1]) for line in lines) == pytest.approx(1, abs=0.002)
-    found = masks.decode(room.mask_of(reply)).pixels
+    found = masks.decode(semantic_segmentation.mask_of(reply)).pixels
     assert found.shape == (32, 32)
     assert lines[0] == f"background  {np.mean(found == 1):.3f}"
 
 
 @pytest.mark.parametrize("reply", [{"predicted_label": "pug"}, {"prediction": []}, {"mask": 1}, {"classes": []}])
 def test_another_algorithms_reply_is_left_to_it(reply: dict[str, object]) -> None:
-    assert room.told(reply) is None
+    assert algorithm.reply_lines(reply) is None
 
 
 # --- recipe -----------------------------------------------------------------------------------------------------------
@@ -362,18 +365,18 @@ def test_another_algorithms_reply_is_left_to_it(reply: dict[str, object]) -> Non
 
 @given(st.booleans(), st.integers(1, 300) | st.none(), st.integers(1, 10_000))
 def test_a_recipe_trains_on_any_number_of_photos_from_scratch(drawn: bool, epochs: int | None, count: int) -> None:
-    recipe = room.recipe(drawn, epochs, 3, count)
+    recipe = algorithm.recipe(drawn, epochs, 3, count)
     assert 1 <= int(recipe["mini_batch_size"]) <= count
     assert recipe["use_pretrained_model"] == "False"
     assert "lr_scheduler_step" not in recipe
     assert recipe["validation_mini_batch_size"] == 1, "whole photos, as the endpoint is asked"
-    assert room.forecast(recipe, 2) < room.forecast(recipe, 1)
+    assert algorithm.forecast(recipe, 2) < algorithm.forecast(recipe, 1)
 
 
 @pytest.mark.parametrize("drawn", [True, False])
 def test_training_takes_each_recipe_as_it_is(drawn: bool) -> None:
     from train.semantic_segmentation.hyperparameters import check
 
-    recipe = room.recipe(drawn, None, 3, 300)
+    recipe = algorithm.recipe(drawn, None, 3, 300)
     values = check({name: str(value) for name, value in recipe.items()}).values()
     assert {name: str(values[name]) for name in recipe} == {name: str(value) for name, value in recipe.items()}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from local import voc
-from local.voc import Annotation, AnnotationError, Thing
+from local.datasets import voc
+from local.datasets.voc import Annotation, AnnotationError, Thing
 
 NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FFF, exclude_characters="<>&"), min_size=1, max_size=8)
 EDGES = st.tuples(*[st.integers(-50, 5000)] * 4)

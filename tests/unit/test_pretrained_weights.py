@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from local import weights as command
+from local.commands import weights as command
 from tests.fixtures.pretrained.make_fixture import FOLDER, RESNETS, draw_all
 from train.errors import UserError
 from train.weights.files import NETWORKS, _counted_names, _torchvision_names, check, gluoncv_name, head, layout, read

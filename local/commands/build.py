@@ -1,0 +1,105 @@
+"""`python3 -m local build NAME`: build an image with Docker, as `make build/NAME` does.
+
+Standard library only, of Python 3.9: an image is built where no environment is made.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import serve
+from local import ROOT
+from local.commands import options
+from local.errors import CommandFailed, UserError
+from local.images import IMAGES
+
+WEIGHTS = (".safetensors", ".params", ".h5", ".keras")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `build`."""
+    options.add_name(parser, IMAGES)
+    for option in ("registry", "tag", "platform", "base-image", "source"):
+        parser.add_argument(f"--{option}", required=True, help="see docs/images.md")
+    parser.add_argument("--pretrained", type=Path, metavar="DIR", help="weight files to put into /opt/pretrained")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command. Raises UserError where weights or Docker are missing, CommandFailed when Docker fails."""
+    if args.pretrained is not None:
+        _check_weights(args.pretrained)
+    _build(_command(args), f"{args.registry}/{args.name}:{args.tag}")
+    return 0
+
+
+def _check_weights(folder: Path) -> None:
+    """Raise UserError unless the folder holds a file of weights."""
+    if not folder.is_dir():
+        raise UserError(f"PRETRAINED={folder} does not exist: name a folder with weight files; docs/pretrained.md")
+    if not any(path.suffix in WEIGHTS for path in folder.iterdir()):
+        raise UserError(
+            f"PRETRAINED={folder} holds no {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]} file: put one there, or leave "
+            "PRETRAINED= out; docs/pretrained.md"
+        )
+
+
+def _command(args: argparse.Namespace) -> list[str]:
+    """The call of Docker. SageMaker refuses OCI manifests and image indexes: Docker media types and no attestations."""
+    # The commit's date, not the clock's: the same tree gives the same image.
+    variables = {
+        "NAME": args.name,
+        "BASE_IMAGE": args.base_image,
+        "INFERENCE_IMAGE": f"{args.registry}/inference:{args.tag}",
+        "VERSION": serve.__version__,
+        "REVISION": _git("rev-parse", "HEAD") + ("-dirty" if _git("status", "--porcelain") else ""),
+        "CREATED": _git("show", "-s", "--format=%cI", "HEAD"),
+        "SOURCE": args.source,
+    }
+    output = f"type=image,name={args.registry}/{args.name}:{args.tag},oci-mediatypes=false"
+    return [
+        *("docker", "buildx", "build", str(ROOT), "--file", str(IMAGES[args.name].dockerfile)),
+        *("--platform", args.platform, "--provenance=false", "--sbom=false", "--output", output),
+        *(f"--build-arg={name}={value}" for name, value in variables.items()),
+        *(["--build-context", f"pretrained={args.pretrained}"] if args.pretrained else []),
+    ]
+
+
+def _build(command: list[str], image: str) -> None:
+    """Run the call. Where nobody watches, what Docker says is printed only if it fails: CommandFailed."""
+    print(f"==> building {image} (2 min without a cache, seconds with)", flush=True)
+    begun = time.monotonic()
+    try:
+        if sys.stderr.isatty():
+            code = subprocess.run(command, check=False).returncode
+        else:
+            with tempfile.TemporaryFile() as log:
+                command = [*command, "--progress=plain"]
+                code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+                if code:
+                    log.seek(0)
+                    shutil.copyfileobj(log, sys.stderr.buffer)
+    except FileNotFoundError:
+        raise UserError("docker is not on PATH: install Docker") from None
+    if code:
+        raise CommandFailed(f"`docker buildx build` of {image} ended with exit code {code}: what it said is above")
+    print(f"==> {image} is built in {time.monotonic() - begun:.0f} s{_size(image)}")
+
+
+def _size(image: str) -> str:
+    """The image's size in words, "" where a builder keeps its images to itself."""
+    asked = ["docker", "image", "inspect", "--format", "{{.Size}}", image]
+    size = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    return f", {int(size) / 1e6:.0f} MB" if size.isdecimal() else ""
+
+
+def _git(*arguments: str) -> str:
+    """What git says of this tree; nothing where it is not a clone or there is no git."""
+    try:
+        asked = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""

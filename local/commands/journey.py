@@ -1,0 +1,91 @@
+"""What `demo` and `local-mode` share: channels and a recipe before the training, questions and answers after it."""
+
+import argparse
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local import algorithms
+from local.algorithms import report
+from local.algorithms.algorithm import Algorithm, Hyperparameters
+from local.commands import options, prepare
+from local.datasets import pets
+from local.datasets.channels import Summary
+from local.datasets.drawn import draw
+from local.datasets.drawn.breeds import BREEDS
+from local.images import TRAINING
+from local.progress import duration
+from serve.words import plural
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The name of the image and the options --data and --epochs."""
+    options.add_name(parser, TRAINING)
+    parser.add_argument(
+        "--data", type=Path, help="a data set in the official Oxford-IIIT Pet layout; without it, one is drawn"
+    )
+    tried = {name: algorithms.get(name).epochs for name in TRAINING}
+    defaults = "; ".join(f"{name}: {drawn}, with --data {real}" for name, (drawn, real) in tried.items())
+    parser.add_argument("--epochs", type=_positive, help=f"default: {defaults}")
+
+
+@contextlib.contextmanager
+def step(what: str) -> Iterator[None]:
+    """Says what begins and, when it is done, how long it took."""
+    print(f"==> {what}", flush=True)
+    start = time.monotonic()
+    yield
+    print(f"    done in {duration(time.monotonic() - start)}", flush=True)
+
+
+@dataclass(frozen=True)
+class Journey:
+    """The channels of an algorithm, what is in them, and the recipe to train on them."""
+
+    algorithm: Algorithm[Any, Any]
+    channels: Path
+    summary: Summary
+    recipe: Hyperparameters
+
+    @property
+    def work(self) -> str:
+        """How much there is to train: `360 photos, 24 epochs`."""
+        photos, epochs = self.summary.counts["train"], int(self.recipe["epochs"])
+        return f"{plural(photos, 'photo')}, {plural(epochs, 'epoch')}"
+
+    def ask(self, port: int) -> list[Any]:
+        """The answers of the endpoint on `port` about the photos that were not trained on."""
+        photos = self.algorithm.photos(self.channels, "validation")
+        return report.ask_all(photos, report.over_http(port, self.algorithm.accept), self.algorithm.answer)
+
+
+def begin(args: argparse.Namespace, out: Path) -> Journey:
+    """Draw a data set into `out`, or read that of --data, and write its channels there in place of old ones."""
+    channels = out / "channels"
+    shutil.rmtree(channels, ignore_errors=True)
+    algorithm = algorithms.get(args.name)
+    data: Path = args.data or out / "data"
+    if args.data is None:
+        trainval, test = algorithm.photos_to_draw
+        with step(f"Drawing {len(BREEDS) * (trainval + test)} photos of {len(BREEDS)} breeds"):
+            draw.data_set(data, trainval, test)
+    with step(f"Preparing the channels from {data}"):
+        official = pets.read(data)
+        train, validation = prepare.split(official, args.name)
+        summary = prepare.write_channels(
+            official, train, validation, channels, name=args.name, classes=algorithm.demo_classes
+        )
+        print("\n".join(prepare.report(summary)))
+    recipe = algorithm.recipe(args.data is None, args.epochs, len(summary.class_names), summary.counts["train"])
+    return Journey(algorithm, channels, summary, recipe)
+
+
+def _positive(text: str) -> int:
+    """A number of epochs from the command line."""
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of epochs: give a whole number of 1 or more")
+    return int(text)

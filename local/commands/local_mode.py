@@ -1,0 +1,61 @@
+"""`python3 -m local local-mode NAME`: the whole journey in SageMaker local mode, with SDK v3 and the real image.
+
+Draws a data set (or reads a real one), prepares the channels, trains in the image, deploys the model, asks the endpoint
+about photos that were not trained on, and deletes the endpoint.
+"""
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+
+from local.algorithms import report
+from local.commands import journey, options
+from local.datasets import pets
+from local.sagemaker import docker, invocations, sdk
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `local-mode`."""
+    journey.add_arguments(parser)
+    options.add_image(parser)
+    options.add_port(parser, "of the endpoint")
+    parser.add_argument(
+        "--out", type=Path, help="folder for channels, model and predictions.png (default: .local/NAME)"
+    )
+    parser.add_argument("--check", action="store_true", help="check the other arguments and do nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command. Raises UserError or CommandFailed with what went wrong."""
+    if args.data is not None:
+        pets.read(args.data)
+    if args.check:
+        return 0
+    image = args.image or sdk.default_image(args.name)
+    docker.check(image)
+    docker.check_port(args.port)
+    out: Path = args.out or Path(".local") / args.name
+    begun = journey.begin(args, out)
+    model = out / "model.tar.gz"
+    with docker.workspace(out, image) as root:
+        with journey.step(f"Training {begun.algorithm.network} in {image} on {begun.work}"):
+            os.replace(sdk.fit(image, begun.recipe, sdk.channels(begun.channels), root), model)
+        with (
+            journey.step("Deploying the model and asking the endpoint about photos that were not trained on"),
+            sdk.endpoint(image, model, root, args.port),
+        ):
+            answers = begun.ask(args.port)
+    again = _again(args, image, model, answers[0].photo)
+    report.tell(begun.algorithm, answers, begun.summary.class_names, model, out / "predictions.png", again)
+    return 0
+
+
+def _again(args: argparse.Namespace, image: str, model: Path, photo: Path) -> tuple[str, str]:
+    """The two commands that serve the model and ask it about a photo."""
+    given = [] if image == sdk.default_image(args.name) else ["--image", image]
+    port = [] if args.port == invocations.PORT else ["--port", str(args.port)]
+    return (
+        shlex.join(["python3", "-m", "local", "deploy", args.name, "--model", str(model), *given, *port]),
+        shlex.join(["python3", "-m", "local", "predict", str(photo), *port]),
+    )

@@ -1,0 +1,174 @@
+"""Channels of any algorithm: photos as they are or re-encoded as JPEG, RecordIO files, and what there is to say."""
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from PIL import Image
+
+from local.datasets.pets import Pet, Pets
+from local.errors import UserError
+from local.progress import Progress
+from serve import preprocess
+from train.data import recordio
+
+QUALITY = 95
+NAMED = 10
+STRAYS = "not a photo, skipped"
+UNREADABLE = "listed photos that cannot be read, skipped"
+REENCODED = f"photos re-encoded as JPEG, quality {QUALITY}"
+NO_CLASS = "unused"
+"""Name of a label that stands for nothing: no photo has to have it."""
+_CHUNK = 64
+
+Truth = TypeVar("Truth")
+
+
+@dataclass
+class Summary:
+    """What was asked for, what was written and what was not.
+
+    `class_names` by label, of what `classes` says (breeds, species, ...); `counts` of photos per channel; `files` holds
+    files with their reasons by what was done to them, in words that a number follows.
+    """
+
+    class_names: list[str]
+    classes: str
+    counts: dict[str, int] = field(default_factory=lambda: {"train": 0, "validation": 0})
+    files: dict[str, list[str]] = field(default_factory=dict)
+
+    def note(self, done: str, file: str) -> None:
+        """`done` was done to `file` (a name and a reason)."""
+        self.files.setdefault(done, []).append(file)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A photo for a channel: an upright JPEG's bytes, why they were re-encoded ("" if not), and the file's header."""
+
+    data: bytes
+    reencoded: str
+    frame: preprocess.Frame
+
+
+@dataclass(frozen=True)
+class Photo(Generic[Truth]):
+    """A photo to write: its entry in the lists, what its algorithm says is true of it, and the JPEG's bytes."""
+
+    pet: Pet
+    truth: Truth
+    data: bytes
+
+
+def readable(
+    pets: Pets,
+    chosen: Sequence[Pet],
+    truth: Callable[[Pet, Taken], Truth],
+    summary: Summary,
+    pool: ThreadPoolExecutor,
+    progress: Progress,
+    before: int = 0,
+) -> Iterator[Photo[Truth]]:
+    """The photos that can be used, in order, with their `truth`; a chunk at a time to keep memory small.
+
+    What cannot be read, and what `truth` refuses with a UserError, is noted in `summary` and left out. `before` counts
+    the photos that `progress` has seen already.
+    """
+    for start in range(0, len(chosen), _CHUNK):
+        chunk = chosen[start : start + _CHUNK]
+        taken = pool.map(_take, [pets.photo(pet) for pet in chunk])
+        for offset, (pet, photo) in enumerate(zip(chunk, taken, strict=True), start=start + 1):
+            progress.done(before + offset)
+            file = pets.photo(pet).name
+            if isinstance(photo, str):
+                summary.note(UNREADABLE, f"{file} {photo}")
+                continue
+            try:
+                said = truth(pet, photo)
+            except UserError as error:
+                summary.note("photos whose annotations cannot be used, skipped", str(error))
+                continue
+            if photo.reencoded:
+                summary.note(REENCODED, f"{file} {photo.reencoded}")
+            yield Photo(pet, said, photo.data)
+
+
+def write_recordio(
+    folder: Path, photos: Iterable[Photo[Truth]], label: Callable[[Truth], float | Sequence[float]]
+) -> None:
+    """Write `photos` into `folder`/NAME.rec, NAME being the folder's; `label` gives a record's label from a truth."""
+    with recordio.Writer(folder / f"{folder.name}.rec") as records:
+        for index, photo in enumerate(photos):
+            records.write(recordio.pack_image(label(photo.truth), index, photo.data))
+
+
+def write_pairs(
+    building: Path,
+    channel: str,
+    photos: Iterable[Photo[Truth]],
+    suffix: str,
+    annotation: Callable[[Photo[Truth]], bytes],
+) -> Path:
+    """Write `photos` into `building`/`channel` and, with the same base names, their annotations beside it.
+
+    Returns the folder of the annotations, `building`/CHANNEL_annotation.
+    """
+    annotations = building / f"{channel}_annotation"
+    annotations.mkdir()
+    for photo in photos:
+        (building / channel / f"{photo.pet.name}.jpg").write_bytes(photo.data)
+        (annotations / f"{photo.pet.name}{suffix}").write_bytes(annotation(photo))
+    return annotations
+
+
+def write_class_names(folder: Path, names: Sequence[str]) -> None:
+    """Write `folder`/classes.txt: one class name a line, by label."""
+    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def strays(pets: Pets) -> list[str]:
+    """Files among the photos that are none by their name: .mat files, macOS's ._ files."""
+    return sorted(
+        file.name for file in pets.images.iterdir() if file.suffix.lower() != ".jpg" or file.name.startswith(".")
+    )
+
+
+def unused(pets: Pets, used: Iterable[Pet]) -> list[str]:
+    """Photos by name that are not among `used`."""
+    names = {pet.name for pet in used}
+    return sorted(
+        file.name
+        for file in pets.images.iterdir()
+        if file.suffix.lower() == ".jpg" and not file.name.startswith(".") and file.stem not in names
+    )
+
+
+def _take(path: Path) -> Taken | str:
+    """The photo for the channel, or why it cannot be read."""
+    try:
+        data = path.read_bytes()
+        image = preprocess.decode(data)
+    except FileNotFoundError:
+        return "does not exist"
+    except preprocess.UnreadableImage as error:
+        return str(error)
+    frame = preprocess.frame(data)
+    why = _why_reencode(data, frame)
+    if why:
+        encoded = io.BytesIO()
+        image.save(encoded, "JPEG", quality=QUALITY)
+        data = encoded.getvalue()
+    return Taken(data, why, frame)
+
+
+def _why_reencode(data: bytes, frame: preprocess.Frame) -> str:
+    """What other tools would read differently from us, in words; "" for an upright RGB or greyscale JPEG."""
+    with Image.open(io.BytesIO(data)) as header:
+        if header.format != "JPEG":
+            return f"is a {header.format}"
+        if header.mode not in ("RGB", "L"):
+            return f"is {header.mode}"
+    return "" if frame.orientation == 1 else "is turned by EXIF"

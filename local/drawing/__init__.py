@@ -1,1 +1,0 @@
-"""Drawn cats and dogs: paper and pen, the animals, the places they are in. `local.draw` makes a data set of them."""

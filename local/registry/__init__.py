@@ -1,0 +1,1 @@
+"""Registries of images: any that the Docker engine can reach, and Amazon ECR."""
