@@ -25,9 +25,13 @@ def quiet(logger: logging.Logger) -> Iterator[None]:
 def tidy(model: "onnx.ModelProto", input_name: str, outputs: Sequence[str]) -> None:
     """Take the weights out of an ONNX graph's inputs, where ONNX Runtime would not fold them, and name the outputs.
 
-    The batch, the first axis of the input `input_name` and of every output, is left free.
+    The batch, the first axis of the input `input_name` and of every output, is left free. Raises ValueError for an
+    input besides that one and the weights, such as a layer's constants that the exporter has not written.
     """
     graph = model.graph
+    others = {value.name for value in graph.input} - {weight.name for weight in graph.initializer} - {input_name}
+    if others:
+        raise ValueError(f"the ONNX graph has inputs besides {input_name}: {', '.join(sorted(others))}")
     _keep(graph.input, lambda value: value.name == input_name)
     graph.input[0].type.tensor_type.shape.dim[0].dim_param = BATCH
     used = {name for node in graph.node for name in node.input}

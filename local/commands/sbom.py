@@ -82,11 +82,8 @@ def _python_packages(environment: str, records: Path, work: Path) -> None:
     """ENVIRONMENT.cdx.json: cyclonedx-py asks an interpreter where its packages are, so the records get one."""
     place = work / environment
     venv.create(place, symlinks=True)
-    shutil.copytree(
-        records / "lib" / "python3.11" / "site-packages",
-        place / "lib" / "python3.11" / "site-packages",
-        dirs_exist_ok=True,
-    )
+    (installed,), (ours,) = (folder.glob("lib/python3*/site-packages") for folder in (records, place))
+    shutil.copytree(installed, ours, dirs_exist_ok=True)
     # debsbom merges lists that have a head alone.
     (work / f"{environment}.toml").write_text(f'[project]\nname = "opt-{environment}"\nversion = "0"\n')
     _tool(work, "cyclonedx-py", "environment", "--sv", _VERSION, "--output-reproducible", "--pyproject",

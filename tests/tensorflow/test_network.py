@@ -85,3 +85,10 @@ def test_the_exported_graph_takes_planes_of_pixels_and_answers_as_keras(
     assert np.ptp(answers) > 1e-3
     # In the serving environment, under ONNX Runtime.
     verify(tmp_path, Check(tensors, {OUTPUT: answers}, [], lambda _: 0.0, 0.0, tolerance=1e-5))
+
+
+def test_a_layer_whose_constants_the_exporter_leaves_out_is_named(tmp_path: Path) -> None:
+    pixels = keras.Input((8, 8, 3))
+    model = keras.Model(pixels, keras.layers.Normalization(mean=[1.0] * 3, variance=[1.0] * 3, name="scaled")(pixels))
+    with pytest.raises(ValueError, match=r"^the ONNX graph has inputs besides data: \S*scaled"):
+        to_onnx(model, tmp_path / "model.onnx")

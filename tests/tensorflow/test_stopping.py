@@ -1,26 +1,26 @@
-"""Jobs of image-classification-tensorflow that are stopped, diverge or end early, and the logs of all of them."""
+"""Jobs of the TensorFlow algorithms that are stopped, diverge or end early, and the logs of all of them."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import golden, jobs, stopping
+from tests.stopping import Ended
 from train.job import earlier
 
 pytestmark = pytest.mark.timeout(1800)  # the first of these tests waits for all jobs
 
-NAME = "image-classification-tensorflow"
+TENSORFLOW = [name for name, algorithm in stopping.ALGORITHMS.items() if algorithm.environment == "tensorflow"]
 ARTIFACT = {"model.onnx", "model.json", "model.keras"}
-Ended = Callable[[str], jobs.Done]
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
-    """`ended(case)`: what the job of this case left."""
-    with stopping.ended(tmp_path_factory.mktemp("stopping"), [NAME]) as found:
-        yield lambda case: found(NAME, case)
+    """`ended(name, case)`: what the job of this case left."""
+    with stopping.ended(tmp_path_factory.mktemp("stopping"), TENSORFLOW) as found:
+        yield found
 
 
 def names(done: jobs.Done) -> set[str]:
@@ -29,28 +29,35 @@ def names(done: jobs.Done) -> set[str]:
 
 
 def test_the_whole_log_of_every_job_is_as_in_its_golden_file(ended: Ended) -> None:
-    golden.check({f"{NAME}/{case}": ended(case) for case in stopping.cases(NAME)})
+    golden.check({f"{name}/{case}": ended(name, case) for name in TENSORFLOW for case in stopping.cases(name)})
 
 
 @pytest.mark.parametrize("case", ["whole", "early-stopping", "sigterm-in-mid-epoch", "sigterm-in-evaluation"])
-def test_a_whole_job_early_stopping_and_sigterm_exit_0_with_the_best_model_exported(case: str, ended: Ended) -> None:
-    done = ended(case)
+@pytest.mark.parametrize("name", TENSORFLOW)
+def test_a_whole_job_early_stopping_and_sigterm_exit_0_with_the_best_model_exported(
+    name: str, case: str, ended: Ended
+) -> None:
+    done = ended(name, case)
     assert (done.code, done.failure) == (0, "")
     assert names(done) == ARTIFACT
     assert done.description["metrics"]["epoch"] == 0
     assert done.description["class_names"] == ["across", "down", "squares"]
 
 
+@pytest.mark.parametrize("name", TENSORFLOW)
 def test_sigterm_before_an_epoch_is_finished_exits_0_without_a_model_and_the_earlier_one_is_set_aside(
-    ended: Ended,
+    name: str, ended: Ended
 ) -> None:
-    done = ended("sigterm-before-the-first-epoch")
+    done = ended(name, "sigterm-before-the-first-epoch")
     assert (done.code, done.failure) == (0, "")
     assert (done.left(), done.left(earlier.ASIDE)) == ({}, jobs.EARLIER)
 
 
-def test_a_loss_that_is_not_finite_exits_2_with_epoch_batch_and_rate_and_the_best_model(ended: Ended) -> None:
-    done = ended("divergence")
+@pytest.mark.parametrize("name", TENSORFLOW)
+def test_a_loss_that_is_not_finite_exits_2_with_epoch_batch_and_rate_and_the_best_model(
+    name: str, ended: Ended
+) -> None:
+    done = ended(name, "divergence")
     where = "ClientError: the loss became nan at epoch 1, batch 1, with learning_rate=inf: lower "
     assert done.code == 2
     assert re.fullmatch(re.escape(where) + ".*; epoch 0, the best before, is kept", done.failure), done.failure
@@ -61,11 +68,11 @@ def test_a_loss_that_is_not_finite_exits_2_with_epoch_batch_and_rate_and_the_bes
 def test_two_hosts_that_train_all_layers_agree_and_a_stop_of_both_exits_0_with_the_best_model_checked(
     tmp_path: Path,
 ) -> None:
-    folders = [jobs.image_channels(tmp_path / name, 32, 12) for name in ("one", "two")]
+    folders = [jobs.image_channels(tmp_path / name, 84, 12) for name in ("one", "two")]
     shape = {"image_shape": "3,32,32", "alpha": "0.35", "num_classes": 3}
     for base in folders:
-        jobs.configure(base, {**shape, "batch_size": 16, "epochs": 500}, defaults={})
-    environ = {"VISION_ALGORITHM": NAME}
+        jobs.configure(base, {**shape, "batch_size": 4, "epochs": 500}, defaults={})
+    environ = {"VISION_ALGORITHM": "image-classification-tensorflow"}
     both = jobs.run_on_two_hosts(
         folders, until="Epoch[2] Validation-accuracy", environ=environ, environment="tensorflow", seconds=420
     )
@@ -73,6 +80,7 @@ def test_two_hosts_that_train_all_layers_agree_and_a_stop_of_both_exits_0_with_t
     first, second = ([line for line in done.lines if "Validation-" in line][:3] for done in both)
     assert len(first) == 3
     assert first == second
+    assert any("Speed: " in line for line in both[0].lines)
     assert any(line.startswith("Check of model.onnx") for line in both[0].lines)
     assert names(both[0]) == ARTIFACT
     assert names(both[1]) == set()

@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from local.images import IMAGES, TRAINING
 from tests.environments import REPOSITORY
 
 OURS = ("train", "serve", "local", "benchmarks", "tests")
 
-MXNET = ("train.image_classification", "train.object_detection", "train.semantic_segmentation")
+MXNET, KERAS = (
+    [f"train.{name.replace('-', '_')}" for name in TRAINING if IMAGES[name].stack == stack]
+    for stack in ("mxnet", "tensorflow")
+)
 _CONVERT = "serve.user_model.convert"
 TENSORFLOW = {_CONVERT, "serve.user_model.saved_model", "serve.user_model.scaling"}
 # By package of others: the packages and modules that import it, which must be all of them. "" stands for any.
@@ -23,7 +27,7 @@ THIRD_PARTY = {
     "gluoncv": {*MXNET, "train.gluon"},
     "cv2": {*MXNET, "train.data.pixels"},
     "tensorflow": {"train.keras", *TENSORFLOW},
-    "keras": {"train.image_classification_tensorflow", "train.keras", _CONVERT, "train.weights.keras_files"},
+    "keras": {*KERAS, "train.keras", _CONVERT, "train.weights.keras_files"},
     "tf_keras": {_CONVERT},
     "tf2onnx": {"train.keras", _CONVERT},
     "h5py": {"train.weights.keras_files"},

@@ -12,6 +12,7 @@ from local import __main__ as program
 from local.commands import prepare
 from local.datasets import channels
 from local.datasets import pets as official
+from local.images import TRAINING
 from train.data import recordio
 
 
@@ -212,14 +213,7 @@ def test_counts_of_one_are_said_in_the_singular() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        (
-            "image-clasification",
-            "no such algorithm; there are image-classification, object-detection, semantic-segmentation, "
-            "image-classification-tensorflow",
-        )
-    ],
+    ("name", "words"), [("image-clasification", f"no such algorithm; there are {', '.join(TRAINING)}")]
 )
 def test_other_algorithms_are_refused_in_one_line(
     name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

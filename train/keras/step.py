@@ -80,7 +80,8 @@ class Step(learner.Step[Batch, Result]):
     @property
     def learning_rate(self) -> float:
         """The rate of the next update."""
-        return float(self._optimizer.learning_rate)
+        with self._strategy.scope():  # of several hosts it is a variable that each has a copy of
+            return float(keras.ops.convert_to_numpy(self._optimizer.learning_rate))
 
     def __call__(self, images: NDArray[np.uint8] | NDArray[np.float32], labels: NDArray[np.int64]) -> Result:
         """Update on a batch and its labels int64 (N,); return loss () and probabilities (N, K)."""
