@@ -1,4 +1,4 @@
-"""The images that there are, as containers/images.txt lists them. Standard library only, for local/build.py."""
+"""The images that there are, as containers/images.txt lists them. Standard library only, for `build`."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -1,1 +1,1 @@
-"""From the bytes of an image to what the model says of it: loading, reading, ONNX Runtime."""
+"""From a request's body to what the model says of it: loading, reading, ONNX Runtime."""

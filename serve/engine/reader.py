@@ -8,9 +8,10 @@ from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
-from serve.engine import jobs, ordinary
-from serve.engine.jobs import Message
+from serve.engine import ordinary
+from serve.engine import sandbox_jobs as jobs
 from serve.engine.sandbox import Crashed, Exhausted, Sandbox
+from serve.engine.sandbox_jobs import Message
 from serve.http.errors import BadRequest, TooLarge, from_body
 from serve.preprocess import Loaded, UnreadableImage
 from serve.user_model import instances

@@ -9,8 +9,8 @@ from pathlib import Path
 from threading import Lock
 from typing import NoReturn
 
-from serve.engine.jobs import Document, Message
-from serve.engine.sandboxed import EXHAUSTED, receive, send
+from serve.engine.sandbox_child import EXHAUSTED, receive, send
+from serve.engine.sandbox_jobs import Document, Message
 from serve.http.admission import Gate
 from serve.http.errors import Unavailable
 
@@ -47,7 +47,7 @@ class Sandbox:
         self._lock = Lock()
 
     def run(self, job: str, arguments: Document, data: bytes) -> Message:
-        """Do one of serve.engine.jobs.JOBS; return what it noted on the way and found, and the bytes it made.
+        """Do one of serve.engine.sandbox_jobs.JOBS; return what it noted on the way and found, and the bytes it made.
 
         Raises Unavailable when there is no room or no process can be started, Exhausted, Crashed, and RuntimeError
         with the child's traceback for a fault of ours.
@@ -93,7 +93,7 @@ class _Child:
         self._stream = self._connection.makefile("rb")
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "serve.engine.sandboxed", str(theirs.fileno()), str(memory), str(seconds)],
+                [sys.executable, "-m", "serve.engine.sandbox_child", str(theirs.fileno()), str(memory), str(seconds)],
                 cwd=_PROGRAM,
                 env=os.environ | _THREADS | {"PYTHONPATH": str(_PROGRAM)},
                 pass_fds=[theirs.fileno()],

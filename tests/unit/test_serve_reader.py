@@ -18,7 +18,8 @@ from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
-from serve.engine import jobs, ordinary, reader
+from serve.engine import ordinary, reader
+from serve.engine import sandbox_jobs as jobs
 from serve.engine.reader import SandboxedReader
 from serve.engine.sandbox import Crashed, Exhausted, Sandbox
 from serve.http.errors import BadRequest, TooLarge, Unavailable

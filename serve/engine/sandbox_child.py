@@ -1,4 +1,4 @@
-"""`python -m serve.engine.sandboxed SOCKET BYTES SECONDS`: the child of a Sandbox, which does one job after another.
+"""`python -m serve.engine.sandbox_child SOCKET BYTES SECONDS`: the child of a Sandbox, one job after another.
 
 It may be ended at any moment: by the kernel for its memory, by its own timer for its processor time.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from serve import machine
-from serve.engine.jobs import JOBS, Document, Message, Note
+from serve.engine.sandbox_jobs import JOBS, Document, Message, Note
 
 FRAME = struct.Struct("<II")
 """Before each message: the length of its JSON document, and of the bytes behind it."""

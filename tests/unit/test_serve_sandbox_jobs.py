@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serve.engine import jobs
+from serve.engine import sandbox_jobs as jobs
 from serve.http.errors import BadRequest
 from serve.user_model import instances
 from serve.user_model.signature import Signature, Tensor, TensorModel
