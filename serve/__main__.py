@@ -19,7 +19,7 @@ log = logging.getLogger("serve")
 def main() -> None:
     """Check the settings and the model's description, say what will be served, and become gunicorn.
 
-    What a user's script left is converted first, which begins this program anew. Exits 1 with one sentence for an
+    What a user's script left is converted first, which starts this program again. Exits 1 with one sentence for an
     environment variable or a model that cannot be used, 2 for an argument, 3 when model.onnx turns out to be broken, 0
     after SIGTERM.
     """
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _prepare(settings: Settings) -> None:
-    """Introduce the server and check its model, or begin anew with what a script left. Raises ArtifactError."""
+    """Introduce the server and check its model, or start again with what a script left. Raises ArtifactError."""
     wants_tensorflow = settings.engine != ONNX
     found = finding.find(settings.model_dir, beside_graph=wants_tensorflow)
     if found is None and wants_tensorflow:
@@ -49,7 +49,7 @@ def _prepare(settings: Settings) -> None:
     if found is not None:
         finding.refuse_handlers(settings.model_dir)
         _introduce(settings)
-        start.anew(settings, found)
+        start.again(settings, found)
     model = _described(settings)
     _introduce(settings)
     log.info("model %s, %s", settings.model_dir, model)

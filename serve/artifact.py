@@ -154,7 +154,7 @@ def read(model_dir: Path) -> Artifact:
 
 
 def document(model_dir: Path) -> Any:
-    """Return what model.json in `model_dir` holds, unchecked. Raises ArtifactError when it is missing or is no JSON."""
+    """Return what model.json in `model_dir` holds, unchecked. Raises ArtifactError when it is missing or not JSON."""
     path = model_dir / MODEL_JSON
     try:
         if path.exists() and not path.is_file():  # to read a pipe or a device may never end

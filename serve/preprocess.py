@@ -182,7 +182,7 @@ def _decode(
     if not data:
         raise UnreadableImage("is empty (0 bytes)")
     # A library may have told Pillow to pad truncated files with grey (GluonCV does, when imported), and training would
-    # read what the server refuses. Set anew each time and never back: another thread may be decoding.
+    # read what the server refuses. Set each time and never back: another thread may be decoding.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:

@@ -21,7 +21,7 @@ from local.sagemaker import sdk
 from local.sagemaker.docker import DockerError, check_image
 
 # What the tools read: records of Python packages by environment, dpkg's and apt's, and which Debian it is.
-_PYTHON = re.compile(r"opt/(\w+)/lib/python3[.]11/site-packages/[^/]+[.]dist-info/(METADATA|RECORD|WHEEL|licenses/.+)")
+_PYTHON = re.compile(r"opt/(\w+)/lib/python3[.]\d+/site-packages/[^/]+[.]dist-info/(METADATA|RECORD|WHEEL|licenses/.+)")
 _DEBIAN = re.compile(r"(var/lib/dpkg/(status|arch)|var/lib/apt/extended_states|(etc|usr/lib)/os-release)")
 _VERSION = "1.6"
 

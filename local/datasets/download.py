@@ -36,7 +36,7 @@ def download(url: str, path: Path, waits: Sequence[float] = WAITS) -> None:
     """Download `url` to `path`, which appears when it is complete; until then it grows as `path`.part.
 
     An interrupted transfer, of this call or an earlier one, is resumed where it stopped if the server can (Range) and
-    its file is unchanged (If-Range); otherwise it starts anew. `waits` are the seconds before each further attempt.
+    its file is unchanged (If-Range); otherwise it starts again. `waits` are the seconds before each further attempt.
 
     Raises UserError for a URL that the server refuses, CommandFailed when the network or the disk ends it.
     """
@@ -66,7 +66,7 @@ def download(url: str, path: Path, waits: Sequence[float] = WAITS) -> None:
 def check(path: Path, sha256: str | None, url: str) -> None:
     """Compare the SHA-256 of the file with `sha256` (hexadecimal; None: nothing to compare).
 
-    A file that differs is deleted, so that the next run downloads it anew; raises UserError.
+    A file that differs is deleted, so that the next run downloads it again; raises UserError.
     """
     if sha256 is None:
         return

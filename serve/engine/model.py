@@ -1,4 +1,8 @@
-"""The one model of this process: what it can do, and how it is loaded while the server already answers."""
+"""The one model of this process: what it can do, and how it is loaded while the server already answers.
+
+What an engine imports must not import Flask: it is loaded in a thread while another imports Flask, and Werkzeug breaks
+when two threads import it at once.
+"""
 
 import logging
 import threading
@@ -12,19 +16,14 @@ from serve.tasks.forms import Form
 log = logging.getLogger("serve")
 
 
-NOT_READY = {
+_NOT_READY = {
     "loading": "The model is being loaded; try again in a second.",
     "failed": "The model cannot be served; the log of the server says why.",
 }
-"""Why there is no engine, by the state of a Model that is not `ready`."""
 
 
 class Engine(Protocol):
-    """A loaded model, of whatever task. A request goes through it in two steps, as many at once as there are threads.
-
-    Imports nothing of Flask's: an engine is loaded beside Flask's import, and Werkzeug breaks when two threads import
-    it at once.
-    """
+    """A loaded model, of whatever task. A request goes through it in two steps, many at once in threads."""
 
     def forms(self, batch: bool) -> Sequence[Form[Any]]:
         """The forms in which it can answer, the one for any wish first; `batch`: in batch transform."""
@@ -58,10 +57,16 @@ class Model:
         thread.start()
         return thread
 
+    def require_ready(self) -> None:
+        """Raise Unavailable, which says why, unless the state is `ready`."""
+        state = self.state  # it may change meanwhile
+        if state != "ready":
+            raise Unavailable(_NOT_READY[state])
+
     def require_engine(self) -> Engine:
         """Return the engine. Raises Unavailable unless the state is `ready`."""
-        if self._engine is None:
-            raise Unavailable(NOT_READY[self.state])
+        self.require_ready()
+        assert self._engine is not None, "it is set before the state"
         return self._engine
 
     def _run(self) -> None:
@@ -74,5 +79,6 @@ class Model:
             self.state = "failed"
             self._on_failure()
             return
-        self._engine, self.state = engine, "ready"
+        self._engine = engine
+        self.state = "ready"
         log.info("model loaded in %.2f s, /ping answers 200", time.monotonic() - started)

@@ -6,7 +6,7 @@ import logging
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from serve.engine.model import NOT_READY, Model
+from serve.engine.model import Model
 from serve.http import body, headers
 from serve.http.admission import Gate
 from serve.http.errors import ServeError, Unavailable, document
@@ -30,8 +30,7 @@ def create_app(settings: Settings, model: Model) -> Flask:
 
     @app.get("/ping")
     def ping() -> Response:
-        if model.state != "ready":
-            raise Unavailable(NOT_READY[model.state])
+        model.require_ready()
         return Response(content_type="application/json")
 
     @app.get("/execution-parameters")

@@ -32,7 +32,7 @@ class ServeError(Exception):
 
 
 class BadRequest(ServeError):
-    """The body is no readable image or did not arrive whole, or a custom attribute has a bad value."""
+    """The body is not a readable image or did not arrive whole, or a custom attribute has a bad value."""
 
     status = 400
 

@@ -49,7 +49,7 @@ _deaths = 0
 
 
 def _load() -> Engine:
-    from serve.engine.loading import load  # NumPy and ONNX Runtime are imported beside Flask, not before it
+    from serve.engine.loading import load  # ONNX Runtime is imported beside Flask, not before it
 
     engine = load(_settings)
     _shared[0] = 1

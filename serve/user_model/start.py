@@ -21,7 +21,7 @@ log = logging.getLogger("serve")
 _BACKLOG = 2048
 
 
-def anew(settings: Settings, found: Left) -> NoReturn:
+def again(settings: Settings, found: Left) -> NoReturn:
     """Convert the model and become the server: under ONNX Runtime, or under TensorFlow where that cannot be.
 
     The process replaces itself and keeps the socket, so no connection is lost. Raises ArtifactError when the model

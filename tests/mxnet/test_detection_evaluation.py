@@ -87,3 +87,18 @@ def test_mean_average_precision_is_gluoncvs(eleven_points: bool, gluoncv: type[V
         wanted = metric.get()[1] if any(map(len, truths)) else np.nan
         value = mean_average_precision(found, truths, 300, 0.5, eleven_points)
         assert value == pytest.approx(wanted, abs=1e-12, nan_ok=True)
+
+
+def test_three_of_ten_boxes_do_not_reach_gluoncvs_fourth_level() -> None:
+    """Its levels are multiples of 0.1 in floats, and 3 * 0.1 is above 3 / 10."""
+    boxes = np.array([[0, at / 10, 0, at / 10 + 0.05, 0.05] for at in range(10)], np.float32)
+    found = np.insert(boxes[:3], 1, 0.9, axis=1)
+    assert mean_average_precision([found], [boxes], 300, 0.5) == pytest.approx(3 / 11)
+
+
+def test_detections_of_equal_scores_count_in_the_order_of_the_photos() -> None:
+    box = np.array([[0, 0.1, 0.1, 0.5, 0.5]], np.float32)
+    hit, miss = (np.insert(rows, 1, 0.5, axis=1) for rows in (box, box + np.float32([0, 0.4, 0.4, 0.4, 0.4])))
+    none = np.zeros((0, 5), np.float32)
+    assert mean_average_precision([hit, miss], [box, none], 300, 0.5, eleven_points=False) == 1
+    assert mean_average_precision([miss, hit], [none, box], 300, 0.5, eleven_points=False) == 0.5

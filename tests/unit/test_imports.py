@@ -33,7 +33,8 @@ THIRD_PARTY = {
     "h5py": {"train.weights.keras_files"},
     "onnx": {"train.keras", _CONVERT, "train.gluon", "train.graph"},
     "onnxruntime": {"serve.engine.runtime"},
-    **{name: {"serve.http"} for name in ("flask", "werkzeug")},
+    "flask": {"serve.http.application", "serve.http.gunicorn_conf"},
+    "werkzeug": {"serve.http.application", "serve.http.headers"},
     "gunicorn": {"serve.http", "serve.__main__"},
     "sagemaker_training": {"train.__main__", "train.job.script"},
     "sagemaker": {"local.sagemaker.sdk"},
@@ -66,11 +67,13 @@ def imported(file: Path) -> frozenset[str]:
 
 
 def imported_of_ours(folder: str) -> set[str]:
-    """What of ours the modules below `folder` import from elsewhere, to the second name: serve.artifact."""
+    """What of ours the modules below `folder` import from elsewhere, by module: serve.artifact."""
+    known = modules(*OURS)
     found = {name for file in modules(folder).values() for name in imported(file)}
     # `import serve` is for its version.
-    parts = (name.split(".") if "." in name else [name, "__version__"] for name in found)
-    return {".".join(part[:2]) for part in parts if part[0] in OURS and part[0] != folder}
+    named = {"serve.__version__" if name == "serve" else name for name in found}
+    places = {name if name in known or name == "serve.__version__" else name.rpartition(".")[0] for name in named}
+    return {name for name in places if name.partition(".")[0] in OURS and name.partition(".")[0] != folder}
 
 
 def allowed(folder: str) -> str:

@@ -100,7 +100,7 @@ class Remarks:
 
 
 class Memory(Generic[T]):
-    """Keeps what `make(i)` returned for the first calls that fit into `budget` bytes; makes the rest anew each time.
+    """Keeps what `make(i)` returned for the first calls that fit into `budget` bytes; makes the rest again each time.
 
     `size(value)` is in bytes. Safe to call from several threads.
     """

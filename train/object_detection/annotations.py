@@ -1,4 +1,4 @@
-"""Boxes as users give them: JSON annotation files and RecordIO labels; which image each is of, and what is mended.
+"""Boxes as users give them: JSON annotation files and RecordIO labels; which image each is of, and what is repaired.
 
 An image's boxes are of its stored pixels, as most labelling tools see them, and are turned with it when EXIF says that
 it lies on its side; unless `image_size` fits only the upright image.
@@ -339,7 +339,7 @@ def _read(path: Path, name: str, hp: Hyperparameters) -> Annotation:
 def class_names(annotations: Iterable[Annotation], classes: int) -> tuple[str, ...] | None:
     """Return the names that the annotations' categories give to the classes; None unless all agree and none lacks.
 
-    Ids beyond the classes count as disagreement: the list is then of the ids before somebody numbered them anew.
+    Ids beyond the classes count as disagreement: the list is then of the ids before somebody numbered them again.
     """
     names: dict[int, set[str]] = defaultdict(set)
     for annotation in annotations:

@@ -41,13 +41,24 @@ def match(
 ) -> list[Matches]:
     """Compare photo by photo, and return the matches of classes 0 to `classes` - 1.
 
-    `far_edge` is added to the right and lower edges of all boxes: 1 counts pixels, the last one included.
-
     `truths` are (n, 5) arrays [class, xmin, ymin, xmax, ymax], `detections` (d, 6) arrays [class, score, xmin, ymin,
     xmax, ymax], one of each per photo, in the same unit. A detection belongs to the true box of its class that it
-    overlaps most; of several detections of a box only the one with the highest score is a hit.
+    overlaps most; of several detections of a box only the one with the highest score is a hit. `far_edge` is added to
+    the right and lower edges of all boxes: 1 counts pixels, the last one included.
     """
-    return [_match_class(truths, detections, label, overlap, far_edge) for label in range(classes)]
+    edges = np.array([0, 0, far_edge, far_edge], np.float32)
+    scores: list[list[NDArray[np.float64]]] = [[] for _ in range(classes)]
+    hits: list[list[NDArray[np.bool_]]] = [[] for _ in range(classes)]
+    totals = [0] * classes
+    for truth, found in zip(truths, detections, strict=True):
+        for label in np.unique(np.concatenate([truth[:, 0], found[:, 0]])).astype(int):
+            true = truth[truth[:, 0] == label, 1:]
+            mine = found[found[:, 0] == label, 1:]
+            mine = mine[np.argsort(-mine[:, 0], kind="stable")]
+            scores[label].append(mine[:, 0].astype(np.float64))
+            hits[label].append(_hits(overlaps(mine[:, 1:] + edges, true + edges), overlap))
+            totals[label] += len(true)
+    return [_by_score(*of_class) for of_class in zip(scores, hits, totals, strict=True)]
 
 
 def voc07(matches: Matches, levels: Iterable[float] = LEVELS) -> float:
@@ -76,20 +87,7 @@ def mean(matches: Sequence[Matches], precision: Callable[[Matches], float] = voc
     return sum(values) / len(values) if values else float("nan")
 
 
-def _match_class(
-    truths: Sequence[NDArray[Real]], detections: Sequence[NDArray[Real]], label: int, overlap: float, far_edge: float
-) -> Matches:
-    edges = np.array([0, 0, far_edge, far_edge], np.float32)
-    scores: list[NDArray[np.float64]] = []
-    hits: list[NDArray[np.bool_]] = []
-    total = 0
-    for truth, found in zip(truths, detections, strict=True):
-        true = truth[truth[:, 0] == label, 1:]
-        mine = found[found[:, 0] == label, 1:]
-        mine = mine[np.argsort(-mine[:, 0], kind="stable")]
-        scores.append(mine[:, 0].astype(np.float64))
-        hits.append(_hits(overlaps(mine[:, 1:] + edges, true + edges), overlap))
-        total += len(true)
+def _by_score(scores: list[NDArray[np.float64]], hits: list[NDArray[np.bool_]], total: int) -> Matches:
     score = np.concatenate([np.zeros(0), *scores])
     order = np.argsort(-score, kind="stable")
     return Matches(score[order], np.concatenate([np.zeros(0, bool), *hits])[order], total)

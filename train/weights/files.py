@@ -111,7 +111,7 @@ _VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 def _vgg_layers() -> dict[str, tuple[str, int]]:
     """Return the name in our network and the channels of each of torchvision's convolutions.
 
-    Both sides count the activations as layers of their own; torchvision also counts the poolings, ours counts anew in
+    Both sides count the activations as layers of their own; torchvision also counts the poolings, ours starts again in
     each stage.
     """
     layers = {}

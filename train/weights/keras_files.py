@@ -94,9 +94,9 @@ def check(
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
     """Return the arrays that `base` has layers for, float32, when they are those of `network`.
 
-    `source` says where its files come from, for errors.
+    `file` and `source`, which says where files of `network` come from, are for errors.
     A first kernel for three channels is summed for a `base` of one. Raises UserError naming the layer that lacks, has
-    another shape or holds what is no finite number.
+    another shape or holds numbers that are not finite.
     """
     checked: dict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
     wanted = layout(base)
@@ -115,7 +115,7 @@ def check(
             if array.shape != shape:
                 raise UserError(
                     f"{file} is not {network}: {layer}/{variable} has shape {array.shape}, and {network}'s is {shape}; "
-                    "is it of another size?"
+                    "is it of another width or depth, such as another alpha?"
                 )
             if not np.isfinite(array).all() or (variable == "moving_variance" and array.min() < 0):
                 raise UserError(

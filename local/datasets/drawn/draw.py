@@ -91,7 +91,7 @@ def data_set(
 def picture(breed: Breed, generator: np.random.Generator) -> Picture:
     """One picture of the breed, 150 to 230 pixels a side; the generator decides everything else about it.
 
-    A picture in which less than half of a head could be seen is thrown away and drawn anew.
+    A picture in which less than half of a head could be seen is thrown away and drawn again.
     """
     while True:
         canvas = Canvas(int(generator.integers(150, 231)), int(generator.integers(150, 231)))
