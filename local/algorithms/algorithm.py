@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from PIL import Image
 
 from local.algorithms import pages
-from local.datasets import pets as official
 from local.datasets.channels import Photo, Summary, Taken
-from local.datasets.pets import Pet, Pets
+from local.datasets.dataset import DataSet
 
 Truth = TypeVar("Truth")
 Answer = TypeVar("Answer")
@@ -51,16 +50,16 @@ class Algorithm(ABC, Generic[Truth, Answer]):
     sheet_size: ClassVar[tuple[int, int]]
     """Columns and rows of photos on a sheet."""
 
-    def candidates(self, pets: Pets) -> list[Pet]:
-        """The photos that have what the algorithm needs, listed or not. Raises PetsError when there are none."""
-        return official.all_photos(pets)
+    def candidates(self, data: DataSet[Any]) -> list[Any]:
+        """The photos that have what the algorithm needs, listed or not. Raises UserError when there are none."""
+        return data.labelled()
 
-    def class_names(self, photos: Iterable[Pet], classes: str) -> list[str]:
-        """Names by label of what is told apart on `photos`; `classes` is one of the algorithm's."""
-        return official.class_names(photos, classes)
+    def class_names(self, data: DataSet[Any], entries: Iterable[Any], classes: str) -> list[str]:
+        """Names by label of what is told apart on `entries`; `classes` is one of the data set's or the algorithm's."""
+        return data.class_names(entries, classes)
 
     @abstractmethod
-    def truth(self, pets: Pets, pet: Pet, taken: Taken, summary: Summary) -> Truth:
+    def truth(self, data: DataSet[Any], entry: Any, taken: Taken, summary: Summary) -> Truth:
         """What is true of the photo `taken`, with labels that count `summary.class_names`.
 
         Raises UserError, naming the file, when the photo has to be left out; notes in `summary` what it repaired.

@@ -14,9 +14,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from local.algorithms import report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
-from local.datasets import pets as official
 from local.datasets.channels import Photo, Summary, Taken, write_class_names
-from local.datasets.pets import Pet, Pets
+from local.datasets.dataset import DataSet
 from serve import preprocess
 
 _WIDEST_TABLE = 110
@@ -75,9 +74,9 @@ class ImageClassification(Algorithm[int, Answer]):
     job_seconds = 10
     sheet_size = (6, 5)
 
-    def truth(self, pets: Pets, pet: Pet, taken: Taken, summary: Summary) -> int:
+    def truth(self, data: DataSet[Any], entry: Any, taken: Taken, summary: Summary) -> int:
         """The label of a photo."""
-        return summary.class_names.index(official.class_of(pet, summary.classes))
+        return summary.class_names.index(data.class_of(entry, summary.classes))
 
     def labels(self, truth: int) -> tuple[int]:
         """A photo is of one class."""
@@ -168,7 +167,7 @@ def write_class_folders(folder: Path, photos: Iterable[Photo[int]], names: Seque
     for name in names:
         (folder / name).mkdir()
     for photo in photos:
-        path = f"{names[photo.truth]}/{photo.pet.name}.jpg"
+        path = f"{names[photo.truth]}/{photo.entry.name}.jpg"
         (folder / path).write_bytes(photo.data)
         yield path, photo.truth
 

@@ -17,9 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from local.algorithms import pages, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
-from local.datasets import pets as official
 from local.datasets.channels import Photo, Summary, Taken, write_pairs
-from local.datasets.pets import Pet, Pets
+from local.datasets.dataset import DataSet
 from local.datasets.voc import AnnotationError, Edges
 from serve.words import plural
 from train.object_detection import average_precision
@@ -97,11 +96,11 @@ class ObjectDetection(Algorithm[Truth, Answer]):
     job_seconds = 20
     sheet_size = (4, 5)
 
-    def candidates(self, pets: Pets) -> list[Pet]:
-        """The photos that have an XML file of boxes, listed or not. Raises PetsError when none has."""
-        return official.annotated(pets)
+    def candidates(self, data: DataSet[Any]) -> list[Any]:
+        """The photos that have boxes, listed or not. Raises UserError when none has."""
+        return data.annotated()
 
-    def truth(self, pets: Pets, pet: Pet, taken: Taken, summary: Summary) -> Truth:
+    def truth(self, data: DataSet[Any], entry: Any, taken: Taken, summary: Summary) -> Truth:
         """The boxes of a photo's XML file, on the upright photo.
 
         The file's size tells which pixels its boxes are of: where it fits the photo as it is stored, they are turned
@@ -109,17 +108,17 @@ class ObjectDetection(Algorithm[Truth, Answer]):
         left without an area is dropped; both are noted in `summary`.
         Raises AnnotationError for a file that is no annotation, fits neither, or has a class that is not asked for.
         """
-        annotation = pets.annotation(pet)
-        file = pets.xml(pet).name
+        annotation = data.annotation(entry)
+        file = data.annotation_file(entry).name
         if annotation.size not in (taken.frame[:2], taken.frame.upright):
             (wide, high), (width, height) = annotation.size, taken.frame.upright
             raise AnnotationError(
-                f"{file} is about a photo of {wide} x {high} pixels and {pet.name}.jpg has {width} x {height}: "
+                f"{file} is about a photo of {wide} x {high} pixels and {entry.name}.jpg has {width} x {height}: "
                 "annotate the photo that is there"
             )
         boxes: list[LabelledBox] = []
         for thing in annotation.things:
-            name = thing.name if summary.classes == "species" else pet.breed
+            name = thing.name if summary.classes == "species" else data.class_of(entry, summary.classes)
             if name not in summary.class_names:
                 raise AnnotationError(f"{file} names a {name[:40]}: the classes are {', '.join(summary.class_names)}")
             box = _inside(thing.box, annotation.size)
@@ -139,7 +138,7 @@ class ObjectDetection(Algorithm[Truth, Answer]):
         """Write the image form of one channel: photos, and beside them a JSON file for each with the same base name."""
 
         def annotation(photo: Photo[Truth]) -> bytes:
-            content = _annotation(f"{photo.pet.name}.jpg", photo.truth, summary.class_names)
+            content = _annotation(f"{photo.entry.name}.jpg", photo.truth, summary.class_names)
             return (json.dumps(content) + "\n").encode()
 
         write_pairs(building, channel, photos, ".json", annotation)

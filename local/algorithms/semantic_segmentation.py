@@ -18,9 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from local.algorithms import pages, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
-from local.datasets import pets as official
 from local.datasets.channels import NO_CLASS, Photo, Summary, Taken, write_class_names, write_pairs
-from local.datasets.pets import Pet, Pets
+from local.datasets.dataset import DataSet
 from local.errors import UserError
 from serve import preprocess
 from serve.tasks.masks import PALETTE, png
@@ -106,34 +105,34 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
     curl = "curl --output mask.png"
     sheet_size = (2, 10)
 
-    def candidates(self, pets: Pets) -> list[Pet]:
-        """The photos that have a trimap, listed or not. Raises PetsError when none has."""
-        return official.segmented(pets)
+    def candidates(self, data: DataSet[Any]) -> list[Any]:
+        """The photos that have a mask, listed or not. Raises UserError when none has."""
+        return data.segmented()
 
-    def class_names(self, photos: Iterable[Pet], classes: str) -> list[str]:
+    def class_names(self, data: DataSet[Any], entries: Iterable[Any], classes: str) -> list[str]:
         """What a trimap tells apart, by label: with `classes` "trimap" by pixel value, of which 0 never occurs."""
         return [_NAMES.get(pixel, NO_CLASS) for pixel in _PIXELS[classes]]
 
-    def truth(self, pets: Pets, pet: Pet, taken: Taken, summary: Summary) -> Truth:
+    def truth(self, data: DataSet[Any], entry: Any, taken: Taken, summary: Summary) -> Truth:
         """The trimap of a photo, turned with it.
 
         Its size tells which pixels it is of: where it has the photo's size as stored, it is turned as the photo is;
         where it has the upright photo's size only, it is of that. The file goes in byte for byte where nothing has to
         be done. Raises UserError for a trimap that cannot be read, fits neither, or has pixels other than 1, 2 and 3.
         """
-        stored, data, name = _trimap(pets, pet)
+        stored, content, name = _trimap(data.mask(entry), data.root)
         upright = masks.place(stored.pixels, taken.frame)
         if upright is None:
             (high, wide), (width, height) = stored.pixels.shape, taken.frame.upright
             raise UserError(
-                f"{name} has {wide} x {high} pixels and {pet.name}.jpg {width} x {height}: make the trimap "
+                f"{name} has {wide} x {high} pixels and {entry.name}.jpg {width} x {height}: make the trimap "
                 "of the photo that is there"
             )
         if stored.repaired:
-            summary.note("trimaps saved as colour pictures, made one channel", f"{pet.name}.png")
+            summary.note("trimaps saved as colour pictures, made one channel", f"{entry.name}.png")
         if stored.repaired or not np.array_equal(upright, stored.pixels):
-            data = png(upright)
-        return Truth(data, _PIXELS[summary.classes])
+            content = png(upright)
+        return Truth(content, _PIXELS[summary.classes])
 
     def labels(self, truth: Truth) -> set[int]:
         """The labels of the classes that a photo has pixels of."""
@@ -254,10 +253,9 @@ def mask_of(reply: Mapping[str, Any]) -> bytes | None:
     return base64.b64decode(reply["mask"]) if "mask" in reply else None
 
 
-def _trimap(pets: Pets, pet: Pet) -> tuple[masks.Stored, bytes, str]:
+def _trimap(path: Path, root: Path) -> tuple[masks.Stored, bytes, str]:
     """A photo's trimap, its file's bytes and its name in messages. Raises UserError for a file that is none."""
-    path = pets.trimap(pet)
-    name = path.relative_to(pets.root).as_posix()
+    name = path.relative_to(root).as_posix()
     try:
         data = path.read_bytes()
         stored = masks.decode(data)

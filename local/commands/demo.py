@@ -12,7 +12,7 @@ from shlex import quote
 from local import ENVIRONMENTS, ROOT
 from local.algorithms import report
 from local.commands import journey
-from local.datasets import pets
+from local.datasets import layouts
 from local.progress import duration
 from local.sagemaker import opt_ml, programs
 from serve.machine import cpu_count
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or programs.ProgramError with what went wrong."""
     if args.data is not None:
-        pets.read(args.data)  # before what an earlier run has made is removed
+        layouts.read(args.data, args.layout)  # before what an earlier run has made is removed
     out = args.out or ROOT / ".demo" / args.name
     base = out / "opt" / "ml"
     shutil.rmtree(base, ignore_errors=True)

@@ -13,7 +13,7 @@ from local import algorithms
 from local.algorithms import report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
 from local.commands import options, prepare
-from local.datasets import pets
+from local.datasets import layouts
 from local.datasets.channels import Summary
 from local.datasets.drawn import draw
 from local.datasets.drawn.breeds import BREEDS
@@ -26,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The name of the image and the options --data and --epochs."""
     options.add_name(parser, TRAINING)
     parser.add_argument(
-        "--data", type=Path, help="a data set in the official Oxford-IIIT Pet layout; without it, one is drawn"
+        "--data", type=Path, help="a data set, in any layout that `prepare` takes; without it, one is drawn"
     )
+    layouts.add_argument(parser)
     tried = {name: algorithms.get(name).epochs for name in TRAINING}
     defaults = "; ".join(f"{name}: {drawn}, with --data {real}" for name, (drawn, real) in tried.items())
     parser.add_argument("--epochs", type=_positive, help=f"default: {defaults}")
@@ -74,11 +75,11 @@ def begin(args: argparse.Namespace, out: Path) -> Journey:
         with step(f"Drawing {len(BREEDS) * (trainval + test)} photos of {len(BREEDS)} breeds"):
             draw.data_set(data, trainval, test)
     with step(f"Preparing the channels from {data}"):
-        official = pets.read(data)
-        train, validation = prepare.split(official, args.name)
-        summary = prepare.write_channels(
-            official, train, validation, channels, name=args.name, classes=algorithm.demo_classes
-        )
+        print(layouts.described(data, args.layout))
+        found = layouts.read(data, args.layout)
+        train, validation = prepare.split(found, args.name)
+        classes = None if found.classes else algorithm.demo_classes
+        summary = prepare.write_channels(found, train, validation, channels, name=args.name, classes=classes)
         print("\n".join(prepare.report(summary)))
     recipe = algorithm.recipe(args.data is None, args.epochs, len(summary.class_names), summary.counts["train"])
     return Journey(algorithm, channels, summary, recipe)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from local.algorithms import report
 from local.commands import journey, options
-from local.datasets import pets
+from local.datasets import layouts
 from local.sagemaker import docker, invocations, sdk
 
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or CommandFailed with what went wrong."""
     if args.data is not None:
-        pets.read(args.data)
+        layouts.read(args.data, args.layout)
     if args.check:
         return 0
     image = args.image or sdk.default_image(args.name)

@@ -1,8 +1,8 @@
-"""`python3 -m local prepare NAME`: an algorithm's channels from a data set in the official Oxford-IIIT Pet layout.
+"""`python3 -m local prepare NAME`: an algorithm's channels from a data set: class folders, or the Oxford-IIIT Pet set.
 
 The image form is what SageMaker's built-in reads as application/x-image: photos plus .lst files, or plus a JSON or PNG
-file per photo; the RecordIO form is one .rec per channel. What is no image is skipped and named. A clean JPEG goes in
-byte for byte; what else can be read (a GIF or PNG by whatever name, CMYK, turned by EXIF) is made an upright RGB JPEG.
+file per photo; the RecordIO form is one .rec per channel. What is not an image is skipped and named. A clean JPEG goes
+in byte for byte; what else can be read (a GIF or PNG by whatever name, CMYK, turned by EXIF) is made an upright JPEG.
 """
 
 import argparse
@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 
 from local import algorithms
 from local.algorithms.algorithm import Algorithm
-from local.datasets import channels
-from local.datasets import pets as official
+from local.datasets import channels, layouts
 from local.datasets.channels import NAMED, Photo, Summary, Taken
-from local.datasets.pets import Pet, Pets
+from local.datasets.dataset import DataSet, E, random_split
 from local.errors import UserError
 from local.files import replacing
 from local.images import TRAINING
@@ -34,8 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prepare`."""
     parser.add_argument("name", metavar="NAME", help=f"algorithm: {', '.join(TRAINING)}")
     parser.add_argument(
-        "--data", type=Path, required=True, help="data set in the official layout (images/, annotations/)"
+        "--data",
+        type=Path,
+        required=True,
+        help="folder of class folders (cat/1.jpg, or train/cat/1.jpg and val/cat/2.jpg), or the Oxford-IIIT Pet data "
+        "set (images/, annotations/)",
     )
+    layouts.add_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to write; it gets one folder per channel")
     parser.add_argument(
         "--format",
@@ -46,17 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         choices=_choices(lambda algorithm: algorithm.splits),
-        help="official: train on trainval.txt, validate on test.txt; random: all photos, listed or not, that have what "
-        f"the algorithm needs (default: {_defaults(lambda algorithm: algorithm.splits)})",
+        help="official: the one that the data set has, trainval.txt and test.txt, or folders train and val; random: "
+        "all photos that have what the algorithm needs (default: "
+        f"{_defaults(lambda algorithm: algorithm.splits)}; random where the data set has no split)",
     )
     parser.add_argument(
-        "--fraction", type=_fraction, help=f"share of each breed to train on, with --split random (default: {FRACTION})"
+        "--fraction", type=_fraction, help=f"share of each class to train on, with --split random (default: {FRACTION})"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random split and of the training list's order")
     parser.add_argument(
         "--classes",
         choices=_choices(lambda algorithm: algorithm.classes),
-        help="what is told apart; trimap: the pixels 1, 2, 3 of the trimaps as they are; pet: the same as 0, 1, 2 with "
+        help="what is told apart in the pet data set. trimap: the pixels 1, 2, 3 of the trimaps as they are; pet: the "
+        "same as 0, 1, 2 with "
         f"their names, by a label_map channel (default: {_defaults(lambda algorithm: algorithm.classes)})",
     )
     parser.add_argument("--force", action="store_true", help="replace --out if it is there")
@@ -66,10 +72,11 @@ def run(args: argparse.Namespace) -> int:
     """The command. Returns the exit code; raises UserError for what the user can fix."""
     if args.name not in TRAINING:
         raise UserError(f"prepare {args.name}: no such algorithm; there are {', '.join(TRAINING)}")
-    pets = official.read(args.data)
-    train, validation = split(pets, args.name, args.split, args.fraction, args.seed)
+    print(layouts.described(args.data, args.layout))
+    data = layouts.read(args.data, args.layout)
+    train, validation = split(data, args.name, args.split, args.fraction, args.seed)
     summary = write_channels(
-        pets,
+        data,
         train,
         validation,
         args.out,
@@ -87,15 +94,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def split(
-    pets: Pets, name: str, how: str | None = None, fraction: float | None = None, seed: int = 0
-) -> tuple[list[Pet], list[Pet]]:
+    data: DataSet[E], name: str, how: str | None = None, fraction: float | None = None, seed: int = 0
+) -> tuple[list[E], list[E]]:
     """The photos to train on and to validate on for the algorithm `name`; `how` None means its own default.
 
-    `fraction` is the share of each breed to train on in a random split; None means FRACTION.
-    Raises UserError when the algorithm has no such split, when `fraction` is for another one, or without photos.
+    `fraction` is the share of each class to train on in a random split; None means FRACTION.
+    Raises UserError when the data set or the algorithm has no such split, when `fraction` is for another one, or
+    without photos.
     """
     algorithm = algorithms.get(name)
-    how = how or algorithm.splits[0]
+    official = data.official()
+    how = how or (algorithm.splits[0] if official else "random")
+    if how == "official" and official is None:
+        raise UserError(
+            f"--split official: {data.place} has no split of its own, such as folders train and val: take --split "
+            "random, the default"
+        )
     if how not in algorithm.splits:
         raise UserError(
             f"--split {how} is not for {name}: the photos of test.txt have no annotations that it could be measured "
@@ -106,18 +120,18 @@ def split(
             f"--fraction {fraction} is for --split random, and this split is {how}: add --split random, or leave "
             "--fraction out"
         )
-    usable = algorithm.candidates(pets)
-    if how == "official":
-        names = {pet.name for pet in usable}
-        train, validation = ([pet for pet in chosen if pet.name in names] for chosen in (pets.trainval, pets.test))
+    usable = algorithm.candidates(data)
+    if how == "official" and official is not None:
+        known = set(usable)
+        train, validation = ([entry for entry in chosen if entry in known] for chosen in official)
         return train, validation
-    return official.random_split(usable, fraction or FRACTION, seed)
+    return random_split(usable, data.group, fraction or FRACTION, seed)
 
 
 def write_channels(
-    pets: Pets,
-    train: Sequence[Pet],
-    validation: Sequence[Pet],
+    data: DataSet[E],
+    train: Sequence[E],
+    validation: Sequence[E],
     out: Path,
     *,
     name: str = "image-classification",
@@ -129,8 +143,9 @@ def write_channels(
     """Write the channels of the algorithm `name` into the folder `out`; nothing is left there unless all of it is.
 
     The image form is the algorithm's own, see its module. RecordIO form: train/train.rec and classes.txt, the same for
-    validation; classes.txt holds one class name a line, by label. `classes` is one of the algorithm's, or None for its
-    default. The order of the training photos is shuffled by `seed`, so that a reader in sequence meets all classes.
+    validation; classes.txt holds one class name a line, by label. `classes` is one of the data set's, or of the
+    algorithm's where those depend on it, or None for the default. The order of the training photos is shuffled by
+    `seed`, so that a reader in sequence meets all classes.
 
     Raises UserError when the algorithm has no such form or classes, when `out` is not empty and `force` is False, or
     when a class has nothing to train on.
@@ -140,18 +155,19 @@ def write_channels(
             f"--out {out} is there already and not empty: name another folder, or add --force to replace it"
         )
     algorithm = algorithms.get(name)
-    classes = classes or algorithm.classes[0]
+    offered = data.classes or algorithm.classes
+    classes = classes or offered[0]
     _check_offered(name, "--format", form, algorithm.formats)
-    _check_offered(name, "--classes", classes, algorithm.classes)
+    _check_offered(data.layout if data.classes else name, "--classes", classes, offered)
     shuffled = list(train)
     random.Random(seed).shuffle(shuffled)
-    summary = Summary(algorithm.class_names([*train, *validation], classes), classes)
-    left_out = {channels.STRAYS: channels.strays(pets), algorithm.unused: channels.unused(pets, [*train, *validation])}
+    summary = Summary(algorithm.class_names(data, [*train, *validation], classes), classes)
+    left_out = {channels.STRAYS: data.strays(), algorithm.unused: data.unused([*train, *validation])}
     # In the order in which they will be told, whatever is met first.
     summary.files = left_out | {channels.UNREADABLE: [], channels.REENCODED: []}
 
-    def truth(pet: Pet, taken: Taken) -> Any:
-        return algorithm.truth(pets, pet, taken, summary)
+    def truth(entry: E, taken: Taken) -> Any:
+        return algorithm.truth(data, entry, taken, summary)
 
     with replacing(out) as building:
         building.mkdir()
@@ -159,8 +175,8 @@ def write_channels(
         with Progress("Preparing", total, "photo") as progress, ThreadPoolExecutor(cpu_count()) as pool:
             before = 0
             for channel, chosen in (("train", shuffled), ("validation", list(validation))):
-                photos = channels.readable(pets, chosen, truth, summary, pool, progress, before)
-                _write_channel(algorithm, building / channel, photos, summary, form, pets)
+                photos = channels.readable(data, chosen, truth, summary, pool, progress, before)
+                _write_channel(algorithm, building / channel, photos, summary, form, data)
                 before += len(chosen)
     return summary
 
@@ -191,7 +207,7 @@ def _write_channel(
     photos: Iterator[Photo[Truth]],
     summary: Summary,
     form: str,
-    pets: Pets,
+    data: DataSet[Any],
 ) -> None:
     """Write one channel, count its photos, and see to it that no class is missing where it has to be learnt."""
     channel = folder.name
@@ -213,7 +229,7 @@ def _write_channel(
     missing = [name for label, name in names if label not in seen and name != channels.NO_CLASS]
     if missing and (channel == "train" or not seen):
         raise UserError(
-            f"{pets.images}: no readable {algorithm.usable} of {', '.join(missing[:NAMED])} for the {channel} channel: "
+            f"{data.place}: no readable {algorithm.usable} of {', '.join(missing[:NAMED])} for the {channel} channel: "
             "add some, or take the class out of the lists"
         )
 

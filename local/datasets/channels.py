@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from PIL import Image
 
-from local.datasets.pets import Pet, Pets
+from local.datasets.dataset import DataSet, E, Entry
 from local.errors import UserError
 from local.progress import Progress
 from serve import preprocess
@@ -58,15 +58,15 @@ class Taken:
 class Photo(Generic[Truth]):
     """A photo to write: its entry in the lists, what its algorithm says is true of it, and the JPEG's bytes."""
 
-    pet: Pet
+    entry: Entry
     truth: Truth
     data: bytes
 
 
 def readable(
-    pets: Pets,
-    chosen: Sequence[Pet],
-    truth: Callable[[Pet, Taken], Truth],
+    data: DataSet[E],
+    chosen: Sequence[E],
+    truth: Callable[[E, Taken], Truth],
     summary: Summary,
     pool: ThreadPoolExecutor,
     progress: Progress,
@@ -79,21 +79,21 @@ def readable(
     """
     for start in range(0, len(chosen), _CHUNK):
         chunk = chosen[start : start + _CHUNK]
-        taken = pool.map(_take, [pets.photo(pet) for pet in chunk])
-        for offset, (pet, photo) in enumerate(zip(chunk, taken, strict=True), start=start + 1):
+        taken = pool.map(_take, [data.photo(entry) for entry in chunk])
+        for offset, (entry, photo) in enumerate(zip(chunk, taken, strict=True), start=start + 1):
             progress.done(before + offset)
-            file = pets.photo(pet).name
+            file = data.photo(entry).name
             if isinstance(photo, str):
                 summary.note(UNREADABLE, f"{file} {photo}")
                 continue
             try:
-                said = truth(pet, photo)
+                known = truth(entry, photo)
             except UserError as error:
                 summary.note("photos whose annotations cannot be used, skipped", str(error))
                 continue
             if photo.reencoded:
                 summary.note(REENCODED, f"{file} {photo.reencoded}")
-            yield Photo(pet, said, photo.data)
+            yield Photo(entry, known, photo.data)
 
 
 def write_recordio(
@@ -119,31 +119,14 @@ def write_pairs(
     annotations = building / f"{channel}_annotation"
     annotations.mkdir()
     for photo in photos:
-        (building / channel / f"{photo.pet.name}.jpg").write_bytes(photo.data)
-        (annotations / f"{photo.pet.name}{suffix}").write_bytes(annotation(photo))
+        (building / channel / f"{photo.entry.name}.jpg").write_bytes(photo.data)
+        (annotations / f"{photo.entry.name}{suffix}").write_bytes(annotation(photo))
     return annotations
 
 
 def write_class_names(folder: Path, names: Sequence[str]) -> None:
     """Write `folder`/classes.txt: one class name a line, by label."""
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-
-
-def strays(pets: Pets) -> list[str]:
-    """Files among the photos that are none by their name: .mat files, macOS's ._ files."""
-    return sorted(
-        file.name for file in pets.images.iterdir() if file.suffix.lower() != ".jpg" or file.name.startswith(".")
-    )
-
-
-def unused(pets: Pets, used: Iterable[Pet]) -> list[str]:
-    """Photos by name that are not among `used`."""
-    names = {pet.name for pet in used}
-    return sorted(
-        file.name
-        for file in pets.images.iterdir()
-        if file.suffix.lower() == ".jpg" and not file.name.startswith(".") and file.stem not in names
-    )
 
 
 def _take(path: Path) -> Taken | str:

@@ -9,12 +9,12 @@
 Described in annotations/README of the data set (Parkhi, Vedaldi, Zisserman, Jawahar: Cats and Dogs, CVPR 2012).
 """
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from local.datasets import voc
+from local.datasets.dataset import DataSet
 from local.errors import UserError
 
 SPECIES = {1: "cat", 2: "dog"}
@@ -39,34 +39,108 @@ class Pet:
 
 
 @dataclass(frozen=True)
-class Pets:
+class Pets(DataSet[Pet]):
     """A data set: where it lies and the photos of its two official lists, in the lists' order."""
+
+    layout = "the Oxford-IIIT Pet data set"
 
     root: Path
     trainval: tuple[Pet, ...]
     test: tuple[Pet, ...]
 
     @property
-    def images(self) -> Path:
+    def place(self) -> Path:
         """The folder of photos."""
         return self.root / "images"
 
-    def photo(self, pet: Pet) -> Path:
-        """The file of a photo; whether it exists and is an image is for the reader to find out."""
-        return self.images / f"{pet.name}.jpg"
+    def photo(self, entry: Pet) -> Path:
+        """The file of a photo."""
+        return self.place / f"{entry.name}.jpg"
 
-    def xml(self, pet: Pet) -> Path:
-        """The file of a photo's head boxes; most photos of test.txt have none."""
-        return self.root / "annotations" / "xmls" / f"{pet.name}.xml"
+    def labelled(self) -> list[Pet]:
+        """Every photo of both lists, and those of images/ whose breed the lists know; by name."""
+        known = {pet.breed: pet for pet in (*self.trainval, *self.test)}
+        found = {pet.name: pet for pet in (*self.trainval, *self.test)}
+        for file in self.place.glob("*.jpg"):
+            relative = known.get(file.stem.rpartition("_")[0])
+            if relative is not None:
+                found.setdefault(file.stem, replace(relative, name=file.stem))
+        return [found[name] for name in sorted(found)]
 
-    def trimap(self, pet: Pet) -> Path:
-        """The file of a photo's trimap."""
-        return self.root / "annotations" / "trimaps" / f"{pet.name}.png"
+    def annotated(self) -> list[Pet]:
+        """The photos of `labelled` that have an XML file of head boxes; by name. Raises PetsError when none has."""
+        return self._with_file(self.annotation_file, "XML file", "head boxes are", "xml")
 
-    def annotation(self, pet: Pet) -> voc.Annotation:
+    def segmented(self) -> list[Pet]:
+        """The photos of `labelled` that have a trimap; by name. Raises PetsError when none has."""
+        return self._with_file(self.mask, "trimap", "they are", "png")
+
+    def class_names(self, entries: Iterable[Pet], classes: str) -> list[str]:
+        """Names by label: breeds in the order of the data set's class numbers, or species, cat before dog.
+
+        Class numbers of a subset may have gaps (1, 2, 6); labels have none.
+        """
+        if classes == "species":
+            return sorted({pet.species for pet in entries})
+        return [breed for _, breed in sorted({(pet.class_id, pet.breed) for pet in entries})]
+
+    def class_of(self, entry: Pet, classes: str) -> str:
+        """The class of a photo: its breed, or its species when `classes` is "species"."""
+        return entry.species if classes == "species" else entry.breed
+
+    def annotation(self, entry: Pet) -> voc.Annotation:
         """The head boxes of a photo. Raises voc.AnnotationError naming the file by its path below `root`."""
-        path = self.xml(pet)
+        path = self.annotation_file(entry)
         return voc.read(path, path.relative_to(self.root).as_posix())
+
+    def annotation_file(self, entry: Pet) -> Path:
+        """The file of a photo's head boxes; most photos of test.txt have none."""
+        return self.root / "annotations" / "xmls" / f"{entry.name}.xml"
+
+    def mask(self, entry: Pet) -> Path:
+        """The file of a photo's trimap."""
+        return self.root / "annotations" / "trimaps" / f"{entry.name}.png"
+
+    def official(self) -> tuple[list[Pet], list[Pet]]:
+        """The photos of both lists."""
+        return list(self.trainval), list(self.test)
+
+    def group(self, entry: Pet) -> str:
+        """A random split is made breed by breed."""
+        return entry.breed
+
+    def strays(self) -> list[str]:
+        """Files among the photos that are none by their names: .mat files, macOS's ._ files."""
+        return sorted(file.name for file in self.place.iterdir() if not _is_photo(file))
+
+    def unused(self, used: Iterable[Pet]) -> list[str]:
+        """Photos by name that are not among `used`."""
+        names = {pet.name for pet in used}
+        return sorted(file.name for file in self.place.iterdir() if _is_photo(file) and file.stem not in names)
+
+    def _with_file(self, file: Callable[[Pet], Path], what: str, they_are: str, suffix: str) -> list[Pet]:
+        """The photos that have the `file` of theirs; the other arguments are for the message where none has."""
+        photos = self.labelled()
+        found = [pet for pet in photos if file(pet).is_file()]
+        if not found:
+            raise PetsError(
+                f"{file(photos[0]).parent} has no {what} of any photo: {they_are} in annotations.tar.gz of the "
+                f"Oxford-IIIT Pet data set, one NAME.{suffix} for images/NAME.jpg"
+            )
+        return found
+
+
+def _is_photo(file: Path) -> bool:
+    return file.suffix.lower() == ".jpg" and not file.name.startswith(".")
+
+
+def recognise(root: Path) -> str | None:
+    """Return how one sees that `root` is the Oxford-IIIT Pet data set in its official layout, None if it is not."""
+    lists = [name for name in ("trainval.txt", "test.txt") if (root / "annotations" / name).is_file()]
+    if lists:
+        return f"it holds annotations/{lists[0]}"
+    folders = {path.name for path in root.iterdir() if path.is_dir()}
+    return "it holds images/ and no class folders" if folders and folders <= {"images", "annotations"} else None
 
 
 def read(root: Path) -> Pets:
@@ -109,73 +183,6 @@ def parse(text: str, source: str) -> tuple[Pet, ...]:
             raise PetsError(f"{source} line {number} names {pet.name} a second time: remove one of the two lines")
         found[pet.name] = pet
     return tuple(found.values())
-
-
-def class_names(photos: Iterable[Pet], classes: str) -> list[str]:
-    """Names by label (0, 1, ...): breeds in the order of the data set's class numbers, or species, cat before dog.
-
-    Class numbers of a subset may have gaps (1, 2, 6); labels have none.
-    """
-    if classes == "species":
-        return sorted({pet.species for pet in photos})
-    return [breed for _, breed in sorted({(pet.class_id, pet.breed) for pet in photos})]
-
-
-def class_of(pet: Pet, classes: str) -> str:
-    """The class of a photo: its breed, or its species when `classes` is "species"."""
-    return pet.species if classes == "species" else pet.breed
-
-
-def all_photos(pets: Pets) -> list[Pet]:
-    """Every photo of both lists, and those of images/ that no list names but whose breed the lists know; by name."""
-    known = {pet.breed: pet for pet in (*pets.trainval, *pets.test)}
-    found = {pet.name: pet for pet in (*pets.trainval, *pets.test)}
-    for file in pets.images.glob("*.jpg"):
-        relative = known.get(file.stem.rpartition("_")[0])
-        if relative is not None:
-            found.setdefault(file.stem, replace(relative, name=file.stem))
-    return [found[name] for name in sorted(found)]
-
-
-def annotated(pets: Pets) -> list[Pet]:
-    """The photos of `all_photos` that have an XML file of head boxes; by name. Raises PetsError when none has."""
-    return _with_file(pets, pets.xml, "XML file", "head boxes are", "xml")
-
-
-def segmented(pets: Pets) -> list[Pet]:
-    """The photos of `all_photos` that have a trimap; by name. Raises PetsError when none has."""
-    return _with_file(pets, pets.trimap, "trimap", "they are", "png")
-
-
-def random_split(photos: Sequence[Pet], fraction: float, seed: int) -> tuple[list[Pet], list[Pet]]:
-    """Split breed by breed: round(`fraction` * n) of a breed's n photos to train on, the rest held out.
-
-    A breed with two or more photos has at least one on each side. The same seed gives the same split.
-    """
-    generator = random.Random(seed)
-    by_breed: dict[str, list[Pet]] = {}
-    for pet in photos:
-        by_breed.setdefault(pet.breed, []).append(pet)
-    train: list[Pet] = []
-    held_out: list[Pet] = []
-    for group in by_breed.values():
-        generator.shuffle(group)
-        count = min(max(round(fraction * len(group)), 1), max(len(group) - 1, 1))
-        train += group[:count]
-        held_out += group[count:]
-    return train, held_out
-
-
-def _with_file(pets: Pets, file: Callable[[Pet], Path], what: str, they_are: str, suffix: str) -> list[Pet]:
-    """The photos that have the `file` of theirs; the other arguments are for the message where none has."""
-    photos = all_photos(pets)
-    found = [pet for pet in photos if file(pet).is_file()]
-    if not found:
-        raise PetsError(
-            f"{file(photos[0]).parent} has no {what} of any photo: {they_are} in annotations.tar.gz of the Oxford-IIIT "
-            f"Pet data set, one NAME.{suffix} for images/NAME.jpg"
-        )
-    return found
 
 
 def _pet(fields: Sequence[str]) -> Pet:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from local.commands import prepare
 from local.datasets import pets as official
+from local.datasets.dataset import random_split
 from local.datasets.drawn import draw
 from local.sagemaker import docker as engine
 from local.sagemaker import programs
@@ -60,8 +61,8 @@ def boxed_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -
     Real photos where PET_DATA is set, drawn ones otherwise.
     """
     pets = official.read(_data(drawn_pets))
-    few = random.Random(0).sample(official.annotated(pets), 32)
-    train, validation = official.random_split(few, 0.75, seed=0)
+    few = random.Random(0).sample(pets.annotated(), 32)
+    train, validation = random_split(few, pets.group, 0.75, seed=0)
     out = tmp_path_factory.mktemp("boxed") / "channels"
     summary = prepare.write_channels(pets, train, validation, out, name="object-detection")
     assert summary.class_names == ["cat", "dog"]
@@ -75,7 +76,7 @@ def masked_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) 
     Real photos where PET_DATA is set, drawn ones otherwise.
     """
     pets = official.read(_data(drawn_pets))
-    few = random.Random(0).sample(official.segmented(pets), 18)
+    few = random.Random(0).sample(pets.segmented(), 18)
     train, validation = few[:16], few[16:]
     out = tmp_path_factory.mktemp("masked") / "channels"
     summary = prepare.write_channels(pets, train, validation, out, name="semantic-segmentation")

@@ -235,7 +235,7 @@ def test_photos_whose_annotation_cannot_be_used_are_left_out_counted_and_named(
     boxed.add("Bengal_24", encode(picture())[:300], voc(("cat", *HEAD_VOC)))
     boxed.add("Bengal_25", None, voc(("cat", *HEAD_VOC)))
     assert run(boxed, tmp_path / "channels") == 0
-    lines = capsys.readouterr().out.splitlines()
+    _, *lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "photos without an XML file of boxes, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
     assert lines[1].startswith("listed photos that cannot be read, skipped: 2 (")
     assert all(reason in lines[1] for reason in ("Bengal_24.jpg is truncated", "Bengal_25.jpg does not exist"))

@@ -23,7 +23,7 @@ def head_box(file: Path) -> tuple[str, list[int]]:
 
 def test_a_drawn_data_set_is_in_the_official_layout(drawn: Path) -> None:
     found = pets.read(drawn)
-    names = pets.class_names(found.trainval, "breed")
+    names = found.class_names(found.trainval, "breed")
     assert names == sorted((breed.name for breed in BREEDS), key=str.lower)
     assert (len(found.trainval), len(found.test)) == (6 * len(BREEDS), 2 * len(BREEDS))
     for pet in (*found.trainval, *found.test):

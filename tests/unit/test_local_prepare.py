@@ -88,7 +88,7 @@ def test_every_file_left_out_or_reencoded_is_named_with_its_reason(
     dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("image-classification", "--data", dirty, "--out", tmp_path / "channels")
-    lines = capsys.readouterr().out.splitlines()
+    _, *lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "not a photo, skipped: 2 (._pug_1.jpg, Bengal_101.mat)"
     assert lines[1] == "photos that the split does not name, not used: 1 (pug_99.jpg)"
     assert lines[2].startswith("listed photos that cannot be read, skipped: 3 (")
@@ -234,7 +234,7 @@ def test_a_photo_whose_exif_cannot_be_read_is_taken_as_it_is_stored(dirty: Path,
 
 def test_the_real_subset_with_its_dirt_is_prepared(pets: Path, tmp_path: Path) -> None:
     found = official.read(pets)
-    photos = official.all_photos(found)
+    photos = found.labelled()
     summary = prepare.write_channels(found, photos[:-3], photos[-3:], tmp_path / "channels")
     assert summary.files[channels.STRAYS] == ["Abyssinian_101.mat"]
     assert sorted(summary.files[channels.REENCODED]) == ["Abyssinian_34.jpg is a GIF", "Abyssinian_5.jpg is a PNG"]

@@ -137,7 +137,7 @@ def test_a_demo_whose_data_is_missing_leaves_what_an_earlier_one_has_made(
     model.touch()
     options = ["--data", str(tmp_path / "pets"), "--out", str(tmp_path)]
     assert program.main(["demo", "image-classification", *options]) == 2
-    assert f"demo: {tmp_path / 'pets' / 'images'} does not exist: give the folder" in capsys.readouterr().err
+    assert f"demo: {tmp_path / 'pets'} is not a folder: give the one that holds the data set" in capsys.readouterr().err
     assert model.exists()
 
 

@@ -212,7 +212,7 @@ def test_photos_whose_trimap_cannot_be_used_are_left_out_counted_and_named(
         segmented.add(f"Bengal_{number}", encode(picture()), trimap=file)
     segmented.add("Bengal_26", None, trimap=whole)
     assert run(segmented, tmp_path / "channels") == 0
-    lines = capsys.readouterr().out.splitlines()
+    _, *lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
         "photos that the split does not name or that have no trimap, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
     )

@@ -150,7 +150,7 @@ BOTH = ("training/cat/1.jpg", "training/dog/2.jpg")
         (("training/cat/1.jpg",), {}, "channel 'training' has one class folder, cat/: a classifier needs two"),
         (BOTH, {"num_classes": 3}, "hyperparameter num_classes=3 is not the number of class folders in channel"),
         (("training/cat/a.txt", "training/dog/b.txt"), {}, "channel 'training' has no photos in its class folders"),
-        (BOTH, {}, "channel 'training' has no photos in its class folders"),  # one of each: nothing to measure on
+        (BOTH, {}, "channel 'training' has one photo of each class at most: give two"),
         (
             (*BOTH, "validation/Cat/1.jpg"),
             {},

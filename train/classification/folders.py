@@ -16,7 +16,7 @@ from train.log import LOG
 
 _TRAIN, _VALIDATION = ("train", "training"), ("validation", "val", "valid")
 _NO_PHOTOS = "files in class folders that are no photos by their names"
-LAYOUT = "photos in class folders, such as train/cat/1.jpg and validation/dog/2.jpg in a channel named 'training'"
+LAYOUT = "photos in class folders, such as train/cat/1.jpg and validation/dog/2.jpg"
 
 
 @dataclass(frozen=True)
@@ -26,54 +26,68 @@ class Listed:
     train: list[Sample[int]]
     validation: list[Sample[int]]
     class_names: tuple[str, ...]
+    measured: str = ""
+    """What `validation` is called, "" where there is none."""
 
 
 def listed(channels: dict[str, Channel], num_classes: int | None, validation_split: float, seed: int) -> Listed:
     """Return the photos in class folders of the channel `training` or `train`, and of `validation` if there is one.
 
-    The first may hold both parts itself, as folders `train` and `validation` of class folders. Without a validation
-    part anywhere, `validation_split` of each class is split off, the same photos for the same seed. Classes are in the
-    order of their names. Raises UserError naming the channel, what it holds and what it must hold.
+    Without a validation part anywhere, `validation_split` of each class is split off, the same photos for the same
+    seed. Raises UserError as `read` does.
     """
     channel = _main(channels)
-    parts = _parts(channel)
-    train = parts.get("train", Channel(channel.name, channel.path, channel.content_type))
-    validation = parts.get("validation")
-    if "validation" in channels:
-        if validation is not None:
-            raise UserError(
-                f"channel {channel.name!r} holds a folder {validation.path.name}/ and there is a channel 'validation' "
-                "too: remove one of the two"
-            )
-        validation = channels["validation"]
-    remarks = Remarks()
-    names = _class_names(train, remarks)
+    found = read(channel, channels.get("validation"))
+    names = found.class_names
     if num_classes not in (None, len(names)):
         raise UserError(
-            f"hyperparameter num_classes={num_classes} is not the number of class folders in channel "
-            f"{train.name!r}, {len(names)} ({', '.join(names[:10])}): correct one of them, or leave num_classes out"
+            f"hyperparameter num_classes={num_classes} is not the number of class folders in {channel}, {len(names)} "
+            f"({', '.join(names[:10])}): correct one of them, or leave num_classes out"
         )
-    if len(names) < 2:
-        raise UserError(
-            f"channel {train.name!r} has one class folder, {names[0]}/: a classifier needs two or more; it trains on "
-            + LAYOUT
-        )
-    found = _samples(train, names, remarks)
-    if validation is None:
-        train_samples, validation_samples = _split(found, validation_split, seed)
-    else:
-        _require_known(validation, names, train, remarks)
-        train_samples, validation_samples = found, _samples(validation, names, remarks)
-    remarks.say()
-    for what, photos in ((train, train_samples), (validation or train, validation_samples)):
-        if not photos:
-            raise UserError(f"channel {what.name!r} has no photos in its class folders: it needs {LAYOUT}")
-    said = f"{validation_split:g} of each class split off" if validation is None else validation.name
+    said = found.measured
+    if not said:
+        train, validation = _split(found.train, validation_split, seed)
+        found, said = Listed(train, validation, names), f"{validation_split:g} of each class split off"
+        if not validation:
+            raise UserError(f"{channel} has one photo of each class at most: give two, of which one is measured on")
     LOG.info(
         "Classes %s: %s to train on, %d to measure on (%s)",
-        *(", ".join(names[:20]), plural(len(train_samples), "photo"), len(validation_samples), said),
+        *(", ".join(names[:20]), plural(len(found.train), "photo"), len(found.validation), said),
     )
-    return Listed(train_samples, validation_samples, names)
+    return found
+
+
+def read(channel: Channel, beside: Channel | None = None) -> Listed:
+    """Return the photos in the class folders of a channel, and those of its validation part, none if there is none.
+
+    The channel may hold both parts itself, as folders `train` and `validation` of class folders, or have the second
+    `beside` it. Classes are in the order of their names. Raises UserError naming the channel, what it holds and what it
+    must hold.
+    """
+    parts = _parts(channel)
+    train, validation = parts.get("train", channel), parts.get("validation", beside)
+    if beside is not None and validation is not beside:
+        raise UserError(
+            f"{channel} holds a folder {parts['validation'].path.name}/ and there is a {beside} too: remove one of "
+            "the two"
+        )
+    remarks = Remarks()
+    names = _class_names(train, remarks)
+    if len(names) < 2:
+        raise UserError(
+            f"{train} has one class folder, {names[0]}/: a classifier needs two or more; it trains on {LAYOUT}"
+        )
+    photos = {train: _samples(train, names, remarks)}
+    if validation is not None:
+        _require_known(validation, names, train, remarks)
+        photos[validation] = _samples(validation, names, remarks)
+    remarks.say()
+    for part, found in photos.items():
+        if not found:
+            raise UserError(f"{part} has no photos in its class folders: it needs {LAYOUT}")
+    if validation is None:
+        return Listed(photos[train], [], names)
+    return Listed(photos[train], photos[validation], names, validation.name)
 
 
 def _main(channels: dict[str, Channel]) -> Channel:
@@ -97,7 +111,11 @@ def _parts(channel: Channel) -> dict[str, Channel]:
     if train is None or not set(below) <= {*_TRAIN, *_VALIDATION, "test"} or not _folders(train):
         return {}
     parts = {"train": train, "validation": next((below[name] for name in _VALIDATION if name in below), None)}
-    return {part: Channel(f"{channel.name}/{path.name}", path, "") for part, path in parts.items() if path is not None}
+    return {
+        part: Channel(f"{channel.name}/{path.name}", path, "", channel.kind)
+        for part, path in parts.items()
+        if path is not None
+    }
 
 
 def _folders(path: Path) -> list[Path]:
@@ -109,7 +127,7 @@ def _class_names(channel: Channel, remarks: Remarks) -> tuple[str, ...]:
     folders = _folders(channel.path)
     if not folders:
         raise UserError(
-            f"channel {channel.name!r} has no class folders, it holds {listing(channel.path)}: it needs {LAYOUT}; "
+            f"{channel} has no class folders, it holds {listing(channel.path)}: it needs {LAYOUT}; "
             "photos with an .lst file need the channels train, train_lst, validation and validation_lst"
         )
     for path in sorted(channel.path.iterdir()):
@@ -123,9 +141,7 @@ def _require_known(channel: Channel, names: Sequence[str], train: Channel, remar
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
             hint = f"did you mean {near[0]}?" if near else f"that has {', '.join(names[:10])}"
-            raise UserError(
-                f"channel {channel.name!r} has the class folder {name}/, which channel {train.name!r} has not: {hint}"
-            )
+            raise UserError(f"{channel} has the class folder {name}/, which {train} has not: {hint}")
 
 
 def _samples(channel: Channel, names: Sequence[str], remarks: Remarks) -> list[Sample[int]]:

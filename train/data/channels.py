@@ -25,6 +25,11 @@ class Channel:
     name: str
     path: Path
     content_type: str
+    kind: str = "channel"
+    """What messages call it; "folder" where there is no job yet."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r}"
 
     def files(self, suffixes: tuple[str, ...] = ("",)) -> list[Path]:
         """Return the files at any depth whose names end in one of `suffixes`, in order.

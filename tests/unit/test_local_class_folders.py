@@ -1,0 +1,137 @@
+"""Class folders in `prepare`: how they are recognised, split, named and refused."""
+
+import io
+import random
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from local import __main__ as program
+from local.commands import prepare
+from local.datasets import class_folders, layouts, pets
+from local.datasets.drawn import draw
+from local.errors import UserError
+
+CLASSIFIERS = ("image-classification", "image-classification-tensorflow")
+
+
+def jpeg(seed: int, side: int = 24) -> bytes:
+    """A JPEG of noise; two seeds are two pictures."""
+    pixels = random.Random(seed).randbytes(side * side * 3)
+    data = io.BytesIO()
+    Image.frombytes("RGB", (side, side), pixels).save(data, "JPEG")
+    return data.getvalue()
+
+
+def lay_out(root: Path, *names: str) -> Path:
+    """Photos at these paths below `root`, each another one."""
+    for seed, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(jpeg(seed))
+    return root
+
+
+def numbered(folder: str, count: int) -> list[str]:
+    return [f"{folder}/{number}.jpg" for number in range(count)]
+
+
+def run(*words: object) -> int:
+    return program.main(["prepare", *map(str, words)])
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_fifth_of_each_class_is_held_out_where_the_data_has_no_split(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = lay_out(tmp_path / "data", *numbered("Müsli Riegel", 10), *numbered("dog", 5))
+    assert run(name, "--data", data, "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert f"{data} is read as class-folders: it holds the folders Müsli Riegel, dog\n" in said
+    assert "12 photos to train on, 3 to validate on, 2 classes" in said
+    assert "Set num_classes=2 num_training_samples=12" in said
+    labels = [label for _, label in prepare.photos(tmp_path / "out", "validation", name)]
+    assert sorted(labels) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_folders_train_and_val_are_the_split(name: str, tmp_path: Path) -> None:
+    names = [*numbered("train/cat", 3), *numbered("train/dog", 3), *numbered("val/cat", 1), *numbered("val/dog", 2)]
+    data = lay_out(tmp_path / "data", *names)
+    assert run(name, "--data", data, "--out", tmp_path / "out") == 0
+    held_out = {path.read_bytes() for path, _ in prepare.photos(tmp_path / "out", "validation", name)}
+    assert held_out == {path.read_bytes() for path in (data / "val").rglob("*.jpg")}
+
+
+def test_a_seed_repeats_the_split_and_another_changes_it(tmp_path: Path) -> None:
+    found = class_folders.read(lay_out(tmp_path, *numbered("cat", 20), *numbered("dog", 20)))
+    first, again, other = (prepare.split(found, CLASSIFIERS[0], seed=seed) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_two_photos_of_one_name_in_a_class_are_both_kept(tmp_path: Path) -> None:
+    data = lay_out(tmp_path / "data", "cat/1.jpg", "cat/summer/1.jpg", "cat/2.jpg", *numbered("dog", 3))
+    assert run(CLASSIFIERS[0], "--data", data, "--out", tmp_path / "out") == 0
+    written = {path.read_bytes() for path in (tmp_path / "out").rglob("*.jpg")}
+    assert written == {path.read_bytes() for path in data.rglob("*.jpg")}
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "says"),
+    [
+        (["cat/1.jpg"], [], "has one class folder, cat/: a classifier needs two or more"),
+        (["1.jpg"], [], "has no layout that is known: give a folder of class folders"),
+        (["cat/a.txt", "dog/b.txt"], [], "has no photos in its class folders"),
+        (["train/cat/1.jpg", "train/dog/2.jpg", "val/cta/3.jpg"], [], "has the class folder cta/, which folder"),
+        (["cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg"], ["--split", "official"], "has no split of its own"),
+        (["cat/1.jpg", "dog/2.jpg"], ["--classes", "breed"], "--classes breed is not for class folders: take class"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_the_folder_and_the_fix(
+    names: list[str], options: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = lay_out(tmp_path / "data", *names)
+    assert run(CLASSIFIERS[0], "--data", data, "--out", tmp_path / "out", *options) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("object-detection", "have no boxes"), ("semantic-segmentation", "have no masks")]
+)
+def test_an_algorithm_that_needs_more_than_classes_says_so(
+    name: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = lay_out(tmp_path / "data", "cat/1.jpg", "dog/2.jpg")
+    assert run(name, "--data", data, "--out", tmp_path / "out") == 2
+    assert f"{data} holds class folders, which {says}: {name} needs some" in capsys.readouterr().err
+
+
+def test_a_damaged_photo_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = lay_out(tmp_path / "data", *numbered("cat", 5), *numbered("dog", 5))
+    (data / "cat" / "0.jpg").write_bytes(jpeg(0)[:300])
+    assert run(CLASSIFIERS[0], "--data", data, "--out", tmp_path / "out") == 0
+    assert "listed photos that cannot be read, skipped: 1 (0.jpg is truncated" in capsys.readouterr().out
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a folder: give the one that holds the data set"):
+        layouts.read(tmp_path / "no")
+
+
+def test_the_drawn_pets_laid_out_in_class_folders_have_the_labels_that_they_have_as_pets(tmp_path: Path) -> None:
+    draw.data_set(tmp_path / "pets", 3, 1)
+    found = pets.read(tmp_path / "pets")
+    for part, photos in zip(("train", "val"), found.official(), strict=True):
+        for pet in photos:
+            folder = tmp_path / "folders" / part / pet.breed
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{pet.name}.jpg").write_bytes(found.photo(pet).read_bytes())
+
+    def written(data: Path, out: Path, *options: str) -> dict[bytes, str]:
+        assert run("image-classification-tensorflow", "--data", data, "--out", out, *options) == 0
+        return {path.read_bytes(): f"{path.parent.parent.name}/{path.parent.name}" for path in out.rglob("*.jpg")}
+
+    as_pets = written(tmp_path / "pets", tmp_path / "one", "--classes", "breed")
+    assert len(as_pets) == 24
+    assert written(tmp_path / "folders", tmp_path / "two") == as_pets
