@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.serving_load import read_images
-from serve.engine.runtime import Engine
+from serve.engine.runtime import OnnxEngine
 from serve.machine import cpu_count
 
 
-class Timed(Engine):
+class Timed(OnnxEngine):
     """The engine, which notes how long the network computed."""
 
     seconds = 0.0
 
     def run(self, tensors: np.ndarray) -> dict[str, np.ndarray]:
-        """As Engine's; `seconds` is what it took."""
+        """As OnnxEngine's; `seconds` is what it took."""
         start = time.perf_counter()
         try:
             return super().run(tensors)

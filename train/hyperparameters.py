@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +18,7 @@ _PLATFORM_PREFIXES = ("_", "sagemaker_")
 _PLATFORM_NAMES = ("default_user_module_name",)
 
 
-class CommonHyperparameters:
+class CommonHyperparameters(ABC):
     """What every algorithm's dataclass has, each as a field of its own, with what the documentation says of them."""
 
     num_classes: int | None
@@ -54,9 +55,9 @@ class CommonHyperparameters:
     seed: int
     """**Ours.** Seed of the first weights, the order of the images and the augmentation."""
 
+    @abstractmethod
     def say(self) -> None:
         """Log the hyperparameters, and a line for each that does less here than its name says."""
-        raise NotImplementedError
 
     def replace(self, **values: Any) -> Self:
         """Return a copy with these values, checked as the first one was."""

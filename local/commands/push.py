@@ -14,7 +14,7 @@ from local.commands import options
 from local.errors import UserError
 from local.images import IMAGES
 from local.registry import ecr
-from local.registry.engine import Registry
+from local.registry.docker_engine import Registry
 
 # The grammar of Docker's references.
 _ADDRESS = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from serve import machine
 from serve.artifact import ArtifactError
-from serve.engine.runtime import Engine
+from serve.engine.runtime import OnnxEngine
 from serve.preprocess import UnreadableImage
 
 BATCH = 16
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder with tensors.npy and files.json")
     arguments = parser.parse_args()
     try:
-        engine = Engine(arguments.model_dir, machine.cpu_count())
+        engine = OnnxEngine(arguments.model_dir, machine.cpu_count())
         tensors = np.load(arguments.work / "tensors.npy", allow_pickle=False)
         files = json.loads((arguments.work / "files.json").read_text(encoding="utf-8"))
         of_tensors = run_tensors(engine, tensors)
@@ -49,7 +49,7 @@ def main() -> None:
     print(f"serve.engine.check: {len(tensors)} tensors and {len(files)} files through {engine.artifact.network}")
 
 
-def run_tensors(engine: Engine, tensors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+def run_tensors(engine: OnnxEngine, tensors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     """float32 (N, channels, height, width) -> the graph's outputs by name, computed in batches."""
     batches = [tensors[start : start + BATCH] for start in range(0, len(tensors), BATCH)]
     if not batches:  # a batch of nothing is not something that every graph can compute
@@ -59,13 +59,13 @@ def run_tensors(engine: Engine, tensors: NDArray[np.float32]) -> dict[str, NDArr
     return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
 
-def run_files(engine: Engine, files: list[str]) -> Iterator[tuple[str, Output]]:
+def run_files(engine: OnnxEngine, files: list[str]) -> Iterator[tuple[str, Output]]:
     """Each file's bytes through the functions that answer a request -> its number and the task's answer."""
     for number, file in enumerate(files):
         yield str(number), _answer(engine, file)
 
 
-def _answer(engine: Engine, path: str) -> Output:
+def _answer(engine: OnnxEngine, path: str) -> Output:
     try:
         return engine.task.evaluated(engine.answer(Path(path).read_bytes()))
     except UnreadableImage as error:

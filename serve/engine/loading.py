@@ -12,7 +12,7 @@ from serve.user_model import finding, signature
 from serve.user_model.signature import TensorModel
 
 if TYPE_CHECKING:
-    from serve.user_model.engine import TensorEngine
+    from serve.user_model.tensor_engine import TensorEngine
 
 log = logging.getLogger("serve")
 
@@ -25,20 +25,20 @@ def load(settings: Settings) -> Engine:
         return _under_tensorflow(settings, reader)
     folder = settings.converted or settings.model_dir
     if signature.task(folder) == TENSORS:
-        from serve.user_model.engine import TensorEngine
         from serve.user_model.graphs import Graphs
+        from serve.user_model.tensor_engine import TensorEngine
 
         graphs = Graphs(folder, settings.model_threads)
         _introduce(settings, graphs.model, "ONNX Runtime")
         return _telling(TensorEngine(graphs.model, graphs.run, settings.image_values, reader))
     from serve.engine import runtime
 
-    return runtime.Engine(folder, settings.model_threads, reader)
+    return runtime.OnnxEngine(folder, settings.model_threads, reader)
 
 
 def _under_tensorflow(settings: Settings, reader: Reader) -> Engine:
     from serve.user_model import saved_model
-    from serve.user_model.engine import TensorEngine
+    from serve.user_model.tensor_engine import TensorEngine
 
     found = finding.find(settings.model_dir, beside_graph=True)
     if found is None:

@@ -42,7 +42,7 @@ class Read:
     options: Mapping[str, float]
 
 
-class Engine:
+class OnnxEngine:
     """A model, loaded and proven to answer. `answer` and `run` may be called by many threads at once."""
 
     def __init__(self, model_dir: Path, threads: int, reader: Reader | None = None) -> None:

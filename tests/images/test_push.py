@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from local.errors import CommandFailed
-from local.registry.engine import DOCKER_MANIFEST, Registry
+from local.registry.docker_engine import DOCKER_MANIFEST, Registry
 from tests.environments import REPOSITORY
 from tests.images.container import inspect
 from tests.images.loopback import push, registry, tagged

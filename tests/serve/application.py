@@ -5,7 +5,7 @@ from pathlib import Path
 from flask.testing import FlaskClient
 
 from serve.engine.model import Model
-from serve.engine.runtime import Engine
+from serve.engine.runtime import OnnxEngine
 from serve.http.application import create_app
 from serve.settings import Settings
 
@@ -13,10 +13,10 @@ from serve.settings import Settings
 def application(base: Path, **variables: str) -> FlaskClient:
     """A client of the application with the model in `base`, a folder shaped like /opt/ml."""
     settings = Settings.from_environment({"SAGEMAKER_BASE_DIR": str(base), **variables})
-    return around(Engine(settings.model_dir, 1), settings)
+    return around(OnnxEngine(settings.model_dir, 1), settings)
 
 
-def around(engine: Engine, settings: Settings) -> FlaskClient:
+def around(engine: OnnxEngine, settings: Settings) -> FlaskClient:
     """A client of the application with a model that is loaded already."""
     model = Model(lambda: engine, lambda: None)
     model.start().join(30)

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from serve.artifact import ArtifactError
 from serve.engine.model import Model
-from serve.engine.runtime import Engine
+from serve.engine.runtime import OnnxEngine
 from serve.http.application import create_app
 from serve.settings import Settings
 from tests.photos import solid
@@ -25,8 +25,8 @@ def settings(models: Path) -> Settings:
 
 
 @pytest.fixture
-def engine(settings: Settings) -> Engine:
-    return Engine(settings.model_dir, 1)
+def engine(settings: Settings) -> OnnxEngine:
+    return OnnxEngine(settings.model_dir, 1)
 
 
 def status(client: FlaskClient) -> int:
@@ -34,10 +34,10 @@ def status(client: FlaskClient) -> int:
         return reply.status_code
 
 
-def test_ping_says_503_with_a_reason_until_the_model_is_loaded(settings: Settings, engine: Engine) -> None:
+def test_ping_says_503_with_a_reason_until_the_model_is_loaded(settings: Settings, engine: OnnxEngine) -> None:
     may_load, failures = threading.Event(), []
 
-    def load() -> Engine:
+    def load() -> OnnxEngine:
         assert may_load.wait(30)
         return engine
 
@@ -56,7 +56,7 @@ def test_ping_says_503_with_a_reason_until_the_model_is_loaded(settings: Setting
 
 
 def test_ping_says_503_when_the_model_could_not_be_loaded(settings: Settings) -> None:
-    def load() -> Engine:
+    def load() -> OnnxEngine:
         raise ArtifactError("model.onnx is missing.")
 
     failures: list[str] = []
@@ -73,7 +73,7 @@ def test_ping_says_503_when_the_model_could_not_be_loaded(settings: Settings) ->
 
 
 def test_an_error_of_ours_is_500_without_its_details_and_the_next_is_answered(
-    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(tensors: np.ndarray) -> dict[str, np.ndarray]:
         raise RuntimeError("secret detail of our code")
@@ -99,7 +99,7 @@ def test_an_answer_that_is_not_finite_is_500_with_a_sentence(models: Path) -> No
     ids=["a request with its answer", "less than a body", "a body alone"],
 )
 def test_bodies_and_answers_beyond_the_room_for_them_are_503(
-    settings: Settings, engine: Engine, room: int, statuses: list[int]
+    settings: Settings, engine: OnnxEngine, room: int, statuses: list[int]
 ) -> None:
     asking = around(engine, replace(settings, room=room))
     assert [status(asking) for _ in statuses] == statuses

@@ -7,7 +7,7 @@ import pytest
 
 from serve import artifact
 from serve.artifact import ArtifactError
-from serve.engine.runtime import Engine
+from serve.engine.runtime import OnnxEngine
 from tests.server import Server
 
 
@@ -23,7 +23,7 @@ def test_a_file_that_is_not_a_model_is_refused(models: Path, tmp_path: Path) -> 
     artifact.write(artifact.read(models / "classifier" / "model"), tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(ArtifactError, match=r"model.onnx cannot be loaded: [^\n]*Train again to write it"):
-        Engine(tmp_path, 1)
+        OnnxEngine(tmp_path, 1)
 
 
 @pytest.mark.parametrize(
@@ -39,17 +39,17 @@ def test_a_description_with_one_class_too_many_is_refused(models: Path, tmp_path
     artifact.write(replace(described, class_names=(*described.class_names, "purple")), tmp_path)
     (tmp_path / "model.onnx").symlink_to(models / name / "model" / "model.onnx")
     with pytest.raises(ArtifactError, match=says):
-        Engine(tmp_path, 1)
+        OnnxEngine(tmp_path, 1)
 
 
 def test_a_segmenter_whose_cells_overlap_is_refused(models: Path) -> None:
     says = r"model.onnx answers float32 \(1, 4, 15, 15\) .* an input of 64 x 64 pixels"
     with pytest.raises(ArtifactError, match=says):
-        Engine(models / "segmenter-overlap" / "model", 1)
+        OnnxEngine(models / "segmenter-overlap" / "model", 1)
 
 
 @pytest.mark.parametrize("name", ["classifier", "detector", "segmenter"])
 def test_weights_that_are_not_finite_are_refused(models: Path, name: str) -> None:
     says = r"^model.onnx answers with numbers that are not finite: its weights are broken. Train again.$"
     with pytest.raises(ArtifactError, match=says):
-        Engine(models / f"{name}-nan" / "model", 1)
+        OnnxEngine(models / f"{name}-nan" / "model", 1)

@@ -40,7 +40,7 @@ THIRD_PARTY = {
     "sagemaker": {"local.sagemaker.sdk"},
     "boto3": {"local.registry.ecr", "local.sagemaker.sdk"},
     "botocore": {"local.registry.ecr"},
-    **{name: {"local.registry.engine"} for name in ("docker", "requests", "urllib3")},
+    **{name: {"local.registry.docker_engine"} for name in ("docker", "requests", "urllib3")},
     "safetensors": {"train.weights.files", "local.commands.weights"},
     "numpy": {""},
     "PIL": {""},

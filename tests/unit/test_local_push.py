@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from local import __main__ as command
-from local.registry.engine import DOCKER_MANIFEST
+from local.registry.docker_engine import DOCKER_MANIFEST
 from tests.unit.loopback import serving
 
 DIGEST = f"sha256:{'1' * 64}"

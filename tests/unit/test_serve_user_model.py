@@ -22,8 +22,8 @@ from serve.http.headers import choose_form
 from serve.http.media import media_type
 from serve.settings import Settings, SettingsError
 from serve.user_model import finding, placeholder, signature
-from serve.user_model.engine import TensorEngine
 from serve.user_model.signature import DTYPES, IMAGE_RANGES, Signature, Tensor, TensorModel
+from serve.user_model.tensor_engine import TensorEngine
 
 # ---- model.json -------------------------------------------------------------------------------------------------
 
