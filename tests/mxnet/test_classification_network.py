@@ -148,5 +148,5 @@ def test_a_damaged_graph_fails_the_check(cifar20: Exported, tmp_path: Path) -> N
     shutil.copytree(cifar20.folder, folder)
     graph = folder / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:1000])
-    with pytest.raises(TrainError, match=r"^the check of the artifact failed with exit code 1: serve\.check: "):
+    with pytest.raises(TrainError, match=r"^the check of the artifact failed with exit code 1: serve\.engine\.check: "):
         cifar20._replace(folder=folder).verify(samples(tmp_path, photo()), logged=1.0)
