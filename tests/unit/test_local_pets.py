@@ -120,8 +120,8 @@ def test_photos_that_no_list_names_are_found_when_their_breed_is_known(tmp_path:
 
 
 def test_the_real_subset_is_read(pets: Path) -> None:
-    from local.datasets.pets import class_names, read
+    from local.datasets.pets import read
 
     found = read(pets)
     assert (len(found.trainval), len(found.test)) == (300, 208)
-    assert class_names(found.trainval, "breed") == ["Abyssinian", "american_bulldog", "Bengal"]
+    assert found.class_names(found.trainval, "breed") == ["Abyssinian", "american_bulldog", "Bengal"]
