@@ -55,7 +55,7 @@ class Algorithm(ABC, Generic[Truth, Answer]):
         return data.labelled()
 
     def class_names(self, data: DataSet[Any], entries: Iterable[Any], classes: str) -> list[str]:
-        """Names by label of what is told apart on `entries`; `classes` is one of the data set's or the algorithm's."""
+        """The class names of `entries`, by label; `classes` is one of the data set's or the algorithm's."""
         return data.class_names(entries, classes)
 
     @abstractmethod

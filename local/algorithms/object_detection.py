@@ -265,7 +265,7 @@ def _annotation(file: str, truth: Truth, names: Sequence[str]) -> dict[str, Any]
 
 
 def _inside(box: Edges, size: tuple[int, int]) -> Edges | None:
-    """The part of a box that lies on a photo of `size`; None when that has no area."""
+    """Clip a box to a photo of `size`; None when nothing with an area is left."""
     left, top, right, bottom = box
     cut = (max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1]))
     return cut if cut[0] < cut[2] and cut[1] < cut[3] else None

@@ -12,7 +12,6 @@ from shlex import quote
 from local import ENVIRONMENTS, ROOT
 from local.algorithms import report
 from local.commands import journey
-from local.datasets import layouts
 from local.progress import duration
 from local.sagemaker import opt_ml, programs
 from serve.machine import cpu_count
@@ -32,13 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or programs.ProgramError with what went wrong."""
-    if args.data is not None:
-        layouts.read(args.data, args.layout)  # before what an earlier run has made is removed
+    given = journey.read(args)  # before what an earlier run has made is removed
     out = args.out or ROOT / ".demo" / args.name
     base = out / "opt" / "ml"
     shutil.rmtree(base, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
-    begun = journey.begin(args, out)
+    begun = journey.begin(args, out, given)
     algorithm = begun.algorithm
     channels = {folder.name: folder for folder in sorted(begun.channels.iterdir())}
     opt_ml.lay_out(base, channels, begun.recipe)

@@ -13,8 +13,9 @@ from local import algorithms
 from local.algorithms import report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
 from local.commands import options, prepare
-from local.datasets import layouts
+from local.datasets import layouts, pets
 from local.datasets.channels import Summary
+from local.datasets.dataset import DataSet
 from local.datasets.drawn import draw
 from local.datasets.drawn.breeds import BREEDS
 from local.images import TRAINING
@@ -64,24 +65,29 @@ class Journey:
         return report.ask_all(photos, report.over_http(port, self.algorithm.accept), self.algorithm.answer)
 
 
-def begin(args: argparse.Namespace, out: Path) -> Journey:
-    """Draw a data set into `out`, or read that of --data, and write its channels there in place of old ones."""
+def read(args: argparse.Namespace) -> DataSet[Any] | None:
+    """Read the data set of --data; None without the option. Raises UserError."""
+    return None if args.data is None else layouts.read(args.data, args.layout)
+
+
+def begin(args: argparse.Namespace, out: Path, given: DataSet[Any] | None) -> Journey:
+    """Write the channels of the `given` data set, or of one drawn into `out`, there in place of old ones."""
     channels = out / "channels"
     shutil.rmtree(channels, ignore_errors=True)
     algorithm = algorithms.get(args.name)
-    data: Path = args.data or out / "data"
-    if args.data is None:
+    if given is None:
         trainval, test = algorithm.photos_to_draw
         with step(f"Drawing {len(BREEDS) * (trainval + test)} photos of {len(BREEDS)} breeds"):
-            draw.data_set(data, trainval, test)
-    with step(f"Preparing the channels from {data}"):
-        print(layouts.described(data, args.layout))
-        found = layouts.read(data, args.layout)
+            draw.data_set(out / "data", trainval, test)
+    with step(f"Preparing the channels from {args.data or out / 'data'}"):
+        if given is not None:
+            print(layouts.described(args.data, args.layout))
+        found = given or pets.read(out / "data")
         train, validation = prepare.split(found, args.name)
         classes = None if found.classes else algorithm.demo_classes
         summary = prepare.write_channels(found, train, validation, channels, name=args.name, classes=classes)
         print("\n".join(prepare.report(summary)))
-    recipe = algorithm.recipe(args.data is None, args.epochs, len(summary.class_names), summary.counts["train"])
+    recipe = algorithm.recipe(given is None, args.epochs, len(summary.class_names), summary.counts["train"])
     return Journey(algorithm, channels, summary, recipe)
 
 

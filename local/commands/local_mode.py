@@ -11,7 +11,6 @@ from pathlib import Path
 
 from local.algorithms import report
 from local.commands import journey, options
-from local.datasets import layouts
 from local.sagemaker import docker, invocations, sdk
 
 
@@ -28,15 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or CommandFailed with what went wrong."""
-    if args.data is not None:
-        layouts.read(args.data, args.layout)
+    given = journey.read(args)
     if args.check:
         return 0
     image = args.image or sdk.default_image(args.name)
     docker.check(image)
     docker.check_port(args.port)
     out: Path = args.out or Path(".local") / args.name
-    begun = journey.begin(args, out)
+    begun = journey.begin(args, out, given)
     model = out / "model.tar.gz"
     with docker.workspace(out, image) as root:
         with journey.step(f"Training {begun.algorithm.network} in {image} on {begun.work}"):

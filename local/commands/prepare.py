@@ -61,9 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes",
         choices=_choices(lambda algorithm: algorithm.classes),
-        help="what is told apart in the pet data set. trimap: the pixels 1, 2, 3 of the trimaps as they are; pet: the "
-        "same as 0, 1, 2 with "
-        f"their names, by a label_map channel (default: {_defaults(lambda algorithm: algorithm.classes)})",
+        help="the classes of the pet data set. trimap: the pixels 1, 2, 3 of the trimaps as they are; pet: the same as "
+        f"0, 1, 2 with their names, by a label_map channel (default: {_defaults(lambda algorithm: algorithm.classes)})",
     )
     parser.add_argument("--force", action="store_true", help="replace --out if it is there")
 

@@ -55,7 +55,7 @@ class DataSet(ABC, Generic[E]):
 
     @abstractmethod
     def class_names(self, entries: Iterable[E], classes: str) -> list[str]:
-        """Names by label of what is told apart on `entries`."""
+        """The class names of `entries`, by label."""
 
     @abstractmethod
     def class_of(self, entry: E, classes: str) -> str:
