@@ -7,6 +7,7 @@ checks.json. A .keras file becomes `saved_model` there first, and with --only-sa
 
 import argparse
 import json
+import os
 import sys
 import zipfile
 from dataclasses import replace
@@ -14,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
+
+# TensorFlow's remarks would stand before the one sentence that this program says; its exceptions say the same.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import tensorflow as tf
 
 from serve.artifact import MODEL_ONNX, ArtifactError
 from serve.user_model import finding, saved_model, signature

@@ -4,7 +4,6 @@ Standard library only; the work is done by processes of its own, in the environm
 Runtime, so that nothing of it stays in the server.
 """
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -111,8 +110,7 @@ def export(left: Left, out: Path, tensorflow: Path, only_saved_model: bool = Fal
 def _run(command: list[str]) -> tuple[int, str]:
     """A process's exit code and the last line that it has written; warnings of its libraries stand before it."""
     program = Path(__file__).resolve().parents[2]
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"} | os.environ  # TensorFlow's own log; its exceptions say the same
-    done = subprocess.run(command, cwd=program, env=quiet, capture_output=True, check=False, start_new_session=True)
+    done = subprocess.run(command, cwd=program, capture_output=True, check=False, start_new_session=True)
     lines = (done.stderr if done.returncode else done.stdout).decode("utf-8", "replace").strip().splitlines()
     said = lines[-1] if lines else ""
     if done.returncode < 0:
