@@ -6,8 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local.datasets import pets
 from local.datasets.drawn import draw
+from local.datasets.layouts import pets
 from local.images import IMAGES
 from local.sagemaker import opt_ml, programs
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from local.algorithms import pages
 from local.datasets.channels import Photo, Summary, Taken
-from local.datasets.dataset import DataSet
+from local.datasets.dataset import Entry
 
 Truth = TypeVar("Truth")
 Answer = TypeVar("Answer")
@@ -19,18 +19,18 @@ Hyperparameters = dict[str, str | int | float]
 class Algorithm(ABC, Generic[Truth, Answer]):
     """An algorithm has two types of its own: what is true of a photo, and an endpoint's answer beside that."""
 
+    task: ClassVar[str]
+    """What has to be known of a photo, one of dataset.TASKS."""
     classes: ClassVar[tuple[str, ...]]
-    """What can be told apart, the default first: breed, species."""
+    """What can be told apart in the pet data set, the default first: breed, species."""
     demo_classes: ClassVar[str]
     """What the demo tells apart, one of `classes`."""
     formats: ClassVar[tuple[str, ...]] = ("image",)
     """The forms in which channels can be written, the default first: image, recordio."""
-    splits: ClassVar[tuple[str, ...]] = ("official", "random")
-    """The splits that there are, the default first."""
-    unused: ClassVar[str]
-    """In words, why a photo of the data set is in neither channel."""
     usable: ClassVar[str]
     """In words, what a class needs: "photo"."""
+    needs_all_classes: ClassVar[bool] = False
+    """Whether a class without a photo to train on is an error; else a remark."""
     photos_to_draw: ClassVar[tuple[int, int]]
     """For the demo, per breed: of trainval.txt and of test.txt."""
     network: ClassVar[str]
@@ -50,16 +50,8 @@ class Algorithm(ABC, Generic[Truth, Answer]):
     sheet_size: ClassVar[tuple[int, int]]
     """Columns and rows of photos on a sheet."""
 
-    def candidates(self, data: DataSet[Any]) -> list[Any]:
-        """The photos that have what the algorithm needs, listed or not. Raises UserError when there are none."""
-        return data.labelled()
-
-    def class_names(self, data: DataSet[Any], entries: Iterable[Any], classes: str) -> list[str]:
-        """The class names of `entries`, by label; `classes` is one of the data set's or the algorithm's."""
-        return data.class_names(entries, classes)
-
     @abstractmethod
-    def truth(self, data: DataSet[Any], entry: Any, taken: Taken, summary: Summary) -> Truth:
+    def truth(self, entry: Entry[Any], taken: Taken, summary: Summary) -> Truth:
         """What is true of the photo `taken`, with labels that count `summary.class_names`.
 
         Raises UserError, naming the file, when the photo has to be left out; notes in `summary` what it repaired.

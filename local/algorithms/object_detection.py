@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 from local.algorithms import pages, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
 from local.datasets.channels import Photo, Summary, Taken, write_pairs
-from local.datasets.dataset import DataSet
-from local.datasets.voc import AnnotationError, Edges
+from local.datasets.dataset import DETECTION, FRACTIONS, Annotation, Edges, Entry
+from local.errors import UserError
 from serve.words import plural
 from train.object_detection import average_precision
 from train.object_detection.boxes import turn
@@ -31,6 +31,7 @@ _CELL = 240
 _TRUE = (20, 235, 110)
 _PREDICTED = (255, 0, 150)
 
+Corners = tuple[int, int, int, int]
 LabelledBox = tuple[int, int, int, int, int]
 
 
@@ -68,11 +69,10 @@ class Answer:
 class ObjectDetection(Algorithm[Truth, Answer]):
     """An SSD with MXNet."""
 
+    task = DETECTION
     classes = ("species", "breed")
     demo_classes = "species"
     formats = ("image", "recordio")
-    splits = ("random",)
-    unused = "photos without an XML file of boxes, left out"
     usable = "photo with a box"
     photos_to_draw = (60, 1)
     network = "an SSD on a ResNet-18"
@@ -96,39 +96,38 @@ class ObjectDetection(Algorithm[Truth, Answer]):
     job_seconds = 20
     sheet_size = (4, 5)
 
-    def candidates(self, data: DataSet[Any]) -> list[Any]:
-        """The photos that have boxes, listed or not. Raises UserError when none has."""
-        return data.annotated()
+    def truth(self, entry: Entry[Annotation], taken: Taken, summary: Summary) -> Truth:
+        """The boxes of a photo, on the upright photo.
 
-    def truth(self, data: DataSet[Any], entry: Any, taken: Taken, summary: Summary) -> Truth:
-        """The boxes of a photo's XML file, on the upright photo.
-
-        The file's size tells which pixels its boxes are of: where it fits the photo as it is stored, they are turned
-        with it; where it fits the upright photo only, they are of that. Boxes are cut at the photo's edges; what is
-        left without an area is dropped; both are noted in `summary`.
-        Raises AnnotationError for a file that is no annotation, fits neither, or has a class that is not asked for.
+        The annotation's size says which pixels its boxes are of: where it fits the photo as it is stored, they are
+        turned with it; where it fits the upright photo only, they are of that. Boxes are cut at the photo's edges; what
+        is left without an area is dropped; both are noted in `summary`.
+        Raises UserError for an annotation that fits neither or has an unknown class.
         """
-        annotation = data.annotation(entry)
-        file = data.annotation_file(entry).name
-        if annotation.size not in (taken.frame[:2], taken.frame.upright):
-            (wide, high), (width, height) = annotation.size, taken.frame.upright
-            raise AnnotationError(
-                f"{file} is about a photo of {wide} x {high} pixels and {entry.name}.jpg has {width} x {height}: "
-                "annotate the photo that is there"
+        annotation, stored = entry.known, taken.frame[:2]
+        on = annotation.size
+        if on == FRACTIONS:
+            on = taken.frame.upright if annotation.upright else stored
+        elif on not in (stored, taken.frame.upright):
+            (wide, high), (width, height) = on, taken.frame.upright
+            raise UserError(
+                f"{annotation.source} is about a photo of {wide} x {high} pixels and {entry.path.name} has "
+                f"{width} x {height}: annotate the photo that is there"
             )
         boxes: list[LabelledBox] = []
         for thing in annotation.things:
-            name = thing.name if summary.classes == "species" else data.class_of(entry, summary.classes)
-            if name not in summary.class_names:
-                raise AnnotationError(f"{file} names a {name[:40]}: the classes are {', '.join(summary.class_names)}")
-            box = _inside(thing.box, annotation.size)
+            if thing.name not in summary.class_names:
+                names = ", ".join(summary.class_names)
+                raise UserError(f"{annotation.source} names a {thing.name[:40]}: the classes are {names}")
+            whole = _pixels(thing.box, annotation.size, on)
+            box, words = _inside(whole, on), f"{annotation.source} {_words(whole)}"
             if box is None:
-                summary.note("boxes without an area inside their photo, dropped", f"{file} {_words(thing.box)}")
+                summary.note("boxes without an area inside their photo, dropped", words)
                 continue
-            if box != thing.box:
-                summary.note("boxes cut at the edge of their photo", f"{file} {_words(thing.box)}")
-            boxes.append((summary.class_names.index(name), *box))
-        return Truth(taken.frame.upright, _turned(boxes, taken) if annotation.size == taken.frame[:2] else tuple(boxes))
+            if box != whole:
+                summary.note("boxes cut at the edge of their photo", words)
+            boxes.append((summary.class_names.index(thing.name), *box))
+        return Truth(taken.frame.upright, _turned(boxes, taken) if on == stored else tuple(boxes))
 
     def labels(self, truth: Truth) -> set[int]:
         """The labels of the boxes on a photo."""
@@ -264,7 +263,15 @@ def _annotation(file: str, truth: Truth, names: Sequence[str]) -> dict[str, Any]
     }
 
 
-def _inside(box: Edges, size: tuple[int, int]) -> Edges | None:
+def _pixels(box: Edges, size: tuple[int, int], photo: tuple[int, int]) -> Corners:
+    """A box that is measured on `size`, in whole pixels of a photo."""
+    left, top, right, bottom = (
+        round(edge * whole / measured) for edge, measured, whole in zip(box, size * 2, photo * 2, strict=True)
+    )
+    return left, top, right, bottom
+
+
+def _inside(box: Corners, size: tuple[int, int]) -> Corners | None:
     """Clip a box to a photo of `size`; None when nothing with an area is left."""
     left, top, right, bottom = box
     cut = (max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1]))
@@ -278,10 +285,8 @@ def _turned(boxes: Sequence[LabelledBox], taken: Taken) -> tuple[LabelledBox, ..
     return tuple(tuple(row) for row in np.rint(rows).astype(int).tolist())
 
 
-def _words(box: Edges) -> str:
-    """A box as its XML file has it, counted from 1."""
-    left, top, right, bottom = box
-    return f"{left + 1} {top + 1} {right} {bottom}"
+def _words(box: Corners) -> str:
+    return " ".join(map(str, box))
 
 
 def _place(box: Mapping[str, float]) -> str:
@@ -292,19 +297,19 @@ def _matches(answers: Sequence[Answer], classes: int) -> list[average_precision.
     return average_precision.match([one.boxes for one in answers], [one.detections for one in answers], classes)
 
 
-def _corners(box: NDArray[np.float64], x: int, y: int) -> Edges:
+def _corners(box: NDArray[np.float64], x: int, y: int) -> Corners:
     left, top, right, bottom = (round(float(value)) for value in box)
     return x + left, y + top, max(x + right - 1, x + left), max(y + bottom - 1, y + top)
 
 
-def _outline(pen: ImageDraw.ImageDraw, corners: Edges, colour: tuple[int, int, int]) -> None:
+def _outline(pen: ImageDraw.ImageDraw, corners: Corners, colour: tuple[int, int, int]) -> None:
     """A rectangle in `colour` with a dark line around it, so that it shows on any photo."""
     left, top, right, bottom = corners
     pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=pages.INK, width=4)
     pen.rectangle(corners, outline=colour, width=2)
 
 
-def _tag(pen: ImageDraw.ImageDraw, corners: Edges, words: str) -> None:
+def _tag(pen: ImageDraw.ImageDraw, corners: Corners, words: str) -> None:
     """Words on a bar above the box; inside it where there is no room above."""
     font = ImageFont.load_default(12)
     width, height = round(pen.textlength(words, font=font)) + 6, 16

@@ -1,7 +1,7 @@
 """Semantic segmentation: its channels, the recipe of the demo, and how an endpoint's masks are judged.
 
 Channels: train/NAME.jpg and train_annotation/NAME.png, the same for validation; a mask's pixels are class ids, or
-become class ids by the files of the channel label_map. What is true of a photo is its trimap; what an endpoint
+become class ids by the files of the channel label_map. What is true of a photo is its mask; what an endpoint
 answers, a mask of the photo's own size.
 """
 
@@ -18,16 +18,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from local.algorithms import pages, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
-from local.datasets.channels import NO_CLASS, Photo, Summary, Taken, write_class_names, write_pairs
-from local.datasets.dataset import DataSet
+from local.datasets.channels import Photo, Summary, Taken, read_class_names, write_class_names, write_pairs
+from local.datasets.dataset import SEGMENTATION, Entry
+from local.datasets.mask import Mask
 from local.errors import UserError
-from serve import preprocess
 from serve.tasks.masks import PALETTE, png
 from serve.words import plural
 from train.semantic_segmentation import masks, metrics
-
-_PIXELS = {"trimap": (0, 1, 2, 3), "pet": (1, 2, 3)}
-_NAMES = {1: "pet", 2: "background", 3: "border"}
 
 _TILE = 200
 _BETWEEN = 4
@@ -37,7 +34,7 @@ _COLOURED = 0.65
 
 @dataclass(frozen=True)
 class Truth:
-    """A photo's trimap as a PNG, of the upright photo's size, and the pixel value in it of each class id."""
+    """A photo's mask as a PNG, of the upright photo's size, and the pixel value in it of each class id."""
 
     png: bytes
     pixels: tuple[int, ...]
@@ -68,9 +65,9 @@ class Answer:
 class SemanticSegmentation(Algorithm[Truth, Answer]):
     """An FCN with MXNet."""
 
+    task = SEGMENTATION
     classes = ("trimap", "pet")
     demo_classes = "pet"
-    unused = "photos that the split does not name or that have no trimap, left out"
     usable = "photo with pixels"
     photos_to_draw = (320, 10)
     network = "an FCN"
@@ -105,34 +102,25 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
     curl = "curl --output mask.png"
     sheet_size = (2, 10)
 
-    def candidates(self, data: DataSet[Any]) -> list[Any]:
-        """The photos that have a mask, listed or not. Raises UserError when none has."""
-        return data.segmented()
-
-    def class_names(self, data: DataSet[Any], entries: Iterable[Any], classes: str) -> list[str]:
-        """What a trimap tells apart, by label: with `classes` "trimap" by pixel value, of which 0 never occurs."""
-        return [_NAMES.get(pixel, NO_CLASS) for pixel in _PIXELS[classes]]
-
-    def truth(self, data: DataSet[Any], entry: Any, taken: Taken, summary: Summary) -> Truth:
-        """The trimap of a photo, turned with it.
+    def truth(self, entry: Entry[Mask], taken: Taken, summary: Summary) -> Truth:
+        """The mask of a photo, turned with it.
 
         Its size tells which pixels it is of: where it has the photo's size as stored, it is turned as the photo is;
-        where it has the upright photo's size only, it is of that. The file goes in byte for byte where nothing has to
-        be done. Raises UserError for a trimap that cannot be read, fits neither, or has pixels other than 1, 2 and 3.
+        where it has the upright photo's size only, it is of that. A file goes in byte for byte where nothing has to be
+        done. Raises UserError for a mask that cannot be read or fits neither.
         """
-        stored, content, name = _trimap(data.mask(entry), data.root)
-        upright = masks.place(stored.pixels, taken.frame)
+        source, painted = entry.known.source, entry.known.read()
+        upright = masks.place(painted.pixels, taken.frame)
         if upright is None:
-            (high, wide), (width, height) = stored.pixels.shape, taken.frame.upright
+            (high, wide), (width, height) = painted.pixels.shape, taken.frame.upright
             raise UserError(
-                f"{name} has {wide} x {high} pixels and {entry.name}.jpg {width} x {height}: make the trimap "
+                f"{source} has {wide} x {high} pixels and {entry.path.name} {width} x {height}: make the mask "
                 "of the photo that is there"
             )
-        if stored.repaired:
-            summary.note("trimaps saved as colour pictures, made one channel", f"{entry.name}.png")
-        if stored.repaired or not np.array_equal(upright, stored.pixels):
-            content = png(upright)
-        return Truth(content, _PIXELS[summary.classes])
+        if painted.repaired:
+            summary.note("masks saved as colour pictures, made one channel", source)
+        as_it_is = painted.png if np.array_equal(upright, painted.pixels) else None
+        return Truth(as_it_is or png(upright), tuple(summary.pixels) or tuple(range(len(summary.class_names))))
 
     def labels(self, truth: Truth) -> set[int]:
         """The labels of the classes that a photo has pixels of."""
@@ -146,18 +134,17 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
         annotations = write_pairs(building, channel, photos, ".png", lambda photo: photo.truth.png)
         if channel == "train":
             write_class_names(annotations, summary.class_names)
-        pixels = _PIXELS[summary.classes]
-        if pixels != tuple(range(len(pixels))):
+        if summary.pixels and list(summary.pixels) != list(range(len(summary.pixels))):
             file = _label_map(building, channel)
             file.parent.mkdir(exist_ok=True)
             # As the built-in has it: the key is the class id, the value the pixel in the PNG.
-            label_map = {"map": {str(label): pixel for label, pixel in enumerate(pixels)}}
+            label_map = {"map": {str(label): pixel for label, pixel in enumerate(summary.pixels)}}
             file.write_text(json.dumps(label_map) + "\n", encoding="utf-8")
 
     def photos(self, channels: Path, channel: str) -> list[tuple[Path, Truth]]:
         """The photos of a channel with their masks, by name."""
         file = _label_map(channels, channel)
-        pixels = _PIXELS["trimap"]
+        pixels = tuple(range(len(read_class_names(channels / "train_annotation"))))
         if file.is_file():
             pixels = tuple(json.loads(file.read_text(encoding="utf-8"))["map"].values())
         return [
@@ -171,7 +158,7 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
         return seconds * int(recipe["crop_size"]) ** 2 / 128**2
 
     def answer(self, photo: Path, truth: Truth, reply: bytes) -> Answer:
-        """An endpoint's reply, a mask as PNG, beside the trimap. Raises CommandFailed for any other reply."""
+        """An endpoint's reply, a mask as PNG, beside the true mask. Raises CommandFailed for any other reply."""
         true, classes = truth.mask, len(truth.pixels)
         height, width = true.shape
 
@@ -251,23 +238,6 @@ ALGORITHM = SemanticSegmentation()
 def mask_of(reply: Mapping[str, Any]) -> bytes | None:
     """The PNG mask in a reply in the verbose form; None for another algorithm's."""
     return base64.b64decode(reply["mask"]) if "mask" in reply else None
-
-
-def _trimap(path: Path, root: Path) -> tuple[masks.Stored, bytes, str]:
-    """A photo's trimap, its file's bytes and its name in messages. Raises UserError for a file that is none."""
-    name = path.relative_to(root).as_posix()
-    try:
-        data = path.read_bytes()
-        stored = masks.decode(data)
-    except OSError as error:
-        raise UserError(f"{name} cannot be read ({error.strerror}): fix or remove it") from None
-    except preprocess.UnreadableImage as error:
-        raise UserError(f"{name} {error}") from None
-    others = sorted(set(np.unique(stored.pixels).tolist()) - set(_NAMES))
-    if others:
-        values = ", ".join(map(str, others[:5]))
-        raise UserError(f"{name} has pixels of {values}: a trimap has 1 (pet), 2 (background), 3 (border)")
-    return stored, data, name
 
 
 def _label_map(channels: Path, channel: str) -> Path:

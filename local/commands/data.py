@@ -6,7 +6,8 @@ Both archives are downloaded, checked and unpacked. Run it again after an interr
 import argparse
 from pathlib import Path
 
-from local.datasets import download, pets
+from local.datasets import download
+from local.datasets.layouts import pets
 from serve.words import plural
 
 

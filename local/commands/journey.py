@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from local import algorithms
 from local.algorithms import report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
 from local.commands import options, prepare
-from local.datasets import layouts, pets
+from local.datasets import layouts
 from local.datasets.channels import Summary
 from local.datasets.dataset import DataSet
 from local.datasets.drawn import draw
@@ -65,29 +65,40 @@ class Journey:
         return report.ask_all(photos, report.over_http(port, self.algorithm.accept), self.algorithm.answer)
 
 
-def read(args: argparse.Namespace) -> DataSet[Any] | None:
+class Given(NamedTuple):
+    """The data set of --data: in which layout it was found, and what it holds."""
+
+    found: layouts.Found
+    data: DataSet[Any]
+
+
+def read(args: argparse.Namespace) -> Given | None:
     """Read the data set of --data; None without the option. Raises UserError."""
-    return None if args.data is None else layouts.read(args.data, args.layout)
+    if args.data is None:
+        return None
+    algorithm = algorithms.get(args.name)
+    found = layouts.find(args.data, args.layout)
+    return Given(found, found.read(algorithm.task, algorithm.demo_classes))
 
 
-def begin(args: argparse.Namespace, out: Path, given: DataSet[Any] | None) -> Journey:
+def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Journey:
     """Write the channels of the `given` data set, or of one drawn into `out`, there in place of old ones."""
     channels = out / "channels"
     shutil.rmtree(channels, ignore_errors=True)
     algorithm = algorithms.get(args.name)
+    drawn = given is None
     if given is None:
         trainval, test = algorithm.photos_to_draw
         with step(f"Drawing {len(BREEDS) * (trainval + test)} photos of {len(BREEDS)} breeds"):
             draw.data_set(out / "data", trainval, test)
-    with step(f"Preparing the channels from {args.data or out / 'data'}"):
-        if given is not None:
-            print(layouts.described(args.data, args.layout))
-        found = given or pets.read(out / "data")
-        train, validation = prepare.split(found, args.name)
-        classes = None if found.classes else algorithm.demo_classes
-        summary = prepare.write_channels(found, train, validation, channels, name=args.name, classes=classes)
+            found = layouts.Found(out / "data", layouts.PETS, "it was drawn")
+            given = Given(found, found.read(algorithm.task, algorithm.demo_classes))
+    with step(f"Preparing the channels from {given.found.root}"):
+        print(given.found)
+        train, validation = prepare.split(given.data)
+        summary = prepare.write_channels(given.data, train, validation, channels, name=args.name)
         print("\n".join(prepare.report(summary)))
-    recipe = algorithm.recipe(given is None, args.epochs, len(summary.class_names), summary.counts["train"])
+    recipe = algorithm.recipe(drawn, args.epochs, len(summary.class_names), summary.counts["train"])
     return Journey(algorithm, channels, summary, recipe)
 
 

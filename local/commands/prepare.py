@@ -1,4 +1,4 @@
-"""`python3 -m local prepare NAME`: an algorithm's channels from a data set: class folders, or the Oxford-IIIT Pet set.
+"""`python3 -m local prepare NAME`: an algorithm's channels from your own photos, in any of the layouts of docs/data.md.
 
 The image form is what SageMaker's built-in reads as application/x-image: photos plus .lst files, or plus a JSON or PNG
 file per photo; the RecordIO form is one .rec per channel. What is not an image is skipped and named. A clean JPEG goes
@@ -16,7 +16,7 @@ from local import algorithms
 from local.algorithms.algorithm import Algorithm
 from local.datasets import channels, layouts
 from local.datasets.channels import NAMED, Photo, Summary, Taken
-from local.datasets.dataset import DataSet, E, random_split
+from local.datasets.dataset import NO_CLASS, TRAIN, VALIDATION, DataSet, Entry, Known, random_split
 from local.errors import UserError
 from local.files import replacing
 from local.images import TRAINING
@@ -24,7 +24,8 @@ from local.progress import Progress
 from serve.machine import cpu_count
 from serve.words import plural
 
-FRACTION = 0.8
+HELD_OUT = 0.2
+UNUSED = "photos that the split does not name, not used"
 
 Truth = TypeVar("Truth")
 
@@ -32,13 +33,7 @@ Truth = TypeVar("Truth")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prepare`."""
     parser.add_argument("name", metavar="NAME", help=f"algorithm: {', '.join(TRAINING)}")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        help="folder of class folders (cat/1.jpg, or train/cat/1.jpg and val/cat/2.jpg), or the Oxford-IIIT Pet data "
-        "set (images/, annotations/)",
-    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of photos, in a layout of --layout")
     layouts.add_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to write; it gets one folder per channel")
     parser.add_argument(
@@ -49,20 +44,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--split",
-        choices=_choices(lambda algorithm: algorithm.splits),
-        help="official: the one that the data set has, trainval.txt and test.txt, or folders train and val; random: "
-        "all photos that have what the algorithm needs (default: "
-        f"{_defaults(lambda algorithm: algorithm.splits)}; random where the data set has no split)",
+        choices=("official", "random"),
+        help="official: the one that the data set has, such as folders train and val; random: all photos "
+        "(default: official where there is one)",
     )
     parser.add_argument(
-        "--fraction", type=_fraction, help=f"share of each class to train on, with --split random (default: {FRACTION})"
+        "--validation",
+        type=_share,
+        metavar="SHARE",
+        help=f"share of each class to hold out in a random split (default: {HELD_OUT})",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random split and of the training list's order")
     parser.add_argument(
         "--classes",
         choices=_choices(lambda algorithm: algorithm.classes),
         help="the classes of the pet data set. trimap: the pixels 1, 2, 3 of the trimaps as they are; pet: the same as "
-        f"0, 1, 2 with their names, by a label_map channel (default: {_defaults(lambda algorithm: algorithm.classes)})",
+        f"0, 1, 2 with their names, by a label_map channel (default: {_default_classes()})",
     )
     parser.add_argument("--force", action="store_true", help="replace --out if it is there")
 
@@ -71,82 +68,67 @@ def run(args: argparse.Namespace) -> int:
     """The command. Returns the exit code; raises UserError for what the user can fix."""
     if args.name not in TRAINING:
         raise UserError(f"prepare {args.name}: no such algorithm; there are {', '.join(TRAINING)}")
-    print(layouts.described(args.data, args.layout))
-    data = layouts.read(args.data, args.layout)
-    train, validation = split(data, args.name, args.split, args.fraction, args.seed)
+    algorithm = algorithms.get(args.name)
+    if args.classes is not None:
+        _check_offered(args.name, "--classes", args.classes, algorithm.classes)
+    found = layouts.find(args.data, args.layout)
+    print(found)
+    if args.classes is not None and found.name != layouts.PETS:
+        raise UserError(f"--classes {args.classes} is for the pet data set, and {found}: leave it out")
+    data = found.read(algorithm.task, args.classes or algorithm.classes[0])
+    train, validation = split(data, args.split, args.validation, args.seed)
     summary = write_channels(
-        data,
-        train,
-        validation,
-        args.out,
-        name=args.name,
-        form=args.format,
-        classes=args.classes,
-        seed=args.seed,
-        force=args.force,
+        data, train, validation, args.out, name=args.name, form=args.format, seed=args.seed, force=args.force
     )
     for line in report(summary):
         print(line)
     print(f"Channels: {args.out}")
-    print(f"Set num_classes={len(summary.class_names)} num_training_samples={summary.counts['train']}")
+    print(f"Set {' '.join(f'{name}={value}' for name, value in summary.hyperparameters.items())}")
     return 0
 
 
 def split(
-    data: DataSet[E], name: str, how: str | None = None, fraction: float | None = None, seed: int = 0
-) -> tuple[list[E], list[E]]:
-    """The photos to train on and to validate on for the algorithm `name`; `how` None means its own default.
+    data: DataSet[Known], how: str | None = None, validation: float | None = None, seed: int = 0
+) -> tuple[list[Entry[Known]], list[Entry[Known]]]:
+    """The photos to train on and to validate on; `how` None means the data set's own split where it has one.
 
-    `fraction` is the share of each class to train on in a random split; None means FRACTION.
-    Raises UserError when the data set or the algorithm has no such split, when `fraction` is for another one, or
-    without photos.
+    `validation` is the share of each class to hold out in a random split; None means HELD_OUT.
+    Raises UserError when the data set has no split of its own, or when `validation` is for another one.
     """
-    algorithm = algorithms.get(name)
-    official = data.official()
-    how = how or (algorithm.splits[0] if official else "random")
-    if how == "official" and official is None:
+    how = how or ("official" if data.has_split else "random")
+    if how == "official" and not data.has_split:
         raise UserError(
-            f"--split official: {data.place} has no split of its own, such as folders train and val: take --split "
-            "random, the default"
+            f"--split official: {data.root} has no split of its own for this, such as folders train and val: take "
+            "--split random, the default"
         )
-    if how not in algorithm.splits:
+    if validation is not None and how != "random":
         raise UserError(
-            f"--split {how} is not for {name}: the photos of test.txt have no annotations that it could be measured "
-            f"on; take --split {algorithm.splits[0]}, the default"
+            f"--validation {validation} is for --split random, and this split is {how}: add --split random, or leave "
+            "--validation out"
         )
-    if fraction is not None and how != "random":
-        raise UserError(
-            f"--fraction {fraction} is for --split random, and this split is {how}: add --split random, or leave "
-            "--fraction out"
-        )
-    usable = algorithm.candidates(data)
-    if how == "official" and official is not None:
-        known = set(usable)
-        train, validation = ([entry for entry in chosen if entry in known] for chosen in official)
-        return train, validation
-    return random_split(usable, data.group, fraction or FRACTION, seed)
+    if how == "official":
+        return data.part(TRAIN), data.part(VALIDATION)
+    return random_split(data.entries, 1 - (validation or HELD_OUT), seed)
 
 
 def write_channels(
-    data: DataSet[E],
-    train: Sequence[E],
-    validation: Sequence[E],
+    data: DataSet[Known],
+    train: Sequence[Entry[Known]],
+    validation: Sequence[Entry[Known]],
     out: Path,
     *,
     name: str = "image-classification",
     form: str = "image",
-    classes: str | None = None,
     seed: int = 0,
     force: bool = False,
 ) -> Summary:
     """Write the channels of the algorithm `name` into the folder `out`; nothing is left there unless all of it is.
 
     The image form is the algorithm's own, see its module. RecordIO form: train/train.rec and classes.txt, the same for
-    validation; classes.txt holds one class name a line, by label. `classes` is one of the data set's, or of the
-    algorithm's where those depend on it, or None for the default. The order of the training photos is shuffled by
+    validation; classes.txt holds one class name a line, by label. The order of the training photos is shuffled by
     `seed`, so that a reader in sequence meets all classes.
 
-    Raises UserError when the algorithm has no such form or classes, when `out` is not empty and `force` is False, or
+    Raises UserError when the algorithm has no such form, when `out` is not empty and `force` is False, or
     when a class has nothing to train on.
     """
     if out.exists() and not force and (not out.is_dir() or any(out.iterdir())):
@@ -154,28 +136,27 @@ def write_channels(
             f"--out {out} is there already and not empty: name another folder, or add --force to replace it"
         )
     algorithm = algorithms.get(name)
-    offered = data.classes or algorithm.classes
-    classes = classes or offered[0]
     _check_offered(name, "--format", form, algorithm.formats)
-    _check_offered(data.layout if data.classes else name, "--classes", classes, offered)
     shuffled = list(train)
     random.Random(seed).shuffle(shuffled)
-    summary = Summary(algorithm.class_names(data, [*train, *validation], classes), classes)
-    left_out = {channels.STRAYS: data.strays(), algorithm.unused: data.unused([*train, *validation])}
+    summary = Summary(data.class_names, data.pixels)
+    used = {entry.path for entry in (*train, *validation)}
+    summary.files = {done: list(files) for done, files in data.notes.items()}
     # In the order in which they will be told, whatever is met first.
-    summary.files = left_out | {channels.UNREADABLE: [], channels.REENCODED: []}
+    summary.files |= {UNUSED: [entry.path.name for entry in data.entries if entry.path not in used]}
+    summary.files |= {channels.UNREADABLE: [], channels.REENCODED: []}
 
-    def truth(entry: E, taken: Taken) -> Any:
-        return algorithm.truth(data, entry, taken, summary)
+    def truth(entry: Entry[Known], taken: Taken) -> Any:
+        return algorithm.truth(entry, taken, summary)
 
     with replacing(out) as building:
         building.mkdir()
         total = len(shuffled) + len(validation)
         with Progress("Preparing", total, "photo") as progress, ThreadPoolExecutor(cpu_count()) as pool:
             before = 0
-            for channel, chosen in (("train", shuffled), ("validation", list(validation))):
-                photos = channels.readable(data, chosen, truth, summary, pool, progress, before)
-                _write_channel(algorithm, building / channel, photos, summary, form, data)
+            for channel, chosen in ((TRAIN, shuffled), (VALIDATION, list(validation))):
+                photos = channels.readable(chosen, truth, summary, pool, progress, before)
+                _write_channel(algorithm, building / channel, photos, summary, form, data.root)
                 before += len(chosen)
     return summary
 
@@ -206,7 +187,7 @@ def _write_channel(
     photos: Iterator[Photo[Truth]],
     summary: Summary,
     form: str,
-    data: DataSet[Any],
+    root: Path,
 ) -> None:
     """Write one channel, count its photos, and see to it that no class is missing where it has to be learnt."""
     channel = folder.name
@@ -224,13 +205,16 @@ def _write_channel(
         channels.write_class_names(folder, summary.class_names)
     else:
         algorithm.write_images(folder.parent, channel, noted(), summary)
-    names = enumerate(summary.class_names)
-    missing = [name for label, name in names if label not in seen and name != channels.NO_CLASS]
-    if missing and (channel == "train" or not seen):
+    missing = [name for label, name in enumerate(summary.class_names) if label not in seen and name != NO_CLASS]
+    if not missing:
+        return
+    if not seen or (channel == TRAIN and algorithm.needs_all_classes):
         raise UserError(
-            f"{data.place}: no readable {algorithm.usable} of {', '.join(missing[:NAMED])} for the {channel} channel: "
-            "add some, or take the class out of the lists"
+            f"{root}: no readable {algorithm.usable} of {', '.join(missing[:NAMED])} for the {channel} channel: "
+            "add some, or take the class out of the data set"
         )
+    if channel == TRAIN:
+        summary.files[f"classes without a {algorithm.usable} to train on"] = missing
 
 
 def _check_offered(name: str, option: str, value: str, offered: Sequence[str]) -> None:
@@ -239,26 +223,23 @@ def _check_offered(name: str, option: str, value: str, offered: Sequence[str]) -
         raise UserError(f"{option} {value} is not for {name}: take {' or '.join(offered)}")
 
 
-_Offer = Callable[[Algorithm[Any, Any]], tuple[str, ...]]
-
-
-def _choices(offer: _Offer) -> list[str]:
+def _choices(offer: Callable[[Algorithm[Any, Any]], tuple[str, ...]]) -> list[str]:
     """What any algorithm offers."""
     return list(dict.fromkeys(value for algorithm in algorithms.get_all() for value in offer(algorithm)))
 
 
-def _defaults(offer: _Offer) -> str:
+def _default_classes() -> str:
     """`breed; object-detection: species`: the first algorithm's default, and those that differ from it."""
-    texts = {name: offer(algorithms.get(name))[0] for name in TRAINING}
+    texts = {name: algorithms.get(name).classes[0] for name in TRAINING}
     first = texts[TRAINING[0]]
     return "; ".join([first, *(f"{name}: {text}" for name, text in texts.items() if text != first)])
 
 
-def _fraction(text: str) -> float:
+def _share(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not a number: 0.8 trains on four fifths") from None
+        raise argparse.ArgumentTypeError(f"{text} is not a number: 0.2 holds out a fifth") from None
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1: 0.8 trains on four fifths")
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1: 0.2 holds out a fifth")
     return value

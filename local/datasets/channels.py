@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from PIL import Image
 
-from local.datasets.dataset import DataSet, E, Entry
+from local.datasets.dataset import UNUSABLE, Entry, Known
 from local.errors import UserError
 from local.progress import Progress
 from serve import preprocess
@@ -17,11 +17,8 @@ from train.data import recordio
 
 QUALITY = 95
 NAMED = 10
-STRAYS = "not a photo, skipped"
 UNREADABLE = "listed photos that cannot be read, skipped"
 REENCODED = f"photos re-encoded as JPEG, quality {QUALITY}"
-NO_CLASS = "unused"
-"""Name of a label that stands for nothing: no photo has to have it."""
 _CHUNK = 64
 
 Truth = TypeVar("Truth")
@@ -29,16 +26,23 @@ Truth = TypeVar("Truth")
 
 @dataclass
 class Summary:
-    """What was asked for, what was written and what was not.
+    """What was written and what was not.
 
-    `class_names` by label, of what `classes` says (breeds, species, ...); `counts` of photos per channel; `files` holds
-    files with their reasons by what was done to them, in words that a number follows.
+    `class_names` by label; `pixels` as the data set has them; `counts` of photos per channel; `files` holds files with
+    their reasons by what was done to them, in words that a number follows.
     """
 
-    class_names: list[str]
-    classes: str
+    class_names: Sequence[str]
+    pixels: Sequence[int] = ()
+    multi_label: bool = False
     counts: dict[str, int] = field(default_factory=lambda: {"train": 0, "validation": 0})
     files: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def hyperparameters(self) -> dict[str, int]:
+        """What a job on these channels has to be given."""
+        counts = {"num_classes": len(self.class_names), "num_training_samples": self.counts["train"]}
+        return counts | ({"multi_label": 1} if self.multi_label else {})
 
     def note(self, done: str, file: str) -> None:
         """`done` was done to `file` (a name and a reason)."""
@@ -58,15 +62,14 @@ class Taken:
 class Photo(Generic[Truth]):
     """A photo to write: its entry in the lists, what its algorithm says is true of it, and the JPEG's bytes."""
 
-    entry: Entry
+    entry: Entry[Any]
     truth: Truth
     data: bytes
 
 
 def readable(
-    data: DataSet[E],
-    chosen: Sequence[E],
-    truth: Callable[[E, Taken], Truth],
+    chosen: Sequence[Entry[Known]],
+    truth: Callable[[Entry[Known], Taken], Truth],
     summary: Summary,
     pool: ThreadPoolExecutor,
     progress: Progress,
@@ -79,17 +82,17 @@ def readable(
     """
     for start in range(0, len(chosen), _CHUNK):
         chunk = chosen[start : start + _CHUNK]
-        taken = pool.map(_take, [data.photo(entry) for entry in chunk])
+        taken = pool.map(_take, [entry.path for entry in chunk])
         for offset, (entry, photo) in enumerate(zip(chunk, taken, strict=True), start=start + 1):
             progress.done(before + offset)
-            file = data.photo(entry).name
+            file = entry.path.name
             if isinstance(photo, str):
                 summary.note(UNREADABLE, f"{file} {photo}")
                 continue
             try:
                 known = truth(entry, photo)
             except UserError as error:
-                summary.note("photos whose annotations cannot be used, skipped", str(error))
+                summary.note(UNUSABLE, str(error))
                 continue
             if photo.reencoded:
                 summary.note(REENCODED, f"{file} {photo.reencoded}")
@@ -127,6 +130,11 @@ def write_pairs(
 def write_class_names(folder: Path, names: Sequence[str]) -> None:
     """Write `folder`/classes.txt: one class name a line, by label."""
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def read_class_names(folder: Path) -> list[str]:
+    """Read `folder`/classes.txt."""
+    return (folder / "classes.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def _take(path: Path) -> Taken | str:

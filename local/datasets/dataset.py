@@ -1,111 +1,138 @@
 """A data set, whatever its layout: its photos, what is known of each, and the split that it comes with."""
 
 import random
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from local.datasets import voc
-from local.errors import UserError
+CLASSIFICATION, DETECTION, SEGMENTATION = TASKS = ("classification", "detection", "segmentation")
+"""What can be known of a photo: the names of its classes (`Labels`), its boxes (`Annotation`), or its mask (`Mask`)."""
+TRAIN, VALIDATION = "train", "validation"
+NO_CLASS = "unused"
+"""The name of a label that no photo has."""
+UNUSABLE = "photos whose annotations cannot be used, skipped"
 
-
-class Entry(Protocol):
-    """A photo of a data set."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in a channel, without extension; two of one class have two names."""
-        ...
-
-
-E = TypeVar("E", bound=Entry)
+Known = TypeVar("Known")
+Labels = tuple[str, ...]
+"""The names of a photo's classes: one, or any number in a multi-label data set."""
+Edges = tuple[float, float, float, float]
+"""A box: left, top, right, bottom. Right and bottom lie behind the last pixel, so that right - left is the width."""
 
 
-class DataSet(ABC, Generic[E]):
-    """What `prepare` makes channels of."""
+@dataclass(frozen=True)
+class Thing:
+    """One object of a photo: the name of its class and its box, counted from the photo's upper left corner."""
 
-    layout: ClassVar[str]
-    """What the layout is called."""
-    classes: ClassVar[tuple[str, ...]] = ()
-    """What can be told apart, the default first; nothing where that depends on the algorithm."""
+    name: str
+    box: Edges
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The objects on a photo, there may be none, and what their boxes are measured in.
+
+    `source` is what messages call the annotation, most often its file. `size` is the (width, height) in pixels of the
+    photo that was annotated, or FRACTIONS. Pixels are of the photo as it is stored where its stored size is that, else
+    of the upright one; fractions are of the stored photo unless `upright`.
+    """
+
+    source: str
+    things: tuple[Thing, ...]
+    size: tuple[int, int]
+    upright: bool = False
+
+
+FRACTIONS = (1, 1)
+
+
+@dataclass(frozen=True)
+class Entry(Generic[Known]):
+    """A photo of a data set: what it is called in a channel, without extension, its file, and what is known of it.
+
+    Whether the file exists and is an image is for the reader to find out. `part` is TRAIN, VALIDATION, or "" where the
+    data set names none; `group` is what a random split divides by.
+    """
+
+    name: str
+    path: Path
+    known: Known
+    part: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class DataSet(Generic[Known]):
+    """What `prepare` makes channels of: the photos, in a defined order, and the names of the classes by label.
+
+    `notes` are files that were left out, by the reason in words that a number follows. `pixels` are the numbers that a
+    mask has for each label, where they are not the labels.
+    """
 
     root: Path
+    entries: tuple[Entry[Known], ...]
+    class_names: tuple[str, ...]
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    pixels: tuple[int, ...] = ()
 
     @property
-    def place(self) -> Path:
-        """The folder that messages name."""
-        return self.root
+    def has_split(self) -> bool:
+        """Whether the data set names photos to train on and others to validate on."""
+        return {TRAIN, VALIDATION} <= {entry.part for entry in self.entries}
 
-    @abstractmethod
-    def photo(self, entry: E) -> Path:
-        """The file of a photo; whether it exists and is an image is for the reader to find out."""
-
-    @abstractmethod
-    def labelled(self) -> list[E]:
-        """The photos whose class is known."""
-
-    def annotated(self) -> list[E]:
-        """The photos that have boxes. Raises UserError when none has."""
-        raise UserError(f"{self.place} holds {self.layout}, which have no boxes: object-detection needs some")
-
-    def segmented(self) -> list[E]:
-        """The photos that have masks. Raises UserError when none has."""
-        raise UserError(f"{self.place} holds {self.layout}, which have no masks: semantic-segmentation needs some")
-
-    @abstractmethod
-    def class_names(self, entries: Iterable[E], classes: str) -> list[str]:
-        """The class names of `entries`, by label."""
-
-    @abstractmethod
-    def class_of(self, entry: E, classes: str) -> str:
-        """The class of a photo, one of `class_names`."""
-
-    def annotation(self, entry: E) -> voc.Annotation:
-        """The boxes of a photo of `annotated`. Raises voc.AnnotationError."""
-        raise NotImplementedError
-
-    def annotation_file(self, entry: E) -> Path:
-        """The file of these boxes."""
-        raise NotImplementedError
-
-    def mask(self, entry: E) -> Path:
-        """The file of the mask of a photo of `segmented`."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def official(self) -> tuple[list[E], list[E]] | None:
-        """The photos to train and to validate on that the data set names; None where it names none."""
-
-    @abstractmethod
-    def group(self, entry: E) -> str:
-        """A random split takes its share of each group."""
-
-    def strays(self) -> list[str]:
-        """Files among the photos that are not photos by their names."""
-        return []
-
-    def unused(self, used: Iterable[E]) -> list[str]:
-        """Photos by name that are not among `used`."""
-        return []
+    def part(self, name: str) -> list[Entry[Known]]:
+        """The photos of one part."""
+        return [entry for entry in self.entries if entry.part == name]
 
 
 def random_split(
-    entries: Sequence[E], group: Callable[[E], str], fraction: float, seed: int
-) -> tuple[list[E], list[E]]:
+    entries: Sequence[Entry[Known]], fraction: float, seed: int
+) -> tuple[list[Entry[Known]], list[Entry[Known]]]:
     """Split group by group: round(`fraction` * n) of a group's n photos to train on, the rest held out.
 
     A group with two or more photos has at least one on each side. The same seed gives the same split.
     """
     generator = random.Random(seed)
-    groups: dict[str, list[E]] = {}
+    groups: dict[str, list[Entry[Known]]] = defaultdict(list)
     for entry in entries:
-        groups.setdefault(group(entry), []).append(entry)
-    train: list[E] = []
-    held_out: list[E] = []
+        groups[entry.group].append(entry)
+    train: list[Entry[Known]] = []
+    held_out: list[Entry[Known]] = []
     for members in groups.values():
         generator.shuffle(members)
         count = min(max(round(fraction * len(members)), 1), max(len(members) - 1, 1))
         train += members[:count]
         held_out += members[count:]
     return train, held_out
+
+
+def rarest(classes: Sequence[Iterable[str]]) -> list[str]:
+    """Return for each photo the one of its `classes` that the fewest photos have, "" without any.
+
+    As the `group` of photos of several classes it gives each class to both sides of a random split, where it can.
+    """
+    counts = Counter(name for names in classes for name in set(names))
+    return [min(names, key=lambda name: (counts[name], name), default="") for names in map(set, classes)]
+
+
+def channel_names(paths: Sequence[Path], folders: Sequence[str] | None = None) -> list[str]:
+    """Return what photos are called in a channel: their base names, numbered where a folder would have one twice.
+
+    `folders` are where they will lie in the channel, one for each photo. Names that differ in case only count as one,
+    as they do to the file systems of macOS and Windows.
+    """
+    places = [*zip(folders or [""] * len(paths), (path.stem for path in paths), strict=True)]
+    taken = {(folder, name.casefold()) for folder, name in places}
+    seen: set[tuple[str, str]] = set()
+    names = []
+    for folder, base in places:
+        name, number = base, 1
+        if (folder, base.casefold()) in seen:
+            while (folder, name.casefold()) in taken:
+                number += 1
+                name = f"{base}-{number}"
+            taken.add((folder, name.casefold()))
+        seen.add((folder, base.casefold()))
+        names.append(name)
+    return names

@@ -10,7 +10,7 @@ import pytest
 
 from local import algorithms
 from local.commands import prepare
-from local.datasets import pets
+from local.datasets import layouts
 from local.images import TRAINING
 from local.sagemaker import opt_ml
 from tests.images.container import RESTRICTED, Container, give_back
@@ -80,11 +80,10 @@ Job = Callable[..., tuple[Path, dict[str, Path]]]
 
 
 def channels_of(data: Path, out: Path, name: str) -> prepare.Summary:
-    official = pets.read(data)
-    train, validation = prepare.split(official, name)
-    return prepare.write_channels(
-        official, train, validation, out, name=name, classes=algorithms.get(name).demo_classes
-    )
+    algorithm = algorithms.get(name)
+    official = layouts.find(data).read(algorithm.task, algorithm.demo_classes)
+    train, validation = prepare.split(official)
+    return prepare.write_channels(official, train, validation, out, name=name)
 
 
 def sizes(summary: prepare.Summary) -> dict[str, object]:

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from local.commands import prepare
-from local.datasets import pets as official
 from local.datasets.dataset import random_split
 from local.datasets.drawn import draw
+from local.datasets.layouts import pets as official
 from local.sagemaker import docker as engine
 from local.sagemaker import programs
 from tests.environments import REPOSITORY, live_in
@@ -60,12 +60,12 @@ def boxed_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -
 
     Real photos where PET_DATA is set, drawn ones otherwise.
     """
-    pets = official.read(_data(drawn_pets))
-    few = random.Random(0).sample(pets.annotated(), 32)
-    train, validation = random_split(few, pets.group, 0.75, seed=0)
+    pets = official.detection(_data(drawn_pets))
+    few = random.Random(0).sample(pets.entries, 32)
+    train, validation = random_split(few, 0.75, seed=0)
     out = tmp_path_factory.mktemp("boxed") / "channels"
     summary = prepare.write_channels(pets, train, validation, out, name="object-detection")
-    assert summary.class_names == ["cat", "dog"]
+    assert summary.class_names == ("cat", "dog")
     return out
 
 
@@ -75,8 +75,8 @@ def masked_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) 
 
     Real photos where PET_DATA is set, drawn ones otherwise.
     """
-    pets = official.read(_data(drawn_pets))
-    few = random.Random(0).sample(pets.segmented(), 18)
+    pets = official.segmentation(_data(drawn_pets))
+    few = random.Random(0).sample(pets.entries, 18)
     train, validation = few[:16], few[16:]
     out = tmp_path_factory.mktemp("masked") / "channels"
     summary = prepare.write_channels(pets, train, validation, out, name="semantic-segmentation")
@@ -201,7 +201,7 @@ def _data(drawn_pets: Path) -> Path:
 
 
 def _channels(data: Path, out: Path) -> Path:
-    pets = official.read(data)
-    summary = prepare.write_channels(pets, pets.trainval, pets.test, out)
+    pets = official.classification(data)
+    summary = prepare.write_channels(pets, pets.part("train"), pets.part("validation"), out)
     assert len(summary.class_names) == BREEDS, summary.class_names
     return out

@@ -9,8 +9,9 @@ from PIL import Image
 
 from local import __main__ as program
 from local.commands import prepare
-from local.datasets import class_folders, layouts, pets
+from local.datasets import layouts
 from local.datasets.drawn import draw
+from local.datasets.layouts import class_folders, pets
 from local.errors import UserError
 
 CLASSIFIERS = ("image-classification", "image-classification-tensorflow")
@@ -64,8 +65,8 @@ def test_folders_train_and_val_are_the_split(name: str, tmp_path: Path) -> None:
 
 
 def test_a_seed_repeats_the_split_and_another_changes_it(tmp_path: Path) -> None:
-    found = class_folders.read(lay_out(tmp_path, *numbered("cat", 20), *numbered("dog", 20)))
-    first, again, other = (prepare.split(found, CLASSIFIERS[0], seed=seed) for seed in (0, 0, 1))
+    found = class_folders.classification(lay_out(tmp_path, *numbered("cat", 20), *numbered("dog", 20)))
+    first, again, other = (prepare.split(found, seed=seed) for seed in (0, 0, 1))
     assert first == again != other
 
 
@@ -80,11 +81,11 @@ def test_two_photos_of_one_name_in_a_class_are_both_kept(tmp_path: Path) -> None
     ("names", "options", "says"),
     [
         (["cat/1.jpg"], [], "has one class folder, cat/: a classifier needs two or more"),
-        (["1.jpg"], [], "has no layout that is known: give a folder of class folders"),
+        (["1.jpg"], [], "has no layout that is known: the Oxford-IIIT Pet data set"),
         (["cat/a.txt", "dog/b.txt"], [], "has no photos in its class folders"),
         (["train/cat/1.jpg", "train/dog/2.jpg", "val/cta/3.jpg"], [], "has the class folder cta/, which folder"),
         (["cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg"], ["--split", "official"], "has no split of its own"),
-        (["cat/1.jpg", "dog/2.jpg"], ["--classes", "breed"], "--classes breed is not for class folders: take class"),
+        (["cat/1.jpg", "dog/2.jpg"], ["--classes", "breed"], "--classes breed is for the pet data set, and"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_folder_and_the_fix(
@@ -97,14 +98,18 @@ def test_what_cannot_be_used_is_refused_with_the_folder_and_the_fix(
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("object-detection", "have no boxes"), ("semantic-segmentation", "have no masks")]
+    ("name", "says"),
+    [
+        ("object-detection", "has no boxes: detection takes"),
+        ("semantic-segmentation", "has no masks: segmentation takes"),
+    ],
 )
 def test_an_algorithm_that_needs_more_than_classes_says_so(
     name: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = lay_out(tmp_path / "data", "cat/1.jpg", "dog/2.jpg")
     assert run(name, "--data", data, "--out", tmp_path / "out") == 2
-    assert f"{data} holds class folders, which {says}: {name} needs some" in capsys.readouterr().err
+    assert f"{data} is read as class-folders (it holds the folders cat, dog), which {says}" in capsys.readouterr().err
 
 
 def test_a_damaged_photo_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,17 +121,15 @@ def test_a_damaged_photo_is_named_and_left_out(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder: give the one that holds the data set"):
-        layouts.read(tmp_path / "no")
+        layouts.find(tmp_path / "no")
 
 
 def test_the_drawn_pets_laid_out_in_class_folders_have_the_labels_that_they_have_as_pets(tmp_path: Path) -> None:
     draw.data_set(tmp_path / "pets", 3, 1)
-    found = pets.read(tmp_path / "pets")
-    for part, photos in zip(("train", "val"), found.official(), strict=True):
-        for pet in photos:
-            folder = tmp_path / "folders" / part / pet.breed
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{pet.name}.jpg").write_bytes(found.photo(pet).read_bytes())
+    for pet in pets.classification(tmp_path / "pets").entries:
+        folder = tmp_path / "folders" / ("train" if pet.part == "train" else "val") / pet.known[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / pet.path.name).write_bytes(pet.path.read_bytes())
 
     def written(data: Path, out: Path, *options: str) -> dict[bytes, str]:
         assert run("image-classification-tensorflow", "--data", data, "--out", out, *options) == 0

@@ -16,8 +16,8 @@ from local.algorithms import object_detection
 from local.algorithms.object_detection import ALGORITHM as algorithm
 from local.algorithms.object_detection import Answer, Truth
 from local.commands import prepare
-from local.datasets import pets as official
 from local.datasets.channels import Taken
+from local.datasets.layouts import pets as official
 from local.errors import CommandFailed
 from serve.preprocess import Frame
 from tests.unit.official import HEAD, Pets, encode, lying, picture, turned
@@ -137,7 +137,7 @@ def test_the_official_split_is_refused_because_its_test_photos_have_no_boxes(
     boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(boxed, tmp_path / "channels", "--split", "official") == 2
-    assert "--split official is not for object-detection" in capsys.readouterr().err
+    assert "has no split of its own for this" in capsys.readouterr().err
     assert not (tmp_path / "channels").exists()
 
 
@@ -150,14 +150,23 @@ def test_a_data_set_without_boxes_is_refused_with_what_is_missing(
     assert re.search(r"annotations/xmls has no XML file of any photo", capsys.readouterr().err)
 
 
-def test_a_class_without_a_box_to_train_on_is_named_and_nothing_is_written(
+def test_a_class_without_a_box_to_train_on_is_named(
     boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(1, 6):
         (boxed.root / "annotations" / "xmls" / f"pug_{number}.xml").write_text(voc())
+    assert run(boxed, tmp_path / "channels") == 0
+    assert "classes without a photo with a box to train on: 1 (dog)" in capsys.readouterr().out
+
+
+def test_a_data_set_without_any_box_is_refused_and_nothing_is_written(
+    boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (boxed.root / "annotations" / "xmls").iterdir():
+        file.write_text(voc())
     before = sorted(file.name for file in tmp_path.iterdir())
     assert run(boxed, tmp_path / "channels") == 2
-    assert "no readable photo with a box of dog for the train channel" in capsys.readouterr().err
+    assert "no readable photo with a box of cat, dog for the train channel" in capsys.readouterr().err
     assert sorted(file.name for file in tmp_path.iterdir()) == before
 
 
@@ -176,7 +185,7 @@ def test_boxes_lie_on_the_same_pixels_after_exif_has_turned_the_photo(
         size, place = (64, 48), HEAD
     left, top, right, bottom = place
     boxed.add("Bengal_20", data, voc(("cat", left + 1, top + 1, right, bottom), size=size))
-    run(boxed, tmp_path / "channels", "--fraction", "0.99")
+    run(boxed, tmp_path / "channels", "--validation", "0.01")
     truth = all_truths(tmp_path / "channels")["Bengal_20"]
     assert truth.size == (64, 48)
     (photo,) = (tmp_path / "channels").glob("*/Bengal_20.jpg")
@@ -220,7 +229,7 @@ def test_boxes_are_cut_at_the_edge_or_dropped_and_named_and_a_photo_without_boxe
     assert found["Bengal_20"].boxes == ((0, 0, 0, 10, 10), (0, 59, 39, 64, 48), (0, 4, 4, 5, 5))
     assert found["Bengal_21"].boxes == ()
     lines = capsys.readouterr().out.splitlines()
-    cut, dropped = "Bengal_20.xml -4 1 10 10, Bengal_20.xml 60 40 70 60", "Bengal_20.xml 65 1 80 10, Bengal_20.xml 20"
+    cut, dropped = "Bengal_20.xml -5 0 10 10, Bengal_20.xml 59 39 70 60", "Bengal_20.xml 64 0 80 10, Bengal_20.xml 19"
     assert any(line.startswith(f"boxes cut at the edge of their photo: 2 ({cut}") for line in lines), lines
     assert any(line.startswith(f"boxes without an area inside their photo, dropped: 2 ({dropped}") for line in lines)
 
@@ -236,27 +245,27 @@ def test_photos_whose_annotation_cannot_be_used_are_left_out_counted_and_named(
     boxed.add("Bengal_25", None, voc(("cat", *HEAD_VOC)))
     assert run(boxed, tmp_path / "channels") == 0
     _, *lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "photos without an XML file of boxes, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
-    assert lines[1].startswith("listed photos that cannot be read, skipped: 2 (")
-    assert all(reason in lines[1] for reason in ("Bengal_24.jpg is truncated", "Bengal_25.jpg does not exist"))
-    assert lines[2].startswith("photos whose annotations cannot be used, skipped: 3 (")
+    assert lines[0] == "photos without their XML file, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
+    assert lines[1].startswith("photos whose annotations cannot be used, skipped: 3 (")
+    assert lines[2].startswith("listed photos that cannot be read, skipped: 2 (")
+    assert all(reason in lines[2] for reason in ("Bengal_24.jpg is truncated", "Bengal_25.jpg does not exist"))
     for reason in (
         "Bengal_20.xml is about a photo of 65 x 48 pixels and Bengal_20.jpg has 64 x 48",
         "Bengal_21.xml names a bird: the classes are cat, dog",
-        "annotations/xmls/Bengal_22.xml is not XML",
+        "Bengal_22.xml is not XML",
     ):
-        assert reason in lines[2]
-    assert lines[3] == "8 photos to train on, 2 to validate on, 2 classes"
-    assert lines[-1] == "Set num_classes=2 num_training_samples=8"
+        assert reason in lines[1]
+    assert lines[3] == "7 photos to train on, 3 to validate on, 2 classes"
+    assert lines[-1] == "Set num_classes=2 num_training_samples=7"
 
 
 def test_the_real_subset_is_split_into_photos_with_boxes(pets: Path, tmp_path: Path) -> None:
-    found = official.read(pets)
-    train, validation = prepare.split(found, "object-detection")
+    found = official.detection(pets)
+    train, validation = prepare.split(found)
     summary = prepare.write_channels(found, train, validation, tmp_path / "channels", name="object-detection")
-    assert summary.class_names == ["cat", "dog"]
+    assert summary.class_names == ("cat", "dog")
     assert summary.counts == {"train": 236, "validation": 60}
-    assert len(summary.files[algorithm.unused]) == 214
+    assert len(summary.files["photos without their XML file, left out"]) == 214
     assert sum(len(truth.boxes) for truth in all_truths(tmp_path / "channels").values()) == 297
 
 

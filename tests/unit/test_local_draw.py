@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from local.datasets import pets
 from local.datasets.drawn import draw
 from local.datasets.drawn.breeds import BREEDS
 from local.datasets.drawn.canvas import BODY, HEAD, OVERSAMPLING, Canvas, Pen
+from local.datasets.layouts import pets
 
 
 def head_box(file: Path) -> tuple[str, list[int]]:
@@ -23,12 +23,13 @@ def head_box(file: Path) -> tuple[str, list[int]]:
 
 def test_a_drawn_data_set_is_in_the_official_layout(drawn: Path) -> None:
     found = pets.read(drawn)
-    names = found.class_names(found.trainval, "breed")
-    assert names == sorted((breed.name for breed in BREEDS), key=str.lower)
+    names = pets.class_names(found.trainval, "breed")
+    assert list(names) == sorted((breed.name for breed in BREEDS), key=str.lower)
     assert (len(found.trainval), len(found.test)) == (6 * len(BREEDS), 2 * len(BREEDS))
     for pet in (*found.trainval, *found.test):
         assert pet.breed[0].isupper() == (pet.species == "cat")
-        with Image.open(found.photo(pet)) as photo, Image.open(drawn / f"annotations/trimaps/{pet.name}.png") as trimap:
+        names = (f"images/{pet.name}.jpg", f"annotations/trimaps/{pet.name}.png")
+        with Image.open(drawn / names[0]) as photo, Image.open(drawn / names[1]) as trimap:
             assert (photo.format, photo.mode) == ("JPEG", "RGB")
             assert (trimap.mode, trimap.size) == ("L", photo.size)
     boxed = {file.stem for file in (drawn / "annotations" / "xmls").iterdir()}

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.datasets import pets
-from local.datasets.dataset import random_split
-from local.datasets.pets import Pet, Pets
+from local.datasets.layouts import pets
+from local.datasets.layouts.pets import Pet
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z_]{0,12}_[1-9][0-9]{0,3}", fullmatch=True)
 PETS = st.builds(Pet, name=NAMES, class_id=st.integers(1, 99), species=st.sampled_from(["cat", "dog"]))
@@ -93,35 +92,24 @@ def test_a_folder_without_the_layout_is_refused_with_what_is_missing(tmp_path: P
 
 def test_labels_of_a_subset_have_no_gaps_and_keep_the_order_of_class_numbers() -> None:
     photos = [Pet("Bengal_1", 6, "cat"), Pet("Abyssinian_1", 1, "cat"), Pet("american_bulldog_1", 2, "dog")]
-    assert Pets(Path(), (), ()).class_names(photos, "breed") == ["Abyssinian", "american_bulldog", "Bengal"]
-    assert Pets(Path(), (), ()).class_names(photos, "species") == ["cat", "dog"]
-
-
-@given(st.lists(PETS, unique_by=lambda pet: pet.name), st.floats(0.01, 0.99), st.integers(0, 5))
-def test_a_random_split_keeps_every_photo_once_and_every_breed_on_both_sides(
-    photos: list[Pet], fraction: float, seed: int
-) -> None:
-    train, held_out = random_split(photos, lambda pet: pet.breed, fraction, seed)
-    assert sorted(pet.name for pet in [*train, *held_out]) == sorted(pet.name for pet in photos)
-    assert (train, held_out) == random_split(photos, lambda pet: pet.breed, fraction, seed)
-    for breed in {pet.breed for pet in photos}:
-        count = sum(pet.breed == breed for pet in photos)
-        sides = [sum(pet.breed == breed for pet in side) for side in (train, held_out)]
-        assert min(sides) >= (1 if count > 1 else 0)
-        if count > 3:
-            assert abs(sides[0] - fraction * count) <= 1
+    assert pets.class_names(photos, "breed") == ("Abyssinian", "american_bulldog", "Bengal")
+    assert pets.class_names(photos, "species") == ("cat", "dog")
 
 
 def test_photos_that_no_list_names_are_found_when_their_breed_is_known(tmp_path: Path) -> None:
     root = layout(tmp_path, "Bengal_1 6 1 1", "Bengal_2 6 1 1")
     for name in ("Bengal_3.jpg", "unknown_1.jpg", "Bengal_4.mat", "._Bengal_5.jpg"):
         (root / "images" / name).touch()
-    assert pets.read(root).labelled() == [Pet(f"Bengal_{number}", 6, "cat") for number in (1, 2, 3)]
+    found = pets.classification(root)
+    assert [(entry.name, entry.part) for entry in found.entries] == [
+        *(("Bengal_1", "train"), ("Bengal_2", "validation"), ("Bengal_3", ""))
+    ]
+    assert found.notes == {pets.STRAYS: ["._Bengal_5.jpg", "Bengal_4.mat"], pets.UNKNOWN: ["unknown_1.jpg"]}
 
 
 def test_the_real_subset_is_read(pets: Path) -> None:
-    from local.datasets.pets import read
+    from local.datasets.layouts.pets import classification
 
-    found = read(pets)
-    assert (len(found.trainval), len(found.test)) == (300, 208)
-    assert found.class_names(found.trainval, "breed") == ["Abyssinian", "american_bulldog", "Bengal"]
+    found = classification(pets)
+    assert (len(found.part("train")), len(found.part("validation"))) == (300, 208)
+    assert found.class_names == ("Abyssinian", "american_bulldog", "Bengal")

@@ -11,7 +11,7 @@ from PIL import Image
 from local import __main__ as program
 from local.commands import prepare
 from local.datasets import channels
-from local.datasets import pets as official
+from local.datasets.layouts import pets as official
 from local.images import TRAINING
 from train.data import recordio
 
@@ -139,34 +139,36 @@ def test_the_recordio_form_holds_the_same_photos_and_labels_as_the_image_form(di
 
 def test_a_random_split_uses_photos_that_no_list_names(dirty: Path, tmp_path: Path) -> None:
     out = tmp_path / "channels"
-    run("image-classification", "--data", dirty, "--out", out, "--split", "random", "--fraction", "0.6", "--seed", "1")
+    run(
+        "image-classification", "--data", dirty, "--out", out, "--split", "random", "--validation", "0.4", "--seed", "1"
+    )
     used = {photo.stem for channel in ("train", "validation") for photo, _ in prepare.photos(out, channel)}
     assert "pug_99" in used
     assert len(used) == 11
 
 
 @pytest.mark.parametrize("split", [(), ("--split", "official")])
-def test_a_fraction_without_a_random_split_is_refused(
+def test_a_share_to_hold_out_without_a_random_split_is_refused(
     dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: tuple[str, ...]
 ) -> None:
     out = tmp_path / "channels"
-    assert run("image-classification", "--data", dirty, "--out", out, "--fraction", "0.5", *split) == 2
+    assert run("image-classification", "--data", dirty, "--out", out, "--validation", "0.5", *split) == 2
     assert capsys.readouterr().err == (
-        "prepare: --fraction 0.5 is for --split random, and this split is official: add --split random, or leave "
-        "--fraction out\n"
+        "prepare: --validation 0.5 is for --split random, and this split is official: add --split random, or leave "
+        "--validation out\n"
     )
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    ("fraction", "said"), [("half", "half is not a number"), ("1", "1 is not between 0 and 1"), ("nan", "nan is not")]
+    ("share", "said"), [("half", "half is not a number"), ("1", "1 is not between 0 and 1"), ("nan", "nan is not")]
 )
-def test_a_fraction_that_is_none_is_refused_with_an_example(
-    fraction: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_share_that_cannot_be_held_out_is_refused_with_an_example(
+    share: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        run("image-classification", "--data", tmp_path, "--out", tmp_path, "--fraction", fraction)
-    assert f"argument --fraction: {said}" in capsys.readouterr().err
+        run("image-classification", "--data", tmp_path, "--out", tmp_path, "--validation", share)
+    assert f"argument --validation: {said}" in capsys.readouterr().err
 
 
 def test_species_are_told_apart_when_asked_for(dirty: Path, tmp_path: Path) -> None:
@@ -208,7 +210,7 @@ def test_force_keeps_the_old_channels_when_the_new_ones_fail(dirty: Path, tmp_pa
 
 
 def test_counts_of_one_are_said_in_the_singular() -> None:
-    summary = channels.Summary(["pug"], "breed", counts={"train": 1, "validation": 2})
+    summary = channels.Summary(["pug"], counts={"train": 1, "validation": 2})
     assert prepare.report(summary) == ["1 photo to train on, 2 to validate on, 1 class"]
 
 
@@ -233,10 +235,10 @@ def test_a_photo_whose_exif_cannot_be_read_is_taken_as_it_is_stored(dirty: Path,
 
 
 def test_the_real_subset_with_its_dirt_is_prepared(pets: Path, tmp_path: Path) -> None:
-    found = official.read(pets)
-    photos = found.labelled()
+    found = official.classification(pets)
+    photos = found.entries
     summary = prepare.write_channels(found, photos[:-3], photos[-3:], tmp_path / "channels")
-    assert summary.files[channels.STRAYS] == ["Abyssinian_101.mat"]
+    assert summary.files[official.STRAYS] == ["Abyssinian_101.mat"]
     assert sorted(summary.files[channels.REENCODED]) == ["Abyssinian_34.jpg is a GIF", "Abyssinian_5.jpg is a PNG"]
     assert summary.files[channels.UNREADABLE] == []
     assert summary.counts == {"train": 507, "validation": 3}

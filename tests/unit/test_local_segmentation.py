@@ -15,7 +15,7 @@ from local.algorithms import semantic_segmentation
 from local.algorithms.semantic_segmentation import ALGORITHM as algorithm
 from local.algorithms.semantic_segmentation import Answer, Truth
 from local.commands import prepare
-from local.datasets import pets as official
+from local.datasets.layouts import pets as official
 from local.errors import CommandFailed
 from serve.artifact import InputSpec
 from serve.tasks import segmentation
@@ -107,7 +107,7 @@ def test_classes_pet_adds_a_label_map_by_which_training_reads_three_named_classe
 
 def test_a_random_split_divides_all_photos_that_have_a_trimap(segmented: Pets, tmp_path: Path) -> None:
     out = tmp_path / "channels"
-    assert run(segmented, out, "--split", "random", "--fraction", "0.5", "--seed", "3") == 0
+    assert run(segmented, out, "--split", "random", "--validation", "0.5", "--seed", "3") == 0
     chosen = [stems(out / channel, ".jpg") for channel in ("train", "validation")]
     assert [len(names) for names in chosen] == [7, 7]
     assert not chosen[0] & chosen[1]
@@ -145,15 +145,13 @@ def test_a_data_set_without_trimaps_is_refused_with_what_is_missing(
 
 
 @pytest.mark.parametrize("classes", ["trimap", "pet"])
-def test_a_class_that_no_training_photo_has_is_named_and_nothing_is_written(
+def test_a_class_that_no_training_photo_has_is_named(
     segmented: Pets, tmp_path: Path, classes: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for file in (segmented.root / "annotations" / "trimaps").iterdir():
         file.write_bytes(encode(trimap().point(lambda pixel: BACKGROUND if pixel == BORDER else pixel), "PNG"))
-    before = sorted(file.name for file in tmp_path.iterdir())
-    assert run(segmented, tmp_path / "channels", "--classes", classes) == 2
-    assert "no readable photo with pixels of border for the train channel" in capsys.readouterr().err
-    assert sorted(file.name for file in tmp_path.iterdir()) == before
+    assert run(segmented, tmp_path / "channels", "--classes", classes) == 0
+    assert "classes without a photo with pixels to train on: 1 (border)" in capsys.readouterr().out
 
 
 # --- dirt -------------------------------------------------------------------------------------------------------------
@@ -193,7 +191,7 @@ def test_a_trimap_saved_as_a_colour_picture_gets_one_channel_and_is_counted(
     with Image.open(tmp_path / "channels" / "train_annotation" / "Bengal_20.png") as image:
         assert image.mode == "P"
         assert np.array_equal(np.asarray(image), np.asarray(trimap()))
-    assert "trimaps saved as colour pictures, made one channel: 1 (Bengal_20.png)" in capsys.readouterr().out
+    assert "masks saved as colour pictures, made one channel: 1 (Bengal_20.png)" in capsys.readouterr().out
 
 
 def test_photos_whose_trimap_cannot_be_used_are_left_out_counted_and_named(
@@ -213,13 +211,11 @@ def test_photos_whose_trimap_cannot_be_used_are_left_out_counted_and_named(
     segmented.add("Bengal_26", None, trimap=whole)
     assert run(segmented, tmp_path / "channels") == 0
     _, *lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == (
-        "photos that the split does not name or that have no trimap, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
-    )
+    assert lines[0] == "photos without their trimap, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
     assert lines[1] == "listed photos that cannot be read, skipped: 1 (Bengal_26.jpg does not exist)"
     assert lines[2].startswith("photos whose annotations cannot be used, skipped: 5 (")
     for reason in (
-        "annotations/trimaps/Bengal_20.png has 32 x 24 pixels and Bengal_20.jpg 64 x 48",
+        "Bengal_20.png has 32 x 24 pixels and Bengal_20.jpg 64 x 48",
         "Bengal_21.png has pixels of 7, 14, 21: a trimap has 1 (pet), 2 (background), 3 (border)",
         "Bengal_22.png is truncated",
         "Bengal_24.png is a colour picture",
@@ -230,14 +226,12 @@ def test_photos_whose_trimap_cannot_be_used_are_left_out_counted_and_named(
 
 
 def test_the_real_subset_is_split_into_photos_with_trimaps(pets: Path, tmp_path: Path) -> None:
-    found = official.read(pets)
-    train, validation = prepare.split(found, "semantic-segmentation")
-    summary = prepare.write_channels(
-        found, train, validation, tmp_path / "channels", name="semantic-segmentation", classes="pet"
-    )
-    assert summary.class_names == ["pet", "background", "border"]
+    found = official.segmentation(pets, "pet")
+    train, validation = prepare.split(found)
+    summary = prepare.write_channels(found, train, validation, tmp_path / "channels", name="semantic-segmentation")
+    assert summary.class_names == ("pet", "background", "border")
     assert summary.counts == {"train": 300, "validation": 208}
-    assert summary.files[algorithm.unused] == ["Abyssinian_34.jpg", "Abyssinian_82.jpg"]
+    assert summary.files[prepare.UNUSED] == ["Abyssinian_34.jpg", "Abyssinian_82.jpg"]
     shares = np.mean(
         [
             np.bincount(truth.mask.ravel(), minlength=3) / truth.mask.size

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from local.datasets import voc
-from local.datasets.voc import Annotation, AnnotationError, Thing
+from local.datasets.dataset import Annotation, Thing
+from local.datasets.layouts import voc_xml
+from local.datasets.layouts.voc_xml import AnnotationError
 
 NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FFF, exclude_characters="<>&"), min_size=1, max_size=8)
 EDGES = st.tuples(*[st.integers(-50, 5000)] * 4)
@@ -26,7 +27,7 @@ def thing(name: str, xmin: object, ymin: object, xmax: object, ymax: object) -> 
 def test_boxes_counted_from_one_with_both_ends_become_edges_counted_from_zero(
     things: list[tuple[str, tuple[int, int, int, int]]],
 ) -> None:
-    found = voc.parse(xml("".join(thing(name, *box) for name, box in things)), "a.xml")
+    found = voc_xml.parse(xml("".join(thing(name, *box) for name, box in things)), "a.xml")
     assert found.size == (64, 48)
     assert found.things == tuple(
         Thing(name.strip(), (xmin - 1, ymin - 1, xmax, ymax)) for name, (xmin, ymin, xmax, ymax) in things
@@ -37,7 +38,7 @@ def test_fractions_of_a_pixel_are_rounded_and_what_else_stands_there_is_passed_o
     part = "<part><name>head</name><bndbox><xmin>x</xmin></bndbox></part>"
     things = thing(" cat\n", "10.4", 20.0, " 30 ", 40).replace("</object>", f"{part}<difficult>0</difficult></object>")
     document = b'\xef\xbb\xbf<?xml version="1.0"?><!-- by hand -->' + xml(f"<segmented>0</segmented>{things}")
-    assert voc.parse(document, "a.xml") == Annotation((64, 48), (Thing("cat", (9, 19, 30, 40)),))
+    assert voc_xml.parse(document, "a.xml") == Annotation("a.xml", (Thing("cat", (9, 19, 30, 40)),), (64, 48))
 
 
 @given(st.binary(max_size=80))
@@ -47,7 +48,7 @@ def test_fractions_of_a_pixel_are_rounded_and_what_else_stands_there_is_passed_o
 @example(b"<annotation/><annotation/>")
 def test_bytes_that_are_no_annotation_are_refused_by_name(data: bytes) -> None:
     with pytest.raises(AnnotationError, match=r"^xmls/a\.xml"):
-        voc.parse(data, "xmls/a.xml")
+        voc_xml.parse(data, "xmls/a.xml")
 
 
 @pytest.mark.parametrize(
@@ -63,12 +64,12 @@ def test_bytes_that_are_no_annotation_are_refused_by_name(data: bytes) -> None:
         (xml(thing("cat", 1, "-inf", 2, 2)), "<bndbox><ymin> is '-inf'"),
         (xml(thing("cat", 1, 1, "1e99", 2)), "<bndbox><xmax> is '1e99'"),
         (xml(thing("cat", 1, 1, 2, "two")), "<bndbox><ymax> is 'two'"),
-        (b" " * (voc.MAX_BYTES + 1), "more than 1000000 bytes"),
+        (b" " * (voc_xml.MAX_BYTES + 1), "more than 1000000 bytes"),
     ],
 )
 def test_what_is_wrong_is_said_after_the_files_name(document: bytes, reason: str) -> None:
     with pytest.raises(AnnotationError) as caught:
-        voc.parse(document, "a.xml")
+        voc_xml.parse(document, "a.xml")
     assert str(caught.value).startswith("a.xml")
     assert reason in str(caught.value)
 
@@ -84,9 +85,9 @@ def test_what_is_wrong_is_said_after_the_files_name(document: bytes, reason: str
 )
 def test_a_document_type_is_refused_whatever_it_declares(declaration: bytes) -> None:
     with pytest.raises(AnnotationError, match=r"a\.xml has a document type .* remove it"):
-        voc.parse(declaration + xml(thing("&y;", 1, 1, 2, 2)), "a.xml")
+        voc_xml.parse(declaration + xml(thing("&y;", 1, 1, 2, 2)), "a.xml")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match=r"^xmls/a\.xml cannot be read: No such file"):
-        voc.read(tmp_path / "a.xml", "xmls/a.xml")
+        voc_xml.read(tmp_path / "a.xml", "xmls/a.xml")

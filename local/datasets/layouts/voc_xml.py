@@ -6,41 +6,19 @@ entities that expand each other are the one way in which a small XML file can as
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers import expat
 
+from local.datasets.dataset import Annotation, Thing
 from local.errors import UserError
 
 MAX_BYTES = 1_000_000
 _MAX_PIXELS = 1_000_000
 
-Edges = tuple[int, int, int, int]
-
 
 class AnnotationError(UserError):
     """A file is no annotation that can be used. The message names the file, what is wrong with it, and the fix."""
-
-
-@dataclass(frozen=True)
-class Thing:
-    """One object of a photo: the name of its class and its box.
-
-    The box is (left, top, right, bottom) in pixels from the photo's upper left corner; right and bottom lie behind the
-    last pixel, so that right - left is the width. VOC counts pixels from 1 and includes both ends.
-    """
-
-    name: str
-    box: Edges
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """The size (width, height) in pixels of the photo that was annotated, and the objects on it; there may be none."""
-
-    size: tuple[int, int]
-    things: tuple[Thing, ...]
 
 
 def read(path: Path, source: str) -> Annotation:
@@ -56,6 +34,8 @@ def read(path: Path, source: str) -> Annotation:
 def parse(data: bytes, source: str) -> Annotation:
     """An annotation from its XML. Boxes are as the file has them: empty and outside the photo, if it says so.
 
+    VOC counts pixels from 1 and includes both ends of a box.
+
     Raises AnnotationError naming `source`: no XML, a document type, above MAX_BYTES, no size, an object without a name
     or a box, a coordinate that is no finite number.
     """
@@ -67,7 +47,7 @@ def parse(data: bytes, source: str) -> Annotation:
     width, height = (_whole(root, f"size/{tag}", source) for tag in ("width", "height"))
     if width < 1 or height < 1:
         raise AnnotationError(f"{source} says that its photo has {width} x {height} pixels: give its real size")
-    return Annotation((width, height), tuple(_thing(element, source) for element in root.iterfind("object")))
+    return Annotation(source, tuple(_thing(element, source) for element in root.iterfind("object")), (width, height))
 
 
 def _thing(element: Element, source: str) -> Thing:

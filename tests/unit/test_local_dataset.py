@@ -1,0 +1,42 @@
+"""Splits of a data set and names in a channel, whatever the layout."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.datasets.dataset import Entry, channel_names, random_split, rarest
+
+GROUPS = st.lists(st.sampled_from("abcd"), max_size=60)
+
+
+@given(GROUPS, st.floats(0.01, 0.99), st.integers(0, 5))
+def test_a_random_split_keeps_every_photo_once_and_every_group_on_both_sides(
+    groups: list[str], fraction: float, seed: int
+) -> None:
+    photos = [Entry(str(number), Path(str(number)), (), group=group) for number, group in enumerate(groups)]
+    train, held_out = random_split(photos, fraction, seed)
+    assert sorted([*train, *held_out], key=photos.index) == photos
+    assert (train, held_out) == random_split(photos, fraction, seed)
+    for group in set(groups):
+        count = groups.count(group)
+        sides = [sum(photo.group == group for photo in side) for side in (train, held_out)]
+        assert min(sides) >= (1 if count > 1 else 0)
+        if count > 3:
+            assert abs(sides[0] - fraction * count) <= 1
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "b"]), st.sampled_from(["1", "1-2", "1-3", "a", "A"]))))
+def test_no_two_photos_of_a_folder_have_one_name_and_the_first_keeps_its_own(places: list[tuple[str, str]]) -> None:
+    names = channel_names([Path(f"{name}.jpg") for _, name in places], [folder for folder, _ in places])
+    written = [(folder, name.casefold()) for (folder, _), name in zip(places, names, strict=True)]
+    assert len(set(written)) == len(places)
+    for number, (folder, name) in enumerate(places):
+        if (folder, name.casefold()) not in [(folder, name.casefold()) for folder, name in places[:number]]:
+            assert names[number] == name
+
+
+def test_a_photo_of_several_classes_is_grouped_by_the_one_that_the_fewest_photos_have() -> None:
+    assert rarest([("cat", "dog"), ("cat", "cat"), ("dog", "cat"), (), ("cat",), ("bird", "dog")]) == [
+        *("dog", "cat", "dog", "", "cat", "bird")
+    ]
