@@ -50,6 +50,10 @@ class Algorithm(ABC, Generic[Truth, Answer]):
     sheet_size: ClassVar[tuple[int, int]]
     """Columns and rows of photos on a sheet."""
 
+    def ordered(self, class_names: Sequence[str]) -> Sequence[str]:
+        """A data set's class names in the order of the labels that training will give them."""
+        return class_names
+
     @abstractmethod
     def truth(self, entry: Entry[Any], taken: Taken, summary: Summary) -> Truth:
         """What is true of the photo `taken`, with labels that count `summary.class_names`.
@@ -65,7 +69,7 @@ class Algorithm(ABC, Generic[Truth, Answer]):
     def write_images(self, building: Path, channel: str, photos: Iterable[Photo[Truth]], summary: Summary) -> None:
         """Write a channel in image form: photos into `building`/`channel`, which exists, the rest beside it."""
 
-    def record_label(self, truth: Truth) -> float | Sequence[float]:
+    def record_label(self, truth: Truth, summary: Summary) -> float | Sequence[float]:
         """The label of an image record, where `formats` has recordio."""
         raise NotImplementedError
 
@@ -78,10 +82,11 @@ class Algorithm(ABC, Generic[Truth, Answer]):
         """What was tried: epochs on the drawn data set, and on real photos."""
         return int(self.recipe_for_drawn["epochs"]), int(self.recipe_for_photos["epochs"])
 
-    def recipe(self, drawn: bool, epochs: int | None, num_classes: int, num_training_samples: int) -> Hyperparameters:
+    def recipe(self, drawn: bool, epochs: int | None, sizes: Mapping[str, int]) -> Hyperparameters:
         """Hyperparameters for the drawn data set or for real photos; `epochs` None means as many as were tried.
 
-        A batch is never larger than the data set: the built-in refuses that.
+        `sizes` are those of the channels, as Summary.hyperparameters has them. A batch is never larger than the data
+        set: the built-in refuses that.
         """
         recipe = dict(self.recipe_for_drawn if drawn else self.recipe_for_photos)
         if epochs is not None:
@@ -90,11 +95,8 @@ class Algorithm(ABC, Generic[Truth, Answer]):
         steps = sorted({round(last * share) for share in self.falls} - {0, last})
         if steps:
             recipe["lr_scheduler_step"] = ",".join(map(str, steps))
-        return recipe | {
-            "num_classes": num_classes,
-            "num_training_samples": num_training_samples,
-            "mini_batch_size": min(int(recipe["mini_batch_size"]), num_training_samples),
-        }
+        batch = min(int(recipe["mini_batch_size"]), sizes["num_training_samples"])
+        return {**recipe, **sizes, "mini_batch_size": batch}
 
     def forecast(self, recipe: Hyperparameters, cores: int) -> float:
         """Seconds that a job of the recipe takes on `cores` when nothing else runs, roughly."""

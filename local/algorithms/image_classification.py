@@ -1,7 +1,8 @@
 """Image classification: its channels, the recipe of the demo, and how an endpoint's answers are judged.
 
 Channels in image form: train/CLASS/NAME.jpg, train_lst/train.lst (index, label, path below train/) and classes.txt, the
-same for validation. What is true of a photo is its label; what an endpoint answers, a probability per class.
+same for validation; multi-label photos lie in train/ itself, and their lines have a 0 or 1 for each class. What is true
+of a photo is its label, or the tuple of its labels; what an endpoint answers, a probability per class.
 """
 
 from collections import Counter
@@ -12,9 +13,9 @@ from typing import Any, ClassVar
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from local.algorithms import report
+from local.algorithms import multi_label, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
-from local.datasets.channels import Photo, Summary, Taken, write_class_names
+from local.datasets.channels import Photo, Summary, Taken, folder_names, write_class_names
 from local.datasets.dataset import CLASSIFICATION, Entry, Labels
 from serve import preprocess
 
@@ -24,12 +25,15 @@ _THUMBNAIL = 150
 _CAPTION = 38
 
 
+Truth = int | tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Answer:
-    """A photo, its label and the endpoint's probabilities, one per class."""
+    """A photo, its label or labels, and the endpoint's probabilities, one per class."""
 
     photo: Path
-    label: int
+    label: Truth
     probabilities: tuple[float, ...]
 
     @property
@@ -37,8 +41,15 @@ class Answer:
         """The label of the highest probability."""
         return max(range(len(self.probabilities)), key=self.probabilities.__getitem__)
 
+    @property
+    def right(self) -> bool:
+        """Whether the most probable class is the true one; multi-label: those above one half are the true ones."""
+        if isinstance(self.label, int):
+            return self.predicted == self.label
+        return multi_label.above_half(self.probabilities) == set(self.label)
 
-class ImageClassification(Algorithm[int, Answer]):
+
+class ImageClassification(Algorithm[Truth, Answer]):
     """A ResNet with MXNet."""
 
     task = CLASSIFICATION
@@ -75,50 +86,56 @@ class ImageClassification(Algorithm[int, Answer]):
     job_seconds = 10
     sheet_size = (6, 5)
 
-    def truth(self, entry: Entry[Labels], taken: Taken, summary: Summary) -> int:
-        """The label of a photo."""
-        (name,) = entry.known
-        return summary.class_names.index(name)
+    def truth(self, entry: Entry[Labels], taken: Taken, summary: Summary) -> Truth:
+        """The label of a photo, or its labels."""
+        labels = tuple(sorted(map(summary.class_names.index, entry.known)))
+        return labels if summary.multi_label else labels[0]
 
-    def labels(self, truth: int) -> tuple[int]:
-        """A photo is of one class."""
-        return (truth,)
+    def labels(self, truth: Truth) -> tuple[int, ...]:
+        """The labels of the classes on a photo."""
+        return (truth,) if isinstance(truth, int) else truth
 
-    def write_images(self, building: Path, channel: str, photos: Iterable[Photo[int]], summary: Summary) -> None:
+    def write_images(self, building: Path, channel: str, photos: Iterable[Photo[Truth]], summary: Summary) -> None:
         """Write the image form of one channel: photos in class folders, their list and classes.txt."""
         lists = building / f"{channel}_lst"
         lists.mkdir()
         with (lists / f"{channel}.lst").open("w", encoding="utf-8") as listing:
-            for index, (path, label) in enumerate(write_class_folders(building / channel, photos, summary.class_names)):
-                listing.write(f"{index}\t{label}\t{path}\n")
+            for index, (path, truth) in enumerate(write_photos(building / channel, photos, summary)):
+                columns = [truth] if isinstance(truth, int) else _multi_hot(truth, summary)
+                listing.write("\t".join(map(str, [index, *columns, path])) + "\n")
         write_class_names(lists, summary.class_names)
 
-    def record_label(self, truth: int) -> float:
-        """The label as an image record has it."""
-        return float(truth)
+    def record_label(self, truth: Truth, summary: Summary) -> float | list[int]:
+        """The label as an image record has it; multi-label: a 0 or 1 for each class."""
+        return float(truth) if isinstance(truth, int) else _multi_hot(truth, summary)
 
-    def photos(self, channels: Path, channel: str) -> list[tuple[Path, int]]:
+    def photos(self, channels: Path, channel: str) -> list[tuple[Path, Truth]]:
         """The photos of a channel in image form with their labels, in the order of its .lst."""
         listing = channels / f"{channel}_lst" / f"{channel}.lst"
         rows = (line.split("\t") for line in listing.read_text(encoding="utf-8").splitlines())
-        return [(channels / channel / path, int(label)) for _, label, path in rows]
+        return [(channels / channel / path, _truth(labels)) for _, *labels, path in rows]
 
     def image_seconds(self, recipe: Hyperparameters) -> float:
         """Measured with ResNet-18: a part whatever an image's size, and one per 128 x 128 pixels."""
         return 0.010 + 0.027 * area(recipe)
 
-    def answer(self, photo: Path, truth: int, reply: bytes) -> Answer:
+    def answer(self, photo: Path, truth: Truth, reply: bytes) -> Answer:
         """An endpoint's reply, an array of probabilities, beside the label. Raises CommandFailed for any other."""
 
         def read(values: Any) -> tuple[float, ...]:
-            values[truth]  # there is one for the true class
+            values[max(self.labels(truth), default=0)]  # there is one for the true class
             return tuple(map(float, values))
 
         return Answer(photo, truth, report.read_json(reply, photo, "an array with a probability per class", read))
 
     def table(self, answers: Sequence[Answer], names: Sequence[str]) -> str:
-        """Rows are true classes, columns predicted ones; if more classes than fit across, a line per class instead."""
-        counts = Counter((answer.label, answer.predicted) for answer in answers)
+        """Rows are true classes, columns predicted ones; if more classes than fit across, a line per class instead.
+
+        Multi-label: a line per class.
+        """
+        if several := _several(answers):
+            return multi_label.table(several, names)
+        counts = Counter((answer.label, answer.predicted) for answer in answers if isinstance(answer.label, int))
         side = max(map(len, (*names, _CORNER)))
         widths = [max(len(name), 4) for name in names]
         if side + sum(widths) + 2 * len(widths) > _WIDEST_TABLE:
@@ -130,8 +147,10 @@ class ImageClassification(Algorithm[int, Answer]):
         return "\n".join(rows)
 
     def last_line(self, answers: Sequence[Answer]) -> str:
-        """`accuracy 0.97 (58 of 60)`."""
-        right = sum(answer.predicted == answer.label for answer in answers)
+        """`accuracy 0.97 (58 of 60)`, or `F1 0.81 (labels of 60 photos)`."""
+        if several := _several(answers):
+            return multi_label.last_line(several)
+        right = sum(answer.right for answer in answers)
         return f"accuracy {right / len(answers):.2f} ({right} of {len(answers)})"
 
     def reply_lines(self, reply: Mapping[str, Any]) -> list[str] | None:
@@ -142,15 +161,19 @@ class ImageClassification(Algorithm[int, Answer]):
 
     def card(self, answer: Answer, names: Sequence[str]) -> Image.Image:
         """One photo with its predicted class and whether that is right: a green bar, or a red one."""
-        right = answer.predicted == answer.label
+        right = answer.right
         card = Image.new("RGB", (_THUMBNAIL, _THUMBNAIL + _CAPTION), (226, 243, 229) if right else (252, 224, 222))
         photo = preprocess.decode(answer.photo.read_bytes(), short_side=_THUMBNAIL)
         card.paste(ImageOps.fit(photo, (_THUMBNAIL, _THUMBNAIL), Image.Resampling.BILINEAR))
         pen = ImageDraw.Draw(card)
         pen.rectangle((0, _THUMBNAIL, _THUMBNAIL, _THUMBNAIL + 3), fill=(46, 145, 72) if right else (204, 60, 52))
         predicted = f"{names[answer.predicted]} {answer.probabilities[answer.predicted]:.2f}"
+        if not isinstance(answer.label, int):
+            found = sorted(multi_label.above_half(answer.probabilities))
+            predicted = " ".join(f"{names[label]} {answer.probabilities[label]:.2f}" for label in found) or "none"
         pen.text((5, _THUMBNAIL + 5), predicted, fill=(30, 30, 30), font=ImageFont.load_default(13))
-        truth = "right" if right else f"is {names[answer.label]}"
+        true = " ".join(names[label] for label in self.labels(answer.label)) or "none"
+        truth = "right" if right else f"is {true}"
         pen.text((5, _THUMBNAIL + 21), truth, fill=(90, 90, 90), font=ImageFont.load_default(12))
         return card
 
@@ -164,14 +187,35 @@ def area(recipe: Hyperparameters) -> float:
     return height * width / 128**2
 
 
-def write_class_folders(folder: Path, photos: Iterable[Photo[int]], names: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Write photos into a folder for each class; yields the path below `folder` and the label of each."""
-    for name in names:
+def write_photos(folder: Path, photos: Iterable[Photo[Truth]], summary: Summary) -> Iterator[tuple[str, Truth]]:
+    """Write photos into a folder for each class; yields the path below `folder` and the label of each.
+
+    Multi-label photos go into `folder` itself.
+    """
+    folders = [] if summary.multi_label else folder_names(summary.class_names)
+    for name in folders:
         (folder / name).mkdir()
     for photo in photos:
-        path = f"{names[photo.truth]}/{photo.entry.name}.jpg"
+        path = f"{photo.entry.name}.jpg"
+        if isinstance(photo.truth, int):
+            path = f"{folders[photo.truth]}/{path}"
         (folder / path).write_bytes(photo.data)
         yield path, photo.truth
+
+
+def _multi_hot(labels: Sequence[int], summary: Summary) -> list[int]:
+    """A 0 or 1 for each class."""
+    return [int(label in labels) for label in range(len(summary.class_names))]
+
+
+def _truth(labels: Sequence[str]) -> Truth:
+    """What is true of a photo by the labels of its line in a .lst."""
+    return int(labels[0]) if len(labels) == 1 else tuple(label for label, value in enumerate(labels) if int(value))
+
+
+def _several(answers: Sequence[Answer]) -> list[multi_label.Answer]:
+    """The labels and probabilities of multi-label answers; nothing of others."""
+    return [(set(one.label), one.probabilities) for one in answers if not isinstance(one.label, int)]
 
 
 def _lines(counts: Counter[tuple[int, int]], names: Sequence[str]) -> str:

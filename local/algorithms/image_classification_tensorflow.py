@@ -3,13 +3,15 @@
 Channels: train/CLASS/NAME.jpg and validation/CLASS/NAME.jpg, a folder for every class.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from local.algorithms.algorithm import Hyperparameters
-from local.algorithms.image_classification import ImageClassification, area, write_class_folders
-from local.datasets.channels import Photo, Summary
+from local.algorithms.image_classification import ImageClassification, Truth, area, write_photos
+from local.datasets.channels import Photo, Summary, folder_names
+from local.errors import UserError
 
 
 class ImageClassificationTensorFlow(ImageClassification):
@@ -38,11 +40,20 @@ class ImageClassificationTensorFlow(ImageClassification):
     falls = (0.75,)
     job_seconds = 40
 
-    def write_images(self, building: Path, channel: str, photos: Iterable[Photo[int]], summary: Summary) -> None:
-        """Write the class folders of one channel."""
-        list(write_class_folders(building / channel, photos, summary.class_names))
+    def ordered(self, class_names: Sequence[str]) -> Sequence[str]:
+        """The class names in the order of their folders, as training counts them."""
+        return [name for _, name in sorted(zip(folder_names(class_names), class_names, strict=True))]
 
-    def photos(self, channels: Path, channel: str) -> list[tuple[Path, int]]:
+    def write_images(self, building: Path, channel: str, photos: Iterable[Photo[Truth]], summary: Summary) -> None:
+        """Write the class folders of one channel. Raises UserError for multi-label photos."""
+        if summary.multi_label:
+            raise UserError(
+                "the photos have several labels, and image-classification-tensorflow trains on class folders, of which "
+                "a photo is in one: take image-classification"
+            )
+        deque(write_photos(building / channel, photos, summary), maxlen=0)
+
+    def photos(self, channels: Path, channel: str) -> list[tuple[Path, Truth]]:
         """The photos of a channel with their labels, which count the class folders by name."""
         folders = sorted(path for path in (channels / channel).iterdir() if path.is_dir())
         return [(path, label) for label, folder in enumerate(folders) for path in sorted(folder.glob("*.jpg"))]

@@ -142,7 +142,7 @@ class ObjectDetection(Algorithm[Truth, Answer]):
 
         write_pairs(building, channel, photos, ".json", annotation)
 
-    def record_label(self, truth: Truth) -> list[float]:
+    def record_label(self, truth: Truth, summary: Summary) -> list[float]:
         """The label of an image record: [2, 5, class, xmin, ymin, xmax, ymax, class, ...], boxes as fractions."""
         width, height = truth.size
         vector = [2.0, 5.0]

@@ -98,7 +98,7 @@ def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Journey:
         train, validation = prepare.split(given.data)
         summary = prepare.write_channels(given.data, train, validation, channels, name=args.name)
         print("\n".join(prepare.report(summary)))
-    recipe = algorithm.recipe(drawn, args.epochs, len(summary.class_names), summary.counts["train"])
+    recipe = algorithm.recipe(drawn, args.epochs, summary.hyperparameters)
     return Journey(algorithm, channels, summary, recipe)
 
 

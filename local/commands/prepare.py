@@ -139,7 +139,7 @@ def write_channels(
     _check_offered(name, "--format", form, algorithm.formats)
     shuffled = list(train)
     random.Random(seed).shuffle(shuffled)
-    summary = Summary(data.class_names, data.pixels)
+    summary = Summary(algorithm.ordered(data.class_names), data.pixels, data.multi_label)
     used = {entry.path for entry in (*train, *validation)}
     summary.files = {done: list(files) for done, files in data.notes.items()}
     # In the order in which they will be told, whatever is met first.
@@ -201,7 +201,7 @@ def _write_channel(
 
     folder.mkdir()
     if form == "recordio":
-        channels.write_recordio(folder, noted(), algorithm.record_label)
+        channels.write_recordio(folder, noted(), algorithm.record_label, summary)
         channels.write_class_names(folder, summary.class_names)
     else:
         algorithm.write_images(folder.parent, channel, noted(), summary)

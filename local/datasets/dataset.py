@@ -67,7 +67,7 @@ class DataSet(Generic[Known]):
     """What `prepare` makes channels of: the photos, in a defined order, and the names of the classes by label.
 
     `notes` are files that were left out, by the reason in words that a number follows. `pixels` are the numbers that a
-    mask has for each label, where they are not the labels.
+    mask has for each label, where they are not the labels. `multi_label`: a photo may be of any number of classes.
     """
 
     root: Path
@@ -75,6 +75,7 @@ class DataSet(Generic[Known]):
     class_names: tuple[str, ...]
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pixels: tuple[int, ...] = ()
+    multi_label: bool = False
 
     @property
     def has_split(self) -> bool:

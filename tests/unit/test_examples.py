@@ -54,7 +54,7 @@ def test_a_notebook_trains_with_the_recipe_that_was_tried_on_real_photos(name: s
             exec(ast.unparse(node), names)
         if isinstance(node, ast.keyword) and node.arg == "hyperparameters":
             given = eval(ast.unparse(node.value), names)
-    tried = algorithms.get(name).recipe(False, None, 3, 300)
+    tried = algorithms.get(name).recipe(False, None, {"num_classes": 3, "num_training_samples": 300})
     defaults = {"use_pretrained_model": 0, "overlap_threshold": 0.5, "nms_threshold": 0.45}
     assert {**defaults, **given} == {**defaults, **tried, "lr_scheduler_step": str(tried["lr_scheduler_step"])}
 

@@ -362,7 +362,7 @@ def test_any_box_a_server_may_reply_can_be_drawn(box: tuple[int, ...], tmp_path:
 
 @given(st.booleans(), st.integers(1, 300) | st.none(), st.integers(1, 10_000))
 def test_a_recipe_trains_on_any_number_of_photos_from_scratch(drawn: bool, epochs: int | None, count: int) -> None:
-    recipe = algorithm.recipe(drawn, epochs, 2, count)
+    recipe = algorithm.recipe(drawn, epochs, {"num_classes": 2, "num_training_samples": count})
     steps = [int(step) for step in str(recipe.get("lr_scheduler_step", "")).split(",") if step]
     assert all(0 < step < int(recipe["epochs"]) for step in steps)
     assert 1 <= int(recipe["mini_batch_size"]) <= count

@@ -154,7 +154,7 @@ def test_epochs_that_are_no_whole_number_are_refused_in_a_sentence(
 
 @given(st.booleans(), st.integers(1, 300) | st.none(), st.integers(1, 10_000))
 def test_steps_of_the_learning_rate_rise_and_lie_within_the_epochs(drawn: bool, epochs: int | None, count: int) -> None:
-    recipe = algorithm.recipe(drawn, epochs, 6, count)
+    recipe = algorithm.recipe(drawn, epochs, {"num_classes": 6, "num_training_samples": count})
     steps = [int(step) for step in str(recipe.get("lr_scheduler_step", "")).split(",") if step]
     assert steps == sorted(set(steps))
     assert all(0 < step < int(recipe["epochs"]) for step in steps)
@@ -162,7 +162,7 @@ def test_steps_of_the_learning_rate_rise_and_lie_within_the_epochs(drawn: bool, 
 
 
 def test_real_photos_get_the_recipe_that_was_measured_on_them() -> None:
-    assert algorithm.recipe(False, None, 3, 300) == {
+    assert algorithm.recipe(False, None, {"num_classes": 3, "num_training_samples": 300}) == {
         "num_layers": 18,
         "image_shape": "3,128,128",
         "resize": 144,

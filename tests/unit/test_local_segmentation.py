@@ -359,7 +359,7 @@ def test_another_algorithms_reply_is_left_to_it(reply: dict[str, object]) -> Non
 
 @given(st.booleans(), st.integers(1, 300) | st.none(), st.integers(1, 10_000))
 def test_a_recipe_trains_on_any_number_of_photos_from_scratch(drawn: bool, epochs: int | None, count: int) -> None:
-    recipe = algorithm.recipe(drawn, epochs, 3, count)
+    recipe = algorithm.recipe(drawn, epochs, {"num_classes": 3, "num_training_samples": count})
     assert 1 <= int(recipe["mini_batch_size"]) <= count
     assert recipe["use_pretrained_model"] == "False"
     assert "lr_scheduler_step" not in recipe
@@ -371,6 +371,6 @@ def test_a_recipe_trains_on_any_number_of_photos_from_scratch(drawn: bool, epoch
 def test_training_takes_each_recipe_as_it_is(drawn: bool) -> None:
     from train.semantic_segmentation.hyperparameters import check
 
-    recipe = algorithm.recipe(drawn, None, 3, 300)
+    recipe = algorithm.recipe(drawn, None, {"num_classes": 3, "num_training_samples": 300})
     values = check({name: str(value) for name, value in recipe.items()}).values()
     assert {name: str(values[name]) for name in recipe} == {name: str(value) for name, value in recipe.items()}
