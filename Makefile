@@ -10,7 +10,7 @@ TAG ?= dev
 PLATFORM ?= linux/amd64
 BASE_IMAGE ?= python:3.11-slim-bookworm
 SOURCE ?= $(filter https://%,$(shell git remote get-url origin 2>/dev/null))
-VARIABLES := REGISTRY TAG PLATFORM BASE_IMAGE DATA EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS FUZZ_SEED ARGS
+VARIABLES := REGISTRY TAG PLATFORM BASE_IMAGE DATA LAYOUT EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS FUZZ_SEED ARGS
 
 # A line NAME STACK ENVIRONMENT of the list of images adds to IMAGES and sets ENV_NAME and LOCK_ENVIRONMENT.
 IMAGES :=
@@ -74,9 +74,10 @@ help: ## this list
 	@echo "Variables: REGISTRY=$(REGISTRY) TAG=$(TAG) PLATFORM=$(PLATFORM) BASE_IMAGE=$(BASE_IMAGE)"
 	@echo "  and, for some targets: $(filter-out REGISTRY TAG PLATFORM BASE_IMAGE,$(VARIABLES))"
 
+JOURNEY = $(call option,data,$(DATA)) $(call option,layout,$(LAYOUT)) $(call option,epochs,$(EPOCHS))
 demo: demo/image-classification ## train on drawn pets, serve, predict: no Docker, no AWS, no download of data (5 min)
-demo/%: FORCE $(call envs,serve dev) ## the demo of one image; DATA=DIR takes a real data set, EPOCHS=N
-	@$(call PY,dev) -m local demo $* $(call option,data,$(DATA)) $(call option,epochs,$(EPOCHS))
+demo/%: FORCE $(call envs,serve dev) ## the demo of one image; DATA=DIR takes your photos, EPOCHS=N
+	@$(call PY,dev) -m local demo $* $(JOURNEY)
 # What trains needs its stack's environment.
 $(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(STAMP_$(ENV_$(name)))))
 
@@ -157,7 +158,7 @@ serve: $(call envs,serve) ## the image's serve program without Docker, on BASE_D
 	@$(BASE) SAGEMAKER_BIND_TO_PORT=$(call quoted,$(PORT)) exec $(call PY,serve) -m serve
 
 LOCAL_MODE = $(call PY,dev) -m local local-mode $* --image '$(REGISTRY)/$*:$(TAG)' \
-  $(call option,port,$(PORT)) $(call option,data,$(DATA)) $(call option,epochs,$(EPOCHS))
+  $(call option,port,$(PORT)) $(JOURNEY)
 local/%: FORCE $(call envs,dev) ## train, deploy and predict in SageMaker local mode; DATA=DIR, EPOCHS=N, PORT=N
 	@$(LOCAL_MODE) --check
 	@$(MAKE) build/$*

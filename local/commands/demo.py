@@ -11,7 +11,7 @@ from shlex import quote
 
 from local import ENVIRONMENTS, ROOT
 from local.algorithms import report
-from local.commands import journey
+from local.commands import journey, options
 from local.progress import duration
 from local.sagemaker import opt_ml, programs
 from serve.machine import cpu_count
@@ -23,7 +23,11 @@ URL = "http://127.0.0.1:8080/invocations"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `demo`."""
     journey.add_arguments(parser)
-    parser.add_argument("--out", type=Path, help="folder for data, model and predictions.png (default: .demo/NAME)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for data, model and predictions.png (default: .demo/NAME, or NAME-2 beside it where a run is)",
+    )
     parser.add_argument(
         "--envs", type=Path, default=ENVIRONMENTS, help="folder of the environments mxnet, tensorflow and serve"
     )
@@ -32,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or programs.ProgramError with what went wrong."""
     given = journey.read(args)  # before what an earlier run has made is removed
-    out = args.out or ROOT / ".demo" / args.name
+    out = options.run_folder(args.out, ROOT / ".demo" / args.name)
+    print(f"Writing to {out}")
     base = out / "opt" / "ml"
     shutil.rmtree(base, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)

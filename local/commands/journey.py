@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,9 +25,7 @@ from serve.words import plural
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The name of the image and the options --data and --epochs."""
     options.add_name(parser, TRAINING)
-    parser.add_argument(
-        "--data", type=Path, help="a data set, in any layout that `prepare` takes; without it, one is drawn"
-    )
+    parser.add_argument("--data", type=Path, help="your photos, in any layout; without it, a data set is drawn")
     layouts.add_argument(parser)
     tried = {name: algorithms.get(name).epochs for name in TRAINING}
     defaults = "; ".join(f"{name}: {drawn}, with --data {real}" for name, (drawn, real) in tried.items())
@@ -84,7 +81,6 @@ def read(args: argparse.Namespace) -> Given | None:
 def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Journey:
     """Write the channels of the `given` data set, or of one drawn into `out`, there in place of old ones."""
     channels = out / "channels"
-    shutil.rmtree(channels, ignore_errors=True)
     algorithm = algorithms.get(args.name)
     drawn = given is None
     if given is None:
@@ -93,13 +89,19 @@ def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Journey:
             draw.data_set(out / "data", trainval, test)
             found = layouts.Found(out / "data", layouts.PETS, "it was drawn")
             given = Given(found, found.read(algorithm.task, algorithm.demo_classes))
+    summary = write_channels(args.name, given, channels)
+    recipe = algorithm.recipe(drawn, args.epochs, summary.hyperparameters)
+    return Journey(algorithm, channels, summary, recipe)
+
+
+def write_channels(name: str, given: Given, channels: Path) -> Summary:
+    """Write the channels of the algorithm `name` and say what is in them."""
     with step(f"Preparing the channels from {given.found.root}"):
         print(given.found)
         train, validation = prepare.split(given.data)
-        summary = prepare.write_channels(given.data, train, validation, channels, name=args.name)
+        summary = prepare.write_channels(given.data, train, validation, channels, name=name, force=True)
         print("\n".join(prepare.report(summary)))
-    recipe = algorithm.recipe(drawn, args.epochs, summary.hyperparameters)
-    return Journey(algorithm, channels, summary, recipe)
+    return summary
 
 
 def _positive(text: str) -> int:

@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_image(parser)
     options.add_port(parser, "of the endpoint")
     parser.add_argument(
-        "--out", type=Path, help="folder for channels, model and predictions.png (default: .local/NAME)"
+        "--out",
+        type=Path,
+        help="folder for channels, model and predictions.png (default: .local/NAME, or NAME-2 "
+        "beside it where a run is)",
     )
     parser.add_argument("--check", action="store_true", help="check the other arguments and do nothing")
 
@@ -28,12 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or CommandFailed with what went wrong."""
     given = journey.read(args)
+    out = options.run_folder(args.out, Path(".local") / args.name)
     if args.check:
         return 0
     image = args.image or sdk.default_image(args.name)
     docker.check(image)
     docker.check_port(args.port)
-    out: Path = args.out or Path(".local") / args.name
+    print(f"Writing to {out}")
     begun = journey.begin(args, out, given)
     model = out / "model.tar.gz"
     with docker.workspace(out, image) as root:

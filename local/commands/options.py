@@ -1,9 +1,16 @@
 """The arguments that several commands share. Standard library only, of Python 3.9, for `build`."""
 
-import argparse
-from collections.abc import Iterable
+from __future__ import annotations
 
+import argparse
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+
+from local.errors import UserError
 from local.sagemaker.invocations import PORT
+
+_RESULTS = ("model.tar.gz", "opt/ml/model", "predictions.png")
 
 
 def add_name(parser: argparse.ArgumentParser, images: Iterable[str]) -> None:
@@ -24,6 +31,25 @@ def add_image(parser: argparse.ArgumentParser) -> None:
 def add_port(parser: argparse.ArgumentParser, text: str) -> None:
     """The option --port of the commands that have an endpoint; `text` is its help."""
     parser.add_argument("--port", type=_port, default=PORT, help=f"{text} (default: {PORT})")
+
+
+def run_folder(out: Path | None, default: Path) -> Path:
+    """Return the folder of a new run: `out`, else `default`, numbered when an earlier run has results there.
+
+    Raises UserError when `out` holds such results.
+    """
+    if out is not None:
+        if found := _result(out):
+            raise UserError(f"--out {out} holds {found} of an earlier run: name another folder, or remove this one")
+        return out
+    folders = (default.with_name(f"{default.name}-{number}") for number in itertools.count(2))
+    return next(folder for folder in itertools.chain([default], folders) if not _result(folder))
+
+
+def _result(folder: Path) -> str | None:
+    """What a run has made in `folder`, the first of its results that is there."""
+    made = (name for name in _RESULTS if (folder / name).is_file() or any((folder / name).glob("*")))
+    return next(made, None)
 
 
 def _port(text: str) -> int:

@@ -8,7 +8,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.commands import options
+from local.commands import journey, options
+from local.datasets import layouts
 from local.errors import UserError
 from local.images import TRAINING
 from local.sagemaker import docker, sdk
@@ -17,9 +18,10 @@ from local.sagemaker import docker, sdk
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train`."""
     options.add_name(parser, TRAINING)
-    parser.add_argument(
-        "--channels", type=Path, required=True, help="folder with a folder per channel, as `prepare` writes it"
-    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="your photos, in any layout that `prepare` takes")
+    source.add_argument("--channels", type=Path, help="folder with a folder per channel, as `prepare` writes it")
+    layouts.add_argument(parser)
     parser.add_argument(
         "--hyperparameters",
         nargs="+",
@@ -27,19 +29,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_pair,
         default=[],
         metavar="NAME=VALUE",
-        help="as the built-in's: num_classes=3 num_training_samples=300 epochs=2",
+        help="as the built-in's: epochs=2 learning_rate=0.01; with --data, num_classes and num_training_samples are "
+        "filled in",
     )
     options.add_image(parser)
-    parser.add_argument("--out", type=Path, help="folder that gets model.tar.gz (default: .local/NAME)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder that gets model.tar.gz (default: .local/NAME, or NAME-2 beside it where a run is)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or CommandFailed with what went wrong."""
     hyperparameters = _unique(args.hyperparameters)
+    given = journey.read(args)
     image = args.image or sdk.default_image(args.name)
     docker.check(image)
-    inputs = sdk.channels(args.channels)
-    out: Path = args.out or Path(".local") / args.name
+    out = options.run_folder(args.out, Path(".local") / args.name)
+    channels = args.channels
+    if given is not None:
+        channels = out / "channels"
+        sizes = journey.write_channels(args.name, given, channels).hyperparameters
+        hyperparameters = {**{name: str(value) for name, value in sizes.items()}, **hyperparameters}
+    inputs = sdk.channels(channels)
+    print(f"Writing to {out}")
     with docker.workspace(out, image) as root:
         model = sdk.fit(image, hyperparameters, inputs, root)
         os.replace(model, out / "model.tar.gz")

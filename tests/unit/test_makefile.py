@@ -190,6 +190,12 @@ def run_last_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("goal", ["demo", "local/object-detection"])
+def test_make_hands_the_layout_to_the_command(goal: str) -> None:
+    words = last_command(goal, "DATA=my photos", "LAYOUT=class-folders")
+    assert words[words.index("--layout") + 1] == "class-folders"
+
+
 @pytest.mark.parametrize(
     ("goal", "empty"),
     [

@@ -1,0 +1,50 @@
+"""Where `demo`, `local-mode` and `train` write: never over what an earlier run has made."""
+
+from pathlib import Path
+
+import pytest
+
+from local import __main__ as program
+from local.commands.options import run_folder
+from local.errors import UserError
+
+RESULTS = pytest.mark.parametrize("result", ["model.tar.gz", "predictions.png", "opt/ml/model/model.onnx"])
+
+
+def touch(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+
+
+@RESULTS
+def test_a_folder_with_results_is_left_alone_and_the_next_number_is_taken(tmp_path: Path, result: str) -> None:
+    default = tmp_path / "object-detection"
+    assert run_folder(None, default) == default
+    for number in (2, 3):
+        touch(tmp_path / (default.name if number == 2 else f"{default.name}-{number - 1}") / result)
+        assert run_folder(None, default) == tmp_path / f"object-detection-{number}"
+
+
+def test_what_an_interrupted_run_has_prepared_is_not_a_result(tmp_path: Path) -> None:
+    touch(tmp_path / "demo" / "channels" / "train" / "1.jpg")
+    (tmp_path / "demo" / "opt" / "ml" / "model").mkdir(parents=True)
+    assert run_folder(None, tmp_path / "demo") == tmp_path / "demo"
+
+
+@RESULTS
+def test_a_folder_that_was_asked_for_is_refused_when_it_holds_results(tmp_path: Path, result: str) -> None:
+    assert run_folder(tmp_path / "mine", tmp_path / "default") == tmp_path / "mine"
+    touch(tmp_path / "mine" / result)
+    with pytest.raises(UserError, match=r"--out .*mine holds .* of an earlier run: name another folder, or remove"):
+        run_folder(tmp_path / "mine", tmp_path / "default")
+
+
+@pytest.mark.parametrize("command", ["demo", "local-mode"])
+def test_a_run_that_would_write_over_another_ends_before_it_begins(
+    command: str, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touch(tmp_path / "out" / "predictions.png")
+    arguments = [command, "image-classification", "--data", str(drawn), "--out", str(tmp_path / "out")]
+    assert program.main(arguments) == 2
+    assert f"{command}: --out {tmp_path / 'out'} holds predictions.png of an earlier run" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["predictions.png"]
