@@ -20,6 +20,7 @@ from train.data.pairs import IMAGES
 
 MISSING = "listed photos that are not in the folder, left out"
 SEVERAL = "listed photos of which the folder holds several of that name, left out"
+NO_PHOTO = "classes without a photo, left out"
 TWICE = "photos that are listed again, taken once"
 
 Pieces = tuple[str, ...]
@@ -91,6 +92,17 @@ class PhotoFiles:
                 top = max(ranks)
                 return wanted, top[0], [photo for photo, rank in zip(photos, ranks, strict=True) if rank == top]
         return (), 0, []
+
+
+def files_below(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Return the files in `root` and one folder below that end in one of `suffixes`, but for hidden ones, by name."""
+    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))]
+    return [
+        path
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.name.lower().endswith(suffixes) and not path.name.startswith(".") and path.is_file()
+    ]
 
 
 def locate(

@@ -45,17 +45,6 @@ class Table:
     paths: int
 
 
-def files(root: Path) -> list[Path]:
-    """The files in `root` and one folder below that may be tables, by name, those of `root` first."""
-    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))]
-    return [
-        path
-        for folder in folders
-        for path in sorted(folder.iterdir())
-        if path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".") and path.is_file()
-    ]
-
-
 def form_of(path: Path, photos: PhotoFiles) -> Form | None:
     """Return how the first rows say that a file is read, None when no column names photos or there is no other.
 

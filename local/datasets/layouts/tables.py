@@ -14,26 +14,24 @@ from pathlib import Path
 
 from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Entry, Labels, channel_names, rarest
 from local.datasets.layouts import label_columns
-from local.datasets.layouts.table_files import Table, files, form_of, read
-from local.datasets.listed import Line, PhotoFiles, locate, once
-from local.datasets.parts import TEST, exactly, part_of
+from local.datasets.layouts.table_files import SUFFIXES, Table, form_of, read
+from local.datasets.listed import NO_PHOTO, Line, PhotoFiles, files_below, locate, once
+from local.datasets.parts import TEST, exactly, files_by_part
 from local.datasets.text_table import Cell
 from local.errors import UserError
 
 HELD_BACK = "photos of the test part, left out"
-TEST_TABLES = "tables of the test part, left out"
-OTHERS = "tables beside those of the parts, left out"
 UNLABELLED = "photos without a label, left out"
-NO_PHOTO = "classes without a photo, left out"
 _FIX = "remove one of the two, or put several labels of a photo into one cell, as in cat|dog"
 _PART_NAMES = {"split", "set", "part", "subset", "partition", "dataset", "phase", "usage"}
 
 
 def recognise(root: Path) -> str | None:
     """Return how one sees that `root` holds a table of photos, None if it does not."""
-    paths = sorted(files(root), key=lambda path: _part_of_file(path, root) == TEST)
+    paths = files_below(root, SUFFIXES)
     photos = PhotoFiles(root) if paths else None
-    for path in paths:
+    used = [path for path, _ in files_by_part(paths, root, "", {})]
+    for path in dict.fromkeys([*used, *paths]):
         if photos is not None and (form := form_of(path, photos)):
             return f"{path.relative_to(root).as_posix()} names photos in its {form.words}"
     return None
@@ -97,30 +95,16 @@ def _data_set(
 
 
 def _tables(root: Path, photos: PhotoFiles, notes: dict[str, list[str]]) -> list[tuple[Table, str]]:
-    """The tables below `root` but for those of a test part, each with its part by its name or its folder's."""
-    formed = [(path, form) for path in files(root) if (form := form_of(path, photos))]
-    parts = [_part_of_file(path, root) for path, _ in formed]
-    used = []
-    for (path, form), part in zip(formed, parts, strict=True):
-        source = path.relative_to(root).as_posix()
-        if part == TEST or (not part and TRAIN in parts):
-            notes.setdefault(TEST_TABLES if part else OTHERS, []).append(source)
-        else:
-            used.append((read(path, source, form), part or (TRAIN if VALIDATION in parts else "")))
+    """The tables below `root` but for those of a test part, each with its part."""
+    forms = {path: form for path in files_below(root, SUFFIXES) if (form := form_of(path, photos))}
+    used = files_by_part(list(forms), root, "tables", notes)
     if not used:
-        only = f", only {', '.join(notes[TEST_TABLES])}" if TEST_TABLES in notes else ""
+        only = f", only {', '.join(path.name for path in forms)}" if forms else ""
         raise UserError(
             f"{root} has no CSV, TSV or JSON Lines file with columns for paths of its photos and for labels{only}: put "
             "one there, or one folder below; its paths must end as those of the photos do, as in cat/1.jpg"
         )
-    return used
-
-
-def _part_of_file(path: Path, root: Path) -> str:
-    """The part by the name of a table, or of its folder. Kaggle's sample_submission.csv is of the test part."""
-    if "submission" in path.stem.lower():
-        return TEST
-    return part_of(path.stem) or ("" if path.parent == root else part_of(path.parent.name))
+    return [(read(path, path.relative_to(root).as_posix(), forms[path]), part) for path, part in used]
 
 
 def _part_column(table: Table) -> tuple[int | None, list[int]]:
