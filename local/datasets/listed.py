@@ -65,33 +65,33 @@ class PhotoFiles:
         """
         base = folder.relative_to(self.root).parts
         best = [self._best(text, base, part) for text, part in zip(texts, parts or [""] * len(texts), strict=True)]
-        owners: dict[Pieces, set[tuple[int, Pieces]]] = defaultdict(set)
-        for wanted, common, photos in best:
+        owners: dict[Pieces, set[tuple[_Rank, Pieces]]] = defaultdict(set)
+        for wanted, rank, photos in best:
             if len(photos) == 1:
-                owners[photos[0]].add((common, wanted))
+                owners[photos[0]].add((rank, wanted))
         found: list[Path | str] = []
-        for wanted, common, photos in best:
+        for wanted, rank, photos in best:
             if len(photos) != 1:
                 found.append(SEVERAL if photos else MISSING)
                 continue
-            most = max(owners[photos[0]])[0]
-            rivals = {other for count, other in owners[photos[0]] if count == most}
-            if common < most:
+            most = max(owners[photos[0]])[0][:2]
+            rivals = {other for others, other in owners[photos[0]] if others[:2] == most}
+            if rank[:2] < most:
                 found.append(MISSING)
             else:
                 found.append(self.root.joinpath(*photos[0]) if rivals == {wanted} else SEVERAL)
         return found
 
-    def _best(self, text: str, base: Pieces, part: str) -> tuple[Pieces, int, list[Pieces]]:
-        """The pieces of a path, how many of them its photo's path ends with, and the photos that this fits."""
+    def _best(self, text: str, base: Pieces, part: str) -> tuple[Pieces, _Rank, list[Pieces]]:
+        """The pieces of a path, how well they fit the photos that they fit best, and those photos."""
         for path in (text, text.replace("\\", "/")):
             wanted = tuple(piece for piece in re.split(r"/|\?d=", path) if piece not in ("", ".", ".."))
             by = self._by_name if is_photo(path) else self._by_stem
             if wanted and (photos := by.get(_key(wanted[-1]))):
                 ranks = [_rank(wanted, photo, base, part) for photo in photos]
                 top = max(ranks)
-                return wanted, top[0], [photo for photo, rank in zip(photos, ranks, strict=True) if rank == top]
-        return (), 0, []
+                return wanted, top, [photo for photo, rank in zip(photos, ranks, strict=True) if rank == top]
+        return (), (0, 0, False, False), []
 
 
 def files_below(root: Path, suffixes: tuple[str, ...]) -> list[Path]:

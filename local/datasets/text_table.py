@@ -60,18 +60,27 @@ def delimited(text: str, separator: str, source: str, head: bool = False) -> lis
     """
     if text[:4].lower() == "sep=":  # Excel's own word for the separator
         text = "\n" + text.partition("\n")[2]
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=separator != "\t", strict=not head
-    )
     rows: list[Row] = []
+    error = _parse(text, separator, rows, strict=True)
+    if error:
+        rows.clear()
+        loose = _parse(text, separator, rows, strict=False)
+        # A quote that is never closed takes all lines to the end into its cell.
+        broken = loose or any("\n" in str(cell) for row in rows for cell in row.cells)
+        if broken and not head:
+            raise UserError(f"{source}, {error}: quote a cell that has quotes in it, and double those")
+    return [row for row in rows if any(row.cells)]
+
+
+def _parse(text: str, separator: str, rows: list[Row], strict: bool) -> str:
+    """Append the rows of the text until one that is not CSV; the words for that one, "" for none."""
+    spaces = separator != "\t"
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=spaces, strict=strict)
     try:
         rows.extend(Row(reader.line_num, tuple(cell.strip() for cell in cells)) for cells in reader)
     except csv.Error as error:
-        if not head:
-            raise UserError(
-                f"{source}, line {reader.line_num}: {error}: quote a cell that has quotes in it, and double those"
-            ) from None
-    return [row for row in rows if any(row.cells)]
+        return f"line {reader.line_num}: {error}"
+    return ""
 
 
 def json_lines(text: str, source: str, head: bool = False) -> tuple[tuple[str, ...], list[Row]]:

@@ -23,11 +23,6 @@ class Layout(NamedTuple):
 
 PETS = "pets"
 LAYOUTS = {
-    PETS: Layout(
-        "the Oxford-IIIT Pet data set: images/, annotations/",
-        pets.recognise,
-        {CLASSIFICATION: pets.classification, DETECTION: pets.detection, SEGMENTATION: pets.segmentation},
-    ),
     "lists": Layout(
         ".lst files of im2rec and of SageMaker's built-in: index, label or packed boxes, path, with tabs",
         lists.recognise,
@@ -37,6 +32,11 @@ LAYOUTS = {
         "a CSV, TSV or JSON Lines file with a column for the photos' paths and one or several for their labels",
         tables.recognise,
         {CLASSIFICATION: tables.classification},
+    ),
+    PETS: Layout(
+        "the Oxford-IIIT Pet data set: images/, annotations/",
+        pets.recognise,
+        {CLASSIFICATION: pets.classification, DETECTION: pets.detection, SEGMENTATION: pets.segmentation},
     ),
     "class-folders": Layout(
         "class folders: cat/1.jpg, or train/cat/1.jpg and val/cat/2.jpg",

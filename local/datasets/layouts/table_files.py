@@ -68,7 +68,8 @@ def form_of(path: Path, photos: PhotoFiles) -> Form | None:
         prose = path.suffix.lower() == ".txt" and 2 * count < len(rows) - 1
         if count > most and not prose:
             headed = not separator or not any(_names_photo(rows[0][at], photos, path.parent) for at in paths)
-            words = " and ".join(f"column {names[at]}" if headed and names[at] else f"column {at + 1}" for at in paths)
+            called = dict(enumerate(names)) if headed else {}
+            words = " and ".join(f"column {called.get(at) or at + 1}" for at in paths)
             best, most = Form(separator, paths, headed, words), count
     return best
 
