@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from local.datasets.dataset import UNUSABLE, Edges
-from local.datasets.listed import Line
+from local.datasets.listed import Line, is_photo
 from local.errors import UserError
 
 Numbers = tuple[float, ...]
@@ -45,7 +45,7 @@ def parse(text: str, source: str, part: str = "", head: bool = False) -> list[Li
         numbers = tuple(value for field in fields if (value := _number(field)) is not None)
         if fields and len(numbers) == len(fields):
             found.append(Line(f"{source}, line {number}", path, numbers, part))
-        elif (found or headed) and not head:
+        elif (found or headed or is_photo(path)) and not head:
             raise UserError(
                 f"{source}, line {number} is {line.strip()[:100]!r}: it must read index<TAB>label<TAB>path, numbers "
                 "before the path"
