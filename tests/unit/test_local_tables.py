@@ -60,6 +60,7 @@ def read(root: Path, content: str | bytes, name: str = "a.csv", photos: tuple[st
         "file_name,coco_url,label\n1.jpg,http://x/1.jpg,cat\n2.jpg,http://x/2.jpg,dog\n",
         "image,label,class_name,width\n1.jpg,0,cat,9\n2.jpg,1,dog,8\n1.jpg,0,cat,9\n",
         "0,1.jpg,cat\n1,2.jpg,dog\n",
+        "Nr.;Datei;Klasse;Notiz\n1;1.jpg;cat;x\n2;2.jpg;dog;\n3;8.jpg;dog;x\n",
         "filename,cat,dog\n1.jpg, 1, 0\n2.jpg, 0, 1\n",
         "image,age,cat,dog\n1.jpg,5,1.0,0.0\n2.jpg,5,0.0,1.0\n",
         "image,age,Final Label\n1.jpg,5,cat\n2.jpg,5,dog\n",
@@ -203,7 +204,7 @@ def test_an_empty_list_is_a_photo_of_no_class_and_null_one_without_a_label(tmp_p
             r"a\.csv has several columns that may hold the label: `species`, `breed`: name one of them",
         ),
         (
-            "1.jpg,cat,5\n2.jpg,cat,5\n3.jpg,dog,5\n",
+            "1.jpg,cat,5\n2.jpg,cat,6\n3.jpg,dog,6\n",
             r"several columns that may hold the label: one that begins with 'cat', one that begins with '5': name one",
         ),
         (

@@ -84,7 +84,9 @@ def labels_of(rows: Sequence[Row], names: Sequence[str], columns: Sequence[int],
     for rank in (2, 3):
         if named := [column for column in candidates if column.rank == rank]:
             return _decided(named, candidates, source)
-    return _decided(candidates, candidates, source)
+    # One class is none to learn, and a class for each photo, as of a number or a time, is one that cannot be learnt.
+    telling = [column for column in candidates if 1 < len(set(column.cells) - {""}) < len(column.cells)]
+    return _decided(telling or candidates, candidates, source)
 
 
 def split(cells: Sequence[Cell], plural: bool = False) -> list[Labels]:
