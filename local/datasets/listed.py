@@ -117,9 +117,9 @@ def locate(
     others = [(line, photo) for line, photo in zip(lines, found, strict=True) if isinstance(photo, str)]
     if len(others) > len(located):
         line, why = others[0]
-        told = "is not" if why == MISSING else "is the name of several photos"
+        what = "is not" if why == MISSING else "is the name of several photos"
         raise UserError(
-            f"{line.where} names {line.text[:120]!r}, which {told} below {files.root}, as with {len(others)} of the "
+            f"{line.where} names {line.text[:120]!r}, which {what} below {files.root}, as with {len(others)} of the "
             f"{len(lines)} photos listed: give the folder that holds the photos and the list; what counts is how paths "
             "end, such as cat/1.jpg"
         )

@@ -84,7 +84,7 @@ def labels_of(rows: Sequence[Row], names: Sequence[str], columns: Sequence[int],
     for rank in (2, 3):
         if named := [column for column in candidates if column.rank == rank]:
             return _decided(named, candidates, source)
-    # One class is none to learn, and a class for each photo, as of a number or a time, is one that cannot be learnt.
+    # Nothing can be learnt from a column with the same value for all photos, or another one for each, such as a time.
     telling = [column for column in candidates if 1 < len(set(column.cells) - {""}) < len(column.cells)]
     return _decided(telling or candidates, candidates, source)
 
