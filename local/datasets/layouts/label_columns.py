@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from local.datasets.dataset import Labels
 from local.datasets.text_table import Cell, Row
@@ -75,18 +75,19 @@ def labels_of(rows: Sequence[Row], names: Sequence[str], columns: Sequence[int],
     candidates = [column for column in filled if not _is_index(column)] or filled
     if not candidates:
         raise UserError(f"{source} has no column besides the paths of the photos: add one, `label`, with their classes")
-    for ranks in ((0,), (1,)):
-        if named := [column for column in candidates if column.rank in ranks]:
-            return _decided(named, candidates, source)
+    for rank in (0, 1):
+        if named := [column for column in candidates if column.rank == rank]:
+            return _decided(named, candidates) or _refuse(named, source)
     if classes := _zero_one(candidates):
         ones = [_ones(classes, row) for row in range(len(rows))]
         return Labelled(ones, classes=tuple(column.name for column in classes))
     for rank in (2, 3):
         if named := [column for column in candidates if column.rank == rank]:
-            return _decided(named, candidates, source)
+            return _decided(named, candidates) or _refuse(named, source)
     # Nothing can be learnt from a column with the same value for all photos, or another one for each, such as a time.
     telling = [column for column in candidates if 1 < len(set(column.cells) - {""}) < len(column.cells)]
-    return _decided(telling or candidates, candidates, source)
+    telling = telling or candidates
+    return _decided(candidates, candidates) or _decided(telling, telling) or _refuse(telling, source)
 
 
 def split(cells: Sequence[Cell], plural: bool = False) -> list[Labels]:
@@ -124,18 +125,20 @@ def in_order(names: set[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=_value if all(map(_number, names)) else str))
 
 
-def _decided(named: Sequence[Column], candidates: Sequence[Column], source: str) -> Labelled:
+def _decided(named: Sequence[Column], candidates: Sequence[Column]) -> Labelled | None:
     """The labels of the columns `named`: one; one's numbers and another's names for them; or several labels a row."""
     if len({" ".join(column.tokens) for column in named}) == 1 < len(named) and named[0].name:
         return Labelled(_several(named))
     for column in named:
         if all(_same(column.cells, other.cells) for other in named):
             return Labelled(_in_words(column, candidates).cells, column.plural)
-    if _share_values(named):
-        return Labelled(_several(named))
+    return Labelled(_several(named)) if _share_values(named) else None
+
+
+def _refuse(columns: Sequence[Column], source: str) -> NoReturn:
     words = ", ".join(
         f"`{column.name}`" if column.name else f"one that begins with {str(column.cells[0])[:30]!r}"
-        for column in named[:10]
+        for column in columns[:10]
     )
     raise UserError(
         f"{source} has several columns that may hold the label: {words}: name one of them `label` in a first line of "
