@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION, DataSet
-from local.datasets.layouts import class_folders, pets
+from local.datasets.layouts import class_folders, lists, pets, tables
 from local.errors import UserError
 
 Reader = Callable[[Path], DataSet[Any]]
@@ -23,6 +23,16 @@ class Layout(NamedTuple):
 
 PETS = "pets"
 LAYOUTS = {
+    "lists": Layout(
+        ".lst files of im2rec and of SageMaker's built-in: index, label or packed boxes, path, with tabs",
+        lists.recognise,
+        {CLASSIFICATION: lists.classification, DETECTION: lists.detection},
+    ),
+    "tables": Layout(
+        "a CSV, TSV or JSON Lines file with a column for the photos' paths and one or several for their labels",
+        tables.recognise,
+        {CLASSIFICATION: tables.classification},
+    ),
     PETS: Layout(
         "the Oxford-IIIT Pet data set: images/, annotations/",
         pets.recognise,

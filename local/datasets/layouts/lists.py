@@ -1,0 +1,169 @@
+"""Lists: .lst files as im2rec and SageMaker's built-in algorithms have them, in the folder itself or one below.
+
+    train.lst, val.lst      index<TAB>class id<TAB>path
+                            index<TAB>a 0 or 1 for each class<TAB>path
+                            index<TAB>2<TAB>5<TAB>class id, xmin, ymin, xmax, ymax of each object<TAB>path
+    classes.txt             the names of the classes, one a line, beside a list or in the folder itself
+
+Read as well: a header, the index that pandas adds, no index, backslashes, spaces in place of tabs, UTF-16. EXIF: boxes
+in fractions are of the stored photo, boxes in pixels of the one that has the size in the header.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from local.datasets.dataset import FRACTIONS, Annotation, DataSet, Entry, Known, Labels, Thing, channel_names, rarest
+from local.datasets.layouts import lst_labels
+from local.datasets.layouts.lst_labels import Listed
+from local.datasets.listed import NO_PHOTO, Line, PhotoFiles, files_below, is_photo, locate, once
+from local.datasets.parts import files_by_part
+from local.datasets.text_table import text_of
+from local.errors import UserError
+from serve.words import plural
+
+SUFFIX = (".lst",)
+CLASSES = "classes.txt"
+Source = TypeVar("Source")
+Reader = Callable[[Sequence[Listed], str, dict[str, list[str]]], list[Line[Known]]]
+RENUMBERED = "class ids renumbered from 0"
+_FIX = "remove one of the two"
+
+
+def recognise(root: Path) -> str | None:
+    """Return how one sees that `root` holds a list of photos, None if it does not."""
+    paths = files_below(root, SUFFIX)
+    for path in dict.fromkeys([*(path for path, _ in files_by_part(paths, root, "", {})), *paths]):
+        try:
+            lines = lst_labels.parse(text_of(path, path.name, head=True), path.name, head=True)
+        except UserError:
+            continue
+        if any(is_photo(line.text) for line in lines):
+            return f"{path.relative_to(root).as_posix()} lists photos"
+    return None
+
+
+def classification(root: Path) -> DataSet[Labels]:
+    """Read the lists in `root` or one folder below: a class id for each photo, or a 0 or 1 for each class.
+
+    Raises UserError naming the file, the line and the fix.
+    """
+    notes: dict[str, list[str]] = {}
+    located = _located(root, lst_labels.class_values, notes)
+    first = located[0][0]
+    width = len(first.known)
+    for line, _ in located:
+        if len(line.known) != width:
+            raise UserError(f"{line.where} has {len(line.known)} labels and {first.where} {width}: give all as many")
+    if width > 1:
+        ids = [tuple(label for label, value in enumerate(line.known) if value) for line, _ in located]
+        names = _names(root, ids, notes, columns=width)
+    else:
+        ids = [(_class_id(line.known[0], line.where),) for line, _ in located]
+        names = _names(root, ids, notes, folders=[photo.parent.name for _, photo in located])
+    labels = [tuple(names[label] for label in some) for some in ids]
+    return _data_set(root, located, labels, rarest(labels), names, notes, multi_label=width > 1)
+
+
+def detection(root: Path) -> DataSet[Annotation]:
+    """Read the lists in `root` or one folder below: packed boxes. Raises UserError naming file, line and fix."""
+    notes: dict[str, list[str]] = {}
+    located = _located(root, lst_labels.packed, notes)
+    ids = [tuple(_class_id(kind, line.where) for kind, _ in line.known.objects) for line, _ in located]
+    names = _names(root, ids, notes)
+    found = []
+    for some, (line, _) in zip(ids, located, strict=True):
+        boxes = [box for _, box in line.known.objects]
+        things = tuple(Thing(names[kind], box) for kind, box in zip(some, boxes, strict=True))
+        found.append(Annotation(line.where, things, line.known.size or FRACTIONS))
+    groups = rarest([[thing.name for thing in one.things] for one in found])
+    return _data_set(root, located, found, groups, names, notes)
+
+
+def _located(root: Path, read: Reader[Known], notes: dict[str, list[str]]) -> list[tuple[Line[Known], Path]]:
+    """The photos of all lists but those of a test part, with what `read` makes of their numbers."""
+    photos = PhotoFiles(root)
+    located: list[tuple[Line[Known], Path]] = []
+    used = files_by_part(files_below(root, SUFFIX), root, "lists", notes)
+    for path, part in used:
+        source = path.relative_to(root).as_posix()
+        if lines := lst_labels.parse(text_of(path, source), source, part):
+            located += locate(photos, read(lines, source, notes), path, notes)
+    if not located:
+        only = f", only {', '.join(path.name for path, _ in used)} without a line" if used else ""
+        raise UserError(
+            f"{root} has no .lst file of photos to train on{only}: put one there, or one folder below, with lines of "
+            "index<TAB>label<TAB>path"
+        )
+    return once(located, notes, _FIX)
+
+
+def _data_set(
+    root: Path,
+    located: Sequence[tuple[Line[Source], Path]],
+    known: Sequence[Known],
+    groups: Sequence[str],
+    names: Mapping[int, str],
+    notes: dict[str, list[str]],
+    multi_label: bool | None = None,
+) -> DataSet[Known]:
+    """The data set of the photos; those of one label each, multi_label False, lie in class folders."""
+    called = channel_names([photo for _, photo in located], groups if multi_label is False else None)
+    entries = tuple(
+        Entry(name, photo, fact, line.part, group)
+        for name, (line, photo), fact, group in zip(called, located, known, groups, strict=True)
+    )
+    return DataSet(root, entries, tuple(names.values()), notes, multi_label=bool(multi_label))
+
+
+def _class_id(value: float, where: str) -> int:
+    if value < 0 or not value.is_integer():
+        raise UserError(f"{where} has the class {value:g}: classes are whole numbers from 0")
+    return int(value)
+
+
+def _names(
+    root: Path,
+    ids: Sequence[Sequence[int]],
+    notes: dict[str, list[str]],
+    *,
+    columns: int | None = None,
+    folders: Sequence[str] = (),
+) -> dict[int, str]:
+    """The names of the class ids that photos have, in the order of the labels that they get.
+
+    They are from classes.txt; without it, of one class a photo, from the `folders` of the photos, where these are one
+    to one; else the numbers. `columns` counts the classes, where the list does. `notes` gets what changes its number.
+    """
+    used = sorted({kind for some in ids for kind in some})
+    pairs = {(some[0], folder) for some, folder in zip(ids, folders, strict=bool(folders))}
+    if (path := _classes_file(root)) is not None:
+        names = _read_names(path, path.relative_to(root).as_posix(), used, columns)
+        notes[NO_PHOTO] = [name for kind, name in names.items() if kind not in used]
+    elif len(pairs) == len(used) == len({folder for _, folder in pairs}) > 1:
+        names = dict(pairs)
+    else:
+        names = {kind: str(kind) for kind in used}
+    notes[RENUMBERED] = [f"{kind} is now {label}" for label, kind in enumerate(used) if kind != label]
+    return {kind: names[kind] for kind in used}
+
+
+def _classes_file(root: Path) -> Path | None:
+    """The classes.txt in `root`, or else beside the first list that has one."""
+    folders = [root, *(path.parent for path in files_below(root, SUFFIX))]
+    return next((folder / CLASSES for folder in folders if (folder / CLASSES).is_file()), None)
+
+
+def _read_names(path: Path, source: str, used: Sequence[int], columns: int | None) -> dict[int, str]:
+    """The names by class id, from 0, or from 1 where no photo is of 0 and the last line has no other number."""
+    lines = [" ".join(line.split()) for line in text_of(path, source).rstrip().split("\n")]
+    for number, name in enumerate(lines, start=1):
+        if not name or name in lines[: number - 1]:
+            what = f"repeats {name!r}" if name else "is empty"
+            raise UserError(f"{source}, line {number} {what}: write a name for each class, one a line, by class id")
+    most = max(used, default=0)
+    start = int(most == len(lines) and 0 not in used and columns is None)
+    if most - start >= len(lines) or columns not in (None, len(lines)):
+        what = f"class id {most}" if columns is None else f"{columns} columns of classes"
+        raise UserError(f"{source} names {plural(len(lines), 'class')} and the lists have {what}: name all, one a line")
+    return dict(enumerate(lines, start=start))

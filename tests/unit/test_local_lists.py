@@ -1,0 +1,324 @@
+"""Lists in `prepare`: .lst files of im2rec and SageMaker's built-in algorithms, and what people make of them."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.datasets import layouts
+from local.datasets.dataset import CLASSIFICATION, DETECTION, FRACTIONS, UNUSABLE, Annotation, Edges, Thing
+from local.datasets.layouts import lists, lst_labels
+from local.datasets.layouts import pets as official
+from local.datasets.listed import MISSING, NO_PHOTO
+from local.errors import UserError
+from tests.unit.layouts import Prepared, prepare
+from tests.unit.official import HEAD, lying, picture, turned
+
+PHOTOS = ("cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/3 ü.jpg")
+KINDS = ("cat", "dog")
+
+
+def lay_out(root: Path, files: Mapping[str, str | bytes], photos: tuple[str, ...] = PHOTOS) -> Path:
+    """Text files by name, and empty photos; none of them is opened by the layout."""
+    for name, content in {**files, **dict.fromkeys(photos, b"")}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return root
+
+
+def labels(root: Path) -> dict[str, str]:
+    """What the lists are read as, once they are recognised: the labels of each photo, joined by +, by its path."""
+    found = layouts.find(root)
+    assert found.name == "lists"
+    entries = found.read(CLASSIFICATION).entries
+    return {entry.path.relative_to(root).as_posix(): "+".join(entry.known) for entry in entries}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "0\t0.000000\tcat/1.jpg\n1\t0.000000\tcat/2.jpg\n2\t1.000000\tdog/1.jpg\n3\t1.000000\tdog/3 ü.jpg\n",
+        "7\t0\tcat\\1.jpg\r\n5\t0\tcat\\2.jpg\r\n6\t1\tdog\\1.jpg\r\n2\t1\tdog\\3 ü.jpg\r\n",
+        "\ufeffindex\tlabel\tpath\n7\t0\tcat/1.jpg\n5\t0\tcat/2.jpg\n6\t1\tdog/1.jpg\n2\t1\tdog/3 ü.jpg",
+        "\t0\t1\t2\n0\t7\t0\tcat/1.jpg\n1\t5\t0\tcat/2.jpg\n2\t6\t1\tdog/1.jpg\n3\t2\t1\tdog/3 ü.jpg",
+        "0\tcat/1.jpg\n0\tcat/2.jpg\n1\tdog/1.jpg\n1\tdog/3 ü.jpg",
+        "0 0 cat/1.jpg\n1 0 cat/2.jpg\n2  1 dog/1.jpg\n3 1 dog/3 ü.jpg",
+        "0,0,cat/1.jpg\n1, 0, cat/2.jpg\n2,1,dog/1.jpg\n3,1,dog/3 ü.jpg",
+        "8\t0\t/x/cat/1.jpg\t\n\n9\t0\t/x/cat/2.jpg\n8\t1\t/x/dog/1.jpg\n9\t1\t/x/dog/3 ü.jpg",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_one_class_a_photo_is_read_whatever_is_before_it(content: str, encoding: str, tmp_path: Path) -> None:
+    lay_out(tmp_path, {"train.lst": content.encode(encoding), "classes.txt": "Katze\n Hund,  klein \n"})
+    assert labels(tmp_path) == dict(zip(PHOTOS, ["Katze", "Katze", "Hund, klein", "Hund, klein"], strict=True))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "0\t1\t0\t1\tcat/1.jpg\n1\t0\t0\t0\tcat/2.jpg\n2\t1\t0\t0\tdog/1.jpg\n",
+        "5\t1.0\t0.0\t1.0\tcat/1.jpg\n4\t0.0\t0.0\t0.0\tcat/2.jpg\n3\t1.0\t0.0\t0.0\tdog/1.jpg\n",
+        "\ta\tb\tc\tpath\n0\t1\t0\t1\tcat/1.jpg\n1\t0\t0\t0\tcat/2.jpg\n2\t1\t0\t0\tdog/1.jpg\n",
+        "\tindex\ta\tb\tc\tpath\n0\t9\t1\t0\t1\tcat/1.jpg\n1\t7\t0\t0\t0\tcat/2.jpg\n2\t8\t1\t0\t0\tdog/1.jpg\n",
+        "1\t0\t1\tcat/1.jpg\n0\t0\t0\tcat/2.jpg\n1\t0\t0\tdog/1.jpg\n",
+    ],
+)
+def test_a_0_or_1_for_each_class_is_multi_label(content: str, tmp_path: Path) -> None:
+    lay_out(tmp_path, {"train.lst": content, "classes.txt": "a\nb\nc\n"})
+    assert labels(tmp_path) == {"cat/1.jpg": "a+c", "cat/2.jpg": "", "dog/1.jpg": "a"}
+    data = lists.classification(tmp_path)
+    assert (data.multi_label, data.class_names, data.notes[NO_PHOTO]) == (True, ("a", "c"), ["b"])
+
+
+def rows(*kinds: int) -> str:
+    return "".join(f"{index}\t{kind}\t{path}\n" for index, (kind, path) in enumerate(zip(kinds, PHOTOS, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "classes", "names", "renumbered"),
+    [
+        ((0, 0, 1, 1), None, ("cat", "dog"), []),
+        ((1, 1, 2, 2), None, ("cat", "dog"), ["1 is now 0", "2 is now 1"]),
+        ((1, 1, 0, 0), None, ("dog", "cat"), []),
+        ((0, 1, 1, 1), None, ("0", "1"), []),
+        ((2, 10, 10, 10), None, ("2", "10"), ["2 is now 0", "10 is now 1"]),
+        ((0, 0, 1, 1), "a\nb\n", ("a", "b"), []),
+        ((1, 1, 2, 2), "a\nb\n", ("a", "b"), ["1 is now 0", "2 is now 1"]),
+        ((1, 1, 2, 2), "a\nb\nc\n", ("b", "c"), ["1 is now 0", "2 is now 1"]),
+    ],
+)
+def test_classes_are_named_by_classes_txt_or_by_folders_one_to_one_or_by_their_numbers(
+    kinds: tuple[int, ...], classes: str | None, names: tuple[str, ...], renumbered: list[str], tmp_path: Path
+) -> None:
+    data = lists.classification(
+        lay_out(tmp_path, {"a.lst": rows(*kinds)} | ({"classes.txt": classes} if classes else {}))
+    )
+    assert (data.class_names, data.notes[lists.RENUMBERED]) == (names, renumbered)
+
+
+def test_lists_of_two_parts_are_the_split_and_a_test_part_is_left_out(tmp_path: Path) -> None:
+    files = {
+        "train_lst/train.lst": "0\t0\tcat/1.jpg\n1\t1\tdog/1.jpg\n",
+        "validation_lst/validation.lst": "0\t1\tcat/1.jpg\n",
+        "my_test.lst": "0\t1\tcat/1.jpg\n",
+        "validation_lst/classes.txt": "a\nb\n",
+    }
+    lay_out(
+        tmp_path, files, tuple(f"{part}/{kind}/1.jpg" for part in ("train", "validation") for kind in ("cat", "dog"))
+    )
+    assert labels(tmp_path) == {"train/cat/1.jpg": "a", "train/dog/1.jpg": "b", "validation/cat/1.jpg": "b"}
+    data = lists.classification(tmp_path)
+    assert [entry.part for entry in data.entries] == ["train", "train", "validation"]
+    assert data.notes["lists of the test part, left out"] == ["my_test.lst"]
+
+
+def test_boxes_are_fractions_of_the_stored_photo_and_a_photo_may_have_none(tmp_path: Path) -> None:
+    content = (
+        "0\t2\t5\t1\t0.1\t0.2\t0.5\t1\tcat\\1.jpg\r\n"
+        "1\t2\t6\t0\t0\t0\t1\t1\t0\t1\t0.1\t0.2\t0.5\t1\t1\tcat\\2.jpg\r\n"
+        "2\t2\t5\tdog\\1.jpg\r\n"
+        "3\t4\t5\t640\t480\t0\t0\t0\t1\t1.01\t-1\t-1\t-1\t-1\t-1\tdog\\3 ü.jpg\r\n"
+    )
+    lay_out(tmp_path, {"train.lst": content, "classes.txt": "cat\ndog\n"})
+    one, whole = Thing("dog", (0.1, 0.2, 0.5, 1)), Thing("cat", (0, 0, 1, 1))
+    over = Thing("cat", (0, 0, 1, 1.01))
+    found = layouts.find(tmp_path).read(DETECTION)
+    assert [entry.known for entry in found.entries] == [
+        Annotation("train.lst, line 1", (one,), FRACTIONS),
+        Annotation("train.lst, line 2", (whole, one), FRACTIONS),
+        Annotation("train.lst, line 3", (), FRACTIONS),
+        Annotation("train.lst, line 4", (over,), FRACTIONS),
+    ]
+    assert [entry.group for entry in found.entries] == ["dog", "cat", "", "cat"]
+
+
+@pytest.mark.parametrize("before", ["", "0\t", "0\t17\t", "0 "])
+def test_packed_boxes_are_found_without_an_index_and_with_that_of_pandas(before: str, tmp_path: Path) -> None:
+    content = f"{before}2\t5\t0\t0.1\t0.2\t0.5\t1\tcat/1.jpg\n"
+    lay_out(tmp_path, {"train.lst": content if before != "0 " else content.replace("\t", " ")})
+    assert lists.detection(tmp_path).entries[0].known.things == (Thing("0", (0.1, 0.2, 0.5, 1)),)
+
+
+def test_boxes_in_pixels_are_read_where_the_header_has_the_size_of_the_photo(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"train.lst": "0\t4\t5\t640\t480\t3\t10\t20\t640\t480\tcat/1.jpg\n"})
+    (entry,) = lists.detection(tmp_path).entries
+    assert entry.known == Annotation("train.lst, line 1", (Thing("3", (10, 20, 640, 480)),), (640, 480))
+
+
+def test_a_line_of_another_form_than_most_is_left_out_and_named(tmp_path: Path) -> None:
+    boxes = "0\t2\t5\t0\t0\t0\t1\t1\tcat/1.jpg\n1\t2\t5\t0\t0\t0\t1\t1\tcat/2.jpg\n"
+    lay_out(
+        tmp_path / "1", {"a.lst": boxes + "2\t2\t5\t0\t0\t0\t1\tdog/1.jpg\n2\t2\t5\t0\t0\t0\t99\t99\tdog/3 ü.jpg\n"}
+    )
+    assert lists.detection(tmp_path / "1").notes[UNUSABLE] == [
+        "a.lst, line 3 has no whole number of objects after its header",
+        "a.lst, line 4 has a box in pixels, most lines fractions of the photo",
+    ]
+    lay_out(tmp_path / "2", {"a.lst": "0\t0\tcat/1.jpg\n1\t0\tcat/2.jpg\n2\t1\t1\tdog/1.jpg\n3\t1\tno.jpg\n"})
+    notes = lists.classification(tmp_path / "2").notes
+    assert notes[UNUSABLE] == ["a.lst, line 3 has 3 numbers, most lines 2"]
+    assert notes[MISSING] == ["no.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("task", "content", "says"),
+    [
+        (DETECTION, "0\t2\t5\t0\t10\t20\t64\t48\tcat/1.jpg\n", r"line 1 has the box 10 20 64 48, in pixels: divide by"),
+        (DETECTION, "0\t1\tcat/1.jpg\n", r"train\.lst has no boxes \(train\.lst, line 1 has the numbers 0 1\)"),
+        (CLASSIFICATION, "0\t2\t5\t0\t0\t0\t1\t1\tcat/1.jpg\n", r"train\.lst has boxes .*: take an algorithm for"),
+        (DETECTION, "0\t2\t5\t0.5\t0\t0\t1\t1\tcat/1.jpg\n", r"line 1 has the class 0\.5: classes are whole numbers"),
+        (CLASSIFICATION, "0\t-1\tcat/1.jpg\n", r"line 1 has the class -1: classes are whole"),
+        (
+            CLASSIFICATION,
+            "0\tcat/1.jpg\n1\tcat/2.jpg\n2\tdog/1.jpg\n",
+            r"line 1 and all others have one number, .* index",
+        ),
+        (CLASSIFICATION, "0\t3\t2\t4\tcat/1.jpg\n0\t3\t2\t4\tcat/2.jpg\n", r"line 1 has 3 labels, 3 2 4: several"),
+        (
+            CLASSIFICATION,
+            "0\t0\tcat/1.jpg\n1\tx\tcat/2.jpg\n",
+            r"line 2 is '1\\tx\\tcat/2\.jpg': it must read index<TAB>",
+        ),
+        (CLASSIFICATION, "a\tb\tc\nd\te\tcat/1.jpg\n", r"train\.lst, line 2 is 'd\\te\\tcat/1\.jpg': it must read"),
+        (CLASSIFICATION, "0\tnan\tcat/1.jpg\n1\tinf\tcat/2.jpg\n", r"train\.lst, line 1 is .*it must read"),
+        (CLASSIFICATION, "0\t0\tcat/1.jpg\n1\t0\tcat/2\udcff.jpg\n", r"train\.lst, line 2 is not UTF-8"),
+        (
+            CLASSIFICATION,
+            "0\t0\tcat/1.jpg\n1\t1\tcat/1.jpg\n",
+            r"line 2 lists 1\.jpg again, and not as in train\.lst, l",
+        ),
+        (CLASSIFICATION, "0\t0\ta.jpg\n1\t1\tb.jpg\n", r"train\.lst, line 1 names 'a\.jpg', which is not below"),
+        (CLASSIFICATION, "", r"has no \.lst file of photos to train on, only train\.lst without a line: put one"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_the_line_and_the_fix(
+    task: str, content: str, says: str, tmp_path: Path
+) -> None:
+    lay_out(tmp_path, {"train.lst": content.encode(errors="surrogateescape")})
+    with pytest.raises(UserError, match=says):
+        layouts.find(tmp_path, "lists").read(task)
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        ("a\n", r"classes\.txt names 1 class and the lists have class id 1: name all, one a line"),
+        ("a\n\nb\n", r"classes\.txt, line 2 is empty: write a name for each class"),
+        ("a\na \n", r"classes\.txt, line 2 repeats 'a'"),
+    ],
+)
+def test_class_names_that_do_not_fit_are_refused(classes: str, says: str, tmp_path: Path) -> None:
+    lay_out(tmp_path, {"a.lst": rows(0, 0, 1, 1), "classes.txt": classes})
+    with pytest.raises(UserError, match=says):
+        lists.classification(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{"a.lst": "milk\nbread\n"}, {"a.lst": b"\xff\xfe\x00"}, {"a.lst": "1 2 3\n"}, {".a.lst": rows(0, 0, 1, 1)}],
+)
+def test_other_files_of_the_name_are_not_taken_for_lists_of_photos(
+    files: dict[str, str | bytes], tmp_path: Path
+) -> None:
+    assert lists.recognise(lay_out(tmp_path, files)) is None
+
+
+def test_a_list_with_a_mistake_is_recognised_so_that_the_mistake_is_named(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"a.lst": "0\t0\tcat/1.jpg\noops\n"})
+    assert lists.recognise(tmp_path) == "a.lst lists photos"
+    with pytest.raises(UserError, match=r"a\.lst, line 2 is 'oops'"):
+        lists.classification(tmp_path)
+
+
+@given(st.text(st.sampled_from("0125.-e\t \n,;cat/1.jpg\0ü")) | st.text(), st.sampled_from([CLASSIFICATION, DETECTION]))
+def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str, task: str) -> None:
+    root = lay_out(tmp_path_factory.getbasetemp() / "any-list", {"a.lst": text.encode(errors="surrogatepass")})
+    try:
+        data = layouts.find(root, "lists").read(task)
+    except UserError:
+        return
+    assert all(data.class_names)
+    assert len(set(data.class_names)) == len(data.class_names)
+
+
+FRACTION = st.floats(0, 1, width=32)
+OBJECTS = st.lists(st.tuples(st.integers(0, 90), st.tuples(FRACTION, FRACTION, FRACTION, FRACTION)), max_size=4)
+
+
+@given(st.lists(OBJECTS, min_size=1, max_size=4), st.booleans())
+def test_packed_boxes_that_are_written_are_read_back(photos: list[list[tuple[int, Edges]]], pandas: bool) -> None:
+    text = "".join(
+        "\t".join(
+            map(str, [*range(index, index + 1 + pandas), 2, 5, *(n for k, box in some for n in (k, *box)), "a.jpg\n"])
+        )
+        for index, some in enumerate(photos)
+    )
+    found = lst_labels.packed(lst_labels.parse(text, "a.lst"), "a.lst", {})
+    assert [list(line.known.objects) for line in found] == photos
+
+
+def write(pets: Path, root: Path, name: str) -> Path:
+    """The pet data set as lists made on Windows, with a header: classes for each part, or heads of all in one list."""
+    (root / "Fotos groß").mkdir(parents=True)
+    parts: dict[str, list[str]] = {}
+    data = official.detection(pets) if name == "object-detection" else official.classification(pets)
+    for index, entry in enumerate(data.entries):
+        os.link(entry.path, root / "Fotos groß" / f"ein {entry.path.name}")
+        kind = [data.class_names.index(entry.known[0])] if isinstance(entry.known, tuple) else [2, 5]
+        if isinstance(entry.known, Annotation):
+            for thing in entry.known.things:
+                box = np.divide(thing.box, entry.known.size * 2)
+                kind += [data.class_names.index(thing.name), *box.round(6)]
+        if entry.part or name == "object-detection":
+            line = [index, *kind, f"C:\\Fotos groß\\ein {entry.path.name}"]
+            parts.setdefault(entry.part or "all", ["\tlabel\tpath"]).append("\t".join(map(str, line)))
+    for part, lines in parts.items():
+        (root / f"{part}.lst").write_text("\r\n".join(lines), encoding="utf-16")
+    (root / "classes.txt").write_text("".join(f"{kind}\n" for kind in data.class_names))
+    return root
+
+
+def same(name: str, pets: Path, tmp_path: Path) -> Prepared:
+    """Both layouts of the photos agree: in all channels and classes; or in boxes, whose split is by other classes."""
+    as_pets = prepare(name, pets, tmp_path / "one")
+    as_lists = prepare(name, write(pets, tmp_path / "data", name), tmp_path / "two")
+    if name != "object-detection":
+        assert as_lists == as_pets
+    assert as_lists.truths.keys() == as_pets.truths.keys()
+    for photo, truth in as_lists.truths.items():
+        if name == "object-detection":
+            assert truth.size == as_pets.truths[photo].size
+            assert np.abs(np.subtract(truth.boxes, as_pets.truths[photo].boxes)).max() <= 1
+    return as_lists
+
+
+@pytest.mark.parametrize("name", ["image-classification", "object-detection"])
+def test_the_drawn_pets_in_lists_are_what_they_are_as_pets(name: str, drawn: Path, tmp_path: Path) -> None:
+    assert len(same(name, drawn, tmp_path).truths) == (48 if name == "image-classification" else 36)
+
+
+def test_the_boxes_of_the_real_pets_in_a_list_are_what_they_are_as_pets(pets: Path, tmp_path: Path) -> None:
+    assert len(same("object-detection", pets, tmp_path).truths) > 250
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("pixels", [False, True])
+def test_boxes_turn_with_a_photo_that_exif_turns(orientation: int, pixels: bool, tmp_path: Path) -> None:
+    stored = lying(picture(), orientation)
+    red = np.asarray(stored)[..., 0] > 128
+    (top, *_, bottom), (left, *_, right) = (np.flatnonzero(red.any(axis)) for axis in (1, 0))
+    box = np.array([left, top, right + 1, bottom + 1])
+    head = [4, 5, *stored.size, 0, *box] if pixels else [2, 5, 0, *box / (stored.size * 2)]
+    lines = ["\t".join(map(str, [number, *head, f"{number}.jpg"])) for number in range(2)]
+    data = lay_out(tmp_path / "data", {"a.lst": "\n".join(lines)}, ())
+    for number in range(2):
+        photo = picture()
+        photo.putpixel((60, 40), (0, 255 * number, 0))  # not the same photo twice
+        (data / f"{number}.jpg").write_bytes(turned(photo, orientation))
+    truths = prepare("object-detection", data, tmp_path / "out").truths.values()
+    assert [truth.boxes for truth in truths] == [((0, *HEAD),)] * 2
