@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION, DataSet
-from local.datasets.layouts import class_folders, pets
+from local.datasets.layouts import class_folders, ground_truth, pets
 from local.errors import UserError
 
 Reader = Callable[[Path], DataSet[Any]]
@@ -23,6 +23,15 @@ class Layout(NamedTuple):
 
 PETS = "pets"
 LAYOUTS = {
+    "ground-truth": Layout(
+        "output manifests of SageMaker Ground Truth: output.manifest and the photos that it names",
+        ground_truth.recognise,
+        {
+            CLASSIFICATION: ground_truth.classification,
+            DETECTION: ground_truth.detection,
+            SEGMENTATION: ground_truth.segmentation,
+        },
+    ),
     PETS: Layout(
         "the Oxford-IIIT Pet data set: images/, annotations/",
         pets.recognise,
