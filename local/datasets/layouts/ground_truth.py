@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from local.datasets import colours, lookup
+from local.datasets import colours, path_ends
 from local.datasets.dataset import (
     CLASSIFICATION,
     DETECTION,
@@ -202,7 +202,7 @@ def _entries(
 
 def _files(root: Path, refs: Sequence[str], what: str, notes: Notes) -> dict[str, Path]:
     """The files below `root` by what lines call them; notes the others. Raises UserError when there are none."""
-    found = lookup.by_end(root, refs)
+    found = path_ends.find(root, refs)
     if refs and not found.files:
         raise UserError(f"{root} has no {what} of its manifests, such as {refs[0]}: {_how_to_get(refs, root)}")
     notes[f"{what}s that are not below {root}, left out"] = [ref.rpartition("/")[2] for ref in found.missing]

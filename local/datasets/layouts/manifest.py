@@ -52,7 +52,7 @@ class Label:
     @property
     def failure(self) -> str:
         """Why the job has failed here, "" if it has not."""
-        return str(self.metadata.get("failure-reason", ""))[:80]
+        return " ".join(str(self.metadata.get("failure-reason", "")).split())[:80]
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,8 @@ def _line(where: str, path: Path, part: str, text: str) -> Line:
     """Raises ValueError with what is wrong in words, UserError where it is wrong with the whole file."""
     try:
         content = json.loads(text)
+        if r"\ud" in text.lower():
+            json.dumps(content, ensure_ascii=False).encode()  # Half of a surrogate pair, which nobody could print.
     except (ValueError, RecursionError) as error:
         raise ValueError(f"is not JSON ({str(error)[:80]}): a manifest has one object on each line") from None
     if not isinstance(content, dict):
@@ -165,7 +167,7 @@ def _line(where: str, path: Path, part: str, text: str) -> Line:
     ref = next((content[key] for key in _REFS if key in content), None)
     if ref is None and "source" in content:
         raise UserError(f'{where} has a "source", which is a text: photos are named by "source-ref"')
-    if not isinstance(ref, str) or not ref.strip("/\\ "):
+    if not isinstance(ref, str) or not ref.strip("/\\ ") or re.search(r"[\x00-\x1f\x7f]", ref):
         raise ValueError('has no "source-ref": it is the address of a photo, such as s3://bucket/a/1.jpg')
     line = Line(where, path, part, ref, content)
     for label in line.jobs():

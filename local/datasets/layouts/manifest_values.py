@@ -153,7 +153,7 @@ def _key(key: str, where: str) -> int:
 
 def _name(value: Json) -> str:
     name = " ".join(value.split()) if isinstance(value, str) else ""
-    if not name:
+    if not name or re.search(r"[\x00-\x1f\x7f]", name):
         raise ValueError(f"names a class {_shown(value)}: give it a name, such as dog")
     return name
 

@@ -12,7 +12,7 @@ _Parts = tuple[str, ...]
 
 
 @dataclass
-class Lookup:
+class Found:
     """The file for each name that has one; names without one; and, in words, those for which two files may be meant."""
 
     files: dict[str, Path] = field(default_factory=dict)
@@ -20,7 +20,7 @@ class Lookup:
     doubtful: dict[str, str] = field(default_factory=dict)
 
 
-def by_end(root: Path, names: Iterable[str]) -> Lookup:
+def find(root: Path, names: Iterable[str]) -> Found:
     """Look for files below `root`; `names` are paths or URLs of another place, and nothing outside `root` is found.
 
     A name's file is the one that shares the most parts with it, counted from the end, and at least the last. Where two
@@ -28,7 +28,7 @@ def by_end(root: Path, names: Iterable[str]) -> Lookup:
     """
     wanted = {name: _parts(name) for name in dict.fromkeys(names)}
     here = _files(root, {parts[-1] for parts in wanted.values() if parts})
-    found = Lookup()
+    found = Found()
     claims: dict[Path, dict[str, int]] = defaultdict(dict)
     for name, parts in wanted.items():
         shared = {path: _shared(parts, other) for path, other in here.get(parts[-1], {}).items()} if parts else {}
