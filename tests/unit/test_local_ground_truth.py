@@ -112,7 +112,7 @@ def test_labels_count_the_classes_in_the_order_of_their_numbers_without_gaps(wri
         write(single("1.jpg", 7, "ant"), single("2.jpg", 10, "cow"), single("3.jpg", 0, "dog"))
     )
     assert data.class_names == ("dog", "ant", "cow")
-    assert noted(data) == {"classes of which the label is not their number": ["7 ant is 1", "10 cow is 2"]}
+    assert noted(data) == {"class numbers with gaps before them, closed up": ["7 ant", "10 cow"]}
 
 
 def test_lists_are_numbers_as_ground_truth_writes_them(write: Callable[..., Path]) -> None:
@@ -502,8 +502,8 @@ def test_a_few_bad_lines_are_named_and_left_out(write: Callable[..., Path]) -> N
     good = [single(f"{number}.jpg", 0, "dog") for number in range(3)]
     data = ground_truth.classification(write(*good, "{", single("4.jpg", None, "dog"), single("5.jpg", "no", "dog")))
     assert len(data.entries) == 3
-    assert [note.partition(":")[0] for note in noted(data)["photos whose annotations cannot be used, skipped"]] == [
-        "output.manifest line 4 is not JSON (Expecting property name enclosed in double quotes",
+    assert [note.partition(": ")[0] for note in noted(data)["photos whose annotations cannot be used, skipped"]] == [
+        "output.manifest line 4 is not JSON (Expecting property name enclosed in double quotes in column 2)",
         'output.manifest line 6 has a species of "no"',
     ]
 
@@ -523,7 +523,7 @@ def test_a_manifest_that_is_not_text_is_refused_by_name(write: Callable[..., Pat
 def test_a_manifest_is_known_by_its_first_line(name: str, write: Callable[..., Path], tmp_path: Path) -> None:
     write("\ufeff" + json.dumps(about("1.jpg")), to=name)
     found = layouts.find(tmp_path)
-    assert (found.name, found.how) == ("ground-truth", f"{name} is an augmented manifest")
+    assert (found.name, found.how) == ("ground-truth", f"{name} is a manifest of SageMaker")
 
 
 @pytest.mark.parametrize(

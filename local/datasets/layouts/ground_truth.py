@@ -46,7 +46,7 @@ Value = TypeVar("Value")
 def recognise(root: Path) -> str | None:
     """Return how one sees that `root` holds a manifest, None if it does not."""
     first = next(manifest.files(root), None)
-    return f"{first.relative_to(root).as_posix()} is an augmented manifest" if first else None
+    return f"{first.relative_to(root).as_posix()} is a manifest of SageMaker" if first else None
 
 
 def classification(root: Path) -> DataSet[Labels]:

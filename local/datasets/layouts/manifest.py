@@ -161,7 +161,8 @@ def _line(where: str, path: Path, part: str, text: str) -> Line:
         if r"\ud" in text.lower():
             json.dumps(content, ensure_ascii=False).encode()  # Half of a surrogate pair, which nobody could print.
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"is not JSON ({str(error)[:80]}): a manifest has one object on each line") from None
+        why = f"{error.msg} in column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)[:80]
+        raise ValueError(f"is not JSON ({why}): a manifest has one object on each line") from None
     if not isinstance(content, dict):
         raise ValueError('is not a JSON object: it has at least "source-ref", the address of a photo')
     ref = next((content[key] for key in _REFS if key in content), None)

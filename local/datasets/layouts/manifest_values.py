@@ -120,7 +120,7 @@ class ClassNames:
         self._used.update(used)
 
     def by_number(self, notes: Notes) -> dict[int, str]:
-        """The name of each number that was used, in the order of the numbers; in `notes`, what its label is now.
+        """The name of each number that was used, in the order of the numbers; in `notes`, those that cannot be labels.
 
         Raises UserError when no number was.
         """
@@ -133,8 +133,8 @@ class ClassNames:
             ]
         every = {number: names.get(number, str(number)) for number in sorted(self._used)}
         labels = {name: label for label, name in enumerate(dict.fromkeys(every.values()))}
-        notes["classes of which the label is not their number"] = [
-            f"{number} {name} is {labels[name]}" for number, name in every.items() if labels[name] != number
+        notes["class numbers with gaps before them, closed up"] = [
+            f"{number} {name}" for number, name in every.items() if labels[name] != number
         ]
         return every
 
