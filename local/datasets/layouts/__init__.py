@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION, DataSet
-from local.datasets.layouts import class_folders, lists, pets, tables
+from local.datasets.layouts import class_folders, ground_truth, lists, pets, tables
 from local.errors import UserError
 
 Reader = Callable[[Path], DataSet[Any]]
@@ -32,6 +32,15 @@ LAYOUTS = {
         "a CSV, TSV or JSON Lines file with a column for the photos' paths and one or several for their labels",
         tables.recognise,
         {CLASSIFICATION: tables.classification},
+    ),
+    "ground-truth": Layout(
+        "output manifests of SageMaker Ground Truth: output.manifest and the photos that it names",
+        ground_truth.recognise,
+        {
+            CLASSIFICATION: ground_truth.classification,
+            DETECTION: ground_truth.detection,
+            SEGMENTATION: ground_truth.segmentation,
+        },
     ),
     PETS: Layout(
         "the Oxford-IIIT Pet data set: images/, annotations/",

@@ -1,0 +1,224 @@
+"""Ground Truth: the output manifests of SageMaker's labelling jobs, and manifests like them that were made by hand.
+
+    output.manifest             one photo a line, see `manifest`; train.manifest and validation.manifest are the split
+    photos/1.jpg                of "source-ref": "s3://bucket/photos/1.jpg", wherever it is below the folder; so are
+    masks/0_2020-04-21.png      the masks
+
+Classes get the names that metadata give their numbers, in the order of the numbers, as labels without gaps.
+"""
+
+import contextlib
+import posixpath
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from local.datasets import colours, path_ends
+from local.datasets.dataset import (
+    CLASSIFICATION,
+    DETECTION,
+    SEGMENTATION,
+    UNUSABLE,
+    Annotation,
+    DataSet,
+    Entry,
+    Known,
+    Labels,
+    Thing,
+    channel_names,
+    rarest,
+)
+from local.datasets.layouts import manifest, manifest_values
+from local.datasets.layouts.manifest import Label, Line, Notes
+from local.datasets.layouts.manifest_jobs import Labelled, choose
+from local.datasets.layouts.manifest_values import ClassNames
+from local.datasets.mask import Mask, from_png
+from local.errors import UserError
+from train.semantic_segmentation.masks import IGNORE
+
+Value = TypeVar("Value")
+
+
+def recognise(root: Path) -> str | None:
+    """Return how one sees that `root` holds a manifest, None if it does not."""
+    first = next(manifest.files(root), None)
+    return f"{first.relative_to(root).as_posix()} is a manifest of SageMaker" if first else None
+
+
+def classification(root: Path) -> DataSet[Labels]:
+    """Read the classes of photos, one or any number each. Raises UserError naming the file, the line and the fix."""
+
+    def value(label: Label) -> tuple[int | list[int], dict[int, str]]:
+        return manifest_values.classes(label), manifest_values.class_names(label)
+
+    notes: Notes = {}
+    found = _values(root, CLASSIFICATION, value, notes)
+    lists = [(one, names) for _, (one, names) in found if isinstance(one, list)]
+    multi_hot = _is_multi_hot(lists)
+    if multi_hot:
+        notes["lists read as a 0 or 1 for each class"] = [f"{len(lists)} lines"]
+    classes = ClassNames(root)
+    chosen: list[tuple[Line, list[int]]] = []
+    for line, (one, names) in found:
+        numbers = one if isinstance(one, list) else [one]
+        if multi_hot and isinstance(one, list):
+            numbers = [number for number, is_there in enumerate(one) if is_there]
+        if len(set(numbers)) < len(numbers):
+            raise UserError(
+                f"{line.where} names a class twice, {str(one)[:60]}: a list has each class once or, in all lines of "
+                "one length, a 0 or 1 for each class"
+            )
+        classes.add(line.where, names, numbers)
+        chosen.append((line, numbers))
+    names = classes.by_number(notes)
+    known = [(line, tuple(dict.fromkeys(names[number] for number in sorted(numbers)))) for line, numbers in chosen]
+    entries = _entries(root, known, [labels for _, labels in known], notes, folders=not lists)
+    return DataSet(root, entries, tuple(dict.fromkeys(names.values())), notes, multi_label=bool(lists))
+
+
+def detection(root: Path) -> DataSet[Annotation]:
+    """Read boxes in pixels of their `image_size`. Raises UserError naming the file, the line and the fix."""
+
+    def value(label: Label) -> tuple[manifest_values.Boxes, dict[int, str]]:
+        return manifest_values.boxes(label), manifest_values.class_names(label)
+
+    notes: Notes = {}
+    found = _values(root, DETECTION, value, notes)
+    classes = ClassNames(root)
+    for line, ((_, boxes), declared) in found:
+        classes.add(line.where, declared, [*declared, *(number for number, _ in boxes)])
+    names = classes.by_number(notes)
+    known = [
+        (line, Annotation(line.where, tuple(Thing(names[number], box) for number, box in boxes), size))
+        for line, ((size, boxes), _) in found
+    ]
+    groups = [[thing.name for thing in annotation.things] for _, annotation in known]
+    return DataSet(root, _entries(root, known, groups, notes), tuple(dict.fromkeys(names.values())), notes)
+
+
+def segmentation(root: Path) -> DataSet[Mask]:
+    """Read masks, PNG files whose colours or numbers `internal-color-map` names; without it numbers are classes.
+
+    Raises UserError naming the file, the line and the fix.
+    """
+    notes: Notes = {}
+    found = _values(root, SEGMENTATION, _mask, notes)
+    files = _files(root, [ref for _, (ref, _, _) in found], "mask", notes)
+    there = [(line, files[ref], names, table) for line, (ref, names, table) in found if ref in files]
+    if not any(names for _, _, names, _ in there):
+        return _numbered(root, [(line, file) for line, file, _, _ in there], notes)
+    classes = ClassNames(root)
+    for line, _, declared, _ in there:
+        classes.add(line.where, declared, declared)
+    names = classes.by_number(notes)
+    class_names = tuple(dict.fromkeys(names.values()))
+    if len(class_names) > IGNORE:
+        raise UserError(f"{root}: the masks have {len(class_names)} classes; there can be {IGNORE}")
+    labels = {number: class_names.index(name) for number, name in names.items()}
+    known = []
+    for line, file, declared, table in there:
+        by_colour = {colour: labels[number] for colour, number in table.items()}
+        by_number = {number: labels[number] for number in declared}
+        source = file.relative_to(root).as_posix()
+        known.append((line, Mask(source, partial(colours.read, file, source, by_colour, by_number))))
+    groups = [[names[number] for number in declared] for _, _, declared, _ in there]
+    return DataSet(root, _entries(root, known, groups, notes), class_names, notes)
+
+
+def _numbered(root: Path, found: Sequence[tuple[Line, Path]], notes: Notes) -> DataSet[Mask]:
+    """Masks without names: the classes are the numbers in them, so that all have to be read here."""
+    numbers: set[int] = set()
+    known = []
+    for line, file in found:
+        source = file.relative_to(root).as_posix()
+        mask = Mask(source, partial(from_png, file, source))
+        with contextlib.suppress(UserError):  # Left out, with the reason, where its photo would be written.
+            numbers.update(np.unique(mask.read().pixels).tolist())
+        known.append((line, mask))
+    pixels = tuple(sorted(numbers - {IGNORE}))
+    if not pixels:
+        raise UserError(f"{root}: no mask of its manifests has a class, such as {found[0][1]}: give masks of numbers")
+    return DataSet(root, _entries(root, known, [[]] * len(known), notes), tuple(map(str, pixels)), notes, pixels)
+
+
+def _mask(label: Label) -> tuple[str, dict[int, str], dict[int, int]]:
+    """The address of a mask, names of classes by number, and numbers by colour."""
+    if not isinstance(label.value, str) or not label.value.strip("/\\ "):
+        raise ValueError(f"has a {label.name} that is no address of a PNG")
+    names, table = manifest_values.colour_map(label)
+    return label.value, names, table
+
+
+def _is_multi_hot(lists: Sequence[tuple[list[int], dict[int, str]]]) -> bool:
+    """Whether lists have a 0 or 1 for each class, as the built-in reads them, and not numbers, as Ground Truth writes.
+
+    They have where all are of one length and some number is there twice, which no list of numbers has. Where that
+    leaves it open (all are [0, 1] or [1, 0]) numbers have names.
+    """
+    lengths = {len(one) for one, _ in lists}
+    if len(lengths) != 1 or lengths <= {0, 1} or any(number > 1 for one, _ in lists for number in one):
+        return False
+    return any(len(set(one)) < len(one) for one, _ in lists) or not any(names for _, names in lists)
+
+
+def _values(root: Path, task: str, value: Callable[[Label], Value], notes: Notes) -> list[tuple[Line, Value]]:
+    """What `value` makes of each label for a task; those of which it raises ValueError are noted."""
+    found: list[tuple[Line, Value]] = []
+    bad: list[str] = []
+    lines = manifest.lines(root, notes)
+    labelled: list[Labelled] = choose(root, lines, task, notes)
+    for line, label in labelled:
+        try:
+            found.append((line, value(label)))
+        except ValueError as error:
+            bad.append(f"{line.where} {error}")
+    if len(bad) > len(found):
+        raise UserError(f"{bad[0]} (so it is with {len(bad)} of {len(labelled)} photos)")
+    notes[UNUSABLE] = [*notes.get(UNUSABLE, []), *bad]
+    return found
+
+
+def _entries(
+    root: Path,
+    known: Sequence[tuple[Line, Known]],
+    classes: Sequence[Iterable[str]],
+    notes: Notes,
+    folders: bool = False,
+) -> tuple[Entry[Known], ...]:
+    """The photos that are below `root`; the `classes` of each decide its group, which is its `folder` in a channel."""
+    files = _files(root, [line.ref for line, _ in known], "photo", notes)
+    groups = rarest(list(classes))
+    there = [(line, fact, group) for (line, fact), group in zip(known, groups, strict=True) if line.ref in files]
+    names = channel_names([files[line.ref] for line, _, _ in there], [group if folders else "" for *_, group in there])
+    return tuple(
+        Entry(name, files[line.ref], fact, line.part, group)
+        for name, (line, fact, group) in zip(names, there, strict=True)
+    )
+
+
+def _files(root: Path, refs: Sequence[str], what: str, notes: Notes) -> dict[str, Path]:
+    """The files below `root` by what lines call them; notes the others. Raises UserError when there are none."""
+    found = path_ends.find(root, refs)
+    if refs and not found.files:
+        raise UserError(f"{root} has no {what} of its manifests, such as {refs[0]}: {_how_to_get(refs, root)}")
+    notes[f"{what}s that are not below {root}, left out"] = [ref.rpartition("/")[2] for ref in found.missing]
+    notes[f"{what}s of which the file is not certain, left out"] = list(found.doubtful.values())
+    return found.files
+
+
+def _how_to_get(refs: Iterable[str], root: Path) -> str:
+    """The commands that download what is in S3, one a bucket."""
+    folders: dict[str, list[str]] = {}
+    for ref in refs:
+        if ref.startswith("s3://"):
+            path = ref.removeprefix("s3://").rpartition("/")[0]
+            folders.setdefault(path.partition("/")[0], []).append(path)
+    commands = [
+        f"aws s3 cp --recursive {shlex.quote(f's3://{posixpath.commonpath(paths)}/')} {shlex.quote(str(root))}"
+        for paths in folders.values()
+    ]
+    return " && ".join(commands) or "put them there"

@@ -1,0 +1,170 @@
+"""The values of labels in a manifest, checked: numbers of classes, boxes, colours of masks, and the classes' names.
+
+Whoever reads one gets a ValueError with what is wrong in words that follow the line's name.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from local.datasets.dataset import Edges
+from local.datasets.layouts.manifest import Json, Label, Notes
+from local.errors import UserError
+
+_MAX_PIXELS = 1_000_000
+_MAX_NUMBER = 1_000_000_000
+_SHOWN = 60
+_SIZE_FORM = '"image_size": [{"width": 500, "height": 400, "depth": 3}]'
+
+
+class Boxes(NamedTuple):
+    """The (width, height) in pixels of the photo that was annotated, and boxes in it, each with a number of a class."""
+
+    size: tuple[int, int]
+    boxes: list[tuple[int, Edges]]
+
+
+def numbers(value: Json) -> int | list[int] | None:
+    """A label of classes: a whole number from 0 or a list of them, also as a text, "0" or "[0, 2]"; None for others."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(value, list):
+        return _number(value)
+    members = [number for number in map(_number, value) if number is not None]
+    return members if len(members) == len(value) else None
+
+
+def classes(label: Label) -> int | list[int]:
+    """The number or the list of numbers that a label of classes is."""
+    found = numbers(label.value)
+    if found is None:
+        raise ValueError(f"has a {label.name} of {_shown(label.value)}: it is a number from 0, or a list of numbers")
+    return found
+
+
+def class_names(label: Label) -> dict[int, str]:
+    """The names that the metadata give numbers of classes, in `class-map` or, of the label itself, in `class-name`."""
+    found = {}
+    declared = label.metadata.get("class-map", {})
+    if not isinstance(declared, dict):
+        raise ValueError(f'has a class-map of {_shown(declared)}: it is an object, such as {{"0": "dog"}}')
+    for key, name in declared.items():
+        found[_key(key, "class-map")] = _name(name)
+    own = numbers(label.value)
+    if isinstance(own, int) and "class-name" in label.metadata:
+        found[own] = _name(label.metadata["class-name"])
+    return found
+
+
+def boxes(label: Label) -> Boxes:
+    """The boxes of a photo; they may be empty or outside of it."""
+    value = label.value if isinstance(label.value, dict) else {}
+    sizes, things = value.get("image_size"), value.get("annotations")
+    size = sizes[0] if isinstance(sizes, list) and sizes else sizes
+    width, height = (round(_pixels(size, side, _SIZE_FORM)) for side in ("width", "height"))
+    if width < 1 or height < 1:
+        raise ValueError(f"has an image_size of {width} x {height}: give the photo's own")
+    if not isinstance(things, list):
+        raise ValueError(f'has "annotations" of {_shown(things)}: they are a list of boxes, [] on a photo without any')
+    found = []
+    for thing in things:
+        left, top, wide, high = (_pixels(thing, key, "a box") for key in ("left", "top", "width", "height"))
+        number = numbers(thing.get("class_id"))
+        if not isinstance(number, int):
+            raise ValueError(f"has a box with a class_id of {_shown(thing.get('class_id'))}: it is a number from 0")
+        found.append((number, (left, top, left + wide, top + high)))
+    return Boxes((width, height), found)
+
+
+def colour_map(label: Label) -> tuple[dict[int, str], dict[int, int]]:
+    """The names of classes by number, and numbers by colour, 0xRRGGBB, where each class has a colour of its own."""
+    declared = label.metadata.get("internal-color-map", {})
+    if not isinstance(declared, dict):
+        raise ValueError(f"has an internal-color-map of {_shown(declared)}: it is an object with an object per class")
+    names: dict[int, str] = {}
+    colours: dict[int, int] = {}
+    for key, one in declared.items():
+        number = _key(key, "internal-color-map")
+        names[number] = _name(one.get("class-name") if isinstance(one, dict) else one)
+        colour = one.get("hex-color") if isinstance(one, dict) else None
+        if colour is None:
+            continue
+        if not isinstance(colour, str) or not re.fullmatch("#?[0-9a-fA-F]{6}", colour):
+            raise ValueError(f"has a hex-color of {_shown(colour)}: it is one like #2acf59")
+        colours[int(colour.removeprefix("#"), 16)] = number
+    return names, colours if len(colours) == len(names) else {}
+
+
+class ClassNames:
+    """The names of all classes, gathered from many lines."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._names: dict[int, tuple[str, str]] = {}
+        self._used: set[int] = set()
+
+    def add(self, where: str, names: Mapping[int, str], used: Iterable[int]) -> None:
+        """Add what a line has. Raises UserError for a number that another line has given another name."""
+        for number, name in names.items():
+            other, there = self._names.setdefault(number, (name, where))
+            if other != name:
+                raise UserError(
+                    f"{where} calls class {number} {name!r} and {there} calls it {other!r}: give each class a number "
+                    "of its own, in all lines the same"
+                )
+        self._used.update(used)
+
+    def by_number(self, notes: Notes) -> dict[int, str]:
+        """The name of each number that was used, in the order of the numbers; in `notes`, those that cannot be labels.
+
+        Raises UserError when no number was.
+        """
+        if not self._used:
+            raise UserError(f"{self._root}: no line of its manifests has a class: there is nothing to train on")
+        names = {number: self._names[number][0] for number in self._used if number in self._names}
+        if names:
+            notes["classes without a name, called by their number"] = [
+                str(one) for one in sorted(self._used - set(names))
+            ]
+        every = {number: names.get(number, str(number)) for number in sorted(self._used)}
+        labels = {name: label for label, name in enumerate(dict.fromkeys(every.values()))}
+        notes["class numbers with gaps before them, closed up"] = [
+            f"{number} {name}" for number, name in every.items() if labels[name] != number
+        ]
+        return every
+
+
+def _number(value: Json) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MAX_NUMBER:
+        return None
+    return int(value) if value == int(value) else None
+
+
+def _key(key: str, where: str) -> int:
+    if not (key.isascii() and key.isdigit() and len(key) < 10):
+        raise ValueError(f'has a {where} with the key {_shown(key)}: keys are numbers of classes, "0", "1"')
+    return int(key)
+
+
+def _name(value: Json) -> str:
+    name = " ".join(value.split()) if isinstance(value, str) else ""
+    if not name or re.search(r"[\x00-\x1f\x7f]", name):
+        raise ValueError(f"names a class {_shown(value)}: give it a name, such as dog")
+    return name
+
+
+def _pixels(holder: Json, key: str, form: str) -> float:
+    value = holder.get(key) if isinstance(holder, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX_PIXELS:
+        raise ValueError(f"has no number of pixels as {key!r} of {form} but {_shown(value)}")
+    return value
+
+
+def _shown(value: Json) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,707 @@
+"""Manifests of SageMaker Ground Truth: what they say, what is left out and named, and what is refused."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from local.algorithms.object_detection import Truth
+from local.datasets import layouts
+from local.datasets.dataset import Annotation, DataSet, Thing
+from local.datasets.layouts import ground_truth
+from local.datasets.layouts import pets as pet_data
+from local.errors import UserError
+from tests.unit import layouts as prepared
+from tests.unit.official import HEAD, encode, lying, picture, turned
+
+S3 = "s3://bucket/Fotos, unsortiert"
+CLASSIFIED, MULTI = "groundtruth/image-classification", "groundtruth/image-classification-multilabel"
+BOXES, MASKS = "groundtruth/object-detection", "groundtruth/semantic-segmentation"
+COLOURS = {"pet": "#2acf59", "BACKGROUND": "#ffffff", "border": "#f28333"}
+Line = dict[str, Any]
+
+
+# --- lines as Ground Truth writes them --------------------------------------------------------------------------------
+
+
+def job(kind: str, **metadata: object) -> dict[str, object]:
+    common = {
+        "type": kind,
+        "human-annotated": "yes",
+        "creation-date": "2020-02-27T21:36:25",
+        "job-name": "labeling-job/j",
+    }
+    return common | {key.replace("_", "-"): value for key, value in metadata.items()}
+
+
+def about(photo: str, **labels: object) -> Line:
+    return {"source-ref": f"{S3}/{photo}", **{key.replace("_", "-"): value for key, value in labels.items()}}
+
+
+def single(photo: str, number: object, name: str) -> Line:
+    return about(photo, species=number, species_metadata=job(CLASSIFIED, class_name=name, confidence=0.8))
+
+
+def several(photo: str, names: Mapping[int, str]) -> Line:
+    metadata = job(MULTI, class_map={str(key): name for key, name in names.items()}, confidence_map={})
+    return about(photo, tags=[*names], tags_metadata=metadata)
+
+
+def box(number: object, left: float, top: float, width: float, height: float) -> dict[str, object]:
+    return {"class_id": number, "left": left, "top": top, "width": width, "height": height}
+
+
+def boxed(photo: str, names: Mapping[int, str], *boxes: object, size: tuple[object, object] = (64, 48)) -> Line:
+    value = {"image_size": [{"width": size[0], "height": size[1], "depth": 3}], "annotations": [*boxes]}
+    names_by_key = {str(key): name for key, name in names.items()}
+    return about(photo, bb=value, bb_metadata=job(BOXES, class_map=names_by_key, objects=[{"confidence": 0.09}]))
+
+
+def masked(photo: str, mask: str, names: Mapping[int, str]) -> Line:
+    table = {
+        str(key): {"class-name": name, "hex-color": COLOURS[name], "confidence": 0.9} for key, name in names.items()
+    }
+    ref = f"s3://bucket/out/annotations/consolidated-annotation/output/{mask}"
+    return about(photo, street_ref=ref, street_ref_metadata=job(MASKS, internal_color_map=table))
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """`write(line, ..., to=...)`: a folder with the manifest and a photo for each of its lines."""
+
+    def written(*lines: Line | str, to: str = "output.manifest", photos: bool = True) -> Path:
+        file = tmp_path / to
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in lines), "utf-8")
+        for one in lines if photos else ():
+            if isinstance(one, dict) and isinstance(one.get("source-ref"), str):
+                (tmp_path / one["source-ref"].rpartition("/")[2]).write_bytes(encode(picture()))
+        return tmp_path
+
+    return written
+
+
+def known(data: DataSet[Any]) -> dict[str, Any]:
+    """What is known of each photo, by its file's name."""
+    return {entry.path.name: entry.known for entry in data.entries}
+
+
+def noted(data: DataSet[Any]) -> dict[str, list[str]]:
+    """The notes that say something."""
+    return {done: [*files] for done, files in data.notes.items() if files}
+
+
+# --- classes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_label_is_a_number_that_the_lines_own_metadata_name(write: Callable[..., Path]) -> None:
+    data = ground_truth.classification(write(single("1.jpg", 1, "dog"), single("2.jpg", "0", " bird  of\tprey "), ""))
+    assert known(data) == {"1.jpg": ("dog",), "2.jpg": ("bird of prey",)}
+    assert (data.class_names, data.multi_label, noted(data)) == (("bird of prey", "dog"), False, {})
+    assert [entry.group for entry in data.entries] == ["dog", "bird of prey"]
+
+
+def test_labels_count_the_classes_in_the_order_of_their_numbers_without_gaps(write: Callable[..., Path]) -> None:
+    data = ground_truth.classification(
+        write(single("1.jpg", 7, "ant"), single("2.jpg", 10, "cow"), single("3.jpg", 0, "dog"))
+    )
+    assert data.class_names == ("dog", "ant", "cow")
+    assert noted(data) == {"class numbers with gaps before them, closed up": ["7 ant", "10 cow"]}
+
+
+def test_lists_are_numbers_as_ground_truth_writes_them(write: Callable[..., Path]) -> None:
+    lines = several("1.jpg", {1: "bicycle", 0: "person"}), several("2.jpg", {}), several("3.jpg", {0: "person"})
+    data = ground_truth.classification(write(*lines))
+    assert known(data) == {"1.jpg": ("person", "bicycle"), "2.jpg": (), "3.jpg": ("person",)}
+    assert (data.class_names, data.multi_label, noted(data)) == (("person", "bicycle"), True, {})
+    assert [entry.group for entry in data.entries] == ["bicycle", "", "person"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[1, 0, 1], [0, 0, 1]], [("0", "2"), ("2",)]),
+        (["[1, 0, 1]", "[0, 1, 0]"], [("0", "2"), ("1",)]),
+        ([[0, 1], [1, 0]], [("1",), ("0",)]),
+        ([[0, 2], [2]], [("0", "2"), ("2",)]),
+        ([[0], [1]], [("0",), ("1",)]),
+        ([[1, 2], [2, 1]], [("1", "2"), ("1", "2")]),
+    ],
+)
+def test_lists_of_a_manifest_made_by_hand_are_in_either_of_the_built_ins_label_formats(
+    values: list[object], expected: list[tuple[str, ...]], write: Callable[..., Path]
+) -> None:
+    data = ground_truth.classification(
+        write(*(about(f"{place}.jpg", tags=value) for place, value in enumerate(values)))
+    )
+    assert [entry.known for entry in data.entries] == expected
+    read_so = "lists read as a 0 or 1 for each class" in noted(data)
+    assert read_so == (values in ([[1, 0, 1], [0, 0, 1]], ["[1, 0, 1]", "[0, 1, 0]"], [[0, 1], [1, 0]]))
+
+
+def test_both_classes_of_two_are_numbers_where_they_have_names(write: Callable[..., Path]) -> None:
+    names = {0: "cat", 1: "dog"}
+    data = ground_truth.classification(write(several("1.jpg", names), several("2.jpg", {1: "dog", 0: "cat"})))
+    assert {*known(data).values()} == {("cat", "dog")}
+
+
+def test_the_classes_of_a_manifest_without_metadata_are_its_numbers(write: Callable[..., Path]) -> None:
+    lines = [{"image-ref": f"{S3}/{name}.jpg", "class": label} for name, label in (("1", "3"), ("2", 0))]
+    data = ground_truth.classification(write(*lines, *({"source-ref": f"{S3}/{name}.jpg"} for name in "12")))
+    assert (known(data), data.class_names) == ({"1.jpg": ("3",), "2.jpg": ("0",)}, ("0", "3"))
+
+
+# --- boxes ------------------------------------------------------------------------------------------------------------
+
+
+def test_boxes_are_in_pixels_from_the_left_and_the_top_and_an_empty_list_is_a_photo_without_objects(
+    write: Callable[..., Path],
+) -> None:
+    lines = [
+        boxed("1.jpg", {0: "dog", 5: "bone"}, box(0, 10, 5, 20, 15), box("5", 8.5, 0, 2, 3.25)),
+        boxed("2.jpg", {}, size=(64.0, 48)),
+    ]
+    data = ground_truth.detection(write(*lines))
+    assert known(data) == {
+        "1.jpg": Annotation(
+            "output.manifest line 1", (Thing("dog", (10, 5, 30, 20)), Thing("bone", (8.5, 0, 10.5, 3.25))), (64, 48)
+        ),
+        "2.jpg": Annotation("output.manifest line 2", (), (64, 48)),
+    }
+    assert data.class_names == ("dog", "bone")
+    assert [entry.group for entry in data.entries] == ["bone", ""]
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+@pytest.mark.parametrize("size_of", ["stored", "upright"])
+def test_boxes_lie_on_the_upright_photo_whichever_photo_their_image_size_is_of(
+    orientation: int, size_of: str, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The red head of a photo that EXIF turns; upside down the two sizes are one, and boxes are of the stored photo."""
+    red = Image.new("L", (64, 48))
+    red.paste(255, HEAD)
+    seen = red if size_of == "upright" and orientation > 4 else lying(red, orientation)
+    left, top, right, bottom = seen.getbbox() or (0, 0, 0, 0)
+    line = boxed("1.jpg", {0: "head"}, box(0, left, top, right - left, bottom - top), size=seen.size)
+    write(line, to="train.manifest")
+    write(boxed("2.jpg", {0: "head"}, box(0, 1, 2, 3, 4)), to="validation.manifest")
+    (tmp_path / "1.jpg").write_bytes(turned(picture(), orientation))
+    truths = prepared.prepare("object-detection", tmp_path, tmp_path / "out").truths.values()
+    assert [*truths] == [Truth((64, 48), ((0, *HEAD),)), Truth((64, 48), ((0, 1, 2, 4, 6),))]
+
+
+# --- masks ------------------------------------------------------------------------------------------------------------
+
+
+def saved(labels: np.ndarray, names: Mapping[int, str], path: Path, form: str) -> None:
+    """A mask of numbers as colours, or as a palette as Ground Truth makes it: its colours follow each other."""
+    image = Image.fromarray(labels, "L")
+    image.putpalette([part for name in names.values() for part in bytes.fromhex(COLOURS[name][1:])] + [255] * 3)
+    if form == "colours":
+        table = np.array([bytes.fromhex(COLOURS[names.get(number, "pet")][1:]) for number in range(256)])
+        image = Image.fromarray(np.array([[*one] for one in table], np.uint8)[labels])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+@pytest.mark.parametrize("form", ["palette", "colours"])
+def test_masks_are_named_by_the_colours_of_internal_color_map(
+    form: str, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    names = {0: "BACKGROUND", 1: "pet", 2: "border"}
+    labels = np.arange(64 * 48, dtype=np.uint8).reshape(48, 64) % 3
+    saved(labels, names, tmp_path / "masks" / "0_2020-04-21T13_48_00.png", form)
+    data = ground_truth.segmentation(write(masked("1.jpg", "0_2020-04-21T13:48:00.png", names)))
+    (entry,) = data.entries
+    assert np.array_equal(entry.known.read().pixels, labels)
+    assert entry.known.source == "masks/0_2020-04-21T13_48_00.png"
+    assert data.class_names == ("BACKGROUND", "pet", "border")
+
+
+def test_a_line_names_the_classes_of_its_own_mask(write: Callable[..., Path], tmp_path: Path) -> None:
+    for name, names in (("a.png", {0: "BACKGROUND", 4: "pet"}), ("b.png", {0: "BACKGROUND", 2: "border"})):
+        labels = np.zeros((48, 64), np.uint8)
+        labels[:9] = max(names)
+        saved(labels, names, tmp_path / name, "colours")
+    lines = (
+        masked("1.jpg", "a.png", {0: "BACKGROUND", 4: "pet"}),
+        masked("2.jpg", "b.png", {0: "BACKGROUND", 2: "border"}),
+    )
+    data = ground_truth.segmentation(write(*lines))
+    assert data.class_names == ("BACKGROUND", "border", "pet")
+    assert [entry.known.read().pixels[0, 0] for entry in data.entries] == [2, 1]
+    assert [entry.group for entry in data.entries] == ["pet", "border"]
+
+
+def test_the_classes_of_masks_without_metadata_are_their_numbers(write: Callable[..., Path], tmp_path: Path) -> None:
+    for name, number in (("a.png", 3), ("b.png", 255)):
+        pixels = np.full((48, 64), 1, np.uint8)
+        pixels[0] = number
+        Image.fromarray(pixels, "L").save(tmp_path / name)
+    lines = [about(f"{name}.jpg", mask_ref=f"s3://bucket/{name}.png") for name in "ab"]
+    data = ground_truth.segmentation(write(*lines))
+    assert (data.class_names, data.pixels) == (("1", "3"), (1, 3))
+    assert [entry.known.read().pixels[0, 0] for entry in data.entries] == [3, 255]
+
+
+def test_a_photo_without_its_mask_is_left_out_and_named(write: Callable[..., Path], tmp_path: Path) -> None:
+    saved(np.zeros((48, 64), np.uint8), {0: "pet"}, tmp_path / "a.png", "palette")
+    data = ground_truth.segmentation(write(*(masked(f"{name}.jpg", f"{name}.png", {0: "pet"}) for name in "ab")))
+    assert known(data).keys() == {"a.jpg"}
+    assert noted(data) == {f"masks that are not below {tmp_path}, left out": ["b.png"]}
+
+
+# --- several jobs, lines without labels -------------------------------------------------------------------------------
+
+
+def test_of_several_jobs_that_of_the_task_counts_and_a_verification_is_none(write: Callable[..., Path]) -> None:
+    line = single("1.jpg", 0, "dog") | boxed("1.jpg", {3: "bone"}, box(3, 1, 2, 3, 4))
+    line |= about("1.jpg", verify="1", verify_metadata=job("groundtruth/label-verification", class_name="bad"))
+    root = write(line)
+    assert known(ground_truth.classification(root)) == {"1.jpg": ("dog",)}
+    assert ground_truth.detection(root).class_names == ("bone",)
+    with pytest.raises(UserError) as caught:
+        ground_truth.segmentation(root)
+    assert str(caught.value).startswith(f"{root}: its manifests have species ({CLASSIFIED}), bb ({BOXES}), and for seg")
+
+
+def test_the_last_of_a_chain_of_jobs_wins_and_the_others_are_named(write: Callable[..., Path]) -> None:
+    first = boxed("1.jpg", {0: "dog"}, box(0, 1, 1, 3, 3))
+    adjusted = {f"adjusted-{key}": value for key, value in boxed("1.jpg", {0: "dog"}, box(0, 2, 2, 3, 3)).items()}
+    adjusted.pop("adjusted-source-ref")
+    data = ground_truth.detection(write(first | adjusted, boxed("2.jpg", {0: "dog"}, box(0, 4, 4, 3, 3))))
+    assert [annotation.things[0].box[0] for annotation in known(data).values()] == [2, 4]
+    assert noted(data) == {"labels of which a line has a later one, not used": ["bb"]}
+
+
+def test_the_guides_adjusted_mask_has_its_metadata_under_the_name_without_ref(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    saved(np.zeros((48, 64), np.uint8), {0: "pet"}, tmp_path / "a.png", "palette")
+    line = masked("1.jpg", "a.png", {0: "pet"})
+    line["street-metadata"] = line.pop("street-ref-metadata")
+    assert known(ground_truth.segmentation(write(line))).keys() == {"1.jpg"}
+
+
+def test_lines_without_a_label_are_left_out_with_the_reason_of_a_failed_job(write: Callable[..., Path]) -> None:
+    failed = {"retry-count": 1, "failure-reason": "ClientError: no\nanswer", "human-annotated": "true"}
+    lines = (
+        single("1.jpg", 0, "dog"),
+        about("2.jpg"),
+        about("3.jpg", species_metadata=failed),
+        single("4.jpg", 1, "cat"),
+    )
+    data = ground_truth.classification(write(*lines))
+    assert known(data) == {"1.jpg": ("dog",), "4.jpg": ("cat",)}
+    assert noted(data) == {"photos without a label, left out": ["2.jpg", "3.jpg (ClientError: no answer)"]}
+
+
+def test_of_two_lines_about_a_photo_the_later_one_counts(write: Callable[..., Path]) -> None:
+    lines = single("1.jpg", 0, "dog"), single("2.jpg", 0, "dog"), single("1.jpg", 1, "cat"), about("1.jpg")
+    data = ground_truth.classification(write(*lines))
+    assert known(data) == {"2.jpg": ("dog",), "1.jpg": ("cat",)}
+    assert noted(data)["photos that have a later line, whose label is taken"] == ["1.jpg, output.manifest line 1"]
+
+
+# --- several manifests ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        ("train.manifest", "validation.manifest"),
+        ("a/train/output.manifest", "a/valid/output.manifest"),
+        ("my_training.json", "my-val.jsonl"),
+        ("train-labeling/manifests/output/output.manifest", "validation-labeling/manifests/output/output.manifest"),
+    ],
+)
+def test_two_manifests_are_the_split_and_a_third_of_a_test_part_is_held_back(
+    train: str, validation: str, write: Callable[..., Path]
+) -> None:
+    write(single("1.jpg", 0, "dog"), to=train)
+    write(single("3.jpg", 2, "cow"), to="test.manifest")
+    data = ground_truth.classification(write(single("2.jpg", 1, "cat"), to=validation))
+    assert {entry.path.name: entry.part for entry in data.entries} == {"1.jpg": "train", "2.jpg": "validation"}
+    assert (data.has_split, data.class_names) == (True, ("dog", "cat"))
+    assert noted(data) == {"photos of a test part, left out": ["3.jpg"]}
+
+
+def test_a_job_that_is_called_a_test_is_no_part(write: Callable[..., Path]) -> None:
+    data = ground_truth.classification(write(single("1.jpg", 0, "dog"), to="test-job/manifests/output/output.manifest"))
+    assert [entry.part for entry in data.entries] == [""]
+
+
+def test_of_a_jobs_folder_the_output_alone_is_read(write: Callable[..., Path]) -> None:
+    for other in ("annotations/intermediate/1/annotations.manifest", "manifests/intermediate/1/output.manifest"):
+        write(single("1.jpg", 9, "wrong"), to=f"job/{other}")
+    write('[{"workerId": "w", "answers": []}]', to="job/annotations/worker-response/iteration-1/0/a.json")
+    data = ground_truth.classification(write(single("1.jpg", 0, "dog"), to="job/manifests/output/output.manifest"))
+    assert known(data) == {"1.jpg": ("dog",)}
+
+
+def test_a_jobs_input_beside_its_output_is_named_and_says_nothing(write: Callable[..., Path]) -> None:
+    write(about("1.jpg"), about("2.jpg"), to="dataset-2020.manifest")
+    data = ground_truth.classification(write(single("1.jpg", 0, "dog"), single("2.jpg", 1, "cat")))
+    assert len(data.entries) == 2
+    assert noted(data) == {"manifests without labels, left out": ["dataset-2020.manifest"]}
+
+
+def test_a_photo_that_two_manifests_label_is_refused_with_both_lines(write: Callable[..., Path]) -> None:
+    write(single("1.jpg", 0, "dog"), to="train.manifest")
+    root = write(single("2.jpg", 0, "dog"), single("1.jpg", 0, "dog"), to="validation.manifest")
+    with pytest.raises(UserError, match=r"^train.manifest line 1 and validation.manifest line 2 both label s3://"):
+        ground_truth.classification(root)
+
+
+# --- photos -----------------------------------------------------------------------------------------------------------
+
+
+def test_photos_that_are_not_there_are_named_and_left_out(write: Callable[..., Path], tmp_path: Path) -> None:
+    write(*(single(f"{number}.jpg", 0, "dog") for number in range(4)))
+    (tmp_path / "2.jpg").unlink()
+    data = ground_truth.classification(tmp_path)
+    assert [*known(data)] == ["0.jpg", "1.jpg", "3.jpg"]
+    assert noted(data) == {f"photos that are not below {tmp_path}, left out": ["2.jpg"]}
+
+
+def test_a_photo_of_which_there_are_two_files_is_named_and_left_out(write: Callable[..., Path], tmp_path: Path) -> None:
+    write(single("1.jpg", 0, "dog"), single("2.jpg", 0, "dog"))
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.jpg").write_bytes(b"")
+    (tmp_path / "1.jpg").unlink()
+    data = ground_truth.classification(tmp_path)
+    assert [*known(data)] == ["2.jpg"]
+    says = [f"{S3}/1.jpg may be a/1.jpg or b/1.jpg"]
+    assert noted(data) == {"photos of which the file is not certain, left out": says}
+
+
+def test_without_any_photo_the_command_that_gets_them_is_named(write: Callable[..., Path]) -> None:
+    lines = [{**single("", 0, "dog"), "source-ref": f"s3://bucket/my set/{name}"} for name in ("a/1.jpg", "b/c/2.jpg")]
+    root = write(*lines, photos=False)
+    with pytest.raises(UserError) as caught:
+        ground_truth.classification(root)
+    assert str(caught.value) == (
+        f"{root} has no photo of its manifests, such as s3://bucket/my set/a/1.jpg: "
+        f"aws s3 cp --recursive 's3://bucket/my set/' {root}"
+    )
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+WHERE = "output.manifest line 1"
+
+
+@pytest.mark.parametrize(
+    ("task", "lines", "says"),
+    [
+        (
+            "classification",
+            [single("1.jpg", 1, "dog"), single("2.jpg", 1, "cat")],
+            "output.manifest line 2 calls class 1 'cat' and output.manifest line 1 calls it 'dog'",
+        ),
+        ("classification", [about("1.jpg", a=1, b=2)], "its manifests have a, b, and for classification they need"),
+        ("classification", [about("1.jpg")], "its manifests have no labels, and for classification they need"),
+        ("classification", [several("1.jpg", {})], "no line of its manifests has a class"),
+        (
+            "classification",
+            [about("1.jpg", a=[1, 1, 0]), about("2.jpg", a=[1, 0])],
+            f"{WHERE} names a class twice, [1, 1, 0]",
+        ),
+        ("classification", [single("1.jpg", 1.5, "dog")], f"{WHERE} has a species of 1.5"),
+        ("classification", [single("1.jpg", -1, "dog")], f"{WHERE} has a species of -1"),
+        ("classification", [single("1.jpg", True, "dog")], f"{WHERE} has a species of true"),
+        ("classification", [single("1.jpg", "[" * 9999, "dog")], f"{WHERE} has a species of"),
+        ("classification", [single("1.jpg", 1, " ")], f'{WHERE} names a class " "'),
+        ("classification", [single("1.jpg", 1, "\x1b[31m")], f"{WHERE} names a class"),
+        (
+            "classification",
+            [about("1.jpg", a=[0], a_metadata=job(MULTI, class_map=["dog"]))],
+            f'{WHERE} has a class-map of ["dog"]',
+        ),
+        (
+            "classification",
+            [about("1.jpg", a=[0], a_metadata=job(MULTI, class_map={"dog": "dog"}))],
+            f'{WHERE} has a class-map with the key "dog"',
+        ),
+        ("detection", [boxed("1.jpg", {}, size=(0, 48))], f"{WHERE} has an image_size of 0 x 48"),
+        ("detection", [boxed("1.jpg", {}, size=("64", 48))], f"{WHERE} has no number of pixels as 'width'"),
+        ("detection", [about("1.jpg", bb={"annotations": []})], f"{WHERE} has no number of pixels as 'width'"),
+        (
+            "detection",
+            [boxed("1.jpg", {}, box(0, float("nan"), 0, 1, 1))],
+            f"{WHERE} has no number of pixels as 'left' of a box but NaN",
+        ),
+        ("detection", [boxed("1.jpg", {}, box(0, 10**400, 0, 1, 1))], f"{WHERE} has no number of pixels as 'left'"),
+        ("detection", [boxed("1.jpg", {}, box(None, 1, 0, 1, 1))], f"{WHERE} has a box with a class_id of null"),
+        (
+            "detection",
+            [boxed("1.jpg", {}, [0, 1, 2, 3])],
+            f"{WHERE} has no number of pixels as 'left' of a box but null",
+        ),
+        (
+            "segmentation",
+            [about("1.jpg", a_ref="/", a_ref_metadata=job(MASKS))],
+            f"{WHERE} has a a-ref that is no address",
+        ),
+        (
+            "segmentation",
+            [
+                about(
+                    "1.jpg",
+                    a_ref="a.png",
+                    a_ref_metadata=job(MASKS, internal_color_map={"0": {"class-name": "x", "hex-color": "red"}}),
+                )
+            ],
+            f'{WHERE} has a hex-color of "red"',
+        ),
+        (
+            "segmentation",
+            [about("1.jpg", a_ref="a.png", a_ref_metadata=job(MASKS, internal_color_map={"0": {}}))],
+            f"{WHERE} names a class null",
+        ),
+        (
+            "detection",
+            ['{"source": "a text", "mood": 1, "mood-metadata": {}}'],
+            f'{WHERE} has a "source", which is a text',
+        ),
+        (
+            "detection",
+            [about("1.json", car_ref="x/SeqLabel.json", car_ref_metadata=job("groundtruth/video-object-detection"))],
+            f"{WHERE} is of a job of the type groundtruth/video-object-detection",
+        ),
+        (
+            "detection",
+            [{"source-ref": f"{S3}/frames/seq.json"}],
+            f"{WHERE} is about {S3}/frames/seq.json, which is not a photo",
+        ),
+        (
+            "detection",
+            [about("1.jpg"), "{", '{"source-ref": 5}', "[]"],
+            "output.manifest line 2 is not JSON (Expecting",
+        ),
+        ("detection", ["not json"], "has no manifest: it is a file *.manifest"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_the_line_the_value_and_the_fix(
+    task: str, lines: list[Line | str], says: str, write: Callable[..., Path]
+) -> None:
+    root = write(*lines)
+    with pytest.raises(UserError) as caught:
+        getattr(ground_truth, task)(root)
+    assert str(caught.value).removeprefix(f"{root}").lstrip(": ").startswith(says)
+
+
+def test_a_few_bad_lines_are_named_and_left_out(write: Callable[..., Path]) -> None:
+    good = [single(f"{number}.jpg", 0, "dog") for number in range(3)]
+    data = ground_truth.classification(write(*good, "{", single("4.jpg", None, "dog"), single("5.jpg", "no", "dog")))
+    assert len(data.entries) == 3
+    assert [note.partition(": ")[0] for note in noted(data)["photos whose annotations cannot be used, skipped"]] == [
+        "output.manifest line 4 is not JSON (Expecting property name enclosed in double quotes in column 2)",
+        'output.manifest line 6 has a species of "no"',
+    ]
+
+
+def test_a_manifest_that_is_not_text_is_refused_by_name(write: Callable[..., Path], tmp_path: Path) -> None:
+    root = write(single("1.jpg", 0, "dog"))
+    with (tmp_path / "output.manifest").open("ab") as file:
+        file.write(b"\xff")
+    with pytest.raises(UserError, match=r"output.manifest is not a text in UTF-8 \(invalid start byte at byte"):
+        ground_truth.classification(root)
+
+
+# --- recognising ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["output.manifest", "x/Labels.JSONL", "images/train.json"])
+def test_a_manifest_is_known_by_its_first_line(name: str, write: Callable[..., Path], tmp_path: Path) -> None:
+    write("\ufeff" + json.dumps(about("1.jpg")), to=name)
+    found = layouts.find(tmp_path)
+    assert (found.name, found.how) == ("ground-truth", f"{name} is a manifest of SageMaker")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", '{"source-ref": "s3://b/1.jpg"}'),
+        ("a.json", '{"images": [], "annotations": [], "source": "x"}'),
+        ("a.jsonl", '{"path": "1.jpg", "label": 0}'),
+        ("a.json", '[{"source-ref": "s3://b/1.jpg"}]'),
+        ("a.json", '{"source-ref": 5}'),
+        ("a.json", '{"x": "' + "source" * 100_000),
+        ("a.manifest", "\udcff"),
+        ("a.manifest", ""),
+        (".a.manifest", '{"source-ref": "s3://b/1.jpg"}'),
+    ],
+)
+def test_what_is_not_a_manifest_is_not_claimed(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content.encode(errors="surrogateescape"))
+    assert ground_truth.recognise(tmp_path) is None
+
+
+def test_a_folder_of_annotation_files_one_a_photo_is_not_read(tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"{number}.json").write_text('{"source-ref": "s3://b/1.jpg"}')
+    assert ground_truth.recognise(tmp_path) is None
+
+
+# --- any text ---------------------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers(-3, 3) | st.text(max_size=3) | st.sampled_from(["0", "[0]"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["0", "1", "image_size", "annotations", "width", "class_id", "left"]), inner)
+    ),
+    max_leaves=8,
+)
+METADATA = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from([CLASSIFIED, MULTI, BOXES, MASKS]) | JSON,
+        "class-name": st.text(max_size=3) | JSON,
+        "class-map": st.dictionaries(st.sampled_from(["0", "1", "x"]), st.text(max_size=2) | JSON, max_size=2) | JSON,
+        "internal-color-map": JSON,
+        "failure-reason": JSON,
+    },
+)
+LINES = st.lists(
+    st.fixed_dictionaries(
+        {"source-ref": st.sampled_from([f"{S3}/a.jpg", f"{S3}/b.jpg", "b.jpg"]) | JSON},
+        optional={"x": JSON, "x-ref": JSON, "x-metadata": METADATA | JSON, "source": JSON},
+    ).map(json.dumps)
+    | st.text(max_size=20),
+    max_size=4,
+)
+
+
+@pytest.fixture(scope="module")
+def two_photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    root = tmp_path_factory.mktemp("any")
+    for name in ("a.jpg", "b.jpg", "a.png"):
+        (root / name).touch()
+    return root
+
+
+@given(LINES)
+@example(['{"source-ref": "\\ud800.jpg", "x": 0}'])
+@example([json.dumps({"source-ref": "a.jpg", "x-ref": "a.png"})])
+def test_any_lines_are_read_or_refused(two_photos: Path, lines: list[str]) -> None:
+    (two_photos / "a.manifest").write_bytes("\n".join(lines).encode(errors="surrogatepass"))
+    ground_truth.recognise(two_photos)
+    for read in (ground_truth.classification, ground_truth.detection, ground_truth.segmentation):
+        try:
+            data: DataSet[Any] = read(two_photos)
+        except UserError as error:
+            str(error).encode()
+            continue
+        assert {entry.path.name for entry in data.entries} <= {"a.jpg", "b.jpg"}
+        assert all(name and name == " ".join(name.split()) for name in data.class_names)
+        "".join([*data.class_names, *(note for notes in data.notes.values() for note in notes)]).encode()
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 4), *[st.integers(0, 60)] * 4), max_size=3), max_size=2))
+def test_boxes_that_are_written_are_read_back(two_photos: Path, photos: list[list[tuple[int, ...]]]) -> None:
+    names = {number: f"class {number}" for number in range(5)}
+    lines = [
+        boxed(f"{name}.jpg", names, *(box(*one) for one in boxes)) for name, boxes in zip("ab", photos, strict=False)
+    ]
+    (two_photos / "a.manifest").write_text("\n".join(map(json.dumps, lines)))
+    if not lines:
+        return
+    data = ground_truth.detection(two_photos)
+    assert data.class_names == tuple(names.values())
+    assert [[(int(thing.name[-1]), *thing.box) for thing in entry.known.things] for entry in data.entries] == [
+        [(number, x, y, x + w, y + h) for number, x, y, w, h in boxes] for boxes in photos
+    ]
+
+
+# --- data sets of pets ------------------------------------------------------------------------------------------------
+
+
+def as_manifests(root: Path, out: Path) -> Path:
+    """The pet data set at `root` laid out for Ground Truth: a job for each task, all in two manifests by its split."""
+    breeds, boxes, trimaps = (
+        read(root) for read in (pet_data.classification, pet_data.detection, pet_data.segmentation)
+    )
+    numbers = {name: 3 * number + 2 for number, name in enumerate(breeds.class_names)}
+    species = dict(enumerate(boxes.class_names))
+    by_box, by_trimap = known(boxes), known(trimaps)
+    trimap = {1: "pet", 2: "BACKGROUND", 3: "border"}
+    lines: dict[str, list[Line]] = {"train": [], "validation": []}
+    for place, entry in enumerate(breeds.entries):
+        folder = out / "Fotos, unsortiert" / f"ü {place % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / entry.path.name).write_bytes(entry.path.read_bytes())
+        photo = f"ü {place % 3}/{entry.path.name}"
+        line = single(photo, numbers[entry.known[0]], entry.known[0])
+        if entry.path.name in by_box:
+            annotation = by_box[entry.path.name]
+            edges = [(boxes.class_names.index(thing.name), thing.box) for thing in annotation.things]
+            marks = [box(number, x, y, right - x, bottom - y) for number, (x, y, right, bottom) in edges]
+            line |= boxed(photo, species, *marks, size=annotation.size)
+        if entry.path.name in by_trimap:
+            mask = f"{place}_2020-04-21T13_48_00.png"
+            pixels = by_trimap[entry.path.name].read().pixels
+            saved(pixels, trimap, out / "masks" / mask, "colours" if place % 2 else "palette")
+            line |= masked(photo, mask, trimap)
+        lines[entry.part or "train"].append(line)
+    for part, chosen in lines.items():
+        (out / f"{part}.manifest").write_text("".join(json.dumps(line) + "\r\n" for line in chosen), "utf-8")
+    return out
+
+
+def compare(root: Path, out: Path, photos: int) -> None:
+    """What `prepare` makes of a pet data set as it is, and laid out for Ground Truth."""
+    data = as_manifests(root, out / "data")
+    for name, options in (
+        ("image-classification", ()),
+        ("object-detection", ("--classes", "species")),
+        ("semantic-segmentation", ("--classes", "pet")),
+    ):
+        expected = prepared.prepare(name, root, out / name / "pets", *options)
+        found = prepared.prepare(name, data, out / name / "truth")
+        if name == "object-detection":  # the pets' boxes have no split of their own
+            assert len(found.truths) == len(expected.truths)
+        else:
+            assert found.channels == expected.channels
+            assert len(found.channels) == photos
+        assert found.truths.keys() == expected.truths.keys()
+        for photo, truth in expected.truths.items():
+            if name == "semantic-segmentation":
+                assert np.array_equal(truth.mask, found.truths[photo].mask)
+            else:
+                assert truth == found.truths[photo]
+
+
+def test_the_drawn_pets_as_manifests_have_the_labels_boxes_and_masks_that_they_have_as_pets(
+    drawn: Path, tmp_path: Path
+) -> None:
+    compare(drawn, tmp_path, photos=48)
+
+
+def test_the_real_pets_as_manifests_have_the_labels_boxes_and_masks_that_they_have_as_pets(
+    pets: Path, tmp_path: Path
+) -> None:
+    """Nine of each breed, every other one stored so that EXIF has to turn it."""
+    real, marked = tmp_path / "pets", {file.stem for file in (pets / "annotations" / "xmls").iterdir()}
+    part = [pet for pet in pet_data.read(pets).trainval if pet.name in marked]
+    chosen = [pet for breed in sorted({pet.breed for pet in part}) for pet in [p for p in part if p.breed == breed][:9]]
+    for folder in ("images", "annotations/xmls", "annotations/trimaps"):
+        (real / folder).mkdir(parents=True)
+    for place, pet in enumerate(chosen):
+        for file in (f"annotations/xmls/{pet.name}.xml", f"annotations/trimaps/{pet.name}.png"):
+            (real / file).write_bytes((pets / file).read_bytes())
+        with Image.open(pets / "images" / f"{pet.name}.jpg") as image:
+            photo = turned(image.convert("RGB"), 1 + place % 8)
+        (real / "images" / f"{pet.name}.jpg").write_bytes(photo)
+    lines = [f"{pet.name} {pet.class_id} {1 if pet.species == 'cat' else 2} 1\n" for pet in chosen]
+    (real / "annotations" / "trainval.txt").write_text("".join(lines[::2]))
+    (real / "annotations" / "test.txt").write_text("".join(lines[1::2]))
+    compare(real, tmp_path, photos=27)
