@@ -77,6 +77,14 @@ def test_two_photos_of_one_name_in_a_class_are_both_kept(tmp_path: Path) -> None
     assert written == {path.read_bytes() for path in data.rglob("*.jpg")}
 
 
+def test_photos_of_one_name_in_both_parts_are_all_kept_by_a_random_split(tmp_path: Path) -> None:
+    names = [*numbered("train/cat", 4), *numbered("train/dog", 4), *numbered("val/cat", 4), *numbered("val/dog", 4)]
+    data = lay_out(tmp_path / "data", *names)
+    assert run(CLASSIFIERS[0], "--data", data, "--out", tmp_path / "out", "--split", "random") == 0
+    written = {path.read_bytes() for path in (tmp_path / "out").rglob("*.jpg")}
+    assert written == {path.read_bytes() for path in data.rglob("*.jpg")}
+
+
 @pytest.mark.parametrize(
     ("names", "options", "says"),
     [

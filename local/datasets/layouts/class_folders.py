@@ -28,12 +28,12 @@ def classification(root: Path) -> DataSet[Labels]:
     except TrainUserError as error:
         raise UserError(str(error)) from None
     names = found.class_names
-    entries: list[Entry[Labels]] = []
-    for part, samples in ((TRAIN if found.validation else "", found.train), (VALIDATION, found.validation)):
-        labels = [names[sample.label] for sample in samples]
-        called = channel_names([sample.path for sample in samples], labels)
-        entries += [
-            Entry(name, sample.path, (label,), part, label)
-            for name, sample, label in zip(called, samples, labels, strict=True)
-        ]
-    return DataSet(root, tuple(entries), names)
+    train = TRAIN if found.validation else ""
+    parts = [*((train, sample) for sample in found.train), *((VALIDATION, sample) for sample in found.validation)]
+    labels = [names[sample.label] for _, sample in parts]
+    called = channel_names([sample.path for _, sample in parts], labels)
+    entries = tuple(
+        Entry(name, sample.path, (label,), part, label)
+        for name, (part, sample), label in zip(called, parts, labels, strict=True)
+    )
+    return DataSet(root, entries, names)
