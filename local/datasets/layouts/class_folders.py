@@ -32,7 +32,7 @@ def classification(root: Path) -> DataSet[Labels]:
     parts = [*((train, sample) for sample in found.train), *((VALIDATION, sample) for sample in found.validation)]
     labels = [names[sample.label] for _, sample in parts]
     called = channel_names([sample.path for _, sample in parts], labels)
-    entries = tuple(
+    entries: tuple[Entry[Labels], ...] = tuple(
         Entry(name, sample.path, (label,), part, label)
         for name, (part, sample), label in zip(called, parts, labels, strict=True)
     )
