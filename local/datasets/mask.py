@@ -103,6 +103,10 @@ def colours(png: bytes, source: str, limit: int) -> set[Colour]:
 
 
 def _png(image: Image.Image) -> bytes:
+    # Grey has a palette in GIF, whose order means nothing.
+    colours = image.convert("RGB").getcolors(256) if image.format == "GIF" else None
+    if colours and all(isinstance(colour, tuple) and len(set(colour)) == 1 for _, colour in colours):
+        image = image.convert("L")
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()

@@ -72,12 +72,12 @@ class Meaning(NamedTuple):
         """Each number or colour that is in a mask with the name of its class."""
         numbers = {number for one in looks for number in one.numbers}
         colours = {colour for one in looks for colour in one.colours}
-        shown = [(str(number), label) for number, label in self.numbers.items() if number in numbers]
-        shown += [(_text(colour), label) for colour, label in self.colours.items() if colour in colours]
-        return [f"{one} {self.names[label]}" for one, label in shown if label != IGNORE]
+        shown = [(label, str(number)) for number, label in self.numbers.items() if number in numbers]
+        shown += [(label, _text(colour)) for colour, label in self.colours.items() if colour in colours]
+        return [f"{one} {self.names[label]}" for label, one in sorted(shown) if label != IGNORE]
 
     def _known(self) -> str:
-        known = [*map(str, self.numbers), *map(_text, self.colours)]
+        known = [*map(str, sorted(self.numbers)), *map(_text, self.colours)]
         return f"known are {', '.join(known[:_LISTED])}{' and more' * (len(known) > _LISTED)}"
 
 

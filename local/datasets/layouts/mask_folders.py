@@ -19,7 +19,7 @@ from local.datasets.mask_set import Notes
 from local.datasets.namesakes import MASKS, NEITHER, TRUTHS, Key, Photos, files, key, kinds, pair, parted
 from train.data import pairs
 
-_ENDING = re.compile(r"(?i:[_-](masks?|gt|seg|segmentation|labels?|groundtruth))|_L")
+_ENDING = re.compile(r"(?:(?i:[_-](?:masks?|gt|seg|segmentation|labels?|groundtruth))|_L)$")
 
 
 def recognise(root: Path) -> str | None:
@@ -61,6 +61,5 @@ def _keys(mask: str) -> Iterator[Key]:
 def _shorter(file: str) -> Iterator[Key]:
     """The key of a file without the ending of a mask, if it has one."""
     own = key(file)
-    for ending in _ENDING.finditer(own.base):
-        if ending.end() == len(own.base) and ending.start():
-            yield own._replace(base=own.base[: ending.start()])
+    if (shorter := _ENDING.sub("", own.base)) not in ("", own.base):
+        yield own._replace(base=shorter)
