@@ -74,7 +74,8 @@ class Meaning(NamedTuple):
         colours = {colour for one in looks for colour in one.colours}
         shown = [(label, str(number)) for number, label in self.numbers.items() if number in numbers]
         shown += [(label, _text(colour)) for colour, label in self.colours.items() if colour in colours]
-        return [f"{one} {self.names[label]}" for label, one in sorted(shown) if label != IGNORE]
+        named = [(one, self.names[label]) for label, one in sorted(shown) if label != IGNORE]
+        return [one if one == name else f"{one} {name}" for one, name in named]
 
     def _known(self) -> str:
         known = [*map(str, sorted(self.numbers)), *map(_text, self.colours)]

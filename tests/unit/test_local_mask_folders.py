@@ -160,7 +160,7 @@ def test_what_has_no_partner_and_what_cannot_be_used_is_left_out_and_named(tmp_p
         "masks without a photo, left out": ["masks/y.png"],
         "masks whose photo has another one, left out": ["masks/0_mask.png"],
         "photos without a mask, left out": ["images/x.jpg"],
-        FOUND: ["0 0", "1 1"],
+        FOUND: ["0", "1"],
     }
 
 
@@ -171,7 +171,7 @@ def test_numbers_with_gaps_become_labels_in_their_order_and_255_is_of_no_class(t
     data = masked(tmp_path / "data", grey(7, 26, 0), grey(0, 255), grey(7, 0), grey(26))
     read = mask_folders.segmentation(data)
     assert (read.class_names, read.pixels) == (("0", "7", "26"), (0, 7, 26))
-    assert notes(read) == {IGNORED: ["masks/1.png"], FOUND: ["0 0", "7 7", "26 26"]}
+    assert notes(read) == {IGNORED: ["masks/1.png"], FOUND: ["0", "7", "26"]}
     truths = prepare("semantic-segmentation", data, tmp_path / "out").truths
     assert truths[photo(0)].mask[0, :3].tolist() == [1, 2, 0]
     assert truths[photo(1)].mask[0, :2].tolist() == [0, 255]
