@@ -8,6 +8,7 @@
 Paths are texts, relative to the folder of the data set, with `/` between their parts.
 """
 
+import functools
 import re
 import unicodedata
 from collections import defaultdict
@@ -166,6 +167,7 @@ def entries(
     )
 
 
+@functools.cache
 def _words(folder: str) -> tuple[str, str]:
     """The part and the kind that a folder's name tells, "" for what it does not."""
     match = _FOLDER.fullmatch(folder.lower())

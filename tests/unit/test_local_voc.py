@@ -317,7 +317,7 @@ def test_a_labelmap_names_the_colours_of_masks_and_its_own_lines_are_the_order(
 
 
 def test_no_folder_of_masks_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has no masks in a folder SegmentationClass"):
+    with pytest.raises(UserError, match=r"has no masks in SegmentationClass/: `--layout mask-folders`"):
         voc.segmentation(boxed(tmp_path))
 
 

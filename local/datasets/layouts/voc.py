@@ -96,7 +96,9 @@ def segmentation(root: Path) -> DataSet[Mask]:
     parts = parted(photos, voc_sets.parts(root, found, photos, ("Segmentation", "Main", ""), notes), notes)
     masks = [file for file in found if _MASKS.search(file) and file.lower().endswith(pairs.READ)]
     if not masks:
-        raise UserError(f"{root} has no masks in a folder SegmentationClass: PASCAL VOC has SegmentationClass/a.png")
+        raise UserError(
+            f"{root} has no masks in SegmentationClass/: `--layout mask-folders` reads those of other folders"
+        )
     return mask_set.read(root, found, pair(photos, masks, lambda file: [key(file)]), parts, notes, _table())
 
 
