@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION, DataSet
-from local.datasets.layouts import class_folders, ground_truth, lists, pets, tables
+from local.datasets.layouts import class_folders, ground_truth, lists, mask_folders, pets, tables, voc
 from local.errors import UserError
 
 Reader = Callable[[Path], DataSet[Any]]
@@ -46,6 +46,16 @@ LAYOUTS = {
         "the Oxford-IIIT Pet data set: images/, annotations/",
         pets.recognise,
         {CLASSIFICATION: pets.classification, DETECTION: pets.detection, SEGMENTATION: pets.segmentation},
+    ),
+    "voc": Layout(
+        "PASCAL VOC: JPEGImages/a.jpg with Annotations/a.xml or SegmentationClass/a.png, or a.xml anywhere",
+        voc.recognise,
+        {CLASSIFICATION: voc.classification, DETECTION: voc.detection, SEGMENTATION: voc.segmentation},
+    ),
+    "mask-folders": Layout(
+        "masks with the base names of photos: images/a.jpg and masks/a.png, or a.jpg and a_mask.png",
+        mask_folders.recognise,
+        {SEGMENTATION: mask_folders.segmentation},
     ),
     "class-folders": Layout(
         "class folders: cat/1.jpg, or train/cat/1.jpg and val/cat/2.jpg",

@@ -36,7 +36,7 @@ from local.datasets.layouts import manifest, manifest_values
 from local.datasets.layouts.manifest import Label, Line, Notes
 from local.datasets.layouts.manifest_jobs import Labelled, choose
 from local.datasets.layouts.manifest_values import ClassNames
-from local.datasets.mask import Mask, from_png
+from local.datasets.mask import Mask, from_numbers
 from local.errors import UserError
 from train.semantic_segmentation.masks import IGNORE
 
@@ -135,7 +135,7 @@ def _numbered(root: Path, found: Sequence[tuple[Line, Path]], notes: Notes) -> D
     known = []
     for line, file in found:
         source = file.relative_to(root).as_posix()
-        mask = Mask(source, partial(from_png, file, source))
+        mask = Mask(source, partial(from_numbers, file, source))
         with contextlib.suppress(UserError):  # Left out, with the reason, where its photo would be written.
             numbers.update(np.unique(mask.read().pixels).tolist())
         known.append((line, mask))

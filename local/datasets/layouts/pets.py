@@ -19,11 +19,13 @@ import numpy as np
 
 from local.datasets.dataset import NO_CLASS, TRAIN, UNUSABLE, VALIDATION, Annotation, DataSet, Entry, Known, Labels
 from local.datasets.layouts import voc_xml
-from local.datasets.mask import Mask, Painted, from_png
+from local.datasets.mask import Mask, Painted, from_numbers
 from local.errors import UserError
 
 SPECIES = {1: "cat", 2: "dog"}
 TRIMAP = {1: "pet", 2: "background", 3: "border"}
+_FOLDERS = ("trimaps", "xmls")
+_FOREIGN = (".xml", ".json", ".png")
 STRAYS = "not a photo, skipped"
 UNKNOWN = "photos of a breed that the lists do not have, left out"
 
@@ -165,7 +167,7 @@ def class_names(pets: Iterable[Pet], classes: str) -> tuple[str, ...]:
 
 
 def _trimap(path: Path) -> Painted:
-    painted = from_png(path, path.name)
+    painted = from_numbers(path, path.name)
     others = sorted(set(np.unique(painted.pixels).tolist()) - set(TRIMAP))
     if others:
         values = ", ".join(map(str, others[:5]))
@@ -178,8 +180,14 @@ def recognise(root: Path) -> str | None:
     lists = [name for name in ("trainval.txt", "test.txt") if (root / "annotations" / name).is_file()]
     if lists:
         return f"it holds annotations/{lists[0]}"
-    folders = {path.name for path in root.iterdir() if path.is_dir()}
-    return "it holds images/ and no class folders" if folders and folders <= {"images", "annotations"} else None
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    if not folders or not {path.name for path in folders} <= {"images", "annotations"}:
+        return None
+    # Many data sets have these two folders: the lists may be missing, but nothing of another one may be there.
+    inside = [path for folder in folders for path in folder.iterdir() if not path.name.startswith(".")]
+    if any(path.name not in _FOLDERS if path.is_dir() else path.suffix.lower() in _FOREIGN for path in inside):
+        return None
+    return "it holds images/ and no class folders"
 
 
 def read(root: Path) -> Lists:

@@ -1,0 +1,65 @@
+"""Photos and masks by equal base names, in folders that are called by what they hold, or beside each other.
+
+    images/a.jpg, masks/a.png                       also labels, annotations, gt, SegmentationClass
+    train/images/a.jpg, train/masks/a.png           or images/train and masks/train; train and train_labels
+    a.jpg, a_mask.png                               also _gt, _seg, in one folder or in two
+
+What the masks hold is in `local.datasets.mask_meaning`. EXIF: a mask of the size that the photo is stored in is turned
+with it; one of the upright size alone is upright already.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from local.datasets import mask_set
+from local.datasets.dataset import DataSet
+from local.datasets.mask import SUFFIXES, Mask
+from local.datasets.mask_set import Notes
+from local.datasets.namesakes import MASKS, NEITHER, TRUTHS, Key, Photos, files, key, kinds, pair, parted
+from train.data import pairs
+
+_ENDING = re.compile(r"(?:(?i:[_-](?:masks?|gt|seg|segmentation|labels?|groundtruth))|_L)$")
+
+
+def recognise(root: Path) -> str | None:
+    """Return how one sees that `root` holds photos and masks, None if it does not.
+
+    A JPEG called a_mask.jpg may as well show somebody who wears one.
+    """
+    photos, masks = _sorted_out(files(root))
+    for mask in (mask for mask in masks if kinds(mask) or mask.lower().endswith(SUFFIXES)):
+        if (photo := next(filter(None, map(photos.beside, _keys(mask))), None)) is not None:
+            return f"{photo} has the mask {mask}"
+    return None
+
+
+def segmentation(root: Path) -> DataSet[Mask]:
+    """Read the photos that have a mask. Raises UserError as `mask_set.read` does."""
+    found, notes = files(root), Notes()
+    photos, masks = _sorted_out(found)
+    parts = parted(photos, {}, notes)
+    return mask_set.read(root, found, pair(photos, masks, _keys), parts, notes)
+
+
+def _sorted_out(found: Sequence[str]) -> tuple[Photos, list[str]]:
+    """The photos, and the masks in order: of two of a base name one that is no JPEG comes first."""
+    images = [file for file in found if file.lower().endswith(pairs.IMAGES) and NEITHER not in kinds(file)]
+    in_folders = {file for file in images if {MASKS, TRUTHS} & kinds(file)}
+    outside = {key(file) for file in images if file not in in_folders}
+    masks = {file for file in images if file in in_folders or any(one in outside for one in _shorter(file))}
+    photos = Photos([file for file in images if file not in masks])
+    return photos, sorted(masks, key=lambda file: (file.lower().endswith((".jpg", ".jpeg")), file))
+
+
+def _keys(mask: str) -> Iterator[Key]:
+    """The keys that the photo of a mask may have."""
+    yield key(mask)
+    yield from _shorter(mask)
+
+
+def _shorter(file: str) -> Iterator[Key]:
+    """The key of a file without the ending of a mask, if it has one."""
+    own = key(file)
+    if (shorter := _ENDING.sub("", own.base)) not in ("", own.base):
+        yield own._replace(base=shorter)

@@ -1,0 +1,83 @@
+"""The masks of a data set and their photos: found by name, looked at once, and read when a photo is written."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from local.datasets import mask_meaning, mask_table
+from local.datasets.dataset import UNUSABLE, DataSet
+from local.datasets.mask import Mask
+from local.datasets.mask_meaning import Look
+from local.datasets.mask_table import Table
+from local.datasets.namesakes import Pairs, entries
+from local.errors import UserError
+from local.progress import Progress
+from serve.machine import cpu_count
+from train.semantic_segmentation.masks import IGNORE
+
+BINARY = "masks of 0 and 255 alone, where 255 is the class 1"
+IGNORED = "masks with pixels of 255, which are of no class"
+FOUND = "numbers or colours in masks that are classes"
+Notes = dict[str, list[str]]
+
+
+def read(
+    root: Path, files: Sequence[str], paired: Pairs, parts: Mapping[str, str], notes: Notes, guess: Table | None = None
+) -> DataSet[Mask]:
+    """Read the masks of photos; all paths are below `root`. `parts` are the photos to use, with their part.
+
+    A table among `files` says what masks hold, or else `guess` where it fits (see `mask_meaning.find`). In `notes` goes
+    what was found and what cannot be used. Raises UserError when no photo has a mask or most of them cannot be used,
+    and what `mask_table.find` and `mask_meaning.find` raise.
+    """
+    notes["masks without a photo, left out"] = paired.alone
+    notes["masks whose photo has another one, left out"] = paired.second
+    notes["photos without a mask, left out"] = [photo for photo in parts if photo not in paired.found]
+    found = {photo: file for photo, file in paired.found.items() if photo in parts}
+    if not found:
+        raise UserError(f"{root} has no mask of any photo: images/a.jpg has masks/a.png, or a.jpg has a_mask.png")
+    looks, unusable = _look_at_all(root, found)
+    _check(unusable, found)
+    meaning = mask_meaning.find(root, list(looks.values()), mask_table.find(root, files), guess)
+    classes: dict[str, set[str]] = {}
+    for photo, look in looks.items():
+        try:
+            classes[photo] = {meaning.names[label] for label in meaning.labels(look)}
+        except UserError as error:
+            unusable.append(str(error))
+    _check(unusable, found)
+    used = {photo: found[photo] for photo in classes}
+    counts = meaning.binary or meaning.numbers.get(IGNORE) == IGNORE
+    has_255 = [file for photo, file in used.items() if counts and IGNORE in looks[photo].numbers]
+    notes |= {UNUSABLE: unusable, BINARY if meaning.binary else IGNORED: has_255}
+    notes[FOUND + (f", by {meaning.source}" if meaning.source else "")] = meaning.told([looks[photo] for photo in used])
+    known = {photo: Mask(file, partial(meaning.read, root / file, file)) for photo, file in used.items()}
+    return DataSet(root, entries(root, known, classes, parts), meaning.names, notes, meaning.pixels)
+
+
+def _look_at_all(root: Path, found: Mapping[str, str]) -> tuple[dict[str, Look], list[str]]:
+    """What is in the mask of each photo, and why some masks cannot be used."""
+
+    def look(file: str) -> Look | str:
+        try:
+            return mask_meaning.look(root / file, file)
+        except UserError as error:
+            return str(error)
+
+    looks: dict[str, Look] = {}
+    unusable: list[str] = []
+    with Progress("Looking at", len(found), "mask") as progress, ThreadPoolExecutor(cpu_count()) as pool:
+        for count, (photo, seen) in enumerate(zip(found, pool.map(look, found.values()), strict=True), start=1):
+            progress.done(count)
+            if isinstance(seen, str):
+                unusable.append(seen)
+            else:
+                looks[photo] = seen
+    return looks, unusable
+
+
+def _check(unusable: Sequence[str], found: Mapping[str, str]) -> None:
+    """Raises UserError when most of the masks cannot be used."""
+    if 2 * len(unusable) > len(found):
+        raise UserError(f"{unusable[0]} ({len(unusable)} of {len(found)} masks cannot be used)")

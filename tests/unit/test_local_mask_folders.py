@@ -1,0 +1,430 @@
+"""Mask folders in `prepare`: photos and masks of equal names, and what the pixels of masks stand for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from local import __main__ as program
+from local.datasets import layouts, mask_meaning, mask_table
+from local.datasets.dataset import UNUSABLE, DataSet
+from local.datasets.layouts import mask_folders
+from local.datasets.layouts import pets as official
+from local.datasets.mask_set import BINARY, FOUND, IGNORED
+from local.datasets.mask_table import Table
+from local.errors import UserError
+from serve.tasks.masks import png
+from tests.unit.layouts import prepare
+from tests.unit.official import encode, turned
+
+SIZE = (64, 48)
+
+
+def photo(shade: int) -> bytes:
+    """A JPEG of one colour; two shades are two photos."""
+    return encode(Image.new("RGB", SIZE, (20 * shade, 100, 200)))
+
+
+def numbers(*values: int) -> np.ndarray:
+    """Pixels with a column for each value, the last one in all columns behind."""
+    pixels = np.full(SIZE[::-1], values[-1], np.uint8)
+    pixels[:, : len(values)] = values
+    return pixels
+
+
+def grey(*values: int, form: str = "PNG") -> bytes:
+    return encode(Image.fromarray(numbers(*values)), form)
+
+
+def coloured(*colours: tuple[int, int, int], mode: str = "RGB") -> bytes:
+    """A mask with a column of each colour."""
+    table = np.array(colours, np.uint8)
+    places = numbers(*range(len(colours)))
+    if mode == "P":
+        image = Image.fromarray(places)
+        image.putpalette(table.tobytes())
+        return encode(image, "PNG")
+    return encode(Image.fromarray(table[places]).convert(mode), "PNG")
+
+
+def lay_out(root: Path, files: Mapping[str, Any]) -> Path:
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data.encode() if isinstance(data, str) else data)
+    return root
+
+
+def masked(root: Path, *masks: bytes, form: str = "png", **tables: str) -> Path:
+    """images/0.jpg and masks/0.png and so on; `tables` are files beside them, named with `__` for a dot."""
+    files: dict[str, Any] = {name.replace("__", "."): text for name, text in tables.items()}
+    for number, mask in enumerate(masks):
+        files |= {f"images/{number}.jpg": photo(number), f"masks/{number}.{form}": mask}
+    return lay_out(root, files)
+
+
+def notes(data: DataSet[Any]) -> dict[str, list[str]]:
+    return {reason: list(files) for reason, files in data.notes.items() if files}
+
+
+def first_row(data: DataSet[Any], count: int) -> list[int]:
+    """The first pixels of the first mask, as they are read."""
+    return data.entries[0].known.read().pixels[0, :count].tolist()
+
+
+# --- photos and their masks -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("photo_file", "mask_file", "part"),
+    [
+        ("images/a.jpg", "masks/a.png", ""),
+        ("Images/ä b.JPG", "Labels/ä b.PNG", ""),
+        ("images/a.jpg", "annotations/a.png", ""),
+        ("img/a.jpg", "mask/a.png", ""),
+        ("imgs/a.png", "gt/a.png", ""),
+        ("images/a.jpg", "SegmentationClass/a.png", ""),
+        ("images/sub/a.jpg", "masks/sub/a.png", ""),
+        ("set/images/a.jpg", "set/masks/a.png", ""),
+        ("train/images/a.jpg", "train/masks/a.png", "train"),
+        ("images/train/a.jpg", "masks/train/a.png", "train"),
+        ("images/training/a.jpg", "annotations/training/a.png", "train"),
+        ("val/a.jpg", "val_labels/a_L.png", "validation"),
+        ("valid/a.jpg", "valid/a_mask.png", "validation"),
+        ("trainannot/a.png", "train/a.png", "train"),
+        ("images/a.jpg", "masks/a_gt.png", ""),
+        ("a.jpg", "a_seg.png", ""),
+        ("a.jpg", "a_segmentation.png", ""),
+        ("train/a_jpg.rf.1b.jpg", "train/a_jpg.rf.1b_mask.png", "train"),
+        ("images/a_mask.jpg", "masks/a_mask.png", ""),
+    ],
+)
+def test_photos_and_masks_are_recognised_by_their_folders_or_by_the_masks_ending(
+    photo_file: str, mask_file: str, part: str, tmp_path: Path
+) -> None:
+    if photo_file.startswith("trainannot"):
+        photo_file, mask_file = mask_file, photo_file
+    lay_out(tmp_path, {photo_file: photo(1), mask_file: grey(0, 1)})
+    assert str(layouts.find(tmp_path)) == f"{tmp_path} is read as mask-folders: {photo_file} has the mask {mask_file}"
+    (entry,) = mask_folders.segmentation(tmp_path).entries
+    assert (entry.path, entry.known.source, entry.part) == (tmp_path / photo_file, mask_file, part)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["mask/1.jpg", "no_mask/1.jpg"],
+        ["with/1.jpg", "with/1_mask.jpg", "without/1.jpg"],
+        ["images/1.jpg", "labels/1.txt"],
+        ["train/cat/1.jpg", "val/cat/1.jpg"],
+        ["images/1.jpg", "masks/2.png"],
+    ],
+)
+def test_other_folders_are_not_taken_for_masks(names: list[str], tmp_path: Path) -> None:
+    lay_out(tmp_path, dict.fromkeys(names, b""))
+    assert mask_folders.recognise(tmp_path) is None
+
+
+def test_the_pets_own_layout_is_not_taken_for_masks(drawn: Path) -> None:
+    assert mask_folders.recognise(drawn) is None
+
+
+def test_one_name_in_train_and_val_is_two_photos_each_with_its_own_mask(tmp_path: Path) -> None:
+    files = {}
+    for number, part in enumerate(("train", "val")):
+        files |= {f"{part}/images/1.jpg": photo(number), f"{part}/masks/1.png": grey(number)}
+    data = mask_folders.segmentation(lay_out(tmp_path, files))
+    assert [(entry.name, entry.part, entry.known.source) for entry in data.entries] == [
+        ("1", "train", "train/masks/1.png"),
+        ("1-2", "validation", "val/masks/1.png"),
+    ]
+
+
+def test_what_has_no_partner_and_what_cannot_be_used_is_left_out_and_named(tmp_path: Path) -> None:
+    data = masked(tmp_path, *[grey(0, 1)] * 4, grey(0, 1)[:60], coloured((1, 2, 3), (0, 0, 0)), grey(0, form="JPEG"))
+    lay_out(data, {"images/x.jpg": photo(9), "masks/y.png": grey(0), "masks/0_mask.png": grey(1)})
+    lay_out(data, {"test/images/t.jpg": photo(10), "test/masks/t.png": grey(0)})
+    read = mask_folders.segmentation(data)
+    assert [entry.name for entry in read.entries] == ["0", "1", "2", "3"]
+    said = notes(read)
+    truncated, jpeg, colours = said.pop(UNUSABLE)
+    assert truncated.startswith("masks/4.png is truncated")
+    assert jpeg.startswith("masks/6.png is a JPEG, which blurs the numbers of classes: export the masks as PNG")
+    assert colours.startswith("masks/5.png is a colour picture, unlike the others")
+    assert said == {
+        "photos of the part `test`, held back": ["test/images/t.jpg"],
+        "masks without a photo, left out": ["masks/y.png"],
+        "masks whose photo has another one, left out": ["masks/0_mask.png"],
+        "photos without a mask, left out": ["images/x.jpg"],
+        FOUND: ["0", "1"],
+    }
+
+
+# --- what the pixels stand for ----------------------------------------------------------------------------------------
+
+
+def test_numbers_with_gaps_become_labels_in_their_order_and_255_is_of_no_class(tmp_path: Path) -> None:
+    data = masked(tmp_path / "data", grey(7, 26, 0), grey(0, 255), grey(7, 0), grey(26))
+    read = mask_folders.segmentation(data)
+    assert (read.class_names, read.pixels) == (("0", "7", "26"), (0, 7, 26))
+    assert notes(read) == {IGNORED: ["masks/1.png"], FOUND: ["0", "7", "26"]}
+    truths = prepare("semantic-segmentation", data, tmp_path / "out").truths
+    assert truths[photo(0)].mask[0, :3].tolist() == [1, 2, 0]
+    assert truths[photo(1)].mask[0, :2].tolist() == [0, 255]
+
+
+def test_masks_of_0_and_255_alone_have_a_background_and_an_object(tmp_path: Path) -> None:
+    data = masked(tmp_path / "data", grey(0, 255), grey(0), grey(255), grey(0, 255))
+    read = mask_folders.segmentation(data)
+    assert (read.class_names, read.pixels) == (("background", "object"), (0, 255))
+    assert notes(read)[BINARY] == ["masks/0.png", "masks/2.png", "masks/3.png"]
+    truths = prepare("semantic-segmentation", data, tmp_path / "out").truths
+    assert truths[photo(0)].mask[0, :2].tolist() == [0, 1]
+    assert (tmp_path / "out" / "label_map" / "train_label_map.json").read_text() == '{"map": {"0": 0, "1": 255}}\n'
+
+
+@pytest.mark.parametrize("form", ["GIF", "BMP", "TIFF", "PNG"])
+def test_every_format_that_changes_no_pixel_is_read(form: str, tmp_path: Path) -> None:
+    read = mask_folders.segmentation(masked(tmp_path, grey(0, 255, 0, form=form), form=form.lower()))
+    assert read.pixels == (0, 255)
+    assert first_row(read, 3) == [0, 255, 0]
+
+
+def test_black_and_white_of_one_bit_are_the_classes_0_and_1(tmp_path: Path) -> None:
+    mask = encode(Image.fromarray(numbers(0, 255)).convert("1"), "PNG")
+    read = mask_folders.segmentation(masked(tmp_path, mask))
+    assert (read.class_names, first_row(read, 2)) == (("0", "1"), [0, 1])
+
+
+def test_a_grey_mask_saved_as_a_colour_picture_counts_as_its_numbers(tmp_path: Path) -> None:
+    read = mask_folders.segmentation(masked(tmp_path, coloured((0, 0, 0), (2, 2, 2)), grey(1)))
+    assert (read.class_names, first_row(read, 2)) == (("0", "1", "2"), [0, 2])
+
+
+@pytest.mark.parametrize(
+    ("mask", "table", "names", "pixels"),
+    [
+        (grey(0, 2), "sky\nroad\ncar\n", ("sky", "road", "car"), ()),
+        (grey(0, 7, 26), "sky\nroad\ncar\n", ("sky", "road", "car"), (0, 7, 26)),
+        (grey(0, 255), "wall\ncrack\n", ("wall", "crack"), (0, 255)),
+        (grey(0, 255), "crack\n", ("background", "crack"), (0, 255)),
+        (grey(1, 2), "__ignore__\n_background_\nMein  Hund\ncat\n", ("_background_", "Mein Hund", "cat"), ()),
+        (grey(0, 1), "Pixel Value, Class\n0, background\n1, Brücke\n", ("background", "Brücke"), ()),
+        (grey(3, 9), "3: road\n9: car\n", ("road", "car"), (3, 9)),
+        (png(numbers(0, 1)), "name,r,g,b\nsky,1,1,1\nroad,2,2,2\n", ("sky", "road"), ()),
+    ],
+)
+def test_names_are_those_of_the_table_by_number_or_in_order(
+    mask: bytes, table: str, names: tuple[str, ...], pixels: tuple[int, ...], tmp_path: Path
+) -> None:
+    read = mask_folders.segmentation(masked(tmp_path, mask, classes__txt=table))
+    assert (read.class_names, read.pixels) == (names, pixels)
+
+
+SKY, ROAD, VOID = (128, 128, 128), (128, 64, 128), (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("class_dict.csv", "name,r,g,b\nsky,128,128,128\nroad, 128, 64, 128\nignore,1,2,3\n"),
+        ("class_dict.csv", 'sky,128,128,128\r\n"road",128,64,128\r\nIgnored,1,2,3\r\n'),
+        ("label_colors.txt", "128 128 128\tsky\n128 64 128\troad\n1 2 3\tignore\n"),
+        ("masks/colormap.txt", "sky 128 128 128\nroad 128 64 128\nignore 1 2 3\n"),
+        ("labelmap.txt", "\ufeff# label:color\nsky:128,128,128::\nroad:128,64,128:a,b:c\nignore:1,2,3::\n"),
+        ("codes.txt", "sky;128;128;128\nroad;128;64;128\nignore;1;2;3\n"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_colours_are_classes_by_a_table_and_its_lines_are_the_labels(
+    file: str, text: str, mode: str, tmp_path: Path
+) -> None:
+    data = lay_out(masked(tmp_path, coloured(ROAD, SKY, VOID, mode=mode)), {file: text})
+    read = mask_folders.segmentation(data)
+    assert (read.class_names, read.pixels) == (("sky", "road"), ())
+    assert first_row(read, 3) == [1, 0, 255]
+    assert notes(read) == {f"{FOUND}, by {file}": ["128 128 128 sky", "128 64 128 road"]}
+
+
+@pytest.mark.parametrize(
+    ("masks", "tables", "says"),
+    [
+        (
+            [coloured(ROAD, SKY)],
+            {},
+            r"masks/0.png is a colour picture, and .* has no file that names colours; the first masks have 128 64 128, "
+            r"128 128 128: write class_dict.csv beside the folders, with a line like `road,128,64,128`",
+        ),
+        ([coloured(ROAD)], {"classes__txt": "road"}, "classes.txt has names without colours"),
+        (
+            [coloured(ROAD)],
+            {"class_dict__csv": "sky,1,1,1\ncar,2,2,2"},
+            "has the colour 128 64 128, which class_dict.csv",
+        ),
+        ([grey(0, 9)], {"classes__txt": "sky\nroad\ncar"}, "has the number 9, which classes.txt does not name: known"),
+        (
+            [grey(0, 255)],
+            {"classes__txt": "a\nb\nc"},
+            "classes.txt names 3 classes and the numbers in the masks are 0 and",
+        ),
+        ([grey(*range(64)), grey(70)], {}, "have 65 numbers, 0, 1, .* these look like shades"),
+        ([grey(0, form="JPEG")], {}, r"is a JPEG.*mogrify.*\(1 of 1 masks cannot be used\)"),
+        (
+            [coloured(ROAD, SKY, mode="P"), coloured(SKY, ROAD, mode="P")],
+            {},
+            "have different palettes: the number 0 is",
+        ),
+        ([], {}, "has no mask of any photo: images/a.jpg has masks/a.png"),
+    ],
+)
+def test_masks_that_do_not_say_what_they_hold_are_refused_with_the_fix(
+    masks: list[bytes], tables: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=says):
+        mask_folders.segmentation(masked(tmp_path, *masks, **tables))
+
+
+def test_a_picture_of_more_colours_than_classes_is_left_out(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (80, 60, 3), np.uint8)
+    with pytest.raises(UserError, match=r"masks/0.png has more than 4096 colours, and a mask has one for each class"):
+        mask_folders.segmentation(masked(tmp_path, encode(Image.fromarray(noise), "PNG")))
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "t.txt is empty"),
+        ("sky,1,2,3\nroad\n", "t.txt line 2 is 'road': write it like the other lines"),
+        ("sky,1,2,256\nroad,1,2,3\n", "t.txt line 1 is 'sky,1,2,256': numbers and colours end at 255"),
+        ("sky,1,2,3\nroad,1,2,3\n", r"t.txt has \(1, 2, 3\) in line 1 and in line 2: keep one of them"),
+        ("sky\nroad\nsky\n", "t.txt has sky in line 1 and in line 3"),
+        ("1,sky\n1,road\n", "t.txt has 1 in line 1 and in line 2"),
+        (",1,2,3\nroad,1,2,3\n", "t.txt line 1 has no name"),
+        ("a" * 400, "t.txt line 1 has 400 characters"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_by_line(text: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        mask_table.parse(text, "t.txt")
+
+
+@given(st.text())
+def test_any_text_is_a_table_or_refused_by_name(text: str) -> None:
+    try:
+        table = mask_table.parse(text, "t.txt")
+    except UserError as error:
+        assert str(error).startswith("t.txt ")  # noqa: PT017 - either is right
+    else:
+        assert all(name == " ".join(name.split()) != "" for name in table.names)
+
+
+NAMES = st.lists(
+    st.from_regex(r"[A-Za-zäß]{1,5}( [A-Za-z]{1,3})?", fullmatch=True), min_size=2, max_size=6, unique=True
+)
+
+
+@given(NAMES.filter(lambda names: not {*map(str.lower, names)} & {"ignore", "ignored"}), st.data())
+def test_what_is_written_as_a_table_is_read_back(names: list[str], data: st.DataObject) -> None:
+    part = st.integers(0, 255)
+    colours = data.draw(
+        st.lists(st.tuples(part, part, part), min_size=len(names), max_size=len(names), unique=True), "colours"
+    )
+    rows = list(zip(names, colours, strict=True))
+    for line in ("{0},{1},{2},{3}", "{0}:{1},{2},{3}::", "{1} {2} {3}\t{0}"):
+        text = "\n".join(line.format(name, *colour) for name, colour in rows)
+        assert mask_table.parse(text, "t.txt") == Table("t.txt", tuple(names), tuple(colours))
+    assert mask_table.parse("\n".join(names), "t.txt") == Table("t.txt", tuple(names))
+
+
+def test_two_tables_of_one_name_must_say_the_same(tmp_path: Path) -> None:
+    tables = {"train/_classes.csv": "0,a\n1,b", "valid/_classes.csv": "0,a\n1,b"}
+    lay_out(tmp_path, tables)
+    assert mask_table.find(tmp_path, list(tables)) == Table("train/_classes.csv", ("a", "b"), numbers=(0, 1))
+    (tmp_path / "valid" / "_classes.csv").write_text("0,a\n1,c")
+    with pytest.raises(UserError, match=r"train/_classes.csv and valid/_classes.csv differ: keep the one"):
+        mask_table.find(tmp_path, list(tables))
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_as_a_mask_are_refused_by_name(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    for start in (b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0"):
+        file = tmp_path_factory.getbasetemp() / "any.png"
+        file.write_bytes(start + data)
+        with pytest.raises(UserError, match=r"^masks/a\.png "):
+            mask_meaning.look(file, "masks/a.png")
+
+
+# --- EXIF, the drawn pets and the real ones ---------------------------------------------------------------------------
+
+
+def test_a_mask_of_the_stored_size_is_turned_with_its_photo(tmp_path: Path) -> None:
+    upright = Image.new("RGB", SIZE, (200, 0, 0))
+    stored = np.zeros((64, 48), np.uint8)  # as EXIF's 6 stores a photo of 64 x 48: its upper left corner is below
+    stored[-10:, :10] = 1
+    lay_out(tmp_path / "data", {"a.jpg": turned(upright, 6), "a_mask.png": encode(Image.fromarray(stored), "PNG")})
+    lay_out(tmp_path / "data", {"b.jpg": photo(1), "b_mask.png": grey(0, 1)})
+    prepared = prepare("semantic-segmentation", tmp_path / "data", tmp_path / "out")
+    (mask,) = (truth.mask for data, truth in prepared.truths.items() if data != photo(1))
+    assert mask.shape == (48, 64)
+    assert mask[:10, :10].all()
+    assert mask.sum() == 100
+
+
+def check_pets(data: Path, tmp_path: Path) -> None:
+    """Masks of `data` as grey, palette, GIF and colour pictures have the pixels that they have as pets."""
+    theirs = prepare("semantic-segmentation", data, tmp_path / "pets", "--classes", "pet", "--split", "random").truths
+    colours = {1: (250, 0, 0), 2: (0, 250, 0), 3: (0, 0, 250)}
+    palette = [0, 0, 0, *[part for colour in colours.values() for part in colour]]
+    table = np.array([(0, 0, 0), *colours.values()], np.uint8)
+    masks: dict[str, dict[str, bytes]] = {"grey": {}, "palette": {}, "colours": {}}
+    masks["colours"]["class_dict.csv"] = b"name,r,g,b\npet,250,0,0\nbackground,0,250,0\nborder,0,0,250\n"
+    for entry in official.segmentation(data).entries:
+        name, pixels = entry.path.stem, entry.known.read().pixels
+        image = Image.fromarray(pixels)
+        image.putpalette(palette)
+        kinds = {"grey": Image.fromarray(pixels), "palette": image, "colours": Image.fromarray(table[pixels])}
+        for kind, mask in kinds.items():
+            masks[kind] |= {f"Bilder/images/{name}.jpg": entry.path.read_bytes()}
+            masks[kind] |= {f"Bilder/masks/{name}.png": encode(mask, "PNG")}
+    for kind, files in masks.items():
+        ours = prepare("semantic-segmentation", lay_out(tmp_path / kind, files), tmp_path / f"{kind}-out").truths
+        assert ours.keys() == theirs.keys()
+        for key, truth in theirs.items():
+            assert np.array_equal(ours[key].mask, truth.mask)
+
+
+def test_the_drawn_pets_in_mask_folders_have_the_masks_that_they_have_as_pets(drawn: Path, tmp_path: Path) -> None:
+    check_pets(drawn, tmp_path)
+
+
+def test_the_real_pets_in_mask_folders_have_the_masks_that_they_have_as_pets(pets: Path, tmp_path: Path) -> None:
+    files = {}
+    for part in ("trainval", "test"):
+        lines = (pets / "annotations" / f"{part}.txt").read_text().splitlines(keepends=True)[::20]
+        files[f"annotations/{part}.txt"] = "".join(lines).encode()
+        for name in (line.split()[0] for line in lines):
+            for file in (f"annotations/trimaps/{name}.png", f"images/{name}.jpg"):
+                if (pets / file).is_file():
+                    files[file] = (pets / file).read_bytes()
+    check_pets(lay_out(tmp_path / "some", files), tmp_path)
+
+
+def test_prepare_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = masked(tmp_path / "data", grey(0, 255), grey(0), grey(0, 255), grey(255, 0), grey(0, 255))
+    words = ["prepare", "semantic-segmentation", "--data", str(data), "--out", str(tmp_path / "out")]
+    assert program.main(words) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{data} is read as mask-folders: images/0.jpg has the mask masks/0.png",
+        "masks of 0 and 255 alone, where 255 is the class 1: 4 (masks/0.png, masks/2.png, masks/3.png, masks/4.png)",
+        "numbers or colours in masks that are classes: 2 (0 background, 255 object)",
+        "4 photos to train on, 1 to validate on, 2 classes",
+        f"Channels: {tmp_path / 'out'}",
+        "Set num_classes=2 num_training_samples=4",
+    ]
