@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION, DataSet
-from local.datasets.layouts import class_folders, pets
+from local.datasets.layouts import class_folders, coco, pets, yolo
 from local.errors import UserError
 
 Reader = Callable[[Path], DataSet[Any]]
@@ -27,6 +27,14 @@ LAYOUTS = {
         "the Oxford-IIIT Pet data set: images/, annotations/",
         pets.recognise,
         {CLASSIFICATION: pets.classification, DETECTION: pets.detection, SEGMENTATION: pets.segmentation},
+    ),
+    "coco": Layout(
+        "COCO's JSON: annotations/instances_train2017.json, train2017/1.jpg; or train/_annotations.coco.json, train/1.jpg",
+        coco.recognise,
+        {DETECTION: coco.detection, SEGMENTATION: coco.segmentation},
+    ),
+    "yolo": Layout(
+        "YOLO's text files: images/1.jpg, labels/1.txt, data.yaml", yolo.recognise, {DETECTION: yolo.detection}
     ),
     "class-folders": Layout(
         "class folders: cat/1.jpg, or train/cat/1.jpg and val/cat/2.jpg",
