@@ -23,18 +23,18 @@ class Layout(NamedTuple):
 
 PETS = "pets"
 LAYOUTS = {
-    PETS: Layout(
-        "the Oxford-IIIT Pet data set: images/, annotations/",
-        pets.recognise,
-        {CLASSIFICATION: pets.classification, DETECTION: pets.detection, SEGMENTATION: pets.segmentation},
-    ),
     "coco": Layout(
-        "COCO's JSON: annotations/instances_train2017.json, train2017/1.jpg; or train/_annotations.coco.json, train/1.jpg",
+        "COCO's JSON: annotations/instances_train2017.json, train2017/; or train/_annotations.coco.json beside photos",
         coco.recognise,
         {DETECTION: coco.detection, SEGMENTATION: coco.segmentation},
     ),
     "yolo": Layout(
         "YOLO's text files: images/1.jpg, labels/1.txt, data.yaml", yolo.recognise, {DETECTION: yolo.detection}
+    ),
+    PETS: Layout(
+        "the Oxford-IIIT Pet data set: images/, annotations/",
+        pets.recognise,
+        {CLASSIFICATION: pets.classification, DETECTION: pets.detection, SEGMENTATION: pets.segmentation},
     ),
     "class-folders": Layout(
         "class folders: cat/1.jpg, or train/cat/1.jpg and val/cat/2.jpg",
@@ -42,7 +42,7 @@ LAYOUTS = {
         {CLASSIFICATION: class_folders.classification},
     ),
 }
-"""By the name that --layout takes; what many folders look like comes last."""
+"""By the name that --layout takes, the first that is recognised counts: what many folders look like comes last."""
 _NEEDS = {CLASSIFICATION: "class for each photo", DETECTION: "boxes", SEGMENTATION: "masks"}
 
 
