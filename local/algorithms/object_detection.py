@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from local.algorithms import pages, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
 from local.datasets.channels import Photo, Summary, Taken, write_pairs
-from local.datasets.dataset import DETECTION, FRACTIONS, Annotation, Edges, Entry
+from local.datasets.dataset import DETECTION, FRACTIONS, UNKNOWN, Annotation, Edges, Entry
 from local.errors import UserError
 from serve.words import plural
 from train.object_detection import average_precision
@@ -99,27 +99,27 @@ class ObjectDetection(Algorithm[Truth, Answer]):
     def truth(self, entry: Entry[Annotation], taken: Taken, summary: Summary) -> Truth:
         """The boxes of a photo, on the upright photo.
 
-        The annotation's size says which pixels its boxes are of: where it fits the photo as it is stored, they are
-        turned with it; where it fits the upright photo only, they are of that. Boxes are cut at the photo's edges; what
-        is left without an area is dropped; both are noted in `summary`.
+        The annotation says which pixels its boxes are of: those of the photo as it is stored are turned with it. Boxes
+        are cut at the photo's edges; what is left without an area is dropped; both are noted in `summary`.
         Raises UserError for an annotation that fits neither or has an unknown class.
         """
         annotation, stored = entry.known, taken.frame[:2]
-        on = annotation.size
-        if on == FRACTIONS:
-            on = taken.frame.upright if annotation.upright else stored
+        on, is_stored = annotation.size, annotation.size == stored
+        if on in (FRACTIONS, UNKNOWN):
+            on, is_stored = (taken.frame.upright, False) if annotation.upright else (stored, True)
         elif on not in (stored, taken.frame.upright):
             (wide, high), (width, height) = on, taken.frame.upright
             raise UserError(
                 f"{annotation.source} is about a photo of {wide} x {high} pixels and {entry.path.name} has "
                 f"{width} x {height}: annotate the photo that is there"
             )
+        measured = FRACTIONS if annotation.size == FRACTIONS else on
         boxes: list[LabelledBox] = []
         for thing in annotation.things:
             if thing.name not in summary.class_names:
                 names = ", ".join(summary.class_names)
                 raise UserError(f"{annotation.source} names a {thing.name[:40]}: the classes are {names}")
-            whole = _pixels(thing.box, annotation.size, on)
+            whole = _pixels(thing.box, measured, on)
             box, words = _inside(whole, on), f"{annotation.source} {_words(whole)}"
             if box is None:
                 summary.note("boxes without an area inside their photo, dropped", words)
@@ -127,7 +127,7 @@ class ObjectDetection(Algorithm[Truth, Answer]):
             if box != whole:
                 summary.note("boxes cut at the edge of their photo", words)
             boxes.append((summary.class_names.index(thing.name), *box))
-        return Truth(taken.frame.upright, _turned(boxes, taken) if on == stored else tuple(boxes))
+        return Truth(taken.frame.upright, _turned(boxes, taken) if is_stored else tuple(boxes))
 
     def labels(self, truth: Truth) -> set[int]:
         """The labels of the boxes on a photo."""

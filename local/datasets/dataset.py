@@ -38,8 +38,9 @@ class Annotation:
     """The objects on a photo, there may be none, and what their boxes are measured in.
 
     `source` is what messages call the annotation, most often its file. `size` is the (width, height) in pixels of the
-    photo that was annotated, or FRACTIONS. Pixels are of the photo as it is stored where its stored size is that, else
-    of the upright one; fractions are of the stored photo unless `upright`.
+    photo that was annotated, or FRACTIONS, or UNKNOWN: pixels of the photo that is there. Pixels are of the photo as it
+    is stored where its stored size is that, else of the upright one; fractions, and pixels of a size that is UNKNOWN,
+    are of the stored photo unless `upright`.
     """
 
     source: str
@@ -49,6 +50,7 @@ class Annotation:
 
 
 FRACTIONS = (1, 1)
+UNKNOWN = (0, 0)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from local.algorithms import object_detection
 from local.algorithms.object_detection import ALGORITHM as algorithm
 from local.algorithms.object_detection import Answer, Truth
 from local.commands import prepare
-from local.datasets.channels import Taken
+from local.datasets.channels import Summary, Taken
+from local.datasets.dataset import FRACTIONS, UNKNOWN, Annotation, Entry, Thing
 from local.datasets.layouts import pets as official
 from local.errors import CommandFailed
 from serve.preprocess import Frame
@@ -191,6 +192,23 @@ def test_boxes_lie_on_the_same_pixels_after_exif_has_turned_the_photo(
     (photo,) = (tmp_path / "channels").glob("*/Bengal_20.jpg")
     assert np.abs(np.subtract(truth.boxes[0][1:], red_box(photo))).max() <= 1
     assert np.abs(np.subtract(truth.boxes[0][1:], HEAD)).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("upright", [False, True])
+@pytest.mark.parametrize("size", [FRACTIONS, UNKNOWN])
+def test_boxes_without_a_size_are_of_the_stored_photo_unless_they_are_upright(
+    size: tuple[int, int], upright: bool, orientation: int
+) -> None:
+    whole = Image.new("L", (64, 48))
+    whole.paste(255, HEAD)
+    stored = lying(whole, orientation)
+    annotated = whole if upright else stored
+    box = np.divide(annotated.getbbox(), annotated.size * 2 if size == FRACTIONS else 1)
+    annotation = Annotation("a", (Thing("cat", tuple(box)),), size, upright)
+    taken = Taken(b"", "", Frame(*stored.size, orientation))
+    truth = algorithm.truth(Entry("a", Path("a.jpg"), annotation), taken, Summary(["cat"]))
+    assert truth == Truth((64, 48), ((0, *HEAD),))
 
 
 @given(st.data())

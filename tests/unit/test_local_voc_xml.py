@@ -1,12 +1,13 @@
 """PASCAL VOC's XML: what is read, and what is refused with the file's name before it can do harm."""
 
+import math
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from local.datasets.dataset import Annotation, Thing
+from local.datasets.dataset import UNKNOWN, Annotation, Thing
 from local.datasets.layouts import voc_xml
 from local.datasets.layouts.voc_xml import AnnotationError
 
@@ -30,7 +31,7 @@ def test_boxes_counted_from_one_with_both_ends_become_edges_counted_from_zero(
     found = voc_xml.parse(xml("".join(thing(name, *box) for name, box in things)), "a.xml")
     assert found.size == (64, 48)
     assert found.things == tuple(
-        Thing(name.strip(), (xmin - 1, ymin - 1, xmax, ymax)) for name, (xmin, ymin, xmax, ymax) in things
+        Thing(" ".join(name.split()), (xmin - 1, ymin - 1, xmax, ymax)) for name, (xmin, ymin, xmax, ymax) in things
     )
 
 
@@ -39,6 +40,56 @@ def test_fractions_of_a_pixel_are_rounded_and_what_else_stands_there_is_passed_o
     things = thing(" cat\n", "10.4", 20.0, " 30 ", 40).replace("</object>", f"{part}<difficult>0</difficult></object>")
     document = b'\xef\xbb\xbf<?xml version="1.0"?><!-- by hand -->' + xml(f"<segmented>0</segmented>{things}")
     assert voc_xml.parse(document, "a.xml") == Annotation("a.xml", (Thing("cat", (9, 19, 30, 40)),), (64, 48))
+
+
+@pytest.mark.parametrize("size", ["", "<width>0</width><height>0</height>", "<depth>3</depth>"])
+def test_a_size_that_is_not_given_or_0_x_0_is_unknown(size: str) -> None:
+    assert voc_xml.parse(xml(thing("cat", 1, 1, 2, 2), size), "a.xml").size == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "turned",
+    [
+        # 20 x 10 pixels about (30, 20), as roLabelImg and as CVAT write it.
+        "<robndbox><cx>30</cx><cy>20</cy><w>20</w><h>10</h><angle>{radians}</angle></robndbox>",
+        "<bndbox><xmin>21</xmin><ymin>16</ymin><xmax>40</xmax><ymax>25</ymax></bndbox><attributes><attribute>"
+        "<name>rotation</name><value>{degrees}</value></attribute></attributes>",
+    ],
+    ids=["roLabelImg", "CVAT"],
+)
+@pytest.mark.parametrize(
+    ("degrees", "box"),
+    [(0, (20, 15, 40, 25)), (90, (25, 10, 35, 30)), (-90, (25, 10, 35, 30)), (45, (19.393, 9.393, 40.607, 30.607))],
+)
+def test_a_rotated_box_becomes_the_upright_one_around_it(
+    turned: str, degrees: int, box: tuple[float, float, float, float]
+) -> None:
+    inner = turned.format(degrees=degrees, radians=math.radians(degrees))
+    (found,) = voc_xml.parse(xml(f"<object><name>cat</name>{inner}</object>"), "a.xml").things
+    assert found.box == pytest.approx(box, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("filename", "photo"), [("a.jpg", "a.jpg"), ("C:\\photos\\a b.png", "a b.png"), ("/data/ä.jpg ", "ä.jpg"), ("", "")]
+)
+def test_the_photo_is_named_without_its_folders(filename: str, photo: str, tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(f"<annotation><filename>{filename}</filename></annotation>", encoding="utf-8")
+    assert voc_xml.photo(tmp_path / "a.xml", "a.xml") == photo
+
+
+@pytest.mark.parametrize(
+    ("data", "begins"),
+    [
+        (b"<annotation>", True),
+        (b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- by hand -->\n<annotation verified="yes">', True),
+        (b'<?xml version="1.0"?><annotations>', False),
+        (b"<project><annotation>", False),
+        (b"", False),
+    ],
+)
+def test_an_annotation_is_recognised_by_how_it_begins(data: bytes, begins: bool, tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_bytes(data)
+    assert voc_xml.begins(tmp_path / "a.xml") == begins
 
 
 @given(st.binary(max_size=80))

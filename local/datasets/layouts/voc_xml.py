@@ -5,12 +5,13 @@ entities that expand each other are the one way in which a small XML file can as
 """
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers import expat
 
-from local.datasets.dataset import Annotation, Thing
+from local.datasets.dataset import UNKNOWN, Annotation, Edges, Thing
 from local.errors import UserError
 
 MAX_BYTES = 1_000_000
@@ -23,43 +24,91 @@ class AnnotationError(UserError):
 
 def read(path: Path, source: str) -> Annotation:
     """Read the file at `path`, which messages call `source`. Raises AnnotationError."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise AnnotationError(f"{source} cannot be read: {error.strerror}") from None
-    return parse(data, source)
+    return parse(_data(path, source), source)
 
 
 def parse(data: bytes, source: str) -> Annotation:
     """An annotation from its XML. Boxes are as the file has them: empty and outside the photo, if it says so.
 
-    VOC counts pixels from 1 and includes both ends of a box.
+    VOC counts pixels from 1 and includes both ends of a box. A rotated box becomes the upright one around it. Some
+    programs write no size, or 0 x 0: it is UNKNOWN then.
 
-    Raises AnnotationError naming `source`: no XML, a document type, above MAX_BYTES, no size, an object without a name
-    or a box, a coordinate that is no finite number.
+    Raises AnnotationError naming `source`: no XML, a document type, above MAX_BYTES, half a size, an object without a
+    name or a box, a coordinate that is no finite number.
     """
+    root = _document(data, source)
+    things = tuple(_thing(element, source) for element in root.iterfind("object"))
+    return Annotation(source, things, _size(root, source))
+
+
+def photo(path: Path, source: str) -> str:
+    """Return the name of the photo that the file is about, without folders; "" if it gives none. As `read` raises."""
+    text = _document(_data(path, source), source).findtext("filename") or ""
+    return text.replace("\\", "/").rpartition("/")[2].strip()
+
+
+def begins(path: Path) -> bool:
+    """Return whether a file begins as an annotation does; reads its first 4,000 bytes."""
+    try:
+        with path.open("rb") as file:
+            tag = re.search(rb"<(\w[\w.:-]*)", file.read(4000))
+    except OSError:
+        return False
+    return tag is not None and tag[1] == b"annotation"
+
+
+def _data(path: Path, source: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise AnnotationError(f"{source} cannot be read: {error.strerror}") from None
+
+
+def _document(data: bytes, source: str) -> Element:
     if len(data) > MAX_BYTES:
         raise AnnotationError(f"{source} has more than {MAX_BYTES} bytes: that is not an annotation of one photo")
     root = _tree(data, source)
     if root.tag != "annotation":
         raise AnnotationError(f"{source} begins with <{root.tag[:40]}>, expected PASCAL VOC's <annotation>")
-    width, height = (_whole(root, f"size/{tag}", source) for tag in ("width", "height"))
-    if width < 1 or height < 1:
+    return root
+
+
+def _size(root: Element, source: str) -> tuple[int, int]:
+    if root.find("size/width") is None and root.find("size/height") is None:
+        return UNKNOWN
+    width, height = (round(_number(root, f"size/{tag}", source)) for tag in ("width", "height"))
+    if (width < 1 or height < 1) and (width, height) != UNKNOWN:
         raise AnnotationError(f"{source} says that its photo has {width} x {height} pixels: give its real size")
-    return Annotation(source, tuple(_thing(element, source) for element in root.iterfind("object")), (width, height))
+    return width, height
 
 
 def _thing(element: Element, source: str) -> Thing:
-    name = (element.findtext("name") or "").strip()
+    name = " ".join((element.findtext("name") or "").split())
     if not name:
         raise AnnotationError(f"{source} has an object without a <name>: name its class, like cat")
-    xmin, ymin, xmax, ymax = (_whole(element, f"bndbox/{tag}", source) for tag in ("xmin", "ymin", "xmax", "ymax"))
-    return Thing(name, (xmin - 1, ymin - 1, xmax, ymax))
+    if element.find("robndbox") is not None:  # roLabelImg; the angle in radians
+        places = (f"robndbox/{tag}" for tag in ("cx", "cy", "w", "h", "angle"))
+        return Thing(name, _around(*(_number(element, place, source) for place in places)))
+    sides = ("xmin", "ymin", "xmax", "ymax")
+    xmin, ymin, xmax, ymax = (round(_number(element, f"bndbox/{side}", source)) for side in sides)
+    left, top = xmin - 1, ymin - 1
+    for attribute in element.iterfind("attributes/attribute"):  # CVAT; in degrees
+        if attribute.findtext("name") == "rotation" and (angle := _number(attribute, "value", source)):
+            centre = (left + xmax) / 2, (top + ymax) / 2
+            return Thing(name, _around(*centre, xmax - left, ymax - top, math.radians(angle)))
+    return Thing(name, (left, top, xmax, ymax))
 
 
-def _whole(element: Element, path: str, source: str) -> int:
-    """The number at `path` below `element`, rounded: some programs write 48.0."""
+def _around(x: float, y: float, width: float, height: float, angle: float) -> Edges:
+    """The upright box around one that is turned by `angle` about its centre (x, y)."""
+    cosine, sine = abs(math.cos(angle)), abs(math.sin(angle))
+    across, down = (width * cosine + height * sine) / 2, (width * sine + height * cosine) / 2
+    return x - across, y - down, x + across, y + down
+
+
+def _number(element: Element, path: str, source: str) -> float:
+    """The number at `path` below `element`: some programs write 48.0 for 48."""
     text = (element.findtext(path) or "").strip()
     try:
         value = float(text)
@@ -68,7 +117,7 @@ def _whole(element: Element, path: str, source: str) -> int:
     if not abs(value) <= _MAX_PIXELS:
         said = f"is {text[:40]!r}" if text else "is missing"
         raise AnnotationError(f"{source}: <{path.replace('/', '><')}> {said}, expected a number of pixels")
-    return round(value)
+    return value
 
 
 def _tree(data: bytes, source: str) -> Element:
