@@ -167,14 +167,15 @@ def test_width_and_height_say_whether_boxes_and_outlines_are_of_the_stored_photo
         assert np.array_equal(masked.mask, np.asarray(red) // 255)
 
 
-def test_a_photo_without_width_and_height_has_boxes_of_its_stored_pixels(tmp_path: Path) -> None:
-    data = lay_out(
-        tmp_path, document([thing()], [{"id": 1, "file_name": "1.jpg"}, {**TWO, "width": None, "height": 0}])
-    )
-    (data / "images" / "1.jpg").write_bytes(laid_down(quarters(60, 40), 6))
-    assert [entry.known.size for entry in coco.detection(data).entries] == [(40, 60), (60, 40)]
-    (data / "images" / "2.jpg").write_bytes(b"no photo")
-    assert notes(coco.detection(data))[UNUSABLE] == ["'2.jpg' of labels.json has no width and height: give both"]
+def test_without_width_and_height_boxes_and_outlines_are_of_the_stored_photo(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "1.jpg"}, {**TWO, "width": None, "height": 0}]
+    data = lay_out(tmp_path / "in", document([thing(segmentation=SQUARE), thing(2, segmentation=SQUARE)], images))
+    for name, colour in (("1.jpg", "blue"), ("2.jpg", "green")):
+        (data / "images" / name).write_bytes(laid_down(Image.new("RGB", (40, 60), colour), 6))
+    for boxed in prepare("object-detection", data, tmp_path / "boxes").truths.values():
+        assert boxed.boxes == ((0, 20, 10, 35, 30),)
+    for masked in prepare("semantic-segmentation", data, tmp_path / "masks").truths.values():
+        assert Image.fromarray(masked.mask).getbbox() == (20, 10, 35, 30)
 
 
 # ---- masks ------------------------------------------------------------------------------------------------------

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from local.datasets.dataset import (
+    UNKNOWN,
     UNUSABLE,
     Annotation,
     DataSet,
@@ -56,17 +55,6 @@ class _Photo:
     part: str
     picture: Picture
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """The (width, height) that the file gives, else that of the photo as it is stored, as COCO's boxes are."""
-        if self.picture.size is not None:
-            return self.picture.size
-        try:
-            with Image.open(self.path) as header:
-                return header.size
-        except (OSError, ValueError, Image.DecompressionBombError):
-            raise UserError(f"{self.picture.source} has no width and height: give both") from None
-
 
 @dataclass(frozen=True)
 class _Found:
@@ -89,7 +77,8 @@ def detection(root: Path) -> DataSet[Annotation]:
 
     def known(photo: _Photo) -> Annotation:
         boxed = [one for one in photo.picture.objects if not one.crowd]
-        return Annotation(photo.picture.source, tuple(Thing(one.category, one.edges()) for one in boxed), photo.size)
+        size = photo.picture.size or UNKNOWN
+        return Annotation(photo.picture.source, tuple(Thing(one.category, one.edges()) for one in boxed), size)
 
     found = _find(root)
     found.notes[CROWDS] = [_named(photo, one) for photo in found.photos for one in photo.picture.objects if one.crowd]
@@ -101,7 +90,7 @@ def segmentation(root: Path) -> DataSet[Mask]:
     labels: dict[str, int] = {}
 
     def known(photo: _Photo) -> Mask:
-        return Mask(photo.picture.source, partial(coco_masks.paint, photo.picture, photo.size, labels))
+        return Mask(photo.picture.source, partial(coco_masks.paint, photo.picture, photo.path, labels))
 
     found = _find(root)
     objects = [(photo, one) for photo in found.photos for one in photo.picture.objects if not one.crowd]

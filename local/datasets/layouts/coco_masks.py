@@ -1,8 +1,10 @@
 """The masks of COCO's JSON: the polygons and run lengths of an image's objects, painted into one picture."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from local.datasets.layouts.coco_json import Object, Picture, is_pixels, shown
 from local.datasets.mask import Painted
@@ -12,12 +14,14 @@ from serve.preprocess import MAX_PIXELS
 from train.semantic_segmentation import masks
 
 
-def paint(picture: Picture, size: tuple[int, int], labels: Mapping[str, int]) -> Painted:
-    """Paint a picture's objects into a mask of `size` (width, height): a category's label, 0 where there is none.
+def paint(picture: Picture, photo: Path, labels: Mapping[str, int]) -> Painted:
+    """Paint a picture's objects into a mask: a category's label, 0 where there is none.
 
+    Its size is the one that the file gives, else that of the photo as it is stored, as COCO's outlines are.
     Where objects overlap, the smaller lies on top, so that none is lost in another. Below all of them masks.IGNORE
     marks crowds, and the boxes of objects that have nothing but a box. Raises UserError naming the annotation.
     """
+    size = picture.size or _stored_size(photo, picture.source)
     width, height = size
     if width * height > MAX_PIXELS:
         raise UserError(
@@ -35,6 +39,14 @@ def paint(picture: Picture, size: tuple[int, int], labels: Mapping[str, int]) ->
     for found, label in sorted(painted, key=lambda one: -one[0].area):
         found.paint(mask, label)
     return Painted(mask)
+
+
+def _stored_size(photo: Path, source: str) -> tuple[int, int]:
+    try:
+        with Image.open(photo) as header:
+            return header.size
+    except (OSError, ValueError, Image.DecompressionBombError):
+        raise UserError(f"{source} has no width and height, and its photo cannot be read: give both") from None
 
 
 def has_shape(one: Object) -> bool:
