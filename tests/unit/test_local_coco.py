@@ -312,11 +312,11 @@ def test_an_image_of_a_size_that_is_none_is_left_out(sides: tuple[object, object
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ({"images": []}, "labels.json has no list annotations: COCO's instances files hold the lists"),
+        ({"images": [ONE]}, "labels.json has no list annotations: COCO's instances files hold the lists"),
         (document({"a": 1}), "labels.json has no list annotations"),
         (document([], [ONE, ONE]), "labels.json images[1] has the id 1 of labels.json images[0]: give each its own"),
         (document([], [ONE, {"file_name": "2.jpg"}]), "labels.json images[1] is {"),
-        (document([], ["1.jpg"]), 'labels.json images[0] is "1.jpg": it needs an id'),
+        (document([thing()], ["1.jpg"]), 'labels.json images[0] is "1.jpg": it needs an id'),
         (document([], categories=[CAT, CAT]), "labels.json categories[1] has the id 3 of labels.json categories[0]"),
         (document([], categories=["cat"]), 'labels.json categories[0] is "cat": it needs an id'),
         (document([], categories=[{"id": 1, "name": 5}]), "labels.json categories: the id 1 has the name 5: give it"),
@@ -331,7 +331,7 @@ def test_an_image_of_a_size_that_is_none_is_left_out(sides: tuple[object, object
         ),
         (document([]), "labels.json has no object on any of 2 photos: annotate some"),
         (document([thing()], [{**ONE, "file_name": "no.jpg"}]), "'no.jpg' of labels.json: none of the photos that are"),
-        (document([], []), "lists no image: none of the photos"),
+        (document([thing()], []), "lists no image: none of the photos"),
         (
             document([thing(bbox=7), thing(image=2, bbox=7)]),
             "has the bbox 7: expected [left, top, width, height] in pix",
@@ -372,6 +372,7 @@ def test_a_folder_without_such_a_file_is_not_coco(tmp_path: Path) -> None:
     built_in = {"file": "1.jpg", "annotations": [{"class_id": 0}], "categories": [{"class_id": 0, "name": "cat"}]}
     lay_out(tmp_path, built_in, "cat/1.jpg", file="train_annotation/1.json")
     lay_out(tmp_path, [thing()], file="results.json")
+    lay_out(tmp_path, {"images": ["1.jpg"], "categories": {}}, file="stats.json")
     lay_out(tmp_path, {"version": "5", "shapes": [], "imagePath": "1.jpg"}, file="labelme.json")
     assert coco.recognise(tmp_path) is None
     with pytest.raises(UserError, match="has no COCO file"):

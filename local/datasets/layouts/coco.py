@@ -36,8 +36,9 @@ from serve.words import plural
 from train.data.channels import Channel
 
 BACKGROUND = "background"
-_BEGIN = 16_384
-_SIGN = re.compile(rb'"images"\s*:\s*\[|"image_id"\s*:|"supercategory"\s*:')
+_BEGIN = 65_536
+# Which list comes first differs, and a list may be longer than what is looked at.
+_SIGNS = ((b'"images"', b'"file_name"'), (b'"image_id"', b'"category_id"'), (b'"categories"', b'"supercategory"'))
 _OTHER_KINDS = re.compile(r"^(captions|person_keypoints|panoptic|stuff|image_info)_")
 _MOST_CLASSES = 254  # 0 is the background, 255 ignored
 
@@ -155,11 +156,14 @@ def _require_pixels(found: _Found) -> None:
 def _find(root: Path) -> _Found:
     """Read all files and find the photos that they list. Raises UserError where there is none, naming the file."""
     files = list(_files(root))
-    chosen = [path for path in files if not _OTHER_KINDS.match(path.name)] or files
+    others = [path for path in files if _OTHER_KINDS.match(path.name)]
+    if len(others) == len(files):
+        others = []
+    chosen = sorted({*files}.difference(others))
     if not chosen:
         raise UserError(f"{root} has no COCO file: a .json file with the lists images, annotations and categories")
     photos = Photos(root)
-    notes: dict[str, list[str]] = {OTHERS: [path.name for path in files if path not in chosen]}
+    notes: dict[str, list[str]] = {OTHERS: [path.name for path in others]}
     notes |= {reason: [] for reason in (UNUSABLE, MISSING, TWICE, TEST_PHOTOS, STRAYS, UNLISTED)}
     found: dict[Path, _Photo] = {}
     categories: list[str] = []
@@ -194,7 +198,8 @@ def _files(root: Path) -> Iterator[Path]:
                 begin = opened.read(_BEGIN)
         except OSError:
             continue
-        if begin.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and _SIGN.search(begin):
+        is_object = begin.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+        if is_object and any(all(sign in begin for sign in signs) for signs in _SIGNS):
             yield path
 
 

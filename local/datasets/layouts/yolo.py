@@ -95,11 +95,9 @@ def _read(
             if owners[label] > 1:
                 raise UserError(f"{source} is of {photo.name} and another photo: rename one of the two")
             lines = yolo_txt.read(label, source, about.keypoints)
-            unknown = {line.number for line in lines}.difference(about.names or [line.number for line in lines])
+            unknown = [line.number for line in lines if about.names is not None and line.number not in about.names]
             if unknown:
-                raise UserError(
-                    f"{source} has the class {min(unknown)}, which {about.file} does not name: add it there"
-                )
+                raise UserError(f"{source} has the class {unknown[0]}, which {about.file} does not name: add it there")
         except UserError as error:
             notes[UNUSABLE].append(str(error))
             continue
