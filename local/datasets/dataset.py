@@ -1,11 +1,15 @@
 """A data set, whatever its layout: its photos, what is known of each, and the split that it comes with."""
 
 import random
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
+
+from local.errors import UserError
+from serve.words import plural
 
 CLASSIFICATION, DETECTION, SEGMENTATION = TASKS = ("classification", "detection", "segmentation")
 """What can be known of a photo: the names of its classes (`Labels`), its boxes (`Annotation`), or its mask (`Mask`)."""
@@ -139,3 +143,24 @@ def channel_names(paths: Sequence[Path], folders: Sequence[str] | None = None) -
         seen.add((folder, base.casefold()))
         names.append(name)
     return names
+
+
+def class_name(text: str) -> str:
+    """Return a class name as a line of classes.txt: without space around it, and one for any space within.
+
+    Raises ValueError, in words that follow the name, for one that is empty or cannot be written.
+    """
+    name = " ".join(text.split())
+    if not name:
+        raise ValueError("is empty: give the class a name, like cat")
+    if {"Cc", "Cs"} & {*map(unicodedata.category, name)}:
+        raise ValueError("has control characters: give the class a name, like cat")
+    return name
+
+
+def require_usable(root: Path, usable: int, unusable: Sequence[str]) -> None:
+    """Raise UserError when more photos of a data set have annotations that cannot be used than not; `unusable` why."""
+    if len(unusable) > usable:
+        raise UserError(
+            f"{unusable[0]} ({plural(len(unusable), 'photo')} of {usable + len(unusable)} below {root} cannot be used)"
+        )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION, DataSet
-from local.datasets.layouts import class_folders, ground_truth, lists, mask_folders, pets, tables, voc
+from local.datasets.layouts import class_folders, coco, ground_truth, lists, mask_folders, pets, tables, voc, yolo
 from local.errors import UserError
 
 Reader = Callable[[Path], DataSet[Any]]
@@ -42,6 +42,14 @@ LAYOUTS = {
             SEGMENTATION: ground_truth.segmentation,
         },
     ),
+    "coco": Layout(
+        "COCO's JSON: annotations/instances_train2017.json, train2017/; or train/_annotations.coco.json beside photos",
+        coco.recognise,
+        {DETECTION: coco.detection, SEGMENTATION: coco.segmentation},
+    ),
+    "yolo": Layout(
+        "YOLO's text files: images/1.jpg, labels/1.txt, data.yaml", yolo.recognise, {DETECTION: yolo.detection}
+    ),
     PETS: Layout(
         "the Oxford-IIIT Pet data set: images/, annotations/",
         pets.recognise,
@@ -63,7 +71,7 @@ LAYOUTS = {
         {CLASSIFICATION: class_folders.classification},
     ),
 }
-"""By the name that --layout takes; what many folders look like comes last."""
+"""By the name that --layout takes, the first that is recognised counts: what many folders look like comes last."""
 _NEEDS = {CLASSIFICATION: "class for each photo", DETECTION: "boxes", SEGMENTATION: "masks"}
 
 

@@ -1,0 +1,158 @@
+"""What stands beside YOLO's label files: the names of the classes, and which folders are the parts."""
+
+import re
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from local.datasets.dataset import TRAIN, VALIDATION, class_name
+from local.datasets.lookup import TEST, Photos, part_of
+from local.errors import UserError
+from train.data.channels import Channel
+
+_MOST_BYTES, _MOST_BYTES_OF_A_LIST = 1_000_000, 100_000_000
+_MOST_FOLDERS = 20
+_NAMES = re.compile(rb"^(?:\xef\xbb\xbf)?['\"]?names['\"]?\s*:", re.MULTILINE)
+_LISTS = ("classes.txt", "_darknet.labels", ".names")
+_KEYS = {"train": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION, "test": TEST}
+
+
+@dataclass(frozen=True)
+class About:
+    """Names by class number and the file that has them, None without one; and the parts of folders and photos.
+
+    `keypoints` says that the label files have a pose's points behind each box.
+    """
+
+    names: Mapping[int, str] | None = None
+    file: str = ""
+    parts: Mapping[Path, str] = field(default_factory=dict)
+    keypoints: bool = False
+
+    def part(self, photo: Path, root: Path) -> str:
+        """The part of a photo: as the file says where it has both parts, else as the photo's folders say."""
+        if {TRAIN, VALIDATION} <= set(self.parts.values()):
+            return next((self.parts[place] for place in (photo, *photo.parents) if place in self.parts), "")
+        return part_of(photo.relative_to(root).parent)
+
+
+def read(root: Path, photos: Photos) -> About:
+    """Return what data.yaml says, or another .yaml file with names, else the names in classes.txt and its like.
+
+    Raises UserError naming the file, the key, its value and the fix.
+    """
+    folder = Channel("", root, "")
+    for path in sorted(folder.files((".yaml", ".yml")), key=lambda path: (path.stem != "data", len(path.parts), path)):
+        data = _bytes(path, root)
+        if _NAMES.search(data):
+            return _about(path, data, root, photos)
+    lists = {path: _bytes(path, root) for path in folder.files(_LISTS)}
+    if not lists:
+        return About()
+    first, *others = lists
+    for other in others:
+        if lists[other].split() != lists[first].split():
+            raise UserError(f"{_place(other, root)} has other classes than {_place(first, root)}: remove one of them")
+    return About(_listed(lists[first], _place(first, root)), _place(first, root))
+
+
+def _about(path: Path, data: bytes, root: Path, photos: Photos) -> About:
+    file = _place(path, root)
+    try:
+        # Texts only, no object of any other type: a class called `no` keeps its name, and aliases are not expanded.
+        content = yaml.load(data, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = str(getattr(error, "problem", None) or type(error).__name__)
+        raise UserError(f"{file} is not YAML ({problem[:80]}): write it again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file} is not a YAML map: it needs lines such as `names: [cat, dog]`")
+    names = _names(content.get("names"), file)
+    return About(names, file, _parts(content, path, root, photos), "kpt_shape" in content)
+
+
+def _parts(content: Mapping[str, object], path: Path, root: Path, photos: Photos) -> dict[Path, str]:
+    """The part of each folder and photo that the file names. A folder for both training and validation has none."""
+    places: dict[str, set[Path]] = defaultdict(set)
+    for key, part in _KEYS.items():
+        value = content.get(key)
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str):
+                places[part].update(_found(text, path, root, photos))
+    both = places[TRAIN] & places[VALIDATION]
+    return {place: part for part in (TEST, TRAIN, VALIDATION) for place in places[part] if place not in both}
+
+
+def _names(value: object, file: str) -> dict[int, str]:
+    """The names by number: a list, or a map from numbers."""
+    if isinstance(value, list):
+        value = {str(number): name for number, name in enumerate(value)}
+    if not isinstance(value, dict) or not value:
+        raise UserError(f"{file} has names that are neither a list nor a map: write `names: [cat, dog]`")
+    names: dict[int, str] = {}
+    for key, name in value.items():
+        if not isinstance(key, str) or not re.fullmatch(r"[0-9]{1,6}", key):
+            raise UserError(f"{file} has names for {key!r:.40}: the keys are the class numbers, as in `0: cat`")
+        if not isinstance(name, str):
+            raise UserError(f"{file} has no text as the name of class {key}: write `{key}: cat`")
+        names[int(key)] = _name(name, f"{file} names class {key}")
+    return names
+
+
+def _listed(data: bytes, file: str) -> dict[int, str]:
+    """The names in a text file, one a line."""
+    try:
+        text = data.decode("utf-8-sig").rstrip()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+    if not text:
+        raise UserError(f"{file} is empty: write the name of a class in each line")
+    return {number: _name(line, f"{file} line {number + 1}") for number, line in enumerate(text.split("\n"))}
+
+
+def _name(text: str, where: str) -> str:
+    try:
+        return class_name(text)
+    except ValueError as error:
+        raise UserError(f"{where}: the name {error}") from None
+
+
+def _found(text: str, file: Path, root: Path, photos: Photos) -> list[Path]:
+    """What a path in the file leads to below `root`, by its end: a folder, or the photos that a list file names."""
+    parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")][-_MOST_FOLDERS:]
+    for start in range(len(parts)):
+        for base in (file.parent, root):
+            place = base.joinpath(*parts[start:])
+            if _is(place, stat.S_ISDIR):
+                return [place]
+            if place.suffix == ".txt" and _is(place, stat.S_ISREG):
+                lines = _bytes(place, root, _MOST_BYTES_OF_A_LIST).decode("utf-8", "replace").split("\n")
+                return [photo for photo in photos.match([line.strip() for line in lines], place.parent) if photo]
+    return []
+
+
+def _is(path: Path, kind: Callable[[int], bool]) -> bool:
+    """Whether there is a file of a kind; not so where the path itself is none, too long or with a NUL in it."""
+    try:
+        return kind(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _bytes(path: Path, root: Path, most: int = _MOST_BYTES) -> bytes:
+    """A file's bytes. Raises UserError where it cannot be read or is larger than `most`."""
+    try:
+        with path.open("rb") as opened:
+            data = opened.read(most + 1)
+    except OSError as error:
+        raise UserError(f"{_place(path, root)} cannot be read ({error.strerror}): fix or remove it") from None
+    if len(data) > most:
+        raise UserError(f"{_place(path, root)} has more than {most} bytes: remove what is not about the data set")
+    return data
+
+
+def _place(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
