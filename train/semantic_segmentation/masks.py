@@ -27,7 +27,7 @@ IGNORE = 255
 SUFFIX = ".png"
 _VALUES = 256
 _NAMED = 10
-_GAPS = 8  # times as many classes as there are values: what no list of classes has
+GAPS = 8  # times as many classes as there are values: what no list of classes has
 _MAP_FORM = '{"map": {"0": 5, "1": [0, 2]}} makes the pixel value 5 class 0 and the values 0 and 2 class 1'
 BINARY = 'if 255 is a class, say so in the channel label_map, as in {"map": {"0": 0, "1": 255}}'
 _SCALE_FORM = '{"scale": 3} makes the pixel values 0, 1, 2 class 0, the next three class 1, and so on'
@@ -351,7 +351,7 @@ class Census:
         say = "say in the channel label_map which pixel values are which class"
         enlarge = f"set num_classes={needed}"
         values = [value for value in np.flatnonzero(self._pixels).tolist() if value != IGNORE]
-        if needed > _GAPS * len(values):
+        if needed > GAPS * len(values):
             if len(values) <= self._map.classes:
                 say += f", as in {json.dumps({'map': dict(enumerate(values))})} for a palette saved as grey"
             return f"{say}, or {enlarge}" if needed < IGNORE else say
