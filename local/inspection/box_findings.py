@@ -15,7 +15,7 @@ CELL = 8
 """Pixels of the network's input that a cell of its finest grid covers at least: what is smaller leaves no trace."""
 TINY = 0.05
 EMPTY = 0.5
-_PIXEL = 2  # what is smaller in the photo itself is not in pixels, which is told otherwise
+_PIXEL = 2  # what is smaller in the photo itself is not in pixels, another finding
 
 
 def too_many(census: Census) -> Iterator[Finding]:

@@ -67,7 +67,7 @@ def columns(counts: Sequence[int], labels: Sequence[str], axes: tuple[str, str])
 
 
 def heat(grid: NDArray[np.float64], words: str) -> str:
-    """A square map of shares from 0 to 1, float64 (n, n), rows from the top: the darker, the higher."""
+    """A square map of shares from 0 to 1, float64 (n, n), rows from the top: the stronger its colour, the higher."""
     count = len(grid)
     cell, top = 280 / count, max(float(grid.max(initial=0)), 1e-9)
     parts = ['<rect class="ground" x="0" y="0" width="280" height="280"/>']

@@ -33,8 +33,8 @@ def find(census: Census) -> list[Finding]:
 def refused(census: Census) -> Iterator[Finding]:
     """What training's readers refuse, in their own words."""
     for channel, texts in census.listing.refused.items():
-        told = [text if channel in text else f"{channel}: {text}" for text in texts]
-        yield Finding(True, ended(told[0]), tuple(told) if len(told) > 1 else ())
+        lines = [text if channel in text else f"{channel}: {text}" for text in texts]
+        yield Finding(True, ended(lines[0]), tuple(lines) if len(lines) > 1 else ())
 
 
 def lost(census: Census) -> Iterator[Finding]:

@@ -12,23 +12,29 @@ _SHAPES = ("image_shape", "crop_size")
 
 @dataclass(frozen=True)
 class Settings:
-    """Height and width of the network's input in pixels, the hyperparameter that sets them, and three others."""
+    """Height and width of the network's input in pixels, the hyperparameter that sets them, and others.
+
+    `square`: the hyperparameter is one number, the input's side.
+    """
 
     height: int
     width: int
     shape: str
+    square: bool
     mini_batch_size: int
     unreadable_tolerance: float
     label_width: int = 0
 
     def __str__(self) -> str:
         """`image_shape=3,224,224`."""
-        value = f"3,{self.height},{self.width}" if self.shape.endswith("shape") and not self.label_width else self.width
-        return f"{self.shape}={value}"
+        return f"{self.shape}={self.width if self.square else f'3,{self.height},{self.width}'}"
 
     def at(self, shape: tuple[int, int] | None) -> "Settings":
-        """The same with another height and width, if they are given."""
-        return replace(self, height=shape[0], width=shape[1]) if shape else self
+        """The same with another height and width, if they are given; of a square the width counts."""
+        if shape is None:
+            return self
+        height, width = shape
+        return replace(self, height=width if self.square else height, width=width)
 
 
 def defaults(name: str) -> Settings:
@@ -37,9 +43,10 @@ def defaults(name: str) -> Settings:
     values: dict[str, Any] = fields.defaults(module.Hyperparameters)
     shape = next(key for key in _SHAPES if key in values)
     sides = values[shape]
-    height, width = sides[-2:] if isinstance(sides, tuple) else (sides, sides)
+    square = not isinstance(sides, tuple)
+    height, width = (sides, sides) if square else sides[-2:]
     return Settings(
-        *(height, width, shape, values["mini_batch_size"], values["unreadable_tolerance"]),
+        *(height, width, shape, square, values["mini_batch_size"], values["unreadable_tolerance"]),
         label_width=values.get("label_width", 0),
     )
 

@@ -77,8 +77,8 @@ def _head(census: Census, findings: Sequence[Finding], width: int) -> Image.Imag
     writer.line(f"Data for {census.name}", 24, pages.INK)
     counts = ", ".join(f"{plural(len(census.part(channel)), 'photo')} {TO[channel]}" for channel in TO)
     size = measures.median_size(census)
-    told = f", median size {size[0]} x {size[1]} pixels" if size else ""
-    writer.line(f"{counts}, {plural(census.classes, 'class')}{told}", 15, _SOFT)
+    median = f", median size {size[0]} x {size[1]} pixels" if size else ""
+    writer.line(f"{counts}, {plural(census.classes, 'class')}{median}", 15, _SOFT)
     writer.y += 6
     for finding in findings[:_FINDINGS]:
         colour = _ENDS if finding.ends else _HARMS
@@ -117,6 +117,8 @@ def _bars(writer: _Writer, census: Census) -> None:
             text = f"{100 * amount / total:.1f} %" if census.task == SEGMENTATION else str(amount)
             writer.pen.text((right + 6, writer.y), text, fill=_SOFT, font=font)
         writer.y += 19
+    if left := census.classes - min(census.classes, _BARS):
+        writer.line(f"and {plural(left, 'class')} between the commonest and the rarest", 13, _SOFT)
 
 
 def _latin(text: str) -> str:

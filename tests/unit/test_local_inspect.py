@@ -155,7 +155,7 @@ def test_names_of_classes_with_marks_are_escaped_in_the_form_of_boxes_too(tmp_pa
     assert f"0 {EVIL}" in page.text
 
 
-def test_a_file_name_that_is_no_utf_8_is_on_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_name_that_is_not_utf_8_is_on_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders(tmp_path, "training", {"a": 2, "b": 2}, 0)
     path = os.fsencode(tmp_path / "training" / "a") + b"/caf\xe9.jpg"
     with open(path, "wb") as file:
@@ -240,7 +240,7 @@ def test_an_image_shape_is_read_as_height_and_width(text: str, shape: tuple[int,
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    zip(NAMES, ["image_shape=3,224,224", "image_shape=3,128,128", "image_shape=300", "crop_size=240"], strict=True),
+    [*zip(NAMES, ["image_shape=3,224,224", "image_shape=3,128,128", "image_shape=300", "crop_size=240"], strict=True)],
 )
 def test_the_default_image_shape_is_the_algorithms(name: str, shown: str) -> None:
     assert str(settings.defaults(name)) == shown
@@ -250,7 +250,7 @@ def test_the_default_image_shape_is_the_algorithms(name: str, shown: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "made", "told"),
+    ("name", "made", "reason"),
     [
         ("image-classification", ["train", "train_lst"], "channels 'validation', 'validation_lst' are missing"),
         ("image-classification-tensorflow", ["pictures"], "channel 'training' is missing (given: pictures)"),
@@ -259,12 +259,12 @@ def test_the_default_image_shape_is_the_algorithms(name: str, shown: str) -> Non
     ],
 )
 def test_a_missing_channel_is_refused(
-    name: str, made: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, made: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for folder in made:
         (tmp_path / folder).mkdir()
     assert run(name, tmp_path) == 2
-    assert told in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
     assert not (tmp_path / "dataset.html").exists()
 
 
@@ -278,11 +278,10 @@ def test_a_folder_that_is_not_there_and_an_out_that_is_a_file_are_refused(
     assert "name another folder with --out" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "3,224", "a", "1,2,3,4", "0", "-3", "3,224,5000", "²"])
-def test_what_is_no_image_shape_is_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if text == "3,224":
-        assert settings.image_shape(text) == (3, 224)
-        return
+@pytest.mark.parametrize("text", ["", "a", "1,2,3,4", "0", "-3", "3,224,5000", "²"])
+def test_another_text_than_an_image_shape_is_refused(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         run("image-classification", tmp_path, "--image-shape", text)
     assert "write it as 3,224,224 or 300" in capsys.readouterr().err
@@ -305,7 +304,7 @@ def test_empty_channels_are_a_report(name: str, tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_files_beside_the_channels_are_no_channels(name: str, prepared: dict[str, Path]) -> None:
+def test_the_files_beside_the_channels_are_not_taken_for_channels(name: str, prepared: dict[str, Path]) -> None:
     folder = prepared[name]
     assert {"dataset.html", "dataset.png"} < {path.name for path in folder.iterdir()}
     assert set(sdk.channels(folder)) == set(below(folder)) == {path.name for path in folder.iterdir() if path.is_dir()}
@@ -356,3 +355,12 @@ def test_an_inspection_of_a_thousand_classes_shows_the_commonest_and_the_rarest(
     assert len(page.all("tr")) == 61
     assert "940 classes between the commonest and the rarest are not shown." in page.text
     assert ">700</td>" in done.page.read_text(encoding="utf-8")
+
+
+def test_the_real_subset_is_clean_but_for_what_is_known_of_it(pets: Path, tmp_path: Path) -> None:
+    words = ["prepare", "object-detection", "--data", pets, "--out", tmp_path / "out"]
+    assert program.main([str(word) for word in words]) == 0
+    taken = take("object-detection", tmp_path / "out", 300)
+    assert findings.find(taken) == []
+    assert (len(taken.part("train")), len(taken.part("validation")), len(taken.boxes())) == (236, 60, 297)
+    assert len(findings.smaller(taken)) == 83

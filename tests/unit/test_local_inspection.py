@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from local.inspection import report
+from local.inspection import settings as judged_by
 from tests.unit import inspected
 from tests.unit.inspected import (
     SIZE,
@@ -112,7 +114,7 @@ def test_gaps_between_labels_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_the_class_that_prepare_names_unused_is_no_gap(tmp_path: Path) -> None:
+def test_the_class_that_prepare_names_unused_is_not_a_gap(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(1, 2)], [mask(1, 2)])
     write(tmp_path / "train_annotation" / "classes.txt", "unused\npet\nbackground\n")
     assert words(SS, tmp_path) == []
@@ -134,7 +136,7 @@ def test_one_class_folder_ends_the_job_and_its_photos_are_still_counted(tmp_path
     assert len(take(TF, tmp_path).part("train")) == 3
 
 
-def test_a_class_folder_of_validation_alone_is_told_with_the_rest(tmp_path: Path) -> None:
+def test_a_class_folder_of_validation_alone_is_in_the_report(tmp_path: Path) -> None:
     folders(tmp_path, "training", {"cat": 2, "dog": 2}, 0)
     folders(tmp_path, "validation", {"cat": 1, "dogs": 1}, 500)
     first, second = words(TF, tmp_path)
@@ -177,7 +179,7 @@ def test_fewer_photos_than_a_batch_end_the_job(tmp_path: Path) -> None:
     ]
 
 
-def test_every_bad_line_of_a_list_is_told_in_trainings_words_and_the_others_are_read(tmp_path: Path) -> None:
+def test_every_bad_line_of_a_list_is_in_the_report_in_trainings_words_and_the_others_are_read(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1, "x", "1.5", 0], [0, 1])
     path = tmp_path / "train_lst" / "train.lst"
     path.write_text("index\tlabel\tpath\n" + path.read_text() + "4\t1\t0.jpg\nno tabs\n")
@@ -223,7 +225,7 @@ def test_a_damaged_record_file_shows_what_comes_before_the_damage(tmp_path: Path
     assert len(take(IC, tmp_path).part("train")) == 3
 
 
-def test_class_names_that_are_no_text_are_told(tmp_path: Path) -> None:
+def test_class_names_that_are_not_text(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1], [0, 1])
     write(tmp_path / "train_lst" / "classes.txt", b"caf\xe9\nbar\n")
     (text,) = words(IC, tmp_path)
@@ -368,7 +370,7 @@ def test_photos_without_boxes(tmp_path: Path) -> None:
     assert third.startswith("train: 2 of 3 photos have no box. All of them is background to the network: ")
 
 
-def test_every_bad_annotation_file_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+def test_every_bad_annotation_file_is_in_the_report_and_the_others_are_read(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[(0, *BOX)]] * 5, [[(0, *BOX)]])
     write(tmp_path / "train_annotation" / "1.json", "{")
     write(tmp_path / "train_annotation" / "2.json", json.dumps({"annotations": [{"class_id": 0, "left": "x"}]}))
@@ -386,7 +388,7 @@ def test_every_bad_annotation_file_is_told_and_the_others_are_read(tmp_path: Pat
     assert len(take(OD, tmp_path).part("train")) == 3
 
 
-def test_an_annotation_of_another_photo_and_boxes_at_the_edge_are_told(tmp_path: Path) -> None:
+def test_an_annotation_of_another_photo_and_boxes_at_the_edge(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[(0, 30, 6, 20, 16)]] + [[(0, *BOX)]] * 30, [[(0, *BOX)]])
     document = {"image_size": [{"width": 99, "height": 9}], "annotations": []}
     write(tmp_path / "train_annotation" / "1.json", json.dumps(document))
@@ -400,7 +402,7 @@ def test_an_annotation_of_another_photo_and_boxes_at_the_edge_are_told(tmp_path:
     assert second.names == ("train/0.jpg box 0",)
 
 
-def test_names_in_annotations_that_contradict_each_other_are_told(tmp_path: Path) -> None:
+def test_names_in_annotations_that_contradict_each_other(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[(0, *BOX)]], [[(0, *BOX)]])
     for channel, name in (("train", "cat"), ("validation", "dog")):
         path = tmp_path / f"{channel}_annotation" / "0.json"
@@ -410,7 +412,7 @@ def test_names_in_annotations_that_contradict_each_other_are_told(tmp_path: Path
     ]
 
 
-def test_a_classification_record_among_detection_ones_is_told_in_trainings_words(tmp_path: Path) -> None:
+def test_a_classification_record_among_detection_ones_is_refused_in_trainings_words(tmp_path: Path) -> None:
     good = [(0, 0.2, 0.2, 0.7, 0.7)]
     records(tmp_path, "train", [box_record(good, 0), recordio.pack_image(1.0, 1, photo(1))])
     records(tmp_path, "validation", [box_record(good, 2)])
@@ -447,7 +449,7 @@ def test_masks_of_one_class(tmp_path: Path) -> None:
     ]
 
 
-def test_colours_of_a_palette_saved_as_grey_are_no_classes(tmp_path: Path) -> None:
+def test_colours_of_a_palette_saved_as_grey_are_not_classes(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0, 38, 113)], [mask(0, 38, 113)])
     texts = words(SS, tmp_path)
     assert len(texts) == 2, "one for each channel"
@@ -494,7 +496,7 @@ def test_masks_of_another_size_and_coloured_ones_are_left_out(tmp_path: Path) ->
     assert second.names[0].startswith("train_annotation/9.png is a colour picture, (1, 2, 3) in column 0 of row 0: ")
 
 
-def test_a_label_map_that_is_none_is_told_in_trainings_words(tmp_path: Path) -> None:
+def test_a_bad_label_map_is_refused_in_trainings_words(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0, 1)], [mask(0, 1)])
     write(tmp_path / "label_map" / "train_label_map.json", "[]")
     first, *_ = words(SS, tmp_path)
@@ -511,3 +513,36 @@ def np_mask(counts: dict[int, int]) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
+
+
+# --- whatever is in the channels --------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["annotations", "class_id", "left", "top", "width", "height", "a"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=10)
+@given(st.text(alphabet=st.sampled_from("01\t\n.-x é\0/\\"), max_size=40), JSON, st.binary(max_size=40), st.binary())
+def test_any_list_annotation_mask_and_record_is_a_report(
+    listing: str, document: object, data: bytes, rec: bytes
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        both_lst(root / IC, [0, 1], [0, 1])
+        write(root / IC / "train_lst" / "train.lst", listing)
+        both_boxes(root / OD, [[(0, *BOX)]] * 2, [[(0, *BOX)]])
+        write(root / OD / "train_annotation" / "0.json", json.dumps(document))
+        both_masks(root / SS, [mask(0, 1)] * 2, [mask(0, 1)])
+        write(root / SS / "train_annotation" / "0.png", data)
+        write(root / SS / "label_map" / "validation_label_map.json", json.dumps(document))
+        write(root / "rec" / "train" / "train.rec", recordio.pack_image([2.0, 5.0], 0, data) + rec)
+        write(root / "rec" / "validation" / "validation.rec", rec)
+        for name, place in ((IC, IC), (OD, OD), (SS, SS), (IC, "rec"), (OD, "rec")):
+            assert all(isinstance(finding.words, str) for finding in found(name, root / place))
+            report.inspect(name, root / place, root, judged_by.defaults(name))
