@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,6 +50,14 @@ def defaults(name: str) -> Settings:
         *(height, width, shape, square, values["mini_batch_size"], values["unreadable_tolerance"]),
         label_width=values.get("label_width", 0),
     )
+
+
+def of(name: str, hyperparameters: Mapping[str, object]) -> Settings:
+    """The defaults of the algorithm `name`, with the input's shape and the batch of a recipe."""
+    found = defaults(name)
+    batch = int(str(hyperparameters.get("mini_batch_size", found.mini_batch_size)))
+    shape = hyperparameters.get(found.shape)
+    return replace(found, mini_batch_size=batch).at(None if shape is None else image_shape(str(shape)))
 
 
 def image_shape(text: str) -> tuple[int, int]:
