@@ -1,4 +1,4 @@
-"""`python3 -m local prepare NAME`: an algorithm's channels from your own photos, in any of the layouts of docs/your-data.md.
+"""`python3 -m local prepare NAME`: channels from your own photos, in any layout of docs/your-data.md.
 
 The image form is what SageMaker's built-in reads as application/x-image: photos plus .lst files, or plus a JSON or PNG
 file per photo; the RecordIO form is one .rec per channel. What is not an image is skipped and named. A clean JPEG goes
