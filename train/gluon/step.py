@@ -1,12 +1,14 @@
 """What the steps of the MXNet algorithms share: random numbers, the learning rate, the state."""
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import mxnet as mx
-from mxnet import gluon
+from mxnet import autograd, gluon
+from mxnet.contrib import amp
 
-from train.gluon import devices
+from train.gluon import devices, precision
 from train.gluon.optimizer import trainer
 from train.learner import B, R, Step
 from train.state import State
@@ -16,11 +18,14 @@ class GluonStep(Step[B, R]):
     """Updates all parameters of `net`: `_trainer.step(n)` divides their gradients by n.
 
     `_contexts` are those that the parameters are on. Each computes its part of a batch, as `devices.split` makes them.
+    With `half` the losses are scaled, as gradients in float16 need it: see `precision`.
     """
 
-    def __init__(self, net: gluon.Block, optimizer: mx.optimizer.Optimizer, seed: int) -> None:
-        self._net, self._seed = net, seed
+    def __init__(self, net: gluon.Block, optimizer: mx.optimizer.Optimizer, seed: int, half: bool = False) -> None:
+        self._net, self._seed, self._half = net, seed, half
         self._trainer = trainer(net, optimizer)
+        if half:
+            precision.scale(self._trainer)
         self._contexts = devices.of(net)
 
     @property
@@ -35,6 +40,14 @@ class GluonStep(Step[B, R]):
     def end(self) -> None:
         """Let all devices have the same statistics of BatchNorm."""
         devices.average_statistics(self._net)
+
+    def _backward(self, losses: Sequence[mx.nd.NDArray], weights: Sequence[mx.nd.NDArray] | None = None) -> None:
+        """Compute the gradients of the devices' losses, of which each counts 1 or as much as `weights` say."""
+        if not self._half:
+            autograd.backward(losses, weights)
+            return
+        with autograd.record(), amp.scale_loss(losses, self._trainer) as scaled:
+            autograd.backward(scaled, weights)
 
     def state(self) -> State:
         """Return the parameters and the optimizer's arrays, by the parameters' structural names, and its updates."""

@@ -13,7 +13,7 @@ from serve import artifact
 from train.classification import answers
 from train.classification.answers import OUTPUT
 from train.classification.labelled import stack_labels
-from train.gluon import devices, onnx
+from train.gluon import devices, onnx, precision
 from train.gluon.model import GluonModel
 from train.image_classification import data, hyperparameters, network
 from train.image_classification.data import Data
@@ -32,6 +32,7 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     hp = job.hp
     name = network.name(hp.num_layers)
     chosen = devices.choose(job.environ, hp.mini_batch_size)
+    half = precision.is_half(hp.precision_dtype, chosen)
     weights = pretrained.wanted(hp, job.channels, name, job.environ)
     loaded = data.load(job.channels, hp)
     net = network.build(hp.num_layers, hp.num_classes, hp.image_shape[0], hp.seed)
@@ -40,7 +41,7 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     chosen.place(net)
     learner = Learner(
         loaded.train_batches(hp),
-        Step(net, loss_function(hp, stack_labels(loaded.train)), hp),
+        Step(net, loss_function(hp, stack_labels(loaded.train)), hp, half),
         lambda: evaluate(net, loaded, hp),
         ResNetLines(hp.top_k),
         devices=chosen,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from train.classification import answers
 from train.classification.metrics import Labels
-from train.gluon import devices
+from train.gluon import devices, precision
 from train.gluon.optimizer import create, step_schedule
 from train.gluon.step import GluonStep
 from train.image_classification.data import Batch
@@ -62,8 +62,9 @@ class _WeightedSigmoidLoss(gluon.loss.SigmoidBinaryCrossEntropyLoss):
 class Step(GluonStep[Batch, Result]):
     """One update of the network: forward, backward, optimizer."""
 
-    def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss, hp: Hyperparameters) -> None:
-        super().__init__(net, optimizer(hp), hp.seed)
+    def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss, hp: Hyperparameters, half: bool = False) -> None:
+        super().__init__(net, optimizer(hp), hp.seed, half)
+        self._forward = precision.lowered(net) if half else net
         self._loss, self._activation, self._top_k = loss, activation(hp), hp.top_k
         devices.place(loss, self._contexts)
         self._loss.hybridize(static_alloc=True, static_shape=True)
@@ -75,9 +76,9 @@ class Step(GluonStep[Batch, Result]):
         """
         x, y = (devices.split(array, self._contexts) for array in (images, labels))
         with autograd.record():
-            logits = [self._net(part) for part in x]
+            logits = [self._forward(part) for part in x]
             losses = [self._loss(*part) for part in zip(logits, y, strict=True)]
-        autograd.backward(losses)
+        self._backward(losses)
         self._trainer.step(len(images))
         return losses, logits
 

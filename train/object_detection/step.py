@@ -49,7 +49,7 @@ class Step(GluonStep[Batch, Losses]):
         with autograd.record():
             logits, offsets = zip(*(self._net.predictor(part) for part in x), strict=True)
             total, cross_entropy, smooth_l1 = self._loss(list(logits), list(offsets), *wanted)
-        autograd.backward(total)
+        self._backward(total)
         self._trainer.step(1)  # the loss is divided already
         return cross_entropy, smooth_l1
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve import artifact
-from train.gluon import devices, onnx
+from train.gluon import devices, onnx, precision
 from train.gluon.model import GluonModel
 from train.job.training import Algorithm, Begun, Job
 from train.learner import Best, Learner
@@ -33,6 +33,7 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     hp = job.hp
     name = network.PRETRAINED[hp.backbone]
     chosen = devices.choose(job.environ, hp.mini_batch_size)
+    half = precision.is_half(hp.precision_dtype, chosen)
     weights = pretrained.wanted(hp, job.channels, name, job.environ)
     loaded = data.load(job.channels, hp)
     net = network.build(hp.algorithm, hp.backbone, hp.num_classes, hp.seed)
@@ -42,7 +43,7 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     chosen.place(net)
     batches = loaded.train_batches(hp)
     lines = SegmentationLines(job.hosts.current, hp.epochs, len(loaded.validation), loaded.class_names)
-    step = Step(net, hp, len(batches))
+    step = Step(net, hp, len(batches), half)
     learner = Learner(batches, step, Evaluation(net, loaded, hp), lines, devices=chosen)
     return learner, Model(net, loaded, hp)
 

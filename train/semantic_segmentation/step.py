@@ -7,7 +7,7 @@ import numpy as np
 from mxnet import autograd, gluon
 from numpy.typing import NDArray
 
-from train.gluon import devices
+from train.gluon import devices, precision
 from train.gluon.optimizer import create, step_schedule
 from train.gluon.step import GluonStep
 from train.learner import Measured
@@ -52,15 +52,19 @@ class Objective(gluon.HybridBlock):
     The mean cross-entropy of the batch's known pixels, of both heads; their logits are brought to the picture's side as
     the server brings them to a photo's. GluonCV's MixSoftmaxCrossEntropyLoss means the same, but the gradient of the
     operator in it knows no weight of the auxiliary head, and comes out smaller by the size of the batch.
+
+    With `half` the network computes in float16, the rest as before.
     """
 
-    def __init__(self, net: Segmenter, side: int) -> None:
+    def __init__(self, net: Segmenter, side: int, half: bool = False) -> None:
         super().__init__(prefix=net.prefix)
         self.net, self._side = net, side
+        set_map(net, side)
+        self._forward = precision.lowered(net) if half else net
 
     def hybrid_forward(self, F: Any, x: Any, labels: Any) -> Any:
         set_map(self.net, self._side)
-        main, auxiliary = (self._cross_entropy(F, logits, labels) for logits in self.net(x))
+        main, auxiliary = (self._cross_entropy(F, logits, labels) for logits in self._forward(x))
         return main + self.net.auxiliary * auxiliary
 
     def _cross_entropy(self, F: Any, logits: Any, labels: Any) -> Any:
@@ -76,9 +80,9 @@ Losses = tuple[list[mx.nd.NDArray], list[float]]
 class Step(GluonStep[Batch, Losses]):
     """One update of the network: forward, backward, optimizer."""
 
-    def __init__(self, net: Segmenter, hp: Hyperparameters, updates: int) -> None:
-        super().__init__(net, optimizer(hp, updates), hp.seed)
-        self._objective = Objective(net, hp.crop_size)
+    def __init__(self, net: Segmenter, hp: Hyperparameters, updates: int, half: bool = False) -> None:
+        super().__init__(net, optimizer(hp, updates), hp.seed, half)
+        self._objective = Objective(net, hp.crop_size, half)
         self._objective.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self, images: NDArray[np.float32], labels: NDArray[np.float32]) -> Losses:
@@ -92,7 +96,7 @@ class Step(GluonStep[Batch, Losses]):
         with autograd.record():
             losses = [self._objective(*part) for part in zip(x, y, strict=True)]
         weights = [mx.nd.array([share], ctx=loss.context) for share, loss in zip(shares, losses, strict=True)]
-        autograd.backward(losses, weights)
+        self._backward(losses, weights)
         self._trainer.step(1)  # the loss is a mean already
         return losses, shares
 
