@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -120,7 +120,7 @@ class Learner(Generic[B, R, K]):
 
     `evaluate` answers all validation samples. It raises Stopped, and FloatingPointError when an answer is not finite.
     `leave` ends the job: several hosts wait for each other there, so that none leaves while another needs it. Inside
-    `devices` all epochs are trained and evaluated.
+    `devices()` all epochs are trained and evaluated.
     """
 
     batches: Batches[B]
@@ -128,4 +128,4 @@ class Learner(Generic[B, R, K]):
     evaluate: Callable[[], Evaluated[K]]
     lines: Lines[K]
     leave: Callable[[], None] = lambda: None
-    devices: AbstractContextManager[object] = field(default_factory=nullcontext)
+    devices: Callable[[], AbstractContextManager[object]] = nullcontext

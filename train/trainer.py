@@ -40,7 +40,7 @@ class Trainer(Generic[B, R, K]):
 
         Raises Diverged at a loss or an answer that is not finite.
         """
-        with self._learner.devices:
+        with self._learner.devices():
             self._run()
 
     def _run(self) -> None:

@@ -243,7 +243,7 @@ def test_the_files_of_a_job_on_other_devices_can_be_read_without_them(
 )
 def test_a_full_gpu_is_the_users_error_which_names_mini_batch_size(words: str) -> None:
     two = devices.Devices([Device("cpu", 0), Device("cpu", 1)], 33)
-    with pytest.raises(UserError) as raised, two:
+    with pytest.raises(UserError) as raised, two.used():
         raise mx.MXNetError(words)
     assert str(raised.value).startswith(
         "the memory of the GPU is too small for mini_batch_size=33, 17 on each of 2 GPUs: lower mini_batch_size"
@@ -253,7 +253,7 @@ def test_a_full_gpu_is_the_users_error_which_names_mini_batch_size(words: str) -
 
 
 def test_another_error_of_mxnet_stays_what_it_is() -> None:
-    with pytest.raises(mx.MXNetError, match="shape"), devices.Devices([Device("cpu", 0)], 8):
+    with pytest.raises(mx.MXNetError, match="shape"), devices.Devices([Device("cpu", 0)], 8).used():
         raise mx.MXNetError("Shape inconsistent: shape")
 
 
@@ -271,6 +271,6 @@ def test_a_job_whose_gpu_is_full_ends_with_exit_code_2_and_mini_batch_size_in_it
 
 def test_the_default_device_is_back_after_devices_were_entered_twice() -> None:
     where = devices.Devices([Device("cpu", 1)], 8)
-    with where, where:
+    with where.used(), where.used():
         assert mx.current_context() == mx.cpu(1)
     assert mx.current_context() == mx.cpu(0)

@@ -1,7 +1,6 @@
 """Mixed precision: what AMP lowers, and training with a scaled loss. The CPU computes in bfloat16, not in float16."""
 
 import json
-from collections.abc import Iterator
 
 import mxnet as mx
 import numpy as np
@@ -25,10 +24,9 @@ LABELS = np.array([0, 1, 2, 1])
 
 
 @pytest.fixture
-def bfloat16(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other half precision, which the CPU computes in."""
     monkeypatch.setattr(precision, "HALF", "bfloat16")
-    yield
 
 
 def networks() -> dict[str, gluon.HybridBlock]:

@@ -1,15 +1,14 @@
 """The devices that an MXNet job computes on: how they share a network and each batch."""
 
 import re
-from collections.abc import Mapping, Sequence
-from types import TracebackType
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import mxnet as mx
 import numpy as np
 from mxnet import gluon
 from numpy.typing import NDArray
 
-from train.errors import UserError
 from train.job import devices
 from train.job.devices import Build, Device
 from train.weights.native import STATISTICS
@@ -22,47 +21,32 @@ _FULL = re.compile(r"out of memory|STATUS_ALLOC_FAILED")
 
 
 class Devices:
-    """Where a job trains: inside `with`, MXNet's default is the first of `contexts`, which share each batch.
-
-    The block ends with a UserError when a GPU's memory does not suffice.
-    """
+    """Where a job trains: `contexts` share each batch."""
 
     def __init__(self, chosen: Sequence[Device], mini_batch_size: int) -> None:
         self.contexts = [mx.Context(device.kind, device.number) for device in chosen]
         self._size = mini_batch_size
-        self._entered: list[mx.Context] = []
 
     @property
     def on_gpus(self) -> bool:
         """Whether they are GPUs."""
         return self.contexts[0].device_type == "gpu"
 
-    def __enter__(self) -> None:
-        self._entered.append(mx.Context(self.contexts[0]))  # a context of its own: one cannot be entered twice
-        self._entered[-1].__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._entered.pop().__exit__(kind, error, trace)
-        if isinstance(error, mx.MXNetError) and _FULL.search(str(error)):
-            raise out_of_memory(self._size, len(self.contexts), str(error)) from error
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Let MXNet's default be the first of them. Raises UserError when a GPU's memory does not suffice."""
+        with mx.Context(self.contexts[0]):
+            try:
+                yield
+            except mx.MXNetError as error:
+                if _FULL.search(str(error)):
+                    raise devices.out_of_memory(self._size, len(self.contexts), str(error)) from error
+                raise
 
     def place(self, net: gluon.Block) -> None:
         """Move the parameters to the devices: each gets a copy."""
-        with self:
+        with self.used():
             place(net, self.contexts)
-
-
-def out_of_memory(mini_batch_size: int, devices: int, detail: str) -> UserError:
-    """Return the error of a job whose batches are too large for its GPUs."""
-    shared = f", {-(-mini_batch_size // devices)} on each of {devices} GPUs" if devices > 1 else ""
-    error = UserError(
-        f"the memory of the GPU is too small for mini_batch_size={mini_batch_size}{shared}: lower mini_batch_size "
-        "(half is a good next try), or take an instance whose GPU has more memory"
-    )
-    error.detail = detail
-    return error
 
 
 def choose(environ: Mapping[str, str], mini_batch_size: int) -> Devices:

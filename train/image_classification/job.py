@@ -44,7 +44,7 @@ def begin(job: Job[Hyperparameters]) -> Begun:
         Step(net, loss_function(hp, stack_labels(loaded.train)), hp, half),
         lambda: evaluate(net, loaded, hp),
         ResNetLines(hp.top_k),
-        devices=chosen,
+        devices=chosen.used,
     )
     return learner, Model(net, loaded, hp)
 

@@ -114,3 +114,14 @@ def _asked(text: str, usable: Sequence[Device]) -> tuple[Device, ...]:
         others = ", ".join(map(str, usable)) or "no GPU"
         raise UserError(f"environment variable {here}: this job can use {others}: {_INSTEAD}")
     return tuple(found)
+
+
+def out_of_memory(mini_batch_size: int, devices: int, detail: str) -> UserError:
+    """Return the error of a job whose batches are too large for its GPUs."""
+    shared = f", {-(-mini_batch_size // devices)} on each of {devices} GPUs" if devices > 1 else ""
+    error = UserError(
+        f"the memory of the GPU is too small for mini_batch_size={mini_batch_size}{shared}: lower mini_batch_size "
+        "(half is a good next try), or take an instance whose GPU has more memory"
+    )
+    error.detail = detail
+    return error

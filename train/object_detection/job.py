@@ -41,7 +41,7 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     chosen.place(net)
     batches = loaded.train_batches(hp, network.anchors(hp.base_network, hp.image_shape))
     lines = DetectionLines(job.hosts.current, hp.epochs)
-    learner = Learner(batches, Step(net, hp), lambda: evaluation.evaluate(net, loaded, hp), lines, devices=chosen)
+    learner = Learner(batches, Step(net, hp), lambda: evaluation.evaluate(net, loaded, hp), lines, devices=chosen.used)
     return learner, Model(net, loaded, hp)
 
 

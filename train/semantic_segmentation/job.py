@@ -44,7 +44,7 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     batches = loaded.train_batches(hp)
     lines = SegmentationLines(job.hosts.current, hp.epochs, len(loaded.validation), loaded.class_names)
     step = Step(net, hp, len(batches), half)
-    learner = Learner(batches, step, Evaluation(net, loaded, hp), lines, devices=chosen)
+    learner = Learner(batches, step, Evaluation(net, loaded, hp), lines, devices=chosen.used)
     return learner, Model(net, loaded, hp)
 
 
