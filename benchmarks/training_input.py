@@ -60,7 +60,7 @@ class Side:
         """An epoch of steps on one batch; one batch stays under way, as in a real epoch."""
         under_way = None
         for _ in range(self.batches):
-            current = self.step(*self.batch)[0]
+            current = self.step(*self.batch)[0][0]  # of the first device, which is the only one
             if under_way is not None:
                 under_way.asnumpy()
             under_way = current

@@ -114,8 +114,9 @@ def _run(base: Path) -> None:
             "this version does not resume from checkpoints: after an interruption the job starts again "
             "from its first epoch"
         )
-    if any(Path("/dev").glob("nvidia[0-9]*")):
-        LOG.warning("this image computes on the CPU: the GPU of this machine is not used")
+    if "seed" in hyperparameters.given(raw):
+        # cuDNN would try its algorithms and take the fastest, which is not the same one in each run.
+        os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
     from train.job import training  # imports NumPy, before which the thread variables must be set
 
     training.run(algorithm(name), base, raw, os.environ)

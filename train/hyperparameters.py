@@ -78,14 +78,6 @@ def warn_of_late_steps(hp: CommonHyperparameters) -> None:
         )
 
 
-def warn_of_float16(precision_dtype: str) -> None:
-    """Warn of a precision that is not computed in."""
-    if precision_dtype == "float16":
-        LOG.warning(
-            "precision_dtype=float16 is computed as float32: this image trains on the CPU, where float16 is slower"
-        )
-
-
 def say_unused(kv_store: str | None) -> None:
     """Log that a `kv_store` has no effect."""
     if kv_store:

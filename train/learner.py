@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -50,6 +51,9 @@ class Step(ABC, Generic[B, R]):
 
     def begin(self, epoch: int) -> None:
         """Get ready for an epoch, from 0: random numbers must be the same ones in a resumed job."""
+
+    def end(self) -> None:
+        """All updates of an epoch are done: get ready for its evaluation."""
 
     @abstractmethod
     def __call__(self, *batch: Any) -> R:
@@ -115,7 +119,8 @@ class Learner(Generic[B, R, K]):
     """A network and its data, ready to be trained.
 
     `evaluate` answers all validation samples. It raises Stopped, and FloatingPointError when an answer is not finite.
-    `leave` ends the job: several hosts wait for each other there, so that none leaves while another needs it.
+    `leave` ends the job: several hosts wait for each other there, so that none leaves while another needs it. Inside
+    `devices()` all epochs are trained and evaluated.
     """
 
     batches: Batches[B]
@@ -123,3 +128,4 @@ class Learner(Generic[B, R, K]):
     evaluate: Callable[[], Evaluated[K]]
     lines: Lines[K]
     leave: Callable[[], None] = lambda: None
+    devices: Callable[[], AbstractContextManager[object]] = nullcontext

@@ -40,6 +40,10 @@ class Trainer(Generic[B, R, K]):
 
         Raises Diverged at a loss or an answer that is not finite.
         """
+        with self._learner.devices():
+            self._run()
+
+    def _run(self) -> None:
         length = len(self._learner.batches)
         self._lines.started(length)
         first = self._next
@@ -111,6 +115,7 @@ def train(learner: Learner[B, R, Any], epoch: Epoch) -> None:
         epoch.add(measured.values)
         if pace.due(epoch.count - 1 + lines.first):
             lines.speed(epoch, step.learning_rate)
+    step.end()
     epoch.close()
 
 

@@ -20,14 +20,14 @@ def test_each_optimizer_lowers_the_loss_on_one_batch(name: str, learning_rate: f
     hp = hyperparameters(optimizer=name, learning_rate=learning_rate)
     step = Step(network.build("resnet-18", 2, 64, 0), hp)
     same = batch(64, network.anchors("resnet-18", 64))
-    losses = [sum(float(part.sum().asscalar()) for part in step(*same)) for _ in range(10)]
+    losses = [step.read(same, step(*same)).loss for _ in range(10)]
     assert losses[-1] < 0.8 * losses[0]
 
 
 def test_photos_without_boxes_are_learnt_from_as_background() -> None:
     images, classes, boxes = batch(64, network.anchors("resnet-18", 64))
     step = Step(network.build("resnet-18", 2, 64, 0), hyperparameters())
-    cross_entropy, _ = step(images[:2], np.stack([classes[0], 0 * classes[0]]), boxes[:2])
+    (cross_entropy,), _ = step(images[:2], np.stack([classes[0], 0 * classes[0]]), boxes[:2])
     with_box, without = cross_entropy.asnumpy()
     assert with_box > without > 0
 

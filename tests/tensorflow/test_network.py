@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from serve import artifact
 from serve.artifact import Artifact, InputSpec
+from tests import opsets
 from tests.tensorflow import small
+from train import graph
 from train.classification.answers import OUTPUT
 from train.keras.network import constant, to_onnx
 from train.verify import Check, verify
@@ -92,3 +94,22 @@ def test_a_layer_whose_constants_the_exporter_leaves_out_is_named(tmp_path: Path
     model = keras.Model(pixels, keras.layers.Normalization(mean=[1.0] * 3, variance=[1.0] * 3, name="scaled")(pixels))
     with pytest.raises(ValueError, match=r"^the ONNX graph has inputs besides data: \S*scaled"):
         to_onnx(model, tmp_path / "model.onnx")
+
+
+def test_a_graph_states_the_lowest_opset_and_its_outputs_are_those_of_the_exporters_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = small.built()
+    pixels = small.photos(4).astype(np.float32).transpose(0, 3, 1, 2)
+    stated, found = [], []
+    for lower in (lambda model: None, graph.lower_opset):
+        monkeypatch.setattr(graph, "lower_opset", lower)
+        path = tmp_path / f"{len(stated)}.onnx"
+        to_onnx(net.model, path)
+        model = onnx.load(str(path))
+        onnx.checker.check_model(model, full_check=True)
+        stated.append({each.domain: each.version for each in model.opset_import}[""])
+        found.append(opsets.outputs(path, pixels)[0])
+    assert stated[0] > stated[1] == 13
+    assert np.ptp(found[0]) > 0
+    assert np.array_equal(*found)

@@ -56,6 +56,30 @@ def test_what_an_earlier_run_in_the_same_folder_reported_is_removed_first(base: 
     assert list((base / "output").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "earlier_value", "value"),
+    [({"seed": "3"}, None, "0"), ({}, None, None), ({"seed": ""}, None, None), ({"seed": "3"}, "1", "1")],
+)
+def test_with_a_seed_cudnn_does_not_choose_its_algorithms_by_time_unless_the_user_wants_it(
+    given: dict[str, str], earlier_value: str | None, value: str | None, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "MXNET_CUDNN_AUTOTUNE_DEFAULT"
+    monkeypatch.setenv(name, "to be removed at the end of the test")
+    monkeypatch.delenv(name) if earlier_value is None else monkeypatch.setenv(name, earlier_value)
+    monkeypatch.setenv(entry.ALGORITHM, "image-classification")
+    (base / "input" / "config" / "hyperparameters.json").write_text(json.dumps(given))
+    seen = []
+
+    def algorithm(name: str) -> None:  # in the place of what imports MXNet
+        seen.append(os.environ.get("MXNET_CUDNN_AUTOTUNE_DEFAULT"))
+        raise UserError("the test ends here")
+
+    monkeypatch.setattr(entry, "algorithm", algorithm)
+    with pytest.raises(UserError, match="the test ends here"):
+        entry.main()
+    assert seen == [value]
+
+
 EARLIER = {
     *("model.onnx", "model.json", "model.keras", "1/saved_model.pb", "1/variables/variables.index"),
     *("image-classification-0030.params", "model_best.params", "model-1.onnx"),

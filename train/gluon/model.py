@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from mxnet import gluon
 
+from train.gluon import devices
 from train.hyperparameters import CommonHyperparameters
 from train.learner import K
 from train.model_folder import Described, Model
@@ -16,7 +17,10 @@ from train.weights import native
 
 
 class GluonModel(Model[K]):
-    """Writes and reads the parameters of a network as MXNet's checkpoints have them."""
+    """Writes and reads the parameters of a network as MXNet's checkpoints have them.
+
+    Whatever devices train it, it is exported and checked on the CPU, where float32 products are exact.
+    """
 
     modules = (mx, gluoncv, onnx, np)
 
@@ -29,7 +33,8 @@ class GluonModel(Model[K]):
         native.write_parameters(self._net, path)
 
     def read_weights(self, path: Path) -> None:
-        """Go back to weights that `write_weights` has written."""
+        """Go back to weights that `write_weights` has written, on the CPU from here on."""
+        devices.place(self._net, [mx.cpu()])
         native.read_parameters(self._net, path)
 
     def write_hyperparameters(self, path: Path) -> None:

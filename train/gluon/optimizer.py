@@ -44,8 +44,16 @@ def step_schedule(hp: CommonHyperparameters, updates: int) -> mx.lr_scheduler.LR
 
 
 def trainer(net: gluon.Block, optimizer: mx.optimizer.Optimizer) -> gluon.Trainer:
-    """Return the trainer of all parameters of `net`; only kernels decay: BatchNorm's shifts and scales must not."""
+    """Return the trainer of all parameters of `net`; only kernels decay: BatchNorm's shifts and scales must not.
+
+    Where several devices have copies of them, gradients are summed over the devices, and each updates its own copy.
+    """
     for name, parameter in net.collect_params().items():
         if not name.endswith("_weight"):
             parameter.wd_mult = 0.0
-    return gluon.Trainer(net.collect_params(), optimizer, kvstore=None)
+    # With kvstore=None the devices would not exchange gradients and drift apart in silence; one device has none anyway.
+    made = gluon.Trainer(net.collect_params(), optimizer, kvstore="device", update_on_kvstore=False)
+    # Otherwise in the first update, where it undoes what that update has done to BatchNorm's statistics.
+    made._init_kvstore()
+    made._init_params()
+    return made

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from train import fields
 from train.classification.hyperparameters import ClassifierHyperparameters, Resize
 from train.errors import UserError
-from train.hyperparameters import resolve, say_unused, warn_of_float16
+from train.hyperparameters import resolve, say_unused
 from train.log import LOG
 
 NUM_LAYERS = (18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110)
@@ -51,7 +51,8 @@ class Hyperparameters(ClassifierHyperparameters):
     """With `multi_label`: weigh a rare label by (samples without it) / (samples with it). Ignored with a warning
     without `multi_label`."""
     precision_dtype: str = fields.choice("float32", ("float32", "float16"))
-    """float16 is computed as float32, with a warning: these images train on the CPU."""
+    """float16: on GPUs, mixed precision by MXNet's AMP with a scaled loss. On the CPU it is computed as float32, with a
+    warning."""
     top_k: int | None = fields.integer(None, 2)
     checkpoint_frequency: int | None = fields.integer(None, 1)
     """Keep the weights of every n-th epoch, besides the best. Above `epochs`, the log has a warning."""
@@ -85,7 +86,6 @@ class Hyperparameters(ClassifierHyperparameters):
                 "checkpoint_frequency=%d is above epochs=%d: only the best epoch is kept",
                 *(self.checkpoint_frequency, self.epochs),
             )
-        warn_of_float16(self.precision_dtype)
         say_unused(self.kv_store)
 
 

@@ -13,7 +13,7 @@ from serve import artifact
 from train.classification import answers
 from train.classification.answers import OUTPUT
 from train.classification.labelled import stack_labels
-from train.gluon import onnx
+from train.gluon import devices, onnx, precision
 from train.gluon.model import GluonModel
 from train.image_classification import data, hyperparameters, network
 from train.image_classification.data import Data
@@ -31,14 +31,22 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     """Read the data and build the network. Raises UserError for the user's mistakes."""
     hp = job.hp
     name = network.name(hp.num_layers)
+    chosen = devices.choose(job.environ, hp.mini_batch_size)
+    half = precision.is_half(hp.precision_dtype, chosen)
     weights = pretrained.wanted(hp, job.channels, name, job.environ)
     loaded = data.load(job.channels, hp)
     net = network.build(hp.num_layers, hp.num_classes, hp.image_shape[0], hp.seed)
     if weights is not None:
         pretrained.load_into(net, weights, name)
-    step = Step(net, loss_function(hp, stack_labels(loaded.train)), hp)
-    lines = ResNetLines(hp.top_k)
-    return Learner(loaded.train_batches(hp), step, lambda: evaluate(net, loaded, hp), lines), Model(net, loaded, hp)
+    chosen.place(net)
+    learner = Learner(
+        loaded.train_batches(hp),
+        Step(net, loss_function(hp, stack_labels(loaded.train)), hp, half),
+        lambda: evaluate(net, loaded, hp),
+        ResNetLines(hp.top_k),
+        devices=chosen.used,
+    )
+    return learner, Model(net, loaded, hp)
 
 
 ALGORITHM = Algorithm(hyperparameters.check, begin)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from train.classification import answers
 from train.classification.metrics import Labels
+from train.gluon import devices, precision
 from train.gluon.optimizer import create, step_schedule
 from train.gluon.step import GluonStep
 from train.image_classification.data import Batch
@@ -16,7 +17,7 @@ from train.image_classification.evaluation import activation
 from train.image_classification.hyperparameters import Hyperparameters
 from train.learner import Measured
 
-Result = tuple[mx.nd.NDArray, mx.nd.NDArray]
+Result = tuple[list[mx.nd.NDArray], list[mx.nd.NDArray]]
 
 
 def optimizer(hp: Hyperparameters) -> mx.optimizer.Optimizer:
@@ -61,22 +62,29 @@ class _WeightedSigmoidLoss(gluon.loss.SigmoidBinaryCrossEntropyLoss):
 class Step(GluonStep[Batch, Result]):
     """One update of the network: forward, backward, optimizer."""
 
-    def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss, hp: Hyperparameters) -> None:
-        super().__init__(net, optimizer(hp), hp.seed)
+    def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss, hp: Hyperparameters, half: bool = False) -> None:
+        super().__init__(net, optimizer(hp), hp.seed, half)
+        self._forward = precision.lowered(net) if half else net
         self._loss, self._activation, self._top_k = loss, activation(hp), hp.top_k
+        devices.place(loss, self._contexts)
         self._loss.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self, images: NDArray[np.float32], labels: Labels) -> Result:
-        """Update on float32 (N, C, H, W) and labels; return loss (N,) and logits (N, K), both still under way."""
-        x, y = mx.nd.array(images, dtype=np.float32), mx.nd.array(labels, dtype=np.float32)
+        """Update on float32 (N, C, H, W) and labels; return losses (n,) and logits (n, K) of each device's n pictures.
+
+        Both are still under way.
+        """
+        x, y = (devices.split(array, self._contexts) for array in (images, labels))
         with autograd.record():
-            logits = self._net(x)
-            loss = self._loss(logits, y)
-        loss.backward()
+            logits = [self._forward(part) for part in x]
+            losses = [self._loss(*part) for part in zip(logits, y, strict=True)]
+        self._backward(losses)
         self._trainer.step(len(images))
-        return loss, logits
+        return losses, logits
 
     def read(self, batch: Batch, result: Result) -> Measured:
         """Return the mean loss and the accuracy of the batch."""
-        loss, logits = result
-        return answers.measure(float(loss.asnumpy().mean()), self._activation(logits).asnumpy(), batch[1], self._top_k)
+        losses, logits = result
+        loss = np.concatenate([part.asnumpy() for part in losses]).mean()
+        probabilities = np.concatenate([self._activation(part).asnumpy() for part in logits])
+        return answers.measure(float(loss), probabilities, batch[1], self._top_k)

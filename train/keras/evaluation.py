@@ -11,7 +11,7 @@ from train.classification import answers
 from train.classification.labelled import stack_labels
 from train.epoch import Batches
 from train.job import stop
-from train.keras import hosts, network
+from train.keras import devices, hosts, network
 from train.keras.data import Batch, Data
 from train.keras.features import Frozen
 from train.keras.network import Below, Network, planes_last
@@ -43,7 +43,7 @@ class Statistics:
         for images, _ in islice(self._batches.epoch(0), self._count):
             stop.check()
             with hosts.together():
-                self._forward(tf.convert_to_tensor(images))  # its momentum leaves what this batch has
+                self._forward(*devices.split(images))  # its momentum leaves what this batch has
             found.append(np.concatenate([variable.numpy() for variable in self._variables]).astype(np.float64))
         averages = hosts.mean(np.mean(found, axis=0))
         ends = np.cumsum([variable.shape[0] for variable in self._variables])

@@ -1,4 +1,7 @@
-"""Several hosts train as one: MultiWorkerMirroredStrategy over the hosts that resourceconfig.json names."""
+"""Several hosts train as one: MultiWorkerMirroredStrategy over the hosts that resourceconfig.json names.
+
+Each host's visible GPUs take part, as in a MirroredStrategy of its own.
+"""
 
 import json
 import logging
@@ -15,6 +18,8 @@ from serve.words import sentence
 from train.errors import TrainError, UserError
 from train.job import stop
 from train.job.cluster import Hosts
+from train.job.devices import Device
+from train.keras import devices
 from train.log import LOG
 
 _PORT = 7777  # of the first host; each further one has the next, so that in a test all may be one machine
@@ -30,13 +35,13 @@ def check(hosts: Hosts, mini_batch_size: int) -> None:
         )
 
 
-def strategy(hosts: Hosts) -> tf.distribute.Strategy:
-    """Return the strategy of the job, TensorFlow's default one for one host. Waits until all hosts are there.
+def strategy(hosts: Hosts, chosen: Sequence[Device]) -> tf.distribute.Strategy:
+    """Return the strategy of the job on `chosen` devices of each host. Waits until all hosts are there.
 
     Must be called before TensorFlow computes anything.
     """
     if len(hosts.names) == 1:
-        return tf.distribute.get_strategy()
+        return devices.mirrored(chosen)
     workers = [f"{name}:{_PORT + rank}" for rank, name in enumerate(hosts.names)]
     task = {"type": "worker", "index": hosts.rank}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
@@ -48,13 +53,18 @@ def strategy(hosts: Hosts) -> tf.distribute.Strategy:
     return made
 
 
+def count() -> int:
+    """Return how many hosts the current strategy computes on."""
+    return int(tf.distribute.get_strategy().num_replicas_in_sync) // devices.count()
+
+
 @contextmanager
 def together() -> Iterator[None]:
     """What all hosts compute together. Raises TrainError when a host is lost, Stopped when the job was asked to stop.
 
     SageMaker stops all hosts at once, but they are not at the same batch: one may wait for another that has left.
     """
-    if not tf.distribute.has_strategy():
+    if count() == 1:
         yield
         return
     try:
@@ -70,7 +80,7 @@ def together() -> Iterator[None]:
 def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of all hosts' `values`, float64 (n,), the same on every host. Raises as `together`."""
     current = tf.distribute.get_strategy()
-    if not tf.distribute.has_strategy():
+    if count() == 1:
         return values
     with together():
         own = current.run(lambda: tf.constant(values, tf.float64))

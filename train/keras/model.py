@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 # Before TensorFlow is loaded: its remarks on the machine would stand among the job's lines.
@@ -20,7 +21,7 @@ from train.classification import answers
 from train.classification.labelled import stack_labels
 from train.epoch import Batches
 from train.job.training import Begun, Job
-from train.keras import data, hosts, network
+from train.keras import data, devices, hosts, network
 from train.keras.data import Batch, Data, H
 from train.keras.evaluation import Evaluation, Statistics
 from train.keras.features import Frozen
@@ -44,7 +45,9 @@ def begin(job: Job[H], name: str, files: Files, build: Callable[[H], Network]) -
     hyperparameters.
     """
     hosts.check(job.hosts, job.hp.mini_batch_size)
-    strategy = hosts.strategy(job.hosts)
+    several = len(job.hosts.names) > 1
+    chosen = devices.choose(job.environ, job.hp.mini_batch_size // len(job.hosts.names), several)
+    strategy = hosts.strategy(job.hosts, chosen)
     with strategy.scope():
         weights = pretrained.wanted(job.hp, job.channels, name, job.environ, files)
         loaded, hp = data.load(job.channels, job.hp)
@@ -53,8 +56,11 @@ def begin(job: Job[H], name: str, files: Files, build: Callable[[H], Network]) -
         if weights is not None:
             count = keras_files.load_into(net.base, weights, name, files.source(name))
             LOG.info("Pretrained weights: %d arrays of %s from %s; starts untrained: the head", count, name, weights)
-        rebuild = None if len(job.hosts.names) == 1 else lambda: build(hp)
-        return learn(net, loaded, hp, job.hosts.rank), Model(net, loaded, hp, name, rebuild)
+        rebuild = (lambda: build(hp)) if tf.distribute.has_strategy() else None
+        learner = replace(
+            learn(net, loaded, hp, job.hosts.rank), devices=lambda: devices.used(hp.mini_batch_size, chosen)
+        )
+        return learner, Model(net, loaded, hp, name, rebuild)
 
 
 def learn(net: Network, loaded: Data, hp: KerasHyperparameters, rank: int = 0) -> Learner[Batch, Result, Kept]:
@@ -63,7 +69,7 @@ def learn(net: Network, loaded: Data, hp: KerasHyperparameters, rank: int = 0) -
     Above frozen layers and without augmentation, their features are all that the job needs, and are computed once.
     """
     strategy = tf.distribute.get_strategy()
-    share = data.Share(rank, strategy.num_replicas_in_sync)
+    share = data.Share(rank, hosts.count())
     frozen = Frozen(net.below) if net.below is not None else None
     features = None
     if frozen is not None and not data.augments(hp):
@@ -87,7 +93,8 @@ def learn(net: Network, loaded: Data, hp: KerasHyperparameters, rank: int = 0) -
 class Model(model_folder.Model[Kept]):
     """The model folder, with one Keras file for the weights.
 
-    `rebuild` makes the network of a job of several hosts again, whose variables are shared and cannot be exported.
+    `rebuild` makes the network of a job of several hosts or devices again, whose variables are shared and cannot be
+    exported.
     """
 
     task, weights = artifact.CLASSIFICATION, "model.keras"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from train import learner
 from train.classification import answers
-from train.keras import hosts, network
+from train.keras import devices, hosts, network
 from train.keras.data import Batch
 from train.keras.hyperparameters import KerasHyperparameters
 from train.keras.network import Below
@@ -74,8 +74,7 @@ class Step(learner.Step[Batch, Result]):
         self._optimizer.build(self._variables)
         self._decay = hp.weight_decay if hp.optimizer in ("sgd", "nag") else 0.0
         self._strategy = strategy = tf.distribute.get_strategy()
-        self._share = 1 / strategy.num_replicas_in_sync  # of the batch: optimizers add up the hosts' gradients
-        self._update = tf.function(lambda images, labels: strategy.run(self._updated, (images, labels)))
+        self._update = tf.function(lambda images, labels, size: strategy.run(self._updated, (images, labels, size)))
 
     @property
     def learning_rate(self) -> float:
@@ -84,14 +83,20 @@ class Step(learner.Step[Batch, Result]):
             return float(keras.ops.convert_to_numpy(self._optimizer.learning_rate))
 
     def __call__(self, images: NDArray[np.uint8] | NDArray[np.float32], labels: NDArray[np.int64]) -> Result:
-        """Update on a batch and its labels int64 (N,); return loss () and probabilities (N, K)."""
+        """Update on a batch and its labels int64 (N,); return loss () and probabilities (N, K), of each device its own.
+
+        N is this host's share of the batch.
+        """
         with self._strategy.scope(), hosts.together():
-            return self._update(tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
+            return self._update(*devices.split(images, labels), hosts.count() * len(labels))
 
     def read(self, batch: Batch, result: Result) -> Measured:
         """Return the mean loss and the accuracy of the batch."""
-        loss, probabilities = result
-        return answers.measure(float(loss), probabilities.numpy(), batch[1], self._top_k)
+        with self._strategy.scope():
+            losses, probabilities = (devices.local(part) for part in result)
+        shares = [len(part) / len(batch[1]) for part in probabilities]
+        loss = sum(share * float(part) for share, part in zip(shares, losses, strict=True))
+        return answers.measure(loss, np.concatenate(probabilities), batch[1], self._top_k)
 
     def state(self) -> State:
         """Return the variables of the network above the cut, with its random generators, and of the optimizer."""
@@ -109,7 +114,8 @@ class Step(learner.Step[Batch, Result]):
         own = [variable for variable in self._optimizer.variables if variable.name != "learning_rate"]
         return {"network": self._above.variables, "optimizer": own}
 
-    def _updated(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _updated(self, images: tf.Tensor, labels: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Update one device's copy on its part of a batch of `size`, which all devices of all hosts share."""
         inputs = network.inputs(images, self._below)
         with tf.GradientTape() as tape:
             logits = self._above(inputs, training=True)
@@ -119,7 +125,8 @@ class Step(learner.Step[Batch, Result]):
             loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, self._variables)
         pairs = zip(gradients, self._variables, strict=True)
-        shares = [self._share * self._decayed(gradient, variable) for gradient, variable in pairs]
+        share = labels.shape[0] / size  # optimizers add up the devices' gradients
+        shares = [share * self._decayed(gradient, variable) for gradient, variable in pairs]
         self._optimizer.apply(shares, self._variables)
         return loss, tf.nn.softmax(logits)
 

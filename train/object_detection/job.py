@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve import artifact
-from train.gluon import onnx
+from train.gluon import devices, onnx
 from train.gluon.model import GluonModel
 from train.job.training import Algorithm, Begun, Job
 from train.learner import Best, Learner
@@ -31,15 +31,17 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     """Read the data and build the network. Raises UserError for the user's mistakes."""
     hp = job.hp
     name = network.PRETRAINED[hp.base_network]
+    chosen = devices.choose(job.environ, hp.mini_batch_size)
     weights = pretrained.wanted(hp, job.channels, name, job.environ)
     loaded = data.load(job.channels, hp)
     net = network.build(hp.base_network, hp.num_classes, hp.image_shape, hp.seed)
     if weights is not None:
         pretrained.load_into(net.predictor.features, weights, name)
     layers.freeze(net, hp)
+    chosen.place(net)
     batches = loaded.train_batches(hp, network.anchors(hp.base_network, hp.image_shape))
     lines = DetectionLines(job.hosts.current, hp.epochs)
-    learner = Learner(batches, Step(net, hp), lambda: evaluation.evaluate(net, loaded, hp), lines)
+    learner = Learner(batches, Step(net, hp), lambda: evaluation.evaluate(net, loaded, hp), lines, devices=chosen.used)
     return learner, Model(net, loaded, hp)
 
 

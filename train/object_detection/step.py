@@ -6,6 +6,7 @@ from gluoncv.loss import SSDMultiBoxLoss
 from mxnet import autograd
 from numpy.typing import NDArray
 
+from train.gluon import devices
 from train.gluon.optimizer import create, step_schedule
 from train.gluon.step import GluonStep
 from train.learner import Measured
@@ -15,7 +16,7 @@ from train.object_detection.network import Detector
 
 _LEAST_NEGATIVES = 3
 
-Losses = tuple[mx.nd.NDArray, mx.nd.NDArray]
+Losses = tuple[list[mx.nd.NDArray], list[mx.nd.NDArray]]
 
 
 def optimizer(hp: Hyperparameters) -> mx.optimizer.Optimizer:
@@ -41,18 +42,19 @@ class Step(GluonStep[Batch, Losses]):
     def __call__(self, images: NDArray[np.float32], classes: NDArray[np.float32], boxes: NDArray[np.float32]) -> Losses:
         """Update on float32 (N, 3, S, S), (N, A) and (N, A, 4); return cross-entropy and smooth L1 of each picture.
 
-        Both are sums over a picture's anchors, divided by the batch's matched anchors; still under way.
+        Both are sums over a picture's anchors, divided by the batch's matched anchors, those of each device's pictures
+        in an array of their own; still under way.
         """
-        x, wanted_classes, wanted_boxes = mx.nd.array(images), mx.nd.array(classes), mx.nd.array(boxes)
+        x, *wanted = (devices.split(array, self._contexts) for array in (images, classes, boxes))
         with autograd.record():
-            logits, offsets = self._net.predictor(x)
-            total, cross_entropy, smooth_l1 = self._loss(logits, offsets, wanted_classes, wanted_boxes)
-        autograd.backward(total)
+            logits, offsets = zip(*(self._net.predictor(part) for part in x), strict=True)
+            total, cross_entropy, smooth_l1 = self._loss(list(logits), list(offsets), *wanted)
+        self._backward(total)
         self._trainer.step(1)  # the loss is divided already
-        return cross_entropy[0], smooth_l1[0]
+        return cross_entropy, smooth_l1
 
     def read(self, batch: Batch, result: Losses) -> Measured:
         """Return both losses of the batch."""
-        cross_entropy, smooth_l1 = (float(part.sum().asscalar()) for part in result)
+        cross_entropy, smooth_l1 = (sum(float(part.sum().asscalar()) for part in parts) for parts in result)
         values = {"cross_entropy": np.array([cross_entropy]), "smooth_l1": np.array([smooth_l1])}
         return Measured(cross_entropy + smooth_l1, values)

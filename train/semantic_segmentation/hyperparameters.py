@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from serve.artifact import SEGMENTATION_CLASSES, SIDE_STEP
 from train import fields
 from train.errors import UserError
-from train.hyperparameters import CommonHyperparameters, resolve, warn_of_float16, warn_of_late_steps
+from train.hyperparameters import CommonHyperparameters, resolve, warn_of_late_steps
 from train.log import LOG
 
 Schedule = Literal["poly", "cosine", "step"]
@@ -57,13 +57,14 @@ class Hyperparameters(CommonHyperparameters):
     gamma2: float = fields.real(0.9)
     """Momentum of rmsprop."""
     syncbn: bool = fields.flag(False)
-    """No effect, because it is about several GPUs; the log says so."""
+    """No effect: of several GPUs each normalises its own part of a batch, and the log says so."""
     early_stopping: bool = fields.flag(False)
     early_stopping_min_epochs: int = fields.integer(5, 0)
     early_stopping_patience: int = fields.integer(4, 0)
     early_stopping_tolerance: float = fields.real(0.0)
     precision_dtype: str = fields.choice("float32", ("float32", "float16"))
-    """float16 is computed as float32, with a warning: these images train on the CPU."""
+    """float16: on GPUs, mixed precision by MXNet's AMP with a scaled loss. On the CPU it is computed as float32, with a
+    warning."""
     # Ours: the built-in has no such hyperparameters.
     inference_size: int = fields.integer(fields.NoDefault("`base_size`"), *SIDES)
     """**Ours.** Long side at which whole photos are scored and the endpoint answers, rounded up to a multiple of 8; see
@@ -83,7 +84,7 @@ class Hyperparameters(CommonHyperparameters):
         """Print the configuration, and a line for each that does less here than its name says."""
         LOG.info("Final configuration: %s", self.values())
         if self.syncbn:
-            LOG.info("syncbn=True changes nothing: it is about several GPUs, and this image trains on one CPU")
+            LOG.info("syncbn=True changes nothing: each device normalises its own part of a batch")
         if self.lr_scheduler == "step":
             warn_of_late_steps(self)
         elif self.lr_scheduler_step:
@@ -91,7 +92,6 @@ class Hyperparameters(CommonHyperparameters):
                 "lr_scheduler_step=%s is ignored: lr_scheduler is %s, not step",
                 *(",".join(map(str, self.lr_scheduler_step)), self.lr_scheduler),
             )
-        warn_of_float16(self.precision_dtype)
 
 
 ACCEPTED = (Hyperparameters,)

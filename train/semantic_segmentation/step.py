@@ -7,6 +7,7 @@ import numpy as np
 from mxnet import autograd, gluon
 from numpy.typing import NDArray
 
+from train.gluon import devices, precision
 from train.gluon.optimizer import create, step_schedule
 from train.gluon.step import GluonStep
 from train.learner import Measured
@@ -51,15 +52,19 @@ class Objective(gluon.HybridBlock):
     The mean cross-entropy of the batch's known pixels, of both heads; their logits are brought to the picture's side as
     the server brings them to a photo's. GluonCV's MixSoftmaxCrossEntropyLoss means the same, but the gradient of the
     operator in it knows no weight of the auxiliary head, and comes out smaller by the size of the batch.
+
+    With `half` the network computes in float16, the rest as before.
     """
 
-    def __init__(self, net: Segmenter, side: int) -> None:
+    def __init__(self, net: Segmenter, side: int, half: bool = False) -> None:
         super().__init__(prefix=net.prefix)
         self.net, self._side = net, side
+        set_map(net, side)
+        self._forward = precision.lowered(net) if half else net
 
     def hybrid_forward(self, F: Any, x: Any, labels: Any) -> Any:
         set_map(self.net, self._side)
-        main, auxiliary = (self._cross_entropy(F, logits, labels) for logits in self.net(x))
+        main, auxiliary = (self._cross_entropy(F, logits, labels) for logits in self._forward(x))
         return main + self.net.auxiliary * auxiliary
 
     def _cross_entropy(self, F: Any, logits: Any, labels: Any) -> Any:
@@ -69,24 +74,33 @@ class Objective(gluon.HybridBlock):
         return -F.sum(each) / F.maximum(F.sum(known), 1)
 
 
-class Step(GluonStep[Batch, mx.nd.NDArray]):
+Losses = tuple[list[mx.nd.NDArray], list[float]]
+
+
+class Step(GluonStep[Batch, Losses]):
     """One update of the network: forward, backward, optimizer."""
 
-    def __init__(self, net: Segmenter, hp: Hyperparameters, updates: int) -> None:
-        super().__init__(net, optimizer(hp, updates), hp.seed)
-        self._objective = Objective(net, hp.crop_size)
+    def __init__(self, net: Segmenter, hp: Hyperparameters, updates: int, half: bool = False) -> None:
+        super().__init__(net, optimizer(hp, updates), hp.seed, half)
+        self._objective = Objective(net, hp.crop_size, half)
         self._objective.hybridize(static_alloc=True, static_shape=True)
 
-    def __call__(self, images: NDArray[np.float32], labels: NDArray[np.float32]) -> mx.nd.NDArray:
-        """Update on float32 (N, 3, S, S) and (N, S, S); return the loss (1,), still under way."""
-        x, y = mx.nd.array(images), mx.nd.array(labels)
-        with autograd.record():
-            loss = self._objective(x, y)
-        loss.backward()
-        self._trainer.step(1)  # the loss is a mean already
-        return loss
+    def __call__(self, images: NDArray[np.float32], labels: NDArray[np.float32]) -> Losses:
+        """Update on float32 (N, 3, S, S) and (N, S, S); return each device's loss (1,), still under way, and its share.
 
-    def read(self, batch: Batch, result: mx.nd.NDArray) -> Measured:
+        A device's loss is the mean over its own known pixels; its share in the batch's is that of these pixels.
+        """
+        x, y = (devices.split(array, self._contexts) for array in (images, labels))
+        known = [np.count_nonzero(part >= 0) for part in np.array_split(labels, len(self._contexts))]
+        shares = [count / max(sum(known), 1) for count in known]
+        with autograd.record():
+            losses = [self._objective(*part) for part in zip(x, y, strict=True)]
+        weights = [mx.nd.array([share], ctx=loss.context) for share, loss in zip(shares, losses, strict=True)]
+        self._backward(losses, weights)
+        self._trainer.step(1)  # the loss is a mean already
+        return losses, shares
+
+    def read(self, batch: Batch, result: Losses) -> Measured:
         """Return the loss of the batch."""
-        loss = float(result.asscalar())
+        loss = sum(share * float(part.asscalar()) for part, share in zip(*result, strict=True))
         return Measured(loss, {"loss": np.array([loss])})

@@ -7,12 +7,17 @@ from typing import Any
 import mxnet as mx
 from mxnet import gluon
 
+STATISTICS = ("running_mean", "running_var")
+"""How the names of BatchNorm's statistics end."""
+
 
 def parameters(net: gluon.Block) -> dict[str, mx.nd.NDArray]:
-    """Return the network's arrays by `arg:NAME` and `aux:NAME`, as MXNet's checkpoints name them."""
-    states = ("running_mean", "running_var")
+    """Return the network's arrays by `arg:NAME` and `aux:NAME`, as MXNet's checkpoints name them, on the CPU.
+
+    A file of them names the device that each is on, and could be read only where there is one.
+    """
     return {
-        f"{'aux' if name.endswith(states) else 'arg'}:{name}": parameter.data()
+        f"{'aux' if name.endswith(STATISTICS) else 'arg'}:{name}": parameter.list_data()[0].as_in_context(mx.cpu())
         for name, parameter in net.collect_params().items()
     }
 

@@ -1,0 +1,113 @@
+"""The opset that exported graphs of MXNet state: the lowest that holds their operators."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import onnx
+import pytest
+from mxnet import gluon
+from onnx import TensorProto, helper
+
+from tests import opsets
+from tests.mxnet.networks import enliven, pictures
+from train import graph
+from train.gluon import onnx as exporter
+from train.image_classification import network as classifier
+from train.object_detection import network as detector
+from train.semantic_segmentation import network as segmenter
+from train.weights import native
+
+SIDE = 64
+
+
+def classify() -> tuple[gluon.HybridBlock, mx.sym.Symbol]:
+    net = classifier.build(18, 3, 3, 0)
+    return net, mx.sym.softmax(net(mx.sym.var("data")))
+
+
+def classify_small() -> tuple[gluon.HybridBlock, mx.sym.Symbol]:
+    net = classifier.build(20, 3, 3, 0)
+    return net, mx.sym.sigmoid(net(mx.sym.var("data")))
+
+
+def detect() -> tuple[gluon.HybridBlock, mx.sym.Symbol]:
+    net = detector.build("resnet-18", 2, SIDE, 0)
+    return net, mx.sym.Group(list(net(mx.sym.var("data"))))
+
+
+def detect_by_vgg() -> tuple[gluon.HybridBlock, mx.sym.Symbol]:
+    net = detector.build("vgg-16", 2, SIDE, 0)
+    return net, mx.sym.Group(list(net(mx.sym.var("data"))))
+
+
+def segment(algorithm: str, backbone: str) -> tuple[gluon.HybridBlock, mx.sym.Symbol]:
+    net = segmenter.build(algorithm, backbone, 3, 0)
+    return net, segmenter.Answer(net, SIDE, plain=True)(mx.sym.var("data"))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        classify,
+        classify_small,
+        detect,
+        detect_by_vgg,
+        lambda: segment("fcn", "resnet-18"),
+        lambda: segment("psp", "resnet-50"),
+        lambda: segment("deeplab", "resnet-50"),
+    ],
+    ids=["resnet", "cifar-resnet", "ssd-resnet", "ssd-vgg", "fcn", "psp", "deeplab"],
+)
+def test_a_graph_states_the_lowest_opset_and_its_outputs_are_those_of_the_exporters_own(
+    build: Callable[[], tuple[gluon.HybridBlock, mx.sym.Symbol]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, symbol = build()
+    enliven(net)
+    names = [f"output{number}" for number in range(len(symbol.list_outputs()))]
+    stated, found = [], []
+    for lower in (lambda model: None, graph.lower_opset):
+        monkeypatch.setattr(graph, "lower_opset", lower)
+        path = tmp_path / f"{len(stated)}.onnx"
+        exporter.export(symbol, native.parameters(net), "data", (3, SIDE, SIDE), path, names)
+        model = onnx.load(str(path))
+        onnx.checker.check_model(model, full_check=True)
+        stated.append((model.opset_import[0].version, model.ir_version))
+        found.append(opsets.outputs(path, pictures(SIDE, 2)))
+    assert stated[0][0] > 21
+    assert stated[1] == (13, 7)
+    for before, after in zip(*found, strict=True):
+        assert np.ptp(before) > 0
+        assert np.array_equal(before, after)
+
+
+def lowered(node: onnx.NodeProto, version: int) -> int:
+    """Return the opset that a graph of one node, of x float32 (1, 3, 8, 8) to y, states in place of `version`."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy")
+    model = helper.make_model(
+        helper.make_graph([node], "one", [x], [y]), opset_imports=[helper.make_opsetid("", version)]
+    )
+    graph.lower_opset(model)
+    return int(model.opset_import[0].version)
+
+
+@pytest.mark.parametrize(
+    ("node", "opset"),
+    [
+        (helper.make_node("Relu", ["x"], ["y"]), 13),
+        (helper.make_node("Gelu", ["x"], ["y"]), 20),  # new in 20
+        (helper.make_node("ReduceMean", ["x", "axes"], ["y"]), 18),  # axes were an attribute before
+        (helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=0), 14),  # an attribute that is new in 14
+        (helper.make_node("HardSwish", ["x"], ["y"]), 14),
+    ],
+    ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else "",
+)
+def test_an_opset_without_an_operator_its_attribute_or_its_input_is_not_stated(
+    node: onnx.NodeProto, opset: int
+) -> None:
+    assert lowered(node, 22) == opset
+
+
+def test_a_graph_of_opset_13_or_less_stays_as_it_is() -> None:
+    assert [lowered(helper.make_node("Relu", ["x"], ["y"]), version) for version in (12, 13)] == [12, 13]

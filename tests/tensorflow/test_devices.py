@@ -1,0 +1,117 @@
+"""Training on several devices of one host: two logical devices of the CPU stand for two GPUs.
+
+TensorFlow divides its devices once in a process, before it computes; so each division has a process of its own.
+"""
+
+import json
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.tensorflow import small
+from tests.tensorflow.test_job import SMALL, class_folders
+from train.errors import UserError
+from train.image_classification_tensorflow import job, network
+from train.job import training
+from train.job.cluster import Hosts
+from train.job.devices import Device
+from train.keras import devices, hosts
+from train.keras.step import Step
+
+ONE, TWO = "cpu", "cpu:0,cpu:1"
+UPDATES = 4
+# By case: which layers are trained, how many pictures are in a batch, and whether its second half is its first again.
+CASES = {"even": ("head", 8, False), "uneven": ("head", 7, False), "normalised": (1, 8, True)}
+
+
+def curves(said: str) -> dict[str, Any]:
+    """Return what some updates of each case do on these devices: losses, accuracies, and weights at the end."""
+    chosen = devices.choose({"VISION_DEVICES": said}, 8, several_hosts=False)
+    strategy = hosts.strategy(Hosts(("algo-1",), "algo-1"), chosen)
+    with strategy.scope():
+        found = {name: _curve(*case) for name, case in CASES.items()}
+        return {"devices": devices.count(), "hosts": hosts.count(), **found}
+
+
+def _curve(layers: str | int, count: int, twice: bool) -> dict[str, Any]:
+    hp = small.hyperparameters(
+        train_layers=layers, dropout=0, optimizer="sgd", learning_rate=0.001, mini_batch_size=count, use_weighted_loss=1
+    )
+    net = network.build(hp)
+    images = small.photos(count).astype(np.float32)
+    labels = np.arange(count) % 3
+    if twice:
+        images[count // 2 :], labels[count // 2 :] = images[: count // 2], labels[: count // 2]
+    below = None if net.below is None else lambda pixels: net.below(pixels, training=False)
+    step = Step(net.above, below, np.array([1, 2, 0.5], np.float32), hp, 1)
+    measured = [step.read((images, labels), step(images, labels)) for _ in range(UPDATES)]
+    return {
+        "losses": [one.loss for one in measured],
+        "values": [one.values["accuracy"].shape for one in measured],
+        "kernel": net.model.get_layer("logits").kernel.numpy(),
+    }
+
+
+@pytest.fixture(scope="module")
+def found() -> Iterator[dict[str, dict[str, Any]]]:
+    """The curves on one device and on two."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        running = {said: pool.submit(curves, said) for said in (ONE, TWO)}
+        yield {said: each.result() for said, each in running.items()}
+
+
+def test_the_devices_that_the_user_names_are_one_host(found: dict[str, dict[str, Any]]) -> None:
+    assert [(found[said]["devices"], found[said]["hosts"]) for said in (ONE, TWO)] == [(1, 1), (2, 1)]
+
+
+@pytest.mark.parametrize("case", ["even", "uneven"])
+def test_two_devices_have_the_loss_curve_of_one_where_no_batch_is_normalised(
+    case: str, found: dict[str, dict[str, Any]]
+) -> None:
+    one, two = found[ONE][case], found[TWO][case]
+    assert one["losses"][-1] < one["losses"][0]
+    np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-5)
+    np.testing.assert_allclose(two["kernel"], one["kernel"], rtol=1e-4, atol=1e-6)
+    assert two["values"] == one["values"] == [(CASES[case][1],)] * UPDATES
+
+
+def test_with_batchnorm_two_devices_that_see_the_same_pictures_learn_what_one_learns_of_both(
+    found: dict[str, dict[str, Any]],
+) -> None:
+    one, two = found[ONE]["normalised"], found[TWO]["normalised"]
+    assert one["losses"][-1] < one["losses"][0]
+    np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-3)
+
+
+def _job(base: Path) -> tuple[list[str], dict[str, float]]:
+    """Run a job under `base` on two devices; return the names of the model's files, and its metrics."""
+    class_folders(base, 18, 6)
+    (base / "input" / "config").mkdir()
+    (base / "input" / "config" / "inputdataconfig.json").write_text('{"training": {}}')
+    texts = {name: str(value) for name, value in {**SMALL, "batch_size": 5, "train_layers": 2}.items()}
+    training.run(job.ALGORITHM, base, texts, {"VISION_DEVICES": TWO})
+    described = json.loads((base / "model" / "model.json").read_text())
+    return sorted(path.name for path in (base / "model").iterdir()), described["metrics"]
+
+
+def test_a_whole_job_on_two_devices_leaves_a_checked_model(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        files, metrics = pool.submit(_job, tmp_path).result()
+    assert files == ["model.json", "model.keras", "model.onnx"]
+    assert metrics["epoch"] == 0
+
+
+def test_a_full_gpu_is_the_users_error_which_names_mini_batch_size() -> None:
+    full = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[64,112,112,96]")
+    two = devices.used(64, [Device("gpu", 0), Device("gpu", 1)])
+    with pytest.raises(UserError, match="mini_batch_size=64, 32 on each of 2 GPUs: lower") as raised, two:
+        raise full
+    assert "shape[64,112,112,96]" in raised.value.detail
+    with pytest.raises(tf.errors.ResourceExhaustedError), devices.used(64, [Device("cpu", 0)]):
+        raise full
