@@ -1,11 +1,14 @@
 """The images that there are, as containers/images.txt lists them. Standard library only, for `build`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from local import ROOT
 
 _CONTAINERS = ROOT / "containers"
+VARIANTS = ("cpu", "gpu")
+"""What an image that trains is built for. `inference` computes on the CPU in both."""
 
 
 class Image(NamedTuple):
@@ -20,15 +23,24 @@ class Image(NamedTuple):
         """What it is built from."""
         return _CONTAINERS / self.stack / "Dockerfile"
 
-    @property
-    def lock(self) -> Path:
+    def lock(self, variant: str = "cpu") -> Path:
         """The packages of its environment."""
-        return _CONTAINERS / self.stack / "requirements.txt"
+        return _CONTAINERS / self.stack / ("gpu" if self.suffix(variant) else "") / "requirements.txt"
+
+    def suffix(self, variant: str) -> str:
+        """What the variant adds to the image's tag, and to the names of files about it."""
+        return "-gpu" if self.trains and variant == "gpu" else ""
 
     @property
     def trains(self) -> bool:
         """Whether it has a training program; all of them serve."""
         return self.stack != "inference"
+
+
+def reference(name: str, environ: Mapping[str, str]) -> str:
+    """The reference that `make build/NAME` gives an image, where `environ` holds REGISTRY, TAG and VARIANT of `make`."""
+    suffix = IMAGES[name].suffix(environ.get("VARIANT", "cpu"))
+    return f"{environ.get('REGISTRY', 'sagemaker-vision')}/{name}:{environ.get('TAG', 'dev')}{suffix}"
 
 
 def _read() -> dict[str, Image]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from local import images
 from tests.aws import Aws, aws
 from tests.environments import REPOSITORY
 from tests.products import PRODUCTS
@@ -126,11 +127,11 @@ def docker() -> None:
 
 @pytest.fixture(scope="session")
 def image(docker: None) -> Callable[[str], str]:
-    """`image(name)`: the reference of a built image, by the names that the Makefile gives (REGISTRY, TAG)."""
+    """`image(name)`: the reference of a built image, by the names that the Makefile gives (REGISTRY, TAG, VARIANT)."""
 
     @functools.cache
     def reference(name: str) -> str:
-        ref = f"{os.environ.get('REGISTRY', 'sagemaker-vision')}/{name}:{os.environ.get('TAG', 'dev')}"
+        ref = images.reference(name, os.environ)
         if subprocess.run(["docker", "image", "inspect", ref], capture_output=True, check=False).returncode != 0:
             pytest.skip(f"image {ref} is not built: run `make build/{name}`")
         return ref

@@ -1,0 +1,23 @@
+"""NVIDIA's driver library: MXNet for GPUs is linked against it, and a machine without a GPU does not have it."""
+
+import ctypes
+import sys
+from pathlib import Path
+
+NAME = "libcuda.so.1"
+STAND_IN = Path(sys.prefix) / "lib" / "no-driver" / NAME
+"""Made of containers/mxnet/gpu/libcuda.c, in the images that need it and nowhere else."""
+
+
+def load_stand_in() -> None:
+    """Load the library that stands in for a driver where none is, so that MXNet can be imported.
+
+    It says that there is no device. A driver that is there is never hidden, whatever is wrong with it: MXNet names that.
+    """
+    if not STAND_IN.exists():
+        return
+    try:
+        ctypes.CDLL(NAME)
+    except OSError as error:
+        if str(error).startswith(f"{NAME}: cannot open shared object file"):
+            ctypes.CDLL(str(STAND_IN))
