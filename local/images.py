@@ -8,7 +8,8 @@ from local import ROOT
 
 _CONTAINERS = ROOT / "containers"
 VARIANTS = ("cpu", "gpu")
-"""What an image that trains is built for. `inference` computes on the CPU in both."""
+"""What an image that trains is built for. `inference` is the same in both."""
+_GPU = "-gpu"
 
 
 class Image(NamedTuple):
@@ -29,7 +30,7 @@ class Image(NamedTuple):
 
     def suffix(self, variant: str) -> str:
         """What the variant adds to the image's tag, and to the names of files about it."""
-        return "-gpu" if self.trains and variant == "gpu" else ""
+        return _GPU if self.trains and variant == "gpu" else ""
 
     @property
     def trains(self) -> bool:
@@ -41,6 +42,11 @@ def reference(name: str, environ: Mapping[str, str]) -> str:
     """The reference that `make build/NAME` gives an image, where `environ` holds REGISTRY, TAG and VARIANT of `make`."""
     suffix = IMAGES[name].suffix(environ.get("VARIANT", "cpu"))
     return f"{environ.get('REGISTRY', 'sagemaker-vision')}/{name}:{environ.get('TAG', 'dev')}{suffix}"
+
+
+def variables(tag: str) -> str:
+    """The variables of `make` that give an image that trains this tag: TAG=dev VARIANT=gpu for dev-gpu."""
+    return f"TAG={tag.removesuffix(_GPU)} VARIANT=gpu" if tag.endswith(_GPU) else f"TAG={tag}"
 
 
 def _read() -> dict[str, Image]:

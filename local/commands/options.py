@@ -26,7 +26,9 @@ def add_names(parser: argparse.ArgumentParser, images: Iterable[str]) -> None:
 
 def add_variant(parser: argparse.ArgumentParser) -> None:
     """The option --variant of the commands that are given a tag."""
-    parser.add_argument("--variant", choices=VARIANTS, default="cpu", help="gpu: images with CUDA, whose tag is TAG-gpu")
+    parser.add_argument(
+        "--variant", choices=VARIANTS, default="cpu", help="gpu: images with CUDA, whose tag is TAG-gpu"
+    )
 
 
 def add_image(parser: argparse.ArgumentParser) -> None:
