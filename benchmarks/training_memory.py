@@ -1,8 +1,8 @@
 """The memory of a GPU that training needs, by network: the table in docs/instances.md. Runs in .venvs/mxnet, 3 minutes.
 
-No GPU is asked. MXNet plans where every intermediate result and its gradient lies before it computes, by one algorithm
-for all devices, and says how much that is: the slope over the batch is what a picture needs. Weights, their gradients and
-one more array for each that an optimizer with momentum keeps do not depend on the batch.
+No GPU is asked. Before MXNet computes, it plans where every intermediate result and its gradient lie, by one algorithm
+for all devices, and says how much that is: the slope over the batch is what a picture needs. Weights, their gradients,
+and one more array for each that an optimizer with momentum keeps, do not depend on the batch.
 """
 
 import re

@@ -39,7 +39,7 @@ class Image(NamedTuple):
 
 
 def reference(name: str, environ: Mapping[str, str]) -> str:
-    """The reference that `make build/NAME` gives an image, where `environ` holds REGISTRY, TAG and VARIANT of `make`."""
+    """The reference that `make build/NAME` gives an image; `environ` holds the Makefile's REGISTRY, TAG and VARIANT."""
     suffix = IMAGES[name].suffix(environ.get("VARIANT", "cpu"))
     return f"{environ.get('REGISTRY', 'sagemaker-vision')}/{name}:{environ.get('TAG', 'dev')}{suffix}"
 

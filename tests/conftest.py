@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -66,9 +66,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("VISION_REQUIRE_DOCKER") == "1":
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        if CONTAINER_LAYERS & set(item.path.relative_to(item.config.rootpath).parts) and not (
-            NO_PETS in reason or NO_GPU_IMAGE in reason
-        ):
+        allowed = NO_PETS in reason or NO_GPU_IMAGE in reason
+        if CONTAINER_LAYERS & set(item.path.relative_to(item.config.rootpath).parts) and not allowed:
             report.outcome = "failed"
             report.longrepr = f"{reason}\nVISION_REQUIRE_DOCKER=1: a container test must not be skipped"
     return report
@@ -134,20 +133,26 @@ def docker() -> None:
 @pytest.fixture(scope="session")
 def image(docker: None) -> Callable[[str], str]:
     """`image(name)`: the reference of a built image, by the names that the Makefile gives (REGISTRY, TAG, VARIANT)."""
+    return functools.partial(_built, os.environ.get("VARIANT", "cpu"))
 
-    return functools.partial(_built, os.environ, "")
+
+@pytest.fixture(scope="session")
+def cpu_image(docker: None) -> Callable[[str], str]:
+    """`cpu_image(name)`: the same where VARIANT is cpu."""
+    return functools.partial(_built, "cpu")
 
 
 @pytest.fixture(scope="session")
 def gpu_image(docker: None) -> Callable[[str], str]:
-    """`gpu_image(name)`: the same for the image that VARIANT=gpu makes; skips where it is not built."""
-    return functools.partial(_built, {**os.environ, "VARIANT": "gpu"}, f"{NO_GPU_IMAGE}: ")
+    """`gpu_image(name)`: the same where VARIANT is gpu; such an image is there only if someone has built it."""
+    return functools.partial(_built, "gpu")
 
 
-def _built(environ: Mapping[str, str], why: str, name: str) -> str:
+def _built(variant: str, name: str) -> str:
     """The reference of a built image; skips where there is none."""
-    reference = images.reference(name, environ)
-    tag = reference.rpartition(":")[2]
+    reference = images.reference(name, {**os.environ, "VARIANT": variant})
     if subprocess.run(["docker", "image", "inspect", reference], capture_output=True, check=False).returncode != 0:
-        pytest.skip(f"{why}image {reference} is not built: run `make build/{name} {images.variables(tag)}`")
+        why = f"{NO_GPU_IMAGE}: " if reference.endswith("-gpu") else ""
+        tag = images.variables(reference.rpartition(":")[2])
+        pytest.skip(f"{why}image {reference} is not built: run `make build/{name} {tag}`")
     return reference

@@ -1,4 +1,4 @@
-"""Images for GPUs, on a machine that has none: what they hold, and that a job ends as it does in the images for CPUs."""
+"""Images for GPUs on a machine that has none: what they hold, and that a job ends as it does in the images for CPUs."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def test_every_shared_library_but_the_drivers_is_found(gpu_image: Image, name: s
         "ldd $file 2>/dev/null | sed -n 's/ => not found//p'; done | sort -u"
     )
     looked_at = output(gpu_image(name), "bash", "-c", "find /opt -path '*/nvidia/*/lib/*.so*' | wc -l")
-    assert int(looked_at) >= 18
+    assert int(looked_at) >= 15
     missing = output(gpu_image(name), "bash", "-c", script).split()
     assert missing == (["libcuda.so.1"] if name in MXNET else [])
 
@@ -50,7 +50,8 @@ def test_the_mxnet_images_share_every_layer(gpu_image: Image) -> None:
 
 
 LOADED = (
-    "from train import entry; entry.algorithm('image-classification'); import mxnet, os; print(mxnet.context.num_gpus());"
+    "from train import entry; entry.algorithm('image-classification'); "
+    "import mxnet; print(mxnet.context.num_gpus()); "
     "print({line.split()[-1] for line in open('/proc/self/maps') if 'libcuda.so' in line})"
 )
 
@@ -101,9 +102,9 @@ def test_cudas_own_libraries_answer_from_inside_mxnet(gpu_image: Image) -> None:
 
 
 def test_a_job_without_a_gpu_leaves_the_same_bytes_as_in_the_image_for_cpus(
-    image: Image, gpu_image: Image, job: Job, drawn_channels: Callable[[Case], Channels]
+    cpu_image: Image, gpu_image: Image, job: Job, drawn_channels: Callable[[Case], Channels]
 ) -> None:
-    references = [gpu_image(CLASSIFIER.name), image(CLASSIFIER.name)]
+    references = [gpu_image(CLASSIFIER.name), cpu_image(CLASSIFIER.name)]
     channels, sizes = drawn_channels(CLASSIFIER)
     models = []
     for reference in references:

@@ -13,7 +13,7 @@ STAND_IN = Path(sys.prefix) / "lib" / "no-driver" / NAME
 def load_stand_in() -> None:
     """Load the library that stands in for a driver where none is, so that MXNet can be imported.
 
-    It says that there is no device. A driver that is there is never hidden, whatever is wrong with it: MXNet names that.
+    It says that there is no device. A driver that is there is never hidden; what is wrong with it, the import says.
     """
     if not STAND_IN.exists():
         return
