@@ -181,7 +181,7 @@ def test_weights_given_to_a_build_lie_in_opt_pretrained_of_that_image_alone(imag
 
 def build(tag: str, *variables: str) -> str:
     done = subprocess.run(
-        ["make", f"build/{TRAINING}", f"REGISTRY={BUILT_HERE}", f"TAG={tag}", *variables],
+        ["make", f"build/{TRAINING}", f"REGISTRY={BUILT_HERE}", f"TAG={tag}", "VARIANT=cpu", *variables],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
