@@ -11,7 +11,8 @@ VARIANT ?= cpu
 PLATFORM ?= linux/amd64
 BASE_IMAGE ?= python:3.11-slim-bookworm
 SOURCE ?= $(filter https://%,$(shell git remote get-url origin 2>/dev/null))
-VARIABLES := REGISTRY TAG VARIANT PLATFORM BASE_IMAGE DATA LAYOUT EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS FUZZ_SEED ARGS
+VARIABLES := REGISTRY TAG VARIANT PLATFORM BASE_IMAGE DATA LAYOUT EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS \
+  FUZZ_SEED ARGS
 
 # A line NAME STACK ENVIRONMENT of the list of images adds to IMAGES and sets ENV_NAME and LOCK_ENVIRONMENT.
 IMAGES :=
@@ -191,7 +192,7 @@ $(STAMP_tests): | $(STAMP_uv)
 	  --python "$$python" --target $(@D) -r $(LOCK_tests); $(end)
 
 # Lock files name no index, so every one of them works with a mirror. Overrides are in a file beside the .in file.
-lock: $(addprefix lock/,uv build-constraints $(ENVIRONMENTS) tests $(FRAMEWORKS:=-gpu)) ## lock files; LOCKFLAGS=--upgrade: newest versions
+lock: $(addprefix lock/,uv build-constraints $(ENVIRONMENTS) tests $(FRAMEWORKS:=-gpu)) ## lock files; LOCKFLAGS=--upgrade
 lock/tests: $(addprefix lock/,$(ENVIRONMENTS))
 CONSTRAINTS_tests := $(foreach name,mxnet tensorflow serve dev,--constraints $(LOCK_$(name)))
 # Images for GPUs: CUDA, and what the images for CPUs have, in the same versions.

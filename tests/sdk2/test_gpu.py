@@ -11,14 +11,13 @@ from tests import compose
 IMAGE = "sagemaker-vision/image-classification:dev-gpu"
 
 
-@pytest.mark.parametrize(("instance", "deploy"), [("local_gpu", compose.ALL_GPUS), ("local", None)])
 def test_a_job_on_local_gpu_asks_compose_for_every_gpu(
-    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: str, deploy: object
+    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = compose.keep(tmp_path, monkeypatch)
     (tmp_path / "train").mkdir()
     role = "arn:aws:iam::111122223333:role/unused"
-    Estimator(IMAGE, role, 1, instance, sagemaker_session=LocalSession()).fit({"train": f"file://{tmp_path}/train"})
+    Estimator(IMAGE, role, 1, "local_gpu", sagemaker_session=LocalSession()).fit({"train": f"file://{tmp_path}/train"})
     service = compose.service(kept)
     assert (service["image"], service["command"]) == (IMAGE, "train")
-    assert service.get("deploy") == deploy
+    assert service["deploy"] == compose.ALL_GPUS

@@ -19,11 +19,11 @@ from sagemaker.train.configs import Compute, InputData
 from sagemaker.train.model_trainer import Mode
 from local.sagemaker import sdk
 
-image, instance, folder = sys.argv[1:]
+image, folder = sys.argv[1:]
 trainer = ModelTrainer(
     training_mode=Mode.LOCAL_CONTAINER,
     training_image=image,
-    compute=Compute(instance_type=instance, instance_count=1),
+    compute=Compute(instance_type="local_gpu", instance_count=1),
     local_container_root=f"{folder}/root",
     sagemaker_session=sdk._session(Path(folder, "root")),
 )
@@ -31,17 +31,14 @@ trainer.train([InputData(channel_name="train", data_source=f"{folder}/train")])
 """
 
 
-@pytest.mark.parametrize(("instance", "deploy"), [("local_gpu", compose.ALL_GPUS), ("local_cpu", None)])
-def test_a_job_on_local_gpu_asks_compose_for_every_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: str, deploy: object
-) -> None:
+def test_a_job_on_local_gpu_asks_compose_for_every_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = compose.keep(tmp_path, monkeypatch)
     for name in ("train", "root"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    command = [sys.executable, "-c", JOB, IMAGE, instance, tmp_path]
+    command = [sys.executable, "-c", JOB, IMAGE, tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     service = compose.service(kept)
     assert (service["image"], service.get("command")) == (IMAGE, None)
-    assert service.get("deploy") == deploy
+    assert service["deploy"] == compose.ALL_GPUS
