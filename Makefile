@@ -7,10 +7,12 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 REGISTRY ?= sagemaker-vision
 TAG ?= dev
+VARIANT ?= cpu
 PLATFORM ?= linux/amd64
 BASE_IMAGE ?= python:3.11-slim-bookworm
 SOURCE ?= $(filter https://%,$(shell git remote get-url origin 2>/dev/null))
-VARIABLES := REGISTRY TAG PLATFORM BASE_IMAGE DATA LAYOUT EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS FUZZ_SEED ARGS
+VARIABLES := REGISTRY TAG VARIANT PLATFORM BASE_IMAGE DATA LAYOUT EPOCHS PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS \
+  FUZZ_SEED ARGS
 
 # A line NAME STACK ENVIRONMENT of the list of images adds to IMAGES and sets ENV_NAME and LOCK_ENVIRONMENT.
 IMAGES :=
@@ -23,6 +25,8 @@ TRAINING := $(filter-out inference,$(IMAGES))
 ENVIRONMENTS := $(sort $(foreach name,$(IMAGES),$(ENV_$(name)))) dev sdk2
 $(foreach name,uv build-constraints,$(eval LOCK_$(name) := containers/$(name).txt))
 $(foreach name,dev sdk2 tests,$(eval LOCK_$(name) := local/requirements/$(name).txt))
+FRAMEWORKS := $(sort $(foreach name,$(TRAINING),$(ENV_$(name))))
+$(foreach name,$(FRAMEWORKS),$(eval LOCK_$(name)-gpu := $(dir $(LOCK_$(name)))gpu/requirements.txt))
 stamp = .venvs/$1/.lock-$(firstword $(shell sha256sum $(LOCK_$1)))
 $(foreach name,uv tests $(ENVIRONMENTS),$(eval STAMP_$(name) := $(call stamp,$(name))))
 envs = $(foreach name,$1,$(STAMP_$(name)))
@@ -59,6 +63,7 @@ $(if $(findstring ACCOUNT.,$(REGISTRY))$(findstring .REGION.,$(REGISTRY)),\
   $(error REGISTRY=$(REGISTRY) is a pattern: write your account of 12 digits for ACCOUNT and its region for REGION, \
     as in 123456789012.dkr.ecr.us-east-1.amazonaws.com))
 endif
+$(if $(filter cpu gpu,$(VARIANT)),,$(error VARIANT=$(VARIANT): give cpu, or gpu for the images that train with CUDA))
 # A variable that is misspelt would be ignored without a word.
 ifeq ($(MAKELEVEL),0)
 meant = $(firstword $(filter $(shell tr a-z A-Z <<< '$1')%,$(VARIABLES)))
@@ -71,8 +76,8 @@ help: ## this list
 	@echo "Usage: make TARGET [VARIABLE=VALUE ...]"; echo
 	@awk -F ':.*## ' '/^[a-z][a-z0-9%/-]*:.*## / { sub("%", "NAME", $$1); printf "  %-19s %s\n", $$1, $$2 }' Makefile
 	@echo; echo "NAME is an image: $(IMAGES)."
-	@echo "Variables: REGISTRY=$(REGISTRY) TAG=$(TAG) PLATFORM=$(PLATFORM) BASE_IMAGE=$(BASE_IMAGE)"
-	@echo "  and, for some targets: $(filter-out REGISTRY TAG PLATFORM BASE_IMAGE,$(VARIABLES))"
+	@echo "Variables: REGISTRY=$(REGISTRY) TAG=$(TAG) VARIANT=$(VARIANT) PLATFORM=$(PLATFORM) BASE_IMAGE=$(BASE_IMAGE)"
+	@echo "  and, for some targets: $(filter-out REGISTRY TAG VARIANT PLATFORM BASE_IMAGE,$(VARIABLES))"
 
 JOURNEY = $(call option,data,$(DATA)) $(call option,layout,$(LAYOUT)) $(call option,epochs,$(EPOCHS))
 demo: demo/image-classification ## train on drawn pets, serve, predict: no Docker, no AWS, no download of data (5 min)
@@ -137,17 +142,17 @@ fmt: $(call envs,dev) ## what lint asks for, done (seconds)
 
 build: $(addprefix build/,$(IMAGES)) ## every image (3 min; seconds after a change of our code)
 build/%: FORCE ## one image; PRETRAINED=DIR bakes weights into /opt/pretrained
-	@python3 -m local build $* --registry '$(REGISTRY)' --tag '$(TAG)' --platform '$(PLATFORM)' \
+	@python3 -m local build $* --registry '$(REGISTRY)' --tag '$(TAG)' --variant '$(VARIANT)' --platform '$(PLATFORM)' \
 	  --base-image '$(BASE_IMAGE)' --source '$(SOURCE)' $(call option,pretrained,$(PRETRAINED))
 # Serving's environment is made once, in inference, and copied from there.
 $(addprefix build/,$(TRAINING)): build/inference
 
 push: $(call envs,dev) ## every image, to REGISTRY; in ECR it logs in and makes repositories; prints the URIs to paste
-	@$(call PY,dev) -m local push $(IMAGES) --registry '$(REGISTRY)' --tag '$(TAG)'
+	@$(call PY,dev) -m local push $(IMAGES) --registry '$(REGISTRY)' --tag '$(TAG)' --variant '$(VARIANT)'
 push/%: FORCE $(call envs,dev) | $(call goals,build build/%) ## one image, to REGISTRY=HOST/PATH
-	@$(call PY,dev) -m local push $* --registry '$(REGISTRY)' --tag '$(TAG)'
+	@$(call PY,dev) -m local push $* --registry '$(REGISTRY)' --tag '$(TAG)' --variant '$(VARIANT)'
 sbom: $(call envs,dev) ## what is in the built images, Python and Debian packages: sbom/NAME.cdx.json
-	@REGISTRY='$(REGISTRY)' TAG='$(TAG)' $(call PY,dev) -m local sbom $(IMAGES)
+	@REGISTRY='$(REGISTRY)' TAG='$(TAG)' VARIANT='$(VARIANT)' $(call PY,dev) -m local sbom $(IMAGES)
 # `make -j build push`: what is not built yet cannot be pushed.
 push sbom: | $(call goals,build build/%)
 
@@ -157,7 +162,7 @@ train/%: FORCE $(call envs,serve) ## the image's train program without Docker, o
 serve: $(call envs,serve) ## the image's serve program without Docker, on BASE_DIR=DIR, at PORT=N (8080)
 	@$(BASE) SAGEMAKER_BIND_TO_PORT=$(call quoted,$(PORT)) exec $(call PY,serve) -m serve
 
-LOCAL_MODE = $(call PY,dev) -m local local-mode $* --image '$(REGISTRY)/$*:$(TAG)' \
+LOCAL_MODE = $(call PY,dev) -m local local-mode $* --image '$(REGISTRY)/$*:$(TAG)$(if $(filter gpu,$(VARIANT)),-gpu)' \
   $(call option,port,$(PORT)) $(JOURNEY)
 local/%: FORCE $(call envs,dev) ## train, deploy and predict in SageMaker local mode; DATA=DIR, EPOCHS=N, PORT=N
 	@$(LOCAL_MODE) --check
@@ -187,9 +192,12 @@ $(STAMP_tests): | $(STAMP_uv)
 	  --python "$$python" --target $(@D) -r $(LOCK_tests); $(end)
 
 # Lock files name no index, so every one of them works with a mirror. Overrides are in a file beside the .in file.
-lock: $(addprefix lock/,uv build-constraints $(ENVIRONMENTS) tests) ## lock files; LOCKFLAGS=--upgrade: newest versions
+lock: $(addprefix lock/,uv build-constraints $(ENVIRONMENTS) tests $(FRAMEWORKS:=-gpu)) ## lock files; LOCKFLAGS=--upgrade
 lock/tests: $(addprefix lock/,$(ENVIRONMENTS))
 CONSTRAINTS_tests := $(foreach name,mxnet tensorflow serve dev,--constraints $(LOCK_$(name)))
+# Images for GPUs: CUDA, and what the images for CPUs have, in the same versions.
+$(foreach name,$(FRAMEWORKS),$(eval lock/$(name)-gpu: lock/$(name)) \
+  $(eval CONSTRAINTS_$(name)-gpu := --constraints $(LOCK_$(name))))
 lock/%: FORCE $(STAMP_uv)
 	UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV) pip compile --quiet --python-version 3.11 \
 	  --python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url $(LOCKFLAGS) $(LOCK_$*:.txt=.in) \

@@ -1,11 +1,15 @@
 """The images that there are, as containers/images.txt lists them. Standard library only, for `build`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from local import ROOT
 
 _CONTAINERS = ROOT / "containers"
+VARIANTS = ("cpu", "gpu")
+"""What an image that trains is built for. `inference` is the same in both."""
+_GPU = "-gpu"
 
 
 class Image(NamedTuple):
@@ -20,15 +24,29 @@ class Image(NamedTuple):
         """What it is built from."""
         return _CONTAINERS / self.stack / "Dockerfile"
 
-    @property
-    def lock(self) -> Path:
+    def lock(self, variant: str = "cpu") -> Path:
         """The packages of its environment."""
-        return _CONTAINERS / self.stack / "requirements.txt"
+        return _CONTAINERS / self.stack / ("gpu" if self.suffix(variant) else "") / "requirements.txt"
+
+    def suffix(self, variant: str) -> str:
+        """What the variant adds to the image's tag, and to the names of files about it."""
+        return _GPU if self.trains and variant == "gpu" else ""
 
     @property
     def trains(self) -> bool:
         """Whether it has a training program; all of them serve."""
         return self.stack != "inference"
+
+
+def reference(name: str, environ: Mapping[str, str]) -> str:
+    """The reference that `make build/NAME` gives an image; `environ` holds the Makefile's REGISTRY, TAG and VARIANT."""
+    suffix = IMAGES[name].suffix(environ.get("VARIANT", "cpu"))
+    return f"{environ.get('REGISTRY', 'sagemaker-vision')}/{name}:{environ.get('TAG', 'dev')}{suffix}"
+
+
+def variables(tag: str) -> str:
+    """The variables of `make` that give an image that trains this tag: TAG=dev VARIANT=gpu for dev-gpu."""
+    return f"TAG={tag.removesuffix(_GPU)} VARIANT=gpu" if tag.endswith(_GPU) else f"TAG={tag}"
 
 
 def _read() -> dict[str, Image]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from local import images
 from tests.aws import Aws, aws
 from tests.environments import REPOSITORY
 from tests.products import PRODUCTS
@@ -21,6 +22,7 @@ pytest_plugins = ["pytester"]
 ENVIRONMENTS = {"mxnet", "tensorflow", "serve", "sdk2"}
 ENVIRONMENT = Path(sys.prefix).name
 CONTAINER_LAYERS = {"images", "local_mode", "sdk2"}
+NO_GPU_IMAGE = "no image for GPUs, 5 GB, is built unless someone asks for it"
 NO_PETS = "PET_DATA is not set: it names a folder with the real Oxford-IIIT Pet images in the official layout"
 
 
@@ -55,13 +57,17 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where VISION_REQUIRE_DOCKER=1, a container test that was skipped has failed; real images may still be missing."""
+    """Where VISION_REQUIRE_DOCKER=1, a container test that was skipped has failed.
+
+    The real photos may still be missing, and images for GPUs.
+    """
     report = yield
     # A test of names that are no UTF-8 writes such names, which cannot travel from one process to another.
     report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("VISION_REQUIRE_DOCKER") == "1":
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        if CONTAINER_LAYERS & set(item.path.relative_to(item.config.rootpath).parts) and NO_PETS not in reason:
+        allowed = NO_PETS in reason or NO_GPU_IMAGE in reason
+        if CONTAINER_LAYERS & set(item.path.relative_to(item.config.rootpath).parts) and not allowed:
             report.outcome = "failed"
             report.longrepr = f"{reason}\nVISION_REQUIRE_DOCKER=1: a container test must not be skipped"
     return report
@@ -126,13 +132,27 @@ def docker() -> None:
 
 @pytest.fixture(scope="session")
 def image(docker: None) -> Callable[[str], str]:
-    """`image(name)`: the reference of a built image, by the names that the Makefile gives (REGISTRY, TAG)."""
+    """`image(name)`: the reference of a built image, by the names that the Makefile gives (REGISTRY, TAG, VARIANT)."""
+    return functools.partial(_built, os.environ.get("VARIANT", "cpu"))
 
-    @functools.cache
-    def reference(name: str) -> str:
-        ref = f"{os.environ.get('REGISTRY', 'sagemaker-vision')}/{name}:{os.environ.get('TAG', 'dev')}"
-        if subprocess.run(["docker", "image", "inspect", ref], capture_output=True, check=False).returncode != 0:
-            pytest.skip(f"image {ref} is not built: run `make build/{name}`")
-        return ref
 
+@pytest.fixture(scope="session")
+def cpu_image(docker: None) -> Callable[[str], str]:
+    """`cpu_image(name)`: the same where VARIANT is cpu."""
+    return functools.partial(_built, "cpu")
+
+
+@pytest.fixture(scope="session")
+def gpu_image(docker: None) -> Callable[[str], str]:
+    """`gpu_image(name)`: the same where VARIANT is gpu; such an image is there only if someone has built it."""
+    return functools.partial(_built, "gpu")
+
+
+def _built(variant: str, name: str) -> str:
+    """The reference of a built image; skips where there is none."""
+    reference = images.reference(name, {**os.environ, "VARIANT": variant})
+    if subprocess.run(["docker", "image", "inspect", reference], capture_output=True, check=False).returncode != 0:
+        why = f"{NO_GPU_IMAGE}: " if reference.endswith("-gpu") else ""
+        tag = images.variables(reference.rpartition(":")[2])
+        pytest.skip(f"{why}image {reference} is not built: run `make build/{name} {tag}`")
     return reference

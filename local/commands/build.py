@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_name(parser, IMAGES)
     for option in ("registry", "tag", "platform", "base-image", "source"):
         parser.add_argument(f"--{option}", required=True, help="see docs/images.md")
+    options.add_variant(parser)
     parser.add_argument("--pretrained", type=Path, metavar="DIR", help="weight files to put into /opt/pretrained")
 
 
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError where weights or Docker are missing, CommandFailed when Docker fails."""
     if args.pretrained is not None:
         _check_weights(args.pretrained)
-    _build(_command(args), f"{args.registry}/{args.name}:{args.tag}")
+    _build(_command(args), _reference(args))
     return 0
 
 
@@ -47,6 +48,11 @@ def _check_weights(folder: Path) -> None:
         )
 
 
+def _reference(args: argparse.Namespace) -> str:
+    """The image's name in full."""
+    return f"{args.registry}/{args.name}:{args.tag}{IMAGES[args.name].suffix(args.variant)}"
+
+
 def _command(args: argparse.Namespace) -> list[str]:
     """The call of Docker. SageMaker refuses OCI manifests and image indexes: Docker media types and no attestations."""
     # The commit's date, not the clock's: the same tree gives the same image.
@@ -54,12 +60,14 @@ def _command(args: argparse.Namespace) -> list[str]:
         "NAME": args.name,
         "BASE_IMAGE": args.base_image,
         "INFERENCE_IMAGE": f"{args.registry}/inference:{args.tag}",
+        "VARIANT": args.variant,
+        "LOCK": IMAGES[args.name].lock(args.variant).relative_to(ROOT).as_posix(),
         "VERSION": serve.__version__,
         "REVISION": _git("rev-parse", "HEAD") + ("-dirty" if _git("status", "--porcelain") else ""),
         "CREATED": _git("show", "-s", "--format=%cI", "HEAD"),
         "SOURCE": args.source,
     }
-    output = f"type=image,name={args.registry}/{args.name}:{args.tag},oci-mediatypes=false"
+    output = f"type=image,name={_reference(args)},oci-mediatypes=false"
     return [
         *("docker", "buildx", "build", str(ROOT), "--file", str(IMAGES[args.name].dockerfile)),
         *("--platform", args.platform, "--provenance=false", "--sbom=false", "--output", output),

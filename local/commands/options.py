@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from local.errors import UserError
+from local.images import VARIANTS
 from local.sagemaker.invocations import PORT
 
 _RESULTS = ("model.tar.gz", "opt/ml/model", "predictions.png")
@@ -21,6 +22,13 @@ def add_name(parser: argparse.ArgumentParser, images: Iterable[str]) -> None:
 def add_names(parser: argparse.ArgumentParser, images: Iterable[str]) -> None:
     """The names of one or more images, of `images`."""
     parser.add_argument("names", metavar="NAME", nargs="+", choices=images, help=f"image: {', '.join(images)}")
+
+
+def add_variant(parser: argparse.ArgumentParser) -> None:
+    """The option --variant of the commands that are given a tag."""
+    parser.add_argument(
+        "--variant", choices=VARIANTS, default="cpu", help="gpu: images with CUDA, whose tag is TAG-gpu"
+    )
 
 
 def add_image(parser: argparse.ArgumentParser) -> None:

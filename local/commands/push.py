@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--registry", required=True, help=f"HOST[:PORT][/PATH], as in `make build REGISTRY=`; ECR: {ecr.FORM}"
     )
     parser.add_argument("--tag", default="dev", help="as in `make build TAG=` (default: dev)")
+    options.add_variant(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,15 +38,16 @@ def run(args: argparse.Namespace) -> int:
     """
     host = _check(args.registry, args.tag)
     on_ecr = ecr.parse(host)
+    tags = {name: args.tag + IMAGES[name].suffix(args.variant) for name in args.names}
     with contextlib.closing(Registry(args.registry)) as registry:
-        for name in args.names:
-            registry.check_built(name, args.tag)
+        for name, tag in tags.items():
+            registry.check_built(name, tag)
         if on_ecr:
             _open(on_ecr, registry, args.names)
-        for name in args.names:
-            digest = registry.push(name, args.tag)
-            registry.check_manifest(name, args.tag, digest)
-            print(f"{args.registry}/{name}:{args.tag}\n{args.registry}/{name}@{digest}", flush=True)
+        for name, tag in tags.items():
+            digest = registry.push(name, tag)
+            registry.check_manifest(name, tag, digest)
+            print(f"{args.registry}/{name}:{tag}\n{args.registry}/{name}@{digest}", flush=True)
     return 0
 
 

@@ -5,6 +5,7 @@ image and nothing is added to it: both tools read what the packages' own records
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     for name in args.names:
         check_image(sdk.default_image(name))
     for name in args.names:
-        file = args.out / f"{name}.cdx.json"
+        file = args.out / f"{name}{IMAGES[name].suffix(os.environ.get('VARIANT', 'cpu'))}.cdx.json"
         with tempfile.TemporaryDirectory(prefix=".sbom-", dir=args.out) as folder:
             _write(name, sdk.default_image(name), Path(folder).resolve()).replace(file)
         print(file, flush=True)

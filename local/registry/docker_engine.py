@@ -13,6 +13,7 @@ import requests
 import urllib3
 from docker.errors import APIError, DockerException, ImageNotFound
 
+from local import images
 from local.errors import CommandFailed, UserError
 from local.progress import Progress
 from local.sagemaker.docker import DockerError
@@ -146,4 +147,4 @@ class Registry:
         return CommandFailed(f"{words['image']} could not be pushed; docker said: {said}")
 
     def _build(self, name: str, tag: str) -> str:
-        return f"`make build/{name} REGISTRY={self.address} TAG={tag}`"
+        return f"`make build/{name} REGISTRY={self.address} {images.variables(tag)}`"

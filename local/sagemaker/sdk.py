@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from local import images
 from local.errors import CommandFailed, UserError
 from local.sagemaker import docker
 from local.sagemaker.invocations import PORT
@@ -34,8 +35,8 @@ class LocalModeError(CommandFailed):
 
 
 def default_image(name: str) -> str:
-    """The reference that `make build/NAME` gives an image; REGISTRY and TAG are the Makefile's."""
-    return f"{os.environ.get('REGISTRY', 'sagemaker-vision')}/{name}:{os.environ.get('TAG', 'dev')}"
+    """The reference that `make build/NAME` gives an image; REGISTRY, TAG and VARIANT are the Makefile's."""
+    return images.reference(name, os.environ)
 
 
 def channels(folder: Path) -> dict[str, Path]:

@@ -69,7 +69,7 @@ def tagged(image: str, reference: str) -> Iterator[None]:
 def push(address: str, tag: str, name: str = "inference") -> subprocess.CompletedProcess[str]:
     """`make push/NAME` to the registry at `address`."""
     return subprocess.run(
-        ["make", f"push/{name}", f"REGISTRY={address}", f"TAG={tag}"],
+        ["make", f"push/{name}", f"REGISTRY={address}", f"TAG={tag}", "VARIANT=cpu"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -15,6 +15,9 @@ from tests.images.container import Container, inspect, output, own_layers
 TRAINING, *OTHERS = (name for name, image in IMAGES.items() if image.stack == "mxnet")
 BUILT_HERE = "sagemaker-vision-test"
 TENSORFLOW = "image-classification-tensorflow"
+VARIANT = os.environ.get("VARIANT", "cpu")
+"""Which images these are: `make test/images VARIANT=gpu` has those for GPUs."""
+MXNET = {"cpu": "mxnet", "gpu": "mxnet-cu112"}[VARIANT]
 ALL = pytest.mark.parametrize("name", IMAGES)
 
 Image = Callable[[str], str]
@@ -92,7 +95,7 @@ def test_build_leaves_nothing_in_home_cache_and_temporary_folders(image: Image, 
     assert output(image(name), "find", *places, "-type", "f", "-newer", "/opt/serve/pyvenv.cfg") == ""
 
 
-@pytest.mark.parametrize(("name", "package", "version"), [(TRAINING, "mxnet", "1.9.1"), (TENSORFLOW, "keras", "3.")])
+@pytest.mark.parametrize(("name", "package", "version"), [(TRAINING, MXNET, "1.9.1"), (TENSORFLOW, "keras", "3.")])
 def test_drivers_of_sdk_v3_find_bash_python3_and_pip_of_the_training_environment(
     image: Image, name: str, package: str, version: str
 ) -> None:
@@ -109,8 +112,8 @@ def test_drivers_of_sdk_v3_find_bash_python3_and_pip_of_the_training_environment
 @pytest.mark.parametrize(
     ("name", "environment", "lock"),
     [
-        *((name, "train", IMAGES[name].lock) for name in (TRAINING, TENSORFLOW)),
-        *((name, "serve", IMAGES["inference"].lock) for name in (TRAINING, TENSORFLOW, "inference")),
+        *((name, "train", IMAGES[name].lock(VARIANT)) for name in (TRAINING, TENSORFLOW)),
+        *((name, "serve", IMAGES["inference"].lock()) for name in (TRAINING, TENSORFLOW, "inference")),
     ],
 )
 def test_environment_holds_exactly_what_its_lock_file_names(
@@ -134,12 +137,12 @@ def test_inference_adds_at_most_170_mb_to_its_base(image: Image) -> None:
     assert own_layers(image("inference"), "COPY /opt/serve") <= 170e6
 
 
-def test_the_tensorflow_image_adds_less_than_1600_mb_to_its_base(image: Image) -> None:
-    assert own_layers(image(TENSORFLOW), "COPY /opt/train") < 1.6e9
+def test_the_tensorflow_image_adds_less_than_1600_mb_to_its_base_and_with_cuda_4900(image: Image) -> None:
+    assert own_layers(image(TENSORFLOW), "COPY /opt/train") < {"cpu": 1.6e9, "gpu": 4.9e9}[VARIANT]
 
 
-def test_the_mxnet_images_add_less_than_900_mb_to_their_base(image: Image) -> None:
-    assert own_layers(image(TRAINING), "apt-get install") < 0.9e9
+def test_the_mxnet_images_add_less_than_900_mb_to_their_base_and_with_cuda_4500(image: Image) -> None:
+    assert own_layers(image(TRAINING), "apt-get install") < {"cpu": 0.9e9, "gpu": 4.5e9}[VARIANT]
 
 
 @ALL
@@ -178,7 +181,7 @@ def test_weights_given_to_a_build_lie_in_opt_pretrained_of_that_image_alone(imag
 
 def build(tag: str, *variables: str) -> str:
     done = subprocess.run(
-        ["make", f"build/{TRAINING}", f"REGISTRY={BUILT_HERE}", f"TAG={tag}", *variables],
+        ["make", f"build/{TRAINING}", f"REGISTRY={BUILT_HERE}", f"TAG={tag}", "VARIANT=cpu", *variables],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -105,7 +105,7 @@ def test_a_registry_that_does_not_run_is_told(image: Callable[[str], str]) -> No
 
 def test_an_image_that_is_not_built_under_that_name_is_told_with_the_build(address: str) -> None:
     done = subprocess.run(
-        ["make", "push/object-detection", f"REGISTRY={address}", f"TAG={TAG}"],
+        ["make", "push/object-detection", f"REGISTRY={address}", f"TAG={TAG}", "VARIANT=cpu"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

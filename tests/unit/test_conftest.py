@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.__main__ import TOOLS
-from tests.conftest import NO_PETS
+from tests.conftest import NO_GPU_IMAGE, NO_PETS
 from tests.environments import REPOSITORY
 
 CONFTEST = "from tests.conftest import pytest_runtest_makereport"
@@ -46,8 +46,8 @@ def test_skipped_container_test_is_skipped_elsewhere(
     assert outcomes(pytester, "images", "no Docker engine answers") == {"skipped": 3}
 
 
-@pytest.mark.parametrize(("layer", "reason"), [("images", NO_PETS), ("unit", "any reason")])
-def test_missing_real_images_and_other_layers_may_skip_where_docker_is_required(
+@pytest.mark.parametrize(("layer", "reason"), [("images", NO_PETS), ("images", NO_GPU_IMAGE), ("unit", "any reason")])
+def test_missing_photos_and_images_for_gpus_and_other_layers_may_skip_where_docker_is_required(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, layer: str, reason: str
 ) -> None:
     monkeypatch.setenv("VISION_REQUIRE_DOCKER", "1")

@@ -12,7 +12,7 @@ import pytest
 import serve
 from local import __main__ as program
 from local.commands import build
-from local.images import IMAGES
+from local.images import IMAGES, VARIANTS
 from tests.environments import REPOSITORY
 from train.weights import keras_files, pretrained
 
@@ -45,12 +45,14 @@ def git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", IMAGES)
-def test_docker_is_given_the_images_dockerfile_its_name_and_what_its_labels_say(
-    name: str, docker: Callable[..., Path]
+def test_docker_is_given_the_images_dockerfile_its_name_its_lock_and_what_its_labels_say(
+    name: str, variant: str, docker: Callable[..., Path]
 ) -> None:
     calls = docker()
-    assert run(name, "--registry=host:5000/vision", "--tag=1.2", "--source=https://example.org/code") == 0
+    options = ("--registry=host:5000/vision", "--tag=1.2", "--source=https://example.org/code", f"--variant={variant}")
+    assert run(name, *options) == 0
     words = calls.read_text().splitlines()
     assert words[:3] == ["buildx", "build", str(REPOSITORY)]
     assert words[words.index("--file") + 1] == str(REPOSITORY / "containers" / IMAGES[name].stack / "Dockerfile")
@@ -63,8 +65,23 @@ def test_docker_is_given_the_images_dockerfile_its_name_and_what_its_labels_say(
         "BASE_IMAGE": "python:3",
         "INFERENCE_IMAGE": "host:5000/vision/inference:1.2",
         "VERSION": serve.__version__,
+        "VARIANT": variant,
+        "LOCK": IMAGES[name].lock(variant).relative_to(REPOSITORY).as_posix(),
         "SOURCE": "https://example.org/code",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [("inference", "vision/inference:dev"), ("object-detection", "vision/object-detection:dev-gpu")],
+)
+def test_an_image_for_gpus_has_a_tag_of_its_own_and_inference_is_the_same_in_both(
+    name: str, reference: str, docker: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = docker()
+    assert run(name, "--variant=gpu") == 0
+    assert f"type=image,name={reference},oci-mediatypes=false" in calls.read_text().splitlines()
+    assert f"==> {reference} is built in " in capsys.readouterr().out
 
 
 def test_an_image_has_the_form_that_sagemaker_takes(docker: Callable[..., Path]) -> None:

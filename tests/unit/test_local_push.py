@@ -111,6 +111,16 @@ def test_nothing_is_sent_unless_every_image_is_built(engine: Engine, capsys: pyt
     )
 
 
+def test_images_for_gpus_are_pushed_by_their_own_tags(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert push("inference", "--variant=gpu") == 0
+    assert capsys.readouterr().out.startswith(f"{ADDRESS}/inference:dev\n")
+    assert push("object-detection", "--variant=gpu") == 2
+    assert capsys.readouterr().err == (
+        f"push: the image {ADDRESS}/object-detection:dev-gpu is not on this machine: build it with "
+        f"`make build/object-detection REGISTRY={ADDRESS} TAG=dev VARIANT=gpu`\n"
+    )
+
+
 @pytest.mark.parametrize("tag", ["", ".1", "-1", "a b", "a/b", "a:b", "ä", "x" * 129])
 def test_a_tag_that_cannot_be_one_is_named_with_what_it_may_be(
     engine: Engine, capsys: pytest.CaptureFixture[str], tag: str

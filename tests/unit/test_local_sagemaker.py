@@ -52,10 +52,14 @@ def test_a_folder_of_channels_that_is_not_there_is_named(tmp_path: Path) -> None
 def test_the_default_image_follows_the_makefile_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REGISTRY", raising=False)
     monkeypatch.delenv("TAG", raising=False)
+    monkeypatch.delenv("VARIANT", raising=False)
     assert sdk.default_image("inference") == "sagemaker-vision/inference:dev"
     monkeypatch.setenv("REGISTRY", "registry.example/vision")
     monkeypatch.setenv("TAG", "1.2")
     assert sdk.default_image("inference") == "registry.example/vision/inference:1.2"
+    monkeypatch.setenv("VARIANT", "gpu")
+    assert sdk.default_image("inference") == "registry.example/vision/inference:1.2"
+    assert sdk.default_image("object-detection") == "registry.example/vision/object-detection:1.2-gpu"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,19 @@ ENVIRONMENTS = {
 
 def make(*arguments: str, path: Path | None = None, folder: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
     """`make ARGUMENTS`, without what a `make` above it exports; programs in the folder `path` come before others."""
-    hidden = ("MAKE", "MFLAGS", "REGISTRY", "TAG", "DATA", "EPOCHS", "PRETRAINED", "BASE_DIR", "PORT", "ARGS")
+    hidden = (
+        "MAKE",
+        "MFLAGS",
+        "REGISTRY",
+        "TAG",
+        "VARIANT",
+        "DATA",
+        "EPOCHS",
+        "PRETRAINED",
+        "BASE_DIR",
+        "PORT",
+        "ARGS",
+    )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     if path:
         environment["PATH"] = f"{path}:{environment['PATH']}"
@@ -104,11 +116,27 @@ def test_a_registry_copied_from_the_page_is_refused_before_anything_is_built(no_
 
 
 @pytest.mark.parametrize(("goal", "names"), [("push", " ".join(IMAGES)), ("push/inference", "inference")])
-def test_push_hands_the_images_and_what_they_were_built_with_to_our_command(goal: str, names: str) -> None:
-    done = make("--dry-run", goal, "REGISTRY=registry.example:5000/vision", "TAG=1.2")
+@pytest.mark.parametrize(("given", "variant"), [((), "cpu"), (("VARIANT=gpu",), "gpu")])
+def test_push_hands_the_images_and_what_they_were_built_with_to_our_command(
+    goal: str, names: str, given: tuple[str, ...], variant: str
+) -> None:
+    done = make("--dry-run", goal, "REGISTRY=registry.example:5000/vision", "TAG=1.2", *given)
     assert done.returncode == 0
     command = f".venvs/dev/bin/python -m local push {names} --registry 'registry.example:5000/vision' --tag '1.2'"
-    assert done.stdout.splitlines()[-1] == command
+    assert done.stdout.splitlines()[-1] == f"{command} --variant '{variant}'"
+
+
+def test_images_for_gpus_are_built_and_tried_in_local_mode_by_the_same_names() -> None:
+    built = make("--dry-run", "build", "VARIANT=gpu").stdout.split()
+    assert built.count("'gpu'") == built.count("build") == len(IMAGES)
+    words = last_command("local/object-detection", "VARIANT=gpu")
+    assert words[words.index("--image") + 1] == "sagemaker-vision/object-detection:dev-gpu"
+
+
+def test_a_variant_that_there_is_not_is_refused_before_anything_is_built(no_docker: Path) -> None:
+    done = make("build", "VARIANT=gpus", path=no_docker)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "VARIANT=gpus: give cpu, or gpu for the images that train with CUDA" in done.stderr
 
 
 def test_push_waits_for_a_build_of_the_same_call() -> None:

@@ -1,0 +1,121 @@
+"""Images for GPUs on a machine that has none: what they hold, and that a job ends as it does in the images for CPUs."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from local.images import IMAGES, TRAINING
+from tests.environments import REPOSITORY
+from tests.images.conftest import CLASSIFIER, Case, Channels, Job
+from tests.images.container import RESTRICTED, Container, inspect, output
+
+MXNET = [name for name in TRAINING if IMAGES[name].stack == "mxnet"]
+STAND_IN = "/opt/train/lib/no-driver/libcuda.so.1"
+DRIVER = "/usr/lib/x86_64-linux-gnu/libcuda.so.1"
+"""Where the NVIDIA container toolkit mounts the driver's library on Debian."""
+EACH = pytest.mark.parametrize("name", TRAINING)
+
+Image = Callable[[str], str]
+
+
+@EACH
+def test_every_shared_library_but_the_drivers_is_found(gpu_image: Image, name: str) -> None:
+    # What lies in NAME.libs has no search path of its own: the extension that it came with has, and is looked at.
+    script = (
+        "find /opt /usr/local -name '*.so*' ! -path '*.libs/*' | while read -r file; do "
+        "ldd $file 2>/dev/null | sed -n 's/ => not found//p'; done | sort -u"
+    )
+    looked_at = output(gpu_image(name), "bash", "-c", "find /opt -path '*/nvidia/*/lib/*.so*' | wc -l")
+    assert int(looked_at) >= 15
+    missing = output(gpu_image(name), "bash", "-c", script).split()
+    assert missing == (["libcuda.so.1"] if name in MXNET else [])
+
+
+@EACH
+def test_no_driver_is_inside_and_the_container_toolkit_is_asked_for_it(gpu_image: Image, name: str) -> None:
+    driver = ["(", "-name", "libcuda.so*", "-o", "-name", "libnvidia-*", "-o", "-name", "nvidia-smi", ")"]
+    found = output(gpu_image(name), "find", "/", "-xdev", *driver).split()
+    assert found == ([STAND_IN] if name in MXNET else [])
+    variables = set(inspect(gpu_image(name))["Config"]["Env"])
+    assert {"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"} <= variables
+    assert not [variable for variable in variables if variable.startswith(("LD_LIBRARY_PATH=", "LD_PRELOAD="))]
+
+
+def test_the_mxnet_images_share_every_layer(gpu_image: Image) -> None:
+    layers = [inspect(gpu_image(name))["RootFS"]["Layers"] for name in MXNET]
+    assert all(others == layers[0] for others in layers)
+
+
+LOADED = (
+    "from train import entry; entry.algorithm('image-classification'); "
+    "import mxnet; print(mxnet.context.num_gpus()); "
+    "print({line.split()[-1] for line in open('/proc/self/maps') if 'libcuda.so' in line})"
+)
+
+
+def loaded(image: str, *options: str) -> list[str]:
+    """How many GPUs MXNet sees in a container, and which driver's library is in its memory."""
+    options = ("--network=none", "--env=PYTHONPATH=/opt/program", *options)
+    return output(image, "/opt/train/bin/python", "-B", "-c", LOADED, options=options).splitlines()
+
+
+def test_without_a_driver_mxnet_is_loaded_with_what_stands_in_for_it(gpu_image: Image) -> None:
+    assert loaded(gpu_image(CLASSIFIER.name)) == ["0", f"{{'{STAND_IN}'}}"]
+
+
+def test_a_driver_that_the_container_toolkit_brings_is_the_one_that_is_loaded(gpu_image: Image, driver: Path) -> None:
+    assert loaded(gpu_image(CLASSIFIER.name), f"--volume={driver}:{DRIVER}:ro") == ["0", f"{{'{DRIVER}'}}"]
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Path:
+    """A library that has the name and the functions of a driver's, and no device."""
+    library = tmp_path / "libcuda.so.1"
+    source = REPOSITORY / "containers" / "mxnet" / "gpu" / "libcuda.c"
+    command = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", library, source]
+    subprocess.run(command, check=True, timeout=60)
+    library.chmod(0o755)
+    return library
+
+
+COMPILED = """
+import ctypes, sys
+sys.path.insert(0, "/opt/program")
+from train.job import driver
+driver.load_stand_in()
+import mxnet
+print(mxnet.rtc.CudaModule("extern \\"C\\" __global__ void f(float *x) { x[0] = 1; }") is not None)
+libraries = {name: ctypes.CDLL(name) for name in ("libcudnn.so.8", "libnccl.so.2")}
+nccl = ctypes.c_int()
+libraries["libnccl.so.2"].ncclGetVersion(ctypes.byref(nccl))
+print(libraries["libcudnn.so.8"].cudnnGetVersion(), nccl.value)
+"""
+
+
+def test_cudas_own_libraries_answer_from_inside_mxnet(gpu_image: Image) -> None:
+    # The compiler of kernels opens another library by its name when it is called, which no ldd shows.
+    lines = output(gpu_image(CLASSIFIER.name), "/opt/train/bin/python", "-c", COMPILED).splitlines()
+    assert lines == ["True", "8700 22105"]
+
+
+def test_a_job_without_a_gpu_leaves_the_same_bytes_as_in_the_image_for_cpus(
+    cpu_image: Image, gpu_image: Image, job: Job, drawn_channels: Callable[[Case], Channels]
+) -> None:
+    references = [gpu_image(CLASSIFIER.name), cpu_image(CLASSIFIER.name)]
+    channels, sizes = drawn_channels(CLASSIFIER)
+    models = []
+    for reference in references:
+        base, mounts = job(CLASSIFIER, channels, {**sizes, "seed": 1})
+        with Container(reference, "train", mounts=mounts, options=RESTRICTED) as container:
+            assert container.wait(180) == 0, container.log()
+            assert "cuda driver" not in container.log()
+        models.append({path.name: path.read_bytes() for path in (base / "model").iterdir()})
+    described = [json.loads(model.pop("model.json")) for model in models]
+    for description in described:
+        description["metrics"].pop("train:throughput")
+    assert models[0] == models[1]
+    assert described[0] == described[1]
+    assert models[0]["model.onnx"]

@@ -1,0 +1,94 @@
+"""What stands in for NVIDIA's driver, and when: with libraries that have its name. In the images: tests/images."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.environments import REPOSITORY
+from train.job import driver
+
+SOURCE = REPOSITORY / "containers" / "mxnet" / "gpu" / "libcuda.c"
+
+Loaded = Callable[..., tuple[set[str], str]]
+
+
+def compiled(folder: Path) -> Path:
+    """The library that stands in, as the images have it, in a new folder."""
+    folder.mkdir()
+    library = folder / driver.NAME
+    command = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{driver.NAME}", "-o", library, SOURCE]
+    subprocess.run(command, check=True, timeout=60)
+    return library
+
+
+@pytest.fixture
+def loaded() -> Loaded:
+    """`loaded(stand_in, driver)`: the libraries of the driver's name in a process that asked for the stand-in."""
+
+    def run(stand_in: Path, driver_folder: Path | None = None) -> tuple[set[str], str]:
+        code = (
+            "import os, sys; from pathlib import Path; from train.job import driver; "
+            "driver.STAND_IN = Path(sys.argv[1]); driver.load_stand_in(); "
+            "print(os.environ.get('MXNET_CUDA_LIB_CHECKING', 'unset')); "
+            "print(*{line.split()[-1] for line in open('/proc/self/maps') if 'libcuda.so' in line})"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "LD_LIBRARY_PATH": str(driver_folder or "")}
+        done = subprocess.run(
+            [sys.executable, "-c", code, stand_in], env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        checking, found, *_ = [*done.stdout.splitlines(), ""]
+        return set(found.split()), checking
+
+    return run
+
+
+@pytest.fixture
+def no_driver() -> None:
+    """Skips where this machine has a driver."""
+    try:
+        ctypes.CDLL(driver.NAME)
+    except OSError:
+        return
+    pytest.skip("this machine has NVIDIA's driver")
+
+
+def test_where_no_driver_is_its_stand_in_is_loaded_and_mxnet_asks_for_none(
+    tmp_path: Path, no_driver: None, loaded: Loaded
+) -> None:
+    stand_in = compiled(tmp_path / "stand-in")
+    assert loaded(stand_in) == ({str(stand_in)}, "0")
+
+
+def test_a_driver_keeps_its_stand_in_out(tmp_path: Path, loaded: Loaded) -> None:
+    stand_in, real = compiled(tmp_path / "stand-in"), compiled(tmp_path / "driver")
+    assert loaded(stand_in, real.parent) == ({str(real)}, "unset")
+
+
+def test_a_driver_that_cannot_be_loaded_is_not_hidden_by_its_stand_in(
+    tmp_path: Path, no_driver: None, loaded: Loaded
+) -> None:
+    stand_in, broken = compiled(tmp_path / "stand-in"), tmp_path / "driver" / driver.NAME
+    broken.parent.mkdir()
+    broken.touch()
+    assert loaded(stand_in, broken.parent) == (set(), "unset")
+
+
+def test_an_image_without_the_stand_in_loads_no_driver(tmp_path: Path, loaded: Loaded) -> None:
+    real = compiled(tmp_path / "driver")
+    assert loaded(tmp_path / "nothing", real.parent) == (set(), "unset")
+
+
+def test_the_stand_in_answers_every_call_that_there_is_no_device(tmp_path: Path) -> None:
+    functions = [line[len("NO_DEVICE(") : -1] for line in SOURCE.read_text().splitlines() if line.startswith("NO_D")]
+    assert len(functions) == 11
+    assert "cuInit" in functions, "the first call of whoever asks a driver for GPUs"
+    # In another process, or this one would have a library of the driver's name for all that follows.
+    code = "import ctypes, sys; print({ctypes.CDLL(sys.argv[1])[name](0, 0, 0) for name in sys.argv[2:]})"
+    command = [sys.executable, "-c", code, compiled(tmp_path / "stand-in"), *functions]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "{100}\n"
