@@ -109,11 +109,6 @@ def _run(base: Path) -> None:
             f"one of {', '.join(ALGORITHMS)}"
         )
     LOG.info("Merging the defaults with the provided configuration: %s", raw)
-    if (base / "input" / "config" / "checkpointconfig.json").exists():
-        LOG.warning(
-            "this version does not resume from checkpoints: after an interruption the job starts again "
-            "from its first epoch"
-        )
     if any(Path("/dev").glob("nvidia[0-9]*")):
         LOG.warning("this image computes on the CPU: the GPU of this machine is not used")
     from train.job import training  # imports NumPy, before which the thread variables must be set

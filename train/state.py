@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,19 +31,19 @@ class OtherVersion(ValueError):
 
 
 def write(path: Path, state: State) -> None:
-    """Write a state; it is on the disk when this returns. Raises TypeError for what a state cannot hold, and OSError."""
+    """Write a state, and wait until the disk has it. Raises TypeError for what a state cannot hold, and OSError."""
     arrays: list[NDArray[Any]] = []
 
     def placed(value: object) -> dict[str, Any]:
         if not isinstance(value, np.ndarray) or value.dtype.hasobject or value.dtype.names:
             raise TypeError(f"a state cannot hold a {type(value).__name__}")
-        arrays.append(np.asarray(value, order="C"))
+        arrays.append(value)
         return {_ARRAY: [value.dtype.str, value.shape]}
 
     text = json.dumps(state, default=placed)  # without line breaks
     digest = hashlib.sha256()
     with path.open("wb") as file:
-        for part in (f"{_FORMAT}{VERSION}\n{text}\n".encode(), *(each.reshape(-1).view(np.uint8) for each in arrays)):
+        for part in chain([f"{_FORMAT}{VERSION}\n{text}\n".encode()], (each.tobytes() for each in arrays)):
             file.write(part)
             digest.update(part)
         file.write(digest.digest())
