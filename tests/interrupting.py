@@ -54,7 +54,7 @@ ALGORITHMS = {
 
 
 class Job:
-    """A job of a few photos with a folder of checkpoints."""
+    """A job of a few photos with a checkpoint after each epoch."""
 
     def __init__(self, name: str, base: Path) -> None:
         self.algorithm, self.base = ALGORITHMS[name], base
@@ -74,6 +74,7 @@ class Job:
             delay=delay,
             environ=self.environ,
             environment=self.algorithm.environment,
+            program=("tests.trouble", "often"),
         )
         self.runs.append(done)
         assert done.code in ((0,) if until is None else (0, -signal.SIGKILL)), done.failure

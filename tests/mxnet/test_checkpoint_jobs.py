@@ -13,6 +13,7 @@ import pytest
 from tests import jobs, stopping
 from train.job import earlier
 
+OFTEN = ("tests.trouble", "often")
 SMALL = {"num_training_samples": 12, "mini_batch_size": 4}
 FILES = {"model.onnx", "model.json", "image-classification-symbol.json", "model-shapes.json"}
 
@@ -28,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, jobs.Done]:
     """The folder of a job that has trained two epochs, which are not to be changed, and what it left."""
     base = jobs.image_channels(tmp_path_factory.mktemp("trained"), 12, 4)
     (base / "checkpoints").mkdir()
-    return base, run(base, epochs=2)
+    return base, run(base, OFTEN, epochs=2)
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_job_with_more_epochs_and_another_learning_rate_trains_the_rest(base: 
     assert (done.code, epochs(done)) == (0, [2, 3])
     assert "epochs was 2 and is 4 from here on" in done.lines
     assert "learning_rate was 0.05 and is 0.01 from here on" in done.lines
-    assert names(base / "checkpoints") >= {"checkpoint-0003.state", "checkpoint-0004.state"}
+    assert names(base / "checkpoints") >= {"checkpoint-0002.state", "checkpoint-0004.state"}
 
 
 def test_another_network_is_refused_with_both_and_an_earlier_model_stays(base: Path) -> None:
@@ -113,6 +114,14 @@ def test_sigterm_while_a_resumed_job_reads_its_data_ends_it_at_once_and_keeps_th
     assert (names(done.model), names(base / "checkpoints")) == (set(), before)
 
 
+def test_sigterm_writes_the_checkpoint_of_the_last_whole_epoch(base: Path) -> None:
+    done = run(base, stopping.stop_at("Epoch[2] Validation-accuracy", 2), epochs=6)
+    assert (done.code, epochs(done)) == (0, [2])
+    assert names(done.model) >= FILES
+    assert names(base / "checkpoints") >= {"checkpoint-0002.state", "checkpoint-0003.state"}
+    assert epochs(run(base, epochs=4)) == [3]
+
+
 def test_a_damaged_checkpoint_costs_an_epoch_and_a_warning(base: Path) -> None:
     path = base / "checkpoints" / "checkpoint-0002.state"
     content = bytearray(path.read_bytes())
@@ -132,7 +141,7 @@ def test_a_checkpoint_folder_that_is_full_costs_warnings_and_not_the_job(tmp_pat
     base = jobs.image_channels(tmp_path, 12, 4)
     (base / "checkpoints").mkdir()
     jobs.earlier_model(base)
-    done = run(base, limits=weights_but_no_checkpoint, epochs=2)
+    done = run(base, OFTEN, weights_but_no_checkpoint, epochs=2)
     assert (done.code, epochs(done)) == (0, [0, 1])
     told = [line for line in done.lines if line.startswith("No checkpoint after epoch ")]
     assert [line.partition(",")[0] for line in told] == ["No checkpoint after epoch 0", "No checkpoint after epoch 1"]

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import math
 import os
 import resource
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,12 @@ BEST = (1, 1, 3, 3, 5, 5)  # the best epoch, from 1, after 1, 2, ... epochs
 @pytest.fixture(autouse=True)
 def _own_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stop, "_farewell", ["no model"])
+
+
+@pytest.fixture(autouse=True)
+def _one_after_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_APART", 0)
+    monkeypatch.setattr(checkpoints, "_SHARE", math.inf)
 
 
 @pytest.fixture
@@ -180,6 +188,56 @@ def test_a_host_that_does_not_write_resumes_and_leaves_the_folder_as_it_is(tmp_p
     other = Job(tmp_path / "elsewhere", writes=False)
     other.resume()
     assert not other.folder.exists()
+
+
+def test_where_epochs_are_short_a_checkpoint_waits_for_ten_seconds_or_for_the_end_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    job = Job(tmp_path)
+    job.resume()
+    job.train(2)
+    assert job.names == set()
+    now += 10
+    job.train(1)
+    assert job.names == {"checkpoint-0003", "weights-0003"}
+    now += 9
+    job.train(1)
+    assert job.names == {"checkpoint-0003", "weights-0003"}
+    job.checkpoints.write()
+    assert job.names == {"checkpoint-0003", "checkpoint-0004", "weights-0003"}
+    before = (job.folder / "checkpoint-0004.state").stat()
+    job.checkpoints.write()
+    assert (job.folder / "checkpoint-0004.state").stat() == before
+
+
+def test_a_checkpoint_waits_until_it_takes_two_percent_of_the_time_since_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    job = Job(tmp_path)
+    job.resume()
+
+    def slow(path: Path, content: state.State) -> None:
+        nonlocal now
+        now += 0.5  # for the weights, and for the checkpoint
+        write(path, content)
+
+    write = state.write
+    monkeypatch.setattr(state, "write", slow)
+    now += 10
+    job.train(1)
+    assert job.names == {"checkpoint-0001", "weights-0001"}
+    now += 49
+    job.train(1)
+    assert job.names == {"checkpoint-0001", "weights-0001"}
+    now += 1
+    job.train(1)
+    assert job.names == {"checkpoint-0001", "checkpoint-0003", "weights-0001", "weights-0003"}
 
 
 # ---- damage ------------------------------------------------------------------------------------------------------

@@ -27,6 +27,9 @@ from train.log import LOG
 from train.state import State
 
 _CHECKPOINT, _WEIGHTS = "checkpoint-{:04d}.state", "weights-{:04d}.state"
+# Written after an epoch when so many seconds are over since the last one, so that SageMaker can copy each to S3, and
+# when it takes at most this share of the time since then.
+_APART, _SHARE = 10.0, 0.02
 _NAMES = {pattern: re.compile(pattern.replace("{:04d}", r"(\d{4,})")) for pattern in (_CHECKPOINT, _WEIGHTS)}
 
 
@@ -58,6 +61,8 @@ class Checkpoints:
     def __init__(self, folder: Path, own: Mapping[str, Any], writes: bool = True) -> None:
         self._folder, self._own, self._writes = folder, identity.plain(own), writes
         self._written: set[int] = set()  # numbers of the files of weights of the last checkpoint
+        self._waiting: tuple[State, Mapping[int, Path]] | None = None
+        self._tried, self._took = time.monotonic(), 0.0  # when one was written last, and for how long
 
     def newest(self) -> Checkpoint | None:
         """Return the newest checkpoint that is whole, None where there is none, and log which.
@@ -81,14 +86,24 @@ class Checkpoints:
         return None
 
     def save(self, trained: State, weights: Callable[[int, int], Mapping[int, Path]]) -> None:
-        """Write a checkpoint of a trainer's state and of the files that `weights` returns: see ModelFolder.weights.
+        """Note a trainer's state and the files that `weights`, its model folder's, returns; write it if it is time."""
+        self._waiting = (trained, weights(trained["next"], trained["best"]["epoch"])) if self._writes else None
+        if time.monotonic() - self._tried >= max(_APART, self._took / _SHARE):
+            self.write()
 
-        One that cannot be written costs a warning, and not the job.
-        """
-        if not self._writes:
+    def write(self) -> None:
+        """Write the state that was noted last, unless it is written; what fails costs a warning, and not the job."""
+        if self._waiting is None:
             return
+        (trained, files), self._waiting = self._waiting, None
+        began = time.monotonic()
+        self._write_all(trained, files)
+        self._tried = time.monotonic()
+        self._took = self._tried - began
+
+    def _write_all(self, trained: State, files: Mapping[int, Path]) -> None:
         number, began = trained["next"], time.monotonic()
-        path, files = self._path(_CHECKPOINT, number), weights(number, trained["best"]["epoch"])
+        path = self._path(_CHECKPOINT, number)
         # Those that were passed over when the job began must not be taken for checkpoints with the weights of this one.
         self._remove(_CHECKPOINT, lambda each: each >= number)
         try:

@@ -68,6 +68,9 @@ def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Ma
         trainer.run()
     except Diverged as error:
         raise UserError(f"{error}; {folder.rescue(trainer.best)}") from error
+    finally:
+        if kept is not None:
+            kept.write()
     if trainer.best is None:
         raise RuntimeError("the job ended before an epoch had")  # a stop request before that ends the process
     folder.save_last()
