@@ -260,6 +260,18 @@ def test_a_damaged_checkpoint_or_file_of_its_weights_costs_an_epoch_and_a_warnin
     assert resumed(tmp_path) == 5
 
 
+def test_a_damaged_checkpoint_is_not_one_of_the_two_that_are_kept_when_the_next_one_comes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(trained(tmp_path, 3).folder / "checkpoint-0003.state")
+    job = Job(tmp_path)
+    job.resume()
+    monkeypatch.setattr(checkpoints, "_APART", 1000)
+    job.train(3)
+    job.checkpoints.write()
+    assert job.names == {"checkpoint-0002", "checkpoint-0005", "weights-0001", "weights-0005"}
+
+
 def test_where_no_checkpoint_is_whole_training_starts_from_the_first_epoch_and_is_resumed_later(
     tmp_path: Path, messages: Callable[[str], list[str]]
 ) -> None:

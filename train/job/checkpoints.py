@@ -60,7 +60,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, own: Mapping[str, Any], writes: bool = True) -> None:
         self._folder, self._own, self._writes = folder, identity.plain(own), writes
-        self._written: set[int] = set()  # numbers of the files of weights of the last checkpoint
+        self._last, self._weights = 0, set[int]()  # the number of the last whole checkpoint, and those of its weights
         self._waiting: tuple[State, Mapping[int, Path]] | None = None
         self._tried, self._took = time.monotonic(), 0.0  # when one was written last, and for how long
 
@@ -104,16 +104,17 @@ class Checkpoints:
     def _write_all(self, trained: State, files: Mapping[int, Path]) -> None:
         number, began = trained["next"], time.monotonic()
         path = self._path(_CHECKPOINT, number)
-        # Those that were passed over when the job began must not be taken for checkpoints with the weights of this one.
-        self._remove(_CHECKPOINT, lambda each: each >= number)
+        self._remove(_CHECKPOINT, lambda each: each > self._last)  # those that were passed over when the job began
         try:
-            for each in files.keys() - self._written:
+            for each in files.keys() - self._weights:
                 self._write(self._path(_WEIGHTS, each), {"file": np.fromfile(files[each], np.uint8)})
             self._write(path, {"identity": self._own, "weights": sorted(files), "trained": trained})
         except (OSError, TrainError) as error:
             LOG.warning("No checkpoint after epoch %d, and the job goes on without: %s", number - 1, error)
             return
-        self._remove_older(number, set(files))
+        self._remove(_CHECKPOINT, lambda each: each not in (self._last, number))
+        self._remove(_WEIGHTS, lambda each: each not in self._weights | files.keys())
+        self._last, self._weights = number, set(files)
         size = path.stat().st_size / 1e6
         LOG.info("Checkpoint after epoch %d: %s, %.1f MB in %.2f s", number - 1, path, size, time.monotonic() - began)
 
@@ -139,16 +140,8 @@ class Checkpoints:
         for file in files.values():
             state.check(file)
         identity.check(path, found["identity"], self._own)
-        self._written = set(files)
+        self._last, self._weights = number, set(files)
         return Checkpoint(found["trained"], {each: partial(_unpack, file) for each, file in files.items()})
-
-    def _remove_older(self, number: int, weights: set[int]) -> None:
-        """Leave the checkpoint `number`, the last one before it, and the weights of these two."""
-        before = max(_numbers(self._folder, _CHECKPOINT) - {number}, default=number)
-        both = self._written | weights
-        self._remove(_CHECKPOINT, lambda each: each < before)
-        self._remove(_WEIGHTS, lambda each: each not in both)
-        self._written = weights
 
     def _remove(self, pattern: str, unneeded: Callable[[int], bool]) -> None:
         for number in filter(unneeded, _numbers(self._folder, pattern)):
