@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -290,13 +291,14 @@ def run(
     base: Path,
     until: str | None = None,
     number: int = signal.SIGTERM,
+    delay: float = 0,
     environ: dict[str, str] | None = None,
     limits: Any = None,
     seconds: float = 240,
     environment: str = "mxnet",
     program: Sequence[str] = ("train", "train"),
 ) -> Done:
-    """Run the real `train` on `base` to its end; with `until`, send it a signal once a log line holds that text.
+    """Run the real `train` on `base` to its end; with `until`, send it a signal `delay` s after a line with that text.
 
     `program` is a module with its arguments: `train` itself, or tests/trouble.py around it.
     """
@@ -316,7 +318,7 @@ def run(
         deadline = threading.Timer(seconds, process.kill)
         deadline.start()
         try:
-            log = "".join(_watched(process, until, number))
+            log = "".join(_watched(process, until, number, delay))
             code = process.wait()
         finally:
             deadline.cancel()
@@ -342,10 +344,11 @@ def run_on_two_hosts(folders: Sequence[Path], **options: Any) -> list[Done]:
         return list(pool.map(lambda base: run(base, **options), folders))
 
 
-def _watched(process: subprocess.Popen[str], until: str | None, number: int) -> Iterator[str]:
+def _watched(process: subprocess.Popen[str], until: str | None, number: int, delay: float) -> Iterator[str]:
     for line in process.stdout:
         yield line
         if until is not None and until in line:
             # A terminal's Ctrl-C reaches the whole group, SageMaker's SIGTERM the first process alone.
-            os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+            send = partial(os.killpg, process.pid) if number == signal.SIGINT else process.send_signal
+            threading.Timer(delay, send, [number]).start() if delay else send(number)
             until = None

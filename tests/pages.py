@@ -12,6 +12,7 @@ DOCS = REPOSITORY / "docs"
 SWITCHING = DOCS / "switching.md"
 METRICS = DOCS / "metrics.md"
 DATA = DOCS / "data.md"
+TRAINING = DOCS / "training.md"
 SCRIPT_MODE = DOCS / "script-mode.md"
 # What the pages' code for the cloud leaves to the reader, and what the tests write for it.
 PLACES = {"ACCOUNT": ACCOUNT, "REGION": REGION, "ROLE": "vision", "BUCKET": "pets"}
@@ -22,6 +23,15 @@ def snippet(name: str, page: Path = SWITCHING) -> str:
     found = re.search(rf"<!-- snippet: {name} -->\n```\w+\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert found, f"{page} has no snippet {name}"
     return found[1]
+
+
+def on_spot(name: str) -> tuple[str, dict[str, Any]]:
+    """The code of docs/training.md for spot instances with its names filled in, and what it is to send."""
+    code = re.sub("|".join(PLACES), lambda name: PLACES[name[0]], snippet(name, TRAINING))
+    return code, {
+        "EnableManagedSpotTraining": True,
+        "StoppingCondition": {"MaxRuntimeInSeconds": 86400, "MaxWaitTimeInSeconds": 172800},
+    }
 
 
 def metrics(algorithm: str) -> tuple[list[str], list[dict[str, Any]]]:

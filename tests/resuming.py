@@ -1,30 +1,29 @@
 """Training that goes on from a state, in a new process.
 
-    python -m tests.resuming ALGORITHM BASE OUT [--stop-after EPOCH] [--from STATE]
+    python -m tests.resuming ALGORITHM BASE OUT [--each] [--from STATE]
 
 Trains as the hyperparameters and channels under BASE say, without a model folder, and writes the state at the end to
-OUT. With `--stop-after` a real SIGTERM comes when that epoch, from 0, is evaluated.
+OUT; with `--each` also that after each epoch, to OUT-1 and so on.
 """
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.environments import REPOSITORY
-from train.job import stop, threads
+from train.job import threads
 
 
 def compare(algorithm: str, base: Path) -> list[str]:
-    """Return what differs between four epochs of the job under `base`, and two and two of them in another process.
+    """Return what differs between three ways through the four epochs of the job under `base`.
 
-    By path: `step/parameters/conv0.weight`. Times are left out.
+    They are: one process; one that reads the state after each epoch, as for a checkpoint; one that begins with its
+    state after two epochs. By path: `step/parameters/conv0.weight`. Times are left out.
     """
 
     def train(name: str, *options: object) -> Path:
@@ -38,14 +37,20 @@ def compare(algorithm: str, base: Path) -> list[str]:
 
     from train import state
 
-    whole, half = state.read(train("whole")), train("half", "--stop-after", 1)
-    resumed = state.read(train("resumed", "--from", half))
-    assert (state.read(half)["next"], whole["next"]) == (2, 4)
-    for each in (whole, resumed):
-        del each["best"]["metrics"]["train:throughput"]
-    one, other = _leaves(whole), _leaves(resumed)
-    same = {name for name in one.keys() & other.keys() if np.array_equal(one[name], other[name])}
-    return sorted((one.keys() | other.keys()) - same)
+    whole, observed = state.read(train("whole")), state.read(train("observed", "--each"))
+    assert (state.read(base / "observed-2")["next"], whole["next"]) == (2, 4)
+    resumed = state.read(train("resumed", "--from", base / "observed-2"))
+    return differences(whole, observed) + differences(whole, resumed)
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the paths of what differs between two states of a trainer, but for times."""
+    a, b = (
+        {name: leaf for name, leaf in _leaves(each).items() if name != "/best/metrics/train:throughput"}
+        for each in (one, other)
+    )
+    same = {name for name in a.keys() & b.keys() if np.array_equal(a[name], b[name])}
+    return sorted((a.keys() | b.keys()) - same)
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:
@@ -56,16 +61,11 @@ def _leaves(value: Any, path: str = "") -> dict[str, Any]:
     return {name: leaf for key, each in items for name, leaf in _leaves(each, f"{path}/{key}").items()}
 
 
-@dataclass
 class Folder:
     """Stands in for the model folder."""
 
-    stop_after: int | None
-
     def save(self, epoch: int, improved: bool, before: int | None) -> None:
-        """Write nothing; at the epoch at which the job is to stop, ask it to."""
-        if epoch == self.stop_after:
-            signal.raise_signal(signal.SIGTERM)
+        """Write nothing."""
 
 
 def main() -> None:
@@ -74,10 +74,9 @@ def main() -> None:
     parser.add_argument("algorithm")
     parser.add_argument("base", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--stop-after", type=int)
+    parser.add_argument("--each", action="store_true")
     parser.add_argument("--from", dest="begin", type=Path)
     arguments = parser.parse_args()
-    stop.install()
     threads.set_threads()
     from train import entry, hyperparameters, state  # after the thread variables
     from train.data import channels
@@ -89,7 +88,11 @@ def main() -> None:
     config = arguments.base / "input" / "config"
     hp = algorithm.check(hyperparameters.read(config / "hyperparameters.json"))
     job = Job(hp, channels.load(arguments.base / "input"), cluster.hosts(arguments.base), {})
-    trainer = Trainer(algorithm.begin(job)[0], hp, Folder(arguments.stop_after))
+
+    def write(now: state.State) -> None:
+        state.write(arguments.out.with_name(f"{arguments.out.name}-{now['next']}"), now)
+
+    trainer = Trainer(algorithm.begin(job)[0], hp, Folder(), write if arguments.each else None)
     if arguments.begin:
         trainer.restore(state.read(arguments.begin))
     trainer.run()

@@ -2,6 +2,7 @@
 
     python -m tests.trouble stop SIGNAL TEXT COUNT
     python -m tests.trouble diverge
+    python -m tests.trouble often                     writes a checkpoint after each epoch, however short
 
 A signal from outside comes when it comes: the job runs on while the test that has seen a line reacts to it.
 """
@@ -70,6 +71,19 @@ def stop_at(name: str, text: str, count: str) -> None:
     atexit.register(end)
 
 
+def often() -> None:
+    """Write a checkpoint after each epoch."""
+    run = entry.main
+
+    def main() -> None:
+        from train.job import checkpoints  # imports NumPy
+
+        checkpoints._APART, checkpoints._SHARE = 0, math.inf
+        run()
+
+    entry.main = main
+
+
 def diverge() -> None:
     """Make the learning rate infinite at the first step of lr_scheduler_step.
 
@@ -108,5 +122,5 @@ def _make_keras_diverge() -> None:
 
 
 if __name__ == "__main__":
-    {"stop": stop_at, "diverge": diverge}[sys.argv[1]](*sys.argv[2:])
+    {"stop": stop_at, "diverge": diverge, "often": often}[sys.argv[1]](*sys.argv[2:])
     program.main(["train"])

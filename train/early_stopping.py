@@ -15,11 +15,14 @@ class EarlyStopping:
         self._min_epochs, self._tolerance = hp.early_stopping_min_epochs, hp.early_stopping_tolerance
         self._best, self._since = -1.0, 0
 
-    def ends(self, epoch: int, value: float) -> bool:
-        """Take note of an epoch's metric, epochs counted from 0; return whether training should end, and log it."""
+    def note(self, value: float) -> None:
+        """Take note of an epoch's metric."""
         gained = value > self._best and (self._best <= 0 or (value - self._best) / self._best >= self._tolerance)
         self._since = 0 if gained else self._since + 1
         self._best = max(self._best, value)
+
+    def ends(self, epoch: int) -> bool:
+        """Return whether training should end after `epoch`, from 0, the last one that was noted, and log it."""
         ends = self._on and epoch + 1 >= self._min_epochs and self._since >= self._patience
         if ends:
             LOG.info("Early stopping after epoch %d: no gain for %s", epoch, plural(self._patience, "epoch"))

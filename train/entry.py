@@ -109,11 +109,6 @@ def _run(base: Path) -> None:
             f"one of {', '.join(ALGORITHMS)}"
         )
     LOG.info("Merging the defaults with the provided configuration: %s", raw)
-    if (base / "input" / "config" / "checkpointconfig.json").exists():
-        LOG.warning(
-            "this version does not resume from checkpoints: after an interruption the job starts again "
-            "from its first epoch"
-        )
     if "seed" in hyperparameters.given(raw):
         # cuDNN would try its algorithms and take the fastest, which is not the same one in each run.
         os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")

@@ -1,8 +1,9 @@
 """The model folder of a job: weights as training goes on; at its end the graph, its description and two checks."""
 
 import platform
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol
 
@@ -26,6 +27,10 @@ class Described(Protocol):
     def class_names(self) -> tuple[str, ...]: ...
     @property
     def spec(self) -> artifact.InputSpec: ...
+    @property
+    def train(self) -> Sized: ...
+    @property
+    def validation(self) -> Sized: ...
 
 
 class Model(ABC, Generic[K]):
@@ -77,6 +82,16 @@ class Model(ABC, Generic[K]):
             versions={_NAME: serve.__version__, **versions, "python": platform.python_version()},
         )
 
+    def identity(self) -> dict[str, Any]:
+        """Return by name what a checkpoint and the job that goes on from it must have in common."""
+        return {
+            "network": self._network,
+            "classes": list(self._data.class_names),
+            "training images": len(self._data.train),
+            "validation images": len(self._data.validation),
+            "hyperparameters": self._hp.values(),
+        }
+
     def measure(self, best: Best[K]) -> dict[str, float]:
         """Return metrics that only the best epoch has."""
         return {}
@@ -105,10 +120,27 @@ class ModelFolder(Generic[K]):
         if not improved:
             return
         if before is None:
-            for name, write in self._model.companions().items():
-                replace(self._folder / name, write)
+            self._write_companions()
         elif self._path(before) != path and not self._is_kept(before):
             self._path(before).unlink()
+
+    def weights(self, done: int, best: int) -> dict[int, Path]:
+        """Return by epoch, from 1, the files of weights that are there after `done` epochs, with `best` from 0."""
+        kept = {epoch for epoch in range(done) if self._is_kept(epoch)} | {best}
+        return {epoch + 1: self._path(epoch) for epoch in sorted(kept)}
+
+    def restore(self, weights: Mapping[int, Callable[[Path], object]]) -> None:
+        """Put back what an interrupted job had written: by epoch, from 1, what writes its weights, and the companions.
+
+        Raises TrainError when a file cannot be written.
+        """
+        if not self._writes:
+            return
+        for path in self._folder.glob(re.sub("{.*}", "*", self._model.weights)):
+            path.unlink()  # it may be of an epoch that will be trained again
+        for epoch, write in weights.items():
+            replace(self._path(epoch - 1), write)
+        self._write_companions()
 
     def save_last(self) -> None:
         """Write the weights as they are after the last epoch, where the built-in does."""
@@ -149,6 +181,10 @@ class ModelFolder(Generic[K]):
                 (self._folder / name).unlink(missing_ok=True)
             return f"epoch {best.epoch}, the best before, is too broken to be served: only its native weights are kept"
         return f"epoch {best.epoch}, the best before, is kept"
+
+    def _write_companions(self) -> None:
+        for name, write in self._model.companions().items():
+            replace(self._folder / name, write)
 
     def _path(self, epoch: int) -> Path:
         return self._folder / self._model.weights.format(epoch + 1)

@@ -27,12 +27,21 @@ class Folder(Protocol):
 
 
 class Trainer(Generic[B, R, K]):
-    """Trains a learner epoch by epoch. `best` is the best epoch so far, None before the first has ended."""
+    """Trains a learner epoch by epoch. `best` is the best epoch so far, None before the first has ended.
 
-    def __init__(self, learner: Learner[B, R, K], hp: CommonHyperparameters, folder: Folder) -> None:
+    `checkpoint` is called with the trainer's state after each epoch.
+    """
+
+    def __init__(
+        self,
+        learner: Learner[B, R, K],
+        hp: CommonHyperparameters,
+        folder: Folder,
+        checkpoint: Callable[[State], None] | None = None,
+    ) -> None:
         self.best: Best[K] | None = None
         self._learner, self._step, self._lines = learner, learner.step, learner.lines
-        self._hp, self._folder = hp, folder
+        self._hp, self._folder, self._checkpoint = hp, folder, checkpoint
         self._stopping, self._next = EarlyStopping(hp), 0
 
     def run(self) -> None:
@@ -49,14 +58,17 @@ class Trainer(Generic[B, R, K]):
         first = self._next
         clock = Clock((self._hp.epochs - first) * length)
         for number in range(first, self._hp.epochs):
+            if number and self._stopping.ends(number - 1):
+                return
             epoch = Epoch(number, self._hp.mini_batch_size, (number - first) * length, clock)
             try:
                 value = self._train_and_evaluate(epoch)
             except stop.Stopped:
                 return
             self._next = number + 1
-            if self._stopping.ends(number, value):
-                return
+            self._stopping.note(value)
+            if self._checkpoint is not None:
+                self._checkpoint(self.state())
 
     def _train_and_evaluate(self, epoch: Epoch) -> float:
         """Return the value of the epoch's evaluation. Raises Stopped and Diverged."""
@@ -95,12 +107,14 @@ class Trainer(Generic[B, R, K]):
         return {"next": self._next, "best": best, "early_stopping": self._stopping.state(), "step": self._step.state()}
 
     def restore(self, state: State) -> None:
-        """Go on where another trainer, of the same data and hyperparameters, was when it returned `state`."""
+        """Go on where another trainer was when it returned `state`. The model folder must hold its best epoch."""
         self._next = state["next"]
         best = state["best"]
         self.best = best and Best(best["value"], best["metrics"], best["kept"], best["epoch"])
         self._stopping.restore(state["early_stopping"])
         self._step.restore(state["step"])
+        if self.best is not None:
+            stop.keep_model()
 
 
 def train(learner: Learner[B, R, Any], epoch: Epoch) -> None:

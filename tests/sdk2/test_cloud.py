@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
-from tests.pages import PLACES, SWITCHING, snippet
+from tests.pages import PLACES, SWITCHING, TRAINING, on_spot, snippet
 from tests.sdk2.conftest import Cells, live_in
 from tests.sdk2.test_pages import CLASSIFICATION, DETECTION, SEGMENTATION
 
@@ -117,3 +117,26 @@ def test_nothing_of_local_mode_is_left_in_a_notebook_changed_for_the_cloud(name:
     assert '"local"' not in code
     assert "sagemaker-vision/" not in code
     assert "role/unused" not in code
+
+
+SPOT = """
+import sagemaker
+image, role = "image", "arn:aws:iam::123456789012:role/vision"
+CODE
+estimator.fit({"train": "s3://pets/train"}, wait=False)
+"""
+
+
+def test_the_page_on_spot_instances_asks_for_them_and_for_a_folder_of_checkpoints(
+    moto_server: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, wanted = on_spot("sdk2-spot")
+    (tmp_path / ".config" / "sagemaker").mkdir(parents=True)
+    (tmp_path / ".config" / "sagemaker" / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    moto_server.reset()
+    live_in(tmp_path, monkeypatch, "testing")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server.address)
+    Cells(SPOT.replace("CODE", code), TRAINING, tmp_path)
+    job = request(moto_server.sent(), "CreateTrainingJob")
+    assert {name: job[name] for name in wanted} == wanted
+    assert job["CheckpointConfig"] == {"S3Uri": f"s3://{PLACES['BUCKET']}/checkpoints/pets-1"}

@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import boto3
@@ -16,7 +17,7 @@ import pytest
 
 from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
 from tests.environments import REPOSITORY, live_in
-from tests.pages import PLACES, snippet
+from tests.pages import PLACES, on_spot, snippet
 
 PHOTO = b"a photo that nobody looks at"
 PROBABILITIES = [0.25, 0.75]
@@ -88,3 +89,30 @@ def test_sagemaker_gets_our_image_the_channels_and_the_hyperparameters_of_the_sc
     assert model["ModelDataUrl"] == f"s3://{PLACES['BUCKET']}/output/{job['TrainingJobName']}/output/model.tar.gz"
     (variant,) = request(ran.sent, "CreateEndpointConfig")["ProductionVariants"]
     assert variant["InstanceType"] == "ml.m5.large"
+
+
+SPOT = """
+from sagemaker.train import ModelTrainer
+image, role, hyperparameters = "image", ROLE, {"epochs": 3}
+CODE
+trainer.train(wait=False)
+"""
+
+
+def test_the_page_on_spot_instances_asks_for_them_and_for_a_folder_of_checkpoints(
+    moto_server: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, wanted = on_spot("sdk3-spot")
+    (tmp_path / ".config" / "sagemaker").mkdir(parents=True)
+    (tmp_path / ".config" / "sagemaker" / "config.yaml").write_text(snippet("defaults-config"), encoding="utf-8")
+    moto_server.reset()
+    live_in(tmp_path, monkeypatch, "testing")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server.address)
+    role = f"arn:aws:iam::{ACCOUNT}:role/{PLACES['ROLE']}"
+    boto3.client("iam").create_role(RoleName=PLACES["ROLE"], AssumeRolePolicyDocument=json.dumps(TRUST))
+    program = SPOT.replace("CODE", code).replace("ROLE", repr(role))
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, timeout=240, check=True)
+    job = request(moto_server.sent(), "CreateTrainingJob")
+    assert {name: job[name] for name in wanted} == wanted
+    folder = {"S3Uri": f"s3://{PLACES['BUCKET']}/checkpoints/pets-1", "LocalPath": "/opt/ml/checkpoints"}
+    assert job["CheckpointConfig"] == folder

@@ -16,7 +16,8 @@ from tests.environments import REPOSITORY
 
 TARGETS = [
     *("demo", "demo/NAME", "lint", "fmt", "build", "build/NAME", "push", "push/NAME", "sbom", "data", "train/NAME"),
-    *("serve", "local/NAME", "bench", "envs", "lock", "clean", "clean/models", "soak/serving", "test", "test/quick"),
+    *("serve", "local/NAME", "bench", "envs", "lock", "clean", "clean/models", "test", "test/quick", "soak/serving"),
+    "soak/training",
     *(f"test/{name}" for name in ("unit", "mxnet", "tensorflow", "serve", "demo", "images", "local-mode", "sdk2")),
 ]
 ENVIRONMENTS = {
@@ -355,6 +356,7 @@ def test_a_machine_that_lacks_something_is_told_before_an_environment_is_made(fr
         *((f"test/{name}", "dev", f"tests/{name}") for name in ("unit", "images", "demo")),
         ("test/local-mode", "dev", "tests/local_mode"),
         ("soak/serving", "serve", "tests/serve/test_fuzz.py"),
+        ("soak/training", "tensorflow", "tests/tensorflow/test_interrupted.py"),
     ],
 )
 def test_tests_run_in_the_environment_that_their_folder_is_named_for(goal: str, environment: str, folder: str) -> None:

@@ -198,6 +198,41 @@ def test_a_trainer_that_goes_on_from_a_state_ends_as_one_that_was_not_interrupte
     assert without_throughput(second) == without_throughput(whole)
 
 
+def test_a_trainer_that_early_stopping_has_ended_trains_no_more_unless_it_may(tmp_path: Path) -> None:
+    early = {"early_stopping": 1, "early_stopping_min_epochs": 1, "early_stopping_patience": 2, "epochs": 9}
+    first = Job(0.5, 0.4, 0.3, **early)
+    first.trainer.run()
+    again, more = Job(**early), Job(0.2, **(early | {"early_stopping_patience": 3}))
+    for job in (again, more):
+        job.trainer.restore(first.trainer.state())
+        job.trainer.run()
+    assert again.step.begun == []
+    assert more.step.begun == [3]
+
+
+def test_after_each_epoch_the_state_is_given_to_the_checkpoint_when_the_folder_is_written() -> None:
+    job = Job(0.5, 0.6)
+    calls: list[Any] = []
+    job.folder.save = lambda epoch, improved, before: calls.append(epoch)
+    trainer = Trainer(
+        Learner(Batches(), job.step, job.evaluate, job.lines),
+        hyperparameters(epochs=2),
+        job.folder,
+        lambda state: calls.append((state["next"], state["best"]["epoch"], state["early_stopping"]["best"])),
+    )
+    trainer.run()
+    assert calls == [0, (1, 0, 0.5), 1, (2, 1, 0.6)]
+
+
+def test_a_stop_request_after_a_restored_epoch_leaves_its_model_to_keep() -> None:
+    first = Job(0.5, epochs=1)
+    first.trainer.run()
+    stop._state["keeping"] = False
+    second = Job(epochs=2)
+    second.trainer.restore(first.trainer.state())
+    assert stop._state["keeping"]
+
+
 def without_throughput(job: Job) -> State:
     """The state at the job's end, without what was timed."""
     found = job.trainer.state()

@@ -1,4 +1,4 @@
-"""The three files in `input/config`: JSON objects that SageMaker writes, or a user in a plain docker run."""
+"""The files in `input/config`: JSON objects that SageMaker writes, or a user in a plain docker run."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "hyperparameters.json": {"num_classes": "3", "num_training_samples": "300"},
     "inputdataconfig.json": {"train": {}, "validation": {}},
     "resourceconfig.json": {"current_host": "algo-1", "hosts": ["algo-1"]},
+    "checkpointconfig.json": {"LocalPath": "/opt/ml/checkpoints"},
 }
 """What is read, each with what it may hold."""
+_OPTIONAL = {"checkpointconfig.json"}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def check(folder: Path) -> None:
     """Raise UserError when one of the files in `folder` is missing or could not be used."""
-    found = {name: read(folder / name) for name in EXAMPLES}
+    found = {name: read(folder / name) for name in EXAMPLES if name not in _OPTIONAL}
     resources = found["resourceconfig.json"]
     fits = {
         "current_host": isinstance(resources.get("current_host"), str),
@@ -52,3 +54,20 @@ def check(folder: Path) -> None:
             f"{folder / 'resourceconfig.json'} lacks {' and '.join(lacking)}: it names the host of the job, as in "
             f"{json.dumps(EXAMPLES['resourceconfig.json'])}"
         )
+
+
+def checkpoint_folder(base: Path) -> Path | None:
+    """Return the folder that `checkpointconfig.json` names, else `base`/checkpoints where that is there, else None.
+
+    Raises UserError for a file that names none.
+    """
+    path, usual = base / "input" / "config" / "checkpointconfig.json", base / "checkpoints"
+    if not path.exists():
+        return usual if usual.is_dir() else None
+    named = read(path).get("LocalPath") or str(usual)
+    if not isinstance(named, str) or not Path(named).is_absolute():
+        raise UserError(
+            f"{path} has the LocalPath {named!r}, which is not an absolute path: it must hold one, as in "
+            f"{json.dumps(EXAMPLES[path.name])}"
+        )
+    return Path(named)

@@ -11,11 +11,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 _state = {"requested": False, "keeping": False}
 _heirs: list[Callable[[int], None]] = []
-_farewell = [""]
+_farewell = ["before any epoch was finished: there is no model to keep."]
 
 
 class Stopped(Exception):
@@ -48,7 +49,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if not _state["keeping"]:
-        _say(f"{asked} before any epoch was finished: there is no model to keep. {_farewell[0]}Stopping.\n")
+        _say(f"{asked} {' '.join(_farewell)} Stopping.\n")
         os._exit(0)
     _state["requested"] = True
     _say(f"{asked}: finishing the current batch, then keeping the best model so far.\n")
@@ -61,7 +62,12 @@ def _say(text: str) -> None:
 
 def add_to_farewell(text: str) -> None:
     """Say this too when the process ends inside the handler, which is when no epoch was finished."""
-    _farewell[0] = f"{text} "
+    _farewell.append(text)
+
+
+def keep_checkpoints(folder: Path) -> None:
+    """Say, when the process ends inside the handler, that the next one goes on from the checkpoints in `folder`."""
+    _farewell[0] = f"before training went on: the checkpoints in {folder} are kept, and the job goes on from there."
 
 
 def keep_model() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -9,7 +10,8 @@ from train.data import channels
 from train.data.channels import Channel
 from train.errors import Diverged, UserError
 from train.hyperparameters import CommonHyperparameters
-from train.job import cluster, earlier
+from train.job import checkpoints, cluster, earlier
+from train.job.checkpoints import Checkpoints
 from train.job.cluster import Hosts
 from train.learner import Learner
 from train.model_folder import Model, ModelFolder
@@ -49,16 +51,26 @@ def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Ma
     Raises UserError for the user's mistakes and TrainError for ours.
     """
     hosts = cluster.hosts(base) if algorithm.several_hosts else cluster.one_host(base)
+    place = checkpoints.folder(base)
     hp = algorithm.check(raw)
     hp.say()
     learner, model = algorithm.begin(Job(hp, channels.load(base / "input"), hosts, environ))
+    kept = None if place is None else Checkpoints(place, model.identity(), writes=hosts.rank == 0)
+    found = None if kept is None else kept.newest()
+    learner.begin(found.state["next"] if found else 0)
     earlier.set_aside(base / "model")
     folder = ModelFolder(base / "model", model, learner.lines, writes=hosts.rank == 0)
-    trainer = Trainer(learner, hp, folder)
+    trainer = Trainer(learner, hp, folder, None if kept is None else partial(kept.save, weights=folder.weights))
+    if found is not None:
+        folder.restore(found.weights)
+        trainer.restore(found.state)
     try:
         trainer.run()
     except Diverged as error:
         raise UserError(f"{error}; {folder.rescue(trainer.best)}") from error
+    finally:
+        if kept is not None:
+            kept.write()
     if trainer.best is None:
         raise RuntimeError("the job ended before an epoch had")  # a stop request before that ends the process
     folder.save_last()

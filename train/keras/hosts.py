@@ -101,3 +101,13 @@ def check_alike(names: Sequence[str]) -> None:
             f"the hosts have different training images, this one {len(names)}: every host must see all of them; leave "
             "the channels' distribution at FullyReplicated"
         )
+
+
+def check_beginning(epoch: int) -> None:
+    """Raise TrainError, on all hosts, when they would not begin at the same epoch."""
+    first, square = mean(np.array([epoch, epoch**2], np.float64))
+    if square != first**2:
+        raise TrainError(
+            f"the hosts would go on from different epochs, this one from epoch {epoch}: they must see the same "
+            "checkpoints, as SageMaker gives them to each host"
+        )

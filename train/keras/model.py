@@ -1,9 +1,11 @@
 """The job of a Keras classifier: its network and data, and what its model folder holds."""
 
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 # Before TensorFlow is loaded: its remarks on the machine would stand among the job's lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -83,11 +85,15 @@ def learn(net: Network, loaded: Data, hp: KerasHyperparameters, rank: int = 0) -
     statistics = Statistics(net.above, below, batches, hp.mini_batch_size)
     evaluation = Evaluation(net, loaded, statistics, frozen, hp.top_k)
 
+    def begin(epoch: int) -> None:
+        with strategy.scope():
+            hosts.check_beginning(epoch)
+
     def leave() -> None:
         with strategy.scope():
             hosts.meet()
 
-    return Learner(batches, step, evaluation, KerasLines(hp.top_k), leave)
+    return Learner(batches, step, evaluation, KerasLines(hp.top_k), begin, leave)
 
 
 class Model(model_folder.Model[Kept]):
@@ -108,19 +114,25 @@ class Model(model_folder.Model[Kept]):
         super().__init__(loaded, hp, name, "softmax")
         self._net, self._rebuild = net, rebuild
         self._strategy = tf.distribute.get_strategy()
-        self._kept: list[NDArray[np.float32]] = []
 
     def write_weights(self, path: Path) -> None:
-        """Write the network as it is now, and keep a copy of its weights."""
+        """Write the network as it is now."""
         with self._strategy.scope():
-            self._kept = network.weights(self._net.model)
             network.save(self._net.model, path)
 
     def read_weights(self, path: Path) -> None:
-        """Go back to the weights that were written last."""
+        """Go back to weights that `write_weights` has written."""
         if self._rebuild is not None:
             self._net = self._rebuild()
-        self._net.model.set_weights(self._kept)
+        self._net.model.load_weights(path)
+
+    def identity(self) -> dict[str, Any]:
+        """Return by name what a checkpoint must have in common with the job; it holds nothing of frozen layers."""
+        below = self._net.below
+        checksum = 0
+        for weight in [] if below is None else below.get_weights():
+            checksum = zlib.crc32(weight, checksum)
+        return {**super().identity(), "checksum of the frozen layers": f"{checksum:08x}"}
 
     def export(self, path: Path) -> None:
         """Write the network as an ONNX graph."""

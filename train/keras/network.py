@@ -155,8 +155,3 @@ def to_onnx(model: keras.Model, path: Path) -> None:
     tidy(graph, INPUT, (OUTPUT,))
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))
-
-
-def weights(model: keras.Model) -> list[NDArray[np.float32]]:
-    """Return a copy of all weights, for `model.set_weights`."""
-    return [np.array(weight) for weight in model.get_weights()]

@@ -101,7 +101,7 @@ class Step(learner.Step[Batch, Result]):
     def state(self) -> State:
         """Return the variables of the network above the cut, with its random generators, and of the optimizer."""
         with self._strategy.scope():
-            return {name: [np.asarray(value) for value in found] for name, found in self._all_variables().items()}
+            return {name: [np.array(value) for value in found] for name, found in self._all_variables().items()}
 
     def restore(self, state: State) -> None:
         """Go on from a state. The learning rate is that of the hyperparameters."""

@@ -1,0 +1,155 @@
+"""Jobs that are killed at random moments, and started again until they are done, beside one that nothing interrupts.
+
+`make soak/training` sets SOAK_RUNS, of each algorithm, and SOAK_SEED.
+"""
+
+import os
+import random
+import re
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx.numpy_helper
+
+from tests import jobs, resuming
+from train import state
+from train.job.threads import VARIABLES
+
+RUNS = int(os.environ.get("SOAK_RUNS", "0"))
+SEEDS = [int(os.environ.get("SOAK_SEED", "0")) + run for run in range(RUNS or 1)]
+KILLS = 6 if RUNS else 2
+EPOCHS = 6
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """How an algorithm's jobs are laid out, and the line about an evaluated epoch, whose first group is its number."""
+
+    environment: str
+    lay_out: Callable[[Path, int, int], Path]
+    hyperparameters: dict[str, Any]
+    evaluated: str
+
+
+KERAS = {"num_classes": 3, "image_shape": "3,32,32", "alpha": "0.35", "train_layers": "all"}
+ACCURACY = r"Epoch\[(\d+)\] Validation-accuracy=.*"
+ALGORITHMS = {
+    "image-classification": Algorithm(
+        "mxnet", jobs.image_channels, {**jobs.HYPERPARAMETERS, "checkpoint_frequency": 2}, ACCURACY
+    ),
+    "object-detection": Algorithm(
+        "mxnet", jobs.boxed_channels, jobs.DETECTION, r"#quality_metric: .* epoch=(\d+), validation mAP .*"
+    ),
+    "semantic-segmentation": Algorithm(
+        "mxnet", jobs.masked_channels, jobs.SEGMENTATION, r"#quality_metric\. .* epoch: (\d+), validation mIOU: .*"
+    ),
+    "image-classification-tensorflow": Algorithm("tensorflow", jobs.image_channels, KERAS, ACCURACY),
+}
+
+
+class Job:
+    """A job of a few photos with a checkpoint after each epoch."""
+
+    def __init__(self, name: str, base: Path) -> None:
+        self.algorithm, self.base = ALGORITHMS[name], base
+        self.algorithm.lay_out(base, 12, 4)
+        small = {"num_training_samples": 12, "mini_batch_size": 4, "epochs": EPOCHS}
+        jobs.configure(base, small, defaults=self.algorithm.hyperparameters)
+        (base / "checkpoints").mkdir()
+        self.environ = dict.fromkeys(VARIABLES, "1") | {"VISION_ALGORITHM": name}
+        self.runs: list[jobs.Done] = []
+
+    def run(self, until: str | None = None, delay: float = 0) -> bool:
+        """Run it once, to its end or until a SIGKILL `delay` seconds after a line with `until`; whether it is done."""
+        done = jobs.run(
+            self.base,
+            until=until,
+            number=signal.SIGKILL,
+            delay=delay,
+            environ=self.environ,
+            environment=self.algorithm.environment,
+            program=("tests.trouble", "often"),
+        )
+        self.runs.append(done)
+        assert done.code in ((0,) if until is None else (0, -signal.SIGKILL)), done.failure
+        return done.code == 0
+
+    def run_with_kills(self, seed: int, like: "Job") -> None:
+        """Run it to its end, killed at moments that `seed` draws; `like` shows how long it takes.
+
+        Of four kills three are after its data is read. The model folder is empty after every other one, as in
+        SageMaker; in a run of one's own it is as it was.
+        """
+        draw = random.Random(seed)
+        start, read, end = like.moments()
+        for _ in range(KILLS):
+            early = draw.random() < 0.25
+            moment = draw.uniform(0, read - start if early else end - read)
+            if self.run("" if early else str(self.base / "checkpoints"), moment):
+                return
+            if draw.random() < 0.5:
+                shutil.rmtree(self.base / "model", ignore_errors=True)
+        self.run()
+
+    def moments(self) -> tuple[float, float, float]:
+        """When its first run began, had read its data, and ended: in seconds, from its log."""
+        prefixed = re.findall(r"^\[(\S+ \S+) (.*)$", self.runs[0].log, re.MULTILINE)
+        times = [(datetime.strptime(time, "%m/%d/%Y %H:%M:%S").timestamp(), line) for time, line in prefixed]
+        read = next(time for time, line in times if str(self.base / "checkpoints") in line)
+        return times[0][0], read, times[-1][0] + 1
+
+    def evaluated(self) -> dict[int, set[str]]:
+        """By epoch its lines in the logs of all runs: one, unless a kill came before the epoch's checkpoint.
+
+        Fails where a run does not begin where its log says, or leaves out an epoch.
+        """
+        found: dict[int, set[str]] = {}
+        for run in self.runs:
+            resumed = re.search(r"Resuming from \S+: (\d+) epochs? done", run.log)
+            begins = int(resumed[1]) if resumed else 0
+            lines = {
+                int(match[1]): line for line in run.lines if (match := re.fullmatch(self.algorithm.evaluated, line))
+            }
+            assert list(lines) == list(range(begins, begins + len(lines)))
+            assert not lines or len(found) - 1 <= begins <= len(found)
+            for epoch, line in lines.items():
+                found.setdefault(epoch, set()).add(line)
+        return found
+
+    def final(self) -> dict[str, Any]:
+        """The trainer's state after the last epoch."""
+        return state.read(self.base / "checkpoints" / f"checkpoint-{EPOCHS:04d}.state")["trained"]
+
+    def model(self) -> dict[str, bytes]:
+        """The files of the model by name; without a content those that hold times, or how often a graph was traced."""
+        found = {
+            path.name: b"" if path.name.endswith(("model.json", "symbol.json", ".keras")) else path.read_bytes()
+            for path in (self.base / "model").iterdir()
+        }
+        return {**found, "model.onnx": _without_names(found["model.onnx"])}
+
+
+def _without_names(graph: bytes) -> bytes:
+    """An ONNX graph's operators in their order and its weights; names too count what a process has traced before."""
+    nodes = onnx.load_from_string(graph).graph
+    weights = sorted(onnx.numpy_helper.to_array(each).tobytes() for each in nodes.initializer)
+    return b" ".join([*(node.op_type.encode() for node in nodes.node), *weights])
+
+
+def check(name: str, folder: Path, seed: int, whole: Job) -> None:
+    """Run a job that is killed, and compare what it leaves with `whole`, bit for bit."""
+    job = Job(name, folder)
+    job.run_with_kills(seed, whole)
+    assert list(whole.evaluated()) == list(range(EPOCHS))
+    assert job.evaluated() == whole.evaluated()
+    assert resuming.differences(job.final(), whole.final()) == []
+    found, wanted = job.model(), whole.model()
+    assert sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)) == []
+    codes = [run.code for run in job.runs]
+    print(f"{name}, seed {seed}: {codes.count(-signal.SIGKILL)} kills, then {len(job.evaluated())} epochs, all alike")

@@ -1,0 +1,500 @@
+"""The folder of checkpoints: what is in it, what a job goes on from, and what a kill, damage or a full disk costs."""
+
+import json
+import logging
+import math
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from train import state
+from train.errors import UserError
+from train.job import checkpoints, configuration, identity, stop
+from train.job.checkpoints import Checkpoints
+
+OWN: dict[str, Any] = {
+    "network": "resnet18",
+    "classes": ["cat", "dog"],
+    "training images": 300,
+    "validation images": 30,
+    "hyperparameters": {"epochs": 3, "optimizer": "sgd", "learning_rate": 0.1, "lr_scheduler_step": (10, 20)},
+}
+BEST = (1, 1, 3, 3, 5, 5)  # the best epoch, from 1, after 1, 2, ... epochs
+
+
+@pytest.fixture(autouse=True)
+def _own_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop, "_farewell", ["no model"])
+
+
+@pytest.fixture(autouse=True)
+def _one_after_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_APART", 0)
+    monkeypatch.setattr(checkpoints, "_SHARE", math.inf)
+
+
+@pytest.fixture
+def messages(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """`messages(level)`: what was logged at this level since the last call."""
+    monkeypatch.setattr(logging.getLogger("train"), "propagate", True)
+    caplog.set_level(logging.INFO, "train")
+
+    def taken(level: str) -> list[str]:
+        found = [record.getMessage() for record in caplog.records if record.levelname == level]
+        caplog.clear()
+        return found
+
+    return taken
+
+
+class Job:
+    """A job whose parameters are the number of its epochs, with a model folder of one file for each that is kept."""
+
+    def __init__(
+        self, base: Path, own: Mapping[str, Any] = OWN, kept: tuple[int, ...] = (), writes: bool = True
+    ) -> None:
+        self.folder, self.model, self.kept = base / "checkpoints", base / "model", kept
+        self.model.mkdir(parents=True, exist_ok=True)
+        self.checkpoints = Checkpoints(self.folder, own, writes)
+        self.done = 0
+
+    def resume(self) -> None:
+        """Begin where the newest checkpoint is, with its files of weights in the model folder."""
+        found = self.checkpoints.newest()
+        if found is None:
+            return
+        self.done = found.state["next"]
+        assert found.state["parameters"].tolist() == [self.done]
+        assert found.state["best"]["epoch"] == BEST[self.done - 1] - 1
+        for path in self.model.iterdir():
+            path.unlink()
+        for epoch, write in found.weights.items():
+            write(self.model / str(epoch))
+        wanted = self.weights(self.done, BEST[self.done - 1] - 1)
+        assert {path.name: path.read_text() for path in self.model.iterdir()} == {
+            str(epoch): f"weights after {epoch}" for epoch in wanted
+        }
+
+    def train(self, epochs: int) -> None:
+        """Train so many more epochs."""
+        for _ in range(epochs):
+            self.done += 1
+            (self.model / str(self.done)).write_text(f"weights after {self.done}")
+            trained = {
+                "next": self.done,
+                "best": {"epoch": BEST[self.done - 1] - 1},
+                "parameters": np.array([self.done]),
+            }
+            self.checkpoints.save(trained, self.weights)
+
+    def weights(self, done: int, best: int) -> dict[int, Path]:
+        kept = {epoch for epoch in self.kept if epoch <= done} | {best + 1}
+        return {epoch: self.model / str(epoch) for epoch in sorted(kept)}
+
+    @property
+    def names(self) -> set[str]:
+        """Of the checkpoints and the files of weights."""
+        return {path.name.removesuffix(".state") for path in self.folder.iterdir()}
+
+
+def resumed(base: Path, **options: Any) -> int:
+    """How many epochs are done when the job begins again."""
+    job = Job(base, **options)
+    job.resume()
+    return job.done
+
+
+def trained(base: Path, epochs: int) -> Job:
+    """A job that has trained so many epochs."""
+    job = Job(base)
+    job.resume()
+    job.train(epochs)
+    return job
+
+
+def damage(path: Path) -> None:
+    """Flip a bit in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_two_checkpoints_are_kept_with_the_weights_of_their_best_epochs(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    job.resume()
+    for wanted in (
+        {"checkpoint-0001", "weights-0001"},
+        {"checkpoint-0001", "checkpoint-0002", "weights-0001"},
+        {"checkpoint-0002", "checkpoint-0003", "weights-0001", "weights-0003"},
+        {"checkpoint-0003", "checkpoint-0004", "weights-0003"},
+    ):
+        job.train(1)
+        assert job.names == wanted
+    assert resumed(tmp_path) == 4
+
+
+def test_the_weights_of_the_best_epoch_are_written_when_it_changes(tmp_path: Path) -> None:
+    job = trained(tmp_path, 1)
+    first = (job.folder / "weights-0001.state").stat()
+    job.train(1)
+    assert (job.folder / "weights-0001.state").stat() == first
+
+
+def test_weights_that_are_kept_for_themselves_come_back_whenever_the_job_is_interrupted(tmp_path: Path) -> None:
+    for done in range(1, len(BEST) + 1):
+        job = Job(tmp_path, kept=(2, 4, 6))
+        job.resume()
+        job.train(1)
+        assert job.done == done
+    assert job.names == {
+        "checkpoint-0005",
+        "checkpoint-0006",
+        "weights-0002",
+        "weights-0004",
+        "weights-0005",
+        "weights-0006",
+    }
+
+
+def test_the_log_says_where_training_begins_and_what_a_checkpoint_costs(
+    tmp_path: Path, messages: Callable[[str], list[str]]
+) -> None:
+    job = Job(tmp_path)
+    job.resume()
+    assert messages("INFO") == [f"No checkpoint to resume from in {job.folder}: training starts from the first epoch"]
+    job.train(3)
+    assert messages("INFO")[-1].startswith(
+        f"Checkpoint after epoch 2: {job.folder / 'checkpoint-0003.state'}, 0.0 MB in "
+    )
+    assert resumed(tmp_path) == 3
+    assert messages("INFO") == [
+        f"Resuming from {job.folder / 'checkpoint-0003.state'}: 3 epochs done, the best is epoch 2"
+    ]
+
+
+def test_a_host_that_does_not_write_resumes_and_leaves_the_folder_as_it_is(tmp_path: Path) -> None:
+    trained(tmp_path, 2)
+    before = Job(tmp_path).names
+    other = Job(tmp_path, writes=False)
+    other.resume()
+    other.train(1)
+    assert (other.done, other.names) == (3, before)
+    other = Job(tmp_path / "elsewhere", writes=False)
+    other.resume()
+    assert not other.folder.exists()
+
+
+def test_where_epochs_are_short_a_checkpoint_waits_for_ten_seconds_or_for_the_end_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    job = Job(tmp_path)
+    job.resume()
+    job.train(2)
+    assert job.names == set()
+    now += 10
+    job.train(1)
+    assert job.names == {"checkpoint-0003", "weights-0003"}
+    now += 9
+    job.train(1)
+    assert job.names == {"checkpoint-0003", "weights-0003"}
+    job.checkpoints.write()
+    assert job.names == {"checkpoint-0003", "checkpoint-0004", "weights-0003"}
+    before = (job.folder / "checkpoint-0004.state").stat()
+    job.checkpoints.write()
+    assert (job.folder / "checkpoint-0004.state").stat() == before
+
+
+def test_a_checkpoint_waits_until_it_takes_two_percent_of_the_time_since_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    job = Job(tmp_path)
+    job.resume()
+
+    def slow(path: Path, content: state.State) -> None:
+        nonlocal now
+        now += 0.5  # for the weights, and for the checkpoint
+        write(path, content)
+
+    write = state.write
+    monkeypatch.setattr(state, "write", slow)
+    now += 10
+    job.train(1)
+    assert job.names == {"checkpoint-0001", "weights-0001"}
+    now += 49
+    job.train(1)
+    assert job.names == {"checkpoint-0001", "weights-0001"}
+    now += 1
+    job.train(1)
+    assert job.names == {"checkpoint-0001", "checkpoint-0003", "weights-0001", "weights-0003"}
+
+
+# ---- damage ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["checkpoint-0003.state", "weights-0003.state"])
+@pytest.mark.parametrize("how", [damage, Path.unlink, lambda path: path.write_bytes(b"")], ids=["bit", "gone", "empty"])
+def test_a_damaged_checkpoint_or_file_of_its_weights_costs_an_epoch_and_a_warning(
+    name: str, how: Callable[[Path], object], tmp_path: Path, messages: Callable[[str], list[str]]
+) -> None:
+    job = trained(tmp_path, 3)
+    how(job.folder / name)
+    job = Job(tmp_path)
+    job.resume()
+    gone = (how, name) == (Path.unlink, "checkpoint-0003.state")  # nothing then says that it ever was
+    assert job.done == 2
+    assert [name in line for line in messages("WARNING")] == ([] if gone else [True])
+    job.train(3)
+    assert job.names == {"checkpoint-0004", "checkpoint-0005", "weights-0003", "weights-0005"}
+    assert resumed(tmp_path) == 5
+
+
+def test_a_damaged_checkpoint_is_not_one_of_the_two_that_are_kept_when_the_next_one_comes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(trained(tmp_path, 3).folder / "checkpoint-0003.state")
+    job = Job(tmp_path)
+    job.resume()
+    monkeypatch.setattr(checkpoints, "_APART", 1000)
+    job.train(3)
+    job.checkpoints.write()
+    assert job.names == {"checkpoint-0002", "checkpoint-0005", "weights-0001", "weights-0005"}
+
+
+def test_where_no_checkpoint_is_whole_training_starts_from_the_first_epoch_and_is_resumed_later(
+    tmp_path: Path, messages: Callable[[str], list[str]]
+) -> None:
+    job = trained(tmp_path, 5)
+    for path in job.folder.glob("checkpoint-*"):
+        damage(path)
+    job = Job(tmp_path)
+    job.resume()
+    assert job.done == 0
+    assert len(messages("WARNING")) == 2
+    job.train(1)
+    assert resumed(tmp_path) == 1
+
+
+def test_a_checkpoint_of_another_version_is_refused_with_both_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as later:
+        later.setattr(state, "VERSION", 2)
+        trained(tmp_path, 1)
+    with pytest.raises(UserError, match=r"is of version 2 .* reads version 1: use the image that wrote it, or train "):
+        Job(tmp_path).resume()
+
+
+# ---- a kill at any moment ----------------------------------------------------------------------------------------
+
+
+def killed(count: int, base: Path) -> bool:
+    """Resume and train four epochs in a process that ends at the `count`th change on the disk; whether it did."""
+    process = os.fork()
+    if process == 0:
+        left = count
+
+        def or_die(call: Callable[..., Any]) -> Callable[..., Any]:
+            def counted(*arguments: Any, **options: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    os._exit(9)
+                return call(*arguments, **options)
+
+            return counted
+
+        for name in ("fsync", "replace", "unlink", "mkdir"):
+            setattr(os, name, or_die(getattr(os, name)))
+        job = Job(base, kept=(2, 4))
+        job.resume()
+        job.train(4 - job.done)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+
+
+def test_a_kill_at_any_moment_costs_the_epoch_that_is_under_way_and_no_other(tmp_path: Path) -> None:
+    reached = []
+    for count in range(1, 200):
+        base = tmp_path / str(count)
+        if not killed(count, base):
+            break
+        reached.append(resumed(base, kept=(2, 4)))
+        assert not list((base / "checkpoints").glob(".*"))  # what was begun
+        assert not killed(1000, base)
+        wanted = {"checkpoint-0003", "checkpoint-0004", "weights-0002", "weights-0003", "weights-0004"}
+        older = Job(base).names - wanted
+        assert wanted <= Job(base).names
+        assert reached[-1] == 4 or not older  # after the last epoch nothing is removed any more
+    assert reached == sorted(reached)
+    assert set(reached) == {0, 1, 2, 3, 4}
+    assert len(reached) > 20
+
+
+# ---- what cannot be written --------------------------------------------------------------------------------------
+
+
+def test_a_full_folder_costs_a_warning_and_the_next_epoch_tries_again(
+    tmp_path: Path, messages: Callable[[str], list[str]]
+) -> None:
+    job = trained(tmp_path, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+    try:
+        job.train(1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    (line,) = messages("WARNING")
+    name = job.folder / "checkpoint-0002.state"
+    assert line.startswith(f"No checkpoint after epoch 1, and the job goes on without: {name} could not be written: ")
+    assert job.names == {"checkpoint-0001", "weights-0001"}
+    assert resumed(tmp_path) == 1
+    job.train(1)
+    assert resumed(tmp_path) == 3
+
+
+def test_a_folder_that_cannot_be_made_costs_a_warning_at_the_start_and_at_each_epoch(
+    tmp_path: Path, messages: Callable[[str], list[str]]
+) -> None:
+    (tmp_path / "checkpoints").write_text("a file")
+    job = Job(tmp_path)
+    job.resume()
+    assert messages("WARNING") == [f"Checkpoints cannot be written to {tmp_path / 'checkpoints'}: File exists"]
+    job.train(2)
+    assert len(messages("WARNING")) == 2
+
+
+# ---- another job -------------------------------------------------------------------------------------------------
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """The job's identity with other values, of hyperparameters or of what has the same name with blanks."""
+    names = {name.replace("_", " ") for name in changes} & OWN.keys()
+    hyperparameters = {name: value for name, value in changes.items() if name.replace("_", " ") not in names}
+    return {
+        **OWN,
+        **{name: changes[name.replace(" ", "_")] for name in names},
+        "hyperparameters": {**OWN["hyperparameters"], **hyperparameters},
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"network": "resnet50"}, "network: resnet18 there, resnet50 here"),
+        ({"training_images": 301}, "training images: 300 there, 301 here"),
+        ({"validation_images": 29}, "validation images: 30 there, 29 here"),
+        ({"classes": ["cat", "dog", "fish"]}, "classes: 2 there, 3 here"),
+        ({"classes": ["cat", "fish"]}, "class 1: dog there, fish here"),
+        ({"optimizer": "adam"}, "hyperparameter optimizer: sgd there, adam here"),
+    ],
+)
+def test_a_checkpoint_of_another_job_is_refused_with_both_values(
+    change: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    trained(tmp_path, 1)
+    before = Job(tmp_path).names
+    with pytest.raises(UserError) as error:
+        Job(tmp_path, changed(**change)).resume()
+    path = tmp_path / "checkpoints" / "checkpoint-0001.state"
+    assert str(error.value).startswith(
+        f"the checkpoint {path} is of another job: {told}. Set back what has changed, or "
+    )
+    assert Job(tmp_path).names == before
+
+
+def test_all_that_is_different_is_in_one_message(tmp_path: Path) -> None:
+    trained(tmp_path, 1)
+    with pytest.raises(UserError, match=r"resnet50 here; training images: .*; hyperparameter optimizer: "):
+        Job(tmp_path, changed(network="resnet50", training_images=3, optimizer="adam")).resume()
+
+
+def test_the_end_of_training_and_the_learning_rate_may_change_and_the_log_says_so(
+    tmp_path: Path, messages: Callable[[str], list[str]]
+) -> None:
+    trained(tmp_path, 1)
+    messages("INFO")
+    assert resumed(tmp_path, own=changed(epochs=9, learning_rate=0.01, lr_scheduler_step=())) == 1
+    assert messages("INFO")[:3] == [
+        "epochs was 3 and is 9 from here on",
+        "learning_rate was 0.1 and is 0.01 from here on",
+        "lr_scheduler_step was 10,20 and is none from here on",
+    ]
+
+
+def test_a_hyperparameter_that_a_later_version_has_does_not_make_it_another_job(tmp_path: Path) -> None:
+    trained(tmp_path, 1)
+    assert resumed(tmp_path, own=changed(new="value")) == 1
+
+
+def test_every_hyperparameter_that_may_change_is_one_of_an_algorithm() -> None:
+    from train.image_classification.hyperparameters import Hyperparameters as Classifier
+    from train.semantic_segmentation.hyperparameters import Hyperparameters as Segmenter
+
+    known = {name for each in (Classifier, Segmenter) for name in each.__dataclass_fields__}
+    assert known >= identity.FREE
+
+
+# ---- which folder ------------------------------------------------------------------------------------------------
+
+
+def configured(base: Path, content: str | None) -> Path:
+    """Write checkpointconfig.json, unless None; returns `base`."""
+    (base / "input" / "config").mkdir(parents=True)
+    if content is not None:
+        (base / "input" / "config" / "checkpointconfig.json").write_text(content)
+    return base
+
+
+def test_without_its_file_and_folder_a_job_has_no_checkpoints(tmp_path: Path) -> None:
+    assert checkpoints.folder(configured(tmp_path, None)) is None
+
+
+def test_a_folder_checkpoints_is_taken_without_a_file(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    assert checkpoints.folder(configured(tmp_path, None)) == tmp_path / "checkpoints"
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        ('{"LocalPath": "/mnt/kept"}', "/mnt/kept"),
+        ("{}", "BASE/checkpoints"),
+        ('{"LocalPath": ""}', "BASE/checkpoints"),
+    ],
+)
+def test_the_folder_is_the_one_that_checkpointconfig_names(content: str, wanted: str, tmp_path: Path) -> None:
+    found = checkpoints.folder(configured(tmp_path, content))
+    assert str(found) == wanted.replace("BASE", str(tmp_path))
+
+
+@pytest.mark.parametrize("content", ['{"LocalPath": 3}', '{"LocalPath": "checkpoints"}', "[]", "{"])
+def test_a_checkpointconfig_that_names_no_folder_is_refused_by_name(content: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"checkpointconfig\.json.*\{\"LocalPath\": \"/opt/ml/checkpoints\"\}"):
+        checkpoints.folder(configured(tmp_path, content))
+    assert json.loads(json.dumps(configuration.EXAMPLES["checkpointconfig.json"]))
+
+
+def test_a_stop_before_training_goes_on_says_that_the_checkpoints_are_kept(tmp_path: Path) -> None:
+    job = Job(configured(tmp_path, None))
+    job.resume()
+    checkpoints.folder(tmp_path)
+    assert stop._farewell == ["no model"]
+    job.train(1)
+    checkpoints.folder(tmp_path)
+    stop.add_to_farewell("More.")
+    assert stop._farewell == [
+        f"before training went on: the checkpoints in {job.folder} are kept, and the job goes on from there.",
+        "More.",
+    ]
