@@ -1,1 +1,1 @@
-"""The job around the training: hosts, devices, signals, threads, configuration, checkpoints, scripts, an earlier model."""
+"""The job around the training: hosts, devices, signals, threads, settings, checkpoints, scripts, an earlier model."""
