@@ -16,8 +16,10 @@ from pycocotools import mask as pycoco
 from local import __main__ as program
 from local.datasets import layouts
 from local.datasets.dataset import UNUSABLE, Annotation, DataSet, Edges
-from local.datasets.layouts import coco, coco_json, pets
-from local.datasets.mask import Mask
+from local.datasets.layouts import pets
+from local.datasets.layouts.coco import instances as coco_json
+from local.datasets.layouts.coco import reader as coco
+from local.datasets.masks.mask import Mask
 from local.errors import UserError
 from tests.photos import TURNS, encode, laid_down, quarters
 from tests.unit import few_pets

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from local.datasets import colours
+from local.datasets.masks import colours
 from local.errors import UserError
 
 WHITE, GREEN, ORANGE = 0xFFFFFF, 0x2ACF59, 0xF28333

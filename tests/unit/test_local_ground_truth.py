@@ -14,8 +14,8 @@ from PIL import Image
 from local.algorithms.object_detection import Truth
 from local.datasets import layouts
 from local.datasets.dataset import Annotation, DataSet, Thing
-from local.datasets.layouts import ground_truth
 from local.datasets.layouts import pets as pet_data
+from local.datasets.layouts.ground_truth import reader as ground_truth
 from local.errors import UserError
 from tests.unit import layouts as prepared
 from tests.unit.official import HEAD, encode, lying, picture, turned

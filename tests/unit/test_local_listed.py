@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.datasets.listed import MISSING, SEVERAL, TWICE, Line, PhotoFiles, locate, once
-from local.datasets.parts import TEST, files_by_part, part_of
+from local.datasets.files.listed import MISSING, SEVERAL, TWICE, Line, PhotoFiles, locate, once
+from local.datasets.files.parts import TEST, files_by_part, part_of
 from local.errors import UserError
 
 

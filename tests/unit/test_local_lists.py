@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from local.datasets import layouts
 from local.datasets.dataset import CLASSIFICATION, DETECTION, FRACTIONS, UNUSABLE, Annotation, Edges, Thing
-from local.datasets.layouts import lists, lst_labels
+from local.datasets.files.listed import MISSING, NO_PHOTO
 from local.datasets.layouts import pets as official
-from local.datasets.listed import MISSING, NO_PHOTO
+from local.datasets.layouts.lists import lines as lst_labels
+from local.datasets.layouts.lists import reader as lists
 from local.errors import UserError
 from tests.unit.layouts import Prepared, prepare
 from tests.unit.official import HEAD, lying, picture, turned

@@ -4,7 +4,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from local.datasets.lookup import Photos, part_of
+from local.datasets.files.lookup import Photos, part_of
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from local import __main__ as program
-from local.datasets import layouts, mask_meaning, mask_table
+from local.datasets import layouts
 from local.datasets.dataset import UNUSABLE, DataSet
 from local.datasets.layouts import mask_folders
 from local.datasets.layouts import pets as official
-from local.datasets.mask_set import BINARY, FOUND, IGNORED
-from local.datasets.mask_table import Table
+from local.datasets.masks import meaning as mask_meaning
+from local.datasets.masks import table as mask_table
+from local.datasets.masks.data_set import BINARY, FOUND, IGNORED
+from local.datasets.masks.table import Table
 from local.errors import UserError
 from serve.tasks.masks import png
 from tests.unit.layouts import prepare

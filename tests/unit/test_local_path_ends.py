@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.datasets import path_ends
+from local.datasets.files import path_ends
 
 
 def lay_out(root: Path, *names: str) -> Path:

@@ -14,9 +14,9 @@ from PIL import Image
 
 from local.datasets import layouts
 from local.datasets.dataset import DataSet, Labels
+from local.datasets.files.listed import MISSING, NO_PHOTO, TWICE
 from local.datasets.layouts import pets as official
-from local.datasets.layouts import tables
-from local.datasets.listed import MISSING, NO_PHOTO, TWICE
+from local.datasets.layouts.tables import reader as tables
 from local.errors import UserError
 from tests.unit.layouts import prepare
 from tests.unit.official import encode, turned

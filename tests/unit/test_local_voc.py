@@ -14,8 +14,10 @@ from local import __main__ as program
 from local.datasets import layouts
 from local.datasets.dataset import UNKNOWN, UNUSABLE, DataSet
 from local.datasets.layouts import pets as official
-from local.datasets.layouts import voc, voc_sets, voc_xml
-from local.datasets.mask_set import FOUND, IGNORED
+from local.datasets.layouts.voc import annotation as voc_xml
+from local.datasets.layouts.voc import image_sets as voc_sets
+from local.datasets.layouts.voc import reader as voc
+from local.datasets.masks.data_set import FOUND, IGNORED
 from local.errors import UserError
 from tests.photos import quarters, solid
 from tests.unit.layouts import Prepared, prepare

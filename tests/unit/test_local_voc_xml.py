@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from local.datasets.dataset import UNKNOWN, Annotation, Thing
-from local.datasets.layouts import voc_xml
-from local.datasets.layouts.voc_xml import AnnotationError
+from local.datasets.layouts.voc import annotation as voc_xml
+from local.datasets.layouts.voc.annotation import AnnotationError
 
 NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FFF, exclude_characters="<>&"), min_size=1, max_size=8)
 EDGES = st.tuples(*[st.integers(-50, 5000)] * 4)

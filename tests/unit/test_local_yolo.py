@@ -13,8 +13,11 @@ from PIL import Image
 from local import __main__ as program
 from local.datasets import layouts
 from local.datasets.dataset import FRACTIONS, UNUSABLE, Annotation, DataSet, Edges
-from local.datasets.layouts import pets, yolo, yolo_txt, yolo_yaml
-from local.datasets.lookup import Photos
+from local.datasets.files.lookup import Photos
+from local.datasets.layouts import pets
+from local.datasets.layouts.yolo import data_yaml as yolo_yaml
+from local.datasets.layouts.yolo import label_file as yolo_txt
+from local.datasets.layouts.yolo import reader as yolo
 from local.errors import UserError
 from tests.photos import encode, laid_down, quarters
 from tests.unit import few_pets

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION, DataSet
-from local.datasets.layouts import class_folders, coco, ground_truth, lists, mask_folders, pets, tables, voc, yolo
+from local.datasets.layouts import class_folders, mask_folders, pets
+from local.datasets.layouts.coco import reader as coco
+from local.datasets.layouts.ground_truth import reader as ground_truth
+from local.datasets.layouts.lists import reader as lists
+from local.datasets.layouts.tables import reader as tables
+from local.datasets.layouts.voc import reader as voc
+from local.datasets.layouts.yolo import reader as yolo
 from local.errors import UserError
 
 Reader = Callable[[Path], DataSet[Any]]

@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from local.datasets import mask_set
 from local.datasets.dataset import DataSet
-from local.datasets.mask import SUFFIXES, Mask
-from local.datasets.mask_set import Notes
-from local.datasets.namesakes import MASKS, NEITHER, TRUTHS, Key, Photos, files, key, kinds, pair, parted
+from local.datasets.files.namesakes import MASKS, NEITHER, TRUTHS, Key, Photos, files, key, kinds, pair, parted
+from local.datasets.masks import data_set as mask_set
+from local.datasets.masks.data_set import Notes
+from local.datasets.masks.mask import SUFFIXES, Mask
 from train.data import pairs
 
 _ENDING = re.compile(r"(?:(?i:[_-](?:masks?|gt|seg|segmentation|labels?|groundtruth))|_L)$")

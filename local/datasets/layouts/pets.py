@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from local.datasets.dataset import NO_CLASS, TRAIN, UNUSABLE, VALIDATION, Annotation, DataSet, Entry, Known, Labels
-from local.datasets.layouts import voc_xml
-from local.datasets.mask import Mask, Painted, from_numbers
+from local.datasets.layouts.voc import annotation as voc_xml
+from local.datasets.masks.mask import Mask, Painted, from_numbers
 from local.errors import UserError
 
 SPECIES = {1: "cat", 2: "dog"}

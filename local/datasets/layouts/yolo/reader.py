@@ -24,9 +24,10 @@ from local.datasets.dataset import (
     rarest,
     require_usable,
 )
-from local.datasets.layouts import yolo_txt, yolo_yaml
-from local.datasets.layouts.yolo_txt import Line
-from local.datasets.lookup import TEST, TEST_PHOTOS, Photos
+from local.datasets.files.lookup import TEST, TEST_PHOTOS, Photos
+from local.datasets.layouts.yolo import data_yaml as yolo_yaml
+from local.datasets.layouts.yolo import label_file as yolo_txt
+from local.datasets.layouts.yolo.label_file import Line
 from local.errors import UserError
 from train.data.channels import Channel
 

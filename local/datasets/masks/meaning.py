@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from local.datasets import mask
-from local.datasets.mask import Colour, Painted
-from local.datasets.mask_table import Table
+from local.datasets.masks import mask
+from local.datasets.masks.mask import Colour, Painted
+from local.datasets.masks.table import Table
 from local.errors import UserError
 from serve.words import plural
 from train.semantic_segmentation.masks import IGNORE

@@ -17,7 +17,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from local.datasets import colours, path_ends
 from local.datasets.dataset import (
     CLASSIFICATION,
     DETECTION,
@@ -32,11 +31,14 @@ from local.datasets.dataset import (
     channel_names,
     rarest,
 )
-from local.datasets.layouts import manifest, manifest_values
-from local.datasets.layouts.manifest import Label, Line, Notes
-from local.datasets.layouts.manifest_jobs import Labelled, choose
-from local.datasets.layouts.manifest_values import ClassNames
-from local.datasets.mask import Mask, from_numbers
+from local.datasets.files import path_ends
+from local.datasets.layouts.ground_truth import manifest
+from local.datasets.layouts.ground_truth import values as manifest_values
+from local.datasets.layouts.ground_truth.jobs import Labelled, choose
+from local.datasets.layouts.ground_truth.manifest import Label, Line, Notes
+from local.datasets.layouts.ground_truth.values import ClassNames
+from local.datasets.masks import colours
+from local.datasets.masks.mask import Mask, from_numbers
 from local.errors import UserError
 from train.semantic_segmentation.masks import IGNORE
 

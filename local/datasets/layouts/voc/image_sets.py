@@ -13,9 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
-from local.datasets import texts
 from local.datasets.dataset import TRAIN, VALIDATION
-from local.datasets.namesakes import TEST, Photos, key
+from local.datasets.files import texts
+from local.datasets.files.namesakes import TEST, Photos, key
 from local.errors import UserError
 from train.data import pairs
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.datasets.listed import MISSING, PhotoFiles, is_photo
-from local.datasets.text_table import JSON_LINES, Cell, Row, delimited, json_lines, text_of
+from local.datasets.files.listed import MISSING, PhotoFiles, is_photo
+from local.datasets.files.rows import JSON_LINES, Cell, Row, delimited, json_lines, text_of
 from local.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".txt", *JSON_LINES)

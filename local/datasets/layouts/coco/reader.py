@@ -27,10 +27,11 @@ from local.datasets.dataset import (
     rarest,
     require_usable,
 )
-from local.datasets.layouts import coco_json, coco_masks
-from local.datasets.layouts.coco_json import Object, Picture
-from local.datasets.lookup import TEST, TEST_PHOTOS, TWICE, UNLISTED, Photos, part_of
-from local.datasets.mask import Mask
+from local.datasets.files.lookup import TEST, TEST_PHOTOS, TWICE, UNLISTED, Photos, part_of
+from local.datasets.layouts.coco import instances as coco_json
+from local.datasets.layouts.coco import outlines as coco_masks
+from local.datasets.layouts.coco.instances import Object, Picture
+from local.datasets.masks.mask import Mask
 from local.errors import UserError
 from serve.words import plural
 from train.data.channels import Channel

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from local.datasets.dataset import UNUSABLE, Edges
-from local.datasets.listed import Line, is_photo
+from local.datasets.files.listed import Line, is_photo
 from local.errors import UserError
 
 Numbers = tuple[float, ...]

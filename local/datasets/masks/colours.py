@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from local.datasets.mask import Painted
+from local.datasets.masks.mask import Painted
 from local.errors import UserError
 from serve import preprocess
 from serve.preprocess import UnreadableImage

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from local.datasets.dataset import Labels
-from local.datasets.text_table import Cell, Row
+from local.datasets.files.rows import Cell, Row
 from local.errors import UserError
 
 _WORDS = {"label", "class", "category", "tag", "species", "breed", "diagnosis", "choice", "target", "type", "variety"}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Generic
 
 from local.datasets.dataset import Known
-from local.datasets.parts import part_of
+from local.datasets.files.parts import part_of
 from local.errors import UserError
 from train.data.pairs import IMAGES
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from local.datasets import texts
-from local.datasets.mask import Colour
+from local.datasets.files import texts
+from local.datasets.masks.mask import Colour
 from local.errors import UserError
 from train.semantic_segmentation.masks import IGNORE
 

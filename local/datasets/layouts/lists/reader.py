@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from local.datasets.dataset import FRACTIONS, Annotation, DataSet, Entry, Known, Labels, Thing, channel_names, rarest
-from local.datasets.layouts import lst_labels
-from local.datasets.layouts.lst_labels import Listed
-from local.datasets.listed import NO_PHOTO, Line, PhotoFiles, files_below, is_photo, locate, once
-from local.datasets.parts import files_by_part
-from local.datasets.text_table import text_of
+from local.datasets.files.listed import NO_PHOTO, Line, PhotoFiles, files_below, is_photo, locate, once
+from local.datasets.files.parts import files_by_part
+from local.datasets.files.rows import text_of
+from local.datasets.layouts.lists import lines as lst_labels
+from local.datasets.layouts.lists.lines import Listed
 from local.errors import UserError
 from serve.words import plural
 

@@ -5,12 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from local.datasets import mask_meaning, mask_table
 from local.datasets.dataset import UNUSABLE, DataSet
-from local.datasets.mask import Mask
-from local.datasets.mask_meaning import Look
-from local.datasets.mask_table import Table
-from local.datasets.namesakes import Pairs, entries
+from local.datasets.files.namesakes import Pairs, entries
+from local.datasets.masks import meaning as mask_meaning
+from local.datasets.masks import table as mask_table
+from local.datasets.masks.mask import Mask
+from local.datasets.masks.meaning import Look
+from local.datasets.masks.table import Table
 from local.errors import UserError
 from local.progress import Progress
 from serve.machine import cpu_count

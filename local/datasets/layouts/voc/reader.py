@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from local.datasets import mask_set
 from local.datasets.dataset import UNUSABLE, Annotation, DataSet, Labels
-from local.datasets.layouts import voc_sets, voc_xml
-from local.datasets.mask import Colour, Mask
-from local.datasets.mask_table import Table
-from local.datasets.namesakes import NEITHER, Key, Photos, entries, files, key, kinds, pair, parted
+from local.datasets.files.namesakes import NEITHER, Key, Photos, entries, files, key, kinds, pair, parted
+from local.datasets.layouts.voc import annotation as voc_xml
+from local.datasets.layouts.voc import image_sets as voc_sets
+from local.datasets.masks import data_set as mask_set
+from local.datasets.masks.mask import Colour, Mask
+from local.datasets.masks.table import Table
 from local.errors import UserError
 from serve.words import plural
 from train.data import pairs

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.datasets.dataset import Edges
-from local.datasets.layouts.manifest import Json, Label, Notes
+from local.datasets.layouts.ground_truth.manifest import Json, Label, Notes
 from local.errors import UserError
 
 _MAX_PIXELS = 1_000_000

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from local.datasets.layouts.coco_json import Object, Picture, is_pixels, shown
-from local.datasets.mask import Painted
-from local.datasets.regions import Region, polygon, rectangle, run_lengths, runs, union
+from local.datasets.layouts.coco.instances import Object, Picture, is_pixels, shown
+from local.datasets.masks.mask import Painted
+from local.datasets.masks.regions import Region, polygon, rectangle, run_lengths, runs, union
 from local.errors import UserError
 from serve.preprocess import MAX_PIXELS
 from train.semantic_segmentation import masks

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from local.datasets.dataset import TRAIN, VALIDATION, class_name
-from local.datasets.lookup import TEST, Photos, part_of
+from local.datasets.files.lookup import TEST, Photos, part_of
 from local.errors import UserError
 from train.data.channels import Channel
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Entry, Labels, channel_names, rarest
-from local.datasets.layouts import label_columns
-from local.datasets.layouts.table_files import SUFFIXES, Table, form_of, read
-from local.datasets.listed import NO_PHOTO, Line, PhotoFiles, files_below, locate, once
-from local.datasets.parts import TEST, exactly, files_by_part
-from local.datasets.text_table import Cell
+from local.datasets.files.listed import NO_PHOTO, Line, PhotoFiles, files_below, locate, once
+from local.datasets.files.parts import TEST, exactly, files_by_part
+from local.datasets.files.rows import Cell
+from local.datasets.layouts.tables import columns as label_columns
+from local.datasets.layouts.tables.table import SUFFIXES, Table, form_of, read
 from local.errors import UserError
 
 HELD_BACK = "photos of the test part, left out"

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION
-from local.datasets.layouts.manifest import TEST, Label, Line, Notes
-from local.datasets.layouts.manifest_values import numbers
+from local.datasets.layouts.ground_truth.manifest import TEST, Label, Line, Notes
+from local.datasets.layouts.ground_truth.values import numbers
 from local.errors import UserError
 
 _TASKS = {
