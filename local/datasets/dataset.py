@@ -145,22 +145,37 @@ def channel_names(paths: Sequence[Path], folders: Sequence[str] | None = None) -
     return names
 
 
-def class_name(text: str) -> str:
+def entries(
+    paths: Sequence[Path],
+    known: Iterable[Known],
+    parts: Iterable[str],
+    classes: Sequence[Iterable[str]],
+    in_folders: bool = False,
+) -> tuple[Entry[Known], ...]:
+    """Return the entries of photos, of which the four have an item each, in order.
+
+    The rarest of a photo's `classes` is its group and, with `in_folders`, its folder in a channel.
+    """
+    groups = rarest(classes)
+    names = channel_names(paths, groups if in_folders else None)
+    return tuple(Entry(*one) for one in zip(names, paths, known, parts, groups, strict=True))
+
+
+def class_name(text: str, what: str) -> str:
     """Return a class name as a line of classes.txt: without space around it, and one for any space within.
 
-    Raises ValueError, in words that follow the name, for one that is empty or cannot be written.
+    Raises UserError, which begins with `what` the name is, for one that is empty or cannot be written.
     """
     name = " ".join(text.split())
     if not name:
-        raise ValueError("is empty: give the class a name, like cat")
+        raise UserError(f"{what} is empty: give the class a name, like cat")
     if {"Cc", "Cs"} & {*map(unicodedata.category, name)}:
-        raise ValueError("has control characters: give the class a name, like cat")
+        raise UserError(f"{what} has control characters: give the class a name, like cat")
     return name
 
 
-def require_usable(root: Path, usable: int, unusable: Sequence[str]) -> None:
-    """Raise UserError when more photos of a data set have annotations that cannot be used than not; `unusable` why."""
+def require_usable(root: Path, usable: int, unusable: Sequence[str], what: str = "photo") -> None:
+    """Raise UserError when more of `what` a data set has cannot be used than can be; `unusable` is why."""
     if len(unusable) > usable:
-        raise UserError(
-            f"{unusable[0]} ({plural(len(unusable), 'photo')} of {usable + len(unusable)} below {root} cannot be used)"
-        )
+        counted = plural(len(unusable), what)
+        raise UserError(f"{unusable[0]} ({counted} of {usable + len(unusable)} below {root} cannot be used)")

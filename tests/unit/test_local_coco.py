@@ -20,6 +20,7 @@ from local.datasets.layouts import pets
 from local.datasets.layouts.coco import instances as coco_json
 from local.datasets.layouts.coco import reader as coco
 from local.datasets.masks.mask import Mask
+from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_CLASSES
 from local.errors import UserError
 from tests.photos import TURNS, encode, laid_down, quarters
 from tests.unit import few_pets
@@ -77,7 +78,7 @@ def test_categories_are_numbered_by_their_ids_and_named_without_those_of_no_obje
     things = [thing(category=90), thing(category=3), thing(category=7, iscrowd=1)]
     data = coco.detection(lay_out(tmp_path, document(things, categories=categories)))
     assert data.class_names == ("cat", "big dog")
-    assert notes(data) == {coco.CROWDS: ["dog on 1.jpg"], coco.NO_OBJECT: ["animals", "dog"]}
+    assert notes(data) == {coco.CROWDS: ["dog on 1.jpg"], UNUSED_CLASSES: ["animals", "dog"]}
 
 
 def test_two_files_whose_categories_have_other_ids_agree_by_their_names(tmp_path: Path) -> None:
@@ -129,13 +130,13 @@ def test_what_is_not_used_has_a_reason_and_a_name(tmp_path: Path) -> None:
     data = coco.detection(lay_out(tmp_path, document([thing(), thing(image=99), 7], images)))
     assert notes(data) == {
         coco.OTHERS: ["captions_train.json"],
-        coco.MISSING: ["'gone.jpg' of labels.json"],
-        "photos that are listed a second time, the first counts": ["'2.jpg' of labels.json"],
-        "photos of a test part, left out": ["5.jpg"],
+        MISSING: ["'gone.jpg' of labels.json"],
+        TWICE: ["'2.jpg' of labels.json"],
+        TEST_PHOTOS: ["5.jpg"],
         coco.STRAYS: ["labels.json annotations[1]", "labels.json annotations[2]"],
-        "photos that are not listed, left out": ["4.jpg"],
+        UNLISTED: ["4.jpg"],
         UNUSABLE: ["labels.json: the image with the id 5 has the file_name 6, not a path"],
-        coco.NO_OBJECT: ["dog"],
+        UNUSED_CLASSES: ["dog"],
     }
 
 
@@ -583,5 +584,5 @@ def test_prepare_says_what_it_found_and_what_to_set(tmp_path: Path, capsys: pyte
     assert program.main(words) == 0
     printed = capsys.readouterr().out
     assert f"{data} is read as coco: labels.json lists images and annotations\n" in printed
-    assert "categories without an object, left out: 1 (dog)" in printed
+    assert "classes that no photo has, left out: 1 (dog)" in printed
     assert "Set num_classes=1 num_training_samples=8" in printed

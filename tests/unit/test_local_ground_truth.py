@@ -16,6 +16,7 @@ from local.datasets import layouts
 from local.datasets.dataset import Annotation, DataSet, Thing
 from local.datasets.layouts import pets as pet_data
 from local.datasets.layouts.ground_truth import reader as ground_truth
+from local.datasets.notes import MISSING, SEVERAL
 from local.errors import UserError
 from tests.unit import layouts as prepared
 from tests.unit.official import HEAD, encode, lying, picture, turned
@@ -254,7 +255,7 @@ def test_a_photo_without_its_mask_is_left_out_and_named(write: Callable[..., Pat
     saved(np.zeros((48, 64), np.uint8), {0: "pet"}, tmp_path / "a.png", "palette")
     data = ground_truth.segmentation(write(*(masked(f"{name}.jpg", f"{name}.png", {0: "pet"}) for name in "ab")))
     assert known(data).keys() == {"a.jpg"}
-    assert noted(data) == {f"masks that are not below {tmp_path}, left out": ["b.png"]}
+    assert noted(data) == {MISSING: ["s3://bucket/out/annotations/consolidated-annotation/output/b.png"]}
 
 
 # --- several jobs, lines without labels -------------------------------------------------------------------------------
@@ -367,7 +368,7 @@ def test_photos_that_are_not_there_are_named_and_left_out(write: Callable[..., P
     (tmp_path / "2.jpg").unlink()
     data = ground_truth.classification(tmp_path)
     assert [*known(data)] == ["0.jpg", "1.jpg", "3.jpg"]
-    assert noted(data) == {f"photos that are not below {tmp_path}, left out": ["2.jpg"]}
+    assert noted(data) == {MISSING: [f"{S3}/2.jpg"]}
 
 
 def test_a_photo_of_which_there_are_two_files_is_named_and_left_out(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -379,7 +380,7 @@ def test_a_photo_of_which_there_are_two_files_is_named_and_left_out(write: Calla
     data = ground_truth.classification(tmp_path)
     assert [*known(data)] == ["2.jpg"]
     says = [f"{S3}/1.jpg may be a/1.jpg or b/1.jpg"]
-    assert noted(data) == {"photos of which the file is not certain, left out": says}
+    assert noted(data) == {SEVERAL: says}
 
 
 def test_without_any_photo_the_command_that_gets_them_is_named(write: Callable[..., Path]) -> None:
@@ -512,7 +513,7 @@ def test_a_manifest_that_is_not_text_is_refused_by_name(write: Callable[..., Pat
     root = write(single("1.jpg", 0, "dog"))
     with (tmp_path / "output.manifest").open("ab") as file:
         file.write(b"\xff")
-    with pytest.raises(UserError, match=r"output.manifest is not a text in UTF-8 \(invalid start byte at byte"):
+    with pytest.raises(UserError, match=r"output.manifest, line 2 is not UTF-8 \(invalid start byte"):
         ground_truth.classification(root)
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from local.datasets import layouts
 from local.datasets.dataset import CLASSIFICATION, DETECTION, FRACTIONS, UNUSABLE, Annotation, Edges, Thing
-from local.datasets.files.listed import MISSING, NO_PHOTO
 from local.datasets.layouts import pets as official
 from local.datasets.layouts.lists import lines as lst_labels
 from local.datasets.layouts.lists import reader as lists
+from local.datasets.notes import MISSING, UNUSED_CLASSES
 from local.errors import UserError
 from tests.unit.layouts import Prepared, prepare
 from tests.unit.official import HEAD, lying, picture, turned
@@ -73,7 +73,7 @@ def test_a_0_or_1_for_each_class_is_multi_label(content: str, tmp_path: Path) ->
     lay_out(tmp_path, {"train.lst": content, "classes.txt": "a\nb\nc\n"})
     assert labels(tmp_path) == {"cat/1.jpg": "a+c", "cat/2.jpg": "", "dog/1.jpg": "a"}
     data = lists.classification(tmp_path)
-    assert (data.multi_label, data.class_names, data.notes[NO_PHOTO]) == (True, ("a", "c"), ["b"])
+    assert (data.multi_label, data.class_names, data.notes[UNUSED_CLASSES]) == (True, ("a", "c"), ["b"])
 
 
 def rows(*kinds: int) -> str:
@@ -115,7 +115,7 @@ def test_lists_of_two_parts_are_the_split_and_a_test_part_is_left_out(tmp_path: 
     assert labels(tmp_path) == {"train/cat/1.jpg": "a", "train/dog/1.jpg": "b", "validation/cat/1.jpg": "b"}
     data = lists.classification(tmp_path)
     assert [entry.part for entry in data.entries] == ["train", "train", "validation"]
-    assert data.notes["lists of the test part, left out"] == ["my_test.lst"]
+    assert data.notes["lists of a test part, left out"] == ["my_test.lst"]
 
 
 def test_boxes_are_fractions_of_the_stored_photo_and_a_photo_may_have_none(tmp_path: Path) -> None:

@@ -158,10 +158,10 @@ def test_what_has_no_partner_and_what_cannot_be_used_is_left_out_and_named(tmp_p
     assert jpeg.startswith("masks/6.png is a JPEG, which blurs the numbers of classes: export the masks as PNG")
     assert colours.startswith("masks/5.png is a colour picture, unlike the others")
     assert said == {
-        "photos of the part `test`, held back": ["test/images/t.jpg"],
+        "photos of a test part, left out": ["test/images/t.jpg"],
         "masks without a photo, left out": ["masks/y.png"],
         "masks whose photo has another one, left out": ["masks/0_mask.png"],
-        "photos without a mask, left out": ["images/x.jpg"],
+        "photos without their mask, left out": ["images/x.jpg"],
         FOUND: ["0", "1"],
     }
 
@@ -274,7 +274,7 @@ def test_colours_are_classes_by_a_table_and_its_lines_are_the_labels(
             "classes.txt names 3 classes and the numbers in the masks are 0 and",
         ),
         ([grey(*range(64)), grey(70)], {}, "have 65 numbers, 0, 1, .* these look like shades"),
-        ([grey(0, form="JPEG")], {}, r"is a JPEG.*mogrify.*\(1 of 1 masks cannot be used\)"),
+        ([grey(0, form="JPEG")], {}, r"is a JPEG.*mogrify.*\(1 mask of 1 below .* cannot be used\)"),
         (
             [coloured(ROAD, SKY, mode="P"), coloured(SKY, ROAD, mode="P")],
             {},
@@ -308,7 +308,7 @@ def test_a_picture_of_more_colours_than_classes_is_left_out(tmp_path: Path) -> N
         ("sky,1,2,3\nroad,1,2,3\n", r"t.txt has \(1, 2, 3\) in line 1 and in line 2: keep one of them"),
         ("sky\nroad\nsky\n", "t.txt has sky in line 1 and in line 3"),
         ("1,sky\n1,road\n", "t.txt has 1 in line 1 and in line 2"),
-        (",1,2,3\nroad,1,2,3\n", "t.txt line 1 has no name"),
+        (",1,2,3\nroad,1,2,3\n", "t.txt line 1: the name is empty"),
         ("a" * 400, "t.txt line 1 has 400 characters"),
     ],
 )

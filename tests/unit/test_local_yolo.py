@@ -13,7 +13,7 @@ from PIL import Image
 from local import __main__ as program
 from local.datasets import layouts
 from local.datasets.dataset import FRACTIONS, UNUSABLE, Annotation, DataSet, Edges
-from local.datasets.files.lookup import Photos
+from local.datasets.files import ends
 from local.datasets.layouts import pets
 from local.datasets.layouts.yolo import data_yaml as yolo_yaml
 from local.datasets.layouts.yolo import label_file as yolo_txt
@@ -110,7 +110,7 @@ def test_what_is_not_used_has_a_reason_and_a_name(tmp_path: Path) -> None:
     assert list(boxes(data)) == photos[:2]
     assert notes(data) == {
         yolo.ELSEWHERE: ["logo.png"],
-        yolo.NO_PHOTO: ["train/labels/gone.txt"],
+        "label files without a photo, left out": ["train/labels/gone.txt"],
         "photos of a test part, left out": ["4.jpg"],
         UNUSABLE: ["train/labels/3.txt line 1 has 4 numbers: expected `class cx cy width height`"],
         yolo_txt.POLYGONS: ["train/labels/1.txt"],
@@ -325,7 +325,7 @@ def test_any_yaml_has_names_or_is_refused(tmp_path_factory: pytest.TempPathFacto
     root.mkdir(exist_ok=True)
     (root / "data.yaml").write_text(text, encoding="utf-8")
     try:
-        about = yolo_yaml.read(root, Photos(root))
+        about = yolo_yaml.read(root, ends.photos(root))
     except UserError as error:
         message = str(error)
     else:

@@ -12,23 +12,18 @@ import functools
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from local.datasets.dataset import TRAIN, VALIDATION, Entry, Known, channel_names, rarest
+from local.datasets import dataset
+from local.datasets.dataset import Entry, Known
+from local.datasets.files.parts import TEST, WORDS
+from local.datasets.notes import TEST_PHOTOS, Notes, without, without_photo
 from train.data import pairs
-from train.data.channels import Channel
 
-TEST = "test"
 PHOTOS, TRUTHS, MASKS, NEITHER = "photos", "truths", "masks", "neither"
-HELD_BACK = "photos of the part `test`, held back"
 DOUBLES = "photos of a base name that another one has, left out"
-_PARTS = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation"), VALIDATION),
-    **dict.fromkeys(("test", "testing"), TEST),
-}
 _KINDS = {
     **dict.fromkeys(("image", "images", "img", "imgs", "jpegimages", "photo", "photos"), PHOTOS),
     **dict.fromkeys(("annotation", "annotations", "annot", "annots", "ann", "anns", "xml", "xmls"), TRUTHS),
@@ -39,7 +34,7 @@ _KINDS = {
     **dict.fromkeys((f"segmentation{of}visualization" for of in ("class", "object")), NEITHER),
 }
 # A longer name first: `training`, not `train` and a kind `ing`.
-_PART, _KIND = ("|".join(sorted(words, key=len, reverse=True)) for words in (_PARTS, _KINDS))
+_PART, _KIND = ("|".join(sorted(words, key=len, reverse=True)) for words in (WORDS, _KINDS))
 _FOLDER = re.compile(f"(?:({_PART})[ _-]?)?({_KIND})?|({_KIND})[ _-]?({_PART})")
 
 
@@ -49,12 +44,6 @@ class Key(NamedTuple):
     part: str
     folders: tuple[str, ...]
     base: str
-
-
-def files(root: Path) -> list[str]:
-    """The files at any depth below `root` that are not hidden, in the order of their paths."""
-    found = Channel(str(root), root, "", "folder").files()
-    return [name for path in found if not (name := path.relative_to(root).as_posix()).startswith("__MACOSX/")]
 
 
 def key(path: str, base: str | None = None) -> Key:
@@ -119,6 +108,12 @@ class Pairs(NamedTuple):
     second: list[str]
     """Files whose photo has another one."""
 
+    def note(self, what: str, photos: Iterable[str], notes: Notes) -> None:
+        """Name in `notes` the files that are left over, each a `what` in words, and those of `photos` without one."""
+        notes[without_photo(what)] = self.alone
+        notes[f"{what}s whose photo has another one, left out"] = self.second
+        notes[without(what)] = [photo for photo in photos if photo not in self.found]
+
 
 def pair(photos: Photos, others: Sequence[str], keys: Callable[[str], Iterable[Key]]) -> Pairs:
     """Find the photo of each of `others`, by the first of its `keys` that a photo has; where none has, by base name.
@@ -144,27 +139,23 @@ def pair(photos: Photos, others: Sequence[str], keys: Callable[[str], Iterable[K
     return Pairs(dict(sorted(found.items())), alone, second)
 
 
-def parted(photos: Photos, parts: Mapping[str, str], notes: dict[str, list[str]]) -> dict[str, str]:
+def parted(photos: Photos, parts: Mapping[str, str], notes: Notes) -> dict[str, str]:
     """Return the part of each photo, "" for none; in `notes` go those that are left out, of the part TEST and doubles.
 
     `parts` are those that lists of the data set give, where it has lists; else the folders' names tell.
     """
     found = {path: parts.get(path, "") if parts else key(path).part for path in photos.paths}
     notes[DOUBLES] = photos.doubles
-    notes[HELD_BACK] = [path for path, part in found.items() if part == TEST]
+    notes[TEST_PHOTOS] = [path for path, part in found.items() if part == TEST]
     return {path: part for path, part in found.items() if part != TEST}
 
 
 def entries(
-    root: Path, known: Mapping[str, Known], classes: Mapping[str, Collection[str]], parts: Mapping[str, str]
+    root: Path, known: Mapping[str, Known], classes: Mapping[str, Iterable[str]], parts: Mapping[str, str]
 ) -> tuple[Entry[Known], ...]:
-    """Return the entries of photos, in the order of `known`, whose `classes` are those on each of them."""
-    paths = [root / photo for photo in known]
-    groups = rarest([classes[photo] for photo in known])
-    return tuple(
-        Entry(name, path, fact, parts[photo], group)
-        for name, path, group, (photo, fact) in zip(channel_names(paths), paths, groups, known.items(), strict=True)
-    )
+    """Return `dataset.entries` of photos, in the order of `known`."""
+    of_parts, of_classes = [parts[photo] for photo in known], [classes[photo] for photo in known]
+    return dataset.entries([root / photo for photo in known], known.values(), of_parts, of_classes)
 
 
 @functools.cache
@@ -173,4 +164,4 @@ def _words(folder: str) -> tuple[str, str]:
     match = _FOLDER.fullmatch(folder.lower())
     if match is None:
         return "", ""
-    return _PARTS.get(match[1] or match[4] or "", ""), _KINDS.get(match[2] or match[3] or "", "")
+    return WORDS.get(match[1] or match[4] or "", ""), _KINDS.get(match[2] or match[3] or "", "")

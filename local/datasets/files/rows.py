@@ -1,17 +1,14 @@
 """Tables in text files: rows of cells from CSV, TSV and JSON Lines, as Excel, pandas and people write them."""
 
-import codecs
 import csv
 import io
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from local.errors import UserError
 
-HEAD_BYTES = 65536
 JSON_LINES = (".jsonl", ".ndjson", ".jsonlines")
 
 Cell = str | tuple[str, ...]
@@ -28,29 +25,6 @@ class Row:
     def __getitem__(self, column: int) -> Cell:
         """The cell of a column, "" where the row is too short."""
         return self.cells[column] if column < len(self.cells) else ""
-
-
-def text_of(path: Path, source: str, head: bool = False) -> str:
-    """Return a file's text, UTF-8 with or without a BOM, or UTF-16 with one, as Excel writes them.
-
-    `head`: only its first lines, with a mark for what is neither. `source` is what messages call the file.
-    Raises UserError when it cannot be read, or is neither.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(HEAD_BYTES if head else -1)
-            whole = not head or not file.read(1)
-    except OSError as error:
-        raise UserError(f"{source} cannot be read ({error.strerror}): fix or remove it") from None
-    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    try:
-        text = codecs.getincrementaldecoder(encoding)("replace" if head else "strict").decode(data, whole)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{source}, line {line} is not UTF-8 ({error.reason}): save the file as UTF-8, in Excel as `CSV UTF-8`"
-        ) from None
-    return text if whole else text[: text.rfind("\n") + 1]
 
 
 def delimited(text: str, separator: str, source: str, head: bool = False) -> list[Row]:

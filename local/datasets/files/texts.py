@@ -1,23 +1,53 @@
-"""Text files of a data set."""
+"""Files of a data set, read: whole or their beginnings, as bytes or as text."""
 
+import codecs
 from pathlib import Path
 
 from local.errors import UserError
 
-_MAX_BYTES = 20_000_000
+_HEAD = 65_536
+_MOST_BYTES = 2_000_000_000
 
 
-def read(path: Path, source: str) -> str:
-    """Read a text file in UTF-8, with or without a byte order mark; messages call it `source`. Raises UserError."""
+def data(path: Path, source: str, most: int = _MOST_BYTES) -> bytes:
+    """Read a file. Raises UserError, which calls it `source`, where it cannot be read or has more than `most` bytes."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise UserError(f"{source} has more than {_MAX_BYTES} bytes: is it the right file?")
-        return data.decode("utf-8-sig")
+        if path.stat().st_size > most:
+            raise UserError(f"{source} has more than {most} bytes: is it the right file?")
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"{source} cannot be read ({error.strerror}): fix or remove it") from None
+
+
+def begin(path: Path, count: int = _HEAD) -> bytes:
+    """The first `count` bytes of a file, none of one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
+def head(path: Path) -> str:
+    """The first whole lines of a text file, with a mark for what is not text."""
+    found = begin(path)
+    text = codecs.getincrementaldecoder(_encoding(found))("replace").decode(found)
+    return text if len(found) < _HEAD else text[: text.rfind("\n") + 1]
+
+
+def read(path: Path, source: str, most: int = _MOST_BYTES) -> str:
+    """Read a text file: UTF-8 with or without a byte order mark, or UTF-16 with one, as Excel writes them.
+
+    Raises UserError as `data` does, and naming the line that is neither.
+    """
+    found = data(path, source, most)
+    try:
+        return found.decode(_encoding(found))
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{source} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8"
-        ) from None
+        line = found.count(b"\n", 0, error.start) + 1
+        excel = ", in Excel as `CSV UTF-8`" if path.suffix.lower() == ".csv" else ""
+        raise UserError(f"{source}, line {line} is not UTF-8 ({error.reason}): save the file as UTF-8{excel}") from None
+
+
+def _encoding(beginning: bytes) -> str:
+    return "utf-16" if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from local.datasets.dataset import NO_CLASS, TRAIN, UNUSABLE, VALIDATION, Annotation, DataSet, Entry, Known, Labels
-from local.datasets.layouts.voc import annotation as voc_xml
+from local.datasets.dataset import NO_CLASS, TRAIN, UNUSABLE, VALIDATION, Annotation, DataSet, Known, Labels, entries
+from local.datasets.layouts.voc import annotation
 from local.datasets.masks.mask import Mask, Painted, from_numbers
+from local.datasets.notes import Notes, without
 from local.errors import UserError
 
 SPECIES = {1: "cat", 2: "dog"}
@@ -76,7 +77,7 @@ def detection(root: Path, classes: str = "species") -> DataSet[Annotation]:
     for photo in _with_file(photos, folder, "xml", "XML file", "head boxes are", notes):
         name = f"{photo.pet.name}.xml"
         try:
-            found = voc_xml.read(folder / name, name)
+            found = annotation.read(folder / name, name)
         except UserError as error:
             notes.setdefault(UNUSABLE, []).append(str(error))
             continue
@@ -109,14 +110,14 @@ class _Photo:
     part: str
 
 
-def _photos(root: Path) -> tuple[list[_Photo], dict[str, list[str]]]:
+def _photos(root: Path) -> tuple[list[_Photo], Notes]:
     """Every photo of both lists and those of images/ whose breed the lists know, by name; and what is left out."""
     lists = read(root)
     parts = {pet.name: part for part, pets in zip((TRAIN, VALIDATION), lists, strict=True) for pet in pets}
     listed = [*lists.trainval, *lists.test]
     known = {pet.breed: pet for pet in listed}
     found = {pet.name: pet for pet in listed}
-    notes: dict[str, list[str]] = {STRAYS: [], UNKNOWN: []}
+    notes: Notes = {STRAYS: [], UNKNOWN: []}
     for file in sorted((root / "images").iterdir()):
         relative = known.get(file.stem.rpartition("_")[0])
         if file.suffix.lower() != ".jpg" or file.name.startswith("."):
@@ -129,7 +130,7 @@ def _photos(root: Path) -> tuple[list[_Photo], dict[str, list[str]]]:
 
 
 def _with_file(
-    photos: Sequence[_Photo], folder: Path, suffix: str, what: str, they_are: str, notes: dict[str, list[str]]
+    photos: Sequence[_Photo], folder: Path, suffix: str, what: str, they_are: str, notes: Notes
 ) -> list[_Photo]:
     """The photos that have a file of theirs in `folder`; notes the others. The other arguments are for messages."""
     found: list[_Photo] = []
@@ -141,19 +142,17 @@ def _with_file(
             f"{folder} has no {what} of any photo: {they_are} in annotations.tar.gz of the "
             f"Oxford-IIIT Pet data set, one NAME.{suffix} for images/NAME.jpg"
         )
-    notes[f"photos without their {what}, left out"] = [f"{photo.pet.name}.jpg" for photo in others]
+    notes[without(what)] = [f"{photo.pet.name}.jpg" for photo in others]
     return found
 
 
-def _data_set(
-    root: Path, classes: str, known: Sequence[tuple[_Photo, Known]], notes: dict[str, list[str]]
-) -> DataSet[Known]:
+def _data_set(root: Path, classes: str, known: Sequence[tuple[_Photo, Known]], notes: Notes) -> DataSet[Known]:
     """A data set of photos with what is known of each; a random split is made breed by breed."""
-    entries = tuple(
-        Entry(photo.pet.name, root / "images" / f"{photo.pet.name}.jpg", fact, photo.part, photo.pet.breed)
-        for photo, fact in known
-    )
-    return DataSet(root, entries, class_names([photo.pet for photo, _ in known], classes), notes)
+    photos = [photo for photo, _ in known]
+    paths = [root / "images" / f"{photo.pet.name}.jpg" for photo in photos]
+    parts, breeds = [photo.part for photo in photos], [[photo.pet.breed] for photo in photos]
+    names = class_names([photo.pet for photo in photos], classes)
+    return DataSet(root, entries(paths, [fact for _, fact in known], parts, breeds), names, notes)
 
 
 def class_names(pets: Iterable[Pet], classes: str) -> tuple[str, ...]:

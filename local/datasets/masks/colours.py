@@ -5,51 +5,60 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from local.datasets.masks.mask import Painted
+from local.datasets.masks import mask
+from local.datasets.masks.mask import Colour, Painted
 from local.errors import UserError
-from serve import preprocess
 from serve.preprocess import UnreadableImage
 from train.semantic_segmentation import masks
 
+_WHITE = 0xFFFFFF
 
-def read(path: Path, source: str, colours: Mapping[int, int], numbers: Mapping[int, int]) -> Painted:
-    """Read the PNG at `path` into labels by `colours`, 0xRRGGBB, or by the `numbers` that are stored for its pixels.
+
+def read(path: Path, source: str, colours: Mapping[Colour, int], numbers: Mapping[int, int]) -> Painted:
+    """Read the file at `path` into labels by the `colours` of its pixels, or by the `numbers` that are stored for them.
 
     Colours count where the table has all of them, also those of a palette or of grey; else numbers do, of which
-    masks.IGNORE stays itself. A palette that has one colour for two numbers is read by its numbers. What is wholly
-    transparent is white.
+    masks.IGNORE stays itself. A palette that has one colour for two numbers is read by its numbers, if those have
+    labels. A wholly transparent pixel is white if its own colour has no label.
     Raises UserError naming `source` for a file that cannot be read or has neither.
     """
+    data = mask.read(path, source)
+    codes = {red << 16 | green << 8 | blue: label for (red, green, blue), label in colours.items()}
+    planes = mask.opened(data, None, source, _planes)
+    packed = (planes[..., 0] << 16 | planes[..., 1] << 8 | planes[..., 2]).astype(np.uint32, copy=False)
+    clear = planes[..., 3] == 0
+    packed[clear & ~np.isin(packed, list(codes))] = _WHITE
     try:
-        data = path.read_bytes()
-        picture = np.asarray(preprocess.decode(data), np.uint32)
-    except OSError as error:
-        raise UserError(f"{source} cannot be read ({error.strerror}): fix or remove it") from None
-    except UnreadableImage as error:
-        raise UserError(f"{source} {error}") from None
-    try:
-        stored: NDArray[np.uint8] | None
         stored, repaired = masks.decode(data)
     except UnreadableImage:  # A picture of colours, or of another format: its colours say whether it is a mask.
-        stored, repaired = None, True
-    packed = (picture[..., 0] << 16 | picture[..., 1] << 8 | picture[..., 2]).astype(np.uint32, copy=False)
-    labels = _by_colour(packed, stored, colours)
-    if labels is None and stored is not None:
+        stored, repaired = None, False
+    ambiguous = stored is not None and numbers and np.unique(stored).size > np.unique(packed).size
+    labels = None if ambiguous else _by_colour(packed, codes)
+    if labels is not None:
+        repaired = False
+    elif stored is not None:
         labels = _by_number(stored, numbers)
     if labels is None:
-        raise UserError(f"{source} has {_unknown(packed, stored, colours, numbers)}, which no class has: name it, too")
+        raise UserError(f"{source} has {_unknown(packed, stored, codes, numbers)}, which no class has: name it, too")
     as_it_is = stored is not None and not repaired and np.array_equal(labels, stored)
     return Painted(labels, data if as_it_is else None, repaired)
 
 
-def _by_colour(
-    packed: NDArray[np.uint32], stored: NDArray[np.uint8] | None, colours: Mapping[int, int]
-) -> NDArray[np.uint8] | None:
-    found, at = np.unique(packed, return_inverse=True)
-    if not set(found.tolist()) <= set(colours) or (stored is not None and len(np.unique(stored)) > len(found)):
+def _planes(image: Image.Image) -> NDArray[np.uint32]:
+    """Red, green, blue and opacity, (H, W, 4); of grey with 16 bits up to 255."""
+    grey = image.mode.startswith("I")
+    return np.asarray((image.convert("I").convert("L") if grey else image).convert("RGBA"), np.uint32)
+
+
+def _by_colour(packed: NDArray[np.uint32], codes: Mapping[int, int]) -> NDArray[np.uint8] | None:
+    known = np.array(sorted(codes), np.uint32)
+    at = np.minimum(np.searchsorted(known, packed), max(len(known) - 1, 0))
+    if not len(known) or (known[at] != packed).any():
         return None
-    return np.array([colours[colour] for colour in found.tolist()], np.uint8)[at.reshape(packed.shape)]
+    labels: NDArray[np.uint8] = np.array([codes[code] for code in sorted(codes)], np.uint8)[at]
+    return labels
 
 
 def _by_number(stored: NDArray[np.uint8], numbers: Mapping[int, int]) -> NDArray[np.uint8] | None:
@@ -62,10 +71,10 @@ def _by_number(stored: NDArray[np.uint8], numbers: Mapping[int, int]) -> NDArray
 
 
 def _unknown(
-    packed: NDArray[np.uint32], stored: NDArray[np.uint8] | None, colours: Mapping[int, int], numbers: Mapping[int, int]
+    packed: NDArray[np.uint32], stored: NDArray[np.uint8] | None, codes: Mapping[int, int], numbers: Mapping[int, int]
 ) -> str:
     """The first colour, or number and colour, without a label, in words, and where it is."""
-    strange = ~np.isin(packed, list(colours))
+    strange = ~np.isin(packed, list(codes))
     if stored is not None:
         strange &= ~np.isin(stored, [*numbers, masks.IGNORE])
     places = np.argwhere(strange)

@@ -5,13 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from local.datasets.dataset import UNUSABLE, DataSet
+from local.datasets.dataset import UNUSABLE, DataSet, require_usable
 from local.datasets.files.namesakes import Pairs, entries
-from local.datasets.masks import meaning as mask_meaning
-from local.datasets.masks import table as mask_table
+from local.datasets.masks import meaning as meanings
+from local.datasets.masks import table
 from local.datasets.masks.mask import Mask
 from local.datasets.masks.meaning import Look
 from local.datasets.masks.table import Table
+from local.datasets.notes import Notes
 from local.errors import UserError
 from local.progress import Progress
 from serve.machine import cpu_count
@@ -20,7 +21,6 @@ from train.semantic_segmentation.masks import IGNORE
 BINARY = "masks of 0 and 255 alone, where 255 is the class 1"
 IGNORED = "masks with pixels of 255, which are of no class"
 FOUND = "numbers or colours in masks that are classes"
-Notes = dict[str, list[str]]
 
 
 def read(
@@ -28,26 +28,24 @@ def read(
 ) -> DataSet[Mask]:
     """Read the masks of photos; all paths are below `root`. `parts` are the photos to use, with their part.
 
-    A table among `files` says what masks hold, or else `guess` where it fits (see `mask_meaning.find`). In `notes` goes
+    A table among `files` says what masks hold, or else `guess` where it fits (see `meanings.find`). In `notes` goes
     what was found and what cannot be used. Raises UserError when no photo has a mask or most of them cannot be used,
-    and what `mask_table.find` and `mask_meaning.find` raise.
+    and what `table.find` and `meanings.find` raise.
     """
-    notes["masks without a photo, left out"] = paired.alone
-    notes["masks whose photo has another one, left out"] = paired.second
-    notes["photos without a mask, left out"] = [photo for photo in parts if photo not in paired.found]
+    paired.note("mask", parts, notes)
     found = {photo: file for photo, file in paired.found.items() if photo in parts}
     if not found:
         raise UserError(f"{root} has no mask of any photo: images/a.jpg has masks/a.png, or a.jpg has a_mask.png")
     looks, unusable = _look_at_all(root, found)
-    _check(unusable, found)
-    meaning = mask_meaning.find(root, list(looks.values()), mask_table.find(root, files), guess)
+    require_usable(root, len(found) - len(unusable), unusable, "mask")
+    meaning = meanings.find(root, list(looks.values()), table.find(root, files), guess)
     classes: dict[str, set[str]] = {}
     for photo, look in looks.items():
         try:
             classes[photo] = {meaning.names[label] for label in meaning.labels(look)}
         except UserError as error:
             unusable.append(str(error))
-    _check(unusable, found)
+    require_usable(root, len(found) - len(unusable), unusable, "mask")
     used = {photo: found[photo] for photo in classes}
     counts = meaning.binary or meaning.numbers.get(IGNORE) == IGNORE
     has_255 = [file for photo, file in used.items() if counts and IGNORE in looks[photo].numbers]
@@ -62,7 +60,7 @@ def _look_at_all(root: Path, found: Mapping[str, str]) -> tuple[dict[str, Look],
 
     def look(file: str) -> Look | str:
         try:
-            return mask_meaning.look(root / file, file)
+            return meanings.look(root / file, file)
         except UserError as error:
             return str(error)
 
@@ -76,9 +74,3 @@ def _look_at_all(root: Path, found: Mapping[str, str]) -> tuple[dict[str, Look],
             else:
                 looks[photo] = seen
     return looks, unusable
-
-
-def _check(unusable: Sequence[str], found: Mapping[str, str]) -> None:
-    """Raises UserError when most of the masks cannot be used."""
-    if 2 * len(unusable) > len(found):
-        raise UserError(f"{unusable[0]} ({len(unusable)} of {len(found)} masks cannot be used)")

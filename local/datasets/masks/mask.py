@@ -1,15 +1,16 @@
 """Masks of a data set, whatever it keeps them in."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from local.datasets.files import texts
 from local.errors import UserError
 from serve.preprocess import MAX_PIXELS, UnreadableImage
 from train.semantic_segmentation import masks
@@ -56,35 +57,17 @@ def numbers(png: bytes, source: str) -> Painted:
     return Painted(pixels, None if repaired else png, repaired)
 
 
-def from_colours(path: Path, source: str, labels: Mapping[Colour, int]) -> Painted:
-    """Read a file whose colours stand for `labels`. Raises UserError naming `source`, also for another colour."""
-    planes = _opened(read(path, source), ("PNG",), source, lambda image: np.asarray(image.convert("RGB"), np.uint32))
-    packed = planes[..., 0] << 16 | planes[..., 1] << 8 | planes[..., 2]
-    known = sorted((red << 16 | green << 8 | blue, label) for (red, green, blue), label in labels.items())
-    codes = np.array([code for code, _ in known], np.uint32)
-    at = np.minimum(np.searchsorted(codes, packed), len(codes) - 1)
-    strange = np.argwhere(codes[at] != packed)
-    if len(strange):
-        y, x = strange[0]
-        colour = " ".join(map(str, planes[y, x]))
-        raise UserError(f"{source} has the colour {colour} in column {x} of row {y}, which stands for no class")
-    return Painted(np.array([label for _, label in known], np.uint8)[at])
-
-
 def read(path: Path, source: str) -> bytes:
     """Read a mask's file as a PNG: GIF, BMP and TIFF are made one. Raises UserError naming `source`."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{source} cannot be read ({error.strerror}): fix or remove it") from None
+    data = texts.data(path, source)
     if not data.startswith((b"GIF8", b"BM", b"II*\0", b"MM\0*")):
         return data
-    return _opened(data, ("GIF", "BMP", "TIFF"), source, _png)
+    return opened(data, ("GIF", "BMP", "TIFF"), source, _png)
 
 
 def palette(png: bytes, source: str) -> list[Colour]:
     """The colours of a PNG's palette by number; none without a palette. Raises UserError naming `source`."""
-    flat = _opened(png, ("PNG",), source, lambda image: image.getpalette("RGB")) or []
+    flat = opened(png, ("PNG",), source, lambda image: image.getpalette("RGB")) or []
     return list(zip(flat[::3], flat[1::3], flat[2::3], strict=False))
 
 
@@ -93,7 +76,7 @@ def colours(png: bytes, source: str, limit: int) -> set[Colour]:
 
     Raises UserError naming `source`, also where there are more than `limit`.
     """
-    found = _opened(png, ("PNG",), source, lambda image: image.convert("RGB").getcolors(limit))
+    found = opened(png, ("PNG",), source, lambda image: image.convert("RGB").getcolors(limit))
     if found is None:
         raise UserError(
             f"{source} has more than {limit} colours, and a mask has one for each class: a photo, a mask that was a "
@@ -112,8 +95,8 @@ def _png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _opened(data: bytes, formats: tuple[str, ...], source: str, use: Callable[[Image.Image], Made]) -> Made:
-    """What `use` makes of an image file. Raises UserError naming `source`."""
+def opened(data: bytes, formats: tuple[str, ...] | None, source: str, use: Callable[[Image.Image], Made]) -> Made:
+    """What `use` makes of an image file of one of the `formats`, None for any. Raises UserError naming `source`."""
     try:
         with Image.open(io.BytesIO(data), formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -121,6 +104,8 @@ def _opened(data: bytes, formats: tuple[str, ...], source: str, use: Callable[[I
             return use(image)
     except (UserError, MemoryError):
         raise
+    except UnidentifiedImageError:
+        raise UserError(f"{source} is {'not an image' if data else 'empty'}: export it again, as a PNG") from None
     # Damaged bytes make Pillow raise errors of many kinds, and the reason is passed on.
     except Exception as error:
         raise UserError(f"{source} is damaged ({error}): export it again, as a PNG") from error

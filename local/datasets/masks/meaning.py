@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from local.datasets.masks import colours as colour_masks
 from local.datasets.masks import mask
 from local.datasets.masks.mask import Colour, Painted
 from local.datasets.masks.table import Table
@@ -66,7 +67,7 @@ class Meaning(NamedTuple):
 
     def read(self, path: Path, source: str) -> Painted:
         """Read a mask: its labels, or the numbers that stand for them. Raises UserError naming `source`."""
-        return mask.from_colours(path, source, self.colours) if self.colours else mask.from_numbers(path, source)
+        return colour_masks.read(path, source, self.colours, {}) if self.colours else mask.from_numbers(path, source)
 
     def told(self, looks: Sequence[Look]) -> list[str]:
         """Each number or colour that is in a mask with the name of its class."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from local.datasets.dataset import class_name
 from local.datasets.files import texts
 from local.datasets.masks.mask import Colour
 from local.errors import UserError
@@ -115,10 +116,7 @@ def _row(number: int, line: str, match: re.Match[str] | None, source: str) -> Ro
 
 
 def _name(text: str, number: int, source: str) -> str:
-    name = " ".join(text.strip().strip("\"'").split())
-    if not name:
-        raise UserError(f"{source} line {number} has no name: name the class, like road")
-    return name
+    return class_name(text.strip().strip("\"'"), f"{source} line {number}: the name")
 
 
 def _table(rows: Sequence[Row], source: str) -> Table:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.datasets.dataset import Edges, class_name
+from local.datasets.files.values import is_pixels, shown
 from local.errors import UserError
 
-MAX_PIXELS = 1_000_000
-"""A side or a coordinate above it is not one of a photo."""
 _KEYS = ("images", "annotations", "categories")
 Id = int | str
 
@@ -89,19 +88,6 @@ def parse(data: bytes, source: str) -> Document:
     return Document(tuple(pictures), tuple(dict.fromkeys(categories[key] for key in ordered)), tuple(strays))
 
 
-def is_pixels(value: object) -> bool:
-    """Whether a value is a number, finite and not too large for a photo."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_PIXELS
-
-
-def shown(value: object) -> str:
-    """A value as a message shows it: the beginning of its JSON."""
-    try:
-        return json.dumps(value)[:60]
-    except RecursionError:
-        return "lists in lists"
-
-
 def _lists(data: bytes, source: str) -> dict[str, list[Any]]:
     """The document's three lists, by key."""
     try:
@@ -145,10 +131,7 @@ def _categories(values: list[Any], where: str) -> dict[Id, str]:
         name = value.get("name")
         if not isinstance(name, str):
             raise UserError(f"{where}: the id {shown(key)} has the name {shown(name)}: give it a text, like cat")
-        try:
-            names[key] = class_name(name)
-        except ValueError as error:
-            raise UserError(f"{where}: the id {shown(key)} has a name that {error}") from None
+        names[key] = class_name(name, f"{where}: the id {shown(key)} has a name that")
     return names
 
 

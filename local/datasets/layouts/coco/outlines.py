@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from local.datasets.layouts.coco.instances import Object, Picture, is_pixels, shown
+from local.datasets.files.values import is_pixels, shown
+from local.datasets.layouts.coco.instances import Object, Picture
 from local.datasets.masks.mask import Painted
 from local.datasets.masks.regions import Region, polygon, rectangle, run_lengths, runs, union
 from local.errors import UserError

@@ -15,40 +15,26 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from local.datasets.dataset import (
-    UNKNOWN,
-    UNUSABLE,
-    Annotation,
-    DataSet,
-    Entry,
-    Known,
-    Thing,
-    channel_names,
-    rarest,
-    require_usable,
-)
-from local.datasets.files.lookup import TEST, TEST_PHOTOS, TWICE, UNLISTED, Photos, part_of
-from local.datasets.layouts.coco import instances as coco_json
-from local.datasets.layouts.coco import outlines as coco_masks
+from local.datasets.dataset import UNKNOWN, UNUSABLE, Annotation, DataSet, Known, Thing, entries, require_usable
+from local.datasets.files import ends, parts, texts, values, walk
+from local.datasets.files.parts import TEST
+from local.datasets.layouts.coco import instances, outlines
 from local.datasets.layouts.coco.instances import Object, Picture
 from local.datasets.masks.mask import Mask
+from local.datasets.notes import MISSING, SEVERAL, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_CLASSES, Notes
 from local.errors import UserError
 from serve.words import plural
-from train.data.channels import Channel
 
 BACKGROUND = "background"
-_BEGIN = 65_536
 # Which list comes first differs, and a list may be longer than what is looked at.
 _SIGNS = ((b'"images"', b'"file_name"'), (b'"image_id"', b'"category_id"'), (b'"categories"', b'"supercategory"'))
 _OTHER_KINDS = re.compile(r"^(captions|person_keypoints|panoptic|stuff|image_info)_")
 _MOST_CLASSES = 254  # 0 is the background, 255 ignored
 
 OTHERS = "files of captions, keypoints, panoptic or stuff, left out"
-MISSING = "listed photos that are not there, left out"
 STRAYS = "annotations of images that their file does not list, left out"
 CROWDS = "boxes of crowds, left out"
 BOXES_ONLY = "objects with a box and no outline, their boxes ignored"
-NO_OBJECT = "categories without an object, left out"
 
 
 @dataclass(frozen=True)
@@ -64,7 +50,7 @@ class _Found:
 
     photos: list[_Photo]
     categories: list[str]
-    notes: dict[str, list[str]]
+    notes: Notes
     file: str
 
 
@@ -92,17 +78,17 @@ def segmentation(root: Path) -> DataSet[Mask]:
     labels: dict[str, int] = {}
 
     def known(photo: _Photo) -> Mask:
-        return Mask(photo.picture.source, partial(coco_masks.paint, photo.picture, photo.path, labels))
+        return Mask(photo.picture.source, partial(outlines.paint, photo.picture, photo.path, labels))
 
     found = _find(root)
     objects = [(photo, one) for photo in found.photos for one in photo.picture.objects if not one.crowd]
-    found.notes[BOXES_ONLY] = [_named(photo, one) for photo, one in objects if not coco_masks.has_shape(one)]
+    found.notes[BOXES_ONLY] = [_named(photo, one) for photo, one in objects if not outlines.has_shape(one)]
     if objects and len(found.notes[BOXES_ONLY]) == len(objects):
         raise UserError(
             f"{found.file} has boxes and no outlines, its segmentation is empty: semantic segmentation needs polygons "
             "or run lengths; object detection takes the boxes"
         )
-    data = _data_set(root, found, known, lambda one: not one.crowd and coco_masks.has_shape(one), (BACKGROUND,))
+    data = _data_set(root, found, known, lambda one: not one.crowd and outlines.has_shape(one), (BACKGROUND,))
     if len(data.class_names) > _MOST_CLASSES + 1:
         raise UserError(f"{root} has {len(data.class_names) - 1} categories: a mask has numbers for {_MOST_CLASSES}")
     labels.update((name, label) for label, name in enumerate(data.class_names))
@@ -132,21 +118,17 @@ def _data_set(
     used = set().union(*classes)
     if not used:
         raise UserError(f"{found.file} has no object on any of {plural(len(usable), 'photo')}: annotate some")
-    entries = tuple(
-        Entry(name, photo.path, one, photo.part, group)
-        for name, (photo, one), group in zip(
-            channel_names([photo.path for photo, _ in usable]), usable, rarest(classes), strict=True
-        )
-    )
-    notes = found.notes | {UNUSABLE: unusable, NO_OBJECT: [name for name in found.categories if name not in used]}
+    paths, of_parts = [photo.path for photo, _ in usable], [photo.part for photo, _ in usable]
+    found_entries = entries(paths, [one for _, one in usable], of_parts, classes)
+    notes = found.notes | {UNUSABLE: unusable, UNUSED_CLASSES: [name for name in found.categories if name not in used]}
     names = dict.fromkeys([*before, *(name for name in found.categories if name in used)])
-    return DataSet(root, entries, tuple(names), notes)
+    return DataSet(root, found_entries, tuple(names), notes)
 
 
 def _require_pixels(found: _Found) -> None:
     """Raise UserError when all boxes are fractions of their photo."""
     boxes = [one.bbox for photo in found.photos for one in photo.picture.objects if isinstance(one.bbox, list)]
-    numbers = [abs(number) for box in boxes for number in box if coco_json.is_pixels(number)]
+    numbers = [abs(number) for box in boxes for number in box if values.is_pixels(number)]
     if 0 < max(numbers, default=0) <= 1:
         raise UserError(
             f"{found.file} has boxes of fractions, no number of them is above 1: COCO's are in pixels; multiply them "
@@ -163,27 +145,28 @@ def _find(root: Path) -> _Found:
     chosen = sorted({*files}.difference(others))
     if not chosen:
         raise UserError(f"{root} has no COCO file: a .json file with the lists images, annotations and categories")
-    photos = Photos(root)
-    notes: dict[str, list[str]] = {OTHERS: [path.name for path in others]}
-    notes |= {reason: [] for reason in (UNUSABLE, MISSING, TWICE, TEST_PHOTOS, STRAYS, UNLISTED)}
+    photos = ends.photos(root)
+    notes: Notes = {OTHERS: [path.name for path in others]}
+    notes |= {reason: [] for reason in (UNUSABLE, MISSING, SEVERAL, TWICE, TEST_PHOTOS, STRAYS, UNLISTED)}
     found: dict[Path, _Photo] = {}
     categories: list[str] = []
     for file in chosen:
         place = file.relative_to(root)
-        document = coco_json.parse(file.read_bytes(), place.as_posix())
+        document = instances.parse(texts.data(file, place.as_posix()), place.as_posix())
         categories += document.categories
         notes[STRAYS] += document.strays
-        part = part_of(place)
-        paths = photos.match([picture.file_name for picture in document.pictures], file.parent, part)
-        for picture, path in zip(document.pictures, paths, strict=True):
+        part = parts.of_path(place.with_suffix(""))
+        names = [picture.file_name for picture in document.pictures]
+        for picture, one in zip(document.pictures, photos.find(names, file.parent, [part] * len(names)), strict=True):
+            path = one.path
             if path is None:
-                notes[UNUSABLE if picture.problem else MISSING].append(picture.problem or picture.source)
+                notes[UNUSABLE if picture.problem else one.why].append(picture.problem or picture.source)
             elif path in found:
                 notes[TWICE].append(picture.source)
             else:
-                found[path] = _Photo(path, part or part_of(path.relative_to(root).parent), picture)
+                found[path] = _Photo(path, part or parts.of_path(path.relative_to(root).parent), picture)
     if not found:
-        listed = [*notes[UNUSABLE], *notes[MISSING], f"{chosen[0]} lists no image"][0]
+        listed = [*notes[UNUSABLE], *notes[MISSING], *notes[SEVERAL], f"{chosen[0]} lists no image"][0]
         raise UserError(f"{listed}: none of the photos that are listed is below {root}, put them there")
     notes[TEST_PHOTOS] = [photo.path.name for photo in found.values() if photo.part == TEST]
     notes[UNLISTED] = [path.name for path in photos.paths if path not in found]
@@ -193,15 +176,11 @@ def _find(root: Path) -> _Found:
 
 def _files(root: Path) -> Iterator[Path]:
     """The files below `root` that begin as COCO's do."""
-    for path in Channel("", root, "").files((".json",)):
-        try:
-            with path.open("rb") as opened:
-                begin = opened.read(_BEGIN)
-        except OSError:
-            continue
+    for name in walk.below(root, (".json",)):
+        begin = texts.begin(root / name)
         is_object = begin.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
         if is_object and any(all(sign in begin for sign in signs) for signs in _SIGNS):
-            yield path
+            yield root / name
 
 
 def _named(photo: _Photo, one: Object) -> str:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION
-from local.datasets.layouts.ground_truth.manifest import TEST, Label, Line, Notes
+from local.datasets.files.parts import TEST
+from local.datasets.layouts.ground_truth.manifest import Label, Line
 from local.datasets.layouts.ground_truth.values import numbers
+from local.datasets.notes import TEST_PHOTOS, UNLABELLED, Notes
 from local.errors import UserError
 
 _TASKS = {
@@ -21,11 +23,9 @@ _FORMS = {
     DETECTION: 'an object with "image_size" and "annotations"',
     SEGMENTATION: "the address of a PNG, with a name that ends in -ref",
 }
-_UNLABELLED = "photos without a label, left out"
 _NO_LABELS = "manifests without labels, left out"
 _OTHER_JOBS = "labels of which a line has a later one, not used"
 _AGAIN = "photos that have a later line, whose label is taken"
-_TESTS = "photos of a test part, left out"
 
 
 class Labelled(NamedTuple):
@@ -44,12 +44,12 @@ def choose(root: Path, lines: Sequence[Line], task: str, notes: Notes) -> list[L
     """
     labels, other = _labels_of(root, lines, task)
     found: dict[str, Labelled] = {}
-    notes[_UNLABELLED], notes[_AGAIN], notes[_TESTS] = [], [], []
+    notes[UNLABELLED], notes[_AGAIN], notes[TEST_PHOTOS] = [], [], []
     labelled = {line.file for line, here in zip(lines, labels, strict=True) if here}
     for line, here in zip(lines, labels, strict=True):
         photo = line.ref.replace("\\", "/").rpartition("/")[2]
         if line.part == TEST:
-            notes[_TESTS].append(photo)
+            notes[TEST_PHOTOS].append(photo)
         elif here:
             earlier = found.pop(line.ref, None)
             if earlier and earlier.line.file != line.file:
@@ -62,7 +62,7 @@ def choose(root: Path, lines: Sequence[Line], task: str, notes: Notes) -> list[L
             found[line.ref] = Labelled(line, here[-1])
         elif line.file in labelled:
             why = next((f" ({label.failure})" for label in line.jobs() if label.failure), "")
-            notes[_UNLABELLED].append(f"{photo}{why}")
+            notes[UNLABELLED].append(f"{photo}{why}")
     without = dict.fromkeys(line.file for line in lines if line.file not in labelled)
     notes[_NO_LABELS] = [file.relative_to(root).as_posix() for file in without]
     notes[_OTHER_JOBS] = other

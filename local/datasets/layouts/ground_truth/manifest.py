@@ -6,19 +6,20 @@ Described in SageMaker's developer guide ("Labeling job output data"); NAME is t
 """
 
 import json
-import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.datasets.dataset import TRAIN, UNUSABLE, VALIDATION
+from local.datasets.dataset import TRAIN, UNUSABLE, VALIDATION, require_usable
+from local.datasets.files import parts, texts
+from local.datasets.files.walk import below
+from local.datasets.notes import Notes
 from local.errors import UserError
 
-TEST = "test"
 Json = Any
-Notes = dict[str, list[str]]
 
 _SUFFIXES = (".manifest", ".jsonl", ".json")
 _REFS = ("source-ref", "image-ref")  # The guide's manifests for the built-in image classification have the second.
@@ -29,11 +30,6 @@ _NO_PHOTO = (".json", ".jsonl", ".txt", ".csv", ".mp4", ".mov", ".avi", ".pcd", 
 _OTHER_TYPES = ("groundtruth/video", "groundtruth/point-cloud", "groundtruth/text")
 # What a job leaves beside `manifests`, the folder of its output.
 _OF_JOBS = {"activelearning", "annotation-tool", "annotations", "inference", "intermediate", "temp", "training"}
-_PARTS = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation"), VALIDATION),
-    **dict.fromkeys(("test", "testing"), TEST),
-}
 
 
 @dataclass(frozen=True)
@@ -87,16 +83,13 @@ class Line:
 
 def files(root: Path) -> Iterator[Path]:
     """The manifests below `root`, known by their first lines; in the folder of a Ground Truth job its output alone."""
-    for folder, folders, names in os.walk(root):
-        skipped = _OF_JOBS if "manifests" in folders else set()
-        if Path(folder).name == "manifests" and "output" in folders:
-            skipped = {*folders} - {"output"}
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in skipped)
-        crowded = sum(name.lower().endswith(".json") for name in names) > _FEW
-        suffixes = _SUFFIXES[:-1] if crowded else _SUFFIXES
-        for name in sorted(names):
-            if name.lower().endswith(suffixes) and not name.startswith(".") and _is_manifest(Path(folder, name)):
-                yield Path(folder, name)
+    paths = [root / name for name in below(root, _SUFFIXES)]
+    crowd = Counter(path.parent for path in paths if path.name.lower().endswith(".json"))
+    for path in paths:
+        crowded = path.name.lower().endswith(".json") and crowd[path.parent] > _FEW
+        folders = path.relative_to(root).parents[:-1]
+        if not crowded and not any(_is_beside_output(root / folder) for folder in folders) and _is_manifest(path):
+            yield path
 
 
 def lines(root: Path, notes: Notes) -> list[Line]:
@@ -119,19 +112,24 @@ def lines(root: Path, notes: Notes) -> list[Line]:
                 found.append(_line(where, path, part, text))
             except ValueError as error:
                 bad.append(f"{where} {error}")
-    if len(bad) > len(found):
-        raise UserError(f"{bad[0]} (so it is with {len(bad)} of {len(bad) + len(found)} lines)")
+    require_usable(root, len(found), bad, "line")
     notes[UNUSABLE] = bad
     return found
 
 
+def _is_beside_output(folder: Path) -> bool:
+    """Whether a folder is one of a job's that does not hold its output."""
+    if folder.parent.name == "manifests":
+        return folder.name != "output" and folder.with_name("output").is_dir()
+    return folder.name in _OF_JOBS and folder.with_name("manifests").is_dir()
+
+
 def _is_manifest(path: Path) -> bool:
     """Whether the first line is about a photo, or about a text that a job has labelled."""
+    begin = next((line for line in texts.begin(path, _LONGEST).splitlines() if line.strip()), b"")
     try:
-        with path.open("rb") as file:
-            begin = next((line for line in iter(lambda: file.readline(_LONGEST), b"") if line.strip()), b"")
         first = json.loads(begin.decode("utf-8-sig")) if b"source" in begin or b"image-ref" in begin else None
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     if not isinstance(first, dict):
         return False
@@ -141,13 +139,8 @@ def _is_manifest(path: Path) -> bool:
 
 def _texts(root: Path, path: Path) -> Iterator[tuple[str, str]]:
     """The lines of a file that are not empty, and what messages call them."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): fix or remove it") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a text in UTF-8 ({error.reason} at byte {error.start}): save it so") from None
     name = path.relative_to(root).as_posix()
+    text = texts.read(path, name)
     # Not splitlines: it also splits at characters that JSON texts may hold.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -181,14 +174,5 @@ def _line(where: str, path: Path, part: str, text: str) -> Line:
 
 def _parts(root: Path, paths: Sequence[Path]) -> list[str]:
     """The part of each manifest; TEST only beside others, as many a job is called a test."""
-    parts = [_part(path.relative_to(root)) for path in paths]
-    return parts if {*parts} & {TRAIN, VALIDATION} else [""] * len(paths)
-
-
-def _part(path: Path) -> str:
-    """The part in the words of a file's name, else of the nearest folder's, "" without one or with several."""
-    for name in (path.stem, *(folder.name for folder in path.parents)):
-        named = {_PARTS[word] for word in re.findall("[a-z]+", name.lower()) if word in _PARTS}
-        if named:
-            return named.pop() if len(named) == 1 else ""
-    return ""
+    found = [parts.of_path(path.relative_to(root).with_suffix("")) for path in paths]
+    return found if {*found} & {TRAIN, VALIDATION} else [""] * len(paths)

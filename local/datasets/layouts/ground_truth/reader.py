@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from local.datasets import dataset
 from local.datasets.dataset import (
     CLASSIFICATION,
     DETECTION,
@@ -28,17 +29,17 @@ from local.datasets.dataset import (
     Known,
     Labels,
     Thing,
-    channel_names,
-    rarest,
+    require_usable,
 )
-from local.datasets.files import path_ends
-from local.datasets.layouts.ground_truth import manifest
-from local.datasets.layouts.ground_truth import values as manifest_values
+from local.datasets.files.ends import Files
+from local.datasets.files.walk import below
+from local.datasets.layouts.ground_truth import manifest, values
 from local.datasets.layouts.ground_truth.jobs import Labelled, choose
-from local.datasets.layouts.ground_truth.manifest import Label, Line, Notes
+from local.datasets.layouts.ground_truth.manifest import Label, Line
 from local.datasets.layouts.ground_truth.values import ClassNames
 from local.datasets.masks import colours
-from local.datasets.masks.mask import Mask, from_numbers
+from local.datasets.masks.mask import Colour, Mask, from_numbers
+from local.datasets.notes import Notes
 from local.errors import UserError
 from train.semantic_segmentation.masks import IGNORE
 
@@ -55,7 +56,7 @@ def classification(root: Path) -> DataSet[Labels]:
     """Read the classes of photos, one or any number each. Raises UserError naming the file, the line and the fix."""
 
     def value(label: Label) -> tuple[int | list[int], dict[int, str]]:
-        return manifest_values.classes(label), manifest_values.class_names(label)
+        return values.classes(label), values.class_names(label)
 
     notes: Notes = {}
     found = _values(root, CLASSIFICATION, value, notes)
@@ -78,15 +79,15 @@ def classification(root: Path) -> DataSet[Labels]:
         chosen.append((line, numbers))
     names = classes.by_number(notes)
     known = [(line, tuple(dict.fromkeys(names[number] for number in sorted(numbers)))) for line, numbers in chosen]
-    entries = _entries(root, known, [labels for _, labels in known], notes, folders=not lists)
+    entries = _entries(root, known, [labels for _, labels in known], notes, in_folders=not lists)
     return DataSet(root, entries, tuple(dict.fromkeys(names.values())), notes, multi_label=bool(lists))
 
 
 def detection(root: Path) -> DataSet[Annotation]:
     """Read boxes in pixels of their `image_size`. Raises UserError naming the file, the line and the fix."""
 
-    def value(label: Label) -> tuple[manifest_values.Boxes, dict[int, str]]:
-        return manifest_values.boxes(label), manifest_values.class_names(label)
+    def value(label: Label) -> tuple[values.Boxes, dict[int, str]]:
+        return values.boxes(label), values.class_names(label)
 
     notes: Notes = {}
     found = _values(root, DETECTION, value, notes)
@@ -109,7 +110,7 @@ def segmentation(root: Path) -> DataSet[Mask]:
     """
     notes: Notes = {}
     found = _values(root, SEGMENTATION, _mask, notes)
-    files = _files(root, [ref for _, (ref, _, _) in found], "mask", notes)
+    files = _files(root, [line for line, _ in found], [ref for _, (ref, _, _) in found], "mask", notes)
     there = [(line, files[ref], names, table) for line, (ref, names, table) in found if ref in files]
     if not any(names for _, _, names, _ in there):
         return _numbered(root, [(line, file) for line, file, _, _ in there], notes)
@@ -147,11 +148,11 @@ def _numbered(root: Path, found: Sequence[tuple[Line, Path]], notes: Notes) -> D
     return DataSet(root, _entries(root, known, [[]] * len(known), notes), tuple(map(str, pixels)), notes, pixels)
 
 
-def _mask(label: Label) -> tuple[str, dict[int, str], dict[int, int]]:
+def _mask(label: Label) -> tuple[str, dict[int, str], dict[Colour, int]]:
     """The address of a mask, names of classes by number, and numbers by colour."""
     if not isinstance(label.value, str) or not label.value.strip("/\\ "):
         raise ValueError(f"has a {label.name} that is no address of a PNG")
-    names, table = manifest_values.colour_map(label)
+    names, table = values.colour_map(label)
     return label.value, names, table
 
 
@@ -178,8 +179,7 @@ def _values(root: Path, task: str, value: Callable[[Label], Value], notes: Notes
             found.append((line, value(label)))
         except ValueError as error:
             bad.append(f"{line.where} {error}")
-    if len(bad) > len(found):
-        raise UserError(f"{bad[0]} (so it is with {len(bad)} of {len(labelled)} photos)")
+    require_usable(root, len(found), bad)
     notes[UNUSABLE] = [*notes.get(UNUSABLE, []), *bad]
     return found
 
@@ -189,27 +189,25 @@ def _entries(
     known: Sequence[tuple[Line, Known]],
     classes: Sequence[Iterable[str]],
     notes: Notes,
-    folders: bool = False,
+    in_folders: bool = False,
 ) -> tuple[Entry[Known], ...]:
-    """The photos that are below `root`; the `classes` of each decide its group, which is its `folder` in a channel."""
-    files = _files(root, [line.ref for line, _ in known], "photo", notes)
-    groups = rarest(list(classes))
-    there = [(line, fact, group) for (line, fact), group in zip(known, groups, strict=True) if line.ref in files]
-    names = channel_names([files[line.ref] for line, _, _ in there], [group if folders else "" for *_, group in there])
-    return tuple(
-        Entry(name, files[line.ref], fact, line.part, group)
-        for name, (line, fact, group) in zip(names, there, strict=True)
-    )
+    """`dataset.entries` of the photos that are below `root`."""
+    files = _files(root, [line for line, _ in known], [line.ref for line, _ in known], "photo", notes)
+    there = [(line, fact, of) for (line, fact), of in zip(known, classes, strict=True) if line.ref in files]
+    paths, parts = [files[line.ref] for line, _, _ in there], [line.part for line, _, _ in there]
+    return dataset.entries(paths, [fact for _, fact, _ in there], parts, [of for *_, of in there], in_folders)
 
 
-def _files(root: Path, refs: Sequence[str], what: str, notes: Notes) -> dict[str, Path]:
-    """The files below `root` by what lines call them; notes the others. Raises UserError when there are none."""
-    found = path_ends.find(root, refs)
-    if refs and not found.files:
+def _files(root: Path, lines: Iterable[Line], refs: Sequence[str], what: str, notes: Notes) -> dict[str, Path]:
+    """The files below `root` by what `lines` call them; notes the others. Raises UserError when there are none."""
+    found = Files(root, below(root)).find(refs, root, [line.part for line in lines])
+    files = {ref: one.path for ref, one in zip(refs, found, strict=True) if one.path is not None}
+    if refs and not files:
         raise UserError(f"{root} has no {what} of its manifests, such as {refs[0]}: {_how_to_get(refs, root)}")
-    notes[f"{what}s that are not below {root}, left out"] = [ref.rpartition("/")[2] for ref in found.missing]
-    notes[f"{what}s of which the file is not certain, left out"] = list(found.doubtful.values())
-    return found.files
+    for one in found:
+        if one.path is None:
+            notes.setdefault(one.why, []).append(one.words)
+    return files
 
 
 def _how_to_get(refs: Iterable[str], root: Path) -> str:

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from local.datasets.dataset import Edges
-from local.datasets.layouts.ground_truth.manifest import Json, Label, Notes
+from local.datasets.dataset import Edges, class_name
+from local.datasets.files.values import is_pixels, shown
+from local.datasets.layouts.ground_truth.manifest import Json, Label
+from local.datasets.masks.mask import Colour
+from local.datasets.notes import Notes
 from local.errors import UserError
 
-_MAX_PIXELS = 1_000_000
 _MAX_NUMBER = 1_000_000_000
-_SHOWN = 60
 _SIZE_FORM = '"image_size": [{"width": 500, "height": 400, "depth": 3}]'
 
 
@@ -43,7 +44,7 @@ def classes(label: Label) -> int | list[int]:
     """The number or the list of numbers that a label of classes is."""
     found = numbers(label.value)
     if found is None:
-        raise ValueError(f"has a {label.name} of {_shown(label.value)}: it is a number from 0, or a list of numbers")
+        raise ValueError(f"has a {label.name} of {shown(label.value)}: it is a number from 0, or a list of numbers")
     return found
 
 
@@ -52,7 +53,7 @@ def class_names(label: Label) -> dict[int, str]:
     found = {}
     declared = label.metadata.get("class-map", {})
     if not isinstance(declared, dict):
-        raise ValueError(f'has a class-map of {_shown(declared)}: it is an object, such as {{"0": "dog"}}')
+        raise ValueError(f'has a class-map of {shown(declared)}: it is an object, such as {{"0": "dog"}}')
     for key, name in declared.items():
         found[_key(key, "class-map")] = _name(name)
     own = numbers(label.value)
@@ -70,24 +71,24 @@ def boxes(label: Label) -> Boxes:
     if width < 1 or height < 1:
         raise ValueError(f"has an image_size of {width} x {height}: give the photo's own")
     if not isinstance(things, list):
-        raise ValueError(f'has "annotations" of {_shown(things)}: they are a list of boxes, [] on a photo without any')
+        raise ValueError(f'has "annotations" of {shown(things)}: they are a list of boxes, [] on a photo without any')
     found = []
     for thing in things:
         left, top, wide, high = (_pixels(thing, key, "a box") for key in ("left", "top", "width", "height"))
         number = numbers(thing.get("class_id"))
         if not isinstance(number, int):
-            raise ValueError(f"has a box with a class_id of {_shown(thing.get('class_id'))}: it is a number from 0")
+            raise ValueError(f"has a box with a class_id of {shown(thing.get('class_id'))}: it is a number from 0")
         found.append((number, (left, top, left + wide, top + high)))
     return Boxes((width, height), found)
 
 
-def colour_map(label: Label) -> tuple[dict[int, str], dict[int, int]]:
-    """The names of classes by number, and numbers by colour, 0xRRGGBB, where each class has a colour of its own."""
+def colour_map(label: Label) -> tuple[dict[int, str], dict[Colour, int]]:
+    """The names of classes by number, and numbers by colour, where each class has a colour of its own."""
     declared = label.metadata.get("internal-color-map", {})
     if not isinstance(declared, dict):
-        raise ValueError(f"has an internal-color-map of {_shown(declared)}: it is an object with an object per class")
+        raise ValueError(f"has an internal-color-map of {shown(declared)}: it is an object with an object per class")
     names: dict[int, str] = {}
-    colours: dict[int, int] = {}
+    colours: dict[Colour, int] = {}
     for key, one in declared.items():
         number = _key(key, "internal-color-map")
         names[number] = _name(one.get("class-name") if isinstance(one, dict) else one)
@@ -95,8 +96,9 @@ def colour_map(label: Label) -> tuple[dict[int, str], dict[int, int]]:
         if colour is None:
             continue
         if not isinstance(colour, str) or not re.fullmatch("#?[0-9a-fA-F]{6}", colour):
-            raise ValueError(f"has a hex-color of {_shown(colour)}: it is one like #2acf59")
-        colours[int(colour.removeprefix("#"), 16)] = number
+            raise ValueError(f"has a hex-color of {shown(colour)}: it is one like #2acf59")
+        red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+        colours[red, green, blue] = number
     return names, colours if len(colours) == len(names) else {}
 
 
@@ -147,24 +149,21 @@ def _number(value: Json) -> int | None:
 
 def _key(key: str, where: str) -> int:
     if not (key.isascii() and key.isdigit() and len(key) < 10):
-        raise ValueError(f'has a {where} with the key {_shown(key)}: keys are numbers of classes, "0", "1"')
+        raise ValueError(f'has a {where} with the key {shown(key)}: keys are numbers of classes, "0", "1"')
     return int(key)
 
 
 def _name(value: Json) -> str:
-    name = " ".join(value.split()) if isinstance(value, str) else ""
-    if not name or re.search(r"[\x00-\x1f\x7f]", name):
-        raise ValueError(f"names a class {_shown(value)}: give it a name, such as dog")
-    return name
+    if not isinstance(value, str):
+        raise ValueError(f"names a class {shown(value)}: give it a name, such as dog")
+    try:
+        return class_name(value, f"names a class {shown(value)}, which")
+    except UserError as error:
+        raise ValueError(str(error)) from None
 
 
 def _pixels(holder: Json, key: str, form: str) -> float:
     value = holder.get(key) if isinstance(holder, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX_PIXELS:
-        raise ValueError(f"has no number of pixels as {key!r} of {form} but {_shown(value)}")
+    if not is_pixels(value):
+        raise ValueError(f"has no number of pixels as {key!r} of {form} but {shown(value)}")
     return value
-
-
-def _shown(value: Json) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

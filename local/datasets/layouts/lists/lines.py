@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from local.datasets.dataset import UNUSABLE, Edges
-from local.datasets.files.listed import Line, is_photo
+from local.datasets.files.listed import Line
+from local.datasets.files.walk import is_photo
+from local.datasets.notes import Notes
 from local.errors import UserError
 
 Numbers = tuple[float, ...]
@@ -54,7 +56,7 @@ def parse(text: str, source: str, part: str = "", head: bool = False) -> list[Li
     return found
 
 
-def class_values(lines: Sequence[Listed], source: str, notes: dict[str, list[str]]) -> list[Listed]:
+def class_values(lines: Sequence[Listed], source: str, notes: Notes) -> list[Listed]:
     """Return the lines with their labels only: one class id, or a 0 or 1 for each class; indices are taken off.
 
     `notes` gets lines that have more or fewer numbers than most. Raises UserError when there are no labels, or boxes.
@@ -87,7 +89,7 @@ def packed_at(lines: Sequence[Listed]) -> int | None:
     return None
 
 
-def packed(lines: Sequence[Listed], source: str, notes: dict[str, list[str]]) -> list[Line[Packed]]:
+def packed(lines: Sequence[Listed], source: str, notes: Notes) -> list[Line[Packed]]:
     """Return the lines with their objects; `notes` gets those that are not packed, or not in the list's measure.
 
     Raises UserError when most lines have no boxes, or boxes in pixels of photos whose size is not in the header.

@@ -9,36 +9,32 @@ Read as well: a header, the index that pandas adds, no index, backslashes, space
 in fractions are of the stored photo, boxes in pixels of the one that has the size in the header.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from local.datasets.dataset import FRACTIONS, Annotation, DataSet, Entry, Known, Labels, Thing, channel_names, rarest
-from local.datasets.files.listed import NO_PHOTO, Line, PhotoFiles, files_below, is_photo, locate, once
-from local.datasets.files.parts import files_by_part
-from local.datasets.files.rows import text_of
-from local.datasets.layouts.lists import lines as lst_labels
+from local.datasets.dataset import FRACTIONS, Annotation, DataSet, Known, Labels, Thing
+from local.datasets.files import ends, texts
+from local.datasets.files.listed import Line, entries, locate, once
+from local.datasets.files.parts import split_files
+from local.datasets.files.walk import is_photo, near
+from local.datasets.layouts.lists import lines
 from local.datasets.layouts.lists.lines import Listed
+from local.datasets.notes import UNUSED_CLASSES, Notes
 from local.errors import UserError
 from serve.words import plural
 
 SUFFIX = (".lst",)
 CLASSES = "classes.txt"
-Source = TypeVar("Source")
-Reader = Callable[[Sequence[Listed], str, dict[str, list[str]]], list[Line[Known]]]
+Reader = Callable[[Sequence[Listed], str, Notes], list[Line[Known]]]
 RENUMBERED = "class ids renumbered from 0"
 _FIX = "remove one of the two"
 
 
 def recognise(root: Path) -> str | None:
     """Return how one sees that `root` holds a list of photos, None if it does not."""
-    paths = files_below(root, SUFFIX)
-    for path in dict.fromkeys([*(path for path, _ in files_by_part(paths, root, "", {})), *paths]):
-        try:
-            lines = lst_labels.parse(text_of(path, path.name, head=True), path.name, head=True)
-        except UserError:
-            continue
-        if any(is_photo(line.text) for line in lines):
+    paths = near(root, SUFFIX)
+    for path in dict.fromkeys([*(path for path, _ in split_files(paths, root, "", {})), *paths]):
+        if any(is_photo(line.text) for line in lines.parse(texts.head(path), path.name, head=True)):
             return f"{path.relative_to(root).as_posix()} lists photos"
     return None
 
@@ -48,8 +44,8 @@ def classification(root: Path) -> DataSet[Labels]:
 
     Raises UserError naming the file, the line and the fix.
     """
-    notes: dict[str, list[str]] = {}
-    located = _located(root, lst_labels.class_values, notes)
+    notes: Notes = {}
+    located = _located(root, lines.class_values, notes)
     first = located[0][0]
     width = len(first.known)
     for line, _ in located:
@@ -62,13 +58,14 @@ def classification(root: Path) -> DataSet[Labels]:
         ids = [(_class_id(line.known[0], line.where),) for line, _ in located]
         names = _names(root, ids, notes, folders=[photo.parent.name for _, photo in located])
     labels = [tuple(names[label] for label in some) for some in ids]
-    return _data_set(root, located, labels, rarest(labels), names, notes, multi_label=width > 1)
+    found = entries(located, labels, labels, in_folders=width == 1)
+    return DataSet(root, found, tuple(names.values()), notes, multi_label=width > 1)
 
 
 def detection(root: Path) -> DataSet[Annotation]:
     """Read the lists in `root` or one folder below: packed boxes. Raises UserError naming file, line and fix."""
-    notes: dict[str, list[str]] = {}
-    located = _located(root, lst_labels.packed, notes)
+    notes: Notes = {}
+    located = _located(root, lines.packed, notes)
     ids = [tuple(_class_id(kind, line.where) for kind, _ in line.known.objects) for line, _ in located]
     names = _names(root, ids, notes)
     found = []
@@ -76,19 +73,19 @@ def detection(root: Path) -> DataSet[Annotation]:
         boxes = [box for _, box in line.known.objects]
         things = tuple(Thing(names[kind], box) for kind, box in zip(some, boxes, strict=True))
         found.append(Annotation(line.where, things, line.known.size or FRACTIONS))
-    groups = rarest([[thing.name for thing in one.things] for one in found])
-    return _data_set(root, located, found, groups, names, notes)
+    classes = [[thing.name for thing in one.things] for one in found]
+    return DataSet(root, entries(located, found, classes), tuple(names.values()), notes)
 
 
-def _located(root: Path, read: Reader[Known], notes: dict[str, list[str]]) -> list[tuple[Line[Known], Path]]:
+def _located(root: Path, read: Reader[Known], notes: Notes) -> list[tuple[Line[Known], Path]]:
     """The photos of all lists but those of a test part, with what `read` makes of their numbers."""
-    photos = PhotoFiles(root)
+    photos = ends.photos(root)
     located: list[tuple[Line[Known], Path]] = []
-    used = files_by_part(files_below(root, SUFFIX), root, "lists", notes)
+    used = split_files(near(root, SUFFIX), root, "lists", notes)
     for path, part in used:
         source = path.relative_to(root).as_posix()
-        if lines := lst_labels.parse(text_of(path, source), source, part):
-            located += locate(photos, read(lines, source, notes), path, notes)
+        if listed := lines.parse(texts.read(path, source), source, part):
+            located += locate(photos, read(listed, source, notes), path, notes)
     if not located:
         only = f", only {', '.join(path.name for path, _ in used)} without a line" if used else ""
         raise UserError(
@@ -98,24 +95,6 @@ def _located(root: Path, read: Reader[Known], notes: dict[str, list[str]]) -> li
     return once(located, notes, _FIX)
 
 
-def _data_set(
-    root: Path,
-    located: Sequence[tuple[Line[Source], Path]],
-    known: Sequence[Known],
-    groups: Sequence[str],
-    names: Mapping[int, str],
-    notes: dict[str, list[str]],
-    multi_label: bool | None = None,
-) -> DataSet[Known]:
-    """The data set of the photos; those of one label each, multi_label False, lie in class folders."""
-    called = channel_names([photo for _, photo in located], groups if multi_label is False else None)
-    entries = tuple(
-        Entry(name, photo, fact, line.part, group)
-        for name, (line, photo), fact, group in zip(called, located, known, groups, strict=True)
-    )
-    return DataSet(root, entries, tuple(names.values()), notes, multi_label=bool(multi_label))
-
-
 def _class_id(value: float, where: str) -> int:
     if value < 0 or not value.is_integer():
         raise UserError(f"{where} has the class {value:g}: classes are whole numbers from 0")
@@ -123,12 +102,7 @@ def _class_id(value: float, where: str) -> int:
 
 
 def _names(
-    root: Path,
-    ids: Sequence[Sequence[int]],
-    notes: dict[str, list[str]],
-    *,
-    columns: int | None = None,
-    folders: Sequence[str] = (),
+    root: Path, ids: Sequence[Sequence[int]], notes: Notes, *, columns: int | None = None, folders: Sequence[str] = ()
 ) -> dict[int, str]:
     """The names of the class ids that photos have, in the order of the labels that they get.
 
@@ -139,7 +113,7 @@ def _names(
     pairs = {(some[0], folder) for some, folder in zip(ids, folders, strict=bool(folders))}
     if (path := _classes_file(root)) is not None:
         names = _read_names(path, path.relative_to(root).as_posix(), used, columns)
-        notes[NO_PHOTO] = [name for kind, name in names.items() if kind not in used]
+        notes[UNUSED_CLASSES] = [name for kind, name in names.items() if kind not in used]
     elif len(pairs) == len(used) == len({folder for _, folder in pairs}) > 1:
         names = dict(pairs)
     else:
@@ -150,20 +124,20 @@ def _names(
 
 def _classes_file(root: Path) -> Path | None:
     """The classes.txt in `root`, or else beside the first list that has one."""
-    folders = [root, *(path.parent for path in files_below(root, SUFFIX))]
+    folders = [root, *(path.parent for path in near(root, SUFFIX))]
     return next((folder / CLASSES for folder in folders if (folder / CLASSES).is_file()), None)
 
 
 def _read_names(path: Path, source: str, used: Sequence[int], columns: int | None) -> dict[int, str]:
     """The names by class id, from 0, or from 1 where no photo is of 0 and the last line has no other number."""
-    lines = [" ".join(line.split()) for line in text_of(path, source).rstrip().split("\n")]
-    for number, name in enumerate(lines, start=1):
-        if not name or name in lines[: number - 1]:
+    found = [" ".join(line.split()) for line in texts.read(path, source).rstrip().split("\n")]
+    for number, name in enumerate(found, start=1):
+        if not name or name in found[: number - 1]:
             what = f"repeats {name!r}" if name else "is empty"
             raise UserError(f"{source}, line {number} {what}: write a name for each class, one a line, by class id")
     most = max(used, default=0)
-    start = int(most == len(lines) and 0 not in used and columns is None)
-    if most - start >= len(lines) or columns not in (None, len(lines)):
+    start = int(most == len(found) and 0 not in used and columns is None)
+    if most - start >= len(found) or columns not in (None, len(found)):
         what = f"class id {most}" if columns is None else f"{columns} columns of classes"
-        raise UserError(f"{source} names {plural(len(lines), 'class')} and the lists have {what}: name all, one a line")
-    return dict(enumerate(lines, start=start))
+        raise UserError(f"{source} names {plural(len(found), 'class')} and the lists have {what}: name all, one a line")
+    return dict(enumerate(found, start=start))

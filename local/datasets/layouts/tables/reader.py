@@ -5,32 +5,34 @@
     train/_classes.csv       filename, cat, dog  1.jpg, 1, 0
 
 In the folder itself or one below. Which separator and which column of paths is decided by which names photos that are
-there; see label_columns for the labels. EXIF is heeded: what counts is the upright photo.
+there; see columns for the labels. EXIF is heeded: what counts is the upright photo.
 """
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Entry, Labels, channel_names, rarest
-from local.datasets.files.listed import NO_PHOTO, Line, PhotoFiles, files_below, locate, once
-from local.datasets.files.parts import TEST, exactly, files_by_part
+from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels
+from local.datasets.files import ends
+from local.datasets.files.ends import Files
+from local.datasets.files.listed import Line, entries, locate, once
+from local.datasets.files.parts import TEST, exactly, split_files
 from local.datasets.files.rows import Cell
-from local.datasets.layouts.tables import columns as label_columns
+from local.datasets.files.walk import near
+from local.datasets.layouts.tables import columns
 from local.datasets.layouts.tables.table import SUFFIXES, Table, form_of, read
+from local.datasets.notes import TEST_PHOTOS, UNLABELLED, UNUSED_CLASSES, Notes
 from local.errors import UserError
 
-HELD_BACK = "photos of the test part, left out"
-UNLABELLED = "photos without a label, left out"
 _FIX = "remove one of the two, or put several labels of a photo into one cell, as in cat|dog"
 _PART_NAMES = {"split", "set", "part", "subset", "partition", "dataset", "phase", "usage"}
 
 
 def recognise(root: Path) -> str | None:
     """Return how one sees that `root` holds a table of photos, None if it does not."""
-    paths = files_below(root, SUFFIXES)
-    photos = PhotoFiles(root) if paths else None
-    used = [path for path, _ in files_by_part(paths, root, "", {})]
+    paths = near(root, SUFFIXES)
+    photos = ends.photos(root) if paths else None
+    used = [path for path, _ in split_files(paths, root, "", {})]
     for path in dict.fromkeys([*used, *paths]):
         if photos is not None and (form := form_of(path, photos)):
             return f"{path.relative_to(root).as_posix()} names photos in its {form.words}"
@@ -42,19 +44,19 @@ def classification(root: Path) -> DataSet[Labels]:
 
     Raises UserError naming the file, the line or the columns, and the fix.
     """
-    photos = PhotoFiles(root)
-    notes: dict[str, list[str]] = {}
+    photos = ends.photos(root)
+    notes: Notes = {}
     located: list[tuple[Line[Cell], Path]] = []
     plural, classes = False, dict[str, None]()
     for table, part in _tables(root, photos, notes):
         part_column, others = _part_column(table)
-        labelled = label_columns.labels_of(table.rows, table.names, others, table.source)
+        labelled = columns.labels_of(table.rows, table.names, others, table.source)
         plural, classes = plural or labelled.plural, classes | dict.fromkeys(labelled.classes)
         lines = []
         for row, cell in zip(table.rows, labelled.cells, strict=True):
             own = "" if part_column is None else _part(table.names[part_column], row[part_column])
             line = Line(f"{table.source}, line {row.line}", str(row[table.paths]), cell, own or part)
-            why = HELD_BACK if line.part == TEST else UNLABELLED if cell == "" else ""
+            why = TEST_PHOTOS if line.part == TEST else UNLABELLED if cell == "" else ""
             if why:
                 notes.setdefault(why, []).append(line.text)
             else:
@@ -62,10 +64,10 @@ def classification(root: Path) -> DataSet[Labels]:
         located += locate(photos, lines, table.path, notes)
     if not located:
         raise UserError(f"{root} has no photo with a label in its tables, but for those of a test part: label some")
-    known = label_columns.split([line.known for line, _ in located], plural)
+    known = columns.split([line.known for line, _ in located], plural)
     several = any(len(labels) != 1 for labels in known)
     if not classes:
-        known = label_columns.without_fractions(known)
+        known = columns.without_fractions(known)
     lines_of = [
         (Line(line.where, line.text, labels, line.part), photo)
         for (line, photo), labels in zip(located, known, strict=True)
@@ -74,30 +76,20 @@ def classification(root: Path) -> DataSet[Labels]:
 
 
 def _data_set(
-    root: Path,
-    located: Sequence[tuple[Line[Labels], Path]],
-    several: bool,
-    classes: Sequence[str],
-    notes: dict[str, list[str]],
+    root: Path, located: Sequence[tuple[Line[Labels], Path]], several: bool, classes: Sequence[str], notes: Notes
 ) -> DataSet[Labels]:
     """The data set of the photos; `classes` are those of a table with a column for each, in their order."""
     used = {name for line, _ in located for name in line.known}
-    notes[NO_PHOTO] = [name for name in classes if name not in used]
-    names = *(name for name in classes if name in used), *label_columns.in_order(used - set(classes))
+    notes[UNUSED_CLASSES] = [name for name in classes if name not in used]
+    names = *(name for name in classes if name in used), *columns.in_order(used - set(classes))
     labels = [line.known for line, _ in located]
-    groups = rarest(labels)
-    called = channel_names([photo for _, photo in located], None if several else groups)
-    entries = tuple(
-        Entry(name, photo, line.known, line.part, group)
-        for name, (line, photo), group in zip(called, located, groups, strict=True)
-    )
-    return DataSet(root, entries, names, notes, multi_label=several)
+    return DataSet(root, entries(located, labels, labels, not several), names, notes, multi_label=several)
 
 
-def _tables(root: Path, photos: PhotoFiles, notes: dict[str, list[str]]) -> list[tuple[Table, str]]:
+def _tables(root: Path, photos: Files, notes: Notes) -> list[tuple[Table, str]]:
     """The tables below `root` but for those of a test part, each with its part."""
-    forms = {path: form for path in files_below(root, SUFFIXES) if (form := form_of(path, photos))}
-    used = files_by_part(list(forms), root, "tables", notes)
+    forms = {path: form for path in near(root, SUFFIXES) if (form := form_of(path, photos))}
+    used = split_files(list(forms), root, "tables", notes)
     if not used:
         only = f", only {', '.join(path.name for path in forms)}" if forms else ""
         raise UserError(
@@ -114,7 +106,7 @@ def _part_column(table: Table) -> tuple[int | None, list[int]]:
         cells = {str(row[number]).lower() for row in table.rows} - {"", "unassigned"}
         name = re.sub(r"[\W_]", "", table.names[number].lower())
         known = {cell for cell in cells if exactly(cell)}
-        flags = name.startswith("is") and exactly(name[2:]) and cells <= set(label_columns.ZERO_ONE)
+        flags = name.startswith("is") and exactly(name[2:]) and cells <= set(columns.ZERO_ONE)
         if flags or (known and (known == cells or name in _PART_NAMES)):
             return number, [other for other in others if other != number]
     return None, others
@@ -122,7 +114,7 @@ def _part_column(table: Table) -> tuple[int | None, list[int]]:
 
 def _part(name: str, cell: Cell) -> str:
     """The part by a cell: test, or yes or no in a column such as is_valid."""
-    flag = label_columns.ZERO_ONE.get(str(cell).lower())
+    flag = columns.ZERO_ONE.get(str(cell).lower())
     if flag is None:
         return exactly(str(cell))
     part = exactly(re.sub(r"[\W_]", "", name.lower())[2:])

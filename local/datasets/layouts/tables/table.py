@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.datasets.files.listed import MISSING, PhotoFiles, is_photo
-from local.datasets.files.rows import JSON_LINES, Cell, Row, delimited, json_lines, text_of
+from local.datasets.files import texts
+from local.datasets.files.ends import Files
+from local.datasets.files.rows import JSON_LINES, Cell, Row, delimited, json_lines
+from local.datasets.files.walk import is_photo
+from local.datasets.notes import MISSING
 from local.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".txt", *JSON_LINES)
@@ -45,15 +48,12 @@ class Table:
     paths: int
 
 
-def form_of(path: Path, photos: PhotoFiles) -> Form | None:
+def form_of(path: Path, photos: Files) -> Form | None:
     """Return how the first rows say that a file is read, None when no column names photos or there is no other.
 
     The separator is the one by which the most photos are named.
     """
-    try:
-        text = text_of(path, path.name, head=True)
-    except UserError:
-        return None
+    text = texts.head(path)
     best, most = None, 0
     for separator in ("",) if path.name.lower().endswith(JSON_LINES) else (",", ";", "\t"):
         if separator:
@@ -75,7 +75,7 @@ def form_of(path: Path, photos: PhotoFiles) -> Form | None:
 
 
 def _path_columns(
-    names: Sequence[str], rows: Sequence[Row], photos: PhotoFiles, folder: Path
+    names: Sequence[str], rows: Sequence[Row], photos: Files, folder: Path
 ) -> tuple[tuple[int, ...], int]:
     """The columns that name the most photos, and how many; those called as paths are, if any is.
 
@@ -83,9 +83,9 @@ def _path_columns(
     """
     columns = [[str(row[number]) for row in rows] for number in range(max(len(row.cells) for row in rows))]
     found = [photos.find(cells, folder) for cells in columns]
-    counts = [sum(photo != MISSING for photo in one) for one in found]
+    counts = [sum(photo.why != MISSING for photo in one) for one in found]
     whole = [
-        sum(photo != MISSING and is_photo(cell) for cell, photo in zip(cells, one, strict=True))
+        sum(photo.why != MISSING and is_photo(cell) for cell, photo in zip(cells, one, strict=True))
         for cells, one in zip(columns, found, strict=True)
     ]
     counts = whole if any(whole) else counts
@@ -94,19 +94,19 @@ def _path_columns(
     for called in ("path", _PATH_NAME):
         named = [number for number in best if number < len(names) and re.fullmatch(called, names[number].lower())]
         best = named or best
-    if all(found[number] == found[best[0]] for number in best):
+    if len({tuple((photo.path, photo.why) for photo in found[number]) for number in best}) == 1:
         best = best[:1]
     return tuple(best), most
 
 
-def _names_photo(cell: Cell, photos: PhotoFiles, folder: Path) -> bool:
+def _names_photo(cell: Cell, photos: Files, folder: Path) -> bool:
     """Whether a cell is the path of a photo, there or not."""
-    return is_photo(str(cell)) or photos.find([str(cell)], folder) != [MISSING]
+    return is_photo(str(cell)) or photos.find([str(cell)], folder)[0].why != MISSING
 
 
 def read(path: Path, source: str, form: Form) -> Table:
     """Read a whole table. Raises UserError naming the line, or the columns when several name photos."""
-    text = text_of(path, source)
+    text = texts.read(path, source)
     if form.separator:
         rows = delimited(text, form.separator, source)
         header, rows = (rows[0].cells, rows[1:]) if form.headed else ((), rows)

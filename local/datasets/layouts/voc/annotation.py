@@ -11,20 +11,17 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers import expat
 
-from local.datasets.dataset import UNKNOWN, Annotation, Edges, Thing
+from local.datasets.dataset import UNKNOWN, Annotation, Edges, Thing, class_name
+from local.datasets.files import texts
+from local.datasets.files.values import MAX_SIDE
 from local.errors import UserError
 
 MAX_BYTES = 1_000_000
-_MAX_PIXELS = 1_000_000
-
-
-class AnnotationError(UserError):
-    """A file is no annotation that can be used. The message names the file, what is wrong with it, and the fix."""
 
 
 def read(path: Path, source: str) -> Annotation:
-    """Read the file at `path`, which messages call `source`. Raises AnnotationError."""
-    return parse(_data(path, source), source)
+    """Read the file at `path`, which messages call `source`. Raises UserError."""
+    return parse(texts.data(path, source, MAX_BYTES), source)
 
 
 def parse(data: bytes, source: str) -> Annotation:
@@ -33,7 +30,7 @@ def parse(data: bytes, source: str) -> Annotation:
     VOC counts pixels from 1 and includes both ends of a box. A rotated box becomes the upright one around it. Some
     programs write no size, or 0 x 0: it is UNKNOWN then.
 
-    Raises AnnotationError naming `source`: no XML, a document type, above MAX_BYTES, half a size, an object without a
+    Raises UserError naming `source`: no XML, a document type, above MAX_BYTES, half a size, an object without a
     name or a box, a coordinate that is no finite number.
     """
     root = _document(data, source)
@@ -43,34 +40,22 @@ def parse(data: bytes, source: str) -> Annotation:
 
 def photo(path: Path, source: str) -> str:
     """Return the name of the photo that the file is about, without folders; "" if it gives none. As `read` raises."""
-    text = _document(_data(path, source), source).findtext("filename") or ""
+    text = _document(texts.data(path, source, MAX_BYTES), source).findtext("filename") or ""
     return text.replace("\\", "/").rpartition("/")[2].strip()
 
 
 def begins(path: Path) -> bool:
-    """Return whether a file begins as an annotation does; reads its first 4,000 bytes."""
-    try:
-        with path.open("rb") as file:
-            tag = re.search(rb"<(\w[\w.:-]*)", file.read(4000))
-    except OSError:
-        return False
+    """Return whether a file begins as an annotation does."""
+    tag = re.search(rb"<(\w[\w.:-]*)", texts.begin(path, 4000))
     return tag is not None and tag[1] == b"annotation"
-
-
-def _data(path: Path, source: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise AnnotationError(f"{source} cannot be read: {error.strerror}") from None
 
 
 def _document(data: bytes, source: str) -> Element:
     if len(data) > MAX_BYTES:
-        raise AnnotationError(f"{source} has more than {MAX_BYTES} bytes: that is not an annotation of one photo")
+        raise UserError(f"{source} has more than {MAX_BYTES} bytes: that is not an annotation of one photo")
     root = _tree(data, source)
     if root.tag != "annotation":
-        raise AnnotationError(f"{source} begins with <{root.tag[:40]}>, expected PASCAL VOC's <annotation>")
+        raise UserError(f"{source} begins with <{root.tag[:40]}>, expected PASCAL VOC's <annotation>")
     return root
 
 
@@ -79,14 +64,12 @@ def _size(root: Element, source: str) -> tuple[int, int]:
         return UNKNOWN
     width, height = (round(_number(root, f"size/{tag}", source)) for tag in ("width", "height"))
     if (width < 1 or height < 1) and (width, height) != UNKNOWN:
-        raise AnnotationError(f"{source} says that its photo has {width} x {height} pixels: give its real size")
+        raise UserError(f"{source} says that its photo has {width} x {height} pixels: give its real size")
     return width, height
 
 
 def _thing(element: Element, source: str) -> Thing:
-    name = " ".join((element.findtext("name") or "").split())
-    if not name:
-        raise AnnotationError(f"{source} has an object without a <name>: name its class, like cat")
+    name = class_name(element.findtext("name") or "", f"{source}: the <name> of an object")
     if element.find("robndbox") is not None:  # roLabelImg; the angle in radians
         places = (f"robndbox/{tag}" for tag in ("cx", "cy", "w", "h", "angle"))
         return Thing(name, _around(*(_number(element, place, source) for place in places)))
@@ -114,9 +97,9 @@ def _number(element: Element, path: str, source: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not abs(value) <= _MAX_PIXELS:
+    if not abs(value) <= MAX_SIDE:
         said = f"is {text[:40]!r}" if text else "is missing"
-        raise AnnotationError(f"{source}: <{path.replace('/', '><')}> {said}, expected a number of pixels")
+        raise UserError(f"{source}: <{path.replace('/', '><')}> {said}, expected a number of pixels")
     return value
 
 
@@ -124,7 +107,7 @@ def _tree(data: bytes, source: str) -> Element:
     """The document's root, built without ever declaring or expanding an entity."""
 
     def refuse(*_: object) -> None:
-        raise AnnotationError(f"{source} has a document type (<!DOCTYPE ...>): annotations need none, remove it")
+        raise UserError(f"{source} has a document type (<!DOCTYPE ...>): annotations need none, remove it")
 
     def start(tag: str, attributes: Mapping[str, str]) -> None:
         builder.start(tag, dict(attributes))
@@ -141,4 +124,4 @@ def _tree(data: bytes, source: str) -> Element:
         return builder.close()
     # An encoding that Python or expat does not know is a LookupError or a ValueError.
     except (expat.ExpatError, ParseError, LookupError, ValueError) as error:
-        raise AnnotationError(f"{source} is not XML ({error}): write it again with the program that made it") from None
+        raise UserError(f"{source} is not XML ({error}): write it again with the program that made it") from None

@@ -13,24 +13,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
-from local.datasets.dataset import TRAIN, VALIDATION
+from local.datasets.dataset import TRAIN, VALIDATION, class_name
 from local.datasets.files import texts
-from local.datasets.files.namesakes import TEST, Photos, key
+from local.datasets.files.namesakes import Photos, key
+from local.datasets.files.parts import TEST, WORDS
+from local.datasets.notes import MISSING, Notes
 from local.errors import UserError
 from train.data import pairs
 
-UNKNOWN_PHOTOS = "photos that an image set names and that are not there"
 DIFFICULT = "classes of which a photo has difficult objects alone (0), counted as absent"
-_SETS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **{name: name for name in ("trainval", "test", "default")},
-}
+_SETS = {**WORDS, "trainval": "trainval", "default": "default"}
 _FOLDER = r"(?:(?P<home>.*)/)?ImageSets/(?:(?P<folder>[^/]+)/)?"
 _FILE = re.compile(rf"{_FOLDER}(?:(?P<name>[^/]+)_)?(?P<set>{'|'.join(_SETS)})\.txt")
 _FLAGGED = re.compile(r"(?P<photo>.*\S)\s+(?P<flag>[+-]?\d+)")
-
-Notes = dict[str, list[str]]
 
 
 def parts(root: Path, files: Sequence[str], photos: Photos, folders: Sequence[str], notes: Notes) -> dict[str, str]:
@@ -46,7 +41,7 @@ def parts(root: Path, files: Sequence[str], photos: Photos, folders: Sequence[st
                 for line in _lines(root, file):
                     photo = _photo(line, match["home"], photos)
                     if photo is None:
-                        notes.setdefault(UNKNOWN_PHOTOS, []).append(f"{line} ({file})")
+                        notes.setdefault(MISSING, []).append(f"{line} ({file})")
                     else:
                         sets[_SETS[match["set"]]].add(photo)
         if sets:
@@ -59,7 +54,7 @@ def divide(sets: Mapping[str, Set[str]], source: str) -> dict[str, str]:
 
     Raises UserError for a photo that would be in two parts; `source` names the sets.
     """
-    train, validation, test = (set(sets.get(name, ())) for name in ("train", "val", "test"))
+    train, validation, test = (set(sets.get(name, ())) for name in (TRAIN, VALIDATION, TEST))
     both = set(sets.get("trainval", ()))
     if validation:
         train = train or both - validation
@@ -87,7 +82,7 @@ def classes(
         match = _FILE.fullmatch(file)
         if match is None or match["folder"] != "Main" or not match["name"]:
             continue
-        name = " ".join(match["name"].split())
+        name = class_name(match["name"], f"{file}: the class")
         names.add(name)
         for line in _lines(root, file):
             flagged = _FLAGGED.fullmatch(line)
@@ -95,7 +90,7 @@ def classes(
                 raise UserError(f"{file} has the line {line[:80]!r}: expected a photo and 1, -1 or 0, as in `a -1`")
             photo = _photo(flagged["photo"], match["home"], photos)
             if photo is None:
-                notes.setdefault(UNKNOWN_PHOTOS, []).append(f"{flagged['photo']} ({file})")
+                notes.setdefault(MISSING, []).append(f"{flagged['photo']} ({file})")
                 continue
             of = found[_SETS[match["set"]]][photo]
             if int(flagged["flag"]) == 1:

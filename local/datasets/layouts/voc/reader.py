@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from local.datasets.dataset import UNUSABLE, Annotation, DataSet, Labels
-from local.datasets.files.namesakes import NEITHER, Key, Photos, entries, files, key, kinds, pair, parted
-from local.datasets.layouts.voc import annotation as voc_xml
-from local.datasets.layouts.voc import image_sets as voc_sets
-from local.datasets.masks import data_set as mask_set
+from local.datasets.dataset import UNUSABLE, Annotation, DataSet, Labels, require_usable
+from local.datasets.files.namesakes import NEITHER, Key, Photos, entries, key, kinds, pair, parted
+from local.datasets.files.walk import below
+from local.datasets.layouts.voc import annotation, image_sets
+from local.datasets.masks import data_set
 from local.datasets.masks.mask import Colour, Mask
 from local.datasets.masks.table import Table
+from local.datasets.notes import UNLABELLED, UNLISTED, Notes
 from local.errors import UserError
 from serve.words import plural
 from train.data import pairs
@@ -32,14 +33,13 @@ _CLASSES = (
     *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 _MASKS = re.compile(r"(^|/)SegmentationClass(PNG)?/")
-Notes = dict[str, list[str]]
 
 
 def recognise(root: Path) -> str | None:
     """Return how one sees that `root` holds PASCAL VOC's files, None if it does not."""
-    found = files(root)
+    found = below(root)
     annotations = [file for file in found if file.lower().endswith(".xml")]
-    if (one := next((file for file in annotations[:_LOOKED_AT] if voc_xml.begins(root / file)), None)) is not None:
+    if (one := next((file for file in annotations[:_LOOKED_AT] if annotation.begins(root / file)), None)) is not None:
         return f"{one} is an <annotation>"
     folders = {folder for file in found for folder in file.split("/")[:-1]}
     for other in ("SegmentationClass", "ImageSets"):
@@ -50,9 +50,9 @@ def recognise(root: Path) -> str | None:
 
 def detection(root: Path) -> DataSet[Annotation]:
     """Read the photos that have an XML file. Raises UserError when there is none that can be used."""
-    found, notes = files(root), Notes()
+    found, notes = below(root), Notes()
     photos = Photos(_images(found))
-    parts = parted(photos, voc_sets.parts(root, found, photos, ("Main", "", "Layout"), notes), notes)
+    parts = parted(photos, image_sets.parts(root, found, photos, ("Main", "", "Layout"), notes), notes)
     known = _annotations(root, found, photos, parts, notes)
     classes = _names(known)
     names = tuple(sorted(set().union(*classes.values())))
@@ -67,16 +67,16 @@ def classification(root: Path) -> DataSet[Labels]:
     It is multi-label where a photo has several; else a photo without a class is left out.
     Raises UserError when there are fewer than two classes, and as `detection` does.
     """
-    found, notes = files(root), Notes()
+    found, notes = below(root), Notes()
     photos = Photos(_images(found))
-    sets, names = voc_sets.classes(root, found, photos, notes)
+    sets, names = image_sets.classes(root, found, photos, notes)
     if sets:
-        parts = parted(photos, voc_sets.divide({name: set(of) for name, of in sets.items()}, "ImageSets/Main"), notes)
+        parts = parted(photos, image_sets.divide({name: set(of) for name, of in sets.items()}, "ImageSets/Main"), notes)
         listed = sorted({photo for of in sets.values() for photo in of} & set(parts))
-        notes["photos that no list of a class names, left out"] = sorted(set(parts) - set(listed))
+        notes[UNLISTED] = sorted(set(parts) - set(listed))
         classes = {photo: set().union(*(of.get(photo, ()) for of in sets.values())) for photo in listed}
     else:
-        parts = parted(photos, voc_sets.parts(root, found, photos, ("Main", "", "Layout"), notes), notes)
+        parts = parted(photos, image_sets.parts(root, found, photos, ("Main", "", "Layout"), notes), notes)
         classes = _names(_annotations(root, found, photos, parts, notes))
         names = tuple(sorted(set().union(*classes.values())))
     if len(names) < 2:
@@ -84,7 +84,7 @@ def classification(root: Path) -> DataSet[Labels]:
         raise UserError(f"{root} has {plural(len(names), 'class')} ({had}): a classifier needs two or more")
     multi_label = any(len(of) > 1 for of in classes.values())
     if not multi_label:
-        notes["photos of no class, left out"] = [photo for photo, of in classes.items() if not of]
+        notes[UNLABELLED] = [photo for photo, of in classes.items() if not of]
         classes = {photo: of for photo, of in classes.items() if of}
     labels = {photo: tuple(sorted(of)) for photo, of in classes.items()}
     return DataSet(root, entries(root, labels, classes, parts), names, notes, multi_label=multi_label)
@@ -92,15 +92,15 @@ def classification(root: Path) -> DataSet[Labels]:
 
 def segmentation(root: Path) -> DataSet[Mask]:
     """Read the photos that have a mask in SegmentationClass/. Raises UserError when there is none."""
-    found, notes = files(root), Notes()
+    found, notes = below(root), Notes()
     photos = Photos(_images(found))
-    parts = parted(photos, voc_sets.parts(root, found, photos, ("Segmentation", "Main", ""), notes), notes)
+    parts = parted(photos, image_sets.parts(root, found, photos, ("Segmentation", "Main", ""), notes), notes)
     masks = [file for file in found if _MASKS.search(file) and file.lower().endswith(pairs.READ)]
     if not masks:
         raise UserError(
             f"{root} has no masks in SegmentationClass/: `--layout mask-folders` reads those of other folders"
         )
-    return mask_set.read(root, found, pair(photos, masks, lambda file: [key(file)]), parts, notes, _table())
+    return data_set.read(root, found, pair(photos, masks, lambda file: [key(file)]), parts, notes, _table())
 
 
 def _table() -> Table:
@@ -123,7 +123,7 @@ def _images(found: Sequence[str]) -> list[str]:
 
 
 def _names(known: Mapping[str, Annotation]) -> dict[str, set[str]]:
-    return {photo: {thing.name for thing in annotation.things} for photo, annotation in known.items()}
+    return {photo: {thing.name for thing in one.things} for photo, one in known.items()}
 
 
 def _annotations(
@@ -138,23 +138,19 @@ def _annotations(
         # The name that is in the file may be the one that the photo once had: the file's own comes first.
         yield key(file)
         with suppress(UserError):  # it is read again, and noted, below
-            yield key(file, pairs.base(voc_xml.photo(root / file, file)))
+            yield key(file, pairs.base(annotation.photo(root / file, file)))
 
     paired = pair(photos, [file for file in found if file.lower().endswith(".xml")], keys)
-    notes["XML files without a photo, left out"] = paired.alone
-    notes["XML files whose photo has another one, left out"] = paired.second
-    notes["photos without an XML file, left out"] = [photo for photo in parts if photo not in paired.found]
+    paired.note("XML file", parts, notes)
     known: dict[str, Annotation] = {}
     unusable = notes.setdefault(UNUSABLE, [])
     for photo in (photo for photo in paired.found if photo in parts):
         file = paired.found[photo]
         try:
-            known[photo] = voc_xml.read(root / file, file)
+            known[photo] = annotation.read(root / file, file)
         except UserError as error:
             unusable.append(str(error))
-    if len(unusable) > len(known):
-        total = len(unusable) + len(known)
-        raise UserError(f"{unusable[0]} ({len(unusable)} of {total} XML files cannot be used)")
+    require_usable(root, len(known), unusable, "XML file")
     if not known:
         raise UserError(f"{root} has no XML file of any photo: PASCAL VOC has Annotations/a.xml for JPEGImages/a.jpg")
     return known

@@ -10,15 +10,15 @@ from pathlib import Path
 import yaml
 
 from local.datasets.dataset import TRAIN, VALIDATION, class_name
-from local.datasets.files.lookup import TEST, Photos, part_of
+from local.datasets.files import parts, texts, walk
+from local.datasets.files.ends import Files
+from local.datasets.files.parts import TEST
 from local.errors import UserError
-from train.data.channels import Channel
 
-_MOST_BYTES, _MOST_BYTES_OF_A_LIST = 1_000_000, 100_000_000
+_MOST_BYTES = 1_000_000
 _MOST_FOLDERS = 20
 _NAMES = re.compile(rb"^(?:\xef\xbb\xbf)?['\"]?names['\"]?\s*:", re.MULTILINE)
 _LISTS = ("classes.txt", "_darknet.labels", ".names")
-_KEYS = {"train": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION, "test": TEST}
 
 
 @dataclass(frozen=True)
@@ -37,30 +37,30 @@ class About:
         """The part of a photo: as the file says where it has both parts, else as the photo's folders say."""
         if {TRAIN, VALIDATION} <= set(self.parts.values()):
             return next((self.parts[place] for place in (photo, *photo.parents) if place in self.parts), "")
-        return part_of(photo.relative_to(root).parent)
+        return parts.of_path(photo.relative_to(root).parent)
 
 
-def read(root: Path, photos: Photos) -> About:
+def read(root: Path, photos: Files) -> About:
     """Return what data.yaml says, or another .yaml file with names, else the names in classes.txt and its like.
 
     Raises UserError naming the file, the key, its value and the fix.
     """
-    folder = Channel("", root, "")
-    for path in sorted(folder.files((".yaml", ".yml")), key=lambda path: (path.stem != "data", len(path.parts), path)):
-        data = _bytes(path, root)
+    files = [root / name for name in walk.below(root, (".yaml", ".yml"))]
+    for path in sorted(files, key=lambda path: (path.stem != "data", len(path.parts), path)):
+        data = texts.data(path, _place(path, root), _MOST_BYTES)
         if _NAMES.search(data):
             return _about(path, data, root, photos)
-    lists = {path: _bytes(path, root) for path in folder.files(_LISTS)}
+    lists = {name: texts.read(root / name, name, _MOST_BYTES) for name in walk.below(root, _LISTS)}
     if not lists:
         return About()
     first, *others = lists
     for other in others:
         if lists[other].split() != lists[first].split():
-            raise UserError(f"{_place(other, root)} has other classes than {_place(first, root)}: remove one of them")
-    return About(_listed(lists[first], _place(first, root)), _place(first, root))
+            raise UserError(f"{other} has other classes than {first}: remove one of them")
+    return About(_listed(lists[first], first), first)
 
 
-def _about(path: Path, data: bytes, root: Path, photos: Photos) -> About:
+def _about(path: Path, data: bytes, root: Path, photos: Files) -> About:
     file = _place(path, root)
     try:
         # Texts only, no object of any other type: a class called `no` keeps its name, and aliases are not expanded.
@@ -74,13 +74,13 @@ def _about(path: Path, data: bytes, root: Path, photos: Photos) -> About:
     return About(names, file, _parts(content, path, root, photos), "kpt_shape" in content)
 
 
-def _parts(content: Mapping[str, object], path: Path, root: Path, photos: Photos) -> dict[Path, str]:
+def _parts(content: Mapping[str, object], path: Path, root: Path, photos: Files) -> dict[Path, str]:
     """The part of each folder and photo that the file names. A folder for both training and validation has none."""
     places: dict[str, set[Path]] = defaultdict(set)
-    for key, part in _KEYS.items():
-        value = content.get(key)
+    for key, value in content.items():
+        part = parts.exactly(str(key))
         for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str):
+            if part and isinstance(text, str):
                 places[part].update(_found(text, path, root, photos))
     both = places[TRAIN] & places[VALIDATION]
     return {place: part for part in (TEST, TRAIN, VALIDATION) for place in places[part] if place not in both}
@@ -98,29 +98,21 @@ def _names(value: object, file: str) -> dict[int, str]:
             raise UserError(f"{file} has names for {key!r:.40}: the keys are the class numbers, as in `0: cat`")
         if not isinstance(name, str):
             raise UserError(f"{file} has no text as the name of class {key}: write `{key}: cat`")
-        names[int(key)] = _name(name, f"{file} names class {key}")
+        names[int(key)] = class_name(name, f"{file} names class {key}: the name")
     return names
 
 
-def _listed(data: bytes, file: str) -> dict[int, str]:
+def _listed(text: str, file: str) -> dict[int, str]:
     """The names in a text file, one a line."""
-    try:
-        text = data.decode("utf-8-sig").rstrip()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
-    if not text:
+    if not text.strip():
         raise UserError(f"{file} is empty: write the name of a class in each line")
-    return {number: _name(line, f"{file} line {number + 1}") for number, line in enumerate(text.split("\n"))}
+    return {
+        number: class_name(line, f"{file} line {number + 1}: the name")
+        for number, line in enumerate(text.rstrip().split("\n"))
+    }
 
 
-def _name(text: str, where: str) -> str:
-    try:
-        return class_name(text)
-    except ValueError as error:
-        raise UserError(f"{where}: the name {error}") from None
-
-
-def _found(text: str, file: Path, root: Path, photos: Photos) -> list[Path]:
+def _found(text: str, file: Path, root: Path, photos: Files) -> list[Path]:
     """What a path in the file leads to below `root`, by its end: a folder, or the photos that a list file names."""
     parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")][-_MOST_FOLDERS:]
     for start in range(len(parts)):
@@ -129,8 +121,9 @@ def _found(text: str, file: Path, root: Path, photos: Photos) -> list[Path]:
             if _is(place, stat.S_ISDIR):
                 return [place]
             if place.suffix == ".txt" and _is(place, stat.S_ISREG):
-                lines = _bytes(place, root, _MOST_BYTES_OF_A_LIST).decode("utf-8", "replace").split("\n")
-                return [photo for photo in photos.match([line.strip() for line in lines], place.parent) if photo]
+                listed = texts.data(place, _place(place, root)).decode("utf-8", "replace").split("\n")
+                found = photos.find([line.strip() for line in listed], place.parent)
+                return [one.path for one in found if one.path]
     return []
 
 
@@ -140,18 +133,6 @@ def _is(path: Path, kind: Callable[[int], bool]) -> bool:
         return kind(path.stat().st_mode)
     except (OSError, ValueError):
         return False
-
-
-def _bytes(path: Path, root: Path, most: int = _MOST_BYTES) -> bytes:
-    """A file's bytes. Raises UserError where it cannot be read or is larger than `most`."""
-    try:
-        with path.open("rb") as opened:
-            data = opened.read(most + 1)
-    except OSError as error:
-        raise UserError(f"{_place(path, root)} cannot be read ({error.strerror}): fix or remove it") from None
-    if len(data) > most:
-        raise UserError(f"{_place(path, root)} has more than {most} bytes: remove what is not about the data set")
-    return data
 
 
 def _place(path: Path, root: Path) -> str:

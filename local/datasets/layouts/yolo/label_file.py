@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.datasets.dataset import Edges
+from local.datasets.files import texts
 from local.errors import UserError
 
 POLYGONS = "lines with polygons, their boxes taken"
 SCORES = "lines with a sixth number, as predictions have, passed over"
 KEYPOINTS = "lines with keypoints, passed over"
 
-_BEGIN = 400
 _FIRST_LINE = re.compile(rb"(?:\xef\xbb\xbf)?\s*\d+(?:\.0+)?(?:[ \t]+-?\.?\d[\d.]*(?:[eE][-+]?\d+)?){4}(?:\s|$)")
 _MOST_BYTES = 10_000_000
 _ROUNDING = 0.01  # as much as ultralytics allows
@@ -27,15 +27,6 @@ class Line:
     remark: str = ""
 
 
-def begins(path: Path) -> bytes:
-    """The first bytes of a file, none of one that cannot be read."""
-    try:
-        with path.open("rb") as opened:
-            return opened.read(_BEGIN)
-    except OSError:
-        return b""
-
-
 def looks_like_labels(begin: bytes) -> bool:
     """Whether a file begins with a class number and four more numbers."""
     return _FIRST_LINE.match(begin) is not None
@@ -43,14 +34,7 @@ def looks_like_labels(begin: bytes) -> bool:
 
 def read(path: Path, source: str, keypoints: bool = False) -> list[Line]:
     """Read a label file, which messages call `source`. Raises UserError as `parse` does."""
-    try:
-        with path.open("rb") as opened:
-            data = opened.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{source} cannot be read ({error.strerror}): fix or remove it") from None
-    if len(data) > _MOST_BYTES:
-        raise UserError(f"{source} has more than {_MOST_BYTES} bytes: those are not the boxes of one photo")
-    return parse(data, source, keypoints)
+    return parse(texts.data(path, source, _MOST_BYTES), source, keypoints)
 
 
 def parse(data: bytes, source: str, keypoints: bool = False) -> list[Line]:

@@ -13,38 +13,28 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from local.datasets.dataset import (
-    FRACTIONS,
-    UNUSABLE,
-    Annotation,
-    DataSet,
-    Entry,
-    Thing,
-    channel_names,
-    rarest,
-    require_usable,
-)
-from local.datasets.files.lookup import TEST, TEST_PHOTOS, Photos
-from local.datasets.layouts.yolo import data_yaml as yolo_yaml
-from local.datasets.layouts.yolo import label_file as yolo_txt
+from local.datasets.dataset import FRACTIONS, UNUSABLE, Annotation, DataSet, Thing, entries, require_usable
+from local.datasets.files import ends, texts, walk
+from local.datasets.files.ends import Files
+from local.datasets.files.parts import TEST
+from local.datasets.layouts.yolo import data_yaml, label_file
 from local.datasets.layouts.yolo.label_file import Line
+from local.datasets.notes import TEST_PHOTOS, Notes, without_photo
 from local.errors import UserError
-from train.data.channels import Channel
 
-NO_PHOTO = "label files without a photo, left out"
 ELSEWHERE = "photos in folders without label files, left out"
 _FOLDERS = {"images": "labels", "Images": "Labels"}
-_TRIES = 10
+_TRIES, _BEGIN = 10, 400
 
 
 def recognise(root: Path) -> str | None:
     """Return which file shows that `root` holds YOLO's labels, None without one."""
     files = _texts(root)
     tries = 0
-    for photo in Photos(root).paths:
+    for photo in ends.photos(root).paths:
         label = _label_file(photo, root, files)
-        begin = yolo_txt.begins(label) if label else b""
-        if label and yolo_txt.looks_like_labels(begin):
+        begin = texts.begin(label, _BEGIN) if label else b""
+        if label and label_file.looks_like_labels(begin):
             return f"{_place(label, root)} has lines of a class number and fractions"
         tries += bool(begin.strip())
         if tries == _TRIES:
@@ -58,15 +48,15 @@ def detection(root: Path) -> DataSet[Annotation]:
     A photo or label file with an error is left out. Raises UserError naming file, line and value for more of them than
     others, and for names that cannot be read.
     """
-    photos, files = Photos(root), _texts(root)
-    about = yolo_yaml.read(root, photos)
+    photos, files = ends.photos(root), _texts(root)
+    about = data_yaml.read(root, photos)
     labels = _labels(photos, files)
     parts = {photo: about.part(photo, root) for photo in labels}
     notes = {
         ELSEWHERE: [photo.name for photo in photos.paths if photo not in labels],
-        NO_PHOTO: [_place(path, root) for path in _without_photo(labels, files)],
+        without_photo("label file"): [_place(path, root) for path in _without_photo(labels, files)],
         TEST_PHOTOS: [photo.name for photo, part in parts.items() if part == TEST],
-        **{remark: [] for remark in (UNUSABLE, yolo_txt.POLYGONS, yolo_txt.SCORES, yolo_txt.KEYPOINTS)},
+        **{remark: [] for remark in (UNUSABLE, label_file.POLYGONS, label_file.SCORES, label_file.KEYPOINTS)},
     }
     found = _read({photo: label for photo, label in labels.items() if parts[photo] != TEST}, root, about, notes)
     numbers = sorted({line.number for lines in found.values() for line in lines})
@@ -74,15 +64,13 @@ def detection(root: Path) -> DataSet[Annotation]:
         raise UserError(f"{root} has no box: a line of a label file is `class cx cy width height`")
     names = about.names or {number: str(number) for number in numbers}
     classes = [[names[line.number] for line in lines] for lines in found.values()]
-    entries = tuple(
-        Entry(name, photo, _annotation(_place(labels[photo] or photo, root), lines, names), parts[photo], group)
-        for name, group, (photo, lines) in zip(channel_names([*found]), rarest(classes), found.items(), strict=True)
-    )
-    return DataSet(root, entries, tuple(dict.fromkeys(names[number] for number in sorted(names))), notes)
+    known = [_annotation(_place(labels[photo] or photo, root), lines, names) for photo, lines in found.items()]
+    made = entries([*found], known, [parts[photo] for photo in found], classes)
+    return DataSet(root, made, tuple(dict.fromkeys(names[number] for number in sorted(names))), notes)
 
 
 def _read(
-    labels: Mapping[Path, Path | None], root: Path, about: yolo_yaml.About, notes: Mapping[str, list[str]]
+    labels: Mapping[Path, Path | None], root: Path, about: data_yaml.About, notes: Notes
 ) -> dict[Path, list[Line]]:
     """The lines of each photo's label file. What cannot be used is left out; what they have besides boxes is noted."""
     owners = Counter(labels.values())
@@ -95,7 +83,7 @@ def _read(
         try:
             if owners[label] > 1:
                 raise UserError(f"{source} is of {photo.name} and another photo: rename one of the two")
-            lines = yolo_txt.read(label, source, about.keypoints)
+            lines = label_file.read(label, source, about.keypoints)
             unknown = [line.number for line in lines if about.names is not None and line.number not in about.names]
             if unknown:
                 raise UserError(f"{source} has the class {unknown[0]}, which {about.file} does not name: add it there")
@@ -114,7 +102,7 @@ def _annotation(source: str, lines: list[Line], names: Mapping[int, str]) -> Ann
     return Annotation(source, tuple(Thing(names[line.number], line.box) for line in lines), FRACTIONS, upright=True)
 
 
-def _labels(photos: Photos, files: Mapping[str, Path]) -> dict[Path, Path | None]:
+def _labels(photos: Files, files: Mapping[str, Path]) -> dict[Path, Path | None]:
     """The label file of each photo; None for one without in a folder whose other photos have them, or in `images`."""
     found = {photo: _label_file(photo, photos.root, files) for photo in photos.paths}
     with_labels = {photo.parent for photo, label in found.items() if label}
@@ -140,13 +128,13 @@ def _label_file(photo: Path, root: Path, files: Mapping[str, Path]) -> Path | No
 def _without_photo(labels: Mapping[Path, Path | None], files: Mapping[str, Path]) -> Iterator[Path]:
     paired = set(labels.values())
     for path in files.values():
-        if path not in paired and yolo_txt.looks_like_labels(yolo_txt.begins(path)):
+        if path not in paired and label_file.looks_like_labels(texts.begin(path, _BEGIN)):
             yield path
 
 
 def _texts(root: Path) -> dict[str, Path]:
     """The text files below `root`, by their path in it."""
-    return {_place(path, root): path for path in Channel("", root, "").files((".txt",))}
+    return {name: root / name for name in walk.below(root, (".txt",))}
 
 
 def _place(path: Path, root: Path) -> str:
