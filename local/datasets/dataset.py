@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from local.errors import UserError
-from serve.words import plural
 
 CLASSIFICATION, DETECTION, SEGMENTATION = TASKS = ("classification", "detection", "segmentation")
 """What can be known of a photo: the names of its classes (`Labels`), its boxes (`Annotation`), or its mask (`Mask`)."""
@@ -47,6 +46,11 @@ class Annotation:
     things: tuple[Thing, ...]
     size: tuple[int, int]
     upright: bool = False
+
+    @property
+    def classes(self) -> set[str]:
+        """The names of the objects' classes."""
+        return {thing.name for thing in self.things}
 
 
 FRACTIONS = (1, 1)
@@ -146,19 +150,19 @@ def channel_names(paths: Sequence[Path], folders: Sequence[str] | None = None) -
 
 
 def entries(
-    paths: Sequence[Path],
-    known: Iterable[Known],
-    parts: Iterable[str],
-    classes: Sequence[Iterable[str]],
-    in_folders: bool = False,
+    photos: Iterable[tuple[Path, str, Known, Iterable[str]]], in_folders: bool = False
 ) -> tuple[Entry[Known], ...]:
-    """Return the entries of photos, of which the four have an item each, in order.
+    """Return the entries of photos: each its file, its part, what is known of it, and its classes.
 
-    The rarest of a photo's `classes` is its group and, with `in_folders`, its folder in a channel.
+    The rarest of a photo's classes is its group and, with `in_folders`, its folder in a channel.
     """
-    groups = rarest(classes)
-    names = channel_names(paths, groups if in_folders else None)
-    return tuple(Entry(*one) for one in zip(names, paths, known, parts, groups, strict=True))
+    found = list(photos)
+    groups = rarest([classes for *_, classes in found])
+    names = channel_names([path for path, *_ in found], groups if in_folders else None)
+    return tuple(
+        Entry(name, path, known, part, group)
+        for name, (path, part, known, _), group in zip(names, found, groups, strict=True)
+    )
 
 
 def class_name(text: str, what: str) -> str:
@@ -172,10 +176,3 @@ def class_name(text: str, what: str) -> str:
     if {"Cc", "Cs"} & {*map(unicodedata.category, name)}:
         raise UserError(f"{what} has control characters: give the class a name, like cat")
     return name
-
-
-def require_usable(root: Path, usable: int, unusable: Sequence[str], what: str = "photo") -> None:
-    """Raise UserError when more of `what` a data set has cannot be used than can be; `unusable` is why."""
-    if len(unusable) > usable:
-        counted = plural(len(unusable), what)
-        raise UserError(f"{unusable[0]} ({counted} of {usable + len(unusable)} below {root} cannot be used)")

@@ -1,6 +1,5 @@
 """Mask folders in `prepare`: photos and masks of equal names, and what the pixels of masks stand for."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,15 @@ from local import __main__ as program
 from local.datasets import layouts
 from local.datasets.dataset import UNUSABLE, DataSet
 from local.datasets.layouts import mask_folders
-from local.datasets.layouts import pets as official
+from local.datasets.layouts.pets import reader as official
 from local.datasets.masks import meaning as mask_meaning
 from local.datasets.masks import table as mask_table
 from local.datasets.masks.data_set import BINARY, FOUND, IGNORED
 from local.datasets.masks.table import Table
 from local.errors import UserError
 from serve.tasks.masks import png
-from tests.unit.layouts import prepare
+from tests.unit import few_pets
+from tests.unit.layouts import lay_out, notes, prepare
 from tests.unit.official import encode, turned
 
 SIZE = (64, 48)
@@ -54,23 +54,12 @@ def coloured(*colours: tuple[int, int, int], mode: str = "RGB") -> bytes:
     return encode(Image.fromarray(table[places]).convert(mode), "PNG")
 
 
-def lay_out(root: Path, files: Mapping[str, Any]) -> Path:
-    for name, data in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data.encode() if isinstance(data, str) else data)
-    return root
-
-
 def masked(root: Path, *masks: bytes, form: str = "png", **tables: str) -> Path:
     """images/0.jpg and masks/0.png and so on; `tables` are files beside them, named with `__` for a dot."""
     files: dict[str, Any] = {name.replace("__", "."): text for name, text in tables.items()}
     for number, mask in enumerate(masks):
         files |= {f"images/{number}.jpg": photo(number), f"masks/{number}.{form}": mask}
     return lay_out(root, files)
-
-
-def notes(data: DataSet[Any]) -> dict[str, list[str]]:
-    return {reason: list(files) for reason, files in data.notes.items() if files}
 
 
 def first_row(data: DataSet[Any], count: int) -> list[int]:
@@ -407,15 +396,7 @@ def test_the_drawn_pets_in_mask_folders_have_the_masks_that_they_have_as_pets(dr
 
 
 def test_the_real_pets_in_mask_folders_have_the_masks_that_they_have_as_pets(pets: Path, tmp_path: Path) -> None:
-    files = {}
-    for part in ("trainval", "test"):
-        lines = (pets / "annotations" / f"{part}.txt").read_text().splitlines(keepends=True)[::20]
-        files[f"annotations/{part}.txt"] = "".join(lines).encode()
-        for name in (line.split()[0] for line in lines):
-            for file in (f"annotations/trimaps/{name}.png", f"images/{name}.jpg"):
-                if (pets / file).is_file():
-                    files[file] = (pets / file).read_bytes()
-    check_pets(lay_out(tmp_path / "some", files), tmp_path)
+    check_pets(few_pets.copy(pets, tmp_path / "some", step=20), tmp_path)
 
 
 def test_prepare_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

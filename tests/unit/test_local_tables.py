@@ -14,10 +14,11 @@ from PIL import Image
 
 from local.datasets import layouts
 from local.datasets.dataset import DataSet, Labels
-from local.datasets.layouts import pets as official
+from local.datasets.layouts.pets import reader as official
 from local.datasets.layouts.tables import reader as tables
 from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNUSED_CLASSES
 from local.errors import UserError
+from tests.unit.layouts import lay_out as write_files
 from tests.unit.layouts import prepare
 from tests.unit.official import encode, turned
 
@@ -26,11 +27,7 @@ PHOTOS = ("1.jpg", "2.jpg", "3.jpg", "4.jpg")
 
 def lay_out(root: Path, files: Mapping[str, str | bytes], photos: tuple[str, ...] = PHOTOS) -> Path:
     """Text files by name, and empty photos; none of them is opened by the layout."""
-    for name, content in {**files, **dict.fromkeys(photos, b"")}.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return root
+    return write_files(root, {**files, **dict.fromkeys(photos, b"")})
 
 
 def labels(data: DataSet[Labels]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from PIL import Image
 from local import __main__ as program
 from local.datasets import layouts
 from local.datasets.dataset import UNKNOWN, UNUSABLE, DataSet
-from local.datasets.layouts import pets as official
+from local.datasets.layouts.pets import reader as official
 from local.datasets.layouts.voc import annotation as voc_xml
 from local.datasets.layouts.voc import image_sets as voc_sets
 from local.datasets.layouts.voc import reader as voc
@@ -21,7 +21,7 @@ from local.datasets.masks.data_set import FOUND, IGNORED
 from local.datasets.notes import MISSING, UNLABELLED, UNLISTED
 from local.errors import UserError
 from tests.photos import quarters, solid
-from tests.unit.layouts import Prepared, prepare
+from tests.unit.layouts import Prepared, lay_out, notes, prepare
 from tests.unit.official import encode, lying, turned
 
 SIZE = (64, 48)
@@ -54,20 +54,9 @@ def indexed(*numbers: int, palette: Sequence[int] | None = None, size: tuple[int
     return encode(image, "PNG")
 
 
-def lay_out(root: Path, files: dict[str, Any]) -> Path:
-    for name, data in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data.encode() if isinstance(data, str) else data)
-    return root
-
-
 def found(data: DataSet[Any]) -> dict[str, str]:
     """The part of each photo by its path in the data set."""
     return {entry.path.relative_to(data.root).as_posix(): entry.part for entry in data.entries}
-
-
-def notes(data: DataSet[Any]) -> dict[str, list[str]]:
-    return {reason: list(files) for reason, files in data.notes.items() if files}
 
 
 # --- which folders are read as VOC ------------------------------------------------------------------------------------

@@ -30,13 +30,11 @@ class Files:
     """Files below `root`, by their paths in it."""
 
     def __init__(self, root: Path, names: Iterable[str]) -> None:
-        self.root = root
-        self.paths: list[Path] = []
+        self.root, self.names = root, list(names)
         self._by_name: dict[str, list[_Pieces]] = defaultdict(list)
         self._by_base: dict[str, list[_Pieces]] = defaultdict(list)
-        for name in names:
+        for name in self.names:
             pieces = tuple(name.split("/"))
-            self.paths.append(root.joinpath(*pieces))
             self._by_name[_plain(pieces[-1])].append(pieces)
             self._by_base[_plain(pairs.base(name))].append(pieces)
 

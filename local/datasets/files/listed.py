@@ -1,17 +1,14 @@
 """Photos that files list, line by line, by their paths."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
-from local.datasets import dataset
-from local.datasets.dataset import Entry, Known
+from local.datasets.dataset import Known
 from local.datasets.files.ends import Files
 from local.datasets.notes import MISSING, TWICE, Notes
 from local.errors import UserError
-
-Listed = TypeVar("Listed")
 
 
 @dataclass(frozen=True)
@@ -64,15 +61,3 @@ def once(located: Sequence[tuple[Line[Known], Path]], notes: Notes, fix: str) ->
             )
         notes.setdefault(TWICE, []).append(photo.name)
     return [(line, photo) for photo, line in first.items()]
-
-
-def entries(
-    located: Sequence[tuple[Line[Listed], Path]],
-    known: Iterable[Known],
-    classes: Sequence[Iterable[str]],
-    in_folders: bool = False,
-) -> tuple[Entry[Known], ...]:
-    """Return `dataset.entries` of photos that are listed, with the parts of their lines."""
-    return dataset.entries(
-        [photo for _, photo in located], known, [line.part for line, _ in located], classes, in_folders
-    )

@@ -13,11 +13,8 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from local.datasets import dataset
-from local.datasets.dataset import Entry, Known
 from local.datasets.files.parts import TEST, WORDS
 from local.datasets.notes import TEST_PHOTOS, Notes, without, without_photo
 from train.data import pairs
@@ -148,14 +145,6 @@ def parted(photos: Photos, parts: Mapping[str, str], notes: Notes) -> dict[str, 
     notes[DOUBLES] = photos.doubles
     notes[TEST_PHOTOS] = [path for path, part in found.items() if part == TEST]
     return {path: part for path, part in found.items() if part != TEST}
-
-
-def entries(
-    root: Path, known: Mapping[str, Known], classes: Mapping[str, Iterable[str]], parts: Mapping[str, str]
-) -> tuple[Entry[Known], ...]:
-    """Return `dataset.entries` of photos, in the order of `known`."""
-    of_parts, of_classes = [parts[photo] for photo in known], [classes[photo] for photo in known]
-    return dataset.entries([root / photo for photo in known], known.values(), of_parts, of_classes)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 import codecs
 from pathlib import Path
 
+from local.datasets.dataset import class_name
 from local.errors import UserError
 
 _HEAD = 65_536
@@ -47,6 +48,12 @@ def read(path: Path, source: str, most: int = _MOST_BYTES) -> str:
         line = found.count(b"\n", 0, error.start) + 1
         excel = ", in Excel as `CSV UTF-8`" if path.suffix.lower() == ".csv" else ""
         raise UserError(f"{source}, line {line} is not UTF-8 ({error.reason}): save the file as UTF-8{excel}") from None
+
+
+def class_names(path: Path, source: str) -> list[str]:
+    """Read the names of classes, one a line. Raises UserError as `read` and `dataset.class_name` do."""
+    lines = read(path, source).rstrip().split("\n")
+    return [class_name(line, f"{source}, line {number}: the name") for number, line in enumerate(lines, start=1)]
 
 
 def _encoding(beginning: bytes) -> str:

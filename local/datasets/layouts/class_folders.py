@@ -30,6 +30,5 @@ def classification(root: Path) -> DataSet[Labels]:
     names = found.class_names
     train = TRAIN if found.validation else ""
     parts = [*((train, sample) for sample in found.train), *((VALIDATION, sample) for sample in found.validation)]
-    labels = [(names[sample.label],) for _, sample in parts]
-    paths = [sample.path for _, sample in parts]
-    return DataSet(root, entries(paths, labels, [part for part, _ in parts], labels, in_folders=True), names)
+    photos = [(sample.path, part, (names[sample.label],), (names[sample.label],)) for part, sample in parts]
+    return DataSet(root, entries(photos, in_folders=True), names)

@@ -5,14 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from local.datasets.dataset import UNUSABLE, DataSet, require_usable
-from local.datasets.files.namesakes import Pairs, entries
+from local.datasets.dataset import DataSet, entries
+from local.datasets.files.namesakes import Pairs
 from local.datasets.masks import meaning as meanings
 from local.datasets.masks import table
 from local.datasets.masks.mask import Mask
 from local.datasets.masks.meaning import Look
 from local.datasets.masks.table import Table
-from local.datasets.notes import Notes
+from local.datasets.notes import Notes, usable
 from local.errors import UserError
 from local.progress import Progress
 from serve.machine import cpu_count
@@ -36,41 +36,42 @@ def read(
     found = {photo: file for photo, file in paired.found.items() if photo in parts}
     if not found:
         raise UserError(f"{root} has no mask of any photo: images/a.jpg has masks/a.png, or a.jpg has a_mask.png")
-    looks, unusable = _look_at_all(root, found)
-    require_usable(root, len(found) - len(unusable), unusable, "mask")
-    meaning = meanings.find(root, list(looks.values()), table.find(root, files), guess)
-    classes: dict[str, set[str]] = {}
-    for photo, look in looks.items():
-        try:
-            classes[photo] = {meaning.names[label] for label in meaning.labels(look)}
-        except UserError as error:
-            unusable.append(str(error))
-    require_usable(root, len(found) - len(unusable), unusable, "mask")
+    return of_masks(root, found, parts, notes, table.find(root, files), guess)
+
+
+def of_masks(
+    root: Path,
+    found: Mapping[str, str],
+    parts: Mapping[str, str],
+    notes: Notes,
+    named: Table | None = None,
+    guess: Table | None = None,
+) -> DataSet[Mask]:
+    """Read the mask of each photo that is `found`, as `read` does; `named` is the table that says what masks hold."""
+    looks = _look_at_all(root, found, notes)
+    meaning = meanings.find(root, list(looks.values()), named, guess)
+
+    def names_in(photo: str) -> set[str]:
+        return {meaning.names[label] for label in meaning.labels(looks[photo])}
+
+    classes = dict(usable(looks, names_in, root, notes, "mask"))
     used = {photo: found[photo] for photo in classes}
     counts = meaning.binary or meaning.numbers.get(IGNORE) == IGNORE
     has_255 = [file for photo, file in used.items() if counts and IGNORE in looks[photo].numbers]
-    notes |= {UNUSABLE: unusable, BINARY if meaning.binary else IGNORED: has_255}
+    notes[BINARY if meaning.binary else IGNORED] = has_255
     notes[FOUND + (f", by {meaning.source}" if meaning.source else "")] = meaning.told([looks[photo] for photo in used])
-    known = {photo: Mask(file, partial(meaning.read, root / file, file)) for photo, file in used.items()}
-    return DataSet(root, entries(root, known, classes, parts), meaning.names, notes, meaning.pixels)
+    photos = [
+        (root / photo, parts[photo], Mask(file, partial(meaning.read, root / file, file)), classes[photo])
+        for photo, file in used.items()
+    ]
+    return DataSet(root, entries(photos), meaning.names, notes, meaning.pixels)
 
 
-def _look_at_all(root: Path, found: Mapping[str, str]) -> tuple[dict[str, Look], list[str]]:
-    """What is in the mask of each photo, and why some masks cannot be used."""
-
-    def look(file: str) -> Look | str:
-        try:
-            return meanings.look(root / file, file)
-        except UserError as error:
-            return str(error)
-
-    looks: dict[str, Look] = {}
-    unusable: list[str] = []
+def _look_at_all(root: Path, found: Mapping[str, str], notes: Notes) -> dict[str, Look]:
+    """What is in the mask of each photo, but for those that cannot be used."""
     with Progress("Looking at", len(found), "mask") as progress, ThreadPoolExecutor(cpu_count()) as pool:
-        for count, (photo, seen) in enumerate(zip(found, pool.map(look, found.values()), strict=True), start=1):
+        looks = {photo: pool.submit(meanings.look, root / file, file) for photo, file in found.items()}
+        for count, one in enumerate(looks.values(), start=1):
+            one.exception()
             progress.done(count)
-            if isinstance(seen, str):
-                unusable.append(seen)
-            else:
-                looks[photo] = seen
-    return looks, unusable
+    return dict(usable(looks, lambda photo: looks[photo].result(), root, notes, "mask"))

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from local.datasets.dataset import UNKNOWN, UNUSABLE, Annotation, DataSet, Known, Thing, entries, require_usable
+from local.datasets.dataset import UNKNOWN, UNUSABLE, Annotation, DataSet, Known, Thing, entries
 from local.datasets.files import ends, parts, texts, values, walk
 from local.datasets.files.parts import TEST
 from local.datasets.layouts.coco import instances, outlines
 from local.datasets.layouts.coco.instances import Object, Picture
 from local.datasets.masks.mask import Mask
-from local.datasets.notes import MISSING, SEVERAL, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_CLASSES, Notes
+from local.datasets.notes import MISSING, SEVERAL, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_CLASSES, Notes, usable
 from local.errors import UserError
 from serve.words import plural
 
@@ -104,25 +104,21 @@ def _data_set(
 ) -> DataSet[Known]:
     """The data set of what is `known` of each photo; its classes are those of objects that count, after `before`."""
     _require_pixels(found)
-    usable: list[tuple[_Photo, Known]] = []
-    unusable = found.notes.pop(UNUSABLE)
-    for photo in found.photos:
-        try:
-            if photo.picture.problem:
-                raise UserError(photo.picture.problem)
-            usable.append((photo, known(photo)))
-        except UserError as error:
-            unusable.append(str(error))
-    require_usable(root, len(usable), unusable)
-    classes = [{one.category for one in photo.picture.objects if counts(one)} for photo, _ in usable]
+
+    def read(photo: _Photo) -> Known:
+        if photo.picture.problem:
+            raise UserError(photo.picture.problem)
+        return known(photo)
+
+    read_photos = usable(found.photos, read, root, found.notes)
+    classes = [{one.category for one in photo.picture.objects if counts(one)} for photo, _ in read_photos]
     used = set().union(*classes)
     if not used:
-        raise UserError(f"{found.file} has no object on any of {plural(len(usable), 'photo')}: annotate some")
-    paths, of_parts = [photo.path for photo, _ in usable], [photo.part for photo, _ in usable]
-    found_entries = entries(paths, [one for _, one in usable], of_parts, classes)
-    notes = found.notes | {UNUSABLE: unusable, UNUSED_CLASSES: [name for name in found.categories if name not in used]}
+        raise UserError(f"{found.file} has no object on any of {plural(len(read_photos), 'photo')}: annotate some")
+    photos = [(photo.path, photo.part, one, of) for (photo, one), of in zip(read_photos, classes, strict=True)]
+    found.notes[UNUSED_CLASSES] = [name for name in found.categories if name not in used]
     names = dict.fromkeys([*before, *(name for name in found.categories if name in used)])
-    return DataSet(root, found_entries, tuple(names), notes)
+    return DataSet(root, entries(photos), tuple(names), found.notes)
 
 
 def _require_pixels(found: _Found) -> None:
@@ -168,8 +164,8 @@ def _find(root: Path) -> _Found:
     if not found:
         listed = [*notes[UNUSABLE], *notes[MISSING], *notes[SEVERAL], f"{chosen[0]} lists no image"][0]
         raise UserError(f"{listed}: none of the photos that are listed is below {root}, put them there")
-    notes[TEST_PHOTOS] = [photo.path.name for photo in found.values() if photo.part == TEST]
-    notes[UNLISTED] = [path.name for path in photos.paths if path not in found]
+    notes[TEST_PHOTOS] = [path.relative_to(root).as_posix() for path, photo in found.items() if photo.part == TEST]
+    notes[UNLISTED] = [name for name in photos.names if root / name not in found]
     kept = [photo for photo in found.values() if photo.part != TEST]
     return _Found(kept, list(dict.fromkeys(categories)), notes, chosen[0].relative_to(root).as_posix())
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.datasets.dataset import TRAIN, UNUSABLE, VALIDATION, require_usable
+from local.datasets.dataset import TRAIN, UNUSABLE, VALIDATION
 from local.datasets.files import parts, texts
 from local.datasets.files.walk import below
-from local.datasets.notes import Notes
+from local.datasets.notes import Notes, require_usable
 from local.errors import UserError
 
 Json = Any

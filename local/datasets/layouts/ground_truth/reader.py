@@ -7,7 +7,6 @@
 Classes get the names that metadata give their numbers, in the order of the numbers, as labels without gaps.
 """
 
-import contextlib
 import posixpath
 import shlex
 from collections.abc import Callable, Iterable, Sequence
@@ -15,21 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from local.datasets import dataset
 from local.datasets.dataset import (
     CLASSIFICATION,
     DETECTION,
     SEGMENTATION,
-    UNUSABLE,
     Annotation,
     DataSet,
     Entry,
     Known,
     Labels,
     Thing,
-    require_usable,
 )
 from local.datasets.files.ends import Files
 from local.datasets.files.walk import below
@@ -37,9 +32,9 @@ from local.datasets.layouts.ground_truth import manifest, values
 from local.datasets.layouts.ground_truth.jobs import Labelled, choose
 from local.datasets.layouts.ground_truth.manifest import Label, Line
 from local.datasets.layouts.ground_truth.values import ClassNames
-from local.datasets.masks import colours
-from local.datasets.masks.mask import Colour, Mask, from_numbers
-from local.datasets.notes import Notes
+from local.datasets.masks import colours, data_set
+from local.datasets.masks.mask import Colour, Mask
+from local.datasets.notes import Notes, usable
 from local.errors import UserError
 from train.semantic_segmentation.masks import IGNORE
 
@@ -61,7 +56,7 @@ def classification(root: Path) -> DataSet[Labels]:
     notes: Notes = {}
     found = _values(root, CLASSIFICATION, value, notes)
     lists = [(one, names) for _, (one, names) in found if isinstance(one, list)]
-    multi_hot = _is_multi_hot(lists)
+    multi_hot = values.is_multi_hot(lists)
     if multi_hot:
         notes["lists read as a 0 or 1 for each class"] = [f"{len(lists)} lines"]
     classes = ClassNames(root)
@@ -99,8 +94,8 @@ def detection(root: Path) -> DataSet[Annotation]:
         (line, Annotation(line.where, tuple(Thing(names[number], box) for number, box in boxes), size))
         for line, ((size, boxes), _) in found
     ]
-    groups = [[thing.name for thing in annotation.things] for _, annotation in known]
-    return DataSet(root, _entries(root, known, groups, notes), tuple(dict.fromkeys(names.values())), notes)
+    of_photos = [annotation.classes for _, annotation in known]
+    return DataSet(root, _entries(root, known, of_photos, notes), tuple(dict.fromkeys(names.values())), notes)
 
 
 def segmentation(root: Path) -> DataSet[Mask]:
@@ -132,20 +127,14 @@ def segmentation(root: Path) -> DataSet[Mask]:
     return DataSet(root, _entries(root, known, groups, notes), class_names, notes)
 
 
-def _numbered(root: Path, found: Sequence[tuple[Line, Path]], notes: Notes) -> DataSet[Mask]:
+def _numbered(root: Path, masks: Sequence[tuple[Line, Path]], notes: Notes) -> DataSet[Mask]:
     """Masks without names: the classes are the numbers in them, so that all have to be read here."""
-    numbers: set[int] = set()
-    known = []
-    for line, file in found:
-        source = file.relative_to(root).as_posix()
-        mask = Mask(source, partial(from_numbers, file, source))
-        with contextlib.suppress(UserError):  # Left out, with the reason, where its photo would be written.
-            numbers.update(np.unique(mask.read().pixels).tolist())
-        known.append((line, mask))
-    pixels = tuple(sorted(numbers - {IGNORE}))
-    if not pixels:
-        raise UserError(f"{root}: no mask of its manifests has a class, such as {found[0][1]}: give masks of numbers")
-    return DataSet(root, _entries(root, known, [[]] * len(known), notes), tuple(map(str, pixels)), notes, pixels)
+    photos = _files(root, [line for line, _ in masks], [line.ref for line, _ in masks], "photo", notes)
+    there = {photos[line.ref]: (line, mask) for line, mask in masks if line.ref in photos}
+    found = {photo.relative_to(root).as_posix(): one for photo, one in there.items()}
+    parts = {photo: line.part for photo, (line, _) in found.items()}
+    names = {photo: mask.relative_to(root).as_posix() for photo, (_, mask) in found.items()}
+    return data_set.of_masks(root, names, parts, notes)
 
 
 def _mask(label: Label) -> tuple[str, dict[int, str], dict[Colour, int]]:
@@ -156,32 +145,17 @@ def _mask(label: Label) -> tuple[str, dict[int, str], dict[Colour, int]]:
     return label.value, names, table
 
 
-def _is_multi_hot(lists: Sequence[tuple[list[int], dict[int, str]]]) -> bool:
-    """Whether lists have a 0 or 1 for each class, as the built-in reads them, and not numbers, as Ground Truth writes.
-
-    They have where all are of one length and some number is there twice, which no list of numbers has. Where that
-    leaves it open (all are [0, 1] or [1, 0]) numbers have names.
-    """
-    lengths = {len(one) for one, _ in lists}
-    if len(lengths) != 1 or lengths <= {0, 1} or any(number > 1 for one, _ in lists for number in one):
-        return False
-    return any(len(set(one)) < len(one) for one, _ in lists) or not any(names for _, names in lists)
-
-
 def _values(root: Path, task: str, value: Callable[[Label], Value], notes: Notes) -> list[tuple[Line, Value]]:
     """What `value` makes of each label for a task; those of which it raises ValueError are noted."""
-    found: list[tuple[Line, Value]] = []
-    bad: list[str] = []
-    lines = manifest.lines(root, notes)
-    labelled: list[Labelled] = choose(root, lines, task, notes)
-    for line, label in labelled:
+
+    def read(one: Labelled) -> Value:
         try:
-            found.append((line, value(label)))
+            return value(one.label)
         except ValueError as error:
-            bad.append(f"{line.where} {error}")
-    require_usable(root, len(found), bad)
-    notes[UNUSABLE] = [*notes.get(UNUSABLE, []), *bad]
-    return found
+            raise UserError(f"{one.line.where} {error}") from None
+
+    labelled = choose(root, manifest.lines(root, notes), task, notes)
+    return [(one.line, found) for one, found in usable(labelled, read, root, notes)]
 
 
 def _entries(
@@ -193,9 +167,8 @@ def _entries(
 ) -> tuple[Entry[Known], ...]:
     """`dataset.entries` of the photos that are below `root`."""
     files = _files(root, [line for line, _ in known], [line.ref for line, _ in known], "photo", notes)
-    there = [(line, fact, of) for (line, fact), of in zip(known, classes, strict=True) if line.ref in files]
-    paths, parts = [files[line.ref] for line, _, _ in there], [line.part for line, _, _ in there]
-    return dataset.entries(paths, [fact for _, fact, _ in there], parts, [of for *_, of in there], in_folders)
+    there = ((line, fact, of) for (line, fact), of in zip(known, classes, strict=True) if line.ref in files)
+    return dataset.entries(((files[line.ref], line.part, fact, of) for line, fact, of in there), in_folders)
 
 
 def _files(root: Path, lines: Iterable[Line], refs: Sequence[str], what: str, notes: Notes) -> dict[str, Path]:

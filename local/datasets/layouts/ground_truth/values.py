@@ -5,7 +5,7 @@ Whoever reads one gets a ValueError with what is wrong in words that follow the 
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from local.datasets.dataset import Edges, class_name
 from local.datasets.files.values import is_pixels, shown
 from local.datasets.layouts.ground_truth.manifest import Json, Label
 from local.datasets.masks.mask import Colour
-from local.datasets.notes import Notes
+from local.datasets.notes import RENUMBERED, Notes
 from local.errors import UserError
 
 _MAX_NUMBER = 1_000_000_000
@@ -46,6 +46,18 @@ def classes(label: Label) -> int | list[int]:
     if found is None:
         raise ValueError(f"has a {label.name} of {shown(label.value)}: it is a number from 0, or a list of numbers")
     return found
+
+
+def is_multi_hot(lists: Sequence[tuple[list[int], dict[int, str]]]) -> bool:
+    """Whether lists have a 0 or 1 for each class, as the built-in reads them, and not numbers, as Ground Truth writes.
+
+    They have where all are of one length and some number is there twice, which no list of numbers has. Where that
+    leaves it open (all are [0, 1] or [1, 0]) numbers have names.
+    """
+    lengths = {len(one) for one, _ in lists}
+    if len(lengths) != 1 or lengths <= {0, 1} or any(number > 1 for one, _ in lists for number in one):
+        return False
+    return any(len(set(one)) < len(one) for one, _ in lists) or not any(names for _, names in lists)
 
 
 def class_names(label: Label) -> dict[int, str]:
@@ -135,8 +147,8 @@ class ClassNames:
             ]
         every = {number: names.get(number, str(number)) for number in sorted(self._used)}
         labels = {name: label for label, name in enumerate(dict.fromkeys(every.values()))}
-        notes["class numbers with gaps before them, closed up"] = [
-            f"{number} {name}" for number, name in every.items() if labels[name] != number
+        notes[RENUMBERED] = [
+            f"{number} is now {labels[name]}" for number, name in every.items() if labels[name] != number
         ]
         return every
 

@@ -12,21 +12,20 @@ in fractions are of the stored photo, boxes in pixels of the one that has the si
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from local.datasets.dataset import FRACTIONS, Annotation, DataSet, Known, Labels, Thing
+from local.datasets.dataset import FRACTIONS, Annotation, DataSet, Known, Labels, Thing, entries
 from local.datasets.files import ends, texts
-from local.datasets.files.listed import Line, entries, locate, once
+from local.datasets.files.listed import Line, locate, once
 from local.datasets.files.parts import split_files
 from local.datasets.files.walk import is_photo, near
 from local.datasets.layouts.lists import lines
 from local.datasets.layouts.lists.lines import Listed
-from local.datasets.notes import UNUSED_CLASSES, Notes
+from local.datasets.notes import RENUMBERED, UNUSED_CLASSES, Notes
 from local.errors import UserError
 from serve.words import plural
 
 SUFFIX = (".lst",)
 CLASSES = "classes.txt"
 Reader = Callable[[Sequence[Listed], str, Notes], list[Line[Known]]]
-RENUMBERED = "class ids renumbered from 0"
 _FIX = "remove one of the two"
 
 
@@ -58,8 +57,8 @@ def classification(root: Path) -> DataSet[Labels]:
         ids = [(_class_id(line.known[0], line.where),) for line, _ in located]
         names = _names(root, ids, notes, folders=[photo.parent.name for _, photo in located])
     labels = [tuple(names[label] for label in some) for some in ids]
-    found = entries(located, labels, labels, in_folders=width == 1)
-    return DataSet(root, found, tuple(names.values()), notes, multi_label=width > 1)
+    photos = [(photo, line.part, some, some) for (line, photo), some in zip(located, labels, strict=True)]
+    return DataSet(root, entries(photos, in_folders=width == 1), tuple(names.values()), notes, multi_label=width > 1)
 
 
 def detection(root: Path) -> DataSet[Annotation]:
@@ -69,12 +68,12 @@ def detection(root: Path) -> DataSet[Annotation]:
     ids = [tuple(_class_id(kind, line.where) for kind, _ in line.known.objects) for line, _ in located]
     names = _names(root, ids, notes)
     found = []
-    for some, (line, _) in zip(ids, located, strict=True):
+    for some, (line, photo) in zip(ids, located, strict=True):
         boxes = [box for _, box in line.known.objects]
         things = tuple(Thing(names[kind], box) for kind, box in zip(some, boxes, strict=True))
-        found.append(Annotation(line.where, things, line.known.size or FRACTIONS))
-    classes = [[thing.name for thing in one.things] for one in found]
-    return DataSet(root, entries(located, found, classes), tuple(names.values()), notes)
+        known = Annotation(line.where, things, line.known.size or FRACTIONS)
+        found.append((photo, line.part, known, known.classes))
+    return DataSet(root, entries(found), tuple(names.values()), notes)
 
 
 def _located(root: Path, read: Reader[Known], notes: Notes) -> list[tuple[Line[Known], Path]]:
@@ -130,11 +129,10 @@ def _classes_file(root: Path) -> Path | None:
 
 def _read_names(path: Path, source: str, used: Sequence[int], columns: int | None) -> dict[int, str]:
     """The names by class id, from 0, or from 1 where no photo is of 0 and the last line has no other number."""
-    found = [" ".join(line.split()) for line in texts.read(path, source).rstrip().split("\n")]
-    for number, name in enumerate(found, start=1):
-        if not name or name in found[: number - 1]:
-            what = f"repeats {name!r}" if name else "is empty"
-            raise UserError(f"{source}, line {number} {what}: write a name for each class, one a line, by class id")
+    found = texts.class_names(path, source)
+    if len(set(found)) < len(found):
+        twice = next(name for name in found if found.count(name) > 1)
+        raise UserError(f"{source} has {twice!r} twice: write a name for each class, one a line, by class id")
     most = max(used, default=0)
     start = int(most == len(found) and 0 not in used and columns is None)
     if most - start >= len(found) or columns not in (None, len(found)):

@@ -1,11 +1,11 @@
-"""Which columns of a table hold labels, whatever they are called, and what a cell of several labels holds."""
+"""Which columns of a table hold labels, whatever they are called."""
 
 import re
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
-from local.datasets.dataset import Labels
 from local.datasets.files.rows import Cell, Row
+from local.datasets.layouts.tables.cells import ZERO_ONE, is_number
 from local.errors import UserError
 
 _WORDS = {"label", "class", "category", "tag", "species", "breed", "diagnosis", "choice", "target", "type", "variety"}
@@ -14,11 +14,6 @@ _PLURALS = {"classes": "class", "categories": "category"} | {
 }
 _BESIDE = {"name", "text", "true", "gt", "image"}
 _NUMBERED = {"id", "ids", "idx", "index", "number", "num", "no", "count"}
-ZERO_ONE = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
-_LIST = re.compile(r'(?:\{"choices":)?\s*\[(.*)\]\s*\}?', re.DOTALL)
-_ITEM = re.compile(r"""'([^']*)'|"([^"]*)"|([^\s,'"]+)""")
-_WHOLE = re.compile(r"[+-]?\d+(\.0+)?", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
 class Column(NamedTuple):
@@ -90,41 +85,6 @@ def labels_of(rows: Sequence[Row], names: Sequence[str], columns: Sequence[int],
     return _decided(candidates, candidates) or _decided(telling, telling) or _refuse(telling, source)
 
 
-def split(cells: Sequence[Cell], plural: bool = False) -> list[Labels]:
-    """Return the labels of each cell: none, one, or several where a separator is surely one.
-
-    | and ; always are, and so is a list of Python's or JSON's. A comma or a space is one when every piece is a number,
-    or a cell of its own somewhere; and, under a `plural` such as tags, when there are fewer pieces than cells.
-    """
-    texts = {cell for cell in cells if isinstance(cell, str) and cell}
-    separator = _separator(texts, plural)
-    lists = bool(texts) and all(map(_LIST.fullmatch, texts))
-    found: list[Labels] = []
-    for cell in cells:
-        if isinstance(cell, tuple):
-            pieces: Sequence[str] = cell
-        elif lists and (inner := _LIST.fullmatch(cell)):
-            pieces = ["".join(groups) for groups in _ITEM.findall(inner[1])]
-        else:
-            pieces = cell.split(separator) if separator else [cell]
-        clean = (" ".join(piece.split()) for piece in pieces)
-        found.append(tuple(dict.fromkeys(piece for piece in clean if piece)))
-    return found
-
-
-def without_fractions(labels: Sequence[Labels]) -> list[Labels]:
-    """Return the labels with 1 for 1.0, which pandas makes of 1 where a number is missing, if all are whole numbers."""
-    names = {name for some in labels for name in some}
-    if not all(map(_WHOLE.fullmatch, names)):
-        return list(labels)
-    return [tuple(dict.fromkeys(name.partition(".")[0] for name in some)) for some in labels]
-
-
-def in_order(names: set[str]) -> tuple[str, ...]:
-    """Return the names of classes in the order of their labels: numbers by value, else by name."""
-    return tuple(sorted(names, key=_value if all(map(_number, names)) else str))
-
-
 def _decided(named: Sequence[Column], candidates: Sequence[Column]) -> Labelled | None:
     """The labels of the columns `named`: one; one's numbers and another's names for them; or several labels a row."""
     if len({" ".join(column.tokens) for column in named}) == 1 < len(named) and named[0].name:
@@ -148,10 +108,10 @@ def _refuse(columns: Sequence[Column], source: str) -> NoReturn:
 
 def _in_words(column: Column, candidates: Sequence[Column]) -> Column:
     """The column, or if it holds numbers and another has a name for each, that one."""
-    if not all(isinstance(cell, str) and _number(cell) for cell in column.cells):
+    if not all(isinstance(cell, str) and is_number(cell) for cell in column.cells):
         return column
     for other in candidates:
-        words = not any(isinstance(cell, str) and _number(cell) for cell in other.cells)
+        words = not any(isinstance(cell, str) and is_number(cell) for cell in other.cells)
         if words and _same(column.cells, other.cells) and len(set(other.cells)) < len(other.cells):
             return other
     return column
@@ -167,7 +127,7 @@ def _share_values(columns: Sequence[Column]) -> bool:
     seen = set(columns[0].cells) - {""}
     for column in columns[1:]:
         texts = set(column.cells) - {""}
-        if not texts & seen or any(isinstance(text, str) and _number(text) for text in texts):
+        if not texts & seen or any(isinstance(text, str) and is_number(text) for text in texts):
             return False
         seen |= texts
     return len(columns) > 1
@@ -202,25 +162,3 @@ def _is_index(column: Column) -> bool:
     return all(isinstance(cell, str) and cell.isdecimal() for cell in column.cells) and (
         len(set(column.cells)) == len(column.cells)
     )
-
-
-def _separator(texts: set[str], plural: bool) -> str:
-    """What separates the labels in a cell, "" when a cell is one label."""
-    for sure in "|;":
-        if any(sure in text for text in texts):
-            return sure
-    for separator in ", ":
-        if not any(separator in text for text in texts):
-            continue
-        pieces = {piece.strip() for text in texts for piece in text.split(separator)} - {""}
-        if all(piece in texts or _WHOLE.fullmatch(piece) for piece in pieces) or (plural and len(pieces) < len(texts)):
-            return separator
-    return ""
-
-
-def _number(text: str) -> bool:
-    return _NUMBER.fullmatch(text) is not None
-
-
-def _value(text: str) -> tuple[float, str]:
-    return float(text), text

@@ -12,14 +12,15 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels
+from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, entries
 from local.datasets.files import ends
 from local.datasets.files.ends import Files
-from local.datasets.files.listed import Line, entries, locate, once
+from local.datasets.files.listed import Line, locate, once
 from local.datasets.files.parts import TEST, exactly, split_files
 from local.datasets.files.rows import Cell
 from local.datasets.files.walk import near
 from local.datasets.layouts.tables import columns
+from local.datasets.layouts.tables.cells import ZERO_ONE, in_order, split, without_fractions
 from local.datasets.layouts.tables.table import SUFFIXES, Table, form_of, read
 from local.datasets.notes import TEST_PHOTOS, UNLABELLED, UNUSED_CLASSES, Notes
 from local.errors import UserError
@@ -64,10 +65,10 @@ def classification(root: Path) -> DataSet[Labels]:
         located += locate(photos, lines, table.path, notes)
     if not located:
         raise UserError(f"{root} has no photo with a label in its tables, but for those of a test part: label some")
-    known = columns.split([line.known for line, _ in located], plural)
+    known = split([line.known for line, _ in located], plural)
     several = any(len(labels) != 1 for labels in known)
     if not classes:
-        known = columns.without_fractions(known)
+        known = without_fractions(known)
     lines_of = [
         (Line(line.where, line.text, labels, line.part), photo)
         for (line, photo), labels in zip(located, known, strict=True)
@@ -81,9 +82,9 @@ def _data_set(
     """The data set of the photos; `classes` are those of a table with a column for each, in their order."""
     used = {name for line, _ in located for name in line.known}
     notes[UNUSED_CLASSES] = [name for name in classes if name not in used]
-    names = *(name for name in classes if name in used), *columns.in_order(used - set(classes))
-    labels = [line.known for line, _ in located]
-    return DataSet(root, entries(located, labels, labels, not several), names, notes, multi_label=several)
+    names = *(name for name in classes if name in used), *in_order(used - set(classes))
+    photos = [(photo, line.part, line.known, line.known) for line, photo in located]
+    return DataSet(root, entries(photos, in_folders=not several), names, notes, multi_label=several)
 
 
 def _tables(root: Path, photos: Files, notes: Notes) -> list[tuple[Table, str]]:
@@ -106,7 +107,7 @@ def _part_column(table: Table) -> tuple[int | None, list[int]]:
         cells = {str(row[number]).lower() for row in table.rows} - {"", "unassigned"}
         name = re.sub(r"[\W_]", "", table.names[number].lower())
         known = {cell for cell in cells if exactly(cell)}
-        flags = name.startswith("is") and exactly(name[2:]) and cells <= set(columns.ZERO_ONE)
+        flags = name.startswith("is") and exactly(name[2:]) and cells <= set(ZERO_ONE)
         if flags or (known and (known == cells or name in _PART_NAMES)):
             return number, [other for other in others if other != number]
     return None, others
@@ -114,7 +115,7 @@ def _part_column(table: Table) -> tuple[int | None, list[int]]:
 
 def _part(name: str, cell: Cell) -> str:
     """The part by a cell: test, or yes or no in a column such as is_valid."""
-    flag = columns.ZERO_ONE.get(str(cell).lower())
+    flag = ZERO_ONE.get(str(cell).lower())
     if flag is None:
         return exactly(str(cell))
     part = exactly(re.sub(r"[\W_]", "", name.lower())[2:])

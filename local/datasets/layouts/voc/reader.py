@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from local.datasets.dataset import UNUSABLE, Annotation, DataSet, Labels, require_usable
-from local.datasets.files.namesakes import NEITHER, Key, Photos, entries, key, kinds, pair, parted
+from local.datasets.dataset import Annotation, DataSet, Labels, entries
+from local.datasets.files.namesakes import NEITHER, Key, Photos, key, kinds, pair, parted
 from local.datasets.files.walk import below
 from local.datasets.layouts.voc import annotation, image_sets
 from local.datasets.masks import data_set
 from local.datasets.masks.mask import Colour, Mask
 from local.datasets.masks.table import Table
-from local.datasets.notes import UNLABELLED, UNLISTED, Notes
+from local.datasets.notes import UNLABELLED, UNLISTED, Notes, usable
 from local.errors import UserError
 from serve.words import plural
 from train.data import pairs
@@ -54,11 +54,11 @@ def detection(root: Path) -> DataSet[Annotation]:
     photos = Photos(_images(found))
     parts = parted(photos, image_sets.parts(root, found, photos, ("Main", "", "Layout"), notes), notes)
     known = _annotations(root, found, photos, parts, notes)
-    classes = _names(known)
-    names = tuple(sorted(set().union(*classes.values())))
+    names = _names(known)
     if not names:
         raise UserError(f"{root} has no box in its XML files: object detection needs some to learn from")
-    return DataSet(root, entries(root, known, classes, parts), names, notes)
+    boxed = [(root / photo, parts[photo], one, one.classes) for photo, one in known.items()]
+    return DataSet(root, entries(boxed), names, notes)
 
 
 def classification(root: Path) -> DataSet[Labels]:
@@ -77,8 +77,9 @@ def classification(root: Path) -> DataSet[Labels]:
         classes = {photo: set().union(*(of.get(photo, ()) for of in sets.values())) for photo in listed}
     else:
         parts = parted(photos, image_sets.parts(root, found, photos, ("Main", "", "Layout"), notes), notes)
-        classes = _names(_annotations(root, found, photos, parts, notes))
-        names = tuple(sorted(set().union(*classes.values())))
+        known = _annotations(root, found, photos, parts, notes)
+        names = _names(known)
+        classes = {photo: one.classes for photo, one in known.items()}
     if len(names) < 2:
         had = ", ".join(names) or "none"
         raise UserError(f"{root} has {plural(len(names), 'class')} ({had}): a classifier needs two or more")
@@ -86,8 +87,8 @@ def classification(root: Path) -> DataSet[Labels]:
     if not multi_label:
         notes[UNLABELLED] = [photo for photo, of in classes.items() if not of]
         classes = {photo: of for photo, of in classes.items() if of}
-    labels = {photo: tuple(sorted(of)) for photo, of in classes.items()}
-    return DataSet(root, entries(root, labels, classes, parts), names, notes, multi_label=multi_label)
+    labels = [(root / photo, parts[photo], tuple(sorted(of)), of) for photo, of in classes.items()]
+    return DataSet(root, entries(labels), names, notes, multi_label=multi_label)
 
 
 def segmentation(root: Path) -> DataSet[Mask]:
@@ -122,8 +123,8 @@ def _images(found: Sequence[str]) -> list[str]:
     return [file for file in found if not _MASKS.search(file) and NEITHER not in kinds(file)]
 
 
-def _names(known: Mapping[str, Annotation]) -> dict[str, set[str]]:
-    return {photo: {thing.name for thing in one.things} for photo, one in known.items()}
+def _names(known: Mapping[str, Annotation]) -> tuple[str, ...]:
+    return tuple(sorted({name for one in known.values() for name in one.classes}))
 
 
 def _annotations(
@@ -142,15 +143,12 @@ def _annotations(
 
     paired = pair(photos, [file for file in found if file.lower().endswith(".xml")], keys)
     paired.note("XML file", parts, notes)
-    known: dict[str, Annotation] = {}
-    unusable = notes.setdefault(UNUSABLE, [])
-    for photo in (photo for photo in paired.found if photo in parts):
-        file = paired.found[photo]
-        try:
-            known[photo] = annotation.read(root / file, file)
-        except UserError as error:
-            unusable.append(str(error))
-    require_usable(root, len(known), unusable, "XML file")
+    with_file = {photo: file for photo, file in paired.found.items() if photo in parts}
+
+    def read(photo: str) -> Annotation:
+        return annotation.read(root / with_file[photo], with_file[photo])
+
+    known = dict(usable(with_file, read, root, notes, "XML file"))
     if not known:
         raise UserError(f"{root} has no XML file of any photo: PASCAL VOC has Annotations/a.xml for JPEGImages/a.jpg")
     return known

@@ -1,11 +1,11 @@
 """What stands beside YOLO's label files: the names of the classes, and which folders are the parts."""
 
+import os
 import re
-import stat
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import yaml
 
@@ -30,14 +30,16 @@ class About:
 
     names: Mapping[int, str] | None = None
     file: str = ""
-    parts: Mapping[Path, str] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
     keypoints: bool = False
 
-    def part(self, photo: Path, root: Path) -> str:
+    def part(self, photo: str) -> str:
         """The part of a photo: as the file says where it has both parts, else as the photo's folders say."""
+        path = PurePath(photo)
         if {TRAIN, VALIDATION} <= set(self.parts.values()):
-            return next((self.parts[place] for place in (photo, *photo.parents) if place in self.parts), "")
-        return parts.of_path(photo.relative_to(root).parent)
+            places = map(PurePath.as_posix, (path, *path.parents))
+            return next((self.parts[place] for place in places if place in self.parts), "")
+        return parts.of_path(path.parent)
 
 
 def read(root: Path, photos: Files) -> About:
@@ -45,23 +47,22 @@ def read(root: Path, photos: Files) -> About:
 
     Raises UserError naming the file, the key, its value and the fix.
     """
-    files = [root / name for name in walk.below(root, (".yaml", ".yml"))]
-    for path in sorted(files, key=lambda path: (path.stem != "data", len(path.parts), path)):
-        data = texts.data(path, _place(path, root), _MOST_BYTES)
+    files = walk.below(root, (".yaml", ".yml"))
+    for file in sorted(files, key=lambda file: (PurePath(file).stem != "data", file.count("/"))):
+        data = texts.data(root / file, file, _MOST_BYTES)
         if _NAMES.search(data):
-            return _about(path, data, root, photos)
-    lists = {name: texts.read(root / name, name, _MOST_BYTES) for name in walk.below(root, _LISTS)}
+            return _about(file, data, photos)
+    lists = {file: texts.class_names(root / file, file) for file in walk.below(root, _LISTS)}
     if not lists:
         return About()
     first, *others = lists
     for other in others:
-        if lists[other].split() != lists[first].split():
+        if lists[other] != lists[first]:
             raise UserError(f"{other} has other classes than {first}: remove one of them")
-    return About(_listed(lists[first], first), first)
+    return About(dict(enumerate(lists[first])), first)
 
 
-def _about(path: Path, data: bytes, root: Path, photos: Files) -> About:
-    file = _place(path, root)
+def _about(file: str, data: bytes, photos: Files) -> About:
     try:
         # Texts only, no object of any other type: a class called `no` keeps its name, and aliases are not expanded.
         content = yaml.load(data, Loader=yaml.BaseLoader)
@@ -71,17 +72,17 @@ def _about(path: Path, data: bytes, root: Path, photos: Files) -> About:
     if not isinstance(content, dict):
         raise UserError(f"{file} is not a YAML map: it needs lines such as `names: [cat, dog]`")
     names = _names(content.get("names"), file)
-    return About(names, file, _parts(content, path, root, photos), "kpt_shape" in content)
+    return About(names, file, _parts(content, photos.root / file, photos), "kpt_shape" in content)
 
 
-def _parts(content: Mapping[str, object], path: Path, root: Path, photos: Files) -> dict[Path, str]:
+def _parts(content: Mapping[str, object], file: Path, photos: Files) -> dict[str, str]:
     """The part of each folder and photo that the file names. A folder for both training and validation has none."""
-    places: dict[str, set[Path]] = defaultdict(set)
+    places: dict[str, set[str]] = defaultdict(set)
     for key, value in content.items():
         part = parts.exactly(str(key))
         for text in value if isinstance(value, list) else [value]:
             if part and isinstance(text, str):
-                places[part].update(_found(text, path, root, photos))
+                places[part].update(path.relative_to(photos.root).as_posix() for path in _found(text, file, photos))
     both = places[TRAIN] & places[VALIDATION]
     return {place: part for part in (TEST, TRAIN, VALIDATION) for place in places[part] if place not in both}
 
@@ -102,38 +103,17 @@ def _names(value: object, file: str) -> dict[int, str]:
     return names
 
 
-def _listed(text: str, file: str) -> dict[int, str]:
-    """The names in a text file, one a line."""
-    if not text.strip():
-        raise UserError(f"{file} is empty: write the name of a class in each line")
-    return {
-        number: class_name(line, f"{file} line {number + 1}: the name")
-        for number, line in enumerate(text.rstrip().split("\n"))
-    }
-
-
-def _found(text: str, file: Path, root: Path, photos: Files) -> list[Path]:
-    """What a path in the file leads to below `root`, by its end: a folder, or the photos that a list file names."""
-    parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")][-_MOST_FOLDERS:]
-    for start in range(len(parts)):
-        for base in (file.parent, root):
-            place = base.joinpath(*parts[start:])
-            if _is(place, stat.S_ISDIR):
+def _found(text: str, file: Path, photos: Files) -> list[Path]:
+    """What a path in the file leads to below the folder, by its end: a folder, or the photos that a list file names."""
+    pieces = [one for one in text.replace("\\", "/").split("/") if one not in ("", ".", "..")][-_MOST_FOLDERS:]
+    for start in range(len(pieces)):
+        for base in (file.parent, photos.root):
+            place = base.joinpath(*pieces[start:])
+            # Of os.path, which knows what a path that is none, too long or with a NUL in it is: no file.
+            if os.path.isdir(place):
                 return [place]
-            if place.suffix == ".txt" and _is(place, stat.S_ISREG):
-                listed = texts.data(place, _place(place, root)).decode("utf-8", "replace").split("\n")
+            if place.suffix == ".txt" and os.path.isfile(place):
+                listed = texts.data(place, place.name).decode("utf-8", "replace").split("\n")
                 found = photos.find([line.strip() for line in listed], place.parent)
                 return [one.path for one in found if one.path]
     return []
-
-
-def _is(path: Path, kind: Callable[[int], bool]) -> bool:
-    """Whether there is a file of a kind; not so where the path itself is none, too long or with a NUL in it."""
-    try:
-        return kind(path.stat().st_mode)
-    except (OSError, ValueError):
-        return False
-
-
-def _place(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
