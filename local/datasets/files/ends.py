@@ -36,7 +36,8 @@ class Files:
         for name in self.names:
             pieces = tuple(name.split("/"))
             self._by_name[_plain(pieces[-1])].append(pieces)
-            self._by_base[_plain(pairs.base(name))].append(pieces)
+            if walk.is_photo(name):
+                self._by_base[_plain(pairs.base(name))].append(pieces)
 
     def find(self, texts: Sequence[str], folder: Path, of_parts: Sequence[str] = ()) -> list[Match]:
         """Return what each path names: the file whose path has the longest end in common with it.
@@ -65,7 +66,7 @@ class Files:
         return _Found((), (0, 0), [])
 
     def _named(self, name: str) -> Sequence[_Pieces]:
-        """The files of a name, or of one without ending."""
+        """The files of a name, or the photos of one without ending."""
         return self._by_name.get(_plain(name)) or (not walk.is_photo(name) and self._by_base.get(_plain(name))) or ()
 
     def _match(self, text: str, one: "_Found", owners: Mapping[_Pieces, "_Owners"]) -> Match:

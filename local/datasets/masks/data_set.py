@@ -50,6 +50,8 @@ def of_masks(
     """Read the mask of each photo that is `found`, as `read` does; `named` is the table that says what masks hold."""
     looks = _look_at_all(root, found, notes)
     meaning = meanings.find(root, list(looks.values()), named, guess)
+    if not meaning.names:
+        raise UserError(f"{root} has no mask with a class, all pixels are 255, as in {next(iter(found.values()))}")
 
     def names_in(photo: str) -> set[str]:
         return {meaning.names[label] for label in meaning.labels(looks[photo])}
