@@ -17,6 +17,7 @@ from local.errors import CommandFailed, UserError
 COMMANDS = {
     "data": "download the Oxford-IIIT Pet data set",
     "prepare": "write an algorithm's channels from the data set",
+    "inspect": "look at the channels of a job, and at what will go wrong with it",
     "weights": "check and convert a file of pretrained weights",
     "demo": "train, serve and predict on this machine, without Docker",
     "train": "train an image in SageMaker local mode",

@@ -1,5 +1,7 @@
 """The two ways a training job fails, told apart the way SageMaker's own images do."""
 
+from collections.abc import Callable
+
 
 class TrainError(Exception):
     """The job failed and the user's input is not to blame; the exit code is `errno`, 1.
@@ -16,6 +18,15 @@ class UserError(TrainError):
     """The job cannot run as asked: a hyperparameter, a channel or the data is wrong; exit code 2."""
 
     errno = 2
+
+
+Refuse = Callable[[UserError], None]
+"""What is done about one line, record or file that cannot be used: `end` the job, or note it and go on without it."""
+
+
+def end(error: UserError) -> None:
+    """Raise the error."""
+    raise error
 
 
 class Diverged(UserError):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from local.algorithms import pages, report
+from local.algorithms import drawing, pages, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
 from local.datasets.channels import Photo, Summary, Taken, write_pairs
 from local.datasets.dataset import DETECTION, FRACTIONS, UNKNOWN, Annotation, Edges, Entry
@@ -214,21 +214,21 @@ class ObjectDetection(Algorithm[Truth, Answer]):
 
     def card(self, answer: Answer, names: Sequence[str]) -> Image.Image:
         """One whole photo in a square, with its boxes; predicted ones on top, the best of them last."""
-        photo, (x, y) = pages.whole(answer.photo, _CELL)
+        photo, (x, y) = pages.whole(answer.photo.read_bytes(), _CELL)
         card = Image.new("RGB", (_CELL, _CELL), pages.GREY)
         card.paste(photo, (x, y))
         pen = ImageDraw.Draw(card)
         factors = np.divide(photo.size * 2, answer.truth.size * 2)
         for _, *box in answer.boxes:
-            _outline(pen, _corners(box * factors, x, y), _TRUE)
+            drawing.outline(pen, drawing.corners(box * factors, x, y), _TRUE)
         predicted = [
-            (f"{names[int(label)]} {score:.2f}", _corners(box * factors, x, y))
+            (f"{names[int(label)]} {score:.2f}", drawing.corners(box * factors, x, y))
             for label, score, *box in answer.shown[::-1]
         ]
         for _, corners in predicted:
-            _outline(pen, corners, _PREDICTED)
+            drawing.outline(pen, corners, _PREDICTED)
         for words, corners in predicted:
-            _tag(pen, corners, words)
+            drawing.tag(pen, corners, words, _PREDICTED, _CELL)
         return card
 
     def legend(self, names: Sequence[str]) -> Image.Image:
@@ -240,7 +240,7 @@ class ObjectDetection(Algorithm[Truth, Answer]):
             (_TRUE, "true box"),
             (_PREDICTED, f"predicted box with class and score: those above {SURE}, at least the best one"),
         ):
-            _outline(pen, (at + 1, 4, at + 22, 17), colour)
+            drawing.outline(pen, (at + 1, 4, at + 22, 17), colour)
             pen.text((at + 29, 2), words, fill=pages.INK, font=ImageFont.load_default(14))
             at += 60 + round(pen.textlength(words, font=ImageFont.load_default(14)))
         return head
@@ -295,25 +295,3 @@ def _place(box: Mapping[str, float]) -> str:
 
 def _matches(answers: Sequence[Answer], classes: int) -> list[average_precision.Matches]:
     return average_precision.match([one.boxes for one in answers], [one.detections for one in answers], classes)
-
-
-def _corners(box: NDArray[np.float64], x: int, y: int) -> Corners:
-    left, top, right, bottom = (round(float(value)) for value in box)
-    return x + left, y + top, max(x + right - 1, x + left), max(y + bottom - 1, y + top)
-
-
-def _outline(pen: ImageDraw.ImageDraw, corners: Corners, colour: tuple[int, int, int]) -> None:
-    """A rectangle in `colour` with a dark line around it, so that it shows on any photo."""
-    left, top, right, bottom = corners
-    pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=pages.INK, width=4)
-    pen.rectangle(corners, outline=colour, width=2)
-
-
-def _tag(pen: ImageDraw.ImageDraw, corners: Corners, words: str) -> None:
-    """Words on a bar above the box; inside it where there is no room above."""
-    font = ImageFont.load_default(12)
-    width, height = round(pen.textlength(words, font=font)) + 6, 16
-    left = min(max(corners[0], 0), _CELL - width)
-    top = corners[1] - height if corners[1] >= height else corners[1]
-    pen.rectangle((left, top, left + width, top + height - 1), fill=_PREDICTED)
-    pen.text((left + 3, top), words, fill="white", font=font)

@@ -42,9 +42,9 @@ def width(columns: int, card: int) -> int:
     return columns * (card + _GAP) - _GAP
 
 
-def whole(photo: Path, side: int) -> tuple[Image.Image, tuple[int, int]]:
-    """A photo scaled to fit into a square of `side` pixels, and where its upper left corner is when centred there."""
-    image = preprocess.decode(photo.read_bytes(), short_side=side)
+def whole(photo: bytes, side: int) -> tuple[Image.Image, tuple[int, int]]:
+    """An image file scaled to fit into a square of `side` pixels, and where its upper left corner is when centred."""
+    image = preprocess.decode(photo, short_side=side)
     scale = side / max(image.size)
     image = image.resize((max(round(image.width * scale), 1), max(round(image.height * scale), 1)))
     return image, ((side - image.width) // 2, (side - image.height) // 2)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from local.algorithms import pages, report
+from local.algorithms import drawing, pages, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
 from local.datasets.channels import Photo, Summary, Taken, read_class_names, write_class_names, write_pairs
 from local.datasets.dataset import SEGMENTATION, Entry
@@ -29,7 +29,6 @@ from train.semantic_segmentation import masks, metrics
 _TILE = 200
 _BETWEEN = 4
 _CARD = 3 * _TILE + 2 * _BETWEEN
-_COLOURED = 0.65
 
 
 @dataclass(frozen=True)
@@ -201,17 +200,13 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
 
     def card(self, answer: Answer, names: Sequence[str]) -> Image.Image:
         """A photo, its true mask and its predicted one, side by side, each whole in a square."""
-        photo, (x, y) = pages.whole(answer.photo, _TILE)
+        photo, (x, y) = pages.whole(answer.photo.read_bytes(), _TILE)
         card = Image.new("RGB", (_CARD, _TILE), "white")
         for left in range(0, _CARD, _TILE + _BETWEEN):
             card.paste(pages.GREY, (left, 0, left + _TILE, _TILE))
         card.paste(photo, (x, y))
-        grey = photo.convert("L").convert("RGB")
         for tile, mask in enumerate((answer.truth.mask, masks.decode(answer.png).pixels), start=1):
-            coloured = Image.fromarray(mask)
-            coloured = coloured.resize(photo.size, Image.Resampling.NEAREST)
-            coloured.putpalette(PALETTE)
-            card.paste(Image.blend(grey, coloured.convert("RGB"), _COLOURED), (tile * (_TILE + _BETWEEN) + x, y))
+            card.paste(drawing.painted(photo, mask), (tile * (_TILE + _BETWEEN) + x, y))
         return card
 
     def legend(self, names: Sequence[str]) -> Image.Image:

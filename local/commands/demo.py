@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     begun = journey.begin(args, out, given)
     algorithm = begun.algorithm
-    channels = {folder.name: folder for folder in sorted(begun.channels.iterdir())}
+    channels = {folder.name: folder for folder in sorted(begun.channels.iterdir()) if folder.is_dir()}
     opt_ml.lay_out(base, channels, begun.recipe)
     cores = cpu_count()
     forecast = f"about {duration(10 * round(algorithm.forecast(begun.recipe, cores) / 10))} on {plural(cores, 'core')}"

@@ -17,7 +17,10 @@ from local.datasets.channels import Summary
 from local.datasets.dataset import DataSet
 from local.datasets.drawn import draw
 from local.datasets.drawn.breeds import BREEDS
+from local.datasets.looks import Looks
 from local.images import TRAINING
+from local.inspection import report as inspection
+from local.inspection import settings
 from local.progress import duration
 from serve.words import plural
 
@@ -89,17 +92,21 @@ def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Journey:
             draw.data_set(out / "data", trainval, test)
             found = layouts.Found(out / "data", layouts.PETS, "it was drawn")
             given = Given(found, found.read(algorithm.task, algorithm.demo_classes))
-    summary = write_channels(args.name, given, channels)
+    looks = Looks()
+    summary = write_channels(args.name, given, channels, looks)
     recipe = algorithm.recipe(drawn, args.epochs, summary.hyperparameters)
+    if not drawn:
+        inspected = inspection.inspect(args.name, channels, channels, settings.of(args.name, recipe), looks)
+        print("\n".join(inspected.lines))
     return Journey(algorithm, channels, summary, recipe)
 
 
-def write_channels(name: str, given: Given, channels: Path) -> Summary:
-    """Write the channels of the algorithm `name` and say what is in them."""
+def write_channels(name: str, given: Given, channels: Path, looks: Looks | None = None) -> Summary:
+    """Write the channels of the algorithm `name` and say what is in them; `looks` gets those at the photos."""
     with step(f"Preparing the channels from {given.found.root}"):
         print(given.found)
         train, validation = prepare.split(given.data)
-        summary = prepare.write_channels(given.data, train, validation, channels, name=name, force=True)
+        summary = prepare.write_channels(given.data, train, validation, channels, name=name, force=True, looks=looks)
         print("\n".join(prepare.report(summary)))
     return summary
 

@@ -1,4 +1,4 @@
-"""`python3 -m local prepare NAME`: an algorithm's channels from your own photos, in any of the layouts of docs/data.md.
+"""`python3 -m local prepare NAME`: channels from your own photos, in any layout of docs/your-data.md.
 
 The image form is what SageMaker's built-in reads as application/x-image: photos plus .lst files, or plus a JSON or PNG
 file per photo; the RecordIO form is one .rec per channel. What is not an image is skipped and named. A clean JPEG goes
@@ -17,9 +17,12 @@ from local.algorithms.algorithm import Algorithm
 from local.datasets import channels, layouts
 from local.datasets.channels import NAMED, Photo, Summary, Taken
 from local.datasets.dataset import NO_CLASS, TRAIN, VALIDATION, DataSet, Entry, Known, random_split
+from local.datasets.looks import Looks
 from local.errors import UserError
 from local.files import replacing
 from local.images import TRAINING
+from local.inspection import report as inspection
+from local.inspection import settings
 from local.progress import Progress
 from serve.machine import cpu_count
 from serve.words import plural
@@ -77,10 +80,17 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--classes {args.classes} is for the pet data set, and {found}: leave it out")
     data = found.read(algorithm.task, args.classes or algorithm.classes[0])
     train, validation = split(data, args.split, args.validation, args.seed)
+    looks = Looks()
     summary = write_channels(
-        data, train, validation, args.out, name=args.name, form=args.format, seed=args.seed, force=args.force
+        *(data, train, validation, args.out),
+        name=args.name,
+        form=args.format,
+        seed=args.seed,
+        force=args.force,
+        looks=looks,
     )
-    for line in report(summary):
+    inspected = inspection.inspect(args.name, args.out, args.out, settings.defaults(args.name), looks)
+    for line in (*report(summary), *inspected.lines):
         print(line)
     print(f"Channels: {args.out}")
     print(f"Set {' '.join(f'{name}={value}' for name, value in summary.hyperparameters.items())}")
@@ -121,12 +131,13 @@ def write_channels(
     form: str = "image",
     seed: int = 0,
     force: bool = False,
+    looks: Looks | None = None,
 ) -> Summary:
     """Write the channels of the algorithm `name` into the folder `out`; nothing is left there unless all of it is.
 
     The image form is the algorithm's own, see its module. RecordIO form: train/train.rec and classes.txt, the same for
     validation; classes.txt holds one class name a line, by label. The order of the training photos is shuffled by
-    `seed`, so that a reader in sequence meets all classes.
+    `seed`, so that a reader in sequence meets all classes. `looks` keeps what is seen of the photos.
 
     Raises UserError when the algorithm has no such form, when `out` is not empty and `force` is False, or
     when a class has nothing to train on.
@@ -155,7 +166,7 @@ def write_channels(
         with Progress("Preparing", total, "photo") as progress, ThreadPoolExecutor(cpu_count()) as pool:
             before = 0
             for channel, chosen in ((TRAIN, shuffled), (VALIDATION, list(validation))):
-                photos = channels.readable(chosen, truth, summary, pool, progress, before)
+                photos = channels.readable(chosen, truth, summary, pool, progress, before, looks)
                 _write_channel(algorithm, building / channel, photos, summary, form, data.root)
                 before += len(chosen)
     return summary

@@ -5,13 +5,15 @@ The job gets the files that a cloud job would get; its model.tar.gz is what `dep
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local.commands import journey, options
 from local.datasets import layouts
+from local.datasets.looks import Looks
 from local.errors import UserError
 from local.images import TRAINING
+from local.inspection import census, settings
 from local.sagemaker import docker, sdk
 
 
@@ -29,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_pair,
         default=[],
         metavar="NAME=VALUE",
-        help="as the built-in's: epochs=2 learning_rate=0.01; with --data, num_classes and num_training_samples are "
-        "filled in",
+        help="as the built-in's: epochs=2 learning_rate=0.01; num_classes and num_training_samples are those of the "
+        "channels, unless they are given",
     )
     options.add_image(parser)
     parser.add_argument(
@@ -50,15 +52,25 @@ def run(args: argparse.Namespace) -> int:
     channels = args.channels
     if given is not None:
         channels = out / "channels"
-        sizes = journey.write_channels(args.name, given, channels).hyperparameters
-        hyperparameters = {**{name: str(value) for name, value in sizes.items()}, **hyperparameters}
+        journey.write_channels(args.name, given, channels)
     inputs = sdk.channels(channels)
+    hyperparameters = _counted(args.name, channels, hyperparameters)
     print(f"Writing to {out}")
     with docker.workspace(out, image) as root:
         model = sdk.fit(image, hyperparameters, inputs, root)
         os.replace(model, out / "model.tar.gz")
     print(f"model  {out / 'model.tar.gz'}")
     return 0
+
+
+def _counted(name: str, channels: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """Fill in what the channels say of themselves, such as num_classes, where it is not given."""
+    if {"num_classes", "num_training_samples"} <= given.keys():
+        return dict(given)
+    taken = census.take(name, channels, settings.defaults(name), Looks())
+    counted = {key: str(value) for key, value in taken.hyperparameters.items() if key not in given}
+    print(f"Of the channels: {' '.join(f'{key}={value}' for key, value in counted.items())}")
+    return {**counted, **given}
 
 
 def _unique(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -144,10 +144,9 @@ def model(
     def trained(name: str) -> Path:
         case, home = CASES[name], tmp_path_factory.mktemp("train")
         channels = folders[name]
-        count = len(list((channels / "train").rglob("*.jpg")))
         arguments = [
             *("train", name, "--image", image(name), "--channels", channels, "--out", home / "out"),
-            *("--hyperparameters", *words({**case.hyperparameters, "num_training_samples": count})),
+            *("--hyperparameters", *words(case.hyperparameters)),
         ]
         code, lines = run(home, *arguments)
         assert code == 0, "\n".join(lines)

@@ -78,7 +78,7 @@ def red_box_of(image: Image.Image) -> tuple[int, ...]:
 def test_the_image_form_is_photos_and_the_built_ins_json_beside_them(boxed: Pets, tmp_path: Path) -> None:
     out = tmp_path / "channels"
     assert run(boxed, out) == 0
-    assert sorted(folder.name for folder in out.iterdir()) == [
+    assert sorted(folder.name for folder in out.iterdir() if folder.is_dir()) == [
         *("train", "train_annotation", "validation", "validation_annotation")
     ]
     for channel, count in (("train", 8), ("validation", 2)):

@@ -86,7 +86,7 @@ def test_the_readme_clones_and_builds_before_what_needs_it() -> None:
     commands = re.findall(r"^    (make \S+|python3 -m local \w+|docker run)", steps, re.MULTILINE)
     assert commands[:2] == ["make envs", "make build/image-classification"]
     local = [command.removeprefix("python3 -m local ") for command in commands[2:]]
-    assert local == ["prepare", "train", "deploy", "predict", "docker run", "docker run"]
+    assert local == ["prepare", "inspect", "train", "deploy", "predict", "docker run", "docker run"]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/switching.md", "docs/local-mode.md"])

@@ -76,7 +76,7 @@ def test_photos_and_trimaps_go_into_four_channels_byte_for_byte_by_the_official_
 ) -> None:
     out = tmp_path / "channels"
     assert run(segmented, out) == 0
-    assert sorted(folder.name for folder in out.iterdir()) == [
+    assert sorted(folder.name for folder in out.iterdir() if folder.is_dir()) == [
         *("train", "train_annotation", "validation", "validation_annotation")
     ]
     for channel, count in (("train", 10), ("validation", 4)):

@@ -420,7 +420,8 @@ def test_prepare_says_what_it_found_and_leaves_nothing_out_in_silence(
     data = lists(boxed(tmp_path / "data", "abcdef"), train="a\nb\nc\nd", val="e")
     lay_out(data, {"JPEGImages/g.gif": solid(1, 2, 3)})
     assert program.main(["prepare", "object-detection", "--data", str(data), "--out", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr().out.splitlines() == [
+    lines = capsys.readouterr().out.splitlines()
+    assert [*lines[:4], *lines[-2:]] == [
         f"{data} is read as voc: Annotations/a.xml is an <annotation>",
         "photos without their XML file, left out: 1 (JPEGImages/g.gif)",
         "photos that the split does not name, not used: 1 (f.jpg)",

@@ -263,11 +263,13 @@ def test_a_child_that_is_killed_at_work_fails_its_own_job_alone(number: int, err
             failed.append(caught)
 
     pid = child(made)
+    os.kill(pid, signal.SIGSTOP)  # so that the job cannot end before the signal comes
     thread = threading.Thread(target=work)
     thread.start()
     while made._idle:  # until the job has taken the child
         os.sched_yield()
     os.kill(pid, number)
+    os.kill(pid, signal.SIGCONT)
     thread.join(30)
     assert [type(caught) for caught in failed] == [error]
     assert child(made) != pid

@@ -11,7 +11,7 @@ from serve.words import plural
 from train.data import pairs
 from train.data.channels import Channel, listing
 from train.data.samples import Remarks, Sample
-from train.errors import UserError
+from train.errors import Refuse, UserError, end
 from train.log import LOG
 
 _TRAIN, _VALIDATION = ("train", "training"), ("validation", "val", "valid")
@@ -30,14 +30,16 @@ class Listed:
     """What `validation` is called, "" where there is none."""
 
 
-def listed(channels: dict[str, Channel], num_classes: int | None, validation_split: float, seed: int) -> Listed:
+def listed(
+    channels: dict[str, Channel], num_classes: int | None, validation_split: float, seed: int, refuse: Refuse = end
+) -> Listed:
     """Return the photos in class folders of the channel `training` or `train`, and of `validation` if there is one.
 
     Without a validation part anywhere, `validation_split` of each class is split off, the same photos for the same
     seed. Raises UserError as `read` does.
     """
-    channel = _main(channels)
-    found = read(channel, channels.get("validation"))
+    channel = main_channel(channels)
+    found = read(channel, channels.get("validation"), refuse)
     names = found.class_names
     if num_classes not in (None, len(names)):
         raise UserError(
@@ -57,12 +59,12 @@ def listed(channels: dict[str, Channel], num_classes: int | None, validation_spl
     return found
 
 
-def read(channel: Channel, beside: Channel | None = None) -> Listed:
+def read(channel: Channel, beside: Channel | None = None, refuse: Refuse = end) -> Listed:
     """Return the photos in the class folders of a channel, and those of its validation part, none if there is none.
 
     The channel may hold both parts itself, as folders `train` and `validation` of class folders, or have the second
-    `beside` it. Classes are in the order of their names. Raises UserError naming the channel, what it holds and what it
-    must hold.
+    `beside` it. Classes are in the order of their names. One class alone, and a class folder of the validation part
+    alone, go to `refuse`. Raises UserError naming the channel, what it holds and what it must hold.
     """
     parts = _parts(channel)
     train, validation = parts.get("train", channel), parts.get("validation", beside)
@@ -74,12 +76,14 @@ def read(channel: Channel, beside: Channel | None = None) -> Listed:
     remarks = Remarks()
     names = _class_names(train, remarks)
     if len(names) < 2:
-        raise UserError(
-            f"{train} has one class folder, {names[0]}/: a classifier needs two or more; it trains on {LAYOUT}"
+        refuse(
+            UserError(
+                f"{train} has one class folder, {names[0]}/: a classifier needs two or more; it trains on {LAYOUT}"
+            )
         )
     photos = {train: _samples(train, names, remarks)}
     if validation is not None:
-        _require_known(validation, names, train, remarks)
+        _require_known(validation, names, train, remarks, refuse)
         photos[validation] = _samples(validation, names, remarks)
     remarks.say()
     for part, found in photos.items():
@@ -90,7 +94,8 @@ def read(channel: Channel, beside: Channel | None = None) -> Listed:
     return Listed(photos[train], photos[validation], names, validation.name)
 
 
-def _main(channels: dict[str, Channel]) -> Channel:
+def main_channel(channels: dict[str, Channel]) -> Channel:
+    """Return the channel `training` or `train`. Raises UserError when there is none, or both."""
     given = [name for name in ("training", "train") if name in channels]
     if len(given) == 2:
         raise UserError("channels 'training' and 'train' are both given: put all photos to train on into one of them")
@@ -136,19 +141,19 @@ def _class_names(channel: Channel, remarks: Remarks) -> tuple[str, ...]:
     return tuple(folder.name for folder in folders)
 
 
-def _require_known(channel: Channel, names: Sequence[str], train: Channel, remarks: Remarks) -> None:
+def _require_known(channel: Channel, names: Sequence[str], train: Channel, remarks: Remarks, refuse: Refuse) -> None:
     for name in _class_names(channel, remarks):
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
             hint = f"did you mean {near[0]}?" if near else f"that has {', '.join(names[:10])}"
-            raise UserError(f"{channel} has the class folder {name}/, which {train} has not: {hint}")
+            refuse(UserError(f"{channel} has the class folder {name}/, which {train} has not: {hint}"))
 
 
 def _samples(channel: Channel, names: Sequence[str], remarks: Remarks) -> list[Sample[int]]:
     """Return the photos at any depth below the class folders, by class and name."""
     labels = {name: label for label, name in enumerate(names)}
     files = {path.relative_to(channel.path).as_posix(): path for path in channel.files()}
-    inside = {name: path for name, path in files.items() if "/" in name}
+    inside = {name: path for name, path in files.items() if "/" in name and name.partition("/")[0] in labels}
     chosen = set(pairs.photos(inside))
     for name, path in inside.items():
         if name not in chosen:

@@ -17,7 +17,7 @@ from train.data import lst, samples
 from train.data.channels import Channel, by_record, class_names, listing
 from train.data.lst import LabelReader
 from train.data.samples import Memory, Sample
-from train.errors import UserError
+from train.errors import Refuse, UserError, end
 from train.log import LOG
 
 Label = int | NDArray[np.float32]
@@ -35,17 +35,30 @@ def stack_labels(chosen: Sequence[Sample[Label]]) -> Labels:
     return labels.astype(np.int64) if labels.ndim == 1 else labels
 
 
+def has_labels(channels: dict[str, Channel]) -> bool:
+    """Return whether the channels are of photos with .lst files, or RecordIO; if not, of class folders."""
+    return any(
+        name.endswith("_lst") or (name in ("train", "validation") and by_record(channels, name, f"{name}_lst"))
+        for name in channels
+    )
+
+
 def listed(
-    channels: dict[str, Channel], name: str, num_classes: int, resize: int | None, label: LabelReader[L]
+    channels: dict[str, Channel],
+    name: str,
+    num_classes: int,
+    resize: int | None,
+    label: LabelReader[L],
+    refuse: Refuse = end,
 ) -> list[Sample[L]]:
     """Return the samples of channel `name`; channel `name`_lst is there when it is not RecordIO.
 
-    Raises UserError naming the file, the line and the fix.
+    A line or record that cannot be used goes to `refuse`. Raises UserError naming the file, the line and the fix.
     """
     channel, in_records = channels[name], by_record(channels, name, f"{name}_lst")
     if in_records:
         path = channel.one(".rec")
-        found = _list_records(path, num_classes, label)
+        found = _list_records(path, num_classes, label, refuse)
         if not found:
             raise UserError(f"{channel.name_of(path)} holds no records: it needs at least one image")
     else:
@@ -54,20 +67,20 @@ def listed(
                 "hyperparameter resize is required for images with .lst files: set it to at least "
                 "image_shape's smaller side"
             )
-        found = _list_lst(channels[f"{name}_lst"], channel, num_classes, label)
+        found = _list_lst(channels[f"{name}_lst"], channel, num_classes, label, refuse)
     LOG.info("Channel %s: %s in %s form", name, plural(len(found), "sample"), "RecordIO" if in_records else "image")
     return found
 
 
-def _list_records(path: Path, classes: int, label: LabelReader[L]) -> list[Sample[L]]:
-    return [sample.labelled(label(sample.label, sample.name, classes)) for sample in samples.records(path)]
+def _list_records(path: Path, classes: int, label: LabelReader[L], refuse: Refuse) -> list[Sample[L]]:
+    return [sample.labelled(label(sample.label, sample.name, classes)) for sample in samples.records(path, refuse)]
 
 
-def _list_lst(labels: Channel, images: Channel, classes: int, label: LabelReader[L]) -> list[Sample[L]]:
+def _list_lst(labels: Channel, images: Channel, classes: int, label: LabelReader[L], refuse: Refuse) -> list[Sample[L]]:
     """Read the .lst file of a channel. Raises UserError for a bad line, and when none of its images is there."""
     path = labels.one(".lst")
     file = labels.name_of(path)
-    found = lst.read(path, file, images.path, classes, label)
+    found = lst.read(path, file, images.path, classes, label, refuse)
     if not found:
         raise UserError(f"{file} is empty: each line is index<TAB>label<TAB>path below {images.name}/")
     if not any(os.path.exists(sample.path) for sample in found):  # of a path too long Path.exists raises

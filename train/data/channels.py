@@ -68,12 +68,7 @@ def load(input_dir: Path) -> dict[str, Channel]:
     """
     config_file, data = input_dir / "config" / "inputdataconfig.json", input_dir / "data"
     if not config_file.exists():
-        folders = (
-            sorted(path for path in data.iterdir() if path.is_dir() and not _hidden(path, data))
-            if data.is_dir()
-            else []
-        )
-        return {path.name: Channel(path.name, path, "") for path in folders}
+        return below(data)
     found = {}
     for name, values in configuration.read(config_file).items():
         if not isinstance(values, dict | None):
@@ -83,6 +78,14 @@ def load(input_dir: Path) -> dict[str, Channel]:
             )
         found[name] = _channel(name, data / name, values or {})
     return found
+
+
+def below(folder: Path) -> dict[str, Channel]:
+    """Return every folder in `folder`, which need not be there, as a channel by name; hidden ones are passed over."""
+    if not folder.is_dir():
+        return {}
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _hidden(path, folder))
+    return {path.name: Channel(path.name, path, "") for path in folders}
 
 
 def _channel(name: str, path: Path, values: dict[str, str]) -> Channel:
@@ -149,10 +152,10 @@ def by_record(channels: dict[str, Channel], name: str, labels: str) -> bool:
     return channel.content_type == RECORDIO or (labels not in channels and bool(channel.files((".rec",))))
 
 
-def class_names(channels: dict[str, Channel], names: Iterable[str], classes: int) -> tuple[str, ...] | None:
+def class_names(channels: dict[str, Channel], names: Iterable[str], classes: int | None) -> tuple[str, ...] | None:
     """Return the lines of classes.txt in the first of the channels `names` that has one, or None.
 
-    Raises UserError when they are not `classes` in number, or no text.
+    Raises UserError when they are not `classes` in number, unless that is None, or no text.
     """
     for channel in names:
         path = channels[channel].path / CLASSES if channel in channels else None
@@ -163,7 +166,7 @@ def class_names(channels: dict[str, Channel], names: Iterable[str], classes: int
         except UnicodeDecodeError as error:
             raise UserError(f"{channel}/{CLASSES} is not UTF-8 text ({error}): save it as UTF-8") from None
         found = tuple(line for line in lines if line)
-        if len(found) != classes:
+        if classes is not None and len(found) != classes:
             raise UserError(
                 f"{channel}/{CLASSES} names {plural(len(found), 'class')} and num_classes={classes}: it "
                 "needs one line per class, in the order of the labels"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serve.words import plural
 from train.data.samples import Sample, from_one
-from train.errors import UserError
+from train.errors import Refuse, UserError, end
 
 _PANDAS = "remove the first column if it is the index that pandas writes (index=False)"
 _LONGEST = 255  # bytes of a name, on every file system that a channel lies on
@@ -19,10 +19,13 @@ LabelReader = Callable[[NDArray[np.float32], str, int], L]
 """Makes a label of the values in a line or record: `class_id` or `multi_hot`."""
 
 
-def read(path: Path, file: str, folder: Path, classes: int, label: LabelReader[L]) -> list[Sample[L]]:
+def read(
+    path: Path, file: str, folder: Path, classes: int, label: LabelReader[L], refuse: Refuse = end
+) -> list[Sample[L]]:
     """Return the samples of a .lst file whose images lie below `folder`; they need not be there.
 
-    `file` is what its user calls it. Raises UserError naming the file, the line, the value and what is valid.
+    `file` is what its user calls it. What cannot be used goes to `refuse` as a UserError naming the file, the line, the
+    value and what is valid.
     """
     found: list[Sample[L]] = []
     seen: dict[str, int] = {}
@@ -32,16 +35,14 @@ def read(path: Path, file: str, folder: Path, classes: int, label: LabelReader[L
             continue
         where = f"{file}, line {number}"
         fields = line.split("\t")
-        _check_fields(fields, where, first=not seen)
-        index, name = fields[0].strip(), _local(fields[-1].strip(" "), folder)
-        if index in seen:
-            raise UserError(
-                f"{where} repeats the index {index!r} of line {seen[index]}: every index must be unique, and no line a "
-                "header"
-            )
-        seen[index] = number
-        _check_name(name, where)
-        found.append(Sample(name, label(_numbers(fields[1:-1], where), where, classes), folder / name))
+        try:
+            _check_fields(fields, where, first=not seen)
+            _check_index(fields[0].strip(), number, where, seen)
+            name = _local(fields[-1].strip(" "), folder)
+            _check_name(name, where)
+            found.append(Sample(name, label(_numbers(fields[1:-1], where), where, classes), folder / name))
+        except UserError as error:
+            refuse(error)
     return found
 
 
@@ -68,6 +69,16 @@ def _check_fields(fields: Sequence[str], where: str, first: bool) -> None:
         )
     if not fields[-1].strip(" "):
         raise UserError(f"{where} ends in a tab: remove it, so that the line reads {line.rstrip()[:120]!r}")
+
+
+def _check_index(index: str, number: int, where: str, seen: dict[str, int]) -> None:
+    """Raise UserError for an index that is among those `seen`, by the number of their line; else add it."""
+    if index in seen:
+        raise UserError(
+            f"{where} repeats the index {index!r} of line {seen[index]}: every index must be unique, and no line a "
+            "header"
+        )
+    seen[index] = number
 
 
 def _is_header(fields: Sequence[str]) -> bool:
@@ -142,7 +153,7 @@ def class_id(values: NDArray[np.float32], where: str, classes: int) -> int:
             f"several are meant{hint}"
         )
     value = float(values[0])
-    if value not in range(classes):
+    if not (value.is_integer() and 0 <= value < classes):
         raise UserError(
             f"{where} has the label {value:g}: labels are whole numbers from 0 to {classes - 1} (num_classes={classes})"
             f"{from_one(value, classes)}"

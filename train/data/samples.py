@@ -19,7 +19,7 @@ from serve.machine import cpu_count, memory_bytes
 from serve.preprocess import UnreadableImage
 from serve.words import plural
 from train.data import recordio
-from train.errors import UserError
+from train.errors import Refuse, UserError, end
 from train.hyperparameters import CommonHyperparameters
 from train.log import LOG, Progress
 
@@ -58,20 +58,23 @@ class Sample(Generic[L_co]):
         return Sample(self.name, label, self.path, self.offset, self.length)
 
 
-def records(path: Path) -> Iterator[Sample[NDArray[np.float32]]]:
+def records(path: Path, refuse: Refuse = end) -> Iterator[Sample[NDArray[np.float32]]]:
     """Yield the image records of a .rec file in order; a label is the record's own float32 vector, unchecked.
 
-    Raises UserError naming the file and the byte at which it is no longer RecordIO, or the record that is damaged.
+    Where the file is damaged, `refuse` gets a UserError naming it and the byte at which it is no longer RecordIO, or
+    the record; what follows there is not read.
     """
     try:
         for number, (offset, length) in enumerate(recordio.scan(path)):
             labels = _labels(path, number, offset, length)
             yield Sample(f"{path.name}, record {number}", labels, path, offset, length)
     except recordio.RecordIOError as error:
-        raise UserError(
-            f"{error}. The channel must hold MXNet image records, as im2rec or `python3 -m local prepare "
-            "--format recordio` makes them"
-        ) from None
+        refuse(
+            UserError(
+                f"{error}. The channel must hold MXNet image records, as im2rec or `python3 -m local prepare "
+                "--format recordio` makes them"
+            )
+        )
 
 
 def _labels(path: Path, number: int, offset: int, length: int) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from serve.artifact import InputSpec
 from serve.machine import cpu_count
 from train.classification import folders, labelled
 from train.data import lst, samples
-from train.data.channels import RECORDIO, Channel, by_record, refuse_unbuilt, require_all
+from train.data.channels import RECORDIO, Channel, refuse_unbuilt, require_all
 from train.data.samples import Memory, Sample
 from train.errors import UserError
 from train.keras.augment import Augment
@@ -59,7 +59,7 @@ def load(channels: dict[str, Channel], hp: H) -> tuple[Data, H]:
     Raises UserError naming the file, the line and the fix.
     """
     refuse_unbuilt(channels)
-    if _has_labels(channels):
+    if labelled.has_labels(channels):
         found = _labelled(channels, hp)
     else:
         found = folders.listed(channels, hp.num_classes, hp.validation_split, hp.seed)
@@ -71,14 +71,6 @@ def load(channels: dict[str, Channel], hp: H) -> tuple[Data, H]:
     samples.check_count(len(train), hp, followed="latter")
     samples.warn_of_empty_classes(labelled.stack_labels(train), len(found.class_names), "image")
     return Data(train, validation, found.class_names, spec, train_crops, validation_crops), hp
-
-
-def _has_labels(channels: dict[str, Channel]) -> bool:
-    """Return whether the channels are image-classification's: with .lst files, or RecordIO."""
-    return any(
-        name.endswith("_lst") or (name in ("train", "validation") and by_record(channels, name, f"{name}_lst"))
-        for name in channels
-    )
 
 
 def _labelled(channels: dict[str, Channel], hp: KerasHyperparameters) -> folders.Listed:

@@ -22,7 +22,7 @@ from serve.words import plural
 from train.data import pairs, samples
 from train.data.channels import Channel, listing
 from train.data.samples import Remarks, Sample, from_one
-from train.errors import UserError
+from train.errors import Refuse, UserError, end
 from train.object_detection.boxes import solid, turn
 from train.object_detection.hyperparameters import LABEL_HEADER, LABEL_OBJECT, Hyperparameters
 
@@ -258,24 +258,33 @@ def repair(boxes: NDArray[np.float64], where: str, remarks: Remarks) -> NDArray[
 # ---- a channel of them ------------------------------------------------------------------------------------------
 
 
-def list_records(path: Path, hp: Hyperparameters) -> Listing:
-    """List a .rec file of detection records. Raises UserError naming the record."""
-    found = list(samples.records(path))
-    parsed = {sample.name: parse_record(sample.label, sample.name, hp) for sample in found}
+def list_records(path: Path, hp: Hyperparameters, refuse: Refuse = end) -> Listing:
+    """List a .rec file of detection records. What cannot be used goes to `refuse` as a UserError naming the record."""
+    found: list[Sample[object]] = []
+    parsed: dict[str, Annotation] = {}
+    for sample in samples.records(path, refuse):
+        try:
+            parsed[sample.name] = parse_record(sample.label, sample.name, hp)
+            found.append(sample)
+        except UserError as error:
+            refuse(error)
     reach = np.concatenate([_reach(annotation) for annotation in parsed.values()] or [np.zeros(0)])
     if np.sum(reach > _FAR) > len(reach) / 2:
-        raise UserError(
-            f"labels of {path.name} are fractions from 0 to 1, and these look like pixels: they go up to "
-            f"{reach.max():g}; divide them by the image's width and height, as im2rec takes them from a .lst file"
+        refuse(
+            UserError(
+                f"labels of {path.name} are fractions from 0 to 1, and these look like pixels: they go up to "
+                f"{reach.max():g}; divide them by the image's width and height, as im2rec takes them from a .lst file"
+            )
         )
     return Listing(found, parsed)
 
 
-def list_files(images: Channel, notes: Channel, hp: Hyperparameters, remarks: Remarks) -> Listing:
+def list_files(images: Channel, notes: Channel, hp: Hyperparameters, remarks: Remarks, refuse: Refuse = end) -> Listing:
     """List the images that have an annotation file; notes in `remarks` those of either that lack the other.
 
     An annotation is of the image that its `file` names, relative to the image channel; else of the one with its own
-    base name. Raises UserError when that is not one image, two are of the same one, or none has an image.
+    base name. A file that cannot be used goes to `refuse`, and boxes that look like fractions. Raises UserError when
+    the image of a file is not one, two are of the same one, or none has an image.
     """
     paths = notes.files((".json",))
     if not paths:
@@ -285,18 +294,24 @@ def list_files(images: Channel, notes: Channel, hp: Hyperparameters, remarks: Re
         )
     with ThreadPoolExecutor() as pool:  # many small files, perhaps from S3: the waiting is shared
         names = [path.relative_to(notes.path).as_posix() for path in paths]
-        parsed = dict(zip(names, pool.map(partial(_read, hp=hp), paths, names), strict=True))
-    _require_pixels(parsed, notes, remarks)
+        read = pool.map(partial(_read, hp=hp), paths, names)
+        parsed: dict[str, Annotation] = {}
+        for name, annotation in zip(names, read, strict=True):
+            if isinstance(annotation, UserError):
+                refuse(annotation)
+            else:
+                parsed[name] = annotation
+    _require_pixels(parsed, notes, remarks, refuse)
     files = {path.relative_to(images.path).as_posix(): path for path in images.files()}
     told = {name: annotation.file for name, annotation in parsed.items() if annotation.file in files}
     named, alone = pairs.match(parsed, files, "name one in its key `file`, relative to the channel", told)
     for name in alone:
         remarks.add("annotation files without an image, left out", name)
-    if not named:
+    if not named and parsed:
         raise UserError(
             f"no annotation file of {notes.name!r} belongs to an image of {images.name!r}: "
-            f"{names[0]} needs an image of its base name, or a key `file` that names one relative to the channel; "
-            f"{images.name!r} holds {listing(images.path)}"
+            f"{next(iter(parsed))} needs an image of its base name, or a key `file` that names one relative to the "
+            f"channel; {images.name!r} holds {listing(images.path)}"
         )
     for name in files:
         if name not in named and name.lower().endswith(pairs.IMAGES):
@@ -311,8 +326,8 @@ def _reach(annotation: Annotation) -> NDArray[np.float64]:
     return boxes[solid(boxes), 2:].max(axis=1)
 
 
-def _require_pixels(parsed: Mapping[str, Annotation], notes: Channel, remarks: Remarks) -> None:
-    """Raise UserError when most boxes look like fractions; note in `remarks` files where all do."""
+def _require_pixels(parsed: Mapping[str, Annotation], notes: Channel, remarks: Remarks, refuse: Refuse) -> None:
+    """Call `refuse` when most boxes look like fractions; note in `remarks` files where all do."""
     reaches = {name: _reach(annotation) for name, annotation in parsed.items() if annotation.size != FRACTIONS}
     tiny = [name for name, reach in reaches.items() if len(reach) and reach.max() <= _FAR]
     if not tiny:
@@ -321,19 +336,25 @@ def _require_pixels(parsed: Mapping[str, Annotation], notes: Channel, remarks: R
     if np.sum(every <= _FAR) > len(every) / 2:
         corners = next(box[1:] for box in parsed[tiny[0]].boxes if solid(box[1:]))
         left, top, right, bottom = (f"{side:g}" for side in corners)
-        raise UserError(
-            f"boxes of {notes.name!r} are in pixels, and these look like fractions: {tiny[0]} has a box from {left}, "
-            f"{top} to {right}, {bottom}; multiply them by the image's width and height"
+        refuse(
+            UserError(
+                f"boxes of {notes.name!r} are in pixels, and these look like fractions: {tiny[0]} has a box from "
+                f"{left}, {top} to {right}, {bottom}; multiply them by the image's width and height"
+            )
         )
+        return
     for name in tiny:
         remarks.add(f"annotation files whose boxes do not reach beyond {_FAR} pixels and may be fractions", name)
 
 
-def _read(path: Path, name: str, hp: Hyperparameters) -> Annotation:
+def _read(path: Path, name: str, hp: Hyperparameters) -> Annotation | UserError:
+    """Return what a file says, or why it cannot be used."""
     try:
         return parse_json(path.read_bytes(), name, hp)
+    except UserError as error:
+        return error
     except OSError as error:
-        raise UserError(f"{name} cannot be read ({error}): fix its permissions, or remove it") from None
+        return UserError(f"{name} cannot be read ({error}): fix its permissions, or remove it")
 
 
 def class_names(annotations: Iterable[Annotation], classes: int) -> tuple[str, ...] | None:

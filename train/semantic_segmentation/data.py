@@ -1,10 +1,7 @@
 """The data of semantic-segmentation: photos with their masks, class names, and what is fed to the network."""
 
-import filecmp
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import cv2
@@ -15,13 +12,13 @@ from PIL import Image
 from serve import preprocess
 from serve.artifact import InputSpec
 from serve.words import plural
-from train.data import pairs, samples
-from train.data.channels import Channel, by_record, class_names, listing, refuse_unbuilt, require_all
+from train.data import samples
+from train.data.channels import Channel, class_names, refuse_unbuilt, require_all
 from train.data.pixels import MEAN, STD, Normalise
 from train.data.samples import Batches, Memory, Remarks, Sample
 from train.errors import UserError
 from train.log import LOG
-from train.semantic_segmentation import masks
+from train.semantic_segmentation import files, masks
 from train.semantic_segmentation.augment import augment, largest
 from train.semantic_segmentation.hyperparameters import Hyperparameters
 from train.semantic_segmentation.masks import IGNORE, Census, LabelMap
@@ -143,75 +140,6 @@ def _tell_classes(name: str, counts: NDArray[np.int64], classes: int) -> None:
         LOG.warning("pixels of the value 255 in the %s masks are ignored: %s", name, masks.BINARY)
 
 
-# ---- listing ----------------------------------------------------------------------------------------------------
-
-
-def _list(channels: dict[str, Channel], name: str) -> tuple[list[Sample[None]], list[Sample[None]]]:
-    """Return the photos of a channel that have a mask and, in the same order, their masks; log what is left out."""
-    images, notes = channels[name], f"{name}_annotation"
-    if by_record(channels, name, notes):
-        raise UserError(
-            f"channel {name!r} is RecordIO, which semantic-segmentation does not train on (augmented manifests in Pipe "
-            f"mode are not read yet): give images in {name!r} and PNG masks in {notes!r}, with ContentType image/jpeg "
-            "and image/png or none"
-        )
-    labels = channels[notes]
-    files = {path.relative_to(images.path).as_posix(): path for path in images.files()}
-    found = _masks(labels, files)
-    if not any(name.lower().endswith(masks.SUFFIX) for name in found):
-        raise UserError(
-            f"channel {notes!r} must hold one {masks.SUFFIX} mask for each image of {name!r} and holds none: it holds "
-            f"{listing(labels.path)}"
-        )
-    matched, alone = pairs.match(sorted(found), files, f"leave one of them in {name!r}")
-    if not matched:
-        raise UserError(
-            f"no mask of {notes!r} belongs to an image of {name!r}: {min(found)} needs an image "
-            f"of its base name, such as {min(found)[: -len(masks.SUFFIX)]}.jpg; {name!r} holds {listing(images.path)}"
-        )
-    order = sorted(matched)
-    alike = [file for file in order if matched[file] == file]
-    if alike and all(_same(files[file], found[file]) for file in alike):  # not any: a black photo may have a black mask
-        raise UserError(
-            f"{name}/{alike[0]} and {notes}/{alike[0]} are the same file: {name!r} must hold photos and no masks"
-        )
-    remarks = Remarks()
-    for file in alone:
-        remarks.add(f"masks of {notes} without an image, left out", file)
-    for file in files:
-        if file not in matched and file.lower().endswith(pairs.IMAGES):
-            remarks.add(f"images of {name} without a mask, left out", file)
-    remarks.say()
-    LOG.info("Channel %s: %s in image form", name, plural(len(matched), "sample"))
-    return (
-        [Sample(file, None, files[file]) for file in order],
-        [Sample(matched[file], None, found[matched[file]]) for file in order],
-    )
-
-
-def _masks(labels: Channel, images: dict[str, Path]) -> dict[str, Path]:
-    """Return the PNG files of a channel by name, and pictures in other formats where there is no PNG in their place.
-
-    Those cannot be read, and must count as such. One of `images`, where both channels are one folder, is no mask.
-    """
-    every = {path.relative_to(labels.path).as_posix(): path for path in labels.files(pairs.IMAGES)}
-    found = {name: path for name, path in every.items() if name.lower().endswith(masks.SUFFIX)}
-    known = {pairs.base(name) for name in found}
-    others = {name: path for name, path in every.items() if pairs.base(name) not in known}
-    if others:
-        taken = {os.path.realpath(path) for path in images.values()}
-        found |= {name: path for name, path in others.items() if os.path.realpath(path) not in taken}
-    return found
-
-
-def _same(one: Path, other: Path) -> bool:
-    """Return whether two files hold the same bytes; one that cannot be read is for the reading to tell."""
-    try:
-        return filecmp.cmp(one, other, shallow=False)
-    except OSError:
-        return False
-
-
 # ---- reading ----------------------------------------------------------------------------------------------------
 
 
@@ -220,7 +148,7 @@ class _Set:
 
     def __init__(self, channels: dict[str, Channel], name: str, hp: Hyperparameters) -> None:
         self.name, self._tolerance = name, hp.unreadable_tolerance
-        self.photos, self._masks = _list(channels, name)
+        self.photos, self._masks = files.listed(channels, name)
         self._map: LabelMap = masks.load_map(channels.get("label_map"), name, hp.num_classes)
         self.census = Census(f"{name}_annotation", self._map)
         # What the first reading finds, by the photo's name; a later one, of what memory cannot keep, needs the frames.

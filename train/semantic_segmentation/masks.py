@@ -27,7 +27,7 @@ IGNORE = 255
 SUFFIX = ".png"
 _VALUES = 256
 _NAMED = 10
-_GAPS = 8  # times as many classes as there are values: what no list of classes has
+GAPS = 8  # times as many classes as there are values: what no list of classes has
 _MAP_FORM = '{"map": {"0": 5, "1": [0, 2]}} makes the pixel value 5 class 0 and the values 0 and 2 class 1'
 BINARY = 'if 255 is a class, say so in the channel label_map, as in {"map": {"0": 0, "1": 255}}'
 _SCALE_FORM = '{"scale": 3} makes the pixel values 0, 1, 2 class 0, the next three class 1, and so on'
@@ -58,12 +58,23 @@ class LabelMap:
 
 
 def load_map(channel: Channel | None, name: str, classes: int) -> LabelMap:
-    """Return the label map of the set `name`, train or validation, out of the channel `label_map`, and log it.
+    """As `find_map`, and log the map, or a warning that there is none."""
+    found = find_map(channel, name, classes)
+    if not found.file:
+        LOG.warning(
+            "No %s in a channel label_map: the pixel values of the %s masks are class ids", *(_file(name), name)
+        )
+    LOG.info("#label_map %s :%s", name, found.document)
+    return found
 
-    Without its file pixel values are class ids, and a warning says so. Raises UserError for a channel that holds
-    neither set's file, and for a file that is no label map; it names the file.
+
+def find_map(channel: Channel | None, name: str, classes: int) -> LabelMap:
+    """Return the label map of the set `name`, train or validation, out of the channel `label_map`.
+
+    Without its file pixel values are class ids. Raises UserError for a channel that holds neither set's file, and for a
+    file that is no label map; it names the file.
     """
-    wanted = f"{name}_label_map.json"
+    wanted = _file(name)
     paths = {path.name: path for path in channel.files((".json",))} if channel else {}
     if channel and not {"train_label_map.json", "validation_label_map.json"} & set(paths):
         raise UserError(
@@ -76,12 +87,12 @@ def load_map(channel: Channel | None, name: str, classes: int) -> LabelMap:
             data = path.read_bytes()
         except OSError as error:
             raise UserError(f"{channel.name_of(path)} cannot be read ({error}): fix its permissions") from None
-        found = parse_map(data, channel.name_of(path), classes)
-    else:
-        LOG.warning("No %s in a channel label_map: the pixel values of the %s masks are class ids", wanted, name)
-        found = LabelMap({"scale": 1}, "", _scaled(Decimal(1)), classes)
-    LOG.info("#label_map %s :%s", name, found.document)
-    return found
+        return parse_map(data, channel.name_of(path), classes)
+    return LabelMap({"scale": 1}, "", _scaled(Decimal(1)), classes)
+
+
+def _file(name: str) -> str:
+    return f"{name}_label_map.json"
 
 
 def parse_map(data: bytes, file: str, classes: int) -> LabelMap:
@@ -262,6 +273,11 @@ def place(mask: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8] | None:
 # ---- all masks of a set -----------------------------------------------------------------------------------------
 
 
+def histogram(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return how many pixels of a mask, uint8 (H, W), have each value: int64 (256,)."""
+    return np.array(Image.fromarray(pixels).histogram()[:_VALUES], np.int64)
+
+
 class Census:
     """What the pixels of a set's masks are. Safe to call from several threads."""
 
@@ -274,7 +290,10 @@ class Census:
 
     def add(self, name: str, pixels: NDArray[np.uint8]) -> None:
         """Count a mask's pixel values, uint8 (H, W); `name` is its path in the channel."""
-        counts = np.array(Image.fromarray(pixels).histogram()[:_VALUES], np.int64)
+        self.count(name, histogram(pixels))
+
+    def count(self, name: str, counts: NDArray[np.int64]) -> None:
+        """As `add`, of a mask whose `histogram` is known."""
         found = np.flatnonzero(counts).tolist()
         with self._lock:
             self._pixels += counts
@@ -332,7 +351,7 @@ class Census:
         say = "say in the channel label_map which pixel values are which class"
         enlarge = f"set num_classes={needed}"
         values = [value for value in np.flatnonzero(self._pixels).tolist() if value != IGNORE]
-        if needed > _GAPS * len(values):
+        if needed > GAPS * len(values):
             if len(values) <= self._map.classes:
                 say += f", as in {json.dumps({'map': dict(enumerate(values))})} for a palette saved as grey"
             return f"{say}, or {enlarge}" if needed < IGNORE else say

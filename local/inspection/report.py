@@ -1,0 +1,52 @@
+"""The inspection of a job's channels: dataset.html, dataset.png, and the lines that a terminal shows."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from local.datasets.dataset import TRAIN
+from local.datasets.looks import Looks
+from local.files import replacing
+from local.inspection import census, findings, page, pictures, sheet
+from local.inspection.finding import Finding
+from local.inspection.listing import PARTS
+from local.inspection.settings import Settings
+
+PAGE, SHEET = "dataset.html", "dataset.png"
+
+
+class Inspected(NamedTuple):
+    """What was found, what ends the job first, and where it can be looked at."""
+
+    findings: list[Finding]
+    page: Path
+    sheet: Path
+
+    @property
+    def lines(self) -> list[str]:
+        """The findings in lines for a terminal, then the files."""
+        lines = []
+        for finding in self.findings:
+            more = f" ({len(finding.names)} in all: see the page)" if finding.names else ""
+            lines.append(_printable(f"{finding.kind}: {finding.words}{more}"))
+        return [*(lines or ["Nothing that will go wrong can be seen from the data."]), f"Look at {self.page}"]
+
+
+def _printable(text: str) -> str:
+    """A text without what a terminal would obey or could not show."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def inspect(name: str, folder: Path, out: Path, settings: Settings, looks: Looks | None = None) -> Inspected:
+    """Inspect the channels of the algorithm `name` below `folder` and write the page and the sheet into `out`.
+
+    `looks` are those at photos that have been decoded before. Raises UserError for a channel that is missing.
+    """
+    taken = census.take(name, folder, settings, Looks() if looks is None else looks)
+    found = findings.find(taken)
+    samples = {channel: pictures.samples(taken, channel) for channel in PARTS}
+    done = Inspected(found, out / PAGE, out / SHEET)
+    with replacing(done.page) as partial:
+        # Names of files may be no UTF-8.
+        partial.write_bytes(page.render(taken, found, samples, str(folder)).encode("utf-8", "backslashreplace"))
+    sheet.write(taken, found, samples[TRAIN], done.sheet)
+    return done

@@ -1,0 +1,366 @@
+"""`python3 -m local inspect`: the page, the sheet, what is printed, and what is refused."""
+
+import io
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from local import __main__ as program
+from local.commands import prepare
+from local.datasets.layouts import find
+from local.datasets.looks import Looks
+from local.inspection import census, charts, findings, report, settings
+from local.sagemaker import sdk
+from serve import preprocess
+from tests.unit.inspected import both_boxes, both_lst, both_masks, folders, mask, photo, records, take, write
+from train.data import recordio
+from train.data.channels import below
+
+NAMES = ("image-classification", "image-classification-tensorflow", "object-detection", "semantic-segmentation")
+EVIL = """<script>alert("1")</script> & 'x'"""
+BOX = (8, 6, 20, 16)
+
+
+def run(name: str, channels: Path, *options: object) -> int:
+    """Run `python3 -m local inspect`."""
+    return program.main(["inspect", name, "--channels", str(channels), *map(str, options)])
+
+
+class Page(HTMLParser):
+    """What is on a page: tags with their attributes, in order, and the text; elements must be closed in order."""
+
+    VOID = ("meta", "img", "wbr")
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1:] != ["style"]:
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of every element of a kind."""
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def prepared(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The drawn data set as channels of every algorithm, in image form, with what `prepare` writes beside them."""
+    found = {}
+    for name in NAMES:
+        found[name] = tmp_path_factory.mktemp("channels") / name
+        words = ["prepare", name, "--data", drawn, "--out", found[name]]
+        assert program.main([str(word) for word in words]) == 0
+    return found
+
+
+# --- the page and the sheet -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_needs_nothing_else_and_shows_photos_of_every_class(name: str, prepared: dict[str, Path]) -> None:
+    page = Page(prepared[name] / "dataset.html")
+    assert not {"script", "link", "iframe", "object", "embed", "base", "a"} & {tag for tag, _ in page.tags}
+    for _, attributes in page.tags:
+        assert not {"href", "srcset", "onload", "onerror", "action", "xlink:href"} & attributes.keys()
+    source = (prepared[name] / "dataset.html").read_text(encoding="utf-8")
+    assert not re.search(r"url\(|@import|https?:|//[a-z]", re.sub(r'src="data:image/jpeg;base64,[^"]*"', "", source))
+    pictures = page.all("img")
+    assert all(str(picture["src"]).startswith("data:image/jpeg;base64,") for picture in pictures)
+    taken = take(name, prepared[name])
+    assert len(pictures) >= 10
+    for label in taken.photos_with("train"):
+        assert taken.names[label] in page.text
+    assert f"num_training_samples={len(taken.part('train'))}" in page.text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sheet_is_a_picture_with_the_photos(name: str, prepared: dict[str, Path]) -> None:
+    with Image.open(prepared[name] / "dataset.png") as sheet:
+        assert sheet.format == "PNG"
+        assert sheet.width > 1000
+        assert sheet.height > 500
+        assert len(sheet.convert("RGB").getcolors(1 << 24) or []) > 1000, "photos have many colours"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_channels_give_the_same_bytes_as_prepare_wrote(
+    name: str, prepared: dict[str, Path], tmp_path: Path
+) -> None:
+    assert run(name, prepared[name], "--out", tmp_path / "new" / "folder") == 0
+    for file in ("dataset.html", "dataset.png"):
+        assert (tmp_path / "new" / "folder" / file).read_bytes() == (prepared[name] / file).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["image-classification", "object-detection"])
+def test_records_are_counted_and_judged_as_the_image_form(
+    name: str, drawn: Path, prepared: dict[str, Path], tmp_path: Path
+) -> None:
+    words = ["prepare", name, "--data", drawn, "--out", tmp_path / "out", "--format", "recordio"]
+    assert program.main([str(word) for word in words]) == 0
+    images, packed = (take(name, root, 500) for root in (prepared[name], tmp_path / "out"))
+    assert packed.listing.form == "RecordIO"
+    assert packed.names == images.names
+    assert packed.hyperparameters == images.hyperparameters
+    for channel in ("train", "validation"):
+        assert packed.amounts(channel) == images.amounts(channel)
+        assert {one.look.digest for one in packed.part(channel)} == {one.look.digest for one in images.part(channel)}
+    sentences = [[finding.words for finding in findings.find(one)] for one in (images, packed)]
+    assert sentences[0] == sentences[1]
+    assert sentences[0] != []
+
+
+def test_names_of_classes_and_files_are_text_on_the_page_whatever_is_in_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = EVIL.replace("/", "_")
+    root = folders(tmp_path, "training", {evil: 3, "b\x1b[31m": 3, "ц": 3}, 0)
+    write(root / "training" / evil / f"{evil}.jpg", b"no photo")
+    folders(root, "validation", {evil: 1}, 900)
+    assert run("image-classification-tensorflow", root) == 0
+    page = Page(root / "dataset.html")
+    assert page.all("script") == []
+    assert evil in page.text
+    assert f"training/{evil}/{evil}.jpg is" in page.text
+    assert "ц" in page.text
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_names_of_classes_with_marks_are_escaped_in_the_form_of_boxes_too(tmp_path: Path) -> None:
+    both_boxes(tmp_path, [[(0, *BOX)], [(1, *BOX)]], [[(0, *BOX)], [(1, *BOX)]])
+    write(tmp_path / "train_annotation" / "classes.txt", f"{EVIL}\nb\n")
+    assert run("object-detection", tmp_path) == 0
+    page = Page(tmp_path / "dataset.html")
+    assert page.all("script") == []
+    assert f"0 {EVIL}" in page.text
+
+
+def test_a_file_name_that_is_not_utf_8_is_on_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders(tmp_path, "training", {"a": 2, "b": 2}, 0)
+    path = os.fsencode(tmp_path / "training" / "a") + b"/caf\xe9.jpg"
+    with open(path, "wb") as file:
+        file.write(b"no photo")
+    assert run("image-classification-tensorflow", tmp_path) == 0
+    assert "caf\\udce9.jpg" in Page(tmp_path / "dataset.html").text
+    capsys.readouterr().out.encode()
+
+
+def test_charts_escape_their_words() -> None:
+    drawn = charts.columns([1, 2], [EVIL, "b"], ("<x>", "<y>")) + charts.bubbles(
+        [(1, 1, 1, EVIL)], ("<x>", "<y>"), (1, 1), (1, 1, EVIL)
+    )
+    assert "<script" not in drawn
+    assert "<x>" not in drawn
+
+
+@pytest.mark.parametrize(
+    ("values", "counts", "labels"),
+    [
+        ([0, 1, 1, 3], [1, 2, 0, 1], ["0", "1", "2", "3"]),
+        ([], [0], ["0"]),
+        ([0, 12, 23], [1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1], [f"{low}\N{EN DASH}{low + 1}" for low in range(0, 24, 2)]),
+    ],
+)
+def test_bins_are_of_one_width_and_hold_every_value(values: list[int], counts: list[int], labels: list[str]) -> None:
+    assert charts.bins(values) == (counts, labels)
+
+
+# --- what is printed --------------------------------------------------------------------------------------------------
+
+
+def test_what_ends_the_job_is_printed_first_and_on_the_page_before_the_photos(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both_lst(tmp_path, [1, 2] * 20 + ["x"], [1, 2])
+    assert run("image-classification", tmp_path, "--image-shape", "3,16,16") == 0
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("The job ends: train_lst/train.lst, line 41 has a label that is no number: 'x'; ")
+    assert second.startswith("Warning: Labels start at 1: ")
+    assert last == f"Look at {tmp_path / 'dataset.html'}"
+    text = Page(tmp_path / "dataset.html").text
+    assert text.index("line 41 has") < text.index("Labels start at 1") < text.index("21 of 40 photos to train on")
+
+
+def test_a_clean_channel_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both_masks(tmp_path, [mask(0, 1)] * 16, [mask(0, 1)])
+    assert run("semantic-segmentation", tmp_path, "--image-shape", 32) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "Nothing that will go wrong can be seen from the data."
+    assert "Nothing that can be seen from the data." in Page(tmp_path / "dataset.html").text
+
+
+def test_what_training_logs_is_not_printed_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    both_boxes(tmp_path, [[(0, *BOX)]], [[(0, *BOX)]])
+    write(tmp_path / "train" / "alone.jpg", photo(5))
+    assert run("object-detection", tmp_path) == 0
+    assert capsys.readouterr().out.count("alone.jpg") == 1
+    assert caplog.records == []
+
+
+def test_without_a_validation_part_class_folders_are_split_as_the_job_splits_them(tmp_path: Path) -> None:
+    folders(tmp_path, "training", {"a": 10, "b": 10}, 0)
+    assert run("image-classification-tensorflow", tmp_path) == 0
+    assert "the job splits off 20 % of each class" in Page(tmp_path / "dataset.html").text
+    assert [len(take(NAMES[1], tmp_path).part(channel)) for channel in ("train", "validation")] == [16, 4]
+
+
+def test_tensorflow_takes_the_channels_of_image_classification_too(tmp_path: Path) -> None:
+    both_lst(tmp_path, [0, 1, 1], [0, 1])
+    taken = take("image-classification-tensorflow", tmp_path)
+    assert taken.hyperparameters == {"num_classes": 2, "num_training_samples": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"), [("3,224,112", (224, 112)), ("1, 28, 28", (28, 28)), ("300", (300, 300)), ("20,30", (20, 30))]
+)
+def test_an_image_shape_is_read_as_height_and_width(text: str, shape: tuple[int, int]) -> None:
+    assert settings.image_shape(text) == shape
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [*zip(NAMES, ["image_shape=3,224,224", "image_shape=3,128,128", "image_shape=300", "crop_size=240"], strict=True)],
+)
+def test_the_default_image_shape_is_the_algorithms(name: str, shown: str) -> None:
+    assert str(settings.defaults(name)) == shown
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "reason"),
+    [
+        ("image-classification", ["train", "train_lst"], "channels 'validation', 'validation_lst' are missing"),
+        ("image-classification-tensorflow", ["pictures"], "channel 'training' is missing (given: pictures)"),
+        ("object-detection", ["train", "training_annotation", "validation"], "'train_annotation', "),
+        ("semantic-segmentation", [], "are missing (given: none)"),
+    ],
+)
+def test_a_missing_channel_is_refused(
+    name: str, made: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in made:
+        (tmp_path / folder).mkdir()
+    assert run(name, tmp_path) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "dataset.html").exists()
+
+
+def test_a_folder_that_is_not_there_and_an_out_that_is_a_file_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("image-classification", tmp_path / "none") == 2
+    assert f"{tmp_path / 'none'} is not a folder: " in capsys.readouterr().err
+    both_lst(tmp_path, [0, 1], [0, 1])
+    assert run("image-classification", tmp_path, "--out", write(tmp_path / "file", "x")) == 2
+    assert "name another folder with --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,2,3,4", "0", "-3", "3,224,5000", "²"])
+def test_another_text_than_an_image_shape_is_refused(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run("image-classification", tmp_path, "--image-shape", text)
+    assert "write it as 3,224,224 or 300" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_empty_channels_are_a_report(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    beside = {"image-classification": "lst"}.get(name, "annotation")
+    parts = ("train", "validation")
+    for folder in parts if name == NAMES[1] else [*parts, *(f"{part}_{beside}" for part in parts)]:
+        (tmp_path / folder).mkdir()
+    assert run(name, tmp_path) == 0
+    assert capsys.readouterr().out.startswith("The job ends: ")
+    assert Page(tmp_path / "dataset.html").all("img") == []
+    with Image.open(tmp_path / "dataset.png") as sheet:
+        assert sheet.width > 100
+
+
+# --- beside the channels ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_files_beside_the_channels_are_not_taken_for_channels(name: str, prepared: dict[str, Path]) -> None:
+    folder = prepared[name]
+    assert {"dataset.html", "dataset.png"} < {path.name for path in folder.iterdir()}
+    assert set(sdk.channels(folder)) == set(below(folder)) == {path.name for path in folder.iterdir() if path.is_dir()}
+
+
+def test_prepare_decodes_each_photo_once(drawn: Path, tmp_path: Path) -> None:
+    data = find(drawn).read("classification")
+    train, validation = prepare.split(data)
+    looks = Looks()
+    prepare.write_channels(data, train, validation, tmp_path / "out", looks=looks)
+    count = len(train) + len(validation)
+    assert len(looks) == count
+    known = {path: looks.at(path.read_bytes()) for path in (tmp_path / "out").rglob("*.jpg")}
+    taken = census.take(NAMES[0], tmp_path / "out", settings.defaults(NAMES[0]), looks)
+    assert len(looks) == count, "nothing was decoded that was not known"
+    assert all(one.look is known[one.item.sample.path] for one in taken.photos)
+
+
+def test_a_look_is_at_upright_pixels_whatever_holds_them() -> None:
+    def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+        file = io.BytesIO()
+        image.save(file, kind, **options)
+        return file.getvalue()
+
+    with Image.open(io.BytesIO(photo(1))) as opened:
+        image = opened.convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = image.transpose(Image.Transpose.ROTATE_90)
+    looks = Looks()
+    upright, turned, other = (
+        looks.at(data)
+        for data in (encoded(image, "PNG"), encoded(lying, "PNG", exif=exif), encoded(image.convert("L"), "PNG"))
+    )
+    assert upright.digest == turned.digest != other.digest
+    assert turned.frame.upright == upright.frame.upright == image.size
+    assert (upright.grey, other.grey) == (False, True)
+    with pytest.raises(preprocess.UnreadableImage):
+        looks.at(b"no image")
+
+
+def test_an_inspection_of_a_thousand_classes_shows_the_commonest_and_the_rarest(tmp_path: Path) -> None:
+    same = [recordio.pack_image(float(label), label, photo(0, (16, 16))) for label in range(1000)]
+    records(tmp_path, "train", [*same, *[same[700]] * 5])
+    records(tmp_path, "validation", same)
+    done = report.inspect(NAMES[0], tmp_path, tmp_path, settings.defaults(NAMES[0]).at((16, 16)))
+    page = Page(done.page)
+    assert len(page.all("tr")) == 61
+    assert "940 classes between the commonest and the rarest are not shown." in page.text
+    assert ">700</td>" in done.page.read_text(encoding="utf-8")
+
+
+def test_the_real_subset_is_clean_but_for_what_is_known_of_it(pets: Path, tmp_path: Path) -> None:
+    words = ["prepare", "object-detection", "--data", pets, "--out", tmp_path / "out"]
+    assert program.main([str(word) for word in words]) == 0
+    taken = take("object-detection", tmp_path / "out", 300)
+    assert findings.find(taken) == []
+    assert (len(taken.part("train")), len(taken.part("validation")), len(taken.boxes())) == (236, 60, 297)
+    assert len(findings.smaller(taken)) == 83
