@@ -34,8 +34,12 @@ _OF_JOBS = {"activelearning", "annotation-tool", "annotations", "inference", "in
 
 @dataclass(frozen=True)
 class Label:
-    """What a line has under one name: its value, None where the job has failed, and the metadata of the job, if any."""
+    """What a line has under one name: its value, None where the job has failed, and the metadata of the job, if any.
 
+    `where` is the line's.
+    """
+
+    where: str
     name: str
     value: Json
     metadata: Mapping[str, Json]
@@ -71,14 +75,14 @@ class Line:
                 name = key.removesuffix(_METADATA)
                 # The guide's example of an adjusted mask has NAME-ref beside NAME-metadata.
                 value = self.content.get(name, self.content.get(f"{name}-ref"))
-                yield Label(name, None if "failure-reason" in metadata else value, metadata)
+                yield Label(self.where, name, None if "failure-reason" in metadata else value, metadata)
 
     def attributes(self) -> Iterator[Label]:
         """Whatever there is, as in manifests made by hand."""
         for name, value in self.content.items():
             if name not in _REFS and not name.endswith(_METADATA):
                 metadata = self.content.get(name + _METADATA)
-                yield Label(name, value, metadata if isinstance(metadata, dict) else {})
+                yield Label(self.where, name, value, metadata if isinstance(metadata, dict) else {})
 
 
 def files(root: Path) -> Iterator[Path]:

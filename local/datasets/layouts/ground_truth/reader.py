@@ -29,7 +29,7 @@ from local.datasets.dataset import (
 from local.datasets.files.ends import Files
 from local.datasets.files.walk import below
 from local.datasets.layouts.ground_truth import manifest, values
-from local.datasets.layouts.ground_truth.jobs import Labelled, choose
+from local.datasets.layouts.ground_truth.jobs import choose
 from local.datasets.layouts.ground_truth.manifest import Label, Line
 from local.datasets.layouts.ground_truth.values import ClassNames
 from local.datasets.masks import colours, data_set
@@ -140,22 +140,15 @@ def _numbered(root: Path, masks: Sequence[tuple[Line, Path]], notes: Notes) -> D
 def _mask(label: Label) -> tuple[str, dict[int, str], dict[Colour, int]]:
     """The address of a mask, names of classes by number, and numbers by colour."""
     if not isinstance(label.value, str) or not label.value.strip("/\\ "):
-        raise ValueError(f"has a {label.name} that is no address of a PNG")
+        raise UserError(f"{label.where} has a {label.name} that is no address of a PNG")
     names, table = values.colour_map(label)
     return label.value, names, table
 
 
 def _values(root: Path, task: str, value: Callable[[Label], Value], notes: Notes) -> list[tuple[Line, Value]]:
-    """What `value` makes of each label for a task; those of which it raises ValueError are noted."""
-
-    def read(one: Labelled) -> Value:
-        try:
-            return value(one.label)
-        except ValueError as error:
-            raise UserError(f"{one.line.where} {error}") from None
-
+    """What `value` makes of each label for a task; those of which it raises UserError are noted."""
     labelled = choose(root, manifest.lines(root, notes), task, notes)
-    return [(one.line, found) for one, found in usable(labelled, read, root, notes)]
+    return [(one.line, found) for one, found in usable(labelled, lambda one: value(one.label), root, notes)]
 
 
 def _entries(

@@ -1,6 +1,6 @@
 """The values of labels in a manifest, checked: numbers of classes, boxes, colours of masks, and the classes' names.
 
-Whoever reads one gets a ValueError with what is wrong in words that follow the line's name.
+Whoever reads one gets a UserError with the line and what is wrong there.
 """
 
 import json
@@ -44,7 +44,9 @@ def classes(label: Label) -> int | list[int]:
     """The number or the list of numbers that a label of classes is."""
     found = numbers(label.value)
     if found is None:
-        raise ValueError(f"has a {label.name} of {shown(label.value)}: it is a number from 0, or a list of numbers")
+        raise UserError(
+            f"{label.where} has a {label.name} of {shown(label.value)}: it is a number from 0, or a list of numbers"
+        )
     return found
 
 
@@ -65,12 +67,12 @@ def class_names(label: Label) -> dict[int, str]:
     found = {}
     declared = label.metadata.get("class-map", {})
     if not isinstance(declared, dict):
-        raise ValueError(f'has a class-map of {shown(declared)}: it is an object, such as {{"0": "dog"}}')
+        raise UserError(f'{label.where} has a class-map of {shown(declared)}: it is an object, such as {{"0": "dog"}}')
     for key, name in declared.items():
-        found[_key(key, "class-map")] = _name(name)
+        found[_key(label, key, "class-map")] = _name(label, name)
     own = numbers(label.value)
     if isinstance(own, int) and "class-name" in label.metadata:
-        found[own] = _name(label.metadata["class-name"])
+        found[own] = _name(label, label.metadata["class-name"])
     return found
 
 
@@ -79,17 +81,21 @@ def boxes(label: Label) -> Boxes:
     value = label.value if isinstance(label.value, dict) else {}
     sizes, things = value.get("image_size"), value.get("annotations")
     size = sizes[0] if isinstance(sizes, list) and sizes else sizes
-    width, height = (round(_pixels(size, side, _SIZE_FORM)) for side in ("width", "height"))
+    width, height = (round(_pixels(label, size, side, _SIZE_FORM)) for side in ("width", "height"))
     if width < 1 or height < 1:
-        raise ValueError(f"has an image_size of {width} x {height}: give the photo's own")
+        raise UserError(f"{label.where} has an image_size of {width} x {height}: give the photo's own")
     if not isinstance(things, list):
-        raise ValueError(f'has "annotations" of {shown(things)}: they are a list of boxes, [] on a photo without any')
+        raise UserError(
+            f'{label.where} has "annotations" of {shown(things)}: they are a list of boxes, [] on a photo without any'
+        )
     found = []
     for thing in things:
-        left, top, wide, high = (_pixels(thing, key, "a box") for key in ("left", "top", "width", "height"))
+        left, top, wide, high = (_pixels(label, thing, key, "a box") for key in ("left", "top", "width", "height"))
         number = numbers(thing.get("class_id"))
         if not isinstance(number, int):
-            raise ValueError(f"has a box with a class_id of {shown(thing.get('class_id'))}: it is a number from 0")
+            raise UserError(
+                f"{label.where} has a box with a class_id of {shown(thing.get('class_id'))}: it is a number from 0"
+            )
         found.append((number, (left, top, left + wide, top + high)))
     return Boxes((width, height), found)
 
@@ -98,17 +104,19 @@ def colour_map(label: Label) -> tuple[dict[int, str], dict[Colour, int]]:
     """The names of classes by number, and numbers by colour, where each class has a colour of its own."""
     declared = label.metadata.get("internal-color-map", {})
     if not isinstance(declared, dict):
-        raise ValueError(f"has an internal-color-map of {shown(declared)}: it is an object with an object per class")
+        raise UserError(
+            f"{label.where} has an internal-color-map of {shown(declared)}: it is an object with an object per class"
+        )
     names: dict[int, str] = {}
     colours: dict[Colour, int] = {}
     for key, one in declared.items():
-        number = _key(key, "internal-color-map")
-        names[number] = _name(one.get("class-name") if isinstance(one, dict) else one)
+        number = _key(label, key, "internal-color-map")
+        names[number] = _name(label, one.get("class-name") if isinstance(one, dict) else one)
         colour = one.get("hex-color") if isinstance(one, dict) else None
         if colour is None:
             continue
         if not isinstance(colour, str) or not re.fullmatch("#?[0-9a-fA-F]{6}", colour):
-            raise ValueError(f"has a hex-color of {shown(colour)}: it is one like #2acf59")
+            raise UserError(f"{label.where} has a hex-color of {shown(colour)}: it is one like #2acf59")
         red, green, blue = bytes.fromhex(colour.removeprefix("#"))
         colours[red, green, blue] = number
     return names, colours if len(colours) == len(names) else {}
@@ -159,23 +167,20 @@ def _number(value: Json) -> int | None:
     return int(value) if value == int(value) else None
 
 
-def _key(key: str, where: str) -> int:
+def _key(label: Label, key: str, where: str) -> int:
     if not (key.isascii() and key.isdigit() and len(key) < 10):
-        raise ValueError(f'has a {where} with the key {shown(key)}: keys are numbers of classes, "0", "1"')
+        raise UserError(f'{label.where} has a {where} with the key {shown(key)}: keys are numbers of classes, "0", "1"')
     return int(key)
 
 
-def _name(value: Json) -> str:
+def _name(label: Label, value: Json) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"names a class {shown(value)}: give it a name, such as dog")
-    try:
-        return class_name(value, f"names a class {shown(value)}, which")
-    except UserError as error:
-        raise ValueError(str(error)) from None
+        raise UserError(f"{label.where} names a class {shown(value)}: give it a name, such as dog")
+    return class_name(value, f"{label.where} names a class {shown(value)}, which")
 
 
-def _pixels(holder: Json, key: str, form: str) -> float:
+def _pixels(label: Label, holder: Json, key: str, form: str) -> float:
     value = holder.get(key) if isinstance(holder, dict) else None
     if not is_pixels(value):
-        raise ValueError(f"has no number of pixels as {key!r} of {form} but {shown(value)}")
+        raise UserError(f"{label.where} has no number of pixels as {key!r} of {form} but {shown(value)}")
     return value
