@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 from local.datasets.drawn import draw
-from local.datasets.layouts import pets
+from local.datasets.layouts.pets import lists as pets
+from local.errors import UserError
 from local.images import IMAGES
 from local.sagemaker import opt_ml, programs
 
@@ -28,7 +29,7 @@ def main() -> int:
     if arguments.data is not None:
         try:
             pets.read(arguments.data)
-        except pets.PetsError as error:
+        except UserError as error:
             parser.error(str(error))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         work = Path(folder)

@@ -20,7 +20,7 @@ from local.algorithms import drawing, pages, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
 from local.datasets.channels import Photo, Summary, Taken, read_class_names, write_class_names, write_pairs
 from local.datasets.dataset import SEGMENTATION, Entry
-from local.datasets.mask import Mask
+from local.datasets.masks.mask import Mask
 from local.errors import UserError
 from serve.tasks.masks import PALETTE, png
 from serve.words import plural

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from local.datasets import download
-from local.datasets.layouts import pets
+from local.datasets.layouts.pets import lists as pets
 from serve.words import plural
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from local.errors import UserError
-from serve.words import plural
 
 CLASSIFICATION, DETECTION, SEGMENTATION = TASKS = ("classification", "detection", "segmentation")
 """What can be known of a photo: the names of its classes (`Labels`), its boxes (`Annotation`), or its mask (`Mask`)."""
@@ -47,6 +46,11 @@ class Annotation:
     things: tuple[Thing, ...]
     size: tuple[int, int]
     upright: bool = False
+
+    @property
+    def classes(self) -> set[str]:
+        """The names of the objects' classes."""
+        return {thing.name for thing in self.things}
 
 
 FRACTIONS = (1, 1)
@@ -145,22 +149,30 @@ def channel_names(paths: Sequence[Path], folders: Sequence[str] | None = None) -
     return names
 
 
-def class_name(text: str) -> str:
+def entries(
+    photos: Iterable[tuple[Path, str, Known, Iterable[str]]], in_folders: bool = False
+) -> tuple[Entry[Known], ...]:
+    """Return the entries of photos: each its file, its part, what is known of it, and its classes.
+
+    The rarest of a photo's classes is its group and, with `in_folders`, its folder in a channel.
+    """
+    found = list(photos)
+    groups = rarest([classes for *_, classes in found])
+    names = channel_names([path for path, *_ in found], groups if in_folders else None)
+    return tuple(
+        Entry(name, path, known, part, group)
+        for name, (path, part, known, _), group in zip(names, found, groups, strict=True)
+    )
+
+
+def class_name(text: str, what: str) -> str:
     """Return a class name as a line of classes.txt: without space around it, and one for any space within.
 
-    Raises ValueError, in words that follow the name, for one that is empty or cannot be written.
+    Raises UserError, which begins with `what` the name is, for one that is empty or cannot be written.
     """
     name = " ".join(text.split())
     if not name:
-        raise ValueError("is empty: give the class a name, like cat")
+        raise UserError(f"{what} is empty: give the class a name, like cat")
     if {"Cc", "Cs"} & {*map(unicodedata.category, name)}:
-        raise ValueError("has control characters: give the class a name, like cat")
+        raise UserError(f"{what} has control characters: give the class a name, like cat")
     return name
-
-
-def require_usable(root: Path, usable: int, unusable: Sequence[str]) -> None:
-    """Raise UserError when more photos of a data set have annotations that cannot be used than not; `unusable` why."""
-    if len(unusable) > usable:
-        raise UserError(
-            f"{unusable[0]} ({plural(len(unusable), 'photo')} of {usable + len(unusable)} below {root} cannot be used)"
-        )

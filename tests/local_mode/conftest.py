@@ -15,7 +15,7 @@ from PIL import Image
 from local.commands import prepare
 from local.datasets.dataset import random_split
 from local.datasets.drawn import draw
-from local.datasets.layouts import pets as official
+from local.datasets.layouts.pets import reader as official
 from local.sagemaker import docker as engine
 from local.sagemaker import programs
 from tests.environments import REPOSITORY, live_in

@@ -42,7 +42,7 @@ THIRD_PARTY = {
     "botocore": {"local.registry.ecr"},
     **{name: {"local.registry.docker_engine"} for name in ("docker", "requests", "urllib3")},
     "safetensors": {"train.weights.files", "local.commands.weights"},
-    "yaml": {"local.datasets.layouts.yolo_yaml"},
+    "yaml": {"local.datasets.layouts.yolo.data_yaml"},
     "numpy": {""},
     "PIL": {""},
 }

@@ -11,7 +11,8 @@ from local import __main__ as program
 from local.commands import prepare
 from local.datasets import layouts
 from local.datasets.drawn import draw
-from local.datasets.layouts import class_folders, pets
+from local.datasets.layouts import class_folders
+from local.datasets.layouts.pets import reader as pets
 from local.errors import UserError
 
 CLASSIFIERS = ("image-classification", "image-classification-tensorflow")

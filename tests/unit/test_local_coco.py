@@ -15,13 +15,17 @@ from pycocotools import mask as pycoco
 
 from local import __main__ as program
 from local.datasets import layouts
-from local.datasets.dataset import UNUSABLE, Annotation, DataSet, Edges
-from local.datasets.layouts import coco, coco_json, pets
-from local.datasets.mask import Mask
+from local.datasets.dataset import UNUSABLE, DataSet
+from local.datasets.layouts.coco import instances as coco_json
+from local.datasets.layouts.coco import reader as coco
+from local.datasets.layouts.pets import reader as pets
+from local.datasets.masks.mask import Mask
+from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_CLASSES
 from local.errors import UserError
 from tests.photos import TURNS, encode, laid_down, quarters
 from tests.unit import few_pets
-from tests.unit.layouts import prepare
+from tests.unit.layouts import boxes, notes, prepare
+from tests.unit.layouts import lay_out as write_files
 
 CAT, DOG = {"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}
 ONE = {"id": 1, "file_name": "1.jpg", "width": 60, "height": 40}
@@ -39,24 +43,10 @@ def document(things: object, images: object = (ONE, TWO), categories: object = (
 
 def lay_out(root: Path, content: object, *photos: str, file: str = "labels.json") -> Path:
     """A file of this JSON below `root`, and photos of 60 x 40 pixels."""
-    (root / file).parent.mkdir(parents=True, exist_ok=True)
-    (root / file).write_text(json.dumps(content))
-    for photo in photos or ("images/1.jpg", "images/2.jpg"):
-        (root / photo).parent.mkdir(parents=True, exist_ok=True)
-        (root / photo).write_bytes(encode(quarters(60, 40)))
-    return root
-
-
-def boxes(data: DataSet[Annotation]) -> dict[str, list[tuple[str, Edges]]]:
-    """The boxes of each photo, by its path."""
-    return {
-        entry.path.relative_to(data.root).as_posix(): [(one.name, one.box) for one in entry.known.things]
-        for entry in data.entries
-    }
-
-
-def notes(data: DataSet[Any]) -> dict[str, list[str]]:
-    return {reason: list(files) for reason, files in data.notes.items() if files}
+    photo = encode(quarters(60, 40))
+    return write_files(
+        root, {file: json.dumps(content), **dict.fromkeys(photos or ("images/1.jpg", "images/2.jpg"), photo)}
+    )
 
 
 def mask(data: DataSet[Mask], number: int = 0) -> NDArray[np.uint8]:
@@ -75,7 +65,7 @@ def test_categories_are_numbered_by_their_ids_and_named_without_those_of_no_obje
     things = [thing(category=90), thing(category=3), thing(category=7, iscrowd=1)]
     data = coco.detection(lay_out(tmp_path, document(things, categories=categories)))
     assert data.class_names == ("cat", "big dog")
-    assert notes(data) == {coco.CROWDS: ["dog on 1.jpg"], coco.NO_OBJECT: ["animals", "dog"]}
+    assert notes(data) == {coco.CROWDS: ["dog on 1.jpg"], UNUSED_CLASSES: ["animals", "dog"]}
 
 
 def test_two_files_whose_categories_have_other_ids_agree_by_their_names(tmp_path: Path) -> None:
@@ -127,13 +117,13 @@ def test_what_is_not_used_has_a_reason_and_a_name(tmp_path: Path) -> None:
     data = coco.detection(lay_out(tmp_path, document([thing(), thing(image=99), 7], images)))
     assert notes(data) == {
         coco.OTHERS: ["captions_train.json"],
-        coco.MISSING: ["'gone.jpg' of labels.json"],
-        "photos that are listed a second time, the first counts": ["'2.jpg' of labels.json"],
-        "photos of a test part, left out": ["5.jpg"],
+        MISSING: ["'gone.jpg' of labels.json"],
+        TWICE: ["'2.jpg' of labels.json"],
+        TEST_PHOTOS: ["test/5.jpg"],
         coco.STRAYS: ["labels.json annotations[1]", "labels.json annotations[2]"],
-        "photos that are not listed, left out": ["4.jpg"],
+        UNLISTED: ["4.jpg"],
         UNUSABLE: ["labels.json: the image with the id 5 has the file_name 6, not a path"],
-        coco.NO_OBJECT: ["dog"],
+        UNUSED_CLASSES: ["dog"],
     }
 
 
@@ -581,5 +571,5 @@ def test_prepare_says_what_it_found_and_what_to_set(tmp_path: Path, capsys: pyte
     assert program.main(words) == 0
     printed = capsys.readouterr().out
     assert f"{data} is read as coco: labels.json lists images and annotations\n" in printed
-    assert "categories without an object, left out: 1 (dog)" in printed
+    assert "classes that no photo has, left out: 1 (dog)" in printed
     assert "Set num_classes=1 num_training_samples=8" in printed

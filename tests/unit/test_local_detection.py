@@ -18,7 +18,7 @@ from local.algorithms.object_detection import Answer, Truth
 from local.commands import prepare
 from local.datasets.channels import Summary, Taken
 from local.datasets.dataset import FRACTIONS, UNKNOWN, Annotation, Entry, Thing
-from local.datasets.layouts import pets as official
+from local.datasets.layouts.pets import reader as official
 from local.errors import CommandFailed
 from serve.preprocess import Frame
 from tests.unit.official import HEAD, Pets, encode, lying, picture, turned

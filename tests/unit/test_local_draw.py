@@ -10,7 +10,7 @@ from PIL import Image
 from local.datasets.drawn import draw
 from local.datasets.drawn.breeds import BREEDS
 from local.datasets.drawn.canvas import BODY, HEAD, OVERSAMPLING, Canvas, Pen
-from local.datasets.layouts import pets
+from local.datasets.layouts.pets import lists as pets
 
 
 def head_box(file: Path) -> tuple[str, list[int]]:

@@ -14,10 +14,12 @@ from PIL import Image
 from local.algorithms.object_detection import Truth
 from local.datasets import layouts
 from local.datasets.dataset import Annotation, DataSet, Thing
-from local.datasets.layouts import ground_truth
-from local.datasets.layouts import pets as pet_data
+from local.datasets.layouts.ground_truth import reader as ground_truth
+from local.datasets.layouts.pets import reader as pet_data
+from local.datasets.notes import MISSING, RENUMBERED, SEVERAL
 from local.errors import UserError
 from tests.unit import layouts as prepared
+from tests.unit.layouts import notes
 from tests.unit.official import HEAD, encode, lying, picture, turned
 
 S3 = "s3://bucket/Fotos, unsortiert"
@@ -92,18 +94,13 @@ def known(data: DataSet[Any]) -> dict[str, Any]:
     return {entry.path.name: entry.known for entry in data.entries}
 
 
-def noted(data: DataSet[Any]) -> dict[str, list[str]]:
-    """The notes that say something."""
-    return {done: [*files] for done, files in data.notes.items() if files}
-
-
 # --- classes ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_label_is_a_number_that_the_lines_own_metadata_name(write: Callable[..., Path]) -> None:
     data = ground_truth.classification(write(single("1.jpg", 1, "dog"), single("2.jpg", "0", " bird  of\tprey "), ""))
     assert known(data) == {"1.jpg": ("dog",), "2.jpg": ("bird of prey",)}
-    assert (data.class_names, data.multi_label, noted(data)) == (("bird of prey", "dog"), False, {})
+    assert (data.class_names, data.multi_label, notes(data)) == (("bird of prey", "dog"), False, {})
     assert [entry.group for entry in data.entries] == ["dog", "bird of prey"]
 
 
@@ -112,14 +109,14 @@ def test_labels_count_the_classes_in_the_order_of_their_numbers_without_gaps(wri
         write(single("1.jpg", 7, "ant"), single("2.jpg", 10, "cow"), single("3.jpg", 0, "dog"))
     )
     assert data.class_names == ("dog", "ant", "cow")
-    assert noted(data) == {"class numbers with gaps before them, closed up": ["7 ant", "10 cow"]}
+    assert notes(data) == {RENUMBERED: ["7 is now 1", "10 is now 2"]}
 
 
 def test_lists_are_numbers_as_ground_truth_writes_them(write: Callable[..., Path]) -> None:
     lines = several("1.jpg", {1: "bicycle", 0: "person"}), several("2.jpg", {}), several("3.jpg", {0: "person"})
     data = ground_truth.classification(write(*lines))
     assert known(data) == {"1.jpg": ("person", "bicycle"), "2.jpg": (), "3.jpg": ("person",)}
-    assert (data.class_names, data.multi_label, noted(data)) == (("person", "bicycle"), True, {})
+    assert (data.class_names, data.multi_label, notes(data)) == (("person", "bicycle"), True, {})
     assert [entry.group for entry in data.entries] == ["bicycle", "", "person"]
 
 
@@ -141,7 +138,7 @@ def test_lists_of_a_manifest_made_by_hand_are_in_either_of_the_built_ins_label_f
         write(*(about(f"{place}.jpg", tags=value) for place, value in enumerate(values)))
     )
     assert [entry.known for entry in data.entries] == expected
-    read_so = "lists read as a 0 or 1 for each class" in noted(data)
+    read_so = "lists read as a 0 or 1 for each class" in notes(data)
     assert read_so == (values in ([[1, 0, 1], [0, 0, 1]], ["[1, 0, 1]", "[0, 1, 0]"], [[0, 1], [1, 0]]))
 
 
@@ -254,7 +251,7 @@ def test_a_photo_without_its_mask_is_left_out_and_named(write: Callable[..., Pat
     saved(np.zeros((48, 64), np.uint8), {0: "pet"}, tmp_path / "a.png", "palette")
     data = ground_truth.segmentation(write(*(masked(f"{name}.jpg", f"{name}.png", {0: "pet"}) for name in "ab")))
     assert known(data).keys() == {"a.jpg"}
-    assert noted(data) == {f"masks that are not below {tmp_path}, left out": ["b.png"]}
+    assert notes(data) == {MISSING: ["s3://bucket/out/annotations/consolidated-annotation/output/b.png"]}
 
 
 # --- several jobs, lines without labels -------------------------------------------------------------------------------
@@ -277,7 +274,7 @@ def test_the_last_of_a_chain_of_jobs_wins_and_the_others_are_named(write: Callab
     adjusted.pop("adjusted-source-ref")
     data = ground_truth.detection(write(first | adjusted, boxed("2.jpg", {0: "dog"}, box(0, 4, 4, 3, 3))))
     assert [annotation.things[0].box[0] for annotation in known(data).values()] == [2, 4]
-    assert noted(data) == {"labels of which a line has a later one, not used": ["bb"]}
+    assert notes(data) == {"labels of which a line has a later one, not used": ["bb"]}
 
 
 def test_the_guides_adjusted_mask_has_its_metadata_under_the_name_without_ref(
@@ -299,14 +296,14 @@ def test_lines_without_a_label_are_left_out_with_the_reason_of_a_failed_job(writ
     )
     data = ground_truth.classification(write(*lines))
     assert known(data) == {"1.jpg": ("dog",), "4.jpg": ("cat",)}
-    assert noted(data) == {"photos without a label, left out": ["2.jpg", "3.jpg (ClientError: no answer)"]}
+    assert notes(data) == {"photos without a label, left out": ["2.jpg", "3.jpg (ClientError: no answer)"]}
 
 
 def test_of_two_lines_about_a_photo_the_later_one_counts(write: Callable[..., Path]) -> None:
     lines = single("1.jpg", 0, "dog"), single("2.jpg", 0, "dog"), single("1.jpg", 1, "cat"), about("1.jpg")
     data = ground_truth.classification(write(*lines))
     assert known(data) == {"2.jpg": ("dog",), "1.jpg": ("cat",)}
-    assert noted(data)["photos that have a later line, whose label is taken"] == ["1.jpg, output.manifest line 1"]
+    assert notes(data)["photos that have a later line, whose label is taken"] == ["1.jpg, output.manifest line 1"]
 
 
 # --- several manifests ------------------------------------------------------------------------------------------------
@@ -329,7 +326,7 @@ def test_two_manifests_are_the_split_and_a_third_of_a_test_part_is_held_back(
     data = ground_truth.classification(write(single("2.jpg", 1, "cat"), to=validation))
     assert {entry.path.name: entry.part for entry in data.entries} == {"1.jpg": "train", "2.jpg": "validation"}
     assert (data.has_split, data.class_names) == (True, ("dog", "cat"))
-    assert noted(data) == {"photos of a test part, left out": ["3.jpg"]}
+    assert notes(data) == {"photos of a test part, left out": ["3.jpg"]}
 
 
 def test_a_job_that_is_called_a_test_is_no_part(write: Callable[..., Path]) -> None:
@@ -349,7 +346,7 @@ def test_a_jobs_input_beside_its_output_is_named_and_says_nothing(write: Callabl
     write(about("1.jpg"), about("2.jpg"), to="dataset-2020.manifest")
     data = ground_truth.classification(write(single("1.jpg", 0, "dog"), single("2.jpg", 1, "cat")))
     assert len(data.entries) == 2
-    assert noted(data) == {"manifests without labels, left out": ["dataset-2020.manifest"]}
+    assert notes(data) == {"manifests without labels, left out": ["dataset-2020.manifest"]}
 
 
 def test_a_photo_that_two_manifests_label_is_refused_with_both_lines(write: Callable[..., Path]) -> None:
@@ -367,7 +364,7 @@ def test_photos_that_are_not_there_are_named_and_left_out(write: Callable[..., P
     (tmp_path / "2.jpg").unlink()
     data = ground_truth.classification(tmp_path)
     assert [*known(data)] == ["0.jpg", "1.jpg", "3.jpg"]
-    assert noted(data) == {f"photos that are not below {tmp_path}, left out": ["2.jpg"]}
+    assert notes(data) == {MISSING: [f"{S3}/2.jpg"]}
 
 
 def test_a_photo_of_which_there_are_two_files_is_named_and_left_out(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -379,7 +376,7 @@ def test_a_photo_of_which_there_are_two_files_is_named_and_left_out(write: Calla
     data = ground_truth.classification(tmp_path)
     assert [*known(data)] == ["2.jpg"]
     says = [f"{S3}/1.jpg may be a/1.jpg or b/1.jpg"]
-    assert noted(data) == {"photos of which the file is not certain, left out": says}
+    assert notes(data) == {SEVERAL: says}
 
 
 def test_without_any_photo_the_command_that_gets_them_is_named(write: Callable[..., Path]) -> None:
@@ -502,7 +499,7 @@ def test_a_few_bad_lines_are_named_and_left_out(write: Callable[..., Path]) -> N
     good = [single(f"{number}.jpg", 0, "dog") for number in range(3)]
     data = ground_truth.classification(write(*good, "{", single("4.jpg", None, "dog"), single("5.jpg", "no", "dog")))
     assert len(data.entries) == 3
-    assert [note.partition(": ")[0] for note in noted(data)["photos whose annotations cannot be used, skipped"]] == [
+    assert [note.partition(": ")[0] for note in notes(data)["photos whose annotations cannot be used, skipped"]] == [
         "output.manifest line 4 is not JSON (Expecting property name enclosed in double quotes in column 2)",
         'output.manifest line 6 has a species of "no"',
     ]
@@ -512,7 +509,7 @@ def test_a_manifest_that_is_not_text_is_refused_by_name(write: Callable[..., Pat
     root = write(single("1.jpg", 0, "dog"))
     with (tmp_path / "output.manifest").open("ab") as file:
         file.write(b"\xff")
-    with pytest.raises(UserError, match=r"output.manifest is not a text in UTF-8 \(invalid start byte at byte"):
+    with pytest.raises(UserError, match=r"output.manifest, line 2 is not UTF-8 \(invalid start byte"):
         ground_truth.classification(root)
 
 

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from local.datasets import layouts
 from local.datasets.dataset import CLASSIFICATION, DETECTION, FRACTIONS, UNUSABLE, Annotation, Edges, Thing
-from local.datasets.layouts import lists, lst_labels
-from local.datasets.layouts import pets as official
-from local.datasets.listed import MISSING, NO_PHOTO
+from local.datasets.layouts.lists import lines as lst_labels
+from local.datasets.layouts.lists import reader as lists
+from local.datasets.layouts.pets import reader as official
+from local.datasets.notes import MISSING, RENUMBERED, UNUSED_CLASSES
 from local.errors import UserError
 from tests.unit.layouts import Prepared, prepare
+from tests.unit.layouts import lay_out as write_files
 from tests.unit.official import HEAD, lying, picture, turned
 
 PHOTOS = ("cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/3 ü.jpg")
@@ -24,11 +26,7 @@ KINDS = ("cat", "dog")
 
 def lay_out(root: Path, files: Mapping[str, str | bytes], photos: tuple[str, ...] = PHOTOS) -> Path:
     """Text files by name, and empty photos; none of them is opened by the layout."""
-    for name, content in {**files, **dict.fromkeys(photos, b"")}.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return root
+    return write_files(root, {**files, **dict.fromkeys(photos, b"")})
 
 
 def labels(root: Path) -> dict[str, str]:
@@ -72,7 +70,7 @@ def test_a_0_or_1_for_each_class_is_multi_label(content: str, tmp_path: Path) ->
     lay_out(tmp_path, {"train.lst": content, "classes.txt": "a\nb\nc\n"})
     assert labels(tmp_path) == {"cat/1.jpg": "a+c", "cat/2.jpg": "", "dog/1.jpg": "a"}
     data = lists.classification(tmp_path)
-    assert (data.multi_label, data.class_names, data.notes[NO_PHOTO]) == (True, ("a", "c"), ["b"])
+    assert (data.multi_label, data.class_names, data.notes[UNUSED_CLASSES]) == (True, ("a", "c"), ["b"])
 
 
 def rows(*kinds: int) -> str:
@@ -98,7 +96,7 @@ def test_classes_are_named_by_classes_txt_or_by_folders_one_to_one_or_by_their_n
     data = lists.classification(
         lay_out(tmp_path, {"a.lst": rows(*kinds)} | ({"classes.txt": classes} if classes else {}))
     )
-    assert (data.class_names, data.notes[lists.RENUMBERED]) == (names, renumbered)
+    assert (data.class_names, data.notes[RENUMBERED]) == (names, renumbered)
 
 
 def test_lists_of_two_parts_are_the_split_and_a_test_part_is_left_out(tmp_path: Path) -> None:
@@ -114,7 +112,7 @@ def test_lists_of_two_parts_are_the_split_and_a_test_part_is_left_out(tmp_path: 
     assert labels(tmp_path) == {"train/cat/1.jpg": "a", "train/dog/1.jpg": "b", "validation/cat/1.jpg": "b"}
     data = lists.classification(tmp_path)
     assert [entry.part for entry in data.entries] == ["train", "train", "validation"]
-    assert data.notes["lists of the test part, left out"] == ["my_test.lst"]
+    assert data.notes["lists of a test part, left out"] == ["my_test.lst"]
 
 
 def test_boxes_are_fractions_of_the_stored_photo_and_a_photo_may_have_none(tmp_path: Path) -> None:
@@ -208,8 +206,8 @@ def test_what_cannot_be_read_is_refused_with_the_line_and_the_fix(
     ("classes", "says"),
     [
         ("a\n", r"classes\.txt names 1 class and the lists have class id 1: name all, one a line"),
-        ("a\n\nb\n", r"classes\.txt, line 2 is empty: write a name for each class"),
-        ("a\na \n", r"classes\.txt, line 2 repeats 'a'"),
+        ("a\n\nb\n", r"classes\.txt, line 2: the name is empty"),
+        ("a\na \n", r"classes\.txt has 'a' twice"),
     ],
 )
 def test_class_names_that_do_not_fit_are_refused(classes: str, says: str, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Mask folders in `prepare`: photos and masks of equal names, and what the pixels of masks stand for."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from local import __main__ as program
-from local.datasets import layouts, mask_meaning, mask_table
+from local.datasets import layouts
 from local.datasets.dataset import UNUSABLE, DataSet
 from local.datasets.layouts import mask_folders
-from local.datasets.layouts import pets as official
-from local.datasets.mask_set import BINARY, FOUND, IGNORED
-from local.datasets.mask_table import Table
+from local.datasets.layouts.pets import reader as official
+from local.datasets.masks import meaning as mask_meaning
+from local.datasets.masks import table as mask_table
+from local.datasets.masks.data_set import BINARY, FOUND, IGNORED
+from local.datasets.masks.table import Table
 from local.errors import UserError
 from serve.tasks.masks import png
-from tests.unit.layouts import prepare
+from tests.unit import few_pets
+from tests.unit.layouts import lay_out, notes, prepare
 from tests.unit.official import encode, turned
 
 SIZE = (64, 48)
@@ -52,23 +54,12 @@ def coloured(*colours: tuple[int, int, int], mode: str = "RGB") -> bytes:
     return encode(Image.fromarray(table[places]).convert(mode), "PNG")
 
 
-def lay_out(root: Path, files: Mapping[str, Any]) -> Path:
-    for name, data in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data.encode() if isinstance(data, str) else data)
-    return root
-
-
 def masked(root: Path, *masks: bytes, form: str = "png", **tables: str) -> Path:
     """images/0.jpg and masks/0.png and so on; `tables` are files beside them, named with `__` for a dot."""
     files: dict[str, Any] = {name.replace("__", "."): text for name, text in tables.items()}
     for number, mask in enumerate(masks):
         files |= {f"images/{number}.jpg": photo(number), f"masks/{number}.{form}": mask}
     return lay_out(root, files)
-
-
-def notes(data: DataSet[Any]) -> dict[str, list[str]]:
-    return {reason: list(files) for reason, files in data.notes.items() if files}
 
 
 def first_row(data: DataSet[Any], count: int) -> list[int]:
@@ -156,10 +147,10 @@ def test_what_has_no_partner_and_what_cannot_be_used_is_left_out_and_named(tmp_p
     assert jpeg.startswith("masks/6.png is a JPEG, which blurs the numbers of classes: export the masks as PNG")
     assert colours.startswith("masks/5.png is a colour picture, unlike the others")
     assert said == {
-        "photos of the part `test`, held back": ["test/images/t.jpg"],
+        "photos of a test part, left out": ["test/images/t.jpg"],
         "masks without a photo, left out": ["masks/y.png"],
         "masks whose photo has another one, left out": ["masks/0_mask.png"],
-        "photos without a mask, left out": ["images/x.jpg"],
+        "photos without their mask, left out": ["images/x.jpg"],
         FOUND: ["0", "1"],
     }
 
@@ -272,7 +263,7 @@ def test_colours_are_classes_by_a_table_and_its_lines_are_the_labels(
             "classes.txt names 3 classes and the numbers in the masks are 0 and",
         ),
         ([grey(*range(64)), grey(70)], {}, "have 65 numbers, 0, 1, .* these look like shades"),
-        ([grey(0, form="JPEG")], {}, r"is a JPEG.*mogrify.*\(1 of 1 masks cannot be used\)"),
+        ([grey(0, form="JPEG")], {}, r"is a JPEG.*mogrify.*\(1 mask of 1 below .* cannot be used\)"),
         (
             [coloured(ROAD, SKY, mode="P"), coloured(SKY, ROAD, mode="P")],
             {},
@@ -306,7 +297,7 @@ def test_a_picture_of_more_colours_than_classes_is_left_out(tmp_path: Path) -> N
         ("sky,1,2,3\nroad,1,2,3\n", r"t.txt has \(1, 2, 3\) in line 1 and in line 2: keep one of them"),
         ("sky\nroad\nsky\n", "t.txt has sky in line 1 and in line 3"),
         ("1,sky\n1,road\n", "t.txt has 1 in line 1 and in line 2"),
-        (",1,2,3\nroad,1,2,3\n", "t.txt line 1 has no name"),
+        (",1,2,3\nroad,1,2,3\n", "t.txt line 1: the name is empty"),
         ("a" * 400, "t.txt line 1 has 400 characters"),
     ],
 )
@@ -405,15 +396,7 @@ def test_the_drawn_pets_in_mask_folders_have_the_masks_that_they_have_as_pets(dr
 
 
 def test_the_real_pets_in_mask_folders_have_the_masks_that_they_have_as_pets(pets: Path, tmp_path: Path) -> None:
-    files = {}
-    for part in ("trainval", "test"):
-        lines = (pets / "annotations" / f"{part}.txt").read_text().splitlines(keepends=True)[::20]
-        files[f"annotations/{part}.txt"] = "".join(lines).encode()
-        for name in (line.split()[0] for line in lines):
-            for file in (f"annotations/trimaps/{name}.png", f"images/{name}.jpg"):
-                if (pets / file).is_file():
-                    files[file] = (pets / file).read_bytes()
-    check_pets(lay_out(tmp_path / "some", files), tmp_path)
+    check_pets(few_pets.copy(pets, tmp_path / "some", step=20), tmp_path)
 
 
 def test_prepare_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

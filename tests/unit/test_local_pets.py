@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.datasets.layouts import pets
-from local.datasets.layouts.pets import Pet
+from local.datasets.layouts.pets import lists as pets
+from local.datasets.layouts.pets import reader
+from local.datasets.layouts.pets.lists import Pet
+from local.errors import UserError
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z_]{0,12}_[1-9][0-9]{0,3}", fullmatch=True)
 PETS = st.builds(Pet, name=NAMES, class_id=st.integers(1, 99), species=st.sampled_from(["cat", "dog"]))
@@ -38,7 +40,7 @@ def test_a_list_is_read_back_whatever_its_line_ends_comments_and_blank_lines(
 def test_any_text_is_either_read_or_refused_with_its_line(text: str) -> None:
     try:
         found = pets.parse(text, "list.txt")
-    except pets.PetsError as error:
+    except UserError as error:
         assert str(error).startswith("list.txt line ")  # noqa: PT017 - both outcomes are right, each in its way
     else:
         assert all(pet.breed and pet.class_id > 0 for pet in found)
@@ -56,14 +58,14 @@ def test_any_text_is_either_read_or_refused_with_its_line(text: str) -> None:
     ],
 )
 def test_a_bad_line_is_refused_with_file_line_and_reason(line: str, reason: str) -> None:
-    with pytest.raises(pets.PetsError) as caught:
+    with pytest.raises(UserError) as caught:
         pets.parse(f"Bengal_2 6 1 1\n{line}\n", "test.txt")
     assert str(caught.value).startswith("test.txt line 2 is ")
     assert reason in str(caught.value)
 
 
 def test_a_photo_named_twice_in_a_list_is_refused() -> None:
-    with pytest.raises(pets.PetsError, match=r"line 2 names Bengal_1 a second time"):
+    with pytest.raises(UserError, match=r"line 2 names Bengal_1 a second time"):
         pets.parse("Bengal_1 6 1 1\nBengal_1 6 1 1\n", "test.txt")
 
 
@@ -77,16 +79,16 @@ def test_a_photo_named_twice_in_a_list_is_refused() -> None:
     ],
 )
 def test_lists_that_contradict_each_other_are_refused(tmp_path: Path, trainval: str, test: str, reason: str) -> None:
-    with pytest.raises(pets.PetsError) as caught:
+    with pytest.raises(UserError) as caught:
         pets.read(layout(tmp_path, trainval, test))
     assert reason in str(caught.value)
 
 
 def test_a_folder_without_the_layout_is_refused_with_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(pets.PetsError, match=r"images does not exist: give the folder that holds images/"):
+    with pytest.raises(UserError, match=r"images does not exist: give the folder that holds images/"):
         pets.read(tmp_path)
     (tmp_path / "images").mkdir()
-    with pytest.raises(pets.PetsError, match=r"trainval.txt does not exist: it is in annotations.tar.gz"):
+    with pytest.raises(UserError, match=r"trainval.txt does not exist: it is in annotations.tar.gz"):
         pets.read(tmp_path)
 
 
@@ -100,15 +102,15 @@ def test_photos_that_no_list_names_are_found_when_their_breed_is_known(tmp_path:
     root = layout(tmp_path, "Bengal_1 6 1 1", "Bengal_2 6 1 1")
     for name in ("Bengal_3.jpg", "unknown_1.jpg", "Bengal_4.mat", "._Bengal_5.jpg"):
         (root / "images" / name).touch()
-    found = pets.classification(root)
+    found = reader.classification(root)
     assert [(entry.name, entry.part) for entry in found.entries] == [
         *(("Bengal_1", "train"), ("Bengal_2", "validation"), ("Bengal_3", ""))
     ]
-    assert found.notes == {pets.STRAYS: ["._Bengal_5.jpg", "Bengal_4.mat"], pets.UNKNOWN: ["unknown_1.jpg"]}
+    assert found.notes == {reader.STRAYS: ["._Bengal_5.jpg", "Bengal_4.mat"], reader.UNKNOWN: ["unknown_1.jpg"]}
 
 
 def test_the_real_subset_is_read(pets: Path) -> None:
-    from local.datasets.layouts.pets import classification
+    from local.datasets.layouts.pets.reader import classification
 
     found = classification(pets)
     assert (len(found.part("train")), len(found.part("validation"))) == (300, 208)

@@ -11,7 +11,7 @@ from PIL import Image
 from local import __main__ as program
 from local.commands import prepare
 from local.datasets import channels
-from local.datasets.layouts import pets as official
+from local.datasets.layouts.pets import reader as official
 from local.images import TRAINING
 from train.data import recordio
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from local.datasets.regions import Region, polygon, rectangle, run_lengths, runs, union
+from local.datasets.masks.regions import Region, polygon, rectangle, run_lengths, runs, union
 
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 COORDINATES = st.floats(-1e6, 1e6) | st.floats(-3, 15) | st.integers(-3, 15).map(float)

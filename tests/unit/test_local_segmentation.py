@@ -15,7 +15,7 @@ from local.algorithms import semantic_segmentation
 from local.algorithms.semantic_segmentation import ALGORITHM as algorithm
 from local.algorithms.semantic_segmentation import Answer, Truth
 from local.commands import prepare
-from local.datasets.layouts import pets as official
+from local.datasets.layouts.pets import reader as official
 from local.errors import CommandFailed
 from serve.artifact import InputSpec
 from serve.tasks import segmentation

@@ -14,10 +14,11 @@ from PIL import Image
 
 from local.datasets import layouts
 from local.datasets.dataset import DataSet, Labels
-from local.datasets.layouts import pets as official
-from local.datasets.layouts import tables
-from local.datasets.listed import MISSING, NO_PHOTO, TWICE
+from local.datasets.layouts.pets import reader as official
+from local.datasets.layouts.tables import reader as tables
+from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNUSED_CLASSES
 from local.errors import UserError
+from tests.unit.layouts import lay_out as write_files
 from tests.unit.layouts import prepare
 from tests.unit.official import encode, turned
 
@@ -26,11 +27,7 @@ PHOTOS = ("1.jpg", "2.jpg", "3.jpg", "4.jpg")
 
 def lay_out(root: Path, files: Mapping[str, str | bytes], photos: tuple[str, ...] = PHOTOS) -> Path:
     """Text files by name, and empty photos; none of them is opened by the layout."""
-    for name, content in {**files, **dict.fromkeys(photos, b"")}.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return root
+    return write_files(root, {**files, **dict.fromkeys(photos, b"")})
 
 
 def labels(data: DataSet[Labels]) -> dict[str, str]:
@@ -135,7 +132,7 @@ def test_classes_with_a_column_keep_its_order_and_those_without_a_photo_are_left
     lay_out(tmp_path, {"a.csv": "image,dog,bird,Big  cat\n1.jpg,1,0,0\n2.jpg,0,0,1\n"})
     data = tables.classification(tmp_path)
     assert data.class_names == ("dog", "Big cat")
-    assert data.notes[NO_PHOTO] == ["bird"]
+    assert data.notes[UNUSED_CLASSES] == ["bird"]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +146,7 @@ def test_classes_with_a_column_keep_its_order_and_those_without_a_photo_are_left
 def test_a_column_is_the_split_and_a_test_part_is_left_out(files: dict[str, str], tmp_path: Path) -> None:
     data = tables.classification(lay_out(tmp_path, files))
     assert [entry.part for entry in data.entries] == ["train", "validation", ""]
-    assert data.notes[tables.HELD_BACK] == ["3.jpg"]
+    assert data.notes[TEST_PHOTOS] == ["3.jpg"]
 
 
 @pytest.mark.parametrize(("name", "flags"), [("is_valid", "01"), ("isTrain", "10")])
@@ -170,7 +167,7 @@ def test_tables_of_two_parts_are_the_split_and_photos_of_one_name_are_those_of_t
     data = tables.classification(tmp_path)
     assert labels(data) == {"train/1.jpg": "cat", "train/2.jpg": "dog", "val/1.jpg": "dog"}
     assert [entry.part for entry in data.entries] == ["train", "train", "validation"]
-    assert data.notes["tables of the test part, left out"] == ["sample_submission.csv"]
+    assert data.notes["tables of a test part, left out"] == ["sample_submission.csv"]
 
 
 def test_a_table_beside_its_photos_is_found_in_a_folder_of_its_part(tmp_path: Path) -> None:

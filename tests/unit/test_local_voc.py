@@ -13,12 +13,15 @@ from PIL import Image
 from local import __main__ as program
 from local.datasets import layouts
 from local.datasets.dataset import UNKNOWN, UNUSABLE, DataSet
-from local.datasets.layouts import pets as official
-from local.datasets.layouts import voc, voc_sets, voc_xml
-from local.datasets.mask_set import FOUND, IGNORED
+from local.datasets.layouts.pets import reader as official
+from local.datasets.layouts.voc import annotation as voc_xml
+from local.datasets.layouts.voc import image_sets as voc_sets
+from local.datasets.layouts.voc import reader as voc
+from local.datasets.masks.data_set import FOUND, IGNORED
+from local.datasets.notes import MISSING, UNLABELLED, UNLISTED
 from local.errors import UserError
 from tests.photos import quarters, solid
-from tests.unit.layouts import Prepared, prepare
+from tests.unit.layouts import Prepared, lay_out, notes, prepare
 from tests.unit.official import encode, lying, turned
 
 SIZE = (64, 48)
@@ -51,20 +54,9 @@ def indexed(*numbers: int, palette: Sequence[int] | None = None, size: tuple[int
     return encode(image, "PNG")
 
 
-def lay_out(root: Path, files: dict[str, Any]) -> Path:
-    for name, data in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data.encode() if isinstance(data, str) else data)
-    return root
-
-
 def found(data: DataSet[Any]) -> dict[str, str]:
     """The part of each photo by its path in the data set."""
     return {entry.path.relative_to(data.root).as_posix(): entry.part for entry in data.entries}
-
-
-def notes(data: DataSet[Any]) -> dict[str, list[str]]:
-    return {reason: list(files) for reason, files in data.notes.items() if files}
 
 
 # --- which folders are read as VOC ------------------------------------------------------------------------------------
@@ -145,9 +137,9 @@ def test_what_has_no_partner_and_what_cannot_be_used_is_left_out_and_named(tmp_p
     said = notes(data)
     assert said.pop(UNUSABLE)[0].startswith("d.xml is not XML")
     assert said == {
-        "photos of the part `test`, held back": ["test/t.jpg"],
+        "photos of a test part, left out": ["test/t.jpg"],
         "XML files without a photo, left out": ["other/b.xml", "z.xml"],
-        "photos without an XML file, left out": ["e.jpg"],
+        "photos without their XML file, left out": ["e.jpg"],
     }
 
 
@@ -156,7 +148,10 @@ def test_what_has_no_partner_and_what_cannot_be_used_is_left_out_and_named(tmp_p
     [
         ({"a.jpg": photo(1)}, "has no XML file of any photo: PASCAL VOC has Annotations/a.xml"),
         ({"a.jpg": photo(1), "a.xml": xml()}, "has no box in its XML files"),
-        ({"a.jpg": photo(1), "a.xml": b"<x/>", "b.jpg": photo(2)}, r"a.xml begins with <x>.*\(1 of 1 XML files cannot"),
+        (
+            {"a.jpg": photo(1), "a.xml": b"<x/>", "b.jpg": photo(2)},
+            r"a.xml begins with <x>.*\(1 XML file of 1 .* cannot",
+        ),
     ],
 )
 def test_a_folder_without_anything_that_can_be_used_is_refused(
@@ -219,7 +214,7 @@ def test_a_name_with_spaces_and_one_of_no_photo(tmp_path: Path) -> None:
     lay_out(tmp_path, {"JPEGImages/my cat 1.jpg": photo(9), "Annotations/my cat 1.xml": xml(CAT)})
     data = voc.detection(lists(boxed(tmp_path), train="my cat 1\nz", val="a"))
     assert found(data)["JPEGImages/my cat 1.jpg"] == "train"
-    assert notes(data)[voc_sets.UNKNOWN_PHOTOS] == ["z (ImageSets/Main/train.txt)"]
+    assert notes(data)[MISSING] == ["z (ImageSets/Main/train.txt)"]
 
 
 def test_the_lists_of_each_of_two_years_are_of_its_own_photos(tmp_path: Path) -> None:
@@ -244,10 +239,7 @@ def test_lists_of_classes_make_a_data_set_multi_label_and_a_difficult_object_cou
         "b": ((), "train"),
         "c": (("cat",), "validation"),
     }
-    assert notes(data) == {
-        voc_sets.DIFFICULT: ["JPEGImages/b.jpg dog"],
-        "photos that no list of a class names, left out": ["JPEGImages/d.jpg"],
-    }
+    assert notes(data) == {voc_sets.DIFFICULT: ["JPEGImages/b.jpg dog"], UNLISTED: ["JPEGImages/d.jpg"]}
 
 
 def test_without_lists_a_photos_classes_are_those_of_its_boxes(tmp_path: Path) -> None:
@@ -256,7 +248,7 @@ def test_without_lists_a_photos_classes_are_those_of_its_boxes(tmp_path: Path) -
     data = voc.classification(lay_out(tmp_path, files))
     assert not data.multi_label
     assert {entry.name: entry.known for entry in data.entries} == {"a": ("cat",), "b": ("Mein Hund",)}
-    assert notes(data) == {"photos of no class, left out": ["c.jpg"]}
+    assert notes(data) == {UNLABELLED: ["c.jpg"]}
 
 
 @pytest.mark.parametrize(
@@ -289,7 +281,7 @@ def test_masks_in_vocs_palette_have_vocs_classes_and_go_in_byte_for_byte(tmp_pat
     assert (len(read.class_names), read.class_names[8], read.class_names[12]) == (21, "cat", "dog")
     assert found(read) == {"JPEGImages/a.jpg": "train", "JPEGImages/b.jpg": "validation"}
     assert notes(read)[IGNORED] == ["SegmentationClass/a.png"]
-    assert notes(read)["photos without a mask, left out"] == ["JPEGImages/c.jpg"]
+    assert notes(read)["photos without their mask, left out"] == ["JPEGImages/c.jpg"]
     prepare("semantic-segmentation", data, tmp_path / "out")
     assert (tmp_path / "out/train_annotation/a.png").read_bytes() == (data / "SegmentationClass/a.png").read_bytes()
 
@@ -431,7 +423,7 @@ def test_prepare_says_what_it_found_and_leaves_nothing_out_in_silence(
     lines = capsys.readouterr().out.splitlines()
     assert [*lines[:4], *lines[-2:]] == [
         f"{data} is read as voc: Annotations/a.xml is an <annotation>",
-        "photos without an XML file, left out: 1 (JPEGImages/g.gif)",
+        "photos without their XML file, left out: 1 (JPEGImages/g.gif)",
         "photos that the split does not name, not used: 1 (f.jpg)",
         "4 photos to train on, 1 to validate on, 1 class",
         f"Channels: {tmp_path / 'out'}",

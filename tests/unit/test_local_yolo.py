@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +11,17 @@ from PIL import Image
 
 from local import __main__ as program
 from local.datasets import layouts
-from local.datasets.dataset import FRACTIONS, UNUSABLE, Annotation, DataSet, Edges
-from local.datasets.layouts import pets, yolo, yolo_txt, yolo_yaml
-from local.datasets.lookup import Photos
+from local.datasets.dataset import FRACTIONS, UNUSABLE
+from local.datasets.files import ends
+from local.datasets.layouts.pets import reader as pets
+from local.datasets.layouts.yolo import data_yaml as yolo_yaml
+from local.datasets.layouts.yolo import label_file as yolo_txt
+from local.datasets.layouts.yolo import reader as yolo
 from local.errors import UserError
 from tests.photos import encode, laid_down, quarters
 from tests.unit import few_pets
-from tests.unit.layouts import prepare
+from tests.unit.layouts import boxes, notes, prepare
+from tests.unit.layouts import lay_out as write_files
 
 LINE = "1 0.5 0.25 0.5 0.5\n"
 BOX = (0.25, 0, 0.75, 0.5)
@@ -27,22 +30,7 @@ NAMES = "names: [cat, dog]\n"
 
 def lay_out(root: Path, *photos: str, **files: str) -> Path:
     """Photos, and files of these texts by their paths."""
-    for name, data in [*((photo, b"") for photo in photos), *((name, text.encode()) for name, text in files.items())]:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data)
-    return root
-
-
-def boxes(data: DataSet[Annotation]) -> dict[str, list[tuple[str, Edges]]]:
-    """The boxes of each photo, by its path."""
-    return {
-        entry.path.relative_to(data.root).as_posix(): [(one.name, one.box) for one in entry.known.things]
-        for entry in data.entries
-    }
-
-
-def notes(data: DataSet[Any]) -> dict[str, list[str]]:
-    return {reason: list(files) for reason, files in data.notes.items() if files}
+    return write_files(root, {**dict.fromkeys(photos, b""), **files})
 
 
 @pytest.mark.parametrize(
@@ -107,8 +95,8 @@ def test_what_is_not_used_has_a_reason_and_a_name(tmp_path: Path) -> None:
     assert list(boxes(data)) == photos[:2]
     assert notes(data) == {
         yolo.ELSEWHERE: ["logo.png"],
-        yolo.NO_PHOTO: ["train/labels/gone.txt"],
-        "photos of a test part, left out": ["4.jpg"],
+        "label files without a photo, left out": ["train/labels/gone.txt"],
+        "photos of a test part, left out": ["test/images/4.jpg"],
         UNUSABLE: ["train/labels/3.txt line 1 has 4 numbers: expected `class cx cy width height`"],
         yolo_txt.POLYGONS: ["train/labels/1.txt"],
         yolo_txt.SCORES: ["train/labels/2.txt"],
@@ -169,8 +157,8 @@ def test_names_are_those_of_the_yaml_file_or_of_a_list_or_the_numbers(
         ({"data.yaml": "names: [cat, [dog]]\n"}, "data.yaml has no text as the name of class 1: write `1: cat`"),
         ({"data.yaml": "names: [cat, '']\n"}, "data.yaml names class 1: the name is empty: give the class a name"),
         ({"data.yaml": "names: [a]\n#" + "x" * 1_000_000}, "data.yaml has more than 1000000 bytes"),
-        ({"classes.txt": "\n"}, "classes.txt is empty: write the name of a class in each line"),
-        ({"classes.txt": "cat\n\ndog\n"}, "classes.txt line 2: the name is empty"),
+        ({"classes.txt": "\n"}, "classes.txt, line 1: the name is empty"),
+        ({"classes.txt": "cat\n\ndog\n"}, "classes.txt, line 2: the name is empty"),
         (
             {"a/classes.txt": "cat\ndog", "b/classes.txt": "dog\ncat"},
             "b/classes.txt has other classes than a/classes.txt",
@@ -322,7 +310,7 @@ def test_any_yaml_has_names_or_is_refused(tmp_path_factory: pytest.TempPathFacto
     root.mkdir(exist_ok=True)
     (root / "data.yaml").write_text(text, encoding="utf-8")
     try:
-        about = yolo_yaml.read(root, Photos(root))
+        about = yolo_yaml.read(root, ends.photos(root))
     except UserError as error:
         message = str(error)
     else:

@@ -2,15 +2,20 @@
 
 import argparse
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
-from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION, DataSet
-from local.datasets.layouts import class_folders, coco, ground_truth, lists, mask_folders, pets, tables, voc, yolo
+from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION, TASKS, DataSet
+from local.datasets.layouts import class_folders, mask_folders
+from local.datasets.layouts.coco import reader as coco
+from local.datasets.layouts.ground_truth import reader as ground_truth
+from local.datasets.layouts.lists import reader as lists
+from local.datasets.layouts.pets import reader as pets
+from local.datasets.layouts.tables import reader as tables
+from local.datasets.layouts.voc import reader as voc
+from local.datasets.layouts.yolo import reader as yolo
 from local.errors import UserError
-
-Reader = Callable[[Path], DataSet[Any]]
 
 
 class Layout(NamedTuple):
@@ -21,55 +26,35 @@ class Layout(NamedTuple):
     readers: Mapping[str, Callable[..., DataSet[Any]]]
 
 
+def _layout(words: str, module: ModuleType) -> Layout:
+    """The layout that a module reads: its function `recognise`, and one of the name of each task that it is for."""
+    return Layout(words, module.recognise, {task: getattr(module, task) for task in TASKS if hasattr(module, task)})
+
+
 PETS = "pets"
 LAYOUTS = {
-    "lists": Layout(
-        ".lst files of im2rec and of SageMaker's built-in: index, label or packed boxes, path, with tabs",
-        lists.recognise,
-        {CLASSIFICATION: lists.classification, DETECTION: lists.detection},
+    "lists": _layout(
+        ".lst files of im2rec and of SageMaker's built-in: index, label or packed boxes, path, with tabs", lists
     ),
-    "tables": Layout(
-        "a CSV, TSV or JSON Lines file with a column for the photos' paths and one or several for their labels",
-        tables.recognise,
-        {CLASSIFICATION: tables.classification},
+    "tables": _layout(
+        "a CSV, TSV or JSON Lines file with a column for the photos' paths and one or several for their labels", tables
     ),
-    "ground-truth": Layout(
-        "output manifests of SageMaker Ground Truth: output.manifest and the photos that it names",
-        ground_truth.recognise,
-        {
-            CLASSIFICATION: ground_truth.classification,
-            DETECTION: ground_truth.detection,
-            SEGMENTATION: ground_truth.segmentation,
-        },
+    "ground-truth": _layout(
+        "output manifests of SageMaker Ground Truth: output.manifest and the photos that it names", ground_truth
     ),
-    "coco": Layout(
+    "coco": _layout(
         "COCO's JSON: annotations/instances_train2017.json, train2017/; or train/_annotations.coco.json beside photos",
-        coco.recognise,
-        {DETECTION: coco.detection, SEGMENTATION: coco.segmentation},
+        coco,
     ),
-    "yolo": Layout(
-        "YOLO's text files: images/1.jpg, labels/1.txt, data.yaml", yolo.recognise, {DETECTION: yolo.detection}
+    "yolo": _layout("YOLO's text files: images/1.jpg, labels/1.txt, data.yaml", yolo),
+    PETS: _layout("the Oxford-IIIT Pet data set: images/, annotations/", pets),
+    "voc": _layout(
+        "PASCAL VOC: JPEGImages/a.jpg with Annotations/a.xml or SegmentationClass/a.png, or a.xml anywhere", voc
     ),
-    PETS: Layout(
-        "the Oxford-IIIT Pet data set: images/, annotations/",
-        pets.recognise,
-        {CLASSIFICATION: pets.classification, DETECTION: pets.detection, SEGMENTATION: pets.segmentation},
+    "mask-folders": _layout(
+        "masks with the base names of photos: images/a.jpg and masks/a.png, or a.jpg and a_mask.png", mask_folders
     ),
-    "voc": Layout(
-        "PASCAL VOC: JPEGImages/a.jpg with Annotations/a.xml or SegmentationClass/a.png, or a.xml anywhere",
-        voc.recognise,
-        {CLASSIFICATION: voc.classification, DETECTION: voc.detection, SEGMENTATION: voc.segmentation},
-    ),
-    "mask-folders": Layout(
-        "masks with the base names of photos: images/a.jpg and masks/a.png, or a.jpg and a_mask.png",
-        mask_folders.recognise,
-        {SEGMENTATION: mask_folders.segmentation},
-    ),
-    "class-folders": Layout(
-        "class folders: cat/1.jpg, or train/cat/1.jpg and val/cat/2.jpg",
-        class_folders.recognise,
-        {CLASSIFICATION: class_folders.classification},
-    ),
+    "class-folders": _layout("class folders: cat/1.jpg, or train/cat/1.jpg and val/cat/2.jpg", class_folders),
 }
 """By the name that --layout takes, the first that is recognised counts: what many folders look like comes last."""
 _NEEDS = {CLASSIFICATION: "class for each photo", DETECTION: "boxes", SEGMENTATION: "masks"}
@@ -103,10 +88,8 @@ class Found(NamedTuple):
                 f"{self.root} is read as {self.name} ({self.how}), which has no {_NEEDS[task]}: "
                 f"{task} takes {', '.join(others)}"
             )
-        reader: Reader = readers[task]
-        if self.name == PETS and pet_classes is not None:
-            reader = partial(readers[task], classes=pet_classes)
-        return reader(self.root)
+        options = {"classes": pet_classes} if self.name == PETS and pet_classes is not None else {}
+        return readers[task](self.root, **options)
 
 
 def find(root: Path, layout: str | None = None) -> Found:

@@ -8,7 +8,7 @@ Read as image-classification-tensorflow reads them in a channel. EXIF is heeded:
 
 from pathlib import Path
 
-from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Entry, Labels, channel_names
+from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, entries
 from local.errors import UserError
 from train.classification import folders
 from train.data.channels import Channel
@@ -30,10 +30,5 @@ def classification(root: Path) -> DataSet[Labels]:
     names = found.class_names
     train = TRAIN if found.validation else ""
     parts = [*((train, sample) for sample in found.train), *((VALIDATION, sample) for sample in found.validation)]
-    labels = [names[sample.label] for _, sample in parts]
-    called = channel_names([sample.path for _, sample in parts], labels)
-    entries: tuple[Entry[Labels], ...] = tuple(
-        Entry(name, sample.path, (label,), part, label)
-        for name, (part, sample), label in zip(called, parts, labels, strict=True)
-    )
-    return DataSet(root, entries, names)
+    photos = [(sample.path, part, (names[sample.label],), (names[sample.label],)) for part, sample in parts]
+    return DataSet(root, entries(photos, in_folders=True), names)

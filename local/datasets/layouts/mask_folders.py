@@ -4,7 +4,7 @@
     train/images/a.jpg, train/masks/a.png           or images/train and masks/train; train and train_labels
     a.jpg, a_mask.png                               also _gt, _seg, in one folder or in two
 
-What the masks hold is in `local.datasets.mask_meaning`. EXIF: a mask of the size that the photo is stored in is turned
+What the masks hold is in `local.datasets.masks.meaning`. EXIF: a mask of the size that the photo is stored in is turned
 with it; one of the upright size alone is upright already.
 """
 
@@ -12,11 +12,12 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from local.datasets import mask_set
 from local.datasets.dataset import DataSet
-from local.datasets.mask import SUFFIXES, Mask
-from local.datasets.mask_set import Notes
-from local.datasets.namesakes import MASKS, NEITHER, TRUTHS, Key, Photos, files, key, kinds, pair, parted
+from local.datasets.files.namesakes import MASKS, NEITHER, TRUTHS, Key, Photos, key, kinds, pair, parted
+from local.datasets.files.walk import below
+from local.datasets.masks import data_set
+from local.datasets.masks.mask import SUFFIXES, Mask
+from local.datasets.notes import Notes
 from train.data import pairs
 
 _ENDING = re.compile(r"(?:(?i:[_-](?:masks?|gt|seg|segmentation|labels?|groundtruth))|_L)$")
@@ -27,7 +28,7 @@ def recognise(root: Path) -> str | None:
 
     A JPEG called a_mask.jpg may as well show somebody who wears one.
     """
-    photos, masks = _sorted_out(files(root))
+    photos, masks = _sorted_out(below(root))
     for mask in (mask for mask in masks if kinds(mask) or mask.lower().endswith(SUFFIXES)):
         if (photo := next(filter(None, map(photos.beside, _keys(mask))), None)) is not None:
             return f"{photo} has the mask {mask}"
@@ -35,11 +36,11 @@ def recognise(root: Path) -> str | None:
 
 
 def segmentation(root: Path) -> DataSet[Mask]:
-    """Read the photos that have a mask. Raises UserError as `mask_set.read` does."""
-    found, notes = files(root), Notes()
+    """Read the photos that have a mask. Raises UserError as `data_set.read` does."""
+    found, notes = below(root), Notes()
     photos, masks = _sorted_out(found)
     parts = parted(photos, {}, notes)
-    return mask_set.read(root, found, pair(photos, masks, _keys), parts, notes)
+    return data_set.read(root, found, pair(photos, masks, _keys), parts, notes)
 
 
 def _sorted_out(found: Sequence[str]) -> tuple[Photos, list[str]]:

@@ -1,0 +1,1 @@
+"""What all layouts share: finding files, reading them, and what their names say."""

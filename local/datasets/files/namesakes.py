@@ -1,0 +1,156 @@
+"""Photos and the files that are about them: of one base name, in one folder or in folders that correspond.
+
+    a.jpg, a.xml                          in one folder
+    images/a.jpg, masks/a.png             in folders that are called by what they hold
+    train/images/a.jpg, train/masks/a.png, or images/train/a.jpg and masks/train/a.png
+    train/a.jpg, train_labels/a.png
+
+Paths are texts, relative to the folder of the data set, with `/` between their parts.
+"""
+
+import functools
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from local.datasets.files.parts import TEST, WORDS
+from local.datasets.notes import TEST_PHOTOS, Notes, without, without_photo
+from train.data import pairs
+
+PHOTOS, TRUTHS, MASKS, NEITHER = "photos", "truths", "masks", "neither"
+DOUBLES = "photos of a base name that another one has, left out"
+_KINDS = {
+    **dict.fromkeys(("image", "images", "img", "imgs", "jpegimages", "photo", "photos"), PHOTOS),
+    **dict.fromkeys(("annotation", "annotations", "annot", "annots", "ann", "anns", "xml", "xmls"), TRUTHS),
+    **dict.fromkeys(("label", "labels"), TRUTHS),
+    **dict.fromkeys(("mask", "masks", "gt", "groundtruth", "ground_truth", "seg", "segmentation"), MASKS),
+    **dict.fromkeys(("segmentations", "segmentationclass", "segmentationclasspng"), MASKS),
+    **dict.fromkeys((f"segmentation{of}" for of in ("object", "objectpng", "objectnpy", "classnpy")), NEITHER),
+    **dict.fromkeys((f"segmentation{of}visualization" for of in ("class", "object")), NEITHER),
+}
+# A longer name first: `training`, not `train` and a kind `ing`.
+_PART, _KIND = ("|".join(sorted(words, key=len, reverse=True)) for words in (WORDS, _KINDS))
+_FOLDER = re.compile(f"(?:({_PART})[ _-]?)?({_KIND})?|({_KIND})[ _-]?({_PART})")
+
+
+class Key(NamedTuple):
+    """What two files that belong together have in common: the part, the folders but for their kinds, the base name."""
+
+    part: str
+    folders: tuple[str, ...]
+    base: str
+
+
+def key(path: str, base: str | None = None) -> Key:
+    """The key of a file, or of one called `base` beside it.
+
+    macOS writes ä as two characters where others write one: in a key it is one.
+    """
+    *folders, name = path.split("/")
+    named = [(folder, *_words(folder)) for folder in folders]
+    plain = tuple(folder for folder, part, kind in named if not part and not kind)
+    part = next((part for _, part, _ in named if part), "")
+    return Key(part, plain, unicodedata.normalize("NFC", pairs.base(name) if base is None else base))
+
+
+def kinds(path: str) -> set[str]:
+    """What the folders of a file hold by their names: any of PHOTOS, TRUTHS (of any form), MASKS, NEITHER."""
+    return {kind for folder in path.split("/")[:-1] if (kind := _words(folder)[1])}
+
+
+class Photos:
+    """The photos of a data set by their keys; of two with one key, one that can be read and is no mask by its folder.
+
+    `doubles` are the others, but for masks.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._at: dict[Key, str] = {}
+        self._named: dict[str, list[str]] = defaultdict(list)
+        self.doubles: list[str] = []
+        masks = {path for path in paths if MASKS in kinds(path)}
+        for path in pairs.photos(sorted(paths, key=lambda path: (path in masks, path))):
+            at = key(path)
+            if self._at.setdefault(at, path) == path:
+                self._named[at.base].append(path)
+            elif path not in masks:
+                self.doubles.append(path)
+
+    @property
+    def paths(self) -> list[str]:
+        """The photos, in order."""
+        return sorted(self._at.values())
+
+    def beside(self, at: Key) -> str | None:
+        """The photo of this key."""
+        return self._at.get(at)
+
+    def only(self, at: Key) -> str | None:
+        """The photo of this key's base name, wherever it is, if there is just one."""
+        named = self._named.get(at.base, [])
+        return named[0] if len(named) == 1 else None
+
+    def find(self, at: Key) -> str | None:
+        """The photo of this key, or else the only one of its base name."""
+        return self.beside(at) or self.only(at)
+
+
+class Pairs(NamedTuple):
+    """The file of each photo that has one, in the order of the photos, and the files that were left over."""
+
+    found: dict[str, str]
+    alone: list[str]
+    second: list[str]
+    """Files whose photo has another one."""
+
+    def note(self, what: str, photos: Iterable[str], notes: Notes) -> None:
+        """Name in `notes` the files that are left over, each a `what` in words, and those of `photos` without one."""
+        notes[without_photo(what)] = self.alone
+        notes[f"{what}s whose photo has another one, left out"] = self.second
+        notes[without(what)] = [photo for photo in photos if photo not in self.found]
+
+
+def pair(photos: Photos, others: Sequence[str], keys: Callable[[str], Iterable[Key]]) -> Pairs:
+    """Find the photo of each of `others`, by the first of its `keys` that a photo has; where none has, by base name.
+
+    What is in the folder of its photo, or in one that corresponds, comes before what has only the name.
+    """
+    found: dict[str, str] = {}
+    alone: list[str] = []
+    second: list[str] = []
+    rest: list[str] = []
+    for file in others:
+        photo = next(filter(None, map(photos.beside, keys(file))), None)
+        if photo is None:
+            rest.append(file)
+        elif found.setdefault(photo, file) != file:
+            second.append(file)
+    for file in rest:
+        photo = next(filter(None, map(photos.only, keys(file))), None)
+        if photo is None or photo in found:
+            alone.append(file)
+        else:
+            found[photo] = file
+    return Pairs(dict(sorted(found.items())), alone, second)
+
+
+def parted(photos: Photos, parts: Mapping[str, str], notes: Notes) -> dict[str, str]:
+    """Return the part of each photo, "" for none; in `notes` go those that are left out, of the part TEST and doubles.
+
+    `parts` are those that lists of the data set give, where it has lists; else the folders' names tell.
+    """
+    found = {path: parts.get(path, "") if parts else key(path).part for path in photos.paths}
+    notes[DOUBLES] = photos.doubles
+    notes[TEST_PHOTOS] = [path for path, part in found.items() if part == TEST]
+    return {path: part for path, part in found.items() if part != TEST}
+
+
+@functools.cache
+def _words(folder: str) -> tuple[str, str]:
+    """The part and the kind that a folder's name tells, "" for what it does not."""
+    match = _FOLDER.fullmatch(folder.lower())
+    if match is None:
+        return "", ""
+    return WORDS.get(match[1] or match[4] or "", ""), _KINDS.get(match[2] or match[3] or "", "")

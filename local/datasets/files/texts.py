@@ -1,0 +1,60 @@
+"""Files of a data set, read: whole or their beginnings, as bytes or as text."""
+
+import codecs
+from pathlib import Path
+
+from local.datasets.dataset import class_name
+from local.errors import UserError
+
+_HEAD = 65_536
+_MOST_BYTES = 2_000_000_000
+
+
+def data(path: Path, source: str, most: int = _MOST_BYTES) -> bytes:
+    """Read a file. Raises UserError, which calls it `source`, where it cannot be read or has more than `most` bytes."""
+    try:
+        if path.stat().st_size > most:
+            raise UserError(f"{source} has more than {most} bytes: is it the right file?")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{source} cannot be read ({error.strerror}): fix or remove it") from None
+
+
+def begin(path: Path, count: int = _HEAD) -> bytes:
+    """The first `count` bytes of a file, none of one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
+def head(path: Path) -> str:
+    """The first whole lines of a text file, with a mark for what is not text."""
+    found = begin(path)
+    text = codecs.getincrementaldecoder(_encoding(found))("replace").decode(found)
+    return text if len(found) < _HEAD else text[: text.rfind("\n") + 1]
+
+
+def read(path: Path, source: str, most: int = _MOST_BYTES) -> str:
+    """Read a text file: UTF-8 with or without a byte order mark, or UTF-16 with one, as Excel writes them.
+
+    Raises UserError as `data` does, and naming the line that is neither.
+    """
+    found = data(path, source, most)
+    try:
+        return found.decode(_encoding(found))
+    except UnicodeDecodeError as error:
+        line = found.count(b"\n", 0, error.start) + 1
+        excel = ", in Excel as `CSV UTF-8`" if path.suffix.lower() == ".csv" else ""
+        raise UserError(f"{source}, line {line} is not UTF-8 ({error.reason}): save the file as UTF-8{excel}") from None
+
+
+def class_names(path: Path, source: str) -> list[str]:
+    """Read the names of classes, one a line. Raises UserError as `read` and `dataset.class_name` do."""
+    lines = read(path, source).rstrip().split("\n")
+    return [class_name(line, f"{source}, line {number}: the name") for number, line in enumerate(lines, start=1)]
+
+
+def _encoding(beginning: bytes) -> str:
+    return "utf-16" if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"

@@ -1,0 +1,1 @@
+"""Manifests of SageMaker Ground Truth."""

@@ -1,0 +1,1 @@
+"""Lists of im2rec."""

@@ -1,0 +1,1 @@
+"""The Oxford-IIIT Pet data set."""

@@ -1,0 +1,122 @@
+"""Tables: CSV, TSV or JSON Lines files with a column for the photos' paths and one or several for their labels.
+
+    labels.csv               path,label          cat/1.jpg,cat
+    train.csv, val.csv       file;tags           1.jpg;cat|dog
+    train/_classes.csv       filename, cat, dog  1.jpg, 1, 0
+
+In the folder itself or one below. Which separator and which column of paths is decided by which names photos that are
+there; see columns for the labels. EXIF is heeded: what counts is the upright photo.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, entries
+from local.datasets.files import ends
+from local.datasets.files.ends import Files
+from local.datasets.files.listed import Line, locate, once
+from local.datasets.files.parts import TEST, exactly, split_files
+from local.datasets.files.rows import Cell
+from local.datasets.files.walk import near
+from local.datasets.layouts.tables import columns
+from local.datasets.layouts.tables.cells import ZERO_ONE, in_order, split, without_fractions
+from local.datasets.layouts.tables.table import SUFFIXES, Table, form_of, read
+from local.datasets.notes import TEST_PHOTOS, UNLABELLED, UNUSED_CLASSES, Notes
+from local.errors import UserError
+
+_FIX = "remove one of the two, or put several labels of a photo into one cell, as in cat|dog"
+_PART_NAMES = {"split", "set", "part", "subset", "partition", "dataset", "phase", "usage"}
+
+
+def recognise(root: Path) -> str | None:
+    """Return how one sees that `root` holds a table of photos, None if it does not."""
+    paths = near(root, SUFFIXES)
+    photos = ends.photos(root) if paths else None
+    used = [path for path, _ in split_files(paths, root, "", {})]
+    for path in dict.fromkeys([*used, *paths]):
+        if photos is not None and (form := form_of(path, photos)):
+            return f"{path.relative_to(root).as_posix()} names photos in its {form.words}"
+    return None
+
+
+def classification(root: Path) -> DataSet[Labels]:
+    """Read the tables in `root` or one folder below: one label for each photo, or several.
+
+    Raises UserError naming the file, the line or the columns, and the fix.
+    """
+    photos = ends.photos(root)
+    notes: Notes = {}
+    located: list[tuple[Line[Cell], Path]] = []
+    plural, classes = False, dict[str, None]()
+    for table, part in _tables(root, photos, notes):
+        part_column, others = _part_column(table)
+        labelled = columns.labels_of(table.rows, table.names, others, table.source)
+        plural, classes = plural or labelled.plural, classes | dict.fromkeys(labelled.classes)
+        lines = []
+        for row, cell in zip(table.rows, labelled.cells, strict=True):
+            own = "" if part_column is None else _part(table.names[part_column], row[part_column])
+            line = Line(f"{table.source}, line {row.line}", str(row[table.paths]), cell, own or part)
+            why = TEST_PHOTOS if line.part == TEST else UNLABELLED if cell == "" else ""
+            if why:
+                notes.setdefault(why, []).append(line.text)
+            else:
+                lines.append(line)
+        located += locate(photos, lines, table.path, notes)
+    if not located:
+        raise UserError(f"{root} has no photo with a label in its tables, but for those of a test part: label some")
+    known = split([line.known for line, _ in located], plural)
+    several = any(len(labels) != 1 for labels in known)
+    if not classes:
+        known = without_fractions(known)
+    lines_of = [
+        (Line(line.where, line.text, labels, line.part), photo)
+        for (line, photo), labels in zip(located, known, strict=True)
+    ]
+    return _data_set(root, once(lines_of, notes, _FIX), several, tuple(classes), notes)
+
+
+def _data_set(
+    root: Path, located: Sequence[tuple[Line[Labels], Path]], several: bool, classes: Sequence[str], notes: Notes
+) -> DataSet[Labels]:
+    """The data set of the photos; `classes` are those of a table with a column for each, in their order."""
+    used = {name for line, _ in located for name in line.known}
+    notes[UNUSED_CLASSES] = [name for name in classes if name not in used]
+    names = *(name for name in classes if name in used), *in_order(used - set(classes))
+    photos = [(photo, line.part, line.known, line.known) for line, photo in located]
+    return DataSet(root, entries(photos, in_folders=not several), names, notes, multi_label=several)
+
+
+def _tables(root: Path, photos: Files, notes: Notes) -> list[tuple[Table, str]]:
+    """The tables below `root` but for those of a test part, each with its part."""
+    forms = {path: form for path in near(root, SUFFIXES) if (form := form_of(path, photos))}
+    used = split_files(list(forms), root, "tables", notes)
+    if not used:
+        only = f", only {', '.join(path.name for path in forms)}" if forms else ""
+        raise UserError(
+            f"{root} has no CSV, TSV or JSON Lines file with columns for paths of its photos and for labels{only}: put "
+            "one there, or one folder below; its paths must end as those of the photos do, as in cat/1.jpg"
+        )
+    return [(read(path, path.relative_to(root).as_posix(), forms[path]), part) for path, part in used]
+
+
+def _part_column(table: Table) -> tuple[int | None, list[int]]:
+    """The column that says of which part a photo is, if there is one, and those that may hold labels."""
+    others = [number for number in range(len(table.names)) if number != table.paths]
+    for number in others:
+        cells = {str(row[number]).lower() for row in table.rows} - {"", "unassigned"}
+        name = re.sub(r"[\W_]", "", table.names[number].lower())
+        known = {cell for cell in cells if exactly(cell)}
+        flags = name.startswith("is") and exactly(name[2:]) and cells <= set(ZERO_ONE)
+        if flags or (known and (known == cells or name in _PART_NAMES)):
+            return number, [other for other in others if other != number]
+    return None, others
+
+
+def _part(name: str, cell: Cell) -> str:
+    """The part by a cell: test, or yes or no in a column such as is_valid."""
+    flag = ZERO_ONE.get(str(cell).lower())
+    if flag is None:
+        return exactly(str(cell))
+    part = exactly(re.sub(r"[\W_]", "", name.lower())[2:])
+    return part if flag else (VALIDATION if part == TRAIN else TRAIN)

@@ -1,0 +1,1 @@
+"""Masks: what their pixels stand for, and reading them."""
