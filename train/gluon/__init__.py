@@ -1,1 +1,1 @@
-"""What the MXNet algorithms share: devices, a step and its state, the model folder, the ONNX graph, optimizers, ResNets."""
+"""What the MXNet algorithms share: devices, steps with their state, the model folder, ONNX, optimizers, ResNets."""

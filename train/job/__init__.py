@@ -1,1 +1,1 @@
-"""The job around the training: its hosts, devices, signals, threads, configuration, the user's own script, an earlier model."""
+"""The job around the training: hosts, devices, signals, threads, configuration, the user's script, an earlier model."""
