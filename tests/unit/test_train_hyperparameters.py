@@ -264,7 +264,10 @@ def test_a_required_value_of_none_is_not_set() -> None:
 def test_a_patience_of_0_ends_at_the_first_epoch_without_gain_as_1_does(patience: int, ended: int) -> None:
     stopping = {"early_stopping": "1", "early_stopping_patience": str(patience), "early_stopping_min_epochs": "0"}
     ending = EarlyStopping(check({**NEEDED, **stopping}))
-    found = [ending.ends(epoch, value) for epoch, value in enumerate((0.1, 0.2, 0.3, 0.3, 0.3))]
+    found = []
+    for epoch, value in enumerate((0.1, 0.2, 0.3, 0.3, 0.3)):
+        ending.note(value)
+        found.append(ending.ends(epoch))
     assert found.index(True) == ended
 
 
