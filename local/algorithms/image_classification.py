@@ -170,9 +170,9 @@ class ImageClassification(Algorithm[Truth, Answer]):
         predicted = f"{names[answer.predicted]} {answer.probabilities[answer.predicted]:.2f}"
         if not isinstance(answer.label, int):
             found = sorted(multi_label.above_half(answer.probabilities))
-            predicted = " ".join(f"{names[label]} {answer.probabilities[label]:.2f}" for label in found) or "none"
+            predicted = ", ".join(f"{names[label]} {answer.probabilities[label]:.2f}" for label in found) or "none"
         pen.text((5, _THUMBNAIL + 5), predicted, fill=(30, 30, 30), font=ImageFont.load_default(13))
-        true = " ".join(names[label] for label in self.labels(answer.label)) or "none"
+        true = ", ".join(names[label] for label in self.labels(answer.label)) or "none"
         truth = "right" if right else f"is {true}"
         pen.text((5, _THUMBNAIL + 21), truth, fill=(90, 90, 90), font=ImageFont.load_default(12))
         return card
