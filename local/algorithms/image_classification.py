@@ -15,8 +15,9 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from local.algorithms import multi_label, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
-from local.datasets.channels import Photo, Summary, Taken, folder_names, write_class_names
+from local.datasets.channels import Photo, Summary, Taken, write_class_names
 from local.datasets.dataset import CLASSIFICATION, Entry, Labels
+from local.datasets.names import folder_names
 from serve import preprocess
 
 _WIDEST_TABLE = 110
@@ -112,7 +113,7 @@ class ImageClassification(Algorithm[Truth, Answer]):
     def photos(self, channels: Path, channel: str) -> list[tuple[Path, Truth]]:
         """The photos of a channel in image form with their labels, in the order of its .lst."""
         listing = channels / f"{channel}_lst" / f"{channel}.lst"
-        rows = (line.split("\t") for line in listing.read_text(encoding="utf-8").splitlines())
+        rows = (line.split("\t") for line in listing.read_text(encoding="utf-8").split("\n") if line)
         return [(channels / channel / path, _truth(labels)) for _, *labels, path in rows]
 
     def image_seconds(self, recipe: Hyperparameters) -> float:

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from local.algorithms.algorithm import Hyperparameters
 from local.algorithms.image_classification import ImageClassification, Truth, area, write_photos
-from local.datasets.channels import Photo, Summary, folder_names
+from local.datasets.channels import Photo, Summary
+from local.datasets.names import folder_names
 from local.errors import UserError
 
 
@@ -51,6 +52,13 @@ class ImageClassificationTensorFlow(ImageClassification):
                 "the photos have several labels, and image-classification-tensorflow trains on class folders, of which "
                 "a photo is in one: take image-classification"
             )
+        renamed = [
+            f"{name} is {folder}"
+            for name, folder in zip(summary.class_names, folder_names(summary.class_names), strict=True)
+            if name != folder
+        ]
+        if renamed:
+            summary.files["classes called by their folders, which cannot have such names"] = renamed
         deque(write_photos(building / channel, photos, summary), maxlen=0)
 
     def photos(self, channels: Path, channel: str) -> list[tuple[Path, Truth]]:

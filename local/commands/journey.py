@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,8 +96,7 @@ def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Journey:
     summary = write_channels(args.name, given, channels, looks)
     recipe = algorithm.recipe(drawn, args.epochs, summary.hyperparameters)
     if not drawn:
-        inspected = inspection.inspect(args.name, channels, channels, settings.of(args.name, recipe), looks)
-        print("\n".join(inspected.lines))
+        inspect(args.name, channels, recipe, looks)
     return Journey(algorithm, channels, summary, recipe)
 
 
@@ -109,6 +108,12 @@ def write_channels(name: str, given: Given, channels: Path, looks: Looks | None 
         summary = prepare.write_channels(given.data, train, validation, channels, name=name, force=True, looks=looks)
         print("\n".join(prepare.report(summary)))
     return summary
+
+
+def inspect(name: str, channels: Path, hyperparameters: Mapping[str, object], looks: Looks) -> None:
+    """Write the page and the sheet about the channels of the algorithm `name` beside them, and print the findings."""
+    inspected = inspection.inspect(name, channels, channels, settings.of(name, hyperparameters), looks)
+    print("\n".join(inspected.lines))
 
 
 def _positive(text: str) -> int:

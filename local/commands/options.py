@@ -44,20 +44,19 @@ def add_port(parser: argparse.ArgumentParser, text: str) -> None:
 def run_folder(out: Path | None, default: Path) -> Path:
     """Return the folder of a new run: `out`, else `default`, numbered when an earlier run has results there.
 
-    Raises UserError when `out` holds such results.
+    Raises UserError when `out` is there and not an empty folder.
     """
     if out is not None:
-        if found := _result(out):
-            raise UserError(f"--out {out} holds {found} of an earlier run: name another folder, or remove this one")
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"--out {out} is there already and not empty: name another folder")
         return out
     folders = (default.with_name(f"{default.name}-{number}") for number in itertools.count(2))
-    return next(folder for folder in itertools.chain([default], folders) if not _result(folder))
+    return next(folder for folder in itertools.chain([default], folders) if not _has_result(folder))
 
 
-def _result(folder: Path) -> str | None:
-    """What a run has made in `folder`, the first of its results that is there."""
-    made = (name for name in _RESULTS if (folder / name).is_file() or any((folder / name).glob("*")))
-    return next(made, None)
+def _has_result(folder: Path) -> bool:
+    """Whether a run has ended in `folder`, or has begun to write a model."""
+    return any((folder / name).is_file() or any((folder / name).glob("*")) for name in _RESULTS)
 
 
 def _port(text: str) -> int:

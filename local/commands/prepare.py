@@ -16,8 +16,10 @@ from local import algorithms
 from local.algorithms.algorithm import Algorithm
 from local.datasets import channels, layouts
 from local.datasets.channels import NAMED, Photo, Summary, Taken
-from local.datasets.dataset import NO_CLASS, TRAIN, VALIDATION, DataSet, Entry, Known, random_split
+from local.datasets.dataset import NO_CLASS, TRAIN, UNUSABLE, VALIDATION, DataSet, Entry, Known, random_split
 from local.datasets.looks import Looks
+from local.datasets.names import printable
+from local.datasets.notes import require_usable
 from local.errors import UserError
 from local.files import replacing
 from local.images import TRAINING
@@ -139,9 +141,10 @@ def write_channels(
     validation; classes.txt holds one class name a line, by label. The order of the training photos is shuffled by
     `seed`, so that a reader in sequence meets all classes. `looks` keeps what is seen of the photos.
 
-    Raises UserError when the algorithm has no such form, when `out` is not empty and `force` is False, or
-    when a class has nothing to train on.
+    Raises UserError when the algorithm has no such form, when `out` is not empty and `force` is False, when it holds
+    the data set or is a part of it, when most annotations cannot be used, or when a class has nothing to train on.
     """
+    _check_apart(out, data.root)
     if out.exists() and not force and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
             f"--out {out} is there already and not empty: name another folder, or add --force to replace it"
@@ -169,6 +172,7 @@ def write_channels(
                 photos = channels.readable(chosen, truth, summary, pool, progress, before, looks)
                 _write_channel(algorithm, building / channel, photos, summary, form, data.root)
                 before += len(chosen)
+        require_usable(data.root, sum(summary.counts.values()), summary.files.get(UNUSABLE, []))
     return summary
 
 
@@ -183,7 +187,7 @@ def report(summary: Summary) -> list[str]:
     for done, files in summary.files.items():
         if files:
             more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
-            lines.append(f"{done}: {len(files)} ({', '.join(files[:NAMED])}{more})")
+            lines.append(printable(f"{done}: {len(files)} ({', '.join(files[:NAMED])}{more})"))
     counts = summary.counts
     lines.append(
         f"{plural(counts['train'], 'photo')} to train on, {counts['validation']} to validate on, "
@@ -220,12 +224,21 @@ def _write_channel(
     if not missing:
         return
     if not seen or (channel == TRAIN and algorithm.needs_all_classes):
+        reasons = [*summary.files.get(UNUSABLE, []), *summary.files[channels.UNREADABLE]]
+        left_out = f"; {len(reasons)} were left out, the first: {reasons[0]}" if reasons else ""
         raise UserError(
             f"{root}: no readable {algorithm.usable} of {', '.join(missing[:NAMED])} for the {channel} channel: "
-            "add some, or take the class out of the data set"
+            f"add some, or take the class out of the data set{left_out}"
         )
     if channel == TRAIN:
         summary.files[f"classes without a {algorithm.usable} to train on"] = missing
+
+
+def _check_apart(out: Path, root: Path) -> None:
+    """Raises UserError when `out` would replace the data set, or be a part of it the next time."""
+    new, data = out.resolve(), root.resolve()
+    if new == data or new in data.parents or data in new.parents:
+        raise UserError(f"--out {out} and --data {root} overlap: give a folder beside the data set")
 
 
 def _check_offered(name: str, option: str, value: str, offered: Sequence[str]) -> None:

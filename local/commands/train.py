@@ -49,10 +49,12 @@ def run(args: argparse.Namespace) -> int:
     image = args.image or sdk.default_image(args.name)
     docker.check(image)
     out = options.run_folder(args.out, Path(".local") / args.name)
-    channels = args.channels
+    channels, looks = args.channels, Looks()
     if given is not None:
         channels = out / "channels"
-        journey.write_channels(args.name, given, channels)
+        sizes = journey.write_channels(args.name, given, channels, looks).hyperparameters
+        hyperparameters = {**{name: str(value) for name, value in sizes.items()}, **hyperparameters}
+        journey.inspect(args.name, channels, {}, looks)
     inputs = sdk.channels(channels)
     hyperparameters = _counted(args.name, channels, hyperparameters)
     print(f"Writing to {out}")

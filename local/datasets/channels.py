@@ -1,7 +1,6 @@
 """Channels of any algorithm: photos as they are or re-encoded as JPEG, RecordIO files, and what there is to say."""
 
 import io
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,8 +22,6 @@ NAMED = 10
 UNREADABLE = "listed photos that cannot be read, skipped"
 REENCODED = f"photos re-encoded as JPEG, quality {QUALITY}"
 _CHUNK = 64
-# Of Windows too, where channels may be copied to: no name there ends in a dot or a space.
-_FOLDER = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]|^\.|[. ]$')
 
 Truth = TypeVar("Truth")
 
@@ -134,20 +131,6 @@ def write_pairs(
         (building / channel / f"{photo.entry.name}.jpg").write_bytes(photo.data)
         (annotations / f"{photo.entry.name}{suffix}").write_bytes(annotation(photo))
     return annotations
-
-
-def folder_names(names: Sequence[str]) -> list[str]:
-    """Return the folder for each class name, with `_` for what no folder can have in its name or would be hidden by.
-
-    Raises UserError for two classes that would share a folder.
-    """
-    folders = [_FOLDER.sub("_", name) or "_" for name in names]
-    owners: dict[str, str] = {}
-    for folder, name in zip(folders, names, strict=True):
-        other = owners.setdefault(folder.casefold(), name)
-        if other != name:
-            raise UserError(f"the classes {other!r} and {name!r} would share the folder {folder}/: rename one of them")
-    return folders
 
 
 def write_class_names(folder: Path, names: Sequence[str]) -> None:

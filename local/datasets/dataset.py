@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from local.datasets.names import channel_names
 from local.errors import UserError
 
 CLASSIFICATION, DETECTION, SEGMENTATION = TASKS = ("classification", "detection", "segmentation")
@@ -125,28 +126,6 @@ def rarest(classes: Sequence[Iterable[str]]) -> list[str]:
     """
     counts = Counter(name for names in classes for name in set(names))
     return [min(names, key=lambda name: (counts[name], name), default="") for names in map(set, classes)]
-
-
-def channel_names(paths: Sequence[Path], folders: Sequence[str] | None = None) -> list[str]:
-    """Return what photos are called in a channel: their base names, numbered where a folder would have one twice.
-
-    `folders` are where they will lie in the channel, one for each photo. Names that differ in case only count as one,
-    as they do to the file systems of macOS and Windows.
-    """
-    places = [*zip(folders or [""] * len(paths), (path.stem for path in paths), strict=True)]
-    taken = {(folder, name.casefold()) for folder, name in places}
-    seen: set[tuple[str, str]] = set()
-    names = []
-    for folder, base in places:
-        name, number = base, 1
-        if (folder, base.casefold()) in seen:
-            while (folder, name.casefold()) in taken:
-                number += 1
-                name = f"{base}-{number}"
-            taken.add((folder, name.casefold()))
-        seen.add((folder, base.casefold()))
-        names.append(name)
-    return names
 
 
 def entries(

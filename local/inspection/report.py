@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from local.datasets.dataset import TRAIN
 from local.datasets.looks import Looks
+from local.datasets.names import printable
 from local.files import replacing
 from local.inspection import census, findings, page, pictures, sheet
 from local.inspection.finding import Finding
@@ -27,13 +28,8 @@ class Inspected(NamedTuple):
         lines = []
         for finding in self.findings:
             more = f" ({len(finding.names)} in all: see the page)" if finding.names else ""
-            lines.append(_printable(f"{finding.kind}: {finding.words}{more}"))
+            lines.append(printable(f"{finding.kind}: {finding.words}{more}"))
         return [*(lines or ["Nothing that will go wrong can be seen from the data."]), f"Look at {self.page}"]
-
-
-def _printable(text: str) -> str:
-    """A text without what a terminal would obey or could not show."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def inspect(name: str, folder: Path, out: Path, settings: Settings, looks: Looks | None = None) -> Inspected:

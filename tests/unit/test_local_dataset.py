@@ -5,7 +5,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.datasets.dataset import Entry, channel_names, random_split, rarest
+from local.datasets.dataset import Entry, random_split, rarest
+from local.datasets.names import channel_names
 
 GROUPS = st.lists(st.sampled_from("abcd"), max_size=60)
 

@@ -178,9 +178,10 @@ def test_boxes_are_in_pixels_from_the_left_and_the_top_and_an_empty_list_is_a_ph
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 @pytest.mark.parametrize("size_of", ["stored", "upright"])
 def test_boxes_lie_on_the_upright_photo_whichever_photo_their_image_size_is_of(
-    orientation: int, size_of: str, write: Callable[..., Path], tmp_path: Path
+    orientation: int, size_of: str, write: Callable[..., Path], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The red head of a photo that EXIF turns; upside down the two sizes are one, and boxes are of the stored photo."""
+    out = tmp_path_factory.mktemp("out")
     red = Image.new("L", (64, 48))
     red.paste(255, HEAD)
     seen = red if size_of == "upright" and orientation > 4 else lying(red, orientation)
@@ -189,7 +190,7 @@ def test_boxes_lie_on_the_upright_photo_whichever_photo_their_image_size_is_of(
     write(line, to="train.manifest")
     write(boxed("2.jpg", {0: "head"}, box(0, 1, 2, 3, 4)), to="validation.manifest")
     (tmp_path / "1.jpg").write_bytes(turned(picture(), orientation))
-    truths = prepared.prepare("object-detection", tmp_path, tmp_path / "out").truths.values()
+    truths = prepared.prepare("object-detection", tmp_path, out / "channels").truths.values()
     assert [*truths] == [Truth((64, 48), ((0, *HEAD),)), Truth((64, 48), ((0, 1, 2, 4, 6),))]
 
 

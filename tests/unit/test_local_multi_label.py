@@ -10,8 +10,8 @@ from local import algorithms
 from local.algorithms.image_classification import ALGORITHM as algorithm
 from local.algorithms.image_classification import Answer
 from local.commands import prepare
-from local.datasets.channels import folder_names
 from local.datasets.dataset import DataSet, Entry, Labels
+from local.datasets.names import folder_names
 from local.errors import UserError
 from train.data import lst, recordio
 
@@ -29,11 +29,12 @@ def photo(path: Path, shade: int) -> Path:
 def data(tmp_path: Path) -> DataSet[Labels]:
     """Four photos: of a cat and a dog, of a cat on grass, of nothing, of a dog."""
     known = [("cat", "dog"), ("grass/green", "cat"), (), ("dog",)]
+    folder = tmp_path / "data"
+    folder.mkdir()
     entries = tuple(
-        Entry(str(number), photo(tmp_path / f"{number}.jpg", 60 * number), labels)
-        for number, labels in enumerate(known)
+        Entry(str(number), photo(folder / f"{number}.jpg", 60 * number), labels) for number, labels in enumerate(known)
     )
-    return DataSet(tmp_path, entries, NAMES, multi_label=True)
+    return DataSet(folder, entries, NAMES, multi_label=True)
 
 
 def write(data: DataSet[Labels], out: Path, form: str = "image") -> prepare.Summary:

@@ -1,6 +1,7 @@
 """Channels from a data set full of dirt: what goes in byte for byte, what is made anew, what is skipped and named."""
 
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -189,6 +190,46 @@ def test_a_folder_with_something_in_it_is_only_replaced_by_force(
     assert (out / "mine.txt").read_text() == "kept"
     assert run("image-classification", "--data", dirty, "--out", out, "--force") == 0
     assert not (out / "mine.txt").exists()
+
+
+@pytest.mark.parametrize("out", ["", "images", "channels", ".."])
+def test_channels_that_overlap_with_the_data_set_are_refused_and_it_stays(
+    dirty: Path, out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file: file.read_bytes() for file in dirty.rglob("*") if file.is_file()}
+    assert run("image-classification", "--data", dirty, "--out", dirty / out, "--force") == 2
+    assert (
+        f"--out {dirty / out} and --data {dirty} overlap: give a folder beside the data set" in capsys.readouterr().err
+    )
+    assert {file: file.read_bytes() for file in dirty.rglob("*") if file.is_file()} == before
+
+
+def test_a_name_that_no_list_or_disk_can_have_is_made_one_that_training_reads(dirty: Path, tmp_path: Path) -> None:
+    from train.data import lst
+
+    odd = ["tab\there", "two\u2028lines", "w\udcf6rter", "what?"]
+    folders = tmp_path / "folders"
+    for number, name in enumerate(odd):
+        for folder in ("cat", "dog"):
+            (folders / folder).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (20, 20), (60 * number, 0, 0)).save(folders / folder / f"{name}.jpg")
+    out = tmp_path / "channels"
+    assert run("image-classification", "--data", folders, "--out", out) == 0
+    samples = lst.read(out / "train_lst" / "train.lst", "train.lst", out / "train", 2, lst.class_id)
+    assert all(sample.path.is_file() for sample in samples)
+    names = {photo.stem for channel in ("train", "validation") for photo, _ in prepare.photos(out, channel)}
+    assert names == {"tab_here", "two_lines", "w_rter", "what_"}
+
+
+def test_what_was_left_out_is_in_the_error_when_nothing_remains(
+    dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(1, 4):
+        (dirty / "images" / f"pug_{number}.jpg").write_bytes(b"not an image")
+    assert run("image-classification", "--data", dirty, "--out", tmp_path / "channels") == 2
+    assert re.search(
+        r"of pug for the train channel: .*; \d were left out, the first: \S+\.jpg is", capsys.readouterr().err
+    )
 
 
 def test_what_fails_leaves_nothing_behind(dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,11 +31,12 @@ def test_what_an_interrupted_run_has_prepared_is_not_a_result(tmp_path: Path) ->
     assert run_folder(None, tmp_path / "demo") == tmp_path / "demo"
 
 
-@RESULTS
-def test_a_folder_that_was_asked_for_is_refused_when_it_holds_results(tmp_path: Path, result: str) -> None:
+@pytest.mark.parametrize("file", ["model.tar.gz", "channels/mine.jpg", "data/images/mine.jpg"])
+def test_a_folder_that_was_asked_for_is_refused_when_it_holds_anything(tmp_path: Path, file: str) -> None:
+    (tmp_path / "mine").mkdir()
     assert run_folder(tmp_path / "mine", tmp_path / "default") == tmp_path / "mine"
-    touch(tmp_path / "mine" / result)
-    with pytest.raises(UserError, match=r"--out .*mine holds .* of an earlier run: name another folder, or remove"):
+    touch(tmp_path / "mine" / file)
+    with pytest.raises(UserError, match=r"--out .*mine is there already and not empty: name another folder"):
         run_folder(tmp_path / "mine", tmp_path / "default")
 
 
@@ -46,5 +47,5 @@ def test_a_run_that_would_write_over_another_ends_before_it_begins(
     touch(tmp_path / "out" / "predictions.png")
     arguments = [command, "image-classification", "--data", str(drawn), "--out", str(tmp_path / "out")]
     assert program.main(arguments) == 2
-    assert f"{command}: --out {tmp_path / 'out'} holds predictions.png of an earlier run" in capsys.readouterr().err
+    assert f"{command}: --out {tmp_path / 'out'} is there already and not empty" in capsys.readouterr().err
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["predictions.png"]

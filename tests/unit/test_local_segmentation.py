@@ -225,6 +225,17 @@ def test_photos_whose_trimap_cannot_be_used_are_left_out_counted_and_named(
     assert lines[3] == "10 photos to train on, 4 to validate on, 4 classes"
 
 
+def test_masks_of_which_most_are_of_another_photo_end_it_with_the_first_and_the_count(
+    segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(20, 40):
+        segmented.add(f"Bengal_{number}", encode(picture()), trimap=encode(trimap().resize((32, 24)), "PNG"))
+    assert run(segmented, tmp_path / "channels") == 2
+    assert ".png has 32 x 24 pixels and" in (said := capsys.readouterr().err)
+    assert "(20 photos of 34 below" in said
+    assert not (tmp_path / "channels").exists()
+
+
 def test_the_real_subset_is_split_into_photos_with_trimaps(pets: Path, tmp_path: Path) -> None:
     found = official.segmentation(pets, "pet")
     train, validation = prepare.split(found)
