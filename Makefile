@@ -112,8 +112,8 @@ test/local-mode test/sdk2: PYTEST += -n 1
 soak/serving: FORCE $(call envs,serve tests) ## 20,000 seeded hostile requests to servers (2 min); FUZZ_SEED=N
 	@FUZZ_REQUESTS=5000 $(call PYTEST,serve) tests/serve/test_fuzz.py
 soak/training: FORCE $(call envs,mxnet tensorflow serve tests) ## jobs killed again and again until done (15 min); SOAK_SEED=N
-	@SOAK_RUNS=2 timeout 20m env $(call PYTEST,mxnet) tests/mxnet/test_interrupted.py
-	@SOAK_RUNS=2 timeout 10m env $(call PYTEST,tensorflow) tests/tensorflow/test_interrupted.py
+	@SOAK_RUNS=2 timeout 18m env $(call PYTEST,mxnet) tests/mxnet/test_interrupted.py
+	@SOAK_RUNS=2 timeout 12m env $(call PYTEST,tensorflow) -k started_again tests/tensorflow/test_interrupted.py
 # What one environment makes for the tests of another; every product so far is MXNet's.
 PRODUCTS := $(patsubst tests/products/%.py,.tests/products/%/.made,$(wildcard tests/products/[a-z]*.py))
 CODE := $(wildcard $(foreach folder,train serve,$(folder)/*.py $(folder)/*/*.py) tests/products/*.py)
