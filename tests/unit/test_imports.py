@@ -23,10 +23,10 @@ _CONVERT = "serve.user_model.convert"
 TENSORFLOW = {_CONVERT, "serve.user_model.saved_model", "serve.user_model.scaling"}
 # By package of others: the packages and modules that import it, which must be all of them. "" stands for any.
 THIRD_PARTY = {
-    "mxnet": {*MXNET, "train.gluon", "train.weights"},
+    "mxnet": {*MXNET, "train.gluon", "train.gpu_check.gluon", "train.weights"},
     "gluoncv": {*MXNET, "train.gluon"},
     "cv2": {*MXNET, "train.data.pixels"},
-    "tensorflow": {"train.keras", *TENSORFLOW},
+    "tensorflow": {"train.gpu_check.keras", "train.keras", *TENSORFLOW},
     "keras": {*KERAS, "train.keras", _CONVERT, "train.weights.keras_files"},
     "tf_keras": {_CONVERT},
     "tf2onnx": {"train.keras", _CONVERT},

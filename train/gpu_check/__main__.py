@@ -1,0 +1,44 @@
+"""`gpu-check`: a few updates of this image's algorithms on the CPU and on each GPU, a table, and a verdict."""
+
+import importlib
+import os
+import sys
+
+from train.gpu_check.comparison import compare, table
+
+_HELP = """usage: gpu-check
+
+Trains each algorithm of this image for some updates on drawn pictures: on the CPU, on each GPU, in float16, and on all
+GPUs together. Prints a table to paste into an issue. Exit code 0: all agree with the CPU; 1: some do not; 3: no GPU.
+"""
+NO_GPU = 3
+
+
+def main(arguments: list[str]) -> int:
+    """Check, print, and return the exit code."""
+    if {"-h", "--help"} & set(arguments):
+        print(_HELP, end="")
+        return 0
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # before CUDA is loaded: products of float32 in full
+    from train import entry, log
+
+    log.configure()
+    name = os.environ.get(entry.ALGORITHM, "")
+    if name not in entry.ALGORITHMS:
+        print(f"gpu-check: {entry.ALGORITHM}={name!r} names no algorithm of this image", file=sys.stderr)
+        return 1
+    entry.algorithm(name)  # imports the framework as a job does
+    own = importlib.import_module(f"train.gpu_check.{'keras' if name in entry.SCRIPTS else 'gluon'}")
+    gpus = own.gpus()
+    if not gpus:
+        print("gpu-check: there is no GPU that this image can use, so nothing is checked")
+        return NO_GPU
+    rows = compare(own.trainings(), gpus)
+    failed = [row for row in rows if not row.passed]
+    print(table(rows))
+    print(f"gpu-check: {'failed' if failed else 'passed'}: {len(rows) - len(failed)} of {len(rows)} runs agree")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
