@@ -17,6 +17,8 @@ import tensorflow as tf
 from tests.tensorflow import small
 from tests.tensorflow.test_job import SMALL, class_folders
 from train.errors import UserError
+from train.gpu_check import keras as gpu_check
+from train.gpu_check.comparison import compare
 from train.image_classification_tensorflow import job, network
 from train.job import training
 from train.job.cluster import Hosts
@@ -115,3 +117,15 @@ def test_a_full_gpu_is_the_users_error_which_names_mini_batch_size() -> None:
     assert "shape[64,112,112,96]" in raised.value.detail
     with pytest.raises(tf.errors.ResourceExhaustedError), devices.used(64, [Device("cpu", 0)]):
         raise full
+
+
+def _checked() -> dict[str, bool]:
+    """Return by place whether gpu-check's updates agree with those on the first device."""
+    devices.choose({"VISION_DEVICES": TWO}, 8, several_hosts=False)
+    rows = compare(gpu_check.trainings(), [Device("cpu", 0), Device("cpu", 1)])
+    return {str(row.place): row.passed for row in rows}
+
+
+def test_gpu_check_compares_each_device_and_both_together() -> None:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(_checked).result() == {"cpu:0": True, "cpu:1": True, "cpu:0,cpu:1": True}

@@ -27,7 +27,7 @@ def pictures() -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Run:
-    """What some updates gave: losses, pictures per second after the first, and the memory in use, MB, if known."""
+    """What some updates gave: losses, pictures per second after the first, and the memory in use in MB, if known."""
 
     losses: Sequence[float]
     rate: float

@@ -10,7 +10,8 @@ from train.image_classification_tensorflow import hyperparameters, network
 from train.job.devices import Device
 from train.keras.step import Step
 
-_GIVEN = {"num_classes": "2", "alpha": "0.35", "optimizer": "sgd", "learning_rate": "0.0002", "dropout": "0"}
+# Tiny steps: in this network differences of rounding grow with each one, at 0.0002 to 8e-3 in 20.
+_GIVEN = {"num_classes": "2", "alpha": "0.35", "optimizer": "sgd", "learning_rate": "0.000002", "dropout": "0"}
 
 
 def gpus() -> list[Device]:
