@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from local.datasets.files import parts, walk
+from local.datasets.files import walk
 from local.datasets.notes import MISSING, SEVERAL
-from train.data import pairs
+from train.data import pairs, parts
 
 _Pieces = tuple[str, ...]
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from local.datasets.dataset import UNKNOWN, UNUSABLE, Annotation, DataSet, Known, Thing, entries
 from local.datasets.files import ends, parts, texts, values, walk
-from local.datasets.files.parts import TEST
 from local.datasets.layouts.coco import instances, outlines
 from local.datasets.layouts.coco.instances import Object, Picture
 from local.datasets.masks.mask import Mask
 from local.datasets.notes import MISSING, SEVERAL, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_CLASSES, Notes, usable
 from local.errors import UserError
 from serve.words import plural
+from train.data.parts import TEST
 
 BACKGROUND = "background"
 # Which list comes first differs, and a list may be longer than what is looked at.

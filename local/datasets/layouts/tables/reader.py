@@ -16,7 +16,7 @@ from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, entries
 from local.datasets.files import ends
 from local.datasets.files.ends import Files
 from local.datasets.files.listed import Line, locate, once
-from local.datasets.files.parts import TEST, exactly, split_files
+from local.datasets.files.parts import exactly, split_files
 from local.datasets.files.rows import Cell
 from local.datasets.files.walk import near
 from local.datasets.layouts.tables import columns
@@ -24,6 +24,7 @@ from local.datasets.layouts.tables.cells import ZERO_ONE, in_order, split, witho
 from local.datasets.layouts.tables.table import SUFFIXES, Table, form_of, read
 from local.datasets.notes import TEST_PHOTOS, UNLABELLED, UNUSED_CLASSES, Notes
 from local.errors import UserError
+from train.data.parts import TEST
 
 _FIX = "remove one of the two, or put several labels of a photo into one cell, as in cat|dog"
 _PART_NAMES = {"split", "set", "part", "subset", "partition", "dataset", "phase", "usage"}
