@@ -138,7 +138,7 @@ def test_class_folders_in_a_folder_alone_are_refused_with_the_folder_to_give(abo
     ("names", "options", "says"),
     [
         (["cat/1.jpg"], [], "has one class folder, cat/: a classifier needs two or more"),
-        (["1.jpg"], [], "has no layout that is known: "),
+        (["1.jpg"], [], "has 1 photo and no labels of them, or is in no layout that is known: "),
         (["cat/a.txt", "dog/b.txt"], [], "has no photos in its class folders"),
         (["train/cat/1.jpg", "train/dog/2.jpg", "val/cta/3.jpg"], [], "has the class folder cta/, which folder"),
         (["cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg"], ["--split", "official"], "has no split of its own"),

@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, entries
+from local.datasets.files import walk
+from local.datasets.files.namesakes import kinds
 from local.errors import UserError
 from train.classification import folders
+from train.data import pairs
 from train.data.channels import Channel
 from train.data.parts import of_name
 from train.data.samples import Remarks
@@ -22,7 +25,18 @@ from train.errors import UserError as TrainUserError
 def recognise(root: Path) -> str | None:
     """Return how one sees that `root` holds class folders, None if it does not."""
     below = folders.subfolders(root)
+    if not any(folders.subfolders(path) or not kinds(f"{path.name}/") for path in below):
+        return None  # images/ and labels/ are no classes
     return f"it holds the folders {', '.join(path.name for path in below[:5])}" if below else None
+
+
+def classes(root: Path) -> list[str]:
+    """Return the names of the class folders that hold photos; none when they may be anything else by their names."""
+    parts = folders.parts(Channel(str(root), root, "", "folder"))
+    below = folders.subfolders(parts[TRAIN].path if parts else root)
+    named = [path for path in below if not of_name(path.name) and not kinds(f"{path.name}/")]
+    found = [path.name for path in named if walk.below(path, pairs.IMAGES)]
+    return found if len(found) > 1 else []
 
 
 def classification(root: Path) -> DataSet[Labels]:

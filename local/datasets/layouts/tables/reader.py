@@ -10,6 +10,7 @@ there; see columns for the labels. EXIF is heeded: what counts is the upright ph
 
 import re
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 
 from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, entries
@@ -17,7 +18,7 @@ from local.datasets.files import ends
 from local.datasets.files.ends import Files
 from local.datasets.files.listed import Line, locate, once
 from local.datasets.files.parts import exactly, split_files
-from local.datasets.files.rows import Cell
+from local.datasets.files.rows import Cell, Row
 from local.datasets.files.walk import near
 from local.datasets.layouts.tables import columns
 from local.datasets.layouts.tables.cells import ZERO_ONE, in_order, split, without_fractions
@@ -39,6 +40,31 @@ def recognise(root: Path) -> str | None:
         if photos is not None and (form := form_of(path, photos)):
             return f"{path.relative_to(root).as_posix()} names photos in its {form.words}"
     return None
+
+
+def decides(root: Path) -> bool | None:
+    """Return whether the tables have the classes of photos that are in class folders too.
+
+    They do when a column is called as labels are, when columns are the classes, and when they agree with the folders.
+    They do not when a column has one value for all photos, or another one for each. Else nothing says so: None.
+    """
+    is_open: bool | None = False
+    try:
+        for table, _ in _tables(root, ends.photos(root), {}):
+            _, others = _part_column(table)
+            if any(columns.is_called_label(table.names[number]) for number in others):
+                return True
+            try:
+                labelled = columns.labels_of(table.rows, table.names, others, table.source)
+            except UserError:
+                continue
+            if labelled.classes or all(map(_is_folder, table.rows, labelled.cells, repeat(table.paths))):
+                return True
+            if columns.is_telling(labelled.cells):
+                is_open = None
+    except UserError:
+        return None
+    return is_open
 
 
 def classification(root: Path) -> DataSet[Labels]:
@@ -99,6 +125,11 @@ def _tables(root: Path, photos: Files, notes: Notes) -> list[tuple[Table, str]]:
             "one there, or one folder below; its paths must end as those of the photos do, as in cat/1.jpg"
         )
     return [(read(path, path.relative_to(root).as_posix(), forms[path]), part) for path, part in used]
+
+
+def _is_folder(row: Row, cell: Cell, paths: int) -> bool:
+    """Whether a label is a folder of the photo's path."""
+    return cell in re.split(r"[/\\]", str(row[paths]))[:-1]
 
 
 def _part_column(table: Table) -> tuple[int | None, list[int]]:
