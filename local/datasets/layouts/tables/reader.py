@@ -16,7 +16,7 @@ from pathlib import Path
 from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, entries
 from local.datasets.files import ends
 from local.datasets.files.ends import Files
-from local.datasets.files.listed import Line, locate, once
+from local.datasets.files.listed import Line, locate, note_unlisted, once
 from local.datasets.files.parts import exactly, split_files
 from local.datasets.files.rows import Cell, Row
 from local.datasets.files.walk import near
@@ -75,11 +75,13 @@ def classification(root: Path) -> DataSet[Labels]:
     photos = ends.photos(root)
     notes: Notes = {}
     located: list[tuple[Line[Cell], Path]] = []
+    listed: dict[Path, list[str]] = {}
     plural, classes = False, dict[str, None]()
     for table, part in _tables(root, photos, notes):
         part_column, others = _part_column(table)
         labelled = columns.labels_of(table.rows, table.names, others, table.source)
         plural, classes = plural or labelled.plural, classes | dict.fromkeys(labelled.classes)
+        listed[table.path] = [str(row[table.paths]) for row in table.rows]
         lines = []
         for row, cell in zip(table.rows, labelled.cells, strict=True):
             own = "" if part_column is None else _part(table.names[part_column], row[part_column])
@@ -90,6 +92,7 @@ def classification(root: Path) -> DataSet[Labels]:
             else:
                 lines.append(line)
         located += locate(photos, lines, table.path, notes)
+    note_unlisted(photos, listed, notes)
     if not located:
         raise UserError(f"{root} has no photo with a label in its tables, but for those of a test part: label some")
     known = split([line.known for line, _ in located], plural)
