@@ -105,6 +105,21 @@ def test_the_pet_data_set_is_known_by_its_own_names(
         ([], {}, " is empty: put photos there, .* known: lists: "),
         ([], {"a.pdf": ""}, " has no photos, only such files as a.pdf, and is in no layout that is known: lists: "),
         (["1.jpg"], {}, " has 1 photo and no labels of them, or is in no layout that is known: lists: "),
+        (
+            IMAGES,
+            {"a.csv": "file,x\np/0.png,a\np/1.png,b\n"},
+            " has 3 .* known .a.csv names .* file, but p/0.png is not",
+        ),
+        (
+            IMAGES,
+            {"a.csv": "7;p/0.png\n8;p/1.png\n"},
+            " has 3 .*a.csv names photos in its column 2, but p/0.png is not",
+        ),
+        (
+            IMAGES,
+            {"a.jsonl": '{"at": "p/0.png", "x": "a"}'},
+            " has 3 .*a.jsonl names photos in its column at, but p/0.png",
+        ),
         (IMAGES, {"annotations/readme.md": ""}, " has 3 photos and no labels of them, or is in no"),
         (IMAGES, {"labels/1.txt": "", "labels/2.txt": ""}, " has 3 photos and no labels .*; yolo: YOLO's"),
     ],
@@ -114,3 +129,10 @@ def test_a_folder_in_no_layout_is_refused_with_what_it_holds(
 ) -> None:
     with pytest.raises(UserError, match=f"^{tmp_path}{says}"):
         layouts.find(folder(tmp_path, photos, files), task="detection")
+
+
+def test_one_label_for_photos_of_any_number_of_labels_is_refused(tmp_path: Path) -> None:
+    lines = '{"path": "images/1.jpg", "tags": ["cat"]}\n{"path": "images/2.jpg", "tags": []}\n'
+    found = layouts.find(folder(tmp_path, IMAGES, {"a.jsonl": lines}), task="classification")
+    with pytest.raises(UserError, match=r"cat is the only label: .* such as no cat$"):
+        found.read("classification")

@@ -195,8 +195,8 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
 
 
 def test_an_empty_list_is_a_photo_of_no_class_and_null_one_without_a_label(tmp_path: Path) -> None:
-    lines = [{"path": "1.jpg", "label": ["a"]}, {"path": "2.jpg", "label": []}, {"path": "3.jpg", "label": None}]
-    assert read(tmp_path, "\n".join(map(json.dumps, lines)), "a.jsonl") == {"1.jpg": "a", "2.jpg": ""}
+    lines = [{"path": "1.jpg", "label": ["a", "b"]}, {"path": "2.jpg", "label": []}, {"path": "3.jpg", "label": None}]
+    assert read(tmp_path, "\n".join(map(json.dumps, lines)), "a.jsonl") == {"1.jpg": "a+b", "2.jpg": ""}
 
 
 @pytest.mark.parametrize(

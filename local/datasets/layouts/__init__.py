@@ -95,7 +95,14 @@ class Found(NamedTuple):
                 f"{_known(task)}. If it is one of these, --layout NAME says what it lacks"
             )
         options = {"classes": pet_classes} if self.name == PETS and pet_classes is not None else {}
-        return readers[task](self.root, **options)
+        data = readers[task](self.root, **options)
+        if data.multi_label and len(data.class_names) == 1:
+            name = data.class_names[0]
+            raise UserError(
+                f"{self.root}: {name} is the only label: several labels a photo need two classes or more; give photos "
+                f"without it a label of their own, such as no {name}"
+            )
+        return data
 
 
 def find(root: Path, layout: str | None = None, task: str | None = None) -> Found:
@@ -119,7 +126,8 @@ def find(root: Path, layout: str | None = None, task: str | None = None) -> Foun
             )
         if decides:
             return Found(root, name, how)
-    raise UserError(f"{root} {_holds(root)}: {_known(task)}")
+    miss = tables.nearest_miss(root)
+    raise UserError(f"{root} {_holds(root)}{miss and f' ({miss})'}: {_known(task)}")
 
 
 def _known(task: str | None) -> str:

@@ -22,7 +22,7 @@ from local.datasets.files.rows import Cell, Row
 from local.datasets.files.walk import near
 from local.datasets.layouts.tables import columns
 from local.datasets.layouts.tables.cells import ZERO_ONE, in_order, split, without_fractions
-from local.datasets.layouts.tables.table import SUFFIXES, Table, form_of, read
+from local.datasets.layouts.tables.table import SUFFIXES, Table, form_of, names_of_photos, read
 from local.datasets.notes import TEST_PHOTOS, UNLABELLED, UNUSED_CLASSES, Notes
 from local.errors import UserError
 from train.data.parts import TEST
@@ -65,6 +65,15 @@ def decides(root: Path) -> bool | None:
     except UserError:
         return None
     return is_open
+
+
+def nearest_miss(root: Path) -> str:
+    """Return which table names photos that are not there, and one of them, in words; "" without one."""
+    for path in near(root, SUFFIXES):
+        if found := names_of_photos(path):
+            source = path.relative_to(root).as_posix()
+            return f"{source} names photos in its column {found.column}, but {found.first[:120]} is not below {root}"
+    return ""
 
 
 def classification(root: Path) -> DataSet[Labels]:
@@ -123,6 +132,7 @@ def _tables(root: Path, photos: Files, notes: Notes) -> list[tuple[Table, str]]:
     used = split_files(list(forms), root, "tables", notes)
     if not used:
         only = f", only {', '.join(path.name for path in forms)}" if forms else ""
+        only = only or (f" ({miss})" if (miss := nearest_miss(root)) else "")
         raise UserError(
             f"{root} has no CSV, TSV or JSON Lines file with columns for paths of its photos and for labels{only}: put "
             "one there, or one folder below; its paths must end as those of the photos do, as in cat/1.jpg"
