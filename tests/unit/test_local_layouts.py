@@ -10,6 +10,7 @@ from tests.unit.layouts import lay_out
 
 BOX = "0 0.5 0.5 0.2 0.2\n"
 XML = "<annotation><filename>1.jpg</filename></annotation>"
+COCO = '{"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [], "categories": []}'
 IMAGES = [f"images/{number}.jpg" for number in range(1, 4)]
 CLASSES = ["cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg"]
 TABLE = ("path,", *(f"{photo}," for photo in CLASSES))
@@ -50,6 +51,24 @@ def test_a_layout_without_the_task_is_named_with_those_that_have_it(tmp_path: Pa
         UserError, match=r"is read as tables \(stats.csv .* no boxes: detection takes .*yolo: .* --layout"
     ):
         found.read("detection")
+
+
+@pytest.mark.parametrize(
+    ("photos", "files", "name"),
+    [
+        (["train/1.jpg", "valid/2.jpg"], {"train/_annotations.coco.json": COCO}, "coco"),
+        (["train2017/1.jpg", "val2017/2.jpg"], {"annotations/instances_train2017.json": COCO}, "coco"),
+        (["train/images/1.jpg", "valid/images/2.jpg"], {"train/labels/1.txt": BOX, "valid/labels/2.txt": BOX}, "yolo"),
+        (["train/1.jpg", "train/1_mask.png", "val/2.jpg", "val/2_mask.png"], {}, "mask-folders"),
+    ],
+)
+def test_folders_of_parts_and_kinds_are_not_taken_for_classes(
+    photos: list[str], files: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    found = layouts.find(folder(tmp_path, photos, files), task="classification")
+    assert found.name == name
+    with pytest.raises(UserError, match="has no class for each photo"):
+        found.read("classification")
 
 
 @pytest.mark.parametrize(

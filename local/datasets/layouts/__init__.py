@@ -115,7 +115,8 @@ def find(root: Path, layout: str | None = None, task: str | None = None) -> Foun
     if layout is not None:
         return Found(root, layout, "--layout says so")
     folders = class_folders.classes(root) if task == CLASSIFICATION else []
-    for name, one in sorted(LAYOUTS.items(), key=lambda item: task is not None and task not in item[1].readers):
+    in_order = sorted(LAYOUTS.items(), key=lambda item: task is not None and task not in item[1].readers)
+    for name, one in in_order:
         if not (how := one.recognise(root)):
             continue
         decides = one.decides(root) if folders else True

@@ -24,17 +24,16 @@ from train.errors import UserError as TrainUserError
 
 def recognise(root: Path) -> str | None:
     """Return how one sees that `root` holds class folders, None if it does not."""
+    # Photos right in images/ or train/ have no class.
+    if not any(folders.subfolders(path) or not _means_else(path.name) for path in _class_folders(root)):
+        return None
     below = folders.subfolders(root)
-    if not any(folders.subfolders(path) or not kinds(f"{path.name}/") for path in below):
-        return None  # images/ and labels/ are no classes
     return f"it holds the folders {', '.join(path.name for path in below[:5])}" if below else None
 
 
 def classes(root: Path) -> list[str]:
     """Return the names of the class folders that hold photos; none when they may be anything else by their names."""
-    parts = folders.parts(Channel(str(root), root, "", "folder"))
-    below = folders.subfolders(parts[TRAIN].path if parts else root)
-    named = [path for path in below if not of_name(path.name) and not kinds(f"{path.name}/")]
+    named = [path for path in _class_folders(root) if not _means_else(path.name)]
     found = [path.name for path in named if walk.below(path, pairs.IMAGES)]
     return found if len(found) > 1 else []
 
@@ -56,6 +55,17 @@ def classification(root: Path) -> DataSet[Labels]:
     photos = [(sample.path, part, (names[sample.label],), (names[sample.label],)) for part, sample in samples]
     notes = {reason: [name.removeprefix(f"{root}/") for name in files] for reason, files in remarks.found.items()}
     return DataSet(root, entries(photos, in_folders=True), names, notes)
+
+
+def _class_folders(root: Path) -> list[Path]:
+    """The folders that would be classes: those of the part to train on where there are parts."""
+    parts = folders.parts(Channel(str(root), root, "", "folder"))
+    return folders.subfolders(parts[TRAIN].path if parts else root)
+
+
+def _means_else(name: str) -> bool:
+    """Whether a folder's name is rather that of a part, or of what data sets have in a folder, such as masks."""
+    return bool(of_name(name) or kinds(f"{name}/"))
 
 
 def _refuse_wrapper(folder: Path) -> None:
@@ -87,7 +97,8 @@ def _refuse_parts(root: Path) -> None:
                 "classes, call the folders above them train and val, with none beside them, or give one of them as "
                 "--data; if not, put the photos right into the class folders"
             )
-    if len(set(named.values())) > 1:
+    parts = {of_name(path.name) for path in below}
+    if len(set(named.values())) > 1 or (len(parts) > 1 and "" not in parts):
         raise UserError(
             f"{root} has the folders {_words(list(below))}: of the data set's parts there can be train, val and test, "
             "each once, with class folders in them and no other folder beside them: remove or rename the others"
