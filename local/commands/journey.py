@@ -77,7 +77,7 @@ def read(args: argparse.Namespace) -> Given | None:
     if args.data is None:
         return None
     algorithm = algorithms.get(args.name)
-    found = layouts.find(args.data, args.layout)
+    found = layouts.find(args.data, args.layout, algorithm.task)
     return Given(found, found.read(algorithm.task, algorithm.demo_classes))
 
 

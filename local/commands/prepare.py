@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     algorithm = algorithms.get(args.name)
     if args.classes is not None:
         _check_offered(args.name, "--classes", args.classes, algorithm.classes)
-    found = layouts.find(args.data, args.layout)
+    found = layouts.find(args.data, args.layout, algorithm.task)
     print(found)
     if args.classes is not None and found.name != layouts.PETS:
         raise UserError(f"--classes {args.classes} is for the pet data set, and {found}: leave it out")

@@ -10,10 +10,11 @@ from typing import Generic, TypeVar
 
 from local.datasets.names import channel_names
 from local.errors import UserError
+from train.data import parts
 
 CLASSIFICATION, DETECTION, SEGMENTATION = TASKS = ("classification", "detection", "segmentation")
 """What can be known of a photo: the names of its classes (`Labels`), its boxes (`Annotation`), or its mask (`Mask`)."""
-TRAIN, VALIDATION = "train", "validation"
+TRAIN, VALIDATION = parts.TRAIN, parts.VALIDATION
 NO_CLASS = "unused"
 """The name of a label that no photo has."""
 UNUSABLE = "photos whose annotations cannot be used, skipped"

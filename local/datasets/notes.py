@@ -7,6 +7,7 @@ from typing import TypeAlias, TypeVar
 from local.datasets.dataset import UNUSABLE, Known
 from local.errors import UserError
 from serve.words import plural
+from train.data import parts
 
 Item = TypeVar("Item")
 Notes: TypeAlias = dict[str, list[str]]
@@ -17,7 +18,7 @@ SEVERAL = "listed files that cannot be told apart, left out"
 TWICE = "photos that are listed again, the first counts"
 UNLISTED = "photos that are not listed, left out"
 UNLABELLED = "photos without a label, left out"
-TEST_PHOTOS = "photos of a test part, left out"
+TEST_PHOTOS = parts.TEST_PHOTOS
 RENUMBERED = "class numbers that are another label now"
 UNUSED_CLASSES = "classes that no photo has, left out"
 

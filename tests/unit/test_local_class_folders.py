@@ -13,6 +13,7 @@ from local.datasets import layouts
 from local.datasets.drawn import draw
 from local.datasets.layouts import class_folders
 from local.datasets.layouts.pets import reader as pets
+from local.datasets.notes import TEST_PHOTOS
 from local.errors import UserError
 
 CLASSIFIERS = ("image-classification", "image-classification-tensorflow")
@@ -86,11 +87,59 @@ def test_photos_of_one_name_in_both_parts_are_all_kept_by_a_random_split(tmp_pat
     assert written == {path.read_bytes() for path in data.rglob("*.jpg")}
 
 
+@pytest.mark.parametrize("names", [("Train", "Valid"), ("TRAINING", "Val"), ("seg_train", "seg_val"), ("train", "dev")])
+def test_the_parts_are_known_by_the_words_in_their_folders_names(names: tuple[str, str], tmp_path: Path) -> None:
+    train, val = names
+    lay_out(tmp_path, f"{train}/cat/1.jpg", f"{train}/dog/2.jpg", f"{val}/dog/3.jpg", f"__MACOSX/{train}/cat/4.jpg")
+    found = class_folders.classification(tmp_path)
+    assert found.class_names == ("cat", "dog")
+    assert [entry.part for entry in found.entries] == ["train", "train", "validation"]
+
+
+def test_what_is_left_out_is_in_the_notes(tmp_path: Path) -> None:
+    lay_out(tmp_path, "Training/cat/1.jpg", "Training/dog/2.jpg", "Training/dog/a.txt", "Testing/dog/3.jpg", "4.jpg")
+    found = class_folders.classification(tmp_path)
+    assert {entry.path.name: entry.part for entry in found.entries} == {"1.jpg": "", "2.jpg": ""}
+    assert found.notes == {
+        "files beside the folders for training and validation, left out": ["4.jpg"],
+        TEST_PHOTOS: ["Testing/dog/3.jpg"],
+        "files in class folders that are no photos by their names, left out": ["Training/dog/a.txt"],
+    }
+
+
+@pytest.mark.parametrize("name", ["train", "Test set"])
+def test_a_class_may_have_the_name_of_a_part(name: str, tmp_path: Path) -> None:
+    found = class_folders.classification(lay_out(tmp_path, f"{name}/1.jpg", "bus/2.jpg", "__MACOSX/bus/3.jpg"))
+    assert set(found.class_names) == {name, "bus"}
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["fold1/cat/1.jpg", "fold1/dog/1.jpg", "fold2/cat/1.jpg", "fold2/dog/1.jpg"], "fold1, fold2, which all hold"),
+        (["val/cat/1.jpg", "val/dog/1.jpg", "test/cat/1.jpg", "test/dog/1.jpg"], "test, val, which all hold cat, dog"),
+        (["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "more/1.jpg"], "the folders more, train, val: of"),
+        (["train/1.jpg", "val/2.jpg", "test/3.jpg"], "the folders test, train, val: of the data set's parts"),
+        (["seg_train/seg_train/cat/1.jpg", "seg_test/seg_test/cat/1.jpg", "seg_pred/1.jpg"], "seg_pred, seg_test, seg"),
+    ],
+)
+def test_parts_that_would_become_classes_are_refused(names: list[str], says: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=says):
+        class_folders.classification(lay_out(tmp_path, *names))
+
+
+@pytest.mark.parametrize("above", ["PetImages", "archive/PetImages", "train/train"])
+def test_class_folders_in_a_folder_alone_are_refused_with_the_folder_to_give(above: str, tmp_path: Path) -> None:
+    lay_out(tmp_path, f"{above}/Cat/1.jpg", f"{above}/Dog/2.jpg", "__MACOSX/3.jpg")
+    with pytest.raises(UserError, match=f"if the classes are Cat, Dog in .*, give --data {tmp_path}/{above}$"):
+        class_folders.classification(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("names", "options", "says"),
     [
         (["cat/1.jpg"], [], "has one class folder, cat/: a classifier needs two or more"),
-        (["1.jpg"], [], "has no layout that is known: "),
+        (["1.jpg"], [], "has 1 photo and no labels of them, or is in no layout that is known: "),
         (["cat/a.txt", "dog/b.txt"], [], "has no photos in its class folders"),
         (["train/cat/1.jpg", "train/dog/2.jpg", "val/cta/3.jpg"], [], "has the class folder cta/, which folder"),
         (["cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg"], ["--split", "official"], "has no split of its own"),

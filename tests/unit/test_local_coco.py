@@ -337,6 +337,12 @@ def test_a_file_that_cannot_be_used_is_refused_with_the_key_the_value_and_the_fi
     assert says in str(refused.value)
 
 
+def test_names_of_which_all_may_be_several_photos_are_refused_as_such(tmp_path: Path) -> None:
+    lay_out(tmp_path, document([thing()], [ONE]), "cat/1.jpg", "dog/1.jpg", file="a/b.json")
+    with pytest.raises(UserError, match=r"1.jpg may be cat/1.jpg or dog/1.jpg: write the folder into file_name, as in"):
+        coco.detection(tmp_path)
+
+
 @pytest.mark.parametrize(
     "text", ["{", '{"images": [NaN', '{"images": [' + "[" * 100_000, '{"images": [' + "9" * 5000, "\xff"]
 )

@@ -16,7 +16,7 @@ from local.datasets import layouts
 from local.datasets.dataset import Annotation, DataSet, Thing
 from local.datasets.layouts.ground_truth import reader as ground_truth
 from local.datasets.layouts.pets import reader as pet_data
-from local.datasets.notes import MISSING, RENUMBERED, SEVERAL
+from local.datasets.notes import MISSING, RENUMBERED, SEVERAL, UNLISTED
 from local.errors import UserError
 from tests.unit import layouts as prepared
 from tests.unit.layouts import notes
@@ -358,6 +358,17 @@ def test_a_photo_that_two_manifests_label_is_refused_with_both_lines(write: Call
 
 
 # --- photos -----------------------------------------------------------------------------------------------------------
+
+
+def test_photos_that_no_manifest_names_are_named_and_masks_are_not_among_them(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    write(*(single(f"{number}.jpg", 0, "dog") for number in range(3)))
+    for name in ("new.jpg", "test/7.jpg", "annotations/0.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    data = ground_truth.classification(tmp_path)
+    assert notes(data) == {UNLISTED: ["new.jpg"], "photos of a test part, left out": ["test/7.jpg"]}
 
 
 def test_photos_that_are_not_there_are_named_and_left_out(write: Callable[..., Path], tmp_path: Path) -> None:

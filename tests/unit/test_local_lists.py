@@ -14,7 +14,7 @@ from local.datasets.dataset import CLASSIFICATION, DETECTION, FRACTIONS, UNUSABL
 from local.datasets.layouts.lists import lines as lst_labels
 from local.datasets.layouts.lists import reader as lists
 from local.datasets.layouts.pets import reader as official
-from local.datasets.notes import MISSING, RENUMBERED, UNUSED_CLASSES
+from local.datasets.notes import MISSING, RENUMBERED, TEST_PHOTOS, UNLISTED, UNUSED_CLASSES
 from local.errors import UserError
 from tests.unit.layouts import Prepared, prepare
 from tests.unit.layouts import lay_out as write_files
@@ -161,6 +161,13 @@ def test_a_line_of_another_form_than_most_is_left_out_and_named(tmp_path: Path) 
     notes = lists.classification(tmp_path / "2").notes
     assert notes[UNUSABLE] == ["a.lst, line 3 has 3 numbers, most lines 2"]
     assert notes[MISSING] == ["no.jpg"]
+
+
+def test_photos_that_no_list_names_are_left_out_and_named(tmp_path: Path) -> None:
+    files = {"a.lst": "0\t0\tcat/1.jpg\n1\t1\tdog/1.jpg\n", "b.val.lst": "0\t1\tcat/2.jpg\n"}
+    notes = lists.classification(lay_out(tmp_path, files, (*PHOTOS, "new/7.jpg", "test/8.jpg"))).notes
+    assert notes[UNLISTED] == ["dog/3 ü.jpg", "new/7.jpg"]
+    assert notes[TEST_PHOTOS] == ["test/8.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from local.datasets.files.parts import TEST, of_name, of_path, split_files
+from local.datasets.files.parts import of_path, split_files
+from train.data.parts import TEST, of_name
 
 
 @pytest.mark.parametrize(

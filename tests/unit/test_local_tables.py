@@ -16,7 +16,7 @@ from local.datasets import layouts
 from local.datasets.dataset import DataSet, Labels
 from local.datasets.layouts.pets import reader as official
 from local.datasets.layouts.tables import reader as tables
-from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNUSED_CLASSES
+from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_CLASSES
 from local.errors import UserError
 from tests.unit.layouts import lay_out as write_files
 from tests.unit.layouts import prepare
@@ -179,18 +179,24 @@ def test_a_table_beside_its_photos_is_found_in_a_folder_of_its_part(tmp_path: Pa
 
 
 def test_what_is_left_out_is_named(tmp_path: Path) -> None:
-    lay_out(tmp_path, {"a.csv": "path,label\n1.jpg,cat\n2.jpg,\nno.jpg,cat\n3.jpg,dog\nx/3.jpg,dog\n3.jpg,dog\n"})
+    lay_out(
+        tmp_path,
+        {"a.csv": "path,label\n1.jpg,cat\n2.jpg,\nno.jpg,cat\n3.jpg,dog\nx/3.jpg,dog\n3.jpg,dog\n"},
+        (*PHOTOS, "cat/1.jpg", "test/5.jpg"),
+    )
     notes = tables.classification(tmp_path).notes
     assert {why: names for why, names in notes.items() if names} == {
         tables.UNLABELLED: ["2.jpg"],
         MISSING: ["no.jpg", "x/3.jpg"],
         TWICE: ["3.jpg"],
+        UNLISTED: ["4.jpg", "cat/1.jpg"],
+        TEST_PHOTOS: ["test/5.jpg"],
     }
 
 
 def test_an_empty_list_is_a_photo_of_no_class_and_null_one_without_a_label(tmp_path: Path) -> None:
-    lines = [{"path": "1.jpg", "label": ["a"]}, {"path": "2.jpg", "label": []}, {"path": "3.jpg", "label": None}]
-    assert read(tmp_path, "\n".join(map(json.dumps, lines)), "a.jsonl") == {"1.jpg": "a", "2.jpg": ""}
+    lines = [{"path": "1.jpg", "label": ["a", "b"]}, {"path": "2.jpg", "label": []}, {"path": "3.jpg", "label": None}]
+    assert read(tmp_path, "\n".join(map(json.dumps, lines)), "a.jsonl") == {"1.jpg": "a+b", "2.jpg": ""}
 
 
 @pytest.mark.parametrize(

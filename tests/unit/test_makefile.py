@@ -226,17 +226,19 @@ def test_make_hands_the_layout_to_the_command(goal: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("goal", "empty"),
+    ("goal", "empty", "images_alone"),
     [
-        ("demo", " has no layout that is known"),
-        ("demo/object-detection", " has no layout that is known"),
-        ("demo/semantic-segmentation", " has no layout that is known"),
-        ("bench", "/images does not exist"),
+        ("demo", " is empty", " is empty"),
+        ("demo/object-detection", " is empty", " is empty"),
+        ("demo/semantic-segmentation", " is empty", " is empty"),
+        ("bench", "/images does not exist", "/annotations/trainval.txt does not exist"),
     ],
 )
-def test_data_that_is_not_there_is_named_before_anything_is_done(tmp_path: Path, goal: str, empty: str) -> None:
+def test_data_that_is_not_there_is_named_before_anything_is_done(
+    tmp_path: Path, goal: str, empty: str, images_alone: str
+) -> None:
     folder = tmp_path / "my pets"
-    for made, lacks in (("my pets", empty), ("my pets/images", "/annotations/trainval.txt does not exist")):
+    for made, lacks in (("my pets", empty), ("my pets/images", images_alone)):
         (tmp_path / made).mkdir()
         done = run_last_command(goal, f"DATA={folder}")
         assert (done.returncode, done.stdout) == (2, "")

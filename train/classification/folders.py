@@ -10,11 +10,12 @@ import numpy as np
 from serve.words import plural
 from train.data import pairs
 from train.data.channels import Channel, listing
+from train.data.parts import TEST, TEST_PHOTOS, TRAIN, VALIDATION, of_name
 from train.data.samples import Remarks, Sample
 from train.errors import Refuse, UserError, end
 from train.log import LOG
 
-_TRAIN, _VALIDATION = ("train", "training"), ("validation", "val", "valid")
+_BESIDE_PARTS = "files beside the folders for training and validation, left out"
 _NO_PHOTOS = "files in class folders that are no photos by their names"
 LAYOUT = "photos in class folders, such as train/cat/1.jpg and validation/dog/2.jpg"
 
@@ -39,7 +40,11 @@ def listed(
     seed. Raises UserError as `read` does.
     """
     channel = main_channel(channels)
-    found = read(channel, channels.get("validation"), refuse)
+    remarks = Remarks()
+    try:
+        found = read(channel, channels.get("validation"), remarks, refuse)
+    finally:
+        remarks.say()
     names = found.class_names
     if num_classes not in (None, len(names)):
         raise UserError(
@@ -59,21 +64,24 @@ def listed(
     return found
 
 
-def read(channel: Channel, beside: Channel | None = None, refuse: Refuse = end) -> Listed:
+def read(channel: Channel, beside: Channel | None, remarks: Remarks, refuse: Refuse = end) -> Listed:
     """Return the photos in the class folders of a channel, and those of its validation part, none if there is none.
 
     The channel may hold both parts itself, as folders `train` and `validation` of class folders, or have the second
-    `beside` it. Classes are in the order of their names. One class alone, and a class folder of the validation part
-    alone, go to `refuse`. Raises UserError naming the channel, what it holds and what it must hold.
+    `beside` it; `remarks` gets the files that are left out. Classes are in the order of their names. One class alone,
+    and a class folder of the validation part alone, go to `refuse`. Raises UserError naming the channel, what it holds
+    and what it must hold.
     """
-    parts = _parts(channel)
-    train, validation = parts.get("train", channel), parts.get("validation", beside)
-    if beside is not None and validation is not beside:
+    found = parts(channel)
+    train, validation = found.get(TRAIN, channel), found.get(VALIDATION, beside)
+    if beside is not None and validation is not None and validation is not beside:
         raise UserError(
-            f"{channel} holds a folder {parts['validation'].path.name}/ and there is a {beside} too: remove one of "
-            "the two"
+            f"{channel} holds a folder {validation.path.name}/ and there is a {beside} too: remove one of the two"
         )
-    remarks = Remarks()
+    if train is not channel:
+        _note_files(channel, _BESIDE_PARTS, remarks)
+    for path in found[TEST].files(pairs.IMAGES) if TEST in found else ():
+        remarks.add(TEST_PHOTOS, channel.name_of(path))
     names = _class_names(train, remarks)
     if len(names) < 2:
         refuse(
@@ -85,9 +93,8 @@ def read(channel: Channel, beside: Channel | None = None, refuse: Refuse = end) 
     if validation is not None:
         _require_known(validation, names, train, remarks, refuse)
         photos[validation] = _samples(validation, names, remarks)
-    remarks.say()
-    for part, found in photos.items():
-        if not found:
+    for part, samples in photos.items():
+        if not samples:
             raise UserError(f"{part} has no photos in its class folders: it needs {LAYOUT}")
     if validation is None:
         return Listed(photos[train], [], names)
@@ -106,39 +113,42 @@ def main_channel(channels: dict[str, Channel]) -> Channel:
     return channels[given[0]]
 
 
-def _parts(channel: Channel) -> dict[str, Channel]:
-    """Return the folders for training and validation in a channel by part, none when it holds class folders itself.
+def parts(channel: Channel) -> dict[str, Channel]:
+    """Return the folders for training, validation and testing in a channel, none when it holds class folders itself.
 
-    A class may be called `train`, as beside `bus`; so nothing else may be there, and class folders in it.
+    Their names have the words of data.parts. A class may be called `train`, as beside `bus`; so nothing else may be
+    there, and class folders in it.
     """
-    below = {path.name: path for path in _folders(channel.path)}
-    train = next((below[name] for name in _TRAIN if name in below), None)
-    if train is None or not set(below) <= {*_TRAIN, *_VALIDATION, "test"} or not _folders(train):
+    below = subfolders(channel.path)
+    found = {of_name(path.name): path for path in below}
+    if TRAIN not in found or "" in found or len(found) < len(below) or not subfolders(found[TRAIN]):
         return {}
-    parts = {"train": train, "validation": next((below[name] for name in _VALIDATION if name in below), None)}
-    return {
-        part: Channel(f"{channel.name}/{path.name}", path, "", channel.kind)
-        for part, path in parts.items()
-        if path is not None
-    }
+    return {part: Channel(f"{channel.name}/{path.name}", path, "", channel.kind) for part, path in found.items()}
 
 
-def _folders(path: Path) -> list[Path]:
-    return sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
+def subfolders(path: Path) -> list[Path]:
+    """Return the folders in `path` in order, but for hidden ones and macOS's __MACOSX."""
+    found = sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
+    return [each for each in found if each.name != "__MACOSX"]
 
 
 def _class_names(channel: Channel, remarks: Remarks) -> tuple[str, ...]:
     """Return the names of the class folders; notes files beside them."""
-    folders = _folders(channel.path)
+    folders = subfolders(channel.path)
     if not folders:
         raise UserError(
             f"{channel} has no class folders, it holds {listing(channel.path)}: it needs {LAYOUT}; "
             "photos with an .lst file need the channels train, train_lst, validation and validation_lst"
         )
+    _note_files(channel, "files beside the class folders, left out", remarks)
+    return tuple(folder.name for folder in folders)
+
+
+def _note_files(channel: Channel, kind: str, remarks: Remarks) -> None:
+    """Note the files in a channel's own folder."""
     for path in sorted(channel.path.iterdir()):
         if path.is_file() and not path.name.startswith("."):
-            remarks.add("files beside the class folders, left out", channel.name_of(path))
-    return tuple(folder.name for folder in folders)
+            remarks.add(kind, channel.name_of(path))
 
 
 def _require_known(channel: Channel, names: Sequence[str], train: Channel, remarks: Remarks, refuse: Refuse) -> None:

@@ -11,19 +11,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from local.datasets.files import parts, walk
+from local.datasets.files import walk
 from local.datasets.notes import MISSING, SEVERAL
-from train.data import pairs
+from train.data import pairs, parts
 
 _Pieces = tuple[str, ...]
 
 
 class Match(NamedTuple):
-    """The file that a path names; or why there is none, MISSING or SEVERAL, and the path, in words for notes."""
+    """The file that a path names; or why there is none, MISSING or SEVERAL, and the path, in words for notes.
+
+    `candidates` are the files that it may name where it cannot be told which.
+    """
 
     path: Path | None
     why: str = ""
     words: str = ""
+    candidates: tuple[Path, ...] = ()
 
 
 class Files:
@@ -70,14 +74,15 @@ class Files:
         return self._by_name.get(_plain(name)) or (not walk.is_photo(name) and self._by_base.get(_plain(name))) or ()
 
     def _match(self, text: str, one: "_Found", owners: Mapping[_Pieces, "_Owners"]) -> Match:
+        paths = tuple(self.root.joinpath(*file) for file in one.files)
         if len(one.files) > 1:
-            return Match(None, SEVERAL, f"{text} may be {' or '.join(map('/'.join, one.files[:2]))}")
+            return Match(None, SEVERAL, f"{text} may be {' or '.join(map('/'.join, one.files[:2]))}", paths)
         owner = owners[one.files[0]] if one.files else None
         if owner is None or one.fit < owner.fit:
             return Match(None, MISSING, text)
         if len(owner.texts) > 1:
-            return Match(None, SEVERAL, f"{'/'.join(one.files[0])} may be {' or '.join(owner.texts[:2])}")
-        return Match(self.root.joinpath(*one.files[0]))
+            return Match(None, SEVERAL, f"{'/'.join(one.files[0])} may be {' or '.join(owner.texts[:2])}", paths)
+        return Match(paths[0])
 
 
 class _Found(NamedTuple):

@@ -1,14 +1,16 @@
 """Photos that files list, line by line, by their paths."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Generic
 
 from local.datasets.dataset import Known
 from local.datasets.files.ends import Files
-from local.datasets.notes import MISSING, TWICE, Notes
+from local.datasets.files.parts import of_path
+from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNLISTED, Notes
 from local.errors import UserError
+from train.data.parts import TEST
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,16 @@ def locate(files: Files, lines: Sequence[Line[Known]], path: Path, notes: Notes)
     for _, one in others:
         notes.setdefault(one.why, []).append(one.words)
     return located
+
+
+def note_unlisted(photos: Files, texts: Mapping[Path, Sequence[str]], notes: Notes) -> None:
+    """Note the photos that no list names; `texts` are the paths in each list, whatever is wrong with their lines."""
+    found = [one for path, those in texts.items() for one in photos.find(those, path.parent)]
+    named = {one.path for one in found}.union(*(one.candidates for one in found))
+    for name in photos.names:
+        if photos.root / name not in named:
+            is_test = of_path(PurePath(name).parent) == TEST
+            notes.setdefault(TEST_PHOTOS if is_test else UNLISTED, []).append(name)
 
 
 def once(located: Sequence[tuple[Line[Known], Path]], notes: Notes, fix: str) -> list[tuple[Line[Known], Path]]:

@@ -15,9 +15,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from local.datasets.files.parts import TEST, WORDS
 from local.datasets.notes import TEST_PHOTOS, Notes, without, without_photo
 from train.data import pairs
+from train.data.parts import TEST, WORDS
 
 PHOTOS, TRUTHS, MASKS, NEITHER = "photos", "truths", "masks", "neither"
 DOUBLES = "photos of a base name that another one has, left out"

@@ -1,25 +1,10 @@
 """The parts of a data set by the names that people give to files, folders and cells: train.csv, Valid/, "TEST"."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from local.datasets.dataset import TRAIN, VALIDATION
 from local.datasets.notes import Notes
-
-TEST = "test"
-"""The part that a user holds back: neither to train on nor to validate on."""
-WORDS = {
-    **dict.fromkeys(("train", "training", "trn"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), VALIDATION),
-    **dict.fromkeys(("test", "testing", "holdout"), TEST),
-}
-
-
-def of_name(name: str) -> str:
-    """Return TRAIN, VALIDATION or TEST when exactly one of them is a word of `name`, as in train_labels; else ""."""
-    found = _named(name)
-    return found.pop() if len(found) == 1 else ""
+from train.data.parts import TEST, TRAIN, VALIDATION, WORDS, named
 
 
 def of_path(path: PurePath) -> str:
@@ -27,7 +12,7 @@ def of_path(path: PurePath) -> str:
 
     A name with words of two parts, such as train_val, counts for neither.
     """
-    found = next(filter(None, map(_named, reversed(path.parts))), set())
+    found = next(filter(None, map(named, reversed(path.parts))), set())
     return found.pop() if len(found) == 1 else ""
 
 
@@ -53,11 +38,3 @@ def split_files(paths: Sequence[Path], root: Path, what: str, notes: Notes) -> l
         else:
             used.append((path, part or (TRAIN if VALIDATION in parts else "")))
     return used
-
-
-def _named(name: str) -> set[str]:
-    """The parts of which a word is in a name: words end at what is not a letter, and at Case."""
-    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    found = {WORDS[word] for word in words if word in WORDS}
-    # COCO's test-dev is a test set.
-    return found - {VALIDATION} if TEST in found and "dev" in words else found

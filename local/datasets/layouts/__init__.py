@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION, TASKS, DataSet
+from local.datasets.files import walk
 from local.datasets.layouts import class_folders, mask_folders
 from local.datasets.layouts.coco import reader as coco
 from local.datasets.layouts.ground_truth import reader as ground_truth
@@ -16,19 +17,25 @@ from local.datasets.layouts.tables import reader as tables
 from local.datasets.layouts.voc import reader as voc
 from local.datasets.layouts.yolo import reader as yolo
 from local.errors import UserError
+from serve.words import plural
 
 
 class Layout(NamedTuple):
-    """A layout in words, how a folder is recognised (how one sees it, in words, or None), and its reader by task."""
+    """A layout in words, how a folder is recognised (how one sees it, in words, or None), and its reader by task.
+
+    `decides` is whether it has the classes of photos that are in class folders too, None where nothing says so.
+    """
 
     words: str
     recognise: Callable[[Path], str | None]
     readers: Mapping[str, Callable[..., DataSet[Any]]]
+    decides: Callable[[Path], bool | None]
 
 
 def _layout(words: str, module: ModuleType) -> Layout:
     """The layout that a module reads: its function `recognise`, and one of the name of each task that it is for."""
-    return Layout(words, module.recognise, {task: getattr(module, task) for task in TASKS if hasattr(module, task)})
+    readers = {task: getattr(module, task) for task in TASKS if hasattr(module, task)}
+    return Layout(words, module.recognise, readers, getattr(module, "decides", lambda root: True))
 
 
 PETS = "pets"
@@ -83,23 +90,59 @@ class Found(NamedTuple):
         """
         readers = LAYOUTS[self.name].readers
         if task not in readers:
-            others = [name for name, layout in LAYOUTS.items() if task in layout.readers]
             raise UserError(
-                f"{self.root} is read as {self.name} ({self.how}), which has no {_NEEDS[task]}: "
-                f"{task} takes {', '.join(others)}"
+                f"{self.root} is read as {self.name} ({self.how}), which has no {_NEEDS[task]}: {task} takes "
+                f"{_known(task)}. If it is one of these, --layout NAME says what it lacks"
             )
         options = {"classes": pet_classes} if self.name == PETS and pet_classes is not None else {}
-        return readers[task](self.root, **options)
+        data = readers[task](self.root, **options)
+        if data.multi_label and len(data.class_names) == 1:
+            name = data.class_names[0]
+            raise UserError(
+                f"{self.root}: {name} is the only label: several labels a photo need two classes or more; give photos "
+                f"without it a label of their own, such as no {name}"
+            )
+        return data
 
 
-def find(root: Path, layout: str | None = None) -> Found:
-    """Return the layout of `root`, the one given or the one recognised. Raises UserError when there is none."""
+def find(root: Path, layout: str | None = None, task: str | None = None) -> Found:
+    """Return the layout of `root`, the one given or the one recognised: one that has something for `task` if there is.
+
+    Raises UserError when there is none, and when classes may be those of class folders as well as of a table.
+    """
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: give the one that holds the data set")
     if layout is not None:
         return Found(root, layout, "--layout says so")
-    for name, one in LAYOUTS.items():
-        if how := one.recognise(root):
+    folders = class_folders.classes(root) if task == CLASSIFICATION else []
+    in_order = sorted(LAYOUTS.items(), key=lambda item: task is not None and task not in item[1].readers)
+    for name, one in in_order:
+        if not (how := one.recognise(root)):
+            continue
+        decides = one.decides(root) if folders else True
+        if decides is None:
+            raise UserError(
+                f"{root} has both {name} ({how}) and class folders ({', '.join(folders[:5])}), and the classes may be "
+                f"those of either: choose with --layout {name} or --layout class-folders"
+            )
+        if decides:
             return Found(root, name, how)
-    known = "; ".join(layout.words for layout in LAYOUTS.values())
-    raise UserError(f"{root} has no layout that is known: {known}")
+    miss = tables.nearest_miss(root)
+    raise UserError(f"{root} {_holds(root)}{miss and f' ({miss})'}: {_known(task)}")
+
+
+def _known(task: str | None) -> str:
+    """The layouts that have something for a task, in words."""
+    layouts = LAYOUTS.items()
+    return "; ".join(f"{name}: {one.words}" for name, one in layouts if task is None or task in one.readers)
+
+
+def _holds(root: Path) -> str:
+    """What a folder holds that is in no layout."""
+    files = walk.below(root)
+    if not files:
+        return "is empty: put photos there, with what is known of them, in a layout that is known"
+    photos = sum(map(walk.is_photo, files))
+    if not photos:
+        return f"has no photos, only such files as {files[0]}, and is in no layout that is known"
+    return f"has {plural(photos, 'photo')} and no labels of them, or is in no layout that is known"

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from local.datasets.dataset import UNKNOWN, UNUSABLE, Annotation, DataSet, Known, Thing, entries
 from local.datasets.files import ends, parts, texts, values, walk
-from local.datasets.files.parts import TEST
 from local.datasets.layouts.coco import instances, outlines
 from local.datasets.layouts.coco.instances import Object, Picture
 from local.datasets.masks.mask import Mask
 from local.datasets.notes import MISSING, SEVERAL, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_CLASSES, Notes, usable
 from local.errors import UserError
 from serve.words import plural
+from train.data.parts import TEST
 
 BACKGROUND = "background"
 # Which list comes first differs, and a list may be longer than what is looked at.
@@ -145,6 +145,7 @@ def _find(root: Path) -> _Found:
     notes: Notes = {OTHERS: [path.name for path in others]}
     notes |= {reason: [] for reason in (UNUSABLE, MISSING, SEVERAL, TWICE, TEST_PHOTOS, STRAYS, UNLISTED)}
     found: dict[Path, _Photo] = {}
+    unclear: list[str] = []
     categories: list[str] = []
     for file in chosen:
         place = file.relative_to(root)
@@ -157,10 +158,14 @@ def _find(root: Path) -> _Found:
             path = one.path
             if path is None:
                 notes[UNUSABLE if picture.problem else one.why].append(picture.problem or picture.source)
+                if one.why == SEVERAL and not picture.problem:
+                    unclear.append(f"{picture.source}: {one.words}: write the folder into file_name, as in cat/1.jpg")
             elif path in found:
                 notes[TWICE].append(picture.source)
             else:
                 found[path] = _Photo(path, part or parts.of_path(path.relative_to(root).parent), picture)
+    if unclear and len(unclear) > len(found) + len(notes[MISSING]):
+        raise UserError(f"{unclear[0]} ({plural(len(unclear), 'photo')} below {root} cannot be told apart)")
     if not found:
         listed = [*notes[UNUSABLE], *notes[MISSING], *notes[SEVERAL], f"{chosen[0]} lists no image"][0]
         raise UserError(f"{listed}: none of the photos that are listed is below {root}, put them there")

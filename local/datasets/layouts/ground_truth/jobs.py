@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.datasets.dataset import CLASSIFICATION, DETECTION, SEGMENTATION
-from local.datasets.files.parts import TEST
 from local.datasets.layouts.ground_truth.manifest import Label, Line
 from local.datasets.layouts.ground_truth.values import numbers
 from local.datasets.notes import TEST_PHOTOS, UNLABELLED, Notes
 from local.errors import UserError
+from train.data.parts import TEST
 
 _TASKS = {
     "groundtruth/image-classification": CLASSIFICATION,

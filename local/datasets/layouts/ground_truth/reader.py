@@ -26,7 +26,10 @@ from local.datasets.dataset import (
     Labels,
     Thing,
 )
+from local.datasets.files import ends
 from local.datasets.files.ends import Files
+from local.datasets.files.listed import note_unlisted
+from local.datasets.files.namesakes import MASKS, TRUTHS, kinds
 from local.datasets.files.walk import below
 from local.datasets.layouts.ground_truth import manifest, values
 from local.datasets.layouts.ground_truth.jobs import choose
@@ -147,7 +150,12 @@ def _mask(label: Label) -> tuple[str, dict[int, str], dict[Colour, int]]:
 
 def _values(root: Path, task: str, value: Callable[[Label], Value], notes: Notes) -> list[tuple[Line, Value]]:
     """What `value` makes of each label for a task; those of which it raises UserError are noted."""
-    labelled = choose(root, manifest.lines(root, notes), task, notes)
+    lines = manifest.lines(root, notes)
+    labelled = choose(root, lines, task, notes)
+    names = [name for name in ends.photos(root).names if not kinds(name) & {TRUTHS, MASKS}]
+    # A mask is not a photo that nothing lists.
+    photos = Files(root, (name for name in names if task != SEGMENTATION or not name.lower().endswith(".png")))
+    note_unlisted(photos, {root / "manifest": [line.ref for line in lines]}, notes)
     return [(one.line, found) for one, found in usable(labelled, lambda one: value(one.label), root, notes)]
 
 

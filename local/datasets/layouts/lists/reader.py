@@ -14,7 +14,7 @@ from pathlib import Path
 
 from local.datasets.dataset import FRACTIONS, Annotation, DataSet, Known, Labels, Thing, entries
 from local.datasets.files import ends, texts
-from local.datasets.files.listed import Line, locate, once
+from local.datasets.files.listed import Line, locate, note_unlisted, once
 from local.datasets.files.parts import split_files
 from local.datasets.files.walk import is_photo, near
 from local.datasets.layouts.lists import lines
@@ -80,10 +80,12 @@ def _located(root: Path, read: Reader[Known], notes: Notes) -> list[tuple[Line[K
     """The photos of all lists but those of a test part, with what `read` makes of their numbers."""
     photos = ends.photos(root)
     located: list[tuple[Line[Known], Path]] = []
+    named: dict[Path, list[str]] = {}
     used = split_files(near(root, SUFFIX), root, "lists", notes)
     for path, part in used:
         source = path.relative_to(root).as_posix()
         if listed := lines.parse(texts.read(path, source), source, part):
+            named[path] = [line.text for line in listed]
             located += locate(photos, read(listed, source, notes), path, notes)
     if not located:
         only = f", only {', '.join(path.name for path, _ in used)} without a line" if used else ""
@@ -91,6 +93,7 @@ def _located(root: Path, read: Reader[Known], notes: Notes) -> list[tuple[Line[K
             f"{root} has no .lst file of photos to train on{only}: put one there, or one folder below, with lines of "
             "index<TAB>label<TAB>path"
         )
+    note_unlisted(photos, named, notes)
     return once(located, notes, _FIX)
 
 

@@ -9,6 +9,7 @@
 Described in annotations/README of the data set (Parkhi, Vedaldi, Zisserman, Jawahar: Cats and Dogs, CVPR 2012).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +26,7 @@ from local.errors import UserError
 
 TRIMAP = {1: "pet", 2: "background", 3: "border"}
 _FOLDERS = ("trimaps", "xmls")
+_BREED_AND_NUMBER = re.compile(r"[A-Za-z]+(_[A-Za-z]+)*_\d+\.jpg")
 _FOREIGN = (".xml", ".json", ".png")
 STRAYS = "not a photo, skipped"
 UNKNOWN = "photos of a breed that the lists do not have, left out"
@@ -134,11 +136,13 @@ def recognise(root: Path) -> str | None:
     lists = [name for name in ("trainval.txt", "test.txt") if (root / "annotations" / name).is_file()]
     if lists:
         return f"it holds annotations/{lists[0]}"
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
-    if not folders or not {path.name for path in folders} <= {"images", "annotations"}:
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    if not {path.name for path in folders} <= {"images", "annotations"}:
         return None
     # Many data sets have these two folders: the lists may be missing, but nothing of another one may be there.
     inside = [path for folder in folders for path in folder.iterdir() if not path.name.startswith(".")]
     if any(path.name not in _FOLDERS if path.is_dir() else path.suffix.lower() in _FOREIGN for path in inside):
         return None
-    return "it holds images/ and no class folders"
+    of_its_own = (path for path in inside if path.name in _FOLDERS or _BREED_AND_NUMBER.fullmatch(path.name))
+    found = next(of_its_own, None)
+    return f"it holds {found.relative_to(root).as_posix()}" if found else None

@@ -79,10 +79,22 @@ def labels_of(rows: Sequence[Row], names: Sequence[str], columns: Sequence[int],
     for rank in (2, 3):
         if named := [column for column in candidates if column.rank == rank]:
             return _decided(named, candidates) or _refuse(named, source)
-    # Nothing can be learnt from a column with the same value for all photos, or another one for each, such as a time.
-    telling = [column for column in candidates if 1 < len(set(column.cells) - {""}) < len(column.cells)]
+    telling = [column for column in candidates if is_telling(column.cells)]
     telling = telling or candidates
     return _decided(candidates, candidates) or _decided(telling, telling) or _refuse(telling, source)
+
+
+def is_called_label(name: str) -> bool:
+    """Return whether a column's name has a word for labels."""
+    return Column(name, ()).rank < 4
+
+
+def is_telling(cells: Sequence[Cell]) -> bool:
+    """Return whether something can be learnt from a column.
+
+    There is nothing when it has the same value for all photos, or another one for each, such as a time.
+    """
+    return 1 < len(set(cells) - {""}) < len(cells)
 
 
 def _decided(named: Sequence[Column], candidates: Sequence[Column]) -> Labelled | None:

@@ -10,20 +10,22 @@ there; see columns for the labels. EXIF is heeded: what counts is the upright ph
 
 import re
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 
 from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, entries
 from local.datasets.files import ends
 from local.datasets.files.ends import Files
-from local.datasets.files.listed import Line, locate, once
-from local.datasets.files.parts import TEST, exactly, split_files
-from local.datasets.files.rows import Cell
+from local.datasets.files.listed import Line, locate, note_unlisted, once
+from local.datasets.files.parts import exactly, split_files
+from local.datasets.files.rows import Cell, Row
 from local.datasets.files.walk import near
 from local.datasets.layouts.tables import columns
 from local.datasets.layouts.tables.cells import ZERO_ONE, in_order, split, without_fractions
-from local.datasets.layouts.tables.table import SUFFIXES, Table, form_of, read
+from local.datasets.layouts.tables.table import SUFFIXES, Table, form_of, names_of_photos, read
 from local.datasets.notes import TEST_PHOTOS, UNLABELLED, UNUSED_CLASSES, Notes
 from local.errors import UserError
+from train.data.parts import TEST
 
 _FIX = "remove one of the two, or put several labels of a photo into one cell, as in cat|dog"
 _PART_NAMES = {"split", "set", "part", "subset", "partition", "dataset", "phase", "usage"}
@@ -40,6 +42,40 @@ def recognise(root: Path) -> str | None:
     return None
 
 
+def decides(root: Path) -> bool | None:
+    """Return whether the tables have the classes of photos that are in class folders too.
+
+    They do when a column is called as labels are, when columns are the classes, and when they agree with the folders.
+    They do not when a column has one value for all photos, or another one for each. Else nothing says so: None.
+    """
+    is_open: bool | None = False
+    try:
+        for table, _ in _tables(root, ends.photos(root), {}):
+            _, others = _part_column(table)
+            if any(columns.is_called_label(table.names[number]) for number in others):
+                return True
+            try:
+                labelled = columns.labels_of(table.rows, table.names, others, table.source)
+            except UserError:
+                continue
+            if labelled.classes or all(map(_is_folder, table.rows, labelled.cells, repeat(table.paths))):
+                return True
+            if columns.is_telling(labelled.cells):
+                is_open = None
+    except UserError:
+        return None
+    return is_open
+
+
+def nearest_miss(root: Path) -> str:
+    """Return which table names photos that are not there, and one of them, in words; "" without one."""
+    for path in near(root, SUFFIXES):
+        if found := names_of_photos(path):
+            source = path.relative_to(root).as_posix()
+            return f"{source} names photos in its column {found.column}, but {found.first[:120]} is not below {root}"
+    return ""
+
+
 def classification(root: Path) -> DataSet[Labels]:
     """Read the tables in `root` or one folder below: one label for each photo, or several.
 
@@ -48,11 +84,13 @@ def classification(root: Path) -> DataSet[Labels]:
     photos = ends.photos(root)
     notes: Notes = {}
     located: list[tuple[Line[Cell], Path]] = []
+    listed: dict[Path, list[str]] = {}
     plural, classes = False, dict[str, None]()
     for table, part in _tables(root, photos, notes):
         part_column, others = _part_column(table)
         labelled = columns.labels_of(table.rows, table.names, others, table.source)
         plural, classes = plural or labelled.plural, classes | dict.fromkeys(labelled.classes)
+        listed[table.path] = [str(row[table.paths]) for row in table.rows]
         lines = []
         for row, cell in zip(table.rows, labelled.cells, strict=True):
             own = "" if part_column is None else _part(table.names[part_column], row[part_column])
@@ -63,6 +101,7 @@ def classification(root: Path) -> DataSet[Labels]:
             else:
                 lines.append(line)
         located += locate(photos, lines, table.path, notes)
+    note_unlisted(photos, listed, notes)
     if not located:
         raise UserError(f"{root} has no photo with a label in its tables, but for those of a test part: label some")
     known = split([line.known for line, _ in located], plural)
@@ -93,11 +132,17 @@ def _tables(root: Path, photos: Files, notes: Notes) -> list[tuple[Table, str]]:
     used = split_files(list(forms), root, "tables", notes)
     if not used:
         only = f", only {', '.join(path.name for path in forms)}" if forms else ""
+        only = only or (f" ({miss})" if (miss := nearest_miss(root)) else "")
         raise UserError(
             f"{root} has no CSV, TSV or JSON Lines file with columns for paths of its photos and for labels{only}: put "
             "one there, or one folder below; its paths must end as those of the photos do, as in cat/1.jpg"
         )
     return [(read(path, path.relative_to(root).as_posix(), forms[path]), part) for path, part in used]
+
+
+def _is_folder(row: Row, cell: Cell, paths: int) -> bool:
+    """Whether a label is a folder of the photo's path."""
+    return cell in re.split(r"[/\\]", str(row[paths]))[:-1]
 
 
 def _part_column(table: Table) -> tuple[int | None, list[int]]:

@@ -1,9 +1,10 @@
 """Files that are tables of photos: their separator, their header, and which column is that of the photos' paths."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from local.datasets.files import texts
 from local.datasets.files.ends import Files
@@ -53,17 +54,8 @@ def form_of(path: Path, photos: Files) -> Form | None:
 
     The separator is the one by which the most photos are named.
     """
-    text = texts.head(path)
     best, most = None, 0
-    for separator in ("",) if path.name.lower().endswith(JSON_LINES) else (",", ";", "\t"):
-        if separator:
-            rows = delimited(text, separator, path.name, head=True)[:_LOOKED_AT]
-            names = tuple(str(cell) for cell in rows[0].cells) if rows else ()
-        else:
-            names, rows = json_lines(text, path.name, head=True)
-            rows = [] if any(name.endswith(_MANIFEST) for name in names) else rows[:_LOOKED_AT]
-        if max((len(row.cells) for row in rows), default=0) < 2:
-            continue
+    for separator, names, rows in _beginnings(path):
         paths, count = _path_columns(names, rows, photos, path.parent)
         prose = path.suffix.lower() == ".txt" and 2 * count < len(rows) - 1
         if count > most and not prose:
@@ -72,6 +64,40 @@ def form_of(path: Path, photos: Files) -> Form | None:
             words = " and ".join(f"column {called.get(at) or at + 1}" for at in paths)
             best, most = Form(separator, paths, headed, words), count
     return best
+
+
+class Names(NamedTuple):
+    """A column that looks like paths of photos, by its name or number, and the first of them."""
+
+    column: str
+    first: str
+
+
+def names_of_photos(path: Path) -> Names | None:
+    """Return the column of a file whose cells, but for a header, end as photos do, whether they are there or not."""
+    for separator, names, rows in _beginnings(path):
+        for number in range(max(len(row.cells) for row in rows)):
+            cells = [str(row[number]) for row in rows]
+            headed = bool(separator) and not is_photo(cells[0])
+            paths = cells[headed:]
+            if paths and all(map(is_photo, paths)):
+                is_named = (headed or not separator) and names[number : number + 1] not in ((), ("",))
+                return Names(names[number] if is_named else str(number + 1), paths[0])
+    return None
+
+
+def _beginnings(path: Path) -> Iterator[tuple[str, Sequence[str], Sequence[Row]]]:
+    """Yield for each separator, "" for JSON Lines, the first row or the keys, and the first rows, if they are wide."""
+    text = texts.head(path)
+    for separator in ("",) if path.name.lower().endswith(JSON_LINES) else (",", ";", "\t"):
+        if separator:
+            rows = delimited(text, separator, path.name, head=True)[:_LOOKED_AT]
+            names = tuple(str(cell) for cell in rows[0].cells) if rows else ()
+        else:
+            names, rows = json_lines(text, path.name, head=True)
+            rows = [] if any(name.endswith(_MANIFEST) for name in names) else rows[:_LOOKED_AT]
+        if max((len(row.cells) for row in rows), default=0) > 1:
+            yield separator, names, rows
 
 
 def _path_columns(

@@ -16,10 +16,10 @@ from pathlib import Path
 from local.datasets.dataset import TRAIN, VALIDATION, class_name
 from local.datasets.files import texts
 from local.datasets.files.namesakes import Photos, key
-from local.datasets.files.parts import TEST, WORDS
 from local.datasets.notes import MISSING, Notes
 from local.errors import UserError
 from train.data import pairs
+from train.data.parts import TEST, WORDS
 
 DIFFICULT = "classes of which a photo has difficult objects alone (0), counted as absent"
 _SETS = {**WORDS, "trainval": "trainval", "default": "default"}

@@ -48,6 +48,13 @@ def recognise(root: Path) -> str | None:
     return None
 
 
+def decides(root: Path) -> bool:
+    """Return whether it has the classes of photos that are in class folders too: lists, or files of most photos."""
+    found = below(root)
+    annotations = sum(file.lower().endswith(".xml") for file in found)
+    return any("/ImageSets/" in f"/{file}" for file in found) or 2 * annotations > len(pairs.photos(found))
+
+
 def detection(root: Path) -> DataSet[Annotation]:
     """Read the photos that have an XML file. Raises UserError when there is none that can be used."""
     found, notes = below(root), Notes()

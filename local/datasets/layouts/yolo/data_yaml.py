@@ -12,8 +12,8 @@ import yaml
 from local.datasets.dataset import TRAIN, VALIDATION, class_name
 from local.datasets.files import parts, texts, walk
 from local.datasets.files.ends import Files
-from local.datasets.files.parts import TEST
 from local.errors import UserError
+from train.data.parts import TEST
 
 _MOST_BYTES = 1_000_000
 _MOST_FOLDERS = 20

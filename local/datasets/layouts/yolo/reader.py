@@ -17,11 +17,11 @@ from pathlib import Path
 from local.datasets.dataset import FRACTIONS, Annotation, DataSet, Thing, entries
 from local.datasets.files import ends, texts, walk
 from local.datasets.files.namesakes import PHOTOS, key, kinds
-from local.datasets.files.parts import TEST
 from local.datasets.layouts.yolo import data_yaml, label_file
 from local.datasets.layouts.yolo.label_file import Line
 from local.datasets.notes import TEST_PHOTOS, Notes, usable, without_photo
 from local.errors import UserError
+from train.data.parts import TEST
 
 ELSEWHERE = "photos in folders without label files, left out"
 _TRIES, _BEGIN = 10, 400

@@ -1,0 +1,157 @@
+"""Which layout a folder is read in, by what it holds and the task; and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from local.datasets import layouts
+from local.errors import UserError
+from tests.unit.layouts import lay_out
+
+BOX = "0 0.5 0.5 0.2 0.2\n"
+XML = "<annotation><filename>1.jpg</filename></annotation>"
+COCO = '{"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [], "categories": []}'
+IMAGES = [f"images/{number}.jpg" for number in range(1, 4)]
+CLASSES = ["cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg"]
+TABLE = ("path,", *(f"{photo}," for photo in CLASSES))
+
+
+def folder(root: Path, photos: list[str], files: dict[str, str]) -> Path:
+    return lay_out(root, {**dict.fromkeys(photos, ""), **files})
+
+
+def table(*columns: str) -> str:
+    """A table of the photos in CLASSES: its header and one line for each of them, without the paths."""
+    return "".join(f"{path}{cells}\n" for path, cells in zip(TABLE, columns, strict=True))
+
+
+STATS = "file,width\nimages/1.jpg,30\nimages/2.jpg,30\nimages/3.jpg,40\n"
+
+
+@pytest.mark.parametrize(
+    ("task", "photos", "files", "name"),
+    [
+        ("detection", IMAGES, {"labels/1.txt": BOX, "stats.csv": STATS}, "yolo"),
+        ("segmentation", [*IMAGES, "masks/1.png"], {"metadata.csv": STATS}, "mask-folders"),
+        ("classification", [*IMAGES, "masks/1.png"], {"metadata.csv": STATS.replace("width", "label")}, "tables"),
+        ("classification", CLASSES, {"cat/1.xml": XML}, "class-folders"),
+        ("detection", CLASSES, {"cat/1.xml": XML}, "voc"),
+        ("classification", CLASSES, {f"{photo[:-3]}xml": XML for photo in CLASSES}, "voc"),
+    ],
+)
+def test_the_layout_is_one_that_has_something_for_the_task(
+    task: str, photos: list[str], files: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    assert layouts.find(folder(tmp_path, photos, files), task=task).name == name
+
+
+def test_a_layout_without_the_task_is_named_with_those_that_have_it(tmp_path: Path) -> None:
+    found = layouts.find(folder(tmp_path, IMAGES, {"stats.csv": STATS}), task="detection")
+    with pytest.raises(
+        UserError, match=r"is read as tables \(stats.csv .* no boxes: detection takes .*yolo: .* --layout"
+    ):
+        found.read("detection")
+
+
+@pytest.mark.parametrize(
+    ("photos", "files", "name"),
+    [
+        (["train/1.jpg", "valid/2.jpg"], {"train/_annotations.coco.json": COCO}, "coco"),
+        (["train2017/1.jpg", "val2017/2.jpg"], {"annotations/instances_train2017.json": COCO}, "coco"),
+        (["train/images/1.jpg", "valid/images/2.jpg"], {"train/labels/1.txt": BOX, "valid/labels/2.txt": BOX}, "yolo"),
+        (["train/1.jpg", "train/1_mask.png", "val/2.jpg", "val/2_mask.png"], {}, "mask-folders"),
+    ],
+)
+def test_folders_of_parts_and_kinds_are_not_taken_for_classes(
+    photos: list[str], files: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    found = layouts.find(folder(tmp_path, photos, files), task="classification")
+    assert found.name == name
+    with pytest.raises(UserError, match="has no class for each photo"):
+        found.read("classification")
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (table("label", "a", "a", "b", "b"), "tables"),
+        (table("split,class_id", "train,0", "train,1", "val,0", "val,1"), "tables"),
+        (table("good,bad", "1,0", "0,1", "0,1", "1,0"), "tables"),
+        (table("x", "cat", "cat", "dog", "dog"), "tables"),
+        (table("md5", "a3", "0f", "77", "b2"), "class-folders"),
+        (table("width,height,size", "4,9,7", "4,9,6", "5,9,7", "5,8,7"), "class-folders"),
+        (table("licence", *["CC BY"] * 4), "class-folders"),
+        ("Photos of Ann\nsee https://x, cat/1.jpg\n", "class-folders"),
+    ],
+)
+def test_a_table_beside_class_folders_counts_when_it_has_labels(content: str, name: str, tmp_path: Path) -> None:
+    assert layouts.find(folder(tmp_path, CLASSES, {"a.csv": content}), task="classification").name == name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        table("photographer", "Ann", "Bob", "Ann", "Bob"),
+        "".join(f"{photo},{who}\n" for photo, who in zip(CLASSES, ("Ann", "Bob", "Ann", "Bob"), strict=True)),
+    ],
+)
+def test_a_table_that_may_or_may_not_have_the_classes_of_class_folders_is_refused(content: str, tmp_path: Path) -> None:
+    folder(tmp_path, CLASSES, {"metadata.csv": content})
+    with pytest.raises(
+        UserError, match=r"has both tables \(metadata.csv .*\) and class folders \(cat, dog\).* --layout class-folders$"
+    ):
+        layouts.find(tmp_path, task="classification")
+    assert layouts.find(tmp_path, "class-folders", "classification").name == "class-folders"
+
+
+@pytest.mark.parametrize(
+    ("photos", "files", "how"),
+    [
+        (["images/great_dane_1.jpg"], {}, "it holds images/great_dane_1.jpg"),
+        (IMAGES, {"annotations/trimaps/1.png": ""}, "it holds annotations/trimaps"),
+        (IMAGES, {"annotations/test.txt": ""}, "it holds annotations/test.txt"),
+    ],
+)
+def test_the_pet_data_set_is_known_by_its_own_names(
+    photos: list[str], files: dict[str, str], how: str, tmp_path: Path
+) -> None:
+    assert str(layouts.find(folder(tmp_path, photos, files))) == f"{tmp_path} is read as pets: {how}"
+
+
+@pytest.mark.parametrize(
+    ("photos", "files", "says"),
+    [
+        ([], {}, " is empty: put photos there, .* known: lists: "),
+        ([], {"a.pdf": ""}, " has no photos, only such files as a.pdf, and is in no layout that is known: lists: "),
+        (["1.jpg"], {}, " has 1 photo and no labels of them, or is in no layout that is known: lists: "),
+        (
+            IMAGES,
+            {"a.csv": "file,x\np/0.png,a\np/1.png,b\n"},
+            " has 3 .* known .a.csv names .* file, but p/0.png is not",
+        ),
+        (
+            IMAGES,
+            {"a.csv": "7;p/0.png\n8;p/1.png\n"},
+            " has 3 .*a.csv names photos in its column 2, but p/0.png is not",
+        ),
+        (
+            IMAGES,
+            {"a.jsonl": '{"at": "p/0.png", "x": "a"}'},
+            " has 3 .*a.jsonl names photos in its column at, but p/0.png",
+        ),
+        (IMAGES, {"annotations/readme.md": ""}, " has 3 photos and no labels of them, or is in no"),
+        (IMAGES, {"labels/1.txt": "", "labels/2.txt": ""}, " has 3 photos and no labels .*; yolo: YOLO's"),
+    ],
+)
+def test_a_folder_in_no_layout_is_refused_with_what_it_holds(
+    photos: list[str], files: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=f"^{tmp_path}{says}"):
+        layouts.find(folder(tmp_path, photos, files), task="detection")
+
+
+def test_one_label_for_photos_of_any_number_of_labels_is_refused(tmp_path: Path) -> None:
+    lines = '{"path": "images/1.jpg", "tags": ["cat"]}\n{"path": "images/2.jpg", "tags": []}\n'
+    found = layouts.find(folder(tmp_path, IMAGES, {"a.jsonl": lines}), task="classification")
+    with pytest.raises(UserError, match=r"cat is the only label: .* such as no cat$"):
+        found.read("classification")
