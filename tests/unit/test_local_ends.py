@@ -78,7 +78,9 @@ def test_what_ends_as_no_photo_is_missing(path: str, tmp_path: Path) -> None:
 def test_two_photos_that_a_path_fits_as_well_are_neither(tmp_path: Path) -> None:
     photos = lay_out(tmp_path, "a/cat/1.jpg", "b/cat/1.jpg")
     words = "cat/1.jpg may be a/cat/1.jpg or b/cat/1.jpg"
-    assert photos.find(["cat/1.jpg"], tmp_path) == [Match(None, SEVERAL, words)]
+    assert photos.find(["cat/1.jpg"], tmp_path) == [
+        Match(None, SEVERAL, words, (tmp_path / "a/cat/1.jpg", tmp_path / "b/cat/1.jpg"))
+    ]
     assert found(photos, "c:/a/cat/1.jpg") == "a/cat/1.jpg"
 
 
@@ -100,9 +102,8 @@ def test_a_photo_is_of_the_path_that_has_more_in_common_with_it(tmp_path: Path) 
         Match(None, MISSING, "dog/1.jpg"),
         Match(tmp_path / "cat/1.jpg"),
     ]
-    assert (
-        photos.find(["a/2.jpg", "b/2.jpg"], tmp_path) == [Match(None, SEVERAL, "2.jpg may be a/2.jpg or b/2.jpg")] * 2
-    )
+    several = Match(None, SEVERAL, "2.jpg may be a/2.jpg or b/2.jpg", (tmp_path / "2.jpg",))
+    assert photos.find(["a/2.jpg", "b/2.jpg"], tmp_path) == [several] * 2
 
 
 def test_links_to_folders_are_followed_and_one_in_a_circle_ends(tmp_path: Path) -> None:

@@ -155,3 +155,13 @@ def test_one_label_for_photos_of_any_number_of_labels_is_refused(tmp_path: Path)
     found = layouts.find(folder(tmp_path, IMAGES, {"a.jsonl": lines}), task="classification")
     with pytest.raises(UserError, match=r"cat is the only label: .* such as no cat$"):
         found.read("classification")
+
+
+def test_a_table_of_other_photos_beside_a_folder_is_named_when_that_has_no_classes(tmp_path: Path) -> None:
+    found = layouts.find(
+        folder(tmp_path, ["p/1.jpg"], {"a.csv": "file,x\no/a.png,u\no/b.png,v\n"}), task="classification"
+    )
+    with pytest.raises(
+        UserError, match=r"has one class folder, p/: .*; a.csv names photos in its column file, but o/a.p"
+    ):
+        found.read("classification")

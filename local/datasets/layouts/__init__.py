@@ -38,7 +38,7 @@ def _layout(words: str, module: ModuleType) -> Layout:
     return Layout(words, module.recognise, readers, getattr(module, "decides", lambda root: True))
 
 
-PETS = "pets"
+PETS, CLASS_FOLDERS = "pets", "class-folders"
 LAYOUTS = {
     "lists": _layout(
         ".lst files of im2rec and of SageMaker's built-in: index, label or packed boxes, path, with tabs", lists
@@ -61,7 +61,7 @@ LAYOUTS = {
     "mask-folders": _layout(
         "masks with the base names of photos: images/a.jpg and masks/a.png, or a.jpg and a_mask.png", mask_folders
     ),
-    "class-folders": _layout("class folders: cat/1.jpg, or train/cat/1.jpg and val/cat/2.jpg", class_folders),
+    CLASS_FOLDERS: _layout("class folders: cat/1.jpg, or train/cat/1.jpg and val/cat/2.jpg", class_folders),
 }
 """By the name that --layout takes, the first that is recognised counts: what many folders look like comes last."""
 _NEEDS = {CLASSIFICATION: "class for each photo", DETECTION: "boxes", SEGMENTATION: "masks"}
@@ -95,7 +95,12 @@ class Found(NamedTuple):
                 f"{_known(task)}. If it is one of these, --layout NAME says what it lacks"
             )
         options = {"classes": pet_classes} if self.name == PETS and pet_classes is not None else {}
-        data = readers[task](self.root, **options)
+        try:
+            data = readers[task](self.root, **options)
+        except UserError as error:
+            # Any folders may be class folders: what was meant may be a table beside them.
+            miss = tables.nearest_miss(self.root) if self.name == CLASS_FOLDERS else ""
+            raise UserError(f"{error}{miss and f'; {miss}'}") from None
         if data.multi_label and len(data.class_names) == 1:
             name = data.class_names[0]
             raise UserError(
@@ -123,7 +128,7 @@ def find(root: Path, layout: str | None = None, task: str | None = None) -> Foun
         if decides is None:
             raise UserError(
                 f"{root} has both {name} ({how}) and class folders ({', '.join(folders[:5])}), and the classes may be "
-                f"those of either: choose with --layout {name} or --layout class-folders"
+                f"those of either: choose with --layout {name} or --layout {CLASS_FOLDERS}"
             )
         if decides:
             return Found(root, name, how)
