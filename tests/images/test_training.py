@@ -147,4 +147,4 @@ def test_real_photos_train_with_their_dirt(image: Image, job: Job, pets: Path, t
     with Container(image(CLASSIFIER.name), "train", mounts=mounts, options=RESTRICTED) as container:
         assert container.wait(240) == 0, container.log()
     description = json.loads((base / "model" / "model.json").read_text())
-    assert description["class_names"] == summary.class_names
+    assert description["class_names"] == list(summary.class_names)
