@@ -23,7 +23,7 @@ Image = Callable[[str], str]
 
 @EACH
 def test_every_shared_library_but_the_drivers_is_found(gpu_image: Image, name: str) -> None:
-    # What lies in NAME.libs has no search path of its own: the extension that it came with has, and is looked at.
+    # Libraries in NAME.libs have no search path: the extension that they came with has one, and is checked.
     script = (
         "find /opt /usr/local -name '*.so*' ! -path '*.libs/*' | while read -r file; do "
         "ldd $file 2>/dev/null | sed -n 's/ => not found//p'; done | sort -u"

@@ -19,7 +19,7 @@ FILES = {"model.onnx", "model.json", "image-classification-symbol.json", "model-
 
 
 def run(base: Path, program: tuple[str, ...] = stopping.TRAIN, limits: Any = None, **changes: Any) -> jobs.Done:
-    """Run the job with these hyperparameters, in what an earlier run has left."""
+    """Run the job with these hyperparameters, in the folder of an earlier run."""
     jobs.configure(base, {**SMALL, **changes})
     return jobs.run(base, program=program, limits=limits)
 

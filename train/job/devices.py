@@ -97,7 +97,7 @@ def _usable(build: Build) -> list[Device]:
 
 
 def _asked(text: str, usable: Sequence[Device]) -> tuple[Device, ...]:
-    """Return what VISION_DEVICES names. Raises UserError for what is no device, or not here."""
+    """Return what VISION_DEVICES names. Raises UserError for what is not a device, or not here."""
     if text == "cpu":
         return (CPU,)
     if text == "gpu" and usable:

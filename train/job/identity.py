@@ -15,7 +15,7 @@ FREE = frozenset(
         *("learning_rate", "lr_scheduler", "lr_scheduler_factor", "lr_scheduler_step"),
     }
 )
-"""Hyperparameters that may change: they say how long training lasts, or are read anew for each update."""
+"""Hyperparameters that may change: they say how long training lasts, or are read again for each update."""
 
 FROM_THE_FIRST_EPOCH = "train from the first epoch with a checkpoint folder that is empty (another checkpoint_s3_uri)"
 

@@ -61,7 +61,7 @@ def kinds(path: str) -> set[str]:
 
 
 class Photos:
-    """The photos of a data set by their keys; of two with one key, one that can be read and is no mask by its folder.
+    """The photos of a data set by their keys; of two with one key, one that can be read and is not in a mask folder.
 
     `doubles` are the others, but for masks.
     """

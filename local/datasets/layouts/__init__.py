@@ -84,7 +84,7 @@ class Found(NamedTuple):
         return f"{self.root} is read as {self.name}: {self.how}"
 
     def read(self, task: str, pet_classes: str | None = None) -> DataSet[Any]:
-        """Read what the data set has for a task, one of dataset.TASKS; pets are told apart by `pet_classes`.
+        """Read what the data set has for a task, one of dataset.TASKS; `pet_classes` are the classes of pets.
 
         Raises UserError when it has nothing for the task, and what the layout raises.
         """

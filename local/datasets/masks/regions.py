@@ -11,7 +11,7 @@ _MOST_CROSSINGS = 20_000_000
 
 @dataclass(frozen=True)
 class Region:
-    """The part of a region that lies on its photo: the pixel of its upper left corner and `inside`, bool (h, w)."""
+    """The part of a region that is inside its photo: the pixel of its upper left corner and `inside`, bool (h, w)."""
 
     left: int
     top: int

@@ -19,7 +19,7 @@ def paint(picture: Picture, photo: Path, labels: Mapping[str, int]) -> Painted:
     """Paint a picture's objects into a mask: a category's label, 0 where there is none.
 
     Its size is the one that the file gives, else that of the photo as it is stored, as COCO's outlines are.
-    Where objects overlap, the smaller lies on top, so that none is lost in another. Below all of them masks.IGNORE
+    Where objects overlap, the smaller one is on top, so that none is hidden. Below all of them masks.IGNORE
     marks crowds, and the boxes of objects that have nothing but a box. Raises UserError naming the annotation.
     """
     size = picture.size or _stored_size(photo, picture.source)

@@ -38,7 +38,7 @@ class Labelled(NamedTuple):
 def choose(root: Path, lines: Sequence[Line], task: str, notes: Notes) -> list[Labelled]:
     """Return the lines that have a label for `task`, one of dataset.TASKS, and name the others in `notes`.
 
-    Where no job has left a type, the label is the one attribute that has the task's form. Of a photo's lines in one
+    Where no job recorded a type, the label is the one attribute that has the task's form. Of a photo's lines in one
     manifest the last one is taken. Raises UserError when there are no labels for the task, or several to choose from,
     and for a photo that two manifests label.
     """

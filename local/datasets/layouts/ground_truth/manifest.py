@@ -69,7 +69,7 @@ class Line:
     content: Mapping[str, Json]
 
     def jobs(self) -> Iterator[Label]:
-        """What each job has left, in the line's order."""
+        """The label that each job wrote, in the line's order."""
         for key, metadata in self.content.items():
             if key.endswith(_METADATA) and isinstance(metadata, dict):
                 name = key.removesuffix(_METADATA)

@@ -143,7 +143,7 @@ def _numbered(root: Path, masks: Sequence[tuple[Line, Path]], notes: Notes) -> D
 def _mask(label: Label) -> tuple[str, dict[int, str], dict[Colour, int]]:
     """The address of a mask, names of classes by number, and numbers by colour."""
     if not isinstance(label.value, str) or not label.value.strip("/\\ "):
-        raise UserError(f"{label.where} has a {label.name} that is no address of a PNG")
+        raise UserError(f"{label.where} has a {label.name} that is not the address of a PNG")
     names, table = values.colour_map(label)
     return label.value, names, table
 

@@ -31,7 +31,7 @@ def parse(data: bytes, source: str) -> Annotation:
     programs write no size, or 0 x 0: it is UNKNOWN then.
 
     Raises UserError naming `source`: no XML, a document type, above MAX_BYTES, half a size, an object without a
-    name or a box, a coordinate that is no finite number.
+    name or a box, a coordinate that is not a finite number.
     """
     root = _document(data, source)
     things = tuple(_thing(element, source) for element in root.iterfind("object"))
