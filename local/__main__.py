@@ -4,6 +4,7 @@ Standard library only, of Python 3.9: this is what a machine's own python3 runs.
 """
 
 import argparse
+import errno
 import importlib
 import os
 import signal
@@ -32,6 +33,7 @@ COMMANDS = {
 BARE = {"build"}
 """The commands of the standard library alone, which run without an environment."""
 ENVIRONMENT = ENVIRONMENTS / "dev"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def main(arguments: list[str]) -> int:
@@ -54,6 +56,15 @@ def main(arguments: list[str]) -> int:
         return 2
     except CommandFailed as error:
         print(f"{command}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        where = f"{error.filename} cannot" if error.filename else "A file cannot"
+        print(
+            f"{command}: {where} be written ({error.strerror}): free some space, or write to another disk",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print(f"{command}: interrupted", file=sys.stderr)

@@ -3,6 +3,8 @@
 import io
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +232,22 @@ def test_what_was_left_out_is_in_the_error_when_nothing_remains(
     assert re.search(
         r"of pug for the train channel: .*; \d were left out, the first: \S+\.jpg is", capsys.readouterr().err
     )
+
+
+def test_a_full_disk_ends_it_in_one_sentence_with_nothing_written(dirty: Path, tmp_path: Path) -> None:
+    out = tmp_path / "channels"
+    words = ["prepare", "image-classification", "--data", str(dirty), "--out", str(out)]
+    # A limit on the size of files stands for a full disk: writing fails in the same place.
+    limited = (
+        "import resource, sys; from local.__main__ import main; "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200)); sys.exit(main({words!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("prepare: A file cannot be written (")
+    assert "free some space, or write to another disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not out.exists()
 
 
 def test_what_fails_leaves_nothing_behind(dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
