@@ -457,7 +457,7 @@ WHERE = "output.manifest line 1"
         (
             "segmentation",
             [about("1.jpg", a_ref="/", a_ref_metadata=job(MASKS))],
-            f"{WHERE} has a a-ref that is no address",
+            f"{WHERE} has a a-ref that is not the address of a PNG",
         ),
         (
             "segmentation",
