@@ -37,7 +37,13 @@ def main(arguments: list[str]) -> None:
     os.environ["SAGEMAKER_TRAINING_MODULE"] = "train.entry:main"
     from sagemaker_training import trainer  # after the thread variables: it imports NumPy's users
 
-    trainer.train()
+    try:
+        trainer.train()
+    except SystemExit as end:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Not by the interpreter's end, which waits for MXNet, and MXNet for a host that is gone.
+        os._exit(end.code if isinstance(end.code, int) else 1)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,14 @@ B_co = TypeVar("B_co", covariant=True)
 R = TypeVar("R")
 
 
+Mean = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def itself(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values: the mean over one host."""
+    return values
+
+
 class Batches(Sized, Protocol[B_co]):
     """The training data: as many batches an epoch as its length says."""
 
@@ -54,9 +62,10 @@ class Epoch:
         for name, value in values.items():
             self._values.setdefault(name, []).append(value)
 
-    def close(self) -> None:
-        """All batches are done."""
-        self.metrics = {name: self.mean(name) for name in self._values} | {"throughput": self.rate}
+    def close(self, mean: Mean = itself) -> None:
+        """All batches are done; `mean` averages what is measured over the hosts, each of which knows its own speed."""
+        means = mean(np.array([self.mean(name) for name in self._values]))
+        self.metrics = dict(zip(self._values, means.tolist(), strict=True)) | {"throughput": self.rate}
 
     def mean(self, name: str) -> float:
         """Return the mean of a metric over the batches so far."""

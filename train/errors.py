@@ -1,6 +1,7 @@
 """The two ways a training job fails, told apart the way SageMaker's own images do."""
 
 from collections.abc import Callable
+from typing import Self
 
 
 class TrainError(Exception):
@@ -30,10 +31,12 @@ def end(error: UserError) -> None:
 
 
 class Diverged(UserError):
-    """Training has diverged. `what` became not finite at `place` ("batch 3") of `epoch`, from 0, at the rate `rate`."""
+    """Training has diverged."""
 
-    def __init__(self, what: str, epoch: int, place: str, rate: float) -> None:
-        super().__init__(
+    @classmethod
+    def at(cls, what: str, epoch: int, place: str, rate: float) -> Self:
+        """Return the error: `what` became not finite at `place` ("batch 3") of `epoch`, from 0, at the rate `rate`."""
+        return cls(
             f"{what} at epoch {epoch}, {place}, with learning_rate={rate:g}: lower learning_rate (a tenth is a good "
             "next try)"
         )

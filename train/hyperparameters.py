@@ -15,6 +15,7 @@ from train.log import LOG
 
 # Keys that reach the container without the user having asked for them (docs/hyperparameters.md).
 _PLATFORM_PREFIXES = ("_", "sagemaker_")
+_SYNC = "dist_sync"
 _PLATFORM_NAMES = ("default_user_module_name",)
 
 
@@ -56,8 +57,8 @@ class CommonHyperparameters(ABC):
     """**Ours.** Seed of the first weights, the order of the images and the augmentation."""
 
     @abstractmethod
-    def say(self) -> None:
-        """Log the hyperparameters, and a line for each that does less here than its name says."""
+    def say(self, hosts: int = 1) -> None:
+        """Log the hyperparameters, and a line for each that does less in a job of `hosts` than its name says."""
 
     def replace(self, **values: Any) -> Self:
         """Return a copy with these values, checked as the first one was."""
@@ -78,10 +79,12 @@ def warn_of_late_steps(hp: CommonHyperparameters) -> None:
         )
 
 
-def say_unused(kv_store: str | None) -> None:
-    """Log that a `kv_store` has no effect."""
-    if kv_store:
+def say_kv_store(kv_store: str | None, hosts: int) -> None:
+    """Log what becomes of a `kv_store`: several hosts train as with dist_sync, whatever it is."""
+    if kv_store and hosts == 1:
         LOG.info("kv_store=%s is not used: the job has one host", kv_store)
+    elif kv_store and kv_store != _SYNC:
+        LOG.info("kv_store=%s: the %d hosts train synchronously, as with %s", kv_store, hosts, _SYNC)
 
 
 def read(path: Path) -> dict[str, str]:

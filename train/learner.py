@@ -119,15 +119,11 @@ class Learner(Generic[B, R, K]):
     """A network and its data, ready to be trained.
 
     `evaluate` answers all validation samples. It raises Stopped, and FloatingPointError when an answer is not finite.
-    `begin` is called with the first epoch that will be trained, from 0, and raises TrainError when it is not the same
-    on all hosts. `leave` ends the job: several hosts wait for each other there, so that none leaves while another needs
-    it. Inside `devices()` all epochs are trained and evaluated.
+    Inside `devices()` all epochs are trained and evaluated.
     """
 
     batches: Batches[B]
     step: Step[B, R]
     evaluate: Callable[[], Evaluated[K]]
     lines: Lines[K]
-    begin: Callable[[int], None] = lambda epoch: None
-    leave: Callable[[], None] = lambda: None
     devices: Callable[[], AbstractContextManager[object]] = nullcontext

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from train.data.samples import in_order
 from train.early_stopping import EarlyStopping
-from train.epoch import Clock, Epoch, steps
+from train.epoch import Clock, Epoch, Mean, itself, steps
 from train.errors import Diverged
 from train.hyperparameters import CommonHyperparameters
 from train.job import stop
@@ -29,7 +29,8 @@ class Folder(Protocol):
 class Trainer(Generic[B, R, K]):
     """Trains a learner epoch by epoch. `best` is the best epoch so far, None before the first has ended.
 
-    `checkpoint` is called with the trainer's state after each epoch.
+    `checkpoint` is called with the trainer's state after each epoch. `mean` averages an epoch's metrics, float64 (n,),
+    over the hosts of the job.
     """
 
     def __init__(
@@ -38,10 +39,11 @@ class Trainer(Generic[B, R, K]):
         hp: CommonHyperparameters,
         folder: Folder,
         checkpoint: Callable[[State], None] | None = None,
+        mean: Mean = itself,
     ) -> None:
         self.best: Best[K] | None = None
         self._learner, self._step, self._lines = learner, learner.step, learner.lines
-        self._hp, self._folder, self._checkpoint = hp, folder, checkpoint
+        self._hp, self._folder, self._checkpoint, self._mean = hp, folder, checkpoint, mean
         self._stopping, self._next = EarlyStopping(hp), 0
 
     def run(self) -> None:
@@ -72,14 +74,14 @@ class Trainer(Generic[B, R, K]):
 
     def _train_and_evaluate(self, epoch: Epoch) -> float:
         """Return the value of the epoch's evaluation. Raises Stopped and Diverged."""
-        train(self._learner, epoch)
+        train(self._learner, epoch, self._mean)
         self._lines.trained(epoch)
         began = time.monotonic()
         try:
             found = self._learner.evaluate()
         except FloatingPointError:
             rate = self._step.learning_rate
-            raise Diverged("the answers became nan", epoch.number, "its end", rate) from None
+            raise Diverged.at("the answers became nan", epoch.number, "its end", rate) from None
         self._lines.evaluated(epoch, found, time.monotonic() - began)
         self._keep(epoch, found)
         self._lines.ended(epoch)
@@ -117,20 +119,23 @@ class Trainer(Generic[B, R, K]):
             stop.keep_model()
 
 
-def train(learner: Learner[B, R, Any], epoch: Epoch) -> None:
-    """Train one epoch. Raises Stopped, or Diverged at a loss that is not finite."""
+def train(learner: Learner[B, R, Any], epoch: Epoch, mean: Mean = itself) -> None:
+    """Train one epoch, whose metrics `mean` averages over the hosts.
+
+    Raises Stopped, or Diverged at a loss that is not finite.
+    """
     step, lines, pace = learner.step, learner.lines, Pace(learner.lines.every)
     step.begin(epoch.number)
     for batch, result in steps(learner.batches.epoch(epoch.number), step):
         measured = step.read(batch, result)
         if not np.isfinite(measured.loss):
             place = f"batch {epoch.count}"
-            raise Diverged(f"the loss became {measured.loss}", epoch.number, place, step.learning_rate)
+            raise Diverged.at(f"the loss became {measured.loss}", epoch.number, place, step.learning_rate)
         epoch.add(measured.values)
         if pace.due(epoch.count - 1 + lines.first):
             lines.speed(epoch, step.learning_rate)
     step.end()
-    epoch.close()
+    epoch.close(mean)
 
 
 def validation_batches(

@@ -133,15 +133,15 @@ def _detection(channels: dict[str, Channel]) -> Listing:
             remarks.say()
     with found.reading(CLASSES):
         found.named = class_names(channels, ("train_annotation", TRAIN), None)
-    ids = {label for annotation in given for label in annotation.categories}
-    last = max(ids, default=0)
-    by_categories = annotations.class_names(given, last + 1) if last < MANY else None
-    if ids and by_categories is None:
+    categories = annotations.categories(given)
+    last = max((label for label, _ in categories), default=0)
+    by_categories = annotations.class_names(categories, last + 1) if last < MANY else None
+    if categories and by_categories is None:
         found.remarks.append(
             "the annotations' categories are not used as names: they do not give each class from 0 on one name"
         )
     found.named = by_categories or found.named
-    found.name = lambda classes: annotations.class_names(given, classes) or found.named
+    found.name = lambda classes: annotations.class_names(categories, classes) or found.named
     return found
 
 

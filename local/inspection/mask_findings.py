@@ -24,7 +24,7 @@ def unusable(census: Census) -> Iterator[Finding]:
         try:
             counted.check()
             if channel == TRAIN:
-                counted.require_classes()
+                counted.require_classes(counted.classes())
         except TrainUserError as error:
             yield Finding(True, ended(str(error)))
 

@@ -247,20 +247,6 @@ def test_a_missing_channel_is_the_users_mistake_and_named(tmp_path: Path) -> Non
     )
 
 
-def test_more_than_one_host_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    base = jobs.image_channels(tmp_path, train=16, validation=3)
-    jobs.configure(base, {})
-    (base / "input" / "config" / "resourceconfig.json").write_text(
-        '{"hosts": ["algo-1", "algo-2"], "current_host": "algo-1"}'
-    )
-    done = jobs.run(base, environ={"SM_STUDIO_LOCAL_MODE": "True"})  # else the toolkit looks for algo-2
-    assert done.code == 2
-    assert (
-        done.failure
-        == "ClientError: the job has 2 hosts (algo-1, algo-2), and this version trains on one: set instance_count=1"
-    )
-
-
 def test_an_unexpected_error_exits_1_with_the_sentence_first_and_the_trace_after_it(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=16, validation=3)
     jobs.configure(base, {})

@@ -543,4 +543,4 @@ def test_categories_name_the_classes_only_when_all_files_agree(
     categories: list[dict[int, str]], names: tuple[str, ...] | None
 ) -> None:
     found = [Annotation(np.zeros((0, 5)), categories=each) for each in categories]
-    assert annotations.class_names(found, 3) == names
+    assert annotations.class_names(annotations.categories(found), 3) == names

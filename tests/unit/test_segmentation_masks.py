@@ -365,12 +365,14 @@ NO_MAP = LabelMap({"scale": 1}, "", np.arange(256, dtype=np.int16), 4)
 )
 def test_masks_of_one_class_are_refused_and_what_255_is_comes_first(found: Any, said: str) -> None:
     with pytest.raises(UserError) as caught:
-        found().require_classes()
+        counted = found()
+        counted.require_classes(counted.classes())
     assert str(caught.value).startswith(said)
 
 
 def test_masks_of_two_classes_are_enough_and_none_of_them_needs_to_be_0() -> None:
-    census(parse({"scale": 1}), a=[1], b=[3, 255]).require_classes()
+    counted = census(parse({"scale": 1}), a=[1], b=[3, 255])
+    counted.require_classes(counted.classes())
 
 
 @pytest.mark.parametrize(

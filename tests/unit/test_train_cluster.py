@@ -29,14 +29,9 @@ def test_where_little_is_said_there_is_one_host(config: dict[str, Any], tmp_path
 
 
 def test_without_the_file_there_is_one_host(tmp_path: Path) -> None:
-    assert cluster.one_host(tmp_path) == Hosts(("algo-1",), "algo-1")
+    assert cluster.hosts(tmp_path) == Hosts(("algo-1",), "algo-1")
 
 
 def test_a_host_that_is_not_among_the_hosts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has the current_host 'b', which is not among its hosts"):
         cluster.hosts(base(tmp_path, {"hosts": ["a"], "current_host": "b"}))
-
-
-def test_what_trains_on_one_host_refuses_two(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the job has 2 hosts \(a, b\), and this version trains on one"):
-        cluster.one_host(base(tmp_path, {"hosts": ["a", "b"], "current_host": "a"}))

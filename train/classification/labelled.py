@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TypeVar, overload
 
@@ -18,6 +19,7 @@ from train.data.channels import Channel, by_record, class_names, listing
 from train.data.lst import LabelReader
 from train.data.samples import Memory, Sample
 from train.errors import Refuse, UserError, end
+from train.job.peers import ALONE, Peers
 from train.log import LOG
 
 Label = int | NDArray[np.float32]
@@ -83,24 +85,32 @@ def _list_lst(labels: Channel, images: Channel, classes: int, label: LabelReader
     found = lst.read(path, file, images.path, classes, label, refuse)
     if not found:
         raise UserError(f"{file} is empty: each line is index<TAB>label<TAB>path below {images.name}/")
-    if not any(os.path.exists(sample.path) for sample in found):  # of a path too long Path.exists raises
+    there = [sample for sample in found if os.path.exists(sample.path)]  # of a path too long Path.exists raises
+    if not there:
         raise UserError(
             f"No path in {file} exists below {images.path}, which holds {listing(images.path)}: paths are relative to "
             f"that folder, and the first of {len(found)} is {found[0].name}"
         )
+    if images.sharded and len(there) < len(found):
+        LOG.info("%s is sharded: %d of the %d photos in %s are on this host", images, len(there), len(found), file)
+        return there
     return found
 
 
-def names(channels: dict[str, Channel], listed: Sequence[Sample[Label]], classes: int) -> tuple[str, ...]:
-    """Return names from classes.txt, else from folders that stand one to one for labels, else the numbers."""
-    named = class_names(channels, ("train_lst", "train"), classes)
+def names(
+    channels: dict[str, Channel], listed: Sequence[Sample[Label]], classes: int, peers: Peers = ALONE
+) -> tuple[str, ...]:
+    """Return names from classes.txt, else from folders that stand one to one for labels, else the numbers.
+
+    They are of the samples and files of all hosts, which all must call it.
+    """
+    named = class_names(channels, ("train_lst", "train"), classes, peers)
     if named is not None:
         return named
+    own = {(sample.label, _folder(sample)) for sample in listed if isinstance(sample.label, int)}
     folders: dict[int, set[str]] = {}
-    for sample in listed:
-        if isinstance(sample.label, int):
-            parts = PurePosixPath(sample.name).parts
-            folders.setdefault(sample.label, set()).add(parts[0] if len(parts) > 1 else "")
+    for label, folder in chain(*peers.gather_json(sorted(own))):
+        folders.setdefault(label, set()).add(folder)
     names_by_label = {label: next(iter(found)) for label, found in folders.items() if len(found) == 1}
     one_to_one = (
         len(names_by_label) == classes == len(set(names_by_label.values())) and "" not in names_by_label.values()
@@ -110,6 +120,12 @@ def names(channels: dict[str, Channel], listed: Sequence[Sample[Label]], classes
         if one_to_one
         else tuple(str(label) for label in range(classes))
     )
+
+
+def _folder(sample: Sample[Label]) -> str:
+    """Return the first folder in a sample's name, "" when it is in none."""
+    parts = PurePosixPath(sample.name).parts
+    return parts[0] if len(parts) > 1 else ""
 
 
 def crops(

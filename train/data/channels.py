@@ -9,6 +9,7 @@ from pathlib import Path
 from serve.words import plural
 from train.errors import UserError
 from train.job import configuration
+from train.job.peers import ALONE, Peers
 from train.log import LOG
 
 RECORDIO = "application/x-recordio"
@@ -27,6 +28,8 @@ class Channel:
     content_type: str
     kind: str = "channel"
     """What messages call it; "folder" where there is no job yet."""
+    sharded: bool = False
+    """Whether each host has files of its own, by the distribution ShardedByS3Key."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r}"
@@ -104,7 +107,7 @@ def _channel(name: str, path: Path, values: dict[str, str]) -> Channel:
             f"plain docker run mount the data there ({told})"
         )
     LOG.info("Channel %s: %s", name, told)
-    return Channel(name, path, content_type)
+    return Channel(name, path, content_type, sharded=values.get("S3DistributionType") == "ShardedByS3Key")
 
 
 def require_all(channels: dict[str, Channel], labels: str, why: str) -> None:
@@ -152,11 +155,19 @@ def by_record(channels: dict[str, Channel], name: str, labels: str) -> bool:
     return channel.content_type == RECORDIO or (labels not in channels and bool(channel.files((".rec",))))
 
 
-def class_names(channels: dict[str, Channel], names: Iterable[str], classes: int | None) -> tuple[str, ...] | None:
+def class_names(
+    channels: dict[str, Channel], names: Iterable[str], classes: int | None, peers: Peers = ALONE
+) -> tuple[str, ...] | None:
     """Return the lines of classes.txt in the first of the channels `names` that has one, or None.
 
+    Of several hosts, which all must call it, the first that has the file decides: a sharded channel gives it to one.
     Raises UserError when they are not `classes` in number, unless that is None, or no text.
     """
+    found = peers.gather_json(_class_names(channels, names, classes))
+    return next((tuple(each) for each in found if each is not None), None)
+
+
+def _class_names(channels: dict[str, Channel], names: Iterable[str], classes: int | None) -> tuple[str, ...] | None:
     for channel in names:
         path = channels[channel].path / CLASSES if channel in channels else None
         if path is None or not path.exists():

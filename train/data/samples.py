@@ -183,8 +183,10 @@ def readable(
     return chosen, cache.select(good, [f"{what} image {sample.name}" for sample in chosen])
 
 
-def check_count(count: int, hp: CommonHyperparameters, followed: str = "former") -> None:
+def check_count(count: int, hp: CommonHyperparameters, followed: str = "former", total: int | None = None) -> None:
     """Compare the number of readable training images with the hyperparameters that speak of it.
+
+    Where each of several hosts has images of its own, `count` are those of this one and `total` of all.
 
     Raises UserError when they do not fill one batch; warns when num_training_samples is another number: the schedule
     follows what was given, the "former", or what is there, the "latter".
@@ -194,10 +196,11 @@ def check_count(count: int, hp: CommonHyperparameters, followed: str = "former")
             "The number of input images must be bigger or equal to the mini_batch_size: "
             f"{plural(count, 'readable training image')}, mini_batch_size={hp.mini_batch_size}; lower it"
         )
-    if hp.num_training_samples not in (None, count):
+    total = count if total is None else total
+    if hp.num_training_samples not in (None, total):
         LOG.warning(
             "num_training_samples=%d, but there are %s: the learning-rate schedule follows the %s",
-            *(hp.num_training_samples, plural(count, "readable training image"), followed),
+            *(hp.num_training_samples, plural(total, "readable training image"), followed),
         )
 
 
@@ -231,11 +234,39 @@ def _problem(cache: Memory[T], index: int) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which samples a host takes of each epoch's order: of every `of` the one at its rank.
+
+    An epoch has `batches`, or as many as it takes to see all samples once.
+    """
+
+    rank: int = 0
+    of: int = 1
+    batches: int | None = None
+
+    def count(self, samples: int, size: int) -> int:
+        """Return the batches of an epoch, when `of` hosts together take `size` from each."""
+        return self.batches or -(-samples // (size * self.of))
+
+    def indices(self, order: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+        """Return this host's part of an epoch's order, int64 (batches, size), filled up from its start."""
+        batches = self.count(len(order), size)
+        return np.resize(order, (batches, size, self.of))[..., self.rank % self.of]
+
+    def seed(self, *seed: int) -> tuple[int, ...]:
+        """Return a seed for random numbers of this host's own; the first one's are those of one host alone."""
+        return (*seed, self.rank) if self.rank else seed
+
+
+ALL = Share()
+
+
 class Batches(Generic[T]):
     """Makes batches ahead of the trainer, each whole in one thread; NumPy, Pillow and OpenCV release the GIL.
 
-    `make(indices, rng)` returns one batch. Every epoch is a new order of all samples; the last batch is filled up
-    from the epoch's beginning, as the built-in does, so that all have the same shape.
+    `make(indices, rng)` returns one batch of `size`. Every epoch is a new order of all samples; the last batch is
+    filled up from the epoch's beginning, as the built-in does, so that all have the same shape.
     """
 
     def __init__(
@@ -244,21 +275,22 @@ class Batches(Generic[T]):
         count: int,
         size: int,
         seed: int,
+        share: Share = ALL,
         ahead: int | None = None,
     ) -> None:
-        self._make, self._count, self._size, self._seed = make, count, size, seed
+        self._make, self._count, self._size, self._seed, self._share = make, count, size, seed, share
         self._threads = cpu_count()
         self._ahead = ahead or self._threads + 2
 
     def __len__(self) -> int:
-        return -(-self._count // self._size)
+        return self._share.count(self._count, self._size)
 
     def epoch(self, number: int) -> Iterator[T]:
         """Yield the batches of one epoch; the same `seed` and `number` give the same ones."""
         order = np.random.default_rng((self._seed, number)).permutation(self._count)
-        filled = np.resize(order, len(self) * self._size).reshape(len(self), self._size)
+        indices = self._share.indices(order, self._size)
         yield from ahead(
-            lambda i: self._make(filled[i], np.random.default_rng((self._seed, number, i))),
+            lambda i: self._make(indices[i], np.random.default_rng(self._share.seed(self._seed, number, i))),
             len(self),
             self._threads,
             self._ahead,

@@ -79,6 +79,10 @@ def average_statistics(net: gluon.Block) -> None:
         return
     # The backward pass changes them, behind the back of MXNet's engine: reading them does not wait for it.
     mx.nd.waitall()
-    for name, parameter in net.collect_params().items():
-        if name.endswith(STATISTICS):
-            parameter.set_data(parameter._reduce())
+    for parameter in statistics(net):
+        parameter.set_data(parameter._reduce())
+
+
+def statistics(net: gluon.Block) -> list[gluon.Parameter]:
+    """Return the running means and variances of BatchNorm."""
+    return [parameter for name, parameter in net.collect_params().items() if name.endswith(STATISTICS)]

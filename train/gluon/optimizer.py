@@ -43,6 +43,11 @@ def step_schedule(hp: CommonHyperparameters, updates: int) -> mx.lr_scheduler.LR
     return mx.lr_scheduler.MultiFactorScheduler(steps, factor=hp.lr_scheduler_factor, base_lr=hp.learning_rate)
 
 
+def updates(samples: int, size: int, hosts: int) -> int:
+    """Return the updates of an epoch of `samples` by batches of `size` on each host, as the built-ins count them."""
+    return -(-samples // (size * hosts))
+
+
 def trainer(net: gluon.Block, optimizer: mx.optimizer.Optimizer) -> gluon.Trainer:
     """Return the trainer of all parameters of `net`; only kernels decay: BatchNorm's shifts and scales must not.
 

@@ -9,20 +9,28 @@ from mxnet import autograd, gluon
 from mxnet.contrib import amp
 
 from train.gluon import devices, precision
+from train.gluon.hosts import ALONE, Exchange
 from train.gluon.optimizer import trainer
 from train.learner import B, R, Step
 from train.state import State
 
 
 class GluonStep(Step[B, R]):
-    """Updates all parameters of `net`: `_trainer.step(n)` divides their gradients by n.
+    """Updates all parameters of `net`, on several hosts by the mean of their gradients, which `exchange` makes.
 
     `_contexts` are those that the parameters are on. Each computes its part of a batch, as `devices.split` makes them.
     With `half` the losses are scaled, as gradients in float16 need it: see `precision`.
     """
 
-    def __init__(self, net: gluon.Block, optimizer: mx.optimizer.Optimizer, seed: int, half: bool = False) -> None:
-        self._net, self._seed, self._half = net, seed, half
+    def __init__(
+        self,
+        net: gluon.Block,
+        optimizer: mx.optimizer.Optimizer,
+        seed: int,
+        half: bool = False,
+        exchange: Exchange = ALONE,
+    ) -> None:
+        self._net, self._seed, self._half, self._exchange = net, seed, half, exchange
         self._trainer = trainer(net, optimizer)
         if half:
             precision.scale(self._trainer)
@@ -38,8 +46,11 @@ class GluonStep(Step[B, R]):
         mx.random.seed(zlib.crc32(f"{self._seed} {epoch}".encode()))
 
     def end(self) -> None:
-        """Let all devices have the same statistics of BatchNorm."""
+        """Let all devices of all hosts have the same statistics of BatchNorm."""
         devices.average_statistics(self._net)
+        if self._exchange.hosts > 1:
+            mx.nd.waitall()  # as for the devices
+            self._exchange.average([parameter.list_data() for parameter in devices.statistics(self._net)])
 
     def _backward(self, losses: Sequence[mx.nd.NDArray], weights: Sequence[mx.nd.NDArray] | None = None) -> None:
         """Compute the gradients of the devices' losses, of which each counts 1 or as much as `weights` say."""
@@ -48,6 +59,13 @@ class GluonStep(Step[B, R]):
             return
         with autograd.record(), amp.scale_loss(losses, self._trainer) as scaled:
             autograd.backward(scaled, weights)
+
+    def _update(self, count: int) -> None:
+        """Update the parameters by their gradients, which are divided by `count`."""
+        self._trainer.allreduce_grads()
+        trained = [parameter for parameter in self._trainer._params if parameter.grad_req != "null"]
+        self._exchange.average([parameter.list_grad() for parameter in trained])
+        self._trainer.update(count)
 
     def state(self) -> State:
         """Return the parameters and the optimizer's arrays, by the parameters' structural names, and its updates."""

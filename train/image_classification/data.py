@@ -11,16 +11,26 @@ from serve.artifact import InputSpec
 from train.classification import labelled, metrics
 from train.classification.labelled import Label, stack_labels
 from train.classification.metrics import Labels
-from train.data import lst, samples
+from train.data import distribution, lst, samples
 from train.data.channels import RECORDIO, Channel, refuse_unbuilt, require_all
+from train.data.distribution import Distribution
 from train.data.lst import LabelReader
 from train.data.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
 from train.data.samples import Batches, Memory, Sample
 from train.errors import UserError
 from train.image_classification.augment import augment
 from train.image_classification.hyperparameters import Hyperparameters
+from train.job.peers import ALONE, Peers
 
 Batch = tuple[NDArray[np.float32], Labels]
+
+
+@dataclass(frozen=True)
+class AllLabels:
+    """The labels of all hosts' samples, int64 (N,) or float32 (N, K)."""
+
+    train: Labels
+    validation: Labels
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,9 @@ class Data:
     spec: InputSpec
     photos: Memory[NDArray[np.uint8]]  # (H, W, C), the training photos before augmentation
     crops: Memory[Image.Image]  # the validation photos as the server would cut them
+    labels: AllLabels
+    train_distribution: Distribution
+    validation_distribution: Distribution
 
     def train_batches(self, hp: Hyperparameters) -> Batches[Batch]:
         """Return batches of (float32 (N, C, H, W), labels int64 (N,) or float32 (N, K)), augmented."""
@@ -46,14 +59,15 @@ class Data:
                 normalise(crop, out[row])
             return out, labels[indices]
 
-        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed)
+        share = self.train_distribution.share(len(self.train), hp.mini_batch_size)
+        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, share)
 
     def validation_tensor(self, index: int) -> NDArray[np.float32]:
         """Return float32 (C, H, W): the same numbers that the server makes of the same bytes."""
         return preprocess.to_tensor(self.crops[index], self.spec)
 
 
-def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
+def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE) -> Data:
     """List, read and check all samples. Raises UserError naming the file, the line and the fix."""
     refuse_unbuilt(channels)
     require_all(
@@ -68,13 +82,16 @@ def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
     }
     budget = samples.memory_budget()
     train, photos = _training_photos(listed["train"], hp, budget // 2)
-    spec = _input_spec(hp, photos, len(train))
+    spec = _input_spec(hp, peers.gather_json(_side(hp, photos, len(train)))[0])
     validation, crops = labelled.crops("validation", listed["validation"], spec, hp.unreadable_tolerance, budget // 2)
-    samples.check_count(len(train), hp)
-    labels = stack_labels(train)
-    if metrics.one_class_each(labels):
-        samples.warn_of_empty_classes(labels, hp.num_classes, "image")
-    return Data(train, validation, labelled.names(channels, listed["train"], hp.num_classes), spec, photos, crops)
+    spread = distribution.find(peers, channels["train"], train)
+    measured = distribution.find(peers, channels["validation"], validation)
+    samples.check_count(len(train), hp, total=spread.total(len(train)))
+    labels = AllLabels(spread.whole_array(stack_labels(train)), measured.whole_array(stack_labels(validation)))
+    if metrics.one_class_each(labels.train):
+        samples.warn_of_empty_classes(labels.train, hp.num_classes, "image")
+    names = labelled.names(channels, listed["train"], hp.num_classes, peers)
+    return Data(train, validation, names, spec, photos, crops, labels, spread, measured)
 
 
 def _training_photos(
@@ -98,12 +115,16 @@ def _training_photos(
     return samples.readable("train", listed, every, hp.unreadable_tolerance)
 
 
-def _input_spec(hp: Hyperparameters, photos: Memory[NDArray[np.uint8]], count: int) -> InputSpec:
-    """Return the serving input: without `resize` the shorter side is the training photos' median, of 101 at most."""
+def _side(hp: Hyperparameters, photos: Memory[NDArray[np.uint8]], count: int) -> int:
+    """Return the shorter side of a served photo: `resize`, or else the training photos' median, of 101 at most."""
+    if hp.resize is not None:
+        return hp.resize
+    chosen = samples.spread(count, 101)
+    return max(min(hp.image_shape[1:]), int(np.median([min(photos[i].shape[:2]) for i in chosen])))
+
+
+def _input_spec(hp: Hyperparameters, resize: int) -> InputSpec:
+    """Return the serving input."""
     channels, height, width = hp.image_shape
-    resize = hp.resize
-    if resize is None:
-        chosen = samples.spread(count, 101)
-        resize = max(min(height, width), int(np.median([min(photos[i].shape[:2]) for i in chosen])))
     mean, std = (MEAN, STD) if channels == 3 else (GREY_MEAN, GREY_STD)
     return InputSpec("data", channels, height, width, resize, hp.inference_resize, mean, std)

@@ -8,7 +8,6 @@ from mxnet import gluon
 from numpy.typing import NDArray
 
 from train.classification import answers
-from train.classification.labelled import stack_labels
 from train.image_classification.data import Data
 from train.image_classification.hyperparameters import Hyperparameters
 from train.learner import Evaluated
@@ -16,11 +15,15 @@ from train.trainer import validation_batches
 
 
 def evaluate(net: gluon.HybridBlock, data: Data, hp: Hyperparameters) -> Evaluated[NDArray[np.float64]]:
-    """Answer the validation samples. Raises Stopped, and FloatingPointError when an answer is not finite."""
+    """Answer the validation samples of all hosts, each its own.
+
+    Raises Stopped, and FloatingPointError when an answer is not finite.
+    """
     count = len(data.validation)
     batches = validation_batches(data.validation_tensor, count, answers.EVALUATION_BATCH)
     found = [activation(hp)(net(mx.nd.array(batch))).asnumpy() for batch in batches]
-    return answers.evaluate(np.concatenate(found)[:count], stack_labels(data.validation), hp.top_k)
+    every = data.validation_distribution.whole_array(np.concatenate(found)[:count])
+    return answers.evaluate(every, data.labels.validation, hp.top_k)
 
 
 def activation(hp: Hyperparameters) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:

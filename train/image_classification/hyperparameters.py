@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from train import fields
 from train.classification.hyperparameters import ClassifierHyperparameters, Resize
 from train.errors import UserError
-from train.hyperparameters import resolve, say_unused
+from train.hyperparameters import resolve, say_kv_store
 from train.log import LOG
 
 NUM_LAYERS = (18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110)
@@ -61,7 +61,7 @@ class Hyperparameters(ClassifierHyperparameters):
     early_stopping_patience: int = fields.integer(5, 0)
     early_stopping_tolerance: float = fields.real(0.0)
     kv_store: str | None = fields.kv_store()
-    """Not used, because the job has one host; the log says so."""
+    """On several hosts dist_sync, whatever is given; on one it is not used. The log says so."""
     # Ours: the built-in has no such hyperparameters.
     inference_resize: Resize = fields.choice("crop", get_args(Resize))
     unreadable_tolerance: float = fields.real(0.05)
@@ -76,9 +76,9 @@ class Hyperparameters(ClassifierHyperparameters):
                 "labels: remove one of the two"
             )
 
-    def say(self) -> None:
+    def say(self, hosts: int = 1) -> None:
         """Print the parameters, and a line for each that does less here than its name says."""
-        super().say()
+        super().say(hosts)
         if self.use_weighted_loss and not self.multi_label:
             LOG.warning("use_weighted_loss=1 is ignored: it weighs the labels of multi_label=1, which is not set")
         if self.checkpoint_frequency and self.checkpoint_frequency > self.epochs:
@@ -86,7 +86,7 @@ class Hyperparameters(ClassifierHyperparameters):
                 "checkpoint_frequency=%d is above epochs=%d: only the best epoch is kept",
                 *(self.checkpoint_frequency, self.epochs),
             )
-        say_unused(self.kv_store)
+        say_kv_store(self.kv_store, hosts)
 
 
 @dataclass(frozen=True, kw_only=True)

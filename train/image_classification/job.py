@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from serve import artifact
 from train.classification import answers
 from train.classification.answers import OUTPUT
-from train.classification.labelled import stack_labels
-from train.gluon import devices, onnx, precision
+from train.gluon import devices, hosts, onnx, precision
 from train.gluon.model import GluonModel
 from train.image_classification import data, hyperparameters, network
 from train.image_classification.data import Data
@@ -34,14 +33,14 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     chosen = devices.choose(job.environ, hp.mini_batch_size)
     half = precision.is_half(hp.precision_dtype, chosen)
     weights = pretrained.wanted(hp, job.channels, name, job.environ)
-    loaded = data.load(job.channels, hp)
+    loaded = data.load(job.channels, hp, job.peers)
     net = network.build(hp.num_layers, hp.num_classes, hp.image_shape[0], hp.seed)
     if weights is not None:
         pretrained.load_into(net, weights, name)
     chosen.place(net)
     learner = Learner(
         loaded.train_batches(hp),
-        Step(net, loss_function(hp, stack_labels(loaded.train)), hp, half),
+        Step(net, loss_function(hp, loaded.labels.train), hp, half, hosts.connect(job.peers)),
         lambda: evaluate(net, loaded, hp),
         ResNetLines(hp.top_k),
         devices=chosen.used,

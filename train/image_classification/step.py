@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from train.classification import answers
 from train.classification.metrics import Labels
 from train.gluon import devices, precision
-from train.gluon.optimizer import create, step_schedule
+from train.gluon.hosts import ALONE, Exchange
+from train.gluon.optimizer import create, step_schedule, updates
 from train.gluon.step import GluonStep
 from train.image_classification.data import Batch
 from train.image_classification.evaluation import activation
@@ -20,16 +21,16 @@ from train.learner import Measured
 Result = tuple[list[mx.nd.NDArray], list[mx.nd.NDArray]]
 
 
-def optimizer(hp: Hyperparameters) -> mx.optimizer.Optimizer:
-    """Return the optimizer that `hp` names, with its schedule."""
+def optimizer(hp: Hyperparameters, hosts: int = 1) -> mx.optimizer.Optimizer:
+    """Return the optimizer that `hp` names, with its schedule for a job of `hosts`."""
     own: dict[str, float] = {
         "sgd": {"momentum": hp.momentum, "wd": hp.weight_decay},
         "nag": {"momentum": hp.momentum, "wd": hp.weight_decay},
         "adam": {"beta1": hp.beta_1, "beta2": hp.beta_2, "epsilon": hp.eps, "wd": 0.0},
         "rmsprop": {"gamma1": hp.gamma, "epsilon": hp.eps, "wd": 0.0},
     }[hp.optimizer]
-    updates = -(-hp.num_training_samples // hp.mini_batch_size)  # of an epoch, as the built-in counts them
-    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp, updates), **own)
+    per_epoch = updates(hp.num_training_samples, hp.mini_batch_size, hosts)
+    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp, per_epoch), **own)
 
 
 def loss_function(hp: Hyperparameters, labels: Labels) -> gluon.loss.Loss:
@@ -62,8 +63,15 @@ class _WeightedSigmoidLoss(gluon.loss.SigmoidBinaryCrossEntropyLoss):
 class Step(GluonStep[Batch, Result]):
     """One update of the network: forward, backward, optimizer."""
 
-    def __init__(self, net: gluon.HybridBlock, loss: gluon.loss.Loss, hp: Hyperparameters, half: bool = False) -> None:
-        super().__init__(net, optimizer(hp), hp.seed, half)
+    def __init__(
+        self,
+        net: gluon.HybridBlock,
+        loss: gluon.loss.Loss,
+        hp: Hyperparameters,
+        half: bool = False,
+        exchange: Exchange = ALONE,
+    ) -> None:
+        super().__init__(net, optimizer(hp, exchange.hosts), hp.seed, half, exchange)
         self._forward = precision.lowered(net) if half else net
         self._loss, self._activation, self._top_k = loss, activation(hp), hp.top_k
         devices.place(loss, self._contexts)
@@ -79,7 +87,7 @@ class Step(GluonStep[Batch, Result]):
             logits = [self._forward(part) for part in x]
             losses = [self._loss(*part) for part in zip(logits, y, strict=True)]
         self._backward(losses)
-        self._trainer.step(len(images))
+        self._update(len(images))
         return losses, logits
 
     def read(self, batch: Batch, result: Result) -> Measured:

@@ -12,4 +12,4 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     return train.keras.model.begin(job, network.name(job.hp.alpha), MOBILENETV2, network.build)
 
 
-ALGORITHM = Algorithm(hyperparameters.check, begin, several_hosts=True)
+ALGORITHM = Algorithm(hyperparameters.check, begin)

@@ -9,10 +9,11 @@ from train.job import configuration
 
 @dataclass(frozen=True)
 class Hosts:
-    """The names of all hosts, the same list on each of them, and the name of this one, which is among them."""
+    """The names of all hosts, the same list on each of them, the name of this one, and its network interface or ""."""
 
     names: tuple[str, ...]
     current: str
+    interface: str = ""
 
     @property
     def rank(self) -> int:
@@ -31,15 +32,4 @@ def hosts(base: Path) -> Hosts:
             f"{path} has the current_host {current!r}, which is not among its hosts ({', '.join(names)}): SageMaker "
             "writes both; in a run of your own correct one of them"
         )
-    return Hosts(names, current)
-
-
-def one_host(base: Path) -> Hosts:
-    """Return the one host of the job under `base`. Raises UserError when it has more."""
-    found = hosts(base)
-    if len(found.names) > 1:
-        raise UserError(
-            f"the job has {len(found.names)} hosts ({', '.join(found.names)}), and this version trains on one: set "
-            "instance_count=1"
-        )
-    return found
+    return Hosts(names, current, config.get("network_interface_name") or "")

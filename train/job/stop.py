@@ -17,6 +17,8 @@ from types import FrameType
 _state = {"requested": False, "keeping": False}
 _heirs: list[Callable[[int], None]] = []
 _farewell = ["before any epoch was finished: there is no model to keep."]
+_leave: list[Callable[[], object]] = [lambda: os._exit(0)]
+_failed: list[Exception] = []
 
 
 class Stopped(Exception):
@@ -50,7 +52,8 @@ def _handle(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if not _state["keeping"]:
         _say(f"{asked} {' '.join(_farewell)} Stopping.\n")
-        os._exit(0)
+        _leave[-1]()
+        return
     _state["requested"] = True
     _say(f"{asked}: finishing the current batch, then keeping the best model so far.\n")
 
@@ -75,12 +78,24 @@ def keep_model() -> None:
     _state["keeping"] = True
 
 
+def leave_by(leave: Callable[[], object]) -> None:
+    """Call this to end the process where nothing is to be kept, soon and with exit code 0, in place of os._exit."""
+    _leave.append(leave)
+
+
+def fail(error: Exception) -> None:
+    """Let `check` raise this error from now on, if it is the first: another thread has seen why the job fails."""
+    _failed.append(error)
+
+
 def requested() -> bool:
     """Return whether the job was asked to stop."""
     return _state["requested"]
 
 
 def check() -> None:
-    """Raise Stopped if the job was asked to stop."""
+    """Raise Stopped if the job was asked to stop, or else the error that it fails with."""
     if _state["requested"]:
         raise Stopped
+    if _failed:
+        raise _failed[0]

@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from train.data import channels
+from train.data import channels, distribution
 from train.data.channels import Channel
-from train.errors import Diverged, UserError
+from train.errors import Diverged, TrainError, UserError
 from train.hyperparameters import CommonHyperparameters
-from train.job import checkpoints, cluster, earlier
+from train.job import checkpoints, cluster, earlier, peers, stop
 from train.job.checkpoints import Checkpoints
-from train.job.cluster import Hosts
+from train.job.peers import Peers
 from train.learner import Learner
 from train.model_folder import Model, ModelFolder
 from train.trainer import Trainer
@@ -24,11 +24,11 @@ H = TypeVar("H", bound=CommonHyperparameters)
 
 @dataclass(frozen=True)
 class Job(Generic[H]):
-    """What a job is given: checked hyperparameters, channels by name, hosts and environment variables."""
+    """What a job is given: checked hyperparameters, channels by name, its hosts and environment variables."""
 
     hp: H
     channels: dict[str, Channel]
-    hosts: Hosts
+    peers: Peers
     environ: Mapping[str, str]
 
 
@@ -37,12 +37,11 @@ class Algorithm(Generic[H]):
     """What a job needs of an algorithm: `ALGORITHM` in the module `job` of its package.
 
     `check` returns hyperparameters of what the user has set, or raises UserError. `begin` reads the data and builds the
-    network, or raises UserError. With `several_hosts` a job of several trains on them as one.
+    network, or raises UserError.
     """
 
     check: Callable[[Mapping[str, str]], H]
     begin: Callable[[Job[H]], Begun]
-    several_hosts: bool = False
 
 
 def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
@@ -50,17 +49,26 @@ def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Ma
 
     Raises UserError for the user's mistakes and TrainError for ours.
     """
-    hosts = cluster.hosts(base) if algorithm.several_hosts else cluster.one_host(base)
+    hosts = cluster.hosts(base)
     place = checkpoints.folder(base)
     hp = algorithm.check(raw)
-    hp.say()
-    learner, model = algorithm.begin(Job(hp, channels.load(base / "input"), hosts, environ))
-    kept = None if place is None else Checkpoints(place, model.identity(), writes=hosts.rank == 0)
+    hp.say(len(hosts.names))
+    with peers.met(hosts) as met:
+        found = channels.load(base / "input")
+        distribution.require_files(found, met.count)
+        _train(base, place, Job(hp, found, met, environ), *algorithm.begin(Job(hp, found, met, environ)))
+
+
+def _train(base: Path, place: Path | None, job: Job[H], learner: Learner[Any, Any, Any], model: Model[Any]) -> None:
+    """Train what is ready to be trained; `place` is the folder of checkpoints."""
+    first = job.peers.rank == 0
+    kept = None if place is None else Checkpoints(place, model.identity(), writes=first)
     found = None if kept is None else kept.newest()
-    learner.begin(found.state["next"] if found else 0)
+    _require_same_epoch(job.peers, found.state["next"] if found else 0)
     earlier.set_aside(base / "model")
-    folder = ModelFolder(base / "model", model, learner.lines, writes=hosts.rank == 0)
-    trainer = Trainer(learner, hp, folder, None if kept is None else partial(kept.save, weights=folder.weights))
+    folder = ModelFolder(base / "model", model, learner.lines, writes=first)
+    checkpoint = None if kept is None else partial(kept.save, weights=folder.weights)
+    trainer = Trainer(learner, job.hp, folder, checkpoint, job.peers.mean)
     if found is not None:
         folder.restore(found.weights)
         trainer.restore(found.state)
@@ -76,4 +84,14 @@ def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Ma
     folder.save_last()
     folder.finish(trainer.best)
     learner.lines.succeeded()
-    learner.leave()
+    if not stop.requested():
+        job.peers.gather(b"")  # no host leaves while another needs it, nor before the model is there
+
+
+def _require_same_epoch(met: Peers, epoch: int) -> None:
+    """Raise TrainError, on all hosts, when they would not begin at the same epoch."""
+    if len(set(met.gather_json(epoch))) > 1:
+        raise TrainError(
+            f"the hosts would go on from different epochs, this one from epoch {epoch}: they must see the same "
+            "checkpoints, as SageMaker gives them to each host"
+        )

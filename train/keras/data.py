@@ -13,10 +13,11 @@ from serve import preprocess
 from serve.artifact import InputSpec
 from serve.machine import cpu_count
 from train.classification import folders, labelled
-from train.data import lst, samples
+from train.data import distribution, lst, samples
 from train.data.channels import RECORDIO, Channel, refuse_unbuilt, require_all
-from train.data.samples import Memory, Sample
+from train.data.samples import ALL, Memory, Sample, Share
 from train.errors import UserError
+from train.job.peers import ALONE, Peers
 from train.keras.augment import Augment
 from train.keras.hyperparameters import KerasHyperparameters
 
@@ -53,8 +54,8 @@ class Data:
         return np.asarray(crop).reshape(crop.height, crop.width, self.spec.channels)
 
 
-def load(channels: dict[str, Channel], hp: H) -> tuple[Data, H]:
-    """List, read and check all samples; return them, and `hp` with the number of classes.
+def load(channels: dict[str, Channel], hp: H, peers: Peers = ALONE) -> tuple[Data, H]:
+    """List, read and check all samples; return them, and `hp` with the number of classes. All hosts have all of them.
 
     Raises UserError naming the file, the line and the fix.
     """
@@ -68,6 +69,12 @@ def load(channels: dict[str, Channel], hp: H) -> tuple[Data, H]:
     budget, tolerance = samples.memory_budget() // 2, hp.unreadable_tolerance
     train, train_crops = labelled.crops("train", found.train, spec, tolerance, budget)
     validation, validation_crops = labelled.crops("validation", found.validation, spec, tolerance, budget)
+    for found_in, each in (("train", train), ("validation", validation)):
+        if distribution.find(peers, channels.get(found_in) or folders.main_channel(channels), each).sharded:
+            raise UserError(
+                f"the channel of the {found_in} images is ShardedByS3Key, and TensorFlow trains on several hosts with "
+                "all images on each: set its distribution to FullyReplicated"
+            )
     samples.check_count(len(train), hp, followed="latter")
     samples.warn_of_empty_classes(labelled.stack_labels(train), len(found.class_names), "image")
     return Data(train, validation, found.class_names, spec, train_crops, validation_crops), hp
@@ -100,17 +107,6 @@ def _input_spec(hp: KerasHyperparameters) -> InputSpec:
     return InputSpec("data", channels, height, width, hp.resize, hp.inference_resize, *scale)
 
 
-@dataclass(frozen=True)
-class Share:
-    """Which part of every batch is this host's: every `count`th sample from number `rank` on."""
-
-    rank: int
-    count: int
-
-
-ALL = Share(0, 1)
-
-
 class PixelBatches:
     """Batches of photos: (uint8 or float32 (N, H, W, C), labels int64 (N,)), augmented, made ahead by tf.data.
 
@@ -120,19 +116,18 @@ class PixelBatches:
 
     def __init__(self, data: Data, hp: KerasHyperparameters, share: Share = ALL) -> None:
         self._data, self._seed, self._share = data, hp.seed, share
-        self._count, self._size = len(data.train), hp.mini_batch_size
+        self._count, self._size = len(data.train), hp.mini_batch_size // share.of
         self._labels = labelled.stack_labels(data.train)
         self._augment = Augment(hp.horizontal_flip, hp.zoom_range, hp.rotation_range)
         self._failure: UserError | None = None
 
     def __len__(self) -> int:
-        return -(-self._count // self._size)
+        return self._share.count(self._count, self._size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of one epoch; the same seed and `number` give the same ones. Raises UserError."""
         order = np.random.default_rng((self._seed, number)).permutation(self._count)
-        filled = np.resize(order, len(self) * self._size).reshape(len(self), self._size)
-        filled = filled[:, self._share.rank :: self._share.count]
+        filled = self._share.indices(order, self._size)
         rng = np.random.default_rng((self._seed, number, 1 + self._share.rank))
         seeds = rng.integers(0, 2**31 - 1, (len(self), 2), np.int32)
         dataset = tf.data.Dataset.from_tensor_slices((filled, seeds, self._labels[filled]))
@@ -150,8 +145,7 @@ class PixelBatches:
     def _make(self, indices: tf.Tensor, seed: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         spec = self._data.spec
         photos = tf.ensure_shape(
-            tf.numpy_function(self._read, [indices], tf.uint8),
-            (self._size // self._share.count, spec.height, spec.width, spec.channels),
+            tf.numpy_function(self._read, [indices], tf.uint8), (self._size, spec.height, spec.width, spec.channels)
         )
         return self._augment(photos, seed), labels
 
@@ -175,7 +169,6 @@ def feature_batches(
     labels = labelled.stack_labels(data.train)
 
     def make(indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
-        chosen = indices[share.rank :: share.count]
-        return features[chosen], labels[chosen]
+        return features[indices], labels[indices]
 
-    return samples.Batches(make, len(labels), hp.mini_batch_size, hp.seed)
+    return samples.Batches(make, len(labels), hp.mini_batch_size // share.of, hp.seed, share)

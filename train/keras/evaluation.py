@@ -11,6 +11,7 @@ from train.classification import answers
 from train.classification.labelled import stack_labels
 from train.epoch import Batches
 from train.job import stop
+from train.job.peers import ALONE, Peers
 from train.keras import devices, hosts, network
 from train.keras.data import Batch, Data
 from train.keras.features import Frozen
@@ -24,9 +25,12 @@ _STATISTICS = 256  # photos, of which BatchNorm's statistics are made
 class Statistics:
     """BatchNorm's moving statistics: before each evaluation, averages over batches as the weights are then."""
 
-    def __init__(self, above: keras.Model, below: Below | None, batches: Batches[Batch], size: int) -> None:
+    def __init__(
+        self, above: keras.Model, below: Below | None, batches: Batches[Batch], size: int, peers: Peers = ALONE
+    ) -> None:
         norms = [layer for layer in network.norms(above) if layer.trainable]
         self._variables = [each for layer in norms for each in (layer.moving_mean, layer.moving_variance)]
+        self._peers = peers
         self._batches, self._count = batches, min(len(batches), -(-_STATISTICS // size))
         strategy = tf.distribute.get_strategy()
 
@@ -45,7 +49,7 @@ class Statistics:
             with hosts.together():
                 self._forward(*devices.split(images))  # its momentum leaves what this batch has
             found.append(np.concatenate([variable.numpy() for variable in self._variables]).astype(np.float64))
-        averages = hosts.mean(np.mean(found, axis=0))
+        averages = self._peers.mean(np.mean(found, axis=0))
         ends = np.cumsum([variable.shape[0] for variable in self._variables])
         for variable, values in zip(self._variables, np.split(averages, ends[:-1]), strict=True):
             variable.assign(values.astype(np.float32))
@@ -55,8 +59,15 @@ class Evaluation:
     """Answers the validation samples; with frozen layers their features are kept."""
 
     def __init__(
-        self, net: Network, loaded: Data, statistics: Statistics, frozen: Frozen | None, top_k: int | None
+        self,
+        net: Network,
+        loaded: Data,
+        statistics: Statistics,
+        frozen: Frozen | None,
+        top_k: int | None,
+        peers: Peers = ALONE,
     ) -> None:
+        self._peers = peers
         self._strategy, self._statistics = tf.distribute.get_strategy(), statistics
         self._data, self._count, self._top_k = loaded, len(loaded.validation), top_k
         self._labels = stack_labels(loaded.validation)
@@ -72,7 +83,8 @@ class Evaluation:
             self._statistics.estimate()
             batches = validation_batches(self._tensor, self._count, answers.EVALUATION_BATCH)
             found = [self._answer(self._inputs(batch)).numpy() for batch in batches]
-        return answers.evaluate(np.concatenate(found)[: self._count], self._labels, self._top_k)
+        [first], *_ = self._peers.gather_arrays([np.concatenate(found)[: self._count]])
+        return answers.evaluate(first, self._labels, self._top_k)  # of the first host on all, so that all agree
 
     def _tensor(self, index: int) -> NDArray[np.float32]:
         return self._data.validation_tensor(index) if self._features is None else self._features[index]

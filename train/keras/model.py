@@ -21,7 +21,9 @@ from serve import artifact
 from train import model_folder
 from train.classification import answers
 from train.classification.labelled import stack_labels
+from train.data.samples import Share
 from train.epoch import Batches
+from train.job.peers import ALONE, Peers
 from train.job.training import Begun, Job
 from train.keras import data, devices, hosts, network
 from train.keras.data import Batch, Data, H
@@ -41,37 +43,33 @@ Kept = NDArray[np.float64]
 
 
 def begin(job: Job[H], name: str, files: Files, build: Callable[[H], Network]) -> Begun:
-    """Wait for all hosts, read the data and build the network. Raises UserError for the user's mistakes.
+    """Read the data and build the network on all hosts. Raises UserError for the user's mistakes.
 
     `name` is the network's, by which its pretrained weights go, `files` what theirs are; `build` makes it of
     hyperparameters.
     """
-    hosts.check(job.hosts, job.hp.mini_batch_size)
-    several = len(job.hosts.names) > 1
-    chosen = devices.choose(job.environ, job.hp.mini_batch_size // len(job.hosts.names), several)
-    strategy = hosts.strategy(job.hosts, chosen)
+    count = job.peers.count
+    hosts.check(count, job.hp.mini_batch_size)
+    chosen = devices.choose(job.environ, job.hp.mini_batch_size // count, count > 1)
+    strategy = hosts.strategy(job.peers.hosts, chosen)
     with strategy.scope():
         weights = pretrained.wanted(job.hp, job.channels, name, job.environ, files)
-        loaded, hp = data.load(job.channels, job.hp)
-        hosts.check_alike([sample.name for sample in loaded.train])
+        loaded, hp = data.load(job.channels, job.hp, job.peers)
         net = build(hp)
         if weights is not None:
-            count = keras_files.load_into(net.base, weights, name, files.source(name))
-            LOG.info("Pretrained weights: %d arrays of %s from %s; starts untrained: the head", count, name, weights)
+            arrays = keras_files.load_into(net.base, weights, name, files.source(name))
+            LOG.info("Pretrained weights: %d arrays of %s from %s; starts untrained: the head", arrays, name, weights)
         rebuild = (lambda: build(hp)) if tf.distribute.has_strategy() else None
-        learner = replace(
-            learn(net, loaded, hp, job.hosts.rank), devices=lambda: devices.used(hp.mini_batch_size, chosen)
-        )
+        learner = replace(learn(net, loaded, hp, job.peers), devices=lambda: devices.used(hp.mini_batch_size, chosen))
         return learner, Model(net, loaded, hp, name, rebuild)
 
 
-def learn(net: Network, loaded: Data, hp: KerasHyperparameters, rank: int = 0) -> Learner[Batch, Result, Kept]:
-    """Return what trains the network as host `rank` of those of the current strategy.
+def learn(net: Network, loaded: Data, hp: KerasHyperparameters, peers: Peers = ALONE) -> Learner[Batch, Result, Kept]:
+    """Return what trains the network on these hosts by the current strategy.
 
     Above frozen layers and without augmentation, their features are all that the job needs, and are computed once.
     """
-    strategy = tf.distribute.get_strategy()
-    share = data.Share(rank, hosts.count())
+    share = Share(peers.rank, peers.count)
     frozen = Frozen(net.below) if net.below is not None else None
     features = None
     if frozen is not None and not data.augments(hp):
@@ -82,18 +80,9 @@ def learn(net: Network, loaded: Data, hp: KerasHyperparameters, rank: int = 0) -
     below = frozen.features if frozen is not None and features is None else None
     weights = class_weights(stack_labels(loaded.train), len(loaded.class_names)) if hp.use_weighted_loss else None
     step = Step(net.above, below, weights, hp, len(batches))
-    statistics = Statistics(net.above, below, batches, hp.mini_batch_size)
-    evaluation = Evaluation(net, loaded, statistics, frozen, hp.top_k)
-
-    def begin(epoch: int) -> None:
-        with strategy.scope():
-            hosts.check_beginning(epoch)
-
-    def leave() -> None:
-        with strategy.scope():
-            hosts.meet()
-
-    return Learner(batches, step, evaluation, KerasLines(hp.top_k), begin, leave)
+    statistics = Statistics(net.above, below, batches, hp.mini_batch_size, peers)
+    evaluation = Evaluation(net, loaded, statistics, frozen, hp.top_k, peers)
+    return Learner(batches, step, evaluation, KerasLines(hp.top_k))
 
 
 class Model(model_folder.Model[Kept]):

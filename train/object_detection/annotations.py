@@ -357,15 +357,19 @@ def _read(path: Path, name: str, hp: Hyperparameters) -> Annotation | UserError:
         return UserError(f"{name} cannot be read ({error}): fix its permissions, or remove it")
 
 
-def class_names(annotations: Iterable[Annotation], classes: int) -> tuple[str, ...] | None:
-    """Return the names that the annotations' categories give to the classes; None unless all agree and none lacks.
+def categories(annotations: Iterable[Annotation]) -> list[tuple[int, str]]:
+    """Return the categories of all annotations, ids with names, each once and in order."""
+    return sorted({each for annotation in annotations for each in annotation.categories.items()})
+
+
+def class_names(categories: Iterable[tuple[int, str]], classes: int) -> tuple[str, ...] | None:
+    """Return the names that categories, ids with names, give to the classes; None unless all agree and none lacks.
 
     Ids beyond the classes count as disagreement: the list is then of the ids before somebody numbered them again.
     """
     names: dict[int, set[str]] = defaultdict(set)
-    for annotation in annotations:
-        for label, name in annotation.categories.items():
-            names[label].add(name)
+    for label, name in categories:
+        names[label].add(name)
     if set(names) != set(range(classes)) or any(len(found) > 1 for found in names.values()):
         return None
     return tuple(names[label].copy().pop() for label in range(classes))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -11,11 +12,13 @@ from PIL import Image
 from serve import preprocess
 from serve.artifact import InputSpec
 from serve.words import plural
-from train.data import samples
+from train.data import distribution, samples
 from train.data.channels import RECORDIO, Channel, by_record, class_names, refuse_unbuilt, require_all
+from train.data.distribution import Distribution
 from train.data.pixels import MEAN, STD, Normalise
 from train.data.samples import Batches, Memory, Remarks, Sample
 from train.errors import UserError
+from train.job.peers import ALONE, Peers
 from train.log import LOG
 from train.object_detection import annotations
 from train.object_detection.annotations import Listing
@@ -39,6 +42,9 @@ class Data:
     spec: InputSpec
     photos: Memory[NDArray[np.uint8]]  # uint8 (H, W, 3), the training photos before augmentation
     squares: Memory[Image.Image]  # the validation photos as the server would stretch them
+    truths: list[Boxes]  # of the validation photos of all hosts, this one's first on the first host
+    train_distribution: Distribution
+    validation_distribution: Distribution
 
     def train_batches(self, hp: Hyperparameters, anchors: NDArray[np.float32]) -> Batches[Batch]:
         """Return batches of augmented photos, float32 (N, 3, S, S), with targets of classes (N, A) and boxes (N, A, 4).
@@ -58,14 +64,15 @@ class Data:
                 classes[row], offsets[row] = assign(anchors, boxes)
             return images, classes, offsets
 
-        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed)
+        share = self.train_distribution.share(len(self.train), hp.mini_batch_size)
+        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, share)
 
     def validation_tensor(self, index: int) -> NDArray[np.float32]:
         """Return float32 (3, S, S): the same numbers that the server makes of the same bytes."""
         return preprocess.to_tensor(self.squares[index], self.spec)
 
 
-def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
+def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE) -> Data:
     """List, read and check all samples and their boxes. Raises UserError naming the file, the value and the fix."""
     refuse_unbuilt(channels)
     require_all(
@@ -83,10 +90,14 @@ def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
     validation, squares = _read(
         "validation", listed["validation"], lambda data: preprocess.cut(data, spec), samples.image_bytes, budget, hp
     )
-    samples.check_count(len(train), hp)
-    labels = np.concatenate([sample.label[:, 0] for sample in train]).astype(int)
+    spread = distribution.find(peers, channels["train"], train)
+    measured = distribution.find(peers, channels["validation"], validation)
+    samples.check_count(len(train), hp, total=spread.total(len(train)))
+    labels = spread.whole_array(np.concatenate([sample.label[:, 0] for sample in train])).astype(int)
     samples.warn_of_empty_classes(labels, hp.num_classes, "box")
-    return Data(train, validation, _class_names(channels, listed, hp.num_classes), spec, photos, squares)
+    truths = measured.whole([sample.label for sample in validation])
+    names = _class_names(channels, listed, hp.num_classes, peers)
+    return Data(train, validation, names, spec, photos, squares, truths, spread, measured)
 
 
 def _list(channels: dict[str, Channel], name: str, hp: Hyperparameters) -> Listing:
@@ -164,13 +175,17 @@ def _photo(data: bytes, side: int) -> NDArray[np.uint8]:
     return np.asarray(image.reduce(times) if times > 1 else image)
 
 
-def _class_names(channels: dict[str, Channel], listed: dict[str, Listing], classes: int) -> tuple[str, ...]:
+def _class_names(
+    channels: dict[str, Channel], listed: dict[str, Listing], classes: int, peers: Peers
+) -> tuple[str, ...]:
     """Return names from the annotations' categories, else from classes.txt, else the numbers."""
     every = [annotation for listing in listed.values() for annotation in listing.annotations.values()]
-    named = annotations.class_names(every, classes)
-    if named is None and any(annotation.categories for annotation in every):
+    categories = list(chain(*peers.gather_json(annotations.categories(every))))
+    named = annotations.class_names(categories, classes)
+    if named is None and categories:
         LOG.warning(
             "the annotations' categories are not used: they do not give each class from 0 to %d one name", classes - 1
         )
-    named = named or class_names(channels, ("train_annotation", "train"), classes)
+    listed_names = class_names(channels, ("train_annotation", "train"), classes, peers)
+    named = named or listed_names
     return named or tuple(str(label) for label in range(classes))

@@ -22,7 +22,7 @@ SCORE_FLOOR = 0.01
 
 
 def evaluate(net: Detector, data: Data, hp: Hyperparameters) -> Evaluated[Detections]:
-    """Find the boxes on all validation photos, by MXNet's own suppression.
+    """Find the boxes on the validation photos of all hosts, each on its own, by MXNet's own suppression.
 
     Raises Stopped, and FloatingPointError when the network answers with numbers that are not finite.
     """
@@ -34,7 +34,8 @@ def evaluate(net: Detector, data: Data, hp: Hyperparameters) -> Evaluated[Detect
             raise FloatingPointError("the network's answers are not finite")
         found += detections(scores, boxes, hp.nms_threshold, hp.nms_topk)
     del found[count:]
-    value = mean_average_precision(found, [s.label for s in data.validation], hp.image_shape, hp.overlap_threshold)
+    found = data.validation_distribution.whole(found)
+    value = mean_average_precision(found, data.truths, hp.image_shape, hp.overlap_threshold)
     return Evaluated(value, {"mAP": value}, found)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from serve.artifact import MAX_TOP_K
 from train import fields
 from train.errors import UserError
-from train.hyperparameters import CommonHyperparameters, resolve, say_unused, warn_of_late_steps
+from train.hyperparameters import CommonHyperparameters, resolve, say_kv_store, warn_of_late_steps
 from train.log import LOG
 
 # The built-in takes 300 and more; smaller pictures are ours, for CPUs and small jobs.
@@ -58,7 +58,7 @@ class Hyperparameters(CommonHyperparameters):
     early_stopping_patience: int = fields.integer(5, 0)
     early_stopping_tolerance: float = fields.real(0.0)
     kv_store: str | None = fields.kv_store()
-    """Not used, because the job has one host; the log says so."""
+    """On several hosts dist_sync, whatever is given; on one it is not used. The log says so."""
     # Ours: the built-in has no such hyperparameters.
     unreadable_tolerance: float = fields.real(0.05)
     seed: int = fields.integer(0, 0, 2**31 - 1)
@@ -77,7 +77,7 @@ class Hyperparameters(CommonHyperparameters):
         """Return whether `freeze_layer_pattern` matches a parameter's name from its beginning, as MXNet does it."""
         return self.freeze_layer_pattern is not None and re.match(self.freeze_layer_pattern, name) is not None
 
-    def say(self) -> None:
+    def say(self, hosts: int = 1) -> None:
         """Print the configuration, and a line for each that does less here than its name says."""
         LOG.info("Final configuration: %s", self.values())
         warn_of_late_steps(self)
@@ -86,7 +86,7 @@ class Hyperparameters(CommonHyperparameters):
                 "image_shape=%d is smaller than the built-in's least, %d: fast, and small objects will be missed",
                 *(self.image_shape, BUILT_IN_SMALLEST),
             )
-        say_unused(self.kv_store)
+        say_kv_store(self.kv_store, hosts)
 
 
 ACCEPTED = (Hyperparameters,)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve import artifact
-from train.gluon import devices, onnx
+from train.gluon import devices, hosts, onnx
 from train.gluon.model import GluonModel
 from train.job.training import Algorithm, Begun, Job
 from train.learner import Best, Learner
@@ -33,15 +33,16 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     name = network.PRETRAINED[hp.base_network]
     chosen = devices.choose(job.environ, hp.mini_batch_size)
     weights = pretrained.wanted(hp, job.channels, name, job.environ)
-    loaded = data.load(job.channels, hp)
+    loaded = data.load(job.channels, hp, job.peers)
     net = network.build(hp.base_network, hp.num_classes, hp.image_shape, hp.seed)
     if weights is not None:
         pretrained.load_into(net.predictor.features, weights, name)
     layers.freeze(net, hp)
     chosen.place(net)
     batches = loaded.train_batches(hp, network.anchors(hp.base_network, hp.image_shape))
-    lines = DetectionLines(job.hosts.current, hp.epochs)
-    learner = Learner(batches, Step(net, hp), lambda: evaluation.evaluate(net, loaded, hp), lines, devices=chosen.used)
+    lines = DetectionLines(job.peers.hosts.current, hp.epochs)
+    step = Step(net, hp, hosts.connect(job.peers))
+    learner = Learner(batches, step, lambda: evaluation.evaluate(net, loaded, hp), lines, devices=chosen.used)
     return learner, Model(net, loaded, hp)
 
 
@@ -73,7 +74,7 @@ class Model(GluonModel[Detections]):
 
     def measure(self, best: Best[Detections]) -> dict[str, float]:
         """Return the mAP as VOC measures it since 2010."""
-        area = self._precision(best.kept, range(len(self._data.validation)), eleven_points=False)
+        area = self._precision(best.kept, range(len(self._data.truths)), eleven_points=False)
         return {"validation:mAP_area": area}
 
     def describe(self, metrics: dict[str, float]) -> artifact.Artifact:
@@ -116,6 +117,6 @@ class Model(GluonModel[Detections]):
         )
 
     def _precision(self, found: list[NDArray[np.float32]], chosen: Iterable[int], eleven_points: bool = True) -> float:
-        truths = [self._data.validation[i].label for i in chosen]
+        truths = [self._data.truths[i] for i in chosen]
         side, overlap = self._hp.image_shape, self._hp.overlap_threshold
         return evaluation.mean_average_precision(found, truths, side, overlap, eleven_points)

@@ -7,7 +7,8 @@ from mxnet import autograd
 from numpy.typing import NDArray
 
 from train.gluon import devices
-from train.gluon.optimizer import create, step_schedule
+from train.gluon.hosts import ALONE, Exchange
+from train.gluon.optimizer import create, step_schedule, updates
 from train.gluon.step import GluonStep
 from train.learner import Measured
 from train.object_detection.data import Batch
@@ -19,23 +20,26 @@ _LEAST_NEGATIVES = 3
 Losses = tuple[list[mx.nd.NDArray], list[mx.nd.NDArray]]
 
 
-def optimizer(hp: Hyperparameters) -> mx.optimizer.Optimizer:
-    """Return the optimizer that `hp` names, with its schedule; the built-in's others have no hyperparameters."""
+def optimizer(hp: Hyperparameters, hosts: int = 1) -> mx.optimizer.Optimizer:
+    """Return the optimizer that `hp` names, with its schedule for a job of `hosts`.
+
+    The optimizers without hyperparameters here have none in the built-in.
+    """
     own: dict[str, float] = {
         "sgd": {"momentum": hp.momentum, "wd": hp.weight_decay},
         "rmsprop": {"wd": hp.weight_decay},
         "adam": {},
         "adadelta": {},
     }[hp.optimizer]
-    updates = -(-hp.num_training_samples // hp.mini_batch_size)  # of an epoch, as the built-in counts them
-    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp, updates), **own)
+    per_epoch = updates(hp.num_training_samples, hp.mini_batch_size, hosts)
+    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp, per_epoch), **own)
 
 
 class Step(GluonStep[Batch, Losses]):
     """One update of the network: forward, hard negatives mined, backward, optimizer."""
 
-    def __init__(self, net: Detector, hp: Hyperparameters) -> None:
-        super().__init__(net, optimizer(hp), hp.seed)
+    def __init__(self, net: Detector, hp: Hyperparameters, exchange: Exchange = ALONE) -> None:
+        super().__init__(net, optimizer(hp, exchange.hosts), hp.seed, exchange=exchange)
         # Photos without boxes have no matched anchors to mine three times as many of: what they teach is this least.
         self._loss = SSDMultiBoxLoss(min_hard_negatives=_LEAST_NEGATIVES)
 
@@ -50,7 +54,7 @@ class Step(GluonStep[Batch, Losses]):
             logits, offsets = zip(*(self._net.predictor(part) for part in x), strict=True)
             total, cross_entropy, smooth_l1 = self._loss(list(logits), list(offsets), *wanted)
         self._backward(total)
-        self._trainer.step(1)  # the loss is divided already
+        self._update(1)  # the loss is divided already
         return cross_entropy, smooth_l1
 
     def read(self, batch: Batch, result: Losses) -> Measured:

@@ -12,11 +12,13 @@ from PIL import Image
 from serve import preprocess
 from serve.artifact import InputSpec
 from serve.words import plural
-from train.data import samples
+from train.data import distribution, samples
 from train.data.channels import Channel, class_names, refuse_unbuilt, require_all
+from train.data.distribution import Distribution
 from train.data.pixels import MEAN, STD, Normalise
 from train.data.samples import Batches, Memory, Remarks, Sample
 from train.errors import UserError
+from train.job.peers import ALONE, Peers
 from train.log import LOG
 from train.semantic_segmentation import files, masks
 from train.semantic_segmentation.augment import augment, largest
@@ -51,6 +53,8 @@ class Data:
     whole_masks: Memory[NDArray[np.uint8]]  # uint8 (H, W), their masks at the photos' own size
     crops: Memory[Image.Image]  # the validation photos' centres, crop_size wide and high
     crop_masks: Memory[NDArray[np.uint8]]  # uint8 (crop, crop), and the masks of these
+    train_distribution: Distribution
+    validation_distribution: Distribution
 
     def train_batches(self, hp: Hyperparameters) -> Batches[Batch]:
         """Return batches of augmented photos, float32 (N, 3, crop, crop), with labels float32 (N, crop, crop).
@@ -70,7 +74,8 @@ class Data:
                 cv2.LUT(mask, to_label, dst=labels[row])
             return images, labels
 
-        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed)
+        share = self.train_distribution.share(len(self.train), hp.mini_batch_size)
+        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, share)
 
     def crop_tensor(self, index: int) -> NDArray[np.float32]:
         """Return the square in the middle of a validation photo as float32 (3, crop, crop)."""
@@ -92,7 +97,7 @@ class Data:
         return self.whole_masks[index]
 
 
-def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
+def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE) -> Data:
     """List, read and check all photos and masks. Raises UserError naming the file, the value and the fix."""
     refuse_unbuilt(channels)
     require_all(
@@ -101,19 +106,24 @@ def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
         "semantic-segmentation trains on 'train' and measures on 'validation', with a PNG mask for each image in "
         "'train_annotation' and 'validation_annotation'",
     )
-    names = class_names(channels, ("train_annotation", "label_map", "train"), hp.num_classes)
+    names = class_names(channels, ("train_annotation", "label_map", "train"), hp.num_classes, peers)
     listed = {name: _Set(channels, name, hp) for name in ("train", "validation")}
     side, budget = hp.inference_size, samples.memory_budget() // 2
     spec = InputSpec("data", 3, side, side, side, "pad", MEAN, STD)
     train, photos, labels = _read_train(listed["train"], hp, budget)
-    samples.check_count(len(train), hp, followed="latter")
-    listed["train"].census.require_classes()
-    _tell_classes("train", listed["train"].census.classes(), hp.num_classes)
+    photographed = [listed["train"].photos[index] for index in train]
+    spread = distribution.find(peers, channels["train"], photographed)
+    samples.check_count(len(train), hp, followed="latter", total=spread.total(len(train)))
+    counts = _pixels(listed["train"], spread)
+    listed["train"].census.require_classes(counts)
+    _tell_classes("train", counts, hp.num_classes)
     validation, whole, crops = _read_validation(listed["validation"], spec, hp, budget)
-    _tell_classes("validation", listed["validation"].census.classes(), hp.num_classes)
+    measured_on = [listed["validation"].photos[index] for index in validation]
+    measured = distribution.find(peers, channels["validation"], measured_on)
+    _tell_classes("validation", _pixels(listed["validation"], measured), hp.num_classes)
     return Data(
-        train=[listed["train"].photos[index] for index in train],
-        validation=[listed["validation"].photos[index] for index in validation],
+        train=photographed,
+        validation=measured_on,
         class_names=names or tuple(str(label) for label in range(hp.num_classes)),
         spec=spec,
         photos=photos,
@@ -122,7 +132,14 @@ def load(channels: dict[str, Channel], hp: Hyperparameters) -> Data:
         whole_masks=whole[1],
         crops=crops[0],
         crop_masks=crops[1],
+        train_distribution=spread,
+        validation_distribution=measured,
     )
+
+
+def _pixels(found: "_Set", spread: Distribution) -> NDArray[np.int64]:
+    """Return how many pixels of all hosts' masks each class has, int64 (256,)."""
+    return np.sum(spread.whole([found.census.classes()]), axis=0)
 
 
 def _tell_classes(name: str, counts: NDArray[np.int64], classes: int) -> None:

@@ -26,11 +26,11 @@ class Evaluation:
         self._answer.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self) -> Evaluated[Matrix]:
-        """Return the confusion matrix over all photos, and what follows from it.
+        """Return the confusion matrix over the photos of all hosts, and what follows from it.
 
         Raises Stopped, and FloatingPointError when the network answers with numbers that are not finite.
         """
-        matrix = self._confusion()
+        matrix = np.sum(self._data.validation_distribution.whole([self._confusion()]), axis=0)
         value = metrics.mean_iou(matrix)
         return Evaluated(value, {"mIOU": value, "pixel_accuracy": metrics.pixel_accuracy(matrix)}, matrix)
 

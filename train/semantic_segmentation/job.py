@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve import artifact
-from train.gluon import devices, onnx, precision
+from train.gluon import devices, hosts, onnx, precision
 from train.gluon.model import GluonModel
 from train.job.training import Algorithm, Begun, Job
 from train.learner import Best, Learner
@@ -35,15 +35,15 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     chosen = devices.choose(job.environ, hp.mini_batch_size)
     half = precision.is_half(hp.precision_dtype, chosen)
     weights = pretrained.wanted(hp, job.channels, name, job.environ)
-    loaded = data.load(job.channels, hp)
+    loaded = data.load(job.channels, hp, job.peers)
     net = network.build(hp.algorithm, hp.backbone, hp.num_classes, hp.seed)
     if weights is not None:
         pretrained.load_into(net, weights, name)
         network.hasten_heads(net)
     chosen.place(net)
     batches = loaded.train_batches(hp)
-    lines = SegmentationLines(job.hosts.current, hp.epochs, len(loaded.validation), loaded.class_names)
-    step = Step(net, hp, len(batches), half)
+    lines = SegmentationLines(job.peers.hosts.current, hp.epochs, len(loaded.validation), loaded.class_names)
+    step = Step(net, hp, len(batches), half, hosts.connect(job.peers))
     learner = Learner(batches, step, Evaluation(net, loaded, hp), lines, devices=chosen.used)
     return learner, Model(net, loaded, hp)
 

@@ -316,9 +316,12 @@ class Census:
         if not counts[:IGNORE].any():
             raise UserError(f"every pixel in the masks of {self._channel!r} is ignored: {BINARY}")
 
-    def require_classes(self) -> None:
-        """Raise UserError when all pixels that count are of one class; most often the other class is 255."""
-        label, *others = np.flatnonzero(self.classes()[:IGNORE])
+    def require_classes(self, counts: NDArray[np.int64]) -> None:
+        """Raise UserError when all pixels that count are of one class; most often the other class is 255.
+
+        `counts`, int64 (256,), are those of `classes`, of all hosts together.
+        """
+        label, *others = np.flatnonzero(counts[:IGNORE])
         if others:
             return
         what = f"in the masks of {self._channel!r} are class {label}"

@@ -8,6 +8,7 @@ from mxnet import autograd, gluon
 from numpy.typing import NDArray
 
 from train.gluon import devices, precision
+from train.gluon.hosts import ALONE, Exchange
 from train.gluon.optimizer import create, step_schedule
 from train.gluon.step import GluonStep
 from train.learner import Measured
@@ -80,8 +81,10 @@ Losses = tuple[list[mx.nd.NDArray], list[float]]
 class Step(GluonStep[Batch, Losses]):
     """One update of the network: forward, backward, optimizer."""
 
-    def __init__(self, net: Segmenter, hp: Hyperparameters, updates: int, half: bool = False) -> None:
-        super().__init__(net, optimizer(hp, updates), hp.seed, half)
+    def __init__(
+        self, net: Segmenter, hp: Hyperparameters, updates: int, half: bool = False, exchange: Exchange = ALONE
+    ) -> None:
+        super().__init__(net, optimizer(hp, updates), hp.seed, half, exchange)
         self._objective = Objective(net, hp.crop_size, half)
         self._objective.hybridize(static_alloc=True, static_shape=True)
 
@@ -97,7 +100,7 @@ class Step(GluonStep[Batch, Losses]):
             losses = [self._objective(*part) for part in zip(x, y, strict=True)]
         weights = [mx.nd.array([share], ctx=loss.context) for share, loss in zip(shares, losses, strict=True)]
         self._backward(losses, weights)
-        self._trainer.step(1)  # the loss is a mean already
+        self._update(1)  # the loss is a mean already
         return losses, shares
 
     def read(self, batch: Batch, result: Losses) -> Measured:
