@@ -166,8 +166,8 @@ serve: $(call envs,serve) ## the image's serve program without Docker, on BASE_D
 	@$(BASE) SAGEMAKER_BIND_TO_PORT=$(call quoted,$(PORT)) exec $(call PY,serve) -m serve
 
 LOCAL_MODE = $(call PY,dev) -m local local-mode $* --image '$(REGISTRY)/$*:$(TAG)$(if $(filter gpu,$(VARIANT)),-gpu)' \
-  $(call option,port,$(PORT)) $(JOURNEY)
-local/%: FORCE $(call envs,dev) ## train, deploy and predict in SageMaker local mode; DATA=DIR, EPOCHS=N, PORT=N
+  $(call option,port,$(PORT)) $(call option,instances,$(INSTANCES)) $(JOURNEY)
+local/%: FORCE $(call envs,dev) ## train, deploy and predict in SageMaker local mode; DATA=DIR, EPOCHS=N, PORT=N, INSTANCES=N
 	@$(LOCAL_MODE) --check
 	@$(MAKE) build/$*
 	@$(LOCAL_MODE)

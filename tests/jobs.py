@@ -8,8 +8,9 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -290,7 +291,7 @@ class Done:
 def run(
     base: Path,
     until: str | None = None,
-    number: int = signal.SIGTERM,
+    number: int | Callable[[int], object] = signal.SIGTERM,
     delay: float = 0,
     environ: dict[str, str] | None = None,
     limits: Any = None,
@@ -299,6 +300,8 @@ def run(
     program: Sequence[str] = ("train", "train"),
 ) -> Done:
     """Run the real `train` on `base` to its end; with `until`, send it a signal `delay` s after a line with that text.
+
+    `number` is the signal's, or what is called with the process's number in place of it.
 
     `program` is a module with its arguments: `train` itself, or tests/trouble.py around it.
     """
@@ -331,24 +334,43 @@ def run(
 HOSTS = ("localhost", "127.0.0.1")  # two names of this machine
 
 
-def run_on_two_hosts(folders: Sequence[Path], **options: Any) -> list[Done]:
-    """Run one job on two hosts, under a folder each. It takes fixed ports, so there is one such job at a time."""
+def run_on_two_hosts(folders: Sequence[Path], second: Mapping[str, Any] | None = None, **options: Any) -> list[Done]:
+    """Run one job on two hosts, under a folder each. It takes fixed ports, so there is one such job at a time.
+
+    `second` are options of the second host alone, in place of those of both.
+    """
+    name_hosts(folders)
+    both = options, options if second is None else {**options, **second}
+    with ports_of_several_hosts(), ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda base, own: run(base, **own), folders, both))
+
+
+def name_hosts(folders: Sequence[Path]) -> None:
+    """Let the jobs under these folders be one job on two hosts."""
     for base, host in zip(folders, HOSTS, strict=True):
         config = base / "input" / "config" / "resourceconfig.json"
         config.write_text(json.dumps({"hosts": HOSTS, "current_host": host}))
-    with (
-        Path(tempfile.gettempdir(), "sagemaker-vision-two-hosts.lock").open("w") as lock,
-        ThreadPoolExecutor(2) as pool,
-    ):
+
+
+@contextmanager
+def ports_of_several_hosts() -> Iterator[None]:
+    """Wait until no other test has the ports of a job of several hosts."""
+    with Path(tempfile.gettempdir(), "sagemaker-vision-two-hosts.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return list(pool.map(lambda base: run(base, **options), folders))
+        yield
 
 
-def _watched(process: subprocess.Popen[str], until: str | None, number: int, delay: float) -> Iterator[str]:
+def _watched(
+    process: subprocess.Popen[str], until: str | None, number: int | Callable[[int], object], delay: float
+) -> Iterator[str]:
     for line in process.stdout:
         yield line
         if until is not None and until in line:
-            # A terminal's Ctrl-C reaches the whole group, SageMaker's SIGTERM the first process alone.
-            send = partial(os.killpg, process.pid) if number == signal.SIGINT else process.send_signal
-            threading.Timer(delay, send, [number]).start() if delay else send(number)
+            if callable(number):
+                send = partial(number, process.pid)
+            else:
+                # A terminal's Ctrl-C reaches the whole group, SageMaker's SIGTERM the first process alone.
+                kill = partial(os.killpg, process.pid) if number == signal.SIGINT else process.send_signal
+                send = partial(kill, number)
+            threading.Timer(delay, send).start() if delay else send()
             until = None

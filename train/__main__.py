@@ -40,10 +40,8 @@ def main(arguments: list[str]) -> None:
     try:
         trainer.train()
     except SystemExit as end:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # Not by the interpreter's end, which waits for MXNet, and MXNet for a host that is gone.
-        os._exit(end.code if isinstance(end.code, int) else 1)
+        stop.end(end.code)
+        raise
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `local-mode`."""
     journey.add_arguments(parser)
     options.add_image(parser)
+    options.add_instances(parser)
     options.add_port(parser, "of the endpoint")
     parser.add_argument(
         "--out",
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     model = out / "model.tar.gz"
     with docker.workspace(out, image) as root:
         with journey.step(f"Training {begun.algorithm.network} in {image} on {begun.work}"):
-            os.replace(sdk.fit(image, begun.recipe, sdk.channels(begun.channels), root), model)
+            os.replace(sdk.fit(image, begun.recipe, sdk.channels(begun.channels), root, args.instances), model)
         with (
             journey.step("Deploying the model and asking the endpoint about photos that were not trained on"),
             sdk.endpoint(image, model, root, args.port),

@@ -11,6 +11,7 @@ from local.errors import UserError
 from local.images import VARIANTS
 from local.sagemaker.invocations import PORT
 
+_MOST_INSTANCES = 8  # containers of one machine
 _RESULTS = ("model.tar.gz", "opt/ml/model", "predictions.png")
 
 
@@ -41,6 +42,17 @@ def add_port(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--port", type=_port, default=PORT, help=f"{text} (default: {PORT})")
 
 
+def add_instances(parser: argparse.ArgumentParser) -> None:
+    """The option --instances of the commands that train in local mode."""
+    parser.add_argument(
+        "--instances",
+        type=_instances,
+        default=1,
+        metavar="N",
+        help="hosts of the training job, a container each (default: 1)",
+    )
+
+
 def run_folder(out: Path | None, default: Path) -> Path:
     """Return the folder of a new run: `out`, else `default`, numbered when an earlier run has results there.
 
@@ -57,6 +69,12 @@ def run_folder(out: Path | None, default: Path) -> Path:
 def _has_result(folder: Path) -> bool:
     """Whether a run has ended in `folder`, or has begun to write a model."""
     return any((folder / name).is_file() or any((folder / name).glob("*")) for name in _RESULTS)
+
+
+def _instances(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= _MOST_INSTANCES):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hosts: give 1 to {_MOST_INSTANCES}")
+    return int(text)
 
 
 def _port(text: str) -> int:

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "channels, unless they are given",
     )
     options.add_image(parser)
+    options.add_instances(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     hyperparameters = _counted(args.name, channels, hyperparameters)
     print(f"Writing to {out}")
     with docker.workspace(out, image) as root:
-        model = sdk.fit(image, hyperparameters, inputs, root)
+        model = sdk.fit(image, hyperparameters, inputs, root, args.instances)
         os.replace(model, out / "model.tar.gz")
     print(f"model  {out / 'model.tar.gz'}")
     return 0

@@ -54,12 +54,15 @@ def channels(folder: Path) -> dict[str, Path]:
     return found
 
 
-def fit(image: str, hyperparameters: Mapping[str, object], inputs: Mapping[str, Path], root: Path) -> Path:
+def fit(
+    image: str, hyperparameters: Mapping[str, object], inputs: Mapping[str, Path], root: Path, instances: int = 1
+) -> Path:
     """Train in `image` with ModelTrainer in Mode.LOCAL_CONTAINER; return the path of model.tar.gz, below `root`.
 
-    `inputs` are folders by channel name; all get application/x-recordio when the train channel holds a .rec file,
-    application/x-image otherwise. The container's log goes to standard output as it comes.
-    Raises LocalModeError beginning with the container's own failure message when the job fails.
+    Each of the `instances` is a container of its own. `inputs` are folders by channel name; all get
+    application/x-recordio when the train channel holds a .rec file, application/x-image otherwise. The container's log
+    goes to standard output as it comes. Raises LocalModeError beginning with the container's own failure message when
+    the job fails.
     """
     from sagemaker.train import ModelTrainer
     from sagemaker.train.configs import Compute, InputData
@@ -70,7 +73,7 @@ def fit(image: str, hyperparameters: Mapping[str, object], inputs: Mapping[str, 
         training_mode=Mode.LOCAL_CONTAINER,
         training_image=image,
         hyperparameters=dict(hyperparameters),
-        compute=Compute(instance_type="local_cpu", instance_count=1),
+        compute=Compute(instance_type="local_cpu", instance_count=instances),
         local_container_root=str(root),
         sagemaker_session=_session(root),
     )

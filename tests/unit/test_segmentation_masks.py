@@ -364,8 +364,8 @@ NO_MAP = LabelMap({"scale": 1}, "", np.arange(256, dtype=np.int16), 4)
     ],
 )
 def test_masks_of_one_class_are_refused_and_what_255_is_comes_first(found: Any, said: str) -> None:
+    counted = found()
     with pytest.raises(UserError) as caught:
-        counted = found()
         counted.require_classes(counted.classes())
     assert str(caught.value).startswith(said)
 

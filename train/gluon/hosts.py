@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import mxnet as mx
 
+from train.job import stop
 from train.job.peers import PORT, Peers, wait
 
 _SCHEDULER, _FIRST = PORT + 1, PORT + 2
@@ -51,6 +52,7 @@ class ParameterServer(Exchange):
         # Two ports for each host, so that in a test all may be one machine.
         self._start("server", common, _FIRST + 2 * peers.rank)
         os.environ.update(common, DMLC_ROLE="worker", PORT=str(_FIRST + 2 * peers.rank + 1))
+        stop.end_abruptly()
         # MXNet waits for other hosts in C++, where no signal reaches Python's main thread: this one waits there.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store: mx.kv.KVStore = wait(self._thread.submit(mx.kv.create, "dist_sync"))

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-_state = {"requested": False, "keeping": False}
+_state = {"requested": False, "keeping": False, "abruptly": False}
 _heirs: list[Callable[[int], None]] = []
 _farewell = ["before any epoch was finished: there is no model to keep."]
 _leave: list[Callable[[], object]] = [lambda: os._exit(0)]
@@ -86,6 +86,19 @@ def leave_by(leave: Callable[[], object]) -> None:
 def fail(error: Exception) -> None:
     """Let `check` raise this error from now on, if it is the first: another thread has seen why the job fails."""
     _failed.append(error)
+
+
+def end_abruptly() -> None:
+    """Let `end` end the process without what Python does at its end: MXNet would wait there for hosts that are gone."""
+    _state["abruptly"] = True
+
+
+def end(code: object) -> None:
+    """End the process with this exit code if it is to end abruptly; otherwise return."""
+    if _state["abruptly"]:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def requested() -> bool:
