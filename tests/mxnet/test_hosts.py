@@ -172,14 +172,15 @@ def interrupted(folder: Path, on_first: Act | None, on_second: Act | None) -> li
 
 
 @pytest.mark.parametrize(
-    ("role", "where"), [("scheduler", "localhost"), ("server", "localhost"), ("server", "127.0.0.1")]
+    ("role", "where"),
+    [("scheduler", "localhost"), ("parameter server", "localhost"), ("parameter server", "127.0.0.1")],
 )
 def test_where_a_part_of_the_parameter_server_dies_both_hosts_fail_and_name_it(
     role: str, where: str, tmp_path: Path
 ) -> None:
-    dies = partial(kill, role, signal.SIGKILL)
+    dies = partial(kill, role.split()[-1], signal.SIGKILL)
     both = interrupted(tmp_path, *((dies, None) if where == "localhost" else (None, dies)))
-    reason = f"host {where} of the job failed: its parameter server's {role} ended with signal 9"
+    reason = f"host {where} of the job failed: its {role} ended with signal 9"
     assert [(done.code, done.failure.splitlines()[0]) for done in both] == [(1, reason)] * 2
 
 

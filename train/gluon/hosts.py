@@ -65,7 +65,7 @@ class ParameterServer(Exchange):
             stdin=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the job
         )
-        self._peers.watch(process, f"parameter server's {role}")
+        self._peers.watch(process, "parameter server" if role == "server" else role)
 
     def average(self, arrays: Sequence[Sequence[mx.nd.NDArray]]) -> None:
         """Set float32 arrays to their means over the hosts."""
