@@ -306,7 +306,7 @@ def run_of(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception],
             raise error
 
         job = types.ModuleType("failing_job")
-        job.ALGORITHM = Algorithm(fail, fail, fail)
+        job.ALGORITHM = Algorithm(fail, fail)
         monkeypatch.setitem(sys.modules, "failing_job", job)
         monkeypatch.setitem(entry.ALGORITHMS, "failing", "failing_job")
         monkeypatch.setenv(entry.ALGORITHM, "failing")
