@@ -95,10 +95,17 @@ def test_two_hosts_that_are_killed_go_on_from_the_first_ones_checkpoints_bit_for
         np.testing.assert_array_equal(value, last[1]["step"]["parameters"][parameter], parameter)
 
 
+def photos(base: Path, channel: str) -> list[Path]:
+    """The photos of a channel, in order."""
+    return sorted(path for path in (base / "input" / "data" / channel).rglob("*") if path.is_file())
+
+
 def shard(folders: Sequence[Path], channel: str, kept: Callable[[int], int]) -> None:
     """Let each photo of a channel be on one host alone, the one that `kept` says for its place among all."""
-    for number, photo in enumerate(sorted((folders[0] / "input" / "data" / channel).iterdir())):
-        (folders[1 - kept(number)] / "input" / "data" / channel / photo.name).unlink()
+    for rank, base in enumerate(folders):
+        for number, photo in enumerate(photos(base, channel)):
+            if kept(number) != rank:
+                photo.unlink()
     for base in folders:
         config = base / "input" / "config" / "inputdataconfig.json"
         channels = json.loads(config.read_text())
@@ -131,7 +138,7 @@ def test_a_sharded_channel_without_a_file_for_a_host_ends_the_job_on_both(tmp_pa
 
 def test_hosts_with_different_photos_of_a_channel_that_is_not_sharded_are_refused(tmp_path: Path) -> None:
     folders = lay_out("image-classification", tmp_path, {"unreadable_tolerance": 1})
-    next((folders[1] / "input" / "data" / "train").iterdir()).unlink()
+    photos(folders[1], "train")[0].unlink()
     both = run("image-classification", folders)
     assert [done.code for done in both] == [2, 2]
     for done in both:

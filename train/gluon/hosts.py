@@ -15,6 +15,7 @@ import mxnet as mx
 from train.job import stop
 from train.job.peers import PORT, Peers, wait
 
+_STORES: list[mx.kv.KVStore] = []  # never freed: MXNet would wait there for hosts that are gone
 _SCHEDULER, _FIRST = PORT + 1, PORT + 2
 
 
@@ -56,6 +57,7 @@ class ParameterServer(Exchange):
         # MXNet waits for other hosts in C++, where no signal reaches Python's main thread: this one waits there.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store: mx.kv.KVStore = wait(self._thread.submit(mx.kv.create, "dist_sync"))
+        _STORES.append(self._store)
         self._keys: dict[int, int] = {}  # of the store, by the size of a vector
 
     def _start(self, role: str, common: dict[str, str], port: int) -> None:

@@ -133,7 +133,9 @@ class Peers:
         """Let the other hosts know that this one is done, or that it has failed and why, and leave them."""
         self._closed = True
         self._wake.set()
-        if error is not None:
+        if stop.requested():
+            self._tell(_News(_STOPPED, self.hosts.current))
+        elif error is not None:
             kind = type(error).__name__ if type(error) in _ERRORS.values() else TrainError.__name__
             text = sentence(str(error)) or type(error).__name__
             self._tell(_News(kind, f"host {self.hosts.current} of the job failed: {text}"[:_TEXT]))
