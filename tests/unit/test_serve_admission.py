@@ -29,8 +29,8 @@ def test_admitted_predictions_run_together_and_the_rest_wait_in_order() -> None:
     gate, work = Gate(admitted=2, queue=3), Blocked()
 
     def request(number: int) -> int:
-        with gate.entered():
-            return gate.predict(10, work, number)
+        with gate.entered("a"):
+            return gate.predict("a", 10, work, number)
 
     with ThreadPoolExecutor(5) as clients:
         answers = []
@@ -46,35 +46,35 @@ def test_admitted_predictions_run_together_and_the_rest_wait_in_order() -> None:
 
 def test_request_beyond_the_line_is_refused_at_once_and_room_comes_back() -> None:
     gate = Gate(admitted=1, queue=1)
-    with gate.entered(), gate.entered():
+    with gate.entered("a"), gate.entered("a"):
         started = time.monotonic()
         for _ in range(1000):
-            with pytest.raises(Unavailable, match="busy with 2 requests"), gate.entered():
+            with pytest.raises(Unavailable, match="busy with 2 requests"), gate.entered("a"):
                 pass
         assert time.monotonic() - started < 10, "to wait 10 ms for room would take longer"
-    with gate.entered(), gate.entered():
-        assert gate.predict(10, lambda: "answered") == "answered"
+    with gate.entered("a"), gate.entered("a"):
+        assert gate.predict("a", 10, lambda: "answered") == "answered"
 
 
 def test_request_that_fails_gives_its_room_back() -> None:
     gate = Gate(admitted=1, queue=0)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), gate.entered():
-            gate.predict(10, lambda: 1 / 0)
-    with gate.entered():
-        assert gate.predict(10, int, "7") == 7
+        with pytest.raises(ZeroDivisionError), gate.entered("a"):
+            gate.predict("a", 10, lambda: 1 / 0)
+    with gate.entered("a"):
+        assert gate.predict("a", 10, int, "7") == 7
 
 
 def test_wait_for_a_turn_is_bounded_and_what_gave_up_never_runs() -> None:
     gate, work = Gate(admitted=1, queue=1), Blocked()
     with ThreadPoolExecutor(1) as client:
-        first = client.submit(gate.predict, 10, work, 1)
+        first = client.submit(gate.predict, "a", 10, work, 1)
         assert work.running.acquire(timeout=10)
         with pytest.raises(Unavailable, match=r"no turn for this request in 0.05 s"):
-            gate.predict(0.05, work, 2)
+            gate.predict("a", 0.05, work, 2)
         work.may_end.set()
         assert first.result(10) == 10
-    assert gate.predict(10, lambda: work.order) == [1]
+    assert gate.predict("a", 10, lambda: work.order) == [1]
 
 
 def test_prediction_that_has_begun_is_waited_for() -> None:
@@ -83,7 +83,7 @@ def test_prediction_that_has_begun_is_waited_for() -> None:
     def request() -> int:
         while True:
             try:
-                return gate.predict(0.01, work, 3)
+                return gate.predict("a", 0.01, work, 3)
             except Unavailable:  # as on a busy machine, where it may not begin in time
                 assert not work.order, "a prediction that has begun was given up"
 
