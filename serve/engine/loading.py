@@ -32,7 +32,7 @@ class Loader:
         sandbox = Sandbox(settings.decode_memory, settings.decode_seconds, settings.admitted, settings.timeout)
         self._reader = SandboxedReader(sandbox, settings.max_pixels)
         self._settings = settings
-        self._memory = Memory()
+        self._memory = Memory(settings.room)
 
     def load(self, folder: Path) -> Engine:
         """Load the model in `folder`, or what the start of this server has converted it to.
@@ -80,15 +80,16 @@ class Loader:
 
     def _under_onnx_runtime(self, folder: Path, source: Path) -> Engine:
         """The model in `folder`, which may be what was converted of the one in `source`."""
+        threads, keep_memory = self._settings.model_threads, not self._settings.multi_model
         if signature.task(folder) != TENSORS:
             from serve.engine import runtime
 
-            return runtime.OnnxEngine(folder, self._settings.model_threads, self._reader)
+            return runtime.OnnxEngine(folder, threads, self._reader, keep_memory)
         finding.refuse_handlers(source)
         from serve.user_model.graphs import Graphs
         from serve.user_model.tensor_engine import TensorEngine
 
-        graphs = Graphs(folder, self._settings.model_threads)
+        graphs = Graphs(folder, threads, keep_memory)
         if folder != source:
             _introduce(source, graphs.model, "ONNX Runtime")
         return _telling(TensorEngine(graphs.model, graphs.run, self._settings.image_values, self._reader))
