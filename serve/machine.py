@@ -45,8 +45,11 @@ def free_memory_bytes(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
     limit, used = _limit(cgroup), _words(cgroup / "memory.current") or _words(cgroup / "memory/memory.usage_in_bytes")
     if limit is None or not used:
         return available
-    stat = _table(cgroup / "memory.stat") or _table(cgroup / "memory/memory.stat")
-    cached = stat.get("file", stat.get("total_cache", 0)) - stat.get("shmem", stat.get("total_shmem", 0))
+    if stat := _table(cgroup / "memory.stat"):
+        cached = stat["file"] - stat["shmem"]
+    else:  # v1, where the names without total_ leave out what children of the cgroup have
+        stat = _table(cgroup / "memory/memory.stat")
+        cached = stat.get("total_cache", 0) - stat.get("total_shmem", 0)
     return max(0, min(available, limit - (int(used[0]) - cached)))
 
 
