@@ -48,11 +48,12 @@ class Loader:
 
         Raises ArtifactError as `load`, and where only TensorFlow can serve the model; OutOfMemory.
         """
-        if not folder.is_dir():
-            raise ArtifactError(
-                f"url is {str(folder)!r:.200}, which is not a folder: give the one that holds the model."
-            )
-        found = finding.find(folder)
+        try:
+            if not folder.is_dir():
+                raise ArtifactError(f"url is {str(folder)!r:.200}, not a folder: give the one that holds the model.")
+            found = finding.find(folder)
+        except OSError as error:
+            raise ArtifactError(f"{folder} cannot be read: {error.strerror}. Make it readable.") from error
         if found is None:
             with self._memory.reserved(to_load(_graph_bytes(folder))):
                 return self._under_onnx_runtime(folder, folder)

@@ -6,6 +6,7 @@ The models are those of tests/products/serving.py, whose answers can be worked o
 import contextlib
 import http.client
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -52,8 +53,12 @@ class Endpoint:
 
 
 @pytest.fixture(scope="module")
-def models(product: Callable[[str], Path]) -> Path:
-    return product("serving")
+def models(product: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models, which any user may read."""
+    folder = tmp_path_factory.mktemp("conformance") / "models"
+    shutil.copytree(product("serving"), folder)
+    folder.chmod(0o755)
+    return folder
 
 
 @contextlib.contextmanager
@@ -108,7 +113,7 @@ def test_a_multi_model_endpoint_answers_every_route_with_its_statuses(image: Ima
             loaded = endpoint.load(model, folder)
             assert (loaded.status, loaded.json()) == (200, described[model])
         assert endpoint.load("detector", "/opt/ml/models/detector/model").status == 409
-        for bad in ("/opt/ml/models/nowhere", "/opt/ml/models", "/opt/ml/models/classifier-nan/model"):
+        for bad in ("/opt/ml/nowhere", "/opt/ml/models", "/opt/ml/models/classifier-nan/model", "/root"):
             assert endpoint.load("bad", bad).status == 400
         for body in (b"", b"[]", b"{", b'{"model_name": "x"}', b'{"model_name": 1, "url": "/x"}'):
             assert endpoint.ask("POST", "/models", body).status == 400
@@ -154,7 +159,7 @@ def test_a_worker_that_was_killed_comes_back_with_its_models_and_never_says_404(
         for model in ("classifier", "detector"):
             assert endpoint.load(model, f"/opt/ml/models/{model}/model").status == 200
         [worker] = endpoint.container.execute("cat", "/proc/1/task/1/children").split()
-        endpoint.container.execute("kill", "-9", worker)
+        endpoint.container.execute("sh", "-c", f"kill -9 {worker}")
         statuses = []
         end = time.monotonic() + 60
         while statuses[-1:] != [200]:
@@ -172,7 +177,7 @@ def test_a_model_for_which_there_is_no_memory_is_507_and_the_loaded_ones_answer(
     image: Image, models: Path, tmp_path: Path, name: str
 ) -> None:
     large = tmp_path / "large"
-    large.mkdir()
+    large.mkdir(mode=0o755)
     (large / "model.json").write_bytes((models / "classifier" / "model" / "model.json").read_bytes())
     with (large / "model.onnx").open("wb") as file:
         file.truncate(10**9)  # of which nothing is on the disk: its size alone decides
