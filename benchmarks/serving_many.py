@@ -71,7 +71,7 @@ class Container:
 
 @dataclass
 class Load:
-    """Clients that call random ones of `names` without a pause, until `stop`."""
+    """Clients that call random ones of `names`, until `stop`, without a pause but the one that a 503 asks for."""
 
     container: Container
     photo: bytes
@@ -98,6 +98,8 @@ class Load:
                 connection.close()
             else:
                 self.tally.answer(response.status, time.monotonic() - begun)
+                if response.status == 503:
+                    self.stop.wait(float(response.headers["Retry-After"]))
             sent += 1
         connection.close()
 

@@ -11,9 +11,10 @@ from serve.engine.memory import Memory, to_load
 from serve.engine.model import Engine
 from serve.engine.reader import SandboxedReader
 from serve.engine.sandbox import Sandbox
+from serve.http.errors import OutOfMemory
 from serve.settings import TENSORFLOW, Settings
 from serve.user_model import finding, signature
-from serve.user_model.finding import Left, NotConverted
+from serve.user_model.finding import Killed, Left, NotConverted
 from serve.user_model.signature import TensorModel
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("serve")
 
-CONVERSION = 900 * 10**6
-"""Bytes that TensorFlow takes to convert a model, beside what the model takes."""
+CONVERSION = 600 * 10**6
+"""Bytes that TensorFlow takes to convert the smallest model. The size of a larger one does not tell what it takes (2.2
+GB for a MobileNetV2 of 17 MB), so the kernel ends a conversion before the server when memory runs out."""
 
 
 class Loader:
@@ -73,6 +75,11 @@ class Loader:
         with self._memory.reserved(CONVERSION + to_load(size)):
             try:
                 said = finding.convert(found, out, tensorflow, Path(sys.executable))
+            except Killed as error:
+                raise OutOfMemory(
+                    f"The conversion of {found.path} was killed, probably for want of memory; unload other models, or "
+                    "give the container more."
+                ) from error
             except NotConverted as error:
                 raise ArtifactError(
                     f"{found.path} cannot be converted for ONNX Runtime: {error}. TensorFlow serves such a model on an "

@@ -4,6 +4,7 @@ Standard library only; the work is done by processes of its own, in the environm
 Runtime, so that nothing of it stays in the server.
 """
 
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ _SAID = 400  # characters of what a process says last
 
 class NotConverted(Exception):
     """The model cannot be served by ONNX Runtime; the message says why."""
+
+
+class Killed(NotConverted):
+    """The conversion was killed, most often by the kernel for its memory."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def convert(left: Left, out: Path, tensorflow: Path, serving: Path) -> str:
     export(left, out, tensorflow)
     code, said = _run([str(serving), "-m", "serve.user_model.compare", "--folder", str(out)])
     if code:
-        raise NotConverted(said)
+        raise _failure(code, said)
     return f"{left.name} is converted: {said}"
 
 
@@ -112,7 +117,11 @@ def export(left: Left, out: Path, tensorflow: Path, only_saved_model: bool = Fal
     if code == 2:
         raise ArtifactError(said)
     if code:
-        raise NotConverted(said)
+        raise _failure(code, said)
+
+
+def _failure(code: int, said: str) -> NotConverted:
+    return Killed(said) if code == -signal.SIGKILL else NotConverted(said)
 
 
 def _run(command: list[str]) -> tuple[int, str]:

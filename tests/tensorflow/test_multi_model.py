@@ -1,6 +1,11 @@
 """Models of user scripts beside others on a multi-model endpoint: converted by the request that loads them."""
 
+import contextlib
 import json
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +60,32 @@ def test_handlers_beside_a_saved_model_are_refused_and_not_ignored(tmp_path: Pat
         refused = load(server.wait_until_ready(), "sums", tmp_path / "sums")
         assert refused.status == 400
         assert f"{handlers} would not be run: this image has no support for handlers yet." in refused.reason
+
+
+def test_a_conversion_that_is_killed_for_its_memory_is_507(tmp_path: Path) -> None:
+    sums = Sums()
+    tf.saved_model.save(sums, str(tmp_path / "sums" / "1"), signatures={"serving_default": sums.weigh})
+    with Server(tmp_path, SAGEMAKER_MULTI_MODEL="true") as server:
+        server.wait_until_ready()
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(load, server, "sums", tmp_path / "sums")
+            os.kill(conversion(server), signal.SIGKILL)
+            refused = answer.result(60)
+        assert refused.status == 507
+        assert refused.reason.startswith(
+            f"The conversion of {tmp_path / 'sums' / '1'} was killed, probably for want of"
+        )
+        assert server.ask("GET", "/ping").status == 200
+
+
+def conversion(server: Server) -> int:
+    """The process that converts, once it is the first that the kernel would end for want of memory."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has just ended
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                ours = f"{server.port}".encode() in (folder / "environ").read_bytes()
+                if ours and b"serve.user_model.convert" in words and (folder / "oom_score_adj").read_text() == "1000\n":
+                    return int(folder.name)
+    raise AssertionError("no conversion was begun")
