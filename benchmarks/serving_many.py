@@ -143,12 +143,11 @@ def fill(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(arguments.count):  # copies, so that the cache of files counts as it does in earnest
             shutil.copytree(arguments.models[0], Path(folder) / str(number) / "model")
-        with started(arguments, {"/opt/ml/models": Path(folder)}) as container:
+        with started(arguments, {"/opt/ml/models": Path(folder)}) as container, started(arguments, {}) as idle:
             statuses, seconds = Counter[int](), []
-            load = Load(container, arguments.photo.read_bytes(), [])
-            load.names.append("0")
+            load, control = Load(container, arguments.photo.read_bytes(), ["0"]), Load(idle, b"", [])
             statuses[container.load("0", "/opt/ml/models/0/model")] += 1
-            with load.running(2):
+            with load.running(2), control.running(0):
                 for number in range(1, arguments.count):
                     begun = time.monotonic()
                     status = container.load(str(number), f"/opt/ml/models/{number}/model")
@@ -161,6 +160,7 @@ def fill(arguments: argparse.Namespace) -> None:
             answers = Counter(container.ask("POST", f"/models/{name}/invoke", load.photo) for name in load.names)
             print(f"  every loaded model asked once more: {dict(answers)}")
             print(load.report())
+            print(f"an idle container beside it\n{control.report()}")
             _say_kills(container)
 
 

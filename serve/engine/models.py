@@ -112,7 +112,8 @@ class Models:
             except Exception as error:
                 # Our own errors are a sentence for the owner of the model; others are ours to look into.
                 expected = isinstance(error, ValueError | ServeError)
-                log.error("Model %s cannot be served: %s", model.name, error, exc_info=not expected)
+                which = "The model" if give_up is not None else f"Model {model.name}"
+                log.error("%s cannot be served: %s", which, error, exc_info=not expected)
                 model.fail()
                 if give_up is not None:
                     give_up()
