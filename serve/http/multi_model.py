@@ -58,7 +58,7 @@ def _asked(data: bytes) -> tuple[str, Path]:
     """The name and the folder that a request to load a model gives. Raises BadRequest."""
     try:
         asked = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest('The body is not JSON; send {"model_name": "...", "url": "..."}.') from error
     if not isinstance(asked, dict):
         raise BadRequest('The body is not a JSON object; send {"model_name": "...", "url": "..."}.')

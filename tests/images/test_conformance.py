@@ -115,7 +115,7 @@ def test_a_multi_model_endpoint_answers_every_route_with_its_statuses(image: Ima
         assert endpoint.load("detector", "/opt/ml/models/detector/model").status == 409
         for bad in ("/opt/ml/nowhere", "/opt/ml/models", "/opt/ml/models/classifier-nan/model", "/root"):
             assert endpoint.load("bad", bad).status == 400
-        for body in (b"", b"[]", b"{", b'{"model_name": "x"}', b'{"model_name": 1, "url": "/x"}'):
+        for body in (b"", b"[]", b"{", b'{"model_name": "x"}', b'{"model_name": 1, "url": "/x"}', b"[" * 60_000):
             assert endpoint.ask("POST", "/models", body).status == 400
         assert endpoint.ask("POST", "/models", b"x" * 100_000).status == 413
 

@@ -67,6 +67,18 @@ def test_used_up_memory_is_none_and_not_less(tmp_path: Path) -> None:
     assert machine.free_memory_bytes(*described(tmp_path, 64 * GB, files)) == 0
 
 
+def test_freed_memory_is_given_back_to_the_system() -> None:
+    before = machine.resident_bytes()
+    blocks = [b"x" * 100_000 for _ in range(2000)]  # each too small to be had from the system by itself
+    kept = blocks[-1]  # at the end, so that the C library cannot give back what is before it
+    del blocks
+    freed = machine.resident_bytes() - before
+    machine.give_back_memory()
+    assert kept
+    assert freed > 100 * MB
+    assert machine.resident_bytes() - before < 20 * MB
+
+
 def test_this_machine_has_some_memory_free() -> None:
     assert 0 < machine.free_memory_bytes() <= machine.memory_bytes()
 
