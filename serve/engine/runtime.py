@@ -27,8 +27,8 @@ _FATAL_ONLY = 4  # ONNX Runtime raises its errors too; its own log is not escape
 def session(path: Path, threads: int, keep_memory: bool = True) -> ort.InferenceSession:
     """A graph under ONNX Runtime, to compute one prediction on `threads` cores. Raises what ONNX Runtime raises.
 
-    With `keep_memory` what a prediction has taken is kept for the next one: 5 to 17 MB of a ResNet-18, SSD or FCN at
-    their usual sizes, and no processor time is saved by it.
+    With `keep_memory` what a prediction has taken is kept for the next one: 3 to 17 MB (MobileNetV2, FCN, ResNet-18,
+    SSD), and no processor time was saved by it.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
