@@ -1,21 +1,26 @@
 """gunicorn's settings, given to it as `-c python:serve.http.gunicorn_conf`; the application is made here too."""
 
+import importlib
 import logging
 import mmap
 import os
 import resource
 import shutil
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.errors import HaltServer
 
 from serve import machine
-from serve.engine.model import Engine, Model
+from serve.engine.loaded import Loaded
+from serve.engine.models import ONLY, Load, Models
 from serve.settings import Settings
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from serve.engine.model import Engine
 
 _settings = Settings.from_environment()
 
@@ -48,12 +53,21 @@ _shared = mmap.mmap(-1, 1 + 256)
 _deaths = 0
 
 
-def _load() -> Engine:
-    from serve.engine.loading import load  # ONNX Runtime is imported beside Flask, not before it
+def _loader() -> Load:
+    from serve.engine.loading import Loader  # ONNX Runtime is imported beside Flask, not before it
 
-    engine = load(_settings)
-    _shared[0] = 1
-    return engine
+    loader = Loader(_settings)
+    if _settings.multi_model:
+        importlib.import_module("serve.engine.runtime")  # now, so that the first model does not wait for it
+        _shared[0] = 1  # whatever kills the worker from now on, the next one leaves it out
+        return loader.load_another
+
+    def load(folder: Path) -> "Engine":
+        engine = loader.load(folder)
+        _shared[0] = 1
+        return engine
+
+    return load
 
 
 def _give_up() -> None:
@@ -62,14 +76,18 @@ def _give_up() -> None:
     os._exit(BOOT_ERROR)  # sys.exit would end the loading thread alone
 
 
-_model = Model(_load, _give_up)
+_list = _settings.list_of_models
+_loaded = Loaded(_list)
+if not _settings.multi_model:
+    _loaded.add(ONLY, _settings.model_dir)
+_models = Models(_loader, _loaded)
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Load the model in the worker, while the worker imports Flask and begins to answer."""
+    """Load what there is to load in the worker, while the worker imports Flask and begins to answer."""
     _heed_signals(server, worker)
     machine.be_killed_first(500)  # before the main process, which says what has happened
-    _model.start()
+    _models.restore(None if _settings.multi_model else _give_up)
 
 
 def _heed_signals(server: Any, worker: Any) -> None:
@@ -114,13 +132,14 @@ def child_exit(server: Any, worker: Any) -> None:
 
 
 def on_exit(server: object) -> None:
-    """Remove what was converted at start; called in the main process alone."""
-    if _settings.converted is not None:
-        shutil.rmtree(_settings.converted, ignore_errors=True)
+    """Remove what was converted at start, and the list of models; called in the main process alone."""
+    for folder in (_settings.converted, _list and _list.parent):
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def application() -> "Flask":
-    """The WSGI application of this process, around the model that post_fork began to load."""
+    """The WSGI application of this process, around the models that post_fork began to load."""
     from serve.http.application import create_app
 
-    return create_app(_settings, _model)
+    return create_app(_settings, _models)

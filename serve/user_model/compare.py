@@ -26,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m serve.user_model.compare", description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="what serve.user_model.convert wrote into")
     folder = parser.parse_args().folder
+    machine.be_killed_first(1000)
     checks = json.loads((folder / "checks.json").read_text(encoding="utf-8"))
     try:
         graphs = Graphs(folder, machine.cpu_count())

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 
+from serve import machine
 from serve.artifact import MODEL_ONNX, ArtifactError
 from serve.user_model import finding, saved_model, signature
 from serve.user_model.saved_model import Functions, Session, first_line
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument("--only-saved-model", action="store_true", help="a .keras file to a SavedModel, no graphs")
     arguments = parser.parse_args()
+    machine.be_killed_first(1000)
     try:
         source = arguments.source
         if source.is_file():

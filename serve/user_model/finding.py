@@ -4,6 +4,7 @@ Standard library only; the work is done by processes of its own, in the environm
 Runtime, so that nothing of it stays in the server.
 """
 
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ _SAID = 400  # characters of what a process says last
 
 class NotConverted(Exception):
     """The model cannot be served by ONNX Runtime; the message says why."""
+
+
+class Killed(NotConverted):
+    """The conversion was killed, most often by the kernel for its memory."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,14 @@ def refuse_handlers(model_dir: Path) -> None:
         )
 
 
+def no_tensorflow(left: Left) -> str:
+    """The sentence about a model that this image cannot convert."""
+    return (
+        f"{left.path} is a model of TensorFlow's without a model.onnx, and this image has no TensorFlow to convert it. "
+        f"Serve it with the image {IMAGE}."
+    )
+
+
 def _visible(model_dir: Path, pattern: str) -> list[Path]:
     found = (path for path in sorted(model_dir.rglob(pattern)) if path.is_file())
     return [path for path in found if not any(part.startswith(".") for part in path.relative_to(model_dir).parts)]
@@ -93,7 +106,7 @@ def convert(left: Left, out: Path, tensorflow: Path, serving: Path) -> str:
     export(left, out, tensorflow)
     code, said = _run([str(serving), "-m", "serve.user_model.compare", "--folder", str(out)])
     if code:
-        raise NotConverted(said)
+        raise _failure(code, said)
     return f"{left.name} is converted: {said}"
 
 
@@ -104,7 +117,11 @@ def export(left: Left, out: Path, tensorflow: Path, only_saved_model: bool = Fal
     if code == 2:
         raise ArtifactError(said)
     if code:
-        raise NotConverted(said)
+        raise _failure(code, said)
+
+
+def _failure(code: int, said: str) -> NotConverted:
+    return Killed(said) if code == -signal.SIGKILL else NotConverted(said)
 
 
 def _run(command: list[str]) -> tuple[int, str]:

@@ -35,6 +35,17 @@ def test_threads_leave_32_free_when_all_others_predict_or_wait() -> None:
     assert settings.threads == 3 + 5 + 32
 
 
+def test_many_models_have_one_worker_a_longer_line_and_few_threads_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cpu_count", lambda: 96)
+    many = {"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_MODEL_SERVER_WORKERS": "4"}
+    settings = Settings.from_environment(many)
+    assert (settings.multi_model, settings.workers, settings.workers_ignored) == (True, 1, 4)
+    assert (settings.queue, settings.model_threads) == (64, 8)
+    assert Settings.from_environment(many | {"VISION_MODEL_THREADS": "16"}).model_threads == 16
+    one = Settings.from_environment({"SAGEMAKER_MODEL_SERVER_WORKERS": "4"})
+    assert (one.multi_model, one.workers, one.workers_ignored, one.model_threads) == (False, 4, 0, 96)
+
+
 @pytest.mark.parametrize("name", INTEGERS)
 def test_every_variable_sets_its_value_and_an_empty_one_does_not(name: str) -> None:
     field, low, high, unit = INTEGERS[name]

@@ -61,6 +61,12 @@ def test_a_port_in_use_is_one_sentence_with_the_way_out(tmp_path: Path) -> None:
     )
 
 
+def test_tensorflow_does_not_serve_many_models_and_says_so(tmp_path: Path) -> None:
+    done = serve(tmp_path, SAGEMAKER_MULTI_MODEL="true", VISION_ENGINE="tensorflow")
+    says = "serve: VISION_ENGINE is 'tensorflow', with SAGEMAKER_MULTI_MODEL it must be 'onnx' or not set.\n"
+    assert (done.returncode, done.stderr) == (1, says)
+
+
 def test_a_port_that_is_no_number_is_told_by_the_name_of_its_variable(tmp_path: Path) -> None:
     done = serve(tmp_path, SAGEMAKER_BIND_TO_PORT="abc")
     says = (
