@@ -8,6 +8,8 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
 
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
 
 def cpu_count(cgroup: Path = CGROUP) -> int:
     """CPUs that may be used at once, at least 1: the affinity mask, cut to the cgroup's quota (rounded up).
@@ -30,6 +32,11 @@ def memory_bytes(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
     total = int(kilobytes) * 1024
     limit = _words(cgroup / "memory.max") or _words(cgroup / "memory/memory.limit_in_bytes")
     return min(total, int(limit[0])) if limit and limit[0].isdigit() else total
+
+
+def resident_bytes() -> int:
+    """Bytes of memory that this process has now, shared ones among them."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 
 def be_killed_first(score: int) -> None:

@@ -61,7 +61,7 @@ class Model:
         """Raise Unavailable, which says why, unless the state is `ready`."""
         state = self.state  # it may change meanwhile
         if state != "ready":
-            raise Unavailable(_NOT_READY[state])
+            raise Unavailable(_NOT_READY[state], state)
 
     def require_engine(self) -> Engine:
         """Return the engine. Raises Unavailable unless the state is `ready`."""

@@ -28,7 +28,7 @@ class Gate:
     def entered(self) -> Iterator[None]:
         """Be inside, from before the body is read to the end. Raises Unavailable at once when there is no room."""
         if not self._room.acquire(blocking=False):
-            raise Unavailable(f"The server is busy with {self._capacity} requests; try again in a second.")
+            raise Unavailable(f"The server is busy with {self._capacity} requests; try again in a second.", "busy")
         try:
             yield
         finally:
@@ -44,5 +44,7 @@ class Gate:
             return future.result(timeout=seconds)
         except TimeoutError:
             if future.cancel():
-                raise Unavailable(f"The server is busy: no turn for this request in {seconds:g} s.") from None
+                raise Unavailable(
+                    f"The server is busy: no turn for this request in {seconds:g} s.", "timeout"
+                ) from None
             return future.result()

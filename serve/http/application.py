@@ -1,4 +1,4 @@
-"""The HTTP application: /ping, /invocations, /execution-parameters, and JSON for every error."""
+"""The HTTP application: /ping, /invocations, /execution-parameters, /metrics, and JSON for every error."""
 
 import json
 import logging
@@ -11,21 +11,23 @@ from serve.http import body, headers
 from serve.http.admission import Gate
 from serve.http.errors import ServeError, Unavailable, document
 from serve.http.media import media_type
-from serve.http.refusals import Refusals
 from serve.http.room import Room, Share
 from serve.settings import Settings
+from serve.telemetry.observer import Observer
+from serve.telemetry.trace import DECODE, ONLY_MODEL, RECEIVE, current, stage
 
 log = logging.getLogger("serve")
 
-ROUTES = "/ping (GET), /invocations (POST) and /execution-parameters (GET)"
+ROUTES = "/ping (GET), /invocations (POST), /execution-parameters (GET) and /metrics (GET)"
 
 MAX_PAYLOAD_MB = 100
 """Batch transform refuses a MaxPayloadInMB that exceeds this when multiplied by MaxConcurrentTransforms."""
 
 
-def create_app(settings: Settings, model: Model) -> Flask:
+def create_app(settings: Settings, model: Model, observer: Observer) -> Flask:
     """The application. It serves `model` whenever that is loaded, and starts nothing itself."""
     app = Flask("serve", static_folder=None)
+    app.wsgi_app = observer.traced(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's documentation does
     gate, room = Gate(settings.admitted, settings.queue), Room(settings.room)
 
     @app.get("/ping")
@@ -44,44 +46,52 @@ def create_app(settings: Settings, model: Model) -> Flask:
 
     @app.post("/invocations")
     def invocations() -> Response:
+        trace = current()
+        trace.model = ONLY_MODEL
         engine = model.require_engine()
         headers.require_plain(request.headers.get("Content-Encoding"))
-        with gate.entered(), Share(room) as share:
-            data = body.read(request.environ, settings.max_body, settings.timeout, share.take)
+        with gate.entered(), observer.inside(trace), Share(room) as share:
+            with stage(RECEIVE):
+                data = body.read(request.environ, settings.max_body, settings.timeout, trace.counted(share.take))
             form = headers.choose_form(request.headers.get("Accept"), engine.forms(settings.batch))
             attributes = headers.custom_attributes(request.headers.get(headers.CUSTOM_ATTRIBUTES))
-            read = engine.read(data, media_type(request.headers.get("Content-Type")), attributes)
+            with stage(DECODE):
+                read = engine.read(data, media_type(request.headers.get("Content-Type")), attributes)
             # Written in the prediction's turn too, as a number for each pixel is much work.
-            content = gate.predict(settings.timeout, engine.respond, read, form)
+            with observer.waiting(trace, engine.respond) as respond:
+                content = gate.predict(settings.timeout, respond, read, form)
             unread = Share(room)
             unread.take(len(content))
         response = Response(content, content_type=form.media)
         response.call_on_close(unread.release)
         return response
 
+    if metrics := observer.metrics:
+
+        @app.get("/metrics")
+        def page() -> Response:
+            content, media = metrics.page()
+            return Response(content, content_type=media)
+
     _answer_errors(app)
     return app
 
 
 def _answer_errors(app: Flask) -> None:
-    """Every error becomes the JSON of errors.document and a line in the log."""
-    refusals = Refusals()
-
-    def refuse(status: int, reason: str, logged: str) -> Response:
-        refusals.log(status, request.method, request.path, logged)
-        return _error(status, reason)
+    """Every error becomes the JSON of errors.document, and a reason of the request's trace."""
 
     @app.errorhandler(ServeError)
     def ours(error: ServeError) -> Response:
-        response = refuse(error.status, str(error), error.logged)
+        response = _error(error.status, str(error), error.logged)
         if isinstance(error, Unavailable):
+            current().unavailable = error.why
             response.headers["Retry-After"] = "1"
         return response
 
     @app.errorhandler(HTTPException)
     def flasks(error: HTTPException) -> Response:
         reason = _reason(error)
-        response = refuse(error.code or 500, reason, reason)
+        response = _error(error.code or 500, reason, reason)
         if allowed := getattr(error, "valid_methods", None):
             response.headers["Allow"] = ", ".join(sorted(allowed))
         return response
@@ -90,7 +100,7 @@ def _answer_errors(app: Flask) -> None:
     def unexpected(error: Exception) -> Response:
         log.exception("%s %s failed", request.method, request.path)
         sentence = str(error) if isinstance(error, FloatingPointError) else "The server failed; its log says why."
-        return _error(500, sentence)
+        return _error(500, sentence, sentence)
 
 
 def _reason(error: HTTPException) -> str:
@@ -101,7 +111,9 @@ def _reason(error: HTTPException) -> str:
     return error.description or error.name
 
 
-def _error(status: int, reason: str) -> Response:
+def _error(status: int, reason: str, logged: str) -> Response:
+    """The answer with a reason; `logged` is what the log may have of it."""
+    current().reason = logged
     response = _json(document(status, reason))
     response.status_code = status
     return response

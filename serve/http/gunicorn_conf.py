@@ -6,13 +6,19 @@ import os
 import resource
 import shutil
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.errors import HaltServer
+from gunicorn.glogging import Logger
 
 from serve import machine
 from serve.engine.model import Engine, Model
-from serve.settings import Settings
+from serve.http.log import write_json
+from serve.settings import JSON, Settings
+from serve.telemetry.observer import Observer
+from serve.telemetry.shared import Shared
+from serve.telemetry.trace import ONLY_MODEL
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -38,6 +44,16 @@ proc_name = "serve"
 loglevel = "info"
 
 
+class logger_class(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own lines in the format that the settings name."""
+
+    def setup(self, cfg: Any) -> None:
+        """Called with gunicorn's settings when the log is opened."""
+        super().setup(cfg)
+        if _settings.log_format == JSON:
+            write_json(self.error_log.handlers)
+
+
 BOOT_ERROR = 3
 """gunicorn's own exit code for a worker that cannot begin, at which it starts no other one."""
 
@@ -47,12 +63,19 @@ _DEATHS = 3
 _shared = mmap.mmap(-1, 1 + 256)
 _deaths = 0
 
+# Several workers keep their metrics in files, whichever of them is asked.
+_metrics_files = Shared() if _settings.metrics and _settings.workers > 1 else None
+_observer = Observer(_settings, _metrics_files)
+
 
 def _load() -> Engine:
     from serve.engine.loading import load  # ONNX Runtime is imported beside Flask, not before it
 
+    begun, before = time.monotonic(), machine.resident_bytes()
     engine = load(_settings)
     _shared[0] = 1
+    if _observer.metrics is not None:
+        _observer.metrics.loaded(ONLY_MODEL, time.monotonic() - begun, max(0, machine.resident_bytes() - before))
     return engine
 
 
@@ -65,9 +88,18 @@ def _give_up() -> None:
 _model = Model(_load, _give_up)
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the worker that is to begin its metrics' files; called in the main process."""
+    if _metrics_files is not None:
+        worker.metrics_number = _metrics_files.free(other.metrics_number for other in server.WORKERS.values())
+
+
 def post_fork(server: Any, worker: Any) -> None:
     """Load the model in the worker, while the worker imports Flask and begins to answer."""
     _heed_signals(server, worker)
+    worker.refused = _observer.refused
+    if _metrics_files is not None:
+        _metrics_files.number = worker.metrics_number
     machine.be_killed_first(500)  # before the main process, which says what has happened
     _model.start()
 
@@ -101,6 +133,8 @@ def child_exit(server: Any, worker: Any) -> None:
     Raises HaltServer: for want of memory the next one would be killed too, and no line of the log would say why.
     """
     global _deaths
+    if _metrics_files is not None:
+        _metrics_files.ended(worker.metrics_number)
     if _shared[0] or _shared[1 + worker.age % 256]:
         return
     _deaths += 1
@@ -114,7 +148,9 @@ def child_exit(server: Any, worker: Any) -> None:
 
 
 def on_exit(server: object) -> None:
-    """Remove what was converted at start; called in the main process alone."""
+    """Remove what was made at start; called in the main process alone."""
+    if _metrics_files is not None:
+        _metrics_files.remove()
     if _settings.converted is not None:
         shutil.rmtree(_settings.converted, ignore_errors=True)
 
@@ -123,4 +159,4 @@ def application() -> "Flask":
     """The WSGI application of this process, around the model that post_fork began to load."""
     from serve.http.application import create_app
 
-    return create_app(_settings, _model)
+    return create_app(_settings, _model, _observer)

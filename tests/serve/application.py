@@ -8,6 +8,7 @@ from serve.engine.model import Model
 from serve.engine.runtime import OnnxEngine
 from serve.http.application import create_app
 from serve.settings import Settings
+from serve.telemetry.observer import Observer
 
 
 def application(base: Path, **variables: str) -> FlaskClient:
@@ -20,4 +21,4 @@ def around(engine: OnnxEngine, settings: Settings) -> FlaskClient:
     """A client of the application with a model that is loaded already."""
     model = Model(lambda: engine, lambda: None)
     model.start().join(30)
-    return create_app(settings, model).test_client()
+    return create_app(settings, model, Observer(settings)).test_client()

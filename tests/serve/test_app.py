@@ -13,6 +13,7 @@ from serve.engine.model import Model
 from serve.engine.runtime import OnnxEngine
 from serve.http.application import create_app
 from serve.settings import Settings
+from serve.telemetry.observer import Observer
 from tests.photos import solid
 from tests.serve.application import application, around
 
@@ -42,7 +43,7 @@ def test_ping_says_503_with_a_reason_until_the_model_is_loaded(settings: Setting
         return engine
 
     model = Model(load, lambda: failures.append("failed"))
-    asking = create_app(settings, model).test_client()
+    asking = create_app(settings, model, Observer(settings)).test_client()
     loading = model.start()
     for reply in (asking.get("/ping"), asking.post("/invocations", data=PHOTO)):
         why = "The model is being loaded; try again in a second."
@@ -61,7 +62,7 @@ def test_ping_says_503_when_the_model_could_not_be_loaded(settings: Settings) ->
 
     failures: list[str] = []
     model = Model(load, lambda: failures.append("failed"))
-    asking = create_app(settings, model).test_client()
+    asking = create_app(settings, model, Observer(settings)).test_client()
     assert model.state == "loading"
     model.start().join(30)
     assert (model.state, failures) == ("failed", ["failed"])
