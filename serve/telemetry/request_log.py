@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable
 
 from serve.http.log import fields, printable
@@ -61,7 +62,7 @@ def _write(trace: Trace, unsaid: int) -> None:
 def _fields(trace: Trace, method: str, path: str, reason: str) -> dict[str, object]:
     milliseconds = {stage: _milliseconds(trace.stages[stage]) for stage in STAGES if stage in trace.stages}
     return {
-        "id": printable(trace.id, _LONGEST),
+        "id": printable(trace.id, _LONGEST) or uuid.uuid4().hex,
         "model": trace.model,
         "method": method,
         "path": path,

@@ -20,12 +20,14 @@ _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # Prometheus's client library reads it
 class Shared:
     """The folder, and the `number` of this process in it. Made in the main process, before there is a worker.
 
-    It is below /tmp: Docker's /dev/shm has 64 MB, and who writes to a mapped file of a full one is killed.
+    It is below /tmp where that can be written: Docker's /dev/shm has 64 MB, and a process that writes to a mapped file
+    where there is no room is killed.
     """
 
     def __init__(self) -> None:
         self.number = 0
-        self._folder = tempfile.mkdtemp(prefix="serve-metrics-")
+        place = next((path for path in ("/tmp", "/dev/shm") if os.access(path, os.W_OK)), None)
+        self._folder = tempfile.mkdtemp(prefix="serve-metrics-", dir=place)
 
     def free(self, taken: Iterable[int]) -> int:
         """The lowest number that is not taken."""

@@ -1,7 +1,6 @@
 """The trace of a request: what is noted while it is answered, for the metrics and the request log."""
 
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -22,13 +21,14 @@ ONLY_MODEL = "model"
 class Trace:
     """One request. One thread at a time works for it: its own, or in its turn that of the prediction.
 
+    `id` is what the caller calls it, "" for nothing.
     `model` is the name of the model that is asked for a prediction, "" until it is known that there is one: names
     become labels of metrics, so none may be a client's invention. `reason` is why the request was refused, without
     anything of its body, and `unavailable` the word for it where that is a 503. Sizes in bytes.
     """
 
     def __init__(self, method: str = "", path: str = "", inference_id: str = "") -> None:
-        self.id = inference_id or uuid.uuid4().hex
+        self.id = inference_id
         self.method, self.path = method, path
         self.model = ""
         self.received = self.sent = 0
