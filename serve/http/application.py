@@ -18,8 +18,6 @@ from serve.telemetry.trace import DECODE, ONLY_MODEL, RECEIVE, current, stage
 
 log = logging.getLogger("serve")
 
-ROUTES = "/ping (GET), /invocations (POST), /execution-parameters (GET) and /metrics (GET)"
-
 MAX_PAYLOAD_MB = 100
 """Batch transform refuses a MaxPayloadInMB that exceeds this when multiplied by MaxConcurrentTransforms."""
 
@@ -90,7 +88,7 @@ def _answer_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def flasks(error: HTTPException) -> Response:
-        reason = _reason(error)
+        reason = _reason(error, app)
         response = _error(error.code or 500, reason, reason)
         if allowed := getattr(error, "valid_methods", None):
             response.headers["Allow"] = ", ".join(sorted(allowed))
@@ -103,12 +101,22 @@ def _answer_errors(app: Flask) -> None:
         return _error(500, sentence, sentence)
 
 
-def _reason(error: HTTPException) -> str:
+def _reason(error: HTTPException, app: Flask) -> str:
     if error.code == 404:
-        return f"There is nothing at {request.path[:100]!r}. There is {ROUTES}."
+        return f"There is nothing at {request.path[:100]!r}. There is {_routes(app)}."
     if error.code == 405:
-        return f"{request.path} does not take {request.method}. There is {ROUTES}."
+        return f"{request.path} does not take {request.method}. There is {_routes(app)}."
     return error.description or error.name
+
+
+def _routes(app: Flask) -> str:
+    """The routes that there are: /ping (GET), /invocations (POST) and /execution-parameters (GET)."""
+    methods: dict[str, list[str]] = {}
+    for rule in app.url_map.iter_rules():
+        path = rule.rule.replace("<path:", "{").replace(">", "}")
+        methods.setdefault(path, []).extend(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
+    *most, last = (f"{path} ({', '.join(taken)})" for path, taken in methods.items())
+    return f"{', '.join(most)} and {last}"
 
 
 def _error(status: int, reason: str, logged: str) -> Response:

@@ -173,7 +173,9 @@ def test_without_metrics_there_is_no_such_path_and_nothing_is_written_of_request
     with Server(models / "classifier", VISION_METRICS="false", VISION_LOG_REQUESTS="none") as server:
         server.wait_until_ready()
         assert predict(server) == 200
-        assert server.ask("GET", "/metrics").status == 404
+        unknown = server.ask("GET", "/metrics")
+        assert unknown.status == 404
+        assert unknown.reason.count("/metrics") == 1, "it is not among the paths that there are"
         server.terminate()
         assert server.wait() == 0
         assert [line for line in server.log() if "GET /metrics" in line or "POST /invocations" in line] == []
