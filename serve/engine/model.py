@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
+from serve import machine
 from serve.http.errors import Unavailable
 from serve.tasks.forms import Form
 
@@ -41,12 +42,19 @@ class Engine(Protocol):
 class Model:
     """Loads an engine in a thread of its own. A load that fails calls `on_failure`, which should end the process.
 
-    `state` says how far it is.
+    `state` says how far it is. Once it is ready, `on_ready` is called with the seconds that it took, and the bytes of
+    memory by which the process has grown.
     """
 
-    def __init__(self, load: Callable[[], Engine], on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Engine],
+        on_failure: Callable[[], None],
+        on_ready: Callable[[float, int], None] = lambda seconds, resident: None,
+    ) -> None:
         self._load = load
         self._on_failure = on_failure
+        self._on_ready = on_ready
         self._engine: Engine | None = None
         self.state: Literal["loading", "ready", "failed"] = "loading"
 
@@ -70,7 +78,7 @@ class Model:
         return self._engine
 
     def _run(self) -> None:
-        started = time.monotonic()
+        started, before = time.monotonic(), machine.resident_bytes()
         try:
             engine = self._load()
         except Exception as error:
@@ -81,4 +89,6 @@ class Model:
             return
         self._engine = engine
         self.state = "ready"
-        log.info("model loaded in %.2f s, /ping answers 200", time.monotonic() - started)
+        seconds = time.monotonic() - started
+        self._on_ready(seconds, max(0, machine.resident_bytes() - before))
+        log.info("model loaded in %.2f s, /ping answers 200", seconds)

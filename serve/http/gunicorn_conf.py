@@ -6,7 +6,6 @@ import os
 import resource
 import shutil
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.errors import HaltServer
@@ -71,12 +70,15 @@ _observer = Observer(_settings, _metrics_files)
 def _load() -> Engine:
     from serve.engine.loading import load  # ONNX Runtime is imported beside Flask, not before it
 
-    begun, before = time.monotonic(), machine.resident_bytes()
     engine = load(_settings)
     _shared[0] = 1
-    if _observer.metrics is not None:
-        _observer.metrics.loaded(ONLY_MODEL, time.monotonic() - begun, max(0, machine.resident_bytes() - before))
     return engine
+
+
+def _note(seconds: float, resident: int) -> None:
+    """Note what loading took. It imports a library for that, so it is done when /ping answers already."""
+    if _observer.metrics is not None:
+        _observer.metrics.loaded(ONLY_MODEL, seconds, resident)
 
 
 def _give_up() -> None:
@@ -85,7 +87,7 @@ def _give_up() -> None:
     os._exit(BOOT_ERROR)  # sys.exit would end the loading thread alone
 
 
-_model = Model(_load, _give_up)
+_model = Model(_load, _give_up, _note)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
