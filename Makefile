@@ -120,7 +120,7 @@ CODE := $(wildcard $(foreach folder,train serve,$(folder)/*.py $(folder)/*/*.py)
 $(CODE): ; # which keeps train/% away from them
 .tests/products/%/.made: $(CODE) $(call envs,mxnet tests)
 	@$(call PY,mxnet) -m tests.products $*
-test test/quick test/serve soak/serving test/sdk2: $(PRODUCTS)
+test test/quick test/serve soak/serving test/sdk2 test/images: $(PRODUCTS)
 
 images-for-tests:
 	@if docker info >/dev/null 2>&1; then $(MAKE) build; \

@@ -5,11 +5,13 @@ import logging
 import os
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
 from serve import __version__, artifact, machine
 from serve.artifact import TENSORS, ArtifactError
 from serve.http.log import TextFormatter, install, printable, write_json
-from serve.settings import JSON, LISTENER, ONNX, Settings, SettingsError
+from serve.settings import ENGINE, JSON, LIST_OF_MODELS, LISTENER, MULTI_MODEL, ONNX, WORKERS, Settings, SettingsError
 from serve.user_model import finding, signature, start
 from serve.words import plural
 
@@ -34,7 +36,10 @@ def main() -> None:
         if settings.log_format == JSON:
             write_json([handler])
         if settings.listener is None:
-            _prepare(settings)
+            if settings.multi_model:
+                _prepare_for_many(settings)
+            else:
+                _prepare(settings)
             os.environ[LISTENER] = str(start.listen(settings.port).detach())  # for serve.http.gunicorn_conf
     except (SettingsError, ArtifactError) as error:
         sys.exit(f"serve: {printable(str(error))}")
@@ -57,6 +62,20 @@ def _prepare(settings: Settings) -> None:
     model = _described(settings)
     _introduce(settings)
     log.info("model %s, %s", settings.model_dir, model)
+
+
+def _prepare_for_many(settings: Settings) -> None:
+    """Introduce the server, which begins without a model. Raises SettingsError."""
+    if settings.engine != ONNX:
+        raise SettingsError(f"{ENGINE} is {settings.engine!r}, with {MULTI_MODEL} it must be {ONNX!r} or not set.")
+    _introduce(settings)
+    if settings.workers_ignored:
+        log.warning(
+            "%s is %d: ignored with %s, as a model is loaded by a request, which one process sees",
+            *(WORKERS, settings.workers_ignored, MULTI_MODEL),
+        )
+    log.info("models come and go by requests to /models")
+    os.environ[LIST_OF_MODELS] = str(Path(tempfile.mkdtemp(prefix="serve-models-")) / "models.json")
 
 
 def _check_arguments() -> None:

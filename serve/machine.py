@@ -1,5 +1,7 @@
 """What the container may use of its machine: CPUs and memory, by cgroup where one limits them."""
 
+import ctypes
+import gc
 import math
 import os
 from contextlib import suppress
@@ -28,15 +30,39 @@ def cpu_count(cgroup: Path = CGROUP) -> int:
 
 def memory_bytes(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
     """Bytes of memory that may be used: the machine's, cut to the cgroup's limit (v2 memory.max, v1 limit_in_bytes)."""
-    kilobytes = next(line.split()[1] for line in meminfo.read_text().splitlines() if line.startswith("MemTotal:"))
-    total = int(kilobytes) * 1024
-    limit = _words(cgroup / "memory.max") or _words(cgroup / "memory/memory.limit_in_bytes")
-    return min(total, int(limit[0])) if limit and limit[0].isdigit() else total
+    total = _of_meminfo("MemTotal", meminfo)
+    limit = _limit(cgroup)
+    return total if limit is None else min(total, limit)
+
+
+def free_memory_bytes(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
+    """Bytes of memory that can be had now: what the machine has available, and the cgroup's limit leaves.
+
+    The cgroup counts as used what it has charged, without the cached pages of files, which the kernel gives up when
+    memory is asked for; those of tmpfs (shmem), which is among them, it cannot.
+    """
+    available = _of_meminfo("MemAvailable", meminfo)
+    limit, used = _limit(cgroup), _words(cgroup / "memory.current") or _words(cgroup / "memory/memory.usage_in_bytes")
+    if limit is None or not used:
+        return available
+    if stat := _table(cgroup / "memory.stat"):
+        cached = stat["file"] - stat["shmem"]
+    else:  # v1, where the names without total_ leave out what children of the cgroup have
+        stat = _table(cgroup / "memory/memory.stat")
+        cached = stat.get("total_cache", 0) - stat.get("total_shmem", 0)
+    return max(0, min(available, limit - (int(used[0]) - cached)))
 
 
 def resident_bytes() -> int:
     """Bytes of memory that this process has now, shared ones among them."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+
+
+def give_back_memory() -> None:
+    """Let the kernel have what was freed. The C library keeps hundreds of megabytes, once a model was loaded."""
+    gc.collect()
+    with suppress(AttributeError):  # of another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def be_killed_first(score: int) -> None:
@@ -51,3 +77,22 @@ def _words(path: Path) -> list[str]:
         return path.read_text().split()
     except OSError:
         return []
+
+
+def _limit(cgroup: Path) -> int | None:
+    """The cgroup's limit of memory, None for none."""
+    limit = _words(cgroup / "memory.max") or _words(cgroup / "memory/memory.limit_in_bytes")
+    return int(limit[0]) if limit and limit[0].isdigit() else None
+
+
+def _of_meminfo(name: str, meminfo: Path) -> int:
+    return int(_table(meminfo)[f"{name}:"]) * 1024
+
+
+def _table(path: Path) -> dict[str, int]:
+    """The lines of a file of names and numbers: memory.stat of a cgroup, /proc/meminfo."""
+    try:
+        lines = [line.split() for line in path.read_text().splitlines()]
+    except OSError:
+        return {}
+    return {words[0]: int(words[1]) for words in lines}

@@ -14,6 +14,7 @@ PORT = "SAGEMAKER_BIND_TO_PORT"
 BATCH = "SAGEMAKER_BATCH"
 TIMEOUT = "SAGEMAKER_MODEL_SERVER_TIMEOUT"
 WORKERS = "SAGEMAKER_MODEL_SERVER_WORKERS"
+MULTI_MODEL = "SAGEMAKER_MULTI_MODEL"
 ADMITTED = "VISION_CONCURRENT_PREDICTIONS"
 QUEUE = "VISION_QUEUE_SIZE"
 MODEL_THREADS = "VISION_MODEL_THREADS"
@@ -29,10 +30,14 @@ LOG_REQUESTS = "VISION_LOG_REQUESTS"
 # What the start of `serve` tells the server that it becomes; nobody else sets these.
 CONVERTED = "VISION_CONVERTED"
 LISTENER = "VISION_LISTENER"
+LIST_OF_MODELS = "VISION_LIST_OF_MODELS"
 
 ONNX, TENSORFLOW = "onnx", "tensorflow"
 TEXT, JSON = "text", "json"
 ERRORS, ALL, NONE = "errors", "all", "none"
+
+MOST_THREADS = 8
+"""Threads for one prediction of one among many models, unless more are asked for: each session has its own."""
 
 _LEAST_MB = 64
 """A photo of 12 megapixels with transparency takes 136 MB to decode, one of 3 megapixels 34 MB."""
@@ -49,6 +54,8 @@ class SettingsError(ValueError):
 class Settings:
     """How this server runs. Sizes in bytes, times in seconds.
 
+    With `multi_model` models come and go by requests, one process holds them (`workers_ignored` is the number of them
+    that was asked for all the same, else 0), and `list_of_models` is the file that says what it has loaded.
     `converted` is the folder that a conversion at start has filled, None where nothing was converted; `listener` the
     descriptor of the socket that the start has bound, None before. `image_values` is one of IMAGE_RANGES, "" for what
     the model's graph says. `room` is what bodies and answers may take together, `decode_memory` and `decode_seconds`,
@@ -60,7 +67,9 @@ class Settings:
     batch: bool
     batch_strategy: str
     timeout: int
+    multi_model: bool
     workers: int
+    workers_ignored: int
     admitted: int
     queue: int
     model_threads: int
@@ -76,6 +85,7 @@ class Settings:
     log_requests: str
     converted: Path | None
     listener: int | None
+    list_of_models: Path | None
 
     @property
     def threads(self) -> int:
@@ -89,7 +99,9 @@ class Settings:
         # Predictions at once, and threads of each: as many as CPUs. Measured, ResNet-50 on 2 cores: alone 57 ms, at
         # 8 clients 19 photos/s; with one thread for each prediction 94 ms and 21 photos/s.
         cpus = machine.cpu_count()
-        workers, admitted = read.integer(WORKERS, 1, 1, 64), read.integer(ADMITTED, cpus, 1, 256)
+        multi_model, asked = read.boolean(MULTI_MODEL), read.integer(WORKERS, 1, 1, 64)
+        # The platform loads a model by one request, which one process sees.
+        workers, admitted = 1 if multi_model else asked, read.integer(ADMITTED, cpus, 1, 256)
         # Half of the memory is for what is done in sandboxes at the same time, an eighth for bodies and answers, and
         # the rest for the model and its predictions.
         memory, max_body = machine.memory_bytes() // workers, read.integer(BODY_MB, 100, 1, 1024) * 1024 * 1024
@@ -101,10 +113,12 @@ class Settings:
             # SDK v2's local mode, which writes Python's True, understands the API's spelling alone.
             batch_strategy="SingleRecord" if environment.get(BATCH) == "True" else "SINGLE_RECORD",
             timeout=read.integer(TIMEOUT, 60, 1, 86400),
+            multi_model=multi_model,
             workers=workers,
+            workers_ignored=asked if asked > workers else 0,
             admitted=admitted,
-            queue=read.integer(QUEUE, 16, 0, 1000),
-            model_threads=read.integer(MODEL_THREADS, cpus, 1, 256),
+            queue=read.integer(QUEUE, 64 if multi_model else 16, 0, 1000),
+            model_threads=read.integer(MODEL_THREADS, min(cpus, MOST_THREADS) if multi_model else cpus, 1, 256),
             max_body=max_body,
             room=max(memory // 8, max_body),
             max_pixels=read.integer(PIXELS, MAX_PIXELS, 1, 10_000_000_000),
@@ -117,6 +131,7 @@ class Settings:
             log_requests=read.choice(LOG_REQUESTS, (ERRORS, ALL, NONE), ERRORS),
             converted=Path(environment[CONVERTED]) if environment.get(CONVERTED) else None,
             listener=int(environment[LISTENER]) if environment.get(LISTENER) else None,
+            list_of_models=Path(environment[LIST_OF_MODELS]) if environment.get(LIST_OF_MODELS) else None,
         )
 
 

@@ -1,26 +1,29 @@
-"""The one model of this process: what it can do, and how it is loaded while the server already answers.
+"""A model by its name: what it can do, and whether it is loaded.
 
 What an engine imports must not import Flask: it is loaded in a thread while another imports Flask, and Werkzeug breaks
 when two threads import it at once.
 """
 
+import gc
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from serve import machine
-from serve.http.errors import Unavailable
+from serve.http.errors import NotLoaded, Unavailable
 from serve.tasks.forms import Form
 
 log = logging.getLogger("serve")
-
 
 _NOT_READY = {
     "loading": "The model is being loaded; try again in a second.",
     "failed": "The model cannot be served; the log of the server says why.",
 }
+_COLLECT_SECONDS = 0.05  # between two looks for references in cycles, which an exception may leave
+_COLLECTIONS = 200
 
 
 class Engine(Protocol):
@@ -40,55 +43,69 @@ class Engine(Protocol):
 
 
 class Model:
-    """Loads an engine in a thread of its own. A load that fails calls `on_failure`, which should end the process.
+    """A model of this process: its `name`, the `folder` it is loaded from, and its engine while it is `ready`."""
 
-    `state` says how far it is. Once it is ready, `on_ready` is called with the seconds that it took, and the bytes of
-    memory by which the process has grown.
-    """
-
-    def __init__(
-        self,
-        load: Callable[[], Engine],
-        on_failure: Callable[[], None],
-        on_ready: Callable[[float, int], None] = lambda seconds, resident: None,
-    ) -> None:
-        self._load = load
-        self._on_failure = on_failure
-        self._on_ready = on_ready
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        self.state: Literal["loading", "ready", "failed", "unloaded"] = "loading"
+        self.seconds = 0.0  # that it took to load
+        self.memory = 0  # bytes by which this process has grown for it
         self._engine: Engine | None = None
-        self.state: Literal["loading", "ready", "failed"] = "loading"
+        self._users = 0
+        self._changed = threading.Condition()
 
-    def start(self) -> threading.Thread:
-        """Begin to load."""
-        # No daemon: one that is still in ONNX Runtime when the interpreter ends aborts the process.
-        thread = threading.Thread(target=self._run, name="load-model")
-        thread.start()
-        return thread
+    def serve(self, engine: Engine) -> None:
+        """From now on be ready, by this engine."""
+        with self._changed:
+            self._engine, self.state = engine, "ready"
+
+    def fail(self) -> None:
+        """From now on say that the model cannot be served."""
+        self.state = "failed"
 
     def require_ready(self) -> None:
-        """Raise Unavailable, which says why, unless the state is `ready`."""
+        """Raise Unavailable, which says why, unless the state is `ready`; NotLoaded when it was."""
         state = self.state  # it may change meanwhile
+        if state == "unloaded":
+            raise not_loaded(self.name)
         if state != "ready":
             raise Unavailable(_NOT_READY[state], state)
 
-    def require_engine(self) -> Engine:
-        """Return the engine. Raises Unavailable unless the state is `ready`."""
-        self.require_ready()
-        assert self._engine is not None, "it is set before the state"
-        return self._engine
-
-    def _run(self) -> None:
-        started, before = time.monotonic(), machine.resident_bytes()
+    @contextmanager
+    def used(self) -> Iterator[Engine]:
+        """The engine, which is not released before the block ends. Raises as require_ready."""
+        with self._changed:
+            self.require_ready()
+            assert self._engine is not None, "it is set before the state"
+            engine = self._engine
+            self._users += 1
         try:
-            engine = self._load()
-        except Exception as error:
-            # Our own errors are a sentence for the owner of the model; others are ours to look into.
-            log.error("The model cannot be served: %s", error, exc_info=not isinstance(error, ValueError))
-            self.state = "failed"
-            self._on_failure()
+            yield engine
+        finally:
+            del engine
+            with self._changed:
+                self._users -= 1
+                self._changed.notify_all()
+
+    def release(self) -> None:
+        """Let the requests that use the engine end, and return when nothing of it is left in memory."""
+        with self._changed:
+            self.state = "unloaded"
+            self._changed.wait_for(lambda: not self._users)
+            engine, self._engine = self._engine, None
+        gone = threading.Event()
+        reference = weakref.ref(engine, lambda _: gone.set()) if engine is not None else None
+        del engine
+        if reference is None:
             return
-        self._engine = engine
-        self.state = "ready"
-        seconds = time.monotonic() - started
-        self._on_ready(seconds, max(0, machine.resident_bytes() - before))
-        log.info("model loaded in %.2f s, /ping answers 200", seconds)
+        # A request's thread, which has just left, may hold it for a moment; an exception's cycle until it is collected.
+        for _ in range(_COLLECTIONS):
+            gc.collect()
+            if gone.wait(_COLLECT_SECONDS):
+                return
+        log.warning("the memory of model %s is still held after it was unloaded", self.name)
+
+
+def not_loaded(name: str) -> NotLoaded:
+    """The error for a name that no loaded model has."""
+    return NotLoaded(f"Model {name:.100} is not loaded; load it by POST /models.")

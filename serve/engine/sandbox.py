@@ -52,8 +52,8 @@ class Sandbox:
         Raises Unavailable when there is no room or no process can be started, Exhausted, Crashed, and RuntimeError
         with the child's traceback for a fault of ours.
         """
-        with self._gate.entered():
-            return self._gate.predict(self._patience, self._run, job, arguments, data)
+        with self._gate.entered(job):
+            return self._gate.predict(job, self._patience, self._run, job, arguments, data)
 
     def _run(self, job: str, arguments: Document, data: bytes) -> Message:
         child = self._take()

@@ -1,20 +1,21 @@
-"""The HTTP application: /ping, /invocations, /execution-parameters, /metrics, and JSON for every error."""
+"""The HTTP application: the routes of one model or of many, /metrics, and JSON for every error."""
 
 import json
 import logging
+from collections.abc import Callable
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from serve.engine.model import Model
-from serve.http import body, headers
+from serve.engine.models import ONLY, Models
+from serve.http import body, headers, multi_model
 from serve.http.admission import Gate
 from serve.http.errors import ServeError, Unavailable, document
 from serve.http.media import media_type
 from serve.http.room import Room, Share
 from serve.settings import Settings
 from serve.telemetry.observer import Observer
-from serve.telemetry.trace import DECODE, ONLY_MODEL, RECEIVE, current, stage
+from serve.telemetry.trace import DECODE, RECEIVE, current, stage
 
 log = logging.getLogger("serve")
 
@@ -22,57 +23,67 @@ MAX_PAYLOAD_MB = 100
 """Batch transform refuses a MaxPayloadInMB that exceeds this when multiplied by MaxConcurrentTransforms."""
 
 
-def create_app(settings: Settings, model: Model, observer: Observer) -> Flask:
-    """The application. It serves `model` whenever that is loaded, and starts nothing itself."""
+def create_app(settings: Settings, models: Models, observer: Observer) -> Flask:
+    """The application. It serves `models` whenever they are loaded, and starts nothing itself."""
     app = Flask("serve", static_folder=None)
     app.wsgi_app = observer.traced(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's documentation does
-    gate, room = Gate(settings.admitted, settings.queue), Room(settings.room)
+    gate = Gate(settings.admitted, settings.queue, shared=settings.multi_model)
+    room = Room(settings.room)
 
-    @app.get("/ping")
-    def ping() -> Response:
-        model.require_ready()
-        return Response(content_type="application/json")
-
-    @app.get("/execution-parameters")
-    def execution_parameters() -> Response:
-        parameters = {
-            "MaxConcurrentTransforms": settings.admitted,
-            "BatchStrategy": settings.batch_strategy,
-            "MaxPayloadInMB": max(1, MAX_PAYLOAD_MB // settings.admitted),
-        }
-        return _json(parameters)
-
-    @app.post("/invocations")
-    def invocations() -> Response:
-        trace = current()
-        trace.model = ONLY_MODEL
-        engine = model.require_engine()
-        headers.require_plain(request.headers.get("Content-Encoding"))
-        with gate.entered(), observer.inside(trace), Share(room) as share:
-            with stage(RECEIVE):
-                data = body.read(request.environ, settings.max_body, settings.timeout, trace.counted(share.take))
-            form = headers.choose_form(request.headers.get("Accept"), engine.forms(settings.batch))
-            attributes = headers.custom_attributes(request.headers.get(headers.CUSTOM_ATTRIBUTES))
-            with stage(DECODE):
-                read = engine.read(data, media_type(request.headers.get("Content-Type")), attributes)
-            # Written in the prediction's turn too, as a number for each pixel is much work.
-            with observer.waiting(trace, engine.respond) as respond:
-                content = gate.predict(settings.timeout, respond, read, form)
-            unread = Share(room)
-            unread.take(len(content))
+    def invoke(name: str) -> Response:
+        """Answer a request to the model of that name."""
+        model, trace = models.get(name), current()
+        trace.model = name
+        with model.used() as engine:
+            headers.require_plain(request.headers.get("Content-Encoding"))
+            with gate.entered(name), observer.inside(trace), Share(room) as share:
+                with stage(RECEIVE):
+                    data = body.read(request.environ, settings.max_body, settings.timeout, trace.counted(share.take))
+                form = headers.choose_form(request.headers.get("Accept"), engine.forms(settings.batch))
+                attributes = headers.custom_attributes(request.headers.get(headers.CUSTOM_ATTRIBUTES))
+                with stage(DECODE):
+                    read = engine.read(data, media_type(request.headers.get("Content-Type")), attributes)
+                # Written in the prediction's turn too, as a number for each pixel is much work.
+                with observer.waiting(trace, engine.respond) as respond:
+                    content = gate.predict(name, settings.timeout, respond, read, form)
+                unread = Share(room)
+                unread.take(len(content))
         response = Response(content, content_type=form.media)
         response.call_on_close(unread.release)
         return response
 
+    if settings.multi_model:
+        multi_model.add_routes(app, models, invoke)
+    else:
+        _add_routes_of_one(app, settings, models, invoke)
     if metrics := observer.metrics:
 
         @app.get("/metrics")
-        def page() -> Response:
+        def scrape() -> Response:
             content, media = metrics.page()
             return Response(content, content_type=media)
 
     _answer_errors(app)
     return app
+
+
+def _add_routes_of_one(app: Flask, settings: Settings, models: Models, invoke: Callable[[str], Response]) -> None:
+    @app.get("/ping")
+    def ping() -> Response:
+        models.get(ONLY).require_ready()
+        return Response(content_type="application/json")
+
+    @app.post("/invocations")
+    def invocations() -> Response:
+        return invoke(ONLY)
+
+    @app.get("/execution-parameters")
+    def execution_parameters() -> dict[str, object]:
+        return {
+            "MaxConcurrentTransforms": settings.admitted,
+            "BatchStrategy": settings.batch_strategy,
+            "MaxPayloadInMB": max(1, MAX_PAYLOAD_MB // settings.admitted),
+        }
 
 
 def _answer_errors(app: Flask) -> None:
@@ -122,10 +133,6 @@ def _routes(app: Flask) -> str:
 def _error(status: int, reason: str, logged: str) -> Response:
     """The answer with a reason; `logged` is what the log may have of it."""
     current().reason = logged
-    response = _json(document(status, reason))
+    response = Response(json.dumps(document(status, reason)), content_type="application/json")
     response.status_code = status
     return response
-
-
-def _json(content: dict[str, object]) -> Response:
-    return Response(json.dumps(content), content_type="application/json")

@@ -37,6 +37,12 @@ class BadRequest(ServeError):
     status = 400
 
 
+class NotLoaded(ServeError):
+    """No model of that name is loaded."""
+
+    status = 404
+
+
 class NotAcceptable(ServeError):
     """No form of the response is one that the Accept header allows."""
 
@@ -47,6 +53,12 @@ class BodyTimeout(ServeError):
     """The body stopped arriving."""
 
     status = 408
+
+
+class AlreadyLoaded(ServeError):
+    """A model of that name is loaded already."""
+
+    status = 409
 
 
 class TooLarge(ServeError):
@@ -72,3 +84,9 @@ class Unavailable(ServeError):
     def __init__(self, sentence: str, why: str) -> None:
         super().__init__(sentence)
         self.why = why
+
+
+class OutOfMemory(ServeError):
+    """There is no memory for another model: the platform unloads others and tries again."""
+
+    status = 507

@@ -1,26 +1,30 @@
 """gunicorn's settings, given to it as `-c python:serve.http.gunicorn_conf`; the application is made here too."""
 
+import importlib
 import logging
 import mmap
 import os
 import resource
 import shutil
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
 from serve import machine
-from serve.engine.model import Engine, Model
+from serve.engine.loaded import Loaded
+from serve.engine.models import ONLY, Load, Models
 from serve.http.log import write_json
 from serve.settings import JSON, Settings
 from serve.telemetry.observer import Observer
 from serve.telemetry.shared import Shared
-from serve.telemetry.trace import ONLY_MODEL
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from serve.engine.model import Engine
 
 _settings = Settings.from_environment()
 
@@ -67,18 +71,21 @@ _metrics_files = Shared() if _settings.metrics and _settings.workers > 1 else No
 _observer = Observer(_settings, _metrics_files)
 
 
-def _load() -> Engine:
-    from serve.engine.loading import load  # ONNX Runtime is imported beside Flask, not before it
+def _loader() -> Load:
+    from serve.engine.loading import Loader  # ONNX Runtime is imported beside Flask, not before it
 
-    engine = load(_settings)
-    _shared[0] = 1
-    return engine
+    loader = Loader(_settings)
+    if _settings.multi_model:
+        importlib.import_module("serve.engine.runtime")  # now, so that the first model does not wait for it
+        _shared[0] = 1  # whatever kills the worker from now on, the next one leaves it out
+        return loader.load_another
 
+    def load(folder: Path) -> "Engine":
+        engine = loader.load(folder)
+        _shared[0] = 1
+        return engine
 
-def _note(seconds: float, resident: int) -> None:
-    """Note what loading took. It imports a library for that, so it is done when /ping answers already."""
-    if _observer.metrics is not None:
-        _observer.metrics.loaded(ONLY_MODEL, seconds, resident)
+    return load
 
 
 def _give_up() -> None:
@@ -87,7 +94,11 @@ def _give_up() -> None:
     os._exit(BOOT_ERROR)  # sys.exit would end the loading thread alone
 
 
-_model = Model(_load, _give_up, _note)
+_list = _settings.list_of_models
+_loaded = Loaded(_list)
+if not _settings.multi_model:
+    _loaded.add(ONLY, _settings.model_dir)
+_models = Models(_loader, _loaded, _observer.metrics)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
@@ -97,13 +108,13 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Load the model in the worker, while the worker imports Flask and begins to answer."""
+    """Load what there is to load in the worker, while the worker imports Flask and begins to answer."""
     _heed_signals(server, worker)
     worker.refused = _observer.refused
     if _metrics_files is not None:
         _metrics_files.number = worker.metrics_number
     machine.be_killed_first(500)  # before the main process, which says what has happened
-    _model.start()
+    _models.restore(None if _settings.multi_model else _give_up)
 
 
 def _heed_signals(server: Any, worker: Any) -> None:
@@ -150,15 +161,16 @@ def child_exit(server: Any, worker: Any) -> None:
 
 
 def on_exit(server: object) -> None:
-    """Remove what was made at start; called in the main process alone."""
+    """Remove what was made at start: a converted model, the list of models, metrics. Called in the main process."""
     if _metrics_files is not None:
         _metrics_files.remove()
-    if _settings.converted is not None:
-        shutil.rmtree(_settings.converted, ignore_errors=True)
+    for folder in (_settings.converted, _list and _list.parent):
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def application() -> "Flask":
-    """The WSGI application of this process, around the model that post_fork began to load."""
+    """The WSGI application of this process, around the models that post_fork began to load."""
     from serve.http.application import create_app
 
-    return create_app(_settings, _model, _observer)
+    return create_app(_settings, _models, _observer)

@@ -14,9 +14,6 @@ RECEIVE, QUEUE, DECODE, MODEL, ENCODE = STAGES = ("receive", "queue", "decode", 
 """To read the body; to wait for a turn; from the body to the model's input, in a child process too; the model itself;
 from its outputs to the answer's bytes."""
 
-ONLY_MODEL = "model"
-"""The name that the model of a server of one model has in metrics and the log."""
-
 
 class Trace:
     """One request. One thread at a time works for it: its own, or in its turn that of the prediction.

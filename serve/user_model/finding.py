@@ -65,6 +65,14 @@ def refuse_handlers(model_dir: Path) -> None:
         )
 
 
+def no_tensorflow(left: Left) -> str:
+    """The sentence about a model that this image cannot convert."""
+    return (
+        f"{left.path} is a model of TensorFlow's without a model.onnx, and this image has no TensorFlow to convert it. "
+        f"Serve it with the image {IMAGE}."
+    )
+
+
 def _visible(model_dir: Path, pattern: str) -> list[Path]:
     found = (path for path in sorted(model_dir.rglob(pattern)) if path.is_file())
     return [path for path in found if not any(part.startswith(".") for part in path.relative_to(model_dir).parts)]

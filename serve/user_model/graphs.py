@@ -16,14 +16,14 @@ from serve.user_model.signature import TensorModel
 class Graphs:
     """The graphs that model.json names, loaded. `run` may be called by many threads at once."""
 
-    def __init__(self, model_dir: Path, threads: int) -> None:
-        """Load them, to compute one prediction on `threads` cores. Raises ArtifactError for a broken file."""
+    def __init__(self, model_dir: Path, threads: int, keep_memory: bool = True) -> None:
+        """Load them, with options as for serve.engine.runtime.session. Raises ArtifactError for a broken file."""
         self.model: TensorModel = signature.read(model_dir)
         self._sessions = {}
         for graph in {one.graph for one in self.model.signatures.values()}:
             path = model_dir / graph
             try:
-                self._sessions[graph] = session(path, threads)
+                self._sessions[graph] = session(path, threads, keep_memory)
             except Exception as error:  # ONNX Runtime has some fifteen kinds of error and no base class for them
                 raise ArtifactError(
                     f"{path} cannot be loaded: {first_line(error)}. Train again to write it."

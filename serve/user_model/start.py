@@ -29,10 +29,7 @@ def again(settings: Settings, found: Left) -> NoReturn:
     """
     tensorflow = finding.tensorflow_python()
     if tensorflow is None:
-        raise ArtifactError(
-            f"{found.path} is a model of TensorFlow's without a model.onnx, and this image has no TensorFlow to "
-            f"convert it. Serve it with the image {finding.IMAGE}."
-        )
+        raise ArtifactError(finding.no_tensorflow(found))
     listener = listen(settings.port)
     out = Path(tempfile.mkdtemp(prefix="serve-converted-"))
     try:

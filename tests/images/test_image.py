@@ -42,9 +42,10 @@ def test_the_programs_take_their_arguments_from_docker_run(image: Image, name: s
 
 
 @ALL
-def test_labels_say_what_is_inside_and_that_the_port_can_be_bound(image: Image, name: str) -> None:
+def test_labels_say_what_is_inside_and_what_the_platform_may_ask_for(image: Image, name: str) -> None:
     labels = inspect(image(name))["Config"]["Labels"]
     assert labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
+    assert labels["com.amazonaws.sagemaker.capabilities.multi-models"] == "true"
     assert labels["org.opencontainers.image.title"] == name
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
     version = output(

@@ -1,10 +1,12 @@
 """The application without a server around it, for what neither HTTP nor processes have a part in."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from flask.testing import FlaskClient
 
-from serve.engine.model import Model
+from serve.engine.loaded import Loaded
+from serve.engine.models import ONLY, Models
 from serve.engine.runtime import OnnxEngine
 from serve.http.application import create_app
 from serve.settings import Settings
@@ -19,6 +21,13 @@ def application(base: Path, **variables: str) -> FlaskClient:
 
 def around(engine: OnnxEngine, settings: Settings) -> FlaskClient:
     """A client of the application with a model that is loaded already."""
-    model = Model(lambda: engine, lambda: None)
-    model.start().join(30)
-    return create_app(settings, model, Observer(settings)).test_client()
+    models = only(lambda _: engine)
+    models.restore().join(30)
+    return create_app(settings, models, Observer(settings)).test_client()
+
+
+def only(load: Callable[[Path], OnnxEngine]) -> Models:
+    """A server's one model, which `load` is to load."""
+    loaded = Loaded()
+    loaded.add(ONLY, Path("/model"))
+    return Models(lambda: load, loaded)

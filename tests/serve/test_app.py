@@ -9,13 +9,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from serve.artifact import ArtifactError
-from serve.engine.model import Model
 from serve.engine.runtime import OnnxEngine
 from serve.http.application import create_app
 from serve.settings import Settings
 from serve.telemetry.observer import Observer
 from tests.photos import solid
-from tests.serve.application import application, around
+from tests.serve.application import application, around, only
 
 PHOTO = solid(255, 0, 0)
 
@@ -38,13 +37,13 @@ def status(client: FlaskClient) -> int:
 def test_ping_says_503_with_a_reason_until_the_model_is_loaded(settings: Settings, engine: OnnxEngine) -> None:
     may_load, failures = threading.Event(), []
 
-    def load() -> OnnxEngine:
+    def load(folder: Path) -> OnnxEngine:
         assert may_load.wait(30)
         return engine
 
-    model = Model(load, lambda: failures.append("failed"))
-    asking = create_app(settings, model, Observer(settings)).test_client()
-    loading = model.start()
+    models = only(load)
+    asking = create_app(settings, models, Observer(settings)).test_client()
+    loading = models.restore(lambda: failures.append("failed"))
     for reply in (asking.get("/ping"), asking.post("/invocations", data=PHOTO)):
         why = "The model is being loaded; try again in a second."
         assert reply.get_json() == {"status": 503, "reason": why, "error": why}
@@ -57,15 +56,14 @@ def test_ping_says_503_with_a_reason_until_the_model_is_loaded(settings: Setting
 
 
 def test_ping_says_503_when_the_model_could_not_be_loaded(settings: Settings) -> None:
-    def load() -> OnnxEngine:
+    def load(folder: Path) -> OnnxEngine:
         raise ArtifactError("model.onnx is missing.")
 
     failures: list[str] = []
-    model = Model(load, lambda: failures.append("failed"))
-    asking = create_app(settings, model, Observer(settings)).test_client()
-    assert model.state == "loading"
-    model.start().join(30)
-    assert (model.state, failures) == ("failed", ["failed"])
+    models = only(load)
+    asking = create_app(settings, models, Observer(settings)).test_client()
+    models.restore(lambda: failures.append("failed")).join(30)
+    assert failures == ["failed"]
     for reply in (asking.get("/ping"), asking.post("/invocations", data=PHOTO)):
         assert (reply.status_code, reply.get_json()["reason"]) == (
             503,

@@ -207,6 +207,32 @@ def test_two_workers_are_one_page_and_killed_ones_leave_their_counts_and_nothing
         assert not folder.exists()
 
 
+def test_of_many_models_each_has_its_own_series_from_loading_to_unloading(models: Path) -> None:
+    with Server(models / "none", SAGEMAKER_MULTI_MODEL="true") as server:
+        server.wait_until_ready()
+
+        def load(name: str, folder: str) -> int:
+            asked = {"model_name": name, "url": str(models / folder / "model")}
+            return server.ask("POST", "/models", json.dumps(asked).encode()).status
+
+        assert server.ask("GET", "/metrics").status == 200, "without a model too"
+        assert load("a", "classifier") == load("b", "detector") == 200
+        for name, status in (("a", 200), ("a", 200), ("b", 200), ("c", 404)):
+            assert server.ask("POST", f"/models/{name}/invoke", PHOTO).status == status
+        found = scrape(server)
+        for name, count in (("a", 2), ("b", 1), ("c", 0)):
+            assert value(found, "vision_requests_total", model=name, status="200") == count
+            assert value(found, "vision_stage_duration_seconds_count", model=name, stage="model") == count
+            assert (value(found, "vision_model_load_seconds", model=name) > 0) == (count > 0)
+        assert value(found, "vision_requests_total", model="", status="200") == 2, "what loads models asks none"
+        assert value(found, "vision_requests_total", model="", status="404") == 1
+        assert "c" not in {labels.get("model") for labels in (dict(found_labels) for _, found_labels in found)}
+        assert server.ask("DELETE", "/models/a").status == 200
+        left = {dict(labels).get("model") for _, labels in scrape(server)}
+        assert {"b", ""} <= left
+        assert "a" not in left
+
+
 def folders(pid: int) -> list[Path]:
     """The folders of metrics' files that a process has mapped."""
     maps = Path(f"/proc/{pid}/maps").read_text()

@@ -33,7 +33,7 @@ THIRD_PARTY = {
     "h5py": {"train.weights.keras_files"},
     "onnx": {"train.keras", _CONVERT, "train.gluon", "train.graph"},
     "onnxruntime": {"serve.engine.runtime"},
-    "flask": {"serve.http.application", "serve.http.gunicorn_conf"},
+    "flask": {"serve.http.application", "serve.http.gunicorn_conf", "serve.http.multi_model"},
     "werkzeug": {"serve.http.application", "serve.http.headers"},
     "prometheus_client": {"serve.telemetry.instruments", "serve.telemetry.shared"},
     "gunicorn": {"serve.http", "serve.__main__"},

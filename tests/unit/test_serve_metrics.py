@@ -107,9 +107,9 @@ def test_a_turn_that_never_comes_is_time_in_the_queue_and_nobody_waits_any_more(
 
     def give_up() -> None:
         with pytest.raises(Unavailable, match="no turn"), observer.waiting(trace, int) as turn:
-            gate.predict(0.05, turn)
+            gate.predict("pets", 0.05, turn)
 
-    gate.predict(10, give_up)  # in the only turn there is
+    gate.predict("pets", 10, give_up)  # in the only turn there is
     assert trace.stages[QUEUE] >= 0.05
     assert value(scraped(metrics), "vision_requests_waiting", model="pets") == 0
 
@@ -124,7 +124,7 @@ def test_stages_of_the_turn_count_for_the_request_and_those_outside_of_one_for_n
 
     def application(environ: Mapping[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         with observer.waiting(current(), predict) as turn:
-            gate.predict(10, turn)
+            gate.predict("pets", 10, turn)
         seen.append(current())
         start("200 OK", [("Content-Length", "7")])
         return []
@@ -132,7 +132,7 @@ def test_stages_of_the_turn_count_for_the_request_and_those_outside_of_one_for_n
     seen: list[Trace] = []
     asked = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_X_AMZN_SAGEMAKER_INFERENCE_ID": "mine"}
     observer.traced(application)(asked, lambda *_: None)
-    gate.predict(10, predict)  # for no request, in the thread that worked for one
+    gate.predict("pets", 10, predict)  # for no request, in the thread that worked for one
     [trace] = seen
     assert set(trace.stages) == {QUEUE, MODEL}
     assert (trace.id, trace.status, trace.sent) == ("mine", 200, 7)

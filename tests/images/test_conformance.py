@@ -1,0 +1,198 @@
+"""Every route and status of an image that serves, asked as SageMaker asks: a container by its name, and no more.
+
+The models are those of tests/products/serving.py, whose answers can be worked out by hand.
+"""
+
+import contextlib
+import http.client
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from local.images import IMAGES
+from tests.images.container import FOREIGN, Container
+from tests.photos import solid
+from tests.server import Answer, Server
+
+Image = Callable[[str], str]
+
+RED = solid(255, 0, 0)
+JPEG = {"Content-Type": "image/jpeg"}
+OPTIONS = ("--read-only", "--tmpfs=/tmp", f"--user={FOREIGN}", "--publish=127.0.0.1::8080", "--memory=1g")
+ALL = pytest.mark.parametrize("name", IMAGES)
+
+
+class Endpoint:
+    """What answers at an address."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self._address = container.wait_until_ready()
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """The answer to one request on a new connection."""
+        with contextlib.closing(http.client.HTTPConnection(self._address, timeout=60)) as connection:
+            connection.request(method, path, body, dict(headers or {}))
+            return Server.answer(connection)
+
+    def load(self, name: str, folder: str) -> Answer:
+        """Load a model, as the platform does."""
+        return self.ask("POST", "/models", json.dumps({"model_name": name, "url": folder}).encode())
+
+    def invoke(self, name: str, body: bytes = RED, **headers: str) -> Answer:
+        """Ask a model, as the platform does."""
+        target = {"X-Amzn-SageMaker-Target-Model": f"{name}.tar.gz"}
+        named = {key.replace("_", "-"): value for key, value in headers.items()}
+        return self.ask("POST", f"/models/{name}/invoke", body, JPEG | target | named)
+
+
+@pytest.fixture(scope="module")
+def models(product: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models, which any user may read."""
+    folder = tmp_path_factory.mktemp("conformance") / "models"
+    shutil.copytree(product("serving"), folder)
+    folder.chmod(0o755)
+    return folder
+
+
+@contextlib.contextmanager
+def of_one(reference: str, models: Path) -> Iterator[Endpoint]:
+    mounts = {"/opt/ml/model:ro": models / "classifier" / "model"}
+    with Container(reference, "serve", mounts=mounts, options=OPTIONS) as container:
+        yield Endpoint(container)
+
+
+@contextlib.contextmanager
+def of_many(reference: str, models: Path, **env: str) -> Iterator[Endpoint]:
+    env = {"SAGEMAKER_MULTI_MODEL": "true", **env}
+    with Container(reference, "serve", mounts={"/opt/ml/models:ro": models}, options=OPTIONS, env=env) as container:
+        yield Endpoint(container)
+
+
+@ALL
+def test_an_endpoint_of_one_model_answers_every_route_with_its_statuses(image: Image, models: Path, name: str) -> None:
+    with of_one(image(name), models) as endpoint:
+        ping = endpoint.ask("GET", "/ping")
+        assert (ping.status, ping.body) == (200, b"")
+        parameters = endpoint.ask("GET", "/execution-parameters").json()
+        assert parameters["BatchStrategy"] == "SINGLE_RECORD"
+        assert parameters["MaxConcurrentTransforms"] * parameters["MaxPayloadInMB"] <= 100
+        answer = endpoint.ask("POST", "/invocations", RED, JPEG)
+        assert (answer.status, answer.json()) == (200, is_red())
+        for status, body, headers in (
+            (400, b"no image", JPEG),
+            (406, RED, JPEG | {"Accept": "image/png"}),
+            (413, b"x" * (101 * 1024 * 1024), JPEG),
+            (415, b"{}", {"Content-Type": "application/json"}),
+            (415, RED, JPEG | {"Content-Encoding": "gzip"}),
+        ):
+            refused = endpoint.ask("POST", "/invocations", body, headers)
+            assert (refused.status, bool(refused.reason)) == (status, True)
+        there_is = "There is /ping (GET), /invocations (POST) and /execution-parameters (GET)."
+        assert endpoint.ask("GET", "/invocations").reason == f"/invocations does not take GET. {there_is}"
+        for path in ("/models", "/nowhere"):
+            assert endpoint.ask("GET", path).reason == f"There is nothing at {path!r}. {there_is}"
+        assert endpoint.container.stop(30) == 0
+
+
+@ALL
+def test_a_multi_model_endpoint_answers_every_route_with_its_statuses(image: Image, models: Path, name: str) -> None:
+    with of_many(image(name), models) as endpoint:
+        assert endpoint.ask("GET", "/ping").status == 200
+        assert endpoint.ask("GET", "/models").json() == {"models": []}
+        described = {}
+        for model in ("classifier", "detector", "segmenter", "tensors"):
+            folder = f"/opt/ml/models/{model}/model"
+            described[model] = {"modelName": model, "modelUrl": folder}
+            loaded = endpoint.load(model, folder)
+            assert (loaded.status, loaded.json()) == (200, described[model])
+        assert endpoint.load("detector", "/opt/ml/models/detector/model").status == 409
+        for bad in ("/opt/ml/nowhere", "/opt/ml/models", "/opt/ml/models/classifier-nan/model", "/root"):
+            assert endpoint.load("bad", bad).status == 400
+        for body in (b"", b"[]", b"{", b'{"model_name": "x"}', b'{"model_name": 1, "url": "/x"}'):
+            assert endpoint.ask("POST", "/models", body).status == 400
+        assert endpoint.ask("POST", "/models", b"x" * 100_000).status == 413
+
+        assert endpoint.ask("GET", "/models").json() == {"models": list(described.values())}
+        page = endpoint.ask("GET", "/models?limit=3").json()
+        assert page["models"] == list(described.values())[:3]
+        rest = endpoint.ask("GET", f"/models?limit=3&next_page_token={page['nextPageToken']}").json()
+        assert rest == {"models": [described["tensors"]]}
+        assert endpoint.ask("GET", "/models?limit=x").status == 400
+        assert endpoint.ask("GET", "/models/detector").json() == described["detector"]
+        assert endpoint.ask("GET", "/models/bad").status == 404
+
+        assert endpoint.invoke("classifier").json() == is_red()
+        assert endpoint.invoke("detector").json()["prediction"][0][:2] == [0, 1]
+        assert endpoint.invoke("segmenter").headers["content-type"] == "image/png"
+        assert endpoint.invoke("tensors").json() == {"predictions": [[1.0, 0.0, 0.0]]}
+        assert endpoint.invoke("bad").status == 404
+        assert endpoint.invoke("classifier", b"no image").status == 400
+        assert endpoint.invoke("classifier", Accept="image/png").status == 406
+        assert endpoint.invoke("classifier", Content_Type="application/json").status == 415
+
+        assert endpoint.ask("DELETE", "/models/detector").status == 200
+        for method, path in (("DELETE", ""), ("GET", ""), ("POST", "/invoke")):
+            assert endpoint.ask(method, f"/models/detector{path}").status == 404
+        assert endpoint.load("detector", "/opt/ml/models/detector/model").status == 200
+        assert endpoint.invoke("detector").status == 200
+        there_is = "/ping (GET), /models (GET, POST), /models/{name} (GET, DELETE) and /models/{name}/invoke (POST)"
+        assert (
+            endpoint.ask("POST", "/invocations").reason == f"There is nothing at '/invocations'. There is {there_is}."
+        )
+        assert endpoint.ask("PUT", "/models").reason == f"/models does not take PUT. There is {there_is}."
+        assert endpoint.container.stop(30) == 0
+
+
+@ALL
+def test_a_worker_that_was_killed_comes_back_with_its_models_and_never_says_404(
+    image: Image, models: Path, name: str
+) -> None:
+    with of_many(image(name), models, SAGEMAKER_MODEL_SERVER_WORKERS="4") as endpoint:
+        assert "SAGEMAKER_MODEL_SERVER_WORKERS is 4: ignored with SAGEMAKER_MULTI_MODEL" in endpoint.container.log()
+        for model in ("classifier", "detector"):
+            assert endpoint.load(model, f"/opt/ml/models/{model}/model").status == 200
+        [worker] = endpoint.container.execute("cat", "/proc/1/task/1/children").split()
+        endpoint.container.execute("sh", "-c", f"kill -9 {worker}")
+        statuses = []
+        end = time.monotonic() + 60
+        while statuses[-1:] != [200]:
+            assert time.monotonic() < end, statuses
+            with contextlib.suppress(OSError, http.client.HTTPException):  # in flight when the worker died
+                statuses.append(endpoint.invoke("detector").status)
+        assert set(statuses) <= {503, 200}
+        assert len(endpoint.ask("GET", "/models").json()["models"]) == 2
+        assert endpoint.load("classifier", "/opt/ml/models/classifier/model").status == 409
+        assert endpoint.invoke("classifier").json() == is_red()
+
+
+@ALL
+def test_a_model_for_which_there_is_no_memory_is_507_and_the_loaded_ones_answer(
+    image: Image, models: Path, tmp_path: Path, name: str
+) -> None:
+    large = tmp_path / "large"
+    large.mkdir(mode=0o755)
+    (large / "model.json").write_bytes((models / "classifier" / "model" / "model.json").read_bytes())
+    with (large / "model.onnx").open("wb") as file:
+        file.truncate(10**9)  # of which nothing is on the disk: its size alone decides
+    mounts = {"/opt/ml/models:ro": models, "/large:ro": large}
+    env = {"SAGEMAKER_MULTI_MODEL": "true"}
+    with Container(image(name), "serve", mounts=mounts, options=OPTIONS, env=env) as container:
+        endpoint = Endpoint(container)
+        assert endpoint.load("small", "/opt/ml/models/classifier/model").status == 200
+        refused = endpoint.load("large", "/large")
+        assert refused.status == 507
+        assert refused.reason.startswith("Loading this model may take 4020 MB, and ")
+        assert endpoint.ask("GET", "/models/large").status == 404
+        assert endpoint.invoke("small").json() == is_red()
+
+
+def is_red() -> object:
+    """What the classifier says of a red photo."""
+    return pytest.approx([0.96466, 0.01767, 0.01767], abs=2e-4)

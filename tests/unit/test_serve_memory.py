@@ -1,0 +1,135 @@
+"""Memory for loading models: what is free by the cgroup's files, and what loads under way hold of it."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from serve import machine
+from serve.engine.memory import BASE, PEAK, Memory, to_load
+from serve.http.errors import OutOfMemory
+
+GB, MB = 10**9, 10**6
+
+
+def described(folder: Path, available: int, files: dict[str, str]) -> tuple[Path, Path]:
+    """A folder like /sys/fs/cgroup, and a file like /proc/meminfo."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "meminfo").write_text(f"MemTotal: {64 * GB // 1024} kB\nMemAvailable: {available // 1024} kB\n")
+    return folder, folder / "meminfo"
+
+
+V2 = {
+    "memory.max": f"{GB}\n",
+    "memory.current": f"{700 * MB}\n",
+    # Of 400 MB of cached pages 100 MB are files of a tmpfs, which nothing can give back.
+    "memory.stat": f"anon {290 * MB}\nfile {400 * MB}\nshmem {100 * MB}\ninactive_file {50 * MB}\n",
+}
+V1 = {
+    "memory/memory.limit_in_bytes": f"{GB}\n",
+    "memory/memory.usage_in_bytes": f"{700 * MB}\n",
+    "memory/memory.stat": f"cache 1\nshmem 2\ntotal_cache {400 * MB}\ntotal_shmem {100 * MB}\ntotal_inactive_file 0\n",
+}
+
+
+@pytest.mark.parametrize("files", [V2, V1], ids=["v2", "v1"])
+def test_free_memory_is_the_limit_without_what_is_used_but_cached_files_are_free(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
+    assert machine.free_memory_bytes(*described(tmp_path, 64 * GB, files)) == 600 * MB
+
+
+@pytest.mark.parametrize("files", [V2, V1], ids=["v2", "v1"])
+def test_a_cgroup_cannot_give_what_the_machine_has_not(tmp_path: Path, files: dict[str, str]) -> None:
+    available = 512 * 1024 * 1024
+    assert machine.free_memory_bytes(*described(tmp_path, available, files)) == available
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {**V2, "memory.max": "max\n"},
+        {**V1, "memory/memory.limit_in_bytes": "9223372036854771712\n"},
+        {"memory.max": f"{GB}\n"},
+    ],
+    ids=["no cgroup", "v2 without a limit", "v1 without a limit", "usage unknown"],
+)
+def test_without_a_limit_the_machines_available_memory_is_free(tmp_path: Path, files: dict[str, str]) -> None:
+    assert machine.free_memory_bytes(*described(tmp_path, 2**30, files)) == 2**30
+
+
+def test_used_up_memory_is_none_and_not_less(tmp_path: Path) -> None:
+    files = {**V2, "memory.current": f"{2 * GB}\n"}
+    assert machine.free_memory_bytes(*described(tmp_path, 64 * GB, files)) == 0
+
+
+def test_this_machine_has_some_memory_free() -> None:
+    assert 0 < machine.free_memory_bytes() <= machine.memory_bytes()
+
+
+def test_a_load_is_refused_that_does_not_fit_beside_what_is_held_for_requests() -> None:
+    memory = Memory(held_back=100, free=lambda: 1000)
+    with memory.reserved(900):
+        pass
+    said = "may take 0 MB, and 0 MB are free beside 0 MB for requests; unload another one"
+    with pytest.raises(OutOfMemory, match=said), memory.reserved(901):
+        pass
+    assert OutOfMemory.status == 507
+
+
+def test_a_load_that_fits_only_without_another_waits_for_that_one() -> None:
+    memory, free = Memory(held_back=0, free=lambda: free_now[0]), 1000
+    free_now = [free]
+    begun, end = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with memory.reserved(700):
+            begun.set()
+            assert end.wait(10)
+
+    def second() -> str:
+        with memory.reserved(600):
+            return "loaded"
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(first)
+        assert begun.wait(10)
+        other = pool.submit(second)
+        with pytest.raises(TimeoutError):
+            other.result(0.1)
+        free_now[0] = 900  # the first took 100 of the 700 that it might have
+        end.set()
+        one.result(10)
+        assert other.result(10) == "loaded"
+
+
+def test_a_load_that_waited_for_another_is_refused_when_that_one_has_taken_the_rest() -> None:
+    free_now = [1000]
+    memory = Memory(held_back=0, free=lambda: free_now[0])
+    begun, end = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with memory.reserved(700):
+            begun.set()
+            assert end.wait(10)
+            free_now[0] = 500
+
+    def second() -> None:
+        with memory.reserved(600):
+            pass
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(first)
+        assert begun.wait(10)
+        other = pool.submit(second)
+        end.set()
+        with pytest.raises(OutOfMemory):
+            other.result(10)
+
+
+def test_a_graph_needs_what_its_file_takes_at_the_peak_and_some_more() -> None:
+    assert to_load(47 * MB) == PEAK * 47 * MB + BASE == 208 * MB

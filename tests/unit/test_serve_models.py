@@ -1,0 +1,221 @@
+"""The models of a process: one name at a time, others unhindered; released when unloaded; known to the next worker."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from serve.artifact import ArtifactError
+from serve.engine.loaded import MOST_TRIES, Loaded
+from serve.engine.model import Engine
+from serve.engine.models import Models
+from serve.http.errors import AlreadyLoaded, BadRequest, NotLoaded, OutOfMemory, Unavailable
+
+
+class Stub:
+    """An engine that only is there. `path` is where it was loaded from."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+def models_by(load: Callable[[Path], object], loaded: Loaded | None = None) -> Models:
+    return Models(lambda: load, loaded or Loaded())  # type: ignore[arg-type, return-value]
+
+
+def engine_of(models: Models, name: str) -> Engine:
+    with models.get(name).used() as engine:
+        return engine
+
+
+def test_a_model_is_loaded_once_and_a_name_that_is_not_loaded_is_told() -> None:
+    models = models_by(Stub)
+    assert models.load("a", Path("/a")).name == "a"
+    assert isinstance(engine_of(models, "a"), Stub)
+    with pytest.raises(AlreadyLoaded, match="Model a is loaded already"):
+        models.load("a", Path("/other"))
+    for ask in (models.get, models.unload):
+        with pytest.raises(NotLoaded, match="Model b is not loaded"):
+            ask("b")
+
+
+def test_a_model_that_cannot_be_loaded_is_a_bad_request_and_its_name_is_free() -> None:
+    broken = [True]
+
+    def load(path: Path) -> Stub:
+        if broken[0]:
+            raise ArtifactError("model.onnx is missing.")
+        return Stub(path)
+
+    models = models_by(load)
+    with pytest.raises(BadRequest, match=r"Model a cannot be served: model\.onnx is missing\."):
+        models.load("a", Path("/a"))
+    with pytest.raises(NotLoaded):
+        models.get("a")
+    broken.clear()
+    broken.append(False)
+    assert models.load("a", Path("/a")).state == "ready"
+
+
+def test_while_one_loads_others_are_loaded_called_and_unloaded() -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def load(path: Path) -> Stub:
+        if path == Path("/slow"):
+            begun.set()
+            assert end.wait(10)
+        return Stub(path)
+
+    models = models_by(load)
+    models.load("a", Path("/a"))
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(models.load, "slow", Path("/slow"))
+        assert begun.wait(10)
+        models.load("b", Path("/b"))
+        assert engine_of(models, "a")
+        models.unload("a")
+        with pytest.raises(NotLoaded):  # it is loaded when it answers, not before
+            models.get("slow")
+        end.set()
+        assert slow.result(10).state == "ready"
+
+
+def test_two_loads_of_one_name_at_once_load_it_once() -> None:
+    begun, end, count = threading.Event(), threading.Event(), []
+
+    def load(path: Path) -> Stub:
+        count.append(path)
+        begun.set()
+        assert end.wait(10)
+        return Stub(path)
+
+    models = models_by(load)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(models.load, "a", Path("/a"))
+        assert begun.wait(10)
+        second = pool.submit(models.load, "a", Path("/a"))
+        end.set()
+        first.result(10)
+        assert isinstance(second.exception(10), AlreadyLoaded)
+    assert len(count) == 1
+
+
+def test_unloading_waits_for_requests_refuses_new_ones_and_leaves_nothing_of_the_engine() -> None:
+    models, inside, leave = models_by(Stub), threading.Event(), threading.Event()
+    models.load("a", Path("/a"))
+    alive = weakref.ref(engine_of(models, "a"))
+
+    def request() -> None:
+        with models.get("a").used() as engine:
+            assert engine
+            inside.set()
+            assert leave.wait(10)
+
+    model = models.get("a")
+    with ThreadPoolExecutor(2) as pool:
+        asking = pool.submit(request)
+        assert inside.wait(10)
+        unloading = pool.submit(models.unload, "a")
+        with pytest.raises(TimeoutError):
+            unloading.result(0.1)
+        with pytest.raises(NotLoaded), model.used():  # who has found it before it went
+            pass
+        leave.set()
+        asking.result(10)
+        unloading.result(10)
+        assert alive() is None
+    assert models.load("a", Path("/a")).state == "ready"
+
+
+def test_an_engine_that_a_cycle_holds_is_gone_too_when_it_is_unloaded() -> None:
+    class Knot(Stub):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            self.me = self
+
+    models = models_by(Knot)
+    models.load("a", Path("/a"))
+    alive = weakref.ref(engine_of(models, "a"))
+    gc.disable()
+    try:
+        models.unload("a")
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_pages_are_in_order_of_names_and_end() -> None:
+    models = models_by(Stub)
+    for name in ("c", "a", "d", "b"):
+        models.load(name, Path(f"/{name}"))
+    found, more = models.page("", 3)
+    assert ([model.name for model in found], more) == (["a", "b", "c"], True)
+    found, more = models.page("c", 3)
+    assert ([model.name for model in found], more) == (["d"], False)
+    models.unload("c")  # a page's last name need not be there any more
+    assert [model.name for model in models.page("c", 3)[0]] == ["d"]
+
+
+def test_the_next_worker_restores_what_the_last_one_had_and_says_503_meanwhile(tmp_path: Path) -> None:
+    path, may_load = tmp_path / "models.json", threading.Event()
+    killed = models_by(Stub, Loaded(path))
+    for name in ("a", "b", "gone"):
+        killed.load(name, Path(f"/{name}"))
+    killed.unload("gone")
+
+    def load(folder: Path) -> Stub:
+        assert may_load.wait(10)
+        return Stub(folder)
+
+    models = models_by(load, Loaded(path))
+    restoring = models.restore()
+    for name in ("a", "b"):
+        with pytest.raises(Unavailable, match="is being loaded"):
+            engine_of(models, name)
+    with pytest.raises(NotLoaded):
+        models.get("gone")
+    assert [model.name for model in models.page("", 10)[0]] == ["a", "b"]
+    may_load.set()
+    restoring.join(10)
+    assert [str(engine_of(models, name).path) for name in ("a", "b")] == ["/a", "/b"]  # type: ignore[attr-defined]
+    with pytest.raises(AlreadyLoaded):
+        models.load("a", Path("/a"))
+
+
+def test_what_cannot_be_restored_is_forgotten_and_the_rest_is_served(tmp_path: Path) -> None:
+    killed = models_by(Stub, Loaded(tmp_path / "models.json"))
+    for name in ("broken", "full", "good"):
+        killed.load(name, Path(f"/{name}"))
+
+    def load(folder: Path) -> Stub:
+        if folder.name == "broken":
+            raise ArtifactError("It is broken.")
+        if folder.name == "full":
+            raise OutOfMemory("No memory.")
+        return Stub(folder)
+
+    models = models_by(load, Loaded(tmp_path / "models.json"))
+    models.restore().join(10)
+    assert engine_of(models, "good")
+    for name in ("broken", "full"):
+        with pytest.raises(NotLoaded):
+            models.get(name)
+    assert list(Loaded(tmp_path / "models.json").to_restore()) == ["good"]
+
+
+def test_a_model_that_kills_workers_while_it_is_restored_is_left_out_in_the_end(tmp_path: Path) -> None:
+    Loaded(tmp_path / "models.json").add("deadly", Path("/deadly"))
+    for _ in range(MOST_TRIES):
+        worker = Loaded(tmp_path / "models.json")
+        assert list(worker.to_restore()) == ["deadly"]
+        worker.trying("deadly")  # and here it is killed
+    assert Loaded(tmp_path / "models.json").to_restore() == {}
+
+
+def test_a_list_that_cannot_be_written_does_not_keep_a_model_from_being_served(tmp_path: Path) -> None:
+    models = models_by(Stub, Loaded(tmp_path / "no such folder" / "models.json"))
+    assert models.load("a", Path("/a")).state == "ready"
