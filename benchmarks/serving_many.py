@@ -11,8 +11,10 @@ Standard library and Docker only, as a user who may read all of /proc. Each DIR 
 import argparse
 import http.client
 import json
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -185,14 +187,19 @@ def kill(arguments: argparse.Namespace) -> None:
         load = Load(container, arguments.photo.read_bytes(), names, arguments.count // CLIENTS)
         kills: list[float] = []
         with load.running(CLIENTS) as clients:
-            while any(thread.is_alive() for thread in clients):
-                clients[0].join(KILL_SECONDS)
-                if any(thread.is_alive() for thread in clients):
-                    worker = container.processes()[1:]
-                    kills.append(time.monotonic())
-                    subprocess.run(["kill", "-9", *map(str, worker)], check=True)
+            due = time.monotonic() + KILL_SECONDS
+            while alive := [thread for thread in clients if thread.is_alive()]:
+                alive[0].join(max(0.0, due - time.monotonic()))
+                if time.monotonic() >= due:
+                    due += KILL_SECONDS
+                    for worker in container.processes()[1:]:  # none where the last one's death is not yet noticed
+                        kills.append(time.monotonic())
+                        with suppress(ProcessLookupError):  # it has just died of the last one
+                            os.kill(worker, signal.SIGKILL)
         print(f"{arguments.count} requests of {CLIENTS} clients, {len(kills)} workers killed")
         print(load.report())
+        if arguments.log:
+            subprocess.run(["docker", "logs", container.id], stderr=subprocess.STDOUT, check=True)
         print(f"  lost for each kill: {len(load.lost) / max(1, len(kills)):.1f} of at most {CLIENTS} in flight")
 
 
@@ -243,7 +250,7 @@ def started(arguments: argparse.Namespace, mounts: dict[str, Path]) -> Iterator[
         _wait_until_ready(container)
         yield container
     except (OSError, http.client.HTTPException):
-        print(docker("logs", id_))
+        subprocess.run(["docker", "logs", id_], stderr=subprocess.STDOUT, check=False)
         raise
     finally:
         docker("rm", "--force", "--volumes", id_)
@@ -281,6 +288,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, nargs="+", required=True, metavar="DIR")
     parser.add_argument("--photo", type=Path, required=True, metavar="FILE")
     parser.add_argument("--count", type=int, help="models, cycles or requests; default by part: 40, 200, 3000")
+    parser.add_argument("--log", action="store_true", help="print the container's log")
     parser.add_argument("--minutes", type=int, default=10)
     arguments = parser.parse_args()
     arguments.count = arguments.count or _COUNTS[arguments.part]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 log = logging.getLogger("serve")
 
-MOST_TRIES = 3
-"""Workers that may be killed while they load a model again; the next one leaves it out."""
+MOST_TRIES = 10
+"""Workers that may be killed one after the other while they load a model again; the next one leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,10 @@ class Loaded:
         self._entries: dict[str, _Entry] = {}
 
     def to_restore(self) -> dict[str, Path]:
-        """What a worker that begins is to load: folders by name, without those that have killed workers."""
+        """What a worker that begins is to load: folders by name, without those that have killed workers.
+
+        Those that no worker has tried in vain come first.
+        """
         with self._lock:
             if self._path is not None and self._path.exists():
                 described = json.loads(self._path.read_text(encoding="utf-8"))
@@ -37,7 +40,8 @@ class Loaded:
                 if entry.tries >= MOST_TRIES:
                     log.error("model %s is left out: %d workers were killed while they loaded it", name, entry.tries)
                     del self._entries[name]
-            return {name: Path(entry.folder) for name, entry in self._entries.items()}
+            in_order = sorted(self._entries.items(), key=lambda item: item[1].tries)
+            return {name: Path(entry.folder) for name, entry in in_order}
 
     def add(self, name: str, folder: Path) -> None:
         """Note that a model is loaded."""

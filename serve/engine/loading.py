@@ -57,6 +57,7 @@ class Loader:
         if found is None:
             with self._memory.reserved(to_load(_graph_bytes(folder))):
                 return self._under_onnx_runtime(folder, folder)
+        finding.refuse_handlers(folder)
         with tempfile.TemporaryDirectory(prefix="serve-converted-") as out:
             converted = Path(out)
             self._convert(found, converted)
