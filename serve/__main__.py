@@ -10,8 +10,8 @@ from pathlib import Path
 
 from serve import __version__, artifact, machine
 from serve.artifact import TENSORS, ArtifactError
-from serve.http.log import install, printable
-from serve.settings import ENGINE, LIST_OF_MODELS, LISTENER, MULTI_MODEL, ONNX, WORKERS, Settings, SettingsError
+from serve.http.log import TextFormatter, install, printable, write_json
+from serve.settings import ENGINE, JSON, LIST_OF_MODELS, LISTENER, MULTI_MODEL, ONNX, WORKERS, Settings, SettingsError
 from serve.user_model import finding, signature, start
 from serve.words import plural
 
@@ -28,9 +28,13 @@ def main() -> None:
     _check_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until gunicorn's own; process 1 has no default for it
     install()
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(TextFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         settings = Settings.from_environment()
+        if settings.log_format == JSON:
+            write_json([handler])
         if settings.listener is None:
             if settings.multi_model:
                 _prepare_for_many(settings)

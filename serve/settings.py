@@ -24,12 +24,17 @@ DECODE_MB = "VISION_DECODE_MB"
 DECODE_SECONDS = "VISION_DECODE_SECONDS"
 ENGINE = "VISION_ENGINE"
 IMAGE_VALUES = "VISION_IMAGE_VALUES"
+METRICS = "VISION_METRICS"
+LOG_FORMAT = "VISION_LOG_FORMAT"
+LOG_REQUESTS = "VISION_LOG_REQUESTS"
 # What the start of `serve` tells the server that it becomes; nobody else sets these.
 CONVERTED = "VISION_CONVERTED"
 LISTENER = "VISION_LISTENER"
 LIST_OF_MODELS = "VISION_LIST_OF_MODELS"
 
 ONNX, TENSORFLOW = "onnx", "tensorflow"
+TEXT, JSON = "text", "json"
+ERRORS, ALL, NONE = "errors", "all", "none"
 
 MOST_THREADS = 8
 """Threads for one prediction of one among many models, unless more are asked for: each session has its own."""
@@ -75,6 +80,9 @@ class Settings:
     decode_seconds: int
     engine: str
     image_values: str
+    metrics: bool
+    log_format: str
+    log_requests: str
     converted: Path | None
     listener: int | None
     list_of_models: Path | None
@@ -118,6 +126,9 @@ class Settings:
             decode_seconds=read.integer(DECODE_SECONDS, 10, 1, 3600),
             engine=read.choice(ENGINE, (ONNX, TENSORFLOW), ONNX),
             image_values=read.choice(IMAGE_VALUES, IMAGE_RANGES, ""),
+            metrics=read.boolean(METRICS, default=True),
+            log_format=read.choice(LOG_FORMAT, (TEXT, JSON), TEXT),
+            log_requests=read.choice(LOG_REQUESTS, (ERRORS, ALL, NONE), ERRORS),
             converted=Path(environment[CONVERTED]) if environment.get(CONVERTED) else None,
             listener=int(environment[LISTENER]) if environment.get(LISTENER) else None,
             list_of_models=Path(environment[LIST_OF_MODELS]) if environment.get(LIST_OF_MODELS) else None,
@@ -146,10 +157,12 @@ class _Reader:
             raise SettingsError(f"{name} is {text!r}, it must be {' or '.join(values)}.")
         return text or default
 
-    def boolean(self, name: str) -> bool:
+    def boolean(self, name: str, default: bool = False) -> bool:
         text = self._environment.get(name, "").strip().lower()
+        if not text:
+            return default
         if text in ("true", "1"):
             return True
-        if text in ("", "false", "0"):
+        if text in ("false", "0"):
             return False
         raise SettingsError(f"{name} is {text!r}, it must be true or false.")

@@ -69,7 +69,7 @@ class Model:
         if state == "unloaded":
             raise not_loaded(self.name)
         if state != "ready":
-            raise Unavailable(_NOT_READY[state])
+            raise Unavailable(_NOT_READY[state], state)
 
     @contextmanager
     def used(self) -> Iterator[Engine]:

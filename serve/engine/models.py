@@ -14,6 +14,7 @@ from serve.artifact import ArtifactError
 from serve.engine.loaded import Loaded
 from serve.engine.model import Engine, Model, not_loaded
 from serve.http.errors import AlreadyLoaded, BadRequest, ServeError
+from serve.telemetry.metrics import Metrics
 from serve.words import plural
 
 log = logging.getLogger("serve")
@@ -28,9 +29,10 @@ ONLY = "model"
 class Models:
     """Any number of models. Safe to share by threads: one name is loaded or unloaded by one at a time."""
 
-    def __init__(self, loader: Callable[[], Load], loaded: Loaded) -> None:
-        """`loader` is called once, before anything is loaded. `loaded` is kept in step with what is."""
+    def __init__(self, loader: Callable[[], Load], loaded: Loaded, metrics: Metrics | None = None) -> None:
+        """`loader` is called once, before anything is loaded. `loaded` is kept in step with what is, and `metrics`."""
         self._loader = loader
+        self._metrics = metrics
         self._load: Load | None = None
         self._preparing = threading.Lock()
         self._loaded = loaded
@@ -79,6 +81,8 @@ class Models:
             self._loaded.remove(name)
             model.release()
             machine.give_back_memory()
+            if self._metrics is not None:
+                self._metrics.unloaded(name)
         log.info("model %s unloaded", name)
         return model
 
@@ -135,6 +139,8 @@ class Models:
             machine.give_back_memory()
         model.seconds = time.monotonic() - begun
         model.memory = max(0, machine.resident_bytes() - before)
+        if self._metrics is not None:
+            self._metrics.loaded(model.name, model.seconds, model.memory)
 
     def _prepared(self) -> Load:
         with self._preparing:

@@ -19,6 +19,7 @@ from serve.http.media import require_image
 from serve.http.refusals import explained
 from serve.tasks.forms import Answer, Form
 from serve.tasks.task import TASKS, Task
+from serve.telemetry.trace import DECODE, ENCODE, MODEL, stage
 from serve.words import sentence
 
 _FATAL_ONLY = 4  # ONNX Runtime raises its errors too; its own log is not escaped
@@ -88,7 +89,8 @@ class OnnxEngine:
         """As serve.engine.model.Engine."""
         with explained(read.picture.data):
             answer = self._answer(read.picture)
-        return form.encode(replace(answer, values=self.task.refine(answer.values, read.options)))
+        with stage(ENCODE):
+            return form.encode(replace(answer, values=self.task.refine(answer.values, read.options)))
 
     def answer(self, data: bytes) -> Answer:
         """The bytes of one image file -> what the model says about it.
@@ -99,11 +101,14 @@ class OnnxEngine:
         return self._answer(self._reader.image(data, self.artifact.input))
 
     def _answer(self, picture: Picture) -> Answer:
-        tensor, (width, height) = picture.load()
-        outputs = {name: output[0] for name, output in self.run(tensor[np.newaxis]).items()}
+        with stage(DECODE):
+            tensor, (width, height) = picture.load()
+        with stage(MODEL):
+            outputs = {name: output[0] for name, output in self.run(tensor[np.newaxis]).items()}
         if not all_finite(outputs):
             raise FloatingPointError("The model answered with numbers that are not finite: its weights are broken.")
-        values = self.task.answer(outputs, self.artifact)
+        with stage(ENCODE):
+            values = self.task.answer(outputs, self.artifact)
         return Answer(values, self.artifact.class_names, width, height, picture.spec)
 
     def run(self, tensors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

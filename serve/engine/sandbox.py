@@ -81,7 +81,8 @@ class Sandbox:
                 try:
                     return _Child(self.memory, self.seconds)
                 except OSError as error:
-                    raise Unavailable(f"The server cannot start a process to read this ({error.strerror}).") from error
+                    sentence = f"The server cannot start a process to read this ({error.strerror})."
+                    raise Unavailable(sentence, "process") from error
             if child.is_alive():
                 return child
             child.end()  # the kernel took its memory while it waited

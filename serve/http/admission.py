@@ -47,7 +47,7 @@ class Gate:
             free, held = self._capacity - self._inside.total(), self._inside[model]
             if free == 0 or (self._shared and held >= free):
                 whose = " of this model" if self._shared else ""
-                raise Unavailable(f"The server is busy with {held} requests{whose}; try again in a second.")
+                raise Unavailable(f"The server is busy with {held} requests{whose}; try again in a second.", "busy")
             self._inside[model] += 1
         try:
             yield
@@ -68,7 +68,8 @@ class Gate:
             return future.result(timeout=seconds)
         except TimeoutError:
             if future.cancel():
-                raise Unavailable(f"The server is busy: no turn for this request in {seconds:g} s.") from None
+                sentence = f"The server is busy: no turn for this request in {seconds:g} s."
+                raise Unavailable(sentence, "timeout") from None
             return future.result()
 
     def _serve_next(self) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP application: the routes of one model or of many, and JSON for every error."""
+"""The HTTP application: the routes of one model or of many, /metrics, and JSON for every error."""
 
 import json
 import logging
@@ -12,9 +12,10 @@ from serve.http import body, headers, multi_model
 from serve.http.admission import Gate
 from serve.http.errors import ServeError, Unavailable, document
 from serve.http.media import media_type
-from serve.http.refusals import Refusals
 from serve.http.room import Room, Share
 from serve.settings import Settings
+from serve.telemetry.observer import Observer
+from serve.telemetry.trace import DECODE, RECEIVE, current, stage
 
 log = logging.getLogger("serve")
 
@@ -22,23 +23,29 @@ MAX_PAYLOAD_MB = 100
 """Batch transform refuses a MaxPayloadInMB that exceeds this when multiplied by MaxConcurrentTransforms."""
 
 
-def create_app(settings: Settings, models: Models) -> Flask:
+def create_app(settings: Settings, models: Models, observer: Observer) -> Flask:
     """The application. It serves `models` whenever they are loaded, and starts nothing itself."""
     app = Flask("serve", static_folder=None)
+    app.wsgi_app = observer.traced(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's documentation does
     gate = Gate(settings.admitted, settings.queue, shared=settings.multi_model)
     room = Room(settings.room)
 
     def invoke(name: str) -> Response:
         """Answer a request to the model of that name."""
-        with models.get(name).used() as engine:
+        model, trace = models.get(name), current()
+        trace.model = name
+        with model.used() as engine:
             headers.require_plain(request.headers.get("Content-Encoding"))
-            with gate.entered(name), Share(room) as share:
-                data = body.read(request.environ, settings.max_body, settings.timeout, share.take)
+            with gate.entered(name), observer.inside(trace), Share(room) as share:
+                with stage(RECEIVE):
+                    data = body.read(request.environ, settings.max_body, settings.timeout, trace.counted(share.take))
                 form = headers.choose_form(request.headers.get("Accept"), engine.forms(settings.batch))
                 attributes = headers.custom_attributes(request.headers.get(headers.CUSTOM_ATTRIBUTES))
-                read = engine.read(data, media_type(request.headers.get("Content-Type")), attributes)
+                with stage(DECODE):
+                    read = engine.read(data, media_type(request.headers.get("Content-Type")), attributes)
                 # Written in the prediction's turn too, as a number for each pixel is much work.
-                content = gate.predict(name, settings.timeout, engine.respond, read, form)
+                with observer.waiting(trace, engine.respond) as respond:
+                    content = gate.predict(name, settings.timeout, respond, read, form)
                 unread = Share(room)
                 unread.take(len(content))
         response = Response(content, content_type=form.media)
@@ -49,6 +56,13 @@ def create_app(settings: Settings, models: Models) -> Flask:
         multi_model.add_routes(app, models, invoke)
     else:
         _add_routes_of_one(app, settings, models, invoke)
+    if metrics := observer.metrics:
+
+        @app.get("/metrics")
+        def scrape() -> Response:
+            content, media = metrics.page()
+            return Response(content, content_type=media)
+
     _answer_errors(app)
     return app
 
@@ -73,24 +87,20 @@ def _add_routes_of_one(app: Flask, settings: Settings, models: Models, invoke: C
 
 
 def _answer_errors(app: Flask) -> None:
-    """Every error becomes the JSON of errors.document and a line in the log."""
-    refusals = Refusals()
-
-    def refuse(status: int, reason: str, logged: str) -> Response:
-        refusals.log(status, request.method, request.path, logged)
-        return _error(status, reason)
+    """Every error becomes the JSON of errors.document, and a reason of the request's trace."""
 
     @app.errorhandler(ServeError)
     def ours(error: ServeError) -> Response:
-        response = refuse(error.status, str(error), error.logged)
+        response = _error(error.status, str(error), error.logged)
         if isinstance(error, Unavailable):
+            current().unavailable = error.why
             response.headers["Retry-After"] = "1"
         return response
 
     @app.errorhandler(HTTPException)
     def flasks(error: HTTPException) -> Response:
         reason = _reason(error, app)
-        response = refuse(error.code or 500, reason, reason)
+        response = _error(error.code or 500, reason, reason)
         if allowed := getattr(error, "valid_methods", None):
             response.headers["Allow"] = ", ".join(sorted(allowed))
         return response
@@ -99,7 +109,7 @@ def _answer_errors(app: Flask) -> None:
     def unexpected(error: Exception) -> Response:
         log.exception("%s %s failed", request.method, request.path)
         sentence = str(error) if isinstance(error, FloatingPointError) else "The server failed; its log says why."
-        return _error(500, sentence)
+        return _error(500, sentence, sentence)
 
 
 def _reason(error: HTTPException, app: Flask) -> str:
@@ -120,7 +130,9 @@ def _routes(app: Flask) -> str:
     return f"{', '.join(most)} and {last}"
 
 
-def _error(status: int, reason: str) -> Response:
+def _error(status: int, reason: str, logged: str) -> Response:
+    """The answer with a reason; `logged` is what the log may have of it."""
+    current().reason = logged
     response = Response(json.dumps(document(status, reason)), content_type="application/json")
     response.status_code = status
     return response

@@ -74,9 +74,16 @@ class UnsupportedMediaType(ServeError):
 
 
 class Unavailable(ServeError):
-    """Not now: the model is being loaded, or as many requests as allowed are being answered."""
+    """Not now: the model is being loaded, or as many requests as allowed are being answered.
+
+    `why` is the word for the reason in metrics.
+    """
 
     status = 503
+
+    def __init__(self, sentence: str, why: str) -> None:
+        super().__init__(sentence)
+        self.why = why
 
 
 class OutOfMemory(ServeError):

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.errors import HaltServer
+from gunicorn.glogging import Logger
 
 from serve import machine
 from serve.engine.loaded import Loaded
 from serve.engine.models import ONLY, Load, Models
-from serve.settings import Settings
+from serve.http.log import write_json
+from serve.settings import JSON, Settings
+from serve.telemetry.observer import Observer
+from serve.telemetry.shared import Shared
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -43,6 +47,16 @@ proc_name = "serve"
 loglevel = "info"
 
 
+class logger_class(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own lines in the format that the settings name."""
+
+    def setup(self, cfg: Any) -> None:
+        """Called with gunicorn's settings when the log is opened."""
+        super().setup(cfg)
+        if _settings.log_format == JSON:
+            write_json(self.error_log.handlers)
+
+
 BOOT_ERROR = 3
 """gunicorn's own exit code for a worker that cannot begin, at which it starts no other one."""
 
@@ -51,6 +65,10 @@ _DEATHS = 3
 # workers whether it ended by itself.
 _shared = mmap.mmap(-1, 1 + 256)
 _deaths = 0
+
+# Several workers keep their metrics in files, whichever of them is asked.
+_metrics_files = Shared() if _settings.metrics and _settings.workers > 1 else None
+_observer = Observer(_settings, _metrics_files)
 
 
 def _loader() -> Load:
@@ -80,12 +98,21 @@ _list = _settings.list_of_models
 _loaded = Loaded(_list)
 if not _settings.multi_model:
     _loaded.add(ONLY, _settings.model_dir)
-_models = Models(_loader, _loaded)
+_models = Models(_loader, _loaded, _observer.metrics)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the worker that is to begin its metrics' files; called in the main process."""
+    if _metrics_files is not None:
+        worker.metrics_number = _metrics_files.free(other.metrics_number for other in server.WORKERS.values())
 
 
 def post_fork(server: Any, worker: Any) -> None:
     """Load what there is to load in the worker, while the worker imports Flask and begins to answer."""
     _heed_signals(server, worker)
+    worker.refused = _observer.refused
+    if _metrics_files is not None:
+        _metrics_files.number = worker.metrics_number
     machine.be_killed_first(500)  # before the main process, which says what has happened
     _models.restore(None if _settings.multi_model else _give_up)
 
@@ -119,6 +146,8 @@ def child_exit(server: Any, worker: Any) -> None:
     Raises HaltServer: for want of memory the next one would be killed too, and no line of the log would say why.
     """
     global _deaths
+    if _metrics_files is not None:
+        _metrics_files.ended(worker.metrics_number)
     if _shared[0] or _shared[1 + worker.age % 256]:
         return
     _deaths += 1
@@ -132,7 +161,9 @@ def child_exit(server: Any, worker: Any) -> None:
 
 
 def on_exit(server: object) -> None:
-    """Remove what was converted at start, and the list of models; called in the main process alone."""
+    """Remove what was made at start: a converted model, the list of models, metrics. Called in the main process."""
+    if _metrics_files is not None:
+        _metrics_files.remove()
     for folder in (_settings.converted, _list and _list.parent):
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -142,4 +173,4 @@ def application() -> "Flask":
     """The WSGI application of this process, around the models that post_fork began to load."""
     from serve.http.application import create_app
 
-    return create_app(_settings, _models)
+    return create_app(_settings, _models, _observer)

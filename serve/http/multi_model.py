@@ -11,6 +11,7 @@ from serve.engine.model import Model
 from serve.engine.models import Models
 from serve.http import body
 from serve.http.errors import BadRequest
+from serve.telemetry.trace import current
 
 PAGE = 100
 """Models of a page where the request does not say how many."""
@@ -35,7 +36,8 @@ def add_routes(app: Flask, models: Models, invoke: Callable[[str], Response]) ->
 
     @app.post("/models")
     def load() -> dict[str, str]:
-        return _described(models.load(*_asked(body.read(request.environ, _LONGEST_REQUEST, _SECONDS, lambda _: None))))
+        count = current().counted(lambda _: None)
+        return _described(models.load(*_asked(body.read(request.environ, _LONGEST_REQUEST, _SECONDS, count))))
 
     @app.get("/models/<path:name>")
     def describe(name: str) -> dict[str, str]:

@@ -1,21 +1,13 @@
-"""Refused requests: in which words their sender reads why, and what is left of them in the log."""
+"""Refused bodies: in which words their sender reads why."""
 
-import logging
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from serve.http.errors import BadRequest, from_body
 from serve.http.log import printable
 from serve.preprocess import FORMATS, UnreadableImage
 
-log = logging.getLogger("serve")
-
-SILENT_SECONDS = 5.0
-"""After a line about a 503 there is none for so long: a full server refuses thousands of requests a second."""
-
-_LONGEST = 300  # characters of a path, and of a reason, in the log
+_LONGEST = 300  # characters of a library's words
 _SHOWN = 12  # characters of a body
 _DAMAGED = "is damaged ("  # and in parentheses a library's words, which may quote the body
 _BY_CHANCE = 500  # bytes of an image, of which 1 in 128 is a line feed or a carriage return
@@ -56,29 +48,6 @@ def explained(data: bytes) -> Iterator[None]:
         yield
     except UnreadableImage as error:
         raise BadRequest(unreadable(data, error)) from error
-
-
-class Refusals:
-    """Writes refusals to the log: a line each, but for those of a full server, of which there can be any number."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._silent_until = -float("inf")
-        self._unsaid = 0
-
-    def log(self, status: int, method: str, path: str, reason: str) -> None:
-        """One line, whatever characters a client has put into its path; nothing of a request's body."""
-        more = ""
-        if status == 503:
-            with self._lock:
-                now = self._clock()
-                if now < self._silent_until:
-                    self._unsaid += 1
-                    return
-                more = f" ({self._unsaid} more since the last such line)" if self._unsaid else ""
-                self._silent_until, self._unsaid = now + SILENT_SECONDS, 0
-        log.warning("%d %s %s: %s%s", status, *(printable(text, _LONGEST) for text in (method, path, reason)), more)
 
 
 def _beginning(data: bytes) -> str:

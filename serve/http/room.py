@@ -26,7 +26,8 @@ class Share:
         """Hold `count` bytes more. Raises Unavailable when others hold too many."""
         with self._room.lock:
             if count > self._room.left:
-                raise Unavailable("The server holds as many bytes of other requests as it may; try again in a second.")
+                sentence = "The server holds as many bytes of other requests as it may; try again in a second."
+                raise Unavailable(sentence, "memory")
             self._room.left -= count
             self._held += count
 

@@ -36,7 +36,7 @@ CLOSING_SECONDS = 2.0
 REFUSING_THREADS = SPARE_THREADS // 2
 """Threads that never wait for a client to read a long answer."""
 
-_PING = re.compile(rb"(GET|HEAD) /ping ")
+_APART = re.compile(rb"(?:GET|HEAD) (/ping|/metrics) ")
 _BODY = re.compile(rb"\n(content-length|transfer-encoding|expect)\s*:", re.IGNORECASE)
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _READ = 16 * 1024  # bytes at once, of heads
@@ -61,7 +61,7 @@ class Conn(Protocol):
     line: "deque[Conn] | None"
     since: float
     head: bytearray
-    is_ping: bool
+    is_apart: bool
 
     def init(self) -> None: ...
     def close(self) -> None: ...
@@ -76,8 +76,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     of a head has, `closing_conns` where the last answer has been sent. When there are as many connections as there may
     be, the one that has waited longest is closed for a new one, which may be a health check.
 
-    /ping has a thread of its own, which waits for nothing.
+    /ping has a thread of its own, which waits for nothing, and so has /metrics, which takes milliseconds.
     """
+
+    refused: Callable[[int, str], None]
+    """Called for each request that is answered without the application, with its status and a line of the log."""
 
     def init_process(self) -> None:
         """Called in the new process, which it turns into the worker."""
@@ -86,10 +89,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """The threads of all requests but those of /ping, which have one of their own."""
+        """The threads of all requests but those of /ping and of /metrics, which have one of their own each."""
         Connection.answer_seconds = self.cfg.timeout
         Connection.may_wait = threading.Semaphore(self.cfg.threads - REFUSING_THREADS)
-        self.ping_pool = ThreadPoolExecutor(1, thread_name_prefix="ping")
+        self.apart = {path: ThreadPoolExecutor(1, thread_name_prefix=path[1:]) for path in ("/ping", "/metrics")}
         return ThreadPoolExecutor(self.cfg.threads, thread_name_prefix="request")
 
     # The main loop calls what follows.
@@ -119,7 +122,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def finish_request(self, conn: Conn, future: "Future[bool]") -> None:
         """A thread is through with a request: wait for the next one, or for the client to close."""
-        self.in_threads -= not conn.is_ping
+        self.in_threads -= not conn.is_apart
         if future.cancelled() or future.exception() or not future.result():
             self._linger(conn)
         else:
@@ -167,16 +170,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _hand_over(self, conn: Conn) -> None:
         """Give a connection with a whole head to a thread."""
-        conn.is_ping = bool(_PING.match(conn.head)) and not _BODY.search(conn.head)
-        self.in_threads += not conn.is_ping
+        found = _APART.match(conn.head) if not _BODY.search(conn.head) else None
+        pool = self.apart[found[1].decode()] if found else self.tpool
+        conn.is_apart = found is not None
+        self.in_threads += not conn.is_apart
         conn.parser.unreader.unread(bytes(conn.head))
         conn.head.clear()
-        future = (self.ping_pool if conn.is_ping else self.tpool).submit(self.handle, conn)
+        future = pool.submit(self.handle, conn)
         future.add_done_callback(lambda future: self.method_queue.defer(self.finish_request, conn, future))
 
     def _refuse(self, conn: Conn, status: int, reason: str) -> None:
         """Answer a request that no thread has seen."""
-        log.warning("%d: %s", status, reason)
+        self.refused(status, reason)
         self._answer_error(conn.sock, status, reason)
         self._linger(conn)
 
@@ -244,7 +249,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Answer a head that cannot be read, or a failure of the server, in JSON as the application does."""
         if isinstance(exc, errors.ParseException) and not isinstance(exc, _OURS):
             status = _STATUS.get(type(exc), 400)
-            log.warning("%d: the request cannot be read (%s)", status, type(exc).__name__)
+            self.refused(status, f"the request cannot be read ({type(exc).__name__})")
             self._answer_error(client, status, f"The request cannot be read: {printable(str(exc), _SHOWN)}.")
         else:
             log.exception("A request failed")

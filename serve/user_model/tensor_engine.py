@@ -17,6 +17,7 @@ from serve.http.media import require_image
 from serve.http.refusals import explained, is_base64_of_image
 from serve.settings import IMAGE_VALUES
 from serve.tasks.forms import Form
+from serve.telemetry.trace import DECODE, ENCODE, MODEL, stage
 from serve.user_model import instances
 from serve.user_model.instances import Call
 from serve.user_model.signature import STRING, Tensor, TensorModel
@@ -83,16 +84,20 @@ class TensorEngine:
 
     def respond(self, read: Call | Text | Photo, form: Form[str]) -> str | bytes:
         """As serve.engine.model.Engine."""
-        return form.encode(self._answer(_call(read)))
+        with stage(DECODE):
+            call = _call(read)
+        outputs = self._computed(call)
+        with stage(ENCODE):
+            return form.encode(instances.write(call, outputs))
 
-    def _answer(self, call: Call) -> str:
+    def _computed(self, call: Call) -> dict[str, NDArray[Any]]:
         try:
-            outputs = self._run(call.signature, call.inputs)
+            with stage(MODEL):
+                return self._run(call.signature, call.inputs)
         except BadRequest as error:
             if any(map(is_base64_of_image, _texts(call))):
                 raise BadRequest(f"{_AS_BASE64} {error}") from error
             raise
-        return instances.write(call, outputs)
 
     def _read(self, data: bytes, media: str) -> Call | Text | Photo:
         if media in instances.JSON:

@@ -16,6 +16,7 @@ import pytest
 from local.images import IMAGES
 from tests.images.container import FOREIGN, Container
 from tests.photos import solid
+from tests.scrapes import samples
 from tests.server import Answer, Server
 
 Image = Callable[[str], str]
@@ -23,6 +24,7 @@ Image = Callable[[str], str]
 RED = solid(255, 0, 0)
 JPEG = {"Content-Type": "image/jpeg"}
 OPTIONS = ("--read-only", "--tmpfs=/tmp", f"--user={FOREIGN}", "--publish=127.0.0.1::8080", "--memory=1g")
+COUNTED = "vision_requests_total"
 ALL = pytest.mark.parametrize("name", IMAGES)
 
 
@@ -40,6 +42,13 @@ class Endpoint:
         with contextlib.closing(http.client.HTTPConnection(self._address, timeout=60)) as connection:
             connection.request(method, path, body, dict(headers or {}))
             return Server.answer(connection)
+
+    def counted(self, status: str) -> dict[str, float]:
+        """How many requests of each model GET /metrics has with this status."""
+        page = self.ask("GET", "/metrics")
+        assert (page.status, page.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        found = [(dict(labels), value) for (name, labels), value in samples(page.body).items() if name == COUNTED]
+        return {labels["model"]: value for labels, value in found if labels["status"] == status}
 
     def load(self, name: str, folder: str) -> Answer:
         """Load a model, as the platform does."""
@@ -94,7 +103,9 @@ def test_an_endpoint_of_one_model_answers_every_route_with_its_statuses(image: I
         ):
             refused = endpoint.ask("POST", "/invocations", body, headers)
             assert (refused.status, bool(refused.reason)) == (status, True)
-        there_is = "There is /ping (GET), /invocations (POST) and /execution-parameters (GET)."
+        assert endpoint.counted(status="200") == {"model": 1, "": 1}, "/execution-parameters asks no model"
+        assert [endpoint.counted(status=status)["model"] for status in ("400", "406", "413", "415")] == [1, 1, 1, 2]
+        there_is = "There is /ping (GET), /invocations (POST), /execution-parameters (GET) and /metrics (GET)."
         assert endpoint.ask("GET", "/invocations").reason == f"/invocations does not take GET. {there_is}"
         for path in ("/models", "/nowhere"):
             assert endpoint.ask("GET", path).reason == f"There is nothing at {path!r}. {there_is}"
@@ -142,7 +153,9 @@ def test_a_multi_model_endpoint_answers_every_route_with_its_statuses(image: Ima
             assert endpoint.ask(method, f"/models/detector{path}").status == 404
         assert endpoint.load("detector", "/opt/ml/models/detector/model").status == 200
         assert endpoint.invoke("detector").status == 200
-        there_is = "/ping (GET), /models (GET, POST), /models/{name} (GET, DELETE) and /models/{name}/invoke (POST)"
+        assert endpoint.counted(status="200")["detector"] == 1
+        of_models = "/models (GET, POST), /models/{name} (GET, DELETE), /models/{name}/invoke (POST)"
+        there_is = f"/ping (GET), {of_models} and /metrics (GET)"
         assert (
             endpoint.ask("POST", "/invocations").reason == f"There is nothing at '/invocations'. There is {there_is}."
         )

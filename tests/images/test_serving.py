@@ -5,6 +5,7 @@ import http.client
 import io
 import json
 import subprocess
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from local.commands import prepare
 from tests.images.conftest import CLASSIFIER, DETECTOR, SEGMENTER, Case, Channels
 from tests.images.container import FOREIGN, RESTRICTED, Container
 from tests.local_mode.answers import is_detections
+from tests.scrapes import names, samples, value
 
 BOTH = pytest.mark.parametrize("name", ["image-classification", "inference"])
 PUBLISHED = "--publish=127.0.0.1::8080"
@@ -118,6 +120,35 @@ with open("/photo.jpg", "rb") as photo:
         assert "telemetry" not in container.log().lower(), container.log()
     assert ping == "200"
     assert len(json.loads(answer)) == 6
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_scrape_counts_what_was_asked_and_the_log_has_each_request_by_its_id(
+    image: Image, trained: Trained, drawn_channels: Drawn, workers: str
+) -> None:
+    photo = photos_of(drawn_channels(CLASSIFIER))[0]
+    env = {"SAGEMAKER_MODEL_SERVER_WORKERS": workers, "VISION_LOG_REQUESTS": "all", "VISION_LOG_FORMAT": "json"}
+    # Without a /tmp to write to, files of several workers are in /dev/shm.
+    options = ["--read-only", f"--user={FOREIGN}", PUBLISHED, *(["--tmpfs=/tmp"] if workers == "1" else [])]
+    mounts = {"/opt/ml/model:ro": trained(CLASSIFIER)}
+    with Container(image("inference"), "serve", mounts=mounts, options=options, env=env) as container:
+        address = container.wait_until_ready()
+        for body, number, status in ((photo, "first", 200), (b"hello", "second", 400)):
+            assert post(address, body, {"X-Amzn-SageMaker-Inference-Id": number})[0] == status
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            page = answer.read()
+        lines = {line["id"]: line for line in map(json.loads, container.log().splitlines()) if "id" in line}
+    found = samples(page)
+    for status in ("200", "400"):
+        assert value(found, "vision_requests_total", model="model", status=status) == 1
+    assert value(found, "vision_stage_duration_seconds_count", model="model", stage="model") == 1
+    assert value(found, "vision_model_memory_bytes", model="model") > 2**20
+    assert {"vision_requests_in_progress", "vision_request_duration_seconds"} <= names(page)
+    assert {number: (line["status"], line["bytes_in"]) for number, line in lines.items()} == {
+        "first": (200, len(photo)),
+        "second": (400, 5),
+    }
 
 
 @BOTH

@@ -10,6 +10,7 @@ from serve.engine.models import ONLY, Models
 from serve.engine.runtime import OnnxEngine
 from serve.http.application import create_app
 from serve.settings import Settings
+from serve.telemetry.observer import Observer
 
 
 def application(base: Path, **variables: str) -> FlaskClient:
@@ -22,7 +23,7 @@ def around(engine: OnnxEngine, settings: Settings) -> FlaskClient:
     """A client of the application with a model that is loaded already."""
     models = only(lambda _: engine)
     models.restore().join(30)
-    return create_app(settings, models).test_client()
+    return create_app(settings, models, Observer(settings)).test_client()
 
 
 def only(load: Callable[[Path], OnnxEngine]) -> Models:

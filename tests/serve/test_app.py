@@ -12,6 +12,7 @@ from serve.artifact import ArtifactError
 from serve.engine.runtime import OnnxEngine
 from serve.http.application import create_app
 from serve.settings import Settings
+from serve.telemetry.observer import Observer
 from tests.photos import solid
 from tests.serve.application import application, around, only
 
@@ -41,7 +42,7 @@ def test_ping_says_503_with_a_reason_until_the_model_is_loaded(settings: Setting
         return engine
 
     models = only(load)
-    asking = create_app(settings, models).test_client()
+    asking = create_app(settings, models, Observer(settings)).test_client()
     loading = models.restore(lambda: failures.append("failed"))
     for reply in (asking.get("/ping"), asking.post("/invocations", data=PHOTO)):
         why = "The model is being loaded; try again in a second."
@@ -60,7 +61,7 @@ def test_ping_says_503_when_the_model_could_not_be_loaded(settings: Settings) ->
 
     failures: list[str] = []
     models = only(load)
-    asking = create_app(settings, models).test_client()
+    asking = create_app(settings, models, Observer(settings)).test_client()
     models.restore(lambda: failures.append("failed")).join(30)
     assert failures == ["failed"]
     for reply in (asking.get("/ping"), asking.post("/invocations", data=PHOTO)):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from serve.http.refusals import SILENT_SECONDS
 from serve.http.worker import CLOSING_SECONDS
+from serve.telemetry.request_log import SILENT_SECONDS
 from tests.photos import encode, solid
 from tests.serve.clients import crowd, readable
 from tests.server import Server

@@ -35,7 +35,7 @@ def test_bad_request_gets_its_status_and_a_reason_and_the_next_is_answered(
 
 
 def test_unknown_path_and_method_are_refused_in_json(classifier: Server) -> None:
-    there_is = "There is /ping (GET), /invocations (POST) and /execution-parameters (GET)."
+    there_is = "There is /ping (GET), /invocations (POST), /execution-parameters (GET) and /metrics (GET)."
     assert classifier.ask("GET", "/nowhere").reason == f"There is nothing at '/nowhere'. {there_is}"
     assert classifier.ask("POST", "/models", b"x" * 200_000).status == 404
     answer = classifier.ask("GET", "/invocations")

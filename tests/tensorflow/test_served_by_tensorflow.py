@@ -14,6 +14,7 @@ from serve.artifact import ArtifactError
 from serve.user_model import convert, finding, saved_model
 from tests.environments import python
 from tests.photos import encode
+from tests.scrapes import samples, value
 from tests.server import Server
 from tests.tensorflow.served import ask, ready
 
@@ -61,6 +62,17 @@ def test_an_image_for_a_model_of_text_is_sent_as_b64(words: Server) -> None:
     status, answer = ask(words, {"signature_name": "brightness", "instances": [photo]})
     reason = 'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/'
     assert (status, answer["reason"][: len(reason)]) == (400, reason)
+
+
+def test_requests_that_tensorflow_computes_are_counted_with_their_stages(words: Server) -> None:
+    def counts() -> list[float]:
+        found = samples(words.ask("GET", "/metrics").body)
+        stages = ("receive", "queue", "decode", "model", "encode")
+        return [value(found, "vision_stage_duration_seconds_count", model="model", stage=stage) for stage in stages]
+
+    before = counts()
+    assert ask(words, {"instances": ["hello"]})[0] == 200
+    assert [after - once for after, once in zip(counts(), before, strict=True)] == [1, 1, 1, 1, 1]
 
 
 def test_tensorflow_quotes_nothing_of_a_request_in_its_own_log(words: Server) -> None:

@@ -35,6 +35,7 @@ THIRD_PARTY = {
     "onnxruntime": {"serve.engine.runtime"},
     "flask": {"serve.http.application", "serve.http.gunicorn_conf", "serve.http.multi_model"},
     "werkzeug": {"serve.http.application", "serve.http.headers"},
+    "prometheus_client": {"serve.telemetry.instruments", "serve.telemetry.shared"},
     "gunicorn": {"serve.http", "serve.__main__"},
     "sagemaker_training": {"train.__main__", "train.job.script"},
     "sagemaker": {"local.sagemaker.sdk"},

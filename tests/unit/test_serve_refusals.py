@@ -1,9 +1,7 @@
-"""What a refused body is said to be, and what of it is in the log."""
+"""What a refused body is said to be."""
 
 import base64
 import io
-import logging
-import os
 
 import pytest
 from hypothesis import example, given
@@ -12,7 +10,7 @@ from PIL import Image
 
 from serve import preprocess
 from serve.http.errors import BadRequest
-from serve.http.refusals import SILENT_SECONDS, Refusals, unreadable
+from serve.http.refusals import unreadable
 
 
 def jpeg() -> bytes:
@@ -94,45 +92,3 @@ def test_any_bytes_that_cannot_be_read_get_one_printable_sentence(data: bytes) -
         assert reason.isprintable()
         assert reason.endswith(".")
         assert reason[:10] in ("The image ", "The body i")
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_each_refusal_is_one_line_with_status_method_path_and_reason(caplog: pytest.LogCaptureFixture) -> None:
-    refusals = Refusals(Clock())
-    for _ in range(3):
-        refusals.log(400, "POST", "/invocations", "The image is empty (0 bytes).")
-    assert [record.getMessage() for record in caplog.records] == [
-        "400 POST /invocations: The image is empty (0 bytes)."
-    ] * 3
-    assert {record.levelno for record in caplog.records} == {logging.WARNING}
-
-
-def test_a_full_server_is_a_line_in_so_many_seconds_that_counts_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    clock = Clock()
-    refusals = Refusals(clock)
-    for _ in range(1000):
-        refusals.log(503, "POST", "/invocations", "The server is busy.")
-        clock.now += 2.5 * SILENT_SECONDS / 1000
-    refusals.log(415, "POST", "/invocations", "no image")
-    assert [record.getMessage() for record in caplog.records] == [
-        "503 POST /invocations: The server is busy.",
-        "503 POST /invocations: The server is busy. (399 more since the last such line)",
-        "503 POST /invocations: The server is busy. (399 more since the last such line)",
-        "415 POST /invocations: no image",
-    ]
-
-
-def test_a_line_stays_one_line_and_short_whatever_a_client_sends(caplog: pytest.LogCaptureFixture) -> None:
-    Refusals(Clock()).log(404, "GET", "/a\r\n2030 INFO forged" + "b" * 5000, "\x1b[2J" + os.linesep)
-    (line,) = (record.getMessage() for record in caplog.records)
-    assert line.isprintable()
-    assert len(line) < 700

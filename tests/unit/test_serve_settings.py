@@ -77,6 +77,18 @@ def test_batch_transform_is_told_in_both_spellings(text: str, batch: bool) -> No
     assert Settings.from_environment({"SAGEMAKER_BATCH": text}).batch is batch
 
 
+def test_metrics_are_on_and_requests_are_written_as_text_where_they_are_refused_unless_set_otherwise() -> None:
+    def read(**variables: str) -> tuple[bool, str, str]:
+        settings = Settings.from_environment(variables)
+        return settings.metrics, settings.log_format, settings.log_requests
+
+    assert read() == read(VISION_METRICS="", VISION_LOG_FORMAT="") == (True, "text", "errors")
+    assert read(VISION_METRICS="False", VISION_LOG_FORMAT="JSON", VISION_LOG_REQUESTS="all") == (False, "json", "all")
+    for name, allowed in (("VISION_LOG_FORMAT", "text or json"), ("VISION_LOG_REQUESTS", "errors or all or none")):
+        with pytest.raises(SettingsError, match=f"{name} is 'yes', it must be {allowed}"):
+            read(**{name: "yes"})
+
+
 def test_unclear_boolean_is_refused() -> None:
     with pytest.raises(SettingsError, match="SAGEMAKER_BATCH is 'yes please', it must be true or false"):
         Settings.from_environment({"SAGEMAKER_BATCH": "yes please"})

@@ -1,0 +1,135 @@
+"""What do metrics and the request log cost a request? Microseconds of processor time, without HTTP and without a model.
+
+    .venvs/serve/bin/python -m benchmarks.serving_metrics     (from the repository's root)
+
+An application that computes nothing goes through the stages of a prediction, watched by the server's Observer and not
+watched, in turns; the difference is the cost. The goal is at most 50 us for the metrics. Before that, what a scrape of
+20 models takes.
+"""
+
+import argparse
+import logging
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from serve.http.log import JsonFormatter, Record, TextFormatter
+from serve.settings import Settings
+from serve.telemetry.metrics import Metrics
+from serve.telemetry.observer import Observer
+from serve.telemetry.shared import Shared
+from serve.telemetry.trace import STAGES, Trace, current, stage
+
+_ENVIRON = {"REQUEST_METHOD": "POST", "PATH_INFO": "/invocations"}
+_MODELS = 20
+
+Application = Callable[..., Iterable[bytes]]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="benchmarks.serving_metrics", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=40, help="turns of each kind (default: 40)")
+    parser.add_argument("--requests", type=int, default=500, help="requests of a turn (default: 500)")
+    arguments = parser.parse_args()
+    shared = Shared()
+    try:
+        kinds = {
+            "not watched": _bare,
+            "trace alone": _watched(VISION_METRICS="false"),
+            "metrics": _watched(),
+            "metrics and a line of text": _watched(VISION_LOG_REQUESTS="all"),
+            "metrics and a line of JSON": _watched(VISION_LOG_REQUESTS="all", VISION_LOG_FORMAT="json"),
+            # Last: from here on the library keeps all that is new in files.
+            "metrics of several workers": _watched(shared),
+        }
+        _scrape()
+        _compare(kinds, arguments.rounds, arguments.requests)
+    finally:
+        shared.remove()
+
+
+def _compare(kinds: dict[str, Application], rounds: int, requests: int) -> None:
+    seconds: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(rounds + 1):
+        for name, application in kinds.items():
+            begun = time.process_time()
+            for _ in range(requests):
+                application(_ENVIRON, _start)
+            seconds[name].append((time.process_time() - begun) / requests)
+    medians = {name: 1e6 * statistics.median(spent[1:]) for name, spent in seconds.items()}  # the first one warms up
+    for name, median in medians.items():
+        print(f"{name:28} {median:6.1f} us a request, {median - medians['not watched']:6.1f} us more")
+
+
+def _scrape() -> None:
+    metrics = Metrics()
+    for number in range(_MODELS):
+        trace = Trace("POST", "/invocations")
+        trace.model, trace.status = f"model-{number}", 200
+        for name in STAGES:
+            trace.add(name, 0.01)
+        metrics.answered(trace)
+        metrics.loaded(trace.model, 1.0, 10**8)
+    seconds = []
+    for _ in range(20):
+        begun = time.process_time()
+        page, _ = metrics.page()
+        seconds.append(time.process_time() - begun)
+    print(f"a scrape of {_MODELS} models: {1e3 * statistics.median(seconds):.1f} ms, {len(page) / 1000:.0f} kB")
+
+
+def _watched(shared: Shared | None = None, **variables: str) -> Application:
+    """The application as the server has it: each hook of serve.http.application and of the engines once."""
+    settings = Settings.from_environment(variables)
+    log = logging.getLogger("serve")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    handler = logging.StreamHandler(open("/dev/null", "w"))  # noqa: SIM115 - as long as the process
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter("%(asctime)s %(message)s"))
+    logging.setLogRecordFactory(Record)
+    observer = Observer(settings, shared)
+
+    def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        trace = current()
+        trace.model = "model"
+        with observer.inside(trace):
+            with stage("receive"):
+                trace.counted(_take)(1000)
+            with stage("decode"):
+                pass
+            with observer.waiting(trace, _respond) as respond:
+                respond()
+        return _bare(environ, start)
+
+    traced = observer.traced(application)
+
+    def with_its_log(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        log.handlers = [handler]
+        return traced(environ, start)
+
+    return with_its_log
+
+
+def _respond() -> None:
+    for name in ("decode", "model", "encode", "encode"):
+        with stage(name):
+            pass
+
+
+def _bare(_: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    start("200 OK", [("Content-Type", "application/json"), ("Content-Length", "60")])
+    return []
+
+
+def _start(status: str, headers: list[tuple[str, str]]) -> None:
+    pass
+
+
+def _take(count: int) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main()
