@@ -84,8 +84,8 @@ def driver(tmp_path: Path) -> Path:
 COMPILED = """
 import ctypes, sys
 sys.path.insert(0, "/opt/program")
-from train.job import driver
-driver.load_stand_in()
+from train.job import cuda
+cuda.load_stand_in()
 import mxnet
 print(mxnet.rtc.CudaModule("extern \\"C\\" __global__ void f(float *x) { x[0] = 1; }") is not None)
 libraries = {name: ctypes.CDLL(name) for name in ("libcudnn.so.8", "libnccl.so.2")}
@@ -119,3 +119,17 @@ def test_a_job_without_a_gpu_leaves_the_same_bytes_as_in_the_image_for_cpus(
     assert models[0] == models[1]
     assert described[0] == described[1]
     assert models[0]["model.onnx"]
+
+
+@EACH
+def test_gpu_check_compares_devices_inside_the_image_and_has_nothing_to_compare_without_a_gpu(
+    gpu_image: Image, name: str
+) -> None:
+    with Container(gpu_image(name), "gpu-check", options=RESTRICTED) as container:
+        assert container.wait(60) == 3, container.log()
+        assert "there is no GPU that this image can use" in container.log()
+    two = [*RESTRICTED, "--env=VISION_DEVICES=cpu:0,cpu:1"]
+    with Container(gpu_image(name), "gpu-check", options=two) as container:
+        assert container.wait(300) == 0, container.log()
+        count = 9 if name in MXNET else 3
+        assert f"gpu-check: passed: {count} of {count} runs agree" in container.log()

@@ -51,7 +51,7 @@ def test_a_driver_that_does_not_start_knows_no_gpu() -> None:
 
 
 def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "_DRIVER", "libthere-is-none.so.1")
+    monkeypatch.setattr(cuda, "DRIVER", "libthere-is-none.so.1")
     assert cuda.gpus() == []
 
 
