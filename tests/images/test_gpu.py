@@ -9,7 +9,7 @@ import pytest
 
 from local.images import IMAGES, TRAINING
 from tests.environments import REPOSITORY
-from tests.images.conftest import CLASSIFIER, Case, Channels, Job
+from tests.images.conftest import CLASSIFIER, TENSORFLOW, Case, Channels, Job
 from tests.images.container import RESTRICTED, Container, inspect, output
 
 MXNET = [name for name in TRAINING if IMAGES[name].stack == "mxnet"]
@@ -122,14 +122,15 @@ def test_a_job_without_a_gpu_leaves_the_same_bytes_as_in_the_image_for_cpus(
 
 
 @EACH
-def test_gpu_check_compares_devices_inside_the_image_and_has_nothing_to_compare_without_a_gpu(
-    gpu_image: Image, name: str
-) -> None:
+def test_gpu_check_says_that_there_is_no_gpu(gpu_image: Image, name: str) -> None:
     with Container(gpu_image(name), "gpu-check", options=RESTRICTED) as container:
         assert container.wait(60) == 3, container.log()
-        assert "there is no GPU that this image can use" in container.log()
+        assert "gpu-check: there is no GPU that this image can use" in container.log()
+
+
+@pytest.mark.parametrize(("name", "runs"), [(CLASSIFIER.name, 9), (TENSORFLOW.name, 3)])
+def test_gpu_check_compares_devices_inside_the_image(gpu_image: Image, name: str, runs: int) -> None:
     two = [*RESTRICTED, "--env=VISION_DEVICES=cpu:0,cpu:1"]
     with Container(gpu_image(name), "gpu-check", options=two) as container:
         assert container.wait(300) == 0, container.log()
-        count = 9 if name in MXNET else 3
-        assert f"gpu-check: passed: {count} of {count} runs agree" in container.log()
+        assert f"gpu-check: passed: {runs} of {runs} runs agree" in container.log()
