@@ -51,8 +51,8 @@ def choose(environ: Mapping[str, str], build: Build, most: int) -> tuple[Device,
 
     Raises UserError for VISION_DEVICES that cannot be had.
     """
-    usable = _usable(build)
     text = environ.get(VARIABLE, "").strip().lower()
+    usable = [] if text.startswith("cpu") else _usable(build)
     chosen = _asked(text, usable) if text else tuple(usable) or (CPU,)
     if len(chosen) > most:
         verb = "is" if most == 1 else "are"
