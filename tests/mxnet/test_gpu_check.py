@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
+from serve import __version__
 from tests.environments import REPOSITORY
 from train.gluon import devices
 from train.gpu_check import __main__ as program
 from train.gpu_check import comparison
 from train.gpu_check.comparison import compare
 from train.gpu_check.gluon import begin
+from train.job import cuda
+from train.job.cuda import Gpu
 from train.job.devices import CPU, Device
 
 ALGORITHMS = ("image-classification", "object-detection", "semantic-segmentation")
@@ -28,7 +31,7 @@ def check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         monkeypatch.setenv("VISION_ALGORITHM", "object-detection")
         monkeypatch.setenv("VISION_DEVICES", said)
         code = program.main([])
-        return code, [line for line in capsys.readouterr().out.splitlines() if line.startswith(("|", "gpu-check"))]
+        return code, [line for line in capsys.readouterr().out.splitlines() if line.startswith(("|", "gpu"))]
 
     return run
 
@@ -37,7 +40,7 @@ def test_a_device_that_computes_as_the_cpu_passes(check: Check) -> None:
     code, lines = check("cpu:1")
     assert code == 0
     assert lines[-1] == "gpu-check: passed: 6 of 6 runs agree"
-    cells = [line.split(" | ")[:2] for line in lines[2:-1]]
+    cells = [line.split(" | ")[:2] for line in lines[3:-1]]
     assert cells == [[f"| {name}", device] for name in ALGORITHMS for device in ("cpu:0", "cpu:1")]
 
 
@@ -75,7 +78,7 @@ def test_a_device_that_computes_wrong_numbers_fails(check: Check, monkeypatch: p
     code, lines = check("cpu:1")
     assert code == 1
     assert lines[-1] == "gpu-check: failed: 3 of 6 runs agree"
-    assert ["**failed**" in line for line in lines[2:-1]] == [False, True] * 3
+    assert ["**failed**" in line for line in lines[3:-1]] == [False, True] * 3
 
 
 def test_a_device_whose_gradients_alone_are_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +98,18 @@ def test_devices_together_are_compared_with_one() -> None:
     np.testing.assert_allclose(both.losses, reference.losses, rtol=comparison.LIMIT)
     assert reference.losses[-1] < reference.losses[0]
     assert len(reference.losses) == comparison.UPDATES
+
+
+def test_the_table_says_whose_it_is_and_which_gpus_the_machine_has(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "compare", lambda trainings, chosen: [])
+    monkeypatch.setattr(cuda, "gpus", lambda: [Gpu("Tesla T4", (7, 5)), Gpu("NVIDIA A10G", (8, 6))])
+    assert check("cpu:1")[1][:3] == [
+        f"gpu-check of object-detection {__version__}",
+        "gpu:0 is Tesla T4, compute capability 7.5",
+        "gpu:1 is NVIDIA A10G, compute capability 8.6",
+    ]
 
 
 def test_without_a_gpu_the_exit_code_is_3(check: Check) -> None:

@@ -4,8 +4,10 @@ import importlib
 import os
 import sys
 
+from serve import __version__
 from train.errors import UserError
 from train.gpu_check.comparison import compare, table
+from train.job import cuda
 from train.job.devices import CPU
 
 _HELP = """usage: gpu-check
@@ -40,6 +42,9 @@ def main(arguments: list[str]) -> int:
     if list(devices) == [CPU]:
         print("gpu-check: there is no GPU that this image can use, so nothing is checked")
         return NO_GPU
+    print(f"gpu-check of {name} {__version__}")
+    for number, gpu in enumerate(cuda.gpus()):
+        print(f"gpu:{number} is {gpu}")
     rows = compare(trainings, devices)
     failed = [row for row in rows if not row.passed]
     print(table(rows))

@@ -21,6 +21,9 @@ class Gpu:
     name: str
     capability: tuple[int, int]
 
+    def __str__(self) -> str:
+        return f"{self.name}, compute capability {self.capability[0]}.{self.capability[1]}"
+
 
 def load_stand_in() -> None:
     """Load a library in place of the driver where there is none: MXNet for GPUs cannot be imported without one.
