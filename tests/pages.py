@@ -13,6 +13,7 @@ SWITCHING = DOCS / "switching.md"
 METRICS = DOCS / "metrics.md"
 DATA = DOCS / "data.md"
 TRAINING = DOCS / "training.md"
+INSTANCES = DOCS / "instances.md"
 SCRIPT_MODE = DOCS / "script-mode.md"
 # What the pages' code for the cloud leaves to the reader, and what the tests write for it.
 PLACES = {"ACCOUNT": ACCOUNT, "REGION": REGION, "ROLE": "vision", "BUCKET": "pets"}

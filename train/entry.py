@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from serve.words import sentence
 from train import hyperparameters
 from train.errors import TrainError, UserError
-from train.job import configuration, driver, earlier, script
+from train.job import configuration, cuda, earlier, script
 from train.log import LOG
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _run(base: Path) -> None:
 
 def algorithm(name: str) -> "Algorithm[Any]":
     """Return one of ALGORITHMS, which imports its framework."""
-    driver.load_stand_in()
+    cuda.load_stand_in()
     return importlib.import_module(ALGORITHMS[name]).ALGORITHM
 
 

@@ -1,76 +1,123 @@
 """gpu-check with a second context of the CPU in the place of a GPU: one that computes rightly, one that does not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import mxnet as mx
 import numpy as np
 import pytest
+from mxnet import gluon
 
+from serve import __version__
 from tests.environments import REPOSITORY
 from train.gluon import devices
 from train.gpu_check import __main__ as program
-from train.gpu_check import comparison, gluon
-from train.job.devices import Device
+from train.gpu_check import comparison
+from train.gpu_check.comparison import compare
+from train.gpu_check.gluon import begin
+from train.job import cuda
+from train.job.cuda import Gpu
+from train.job.devices import CPU, Device
 
-SECOND = Device("cpu", 1)
-BOTH = [Device("cpu", 0), SECOND]
+ALGORITHMS = ("image-classification", "object-detection", "semantic-segmentation")
+Check = Callable[[str], tuple[int, list[str]]]
 
 
 @pytest.fixture
-def on_the_second_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let gpu-check take the CPU's second context for a GPU; there is no float16 for it."""
-    monkeypatch.setattr(gluon, "gpus", lambda: [SECOND])
-    whole = gluon.trainings()
-    exact = {name: comparison.Training(each.train, has_half=False) for name, each in whole.items()}
-    monkeypatch.setattr(gluon, "trainings", lambda: exact)
-    monkeypatch.setenv("VISION_ALGORITHM", "object-detection")
+def check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
+    """`check(devices)`: the exit code of gpu-check with these VISION_DEVICES, and its table and verdict as lines."""
+
+    def run(said: str) -> tuple[int, list[str]]:
+        monkeypatch.setenv("VISION_ALGORITHM", "object-detection")
+        monkeypatch.setenv("VISION_DEVICES", said)
+        code = program.main([])
+        return code, [line for line in capsys.readouterr().out.splitlines() if line.startswith(("|", "gpu"))]
+
+    return run
 
 
-@pytest.mark.usefixtures("on_the_second_context")
-def test_a_device_that_computes_as_the_cpu_passes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert program.main([]) == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_a_device_that_computes_as_the_cpu_passes(check: Check) -> None:
+    code, lines = check("cpu:1")
+    assert code == 0
     assert lines[-1] == "gpu-check: passed: 6 of 6 runs agree"
-    assert [line.split(" | ")[0] for line in lines if "cpu:1" in line] == [
-        f"| {name}" for name in ("image-classification", "object-detection", "semantic-segmentation")
-    ]
+    cells = [line.split(" | ")[:2] for line in lines[3:-1]]
+    assert cells == [[f"| {name}", device] for name in ALGORITHMS for device in ("cpu:0", "cpu:1")]
 
 
-@pytest.mark.usefixtures("on_the_second_context")
-def test_a_device_that_computes_wrong_numbers_fails(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def wrong_pixels(patch: pytest.MonkeyPatch) -> None:
+    """Let the pixels on the second context be off by a twentieth, some up and some down.
+
+    Off by one factor they would all be right again after the first BatchNorm.
+    """
     split = devices.split
 
-    def faulty(batch: np.ndarray, contexts: Sequence[mx.Context]) -> list[Any]:
-        """Let the pixels that the second context gets be off by a twentieth, some up and some down.
-
-        Off by one factor they would all be right again after the first BatchNorm.
-        """
+    def faulty(batch: np.ndarray, contexts: Sequence[mx.Context]) -> list[mx.nd.NDArray]:
         noise = np.random.default_rng(0).normal(1, 0.05, batch.shape)
         wrong = (batch * noise).astype(np.float32) if batch.shape[1:] == (3, 64, 64) else batch
         return split(wrong if contexts[0] == mx.cpu(1) else batch, contexts)
 
-    monkeypatch.setattr(devices, "split", faulty)
-    assert program.main([]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert sum("**failed**" in line for line in lines) == 3
+    patch.setattr(devices, "split", faulty)
+
+
+def wrong_gradients(patch: pytest.MonkeyPatch) -> None:
+    """Let the gradients on the second context be a tenth too small; what is computed forwards is right."""
+    step = gluon.Trainer.step
+
+    def faulty(self: gluon.Trainer, batch_size: int, **options: Any) -> None:
+        trained = [parameter for parameter in self._params if parameter.grad_req != "null"]
+        for gradient in (each for parameter in trained for each in parameter.list_grad()):
+            if gradient.context == mx.cpu(1):
+                gradient *= 0.9
+        step(self, batch_size, **options)
+
+    patch.setattr(gluon.Trainer, "step", faulty)
+
+
+def test_a_device_that_computes_wrong_numbers_fails(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong_pixels(monkeypatch)
+    code, lines = check("cpu:1")
+    assert code == 1
     assert lines[-1] == "gpu-check: failed: 3 of 6 runs agree"
+    assert ["**failed**" in line for line in lines[3:-1]] == [False, True] * 3
+
+
+def test_a_device_whose_gradients_alone_are_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong_gradients(monkeypatch)
+    chosen, trainings = begin({"VISION_DEVICES": "cpu:1"})
+    reference, row = compare({"image-classification": trainings["image-classification"]}, chosen)
+    assert row.run is not None
+    assert row.run.losses[0] == reference.run.losses[0]
+    assert not row.passed
 
 
 def test_devices_together_are_compared_with_one() -> None:
-    training = gluon.trainings()["image-classification"]
-    (reference, both) = (training.train(comparison.Place(where)) for where in ((BOTH[0],), tuple(BOTH)))
+    chosen, trainings = begin({"VISION_DEVICES": "cpu:0,cpu:1"})
+    assert chosen == [CPU, Device("cpu", 1)]
+    training = trainings["image-classification"]
+    (reference, both) = (training.train(comparison.Place(tuple(where))) for where in (chosen[:1], chosen))
     np.testing.assert_allclose(both.losses, reference.losses, rtol=comparison.LIMIT)
     assert reference.losses[-1] < reference.losses[0]
     assert len(reference.losses) == comparison.UPDATES
 
 
-def test_without_a_gpu_the_exit_code_is_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("VISION_ALGORITHM", "image-classification")
-    assert program.main([]) == 3
-    assert capsys.readouterr().out == "gpu-check: there is no GPU that this image can use, so nothing is checked\n"
+def test_the_table_says_whose_it_is_and_which_gpus_the_machine_has(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "compare", lambda trainings, chosen: [])
+    monkeypatch.setattr(cuda, "gpus", lambda: [Gpu("Tesla T4", (7, 5)), Gpu("NVIDIA A10G", (8, 6))])
+    assert check("cpu:1")[1][:3] == [
+        f"gpu-check of object-detection {__version__}",
+        "gpu:0 is Tesla T4, compute capability 7.5",
+        "gpu:1 is NVIDIA A10G, compute capability 8.6",
+    ]
+
+
+def test_without_a_gpu_the_exit_code_is_3(check: Check) -> None:
+    assert check("") == (3, ["gpu-check: there is no GPU that this image can use, so nothing is checked"])
+
+
+def test_devices_that_cannot_be_had_end_it_with_exit_code_2(check: Check) -> None:
+    assert check("gpu:7") == (2, [])
 
 
 def test_the_images_program_is_this_module() -> None:

@@ -6,11 +6,12 @@ model takes it. The same code in local mode, with real containers: test_pages.py
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
-from tests.pages import PLACES, SWITCHING, TRAINING, on_spot, snippet
+from tests.pages import INSTANCES, PLACES, SWITCHING, TRAINING, on_spot, snippet
 from tests.sdk2.conftest import Cells, live_in
 from tests.sdk2.test_pages import CLASSIFICATION, DETECTION, SEGMENTATION
 
@@ -127,16 +128,32 @@ estimator.fit({"train": "s3://pets/train"}, wait=False)
 """
 
 
+def job_of(code: str, page: Path, folder: Path, server: Aws, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The training job that a page's code asks for, which runs in `folder`."""
+    (folder / ".config" / "sagemaker").mkdir(parents=True)
+    (folder / ".config" / "sagemaker" / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    server.reset()
+    live_in(folder, patch, "testing")
+    patch.setenv("AWS_ENDPOINT_URL", server.address)
+    Cells(code, page, folder)
+    return request(server.sent(), "CreateTrainingJob")
+
+
 def test_the_page_on_spot_instances_asks_for_them_and_for_a_folder_of_checkpoints(
     moto_server: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, wanted = on_spot("sdk2-spot")
-    (tmp_path / ".config" / "sagemaker").mkdir(parents=True)
-    (tmp_path / ".config" / "sagemaker" / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    moto_server.reset()
-    live_in(tmp_path, monkeypatch, "testing")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server.address)
-    Cells(SPOT.replace("CODE", code), TRAINING, tmp_path)
-    job = request(moto_server.sent(), "CreateTrainingJob")
+    job = job_of(SPOT.replace("CODE", code), TRAINING, tmp_path, moto_server, monkeypatch)
     assert {name: job[name] for name in wanted} == wanted
     assert job["CheckpointConfig"] == {"S3Uri": f"s3://{PLACES['BUCKET']}/checkpoints/pets-1"}
+
+
+def test_the_page_on_instances_runs_gpu_check_in_place_of_training(
+    moto_server: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = re.sub("|".join(PLACES), lambda name: PLACES[name[0]], snippet("sdk2-gpu-check", INSTANCES))
+    job = job_of(code, INSTANCES, tmp_path, moto_server, monkeypatch)
+    algorithm = job["AlgorithmSpecification"]
+    assert algorithm["TrainingImage"] == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/image-classification:dev-gpu"
+    assert algorithm["ContainerEntrypoint"] == ["/opt/program/bin/gpu-check"]
+    assert job["ResourceConfig"]["InstanceType"] == "ml.g5.xlarge"

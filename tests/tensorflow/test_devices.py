@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -119,13 +120,25 @@ def test_a_full_gpu_is_the_users_error_which_names_mini_batch_size() -> None:
         raise full
 
 
-def _checked() -> dict[str, bool]:
-    """Return by place whether gpu-check's updates agree with those on the first device."""
-    devices.choose({"VISION_DEVICES": TWO}, 8, several_hosts=False)
-    rows = compare(gpu_check.trainings(), [Device("cpu", 0), Device("cpu", 1)])
-    return {str(row.place): row.passed for row in rows}
+class HalfGradients(keras.optimizers.SGD):
+    """SGD for a second device whose gradients come out half as large as they are."""
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        super().update_step(gradient / 2 if variable.device.endswith("CPU:1") else gradient, variable, learning_rate)
 
 
-def test_gpu_check_compares_each_device_and_both_together() -> None:
+def _checked() -> list[dict[str, bool]]:
+    """Return by place whether gpu-check's updates agree with those on the CPU: on two devices, and on a broken one."""
+    chosen, trainings = gpu_check.begin({"VISION_DEVICES": TWO})
+    found = [compare(trainings, chosen)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.optimizers, "SGD", HalfGradients)
+        found.append(compare(trainings, chosen[1:]))
+    return [{str(row.place): row.passed for row in rows} for rows in found]
+
+
+def test_gpu_check_passes_two_devices_and_fails_one_that_computes_wrong_numbers() -> None:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        assert pool.submit(_checked).result() == {"cpu:0": True, "cpu:1": True, "cpu:0,cpu:1": True}
+        right, wrong = pool.submit(_checked).result()
+    assert right == {"cpu:0": True, "cpu:1": True, "cpu:0,cpu:1": True}
+    assert wrong == {"cpu:0": True, "cpu:1": False}

@@ -34,8 +34,13 @@ def test_every_gpu_float16_and_all_gpus_together_are_compared_with_the_cpu() -> 
     assert all(row.passed for row in rows)
 
 
-def test_one_gpu_is_not_several() -> None:
-    assert [str(place) for place in places(GPUS[:1], half=False)] == ["gpu:0"]
+@pytest.mark.parametrize(
+    ("devices", "found"),
+    [(GPUS[:1], ["gpu:0", "gpu:0 float16"]), ([CPU, Device("cpu", 1)], ["cpu:1", "cpu:0,cpu:1"]), ([CPU], [])],
+    ids=["one-gpu", "contexts-of-the-cpu", "the-cpu"],
+)
+def test_one_device_is_not_several_and_the_cpu_has_no_float16(devices: list[Device], found: list[str]) -> None:
+    assert [str(place) for place in places(devices, half=True)] == found
 
 
 @pytest.mark.parametrize("factor", [1.0011, 0.9989, float("nan"), float("inf")])

@@ -51,7 +51,7 @@ def test_a_driver_that_does_not_start_knows_no_gpu() -> None:
 
 
 def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "_DRIVER", "libthere-is-none.so.1")
+    monkeypatch.setattr(cuda, "DRIVER", "libthere-is-none.so.1")
     assert cuda.gpus() == []
 
 
@@ -130,8 +130,9 @@ def test_the_log_has_one_line_about_the_devices(
     assert lines(caplog) == ["MXNet finds no GPU: training on the CPU"]
     chosen([T4, T4], patch=monkeypatch)
     assert lines(caplog) == ["Training on gpu:0, gpu:1"]
-    chosen([T4, T4], "cpu", patch=monkeypatch)
-    assert lines(caplog) == ["Training on cpu:0, as VISION_DEVICES says"]
+    for gpus, build in (([T4, T4], None), ([H100], None), ([], None), ([T4], cpu_build)):
+        chosen(gpus, "cpu", build=build, patch=monkeypatch)
+        assert lines(caplog) == ["Training on cpu:0, as VISION_DEVICES says"]
     chosen([H100] * 8, patch=monkeypatch)
     assert lines(caplog) == [
         "8 GPUs of 8: NVIDIA H100 80GB HBM3, compute capability 9.0, cannot be used: this build of MXNet has machine "

@@ -4,14 +4,19 @@ import importlib
 import os
 import sys
 
+from serve import __version__
+from train.errors import UserError
 from train.gpu_check.comparison import compare, table
+from train.job import cuda
+from train.job.devices import CPU
 
 _HELP = """usage: gpu-check
 
 Trains each algorithm of this image for some updates on drawn pictures: on the CPU, on each GPU, in float16, and on all
-GPUs together. Prints a table to paste into an issue. Exit code 0: all agree with the CPU; 1: some do not; 3: no GPU.
+GPUs together. Prints a table to paste into an issue. VISION_DEVICES names other devices, as in a job.
+Exit code 0: all agree with the CPU; 1: some do not; 2: VISION_DEVICES cannot be used; 3: no GPU.
 """
-NO_GPU = 3
+WRONG_DEVICES, NO_GPU = 2, 3
 
 
 def main(arguments: list[str]) -> int:
@@ -29,11 +34,18 @@ def main(arguments: list[str]) -> int:
         return 1
     entry.algorithm(name)  # imports the framework as a job does
     own = importlib.import_module(f"train.gpu_check.{'keras' if name in entry.SCRIPTS else 'gluon'}")
-    gpus = own.gpus()
-    if not gpus:
+    try:
+        devices, trainings = own.begin(os.environ)
+    except UserError as error:
+        print(f"gpu-check: {error}", file=sys.stderr)
+        return WRONG_DEVICES
+    if list(devices) == [CPU]:
         print("gpu-check: there is no GPU that this image can use, so nothing is checked")
         return NO_GPU
-    rows = compare(own.trainings(), gpus)
+    print(f"gpu-check of {name} {__version__}")
+    for number, gpu in enumerate(cuda.gpus()):
+        print(f"gpu:{number} is {gpu}")
+    rows = compare(trainings, devices)
     failed = [row for row in rows if not row.passed]
     print(table(rows))
     print(f"gpu-check: {'failed' if failed else 'passed'}: {len(rows) - len(failed)} of {len(rows)} runs agree")

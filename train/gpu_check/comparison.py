@@ -11,10 +11,9 @@ from train.job.devices import CPU, Device
 
 LIMIT, HALF_LIMIT = 1e-3, 5e-2
 """Largest relative difference of a loss from the CPU's: in float32 without TF32, and in float16."""
-
-
 UPDATES = 20
 PICTURES, SIDE = 8, 64
+MOST_DEVICES = 64  # more than any host has
 
 
 def pictures() -> NDArray[np.float32]:
@@ -77,21 +76,21 @@ class Row:
         return self.run is not None and self.difference <= self.place.limit
 
 
-def places(gpus: Sequence[Device], half: bool) -> list[Place]:
-    """Return where to train: on each GPU, in float16 too if asked for, and on all of them together."""
-    found = [Place((gpu,)) for gpu in gpus]
+def places(devices: Sequence[Device], half: bool) -> list[Place]:
+    """Return where to train: on each device, on each GPU in float16 too if asked for, and on all devices together."""
+    found = [Place((device,)) for device in devices if device != CPU]
     if half:
-        found += [Place((gpu,), half=True) for gpu in gpus]
-    return found + ([Place(tuple(gpus))] if len(gpus) > 1 else [])
+        found += [Place((device,), half=True) for device in devices if device.kind == "gpu"]
+    return found + ([Place(tuple(devices))] if len(devices) > 1 else [])
 
 
-def compare(trainings: Mapping[str, Training], gpus: Sequence[Device]) -> list[Row]:
-    """Train on the CPU and at each of the `places` of these GPUs; return a row for each, the CPU's first."""
+def compare(trainings: Mapping[str, Training], devices: Sequence[Device]) -> list[Row]:
+    """Train on the CPU and at each of the `places` of these devices; return a row for each, the CPU's first."""
     rows = []
     for name, training in trainings.items():
         reference = training.train(Place((CPU,)))
         rows.append(Row(name, Place((CPU,)), reference, 0.0))
-        rows += [_row(name, training, place, reference) for place in places(gpus, training.has_half)]
+        rows += [_row(name, training, place, reference) for place in places(devices, training.has_half)]
     return rows
 
 

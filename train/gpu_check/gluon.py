@@ -1,7 +1,7 @@
 """Some updates of the MXNet algorithms on drawn pictures, on any devices."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mxnet as mx
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from train.gluon import devices
 from train.gluon.step import GluonStep
-from train.gpu_check.comparison import PICTURES, SIDE, UPDATES, Place, Run, Training, pictures
+from train.gpu_check.comparison import MOST_DEVICES, PICTURES, SIDE, UPDATES, Place, Run, Training, pictures
 from train.image_classification import hyperparameters as classifier_hyperparameters
 from train.image_classification import network as classifier
 from train.image_classification.step import Step as ClassifierStep
@@ -32,15 +32,13 @@ Begun = tuple[gluon.HybridBlock, Callable[[], GluonStep[Any, Any]], tuple[NDArra
 """A network on the CPU, what makes its step once it is in its place, and a batch."""
 
 
-def gpus() -> list[Device]:
-    """Return the GPUs that MXNet can compute on."""
-    found = devices.choose({}, mini_batch_size=64)
-    return [Device("gpu", context.device_id) for context in found.contexts] if found.on_gpus else []
+def begin(environ: Mapping[str, str]) -> tuple[Sequence[Device], dict[str, Training]]:
+    """Return the devices of a job, and the trainings of all MXNet algorithms by name.
 
-
-def trainings() -> dict[str, Training]:
-    """Return the trainings of all MXNet algorithms by name."""
-    return {
+    Raises UserError for VISION_DEVICES that cannot be had.
+    """
+    chosen = [Device(each.device_type, each.device_id) for each in devices.choose(environ, MOST_DEVICES).contexts]
+    return chosen, {
         "image-classification": Training(lambda place: _run(_classifier(place.half), place), has_half=True),
         "object-detection": Training(lambda place: _run(_detector(), place), has_half=False),
         "semantic-segmentation": Training(lambda place: _run(_segmenter(place.half), place), has_half=True),

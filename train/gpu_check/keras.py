@@ -1,35 +1,38 @@
 """Some updates of image-classification-tensorflow on drawn pictures, on any devices."""
 
 import time
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from train.gpu_check.comparison import PICTURES, SIDE, UPDATES, Place, Run, Training, pictures
+from train.gpu_check.comparison import MOST_DEVICES, PICTURES, SIDE, UPDATES, Place, Run, Training, pictures
 from train.image_classification_tensorflow import hyperparameters, network
-from train.job.devices import Device
+from train.job.devices import CPU, Device
+from train.keras import devices
 from train.keras.step import Step
 
 # Tiny steps: in this network differences of rounding grow with each one, at 0.0002 to 8e-3 in 20.
 _GIVEN = {"num_classes": "2", "alpha": "0.35", "optimizer": "sgd", "learning_rate": "0.000002", "dropout": "0"}
 
 
-def gpus() -> list[Device]:
-    """Return the GPUs that TensorFlow sees, of which it is to round no product of float32 to TF32."""
+def begin(environ: Mapping[str, str]) -> tuple[Sequence[Device], dict[str, Training]]:
+    """Return the devices of a job, and the training of the algorithm by its name. Float32 is not rounded to TF32.
+
+    Raises UserError for VISION_DEVICES that cannot be had.
+    """
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    return [Device("gpu", number) for number, _ in enumerate(tf.config.list_physical_devices("GPU"))]
+    chosen = devices.choose(environ, MOST_DEVICES, several_hosts=False)
+    # TensorFlow counts them from 0, whatever their numbers are.
+    names = {CPU: "cpu:0"} | {device: f"{device.kind}:{number}" for number, device in enumerate(chosen)}
+    training = Training(lambda place: _run(place, [names[device] for device in place.devices]), has_half=False)
+    return chosen, {"image-classification-tensorflow": training}
 
 
-def trainings() -> dict[str, Training]:
-    """Return the training of the algorithm, by its name."""
-    return {"image-classification-tensorflow": Training(_run, has_half=False)}
-
-
-def _run(place: Place) -> Run:
+def _run(place: Place, names: Sequence[str]) -> Run:
     hp = hyperparameters.check({**_GIVEN, "image_shape": f"3,{SIDE},{SIDE}", "mini_batch_size": str(PICTURES)})
-    names = [str(device) for device in place.devices]
-    several = len(names) > 1
-    with (tf.distribute.MirroredStrategy(names) if several else tf.distribute.OneDeviceStrategy(names[0])).scope():
+    one, *others = names
+    with (tf.distribute.MirroredStrategy(names) if others else tf.distribute.OneDeviceStrategy(one)).scope():
         step = Step(network.build(hp).above, None, None, hp, UPDATES)
         # The same pictures for each device: then a device's loss, gradients and BatchNorm are those of one alone.
         pixels = np.concatenate([(pictures().transpose(0, 2, 3, 1) + 3) * 40] * len(names))

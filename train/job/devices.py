@@ -51,8 +51,8 @@ def choose(environ: Mapping[str, str], build: Build, most: int) -> tuple[Device,
 
     Raises UserError for VISION_DEVICES that cannot be had.
     """
-    usable = _usable(build)
     text = environ.get(VARIABLE, "").strip().lower()
+    usable = [] if text.startswith("cpu") else _usable(build)
     chosen = _asked(text, usable) if text else tuple(usable) or (CPU,)
     if len(chosen) > most:
         verb = "is" if most == 1 else "are"
@@ -86,11 +86,9 @@ def _usable(build: Build) -> list[Device]:
     }
     found = [Device("gpu", number) for number in range(build.count) if number not in strange]
     if strange and build.majors is not None:
-        gpu = next(iter(strange.values()))
         LOG.warning(
-            "%s of %d: %s, compute capability %d.%d, cannot be used: this build of %s has machine code for %d.0 to "
-            "%d.9, which %s have%s",
-            *(plural(len(strange), "GPU"), build.count, gpu.name, *gpu.capability, build.name),
+            "%s of %d: %s, cannot be used: this build of %s has machine code for %d.0 to %d.9, which %s have%s",
+            *(plural(len(strange), "GPU"), build.count, next(iter(strange.values())), build.name),
             *(min(build.majors), max(build.majors), _FITTING, "" if found else "; training on the CPU"),
         )
     return found

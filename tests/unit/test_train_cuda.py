@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.environments import REPOSITORY
-from train.job import driver
+from train.job import cuda
 
 SOURCE = REPOSITORY / "containers" / "mxnet" / "gpu" / "libcuda.c"
 
@@ -20,8 +20,8 @@ Loaded = Callable[..., tuple[set[str], str]]
 def compiled(folder: Path) -> Path:
     """The library that stands in, as the images have it, in a new folder."""
     folder.mkdir()
-    library = folder / driver.NAME
-    command = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{driver.NAME}", "-o", library, SOURCE]
+    library = folder / cuda.DRIVER
+    command = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{cuda.DRIVER}", "-o", library, SOURCE]
     subprocess.run(command, check=True, timeout=60)
     return library
 
@@ -32,8 +32,8 @@ def loaded() -> Loaded:
 
     def run(stand_in: Path, driver_folder: Path | None = None) -> tuple[set[str], str]:
         code = (
-            "import os, sys; from pathlib import Path; from train.job import driver; "
-            "driver.STAND_IN = Path(sys.argv[1]); driver.load_stand_in(); "
+            "import os, sys; from pathlib import Path; from train.job import cuda; "
+            "cuda.STAND_IN = Path(sys.argv[1]); cuda.load_stand_in(); "
             "print(os.environ.get('MXNET_CUDA_LIB_CHECKING', 'unset')); "
             "print(*{line.split()[-1] for line in open('/proc/self/maps') if 'libcuda.so' in line})"
         )
@@ -52,7 +52,7 @@ def loaded() -> Loaded:
 def no_driver() -> None:
     """Skips where this machine has a driver."""
     try:
-        ctypes.CDLL(driver.NAME)
+        ctypes.CDLL(cuda.DRIVER)
     except OSError:
         return
     pytest.skip("this machine has NVIDIA's driver")
@@ -73,7 +73,7 @@ def test_a_driver_keeps_its_stand_in_out(tmp_path: Path, loaded: Loaded) -> None
 def test_a_driver_that_cannot_be_loaded_is_not_hidden_by_its_stand_in(
     tmp_path: Path, no_driver: None, loaded: Loaded
 ) -> None:
-    stand_in, broken = compiled(tmp_path / "stand-in"), tmp_path / "driver" / driver.NAME
+    stand_in, broken = compiled(tmp_path / "stand-in"), tmp_path / "driver" / cuda.DRIVER
     broken.parent.mkdir()
     broken.touch()
     assert loaded(stand_in, broken.parent) == (set(), "unset")
