@@ -19,7 +19,7 @@ from train.data import distribution
 from train.data.channels import Channel
 from train.data.samples import Batches, Sample, Share
 from train.errors import TrainError, UserError
-from train.job import peers, stop
+from train.job import link, peers, stop
 from train.job.cluster import Hosts
 from train.job.link import Kind, Link
 from train.job.peers import ALONE, Peers
@@ -139,6 +139,22 @@ def test_hosts_that_do_not_appear_are_named_with_the_ports_to_open(monkeypatch: 
         pass
 
 
+def test_hosts_that_are_there_wait_for_one_that_is_late_for_longer_than_a_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(link, "SILENCE", 1.5)
+    silent = threading.Event()
+
+    def ranks(name: str) -> list[int]:
+        if name == NAMES[2]:
+            silent.wait(3)  # nothing sets it
+        with peers.met(Hosts(NAMES, name)) as met:
+            return met.gather_json(met.rank)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(ranks, NAMES)) == [[0, 1, 2]] * 3
+
+
 # ---- frames ---------------------------------------------------------------------------------------------------------
 
 
@@ -147,38 +163,38 @@ def linked() -> Iterator[tuple[Link, socket.socket]]:
     """A link over TCP, and the other end of it."""
     with socket.create_server(("localhost", 0)) as server:
         other = socket.create_connection(server.getsockname())
-        link = Link("other", server.accept()[0])
+        ours = Link("other", server.accept()[0])
     with other:
-        yield link, other
-        link.close()
+        yield ours, other
+        ours.close()
 
 
 @given(st.lists(st.tuples(st.sampled_from(Kind), st.binary(max_size=5000))))
 def test_frames_arrive_as_they_were_sent(frames: list[tuple[Kind, bytes]]) -> None:
-    with linked() as (link, other):
+    with linked() as (ours, other):
         sender = Link("one", other)
         thread = threading.Thread(target=lambda: [sender.send(*frame) for frame in frames])
         thread.start()
-        assert [link.receive() for _ in frames] == frames
+        assert [ours.receive() for _ in frames] == frames
         thread.join()
 
 
 @given(st.data())
 def test_a_connection_that_ends_within_a_frame_is_an_end(data: st.DataObject) -> None:
     frame = struct.pack("<BQ", Kind.DATA, 3) + b"abc"
-    with linked() as (link, other):
+    with linked() as (ours, other):
         other.sendall(frame[: data.draw(st.integers(0, len(frame) - 1))])
         other.close()
         with pytest.raises(EOFError, match="its connection ended"):
-            link.receive()
+            ours.receive()
 
 
 @pytest.mark.parametrize("frame", [struct.pack("<BQ", 99, 0), struct.pack("<BQ", Kind.HELLO, 1 << 17)])
 def test_what_is_not_a_greeting_is_refused_before_it_is_read(frame: bytes) -> None:
-    with linked() as (link, other):
+    with linked() as (ours, other):
         other.sendall(frame)
         with pytest.raises(ValueError, match=r"99 is not a valid Kind|a frame of 131072 bytes"):
-            link.greeting(5)
+            ours.greeting(5)
 
 
 # ---- shares ---------------------------------------------------------------------------------------------------------

@@ -65,16 +65,17 @@ class Peers:
         self._wake, self._leaving, self._closed = threading.Event(), False, False
 
     def meet(self) -> None:
-        """Wait until all hosts are there. Raises TrainError after 15 minutes, UserError for a wrong interface."""
+        """Wait until all hosts are there. Raises TrainError when one is not within 15 minutes, or has failed."""
         if self.count == 1:
             return
         LOG.info("Waiting for all %d hosts: %s", self.count, ", ".join(self.hosts.names))
         address = _address(self.hosts.interface)
-        self._links = self._accept(address) if self.rank == 0 else [self._connect(address)]
         stop.leave_by(self._leave)
-        for link in self._links:
-            threading.Thread(target=self._receive, args=[link], name="peer", daemon=True).start()
         threading.Thread(target=self._beat, name="beat", daemon=True).start()
+        if self.rank == 0:
+            self._accept(address)
+        else:
+            self._connect(address)
         self.gather(b"")
         LOG.info("All hosts are there. This one is %s; %s writes the model", self.hosts.current, self.hosts.names[0])
 
@@ -149,9 +150,8 @@ class Peers:
 
     # ---- meeting ------------------------------------------------------------------------------------------------
 
-    def _accept(self, address: str) -> list[Link]:
-        """Return links to all other hosts, in their order."""
-        found: dict[str, Link] = {}
+    def _accept(self, address: str) -> None:
+        """Wait for the other hosts."""
         missing, deadline = list(self.hosts.names[1:]), _Deadline(self.hosts)
         with socket.create_server((address, PORT), backlog=len(missing)) as server:
             server.settimeout(_POLL)
@@ -160,9 +160,14 @@ class Peers:
                 with suppress(TimeoutError):
                     link = self._welcome(Link("", server.accept()[0]), missing)
                     if link is not None:
-                        found[link.name] = link
                         missing.remove(link.name)
-        return [found[name] for name in self.hosts.names[1:]]
+                        self._join(link)
+        self._links.sort(key=lambda link: self.hosts.names.index(link.name))
+
+    def _join(self, link: Link) -> None:
+        """Keep in touch with a host from now on, though others may still be missing."""
+        self._links.append(link)
+        threading.Thread(target=self._receive, args=[link], name="peer", daemon=True).start()
 
     def _welcome(self, link: Link, missing: list[str]) -> Link | None:
         """Return the link of a host that is missing, None for whatever else connects to the port."""
@@ -178,8 +183,8 @@ class Peers:
         link.close()
         return None
 
-    def _connect(self, address: str) -> Link:
-        """Return a link to the first host."""
+    def _connect(self, address: str) -> None:
+        """Wait for the first host."""
         first, deadline = self.hosts.names[0], _Deadline(self.hosts)
         hello = json.dumps({"host": self.hosts.current, "hosts": self.hosts.names}).encode()
         while True:
@@ -189,7 +194,8 @@ class Peers:
                 link = Link(first, socket.create_connection((first, PORT), _GREETING, source))
                 link.send(Kind.HELLO, hello)
                 if link.greeting(_GREETING)[0] == Kind.WELCOME:
-                    return link
+                    self._join(link)
+                    return
             self._wake.wait(_PAUSE)
 
     # ---- threads ------------------------------------------------------------------------------------------------
@@ -218,7 +224,7 @@ class Peers:
                 self._tell(_News(_STOPPED, self.hosts.current))
             if self._leaving:
                 os._exit(0)
-            for link in self._links:
+            for link in [*self._links]:
                 link.send_if_open(Kind.BEAT, _COUNT.pack(self._exchanges))
             self._check()
 
@@ -228,6 +234,8 @@ class Peers:
             if (code := process.poll()) is not None and not self._closed:
                 how = f"signal {-code}" if code < 0 else f"exit code {code}"
                 self._fail(f"host {self.hosts.current} of the job failed: its {what} ended with {how}")
+        if len(self._links) < (self.count - 1 if self.rank == 0 else 1):
+            return  # not all have met
         least, now = min([self._exchanges, *(link.exchanges for link in self._links)]), time.monotonic()
         if least != self._oldest[0] or least % 2 == 0:
             self._oldest = least, now
@@ -304,7 +312,8 @@ class _Deadline:
         self._start, self._pace = time.monotonic(), Pace(0)
 
     def check(self, missing: list[str]) -> None:
-        """Log now and then which hosts are missing. Raises TrainError when they have been for 15 minutes."""
+        """Log now and then which hosts are missing. Raises TrainError after 15 minutes, or when another has failed."""
+        stop.check()
         waited = time.monotonic() - self._start
         if waited > _MEETING:
             raise TrainError(
