@@ -240,15 +240,17 @@ def test_ctrl_c_while_training_ends_the_job_and_leaves_nothing_behind(
     assert not (home / ".local" / "image-classification" / "model.tar.gz").exists()
 
 
-@EACH
-def test_the_journey_says_of_the_endpoint_what_training_logged(
-    image: Callable[[str], str], case: Case, drawn_pets: Path, home: Path
+@pytest.mark.parametrize("case, hosts", [(CLASSIFIER, 2), (DETECTOR, 1), (SEGMENTER, 1)], ids=CASES)
+def test_the_journey_says_of_the_endpoint_what_training_logged_on_one_host_or_two(
+    image: Callable[[str], str], case: Case, hosts: int, drawn_pets: Path, home: Path
 ) -> None:
-    arguments = [case.name, "--image", image(case.name), "--data", drawn_pets, "--epochs", 1]
+    arguments = [case.name, "--image", image(case.name), "--data", drawn_pets, "--epochs", 1, "--instances", hosts]
     with Command(home, "local-mode", *arguments, "--port", programs.free_port()) as journey:
         assert journey.finish() == 0, "\n".join(journey.lines)
     asked = re.fullmatch(case.last_line, journey.lines[-1])
     logged = re.search(case.logged, "\n".join(journey.lines))
+    met = re.findall(r"This one is algo-\d; algo-1 writes the model", "\n".join(journey.lines))
+    assert len(met) == (hosts if hosts > 1 else 0)
     assert asked, journey.lines[-1]
     assert logged, "\n".join(journey.lines)
     assert float(asked[1]) == pytest.approx(float(logged[1]), abs=case.apart)

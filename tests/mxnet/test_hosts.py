@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -57,10 +57,10 @@ def lay_out(name: str, folder: Path, hyperparameters: dict[str, Any], checkpoint
     return folders
 
 
-def run(name: str, folders: Sequence[Path], **options: Any) -> list[jobs.Done]:
-    """Run the job on both hosts, a checkpoint after each epoch."""
-    program = ("tests.trouble", "often")
-    return jobs.run_on_two_hosts(folders, environ={"VISION_ALGORITHM": name}, program=program, **options)
+def run(name: str, folders: Sequence[Path], more: Mapping[str, str] | None = None, **options: Any) -> list[jobs.Done]:
+    """Run the job on both hosts, a checkpoint after each epoch; `more` are variables beside the usual ones."""
+    program, environ = ("tests.trouble", "often"), {"VISION_ALGORITHM": name, **(more or {})}
+    return jobs.run_on_two_hosts(folders, environ=environ, program=program, **options)
 
 
 def measured(done: jobs.Done) -> list[str]:
@@ -77,6 +77,14 @@ def test_two_hosts_log_the_same_metrics_and_the_first_alone_writes_the_model(nam
     assert measured(both[0]) == measured(both[1])
     assert "model.onnx" in os.listdir(both[0].model)
     assert os.listdir(both[1].model) == []
+
+
+def test_two_hosts_with_two_devices_each_train_as_one(tmp_path: Path) -> None:
+    name = "image-classification"
+    folders = lay_out(name, tmp_path, {"mini_batch_size": 4})
+    both = run(name, folders, more={"VISION_DEVICES": "cpu:0,cpu:1"})
+    assert [(done.code, done.failure) for done in both] == [(0, "")] * 2
+    assert measured(both[0]) == measured(both[1])
 
 
 def test_two_hosts_that_are_killed_go_on_from_the_first_ones_checkpoints_bit_for_bit(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from sagemaker.deserializers import JSONDeserializer
 from sagemaker.estimator import Estimator
 from sagemaker.serializers import JSONSerializer
 
-from tests.local_mode.answers import is_score
+from tests.local_mode.answers import SMALL, is_score
 from tests.pages import SCRIPT_MODE, script_mode
 from tests.sdk2.conftest import Cells
 
@@ -93,3 +93,20 @@ def test_two_containers_of_a_job_train_as_one_does_and_leave_one_model(
     assert [epoch for epoch, _ in alone] == ["0", "1", "2"]
     assert sorted(together) == sorted(alone * 2), "each of two hosts logs what one host alone does"
     assert models[0] == models[1] == ["model.json", "model.keras", "model.onnx"]
+
+
+def test_two_containers_of_an_mxnet_image_log_the_same_metrics_and_leave_one_model(
+    machine: Path, uri: str, small_channels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = {**SMALL, "num_training_samples": 36, "epochs": 2}
+    job = estimator(uri, 2, hyperparameters=values, base_job_name="hosts")
+    job.fit({path.name: f"file://{path}" for path in sorted(small_channels.iterdir())})
+    log = capsys.readouterr().out
+    assert set(re.findall(r"All hosts are there\. This one is (algo-[12])-", log)) == {"algo-1", "algo-2"}
+    measured = re.findall(r"Epoch\[(\d)\] Validation-accuracy=(\S+)", log)
+    assert sorted(measured) == sorted([*set(measured)] * 2)
+    assert {epoch for epoch, _ in measured} == {"0", "1"}
+    with tarfile.open(job.model_data.removeprefix("file://")) as archive:
+        names = [Path(member.name).name for member in archive.getmembers() if member.isfile()]
+    assert sorted(names)[-2:] == ["model.json", "model.onnx"]
+    assert len(names) == len(set(names))
