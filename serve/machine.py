@@ -7,6 +7,7 @@ from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def cpu_count(cgroup: Path = CGROUP) -> int:
@@ -30,6 +31,12 @@ def memory_bytes(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
     total = int(kilobytes) * 1024
     limit = _words(cgroup / "memory.max") or _words(cgroup / "memory/memory.limit_in_bytes")
     return min(total, int(limit[0])) if limit and limit[0].isdigit() else total
+
+
+def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
+    """Whether every processor adds up products of 8-bit integers in 32 bits: AVX-VNNI, or that of AVX-512."""
+    flags = [line.split() for line in cpuinfo.read_text().splitlines() if line.startswith("flags")]
+    return bool(flags) and all("avx512_vnni" in words or "avx_vnni" in words for words in flags)
 
 
 def be_killed_first(score: int) -> None:

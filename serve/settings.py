@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve import machine
+from serve.artifact import FLOAT32
 from serve.preprocess import MAX_PIXELS
 from serve.user_model.signature import IMAGE_RANGES
 
@@ -23,11 +24,13 @@ DECODE_MB = "VISION_DECODE_MB"
 DECODE_SECONDS = "VISION_DECODE_SECONDS"
 ENGINE = "VISION_ENGINE"
 IMAGE_VALUES = "VISION_IMAGE_VALUES"
+PRECISION = "VISION_PRECISION"
 # What the start of `serve` tells the server that it becomes; nobody else sets these.
 CONVERTED = "VISION_CONVERTED"
 LISTENER = "VISION_LISTENER"
 
 ONNX, TENSORFLOW = "onnx", "tensorflow"
+AUTO = "auto"
 
 _LEAST_MB = 64
 """A photo of 12 megapixels with transparency takes 136 MB to decode, one of 3 megapixels 34 MB."""
@@ -46,8 +49,9 @@ class Settings:
 
     `converted` is the folder that a conversion at start has filled, None where nothing was converted; `listener` the
     descriptor of the socket that the start has bound, None before. `image_values` is one of IMAGE_RANGES, "" for what
-    the model's graph says. `room` is what bodies and answers may take together, `decode_memory` and `decode_seconds`,
-    of processor time, what reading one image or long text may take.
+    the model's graph says; `precision` is FLOAT32, or AUTO for what model.json says. `room` is what bodies and answers
+    may take together, `decode_memory` and `decode_seconds`, of processor time, what reading one image or long text may
+    take.
     """
 
     model_dir: Path
@@ -66,6 +70,7 @@ class Settings:
     decode_seconds: int
     engine: str
     image_values: str
+    precision: str
     converted: Path | None
     listener: int | None
 
@@ -104,6 +109,7 @@ class Settings:
             decode_seconds=read.integer(DECODE_SECONDS, 10, 1, 3600),
             engine=read.choice(ENGINE, (ONNX, TENSORFLOW), ONNX),
             image_values=read.choice(IMAGE_VALUES, IMAGE_RANGES, ""),
+            precision=read.choice(PRECISION, (AUTO, FLOAT32), AUTO),
             converted=Path(environment[CONVERTED]) if environment.get(CONVERTED) else None,
             listener=int(environment[LISTENER]) if environment.get(LISTENER) else None,
         )

@@ -33,7 +33,7 @@ def load(settings: Settings) -> Engine:
         return _telling(TensorEngine(graphs.model, graphs.run, settings.image_values, reader))
     from serve.engine import runtime
 
-    return runtime.OnnxEngine(folder, settings.model_threads, reader)
+    return runtime.OnnxEngine(folder, settings.model_threads, reader, settings.precision)
 
 
 def _under_tensorflow(settings: Settings, reader: Reader) -> Engine:

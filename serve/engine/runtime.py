@@ -1,5 +1,6 @@
 """The engine: model.onnx under ONNX Runtime, from the bytes of an image to the answer of its task."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +14,16 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from serve import artifact as artifacts
-from serve.artifact import MODEL_ONNX, Artifact, ArtifactError
+from serve import machine
+from serve.artifact import FLOAT32, INT8, MODEL_INT8, MODEL_ONNX, Artifact, ArtifactError
 from serve.engine.reader import Picture, Reader
 from serve.http.media import require_image
 from serve.http.refusals import explained
 from serve.tasks.forms import Answer, Form
 from serve.tasks.task import TASKS, Task
 from serve.words import sentence
+
+log = logging.getLogger("serve")
 
 _FATAL_ONLY = 4  # ONNX Runtime raises its errors too; its own log is not escaped
 
@@ -34,6 +38,24 @@ def session(path: Path, threads: int) -> ort.InferenceSession:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
+def graph(artifact: Artifact, precision: str) -> str:
+    """The file of the graph that serves, on this processor and for a wish of FLOAT32 or none; the log says which.
+
+    Where there is a float graph alone, nothing is to be said.
+    """
+    kept = artifact.quantization
+    if kept is None or kept.serves != INT8:
+        return MODEL_ONNX
+    if precision == FLOAT32:
+        log.info("VISION_PRECISION=float32: %s serves, not %s", MODEL_ONNX, MODEL_INT8)
+        return MODEL_ONNX
+    if not kept.reduce_range and not machine.has_vnni():
+        log.warning("%s serves: this processor has no VNNI, without which %s answers wrongly", MODEL_ONNX, MODEL_INT8)
+        return MODEL_ONNX
+    log.info("%s serves; VISION_PRECISION=float32 serves %s", MODEL_INT8, MODEL_ONNX)
+    return MODEL_INT8
+
+
 @dataclass(frozen=True)
 class Read:
     """A request: its image, and what its custom attributes ask of the answer."""
@@ -45,14 +67,15 @@ class Read:
 class OnnxEngine:
     """A model, loaded and proven to answer. `answer` and `run` may be called by many threads at once."""
 
-    def __init__(self, model_dir: Path, threads: int, reader: Reader | None = None) -> None:
+    def __init__(self, model_dir: Path, threads: int, reader: Reader | None = None, precision: str = "") -> None:
         """Load the artifact in `model_dir`, to compute one prediction on `threads` cores; `reader` reads its images.
 
-        Raises ArtifactError when model.json or model.onnx is missing or broken, or when the two do not fit.
+        A `precision` of FLOAT32 takes the float graph where model.json names another. Raises ArtifactError when
+        model.json or the graph is missing or broken, or when the two do not fit.
         """
         self.artifact: Artifact = artifacts.read(model_dir)
         self._reader = reader or Reader()
-        path = model_dir / MODEL_ONNX
+        path = model_dir / graph(self.artifact, precision)
         try:
             self._session = session(path, threads)
             self._warm_up()
