@@ -28,14 +28,21 @@ log = logging.getLogger("serve")
 _FATAL_ONLY = 4  # ONNX Runtime raises its errors too; its own log is not escaped
 
 
-def session(path: Path, threads: int) -> ort.InferenceSession:
-    """A graph under ONNX Runtime, to compute one prediction on `threads` cores. Raises what ONNX Runtime raises."""
+# It makes integers of a layer that was left in float between integers, with one scale for all of its weights.
+_UNWANTED = ("WeightBiasQuantization",)
+
+
+def session(path: Path, threads: int, without: Sequence[str] = ()) -> ort.InferenceSession:
+    """A graph under ONNX Runtime, to compute one prediction on `threads` cores. Raises what ONNX Runtime raises.
+
+    `without` are optimizers, by name, that are not to change the graph.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _FATAL_ONLY
     # Threads that spin while they wait for work take it from the other predictions and from /ping.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(str(path), options, ["CPUExecutionProvider"], disabled_optimizers=list(without))
 
 
 def graph(artifact: Artifact, precision: str) -> str:
@@ -77,7 +84,7 @@ class OnnxEngine:
         self._reader = reader or Reader()
         path = model_dir / graph(self.artifact, precision)
         try:
-            self._session = session(path, threads)
+            self._session = session(path, threads, _UNWANTED)
             self._warm_up()
         except ArtifactError:
             raise

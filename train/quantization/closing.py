@@ -170,7 +170,8 @@ def _try(folder: Path, work: Path, described: Artifact, known: Known, request: R
         [*command, *request.options, *scan], cwd=program, capture_output=True, text=True, start_new_session=True
     )
     if done.returncode:
-        raise TrainError(f"the quantiser failed with exit code {done.returncode}: {done.stderr.strip()[-600:]}")
+        told = "".join(done.stderr.strip().splitlines()[-1:])  # below the trace
+        raise TrainError(f"the quantiser failed with exit code {done.returncode}: {told}")
     layers = json.loads((work / "layers.json").read_text(encoding="utf-8"))
     if scan:
         told = f"{len(layers['scanned'])} of {plural(len(layers['all']), 'layer')}"
