@@ -73,5 +73,5 @@ def _unpack(archive: Path, folder: Path) -> None:
             opened.extractall(folder, filter="data")
     except (OSError, tarfile.TarError) as error:
         raise UserError(
-            f"{archive} is not a folder, and cannot be read as a model.tar.gz ({error}): name a model's folder or archive"
+            f"{archive} is not a folder, and cannot be read as a model.tar.gz ({error}): name one of the two"
         ) from None

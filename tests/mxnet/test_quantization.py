@@ -4,8 +4,9 @@ import json
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ from onnx import helper, numpy_helper
 
 from serve import artifact, preprocess
 from serve.artifact import FLOAT32, INT8, MODEL_INT8, MODEL_JSON, MODEL_ONNX, Artifact, InputSpec
+from serve.machine import has_vnni
 from tests.environments import REPOSITORY, python
 from tests.jobs import CLASSES, stripes
 from tests.mxnet.batches import log_lines
@@ -145,45 +147,58 @@ def layers(path: Path) -> dict[str, str]:
     }
 
 
-def test_a_graph_that_answers_alike_serves_and_the_float_one_stays(tmp_path: Path, photos: list[Sample[None]]) -> None:
-    folder = written(tmp_path / "model", graph())
+class Made(NamedTuple):
+    """A model that int8 serves: its folder, the float graph as it was before, and the log."""
+
+    folder: Path
+    float_graph: bytes
+    lines: list[str]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, photos: list[Sample[None]]) -> Made:
+    """The plain graph, quantised."""
+    folder = written(tmp_path_factory.mktemp("made") / "model", graph())
     before = (folder / MODEL_ONNX).read_bytes()
     kept, lines = quantized(folder, photos)
     assert kept
-    assert (folder / MODEL_ONNX).read_bytes() == before
-    found = artifact.read(folder).quantization
-    assert found is not None
+    return Made(folder, before, lines)
+
+
+def test_a_graph_that_answers_alike_serves_and_the_float_one_stays(made: Made) -> None:
+    assert (made.folder / MODEL_ONNX).read_bytes() == made.float_graph
+    found = artifact.read(made.folder).quantization
     assert (found.serves, found.reduce_range) == (INT8, True)
     (trial,) = found.report["tries"]
     assert trial["kept"]
-    assert trial["score"]["photos"] == 60
-    assert trial["score"]["float32"] == 1.0
-    assert trial["bytes"] == (folder / MODEL_INT8).stat().st_size
-    assert found.report["float_bytes"] == (folder / MODEL_ONNX).stat().st_size
-    assert [each["count"] for each in trial["agreements"]][1] == 60
-    assert lines[0] == "Quantizing to int8, calibrated on 80 training images, seed 0"
-    assert lines[1].startswith(f"int8 beside float: validation score {trial['score']['int8']:.4f} for 1.0000, ")
-    assert lines[2] == "int8 is kept: model.int8.onnx serves; VISION_PRECISION=float32 serves model.onnx"
-    assert layers(folder / MODEL_INT8) == {"w0": "Conv", "w1": "Conv", "w2": "Conv"}  # and not the Gemm
+    assert trial["score"] == {"float32": 1.0, "int8": trial["score"]["int8"], "photos": 60, "tolerance": 0.01}
+    assert trial["bytes"] == (made.folder / MODEL_INT8).stat().st_size
+    assert found.report["float_bytes"] == len(made.float_graph)
+    assert found.report["images"] == trial["agreements"][1]["count"] == 60
+    assert layers(made.folder / MODEL_INT8) == {"w0": "Conv", "w1": "Conv", "w2": "Conv"}  # and not the Gemm
 
 
-def test_weights_have_a_scale_for_each_channel_and_seven_bits(tmp_path: Path, photos: list[Sample[None]]) -> None:
+def test_the_log_has_both_scores_the_agreements_and_the_decision(made: Made) -> None:
+    (trial,) = artifact.read(made.folder).quantization.report["tries"]
+    assert made.lines[0] == "Quantizing to int8, calibrated on 80 training images, seed 0"
+    assert made.lines[1].startswith(f"int8 beside float: validation score {trial['score']['int8']:.4f} for 1.0000, ")
+    assert f"; same answers where float is sure {trial['agreements'][0]['value']:.4f} (of " in made.lines[1]
+    assert made.lines[2:] == ["int8 is kept: model.int8.onnx serves; VISION_PRECISION=float32 serves model.onnx"]
+
+
+def test_weights_have_a_scale_for_each_channel_and_seven_bits(made: Made) -> None:
+    found = onnx.load(str(made.folder / MODEL_INT8)).graph.initializer
+    arrays = {each.name: numpy_helper.to_array(each) for each in found}
+    for name in ("w0", "w1", "w2"):
+        assert arrays[f"{name}_scale"].shape == (WIDTH,)
+        assert arrays[f"{name}_quantized"].dtype == np.int8
+        assert np.abs(arrays[f"{name}_quantized"].astype(int)).max() in (63, 64)
+
+
+def test_the_same_seed_gives_the_same_graph(made: Made, tmp_path: Path, photos: list[Sample[None]]) -> None:
     folder = written(tmp_path / "model", graph())
     quantized(folder, photos)
-    made = {each.name: numpy_helper.to_array(each) for each in onnx.load(str(folder / MODEL_INT8)).graph.initializer}
-    for name in ("w0", "w1", "w2"):
-        assert made[f"{name}_scale"].shape == (WIDTH,)
-        assert made[f"{name}_quantized"].dtype == np.int8
-        assert np.abs(made[f"{name}_quantized"].astype(int)).max() in (63, 64)
-
-
-def test_the_same_seed_gives_the_same_graph(tmp_path: Path, photos: list[Sample[None]]) -> None:
-    made = []
-    for name in ("one", "two"):
-        folder = written(tmp_path / name, graph())
-        quantized(folder, photos)
-        made.append((folder / MODEL_INT8).read_bytes())
-    assert made[0] == made[1]
+    assert (folder / MODEL_INT8).read_bytes() == (made.folder / MODEL_INT8).read_bytes()
 
 
 def test_one_scale_for_a_ruined_layer_is_refused_and_the_layer_stays_float_in_a_second_graph(
@@ -314,14 +329,33 @@ def served(folder: Path, photos: Sequence[Sample[None]], work: Path, emulator: S
 
 @pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"{QEMU} is not here: install Debian's qemu-user-static")
 def test_a_processor_without_vnni_gives_the_same_answers_bit_for_bit(
-    tmp_path: Path, photos: list[Sample[None]]
+    made: Made, tmp_path: Path, photos: list[Sample[None]]
 ) -> None:
-    """Haswell has AVX2 alone, whose sums of two products end at 16 bits. In the same graph with weights of 8 bits, and
-    the float one's range of activations, they would be cut: so the emulator can tell."""
-    haswell = (QEMU, "-cpu", "Haswell")
-    folder = written(tmp_path / "model", graph())
-    assert quantized(folder, photos)[0]
-    here = served(folder, photos[:4], tmp_path / "here")
-    there = served(folder, photos[:4], tmp_path / "there", haswell)
+    """Haswell has AVX2 alone, whose sum of two products ends at 16 bits."""
+    here = served(made.folder, photos[:4], tmp_path / "here")
+    there = served(made.folder, photos[:4], tmp_path / "there", (QEMU, "-cpu", "Haswell"))
     for one, other in zip(here, there, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"{QEMU} is not here: install Debian's qemu-user-static")
+@pytest.mark.skipif(not has_vnni(), reason="this processor has no VNNI either")
+def test_the_emulated_processor_cuts_sums_of_products_of_weights_with_eight_bits(
+    tmp_path: Path, photos: list[Sample[None]]
+) -> None:
+    """So that the test above can fail: all weights are the same there, and so as large as eight bits can be."""
+    model = graph()
+    for each in model.graph.initializer:
+        if each.name in ("w0", "w1"):
+            array = np.abs(numpy_helper.to_array(each)).max() * np.ones_like(numpy_helper.to_array(each))
+            each.CopyFrom(numpy_helper.from_array(array, each.name))
+    teach(model)
+    folder = written(tmp_path / "model", model)
+    closing.quantize(folder, known(folder, photos[:60]), Request(photos[60:], (), 0, 1.0, ("--full-range",)))
+    described = artifact.read(folder)
+    assert described.quantization.serves == INT8
+    reduced = replace(described.quantization, reduce_range=True)  # else the float graph would serve there
+    artifact.write(replace(described, quantization=reduced), folder)
+    here = np.stack(served(folder, photos[:4], tmp_path / "here"))
+    there = np.stack(served(folder, photos[:4], tmp_path / "there", (QEMU, "-cpu", "Haswell")))
+    assert np.abs(here - there).max() > 0.01
