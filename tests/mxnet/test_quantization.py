@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,10 @@ from serve.machine import has_vnni
 from tests.environments import REPOSITORY, python
 from tests.jobs import CLASSES, stripes
 from tests.mxnet.batches import log_lines
+from train import log
 from train.data.samples import Sample
 from train.job import stop
+from train.quantization import __main__ as quantization
 from train.quantization import closing, quantizer, sensitivity
 from train.quantization.closing import Known, Request
 from train.verify import ask_server
@@ -246,13 +249,19 @@ def test_below_fifty_validation_photos_answers_are_also_compared_on_training_pho
     assert "int8 is also compared on 20 further images without counting right answers" in lines
 
 
-def test_a_graph_of_which_nothing_becomes_integers_is_left_alone(tmp_path: Path, photos: list[Sample[None]]) -> None:
+def headless() -> onnx.ModelProto:
+    """A Gemm on the mean colour: its only layer is its last one."""
     model = graph()
     del model.graph.node[0:6]
     model.graph.node[0].input[0] = "data"
-    model.graph.initializer.remove(next(each for each in model.graph.initializer if each.name == "w"))
-    model.graph.initializer.append(numpy_helper.from_array(np.eye(3, dtype=np.float32) * 20, "w"))
-    folder = written(tmp_path / "model", model)
+    for each in model.graph.initializer:
+        if each.name == "w":
+            each.CopyFrom(numpy_helper.from_array(np.eye(3, dtype=np.float32) * 20, "w"))
+    return model
+
+
+def test_a_graph_of_which_nothing_becomes_integers_is_left_alone(tmp_path: Path, photos: list[Sample[None]]) -> None:
+    folder = written(tmp_path / "model", headless())
     described = (folder / MODEL_JSON).read_bytes()
     kept, lines = quantized(folder, photos)
     assert not kept
@@ -270,6 +279,63 @@ def test_a_job_that_was_asked_to_stop_does_not_quantise(
     assert not kept
     assert artifact.read(folder).quantization.report["tries"] == []
     assert "Asked to stop: there is no time for int8" in lines
+
+
+# ---- a model that exists -----------------------------------------------------------------------------------------
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> tuple[int, list[str]]:
+    """The exit code and the log of `python -m train.quantization`, in this process."""
+    monkeypatch.setattr(sys, "argv", ["train.quantization", *map(str, arguments)])
+    monkeypatch.setattr(log, "configure", lambda: None)
+    with log_lines() as lines:
+        code = quantization.main()
+    return code, list(lines)
+
+
+def test_a_model_that_exists_is_quantised_and_again_when_asked_twice(
+    tmp_path: Path, photos: list[Sample[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = written(tmp_path / "model", graph())
+    for _ in range(2):  # the second time its model.json names an int8 graph
+        code, lines = command(monkeypatch, folder, "--calibrate", photos[0].path.parent)
+        assert code == 0
+        assert lines[0] == "Quantizing to int8, calibrated on 46 training images, seed 0"
+        found = artifact.read(folder).quantization
+        (trial,) = found.report["tries"]
+        assert (found.serves, trial["score"], found.report["images"]) == (INT8, None, 94)
+        assert trial["agreements"][1]["count"] == 94
+
+
+def test_a_model_of_which_nothing_passes_is_an_exit_code(
+    tmp_path: Path, photos: list[Sample[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = written(tmp_path / "model", headless())
+    code, lines = command(monkeypatch, folder, "--calibrate", photos[0].path.parent)
+    assert code == 1
+    assert "nothing becomes integers" in lines[-1]
+
+
+def test_what_the_user_has_to_change_is_told(
+    tmp_path: Path, photos: list[Sample[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = written(tmp_path / "model", graph())
+    few = tmp_path / "few"
+    few.mkdir()
+    for sample in photos[:3]:
+        shutil.copy(sample.path, few)
+    (few / "broken.jpg").write_bytes(b"no image")
+    code, lines = command(monkeypatch, folder, "--calibrate", few)
+    assert code == 2
+    assert lines[0].startswith(f"{few / 'broken.jpg'}: left out: the image is not an image")
+    assert lines[1] == (
+        f"--calibrate {few} holds 3 images that can be read, it takes at least 50: give more photos, like those that "
+        "the model was trained on"
+    )
+    assert command(monkeypatch, folder, "--calibrate", tmp_path / "none")[1] == [
+        f"--calibrate {tmp_path / 'none'} is not a folder: give one with photos like those of training"
+    ]
+    assert command(monkeypatch, tmp_path, "--calibrate", few)[0] == 2
 
 
 # ---- the graph ---------------------------------------------------------------------------------------------------

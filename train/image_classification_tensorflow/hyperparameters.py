@@ -79,9 +79,9 @@ class Hyperparameters(KerasHyperparameters):
     unreadable_tolerance: float = fields.real(0.05)
     """Share of the images that may be unreadable before the job fails."""
     seed: int = fields.integer(0, 0, 2**31 - 1)
+    """Seed of the first weights, the split, the order of the images and augmentation."""
     quantize: str | None = fields.choice(None, ("int8",))
     quantize_tolerance: float = fields.real(0.01)
-    """Seed of the first weights, the split, the order of the images and augmentation."""
 
 
 @dataclass(frozen=True, kw_only=True)
