@@ -51,6 +51,10 @@ def test_a_score_tells_both_values_and_what_may_be_lost() -> None:
     )
 
 
+def test_a_little_gained_is_nothing_lost() -> None:
+    assert " 0.0 of 12 right answers lost" in str(Score(0.8587, 0.8616, 12, 0.01))
+
+
 # ---- classification ----------------------------------------------------------------------------------------------
 
 

@@ -78,7 +78,7 @@ class Score:
 
     def __str__(self) -> str:
         return (
-            f"validation score {self.int8:.4f} for {self.float32:.4f}, {self.lost + 0.0:.1f} of {self.photos} right "
+            f"validation score {self.int8:.4f} for {self.float32:.4f}, {round(self.lost, 1) + 0.0:.1f} of {self.photos} right "
             f"answers lost (at most {self.limit:g})"
         )
 
