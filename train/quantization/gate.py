@@ -77,9 +77,10 @@ class Score:
         return self.lost <= self.limit + _ROUNDING
 
     def __str__(self) -> str:
+        lost = round(self.lost, 1) + 0.0  # never -0.0
         return (
-            f"validation score {self.int8:.4f} for {self.float32:.4f}, {round(self.lost, 1) + 0.0:.1f} of {self.photos} right "
-            f"answers lost (at most {self.limit:g})"
+            f"validation score {self.int8:.4f} for {self.float32:.4f}, {lost:.1f} of {self.photos} right answers lost "
+            f"(at most {self.limit:g})"
         )
 
 
