@@ -4,6 +4,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.datasets.drawn import draw
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MXNET = ROOT / ".venvs" / "mxnet" / "bin" / "python"
 TENSORFLOW = ROOT / ".venvs" / "tensorflow" / "bin" / "python"
 KERAS = "image-classification-tensorflow"
+_UNTRAINED = {"resnet18": "image-classification", "ssd": "object-detection", "fcn": "semantic-segmentation"}
 # What makes the weights that both sides of the comparison with a Keras program freeze.
 _BASE = {"train_layers": "all", "epochs": 40, "mini_batch_size": 32, "learning_rate": 0.001, "dropout": 0.2}
 
@@ -55,6 +57,12 @@ def mxnet(data: Path, work: Path) -> None:
     _run(MXNET, "-m", "benchmarks.untrained", "--layers", "50", "--out", model)
     photo = min((work / "image-classification" / "validation").rglob("*.jpg"))
     _run(sys.executable, "benchmarks/serving_load.py", "--model-dir", model, "--images", photo)
+    print("\nServing: int8 beside float", flush=True)
+    photos = work / "image-classification" / "train"
+    models = {folder: ("--task", task, "--layers", 18) for folder, task in _UNTRAINED.items()}
+    for folder, options in models.items():
+        _run(MXNET, "-m", "benchmarks.untrained", *options, "--out", work / folder)
+    _precisions([model, *(work / folder for folder in models)], photos, photo.parent)
 
 
 def tensorflow(data: Path, work: Path) -> None:
@@ -70,6 +78,15 @@ def tensorflow(data: Path, work: Path) -> None:
     print("\nServing: MobileNetV2 at 128 pixels, JPEG in, JSON out", flush=True)
     photos = channels["species"] / "validation" / "cat"
     _run(sys.executable, "benchmarks/serving_engines.py", "--model", weights, "--images", photos)
+    print("\nServing: int8 beside float", flush=True)
+    _precisions([weights.parent], channels["species"] / "train", photos)
+
+
+def _precisions(models: Sequence[Path], calibration: Path, photos: Path) -> None:
+    """The server with each model's int8 graph beside the one with its float graph."""
+    for model in models:
+        _run(MXNET, "-m", "benchmarks.int8", model, "--images", calibration)
+    _run(sys.executable, "benchmarks/serving_precision.py", *models, "--images", photos)
 
 
 def _prepare(name: str, data: Path, out: Path, *options: str) -> Path:

@@ -49,16 +49,16 @@ def _cost(checkout: Path, arguments: argparse.Namespace, images: list[bytes]) ->
         before = 0.0
         for number in range(-20, arguments.requests):
             if number == 0:
-                before = _processor_seconds(process)
+                before = processor_seconds(process)
             client.request("POST", "/invocations", images[number % len(images)], {"Content-Type": "image/jpeg"})
             response = client.getresponse()
             answer = response.read()
             if response.status != 200:
                 sys.exit(f"The server answered {response.status}: {answer!r:.200}")
-        return 1000 * (_processor_seconds(process) - before) / arguments.requests
+        return 1000 * (processor_seconds(process) - before) / arguments.requests
 
 
-def _processor_seconds(process: int) -> float:
+def processor_seconds(process: int) -> float:
     """What a process, its children and theirs have taken so far (proc(5), fields 4 and 14 to 17)."""
     parents, ticks = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):

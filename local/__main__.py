@@ -20,6 +20,7 @@ COMMANDS = {
     "prepare": "write an algorithm's channels from the data set",
     "inspect": "look at the channels of a job, and at what will go wrong with it",
     "weights": "check and convert a file of pretrained weights",
+    "quantize": "add an int8 graph to a model, if it answers like the float one",
     "demo": "train, serve and predict on this machine, without Docker",
     "train": "train an image in SageMaker local mode",
     "deploy": "serve a model in SageMaker local mode",

@@ -16,6 +16,8 @@ from serve.words import plural
 FORMAT_VERSION = 1
 MODEL_JSON = "model.json"
 MODEL_ONNX = "model.onnx"
+MODEL_INT8 = "model.int8.onnx"
+"""The same network in integers, beside the float graph; see Quantization."""
 EARLIER = ".earlier-model"
 """Where a job in the folder of an earlier one keeps that one's model while it has none of its own."""
 
@@ -25,6 +27,9 @@ TENSORS = "tensors"
 
 OUTPUTS = {CLASSIFICATION: ("softmax", "sigmoid"), DETECTION: ("boxes",), SEGMENTATION: ("logits",)}
 """What the numbers of a task's model may be."""
+
+FLOAT32, INT8 = "float32", "int8"
+"""The precisions of a graph."""
 
 TASKS = tuple(OUTPUTS)
 # What a crop cuts off has no boxes and no mask: a detector sees the whole image, and so does a segmenter, whose masks
@@ -84,6 +89,19 @@ class Nms:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """What a job that was asked for an int8 graph has found: which graph `serves`, FLOAT32 or INT8, and its `report`.
+
+    The weights of MODEL_INT8 have 7 bits with `reduce_range`. With all 8, processors without VNNI add its products up
+    wrongly, so there the float graph serves.
+    """
+
+    serves: str
+    reduce_range: bool
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Artifact:
     """Everything a server must know about model.onnx.
 
@@ -104,6 +122,7 @@ class Artifact:
     metrics: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
     nms: Nms | None = None
+    quantization: Quantization | None = None
 
 
 def write(artifact: Artifact, model_dir: Path) -> Path:
@@ -114,8 +133,9 @@ def write(artifact: Artifact, model_dir: Path) -> Path:
     path = model_dir / MODEL_JSON
     described = {"format_version": FORMAT_VERSION, **asdict(artifact)}
     described["input"]["colour"] = COLOURS.get(artifact.input.channels)
-    if artifact.nms is None:
-        del described["nms"]
+    for key in ("nms", "quantization"):
+        if described[key] is None:
+            del described[key]
     return write_document(described, path, lambda written: _parse(written, path))
 
 
@@ -146,10 +166,12 @@ def read(model_dir: Path) -> Artifact:
     """Read and check the artifact in `model_dir`.
 
     Raises ArtifactError when model.json is missing, is not JSON, is of a newer format, lacks a key or holds a value
-    that makes no sense, and when model.onnx is missing.
+    that makes no sense, and when model.onnx, or an int8 graph that is to serve, is missing.
     """
     artifact = _parse(document(model_dir), model_dir / MODEL_JSON)
     require(model_dir, MODEL_ONNX)
+    if artifact.quantization is not None and artifact.quantization.serves == INT8:
+        require(model_dir, MODEL_INT8)
     return artifact
 
 
@@ -225,6 +247,7 @@ def _parse(document: Any, path: Path) -> Artifact:
         metrics=values.get("metrics", dict),
         versions=values.get("versions", dict),
         nms=_parse_nms(values, path, task),
+        quantization=_parse_quantization(document, path),
     )
 
 
@@ -237,6 +260,17 @@ def _parse_nms(values: "Values", path: Path, task: str) -> Nms | None:
         threshold=nms.number("threshold", 0, 1),
         top_k=nms.whole("top_k", 1, MAX_TOP_K),
         score_floor=nms.number("score_floor", 0, 1),
+    )
+
+
+def _parse_quantization(document: Mapping[str, Any], path: Path) -> Quantization | None:
+    if "quantization" not in document:
+        return None
+    values = Values(document["quantization"], path, "quantization.")
+    return Quantization(
+        serves=values.one_of("serves", (FLOAT32, INT8)),
+        reduce_range=values.flag("reduce_range"),
+        report=values.get("report", dict),
     )
 
 
@@ -285,6 +319,12 @@ class Values:
         value = self.present(key)
         if not isinstance(value, kind) or isinstance(value, bool):
             self.refuse(key, value, f"of type {kind.__name__}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self.present(key)
+        if not isinstance(value, bool):
+            self.refuse(key, value, "true or false")
         return value
 
     def one_of(self, key: str, allowed: tuple[T, ...]) -> T:

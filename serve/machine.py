@@ -9,6 +9,7 @@ from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
+CPUINFO = Path("/proc/cpuinfo")
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -63,6 +64,12 @@ def give_back_memory() -> None:
     gc.collect()
     with suppress(AttributeError):  # of another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
+    """Whether every processor adds up products of 8-bit integers in 32 bits: AVX-VNNI, or that of AVX-512."""
+    flags = [line.split() for line in cpuinfo.read_text().splitlines() if line.startswith("flags")]
+    return bool(flags) and all("avx512_vnni" in words or "avx_vnni" in words for words in flags)
 
 
 def be_killed_first(score: int) -> None:

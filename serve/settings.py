@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve import machine
+from serve.artifact import FLOAT32
 from serve.preprocess import MAX_PIXELS
 from serve.user_model.signature import IMAGE_RANGES
 
@@ -24,6 +25,7 @@ DECODE_MB = "VISION_DECODE_MB"
 DECODE_SECONDS = "VISION_DECODE_SECONDS"
 ENGINE = "VISION_ENGINE"
 IMAGE_VALUES = "VISION_IMAGE_VALUES"
+PRECISION = "VISION_PRECISION"
 METRICS = "VISION_METRICS"
 LOG_FORMAT = "VISION_LOG_FORMAT"
 LOG_REQUESTS = "VISION_LOG_REQUESTS"
@@ -33,6 +35,7 @@ LISTENER = "VISION_LISTENER"
 LIST_OF_MODELS = "VISION_LIST_OF_MODELS"
 
 ONNX, TENSORFLOW = "onnx", "tensorflow"
+AUTO = "auto"
 TEXT, JSON = "text", "json"
 ERRORS, ALL, NONE = "errors", "all", "none"
 
@@ -58,8 +61,9 @@ class Settings:
     that was asked for all the same, else 0), and `list_of_models` is the file that says what it has loaded.
     `converted` is the folder that a conversion at start has filled, None where nothing was converted; `listener` the
     descriptor of the socket that the start has bound, None before. `image_values` is one of IMAGE_RANGES, "" for what
-    the model's graph says. `room` is what bodies and answers may take together, `decode_memory` and `decode_seconds`,
-    of processor time, what reading one image or long text may take.
+    the model's graph says; `precision` is FLOAT32, or AUTO for what model.json says. `room` is what bodies and answers
+    may take together, `decode_memory` and `decode_seconds`, of processor time, what reading one image or long text may
+    take.
     """
 
     model_dir: Path
@@ -80,6 +84,7 @@ class Settings:
     decode_seconds: int
     engine: str
     image_values: str
+    precision: str
     metrics: bool
     log_format: str
     log_requests: str
@@ -126,6 +131,7 @@ class Settings:
             decode_seconds=read.integer(DECODE_SECONDS, 10, 1, 3600),
             engine=read.choice(ENGINE, (ONNX, TENSORFLOW), ONNX),
             image_values=read.choice(IMAGE_VALUES, IMAGE_RANGES, ""),
+            precision=read.choice(PRECISION, (AUTO, FLOAT32), AUTO),
             metrics=read.boolean(METRICS, default=True),
             log_format=read.choice(LOG_FORMAT, (TEXT, JSON), TEXT),
             log_requests=read.choice(LOG_REQUESTS, (ERRORS, ALL, NONE), ERRORS),

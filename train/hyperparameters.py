@@ -55,6 +55,12 @@ class CommonHyperparameters(ABC):
     """**Ours.** Share of the images that may be unreadable before the job fails."""
     seed: int
     """**Ours.** Seed of the first weights, the order of the images and the augmentation."""
+    quantize: str | None
+    """**Ours.** int8: also write the network in 8-bit integers, which serves where it answers like the float one:
+    [quantization.md](quantization.md)."""
+    quantize_tolerance: float
+    """**Ours.** Share of the right answers on the validation images that the int8 graph may lose; one may always be
+    lost. Without effect unless `quantize` is set."""
 
     @abstractmethod
     def say(self, hosts: int = 1) -> None:
@@ -65,8 +71,12 @@ class CommonHyperparameters(ABC):
         return dataclasses.replace(self, **values)  # type: ignore[type-var]  # each algorithm's class is a dataclass
 
     def values(self) -> dict[str, Any]:
-        """Return all values by name, in the order of the fields: for the log and for files."""
-        return dict(vars(self))
+        """Return all values by name, in the order of the fields: for the log and for files.
+
+        Those of `quantize` are among them where it is set: other jobs, and their checkpoints, know nothing of it.
+        """
+        unset = ("quantize", "quantize_tolerance") if self.quantize is None else ()
+        return {name: value for name, value in vars(self).items() if name not in unset}
 
 
 def warn_of_late_steps(hp: CommonHyperparameters) -> None:

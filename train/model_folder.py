@@ -3,18 +3,21 @@
 import platform
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol
 
 import serve
 from serve import artifact
 from serve.artifact import MODEL_JSON, MODEL_ONNX
+from train.data.samples import Sample
 from train.errors import TrainError
 from train.files import names, replace, writing
 from train.hyperparameters import CommonHyperparameters
 from train.learner import Best, K, Lines
 from train.log import LOG
+from train.quantization import closing
+from train.quantization.closing import Known, Request
 from train.verify import Check, verify
 
 _NAME = "sagemaker-vision-containers"
@@ -28,9 +31,9 @@ class Described(Protocol):
     @property
     def spec(self) -> artifact.InputSpec: ...
     @property
-    def train(self) -> Sized: ...
+    def train(self) -> Sequence[Sample[object]]: ...
     @property
-    def validation(self) -> Sized: ...
+    def validation(self) -> Sequence[Sample[object]]: ...
 
 
 class Model(ABC, Generic[K]):
@@ -100,6 +103,12 @@ class Model(ABC, Generic[K]):
     def check(self, best: Best[K]) -> Check:
         """Return what the closing checks compare. Called when the graph and its description are written."""
 
+    def quantization(self) -> Request | None:
+        """Return what an int8 graph is to be made with; None when the job was not asked for one."""
+        if self._hp.quantize is None:
+            return None
+        return Request(self._data.train, self._data.validation, self._hp.seed, self._hp.quantize_tolerance)
+
 
 class ModelFolder(Generic[K]):
     """Writes what a model's folder holds; each file is there whole or not at all.
@@ -163,7 +172,11 @@ class ModelFolder(Generic[K]):
         with writing(self._folder / MODEL_JSON):
             artifact.write(self._model.describe({"epoch": best.epoch, **best.metrics, **own}), self._folder)
         LOG.info("Checking the artifact with the server's own code")
-        verify(self._folder, self._model.check(best))
+        check = self._model.check(best)
+        answers = verify(self._folder, check)
+        request = self._model.quantization()
+        if request is not None:
+            closing.quantize(self._folder, Known(check.files, answers, len(answers), check.metric), request)
         self._lines.finished(best, self._folder, names(self._folder))
 
     def rescue(self, best: Best[K] | None) -> str:

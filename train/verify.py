@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serve import artifact
 from serve.preprocess import UnreadableImage
 from serve.words import plural
 from train.data.samples import Sample, spread
@@ -49,27 +50,15 @@ def serving_python() -> Path:
     return Path(sys.prefix).parent / "serve" / "bin" / "python"
 
 
-def verify(model_dir: Path, check: Check) -> None:
-    """Run both checks in the serving environment. Raises TrainError if either fails.
+def verify(model_dir: Path, check: Check) -> list[NDArray[Any]]:
+    """Run both checks in the serving environment, and return its answers to the files. Raises TrainError if one fails.
 
     Raises UserError when a file can no longer be read.
     """
-    python = serving_python()
-    if not python.exists():
-        raise TrainError(
-            f"{python} is missing: the artifact is checked by the server's own code, in the environment "
-            f"that lies beside {sys.prefix}"
-        )
-    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-        work = Path(folder)
-        with writing(work):
-            np.save(work / "tensors.npy", check.tensors)
-            names = _lay_out(check.files, work)
-        _run_check(python, model_dir, work, names)
-        found, answers = np.load(work / "tensor_outputs.npz"), np.load(work / "file_outputs.npz")
-        # np.max, because Python's max may drop a NaN.
-        difference = float(np.max([np.abs(found[name] - wanted).max() for name, wanted in check.expected.items()]))
-        served = check.metric([answers[str(number)] for number in range(len(check.files))])
+    found, answers = _run(model_dir, check.tensors, check.files)
+    # np.max, because Python's max may drop a NaN.
+    difference = float(np.max([np.abs(found[name] - wanted).max() for name, wanted in check.expected.items()]))
+    served = check.metric(answers)
     LOG.info(
         "Check of model.onnx: largest difference from %s %.2g on %s; %.6f by the server's code on %s, %.6f logged",
         *(check.framework, difference, plural(len(check.tensors), "input"), served),
@@ -85,12 +74,42 @@ def verify(model_dir: Path, check: Check) -> None:
             f"the server's code reaches {served:.4f} on {plural(len(check.files), 'validation file')} where training "
             f"logged {check.logged:.4f}: the artifact must not be served; please report this with the log"
         )
+    return answers
 
 
-def _lay_out(files: Sequence[Sample[object]], work: Path) -> dict[str, str]:
+def ask_server(model_dir: Path, files: Sequence[Sample[object]]) -> list[NDArray[Any]]:
+    """Return the answers of the server's code to files: probabilities (classes,), detections (d, 6) or masks (H, W).
+
+    Raises TrainError when it fails, UserError when a file can no longer be read.
+    """
+    spec = artifact.read(model_dir).input
+    return _run(model_dir, np.empty((0, spec.channels, spec.height, spec.width), np.float32), files)[1]
+
+
+def _run(
+    model_dir: Path, tensors: NDArray[np.float32], files: Sequence[Sample[object]]
+) -> tuple[dict[str, NDArray[np.float32]], list[NDArray[Any]]]:
+    python = serving_python()
+    if not python.exists():
+        raise TrainError(
+            f"{python} is missing: the artifact is checked by the server's own code, in the environment "
+            f"that lies beside {sys.prefix}"
+        )
+    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+        work = Path(folder)
+        with writing(work):
+            np.save(work / "tensors.npy", tensors)
+            names = lay_out(files, work)
+        _run_check(python, model_dir, work, names)
+        with np.load(work / "tensor_outputs.npz") as outputs, np.load(work / "file_outputs.npz") as answers:
+            return dict(outputs), [answers[str(number)] for number in range(len(files))]
+
+
+def lay_out(files: Sequence[Sample[object]], work: Path, what: str = "validation image") -> dict[str, str]:
     """Write the samples' bytes and files.json into `work`; return the names of the samples by the paths of the copies.
 
-    A sample may be a record in a .rec file, which the server's code does not read; so all are copied.
+    A sample may be a record in a .rec file, which the server's code does not read; so all are copied. Raises UserError,
+    which says `what` a sample is, when one can no longer be read.
     """
     names = {str(work / f"{number}.image"): sample.name for number, sample in enumerate(files)}
     for path, sample in zip(names, files, strict=True):
@@ -98,7 +117,7 @@ def _lay_out(files: Sequence[Sample[object]], work: Path) -> dict[str, str]:
             Path(path).write_bytes(sample.read())
         except UnreadableImage as error:
             raise UserError(
-                f"validation image {sample.name} {error}, though it could be read when training began: the channel "
+                f"{what} {sample.name} {error}, though it could be read when training began: the channel "
                 "must stay as it is until the job ends"
             ) from None
     (work / "files.json").write_text(json.dumps(list(names)))

@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 from shlex import quote
 
-from local import ENVIRONMENTS, ROOT
+from local import ENVIRONMENTS, ROOT, journey
 from local.algorithms import report
-from local.commands import journey, options
+from local.commands import options
 from local.progress import duration
 from local.sagemaker import opt_ml, programs
 from serve.machine import cpu_count

@@ -9,8 +9,9 @@ import os
 import shlex
 from pathlib import Path
 
+from local import journey
 from local.algorithms import report
-from local.commands import journey, options
+from local.commands import options
 from local.sagemaker import docker, invocations, sdk
 
 

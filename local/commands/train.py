@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from local.commands import journey, options
+from local import journey
+from local.commands import options
 from local.datasets import layouts
 from local.datasets.looks import Looks
 from local.errors import UserError

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serve.artifact import TENSORS, ArtifactError
+from serve.artifact import MODEL_INT8, TENSORS, ArtifactError
 from serve.engine.memory import Memory, to_load
 from serve.engine.model import Engine
 from serve.engine.reader import SandboxedReader
@@ -93,7 +93,7 @@ class Loader:
         if signature.task(folder) != TENSORS:
             from serve.engine import runtime
 
-            return runtime.OnnxEngine(folder, threads, self._reader, keep_memory)
+            return runtime.OnnxEngine(folder, threads, self._reader, self._settings.precision, keep_memory)
         finding.refuse_handlers(source)
         from serve.user_model.graphs import Graphs
         from serve.user_model.tensor_engine import TensorEngine
@@ -121,8 +121,11 @@ class Loader:
 
 
 def _graph_bytes(folder: Path) -> int:
-    """Bytes of the graphs in a folder, with the weights that lie beside them."""
-    return sum(path.stat().st_size for path in folder.glob("*.onnx*") if path.is_file())
+    """Bytes of the graphs in a folder, with the weights beside them.
+
+    An int8 graph does not count: it takes the place of a larger one.
+    """
+    return sum(path.stat().st_size for path in folder.glob("*.onnx*") if path.is_file() and path.name != MODEL_INT8)
 
 
 def _telling(engine: "TensorEngine") -> "TensorEngine":

@@ -1,5 +1,6 @@
 """The engine: model.onnx under ONNX Runtime, from the bytes of an image to the answer of its task."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from serve import artifact as artifacts
-from serve.artifact import MODEL_ONNX, Artifact, ArtifactError
+from serve import machine
+from serve.artifact import FLOAT32, INT8, MODEL_INT8, MODEL_ONNX, Artifact, ArtifactError
 from serve.engine.reader import Picture, Reader
 from serve.http.media import require_image
 from serve.http.refusals import explained
@@ -22,14 +24,18 @@ from serve.tasks.task import TASKS, Task
 from serve.telemetry.trace import DECODE, ENCODE, MODEL, stage
 from serve.words import sentence
 
+log = logging.getLogger("serve")
+
 _FATAL_ONLY = 4  # ONNX Runtime raises its errors too; its own log is not escaped
+# It makes integers of a layer that was left in float between integers, with one scale for all of its weights.
+_UNWANTED = ("WeightBiasQuantization",)
 
 
-def session(path: Path, threads: int, keep_memory: bool = True) -> ort.InferenceSession:
+def session(path: Path, threads: int, keep_memory: bool = True, without: Sequence[str] = ()) -> ort.InferenceSession:
     """A graph under ONNX Runtime, to compute one prediction on `threads` cores. Raises what ONNX Runtime raises.
 
     With `keep_memory` what a prediction has taken is kept for the next one: 3 to 17 MB (MobileNetV2, FCN, ResNet-18,
-    SSD), and no processor time was saved by it.
+    SSD), and no processor time was saved by it. `without` are optimizers, by name, that are not to change the graph.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -37,7 +43,25 @@ def session(path: Path, threads: int, keep_memory: bool = True) -> ort.Inference
     options.log_severity_level = _FATAL_ONLY
     # Threads that spin while they wait for work take it from the other predictions and from /ping.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(str(path), options, ["CPUExecutionProvider"], disabled_optimizers=list(without))
+
+
+def graph(artifact: Artifact, precision: str) -> str:
+    """The file of the graph that serves, on this processor and for a wish of FLOAT32 or none; the log says which.
+
+    Where there is a float graph alone, nothing is to be said.
+    """
+    kept = artifact.quantization
+    if kept is None or kept.serves != INT8:
+        return MODEL_ONNX
+    if precision == FLOAT32:
+        log.info("VISION_PRECISION=float32: %s serves, not %s", MODEL_ONNX, MODEL_INT8)
+        return MODEL_ONNX
+    if not kept.reduce_range and not machine.has_vnni():
+        log.warning("%s serves: this processor has no VNNI, without which %s answers wrongly", MODEL_ONNX, MODEL_INT8)
+        return MODEL_ONNX
+    log.info("%s serves; VISION_PRECISION=float32 serves %s", MODEL_INT8, MODEL_ONNX)
+    return MODEL_INT8
 
 
 @dataclass(frozen=True)
@@ -51,18 +75,19 @@ class Read:
 class OnnxEngine:
     """A model, loaded and proven to answer. `answer` and `run` may be called by many threads at once."""
 
-    def __init__(self, model_dir: Path, threads: int, reader: Reader | None = None, keep_memory: bool = True) -> None:
+    def __init__(
+        self, model_dir: Path, threads: int, reader: Reader | None = None, precision: str = "", keep_memory: bool = True
+    ) -> None:
         """Load the artifact in `model_dir`, to compute one prediction on `threads` cores; `reader` reads its images.
 
-        `keep_memory` as for `session`.
-
-        Raises ArtifactError when model.json or model.onnx is missing or broken, or when the two do not fit.
+        A `precision` of FLOAT32 takes the float graph where model.json names another; `keep_memory` as for `session`.
+        Raises ArtifactError when model.json or the graph is missing or broken, or when the two do not fit.
         """
         self.artifact: Artifact = artifacts.read(model_dir)
         self._reader = reader or Reader()
-        path = model_dir / MODEL_ONNX
+        path = model_dir / graph(self.artifact, precision)
         try:
-            self._session = session(path, threads, keep_memory)
+            self._session = session(path, threads, keep_memory, _UNWANTED)
             self._warm_up()
         except ArtifactError:
             raise

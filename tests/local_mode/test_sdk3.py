@@ -240,7 +240,7 @@ def test_ctrl_c_while_training_ends_the_job_and_leaves_nothing_behind(
     assert not (home / ".local" / "image-classification" / "model.tar.gz").exists()
 
 
-@pytest.mark.parametrize("case, hosts", [(CLASSIFIER, 2), (DETECTOR, 1), (SEGMENTER, 1)], ids=CASES)
+@pytest.mark.parametrize(("case", "hosts"), [(CLASSIFIER, 2), (DETECTOR, 1), (SEGMENTER, 1)], ids=CASES)
 def test_the_journey_says_of_the_endpoint_what_training_logged_on_one_host_or_two(
     image: Callable[[str], str], case: Case, hosts: int, drawn_pets: Path, home: Path
 ) -> None:

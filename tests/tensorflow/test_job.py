@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from serve import artifact
+from serve.artifact import FLOAT32, INT8, MODEL_INT8
 from tests import jobs
 from tests.tensorflow import small
 from train.errors import UserError
@@ -76,7 +78,11 @@ def above_pretrained(first: jobs.Done, base: Path) -> Path:
     """A job under `base` that trains the head for two classes above the layers of the first job."""
     class_folders(base, 48, 48, jobs.CLASSES[:2])
     shutil.copytree(first.model, base / "input" / "data" / "pretrained")
-    jobs.configure(base, {**SMALL, "use_pretrained_model": 1, "epochs": 8, "dropout": 0, **small.STILL}, defaults={})
+    jobs.configure(
+        base,
+        {**SMALL, "use_pretrained_model": 1, "epochs": 8, "dropout": 0, "quantize": "int8", **small.STILL},
+        defaults={},
+    )
     return base
 
 
@@ -96,6 +102,17 @@ def test_a_jobs_keras_file_is_pretrained_weights_for_another_number_of_classes(s
 def validated(done: jobs.Done) -> list[str]:
     """The lines of the validation data."""
     return [line for line in done.lines if "Validation-" in line]
+
+
+def test_a_job_with_quantize_int8_leaves_the_graph_that_its_comparison_allows(second: jobs.Done) -> None:
+    """Little trained, it answers close to chance: whether that passes is the gate's to say, as its numbers have it."""
+    found = artifact.read(second.model).quantization
+    kept = [trial["kept"] for trial in found.report["tries"]]
+    assert kept in ([True], [False, True], [False, False])
+    assert found.serves == (INT8 if kept[-1] else FLOAT32)
+    assert (second.model / MODEL_INT8).exists() is kept[-1]
+    assert len([line for line in second.lines if line.startswith("int8 beside float: validation score ")]) == len(kept)
+    assert [trial["score"]["photos"] for trial in found.report["tries"]] == [32] * len(kept)
 
 
 def test_two_hosts_train_a_head_exactly_as_one_does_and_the_first_alone_writes_the_model(

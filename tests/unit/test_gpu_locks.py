@@ -32,6 +32,11 @@ def test_images_for_gpus_have_cuda_and_all_that_those_for_cpus_have_in_the_same_
 
 
 @EACH
+def test_the_quantiser_is_of_the_onnx_runtime_that_serves(stack: str) -> None:
+    assert pins(IMAGES[STACKS[stack]].lock())["onnxruntime"] == pins(IMAGES["inference"].lock())["onnxruntime"]
+
+
+@EACH
 def test_a_lock_file_has_one_version_of_cuda_and_names_no_index(stack: str) -> None:
     lock = IMAGES[STACKS[stack]].lock("gpu")
     assert len({name[-4:] for name in pins(lock) if name.startswith("nvidia-")}) == 1

@@ -21,6 +21,7 @@ MXNET, KERAS = (
 )
 _CONVERT = "serve.user_model.convert"
 TENSORFLOW = {_CONVERT, "serve.user_model.saved_model", "serve.user_model.scaling"}
+QUANTIZER = {"train.quantization.quantizer", "train.quantization.sensitivity"}
 # By package of others: the packages and modules that import it, which must be all of them. "" stands for any.
 THIRD_PARTY = {
     "mxnet": {*MXNET, "train.gluon", "train.gpu_check.gluon", "train.weights"},
@@ -31,8 +32,8 @@ THIRD_PARTY = {
     "tf_keras": {_CONVERT},
     "tf2onnx": {"train.keras", _CONVERT},
     "h5py": {"train.weights.keras_files"},
-    "onnx": {"train.keras", _CONVERT, "train.gluon", "train.graph"},
-    "onnxruntime": {"serve.engine.runtime"},
+    "onnx": {"train.keras", _CONVERT, "train.gluon", "train.graph", *QUANTIZER},
+    "onnxruntime": {"serve.engine.runtime", *QUANTIZER},
     "flask": {"serve.http.application", "serve.http.gunicorn_conf", "serve.http.multi_model"},
     "werkzeug": {"serve.http.application", "serve.http.headers"},
     "prometheus_client": {"serve.telemetry.instruments", "serve.telemetry.shared"},

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve import artifact
-from serve.artifact import Artifact, ArtifactError, InputSpec, Nms
+from serve.artifact import FLOAT32, INT8, Artifact, ArtifactError, InputSpec, Nms, Quantization
 from tests.environments import REPOSITORY
 
 SPEC = InputSpec("data", 3, 224, 200, 256, "crop", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -49,6 +49,9 @@ def specs(draw: st.DrawFn, rules: tuple[str, ...]) -> InputSpec:
 
 
 fractions = st.floats(0, 1)
+quantizations = st.builds(
+    Quantization, serves=st.sampled_from((FLOAT32, INT8)), reduce_range=st.booleans(), report=json_objects
+)
 nms = st.builds(Nms, threshold=fractions, top_k=st.integers(1, artifact.MAX_TOP_K), score_floor=fractions)
 
 
@@ -67,6 +70,7 @@ def artifacts(draw: st.DrawFn) -> Artifact:
         metrics=draw(json_objects),
         versions=draw(json_objects),
         nms=draw(nms) if detects else None,
+        quantization=draw(st.none() | quantizations),
     )
 
 
@@ -74,6 +78,7 @@ def artifacts(draw: st.DrawFn) -> Artifact:
 def test_what_is_written_is_read_back_equal(tmp_path_factory: pytest.TempPathFactory, written: Artifact) -> None:
     folder = tmp_path_factory.mktemp("model")
     (folder / artifact.MODEL_ONNX).touch()
+    (folder / artifact.MODEL_INT8).touch()
     artifact.write(written, folder)
     assert artifact.read(folder) == written
 
@@ -85,7 +90,7 @@ def test_file_says_what_another_program_needs(tmp_path: Path) -> None:
     assert document["format_version"] == 1
     assert document["input"]["colour"] == "RGB"
     assert document["class_names"] == ["Bengal", "pug"]
-    assert "nms" not in document
+    assert not {"nms", "quantization"} & document.keys()
     detector = json.loads(artifact.write(HEADS, tmp_path).read_text())
     assert detector["nms"] == {"threshold": 0.45, "top_k": 400, "score_floor": 0.01}
 
@@ -106,6 +111,8 @@ def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> 
         (replace(PETS, input=replace(SPEC, resize=199)), "input.resize is 199, it must be at least 200"),
         (replace(PETS, input=replace(SPEC, channels=2)), "input.channels is 2"),
         (replace(PETS, nms=HEADS.nms), "nms is .*, it must be left out: the task is image-classification"),
+        (replace(PETS, quantization=Quantization("int4", True, {})), "quantization.serves is 'int4', it must be"),
+        (replace(PETS, quantization=Quantization(INT8, 7, {})), "quantization.reduce_range is 7, it must be true or"),
         (replace(PETS, output="boxes"), "output is 'boxes', it must be 'softmax' or 'sigmoid'"),
         (replace(HEADS, output="softmax"), "output is 'softmax', it must be 'boxes'"),
         (replace(HEADS, nms=None), "the key nms is missing"),

@@ -94,6 +94,13 @@ def test_unclear_boolean_is_refused() -> None:
         Settings.from_environment({"SAGEMAKER_BATCH": "yes please"})
 
 
+def test_the_float_graph_can_be_asked_for() -> None:
+    assert Settings.from_environment({}).precision == "auto"
+    assert Settings.from_environment({"VISION_PRECISION": "float32"}).precision == "float32"
+    with pytest.raises(SettingsError, match="VISION_PRECISION is 'int4', it must be auto or float32"):
+        Settings.from_environment({"VISION_PRECISION": "int4"})
+
+
 def test_base_folder_moves_the_model() -> None:
     assert Settings.from_environment({"SAGEMAKER_BASE_DIR": "/somewhere"}).model_dir == Path("/somewhere/model")
 
@@ -154,3 +161,20 @@ def test_memory_is_the_limit_of_the_cgroup_else_the_machines(
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal:        2048 kB\nMemFree:          1 kB\n")
     assert machine.memory_bytes(cgroup(tmp_path, files), meminfo) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [
+        (["fpu avx2 avx512_vnni"], True),
+        (["fpu avx2 avx_vnni"], True),
+        (["fpu avx2"], False),
+        (["fpu avx2 avx512_vnni", "fpu avx2"], False),  # some processors have cores of two kinds
+        (["fpu avx512_vnni_other"], False),
+        ([], False),
+    ],
+)
+def test_vnni_is_there_when_every_processor_has_it(tmp_path: Path, flags: list[str], found: bool) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("".join(f"processor\t: 0\nflags\t\t: {words}\nbugs\t\t: x\n\n" for words in flags))
+    assert machine.has_vnni(cpuinfo) is found

@@ -66,6 +66,8 @@ class Hyperparameters(ClassifierHyperparameters):
     inference_resize: Resize = fields.choice("crop", get_args(Resize))
     unreadable_tolerance: float = fields.real(0.05)
     seed: int = fields.integer(0, 0, 2**31 - 1)
+    quantize: str | None = fields.choice(None, ("int8",))
+    quantize_tolerance: float = fields.real(0.01)
 
     def __post_init__(self) -> None:
         """Raise UserError for values that do not go together."""

@@ -80,6 +80,8 @@ class Hyperparameters(KerasHyperparameters):
     """Share of the images that may be unreadable before the job fails."""
     seed: int = fields.integer(0, 0, 2**31 - 1)
     """Seed of the first weights, the split, the order of the images and augmentation."""
+    quantize: str | None = fields.choice(None, ("int8",))
+    quantize_tolerance: float = fields.real(0.01)
 
 
 @dataclass(frozen=True, kw_only=True)

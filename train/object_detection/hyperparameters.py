@@ -62,6 +62,8 @@ class Hyperparameters(CommonHyperparameters):
     # Ours: the built-in has no such hyperparameters.
     unreadable_tolerance: float = fields.real(0.05)
     seed: int = fields.integer(0, 0, 2**31 - 1)
+    quantize: str | None = fields.choice(None, ("int8",))
+    quantize_tolerance: float = fields.real(0.01)
 
     def __post_init__(self) -> None:
         """Raise UserError for a threshold of 0."""

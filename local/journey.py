@@ -26,13 +26,14 @@ from serve.words import plural
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The name of the image and the options --data and --epochs."""
+    """The name of the image and the options --data, --layout, --epochs and --quantize."""
     options.add_name(parser, TRAINING)
     parser.add_argument("--data", type=Path, help="your photos, in any layout; without it, a data set is drawn")
     layouts.add_argument(parser)
     tried = {name: algorithms.get(name).epochs for name in TRAINING}
     defaults = "; ".join(f"{name}: {drawn}, with --data {real}" for name, (drawn, real) in tried.items())
     parser.add_argument("--epochs", type=_positive, help=f"default: {defaults}")
+    parser.add_argument("--quantize", choices=("int8",), help="train with this value of the hyperparameter quantize")
 
 
 @contextlib.contextmanager
@@ -95,6 +96,8 @@ def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Journey:
     looks = Looks()
     summary = write_channels(args.name, given, channels, looks)
     recipe = algorithm.recipe(drawn, args.epochs, summary.hyperparameters)
+    if args.quantize is not None:
+        recipe["quantize"] = args.quantize
     if not drawn:
         inspect(args.name, channels, recipe, looks)
     return Journey(algorithm, channels, summary, recipe)

@@ -1,0 +1,96 @@
+"""`python3 -m local quantize`: folders and archives, with a stand-in for the quantiser's environment."""
+
+import argparse
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from local.commands import quantize
+from local.errors import CommandFailed, UserError
+
+# What `python -m train.quantization FOLDER --calibrate DIR --seed N` does, in its place.
+STAND_IN = """#!{python}
+import json, pathlib, sys
+module, folder, *rest = sys.argv[2:]
+pathlib.Path(folder, "asked.json").write_text(json.dumps(rest))
+code = int(pathlib.Path(rest[1], "code").read_text())
+if code == 0:
+    pathlib.Path(folder, "model.int8.onnx").write_text("integers")
+sys.exit(code)
+"""
+
+
+@pytest.fixture
+def args(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
+    """Arguments for a model's folder and photos; the stand-in ends with the exit code in the photos' file `code`."""
+    for name in ("mxnet", "serve"):
+        python = tmp_path / "envs" / name / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(STAND_IN.format(python=sys.executable))
+        python.chmod(0o755)
+    monkeypatch.setattr(quantize, "ENVIRONMENTS", tmp_path / "envs")
+    for name, file, text in (("model", "model.json", "{}"), ("photos", "code", "0")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text(text)
+    parser = argparse.ArgumentParser()
+    quantize.add_arguments(parser)
+    return parser.parse_args([str(tmp_path / "model"), "--calibrate", str(tmp_path / "photos"), "--seed", "3"])
+
+
+def archived(folder: Path) -> Path:
+    """The model.tar.gz of a folder."""
+    path = folder.parent / "model.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for file in folder.iterdir():
+            archive.add(file, file.name)
+    return path
+
+
+def names(path: Path) -> set[str]:
+    """What is in an archive."""
+    with tarfile.open(path) as archive:
+        return set(archive.getnames())
+
+
+def test_a_folder_is_quantised_where_it_is(args: argparse.Namespace) -> None:
+    assert quantize.run(args) == 0
+    assert (args.model / "model.int8.onnx").exists()
+    assert (args.model / "asked.json").read_text() == f'["--calibrate", "{args.calibrate}", "--seed", "3"]'
+
+
+def test_an_archive_gets_the_graph_beside_what_it_holds(args: argparse.Namespace) -> None:
+    args.model = archived(args.model)
+    assert quantize.run(args) == 0
+    assert names(args.model) == {"model.json", "model.int8.onnx", "asked.json"}
+    assert {path.name for path in args.model.parent.iterdir()} == {"envs", "model", "photos", "model.tar.gz"}
+
+
+def test_an_archive_of_which_nothing_has_passed_is_not_written(args: argparse.Namespace) -> None:
+    (args.calibrate / "code").write_text("1")
+    args.model = archived(args.model)
+    before = args.model.read_bytes()
+    with pytest.raises(CommandFailed, match=r"model\.tar\.gz serves in float, as before"):
+        quantize.run(args)
+    assert args.model.read_bytes() == before
+
+
+def test_the_users_mistakes_are_told_apart(args: argparse.Namespace) -> None:
+    (args.calibrate / "code").write_text("2")
+    with pytest.raises(UserError, match="model cannot be quantised as asked"):
+        quantize.run(args)
+    args.model = args.calibrate / "code"
+    with pytest.raises(UserError, match=r"code is not a folder, and cannot be read as a model\.tar\.gz"):
+        quantize.run(args)
+    args.model = args.calibrate / "none"
+    with pytest.raises(UserError, match="none is not a folder, and cannot be read as"):
+        quantize.run(args)
+
+
+def test_without_an_environment_that_has_the_quantiser_it_says_what_to_run(
+    args: argparse.Namespace, tmp_path: Path
+) -> None:
+    (tmp_path / "envs" / "mxnet" / "bin" / "python").unlink()
+    with pytest.raises(UserError, match="run `make envs`"):
+        quantize.run(args)
