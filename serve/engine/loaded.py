@@ -57,6 +57,7 @@ class Loaded:
                         "model %s is left out: memory ran out %d times in a row while it was loaded", name, entry.kills
                     )
                     del self._entries[name]
+            self._write()  # each load is judged once
             in_order = sorted(self._entries.items(), key=lambda item: item[1].tries)
             return {name: Path(entry.folder) for name, entry in in_order}
 

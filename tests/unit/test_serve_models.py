@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import json
 import threading
 import weakref
 from collections.abc import Callable
@@ -345,6 +346,15 @@ def test_a_kill_for_want_of_memory_is_not_put_down_to_a_model_whose_turn_had_not
             break
         worker.trying("deadly")
     assert list(Loaded(path, lambda: next(count)).to_restore()) == ["other"]
+
+
+def test_a_load_that_was_cut_short_is_judged_once(tmp_path: Path) -> None:
+    path = tmp_path / "models.json"
+    Loaded(path).add("a", Path("/a"))
+    killed_while_loading(path, "a", lambda: 0, 1)
+    Loaded(path, lambda: 0).to_restore()  # by a worker that memory kills before it loads anything
+    killed_while_loading(path, "a", lambda: 1, 1)
+    assert json.loads(path.read_text())["a"]["kills"] == 0
 
 
 def test_models_whose_loading_was_cut_short_are_restored_after_the_others(tmp_path: Path) -> None:
