@@ -160,7 +160,7 @@ def _client(
 ) -> None:
     connection = http.client.HTTPConnection(*address, timeout=60)
     while time.monotonic() < end:
-        status = _timed(connection, "POST", "/invocations", images[number % len(images)], end, tally)
+        status = timed(connection, "POST", "/invocations", images[number % len(images)], end, tally)
         if arguments.reconnect or status is None:
             connection.close()
         if status == 503 and arguments.pause:
@@ -172,14 +172,15 @@ def _client(
 def _pinger(address: tuple[str, int], end: float, tally: Tally) -> None:
     while time.monotonic() < end:
         connection = http.client.HTTPConnection(*address, timeout=60)  # a new one each, as health checks do
-        _timed(connection, "GET", "/ping", None, end, tally)
+        timed(connection, "GET", "/ping", None, end, tally)
         connection.close()
         time.sleep(PING_PERIOD)
 
 
-def _timed(
+def timed(
     connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, end: float, tally: Tally
 ) -> int | None:
+    """Ask, and note the answer unless it comes after the end; its status, None where the connection was lost."""
     started = time.monotonic()
     try:
         status = _exchange(connection, method, path, body)
@@ -202,15 +203,15 @@ def report(clients: int, invocations: Tally, pings: Tally, seconds: float) -> st
     """A few lines for one run; times in milliseconds."""
     lines = [f"{clients} clients, {seconds:g} s"]
     for status, times in sorted(invocations.seconds.items()):
-        lines.append(f"  /invocations {status}: {len(times)} ({len(times) / seconds:.1f}/s), {_percentiles(times)}")
+        lines.append(f"  /invocations {status}: {len(times)} ({len(times) / seconds:.1f}/s), {percentiles(times)}")
     for status, times in sorted(pings.seconds.items()):
-        lines.append(f"  /ping {status}: {len(times)}, {_percentiles(times)}")
+        lines.append(f"  /ping {status}: {len(times)}, {percentiles(times)}")
     errors = invocations.errors + pings.errors
     lines.append(f"  connections lost: {errors.total()}" + "".join(f", {n} {name}" for name, n in errors.items()))
     return "\n".join(lines)
 
 
-def _percentiles(times: Sequence[float]) -> str:
+def percentiles(times: Sequence[float]) -> str:
     """Nearest rank: the smallest time that at least so many per cent of all do not exceed."""
     ranked = sorted(times)
     ranks = {name: ranked[max(0, -(-len(ranked) * per // 100) - 1)] for name, per in (("p50", 50), ("p99", 99))}

@@ -9,13 +9,11 @@ Standard library and Docker only, as a user who may read all of /proc. Each DIR 
 """
 
 import argparse
-import http.client
-import json
+import math
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,46 +25,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from benchmarks.serving_load import Tally, _percentiles
+from benchmarks.multi_model import Container, docker, started
+from benchmarks.serving_load import Tally, percentiles, timed
 
 MEMORY = "1g"
 CLIENTS = 8
 KILL_SECONDS = 5
 PING_SECONDS = 0.05
-READY_SECONDS = 60
-
-
-@dataclass
-class Container:
-    """A multi-model server under test, on a port of this machine."""
-
-    id: str
-    host: str
-    port: int
-
-    def ask(self, method: str, path: str, body: bytes | None = None, timeout: float = 120) -> int:
-        """The status of a request on a new connection. Raises OSError, HTTPException."""
-        with closing(http.client.HTTPConnection(self.host, self.port, timeout=timeout)) as connection:
-            connection.request(method, path, body)
-            response = connection.getresponse()
-            response.read()
-            return response.status
-
-    def load(self, name: str, folder: str) -> int:
-        """Load a model."""
-        return self.ask("POST", "/models", json.dumps({"model_name": name, "url": folder}).encode())
-
-    def processes(self) -> list[int]:
-        """The main process, and then its worker."""
-        main = int(docker("inspect", "--format={{.State.Pid}}", self.id))
-        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
-        return [main, *map(int, children)]
-
-    def memory(self, key: str = "Pss") -> float:
-        """Megabytes of the main process and its worker together."""
-        texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self.processes()]
-        lines = [line.split() for text in texts for line in text.splitlines()]
-        return sum(int(words[1]) for words in lines if words[0] == f"{key}:") / 1000
+RETRY_SECONDS = 1  # as the header Retry-After of a 503 says
 
 
 @dataclass
@@ -79,42 +45,27 @@ class Load:
     most: int | None = None
     """Requests of each client."""
     tally: Tally = field(default_factory=Tally)
-    lost: list[float] = field(default_factory=list)
-    """When connections were lost."""
+    pings: Tally = field(default_factory=Tally)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def client(self) -> None:
         """One client, on a connection that it keeps."""
-        connection, sent = http.client.HTTPConnection(self.container.host, self.container.port, timeout=120), 0
-        while not self.stop.is_set() and (self.most is None or sent < self.most):
-            begun = time.monotonic()
-            try:
-                connection.request("POST", f"/models/{random.choice(self.names)}/invoke", self.photo)
-                response = connection.getresponse()
-                response.read()
-            except (OSError, http.client.HTTPException) as error:
-                self.tally.error(error)
-                self.lost.append(begun)
-                connection.close()
-            else:
-                self.tally.answer(response.status, time.monotonic() - begun)
-                if response.status == 503:
-                    self.stop.wait(float(response.headers["Retry-After"]))
-            sent += 1
-        connection.close()
+        sent = 0
+        with closing(self.container.connect()) as connection:
+            while not self.stop.is_set() and (self.most is None or sent < self.most):
+                path = f"/models/{random.choice(self.names)}/invoke"
+                status = timed(connection, "POST", path, self.photo, math.inf, self.tally)
+                sent += 1
+                if status is None:
+                    connection.close()
+                elif status == 503:
+                    self.stop.wait(RETRY_SECONDS)
 
     def pinger(self) -> None:
         """A health check, on a new connection each time."""
         while not self.stop.wait(PING_SECONDS):
-            begun = time.monotonic()
-            try:
-                status = self.container.ask("GET", "/ping")
-            except (OSError, http.client.HTTPException) as error:
-                self.pings.error(error)
-            else:
-                self.pings.answer(status, time.monotonic() - begun)
-
-    pings: Tally = field(default_factory=Tally)
+            with closing(self.container.connect()) as connection:
+                timed(connection, "GET", "/ping", None, math.inf, self.pings)
 
     @contextmanager
     def running(self, clients: int) -> Iterator[list[threading.Thread]]:
@@ -132,8 +83,8 @@ class Load:
 
     def report(self) -> str:
         """What the clients saw."""
-        lines = [f"  invoke {status}: {len(s)}, {_percentiles(s)}" for status, s in sorted(self.tally.seconds.items())]
-        lines += [f"  /ping {status}: {len(s)}, {_percentiles(s)}" for status, s in sorted(self.pings.seconds.items())]
+        lines = [f"  invoke {status}: {len(s)}, {percentiles(s)}" for status, s in sorted(self.tally.seconds.items())]
+        lines += [f"  /ping {status}: {len(s)}, {percentiles(s)}" for status, s in sorted(self.pings.seconds.items())]
         lines.append(f"  connections lost: {dict(self.tally.errors)}, of /ping {dict(self.pings.errors)}")
         return "\n".join(lines)
 
@@ -143,7 +94,10 @@ def fill(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(arguments.count):  # copies, so that the cache of files counts as it does in earnest
             shutil.copytree(arguments.models[0], Path(folder) / str(number) / "model")
-        with started(arguments, {"/opt/ml/models": Path(folder)}) as container, started(arguments, {}) as idle:
+        with (
+            started(arguments.image, arguments.memory, {"/opt/ml/models": Path(folder)}) as container,
+            started(arguments.image, arguments.memory, {}) as idle,
+        ):
             statuses, seconds = Counter[int](), []
             load, control = Load(container, arguments.photo.read_bytes(), ["0"]), Load(idle, b"", [])
             statuses[container.load("0", "/opt/ml/models/0/model")] += 1
@@ -155,7 +109,7 @@ def fill(arguments: argparse.Namespace) -> None:
                     if status == 200:
                         seconds.append(time.monotonic() - begun)
                         load.names.append(str(number))
-            print(f"{arguments.count} loads: {dict(statuses)}, of a load {_percentiles(seconds)}")
+            print(f"{arguments.count} loads: {dict(statuses)}, of a load {percentiles(seconds)}")
             print(f"  {container.memory():.0f} MB PSS with {len(load.names)} models")
             answers = Counter(container.ask("POST", f"/models/{name}/invoke", load.photo) for name in load.names)
             print(f"  every loaded model asked once more: {dict(answers)}")
@@ -166,7 +120,7 @@ def fill(arguments: argparse.Namespace) -> None:
 
 def cycle(arguments: argparse.Namespace) -> None:
     """Load, ask and unload the first model again and again."""
-    with started(arguments, {"/opt/ml/models/0": arguments.models[0]}) as container:
+    with started(arguments.image, arguments.memory, {"/opt/ml/models/0": arguments.models[0]}) as container:
         photo, seen = arguments.photo.read_bytes(), []
         for number in range(arguments.count):
             statuses = [
@@ -184,7 +138,7 @@ def cycle(arguments: argparse.Namespace) -> None:
 
 def kill(arguments: argparse.Namespace) -> None:
     """Kill the worker every few seconds while clients call all models."""
-    with started(arguments, _mounts(arguments)) as container:
+    with started(arguments.image, arguments.memory, _mounts(arguments)) as container:
         names = _load_all(container, arguments)
         load = Load(container, arguments.photo.read_bytes(), names, arguments.count // CLIENTS)
         kills: list[float] = []
@@ -201,13 +155,15 @@ def kill(arguments: argparse.Namespace) -> None:
         print(f"{arguments.count} requests of {CLIENTS} clients, {len(kills)} workers killed")
         print(load.report())
         if arguments.log:
-            subprocess.run(["docker", "logs", container.id], stderr=subprocess.STDOUT, check=True)
-        print(f"  lost for each kill: {len(load.lost) / max(1, len(kills)):.1f} of at most {CLIENTS} in flight")
+            print(container.log())
+        print(
+            f"  lost for each kill: {load.tally.errors.total() / max(1, len(kills)):.1f} of at most {CLIENTS} in flight"
+        )
 
 
 def load(arguments: argparse.Namespace) -> None:
     """Clients on all models for some minutes; the memory of each."""
-    with started(arguments, _mounts(arguments)) as container:
+    with started(arguments.image, arguments.memory, _mounts(arguments)) as container:
         names = _load_all(container, arguments)
         clients = Load(container, arguments.photo.read_bytes(), names)
         seen = []
@@ -234,47 +190,8 @@ def _load_all(container: Container, arguments: argparse.Namespace) -> list[str]:
 
 def _say_kills(container: Container) -> None:
     killed = docker("inspect", "--format={{.State.OOMKilled}}", container.id).strip()
-    workers = subprocess.run(["docker", "logs", container.id], capture_output=True, text=True, check=True)
-    lines = [line for line in (workers.stdout + workers.stderr).splitlines() if "SIGKILL" in line]
+    lines = [line for line in container.log().splitlines() if "SIGKILL" in line]
     print(f"  OOM kills: container {killed}, workers {len(lines)}")
-
-
-@contextmanager
-def started(arguments: argparse.Namespace, mounts: dict[str, Path]) -> Iterator[Container]:
-    """A container of the image in multi-model mode, ready, while the block runs."""
-    volumes = [f"--volume={folder.resolve()}:{path}:ro" for path, folder in mounts.items()]
-    options = [f"--memory={arguments.memory}", f"--memory-swap={arguments.memory}", "--publish=127.0.0.1::8080"]
-    id_ = docker("run", "--detach", "--env=SAGEMAKER_MULTI_MODEL=true", *options, *volumes, arguments.image, "serve")
-    id_ = id_.strip()
-    try:
-        host, port = docker("port", id_, "8080").split()[0].split(":")
-        container = Container(id_, host, int(port))
-        _wait_until_ready(container)
-        yield container
-    except (OSError, http.client.HTTPException):
-        subprocess.run(["docker", "logs", id_], stderr=subprocess.STDOUT, check=False)
-        raise
-    finally:
-        docker("rm", "--force", "--volumes", id_)
-
-
-def _wait_until_ready(container: Container) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if container.ask("GET", "/ping") == 200:
-                return
-        except (OSError, http.client.HTTPException):
-            time.sleep(0.05)  # not bound yet
-    sys.exit(f"The container did not answer /ping within {READY_SECONDS} s: docker logs {container.id}")
-
-
-def docker(*arguments: str) -> str:
-    """What a docker command writes. Ends the program when it fails."""
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"docker {' '.join(arguments)}: {done.stderr}")
-    return done.stdout
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {"fill": fill, "cycle": cycle, "kill": kill, "load": load}

@@ -54,6 +54,15 @@ def free_memory_bytes(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
     return max(0, min(available, limit - (int(used[0]) - cached)))
 
 
+def oom_kills(cgroup: Path = CGROUP) -> int | None:
+    """Processes of the cgroup that the kernel has killed for want of memory; None where it does not count them.
+
+    cgroup v2 says it in memory.events, v1 in memory/memory.oom_control (since Linux 4.13), both as oom_kill.
+    """
+    events = _table(cgroup / "memory.events") or _table(cgroup / "memory/memory.oom_control")
+    return events.get("oom_kill")
+
+
 def resident_bytes() -> int:
     """Bytes of memory that this process has now, shared ones among them."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
@@ -97,7 +106,7 @@ def _of_meminfo(name: str, meminfo: Path) -> int:
 
 
 def _table(path: Path) -> dict[str, int]:
-    """The lines of a file of names and numbers: memory.stat of a cgroup, /proc/meminfo."""
+    """The lines of a file of names and numbers: a cgroup's memory.stat or memory.events, /proc/meminfo."""
     try:
         lines = [line.split() for line in path.read_text().splitlines()]
     except OSError:

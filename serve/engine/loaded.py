@@ -4,42 +4,60 @@ import json
 import logging
 import os
 import threading
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from serve import machine
 
 log = logging.getLogger("serve")
 
-MOST_TRIES = 10
-"""Workers that may be killed one after the other while they load a model again; the next one leaves it out."""
+MOST_KILLS = 10
+"""Loads of a model in a row during which the kernel may kill for want of memory; the next worker leaves it out."""
 
 
 @dataclass(frozen=True)
 class _Entry:
     folder: str
     tries: int = 0
+    """Times that workers have begun to load it again, since it was last loaded."""
+    kills: int = 0
+    """Of these, the times that ended because memory ran out."""
+    begun_at: int | None = None
+    """What the kernel had counted as the load began that is under way."""
 
 
 class Loaded:
     """Names of models and their folders, in `path`; without one, in memory. Safe to share by threads."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, oom_kills: Callable[[], int | None] = machine.oom_kills) -> None:
         self._path = path
+        self._oom_kills = oom_kills
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
 
     def to_restore(self) -> dict[str, Path]:
-        """What a worker that begins is to load: folders by name, without those that have killed workers.
+        """What a worker that begins is to load: folders by name, without those whose loading takes all memory.
 
-        Those that no worker has tried in vain come first.
+        A worker that was killed for another reason is not its model's fault. Where the kernel does not count its kills,
+        any may have been for memory. Models that no worker has tried in vain come first.
         """
         with self._lock:
             if self._path is not None and self._path.exists():
                 described = json.loads(self._path.read_text(encoding="utf-8"))
                 self._entries = {name: _Entry(**entry) for name, entry in described.items()}
+            count = self._oom_kills()
             for name, entry in list(self._entries.items()):
-                if entry.tries >= MOST_TRIES:
-                    log.error("model %s is left out: %d workers were killed while they loaded it", name, entry.tries)
+                if entry.begun_at is not None:
+                    blamed = count is None or count > entry.begun_at
+                    entry = replace(entry, kills=entry.kills + blamed, begun_at=None)
+                    self._entries[name] = entry
+                if entry.kills >= MOST_KILLS:
+                    log.error(
+                        "model %s is left out: memory ran out %d times in a row while it was loaded", name, entry.kills
+                    )
                     del self._entries[name]
+            self._write()  # each load is judged once
             in_order = sorted(self._entries.items(), key=lambda item: item[1].tries)
             return {name: Path(entry.folder) for name, entry in in_order}
 
@@ -53,7 +71,13 @@ class Loaded:
         """Note that a model is being loaded again."""
         with self._lock:
             entry = self._entries[name]
-            self._entries[name] = _Entry(entry.folder, entry.tries + 1)
+            self._entries[name] = replace(entry, tries=entry.tries + 1, begun_at=self._oom_kills() or 0)
+            self._write()
+
+    def waiting(self, name: str) -> None:
+        """Note that a load has ended, and that the model is to be loaded later."""
+        with self._lock:
+            self._entries[name] = replace(self._entries[name], begun_at=None)
             self._write()
 
     def remove(self, name: str) -> None:

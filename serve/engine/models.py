@@ -13,7 +13,7 @@ from serve import machine
 from serve.artifact import ArtifactError
 from serve.engine.loaded import Loaded
 from serve.engine.model import Engine, Model, not_loaded
-from serve.http.errors import AlreadyLoaded, BadRequest, ServeError
+from serve.http.errors import AlreadyLoaded, BadRequest, OutOfMemory, ServeError
 from serve.telemetry.metrics import Metrics
 from serve.words import plural
 
@@ -24,6 +24,9 @@ Load = Callable[[Path], Engine]
 
 ONLY = "model"
 """The name of a server's only model."""
+
+PAUSE = 1.0
+"""Seconds until models for which there was no memory are tried again. Twice as many each time, up to a minute."""
 
 
 class Models:
@@ -39,6 +42,7 @@ class Models:
         self._models: dict[str, Model] = {}
         self._busy: set[str] = set()
         self._changed = threading.Condition()
+        self._closed = threading.Event()
 
     def get(self, name: str) -> Model:
         """The model of that name, which may not be ready. Raises NotLoaded."""
@@ -60,16 +64,16 @@ class Models:
         Raises AlreadyLoaded, BadRequest for a folder that cannot be served, OutOfMemory.
         """
         with self._alone(name):
-            if name in self._models:
-                self._fill(self._models[name])
-                raise AlreadyLoaded(f"Model {name:.100} is loaded already; unload it by DELETE /models/{name:.100}.")
-            model = Model(name, folder)
+            known = self._models.get(name)  # it may wait to be restored
+            model = known or Model(name, folder)
             try:
                 self._fill(model)
             except ArtifactError as error:
                 raise BadRequest(f"Model {name:.100} cannot be served: {error}") from error
+            if known is not None:
+                raise AlreadyLoaded(f"Model {name:.100} is loaded already; unload it by DELETE /models/{name:.100}.")
+            self._loaded.add(name, folder)  # before anyone is answered: whatever answers is restored
             self._models[name] = model
-            self._loaded.add(name, folder)
         log.info("model %s loaded from %s in %.2f s, %.0f MB", name, folder, model.seconds, model.memory / 1e6)
         return model
 
@@ -89,7 +93,8 @@ class Models:
     def restore(self, give_up: Callable[[], None] | None = None) -> threading.Thread:
         """Load, in a thread that is returned, what `loaded` names. Until then those models raise Unavailable.
 
-        One that cannot be loaded is `give_up`'s, which should end the process; without it the model is forgotten.
+        One that cannot be loaded is `give_up`'s, which should end the process. Without it the model is forgotten, or,
+        where only memory is missing, tried again until it is there.
         """
         self._models = {name: Model(name, folder) for name, folder in self._loaded.to_restore().items()}
         # No daemon: one that is still in ONNX Runtime when the interpreter ends aborts the process.
@@ -97,22 +102,34 @@ class Models:
         thread.start()
         return thread
 
+    def close(self) -> None:
+        """Leave models alone that wait for memory to be restored: the process is to end."""
+        self._closed.set()
+
     def _restore(self, models: Sequence[Model], give_up: Callable[[], None] | None) -> None:
         begun = time.monotonic()
         self._prepared()
-        for model in models:
-            self._restore_one(model, give_up)
+        waiting, pause = [model for model in models if not self._restore_one(model, give_up)], PAUSE
+        while waiting:
+            if self._closed.wait(pause):
+                return
+            waiting, pause = [model for model in waiting if not self._restore_one(model, give_up)], min(60, 2 * pause)
         if give_up is None or all(model.state == "ready" for model in models):
             seconds = time.monotonic() - begun
             log.info("%s loaded in %.2f s, /ping answers 200", plural(len(self._models), "model"), seconds)
 
-    def _restore_one(self, model: Model, give_up: Callable[[], None] | None) -> None:
+    def _restore_one(self, model: Model, give_up: Callable[[], None] | None) -> bool:
+        """Whether that is done: not where the model has to wait for memory."""
         with self._alone(model.name):
             if self._models.get(model.name) is not model:  # unloaded meanwhile
-                return
+                return True
             self._loaded.trying(model.name)
             try:
                 self._fill(model)
+            except OutOfMemory as error:
+                self._loaded.waiting(model.name)
+                log.warning("model %s waits to be loaded again: %s", model.name, error)
+                return False
             except Exception as error:
                 # Our own errors are a sentence for the owner of the model; others are ours to look into.
                 expected = isinstance(error, ValueError | ServeError)
@@ -121,11 +138,12 @@ class Models:
                 model.fail()
                 if give_up is not None:
                     give_up()
-                    return
+                    return True
                 del self._models[model.name]
                 self._loaded.remove(model.name)
             else:
                 self._loaded.add(model.name, model.folder)
+            return True
 
     def _fill(self, model: Model) -> None:
         """Make a model ready that is not."""

@@ -81,6 +81,7 @@ class SandboxedReader(Reader):
     """
 
     def __init__(self, sandbox: Sandbox, max_pixels: int = preprocess.MAX_PIXELS) -> None:
+        Image.preinit()  # the drivers of formats, which Pillow would load at the first image: 25 ms of a core
         self._sandbox = sandbox
         self._max_pixels = max_pixels
 

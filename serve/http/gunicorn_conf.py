@@ -136,7 +136,8 @@ def _heed_signals(server: Any, worker: Any) -> None:
 
 
 def worker_exit(server: object, worker: Any) -> None:
-    """Note that a worker ends by itself; called in the worker."""
+    """Note that a worker ends by itself, and let its threads end; called in the worker."""
+    _models.close()
     _shared[1 + worker.age % 256] = 1
 
 

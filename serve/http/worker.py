@@ -1,7 +1,5 @@
 """gunicorn's threaded worker, in which no client keeps a thread, or another client, waiting."""
 
-import contextlib
-import json
 import logging
 import re
 import selectors
@@ -12,15 +10,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Protocol
 
 from gunicorn.http import errors
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
+from serve.http import early_answers
 from serve.http.connection import Connection
-from serve.http.errors import document
-from serve.http.log import printable
 from serve.settings import SPARE_THREADS
 
 log = logging.getLogger("serve")
@@ -41,14 +37,6 @@ _BODY = re.compile(rb"\n(content-length|transfer-encoding|expect)\s*:", re.IGNOR
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _READ = 16 * 1024  # bytes at once, of heads
 _CHUNK = 1024 * 1024  # of bodies
-_SHOWN = 300  # characters of what is wrong with a head
-_STATUS = {
-    errors.ExpectationFailed: 417,
-    errors.LimitRequestHeaders: 431,
-    errors.LimitRequestLine: 414,
-    errors.UnsupportedTransferCoding: 501,
-}
-_OURS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
 
 
 class Conn(Protocol):
@@ -182,7 +170,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _refuse(self, conn: Conn, status: int, reason: str) -> None:
         """Answer a request that no thread has seen."""
         self.refused(status, reason)
-        self._answer_error(conn.sock, status, reason)
+        early_answers.send(conn.sock, status, reason)
         self._linger(conn)
 
     def _linger(self, conn: Conn) -> None:
@@ -247,20 +235,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer a head that cannot be read, or a failure of the server, in JSON as the application does."""
-        if isinstance(exc, errors.ParseException) and not isinstance(exc, _OURS):
-            status = _STATUS.get(type(exc), 400)
-            self.refused(status, f"the request cannot be read ({type(exc).__name__})")
-            self._answer_error(client, status, f"The request cannot be read: {printable(str(exc), _SHOWN)}.")
+        if refusal := early_answers.refusal(exc):
+            status, reason, logged = refusal
+            self.refused(status, logged)
+            early_answers.send(client, status, reason)
         else:
             log.exception("A request failed")
-            self._answer_error(client, 500, "The server failed; its log says why.")
-
-    @staticmethod
-    def _answer_error(client: socket.socket, status: int, reason: str) -> None:
-        body = json.dumps(document(status, reason))
-        head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        with contextlib.suppress(OSError):  # the client is gone
-            client.sendall((head + body).encode())
+            early_answers.send(client, 500, "The server failed; its log says why.")

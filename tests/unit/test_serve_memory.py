@@ -67,6 +67,23 @@ def test_used_up_memory_is_none_and_not_less(tmp_path: Path) -> None:
     assert machine.free_memory_bytes(*described(tmp_path, 64 * GB, files)) == 0
 
 
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({"memory.events": "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n"}, 2),
+        ({"memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"}, 2),
+        ({"memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n"}, None),
+        ({}, None),
+    ],
+    ids=["v2", "v1", "v1 before Linux 4.13", "no cgroup"],
+)
+def test_kills_for_want_of_memory_are_those_that_the_cgroup_counts(
+    tmp_path: Path, files: dict[str, str], count: int | None
+) -> None:
+    described(tmp_path, 64 * GB, files)
+    assert machine.oom_kills(tmp_path) == count
+
+
 def test_freed_memory_is_given_back_to_the_system() -> None:
     before = machine.resident_bytes()
     blocks = [b"x" * 100_000 for _ in range(2000)]  # each too small to be had from the system by itself

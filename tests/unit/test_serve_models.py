@@ -1,6 +1,8 @@
 """The models of a process: one name at a time, others unhindered; released when unloaded; known to the next worker."""
 
 import gc
+import itertools
+import json
 import threading
 import weakref
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from serve.artifact import ArtifactError
-from serve.engine.loaded import MOST_TRIES, Loaded
+from serve.engine.loaded import MOST_KILLS, Loaded
 from serve.engine.model import Engine
 from serve.engine.models import Models
 from serve.http.errors import AlreadyLoaded, BadRequest, NotLoaded, OutOfMemory, Unavailable
@@ -188,32 +190,180 @@ def test_the_next_worker_restores_what_the_last_one_had_and_says_503_meanwhile(t
 
 def test_what_cannot_be_restored_is_forgotten_and_the_rest_is_served(tmp_path: Path) -> None:
     killed = models_by(Stub, Loaded(tmp_path / "models.json"))
-    for name in ("broken", "full", "good"):
+    for name in ("broken", "good"):
         killed.load(name, Path(f"/{name}"))
 
     def load(folder: Path) -> Stub:
         if folder.name == "broken":
             raise ArtifactError("It is broken.")
-        if folder.name == "full":
-            raise OutOfMemory("No memory.")
         return Stub(folder)
 
     models = models_by(load, Loaded(tmp_path / "models.json"))
     models.restore().join(10)
     assert engine_of(models, "good")
-    for name in ("broken", "full"):
-        with pytest.raises(NotLoaded):
-            models.get(name)
+    with pytest.raises(NotLoaded):
+        models.get("broken")
     assert list(Loaded(tmp_path / "models.json").to_restore()) == ["good"]
 
 
-def test_a_model_that_kills_workers_while_it_is_restored_is_left_out_in_the_end(tmp_path: Path) -> None:
-    Loaded(tmp_path / "models.json").add("deadly", Path("/deadly"))
-    for _ in range(MOST_TRIES):
-        worker = Loaded(tmp_path / "models.json")
-        assert list(worker.to_restore()) == ["deadly"]
-        worker.trying("deadly")  # and here it is killed
+def test_a_model_that_does_not_fit_when_it_is_restored_waits_for_memory_while_the_rest_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.engine.models.PAUSE", 0.01)
+    killed = models_by(Stub, Loaded(tmp_path / "models.json"))
+    for name in ("full", "good"):
+        killed.load(name, Path(f"/{name}"))
+    refused, free = threading.Event(), threading.Event()
+
+    def load(folder: Path) -> Stub:
+        if folder.name == "full" and not free.is_set():
+            if engines:  # so this is a later try than the first
+                refused.set()
+            raise OutOfMemory("No memory.")
+        engines.append(folder)
+        return Stub(folder)
+
+    engines: list[Path] = []
+    models = models_by(load, Loaded(tmp_path / "models.json"))
+    restoring = models.restore()
+    assert refused.wait(10)
+    assert engine_of(models, "good")
+    with pytest.raises(Unavailable, match="is being loaded"):
+        engine_of(models, "full")
+    with pytest.raises(OutOfMemory):  # on which the platform unloads others
+        models.load("full", Path("/full"))
+    free.set()
+    restoring.join(10)
+    assert engine_of(models, "full")
+
+
+def test_a_model_that_waits_for_memory_can_be_unloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.engine.models.PAUSE", 0.01)
+    Loaded(tmp_path / "models.json").add("full", Path("/full"))
+    refused = threading.Event()
+
+    def load(folder: Path) -> Stub:
+        refused.set()
+        raise OutOfMemory("No memory.")
+
+    models = models_by(load, Loaded(tmp_path / "models.json"))
+    restoring = models.restore()
+    assert refused.wait(10)
+    models.unload("full")
+    restoring.join(10)
+    assert not restoring.is_alive()
     assert Loaded(tmp_path / "models.json").to_restore() == {}
+
+
+def test_a_process_that_ends_does_not_wait_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.engine.models.PAUSE", 3600)
+    Loaded(tmp_path / "models.json").add("full", Path("/full"))
+
+    def load(folder: Path) -> Stub:
+        raise OutOfMemory("No memory.")
+
+    models = models_by(load, Loaded(tmp_path / "models.json"))
+    restoring = models.restore()
+    models.close()
+    restoring.join(10)
+    assert not restoring.is_alive()
+    assert list(Loaded(tmp_path / "models.json").to_restore()) == ["full"]
+
+
+def test_a_model_that_is_asked_for_while_it_waits_and_has_gone_is_a_bad_request(tmp_path: Path) -> None:
+    listed = Loaded(tmp_path / "models.json")
+    for name in ("first", "gone"):
+        listed.add(name, Path(f"/{name}"))
+    begun, end = threading.Event(), threading.Event()
+
+    def load(folder: Path) -> Stub:
+        if folder.name == "gone":
+            raise ArtifactError("It has gone.")
+        begun.set()
+        assert end.wait(10)
+        return Stub(folder)
+
+    models = models_by(load, Loaded(tmp_path / "models.json"))
+    restoring = models.restore()
+    assert begun.wait(10)
+    with pytest.raises(BadRequest, match="Model gone cannot be served: It has gone"):
+        models.load("gone", Path("/gone"))
+    end.set()
+    restoring.join(10)
+
+
+def test_a_model_is_on_the_list_before_it_answers(tmp_path: Path) -> None:
+    class Watched(Loaded):
+        def add(self, name: str, folder: Path) -> None:
+            with pytest.raises(NotLoaded):
+                models.get(name)
+            super().add(name, folder)
+
+    models = models_by(Stub, Watched(tmp_path / "models.json"))
+    models.load("a", Path("/a"))
+    assert engine_of(models, "a")
+
+
+def killed_while_loading(path: Path, name: str, kills: Callable[[], int | None], times: int) -> None:
+    """Let so many workers, one after the other, begin to restore `name` and be killed then."""
+    for _ in range(times):
+        worker = Loaded(path, kills)
+        assert name in worker.to_restore()
+        worker.trying(name)
+
+
+def test_a_model_whose_workers_are_killed_by_something_else_than_the_want_of_memory_is_never_left_out(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "models.json"
+    Loaded(path).add("a", Path("/a"))
+    killed_while_loading(path, "a", lambda: 7, 3 * MOST_KILLS)
+    models = models_by(Stub, Loaded(path, lambda: 7))
+    models.restore().join(10)
+    assert engine_of(models, "a")
+
+
+@pytest.mark.parametrize("counted", [True, False], ids=["counted", "not counted by the kernel"])
+def test_a_model_whose_loading_takes_all_memory_is_left_out_in_the_end(tmp_path: Path, counted: bool) -> None:
+    path, count = tmp_path / "models.json", itertools.count()
+
+    def kills() -> int | None:
+        return next(count) if counted else None
+
+    Loaded(path).add("deadly", Path("/deadly"))
+    killed_while_loading(path, "deadly", kills, MOST_KILLS)
+    assert Loaded(path, kills).to_restore() == {}
+
+
+def test_a_kill_for_want_of_memory_is_not_put_down_to_a_model_whose_turn_had_not_come(tmp_path: Path) -> None:
+    path, count = tmp_path / "models.json", itertools.count()
+    listed = Loaded(path)
+    for name in ("deadly", "other"):
+        listed.add(name, Path(f"/{name}"))
+    for _ in range(2 * MOST_KILLS):
+        worker = Loaded(path, lambda: next(count))
+        if "deadly" not in worker.to_restore():
+            break
+        worker.trying("deadly")
+    assert list(Loaded(path, lambda: next(count)).to_restore()) == ["other"]
+
+
+def test_a_load_that_was_cut_short_is_judged_once(tmp_path: Path) -> None:
+    path = tmp_path / "models.json"
+    Loaded(path).add("a", Path("/a"))
+    killed_while_loading(path, "a", lambda: 0, 1)
+    Loaded(path, lambda: 0).to_restore()  # by a worker that memory kills before it loads anything
+    killed_while_loading(path, "a", lambda: 1, 1)
+    assert json.loads(path.read_text())["a"]["kills"] == 0
+
+
+def test_models_whose_loading_was_cut_short_are_restored_after_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "models.json"
+    listed = Loaded(path)
+    for name in ("a", "b"):
+        listed.add(name, Path(f"/{name}"))
+    killed_while_loading(path, "a", lambda: 0, 1)
+    assert list(Loaded(path, lambda: 0).to_restore()) == ["b", "a"]
 
 
 def test_a_list_that_cannot_be_written_does_not_keep_a_model_from_being_served(tmp_path: Path) -> None:
