@@ -31,6 +31,8 @@ class Described(Protocol):
     @property
     def spec(self) -> artifact.InputSpec: ...
     @property
+    def sizes(self) -> tuple[int, int]: ...
+    @property
     def train(self) -> Sequence[Sample[object]]: ...
     @property
     def validation(self) -> Sequence[Sample[object]]: ...
@@ -90,8 +92,8 @@ class Model(ABC, Generic[K]):
         return {
             "network": self._network,
             "classes": list(self._data.class_names),
-            "training images": len(self._data.train),
-            "validation images": len(self._data.validation),
+            "training images": self._data.sizes[0],
+            "validation images": self._data.sizes[1],
             "hyperparameters": self._hp.values(),
         }
 

@@ -87,22 +87,6 @@ def test_two_hosts_with_two_devices_each_train_as_one(tmp_path: Path) -> None:
     assert measured(both[0]) == measured(both[1])
 
 
-def test_two_hosts_that_are_killed_go_on_from_the_first_ones_checkpoints_bit_for_bit(tmp_path: Path) -> None:
-    name, epochs = "image-classification", {"epochs": 4}
-    whole, killed = (lay_out(name, tmp_path / each, epochs, checkpoints=True) for each in ("whole", "killed"))
-    assert [done.code for done in run(name, whole)] == [0, 0]
-    first = run(name, killed, until="Epoch[2] Train-accuracy", number=signal.SIGKILL)
-    assert [done.code for done in first] == [-signal.SIGKILL] * 2
-    assert list((killed[1] / "checkpoints").iterdir()) == []
-    shutil.copytree(killed[0] / "checkpoints", killed[1] / "checkpoints", dirs_exist_ok=True)  # as SageMaker does
-    again = run(name, killed)
-    assert [(done.code, done.failure) for done in again] == [(0, "")] * 2
-    assert "Resuming from" in again[1].log
-    last = [state.read(base / "checkpoints" / "checkpoint-0004.state")["trained"] for base in (whole[0], killed[0])]
-    for parameter, value in last[0]["step"]["parameters"].items():
-        np.testing.assert_array_equal(value, last[1]["step"]["parameters"][parameter], parameter)
-
-
 def photos(base: Path, channel: str) -> list[Path]:
     """The photos of a channel, in order."""
     return sorted(path for path in (base / "input" / "data" / channel).rglob("*") if path.is_file())
@@ -119,6 +103,26 @@ def shard(folders: Sequence[Path], channel: str, kept: Callable[[int], int]) -> 
         channels = json.loads(config.read_text())
         channels[channel]["S3DistributionType"] = "ShardedByS3Key"
         config.write_text(json.dumps(channels))
+
+
+def test_two_hosts_with_photos_of_their_own_that_are_killed_go_on_from_the_first_ones_checkpoints_bit_for_bit(
+    tmp_path: Path,
+) -> None:
+    name, epochs = "image-classification", {"epochs": 4}
+    whole, killed = (lay_out(name, tmp_path / each, epochs, checkpoints=True) for each in ("whole", "killed"))
+    for folders in (whole, killed):  # so that the hosts have other numbers of photos
+        shard(folders, "train", lambda number: int(number < 4))
+    assert [done.code for done in run(name, whole)] == [0, 0]
+    first = run(name, killed, until="Epoch[2] Train-accuracy", number=signal.SIGKILL)
+    assert [done.code for done in first] == [-signal.SIGKILL] * 2
+    assert list((killed[1] / "checkpoints").iterdir()) == []
+    shutil.copytree(killed[0] / "checkpoints", killed[1] / "checkpoints", dirs_exist_ok=True)  # as SageMaker does
+    again = run(name, killed)
+    assert [(done.code, done.failure) for done in again] == [(0, "")] * 2
+    assert "Resuming from" in again[1].log
+    last = [state.read(base / "checkpoints" / "checkpoint-0004.state")["trained"] for base in (whole[0], killed[0])]
+    for parameter, value in last[0]["step"]["parameters"].items():
+        np.testing.assert_array_equal(value, last[1]["step"]["parameters"][parameter], parameter)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -47,6 +47,11 @@ class Data:
     train_distribution: Distribution
     validation_distribution: Distribution
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many samples all hosts train and measure on."""
+        return len(self.labels.train), len(self.labels.validation)
+
     def train_batches(self, hp: Hyperparameters) -> Batches[Batch]:
         """Return batches of (float32 (N, C, H, W), labels int64 (N,) or float32 (N, K)), augmented."""
         labels = stack_labels(self.train)

@@ -40,6 +40,11 @@ class Data:
     train_crops: Memory[Image.Image]
     validation_crops: Memory[Image.Image]
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many samples are trained and measured on; all hosts have all of them."""
+        return len(self.train), len(self.validation)
+
     def train_tensor(self, index: int) -> NDArray[np.float32]:
         """Return float32 (C, H, W), pixels from 0 to 255, without augmentation."""
         return preprocess.to_tensor(self.train_crops[index], self.spec)

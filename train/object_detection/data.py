@@ -42,6 +42,7 @@ class Data:
     spec: InputSpec
     photos: Memory[NDArray[np.uint8]]  # uint8 (H, W, 3), the training photos before augmentation
     squares: Memory[Image.Image]  # the validation photos as the server would stretch them
+    sizes: tuple[int, int]  # how many samples all hosts train and measure on
     truths: list[Boxes]  # of the validation photos of all hosts, this one's first on the first host
     train_distribution: Distribution
     validation_distribution: Distribution
@@ -92,12 +93,13 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
     )
     spread = distribution.find(peers, channels["train"], train)
     measured = distribution.find(peers, channels["validation"], validation)
-    samples.check_count(len(train), hp, total=spread.total(len(train)))
+    sizes = spread.total(len(train)), measured.total(len(validation))
+    samples.check_count(len(train), hp, total=sizes[0])
     labels = spread.whole_array(np.concatenate([sample.label[:, 0] for sample in train])).astype(int)
     samples.warn_of_empty_classes(labels, hp.num_classes, "box")
     truths = measured.whole([sample.label for sample in validation])
     names = _class_names(channels, listed, hp.num_classes, peers)
-    return Data(train, validation, names, spec, photos, squares, truths, spread, measured)
+    return Data(train, validation, names, spec, photos, squares, sizes, truths, spread, measured)
 
 
 def _list(channels: dict[str, Channel], name: str, hp: Hyperparameters) -> Listing:

@@ -53,6 +53,7 @@ class Data:
     whole_masks: Memory[NDArray[np.uint8]]  # uint8 (H, W), their masks at the photos' own size
     crops: Memory[Image.Image]  # the validation photos' centres, crop_size wide and high
     crop_masks: Memory[NDArray[np.uint8]]  # uint8 (crop, crop), and the masks of these
+    sizes: tuple[int, int]  # how many samples all hosts train and measure on
     train_distribution: Distribution
     validation_distribution: Distribution
 
@@ -113,7 +114,8 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
     train, photos, labels = _read_train(listed["train"], hp, budget)
     photographed = [listed["train"].photos[index] for index in train]
     spread = distribution.find(peers, channels["train"], photographed)
-    samples.check_count(len(train), hp, followed="latter", total=spread.total(len(train)))
+    total = spread.total(len(train))
+    samples.check_count(len(train), hp, followed="latter", total=total)
     counts = _pixels(listed["train"], spread)
     listed["train"].census.require_classes(counts)
     _tell_classes("train", counts, hp.num_classes)
@@ -132,6 +134,7 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
         whole_masks=whole[1],
         crops=crops[0],
         crop_masks=crops[1],
+        sizes=(total, measured.total(len(validation))),
         train_distribution=spread,
         validation_distribution=measured,
     )
