@@ -11,8 +11,8 @@ VARIANT ?= cpu
 PLATFORM ?= linux/amd64
 BASE_IMAGE ?= python:3.11-slim-bookworm
 SOURCE ?= $(filter https://%,$(shell git remote get-url origin 2>/dev/null))
-VARIABLES := REGISTRY TAG VARIANT PLATFORM BASE_IMAGE DATA LAYOUT EPOCHS QUANTIZE PRETRAINED BASE_DIR PORT SOURCE LOCKFLAGS \
-  FUZZ_SEED SOAK_SEED ARGS
+VARIABLES := REGISTRY TAG VARIANT PLATFORM BASE_IMAGE DATA LAYOUT EPOCHS QUANTIZE PRETRAINED BASE_DIR PORT INSTANCES SOURCE \
+  LOCKFLAGS FUZZ_SEED SOAK_SEED ARGS
 
 # A line NAME STACK ENVIRONMENT of the list of images adds to IMAGES and sets ENV_NAME and LOCK_ENVIRONMENT.
 IMAGES :=
@@ -82,7 +82,7 @@ help: ## this list
 JOURNEY = $(call option,data,$(DATA)) $(call option,layout,$(LAYOUT)) $(call option,epochs,$(EPOCHS)) \
   $(call option,quantize,$(QUANTIZE))
 demo: demo/image-classification ## train on drawn pets, serve, predict: no Docker, no AWS, no download of data (5 min)
-demo/%: FORCE $(call envs,serve dev) ## the demo of one image; DATA=DIR takes your photos, EPOCHS=N
+demo/%: FORCE $(call envs,serve dev) ## the demo of one image; DATA=DIR takes your photos, EPOCHS=N, QUANTIZE=int8
 	@$(call PY,dev) -m local demo $* $(JOURNEY)
 # What trains needs its stack's environment.
 $(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(STAMP_$(ENV_$(name)))))

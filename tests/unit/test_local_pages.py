@@ -12,6 +12,7 @@ import pytest
 from local import algorithms
 from local.datasets.drawn.breeds import BREEDS
 from local.images import TRAINING
+from serve import settings
 from tests.environments import REPOSITORY
 from tests.pages import DATA, DOCS, SWITCHING, metrics, snippet
 from train import fields
@@ -96,6 +97,30 @@ def test_pages_build_an_image_before_they_train_it_step_by_step(page: str) -> No
     assert steps
     for section, name in steps:
         assert f"make envs build/{name}`" in section or f"    make build/{name} " in section, name
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/serving.md"])
+def test_a_page_that_lists_the_servers_variables_lists_all_of_them(page: str) -> None:
+    of_the_start = {settings.CONVERTED, settings.LISTENER, settings.LIST_OF_MODELS}
+    values = {value for value in vars(settings).values() if isinstance(value, str)}
+    read = {value for value in values if re.fullmatch(r"(SAGEMAKER|VISION)_[A-Z_]+", value)} - of_the_start
+    assert settings.MULTI_MODEL in read
+    rows = re.findall(r"^\| (`[A-Z_, `]+`) \|", (REPOSITORY / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert read <= set(re.findall(r"[A-Z_]+", " ".join(rows)))
+
+
+def test_links_between_pages_lead_to_files_and_headings_that_exist() -> None:
+    pages = [*REPOSITORY.glob("*.md"), *DOCS.glob("*.md"), *(REPOSITORY / "examples").glob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\((?!https?:)(\S+?)\)", page.read_text("utf-8"))]
+    assert links
+    for page, link in links:
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page.name}: {link}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)", target.read_text("utf-8"), re.MULTILINE)
+            slugs = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+            assert anchor in slugs, f"{page.name}: {link}"
 
 
 def test_files_of_a_run_of_ones_own_count_the_photos_that_the_demo_draws() -> None:

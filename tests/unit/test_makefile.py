@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -312,6 +313,15 @@ def test_variables_that_make_does_not_know_are_warned_of_with_the_name_that_was_
         "EPOCH is not a variable of `make help` and changes nothing; did you mean EPOCHS?",
         "data is not a variable of `make help` and changes nothing; did you mean DATA?",
     ]
+
+
+def test_every_variable_that_help_or_a_page_sets_is_one_of_makes() -> None:
+    pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    commands = re.findall(r"\bmake [a-z][\w/ -]*(?: [A-Z]+=\S+)+", text) + make("help").stdout.splitlines()[1:-3]
+    named = {name for command in commands for name in re.findall(r"\b([A-Z][A-Z_]+)=", command)}
+    assert {"DATA", "INSTANCES", "QUANTIZE"} <= named
+    assert make("help", *(f"{name}=" for name in sorted(named - {"VARIANT"}))).stderr == ""
 
 
 def test_a_line_of_the_list_of_images_is_all_that_make_needs(fresh: Path) -> None:
