@@ -1,13 +1,16 @@
 """How object-detection trains: optimizers, the loss of background, VGG's first kernels, the lines on its speed."""
 
 import re
+from collections.abc import Sequence
 from types import SimpleNamespace
 
+import mxnet as mx
 import numpy as np
 import pytest
 
 from tests.mxnet.batches import Clock, Slow, lines_of_second_epoch
 from tests.mxnet.detection import batch, hyperparameters
+from train.gluon.hosts import Exchange
 from train.object_detection import evaluation, layers, network
 from train.object_detection.log_lines import DetectionLines
 from train.object_detection.step import Step
@@ -42,6 +45,16 @@ def test_the_first_kernel_of_a_vgg_learns_no_faster_than_the_second() -> None:
     after = [kernel.data().asnumpy() for kernel in kernels]
     first, second = (np.abs(b - a).sum() / np.abs(a).sum() for a, b in zip(before, after, strict=True))
     assert 0 < first < 10 * second
+
+
+def test_several_hosts_average_nothing_at_the_end_of_an_epoch_where_there_is_no_batchnorm() -> None:
+    class OfTwo(Exchange):
+        hosts = 2
+
+        def average(self, arrays: Sequence[Sequence[mx.nd.NDArray]]) -> None:
+            mx.nd.concat(*(copies[0].reshape(-1) for copies in arrays), dim=0)  # which takes at least one
+
+    Step(network.build("vgg-16", 2, 64, 0), hyperparameters(base_network="vgg-16"), OfTwo()).end()
 
 
 def speed_lines(monkeypatch: pytest.MonkeyPatch, count: int, seconds: float) -> list[str]:

@@ -133,7 +133,7 @@ def test_hosts_that_see_different_photos_are_told_so(tmp_path: Path) -> None:
         jobs.configure(base, SMALL, defaults={})
     for done in run_on_two_hosts(folders):
         assert done.code == 2
-        assert done.failure.startswith("ClientError: the hosts have different training images, this one ")
+        assert done.failure.startswith("ClientError: the hosts have different images in channel 'training', this one ")
         assert "Traceback" not in done.log
 
 

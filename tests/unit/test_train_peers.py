@@ -1,13 +1,15 @@
 """The hosts of a job keep in touch: here each is a thread, with a name of its own for this machine."""
 
+import concurrent.futures
 import json
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,12 +19,13 @@ from hypothesis import strategies as st
 
 from train.data import distribution
 from train.data.channels import Channel
-from train.data.samples import Batches, Sample, Share
-from train.errors import TrainError, UserError
-from train.job import link, peers, stop
+from train.data.samples import Batches, Memory, Sample, Share, readable
+from train.errors import Diverged, TrainError, UserError
+from train.job import link, peers, stop, training
 from train.job.cluster import Hosts
 from train.job.link import Kind, Link
 from train.job.peers import ALONE, Peers
+from train.job.training import Job
 
 T = TypeVar("T")
 NAMES = ("localhost", "127.0.0.1", "127.0.0.2")
@@ -32,6 +35,8 @@ NAMES = ("localhost", "127.0.0.1", "127.0.0.2")
 def port(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that no other test has, and how a process ends stays as it was."""
     monkeypatch.setattr(stop, "_leave", [*stop._leave])
+    monkeypatch.setattr(stop, "_failed", [])
+    monkeypatch.setattr(stop, "_state", {**stop._state})
     with socket.create_server(("localhost", 0)) as probe:
         monkeypatch.setattr(peers, "PORT", probe.getsockname()[1])
 
@@ -85,6 +90,7 @@ def test_one_host_alone_opens_no_port_and_gets_back_what_it_gives() -> None:
         b"GET / HTTP/1.1\r\n\r\n",
         struct.pack("<BQ", Kind.HELLO, 1 << 40),
         struct.pack("<BQ", Kind.HELLO, 2) + b"[]",
+        struct.pack("<BQ", Kind.HELLO, 1 << 16) + b"[" * (1 << 16),
         struct.pack("<BQ", Kind.DATA, 2) + b"{}",
     ],
 )
@@ -100,21 +106,39 @@ def test_a_stranger_at_the_port_is_sent_away_and_the_hosts_still_meet(words: byt
         assert first.result() == second.result() == [0, 1]
 
 
-def knock(words: bytes) -> bytes:
-    """Say something to the first host as soon as it listens, and return its answer."""
+def reached() -> socket.socket:
+    """A connection to the first host, made as soon as it listens."""
     while True:
         try:
-            stranger = socket.create_connection((NAMES[0], peers.PORT), timeout=20)
+            return socket.create_connection((NAMES[0], peers.PORT), timeout=20)
         except ConnectionRefusedError:
             threading.Event().wait(0.01)
-            continue
-        with stranger:
+
+
+def knock(words: bytes) -> bytes:
+    """Say something to the first host as soon as it listens, and return its answer."""
+    with reached() as stranger:
+        try:
             stranger.sendall(words)
-            stranger.shutdown(socket.SHUT_WR)
-            try:
-                return stranger.recv(1)
-            except ConnectionResetError:  # where some of the words were not read
-                return b""
+            with suppress(OSError):  # where the connection is closed already
+                stranger.shutdown(socket.SHUT_WR)
+            return stranger.recv(1)
+        except ConnectionError:  # where some of the words were not read
+            return b""
+
+
+def test_a_host_waits_behind_strangers_that_say_nothing_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "_GREETING", 0.5)
+
+    def ranks(name: str) -> list[int]:
+        with peers.met(Hosts(NAMES[:2], name)) as met:
+            return met.gather_json(met.rank)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ranks, NAMES[0])
+        with reached(), reached():
+            second = pool.submit(ranks, NAMES[1])
+            assert first.result() == second.result() == [0, 1]
 
 
 def test_a_host_of_another_job_is_not_let_in() -> None:
@@ -153,6 +177,114 @@ def test_hosts_that_are_there_wait_for_one_that_is_late_for_longer_than_a_silenc
 
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(ranks, NAMES)) == [[0, 1, 2]] * 3
+
+
+# ---- ends -----------------------------------------------------------------------------------------------------------
+
+
+def ends(do: Callable[[Peers], T], count: int = 2) -> list[T | BaseException]:
+    """What `do` returns or raises on each host, none of which waits for the others then."""
+
+    def run(name: str) -> T | BaseException:
+        try:
+            with peers.met(Hosts(NAMES[:count], name)) as met:
+                return do(met)
+        except (TrainError, stop.Stopped) as error:
+            return error
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, NAMES[:count]))
+
+
+def test_a_stop_while_the_first_host_exports_lets_the_others_leave_without_an_error() -> None:
+    waiting = threading.Event()
+
+    def leave(met: Peers) -> bool:
+        if met.rank == 0:
+            waiting.wait(30)
+            stop._state["requested"] = True
+        else:
+            waiting.set()
+        training._wait_for_all(met)
+        return True
+
+    assert ends(leave, 3) == [True] * 3
+
+
+def test_a_host_that_diverges_lets_the_first_one_keep_the_best_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first host's loss is still finite: it waits for the other one's gradients."""
+    rescued: list[object] = []
+
+    class Folder:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def rescue(self, best: object) -> str:
+            rescued.append(best)
+            return "epoch 2, the best before, is kept"
+
+    class Trainer:
+        best = "best"
+
+        def __init__(self, *found: Any) -> None:
+            self._met: Peers = found[-1].__self__
+
+        def run(self) -> None:
+            if self._met.rank == 1:
+                raise Diverged("the loss became nan")
+            self._met.gather(b"")
+
+    monkeypatch.setattr(training, "ModelFolder", Folder)
+    monkeypatch.setattr(training, "Trainer", Trainer)
+
+    def train(met: Peers) -> None:
+        described = SimpleNamespace(identity=lambda: {"network": "one"})
+        job: Job[Any] = Job(SimpleNamespace(), {}, met, {})
+        training._train(tmp_path / str(met.rank), None, job, SimpleNamespace(lines=None), described)
+
+    first, second = ends(train)
+    assert (type(second), str(second)) == (Diverged, "the loss became nan")
+    assert rescued == ["best"]
+    assert type(first) is UserError
+    assert str(first) == (f"host {NAMES[1]} of the job failed: the loss became nan; epoch 2, the best before, is kept")
+
+
+def test_a_host_says_why_it_ends_before_it_says_that_it_has_left() -> None:
+    """The other host reads nothing after that it has left, and would wait for it."""
+    told, sending = [], threading.Event()
+
+    class Slow:
+        def send_if_open(self, kind: Kind, content: bytes = b"") -> None:
+            if kind == Kind.ENDED:
+                sending.set()
+                threading.Event().wait(0.3)  # time for `close` to overtake it
+            told.append(kind)
+
+        def close(self) -> None: ...
+
+    met = Peers(Hosts(NAMES[:2], NAMES[1]))
+    met._links = [Slow()]
+    thread = threading.Thread(target=met._fail, args=["a reason"])
+    thread.start()
+    assert sending.wait(30)
+    met.close(TrainError("a reason"))
+    thread.join()
+    assert told == [Kind.ENDED, Kind.LEFT]
+
+
+def test_an_exchange_in_which_all_hosts_wait_for_too_long_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "_STUCK", 0.5)
+    for error in ends(lambda met: met.exchange(concurrent.futures.Future[None]()), 3):
+        assert isinstance(error, TrainError)
+        assert str(error) == "all hosts of the job have waited for 0 seconds for the sum of their gradients"
+
+
+def test_a_failure_of_another_host_ends_the_reading_of_images(tmp_path: Path) -> None:
+    stop.fail(TrainError("host algo-2 of the job was lost"))
+    photos = Memory(lambda index: b"photo", len, 100)
+    with pytest.raises(TrainError, match="host algo-2 of the job was lost"):
+        readable("train", samples("a", "b"), photos, 0)
 
 
 # ---- frames ---------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class Distribution:
 
         Where all have the same samples, that is what the first host has found.
         """
-        found = self.peers.gather_arrays(own)
+        found = self.peers.gather_arrays(own if self.sharded or self.peers.rank == 0 else [])
         return [each for part in (found if self.sharded else found[:1]) for each in part]
 
     def whole_array(self, own: NDArray[Any]) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from serve.words import plural
 from train.data import recordio
 from train.errors import Refuse, UserError, end
 from train.hyperparameters import CommonHyperparameters
+from train.job import stop
 from train.log import LOG, Progress
 
 T = TypeVar("T")
@@ -227,6 +228,7 @@ def image_bytes(image: Image.Image) -> int:
 
 
 def _problem(cache: Memory[T], index: int) -> str | None:
+    stop.check()  # another host may have failed
     try:
         cache[index]
     except UnreadableImage as error:

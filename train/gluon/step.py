@@ -48,9 +48,10 @@ class GluonStep(Step[B, R]):
     def end(self) -> None:
         """Let all devices of all hosts have the same statistics of BatchNorm."""
         devices.average_statistics(self._net)
-        if self._exchange.hosts > 1:
+        statistics = devices.statistics(self._net)
+        if statistics and self._exchange.hosts > 1:
             mx.nd.waitall()  # as for the devices
-            self._exchange.average([parameter.list_data() for parameter in devices.statistics(self._net)])
+            self._exchange.average([parameter.list_data() for parameter in statistics])
 
     def _backward(self, losses: Sequence[mx.nd.NDArray], weights: Sequence[mx.nd.NDArray] | None = None) -> None:
         """Compute the gradients of the devices' losses, of which each counts 1 or as much as `weights` say."""

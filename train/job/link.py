@@ -48,7 +48,7 @@ class Link:
             self._socket.sendall(_HEADER.pack(kind, len(content)) + content)
 
     def send_if_open(self, kind: Kind, content: bytes = b"") -> None:
-        """Send a frame to a host that may be gone: what is lost with it is noticed by who receives."""
+        """Send a frame to a host that may be gone, which the thread that receives from it notices."""
         with contextlib.suppress(OSError):
             self.send(kind, content)
 

@@ -178,7 +178,7 @@ class Peers:
                 link.name = hello["host"]
                 link.send(Kind.WELCOME)
                 return link
-        except (OSError, EOFError, ValueError):
+        except (OSError, EOFError, ValueError, RecursionError):
             pass  # a port is open to anybody: a stranger must not end the job
         link.close()
         return None
@@ -193,7 +193,8 @@ class Peers:
                 source = (address, 0) if address else None
                 link = Link(first, socket.create_connection((first, PORT), _GREETING, source))
                 link.send(Kind.HELLO, hello)
-                if link.greeting(_GREETING)[0] == Kind.WELCOME:
+                # Strangers may come first. If this host gave up, the first one would answer where nobody listens.
+                if link.greeting(SILENCE)[0] == Kind.WELCOME:
                     self._join(link)
                     return
             self._wake.wait(_PAUSE)
@@ -260,13 +261,13 @@ class Peers:
 
     def _tell(self, news: "_News", but: Link | None = None) -> None:
         """Pass on that a host stops or has failed, once: the first news is the reason, the others follow from it."""
-        with self._lock:
+        with self._lock:  # until it is sent: `close` must not say LEFT before that
             if self._told:
                 return
             self._told = True
-        for link in self._links:
-            if link is not but:
-                link.send_if_open(Kind.ENDED, json.dumps(vars(news)).encode())
+            for link in self._links:
+                if link is not but:
+                    link.send_if_open(Kind.ENDED, json.dumps(vars(news)).encode())
 
     def _leave(self) -> None:
         self._leaving = True

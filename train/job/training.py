@@ -1,6 +1,7 @@
 """One training job, whatever its algorithm, from top to bottom."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,8 +62,8 @@ def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Ma
 
 def _train(base: Path, place: Path | None, job: Job[H], learner: Learner[Any, Any, Any], model: Model[Any]) -> None:
     """Train what is ready to be trained; `place` is the folder of checkpoints."""
-    first = job.peers.rank == 0
-    kept = None if place is None else Checkpoints(place, model.identity(), writes=first)
+    first, identity = job.peers.rank == 0, {**model.identity(), "hosts": job.peers.count}
+    kept = None if place is None else Checkpoints(place, identity, writes=first)
     found = None if kept is None else kept.newest()
     _require_same_epoch(job.peers, found.state["next"] if found else 0)
     earlier.set_aside(base / "model")
@@ -75,6 +76,8 @@ def _train(base: Path, place: Path | None, job: Job[H], learner: Learner[Any, An
     try:
         trainer.run()
     except Diverged as error:
+        if not first:
+            raise  # so that the first host keeps the best epoch
         raise UserError(f"{error}; {folder.rescue(trainer.best)}") from error
     finally:
         if kept is not None:
@@ -84,8 +87,17 @@ def _train(base: Path, place: Path | None, job: Job[H], learner: Learner[Any, An
     folder.save_last()
     folder.finish(trainer.best)
     learner.lines.succeeded()
+    _wait_for_all(job.peers)
+
+
+def _wait_for_all(met: Peers) -> None:
+    """Wait until all hosts are done: none leaves while another needs it, nor before the model is there.
+
+    A stop request ends the wait: the first host still finishes the model.
+    """
     if not stop.requested():
-        job.peers.gather(b"")  # no host leaves while another needs it, nor before the model is there
+        with suppress(stop.Stopped):
+            met.gather(b"")
 
 
 def _require_same_epoch(met: Peers, epoch: int) -> None:

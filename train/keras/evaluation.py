@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from train.classification import answers
 from train.classification.labelled import stack_labels
+from train.data.distribution import Distribution
 from train.epoch import Batches
 from train.job import stop
 from train.job.peers import ALONE, Peers
@@ -83,8 +84,8 @@ class Evaluation:
             self._statistics.estimate()
             batches = validation_batches(self._tensor, self._count, answers.EVALUATION_BATCH)
             found = [self._answer(self._inputs(batch)).numpy() for batch in batches]
-        [first], *_ = self._peers.gather_arrays([np.concatenate(found)[: self._count]])
-        return answers.evaluate(first, self._labels, self._top_k)  # of the first host on all, so that all agree
+        every = Distribution(self._peers).whole_array(np.concatenate(found)[: self._count])
+        return answers.evaluate(every, self._labels, self._top_k)
 
     def _tensor(self, index: int) -> NDArray[np.float32]:
         return self._data.validation_tensor(index) if self._features is None else self._features[index]
