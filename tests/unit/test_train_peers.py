@@ -21,7 +21,7 @@ from train.data import distribution
 from train.data.channels import Channel
 from train.data.samples import Batches, Memory, Sample, Share, readable
 from train.errors import Diverged, TrainError, UserError
-from train.job import link, peers, stop, training
+from train.job import link, meeting, peers, stop, training
 from train.job.cluster import Hosts
 from train.job.link import Kind, Link
 from train.job.peers import ALONE, Peers
@@ -38,7 +38,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stop, "_failed", [])
     monkeypatch.setattr(stop, "_state", {**stop._state})
     with socket.create_server(("localhost", 0)) as probe:
-        monkeypatch.setattr(peers, "PORT", probe.getsockname()[1])
+        monkeypatch.setattr(meeting, "PORT", probe.getsockname()[1])
 
 
 def on_each(do: Callable[[Peers], T], count: int = 3) -> list[T]:
@@ -77,7 +77,7 @@ def test_values_arrays_and_means_come_to_all_hosts_as_they_were_given() -> None:
 
 def test_one_host_alone_opens_no_port_and_gets_back_what_it_gives() -> None:
     with peers.met(Hosts(("algo-1",), "algo-1", "no such interface")) as met, socket.socket() as probe:
-        assert probe.connect_ex(("localhost", peers.PORT)) != 0
+        assert probe.connect_ex(("localhost", meeting.PORT)) != 0
         assert met.gather(b"own") == [b"own"]
     assert ALONE.gather_json({"a": (1, 2)}) == [{"a": (1, 2)}]
     np.testing.assert_array_equal(ALONE.mean(np.array([1.0, 2.0])), [1.0, 2.0])
@@ -110,7 +110,7 @@ def reached() -> socket.socket:
     """A connection to the first host, made as soon as it listens."""
     while True:
         try:
-            return socket.create_connection((NAMES[0], peers.PORT), timeout=20)
+            return socket.create_connection((NAMES[0], meeting.PORT), timeout=20)
         except ConnectionRefusedError:
             threading.Event().wait(0.01)
 
@@ -128,7 +128,7 @@ def knock(words: bytes) -> bytes:
 
 
 def test_a_host_waits_behind_strangers_that_say_nothing_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "_GREETING", 0.5)
+    monkeypatch.setattr(meeting, "_GREETING", 0.5)
 
     def ranks(name: str) -> list[int]:
         with peers.met(Hosts(NAMES[:2], name)) as met:
@@ -150,14 +150,14 @@ def test_a_host_of_another_job_is_not_let_in() -> None:
 
 def test_an_interface_that_is_not_there_is_logged_and_any_other_is_used(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("WARNING", "train"):
-        assert peers._address("no-such-card") == ""
+        assert meeting.address("no-such-card") == ""
     assert "The network interface no-such-card cannot be used (" in caplog.text
-    assert peers._address("lo") == "127.0.0.1"
-    assert peers._address("") == ""
+    assert meeting.address("lo") == "127.0.0.1"
+    assert meeting.address("") == ""
 
 
 def test_hosts_that_do_not_appear_are_named_with_the_ports_to_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "_MEETING", 0.0)
+    monkeypatch.setattr(meeting, "_MEETING", 0.0)
     text = r"host 127\.0\.0\.1 of the job was not there within .* TCP ports from \d+ on"
     with pytest.raises(TrainError, match=text), peers.met(Hosts(NAMES[:2], NAMES[0])):
         pass

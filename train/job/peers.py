@@ -5,13 +5,11 @@ is alive: TCP alone does not notice a machine that is gone, nor a process that i
 """
 
 import concurrent.futures
-import fcntl
 import io
 import json
 import os
 import queue
 import signal
-import socket
 import struct
 import subprocess
 import threading
@@ -26,26 +24,22 @@ from numpy.typing import NDArray
 
 from serve.words import sentence
 from train.errors import Diverged, TrainError, UserError
-from train.job import stop
+from train.job import meeting, stop
 from train.job.cluster import Hosts
 from train.job.link import SILENCE, Kind, Link
-from train.log import LOG, Pace
+from train.log import LOG
 
 T = TypeVar("T")
-PORT = 7777
-"""Of the first host. The parameter server of MXNet uses those above it."""
-_BEAT, _POLL, _GREETING, _PAUSE = 1.0, 0.5, 5.0, 0.5
-_MEETING = 900.0  # seconds; a host's name may resolve only after minutes
+_BEAT, _POLL = 1.0, 0.5  # seconds
 _STUCK = 45.0  # seconds in which an exchange that all hosts take part in must end
 _COUNT = struct.Struct("<Q")
 _TEXT = 900  # characters of the reason that the other hosts write to output/failure
 _STOPPED = "stopped"
-_SIOCGIFADDR = 0x8915  # of netdevice(7)
 _ERRORS = {each.__name__: each for each in (TrainError, UserError, Diverged)}
 
 
 @dataclass(frozen=True)
-class _News:
+class _End:
     """A host stops, whose name is the text, or has failed, with an error of a kind and a text."""
 
     kind: str
@@ -61,7 +55,7 @@ class Peers:
         self._processes: list[tuple[subprocess.Popen[bytes], str]] = []
         self._exchanges = 0  # odd while this host waits in one
         self._oldest = (0, time.monotonic())  # the least such number of all hosts, and since when
-        self._told, self._lock = False, threading.Lock()
+        self._announced, self._lock = False, threading.Lock()
         self._wake, self._leaving, self._closed = threading.Event(), False, False
 
     def meet(self) -> None:
@@ -69,13 +63,10 @@ class Peers:
         if self.count == 1:
             return
         LOG.info("Waiting for all %d hosts: %s", self.count, ", ".join(self.hosts.names))
-        address = _address(self.hosts.interface)
         stop.leave_by(self._leave)
         threading.Thread(target=self._beat, name="beat", daemon=True).start()
-        if self.rank == 0:
-            self._accept(address)
-        else:
-            self._connect(address)
+        (meeting.accept if self.rank == 0 else meeting.connect)(self.hosts, self._join)
+        self._links.sort(key=lambda link: self.hosts.names.index(link.name))
         self.gather(b"")
         LOG.info("All hosts are there. This one is %s; %s writes the model", self.hosts.current, self.hosts.names[0])
 
@@ -135,11 +126,11 @@ class Peers:
         self._closed = True
         self._wake.set()
         if stop.requested():
-            self._tell(_News(_STOPPED, self.hosts.current))
+            self._broadcast(_End(_STOPPED, self.hosts.current))
         elif error is not None:
             kind = type(error).__name__ if type(error) in _ERRORS.values() else TrainError.__name__
             text = sentence(str(error)) or type(error).__name__
-            self._tell(_News(kind, f"host {self.hosts.current} of the job failed: {text}"[:_TEXT]))
+            self._broadcast(_End(kind, f"host {self.hosts.current} of the job failed: {text}"[:_TEXT]))
         for link in self._links:
             link.send_if_open(Kind.LEFT)
         for process, _ in self._processes:
@@ -148,56 +139,10 @@ class Peers:
         for link in self._links:
             link.close()
 
-    # ---- meeting ------------------------------------------------------------------------------------------------
-
-    def _accept(self, address: str) -> None:
-        """Wait for the other hosts."""
-        missing, deadline = list(self.hosts.names[1:]), _Deadline(self.hosts)
-        with socket.create_server((address, PORT), backlog=len(missing)) as server:
-            server.settimeout(_POLL)
-            while missing:
-                deadline.check(missing)
-                with suppress(TimeoutError):
-                    link = self._welcome(Link("", server.accept()[0]), missing)
-                    if link is not None:
-                        missing.remove(link.name)
-                        self._join(link)
-        self._links.sort(key=lambda link: self.hosts.names.index(link.name))
-
     def _join(self, link: Link) -> None:
         """Keep in touch with a host from now on, though others may still be missing."""
         self._links.append(link)
         threading.Thread(target=self._receive, args=[link], name="peer", daemon=True).start()
-
-    def _welcome(self, link: Link, missing: list[str]) -> Link | None:
-        """Return the link of a host that is missing, None for whatever else connects to the port."""
-        try:
-            kind, content = link.greeting(_GREETING)
-            hello = json.loads(content) if kind == Kind.HELLO else {}
-            if isinstance(hello, dict) and hello.get("host") in missing and hello.get("hosts") == [*self.hosts.names]:
-                link.name = hello["host"]
-                link.send(Kind.WELCOME)
-                return link
-        except (OSError, EOFError, ValueError, RecursionError):
-            pass  # a port is open to anybody: a stranger must not end the job
-        link.close()
-        return None
-
-    def _connect(self, address: str) -> None:
-        """Wait for the first host."""
-        first, deadline = self.hosts.names[0], _Deadline(self.hosts)
-        hello = json.dumps({"host": self.hosts.current, "hosts": self.hosts.names}).encode()
-        while True:
-            deadline.check([first])
-            with suppress(OSError, EOFError, ValueError):
-                source = (address, 0) if address else None
-                link = Link(first, socket.create_connection((first, PORT), _GREETING, source))
-                link.send(Kind.HELLO, hello)
-                # Strangers may come first. If this host gave up, the first one would answer where nobody listens.
-                if link.greeting(SILENCE)[0] == Kind.WELCOME:
-                    self._join(link)
-                    return
-            self._wake.wait(_PAUSE)
 
     # ---- threads ------------------------------------------------------------------------------------------------
 
@@ -210,7 +155,7 @@ class Peers:
                 elif kind == Kind.BEAT:
                     (link.exchanges,) = _COUNT.unpack(content)
                 elif kind == Kind.ENDED:
-                    self._hear(_News(**json.loads(content)), link)
+                    self._receive_end(_End(**json.loads(content)), link)
                     return
                 elif kind == Kind.LEFT:
                     return
@@ -222,7 +167,7 @@ class Peers:
     def _beat(self) -> None:
         while not self._wake.wait(_BEAT) or self._leaving:
             if stop.requested() or self._leaving:
-                self._tell(_News(_STOPPED, self.hosts.current))
+                self._broadcast(_End(_STOPPED, self.hosts.current))
             if self._leaving:
                 os._exit(0)
             for link in [*self._links]:
@@ -249,25 +194,25 @@ class Peers:
 
     def _fail(self, text: str) -> None:
         stop.fail(TrainError(text))
-        self._tell(_News(TrainError.__name__, text))
+        self._broadcast(_End(TrainError.__name__, text))
 
-    def _hear(self, news: "_News", link: Link) -> None:
-        if news.kind in _ERRORS:
-            stop.fail(_ERRORS[news.kind](news.text))
+    def _receive_end(self, end: "_End", link: Link) -> None:
+        if end.kind in _ERRORS:
+            stop.fail(_ERRORS[end.kind](end.text))
         elif not stop.requested():
-            LOG.info("Host %s was asked to stop, so this one stops too", news.text)
+            LOG.info("Host %s was asked to stop, so this one stops too", end.text)
             os.kill(os.getpid(), signal.SIGTERM)
-        self._tell(news, but=link)
+        self._broadcast(end, but=link)
 
-    def _tell(self, news: "_News", but: Link | None = None) -> None:
-        """Pass on that a host stops or has failed, once: the first news is the reason, the others follow from it."""
+    def _broadcast(self, end: "_End", but: Link | None = None) -> None:
+        """Pass on that a host stops or has failed, once: the first is the reason, the others follow from it."""
         with self._lock:  # until it is sent: `close` must not say LEFT before that
-            if self._told:
+            if self._announced:
                 return
-            self._told = True
+            self._announced = True
             for link in self._links:
                 if link is not but:
-                    link.send_if_open(Kind.ENDED, json.dumps(vars(news)).encode())
+                    link.send_if_open(Kind.ENDED, json.dumps(vars(end)).encode())
 
     def _leave(self) -> None:
         self._leaving = True
@@ -304,38 +249,6 @@ def wait(work: concurrent.futures.Future[T]) -> T:
         concurrent.futures.wait([work], _POLL)
         stop.check()
     return work.result()
-
-
-class _Deadline:
-    """How long a host waits for the others."""
-
-    def __init__(self, hosts: Hosts) -> None:
-        self._start, self._pace = time.monotonic(), Pace(0)
-
-    def check(self, missing: list[str]) -> None:
-        """Log now and then which hosts are missing. Raises TrainError after 15 minutes, or when another has failed."""
-        stop.check()
-        waited = time.monotonic() - self._start
-        if waited > _MEETING:
-            raise TrainError(
-                f"host {', '.join(missing)} of the job was not there within {_MEETING / 60:.0f} minutes: its log says "
-                f"why; hosts reach each other on the TCP ports from {PORT} on, which a VPC's security groups must allow"
-            )
-        if self._pace.due(0):
-            LOG.info("Still waiting for %s", ", ".join(missing))
-
-
-def _address(interface: str) -> str:
-    """Return the IPv4 address of a network interface, "" for any where no name is given or it has none."""
-    if not interface:
-        return ""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            found = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack("256s", interface.encode()))
-        except (OSError, struct.error) as error:
-            LOG.warning("The network interface %s cannot be used (%s): any other is", interface, error)
-            return ""
-    return socket.inet_ntoa(found[20:24])
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from train.errors import TrainError, UserError
 from train.job import stop
 from train.job.cluster import Hosts
 from train.job.devices import Device
-from train.job.peers import PORT
+from train.job.meeting import PORT
 from train.keras import devices
 
 _FIRST = PORT + 1  # of the first host; each further one has the next, so that in a test all may be one machine
