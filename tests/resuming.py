@@ -80,14 +80,14 @@ def main() -> None:
     threads.set_threads()
     from train import entry, hyperparameters, state  # after the thread variables
     from train.data import channels
-    from train.job import cluster
+    from train.job.peers import ALONE
     from train.job.training import Job
     from train.trainer import Trainer
 
     algorithm = entry.algorithm(arguments.algorithm)
     config = arguments.base / "input" / "config"
     hp = algorithm.check(hyperparameters.read(config / "hyperparameters.json"))
-    job = Job(hp, channels.load(arguments.base / "input"), cluster.hosts(arguments.base), {})
+    job = Job(hp, channels.load(arguments.base / "input"), ALONE, {})
 
     def write(now: state.State) -> None:
         state.write(arguments.out.with_name(f"{arguments.out.name}-{now['next']}"), now)

@@ -61,16 +61,16 @@ def wrong_pixels(patch: pytest.MonkeyPatch) -> None:
 
 def wrong_gradients(patch: pytest.MonkeyPatch) -> None:
     """Let the gradients on the second context be a tenth too small; what is computed forwards is right."""
-    step = gluon.Trainer.step
+    update = gluon.Trainer.update
 
     def faulty(self: gluon.Trainer, batch_size: int, **options: Any) -> None:
         trained = [parameter for parameter in self._params if parameter.grad_req != "null"]
         for gradient in (each for parameter in trained for each in parameter.list_grad()):
             if gradient.context == mx.cpu(1):
                 gradient *= 0.9
-        step(self, batch_size, **options)
+        update(self, batch_size, **options)
 
-    patch.setattr(gluon.Trainer, "step", faulty)
+    patch.setattr(gluon.Trainer, "update", faulty)
 
 
 def test_a_device_that_computes_wrong_numbers_fails(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
