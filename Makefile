@@ -92,7 +92,7 @@ $(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(STAMP_$(ENV_$(na
 PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,$1) -m tests -n 2 --dist loadfile --no-loadscope-reorder
 # One report of several targets. Lanes run beside each other: local mode, which waits most of its time, and everything else.
 REPORT = $(call PY,dev) -m tests -p tests.everything $(if $(ARGS),--pass=$(call quoted,$(ARGS)))
-test: $(call envs,$(ENVIRONMENTS) tests) ## every test (25 min; those of containers need Docker); ARGS=pytest's options
+test: $(call envs,$(ENVIRONMENTS) tests) ## every test (38 min; those of containers need Docker); ARGS=pytest's options
 	@$(REPORT) --lane test/local-mode,test/sdk2 \
 	  --lane test/unit,test/serve,test/images,test/mxnet,test/tensorflow,test/demo
 test/quick: $(call envs,mxnet serve dev tests) ## what to run before each commit: test/unit and test/serve (2 min)
