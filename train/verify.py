@@ -92,8 +92,8 @@ def _run(
     python = serving_python()
     if not python.exists():
         raise TrainError(
-            f"{python} is missing: the artifact is checked by the server's own code, in the environment "
-            f"that lies beside {sys.prefix}"
+            f"{python} is missing: the artifact is checked by the server's own code, in the environment beside "
+            f"{sys.prefix}"
         )
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         work = Path(folder)

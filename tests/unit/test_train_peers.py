@@ -251,7 +251,7 @@ def test_a_host_that_diverges_lets_the_first_one_keep_the_best_epoch(
 
 
 def test_a_host_says_why_it_ends_before_it_says_that_it_has_left() -> None:
-    """The other host reads nothing after that it has left, and would wait for it."""
+    """The other host stops reading once it hears that this one has left, so a reason that came later would be lost."""
     told, sending = [], threading.Event()
 
     class Slow:

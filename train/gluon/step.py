@@ -64,8 +64,9 @@ class GluonStep(Step[B, R]):
     def _update(self, count: int) -> None:
         """Update the parameters by their gradients, which are divided by `count`."""
         self._trainer.allreduce_grads()
-        trained = [parameter for parameter in self._trainer._params if parameter.grad_req != "null"]
-        self._exchange.average([parameter.list_grad() for parameter in trained])
+        if self._exchange.hosts > 1:
+            trained = [parameter for parameter in self._trainer._params if parameter.grad_req != "null"]
+            self._exchange.average([parameter.list_grad() for parameter in trained])
         self._trainer.update(count)
 
     def state(self) -> State:

@@ -55,9 +55,9 @@ def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Ma
     hp = algorithm.check(raw)
     hp.say(len(hosts.names))
     with peers.met(hosts) as met:
-        found = channels.load(base / "input")
-        distribution.require_files(found, met.count)
-        _train(base, place, Job(hp, found, met, environ), *algorithm.begin(Job(hp, found, met, environ)))
+        job = Job(hp, channels.load(base / "input"), met, environ)
+        distribution.require_files(job.channels, met.count)
+        _train(base, place, job, *algorithm.begin(job))
 
 
 def _train(base: Path, place: Path | None, job: Job[H], learner: Learner[Any, Any, Any], model: Model[Any]) -> None:
