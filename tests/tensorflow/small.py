@@ -48,6 +48,7 @@ class Photos:
     def __init__(self, count: int = 10) -> None:
         self.train = [Sample(f"{index}.jpg", index % 3, Path()) for index in range(count)]
         self.validation = self.train
+        self.sizes = count, count
         self.class_names = ("0", "1", "2")
         self.spec = InputSpec("data", 3, 32, 32, 32, "crop", (0.0,) * 3, (1 / 255,) * 3)
         self.drawn = photos(count, 5)
