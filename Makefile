@@ -79,11 +79,11 @@ help: ## this list
 	@echo "Variables: REGISTRY=$(REGISTRY) TAG=$(TAG) VARIANT=$(VARIANT) PLATFORM=$(PLATFORM) BASE_IMAGE=$(BASE_IMAGE)"
 	@echo "  and, for some targets: $(filter-out REGISTRY TAG VARIANT PLATFORM BASE_IMAGE,$(VARIABLES))"
 
-JOURNEY = $(call option,data,$(DATA)) $(call option,layout,$(LAYOUT)) $(call option,epochs,$(EPOCHS)) \
+WORKFLOW = $(call option,data,$(DATA)) $(call option,layout,$(LAYOUT)) $(call option,epochs,$(EPOCHS)) \
   $(call option,quantize,$(QUANTIZE))
 demo: demo/image-classification ## train on drawn pets, serve, predict: no Docker, no AWS, no download of data (5 min)
 demo/%: FORCE $(call envs,serve dev) ## the demo of one image; DATA=DIR takes your photos, EPOCHS=N, QUANTIZE=int8
-	@$(call PY,dev) -m local demo $* $(JOURNEY)
+	@$(call PY,dev) -m local demo $* $(WORKFLOW)
 # What trains needs its stack's environment.
 $(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(STAMP_$(ENV_$(name)))))
 
@@ -167,7 +167,7 @@ serve: $(call envs,serve) ## the image's serve program without Docker, on BASE_D
 	@$(BASE) SAGEMAKER_BIND_TO_PORT=$(call quoted,$(PORT)) exec $(call PY,serve) -m serve
 
 LOCAL_MODE = $(call PY,dev) -m local local-mode $* --image '$(REGISTRY)/$*:$(TAG)$(if $(filter gpu,$(VARIANT)),-gpu)' \
-  $(call option,port,$(PORT)) $(call option,instances,$(INSTANCES)) $(JOURNEY)
+  $(call option,port,$(PORT)) $(call option,instances,$(INSTANCES)) $(WORKFLOW)
 local/%: FORCE $(call envs,dev) ## train, deploy and predict in SageMaker local mode; DATA=DIR, EPOCHS=N, PORT=N, INSTANCES=N
 	@$(LOCAL_MODE) --check
 	@$(MAKE) build/$*

@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from local.datasets.looks import Looks
+from local.datasets.photo_cache import PhotoCache
 from local.inspection import census, settings
 
 _CLASSIFIER: dict[str, object] = {
@@ -70,7 +70,7 @@ class Job:
         self._image, self._work, self._channels = f"sagemaker-vision/{name}:{tag}", work, work / name
         prepare = [sys.executable, "-m", "local", "prepare", name, "--data", data, "--out", self._channels]
         subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL)
-        counted = census.take(name, self._channels, settings.defaults(name), Looks()).hyperparameters
+        counted = census.take(name, self._channels, settings.defaults(name), PhotoCache()).hyperparameters
         self.photos = int(counted["num_training_samples"])
         self._hyperparameters = {**counted, **hyperparameters}
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train.hyperparameters import CommonHyperparameters
+from train.hyperparameter_types import CommonHyperparameters
 from train.job import threads
 
 _CLASSIFIER = {

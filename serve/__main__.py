@@ -12,7 +12,7 @@ from serve import __version__, artifact, machine
 from serve.artifact import TENSORS, ArtifactError
 from serve.http.log import TextFormatter, install, printable, write_json
 from serve.settings import ENGINE, JSON, LIST_OF_MODELS, LISTENER, MULTI_MODEL, ONNX, WORKERS, Settings, SettingsError
-from serve.user_model import finding, signature, start
+from serve.user_model import discovery, signature, start
 from serve.words import plural
 
 log = logging.getLogger("serve")
@@ -52,13 +52,13 @@ def main() -> None:
 def _prepare(settings: Settings) -> None:
     """Introduce the server and check its model, or start again with what a script left. Raises ArtifactError."""
     wants_tensorflow = settings.engine != ONNX
-    found = finding.find(settings.model_dir, beside_graph=wants_tensorflow)
+    found = discovery.find(settings.model_dir, beside_graph=wants_tensorflow)
     if found is None and wants_tensorflow:
         raise ArtifactError(f"{settings.model_dir} holds no SavedModel and no .keras file for TensorFlow to serve.")
     if found is not None:
-        finding.refuse_handlers(settings.model_dir)
+        discovery.refuse_handlers(settings.model_dir)
         _introduce(settings)
-        start.again(settings, found)
+        start.reexec_after_conversion(settings, found)
     model = _described(settings)
     _introduce(settings)
     log.info("model %s, %s", settings.model_dir, model)
@@ -104,7 +104,7 @@ def _introduce(settings: Settings) -> None:
 def _described(settings: Settings) -> str:
     """What the log says of the model. Raises ArtifactError when model.json cannot be used."""
     if signature.task(settings.model_dir) == TENSORS:
-        finding.refuse_handlers(settings.model_dir)
+        discovery.refuse_handlers(settings.model_dir)
         return str(signature.read(settings.model_dir))
     model = artifact.read(settings.model_dir)
     size = f"{model.input.channels} x {model.input.height} x {model.input.width} ({model.input.rule})"

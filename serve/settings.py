@@ -61,9 +61,9 @@ class Settings:
     that was asked for all the same, else 0), and `list_of_models` is the file that says what it has loaded.
     `converted` is the folder that a conversion at start has filled, None where nothing was converted; `listener` the
     descriptor of the socket that the start has bound, None before. `image_values` is one of IMAGE_RANGES, "" for what
-    the model's graph says; `precision` is FLOAT32, or AUTO for what model.json says. `room` is what bodies and answers
-    may take together, `decode_memory` and `decode_seconds`, of processor time, what reading one image or long text may
-    take.
+    the model's graph says; `precision` is FLOAT32, or AUTO for what model.json says. `body_memory` is the memory for
+    bodies and answers of all requests; `decode_memory` and `decode_seconds` (processor time) are for reading one image
+    or long text.
     """
 
     model_dir: Path
@@ -78,7 +78,7 @@ class Settings:
     queue: int
     model_threads: int
     max_body: int
-    room: int
+    body_memory: int
     max_pixels: int
     decode_memory: int
     decode_seconds: int
@@ -125,7 +125,7 @@ class Settings:
             queue=read.integer(QUEUE, 64 if multi_model else 16, 0, 1000),
             model_threads=read.integer(MODEL_THREADS, min(cpus, MOST_THREADS) if multi_model else cpus, 1, 256),
             max_body=max_body,
-            room=max(memory // 8, max_body),
+            body_memory=max(memory // 8, max_body),
             max_pixels=read.integer(PIXELS, MAX_PIXELS, 1, 10_000_000_000),
             decode_memory=read.integer(DECODE_MB, max(share, _LEAST_MB), _LEAST_MB, 1024 * 1024) * 1024 * 1024,
             decode_seconds=read.integer(DECODE_SECONDS, 10, 1, 3600),

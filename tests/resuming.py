@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--from", dest="begin", type=Path)
     arguments = parser.parse_args()
     threads.set_threads()
-    from train import entry, hyperparameters, state  # after the thread variables
+    from train import entry, hyperparameter_types, state  # after the thread variables
     from train.data import channels
     from train.job.peers import ALONE
     from train.job.training import Job
@@ -86,7 +86,7 @@ def main() -> None:
 
     algorithm = entry.algorithm(arguments.algorithm)
     config = arguments.base / "input" / "config"
-    hp = algorithm.check(hyperparameters.read(config / "hyperparameters.json"))
+    hp = algorithm.check(hyperparameter_types.read(config / "hyperparameters.json"))
     job = Job(hp, channels.load(arguments.base / "input"), ALONE, {})
 
     def write(now: state.State) -> None:

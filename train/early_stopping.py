@@ -1,7 +1,7 @@
 """Early stopping, as the built-ins define it: on the metric that they maximise."""
 
 from serve.words import plural
-from train.hyperparameters import CommonHyperparameters
+from train.hyperparameter_types import CommonHyperparameters
 from train.log import LOG
 from train.state import State
 

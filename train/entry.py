@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serve.words import sentence
-from train import hyperparameters
+from train import hyperparameter_types
 from train.errors import TrainError, UserError
-from train.job import configuration, cuda, earlier, script
+from train.job import configuration, cuda, earlier_model, script
 from train.log import LOG
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def main() -> None:
     """Run the job of this container. Raises UserError (exit code 2) or TrainError (exit code 1)."""
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
     try:
-        with earlier.settled(base / "model"):
+        with earlier_model.settled(base / "model"):
             _run(base)
     except UserError as error:
         _fail(base, f"ClientError: {error}", error.detail)
@@ -94,7 +94,7 @@ def _require_writable(folder: Path) -> None:
 
 def _run(base: Path) -> None:
     name = os.environ.get(ALGORITHM, "")
-    raw = hyperparameters.read(base / "input" / "config" / "hyperparameters.json")
+    raw = hyperparameter_types.read(base / "input" / "config" / "hyperparameters.json")
     if program := script.asked(raw, os.environ):
         if name not in SCRIPTS:
             raise UserError(
@@ -109,7 +109,7 @@ def _run(base: Path) -> None:
             f"one of {', '.join(ALGORITHMS)}"
         )
     LOG.info("Merging the defaults with the provided configuration: %s", raw)
-    if "seed" in hyperparameters.given(raw):
+    if "seed" in hyperparameter_types.given(raw):
         # cuDNN would try its algorithms and take the fastest, which is not the same one in each run.
         os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
     from train.job import training  # imports NumPy, before which the thread variables must be set

@@ -29,7 +29,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
 
 
-class Pace:
+class LogInterval:
     """When a line about the speed of batches is due: as the built-in has it, and also when it has long been silent."""
 
     def __init__(self, every: int) -> None:

@@ -13,7 +13,7 @@ from serve.artifact import MODEL_JSON, MODEL_ONNX
 from train.data.samples import Sample
 from train.errors import TrainError
 from train.files import names, replace, writing
-from train.hyperparameters import CommonHyperparameters
+from train.hyperparameter_types import CommonHyperparameters
 from train.learner import Best, K, Lines
 from train.log import LOG
 from train.quantization import closing

@@ -11,10 +11,10 @@ from train.data.samples import in_order
 from train.early_stopping import EarlyStopping
 from train.epoch import Clock, Epoch, Mean, itself, steps
 from train.errors import Diverged
-from train.hyperparameters import CommonHyperparameters
+from train.hyperparameter_types import CommonHyperparameters
 from train.job import stop
 from train.learner import B, Best, Evaluated, K, Learner, R
-from train.log import SILENCE, Pace, Progress
+from train.log import SILENCE, LogInterval, Progress
 from train.state import State
 
 
@@ -124,7 +124,7 @@ def train(learner: Learner[B, R, Any], epoch: Epoch, mean: Mean = itself) -> Non
 
     Raises Stopped, or Diverged at a loss that is not finite.
     """
-    step, lines, pace = learner.step, learner.lines, Pace(learner.lines.every)
+    step, lines, interval = learner.step, learner.lines, LogInterval(learner.lines.every)
     step.begin(epoch.number)
     for batch, result in steps(learner.batches.epoch(epoch.number), step):
         measured = step.read(batch, result)
@@ -132,7 +132,7 @@ def train(learner: Learner[B, R, Any], epoch: Epoch, mean: Mean = itself) -> Non
             place = f"batch {epoch.count}"
             raise Diverged.at(f"the loss became {measured.loss}", epoch.number, place, step.learning_rate)
         epoch.add(measured.values)
-        if pace.due(epoch.count - 1 + lines.first):
+        if interval.due(epoch.count - 1 + lines.first):
             lines.speed(epoch, step.learning_rate)
     step.end()
     epoch.close(mean)

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from shlex import quote
 
-from local import ENVIRONMENTS, ROOT, journey
+from local import ENVIRONMENTS, ROOT, workflow
 from local.algorithms import report
 from local.commands import options
 from local.progress import duration
@@ -22,7 +22,7 @@ URL = "http://127.0.0.1:8080/invocations"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `demo`."""
-    journey.add_arguments(parser)
+    workflow.add_arguments(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -35,22 +35,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or programs.ProgramError with what went wrong."""
-    given = journey.read(args)  # before what an earlier run has made is removed
+    given = workflow.read(args)  # before what an earlier run has made is removed
     out = options.run_folder(args.out, ROOT / ".demo" / args.name)
     print(f"Writing to {out}")
     base = out / "opt" / "ml"
     shutil.rmtree(base, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
-    begun = journey.begin(args, out, given)
+    begun = workflow.begin(args, out, given)
     algorithm = begun.algorithm
     channels = {folder.name: folder for folder in sorted(begun.channels.iterdir()) if folder.is_dir()}
     opt_ml.lay_out(base, channels, begun.recipe)
     cores = cpu_count()
     forecast = f"about {duration(10 * round(algorithm.forecast(begun.recipe, cores) / 10))} on {plural(cores, 'core')}"
-    with journey.step(f"Training {algorithm.network} on {begun.work} ({forecast})"):
+    with workflow.step(f"Training {algorithm.network} on {begun.work} ({forecast})"):
         programs.train(base, args.name, args.envs)
     with (
-        journey.step("Starting the server and asking it about photos that were not trained on"),
+        workflow.step("Starting the server and asking it about photos that were not trained on"),
         programs.server(base, out / "serve.log", args.envs) as port,
     ):
         answers = begun.ask(port)

@@ -9,7 +9,7 @@ import os
 import shlex
 from pathlib import Path
 
-from local import journey
+from local import workflow
 from local.algorithms import report
 from local.commands import options
 from local.sagemaker import docker, invocations, sdk
@@ -17,7 +17,7 @@ from local.sagemaker import docker, invocations, sdk
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `local-mode`."""
-    journey.add_arguments(parser)
+    workflow.add_arguments(parser)
     options.add_image(parser)
     options.add_instances(parser)
     options.add_port(parser, "of the endpoint")
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or CommandFailed with what went wrong."""
-    given = journey.read(args)
+    given = workflow.read(args)
     out = options.run_folder(args.out, Path(".local") / args.name)
     if args.check:
         return 0
@@ -40,13 +40,13 @@ def run(args: argparse.Namespace) -> int:
     docker.check(image)
     docker.check_port(args.port)
     print(f"Writing to {out}")
-    begun = journey.begin(args, out, given)
+    begun = workflow.begin(args, out, given)
     model = out / "model.tar.gz"
     with docker.workspace(out, image) as root:
-        with journey.step(f"Training {begun.algorithm.network} in {image} on {begun.work}"):
+        with workflow.step(f"Training {begun.algorithm.network} in {image} on {begun.work}"):
             os.replace(sdk.fit(image, begun.recipe, sdk.channels(begun.channels), root, args.instances), model)
         with (
-            journey.step("Deploying the model and asking the endpoint about photos that were not trained on"),
+            workflow.step("Deploying the model and asking the endpoint about photos that were not trained on"),
             sdk.endpoint(image, model, root, args.port),
         ):
             answers = begun.ask(args.port)

@@ -17,9 +17,9 @@ from local.algorithms.algorithm import Algorithm
 from local.datasets import channels, layouts
 from local.datasets.channels import NAMED, Photo, Summary, Taken
 from local.datasets.dataset import NO_CLASS, TRAIN, UNUSABLE, VALIDATION, DataSet, Entry, Known, random_split
-from local.datasets.looks import Looks
 from local.datasets.names import printable
 from local.datasets.notes import require_usable
+from local.datasets.photo_cache import PhotoCache
 from local.errors import UserError
 from local.files import replacing
 from local.images import TRAINING
@@ -82,16 +82,16 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--classes {args.classes} is for the pet data set, and {found}: leave it out")
     data = found.read(algorithm.task, args.classes or algorithm.classes[0])
     train, validation = split(data, args.split, args.validation, args.seed)
-    looks = Looks()
+    cache = PhotoCache()
     summary = write_channels(
         *(data, train, validation, args.out),
         name=args.name,
         form=args.format,
         seed=args.seed,
         force=args.force,
-        looks=looks,
+        cache=cache,
     )
-    inspected = inspection.inspect(args.name, args.out, args.out, settings.defaults(args.name), looks)
+    inspected = inspection.inspect(args.name, args.out, args.out, settings.defaults(args.name), cache)
     for line in (*report(summary), *inspected.lines):
         print(line)
     print(f"Channels: {args.out}")
@@ -133,13 +133,13 @@ def write_channels(
     form: str = "image",
     seed: int = 0,
     force: bool = False,
-    looks: Looks | None = None,
+    cache: PhotoCache | None = None,
 ) -> Summary:
     """Write the channels of the algorithm `name` into the folder `out`; nothing is left there unless all of it is.
 
     The image form is the algorithm's own, see its module. RecordIO form: train/train.rec and classes.txt, the same for
     validation; classes.txt holds one class name a line, by label. The order of the training photos is shuffled by
-    `seed`, so that a reader in sequence meets all classes. `looks` keeps what is seen of the photos.
+    `seed`, so that a reader in sequence meets all classes. `cache` keeps what is seen of the photos.
 
     Raises UserError when the algorithm has no such form, when `out` is not empty and `force` is False, when it holds
     the data set or is a part of it, when most annotations cannot be used, or when a class has nothing to train on.
@@ -169,7 +169,7 @@ def write_channels(
         with Progress("Preparing", total, "photo") as progress, ThreadPoolExecutor(cpu_count()) as pool:
             before = 0
             for channel, chosen in ((TRAIN, shuffled), (VALIDATION, list(validation))):
-                photos = channels.readable(chosen, truth, summary, pool, progress, before, looks)
+                photos = channels.readable(chosen, truth, summary, pool, progress, before, cache)
                 _write_channel(algorithm, building / channel, photos, summary, form, data.root)
                 before += len(chosen)
         require_usable(data.root, sum(summary.counts.values()), summary.files.get(UNUSABLE, []))

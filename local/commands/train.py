@@ -8,10 +8,10 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from local import journey
+from local import workflow
 from local.commands import options
 from local.datasets import layouts
-from local.datasets.looks import Looks
+from local.datasets.photo_cache import PhotoCache
 from local.errors import UserError
 from local.images import TRAINING
 from local.inspection import census, settings
@@ -47,16 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """The command. Raises UserError or CommandFailed with what went wrong."""
     hyperparameters = _unique(args.hyperparameters)
-    given = journey.read(args)
+    given = workflow.read(args)
     image = args.image or sdk.default_image(args.name)
     docker.check(image)
     out = options.run_folder(args.out, Path(".local") / args.name)
-    channels, looks = args.channels, Looks()
+    channels, cache = args.channels, PhotoCache()
     if given is not None:
         channels = out / "channels"
-        sizes = journey.write_channels(args.name, given, channels, looks).hyperparameters
+        sizes = workflow.write_channels(args.name, given, channels, cache).hyperparameters
         hyperparameters = {**{name: str(value) for name, value in sizes.items()}, **hyperparameters}
-        journey.inspect(args.name, channels, {}, looks)
+        workflow.inspect(args.name, channels, {}, cache)
     inputs = sdk.channels(channels)
     hyperparameters = _counted(args.name, channels, hyperparameters)
     print(f"Writing to {out}")
@@ -71,7 +71,7 @@ def _counted(name: str, channels: Path, given: Mapping[str, str]) -> dict[str, s
     """Fill in what the channels say of themselves, such as num_classes, where it is not given."""
     if {"num_classes", "num_training_samples"} <= given.keys():
         return dict(given)
-    taken = census.take(name, channels, settings.defaults(name), Looks())
+    taken = census.take(name, channels, settings.defaults(name), PhotoCache())
     counted = {key: str(value) for key, value in taken.hyperparameters.items() if key not in given}
     print(f"Of the channels: {' '.join(f'{key}={value}' for key, value in counted.items())}")
     return {**counted, **given}

@@ -73,7 +73,7 @@ def convert(network: str, file: Path, folder: Path) -> Path:
     """
     tensors = read(file, network)
     weights = check(tensors, network, file)
-    if family(network).keeps_head:
+    if family_of(network).keeps_head:
         weights |= {name: np.ascontiguousarray(tensors[name], np.float32) for name in head(network) if name in tensors}
     made = folder / f"{network}.safetensors"
     with replacing(made) as partial:

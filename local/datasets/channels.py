@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from PIL import Image
 
 from local.datasets.dataset import UNUSABLE, Entry, Known
-from local.datasets.looks import Looks
+from local.datasets.photo_cache import PhotoCache
 from local.errors import UserError
 from local.progress import Progress
 from serve import preprocess
@@ -76,16 +76,16 @@ def readable(
     pool: ThreadPoolExecutor,
     progress: Progress,
     before: int = 0,
-    looks: Looks | None = None,
+    cache: PhotoCache | None = None,
 ) -> Iterator[Photo[Truth]]:
     """The photos that can be used, in order, with their `truth`; a chunk at a time to keep memory small.
 
     What cannot be read, and what `truth` refuses with a UserError, is noted in `summary` and left out. `before` counts
-    the photos that `progress` has seen already. `looks` keeps what is seen of the photos.
+    the photos that `progress` has seen already. `cache` keeps what is seen of the photos.
     """
     for start in range(0, len(chosen), _CHUNK):
         chunk = chosen[start : start + _CHUNK]
-        taken = pool.map(partial(_take, looks=looks), [entry.path for entry in chunk])
+        taken = pool.map(partial(_take, cache=cache), [entry.path for entry in chunk])
         for offset, (entry, photo) in enumerate(zip(chunk, taken, strict=True), start=start + 1):
             progress.done(before + offset)
             file = entry.path.name
@@ -143,7 +143,7 @@ def read_class_names(folder: Path) -> list[str]:
     return (folder / "classes.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
-def _take(path: Path, looks: Looks | None) -> Taken | str:
+def _take(path: Path, cache: PhotoCache | None) -> Taken | str:
     """The photo for the channel, or why it cannot be read."""
     try:
         data = path.read_bytes()
@@ -158,8 +158,8 @@ def _take(path: Path, looks: Looks | None) -> Taken | str:
         encoded = io.BytesIO()
         image.save(encoded, "JPEG", quality=QUALITY)
         data = encoded.getvalue()
-    if looks is not None:
-        looks.add(data, image)
+    if cache is not None:
+        cache.add(data, image)
     return Taken(data, why, frame)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from local import algorithms
 from local.datasets.dataset import SEGMENTATION, TRAIN
-from local.datasets.looks import Look, Looks
+from local.datasets.photo_cache import PhotoCache, PhotoInfo
 from local.errors import UserError
 from local.inspection import channels
 from local.inspection.listing import PARTS, Item, Known, LeftOut, Listing
@@ -30,10 +30,10 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo that a job can use: where it is, what it looks like, and what is known of it."""
+    """A photo that a job can use: where it is, what it cache like, and what is known of it."""
 
     item: Item
-    look: Look
+    look: PhotoInfo
     known: Known
 
     @property
@@ -146,7 +146,7 @@ class Census:
         return found | ({"multi_label": 1} if self.listing.multi_label else {})
 
 
-def take(name: str, folder: Path, settings: Settings, looks: Looks) -> Census:
+def take(name: str, folder: Path, settings: Settings, cache: PhotoCache) -> Census:
     """Read all channels below `folder` once. Raises UserError for a channel that is missing; all else is noted."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: give the folder of the channels, as `prepare` writes it")
@@ -154,7 +154,7 @@ def take(name: str, folder: Path, settings: Settings, looks: Looks) -> Census:
     photos: list[Photo] = []
     lost: list[Lost] = []
     with Progress("Inspecting", len(listing.items), "photo") as progress:
-        for number, seen in enumerate(_seen(listing.items, looks), start=1):
+        for number, seen in enumerate(_seen(listing.items, cache), start=1):
             if isinstance(seen, Lost):
                 lost.append(seen)
             else:
@@ -173,17 +173,17 @@ def _names(listing: Listing, photos: Sequence[Photo]) -> tuple[str, ...]:
     return tuple(named[:classes]) + tuple(str(label) for label in range(len(named), classes))
 
 
-def _seen(items: Sequence[Item], looks: Looks) -> Iterator[Photo | Lost]:
-    """Look at each photo, in order; a chunk at a time, so that Ctrl-C ends it soon."""
-    look: Callable[[Item], Photo | Lost] = lambda item: _look(item, looks)  # noqa: E731
+def _seen(items: Sequence[Item], cache: PhotoCache) -> Iterator[Photo | Lost]:
+    """PhotoInfo at each photo, in order; a chunk at a time, so that Ctrl-C ends it soon."""
+    look: Callable[[Item], Photo | Lost] = lambda item: _look(item, cache)  # noqa: E731
     with ThreadPoolExecutor(cpu_count()) as pool:
         for start in range(0, len(items), _CHUNK):
             yield from pool.map(look, items[start : start + _CHUNK])
 
 
-def _look(item: Item, looks: Looks) -> Photo | Lost:
+def _look(item: Item, cache: PhotoCache) -> Photo | Lost:
     try:
-        look = looks.at(item.sample.read())
+        look = cache.at(item.sample.read())
         return Photo(item, look, item.know(look.frame))
     except UnreadableImage as error:
         return Lost(item.channel, UNREADABLE, f"{item.name} {error}")

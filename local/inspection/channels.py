@@ -15,7 +15,7 @@ from train import fields
 from train.classification import folders, labelled
 from train.data import lst
 from train.data.channels import CLASSES, Channel, by_record, class_names
-from train.data.samples import Remarks, Sample
+from train.data.samples import DataIssues, Sample
 from train.errors import UserError as TrainUserError
 from train.image_classification_tensorflow.hyperparameters import Hyperparameters as FolderHyperparameters
 from train.object_detection import annotations
@@ -116,7 +116,7 @@ def _detection(channels: dict[str, Channel]) -> Listing:
         num_classes=MANY, num_training_samples=1, label_width=LABEL_HEADER + LABEL_OBJECT * MANY
     )
     for part in PARTS:
-        remarks = Remarks()
+        remarks = DataIssues()
         with found.reading(part):
             if by_record(channels, part, f"{part}_annotation"):
                 path = channels[part].one(".rec")
@@ -150,7 +150,7 @@ def _boxes(annotation: annotations.Annotation, name: str, frame: Frame) -> Known
     if placed is None:
         given = " x ".join(f"{side:g}" for side in annotation.size or ())
         raise LeftOut(MISFITS, f"{name} ({frame.width} x {frame.height}, not {given})")
-    remarks = Remarks()
+    remarks = DataIssues()
     boxes = annotations.repair(placed, name, remarks)
     notes = tuple((kind, one) for kind, names in remarks.found.items() for one in names)
     return Known(tuple(sorted(set(boxes[:, 0].astype(int).tolist()))), boxes, len(placed), notes=notes)

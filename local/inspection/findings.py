@@ -118,7 +118,7 @@ def imbalance(census: Census) -> Iterator[Finding]:
         yield Finding(
             False,
             f"Strong imbalance: class {_labels(census, [most])} has {plural(high, what)} to train on and class "
-            f"{_labels(census, [least])} has {low}{others}. A network that hardly ever answers the rare class looks "
+            f"{_labels(census, [least])} has {low}{others}. A network that hardly ever answers the rare class cache "
             "good by its figures. Add photos of it, or take some of the common one out.",
         )
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.datasets.dataset import TRAIN
-from local.datasets.looks import Looks
 from local.datasets.names import printable
+from local.datasets.photo_cache import PhotoCache
 from local.files import replacing
 from local.inspection import census, findings, page, pictures, sheet
 from local.inspection.finding import Finding
@@ -29,15 +29,15 @@ class Inspected(NamedTuple):
         for finding in self.findings:
             more = f" ({len(finding.names)} in all: see the page)" if finding.names else ""
             lines.append(printable(f"{finding.kind}: {finding.words}{more}"))
-        return [*(lines or ["Nothing that will go wrong can be seen from the data."]), f"Look at {self.page}"]
+        return [*(lines or ["Nothing that will go wrong can be seen from the data."]), f"PhotoInfo at {self.page}"]
 
 
-def inspect(name: str, folder: Path, out: Path, settings: Settings, looks: Looks | None = None) -> Inspected:
+def inspect(name: str, folder: Path, out: Path, settings: Settings, cache: PhotoCache | None = None) -> Inspected:
     """Inspect the channels of the algorithm `name` below `folder` and write the page and the sheet into `out`.
 
-    `looks` are those at photos that have been decoded before. Raises UserError for a channel that is missing.
+    `cache` are those at photos that have been decoded before. Raises UserError for a channel that is missing.
     """
-    taken = census.take(name, folder, settings, Looks() if looks is None else looks)
+    taken = census.take(name, folder, settings, PhotoCache() if cache is None else cache)
     found = findings.find(taken)
     samples = {channel: pictures.samples(taken, channel) for channel in PARTS}
     done = Inspected(found, out / PAGE, out / SHEET)

@@ -13,8 +13,8 @@ from serve.engine.reader import SandboxedReader
 from serve.engine.sandbox import Sandbox
 from serve.http.errors import OutOfMemory
 from serve.settings import TENSORFLOW, Settings
-from serve.user_model import finding, signature
-from serve.user_model.finding import Killed, Left, NotConverted
+from serve.user_model import discovery, signature
+from serve.user_model.discovery import Killed, NotConverted, UserModel
 from serve.user_model.signature import TensorModel
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Loader:
         sandbox = Sandbox(settings.decode_memory, settings.decode_seconds, settings.admitted, settings.timeout)
         self._reader = SandboxedReader(sandbox, settings.max_pixels)
         self._settings = settings
-        self._memory = Memory(settings.room)
+        self._memory = Memory(settings.body_memory)
 
     def load(self, folder: Path) -> Engine:
         """Load the model in `folder`, or what the start of this server has converted it to.
@@ -53,28 +53,28 @@ class Loader:
         try:
             if not folder.is_dir():
                 raise ArtifactError(f"url is {str(folder)!r:.200}, not a folder: give the one that holds the model.")
-            found = finding.find(folder)
+            found = discovery.find(folder)
         except OSError as error:
             raise ArtifactError(f"{folder} cannot be read: {error.strerror}. Make it readable.") from error
         if found is None:
             with self._memory.reserved(to_load(_graph_bytes(folder))):
                 return self._under_onnx_runtime(folder, folder)
-        finding.refuse_handlers(folder)
+        discovery.refuse_handlers(folder)
         with tempfile.TemporaryDirectory(prefix="serve-converted-") as out:
             converted = Path(out)
             self._convert(found, converted)
             with self._memory.reserved(to_load(_graph_bytes(converted))):
                 return self._under_onnx_runtime(converted, folder)
 
-    def _convert(self, found: Left, out: Path) -> None:
+    def _convert(self, found: UserModel, out: Path) -> None:
         """Fill `out`. Raises ArtifactError, OutOfMemory."""
-        tensorflow = finding.tensorflow_python()
+        tensorflow = discovery.tensorflow_python()
         if tensorflow is None:
-            raise ArtifactError(finding.no_tensorflow(found))
+            raise ArtifactError(discovery.no_tensorflow(found))
         size = sum(path.stat().st_size for path in (found.path, *found.path.rglob("*")) if path.is_file())
         with self._memory.reserved(CONVERSION + to_load(size)):
             try:
-                said = finding.convert(found, out, tensorflow, Path(sys.executable))
+                said = discovery.convert(found, out, tensorflow, Path(sys.executable))
             except Killed as error:
                 raise OutOfMemory(
                     f"The conversion of {found.path} was killed, probably for want of memory; unload other models, or "
@@ -94,7 +94,7 @@ class Loader:
             from serve.engine import runtime
 
             return runtime.OnnxEngine(folder, threads, self._reader, self._settings.precision, keep_memory)
-        finding.refuse_handlers(source)
+        discovery.refuse_handlers(source)
         from serve.user_model.graphs import Graphs
         from serve.user_model.tensor_engine import TensorEngine
 
@@ -108,11 +108,11 @@ class Loader:
         from serve.user_model.tensor_engine import TensorEngine
 
         settings = self._settings
-        found = finding.find(folder, beside_graph=True)
+        found = discovery.find(folder, beside_graph=True)
         if found is None:
             raise ArtifactError(f"{folder} holds no SavedModel and no .keras file for TensorFlow to serve.")
         saved_model.set_threads(settings.model_threads)
-        exported = settings.converted / finding.EXPORTED if settings.converted else None
+        exported = settings.converted / discovery.EXPORTED if settings.converted else None
         path = exported if exported and exported.exists() else found.path
         saved = saved_model.load(path, found.name)
         if settings.converted is not None:

@@ -14,9 +14,9 @@ from serve.engine.sandbox import Crashed, Exhausted, Sandbox
 from serve.engine.sandbox_jobs import Message
 from serve.http.errors import BadRequest, TooLarge, from_body
 from serve.preprocess import Loaded, UnreadableImage
-from serve.user_model import instances
-from serve.user_model.instances import Call
+from serve.user_model import tfserving_rest
 from serve.user_model.signature import TensorModel
+from serve.user_model.tfserving_rest import Call
 
 TEXT_HERE = 1 << 20
 """Longest text in bytes that is read in this process: half a second and 60 MB, whatever it holds."""
@@ -48,7 +48,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Text:
-    """A request's body of one of instances.JSON, to be parsed in the prediction's turn."""
+    """A request's body of one of tfserving_rest.JSON, to be parsed in the prediction's turn."""
 
     data: bytes
     media: str
@@ -56,7 +56,7 @@ class Text:
 
     def call(self) -> Call:
         """What it calls. Raises BadRequest."""
-        return instances.parse(self.data, self.media, self.model)
+        return tfserving_rest.parse(self.data, self.media, self.model)
 
 
 class Reader:
@@ -67,7 +67,7 @@ class Reader:
         return Picture(data, spec)
 
     def text(self, data: bytes, media: str, model: TensorModel) -> Text | Call:
-        """A body of one of instances.JSON, or what it calls. Raises BadRequest."""
+        """A body of one of tfserving_rest.JSON, or what it calls. Raises BadRequest."""
         return Text(data, media, model)
 
     def require_cheap(self, images: Sequence[bytes]) -> None:

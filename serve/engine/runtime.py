@@ -18,7 +18,7 @@ from serve import machine
 from serve.artifact import FLOAT32, INT8, MODEL_INT8, MODEL_ONNX, Artifact, ArtifactError
 from serve.engine.reader import Picture, Reader
 from serve.http.media import require_image
-from serve.http.refusals import explained
+from serve.http.unreadable_body import explained
 from serve.tasks.forms import Answer, Form
 from serve.tasks.task import TASKS, Task
 from serve.telemetry.trace import DECODE, ENCODE, MODEL, stage
@@ -115,7 +115,7 @@ class OnnxEngine:
         with explained(read.picture.data):
             answer = self._answer(read.picture)
         with stage(ENCODE):
-            return form.encode(replace(answer, values=self.task.refine(answer.values, read.options)))
+            return form.encode(replace(answer, values=self.task.postprocess(answer.values, read.options)))
 
     def answer(self, data: bytes) -> Answer:
         """The bytes of one image file -> what the model says about it.

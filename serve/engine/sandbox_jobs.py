@@ -12,9 +12,9 @@ from serve import preprocess
 from serve.artifact import InputSpec
 from serve.http.errors import BadRequest
 from serve.preprocess import UnreadableImage
-from serve.user_model import instances
-from serve.user_model.instances import Call
+from serve.user_model import tfserving_rest
 from serve.user_model.signature import Signature, Tensor, TensorModel
+from serve.user_model.tfserving_rest import Call
 
 Document = dict[str, Any]
 """A JSON object."""
@@ -71,14 +71,14 @@ def ask_for_call(media: str, model: TensorModel) -> Document:
 
 
 def text(arguments: Document, data: bytes, note: Note) -> Message:
-    """A body of JSON or CSV -> the Call that `instances.parse` makes of it."""
+    """A body of JSON or CSV -> the Call that `tfserving_rest.parse` makes of it."""
     model = arguments["model"]
     signatures = {
         name: Signature(_tensors(signature["inputs"]), _tensors(signature["outputs"]))
         for name, signature in model["signatures"].items()
     }
     try:
-        call = instances.parse(data, arguments["media"], TensorModel(model["network"], signatures))
+        call = tfserving_rest.parse(data, arguments["media"], TensorModel(model["network"], signatures))
     except BadRequest as error:
         return {"refused": error.args[0]}, b""
     arrays, contents = [], []

@@ -10,9 +10,9 @@ from werkzeug.exceptions import HTTPException
 from serve.engine.models import ONLY, Models
 from serve.http import body, headers, multi_model
 from serve.http.admission import Gate
+from serve.http.byte_budget import ByteBudget, Reservation
 from serve.http.errors import ServeError, Unavailable, document
 from serve.http.media import media_type
-from serve.http.room import Room, Share
 from serve.settings import Settings
 from serve.telemetry.observer import Observer
 from serve.telemetry.trace import DECODE, RECEIVE, current, stage
@@ -28,7 +28,7 @@ def create_app(settings: Settings, models: Models, observer: Observer) -> Flask:
     app = Flask("serve", static_folder=None)
     app.wsgi_app = observer.traced(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's documentation does
     gate = Gate(settings.admitted, settings.queue, shared=settings.multi_model)
-    room = Room(settings.room)
+    room = ByteBudget(settings.body_memory)
 
     def invoke(name: str) -> Response:
         """Answer a request to the model of that name."""
@@ -36,7 +36,7 @@ def create_app(settings: Settings, models: Models, observer: Observer) -> Flask:
         trace.model = name
         with model.used() as engine:
             headers.require_plain(request.headers.get("Content-Encoding"))
-            with gate.entered(name), observer.inside(trace), Share(room) as share:
+            with gate.entered(name), observer.inside(trace), Reservation(room) as share:
                 with stage(RECEIVE):
                     data = body.read(request.environ, settings.max_body, settings.timeout, trace.counted(share.take))
                 form = headers.choose_form(request.headers.get("Accept"), engine.forms(settings.batch))
@@ -46,7 +46,7 @@ def create_app(settings: Settings, models: Models, observer: Observer) -> Flask:
                 # Written in the prediction's turn too, as a number for each pixel is much work.
                 with observer.waiting(trace, engine.respond) as respond:
                     content = gate.predict(name, settings.timeout, respond, read, form)
-                unread = Share(room)
+                unread = Reservation(room)
                 unread.take(len(content))
         response = Response(content, content_type=form.media)
         response.call_on_close(unread.release)

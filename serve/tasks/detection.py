@@ -112,7 +112,7 @@ def options(attributes: Sequence[tuple[str, str]]) -> Mapping[str, float]:
     return given
 
 
-def refine(values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
+def postprocess(values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
     """What the options leave of detections, float32 (d, 6) by falling score."""
     found = values[values[:, _SCORE] >= np.float32(options.get("threshold", 0))]
     return found[: int(options.get("max_detections", len(found)))]

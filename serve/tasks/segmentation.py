@@ -42,7 +42,7 @@ def options(attributes: Sequence[tuple[str, str]]) -> Mapping[str, float]:
     return {}
 
 
-def refine(values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
+def postprocess(values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
     """The values as they are."""
     return values
 

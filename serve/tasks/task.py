@@ -36,7 +36,7 @@ class Task(Protocol):
         Names that mean nothing to the task are ignored. Raises BadRequest naming an attribute with a bad value.
         """
 
-    def refine(self, values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
+    def postprocess(self, values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
         """The values of an Answer as `options` ask for them."""
 
 

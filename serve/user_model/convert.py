@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from serve import machine
 from serve.artifact import MODEL_ONNX, ArtifactError
-from serve.user_model import finding, saved_model, signature
+from serve.user_model import discovery, saved_model, signature
 from serve.user_model.saved_model import Functions, Session, first_line
 from serve.user_model.signature import DEFAULT, STRING, Signature, Tensor, TensorModel
 
@@ -48,7 +48,7 @@ def main() -> None:
     try:
         source = arguments.source
         if source.is_file():
-            source = _from_keras(source, arguments.out / finding.EXPORTED)
+            source = _from_keras(source, arguments.out / discovery.EXPORTED)
         saved = saved_model.load(source, arguments.name)
         if not arguments.only_saved_model:
             convert(saved, arguments.out)

@@ -17,7 +17,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelPro
 from serve.artifact import ArtifactError
 from serve.http.errors import BadRequest, from_body
 from serve.user_model import scaling
-from serve.user_model.finding import SAVED_MODEL
+from serve.user_model.discovery import SAVED_MODEL
 from serve.user_model.signature import DTYPES, STRING, Signature, Tensor, TensorModel
 from serve.words import sentence
 

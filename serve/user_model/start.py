@@ -13,27 +13,27 @@ from typing import NoReturn
 
 from serve.artifact import ArtifactError
 from serve.settings import CONVERTED, ENGINE, LISTENER, ONNX, PORT, TENSORFLOW, Settings, SettingsError
-from serve.user_model import finding, placeholder
-from serve.user_model.finding import Left, NotConverted
+from serve.user_model import discovery, placeholder_server
+from serve.user_model.discovery import NotConverted, UserModel
 
 log = logging.getLogger("serve")
 
 _BACKLOG = 2048
 
 
-def again(settings: Settings, found: Left) -> NoReturn:
+def reexec_after_conversion(settings: Settings, found: UserModel) -> NoReturn:
     """Convert the model and become the server: under ONNX Runtime, or under TensorFlow where that cannot be.
 
     The process replaces itself and keeps the socket, so no connection is lost. Raises ArtifactError when the model
     cannot be served at all, SettingsError when the port cannot be bound.
     """
-    tensorflow = finding.tensorflow_python()
+    tensorflow = discovery.tensorflow_python()
     if tensorflow is None:
-        raise ArtifactError(finding.no_tensorflow(found))
+        raise ArtifactError(discovery.no_tensorflow(found))
     listener = listen(settings.port)
     out = Path(tempfile.mkdtemp(prefix="serve-converted-"))
     try:
-        with placeholder.answering(listener):
+        with placeholder_server.answering(listener):
             engine = _convert(settings, found, out, tensorflow)
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
@@ -55,16 +55,16 @@ def listen(port: int) -> socket.socket:
         raise SettingsError(f"port {port} {why} set {PORT} (with `make serve` PORT) to another one.") from error
 
 
-def _convert(settings: Settings, found: Left, out: Path, tensorflow: Path) -> str:
+def _convert(settings: Settings, found: UserModel, out: Path, tensorflow: Path) -> str:
     """Fill `out`, and return the engine that is to serve."""
     begun = time.monotonic()
     if settings.engine == TENSORFLOW:
         if found.path.is_file():
-            finding.export(found, out, tensorflow, only_saved_model=True)
+            discovery.export(found, out, tensorflow, only_saved_model=True)
         return TENSORFLOW
     log.info("%s is being converted for ONNX Runtime; /ping answers 503 meanwhile", found.name)
     try:
-        said = finding.convert(found, out, tensorflow, Path(sys.executable))
+        said = discovery.convert(found, out, tensorflow, Path(sys.executable))
     except NotConverted as error:
         log.warning("%s is served by TensorFlow, more slowly than by ONNX Runtime: %s", found.name, error)
         return TENSORFLOW

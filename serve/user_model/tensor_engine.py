@@ -14,13 +14,13 @@ from serve.artifact import InputSpec
 from serve.engine.reader import Picture, Reader, Text
 from serve.http.errors import BadRequest, UnsupportedMediaType
 from serve.http.media import require_image
-from serve.http.refusals import explained, is_base64_of_image
+from serve.http.unreadable_body import explained, is_base64_of_image
 from serve.settings import IMAGE_VALUES
 from serve.tasks.forms import Form
 from serve.telemetry.trace import DECODE, ENCODE, MODEL, stage
-from serve.user_model import instances
-from serve.user_model.instances import Call
+from serve.user_model import tfserving_rest
 from serve.user_model.signature import STRING, Tensor, TensorModel
+from serve.user_model.tfserving_rest import Call
 
 Run = Callable[[str, Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 """A signature's name and its inputs -> its outputs, by name. Raises BadRequest for what it cannot compute."""
@@ -88,7 +88,7 @@ class TensorEngine:
             call = _call(read)
         outputs = self._computed(call)
         with stage(ENCODE):
-            return form.encode(instances.write(call, outputs))
+            return form.encode(tfserving_rest.write(call, outputs))
 
     def _computed(self, call: Call) -> dict[str, NDArray[Any]]:
         try:
@@ -100,10 +100,10 @@ class TensorEngine:
             raise
 
     def _read(self, data: bytes, media: str) -> Call | Text | Photo:
-        if media in instances.JSON:
+        if media in tfserving_rest.JSON:
             return self._reader.text(data, media, self.model)
         if media in _WITHOUT_TYPE and (data.lstrip()[:1] in (b"{", b"[") or self._image_input() is None):
-            return self._reader.text(data, instances.JSON[0], self.model)
+            return self._reader.text(data, tfserving_rest.JSON[0], self.model)
         return self._of_image(data, media)
 
     def _image_input(self) -> tuple[str, Tensor] | None:

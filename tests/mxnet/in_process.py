@@ -19,7 +19,7 @@ def run(base: Path, algorithm: str = "image-classification") -> jobs.Done:
         patch.setenv(entry.ALGORITHM, algorithm)
         # What a job changes for the rest of its process.
         patch.setitem(stop._state, "keeping", False)
-        patch.setattr(stop, "_farewell", [""])
+        patch.setattr(stop, "_exit_message", [""])
         patch.setattr(logging.getLogger("sagemaker-training-toolkit"), "filters", [])
         code = _exit_code()
     failure = base / "output" / "failure"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests import jobs, stopping
-from train.job import earlier
+from train.job import earlier_model
 
 OFTEN = ("tests.trouble", "often")
 SMALL = {"num_training_samples": 12, "mini_batch_size": 4}
@@ -146,5 +146,5 @@ def test_a_checkpoint_folder_that_is_full_costs_warnings_and_not_the_job(tmp_pat
     told = [line for line in done.lines if line.startswith("No checkpoint after epoch ")]
     assert [line.partition(",")[0] for line in told] == ["No checkpoint after epoch 0", "No checkpoint after epoch 1"]
     assert names(done.model) >= FILES
-    assert earlier.ASIDE not in names(done.model)
+    assert earlier_model.ASIDE not in names(done.model)
     assert not [name for name in names(base / "checkpoints") if not name.startswith("weights")]

@@ -105,7 +105,7 @@ def in_one_process(algorithm: str) -> list[Parameters]:
 
 def main(name: str, rank: int, file: str) -> None:
     """Train as one host of two."""
-    with peers.met(Hosts(jobs.HOSTS, jobs.HOSTS[rank])) as met:
+    with peers.connected(Hosts(jobs.HOSTS, jobs.HOSTS[rank])) as met:
         np.savez(file, **train(name, rank, hosts.connect(met)))
         met.gather(b"")
 

@@ -93,12 +93,12 @@ def test_an_answer_that_is_not_finite_is_500_with_a_sentence(models: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("room", "statuses"),
+    ("body_memory", "statuses"),
     [(len(PHOTO) + 100, [200, 200]), (len(PHOTO) - 1, [503]), (len(PHOTO) + 1, [503])],
     ids=["a request with its answer", "less than a body", "a body alone"],
 )
 def test_bodies_and_answers_beyond_the_room_for_them_are_503(
-    settings: Settings, engine: OnnxEngine, room: int, statuses: list[int]
+    settings: Settings, engine: OnnxEngine, body_memory: int, statuses: list[int]
 ) -> None:
-    asking = around(engine, replace(settings, room=room))
+    asking = around(engine, replace(settings, body_memory=body_memory))
     assert [status(asking) for _ in statuses] == statuses

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tests import jobs, scripts
 from tests.environments import REPOSITORY
 from tests.server import Server
-from train.job import earlier
+from train.job import earlier_model
 
 IMAGE = np.random.default_rng(1).random((1, 128, 128, 3)).round(3)
 
@@ -99,7 +99,7 @@ def test_handlers_that_serve_will_refuse_are_warned_of_when_the_job_ends(tmp_pat
 def test_a_script_that_leaves_nothing_is_warned_of_and_no_earlier_model_is_served_as_its_own(tmp_path: Path) -> None:
     jobs.earlier_model(tmp_path)
     done = scripts.run(scripts.prepare(tmp_path, {"train.py": ""}))
-    assert (done.code, done.left(), done.left(earlier.ASIDE)) == (0, {}, jobs.EARLIER)
+    assert (done.code, done.left(), done.left(earlier_model.ASIDE)) == (0, {}, jobs.EARLIER)
     assert f"the script left nothing in {done.model} (SM_MODEL_DIR)" in done.log
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras
 from PIL import Image
 
-from serve.user_model import finding
+from serve.user_model import discovery
 from tests.environments import REPOSITORY
 from tests.photos import encode
 from tests.server import Server
@@ -160,4 +160,4 @@ def test_an_image_without_tensorflow_refuses_and_names_the_one_that_has_it(two_v
         line = server.wait_for("serve: ")
     reason = "is a model of TensorFlow's without a model.onnx, and this image has no TensorFlow to convert it"
     assert f"{two_versions / 'model' / 'export' / '2'} {reason}" in line
-    assert line.endswith(f"Serve it with the image {finding.IMAGE}.")
+    assert line.endswith(f"Serve it with the image {discovery.IMAGE}.")

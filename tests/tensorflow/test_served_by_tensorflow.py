@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from serve.artifact import ArtifactError
-from serve.user_model import convert, finding, saved_model
+from serve.user_model import convert, discovery, saved_model
 from tests.environments import python
 from tests.photos import encode
 from tests.scrapes import samples, value
@@ -171,10 +171,10 @@ def test_a_graph_that_disagrees_with_tensorflow_is_not_served(tmp_path: Path) ->
     model, source = Chance(), tmp_path / "model" / "1"
     tf.saved_model.save(model, str(source), signatures={"serving_default": model.chance})
     (tmp_path / "out").mkdir()
-    with pytest.raises(
-        finding.NotConverted, match="output 'y' of signature 'serving_default' differs from TensorFlow's"
-    ):
-        finding.convert(finding.Left(source, "model/1"), tmp_path / "out", Path(sys.executable), python("serve"))
+    model = discovery.UserModel(source, "model/1")
+    differs = "output 'y' of signature 'serving_default' differs from TensorFlow's"
+    with pytest.raises(discovery.NotConverted, match=differs):
+        discovery.convert(model, tmp_path / "out", Path(sys.executable), python("serve"))
 
 
 def test_a_model_that_nothing_can_load_ends_the_process_with_one_sentence(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests import golden, jobs, stopping
 from tests.stopping import Ended
-from train.job import earlier
+from train.job import earlier_model
 
 pytestmark = pytest.mark.timeout(1800)  # the first of these tests waits for all jobs
 
@@ -50,7 +50,7 @@ def test_sigterm_before_an_epoch_is_finished_exits_0_without_a_model_and_the_ear
 ) -> None:
     done = ended(name, "sigterm-before-the-first-epoch")
     assert (done.code, done.failure) == (0, "")
-    assert (done.left(), done.left(earlier.ASIDE)) == ({}, jobs.EARLIER)
+    assert (done.left(), done.left(earlier_model.ASIDE)) == ({}, jobs.EARLIER)
 
 
 @pytest.mark.parametrize("name", TENSORFLOW)
@@ -61,7 +61,7 @@ def test_a_loss_that_is_not_finite_exits_2_with_epoch_batch_and_rate_and_the_bes
     where = "ClientError: the loss became nan at epoch 1, batch 1, with learning_rate=inf: lower "
     assert done.code == 2
     assert re.fullmatch(re.escape(where) + ".*; epoch 0, the best before, is kept", done.failure), done.failure
-    assert names(done) == ARTIFACT | {earlier.ASIDE}
+    assert names(done) == ARTIFACT | {earlier_model.ASIDE}
     assert done.description["metrics"]["epoch"] == 0
 
 

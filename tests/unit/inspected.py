@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from local.datasets.looks import Looks
+from local.datasets.photo_cache import PhotoCache
 from local.inspection import census, findings, settings
 from local.inspection.census import Census
 from local.inspection.finding import Finding
@@ -118,7 +118,7 @@ def folders(root: Path, channel: str, counts: dict[str, int], first: int) -> Pat
 def take(name: str, root: Path, side: int = 16, **others: Any) -> Census:
     """The census of channels; a batch is one photo unless it is given."""
     judged = dataclasses.replace(settings.defaults(name).at((side, side)), **{"mini_batch_size": 1} | others)
-    return census.take(name, root, judged, Looks())
+    return census.take(name, root, judged, PhotoCache())
 
 
 def found(name: str, root: Path, side: int = 16, **others: Any) -> list[Finding]:

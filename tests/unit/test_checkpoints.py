@@ -30,7 +30,7 @@ BEST = (1, 1, 3, 3, 5, 5)  # the best epoch, from 1, after 1, 2, ... epochs
 
 @pytest.fixture(autouse=True)
 def _own_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stop, "_farewell", ["no model"])
+    monkeypatch.setattr(stop, "_exit_message", ["no model"])
 
 
 @pytest.fixture(autouse=True)
@@ -490,11 +490,11 @@ def test_a_stop_before_training_goes_on_says_that_the_checkpoints_are_kept(tmp_p
     job = Job(configured(tmp_path, None))
     job.resume()
     checkpoints.folder(tmp_path)
-    assert stop._farewell == ["no model"]
+    assert stop._exit_message == ["no model"]
     job.train(1)
     checkpoints.folder(tmp_path)
-    stop.add_to_farewell("More.")
-    assert stop._farewell == [
+    stop.add_to_exit_message("More.")
+    assert stop._exit_message == [
         f"before training went on: the checkpoints in {job.folder} are kept, and the job goes on from there.",
         "More.",
     ]

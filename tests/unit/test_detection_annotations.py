@@ -17,7 +17,7 @@ from serve import preprocess
 from serve.preprocess import Frame, frame
 from train.data import recordio
 from train.data.channels import Channel
-from train.data.samples import Remarks
+from train.data.samples import DataIssues
 from train.errors import UserError
 from train.object_detection import annotations
 from train.object_detection.annotations import FRACTIONS, Annotation
@@ -297,7 +297,7 @@ def test_damaged_exif_leaves_boxes_as_they_are() -> None:
 
 
 def test_bad_boxes_are_dropped_or_clipped_and_each_is_counted_and_named() -> None:
-    remarks = Remarks()
+    remarks = DataIssues()
     kept = annotations.repair(
         np.array(
             [
@@ -326,7 +326,7 @@ def test_bad_boxes_are_dropped_or_clipped_and_each_is_counted_and_named() -> Non
 
 
 def test_remarks_are_one_line_a_kind_with_the_first_ten_names(caplog: pytest.LogCaptureFixture) -> None:
-    remarks = Remarks()
+    remarks = DataIssues()
     for number in range(12):
         remarks.add("boxes without area, dropped", f"b{number}")
     remarks.add("images without an annotation file, left out", "x.jpg")
@@ -346,7 +346,7 @@ PLACEABLE = st.fixed_dictionaries(
 
 @given(st.lists(PLACEABLE, max_size=4), FRAMES)
 def test_what_is_left_of_any_boxes_lies_on_the_image_with_a_positive_area(objects: list[Any], frame: Frame) -> None:
-    remarks = Remarks()
+    remarks = DataIssues()
     kept = annotations.repair(annotations.place(parse({"annotations": objects}), frame), "a.jpg", remarks)
     assert kept.dtype == np.float32
     assert ((kept[:, 1:] >= 0) & (kept[:, 1:] <= 1)).all()
@@ -374,7 +374,7 @@ def channels(base: Path, images: list[str], notes: dict[str, Any]) -> tuple[Chan
 
 
 def listed(base: Path, images: list[str], notes: dict[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
-    remarks = Remarks()
+    remarks = DataIssues()
     found = annotations.list_files(*channels(base, images, notes), HP, remarks)
     assert set(found.annotations) == {sample.name for sample in found.samples}
     assert all(sample.path.is_file() for sample in found.samples)
@@ -438,7 +438,7 @@ def test_a_bad_annotation_file_is_named_with_its_folder(tmp_path: Path) -> None:
     images, notes = channels(tmp_path, ["1.jpg"], {"a/1.json": ""})
     (notes.path / "a" / "1.json").write_text("{")
     with pytest.raises(UserError, match=r"a/1\.json is not JSON"):
-        annotations.list_files(images, notes, HP, Remarks())
+        annotations.list_files(images, notes, HP, DataIssues())
 
 
 def boxed(base: Path, *boxes: tuple[float, float, float, float]) -> dict[str, list[str]]:
@@ -448,7 +448,7 @@ def boxed(base: Path, *boxes: tuple[float, float, float, float]) -> dict[str, li
     for number, box in enumerate(boxes):
         note = {"class_id": 0, **dict(zip(("left", "top", "width", "height"), box, strict=True))}
         (notes.path / f"{number}.json").write_text(json.dumps({"annotations": [note]}))
-    remarks = Remarks()
+    remarks = DataIssues()
     annotations.list_files(images, notes, HP, remarks)
     return remarks.found
 
@@ -481,7 +481,7 @@ def test_boxes_in_fractions_of_an_image_size_of_1_are_as_good_as_pixels(tmp_path
     (notes.path / "1.json").write_text(
         json.dumps({"image_size": [{"width": 1, "height": 1, "depth": 3}], "annotations": [box]})
     )
-    found = annotations.list_files(images, notes, HP, Remarks()).annotations["1.jpg"]
+    found = annotations.list_files(images, notes, HP, DataIssues()).annotations["1.jpg"]
     assert annotations.place(found, Frame(640, 480, 1)) == pytest.approx(np.array([[0, 0.1, 0.2, 0.4, 0.6]]))
 
 

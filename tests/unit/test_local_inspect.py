@@ -12,7 +12,7 @@ from PIL import Image
 from local import __main__ as program
 from local.commands import prepare
 from local.datasets.layouts import find
-from local.datasets.looks import Looks
+from local.datasets.photo_cache import PhotoCache
 from local.inspection import census, charts, findings, report, settings
 from local.sagemaker import sdk
 from serve import preprocess
@@ -313,7 +313,7 @@ def test_the_files_beside_the_channels_are_not_taken_for_channels(name: str, pre
 def test_prepare_decodes_each_photo_once(drawn: Path, tmp_path: Path) -> None:
     data = find(drawn).read("classification")
     train, validation = prepare.split(data)
-    looks = Looks()
+    looks = PhotoCache()
     prepare.write_channels(data, train, validation, tmp_path / "out", looks=looks)
     count = len(train) + len(validation)
     assert len(looks) == count
@@ -334,7 +334,7 @@ def test_a_look_is_at_upright_pixels_whatever_holds_them() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     lying = image.transpose(Image.Transpose.ROTATE_90)
-    looks = Looks()
+    looks = PhotoCache()
     upright, turned, other = (
         looks.at(data)
         for data in (encoded(image, "PNG"), encoded(lying, "PNG", exif=exif), encoded(image.convert("L"), "PNG"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local.datasets.files import ends
+from local.datasets.files import path_suffixes
 from local.datasets.files.listed import Line, locate, once
 from local.datasets.notes import MISSING, TWICE
 from local.errors import UserError
@@ -12,7 +12,7 @@ from local.errors import UserError
 
 def test_a_list_most_of_whose_photos_are_elsewhere_is_refused_and_else_the_few_are_noted(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").touch()
-    photos = ends.photos(tmp_path)
+    photos = path_suffixes.photos(tmp_path)
     lines = [Line(f"a.csv, line {number}", f"x/{number}.jpg", ()) for number in (1, 2, 3)]
     notes: dict[str, list[str]] = {}
     assert locate(photos, lines[:2], tmp_path / "a.csv", notes) == [(lines[0], tmp_path / "1.jpg")]

@@ -12,7 +12,7 @@ from PIL import Image
 from local import __main__ as program
 from local.datasets import layouts
 from local.datasets.dataset import FRACTIONS, UNUSABLE
-from local.datasets.files import ends
+from local.datasets.files import path_suffixes
 from local.datasets.layouts.pets import reader as pets
 from local.datasets.layouts.yolo import data_yaml as yolo_yaml
 from local.datasets.layouts.yolo import label_file as yolo_txt
@@ -310,7 +310,7 @@ def test_any_yaml_has_names_or_is_refused(tmp_path_factory: pytest.TempPathFacto
     root.mkdir(exist_ok=True)
     (root / "data.yaml").write_text(text, encoding="utf-8")
     try:
-        about = yolo_yaml.read(root, ends.photos(root))
+        about = yolo_yaml.read(root, path_suffixes.photos(root))
     except UserError as error:
         message = str(error)
     else:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from train import hyperparameters
+from train import hyperparameter_types
 from train.image_classification import hyperparameters as classification
 from train.object_detection import hyperparameters as detection
 from train.semantic_segmentation import hyperparameters as segmentation
@@ -132,7 +132,7 @@ def test_the_hyperparameters_of_a_public_notebook_start_a_job(name: str, form: s
     write = str if form == "as text" else json.dumps
     path = tmp_path / "hyperparameters.json"
     path.write_text(json.dumps({key: write(value) for key, value in given.items()}))
-    hp = algorithm.check(hyperparameters.read(path))
+    hp = algorithm.check(hyperparameter_types.read(path))
     hp.say()
     assert expected.items() <= hp.values().items()
     assert not [key for key in hp.values() if key.startswith("_")]

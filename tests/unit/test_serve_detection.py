@@ -177,7 +177,7 @@ ROWS = np.array([row(0, score, *WHOLE) for score in (0.9, 0.6, 0.6, 0.3)], np.fl
 
 def refined(header: str | None) -> int:
     """How many of four rows a header leaves; they are always the first ones."""
-    left = detection.refine(ROWS, detection.options(headers.custom_attributes(header)))
+    left = detection.postprocess(ROWS, detection.options(headers.custom_attributes(header)))
     assert left.tolist() == ROWS[: len(left)].tolist()
     return len(left)
 

@@ -4,8 +4,8 @@ import pytest
 
 from serve import preprocess
 from serve.http.errors import BadRequest, document, from_body
-from serve.http.refusals import unreadable
-from serve.user_model import instances
+from serve.http.unreadable_body import unreadable
+from serve.user_model import tfserving_rest
 from serve.user_model.signature import Signature, Tensor, TensorModel
 
 MODEL = TensorModel("net", {"predict": Signature((Tensor("x", "float32", (None, 2)),), (), "model.onnx")}, {})
@@ -36,13 +36,13 @@ def test_a_body_cannot_end_its_mark() -> None:
 )
 def test_no_error_about_json_logs_what_the_body_holds(body: str, model: TensorModel) -> None:
     with pytest.raises(BadRequest) as caught:
-        instances.parse(body.encode(), "application/json", model)
+        tfserving_rest.parse(body.encode(), "application/json", model)
     assert "SECRET" not in caught.value.logged
 
 
 def test_the_sender_of_json_reads_what_is_wrong() -> None:
     with pytest.raises(BadRequest, match="\"signature_name\" is 'SECRET', this model has predict"):
-        instances.parse(b'{"signature_name": "SECRET", "instances": [1]}', "application/json", MODEL)
+        tfserving_rest.parse(b'{"signature_name": "SECRET", "instances": [1]}', "application/json", MODEL)
 
 
 @pytest.mark.parametrize("data", [b"SECRET", b"P2\nSECRET", b"P6\n3 SECRET", b"P6\nSECRETSECRETSECRET 1 255\n"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serve.engine import sandbox_jobs as jobs
 from serve.http.errors import BadRequest
-from serve.user_model import instances
+from serve.user_model import tfserving_rest
 from serve.user_model.signature import Signature, Tensor, TensorModel
 
 OUTPUTS = (Tensor("out", "float32", None),)
@@ -59,11 +59,11 @@ def test_a_body_read_as_a_job_is_the_call_or_the_error_that_reading_it_here_is(b
     data, media = json.dumps(body).encode(), "application/json"
     arguments = json.loads(json.dumps(jobs.ask_for_call(media, MODEL)))
 
-    def as_a_job() -> instances.Call:
+    def as_a_job() -> tfserving_rest.Call:
         document, content = jobs.text(arguments, data, lambda note: None)
         return jobs.call_of((json.loads(json.dumps(document)), content))
 
-    assert outcome(as_a_job) == outcome(lambda: instances.parse(data, media, MODEL))
+    assert outcome(as_a_job) == outcome(lambda: tfserving_rest.parse(data, media, MODEL))
 
 
 def test_a_large_csv_keeps_its_numbers() -> None:

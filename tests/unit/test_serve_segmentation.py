@@ -121,7 +121,7 @@ def test_largest_probabilities_within_the_limit_are_answered(monkeypatch: pytest
 
 def test_custom_attributes_change_nothing() -> None:
     options = segmentation.options(headers.custom_attributes("threshold=x, max_detections=-1, anything"))
-    assert (segmentation.refine(LOGITS, options) == LOGITS).all()
+    assert (segmentation.postprocess(LOGITS, options) == LOGITS).all()
 
 
 def test_training_is_given_the_mask_that_the_png_holds() -> None:

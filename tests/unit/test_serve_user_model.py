@@ -21,7 +21,7 @@ from serve.http.errors import BadRequest, NotAcceptable, ServeError, Unsupported
 from serve.http.headers import choose_form
 from serve.http.media import media_type
 from serve.settings import Settings, SettingsError
-from serve.user_model import finding, placeholder, signature
+from serve.user_model import discovery, placeholder_server, signature
 from serve.user_model.signature import DTYPES, IMAGE_RANGES, Signature, Tensor, TensorModel
 from serve.user_model.tensor_engine import TensorEngine
 
@@ -134,13 +134,13 @@ def laid_out(base: Path, *names: str) -> Path:
     ],
 )
 def test_what_a_script_has_left_is_found(names: list[str], found: str | None, tmp_path: Path) -> None:
-    model = finding.find(laid_out(tmp_path / "model", *names))
+    model = discovery.find(laid_out(tmp_path / "model", *names))
     assert (model and model.name) == (found and f"model/{found}")
     assert model is None or model.path == tmp_path / model.name
 
 
 def test_a_saved_model_that_is_the_model_folder_itself_is_found_by_its_name(tmp_path: Path) -> None:
-    assert finding.find(laid_out(tmp_path / "7", "saved_model.pb")) == finding.Left(tmp_path / "7", "7")
+    assert discovery.find(laid_out(tmp_path / "7", "saved_model.pb")) == discovery.UserModel(tmp_path / "7", "7")
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,12 @@ def test_a_saved_model_that_is_the_model_folder_itself_is_found_by_its_name(tmp_
 )
 def test_several_models_of_one_kind_are_refused_by_name(names: list[str], says: str, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError) as refused:
-        finding.find(laid_out(tmp_path / "model", *names))
+        discovery.find(laid_out(tmp_path / "model", *names))
     assert says in str(refused.value)
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
-    assert finding.find(tmp_path / "nowhere") is None
+    assert discovery.find(tmp_path / "nowhere") is None
 
 
 # ---- requests ---------------------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_json_lines_end_with_a_line_feed() -> None:
 def test_whatever_is_asked_during_a_conversion_is_answered_503_and_the_socket_stays_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with placeholder.answering(listener):
+        with placeholder_server.answering(listener):
             for path, data in (("/ping", None), ("/invocations", b"x" * 1_000_000)):
                 with pytest.raises(urllib.error.HTTPError) as refused:
                     urllib.request.urlopen(url + path, data, timeout=10)
@@ -331,8 +331,8 @@ def test_whatever_is_asked_during_a_conversion_is_answered_503_and_the_socket_st
                     assert (answer.code, answer.headers["Retry-After"]) == (503, "1")
                     assert json.load(answer) == {
                         "status": 503,
-                        "reason": placeholder.REASON,
-                        "error": placeholder.REASON,
+                        "reason": placeholder_server.REASON,
+                        "error": placeholder_server.REASON,
                     }
         with socket.create_connection(listener.getsockname(), timeout=10):
             assert listener.accept()[0].close() is None

@@ -15,7 +15,7 @@ import pytest
 
 from train import entry
 from train.errors import TrainError, UserError
-from train.job import configuration, earlier
+from train.job import configuration, earlier_model
 from train.job.training import Algorithm
 
 FILES: dict[str, Any] = {
@@ -105,20 +105,20 @@ def left(base: Path) -> dict[str, str]:
 
 def accepted(base: Path, *names: str) -> None:
     """A job from its acceptance on, that leaves these files."""
-    earlier.set_aside(base / "model")
+    earlier_model.set_aside(base / "model")
     for name in names:
         (base / "model" / name).write_text("this run")
 
 
 def failing(base: Path, *names: str) -> None:
     """A job that fails after its acceptance, and leaves these files."""
-    with earlier.settled(base / "model"):
+    with earlier_model.settled(base / "model"):
         accepted(base, *names)
         raise ZeroDivisionError
 
 
 USERS = {"notes.txt", "code/inference.py", "1/NOTES.txt", "start.keras", "archive/2024-06/saved_model.pb"}
-ASIDE = {f"{earlier.ASIDE}/{name}" for name in EARLIER - USERS}
+ASIDE = {f"{earlier_model.ASIDE}/{name}" for name in EARLIER - USERS}
 
 
 def test_an_earlier_model_stays_when_this_job_cannot_begin(again: Path) -> None:
@@ -138,12 +138,12 @@ def test_an_earlier_model_stays_when_this_job_is_refused(
 
 
 def test_an_earlier_model_makes_way_for_this_jobs_and_what_is_the_users_stays(again: Path) -> None:
-    with earlier.settled(again / "model"):
+    with earlier_model.settled(again / "model"):
         accepted(again, "model.onnx", "model.json")
     assert left(again) == dict.fromkeys(USERS, "an earlier run") | dict.fromkeys(
         ("model.onnx", "model.json"), "this run"
     )
-    assert not (again / "model" / earlier.ASIDE).exists()
+    assert not (again / "model" / earlier_model.ASIDE).exists()
 
 
 def test_an_earlier_model_is_back_in_its_place_when_this_job_has_failed_before_it_left_anything(
@@ -167,7 +167,7 @@ def test_an_earlier_model_never_mixes_with_what_a_failed_job_has_left_in_its_pla
     with caplog.at_level(logging.INFO, logger="train"), pytest.raises(ZeroDivisionError):
         failing(again, "1/variables")  # a SavedModel's first part, where the earlier one has a folder
     assert left(again) == dict.fromkeys(ASIDE | USERS, "an earlier run") | {"1/variables": "this run"}
-    assert f"The model of an earlier job is kept in {again}/model/{earlier.ASIDE}" in caplog.messages
+    assert f"The model of an earlier job is kept in {again}/model/{earlier_model.ASIDE}" in caplog.messages
 
 
 @pytest.mark.parametrize("killed", [True, False])
@@ -178,10 +178,10 @@ def test_an_earlier_model_is_not_served_as_that_of_a_job_that_was_stopped_before
         if killed:
             accepted(again)  # and the process ends
         else:
-            with earlier.settled(again / "model"):
+            with earlier_model.settled(again / "model"):
                 accepted(again)
     assert set(left(again)) == ASIDE | USERS
-    assert any(f"{again}/model/{earlier.ASIDE}" in message for message in caplog.messages)
+    assert any(f"{again}/model/{earlier_model.ASIDE}" in message for message in caplog.messages)
 
 
 def test_a_model_set_aside_survives_a_second_job_that_ends_without_one_and_a_third_that_is_refused(
@@ -200,7 +200,7 @@ def test_a_model_set_aside_gives_way_to_a_newer_one(again: Path) -> None:
     accepted(again, "model.onnx", "model.json")
     accepted(again)
     assert left(again) == dict.fromkeys(USERS, "an earlier run") | {
-        f"{earlier.ASIDE}/{name}": "this run" for name in ("model.onnx", "model.json")
+        f"{earlier_model.ASIDE}/{name}": "this run" for name in ("model.onnx", "model.json")
     }
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.images import TRAINING
-from train import fields, hyperparameters
+from train import fields, hyperparameter_types
 from train.early_stopping import EarlyStopping
 from train.errors import UserError
 from train.image_classification.hyperparameters import ACCEPTED, check
@@ -22,11 +22,11 @@ NEEDED = {"num_classes": "3", "num_training_samples": "300", "resize": "224"}
 def read(tmp_path: Path, text: str) -> dict[str, str]:
     path = tmp_path / "hyperparameters.json"
     path.write_text(text)
-    return hyperparameters.read(path)
+    return hyperparameter_types.read(path)
 
 
 def test_a_missing_file_sets_nothing(tmp_path: Path) -> None:
-    assert hyperparameters.read(tmp_path / "hyperparameters.json") == {}
+    assert hyperparameter_types.read(tmp_path / "hyperparameters.json") == {}
 
 
 @given(values=st.dictionaries(st.text(min_size=1), st.text()))
@@ -61,7 +61,7 @@ def test_keys_of_the_platform_and_empty_values_are_not_the_users() -> None:
         "lr_scheduler_step": " ",
         "epochs": " 3 ",
     }
-    assert hyperparameters.given(raw) == {"epochs": "3"}
+    assert hyperparameter_types.given(raw) == {"epochs": "3"}
 
 
 def test_the_defaults_are_the_built_ins() -> None:
@@ -313,7 +313,7 @@ def test_an_algorithm_has_every_hyperparameter_that_its_base_classes_promise(alg
 def test_no_text_makes_a_parser_fail_in_any_other_way_than_a_user_error(text: str) -> None:
     for name in fields.rows(ACCEPTED):
         with contextlib.suppress(UserError):
-            hyperparameters.resolve({**NEEDED, name: text}, ACCEPTED)
+            hyperparameter_types.resolve({**NEEDED, name: text}, ACCEPTED)
 
 
 @pytest.mark.parametrize(("steps", "late"), [("10,20", "10,20"), ("2,4", "4"), ("1,3", ""), ("", "")])

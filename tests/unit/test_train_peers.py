@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from train.data import distribution
 from train.data.channels import Channel
-from train.data.samples import Batches, Memory, Sample, Share, readable
+from train.data.samples import Batches, Sample, SampleCache, Shard, readable
 from train.errors import Diverged, TrainError, UserError
-from train.job import link, meeting, peers, stop, training
+from train.job import link, peers, rendezvous, stop, training
 from train.job.cluster import Hosts
 from train.job.link import Kind, Link
 from train.job.peers import ALONE, Peers
@@ -38,14 +38,14 @@ def port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stop, "_failed", [])
     monkeypatch.setattr(stop, "_state", {**stop._state})
     with socket.create_server(("localhost", 0)) as probe:
-        monkeypatch.setattr(meeting, "PORT", probe.getsockname()[1])
+        monkeypatch.setattr(rendezvous, "PORT", probe.getsockname()[1])
 
 
 def on_each(do: Callable[[Peers], T], count: int = 3) -> list[T]:
     """What `do` returns on each host."""
 
     def run(name: str) -> T:
-        with peers.met(Hosts(NAMES[:count], name)) as met:
+        with peers.connected(Hosts(NAMES[:count], name)) as met:
             found = do(met)
             met.gather(b"")
         return found
@@ -76,8 +76,8 @@ def test_values_arrays_and_means_come_to_all_hosts_as_they_were_given() -> None:
 
 
 def test_one_host_alone_opens_no_port_and_gets_back_what_it_gives() -> None:
-    with peers.met(Hosts(("algo-1",), "algo-1", "no such interface")) as met, socket.socket() as probe:
-        assert probe.connect_ex(("localhost", meeting.PORT)) != 0
+    with peers.connected(Hosts(("algo-1",), "algo-1", "no such interface")) as met, socket.socket() as probe:
+        assert probe.connect_ex(("localhost", rendezvous.PORT)) != 0
         assert met.gather(b"own") == [b"own"]
     assert ALONE.gather_json({"a": (1, 2)}) == [{"a": (1, 2)}]
     np.testing.assert_array_equal(ALONE.mean(np.array([1.0, 2.0])), [1.0, 2.0])
@@ -96,7 +96,7 @@ def test_one_host_alone_opens_no_port_and_gets_back_what_it_gives() -> None:
 )
 def test_a_stranger_at_the_port_is_sent_away_and_the_hosts_still_meet(words: bytes) -> None:
     def ranks(name: str) -> list[int]:
-        with peers.met(Hosts(NAMES[:2], name)) as met:
+        with peers.connected(Hosts(NAMES[:2], name)) as met:
             return met.gather_json(met.rank)
 
     with ThreadPoolExecutor(2) as pool:
@@ -110,7 +110,7 @@ def reached() -> socket.socket:
     """A connection to the first host, made as soon as it listens."""
     while True:
         try:
-            return socket.create_connection((NAMES[0], meeting.PORT), timeout=20)
+            return socket.create_connection((NAMES[0], rendezvous.PORT), timeout=20)
         except ConnectionRefusedError:
             threading.Event().wait(0.01)
 
@@ -128,10 +128,10 @@ def knock(words: bytes) -> bytes:
 
 
 def test_a_host_waits_behind_strangers_that_say_nothing_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meeting, "_GREETING", 0.5)
+    monkeypatch.setattr(rendezvous, "_GREETING", 0.5)
 
     def ranks(name: str) -> list[int]:
-        with peers.met(Hosts(NAMES[:2], name)) as met:
+        with peers.connected(Hosts(NAMES[:2], name)) as met:
             return met.gather_json(met.rank)
 
     with ThreadPoolExecutor(2) as pool:
@@ -150,16 +150,16 @@ def test_a_host_of_another_job_is_not_let_in() -> None:
 
 def test_an_interface_that_is_not_there_is_logged_and_any_other_is_used(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("WARNING", "train"):
-        assert meeting.address("no-such-card") == ""
+        assert rendezvous.address("no-such-card") == ""
     assert "The network interface no-such-card cannot be used (" in caplog.text
-    assert meeting.address("lo") == "127.0.0.1"
-    assert meeting.address("") == ""
+    assert rendezvous.address("lo") == "127.0.0.1"
+    assert rendezvous.address("") == ""
 
 
 def test_hosts_that_do_not_appear_are_named_with_the_ports_to_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meeting, "_MEETING", 0.0)
+    monkeypatch.setattr(rendezvous, "_MEETING", 0.0)
     text = r"host 127\.0\.0\.1 of the job was not there within .* TCP ports from \d+ on"
-    with pytest.raises(TrainError, match=text), peers.met(Hosts(NAMES[:2], NAMES[0])):
+    with pytest.raises(TrainError, match=text), peers.connected(Hosts(NAMES[:2], NAMES[0])):
         pass
 
 
@@ -172,7 +172,7 @@ def test_hosts_that_are_there_wait_for_one_that_is_late_for_longer_than_a_silenc
     def ranks(name: str) -> list[int]:
         if name == NAMES[2]:
             silent.wait(5)  # nothing sets it
-        with peers.met(Hosts(NAMES, name)) as met:
+        with peers.connected(Hosts(NAMES, name)) as met:
             return met.gather_json(met.rank)
 
     with ThreadPoolExecutor(3) as pool:
@@ -187,7 +187,7 @@ def ends(do: Callable[[Peers], T], count: int = 2) -> list[T | BaseException]:
 
     def run(name: str) -> T | BaseException:
         try:
-            with peers.met(Hosts(NAMES[:count], name)) as met:
+            with peers.connected(Hosts(NAMES[:count], name)) as met:
                 return do(met)
         except (TrainError, stop.Stopped) as error:
             return error
@@ -282,7 +282,7 @@ def test_an_exchange_in_which_all_hosts_wait_for_too_long_fails(monkeypatch: pyt
 
 def test_a_failure_of_another_host_ends_the_reading_of_images(tmp_path: Path) -> None:
     stop.fail(TrainError("host algo-2 of the job was lost"))
-    photos = Memory(lambda index: b"photo", len, 100)
+    photos = SampleCache(lambda index: b"photo", len, 100)
     with pytest.raises(TrainError, match="host algo-2 of the job was lost"):
         readable("train", samples("a", "b"), photos, 0)
 
@@ -337,7 +337,7 @@ def test_the_shares_of_all_hosts_are_an_epochs_order_whole_and_filled_up_from_it
     samples: int, size: int, hosts: int
 ) -> None:
     order = np.random.default_rng(0).permutation(samples)
-    shares = [Share(rank, hosts).indices(order, size) for rank in range(hosts)]
+    shares = [Shard(rank, hosts).indices(order, size) for rank in range(hosts)]
     steps = -(-samples // (size * hosts))
     assert {part.shape for part in shares} == {(steps, size)}
     together = np.stack(shares, axis=-1).reshape(-1)
@@ -345,18 +345,18 @@ def test_the_shares_of_all_hosts_are_an_epochs_order_whole_and_filled_up_from_it
 
 
 def test_a_host_with_fewer_samples_repeats_them_until_all_have_done_as_many_batches() -> None:
-    indices = Share(1, batches=3).indices(np.array([2, 0, 1]), 2)
+    indices = Shard(1, batches=3).indices(np.array([2, 0, 1]), 2)
     np.testing.assert_array_equal(indices, [[2, 0], [1, 2], [0, 1]])
 
 
 def test_hosts_draw_other_random_numbers_and_the_first_those_of_one_host_alone() -> None:
-    def drawn(share: Share) -> list[float]:
+    def drawn(share: Shard) -> list[float]:
         batches = Batches(lambda indices, rng: float(rng.random()), 8, 2, 5, share)
         return list(batches.epoch(3))
 
-    alone = drawn(Share())
-    assert drawn(Share(0, 2)) == alone[:2]
-    assert not set(drawn(Share(1, 2))) & set(alone)
+    alone = drawn(Shard())
+    assert drawn(Shard(0, 2)) == alone[:2]
+    assert not set(drawn(Shard(1, 2))) & set(alone)
 
 
 # ---- distributions --------------------------------------------------------------------------------------------------
@@ -376,7 +376,7 @@ def test_hosts_with_the_same_samples_share_them(sharded: bool) -> None:
         found = distribution.find(met, channel(sharded), samples("a", "b"))
         return found.sharded, found.share(9, 2), found.total(9), found.whole_array(np.array([met.rank])).tolist()
 
-    assert on_each(find, 2) == [(False, Share(rank, 2), 9, [0]) for rank in range(2)]
+    assert on_each(find, 2) == [(False, Shard(rank, 2), 9, [0]) for rank in range(2)]
 
 
 def test_hosts_of_a_sharded_channel_have_samples_of_their_own_and_take_as_many_batches() -> None:
@@ -385,7 +385,7 @@ def test_hosts_of_a_sharded_channel_have_samples_of_their_own_and_take_as_many_b
         count = 4 + met.rank
         return found.sharded, found.share(count, 2), found.total(count), found.whole_array(np.ones(met.rank)).tolist()
 
-    assert on_each(find) == [(True, Share(rank, batches=3), 15, [1.0] * 3) for rank in range(3)]
+    assert on_each(find) == [(True, Shard(rank, batches=3), 15, [1.0] * 3) for rank in range(3)]
 
 
 def test_hosts_that_differ_without_being_sharded_are_refused() -> None:

@@ -70,7 +70,7 @@ def test_a_stop_request_goes_to_the_heir_inside_the_block_and_is_remembered(
     before, told = signal.getsignal(signal.SIGTERM), []
     signal.signal(signal.SIGTERM, stop._handle)
     try:
-        with stop.handed_to(told.append):
+        with stop.forwarded_to(told.append):
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)

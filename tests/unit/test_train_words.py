@@ -73,23 +73,23 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_a_line_is_due_every_nth_batch_and_never_at_the_first(clock: Clock) -> None:
-    pace = log.Pace(20)
-    assert [count for count in range(61) if pace.due(count)] == [20, 40, 60]
+    interval = log.LogInterval(20)
+    assert [count for count in range(61) if interval.due(count)] == [20, 40, 60]
 
 
 def test_a_line_is_due_when_twenty_seconds_have_passed_without_one(clock: Clock) -> None:
-    pace, due = log.Pace(20), []
+    interval, due = log.LogInterval(20), []
     for count in range(25):  # 9 seconds each
         clock.now += 9
-        if pace.due(count):
+        if interval.due(count):
             due.append(count)
     assert due == [2, 5, 8, 11, 14, 17, 20, 23]
 
 
 def test_a_slow_first_batch_is_told(clock: Clock) -> None:
-    pace = log.Pace(20)
+    interval = log.LogInterval(20)
     clock.now += 20
-    assert pace.due(0)
+    assert interval.due(0)
 
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.2, 0.3, 0.5], [0.4, 0.4, 0.2]], np.float32)
@@ -137,7 +137,7 @@ def test_work_made_ahead_comes_in_order_and_never_more_than_depth_is_under_way()
             made.append(number)
         return number
 
-    for number in samples.ahead(make, 20, threads=3, depth=4):
+    for number in samples.prefetch(make, 20, threads=3, depth=4):
         with lock:
             assert len(made) <= number + 1 + 4
     assert sorted(made) == list(range(20))
@@ -145,12 +145,12 @@ def test_work_made_ahead_comes_in_order_and_never_more_than_depth_is_under_way()
 
 def test_an_error_of_work_made_ahead_reaches_the_consumer() -> None:
     with pytest.raises(ZeroDivisionError):
-        list(samples.ahead(lambda i: 1 // (3 - i), 10, threads=2, depth=4))
+        list(samples.prefetch(lambda i: 1 // (3 - i), 10, threads=2, depth=4))
 
 
 def test_memory_keeps_what_fits_and_makes_the_rest_again() -> None:
     made: list[int] = []
-    cache = samples.Memory(lambda i: made.append(i) or bytes(10), len, budget=25)
+    cache = samples.SampleCache(lambda i: made.append(i) or bytes(10), len, budget=25)
     for _ in range(2):
         assert [len(cache[i]) for i in range(3)] == [10, 10, 10]
     assert made == [0, 1, 2, 2]
@@ -158,19 +158,19 @@ def test_memory_keeps_what_fits_and_makes_the_rest_again() -> None:
 
 def test_a_selection_of_memory_is_numbered_anew_and_keeps_what_was_kept() -> None:
     made: list[int] = []
-    cache = samples.Memory(lambda i: made.append(i) or bytes([i]), len, budget=100)
+    cache = samples.SampleCache(lambda i: made.append(i) or bytes([i]), len, budget=100)
     assert [cache[i] for i in range(4)] == [b"\0", b"\1", b"\2", b"\3"]
     assert [cache.select([3, 1])[i] for i in range(2)] == [b"\3", b"\1"]
     assert made == [0, 1, 2, 3]
 
 
-def _cache(bad: set[int]) -> samples.Memory[bytes]:
+def _cache(bad: set[int]) -> samples.SampleCache[bytes]:
     def make(index: int) -> bytes:
         if index in bad:
             raise UnreadableImage("is truncated (3 bytes arrived)")
         return b"x"
 
-    return samples.Memory(make, len, 100)
+    return samples.SampleCache(make, len, 100)
 
 
 def _listed(count: int) -> list[samples.Sample]:
@@ -212,7 +212,7 @@ def test_a_file_that_goes_away_while_the_job_trains_is_named_with_the_reason(tmp
     listed = [samples.Sample(f"{i}.jpg", 0, tmp_path / f"{i}.jpg") for i in range(4)]
     for sample in listed[1:]:
         sample.path.write_bytes(b"x" * 10)
-    cache = samples.Memory(lambda i: listed[i].read(), len, budget=0)
+    cache = samples.SampleCache(lambda i: listed[i].read(), len, budget=0)
     good, kept = samples.readable("train", listed, cache, 0.5)
     chosen = kept.select([0, 2])
     listed[3].path.unlink()

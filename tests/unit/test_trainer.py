@@ -10,7 +10,7 @@ import pytest
 
 from train.epoch import Epoch
 from train.errors import Diverged
-from train.hyperparameters import CommonHyperparameters
+from train.hyperparameter_types import CommonHyperparameters
 from train.image_classification.hyperparameters import check
 from train.job import stop
 from train.learner import Best, Evaluated, Learner, Lines, Measured, Step

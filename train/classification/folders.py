@@ -11,7 +11,7 @@ from serve.words import plural
 from train.data import pairs
 from train.data.channels import Channel, listing
 from train.data.parts import TEST, TEST_PHOTOS, TRAIN, VALIDATION, of_name
-from train.data.samples import Remarks, Sample
+from train.data.samples import DataIssues, Sample
 from train.errors import Refuse, UserError, end
 from train.log import LOG
 
@@ -40,11 +40,11 @@ def listed(
     seed. Raises UserError as `read` does.
     """
     channel = main_channel(channels)
-    remarks = Remarks()
+    issues = DataIssues()
     try:
-        found = read(channel, channels.get("validation"), remarks, refuse)
+        found = read(channel, channels.get("validation"), issues, refuse)
     finally:
-        remarks.say()
+        issues.say()
     names = found.class_names
     if num_classes not in (None, len(names)):
         raise UserError(
@@ -64,11 +64,11 @@ def listed(
     return found
 
 
-def read(channel: Channel, beside: Channel | None, remarks: Remarks, refuse: Refuse = end) -> Listed:
+def read(channel: Channel, beside: Channel | None, issues: DataIssues, refuse: Refuse = end) -> Listed:
     """Return the photos in the class folders of a channel, and those of its validation part, none if there is none.
 
     The channel may hold both parts itself, as folders `train` and `validation` of class folders, or have the second
-    `beside` it; `remarks` gets the files that are left out. Classes are in the order of their names. One class alone,
+    `beside` it; `issues` gets the files that are left out. Classes are in the order of their names. One class alone,
     and a class folder of the validation part alone, go to `refuse`. Raises UserError naming the channel, what it holds
     and what it must hold.
     """
@@ -79,20 +79,20 @@ def read(channel: Channel, beside: Channel | None, remarks: Remarks, refuse: Ref
             f"{channel} holds a folder {validation.path.name}/ and there is a {beside} too: remove one of the two"
         )
     if train is not channel:
-        _note_files(channel, _BESIDE_PARTS, remarks)
+        _note_files(channel, _BESIDE_PARTS, issues)
     for path in found[TEST].files(pairs.IMAGES) if TEST in found else ():
-        remarks.add(TEST_PHOTOS, channel.name_of(path))
-    names = _class_names(train, remarks)
+        issues.add(TEST_PHOTOS, channel.name_of(path))
+    names = _class_names(train, issues)
     if len(names) < 2:
         refuse(
             UserError(
                 f"{train} has one class folder, {names[0]}/: a classifier needs two or more; it trains on {LAYOUT}"
             )
         )
-    photos = {train: _samples(train, names, remarks)}
+    photos = {train: _samples(train, names, issues)}
     if validation is not None:
-        _require_known(validation, names, train, remarks, refuse)
-        photos[validation] = _samples(validation, names, remarks)
+        _require_known(validation, names, train, issues, refuse)
+        photos[validation] = _samples(validation, names, issues)
     for part, samples in photos.items():
         if not samples:
             raise UserError(f"{part} has no photos in its class folders: it needs {LAYOUT}")
@@ -132,7 +132,7 @@ def subfolders(path: Path) -> list[Path]:
     return [each for each in found if each.name != "__MACOSX"]
 
 
-def _class_names(channel: Channel, remarks: Remarks) -> tuple[str, ...]:
+def _class_names(channel: Channel, issues: DataIssues) -> tuple[str, ...]:
     """Return the names of the class folders; notes files beside them."""
     folders = subfolders(channel.path)
     if not folders:
@@ -140,26 +140,26 @@ def _class_names(channel: Channel, remarks: Remarks) -> tuple[str, ...]:
             f"{channel} has no class folders, it holds {listing(channel.path)}: it needs {LAYOUT}; "
             "photos with an .lst file need the channels train, train_lst, validation and validation_lst"
         )
-    _note_files(channel, "files beside the class folders, left out", remarks)
+    _note_files(channel, "files beside the class folders, left out", issues)
     return tuple(folder.name for folder in folders)
 
 
-def _note_files(channel: Channel, kind: str, remarks: Remarks) -> None:
+def _note_files(channel: Channel, kind: str, issues: DataIssues) -> None:
     """Note the files in a channel's own folder."""
     for path in sorted(channel.path.iterdir()):
         if path.is_file() and not path.name.startswith("."):
-            remarks.add(kind, channel.name_of(path))
+            issues.add(kind, channel.name_of(path))
 
 
-def _require_known(channel: Channel, names: Sequence[str], train: Channel, remarks: Remarks, refuse: Refuse) -> None:
-    for name in _class_names(channel, remarks):
+def _require_known(channel: Channel, names: Sequence[str], train: Channel, issues: DataIssues, refuse: Refuse) -> None:
+    for name in _class_names(channel, issues):
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
             hint = f"did you mean {near[0]}?" if near else f"that has {', '.join(names[:10])}"
             refuse(UserError(f"{channel} has the class folder {name}/, which {train} has not: {hint}"))
 
 
-def _samples(channel: Channel, names: Sequence[str], remarks: Remarks) -> list[Sample[int]]:
+def _samples(channel: Channel, names: Sequence[str], issues: DataIssues) -> list[Sample[int]]:
     """Return the photos at any depth below the class folders, by class and name."""
     labels = {name: label for label, name in enumerate(names)}
     files = {path.relative_to(channel.path).as_posix(): path for path in channel.files()}
@@ -169,7 +169,7 @@ def _samples(channel: Channel, names: Sequence[str], remarks: Remarks) -> list[S
         if name not in chosen:
             is_photo = name.lower().endswith(pairs.IMAGES)
             kind = "photos that are also there in a format that is read" if is_photo else _NO_PHOTOS
-            remarks.add(f"{kind}, left out", channel.name_of(path))
+            issues.add(f"{kind}, left out", channel.name_of(path))
     found = [Sample(channel.name_of(inside[name]), labels[name.partition("/")[0]], inside[name]) for name in chosen]
     return sorted(found, key=lambda sample: (sample.label, sample.path))
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from train.errors import UserError
-from train.hyperparameters import CommonHyperparameters, warn_of_late_steps
+from train.hyperparameter_types import CommonHyperparameters, warn_of_late_steps
 from train.log import LOG
 
 Resize = Literal["crop", "stretch"]

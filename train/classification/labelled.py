@@ -17,7 +17,7 @@ from train.classification.metrics import Labels
 from train.data import lst, samples
 from train.data.channels import Channel, by_record, class_names, listing
 from train.data.lst import LabelReader
-from train.data.samples import Memory, Sample
+from train.data.samples import Sample, SampleCache
 from train.errors import Refuse, UserError, end
 from train.job.peers import ALONE, Peers
 from train.log import LOG
@@ -130,10 +130,10 @@ def _folder(sample: Sample[Label]) -> str:
 
 def crops(
     what: str, listed: list[Sample[L]], spec: InputSpec, tolerance: float, budget: int
-) -> tuple[list[Sample[L]], Memory[Image.Image]]:
+) -> tuple[list[Sample[L]], SampleCache[Image.Image]]:
     """Return the readable samples and each one as the server would cut it; raises UserError as samples.readable does.
 
     `budget` is the bytes that may be spent on keeping them.
     """
-    every = Memory(lambda i: preprocess.cut(listed[i].read(), spec), samples.image_bytes, budget)
+    every = SampleCache(lambda i: preprocess.cut(listed[i].read(), spec), samples.image_bytes, budget)
     return samples.readable(what, listed, every, tolerance)

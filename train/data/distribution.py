@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serve.words import plural
 from train.data.channels import Channel
-from train.data.samples import Sample, Share
+from train.data.samples import Sample, Shard
 from train.errors import UserError
 from train.job.peers import ALONE, Peers
 from train.log import LOG
@@ -23,14 +23,14 @@ class Distribution:
     peers: Peers = ALONE
     sharded: bool = False
 
-    def share(self, count: int, size: int) -> Share:
+    def share(self, count: int, size: int) -> Shard:
         """Return which of this host's `count` training samples it takes, `size` in each batch; all hosts must ask.
 
         All take as many batches: where the hosts' samples differ in number, those with fewer repeat theirs.
         """
         if not self.sharded:
-            return Share(self.peers.rank, self.peers.count)
-        return Share(self.peers.rank, batches=max(self.peers.gather_json(-(-count // size))))
+            return Shard(self.peers.rank, self.peers.count)
+        return Shard(self.peers.rank, batches=max(self.peers.gather_json(-(-count // size))))
 
     def whole(self, own: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Return what all hosts' samples give, those of the first host first, the same on all hosts; all must call it.

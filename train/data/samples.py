@@ -20,7 +20,7 @@ from serve.preprocess import UnreadableImage
 from serve.words import plural
 from train.data import recordio
 from train.errors import Refuse, UserError, end
-from train.hyperparameters import CommonHyperparameters
+from train.hyperparameter_types import CommonHyperparameters
 from train.job import stop
 from train.log import LOG, Progress
 
@@ -86,7 +86,7 @@ def _labels(path: Path, number: int, offset: int, length: int) -> NDArray[np.flo
         raise recordio.RecordIOError(f"{path}, record {number} at byte {offset}: {error}") from None
 
 
-class Remarks:
+class DataIssues:
     """What was noticed in many files: one line for each kind of it, with the first ten by name."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Remarks:
             LOG.warning("%s: %d (%s%s)", kind, len(names), ", ".join(names[:NAMED]), more)
 
 
-class Memory(Generic[T]):
+class SampleCache(Generic[T]):
     """Keeps what `make(i)` returned for the first calls that fit into `budget` bytes; makes the rest again each time.
 
     `size(value)` is in bytes. Safe to call from several threads.
@@ -125,8 +125,8 @@ class Memory(Generic[T]):
                 self._left -= self._size(value)
         return value
 
-    def select(self, indices: Sequence[int], names: Sequence[str] | None = None) -> "Memory[T]":
-        """Return a Memory of these indices alone, numbered from 0, with what is kept of them already.
+    def select(self, indices: Sequence[int], names: Sequence[str] | None = None) -> "SampleCache[T]":
+        """Return a SampleCache of these indices alone, numbered from 0, with what is kept of them already.
 
         With `names`, one for each, what can be made no more raises UserError that begins with its name.
         """
@@ -142,7 +142,7 @@ class Memory(Generic[T]):
                     "is until the job ends"
                 ) from None
 
-        chosen = Memory(make, self._size, self._left)
+        chosen = SampleCache(make, self._size, self._left)
         chosen._kept = {new: self._kept[old] for new, old in enumerate(indices) if old in self._kept}
         return chosen
 
@@ -153,12 +153,12 @@ def memory_budget() -> int:
 
 
 def readable(
-    what: str, samples: Sequence[Sample[L]], cache: Memory[T], tolerance: float
-) -> tuple[list[Sample[L]], Memory[T]]:
-    """Make every sample once and return those that could be made, with a Memory that holds only them.
+    what: str, samples: Sequence[Sample[L]], cache: SampleCache[T], tolerance: float
+) -> tuple[list[Sample[L]], SampleCache[T]]:
+    """Make every sample once and return those that could be made, with a cache of only them.
 
-    The Memory raises UserError naming the sample when one cannot be made again later. This function raises it, naming
-    the first ten that could not be made, when more than `tolerance` of all are unreadable.
+    The cache raises UserError, naming the sample, if one cannot be made again later. This function raises UserError,
+    naming the first ten that could not be made, if more than the fraction `tolerance` of them is unreadable.
     """
     progress = Progress(f"Reading the {what} images", len(samples))
     good: list[int] = []
@@ -227,7 +227,7 @@ def image_bytes(image: Image.Image) -> int:
     return 4 * image.width * image.height
 
 
-def _problem(cache: Memory[T], index: int) -> str | None:
+def _problem(cache: SampleCache[T], index: int) -> str | None:
     stop.check()  # another host may have failed
     try:
         cache[index]
@@ -237,7 +237,7 @@ def _problem(cache: Memory[T], index: int) -> str | None:
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """Which samples a host takes of each epoch's order: of every `of` the one at its rank.
 
     An epoch has `batches`, or as many as it takes to see all samples once.
@@ -261,7 +261,7 @@ class Share:
         return (*seed, self.rank) if self.rank else seed
 
 
-ALL = Share()
+ALL = Shard()
 
 
 class Batches(Generic[T]):
@@ -277,12 +277,12 @@ class Batches(Generic[T]):
         count: int,
         size: int,
         seed: int,
-        share: Share = ALL,
-        ahead: int | None = None,
+        share: Shard = ALL,
+        prefetched: int | None = None,
     ) -> None:
         self._make, self._count, self._size, self._seed, self._share = make, count, size, seed, share
         self._threads = cpu_count()
-        self._ahead = ahead or self._threads + 2
+        self._prefetched = prefetched or self._threads + 2
 
     def __len__(self) -> int:
         return self._share.count(self._count, self._size)
@@ -291,11 +291,11 @@ class Batches(Generic[T]):
         """Yield the batches of one epoch; the same `seed` and `number` give the same ones."""
         order = np.random.default_rng((self._seed, number)).permutation(self._count)
         indices = self._share.indices(order, self._size)
-        yield from ahead(
+        yield from prefetch(
             lambda i: self._make(indices[i], np.random.default_rng(self._share.seed(self._seed, number, i))),
             len(self),
             self._threads,
-            self._ahead,
+            self._prefetched,
         )
 
 
@@ -309,7 +309,7 @@ def in_order(tensor: Callable[[int], NDArray[np.float32]], count: int, size: int
     def make(number: int) -> NDArray[np.float32]:
         return np.stack([tensor(min(index, count - 1)) for index in range(number * size, (number + 1) * size)])
 
-    yield from ahead(make, -(-count // size), cpu_count(), 4)
+    yield from prefetch(make, -(-count // size), cpu_count(), 4)
 
 
 def spread(count: int, limit: int) -> NDArray[np.int64]:
@@ -317,7 +317,7 @@ def spread(count: int, limit: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int))
 
 
-def ahead(make: Callable[[int], T], count: int, threads: int, depth: int) -> Iterator[T]:
+def prefetch(make: Callable[[int], T], count: int, threads: int, depth: int) -> Iterator[T]:
     """Yield make(0) ... make(count - 1) in order, up to `depth` of them under way in `threads` threads."""
     with ThreadPoolExecutor(threads, thread_name_prefix="input") as pool:
         pending = [pool.submit(make, i) for i in range(min(depth, count))]

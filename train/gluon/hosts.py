@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import mxnet as mx
 
 from train.job import stop
-from train.job.meeting import PORT
 from train.job.peers import Peers, wait
+from train.job.rendezvous import PORT
 
 _STORES: list[mx.kv.KVStore] = []  # never freed: MXNet would wait there for hosts that are gone
 _SCHEDULER, _FIRST = PORT + 1, PORT + 2

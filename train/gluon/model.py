@@ -10,7 +10,7 @@ import onnx
 from mxnet import gluon
 
 from train.gluon import devices
-from train.hyperparameters import CommonHyperparameters
+from train.hyperparameter_types import CommonHyperparameters
 from train.learner import K
 from train.model_folder import Described, Model
 from train.weights import native

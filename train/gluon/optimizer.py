@@ -5,7 +5,7 @@ from typing import Any
 import mxnet as mx
 from mxnet import gluon
 
-from train.hyperparameters import CommonHyperparameters
+from train.hyperparameter_types import CommonHyperparameters
 
 
 class Nag(mx.optimizer.NAG):

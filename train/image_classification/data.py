@@ -16,7 +16,7 @@ from train.data.channels import RECORDIO, Channel, refuse_unbuilt, require_all
 from train.data.distribution import Distribution
 from train.data.lst import LabelReader
 from train.data.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
-from train.data.samples import Batches, Memory, Sample
+from train.data.samples import Batches, Sample, SampleCache
 from train.errors import UserError
 from train.image_classification.augment import augment
 from train.image_classification.hyperparameters import Hyperparameters
@@ -41,8 +41,8 @@ class Data:
     validation: list[Sample[Label]]
     class_names: tuple[str, ...]
     spec: InputSpec
-    photos: Memory[NDArray[np.uint8]]  # (H, W, C), the training photos before augmentation
-    crops: Memory[Image.Image]  # the validation photos as the server would cut them
+    photos: SampleCache[NDArray[np.uint8]]  # (H, W, C), the training photos before augmentation
+    crops: SampleCache[Image.Image]  # the validation photos as the server would cut them
     labels: AllLabels
     train_distribution: Distribution
     validation_distribution: Distribution
@@ -101,7 +101,7 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
 
 def _training_photos(
     listed: list[Sample[Label]], hp: Hyperparameters, budget: int
-) -> tuple[list[Sample[Label]], Memory[NDArray[np.uint8]]]:
+) -> tuple[list[Sample[Label]], SampleCache[NDArray[np.uint8]]]:
     (channels, height, width), resize = hp.image_shape, hp.resize
 
     def decode(sample: Sample[object]) -> NDArray[np.uint8]:
@@ -116,11 +116,11 @@ def _training_photos(
             )
         return np.asarray(image).reshape(image.height, image.width, channels)
 
-    every = Memory(lambda i: decode(listed[i]), lambda photo: photo.nbytes, budget)
+    every = SampleCache(lambda i: decode(listed[i]), lambda photo: photo.nbytes, budget)
     return samples.readable("train", listed, every, hp.unreadable_tolerance)
 
 
-def _side(hp: Hyperparameters, photos: Memory[NDArray[np.uint8]], count: int) -> int:
+def _side(hp: Hyperparameters, photos: SampleCache[NDArray[np.uint8]], count: int) -> int:
     """Return the shorter side of a served photo: `resize`, or else the training photos' median, of 101 at most."""
     if hp.resize is not None:
         return hp.resize

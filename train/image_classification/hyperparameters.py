@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from train import fields
 from train.classification.hyperparameters import ClassifierHyperparameters, Resize
 from train.errors import UserError
-from train.hyperparameters import resolve, say_kv_store
+from train.hyperparameter_types import resolve, say_kv_store
 from train.log import LOG
 
 NUM_LAYERS = (18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from train import fields
 from train.classification.hyperparameters import Resize
 from train.errors import UserError
-from train.hyperparameters import given, resolve
+from train.hyperparameter_types import given, resolve
 from train.image_classification_tensorflow import builtin
 from train.keras import hyperparameters as keras_fields
 from train.keras.hyperparameters import KerasHyperparameters, TrainLayers

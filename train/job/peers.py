@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from serve.words import sentence
 from train.errors import Diverged, TrainError, UserError
-from train.job import meeting, stop
+from train.job import rendezvous, stop
 from train.job.cluster import Hosts
 from train.job.link import SILENCE, Kind, Link
 from train.log import LOG
@@ -58,14 +58,14 @@ class Peers:
         self._announced, self._lock = False, threading.Lock()
         self._wake, self._leaving, self._closed = threading.Event(), False, False
 
-    def meet(self) -> None:
+    def connect(self) -> None:
         """Wait until all hosts are there. Raises TrainError when one is not within 15 minutes, or has failed."""
         if self.count == 1:
             return
         LOG.info("Waiting for all %d hosts: %s", self.count, ", ".join(self.hosts.names))
-        stop.leave_by(self._leave)
+        stop.exit_with(self._leave)
         threading.Thread(target=self._beat, name="beat", daemon=True).start()
-        (meeting.accept if self.rank == 0 else meeting.connect)(self.hosts, self._join)
+        (rendezvous.accept if self.rank == 0 else rendezvous.connect)(self.hosts, self._join)
         self._links.sort(key=lambda link: self.hosts.names.index(link.name))
         self.gather(b"")
         LOG.info("All hosts are there. This one is %s; %s writes the model", self.hosts.current, self.hosts.names[0])
@@ -252,14 +252,14 @@ def wait(work: concurrent.futures.Future[T]) -> T:
 
 
 @contextmanager
-def met(hosts: Hosts) -> Iterator[Peers]:
+def connected(hosts: Hosts) -> Iterator[Peers]:
     """Yield the hosts of a job when all are there; what ends the block with an error ends the job on all of them.
 
     Raises TrainError when a host does not appear within 15 minutes.
     """
     peers = Peers(hosts)
     try:
-        peers.meet()
+        peers.connect()
         yield peers
     except BaseException as error:
         peers.close(error)

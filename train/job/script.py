@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from serve.artifact import EARLIER, ArtifactError
-from serve.user_model import finding
+from serve.user_model import discovery
 from serve.words import sentence
 from train.data import channels
 from train.errors import TrainError, UserError
 from train.files import replace
-from train.job import configuration, earlier, stop
+from train.job import configuration, earlier_model, stop
 from train.log import LOG
 
 PROGRAM, DIRECTORY = "sagemaker_program", "sagemaker_submit_directory"
@@ -69,7 +69,7 @@ def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     `base` is `/opt/ml`. Raises UserError when the script or what it needs is not there, ScriptError when it fails.
     """
     try:
-        with stop.handed_to(_stop):
+        with stop.forwarded_to(_stop):
             _run(base, raw, environ)
     except _Stop:
         LOG.info("Stopped; what the script has saved in %s is kept", base / "model")
@@ -91,7 +91,7 @@ def _run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None
     _install(code, kind)
     variables = {**environ, **job.to_env_vars(), **_cluster(job, raw), "PYTHONPATH": str(code)}
     command = _command(program, kind, job.to_cmd_args())
-    earlier.set_aside(base / "model")
+    earlier_model.set_aside(base / "model")
     LOG.info("Script mode: running %s in %s", shlex.join(command), code)
     ended, said = execute(command, code, variables, whole_group=kind == "command")
     if stop.requested() and ended in (0, *_STOPPED):
@@ -187,7 +187,7 @@ def _cluster(job: Any, raw: Mapping[str, str]) -> dict[str, str]:
     from sagemaker_training import entry_point
 
     if len(job.hosts) > 1:
-        with stop.handed_to(lambda number: os._exit(0)):  # an exception would only be another try to look a name up
+        with stop.forwarded_to(lambda number: os._exit(0)):  # an exception would only be another try to look a name up
             entry_point._wait_hostname_resolution()
     if raw.get(WORKERS, "").lower() not in ("true", "1"):
         return {}
@@ -225,7 +225,7 @@ def execute(
 
     unbuffered = {"PYTHONUNBUFFERED": "1"} | dict(variables)
     tail = bytearray()
-    with stop.handed_to(tell):
+    with stop.forwarded_to(tell):
         # A session of its own: a terminal's Ctrl-C reaches it once, through us, and not twice.
         child = subprocess.Popen(
             command,
@@ -266,19 +266,19 @@ def _convert(model_dir: Path) -> None:
         LOG.warning("the script left nothing in %s (SM_MODEL_DIR): the job ends without a model", model_dir)
         return
     try:
-        found = finding.find(model_dir)
+        found = discovery.find(model_dir)
         if found is None:
             return
-        finding.refuse_handlers(model_dir)
+        discovery.refuse_handlers(model_dir)
         LOG.info("Script mode: converting %s for ONNX Runtime", found.name)
         with tempfile.TemporaryDirectory(prefix="converted-") as folder:
             out = Path(folder)
-            said = finding.convert(found, out, Path(sys.executable), serving_python())
+            said = discovery.convert(found, out, Path(sys.executable), serving_python())
             for path in sorted(out.iterdir(), key=lambda path: path.suffix == ".json"):  # model.json last
                 if path.suffix in (".onnx", ".json"):
                     replace(model_dir / path.name, functools.partial(shutil.copyfile, path))
         LOG.info("%s; %s/model.onnx is what will be served, in the image inference too", said, model_dir)
-    except (finding.NotConverted, ArtifactError) as error:
+    except (discovery.NotConverted, ArtifactError) as error:
         LOG.warning("the model is kept as the script left it, without a version for ONNX Runtime: %s", error)
 
 

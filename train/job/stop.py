@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FrameType
 
 _state = {"requested": False, "keeping": False, "abruptly": False}
-_heirs: list[Callable[[int], None]] = []
-_farewell = ["before any epoch was finished: there is no model to keep."]
+_delegates: list[Callable[[int], None]] = []
+_exit_message = ["before any epoch was finished: there is no model to keep."]
 _leave: list[Callable[[], object]] = [lambda: os._exit(0)]
 _failed: list[Exception] = []
 
@@ -32,26 +32,26 @@ def install() -> None:
 
 
 @contextmanager
-def handed_to(heir: Callable[[int], None]) -> Iterator[None]:
-    """Pass every stop request inside the block on to `heir`, called with the signal's number in the handler."""
-    _heirs.append(heir)
+def forwarded_to(delegate: Callable[[int], None]) -> Iterator[None]:
+    """Pass every stop request inside the block on to `delegate`, called with the signal's number in the handler."""
+    _delegates.append(delegate)
     try:
         yield
     finally:
-        _heirs.remove(heir)
+        _delegates.remove(delegate)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
     asked = f"Asked to stop ({signal.Signals(number).name} received)"
-    if _heirs:
+    if _delegates:
         _state["requested"] = True
         _say(f"{asked}: what is running now is told.\n")
-        _heirs[-1](number)
+        _delegates[-1](number)
         return
     if number == signal.SIGINT:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if not _state["keeping"]:
-        _say(f"{asked} {' '.join(_farewell)} Stopping.\n")
+        _say(f"{asked} {' '.join(_exit_message)} Stopping.\n")
         _leave[-1]()
         return
     _state["requested"] = True
@@ -63,14 +63,14 @@ def _say(text: str) -> None:
     os.write(sys.stdout.fileno(), text.encode())
 
 
-def add_to_farewell(text: str) -> None:
+def add_to_exit_message(text: str) -> None:
     """Say this too when the process ends inside the handler, which is when no epoch was finished."""
-    _farewell.append(text)
+    _exit_message.append(text)
 
 
 def keep_checkpoints(folder: Path) -> None:
     """Say, when the process ends inside the handler, that the next one goes on from the checkpoints in `folder`."""
-    _farewell[0] = f"before training went on: the checkpoints in {folder} are kept, and the job goes on from there."
+    _exit_message[0] = f"before training went on: the checkpoints in {folder} are kept, and the job goes on from there."
 
 
 def keep_model() -> None:
@@ -78,7 +78,7 @@ def keep_model() -> None:
     _state["keeping"] = True
 
 
-def leave_by(leave: Callable[[], object]) -> None:
+def exit_with(leave: Callable[[], object]) -> None:
     """Call this to end the process where nothing is to be kept, soon and with exit code 0, in place of os._exit."""
     _leave.append(leave)
 

@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar
 from train.data import channels, distribution
 from train.data.channels import Channel
 from train.errors import Diverged, TrainError, UserError
-from train.hyperparameters import CommonHyperparameters
-from train.job import checkpoints, cluster, earlier, peers, stop
+from train.hyperparameter_types import CommonHyperparameters
+from train.job import checkpoints, cluster, earlier_model, stop
 from train.job.checkpoints import Checkpoints
-from train.job.peers import Peers
+from train.job.peers import Peers, connected
 from train.learner import Learner
 from train.model_folder import Model, ModelFolder
 from train.trainer import Trainer
@@ -54,9 +54,9 @@ def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Ma
     place = checkpoints.folder(base)
     hp = algorithm.check(raw)
     hp.say(len(hosts.names))
-    with peers.met(hosts) as met:
-        job = Job(hp, channels.load(base / "input"), met, environ)
-        distribution.require_files(job.channels, met.count)
+    with connected(hosts) as peers:
+        job = Job(hp, channels.load(base / "input"), peers, environ)
+        distribution.require_files(job.channels, peers.count)
         _train(base, place, job, *algorithm.begin(job))
 
 
@@ -66,7 +66,7 @@ def _train(base: Path, place: Path | None, job: Job[H], learner: Learner[Any, An
     kept = None if place is None else Checkpoints(place, identity, writes=first)
     found = None if kept is None else kept.newest()
     _require_same_epoch(job.peers, found.state["next"] if found else 0)
-    earlier.set_aside(base / "model")
+    earlier_model.set_aside(base / "model")
     folder = ModelFolder(base / "model", model, learner.lines, writes=first)
     checkpoint = None if kept is None else partial(kept.save, weights=folder.weights)
     trainer = Trainer(learner, job.hp, folder, checkpoint, job.peers.mean)
@@ -90,19 +90,19 @@ def _train(base: Path, place: Path | None, job: Job[H], learner: Learner[Any, An
     _wait_for_all(job.peers)
 
 
-def _wait_for_all(met: Peers) -> None:
+def _wait_for_all(peers: Peers) -> None:
     """Wait until all hosts are done: none leaves while another needs it, nor before the model is there.
 
     A stop request ends the wait: the first host still finishes the model.
     """
     if not stop.requested():
         with suppress(stop.Stopped):
-            met.gather(b"")
+            peers.gather(b"")
 
 
-def _require_same_epoch(met: Peers, epoch: int) -> None:
+def _require_same_epoch(peers: Peers, epoch: int) -> None:
     """Raise TrainError, on all hosts, when they would not begin at the same epoch."""
-    if len(set(met.gather_json(epoch))) > 1:
+    if len(set(peers.gather_json(epoch))) > 1:
         raise TrainError(
             f"the hosts would go on from different epochs, this one from epoch {epoch}: they must see the same "
             "checkpoints, as SageMaker gives them to each host"

@@ -15,7 +15,7 @@ from serve.machine import cpu_count
 from train.classification import folders, labelled
 from train.data import distribution, lst, samples
 from train.data.channels import RECORDIO, Channel, refuse_unbuilt, require_all
-from train.data.samples import ALL, Memory, Sample, Share
+from train.data.samples import ALL, Sample, SampleCache, Shard
 from train.errors import UserError
 from train.job.peers import ALONE, Peers
 from train.keras.augment import Augment
@@ -37,8 +37,8 @@ class Data:
     validation: list[Sample[int]]
     class_names: tuple[str, ...]
     spec: InputSpec
-    train_crops: Memory[Image.Image]
-    validation_crops: Memory[Image.Image]
+    train_crops: SampleCache[Image.Image]
+    validation_crops: SampleCache[Image.Image]
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -119,7 +119,7 @@ class PixelBatches:
     mini_batch_size, or this host's share of it.
     """
 
-    def __init__(self, data: Data, hp: KerasHyperparameters, share: Share = ALL) -> None:
+    def __init__(self, data: Data, hp: KerasHyperparameters, share: Shard = ALL) -> None:
         self._data, self._seed, self._share = data, hp.seed, share
         self._count, self._size = len(data.train), hp.mini_batch_size // share.of
         self._labels = labelled.stack_labels(data.train)
@@ -168,7 +168,7 @@ def augments(hp: KerasHyperparameters) -> bool:
 
 
 def feature_batches(
-    features: NDArray[np.float32], data: Data, hp: KerasHyperparameters, share: Share = ALL
+    features: NDArray[np.float32], data: Data, hp: KerasHyperparameters, share: Shard = ALL
 ) -> samples.Batches[Batch]:
     """Return batches of (rows of `features`, one for each training sample, labels int64 (N,)), this host's share."""
     labels = labelled.stack_labels(data.train)

@@ -47,7 +47,7 @@ class Statistics:
         found = []
         for images, _ in islice(self._batches.epoch(0), self._count):
             stop.check()
-            with hosts.together():
+            with hosts.collective_errors():
                 self._forward(*devices.split(images))  # its momentum leaves what this batch has
             found.append(np.concatenate([variable.numpy() for variable in self._variables]).astype(np.float64))
         averages = self._peers.mean(np.mean(found, axis=0))

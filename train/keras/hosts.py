@@ -16,7 +16,7 @@ from train.errors import TrainError, UserError
 from train.job import stop
 from train.job.cluster import Hosts
 from train.job.devices import Device
-from train.job.meeting import PORT
+from train.job.rendezvous import PORT
 from train.keras import devices
 
 _FIRST = PORT + 1  # of the first host; each further one has the next, so that in a test all may be one machine
@@ -53,7 +53,7 @@ def count() -> int:
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def collective_errors() -> Iterator[None]:
     """What all hosts compute together. Raises TrainError when a host is lost, Stopped when the job was asked to stop.
 
     SageMaker stops all hosts at once, but they are not at the same batch: one may wait for another that has left.

@@ -64,7 +64,7 @@ class KerasHyperparameters(ClassifierHyperparameters):
     use_weighted_loss: bool
     """Weigh a class inversely to its share of the photos."""
     validation_split: float
-    """Share of each class to measure on, where the channels have no validation part."""
+    """Shard of each class to measure on, where the channels have no validation part."""
 
     def __post_init__(self) -> None:
         """Raise UserError for values that do not go together."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-# Before TensorFlow is loaded: its remarks on the machine would stand among the job's lines.
+# Before TensorFlow is loaded: its issues on the machine would stand among the job's lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
@@ -21,7 +21,7 @@ from serve import artifact
 from train import model_folder
 from train.classification import answers
 from train.classification.labelled import stack_labels
-from train.data.samples import Share
+from train.data.samples import Shard
 from train.epoch import Batches
 from train.job.peers import ALONE, Peers
 from train.job.training import Begun, Job
@@ -69,7 +69,7 @@ def learn(net: Network, loaded: Data, hp: KerasHyperparameters, peers: Peers = A
 
     Above frozen layers and without augmentation, their features are all that the job needs, and are computed once.
     """
-    share = Share(peers.rank, peers.count)
+    share = Shard(peers.rank, peers.count)
     frozen = Frozen(net.below) if net.below is not None else None
     features = None
     if frozen is not None and not data.augments(hp):

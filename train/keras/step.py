@@ -87,7 +87,7 @@ class Step(learner.Step[Batch, Result]):
 
         N is this host's share of the batch.
         """
-        with self._strategy.scope(), hosts.together():
+        with self._strategy.scope(), hosts.collective_errors():
             return self._update(*devices.split(images, labels), hosts.count() * len(labels))
 
     def read(self, batch: Batch, result: Result) -> Measured:

@@ -21,7 +21,7 @@ from serve.preprocess import Frame
 from serve.words import plural
 from train.data import pairs, samples
 from train.data.channels import Channel, listing
-from train.data.samples import Remarks, Sample, from_one
+from train.data.samples import DataIssues, Sample, from_one
 from train.errors import Refuse, UserError, end
 from train.object_detection.boxes import solid, turn
 from train.object_detection.hyperparameters import LABEL_HEADER, LABEL_OBJECT, Hyperparameters
@@ -231,10 +231,10 @@ def place(annotation: Annotation, frame: Frame) -> NDArray[np.float64] | None:
         return turn(annotation.boxes / np.array([1, *size, *size], np.float64), orientation)
 
 
-def repair(boxes: NDArray[np.float64], where: str, remarks: Remarks) -> NDArray[np.float32]:
+def repair(boxes: NDArray[np.float64], where: str, issues: DataIssues) -> NDArray[np.float32]:
     """Return the boxes, float64 (n, 5) in fractions, that are on the image: float32 (m, 5), clipped to 0..1.
 
-    Notes in `remarks` each one that was dropped or clipped.
+    Notes in `issues` each one that was dropped or clipped.
     """
     kept = []
     for number, box in enumerate(boxes):
@@ -251,7 +251,7 @@ def repair(boxes: NDArray[np.float64], where: str, remarks: Remarks) -> NDArray[
             kind = "boxes partly outside of their image, clipped" if abs(clipped - box[1:]).max() > _ROUNDING else ""
             kept.append([box[0], *clipped])
         if kind:
-            remarks.add(kind, f"{where} box {number}")
+            issues.add(kind, f"{where} box {number}")
     return np.array(kept, np.float32).reshape(-1, 5)
 
 
@@ -279,8 +279,10 @@ def list_records(path: Path, hp: Hyperparameters, refuse: Refuse = end) -> Listi
     return Listing(found, parsed)
 
 
-def list_files(images: Channel, notes: Channel, hp: Hyperparameters, remarks: Remarks, refuse: Refuse = end) -> Listing:
-    """List the images that have an annotation file; notes in `remarks` those of either that lack the other.
+def list_files(
+    images: Channel, notes: Channel, hp: Hyperparameters, issues: DataIssues, refuse: Refuse = end
+) -> Listing:
+    """List the images that have an annotation file; notes in `issues` those of either that lack the other.
 
     An annotation is of the image that its `file` names, relative to the image channel; else of the one with its own
     base name. A file that cannot be used goes to `refuse`, and boxes that look like fractions. Raises UserError when
@@ -301,12 +303,12 @@ def list_files(images: Channel, notes: Channel, hp: Hyperparameters, remarks: Re
                 refuse(annotation)
             else:
                 parsed[name] = annotation
-    _require_pixels(parsed, notes, remarks, refuse)
+    _require_pixels(parsed, notes, issues, refuse)
     files = {path.relative_to(images.path).as_posix(): path for path in images.files()}
     told = {name: annotation.file for name, annotation in parsed.items() if annotation.file in files}
     named, alone = pairs.match(parsed, files, "name one in its key `file`, relative to the channel", told)
     for name in alone:
-        remarks.add("annotation files without an image, left out", name)
+        issues.add("annotation files without an image, left out", name)
     if not named and parsed:
         raise UserError(
             f"no annotation file of {notes.name!r} belongs to an image of {images.name!r}: "
@@ -315,7 +317,7 @@ def list_files(images: Channel, notes: Channel, hp: Hyperparameters, remarks: Re
         )
     for name in files:
         if name not in named and name.lower().endswith(pairs.IMAGES):
-            remarks.add(f"images of {images.name} without an annotation file, left out", name)
+            issues.add(f"images of {images.name} without an annotation file, left out", name)
     found = {name: parsed[named[name]] for name in sorted(named)}
     return Listing([Sample(name, None, files[name]) for name in found], found)
 
@@ -326,8 +328,8 @@ def _reach(annotation: Annotation) -> NDArray[np.float64]:
     return boxes[solid(boxes), 2:].max(axis=1)
 
 
-def _require_pixels(parsed: Mapping[str, Annotation], notes: Channel, remarks: Remarks, refuse: Refuse) -> None:
-    """Call `refuse` when most boxes look like fractions; note in `remarks` files where all do."""
+def _require_pixels(parsed: Mapping[str, Annotation], notes: Channel, issues: DataIssues, refuse: Refuse) -> None:
+    """Call `refuse` when most boxes look like fractions; note in `issues` files where all do."""
     reaches = {name: _reach(annotation) for name, annotation in parsed.items() if annotation.size != FRACTIONS}
     tiny = [name for name, reach in reaches.items() if len(reach) and reach.max() <= _FAR]
     if not tiny:
@@ -344,7 +346,7 @@ def _require_pixels(parsed: Mapping[str, Annotation], notes: Channel, remarks: R
         )
         return
     for name in tiny:
-        remarks.add(f"annotation files whose boxes do not reach beyond {_FAR} pixels and may be fractions", name)
+        issues.add(f"annotation files whose boxes do not reach beyond {_FAR} pixels and may be fractions", name)
 
 
 def _read(path: Path, name: str, hp: Hyperparameters) -> Annotation | UserError:

@@ -16,7 +16,7 @@ from train.data import distribution, samples
 from train.data.channels import RECORDIO, Channel, by_record, class_names, refuse_unbuilt, require_all
 from train.data.distribution import Distribution
 from train.data.pixels import MEAN, STD, Normalise
-from train.data.samples import Batches, Memory, Remarks, Sample
+from train.data.samples import Batches, DataIssues, Sample, SampleCache
 from train.errors import UserError
 from train.job.peers import ALONE, Peers
 from train.log import LOG
@@ -40,8 +40,8 @@ class Data:
     validation: list[Sample[Boxes]]
     class_names: tuple[str, ...]
     spec: InputSpec
-    photos: Memory[NDArray[np.uint8]]  # uint8 (H, W, 3), the training photos before augmentation
-    squares: Memory[Image.Image]  # the validation photos as the server would stretch them
+    photos: SampleCache[NDArray[np.uint8]]  # uint8 (H, W, 3), the training photos before augmentation
+    squares: SampleCache[Image.Image]  # the validation photos as the server would stretch them
     sizes: tuple[int, int]  # how many samples all hosts train and measure on
     truths: list[Boxes]  # of the validation photos of all hosts, this one's first on the first host
     train_distribution: Distribution
@@ -103,7 +103,7 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
 
 
 def _list(channels: dict[str, Channel], name: str, hp: Hyperparameters) -> Listing:
-    notes, remarks = f"{name}_annotation", Remarks()
+    notes, issues = f"{name}_annotation", DataIssues()
     in_records = by_record(channels, name, notes)
     if in_records:
         path = channels[name].one(".rec")
@@ -111,8 +111,8 @@ def _list(channels: dict[str, Channel], name: str, hp: Hyperparameters) -> Listi
         if not found.samples:
             raise UserError(f"{channels[name].name_of(path)} holds no records: it needs at least one image")
     else:
-        found = annotations.list_files(channels[name], channels[notes], hp, remarks)
-    remarks.say()
+        found = annotations.list_files(channels[name], channels[notes], hp, issues)
+    issues.say()
     form = "RecordIO" if in_records else "image"
     LOG.info("Channel %s: %s in %s form", name, plural(len(found.samples), "sample"), form)
     return found
@@ -120,7 +120,7 @@ def _list(channels: dict[str, Channel], name: str, hp: Hyperparameters) -> Listi
 
 def _read(
     name: str, listed: Listing, make: Callable[[bytes], T], size: Callable[[T], int], budget: int, hp: Hyperparameters
-) -> tuple[list[Sample[Boxes]], Memory[T]]:
+) -> tuple[list[Sample[Boxes]], SampleCache[T]]:
     """Make every listed image once; return those that can be used, with their boxes, and what was made of them."""
     frames: dict[str, preprocess.Frame] = {}
 
@@ -132,21 +132,21 @@ def _read(
             frames[sample.name] = preprocess.frame(data)
         return made
 
-    every = Memory(read, size, budget)
+    every = SampleCache(read, size, budget)
     readable, made = samples.readable(name, listed.samples, every, hp.unreadable_tolerance)
     placed = [annotations.place(listed.annotations[sample.name], frames[sample.name]) for sample in readable]
-    remarks = Remarks()
+    issues = DataIssues()
     for sample, boxes in zip(readable, placed, strict=True):
         if boxes is None:
             size_given = " x ".join(f"{side:g}" for side in listed.annotations[sample.name].size or ())
             told = f"{sample.name} ({frames[sample.name].width} x {frames[sample.name].height}, not {size_given})"
-            remarks.add(f"{name} images of another size than their annotation's image_size, left out", told)
+            issues.add(f"{name} images of another size than their annotation's image_size, left out", told)
     good = [(index, boxes) for index, boxes in enumerate(placed) if boxes is not None]
     labelled = [
-        readable[index].labelled(annotations.repair(boxes, f"{name} {readable[index].name}", remarks))
+        readable[index].labelled(annotations.repair(boxes, f"{name} {readable[index].name}", issues))
         for index, boxes in good
     ]
-    remarks.say()
+    issues.say()
     _check(name, labelled, len(readable) - len(good), hp)
     return labelled, made.select([index for index, _ in good])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from serve.artifact import MAX_TOP_K
 from train import fields
 from train.errors import UserError
-from train.hyperparameters import CommonHyperparameters, resolve, say_kv_store, warn_of_late_steps
+from train.hyperparameter_types import CommonHyperparameters, resolve, say_kv_store, warn_of_late_steps
 from train.log import LOG
 
 # The built-in takes 300 and more; smaller pictures are ours, for CPUs and small jobs.

@@ -16,7 +16,7 @@ from train.data import distribution, samples
 from train.data.channels import Channel, class_names, refuse_unbuilt, require_all
 from train.data.distribution import Distribution
 from train.data.pixels import MEAN, STD, Normalise
-from train.data.samples import Batches, Memory, Remarks, Sample
+from train.data.samples import Batches, DataIssues, Sample, SampleCache
 from train.errors import UserError
 from train.job.peers import ALONE, Peers
 from train.log import LOG
@@ -27,7 +27,7 @@ from train.semantic_segmentation.masks import IGNORE, Census, LabelMap
 
 T = TypeVar("T")
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
-Views = tuple[Memory[Image.Image], Memory[NDArray[np.uint8]]]
+Views = tuple[SampleCache[Image.Image], SampleCache[NDArray[np.uint8]]]
 IGNORED = -1
 """What a pixel that counts in no loss has in a batch's labels."""
 
@@ -47,12 +47,12 @@ class Data:
     validation: list[Sample[None]]
     class_names: tuple[str, ...]
     spec: InputSpec
-    photos: Memory[NDArray[np.uint8]]  # uint8 (H, W, 3), the training photos before augmentation
-    labels: Memory[NDArray[np.uint8]]  # uint8 (H, W), their masks at the same size
-    squares: Memory[Image.Image]  # the validation photos as the server would fit them
-    whole_masks: Memory[NDArray[np.uint8]]  # uint8 (H, W), their masks at the photos' own size
-    crops: Memory[Image.Image]  # the validation photos' centres, crop_size wide and high
-    crop_masks: Memory[NDArray[np.uint8]]  # uint8 (crop, crop), and the masks of these
+    photos: SampleCache[NDArray[np.uint8]]  # uint8 (H, W, 3), the training photos before augmentation
+    labels: SampleCache[NDArray[np.uint8]]  # uint8 (H, W), their masks at the same size
+    squares: SampleCache[Image.Image]  # the validation photos as the server would fit them
+    whole_masks: SampleCache[NDArray[np.uint8]]  # uint8 (H, W), their masks at the photos' own size
+    crops: SampleCache[Image.Image]  # the validation photos' centres, crop_size wide and high
+    crop_masks: SampleCache[NDArray[np.uint8]]  # uint8 (crop, crop), and the masks of these
     sizes: tuple[int, int]  # how many samples all hosts train and measure on
     train_distribution: Distribution
     validation_distribution: Distribution
@@ -207,8 +207,8 @@ class _Set:
         return self._map.apply(stored.pixels if placed is None else placed)
 
     def usable(
-        self, photos: Memory[T], notes: Memory[NDArray[np.uint8]]
-    ) -> tuple[list[int], Memory[T], Memory[NDArray[np.uint8]]]:
+        self, photos: SampleCache[T], notes: SampleCache[NDArray[np.uint8]]
+    ) -> tuple[list[int], SampleCache[T], SampleCache[NDArray[np.uint8]]]:
         """Read all once and return the indices of the pairs that can be used, and both Memories for these alone.
 
         Logs what is left out or repaired. Raises UserError when that is more than unreadable_tolerance allows, and for
@@ -227,14 +227,12 @@ class _Set:
         return [first[index] for index in chosen], photos.select(chosen), notes.select(fitting)
 
     def _tell(self, count: int) -> None:
-        remarks = Remarks()
+        issues = DataIssues()
         for name in sorted(self._repaired):
-            remarks.add(
-                f"{self.name}_annotation masks that are colour pictures with R = G = B, read as class ids", name
-            )
+            issues.add(f"{self.name}_annotation masks that are colour pictures with R = G = B, read as class ids", name)
         for photo in sorted(self._misfits):
-            remarks.add(f"{self.name} masks of another size than their image, left out", self._misfits[photo])
-        remarks.say()
+            issues.add(f"{self.name} masks of another size than their image, left out", self._misfits[photo])
+        issues.say()
         if len(self._misfits) > self._tolerance * count:
             raise UserError(
                 f"{len(self._misfits)} of {count} {self.name} masks differ in size from their image, more than "
@@ -259,11 +257,11 @@ def _nbytes(pixels: NDArray[np.uint8]) -> int:
 
 def _read_train(
     found: _Set, hp: Hyperparameters, budget: int
-) -> tuple[list[int], Memory[NDArray[np.uint8]], Memory[NDArray[np.uint8]]]:
+) -> tuple[list[int], SampleCache[NDArray[np.uint8]], SampleCache[NDArray[np.uint8]]]:
     limit, share = largest(hp.base_size), int(budget * _PHOTOS_SHARE)
     return found.usable(
-        Memory(found.photo_maker(lambda data: _photo(data, limit)), _nbytes, share),
-        Memory(lambda index: _reduced(found.mask(index), limit), _nbytes, budget - share),
+        SampleCache(found.photo_maker(lambda data: _photo(data, limit)), _nbytes, share),
+        SampleCache(lambda index: _reduced(found.mask(index), limit), _nbytes, budget - share),
     )
 
 
@@ -281,12 +279,12 @@ def _read_validation(found: _Set, spec: InputSpec, hp: Hyperparameters, budget: 
     scored_whole = hp.validation_mini_batch_size == 1
     needed, other = (whole, centre) if scored_whole else (centre, whole)
     chosen, photos, notes = found.usable(
-        Memory(needed[0], samples.image_bytes, share), Memory(needed[1], _nbytes, budget - share)
+        SampleCache(needed[0], samples.image_bytes, share), SampleCache(needed[1], _nbytes, budget - share)
     )
     kept, names = (photos, notes), found.names(chosen)
     made = (
-        Memory(other[0], samples.image_bytes, 0).select(chosen, names),
-        Memory(other[1], _nbytes, 0).select(chosen, names),
+        SampleCache(other[0], samples.image_bytes, 0).select(chosen, names),
+        SampleCache(other[1], _nbytes, 0).select(chosen, names),
     )
     return (chosen, kept, made) if scored_whole else (chosen, made, kept)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from serve.words import plural
 from train.data import pairs
 from train.data.channels import Channel, by_record, listing
-from train.data.samples import Remarks, Sample
+from train.data.samples import DataIssues, Sample
 from train.errors import UserError
 from train.log import LOG
 from train.semantic_segmentation import masks
@@ -45,13 +45,13 @@ def listed(channels: dict[str, Channel], name: str) -> tuple[list[Sample[None]],
         raise UserError(
             f"{name}/{alike[0]} and {notes}/{alike[0]} are the same file: {name!r} must hold photos and no masks"
         )
-    remarks = Remarks()
+    issues = DataIssues()
     for file in alone:
-        remarks.add(f"masks of {notes} without an image, left out", file)
+        issues.add(f"masks of {notes} without an image, left out", file)
     for file in files:
         if file not in matched and file.lower().endswith(pairs.IMAGES):
-            remarks.add(f"images of {name} without a mask, left out", file)
-    remarks.say()
+            issues.add(f"images of {name} without a mask, left out", file)
+    issues.say()
     LOG.info("Channel %s: %s in image form", name, plural(len(matched), "sample"))
     return (
         [Sample(file, None, files[file]) for file in order],

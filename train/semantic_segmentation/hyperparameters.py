@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from serve.artifact import SEGMENTATION_CLASSES, SIDE_STEP
 from train import fields
 from train.errors import UserError
-from train.hyperparameters import CommonHyperparameters, resolve, warn_of_late_steps
+from train.hyperparameter_types import CommonHyperparameters, resolve, warn_of_late_steps
 from train.log import LOG
 
 Schedule = Literal["poly", "cosine", "step"]

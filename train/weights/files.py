@@ -163,7 +163,7 @@ def source(network: str) -> str:
     return f"such as model.safetensors of huggingface.co/timm/{network}.tv_in1k"
 
 
-def family(network: str) -> Family:
+def family_of(network: str) -> Family:
     """Return the family of `network`. Raises UserError for a network that has no pretrained weights."""
     if network not in NETWORKS:
         raise UserError(
@@ -179,12 +179,12 @@ def layout(network: str) -> Shapes:
     Convolutions are (out, in, height, width), biases and normalisation (channels,). Raises UserError for a network
     that has no pretrained weights.
     """
-    return family(network).layout(network)
+    return family_of(network).layout(network)
 
 
 def head(network: str) -> tuple[str, ...]:
     """Return torchvision's names of the tensors above those of `layout`, in torchvision's order."""
-    return tuple(f"{layer}.{part}" for layer in family(network).head for part in ("weight", "bias"))
+    return tuple(f"{layer}.{part}" for layer in family_of(network).head for part in ("weight", "bias"))
 
 
 def _body(names: Iterable[str], network: str) -> set[str]:
@@ -201,17 +201,17 @@ def _holds(names: Iterable[str]) -> str | None:
 
 def _counted_names(network: str) -> dict[str, str]:
     """Return torchvision names by the names that MXNet counts: `layers1_conv0_weight`, as in exported .params files."""
-    kin = family(network)
+    family = family_of(network)
     counts: Counter[str] = Counter()
     scopes: dict[str, str] = {}
     names = {}
     for name in (*layout(network), *head(network)):
         layer, _, part = name.rpartition(".")
         if layer not in scopes:
-            kind = "dense" if layer in kin.head else kin.scope(layer)
+            kind = "dense" if layer in family.head else family.scope(layer)
             scopes[layer] = f"{kind}{counts[kind]}"
             counts[kind] += 1
-        counted_part = part if layer in kin.head else kin.gluoncv_name(name).rpartition(".")[2]
+        counted_part = part if layer in family.head else family.gluoncv_name(name).rpartition(".")[2]
         names[f"{scopes[layer]}_{counted_part}"] = name
     return names
 
@@ -242,7 +242,7 @@ def _names_in(names: list[str], network: str) -> dict[str, str]:
 
 def _dotted_name(said: str, network: str) -> str:
     layer, dot, part = said.rpartition(".")
-    ours = next((ours for ours, others in family(network).head.items() if layer in others), layer)
+    ours = next((ours for ours, others in family_of(network).head.items() if layer in others), layer)
     return ours + dot + {"gamma": "weight", "beta": "bias"}.get(part, part)
 
 

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from train.data.channels import Channel, listing
 from train.errors import UserError
-from train.hyperparameters import CommonHyperparameters
+from train.hyperparameter_types import CommonHyperparameters
 from train.log import LOG, Progress
-from train.weights.files import BATCH_COUNT, check, family, pickle_refusal, read, source
+from train.weights.files import BATCH_COUNT, check, family_of, pickle_refusal, read, source
 
 if TYPE_CHECKING:
     from mxnet.gluon import Block
@@ -93,7 +93,7 @@ def find(channel_dir: Path | None, network: str, environ: Mapping[str, str], fil
     tried. Raises UserError for a network without such weights, and when no way has them, naming the ways.
     """
     if files is TORCHVISION:
-        family(network)  # raises for a network without weights
+        family_of(network)  # raises for a network without weights
     proper = files.proper.format(network)
     if channel_dir is not None:
         found = _choose(channel_dir, network, files)
@@ -226,15 +226,15 @@ def load_into(net: "Block", file: Path, network: str) -> LoadReport:
     weights = check(tensors, network, file)
     everything = net._collect_params_with_prefix()  # what Gluon's own load_parameters goes by
     parameters = {name: each for name, each in everything.items() if not isinstance(each, mx.gluon.Constant)}
-    kin = family(network)
-    names = {kin.gluoncv_name(name): name for name in weights}
+    family = family_of(network)
+    names = {family.gluoncv_name(name): name for name in weights}
     fresh = tuple(name for name in parameters if name not in names)
-    foreign = [name for name in fresh if kin.filled.match(name)]
+    foreign = [name for name in fresh if family.filled.match(name)]
     if foreign or not names.keys() <= parameters.keys():
         lacking = sorted(names.keys() - parameters.keys())
         raise ValueError(f"the network to load is not {network}: it also has {foreign}, it lacks {lacking}")
     first = next(iter(weights))
-    channels = parameters[kin.gluoncv_name(first)].shape[1]
+    channels = parameters[family.gluoncv_name(first)].shape[1]
     scale = everything["init_scale"].value.asnumpy() if "init_scale" in everything else None
     fitted = weights | {first: _first_kernel(weights[first], channels, scale)}
     for gluon_name, name in names.items():

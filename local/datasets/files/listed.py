@@ -6,8 +6,8 @@ from pathlib import Path, PurePath
 from typing import Generic
 
 from local.datasets.dataset import Known
-from local.datasets.files.ends import Files
 from local.datasets.files.parts import of_path
+from local.datasets.files.path_suffixes import Files
 from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNLISTED, Notes
 from local.errors import UserError
 from train.data.parts import TEST

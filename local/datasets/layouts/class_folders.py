@@ -12,13 +12,13 @@ from pathlib import Path
 
 from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, entries
 from local.datasets.files import walk
-from local.datasets.files.namesakes import kinds
+from local.datasets.files.pairing import kinds
 from local.errors import UserError
 from train.classification import folders
 from train.data import pairs
 from train.data.channels import Channel
 from train.data.parts import of_name
-from train.data.samples import Remarks
+from train.data.samples import DataIssues
 from train.errors import UserError as TrainUserError
 
 
@@ -40,7 +40,7 @@ def classes(root: Path) -> list[str]:
 
 def classification(root: Path) -> DataSet[Labels]:
     """Read the class folders below `root`. Raises UserError naming the folder, what it holds and what it must hold."""
-    channel, remarks = Channel(str(root), root, "", "folder"), Remarks()
+    channel, remarks = Channel(str(root), root, "", "folder"), DataIssues()
     parts = folders.parts(channel)
     _refuse_wrapper(parts[TRAIN].path if parts else root)
     if not parts:

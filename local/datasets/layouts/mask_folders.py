@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from local.datasets.dataset import DataSet
-from local.datasets.files.namesakes import MASKS, NEITHER, TRUTHS, Key, Photos, key, kinds, pair, parted
+from local.datasets.files.pairing import MASKS, NEITHER, TRUTHS, Key, Photos, key, kinds, pair, parted
 from local.datasets.files.walk import below
 from local.datasets.masks import data_set
 from local.datasets.masks.mask import SUFFIXES, Mask

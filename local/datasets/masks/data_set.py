@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from local.datasets.dataset import DataSet, entries
-from local.datasets.files.namesakes import Pairs
+from local.datasets.files.pairing import Pairs
 from local.datasets.masks import meaning as meanings
 from local.datasets.masks import table
 from local.datasets.masks.mask import Mask

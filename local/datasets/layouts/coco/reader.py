@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from local.datasets.dataset import UNKNOWN, UNUSABLE, Annotation, DataSet, Known, Thing, entries
-from local.datasets.files import ends, parts, texts, values, walk
+from local.datasets.files import parts, path_suffixes, texts, values, walk
 from local.datasets.layouts.coco import instances, outlines
 from local.datasets.layouts.coco.instances import Object, Picture
 from local.datasets.masks.mask import Mask
@@ -141,7 +141,7 @@ def _find(root: Path) -> _Found:
     chosen = sorted({*files}.difference(others))
     if not chosen:
         raise UserError(f"{root} has no COCO file: a .json file with the lists images, annotations and categories")
-    photos = ends.photos(root)
+    photos = path_suffixes.photos(root)
     notes: Notes = {OTHERS: [path.name for path in others]}
     notes |= {reason: [] for reason in (UNUSABLE, MISSING, SEVERAL, TWICE, TEST_PHOTOS, STRAYS, UNLISTED)}
     found: dict[Path, _Photo] = {}

@@ -26,10 +26,10 @@ from local.datasets.dataset import (
     Labels,
     Thing,
 )
-from local.datasets.files import ends
-from local.datasets.files.ends import Files
+from local.datasets.files import path_suffixes
 from local.datasets.files.listed import note_unlisted
-from local.datasets.files.namesakes import MASKS, TRUTHS, kinds
+from local.datasets.files.pairing import MASKS, TRUTHS, kinds
+from local.datasets.files.path_suffixes import Files
 from local.datasets.files.walk import below
 from local.datasets.layouts.ground_truth import manifest, values
 from local.datasets.layouts.ground_truth.jobs import choose
@@ -152,7 +152,7 @@ def _values(root: Path, task: str, value: Callable[[Label], Value], notes: Notes
     """What `value` makes of each label for a task; those of which it raises UserError are noted."""
     lines = manifest.lines(root, notes)
     labelled = choose(root, lines, task, notes)
-    names = [name for name in ends.photos(root).names if not kinds(name) & {TRUTHS, MASKS}]
+    names = [name for name in path_suffixes.photos(root).names if not kinds(name) & {TRUTHS, MASKS}]
     # A mask is not a photo that nothing lists.
     photos = Files(root, (name for name in names if task != SEGMENTATION or not name.lower().endswith(".png")))
     note_unlisted(photos, {root / "manifest": [line.ref for line in lines]}, notes)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from local.datasets.dataset import FRACTIONS, Annotation, DataSet, Known, Labels, Thing, entries
-from local.datasets.files import ends, texts
+from local.datasets.files import path_suffixes, texts
 from local.datasets.files.listed import Line, locate, note_unlisted, once
 from local.datasets.files.parts import split_files
 from local.datasets.files.walk import is_photo, near
@@ -78,7 +78,7 @@ def detection(root: Path) -> DataSet[Annotation]:
 
 def _located(root: Path, read: Reader[Known], notes: Notes) -> list[tuple[Line[Known], Path]]:
     """The photos of all lists but those of a test part, with what `read` makes of their numbers."""
-    photos = ends.photos(root)
+    photos = path_suffixes.photos(root)
     located: list[tuple[Line[Known], Path]] = []
     named: dict[Path, list[str]] = {}
     used = split_files(near(root, SUFFIX), root, "lists", notes)

@@ -14,10 +14,10 @@ from itertools import repeat
 from pathlib import Path
 
 from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, entries
-from local.datasets.files import ends
-from local.datasets.files.ends import Files
+from local.datasets.files import path_suffixes
 from local.datasets.files.listed import Line, locate, note_unlisted, once
 from local.datasets.files.parts import exactly, split_files
+from local.datasets.files.path_suffixes import Files
 from local.datasets.files.rows import Cell, Row
 from local.datasets.files.walk import near
 from local.datasets.layouts.tables import columns
@@ -34,7 +34,7 @@ _PART_NAMES = {"split", "set", "part", "subset", "partition", "dataset", "phase"
 def recognise(root: Path) -> str | None:
     """Return how one sees that `root` holds a table of photos, None if it does not."""
     paths = near(root, SUFFIXES)
-    photos = ends.photos(root) if paths else None
+    photos = path_suffixes.photos(root) if paths else None
     used = [path for path, _ in split_files(paths, root, "", {})]
     for path in dict.fromkeys([*used, *paths]):
         if photos is not None and (form := form_of(path, photos)):
@@ -50,7 +50,7 @@ def decides(root: Path) -> bool | None:
     """
     is_open: bool | None = False
     try:
-        for table, _ in _tables(root, ends.photos(root), {}):
+        for table, _ in _tables(root, path_suffixes.photos(root), {}):
             _, others = _part_column(table)
             if any(columns.is_called_label(table.names[number]) for number in others):
                 return True
@@ -81,7 +81,7 @@ def classification(root: Path) -> DataSet[Labels]:
 
     Raises UserError naming the file, the line or the columns, and the fix.
     """
-    photos = ends.photos(root)
+    photos = path_suffixes.photos(root)
     notes: Notes = {}
     located: list[tuple[Line[Cell], Path]] = []
     listed: dict[Path, list[str]] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.datasets.files import texts
-from local.datasets.files.ends import Files
+from local.datasets.files.path_suffixes import Files
 from local.datasets.files.rows import JSON_LINES, Cell, Row, delimited, json_lines
 from local.datasets.files.walk import is_photo
 from local.datasets.notes import MISSING

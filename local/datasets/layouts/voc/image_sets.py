@@ -15,7 +15,7 @@ from pathlib import Path
 
 from local.datasets.dataset import TRAIN, VALIDATION, class_name
 from local.datasets.files import texts
-from local.datasets.files.namesakes import Photos, key
+from local.datasets.files.pairing import Photos, key
 from local.datasets.notes import MISSING, Notes
 from local.errors import UserError
 from train.data import pairs

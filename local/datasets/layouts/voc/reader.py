@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from local.datasets.dataset import Annotation, DataSet, Labels, entries
-from local.datasets.files.namesakes import NEITHER, Key, Photos, key, kinds, pair, parted
+from local.datasets.files.pairing import NEITHER, Key, Photos, key, kinds, pair, parted
 from local.datasets.files.walk import below
 from local.datasets.layouts.voc import annotation, image_sets
 from local.datasets.masks import data_set

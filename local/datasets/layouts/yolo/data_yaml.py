@@ -11,7 +11,7 @@ import yaml
 
 from local.datasets.dataset import TRAIN, VALIDATION, class_name
 from local.datasets.files import parts, texts, walk
-from local.datasets.files.ends import Files
+from local.datasets.files.path_suffixes import Files
 from local.errors import UserError
 from train.data.parts import TEST
 

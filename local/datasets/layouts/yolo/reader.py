@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 
 from local.datasets.dataset import FRACTIONS, Annotation, DataSet, Thing, entries
-from local.datasets.files import ends, texts, walk
-from local.datasets.files.namesakes import PHOTOS, key, kinds
+from local.datasets.files import path_suffixes, texts, walk
+from local.datasets.files.pairing import PHOTOS, key, kinds
 from local.datasets.layouts.yolo import data_yaml, label_file
 from local.datasets.layouts.yolo.label_file import Line
 from local.datasets.notes import TEST_PHOTOS, Notes, usable, without_photo
@@ -29,7 +29,7 @@ _TRIES, _BEGIN = 10, 400
 
 def recognise(root: Path) -> str | None:
     """Return which file shows that `root` holds YOLO's labels, None without one."""
-    labels = filter(None, _labels(ends.photos(root).names, walk.below(root, (".txt",))).values())
+    labels = filter(None, _labels(path_suffixes.photos(root).names, walk.below(root, (".txt",))).values())
     begins = ((label, texts.begin(root / label, _BEGIN)) for label in labels)
     for label, begin in islice(((label, begin) for label, begin in begins if begin.strip()), _TRIES):
         if label_file.looks_like_labels(begin):
@@ -43,7 +43,7 @@ def detection(root: Path) -> DataSet[Annotation]:
     A photo or label file with an error is left out. Raises UserError naming file, line and value for more of them than
     others, and for names that cannot be read.
     """
-    photos, files = ends.photos(root), walk.below(root, (".txt",))
+    photos, files = path_suffixes.photos(root), walk.below(root, (".txt",))
     about = data_yaml.read(root, photos)
     labels = _labels(photos.names, files)
     parts = {photo: about.part(photo) for photo in labels}

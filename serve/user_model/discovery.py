@@ -29,14 +29,14 @@ class Killed(NotConverted):
 
 
 @dataclass(frozen=True)
-class Left:
+class UserModel:
     """A model as a script left it: the folder of a SavedModel or a .keras file, and what messages call it."""
 
     path: Path
     name: str
 
 
-def find(model_dir: Path, beside_graph: bool = False) -> Left | None:
+def find(model_dir: Path, beside_graph: bool = False) -> UserModel | None:
     """The model that a script left in `model_dir`, or None.
 
     Where there is a model.onnx nothing is left to convert, so None, unless one `beside_graph` is asked for. Of
@@ -56,7 +56,7 @@ def find(model_dir: Path, beside_graph: bool = False) -> Left | None:
             names = ", ".join(sorted(_name(path, model_dir) for path in found)[:5])
             raise ArtifactError(f"{model_dir} holds {len(found)} models ({names}): keep the one to be served.")
         if found:
-            return Left(found[0], _name(found[0], model_dir))
+            return UserModel(found[0], _name(found[0], model_dir))
     return None
 
 
@@ -70,7 +70,7 @@ def refuse_handlers(model_dir: Path) -> None:
         )
 
 
-def no_tensorflow(left: Left) -> str:
+def no_tensorflow(left: UserModel) -> str:
     """The sentence about a model that this image cannot convert."""
     return (
         f"{left.path} is a model of TensorFlow's without a model.onnx, and this image has no TensorFlow to convert it. "
@@ -97,7 +97,7 @@ def tensorflow_python() -> Path | None:
     return None
 
 
-def convert(left: Left, out: Path, tensorflow: Path, serving: Path) -> str:
+def convert(left: UserModel, out: Path, tensorflow: Path, serving: Path) -> str:
     """Write what `serve` reads into the empty folder `out`, and return a sentence about it.
 
     `tensorflow` and `serving` are the interpreters that have TensorFlow and ONNX Runtime. Raises NotConverted when
@@ -110,7 +110,7 @@ def convert(left: Left, out: Path, tensorflow: Path, serving: Path) -> str:
     return f"{left.name} is converted: {said}"
 
 
-def export(left: Left, out: Path, tensorflow: Path, only_saved_model: bool = False) -> None:
+def export(left: UserModel, out: Path, tensorflow: Path, only_saved_model: bool = False) -> None:
     """The part of `convert` that TensorFlow does. With `only_saved_model` a .keras file becomes a SavedModel alone."""
     command = [str(tensorflow), "-m", "serve.user_model.convert", "--source", str(left.path), "--name", left.name]
     code, said = _run([*command, "--out", str(out), *["--only-saved-model"] * only_saved_model])

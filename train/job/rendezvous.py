@@ -13,7 +13,7 @@ from train.errors import TrainError
 from train.job import stop
 from train.job.cluster import Hosts
 from train.job.link import SILENCE, Kind, Link
-from train.log import LOG, Pace
+from train.log import LOG, LogInterval
 
 PORT = 7777
 """Of the first host. What the frameworks listen on are those above it."""
@@ -75,7 +75,7 @@ class _Deadline:
     """How long a host waits for the others."""
 
     def __init__(self) -> None:
-        self._start, self._pace = time.monotonic(), Pace(0)
+        self._start, self._interval = time.monotonic(), LogInterval(0)
 
     def check(self, missing: Sequence[str]) -> None:
         """Log now and then which hosts are missing. Raises TrainError after 15 minutes, or when another has failed."""
@@ -85,7 +85,7 @@ class _Deadline:
                 f"host {', '.join(missing)} of the job was not there within {_MEETING / 60:.0f} minutes: its log says "
                 f"why; hosts reach each other on the TCP ports from {PORT} on, which a VPC's security groups must allow"
             )
-        if self._pace.due(0):
+        if self._interval.due(0):
             LOG.info("Still waiting for %s", ", ".join(missing))
 
 

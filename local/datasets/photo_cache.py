@@ -1,4 +1,4 @@
-"""What one look at a photo's pixels says of it: the looks of `prepare` serve the inspection of its channels too."""
+"""Facts about photos that need their pixels, cached: the inspection reuses what `prepare` has found out."""
 
 import hashlib
 from typing import NamedTuple
@@ -14,34 +14,34 @@ _TINT = 8
 _GRID = 64
 
 
-class Look(NamedTuple):
-    """What a photo is: its header's frame, whether it has no colour, and a digest of its upright pixels."""
+class PhotoInfo(NamedTuple):
+    """A photo's frame (from its header), whether it is grey, and a digest of its upright pixels."""
 
     frame: Frame
     grey: bool
     digest: bytes
 
 
-class Looks:
-    """The looks at photos so far, by the bytes of their files: none is decoded a second time."""
+class PhotoCache:
+    """PhotoInfo by the bytes of the photo's file, so that no photo is decoded twice."""
 
     def __init__(self) -> None:
-        self._seen: dict[bytes, Look] = {}
+        self._seen: dict[bytes, PhotoInfo] = {}
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def at(self, data: bytes) -> Look:
+    def at(self, data: bytes) -> PhotoInfo:
         """Return the look at an image file's bytes. Raises UnreadableImage."""
         found = self._seen.get(_digest(data))
         return self.add(data, preprocess.decode(data)) if found is None else found
 
-    def add(self, data: bytes, image: Image.Image) -> Look:
+    def add(self, data: bytes, image: Image.Image) -> PhotoInfo:
         """Keep and return the look at an image file's bytes, which have been decoded as `image`, upright and RGB."""
         pixels = np.asarray(image)
         some = pixels[:: max(1, image.height // _GRID), :: max(1, image.width // _GRID)].astype(np.int16)
         grey = int(np.ptp(some, axis=2).max()) <= _TINT
-        look = Look(preprocess.frame(data), grey, _digest(f"{image.size}".encode(), pixels.data))
+        look = PhotoInfo(preprocess.frame(data), grey, _digest(f"{image.size}".encode(), pixels.data))
         self._seen[_digest(data)] = look
         return look
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from serve.http.errors import BadRequest
-from serve.user_model import instances
-from serve.user_model.instances import Call
+from serve.user_model import tfserving_rest
 from serve.user_model.signature import Signature, Tensor, TensorModel
+from serve.user_model.tfserving_rest import Call
 
 JSON = "application/json"
 OUT = (Tensor("y", "float32", (None, 1)),)
@@ -33,7 +33,7 @@ MODEL = TensorModel("test", {"serving_default": Signature((Tensor("x", "float32"
 
 
 def parsed(body: Any, model: TensorModel = MODEL, media: str = JSON) -> Call:
-    return instances.parse(body if isinstance(body, bytes) else json.dumps(body).encode(), media, model)
+    return tfserving_rest.parse(body if isinstance(body, bytes) else json.dumps(body).encode(), media, model)
 
 
 def refusal(body: Any, model: TensorModel = MODEL, media: str = JSON) -> str:
@@ -129,7 +129,7 @@ def test_every_array_of_floats_survives_the_way_there_and_back(values: np.ndarra
     model = of(*[None] * values.ndim)
     call = parsed({"inputs": values.tolist()}, model)
     np.testing.assert_array_equal(call.inputs["x"], values)
-    back = json.loads(instances.write(call, {"y": call.inputs["x"]}))["outputs"]
+    back = json.loads(tfserving_rest.write(call, {"y": call.inputs["x"]}))["outputs"]
     np.testing.assert_array_equal(np.array(back, np.float32).reshape(values.shape), values)
 
 
@@ -151,8 +151,8 @@ def test_a_csv_cell_beyond_what_is_read_is_refused_as_csv() -> None:
         parsed(b"1," + b"2" * 200_000, media="text/csv")
 
 
-@given(st.binary(max_size=60), st.sampled_from(instances.JSON))
-@example(b"\r\x00", instances.CSV)
+@given(st.binary(max_size=60), st.sampled_from(tfserving_rest.JSON))
+@example(b"\r\x00", tfserving_rest.CSV)
 def test_any_bytes_are_a_call_or_a_refusal(body: bytes, media: str) -> None:
     try:
         parsed(body, media=media)
@@ -251,19 +251,19 @@ def test_a_model_without_a_default_signature_asks_for_a_name() -> None:
 def test_one_output_is_a_bare_list_and_several_are_objects_by_row_or_by_column() -> None:
     a, b = np.array([1.5, 2.5], np.float32), np.array([[1, 2], [3, 4]], np.float32)
     rows, columns = Call("two", {}, 2), Call("two", {}, None)
-    assert json.loads(instances.write(rows, {"b": b})) == {"predictions": [[1, 2], [3, 4]]}
-    assert json.loads(instances.write(columns, {"b": b})) == {"outputs": [[1, 2], [3, 4]]}
-    assert json.loads(instances.write(rows, {"a": a, "b": b})) == {
+    assert json.loads(tfserving_rest.write(rows, {"b": b})) == {"predictions": [[1, 2], [3, 4]]}
+    assert json.loads(tfserving_rest.write(columns, {"b": b})) == {"outputs": [[1, 2], [3, 4]]}
+    assert json.loads(tfserving_rest.write(rows, {"a": a, "b": b})) == {
         "predictions": [{"a": 1.5, "b": [1, 2]}, {"a": 2.5, "b": [3, 4]}]
     }
-    assert json.loads(instances.write(columns, {"a": a, "b": b})) == {
+    assert json.loads(tfserving_rest.write(columns, {"a": a, "b": b})) == {
         "outputs": {"a": [1.5, 2.5], "b": [[1, 2], [3, 4]]}
     }
 
 
 def test_text_comes_back_as_text_and_bytes_as_base64() -> None:
     words, data = np.array([b"caf\xc3\xa9", b"\xff"], object), np.array([b"png", b"\xff"], object)
-    answer = json.loads(instances.write(Call("x", {}, 2), {"word": words, "image_bytes": data}))
+    answer = json.loads(tfserving_rest.write(Call("x", {}, 2), {"word": words, "image_bytes": data}))
     assert answer["predictions"] == [
         {"word": "café", "image_bytes": {"b64": "cG5n"}},
         {"word": {"b64": "/w=="}, "image_bytes": {"b64": "/w=="}},
@@ -272,8 +272,8 @@ def test_text_comes_back_as_text_and_bytes_as_base64() -> None:
 
 def test_an_output_without_a_row_for_each_instance_is_told_to_be_asked_by_column() -> None:
     with pytest.raises(BadRequest, match=r"Output 'y' has the shape \(\) and not one row for each of the 2 instances"):
-        instances.write(Call("x", {}, 2), {"y": np.float32(1)})
-    assert instances.write(Call("x", {}, None), {"y": np.array(1, np.float32)}) == '{"outputs": 1.0}'
+        tfserving_rest.write(Call("x", {}, 2), {"y": np.float32(1)})
+    assert tfserving_rest.write(Call("x", {}, None), {"y": np.array(1, np.float32)}) == '{"outputs": 1.0}'
 
 
 @pytest.mark.parametrize("depth", [33, 65, 400])
@@ -283,17 +283,17 @@ def test_texts_in_lists_too_deep_are_refused(depth: int) -> None:
     )
     body = b'{"inputs":' + b"[" * depth + b'"a"' + b"]" * depth + b"}"
     with pytest.raises(BadRequest, match=r"^Input 'x' has lists in lists more than 32 deep"):
-        instances.parse(body, "application/json", model)
+        tfserving_rest.parse(body, "application/json", model)
     ragged = b'{"inputs":["a",' + b"[" * depth + b'"a"' + b"]" * depth + b"]}"
     with pytest.raises(BadRequest, match="more than 32 deep"):
-        instances.parse(ragged, "application/json", model)
+        tfserving_rest.parse(ragged, "application/json", model)
 
 
 def test_one_long_text_among_numbers_is_refused_before_it_makes_the_array_wide() -> None:
     body = json.dumps({"instances": [1.5] * 8000 + ["b" * 20_000]}).encode()
     tracemalloc.start()
     with pytest.raises(BadRequest, match=r'^"instances" holds text: input .x. takes float32'):
-        instances.parse(body, JSON, of(None))
+        tfserving_rest.parse(body, JSON, of(None))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10_000_000

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from serve.artifact import EARLIER as ASIDE
 from serve.artifact import MODEL_JSON, MODEL_ONNX, ArtifactError
-from serve.user_model import finding
-from serve.user_model.finding import SAVED_MODEL
+from serve.user_model import discovery
+from serve.user_model.discovery import SAVED_MODEL
 from train.job import stop
 from train.log import LOG
 
@@ -34,7 +34,7 @@ def _found(folder: Path) -> list[Path]:
     """
     found = [path for pattern in _OURS for path in folder.glob(pattern)]
     try:
-        scripts = finding.find(folder, beside_graph=True)
+        scripts = discovery.find(folder, beside_graph=True)
     except ArtifactError:  # there are several, of which none would be served
         scripts = None
     if scripts is not None and (scripts.path == folder or scripts.path.name.isdecimal()):
@@ -56,7 +56,7 @@ def set_aside(folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     _move(found, folder, aside)
     LOG.info("The model of an earlier job in %s is set aside in %s until this job has succeeded", folder, aside)
-    stop.add_to_farewell(f"The model of an earlier job is kept in {aside}.")
+    stop.add_to_exit_message(f"The model of an earlier job is kept in {aside}.")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from PIL import Image
 
 from serve import preprocess
 from serve.http.errors import BadRequest
-from serve.http.refusals import unreadable
+from serve.http.unreadable_body import unreadable
 
 
 def jpeg() -> bytes:

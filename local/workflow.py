@@ -17,7 +17,7 @@ from local.datasets.channels import Summary
 from local.datasets.dataset import DataSet
 from local.datasets.drawn import draw
 from local.datasets.drawn.breeds import BREEDS
-from local.datasets.looks import Looks
+from local.datasets.photo_cache import PhotoCache
 from local.images import TRAINING
 from local.inspection import report as inspection
 from local.inspection import settings
@@ -46,7 +46,7 @@ def step(what: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Journey:
+class Workflow:
     """The channels of an algorithm, what is in them, and the recipe to train on them."""
 
     algorithm: Algorithm[Any, Any]
@@ -82,7 +82,7 @@ def read(args: argparse.Namespace) -> Given | None:
     return Given(found, found.read(algorithm.task, algorithm.demo_classes))
 
 
-def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Journey:
+def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Workflow:
     """Write the channels of the `given` data set, or of one drawn into `out`, there in place of old ones."""
     channels = out / "channels"
     algorithm = algorithms.get(args.name)
@@ -93,29 +93,29 @@ def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Journey:
             draw.data_set(out / "data", trainval, test)
             found = layouts.Found(out / "data", layouts.PETS, "it was drawn")
             given = Given(found, found.read(algorithm.task, algorithm.demo_classes))
-    looks = Looks()
-    summary = write_channels(args.name, given, channels, looks)
+    cache = PhotoCache()
+    summary = write_channels(args.name, given, channels, cache)
     recipe = algorithm.recipe(drawn, args.epochs, summary.hyperparameters)
     if args.quantize is not None:
         recipe["quantize"] = args.quantize
     if not drawn:
-        inspect(args.name, channels, recipe, looks)
-    return Journey(algorithm, channels, summary, recipe)
+        inspect(args.name, channels, recipe, cache)
+    return Workflow(algorithm, channels, summary, recipe)
 
 
-def write_channels(name: str, given: Given, channels: Path, looks: Looks | None = None) -> Summary:
-    """Write the channels of the algorithm `name` and say what is in them; `looks` gets those at the photos."""
+def write_channels(name: str, given: Given, channels: Path, cache: PhotoCache | None = None) -> Summary:
+    """Write the channels of the algorithm `name` and say what is in them; `cache` gets those at the photos."""
     with step(f"Preparing the channels from {given.found.root}"):
         print(given.found)
         train, validation = prepare.split(given.data)
-        summary = prepare.write_channels(given.data, train, validation, channels, name=name, force=True, looks=looks)
+        summary = prepare.write_channels(given.data, train, validation, channels, name=name, force=True, cache=cache)
         print("\n".join(prepare.report(summary)))
     return summary
 
 
-def inspect(name: str, channels: Path, hyperparameters: Mapping[str, object], looks: Looks) -> None:
+def inspect(name: str, channels: Path, hyperparameters: Mapping[str, object], cache: PhotoCache) -> None:
     """Write the page and the sheet about the channels of the algorithm `name` beside them, and print the findings."""
-    inspected = inspection.inspect(name, channels, channels, settings.of(name, hyperparameters), looks)
+    inspected = inspection.inspect(name, channels, channels, settings.of(name, hyperparameters), cache)
     print("\n".join(inspected.lines))
 
 

@@ -7,7 +7,7 @@ from typing import Self
 from serve.http.errors import Unavailable
 
 
-class Room:
+class ByteBudget:
     """So many bytes, of which each request takes its share."""
 
     def __init__(self, size: int) -> None:
@@ -15,10 +15,10 @@ class Room:
         self.lock = threading.Lock()
 
 
-class Share:
+class Reservation:
     """What one request holds of a room; gives it back at the end of a block, or by `release`."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: ByteBudget) -> None:
         self._room = room
         self._held = 0
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.datasets.files import ends
-from local.datasets.files.ends import Files, Match
+from local.datasets.files import path_suffixes
+from local.datasets.files.path_suffixes import Files, Match
 from local.datasets.files.walk import below
 from local.datasets.notes import MISSING, SEVERAL
 
@@ -17,7 +17,7 @@ def lay_out(root: Path, *names: str) -> Files:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
-    return ends.photos(root)
+    return path_suffixes.photos(root)
 
 
 def found(files: Files, text: str, folder: str = "", part: str = "") -> str:
@@ -111,7 +111,7 @@ def test_links_to_folders_are_followed_and_one_in_a_circle_ends(tmp_path: Path) 
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "images").symlink_to(tmp_path / "disk")
     (tmp_path / "disk" / "up").symlink_to(tmp_path / "data")
-    assert found(ends.photos(tmp_path / "data"), "1.jpg") == "images/1.jpg"
+    assert found(path_suffixes.photos(tmp_path / "data"), "1.jpg") == "images/1.jpg"
 
 
 @given(
