@@ -18,7 +18,7 @@ from local import ENVIRONMENTS, ROOT
 from local.files import replacing
 from train.errors import UserError
 from train.weights import keras_files
-from train.weights.files import NETWORKS, check, family, head, read
+from train.weights.files import NETWORKS, check, family_of, head, read
 
 _MXNET_PYTHON = ENVIRONMENTS / "mxnet" / "bin" / "python"
 
