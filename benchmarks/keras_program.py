@@ -98,10 +98,10 @@ class Ours:
     def stepping(self) -> Callable[[], None]:
         """An augmented epoch without validation, for the comparison of images/s."""
         from train.epoch import Clock, Epoch
-        from train.keras.model import learn
+        from train.keras.model import create_learner
         from train.trainer import train
 
-        learner = learn(self._network, self._data, self._hp)
+        learner = create_learner(self._network, self._data, self._hp)
 
         def epoch() -> None:
             train(learner, Epoch(self._number, self._hp.mini_batch_size, 0, Clock(len(learner.batches))))
@@ -111,10 +111,12 @@ class Ours:
 
     def epochs(self, count: int) -> float:
         """Train; return the best validation accuracy."""
-        from train.keras.model import learn
+        from train.keras.model import create_learner
         from train.trainer import Trainer
 
-        trainer = Trainer(learn(self._network, self._data, self._hp), replace(self._hp, epochs=count), Nowhere())
+        trainer = Trainer(
+            create_learner(self._network, self._data, self._hp), replace(self._hp, epochs=count), Nowhere()
+        )
         trainer.run()
         return trainer.best.value
 

@@ -92,7 +92,7 @@ def main() -> None:
     def write(now: state.State) -> None:
         state.write(arguments.out.with_name(f"{arguments.out.name}-{now['next']}"), now)
 
-    trainer = Trainer(algorithm.begin(job)[0], hp, Folder(), write if arguments.each else None)
+    trainer = Trainer(algorithm.prepare(job)[0], hp, Folder(), write if arguments.each else None)
     if arguments.begin:
         trainer.restore(state.read(arguments.begin))
     trainer.run()

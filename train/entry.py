@@ -46,7 +46,7 @@ def main() -> None:
     """Run the job of this container. Raises UserError (exit code 2) or TrainError (exit code 1)."""
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
     try:
-        with earlier_model.settled(base / "model"):
+        with earlier_model.restored_on_failure(base / "model"):
             _run(base)
     except UserError as error:
         _fail(base, f"ClientError: {error}", error.detail)
@@ -95,7 +95,7 @@ def _require_writable(folder: Path) -> None:
 def _run(base: Path) -> None:
     name = os.environ.get(ALGORITHM, "")
     raw = hyperparameter_types.read(base / "input" / "config" / "hyperparameters.json")
-    if program := script.asked(raw, os.environ):
+    if program := script.requested_program(raw, os.environ):
         if name not in SCRIPTS:
             raise UserError(
                 f"hyperparameter {script.PROGRAM}={program!r} asks to run a script, which this image does not: only "
@@ -109,7 +109,7 @@ def _run(base: Path) -> None:
             f"one of {', '.join(ALGORITHMS)}"
         )
     LOG.info("Merging the defaults with the provided configuration: %s", raw)
-    if "seed" in hyperparameter_types.given(raw):
+    if "seed" in hyperparameter_types.user_settings(raw):
         # cuDNN would try its algorithms and take the fastest, which is not the same one in each run.
         os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
     from train.job import training  # imports NumPy, before which the thread variables must be set

@@ -18,7 +18,7 @@ R = TypeVar("R")
 Mean = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-def itself(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def single_host(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the values: the mean over one host."""
     return values
 
@@ -62,7 +62,7 @@ class Epoch:
         for name, value in values.items():
             self._values.setdefault(name, []).append(value)
 
-    def close(self, mean: Mean = itself) -> None:
+    def close(self, mean: Mean = single_host) -> None:
         """All batches are done; `mean` averages what is measured over the hosts, each of which knows its own speed."""
         means = mean(np.array([self.mean(name) for name in self._values]))
         self.metrics = dict(zip(self._values, means.tolist(), strict=True)) | {"throughput": self.rate}

@@ -22,10 +22,10 @@ class UserError(TrainError):
 
 
 Refuse = Callable[[UserError], None]
-"""What is done about one line, record or file that cannot be used: `end` the job, or note it and go on without it."""
+"""What is done about one line, record or file that cannot be used: `raise_error`, or note it and go on without it."""
 
 
-def end(error: UserError) -> None:
+def raise_error(error: UserError) -> None:
     """Raise the error."""
     raise error
 

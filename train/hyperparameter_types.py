@@ -63,7 +63,7 @@ class CommonHyperparameters(ABC):
     lost. Without effect unless `quantize` is set."""
 
     @abstractmethod
-    def say(self, hosts: int = 1) -> None:
+    def log(self, hosts: int = 1) -> None:
         """Log the hyperparameters, and a line for each that does less in a job of `hosts` than its name says."""
 
     def replace(self, **values: Any) -> Self:
@@ -89,7 +89,7 @@ def warn_of_late_steps(hp: CommonHyperparameters) -> None:
         )
 
 
-def say_kv_store(kv_store: str | None, hosts: int) -> None:
+def log_kv_store(kv_store: str | None, hosts: int) -> None:
     """Log what becomes of a `kv_store`: several hosts train as with dist_sync, whatever it is."""
     if kv_store and hosts == 1:
         LOG.info("kv_store=%s is not used: the job has one host", kv_store)
@@ -116,7 +116,7 @@ def _text(value: Any) -> str:
     return decoded if isinstance(decoded, str) else value
 
 
-def given(raw: Mapping[str, str]) -> dict[str, str]:
+def user_settings(raw: Mapping[str, str]) -> dict[str, str]:
     """Return what the user set: without the platform's own keys and without empty values, which mean "not set"."""
     return {
         name: value.strip()
@@ -131,7 +131,7 @@ def resolve(raw: Mapping[str, str], accepted: Iterable[type[Any]]) -> dict[str, 
     The constructors have the defaults of the others. Raises UserError that lists all that is wrong at once:
     unknown names with the nearest valid one, values out of range, required ones that are missing.
     """
-    known, texts = rows(accepted), given(raw)
+    known, texts = rows(accepted), user_settings(raw)
     free = [name for name in known if name not in texts]
     wrong = [_unknown(name, list(known), free) for name in texts if name not in known]
     values: dict[str, Any] = {}

@@ -17,13 +17,13 @@ from train.hyperparameter_types import CommonHyperparameters
 from train.learner import Best, K, Lines
 from train.log import LOG
 from train.quantization import closing
-from train.quantization.closing import Known, Request
+from train.quantization.closing import Reference, Request
 from train.verify import Check, verify
 
 _NAME = "sagemaker-vision-containers"
 
 
-class Described(Protocol):
+class DataSummary(Protocol):
     """What a description says of the data."""
 
     @property
@@ -54,7 +54,7 @@ class Model(ABC, Generic[K]):
     checkpoint_frequency: int | None = None
     """Every so many epochs the weights are kept though they are not the best."""
 
-    def __init__(self, data: Described, hp: CommonHyperparameters, network: str, output: str) -> None:
+    def __init__(self, data: DataSummary, hp: CommonHyperparameters, network: str, output: str) -> None:
         self._data, self._hp, self._network, self._output = data, hp, network, output
 
     @abstractmethod
@@ -178,7 +178,7 @@ class ModelFolder(Generic[K]):
         answers = verify(self._folder, check)
         request = self._model.quantization()
         if request is not None:
-            closing.quantize(self._folder, Known(check.files, answers, len(answers), check.metric), request)
+            closing.quantize(self._folder, Reference(check.files, answers, len(answers), check.metric), request)
         self._lines.finished(best, self._folder, names(self._folder))
 
     def rescue(self, best: Best[K] | None) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from train.data.samples import in_order
 from train.early_stopping import EarlyStopping
-from train.epoch import Clock, Epoch, Mean, itself, steps
+from train.epoch import Clock, Epoch, Mean, single_host, steps
 from train.errors import Diverged
 from train.hyperparameter_types import CommonHyperparameters
 from train.job import stop
@@ -39,7 +39,7 @@ class Trainer(Generic[B, R, K]):
         hp: CommonHyperparameters,
         folder: Folder,
         checkpoint: Callable[[State], None] | None = None,
-        mean: Mean = itself,
+        mean: Mean = single_host,
     ) -> None:
         self.best: Best[K] | None = None
         self._learner, self._step, self._lines = learner, learner.step, learner.lines
@@ -119,7 +119,7 @@ class Trainer(Generic[B, R, K]):
             stop.keep_model()
 
 
-def train(learner: Learner[B, R, Any], epoch: Epoch, mean: Mean = itself) -> None:
+def train(learner: Learner[B, R, Any], epoch: Epoch, mean: Mean = single_host) -> None:
     """Train one epoch, whose metrics `mean` averages over the hosts.
 
     Raises Stopped, or Diverged at a loss that is not finite.

@@ -77,7 +77,7 @@ def verify(model_dir: Path, check: Check) -> list[NDArray[Any]]:
     return answers
 
 
-def ask_server(model_dir: Path, files: Sequence[Sample[object]]) -> list[NDArray[Any]]:
+def predict_with_server(model_dir: Path, files: Sequence[Sample[object]]) -> list[NDArray[Any]]:
     """Return the answers of the server's code to files: probabilities (classes,), detections (d, 6) or masks (H, W).
 
     Raises TrainError when it fails, UserError when a file can no longer be read.

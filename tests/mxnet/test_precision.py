@@ -40,7 +40,7 @@ def networks() -> dict[str, gluon.HybridBlock]:
 
 def test_of_every_network_all_convolutions_are_computed_in_float16_and_the_outputs_are_float32() -> None:
     for name, net in networks().items():
-        block = precision.lowered(net)
+        block = precision.to_float16(net)
         assert {id(each) for each in block.collect_params().values()} <= {
             id(each) for each in net.collect_params().values()
         }

@@ -26,8 +26,8 @@ from train.data.samples import Sample
 from train.job import stop
 from train.quantization import __main__ as quantization
 from train.quantization import closing, quantizer, sensitivity
-from train.quantization.closing import Known, Request
-from train.verify import ask_server
+from train.quantization.closing import Reference, Request
+from train.verify import predict_with_server
 
 SIDE = 24
 WIDTH = 8
@@ -119,15 +119,15 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Sample[None]]:
     return samples
 
 
-def known(folder: Path, files: Sequence[Sample[None]]) -> Known:
+def known(folder: Path, files: Sequence[Sample[None]]) -> Reference:
     """The float graph's answers, all of which are right."""
-    answers = ask_server(folder, files)
+    answers = predict_with_server(folder, files)
     truth = [int(answer.argmax()) for answer in answers]
 
     def accuracy(found: list[np.ndarray]) -> float:
         return float(np.mean([answer.argmax() == label for answer, label in zip(found, truth, strict=True)]))
 
-    return Known(files, answers, len(files), accuracy)
+    return Reference(files, answers, len(files), accuracy)
 
 
 def quantized(folder: Path, photos: list[Sample[None]], validation: int = 60, **options: Any) -> tuple[bool, list[str]]:

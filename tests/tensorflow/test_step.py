@@ -7,7 +7,7 @@ import pytest
 from tests.tensorflow import small
 from train.image_classification_tensorflow import network
 from train.job import stop
-from train.keras.model import learn
+from train.keras.model import create_learner
 from train.keras.step import Step, class_weights
 from train.keras.step import optimizer as make_optimizer
 from train.trainer import Trainer
@@ -96,5 +96,5 @@ def test_above_frozen_layers_photos_that_do_not_change_are_read_once(
     hp = small.hyperparameters(train_layers="head", epochs=2, mini_batch_size=5, **augmentation)
     train, validation = small.Photos(10), small.Photos(10)
     train.validation, train.validation_tensor = validation.train, validation.train_tensor
-    Trainer(learn(network.build(hp), train, hp), hp, Nowhere()).run()
+    Trainer(create_learner(network.build(hp), train, hp), hp, Nowhere()).run()
     assert (train.reads, validation.reads) == (reads, 10)

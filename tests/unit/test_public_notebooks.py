@@ -133,7 +133,7 @@ def test_the_hyperparameters_of_a_public_notebook_start_a_job(name: str, form: s
     path = tmp_path / "hyperparameters.json"
     path.write_text(json.dumps({key: write(value) for key, value in given.items()}))
     hp = algorithm.check(hyperparameter_types.read(path))
-    hp.say()
+    hp.log()
     assert expected.items() <= hp.values().items()
     assert not [key for key in hp.values() if key.startswith("_")]
 
@@ -151,5 +151,5 @@ def test_what_the_closed_image_let_pass_is_ignored_with_a_line(caplog: pytest.Lo
 def test_a_checkpoint_beyond_the_last_epoch_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     texts = {key: str(value) for key, value in CALTECH.items()} | {"epochs": "4", "checkpoint_frequency": "10"}
     with caplog.at_level(logging.WARNING, logger="train"):
-        classification.check(texts).say()
+        classification.check(texts).log()
     assert "checkpoint_frequency=10 is above epochs=4: only the best epoch is kept" in caplog.messages

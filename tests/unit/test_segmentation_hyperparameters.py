@@ -111,6 +111,6 @@ def test_a_schedule_of_steps_needs_steps() -> None:
 def test_what_does_less_than_its_name_says_is_told(caplog: pytest.LogCaptureFixture) -> None:
     texts = {"lr_scheduler_step": "10,20", "syncbn": "True"}
     with caplog.at_level(logging.INFO, logger="train"):
-        check(REQUIRED | texts).say()
+        check(REQUIRED | texts).log()
     for part in ("lr_scheduler_step=10,20 is ignored", "syncbn=True changes nothing"):
         assert part in caplog.text

@@ -43,11 +43,11 @@ class Driver:
 
 
 def test_the_driver_tells_names_and_compute_capabilities() -> None:
-    assert cuda.described(Driver([T4, H100])) == [T4, H100]
+    assert cuda.list_gpus(Driver([T4, H100])) == [T4, H100]
 
 
 def test_a_driver_that_does_not_start_knows_no_gpu() -> None:
-    assert cuda.described(Driver([T4], status=100)) == []  # CUDA_ERROR_NO_DEVICE
+    assert cuda.list_gpus(Driver([T4], status=100)) == []  # CUDA_ERROR_NO_DEVICE
 
 
 def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

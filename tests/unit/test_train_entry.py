@@ -112,7 +112,7 @@ def accepted(base: Path, *names: str) -> None:
 
 def failing(base: Path, *names: str) -> None:
     """A job that fails after its acceptance, and leaves these files."""
-    with earlier_model.settled(base / "model"):
+    with earlier_model.restored_on_failure(base / "model"):
         accepted(base, *names)
         raise ZeroDivisionError
 
@@ -138,7 +138,7 @@ def test_an_earlier_model_stays_when_this_job_is_refused(
 
 
 def test_an_earlier_model_makes_way_for_this_jobs_and_what_is_the_users_stays(again: Path) -> None:
-    with earlier_model.settled(again / "model"):
+    with earlier_model.restored_on_failure(again / "model"):
         accepted(again, "model.onnx", "model.json")
     assert left(again) == dict.fromkeys(USERS, "an earlier run") | dict.fromkeys(
         ("model.onnx", "model.json"), "this run"
@@ -178,7 +178,7 @@ def test_an_earlier_model_is_not_served_as_that_of_a_job_that_was_stopped_before
         if killed:
             accepted(again)  # and the process ends
         else:
-            with earlier_model.settled(again / "model"):
+            with earlier_model.restored_on_failure(again / "model"):
                 accepted(again)
     assert set(left(again)) == ASIDE | USERS
     assert any(f"{again}/model/{earlier_model.ASIDE}" in message for message in caplog.messages)

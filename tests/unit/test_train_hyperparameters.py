@@ -61,7 +61,7 @@ def test_keys_of_the_platform_and_empty_values_are_not_the_users() -> None:
         "lr_scheduler_step": " ",
         "epochs": " 3 ",
     }
-    assert hyperparameter_types.given(raw) == {"epochs": "3"}
+    assert hyperparameter_types.user_settings(raw) == {"epochs": "3"}
 
 
 def test_the_defaults_are_the_built_ins() -> None:
@@ -320,7 +320,7 @@ def test_no_text_makes_a_parser_fail_in_any_other_way_than_a_user_error(text: st
 def test_steps_of_the_learning_rate_after_the_end_are_warned_of(
     steps: str, late: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    check({**NEEDED, "epochs": "4", "lr_scheduler_step": steps}).say()
+    check({**NEEDED, "epochs": "4", "lr_scheduler_step": steps}).log()
     said = [line for line in caplog.messages if "does not fall" in line]
     warning = f"lr_scheduler_step={late} is not below epochs=4: the learning rate does not fall there"
     assert said == [warning] * bool(late)

@@ -12,7 +12,7 @@ from train.data import pairs
 from train.data.channels import Channel, listing
 from train.data.parts import TEST, TEST_PHOTOS, TRAIN, VALIDATION, of_name
 from train.data.samples import DataIssues, Sample
-from train.errors import Refuse, UserError, end
+from train.errors import Refuse, UserError, raise_error
 from train.log import LOG
 
 _BESIDE_PARTS = "files beside the folders for training and validation, left out"
@@ -32,7 +32,11 @@ class Listed:
 
 
 def listed(
-    channels: dict[str, Channel], num_classes: int | None, validation_split: float, seed: int, refuse: Refuse = end
+    channels: dict[str, Channel],
+    num_classes: int | None,
+    validation_split: float,
+    seed: int,
+    refuse: Refuse = raise_error,
 ) -> Listed:
     """Return the photos in class folders of the channel `training` or `train`, and of `validation` if there is one.
 
@@ -64,7 +68,7 @@ def listed(
     return found
 
 
-def read(channel: Channel, beside: Channel | None, issues: DataIssues, refuse: Refuse = end) -> Listed:
+def read(channel: Channel, beside: Channel | None, issues: DataIssues, refuse: Refuse = raise_error) -> Listed:
     """Return the photos in the class folders of a channel, and those of its validation part, none if there is none.
 
     The channel may hold both parts itself, as folders `train` and `validation` of class folders, or have the second

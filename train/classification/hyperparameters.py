@@ -43,7 +43,7 @@ class ClassifierHyperparameters(CommonHyperparameters):
                 "num_classes, or remove it"
             )
 
-    def say(self, hosts: int = 1) -> None:
+    def log(self, hosts: int = 1) -> None:
         """Print the hyperparameters as image-classification does."""
         LOG.info("Final configuration: %s", self.values())
         LOG.info("---- Parameters ----")

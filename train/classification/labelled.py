@@ -18,7 +18,7 @@ from train.data import lst, samples
 from train.data.channels import Channel, by_record, class_names, listing
 from train.data.lst import LabelReader
 from train.data.samples import Sample, SampleCache
-from train.errors import Refuse, UserError, end
+from train.errors import Refuse, UserError, raise_error
 from train.job.peers import ALONE, Peers
 from train.log import LOG
 
@@ -51,7 +51,7 @@ def listed(
     num_classes: int,
     resize: int | None,
     label: LabelReader[L],
-    refuse: Refuse = end,
+    refuse: Refuse = raise_error,
 ) -> list[Sample[L]]:
     """Return the samples of channel `name`; channel `name`_lst is there when it is not RecordIO.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serve.words import plural
 from train.data.samples import Sample, from_one
-from train.errors import Refuse, UserError, end
+from train.errors import Refuse, UserError, raise_error
 
 _PANDAS = "remove the first column if it is the index that pandas writes (index=False)"
 _LONGEST = 255  # bytes of a name, on every file system that a channel lies on
@@ -20,7 +20,7 @@ LabelReader = Callable[[NDArray[np.float32], str, int], L]
 
 
 def read(
-    path: Path, file: str, folder: Path, classes: int, label: LabelReader[L], refuse: Refuse = end
+    path: Path, file: str, folder: Path, classes: int, label: LabelReader[L], refuse: Refuse = raise_error
 ) -> list[Sample[L]]:
     """Return the samples of a .lst file whose images lie below `folder`; they need not be there.
 

@@ -19,7 +19,7 @@ from serve.machine import cpu_count, memory_bytes
 from serve.preprocess import UnreadableImage
 from serve.words import plural
 from train.data import recordio
-from train.errors import Refuse, UserError, end
+from train.errors import Refuse, UserError, raise_error
 from train.hyperparameter_types import CommonHyperparameters
 from train.job import stop
 from train.log import LOG, Progress
@@ -59,7 +59,7 @@ class Sample(Generic[L_co]):
         return Sample(self.name, label, self.path, self.offset, self.length)
 
 
-def records(path: Path, refuse: Refuse = end) -> Iterator[Sample[NDArray[np.float32]]]:
+def records(path: Path, refuse: Refuse = raise_error) -> Iterator[Sample[NDArray[np.float32]]]:
     """Yield the image records of a .rec file in order; a label is the record's own float32 vector, unchecked.
 
     Where the file is damaged, `refuse` gets a UserError naming it and the byte at which it is no longer RecordIO, or

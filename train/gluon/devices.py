@@ -55,7 +55,7 @@ def choose(environ: Mapping[str, str], mini_batch_size: int) -> Devices:
     return Devices(devices.choose(environ, build, mini_batch_size), mini_batch_size)
 
 
-def of(net: gluon.Block) -> list[mx.Context]:
+def contexts_of(net: gluon.Block) -> list[mx.Context]:
     """Return the contexts that a network's parameters are on, the first one first."""
     return next(iter(net.collect_params().values())).list_ctx()
 
@@ -75,7 +75,7 @@ def split(batch: NDArray[np.float32] | NDArray[np.int64], contexts: Sequence[mx.
 
 def average_statistics(net: gluon.Block) -> None:
     """Set BatchNorm's statistics, of which each device has its own, to their mean, as MXNet's Module does."""
-    if len(of(net)) == 1:
+    if len(contexts_of(net)) == 1:
         return
     # The backward pass changes them, behind the back of MXNet's engine: reading them does not wait for it.
     mx.nd.waitall()

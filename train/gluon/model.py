@@ -12,7 +12,7 @@ from mxnet import gluon
 from train.gluon import devices
 from train.hyperparameter_types import CommonHyperparameters
 from train.learner import K
-from train.model_folder import Described, Model
+from train.model_folder import DataSummary, Model
 from train.weights import native
 
 
@@ -24,7 +24,9 @@ class GluonModel(Model[K]):
 
     modules = (mx, gluoncv, onnx, np)
 
-    def __init__(self, net: gluon.Block, data: Described, hp: CommonHyperparameters, network: str, output: str) -> None:
+    def __init__(
+        self, net: gluon.Block, data: DataSummary, hp: CommonHyperparameters, network: str, output: str
+    ) -> None:
         super().__init__(data, hp, network, output)
         self._net = net
 

@@ -23,7 +23,7 @@ def is_half(precision_dtype: str, devices: Devices) -> bool:
     return devices.on_gpus
 
 
-def lowered(net: gluon.HybridBlock) -> gluon.SymbolBlock:
+def to_float16(net: gluon.HybridBlock) -> gluon.SymbolBlock:
     """Return a network of one input that computes in float16 where AMP's lists allow it; its outputs are float32.
 
     The parameters are the very ones of `net`, float32, which stays as it was: for evaluation, export and the closing

@@ -34,7 +34,7 @@ class GluonStep(Step[B, R]):
         self._trainer = trainer(net, optimizer)
         if half:
             precision.scale(self._trainer)
-        self._contexts = devices.of(net)
+        self._contexts = devices.contexts_of(net)
 
     @property
     def learning_rate(self) -> float:

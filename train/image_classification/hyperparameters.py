@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from train import fields
 from train.classification.hyperparameters import ClassifierHyperparameters, Resize
 from train.errors import UserError
-from train.hyperparameter_types import resolve, say_kv_store
+from train.hyperparameter_types import log_kv_store, resolve
 from train.log import LOG
 
 NUM_LAYERS = (18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110)
@@ -78,9 +78,9 @@ class Hyperparameters(ClassifierHyperparameters):
                 "labels: remove one of the two"
             )
 
-    def say(self, hosts: int = 1) -> None:
+    def log(self, hosts: int = 1) -> None:
         """Print the parameters, and a line for each that does less here than its name says."""
-        super().say(hosts)
+        super().log(hosts)
         if self.use_weighted_loss and not self.multi_label:
             LOG.warning("use_weighted_loss=1 is ignored: it weighs the labels of multi_label=1, which is not set")
         if self.checkpoint_frequency and self.checkpoint_frequency > self.epochs:
@@ -88,7 +88,7 @@ class Hyperparameters(ClassifierHyperparameters):
                 "checkpoint_frequency=%d is above epochs=%d: only the best epoch is kept",
                 *(self.checkpoint_frequency, self.epochs),
             )
-        say_kv_store(self.kv_store, hosts)
+        log_kv_store(self.kv_store, hosts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,19 +20,19 @@ from train.image_classification.evaluation import activation, evaluate
 from train.image_classification.hyperparameters import Hyperparameters
 from train.image_classification.log_lines import ResNetLines
 from train.image_classification.step import Step, loss_function
-from train.job.training import Algorithm, Begun, Job
+from train.job.training import Algorithm, Job, Prepared
 from train.learner import Best, Learner
 from train.verify import Check
 from train.weights import native, pretrained
 
 
-def begin(job: Job[Hyperparameters]) -> Begun:
+def prepare(job: Job[Hyperparameters]) -> Prepared:
     """Read the data and build the network. Raises UserError for the user's mistakes."""
     hp = job.hp
     name = network.name(hp.num_layers)
     chosen = devices.choose(job.environ, hp.mini_batch_size)
     half = precision.is_half(hp.precision_dtype, chosen)
-    weights = pretrained.wanted(hp, job.channels, name, job.environ)
+    weights = pretrained.find_if_requested(hp, job.channels, name, job.environ)
     loaded = data.load(job.channels, hp, job.peers)
     net = network.build(hp.num_layers, hp.num_classes, hp.image_shape[0], hp.seed)
     if weights is not None:
@@ -48,7 +48,7 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     return learner, Model(net, loaded, hp)
 
 
-ALGORITHM = Algorithm(hyperparameters.check, begin)
+ALGORITHM = Algorithm(hyperparameters.check, prepare)
 
 
 class Model(GluonModel[NDArray[np.float64]]):

@@ -72,7 +72,7 @@ class Step(GluonStep[Batch, Result]):
         exchange: Exchange = ALONE,
     ) -> None:
         super().__init__(net, optimizer(hp, exchange.hosts), hp.seed, half, exchange)
-        self._forward = precision.lowered(net) if half else net
+        self._forward = precision.to_float16(net) if half else net
         self._loss, self._activation, self._top_k = loss, activation(hp), hp.top_k
         devices.place(loss, self._contexts)
         self._loss.hybridize(static_alloc=True, static_shape=True)

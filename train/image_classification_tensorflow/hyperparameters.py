@@ -7,7 +7,7 @@ from typing import Any, get_args
 from train import fields
 from train.classification.hyperparameters import Resize
 from train.errors import UserError
-from train.hyperparameter_types import given, resolve
+from train.hyperparameter_types import resolve, user_settings
 from train.image_classification_tensorflow import builtin
 from train.keras import hyperparameters as keras_fields
 from train.keras.hyperparameters import KerasHyperparameters, TrainLayers
@@ -104,7 +104,7 @@ ACCEPTED = (Hyperparameters, OtherNames, builtin.Names)
 def check(raw: Mapping[str, str]) -> Hyperparameters:
     """Return the checked hyperparameters, as `Hyperparameters.of` does; raises UserError."""
     ours = resolve(raw, ACCEPTED)
-    builtin.translate(ours, given(raw))
+    builtin.translate(ours, user_settings(raw))
     _take_batch_size(ours)
     return Hyperparameters.of(ours)
 

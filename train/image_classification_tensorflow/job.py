@@ -4,12 +4,12 @@ import train.keras.model  # before what imports TensorFlow: it says how much Ten
 from train.image_classification_tensorflow import hyperparameters, network
 from train.image_classification_tensorflow.hyperparameters import Hyperparameters
 from train.image_classification_tensorflow.weights import MOBILENETV2
-from train.job.training import Algorithm, Begun, Job
+from train.job.training import Algorithm, Job, Prepared
 
 
-def begin(job: Job[Hyperparameters]) -> Begun:
+def prepare(job: Job[Hyperparameters]) -> Prepared:
     """Read the data and build the network. Raises UserError for the user's mistakes."""
-    return train.keras.model.begin(job, network.name(job.hp.alpha), MOBILENETV2, network.build)
+    return train.keras.model.prepare(job, network.name(job.hp.alpha), MOBILENETV2, network.build)
 
 
-ALGORITHM = Algorithm(hyperparameters.check, begin)
+ALGORITHM = Algorithm(hyperparameters.check, prepare)

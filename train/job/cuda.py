@@ -46,10 +46,10 @@ def gpus() -> list[Gpu]:
         driver = ctypes.CDLL(DRIVER)
     except OSError:
         return []
-    return described(driver)
+    return list_gpus(driver)
 
 
-def described(driver: Any) -> list[Gpu]:
+def list_gpus(driver: Any) -> list[Gpu]:
     """Return the GPUs that a driver knows: a ctypes library, or a stand-in; none when it does not start."""
     count = ctypes.c_int()
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):

@@ -60,7 +60,7 @@ def set_aside(folder: Path) -> None:
 
 
 @contextmanager
-def settled(folder: Path) -> Iterator[None]:
+def restored_on_failure(folder: Path) -> Iterator[None]:
     """Run a job inside the block, and decide at its end what becomes of the model that `set_aside` has moved.
 
     It is removed when this job wrote a model, moved back when this job failed and wrote nothing, and stays aside

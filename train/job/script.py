@@ -54,7 +54,7 @@ class ScriptError(TrainError):
         self.detail = detail
 
 
-def asked(raw: Mapping[str, str], environ: Mapping[str, str]) -> str:
+def requested_program(raw: Mapping[str, str], environ: Mapping[str, str]) -> str:
     """Return the program that the job's hyperparameters or environment name, or "" for none."""
     return (environ.get(PROGRAM.upper()) or raw.get(PROGRAM, "")).strip()
 
@@ -82,7 +82,7 @@ def _stop(number: int) -> None:
 def _run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
     from sagemaker_training import environment
 
-    program = asked(raw, environ)
+    program = requested_program(raw, environ)
     _refuse_unbuilt(raw)
     job = environment.Environment(hyperparameters=_decoded(base))
     code = Path(environment.code_dir)

@@ -18,7 +18,7 @@ from train.learner import Learner
 from train.model_folder import Model, ModelFolder
 from train.trainer import Trainer
 
-Begun = tuple[Learner[Any, Any, Any], Model[Any]]
+Prepared = tuple[Learner[Any, Any, Any], Model[Any]]
 """A network that is ready to be trained, and what its folder will hold."""
 H = TypeVar("H", bound=CommonHyperparameters)
 
@@ -35,14 +35,14 @@ class Job(Generic[H]):
 
 @dataclass(frozen=True)
 class Algorithm(Generic[H]):
-    """What a job needs of an algorithm: `ALGORITHM` in the module `job` of its package.
+    """The interface of an algorithm. Each algorithm's `job` module defines one as `ALGORITHM`.
 
-    `check` returns hyperparameters of what the user has set, or raises UserError. `begin` reads the data and builds the
-    network, or raises UserError.
+    `check` parses the hyperparameters that the user set. `prepare` reads the data and builds the network. Both raise
+    UserError if the input is invalid.
     """
 
     check: Callable[[Mapping[str, str]], H]
-    begin: Callable[[Job[H]], Begun]
+    prepare: Callable[[Job[H]], Prepared]
 
 
 def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
@@ -53,11 +53,11 @@ def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Ma
     hosts = cluster.hosts(base)
     place = checkpoints.folder(base)
     hp = algorithm.check(raw)
-    hp.say(len(hosts.names))
+    hp.log(len(hosts.names))
     with connected(hosts) as peers:
         job = Job(hp, channels.load(base / "input"), peers, environ)
         distribution.require_files(job.channels, peers.count)
-        _train(base, place, job, *algorithm.begin(job))
+        _train(base, place, job, *algorithm.prepare(job))
 
 
 def _train(base: Path, place: Path | None, job: Job[H], learner: Learner[Any, Any, Any], model: Model[Any]) -> None:

@@ -75,7 +75,7 @@ class Evaluation:
         self._below = frozen.features if frozen else None
         self._answer = tf.function(lambda batch: tf.nn.softmax(net.above(batch, training=False)))
         self._features = (
-            frozen.of_all("validation", loaded.validation_tensor, self._count) if frozen is not None else None
+            frozen.compute_all("validation", loaded.validation_tensor, self._count) if frozen is not None else None
         )
 
     def __call__(self) -> Evaluated[NDArray[np.float64]]:

@@ -20,7 +20,9 @@ class Frozen:
         self.features = network.constant(below)
         self._bytes = 4 * int(np.prod(below.output_shape[1:]))
 
-    def of_all(self, what: str, tensor: Callable[[int], NDArray[np.float32]], count: int) -> NDArray[np.float32] | None:
+    def compute_all(
+        self, what: str, tensor: Callable[[int], NDArray[np.float32]], count: int
+    ) -> NDArray[np.float32] | None:
         """Return the features (count, ...) of photos, None when they would not fit in memory.
 
         `tensor(i)` is photo i, float32 (C, H, W). Says every ten seconds how far it is.

@@ -87,9 +87,9 @@ class KerasHyperparameters(ClassifierHyperparameters):
             values["train_layers"] = HEAD if values["use_pretrained_model"] else ALL
         return cls(**values)
 
-    def say(self, hosts: int = 1) -> None:
+    def log(self, hosts: int = 1) -> None:
         """Print the parameters, and a line for what will not learn as its name says."""
-        super().say(hosts)
+        super().log(hosts)
         if self.train_layers != ALL and not self.use_pretrained_model:
             LOG.warning(
                 "train_layers=%s without use_pretrained_model=1: the layers below keep random weights, which tell "

@@ -24,7 +24,7 @@ from train.classification.labelled import stack_labels
 from train.data.samples import Shard
 from train.epoch import Batches
 from train.job.peers import ALONE, Peers
-from train.job.training import Begun, Job
+from train.job.training import Job, Prepared
 from train.keras import data, devices, hosts, network
 from train.keras.data import Batch, Data, H
 from train.keras.evaluation import Evaluation, Statistics
@@ -42,7 +42,7 @@ from train.weights.pretrained import Files
 Kept = NDArray[np.float64]
 
 
-def begin(job: Job[H], name: str, files: Files, build: Callable[[H], Network]) -> Begun:
+def prepare(job: Job[H], name: str, files: Files, build: Callable[[H], Network]) -> Prepared:
     """Read the data and build the network on all hosts. Raises UserError for the user's mistakes.
 
     `name` is the network's, by which its pretrained weights go, `files` what theirs are; `build` makes it of
@@ -53,18 +53,22 @@ def begin(job: Job[H], name: str, files: Files, build: Callable[[H], Network]) -
     chosen = devices.choose(job.environ, job.hp.mini_batch_size // count, count > 1)
     strategy = hosts.strategy(job.peers.hosts, chosen)
     with strategy.scope():
-        weights = pretrained.wanted(job.hp, job.channels, name, job.environ, files)
+        weights = pretrained.find_if_requested(job.hp, job.channels, name, job.environ, files)
         loaded, hp = data.load(job.channels, job.hp, job.peers)
         net = build(hp)
         if weights is not None:
             arrays = keras_files.load_into(net.base, weights, name, files.source(name))
             LOG.info("Pretrained weights: %d arrays of %s from %s; starts untrained: the head", arrays, name, weights)
         rebuild = (lambda: build(hp)) if tf.distribute.has_strategy() else None
-        learner = replace(learn(net, loaded, hp, job.peers), devices=lambda: devices.used(hp.mini_batch_size, chosen))
+        learner = replace(
+            create_learner(net, loaded, hp, job.peers), devices=lambda: devices.used(hp.mini_batch_size, chosen)
+        )
         return learner, Model(net, loaded, hp, name, rebuild)
 
 
-def learn(net: Network, loaded: Data, hp: KerasHyperparameters, peers: Peers = ALONE) -> Learner[Batch, Result, Kept]:
+def create_learner(
+    net: Network, loaded: Data, hp: KerasHyperparameters, peers: Peers = ALONE
+) -> Learner[Batch, Result, Kept]:
     """Return what trains the network on these hosts by the current strategy.
 
     Above frozen layers and without augmentation, their features are all that the job needs, and are computed once.
@@ -73,7 +77,7 @@ def learn(net: Network, loaded: Data, hp: KerasHyperparameters, peers: Peers = A
     frozen = Frozen(net.below) if net.below is not None else None
     features = None
     if frozen is not None and not data.augments(hp):
-        features = frozen.of_all("train", loaded.train_tensor, len(loaded.train))
+        features = frozen.compute_all("train", loaded.train_tensor, len(loaded.train))
     batches: Batches[Batch] = (
         data.PixelBatches(loaded, hp, share) if features is None else data.feature_batches(features, loaded, hp, share)
     )

@@ -22,7 +22,7 @@ from serve.words import plural
 from train.data import pairs, samples
 from train.data.channels import Channel, listing
 from train.data.samples import DataIssues, Sample, from_one
-from train.errors import Refuse, UserError, end
+from train.errors import Refuse, UserError, raise_error
 from train.object_detection.boxes import solid, turn
 from train.object_detection.hyperparameters import LABEL_HEADER, LABEL_OBJECT, Hyperparameters
 
@@ -258,7 +258,7 @@ def repair(boxes: NDArray[np.float64], where: str, issues: DataIssues) -> NDArra
 # ---- a channel of them ------------------------------------------------------------------------------------------
 
 
-def list_records(path: Path, hp: Hyperparameters, refuse: Refuse = end) -> Listing:
+def list_records(path: Path, hp: Hyperparameters, refuse: Refuse = raise_error) -> Listing:
     """List a .rec file of detection records. What cannot be used goes to `refuse` as a UserError naming the record."""
     found: list[Sample[object]] = []
     parsed: dict[str, Annotation] = {}
@@ -280,7 +280,7 @@ def list_records(path: Path, hp: Hyperparameters, refuse: Refuse = end) -> Listi
 
 
 def list_files(
-    images: Channel, notes: Channel, hp: Hyperparameters, issues: DataIssues, refuse: Refuse = end
+    images: Channel, notes: Channel, hp: Hyperparameters, issues: DataIssues, refuse: Refuse = raise_error
 ) -> Listing:
     """List the images that have an annotation file; notes in `issues` those of either that lack the other.
 

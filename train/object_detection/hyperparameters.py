@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from serve.artifact import MAX_TOP_K
 from train import fields
 from train.errors import UserError
-from train.hyperparameter_types import CommonHyperparameters, resolve, say_kv_store, warn_of_late_steps
+from train.hyperparameter_types import CommonHyperparameters, log_kv_store, resolve, warn_of_late_steps
 from train.log import LOG
 
 # The built-in takes 300 and more; smaller pictures are ours, for CPUs and small jobs.
@@ -79,7 +79,7 @@ class Hyperparameters(CommonHyperparameters):
         """Return whether `freeze_layer_pattern` matches a parameter's name from its beginning, as MXNet does it."""
         return self.freeze_layer_pattern is not None and re.match(self.freeze_layer_pattern, name) is not None
 
-    def say(self, hosts: int = 1) -> None:
+    def log(self, hosts: int = 1) -> None:
         """Print the configuration, and a line for each that does less here than its name says."""
         LOG.info("Final configuration: %s", self.values())
         warn_of_late_steps(self)
@@ -88,7 +88,7 @@ class Hyperparameters(CommonHyperparameters):
                 "image_shape=%d is smaller than the built-in's least, %d: fast, and small objects will be missed",
                 *(self.image_shape, BUILT_IN_SMALLEST),
             )
-        say_kv_store(self.kv_store, hosts)
+        log_kv_store(self.kv_store, hosts)
 
 
 ACCEPTED = (Hyperparameters,)

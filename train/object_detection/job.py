@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serve import artifact
 from train.gluon import devices, hosts, onnx
 from train.gluon.model import GluonModel
-from train.job.training import Algorithm, Begun, Job
+from train.job.training import Algorithm, Job, Prepared
 from train.learner import Best, Learner
 from train.object_detection import data, evaluation, hyperparameters, layers, network
 from train.object_detection.data import Data
@@ -27,12 +27,12 @@ _TOLERANCE = 1e-3  # of scores and of coordinates as shares of the picture
 _TENSORS, _FILES, _FILES_STOPPED = 4, 1000, 32
 
 
-def begin(job: Job[Hyperparameters]) -> Begun:
+def prepare(job: Job[Hyperparameters]) -> Prepared:
     """Read the data and build the network. Raises UserError for the user's mistakes."""
     hp = job.hp
     name = network.PRETRAINED[hp.base_network]
     chosen = devices.choose(job.environ, hp.mini_batch_size)
-    weights = pretrained.wanted(hp, job.channels, name, job.environ)
+    weights = pretrained.find_if_requested(hp, job.channels, name, job.environ)
     loaded = data.load(job.channels, hp, job.peers)
     net = network.build(hp.base_network, hp.num_classes, hp.image_shape, hp.seed)
     if weights is not None:
@@ -46,7 +46,7 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     return learner, Model(net, loaded, hp)
 
 
-ALGORITHM = Algorithm(hyperparameters.check, begin)
+ALGORITHM = Algorithm(hyperparameters.check, prepare)
 
 
 class Model(GluonModel[Detections]):

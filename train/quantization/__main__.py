@@ -20,8 +20,8 @@ from train.data.samples import Sample
 from train.errors import TrainError, UserError
 from train.log import LOG
 from train.quantization import closing, gate
-from train.quantization.closing import Known, Request
-from train.verify import ask_server
+from train.quantization.closing import Reference, Request
+from train.verify import predict_with_server
 
 _MOST = 300  # photos, of which a third calibrate
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
@@ -59,7 +59,7 @@ def _quantize(folder: Path, described: Artifact, photos: Sequence[Sample[None]],
         (folder / MODEL_INT8).unlink(missing_ok=True)
     third = len(photos) // 3
     options = ("--full-range",) if arguments.full_range else ()
-    known = Known(photos[third:], ask_server(folder, photos[third:]))
+    known = Reference(photos[third:], predict_with_server(folder, photos[third:]))
     return closing.quantize(folder, known, Request(photos[:third], (), arguments.seed, tolerance=0.0, options=options))
 
 

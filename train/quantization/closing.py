@@ -23,7 +23,7 @@ from train.job import stop
 from train.log import LOG
 from train.quantization import gate
 from train.quantization.gate import Agreement, Score
-from train.verify import ask_server, lay_out
+from train.verify import lay_out, predict_with_server
 
 Answers = list[NDArray[Any]]
 
@@ -46,7 +46,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Known:
+class Reference:
     """The float graph's `answers` to `files` by the server's code, and the `metric` of answers to the first `judged`.
 
     Of the others the truth is not asked for.
@@ -95,7 +95,7 @@ class Trial:
         }
 
 
-def quantize(folder: Path, known: Known, request: Request) -> bool:
+def quantize(folder: Path, known: Reference, request: Request) -> bool:
     """Put an int8 graph into the model folder, if it passes the gate, and note in model.json what was found.
 
     Return whether it serves. What goes wrong is logged: the model that is there already stays as it is.
@@ -107,7 +107,7 @@ def quantize(folder: Path, known: Known, request: Request) -> bool:
         return False
 
 
-def _quantize(folder: Path, known: Known, request: Request) -> bool:
+def _quantize(folder: Path, known: Reference, request: Request) -> bool:
     described = artifact.read(folder)
     known, calibration = _photos(folder, described.input, known, request)
     LOG.info("Quantizing to int8, calibrated on %s, seed %d", plural(len(calibration), "training image"), request.seed)
@@ -144,7 +144,9 @@ def _quantize(folder: Path, known: Known, request: Request) -> bool:
     return kept
 
 
-def _photos(folder: Path, spec: InputSpec, known: Known, request: Request) -> tuple[Known, list[Sample[object]]]:
+def _photos(
+    folder: Path, spec: InputSpec, known: Reference, request: Request
+) -> tuple[Reference, list[Sample[object]]]:
     """Return what the answers are compared on, at least gate.PHOTOS where there are so many, and what calibrates."""
     count = min(_CALIBRATION, max(_LEAST, _PIXELS // (spec.height * spec.width)))
     order = np.random.default_rng(request.seed).permutation(len(request.calibration))
@@ -156,12 +158,14 @@ def _photos(folder: Path, spec: InputSpec, known: Known, request: Request) -> tu
     added = (others + training[count:] + training[:count])[:wanted]
     if added:
         LOG.info("int8 is also compared on %s without counting right answers", plural(len(added), "further image"))
-        answers = ask_server(folder, added)
+        answers = predict_with_server(folder, added)
         known = replace(known, files=[*known.files, *added], answers=known.answers + answers)
     return known, training[:count]
 
 
-def _try(folder: Path, work: Path, described: Artifact, known: Known, request: Request, scan: tuple[str, ...]) -> Trial:
+def _try(
+    folder: Path, work: Path, described: Artifact, known: Reference, request: Request, scan: tuple[str, ...]
+) -> Trial:
     """Write an int8 graph into `work`, and judge it. Raises TrainError when it cannot be written or served."""
     command = [sys.executable, "-m", "train.quantization.program", "--model-dir", str(folder), "--work", str(work)]
     program = Path(__file__).resolve().parents[2]
@@ -176,7 +180,7 @@ def _try(folder: Path, work: Path, described: Artifact, known: Known, request: R
     if scan:
         told = f"{len(layers['scanned'])} of {plural(len(layers['all']), 'layer')}"
         LOG.info("Scanned %s alone in int8; left in float: %s", told, ", ".join(layers["float"]))
-    answers = ask_server(work, known.files)
+    answers = predict_with_server(work, known.files)
     trial = Trial(
         tuple(layers["float"]),
         (work / MODEL_INT8).stat().st_size,

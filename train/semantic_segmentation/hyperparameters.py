@@ -82,7 +82,7 @@ class Hyperparameters(CommonHyperparameters):
                 "the learning rate falls, such as 10,20"
             )
 
-    def say(self, hosts: int = 1) -> None:
+    def log(self, hosts: int = 1) -> None:
         """Print the configuration, and a line for each that does less here than its name says."""
         LOG.info("Final configuration: %s", self.values())
         if self.syncbn:

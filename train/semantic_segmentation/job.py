@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from serve import artifact
 from train.gluon import devices, hosts, onnx, precision
 from train.gluon.model import GluonModel
-from train.job.training import Algorithm, Begun, Job
+from train.job.training import Algorithm, Job, Prepared
 from train.learner import Best, Learner
 from train.semantic_segmentation import data, hyperparameters, metrics, network
 from train.semantic_segmentation.data import Data
@@ -28,13 +28,13 @@ _TOLERANCE = 1e-4  # of logits, as a share of the largest
 _TENSORS, _FILES, _FILES_STOPPED = 2, 24, 6
 
 
-def begin(job: Job[Hyperparameters]) -> Begun:
+def prepare(job: Job[Hyperparameters]) -> Prepared:
     """Read the data and build the network. Raises UserError for the user's mistakes."""
     hp = job.hp
     name = network.PRETRAINED[hp.backbone]
     chosen = devices.choose(job.environ, hp.mini_batch_size)
     half = precision.is_half(hp.precision_dtype, chosen)
-    weights = pretrained.wanted(hp, job.channels, name, job.environ)
+    weights = pretrained.find_if_requested(hp, job.channels, name, job.environ)
     loaded = data.load(job.channels, hp, job.peers)
     net = network.build(hp.algorithm, hp.backbone, hp.num_classes, hp.seed)
     if weights is not None:
@@ -48,7 +48,7 @@ def begin(job: Job[Hyperparameters]) -> Begun:
     return learner, Model(net, loaded, hp)
 
 
-ALGORITHM = Algorithm(hyperparameters.check, begin)
+ALGORITHM = Algorithm(hyperparameters.check, prepare)
 
 
 class Model(GluonModel[Matrix]):

@@ -61,7 +61,7 @@ class Objective(gluon.HybridBlock):
         super().__init__(prefix=net.prefix)
         self.net, self._side = net, side
         set_map(net, side)
-        self._forward = precision.lowered(net) if half else net
+        self._forward = precision.to_float16(net) if half else net
 
     def hybrid_forward(self, F: Any, x: Any, labels: Any) -> Any:
         set_map(self.net, self._side)

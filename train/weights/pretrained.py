@@ -70,7 +70,7 @@ def _named_for(path: Path) -> str | None:
 TORCHVISION = Files((".safetensors", ".params"), "{}.safetensors", _named_for, source)
 
 
-def wanted(
+def find_if_requested(
     hp: CommonHyperparameters,
     channels: Mapping[str, Channel],
     network: str,
