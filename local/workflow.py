@@ -69,7 +69,7 @@ class Workflow:
 class Given(NamedTuple):
     """The data set of --data: in which layout it was found, and what it holds."""
 
-    found: layouts.Found
+    found: layouts.DetectedLayout
     data: DataSet[Any]
 
 
@@ -78,7 +78,7 @@ def read(args: argparse.Namespace) -> Given | None:
     if args.data is None:
         return None
     algorithm = algorithms.get(args.name)
-    found = layouts.find(args.data, args.layout, algorithm.task)
+    found = layouts.detect(args.data, args.layout, algorithm.task)
     return Given(found, found.read(algorithm.task, algorithm.demo_classes))
 
 
@@ -91,7 +91,7 @@ def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Workflow:
         trainval, test = algorithm.photos_to_draw
         with step(f"Drawing {len(BREEDS) * (trainval + test)} photos of {len(BREEDS)} breeds"):
             draw.data_set(out / "data", trainval, test)
-            found = layouts.Found(out / "data", layouts.PETS, "it was drawn")
+            found = layouts.DetectedLayout(out / "data", layouts.PETS, "it was drawn")
             given = Given(found, found.read(algorithm.task, algorithm.demo_classes))
     cache = PhotoCache()
     summary = write_channels(args.name, given, channels, cache)

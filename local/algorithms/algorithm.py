@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from PIL import Image
 
 from local.algorithms import pages
-from local.datasets.channels import Photo, Summary, Taken
+from local.datasets.channels import LoadedPhoto, Photo, Summary
 from local.datasets.dataset import Entry
 
 Truth = TypeVar("Truth")
@@ -55,7 +55,7 @@ class Algorithm(ABC, Generic[Truth, Answer]):
         return class_names
 
     @abstractmethod
-    def truth(self, entry: Entry[Any], taken: Taken, summary: Summary) -> Truth:
+    def truth(self, entry: Entry[Any], taken: LoadedPhoto, summary: Summary) -> Truth:
         """What is true of the photo `taken`, with labels that count `summary.class_names`.
 
         Raises UserError, naming the file, when the photo has to be left out; notes in `summary` what it repaired.

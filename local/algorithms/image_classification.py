@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from local.algorithms import multi_label, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
-from local.datasets.channels import Photo, Summary, Taken, write_class_names
+from local.datasets.channels import LoadedPhoto, Photo, Summary, write_class_names
 from local.datasets.dataset import CLASSIFICATION, Entry, Labels
 from local.datasets.names import folder_names
 from serve import preprocess
@@ -87,9 +87,9 @@ class ImageClassification(Algorithm[Truth, Answer]):
     job_seconds = 10
     sheet_size = (6, 5)
 
-    def truth(self, entry: Entry[Labels], taken: Taken, summary: Summary) -> Truth:
+    def truth(self, entry: Entry[Labels], taken: LoadedPhoto, summary: Summary) -> Truth:
         """The label of a photo, or its labels."""
-        labels = tuple(sorted(map(summary.class_names.index, entry.known)))
+        labels = tuple(sorted(map(summary.class_names.index, entry.target)))
         return labels if summary.multi_label else labels[0]
 
     def labels(self, truth: Truth) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from local.algorithms import drawing, pages, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
-from local.datasets.channels import Photo, Summary, Taken, write_pairs
+from local.datasets.channels import LoadedPhoto, Photo, Summary, write_pairs
 from local.datasets.dataset import DETECTION, FRACTIONS, UNKNOWN, Annotation, Edges, Entry
 from local.errors import UserError
 from serve.words import plural
@@ -96,14 +96,14 @@ class ObjectDetection(Algorithm[Truth, Answer]):
     job_seconds = 20
     sheet_size = (4, 5)
 
-    def truth(self, entry: Entry[Annotation], taken: Taken, summary: Summary) -> Truth:
+    def truth(self, entry: Entry[Annotation], taken: LoadedPhoto, summary: Summary) -> Truth:
         """The boxes of a photo, on the upright photo.
 
         The annotation says which pixels its boxes are of: those of the photo as it is stored are turned with it. Boxes
         are cut at the photo's edges; what is left without an area is dropped; both are noted in `summary`.
         Raises UserError for an annotation that fits neither or has an unknown class.
         """
-        annotation, stored = entry.known, taken.frame[:2]
+        annotation, stored = entry.target, taken.frame[:2]
         on, is_stored = annotation.size, annotation.size == stored
         if on in (FRACTIONS, UNKNOWN):
             on, is_stored = (taken.frame.upright, False) if annotation.upright else (stored, True)
@@ -115,7 +115,7 @@ class ObjectDetection(Algorithm[Truth, Answer]):
             )
         measured = FRACTIONS if annotation.size == FRACTIONS else on
         boxes: list[LabelledBox] = []
-        for thing in annotation.things:
+        for thing in annotation.objects:
             if thing.name not in summary.class_names:
                 names = ", ".join(summary.class_names)
                 raise UserError(f"{annotation.source} names a {thing.name[:40]}: the classes are {names}")
@@ -278,7 +278,7 @@ def _inside(box: Corners, size: tuple[int, int]) -> Corners | None:
     return cut if cut[0] < cut[2] and cut[1] < cut[3] else None
 
 
-def _turned(boxes: Sequence[LabelledBox], taken: Taken) -> tuple[LabelledBox, ...]:
+def _turned(boxes: Sequence[LabelledBox], taken: LoadedPhoto) -> tuple[LabelledBox, ...]:
     """Boxes of the stored photo, on the upright one."""
     shares = np.array(boxes, np.float64).reshape(-1, 5) / (1, *taken.frame[:2], *taken.frame[:2])
     rows = turn(shares, taken.frame.orientation) * (1, *taken.frame.upright, *taken.frame.upright)

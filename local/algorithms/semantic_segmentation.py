@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from local.algorithms import drawing, pages, report
 from local.algorithms.algorithm import Algorithm, Hyperparameters
-from local.datasets.channels import Photo, Summary, Taken, read_class_names, write_class_names, write_pairs
+from local.datasets.channels import LoadedPhoto, Photo, Summary, read_class_names, write_class_names, write_pairs
 from local.datasets.dataset import SEGMENTATION, Entry
 from local.datasets.masks.mask import Mask
 from local.errors import UserError
@@ -101,14 +101,14 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
     curl = "curl --output mask.png"
     sheet_size = (2, 10)
 
-    def truth(self, entry: Entry[Mask], taken: Taken, summary: Summary) -> Truth:
+    def truth(self, entry: Entry[Mask], taken: LoadedPhoto, summary: Summary) -> Truth:
         """The mask of a photo, turned with it.
 
         Its size tells which pixels it is of: where it has the photo's size as stored, it is turned as the photo is;
         where it has the upright photo's size only, it is of that. A file goes in byte for byte where nothing has to be
         done. Raises UserError for a mask that cannot be read or fits neither.
         """
-        source, painted = entry.known.source, entry.known.read()
+        source, painted = entry.target.source, entry.target.read()
         upright = masks.place(painted.pixels, taken.frame)
         if upright is None:
             (high, wide), (width, height) = painted.pixels.shape, taken.frame.upright

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from local import algorithms
 from local.algorithms.algorithm import Algorithm
 from local.datasets import channels, layouts
-from local.datasets.channels import NAMED, Photo, Summary, Taken
-from local.datasets.dataset import NO_CLASS, TRAIN, UNUSABLE, VALIDATION, DataSet, Entry, Known, random_split
+from local.datasets.channels import MAX_NAMED, LoadedPhoto, Photo, Summary
+from local.datasets.dataset import NO_CLASS, TRAIN, UNUSABLE, VALIDATION, DataSet, Entry, Target, random_split
 from local.datasets.names import printable
 from local.datasets.notes import require_usable
 from local.datasets.photo_cache import PhotoCache
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     algorithm = algorithms.get(args.name)
     if args.classes is not None:
         _check_offered(args.name, "--classes", args.classes, algorithm.classes)
-    found = layouts.find(args.data, args.layout, algorithm.task)
+    found = layouts.detect(args.data, args.layout, algorithm.task)
     print(found)
     if args.classes is not None and found.name != layouts.PETS:
         raise UserError(f"--classes {args.classes} is for the pet data set, and {found}: leave it out")
@@ -100,8 +100,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def split(
-    data: DataSet[Known], how: str | None = None, validation: float | None = None, seed: int = 0
-) -> tuple[list[Entry[Known]], list[Entry[Known]]]:
+    data: DataSet[Target], how: str | None = None, validation: float | None = None, seed: int = 0
+) -> tuple[list[Entry[Target]], list[Entry[Target]]]:
     """The photos to train on and to validate on; `how` None means the data set's own split where it has one.
 
     `validation` is the share of each class to hold out in a random split; None means HELD_OUT.
@@ -124,9 +124,9 @@ def split(
 
 
 def write_channels(
-    data: DataSet[Known],
-    train: Sequence[Entry[Known]],
-    validation: Sequence[Entry[Known]],
+    data: DataSet[Target],
+    train: Sequence[Entry[Target]],
+    validation: Sequence[Entry[Target]],
     out: Path,
     *,
     name: str = "image-classification",
@@ -160,7 +160,7 @@ def write_channels(
     summary.files |= {UNUSED: [entry.path.name for entry in data.entries if entry.path not in used]}
     summary.files |= {channels.UNREADABLE: [], channels.REENCODED: []}
 
-    def truth(entry: Entry[Known], taken: Taken) -> Any:
+    def truth(entry: Entry[Target], taken: LoadedPhoto) -> Any:
         return algorithm.truth(entry, taken, summary)
 
     with replacing(out) as building:
@@ -169,7 +169,7 @@ def write_channels(
         with Progress("Preparing", total, "photo") as progress, ThreadPoolExecutor(cpu_count()) as pool:
             before = 0
             for channel, chosen in ((TRAIN, shuffled), (VALIDATION, list(validation))):
-                photos = channels.readable(chosen, truth, summary, pool, progress, before, cache)
+                photos = channels.load_photos(chosen, truth, summary, pool, progress, before, cache)
                 _write_channel(algorithm, building / channel, photos, summary, form, data.root)
                 before += len(chosen)
         require_usable(data.root, sum(summary.counts.values()), summary.files.get(UNUSABLE, []))
@@ -186,8 +186,8 @@ def report(summary: Summary) -> list[str]:
     lines: list[str] = []
     for done, files in summary.files.items():
         if files:
-            more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
-            lines.append(printable(f"{done}: {len(files)} ({', '.join(files[:NAMED])}{more})"))
+            more = f" and {len(files) - MAX_NAMED} more" if len(files) > MAX_NAMED else ""
+            lines.append(printable(f"{done}: {len(files)} ({', '.join(files[:MAX_NAMED])}{more})"))
     counts = summary.counts
     lines.append(
         f"{plural(counts['train'], 'photo')} to train on, {counts['validation']} to validate on, "
@@ -227,7 +227,7 @@ def _write_channel(
         reasons = [*summary.files.get(UNUSABLE, []), *summary.files[channels.UNREADABLE]]
         left_out = f"; {len(reasons)} were left out, the first: {reasons[0]}" if reasons else ""
         raise UserError(
-            f"{root}: no readable {algorithm.usable} of {', '.join(missing[:NAMED])} for the {channel} channel: "
+            f"{root}: no readable {algorithm.usable} of {', '.join(missing[:MAX_NAMED])} for the {channel} channel: "
             f"add some, or take the class out of the data set{left_out}"
         )
     if channel == TRAIN:

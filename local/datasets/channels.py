@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from PIL import Image
 
-from local.datasets.dataset import UNUSABLE, Entry, Known
+from local.datasets.dataset import UNUSABLE, Entry, Target
 from local.datasets.photo_cache import PhotoCache
 from local.errors import UserError
 from local.progress import Progress
@@ -18,7 +18,7 @@ from serve import preprocess
 from train.data import recordio
 
 QUALITY = 95
-NAMED = 10
+MAX_NAMED = 10
 UNREADABLE = "listed photos that cannot be read, skipped"
 REENCODED = f"photos re-encoded as JPEG, quality {QUALITY}"
 _CHUNK = 64
@@ -52,7 +52,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Taken:
+class LoadedPhoto:
     """A photo for a channel: an upright JPEG's bytes, why they were re-encoded ("" if not), and the file's header."""
 
     data: bytes
@@ -69,9 +69,9 @@ class Photo(Generic[Truth]):
     data: bytes
 
 
-def readable(
-    chosen: Sequence[Entry[Known]],
-    truth: Callable[[Entry[Known], Taken], Truth],
+def load_photos(
+    chosen: Sequence[Entry[Target]],
+    truth: Callable[[Entry[Target], LoadedPhoto], Truth],
     summary: Summary,
     pool: ThreadPoolExecutor,
     progress: Progress,
@@ -85,7 +85,7 @@ def readable(
     """
     for start in range(0, len(chosen), _CHUNK):
         chunk = chosen[start : start + _CHUNK]
-        taken = pool.map(partial(_take, cache=cache), [entry.path for entry in chunk])
+        taken = pool.map(partial(_load, cache=cache), [entry.path for entry in chunk])
         for offset, (entry, photo) in enumerate(zip(chunk, taken, strict=True), start=start + 1):
             progress.done(before + offset)
             file = entry.path.name
@@ -143,7 +143,7 @@ def read_class_names(folder: Path) -> list[str]:
     return (folder / "classes.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
-def _take(path: Path, cache: PhotoCache | None) -> Taken | str:
+def _load(path: Path, cache: PhotoCache | None) -> LoadedPhoto | str:
     """The photo for the channel, or why it cannot be read."""
     try:
         data = path.read_bytes()
@@ -160,7 +160,7 @@ def _take(path: Path, cache: PhotoCache | None) -> Taken | str:
         data = encoded.getvalue()
     if cache is not None:
         cache.add(data, image)
-    return Taken(data, why, frame)
+    return LoadedPhoto(data, why, frame)
 
 
 def _why_reencode(data: bytes, frame: preprocess.Frame) -> str:

@@ -19,7 +19,7 @@ NO_CLASS = "unused"
 """The name of a label that no photo has."""
 UNUSABLE = "photos whose annotations cannot be used, skipped"
 
-Known = TypeVar("Known")
+Target = TypeVar("Target")
 Labels = tuple[str, ...]
 """The names of a photo's classes: one, or any number in a multi-label data set."""
 Edges = tuple[float, float, float, float]
@@ -27,7 +27,7 @@ Edges = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Thing:
+class LabelledBox:
     """One object of a photo: the name of its class and its box, counted from the photo's upper left corner."""
 
     name: str
@@ -45,14 +45,14 @@ class Annotation:
     """
 
     source: str
-    things: tuple[Thing, ...]
+    objects: tuple[LabelledBox, ...]
     size: tuple[int, int]
     upright: bool = False
 
     @property
     def classes(self) -> set[str]:
         """The names of the objects' classes."""
-        return {thing.name for thing in self.things}
+        return {one.name for one in self.objects}
 
 
 FRACTIONS = (1, 1)
@@ -60,7 +60,7 @@ UNKNOWN = (0, 0)
 
 
 @dataclass(frozen=True)
-class Entry(Generic[Known]):
+class Entry(Generic[Target]):
     """A photo of a data set: what it is called in a channel, without extension, its file, and what is known of it.
 
     Whether the file exists and is an image is for the reader to find out. `part` is TRAIN, VALIDATION, or "" where the
@@ -69,13 +69,13 @@ class Entry(Generic[Known]):
 
     name: str
     path: Path
-    known: Known
+    target: Target
     part: str = ""
     group: str = ""
 
 
 @dataclass(frozen=True)
-class DataSet(Generic[Known]):
+class DataSet(Generic[Target]):
     """What `prepare` makes channels of: the photos, in a defined order, and the names of the classes by label.
 
     `notes` are files that were left out, by the reason in words that a number follows. `pixels` are the numbers that a
@@ -83,7 +83,7 @@ class DataSet(Generic[Known]):
     """
 
     root: Path
-    entries: tuple[Entry[Known], ...]
+    entries: tuple[Entry[Target], ...]
     class_names: tuple[str, ...]
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pixels: tuple[int, ...] = ()
@@ -94,24 +94,24 @@ class DataSet(Generic[Known]):
         """Whether the data set names photos to train on and others to validate on."""
         return {TRAIN, VALIDATION} <= {entry.part for entry in self.entries}
 
-    def part(self, name: str) -> list[Entry[Known]]:
+    def part(self, name: str) -> list[Entry[Target]]:
         """The photos of one part."""
         return [entry for entry in self.entries if entry.part == name]
 
 
 def random_split(
-    entries: Sequence[Entry[Known]], fraction: float, seed: int
-) -> tuple[list[Entry[Known]], list[Entry[Known]]]:
+    entries: Sequence[Entry[Target]], fraction: float, seed: int
+) -> tuple[list[Entry[Target]], list[Entry[Target]]]:
     """Split group by group: round(`fraction` * n) of a group's n photos to train on, the rest held out.
 
     A group with two or more photos has at least one on each side. The same seed gives the same split.
     """
     generator = random.Random(seed)
-    groups: dict[str, list[Entry[Known]]] = defaultdict(list)
+    groups: dict[str, list[Entry[Target]]] = defaultdict(list)
     for entry in entries:
         groups[entry.group].append(entry)
-    train: list[Entry[Known]] = []
-    held_out: list[Entry[Known]] = []
+    train: list[Entry[Target]] = []
+    held_out: list[Entry[Target]] = []
     for members in groups.values():
         generator.shuffle(members)
         count = min(max(round(fraction * len(members)), 1), max(len(members) - 1, 1))
@@ -120,7 +120,7 @@ def random_split(
     return train, held_out
 
 
-def rarest(classes: Sequence[Iterable[str]]) -> list[str]:
+def rarest_classes(classes: Sequence[Iterable[str]]) -> list[str]:
     """Return for each photo the one of its `classes` that the fewest photos have, "" without any.
 
     As the `group` of photos of several classes it gives each class to both sides of a random split, where it can.
@@ -129,15 +129,15 @@ def rarest(classes: Sequence[Iterable[str]]) -> list[str]:
     return [min(names, key=lambda name: (counts[name], name), default="") for names in map(set, classes)]
 
 
-def entries(
-    photos: Iterable[tuple[Path, str, Known, Iterable[str]]], in_folders: bool = False
-) -> tuple[Entry[Known], ...]:
+def make_entries(
+    photos: Iterable[tuple[Path, str, Target, Iterable[str]]], in_folders: bool = False
+) -> tuple[Entry[Target], ...]:
     """Return the entries of photos: each its file, its part, what is known of it, and its classes.
 
-    The rarest of a photo's classes is its group and, with `in_folders`, its folder in a channel.
+    The rarest_classes of a photo's classes is its group and, with `in_folders`, its folder in a channel.
     """
     found = list(photos)
-    groups = rarest([classes for *_, classes in found])
+    groups = rarest_classes([classes for *_, classes in found])
     names = channel_names([path for path, *_ in found], groups if in_folders else None)
     return tuple(
         Entry(name, path, known, part, group)

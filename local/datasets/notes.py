@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from local.datasets.dataset import UNUSABLE, Known
+from local.datasets.dataset import UNUSABLE, Target
 from local.errors import UserError
 from serve.words import plural
 from train.data import parts
@@ -23,7 +23,7 @@ RENUMBERED = "class numbers that are another label now"
 UNUSED_CLASSES = "classes that no photo has, left out"
 
 
-def without(what: str) -> str:
+def without_file(what: str) -> str:
     """The note for photos without a file of theirs, such as a mask."""
     return f"photos without their {what}, left out"
 
@@ -40,14 +40,14 @@ def require_usable(root: Path, usable: int, unusable: Sequence[str], what: str =
         raise UserError(f"{unusable[0]} ({counted} of {usable + len(unusable)} below {root} cannot be used)")
 
 
-def usable(
-    items: Iterable[Item], read: Callable[[Item], Known], root: Path, notes: Notes, what: str = "photo"
-) -> list[tuple[Item, Known]]:
+def read_usable(
+    items: Iterable[Item], read: Callable[[Item], Target], root: Path, notes: Notes, what: str = "photo"
+) -> list[tuple[Item, Target]]:
     """Return each item with what `read` makes of it; those of which it raises UserError are noted as UNUSABLE.
 
     Raises UserError as `require_usable` does.
     """
-    found: list[tuple[Item, Known]] = []
+    found: list[tuple[Item, Target]] = []
     unusable = notes.setdefault(UNUSABLE, [])
     for item in items:
         try:

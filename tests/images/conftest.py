@@ -81,7 +81,7 @@ Job = Callable[..., tuple[Path, dict[str, Path]]]
 
 def channels_of(data: Path, out: Path, name: str) -> prepare.Summary:
     algorithm = algorithms.get(name)
-    official = layouts.find(data, task=algorithm.task).read(algorithm.task, algorithm.demo_classes)
+    official = layouts.detect(data, task=algorithm.task).read(algorithm.task, algorithm.demo_classes)
     train, validation = prepare.split(official)
     return prepare.write_channels(official, train, validation, out, name=name)
 

@@ -25,7 +25,7 @@ def notes(data: DataSet[Any]) -> dict[str, list[str]]:
 def boxes(data: DataSet[Annotation]) -> dict[str, list[tuple[str, Edges]]]:
     """The boxes of each photo, by its path."""
     return {
-        entry.path.relative_to(data.root).as_posix(): [(one.name, one.box) for one in entry.known.things]
+        entry.path.relative_to(data.root).as_posix(): [(one.name, one.box) for one in entry.target.objects]
         for entry in data.entries
     }
 

@@ -179,13 +179,13 @@ def test_a_damaged_photo_is_named_and_left_out(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder: give the one that holds the data set"):
-        layouts.find(tmp_path / "no")
+        layouts.detect(tmp_path / "no")
 
 
 def test_the_drawn_pets_laid_out_in_class_folders_have_the_labels_that_they_have_as_pets(tmp_path: Path) -> None:
     draw.data_set(tmp_path / "pets", 3, 1)
     for pet in pets.classification(tmp_path / "pets").entries:
-        folder = tmp_path / "folders" / ("train" if pet.part == "train" else "val") / pet.known[0]
+        folder = tmp_path / "folders" / ("train" if pet.part == "train" else "val") / pet.target[0]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / pet.path.name).write_bytes(pet.path.read_bytes())
 

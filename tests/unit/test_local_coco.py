@@ -50,13 +50,13 @@ def lay_out(root: Path, content: object, *photos: str, file: str = "labels.json"
 
 
 def mask(data: DataSet[Mask], number: int = 0) -> NDArray[np.uint8]:
-    return data.entries[number].known.read().pixels
+    return data.entries[number].target.read().pixels
 
 
 def test_boxes_are_left_top_width_height_and_a_photo_without_one_is_background(tmp_path: Path) -> None:
     data = coco.detection(lay_out(tmp_path, document([thing(), thing(category=7, bbox=[0, 0, 1, 2])])))
     assert boxes(data) == {"images/1.jpg": [("cat", (10, 5, 30.5, 20)), ("dog", (0, 0, 1, 2))], "images/2.jpg": []}
-    assert [entry.known.size for entry in data.entries] == [(60, 40)] * 2
+    assert [entry.target.size for entry in data.entries] == [(60, 40)] * 2
     assert data.class_names == ("cat", "dog")
 
 
@@ -97,7 +97,7 @@ def test_names_of_files_and_folders_say_the_part_and_which_photo_of_one_name_is_
 ) -> None:
     for number, (file, photo) in enumerate(files.items()):
         lay_out(tmp_path, document([thing(bbox=[number, 0, 9, 9])], [ONE]), photo, file=file)
-    found = layouts.find(tmp_path)
+    found = layouts.detect(tmp_path)
     data = found.read("detection")
     assert found.name == "coco"
     assert [entry.part for entry in data.entries] == ["train", "validation"]
@@ -333,7 +333,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_the_key_the_value_and_the_fi
 ) -> None:
     data = lay_out(tmp_path, content)
     with pytest.raises(UserError) as refused:
-        layouts.find(data, "coco").read("detection")
+        layouts.detect(data, "coco").read("detection")
     assert says in str(refused.value)
 
 
@@ -372,12 +372,12 @@ def test_a_folder_without_such_a_file_is_not_coco(tmp_path: Path) -> None:
     lay_out(tmp_path, {"version": "5", "shapes": [], "imagePath": "1.jpg"}, file="labelme.json")
     assert coco.recognise(tmp_path) is None
     with pytest.raises(UserError, match="has no COCO file"):
-        layouts.find(tmp_path, "coco").read("detection")
+        layouts.detect(tmp_path, "coco").read("detection")
 
 
 def test_an_algorithm_that_needs_a_class_of_each_photo_is_referred_to_other_layouts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="which has no class for each photo: classification takes "):
-        layouts.find(lay_out(tmp_path, document([thing()]))).read("classification")
+        layouts.detect(lay_out(tmp_path, document([thing()]))).read("classification")
 
 
 JSON = st.recursive(
@@ -428,9 +428,9 @@ def test_any_json_is_read_or_refused_and_never_a_traceback(
             continue
         assert all(name.encode() for name in data.class_names)
         for entry in data.entries:
-            if isinstance(entry.known, Mask):
+            if isinstance(entry.target, Mask):
                 with contextlib.suppress(UserError):
-                    assert entry.known.read().pixels.dtype == np.uint8
+                    assert entry.target.read().pixels.dtype == np.uint8
 
 
 @given(st.binary(max_size=60))
@@ -479,9 +479,9 @@ def write(root: Path, photos: dict[Path, tuple[tuple[int, int], list[dict[str, A
 def write_boxes(data: Path, root: Path) -> Path:
     photos = {}
     for entry in pets.detection(data).entries:
-        corners = [(10 if one.name == "cat" else 15, *one.box) for one in entry.known.things]
+        corners = [(10 if one.name == "cat" else 15, *one.box) for one in entry.target.objects]
         found = [{"category_id": key, "bbox": [x, y, right - x, down - y]} for key, x, y, right, down in corners]
-        photos[entry.path] = entry.known.size, found
+        photos[entry.path] = entry.target.size, found
     return write(root, photos, "cat", "dog")
 
 
@@ -489,7 +489,7 @@ def write_masks(data: Path, root: Path, kind: str) -> Path:
     """The trimaps: a pet, and below it the pet with its border."""
     photos = {}
     for entry in pets.segmentation(data).entries:
-        trimap = entry.known.read().pixels
+        trimap = entry.target.read().pixels
         found = []
         for key, inside in ((10, trimap == 1), (15, trimap != 2)):
             text = pycoco.encode(np.asfortranarray(inside, np.uint8))["counts"].decode()

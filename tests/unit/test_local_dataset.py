@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.datasets.dataset import Entry, random_split, rarest
+from local.datasets.dataset import Entry, random_split, rarest_classes
 from local.datasets.names import channel_names
 
 GROUPS = st.lists(st.sampled_from("abcd"), max_size=60)
@@ -38,6 +38,6 @@ def test_no_two_photos_of_a_folder_have_one_name_and_the_first_keeps_its_own(pla
 
 
 def test_a_photo_of_several_classes_is_grouped_by_the_one_that_the_fewest_photos_have() -> None:
-    assert rarest([("cat", "dog"), ("cat", "cat"), ("dog", "cat"), (), ("cat",), ("bird", "dog")]) == [
+    assert rarest_classes([("cat", "dog"), ("cat", "cat"), ("dog", "cat"), (), ("cat",), ("bird", "dog")]) == [
         *("dog", "cat", "dog", "", "cat", "bird")
     ]

@@ -16,8 +16,8 @@ from local.algorithms import object_detection
 from local.algorithms.object_detection import ALGORITHM as algorithm
 from local.algorithms.object_detection import Answer, Truth
 from local.commands import prepare
-from local.datasets.channels import Summary, Taken
-from local.datasets.dataset import FRACTIONS, UNKNOWN, Annotation, Entry, Thing
+from local.datasets.channels import LoadedPhoto, Summary
+from local.datasets.dataset import FRACTIONS, UNKNOWN, Annotation, Entry, LabelledBox
 from local.datasets.layouts.pets import reader as official
 from local.errors import CommandFailed
 from serve.preprocess import Frame
@@ -205,8 +205,8 @@ def test_boxes_without_a_size_are_of_the_stored_photo_unless_they_are_upright(
     stored = lying(whole, orientation)
     annotated = whole if upright else stored
     box = np.divide(annotated.getbbox(), annotated.size * 2 if size == FRACTIONS else 1)
-    annotation = Annotation("a", (Thing("cat", tuple(box)),), size, upright)
-    taken = Taken(b"", "", Frame(*stored.size, orientation))
+    annotation = Annotation("a", (LabelledBox("cat", tuple(box)),), size, upright)
+    taken = LoadedPhoto(b"", "", Frame(*stored.size, orientation))
     truth = algorithm.truth(Entry("a", Path("a.jpg"), annotation), taken, Summary(["cat"]))
     assert truth == Truth((64, 48), ((0, *HEAD),))
 
@@ -220,7 +220,7 @@ def test_a_box_of_stored_pixels_is_turned_as_its_pixels_are(data: st.DataObject)
     upright = Image.new("L", (width, height))
     upright.paste(255, (left, top, right, bottom))
     stored = lying(upright, orientation)
-    taken = Taken(b"", "", Frame(*stored.size, orientation))
+    taken = LoadedPhoto(b"", "", Frame(*stored.size, orientation))
     assert taken.frame.upright == (width, height)
     assert object_detection._turned([(1, *stored.getbbox())], taken) == ((1, left, top, right, bottom),)
 

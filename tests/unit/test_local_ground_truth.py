@@ -13,7 +13,7 @@ from PIL import Image
 
 from local.algorithms.object_detection import Truth
 from local.datasets import layouts
-from local.datasets.dataset import Annotation, DataSet, Thing
+from local.datasets.dataset import Annotation, DataSet, LabelledBox
 from local.datasets.layouts.ground_truth import reader as ground_truth
 from local.datasets.layouts.pets import reader as pet_data
 from local.datasets.notes import MISSING, RENUMBERED, SEVERAL, UNLISTED
@@ -91,7 +91,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 def known(data: DataSet[Any]) -> dict[str, Any]:
     """What is known of each photo, by its file's name."""
-    return {entry.path.name: entry.known for entry in data.entries}
+    return {entry.path.name: entry.target for entry in data.entries}
 
 
 # --- classes ----------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_lists_of_a_manifest_made_by_hand_are_in_either_of_the_built_ins_label_f
     data = ground_truth.classification(
         write(*(about(f"{place}.jpg", tags=value) for place, value in enumerate(values)))
     )
-    assert [entry.known for entry in data.entries] == expected
+    assert [entry.target for entry in data.entries] == expected
     read_so = "lists read as a 0 or 1 for each class" in notes(data)
     assert read_so == (values in ([[1, 0, 1], [0, 0, 1]], ["[1, 0, 1]", "[0, 1, 0]"], [[0, 1], [1, 0]]))
 
@@ -167,7 +167,9 @@ def test_boxes_are_in_pixels_from_the_left_and_the_top_and_an_empty_list_is_a_ph
     data = ground_truth.detection(write(*lines))
     assert known(data) == {
         "1.jpg": Annotation(
-            "output.manifest line 1", (Thing("dog", (10, 5, 30, 20)), Thing("bone", (8.5, 0, 10.5, 3.25))), (64, 48)
+            "output.manifest line 1",
+            (LabelledBox("dog", (10, 5, 30, 20)), LabelledBox("bone", (8.5, 0, 10.5, 3.25))),
+            (64, 48),
         ),
         "2.jpg": Annotation("output.manifest line 2", (), (64, 48)),
     }
@@ -217,8 +219,8 @@ def test_masks_are_named_by_the_colours_of_internal_color_map(
     saved(labels, names, tmp_path / "masks" / "0_2020-04-21T13_48_00.png", form)
     data = ground_truth.segmentation(write(masked("1.jpg", "0_2020-04-21T13:48:00.png", names)))
     (entry,) = data.entries
-    assert np.array_equal(entry.known.read().pixels, labels)
-    assert entry.known.source == "masks/0_2020-04-21T13_48_00.png"
+    assert np.array_equal(entry.target.read().pixels, labels)
+    assert entry.target.source == "masks/0_2020-04-21T13_48_00.png"
     assert data.class_names == ("BACKGROUND", "pet", "border")
 
 
@@ -233,7 +235,7 @@ def test_a_line_names_the_classes_of_its_own_mask(write: Callable[..., Path], tm
     )
     data = ground_truth.segmentation(write(*lines))
     assert data.class_names == ("BACKGROUND", "border", "pet")
-    assert [entry.known.read().pixels[0, 0] for entry in data.entries] == [2, 1]
+    assert [entry.target.read().pixels[0, 0] for entry in data.entries] == [2, 1]
     assert [entry.group for entry in data.entries] == ["pet", "border"]
 
 
@@ -245,7 +247,7 @@ def test_the_classes_of_masks_without_metadata_are_their_numbers(write: Callable
     lines = [about(f"{name}.jpg", mask_ref=f"s3://bucket/{name}.png") for name in "ab"]
     data = ground_truth.segmentation(write(*lines))
     assert (data.class_names, data.pixels) == (("1", "3"), (1, 3))
-    assert [entry.known.read().pixels[0, 0] for entry in data.entries] == [3, 255]
+    assert [entry.target.read().pixels[0, 0] for entry in data.entries] == [3, 255]
 
 
 def test_a_photo_without_its_mask_is_left_out_and_named(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -274,7 +276,7 @@ def test_the_last_of_a_chain_of_jobs_wins_and_the_others_are_named(write: Callab
     adjusted = {f"adjusted-{key}": value for key, value in boxed("1.jpg", {0: "dog"}, box(0, 2, 2, 3, 3)).items()}
     adjusted.pop("adjusted-source-ref")
     data = ground_truth.detection(write(first | adjusted, boxed("2.jpg", {0: "dog"}, box(0, 4, 4, 3, 3))))
-    assert [annotation.things[0].box[0] for annotation in known(data).values()] == [2, 4]
+    assert [annotation.objects[0].box[0] for annotation in known(data).values()] == [2, 4]
     assert notes(data) == {"labels of which a line has a later one, not used": ["bb"]}
 
 
@@ -531,8 +533,8 @@ def test_a_manifest_that_is_not_text_is_refused_by_name(write: Callable[..., Pat
 @pytest.mark.parametrize("name", ["output.manifest", "x/Labels.JSONL", "images/train.json"])
 def test_a_manifest_is_known_by_its_first_line(name: str, write: Callable[..., Path], tmp_path: Path) -> None:
     write("\ufeff" + json.dumps(about("1.jpg")), to=name)
-    found = layouts.find(tmp_path)
-    assert (found.name, found.how) == ("ground-truth", f"{name} is a manifest of SageMaker")
+    found = layouts.detect(tmp_path)
+    assert (found.name, found.reason) == ("ground-truth", f"{name} is a manifest of SageMaker")
 
 
 @pytest.mark.parametrize(
@@ -626,7 +628,7 @@ def test_boxes_that_are_written_are_read_back(two_photos: Path, photos: list[lis
         return
     data = ground_truth.detection(two_photos)
     assert data.class_names == tuple(names.values())
-    assert [[(int(thing.name[-1]), *thing.box) for thing in entry.known.things] for entry in data.entries] == [
+    assert [[(int(thing.name[-1]), *thing.box) for thing in entry.target.objects] for entry in data.entries] == [
         [(number, x, y, x + w, y + h) for number, x, y, w, h in boxes] for boxes in photos
     ]
 
@@ -649,10 +651,10 @@ def as_manifests(root: Path, out: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / entry.path.name).write_bytes(entry.path.read_bytes())
         photo = f"ü {place % 3}/{entry.path.name}"
-        line = single(photo, numbers[entry.known[0]], entry.known[0])
+        line = single(photo, numbers[entry.target[0]], entry.target[0])
         if entry.path.name in by_box:
             annotation = by_box[entry.path.name]
-            edges = [(boxes.class_names.index(thing.name), thing.box) for thing in annotation.things]
+            edges = [(boxes.class_names.index(thing.name), thing.box) for thing in annotation.objects]
             marks = [box(number, x, y, right - x, bottom - y) for number, (x, y, right, bottom) in edges]
             line |= boxed(photo, species, *marks, size=annotation.size)
         if entry.path.name in by_trimap:

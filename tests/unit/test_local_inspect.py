@@ -11,7 +11,7 @@ from PIL import Image
 
 from local import __main__ as program
 from local.commands import prepare
-from local.datasets.layouts import find
+from local.datasets.layouts import detect
 from local.datasets.photo_cache import PhotoCache
 from local.inspection import census, charts, findings, report, settings
 from local.sagemaker import sdk
@@ -311,7 +311,7 @@ def test_the_files_beside_the_channels_are_not_taken_for_channels(name: str, pre
 
 
 def test_prepare_decodes_each_photo_once(drawn: Path, tmp_path: Path) -> None:
-    data = find(drawn).read("classification")
+    data = detect(drawn).read("classification")
     train, validation = prepare.split(data)
     looks = PhotoCache()
     prepare.write_channels(data, train, validation, tmp_path / "out", looks=looks)

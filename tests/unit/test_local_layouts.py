@@ -42,11 +42,11 @@ STATS = "file,width\nimages/1.jpg,30\nimages/2.jpg,30\nimages/3.jpg,40\n"
 def test_the_layout_is_one_that_has_something_for_the_task(
     task: str, photos: list[str], files: dict[str, str], name: str, tmp_path: Path
 ) -> None:
-    assert layouts.find(folder(tmp_path, photos, files), task=task).name == name
+    assert layouts.detect(folder(tmp_path, photos, files), task=task).name == name
 
 
 def test_a_layout_without_the_task_is_named_with_those_that_have_it(tmp_path: Path) -> None:
-    found = layouts.find(folder(tmp_path, IMAGES, {"stats.csv": STATS}), task="detection")
+    found = layouts.detect(folder(tmp_path, IMAGES, {"stats.csv": STATS}), task="detection")
     with pytest.raises(
         UserError, match=r"is read as tables \(stats.csv .* no boxes: detection takes .*yolo: .* --layout"
     ):
@@ -65,7 +65,7 @@ def test_a_layout_without_the_task_is_named_with_those_that_have_it(tmp_path: Pa
 def test_folders_of_parts_and_kinds_are_not_taken_for_classes(
     photos: list[str], files: dict[str, str], name: str, tmp_path: Path
 ) -> None:
-    found = layouts.find(folder(tmp_path, photos, files), task="classification")
+    found = layouts.detect(folder(tmp_path, photos, files), task="classification")
     assert found.name == name
     with pytest.raises(UserError, match="has no class for each photo"):
         found.read("classification")
@@ -85,7 +85,7 @@ def test_folders_of_parts_and_kinds_are_not_taken_for_classes(
     ],
 )
 def test_a_table_beside_class_folders_counts_when_it_has_labels(content: str, name: str, tmp_path: Path) -> None:
-    assert layouts.find(folder(tmp_path, CLASSES, {"a.csv": content}), task="classification").name == name
+    assert layouts.detect(folder(tmp_path, CLASSES, {"a.csv": content}), task="classification").name == name
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_a_table_that_may_or_may_not_have_the_classes_of_class_folders_is_refuse
     with pytest.raises(
         UserError, match=r"has both tables \(metadata.csv .*\) and class folders \(cat, dog\).* --layout class-folders$"
     ):
-        layouts.find(tmp_path, task="classification")
-    assert layouts.find(tmp_path, "class-folders", "classification").name == "class-folders"
+        layouts.detect(tmp_path, task="classification")
+    assert layouts.detect(tmp_path, "class-folders", "classification").name == "class-folders"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_table_that_may_or_may_not_have_the_classes_of_class_folders_is_refuse
 def test_the_pet_data_set_is_known_by_its_own_names(
     photos: list[str], files: dict[str, str], how: str, tmp_path: Path
 ) -> None:
-    assert str(layouts.find(folder(tmp_path, photos, files))) == f"{tmp_path} is read as pets: {how}"
+    assert str(layouts.detect(folder(tmp_path, photos, files))) == f"{tmp_path} is read as pets: {how}"
 
 
 @pytest.mark.parametrize(
@@ -147,18 +147,18 @@ def test_a_folder_in_no_layout_is_refused_with_what_it_holds(
     photos: list[str], files: dict[str, str], says: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=f"^{tmp_path}{says}"):
-        layouts.find(folder(tmp_path, photos, files), task="detection")
+        layouts.detect(folder(tmp_path, photos, files), task="detection")
 
 
 def test_one_label_for_photos_of_any_number_of_labels_is_refused(tmp_path: Path) -> None:
     lines = '{"path": "images/1.jpg", "tags": ["cat"]}\n{"path": "images/2.jpg", "tags": []}\n'
-    found = layouts.find(folder(tmp_path, IMAGES, {"a.jsonl": lines}), task="classification")
+    found = layouts.detect(folder(tmp_path, IMAGES, {"a.jsonl": lines}), task="classification")
     with pytest.raises(UserError, match=r"cat is the only label: .* such as no cat$"):
         found.read("classification")
 
 
 def test_a_table_of_other_photos_beside_a_folder_is_named_when_that_has_no_classes(tmp_path: Path) -> None:
-    found = layouts.find(
+    found = layouts.detect(
         folder(tmp_path, ["p/1.jpg"], {"a.csv": "file,x\no/a.png,u\no/b.png,v\n"}), task="classification"
     )
     with pytest.raises(

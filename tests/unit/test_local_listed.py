@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from local.datasets.files import path_suffixes
-from local.datasets.files.listed import Line, locate, once
+from local.datasets.files.listed import Line, deduplicate, locate
 from local.datasets.notes import MISSING, TWICE
 from local.errors import UserError
 
@@ -24,9 +24,9 @@ def test_a_list_most_of_whose_photos_are_elsewhere_is_refused_and_else_the_few_a
 def test_a_photo_that_is_listed_again_is_taken_once_and_refused_with_another_label_or_part(tmp_path: Path) -> None:
     photo, notes = tmp_path / "1.jpg", dict[str, list[str]]()
     first, same = Line("line 1", "1.jpg", "cat", "train"), Line("line 2", "x/1.jpg", "cat", "train")
-    assert once([(first, photo), (same, photo)], notes, "fix") == [(first, photo)]
+    assert deduplicate([(first, photo), (same, photo)], notes, "fix") == [(first, photo)]
     assert notes == {TWICE: ["1.jpg"]}
     with pytest.raises(UserError, match=r"line 3 lists 1\.jpg again, and not as in line 1: fix"):
-        once([(first, photo), (Line("line 3", "1.jpg", "dog", "train"), photo)], notes, "fix")
+        deduplicate([(first, photo), (Line("line 3", "1.jpg", "dog", "train"), photo)], notes, "fix")
     with pytest.raises(UserError, match=r"line 4 lists 1\.jpg, which is in another part in line 1: remove it"):
-        once([(first, photo), (Line("line 4", "1.jpg", "cat", "validation"), photo)], notes, "fix")
+        deduplicate([(first, photo), (Line("line 4", "1.jpg", "cat", "validation"), photo)], notes, "fix")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.datasets import layouts
-from local.datasets.dataset import CLASSIFICATION, DETECTION, FRACTIONS, UNUSABLE, Annotation, Edges, Thing
+from local.datasets.dataset import CLASSIFICATION, DETECTION, FRACTIONS, UNUSABLE, Annotation, Edges, LabelledBox
 from local.datasets.layouts.lists import lines as lst_labels
 from local.datasets.layouts.lists import reader as lists
 from local.datasets.layouts.pets import reader as official
@@ -31,10 +31,10 @@ def lay_out(root: Path, files: Mapping[str, str | bytes], photos: tuple[str, ...
 
 def labels(root: Path) -> dict[str, str]:
     """What the lists are read as, once they are recognised: the labels of each photo, joined by +, by its path."""
-    found = layouts.find(root)
+    found = layouts.detect(root)
     assert found.name == "lists"
     entries = found.read(CLASSIFICATION).entries
-    return {entry.path.relative_to(root).as_posix(): "+".join(entry.known) for entry in entries}
+    return {entry.path.relative_to(root).as_posix(): "+".join(entry.target) for entry in entries}
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_boxes_are_fractions_of_the_stored_photo_and_a_photo_may_have_none(tmp_p
         "3\t4\t5\t640\t480\t0\t0\t0\t1\t1.01\t-1\t-1\t-1\t-1\t-1\tdog\\3 ü.jpg\r\n"
     )
     lay_out(tmp_path, {"train.lst": content, "classes.txt": "cat\ndog\n"})
-    one, whole = Thing("dog", (0.1, 0.2, 0.5, 1)), Thing("cat", (0, 0, 1, 1))
-    over = Thing("cat", (0, 0, 1, 1.01))
-    found = layouts.find(tmp_path).read(DETECTION)
-    assert [entry.known for entry in found.entries] == [
+    one, whole = LabelledBox("dog", (0.1, 0.2, 0.5, 1)), LabelledBox("cat", (0, 0, 1, 1))
+    over = LabelledBox("cat", (0, 0, 1, 1.01))
+    found = layouts.detect(tmp_path).read(DETECTION)
+    assert [entry.target for entry in found.entries] == [
         Annotation("train.lst, line 1", (one,), FRACTIONS),
         Annotation("train.lst, line 2", (whole, one), FRACTIONS),
         Annotation("train.lst, line 3", (), FRACTIONS),
@@ -139,13 +139,13 @@ def test_boxes_are_fractions_of_the_stored_photo_and_a_photo_may_have_none(tmp_p
 def test_packed_boxes_are_found_without_an_index_and_with_that_of_pandas(before: str, tmp_path: Path) -> None:
     content = f"{before}2\t5\t0\t0.1\t0.2\t0.5\t1\tcat/1.jpg\n"
     lay_out(tmp_path, {"train.lst": content if before != "0 " else content.replace("\t", " ")})
-    assert lists.detection(tmp_path).entries[0].known.things == (Thing("0", (0.1, 0.2, 0.5, 1)),)
+    assert lists.detection(tmp_path).entries[0].target.objects == (LabelledBox("0", (0.1, 0.2, 0.5, 1)),)
 
 
 def test_boxes_in_pixels_are_read_where_the_header_has_the_size_of_the_photo(tmp_path: Path) -> None:
     lay_out(tmp_path, {"train.lst": "0\t4\t5\t640\t480\t3\t10\t20\t640\t480\tcat/1.jpg\n"})
     (entry,) = lists.detection(tmp_path).entries
-    assert entry.known == Annotation("train.lst, line 1", (Thing("3", (10, 20, 640, 480)),), (640, 480))
+    assert entry.target == Annotation("train.lst, line 1", (LabelledBox("3", (10, 20, 640, 480)),), (640, 480))
 
 
 def test_a_line_of_another_form_than_most_is_left_out_and_named(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_what_cannot_be_read_is_refused_with_the_line_and_the_fix(
 ) -> None:
     lay_out(tmp_path, {"train.lst": content.encode(errors="surrogateescape")})
     with pytest.raises(UserError, match=says):
-        layouts.find(tmp_path, "lists").read(task)
+        layouts.detect(tmp_path, "lists").read(task)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_list_with_a_mistake_is_recognised_so_that_the_mistake_is_named(tmp_pa
 def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str, task: str) -> None:
     root = lay_out(tmp_path_factory.getbasetemp() / "any-list", {"a.lst": text.encode(errors="surrogatepass")})
     try:
-        data = layouts.find(root, "lists").read(task)
+        data = layouts.detect(root, "lists").read(task)
     except UserError:
         return
     assert all(data.class_names)
@@ -264,7 +264,7 @@ def test_packed_boxes_that_are_written_are_read_back(photos: list[list[tuple[int
         for index, some in enumerate(photos)
     )
     found = lst_labels.packed(lst_labels.parse(text, "a.lst"), "a.lst", {})
-    assert [list(line.known.objects) for line in found] == photos
+    assert [list(line.target.objects) for line in found] == photos
 
 
 def write(pets: Path, root: Path, name: str) -> Path:
@@ -274,10 +274,10 @@ def write(pets: Path, root: Path, name: str) -> Path:
     data = official.detection(pets) if name == "object-detection" else official.classification(pets)
     for index, entry in enumerate(data.entries):
         os.link(entry.path, root / "Fotos groß" / f"ein {entry.path.name}")
-        kind = [data.class_names.index(entry.known[0])] if isinstance(entry.known, tuple) else [2, 5]
-        if isinstance(entry.known, Annotation):
-            for thing in entry.known.things:
-                box = np.divide(thing.box, entry.known.size * 2)
+        kind = [data.class_names.index(entry.target[0])] if isinstance(entry.target, tuple) else [2, 5]
+        if isinstance(entry.target, Annotation):
+            for thing in entry.target.objects:
+                box = np.divide(thing.box, entry.target.size * 2)
                 kind += [data.class_names.index(thing.name), *box.round(6)]
         if entry.part or name == "object-detection":
             line = [index, *kind, f"C:\\Fotos groß\\ein {entry.path.name}"]

@@ -14,9 +14,9 @@ from local.datasets import layouts
 from local.datasets.dataset import UNUSABLE, DataSet
 from local.datasets.layouts import mask_folders
 from local.datasets.layouts.pets import reader as official
-from local.datasets.masks import meaning as mask_meaning
+from local.datasets.masks import class_mapping
 from local.datasets.masks import table as mask_table
-from local.datasets.masks.data_set import BINARY, FOUND, IGNORED
+from local.datasets.masks.data_set import BINARY, CLASS_VALUES, IGNORED
 from local.datasets.masks.table import Table
 from local.errors import UserError
 from serve.tasks.masks import png
@@ -64,7 +64,7 @@ def masked(root: Path, *masks: bytes, form: str = "png", **tables: str) -> Path:
 
 def first_row(data: DataSet[Any], count: int) -> list[int]:
     """The first pixels of the first mask, as they are read."""
-    return data.entries[0].known.read().pixels[0, :count].tolist()
+    return data.entries[0].target.read().pixels[0, :count].tolist()
 
 
 # --- photos and their masks -------------------------------------------------------------------------------------------
@@ -100,9 +100,9 @@ def test_photos_and_masks_are_recognised_by_their_folders_or_by_the_masks_ending
     if photo_file.startswith("trainannot"):
         photo_file, mask_file = mask_file, photo_file
     lay_out(tmp_path, {photo_file: photo(1), mask_file: grey(0, 1)})
-    assert str(layouts.find(tmp_path)) == f"{tmp_path} is read as mask-folders: {photo_file} has the mask {mask_file}"
+    assert str(layouts.detect(tmp_path)) == f"{tmp_path} is read as mask-folders: {photo_file} has the mask {mask_file}"
     (entry,) = mask_folders.segmentation(tmp_path).entries
-    assert (entry.path, entry.known.source, entry.part) == (tmp_path / photo_file, mask_file, part)
+    assert (entry.path, entry.target.source, entry.part) == (tmp_path / photo_file, mask_file, part)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_one_name_in_train_and_val_is_two_photos_each_with_its_own_mask(tmp_path
     for number, part in enumerate(("train", "val")):
         files |= {f"{part}/images/1.jpg": photo(number), f"{part}/masks/1.png": grey(number)}
     data = mask_folders.segmentation(lay_out(tmp_path, files))
-    assert [(entry.name, entry.part, entry.known.source) for entry in data.entries] == [
+    assert [(entry.name, entry.part, entry.target.source) for entry in data.entries] == [
         ("1", "train", "train/masks/1.png"),
         ("1-2", "validation", "val/masks/1.png"),
     ]
@@ -151,7 +151,7 @@ def test_what_has_no_partner_and_what_cannot_be_used_is_left_out_and_named(tmp_p
         "masks without a photo, left out": ["masks/y.png"],
         "masks whose photo has another one, left out": ["masks/0_mask.png"],
         "photos without their mask, left out": ["images/x.jpg"],
-        FOUND: ["0", "1"],
+        CLASS_VALUES: ["0", "1"],
     }
 
 
@@ -162,7 +162,7 @@ def test_numbers_with_gaps_become_labels_in_their_order_and_255_is_of_no_class(t
     data = masked(tmp_path / "data", grey(7, 26, 0), grey(0, 255), grey(7, 0), grey(26))
     read = mask_folders.segmentation(data)
     assert (read.class_names, read.pixels) == (("0", "7", "26"), (0, 7, 26))
-    assert notes(read) == {IGNORED: ["masks/1.png"], FOUND: ["0", "7", "26"]}
+    assert notes(read) == {IGNORED: ["masks/1.png"], CLASS_VALUES: ["0", "7", "26"]}
     truths = prepare("semantic-segmentation", data, tmp_path / "out").truths
     assert truths[photo(0)].mask[0, :3].tolist() == [1, 2, 0]
     assert truths[photo(1)].mask[0, :2].tolist() == [0, 255]
@@ -238,7 +238,7 @@ def test_colours_are_classes_by_a_table_and_its_lines_are_the_labels(
     read = mask_folders.segmentation(data)
     assert (read.class_names, read.pixels) == (("sky", "road"), ())
     assert first_row(read, 3) == [1, 0, 255]
-    assert notes(read) == {f"{FOUND}, by {file}": ["128 128 128 sky", "128 64 128 road"]}
+    assert notes(read) == {f"{CLASS_VALUES}, by {file}": ["128 128 128 sky", "128 64 128 road"]}
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_any_bytes_as_a_mask_are_refused_by_name(tmp_path_factory: pytest.TempPa
         file = tmp_path_factory.getbasetemp() / "any.png"
         file.write_bytes(start + data)
         with pytest.raises(UserError, match=r"^masks/a\.png "):
-            mask_meaning.look(file, "masks/a.png")
+            class_mapping.inspect_mask(file, "masks/a.png")
 
 
 # --- EXIF, the drawn pets and the real ones ---------------------------------------------------------------------------
@@ -377,7 +377,7 @@ def check_pets(data: Path, tmp_path: Path) -> None:
     masks: dict[str, dict[str, bytes]] = {"grey": {}, "palette": {}, "colours": {}}
     masks["colours"]["class_dict.csv"] = b"name,r,g,b\npet,250,0,0\nbackground,0,250,0\nborder,0,0,250\n"
     for entry in official.segmentation(data).entries:
-        name, pixels = entry.path.stem, entry.known.read().pixels
+        name, pixels = entry.path.stem, entry.target.read().pixels
         image = Image.fromarray(pixels)
         image.putpalette(palette)
         kinds = {"grey": Image.fromarray(pixels), "palette": image, "colours": Image.fromarray(table[pixels])}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from local.datasets.files import path_suffixes
 from local.datasets.files.path_suffixes import Files, Match
-from local.datasets.files.walk import below
+from local.datasets.files.walk import list_files
 from local.datasets.notes import MISSING, SEVERAL
 
 
@@ -123,7 +123,7 @@ def test_any_text_is_a_path_to_a_file_of_the_folder_or_to_none(
     root = tmp_path_factory.getbasetemp() / "ends"
     if not root.exists():
         lay_out(root, "1.jpg", "a/1.jpg", "a/b.png", "0")
-    names = below(root)
+    names = list_files(root)
     assert names == ["0", "1.jpg", "a/1.jpg", "a/b.png"]
     for text, one in zip(texts, Files(root, names).find(texts, root, [part] * len(texts)), strict=True):
         assert one.path in [root / name for name in names] if one.why == "" else one.why in (MISSING, SEVERAL), text
@@ -131,6 +131,6 @@ def test_any_text_is_a_path_to_a_file_of_the_folder_or_to_none(
 
 def test_a_name_without_ending_is_of_a_photo_and_not_of_the_file_about_it(tmp_path: Path) -> None:
     lay_out(tmp_path, "1.jpg", "1.json", "2")
-    files = Files(tmp_path, below(tmp_path))
+    files = Files(tmp_path, list_files(tmp_path))
     assert found(files, "s3://bucket/1") == "1.jpg"
     assert found(files, "s3://bucket/2") == "2"

@@ -32,12 +32,12 @@ def lay_out(root: Path, files: Mapping[str, str | bytes], photos: tuple[str, ...
 
 def labels(data: DataSet[Labels]) -> dict[str, str]:
     """The labels of each photo, joined by +, by its path."""
-    return {entry.path.relative_to(data.root).as_posix(): "+".join(entry.known) for entry in data.entries}
+    return {entry.path.relative_to(data.root).as_posix(): "+".join(entry.target) for entry in data.entries}
 
 
 def read(root: Path, content: str | bytes, name: str = "a.csv", photos: tuple[str, ...] = PHOTOS) -> dict[str, str]:
     """What a table is read as, once it is recognised."""
-    found = layouts.find(lay_out(root, {name: content}, photos))
+    found = layouts.detect(lay_out(root, {name: content}, photos))
     assert found.name == "tables"
     return labels(found.read("classification"))
 
@@ -243,7 +243,7 @@ def test_an_empty_list_is_a_photo_of_no_class_and_null_one_without_a_label(tmp_p
 def test_what_cannot_be_decided_is_refused_with_the_file_and_the_fix(content: str, says: str, tmp_path: Path) -> None:
     lay_out(tmp_path, {"a.csv": content.encode(errors="surrogateescape")})
     with pytest.raises(UserError, match=says):
-        layouts.find(tmp_path, "tables").read("classification")
+        layouts.detect(tmp_path, "tables").read("classification")
 
 
 def test_the_columns_that_an_error_names_can_be_named_as_it_asks(tmp_path: Path) -> None:
@@ -316,9 +316,9 @@ def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, t
         data = tables.classification(root)
     except UserError:
         return
-    assert {label for entry in data.entries for label in entry.known} <= set(data.class_names)
+    assert {label for entry in data.entries for label in entry.target} <= set(data.class_names)
     assert all(data.class_names)
-    assert data.multi_label or all(len(entry.known) == 1 for entry in data.entries)
+    assert data.multi_label or all(len(entry.target) == 1 for entry in data.entries)
 
 
 @given(
@@ -341,7 +341,7 @@ def test_any_json_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, l
         data = tables.classification(root)
     except UserError:
         return
-    assert {label for entry in data.entries for label in entry.known} <= set(data.class_names)
+    assert {label for entry in data.entries for label in entry.target} <= set(data.class_names)
 
 
 @given(st.lists(NAMES, min_size=4, max_size=4), st.booleans())
@@ -368,7 +368,7 @@ def test_what_is_written_is_read_back(
     expected = (
         known if as_json else [[" ".join(f"is it {one}".split()) for one in classes if one in names] for names in known]
     )
-    assert [list(entry.known) for entry in tables.classification(root).entries] == expected
+    assert [list(entry.target) for entry in tables.classification(root).entries] == expected
 
 
 def write(pets: Path, root: Path) -> Path:
@@ -378,7 +378,7 @@ def write(pets: Path, root: Path) -> Path:
     for pet in official.classification(pets).entries:
         os.link(pet.path, root / "Fotos groß" / f"ein {pet.path.name}")
         if pet.part:
-            rows[pet.part].append(f"D:\\a\\Fotos groß\\ein {pet.path.name};1;{pet.known[0]}")
+            rows[pet.part].append(f"D:\\a\\Fotos groß\\ein {pet.path.name};1;{pet.target[0]}")
     for part, lines in rows.items():
         (root / f"{part}.csv").write_text("\r\n".join(lines), encoding="utf-16")
     return root

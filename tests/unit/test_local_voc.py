@@ -17,7 +17,7 @@ from local.datasets.layouts.pets import reader as official
 from local.datasets.layouts.voc import annotation as voc_xml
 from local.datasets.layouts.voc import image_sets as voc_sets
 from local.datasets.layouts.voc import reader as voc
-from local.datasets.masks.data_set import FOUND, IGNORED
+from local.datasets.masks.data_set import CLASS_VALUES, IGNORED
 from local.datasets.notes import MISSING, UNLABELLED, UNLISTED
 from local.errors import UserError
 from tests.photos import quarters, solid
@@ -80,12 +80,12 @@ def found(data: DataSet[Any]) -> dict[str, str]:
 def test_a_folder_with_vocs_files_is_recognised(files: list[str], how: str, tmp_path: Path) -> None:
     for file in files:
         lay_out(tmp_path, {file: xml() if file.endswith("xml") else b""})
-    assert str(layouts.find(tmp_path)).startswith(f"{tmp_path} is read as voc: {how}")
+    assert str(layouts.detect(tmp_path)).startswith(f"{tmp_path} is read as voc: {how}")
 
 
 def test_the_pets_own_layout_is_not_taken_for_voc_though_it_has_vocs_xml(drawn: Path) -> None:
     assert voc.recognise(drawn) is not None
-    assert layouts.find(drawn).name == "pets"
+    assert layouts.detect(drawn).name == "pets"
 
 
 def test_xml_of_another_kind_is_not_voc(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_an_xml_file_is_of_the_photo_of_its_own_name_or_else_of_the_one_that_it_
     lay_out(tmp_path, {photo_file: photo(1), xml_file: xml(CAT, filename=filename), "z/other photo.jpg": photo(2)})
     (entry,) = voc.detection(tmp_path).entries
     assert entry.path == tmp_path / photo_file
-    assert entry.known == voc_xml.parse(xml(CAT), xml_file)
+    assert entry.target == voc_xml.parse(xml(CAT), xml_file)
 
 
 def test_one_name_in_two_folders_is_two_photos_each_with_the_xml_file_that_corresponds(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_one_name_in_two_folders_is_two_photos_each_with_the_xml_file_that_corre
     for shade, part in enumerate(("train", "valid")):
         files |= {f"{part}/images/1.jpg": photo(shade), f"{part}/labels/1.xml": xml((part, 1, 1, 9, 9))}
     data = voc.detection(lay_out(tmp_path, files))
-    assert [(entry.name, entry.part, entry.known.things[0].name) for entry in data.entries] == [
+    assert [(entry.name, entry.part, entry.target.objects[0].name) for entry in data.entries] == [
         ("1", "train", "train"),
         ("1-2", "validation", "valid"),
     ]
@@ -167,7 +167,7 @@ def test_boxes_without_a_size_are_of_the_photo_as_it_is_stored(tmp_path: Path) -
     assert stored.getpixel((5, 60)) == (255, 0, 0)
     files = {"a.jpg": turned(upright, 6), "a.xml": xml(("red", 1, 33, 24, 64), size=(0, 0))}
     files |= {"b.jpg": photo(1), "b.xml": xml(("red", 1, 1, 9, 9), size=None)}
-    assert {entry.known.size for entry in voc.detection(lay_out(tmp_path / "data", files)).entries} == {UNKNOWN}
+    assert {entry.target.size for entry in voc.detection(lay_out(tmp_path / "data", files)).entries} == {UNKNOWN}
     assert sorted(
         one.boxes for one in prepare("object-detection", tmp_path / "data", tmp_path / "out").truths.values()
     ) == [((0, 0, 0, 9, 9),), ((0, 0, 0, 32, 24),)]
@@ -234,7 +234,7 @@ def test_lists_of_classes_make_a_data_set_multi_label_and_a_difficult_object_cou
     data = voc.classification(lists(boxed(tmp_path), **sets))
     assert data.multi_label
     assert data.class_names == ("cat", "dog")
-    assert {entry.name: (entry.known, entry.part) for entry in data.entries} == {
+    assert {entry.name: (entry.target, entry.part) for entry in data.entries} == {
         "a": (("cat", "dog"), "train"),
         "b": ((), "train"),
         "c": (("cat",), "validation"),
@@ -247,7 +247,7 @@ def test_without_lists_a_photos_classes_are_those_of_its_boxes(tmp_path: Path) -
     files |= {"a.xml": xml(CAT, CAT), "b.xml": xml(("Mein  Hund", 1, 1, 9, 9)), "c.xml": xml()}
     data = voc.classification(lay_out(tmp_path, files))
     assert not data.multi_label
-    assert {entry.name: entry.known for entry in data.entries} == {"a": ("cat",), "b": ("Mein Hund",)}
+    assert {entry.name: entry.target for entry in data.entries} == {"a": ("cat",), "b": ("Mein Hund",)}
     assert notes(data) == {UNLABELLED: ["c.jpg"]}
 
 
@@ -303,9 +303,9 @@ def test_a_labelmap_names_the_colours_of_masks_and_its_own_lines_are_the_order(
     data = lay_out(masked(tmp_path, a=mask), {"labelmap.txt": labelmap})
     read = voc.segmentation(data)
     assert (read.class_names, read.pixels) == (("background", "Mein Hund", "cat"), ())
-    pixels = read.entries[0].known.read().pixels
+    pixels = read.entries[0].target.read().pixels
     assert [pixels[0, 0], pixels[0, 5], pixels[9, 9]] == [2, 1, 0]
-    assert notes(read) == {f"{FOUND}, by labelmap.txt": ["0 0 0 background", "250 50 83 Mein Hund", "1 2 3 cat"]}
+    assert notes(read) == {f"{CLASS_VALUES}, by labelmap.txt": ["0 0 0 background", "250 50 83 Mein Hund", "1 2 3 cat"]}
 
 
 def test_no_folder_of_masks_is_an_error(tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ def test_what_is_written_is_read_back(
         lay_out(root, {f"JPEGImages/ö {number}.jpg": b"", f"Annotations/ö {number}.xml": xml(*things)})
         keys[f"ö {number}"] = [(name, (left - 1, top - 1, right, bottom)) for name, left, top, right, bottom in things]
     read = {
-        entry.name: [(thing.name, thing.box) for thing in entry.known.things] for entry in voc.detection(root).entries
+        entry.name: [(thing.name, thing.box) for thing in entry.target.objects] for entry in voc.detection(root).entries
     }
     assert read == keys
 

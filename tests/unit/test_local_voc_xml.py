@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from local.datasets.dataset import UNKNOWN, Annotation, Thing
+from local.datasets.dataset import UNKNOWN, Annotation, LabelledBox
 from local.datasets.layouts.voc import annotation as voc_xml
 from local.errors import UserError
 
@@ -34,8 +34,9 @@ def test_boxes_counted_from_one_with_both_ends_become_edges_counted_from_zero(
 ) -> None:
     found = voc_xml.parse(xml("".join(thing(name, *box) for name, box in things)), "a.xml")
     assert found.size == (64, 48)
-    assert found.things == tuple(
-        Thing(" ".join(name.split()), (xmin - 1, ymin - 1, xmax, ymax)) for name, (xmin, ymin, xmax, ymax) in things
+    assert found.objects == tuple(
+        LabelledBox(" ".join(name.split()), (xmin - 1, ymin - 1, xmax, ymax))
+        for name, (xmin, ymin, xmax, ymax) in things
     )
 
 
@@ -43,7 +44,7 @@ def test_fractions_of_a_pixel_are_rounded_and_what_else_stands_there_is_passed_o
     part = "<part><name>head</name><bndbox><xmin>x</xmin></bndbox></part>"
     things = thing(" cat\n", "10.4", 20.0, " 30 ", 40).replace("</object>", f"{part}<difficult>0</difficult></object>")
     document = b'\xef\xbb\xbf<?xml version="1.0"?><!-- by hand -->' + xml(f"<segmented>0</segmented>{things}")
-    assert voc_xml.parse(document, "a.xml") == Annotation("a.xml", (Thing("cat", (9, 19, 30, 40)),), (64, 48))
+    assert voc_xml.parse(document, "a.xml") == Annotation("a.xml", (LabelledBox("cat", (9, 19, 30, 40)),), (64, 48))
 
 
 @pytest.mark.parametrize("size", ["", "<width>0</width><height>0</height>", "<depth>3</depth>"])
@@ -69,7 +70,7 @@ def test_a_rotated_box_becomes_the_upright_one_around_it(
     turned: str, degrees: int, box: tuple[float, float, float, float]
 ) -> None:
     inner = turned.format(degrees=degrees, radians=math.radians(degrees))
-    (found,) = voc_xml.parse(xml(f"<object><name>cat</name>{inner}</object>"), "a.xml").things
+    (found,) = voc_xml.parse(xml(f"<object><name>cat</name>{inner}</object>"), "a.xml").objects
     assert found.box == pytest.approx(box, abs=1e-3)
 
 

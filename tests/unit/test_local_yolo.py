@@ -46,11 +46,11 @@ def lay_out(root: Path, *photos: str, **files: str) -> Path:
     ],
 )
 def test_a_label_file_is_in_labels_or_beside_its_photo(photo: str, label: str, tmp_path: Path) -> None:
-    found = layouts.find(lay_out(tmp_path, photo, **{label: LINE, "data.yaml": NAMES}))
+    found = layouts.detect(lay_out(tmp_path, photo, **{label: LINE, "data.yaml": NAMES}))
     assert str(found) == f"{tmp_path} is read as yolo: {label} has lines of a class number and fractions"
     data = found.read("detection")
     assert boxes(data) == {photo: [("dog", BOX)]}
-    assert [(entry.known.size, entry.known.upright) for entry in data.entries] == [(FRACTIONS, True)]
+    assert [(entry.target.size, entry.target.upright) for entry in data.entries] == [(FRACTIONS, True)]
     assert data.class_names == ("cat", "dog")
 
 
@@ -286,7 +286,7 @@ def test_more_bad_files_than_good_ones_are_refused(tmp_path: Path) -> None:
 def test_a_folder_without_such_a_line_is_not_yolo(files: dict[str, str], tmp_path: Path) -> None:
     assert yolo.recognise(lay_out(tmp_path, "images/1.jpg", **files)) is None
     with pytest.raises(UserError, match=r"has no box: a line of a label file is|line 1 "):
-        layouts.find(tmp_path, "yolo").read("detection")
+        layouts.detect(tmp_path, "yolo").read("detection")
 
 
 @given(st.binary(max_size=40) | st.text("0123456789.-e \n", max_size=40).map(str.encode))
@@ -350,14 +350,14 @@ def write(data: Path, root: Path) -> Path:
     """The head boxes of a data set in the official layout of the pets, as Roboflow writes YOLO's."""
     for number, entry in enumerate(pets.detection(data).entries):
         folder = root / ("valid" if number % 5 == 0 else "train")
-        width, height = entry.known.size
+        width, height = entry.target.size
         for name in ("images", "labels"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         shutil.copy(entry.path, folder / "images")
         lines = [
             f"{['dog', 'cat'].index(thing.name)} {(left + right) / 2 / width:.6f} {(top + bottom) / 2 / height:.6f} "
             f"{(right - left) / width:.6f} {(bottom - top) / height:.6f}\n"
-            for thing in entry.known.things
+            for thing in entry.target.objects
             for left, top, right, bottom in [thing.box]
         ]
         (folder / "labels" / f"{entry.path.stem}.txt").write_text("".join(lines))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Generic
 
-from local.datasets.dataset import Known
+from local.datasets.dataset import Target
 from local.datasets.files.parts import of_path
 from local.datasets.files.path_suffixes import Files
 from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNLISTED, Notes
@@ -14,16 +14,16 @@ from train.data.parts import TEST
 
 
 @dataclass(frozen=True)
-class Line(Generic[Known]):
+class Line(Generic[Target]):
     """A photo as a file lists it: the place of the line in words, the path, what is known of the photo, its part."""
 
     where: str
     text: str
-    known: Known
+    target: Target
     part: str = ""
 
 
-def locate(files: Files, lines: Sequence[Line[Known]], path: Path, notes: Notes) -> list[tuple[Line[Known], Path]]:
+def locate(files: Files, lines: Sequence[Line[Target]], path: Path, notes: Notes) -> list[tuple[Line[Target], Path]]:
     """Return the lines of the file `path` whose photos are there, with the photos; `notes` gets the others.
 
     Raises UserError naming the file when most of its photos are not there.
@@ -54,17 +54,19 @@ def note_unlisted(photos: Files, texts: Mapping[Path, Sequence[str]], notes: Not
             notes.setdefault(TEST_PHOTOS if is_test else UNLISTED, []).append(name)
 
 
-def once(located: Sequence[tuple[Line[Known], Path]], notes: Notes, fix: str) -> list[tuple[Line[Known], Path]]:
+def deduplicate(
+    located: Sequence[tuple[Line[Target], Path]], notes: Notes, fix: str
+) -> list[tuple[Line[Target], Path]]:
     """Return every photo once; `notes` gets those that are listed again.
 
     Raises UserError naming both lines when they differ in what is known of it, with the `fix` in words, or in its part.
     """
-    first: dict[Path, Line[Known]] = {}
+    first: dict[Path, Line[Target]] = {}
     for line, photo in located:
         other = first.setdefault(photo, line)
         if other is line:
             continue
-        if other.known != line.known:
+        if other.target != line.target:
             raise UserError(f"{line.where} lists {photo.name} again, and not as in {other.where}: {fix}")
         if other.part != line.part:
             raise UserError(

@@ -16,7 +16,7 @@ def of_path(path: PurePath) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def exactly(text: str) -> str:
+def from_word(text: str) -> str:
     """Return TRAIN, VALIDATION or TEST when `text` is one of its words and nothing else; else ""."""
     return WORDS.get(text.strip().lower(), "")
 

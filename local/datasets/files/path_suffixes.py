@@ -102,7 +102,7 @@ class _Owners(NamedTuple):
 
 def photos(root: Path) -> Files:
     """The photos at any depth below `root`; one that is not read gives way to its like in the same folder that is."""
-    return Files(root, pairs.photos(walk.below(root, pairs.IMAGES)))
+    return Files(root, pairs.photos(walk.list_files(root, pairs.IMAGES)))
 
 
 def _owners(claim: Mapping[_Pieces, tuple[tuple[int, int], str]]) -> _Owners:

@@ -7,20 +7,20 @@ from local.datasets.dataset import class_name
 from local.errors import UserError
 
 _HEAD = 65_536
-_MOST_BYTES = 2_000_000_000
+_MAX_BYTES = 2_000_000_000
 
 
-def data(path: Path, source: str, most: int = _MOST_BYTES) -> bytes:
+def read_bytes(path: Path, source: str, max_bytes: int = _MAX_BYTES) -> bytes:
     """Read a file. Raises UserError, which calls it `source`, where it cannot be read or has more than `most` bytes."""
     try:
-        if path.stat().st_size > most:
-            raise UserError(f"{source} has more than {most} bytes: is it the right file?")
+        if path.stat().st_size > max_bytes:
+            raise UserError(f"{source} has more than {max_bytes} bytes: is it the right file?")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{source} cannot be read ({error.strerror}): fix or remove it") from None
 
 
-def begin(path: Path, count: int = _HEAD) -> bytes:
+def first_bytes(path: Path, count: int = _HEAD) -> bytes:
     """The first `count` bytes of a file, none of one that cannot be read."""
     try:
         with path.open("rb") as file:
@@ -29,19 +29,19 @@ def begin(path: Path, count: int = _HEAD) -> bytes:
         return b""
 
 
-def head(path: Path) -> str:
+def first_lines(path: Path) -> str:
     """The first whole lines of a text file, with a mark for what is not text."""
-    found = begin(path)
+    found = first_bytes(path)
     text = codecs.getincrementaldecoder(_encoding(found))("replace").decode(found)
     return text if len(found) < _HEAD else text[: text.rfind("\n") + 1]
 
 
-def read(path: Path, source: str, most: int = _MOST_BYTES) -> str:
+def read_text(path: Path, source: str, max_bytes: int = _MAX_BYTES) -> str:
     """Read a text file: UTF-8 with or without a byte order mark, or UTF-16 with one, as Excel writes them.
 
-    Raises UserError as `data` does, and naming the line that is neither.
+    Raises UserError as `read_bytes` does, and naming the line that is neither.
     """
-    found = data(path, source, most)
+    found = read_bytes(path, source, max_bytes)
     try:
         return found.decode(_encoding(found))
     except UnicodeDecodeError as error:
@@ -51,8 +51,8 @@ def read(path: Path, source: str, most: int = _MOST_BYTES) -> str:
 
 
 def class_names(path: Path, source: str) -> list[str]:
-    """Read the names of classes, one a line. Raises UserError as `read` and `dataset.class_name` do."""
-    lines = read(path, source).rstrip().split("\n")
+    """Read the names of classes, one a line. Raises UserError as `read_text` and `dataset.class_name` do."""
+    lines = read_text(path, source).rstrip().split("\n")
     return [class_name(line, f"{source}, line {number}: the name") for number, line in enumerate(lines, start=1)]
 
 

@@ -13,7 +13,7 @@ def is_pixels(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_SIDE
 
 
-def shown(value: object) -> str:
+def preview(value: object) -> str:
     """A value as a message shows it: the beginning of its JSON."""
     try:
         text = json.dumps(value, ensure_ascii=False)

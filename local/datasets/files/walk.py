@@ -6,7 +6,7 @@ from pathlib import Path
 from train.data.pairs import IMAGES
 
 
-def below(root: Path, suffixes: tuple[str, ...] = ("",), depth: int | None = None) -> list[str]:
+def list_files(root: Path, suffixes: tuple[str, ...] = ("",), depth: int | None = None) -> list[str]:
     """Return the files whose names end in one of `suffixes`, in order: paths below `root`, with `/`.
 
     They are at any depth, or at most `depth` folders below. Hidden ones are passed over, and macOS's __MACOSX. Links to
@@ -29,9 +29,9 @@ def below(root: Path, suffixes: tuple[str, ...] = ("",), depth: int | None = Non
     return ["/".join(pieces) for pieces in sorted(found)]
 
 
-def near(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
+def list_nearby(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Return those in `root`, and then those one folder below it."""
-    return [root / name for name in sorted(below(root, suffixes, depth=1), key=lambda name: name.count("/"))]
+    return [root / name for name in sorted(list_files(root, suffixes, depth=1), key=lambda name: name.count("/"))]
 
 
 def is_photo(name: str) -> bool:

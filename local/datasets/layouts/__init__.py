@@ -21,21 +21,22 @@ from serve.words import plural
 
 
 class Layout(NamedTuple):
-    """A layout in words, how a folder is recognised (how one sees it, in words, or None), and its reader by task.
+    """A layout: its description, how to recognise it, and its reader for each task.
 
-    `decides` is whether it has the classes of photos that are in class folders too, None where nothing says so.
+    `recognise` returns the evidence in words, or None. `overrides_class_folders` returns whether this layout gives the
+    classes of photos that are also in class folders, or None if that is unclear.
     """
 
-    words: str
+    description: str
     recognise: Callable[[Path], str | None]
     readers: Mapping[str, Callable[..., DataSet[Any]]]
-    decides: Callable[[Path], bool | None]
+    overrides_class_folders: Callable[[Path], bool | None]
 
 
 def _layout(words: str, module: ModuleType) -> Layout:
     """The layout that a module reads: its function `recognise`, and one of the name of each task that it is for."""
     readers = {task: getattr(module, task) for task in TASKS if hasattr(module, task)}
-    return Layout(words, module.recognise, readers, getattr(module, "decides", lambda root: True))
+    return Layout(words, module.recognise, readers, getattr(module, "overrides_class_folders", lambda root: True))
 
 
 PETS, CLASS_FOLDERS = "pets", "class-folders"
@@ -69,19 +70,19 @@ _NEEDS = {CLASSIFICATION: "class for each photo", DETECTION: "boxes", SEGMENTATI
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
     """The option --layout."""
-    names = "; ".join(f"{name}: {layout.words}" for name, layout in LAYOUTS.items())
+    names = "; ".join(f"{name}: {layout.description}" for name, layout in LAYOUTS.items())
     parser.add_argument("--layout", choices=LAYOUTS, help=f"{names}; default: whichever is recognised")
 
 
-class Found(NamedTuple):
+class DetectedLayout(NamedTuple):
     """Where a data set is, the name of its layout, and how that is known."""
 
     root: Path
     name: str
-    how: str
+    reason: str
 
     def __str__(self) -> str:
-        return f"{self.root} is read as {self.name}: {self.how}"
+        return f"{self.root} is read as {self.name}: {self.reason}"
 
     def read(self, task: str, pet_classes: str | None = None) -> DataSet[Any]:
         """Read what the data set has for a task, one of dataset.TASKS; `pet_classes` are the classes of pets.
@@ -91,7 +92,7 @@ class Found(NamedTuple):
         readers = LAYOUTS[self.name].readers
         if task not in readers:
             raise UserError(
-                f"{self.root} is read as {self.name} ({self.how}), which has no {_NEEDS[task]}: {task} takes "
+                f"{self.root} is read as {self.name} ({self.reason}), which has no {_NEEDS[task]}: {task} takes "
                 f"{_known(task)}. If it is one of these, --layout NAME says what it lacks"
             )
         options = {"classes": pet_classes} if self.name == PETS and pet_classes is not None else {}
@@ -110,7 +111,7 @@ class Found(NamedTuple):
         return data
 
 
-def find(root: Path, layout: str | None = None, task: str | None = None) -> Found:
+def detect(root: Path, layout: str | None = None, task: str | None = None) -> DetectedLayout:
     """Return the layout of `root`, the one given or the one recognised: one that has something for `task` if there is.
 
     Raises UserError when there is none, and when classes may be those of class folders as well as of a table.
@@ -118,20 +119,20 @@ def find(root: Path, layout: str | None = None, task: str | None = None) -> Foun
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: give the one that holds the data set")
     if layout is not None:
-        return Found(root, layout, "--layout says so")
+        return DetectedLayout(root, layout, "--layout says so")
     folders = class_folders.classes(root) if task == CLASSIFICATION else []
     in_order = sorted(LAYOUTS.items(), key=lambda item: task is not None and task not in item[1].readers)
     for name, one in in_order:
         if not (how := one.recognise(root)):
             continue
-        decides = one.decides(root) if folders else True
-        if decides is None:
+        overrides = one.overrides_class_folders(root) if folders else True
+        if overrides is None:
             raise UserError(
                 f"{root} has both {name} ({how}) and class folders ({', '.join(folders[:5])}), and the classes may be "
                 f"those of either: choose with --layout {name} or --layout {CLASS_FOLDERS}"
             )
-        if decides:
-            return Found(root, name, how)
+        if overrides:
+            return DetectedLayout(root, name, how)
     miss = tables.nearest_miss(root)
     raise UserError(f"{root} {_holds(root)}{miss and f' ({miss})'}: {_known(task)}")
 
@@ -139,12 +140,12 @@ def find(root: Path, layout: str | None = None, task: str | None = None) -> Foun
 def _known(task: str | None) -> str:
     """The layouts that have something for a task, in words."""
     layouts = LAYOUTS.items()
-    return "; ".join(f"{name}: {one.words}" for name, one in layouts if task is None or task in one.readers)
+    return "; ".join(f"{name}: {one.description}" for name, one in layouts if task is None or task in one.readers)
 
 
 def _holds(root: Path) -> str:
     """What a folder holds that is in no layout."""
-    files = walk.below(root)
+    files = walk.list_files(root)
     if not files:
         return "is empty: put photos there, with what is known of them, in a layout that is known"
     photos = sum(map(walk.is_photo, files))

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, entries
+from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, make_entries
 from local.datasets.files import walk
 from local.datasets.files.pairing import kinds
 from local.errors import UserError
@@ -34,7 +34,7 @@ def recognise(root: Path) -> str | None:
 def classes(root: Path) -> list[str]:
     """Return the names of the class folders that hold photos; none when they may be anything else by their names."""
     named = [path for path in _class_folders(root) if not _means_else(path.name)]
-    found = [path.name for path in named if walk.below(path, pairs.IMAGES)]
+    found = [path.name for path in named if walk.list_files(path, pairs.IMAGES)]
     return found if len(found) > 1 else []
 
 
@@ -54,7 +54,7 @@ def classification(root: Path) -> DataSet[Labels]:
     samples = [*((train, sample) for sample in found.train), *((VALIDATION, sample) for sample in found.validation)]
     photos = [(sample.path, part, (names[sample.label],), (names[sample.label],)) for part, sample in samples]
     notes = {reason: [name.removeprefix(f"{root}/") for name in files] for reason, files in remarks.found.items()}
-    return DataSet(root, entries(photos, in_folders=True), names, notes)
+    return DataSet(root, make_entries(photos, in_folders=True), names, notes)
 
 
 def _class_folders(root: Path) -> list[Path]:

@@ -4,8 +4,8 @@
     train/images/a.jpg, train/masks/a.png           or images/train and masks/train; train and train_labels
     a.jpg, a_mask.png                               also _gt, _seg, in one folder or in two
 
-What the masks hold is in `local.datasets.masks.meaning`. EXIF: a mask of the size that the photo is stored in is turned
-with it; one of the upright size alone is upright already.
+`local.datasets.masks.class_mapping` describes what masks may hold. EXIF: a mask that has the photo's stored size is
+rotated with the photo; a mask that only fits the upright photo is used as it is.
 """
 
 import re
@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from local.datasets.dataset import DataSet
-from local.datasets.files.pairing import MASKS, NEITHER, TRUTHS, Key, Photos, key, kinds, pair, parted
-from local.datasets.files.walk import below
+from local.datasets.files.pairing import ANNOTATIONS, MASKS, OTHER, Key, Photos, assign_parts, key, kinds, pair
+from local.datasets.files.walk import list_files
 from local.datasets.masks import data_set
 from local.datasets.masks.mask import SUFFIXES, Mask
 from local.datasets.notes import Notes
@@ -28,25 +28,25 @@ def recognise(root: Path) -> str | None:
 
     A JPEG called a_mask.jpg may as well show somebody who wears one.
     """
-    photos, masks = _sorted_out(below(root))
+    photos, masks = _sorted_out(list_files(root))
     for mask in (mask for mask in masks if kinds(mask) or mask.lower().endswith(SUFFIXES)):
-        if (photo := next(filter(None, map(photos.beside, _keys(mask))), None)) is not None:
+        if (photo := next(filter(None, map(photos.with_key, _keys(mask))), None)) is not None:
             return f"{photo} has the mask {mask}"
     return None
 
 
 def segmentation(root: Path) -> DataSet[Mask]:
     """Read the photos that have a mask. Raises UserError as `data_set.read` does."""
-    found, notes = below(root), Notes()
+    found, notes = list_files(root), Notes()
     photos, masks = _sorted_out(found)
-    parts = parted(photos, {}, notes)
+    parts = assign_parts(photos, {}, notes)
     return data_set.read(root, found, pair(photos, masks, _keys), parts, notes)
 
 
 def _sorted_out(found: Sequence[str]) -> tuple[Photos, list[str]]:
     """The photos, and the masks in order: of two of a base name one that is not a JPEG comes first."""
-    images = [file for file in found if file.lower().endswith(pairs.IMAGES) and NEITHER not in kinds(file)]
-    in_folders = {file for file in images if {MASKS, TRUTHS} & kinds(file)}
+    images = [file for file in found if file.lower().endswith(pairs.IMAGES) and OTHER not in kinds(file)]
+    in_folders = {file for file in images if {MASKS, ANNOTATIONS} & kinds(file)}
     outside = {key(file) for file in images if file not in in_folders}
     masks = {file for file in images if file in in_folders or any(one in outside for one in _shorter(file))}
     photos = Photos([file for file in images if file not in masks])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from local.datasets.masks import mask
-from local.datasets.masks.mask import Colour, Painted
+from local.datasets.masks.mask import Colour, DecodedMask
 from local.errors import UserError
 from serve.preprocess import UnreadableImage
 from train.semantic_segmentation import masks
@@ -16,7 +16,7 @@ from train.semantic_segmentation import masks
 _WHITE = 0xFFFFFF
 
 
-def read(path: Path, source: str, colours: Mapping[Colour, int], numbers: Mapping[int, int]) -> Painted:
+def read(path: Path, source: str, colours: Mapping[Colour, int], numbers: Mapping[int, int]) -> DecodedMask:
     """Read the file at `path` into labels by the `colours` of its pixels, or by the `numbers` that are stored for them.
 
     Colours count where the table has all of them, also those of a palette or of grey; else numbers do, of which
@@ -24,9 +24,9 @@ def read(path: Path, source: str, colours: Mapping[Colour, int], numbers: Mappin
     labels. A wholly transparent pixel is white if its own colour has no label.
     Raises UserError naming `source` for a file that cannot be read or has neither.
     """
-    data = mask.read(path, source)
+    data = mask.read_as_png(path, source)
     codes = {red << 16 | green << 8 | blue: label for (red, green, blue), label in colours.items()}
-    planes = mask.opened(data, None, source, _planes)
+    planes = mask.apply_to_image(data, None, source, _planes)
     packed = (planes[..., 0] << 16 | planes[..., 1] << 8 | planes[..., 2]).astype(np.uint32, copy=False)
     clear = planes[..., 3] == 0
     packed[clear & ~np.isin(packed, list(codes))] = _WHITE
@@ -43,7 +43,7 @@ def read(path: Path, source: str, colours: Mapping[Colour, int], numbers: Mappin
     if labels is None:
         raise UserError(f"{source} has {_unknown(packed, stored, codes, numbers)}, which no class has: name it, too")
     as_it_is = stored is not None and not repaired and np.array_equal(labels, stored)
-    return Painted(labels, data if as_it_is else None, repaired)
+    return DecodedMask(labels, data if as_it_is else None, repaired)
 
 
 def _planes(image: Image.Image) -> NDArray[np.uint32]:

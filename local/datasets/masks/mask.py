@@ -15,7 +15,7 @@ from local.errors import UserError
 from serve.preprocess import MAX_PIXELS, UnreadableImage
 from train.semantic_segmentation import masks
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 Colour = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
 SUFFIXES = (".png", ".gif", ".bmp", ".tif", ".tiff")
@@ -23,7 +23,7 @@ SUFFIXES = (".png", ".gif", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
-class Painted:
+class DecodedMask:
     """A mask's pixels, uint8 (H, W): a number for each class, masks.IGNORE for none.
 
     `png` is a file that holds them as they are, where there is one; `repaired` says that they were read from a colour
@@ -40,43 +40,43 @@ class Mask:
     """The mask of a photo: what messages call it, and how it is read. `read` raises UserError, naming `source`."""
 
     source: str
-    read: Callable[[], Painted]
+    read: Callable[[], DecodedMask]
 
 
-def from_numbers(path: Path, source: str) -> Painted:
+def read_numbers(path: Path, source: str) -> DecodedMask:
     """Read a file whose pixels are numbers. Raises UserError naming `source` for a file that is none."""
-    return numbers(read(path, source), source)
+    return decode_numbers(read_as_png(path, source), source)
 
 
-def numbers(png: bytes, source: str) -> Painted:
+def decode_numbers(png: bytes, source: str) -> DecodedMask:
     """Decode a PNG whose pixels are numbers. Raises UserError naming `source`."""
     try:
         pixels, repaired = masks.decode(png)
     except UnreadableImage as error:
         raise UserError(f"{source} {error}") from None
-    return Painted(pixels, None if repaired else png, repaired)
+    return DecodedMask(pixels, None if repaired else png, repaired)
 
 
-def read(path: Path, source: str) -> bytes:
+def read_as_png(path: Path, source: str) -> bytes:
     """Read a mask's file as a PNG: GIF, BMP and TIFF are made one. Raises UserError naming `source`."""
-    data = texts.data(path, source)
+    data = texts.read_bytes(path, source)
     if not data.startswith((b"GIF8", b"BM", b"II*\0", b"MM\0*")):
         return data
-    return opened(data, ("GIF", "BMP", "TIFF"), source, _png)
+    return apply_to_image(data, ("GIF", "BMP", "TIFF"), source, _png)
 
 
-def palette(png: bytes, source: str) -> list[Colour]:
+def read_palette(png: bytes, source: str) -> list[Colour]:
     """The colours of a PNG's palette by number; none without a palette. Raises UserError naming `source`."""
-    flat = opened(png, ("PNG",), source, lambda image: image.getpalette("RGB")) or []
+    flat = apply_to_image(png, ("PNG",), source, lambda image: image.getpalette("RGB")) or []
     return list(zip(flat[::3], flat[1::3], flat[2::3], strict=False))
 
 
-def colours(png: bytes, source: str, limit: int) -> set[Colour]:
+def read_colours(png: bytes, source: str, limit: int) -> set[Colour]:
     """The colours of a PNG's pixels; transparency is passed over.
 
     Raises UserError naming `source`, also where there are more than `limit`.
     """
-    found = opened(png, ("PNG",), source, lambda image: image.convert("RGB").getcolors(limit))
+    found = apply_to_image(png, ("PNG",), source, lambda image: image.convert("RGB").getcolors(limit))
     if found is None:
         raise UserError(
             f"{source} has more than {limit} colours, and a mask has one for each class: a photo, a mask that was a "
@@ -95,7 +95,9 @@ def _png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def opened(data: bytes, formats: tuple[str, ...] | None, source: str, use: Callable[[Image.Image], Made]) -> Made:
+def apply_to_image(
+    data: bytes, formats: tuple[str, ...] | None, source: str, use: Callable[[Image.Image], Result]
+) -> Result:
     """What `use` makes of an image file of one of the `formats`, None for any. Raises UserError naming `source`."""
     try:
         with Image.open(io.BytesIO(data), formats=formats) as image:

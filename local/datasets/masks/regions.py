@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_MOST_CROSSINGS = 20_000_000
+_MAX_CROSSINGS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def polygon(corners: NDArray[np.float64], size: tuple[int, int]) -> Region:
         for edge in (np.minimum(corners[:, 1], ends[:, 1]), np.maximum(corners[:, 1], ends[:, 1]))
     )
     counts = last - first
-    if counts.sum() > _MOST_CROSSINGS:
+    if counts.sum() > _MAX_CROSSINGS:
         raise ValueError(f"has {len(corners)} corners and goes to and fro too often: draw it more simply")
     edges = np.repeat(np.arange(len(corners)), counts)
     rows = np.arange(len(edges)) - np.repeat(np.cumsum(counts) - counts, counts) + first[edges]

@@ -69,7 +69,7 @@ def find(root: Path, files: Sequence[str]) -> Table | None:
         of_name = [file for file in files if file.rpartition("/")[2].lower() == name]
         if of_name:
             of_name.sort(key=lambda file: (file.count("/"), file))
-            tables = [texts.read(root / file, file) for file in of_name]
+            tables = [texts.read_text(root / file, file) for file in of_name]
             other = next((file for file, table in zip(of_name, tables, strict=True) if table != tables[0]), None)
             if other is not None:
                 raise UserError(f"{of_name[0]} and {other} differ: keep the one that says what the masks hold")

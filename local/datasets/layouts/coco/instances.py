@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.datasets.dataset import Edges, class_name
-from local.datasets.files.values import is_pixels, shown
+from local.datasets.files.values import is_pixels, preview
 from local.errors import UserError
 
 _KEYS = ("images", "annotations", "categories")
@@ -37,7 +37,7 @@ class Object:
         numbers = [value for value in values if is_pixels(value)]
         if len(numbers) != 4 or len(values) != 4:
             raise UserError(
-                f"{self.where} has the bbox {shown(self.bbox)}: expected [left, top, width, height] in pixels"
+                f"{self.where} has the bbox {preview(self.bbox)}: expected [left, top, width, height] in pixels"
             )
         left, top, width, height = map(float, numbers)
         return left, top, left + width, top + height
@@ -110,9 +110,9 @@ def _identified(values: list[Any], where: str) -> Iterator[tuple[Id, dict[str, A
     for number, value in enumerate(values):
         key = _id(value.get("id")) if isinstance(value, dict) else None
         if key is None:
-            raise UserError(f"{where}[{number}] is {shown(value)}: it needs an id, a whole number or a text")
+            raise UserError(f"{where}[{number}] is {preview(value)}: it needs an id, a whole number or a text")
         if key in places:
-            raise UserError(f"{where}[{number}] has the id {shown(key)} of {where}[{places[key]}]: give each its own")
+            raise UserError(f"{where}[{number}] has the id {preview(key)} of {where}[{places[key]}]: give each its own")
         places[key] = number
         yield key, value
 
@@ -130,8 +130,8 @@ def _categories(values: list[Any], where: str) -> dict[Id, str]:
     for key, value in _identified(values, where):
         name = value.get("name")
         if not isinstance(name, str):
-            raise UserError(f"{where}: the id {shown(key)} has the name {shown(name)}: give it a text, like cat")
-        names[key] = class_name(name, f"{where}: the id {shown(key)} has a name that")
+            raise UserError(f"{where}: the id {preview(key)} has the name {preview(name)}: give it a text, like cat")
+        names[key] = class_name(name, f"{where}: the id {preview(key)} has a name that")
     return names
 
 
@@ -139,7 +139,7 @@ def _object(value: dict[str, Any], where: str, categories: Mapping[Id, str]) -> 
     """An object, or in words what is wrong with it."""
     key = _id(value.get("category_id"))
     if key is None or key not in categories:
-        return f"{where} has the category_id {shown(value.get('category_id'))}, which categories does not have"
+        return f"{where} has the category_id {preview(value.get('category_id'))}, which categories does not have"
     crowd = value.get("iscrowd") not in (None, 0, "0", "")
     return Object(where, categories[key], crowd, value.get("bbox"), value.get("segmentation"))
 
@@ -148,7 +148,9 @@ def _picture(image: dict[str, Any], found: list[Object | str], source: str) -> P
     """An image with its objects."""
     name = image.get("file_name")
     if not isinstance(name, str) or not name.strip():
-        problem = f"{source}: the image with the id {shown(image['id'])} has the file_name {shown(name)}, not a path"
+        problem = (
+            f"{source}: the image with the id {preview(image['id'])} has the file_name {preview(name)}, not a path"
+        )
         return Picture("", source, None, (), problem)
     named = f"{name[-80:]!r} of {source}"
     problems = [each for each in found if isinstance(each, str)]
@@ -157,7 +159,7 @@ def _picture(image: dict[str, Any], found: list[Object | str], source: str) -> P
     if any(side not in (None, 0) for side in sides):
         size = _side(sides[0]), _side(sides[1])
         if size[0] * size[1] <= 1:
-            given = " x ".join(map(shown, sides))
+            given = " x ".join(map(preview, sides))
             problems.append(f"{named} has a width and height of {given}: give its real size in pixels")
     objects = tuple(each for each in found if isinstance(each, Object))
     return Picture(name, named, size, objects, problems[0] if problems else "")

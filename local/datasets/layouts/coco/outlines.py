@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from local.datasets.files.values import is_pixels, shown
+from local.datasets.files.values import is_pixels, preview
 from local.datasets.layouts.coco.instances import Object, Picture
-from local.datasets.masks.mask import Painted
+from local.datasets.masks.mask import DecodedMask
 from local.datasets.masks.regions import Region, polygon, rectangle, run_lengths, runs, union
 from local.errors import UserError
 from serve.preprocess import MAX_PIXELS
 from train.semantic_segmentation import masks
 
 
-def paint(picture: Picture, photo: Path, labels: Mapping[str, int]) -> Painted:
+def paint(picture: Picture, photo: Path, labels: Mapping[str, int]) -> DecodedMask:
     """Paint a picture's objects into a mask: a category's label, 0 where there is none.
 
     Its size is the one that the file gives, else that of the photo as it is stored, as COCO's outlines are.
@@ -39,7 +39,7 @@ def paint(picture: Picture, photo: Path, labels: Mapping[str, int]) -> Painted:
             found.paint(mask, masks.IGNORE)
     for found, label in sorted(painted, key=lambda one: -one[0].area):
         found.paint(mask, label)
-    return Painted(mask)
+    return DecodedMask(mask)
 
 
 def _stored_size(photo: Path, source: str) -> tuple[int, int]:
@@ -63,13 +63,13 @@ def _shape(one: Object, size: tuple[int, int]) -> Region:
     # Some tools leave the outer list out around a single polygon.
     polygons = [form] if isinstance(form, list) and not isinstance(form[0], list) else form
     if not isinstance(polygons, list):
-        raise UserError(f"{one.where} has the segmentation {shown(form)}: expected polygons or run lengths")
+        raise UserError(f"{one.where} has the segmentation {preview(form)}: expected polygons or run lengths")
     return union([_polygon(one, each, size) for each in polygons])
 
 
 def _polygon(one: Object, numbers: object, size: tuple[int, int]) -> Region:
     if not isinstance(numbers, list) or len(numbers) % 2 or not all(map(is_pixels, numbers)):
-        raise UserError(f"{one.where} has the polygon {shown(numbers)}: expected [x, y, x, y, ...] in pixels")
+        raise UserError(f"{one.where} has the polygon {preview(numbers)}: expected [x, y, x, y, ...] in pixels")
     try:
         return polygon(np.array(numbers, np.float64).reshape(-1, 2), size)
     except ValueError as error:
@@ -81,8 +81,8 @@ def _from_runs(one: Object, form: Mapping[str, object], size: tuple[int, int]) -
     counts = form.get("counts")
     if form.get("size") != [size[1], size[0]]:
         raise UserError(
-            f"{one.where} has run lengths of the size {shown(form.get('size'))}: the image has [{size[1]}, {size[0]}], "
-            "height and width"
+            f"{one.where} has run lengths of the size {preview(form.get('size'))}: the image has "
+            f"[{size[1]}, {size[0]}], height and width"
         )
     try:
         if isinstance(counts, str):
@@ -90,8 +90,10 @@ def _from_runs(one: Object, form: Mapping[str, object], size: tuple[int, int]) -
         if isinstance(counts, list) and all(map(_is_count, counts)):
             return runs(np.array(counts, np.int64), size)
     except ValueError as error:
-        raise UserError(f"{one.where} has the run lengths {shown(counts)}, which {error}") from None
-    raise UserError(f"{one.where} has the run lengths {shown(counts)}: expected whole numbers, or COCO's text of them")
+        raise UserError(f"{one.where} has the run lengths {preview(counts)}, which {error}") from None
+    raise UserError(
+        f"{one.where} has the run lengths {preview(counts)}: expected whole numbers, or COCO's text of them"
+    )
 
 
 def _is_count(value: object) -> bool:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from local.datasets.dataset import UNKNOWN, UNUSABLE, Annotation, DataSet, Known, Thing, entries
+from local.datasets.dataset import UNKNOWN, UNUSABLE, Annotation, DataSet, LabelledBox, Target, make_entries
 from local.datasets.files import parts, path_suffixes, texts, values, walk
 from local.datasets.layouts.coco import instances, outlines
 from local.datasets.layouts.coco.instances import Object, Picture
 from local.datasets.masks.mask import Mask
-from local.datasets.notes import MISSING, SEVERAL, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_CLASSES, Notes, usable
+from local.datasets.notes import MISSING, SEVERAL, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_CLASSES, Notes, read_usable
 from local.errors import UserError
 from serve.words import plural
 from train.data.parts import TEST
@@ -66,7 +66,7 @@ def detection(root: Path) -> DataSet[Annotation]:
     def known(photo: _Photo) -> Annotation:
         boxed = [one for one in photo.picture.objects if not one.crowd]
         size = photo.picture.size or UNKNOWN
-        return Annotation(photo.picture.source, tuple(Thing(one.category, one.edges()) for one in boxed), size)
+        return Annotation(photo.picture.source, tuple(LabelledBox(one.category, one.edges()) for one in boxed), size)
 
     found = _find(root)
     found.notes[CROWDS] = [_named(photo, one) for photo in found.photos for one in photo.picture.objects if one.crowd]
@@ -98,19 +98,19 @@ def segmentation(root: Path) -> DataSet[Mask]:
 def _data_set(
     root: Path,
     found: _Found,
-    known: Callable[[_Photo], Known],
+    known: Callable[[_Photo], Target],
     counts: Callable[[Object], bool],
     before: tuple[str, ...] = (),
-) -> DataSet[Known]:
+) -> DataSet[Target]:
     """The data set of what is `known` of each photo; its classes are those of objects that count, after `before`."""
     _require_pixels(found)
 
-    def read(photo: _Photo) -> Known:
+    def read(photo: _Photo) -> Target:
         if photo.picture.problem:
             raise UserError(photo.picture.problem)
         return known(photo)
 
-    read_photos = usable(found.photos, read, root, found.notes)
+    read_photos = read_usable(found.photos, read, root, found.notes)
     classes = [{one.category for one in photo.picture.objects if counts(one)} for photo, _ in read_photos]
     used = set().union(*classes)
     if not used:
@@ -118,7 +118,7 @@ def _data_set(
     photos = [(photo.path, photo.part, one, of) for (photo, one), of in zip(read_photos, classes, strict=True)]
     found.notes[UNUSED_CLASSES] = [name for name in found.categories if name not in used]
     names = dict.fromkeys([*before, *(name for name in found.categories if name in used)])
-    return DataSet(root, entries(photos), tuple(names), found.notes)
+    return DataSet(root, make_entries(photos), tuple(names), found.notes)
 
 
 def _require_pixels(found: _Found) -> None:
@@ -149,7 +149,7 @@ def _find(root: Path) -> _Found:
     categories: list[str] = []
     for file in chosen:
         place = file.relative_to(root)
-        document = instances.parse(texts.data(file, place.as_posix()), place.as_posix())
+        document = instances.parse(texts.read_bytes(file, place.as_posix()), place.as_posix())
         categories += document.categories
         notes[STRAYS] += document.strays
         part = parts.of_path(place.with_suffix(""))
@@ -177,8 +177,8 @@ def _find(root: Path) -> _Found:
 
 def _files(root: Path) -> Iterator[Path]:
     """The files below `root` that begin as COCO's do."""
-    for name in walk.below(root, (".json",)):
-        begin = texts.begin(root / name)
+    for name in walk.list_files(root, (".json",)):
+        begin = texts.first_bytes(root / name)
         is_object = begin.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
         if is_object and any(all(sign in begin for sign in signs) for signs in _SIGNS):
             yield root / name

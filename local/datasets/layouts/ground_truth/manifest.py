@@ -15,7 +15,7 @@ from typing import Any
 
 from local.datasets.dataset import TRAIN, UNUSABLE, VALIDATION
 from local.datasets.files import parts, texts
-from local.datasets.files.walk import below
+from local.datasets.files.walk import list_files
 from local.datasets.notes import Notes, require_usable
 from local.errors import UserError
 
@@ -87,7 +87,7 @@ class Line:
 
 def files(root: Path) -> Iterator[Path]:
     """The manifests below `root`, known by their first lines; in the folder of a Ground Truth job its output alone."""
-    paths = [root / name for name in below(root, _SUFFIXES)]
+    paths = [root / name for name in list_files(root, _SUFFIXES)]
     crowd = Counter(path.parent for path in paths if path.name.lower().endswith(".json"))
     for path in paths:
         crowded = path.name.lower().endswith(".json") and crowd[path.parent] > _FEW
@@ -130,7 +130,7 @@ def _is_beside_output(folder: Path) -> bool:
 
 def _is_manifest(path: Path) -> bool:
     """Whether the first line is about a photo, or about a text that a job has labelled."""
-    begin = next((line for line in texts.begin(path, _LONGEST).splitlines() if line.strip()), b"")
+    begin = next((line for line in texts.first_bytes(path, _LONGEST).splitlines() if line.strip()), b"")
     try:
         first = json.loads(begin.decode("utf-8-sig")) if b"source" in begin or b"image-ref" in begin else None
     except (ValueError, RecursionError):
@@ -144,7 +144,7 @@ def _is_manifest(path: Path) -> bool:
 def _texts(root: Path, path: Path) -> Iterator[tuple[str, str]]:
     """The lines of a file that are not empty, and what messages call them."""
     name = path.relative_to(root).as_posix()
-    text = texts.read(path, name)
+    text = texts.read_text(path, name)
     # Not splitlines: it also splits at characters that JSON texts may hold.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():

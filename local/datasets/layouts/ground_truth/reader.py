@@ -22,22 +22,22 @@ from local.datasets.dataset import (
     Annotation,
     DataSet,
     Entry,
-    Known,
+    LabelledBox,
     Labels,
-    Thing,
+    Target,
 )
 from local.datasets.files import path_suffixes
 from local.datasets.files.listed import note_unlisted
-from local.datasets.files.pairing import MASKS, TRUTHS, kinds
+from local.datasets.files.pairing import ANNOTATIONS, MASKS, kinds
 from local.datasets.files.path_suffixes import Files
-from local.datasets.files.walk import below
+from local.datasets.files.walk import list_files
 from local.datasets.layouts.ground_truth import manifest, values
 from local.datasets.layouts.ground_truth.jobs import choose
 from local.datasets.layouts.ground_truth.manifest import Label, Line
 from local.datasets.layouts.ground_truth.values import ClassNames
 from local.datasets.masks import colours, data_set
 from local.datasets.masks.mask import Colour, Mask
-from local.datasets.notes import Notes, usable
+from local.datasets.notes import Notes, read_usable
 from local.errors import UserError
 from train.semantic_segmentation.masks import IGNORE
 
@@ -94,7 +94,7 @@ def detection(root: Path) -> DataSet[Annotation]:
         classes.add(line.where, declared, [*declared, *(number for number, _ in boxes)])
     names = classes.by_number(notes)
     known = [
-        (line, Annotation(line.where, tuple(Thing(names[number], box) for number, box in boxes), size))
+        (line, Annotation(line.where, tuple(LabelledBox(names[number], box) for number, box in boxes), size))
         for line, ((size, boxes), _) in found
     ]
     of_photos = [annotation.classes for _, annotation in known]
@@ -152,29 +152,29 @@ def _values(root: Path, task: str, value: Callable[[Label], Value], notes: Notes
     """What `value` makes of each label for a task; those of which it raises UserError are noted."""
     lines = manifest.lines(root, notes)
     labelled = choose(root, lines, task, notes)
-    names = [name for name in path_suffixes.photos(root).names if not kinds(name) & {TRUTHS, MASKS}]
+    names = [name for name in path_suffixes.photos(root).names if not kinds(name) & {ANNOTATIONS, MASKS}]
     # A mask is not a photo that nothing lists.
     photos = Files(root, (name for name in names if task != SEGMENTATION or not name.lower().endswith(".png")))
     note_unlisted(photos, {root / "manifest": [line.ref for line in lines]}, notes)
-    return [(one.line, found) for one, found in usable(labelled, lambda one: value(one.label), root, notes)]
+    return [(one.line, found) for one, found in read_usable(labelled, lambda one: value(one.label), root, notes)]
 
 
 def _entries(
     root: Path,
-    known: Sequence[tuple[Line, Known]],
+    known: Sequence[tuple[Line, Target]],
     classes: Sequence[Iterable[str]],
     notes: Notes,
     in_folders: bool = False,
-) -> tuple[Entry[Known], ...]:
-    """`dataset.entries` of the photos that are below `root`."""
+) -> tuple[Entry[Target], ...]:
+    """`dataset.make_entries` of the photos that are below `root`."""
     files = _files(root, [line for line, _ in known], [line.ref for line, _ in known], "photo", notes)
     there = ((line, fact, of) for (line, fact), of in zip(known, classes, strict=True) if line.ref in files)
-    return dataset.entries(((files[line.ref], line.part, fact, of) for line, fact, of in there), in_folders)
+    return dataset.make_entries(((files[line.ref], line.part, fact, of) for line, fact, of in there), in_folders)
 
 
 def _files(root: Path, lines: Iterable[Line], refs: Sequence[str], what: str, notes: Notes) -> dict[str, Path]:
     """The files below `root` by what `lines` call them; notes the others. Raises UserError when there are none."""
-    found = Files(root, below(root)).find(refs, root, [line.part for line in lines])
+    found = Files(root, list_files(root)).find(refs, root, [line.part for line in lines])
     files = {ref: one.path for ref, one in zip(refs, found, strict=True) if one.path is not None}
     if refs and not files:
         raise UserError(f"{root} has no {what} of its manifests, such as {refs[0]}: {_how_to_get(refs, root)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.datasets.dataset import Edges, class_name
-from local.datasets.files.values import is_pixels, shown
+from local.datasets.files.values import is_pixels, preview
 from local.datasets.layouts.ground_truth.manifest import Json, Label
 from local.datasets.masks.mask import Colour
 from local.datasets.notes import RENUMBERED, Notes
@@ -45,7 +45,7 @@ def classes(label: Label) -> int | list[int]:
     found = numbers(label.value)
     if found is None:
         raise UserError(
-            f"{label.where} has a {label.name} of {shown(label.value)}: it is a number from 0, or a list of numbers"
+            f"{label.where} has a {label.name} of {preview(label.value)}: it is a number from 0, or a list of numbers"
         )
     return found
 
@@ -67,7 +67,9 @@ def class_names(label: Label) -> dict[int, str]:
     found = {}
     declared = label.metadata.get("class-map", {})
     if not isinstance(declared, dict):
-        raise UserError(f'{label.where} has a class-map of {shown(declared)}: it is an object, such as {{"0": "dog"}}')
+        raise UserError(
+            f'{label.where} has a class-map of {preview(declared)}: it is an object, such as {{"0": "dog"}}'
+        )
     for key, name in declared.items():
         found[_key(label, key, "class-map")] = _name(label, name)
     own = numbers(label.value)
@@ -86,7 +88,7 @@ def boxes(label: Label) -> Boxes:
         raise UserError(f"{label.where} has an image_size of {width} x {height}: give the photo's own")
     if not isinstance(things, list):
         raise UserError(
-            f'{label.where} has "annotations" of {shown(things)}: they are a list of boxes, [] on a photo without any'
+            f'{label.where} has "annotations" of {preview(things)}: they are a list of boxes, [] on a photo without any'
         )
     found = []
     for thing in things:
@@ -94,7 +96,7 @@ def boxes(label: Label) -> Boxes:
         number = numbers(thing.get("class_id"))
         if not isinstance(number, int):
             raise UserError(
-                f"{label.where} has a box with a class_id of {shown(thing.get('class_id'))}: it is a number from 0"
+                f"{label.where} has a box with a class_id of {preview(thing.get('class_id'))}: it is a number from 0"
             )
         found.append((number, (left, top, left + wide, top + high)))
     return Boxes((width, height), found)
@@ -105,7 +107,7 @@ def colour_map(label: Label) -> tuple[dict[int, str], dict[Colour, int]]:
     declared = label.metadata.get("internal-color-map", {})
     if not isinstance(declared, dict):
         raise UserError(
-            f"{label.where} has an internal-color-map of {shown(declared)}: it is an object with an object per class"
+            f"{label.where} has an internal-color-map of {preview(declared)}: it is an object with an object per class"
         )
     names: dict[int, str] = {}
     colours: dict[Colour, int] = {}
@@ -116,7 +118,7 @@ def colour_map(label: Label) -> tuple[dict[int, str], dict[Colour, int]]:
         if colour is None:
             continue
         if not isinstance(colour, str) or not re.fullmatch("#?[0-9a-fA-F]{6}", colour):
-            raise UserError(f"{label.where} has a hex-color of {shown(colour)}: it is one like #2acf59")
+            raise UserError(f"{label.where} has a hex-color of {preview(colour)}: it is one like #2acf59")
         red, green, blue = bytes.fromhex(colour.removeprefix("#"))
         colours[red, green, blue] = number
     return names, colours if len(colours) == len(names) else {}
@@ -169,18 +171,20 @@ def _number(value: Json) -> int | None:
 
 def _key(label: Label, key: str, where: str) -> int:
     if not (key.isascii() and key.isdigit() and len(key) < 10):
-        raise UserError(f'{label.where} has a {where} with the key {shown(key)}: keys are numbers of classes, "0", "1"')
+        raise UserError(
+            f'{label.where} has a {where} with the key {preview(key)}: keys are numbers of classes, "0", "1"'
+        )
     return int(key)
 
 
 def _name(label: Label, value: Json) -> str:
     if not isinstance(value, str):
-        raise UserError(f"{label.where} names a class {shown(value)}: give it a name, such as dog")
-    return class_name(value, f"{label.where} names a class {shown(value)}, which")
+        raise UserError(f"{label.where} names a class {preview(value)}: give it a name, such as dog")
+    return class_name(value, f"{label.where} names a class {preview(value)}, which")
 
 
 def _pixels(label: Label, holder: Json, key: str, form: str) -> float:
     value = holder.get(key) if isinstance(holder, dict) else None
     if not is_pixels(value):
-        raise UserError(f"{label.where} has no number of pixels as {key!r} of {form} but {shown(value)}")
+        raise UserError(f"{label.where} has no number of pixels as {key!r} of {form} but {preview(value)}")
     return value

@@ -66,25 +66,25 @@ def class_values(lines: Sequence[Listed], source: str, notes: Notes) -> list[Lis
             f"{source} has boxes ({lines[0].where} begins with a header such as 2 5), not a class for each photo: take "
             "an algorithm for detection, or a list of index<TAB>class id<TAB>path"
         )
-    width, _ = Counter(len(line.known) for line in lines).most_common(1)[0]
-    usual = [line for line in lines if len(line.known) == width]
+    width, _ = Counter(len(line.target) for line in lines).most_common(1)[0]
+    usual = [line for line in lines if len(line.target) == width]
     for line in lines:
-        if len(line.known) != width:
-            notes.setdefault(UNUSABLE, []).append(f"{line.where} has {len(line.known)} numbers, most lines {width}")
-    columns = list(zip(*(line.known for line in usual), strict=True))
+        if len(line.target) != width:
+            notes.setdefault(UNUSABLE, []).append(f"{line.where} has {len(line.target)} numbers, most lines {width}")
+    columns = list(zip(*(line.target for line in usual), strict=True))
     first = _first_label(columns, usual[0])
     if width - first > 1 and not all(map(_zero_one, columns[first:])):
         raise UserError(
-            f"{usual[0].where} has {width - first} labels, {_words(usual[0].known[first:])}: several labels are a 0 or "
-            "1 for each class, and one is a class id; remove columns that are neither"
+            f"{usual[0].where} has {width - first} labels, {_words(usual[0].target[first:])}: give one class id, or a "
+            "0 or 1 for each class, and remove all other columns"
         )
-    return [replace(line, known=line.known[first:]) for line in usual]
+    return [replace(line, target=line.target[first:]) for line in usual]
 
 
 def packed_at(lines: Sequence[Listed]) -> int | None:
     """Return how many numbers stand before the header of packed boxes in most lines, None where there are no boxes."""
     for first in (1, 2, 0):
-        if 2 * sum(_is_packed(line.known[first:]) for line in lines) > len(lines):
+        if 2 * sum(_is_packed(line.target[first:]) for line in lines) > len(lines):
             return first
     return None
 
@@ -97,27 +97,27 @@ def packed(lines: Sequence[Listed], source: str, notes: Notes) -> list[Line[Pack
     first = packed_at(lines)
     if first is None:
         raise UserError(
-            f"{source} has no boxes ({lines[0].where} has the numbers {_words(lines[0].known)}): detection takes lines "
-            "of index<TAB>2<TAB>5<TAB>class, xmin, ymin, xmax, ymax of each object<TAB>path, all with tabs"
+            f"{source} has no boxes ({lines[0].where} has the numbers {_words(lines[0].target)}): detection takes "
+            "lines of index<TAB>2<TAB>5<TAB>class, xmin, ymin, xmax, ymax of each object<TAB>path, all with tabs"
         )
     found = []
     for line in lines:
-        if _is_packed(line.known[first:]):
-            found.append(Line(line.where, line.text, _unpacked(line.known[first:]), line.part))
+        if _is_packed(line.target[first:]):
+            found.append(Line(line.where, line.text, _unpacked(line.target[first:]), line.part))
         else:
             notes.setdefault(UNUSABLE, []).append(f"{line.where} has no whole number of objects after its header")
-    boxed = [one for one in found if one.known.objects]
+    boxed = [one for one in found if one.target.objects]
     if 2 * sum(map(_beyond, boxed)) > len(boxed):
         for one in boxed:
-            if one.known.size is None:
+            if one.target.size is None:
                 raise UserError(
-                    f"{one.where} has the box {_words(one.known.objects[0][1])}, in pixels: divide by the width and "
+                    f"{one.where} has the box {_words(one.target.objects[0][1])}, in pixels: divide by the width and "
                     "height of the photo, or write both into the header, 4<TAB>5<TAB>width<TAB>height"
                 )
         return found
     for one in filter(_beyond, boxed):
         notes.setdefault(UNUSABLE, []).append(f"{one.where} has a box in pixels, most lines fractions of the photo")
-    return [Line(one.where, one.text, Packed(one.known.objects, None), one.part) for one in found if not _beyond(one)]
+    return [Line(one.where, one.text, Packed(one.target.objects, None), one.part) for one in found if not _beyond(one)]
 
 
 def _fields(line: str) -> list[str]:
@@ -190,7 +190,7 @@ def _unpacked(numbers: Numbers) -> Packed:
 
 def _beyond(line: Line[Packed]) -> bool:
     """Whether a line has boxes that cannot be fractions."""
-    return any(abs(edge) > _FRACTIONS for _, box in line.known.objects for edge in box)
+    return any(abs(edge) > _FRACTIONS for _, box in line.target.objects for edge in box)
 
 
 def _words(numbers: Sequence[float]) -> str:

@@ -12,11 +12,11 @@ in fractions are of the stored photo, boxes in pixels of the one that has the si
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from local.datasets.dataset import FRACTIONS, Annotation, DataSet, Known, Labels, Thing, entries
+from local.datasets.dataset import FRACTIONS, Annotation, DataSet, LabelledBox, Labels, Target, make_entries
 from local.datasets.files import path_suffixes, texts
-from local.datasets.files.listed import Line, locate, note_unlisted, once
+from local.datasets.files.listed import Line, deduplicate, locate, note_unlisted
 from local.datasets.files.parts import split_files
-from local.datasets.files.walk import is_photo, near
+from local.datasets.files.walk import is_photo, list_nearby
 from local.datasets.layouts.lists import lines
 from local.datasets.layouts.lists.lines import Listed
 from local.datasets.notes import RENUMBERED, UNUSED_CLASSES, Notes
@@ -25,15 +25,15 @@ from serve.words import plural
 
 SUFFIX = (".lst",)
 CLASSES = "classes.txt"
-Reader = Callable[[Sequence[Listed], str, Notes], list[Line[Known]]]
+Reader = Callable[[Sequence[Listed], str, Notes], list[Line[Target]]]
 _FIX = "remove one of the two"
 
 
 def recognise(root: Path) -> str | None:
     """Return how one sees that `root` holds a list of photos, None if it does not."""
-    paths = near(root, SUFFIX)
+    paths = list_nearby(root, SUFFIX)
     for path in dict.fromkeys([*(path for path, _ in split_files(paths, root, "", {})), *paths]):
-        if any(is_photo(line.text) for line in lines.parse(texts.head(path), path.name, head=True)):
+        if any(is_photo(line.text) for line in lines.parse(texts.first_lines(path), path.name, head=True)):
             return f"{path.relative_to(root).as_posix()} lists photos"
     return None
 
@@ -46,45 +46,47 @@ def classification(root: Path) -> DataSet[Labels]:
     notes: Notes = {}
     located = _located(root, lines.class_values, notes)
     first = located[0][0]
-    width = len(first.known)
+    width = len(first.target)
     for line, _ in located:
-        if len(line.known) != width:
-            raise UserError(f"{line.where} has {len(line.known)} labels and {first.where} {width}: give all as many")
+        if len(line.target) != width:
+            raise UserError(f"{line.where} has {len(line.target)} labels and {first.where} {width}: give all as many")
     if width > 1:
-        ids = [tuple(label for label, value in enumerate(line.known) if value) for line, _ in located]
+        ids = [tuple(label for label, value in enumerate(line.target) if value) for line, _ in located]
         names = _names(root, ids, notes, columns=width)
     else:
-        ids = [(_class_id(line.known[0], line.where),) for line, _ in located]
+        ids = [(_class_id(line.target[0], line.where),) for line, _ in located]
         names = _names(root, ids, notes, folders=[photo.parent.name for _, photo in located])
     labels = [tuple(names[label] for label in some) for some in ids]
     photos = [(photo, line.part, some, some) for (line, photo), some in zip(located, labels, strict=True)]
-    return DataSet(root, entries(photos, in_folders=width == 1), tuple(names.values()), notes, multi_label=width > 1)
+    return DataSet(
+        root, make_entries(photos, in_folders=width == 1), tuple(names.values()), notes, multi_label=width > 1
+    )
 
 
 def detection(root: Path) -> DataSet[Annotation]:
     """Read the lists in `root` or one folder below: packed boxes. Raises UserError naming file, line and fix."""
     notes: Notes = {}
     located = _located(root, lines.packed, notes)
-    ids = [tuple(_class_id(kind, line.where) for kind, _ in line.known.objects) for line, _ in located]
+    ids = [tuple(_class_id(kind, line.where) for kind, _ in line.target.objects) for line, _ in located]
     names = _names(root, ids, notes)
     found = []
     for some, (line, photo) in zip(ids, located, strict=True):
-        boxes = [box for _, box in line.known.objects]
-        things = tuple(Thing(names[kind], box) for kind, box in zip(some, boxes, strict=True))
-        known = Annotation(line.where, things, line.known.size or FRACTIONS)
+        boxes = [box for _, box in line.target.objects]
+        things = tuple(LabelledBox(names[kind], box) for kind, box in zip(some, boxes, strict=True))
+        known = Annotation(line.where, things, line.target.size or FRACTIONS)
         found.append((photo, line.part, known, known.classes))
-    return DataSet(root, entries(found), tuple(names.values()), notes)
+    return DataSet(root, make_entries(found), tuple(names.values()), notes)
 
 
-def _located(root: Path, read: Reader[Known], notes: Notes) -> list[tuple[Line[Known], Path]]:
+def _located(root: Path, read: Reader[Target], notes: Notes) -> list[tuple[Line[Target], Path]]:
     """The photos of all lists but those of a test part, with what `read` makes of their numbers."""
     photos = path_suffixes.photos(root)
-    located: list[tuple[Line[Known], Path]] = []
+    located: list[tuple[Line[Target], Path]] = []
     named: dict[Path, list[str]] = {}
-    used = split_files(near(root, SUFFIX), root, "lists", notes)
+    used = split_files(list_nearby(root, SUFFIX), root, "lists", notes)
     for path, part in used:
         source = path.relative_to(root).as_posix()
-        if listed := lines.parse(texts.read(path, source), source, part):
+        if listed := lines.parse(texts.read_text(path, source), source, part):
             named[path] = [line.text for line in listed]
             located += locate(photos, read(listed, source, notes), path, notes)
     if not located:
@@ -94,7 +96,7 @@ def _located(root: Path, read: Reader[Known], notes: Notes) -> list[tuple[Line[K
             "index<TAB>label<TAB>path"
         )
     note_unlisted(photos, named, notes)
-    return once(located, notes, _FIX)
+    return deduplicate(located, notes, _FIX)
 
 
 def _class_id(value: float, where: str) -> int:
@@ -126,7 +128,7 @@ def _names(
 
 def _classes_file(root: Path) -> Path | None:
     """The classes.txt in `root`, or else beside the first list that has one."""
-    folders = [root, *(path.parent for path in near(root, SUFFIX))]
+    folders = [root, *(path.parent for path in list_nearby(root, SUFFIX))]
     return next((folder / CLASSES for folder in folders if (folder / CLASSES).is_file()), None)
 
 

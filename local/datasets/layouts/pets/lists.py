@@ -96,7 +96,7 @@ def _pet(fields: Sequence[str]) -> Pet:
 def _read_list(path: Path) -> tuple[Pet, ...]:
     if not path.exists():
         raise UserError(f"{path} does not exist: it is in annotations.tar.gz of the Oxford-IIIT Pet data set")
-    photos = parse(texts.read(path, str(path)), str(path))
+    photos = parse(texts.read_text(path, str(path)), str(path))
     if not photos:
         raise UserError(f"{path} names no photo: expected lines like `Abyssinian_100 1 1 1`")
     return photos

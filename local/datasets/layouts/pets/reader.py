@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from local.datasets.dataset import NO_CLASS, TRAIN, VALIDATION, Annotation, DataSet, Known, Labels, entries
+from local.datasets.dataset import NO_CLASS, TRAIN, VALIDATION, Annotation, DataSet, Labels, Target, make_entries
 from local.datasets.layouts.pets.lists import Pet, class_names, read
 from local.datasets.layouts.voc import annotation
-from local.datasets.masks.mask import Mask, Painted, from_numbers
-from local.datasets.notes import Notes, usable, without
+from local.datasets.masks.mask import DecodedMask, Mask, read_numbers
+from local.datasets.notes import Notes, read_usable, without_file
 from local.errors import UserError
 
 TRIMAP = {1: "pet", 2: "background", 3: "border"}
@@ -49,11 +49,11 @@ def detection(root: Path, classes: str = "species") -> DataSet[Annotation]:
     def boxes(photo: _Photo) -> Annotation:
         found = annotation.read(folder / f"{photo.pet.name}.xml", f"{photo.pet.name}.xml")
         if classes == "breed":
-            return replace(found, things=tuple(replace(thing, name=photo.pet.breed) for thing in found.things))
+            return replace(found, objects=tuple(replace(thing, name=photo.pet.breed) for thing in found.objects))
         return found
 
     with_file = _with_file(photos, folder, "xml", "XML file", "head boxes are", notes)
-    known = [(replace(photo, part=""), one) for photo, one in usable(with_file, boxes, root, notes)]
+    known = [(replace(photo, part=""), one) for photo, one in read_usable(with_file, boxes, root, notes)]
     return _data_set(root, classes, known, notes)
 
 
@@ -112,18 +112,18 @@ def _with_file(
             f"{folder} has no {what} of any photo: {they_are} in annotations.tar.gz of the "
             f"Oxford-IIIT Pet data set, one NAME.{suffix} for images/NAME.jpg"
         )
-    notes[without(what)] = [f"{photo.pet.name}.jpg" for photo in others]
+    notes[without_file(what)] = [f"{photo.pet.name}.jpg" for photo in others]
     return found
 
 
-def _data_set(root: Path, classes: str, known: Sequence[tuple[_Photo, Known]], notes: Notes) -> DataSet[Known]:
+def _data_set(root: Path, classes: str, known: Sequence[tuple[_Photo, Target]], notes: Notes) -> DataSet[Target]:
     """A data set of photos with what is known of each; a random split is made breed by breed."""
     photos = [(root / "images" / f"{photo.pet.name}.jpg", photo.part, fact, [photo.pet.breed]) for photo, fact in known]
-    return DataSet(root, entries(photos), class_names([photo.pet for photo, _ in known], classes), notes)
+    return DataSet(root, make_entries(photos), class_names([photo.pet for photo, _ in known], classes), notes)
 
 
-def _trimap(path: Path) -> Painted:
-    painted = from_numbers(path, path.name)
+def _trimap(path: Path) -> DecodedMask:
+    painted = read_numbers(path, path.name)
     others = sorted(set(np.unique(painted.pixels).tolist()) - set(TRIMAP))
     if others:
         values = ", ".join(map(str, others[:5]))

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
 
-from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, entries
+from local.datasets.dataset import TRAIN, VALIDATION, DataSet, Labels, make_entries
 from local.datasets.files import path_suffixes
-from local.datasets.files.listed import Line, locate, note_unlisted, once
-from local.datasets.files.parts import exactly, split_files
+from local.datasets.files.listed import Line, deduplicate, locate, note_unlisted
+from local.datasets.files.parts import from_word, split_files
 from local.datasets.files.path_suffixes import Files
 from local.datasets.files.rows import Cell, Row
-from local.datasets.files.walk import near
+from local.datasets.files.walk import list_nearby
 from local.datasets.layouts.tables import columns
 from local.datasets.layouts.tables.cells import ZERO_ONE, in_order, split, without_fractions
 from local.datasets.layouts.tables.table import SUFFIXES, Table, form_of, names_of_photos, read
@@ -33,7 +33,7 @@ _PART_NAMES = {"split", "set", "part", "subset", "partition", "dataset", "phase"
 
 def recognise(root: Path) -> str | None:
     """Return how one sees that `root` holds a table of photos, None if it does not."""
-    paths = near(root, SUFFIXES)
+    paths = list_nearby(root, SUFFIXES)
     photos = path_suffixes.photos(root) if paths else None
     used = [path for path, _ in split_files(paths, root, "", {})]
     for path in dict.fromkeys([*used, *paths]):
@@ -42,7 +42,7 @@ def recognise(root: Path) -> str | None:
     return None
 
 
-def decides(root: Path) -> bool | None:
+def overrides_class_folders(root: Path) -> bool | None:
     """Return whether the tables have the classes of photos that are in class folders too.
 
     They do when a column is called as labels are, when columns are the classes, and when they agree with the folders.
@@ -69,7 +69,7 @@ def decides(root: Path) -> bool | None:
 
 def nearest_miss(root: Path) -> str:
     """Return which table names photos that are not there, and one of them, in words; "" without one."""
-    for path in near(root, SUFFIXES):
+    for path in list_nearby(root, SUFFIXES):
         if found := names_of_photos(path):
             source = path.relative_to(root).as_posix()
             return f"{source} names photos in its column {found.column}, but {found.first[:120]} is not below {root}"
@@ -104,7 +104,7 @@ def classification(root: Path) -> DataSet[Labels]:
     note_unlisted(photos, listed, notes)
     if not located:
         raise UserError(f"{root} has no photo with a label in its tables, but for those of a test part: label some")
-    known = split([line.known for line, _ in located], plural)
+    known = split([line.target for line, _ in located], plural)
     several = any(len(labels) != 1 for labels in known)
     if not classes:
         known = without_fractions(known)
@@ -112,23 +112,23 @@ def classification(root: Path) -> DataSet[Labels]:
         (Line(line.where, line.text, labels, line.part), photo)
         for (line, photo), labels in zip(located, known, strict=True)
     ]
-    return _data_set(root, once(lines_of, notes, _FIX), several, tuple(classes), notes)
+    return _data_set(root, deduplicate(lines_of, notes, _FIX), several, tuple(classes), notes)
 
 
 def _data_set(
     root: Path, located: Sequence[tuple[Line[Labels], Path]], several: bool, classes: Sequence[str], notes: Notes
 ) -> DataSet[Labels]:
     """The data set of the photos; `classes` are those of a table with a column for each, in their order."""
-    used = {name for line, _ in located for name in line.known}
+    used = {name for line, _ in located for name in line.target}
     notes[UNUSED_CLASSES] = [name for name in classes if name not in used]
     names = *(name for name in classes if name in used), *in_order(used - set(classes))
-    photos = [(photo, line.part, line.known, line.known) for line, photo in located]
-    return DataSet(root, entries(photos, in_folders=not several), names, notes, multi_label=several)
+    photos = [(photo, line.part, line.target, line.target) for line, photo in located]
+    return DataSet(root, make_entries(photos, in_folders=not several), names, notes, multi_label=several)
 
 
 def _tables(root: Path, photos: Files, notes: Notes) -> list[tuple[Table, str]]:
     """The tables below `root` but for those of a test part, each with its part."""
-    forms = {path: form for path in near(root, SUFFIXES) if (form := form_of(path, photos))}
+    forms = {path: form for path in list_nearby(root, SUFFIXES) if (form := form_of(path, photos))}
     used = split_files(list(forms), root, "tables", notes)
     if not used:
         only = f", only {', '.join(path.name for path in forms)}" if forms else ""
@@ -151,8 +151,8 @@ def _part_column(table: Table) -> tuple[int | None, list[int]]:
     for number in others:
         cells = {str(row[number]).lower() for row in table.rows} - {"", "unassigned"}
         name = re.sub(r"[\W_]", "", table.names[number].lower())
-        known = {cell for cell in cells if exactly(cell)}
-        flags = name.startswith("is") and exactly(name[2:]) and cells <= set(ZERO_ONE)
+        known = {cell for cell in cells if from_word(cell)}
+        flags = name.startswith("is") and from_word(name[2:]) and cells <= set(ZERO_ONE)
         if flags or (known and (known == cells or name in _PART_NAMES)):
             return number, [other for other in others if other != number]
     return None, others
@@ -162,6 +162,6 @@ def _part(name: str, cell: Cell) -> str:
     """The part by a cell: test, or yes or no in a column such as is_valid."""
     flag = ZERO_ONE.get(str(cell).lower())
     if flag is None:
-        return exactly(str(cell))
-    part = exactly(re.sub(r"[\W_]", "", name.lower())[2:])
+        return from_word(str(cell))
+    part = from_word(re.sub(r"[\W_]", "", name.lower())[2:])
     return part if flag else (VALIDATION if part == TRAIN else TRAIN)

@@ -88,7 +88,7 @@ def names_of_photos(path: Path) -> Names | None:
 
 def _beginnings(path: Path) -> Iterator[tuple[str, Sequence[str], Sequence[Row]]]:
     """Yield for each separator, "" for JSON Lines, the first row or the keys, and the first rows, if they are wide."""
-    text = texts.head(path)
+    text = texts.first_lines(path)
     for separator in ("",) if path.name.lower().endswith(JSON_LINES) else (",", ";", "\t"):
         if separator:
             rows = delimited(text, separator, path.name, head=True)[:_LOOKED_AT]
@@ -132,7 +132,7 @@ def _names_photo(cell: Cell, photos: Files, folder: Path) -> bool:
 
 def read(path: Path, source: str, form: Form) -> Table:
     """Read a whole table. Raises UserError naming the line, or the columns when several name photos."""
-    text = texts.read(path, source)
+    text = texts.read_text(path, source)
     if form.separator:
         rows = delimited(text, form.separator, source)
         header, rows = (rows[0].cells, rows[1:]) if form.headed else ((), rows)

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers import expat
 
-from local.datasets.dataset import UNKNOWN, Annotation, Edges, Thing, class_name
+from local.datasets.dataset import UNKNOWN, Annotation, Edges, LabelledBox, class_name
 from local.datasets.files import texts
 from local.datasets.files.values import MAX_SIDE
 from local.errors import UserError
@@ -21,7 +21,7 @@ MAX_BYTES = 1_000_000
 
 def read(path: Path, source: str) -> Annotation:
     """Read the file at `path`, which messages call `source`. Raises UserError."""
-    return parse(texts.data(path, source, MAX_BYTES), source)
+    return parse(texts.read_bytes(path, source, MAX_BYTES), source)
 
 
 def parse(data: bytes, source: str) -> Annotation:
@@ -40,13 +40,13 @@ def parse(data: bytes, source: str) -> Annotation:
 
 def photo(path: Path, source: str) -> str:
     """Return the name of the photo that the file is about, without folders; "" if it gives none. As `read` raises."""
-    text = _document(texts.data(path, source, MAX_BYTES), source).findtext("filename") or ""
+    text = _document(texts.read_bytes(path, source, MAX_BYTES), source).findtext("filename") or ""
     return text.replace("\\", "/").rpartition("/")[2].strip()
 
 
 def begins(path: Path) -> bool:
     """Return whether a file begins as an annotation does."""
-    tag = re.search(rb"<(\w[\w.:-]*)", texts.begin(path, 4000))
+    tag = re.search(rb"<(\w[\w.:-]*)", texts.first_bytes(path, 4000))
     return tag is not None and tag[1] == b"annotation"
 
 
@@ -68,19 +68,19 @@ def _size(root: Element, source: str) -> tuple[int, int]:
     return width, height
 
 
-def _thing(element: Element, source: str) -> Thing:
+def _thing(element: Element, source: str) -> LabelledBox:
     name = class_name(element.findtext("name") or "", f"{source}: the <name> of an object")
     if element.find("robndbox") is not None:  # roLabelImg; the angle in radians
         places = (f"robndbox/{tag}" for tag in ("cx", "cy", "w", "h", "angle"))
-        return Thing(name, _around(*(_number(element, place, source) for place in places)))
+        return LabelledBox(name, _around(*(_number(element, place, source) for place in places)))
     sides = ("xmin", "ymin", "xmax", "ymax")
     xmin, ymin, xmax, ymax = (round(_number(element, f"bndbox/{side}", source)) for side in sides)
     left, top = xmin - 1, ymin - 1
     for attribute in element.iterfind("attributes/attribute"):  # CVAT; in degrees
         if attribute.findtext("name") == "rotation" and (angle := _number(attribute, "value", source)):
             centre = (left + xmax) / 2, (top + ymax) / 2
-            return Thing(name, _around(*centre, xmax - left, ymax - top, math.radians(angle)))
-    return Thing(name, (left, top, xmax, ymax))
+            return LabelledBox(name, _around(*centre, xmax - left, ymax - top, math.radians(angle)))
+    return LabelledBox(name, (left, top, xmax, ymax))
 
 
 def _around(x: float, y: float, width: float, height: float, angle: float) -> Edges:

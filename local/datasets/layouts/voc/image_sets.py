@@ -101,7 +101,7 @@ def classes(
 
 
 def _lines(root: Path, file: str) -> Iterator[str]:
-    text = texts.read(root / file, file)
+    text = texts.read_text(root / file, file)
     return (line.strip() for line in text.split("\n") if line.strip())
 
 

@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from local.datasets.dataset import Annotation, DataSet, Labels, entries
-from local.datasets.files.pairing import NEITHER, Key, Photos, key, kinds, pair, parted
-from local.datasets.files.walk import below
+from local.datasets.dataset import Annotation, DataSet, Labels, make_entries
+from local.datasets.files.pairing import OTHER, Key, Photos, assign_parts, key, kinds, pair
+from local.datasets.files.walk import list_files
 from local.datasets.layouts.voc import annotation, image_sets
 from local.datasets.masks import data_set
 from local.datasets.masks.mask import Colour, Mask
 from local.datasets.masks.table import Table
-from local.datasets.notes import UNLABELLED, UNLISTED, Notes, usable
+from local.datasets.notes import UNLABELLED, UNLISTED, Notes, read_usable
 from local.errors import UserError
 from serve.words import plural
 from train.data import pairs
@@ -37,7 +37,7 @@ _MASKS = re.compile(r"(^|/)SegmentationClass(PNG)?/")
 
 def recognise(root: Path) -> str | None:
     """Return how one sees that `root` holds PASCAL VOC's files, None if it does not."""
-    found = below(root)
+    found = list_files(root)
     annotations = [file for file in found if file.lower().endswith(".xml")]
     if (one := next((file for file in annotations[:_LOOKED_AT] if annotation.begins(root / file)), None)) is not None:
         return f"{one} is an <annotation>"
@@ -48,24 +48,24 @@ def recognise(root: Path) -> str | None:
     return None
 
 
-def decides(root: Path) -> bool:
+def overrides_class_folders(root: Path) -> bool:
     """Return whether it has the classes of photos that are in class folders too: lists, or files of most photos."""
-    found = below(root)
+    found = list_files(root)
     annotations = sum(file.lower().endswith(".xml") for file in found)
     return any("/ImageSets/" in f"/{file}" for file in found) or 2 * annotations > len(pairs.photos(found))
 
 
 def detection(root: Path) -> DataSet[Annotation]:
     """Read the photos that have an XML file. Raises UserError when there is none that can be used."""
-    found, notes = below(root), Notes()
+    found, notes = list_files(root), Notes()
     photos = Photos(_images(found))
-    parts = parted(photos, image_sets.parts(root, found, photos, ("Main", "", "Layout"), notes), notes)
+    parts = assign_parts(photos, image_sets.parts(root, found, photos, ("Main", "", "Layout"), notes), notes)
     known = _annotations(root, found, photos, parts, notes)
     names = _names(known)
     if not names:
         raise UserError(f"{root} has no box in its XML files: object detection needs some to learn from")
     boxed = [(root / photo, parts[photo], one, one.classes) for photo, one in known.items()]
-    return DataSet(root, entries(boxed), names, notes)
+    return DataSet(root, make_entries(boxed), names, notes)
 
 
 def classification(root: Path) -> DataSet[Labels]:
@@ -74,16 +74,18 @@ def classification(root: Path) -> DataSet[Labels]:
     It is multi-label where a photo has several; else a photo without a class is left out.
     Raises UserError when there are fewer than two classes, and as `detection` does.
     """
-    found, notes = below(root), Notes()
+    found, notes = list_files(root), Notes()
     photos = Photos(_images(found))
     sets, names = image_sets.classes(root, found, photos, notes)
     if sets:
-        parts = parted(photos, image_sets.divide({name: set(of) for name, of in sets.items()}, "ImageSets/Main"), notes)
+        parts = assign_parts(
+            photos, image_sets.divide({name: set(of) for name, of in sets.items()}, "ImageSets/Main"), notes
+        )
         listed = sorted({photo for of in sets.values() for photo in of} & set(parts))
         notes[UNLISTED] = sorted(set(parts) - set(listed))
         classes = {photo: set().union(*(of.get(photo, ()) for of in sets.values())) for photo in listed}
     else:
-        parts = parted(photos, image_sets.parts(root, found, photos, ("Main", "", "Layout"), notes), notes)
+        parts = assign_parts(photos, image_sets.parts(root, found, photos, ("Main", "", "Layout"), notes), notes)
         known = _annotations(root, found, photos, parts, notes)
         names = _names(known)
         classes = {photo: one.classes for photo, one in known.items()}
@@ -95,14 +97,14 @@ def classification(root: Path) -> DataSet[Labels]:
         notes[UNLABELLED] = [photo for photo, of in classes.items() if not of]
         classes = {photo: of for photo, of in classes.items() if of}
     labels = [(root / photo, parts[photo], tuple(sorted(of)), of) for photo, of in classes.items()]
-    return DataSet(root, entries(labels), names, notes, multi_label=multi_label)
+    return DataSet(root, make_entries(labels), names, notes, multi_label=multi_label)
 
 
 def segmentation(root: Path) -> DataSet[Mask]:
     """Read the photos that have a mask in SegmentationClass/. Raises UserError when there is none."""
-    found, notes = below(root), Notes()
+    found, notes = list_files(root), Notes()
     photos = Photos(_images(found))
-    parts = parted(photos, image_sets.parts(root, found, photos, ("Segmentation", "Main", ""), notes), notes)
+    parts = assign_parts(photos, image_sets.parts(root, found, photos, ("Segmentation", "Main", ""), notes), notes)
     masks = [file for file in found if _MASKS.search(file) and file.lower().endswith(pairs.READ)]
     if not masks:
         raise UserError(
@@ -127,7 +129,7 @@ def _table() -> Table:
 
 def _images(found: Sequence[str]) -> list[str]:
     """The files that may be photos."""
-    return [file for file in found if not _MASKS.search(file) and NEITHER not in kinds(file)]
+    return [file for file in found if not _MASKS.search(file) and OTHER not in kinds(file)]
 
 
 def _names(known: Mapping[str, Annotation]) -> tuple[str, ...]:
@@ -155,7 +157,7 @@ def _annotations(
     def read(photo: str) -> Annotation:
         return annotation.read(root / with_file[photo], with_file[photo])
 
-    known = dict(usable(with_file, read, root, notes, "XML file"))
+    known = dict(read_usable(with_file, read, root, notes, "XML file"))
     if not known:
         raise UserError(f"{root} has no XML file of any photo: PASCAL VOC has Annotations/a.xml for JPEGImages/a.jpg")
     return known

@@ -47,12 +47,12 @@ def read(root: Path, photos: Files) -> About:
 
     Raises UserError naming the file, the key, its value and the fix.
     """
-    files = walk.below(root, (".yaml", ".yml"))
+    files = walk.list_files(root, (".yaml", ".yml"))
     for file in sorted(files, key=lambda file: (PurePath(file).stem != "data", file.count("/"))):
-        data = texts.data(root / file, file, _MOST_BYTES)
+        data = texts.read_bytes(root / file, file, _MOST_BYTES)
         if _NAMES.search(data):
             return _about(file, data, photos)
-    lists = {file: texts.class_names(root / file, file) for file in walk.below(root, _LISTS)}
+    lists = {file: texts.class_names(root / file, file) for file in walk.list_files(root, _LISTS)}
     if not lists:
         return About()
     first, *others = lists
@@ -79,7 +79,7 @@ def _parts(content: Mapping[str, object], file: Path, photos: Files) -> dict[str
     """The part of each folder and photo that the file names. A folder for both training and validation has none."""
     places: dict[str, set[str]] = defaultdict(set)
     for key, value in content.items():
-        part = parts.exactly(str(key))
+        part = parts.from_word(str(key))
         for text in value if isinstance(value, list) else [value]:
             if part and isinstance(text, str):
                 places[part].update(path.relative_to(photos.root).as_posix() for path in _found(text, file, photos))
@@ -113,7 +113,7 @@ def _found(text: str, file: Path, photos: Files) -> list[Path]:
             if os.path.isdir(place):
                 return [place]
             if place.suffix == ".txt" and os.path.isfile(place):
-                listed = texts.data(place, place.name).decode("utf-8", "replace").split("\n")
+                listed = texts.read_bytes(place, place.name).decode("utf-8", "replace").split("\n")
                 found = photos.find([line.strip() for line in listed], place.parent)
                 return [one.path for one in found if one.path]
     return []

@@ -34,7 +34,7 @@ def looks_like_labels(begin: bytes) -> bool:
 
 def read(path: Path, source: str, keypoints: bool = False) -> list[Line]:
     """Read a label file, which messages call `source`. Raises UserError as `parse` does."""
-    return parse(texts.data(path, source, _MOST_BYTES), source, keypoints)
+    return parse(texts.read_bytes(path, source, _MOST_BYTES), source, keypoints)
 
 
 def parse(data: bytes, source: str, keypoints: bool = False) -> list[Line]:

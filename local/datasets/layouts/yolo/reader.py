@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from local.datasets.dataset import FRACTIONS, Annotation, DataSet, Thing, entries
+from local.datasets.dataset import FRACTIONS, Annotation, DataSet, LabelledBox, make_entries
 from local.datasets.files import path_suffixes, texts, walk
 from local.datasets.files.pairing import PHOTOS, key, kinds
 from local.datasets.layouts.yolo import data_yaml, label_file
 from local.datasets.layouts.yolo.label_file import Line
-from local.datasets.notes import TEST_PHOTOS, Notes, usable, without_photo
+from local.datasets.notes import TEST_PHOTOS, Notes, read_usable, without_photo
 from local.errors import UserError
 from train.data.parts import TEST
 
@@ -29,8 +29,8 @@ _TRIES, _BEGIN = 10, 400
 
 def recognise(root: Path) -> str | None:
     """Return which file shows that `root` holds YOLO's labels, None without one."""
-    labels = filter(None, _labels(path_suffixes.photos(root).names, walk.below(root, (".txt",))).values())
-    begins = ((label, texts.begin(root / label, _BEGIN)) for label in labels)
+    labels = filter(None, _labels(path_suffixes.photos(root).names, walk.list_files(root, (".txt",))).values())
+    begins = ((label, texts.first_bytes(root / label, _BEGIN)) for label in labels)
     for label, begin in islice(((label, begin) for label, begin in begins if begin.strip()), _TRIES):
         if label_file.looks_like_labels(begin):
             return f"{label} has lines of a class number and fractions"
@@ -43,7 +43,7 @@ def detection(root: Path) -> DataSet[Annotation]:
     A photo or label file with an error is left out. Raises UserError naming file, line and value for more of them than
     others, and for names that cannot be read.
     """
-    photos, files = path_suffixes.photos(root), walk.below(root, (".txt",))
+    photos, files = path_suffixes.photos(root), walk.list_files(root, (".txt",))
     about = data_yaml.read(root, photos)
     labels = _labels(photos.names, files)
     parts = {photo: about.part(photo) for photo in labels}
@@ -51,7 +51,7 @@ def detection(root: Path) -> DataSet[Annotation]:
     notes: Notes = {
         ELSEWHERE: [photo for photo in photos.names if photo not in labels],
         without_photo("label file"): [
-            file for file in sorted(alone) if label_file.looks_like_labels(texts.begin(root / file, _BEGIN))
+            file for file in sorted(alone) if label_file.looks_like_labels(texts.first_bytes(root / file, _BEGIN))
         ],
         TEST_PHOTOS: [photo for photo, part in parts.items() if part == TEST],
     }
@@ -61,7 +61,7 @@ def detection(root: Path) -> DataSet[Annotation]:
         raise UserError(f"{root} has no box: a line of a label file is `class cx cy width height`")
     names = about.names or {number: str(number) for number in numbers}
     known = {photo: _annotation(labels[photo] or photo, lines, names) for photo, lines in found.items()}
-    made = entries((root / photo, parts[photo], one, one.classes) for photo, one in known.items())
+    made = make_entries((root / photo, parts[photo], one, one.classes) for photo, one in known.items())
     return DataSet(root, made, tuple(dict.fromkeys(names[number] for number in sorted(names))), notes)
 
 
@@ -81,7 +81,7 @@ def _read(root: Path, labels: Mapping[str, str | None], about: data_yaml.About, 
             raise UserError(f"{label} has the class {unknown[0]}, which {about.file} does not name: add it there")
         return lines
 
-    found = dict(usable(labels, read, root, notes))
+    found = dict(read_usable(labels, read, root, notes))
     for photo, lines in found.items():
         for line in lines:
             if line.remark:
@@ -90,7 +90,9 @@ def _read(root: Path, labels: Mapping[str, str | None], about: data_yaml.About, 
 
 
 def _annotation(source: str, lines: list[Line], names: Mapping[int, str]) -> Annotation:
-    return Annotation(source, tuple(Thing(names[line.number], line.box) for line in lines), FRACTIONS, upright=True)
+    return Annotation(
+        source, tuple(LabelledBox(names[line.number], line.box) for line in lines), FRACTIONS, upright=True
+    )
 
 
 def _labels(photos: Sequence[str], files: Sequence[str]) -> dict[str, str | None]:

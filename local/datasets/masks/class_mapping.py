@@ -12,7 +12,7 @@ import numpy as np
 
 from local.datasets.masks import colours as colour_masks
 from local.datasets.masks import mask
-from local.datasets.masks.mask import Colour, Painted
+from local.datasets.masks.mask import Colour, DecodedMask
 from local.datasets.masks.table import Table
 from local.errors import UserError
 from serve.words import plural
@@ -24,7 +24,7 @@ _LISTED = 20
 _GREY, _COLOUR = (0,), (2, 6)
 
 
-class Look(NamedTuple):
+class MaskContents(NamedTuple):
     """What is in a mask: its numbers, each with the colour that it is shown in, and its colours.
 
     A picture of real colours has no numbers. `has_palette`: the numbers are places in a palette.
@@ -36,7 +36,7 @@ class Look(NamedTuple):
     has_palette: bool = False
 
 
-class Meaning(NamedTuple):
+class ClassMapping(NamedTuple):
     """The names of the classes, and the label of each number or, if there are any, of each colour.
 
     The label IGNORE is for no class. `pixels` are the numbers by label, () where they are the labels themselves;
@@ -50,7 +50,7 @@ class Meaning(NamedTuple):
     binary: bool = False
     source: str = ""
 
-    def labels(self, look: Look) -> set[int]:
+    def labels(self, look: MaskContents) -> set[int]:
         """The labels in a mask. Raises UserError, naming the mask, for a number or a colour that stands for none."""
         if self.colours:
             strange = [f"the colour {_text(colour)}" for colour in look.colours if colour not in self.colours]
@@ -65,11 +65,11 @@ class Meaning(NamedTuple):
             raise UserError(f"{look.source} has {strange[0]}, which {named}: {self._known()}")
         return labels - {IGNORE}
 
-    def read(self, path: Path, source: str) -> Painted:
+    def read(self, path: Path, source: str) -> DecodedMask:
         """Read a mask: its labels, or the numbers that stand for them. Raises UserError naming `source`."""
-        return colour_masks.read(path, source, self.colours, {}) if self.colours else mask.from_numbers(path, source)
+        return colour_masks.read(path, source, self.colours, {}) if self.colours else mask.read_numbers(path, source)
 
-    def told(self, looks: Sequence[Look]) -> list[str]:
+    def describe(self, looks: Sequence[MaskContents]) -> list[str]:
         """Each number or colour that is in a mask with the name of its class."""
         numbers = {number for one in looks for number in one.numbers}
         colours = {colour for one in looks for colour in one.colours}
@@ -83,9 +83,9 @@ class Meaning(NamedTuple):
         return f"known are {', '.join(known[:_LISTED])}{' and more' * (len(known) > _LISTED)}"
 
 
-def look(path: Path, source: str) -> Look:
+def inspect_mask(path: Path, source: str) -> MaskContents:
     """Decode a mask and look at what it holds. Raises UserError naming `source` for one that cannot be used."""
-    data = mask.read(path, source)
+    data = mask.read_as_png(path, source)
     if data.startswith(b"\xff\xd8"):
         raise UserError(
             f"{source} is a JPEG, which blurs the numbers of classes: export the masks as PNG; black and white ones "
@@ -93,21 +93,21 @@ def look(path: Path, source: str) -> Look:
         )
     kind = data[25] if len(data) > 25 else None  # of the PNG's header: the colour type
     if kind in _COLOUR:
-        colours = mask.colours(data, source, _MANY_COLOURS)
+        colours = mask.read_colours(data, source, _MANY_COLOURS)
         is_grey = all(red == green == blue for red, green, blue in colours)
-        return Look(source, {colour[0]: colour for colour in colours} if is_grey else {}, colours)
-    pixels = mask.numbers(data, source).pixels
+        return MaskContents(source, {colour[0]: colour for colour in colours} if is_grey else {}, colours)
+    pixels = mask.decode_numbers(data, source).pixels
     found = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)).tolist()
-    if palette := mask.palette(data, source):
+    if palette := mask.read_palette(data, source):
         palette += [(0, 0, 0)] * (256 - len(palette))
         shown = {number: palette[number] for number in found}
-        return Look(source, shown, set(shown.values()), has_palette=True)
+        return MaskContents(source, shown, set(shown.values()), has_palette=True)
     spread = 255 // (2 ** data[24] - 1) or 1  # grey of 1, 2 or 4 bits is shown as 0 to 255
     shown = {number: (number * spread,) * 3 for number in found}
-    return Look(source, shown, set(shown.values()))
+    return MaskContents(source, shown, set(shown.values()))
 
 
-def find(root: Path, looks: Sequence[Look], table: Table | None, guess: Table | None = None) -> Meaning:
+def find(root: Path, looks: Sequence[MaskContents], table: Table | None, guess: Table | None = None) -> ClassMapping:
     """Find what the pixels of all masks stand for, by `table` where there is one.
 
     Without one, `guess` counts where all masks have its colours, and none is grey. Raises UserError with the fix:
@@ -127,11 +127,11 @@ def find(root: Path, looks: Sequence[Look], table: Table | None, guess: Table | 
     shown = [item for one in looks for item in one.numbers.items()]
     if not in_colour and all(table.labels[colour] == number for number, colour in shown):
         numbers = {label: label for label in range(len(table.names))} | {IGNORE: IGNORE}
-        return Meaning(table.names, numbers, {}, source=table.source)
-    return Meaning(table.names, {}, table.labels, source=table.source)
+        return ClassMapping(table.names, numbers, {}, source=table.source)
+    return ClassMapping(table.names, {}, table.labels, source=table.source)
 
 
-def _by_number(looks: Sequence[Look], table: Table | None) -> Meaning:
+def _by_number(looks: Sequence[MaskContents], table: Table | None) -> ClassMapping:
     values = sorted({number for one in looks for number in one.numbers})
     binary = values == [0, IGNORE]
     counted = values if binary else [value for value in values if value != IGNORE]
@@ -153,10 +153,10 @@ def _by_number(looks: Sequence[Look], table: Table | None) -> Meaning:
             )
     labels = {number: label for label, number in enumerate(numbers)}
     pixels = () if numbers == tuple(range(len(numbers))) else numbers
-    return Meaning(names, {IGNORE: IGNORE} | labels, {}, pixels, binary, table.source if table else "")
+    return ClassMapping(names, {IGNORE: IGNORE} | labels, {}, pixels, binary, table.source if table else "")
 
 
-def _check_unnamed(looks: Sequence[Look], counted: Sequence[int]) -> None:
+def _check_unnamed(looks: Sequence[MaskContents], counted: Sequence[int]) -> None:
     """Raises UserError for numbers that cannot be classes unless a table says so."""
     if len(counted) > _MANY_NUMBERS:
         some = ", ".join(map(str, counted[:_LISTED]))
@@ -176,7 +176,7 @@ def _check_unnamed(looks: Sequence[Look], counted: Sequence[int]) -> None:
                 )
 
 
-def _colours_unknown(root: Path, looks: Sequence[Look], table: Table | None) -> str:
+def _colours_unknown(root: Path, looks: Sequence[MaskContents], table: Table | None) -> str:
     found = sorted({colour for one in looks[:_LISTED] for colour in one.colours})
     told = ", ".join(map(_text, found[:_LISTED])) + " and more" * (len(found) > _LISTED)
     lacks = f"{table.source} has names without colours" if table else f"{root} has no file that names colours"
@@ -186,11 +186,11 @@ def _colours_unknown(root: Path, looks: Sequence[Look], table: Table | None) -> 
 _TABLE = "write class_dict.csv beside the folders, with a line like `road,128,64,128` for each class and its colour"
 
 
-def _are_of(table: Table, one: Look) -> bool:
+def _are_of(table: Table, one: MaskContents) -> bool:
     return set(one.colours) <= set(table.labels)
 
 
-def _has_colours(one: Look) -> bool:
+def _has_colours(one: MaskContents) -> bool:
     return one.has_palette or not one.numbers
 
 
