@@ -74,7 +74,7 @@ def classifier(folder: Path) -> Side:
     from train.image_classification import data, hyperparameters, network
     from train.image_classification.step import Step, loss_function
 
-    lines = _channels(folder)["train_lst"].one(".lst").read_text().splitlines()
+    lines = _channels(folder)["train_lst"].only_file(".lst").read_text().splitlines()
     classes = {line.split("\t")[1] for line in lines if line}
     counts = {"num_classes": str(len(classes)), "num_training_samples": str(len(lines))}
     hp = hyperparameters.check(_CLASSIFIER | counts)

@@ -51,7 +51,7 @@ def _network(task: str, layers: int) -> tuple[str, "gluon.HybridBlock", "sym.Sym
     """A network's name, the network, and the symbol that is exported, with the names of its outputs."""
     import mxnet as mx
 
-    from train.classification.answers import OUTPUT
+    from train.classification.predictions import OUTPUT
     from train.image_classification import network
     from train.object_detection import network as detector
     from train.semantic_segmentation import network as segmenter
@@ -65,7 +65,7 @@ def _network(task: str, layers: int) -> tuple[str, "gluon.HybridBlock", "sym.Sym
         net = detector.build(f"resnet-{layers}", classes, side, 0)
         return f"ssd_{side}_resnet{layers}", net, mx.sym.Group(list(net(data))), ("scores", "boxes")
     net = segmenter.build("fcn", f"resnet-{layers}", classes, 0)
-    return f"fcn_resnet{layers}", net, segmenter.Answer(net, side, plain=True)(data), ("logits",)
+    return f"fcn_resnet{layers}", net, segmenter.InferenceNet(net, side, plain=True)(data), ("logits",)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.samples import in_order
+from train.data.samples import ordered_batches
 from train.early_stopping import EarlyStopping
 from train.epoch import Clock, Epoch, Mean, single_host, steps
 from train.errors import Diverged
@@ -141,12 +141,12 @@ def train(learner: Learner[B, R, Any], epoch: Epoch, mean: Mean = single_host) -
 def validation_batches(
     tensor: Callable[[int], NDArray[np.float32]], count: int, size: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield tensor(0) ... tensor(count - 1) in batches as `samples.in_order` does, and log how far they are.
+    """Yield tensor(0) ... tensor(count - 1) in batches as `samples.ordered_batches` does, and log how far they are.
 
     Raises Stopped.
     """
     progress = Progress("Validation images", count, SILENCE)
-    for number, batch in enumerate(in_order(tensor, count, size), 1):
+    for number, batch in enumerate(ordered_batches(tensor, count, size), 1):
         stop.check()
         yield batch
         progress.done(min(number * len(batch), count))

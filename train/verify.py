@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from serve import artifact
 from serve.preprocess import UnreadableImage
 from serve.words import plural
-from train.data.samples import Sample, spread
+from train.data.samples import Sample, evenly_spaced
 from train.errors import TrainError, UserError
 from train.files import writing
 from train.job import stop
@@ -42,7 +42,7 @@ class Check:
 
 def choose(count: int, most: int, most_stopped: int) -> NDArray[np.int64]:
     """Return which of `count` samples to check, int64, rising: at most `most`, and after a stop request fewer."""
-    return spread(count, most_stopped if stop.requested() else most)
+    return evenly_spaced(count, most_stopped if stop.requested() else most)
 
 
 def serving_python() -> Path:

@@ -22,7 +22,7 @@ from local.datasets.dataset import DETECTION, FRACTIONS, UNKNOWN, Annotation, Ed
 from local.errors import UserError
 from serve.words import plural
 from train.object_detection import average_precision
-from train.object_detection.boxes import turn
+from train.object_detection.boxes import to_upright
 
 SURE = 0.5
 """Score above which a detection is shown and counted in the table; the mean average precision takes them all."""
@@ -281,7 +281,7 @@ def _inside(box: Corners, size: tuple[int, int]) -> Corners | None:
 def _turned(boxes: Sequence[LabelledBox], taken: LoadedPhoto) -> tuple[LabelledBox, ...]:
     """Boxes of the stored photo, on the upright one."""
     shares = np.array(boxes, np.float64).reshape(-1, 5) / (1, *taken.frame[:2], *taken.frame[:2])
-    rows = turn(shares, taken.frame.orientation) * (1, *taken.frame.upright, *taken.frame.upright)
+    rows = to_upright(shares, taken.frame.orientation) * (1, *taken.frame.upright, *taken.frame.upright)
     return tuple(tuple(row) for row in np.rint(rows).astype(int).tolist())
 
 

@@ -21,7 +21,7 @@ from local.inspection.settings import Settings
 from local.progress import Progress
 from serve.machine import cpu_count
 from serve.preprocess import UnreadableImage
-from train.data.channels import CLASSES, below
+from train.data.channels import CLASSES, folder_channels
 from train.semantic_segmentation import masks
 
 UNREADABLE = "photos that cannot be read, left out"
@@ -150,7 +150,7 @@ def take(name: str, folder: Path, settings: Settings, cache: PhotoCache) -> Cens
     """Read all channels below `folder` once. Raises UserError for a channel that is missing; all else is noted."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: give the folder of the channels, as `prepare` writes it")
-    listing = channels.listed(name, algorithms.get(name).task, below(folder))
+    listing = channels.listed(name, algorithms.get(name).task, folder_channels(folder))
     photos: list[Photo] = []
     lost: list[Lost] = []
     with Progress("Inspecting", len(listing.items), "photo") as progress:

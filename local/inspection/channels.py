@@ -44,7 +44,7 @@ def _labelled(name: str, channels: dict[str, Channel]) -> Listing:
     given: dict[str, list[Sample[NDArray[np.float32]]]] = {}
     for part in PARTS:
         with found.reading(part):
-            given[part] = labelled.listed(channels, part, MANY, 1, _as_given, found.refuse(part))
+            given[part] = labelled.list_samples(channels, part, MANY, 1, _as_given, found.refuse(part))
     if name != _FOLDERS:
         found.columns = _columns([sample.label for samples in given.values() for sample in samples])
     for part, samples in given.items():
@@ -60,7 +60,7 @@ def _labelled(name: str, channels: dict[str, Channel]) -> Listing:
     with found.reading(CLASSES):
         found.named = class_names(channels, ("train_lst", "train"), None)
     single = [sample.labelled(int(sample.label[0])) for sample in given.get(TRAIN, ()) if len(sample.label) == 1]
-    found.name = lambda classes: labelled.names(channels, single, classes)
+    found.name = lambda classes: labelled.find_class_names(channels, single, classes)
     return found
 
 
@@ -92,7 +92,7 @@ def _folders(channels: dict[str, Channel]) -> Listing:
     defaults = fields.defaults(FolderHyperparameters)
     with found.reading(TRAIN):
         split = defaults["validation_split"], defaults["seed"]
-        read = folders.listed(channels, None, *split, found.refuse(TRAIN))
+        read = folders.list_samples(channels, None, *split, found.refuse(TRAIN))
         found.named, found.split_off = read.class_names, None if read.measured else split[0]
         for part, samples in ((TRAIN, read.train), (VALIDATION, read.validation)):
             found.items += [Item(part, one.name, one, _always(Known((one.label,)))) for one in samples]
@@ -119,7 +119,7 @@ def _detection(channels: dict[str, Channel]) -> Listing:
         remarks = DataIssues()
         with found.reading(part):
             if by_record(channels, part, f"{part}_annotation"):
-                path = channels[part].one(".rec")
+                path = channels[part].only_file(".rec")
                 read = annotations.list_records(path, any_class, found.refuse(part))
             else:
                 images, notes = channels[part], channels[f"{part}_annotation"]
@@ -130,7 +130,7 @@ def _detection(channels: dict[str, Channel]) -> Listing:
                 found.items.append(Item(part, name, sample, partial(_boxes, annotation, name)))
                 given.append(annotation)
         with found.reading(part):
-            remarks.say()
+            remarks.log()
     with found.reading(CLASSES):
         found.named = class_names(channels, ("train_annotation", TRAIN), None)
     categories = annotations.categories(given)
@@ -171,7 +171,7 @@ def _segmentation(channels: dict[str, Channel]) -> Listing:
         with found.reading(part):
             label_map = masks.find_map(channels.get("label_map"), part, masks.IGNORE)
             found.label_maps[part] = label_map
-            photos, notes = files.listed(channels, part)
+            photos, notes = files.list_pairs(channels, part)
             for photo, note in zip(photos, notes, strict=True):
                 names = f"{part}/{photo.name}", f"{part}_annotation/{note.name}"
                 read = partial(_mask, note, *names)
@@ -183,7 +183,7 @@ def _segmentation(channels: dict[str, Channel]) -> Listing:
     return found
 
 
-def _mask(note: Sample[None], photo: str, name: str, frame: Frame) -> masks.Stored:
+def _mask(note: Sample[None], photo: str, name: str, frame: Frame) -> masks.DecodedMask:
     """The mask as its file has it, on the upright photo."""
     try:
         stored = masks.decode(note.read())
@@ -193,10 +193,10 @@ def _mask(note: Sample[None], photo: str, name: str, frame: Frame) -> masks.Stor
     if placed is None:
         height, width = stored.pixels.shape
         raise LeftOut(OTHER_SIZE, f"{name} ({width} x {height}, {photo} {frame.width} x {frame.height})")
-    return masks.Stored(placed, stored.repaired)
+    return masks.DecodedMask(placed, stored.repaired)
 
 
-def _pixels(read: Callable[[Frame], masks.Stored], label_map: masks.LabelMap, name: str, frame: Frame) -> Known:
+def _pixels(read: Callable[[Frame], masks.DecodedMask], label_map: masks.LabelMap, name: str, frame: Frame) -> Known:
     stored = read(frame)
     values = masks.histogram(stored.pixels)
     labels = np.unique(label_map.table[(values > 0) & label_map.known])
@@ -204,5 +204,5 @@ def _pixels(read: Callable[[Frame], masks.Stored], label_map: masks.LabelMap, na
     return Known(tuple(labels[labels != masks.IGNORE].tolist()), values=values, notes=notes)
 
 
-def _ids(read: Callable[[Frame], masks.Stored], label_map: masks.LabelMap, frame: Frame) -> NDArray[np.uint8]:
+def _ids(read: Callable[[Frame], masks.DecodedMask], label_map: masks.LabelMap, frame: Frame) -> NDArray[np.uint8]:
     return label_map.apply(read(frame).pixels)

@@ -13,7 +13,7 @@ import pytest
 
 from tests import jobs
 from tests.mxnet import in_process
-from train.classification.answers import OUTPUT
+from train.classification.predictions import OUTPUT
 from train.verify import Check, verify
 
 

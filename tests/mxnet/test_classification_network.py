@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from serve.artifact import Artifact, InputSpec, write
-from train.classification.answers import OUTPUT
+from train.classification.predictions import OUTPUT
 from train.data import recordio
 from train.data.samples import Sample, records
 from train.errors import TrainError, UserError

@@ -44,7 +44,7 @@ def detect_by_vgg() -> tuple[gluon.HybridBlock, mx.sym.Symbol]:
 
 def segment(algorithm: str, backbone: str) -> tuple[gluon.HybridBlock, mx.sym.Symbol]:
     net = segmenter.build(algorithm, backbone, 3, 0)
-    return net, segmenter.Answer(net, SIDE, plain=True)(mx.sym.var("data"))
+    return net, segmenter.InferenceNet(net, SIDE, plain=True)(mx.sym.var("data"))
 
 
 @pytest.mark.parametrize(

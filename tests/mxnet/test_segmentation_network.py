@@ -72,8 +72,8 @@ def test_each_network_exports_to_a_graph_that_gives_what_mxnet_gives(
 ) -> None:
     net, tensors = network.build(algorithm, backbone, 3, 0), pictures(side, 2)
     enliven(net)
-    logits = network.Answer(net, side)(mx.nd.array(tensors)).asnumpy()
-    symbol = network.Answer(net, side, plain=True)(mx.sym.var("data"))
+    logits = network.InferenceNet(net, side)(mx.nd.array(tensors)).asnumpy()
+    symbol = network.InferenceNet(net, side, plain=True)(mx.sym.var("data"))
     onnx.export(symbol, native.parameters(net), "data", (3, side, side), tmp_path / artifact.MODEL_ONNX, ("logits",))
     spec = artifact.InputSpec("data", 3, side, side, side, "pad", MEAN, STD)
     artifact.write(artifact.Artifact("semantic-segmentation", algorithm, ("a", "b", "c"), spec, "logits"), tmp_path)
@@ -84,7 +84,7 @@ def test_each_network_exports_to_a_graph_that_gives_what_mxnet_gives(
 def test_one_network_trains_at_one_side_and_answers_at_another(algorithm: str) -> None:
     net, x = network.build(algorithm, "resnet-18", 3, 0), mx.nd.array(pictures(104, 1))
     enliven(net)
-    answer = network.Answer(net, 104)
+    answer = network.InferenceNet(net, 104)
     answer.hybridize(static_alloc=True, static_shape=True)
     before = answer(x).asnumpy()
     states = {name: value.data().copy() for name, value in net.collect_params().items() if "running" in name}
@@ -95,7 +95,7 @@ def test_one_network_trains_at_one_side_and_answers_at_another(algorithm: str) -
     for name, value in states.items():  # the step has moved BatchNorm's statistics
         net.collect_params()[name].set_data(value)
     assert_close(answer(x).asnumpy(), before)
-    assert_close(network.Answer(net, 104)(x).asnumpy(), before)
+    assert_close(network.InferenceNet(net, 104)(x).asnumpy(), before)
 
 
 def test_fcn_on_resnet_18_adds_fine_maps_to_coarse_ones_of_any_side() -> None:
@@ -121,7 +121,7 @@ def test_only_over_a_pretrained_backbone_the_heads_learn_ten_times_as_fast() -> 
     parameters = net._collect_params_with_prefix()
     heads = {name for name in parameters if name.startswith(("head", "auxlayer"))}
     assert {value.lr_mult for value in parameters.values()} == {1}
-    network.hasten_heads(net)
+    network.speed_up_heads(net)
     assert {parameters[name].lr_mult for name in heads} == {10}
     assert {parameters[name].lr_mult for name in parameters.keys() - heads} == {1}
 

@@ -14,7 +14,7 @@ from serve.artifact import Artifact, InputSpec
 from tests import opsets
 from tests.tensorflow import small
 from train import graph
-from train.classification.answers import OUTPUT
+from train.classification.predictions import OUTPUT
 from train.keras.network import constant, to_onnx
 from train.verify import Check, verify
 

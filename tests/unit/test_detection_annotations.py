@@ -331,7 +331,7 @@ def test_remarks_are_one_line_a_kind_with_the_first_ten_names(caplog: pytest.Log
         remarks.add("boxes without area, dropped", f"b{number}")
     remarks.add("images without an annotation file, left out", "x.jpg")
     with caplog.at_level("WARNING", logger="train"):
-        remarks.say()
+        remarks.log()
     assert caplog.messages == [
         "boxes without area, dropped: 12 (b0, b1, b2, b3, b4, b5, b6, b7, b8, b9 and 2 more)",
         "images without an annotation file, left out: 1 (x.jpg)",

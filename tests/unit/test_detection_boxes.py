@@ -56,8 +56,8 @@ UNDOES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
 @pytest.mark.parametrize(("orientation", "back"), UNDOES.items())
 def test_a_turn_is_undone_by_its_opposite(orientation: int, back: int) -> None:
     found = np.array([[1, 0.125, 0.25, 0.5, 0.875]])
-    turned = boxes.turn(found, orientation)
-    assert boxes.turn(turned, back).tolist() == found.tolist()
+    turned = boxes.to_upright(found, orientation)
+    assert boxes.to_upright(turned, back).tolist() == found.tolist()
     assert (turned.tolist() == found.tolist()) == (orientation == 1)
 
 
@@ -69,7 +69,7 @@ def visible(width: int, height: int, found: np.ndarray, side: int, seed: int) ->
     pixels = found * np.array([1.0, width, height, width, height])
     window = windows.choose(width, height, pixels[:, 1:], np.random.default_rng(seed))
     columns, rows = windows.fit(window, width, height, side)
-    return window, columns, rows, windows.seen(pixels, window, columns, rows, side)
+    return window, columns, rows, windows.visible_boxes(pixels, window, columns, rows, side)
 
 
 @given(SIDES, SIDES, drawn_boxes(), st.integers(1, 600), SEEDS)
@@ -126,14 +126,14 @@ def test_a_box_whose_centre_is_outside_of_the_window_goes_and_one_inside_is_cut_
     pixels = np.array([[0, 0, 0, 110, 100], [1, 0, 0, 90, 100], [2, 140, 20, 180, 60]], float)
     window = Window(50, 0, 100, 100)
     columns, rows = windows.fit(window, 200, 100, 100)
-    assert windows.seen(pixels, window, columns, rows, 100).tolist() == [[0, 0, 0, np.float32(0.6), 1]]
+    assert windows.visible_boxes(pixels, window, columns, rows, 100).tolist() == [[0, 0, 0, np.float32(0.6), 1]]
 
 
 def test_a_photo_on_a_canvas_fills_its_part_of_the_input_and_takes_its_boxes_along() -> None:
     window = Window(-100, -50, 400, 200)
     columns, rows = windows.fit(window, 200, 100, 100)
     assert (columns, rows) == (Span(0, 200, 25, 75), Span(0, 100, 25, 75))
-    found = windows.seen(np.array([[4, 0, 0, 100, 100]], float), window, columns, rows, 100)
+    found = windows.visible_boxes(np.array([[4, 0, 0, 100, 100]], float), window, columns, rows, 100)
     assert found.tolist() == [[4, 0.25, 0.25, 0.5, 0.75]]
 
 
@@ -246,6 +246,6 @@ def test_matching_is_that_of_its_definition(count: int, anchors: int, seed: int)
 
 
 def test_small_inputs_expand_less_so_that_no_object_gets_fewer_pixels_than_at_300() -> None:
-    assert [windows.most_expansion(side) for side in (64, 150, 300, 512)] == [1.0, 2.0, 4.0, 4.0]
+    assert [windows.max_expansion(side) for side in (64, 150, 300, 512)] == [1.0, 2.0, 4.0, 4.0]
     widest = max(windows.choose(100, 80, np.zeros((0, 4)), np.random.default_rng(i), 2.0).width for i in range(300))
     assert 180 < widest <= 200

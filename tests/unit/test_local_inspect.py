@@ -18,7 +18,7 @@ from local.sagemaker import sdk
 from serve import preprocess
 from tests.unit.inspected import both_boxes, both_lst, both_masks, folders, mask, photo, records, take, write
 from train.data import recordio
-from train.data.channels import below
+from train.data.channels import folder_channels
 
 NAMES = ("image-classification", "image-classification-tensorflow", "object-detection", "semantic-segmentation")
 EVIL = """<script>alert("1")</script> & 'x'"""
@@ -307,7 +307,11 @@ def test_empty_channels_are_a_report(name: str, tmp_path: Path, capsys: pytest.C
 def test_the_files_beside_the_channels_are_not_taken_for_channels(name: str, prepared: dict[str, Path]) -> None:
     folder = prepared[name]
     assert {"dataset.html", "dataset.png"} < {path.name for path in folder.iterdir()}
-    assert set(sdk.channels(folder)) == set(below(folder)) == {path.name for path in folder.iterdir() if path.is_dir()}
+    assert (
+        set(sdk.channels(folder))
+        == set(folder_channels(folder))
+        == {path.name for path in folder.iterdir() if path.is_dir()}
+    )
 
 
 def test_prepare_decodes_each_photo_once(drawn: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from local.datasets.files.parts import of_path, split_files
-from train.data.parts import TEST, of_name
+from train.data.parts import TEST, part_of
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from train.data.parts import TEST, of_name
     ],
 )
 def test_a_part_is_a_word_of_the_name(name: str, part: str) -> None:
-    assert of_name(name) == part
+    assert part_of(name) == part
 
 
 def test_files_are_of_the_part_in_their_name_or_folder_and_others_are_left_out(tmp_path: Path) -> None:

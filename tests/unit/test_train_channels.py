@@ -129,7 +129,7 @@ def test_a_channel_of_nearly_the_right_name_is_asked_about(given: dict[str, str]
 
 def test_the_model_channel_is_refused_until_it_is_built(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="channel 'model'"):
-        channels.refuse_unbuilt(channels.load(lay_out(tmp_path, None, ["model"])))
+        channels.refuse_unsupported(channels.load(lay_out(tmp_path, None, ["model"])))
 
 
 @pytest.mark.parametrize(
@@ -146,14 +146,14 @@ def test_a_channel_of_one_file_says_what_it_holds_instead(names: list[str], said
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     with pytest.raises(UserError, match=said):
-        channels.Channel("train", tmp_path, "").one(".rec")
+        channels.Channel("train", tmp_path, "").only_file(".rec")
 
 
 def test_a_channel_of_one_file_finds_it_in_a_subfolder_and_passes_over_hidden_ones(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.rec").touch()
     (tmp_path / "._a.rec").touch()
-    assert channels.Channel("train", tmp_path, "").one(".rec") == tmp_path / "sub" / "a.rec"
+    assert channels.Channel("train", tmp_path, "").only_file(".rec") == tmp_path / "sub" / "a.rec"
 
 
 def touch(base: Path, *names: str) -> channels.Channel:
@@ -167,7 +167,7 @@ def touch(base: Path, *names: str) -> channels.Channel:
 def test_files_in_hidden_folders_are_not_of_the_channel_whatever_lies_above_it(tmp_path: Path) -> None:
     base = tmp_path / ".hidden" / "train"
     channel = touch(base, "a.rec", ".ipynb_checkpoints/a-checkpoint.rec", "sub/.cache/deep/b.rec", "..c/d.jpg")
-    assert channel.one(".rec") == base / "a.rec"
+    assert channel.only_file(".rec") == base / "a.rec"
     assert channel.files() == [base / "a.rec"]
 
 
@@ -180,7 +180,7 @@ def test_a_listing_is_of_what_the_job_would_read_and_tells_hidden_files_from_not
     assert channels.listing(tmp_path) == "sub/"
     assert channels.listing(tmp_path / ".ipynb_checkpoints") == "b.jpg"
     with pytest.raises(UserError, match=r"^channel 'train' holds no \.rec file, only hidden files$"):
-        touch(tmp_path / "b", ".a.rec").one(".rec")
+        touch(tmp_path / "b", ".a.rec").only_file(".rec")
 
 
 def test_without_a_config_file_a_hidden_folder_is_no_channel(tmp_path: Path) -> None:

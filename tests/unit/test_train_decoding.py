@@ -58,14 +58,14 @@ def test_truncated_photos_are_all_counted_where_a_library_lets_pillow_pad_them(l
     cache = samples.SampleCache(lambda i: preprocess.decode(photo), samples.image_bytes, 1000)
     listed = [samples.Sample(f"{i}.jpg", 0, Path(f"{i}.jpg")) for i in range(5)]
     with pytest.raises(UserError, match="5 of 5 train images cannot be read"):
-        samples.readable("train", listed, cache, 0.1)
+        samples.select_readable("train", listed, cache, 0.1)
 
 
 def test_a_photo_in_heic_is_named_with_its_format_and_the_way_out(caplog: pytest.LogCaptureFixture) -> None:
     photo = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50)
     cache = samples.SampleCache(lambda i: preprocess.decode(photo), samples.image_bytes, 1000)
     with pytest.raises(UserError) as refused:
-        samples.readable("train", [samples.Sample("IMG_1.heic", 0, Path("IMG_1.heic"))], cache, 0.1)
+        samples.select_readable("train", [samples.Sample("IMG_1.heic", 0, Path("IMG_1.heic"))], cache, 0.1)
     said = f"{caplog.text}{refused.value}{refused.value.detail}"
     assert "IMG_1.heic" in said
     assert "is HEIC, as iPhones save it: export it as JPEG" in said

@@ -23,7 +23,7 @@ def lay_out(root: Path, *names: str) -> dict[str, Channel]:
     return {path.name: Channel(path.name, path, "") for path in sorted(root.iterdir())}
 
 
-def told(found: folders.Listed) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+def told(found: folders.FolderSamples) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """Names and labels of both parts."""
     train, validation = ([(each.name, each.label) for each in part] for part in (found.train, found.validation))
     return train, validation
@@ -31,7 +31,7 @@ def told(found: folders.Listed) -> tuple[list[tuple[str, int]], list[tuple[str, 
 
 def refusal(channels: dict[str, Channel], **changes: Any) -> str:
     with pytest.raises(UserError) as caught:
-        folders.listed(channels, **DEFAULTS | changes)
+        folders.list_samples(channels, **DEFAULTS | changes)
     return str(caught.value)
 
 
@@ -41,7 +41,7 @@ def test_one_channel_with_both_parts_is_the_seeds_layout(tmp_path: Path) -> None
         *("training/train/dog/2.jpg", "training/train/cat/1.jpg", "training/train/cat/deep/er/0.PNG"),
         "training/validation/dog/9.jpeg",
     )
-    found = folders.listed(channels, **DEFAULTS)
+    found = folders.list_samples(channels, **DEFAULTS)
     assert found.class_names == ("cat", "dog")
     assert told(found) == (
         [("training/train/cat/1.jpg", 0), ("training/train/cat/deep/er/0.PNG", 0), ("training/train/dog/2.jpg", 1)],
@@ -53,7 +53,7 @@ def test_one_channel_with_both_parts_is_the_seeds_layout(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["train", "training"])
 def test_two_channels_of_class_folders_are_the_two_parts(name: str, tmp_path: Path) -> None:
     channels = lay_out(tmp_path, f"{name}/cat/1.jpg", f"{name}/dog/2.jpg", "validation/cat/3.jpg")
-    assert told(folders.listed(channels, **DEFAULTS)) == (
+    assert told(folders.list_samples(channels, **DEFAULTS)) == (
         [(f"{name}/cat/1.jpg", 0), (f"{name}/dog/2.jpg", 1)],
         [("validation/cat/3.jpg", 0)],
     )
@@ -62,12 +62,12 @@ def test_two_channels_of_class_folders_are_the_two_parts(name: str, tmp_path: Pa
 @pytest.mark.parametrize("part", ["validation", "val", "valid"])
 def test_a_validation_folder_may_have_any_of_its_usual_names(part: str, tmp_path: Path) -> None:
     channels = lay_out(tmp_path, "train/train/a/1.jpg", "train/train/b/2.jpg", f"train/{part}/b/3.jpg")
-    assert told(folders.listed(channels, **DEFAULTS))[1] == [(f"train/{part}/b/3.jpg", 1)]
+    assert told(folders.list_samples(channels, **DEFAULTS))[1] == [(f"train/{part}/b/3.jpg", 1)]
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     names = [f"training/{kind}/{number}.jpg" for kind in ("bus", "train") for number in range(5)]
-    found = folders.listed(lay_out(tmp_path, *names), **DEFAULTS)
+    found = folders.list_samples(lay_out(tmp_path, *names), **DEFAULTS)
     assert found.class_names == ("bus", "train")
     assert len(found.validation) == 2
 
@@ -75,8 +75,8 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 def test_without_a_validation_part_the_same_seed_splits_the_same_photos_off_every_class(tmp_path: Path) -> None:
     names = [f"training/{kind}/{number}.jpg" for kind in ("cat", "dog") for number in range(20)]
     channels = lay_out(tmp_path, *names)
-    first, again = (told(folders.listed(channels, **DEFAULTS)) for _ in range(2))
-    other = told(folders.listed(channels, **DEFAULTS | {"seed": 1}))
+    first, again = (told(folders.list_samples(channels, **DEFAULTS)) for _ in range(2))
+    other = told(folders.list_samples(channels, **DEFAULTS | {"seed": 1}))
     assert first == again != other
     assert [[label for _, label in part].count(0) for part in first] == [16, 4]
     assert {name for part in first for name, _ in part} == set(names)
@@ -100,7 +100,7 @@ def test_hidden_files_and_what_is_no_image_by_its_name_are_left_out(
         *("training/cat/1.jpg", "training/cat/._1.jpg", "training/cat/a.mat", "training/.ipynb_checkpoints/2.jpg"),
         *("training/dog/2.jpg", "training/readme.txt", "training/dog/3.jpg", "training/cat/4.jpg"),
     )
-    found = folders.listed(channels, **DEFAULTS)
+    found = folders.list_samples(channels, **DEFAULTS)
     assert found.class_names == ("cat", "dog")
     assert len(found.train + found.validation) == 4
     assert "files beside the class folders, left out: 1 (training/readme.txt)" in caplog.text
@@ -116,7 +116,7 @@ def test_photos_of_formats_that_are_not_read_count_as_photos_so_that_their_loss_
     channels = lay_out(
         tmp_path, *cats, "training/train/dog/1.jfif", "training/val/dog/2.jpe", "training/val/cat/3.Heic"
     )
-    assert told(folders.listed(channels, **DEFAULTS)) == (
+    assert told(folders.list_samples(channels, **DEFAULTS)) == (
         [*((name, 0) for name in cats), ("training/train/dog/1.jfif", 1)],
         [("training/val/cat/3.Heic", 0), ("training/val/dog/2.jpe", 1)],
     )
@@ -127,7 +127,7 @@ def test_a_photo_that_is_also_there_in_a_format_that_is_read_counts_once(
 ) -> None:
     monkeypatch.setattr(folders.LOG, "propagate", True)
     names = ["train/cat/1.jpg", "train/cat/1.HEIC", "train/cat/1.mov", "train/dog/1.heic", "validation/dog/2.jpg"]
-    found = folders.listed(lay_out(tmp_path, *names), **DEFAULTS)
+    found = folders.list_samples(lay_out(tmp_path, *names), **DEFAULTS)
     assert told(found)[0] == [("train/cat/1.jpg", 0), ("train/dog/1.heic", 1)]
     assert "photos that are also there in a format that is read, left out: 1 (train/cat/1.HEIC)" in caplog.text
     assert "files in class folders that are no photos by their names, left out: 1 (train/cat/1.mov)" in caplog.text

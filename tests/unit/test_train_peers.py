@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from train.data import distribution
 from train.data.channels import Channel
-from train.data.samples import Batches, Sample, SampleCache, Shard, readable
+from train.data.samples import Batches, Sample, SampleCache, Shard, select_readable
 from train.errors import Diverged, TrainError, UserError
 from train.job import link, peers, rendezvous, stop, training
 from train.job.cluster import Hosts
@@ -284,7 +284,7 @@ def test_a_failure_of_another_host_ends_the_reading_of_images(tmp_path: Path) ->
     stop.fail(TrainError("host algo-2 of the job was lost"))
     photos = SampleCache(lambda index: b"photo", len, 100)
     with pytest.raises(TrainError, match="host algo-2 of the job was lost"):
-        readable("train", samples("a", "b"), photos, 0)
+        select_readable("train", samples("a", "b"), photos, 0)
 
 
 # ---- frames ---------------------------------------------------------------------------------------------------------
@@ -373,17 +373,17 @@ def channel(sharded: bool) -> Channel:
 @pytest.mark.parametrize("sharded", [False, True])
 def test_hosts_with_the_same_samples_share_them(sharded: bool) -> None:
     def find(met: Peers) -> Any:
-        found = distribution.find(met, channel(sharded), samples("a", "b"))
-        return found.sharded, found.share(9, 2), found.total(9), found.whole_array(np.array([met.rank])).tolist()
+        found = distribution.detect(met, channel(sharded), samples("a", "b"))
+        return found.sharded, found.shard(9, 2), found.total(9), found.gather_rows(np.array([met.rank])).tolist()
 
     assert on_each(find, 2) == [(False, Shard(rank, 2), 9, [0]) for rank in range(2)]
 
 
 def test_hosts_of_a_sharded_channel_have_samples_of_their_own_and_take_as_many_batches() -> None:
     def find(met: Peers) -> Any:
-        found = distribution.find(met, channel(True), samples("abc"[met.rank]))
+        found = distribution.detect(met, channel(True), samples("abc"[met.rank]))
         count = 4 + met.rank
-        return found.sharded, found.share(count, 2), found.total(count), found.whole_array(np.ones(met.rank)).tolist()
+        return found.sharded, found.shard(count, 2), found.total(count), found.gather_rows(np.ones(met.rank)).tolist()
 
     assert on_each(find) == [(True, Shard(rank, batches=3), 15, [1.0] * 3) for rank in range(3)]
 
@@ -391,7 +391,7 @@ def test_hosts_of_a_sharded_channel_have_samples_of_their_own_and_take_as_many_b
 def test_hosts_that_differ_without_being_sharded_are_refused() -> None:
     def find(met: Peers) -> str:
         with pytest.raises(UserError) as caught:
-            distribution.find(met, channel(False), samples("abc"[met.rank]))
+            distribution.detect(met, channel(False), samples("abc"[met.rank]))
         return str(caught.value)
 
     for text in on_each(find):

@@ -178,14 +178,14 @@ def _listed(count: int) -> list[samples.Sample]:
 
 
 def test_unreadable_samples_within_the_tolerance_are_left_out() -> None:
-    good, cache = samples.readable("train", _listed(10), _cache({3}), 0.1)
+    good, cache = samples.select_readable("train", _listed(10), _cache({3}), 0.1)
     assert [sample.name for sample in good] == [f"photo{i}.jpg" for i in range(10) if i != 3]
     assert cache[8] == b"x"
 
 
 def test_unreadable_samples_above_the_tolerance_fail_the_job_and_the_first_ten_are_named() -> None:
     with pytest.raises(UserError) as caught:
-        samples.readable("train", _listed(100), _cache(set(range(12))), 0.1)
+        samples.select_readable("train", _listed(100), _cache(set(range(12))), 0.1)
     message = str(caught.value)
     assert message.startswith("12 of 100 train images cannot be read, more than unreadable_tolerance=0.1 allows")
     assert "photo9.jpg is truncated" in message
@@ -194,7 +194,7 @@ def test_unreadable_samples_above_the_tolerance_fail_the_job_and_the_first_ten_a
 
 def test_no_readable_sample_at_all_fails_whatever_the_tolerance() -> None:
     with pytest.raises(UserError, match="2 of 2 train images"):
-        samples.readable("train", _listed(2), _cache({0, 1}), 1.0)
+        samples.select_readable("train", _listed(2), _cache({0, 1}), 1.0)
 
 
 def test_a_missing_file_is_an_unreadable_image_and_not_a_crash(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_file_that_goes_away_while_the_job_trains_is_named_with_the_reason(tmp
     for sample in listed[1:]:
         sample.path.write_bytes(b"x" * 10)
     cache = samples.SampleCache(lambda i: listed[i].read(), len, budget=0)
-    good, kept = samples.readable("train", listed, cache, 0.5)
+    good, kept = samples.select_readable("train", listed, cache, 0.5)
     chosen = kept.select([0, 2])
     listed[3].path.unlink()
     assert (len(good), chosen[0]) == (3, b"x" * 10)

@@ -10,7 +10,7 @@ import numpy as np
 from serve.words import plural
 from train.data import pairs
 from train.data.channels import Channel, listing
-from train.data.parts import TEST, TEST_PHOTOS, TRAIN, VALIDATION, of_name
+from train.data.parts import TEST, TEST_PHOTOS, TRAIN, VALIDATION, part_of
 from train.data.samples import DataIssues, Sample
 from train.errors import Refuse, UserError, raise_error
 from train.log import LOG
@@ -21,7 +21,7 @@ LAYOUT = "photos in class folders, such as train/cat/1.jpg and validation/dog/2.
 
 
 @dataclass(frozen=True)
-class Listed:
+class FolderSamples:
     """All samples, readable or not, and the names of the classes in the order of the labels."""
 
     train: list[Sample[int]]
@@ -31,13 +31,13 @@ class Listed:
     """What `validation` is called, "" where there is none."""
 
 
-def listed(
+def list_samples(
     channels: dict[str, Channel],
     num_classes: int | None,
     validation_split: float,
     seed: int,
     refuse: Refuse = raise_error,
-) -> Listed:
+) -> FolderSamples:
     """Return the photos in class folders of the channel `training` or `train`, and of `validation` if there is one.
 
     Without a validation part anywhere, `validation_split` of each class is split off, the same photos for the same
@@ -48,7 +48,7 @@ def listed(
     try:
         found = read(channel, channels.get("validation"), issues, refuse)
     finally:
-        issues.say()
+        issues.log()
     names = found.class_names
     if num_classes not in (None, len(names)):
         raise UserError(
@@ -58,7 +58,7 @@ def listed(
     said = found.measured
     if not said:
         train, validation = _split(found.train, validation_split, seed)
-        found, said = Listed(train, validation, names), f"{validation_split:g} of each class split off"
+        found, said = FolderSamples(train, validation, names), f"{validation_split:g} of each class split off"
         if not validation:
             raise UserError(f"{channel} has one photo of each class at most: give two, of which one is measured on")
     LOG.info(
@@ -68,7 +68,7 @@ def listed(
     return found
 
 
-def read(channel: Channel, beside: Channel | None, issues: DataIssues, refuse: Refuse = raise_error) -> Listed:
+def read(channel: Channel, beside: Channel | None, issues: DataIssues, refuse: Refuse = raise_error) -> FolderSamples:
     """Return the photos in the class folders of a channel, and those of its validation part, none if there is none.
 
     The channel may hold both parts itself, as folders `train` and `validation` of class folders, or have the second
@@ -84,7 +84,7 @@ def read(channel: Channel, beside: Channel | None, issues: DataIssues, refuse: R
         )
     if train is not channel:
         _note_files(channel, _BESIDE_PARTS, issues)
-    for path in found[TEST].files(pairs.IMAGES) if TEST in found else ():
+    for path in found[TEST].files(pairs.IMAGE_SUFFIXES) if TEST in found else ():
         issues.add(TEST_PHOTOS, channel.name_of(path))
     names = _class_names(train, issues)
     if len(names) < 2:
@@ -101,8 +101,8 @@ def read(channel: Channel, beside: Channel | None, issues: DataIssues, refuse: R
         if not samples:
             raise UserError(f"{part} has no photos in its class folders: it needs {LAYOUT}")
     if validation is None:
-        return Listed(photos[train], [], names)
-    return Listed(photos[train], photos[validation], names, validation.name)
+        return FolderSamples(photos[train], [], names)
+    return FolderSamples(photos[train], photos[validation], names, validation.name)
 
 
 def main_channel(channels: dict[str, Channel]) -> Channel:
@@ -124,7 +124,7 @@ def parts(channel: Channel) -> dict[str, Channel]:
     there, and class folders in it.
     """
     below = subfolders(channel.path)
-    found = {of_name(path.name): path for path in below}
+    found = {part_of(path.name): path for path in below}
     if TRAIN not in found or "" in found or len(found) < len(below) or not subfolders(found[TRAIN]):
         return {}
     return {part: Channel(f"{channel.name}/{path.name}", path, "", channel.kind) for part, path in found.items()}
@@ -168,10 +168,10 @@ def _samples(channel: Channel, names: Sequence[str], issues: DataIssues) -> list
     labels = {name: label for label, name in enumerate(names)}
     files = {path.relative_to(channel.path).as_posix(): path for path in channel.files()}
     inside = {name: path for name, path in files.items() if "/" in name and name.partition("/")[0] in labels}
-    chosen = set(pairs.photos(inside))
+    chosen = set(pairs.select_images(inside))
     for name, path in inside.items():
         if name not in chosen:
-            is_photo = name.lower().endswith(pairs.IMAGES)
+            is_photo = name.lower().endswith(pairs.IMAGE_SUFFIXES)
             kind = "photos that are also there in a format that is read" if is_photo else _NO_PHOTOS
             issues.add(f"{kind}, left out", channel.name_of(path))
     found = [Sample(channel.name_of(inside[name]), labels[name.partition("/")[0]], inside[name]) for name in chosen]

@@ -45,7 +45,7 @@ def has_labels(channels: dict[str, Channel]) -> bool:
     )
 
 
-def listed(
+def list_samples(
     channels: dict[str, Channel],
     name: str,
     num_classes: int,
@@ -59,7 +59,7 @@ def listed(
     """
     channel, in_records = channels[name], by_record(channels, name, f"{name}_lst")
     if in_records:
-        path = channel.one(".rec")
+        path = channel.only_file(".rec")
         found = _list_records(path, num_classes, label, refuse)
         if not found:
             raise UserError(f"{channel.name_of(path)} holds no records: it needs at least one image")
@@ -80,7 +80,7 @@ def _list_records(path: Path, classes: int, label: LabelReader[L], refuse: Refus
 
 def _list_lst(labels: Channel, images: Channel, classes: int, label: LabelReader[L], refuse: Refuse) -> list[Sample[L]]:
     """Read the .lst file of a channel. Raises UserError for a bad line, and when none of its images is there."""
-    path = labels.one(".lst")
+    path = labels.only_file(".lst")
     file = labels.name_of(path)
     found = lst.read(path, file, images.path, classes, label, refuse)
     if not found:
@@ -97,7 +97,7 @@ def _list_lst(labels: Channel, images: Channel, classes: int, label: LabelReader
     return found
 
 
-def names(
+def find_class_names(
     channels: dict[str, Channel], listed: Sequence[Sample[Label]], classes: int, peers: Peers = ALONE
 ) -> tuple[str, ...]:
     """Return names from classes.txt, else from folders that stand one to one for labels, else the numbers.
@@ -128,7 +128,7 @@ def _folder(sample: Sample[Label]) -> str:
     return parts[0] if len(parts) > 1 else ""
 
 
-def crops(
+def readable_crops(
     what: str, listed: list[Sample[L]], spec: InputSpec, tolerance: float, budget: int
 ) -> tuple[list[Sample[L]], SampleCache[Image.Image]]:
     """Return the readable samples and each one as the server would cut it; raises UserError as samples.readable does.
@@ -136,4 +136,4 @@ def crops(
     `budget` is the bytes that may be spent on keeping them.
     """
     every = SampleCache(lambda i: preprocess.cut(listed[i].read(), spec), samples.image_bytes, budget)
-    return samples.readable(what, listed, every, tolerance)
+    return samples.select_readable(what, listed, every, tolerance)

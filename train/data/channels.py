@@ -45,7 +45,7 @@ class Channel:
             if path.name.lower().endswith(suffixes) and not _hidden(path, self.path) and path.is_file()
         )
 
-    def one(self, suffix: str) -> Path:
+    def only_file(self, suffix: str) -> Path:
         """Return the channel's one file that ends in `suffix`, at any depth. Raises UserError for none or several."""
         found = self.files((suffix,))
         if len(found) == 1:
@@ -71,7 +71,7 @@ def load(input_dir: Path) -> dict[str, Channel]:
     """
     config_file, data = input_dir / "config" / "inputdataconfig.json", input_dir / "data"
     if not config_file.exists():
-        return below(data)
+        return folder_channels(data)
     found = {}
     for name, values in configuration.read(config_file).items():
         if not isinstance(values, dict | None):
@@ -83,7 +83,7 @@ def load(input_dir: Path) -> dict[str, Channel]:
     return found
 
 
-def below(folder: Path) -> dict[str, Channel]:
+def folder_channels(folder: Path) -> dict[str, Channel]:
     """Return every folder in `folder`, which need not be there, as a channel by name; hidden ones are passed over."""
     if not folder.is_dir():
         return {}
@@ -140,7 +140,7 @@ def _near(name: str, missing: Sequence[str]) -> str | None:
     return next(iter(close + begun), None)
 
 
-def refuse_unbuilt(channels: dict[str, Channel]) -> None:
+def refuse_unsupported(channels: dict[str, Channel]) -> None:
     """Raise UserError for a channel that the built-in knows and this version does not read yet."""
     if "model" in channels:
         raise UserError(

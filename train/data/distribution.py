@@ -23,7 +23,7 @@ class Distribution:
     peers: Peers = ALONE
     sharded: bool = False
 
-    def share(self, count: int, size: int) -> Shard:
+    def shard(self, count: int, size: int) -> Shard:
         """Return which of this host's `count` training samples it takes, `size` in each batch; all hosts must ask.
 
         All take as many batches: where the hosts' samples differ in number, those with fewer repeat theirs.
@@ -32,7 +32,7 @@ class Distribution:
             return Shard(self.peers.rank, self.peers.count)
         return Shard(self.peers.rank, batches=max(self.peers.gather_json(-(-count // size))))
 
-    def whole(self, own: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    def gather(self, own: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Return what all hosts' samples give, those of the first host first, the same on all hosts; all must call it.
 
         Where all have the same samples, that is what the first host has found.
@@ -40,16 +40,16 @@ class Distribution:
         found = self.peers.gather_arrays(own if self.sharded or self.peers.rank == 0 else [])
         return [each for part in (found if self.sharded else found[:1]) for each in part]
 
-    def whole_array(self, own: NDArray[Any]) -> NDArray[Any]:
+    def gather_rows(self, own: NDArray[Any]) -> NDArray[Any]:
         """Return one array of what all hosts' samples give, one row for each."""
-        return np.concatenate(self.whole([own]))
+        return np.concatenate(self.gather([own]))
 
     def total(self, count: int) -> int:
         """Return how many samples all hosts have of which this one has `count`; all must call it."""
         return sum(self.peers.gather_json(count)) if self.sharded else count
 
 
-def find(peers: Peers, channel: Channel, samples: Sequence[Sample[object]]) -> Distribution:
+def detect(peers: Peers, channel: Channel, samples: Sequence[Sample[object]]) -> Distribution:
     """Return how the hosts have the samples of a channel; all must call it.
 
     Raises UserError where they differ though the channel is not ShardedByS3Key.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.words import plural
-from train.data.samples import Sample, from_one
+from train.data.samples import Sample, one_based_hint
 from train.errors import Refuse, UserError, raise_error
 
 _PANDAS = "remove the first column if it is the index that pandas writes (index=False)"
@@ -156,6 +156,6 @@ def class_id(values: NDArray[np.float32], where: str, classes: int) -> int:
     if not (value.is_integer() and 0 <= value < classes):
         raise UserError(
             f"{where} has the label {value:g}: labels are whole numbers from 0 to {classes - 1} (num_classes={classes})"
-            f"{from_one(value, classes)}"
+            f"{one_based_hint(value, classes)}"
         )
     return int(value)

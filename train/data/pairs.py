@@ -5,24 +5,24 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from train.errors import UserError
 
-READ = (
+READABLE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
 """What the names of images end in that can be read, in lower case."""
-IMAGES = (
-    *READ,
+IMAGE_SUFFIXES = (
+    *READABLE_SUFFIXES,
     *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".tga", ".psd", ".svg"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
 )
 """The same with formats that are not read: such a file is a photo that would be lost, so it counts as unreadable."""
 
 
-def photos(names: Iterable[str]) -> list[str]:
+def select_images(names: Iterable[str]) -> list[str]:
     """Return the names of images, of which one that is not read gives way to its like in the same folder that is."""
-    found = [name for name in names if name.lower().endswith(IMAGES)]
-    read = {_stem(name) for name in found if name.lower().endswith(READ)}
-    return [name for name in found if name.lower().endswith(READ) or _stem(name) not in read]
+    found = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+    read = {_stem(name) for name in found if name.lower().endswith(READABLE_SUFFIXES)}
+    return [name for name in found if name.lower().endswith(READABLE_SUFFIXES) or _stem(name) not in read]
 
 
 def match(
@@ -34,12 +34,12 @@ def match(
     UserError when a label may be of two images, with `fix` as its last words, and when two are of the same one.
     """
     named: dict[str, list[str]] = defaultdict(list)
-    for photo in photos(sorted(images)):
-        named[base(photo)].append(photo)
+    for photo in select_images(sorted(images)):
+        named[base_name(photo)].append(photo)
     found: dict[str, str] = {}
     alone: list[str] = []
     for label in labels:
-        image = (told or {}).get(label) or _namesake(label, named[base(label)], fix)
+        image = (told or {}).get(label) or _namesake(label, named[base_name(label)], fix)
         if image is None:
             alone.append(label)
         elif image in found:
@@ -52,7 +52,7 @@ def match(
 def _namesake(label: str, images: Sequence[str], fix: str) -> str | None:
     """Return the one image of a label's base name, the one in the same folder, or the one that can be read."""
     beside = [image for image in images if _stem(image) == _stem(label)]
-    chosen = beside or [image for image in images if image.lower().endswith(READ)] or images
+    chosen = beside or [image for image in images if image.lower().endswith(READABLE_SUFFIXES)] or images
     if len(chosen) > 1:
         raise UserError(f"{label} may be of the image {chosen[0]} or {chosen[1]}, which have the same base name: {fix}")
     return chosen[0] if chosen else None
@@ -62,6 +62,6 @@ def _stem(name: str) -> str:
     return name.rpartition(".")[0] or name
 
 
-def base(name: str) -> str:
+def base_name(name: str) -> str:
     """Return the base name: without folders and ending."""
     return _stem(name.rpartition("/")[2])

@@ -12,7 +12,7 @@ WORDS = {
 TEST_PHOTOS = "photos of a test part, left out"
 
 
-def named(name: str) -> set[str]:
+def parts_in(name: str) -> set[str]:
     """Return the parts of which a word is in a name: words end at what is not a letter, and at Case."""
     words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
     found = {WORDS[word] for word in words if word in WORDS}
@@ -20,7 +20,7 @@ def named(name: str) -> set[str]:
     return found - {VALIDATION} if TEST in found and "dev" in words else found
 
 
-def of_name(name: str) -> str:
+def part_of(name: str) -> str:
     """Return TRAIN, VALIDATION or TEST when exactly one of them is a word of `name`, as in train_labels; else ""."""
-    found = named(name)
+    found = parts_in(name)
     return found.pop() if len(found) == 1 else ""

@@ -96,7 +96,7 @@ class DataIssues:
         """Note that `name` is of a kind, in the plural, e.g. "images without a label, left out"."""
         self.found.setdefault(kind, []).append(name)
 
-    def say(self) -> None:
+    def log(self) -> None:
         """Log all kinds in the order in which they were first met."""
         for kind, names in self.found.items():
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -152,7 +152,7 @@ def memory_budget() -> int:
     return memory_bytes() // 4
 
 
-def readable(
+def select_readable(
     what: str, samples: Sequence[Sample[L]], cache: SampleCache[T], tolerance: float
 ) -> tuple[list[Sample[L]], SampleCache[T]]:
     """Make every sample once and return those that could be made, with a cache of only them.
@@ -217,7 +217,7 @@ def warn_of_empty_classes(labels: NDArray[np.int64], classes: int, what: str) ->
         )
 
 
-def from_one(value: float, classes: int) -> str:
+def one_based_hint(value: float, classes: int) -> str:
     """Return what to add to the refusal of a class: where it is one too high, all may have been numbered from 1."""
     return f"; if yours are 1 to {classes}, subtract 1 from each" if value == classes else ""
 
@@ -299,7 +299,9 @@ class Batches(Generic[T]):
         )
 
 
-def in_order(tensor: Callable[[int], NDArray[np.float32]], count: int, size: int) -> Iterator[NDArray[np.float32]]:
+def ordered_batches(
+    tensor: Callable[[int], NDArray[np.float32]], count: int, size: int
+) -> Iterator[NDArray[np.float32]]:
     """Yield batches (size, ...) of tensor(0) ... tensor(count - 1), made ahead, the last one filled up with its last.
 
     All have one shape, so that a network compiles once. With fewer than `size` in all, a batch is as many.
@@ -312,7 +314,7 @@ def in_order(tensor: Callable[[int], NDArray[np.float32]], count: int, size: int
     yield from prefetch(make, -(-count // size), cpu_count(), 4)
 
 
-def spread(count: int, limit: int) -> NDArray[np.int64]:
+def evenly_spaced(count: int, limit: int) -> NDArray[np.int64]:
     """Return at most `limit` of the indices 0 to `count` - 1, evenly spread, both ends among them; int64, rising."""
     return np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int))
 

@@ -12,7 +12,7 @@ from train.classification import labelled, metrics
 from train.classification.labelled import Label, stack_labels
 from train.classification.metrics import Labels
 from train.data import distribution, lst, samples
-from train.data.channels import RECORDIO, Channel, refuse_unbuilt, require_all
+from train.data.channels import RECORDIO, Channel, refuse_unsupported, require_all
 from train.data.distribution import Distribution
 from train.data.lst import LabelReader
 from train.data.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
@@ -64,7 +64,7 @@ class Data:
                 normalise(crop, out[row])
             return out, labels[indices]
 
-        share = self.train_distribution.share(len(self.train), hp.mini_batch_size)
+        share = self.train_distribution.shard(len(self.train), hp.mini_batch_size)
         return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, share)
 
     def validation_tensor(self, index: int) -> NDArray[np.float32]:
@@ -74,7 +74,7 @@ class Data:
 
 def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE) -> Data:
     """List, read and check all samples. Raises UserError naming the file, the line and the fix."""
-    refuse_unbuilt(channels)
+    refuse_unsupported(channels)
     require_all(
         channels,
         "lst",
@@ -83,19 +83,22 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
     )
     label: LabelReader[Label] = lst.multi_hot if hp.multi_label else lst.class_id
     listed = {
-        name: labelled.listed(channels, name, hp.num_classes, hp.resize, label) for name in ("train", "validation")
+        name: labelled.list_samples(channels, name, hp.num_classes, hp.resize, label)
+        for name in ("train", "validation")
     }
     budget = samples.memory_budget()
     train, photos = _training_photos(listed["train"], hp, budget // 2)
     spec = _input_spec(hp, peers.gather_json(_side(hp, photos, len(train)))[0])
-    validation, crops = labelled.crops("validation", listed["validation"], spec, hp.unreadable_tolerance, budget // 2)
-    spread = distribution.find(peers, channels["train"], train)
-    measured = distribution.find(peers, channels["validation"], validation)
+    validation, crops = labelled.readable_crops(
+        "validation", listed["validation"], spec, hp.unreadable_tolerance, budget // 2
+    )
+    spread = distribution.detect(peers, channels["train"], train)
+    measured = distribution.detect(peers, channels["validation"], validation)
     samples.check_count(len(train), hp, total=spread.total(len(train)))
-    labels = AllLabels(spread.whole_array(stack_labels(train)), measured.whole_array(stack_labels(validation)))
+    labels = AllLabels(spread.gather_rows(stack_labels(train)), measured.gather_rows(stack_labels(validation)))
     if metrics.one_class_each(labels.train):
         samples.warn_of_empty_classes(labels.train, hp.num_classes, "image")
-    names = labelled.names(channels, listed["train"], hp.num_classes, peers)
+    names = labelled.find_class_names(channels, listed["train"], hp.num_classes, peers)
     return Data(train, validation, names, spec, photos, crops, labels, spread, measured)
 
 
@@ -117,14 +120,14 @@ def _training_photos(
         return np.asarray(image).reshape(image.height, image.width, channels)
 
     every = SampleCache(lambda i: decode(listed[i]), lambda photo: photo.nbytes, budget)
-    return samples.readable("train", listed, every, hp.unreadable_tolerance)
+    return samples.select_readable("train", listed, every, hp.unreadable_tolerance)
 
 
 def _side(hp: Hyperparameters, photos: SampleCache[NDArray[np.uint8]], count: int) -> int:
     """Return the shorter side of a served photo: `resize`, or else the training photos' median, of 101 at most."""
     if hp.resize is not None:
         return hp.resize
-    chosen = samples.spread(count, 101)
+    chosen = samples.evenly_spaced(count, 101)
     return max(min(hp.image_shape[1:]), int(np.median([min(photos[i].shape[:2]) for i in chosen])))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from mxnet import gluon
 from numpy.typing import NDArray
 
-from train.classification import answers
+from train.classification import predictions
 from train.image_classification.data import Data
 from train.image_classification.hyperparameters import Hyperparameters
 from train.learner import Evaluated
@@ -20,10 +20,10 @@ def evaluate(net: gluon.HybridBlock, data: Data, hp: Hyperparameters) -> Evaluat
     Raises Stopped, and FloatingPointError when an answer is not finite.
     """
     count = len(data.validation)
-    batches = validation_batches(data.validation_tensor, count, answers.EVALUATION_BATCH)
+    batches = validation_batches(data.validation_tensor, count, predictions.EVALUATION_BATCH)
     found = [activation(hp)(net(mx.nd.array(batch))).asnumpy() for batch in batches]
-    every = data.validation_distribution.whole_array(np.concatenate(found)[:count])
-    return answers.evaluate(every, data.labels.validation, hp.top_k)
+    every = data.validation_distribution.gather_rows(np.concatenate(found)[:count])
+    return predictions.evaluate(every, data.labels.validation, hp.top_k)
 
 
 def activation(hp: Hyperparameters) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:

@@ -10,8 +10,8 @@ from mxnet import gluon
 from numpy.typing import NDArray
 
 from serve import artifact
-from train.classification import answers
-from train.classification.answers import OUTPUT
+from train.classification import predictions
+from train.classification.predictions import OUTPUT
 from train.gluon import devices, hosts, onnx, precision
 from train.gluon.model import GluonModel
 from train.image_classification import data, hyperparameters, network
@@ -78,7 +78,7 @@ class Model(GluonModel[NDArray[np.float64]]):
 
     def check(self, best: Best[NDArray[np.float64]]) -> Check:
         """Return what the closing checks compare."""
-        return answers.check(self._data, best, self._predict, "MXNet")
+        return predictions.check(self._data, best, self._predict, "MXNet")
 
     def _predict(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
         return activation(self._hp)(self._net(mx.nd.array(tensors))).asnumpy()

@@ -7,7 +7,7 @@ import numpy as np
 from mxnet import autograd, gluon
 from numpy.typing import NDArray
 
-from train.classification import answers
+from train.classification import predictions
 from train.classification.metrics import Labels
 from train.gluon import devices, precision
 from train.gluon.hosts import ALONE, Exchange
@@ -95,4 +95,4 @@ class Step(GluonStep[Batch, Result]):
         losses, logits = result
         loss = np.concatenate([part.asnumpy() for part in losses]).mean()
         probabilities = np.concatenate([self._activation(part).asnumpy() for part in logits])
-        return answers.measure(float(loss), probabilities, batch[1], self._top_k)
+        return predictions.measure(float(loss), probabilities, batch[1], self._top_k)

@@ -14,7 +14,7 @@ from serve.artifact import InputSpec
 from serve.machine import cpu_count
 from train.classification import folders, labelled
 from train.data import distribution, lst, samples
-from train.data.channels import RECORDIO, Channel, refuse_unbuilt, require_all
+from train.data.channels import RECORDIO, Channel, refuse_unsupported, require_all
 from train.data.samples import ALL, Sample, SampleCache, Shard
 from train.errors import UserError
 from train.job.peers import ALONE, Peers
@@ -64,18 +64,18 @@ def load(channels: dict[str, Channel], hp: H, peers: Peers = ALONE) -> tuple[Dat
 
     Raises UserError naming the file, the line and the fix.
     """
-    refuse_unbuilt(channels)
+    refuse_unsupported(channels)
     if labelled.has_labels(channels):
         found = _labelled(channels, hp)
     else:
-        found = folders.listed(channels, hp.num_classes, hp.validation_split, hp.seed)
+        found = folders.list_samples(channels, hp.num_classes, hp.validation_split, hp.seed)
     hp = hp.replace(num_classes=len(found.class_names))
     spec = _input_spec(hp)
     budget, tolerance = samples.memory_budget() // 2, hp.unreadable_tolerance
-    train, train_crops = labelled.crops("train", found.train, spec, tolerance, budget)
-    validation, validation_crops = labelled.crops("validation", found.validation, spec, tolerance, budget)
+    train, train_crops = labelled.readable_crops("train", found.train, spec, tolerance, budget)
+    validation, validation_crops = labelled.readable_crops("validation", found.validation, spec, tolerance, budget)
     for found_in, each in (("train", train), ("validation", validation)):
-        if distribution.find(peers, channels.get(found_in) or folders.main_channel(channels), each).sharded:
+        if distribution.detect(peers, channels.get(found_in) or folders.main_channel(channels), each).sharded:
             raise UserError(
                 f"the channel of the {found_in} images is ShardedByS3Key, and TensorFlow trains on several hosts with "
                 "all images on each: set its distribution to FullyReplicated"
@@ -85,7 +85,7 @@ def load(channels: dict[str, Channel], hp: H, peers: Peers = ALONE) -> tuple[Dat
     return Data(train, validation, found.class_names, spec, train_crops, validation_crops), hp
 
 
-def _labelled(channels: dict[str, Channel], hp: KerasHyperparameters) -> folders.Listed:
+def _labelled(channels: dict[str, Channel], hp: KerasHyperparameters) -> folders.FolderSamples:
     require_all(
         channels,
         "lst",
@@ -99,11 +99,11 @@ def _labelled(channels: dict[str, Channel], hp: KerasHyperparameters) -> folders
             "whose labels are 0 to num_classes - 1; only class folders need none"
         )
     found = {
-        name: labelled.listed(channels, name, hp.num_classes, hp.resize, lst.class_id)
+        name: labelled.list_samples(channels, name, hp.num_classes, hp.resize, lst.class_id)
         for name in ("train", "validation")
     }
-    names = labelled.names(channels, found["train"], hp.num_classes)
-    return folders.Listed(found["train"], found["validation"], names)
+    names = labelled.find_class_names(channels, found["train"], hp.num_classes)
+    return folders.FolderSamples(found["train"], found["validation"], names)
 
 
 def _input_spec(hp: KerasHyperparameters) -> InputSpec:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from train.classification import answers
+from train.classification import predictions
 from train.classification.labelled import stack_labels
 from train.data.distribution import Distribution
 from train.epoch import Batches
@@ -82,10 +82,10 @@ class Evaluation:
         """Answer the validation samples. Raises Stopped, and FloatingPointError when an answer is not finite."""
         with self._strategy.scope():
             self._statistics.estimate()
-            batches = validation_batches(self._tensor, self._count, answers.EVALUATION_BATCH)
+            batches = validation_batches(self._tensor, self._count, predictions.EVALUATION_BATCH)
             found = [self._answer(self._inputs(batch)).numpy() for batch in batches]
-        every = Distribution(self._peers).whole_array(np.concatenate(found)[: self._count])
-        return answers.evaluate(every, self._labels, self._top_k)
+        every = Distribution(self._peers).gather_rows(np.concatenate(found)[: self._count])
+        return predictions.evaluate(every, self._labels, self._top_k)
 
     def _tensor(self, index: int) -> NDArray[np.float32]:
         return self._data.validation_tensor(index) if self._features is None else self._features[index]

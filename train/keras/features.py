@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from train.classification.answers import EVALUATION_BATCH
+from train.classification.predictions import EVALUATION_BATCH
 from train.data import samples
 from train.keras import network
 from train.keras.network import planes_last
@@ -34,7 +34,7 @@ class Frozen:
             )
             return None
         found, progress = [], Progress(f"Features of {what} images", count)
-        for batch in samples.in_order(tensor, count, EVALUATION_BATCH):
+        for batch in samples.ordered_batches(tensor, count, EVALUATION_BATCH):
             found.append(self.features(planes_last(batch)).numpy())
             progress.done(min(len(found) * len(batch), count))
         return np.concatenate(found)[:count]

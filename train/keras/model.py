@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from serve import artifact
 from train import model_folder
-from train.classification import answers
+from train.classification import predictions
 from train.classification.labelled import stack_labels
 from train.data.samples import Shard
 from train.epoch import Batches
@@ -133,7 +133,7 @@ class Model(model_folder.Model[Kept]):
 
     def check(self, best: Best[Kept]) -> Check:
         """Return what the closing checks compare."""
-        return answers.check(self._data, best, self._predict, "TensorFlow")
+        return predictions.check(self._data, best, self._predict, "TensorFlow")
 
     def _predict(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._net.model(tensors.transpose(0, 2, 3, 1), training=False).numpy()

@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from train.classification.answers import OUTPUT
+from train.classification.predictions import OUTPUT
 from train.graph import quiet, tidy
 from train.keras.hyperparameters import ALL, HEAD, KerasHyperparameters, TrainLayers
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from train import learner
-from train.classification import answers
+from train.classification import predictions
 from train.keras import devices, hosts, network
 from train.keras.data import Batch
 from train.keras.hyperparameters import KerasHyperparameters
@@ -96,7 +96,7 @@ class Step(learner.Step[Batch, Result]):
             losses, probabilities = (devices.local(part) for part in result)
         shares = [len(part) / len(batch[1]) for part in probabilities]
         loss = sum(share * float(part) for share, part in zip(shares, losses, strict=True))
-        return answers.measure(loss, np.concatenate(probabilities), batch[1], self._top_k)
+        return predictions.measure(loss, np.concatenate(probabilities), batch[1], self._top_k)
 
     def state(self) -> State:
         """Return the variables of the network above the cut, with its random generators, and of the optimizer."""

@@ -21,9 +21,9 @@ from serve.preprocess import Frame
 from serve.words import plural
 from train.data import pairs, samples
 from train.data.channels import Channel, listing
-from train.data.samples import DataIssues, Sample, from_one
+from train.data.samples import DataIssues, Sample, one_based_hint
 from train.errors import Refuse, UserError, raise_error
-from train.object_detection.boxes import solid, turn
+from train.object_detection.boxes import has_area, to_upright
 from train.object_detection.hyperparameters import LABEL_HEADER, LABEL_OBJECT, Hyperparameters
 
 FRACTIONS = (1, 1)
@@ -147,7 +147,7 @@ def _class(value: float, where: str, hp: Hyperparameters) -> float:
     raise UserError(
         f"{where} has the class {value:g}: classes are whole numbers from 0 to {classes - 1} "
         f"(num_classes={classes}); "
-        + (from_one(value, classes).removeprefix("; ") or "number them from 0 without gaps, or set num_classes")
+        + (one_based_hint(value, classes).removeprefix("; ") or "number them from 0 without gaps, or set num_classes")
     )
 
 
@@ -228,7 +228,7 @@ def place(annotation: Annotation, frame: Frame) -> NDArray[np.float64] | None:
             return None
         orientation = 1
     with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is for `repair`
-        return turn(annotation.boxes / np.array([1, *size, *size], np.float64), orientation)
+        return to_upright(annotation.boxes / np.array([1, *size, *size], np.float64), orientation)
 
 
 def repair(boxes: NDArray[np.float64], where: str, issues: DataIssues) -> NDArray[np.float32]:
@@ -241,11 +241,11 @@ def repair(boxes: NDArray[np.float64], where: str, issues: DataIssues) -> NDArra
         clipped = np.clip(box[1:], 0, 1)
         if not np.isfinite(box).all():
             kind = "boxes with a side that is NaN or infinite, dropped"
-        elif not solid(box[1:]):
+        elif not has_area(box[1:]):
             kind = "boxes without area, dropped"
-        elif not solid(clipped):
+        elif not has_area(clipped):
             kind = "boxes outside of their image, dropped"
-        elif not solid(clipped.astype(np.float32)):
+        elif not has_area(clipped.astype(np.float32)):
             kind = "boxes without area, dropped"
         else:
             kind = "boxes partly outside of their image, clipped" if abs(clipped - box[1:]).max() > _ROUNDING else ""
@@ -316,7 +316,7 @@ def list_files(
             f"channel; {images.name!r} holds {listing(images.path)}"
         )
     for name in files:
-        if name not in named and name.lower().endswith(pairs.IMAGES):
+        if name not in named and name.lower().endswith(pairs.IMAGE_SUFFIXES):
             issues.add(f"images of {images.name} without an annotation file, left out", name)
     found = {name: parsed[named[name]] for name in sorted(named)}
     return Listing([Sample(name, None, files[name]) for name in found], found)
@@ -325,7 +325,7 @@ def list_files(
 def _reach(annotation: Annotation) -> NDArray[np.float64]:
     """Return the larger of xmax and ymax, float64 (n,), of the boxes that are finite and have an area."""
     boxes = annotation.boxes[np.isfinite(annotation.boxes).all(axis=1), 1:]
-    return boxes[solid(boxes), 2:].max(axis=1)
+    return boxes[has_area(boxes), 2:].max(axis=1)
 
 
 def _require_pixels(parsed: Mapping[str, Annotation], notes: Channel, issues: DataIssues, refuse: Refuse) -> None:
@@ -336,7 +336,7 @@ def _require_pixels(parsed: Mapping[str, Annotation], notes: Channel, issues: Da
         return
     every = np.concatenate(list(reaches.values()))
     if np.sum(every <= _FAR) > len(every) / 2:
-        corners = next(box[1:] for box in parsed[tiny[0]].boxes if solid(box[1:]))
+        corners = next(box[1:] for box in parsed[tiny[0]].boxes if has_area(box[1:]))
         left, top, right, bottom = (f"{side:g}" for side in corners)
         refuse(
             UserError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from train.data.pixels import MEAN
 from train.object_detection import windows
-from train.object_detection.boxes import flip, solid
+from train.object_detection.boxes import flip, has_area
 
 _BRIGHTNESS, _FACTOR, _HUE = 32.0, 0.5, np.deg2rad(36.0)
 _FILL = tuple(round(255 * share) for share in MEAN)
@@ -34,9 +34,9 @@ def augment(
     """
     height, width = photo.shape[:2]
     pixels = boxes * np.array([1.0, width, height, width, height])
-    window = windows.choose(width, height, pixels[:, 1:], rng, windows.most_expansion(side))
+    window = windows.choose(width, height, pixels[:, 1:], rng, windows.max_expansion(side))
     columns, rows = windows.fit(window, width, height, side)
-    made = windows.seen(pixels, window, columns, rows, side)
+    made = windows.visible_boxes(pixels, window, columns, rows, side)
     part = photo[rows.begin : rows.end, columns.begin : columns.end]
     size = (columns.to_end - columns.to_begin, rows.to_end - rows.to_begin)
     part = cv2.resize(part, size, interpolation=_INTERPOLATIONS[rng.integers(len(_INTERPOLATIONS))])
@@ -46,7 +46,7 @@ def augment(
         part = cv2.copyMakeBorder(part, rows.to_begin, below, columns.to_begin, right, cv2.BORDER_CONSTANT, value=_FILL)
     if rng.random() < 0.5:
         part, made = cv2.flip(part, 1), flip(made)
-        made = made[solid(made[:, 1:])]  # 1 - x rounds: a box of less than 1e-7 may lose its width
+        made = made[has_area(made[:, 1:])]  # 1 - x rounds: a box of less than 1e-7 may lose its width
     return part, made
 
 

@@ -15,7 +15,7 @@ def area(corners: NDArray[Real]) -> NDArray[Real]:
     return width * height
 
 
-def solid(corners: NDArray[Real]) -> NDArray[np.bool_]:
+def has_area(corners: NDArray[Real]) -> NDArray[np.bool_]:
     """Return which of corners (..., 4) have a width and a height above 0: bool (...,)."""
     return np.all(corners[..., 2:] > corners[..., :2], axis=-1)
 
@@ -49,7 +49,7 @@ _TURNS = {
 }
 
 
-def turn(boxes: NDArray[Real], orientation: int) -> NDArray[Real]:
+def to_upright(boxes: NDArray[Real], orientation: int) -> NDArray[Real]:
     """Return boxes (n, 5), in fractions of the stored picture, as fractions of the upright one.
 
     `orientation` is EXIF's, 1 to 8; anything else counts as 1, which is upright as stored.

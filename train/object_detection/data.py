@@ -13,7 +13,7 @@ from serve import preprocess
 from serve.artifact import InputSpec
 from serve.words import plural
 from train.data import distribution, samples
-from train.data.channels import RECORDIO, Channel, by_record, class_names, refuse_unbuilt, require_all
+from train.data.channels import RECORDIO, Channel, by_record, class_names, refuse_unsupported, require_all
 from train.data.distribution import Distribution
 from train.data.pixels import MEAN, STD, Normalise
 from train.data.samples import Batches, DataIssues, Sample, SampleCache
@@ -65,7 +65,7 @@ class Data:
                 classes[row], offsets[row] = assign(anchors, boxes)
             return images, classes, offsets
 
-        share = self.train_distribution.share(len(self.train), hp.mini_batch_size)
+        share = self.train_distribution.shard(len(self.train), hp.mini_batch_size)
         return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, share)
 
     def validation_tensor(self, index: int) -> NDArray[np.float32]:
@@ -75,7 +75,7 @@ class Data:
 
 def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE) -> Data:
     """List, read and check all samples and their boxes. Raises UserError naming the file, the value and the fix."""
-    refuse_unbuilt(channels)
+    refuse_unsupported(channels)
     require_all(
         channels,
         "annotation",
@@ -91,13 +91,13 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
     validation, squares = _read(
         "validation", listed["validation"], lambda data: preprocess.cut(data, spec), samples.image_bytes, budget, hp
     )
-    spread = distribution.find(peers, channels["train"], train)
-    measured = distribution.find(peers, channels["validation"], validation)
+    spread = distribution.detect(peers, channels["train"], train)
+    measured = distribution.detect(peers, channels["validation"], validation)
     sizes = spread.total(len(train)), measured.total(len(validation))
     samples.check_count(len(train), hp, total=sizes[0])
-    labels = spread.whole_array(np.concatenate([sample.label[:, 0] for sample in train])).astype(int)
+    labels = spread.gather_rows(np.concatenate([sample.label[:, 0] for sample in train])).astype(int)
     samples.warn_of_empty_classes(labels, hp.num_classes, "box")
-    truths = measured.whole([sample.label for sample in validation])
+    truths = measured.gather([sample.label for sample in validation])
     names = _class_names(channels, listed, hp.num_classes, peers)
     return Data(train, validation, names, spec, photos, squares, sizes, truths, spread, measured)
 
@@ -106,13 +106,13 @@ def _list(channels: dict[str, Channel], name: str, hp: Hyperparameters) -> Listi
     notes, issues = f"{name}_annotation", DataIssues()
     in_records = by_record(channels, name, notes)
     if in_records:
-        path = channels[name].one(".rec")
+        path = channels[name].only_file(".rec")
         found = annotations.list_records(path, hp)
         if not found.samples:
             raise UserError(f"{channels[name].name_of(path)} holds no records: it needs at least one image")
     else:
         found = annotations.list_files(channels[name], channels[notes], hp, issues)
-    issues.say()
+    issues.log()
     form = "RecordIO" if in_records else "image"
     LOG.info("Channel %s: %s in %s form", name, plural(len(found.samples), "sample"), form)
     return found
@@ -133,7 +133,7 @@ def _read(
         return made
 
     every = SampleCache(read, size, budget)
-    readable, made = samples.readable(name, listed.samples, every, hp.unreadable_tolerance)
+    readable, made = samples.select_readable(name, listed.samples, every, hp.unreadable_tolerance)
     placed = [annotations.place(listed.annotations[sample.name], frames[sample.name]) for sample in readable]
     issues = DataIssues()
     for sample, boxes in zip(readable, placed, strict=True):
@@ -146,7 +146,7 @@ def _read(
         readable[index].labelled(annotations.repair(boxes, f"{name} {readable[index].name}", issues))
         for index, boxes in good
     ]
-    issues.say()
+    issues.log()
     _check(name, labelled, len(readable) - len(good), hp)
     return labelled, made.select([index for index, _ in good])
 

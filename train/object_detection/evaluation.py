@@ -34,7 +34,7 @@ def evaluate(net: Detector, data: Data, hp: Hyperparameters) -> Evaluated[Detect
             raise FloatingPointError("the network's answers are not finite")
         found += detections(scores, boxes, hp.nms_threshold, hp.nms_topk)
     del found[count:]
-    found = data.validation_distribution.whole(found)
+    found = data.validation_distribution.gather(found)
     value = mean_average_precision(found, data.truths, hp.image_shape, hp.overlap_threshold)
     return Evaluated(value, {"mAP": value}, found)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.object_detection.boxes import overlaps, solid
+from train.object_detection.boxes import has_area, overlaps
 
-_EXPAND_SHARE, _EXPAND_MOST, _EXPAND_SIDE = 0.5, 4.0, 300
+_EXPAND_SHARE, _MAX_EXPANSION, _EXPAND_SIDE = 0.5, 4.0, 300
 # The least overlap of the window with one box at least; None: any window. One more choice is no crop at all.
 _LEAST_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9, None)
 _TRIALS = 50
@@ -42,16 +42,16 @@ class Span:
         return self.to_begin + (values - self.begin) * ((self.to_end - self.to_begin) / (self.end - self.begin))
 
 
-def most_expansion(side: int) -> float:
+def max_expansion(side: int) -> float:
     """Return how many times wider and higher than its photo a canvas may be, for an input of `side` pixels.
 
     SSD's 4 from its 300 pixels on, in proportion below: an object never gets fewer pixels than it would at 300.
     """
-    return min(_EXPAND_MOST, max(1.0, _EXPAND_MOST * side / _EXPAND_SIDE))
+    return min(_MAX_EXPANSION, max(1.0, _MAX_EXPANSION * side / _EXPAND_SIDE))
 
 
 def choose(
-    width: int, height: int, corners: NDArray[np.float64], rng: np.random.Generator, most: float = _EXPAND_MOST
+    width: int, height: int, corners: NDArray[np.float64], rng: np.random.Generator, most: float = _MAX_EXPANSION
 ) -> Window:
     """Return a window for a photo of `width` x `height` pixels with boxes `corners`, float (n, 4), in pixels.
 
@@ -88,7 +88,9 @@ def fit(window: Window, width: int, height: int, side: int) -> tuple[Span, Span]
     return _span(window.left, window.width, width, side), _span(window.top, window.height, height, side)
 
 
-def seen(boxes: NDArray[np.float64], window: Window, columns: Span, rows: Span, side: int) -> NDArray[np.float32]:
+def visible_boxes(
+    boxes: NDArray[np.float64], window: Window, columns: Span, rows: Span, side: int
+) -> NDArray[np.float32]:
     """Return what of boxes float64 (n, 5), in pixels of the photo, is in the window: float32 (m, 5) in fractions.
 
     A box stays when its centre is inside; it is cut at the window's edges.
@@ -99,7 +101,7 @@ def seen(boxes: NDArray[np.float64], window: Window, columns: Span, rows: Span, 
     kept[:, [2, 4]] = rows.move(kept[:, [2, 4]])
     kept[:, 1:] = np.clip(kept[:, 1:] / side, 0, 1)
     made = kept.astype(np.float32)
-    return made[solid(made[:, 1:])]
+    return made[has_area(made[:, 1:])]
 
 
 def _expand(width: int, height: int, most: float, rng: np.random.Generator) -> Window:

@@ -13,7 +13,7 @@ from serve import preprocess
 from serve.artifact import InputSpec
 from serve.words import plural
 from train.data import distribution, samples
-from train.data.channels import Channel, class_names, refuse_unbuilt, require_all
+from train.data.channels import Channel, class_names, refuse_unsupported, require_all
 from train.data.distribution import Distribution
 from train.data.pixels import MEAN, STD, Normalise
 from train.data.samples import Batches, DataIssues, Sample, SampleCache
@@ -75,7 +75,7 @@ class Data:
                 cv2.LUT(mask, to_label, dst=labels[row])
             return images, labels
 
-        share = self.train_distribution.share(len(self.train), hp.mini_batch_size)
+        share = self.train_distribution.shard(len(self.train), hp.mini_batch_size)
         return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, share)
 
     def crop_tensor(self, index: int) -> NDArray[np.float32]:
@@ -100,7 +100,7 @@ class Data:
 
 def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE) -> Data:
     """List, read and check all photos and masks. Raises UserError naming the file, the value and the fix."""
-    refuse_unbuilt(channels)
+    refuse_unsupported(channels)
     require_all(
         channels,
         "annotation",
@@ -113,7 +113,7 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
     spec = InputSpec("data", 3, side, side, side, "pad", MEAN, STD)
     train, photos, labels = _read_train(listed["train"], hp, budget)
     photographed = [listed["train"].photos[index] for index in train]
-    spread = distribution.find(peers, channels["train"], photographed)
+    spread = distribution.detect(peers, channels["train"], photographed)
     total = spread.total(len(train))
     samples.check_count(len(train), hp, followed="latter", total=total)
     counts = _pixels(listed["train"], spread)
@@ -121,7 +121,7 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
     _tell_classes("train", counts, hp.num_classes)
     validation, whole, crops = _read_validation(listed["validation"], spec, hp, budget)
     measured_on = [listed["validation"].photos[index] for index in validation]
-    measured = distribution.find(peers, channels["validation"], measured_on)
+    measured = distribution.detect(peers, channels["validation"], measured_on)
     _tell_classes("validation", _pixels(listed["validation"], measured), hp.num_classes)
     return Data(
         train=photographed,
@@ -142,7 +142,7 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
 
 def _pixels(found: "_Set", spread: Distribution) -> NDArray[np.int64]:
     """Return how many pixels of all hosts' masks each class has, int64 (256,)."""
-    return np.sum(spread.whole([found.census.classes()]), axis=0)
+    return np.sum(spread.gather([found.census.classes()]), axis=0)
 
 
 def _tell_classes(name: str, counts: NDArray[np.int64], classes: int) -> None:
@@ -168,7 +168,7 @@ class _Set:
 
     def __init__(self, channels: dict[str, Channel], name: str, hp: Hyperparameters) -> None:
         self.name, self._tolerance = name, hp.unreadable_tolerance
-        self.photos, self._masks = files.listed(channels, name)
+        self.photos, self._masks = files.list_pairs(channels, name)
         self._map: LabelMap = masks.load_map(channels.get("label_map"), name, hp.num_classes)
         self.census = Census(f"{name}_annotation", self._map)
         # What the first reading finds, by the photo's name; a later one, of what memory cannot keep, needs the frames.
@@ -215,10 +215,10 @@ class _Set:
         pixels that are no class.
         """
         channel = f"{self.name}_annotation"
-        readable, photos = samples.readable(self.name, self.photos, photos, self._tolerance)
+        readable, photos = samples.select_readable(self.name, self.photos, photos, self._tolerance)
         first = _places(self.photos, readable)
         beside = [self._masks[index] for index in first]
-        readable, notes = samples.readable(channel, beside, notes.select(first), self._tolerance)
+        readable, notes = samples.select_readable(channel, beside, notes.select(first), self._tolerance)
         second = _places(beside, readable)
         fitting = [place for place, index in enumerate(second) if self.photos[first[index]].name not in self._misfits]
         self._tell(len(second))
@@ -232,7 +232,7 @@ class _Set:
             issues.add(f"{self.name}_annotation masks that are colour pictures with R = G = B, read as class ids", name)
         for photo in sorted(self._misfits):
             issues.add(f"{self.name} masks of another size than their image, left out", self._misfits[photo])
-        issues.say()
+        issues.log()
         if len(self._misfits) > self._tolerance * count:
             raise UserError(
                 f"{len(self._misfits)} of {count} {self.name} masks differ in size from their image, more than "

@@ -12,7 +12,7 @@ from train.semantic_segmentation.data import Data
 from train.semantic_segmentation.enlarge import enlarge
 from train.semantic_segmentation.hyperparameters import Hyperparameters
 from train.semantic_segmentation.metrics import Matrix
-from train.semantic_segmentation.network import Answer, Segmenter
+from train.semantic_segmentation.network import InferenceNet, Segmenter
 from train.trainer import validation_batches
 
 
@@ -22,7 +22,7 @@ class Evaluation:
     def __init__(self, net: Segmenter, data: Data, hp: Hyperparameters) -> None:
         self._data, self._hp = data, hp
         self._whole = hp.validation_mini_batch_size == 1
-        self._answer = Answer(net, data.spec.height if self._whole else hp.crop_size)
+        self._answer = InferenceNet(net, data.spec.height if self._whole else hp.crop_size)
         self._answer.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self) -> Evaluated[Matrix]:
@@ -30,7 +30,7 @@ class Evaluation:
 
         Raises Stopped, and FloatingPointError when the network answers with numbers that are not finite.
         """
-        matrix = np.sum(self._data.validation_distribution.whole([self._confusion()]), axis=0)
+        matrix = np.sum(self._data.validation_distribution.gather([self._confusion()]), axis=0)
         value = metrics.mean_iou(matrix)
         return Evaluated(value, {"mIOU": value, "pixel_accuracy": metrics.pixel_accuracy(matrix)}, matrix)
 

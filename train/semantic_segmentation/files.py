@@ -13,7 +13,7 @@ from train.log import LOG
 from train.semantic_segmentation import masks
 
 
-def listed(channels: dict[str, Channel], name: str) -> tuple[list[Sample[None]], list[Sample[None]]]:
+def list_pairs(channels: dict[str, Channel], name: str) -> tuple[list[Sample[None]], list[Sample[None]]]:
     """Return the photos of a channel that have a mask and, in the same order, their masks; log what is left out.
 
     Raises UserError naming the channel or file when there is no such pair, or a file belongs to two.
@@ -49,9 +49,9 @@ def listed(channels: dict[str, Channel], name: str) -> tuple[list[Sample[None]],
     for file in alone:
         issues.add(f"masks of {notes} without an image, left out", file)
     for file in files:
-        if file not in matched and file.lower().endswith(pairs.IMAGES):
+        if file not in matched and file.lower().endswith(pairs.IMAGE_SUFFIXES):
             issues.add(f"images of {name} without a mask, left out", file)
-    issues.say()
+    issues.log()
     LOG.info("Channel %s: %s in image form", name, plural(len(matched), "sample"))
     return (
         [Sample(file, None, files[file]) for file in order],
@@ -64,10 +64,10 @@ def _masks(labels: Channel, images: dict[str, Path]) -> dict[str, Path]:
 
     Those cannot be read, and must count as such. One of `images`, where both channels are one folder, is no mask.
     """
-    every = {path.relative_to(labels.path).as_posix(): path for path in labels.files(pairs.IMAGES)}
+    every = {path.relative_to(labels.path).as_posix(): path for path in labels.files(pairs.IMAGE_SUFFIXES)}
     found = {name: path for name, path in every.items() if name.lower().endswith(masks.SUFFIX)}
-    known = {pairs.base(name) for name in found}
-    others = {name: path for name, path in every.items() if pairs.base(name) not in known}
+    known = {pairs.base_name(name) for name in found}
+    others = {name: path for name, path in every.items() if pairs.base_name(name) not in known}
     if others:
         taken = {os.path.realpath(path) for path in images.values()}
         found |= {name: path for name, path in others.items() if os.path.realpath(path) not in taken}

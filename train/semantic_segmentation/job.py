@@ -39,7 +39,7 @@ def prepare(job: Job[Hyperparameters]) -> Prepared:
     net = network.build(hp.algorithm, hp.backbone, hp.num_classes, hp.seed)
     if weights is not None:
         pretrained.load_into(net, weights, name)
-        network.hasten_heads(net)
+        network.speed_up_heads(net)
     chosen.place(net)
     batches = loaded.train_batches(hp)
     lines = SegmentationLines(job.peers.hosts.current, hp.epochs, len(loaded.validation), loaded.class_names)
@@ -69,7 +69,7 @@ class Model(GluonModel[Matrix]):
     def export(self, path: Path) -> None:
         """Write the network as an ONNX graph, without the enlarging of its logits, which is the server's."""
         side = self._data.spec.height
-        symbol = network.Answer(self._net, side, plain=True)(mx.sym.var("data"))
+        symbol = network.InferenceNet(self._net, side, plain=True)(mx.sym.var("data"))
         onnx.export(symbol, native.parameters(self._net), "data", (3, side, side), path, (_OUTPUT,))
 
     def measure(self, best: Best[Matrix]) -> dict[str, float]:
@@ -79,7 +79,7 @@ class Model(GluonModel[Matrix]):
     def check(self, best: Best[Matrix]) -> Check:
         """Return what the closing checks compare."""
         chosen = choose(len(self._data.validation), _FILES, _FILES_STOPPED)
-        answer = network.Answer(self._net, self._data.spec.height)
+        answer = network.InferenceNet(self._net, self._data.spec.height)
         answer.hybridize(static_alloc=True, static_shape=True)
         tensors = np.stack([self._data.whole_tensor(i) for i in chosen])
         logits = np.concatenate([answer(mx.nd.array(tensor[None])).asnumpy() for tensor in tensors])

@@ -82,7 +82,7 @@ def find_map(channel: Channel | None, name: str, classes: int) -> LabelMap:
             f"{', '.join(sorted(paths)) or 'no .json file'}: rename the file, or remove the channel"
         )
     if channel and wanted in paths:
-        path = channel.one(wanted)
+        path = channel.only_file(wanted)
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -184,14 +184,14 @@ def _told(value: Any) -> str:
 # ---- one mask ---------------------------------------------------------------------------------------------------
 
 
-class Stored(NamedTuple):
+class DecodedMask(NamedTuple):
     """A mask as its file has it: pixel values uint8 (H, W), and whether they were taken out of a colour picture."""
 
     pixels: NDArray[np.uint8]
     repaired: bool
 
 
-def decode(data: bytes) -> Stored:
+def decode(data: bytes) -> DecodedMask:
     """PNG bytes -> the numbers that are stored for its pixels, with 1, 2, 4, 8 or 16 bits, whatever their colours.
 
     A colour picture counts when red, green and blue are the same number in every pixel; transparency is passed over.
@@ -222,17 +222,17 @@ def decode(data: bytes) -> Stored:
         raise UnreadableImage(f"is {told}") from error
 
 
-def _numbers(image: Image.Image, bits: int) -> Stored:
+def _numbers(image: Image.Image, bits: int) -> DecodedMask:
     if image.mode in ("1", "P"):
-        return Stored(np.asarray(image, np.uint8), False)
+        return DecodedMask(np.asarray(image, np.uint8), False)
     if image.mode == "L":
         spread = 255 // (2**bits - 1)  # Pillow spreads grey of 2 and 4 bits over 0 to 255
-        return Stored(np.asarray(image) // np.uint8(spread) if spread > 1 else np.asarray(image), False)
+        return DecodedMask(np.asarray(image) // np.uint8(spread) if spread > 1 else np.asarray(image), False)
     if image.mode.startswith("I"):
         pixels = np.asarray(image)
         if pixels.max() >= _VALUES:
             raise UnreadableImage(f"has pixels of {pixels.max()} (16 bits), class ids end at 255: save it with 8 bits")
-        return Stored(pixels.astype(np.uint8), False)
+        return DecodedMask(pixels.astype(np.uint8), False)
     if bits == 16:
         raise UnreadableImage("is a colour picture with 16 bits a channel: save it with one channel of 8 bits")
     planes = np.asarray(image)
@@ -244,7 +244,7 @@ def _numbers(image: Image.Image, bits: int) -> Stored:
                 f"is a colour picture, {tuple(planes[y, x, :3].tolist())} in column {x} of row {y}: a mask holds one "
                 "number for each pixel, its class; save the numbers (mode P or L), not the colours that stand for them"
             )
-    return Stored(np.ascontiguousarray(planes[..., 0]), True)
+    return DecodedMask(np.ascontiguousarray(planes[..., 0]), True)
 
 
 _UPRIGHT: Mapping[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {  # EXIF 2.32, tag Orientation

@@ -76,7 +76,7 @@ class Segmenter(gluon.HybridBlock):
         return tuple(found)
 
 
-class Answer(gluon.HybridBlock):
+class InferenceNet(gluon.HybridBlock):
     """A Segmenter's main head alone, for pictures of `side` pixels: (N, 3, S, S) in, its logits out.
 
     `plain` builds pooling out of operators that ONNX has.
@@ -91,7 +91,7 @@ class Answer(gluon.HybridBlock):
         return self.net.main(self.net.stages(x))
 
 
-def hasten_heads(net: Segmenter) -> None:
+def speed_up_heads(net: Segmenter) -> None:
     """Let the heads, which start untrained, learn faster than a backbone that does not.
 
     From scratch all start alike, and one rate for all learnt more in the same time (mIOU 0.63 in place of 0.61).
@@ -101,7 +101,7 @@ def hasten_heads(net: Segmenter) -> None:
 
 
 def set_map(net: Segmenter, side: int, plain: bool = False) -> None:
-    """Tell the head of `net` that the graph traced next is for pictures of `side` pixels; see Answer for `plain`."""
+    """Prepare the head of `net` for tracing a graph for pictures of `side` pixels; see InferenceNet for `plain`."""
     if isinstance(net.head, Psp):
         net.head.set_map(side // _STRIDE, plain)
 

@@ -52,7 +52,7 @@ def key(path: str, base: str | None = None) -> Key:
     named = [(folder, *_words(folder)) for folder in folders]
     plain = tuple(folder for folder, part, kind in named if not part and not kind)
     part = next((part for _, part, _ in named if part), "")
-    return Key(part, plain, unicodedata.normalize("NFC", pairs.base(name) if base is None else base))
+    return Key(part, plain, unicodedata.normalize("NFC", pairs.base_name(name) if base is None else base))
 
 
 def kinds(path: str) -> set[str]:
@@ -71,7 +71,7 @@ class Photos:
         self._named: dict[str, list[str]] = defaultdict(list)
         self.duplicates: list[str] = []
         masks = {path for path in paths if MASKS in kinds(path)}
-        for path in pairs.photos(sorted(paths, key=lambda path: (path in masks, path))):
+        for path in pairs.select_images(sorted(paths, key=lambda path: (path in masks, path))):
             at = key(path)
             if self._at.setdefault(at, path) == path:
                 self._named[at.base].append(path)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from local.datasets.notes import Notes
-from train.data.parts import TEST, TRAIN, VALIDATION, WORDS, named
+from train.data.parts import TEST, TRAIN, VALIDATION, WORDS, parts_in
 
 
 def of_path(path: PurePath) -> str:
@@ -12,7 +12,7 @@ def of_path(path: PurePath) -> str:
 
     A name with words of two parts, such as train_val, counts for neither.
     """
-    found = next(filter(None, map(named, reversed(path.parts))), set())
+    found = next(filter(None, map(parts_in, reversed(path.parts))), set())
     return found.pop() if len(found) == 1 else ""
 
 

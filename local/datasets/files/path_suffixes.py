@@ -41,7 +41,7 @@ class Files:
             pieces = tuple(name.split("/"))
             self._by_name[_plain(pieces[-1])].append(pieces)
             if walk.is_photo(name):
-                self._by_base[_plain(pairs.base(name))].append(pieces)
+                self._by_base[_plain(pairs.base_name(name))].append(pieces)
 
     def find(self, texts: Sequence[str], folder: Path, of_parts: Sequence[str] = ()) -> list[Match]:
         """Return what each path names: the file whose path has the longest end in common with it.
@@ -102,7 +102,7 @@ class _Owners(NamedTuple):
 
 def photos(root: Path) -> Files:
     """The photos at any depth below `root`; one that is not read gives way to its like in the same folder that is."""
-    return Files(root, pairs.photos(walk.list_files(root, pairs.IMAGES)))
+    return Files(root, pairs.select_images(walk.list_files(root, pairs.IMAGE_SUFFIXES)))
 
 
 def _owners(claim: Mapping[_Pieces, tuple[tuple[int, int], str]]) -> _Owners:
@@ -114,7 +114,7 @@ def _rank(wanted: _Pieces, file: _Pieces, base: _Pieces, part: str) -> tuple[int
     """How well a file fits: the pieces in common at its end, its place, part and nearness, and letter for letter."""
     head = file[:-1]
     place = 2 if head == (*base, *wanted[:-1]) else int(head == wanted[:-1])
-    agrees = bool(part) and part in map(parts.of_name, head)
+    agrees = bool(part) and part in map(parts.part_of, head)
     common = 1 + _common(wanted[-2::-1], file[-2::-1])
     return common, place, agrees, _common(base, head), file[-1] == wanted[-1]
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from train.data.pairs import IMAGES
+from train.data.pairs import IMAGE_SUFFIXES
 
 
 def list_files(root: Path, suffixes: tuple[str, ...] = ("",), depth: int | None = None) -> list[str]:
@@ -36,4 +36,4 @@ def list_nearby(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 def is_photo(name: str) -> bool:
     """Return whether a name ends as those of photos do."""
-    return name.lower().endswith(IMAGES)
+    return name.lower().endswith(IMAGE_SUFFIXES)

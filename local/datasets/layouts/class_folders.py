@@ -17,7 +17,7 @@ from local.errors import UserError
 from train.classification import folders
 from train.data import pairs
 from train.data.channels import Channel
-from train.data.parts import of_name
+from train.data.parts import part_of
 from train.data.samples import DataIssues
 from train.errors import UserError as TrainUserError
 
@@ -34,7 +34,7 @@ def recognise(root: Path) -> str | None:
 def classes(root: Path) -> list[str]:
     """Return the names of the class folders that hold photos; none when they may be anything else by their names."""
     named = [path for path in _class_folders(root) if not _means_else(path.name)]
-    found = [path.name for path in named if walk.list_files(path, pairs.IMAGES)]
+    found = [path.name for path in named if walk.list_files(path, pairs.IMAGE_SUFFIXES)]
     return found if len(found) > 1 else []
 
 
@@ -65,7 +65,7 @@ def _class_folders(root: Path) -> list[Path]:
 
 def _means_else(name: str) -> bool:
     """Whether a folder's name is rather that of a part, or of what data sets have in a folder, such as masks."""
-    return bool(of_name(name) or kinds(f"{name}/"))
+    return bool(part_of(name) or kinds(f"{name}/"))
 
 
 def _refuse_wrapper(folder: Path) -> None:
@@ -89,7 +89,7 @@ def _refuse_parts(root: Path) -> None:
     below = {path: folders.subfolders(path) for path in folders.subfolders(root)}
     for path, inner in below.items():
         same[tuple(each.name for each in inner)].append(path)
-    named = {path: of_name(path.name) for path, inner in below.items() if inner and of_name(path.name)}
+    named = {path: part_of(path.name) for path, inner in below.items() if inner and part_of(path.name)}
     for inside, alike in same.items():
         if inside and len(alike) > 1:
             raise UserError(
@@ -97,7 +97,7 @@ def _refuse_parts(root: Path) -> None:
                 "classes, call the folders above them train and val, with none beside them, or give one of them as "
                 "--data; if not, put the photos right into the class folders"
             )
-    parts = {of_name(path.name) for path in below}
+    parts = {part_of(path.name) for path in below}
     if len(set(named.values())) > 1 or (len(parts) > 1 and "" not in parts):
         raise UserError(
             f"{root} has the folders {_words(list(below))}: of the data set's parts there can be train, val and test, "

@@ -45,7 +45,7 @@ def segmentation(root: Path) -> DataSet[Mask]:
 
 def _sorted_out(found: Sequence[str]) -> tuple[Photos, list[str]]:
     """The photos, and the masks in order: of two of a base name one that is not a JPEG comes first."""
-    images = [file for file in found if file.lower().endswith(pairs.IMAGES) and OTHER not in kinds(file)]
+    images = [file for file in found if file.lower().endswith(pairs.IMAGE_SUFFIXES) and OTHER not in kinds(file)]
     in_folders = {file for file in images if {MASKS, ANNOTATIONS} & kinds(file)}
     outside = {key(file) for file in images if file not in in_folders}
     masks = {file for file in images if file in in_folders or any(one in outside for one in _shorter(file))}

@@ -110,7 +110,7 @@ def _photo(line: str, home: str | None, photos: Photos) -> str | None:
     flagged = _FLAGGED.fullmatch(line)
     for text in [line] + ([flagged["photo"]] if flagged else []):
         name = text.strip().strip('"').replace("\\", "/")
-        base = pairs.base(name) if name.lower().endswith(pairs.IMAGES) else name.rpartition("/")[2]
+        base = pairs.base_name(name) if name.lower().endswith(pairs.IMAGE_SUFFIXES) else name.rpartition("/")[2]
         path = f"{home}/{name}" if home else name
         if found := photos.find(key(path, base)):
             return found

@@ -52,7 +52,7 @@ def overrides_class_folders(root: Path) -> bool:
     """Return whether it has the classes of photos that are in class folders too: lists, or files of most photos."""
     found = list_files(root)
     annotations = sum(file.lower().endswith(".xml") for file in found)
-    return any("/ImageSets/" in f"/{file}" for file in found) or 2 * annotations > len(pairs.photos(found))
+    return any("/ImageSets/" in f"/{file}" for file in found) or 2 * annotations > len(pairs.select_images(found))
 
 
 def detection(root: Path) -> DataSet[Annotation]:
@@ -105,7 +105,7 @@ def segmentation(root: Path) -> DataSet[Mask]:
     found, notes = list_files(root), Notes()
     photos = Photos(_images(found))
     parts = assign_parts(photos, image_sets.parts(root, found, photos, ("Segmentation", "Main", ""), notes), notes)
-    masks = [file for file in found if _MASKS.search(file) and file.lower().endswith(pairs.READ)]
+    masks = [file for file in found if _MASKS.search(file) and file.lower().endswith(pairs.READABLE_SUFFIXES)]
     if not masks:
         raise UserError(
             f"{root} has no masks in SegmentationClass/: `--layout mask-folders` reads those of other folders"
@@ -148,7 +148,7 @@ def _annotations(
         # The name that is in the file may be the one that the photo once had: the file's own comes first.
         yield key(file)
         with suppress(UserError):  # it is read again, and noted, below
-            yield key(file, pairs.base(annotation.photo(root / file, file)))
+            yield key(file, pairs.base_name(annotation.photo(root / file, file)))
 
     paired = pair(photos, [file for file in found if file.lower().endswith(".xml")], keys)
     paired.note("XML file", parts, notes)
