@@ -1,4 +1,4 @@
-"""moto's server, which stands where AWS would, in a process of .venvs/dev, for tests of any environment."""
+"""Runs moto's server in a process of .venvs/dev. It stands in for AWS in the tests of any environment."""
 
 import contextlib
 import json
@@ -13,17 +13,17 @@ ACCOUNT = "123456789012"  # moto's
 REGION = "us-east-1"  # of tests.environments.live_in
 
 Sent = list[tuple[str, dict[str, Any]]]
-"""What SageMaker was sent: operation and JSON, in order. Of InvokeEndpoint: content type and number of bytes."""
+"""The requests that SageMaker received, in order: operation and JSON, or content type and size for InvokeEndpoint."""
 
 
 def request(sent: Sent, operation: str) -> dict[str, Any]:
-    """The one request of that operation."""
-    (found,) = [content for name, content in sent if name == operation]
-    return found
+    """Return the only request for this operation."""
+    (content,) = [content for name, content in sent if name == operation]
+    return content
 
 
 def operations(sent: Sent) -> list[str]:
-    """What was asked for, but for how things stand."""
+    """Return the requested operations without the Describe calls."""
     return [operation for operation, _ in sent if not operation.startswith("Describe")]
 
 
@@ -34,29 +34,29 @@ class Aws:
         self.address = address
 
     def reset(self) -> None:
-        """Forget everything that was made and sent."""
-        self._ask("/moto-api/reset", b"")
+        """Delete all resources and recorded requests."""
+        self._request("/moto-api/reset", b"")
         self.sent()
 
     def reply(self, body: str) -> None:
-        """Make `body` the answer of the endpoint that is asked first; moto knows no model."""
+        """Make `body` the response of the next endpoint that is invoked, because moto runs no model."""
         replies = {"account_id": ACCOUNT, "region": REGION, "results": [{"Body": body}]}
-        self._ask("/moto-api/static/sagemaker/endpoint-results", json.dumps(replies).encode())
+        self._request("/moto-api/static/sagemaker/endpoint-results", json.dumps(replies).encode())
 
     def sent(self) -> Sent:
-        """What SageMaker was sent since the last call."""
-        return [(operation, content) for operation, content in json.loads(self._ask("/sent"))]
+        """Return the requests to SageMaker since the last call."""
+        return [(operation, content) for operation, content in json.loads(self._request("/sent"))]
 
-    def _ask(self, path: str, body: bytes | None = None) -> bytes:
-        """The answer to a POST of the body, or to a GET."""
-        asked = urllib.request.Request(self.address + path, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(asked, timeout=30) as response:
+    def _request(self, path: str, body: bytes | None = None) -> bytes:
+        """POST the body, or GET without one, and return the response."""
+        http_request = urllib.request.Request(self.address + path, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(http_request, timeout=30) as response:
             return response.read()
 
 
 @contextlib.contextmanager
 def aws() -> Iterator[Aws]:
-    """A server with nothing in it, while the block runs."""
+    """Run an empty server while the block runs."""
     command = [python("dev"), "-m", "tests.moto_server"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -1,4 +1,4 @@
-"""A program in Docker's place for SageMaker's SDKs: it runs nothing and keeps the Compose file that it is given."""
+"""A stand-in for the `docker` program that SageMaker's SDKs call. It runs nothing and keeps the Compose file."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 ALL_GPUS = {"resources": {"reservations": {"devices": [{"count": "all", "capabilities": ["gpu"]}]}}}
-"""What Compose wants to read under `deploy` to give a service every GPU of the machine."""
+"""The value of `deploy` in a Compose file that gives a service all GPUs of the machine."""
 
 
 def keep(folder: Path, patch: pytest.MonkeyPatch) -> Path:
-    """Put the program first on PATH, from `folder`; returns where it keeps the file."""
+    """Write the program into `folder`, put it first on PATH, and return the path of the kept Compose file."""
     kept, program = folder / "compose.yaml", folder / "bin" / "docker"
     program.parent.mkdir()
     program.write_text(
@@ -25,6 +25,6 @@ def keep(folder: Path, patch: pytest.MonkeyPatch) -> Path:
 
 
 def service(kept: Path) -> dict[str, Any]:
-    """The one service of the file."""
-    (found,) = yaml.safe_load(kept.read_text(encoding="utf-8"))["services"].values()
-    return found
+    """Return the file's only service."""
+    (only,) = yaml.safe_load(kept.read_text(encoding="utf-8"))["services"].values()
+    return only

@@ -1,4 +1,4 @@
-"""Where the environments of this repository are, and a home folder that tells nothing of this machine."""
+"""Paths of the repository's environments, and a home folder that hides this machine's AWS settings."""
 
 import os
 from pathlib import Path
@@ -11,17 +11,17 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def python(environment: str) -> Path:
-    """The interpreter of .venvs/`environment`. FileNotFoundError when it is not made."""
+    """Return the interpreter of .venvs/`environment`. Raise FileNotFoundError if it does not exist."""
     path = REPOSITORY / ".venvs" / environment / "bin" / "python"
     if not path.exists():
-        raise FileNotFoundError(f"{path} is not there: run `make envs`")
+        raise FileNotFoundError(f"{path} does not exist: run `make envs`")
     return path
 
 
 def live_in(home: Path, patch: "pytest.MonkeyPatch", access_key: str | None) -> None:
-    """Make `home` the home folder and hide what this machine says of AWS.
+    """Make `home` the home folder and hide this machine's AWS settings.
 
-    With an `access_key` there are a region and made-up credentials, with None there is neither.
+    If `access_key` is given, set a region and made-up credentials.
     """
     for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_", "XDG_"))]:
         patch.delenv(name)

@@ -1,8 +1,8 @@
-"""`python -m tests -p tests.everything --lane A,B --lane C`: a pytest session whose tests run in other pytest sessions.
+"""`python -m tests -p tests.everything --lane A,B --lane C` combines several pytest sessions into one report.
 
-A lane is a list of make targets that follow each other; lanes run beside each other. The reports of a target's tests
-come here through a pipe, and are shown and counted as those of one session. A target that fails in another way than by
-a test counts as a failed test.
+A lane is a list of make targets that run one after the other. Lanes run in parallel. Each target sends its test reports
+through a pipe, and this session shows and counts them as its own. A target that fails without a failed test counts as
+one failed test.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ REPORTED = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 class Lanes:
-    """Runs the targets; iterating gives (target, event) until all have ended. Leaving the block interrupts what runs.
+    """Runs the targets. Iterating yields (target, event) until all have ended. Leaving the block interrupts the rest.
 
-    An event is a line of pytest-reportlog as JSON, or Ended.
+    An event is a parsed line of pytest-reportlog, or Ended.
     """
 
     def __init__(self, lanes: list[list[str]], folder: Path, options: str) -> None:
-        """`folder` is the Makefile's, `options` are more of pytest's for every target."""
+        """Take the Makefile's folder, and additional pytest options for every target."""
         self._folder, self._options = folder, options
         self._events: queue.Queue[tuple[str, Any]] = queue.Queue()
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -50,8 +50,8 @@ class Lanes:
         with self._lock:
             self._stopped = True
             for process in self._running:
-                with contextlib.suppress(ProcessLookupError):  # it has just ended
-                    os.killpg(process.pid, signal.SIGINT)  # pytest still tears its fixtures down
+                with contextlib.suppress(ProcessLookupError):  # it ended a moment ago
+                    os.killpg(process.pid, signal.SIGINT)  # lets pytest tear down its fixtures
         for thread in self._threads:
             thread.join()
 
@@ -90,7 +90,7 @@ class Lanes:
 
 
 class Ended:
-    """A target's exit code, seconds, and what it wrote."""
+    """A target's exit code, duration in seconds, and output."""
 
     def __init__(self, code: int, seconds: float, output: str) -> None:
         self.code, self.seconds, self.output = code, seconds, output
@@ -100,16 +100,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --lane and --pass."""
     lanes = "make targets, one after the other: test/unit,test/mxnet"
     parser.addoption("--lane", action="append", default=[], help=lanes)
-    parser.addoption("--pass", default="", help="more of pytest's options for every target")
+    parser.addoption("--pass", default="", help="additional pytest options for every target")
 
 
 def pytest_collection() -> bool:
-    """Collect nothing here: the targets' sessions do."""
+    """Collect nothing, because the targets' sessions do that."""
     return True
 
 
 def pytest_runtestloop(session: pytest.Session) -> bool:
-    """Run the lanes, and take every report for one of this session."""
+    """Run the lanes and treat every report as one of this session."""
     hook, config = session.config.hook, session.config
     terminal: TerminalReporter = config.pluginmanager.get_plugin("terminalreporter")
     counts: dict[str, Counter[str]] = {}
@@ -119,7 +119,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
         for target, event in lanes:
             count = counts.setdefault(target, Counter())
             if isinstance(event, Ended):
-                # make's own code is 2 for anything. Failed tests have reports; after -k a folder may have none.
+                # make exits with 2 on any failure. Failed tests have reports, and -k may leave a folder without tests.
                 if event.code != 0 and exit_status.get(target) not in REPORTED:
                     hook.pytest_runtest_logreport(report=failure(target, event))
                 counted = ", ".join(f"{number} {outcome}" for outcome, number in count.items())
@@ -140,16 +140,16 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
 
 
 def restored(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport | pytest.CollectReport:
-    """The report that a line of pytest-reportlog holds."""
-    data.pop("node", None)  # pytest-xdist's worker, as a text
+    """Return the report in a line of pytest-reportlog."""
+    data.pop("node", None)  # the name of pytest-xdist's worker
     report = config.hook.pytest_report_from_serializable(config=config, data=data)
-    if isinstance(report.longrepr, list):  # a skip's file, line and reason: JSON has no tuples
+    if isinstance(report.longrepr, list):  # file, line and reason of a skip, which was a tuple
         report.longrepr = tuple(report.longrepr)
     return report
 
 
 def failure(target: str, ended: Ended) -> pytest.TestReport:
-    """The report of a target that failed in another way than by a test: the end of what it wrote."""
+    """Return the report of a target that failed without a failed test. It shows the end of the output."""
     return pytest.TestReport(
         nodeid=f"make {target}",
         location=("Makefile", None, target),

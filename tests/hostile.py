@@ -1,4 +1,4 @@
-"""Bodies of few bytes that are expensive to decode: in memory, or in processor time."""
+"""Small image files that take a lot of memory or processor time to decode."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ GREY, RGB, PALETTE, RGBA = 0, 2, 3, 6  # colour types of a PNG
 
 
 def png(width: int, height: int, colour: int = RGB, depth: int = 8, transparent: bool = False) -> bytes:
-    """A black PNG of any size, made without the memory that reading it takes."""
+    """Return a black PNG of any size. Writing it takes little memory, reading it a lot."""
     samples = {GREY: 1, RGB: 3, PALETTE: 1, RGBA: 4}[colour]
     row = bytes(1 + width * samples * depth // 8)
     rows = max(1, min(height, 2**20 // len(row)))
@@ -30,54 +30,54 @@ def png(width: int, height: int, colour: int = RGB, depth: int = 8, transparent:
 
 
 def png_chunk(name: bytes, data: bytes) -> bytes:
-    """A chunk with its length and checksum."""
+    """Return a chunk with its length and checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def png_of_chunks(count: int) -> bytes:
-    """A small PNG with `count` empty chunks, which Pillow reads in Python."""
+    """Return a small PNG with `count` empty chunks, which Pillow reads in Python code."""
     whole = png(8, 8)
     return whole[:33] + png_chunk(b"teSt", b"") * count + whole[33:]
 
 
 def webp() -> bytes:
-    """16383 x 6000 pixels of WebP in 34 bytes."""
+    """Return a WebP of 16383 x 6000 pixels in 34 bytes."""
     return bytes.fromhex("524946461a000000574542505650384c0e0000002ffeffdb05071011fd0f4444ff03")
 
 
 def bmp(width: int) -> bytes:
-    """One row of RLE8 in 1,082 bytes: a run of 255 pixels, and the end of the row, which Pillow fills up in Python."""
+    """Return an RLE8 bitmap of one row in 1,082 bytes: a run of 255 pixels. Pillow pads the row in Python code."""
     run, start = b"\xff\x00\x00\x00", 14 + 40 + 1024
     header = struct.pack("<IiiHHIIiiII", 40, width, 1, 1, 8, 1, len(run), 2835, 2835, 256, 0)
     return b"BM" + struct.pack("<IHHI", start + len(run), 0, 0, start) + header + bytes(1024) + run
 
 
 def progressive_jpeg(side: int, scans: int) -> bytes:
-    """A progressive JPEG of one colour whose last scan is repeated."""
+    """Return a progressive JPEG of one colour with `scans` copies of its last scan."""
     whole = _jpeg(Image.new("RGB", (side, side), (99, 120, 40)), progressive=True, quality=30)
     last = whole[whole.rfind(b"\xff\xda") : -2]
     return whole[:-2] + last * scans + whole[-2:]
 
 
 def jpeg_of_segments(count: int, segment: bytes = b"\xff\xfe\x00\x02") -> bytes:
-    """A small JPEG with `count` segments, empty comments, which Pillow reads in Python."""
+    """Return a small JPEG with `count` segments (empty comments by default), which Pillow reads in Python code."""
     whole = _jpeg(Image.new("RGB", (64, 64)))
     return whole[:2] + segment * count + whole[2:]
 
 
 def photoshop_segment() -> bytes:
-    """A JPEG's segment of 5,400 empty resources of Photoshop's, which Pillow reads in Python."""
+    """Return a JPEG segment with 5,400 empty Photoshop resources, which Pillow reads in Python code."""
     resources = b"Photoshop 3.0\x00" + (b"8BIM" + struct.pack(">HH", 0x0404, 0) + bytes(4)) * 5400
     return b"\xff\xed" + struct.pack(">H", 2 + len(resources)) + resources
 
 
-def pgm(width: int, height: int, most: int) -> bytes:
-    """A black PGM with that maximal value, which Pillow reads in Python unless it is 255 or 65535."""
-    return f"P5 {width} {height} {most}\n".encode() + bytes(width * height * (2 if most > 255 else 1))
+def pgm(width: int, height: int, maxval: int) -> bytes:
+    """Return a black PGM. Pillow reads it in Python code unless the maximum value is 255 or 65535."""
+    return f"P5 {width} {height} {maxval}\n".encode() + bytes(width * height * (2 if maxval > 255 else 1))
 
 
 def tiff_of_a_tile(side: int) -> bytes:
-    """A TIFF of 16 x 16 pixels in one tile of `side` x `side`."""
+    """Return a TIFF of 16 x 16 pixels with one tile of `side` x `side` pixels."""
     tile = zlib.compress(bytes(side * side), 1)
     short, long = 3, 4
     tags = [
@@ -117,4 +117,4 @@ BODIES = {
     "PGM of maxval 254": lambda: pgm(4000, 2500, 254),
     "PGM of 12 bits": lambda: pgm(4000, 3000, 4095),
 }
-"""Of about 100 megapixels where that matters, each within the limits of a request."""
+"""Each is within the limits of a request, and about 100 megapixels if the size matters."""

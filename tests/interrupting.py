@@ -1,6 +1,6 @@
-"""Jobs that are killed at random moments, and started again until they are done, beside one that nothing interrupts.
+"""Compares jobs that are killed at random moments and restarted with a job that is never interrupted.
 
-`make soak/training` sets SOAK_RUNS, of each algorithm, and SOAK_SEED.
+`make soak/training` sets SOAK_RUNS (per algorithm) and SOAK_SEED.
 """
 
 import os
@@ -32,15 +32,15 @@ CHECKING = "Checking the artifact"
 
 @dataclass(frozen=True)
 class Algorithm:
-    """How an algorithm's jobs are laid out, and what stands in lines about an epoch."""
+    """How to lay out an algorithm's jobs, and its log lines about an epoch."""
 
     environment: str
     lay_out: Callable[[Path, int, int], Path]
     hyperparameters: dict[str, Any]
     lines: tuple[str, str]
-    """Texts in the last line before its evaluation and in the one about that, with {} for its number."""
+    """Text in the last line before the evaluation and in the line about the evaluation. {} is the epoch's number."""
     evaluated: str
-    """All of the latter, with a group for the number."""
+    """A pattern for the whole line about the evaluation, with a group for the epoch's number."""
 
 
 KERAS = {"num_classes": 3, "image_shape": "3,32,32", "alpha": "0.35", "train_layers": "all"}
@@ -68,7 +68,7 @@ ALGORITHMS = {
 
 
 class Job:
-    """A job of a few photos with a checkpoint after each epoch."""
+    """A job with a few photos and a checkpoint after each epoch."""
 
     def __init__(self, name: str, base: Path) -> None:
         self.algorithm, self.base = ALGORITHMS[name], base
@@ -80,7 +80,7 @@ class Job:
         self.runs: list[jobs.Done] = []
 
     def run(self, until: str | None = None, delay: float = 0) -> bool:
-        """Run it once, to its end or until a SIGKILL `delay` seconds after a line with `until`; whether it is done."""
+        """Run the job, and send SIGKILL `delay` seconds after a line with `until`. Return whether the job is done."""
         done = jobs.run(
             self.base,
             until=until,
@@ -95,25 +95,24 @@ class Job:
         return done.code == 0
 
     def run_with_kills(self, seed: int, seconds: float) -> None:
-        """Kill it at moments that `seed` draws, until it has been killed KILLS times, and let it end; it always can.
+        """Kill the job KILLS times at random moments, restarting it each time, then let it finish.
 
-        A kill comes at a line of the epoch that is under way or of the next one, at once, which is when files are
-        written, or up to `seconds` later; after the last epoch while the model is checked. One of four kills comes
-        before training begins. The model folder is empty after every other kill, as in SageMaker; in a run of one's
-        own it is as it was.
+        A kill follows a log line of the current or next epoch, or of the model check after the last epoch. It comes
+        immediately, while files are being written, or up to `seconds` later. One kill in four comes before training
+        starts. The model folder is emptied with probability 0.5, as SageMaker does. A local run keeps it.
         """
         draw = random.Random(seed)
         for _ in range(KILLS):
             until, delay = self._moment(draw), draw.choice([0, draw.uniform(0, seconds)])
-            if until == CHECKING:  # which may take less
+            if until == CHECKING:  # the check may be shorter than the delay
                 delay = 0
-            assert not self.run(until, delay), f"it had ended before the kill, {delay} s after {until!r}"
+            assert not self.run(until, delay), f"the job ended before the kill, {delay} s after {until!r}"
             if draw.random() < 0.5:
                 shutil.rmtree(self.base / "model", ignore_errors=True)
         self.run()
 
     def _moment(self, draw: random.Random) -> str:
-        """Text of the line at which a kill comes."""
+        """Return text in the log line that triggers the kill."""
         if draw.random() < 0.25:
             return draw.choice(["", "Merging", str(self.base / "checkpoints")])
         done = [int(path.stem[-4:]) for path in (self.base / "checkpoints").glob("checkpoint-*")]
@@ -123,17 +122,17 @@ class Job:
         return draw.choice([*self.algorithm.lines, "Checkpoint after epoch {}:"]).format(epoch)
 
     def seconds(self) -> float:
-        """How long its first run took for an epoch, from its log."""
+        """Return the duration of an epoch in the first run, from its log."""
         prefixed = re.findall(r"^\[(\S+ \S+) \S+ \d+\] Checkpoint after epoch ", self.runs[0].log, re.MULTILINE)
         first, *_, last = (datetime.strptime(time, "%m/%d/%Y %H:%M:%S") for time in prefixed)
         return max(0.2, (last - first).total_seconds() / (EPOCHS - 1))
 
     def evaluated(self) -> dict[int, set[str]]:
-        """By epoch its lines in the logs of all runs: one, unless a kill came before the epoch's checkpoint.
+        """Return each epoch's evaluation lines from all runs: more than one only if a kill came before its checkpoint.
 
-        Fails where a run does not begin where its log says, or leaves out an epoch.
+        Fail if a run does not begin at the epoch that its log gives, or skips an epoch.
         """
-        found: dict[int, set[str]] = {}
+        evaluations: dict[int, set[str]] = {}
         for run in self.runs:
             resumed = re.search(r"Resuming from \S+: (\d+) epochs? done", run.log)
             begins = int(resumed[1]) if resumed else 0
@@ -141,39 +140,39 @@ class Job:
                 int(match[1]): line for line in run.lines if (match := re.fullmatch(self.algorithm.evaluated, line))
             }
             assert list(lines) == list(range(begins, begins + len(lines)))
-            assert not lines or len(found) - 1 <= begins <= len(found)
+            assert not lines or len(evaluations) - 1 <= begins <= len(evaluations)
             for epoch, line in lines.items():
-                found.setdefault(epoch, set()).add(line)
-        return found
+                evaluations.setdefault(epoch, set()).add(line)
+        return evaluations
 
     def final(self) -> dict[str, Any]:
-        """The trainer's state after the last epoch."""
+        """Return the trainer's state after the last epoch."""
         return state.read(self.base / "checkpoints" / f"checkpoint-{EPOCHS:04d}.state")["trained"]
 
     def model(self) -> dict[str, bytes]:
-        """The files of the model by name; without a content those that hold times, or how often a graph was traced."""
-        found = {
+        """Return the model's files by name. Files that contain times or trace counts have empty contents."""
+        files = {
             path.name: b"" if path.name.endswith(("model.json", "symbol.json", ".keras")) else path.read_bytes()
             for path in (self.base / "model").iterdir()
         }
-        if "model.keras" in found:  # tf2onnx drops one reshaping more or less, whatever the process did before
-            found["model.onnx"] = _weights(found["model.onnx"])
-        return found
+        if "model.keras" in files:  # tf2onnx does not always drop the same Reshape nodes
+            files["model.onnx"] = _weights(files["model.onnx"])
+        return files
 
 
 def _weights(graph: bytes) -> bytes:
-    """An ONNX graph's weights, without their names."""
+    """Return an ONNX graph's weights without their names."""
     arrays = map(onnx.numpy_helper.to_array, onnx.load_from_string(graph).graph.initializer)
     return b"".join(sorted(array.tobytes() for array in arrays if array.dtype == np.float32))
 
 
 def check(name: str, folder: Path, seed: int, whole: Job) -> None:
-    """Run a job that is killed, and compare what it leaves with `whole`, bit for bit."""
+    """Run a job with kills and compare its files with those of `whole`, bit for bit."""
     job = Job(name, folder)
     job.run_with_kills(seed, whole.seconds())
     assert list(whole.evaluated()) == list(range(EPOCHS))
     assert job.evaluated() == whole.evaluated()
     assert resuming.differences(job.final(), whole.final()) == []
-    found, wanted = job.model(), whole.model()
-    assert sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)) == []
-    print(f"{name}, seed {seed}: {len(job.runs) - 1} kills, {EPOCHS} epochs, all alike", file=sys.stderr)
+    model, expected = job.model(), whole.model()
+    assert sorted(name for name in model.keys() | expected.keys() if model.get(name) != expected.get(name)) == []
+    print(f"{name}, seed {seed}: {len(job.runs) - 1} kills, {EPOCHS} epochs, identical", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Small real training jobs: a data set drawn by formula, laid out like /opt/ml, run by the real `train`."""
+"""Runs small training jobs with the real `train` on generated data in a folder like /opt/ml."""
 
 import fcntl
 import io
@@ -39,7 +39,7 @@ HYPERPARAMETERS: dict[str, Any] = {
 
 
 def stripes(label: int, rng: np.random.Generator, size: int = 48) -> Image.Image:
-    """Stripes across, stripes down, or a chequerboard: classes that neither flips nor colours nor crops can change."""
+    """Draw horizontal stripes, vertical stripes or a chequerboard. Flips, colour changes and crops keep the class."""
     period = rng.uniform(6, 12)
     rows = np.sin(2 * np.pi * (np.arange(size) / period + rng.random()))[:, None] + np.zeros((1, size))
     columns = rows.T
@@ -49,10 +49,10 @@ def stripes(label: int, rng: np.random.Generator, size: int = 48) -> Image.Image
     return Image.fromarray(np.clip(photo, 0, 255).astype(np.uint8))
 
 
-def channels(base: Path, train: int, validation: int, beside: str) -> Iterator[tuple[int, Path, Path]]:
-    """Make the folders of channels, with CHANNEL_`beside` for each, and yield for each photo its number and the two."""
+def channels(base: Path, train: int, validation: int, suffix: str) -> Iterator[tuple[int, Path, Path]]:
+    """Make the folders CHANNEL and CHANNEL_`suffix`, and yield (index, folder, suffixed folder) for each photo."""
     for channel, count in (("train", train), ("validation", validation)):
-        images, others = (base / "input" / "data" / name for name in (channel, f"{channel}_{beside}"))
+        images, others = (base / "input" / "data" / name for name in (channel, f"{channel}_{suffix}"))
         images.mkdir(parents=True)
         others.mkdir(parents=True)
         for index in range(count):
@@ -60,7 +60,7 @@ def channels(base: Path, train: int, validation: int, beside: str) -> Iterator[t
 
 
 def image_channels(base: Path, train: int = 96, validation: int = 30) -> Path:
-    """Write image + .lst channels of `train` and `validation` striped photos in class folders; returns `base`."""
+    """Write image + .lst channels with striped photos in class folders, and return `base`."""
     rng = np.random.default_rng(5)
     for index, images, lists in channels(base, train, validation, "lst"):
         label = index % len(CLASSES)
@@ -106,9 +106,9 @@ BARRED: dict[str, Any] = {
 
 
 def barred_channels(base: Path, width: int, height: int, form: str) -> Path:
-    """Write channels, `rec` or `lst`, whose class is the colour of a bar at an end of the picture; returns `base`.
+    """Write `rec` or `lst` channels in which a bar at one end of the picture shows the class, and return `base`.
 
-    The same 32 pictures are for training and for validation. The bar is 6 pixels wide, across the shorter side.
+    Training and validation use the same 32 pictures. The bar is 6 pixels wide and parallel to the shorter side.
     """
     rng = np.random.default_rng(8)
     pictures = []
@@ -148,7 +148,7 @@ SHAPES = ("square", "disc")
 
 
 def shape(label: int, rng: np.random.Generator, smallest: int, largest: int) -> tuple[Image.Image, list[int]]:
-    """A photo of 72 x 60 of a red square or a blue disc on dark noise, and its box: left, top, width, height."""
+    """Draw a red square or blue disc on 72 x 60 pixels of dark noise. Return its left, top, width and height too."""
     side = int(rng.integers(smallest, largest + 1))
     left, top = int(rng.integers(0, 72 - side)), int(rng.integers(0, 60 - side))
     photo = rng.integers(0, 60, (60, 72, 3)).astype(np.uint8)
@@ -159,9 +159,9 @@ def shape(label: int, rng: np.random.Generator, smallest: int, largest: int) -> 
 
 
 def boxed_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
-    """Write image + JSON channels of photos of one square or disc each; returns `base`.
+    """Write image + JSON channels with one square or disc per photo, and return `base`.
 
-    They are about as large as the anchors of the finest map at image_shape 64, so that few updates teach to find them.
+    The shapes are about as large as the finest map's anchors at image_shape 64, so the network learns them quickly.
     """
     rng = np.random.default_rng(6)
     for index, images, notes in channels(base, train, validation, "annotation"):
@@ -172,7 +172,7 @@ def boxed_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
 
 
 def annotation(file: str, size: tuple[int, int], label: int, box: Sequence[float]) -> dict[str, Any]:
-    """One annotation file of the built-in's form."""
+    """Return an annotation file in the built-in algorithm's format."""
     left, top, width, height = box
     return {
         "file": file,
@@ -189,12 +189,12 @@ def boxed_records(base: Path, source: Path) -> Path:
         folder.mkdir(parents=True)
         with recordio.Writer(folder / f"{channel}.rec") as writer:
             for index, path in enumerate(sorted((source / "input" / "data" / f"{channel}_annotation").iterdir())):
-                said = json.loads(path.read_text())
-                size, note = said["image_size"][0], said["annotations"][0]
-                corner = note["left"] / size["width"], note["top"] / size["height"]
-                far = corner[0] + note["width"] / size["width"], corner[1] + note["height"] / size["height"]
-                label = [2.0, 5.0, note["class_id"], *corner, *far]
-                image = (source / "input" / "data" / channel / said["file"]).read_bytes()
+                document = json.loads(path.read_text())
+                size, box = document["image_size"][0], document["annotations"][0]
+                left, top = box["left"] / size["width"], box["top"] / size["height"]
+                right, bottom = left + box["width"] / size["width"], top + box["height"] / size["height"]
+                label = [2.0, 5.0, box["class_id"], left, top, right, bottom]
+                image = (source / "input" / "data" / channel / document["file"]).read_bytes()
                 writer.write(recordio.pack_image(label, index, image))
     return base
 
@@ -216,7 +216,7 @@ THINGS = ("nothing", *SHAPES)
 
 
 def masked_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
-    """Write channels of photos of one square or disc each, with masks whose outline is to be ignored."""
+    """Write channels with one square or disc per photo, and masks that ignore the pixels of its outline."""
     rng = np.random.default_rng(7)
     for index, images, truths in channels(base, train, validation, "annotation"):
         photo, (left, top, side, _) = shape(index % 2, rng, 14, 25)
@@ -232,7 +232,7 @@ def masked_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
 
 
 def texts(hyperparameters: dict[str, Any]) -> dict[str, str]:
-    """Hyperparameters as SageMaker passes them; None leaves one out."""
+    """Return hyperparameters as the strings that SageMaker passes. None omits one."""
     return {name: str(value) for name, value in hyperparameters.items() if value is not None}
 
 
@@ -243,7 +243,7 @@ def configure(
     content_type: str = "",
     defaults: dict[str, Any] = HYPERPARAMETERS,
 ) -> None:
-    """Write input/config as SDK local mode does; every hyperparameter as a string, None to leave one out."""
+    """Write input/config as the SDK's local mode does. A hyperparameter of None is omitted."""
     config = base / "input" / "config"
     config.mkdir(parents=True, exist_ok=True)
     (config / "hyperparameters.json").write_text(json.dumps(texts(defaults | hyperparameters)))
@@ -266,7 +266,7 @@ def earlier_model(base: Path) -> None:
 
 @dataclass(frozen=True)
 class Done:
-    """What a job left: exit code, log, the text of output/failure (or ""), the model folder."""
+    """A job's exit code, log, text of output/failure (or ""), and model folder."""
 
     code: int
     log: str
@@ -280,11 +280,11 @@ class Done:
 
     @property
     def description(self) -> dict[str, Any]:
-        """model.json."""
+        """The contents of model.json."""
         return json.loads((self.model / "model.json").read_text())
 
     def left(self, folder: str = "") -> dict[str, str]:
-        """The texts in the model folder, or in a folder in it, by the names of their files."""
+        """Return the text files in the model folder, or in a folder below it, by name."""
         return {path.name: path.read_text() for path in (self.model / folder).iterdir() if path.is_file()}
 
 
@@ -299,14 +299,13 @@ def run(
     environment: str = "mxnet",
     program: Sequence[str] = ("train", "train"),
 ) -> Done:
-    """Run the real `train` on `base` to its end; with `until`, send it a signal `delay` s after a line with that text.
+    """Run the real `train` on `base`. If `until` is given, send a signal `delay` seconds after a line with that text.
 
-    `number` is the signal's, or what is called with the process's number in place of it.
-
-    `program` is a module with its arguments: `train` itself, or tests/trouble.py around it.
+    `number` is the signal, or a function to call with the process id instead. `program` is a module with arguments:
+    `train`, or tests.trouble, which wraps it.
     """
     env = os.environ | {"VISION_ALGORITHM": "image-classification", "SAGEMAKER_BASE_DIR": str(base)}
-    # OpenMP's threads spin while they wait: where more run than there are processors, a job took three times as long.
+    # OpenMP's threads spin while they wait. With more threads than processors, a job takes three times as long.
     env |= {"OMP_NUM_THREADS": "1"} | (environ or {})
     with subprocess.Popen(
         [python(environment), "-m", *program],
@@ -335,9 +334,9 @@ HOSTS = ("localhost", "127.0.0.1")  # two names of this machine
 
 
 def run_on_two_hosts(folders: Sequence[Path], second: Mapping[str, Any] | None = None, **options: Any) -> list[Done]:
-    """Run one job on two hosts, under a folder each. It takes fixed ports, so there is one such job at a time.
+    """Run one job on two hosts, each with a folder. It uses fixed ports, so only one of these jobs runs at a time.
 
-    `second` are options of the second host alone, in place of those of both.
+    `second` overrides options for the second host.
     """
     name_hosts(folders)
     both = options, options if second is None else {**options, **second}
@@ -346,7 +345,7 @@ def run_on_two_hosts(folders: Sequence[Path], second: Mapping[str, Any] | None =
 
 
 def name_hosts(folders: Sequence[Path]) -> None:
-    """Let the jobs under these folders be one job on two hosts."""
+    """Configure the jobs in these folders as one job on two hosts."""
     for base, host in zip(folders, HOSTS, strict=True):
         config = base / "input" / "config" / "resourceconfig.json"
         config.write_text(json.dumps({"hosts": HOSTS, "current_host": host}))
@@ -354,7 +353,7 @@ def name_hosts(folders: Sequence[Path]) -> None:
 
 @contextmanager
 def ports_of_several_hosts() -> Iterator[None]:
-    """Wait until no other test has the ports of a job of several hosts."""
+    """Wait until no other test uses the ports of a job on several hosts."""
     with Path(tempfile.gettempdir(), "sagemaker-vision-two-hosts.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -369,7 +368,7 @@ def _watched(
             if callable(number):
                 send = partial(number, process.pid)
             else:
-                # A terminal's Ctrl-C reaches the whole group, SageMaker's SIGTERM the first process alone.
+                # A terminal's Ctrl-C reaches the whole process group, SageMaker's SIGTERM only the first process.
                 kill = partial(os.killpg, process.pid) if number == signal.SIGINT else process.send_signal
                 send = partial(kill, number)
             threading.Timer(delay, send).start() if delay else send()

@@ -1,8 +1,8 @@
-"""A program of .venvs/dev: moto's server, which stands where AWS would, and what SageMaker was sent through it.
+"""Runs moto's server in place of AWS and records the requests to SageMaker.
 
-`python -m tests.moto_server` writes its address and serves until it is killed; tests.aws starts it. SDK v3 wants what
-moto 5 does not have: IAM's SimulatePrincipalPolicy, which moto answers with an error, allows everything; and answers of
-SageMaker's lose their empty members, as a VpcConfig {} that AWS never sends and SDK v3 refuses.
+`python -m tests.moto_server`, in .venvs/dev, prints its address and serves until it is killed. tests.aws starts it.
+It adds what SDK v3 needs and moto 5 lacks: IAM's SimulatePrincipalPolicy allows everything, and SageMaker's responses
+omit empty members, such as the VpcConfig {} that AWS never sends and SDK v3 rejects.
 """
 
 import io
@@ -26,11 +26,11 @@ _sent: list[tuple[str, dict[str, Any]]] = []
 
 @Request.application
 def application(request: Request) -> Response:
-    """Answer as AWS, and /sent with what SageMaker was sent since it was last asked."""
+    """Respond like AWS. /sent returns the requests to SageMaker since its last call."""
     if request.path == "/sent":
-        answer = json.dumps(_sent)
+        document = json.dumps(_sent)
         _sent.clear()
-        return Response(answer, content_type="application/json")
+        return Response(document, content_type="application/json")
     body = request.get_data()
     form = parse_qs(body.decode("latin-1")) if b"Action=" in body else {}
     if form.get("Action") == ["SimulatePrincipalPolicy"]:
@@ -49,10 +49,10 @@ def application(request: Request) -> Response:
 
 
 class Silent(WSGIRequestHandler):
-    """Logs no request."""
+    """Handles requests without logging them."""
 
     def log(self, *args: object) -> None:
-        """Write nothing."""
+        """Do nothing."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The notebooks of examples/ as files: their cells, and their code as one program."""
+"""Reads the cells and the code of the notebooks in examples/."""
 
 import json
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ NAMES = TRAINING  # every algorithm has one
 
 
 def path(name: str) -> Path:
-    """The file of the notebook for the image `name`."""
+    """Return the notebook file for the image `name`."""
     return EXAMPLES / f"{name}.ipynb"
 
 
 def cells(name: str) -> list[dict[str, Any]]:
-    """The notebook's cells, as the file has them."""
+    """Return the notebook's cells as they are in the file."""
     return json.loads(path(name).read_text(encoding="utf-8"))["cells"]
 
 
 def code(name: str, ids: Sequence[str]) -> str:
-    """The code of those cells, in the notebook's order."""
-    found = {cell["id"]: "".join(cell["source"]) for cell in cells(name) if cell["cell_type"] == "code"}
-    assert set(ids) <= found.keys(), f"{path(name)} has no cell {set(ids) - found.keys()}"
-    return "\n".join(source for identity, source in found.items() if identity in ids)
+    """Return the code of these cells in the notebook's order."""
+    sources = {cell["id"]: "".join(cell["source"]) for cell in cells(name) if cell["cell_type"] == "code"}
+    assert set(ids) <= sources.keys(), f"{path(name)} has no cell {set(ids) - sources.keys()}"
+    return "\n".join(source for cell_id, source in sources.items() if cell_id in ids)

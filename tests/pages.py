@@ -1,4 +1,4 @@
-"""The pages of docs/ as a reader copies from them: code below a mark, and metric definitions with their log."""
+"""Reads the code and the metric definitions that readers copy from the pages in docs/."""
 
 import json
 import re
@@ -15,19 +15,19 @@ DATA = DOCS / "data.md"
 TRAINING = DOCS / "training.md"
 INSTANCES = DOCS / "instances.md"
 SCRIPT_MODE = DOCS / "script-mode.md"
-# What the pages' code for the cloud leaves to the reader, and what the tests write for it.
+# Placeholders in the pages' code for the cloud, and the values that the tests use.
 PLACES = {"ACCOUNT": ACCOUNT, "REGION": REGION, "ROLE": "vision", "BUCKET": "pets"}
 
 
 def snippet(name: str, page: Path = SWITCHING) -> str:
-    """The code on `page` below the mark of that name."""
-    found = re.search(rf"<!-- snippet: {name} -->\n```\w+\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    assert found, f"{page} has no snippet {name}"
-    return found[1]
+    """Return the code on `page` below the marker with this name."""
+    match = re.search(rf"<!-- snippet: {name} -->\n```\w+\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert match, f"{page} has no snippet {name}"
+    return match[1]
 
 
 def on_spot(name: str) -> tuple[str, dict[str, Any]]:
-    """The code of docs/training.md for spot instances with its names filled in, and what it is to send."""
+    """Return the code for spot instances in docs/training.md, with placeholders filled in, and the expected request."""
     code = re.sub("|".join(PLACES), lambda name: PLACES[name[0]], snippet(name, TRAINING))
     return code, {
         "EnableManagedSpotTraining": True,
@@ -36,15 +36,15 @@ def on_spot(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def metrics(algorithm: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """The log's lines and the metric definitions that docs/metrics.md has of an algorithm."""
+    """Return the log lines and the metric definitions of an algorithm in docs/metrics.md."""
     text = METRICS.read_text(encoding="utf-8")
-    found = re.search(rf"^## {algorithm}\n+```\n(.*?)```.*?```json\n(.*?)```", text, re.DOTALL | re.MULTILINE)
-    assert found, f"{METRICS} has no metrics of {algorithm}"
-    return found[1].splitlines(), json.loads(found[2])
+    match = re.search(rf"^## {algorithm}\n+```\n(.*?)```.*?```json\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+    assert match, f"{METRICS} has no metrics of {algorithm}"
+    return match[1].splitlines(), json.loads(match[2])
 
 
 def script_mode(mark: str, uri: str, keras2: bool) -> str:
-    """The code of docs/script-mode.md that fits and deploys a script with image `uri`, for one Keras or the other."""
+    """Return the code in docs/script-mode.md that trains and deploys a script with image `uri`, for Keras 2 or 3."""
     code, image = snippet(mark, SCRIPT_MODE), "sagemaker-vision/image-classification-tensorflow:dev"
     legacy = '    environment={"TF_USE_LEGACY_KERAS": "1"},'
     assert image in code

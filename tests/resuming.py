@@ -1,9 +1,9 @@
-"""Training that goes on from a state, in a new process.
+"""Trains from a saved state in a new process.
 
     python -m tests.resuming ALGORITHM BASE OUT [--each] [--from STATE]
 
-Trains as the hyperparameters and channels under BASE say, without a model folder, and writes the state at the end to
-OUT; with `--each` also that after each epoch, to OUT-1 and so on.
+Uses the hyperparameters and channels under BASE, and no model folder. Writes the final state to OUT and, with `--each`,
+the state after each epoch to OUT-1, OUT-2 and so on.
 """
 
 import argparse
@@ -20,10 +20,10 @@ from train.job import threads
 
 
 def compare(algorithm: str, base: Path) -> list[str]:
-    """Return what differs between three ways through the four epochs of the job under `base`.
+    """Train the four epochs of the job under `base` in three ways, and return the differences between the results.
 
-    They are: one process; one that reads the state after each epoch, as for a checkpoint; one that begins with its
-    state after two epochs. By path: `step/parameters/conv0.weight`. Times are left out.
+    The first process runs without interruption. The second reads the state after each epoch, as a checkpoint does. The
+    third starts from the state after two epochs. The result holds paths like `step/parameters/conv0.weight`.
     """
 
     def train(name: str, *options: object) -> Path:
@@ -43,29 +43,29 @@ def compare(algorithm: str, base: Path) -> list[str]:
     return differences(whole, observed) + differences(whole, resumed)
 
 
-def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Return the paths of what differs between two states of a trainer, but for times."""
+def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """Return the paths of the values that differ between two trainer states. Timings are ignored."""
     a, b = (
-        {name: leaf for name, leaf in _leaves(each).items() if name != "/best/metrics/train:throughput"}
-        for each in (one, other)
+        {name: leaf for name, leaf in _leaves(state).items() if name != "/best/metrics/train:throughput"}
+        for state in (first, second)
     )
     same = {name for name in a.keys() & b.keys() if np.array_equal(a[name], b[name])}
     return sorted((a.keys() | b.keys()) - same)
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:
-    """Return the numbers, texts and arrays of a state by their paths."""
+    """Return the numbers, strings and arrays of a state by their paths."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if items is None:
         return {path: value}
-    return {name: leaf for key, each in items for name, leaf in _leaves(each, f"{path}/{key}").items()}
+    return {name: leaf for key, item in items for name, leaf in _leaves(item, f"{path}/{key}").items()}
 
 
 class Folder:
-    """Stands in for the model folder."""
+    """A stand-in for the model folder."""
 
     def save(self, epoch: int, improved: bool, before: int | None) -> None:
-        """Write nothing."""
+        """Do nothing."""
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--from", dest="begin", type=Path)
     arguments = parser.parse_args()
     threads.set_threads()
-    from train import entry, hyperparameter_types, state  # after the thread variables
+    from train import entry, hyperparameter_types, state  # must follow the thread variables
     from train.data import channels
     from train.job.peers import ALONE
     from train.job.training import Job

@@ -1,4 +1,4 @@
-"""What a scraper reads from GET /metrics."""
+"""Parses the response of GET /metrics like a scraper."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def samples(page: bytes) -> Samples:
-    """The samples of a page in Prometheus's text format, by name and labels. Raises ValueError for another format."""
+    """Parse Prometheus's text format. Return the samples by name and labels. Raise ValueError for another format."""
     families = text_string_to_metric_families(page.decode())
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -18,11 +18,11 @@ def samples(page: bytes) -> Samples:
 
 
 def names(page: bytes) -> set[str]:
-    """The names of the metrics that the page describes, as queries have them but for a histogram's endings."""
+    """Return the names of the page's metrics as used in queries, but without the suffixes of histograms."""
     families = text_string_to_metric_families(page.decode())
-    return {family.name + "_total" * (family.type == "counter") for family in families}
+    return {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
 
 
-def value(found: Samples, name: str, **labels: str) -> float:
-    """One sample, 0 where there is none."""
-    return found.get((name, frozenset(labels.items())), 0.0)
+def value(page: Samples, name: str, **labels: str) -> float:
+    """Return one sample, or 0 if it does not exist."""
+    return page.get((name, frozenset(labels.items())), 0.0)

@@ -1,4 +1,4 @@
-"""Script mode without Docker: a user's folder, and the job that names a program in it."""
+"""Runs script-mode jobs without Docker."""
 
 import json
 import os
@@ -11,9 +11,9 @@ IMAGE = "image-classification-tensorflow"
 
 
 def prepare(base: Path, files: dict[str, str], program: str = "train.py", **hyperparameters: Any) -> Path:
-    """Lay out `base` like /opt/ml with one channel, `training`, and the files in a source folder; returns `base`.
+    """Lay out `base` like /opt/ml with a channel `training` and the files in a source folder. Return `base`.
 
-    Every hyperparameter is encoded as JSON once more, as the SDK's framework estimators do.
+    Encode every hyperparameter as JSON, as the SDK's framework estimators do.
     """
     (base / "input" / "data" / "training").mkdir(parents=True, exist_ok=True)
     source = base / "source"
@@ -33,10 +33,10 @@ def run(base: Path, **options: Any) -> jobs.Done:
 
 
 def written(base: Path, name: str) -> Any:
-    """The JSON file that a script left in the model folder."""
+    """Return the JSON file that a script wrote to the model folder."""
     return json.loads((base / "model" / name).read_text())
 
 
 def names(folder: Path) -> list[str]:
-    """The files below a folder."""
+    """Return the paths of all files below a folder."""
     return sorted(os.fspath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""The real `serve` in its own environment: started on a model folder, asked over sockets, stopped at the end."""
+"""Runs the real `serve` in its environment and sends requests to it."""
 
 import contextlib
 import http.client
@@ -17,29 +17,29 @@ from typing import Any, NamedTuple, Self
 from tests.environments import REPOSITORY, python
 
 
-class Answer(NamedTuple):
-    """The answer to a request: its status, its headers by their names in lower case, its body."""
+class Response(NamedTuple):
+    """An HTTP response. The names of the headers are in lower case."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """The body's JSON, which the headers announce."""
+        """Check the headers and return the body's JSON."""
         assert self.headers["content-type"] == "application/json", self
         assert int(self.headers["content-length"]) == len(self.body)
         return json.loads(self.body)
 
     @property
     def reason(self) -> str:
-        """Why a request was refused: in JSON beside the status, and again under TensorFlow Serving's name for it."""
+        """The reason of an error response. TensorFlow Serving's key `error` repeats it."""
         document = self.json()
         assert document == {"status": self.status, "reason": document["reason"], "error": document["reason"]}
         return document["reason"]
 
 
 class Server:
-    """`python -m serve` while the block runs. `base` holds the folder `model`, as /opt/ml does."""
+    """Runs `python -m serve` while the block runs. `base` holds the folder `model`, as /opt/ml does."""
 
     port: int
 
@@ -50,8 +50,8 @@ class Server:
         self._news = threading.Condition()
 
     def __enter__(self) -> Self:
-        # Bound as long as the server runs, so that no connection of this machine's gets the port; it may listen all the
-        # same, as it sets SO_REUSEADDR too.
+        # Stays bound while the server runs, so that no other connection takes the port. The server can still listen,
+        # because it sets SO_REUSEADDR too.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind(("127.0.0.1", 0))
@@ -74,7 +74,7 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # workers too, which would notice it after seconds
+            os.killpg(self.process.pid, signal.SIGKILL)  # the workers too, which would take seconds to notice
         self.process.wait(30)
         self._reader.join(30)
         self._reserved.close()
@@ -95,17 +95,17 @@ class Server:
             return list(self._lines)
 
     def wait_for(self, pattern: str, seconds: float = 60, times: int = 1) -> str:
-        """The first line of the log in which `pattern` is found, once there are so many of them.
+        """Wait until `times` lines of the log match `pattern`, and return the first one.
 
-        Fails when the server ends, or time runs out.
+        Fail if the server ends or the time runs out.
         """
 
-        def found() -> list[str]:
+        def matching() -> list[str]:
             return [line for line in self._lines if re.search(pattern, line)]
 
         with self._news:
-            self._news.wait_for(lambda: len(found()) >= times or "(end of the log)" in self._lines, seconds)
-            lines = found()
+            self._news.wait_for(lambda: len(matching()) >= times or "(end of the log)" in self._lines, seconds)
+            lines = matching()
         assert len(lines) >= times, f"no line with {pattern!r} in {seconds:g} s:\n" + "\n".join(self.log())
         return lines[0]
 
@@ -114,7 +114,7 @@ class Server:
         return self
 
     def wait(self, seconds: float = 60) -> int:
-        """The exit code, once the process has ended and its log is complete."""
+        """Wait for the process to end and the log to be complete, and return the exit code."""
         code = self.process.wait(seconds)
         self._reader.join(30)
         return code
@@ -125,40 +125,40 @@ class Server:
     def connect(self, timeout: float = 30) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
         body: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = 30,
-    ) -> Answer:
-        """The answer to one request on a new connection."""
+    ) -> Response:
+        """Send one request on a new connection and return the response."""
         with contextlib.closing(self.connect(timeout)) as connection:
             connection.request(method, path, body, dict(headers or {}), encode_chunked=True)
-            return self.answer(connection)
+            return self.response(connection)
 
     @staticmethod
-    def answer(connection: http.client.HTTPConnection) -> Answer:
-        """The answer to the request that `connection` has sent."""
+    def response(connection: http.client.HTTPConnection) -> Response:
+        """Return the response to the request that `connection` has sent."""
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, headers, response.read())
+        return Response(response.status, headers, response.read())
 
     @contextlib.contextmanager
     def upload(self, length: int, sent: bytes) -> Iterator[http.client.HTTPConnection]:
-        """A POST of `length` bytes of which `sent` have been sent; the server has read its headers."""
+        """Start a POST of `length` bytes, wait until the server has read the headers, and send the bytes `sent`."""
         with contextlib.closing(self.connect()) as connection:
             connection.putrequest("POST", "/invocations")
             connection.putheader("Content-Length", str(length))
             connection.putheader("Expect", "100-continue")
             connection.endheaders()
             assert connection.sock is not None
-            asked = b""
-            while not asked.endswith(b"\r\n\r\n"):  # byte by byte: an early answer may stand right behind it
+            interim = b""
+            while not interim.endswith(b"\r\n\r\n"):  # byte by byte, because an early response may follow immediately
                 byte = connection.sock.recv(1)
                 assert byte, "the server never asked for the body"
-                asked += byte
-            assert asked.startswith(b"HTTP/1.1 100"), "the server never asked for the body"
+                interim += byte
+                assert interim.startswith(b"HTTP/1.1 100"), "the server never asked for the body"
             connection.send(sent)
             yield connection

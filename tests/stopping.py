@@ -1,7 +1,7 @@
-"""Small jobs of every algorithm, whole, stopped, diverging and ending early: each runs once, for all tests of it.
+"""Small jobs of every algorithm: complete, stopped, diverging or ending early. Each runs once for all its tests.
 
-What the validation data measures is the same whatever a network answers. So on every processor the first epoch is the
-best one, a later one never is, and a job logs the same lines.
+The validation metrics do not depend on the network's predictions. So the first epoch is the best one on every
+processor, and a job always logs the same lines.
 """
 
 import shutil
@@ -22,7 +22,7 @@ Ended = Callable[[str, str], jobs.Done]
 
 
 def one_photo(base: Path) -> None:
-    """Lay out .lst channels of which the validation photos are the same one in each class."""
+    """Lay out .lst channels with the same validation photo in each class."""
     jobs.image_channels(base, train=8, validation=3)
     photo, *others = sorted((base / "input" / "data" / "validation").rglob("*.jpg"))
     for path in others:
@@ -40,12 +40,12 @@ def one_photo_in_folders(base: Path) -> None:
 
 
 def boxes(base: Path) -> None:
-    """Lay out boxes; with overlap_threshold=1 no detection is ever right."""
+    """Lay out boxes. With overlap_threshold=1 no detection is ever correct."""
     jobs.boxed_channels(base, train=8, validation=3)
 
 
 def one_pixel(base: Path) -> None:
-    """Lay out masks; those to validate with are of the same photo, of which one pixel is known, in each class."""
+    """Lay out masks. The validation photos are identical, and each mask labels one pixel, with a class of its own."""
     jobs.masked_channels(base, train=8, validation=3)
     data = base / "input" / "data"
     for label in range(3):
@@ -58,21 +58,21 @@ def one_pixel(base: Path) -> None:
 
 @dataclass(frozen=True)
 class Algorithm:
-    """How an algorithm's jobs are laid out, what they leave, and log lines of theirs."""
+    """How to lay out an algorithm's jobs, the files that they write, and some of their log lines."""
 
     environment: str
     lay_out: Callable[[Path], None]
     hyperparameters: dict[str, Any]
     files: frozenset[str]
-    """What a job with a model leaves beside model.onnx and model.json."""
+    """The files that a job writes in addition to model.onnx and model.json."""
     epoch_ended: str
-    """In the last line of an epoch, or of the best one."""
+    """Text in the last line of an epoch, or of the best epoch."""
     trained: str
-    """In the last line of the second epoch that comes before its evaluation."""
+    """Text in the second epoch's last line before its evaluation."""
     schedule: dict[str, Any]
-    """What makes the learning rate change after the first epoch."""
+    """Hyperparameters that change the learning rate after the first epoch."""
     last: frozenset[str] = frozenset()
-    """What it leaves of the last epoch, unless that diverged."""
+    """The files of the last epoch, which a job writes unless that epoch diverged."""
 
 
 TWO_BATCHES = {"num_training_samples": 8, "mini_batch_size": 4, "epochs": 3}
@@ -122,13 +122,13 @@ TRAIN, DIVERGE = ("train", "train"), ("tests.trouble", "diverge")
 
 
 def stop_at(text: str, count: int, number: str = "SIGTERM") -> tuple[str, ...]:
-    """Return the program that stops its job at the `count`th moment after a line with `text`: see tests/trouble.py."""
+    """Return the program that stops its job at the `count`th moment after a line with `text` (see tests/trouble.py)."""
     return ("tests.trouble", "stop", number, text, str(count))
 
 
 @dataclass(frozen=True)
 class Case:
-    """A job: the program that runs it, and what differs from the algorithm's other jobs."""
+    """A job: the program that runs it, and its differences from the algorithm's other jobs."""
 
     program: tuple[str, ...] = TRAIN
     hyperparameters: dict[str, Any] = field(default_factory=dict)
@@ -172,20 +172,20 @@ MORE = {
 def ended(folder: Path, names: Iterable[str]) -> Iterator[Ended]:
     """Run all jobs of the algorithms, two at a time.
 
-    Yields a function of an algorithm and a case: it waits for that job and returns what the job left.
+    Yield a function of an algorithm and a case that waits for the job and returns its result.
     """
     with ThreadPoolExecutor(2) as pool:
         running = {(name, case): pool.submit(run, folder, name, case) for name in names for case in cases(name)}
         yield lambda name, case: running[name, case].result()
-        pool.shutdown(cancel_futures=True)  # of a test run that was interrupted
+        pool.shutdown(cancel_futures=True)  # if the tests were interrupted
 
 
 def run(folder: Path, name: str, case: str) -> jobs.Done:
-    """Run one job, over the model of an earlier one."""
-    algorithm, own, base = ALGORITHMS[name], cases(name)[case], folder / name / case
-    (own.lay_out or algorithm.lay_out)(base)
-    jobs.configure(base, algorithm.hyperparameters | own.hyperparameters, defaults={})
+    """Run one job in a folder that holds an earlier model."""
+    algorithm, job, base = ALGORITHMS[name], cases(name)[case], folder / name / case
+    (job.lay_out or algorithm.lay_out)(base)
+    jobs.configure(base, algorithm.hyperparameters | job.hyperparameters, defaults={})
     jobs.earlier_model(base)
-    # Two jobs share the processors, and MXNet's threads would wait for each other in a loop.
+    # Two jobs share the processors, and MXNet's waiting threads would spin.
     environ = dict.fromkeys(VARIABLES, "1") | {"VISION_ALGORITHM": name}
-    return jobs.run(base, environ=environ, environment=algorithm.environment, program=own.program, seconds=420)
+    return jobs.run(base, environ=environ, environment=algorithm.environment, program=job.program, seconds=420)

@@ -1,10 +1,11 @@
-"""The program `train` in trouble: it sends itself a signal at an exact moment, or its learning rate becomes infinite.
+"""Runs `train` with an injected problem: a signal at an exact moment, or an infinite learning rate.
 
     python -m tests.trouble stop SIGNAL TEXT COUNT
     python -m tests.trouble diverge
-    python -m tests.trouble often                     writes a checkpoint after each epoch, however short
+    python -m tests.trouble often                     writes a checkpoint after each epoch, even a short one
 
-A signal from outside comes when it comes: the job runs on while the test that has seen a line reacts to it.
+The process sends the signal to itself, because a signal from the test would arrive too late: the job keeps running
+while the test reacts to a log line.
 """
 
 import atexit
@@ -24,17 +25,17 @@ from train.log import LOG
 
 
 def send(number: signal.Signals) -> None:
-    """Send it as it comes: a terminal's Ctrl-C reaches the whole group, SageMaker's SIGTERM this process alone."""
+    """Send SIGINT to the process group, as a terminal does, and other signals to this process, as SageMaker does."""
     os.killpg(0, number) if number == signal.SIGINT else signal.raise_signal(number)
 
 
 def stop_at(name: str, text: str, count: str) -> None:
-    """Send the signal at the `count`th moment after a log line that holds `text`; 0: just before the line is written.
+    """Send the signal at the `count`th moment after a log line with `text`, or just before that line if `count` is 0.
 
-    A moment is when the job asks `stop.check`, which it does at each batch in training and in evaluation, or when it
-    waits for the check of its artifact, which has begun. A job that ends without the signal ends with exit code 70.
+    A moment is a call of `stop.check`, which happens at each batch of training and evaluation, or the start of waiting
+    for the artifact's check. If the job ends before the signal was sent, the exit code is 70.
     """
-    passed = -1  # moments since the line; it has not come yet
+    passed = -1  # moments since the line; -1 before the line
 
     def moment() -> None:
         nonlocal passed
@@ -53,12 +54,12 @@ def stop_at(name: str, text: str, count: str) -> None:
 
     def check() -> None:
         moment()
-        asked()
+        original_check()
 
     def communicate(process: subprocess.Popen[str], *args: Any, **named: Any) -> tuple[Any, Any]:
         if "serve.engine.check" in process.args:
             moment()
-        return waited(process, *args, **named)
+        return original_communicate(process, *args, **named)
 
     def end() -> None:
         if passed <= int(count):
@@ -66,8 +67,8 @@ def stop_at(name: str, text: str, count: str) -> None:
             os._exit(70)
 
     LOG.addFilter(line)
-    asked, stop.check = stop.check, check
-    waited, subprocess.Popen.communicate = subprocess.Popen.communicate, communicate
+    original_check, stop.check = stop.check, check
+    original_communicate, subprocess.Popen.communicate = subprocess.Popen.communicate, communicate
     atexit.register(end)
 
 
@@ -87,11 +88,11 @@ def often() -> None:
 def diverge() -> None:
     """Make the learning rate infinite at the first step of lr_scheduler_step.
 
-    No hyperparameter that the tables admit makes a network with BatchNorm overflow after an epoch that did not.
+    No valid hyperparameters make a network with BatchNorm overflow only after a finite epoch.
     """
     run = entry.main
 
-    def main() -> None:  # by then `train` has set the thread variables, and a framework may be loaded
+    def main() -> None:  # runs after `train` has set the thread variables, so it may import a framework
         _make_keras_diverge() if find_spec("keras") else _make_mxnet_diverge()
         run()
 
@@ -111,7 +112,7 @@ def _make_mxnet_diverge() -> None:
 
 
 def _make_keras_diverge() -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # as the job, which has not loaded TensorFlow yet
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # as the job does, which has not loaded TensorFlow yet
     from keras import ops
     from keras.optimizers.schedules import PiecewiseConstantDecay
 

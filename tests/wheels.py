@@ -1,11 +1,11 @@
-"""A package of no use that pip can install without a network."""
+"""A tiny package that pip can install without a network."""
 
 import zipfile
 from pathlib import Path
 
 
 def write_tiny(folder: Path) -> str:
-    """Write the wheel of `tiny`, whose NAME is "installed", into `folder`; the line of a requirements.txt for it."""
+    """Write a wheel of the package `tiny` into `folder`. Return its line for requirements.txt."""
     file = "tiny-1.0-py3-none-any.whl"
     with zipfile.ZipFile(folder / file, "w") as wheel:
         wheel.writestr("tiny.py", "NAME = 'installed'\n")

@@ -17,7 +17,7 @@ from local.images import IMAGES
 from tests.images.container import FOREIGN, Container
 from tests.photos import solid
 from tests.scrapes import samples
-from tests.server import Answer, Server
+from tests.server import Response, Server
 
 Image = Callable[[str], str]
 
@@ -35,30 +35,30 @@ class Endpoint:
         self.container = container
         self._address = container.wait_until_ready()
 
-    def ask(
+    def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> Response:
         """The answer to one request on a new connection."""
         with contextlib.closing(http.client.HTTPConnection(self._address, timeout=60)) as connection:
             connection.request(method, path, body, dict(headers or {}))
-            return Server.answer(connection)
+            return Server.response(connection)
 
     def counted(self, status: str) -> dict[str, float]:
         """How many requests of each model GET /metrics has with this status."""
-        page = self.ask("GET", "/metrics")
+        page = self.request("GET", "/metrics")
         assert (page.status, page.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
         found = [(dict(labels), value) for (name, labels), value in samples(page.body).items() if name == COUNTED]
         return {labels["model"]: value for labels, value in found if labels["status"] == status}
 
-    def load(self, name: str, folder: str) -> Answer:
+    def load(self, name: str, folder: str) -> Response:
         """Load a model, as the platform does."""
-        return self.ask("POST", "/models", json.dumps({"model_name": name, "url": folder}).encode())
+        return self.request("POST", "/models", json.dumps({"model_name": name, "url": folder}).encode())
 
-    def invoke(self, name: str, body: bytes = RED, **headers: str) -> Answer:
+    def invoke(self, name: str, body: bytes = RED, **headers: str) -> Response:
         """Ask a model, as the platform does."""
         target = {"X-Amzn-SageMaker-Target-Model": f"{name}.tar.gz"}
         named = {key.replace("_", "-"): value for key, value in headers.items()}
-        return self.ask("POST", f"/models/{name}/invoke", body, JPEG | target | named)
+        return self.request("POST", f"/models/{name}/invoke", body, JPEG | target | named)
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +87,12 @@ def of_many(reference: str, models: Path, **env: str) -> Iterator[Endpoint]:
 @ALL
 def test_an_endpoint_of_one_model_answers_every_route_with_its_statuses(image: Image, models: Path, name: str) -> None:
     with of_one(image(name), models) as endpoint:
-        ping = endpoint.ask("GET", "/ping")
+        ping = endpoint.request("GET", "/ping")
         assert (ping.status, ping.body) == (200, b"")
-        parameters = endpoint.ask("GET", "/execution-parameters").json()
+        parameters = endpoint.request("GET", "/execution-parameters").json()
         assert parameters["BatchStrategy"] == "SINGLE_RECORD"
         assert parameters["MaxConcurrentTransforms"] * parameters["MaxPayloadInMB"] <= 100
-        answer = endpoint.ask("POST", "/invocations", RED, JPEG)
+        answer = endpoint.request("POST", "/invocations", RED, JPEG)
         assert (answer.status, answer.json()) == (200, is_red())
         for status, body, headers in (
             (400, b"no image", JPEG),
@@ -101,22 +101,22 @@ def test_an_endpoint_of_one_model_answers_every_route_with_its_statuses(image: I
             (415, b"{}", {"Content-Type": "application/json"}),
             (415, RED, JPEG | {"Content-Encoding": "gzip"}),
         ):
-            refused = endpoint.ask("POST", "/invocations", body, headers)
+            refused = endpoint.request("POST", "/invocations", body, headers)
             assert (refused.status, bool(refused.reason)) == (status, True)
         assert endpoint.counted(status="200") == {"model": 1, "": 1}, "/execution-parameters asks no model"
         assert [endpoint.counted(status=status)["model"] for status in ("400", "406", "413", "415")] == [1, 1, 1, 2]
         there_is = "There is /ping (GET), /invocations (POST), /execution-parameters (GET) and /metrics (GET)."
-        assert endpoint.ask("GET", "/invocations").reason == f"/invocations does not take GET. {there_is}"
+        assert endpoint.request("GET", "/invocations").reason == f"/invocations does not take GET. {there_is}"
         for path in ("/models", "/nowhere"):
-            assert endpoint.ask("GET", path).reason == f"There is nothing at {path!r}. {there_is}"
+            assert endpoint.request("GET", path).reason == f"There is nothing at {path!r}. {there_is}"
         assert endpoint.container.stop(30) == 0
 
 
 @ALL
 def test_a_multi_model_endpoint_answers_every_route_with_its_statuses(image: Image, models: Path, name: str) -> None:
     with of_many(image(name), models) as endpoint:
-        assert endpoint.ask("GET", "/ping").status == 200
-        assert endpoint.ask("GET", "/models").json() == {"models": []}
+        assert endpoint.request("GET", "/ping").status == 200
+        assert endpoint.request("GET", "/models").json() == {"models": []}
         described = {}
         for model in ("classifier", "detector", "segmenter", "tensors"):
             folder = f"/opt/ml/models/{model}/model"
@@ -127,17 +127,17 @@ def test_a_multi_model_endpoint_answers_every_route_with_its_statuses(image: Ima
         for bad in ("/opt/ml/nowhere", "/opt/ml/models", "/opt/ml/models/classifier-nan/model", "/root"):
             assert endpoint.load("bad", bad).status == 400
         for body in (b"", b"[]", b"{", b'{"model_name": "x"}', b'{"model_name": 1, "url": "/x"}', b"[" * 60_000):
-            assert endpoint.ask("POST", "/models", body).status == 400
-        assert endpoint.ask("POST", "/models", b"x" * 100_000).status == 413
+            assert endpoint.request("POST", "/models", body).status == 400
+        assert endpoint.request("POST", "/models", b"x" * 100_000).status == 413
 
-        assert endpoint.ask("GET", "/models").json() == {"models": list(described.values())}
-        page = endpoint.ask("GET", "/models?limit=3").json()
+        assert endpoint.request("GET", "/models").json() == {"models": list(described.values())}
+        page = endpoint.request("GET", "/models?limit=3").json()
         assert page["models"] == list(described.values())[:3]
-        rest = endpoint.ask("GET", f"/models?limit=3&next_page_token={page['nextPageToken']}").json()
+        rest = endpoint.request("GET", f"/models?limit=3&next_page_token={page['nextPageToken']}").json()
         assert rest == {"models": [described["tensors"]]}
-        assert endpoint.ask("GET", "/models?limit=x").status == 400
-        assert endpoint.ask("GET", "/models/detector").json() == described["detector"]
-        assert endpoint.ask("GET", "/models/bad").status == 404
+        assert endpoint.request("GET", "/models?limit=x").status == 400
+        assert endpoint.request("GET", "/models/detector").json() == described["detector"]
+        assert endpoint.request("GET", "/models/bad").status == 404
 
         assert endpoint.invoke("classifier").json() == is_red()
         assert endpoint.invoke("detector").json()["prediction"][0][:2] == [0, 1]
@@ -148,18 +148,18 @@ def test_a_multi_model_endpoint_answers_every_route_with_its_statuses(image: Ima
         assert endpoint.invoke("classifier", Accept="image/png").status == 406
         assert endpoint.invoke("classifier", Content_Type="application/json").status == 415
 
-        assert endpoint.ask("DELETE", "/models/detector").status == 200
+        assert endpoint.request("DELETE", "/models/detector").status == 200
         for method, path in (("DELETE", ""), ("GET", ""), ("POST", "/invoke")):
-            assert endpoint.ask(method, f"/models/detector{path}").status == 404
+            assert endpoint.request(method, f"/models/detector{path}").status == 404
         assert endpoint.load("detector", "/opt/ml/models/detector/model").status == 200
         assert endpoint.invoke("detector").status == 200
         assert endpoint.counted(status="200")["detector"] == 1
         of_models = "/models (GET, POST), /models/{name} (GET, DELETE), /models/{name}/invoke (POST)"
         there_is = f"/ping (GET), {of_models} and /metrics (GET)"
         assert (
-            endpoint.ask("POST", "/invocations").reason == f"There is nothing at '/invocations'. There is {there_is}."
+            endpoint.request("POST", "/invocations").reason == f"There is nothing at '/invocations'. There is {there_is}."
         )
-        assert endpoint.ask("PUT", "/models").reason == f"/models does not take PUT. There is {there_is}."
+        assert endpoint.request("PUT", "/models").reason == f"/models does not take PUT. There is {there_is}."
         assert endpoint.container.stop(30) == 0
 
 
@@ -180,7 +180,7 @@ def test_a_worker_that_was_killed_comes_back_with_its_models_and_never_says_404(
             with contextlib.suppress(OSError, http.client.HTTPException):  # in flight when the worker died
                 statuses.append(endpoint.invoke("detector").status)
         assert set(statuses) <= {503, 200}
-        assert len(endpoint.ask("GET", "/models").json()["models"]) == 2
+        assert len(endpoint.request("GET", "/models").json()["models"]) == 2
         assert endpoint.load("classifier", "/opt/ml/models/classifier/model").status == 409
         assert endpoint.invoke("classifier").json() == is_red()
 
@@ -202,7 +202,7 @@ def test_a_model_for_which_there_is_no_memory_is_507_and_the_loaded_ones_answer(
         refused = endpoint.load("large", "/large")
         assert refused.status == 507
         assert refused.reason.startswith("Loading this model may take 4020 MB, and ")
-        assert endpoint.ask("GET", "/models/large").status == 404
+        assert endpoint.request("GET", "/models/large").status == 404
         assert endpoint.invoke("small").json() == is_red()
 
 

@@ -22,7 +22,7 @@ def segmenter(product: Callable[[str], Path]) -> Iterator[Server]:
 
 def ask(server: Server, photo: bytes, accept: str) -> bytes:
     """The body of a good answer, which has the media type asked for."""
-    answer = server.ask("POST", "/invocations", photo, {"Accept": accept})
+    answer = server.request("POST", "/invocations", photo, {"Accept": accept})
     assert (answer.status, answer.headers["content-type"]) == (200, accept), answer.body
     return answer.body
 

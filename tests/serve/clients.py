@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from http.client import parse_headers
 from typing import BinaryIO
 
-from tests.server import Answer, Server
+from tests.server import Response, Server
 
 
 @contextlib.contextmanager
@@ -31,16 +31,16 @@ def readable(clients: Iterable[socket.socket], seconds: float = 0) -> list[socke
     return [by_number[number] for number, _ in poller.poll(1000 * seconds)]
 
 
-def answers(client: socket.socket) -> list[Answer]:
+def answers(client: socket.socket) -> list[Response]:
     """The answers that come until the server closes."""
     with client.makefile("rb") as stream:
         return list(iter(lambda: answer(stream), None))
 
 
-def answer(stream: BinaryIO) -> Answer | None:
+def answer(stream: BinaryIO) -> Response | None:
     """The next answer, None where the server has closed."""
     line = stream.readline()
     if not line:
         return None
     headers = {name.lower(): value for name, value in parse_headers(stream).items()}
-    return Answer(int(line.split()[1]), headers, stream.read(int(headers.get("content-length", 0))))
+    return Response(int(line.split()[1]), headers, stream.read(int(headers.get("content-length", 0))))

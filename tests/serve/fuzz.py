@@ -153,13 +153,13 @@ def attack(server: Server, hostile: Iterator[Request]) -> Counter[int]:
     """
     found: Counter[int] = Counter()
     for number, request in enumerate(hostile):
-        answer = server.ask(request.method, request.path, request.body, request.headers, timeout=60)
+        answer = server.request(request.method, request.path, request.body, request.headers, timeout=60)
         assert answer.status in STATUSES, (number, answer, request)
         if answer.status >= 400 and request.method != "HEAD":
             assert answer.json()["status"] == answer.status, (number, answer, request)
         found[answer.status] += 1
         if number % 100 == 0:
             begun = time.monotonic()
-            assert server.ask("GET", "/ping").status == 200
+            assert server.request("GET", "/ping").status == 200
             assert time.monotonic() - begun < 2
     return found

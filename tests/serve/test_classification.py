@@ -23,7 +23,7 @@ def by_hand(data: bytes) -> list[float]:
 
 @pytest.mark.parametrize("colour", [RED, GREEN, (255, 255, 255), (51, 102, 204)])
 def test_probabilities_are_those_worked_out_by_hand(classifier: Server, colour: tuple[int, ...]) -> None:
-    answer = classifier.ask("POST", "/invocations", solid(*colour), {"Content-Type": "image/png"})
+    answer = classifier.request("POST", "/invocations", solid(*colour), {"Content-Type": "image/png"})
     assert answer.status == 200
     assert answer.json() == pytest.approx(probabilities(*(value / 255 for value in colour)), abs=1e-5)
 
@@ -34,16 +34,16 @@ def test_bytes_decide_what_an_image_is_whatever_the_header_says(
     classifier: Server, kind: str, header: str | None
 ) -> None:
     headers = {"Content-Type": header} if header else {}
-    answer = classifier.ask("POST", "/invocations", solid(*RED, kind=kind), headers)
+    answer = classifier.request("POST", "/invocations", solid(*RED, kind=kind), headers)
     assert answer.status == 200, answer.body
     assert answer.json() == pytest.approx(probabilities(1, 0, 0), abs=0.02)
 
 
 def test_accept_chooses_the_form_and_the_content_type_follows(classifier: Server) -> None:
-    lines = classifier.ask("POST", "/invocations", solid(*RED), {"Accept": "application/jsonlines"})
+    lines = classifier.request("POST", "/invocations", solid(*RED), {"Accept": "application/jsonlines"})
     assert lines.headers["content-type"] == "application/jsonlines"
     assert json.loads(lines.body) == {"prediction": pytest.approx(probabilities(1, 0, 0), abs=1e-5)}
-    verbose = classifier.ask("POST", "/invocations", solid(*RED), {"Accept": "application/json;verbose"})
+    verbose = classifier.request("POST", "/invocations", solid(*RED), {"Accept": "application/json;verbose"})
     assert verbose.headers["content-type"] == "application/json"
     assert verbose.json() == {
         "predicted_label": "red",
@@ -54,8 +54,8 @@ def test_accept_chooses_the_form_and_the_content_type_follows(classifier: Server
 
 def test_batch_transform_gets_the_built_ins_form(models: Path) -> None:
     with Server(models / "classifier", SAGEMAKER_BATCH="true") as server:
-        answer = server.wait_until_ready().ask("POST", "/invocations", solid(*RED))
-        parameters = server.ask("GET", "/execution-parameters")
+        answer = server.wait_until_ready().request("POST", "/invocations", solid(*RED))
+        parameters = server.request("GET", "/execution-parameters")
     assert answer.json() == {"prediction": pytest.approx(probabilities(1, 0, 0), abs=1e-5)}
     assert parameters.json()["BatchStrategy"] == "SINGLE_RECORD"
 
@@ -80,7 +80,7 @@ def test_crop_sees_the_middle_of_a_wide_image_and_stretch_all_of_it(
     image = Image.new("RGB", (60, 20), RED)
     image.paste(GREEN, (20, 0, 40, 20))
     data = encode(image, "PNG")
-    assert classifier.ask("POST", "/invocations", data).json() == pytest.approx(probabilities(0, 1, 0), abs=0.02)
+    assert classifier.request("POST", "/invocations", data).json() == pytest.approx(probabilities(0, 1, 0), abs=0.02)
     artifact.write(classification(rule="stretch"), tmp_path / "model")
     (tmp_path / "model" / "model.onnx").symlink_to(models / "classifier" / "model" / "model.onnx")
     answer = application(tmp_path).post("/invocations", data=data).get_json()
@@ -93,16 +93,16 @@ def test_drawn_photos_get_the_answer_of_the_shared_preprocessing(classifier: Ser
     assert len(photos) == 12
     for path in photos:
         data = path.read_bytes()
-        answer = classifier.ask("POST", "/invocations", data)
+        answer = classifier.request("POST", "/invocations", data)
         assert answer.json() == pytest.approx(by_hand(data), abs=1e-5), path.name
 
 
 def test_real_photos_get_the_answer_of_the_shared_preprocessing(classifier: Server, pets: Path) -> None:
     for path in sorted((pets / "images").glob("*.jpg"))[::3]:
         data = path.read_bytes()
-        answer = classifier.ask("POST", "/invocations", data, {"Content-Type": "image/jpeg"})
+        answer = classifier.request("POST", "/invocations", data, {"Content-Type": "image/jpeg"})
         assert answer.json() == pytest.approx(by_hand(data), abs=1e-5), path.name
     for path in (pets / "images").glob("*.mat"):
-        answer = classifier.ask("POST", "/invocations", path.read_bytes(), {"Content-Type": "image/jpeg"})
+        answer = classifier.request("POST", "/invocations", path.read_bytes(), {"Content-Type": "image/jpeg"})
         assert answer.status == 400
         assert "is not an image: it starts with 'MATLAB" in answer.reason

@@ -25,7 +25,7 @@ def photo(*cells: tuple[tuple[int, ...], int, int], width: int = 640, height: in
 
 def ask(server: Server, data: bytes, headers: dict[str, str] | None = None) -> Any:
     """The JSON of a good answer."""
-    answer = server.ask("POST", "/invocations", data, headers)
+    answer = server.request("POST", "/invocations", data, headers)
     assert answer.status == 200, answer.body
     return answer.json()
 
@@ -78,8 +78,8 @@ def test_rows_fall_in_score(detector: Server) -> None:
 
 def test_nothing_found_is_an_empty_list(detector: Server) -> None:
     black, red = encode(photo()), encode(photo((RED, 1, 1)))
-    assert detector.ask("POST", "/invocations", black).body == b'{"prediction": []}'
-    assert detector.ask("POST", "/invocations", red, {ATTRIBUTES: "threshold=1"}).body == b'{"prediction": []}'
+    assert detector.request("POST", "/invocations", black).body == b'{"prediction": []}'
+    assert detector.request("POST", "/invocations", red, {ATTRIBUTES: "threshold=1"}).body == b'{"prediction": []}'
     assert ask(detector, black, {"Accept": "application/json;verbose"}) == {"prediction": []}
     assert ask(detector, black, {"Accept": "application/json;annotation=1"})["annotations"] == []
 
@@ -125,13 +125,13 @@ def test_bad_custom_attribute_is_400_with_a_reason_and_the_next_is_answered(
     detector: Server, header: str, says: str
 ) -> None:
     data = encode(photo((RED, 2, 1)))
-    answer = detector.ask("POST", "/invocations", data, {ATTRIBUTES: header, "Accept": "*/*"})
+    answer = detector.request("POST", "/invocations", data, {ATTRIBUTES: header, "Accept": "*/*"})
     assert answer.status == 400
     assert answer.reason.startswith(says)
     assert ask(detector, data)["prediction"]
 
 
 def test_accept_that_a_detector_cannot_meet_is_406_with_what_it_can(detector: Server) -> None:
-    answer = detector.ask("POST", "/invocations", encode(photo()), {"Accept": "image/png"})
+    answer = detector.request("POST", "/invocations", encode(photo()), {"Accept": "image/png"})
     assert answer.status == 406
     assert "application/json;annotation" in answer.reason

@@ -32,7 +32,7 @@ def test_every_reply_has_a_content_length_and_short_headers(
 ) -> None:
     """Async endpoints refuse a chunked reply, and headers of more than 4096 bytes."""
     strange = {"X-Amzn-SageMaker-Custom-Attributes": "a" * 1024, "X-Unknown": "b" * 2000}
-    answered = classifier.ask(method, path, body, strange)
+    answered = classifier.request(method, path, body, strange)
     assert answered.status == status
     assert "transfer-encoding" not in answered.headers
     assert int(answered.headers["content-length"]) == len(answered.body)
@@ -40,7 +40,7 @@ def test_every_reply_has_a_content_length_and_short_headers(
 
 
 def test_execution_parameters_keep_the_product_within_100_mb(classifier: Server) -> None:
-    document = classifier.ask("GET", "/execution-parameters").json()
+    document = classifier.request("GET", "/execution-parameters").json()
     assert document["BatchStrategy"] == "SINGLE_RECORD"
     assert document["MaxConcurrentTransforms"] == machine.cpu_count()
     assert 0 < document["MaxConcurrentTransforms"] * document["MaxPayloadInMB"] <= 100

@@ -32,17 +32,17 @@ def test_excess_is_answered_503_at_once_while_ping_answers_and_room_comes_back(s
         by_socket = {upload.sock: upload for upload in uploads}
         answered = readable(by_socket, 30)
         assert len(answered) == 1, "of four requests one is more than 1 admitted and 2 in line, and is answered first"
-        refusal = server.answer(by_socket.pop(answered[0]))
+        refusal = server.response(by_socket.pop(answered[0]))
         assert (refusal.status, refusal.headers["retry-after"]) == (503, "1")
         assert refusal.reason == "The server is busy with 3 requests; try again in a second."
-        assert server.ask("POST", "/invocations", b"x" * 1_000_000).status == 503
-        assert server.ask("GET", "/ping").status == 200
+        assert server.request("POST", "/invocations", b"x" * 1_000_000).status == 503
+        assert server.request("GET", "/ping").status == 200
         assert not readable(by_socket), "the answers waited until one of the three was given up"
         for upload in by_socket.values():
             upload.send(PHOTO[5:])
-            answer = server.answer(upload)
+            answer = server.response(upload)
             assert (answer.status, len(answer.json())) == (200, 3)
-        assert server.ask("POST", "/invocations", PHOTO).status == 200
+        assert server.request("POST", "/invocations", PHOTO).status == 200
 
 
 def test_64_clients_are_answered_200_or_503_and_none_is_reset(server: Server) -> None:
@@ -50,7 +50,7 @@ def test_64_clients_are_answered_200_or_503_and_none_is_reset(server: Server) ->
     rounds = 6
 
     def client(number: int) -> list[int]:
-        return [server.ask("POST", "/invocations", photo, timeout=60).status for _ in range(rounds)]
+        return [server.request("POST", "/invocations", photo, timeout=60).status for _ in range(rounds)]
 
     with concurrent.futures.ThreadPoolExecutor(64) as clients:
         statuses = [status for answered in clients.map(client, range(64)) for status in answered]
@@ -66,11 +66,11 @@ def test_a_crowd_that_is_refused_is_few_lines_in_the_log(models: Path) -> None:
             while True:
                 # The one place that there is; an upload that the question below has overtaken is refused itself.
                 uploads.enter_context(server.upload(1000, b"x"))
-                if server.ask("POST", "/invocations", PHOTO).status == 503:
+                if server.request("POST", "/invocations", PHOTO).status == 503:
                     break
                 assert time.monotonic() < begun + 10
             for _ in range(50):
-                assert server.ask("POST", "/invocations", PHOTO).status == 503
+                assert server.request("POST", "/invocations", PHOTO).status == 503
             seconds = time.monotonic() - begun
         lines = [line for line in server.log() if "503 POST /invocations: The server is busy" in line]
     assert 1 <= len(lines) <= 1 + seconds / SILENT_SECONDS
@@ -78,8 +78,8 @@ def test_a_crowd_that_is_refused_is_few_lines_in_the_log(models: Path) -> None:
 
 def test_idle_connections_do_not_keep_ping_waiting(server: Server) -> None:
     with crowd(server, 20, b"") as clients:
-        assert server.ask("GET", "/ping").status == 200
-        assert server.ask("POST", "/invocations", PHOTO).status == 200
+        assert server.request("GET", "/ping").status == 200
+        assert server.request("POST", "/invocations", PHOTO).status == 200
         assert not readable(clients), "the answers waited until an idle connection was closed"
 
 
@@ -91,5 +91,5 @@ def test_clients_that_never_close_do_not_keep_ping_waiting(classifier: Server) -
             client = stack.enter_context(socket.create_connection(("127.0.0.1", classifier.port)))
             client.sendall(b"GET /ping HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
             assert client.recv(12) == b"HTTP/1.1 200"
-        assert classifier.ask("GET", "/ping").status == 200
+        assert classifier.request("GET", "/ping").status == 200
     assert time.monotonic() - begun < count * CLOSING_SECONDS / 4, "/ping waited for clients to close"

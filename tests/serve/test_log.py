@@ -14,10 +14,10 @@ from tests.server import Server
 def test_each_refused_request_is_a_line_without_its_body(models: Path) -> None:
     with Server(models / "classifier") as server:
         server.wait_until_ready()
-        server.ask("POST", "/invocations", b"secret, not an image", {"Content-Type": "text/csv"})
-        server.ask("GET", "/no%0Awhere")
-        server.ask("POST", "/invocations", solid(255, 0, 0), {"Accept": "text/html"})
-        server.ask("POST", "/invocations", b"")
+        server.request("POST", "/invocations", b"secret, not an image", {"Content-Type": "text/csv"})
+        server.request("GET", "/no%0Awhere")
+        server.request("POST", "/invocations", solid(255, 0, 0), {"Accept": "text/html"})
+        server.request("POST", "/invocations", b"")
         server.wait_for("400 POST /invocations")
         lines = [line.partition(" WARNING ")[2] for line in server.log() if " WARNING " in line]
     assert [line.partition(": ")[0] for line in lines] == [
@@ -39,16 +39,16 @@ def test_lines_are_short_and_printable_whatever_a_model_or_a_client_sends(models
     with Server(tmp_path) as server:
         server.wait_until_ready()
         for body in (b"SECRET", b"P2\nSECRET", b"P6\n3 SECRET", damaged_tiff(), b"\x89PNG\r\n\x1a\nSECRET"):
-            assert server.ask("POST", "/invocations", body).status == 400
-        assert server.ask("POST", "/%1b%5b2J", b"SECRET").status == 404
+            assert server.request("POST", "/invocations", body).status == 400
+        assert server.request("POST", "/%1b%5b2J", b"SECRET").status == 404
         for accept in ("text/css\xe9", "x" * 8000):
-            assert server.ask("POST", "/invocations", b"SECRET", {"Accept": accept}).status == 406
+            assert server.request("POST", "/invocations", b"SECRET", {"Accept": accept}).status == 406
         with crowd(server, 1, b"POST /ping HTTP/1.1\r\nContent-Length: 1\r\n\r\nxSECRET\x1b[2J\r\n\r\n") as [client]:
             assert [answer.status for answer in answers(client)] == [405, 400]
         chunks = b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nSECRET\r\n\r\n"
         with crowd(server, 1, chunks) as [client]:
             assert [answer.status for answer in answers(client)] == [400]
-        assert server.ask("GET", "/the-end").status == 404
+        assert server.request("GET", "/the-end").status == 404
         server.wait_for("the-end")
         lines = server.log()
     assert r"image-classification net\n2030-01-01 INFO forged\x1b[2Jnnn" in "".join(lines[:3])

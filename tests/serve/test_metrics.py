@@ -32,7 +32,7 @@ def server(models: Path) -> Iterator[Server]:
 
 
 def scrape(server: Server) -> Samples:
-    answer = server.ask("GET", "/metrics")
+    answer = server.request("GET", "/metrics")
     assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     return samples(answer.body)
 
@@ -57,15 +57,15 @@ def lines_of(server: Server, inference_id: str) -> list[dict[str, object]]:
 
 def predict(server: Server, body: bytes = PHOTO, inference_id: str = "") -> int:
     headers = {"X-Amzn-SageMaker-Inference-Id": inference_id} if inference_id else {}
-    return server.ask("POST", "/invocations", body, headers).status
+    return server.request("POST", "/invocations", body, headers).status
 
 
 def test_every_request_is_counted_before_its_answer_is_there(server: Server) -> None:
     before = scrape(server)
     assert [predict(server) for _ in range(3)] == [200] * 3
     assert predict(server, b"") == 400
-    assert server.ask("GET", "/nowhere").status == 404
-    assert server.ask("GET", "/ping").status == 200
+    assert server.request("GET", "/nowhere").status == 404
+    assert server.request("GET", "/ping").status == 200
     with crowd(server, 1, b"no request\r\n\r\n") as [client]:
         assert [answer.status for answer in answers(client)] == [400]
     after = scrape(server)
@@ -173,7 +173,7 @@ def test_without_metrics_there_is_no_such_path_and_nothing_is_written_of_request
     with Server(models / "classifier", VISION_METRICS="false", VISION_LOG_REQUESTS="none") as server:
         server.wait_until_ready()
         assert predict(server) == 200
-        unknown = server.ask("GET", "/metrics")
+        unknown = server.request("GET", "/metrics")
         assert unknown.status == 404
         assert unknown.reason.count("/metrics") == 1, "it is not among the paths that there are"
         server.terminate()
@@ -213,12 +213,12 @@ def test_of_many_models_each_has_its_own_series_from_loading_to_unloading(models
 
         def load(name: str, folder: str) -> int:
             asked = {"model_name": name, "url": str(models / folder / "model")}
-            return server.ask("POST", "/models", json.dumps(asked).encode()).status
+            return server.request("POST", "/models", json.dumps(asked).encode()).status
 
-        assert server.ask("GET", "/metrics").status == 200, "without a model too"
+        assert server.request("GET", "/metrics").status == 200, "without a model too"
         assert load("a", "classifier") == load("b", "detector") == 200
         for name, status in (("a", 200), ("a", 200), ("b", 200), ("c", 404)):
-            assert server.ask("POST", f"/models/{name}/invoke", PHOTO).status == status
+            assert server.request("POST", f"/models/{name}/invoke", PHOTO).status == status
         found = scrape(server)
         for name, count in (("a", 2), ("b", 1), ("c", 0)):
             assert value(found, "vision_requests_total", model=name, status="200") == count
@@ -227,7 +227,7 @@ def test_of_many_models_each_has_its_own_series_from_loading_to_unloading(models
         assert value(found, "vision_requests_total", model="", status="200") == 2, "what loads models asks none"
         assert value(found, "vision_requests_total", model="", status="404") == 1
         assert "c" not in {labels.get("model") for labels in (dict(found_labels) for _, found_labels in found)}
-        assert server.ask("DELETE", "/models/a").status == 200
+        assert server.request("DELETE", "/models/a").status == 200
         left = {dict(labels).get("model") for _, labels in scrape(server)}
         assert {"b", ""} <= left
         assert "a" not in left

@@ -84,5 +84,5 @@ def test_the_variable_reaches_the_endpoint_and_the_log_says_which_graph_serves(m
     decide(folder, INT8)
     with Server(tmp_path / "ml", VISION_PRECISION="float32") as server:
         server.wait_until_ready()
-        assert server.ask("POST", "/invocations", solid(255, 0, 0), {"Content-Type": "image/png"}).status == 200
+        assert server.request("POST", "/invocations", solid(255, 0, 0), {"Content-Type": "image/png"}).status == 200
         assert any("VISION_PRECISION=float32: model.onnx serves" in line for line in server.log())

@@ -28,31 +28,31 @@ RED, GREEN = (255, 0, 0), (0, 255, 0)
 def test_bad_request_gets_its_status_and_a_reason_and_the_next_is_answered(
     classifier: Server, body: bytes, headers: dict[str, str], status: int, says: str
 ) -> None:
-    answer = classifier.ask("POST", "/invocations", body, headers)
+    answer = classifier.request("POST", "/invocations", body, headers)
     assert answer.status == status
     assert answer.reason.startswith(says)
-    assert classifier.ask("POST", "/invocations", solid(*GREEN)).status == 200
+    assert classifier.request("POST", "/invocations", solid(*GREEN)).status == 200
 
 
 def test_unknown_path_and_method_are_refused_in_json(classifier: Server) -> None:
     there_is = "There is /ping (GET), /invocations (POST), /execution-parameters (GET) and /metrics (GET)."
-    assert classifier.ask("GET", "/nowhere").reason == f"There is nothing at '/nowhere'. {there_is}"
-    assert classifier.ask("POST", "/models", b"x" * 200_000).status == 404
-    answer = classifier.ask("GET", "/invocations")
+    assert classifier.request("GET", "/nowhere").reason == f"There is nothing at '/nowhere'. {there_is}"
+    assert classifier.request("POST", "/models", b"x" * 200_000).status == 404
+    answer = classifier.request("GET", "/invocations")
     assert (answer.status, set(answer.headers["allow"].split(", "))) == (405, {"OPTIONS", "POST"})
     assert answer.reason == f"/invocations does not take GET. {there_is}"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "identity, gzip"])
 def test_a_compressed_body_is_refused_by_its_encoding(classifier: Server, encoding: str) -> None:
-    answer = classifier.ask("POST", "/invocations", solid(*RED), {"Content-Encoding": encoding})
+    answer = classifier.request("POST", "/invocations", solid(*RED), {"Content-Encoding": encoding})
     assert answer.status == 415
     assert answer.reason == f"Content-Encoding {encoding} is not served; send the bytes as they are."
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
 def test_a_body_that_is_not_compressed_may_say_so(classifier: Server, encoding: str) -> None:
-    assert classifier.ask("POST", "/invocations", solid(*RED), {"Content-Encoding": encoding}).status == 200
+    assert classifier.request("POST", "/invocations", solid(*RED), {"Content-Encoding": encoding}).status == 200
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ def test_refusal_of_a_large_body_reaches_a_client_that_sends_it_all_first(
     classifier: Server, path: str, status: int, connection: str
 ) -> None:
     for _ in range(20):
-        assert classifier.ask("POST", path, b"x" * 2_000_000, {"Connection": connection}).status == status
+        assert classifier.request("POST", path, b"x" * 2_000_000, {"Connection": connection}).status == status

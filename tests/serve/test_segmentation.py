@@ -39,7 +39,7 @@ def sure(width: int, height: int) -> np.ndarray:
 
 def ask(server: Server, data: bytes, accept: str = "image/png", echoed: str | None = None) -> bytes:
     """The body of an answer, which has the media type asked for (or `echoed`) and says its length."""
-    answer = server.ask("POST", "/invocations", data, {"Accept": accept})
+    answer = server.request("POST", "/invocations", data, {"Accept": accept})
     assert answer.status == 200, answer.body
     assert answer.headers["content-type"] == (echoed or accept)
     assert int(answer.headers["content-length"]) == len(answer.body)
@@ -125,7 +125,7 @@ def test_mask_is_what_training_computes_from_the_same_logits(segmenter: Server) 
 def test_without_accept_a_png_mask_is_answered(segmenter: Server) -> None:
     data = encode(quarters(50, 40))
     for accept in (None, "*/*"):
-        answer = segmenter.ask("POST", "/invocations", data, {"Accept": accept} if accept else {})
+        answer = segmenter.request("POST", "/invocations", data, {"Accept": accept} if accept else {})
         assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
         assert answer.body == ask(segmenter, data)
 
@@ -150,7 +150,7 @@ def test_batch_transform_gets_the_endpoints_form(models: Path) -> None:
 
 def test_probabilities_beyond_the_limit_are_413_with_the_fix_and_the_next_is_answered(segmenter: Server) -> None:
     large = encode(Image.new("RGB", (4096, 1601)))
-    answer = segmenter.ask("POST", "/invocations", large, {"Accept": "application/x-protobuf"})
+    answer = segmenter.request("POST", "/invocations", large, {"Accept": "application/x-protobuf"})
     assert answer.status == 413
     assert answer.reason == (
         "The probabilities of 4 classes for 4096 x 1601 pixels would have 104923136 bytes, the limit is 104857600; "
@@ -166,7 +166,7 @@ def test_largest_probabilities_arrive_whole(segmenter: Server) -> None:
 
 
 def test_accept_that_a_segmenter_cannot_meet_is_406_with_what_it_can(segmenter: Server) -> None:
-    answer = segmenter.ask("POST", "/invocations", encode(quarters(9, 9)), {"Accept": "application/jsonlines"})
+    answer = segmenter.request("POST", "/invocations", encode(quarters(9, 9)), {"Accept": "application/jsonlines"})
     assert answer.status == 406
     for form in ("image/png", "application/x-recordio-protobuf", "application/json;verbose"):
         assert form in answer.reason

@@ -24,7 +24,7 @@ def test_a_request_in_flight_finishes_and_the_process_ends_with_0(models: Path) 
             server.terminate()
             server.wait_for("Handling signal: term")
             upload.send(PHOTO[5:])
-            answer = server.answer(upload)
+            answer = server.response(upload)
             assert (answer.status, len(answer.json())) == (200, 3)
         assert server.wait(30) == 0
         assert time.monotonic() - begun < 15
@@ -86,7 +86,7 @@ def test_new_connections_are_refused_while_a_request_finishes(models: Path, work
             while accepts(server):
                 assert time.monotonic() < end
             upload.send(PHOTO[5:])
-            assert server.answer(upload).status == 200
+            assert server.response(upload).status == 200
             assert server.wait(10) == 0, "idle connections keep nothing alive"
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.environments import python
 from tests.photos import solid
 from tests.serve.clients import answer, answers, crowd, readable
-from tests.server import Answer, Server
+from tests.server import Response, Server
 
 PHOTO = solid(255, 0, 0)
 SLOW_HEAD = b"GET /ping HTTP/1.1\r\n"
@@ -52,12 +52,12 @@ def trickling(clients: list[socket.socket], byte: bytes) -> Iterator[None]:
 
 def health(server: Server) -> int:
     """The status of /ping."""
-    return server.ask("GET", "/ping").status
+    return server.request("GET", "/ping").status
 
 
 def prediction(server: Server) -> int:
     """The status of a good request."""
-    return server.ask("POST", "/invocations", PHOTO).status
+    return server.request("POST", "/invocations", PHOTO).status
 
 
 @pytest.mark.parametrize("count", [1, 20])
@@ -92,7 +92,7 @@ def test_200_slow_bodies_keep_nobody_waiting_and_are_given_10_seconds(server: Se
     with crowd(server, 200, SLOW_BODY) as clients, trickling(clients, b"x"), selectors.DefaultSelector() as waiting:
         for client in clients:
             waiting.register(client, selectors.EVENT_READ, client.makefile("rb"))
-        late: list[Answer] = []
+        late: list[Response] = []
         predictions = []
         while waiting.get_map():
             assert health(server) == 200

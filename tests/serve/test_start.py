@@ -76,7 +76,7 @@ def test_model_folder_may_be_read_only_and_nothing_is_written_beside_it(models: 
     shutil.copytree(models / "classifier" / "model", tmp_path / "model")
     (tmp_path / "model").chmod(0o555)
     with Server(tmp_path, HOME="/nonexistent") as server:
-        assert server.wait_until_ready().ask("POST", "/invocations", solid(255, 0, 0)).status == 200
+        assert server.wait_until_ready().request("POST", "/invocations", solid(255, 0, 0)).status == 200
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["model", "model.json", "model.onnx"]
 
 

@@ -15,5 +15,5 @@ def ready(server: Server) -> Server:
 def ask(server: Server, document: Any) -> tuple[int, Any]:
     """Status and document of the answer to JSON."""
     body = json.dumps(document).encode()
-    status, _, answer = server.ask("POST", "/invocations", body, {"Content-Type": "application/json"})
+    status, _, answer = server.request("POST", "/invocations", body, {"Content-Type": "application/json"})
     return status, json.loads(answer)

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tests.server import Answer, Server
+from tests.server import Response, Server
 
 
 class Sums(tf.Module):
@@ -26,9 +26,9 @@ class Sums(tf.Module):
         return {"capitals": tf.strings.upper(text)}
 
 
-def load(server: Server, name: str, folder: Path) -> Answer:
+def load(server: Server, name: str, folder: Path) -> Response:
     body = json.dumps({"model_name": name, "url": str(folder)}).encode()
-    return server.ask("POST", "/models", body, timeout=300)
+    return server.request("POST", "/models", body, timeout=300)
 
 
 def test_a_saved_model_is_converted_when_it_is_loaded_and_one_that_cannot_be_is_400(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_saved_model_is_converted_when_it_is_loaded_and_one_that_cannot_be_is_
         assert load(server, "sums", tmp_path / "sums").status == 200
         assert server.wait_for("sums/1 is converted: 2 checks, largest difference from TensorFlow ")
         body = json.dumps({"instances": [[1, 2], [3, 4]]}).encode()
-        answer = server.ask("POST", "/models/sums/invoke", body, {"Content-Type": "application/json"})
+        answer = server.request("POST", "/models/sums/invoke", body, {"Content-Type": "application/json"})
         assert answer.json() == {"predictions": [[21.0], [43.0]]}
         refused = load(server, "texts", tmp_path / "texts")
         assert refused.status == 400
@@ -75,7 +75,7 @@ def test_a_conversion_that_is_killed_for_its_memory_is_507(tmp_path: Path) -> No
         assert refused.reason.startswith(
             f"The conversion of {tmp_path / 'sums' / '1'} was killed, probably for want of"
         )
-        assert server.ask("GET", "/ping").status == 200
+        assert server.request("GET", "/ping").status == 200
 
 
 def conversion(server: Server) -> int:

@@ -52,7 +52,7 @@ def by_serve(base: Path) -> tuple[list[list[float]], list[str]]:
     """What the real `serve` answers to the image as JSON, and its log."""
     with Server(base, TMPDIR=str(base)) as server:
         server.wait_for("/ping answers 200", 600)
-        status, _, body = server.ask("POST", "/invocations", json.dumps(IMAGE.tolist()).encode())
+        status, _, body = server.request("POST", "/invocations", json.dumps(IMAGE.tolist()).encode())
         assert status == 200, body
         return json.loads(body)["predictions"], server.log()
 

@@ -58,7 +58,7 @@ def sums(two_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def test_a_saved_model_is_converted_while_ping_says_503_and_then_answers_as_tensorflow_serving(sums: Server) -> None:
     sums.wait_for("model/export/2 is being converted for ONNX Runtime")
-    status, _, body = sums.ask("GET", "/ping")
+    status, _, body = sums.request("GET", "/ping")
     assert status in (200, 503)  # a machine may be quick
     assert status == 200 or "The model is being converted" in json.loads(body)["reason"]
     ready(sums)
@@ -83,7 +83,7 @@ def test_errors_are_json_with_the_reason(sums: Server) -> None:
     assert answer["reason"].startswith("The model cannot compute this input: ")
     sums.wait_for("400 POST /invocations: The model cannot compute this input: .withheld.")
     assert not [line for line in sums.log() if "onnxruntime" in line], "ONNX Runtime's own log is not escaped"
-    assert sums.ask("POST", "/invocations", b"", {"Content-Type": "application/zip"})[0] == 415
+    assert sums.request("POST", "/invocations", b"", {"Content-Type": "application/zip"})[0] == 415
 
 
 def test_sigterm_during_a_conversion_ends_with_0_and_leaves_nothing(two_versions: Path, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_keras_file_is_served_by_whichever_keras_wrote_it_and_photos_are_sent_
         low, high = (math.exp(4 * (value * scale + offset)) for value in (0, 255))
         for channel, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255)]):
             photo = encode(Image.new("RGB", (20, 30), colour), "PNG")
-            _, _, body = server.ask("POST", "/invocations", photo, {"Content-Type": "image/png"})
+            _, _, body = server.request("POST", "/invocations", photo, {"Content-Type": "image/png"})
             expected = [(high if place == channel else low) / (high + 2 * low) for place in range(3)]
             assert json.loads(body) == {"predictions": [pytest.approx(expected, abs=1e-4)]}
 

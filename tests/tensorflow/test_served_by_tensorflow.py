@@ -66,7 +66,7 @@ def test_an_image_for_a_model_of_text_is_sent_as_b64(words: Server) -> None:
 
 def test_requests_that_tensorflow_computes_are_counted_with_their_stages(words: Server) -> None:
     def counts() -> list[float]:
-        found = samples(words.ask("GET", "/metrics").body)
+        found = samples(words.request("GET", "/metrics").body)
         stages = ("receive", "queue", "decode", "model", "encode")
         return [value(found, "vision_stage_duration_seconds_count", model="model", stage=stage) for stage in stages]
 
