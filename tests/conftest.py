@@ -34,7 +34,7 @@ settings.load_profile("ours")
 def pytest_configure(config: pytest.Config) -> None:
     """Turn warnings into errors in environments without a framework, and restore Ctrl-C.
 
-    A shell starts `make test &` with SIGINT ignored, and a process that a test starts to interrupt it would inherit that.
+    A shell starts `make test &` with SIGINT ignored, and the processes that tests interrupt would inherit that.
     """
     if ENVIRONMENT == "dev":
         for line in ("error", "ignore::DeprecationWarning:sagemaker.*"):

@@ -157,7 +157,8 @@ def test_a_multi_model_endpoint_answers_every_route_with_its_statuses(image: Ima
         of_models = "/models (GET, POST), /models/{name} (GET, DELETE), /models/{name}/invoke (POST)"
         there_is = f"/ping (GET), {of_models} and /metrics (GET)"
         assert (
-            endpoint.request("POST", "/invocations").reason == f"There is nothing at '/invocations'. There is {there_is}."
+            endpoint.request("POST", "/invocations").reason
+            == f"There is nothing at '/invocations'. There is {there_is}."
         )
         assert endpoint.request("PUT", "/models").reason == f"/models does not take PUT. There is {there_is}."
         assert endpoint.container.stop(30) == 0

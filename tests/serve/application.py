@@ -1,4 +1,4 @@
-"""The application without a server around it, for what neither HTTP nor processes have a part in."""
+"""Runs the application without a server, for tests that need neither HTTP nor processes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,20 +14,20 @@ from serve.telemetry.observer import Observer
 
 
 def application(base: Path, **variables: str) -> FlaskClient:
-    """A client of the application with the model in `base`, a folder shaped like /opt/ml."""
+    """Return a client of the application with the model in `base`, a folder like /opt/ml."""
     settings = Settings.from_environment({"SAGEMAKER_BASE_DIR": str(base), **variables})
     return around(OnnxEngine(settings.model_dir, 1), settings)
 
 
 def around(engine: OnnxEngine, settings: Settings) -> FlaskClient:
-    """A client of the application with a model that is loaded already."""
+    """Return a client of the application with a loaded model."""
     models = only(lambda _: engine)
     models.restore().join(30)
     return create_app(settings, models, Observer(settings)).test_client()
 
 
 def only(load: Callable[[Path], OnnxEngine]) -> Models:
-    """A server's one model, which `load` is to load."""
+    """Return the models of a single-model server. `load` loads the model."""
     loaded = Loaded()
     loaded.add(ONLY, Path("/model"))
     return Models(lambda: load, loaded)

@@ -12,7 +12,7 @@ from tests.server import Response, Server
 
 @contextlib.contextmanager
 def crowd(server: Server, count: int, sent: bytes) -> Iterator[list[socket.socket]]:
-    """So many connections, each of which has sent that much."""
+    """Open `count` connections and send `sent` on each."""
     with contextlib.ExitStack() as stack:
         clients = []
         for _ in range(count):
@@ -23,22 +23,22 @@ def crowd(server: Server, count: int, sent: bytes) -> Iterator[list[socket.socke
 
 
 def readable(clients: Iterable[socket.socket], seconds: float = 0) -> list[socket.socket]:
-    """Those that have been sent an answer, or closed, after at most so many seconds."""
-    poller = select.poll()  # which takes any number of files
+    """Return the connections with data to read or closed by the server, after waiting at most `seconds`."""
+    poller = select.poll()  # not limited in the number of files
     by_number = {client.fileno(): client for client in clients}
     for number in by_number:
         poller.register(number, select.POLLIN)
     return [by_number[number] for number, _ in poller.poll(1000 * seconds)]
 
 
-def answers(client: socket.socket) -> list[Response]:
-    """The answers that come until the server closes."""
+def read_responses(client: socket.socket) -> list[Response]:
+    """Return the responses until the server closes the connection."""
     with client.makefile("rb") as stream:
-        return list(iter(lambda: answer(stream), None))
+        return list(iter(lambda: read_response(stream), None))
 
 
-def answer(stream: BinaryIO) -> Response | None:
-    """The next answer, None where the server has closed."""
+def read_response(stream: BinaryIO) -> Response | None:
+    """Return the next response, or None if the server has closed the connection."""
     line = stream.readline()
     if not line:
         return None

@@ -1,4 +1,4 @@
-"""Seeded hostile requests, and what must hold of every answer to them."""
+"""Sends seeded hostile requests and checks every response."""
 
 import io
 import json
@@ -32,7 +32,7 @@ STATUSES = {200, 400, 404, 405, 406, 413, 414, 415, 503}
 
 @dataclass(frozen=True)
 class Request:
-    """One request; `body` None is none at all."""
+    """A request. It has no body if `body` is None."""
 
     method: str = "POST"
     path: str = "/invocations"
@@ -41,7 +41,7 @@ class Request:
 
 
 def requests(seed: int, count: int) -> Iterator[Request]:
-    """Yield `count` requests, the same ones for the same seed."""
+    """Yield `count` requests. The same seed gives the same requests."""
     chance = random.Random(seed)
     photos = _photos()
     for _ in range(count):
@@ -85,7 +85,7 @@ def _photos() -> list[bytes]:
 
 
 def _mutated(chance: random.Random, data: bytes, others: list[bytes]) -> bytes:
-    """The file with bytes changed, numbers in it made large, parts of it repeated, cut out, or another file's."""
+    """Return the file with changed bytes, large numbers, or parts repeated, removed or replaced from another file."""
     damaged = bytearray(data)
     for _ in range(chance.randrange(4)):
         at = chance.randrange(len(damaged))
@@ -112,7 +112,7 @@ def _mutated(chance: random.Random, data: bytes, others: list[bytes]) -> bytes:
 
 
 def _text(chance: random.Random) -> bytes:
-    """A body of JSON, JSON Lines or CSV, right or wrong."""
+    """Return a valid or invalid body of JSON, JSON Lines or CSV."""
     match chance.randrange(6):
         case 0:
             return json.dumps({chance.choice(("instances", "inputs", "examples", "x")): _value(chance, 4)}).encode()
@@ -147,19 +147,20 @@ def _value(chance: random.Random, depth: int) -> object:
 
 
 def attack(server: Server, hostile: Iterator[Request]) -> Counter[int]:
-    """Send the requests one after the other; count the statuses. Raises AssertionError for an answer that is not one.
+    """Send the requests one after the other and return the number of responses by status.
 
-    Every answer is one of STATUSES in the form that was promised; every hundredth time /ping answers within 2 s.
+    Raise AssertionError unless each response has one of STATUSES and the documented form. After every hundredth
+    request, /ping must respond within 2 s.
     """
     found: Counter[int] = Counter()
     for number, request in enumerate(hostile):
-        answer = server.request(request.method, request.path, request.body, request.headers, timeout=60)
-        assert answer.status in STATUSES, (number, answer, request)
-        if answer.status >= 400 and request.method != "HEAD":
-            assert answer.json()["status"] == answer.status, (number, answer, request)
-        found[answer.status] += 1
+        response = server.request(request.method, request.path, request.body, request.headers, timeout=60)
+        assert response.status in STATUSES, (number, response, request)
+        if response.status >= 400 and request.method != "HEAD":
+            assert response.json()["status"] == response.status, (number, response, request)
+        found[response.status] += 1
         if number % 100 == 0:
-            begun = time.monotonic()
+            started = time.monotonic()
             assert server.request("GET", "/ping").status == 200
-            assert time.monotonic() - begun < 2
+            assert time.monotonic() - started < 2
     return found

@@ -1,4 +1,4 @@
-"""The application around an engine, without a server: while that loads, where it fails, where there is no room."""
+"""The application without a server: while the engine loads, when it fails, and when memory is full."""
 
 import threading
 from dataclasses import replace
@@ -30,11 +30,11 @@ def engine(settings: Settings) -> OnnxEngine:
 
 
 def status(client: FlaskClient) -> int:
-    with client.post("/invocations", data=PHOTO) as reply:  # what it takes is given back when it is closed
+    with client.post("/invocations", data=PHOTO) as reply:  # closing it releases its memory
         return reply.status_code
 
 
-def test_ping_says_503_with_a_reason_until_the_model_is_loaded(settings: Settings, engine: OnnxEngine) -> None:
+def test_ping_returns_503_with_a_reason_until_the_model_is_loaded(settings: Settings, engine: OnnxEngine) -> None:
     may_load, failures = threading.Event(), []
 
     def load(folder: Path) -> OnnxEngine:
@@ -55,7 +55,7 @@ def test_ping_says_503_with_a_reason_until_the_model_is_loaded(settings: Setting
     assert failures == []
 
 
-def test_ping_says_503_when_the_model_could_not_be_loaded(settings: Settings) -> None:
+def test_ping_returns_503_if_the_model_cannot_be_loaded(settings: Settings) -> None:
     def load(folder: Path) -> OnnxEngine:
         raise ArtifactError("model.onnx is missing.")
 
@@ -71,7 +71,7 @@ def test_ping_says_503_when_the_model_could_not_be_loaded(settings: Settings) ->
         )
 
 
-def test_an_error_of_ours_is_500_without_its_details_and_the_next_is_answered(
+def test_an_internal_error_is_500_without_details_and_the_next_request_succeeds(
     settings: Settings, engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(tensors: np.ndarray) -> dict[str, np.ndarray]:
@@ -86,7 +86,7 @@ def test_an_error_of_ours_is_500_without_its_details_and_the_next_is_answered(
     assert status(asking) == 200
 
 
-def test_an_answer_that_is_not_finite_is_500_with_a_sentence(models: Path) -> None:
+def test_predictions_that_are_not_finite_get_500_with_a_reason(models: Path) -> None:
     reply = application(models / "classifier-overflow").post("/invocations", data=PHOTO)
     why = "The model answered with numbers that are not finite: its weights are broken."
     assert (reply.status_code, reply.get_json()) == (500, {"status": 500, "reason": why, "error": why})
@@ -95,9 +95,9 @@ def test_an_answer_that_is_not_finite_is_500_with_a_sentence(models: Path) -> No
 @pytest.mark.parametrize(
     ("body_memory", "statuses"),
     [(len(PHOTO) + 100, [200, 200]), (len(PHOTO) - 1, [503]), (len(PHOTO) + 1, [503])],
-    ids=["a request with its answer", "less than a body", "a body alone"],
+    ids=["a request with its response", "less than a body", "a body only"],
 )
-def test_bodies_and_answers_beyond_the_room_for_them_are_503(
+def test_requests_get_503_if_bodies_and_responses_exceed_the_memory_limit(
     settings: Settings, engine: OnnxEngine, body_memory: int, statuses: list[int]
 ) -> None:
     asking = around(engine, replace(settings, body_memory=body_memory))

@@ -1,4 +1,4 @@
-"""A model that cannot be served ends the process with one sentence that says why."""
+"""Broken models: the server exits with one sentence that gives the reason."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from serve.engine.runtime import OnnxEngine
 from tests.server import Server
 
 
-def test_a_model_that_cannot_be_served_ends_the_process_with_one_sentence(models: Path) -> None:
+def test_the_server_exits_with_one_sentence_if_the_model_cannot_be_served(models: Path) -> None:
     with Server(models / "classifier-nan") as server:
         assert server.wait(30) == 3
         line = server.wait_for("The model cannot be served: model.onnx answers with numbers that are not finite")
@@ -19,7 +19,7 @@ def test_a_model_that_cannot_be_served_ends_the_process_with_one_sentence(models
     assert not [entry for entry in server.log() if "Traceback" in entry]
 
 
-def test_a_file_that_is_not_a_model_is_refused(models: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_rejected(models: Path, tmp_path: Path) -> None:
     artifact.write(artifact.read(models / "classifier" / "model"), tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(ArtifactError, match=r"model.onnx cannot be loaded: [^\n]*Train again to write it"):
@@ -34,7 +34,7 @@ def test_a_file_that_is_not_a_model_is_refused(models: Path, tmp_path: Path) -> 
         ("segmenter", r"model.onnx answers float32 \(1, 4, 8, 8\) for one image, model.json has 5 class_names"),
     ],
 )
-def test_a_description_with_one_class_too_many_is_refused(models: Path, tmp_path: Path, name: str, says: str) -> None:
+def test_a_description_with_one_class_too_many_is_rejected(models: Path, tmp_path: Path, name: str, says: str) -> None:
     described = artifact.read(models / name / "model")
     artifact.write(replace(described, class_names=(*described.class_names, "purple")), tmp_path)
     (tmp_path / "model.onnx").symlink_to(models / name / "model" / "model.onnx")
@@ -42,14 +42,14 @@ def test_a_description_with_one_class_too_many_is_refused(models: Path, tmp_path
         OnnxEngine(tmp_path, 1)
 
 
-def test_a_segmenter_whose_cells_overlap_is_refused(models: Path) -> None:
+def test_a_segmenter_with_overlapping_cells_is_rejected(models: Path) -> None:
     says = r"model.onnx answers float32 \(1, 4, 15, 15\) .* an input of 64 x 64 pixels"
     with pytest.raises(ArtifactError, match=says):
         OnnxEngine(models / "segmenter-overlap" / "model", 1)
 
 
 @pytest.mark.parametrize("name", ["classifier", "detector", "segmenter"])
-def test_weights_that_are_not_finite_are_refused(models: Path, name: str) -> None:
+def test_weights_that_are_not_finite_are_rejected(models: Path, name: str) -> None:
     says = r"^model.onnx answers with numbers that are not finite: its weights are broken. Train again.$"
     with pytest.raises(ArtifactError, match=says):
         OnnxEngine(models / f"{name}-nan" / "model", 1)

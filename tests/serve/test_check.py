@@ -1,4 +1,4 @@
-"""`python -m serve.engine.check`, with which a training job sees its model answer as it will when it is served."""
+"""`python -m serve.engine.check`, with which a training job verifies its model through the serving code."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def check(base: Path, work: Path, tensors: np.ndarray, files: list[Path]) -> Done:
-    """Run it on these tensors and files."""
+    """Run the check on these tensors and files."""
     np.save(work / "tensors.npy", tensors)
     (work / "files.json").write_text(json.dumps([str(path) for path in files]))
     command = [sys.executable, "-m", "serve.engine.check", "--model-dir", base / "model", "--work", work]
@@ -26,23 +26,23 @@ def check(base: Path, work: Path, tensors: np.ndarray, files: list[Path]) -> Don
 
 
 def written(work: Path, photos: list[bytes]) -> list[Path]:
-    """The photos as files."""
+    """Write the photos to files and return their paths."""
     files = [work / f"{number}.image" for number in range(len(photos))]
     for file, photo in zip(files, photos, strict=True):
         file.write_bytes(photo)
     return files
 
 
-def outputs(done: Done, work: Path, said: str) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
-    """Of a check that was well and said so: the graph's outputs by name, and the answer for each file in order."""
+def outputs(done: Done, work: Path, message: str) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Check that the run succeeded. Return the graph's outputs by name and the predictions for the files, in order."""
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"serve.engine.check: {said}\n"
+    assert done.stdout == f"serve.engine.check: {message}\n"
     of_files = np.load(work / "file_outputs.npz")
     assert of_files.files == [str(number) for number in range(len(of_files.files))]
     return dict(np.load(work / "tensor_outputs.npz")), [of_files[name] for name in of_files.files]
 
 
-def test_of_a_classifier_it_gives_the_probabilities(models: Path, tmp_path: Path) -> None:
+def test_a_classifier_gives_probabilities(models: Path, tmp_path: Path) -> None:
     photos = [solid(255, 0, 0, kind="JPEG"), solid(0, 255, 0)]
     tensors = np.random.default_rng(0).random((35, 3, 8, 8), np.float32)
     done = check(models / "classifier", tmp_path, tensors, written(tmp_path, photos))
@@ -52,12 +52,12 @@ def test_of_a_classifier_it_gives_the_probabilities(models: Path, tmp_path: Path
     by_hand = [probabilities(*tensor.mean(axis=(1, 2)).tolist()) for tensor in tensors]
     np.testing.assert_allclose(of_tensors["probabilities"], by_hand, atol=1e-5)
     assert len(of_files) == 2
-    for photo, answer in zip(photos, of_files, strict=True):
+    for photo, prediction in zip(photos, of_files, strict=True):
         means = preprocess.load(photo, classification().input).mean(axis=(1, 2))
-        np.testing.assert_allclose(answer, probabilities(*means.tolist()), atol=1e-5)
+        np.testing.assert_allclose(prediction, probabilities(*means.tolist()), atol=1e-5)
 
 
-def test_of_a_detector_it_gives_scores_and_boxes_and_each_files_detections(models: Path, tmp_path: Path) -> None:
+def test_a_detector_gives_scores_boxes_and_the_detections_of_each_file(models: Path, tmp_path: Path) -> None:
     photo = Image.new("RGB", (640, 320))
     photo.paste((255, 0, 0), (320, 80, 480, 160))
     tensors = np.random.default_rng(0).random((18, 3, 16, 16), np.float32)
@@ -75,7 +75,7 @@ def test_of_a_detector_it_gives_scores_and_boxes_and_each_files_detections(model
     assert len(black) == 0
 
 
-def test_of_a_segmenter_it_gives_the_logits_and_each_files_mask(models: Path, tmp_path: Path) -> None:
+def test_a_segmenter_gives_logits_and_the_mask_of_each_file(models: Path, tmp_path: Path) -> None:
     sizes = [(90, 60), (1, 1), (7, 50)]
     tensors = np.random.default_rng(0).random((18, 3, 64, 64), np.float32)
     files = written(tmp_path, [encode(quarters(*size), "PNG") for size in sizes])
@@ -88,7 +88,7 @@ def test_of_a_segmenter_it_gives_the_logits_and_each_files_mask(models: Path, tm
     assert (of_tensors["logits"][:, 3] == 1).all()
     for (width, height), mask in zip(sizes, of_files, strict=True):
         assert (mask.dtype, mask.shape) == (np.uint8, (height, width))
-    # Away from the edges between the colours.
+    # Not at the edges between the colours.
     left, right, top, bottom = slice(0, 31), slice(59, 90), slice(0, 16), slice(44, 60)
     places = [(top, left), (top, right), (bottom, left), (bottom, right)]
     assert [np.unique(of_files[0][place]).tolist() for place in places] == [[0], [1], [2], [3]]
@@ -98,7 +98,7 @@ def test_of_a_segmenter_it_gives_the_logits_and_each_files_mask(models: Path, tm
     ("name", "content", "says"),
     [("bad.jpg", b"hello", "bad.jpg: the image is not an image"), ("missing.jpg", None, "missing.jpg")],
 )
-def test_it_names_the_file_that_cannot_be_read_and_writes_nothing(
+def test_an_unreadable_file_is_named_and_nothing_is_written(
     models: Path, tmp_path: Path, name: str, content: bytes | None, says: str
 ) -> None:
     if content is not None:

@@ -1,4 +1,4 @@
-"""A few hundred seeded hostile requests for each task; `make soak/serving` sends 20,000 in all."""
+"""Sends a few hundred seeded hostile requests for each task. `make soak/serving` sends 20,000."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ COUNT, SEED = int(os.environ.get("FUZZ_REQUESTS", "400")), int(os.environ.get("F
 
 
 @pytest.mark.parametrize("name", ["classifier", "detector", "segmenter", "tensors"])
-def test_hostile_requests_get_an_error_in_json_or_an_answer_and_leave_the_server_whole(models: Path, name: str) -> None:
+def test_hostile_requests_get_predictions_or_json_errors_and_the_server_survives(models: Path, name: str) -> None:
     with Server(models / name) as server:
         server.wait_until_ready()
         found = fuzz.attack(server, fuzz.requests(SEED, COUNT))

@@ -1,4 +1,4 @@
-"""HTTP requests sent whole or byte by byte, and the errors for requests that are not valid HTTP."""
+"""HTTP requests in one piece or byte by byte, and the errors for invalid HTTP."""
 
 import socket
 import time
@@ -7,7 +7,7 @@ import pytest
 
 from serve import machine
 from tests.photos import solid
-from tests.serve.clients import answer, answers, crowd
+from tests.serve.clients import crowd, read_response, read_responses
 from tests.server import Server
 
 PHOTO = solid(255, 0, 0)
@@ -27,10 +27,10 @@ CHUNKED = b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r
         ("GET", "/nowhere", None, 404),
     ],
 )
-def test_every_reply_has_a_content_length_and_short_headers(
+def test_every_response_has_a_content_length_and_short_headers(
     classifier: Server, method: str, path: str, body: bytes | None, status: int
 ) -> None:
-    """Async endpoints refuse a chunked reply, and headers of more than 4096 bytes."""
+    """Async endpoints reject chunked responses and headers of more than 4096 bytes."""
     strange = {"X-Amzn-SageMaker-Custom-Attributes": "a" * 1024, "X-Unknown": "b" * 2000}
     answered = classifier.request(method, path, body, strange)
     assert answered.status == status
@@ -39,7 +39,7 @@ def test_every_reply_has_a_content_length_and_short_headers(
     assert sum(len(name) + len(value) + 4 for name, value in answered.headers.items()) < 1024
 
 
-def test_execution_parameters_keep_the_product_within_100_mb(classifier: Server) -> None:
+def test_execution_parameters_keep_concurrency_times_payload_within_100_mb(classifier: Server) -> None:
     document = classifier.request("GET", "/execution-parameters").json()
     assert document["BatchStrategy"] == "SINGLE_RECORD"
     assert document["MaxConcurrentTransforms"] == machine.cpu_count()
@@ -47,7 +47,7 @@ def test_execution_parameters_keep_the_product_within_100_mb(classifier: Server)
 
 
 @pytest.mark.parametrize("size", [10_000, 1000, 7, 1])
-def test_requests_in_pieces_of_any_size_are_answered_in_order(classifier: Server, size: int) -> None:
+def test_requests_split_into_pieces_of_any_size_get_responses_in_order(classifier: Server, size: int) -> None:
     requests = [
         (b"\r\nGET /ping HTTP/1.1\r\nHost: a\r\n\r\n", 200),
         (POST, 200),
@@ -63,20 +63,20 @@ def test_requests_in_pieces_of_any_size_are_answered_in_order(classifier: Server
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start in range(0, len(together), size):
             client.sendall(together[start : start + size])
-        found = answers(client)
+        found = read_responses(client)
     assert [answered.status for answered in found] == [status for _, status in requests]
     assert found[1].body == found[3].body == found[6].body != b""
 
 
 @pytest.mark.parametrize("cut", [1, 5, -1])
-def test_a_head_that_comes_with_the_body_before_is_not_waited_for(classifier: Server, cut: int) -> None:
+def test_headers_that_arrive_with_the_previous_body_are_read_at_once(classifier: Server, cut: int) -> None:
     ping = b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n"
     with crowd(classifier, 1, POST + ping[:cut]) as [client], client.makefile("rb") as stream:
-        first = answer(stream)
+        first = read_response(stream)
         assert first is not None
         assert first.status == 200
         client.sendall(ping[cut:])
-        second = answer(stream)
+        second = read_response(stream)
         assert second is not None
         assert second.status == 200
         assert stream.read() == b""
@@ -108,11 +108,11 @@ def test_a_head_that_comes_with_the_body_before_is_not_waited_for(classifier: Se
         ),
     ],
 )
-def test_what_is_not_http_is_told_so_in_json_at_once(classifier: Server, sent: bytes, status: int, says: str) -> None:
-    begun = time.monotonic()
+def test_invalid_http_gets_a_json_error_at_once(classifier: Server, sent: bytes, status: int, says: str) -> None:
+    started = time.monotonic()
     with crowd(classifier, 1, sent) as [client]:
-        [answered] = answers(client)
-    assert time.monotonic() - begun < 5
+        [answered] = read_responses(client)
+    assert time.monotonic() - started < 5
     assert (answered.status, answered.headers["connection"]) == (status, "close")
     assert answered.reason.startswith(says)
     assert answered.reason.isprintable()

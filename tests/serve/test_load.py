@@ -1,4 +1,4 @@
-"""More clients than the queue holds: the excess gets 503, and the others are answered."""
+"""More requests than the queue holds: the excess gets 503, and all others succeed."""
 
 import concurrent.futures
 import contextlib
@@ -21,31 +21,31 @@ PHOTO = solid(255, 0, 0)
 
 @pytest.fixture(scope="module")
 def server(models: Path) -> Iterator[Server]:
-    """A server that makes one prediction at a time, with two requests in line."""
+    """A server that runs one prediction at a time and queues two requests."""
     with Server(models / "classifier", VISION_CONCURRENT_PREDICTIONS="1", VISION_QUEUE_SIZE="2") as started:
         yield started.wait_until_ready()
 
 
-def test_excess_is_answered_503_at_once_while_ping_answers_and_room_comes_back(server: Server) -> None:
+def test_excess_requests_get_503_at_once_and_succeed_when_the_queue_is_free(server: Server) -> None:
     with contextlib.ExitStack() as stack:
         uploads = [stack.enter_context(server.upload(len(PHOTO), PHOTO[:5])) for _ in range(4)]
         by_socket = {upload.sock: upload for upload in uploads}
         answered = readable(by_socket, 30)
-        assert len(answered) == 1, "of four requests one is more than 1 admitted and 2 in line, and is answered first"
+        assert len(answered) == 1, "with 1 request running and 2 queued, the fourth is rejected first"
         refusal = server.response(by_socket.pop(answered[0]))
         assert (refusal.status, refusal.headers["retry-after"]) == (503, "1")
         assert refusal.reason == "The server is busy with 3 requests; try again in a second."
         assert server.request("POST", "/invocations", b"x" * 1_000_000).status == 503
         assert server.request("GET", "/ping").status == 200
-        assert not readable(by_socket), "the answers waited until one of the three was given up"
+        assert not readable(by_socket), "the responses waited until one of the three requests timed out"
         for upload in by_socket.values():
             upload.send(PHOTO[5:])
-            answer = server.response(upload)
-            assert (answer.status, len(answer.json())) == (200, 3)
+            response = server.response(upload)
+            assert (response.status, len(response.json())) == (200, 3)
         assert server.request("POST", "/invocations", PHOTO).status == 200
 
 
-def test_64_clients_are_answered_200_or_503_and_none_is_reset(server: Server) -> None:
+def test_64_clients_get_200_or_503_and_no_connection_is_reset(server: Server) -> None:
     photo = encode(Image.effect_noise((1500, 1000), 50).convert("RGB"), "PNG")
     rounds = 6
 
@@ -58,38 +58,38 @@ def test_64_clients_are_answered_200_or_503_and_none_is_reset(server: Server) ->
     assert set(statuses) == {200, 503}
 
 
-def test_a_crowd_that_is_refused_is_few_lines_in_the_log(models: Path) -> None:
+def test_many_rejected_requests_write_few_lines_to_the_log(models: Path) -> None:
     with Server(models / "classifier", VISION_CONCURRENT_PREDICTIONS="1", VISION_QUEUE_SIZE="0") as server:
         server.wait_until_ready()
         with contextlib.ExitStack() as uploads:
-            begun = time.monotonic()
+            started = time.monotonic()
             while True:
-                # The one place that there is; an upload that the question below has overtaken is refused itself.
+                # This takes the only slot. If the request below overtakes the upload, the upload itself gets 503.
                 uploads.enter_context(server.upload(1000, b"x"))
                 if server.request("POST", "/invocations", PHOTO).status == 503:
                     break
-                assert time.monotonic() < begun + 10
+                assert time.monotonic() < started + 10
             for _ in range(50):
                 assert server.request("POST", "/invocations", PHOTO).status == 503
-            seconds = time.monotonic() - begun
+            seconds = time.monotonic() - started
         lines = [line for line in server.log() if "503 POST /invocations: The server is busy" in line]
     assert 1 <= len(lines) <= 1 + seconds / SILENT_SECONDS
 
 
-def test_idle_connections_do_not_keep_ping_waiting(server: Server) -> None:
+def test_idle_connections_do_not_delay_ping(server: Server) -> None:
     with crowd(server, 20, b"") as clients:
         assert server.request("GET", "/ping").status == 200
         assert server.request("POST", "/invocations", PHOTO).status == 200
-        assert not readable(clients), "the answers waited until an idle connection was closed"
+        assert not readable(clients), "the responses waited until an idle connection was closed"
 
 
-def test_clients_that_never_close_do_not_keep_ping_waiting(classifier: Server) -> None:
+def test_clients_that_never_close_do_not_delay_ping(classifier: Server) -> None:
     count = 40
-    begun = time.monotonic()
+    started = time.monotonic()
     with contextlib.ExitStack() as stack:
         for _ in range(count):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", classifier.port)))
             client.sendall(b"GET /ping HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
             assert client.recv(12) == b"HTTP/1.1 200"
         assert classifier.request("GET", "/ping").status == 200
-    assert time.monotonic() - begun < count * CLOSING_SECONDS / 4, "/ping waited for clients to close"
+    assert time.monotonic() - started < count * CLOSING_SECONDS / 4, "/ping waited for clients to close"

@@ -1,4 +1,4 @@
-"""The log: short printable lines, one for each refused request, and nothing of a body."""
+"""The log: one short printable line for each rejected request, without any part of a body."""
 
 import io
 import json
@@ -7,11 +7,11 @@ from pathlib import Path
 from PIL import Image
 
 from tests.photos import solid
-from tests.serve.clients import answers, crowd
+from tests.serve.clients import crowd, read_responses
 from tests.server import Server
 
 
-def test_each_refused_request_is_a_line_without_its_body(models: Path) -> None:
+def test_each_rejected_request_is_a_line_without_its_body(models: Path) -> None:
     with Server(models / "classifier") as server:
         server.wait_until_ready()
         server.request("POST", "/invocations", b"secret, not an image", {"Content-Type": "text/csv"})
@@ -30,7 +30,7 @@ def test_each_refused_request_is_a_line_without_its_body(models: Path) -> None:
     assert "secret" not in "".join(lines)
 
 
-def test_lines_are_short_and_printable_whatever_a_model_or_a_client_sends(models: Path, tmp_path: Path) -> None:
+def test_lines_are_short_and_printable_for_any_model_and_request(models: Path, tmp_path: Path) -> None:
     described = json.loads((models / "classifier" / "model" / "model.json").read_text())
     described["network"] = "net\n2030-01-01 INFO forged\x1b[2J" + "n" * 100_000
     (tmp_path / "model").mkdir()
@@ -44,10 +44,10 @@ def test_lines_are_short_and_printable_whatever_a_model_or_a_client_sends(models
         for accept in ("text/css\xe9", "x" * 8000):
             assert server.request("POST", "/invocations", b"SECRET", {"Accept": accept}).status == 406
         with crowd(server, 1, b"POST /ping HTTP/1.1\r\nContent-Length: 1\r\n\r\nxSECRET\x1b[2J\r\n\r\n") as [client]:
-            assert [answer.status for answer in answers(client)] == [405, 400]
+            assert [response.status for response in read_responses(client)] == [405, 400]
         chunks = b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nSECRET\r\n\r\n"
         with crowd(server, 1, chunks) as [client]:
-            assert [answer.status for answer in answers(client)] == [400]
+            assert [response.status for response in read_responses(client)] == [400]
         assert server.request("GET", "/the-end").status == 404
         server.wait_for("the-end")
         lines = server.log()
@@ -56,12 +56,12 @@ def test_lines_are_short_and_printable_whatever_a_model_or_a_client_sends(models
         assert line.isprintable()
         assert len(line) < 1200
         assert "SECRET" not in line
-    # Ours begin with the time, gunicorn's with the time in brackets; libtiff writes neither.
+    # Our lines begin with the time, gunicorn's with the time in brackets, and libtiff's with neither.
     assert all(line.lstrip("[").startswith("20") for line in lines), lines
 
 
 def damaged_tiff() -> bytes:
-    """A TIFF of which libtiff says on stderr that it has a code that is not in its table."""
+    """Return a TIFF for which libtiff writes a warning about an invalid code to stderr."""
     file = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(file, "TIFF", compression="tiff_lzw")
     data = bytearray(file.getvalue())

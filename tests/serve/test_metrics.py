@@ -1,4 +1,4 @@
-"""GET /metrics and the request log of a real server, of one worker and of two."""
+"""GET /metrics and the request log of a real server with one or two workers."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ import pytest
 from serve.http.worker import Worker
 from tests.photos import solid
 from tests.scrapes import Samples, samples, value
-from tests.serve.clients import answers, crowd
+from tests.serve.clients import crowd, read_responses
 from tests.server import Server
 
 PHOTO = solid(255, 0, 0)
@@ -25,16 +25,16 @@ STAGES = ("receive", "queue", "decode", "model", "encode")
 
 @pytest.fixture(scope="module")
 def server(models: Path) -> Iterator[Server]:
-    """One prediction at a time and two in line; every request is written as JSON."""
+    """A server that runs one prediction at a time, queues two, and logs every request as JSON."""
     places = {"VISION_CONCURRENT_PREDICTIONS": "1", "VISION_QUEUE_SIZE": "2"}
     with Server(models / "classifier", VISION_LOG_REQUESTS="all", VISION_LOG_FORMAT="json", **places) as started:
         yield started.wait_until_ready()
 
 
 def scrape(server: Server) -> Samples:
-    answer = server.request("GET", "/metrics")
-    assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    return samples(answer.body)
+    response = server.request("GET", "/metrics")
+    assert (response.status, response.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    return samples(response.body)
 
 
 def grown(before: Samples, after: Samples, name: str, **labels: str) -> float:
@@ -42,14 +42,14 @@ def grown(before: Samples, after: Samples, name: str, **labels: str) -> float:
 
 
 def wait_until_inside(server: Server, count: int) -> None:
-    """Scrape until so many requests are in progress: their bodies are asked for a moment before they are."""
+    """Scrape until `count` requests are in progress. The server requests their bodies shortly before it counts them."""
     end = time.monotonic() + 30
     while value(scrape(server), "vision_requests_in_progress", model="model") != count:
         assert time.monotonic() < end
 
 
 def lines_of(server: Server, inference_id: str) -> list[dict[str, object]]:
-    """The lines of the log about requests with this id."""
+    """Return the log lines about requests with this id."""
     server.wait_for(re.escape(f'"id": {json.dumps(inference_id)}'))
     found = [json.loads(line) for line in server.log()]
     return [line for line in found if line.get("id") == inference_id]
@@ -60,14 +60,14 @@ def predict(server: Server, body: bytes = PHOTO, inference_id: str = "") -> int:
     return server.request("POST", "/invocations", body, headers).status
 
 
-def test_every_request_is_counted_before_its_answer_is_there(server: Server) -> None:
+def test_every_request_is_counted_before_its_response_arrives(server: Server) -> None:
     before = scrape(server)
     assert [predict(server) for _ in range(3)] == [200] * 3
     assert predict(server, b"") == 400
     assert server.request("GET", "/nowhere").status == 404
     assert server.request("GET", "/ping").status == 200
     with crowd(server, 1, b"no request\r\n\r\n") as [client]:
-        assert [answer.status for answer in answers(client)] == [400]
+        assert [response.status for response in read_responses(client)] == [400]
     after = scrape(server)
     counts = {("model", "200"): 3, ("model", "400"): 1, ("", "404"): 1, ("", "400"): 1, ("", "200"): 0}
     for (model, status), count in counts.items():
@@ -89,7 +89,7 @@ def test_every_request_is_counted_before_its_answer_is_there(server: Server) -> 
     assert value(after, "process_resident_memory_bytes") > 2**24
 
 
-def test_a_full_server_still_answers_a_scrape_which_tells_why_it_refuses(server: Server) -> None:
+def test_a_full_server_still_serves_metrics_which_give_the_reason_for_503s(server: Server) -> None:
     before = scrape(server)
     with contextlib.ExitStack() as stack:
         for _ in range(3):
@@ -102,7 +102,7 @@ def test_a_full_server_still_answers_a_scrape_which_tells_why_it_refuses(server:
 
 
 class Pool:
-    """Notes that something was submitted to it."""
+    """Records that a task was submitted."""
 
     def __init__(self, name: str, used: list[str]) -> None:
         self._name, self._used = name, used
@@ -123,7 +123,7 @@ class Pool:
         (b"POST /invocations HTTP/1.1\r\nContent-Length: 10\r\n\r\n", "requests"),
     ],
 )
-def test_ping_and_metrics_have_a_thread_each_and_a_body_is_waited_for_elsewhere(head: bytes, pool: str) -> None:
+def test_ping_and_metrics_have_their_own_threads_and_bodies_are_read_in_another(head: bytes, pool: str) -> None:
     used: list[str] = []
     worker = Worker.__new__(Worker)
     worker.tpool, worker.in_threads = Pool("requests", used), 0
@@ -134,7 +134,7 @@ def test_ping_and_metrics_have_a_thread_each_and_a_body_is_waited_for_elsewhere(
     assert worker.in_threads == (pool == "requests")
 
 
-def test_every_line_of_the_log_is_json_and_a_request_has_its_id_sizes_and_times(server: Server) -> None:
+def test_every_log_line_is_json_and_requests_have_ids_sizes_and_times(server: Server) -> None:
     assert predict(server, inference_id="order-1") == 200
     [line] = lines_of(server, "order-1")
     assert {name: line[name] for name in ("level", "message", "model", "method", "path", "status")} == {
@@ -153,7 +153,7 @@ def test_every_line_of_the_log_is_json_and_a_request_has_its_id_sizes_and_times(
     assert any(message.startswith("Booting worker") for message in messages), "gunicorn's lines too"
 
 
-def test_a_refused_request_says_why_and_what_a_client_sends_cannot_break_the_line(server: Server) -> None:
+def test_a_rejected_request_is_logged_with_the_reason_and_client_data_cannot_break_the_line(server: Server) -> None:
     assert predict(server, b"SECRET", "bad\x85id") == 400
     [line] = lines_of(server, r"bad\x85id")
     assert (line["level"], line["status"], line["bytes_in"]) == ("WARNING", 400, 6)
@@ -161,7 +161,7 @@ def test_a_refused_request_says_why_and_what_a_client_sends_cannot_break_the_lin
     assert not [text for text in server.log() if "SECRET" in text or not text.isprintable()]
 
 
-def test_a_request_without_an_id_gets_one_of_its_own(server: Server) -> None:
+def test_a_request_without_an_id_gets_a_new_one(server: Server) -> None:
     for _ in range(2):
         assert predict(server) == 200
     ids = [json.loads(line).get("id") for line in server.log() if '"200 POST /invocations"' in line]
@@ -169,7 +169,7 @@ def test_a_request_without_an_id_gets_one_of_its_own(server: Server) -> None:
     assert len(ours) == len(set(ours)) >= 2
 
 
-def test_without_metrics_there_is_no_such_path_and_nothing_is_written_of_requests(models: Path) -> None:
+def test_without_metrics_the_path_is_unknown_and_requests_are_not_logged(models: Path) -> None:
     with Server(models / "classifier", VISION_METRICS="false", VISION_LOG_REQUESTS="none") as server:
         server.wait_until_ready()
         assert predict(server) == 200
@@ -181,7 +181,7 @@ def test_without_metrics_there_is_no_such_path_and_nothing_is_written_of_request
         assert [line for line in server.log() if "GET /metrics" in line or "POST /invocations" in line] == []
 
 
-def test_two_workers_are_one_page_and_killed_ones_leave_their_counts_and_nothing_else(models: Path) -> None:
+def test_two_workers_share_one_page_and_killed_workers_leave_only_their_counts(models: Path) -> None:
     with Server(models / "classifier", SAGEMAKER_MODEL_SERVER_WORKERS="2") as server:
         server.wait_for("answers 200", times=2)
         pids = [int(line.rpartition(" ")[2]) for line in server.log() if "Booting worker" in line]
@@ -190,7 +190,7 @@ def test_two_workers_are_one_page_and_killed_ones_leave_their_counts_and_nothing
         memory = value(scrape(server), "vision_model_memory_bytes", model="model")
         with server.upload(len(PHOTO), PHOTO[:5]):
             wait_until_inside(server, 1)
-            pages = [scrape(server) for _ in range(6)]  # of either worker
+            pages = [scrape(server) for _ in range(6)]  # from either worker
             assert [value(page, "vision_requests_in_progress", model="model") for page in pages] == [1] * 6
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
@@ -201,13 +201,13 @@ def test_two_workers_are_one_page_and_killed_ones_leave_their_counts_and_nothing
         assert value(found, "vision_stage_duration_seconds_count", model="model", stage="model") == 8
         assert value(found, "vision_model_memory_bytes", model="model") == pytest.approx(memory, rel=0.5)
         owners = {path.stem.rpartition("_")[2] for path in folder.iterdir()}
-        assert owners == {"0", "1"}, "the killed ones' files are not those of the workers that followed"
+        assert owners == {"0", "1"}, "the new workers must not use the files of the killed ones"
         server.terminate()
         assert server.wait() == 0
         assert not folder.exists()
 
 
-def test_of_many_models_each_has_its_own_series_from_loading_to_unloading(models: Path) -> None:
+def test_each_of_many_models_has_its_own_series_from_loading_to_unloading(models: Path) -> None:
     with Server(models / "none", SAGEMAKER_MULTI_MODEL="true") as server:
         server.wait_until_ready()
 
@@ -215,7 +215,7 @@ def test_of_many_models_each_has_its_own_series_from_loading_to_unloading(models
             asked = {"model_name": name, "url": str(models / folder / "model")}
             return server.request("POST", "/models", json.dumps(asked).encode()).status
 
-        assert server.request("GET", "/metrics").status == 200, "without a model too"
+        assert server.request("GET", "/metrics").status == 200, "metrics must work without a model too"
         assert load("a", "classifier") == load("b", "detector") == 200
         for name, status in (("a", 200), ("a", 200), ("b", 200), ("c", 404)):
             assert server.request("POST", f"/models/{name}/invoke", PHOTO).status == status
@@ -224,7 +224,9 @@ def test_of_many_models_each_has_its_own_series_from_loading_to_unloading(models
             assert value(found, "vision_requests_total", model=name, status="200") == count
             assert value(found, "vision_stage_duration_seconds_count", model=name, stage="model") == count
             assert (value(found, "vision_model_load_seconds", model=name) > 0) == (count > 0)
-        assert value(found, "vision_requests_total", model="", status="200") == 2, "what loads models asks none"
+        assert value(found, "vision_requests_total", model="", status="200") == 2, (
+            "loading a model must not count as a request"
+        )
         assert value(found, "vision_requests_total", model="", status="404") == 1
         assert "c" not in {labels.get("model") for labels in (dict(found_labels) for _, found_labels in found)}
         assert server.request("DELETE", "/models/a").status == 200
@@ -234,6 +236,6 @@ def test_of_many_models_each_has_its_own_series_from_loading_to_unloading(models
 
 
 def folders(pid: int) -> list[Path]:
-    """The folders of metrics' files that a process has mapped."""
+    """Return the folders of the metrics files that a process has mapped."""
     maps = Path(f"/proc/{pid}/maps").read_text()
     return sorted({Path(path).parent for path in re.findall(r"\S+/serve-metrics-\S+\.db", maps)})

@@ -1,4 +1,4 @@
-"""Which graph serves where a model has two: model.int8.onnx, or model.onnx beside it. Here one of them is broken."""
+"""The choice between model.int8.onnx and model.onnx. One of the two is broken in these tests."""
 
 import logging
 import shutil
@@ -16,7 +16,7 @@ from tests.server import Server
 
 @pytest.fixture
 def folder(models: Path, tmp_path: Path) -> Path:
-    """A model whose float graph answers with NaN, and whose int8 graph is well."""
+    """A model with a float graph that returns NaN and a valid int8 graph."""
     shutil.copytree(models / "classifier" / "model", tmp_path / "model")
     shutil.copy(tmp_path / "model" / MODEL_ONNX, tmp_path / "model" / MODEL_INT8)
     shutil.copy(models / "classifier-nan" / "model" / MODEL_ONNX, tmp_path / "model" / MODEL_ONNX)
@@ -24,13 +24,13 @@ def folder(models: Path, tmp_path: Path) -> Path:
 
 
 def decide(folder: Path, serves: str, reduce_range: bool = True) -> None:
-    """Write what a job has decided."""
+    """Write a training job's decision into model.json."""
     described = replace(artifact.read(folder), quantization=Quantization(serves, reduce_range, {}))
     artifact.write(described, folder)
 
 
 def is_int8(folder: Path, precision: str = "auto") -> bool:
-    """Whether the graph that serves is the one that is well."""
+    """Return whether the served graph is the valid one."""
     try:
         OnnxEngine(folder, 1, precision=precision)
     except ArtifactError as error:
@@ -38,36 +38,36 @@ def is_int8(folder: Path, precision: str = "auto") -> bool:
     return True
 
 
-def test_int8_serves_where_the_job_says_so(folder: Path) -> None:
+def test_int8_is_served_if_the_job_decided_so(folder: Path) -> None:
     decide(folder, INT8)
     assert is_int8(folder)
     decide(folder, FLOAT32)
     assert not is_int8(folder)
 
 
-def test_a_graph_that_model_json_does_not_name_does_not_serve(folder: Path) -> None:
+def test_a_graph_that_model_json_does_not_name_is_not_served(folder: Path) -> None:
     assert not is_int8(folder)
 
 
-def test_float32_can_be_asked_for(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_float32_can_be_selected(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     decide(folder, INT8)
     caplog.set_level(logging.INFO, "serve")
     assert not is_int8(folder, FLOAT32)
-    assert caplog.messages == ["VISION_PRECISION=float32: model.onnx serves, not model.int8.onnx"]
+    assert caplog.selected == ["VISION_PRECISION=float32: model.onnx serves, not model.int8.onnx"]
 
 
 @pytest.mark.parametrize("reduced", [True, False])
 @pytest.mark.parametrize("vnni", [True, False])
-def test_weights_of_eight_bits_serve_only_where_the_processor_has_vnni(
+def test_eight_bit_weights_are_served_only_on_processors_with_vnni(
     folder: Path, reduced: bool, vnni: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     decide(folder, INT8, reduced)
     monkeypatch.setattr(machine, "has_vnni", lambda: vnni)
     caplog.set_level(logging.INFO, "serve")
     assert is_int8(folder) is (reduced or vnni)
-    said = "model.int8.onnx serves; VISION_PRECISION=float32 serves model.onnx"
+    selected = "model.int8.onnx serves; VISION_PRECISION=float32 serves model.onnx"
     lacking = "model.onnx serves: this processor has no VNNI, without which model.int8.onnx answers wrongly"
-    assert caplog.messages == [said if reduced or vnni else lacking]
+    assert caplog.selected == [selected if reduced or vnni else lacking]
 
 
 def test_an_int8_graph_that_is_missing_is_named(folder: Path) -> None:
@@ -77,7 +77,7 @@ def test_an_int8_graph_that_is_missing_is_named(folder: Path) -> None:
         OnnxEngine(folder, 1)
 
 
-def test_the_variable_reaches_the_endpoint_and_the_log_says_which_graph_serves(models: Path, tmp_path: Path) -> None:
+def test_the_variable_reaches_the_endpoint_and_the_log_names_the_served_graph(models: Path, tmp_path: Path) -> None:
     shutil.copytree(models / "classifier", tmp_path / "ml")
     folder = tmp_path / "ml" / "model"
     shutil.copy(models / "classifier-nan" / "model" / MODEL_ONNX, folder / MODEL_INT8)

@@ -1,4 +1,4 @@
-"""What a server refuses: by its status, with a reason in JSON, and without harm to the requests that follow."""
+"""Rejected requests: status, JSON reason, and no effect on the requests that follow."""
 
 import contextlib
 
@@ -25,33 +25,33 @@ RED, GREEN = (255, 0, 0), (0, 255, 0)
     ],
     ids=["empty", "truncated", "no-image", "bomb", "csv", "json", "zip", "accept"],
 )
-def test_bad_request_gets_its_status_and_a_reason_and_the_next_is_answered(
+def test_a_bad_request_gets_a_status_and_a_reason_and_the_next_request_succeeds(
     classifier: Server, body: bytes, headers: dict[str, str], status: int, says: str
 ) -> None:
-    answer = classifier.request("POST", "/invocations", body, headers)
-    assert answer.status == status
-    assert answer.reason.startswith(says)
+    response = classifier.request("POST", "/invocations", body, headers)
+    assert response.status == status
+    assert response.reason.startswith(says)
     assert classifier.request("POST", "/invocations", solid(*GREEN)).status == 200
 
 
-def test_unknown_path_and_method_are_refused_in_json(classifier: Server) -> None:
+def test_an_unknown_path_or_method_gets_a_json_error(classifier: Server) -> None:
     there_is = "There is /ping (GET), /invocations (POST), /execution-parameters (GET) and /metrics (GET)."
     assert classifier.request("GET", "/nowhere").reason == f"There is nothing at '/nowhere'. {there_is}"
     assert classifier.request("POST", "/models", b"x" * 200_000).status == 404
-    answer = classifier.request("GET", "/invocations")
-    assert (answer.status, set(answer.headers["allow"].split(", "))) == (405, {"OPTIONS", "POST"})
-    assert answer.reason == f"/invocations does not take GET. {there_is}"
+    response = classifier.request("GET", "/invocations")
+    assert (response.status, set(response.headers["allow"].split(", "))) == (405, {"OPTIONS", "POST"})
+    assert response.reason == f"/invocations does not take GET. {there_is}"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "identity, gzip"])
-def test_a_compressed_body_is_refused_by_its_encoding(classifier: Server, encoding: str) -> None:
-    answer = classifier.request("POST", "/invocations", solid(*RED), {"Content-Encoding": encoding})
-    assert answer.status == 415
-    assert answer.reason == f"Content-Encoding {encoding} is not served; send the bytes as they are."
+def test_a_compressed_body_is_rejected_with_its_encoding(classifier: Server, encoding: str) -> None:
+    response = classifier.request("POST", "/invocations", solid(*RED), {"Content-Encoding": encoding})
+    assert response.status == 415
+    assert response.reason == f"Content-Encoding {encoding} is not served; send the bytes as they are."
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
-def test_a_body_that_is_not_compressed_may_say_so(classifier: Server, encoding: str) -> None:
+def test_an_uncompressed_body_may_have_a_content_encoding_of_identity(classifier: Server, encoding: str) -> None:
     assert classifier.request("POST", "/invocations", solid(*RED), {"Content-Encoding": encoding}).status == 200
 
 
@@ -68,7 +68,7 @@ def test_a_body_that_is_not_compressed_may_say_so(classifier: Server, encoding: 
     ],
     ids=["bodies", "headers"],
 )
-def test_a_refused_request_does_not_cost_the_connection(
+def test_a_rejected_request_keeps_the_connection_open(
     classifier: Server, asked: list[tuple[dict[str, str], bytes, int]]
 ) -> None:
     with contextlib.closing(classifier.connect()) as connection:
@@ -82,7 +82,7 @@ def test_a_refused_request_does_not_cost_the_connection(
 
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
 @pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/ping", 405)])
-def test_refusal_of_a_large_body_reaches_a_client_that_sends_it_all_first(
+def test_a_client_that_sends_a_large_rejected_body_first_gets_the_response(
     classifier: Server, path: str, status: int, connection: str
 ) -> None:
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""SIGTERM: what is being done is finished, nothing new begins, and the process ends with 0 before it is killed."""
+"""SIGTERM: running requests finish, new ones are refused, and the process exits with 0 in time."""
 
 import os
 import socket
@@ -17,20 +17,20 @@ from tests.server import Server
 PHOTO = solid(255, 0, 0)
 
 
-def test_a_request_in_flight_finishes_and_the_process_ends_with_0(models: Path) -> None:
+def test_a_request_in_flight_finishes_and_the_process_exits_with_0(models: Path) -> None:
     with Server(models / "classifier") as server:
         with server.wait_until_ready().upload(len(PHOTO), PHOTO[:5]) as upload:
-            begun = time.monotonic()
+            started = time.monotonic()
             server.terminate()
             server.wait_for("Handling signal: term")
             upload.send(PHOTO[5:])
-            answer = server.response(upload)
-            assert (answer.status, len(answer.json())) == (200, 3)
+            response = server.response(upload)
+            assert (response.status, len(response.json())) == (200, 3)
         assert server.wait(30) == 0
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - started < 15
 
 
-def test_while_the_model_is_being_loaded_the_process_ends_with_0_and_without_an_abort(models: Path) -> None:
+def test_sigterm_while_the_model_loads_exits_with_0_and_without_an_abort(models: Path) -> None:
     with Server(models / "classifier") as server:
         server.wait_for("Booting worker")
         server.terminate()
@@ -38,8 +38,8 @@ def test_while_the_model_is_being_loaded_the_process_ends_with_0_and_without_an_
         assert not [line for line in server.log() if "SIGABRT" in line or "Traceback" in line]
 
 
-# What gunicorn does in a new worker, with a SIGTERM before or after our hook and before its own handlers. Until then
-# the worker has the main process's, which queue the signal.
+# Imitates gunicorn in a new worker, with a SIGTERM before or after our hook and before gunicorn's handlers. Until then
+# the worker has the main process's handlers, which queue the signal.
 YOUNG_WORKERS = """
 import os, queue, signal, sys
 from types import SimpleNamespace
@@ -59,8 +59,8 @@ for sent in ("never", "before", "after"):
 """
 
 
-@pytest.mark.parametrize("number", ["SIGTERM", "SIGQUIT", "SIGINT"])  # gunicorn turns a Ctrl-C into SIGQUIT
-def test_a_worker_heeds_a_signal_that_comes_before_gunicorn_has_given_it_its_handlers(
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGQUIT", "SIGINT"])  # gunicorn turns Ctrl-C into SIGQUIT
+def test_a_worker_handles_a_signal_that_arrives_before_gunicorn_installs_its_handlers(
     models: Path, number: str
 ) -> None:
     done = subprocess.run(
@@ -87,11 +87,11 @@ def test_new_connections_are_refused_while_a_request_finishes(models: Path, work
                 assert time.monotonic() < end
             upload.send(PHOTO[5:])
             assert server.response(upload).status == 200
-            assert server.wait(10) == 0, "idle connections keep nothing alive"
+            assert server.wait(10) == 0, "idle connections must not keep the process alive"
 
 
 def accepts(server: Server) -> bool:
-    """Whether a new connection is accepted, or closed in the middle of its handshake."""
+    """Return whether a new connection is accepted and not closed during its handshake."""
     try:
         socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
     except ConnectionRefusedError:

@@ -1,4 +1,4 @@
-"""The start of the real server: what its first lines say, what it needs, and what it refuses in one sentence."""
+"""Starting the real server: its first log lines, its requirements, and errors in one sentence."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.photos import solid
 from tests.server import Server
 
 
-def test_first_log_lines_say_version_cpus_memory_port_workers_and_model(classifier: Server, models: Path) -> None:
+def test_the_first_log_lines_give_version_cpus_memory_port_workers_and_model(classifier: Server, models: Path) -> None:
     first = classifier.log()[:3]
     assert f"serve {__version__}, {machine.cpu_count()} CPUs" in first[0]
     assert "GiB memory" in first[0]
@@ -33,7 +33,7 @@ def test_first_log_lines_say_version_cpus_memory_port_workers_and_model(classifi
         ({"VISION_QUEUE_SIZE": "-1"}, "VISION_QUEUE_SIZE is '-1', it must be a whole number from 0 to 1000"),
     ],
 )
-def test_setting_that_cannot_be_used_ends_the_process_before_it_binds(
+def test_an_invalid_setting_ends_the_process_before_it_binds(
     models: Path, variables: dict[str, str], says: str
 ) -> None:
     with Server(models / "classifier", **variables) as server:
@@ -60,7 +60,7 @@ def test_setting_that_cannot_be_used_ends_the_process_before_it_binds(
     ],
     ids=["nested", "digits", "pipe", "device"],
 )
-def test_model_json_that_cannot_be_read_ends_the_server_with_a_sentence(
+def test_an_unreadable_model_json_ends_the_server_with_one_sentence(
     tmp_path: Path, make: Callable[[Path], object], says: str
 ) -> None:
     path = tmp_path / "model" / "model.json"
@@ -72,7 +72,7 @@ def test_model_json_that_cannot_be_read_ends_the_server_with_a_sentence(
         assert server.log() == [f"serve: {path} {says}", "(end of the log)"]
 
 
-def test_model_folder_may_be_read_only_and_nothing_is_written_beside_it(models: Path, tmp_path: Path) -> None:
+def test_the_model_folder_may_be_read_only_and_nothing_is_written_next_to_it(models: Path, tmp_path: Path) -> None:
     shutil.copytree(models / "classifier" / "model", tmp_path / "model")
     (tmp_path / "model").chmod(0o555)
     with Server(tmp_path, HOME="/nonexistent") as server:
@@ -81,18 +81,18 @@ def test_model_folder_may_be_read_only_and_nothing_is_written_beside_it(models: 
 
 
 def modules_after(imports: str) -> set[str]:
-    """What a new process has imported after `imports`, and not before."""
+    """Return the modules that the statement `imports` loads in a new process."""
     code = f"import json, sys\nbefore = set(sys.modules)\n{imports}\nprint(json.dumps([*set(sys.modules) - before]))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE, check=True)
     return set(json.loads(done.stdout))
 
 
-def test_serving_imports_no_framework_and_nothing_of_train_or_local() -> None:
+def test_serving_imports_no_framework_and_nothing_from_train_or_local() -> None:
     modules = {name.partition(".")[0] for name in modules_after("import serve.http.application, serve.engine.runtime")}
     assert {"serve", "flask", "onnxruntime"} <= modules
     assert not modules & {"train", "local", "mxnet", "gluoncv", "tensorflow", "onnx", "sagemaker_training"}
 
 
-def test_import_serve_costs_nothing() -> None:
+def test_import_serve_loads_nothing_else() -> None:
     assert modules_after("import serve") == {"serve"}
