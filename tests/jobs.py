@@ -283,7 +283,7 @@ class Done:
         """The contents of model.json."""
         return json.loads((self.model / "model.json").read_text())
 
-    def left(self, folder: str = "") -> dict[str, str]:
+    def texts(self, folder: str = "") -> dict[str, str]:
         """Return the text files in the model folder, or in a folder below it, by name."""
         return {path.name: path.read_text() for path in (self.model / folder).iterdir() if path.is_file()}
 

@@ -84,7 +84,7 @@ def test_another_network_is_refused_with_both_and_an_earlier_model_stays(base: P
         "checkpoint-0002.state is of another job: network: cifar_resnet20 there, cifar_resnet32 here; hyperparameter "
     )
     assert f"{told}num_layers: 20 there, 32 here. Set back what has changed, or train " in done.failure
-    assert (done.left(), names(done.model)) == (jobs.EARLIER, set(jobs.EARLIER))
+    assert (done.texts(), names(done.model)) == (jobs.EARLIER, set(jobs.EARLIER))
 
 
 def test_another_number_of_photos_is_refused_with_both(base: Path) -> None:

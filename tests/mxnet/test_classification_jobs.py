@@ -209,7 +209,7 @@ def test_a_run_in_the_folder_of_an_earlier_one_reports_its_own_failure_and_no_su
 
 
 def test_a_refused_job_leaves_the_model_of_an_earlier_one_where_it_was(refused: jobs.Done) -> None:
-    assert refused.left() == jobs.EARLIER
+    assert refused.texts() == jobs.EARLIER
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_mistake_in_the_data_or_the_weights_is_the_users_and_an_earlier_model_
     assert done.code == 2
     assert done.failure.startswith(f"ClientError: {failure}")
     assert len(done.failure) <= 1024
-    assert done.left() == jobs.EARLIER
+    assert done.texts() == jobs.EARLIER
 
 
 def test_a_missing_channel_is_the_users_mistake_and_named(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_a_model_that_cannot_be_written_whole_fails_the_job_and_leaves_nothing_h
     done = jobs.run(base, limits=small_files_only)
     assert done.code == 1
     assert "image-classification-0001.params could not be written" in done.failure.split(";")[0]
-    assert (sorted(os.listdir(done.model)), done.left()) == (sorted(jobs.EARLIER), jobs.EARLIER)
+    assert (sorted(os.listdir(done.model)), done.texts()) == (sorted(jobs.EARLIER), jobs.EARLIER)
     assert any(
         line.startswith("This job wrote no model; the model of an earlier job is back in ") for line in done.lines
     )

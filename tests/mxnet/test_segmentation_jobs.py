@@ -141,4 +141,4 @@ def test_a_mistake_of_the_user_exits_2_with_the_sentence_first_and_an_earlier_mo
     done = in_process.run(few, "semantic-segmentation")
     assert done.code == 2
     assert done.failure.startswith(f"ClientError: {sentence}")
-    assert done.left() == jobs.EARLIER
+    assert done.texts() == jobs.EARLIER

@@ -62,14 +62,14 @@ def test_sigterm_before_an_epoch_is_finished_exits_0_without_a_model_and_the_ear
 ) -> None:
     done = ended(name, "sigterm-before-the-first-epoch")
     assert (done.code, done.failure) == (0, "")
-    assert (done.left(), done.left(earlier_model.ASIDE)) == ({}, jobs.EARLIER)
+    assert (done.texts(), done.texts(earlier_model.ASIDE)) == ({}, jobs.EARLIER)
 
 
 @pytest.mark.parametrize("case", ["sigterm-at-the-start", "sigterm-before-the-data", "sigterm-while-data-is-read"])
 def test_sigterm_before_the_data_is_accepted_exits_0_and_leaves_the_earlier_model(case: str, ended: Ended) -> None:
     done = ended("image-classification", case)
     assert (done.code, done.failure) == (0, "")
-    assert done.left() == jobs.EARLIER
+    assert done.texts() == jobs.EARLIER
     assert names(done.model) == set(jobs.EARLIER)
 
 
@@ -92,7 +92,7 @@ def test_answers_that_are_not_finite_exit_2_and_before_an_epoch_is_finished_the_
     where = "ClientError: the answers became nan at epoch 0, its end, with learning_rate=inf: lower "
     assert done.code == 2
     assert re.fullmatch(re.escape(where) + ".*; no epoch had ended before, so there is no model", done.failure)
-    assert done.left() == jobs.EARLIER
+    assert done.texts() == jobs.EARLIER
     assert names(done.model) == set(jobs.EARLIER)
 
 

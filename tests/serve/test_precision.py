@@ -53,7 +53,7 @@ def test_float32_can_be_selected(folder: Path, caplog: pytest.LogCaptureFixture)
     decide(folder, INT8)
     caplog.set_level(logging.INFO, "serve")
     assert not is_int8(folder, FLOAT32)
-    assert caplog.selected == ["VISION_PRECISION=float32: model.onnx serves, not model.int8.onnx"]
+    assert caplog.messages == ["VISION_PRECISION=float32: model.onnx serves, not model.int8.onnx"]
 
 
 @pytest.mark.parametrize("reduced", [True, False])
@@ -67,7 +67,7 @@ def test_eight_bit_weights_are_served_only_on_processors_with_vnni(
     assert is_int8(folder) is (reduced or vnni)
     selected = "model.int8.onnx serves; VISION_PRECISION=float32 serves model.onnx"
     lacking = "model.onnx serves: this processor has no VNNI, without which model.int8.onnx answers wrongly"
-    assert caplog.selected == [selected if reduced or vnni else lacking]
+    assert caplog.messages == [selected if reduced or vnni else lacking]
 
 
 def test_an_int8_graph_that_is_missing_is_named(folder: Path) -> None:

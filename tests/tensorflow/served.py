@@ -1,4 +1,4 @@
-"""Send requests to a server of a script's model."""
+"""Sends requests to a server for a script's model."""
 
 import json
 from typing import Any
@@ -7,13 +7,13 @@ from tests.server import Server
 
 
 def ready(server: Server) -> Server:
-    """Wait until the model is loaded, and converted before that."""
+    """Wait until the model is converted and loaded."""
     server.wait_for("/ping answers 200", 600)
     return server
 
 
-def ask(server: Server, document: Any) -> tuple[int, Any]:
-    """Status and document of the answer to JSON."""
+def predict(server: Server, document: Any) -> tuple[int, Any]:
+    """Send a JSON document and return the status and the JSON of the response."""
     body = json.dumps(document).encode()
-    status, _, answer = server.request("POST", "/invocations", body, {"Content-Type": "application/json"})
-    return status, json.loads(answer)
+    status, _, content = server.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+    return status, json.loads(content)

@@ -1,4 +1,4 @@
-"""What the tests of image-classification-tensorflow compute on: a small network and a few drawn photos."""
+"""A small network and a few random photos for the tests of image-classification-tensorflow."""
 
 from pathlib import Path
 
@@ -13,23 +13,23 @@ from train.keras.network import Network, norms
 STILL = {"horizontal_flip": 0, "zoom_range": 0, "rotation_range": 0}  # no augmentation
 
 
-def hyperparameters(**given: object) -> Hyperparameters:
-    """The checked hyperparameters of a network for photos of 32 x 32 pixels and three classes, with those `given`."""
-    values = {"image_shape": "3,32,32", "alpha": 0.35, "mini_batch_size": 8, "num_classes": 3, **given}
+def hyperparameters(**overrides: object) -> Hyperparameters:
+    """Return checked hyperparameters of a network for three classes and photos of 32 x 32 pixels, with `overrides`."""
+    values = {"image_shape": "3,32,32", "alpha": 0.35, "mini_batch_size": 8, "num_classes": 3, **overrides}
     return check({name: str(value) for name, value in values.items()})
 
 
 def photos(count: int = 8, seed: int = 0, channels: int = 3) -> np.ndarray:
-    """Noise, uint8 (count, 32, 32, channels)."""
+    """Return photos of noise, uint8 (count, 32, 32, channels)."""
     return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, channels)).astype(np.uint8)
 
 
-def built(**given: object) -> Network:
-    """The network of such hyperparameters, whose answers differ from photo to photo.
+def built(**overrides: object) -> Network:
+    """Return a network with these hyperparameters and predictions that differ from photo to photo.
 
-    It has seen one batch: with the statistics that BatchNorm begins with, it would answer the same to all.
+    It has seen one batch. With BatchNorm's initial statistics, it would predict the same for all photos.
     """
-    hp = hyperparameters(**given)
+    hp = hyperparameters(**overrides)
     net = network.build(hp)
     frozen = [layer for layer in norms(net.base) if not layer.trainable]
     for layer in frozen:
@@ -43,7 +43,7 @@ def built(**given: object) -> Network:
 
 
 class Photos:
-    """Drawn photos in the place of `data.Data`; they count how often they are read."""
+    """A stand-in for `data.Data` with random photos. It counts how often they are read."""
 
     def __init__(self, count: int = 10) -> None:
         self.train = [Sample(f"{index}.jpg", index % 3, Path()) for index in range(count)]

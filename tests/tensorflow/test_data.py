@@ -1,6 +1,6 @@
-"""The data of image-classification-tensorflow: .lst channels, batches, a photo that cannot be read any more.
+"""Data of image-classification-tensorflow: .lst channels, batches, and a photo that disappears.
 
-Class folders: tests/unit/test_train_folders.py.
+tests/unit/test_train_folders.py tests class folders.
 """
 
 import gc
@@ -18,9 +18,7 @@ from train.errors import UserError
 from train.keras import data
 
 
-def test_lst_channels_are_read_as_image_classification_reads_them(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_lst_channels_are_read_as_in_image_classification(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     base = jobs.image_channels(tmp_path, 32, 6)
     jobs.configure(base, {})
     with caplog.at_level(logging.INFO, logger="train"):
@@ -32,23 +30,23 @@ def test_lst_channels_are_read_as_image_classification_reads_them(
 
 @pytest.fixture
 def photos() -> small.Photos:
-    """Ten of them: two batches of four, and half a batch."""
+    """Ten photos: two batches of four, and half a batch."""
     return small.Photos(10)
 
 
 @pytest.fixture
 def batches(photos: small.Photos) -> data.PixelBatches:
-    """Without augmentation, so that a photo is known again."""
+    """Batches without augmentation, so that photos can be recognized."""
     return data.PixelBatches(photos, small.hyperparameters(mini_batch_size=4, **small.STILL))
 
 
 def numbers(images: np.ndarray, photos: small.Photos) -> list[int]:
-    """Which photos these are."""
+    """Return the numbers of these photos."""
     known = [photo.tobytes() for photo in photos.drawn]
     return [known.index(image.tobytes()) for image in images]
 
 
-def test_an_epoch_is_a_new_order_of_all_photos_and_the_same_for_the_same_seed(
+def test_each_epoch_shuffles_all_photos_and_repeats_with_the_same_seed(
     photos: small.Photos, batches: data.PixelBatches
 ) -> None:
     def order(epoch: int) -> list[int]:
@@ -58,30 +56,30 @@ def test_an_epoch_is_a_new_order_of_all_photos_and_the_same_for_the_same_seed(
     assert first == order(0) != second
     assert sorted(first[:10]) == sorted(second[:10]) == list(range(10))
     assert len(first) == 4 * len(batches) == 12
-    assert first[10:] == first[:2]  # the last batch is filled up from the epoch's beginning
+    assert first[10:] == first[:2]  # the start of the epoch fills up the last batch
 
 
-def test_a_batch_is_the_pixels_of_photos_and_their_labels(photos: small.Photos, batches: data.PixelBatches) -> None:
+def test_a_batch_holds_the_pixels_and_labels_of_photos(photos: small.Photos, batches: data.PixelBatches) -> None:
     for images, labels in batches.epoch(0):
         assert (images.dtype, images.shape, labels.dtype) == (np.uint8, (4, 32, 32, 3), np.int64)
         assert labels.tolist() == [photos.train[number].label for number in numbers(images, photos)]
 
 
 class Vanished(small.Photos):
-    """Photos that were removed after the job had begun."""
+    """Photos that were removed after the job started."""
 
     def pixels(self, index: int) -> np.ndarray:
         raise UserError(f"train image {index}.jpg does not exist, though it could be read when the job began")
 
 
-def test_a_photo_that_vanishes_while_the_job_trains_is_named_and_leaves_no_iterator_behind() -> None:
+def test_a_photo_that_disappears_during_training_is_named_and_no_iterator_remains() -> None:
     batches = data.PixelBatches(Vanished(), small.hyperparameters(mini_batch_size=4))
     gc.collect()
     gc.disable()
     try:
         with pytest.raises(UserError, match=r"^train image \d\.jpg does not exist, though it could be read when"):
             list(batches.epoch(0))
-        # One that is there at the end of the process would wait forever for its reading threads.
-        assert not [each for each in gc.get_objects() if isinstance(each, OwnedIterator)]
+        # An iterator that still exists when the process ends would wait forever for its reading threads.
+        assert not [item for item in gc.get_objects() if isinstance(item, OwnedIterator)]
     finally:
         gc.enable()

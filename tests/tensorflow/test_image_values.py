@@ -1,4 +1,4 @@
-"""The range of values that a model takes a photo in, found in the graph that a script has exported."""
+"""Detection of a model's pixel value range in the graph that a script exported."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ def image_values(path: Path) -> str:
 
 
 def model(k: Any, *beginning: Any, dtype: str = "float32") -> Any:
-    """A classifier of `k`, either Keras, that begins with these layers."""
+    """Return a classifier that begins with these layers. `k` is Keras 2 or 3."""
     image = k.layers.Input((16, 16, 3), dtype=dtype)
     inside = image
     for layer in beginning:
@@ -28,7 +28,7 @@ def model(k: Any, *beginning: Any, dtype: str = "float32") -> Any:
 
 
 def only(k: Any, *layers: Any) -> Any:
-    """A model of these layers alone."""
+    """Return a model of only these layers."""
     return k.Sequential([k.layers.Input((16, 16, 3)), *layers])
 
 
@@ -44,9 +44,9 @@ def normalized(k: Any, largest: float) -> Any:
 
 def batch_normalized(k: Any) -> Any:
     learned = k.layers.BatchNormalization()
-    made = model(k, learned)
+    classifier = model(k, learned)
     learned.set_weights([np.ones(3), np.zeros(3), np.full(3, 120.0), np.full(3, 3600.0)])
-    return made
+    return classifier
 
 
 def nested(k: Any) -> Any:
@@ -57,7 +57,7 @@ BEGINNINGS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "nothing": (model, ""),
     "Rescaling(1/255)": (lambda k: scaled(k, 1 / 255), "0..255"),
     "Rescaling(1/127.5, -1)": (lambda k: scaled(k, 1 / 127.5, -1), "0..255"),
-    "Rescaling(1/255) of uint8": (lambda k: scaled(k, 1 / 255, dtype="uint8"), ""),  # pixels, whatever the graph does
+    "Rescaling(1/255) of uint8": (lambda k: scaled(k, 1 / 255, dtype="uint8"), ""),  # integer inputs are pixels anyway
     "Rescaling(2, -1)": (lambda k: scaled(k, 2.0, -1), "0..1"),
     "Rescaling(0.5, 0.5)": (lambda k: scaled(k, 0.5, 0.5), "-1..1"),
     "Rescaling(127.5, 127.5)": (lambda k: scaled(k, 127.5, 127.5), "-1..1"),
@@ -86,15 +86,13 @@ BEGINNINGS: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 @pytest.mark.parametrize("k", [tf_keras, keras], ids=["keras2", "keras3"])
 @pytest.mark.parametrize("beginning", BEGINNINGS)
-def test_the_values_that_a_photo_needs_are_found_in_the_graph_whatever_scales_them(
-    beginning: str, k: Any, tmp_path: Path
-) -> None:
+def test_the_range_of_pixel_values_is_detected_for_all_kinds_of_scaling(beginning: str, k: Any, tmp_path: Path) -> None:
     make, values = BEGINNINGS[beginning]
     make(k).export(str(tmp_path / "model"))
     assert image_values(tmp_path / "model") == values
 
 
-def test_the_values_that_a_photo_needs_are_found_in_a_graph_of_tensorflow_1(tmp_path: Path) -> None:
+def test_the_range_of_pixel_values_is_detected_in_a_tensorflow_1_graph(tmp_path: Path) -> None:
     v1 = tf.compat.v1
     with v1.Session(graph=tf.Graph()) as session:
         image = v1.placeholder(tf.float32, (None, 8, 8, 3))

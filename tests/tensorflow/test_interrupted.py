@@ -1,4 +1,4 @@
-"""Jobs of the TensorFlow algorithms that are killed at random moments and started again until they are done."""
+"""TensorFlow jobs that are killed at random moments and restarted until they are done."""
 
 import shutil
 import signal
@@ -14,9 +14,9 @@ from train import state
 TENSORFLOW = [name for name, algorithm in interrupting.ALGORITHMS.items() if algorithm.environment == "tensorflow"]
 
 
-@pytest.mark.timeout(1800)  # make soak/training has several runs
+@pytest.mark.timeout(1800)  # make soak/training runs several seeds
 @pytest.mark.parametrize("name", TENSORFLOW)
-def test_a_job_that_is_killed_and_started_again_ends_as_one_that_was_not_bit_for_bit(name: str, tmp_path: Path) -> None:
+def test_a_job_that_is_killed_and_started_again_gives_bit_identical_results(name: str, tmp_path: Path) -> None:
     whole = interrupting.Job(name, tmp_path / "whole")
     whole.run()
     for seed in interrupting.SEEDS:
@@ -24,7 +24,7 @@ def test_a_job_that_is_killed_and_started_again_ends_as_one_that_was_not_bit_for
 
 
 def two_hosts(folder: Path) -> list[Path]:
-    """The folders of a job on two hosts, each with a folder of checkpoints."""
+    """Lay out the folders of a job on two hosts, each with a checkpoint folder."""
     folders = [jobs.image_channels(folder / name, 12, 4) for name in ("one", "two")]
     for base in folders:
         jobs.configure(base, {"mini_batch_size": 4, "epochs": 4}, defaults=interrupting.KERAS)
@@ -40,21 +40,21 @@ def run(folders: Sequence[Path], **options: Any) -> list[jobs.Done]:
 
 
 def final(folder: Path) -> dict[str, Any]:
-    """The trainer's state after the last epoch on the first host."""
+    """Return the trainer's state after the last epoch on the first host."""
     return state.read(folder / "checkpoints" / "checkpoint-0004.state")["trained"]
 
 
-def test_two_hosts_that_are_killed_go_on_from_the_first_ones_checkpoints_bit_for_bit(tmp_path: Path) -> None:
+def test_two_killed_hosts_resume_from_the_first_hosts_checkpoints_bit_for_bit(tmp_path: Path) -> None:
     whole, killed = two_hosts(tmp_path / "whole"), two_hosts(tmp_path / "killed")
     assert [done.code for done in run(whole)] == [0, 0]
     first = run(killed, until="Epoch[2] Train-accuracy", number=signal.SIGKILL)
     assert [done.code for done in first] == [-signal.SIGKILL] * 2
     assert list((killed[1] / "checkpoints").iterdir()) == []
     again = run(killed)
-    assert [done.code for done in again] == [1, 1]  # the second host has seen no checkpoint
+    assert [done.code for done in again] == [1, 1]  # the second host has no checkpoint
     assert "the hosts would go on from different epochs, this one from epoch 2: they must see" in again[0].failure
     assert "the hosts would go on from different epochs, this one from epoch 0: they must see" in again[1].failure
-    shutil.rmtree(killed[0] / "model")  # as in SageMaker, which copies the checkpoints to each host
+    shutil.rmtree(killed[0] / "model")  # as on SageMaker, which copies the checkpoints to each host
     shutil.copytree(killed[0] / "checkpoints", killed[1] / "checkpoints", dirs_exist_ok=True)
     again = run(killed)
     assert [(done.code, done.failure) for done in again] == [(0, "")] * 2

@@ -1,4 +1,4 @@
-"""Whole jobs of image-classification-tensorflow, most by the real `train`: on one host and on two."""
+"""Whole jobs of image-classification-tensorflow on one or two hosts, mostly with the real `train`."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ SMALL = {"image_shape": "3,32,32", "alpha": "0.35", "batch_size": 16, "epochs": 
 
 
 def class_folders(base: Path, train: int, validation: int, classes: Sequence[str] = jobs.CLASSES) -> Path:
-    """The seed project's layout: one channel, `training`, with the folders train/CLASS and validation/CLASS."""
+    """Lay out the seed project's folders: one channel `training` with train/CLASS and validation/CLASS."""
     data = jobs.image_channels(base, train, validation) / "input" / "data"
     for part in ("train", "validation"):
         shutil.rmtree(data / f"{part}_lst")
@@ -38,14 +38,14 @@ def run(base: Path, **options: Any) -> jobs.Done:
 
 
 def run_on_two_hosts(folders: Sequence[Path]) -> list[jobs.Done]:
-    """Run one job on two hosts, under a folder each."""
+    """Run one job on two hosts, each with a folder."""
     environ = {"VISION_ALGORITHM": "image-classification-tensorflow"}
     return jobs.run_on_two_hosts(folders, environ=environ, environment="tensorflow", seconds=420)
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
-    """A job that trains all layers, with a truncated photo, and an earlier job's model in its model folder."""
+    """A job that trains all layers, with a truncated photo and an earlier model in the model folder."""
     base = class_folders(tmp_path_factory.mktemp("first"), 48, 12)
     photo = base / "input" / "data" / "training" / "train" / "across" / "0.jpg"
     photo.write_bytes(photo.read_bytes()[:400])
@@ -54,7 +54,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     return run(base)
 
 
-def test_a_job_on_the_seeds_layout_ends_with_exit_code_0(first: jobs.Done) -> None:
+def test_a_job_with_the_seed_projects_layout_exits_with_0(first: jobs.Done) -> None:
     assert (first.code, first.failure) == (0, "")
     assert first.description["class_names"] == ["across", "down", "squares"]
     assert first.description["network"] == "mobilenetv2_0.35"
@@ -67,15 +67,15 @@ def test_a_truncated_photo_is_named_and_left_out(first: jobs.Done) -> None:
 
 @pytest.mark.parametrize("line", ["Epoch[0] Train-top_k_accuracy_2", "Epoch[1] Validation-top_k_accuracy_2"])
 def test_top_k_accuracy_is_logged(line: str, first: jobs.Done) -> None:
-    assert [each for each in first.lines if re.fullmatch(re.escape(line) + r"=\d+\.\d{6}", each)]
+    assert [text for text in first.lines if re.fullmatch(re.escape(line) + r"=\d+\.\d{6}", text)]
 
 
-def test_the_model_folder_holds_the_graph_its_description_and_a_keras_file(first: jobs.Done) -> None:
+def test_the_model_folder_holds_graph_description_and_keras_file(first: jobs.Done) -> None:
     assert {path.name for path in first.model.iterdir()} == {"model.onnx", "model.json", "model.keras"}
 
 
 def above_pretrained(first: jobs.Done, base: Path) -> Path:
-    """A job under `base` that trains the head for two classes above the layers of the first job."""
+    """Lay out a job that trains the head for two classes on top of the first job's layers."""
     class_folders(base, 48, 48, jobs.CLASSES[:2])
     shutil.copytree(first.model, base / "input" / "data" / "pretrained")
     jobs.configure(
@@ -88,11 +88,11 @@ def above_pretrained(first: jobs.Done, base: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def second(first: jobs.Done, tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
-    """That job, on one host."""
+    """The job of `above_pretrained`, on one host."""
     return run(above_pretrained(first, tmp_path_factory.mktemp("second")))
 
 
-def test_a_jobs_keras_file_is_pretrained_weights_for_another_number_of_classes(second: jobs.Done) -> None:
+def test_a_jobs_keras_file_can_be_pretrained_weights_for_other_classes(second: jobs.Done) -> None:
     assert (second.code, second.failure) == (0, "")
     assert second.description["class_names"] == ["across", "down"]
     loaded = r"Pretrained weights: 260 arrays of mobilenetv2_0\.35 from \S+/model\.keras; .*"
@@ -100,22 +100,22 @@ def test_a_jobs_keras_file_is_pretrained_weights_for_another_number_of_classes(s
 
 
 def validated(done: jobs.Done) -> list[str]:
-    """The lines of the validation data."""
+    """Return the log lines about validation."""
     return [line for line in done.lines if "Validation-" in line]
 
 
-def test_a_job_with_quantize_int8_leaves_the_graph_that_its_comparison_allows(second: jobs.Done) -> None:
-    """Little trained, it answers close to chance: whether that passes is the gate's to say, as its numbers have it."""
-    found = artifact.read(second.model).quantization
-    kept = [trial["kept"] for trial in found.report["tries"]]
+def test_a_job_with_quantize_int8_writes_the_graph_that_passes_its_comparison(second: jobs.Done) -> None:
+    """After little training the predictions are almost random, so either result of the comparison is valid."""
+    quantization = artifact.read(second.model).quantization
+    kept = [trial["kept"] for trial in quantization.report["tries"]]
     assert kept in ([True], [False, True], [False, False])
-    assert found.serves == (INT8 if kept[-1] else FLOAT32)
+    assert quantization.serves == (INT8 if kept[-1] else FLOAT32)
     assert (second.model / MODEL_INT8).exists() is kept[-1]
     assert len([line for line in second.lines if line.startswith("int8 beside float: validation score ")]) == len(kept)
-    assert [trial["score"]["photos"] for trial in found.report["tries"]] == [32] * len(kept)
+    assert [trial["score"]["photos"] for trial in quantization.report["tries"]] == [32] * len(kept)
 
 
-def test_two_hosts_train_a_head_exactly_as_one_does_and_the_first_alone_writes_the_model(
+def test_two_hosts_train_a_head_exactly_like_one_and_only_the_first_writes_the_model(
     first: jobs.Done, second: jobs.Done, tmp_path: Path
 ) -> None:
     both = run_on_two_hosts([above_pretrained(first, tmp_path / name) for name in ("one", "two")])
@@ -126,7 +126,7 @@ def test_two_hosts_train_a_head_exactly_as_one_does_and_the_first_alone_writes_t
     assert list(both[1].model.iterdir()) == []
 
 
-def test_hosts_that_see_different_photos_are_told_so(tmp_path: Path) -> None:
+def test_hosts_with_different_photos_fail_with_a_user_error(tmp_path: Path) -> None:
     folders = [class_folders(tmp_path / name, 18, 3) for name in ("one", "two")]
     (folders[1] / "input" / "data" / "training" / "train" / "across" / "0.jpg").unlink()
     for base in folders:
@@ -144,7 +144,7 @@ def test_hosts_that_see_different_photos_are_told_so(tmp_path: Path) -> None:
         ({"use_pretrained_model": 1}, "pretrained weights of mobilenetv2_0.35 were asked for and none"),
     ],
 )
-def test_a_mistake_of_the_user_is_told_and_the_model_of_an_earlier_job_stays(
+def test_a_user_error_is_reported_and_the_earlier_model_stays(
     values: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     base = class_folders(tmp_path, 9, 3)

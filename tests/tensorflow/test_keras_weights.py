@@ -1,4 +1,4 @@
-"""Weights from Keras's files: whichever Keras wrote them, whatever stands above the network, and what is refused."""
+"""Loading weights from Keras files: all formats of Keras 2 and 3, with any head, and errors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ def net() -> Network:
 
 
 def job(net: Network, path: Path) -> None:
-    """What a job leaves."""
+    """Save the file that a job writes."""
     save(net.model, path)
 
 
@@ -68,18 +68,18 @@ def keras_2_model(net: Network, path: Path) -> None:
         (keras_2_model, ".h5"),
     ],
 )
-def test_weights_load_from_every_form_of_keras_file_whatever_stands_above_them(
+def test_weights_load_from_every_keras_format_with_any_head(
     write: Writer, suffix: str, net: Network, tmp_path: Path
 ) -> None:
     path = tmp_path / f"file{suffix}"
     write(net, path)
-    other = network.build(small.hyperparameters(num_classes=5))
-    assert keras_files.load_into(other.base, path, NAME, SOURCE) == 260
-    for loaded, written in zip(other.base.get_weights(), net.base.get_weights(), strict=True):
+    loaded_net = network.build(small.hyperparameters(num_classes=5))
+    assert keras_files.load_into(loaded_net.base, path, NAME, SOURCE) == 260
+    for loaded, written in zip(loaded_net.base.get_weights(), net.base.get_weights(), strict=True):
         assert np.array_equal(loaded, written)
 
 
-def test_a_network_of_one_channel_takes_the_weights_of_three(net: Network, tmp_path: Path) -> None:
+def test_a_one_channel_network_loads_the_weights_of_three_channels(net: Network, tmp_path: Path) -> None:
     save(net.model, tmp_path / "colour.keras")
     grey = network.build(small.hyperparameters(image_shape="1,32,32"))
     keras_files.load_into(grey.base, tmp_path / "colour.keras", NAME, SOURCE)
@@ -129,7 +129,7 @@ def no_weights(net: Network, path: Path) -> None:
         (no_weights, "is neither a Keras .h5 nor a .keras file (it starts with b'hello, w'): give one of these"),
     ],
 )
-def test_a_file_that_is_not_the_networks_weights_is_refused_with_what_is_wrong(
+def test_a_file_without_the_networks_weights_is_rejected_with_a_reason(
     write: Writer, reason: str, net: Network, tmp_path: Path
 ) -> None:
     write(net, tmp_path / "file")

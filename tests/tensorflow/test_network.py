@@ -1,4 +1,4 @@
-"""The network of image-classification-tensorflow: where it is cut, its head, its graph for ONNX Runtime."""
+"""The network of image-classification-tensorflow: its trained part, its head, and its graph for ONNX Runtime."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from train.verify import Check, verify
         ("all", 158, "Conv1"),
     ],
 )
-def test_a_cut_network_answers_as_the_whole_and_trains_from_the_block_that_was_asked_for(
+def test_a_split_network_predicts_like_the_whole_and_trains_from_the_requested_block(
     layers: str | int, trained: int, first_kernel: str | None
 ) -> None:
     net = small.built(train_layers=layers)
@@ -38,11 +38,11 @@ def test_a_cut_network_answers_as_the_whole_and_trains_from_the_block_that_was_a
     features = pixels if net.below is None else constant(net.below)(pixels)
     in_parts, whole = tf.nn.softmax(net.above(features, training=False)), net.model(pixels, training=False)
     assert in_parts.numpy() == pytest.approx(whole.numpy(), abs=1e-4)  # fused layers round differently
-    kernels = [each.name for each in net.above.layers if isinstance(each, keras.layers.Conv2D) and each.trainable]
+    kernels = [layer.name for layer in net.above.layers if isinstance(layer, keras.layers.Conv2D) and layer.trainable]
     assert (len(net.above.trainable_variables), next(iter(kernels), None)) == (trained, first_kernel)
 
 
-def test_two_classes_have_one_sigmoid_expanded_to_both_probabilities() -> None:
+def test_two_classes_use_one_sigmoid_that_is_expanded_to_two_probabilities() -> None:
     net = small.built(num_classes=2)
     pixels = small.photos(4).astype(np.float32)
     unit = net.model.get_layer("logits")
@@ -55,24 +55,24 @@ def test_two_classes_have_one_sigmoid_expanded_to_both_probabilities() -> None:
 
 
 def end(value: Any) -> tuple[str, int, list[str | int]]:
-    """Name, element type and shape of a graph's input or output."""
+    """Return name, element type and shape of a graph's input or output."""
     tensor = value.type.tensor_type
     return value.name, tensor.elem_type, [axis.dim_param or axis.dim_value for axis in tensor.shape.dim]
 
 
 @pytest.mark.parametrize(
-    ("given", "shape", "classes"),
+    ("overrides", "shape", "classes"),
     [
         ({"train_layers": 3}, (3, 32, 32), 3),
         ({"image_shape": "1,32,48"}, (1, 32, 48), 3),
         ({"num_classes": 2, "alpha": 0.5}, (3, 32, 32), 2),
     ],
-    ids=["cut", "grey", "two classes"],
+    ids=["split", "grey", "two classes"],
 )
-def test_the_exported_graph_takes_planes_of_pixels_and_answers_as_keras(
-    given: dict[str, object], shape: tuple[int, int, int], classes: int, tmp_path: Path
+def test_the_exported_graph_takes_channels_first_pixels_and_predicts_like_keras(
+    overrides: dict[str, object], shape: tuple[int, int, int], classes: int, tmp_path: Path
 ) -> None:
-    net = small.built(**given)
+    net = small.built(**overrides)
     to_onnx(net.model, tmp_path / artifact.MODEL_ONNX)
     assert [path.name for path in tmp_path.iterdir()] == [artifact.MODEL_ONNX]
     graph = onnx.load(tmp_path / artifact.MODEL_ONNX).graph
@@ -83,33 +83,33 @@ def test_the_exported_graph_takes_planes_of_pixels_and_answers_as_keras(
     names = tuple(str(number) for number in range(classes))
     artifact.write(Artifact(artifact.CLASSIFICATION, "mobilenetv2", names, spec, "softmax", {}, {}, {}), tmp_path)
     tensors = np.random.default_rng(1).uniform(0, 255, (3, *shape)).astype(np.float32)
-    answers = net.model(tensors.transpose(0, 2, 3, 1), training=False).numpy()
-    assert np.ptp(answers) > 1e-3
-    # In the serving environment, under ONNX Runtime.
-    verify(tmp_path, Check(tensors, {OUTPUT: answers}, [], lambda _: 0.0, 0.0, tolerance=1e-5))
+    predictions = net.model(tensors.transpose(0, 2, 3, 1), training=False).numpy()
+    assert np.ptp(predictions) > 1e-3
+    # This runs ONNX Runtime in the serving environment.
+    verify(tmp_path, Check(tensors, {OUTPUT: predictions}, [], lambda _: 0.0, 0.0, tolerance=1e-5))
 
 
-def test_a_layer_whose_constants_the_exporter_leaves_out_is_named(tmp_path: Path) -> None:
+def test_a_layer_is_named_if_the_exporter_omits_its_constants(tmp_path: Path) -> None:
     pixels = keras.Input((8, 8, 3))
     model = keras.Model(pixels, keras.layers.Normalization(mean=[1.0] * 3, variance=[1.0] * 3, name="scaled")(pixels))
     with pytest.raises(ValueError, match=r"^the ONNX graph has inputs besides data: \S*scaled"):
         to_onnx(model, tmp_path / "model.onnx")
 
 
-def test_a_graph_states_the_lowest_opset_and_its_outputs_are_those_of_the_exporters_own(
+def test_a_graph_declares_the_lowest_opset_and_its_outputs_do_not_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = small.built()
     pixels = small.photos(4).astype(np.float32).transpose(0, 3, 1, 2)
-    stated, found = [], []
+    declared, outputs = [], []
     for lower in (lambda model: None, graph.lower_opset):
         monkeypatch.setattr(graph, "lower_opset", lower)
-        path = tmp_path / f"{len(stated)}.onnx"
+        path = tmp_path / f"{len(declared)}.onnx"
         to_onnx(net.model, path)
         model = onnx.load(str(path))
         onnx.checker.check_model(model, full_check=True)
-        stated.append({each.domain: each.version for each in model.opset_import}[""])
-        found.append(opsets.outputs(path, pixels)[0])
-    assert stated[0] > stated[1] == 13
-    assert np.ptp(found[0]) > 0
-    assert np.array_equal(*found)
+        declared.append({opset.domain: opset.version for opset in model.opset_import}[""])
+        outputs.append(opsets.outputs(path, pixels)[0])
+    assert declared[0] > declared[1] == 13
+    assert np.ptp(outputs[0]) > 0
+    assert np.array_equal(*outputs)

@@ -1,4 +1,4 @@
-"""What a job of image-classification-tensorflow has learnt can be saved, and training goes on from it elsewhere."""
+"""Saving a training state of image-classification-tensorflow and resuming it in another process."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ NAME = "image-classification-tensorflow"
 @pytest.mark.parametrize(
     "hyperparameters", [{"train_layers": "all"}, {"train_layers": "head", "lr_scheduler_step": "1,3"}]
 )
-def test_two_epochs_and_two_more_in_a_new_process_are_four_bit_for_bit(
+def test_two_epochs_plus_two_in_a_new_process_equal_four_bit_for_bit(
     hyperparameters: dict[str, Any], tmp_path: Path
 ) -> None:
     base = jobs.image_channels(tmp_path, 12, 4)

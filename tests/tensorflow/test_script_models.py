@@ -1,4 +1,4 @@
-"""Script mode through the real `train`: what becomes of the model that a script leaves."""
+"""Script mode with the real `train`: converting the model that a script saved."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ IMAGE = np.random.default_rng(1).random((1, 128, 128, 3)).round(3)
 
 
 def class_folders(base: Path) -> Path:
-    """The channel `training` as the seed project has it: train/ and validation/ with a folder for each class."""
+    """Lay out the seed project's channel `training`: train/ and validation/ with a folder for each class."""
     rng = np.random.default_rng(2)
     for part, count in (("train", 16), ("validation", 4)):
         for index in range(count):
@@ -30,7 +30,7 @@ def class_folders(base: Path) -> Path:
 
 @pytest.fixture(scope="module", params=["keras3", "keras2"])
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
-    """A job whose script, in the seed project's shape, exports a model of Keras 3 or 2."""
+    """A job with a script like the seed project's, which exports a model of Keras 3 or 2."""
     base = class_folders(tmp_path_factory.mktemp(request.param))
     text = (REPOSITORY / "tests" / "fixtures" / "scripts" / request.param / "train.py").read_text()
     scripts.prepare(base, {"train.py": text}, epochs=1, batch_size=8, alpha=0.35)
@@ -41,15 +41,15 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def by_tensorflow(model: Path) -> float:
-    """What TensorFlow itself makes of the image with the exported model."""
+    """Return the exported model's prediction for the image, computed by TensorFlow."""
     signature = tf.saved_model.load(str(model)).signatures["serving_default"]
     [name] = signature.structured_input_signature[1]
-    [answer] = signature(**{name: tf.constant(IMAGE, tf.float32)}).values()
-    return float(answer[0, 0])
+    [output] = signature(**{name: tf.constant(IMAGE, tf.float32)}).values()
+    return float(output[0, 0])
 
 
 def by_serve(base: Path) -> tuple[list[list[float]], list[str]]:
-    """What the real `serve` answers to the image as JSON, and its log."""
+    """Return the real server's predictions for the image, sent as JSON, and the server's log."""
     with Server(base, TMPDIR=str(base)) as server:
         server.wait_for("/ping answers 200", 600)
         status, _, body = server.request("POST", "/invocations", json.dumps(IMAGE.tolist()).encode())
@@ -57,25 +57,25 @@ def by_serve(base: Path) -> tuple[list[list[float]], list[str]]:
         return json.loads(body)["predictions"], server.log()
 
 
-def test_the_model_of_a_script_in_the_seeds_shape_is_converted_by_train_and_answers(trained: jobs.Done) -> None:
+def test_the_model_of_a_script_like_the_seed_projects_is_converted_and_served(trained: jobs.Done) -> None:
     assert "model/1 is converted: 2 checks, largest difference from TensorFlow" in trained.log
     assert {"1/saved_model.pb", "model.json", "model.onnx"} <= set(scripts.names(trained.model))
     expected = by_tensorflow(trained.model / "1")
     assert 0 < expected < 1
-    answer, log = by_serve(trained.model.parent)
-    assert answer == [[pytest.approx(expected, abs=1e-5)]]
+    predictions, log = by_serve(trained.model.parent)
+    assert predictions == [[pytest.approx(expected, abs=1e-5)]]
     assert not [line for line in log if "being converted" in line]
 
 
 @pytest.mark.parametrize("trained", ["keras2"], indirect=True)
 def test_a_model_that_train_did_not_convert_is_converted_by_serve(trained: jobs.Done, tmp_path: Path) -> None:
     shutil.copytree(trained.model / "1", tmp_path / "model" / "1")  # as SDK v3's driver leaves it
-    answer, log = by_serve(tmp_path)
-    assert answer == [[pytest.approx(by_tensorflow(trained.model / "1"), abs=1e-5)]]
+    predictions, log = by_serve(tmp_path)
+    assert predictions == [[pytest.approx(by_tensorflow(trained.model / "1"), abs=1e-5)]]
     assert [line for line in log if "model/1 is being converted for ONNX Runtime" in line]
 
 
-def test_a_model_that_cannot_be_converted_is_kept_as_it_is_and_the_job_succeeds(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_converted_is_kept_and_the_job_succeeds(tmp_path: Path) -> None:
     chance = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.RandomFlip(), keras.layers.Flatten()])
     chance.export(tmp_path / "source" / "made", verbose=False)
     text = "import os, shutil\nshutil.copytree('made', os.path.join(os.environ['SM_MODEL_DIR'], '1'))\n"
@@ -87,7 +87,7 @@ def test_a_model_that_cannot_be_converted_is_kept_as_it_is_and_the_job_succeeds(
     assert "model.onnx" not in scripts.names(done.model)
 
 
-def test_handlers_that_serve_will_refuse_are_warned_of_when_the_job_ends(tmp_path: Path) -> None:
+def test_a_job_warns_of_handlers_that_the_server_will_reject(tmp_path: Path) -> None:
     text = "import os\nfor name in ('1/saved_model.pb', 'code/inference.py'):\n"
     text += "    os.makedirs(os.path.dirname('../model/' + name))\n    open('../model/' + name, 'w').close()\n"
     done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}))
@@ -96,14 +96,14 @@ def test_handlers_that_serve_will_refuse_are_warned_of_when_the_job_ends(tmp_pat
     assert scripts.names(done.model) == ["1/saved_model.pb", "code/inference.py"]
 
 
-def test_a_script_that_leaves_nothing_is_warned_of_and_no_earlier_model_is_served_as_its_own(tmp_path: Path) -> None:
+def test_a_script_that_saves_nothing_gets_a_warning_and_the_earlier_model_is_set_aside(tmp_path: Path) -> None:
     jobs.earlier_model(tmp_path)
     done = scripts.run(scripts.prepare(tmp_path, {"train.py": ""}))
-    assert (done.code, done.left(), done.left(earlier_model.ASIDE)) == (0, {}, jobs.EARLIER)
+    assert (done.code, done.texts(), done.texts(earlier_model.ASIDE)) == (0, {}, jobs.EARLIER)
     assert f"the script left nothing in {done.model} (SM_MODEL_DIR)" in done.log
 
 
-def test_sigterm_during_the_conversion_keeps_what_the_script_has_left(tmp_path: Path) -> None:
+def test_sigterm_during_the_conversion_keeps_the_scripts_model(tmp_path: Path) -> None:
     text = "import os\nos.makedirs('../model/1')\nopen('../model/1/saved_model.pb', 'w').close()\n"
     done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}), until="converting model/1 for ONNX Runtime")
     assert (done.code, scripts.names(done.model)) == (0, ["1/saved_model.pb"])

@@ -1,4 +1,4 @@
-"""Models of user scripts in the real `serve`, which converts them for ONNX Runtime at its start."""
+"""Models of user scripts in the real `serve`, which converts them for ONNX Runtime on startup."""
 
 import json
 import math
@@ -18,11 +18,11 @@ from serve.user_model import discovery
 from tests.environments import REPOSITORY
 from tests.photos import encode
 from tests.server import Server
-from tests.tensorflow.served import ask, ready
+from tests.tensorflow.served import predict, ready
 
 
 class Sums(tf.Module):
-    """Two functions of a model: of one input, and of several inputs and outputs."""
+    """A model with two functions: one with a single input, and one with several inputs and outputs."""
 
     def __init__(self, tens: float) -> None:
         self.weights = tf.Variable([[1.0], [tens]])
@@ -40,7 +40,7 @@ class Sums(tf.Module):
 
 @pytest.fixture(scope="module")
 def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like /opt/ml with two versions of that model."""
+    """A folder like /opt/ml with two versions of the model."""
     base = tmp_path_factory.mktemp("sums")
     for number in (1, 2):
         sums = Sums(10.0 * number)
@@ -51,42 +51,42 @@ def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sums(two_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of it, perhaps not ready yet."""
+    """A server for the model, perhaps not ready yet."""
     with Server(two_versions, TMPDIR=str(tmp_path_factory.mktemp("tmp"))) as server:
         yield server
 
 
-def test_a_saved_model_is_converted_while_ping_says_503_and_then_answers_as_tensorflow_serving(sums: Server) -> None:
+def test_a_saved_model_is_converted_while_ping_returns_503_and_then_served(sums: Server) -> None:
     sums.wait_for("model/export/2 is being converted for ONNX Runtime")
     status, _, body = sums.request("GET", "/ping")
-    assert status in (200, 503)  # a machine may be quick
+    assert status in (200, 503)  # 200 on a fast machine
     assert status == 200 or "The model is being converted" in json.loads(body)["reason"]
     ready(sums)
     assert sums.wait_for("model/export/2 is converted: 4 checks, largest difference from TensorFlow ")
-    assert ask(sums, {"instances": [[1, 2], [3, 4]]}) == (200, {"predictions": [[41.0], [83.0]]})
-    assert ask(sums, {"inputs": {"x": [[1, 2]]}}) == (200, {"outputs": [[41.0]]})
-    assert ask(sums, [1, 2]) == (200, {"predictions": [[41.0]]})
+    assert predict(sums, {"instances": [[1, 2], [3, 4]]}) == (200, {"predictions": [[41.0], [83.0]]})
+    assert predict(sums, {"inputs": {"x": [[1, 2]]}}) == (200, {"outputs": [[41.0]]})
+    assert predict(sums, [1, 2]) == (200, {"predictions": [[41.0]]})
 
 
-def test_the_highest_number_is_served_and_every_signature_by_its_name(sums: Server) -> None:
+def test_the_highest_version_is_served_with_all_its_signatures(sums: Server) -> None:
     rows = {"signature_name": "both", "instances": [{"a": 1, "b": 0.5}, {"a": 2, "b": 4}]}
     expected = [{"larger": False, "sum": 1.5}, {"larger": True, "sum": 6.0}]
-    assert ask(ready(sums), rows) == (200, {"predictions": expected})
+    assert predict(ready(sums), rows) == (200, {"predictions": expected})
 
 
 def test_errors_are_json_with_the_reason(sums: Server) -> None:
-    status, answer = ask(ready(sums), {"instances": [[1, 2, 3]]})
-    assert (status, answer["status"]) == (400, 400)
-    assert answer["reason"].startswith("\"instances\" has the shape (1, 3), input 'x' takes float32 (any, 2)")
-    status, answer = ask(sums, {"signature_name": "both", "inputs": {"a": [1, 2, 3], "b": [1, 2]}})
+    status, response = predict(ready(sums), {"instances": [[1, 2, 3]]})
+    assert (status, response["status"]) == (400, 400)
+    assert response["reason"].startswith("\"instances\" has the shape (1, 3), input 'x' takes float32 (any, 2)")
+    status, response = predict(sums, {"signature_name": "both", "inputs": {"a": [1, 2, 3], "b": [1, 2]}})
     assert status == 400
-    assert answer["reason"].startswith("The model cannot compute this input: ")
+    assert response["reason"].startswith("The model cannot compute this input: ")
     sums.wait_for("400 POST /invocations: The model cannot compute this input: .withheld.")
-    assert not [line for line in sums.log() if "onnxruntime" in line], "ONNX Runtime's own log is not escaped"
+    assert not [line for line in sums.log() if "onnxruntime" in line], "ONNX Runtime's log lines would not be escaped"
     assert sums.request("POST", "/invocations", b"", {"Content-Type": "application/zip"})[0] == 415
 
 
-def test_sigterm_during_a_conversion_ends_with_0_and_leaves_nothing(two_versions: Path, tmp_path: Path) -> None:
+def test_sigterm_during_a_conversion_exits_with_0_and_leaves_no_files(two_versions: Path, tmp_path: Path) -> None:
     with Server(two_versions, TMPDIR=str(tmp_path)) as server:
         server.wait_for("is being converted")
         server.terminate()
@@ -98,9 +98,9 @@ def test_sigterm_during_a_conversion_ends_with_0_and_leaves_nothing(two_versions
 
 
 def colours(k: Any, scale: float, offset: float) -> Any:
-    """A model of `k`, either Keras, that tells red, green and blue apart.
+    """Return a model that distinguishes red, green and blue. `k` is Keras 2 or 3.
 
-    A softmax of 4 x the mean of each channel, of which `scale` and `offset` make other values.
+    It computes a softmax of 4 x the mean of each channel after rescaling with `scale` and `offset`.
     """
     layers = [
         k.layers.Input((16, 16, 3)),
@@ -123,7 +123,7 @@ def colours(k: Any, scale: float, offset: float) -> Any:
     ],
     ids=["keras2", "keras3", "keras3-tensorflow"],
 )
-def test_a_keras_file_is_served_by_whichever_keras_wrote_it_and_photos_are_sent_as_0_to_255_where_it_scales_them(
+def test_a_keras_file_is_served_and_gets_photos_as_0_to_255_if_it_rescales_them(
     k: Any, scale: float, offset: float, engine: str, line: str, tmp_path: Path
 ) -> None:
     model = colours(k, scale, offset)
@@ -133,7 +133,7 @@ def test_a_keras_file_is_served_by_whichever_keras_wrote_it_and_photos_are_sent_
     model.save(str(tmp_path / "model" / "model.keras"))
     with Server(tmp_path, TMPDIR=str(tmp_path / "temporary"), VISION_ENGINE=engine) as server:
         predicted = [pytest.approx(row, abs=1e-5) for row in model(pixels).numpy().tolist()]
-        assert ask(ready(server), {"instances": pixels.tolist()}) == (200, {"predictions": predicted})
+        assert predict(ready(server), {"instances": pixels.tolist()}) == (200, {"predictions": predicted})
         server.wait_for(line)
 
         assert "values 0..255, because its graph scales those" in server.wait_for("photos are sent to the model")
@@ -150,12 +150,12 @@ def test_a_keras_file_is_served_by_whichever_keras_wrote_it_and_photos_are_sent_
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_an_image_without_tensorflow_refuses_and_names_the_one_that_has_it(two_versions: Path, tmp_path: Path) -> None:
-    """A serving environment with nothing beside it, as in the image inference."""
-    alone, ours = tmp_path / "alone" / "serve", REPOSITORY / ".venvs" / "serve"
-    shutil.copytree(ours, alone, symlinks=True, ignore=shutil.ignore_patterns("lib*", "include"))
-    (alone / "lib").symlink_to((ours / "lib").resolve())
-    with Server(two_versions, interpreter=alone / "bin" / "python") as server:
+def test_an_image_without_tensorflow_exits_and_names_the_right_image(two_versions: Path, tmp_path: Path) -> None:
+    """The serving environment has no other environment next to it, as in the image `inference`."""
+    isolated, ours = tmp_path / "alone" / "serve", REPOSITORY / ".venvs" / "serve"
+    shutil.copytree(ours, isolated, symlinks=True, ignore=shutil.ignore_patterns("lib*", "include"))
+    (isolated / "lib").symlink_to((ours / "lib").resolve())
+    with Server(two_versions, interpreter=isolated / "bin" / "python") as server:
         assert server.wait(60) == 1
         line = server.wait_for("serve: ")
     reason = "is a model of TensorFlow's without a model.onnx, and this image has no TensorFlow to convert it"

@@ -1,4 +1,4 @@
-"""Models of user scripts that ONNX Runtime cannot run: served by TensorFlow, or refused."""
+"""Models of user scripts that ONNX Runtime cannot run: TensorFlow serves them, or they are rejected."""
 
 import base64
 import sys
@@ -16,11 +16,11 @@ from tests.environments import python
 from tests.photos import encode
 from tests.scrapes import samples, value
 from tests.server import Server
-from tests.tensorflow.served import ask, ready
+from tests.tensorflow.served import predict, ready
 
 
 class Words(tf.Module):
-    """Functions of text."""
+    """A model with functions of text."""
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="word")])
     def lengths(self, word: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ class Words(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="photo")])
     def brightness(self, photo: Any) -> dict[str, Any]:
-        mean = tf.map_fn(lambda one: tf.reduce_mean(tf.io.decode_png(one)), photo, fn_output_signature=tf.uint8)
+        mean = tf.map_fn(lambda png: tf.reduce_mean(tf.io.decode_png(png)), photo, fn_output_signature=tf.uint8)
         return {"mean": mean}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="digits")])
@@ -38,7 +38,7 @@ class Words(tf.Module):
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of a model of text, with a log of TensorFlow's as it is by itself."""
+    """A server for a model of text, with TensorFlow's default log level."""
     base, model = tmp_path_factory.mktemp("words"), Words()
     signatures = {"serving_default": model.lengths, "brightness": model.brightness, "numbers": model.numbers}
     tf.saved_model.save(model, str(base / "model" / "1"), signatures=signatures)
@@ -48,42 +48,45 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             yield ready(server)
 
 
-def test_a_model_of_text_is_served_by_tensorflow_which_the_log_says_why(words: Server) -> None:
+def test_a_model_of_text_is_served_by_tensorflow_and_the_log_gives_the_reason(words: Server) -> None:
     assert "has text in word, upper, which ONNX Runtime does not compute" in words.wait_for("by TensorFlow, more")
     expected = [{"length": 5, "upper": "HELLO"}, {"length": 0, "upper": ""}]
-    assert ask(words, {"instances": ["hello", ""]}) == (200, {"predictions": expected})
-    status, answer = ask(words, {"instances": [1]})
-    assert (status, answer["reason"].split(":")[0]) == (400, "\"instances\" holds '1'")
+    assert predict(words, {"instances": ["hello", ""]}) == (200, {"predictions": expected})
+    status, response = predict(words, {"instances": [1]})
+    assert (status, response["reason"].split(":")[0]) == (400, "\"instances\" holds '1'")
 
 
 def test_an_image_for_a_model_of_text_is_sent_as_b64(words: Server) -> None:
     photo = base64.b64encode(encode(Image.new("RGB", (20, 30), (51, 51, 51)), "PNG")).decode()
-    assert ask(words, {"signature_name": "brightness", "instances": [{"b64": photo}]}) == (200, {"predictions": [51]})
-    status, answer = ask(words, {"signature_name": "brightness", "instances": [photo]})
+    assert predict(words, {"signature_name": "brightness", "instances": [{"b64": photo}]}) == (
+        200,
+        {"predictions": [51]},
+    )
+    status, response = predict(words, {"signature_name": "brightness", "instances": [photo]})
     reason = 'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/'
-    assert (status, answer["reason"][: len(reason)]) == (400, reason)
+    assert (status, response["reason"][: len(reason)]) == (400, reason)
 
 
-def test_requests_that_tensorflow_computes_are_counted_with_their_stages(words: Server) -> None:
+def test_requests_to_a_tensorflow_model_are_counted_with_their_stages(words: Server) -> None:
     def counts() -> list[float]:
-        found = samples(words.request("GET", "/metrics").body)
+        page = samples(words.request("GET", "/metrics").body)
         stages = ("receive", "queue", "decode", "model", "encode")
-        return [value(found, "vision_stage_duration_seconds_count", model="model", stage=stage) for stage in stages]
+        return [value(page, "vision_stage_duration_seconds_count", model="model", stage=stage) for stage in stages]
 
     before = counts()
-    assert ask(words, {"instances": ["hello"]})[0] == 200
+    assert predict(words, {"instances": ["hello"]})[0] == 200
     assert [after - once for after, once in zip(counts(), before, strict=True)] == [1, 1, 1, 1, 1]
 
 
-def test_tensorflow_quotes_nothing_of_a_request_in_its_own_log(words: Server) -> None:
-    status, answer = ask(words, {"signature_name": "numbers", "instances": ["SECRET"]})
-    assert (status, answer["reason"].split(":")[0]) == (400, "The model cannot compute this input")
+def test_tensorflows_log_quotes_no_part_of_a_request(words: Server) -> None:
+    status, response = predict(words, {"signature_name": "numbers", "instances": ["SECRET"]})
+    assert (status, response["reason"].split(":")[0]) == (400, "The model cannot compute this input")
     words.wait_for("400 POST /invocations: The model cannot compute this input")
     assert not [line for line in words.log() if "SECRET" in line]
 
 
 def half_plus_three(folder: Path) -> None:
-    """x / 2 + 3 as TensorFlow 1 wrote it: a graph, reference variables, a signature of tf.Example, several tag sets."""
+    """Save x / 2 + 3 in TensorFlow 1's format: reference variables, a tf.Example signature, and several tag sets."""
     v1 = tf.compat.v1
     with v1.Session(graph=tf.Graph()) as session:
         half, three = (v1.Variable(value, use_resource=False) for value in (0.5, 3.0))
@@ -104,30 +107,30 @@ def half_plus_three(folder: Path) -> None:
         builder.save()
 
 
-def test_a_saved_model_of_tensorflow_1_is_served_by_its_signatures(tmp_path: Path) -> None:
+def test_a_tensorflow_1_saved_model_is_served_with_its_signatures(tmp_path: Path) -> None:
     half_plus_three(tmp_path / "model" / "00000123")
     with Server(tmp_path, TMPDIR=str(tmp_path), VISION_ENGINE="tensorflow") as server:
         ready(server)
-        assert ask(server, {"instances": [1.0, 2.0, 5.0]}) == (200, {"predictions": [3.5, 4.0, 5.5]})
-        # Of an input of any rank a flat array is one row, as in SageMaker's image.
-        assert ask(server, [1.0, 2.0, 5.0]) == (200, {"predictions": [[3.5, 4.0, 5.5]]})
+        assert predict(server, {"instances": [1.0, 2.0, 5.0]}) == (200, {"predictions": [3.5, 4.0, 5.5]})
+        # A flat array is one row of an input of any rank, as in SageMaker's image.
+        assert predict(server, [1.0, 2.0, 5.0]) == (200, {"predictions": [[3.5, 4.0, 5.5]]})
         example = tf.train.Example()
         example.features.feature["x"].float_list.value.append(2.0)
         encoded = {"b64": base64.b64encode(example.SerializeToString()).decode()}
         regress = {"signature_name": "regress_x_to_y", "instances": [encoded]}
-        assert ask(server, regress) == (200, {"predictions": [[4.0]]})
-        status, answer = ask(server, {"signature_name": "regress_x_to_y", "instances": ["no example"]})
-        assert (status, answer["reason"].split(":")[0]) == (400, "The model cannot compute this input")
+        assert predict(server, regress) == (200, {"predictions": [[4.0]]})
+        status, response = predict(server, {"signature_name": "regress_x_to_y", "instances": ["no example"]})
+        assert (status, response["reason"].split(":")[0]) == (400, "The model cannot compute this input")
 
 
-def test_a_saved_model_of_tensorflow_1_is_not_converted(tmp_path: Path) -> None:
+def test_a_tensorflow_1_saved_model_is_not_converted(tmp_path: Path) -> None:
     half_plus_three(tmp_path / "half")
     with pytest.raises(convert.ConversionError, match=r"^it is a SavedModel of TensorFlow 1, which is not converted$"):
         convert.convert(saved_model.load(tmp_path / "half", "model/1"), tmp_path)
 
 
 class Awkward(tf.Module):
-    """Functions that TensorFlow computes, of which a converter cannot make a graph, or not tell whether it is right."""
+    """A model with functions that cannot be converted, or that cannot be compared after conversion."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="x")])
     def of_six_rows(self, x: Any) -> dict[str, Any]:
@@ -150,7 +153,7 @@ class Awkward(tf.Module):
         ("of_one_name", "signature 'serving_default' has inputs and outputs of the same name"),
     ],
 )
-def test_a_function_that_cannot_be_converted_or_compared_is_told_why(
+def test_a_function_that_cannot_be_converted_or_compared_is_rejected_with_the_reason(
     function: str, reason: str, tmp_path: Path
 ) -> None:
     model = Awkward()
@@ -159,8 +162,8 @@ def test_a_function_that_cannot_be_converted_or_compared_is_told_why(
         convert.convert(saved_model.load(tmp_path / "1", "model/1"), tmp_path)
 
 
-class Chance(tf.Module):
-    """A function that never says the same twice."""
+class Random(tf.Module):
+    """A model with a random function."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="x")])
     def chance(self, x: Any) -> dict[str, Any]:
@@ -168,7 +171,7 @@ class Chance(tf.Module):
 
 
 def test_a_graph_that_disagrees_with_tensorflow_is_not_served(tmp_path: Path) -> None:
-    model, source = Chance(), tmp_path / "model" / "1"
+    model, source = Random(), tmp_path / "model" / "1"
     tf.saved_model.save(model, str(source), signatures={"serving_default": model.chance})
     (tmp_path / "out").mkdir()
     model = discovery.UserModel(source, "model/1")
@@ -177,7 +180,7 @@ def test_a_graph_that_disagrees_with_tensorflow_is_not_served(tmp_path: Path) ->
         discovery.convert(model, tmp_path / "out", Path(sys.executable), python("serve"))
 
 
-def test_a_model_that_nothing_can_load_ends_the_process_with_one_sentence(tmp_path: Path) -> None:
+def test_the_server_exits_with_one_sentence_if_nothing_can_load_the_model(tmp_path: Path) -> None:
     broken = tmp_path / "model" / "1"
     broken.mkdir(parents=True)
     (broken / "saved_model.pb").write_bytes(b"not a model")
@@ -188,7 +191,7 @@ def test_a_model_that_nothing_can_load_ends_the_process_with_one_sentence(tmp_pa
     assert not list(tmp_path.glob("serve-converted-*"))
 
 
-def test_a_saved_model_without_a_signature_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_saved_model_without_a_signature_is_rejected_with_the_fix(tmp_path: Path) -> None:
     tf.saved_model.save(tf.Module(), str(tmp_path / "1"))
     with pytest.raises(ArtifactError, match="1 has no signature, so nothing in it can be called: save it with Keras's"):
         saved_model.load(tmp_path / "1", "model/1")

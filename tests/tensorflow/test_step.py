@@ -1,4 +1,4 @@
-"""What a job of image-classification-tensorflow computes in each update: optimizers, schedule, decay, class weights."""
+"""Updates of image-classification-tensorflow: optimizers, learning-rate schedule, weight decay, class weights."""
 
 import keras
 import numpy as np
@@ -26,27 +26,27 @@ def test_each_optimizer_lowers_the_loss_on_one_batch(name: str, rate: float) -> 
 
 
 def optimizer(name: str) -> keras.optimizers.Optimizer:
-    given = {"momentum": 0.7, "beta_1": 0.8, "beta_2": 0.99, "eps": 1e-3, "gamma": 0.6}
-    return make_optimizer(small.hyperparameters(optimizer=name, **given), 4)
+    parameters = {"momentum": 0.7, "beta_1": 0.8, "beta_2": 0.99, "eps": 1e-3, "gamma": 0.6}
+    return make_optimizer(small.hyperparameters(optimizer=name, **parameters), 4)
 
 
 @pytest.mark.parametrize(("name", "nesterov"), [("sgd", False), ("nag", True)])
-def test_momentum_reaches_sgd_which_nag_looks_ahead_with(name: str, nesterov: bool) -> None:
-    made = optimizer(name)
-    assert (made.momentum, made.nesterov) == (0.7, nesterov)
+def test_sgd_and_nag_get_the_momentum(name: str, nesterov: bool) -> None:
+    sgd = optimizer(name)
+    assert (sgd.momentum, sgd.nesterov) == (0.7, nesterov)
 
 
-def test_betas_and_eps_reach_adam() -> None:
-    made = optimizer("adam")
-    assert (made.beta_1, made.beta_2, made.epsilon) == (0.8, 0.99, 1e-3)
+def test_adam_gets_betas_and_eps() -> None:
+    adam = optimizer("adam")
+    assert (adam.beta_1, adam.beta_2, adam.epsilon) == (0.8, 0.99, 1e-3)
 
 
-def test_gamma_and_eps_reach_rmsprop() -> None:
-    made = optimizer("rmsprop")
-    assert (made.rho, made.epsilon) == (0.6, 1e-3)
+def test_rmsprop_gets_gamma_and_eps() -> None:
+    rmsprop = optimizer("rmsprop")
+    assert (rmsprop.rho, rmsprop.epsilon) == (0.6, 1e-3)
 
 
-def test_the_learning_rate_falls_after_the_epochs_that_were_named() -> None:
+def test_the_learning_rate_drops_after_the_given_epochs() -> None:
     hp = small.hyperparameters(learning_rate=0.1, lr_scheduler_step="1,3", optimizer="sgd", train_layers="head")
     net = network.build(hp)
     step = Step(net.above, None, None, hp, 2)  # an epoch has two updates
@@ -58,7 +58,7 @@ def test_the_learning_rate_falls_after_the_epochs_that_were_named() -> None:
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.01, 0.01, 0.001, 0.001])
 
 
-def test_weight_decay_touches_kernels_alone() -> None:
+def test_weight_decay_changes_only_kernels() -> None:
     hp = small.hyperparameters(
         learning_rate=0.1, weight_decay=1, momentum=0, optimizer="sgd", train_layers="head", dropout=0
     )
@@ -66,7 +66,7 @@ def test_weight_decay_touches_kernels_alone() -> None:
     step = Step(net.above, None, None, hp, 1)
     dense = net.model.get_layer("logits")
     before = dense.kernel.numpy()
-    # Of features that are zero, and as many of each class, the kernel has no other gradient.
+    # With zero features and balanced classes, the kernel has no other gradient.
     step(np.zeros((9, *net.below.output_shape[1:]), np.float32), np.arange(9) % 3)
     assert dense.kernel.numpy() == pytest.approx(0.9 * before, rel=1e-5)
     assert np.abs(dense.bias.numpy()).max() < 1e-6
@@ -77,19 +77,19 @@ def test_weight_decay_touches_kernels_alone() -> None:
     [([0] * 6 + [1] * 2, [8 / 12, 2]), ([0, 1, 2], [1, 1, 1]), ([0, 0, 2, 2], [1, 1, 1])],
     ids=["unbalanced", "balanced", "a class without photos"],
 )
-def test_class_weights_are_inverse_to_the_shares_of_the_classes(labels: list[int], weights: list[float]) -> None:
+def test_class_weights_are_inversely_proportional_to_class_frequencies(labels: list[int], weights: list[float]) -> None:
     assert class_weights(np.array(labels), len(weights)) == pytest.approx(weights)
 
 
 class Nowhere:
-    """A model folder that nothing is written to."""
+    """A model folder that ignores what is saved."""
 
     def save(self, epoch: int, improved: bool, before: int | None) -> None:
         pass
 
 
 @pytest.mark.parametrize(("augmentation", "reads"), [(small.STILL, 10), ({}, 20)], ids=["still", "augmented"])
-def test_above_frozen_layers_photos_that_do_not_change_are_read_once(
+def test_unaugmented_photos_are_read_once_if_the_lower_layers_are_frozen(
     augmentation: dict[str, object], reads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stop, "_state", {"requested": False, "keeping": False})

@@ -1,4 +1,4 @@
-"""Jobs of the TensorFlow algorithms that are stopped, diverge or end early, and the logs of all of them."""
+"""TensorFlow jobs that are stopped, diverge or end early, and the logs of all these jobs."""
 
 import re
 from collections.abc import Iterator
@@ -18,25 +18,23 @@ ARTIFACT = {"model.onnx", "model.json", "model.keras"}
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
-    """`ended(name, case)`: what the job of this case left."""
-    with stopping.ended(tmp_path_factory.mktemp("stopping"), TENSORFLOW) as found:
-        yield found
+    """`ended(name, case)` returns the result of the job of this case."""
+    with stopping.ended(tmp_path_factory.mktemp("stopping"), TENSORFLOW) as results:
+        yield results
 
 
 def names(done: jobs.Done) -> set[str]:
-    """The names in the model folder."""
+    """Return the names of the files in the model folder."""
     return {path.name for path in done.model.iterdir()}
 
 
-def test_the_whole_log_of_every_job_is_as_in_its_golden_file(ended: Ended) -> None:
+def test_the_log_of_every_job_matches_its_golden_file(ended: Ended) -> None:
     golden.check({f"{name}/{case}": ended(name, case) for name in TENSORFLOW for case in stopping.cases(name)})
 
 
 @pytest.mark.parametrize("case", ["whole", "early-stopping", "sigterm-in-mid-epoch", "sigterm-in-evaluation"])
 @pytest.mark.parametrize("name", TENSORFLOW)
-def test_a_whole_job_early_stopping_and_sigterm_exit_0_with_the_best_model_exported(
-    name: str, case: str, ended: Ended
-) -> None:
+def test_complete_early_stopped_and_sigterm_jobs_exit_0_with_the_best_model(name: str, case: str, ended: Ended) -> None:
     done = ended(name, case)
     assert (done.code, done.failure) == (0, "")
     assert names(done) == ARTIFACT
@@ -45,18 +43,16 @@ def test_a_whole_job_early_stopping_and_sigterm_exit_0_with_the_best_model_expor
 
 
 @pytest.mark.parametrize("name", TENSORFLOW)
-def test_sigterm_before_an_epoch_is_finished_exits_0_without_a_model_and_the_earlier_one_is_set_aside(
+def test_sigterm_in_the_first_epoch_exits_0_without_a_model_and_sets_the_earlier_one_aside(
     name: str, ended: Ended
 ) -> None:
     done = ended(name, "sigterm-before-the-first-epoch")
     assert (done.code, done.failure) == (0, "")
-    assert (done.left(), done.left(earlier_model.ASIDE)) == ({}, jobs.EARLIER)
+    assert (done.texts(), done.texts(earlier_model.ASIDE)) == ({}, jobs.EARLIER)
 
 
 @pytest.mark.parametrize("name", TENSORFLOW)
-def test_a_loss_that_is_not_finite_exits_2_with_epoch_batch_and_rate_and_the_best_model(
-    name: str, ended: Ended
-) -> None:
+def test_a_loss_that_is_not_finite_exits_2_and_keeps_the_best_model(name: str, ended: Ended) -> None:
     done = ended(name, "divergence")
     where = "ClientError: the loss became nan at epoch 1, batch 1, with learning_rate=inf: lower "
     assert done.code == 2
@@ -65,9 +61,7 @@ def test_a_loss_that_is_not_finite_exits_2_with_epoch_batch_and_rate_and_the_bes
     assert done.description["metrics"]["epoch"] == 0
 
 
-def test_two_hosts_that_train_all_layers_agree_and_a_stop_of_both_exits_0_with_the_best_model_checked(
-    tmp_path: Path,
-) -> None:
+def test_two_hosts_train_all_layers_alike_and_stop_with_0_and_a_checked_model(tmp_path: Path) -> None:
     folders = [jobs.image_channels(tmp_path / name, 84, 12) for name in ("one", "two")]
     shape = {"image_shape": "3,32,32", "alpha": "0.35", "num_classes": 3}
     for base in folders:
