@@ -13,7 +13,7 @@ from train.fields import NONE, REQUIRED, rows
 from train.job import configuration
 from train.log import LOG
 
-# Keys that reach the container without the user having asked for them (docs/hyperparameters.md).
+# Keys that reach the container without the user having asked for them (docs/training.md).
 _PLATFORM_PREFIXES = ("_", "sagemaker_")
 _SYNC = "dist_sync"
 _PLATFORM_NAMES = ("default_user_module_name",)

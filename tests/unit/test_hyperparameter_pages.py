@@ -6,12 +6,10 @@ from local.commands import hyperparameters
 from local.images import TRAINING
 from tests.pages import DOCS
 
-PAGES = {"image-classification": "hyperparameters"}  # the others are called like their algorithm
-
 
 @pytest.mark.parametrize("algorithm", TRAINING)
 def test_a_page_tells_every_hyperparameter_with_what_is_valid_its_default_and_what_it_does(algorithm: str) -> None:
-    page = DOCS / f"{PAGES.get(algorithm, algorithm)}.md"
+    page = DOCS / f"{algorithm}.md"
     made = hyperparameters.table(algorithm)
     start = made.splitlines()[0]
     on_page = page.read_text(encoding="utf-8").partition(f"\n{start}\n")[2].partition("\n\n")[0]
