@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from local.commands import prepare
 from tests.images.conftest import CLASSIFIER, DETECTOR, SEGMENTER, Case, Channels
 from tests.images.container import FOREIGN, RESTRICTED, Container
-from tests.local_mode.answers import is_detections
+from tests.local_mode.responses import is_detections
 from tests.scrapes import names, samples, value
 
 BOTH = pytest.mark.parametrize("name", ["image-classification", "inference"])

@@ -1,4 +1,4 @@
-"""`python3 -m local` as a person calls it: a process, its output line by line, deadlines, and signals."""
+"""Run `python3 -m local` as a subprocess: read its output line by line, set a deadline, and send signals."""
 
 import os
 import signal
@@ -13,10 +13,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Command:
-    """A running `python3 -m local ARGUMENTS` whose home folder is `home`; leaving the block ends it."""
+    """A running `python3 -m local ARGUMENTS` with the home folder `home`. Leaving the block ends it."""
 
     def __init__(self, home: Path, *arguments: object, seconds: float = 240) -> None:
-        """Past `seconds` the process is killed, so that no wait below is endless."""
+        """Prepare the process. It is killed after `seconds`, so that no wait below is endless."""
         hidden = ("AWS_", "SAGEMAKER_", "XDG_")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
         docker = environment.get("DOCKER_CONFIG", str(Path.home() / ".docker"))
@@ -47,28 +47,28 @@ class Command:
         self._deadline.cancel()
         self._process.stdout.close()
 
-    def wait_for(self, words: str) -> str:
-        """The next line of output that contains `words`; fails with all of the output when there is none."""
+    def wait_for(self, text: str) -> str:
+        """Return the next line of output that contains `text`. Fail with the whole output if there is none."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.lines.append(line.rstrip("\n"))
-            if words in line:
+            if text in line:
                 return line
-        raise AssertionError(f"no line with {words!r} in\n" + "\n".join(self.lines))
+        raise AssertionError(f"no line with {text!r} in\n" + "\n".join(self.lines))
 
     def interrupt(self) -> None:
-        """Ctrl-C, for this process alone."""
+        """Send Ctrl-C to this process only."""
         self._process.send_signal(signal.SIGINT)
 
     def finish(self) -> int:
-        """The exit code, after reading the output to its end."""
+        """Read the output to its end and return the exit code."""
         assert self._process.stdout is not None
         self.lines += self._process.stdout.read().splitlines()
         return self._process.wait()
 
 
 def run(home: Path, *arguments: object) -> tuple[int, list[str]]:
-    """The exit code and the lines of output of one `python3 -m local ARGUMENTS`."""
+    """Run `python3 -m local ARGUMENTS`, and return its exit code and its lines of output."""
     with Command(home, *arguments) as command:
         code = command.finish()
     return code, command.lines

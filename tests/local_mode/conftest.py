@@ -1,4 +1,4 @@
-"""Where local mode runs in these tests: channels, a home folder for the SDKs, and nothing left behind afterwards."""
+"""Fixtures for local mode: channels, and a home folder for the SDKs. They remove everything afterwards."""
 
 import json
 import os
@@ -24,8 +24,8 @@ from tests.wheels import write_tiny
 
 BREEDS = 3
 SCRIPTS = REPOSITORY / "tests" / "fixtures" / "scripts"
-# Before a script's own lines: it needs what its requirements.txt names.
-WITNESS = "import os, tiny; print(f'{tiny.NAME}, works in {os.getcwd()}.', flush=True)\n"
+# The first line of each script. It needs the package that requirements.txt installs.
+FIRST_LINE = "import os, tiny; print(f'{tiny.NAME}, works in {os.getcwd()}.', flush=True)\n"
 
 
 @pytest.fixture(scope="session")
@@ -44,21 +44,21 @@ def drawn_pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the channels of the drawn pets."""
+    """The folder with the channels of the drawn pets."""
     return _channels(drawn_pets, tmp_path_factory.mktemp("small") / "channels")
 
 
 @pytest.fixture(scope="session")
 def channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the channels of the real photos where PET_DATA is set, of the drawn ones otherwise."""
+    """The folder with the channels of the real photos if PET_DATA is set, otherwise of the drawn ones."""
     return _channels(_data(drawn_pets), tmp_path_factory.mktemp("notebook") / "channels")
 
 
 @pytest.fixture(scope="session")
 def boxed_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the channels of about 24 photos with head boxes to train on and 8 to validate on, cats and dogs.
+    """The folder with channels of cats and dogs with head boxes: about 24 photos to train on and 8 to validate on.
 
-    Real photos where PET_DATA is set, drawn ones otherwise.
+    The photos are real if PET_DATA is set, otherwise drawn.
     """
     pets = official.detection(_data(drawn_pets))
     few = random.Random(0).sample(pets.entries, 32)
@@ -71,9 +71,9 @@ def boxed_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def masked_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the channels of 16 photos with trimaps to train on and 2 to validate on, pixels 1 to 3 as they are.
+    """The folder with channels of 16 photos with trimaps to train on and 2 to validate on. Pixel values are 1 to 3.
 
-    Real photos where PET_DATA is set, drawn ones otherwise.
+    The photos are real if PET_DATA is set, otherwise drawn.
     """
     pets = official.segmentation(_data(drawn_pets))
     few = random.Random(0).sample(pets.entries, 18)
@@ -86,7 +86,7 @@ def masked_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def odd_channels(masked_channels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the same channels, every photo and mask 300 pixels wide and 401 high, every other photo grey."""
+    """The folder with the same channels, with photos and masks of 300 x 401 pixels, every second photo in grey."""
     out = tmp_path_factory.mktemp("odd") / "channels"
     shutil.copytree(masked_channels, out)
     for channel in ("train", "validation"):
@@ -101,25 +101,25 @@ def odd_channels(masked_channels: Path, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def notebook_folder(channels: Path, tmp_path: Path) -> Path:
-    """The folder a notebook of classification runs in: channels/ and a photo.jpg that was not trained on."""
+    """The folder that a classification notebook runs in: channels/, and a photo.jpg that was not trained on."""
     return _notebook_folder(channels, "image-classification", tmp_path)
 
 
 @pytest.fixture
 def detection_folder(boxed_channels: Path, tmp_path: Path) -> Path:
-    """The folder a notebook of detection runs in: channels/ and a photo.jpg that was not trained on."""
+    """The folder that a detection notebook runs in: channels/, and a photo.jpg that was not trained on."""
     return _notebook_folder(boxed_channels, "object-detection", tmp_path)
 
 
 @pytest.fixture
 def segmentation_folder(masked_channels: Path, tmp_path: Path) -> Path:
-    """The folder a notebook of segmentation runs in: channels/ and a photo.jpg that was not trained on."""
+    """The folder that a segmentation notebook runs in: channels/, and a photo.jpg that was not trained on."""
     return _notebook_folder(masked_channels, "semantic-segmentation", tmp_path)
 
 
 @pytest.fixture
 def odd_folder(odd_channels: Path, tmp_path: Path) -> Path:
-    """The same with photos of 300 x 401 pixels."""
+    """The same as `segmentation_folder`, with photos of 300 x 401 pixels."""
     return _notebook_folder(odd_channels, "semantic-segmentation", tmp_path)
 
 
@@ -131,16 +131,19 @@ def script_uri(image: Callable[[str], str]) -> str:
 
 @pytest.fixture
 def script_folder(drawn_pets: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """`script_folder(name)`: the folder a notebook runs in: source/train.py, class folders in data/, image.json."""
+    """Return `script_folder(name)`, which creates the folder that a notebook runs in.
 
-    def laid_out(name: str) -> Path:
+    It holds source/train.py, class folders in data/, and image.json.
+    """
+
+    def create(name: str) -> Path:
         folder = tmp_path / "notebook"
         source = shutil.copytree(SCRIPTS / name, folder / "source")
         (source / "requirements.txt").write_text(write_tiny(source))
         script = (source / "train.py").read_text()
-        (source / "train.py").write_text(WITNESS + script)
+        (source / "train.py").write_text(FIRST_LINE + script)
         for number, photo in enumerate(sorted((drawn_pets / "images").glob("*.jpg"))):
-            # The data set's own rule: cats have a capital.
+            # In this data set, the names of cats start with a capital letter.
             species = "cat" if photo.name[0].isupper() else "dog"
             target = folder / "data" / ("validation" if number % 4 == 0 else "train") / species / photo.name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -149,15 +152,15 @@ def script_folder(drawn_pets: Path, tmp_path: Path) -> Callable[[str], Path]:
         (folder / "image.json").write_text(json.dumps(image.tolist()))
         return folder
 
-    return laid_out
+    return create
 
 
 @pytest.fixture
 def laptop(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A machine on which nothing is set up for AWS or SageMaker; gives the folder where the SDKs' temporary files lie.
+    """A machine without any setup for AWS or SageMaker. Yield the folder with the SDKs' temporary files.
 
-    The port alone is another, so that nothing else on the machine is in the way.
-    What the SDKs leave there, containers and their network is gone afterwards, however the test ended.
+    Only the serving port is not the default, so that it is free on every machine. The files, containers and network
+    that the SDKs leave are removed afterwards, even if the test fails.
     """
     home = tmp_path / "home"
     (home / ".sagemaker").mkdir(parents=True)
@@ -166,20 +169,20 @@ def laptop(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     live_in(home, monkeypatch, None)
     with engine.workspace(tmp_path / "sagemaker", uri) as root:
         monkeypatch.setenv("TMPDIR", str(root))
-        monkeypatch.setattr(tempfile, "tempdir", None)  # where a test runs an SDK in its own process
+        monkeypatch.setattr(tempfile, "tempdir", None)  # for tests that run an SDK in this process
         yield root
 
 
 @pytest.fixture
 def machine(laptop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, set up as docs/switching.md says, without AWS."""
+    """The same machine, set up as docs/switching.md says, without AWS."""
     configure(tmp_path / "home")
     live_in(tmp_path / "home", monkeypatch, "none")
     return laptop
 
 
 def configure(home: Path) -> None:
-    """Write the SDKs' two files that docs/switching.md shows."""
+    """Write the two configuration files of the SDKs that docs/switching.md shows."""
     local = home / ".sagemaker" / "config.yaml"
     local.write_text(local.read_text().replace("local:\n", snippet("local-config")), encoding="utf-8")
     defaults = home / ".config" / "sagemaker" / "config.yaml"

@@ -1,4 +1,4 @@
-"""A user's own script in the TensorFlow image in local mode, by SDK v3. By SDK v2: tests/sdk2/test_scripts.py."""
+"""A user's own script in the TensorFlow image, in local mode with SDK v3. tests/sdk2/test_scripts.py uses SDK v2."""
 
 import json
 import subprocess
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.environments import REPOSITORY
-from tests.local_mode.answers import is_score
+from tests.local_mode.responses import is_score
 from tests.pages import SCRIPT_MODE, script_mode
 
 
 @pytest.mark.parametrize("name", ["keras3", "keras2"])
-def test_a_script_is_fitted_deployed_and_answers_a_scaled_image_as_the_page_says(
+def test_the_script_mode_example_in_the_docs_trains_deploys_and_predicts(
     machine: Path, script_uri: str, script_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     folder = script_folder(name)

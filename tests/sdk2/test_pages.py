@@ -20,7 +20,7 @@ from serve import artifact, preprocess
 from tests.environments import REPOSITORY
 from tests.images.container import inspect
 from tests.images.loopback import push, registry, tagged
-from tests.local_mode.answers import SMALL, is_detections, is_probabilities
+from tests.local_mode.responses import SMALL, is_detections, is_probabilities
 from tests.pages import SWITCHING, snippet
 from tests.products.serving import probabilities
 from tests.sdk2.conftest import Cells

@@ -12,7 +12,7 @@ from sagemaker.deserializers import JSONDeserializer
 from sagemaker.estimator import Estimator
 from sagemaker.serializers import JSONSerializer
 
-from tests.local_mode.answers import SMALL, is_score
+from tests.local_mode.responses import SMALL, is_score
 from tests.pages import SCRIPT_MODE, script_mode
 from tests.sdk2.conftest import Cells
 
@@ -35,7 +35,7 @@ def scripted(uri: str, hyperparameters: dict[str, Any]) -> Estimator:
 
 
 @pytest.mark.parametrize("name", ["keras3", "keras2"])
-def test_a_script_is_fitted_deployed_and_answers_a_scaled_image_as_the_page_says(
+def test_the_script_mode_example_in_the_docs_trains_deploys_and_predicts(
     machine: Path, script_uri: str, script_folder: Callable[[str], Path], name: str
 ) -> None:
     code = script_mode("sdk2-script", script_uri, keras2=name == "keras2")

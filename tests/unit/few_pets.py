@@ -1,4 +1,4 @@
-"""A few photos of the Oxford-IIIT Pet data set, some of them as a camera that was held on its side stores them."""
+"""Copy a few photos of the Oxford-IIIT Pet data set, some of them stored rotated with an EXIF orientation."""
 
 import shutil
 from pathlib import Path
@@ -8,8 +8,11 @@ from PIL import Image
 from tests.photos import laid_down
 
 
-def copy(pets: Path, root: Path, step: int, turned: int = 0) -> Path:
-    """Copy every `step`-th photo of the lists with its annotations to `root`; the first `turned` by EXIF, if JPEGs."""
+def copy(pets: Path, root: Path, step: int, rotated: int = 0) -> Path:
+    """Copy every `step`-th photo of the lists with its annotations to `root`.
+
+    Of the first `rotated` photos, store the JPEGs that are not square rotated, with an EXIF orientation.
+    """
     for folder in ("images", "annotations/xmls", "annotations/trimaps"):
         (root / folder).mkdir(parents=True)
     for name in ("trainval.txt", "test.txt"):
@@ -20,7 +23,7 @@ def copy(pets: Path, root: Path, step: int, turned: int = 0) -> Path:
             for file in (f"images/{photo}.jpg", f"annotations/xmls/{photo}.xml", f"annotations/trimaps/{photo}.png"):
                 if (pets / file).is_file():
                     shutil.copy(pets / file, root / file)
-    for number, path in enumerate(sorted((root / "images").iterdir())[:turned]):
+    for number, path in enumerate(sorted((root / "images").iterdir())[:rotated]):
         with Image.open(path) as image:
             if image.format == "JPEG" and image.width != image.height:
                 path.write_bytes(laid_down(image.convert("RGB"), (6, 8, 5, 7)[number % 4]))

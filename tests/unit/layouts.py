@@ -1,4 +1,4 @@
-"""What the tests of all layouts do: lay files out, look at a data set, compare what `prepare` makes of two layouts."""
+"""Helpers for the tests of data set layouts: write files, read a data set, and run `prepare`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +9,8 @@ from local import algorithms
 from local.datasets.dataset import Annotation, DataSet, Edges
 
 
-def lay_out(root: Path, files: Mapping[str, str | bytes]) -> Path:
-    """Files by their paths below `root`, which is returned."""
+def write_files(root: Path, files: Mapping[str, str | bytes]) -> Path:
+    """Write files by their paths below `root`, and return `root`."""
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -18,12 +18,12 @@ def lay_out(root: Path, files: Mapping[str, str | bytes]) -> Path:
 
 
 def notes(data: DataSet[Any]) -> dict[str, list[str]]:
-    """The notes that name something."""
+    """Return the notes that list at least one file, by reason."""
     return {reason: list(files) for reason, files in data.notes.items() if files}
 
 
 def boxes(data: DataSet[Annotation]) -> dict[str, list[tuple[str, Edges]]]:
-    """The boxes of each photo, by its path."""
+    """Return the boxes of each photo by the photo's path."""
     return {
         entry.path.relative_to(data.root).as_posix(): [(one.name, one.box) for one in entry.target.objects]
         for entry in data.entries
@@ -31,7 +31,7 @@ def boxes(data: DataSet[Annotation]) -> dict[str, list[tuple[str, Edges]]]:
 
 
 class Prepared(NamedTuple):
-    """For each photo, by its bytes, the channel it is in, and what is true of it as the algorithm reads it back."""
+    """What `prepare` wrote: the channel and the ground truth of each photo, by the photo's bytes."""
 
     channels: dict[bytes, str]
     truths: dict[bytes, Any]
@@ -39,12 +39,12 @@ class Prepared(NamedTuple):
 
 def prepare(name: str, data: Path, out: Path, *options: object) -> Prepared:
     """Run `python3 -m local prepare NAME`, which must succeed, and read the channels in `out` back."""
-    words = ["prepare", name, "--data", data, "--out", out, *options]
-    assert program.main([str(word) for word in words]) == 0
+    arguments = ["prepare", name, "--data", data, "--out", out, *options]
+    assert program.main([str(argument) for argument in arguments]) == 0
     channels, truths = {}, {}
     for channel in ("train", "validation"):
         for photo, truth in algorithms.get(name).photos(out, channel):
-            data_of = photo.read_bytes()
-            assert data_of not in truths, f"{photo} is there twice"
-            channels[data_of], truths[data_of] = channel, truth
+            content = photo.read_bytes()
+            assert content not in truths, f"{photo} is in the channels twice"
+            channels[content], truths[content] = channel, truth
     return Prepared(channels, truths)

@@ -1,4 +1,4 @@
-"""A small data set in the official layout of the Oxford-IIIT Pet data set, photo by photo, and photos for it."""
+"""Build a small data set, photo by photo, in the official layout of the Oxford-IIIT Pet data set."""
 
 import io
 from pathlib import Path
@@ -12,7 +12,7 @@ RED, BLUE = (220, 20, 20), (20, 20, 220)
 
 
 def picture() -> Image.Image:
-    """A blue photo of 64 x 48 pixels with a red HEAD."""
+    """Return a blue photo of 64 x 48 pixels with a red rectangle at HEAD."""
     photo = Image.new("RGB", (64, 48), BLUE)
     photo.paste(RED, HEAD)
     return photo
@@ -24,20 +24,20 @@ def encode(image: Image.Image, form: str = "JPEG", **options: object) -> bytes:
     return data.getvalue()
 
 
-def lying(image: Image.Image, orientation: int) -> Image.Image:
-    """The picture that is stored where EXIF's orientation turns it into `image`."""
+def as_stored(image: Image.Image, orientation: int) -> Image.Image:
+    """Return `image` as a camera stores it with this EXIF orientation."""
     return image.transpose(TURNS[orientation]) if orientation > 1 else image
 
 
-def turned(image: Image.Image, orientation: int) -> bytes:
-    """The JPEG that EXIF turns into `image`."""
+def exif_rotated(image: Image.Image, orientation: int) -> bytes:
+    """Return a JPEG that looks like `image` once its EXIF orientation is applied."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encode(lying(image, orientation), exif=exif, quality=95)
+    return encode(as_stored(image, orientation), exif=exif, quality=95)
 
 
 class Pets:
-    """A data set in the official layout. It begins with one photo without annotations, pug_900, in test.txt."""
+    """A data set in the official layout. It starts with one photo without annotations, pug_900, in test.txt."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -55,7 +55,7 @@ class Pets:
         trimap: bytes | None = None,
         split: str = "trainval",
     ) -> None:
-        """Add a photo to a list, None for a file that is not there."""
+        """Add a photo to a list. None leaves the file out."""
         numbers = "6 1 1" if name[0].isupper() else "9 2 1"
         self._lines[split].append(f"{name} {numbers}\n")
         if photo is not None:

@@ -1,4 +1,4 @@
-"""pytest-xdist's workers collect for themselves, seconds apart, and refuse to start unless all found the same tests."""
+"""Test collection is deterministic: pytest-xdist's workers collect separately and must find the same tests."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def _collect(shift: float, hash_seed: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def test_the_same_tests_are_found_at_another_time_and_with_another_hash_seed() -> None:
+def test_collection_does_not_depend_on_time_or_hash_seed() -> None:
     first, second = _collect(0, "1"), _collect(86_400, "2")
     names = [process.communicate()[0].splitlines() for process in (first, second)]
     assert first.returncode == second.returncode == 0, names

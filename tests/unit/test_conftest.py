@@ -1,4 +1,4 @@
-"""The rule for skips, tried on test files of its own, and what a test's process must be like."""
+"""The rule that turns skips into failures, tried on generated test files, and the process that runs the tests."""
 
 import signal
 import subprocess
@@ -30,7 +30,7 @@ def outcomes(pytester: pytest.Pytester, layer: str, reason: str) -> dict[str, in
 
 
 @pytest.mark.parametrize("layer", ["images", "local_mode"])
-def test_skipped_container_test_fails_where_docker_is_required(
+def test_skipped_container_tests_fail_if_docker_is_required(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, layer: str
 ) -> None:
     monkeypatch.setenv("VISION_REQUIRE_DOCKER", "1")
@@ -39,7 +39,7 @@ def test_skipped_container_test_fails_where_docker_is_required(
     assert counts.get("failed", 0) + counts.get("errors", 0) == 3
 
 
-def test_skipped_container_test_is_skipped_elsewhere(
+def test_skipped_container_tests_stay_skipped_if_docker_is_optional(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("VISION_REQUIRE_DOCKER", raising=False)
@@ -47,14 +47,14 @@ def test_skipped_container_test_is_skipped_elsewhere(
 
 
 @pytest.mark.parametrize(("layer", "reason"), [("images", NO_PETS), ("images", NO_GPU_IMAGE), ("unit", "any reason")])
-def test_missing_photos_and_images_for_gpus_and_other_layers_may_skip_where_docker_is_required(
+def test_missing_photos_or_gpu_images_and_other_layers_may_skip_if_docker_is_required(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, layer: str, reason: str
 ) -> None:
     monkeypatch.setenv("VISION_REQUIRE_DOCKER", "1")
     assert outcomes(pytester, layer, reason) == {"skipped": 3}
 
 
-def test_a_program_that_a_test_starts_finds_none_of_the_tests_own_packages() -> None:
+def test_subprocesses_cannot_import_the_packages_of_the_tests() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import pytest"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
@@ -62,25 +62,18 @@ def test_a_program_that_a_test_starts_finds_none_of_the_tests_own_packages() -> 
     assert "No module named 'pytest'" in done.stderr
 
 
-def test_the_tests_own_packages_stand_behind_those_of_the_environment() -> None:
+def test_the_packages_of_the_tests_come_last_on_sys_path() -> None:
     assert sys.path[-1] == str(TOOLS)
     assert Path(pytest.__file__).is_relative_to(TOOLS)
 
 
-def test_ctrl_c_interrupts_what_a_test_starts() -> None:
+def test_sigint_has_its_default_handler() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_ctrl_c_does_so_in_a_suite_that_a_shell_started_in_the_background() -> None:
+def test_sigint_has_its_default_handler_in_a_background_job() -> None:
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests",
-            "-p",
-            "no:cacheprovider",
-            f"{__file__}::test_ctrl_c_interrupts_what_a_test_starts",
-        ],
+        [sys.executable, "-m", "tests", "-p", "no:cacheprovider", f"{__file__}::test_sigint_has_its_default_handler"],
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
         cwd=REPOSITORY,
         capture_output=True,

@@ -1,4 +1,4 @@
-"""One session's report of several, as `make test` has it, tried on a Makefile of its own."""
+"""`make test`: one pytest session reports the tests of several make targets. Tried on a generated Makefile."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ mixed:; @$(TEST) {folder}/test_mixed.py $(ARGS)
 waiting:; @$(TEST) {folder}/test_waiting.py $(ARGS)
 misused:; @$(TEST) --no-such-option $(ARGS)
 broken:; @$(TEST) {folder}/test_broken.py {folder}/test_passing.py $(ARGS)
-building:; @echo "the compiler's words"; exit 3
+building:; @echo "a compiler error"; exit 3
 """
 MIXED = """
 import pytest
@@ -31,19 +31,19 @@ def test_broken(broken): pass
 WAITING = """
 import pathlib, signal, pytest
 @pytest.fixture
-def thing():
+def resource():
     yield
     pathlib.Path({folder!r}, "torn-down").touch()
-def test_waits(thing):
+def test_waits(resource):
     with open({started!r}, "w") as started:
-        started.write("it waits")
+        started.write("waiting")
     signal.pause()
 """
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with the Makefile and what it tests."""
+    """A folder with the Makefile and the test files of its targets."""
     text = MAKEFILE.format(repository=REPOSITORY, python=sys.executable, folder=tmp_path)
     (tmp_path / "Makefile").write_text(text)
     (tmp_path / "test_passing.py").write_text("def test_one(): pass\ndef test_two(): pass\n")
@@ -53,9 +53,9 @@ def project(tmp_path: Path) -> Path:
 
 
 def start(project: Path, *lanes: str, options: str = "") -> "subprocess.Popen[str]":
-    own = ["-p", "no:cacheprovider", "-p", "tests.everything", "-c", "/dev/null", "--rootdir", project, "-ra"]
+    base_options = ["-p", "no:cacheprovider", "-p", "tests.everything", "-c", "/dev/null", "--rootdir", project, "-ra"]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests", *own, *(f"--lane={lane}" for lane in lanes), f"--pass={options}"],
+        [sys.executable, "-m", "tests", *base_options, *(f"--lane={lane}" for lane in lanes), f"--pass={options}"],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_imported_is_an_error(project: Path) -> None:
     process = start(project, "broken,passing")
     shown = process.communicate(timeout=120)[0]
     assert "No module named 'a_module_that_is_not_there'" in shown
-    assert "1 failed, 2 passed, 1 error in" in shown.splitlines()[-1], "its target has failed, too"
+    assert "1 failed, 2 passed, 1 error in" in shown.splitlines()[-1], "its target failed, too"
     assert process.returncode == pytest.ExitCode.TESTS_FAILED
 
 
@@ -98,24 +98,24 @@ def test_it_succeeds_when_every_test_passes(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "words"), [("building", "the compiler's words"), ("misused", "unrecognized arguments: --no-such-option")]
+    ("target", "message"), [("building", "a compiler error"), ("misused", "unrecognized arguments: --no-such-option")]
 )
-def test_a_target_that_fails_without_a_failed_test_is_one_and_the_lane_goes_on(
-    project: Path, target: str, words: str
+def test_a_target_that_fails_without_a_failed_test_counts_as_a_failure_and_its_lane_continues(
+    project: Path, target: str, message: str
 ) -> None:
     process = start(project, f"{target},passing")
     shown = process.communicate(timeout=120)[0]
-    assert words in shown
+    assert message in shown
     assert "1 failed, 2 passed in" in shown.splitlines()[-1]
     assert process.returncode == pytest.ExitCode.TESTS_FAILED
 
 
-def test_ctrl_c_tears_the_fixtures_of_every_target_down(project: Path) -> None:
+def test_ctrl_c_tears_down_the_fixtures_of_every_target(project: Path) -> None:
     started = project / "started"
     os.mkfifo(started)
     (project / "test_waiting.py").write_text(WAITING.format(folder=str(project), started=str(started)))
     process = start(project, "waiting,passing", "passing")
-    assert started.read_text() == "it waits"
+    assert started.read_text() == "waiting"
     process.send_signal(signal.SIGINT)
     shown = process.communicate(timeout=120)[0]
     assert process.returncode == pytest.ExitCode.INTERRUPTED, shown

@@ -1,4 +1,4 @@
-"""The notebooks of examples/ as files: what is in git. What they do: tests/local_mode/test_notebooks.py."""
+"""The notebooks in examples/ as files. tests/local_mode/test_notebooks.py runs them."""
 
 import ast
 import json
@@ -14,53 +14,57 @@ from tests.notebooks import EXAMPLES, NAMES, cells, code, path
 CLOUD = ("IMAGE", "ROLE", "TRAIN_ON", "SERVE_ON", "BUCKET")
 
 
-def test_there_is_a_notebook_for_each_image_that_trains_and_the_readme_names_them_all() -> None:
+def test_each_training_image_has_a_notebook_that_the_readme_links_to() -> None:
     assert {file.name.partition(".")[0] for file in EXAMPLES.glob("*.ipynb")} == set(NAMES)
     page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert all(f"({name}.ipynb)" in page for name in NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_is_kept_without_outputs_and_in_the_form_that_jupyter_writes(name: str) -> None:
+def test_notebooks_have_no_outputs_and_are_formatted_as_by_jupyter(name: str) -> None:
     text = path(name).read_text(encoding="utf-8")
-    book = json.loads(text)
-    assert (book["nbformat"], book["nbformat_minor"]) == (4, 5)
-    assert text == json.dumps(book, indent=1, ensure_ascii=False) + "\n"
-    for cell in book["cells"]:
+    notebook = json.loads(text)
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    assert text == json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    for cell in notebook["cells"]:
         assert cell.get("outputs", []) == []
         assert cell.get("execution_count") is None
-    identities = [cell["id"] for cell in book["cells"]]
-    assert len(set(identities)) == len(identities)
+    ids = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(ids)) == len(ids)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_cell_is_tagged_as_the_one_to_change_and_holds_what_the_cloud_needs(name: str) -> None:
+def test_one_cell_is_tagged_parameters_and_sets_what_the_cloud_needs(name: str) -> None:
     tagged = [cell for cell in cells(name) if "parameters" in cell["metadata"].get("tags", ())]
     assert [cell["id"] for cell in tagged] == ["parameters"]
-    set_there = {node.targets[0].id for node in ast.parse(code(name, ["parameters"])).body}
-    assert {"DATA", "EPOCHS", *CLOUD} <= set_there
+    parameters = {node.targets[0].id for node in ast.parse(code(name, ["parameters"])).body}
+    assert {"DATA", "EPOCHS", *CLOUD} <= parameters
     code_cells = [cell["id"] for cell in cells(name) if cell["cell_type"] == "code"]
-    others = ast.walk(ast.parse(code(name, [cell for cell in code_cells if cell != "parameters"])))
-    stored = {node.id for node in others if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    assert not stored & set_there, "what the parameters say is not set again"
+    other_nodes = ast.walk(ast.parse(code(name, [cell for cell in code_cells if cell != "parameters"])))
+    stored = {node.id for node in other_nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    assert not stored & parameters, "a parameter is assigned again"
 
 
 @pytest.mark.parametrize("name", ["image-classification", "object-detection"])
-def test_a_notebook_trains_with_the_recipe_that_was_tried_on_real_photos(name: str) -> None:
+def test_notebooks_use_the_recipe_that_was_measured_on_real_photos(name: str) -> None:
     names: dict[str, Any] = {"summary": SimpleNamespace(class_names=["cat", "dog", "pug"], counts={"train": 300})}
     exec(code(name, ["parameters"]), names)
     for node in ast.walk(ast.parse(code(name, ["train"]))):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "falls":
             exec(ast.unparse(node), names)
         if isinstance(node, ast.keyword) and node.arg == "hyperparameters":
-            given = eval(ast.unparse(node.value), names)
-    tried = algorithms.get(name).recipe(False, None, {"num_classes": 3, "num_training_samples": 300})
+            hyperparameters = eval(ast.unparse(node.value), names)
+    recipe = algorithms.get(name).recipe(False, None, {"num_classes": 3, "num_training_samples": 300})
     defaults = {"use_pretrained_model": 0, "overlap_threshold": 0.5, "nms_threshold": 0.45}
-    assert {**defaults, **given} == {**defaults, **tried, "lr_scheduler_step": str(tried["lr_scheduler_step"])}
+    assert {**defaults, **hyperparameters} == {
+        **defaults,
+        **recipe,
+        "lr_scheduler_step": str(recipe["lr_scheduler_step"]),
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_page_that_a_notebook_points_to_is_there(name: str) -> None:
+def test_links_in_notebooks_lead_to_existing_files(name: str) -> None:
     text = "".join("".join(cell["source"]) for cell in cells(name) if cell["cell_type"] == "markdown")
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert links

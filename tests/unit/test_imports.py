@@ -1,4 +1,4 @@
-"""Imports go one way. Those inside a function and those for type checkers count too."""
+"""Which modules may import what. Imports inside functions and for type checkers count, too."""
 
 import ast
 import functools
@@ -22,7 +22,7 @@ MXNET, KERAS = (
 _CONVERT = "serve.user_model.convert"
 TENSORFLOW = {_CONVERT, "serve.user_model.saved_model", "serve.user_model.scaling"}
 QUANTIZER = {"train.quantization.quantizer", "train.quantization.sensitivity"}
-# By package of others: the packages and modules that import it, which must be all of them. "" stands for any.
+# The packages and modules that import each third-party package. The lists are complete; "" allows every module.
 THIRD_PARTY = {
     "mxnet": {*MXNET, "train.gluon", "train.gpu_check.gluon", "train.weights"},
     "gluoncv": {*MXNET, "train.gluon"},
@@ -51,7 +51,7 @@ THIRD_PARTY = {
 
 
 def modules(*folders: str) -> dict[str, Path]:
-    """The modules below these folders, by name: `serve.artifact`, `serve` for serve/__init__.py."""
+    """Return the modules below these folders by name, such as `serve.artifact`, or `serve` for serve/__init__.py."""
     files = [file for folder in folders for file in (REPOSITORY / folder).rglob("*.py")]
     names = [".".join(file.relative_to(REPOSITORY).with_suffix("").parts) for file in files]
     return {name.removesuffix(".__init__"): file for name, file in zip(names, files, strict=True)}
@@ -59,55 +59,57 @@ def modules(*folders: str) -> dict[str, Path]:
 
 @functools.cache
 def imported(file: Path) -> frozenset[str]:
-    """What a file imports, by full name: `serve.artifact`, or `serve.artifact.read` for what it takes from there."""
-    found: set[str] = set()
+    """Return the full names that a file imports, such as `serve.artifact` or `serve.artifact.read`."""
+    names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found.update(name.name for name in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            found.update(f"{'.' * node.level}{node.module}.{name.name}" for name in node.names)
-    return frozenset(found)
+            names.update(f"{'.' * node.level}{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(names)
 
 
-def imported_of_ours(folder: str) -> set[str]:
-    """What of ours the modules below `folder` import from elsewhere, by module: serve.artifact."""
-    known = modules(*OURS)
-    found = {name for file in modules(folder).values() for name in imported(file)}
-    # `import serve` is for its version.
-    named = {"serve.__version__" if name == "serve" else name for name in found}
-    places = {name if name in known or name == "serve.__version__" else name.rpartition(".")[0] for name in named}
-    return {name for name in places if name.partition(".")[0] in OURS and name.partition(".")[0] != folder}
+def first_party_imports(folder: str) -> set[str]:
+    """Return the modules of this repository outside `folder` that the modules in `folder` import."""
+    our_modules = modules(*OURS)
+    imports = {name for file in modules(folder).values() for name in imported(file)}
+    # `import serve` is only for `serve.__version__`.
+    named = {"serve.__version__" if name == "serve" else name for name in imports}
+    origins = {
+        name if name in our_modules or name == "serve.__version__" else name.rpartition(".")[0] for name in named
+    }
+    return {name for name in origins if name.partition(".")[0] in OURS and name.partition(".")[0] != folder}
 
 
 def allowed(folder: str) -> str:
-    """What the table says that `folder` may import."""
+    """Return what `folder` may import according to the table in CONTRIBUTING.md."""
     page = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     row = re.search(rf"^\| `{folder}/` \| .* \| (.*) \|$", page, re.MULTILINE)
     assert row, folder
     return row[1]
 
 
-def test_train_imports_of_serve_what_the_table_names() -> None:
-    assert set(re.findall(r"`([\w.]+)`", allowed("train"))) == imported_of_ours("train")
+def test_train_imports_exactly_what_the_table_lists() -> None:
+    assert set(re.findall(r"`([\w.]+)`", allowed("train"))) == first_party_imports("train")
 
 
-def test_serve_imports_nothing_of_ours() -> None:
+def test_serve_imports_no_other_package_of_this_repository() -> None:
     assert allowed("serve") == "nothing of ours"
-    assert imported_of_ours("serve") == set()
+    assert first_party_imports("serve") == set()
 
 
-def test_an_import_names_the_whole_package() -> None:
+def test_imports_are_absolute() -> None:
     files = modules("train", "serve", "local", "benchmarks")
-    assert [name for name, file in files.items() if any(found.startswith(".") for found in imported(file))] == []
+    assert [name for name, file in files.items() if any(target.startswith(".") for target in imported(file))] == []
 
 
-def test_no_import_leads_back_to_its_module() -> None:
+def test_there_are_no_import_cycles() -> None:
     files = modules("train", "serve", "local", "benchmarks")
     graph: dict[str, set[str]] = {}
     for module, file in files.items():
-        # `serve.artifact.read` is of the module serve.artifact.
-        found = {name if name in files else name.rpartition(".")[0] for name in imported(file)}
-        graph[module] = found & files.keys()
+        # `serve.artifact.read` is in the module serve.artifact.
+        imports = {name if name in files else name.rpartition(".")[0] for name in imported(file)}
+        graph[module] = imports & files.keys()
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
@@ -115,12 +117,12 @@ def test_no_import_leads_back_to_its_module() -> None:
 
 
 def place_of(module: str, places: set[str]) -> str:
-    """The one of `places` that the module is or lies below, or the module itself when there is none."""
+    """Return the entry of `places` that contains the module, or the module itself if there is none."""
     return next((place for place in places if place in ("", module) or module.startswith(f"{place}.")), module)
 
 
 @pytest.mark.parametrize("package", THIRD_PARTY)
-def test_a_framework_is_imported_only_where_it_is_needed(package: str) -> None:
+def test_third_party_packages_are_imported_only_by_the_listed_modules(package: str) -> None:
     importing = {
         place_of(module, THIRD_PARTY[package])
         for module, file in modules("train", "serve", "local").items()
@@ -129,14 +131,14 @@ def test_a_framework_is_imported_only_where_it_is_needed(package: str) -> None:
     assert importing == THIRD_PARTY[package]
 
 
-def test_every_package_of_others_that_is_imported_is_in_the_list() -> None:
+def test_every_imported_third_party_package_is_listed() -> None:
     names = {name for file in modules("train", "serve", "local").values() for name in imported(file)}
-    others = {name.partition(".")[0] for name in names} - {"", "_typeshed", *OURS} - sys.stdlib_module_names
-    assert others == set(THIRD_PARTY)
+    third_party = {name.partition(".")[0] for name in names} - {"", "_typeshed", *OURS} - sys.stdlib_module_names
+    assert third_party == set(THIRD_PARTY)
 
 
 def test_local_imports_train_and_serve_without_a_framework() -> None:
-    assert {name.partition(".")[0] for name in imported_of_ours("local")} == {"train", "serve"}
+    assert {name.partition(".")[0] for name in first_party_imports("local")} == {"train", "serve"}
     for framework in ("mxnet", "tensorflow", "onnxruntime"):
         with pytest.raises(ModuleNotFoundError):
             importlib.import_module(framework)

@@ -24,8 +24,7 @@ from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_C
 from local.errors import UserError
 from tests.photos import TURNS, encode, laid_down, quarters
 from tests.unit import few_pets
-from tests.unit.layouts import boxes, notes, prepare
-from tests.unit.layouts import lay_out as write_files
+from tests.unit.layouts import boxes, notes, prepare, write_files
 
 CAT, DOG = {"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}
 ONE = {"id": 1, "file_name": "1.jpg", "width": 60, "height": 40}
@@ -557,7 +556,7 @@ def test_the_drawn_pets_in_coco_have_the_masks_that_they_have_as_pets(
 
 
 def test_real_pets_in_coco_have_the_boxes_and_masks_that_they_have_as_pets(pets: Path, tmp_path: Path) -> None:
-    data = few_pets.copy(pets, tmp_path / "pets", step=24, turned=6)
+    data = few_pets.copy(pets, tmp_path / "pets", step=24, rotated=6)
     as_pets = prepare("object-detection", data, tmp_path / "1")
     as_coco = prepare("object-detection", write_boxes(data, tmp_path / "boxes"), tmp_path / "2")
     assert len(as_pets.truths) > 10

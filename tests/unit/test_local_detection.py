@@ -21,7 +21,7 @@ from local.datasets.dataset import FRACTIONS, UNKNOWN, Annotation, Entry, Labell
 from local.datasets.layouts.pets import reader as official
 from local.errors import CommandFailed
 from serve.preprocess import Frame
-from tests.unit.official import HEAD, Pets, encode, lying, picture, turned
+from tests.unit.official import HEAD, Pets, as_stored, encode, exif_rotated, picture
 from train.data import recordio
 
 
@@ -179,7 +179,7 @@ def test_a_data_set_without_any_box_is_refused_and_nothing_is_written(
 def test_boxes_lie_on_the_same_pixels_after_exif_has_turned_the_photo(
     boxed: Pets, tmp_path: Path, orientation: int, size_of: str
 ) -> None:
-    data = turned(picture(), orientation)
+    data = exif_rotated(picture(), orientation)
     with Image.open(io.BytesIO(data)) as stored:
         size, place = stored.size, red_box_of(stored)
     if size_of == "upright" and orientation >= 5:
@@ -202,7 +202,7 @@ def test_boxes_without_a_size_are_of_the_stored_photo_unless_they_are_upright(
 ) -> None:
     whole = Image.new("L", (64, 48))
     whole.paste(255, HEAD)
-    stored = lying(whole, orientation)
+    stored = as_stored(whole, orientation)
     annotated = whole if upright else stored
     box = np.divide(annotated.getbbox(), annotated.size * 2 if size == FRACTIONS else 1)
     annotation = Annotation("a", (LabelledBox("cat", tuple(box)),), size, upright)
@@ -219,7 +219,7 @@ def test_a_box_of_stored_pixels_is_turned_as_its_pixels_are(data: st.DataObject)
     right, bottom = data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height))
     upright = Image.new("L", (width, height))
     upright.paste(255, (left, top, right, bottom))
-    stored = lying(upright, orientation)
+    stored = as_stored(upright, orientation)
     taken = LoadedPhoto(b"", "", Frame(*stored.size, orientation))
     assert taken.frame.upright == (width, height)
     assert object_detection._turned([(1, *stored.getbbox())], taken) == ((1, left, top, right, bottom),)

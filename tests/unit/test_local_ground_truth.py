@@ -20,7 +20,7 @@ from local.datasets.notes import MISSING, RENUMBERED, SEVERAL, UNLISTED
 from local.errors import UserError
 from tests.unit import layouts as prepared
 from tests.unit.layouts import notes
-from tests.unit.official import HEAD, encode, lying, picture, turned
+from tests.unit.official import HEAD, as_stored, encode, exif_rotated, picture
 
 S3 = "s3://bucket/Fotos, unsortiert"
 CLASSIFIED, MULTI = "groundtruth/image-classification", "groundtruth/image-classification-multilabel"
@@ -186,12 +186,12 @@ def test_boxes_lie_on_the_upright_photo_whichever_photo_their_image_size_is_of(
     out = tmp_path_factory.mktemp("out")
     red = Image.new("L", (64, 48))
     red.paste(255, HEAD)
-    seen = red if size_of == "upright" and orientation > 4 else lying(red, orientation)
+    seen = red if size_of == "upright" and orientation > 4 else as_stored(red, orientation)
     left, top, right, bottom = seen.getbbox() or (0, 0, 0, 0)
     line = boxed("1.jpg", {0: "head"}, box(0, left, top, right - left, bottom - top), size=seen.size)
     write(line, to="train.manifest")
     write(boxed("2.jpg", {0: "head"}, box(0, 1, 2, 3, 4)), to="validation.manifest")
-    (tmp_path / "1.jpg").write_bytes(turned(picture(), orientation))
+    (tmp_path / "1.jpg").write_bytes(exif_rotated(picture(), orientation))
     truths = prepared.prepare("object-detection", tmp_path, out / "channels").truths.values()
     assert [*truths] == [Truth((64, 48), ((0, *HEAD),)), Truth((64, 48), ((0, 1, 2, 4, 6),))]
 
@@ -710,7 +710,7 @@ def test_the_real_pets_as_manifests_have_the_labels_boxes_and_masks_that_they_ha
         for file in (f"annotations/xmls/{pet.name}.xml", f"annotations/trimaps/{pet.name}.png"):
             (real / file).write_bytes((pets / file).read_bytes())
         with Image.open(pets / "images" / f"{pet.name}.jpg") as image:
-            photo = turned(image.convert("RGB"), 1 + place % 8)
+            photo = exif_rotated(image.convert("RGB"), 1 + place % 8)
         (real / "images" / f"{pet.name}.jpg").write_bytes(photo)
     lines = [f"{pet.name} {pet.class_id} {1 if pet.species == 'cat' else 2} 1\n" for pet in chosen]
     (real / "annotations" / "trainval.txt").write_text("".join(lines[::2]))

@@ -6,7 +6,7 @@ import pytest
 
 from local.datasets import layouts
 from local.errors import UserError
-from tests.unit.layouts import lay_out
+from tests.unit.layouts import write_files
 
 BOX = "0 0.5 0.5 0.2 0.2\n"
 XML = "<annotation><filename>1.jpg</filename></annotation>"
@@ -17,7 +17,7 @@ TABLE = ("path,", *(f"{photo}," for photo in CLASSES))
 
 
 def folder(root: Path, photos: list[str], files: dict[str, str]) -> Path:
-    return lay_out(root, {**dict.fromkeys(photos, ""), **files})
+    return write_files(root, {**dict.fromkeys(photos, ""), **files})
 
 
 def table(*columns: str) -> str:

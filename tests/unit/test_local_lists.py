@@ -16,9 +16,8 @@ from local.datasets.layouts.lists import reader as lists
 from local.datasets.layouts.pets import reader as official
 from local.datasets.notes import MISSING, RENUMBERED, TEST_PHOTOS, UNLISTED, UNUSED_CLASSES
 from local.errors import UserError
-from tests.unit.layouts import Prepared, prepare
-from tests.unit.layouts import lay_out as write_files
-from tests.unit.official import HEAD, lying, picture, turned
+from tests.unit.layouts import Prepared, prepare, write_files
+from tests.unit.official import HEAD, as_stored, exif_rotated, picture
 
 PHOTOS = ("cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/3 ü.jpg")
 KINDS = ("cat", "dog")
@@ -314,7 +313,7 @@ def test_the_boxes_of_the_real_pets_in_a_list_are_what_they_are_as_pets(pets: Pa
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("pixels", [False, True])
 def test_boxes_turn_with_a_photo_that_exif_turns(orientation: int, pixels: bool, tmp_path: Path) -> None:
-    stored = lying(picture(), orientation)
+    stored = as_stored(picture(), orientation)
     red = np.asarray(stored)[..., 0] > 128
     (top, *_, bottom), (left, *_, right) = (np.flatnonzero(red.any(axis)) for axis in (1, 0))
     box = np.array([left, top, right + 1, bottom + 1])
@@ -324,6 +323,6 @@ def test_boxes_turn_with_a_photo_that_exif_turns(orientation: int, pixels: bool,
     for number in range(2):
         photo = picture()
         photo.putpixel((60, 40), (0, 255 * number, 0))  # not the same photo twice
-        (data / f"{number}.jpg").write_bytes(turned(photo, orientation))
+        (data / f"{number}.jpg").write_bytes(exif_rotated(photo, orientation))
     truths = prepare("object-detection", data, tmp_path / "out").truths.values()
     assert [truth.boxes for truth in truths] == [((0, *HEAD),)] * 2

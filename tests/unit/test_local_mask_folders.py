@@ -21,8 +21,8 @@ from local.datasets.masks.table import Table
 from local.errors import UserError
 from serve.tasks.masks import png
 from tests.unit import few_pets
-from tests.unit.layouts import lay_out, notes, prepare
-from tests.unit.official import encode, turned
+from tests.unit.layouts import notes, prepare, write_files
+from tests.unit.official import encode, exif_rotated
 
 SIZE = (64, 48)
 
@@ -59,7 +59,7 @@ def masked(root: Path, *masks: bytes, form: str = "png", **tables: str) -> Path:
     files: dict[str, Any] = {name.replace("__", "."): text for name, text in tables.items()}
     for number, mask in enumerate(masks):
         files |= {f"images/{number}.jpg": photo(number), f"masks/{number}.{form}": mask}
-    return lay_out(root, files)
+    return write_files(root, files)
 
 
 def first_row(data: DataSet[Any], count: int) -> list[int]:
@@ -99,7 +99,7 @@ def test_photos_and_masks_are_recognised_by_their_folders_or_by_the_masks_ending
 ) -> None:
     if photo_file.startswith("trainannot"):
         photo_file, mask_file = mask_file, photo_file
-    lay_out(tmp_path, {photo_file: photo(1), mask_file: grey(0, 1)})
+    write_files(tmp_path, {photo_file: photo(1), mask_file: grey(0, 1)})
     assert str(layouts.detect(tmp_path)) == f"{tmp_path} is read as mask-folders: {photo_file} has the mask {mask_file}"
     (entry,) = mask_folders.segmentation(tmp_path).entries
     assert (entry.path, entry.target.source, entry.part) == (tmp_path / photo_file, mask_file, part)
@@ -116,7 +116,7 @@ def test_photos_and_masks_are_recognised_by_their_folders_or_by_the_masks_ending
     ],
 )
 def test_other_folders_are_not_taken_for_masks(names: list[str], tmp_path: Path) -> None:
-    lay_out(tmp_path, dict.fromkeys(names, b""))
+    write_files(tmp_path, dict.fromkeys(names, b""))
     assert mask_folders.recognise(tmp_path) is None
 
 
@@ -128,7 +128,7 @@ def test_one_name_in_train_and_val_is_two_photos_each_with_its_own_mask(tmp_path
     files = {}
     for number, part in enumerate(("train", "val")):
         files |= {f"{part}/images/1.jpg": photo(number), f"{part}/masks/1.png": grey(number)}
-    data = mask_folders.segmentation(lay_out(tmp_path, files))
+    data = mask_folders.segmentation(write_files(tmp_path, files))
     assert [(entry.name, entry.part, entry.target.source) for entry in data.entries] == [
         ("1", "train", "train/masks/1.png"),
         ("1-2", "validation", "val/masks/1.png"),
@@ -137,8 +137,8 @@ def test_one_name_in_train_and_val_is_two_photos_each_with_its_own_mask(tmp_path
 
 def test_what_has_no_partner_and_what_cannot_be_used_is_left_out_and_named(tmp_path: Path) -> None:
     data = masked(tmp_path, *[grey(0, 1)] * 4, grey(0, 1)[:60], coloured((1, 2, 3), (0, 0, 0)), grey(0, form="JPEG"))
-    lay_out(data, {"images/x.jpg": photo(9), "masks/y.png": grey(0), "masks/0_mask.png": grey(1)})
-    lay_out(data, {"test/images/t.jpg": photo(10), "test/masks/t.png": grey(0)})
+    write_files(data, {"images/x.jpg": photo(9), "masks/y.png": grey(0), "masks/0_mask.png": grey(1)})
+    write_files(data, {"test/images/t.jpg": photo(10), "test/masks/t.png": grey(0)})
     read = mask_folders.segmentation(data)
     assert [entry.name for entry in read.entries] == ["0", "1", "2", "3"]
     said = notes(read)
@@ -234,7 +234,7 @@ SKY, ROAD, VOID = (128, 128, 128), (128, 64, 128), (1, 2, 3)
 def test_colours_are_classes_by_a_table_and_its_lines_are_the_labels(
     file: str, text: str, mode: str, tmp_path: Path
 ) -> None:
-    data = lay_out(masked(tmp_path, coloured(ROAD, SKY, VOID, mode=mode)), {file: text})
+    data = write_files(masked(tmp_path, coloured(ROAD, SKY, VOID, mode=mode)), {file: text})
     read = mask_folders.segmentation(data)
     assert (read.class_names, read.pixels) == (("sky", "road"), ())
     assert first_row(read, 3) == [1, 0, 255]
@@ -336,7 +336,7 @@ def test_what_is_written_as_a_table_is_read_back(names: list[str], data: st.Data
 
 def test_two_tables_of_one_name_must_say_the_same(tmp_path: Path) -> None:
     tables = {"train/_classes.csv": "0,a\n1,b", "valid/_classes.csv": "0,a\n1,b"}
-    lay_out(tmp_path, tables)
+    write_files(tmp_path, tables)
     assert mask_table.find(tmp_path, list(tables)) == Table("train/_classes.csv", ("a", "b"), numbers=(0, 1))
     (tmp_path / "valid" / "_classes.csv").write_text("0,a\n1,c")
     with pytest.raises(UserError, match=r"train/_classes.csv and valid/_classes.csv differ: keep the one"):
@@ -359,8 +359,10 @@ def test_a_mask_of_the_stored_size_is_turned_with_its_photo(tmp_path: Path) -> N
     upright = Image.new("RGB", SIZE, (200, 0, 0))
     stored = np.zeros((64, 48), np.uint8)  # as EXIF's 6 stores a photo of 64 x 48: its upper left corner is below
     stored[-10:, :10] = 1
-    lay_out(tmp_path / "data", {"a.jpg": turned(upright, 6), "a_mask.png": encode(Image.fromarray(stored), "PNG")})
-    lay_out(tmp_path / "data", {"b.jpg": photo(1), "b_mask.png": grey(0, 1)})
+    write_files(
+        tmp_path / "data", {"a.jpg": exif_rotated(upright, 6), "a_mask.png": encode(Image.fromarray(stored), "PNG")}
+    )
+    write_files(tmp_path / "data", {"b.jpg": photo(1), "b_mask.png": grey(0, 1)})
     prepared = prepare("semantic-segmentation", tmp_path / "data", tmp_path / "out")
     (mask,) = (truth.mask for data, truth in prepared.truths.items() if data != photo(1))
     assert mask.shape == (48, 64)
@@ -385,7 +387,7 @@ def check_pets(data: Path, tmp_path: Path) -> None:
             masks[kind] |= {f"Bilder/images/{name}.jpg": entry.path.read_bytes()}
             masks[kind] |= {f"Bilder/masks/{name}.png": encode(mask, "PNG")}
     for kind, files in masks.items():
-        ours = prepare("semantic-segmentation", lay_out(tmp_path / kind, files), tmp_path / f"{kind}-out").truths
+        ours = prepare("semantic-segmentation", write_files(tmp_path / kind, files), tmp_path / f"{kind}-out").truths
         assert ours.keys() == theirs.keys()
         for key, truth in theirs.items():
             assert np.array_equal(ours[key].mask, truth.mask)

@@ -21,7 +21,7 @@ from serve.artifact import InputSpec
 from serve.tasks import segmentation
 from serve.tasks.forms import Answer as Served
 from serve.tasks.masks import PALETTE, png
-from tests.unit.official import HEAD, Pets, encode, lying, picture, turned
+from tests.unit.official import HEAD, Pets, as_stored, encode, exif_rotated, picture
 from train.semantic_segmentation import masks
 
 PET, BACKGROUND, BORDER = 1, 2, 3
@@ -163,8 +163,8 @@ def test_a_trimap_lies_on_the_same_pixels_after_exif_has_turned_the_photo(
     segmented: Pets, tmp_path: Path, orientation: int, size_of: str
 ) -> None:
     upright = size_of == "upright" and orientation >= 5
-    drawn = trimap() if upright else lying(trimap(), orientation)
-    segmented.add("Bengal_20", turned(picture(), orientation), trimap=encode(drawn, "PNG"))
+    drawn = trimap() if upright else as_stored(trimap(), orientation)
+    segmented.add("Bengal_20", exif_rotated(picture(), orientation), trimap=encode(drawn, "PNG"))
     run(segmented, tmp_path / "channels")
     with Image.open(tmp_path / "channels" / "train" / "Bengal_20.jpg") as photo:
         assert photo.getexif().get(0x0112, 1) == 1

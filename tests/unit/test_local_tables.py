@@ -18,9 +18,8 @@ from local.datasets.layouts.pets import reader as official
 from local.datasets.layouts.tables import reader as tables
 from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_CLASSES
 from local.errors import UserError
-from tests.unit.layouts import lay_out as write_files
-from tests.unit.layouts import prepare
-from tests.unit.official import encode, turned
+from tests.unit.layouts import prepare, write_files
+from tests.unit.official import encode, exif_rotated
 
 PHOTOS = ("1.jpg", "2.jpg", "3.jpg", "4.jpg")
 
@@ -414,7 +413,7 @@ def test_a_photo_that_exif_turns_is_upright_in_its_channel_and_keeps_its_label(t
         photo = picture(number)
         path = data / row.partition(",")[0]
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(turned(photo, 6) if row.startswith("lying") else encode(photo))
+        path.write_bytes(exif_rotated(photo, 6) if row.startswith("lying") else encode(photo))
     assert sorted(kind for _, kind in classes("image-classification", data, tmp_path / "out").values()) == [
         *["lying"] * 3,
         *["upright"] * 3,

@@ -21,8 +21,8 @@ from local.datasets.masks.data_set import CLASS_VALUES, IGNORED
 from local.datasets.notes import MISSING, UNLABELLED, UNLISTED
 from local.errors import UserError
 from tests.photos import quarters, solid
-from tests.unit.layouts import Prepared, lay_out, notes, prepare
-from tests.unit.official import encode, lying, turned
+from tests.unit.layouts import Prepared, notes, prepare, write_files
+from tests.unit.official import as_stored, encode, exif_rotated
 
 SIZE = (64, 48)
 CAT = ("cat", 11, 6, 30, 20)
@@ -79,7 +79,7 @@ def found(data: DataSet[Any]) -> dict[str, str]:
 )
 def test_a_folder_with_vocs_files_is_recognised(files: list[str], how: str, tmp_path: Path) -> None:
     for file in files:
-        lay_out(tmp_path, {file: xml() if file.endswith("xml") else b""})
+        write_files(tmp_path, {file: xml() if file.endswith("xml") else b""})
     assert str(layouts.detect(tmp_path)).startswith(f"{tmp_path} is read as voc: {how}")
 
 
@@ -89,7 +89,7 @@ def test_the_pets_own_layout_is_not_taken_for_voc_though_it_has_vocs_xml(drawn: 
 
 
 def test_xml_of_another_kind_is_not_voc(tmp_path: Path) -> None:
-    lay_out(tmp_path, {"cat/a.jpg": b"", "annotations.xml": b"<annotations></annotations>"})
+    write_files(tmp_path, {"cat/a.jpg": b"", "annotations.xml": b"<annotations></annotations>"})
     assert voc.recognise(tmp_path) is None
 
 
@@ -111,7 +111,7 @@ def test_xml_of_another_kind_is_not_voc(tmp_path: Path) -> None:
 def test_an_xml_file_is_of_the_photo_of_its_own_name_or_else_of_the_one_that_it_names(
     photo_file: str, xml_file: str, filename: str, tmp_path: Path
 ) -> None:
-    lay_out(tmp_path, {photo_file: photo(1), xml_file: xml(CAT, filename=filename), "z/other photo.jpg": photo(2)})
+    write_files(tmp_path, {photo_file: photo(1), xml_file: xml(CAT, filename=filename), "z/other photo.jpg": photo(2)})
     (entry,) = voc.detection(tmp_path).entries
     assert entry.path == tmp_path / photo_file
     assert entry.target == voc_xml.parse(xml(CAT), xml_file)
@@ -121,7 +121,7 @@ def test_one_name_in_two_folders_is_two_photos_each_with_the_xml_file_that_corre
     files = {}
     for shade, part in enumerate(("train", "valid")):
         files |= {f"{part}/images/1.jpg": photo(shade), f"{part}/labels/1.xml": xml((part, 1, 1, 9, 9))}
-    data = voc.detection(lay_out(tmp_path, files))
+    data = voc.detection(write_files(tmp_path, files))
     assert [(entry.name, entry.part, entry.target.objects[0].name) for entry in data.entries] == [
         ("1", "train", "train"),
         ("1-2", "validation", "valid"),
@@ -132,7 +132,7 @@ def test_what_has_no_partner_and_what_cannot_be_used_is_left_out_and_named(tmp_p
     files = {f"{name}.jpg": photo(shade) for shade, name in enumerate("abcde")}
     files |= {f"{name}.xml": xml(CAT) for name in "abcz"}
     files |= {"d.xml": b"<annotation>", "other/b.xml": xml(CAT), "test/t.jpg": photo(9), "test/t.xml": xml(CAT)}
-    data = voc.detection(lay_out(tmp_path, files))
+    data = voc.detection(write_files(tmp_path, files))
     assert sorted(found(data)) == ["a.jpg", "b.jpg", "c.jpg"]
     said = notes(data)
     assert said.pop(UNUSABLE)[0].startswith("d.xml is not XML")
@@ -158,16 +158,16 @@ def test_a_folder_without_anything_that_can_be_used_is_refused(
     files: dict[str, bytes], says: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=says):
-        voc.detection(lay_out(tmp_path, files))
+        voc.detection(write_files(tmp_path, files))
 
 
 def test_boxes_without_a_size_are_of_the_photo_as_it_is_stored(tmp_path: Path) -> None:
     upright = quarters(*SIZE)  # red in the upper left quarter, which a photo turned by 6 stores in its lower left one
-    stored = lying(upright, 6)
+    stored = as_stored(upright, 6)
     assert stored.getpixel((5, 60)) == (255, 0, 0)
-    files = {"a.jpg": turned(upright, 6), "a.xml": xml(("red", 1, 33, 24, 64), size=(0, 0))}
+    files = {"a.jpg": exif_rotated(upright, 6), "a.xml": xml(("red", 1, 33, 24, 64), size=(0, 0))}
     files |= {"b.jpg": photo(1), "b.xml": xml(("red", 1, 1, 9, 9), size=None)}
-    assert {entry.target.size for entry in voc.detection(lay_out(tmp_path / "data", files)).entries} == {UNKNOWN}
+    assert {entry.target.size for entry in voc.detection(write_files(tmp_path / "data", files)).entries} == {UNKNOWN}
     assert sorted(
         one.boxes for one in prepare("object-detection", tmp_path / "data", tmp_path / "out").truths.values()
     ) == [((0, 0, 0, 9, 9),), ((0, 0, 0, 32, 24),)]
@@ -177,12 +177,12 @@ def test_boxes_without_a_size_are_of_the_photo_as_it_is_stored(tmp_path: Path) -
 
 
 def lists(root: Path, folder: str = "Main", **sets: str) -> Path:
-    return lay_out(root, {f"ImageSets/{folder}/{name}.txt": text for name, text in sets.items()})
+    return write_files(root, {f"ImageSets/{folder}/{name}.txt": text for name, text in sets.items()})
 
 
 def boxed(root: Path, names: str = "abcd") -> Path:
     for shade, name in enumerate(names):
-        lay_out(root, {f"JPEGImages/{name}.jpg": photo(shade), f"Annotations/{name}.xml": xml(CAT)})
+        write_files(root, {f"JPEGImages/{name}.jpg": photo(shade), f"Annotations/{name}.xml": xml(CAT)})
     return root
 
 
@@ -211,7 +211,7 @@ def test_a_photo_to_train_and_to_measure_on_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_name_with_spaces_and_one_of_no_photo(tmp_path: Path) -> None:
-    lay_out(tmp_path, {"JPEGImages/my cat 1.jpg": photo(9), "Annotations/my cat 1.xml": xml(CAT)})
+    write_files(tmp_path, {"JPEGImages/my cat 1.jpg": photo(9), "Annotations/my cat 1.xml": xml(CAT)})
     data = voc.detection(lists(boxed(tmp_path), train="my cat 1\nz", val="a"))
     assert found(data)["JPEGImages/my cat 1.jpg"] == "train"
     assert notes(data)[MISSING] == ["z (ImageSets/Main/train.txt)"]
@@ -245,7 +245,7 @@ def test_lists_of_classes_make_a_data_set_multi_label_and_a_difficult_object_cou
 def test_without_lists_a_photos_classes_are_those_of_its_boxes(tmp_path: Path) -> None:
     files = {f"{name}.jpg": photo(shade) for shade, name in enumerate("abc")}
     files |= {"a.xml": xml(CAT, CAT), "b.xml": xml(("Mein  Hund", 1, 1, 9, 9)), "c.xml": xml()}
-    data = voc.classification(lay_out(tmp_path, files))
+    data = voc.classification(write_files(tmp_path, files))
     assert not data.multi_label
     assert {entry.name: entry.target for entry in data.entries} == {"a": ("cat",), "b": ("Mein Hund",)}
     assert notes(data) == {UNLABELLED: ["c.jpg"]}
@@ -270,13 +270,13 @@ def test_a_list_of_a_class_that_cannot_be_used_is_refused(sets: dict[str, str], 
 
 def masked(root: Path, **masks: bytes) -> Path:
     for shade, (name, mask) in enumerate(masks.items()):
-        lay_out(root, {f"JPEGImages/{name}.jpg": photo(shade), f"SegmentationClass/{name}.png": mask})
+        write_files(root, {f"JPEGImages/{name}.jpg": photo(shade), f"SegmentationClass/{name}.png": mask})
     return root
 
 
 def test_masks_in_vocs_palette_have_vocs_classes_and_go_in_byte_for_byte(tmp_path: Path) -> None:
     data = lists(masked(tmp_path / "data", a=indexed(0, 8, 255), b=indexed(0, 12)), "Segmentation", train="a", val="b")
-    lay_out(data, {"SegmentationObject/a.png": indexed(1), "JPEGImages/c.jpg": photo(9)})
+    write_files(data, {"SegmentationObject/a.png": indexed(1), "JPEGImages/c.jpg": photo(9)})
     read = voc.segmentation(data)
     assert (len(read.class_names), read.class_names[8], read.class_names[12]) == (21, "cat", "dog")
     assert found(read) == {"JPEGImages/a.jpg": "train", "JPEGImages/b.jpg": "validation"}
@@ -300,7 +300,7 @@ def test_a_labelmap_names_the_colours_of_masks_and_its_own_lines_are_the_order(
     image.paste((1, 2, 3), (0, 0, 5, 5))
     image.paste((250, 50, 83), (5, 0, 9, 5))
     mask = encode(image.quantize(3) if as_palette else image, "PNG")
-    data = lay_out(masked(tmp_path, a=mask), {"labelmap.txt": labelmap})
+    data = write_files(masked(tmp_path, a=mask), {"labelmap.txt": labelmap})
     read = voc.segmentation(data)
     assert (read.class_names, read.pixels) == (("background", "Mein Hund", "cat"), ())
     pixels = read.entries[0].target.read().pixels
@@ -342,7 +342,7 @@ def test_what_is_written_is_read_back(
     root = tmp_path_factory.mktemp("voc")
     keys = {}
     for number, things in enumerate(photos.values()):
-        lay_out(root, {f"JPEGImages/ö {number}.jpg": b"", f"Annotations/ö {number}.xml": xml(*things)})
+        write_files(root, {f"JPEGImages/ö {number}.jpg": b"", f"Annotations/ö {number}.xml": xml(*things)})
         keys[f"ö {number}"] = [(name, (left - 1, top - 1, right, bottom)) for name, left, top, right, bottom in things]
     read = {
         entry.name: [(thing.name, thing.box) for thing in entry.target.objects] for entry in voc.detection(root).entries
@@ -368,7 +368,7 @@ def some(pets: Path, root: Path) -> Path:
                 exif[0x0112] = count % 8 + 1
                 with Image.open(pets / "images" / f"{name}.jpg") as image:
                     files[f"images/{name}.jpg"] = encode(image.convert("RGB"), exif=exif)
-    return lay_out(root, files)
+    return write_files(root, files)
 
 
 def as_voc(data: Path, root: Path) -> Path:
@@ -384,9 +384,9 @@ def as_voc(data: Path, root: Path) -> Path:
             file = data / "annotations" / kind / f"{stem}.{suffix}"
             if file.is_file():
                 files[f"VOC2012/{folder}/{name}.{suffix}"] = file.read_bytes()
-        lay_out(root, files)
+        write_files(root, files)
         names["train" if number % 4 else "val"].append(name)
-    return lay_out(root, {f"VOC2012/ImageSets/Main/{part}.txt": "\n".join(of) for part, of in names.items()})
+    return write_files(root, {f"VOC2012/ImageSets/Main/{part}.txt": "\n".join(of) for part, of in names.items()})
 
 
 def check_equal(name: str, data: Path, tmp_path: Path, *options: str) -> tuple[Prepared, Prepared]:
@@ -418,7 +418,7 @@ def test_prepare_says_what_it_found_and_leaves_nothing_out_in_silence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = lists(boxed(tmp_path / "data", "abcdef"), train="a\nb\nc\nd", val="e")
-    lay_out(data, {"JPEGImages/g.gif": solid(1, 2, 3)})
+    write_files(data, {"JPEGImages/g.gif": solid(1, 2, 3)})
     assert program.main(["prepare", "object-detection", "--data", str(data), "--out", str(tmp_path / "out")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [*lines[:4], *lines[-2:]] == [

@@ -20,8 +20,7 @@ from local.datasets.layouts.yolo import reader as yolo
 from local.errors import UserError
 from tests.photos import encode, laid_down, quarters
 from tests.unit import few_pets
-from tests.unit.layouts import boxes, notes, prepare
-from tests.unit.layouts import lay_out as write_files
+from tests.unit.layouts import boxes, notes, prepare, write_files
 
 LINE = "1 0.5 0.25 0.5 0.5\n"
 BOX = (0.25, 0, 0.75, 0.5)
@@ -383,7 +382,7 @@ def test_the_drawn_pets_in_yolo_have_the_boxes_that_they_have_as_pets(drawn: Pat
 
 
 def test_real_pets_in_yolo_have_the_boxes_that_they_have_as_pets(pets: Path, tmp_path: Path) -> None:
-    assert compare(few_pets.copy(pets, tmp_path / "pets", step=24, turned=6), tmp_path) > 10
+    assert compare(few_pets.copy(pets, tmp_path / "pets", step=24, rotated=6), tmp_path) > 10
 
 
 def test_prepare_says_what_it_found_and_what_to_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

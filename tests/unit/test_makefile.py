@@ -1,4 +1,4 @@
-"""What `make` promises before it does any work, and what it asks of a machine."""
+"""The Makefile: what it checks before it does any work, and what it requires of a machine."""
 
 import hashlib
 import os
@@ -16,21 +16,40 @@ from local.images import IMAGES
 from tests.environments import REPOSITORY
 
 TARGETS = [
-    *("demo", "demo/NAME", "lint", "fmt", "build", "build/NAME", "push", "push/NAME", "sbom", "data", "train/NAME"),
-    *("serve", "local/NAME", "bench", "envs", "lock", "clean", "clean/models", "test", "test/quick", "soak/serving"),
-    "soak/training",
+    "demo",
+    "demo/NAME",
+    "lint",
+    "fmt",
+    "build",
+    "build/NAME",
+    "push",
+    "push/NAME",
+    "sbom",
+    "data",
+    "train/NAME",
+    "serve",
+    "local/NAME",
+    "bench",
+    "envs",
+    "lock",
+    "clean",
+    "clean/models",
+    "test",
+    "test/quick",
     *(f"test/{name}" for name in ("unit", "mxnet", "tensorflow", "serve", "demo", "images", "local-mode", "sdk2")),
+    "soak/serving",
+    "soak/training",
 ]
 ENVIRONMENTS = {
     **{image.environment: f"containers/{image.stack}/requirements.txt" for image in IMAGES.values()},
     **{name: f"local/requirements/{name}.txt" for name in ("dev", "sdk2", "tests")},
     "uv": "containers/uv.txt",
 }
-"""Lock files by environment."""
+"""The lock file of each environment."""
 
 
 def make(*arguments: str, path: Path | None = None, folder: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
-    """`make ARGUMENTS`, without what a `make` above it exports; programs in the folder `path` come before others."""
+    """Run `make ARGUMENTS` without the variables of an outer `make`. Programs in `path` come first on PATH."""
     hidden = (
         "MAKE",
         "MFLAGS",
@@ -54,7 +73,7 @@ def make(*arguments: str, path: Path | None = None, folder: Path = REPOSITORY) -
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
-    """A folder with all that the Makefile itself reads, where no environment is made."""
+    """A folder with every file that the Makefile reads, and without environments."""
     clone = tmp_path / "clone"
     for file in ("Makefile", "containers/images.txt", *ENVIRONMENTS.values()):
         (clone / file).parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +81,7 @@ def fresh(tmp_path: Path) -> Path:
     return clone
 
 
-def test_help_is_the_default_and_names_every_target() -> None:
+def test_help_is_the_default_and_lists_every_target() -> None:
     done = make()
     listed = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")}
     assert done.returncode == 0
@@ -71,7 +90,7 @@ def test_help_is_the_default_and_names_every_target() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "words"),
+    ("target", "message"),
     [
         ("build/resnet", "there is no image resnet"),
         ("demo/inference", "inference only serves"),
@@ -79,15 +98,15 @@ def test_help_is_the_default_and_names_every_target() -> None:
         ("serve", "BASE_DIR is not set"),
     ],
 )
-def test_target_that_cannot_be_met_says_why_and_ends_with_2(target: str, words: str) -> None:
+def test_a_target_that_cannot_run_gives_the_reason_and_exits_with_2(target: str, message: str) -> None:
     done = make("--silent", target)
     assert done.returncode == 2
-    assert words in done.stderr
+    assert message in done.stderr
 
 
 @pytest.fixture
 def no_docker(tmp_path: Path) -> Iterator[Path]:
-    """A folder whose `docker` does nothing; the test fails if it was called."""
+    """A folder whose `docker` only records its arguments. The test fails if it was called."""
     folder = tmp_path / "bin"
     folder.mkdir()
     program(folder, "docker", f'echo "$@" >> {tmp_path}/calls')
@@ -97,19 +116,21 @@ def no_docker(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("goals", [("push",), ("push/inference",), ("build", "push")])
 @pytest.mark.parametrize("registry", [(), ("REGISTRY=",), ("REGISTRY=sagemaker-vision",)])
-def test_push_without_a_registry_is_refused_before_anything_is_built_or_sent(
+def test_push_without_a_registry_fails_before_anything_is_built_or_pushed(
     no_docker: Path, goals: tuple[str, ...], registry: tuple[str, ...]
 ) -> None:
     done = make(*goals, *registry, path=no_docker)
     assert (done.returncode, done.stdout) == (2, "")
-    said = f"REGISTRY is not set; run: make {' '.join(goals)} REGISTRY=ACCOUNT.dkr.ecr.REGION.amazonaws.com"
-    assert said in done.stderr
+    message = f"REGISTRY is not set; run: make {' '.join(goals)} REGISTRY=ACCOUNT.dkr.ecr.REGION.amazonaws.com"
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(
     "registry", ["ACCOUNT.dkr.ecr.REGION.amazonaws.com", "123456789012.dkr.ecr.REGION.amazonaws.com"]
 )
-def test_a_registry_copied_from_the_page_is_refused_before_anything_is_built(no_docker: Path, registry: str) -> None:
+def test_the_placeholder_registry_of_the_docs_is_rejected_before_anything_is_built(
+    no_docker: Path, registry: str
+) -> None:
     done = make("build", "push", f"REGISTRY={registry}", path=no_docker)
     assert (done.returncode, done.stdout) == (2, "")
     assert (
@@ -118,30 +139,30 @@ def test_a_registry_copied_from_the_page_is_refused_before_anything_is_built(no_
 
 
 @pytest.mark.parametrize(("goal", "names"), [("push", " ".join(IMAGES)), ("push/inference", "inference")])
-@pytest.mark.parametrize(("given", "variant"), [((), "cpu"), (("VARIANT=gpu",), "gpu")])
-def test_push_hands_the_images_and_what_they_were_built_with_to_our_command(
-    goal: str, names: str, given: tuple[str, ...], variant: str
+@pytest.mark.parametrize(("variables", "variant"), [((), "cpu"), (("VARIANT=gpu",), "gpu")])
+def test_push_passes_images_registry_tag_and_variant_to_the_command(
+    goal: str, names: str, variables: tuple[str, ...], variant: str
 ) -> None:
-    done = make("--dry-run", goal, "REGISTRY=registry.example:5000/vision", "TAG=1.2", *given)
+    done = make("--dry-run", goal, "REGISTRY=registry.example:5000/vision", "TAG=1.2", *variables)
     assert done.returncode == 0
     command = f".venvs/dev/bin/python -m local push {names} --registry 'registry.example:5000/vision' --tag '1.2'"
     assert done.stdout.splitlines()[-1] == f"{command} --variant '{variant}'"
 
 
-def test_images_for_gpus_are_built_and_tried_in_local_mode_by_the_same_names() -> None:
+def test_gpu_images_have_the_same_names_in_build_and_local_mode() -> None:
     built = make("--dry-run", "build", "VARIANT=gpu").stdout.split()
     assert built.count("'gpu'") == built.count("build") == len(IMAGES)
     words = last_command("local/object-detection", "VARIANT=gpu")
     assert words[words.index("--image") + 1] == "sagemaker-vision/object-detection:dev-gpu"
 
 
-def test_a_variant_that_there_is_not_is_refused_before_anything_is_built(no_docker: Path) -> None:
+def test_an_unknown_variant_is_rejected_before_anything_is_built(no_docker: Path) -> None:
     done = make("build", "VARIANT=gpus", path=no_docker)
     assert (done.returncode, done.stdout) == (2, "")
     assert "VARIANT=gpus: give cpu, or gpu for the images that train with CUDA" in done.stderr
 
 
-def test_push_waits_for_a_build_of_the_same_call() -> None:
+def test_push_runs_after_build_in_the_same_call() -> None:
     lines = make("--dry-run", "--jobs=4", "push", "build", "REGISTRY=registry.example").stdout.splitlines()
     (pushed,) = (number for number, line in enumerate(lines) if " -m local push " in line)
     built = [number for number, line in enumerate(lines) if " -m local build " in line]
@@ -150,8 +171,8 @@ def test_push_waits_for_a_build_of_the_same_call() -> None:
 
 
 @pytest.mark.parametrize("goal", ["build", "build/image-classification", "local/image-classification"])
-@pytest.mark.parametrize("kind", ["missing", "empty", "no weights", "only below"])
-def test_weights_for_an_image_are_looked_for_before_it_is_built(
+@pytest.mark.parametrize("kind", ["missing", "empty", "no weights", "only in a subfolder"])
+def test_pretrained_weights_are_checked_before_the_image_is_built(
     no_docker: Path, tmp_path: Path, goal: str, kind: str
 ) -> None:
     folder = tmp_path / "my weights"
@@ -159,23 +180,23 @@ def test_weights_for_an_image_are_looked_for_before_it_is_built(
         folder.mkdir()
     if kind == "no weights":
         (folder / "resnet18.pth").write_bytes(b"weights")
-    if kind == "only below":
+    if kind == "only in a subfolder":
         (folder / "more").mkdir()
         (folder / "more" / "resnet18.params").write_bytes(b"weights")
     done = make(goal, f"PRETRAINED={folder}", path=no_docker)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"PRETRAINED={folder} " in done.stderr
-    said = "does not exist" if kind == "missing" else "holds no .safetensors, .params, .h5 or .keras file"
-    assert said in done.stderr
+    message = "does not exist" if kind == "missing" else "holds no .safetensors, .params, .h5 or .keras file"
+    assert message in done.stderr
 
 
-# Spaces, quotes, commas and what a shell or a glob would expand: names that a folder may have.
+# Folder names with spaces, quotes, commas, and characters that a shell or a glob would expand.
 ODD = ["my folder", "  two  spaces", 'Ann\'s "pets"', "a;b,(c)&[d]*"]
 
 
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("file", ["resnet18.safetensors", "resnet18_v1b.params"])
-def test_a_folder_with_weights_is_given_to_the_build(tmp_path: Path, file: str, name: str) -> None:
+def test_a_folder_with_weights_is_passed_to_the_build(tmp_path: Path, file: str, name: str) -> None:
     program(tmp_path, "docker", f'echo "$@" >> {tmp_path}/calls')
     weights = tmp_path / name
     weights.mkdir()
@@ -185,7 +206,7 @@ def test_a_folder_with_weights_is_given_to_the_build(tmp_path: Path, file: str, 
     assert f"--build-context pretrained={weights}" in (tmp_path / "calls").read_text()
 
 
-def test_a_build_says_little_but_all_that_the_engine_said_when_it_fails(tmp_path: Path) -> None:
+def test_a_build_is_quiet_unless_it_fails_and_then_prints_dockers_output(tmp_path: Path) -> None:
     program(tmp_path, "docker", "echo step 1; echo no base image >&2; exit 1")
     done = make("build/inference", path=tmp_path)
     assert done.returncode == 2
@@ -194,7 +215,7 @@ def test_a_build_says_little_but_all_that_the_engine_said_when_it_fails(tmp_path
 
 
 def last_command(*arguments: str) -> list[str]:
-    """The words of the last command that `make ARGUMENTS` would run, as a shell reads them."""
+    """Return the words of the last command that `make ARGUMENTS` would run, split as a shell splits them."""
     done = make("--dry-run", *arguments)
     assert done.returncode == 0, done.stderr
     return shlex.split(done.stdout.splitlines()[-1])
@@ -202,18 +223,18 @@ def last_command(*arguments: str) -> list[str]:
 
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("goal", ["demo/object-detection", "local/image-classification", "bench"])
-def test_a_data_set_in_a_folder_of_any_name_is_given_to_our_command(tmp_path: Path, goal: str, name: str) -> None:
+def test_a_data_set_in_a_folder_of_any_name_is_passed_to_the_command(tmp_path: Path, goal: str, name: str) -> None:
     folder = tmp_path / name
     (folder / "images").mkdir(parents=True)
     (folder / "annotations").mkdir()
-    for listed in ("trainval.txt", "test.txt"):
-        (folder / "annotations" / listed).touch()
+    for list_name in ("trainval.txt", "test.txt"):
+        (folder / "annotations" / list_name).touch()
     words = last_command(goal, f"DATA={folder}")
     assert words[words.index("--data") + 1] == str(folder)
 
 
 def run_last_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The last command that `make ARGUMENTS` would run, run without what comes before it."""
+    """Run only the last command that `make ARGUMENTS` would run."""
     return subprocess.run(
         last_command(*arguments), cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True, text=True, check=False, timeout=60,
@@ -221,7 +242,7 @@ def run_last_command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("goal", ["demo", "local/object-detection"])
-def test_make_hands_the_layout_to_the_command(goal: str) -> None:
+def test_the_layout_is_passed_to_the_command(goal: str) -> None:
     words = last_command(goal, "DATA=my photos", "LAYOUT=class-folders")
     assert words[words.index("--layout") + 1] == "class-folders"
 
@@ -235,19 +256,19 @@ def test_make_hands_the_layout_to_the_command(goal: str) -> None:
         ("bench", "/images does not exist", "/annotations/trainval.txt does not exist"),
     ],
 )
-def test_data_that_is_not_there_is_named_before_anything_is_done(
+def test_missing_data_is_reported_before_anything_is_done(
     tmp_path: Path, goal: str, empty: str, images_alone: str
 ) -> None:
     folder = tmp_path / "my pets"
-    for made, lacks in (("my pets", empty), ("my pets/images", images_alone)):
-        (tmp_path / made).mkdir()
+    for created, message in (("my pets", empty), ("my pets/images", images_alone)):
+        (tmp_path / created).mkdir()
         done = run_last_command(goal, f"DATA={folder}")
         assert (done.returncode, done.stdout) == (2, "")
-        assert f"{folder}{lacks}" in done.stderr
+        assert f"{folder}{message}" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("argument", "message"),
     [
         ("DATA=no/folder", "no/folder is not a folder: give the one that holds the data set"),
         ("EPOCHS=2.5", "argument --epochs: '2.5' is not a number of epochs: give a whole number of 1 or more"),
@@ -255,48 +276,48 @@ def test_data_that_is_not_there_is_named_before_anything_is_done(
         ("PORT=65536", "argument --port: '65536' is not a port: give a whole number from 1 to 65535"),
     ],
 )
-def test_local_mode_checks_what_it_is_given_before_an_image_is_built(no_docker: Path, given: str, words: str) -> None:
-    done = make("local/image-classification", given, path=no_docker)
+def test_local_mode_checks_its_arguments_before_an_image_is_built(no_docker: Path, argument: str, message: str) -> None:
+    done = make("local/image-classification", argument, path=no_docker)
     assert (done.returncode, done.stdout) == (2, "")
-    assert words in done.stderr
+    assert message in done.stderr
 
 
-def test_local_mode_builds_its_image_after_the_check_and_before_it_begins() -> None:
+def test_local_mode_builds_its_images_after_the_check_and_before_it_starts() -> None:
     lines = make("--dry-run", "local/image-classification").stdout.splitlines()
-    check, *builds, begin = (line for line in lines if " -m local" in line)
-    assert check == f"{begin} --check"
+    check, *builds, run = (line for line in lines if " -m local" in line)
+    assert check == f"{run} --check"
     assert [line.split()[4] for line in builds] == ["inference", "image-classification"]
 
 
 @pytest.mark.parametrize("epochs", ["abc", "0", "-1"])
-def test_epochs_reach_the_demo_which_refuses_what_is_not_a_whole_number(epochs: str) -> None:
+def test_the_demo_rejects_epochs_that_are_not_a_whole_number(epochs: str) -> None:
     done = run_last_command("demo", f"EPOCHS={epochs}")
     assert (done.returncode, done.stdout) == (2, "")
     assert f"argument --epochs: '{epochs}' is not a number of epochs: give a whole number of 1 or more" in done.stderr
 
 
-def test_the_port_of_local_mode_reaches_our_command() -> None:
+def test_the_port_of_local_mode_is_passed_to_the_command() -> None:
     words = last_command("local/image-classification", "PORT=8099")
     assert words[words.index("--port") + 1] == "8099"
 
 
-def test_the_port_of_serve_reaches_the_server_as_it_was_given(tmp_path: Path) -> None:
+def test_the_port_of_serve_is_passed_to_the_server_unchanged(tmp_path: Path) -> None:
     assert "SAGEMAKER_BIND_TO_PORT=80 80" in last_command("serve", f"BASE_DIR={tmp_path}", "PORT=80 80")
 
 
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("goal", ["train/image-classification", "train/image-classification-tensorflow", "serve"])
-def test_a_base_dir_of_any_name_is_given_to_the_program(tmp_path: Path, goal: str, name: str) -> None:
+def test_a_base_dir_of_any_name_is_passed_to_the_program(tmp_path: Path, goal: str, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
     relative = os.path.relpath(folder, REPOSITORY)
-    for given in (str(folder), relative):
-        words = last_command(goal, f"BASE_DIR={given}")
+    for base_dir in (str(folder), relative):
+        words = last_command(goal, f"BASE_DIR={base_dir}")
         assert f"SAGEMAKER_BASE_DIR={folder}" in words
 
 
 @pytest.mark.parametrize("goal", ["train/object-detection", "serve"])
-def test_a_base_dir_that_is_not_there_is_an_error_and_is_not_made(tmp_path: Path, goal: str) -> None:
+def test_a_missing_base_dir_is_an_error_and_is_not_created(tmp_path: Path, goal: str) -> None:
     (tmp_path / "file").touch()
     for name in ("my dri", "file"):
         done = make(goal, f"BASE_DIR={tmp_path / name}")
@@ -305,7 +326,7 @@ def test_a_base_dir_that_is_not_there_is_an_error_and_is_not_made(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_variables_that_make_does_not_know_are_warned_of_with_the_name_that_was_meant() -> None:
+def test_unknown_variables_give_a_warning_with_the_closest_name() -> None:
     done = make("help", "data=/foo", "EPOCH=2", "COLOUR=a b=c", "DATA=x", "LOCKFLAGS=--upgrade")
     assert done.returncode == 0
     assert [line.partition("warning: ")[2] for line in sorted(done.stderr.splitlines())] == [
@@ -315,7 +336,7 @@ def test_variables_that_make_does_not_know_are_warned_of_with_the_name_that_was_
     ]
 
 
-def test_every_variable_that_help_or_a_page_sets_is_one_of_makes() -> None:
+def test_every_variable_in_the_help_and_the_docs_is_known() -> None:
     pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     commands = re.findall(r"\bmake [a-z][\w/ -]*(?: [A-Z]+=\S+)+", text) + make("help").stdout.splitlines()[1:-3]
@@ -324,7 +345,7 @@ def test_every_variable_that_help_or_a_page_sets_is_one_of_makes() -> None:
     assert make("help", *(f"{name}=" for name in sorted(named - {"VARIANT"}))).stderr == ""
 
 
-def test_a_line_of_the_list_of_images_is_all_that_make_needs(fresh: Path) -> None:
+def test_a_new_image_needs_only_a_line_in_images_txt(fresh: Path) -> None:
     with (fresh / "containers" / "images.txt").open("a") as file:
         file.write("pose-estimation  tensorflow  tensorflow\n")
     assert "NAME is an image: " + " ".join([*IMAGES, "pose-estimation"]) in make("help", folder=fresh).stdout
@@ -336,23 +357,23 @@ def test_a_line_of_the_list_of_images_is_all_that_make_needs(fresh: Path) -> Non
 
 
 def stamp(folder: Path, environment: str) -> None:
-    """Let `make` take an environment for made."""
+    """Mark an environment as made, so that `make` does not make it again."""
     lock = hashlib.sha256((folder / ENVIRONMENTS[environment]).read_bytes()).hexdigest()
     (folder / ".venvs" / environment).mkdir(parents=True)
     (folder / ".venvs" / environment / f".lock-{lock}").touch()
 
 
-def test_environments_that_are_there_are_not_made_again_unless_their_lock_has_changed(fresh: Path) -> None:
+def test_environments_are_made_again_only_if_their_lock_file_changes(fresh: Path) -> None:
     for name in ENVIRONMENTS:
         stamp(fresh, name)
     assert make("-n", "envs", folder=fresh).stdout == "make: Nothing to be done for 'envs'.\n"
     with (fresh / ENVIRONMENTS["serve"]).open("a") as file:
         file.write("# another version\n")
-    made = make("-n", "envs", folder=fresh).stdout
-    assert {name for name in ENVIRONMENTS if f"rm -rf .venvs/{name}" in made} == {"serve"}
+    commands = make("-n", "envs", folder=fresh).stdout
+    assert {name for name in ENVIRONMENTS if f"rm -rf .venvs/{name}" in commands} == {"serve"}
 
 
-def test_a_machine_that_lacks_something_is_told_before_an_environment_is_made(fresh: Path) -> None:
+def test_missing_packages_are_reported_before_an_environment_is_made(fresh: Path) -> None:
     (fresh / ".ci").mkdir()
     program(fresh / ".ci", "machine", "echo 'Missing here: gcc.' >&2; exit 2")
     done = make("envs", folder=fresh)
@@ -371,7 +392,9 @@ def test_a_machine_that_lacks_something_is_told_before_an_environment_is_made(fr
         ("soak/training", "tensorflow", "tests/tensorflow/test_interrupted.py"),
     ],
 )
-def test_tests_run_in_the_environment_that_their_folder_is_named_for(goal: str, environment: str, folder: str) -> None:
+def test_tests_run_in_the_environment_that_their_folder_is_named_after(
+    goal: str, environment: str, folder: str
+) -> None:
     words = last_command(goal)
     assert f".venvs/{environment}/bin/python" in words
     assert words[-1] == folder
@@ -387,55 +410,60 @@ def test_tests_run_in_the_environment_that_their_folder_is_named_for(goal: str, 
         ("test/tensorflow", {"uv", "dev", "tests", "tensorflow", "serve"}),
     ],
 )
-def test_tests_make_the_environments_that_they_need_and_no_other(fresh: Path, goal: str, needed: set[str]) -> None:
+def test_tests_make_the_environments_that_they_need_and_no_others(fresh: Path, goal: str, needed: set[str]) -> None:
     product = fresh / "tests" / "products" / "thing.py"
     product.parent.mkdir(parents=True)
     product.write_text('ENVIRONMENT = "mxnet"\n')
-    made = make("-n", goal, folder=fresh).stdout
-    assert {name for name in ENVIRONMENTS if f"rm -rf .venvs/{name}" in made} == needed
+    commands = make("-n", goal, folder=fresh).stdout
+    assert {name for name in ENVIRONMENTS if f"rm -rf .venvs/{name}" in commands} == needed
 
 
 @pytest.mark.parametrize("goal", ["test", "test/quick"])
-def test_options_for_pytest_are_one_word_that_begins_with_their_name(goal: str) -> None:
+def test_options_for_pytest_are_passed_as_one_word(goal: str) -> None:
     shown = make("--dry-run", goal, "ARGS=-k 'a or b' -x").stdout
     assert "--pass=-k 'a or b' -x" in shlex.split(shown)
 
 
-def test_what_another_environment_makes_for_tests_is_made_again_when_code_has_changed(fresh: Path) -> None:
+def test_products_for_tests_are_made_again_if_the_code_changes(fresh: Path) -> None:
     for name in ENVIRONMENTS:
         stamp(fresh, name)
-    code = ("train/log.py", "serve/user_model/convert.py", "tests/products/thing.py")
-    for file in code:
+    sources = ("train/log.py", "serve/user_model/convert.py", "tests/products/thing.py")
+    for file in sources:
         (fresh / file).parent.mkdir(parents=True, exist_ok=True)
         (fresh / file).write_text('ENVIRONMENT = "mxnet"\n')
-    order = ".venvs/mxnet/bin/python -m tests.products thing\n"
-    assert make("-n", "test/serve", folder=fresh).stdout.startswith(order)
-    made = fresh / ".tests" / "products" / "thing" / ".made"
-    made.parent.mkdir(parents=True)
-    made.touch()
+    command = ".venvs/mxnet/bin/python -m tests.products thing\n"
+    assert make("-n", "test/serve", folder=fresh).stdout.startswith(command)
+    marker = fresh / ".tests" / "products" / "thing" / ".made"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
     assert "tests.products" not in make("-n", "test/serve", folder=fresh).stdout
-    for file in code:
-        assert make("-n", "test/serve", f"--what-if={file}", folder=fresh).stdout.startswith(order), file
+    for file in sources:
+        assert make("-n", "test/serve", f"--what-if={file}", folder=fresh).stdout.startswith(command), file
 
 
-REMADE = [
-    *(".venvs/dev/bin/python", "sbom/inference.cdx.json"),
-    *(".tests/products/serving/.made", ".mypy_cache/x", ".pytest_cache/x", ".ruff_cache/x", ".hypothesis/x"),
+GENERATED = [
+    ".venvs/dev/bin/python",
+    "sbom/inference.cdx.json",
+    ".tests/products/serving/.made",
+    ".mypy_cache/x",
+    ".pytest_cache/x",
+    ".ruff_cache/x",
+    ".hypothesis/x",
     "local/__pycache__/x.pyc",
 ]
 MODELS = [".local/image-classification/model.tar.gz", ".demo/object-detection/opt/ml/model/model.onnx"]
-OWN = ["data/images/a.jpg", "channels/train/a.jpg", "local/train.py"]
+USER_FILES = ["data/images/a.jpg", "channels/train/a.jpg", "local/train.py"]
 
 
-@pytest.mark.parametrize(("goal", "gone"), [("clean", REMADE), ("clean/models", MODELS)])
-def test_clean_keeps_trained_models_which_have_a_target_of_their_own(fresh: Path, goal: str, gone: list[str]) -> None:
-    files = [*REMADE, *MODELS, *OWN]
+@pytest.mark.parametrize(("goal", "removed"), [("clean", GENERATED), ("clean/models", MODELS)])
+def test_clean_keeps_trained_models_and_clean_models_removes_them(fresh: Path, goal: str, removed: list[str]) -> None:
+    files = [*GENERATED, *MODELS, *USER_FILES]
     for file in files:
         (fresh / file).parent.mkdir(parents=True, exist_ok=True)
         (fresh / file).touch()
     done = make(goal, folder=fresh)
     assert done.returncode == 0, done.stderr
-    assert [file for file in files if not (fresh / file).exists()] == gone
+    assert [file for file in files if not (fresh / file).exists()] == removed
 
 
 def machine(path: Path) -> subprocess.CompletedProcess[str]:
@@ -457,7 +485,7 @@ def bare(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_machine_with_nothing_installed_gets_one_line_to_run(bare: Path) -> None:
+def test_a_machine_with_nothing_installed_gets_one_command_to_run(bare: Path) -> None:
     done = machine(bare)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
@@ -467,13 +495,13 @@ def test_machine_with_nothing_installed_gets_one_line_to_run(bare: Path) -> None
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
-def test_a_page_installs_what_the_machine_is_checked_for(page: str) -> None:
+def test_the_docs_install_the_packages_that_the_check_requires(page: str) -> None:
     packages = subprocess.run([REPOSITORY / ".ci" / "machine", "--packages"], capture_output=True, text=True).stdout
     line = f"    sudo apt-get update && sudo apt-get install -y {packages}"
     assert line in (REPOSITORY / page).read_text(encoding="utf-8")
 
 
-def test_machine_with_everything_names_its_python_3_11(bare: Path) -> None:
+def test_a_complete_machine_prints_its_python_3_11(bare: Path) -> None:
     for name in ("git", "make", "gcc"):
         program(bare, name, "exit 0")
     program(bare, "python3.11", f'exec {sys.executable} "$@"')
@@ -482,7 +510,7 @@ def test_machine_with_everything_names_its_python_3_11(bare: Path) -> None:
     assert subprocess.run([done.stdout.strip(), "-V"], capture_output=True, text=True).stdout.startswith("Python 3.11.")
 
 
-def test_machine_without_a_compiler_is_told_of_that_alone(bare: Path) -> None:
+def test_a_machine_without_a_compiler_lacks_only_that(bare: Path) -> None:
     for name in ("git", "make"):
         program(bare, name, "exit 0")
     program(bare, "python3", f'exec {sys.executable} "$@"')
@@ -491,7 +519,7 @@ def test_machine_without_a_compiler_is_told_of_that_alone(bare: Path) -> None:
     assert done.stderr.startswith("Missing here: gcc. Run: ")
 
 
-def test_machine_with_another_python_is_told_which_one_is_needed(bare: Path) -> None:
+def test_another_python_version_is_reported_with_the_required_one(bare: Path) -> None:
     program(bare, "python3", 'case "$2" in *platform*) echo 3.13.1;; *) exit 1;; esac')
     done = machine(bare)
     assert done.returncode == 2

@@ -1,7 +1,7 @@
-"""Hyperparameters as AWS's public notebooks and bug reports have them, written as SageMaker's SDKs write them.
+"""Hyperparameters from AWS's public notebooks and from bug reports, written as SageMaker's SDKs write them.
 
-Each set must start a job: `fit` of SDK v2 and v3 sends `str(value)`, a framework estimator and a tuner's categories are
-JSON once more.
+Each set must start a job. `fit` of SDK v2 and v3 sends `str(value)`. A framework estimator and the categories of a
+tuner send JSON.
 """
 
 import json
@@ -66,8 +66,8 @@ MASKS: dict[str, Any] = {
 SETS: dict[str, tuple[ModuleType, dict[str, Any], dict[str, Any]]] = {
     "full training": (classification, CALTECH, {"num_layers": 18, "top_k": 2}),
     "transfer learning": (classification, CALTECH | {"use_pretrained_model": 1}, {"use_pretrained_model": True}),
-    "lst format": (classification, CALTECH | {"resize": 256, "epochs": 2}, {"resize": 256}),
-    "several labels": (
+    "lst files": (classification, CALTECH | {"resize": 256, "epochs": 2}, {"resize": 256}),
+    "multi-label": (
         classification,
         CALTECH
         | {"num_classes": 5, "resize": 256, "num_training_samples": 2500, "use_pretrained_model": 1, "top_k": None}
@@ -83,38 +83,42 @@ SETS: dict[str, tuple[ModuleType, dict[str, Any], dict[str, Any]]] = {
         | {"lr_scheduler_step": "10,20,30,40,50,59", "augmentation_type": "crop_color_transform"},
         {"lr_scheduler_step": (10, 20, 30, 40, 50, 59)},
     ),
-    "a checkpoint beyond the last epoch": (
+    "checkpoint_frequency above epochs": (
         classification,
         CALTECH | {"epochs": 4, "checkpoint_frequency": 10},
         {"checkpoint_frequency": 10, "epochs": 4},
     ),
-    "many machines": (
+    "several hosts": (
         classification,
         CALTECH | {"kv_store": "dist_device_sync", "lr_scheduler_step": [10, 20], "early_stopping": False},
         {"kv_store": "dist_device_sync", "lr_scheduler_step": (10, 20), "early_stopping": False},
     ),
-    "a tuner's job": (
+    "tuning job": (
         classification,
         CALTECH | {"_tuning_objective_metric": "validation:accuracy", "optimizer": "adam", "beta_1": 0.000001},
         {"optimizer": "adam", "beta_1": 1e-6},
     ),
-    "boxes in images": (detection, VOC | {"lr_scheduler_step": "10", "optimizer": "sgd"}, {"lr_scheduler_step": (10,)}),
-    "boxes in records": (detection, VOC, {"lr_scheduler_step": (3, 6), "use_pretrained_model": True}),
-    "boxes of one class": (
+    "detection, image format": (
+        detection,
+        VOC | {"lr_scheduler_step": "10", "optimizer": "sgd"},
+        {"lr_scheduler_step": (10,)},
+    ),
+    "detection, RecordIO": (detection, VOC, {"lr_scheduler_step": (3, 6), "use_pretrained_model": True}),
+    "detection, one class": (
         detection,
         VOC
         | {"num_classes": 1, "image_shape": 512, "label_width": 600, "epochs": 30.0, "freeze_layer_pattern": False}
         | {"kv_store": "device", "nms_topk": 400, "early_stopping_patience": 0, "early_stopping": True},
         {"image_shape": 512, "freeze_layer_pattern": None, "early_stopping_patience": 0},
     ),
-    "masks": (segmentation, MASKS, {"early_stopping": True, "use_pretrained_model": True}),
-    "masks of two classes": (
+    "segmentation": (segmentation, MASKS, {"early_stopping": True, "use_pretrained_model": True}),
+    "segmentation, two classes": (
         segmentation,
         {"backbone": "resnet-50", "algorithm": "deeplab", "num_classes": 2, "epochs": 10, "learning_rate": 0.0001}
         | {"optimizer": "adam", "mini_batch_size": 16, "validation_mini_batch_size": 16, "num_training_samples": 100},
         {"algorithm": "deeplab"},
     ),
-    "masks with the shipped private keys": (
+    "segmentation, private hyperparameters": (
         segmentation,
         MASKS
         | {"_workers": 16, "_aux_loss": True, "_aux_weight": 0.5, "_hybrid": False, "_augmentation_type": "default"}
@@ -125,31 +129,31 @@ SETS: dict[str, tuple[ModuleType, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("form", ["as text", "as JSON in text"])
+@pytest.mark.parametrize("form", ["text", "JSON"])
 @pytest.mark.parametrize("name", SETS)
 def test_the_hyperparameters_of_a_public_notebook_start_a_job(name: str, form: str, tmp_path: Path) -> None:
-    algorithm, given, expected = SETS[name]
-    write = str if form == "as text" else json.dumps
+    algorithm, hyperparameters, expected = SETS[name]
+    write = str if form == "text" else json.dumps
     path = tmp_path / "hyperparameters.json"
-    path.write_text(json.dumps({key: write(value) for key, value in given.items()}))
+    path.write_text(json.dumps({key: write(value) for key, value in hyperparameters.items()}))
     hp = algorithm.check(hyperparameter_types.read(path))
     hp.log()
     assert expected.items() <= hp.values().items()
     assert not [key for key in hp.values() if key.startswith("_")]
 
 
-def test_what_the_closed_image_let_pass_is_ignored_with_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    texts = {key: str(value) for key, value in SETS["sagemaker-python-sdk#310"][1].items()}
+def test_a_hyperparameter_that_the_built_in_algorithm_ignores_gives_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    strings = {key: str(value) for key, value in SETS["sagemaker-python-sdk#310"][1].items()}
     with caplog.at_level(logging.WARNING, logger="train"):
-        hp = classification.check(texts)
+        hp = classification.check(strings)
     assert "use_lr_scheduler" not in hp.values()
     assert caplog.messages == [
         "use_lr_scheduler=1 is ignored, as the built-in ignores it: lr_scheduler_step alone says when the rate falls"
     ]
 
 
-def test_a_checkpoint_beyond_the_last_epoch_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    texts = {key: str(value) for key, value in CALTECH.items()} | {"epochs": "4", "checkpoint_frequency": "10"}
+def test_a_checkpoint_frequency_above_epochs_gives_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    strings = {key: str(value) for key, value in CALTECH.items()} | {"epochs": "4", "checkpoint_frequency": "10"}
     with caplog.at_level(logging.WARNING, logger="train"):
-        classification.check(texts).log()
+        classification.check(strings).log()
     assert "checkpoint_frequency=10 is above epochs=4: only the best epoch is kept" in caplog.messages

@@ -1,4 +1,4 @@
-"""What the jobs of these tests are given, and whether an endpoint's answer has the form that it should have."""
+"""Hyperparameters of a small job, and checks of the form of an endpoint's responses."""
 
 import json
 
@@ -6,7 +6,7 @@ SMALL = {"num_layers": 20, "image_shape": "3,32,32", "resize": 36, "mini_batch_s
 
 
 def is_detections(value: object, classes: int) -> bool:
-    """Whether `value` is a list of [class, score, xmin, ymin, xmax, ymax], best score first, boxes in fractions."""
+    """Return whether `value` is a list of [class, score, xmin, ymin, xmax, ymax], best first, boxes in fractions."""
     return (
         isinstance(value, list)
         and all(isinstance(row, list) and len(row) == 6 for row in value)
@@ -17,7 +17,7 @@ def is_detections(value: object, classes: int) -> bool:
 
 
 def is_probabilities(value: object, classes: int) -> bool:
-    """Whether `value` is a list of `classes` floats from 0 to 1 that sum to 1."""
+    """Return whether `value` is a list of `classes` floats from 0 to 1 that sum to 1."""
     return (
         isinstance(value, list)
         and len(value) == classes
@@ -27,7 +27,7 @@ def is_probabilities(value: object, classes: int) -> bool:
 
 
 def is_score(value: object) -> bool:
-    """Whether `value` is what the seed project's server answers for one image: `{'predictions': [[p]]}`."""
+    """Return whether `value` is TensorFlow Serving's response with one score: `{'predictions': [[p]]}`."""
     match value:
         case {"predictions": [[float(probability)]]}:
             return 0 <= probability <= 1 and len(value) == 1
