@@ -133,7 +133,7 @@ def test_files_of_a_run_of_ones_own_count_the_photos_that_the_demo_draws() -> No
 
 def test_the_page_on_weights_has_the_networks_and_the_forms_of_file_of_every_image() -> None:
     page = (DOCS / "pretrained.md").read_text(encoding="utf-8")
-    asked = dict(re.findall(r"^\| ([\w-]+) \| (`.+?`.*?) \|", page.partition("## Where such")[0], re.MULTILINE))
+    asked = dict(re.findall(r"^\| ([\w-]+) \| (`.+?`.*?) \|", page.partition("## Where weight files")[0], re.MULTILINE))
     assert list(asked) == list(TRAINING)
     for name, words in asked.items():
         parameter = re.match(r"`(\w+)`", words)
