@@ -52,7 +52,7 @@ def needed(net: gluon.HybridBlock, side: int) -> tuple[float, float]:
 
 def main() -> None:
     """Print the table."""
-    print("| network | pixels | MB per picture | MB besides | " + " | ".join(f"{card} GB" for card in _CARDS) + " |")
+    print("| network | pixels | MB per sample | MB fixed | " + " | ".join(f"{card} GB" for card in _CARDS) + " |")
     print("|---" * (4 + len(_CARDS)) + "|")
     for name, side, net in networks():
         picture, besides = needed(net, side)
