@@ -1,4 +1,4 @@
-"""What builds an image: the call of Docker, what it prints, and what it refuses. Real builds: tests/images."""
+"""`python3 -m local build`: the call of Docker, its output, and what is rejected. Real builds: tests/images."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from train.weights import keras_files, pretrained
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """`docker(script)`: a program in Docker's place, which appends its arguments to the file that is returned."""
+    """Return `docker(script)`, which installs a fake `docker` that appends its arguments to the returned file."""
     calls = tmp_path / "calls"
 
     def install(script: str = "") -> Path:
@@ -34,20 +34,20 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
 
 
 def run(name: str, *options: str) -> int:
-    """`make build/NAME` with its defaults."""
+    """Run `build NAME` with the defaults of `make build/NAME`."""
     defaults = {"registry": "vision", "tag": "dev", "platform": "linux/amd64", "base-image": "python:3", "source": ""}
     return program.main(["build", name, *(f"--{option}={value}" for option, value in defaults.items()), *options])
 
 
 def git(*arguments: str) -> str:
-    """What git says of this tree."""
+    """Return the output of a git command in this repository."""
     done = subprocess.run(["git", "-C", REPOSITORY, *arguments], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", IMAGES)
-def test_docker_is_given_the_images_dockerfile_its_name_its_lock_and_what_its_labels_say(
+def test_docker_gets_the_dockerfile_and_all_build_arguments(
     name: str, variant: str, docker: Callable[..., Path]
 ) -> None:
     calls = docker()
@@ -56,11 +56,13 @@ def test_docker_is_given_the_images_dockerfile_its_name_its_lock_and_what_its_la
     words = calls.read_text().splitlines()
     assert words[:3] == ["buildx", "build", str(REPOSITORY)]
     assert words[words.index("--file") + 1] == str(REPOSITORY / "containers" / IMAGES[name].stack / "Dockerfile")
-    given = dict(word.removeprefix("--build-arg=").split("=", 1) for word in words if word.startswith("--build-arg="))
-    changed = "-dirty" if git("status", "--porcelain") else ""
-    assert given.pop("REVISION") == git("rev-parse", "HEAD") + changed
-    assert given.pop("CREATED") == git("show", "-s", "--format=%cI")
-    assert given == {
+    build_args = dict(
+        word.removeprefix("--build-arg=").split("=", 1) for word in words if word.startswith("--build-arg=")
+    )
+    suffix = "-dirty" if git("status", "--porcelain") else ""
+    assert build_args.pop("REVISION") == git("rev-parse", "HEAD") + suffix
+    assert build_args.pop("CREATED") == git("show", "-s", "--format=%cI")
+    assert build_args == {
         "NAME": name,
         "BASE_IMAGE": "python:3",
         "INFERENCE_IMAGE": "host:5000/vision/inference:1.2",
@@ -75,7 +77,7 @@ def test_docker_is_given_the_images_dockerfile_its_name_its_lock_and_what_its_la
     ("name", "reference"),
     [("inference", "vision/inference:dev"), ("object-detection", "vision/object-detection:dev-gpu")],
 )
-def test_an_image_for_gpus_has_a_tag_of_its_own_and_inference_is_the_same_in_both(
+def test_gpu_images_have_their_own_tag_except_inference(
     name: str, reference: str, docker: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls = docker()
@@ -84,7 +86,7 @@ def test_an_image_for_gpus_has_a_tag_of_its_own_and_inference_is_the_same_in_bot
     assert f"==> {reference} is built in " in capsys.readouterr().out
 
 
-def test_an_image_has_the_form_that_sagemaker_takes(docker: Callable[..., Path]) -> None:
+def test_images_have_the_format_that_sagemaker_accepts(docker: Callable[..., Path]) -> None:
     calls = docker()
     run("inference")
     words = calls.read_text().splitlines()
@@ -102,7 +104,7 @@ def test_the_last_line_has_the_time_and_the_size(
     assert re.fullmatch(r"==> vision/inference:dev is built in \d+ s, 123 MB", last)
 
 
-def test_a_builder_that_keeps_its_images_to_itself_has_no_size_to_tell(
+def test_the_size_is_left_out_if_the_builder_does_not_load_the_image(
     docker: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     docker('test "$1" != image || { echo "No such image" >&2; exit 1; }')
@@ -110,7 +112,7 @@ def test_a_builder_that_keeps_its_images_to_itself_has_no_size_to_tell(
     assert re.search(r"\n==> vision/inference:dev is built in \d+ s\n$", capsys.readouterr().out)
 
 
-def test_a_machine_without_docker_is_told_what_to_install(
+def test_without_docker_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -118,11 +120,11 @@ def test_a_machine_without_docker_is_told_what_to_install(
     assert capsys.readouterr().err == "build: docker is not on PATH: install Docker\n"
 
 
-def test_the_suffixes_of_weights_are_those_that_training_reads() -> None:
+def test_weights_have_the_suffixes_that_training_reads() -> None:
     assert (*pretrained.TORCHVISION.suffixes, *keras_files.SUFFIXES) == build.WEIGHTS
 
 
-def test_a_machine_builds_images_with_python_alone(tmp_path: Path) -> None:
+def test_build_needs_only_the_standard_library(tmp_path: Path) -> None:
     code = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('local', run_name='__main__')"
     command = [sys.executable, "-I", "-S", "-c", code, REPOSITORY, "build", "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

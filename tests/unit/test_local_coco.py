@@ -1,4 +1,4 @@
-"""COCO's JSON in `prepare`: what is read from it, and what is refused or left out, by name."""
+"""COCO's JSON files in `prepare`: what is read, and what is rejected or left out by name."""
 
 import contextlib
 import json
@@ -32,16 +32,16 @@ TWO = {"id": 2, "file_name": "2.jpg", "width": 60, "height": 40}
 BOX = [10, 5, 20.5, 15]
 
 
-def thing(image: object = 1, category: object = 3, bbox: object = BOX, **more: object) -> dict[str, Any]:
+def annotation(image: object = 1, category: object = 3, bbox: object = BOX, **more: object) -> dict[str, Any]:
     return {"image_id": image, "category_id": category, "bbox": bbox, **more}
 
 
-def document(things: object, images: object = (ONE, TWO), categories: object = (CAT, DOG)) -> dict[str, object]:
-    return {"info": {}, "images": images, "annotations": things, "categories": categories}
+def document(annotations: object, images: object = (ONE, TWO), categories: object = (CAT, DOG)) -> dict[str, object]:
+    return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
 
 
 def lay_out(root: Path, content: object, *photos: str, file: str = "labels.json") -> Path:
-    """A file of this JSON below `root`, and photos of 60 x 40 pixels."""
+    """Write a file with this JSON below `root`, and photos of 60 x 40 pixels."""
     photo = encode(quarters(60, 40))
     return write_files(
         root, {file: json.dumps(content), **dict.fromkeys(photos or ("images/1.jpg", "images/2.jpg"), photo)}
@@ -52,26 +52,26 @@ def mask(data: DataSet[Mask], number: int = 0) -> NDArray[np.uint8]:
     return data.entries[number].target.read().pixels
 
 
-def test_boxes_are_left_top_width_height_and_a_photo_without_one_is_background(tmp_path: Path) -> None:
-    data = coco.detection(lay_out(tmp_path, document([thing(), thing(category=7, bbox=[0, 0, 1, 2])])))
+def test_boxes_are_left_top_width_height_and_a_photo_without_boxes_is_background(tmp_path: Path) -> None:
+    data = coco.detection(lay_out(tmp_path, document([annotation(), annotation(category=7, bbox=[0, 0, 1, 2])])))
     assert boxes(data) == {"images/1.jpg": [("cat", (10, 5, 30.5, 20)), ("dog", (0, 0, 1, 2))], "images/2.jpg": []}
     assert [entry.target.size for entry in data.entries] == [(60, 40)] * 2
     assert data.class_names == ("cat", "dog")
 
 
-def test_categories_are_numbered_by_their_ids_and_named_without_those_of_no_object(tmp_path: Path) -> None:
+def test_categories_are_sorted_by_id_and_unused_ones_are_left_out(tmp_path: Path) -> None:
     categories = [{"id": 90, "name": " big \n dog"}, {"id": 0, "name": "animals", "supercategory": "none"}, CAT, DOG]
-    things = [thing(category=90), thing(category=3), thing(category=7, iscrowd=1)]
-    data = coco.detection(lay_out(tmp_path, document(things, categories=categories)))
+    annotations = [annotation(category=90), annotation(category=3), annotation(category=7, iscrowd=1)]
+    data = coco.detection(lay_out(tmp_path, document(annotations, categories=categories)))
     assert data.class_names == ("cat", "big dog")
     assert notes(data) == {coco.CROWDS: ["dog on 1.jpg"], UNUSED_CLASSES: ["animals", "dog"]}
 
 
-def test_two_files_whose_categories_have_other_ids_agree_by_their_names(tmp_path: Path) -> None:
-    lay_out(tmp_path, document([thing()]), file="a_train.json")
+def test_categories_of_two_files_are_matched_by_name(tmp_path: Path) -> None:
+    lay_out(tmp_path, document([annotation()]), file="a_train.json")
     swapped = [{"id": 3, "name": "dog"}, {"id": 7, "name": "cat"}]
     more = [{**ONE, "file_name": "3.jpg"}]
-    data = coco.detection(lay_out(tmp_path, document([thing()], more, swapped), "3.jpg", file="b_val.json"))
+    data = coco.detection(lay_out(tmp_path, document([annotation()], more, swapped), "3.jpg", file="b_val.json"))
     assert boxes(data)["images/1.jpg"][0][0] == "cat"
     assert boxes(data)["3.jpg"][0][0] == "dog"
     assert data.class_names == ("cat", "dog")
@@ -91,29 +91,29 @@ def test_two_files_whose_categories_have_other_ids_agree_by_their_names(tmp_path
         },
     ],
 )
-def test_names_of_files_and_folders_say_the_part_and_which_photo_of_one_name_is_meant(
+def test_file_and_folder_names_decide_the_part_and_between_photos_with_the_same_name(
     files: dict[str, str], tmp_path: Path
 ) -> None:
     for number, (file, photo) in enumerate(files.items()):
-        lay_out(tmp_path, document([thing(bbox=[number, 0, 9, 9])], [ONE]), photo, file=file)
-    found = layouts.detect(tmp_path)
-    data = found.read("detection")
-    assert found.name == "coco"
+        lay_out(tmp_path, document([annotation(bbox=[number, 0, 9, 9])], [ONE]), photo, file=file)
+    layout = layouts.detect(tmp_path)
+    data = layout.read("detection")
+    assert layout.name == "coco"
     assert [entry.part for entry in data.entries] == ["train", "validation"]
     assert boxes(data) == {photo: [("cat", (at, 0, at + 9, 9))] for at, photo in enumerate(files.values())}
 
 
-def test_folders_of_photos_say_the_part_where_one_file_lists_all(tmp_path: Path) -> None:
+def test_photo_folders_decide_the_part_if_one_file_lists_all_photos(tmp_path: Path) -> None:
     images = [{**ONE, "file_name": "train\\1.jpg"}, {**TWO, "file_name": "val\\2.jpg"}]
-    data = coco.detection(lay_out(tmp_path, document([thing()], images), "x/train/1.jpg", "x/val/2.jpg"))
+    data = coco.detection(lay_out(tmp_path, document([annotation()], images), "x/train/1.jpg", "x/val/2.jpg"))
     assert [entry.part for entry in data.entries] == ["train", "validation"]
 
 
-def test_what_is_not_used_has_a_reason_and_a_name(tmp_path: Path) -> None:
+def test_unused_files_and_entries_are_listed_with_a_reason(tmp_path: Path) -> None:
     lay_out(tmp_path, document([]), "4.jpg", file="captions_train.json")
     lay_out(tmp_path, document([], [{**ONE, "file_name": "5.jpg"}]), "test/5.jpg", file="test/_annotations.coco.json")
     images = [ONE, TWO, {**TWO, "id": 3}, {**TWO, "id": 4, "file_name": "gone.jpg"}, {**TWO, "id": 5, "file_name": 6}]
-    data = coco.detection(lay_out(tmp_path, document([thing(), thing(image=99), 7], images)))
+    data = coco.detection(lay_out(tmp_path, document([annotation(), annotation(image=99), 7], images)))
     assert notes(data) == {
         coco.OTHERS: ["captions_train.json"],
         MISSING: ["'gone.jpg' of labels.json"],
@@ -126,28 +126,30 @@ def test_what_is_not_used_has_a_reason_and_a_name(tmp_path: Path) -> None:
     }
 
 
-def test_a_file_of_keypoints_is_read_where_there_is_no_other(tmp_path: Path) -> None:
-    assert boxes(coco.detection(lay_out(tmp_path, document([thing()]), file="person_keypoints_val.json")))[
+def test_a_keypoints_file_is_read_if_there_is_no_other_file(tmp_path: Path) -> None:
+    assert boxes(coco.detection(lay_out(tmp_path, document([annotation()]), file="person_keypoints_val.json")))[
         "images/1.jpg"
     ]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("stored", [True, False])
-def test_width_and_height_say_whether_boxes_and_outlines_are_of_the_stored_photo_or_the_upright_one(
+def test_width_and_height_decide_whether_annotations_refer_to_the_stored_or_the_upright_photo(
     stored: bool, orientation: int, tmp_path: Path
 ) -> None:
     red = Image.new("L", (60, 40))
     red.paste(255, (0, 0, 30, 20))
-    turn = TURNS[orientation] if stored or orientation < 5 else None  # of two equal sizes that as stored counts
-    seen = red.transpose(turn) if turn is not None else red
-    left, top, right, bottom = seen.getbbox() or ()
-    one = thing(
+    turn = TURNS[orientation] if stored or orientation < 5 else None  # if both sizes are equal, the stored photo counts
+    annotated = red.transpose(turn) if turn is not None else red
+    left, top, right, bottom = annotated.getbbox() or ()
+    cat = annotation(
         bbox=[left, top, right - left, bottom - top],
         segmentation=[[left, top, right, top, right, bottom, left, bottom]],
     )
-    images = [{"id": key, "file_name": f"{key}.jpg", "width": seen.width, "height": seen.height} for key in (1, 2)]
-    data = lay_out(tmp_path / "in", document([one, {**one, "image_id": 2}], images))
+    images = [
+        {"id": key, "file_name": f"{key}.jpg", "width": annotated.width, "height": annotated.height} for key in (1, 2)
+    ]
+    data = lay_out(tmp_path / "in", document([cat, {**cat, "image_id": 2}], images))
     for name, colour in (("1.jpg", "blue"), ("2.jpg", "green")):
         (data / "images" / name).write_bytes(laid_down(Image.new("RGB", (60, 40), colour), orientation))
     for boxed in prepare("object-detection", data, tmp_path / "boxes").truths.values():
@@ -156,9 +158,11 @@ def test_width_and_height_say_whether_boxes_and_outlines_are_of_the_stored_photo
         assert np.array_equal(masked.mask, np.asarray(red) // 255)
 
 
-def test_without_width_and_height_boxes_and_outlines_are_of_the_stored_photo(tmp_path: Path) -> None:
+def test_without_width_and_height_annotations_refer_to_the_stored_photo(tmp_path: Path) -> None:
     images = [{"id": 1, "file_name": "1.jpg"}, {**TWO, "width": None, "height": 0}]
-    data = lay_out(tmp_path / "in", document([thing(segmentation=SQUARE), thing(2, segmentation=SQUARE)], images))
+    data = lay_out(
+        tmp_path / "in", document([annotation(segmentation=SQUARE), annotation(2, segmentation=SQUARE)], images)
+    )
     for name, colour in (("1.jpg", "blue"), ("2.jpg", "green")):
         (data / "images" / name).write_bytes(laid_down(Image.new("RGB", (40, 60), colour), 6))
     for boxed in prepare("object-detection", data, tmp_path / "boxes").truths.values():
@@ -173,7 +177,7 @@ SQUARE = [[10, 5, 30, 5, 30, 20, 10, 20]]
 
 
 def painted(*rectangles: tuple[int, int, int, int, int]) -> NDArray[np.uint8]:
-    """A mask of 60 x 40 pixels with a value in each (left, top, right, bottom), one over the other."""
+    """Return a mask of 60 x 40 pixels with a value in each (left, top, right, bottom), later ones on top."""
     expected = np.zeros((40, 60), np.uint8)
     for value, left, top, right, bottom in rectangles:
         expected[top:bottom, left:right] = value
@@ -190,52 +194,50 @@ def run_lengths(expected: NDArray[np.uint8], kind: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("kind", ["plain", "compressed"])
-def test_run_lengths_of_both_forms_are_read_column_by_column(kind: str, tmp_path: Path) -> None:
+def test_run_lengths_in_both_formats_are_read_column_by_column(kind: str, tmp_path: Path) -> None:
     expected = painted((1, 10, 5, 30, 20), (0, 12, 8, 14, 9), (1, 59, 39, 60, 40))
-    data = coco.segmentation(lay_out(tmp_path, document([thing(segmentation=run_lengths(expected, kind))])))
+    data = coco.segmentation(lay_out(tmp_path, document([annotation(segmentation=run_lengths(expected, kind))])))
     assert data.class_names == ("background", "cat")
     assert np.array_equal(mask(data), expected)
 
 
 @pytest.mark.parametrize("segmentation", [SQUARE, SQUARE[0], [*SQUARE, [0, 0, 1, 1]], [[*SQUARE[0], 10, 5]]])
 def test_a_polygon_fills_the_pixels_inside_it(segmentation: object, tmp_path: Path) -> None:
-    data = coco.segmentation(lay_out(tmp_path, document([thing(segmentation=segmentation)])))
+    data = coco.segmentation(lay_out(tmp_path, document([annotation(segmentation=segmentation)])))
     assert np.array_equal(mask(data), painted((1, 10, 5, 30, 20)))
     assert np.array_equal(mask(data, 1), painted())
 
 
-def test_all_polygons_of_an_object_are_filled_where_they_overlap_too(tmp_path: Path) -> None:
+def test_all_polygons_of_an_object_are_filled_even_where_they_overlap(tmp_path: Path) -> None:
     two = [*SQUARE, [25, 10, 50, 10, 50, 15, 25, 15]]
-    data = coco.segmentation(lay_out(tmp_path, document([thing(segmentation=two)])))
+    data = coco.segmentation(lay_out(tmp_path, document([annotation(segmentation=two)])))
     assert np.array_equal(mask(data), painted((1, 10, 5, 30, 20), (1, 25, 10, 50, 15)))
 
 
-def test_where_objects_overlap_the_smaller_lies_on_top_and_crowds_and_bare_boxes_are_ignored_below(
-    tmp_path: Path,
-) -> None:
+def test_smaller_objects_are_on_top_and_crowds_and_plain_boxes_are_ignored_below_them(tmp_path: Path) -> None:
     small, crowd = [[12, 8, 20, 8, 20, 30, 12, 30]], painted((1, 0, 0, 60, 12))
-    things = [
-        thing(category=7, segmentation=small),
-        thing(segmentation=SQUARE),
-        thing(category=7, segmentation=run_lengths(crowd, "plain"), iscrowd=1),
-        thing(bbox=[40, 10, 10, 10], segmentation=[]),
+    annotations = [
+        annotation(category=7, segmentation=small),
+        annotation(segmentation=SQUARE),
+        annotation(category=7, segmentation=run_lengths(crowd, "plain"), iscrowd=1),
+        annotation(bbox=[40, 10, 10, 10], segmentation=[]),
     ]
-    data = coco.segmentation(lay_out(tmp_path, document(things)))
+    data = coco.segmentation(lay_out(tmp_path, document(annotations)))
     expected = painted((255, 0, 0, 60, 12), (255, 40, 10, 50, 20), (1, 10, 5, 30, 20), (2, 12, 8, 20, 30))
     assert np.array_equal(mask(data), expected)
     assert notes(data) == {coco.BOXES_ONLY: ["cat on 1.jpg"]}
 
 
-def test_a_category_called_background_is_the_background(tmp_path: Path) -> None:
-    things = [thing(segmentation=SQUARE), thing(category=7, segmentation=[[0, 0, 60, 0, 60, 40, 0, 40]])]
+def test_a_category_named_background_is_the_background(tmp_path: Path) -> None:
+    annotations = [annotation(segmentation=SQUARE), annotation(category=7, segmentation=[[0, 0, 60, 0, 60, 40, 0, 40]])]
     categories = [CAT, {"id": 7, "name": "background"}]
-    data = coco.segmentation(lay_out(tmp_path, document(things, categories=categories)))
+    data = coco.segmentation(lay_out(tmp_path, document(annotations, categories=categories)))
     assert data.class_names == ("background", "cat")
     assert np.array_equal(mask(data), painted((1, 10, 5, 30, 20)))
 
 
 @pytest.mark.parametrize(
-    ("segmentation", "says"),
+    ("segmentation", "message"),
     [
         ("x", 'labels.json annotations[0] has the segmentation "x": expected polygons or run lengths'),
         ([[1, 2, 3]], "labels.json annotations[0] has the polygon [1, 2, 3]: expected [x, y, x, y, ...] in pixels"),
@@ -253,59 +255,59 @@ def test_a_category_called_background_is_the_background(tmp_path: Path) -> None:
         ({"size": [40, 60], "counts": "1"}, 'has the run lengths "1", which are not those of 60 x 40 pixels'),
     ],
 )
-def test_a_shape_that_is_none_leaves_its_photo_out_by_name(segmentation: object, says: str, tmp_path: Path) -> None:
-    data = coco.segmentation(lay_out(tmp_path, document([thing(segmentation=segmentation)])))
+def test_an_invalid_segmentation_is_rejected_by_name(segmentation: object, message: str, tmp_path: Path) -> None:
+    data = coco.segmentation(lay_out(tmp_path, document([annotation(segmentation=segmentation)])))
     with pytest.raises(UserError) as refused:
         mask(data)
-    assert says in str(refused.value)
+    assert message in str(refused.value)
 
 
-# ---- what cannot be used ----------------------------------------------------------------------------------------
+# ---- invalid files ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("broken", "says"),
+    ("broken", "message"),
     [
         (
-            thing(bbox=[1, 2, 3]),
+            annotation(bbox=[1, 2, 3]),
             "labels.json annotations[1] has the bbox [1, 2, 3]: expected [left, top, width, height]",
         ),
-        (thing(bbox=[1, 2, float("nan"), 3]), "has the bbox [1, 2, NaN, 3]"),
-        (thing(bbox=[1, 2, float("inf"), 3]), "has the bbox [1, 2, Infinity, 3]"),
-        (thing(bbox=["1", "2", "3", "4"]), 'has the bbox ["1", "2", "3", "4"]'),
-        (thing(bbox=[True, 2, 3, 4]), "has the bbox [true, 2, 3, 4]"),
-        (thing(bbox=[10**400, 2, 3, 4]), "has the bbox [1000000"),
-        (thing(bbox=None), "has the bbox null"),
-        (thing(category=5), "labels.json annotations[1] has the category_id 5, which categories does not have"),
-        (thing(category=[3]), "has the category_id [3], which"),
+        (annotation(bbox=[1, 2, float("nan"), 3]), "has the bbox [1, 2, NaN, 3]"),
+        (annotation(bbox=[1, 2, float("inf"), 3]), "has the bbox [1, 2, Infinity, 3]"),
+        (annotation(bbox=["1", "2", "3", "4"]), 'has the bbox ["1", "2", "3", "4"]'),
+        (annotation(bbox=[True, 2, 3, 4]), "has the bbox [true, 2, 3, 4]"),
+        (annotation(bbox=[10**400, 2, 3, 4]), "has the bbox [1000000"),
+        (annotation(bbox=None), "has the bbox null"),
+        (annotation(category=5), "labels.json annotations[1] has the category_id 5, which categories does not have"),
+        (annotation(category=[3]), "has the category_id [3], which"),
     ],
 )
-def test_a_bad_box_leaves_its_photo_out_and_says_where_it_is(
-    broken: dict[str, object], says: str, tmp_path: Path
+def test_a_photo_with_an_invalid_box_is_left_out_and_the_box_is_reported(
+    broken: dict[str, object], message: str, tmp_path: Path
 ) -> None:
-    data = coco.detection(lay_out(tmp_path, document([thing(image=2), broken])))
+    data = coco.detection(lay_out(tmp_path, document([annotation(image=2), broken])))
     assert list(boxes(data)) == ["images/2.jpg"]
     (reason,) = notes(data)[UNUSABLE]
-    assert says in reason
+    assert message in reason
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (60, None), ("60", "40"), (-60, 40), (1e30, 40), (True, True)])
-def test_an_image_of_a_size_that_is_none_is_left_out(sides: tuple[object, object], tmp_path: Path) -> None:
+def test_an_image_with_an_invalid_size_is_left_out(sides: tuple[object, object], tmp_path: Path) -> None:
     image = {**ONE, "width": sides[0], "height": sides[1]}
-    data = coco.detection(lay_out(tmp_path, document([thing(image=2)], [image, TWO])))
+    data = coco.detection(lay_out(tmp_path, document([annotation(image=2)], [image, TWO])))
     assert list(boxes(data)) == ["images/2.jpg"]
     (reason,) = notes(data)[UNUSABLE]
     assert reason.startswith("'1.jpg' of labels.json has a width and height of ")
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ({"images": [ONE]}, "labels.json has no list annotations: COCO's instances files hold the lists"),
         (document({"a": 1}), "labels.json has no list annotations"),
         (document([], [ONE, ONE]), "labels.json images[1] has the id 1 of labels.json images[0]: give each its own"),
         (document([], [ONE, {"file_name": "2.jpg"}]), "labels.json images[1] is {"),
-        (document([thing()], ["1.jpg"]), 'labels.json images[0] is "1.jpg": it needs an id'),
+        (document([annotation()], ["1.jpg"]), 'labels.json images[0] is "1.jpg": it needs an id'),
         (document([], categories=[CAT, CAT]), "labels.json categories[1] has the id 3 of labels.json categories[0]"),
         (document([], categories=["cat"]), 'labels.json categories[0] is "cat": it needs an id'),
         (document([], categories=[{"id": 1, "name": 5}]), "labels.json categories: the id 1 has the name 5: give it"),
@@ -315,29 +317,32 @@ def test_an_image_of_a_size_that_is_none_is_left_out(sides: tuple[object, object
         ),
         (document([], categories=[{"id": 1, "name": "\ud800"}]), "the id 1 has a name that has control characters"),
         (
-            document([thing(bbox=[0.1, 0.5, 0.2, 1])]),
+            document([annotation(bbox=[0.1, 0.5, 0.2, 1])]),
             "labels.json has boxes of fractions, no number of them is above 1",
         ),
         (document([]), "labels.json has no object on any of 2 photos: annotate some"),
-        (document([thing()], [{**ONE, "file_name": "no.jpg"}]), "'no.jpg' of labels.json: none of the photos that are"),
-        (document([thing()], []), "lists no image: none of the photos"),
         (
-            document([thing(bbox=7), thing(image=2, bbox=7)]),
+            document([annotation()], [{**ONE, "file_name": "no.jpg"}]),
+            "'no.jpg' of labels.json: none of the photos that are",
+        ),
+        (document([annotation()], []), "lists no image: none of the photos"),
+        (
+            document([annotation(bbox=7), annotation(image=2, bbox=7)]),
             "has the bbox 7: expected [left, top, width, height] in pix",
         ),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_with_the_key_the_value_and_the_fix(
-    content: object, says: str, tmp_path: Path
+def test_an_unusable_file_is_rejected_with_the_key_the_value_and_the_fix(
+    content: object, message: str, tmp_path: Path
 ) -> None:
     data = lay_out(tmp_path, content)
     with pytest.raises(UserError) as refused:
         layouts.detect(data, "coco").read("detection")
-    assert says in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_names_of_which_all_may_be_several_photos_are_refused_as_such(tmp_path: Path) -> None:
-    lay_out(tmp_path, document([thing()], [ONE]), "cat/1.jpg", "dog/1.jpg", file="a/b.json")
+def test_files_with_only_ambiguous_names_are_rejected(tmp_path: Path) -> None:
+    lay_out(tmp_path, document([annotation()], [ONE]), "cat/1.jpg", "dog/1.jpg", file="a/b.json")
     with pytest.raises(UserError, match=r"1.jpg may be cat/1.jpg or dog/1.jpg: write the folder into file_name, as in"):
         coco.detection(tmp_path)
 
@@ -345,28 +350,28 @@ def test_names_of_which_all_may_be_several_photos_are_refused_as_such(tmp_path: 
 @pytest.mark.parametrize(
     "text", ["{", '{"images": [NaN', '{"images": [' + "[" * 100_000, '{"images": [' + "9" * 5000, "\xff"]
 )
-def test_a_file_that_is_not_json_is_refused_by_name(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_json_is_rejected_by_name(text: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^a\.json is not JSON"):
         coco_json.parse(text.encode("latin-1"), "a.json")
 
 
-def test_boxes_alone_are_no_masks(tmp_path: Path) -> None:
+def test_boxes_without_outlines_are_not_masks(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^labels\.json has boxes and no outlines, its segmentation is empty"):
-        coco.segmentation(lay_out(tmp_path, document([thing(segmentation=[])])))
+        coco.segmentation(lay_out(tmp_path, document([annotation(segmentation=[])])))
 
 
-def test_more_categories_than_a_mask_has_numbers_for_are_refused(tmp_path: Path) -> None:
+def test_more_categories_than_mask_values_are_rejected(tmp_path: Path) -> None:
     many = [{"id": number, "name": f"c{number}"} for number in range(255)]
-    things = [thing(category=number, segmentation=SQUARE) for number in range(255)]
+    annotations = [annotation(category=number, segmentation=SQUARE) for number in range(255)]
     with pytest.raises(UserError, match="has 255 categories: a mask has numbers for 254"):
-        coco.segmentation(lay_out(tmp_path, document(things, categories=many)))
-    assert len(coco.segmentation(lay_out(tmp_path, document(things[1:], categories=many))).class_names) == 255
+        coco.segmentation(lay_out(tmp_path, document(annotations, categories=many)))
+    assert len(coco.segmentation(lay_out(tmp_path, document(annotations[1:], categories=many))).class_names) == 255
 
 
-def test_a_folder_without_such_a_file_is_not_coco(tmp_path: Path) -> None:
+def test_other_json_files_are_not_taken_for_coco(tmp_path: Path) -> None:
     built_in = {"file": "1.jpg", "annotations": [{"class_id": 0}], "categories": [{"class_id": 0, "name": "cat"}]}
     lay_out(tmp_path, built_in, "cat/1.jpg", file="train_annotation/1.json")
-    lay_out(tmp_path, [thing()], file="results.json")
+    lay_out(tmp_path, [annotation()], file="results.json")
     lay_out(tmp_path, {"images": ["1.jpg"], "categories": {}}, file="stats.json")
     lay_out(tmp_path, {"version": "5", "shapes": [], "imagePath": "1.jpg"}, file="labelme.json")
     assert coco.recognise(tmp_path) is None
@@ -374,9 +379,9 @@ def test_a_folder_without_such_a_file_is_not_coco(tmp_path: Path) -> None:
         layouts.detect(tmp_path, "coco").read("detection")
 
 
-def test_an_algorithm_that_needs_a_class_of_each_photo_is_referred_to_other_layouts(tmp_path: Path) -> None:
+def test_classification_is_rejected_with_the_layouts_that_support_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="which has no class for each photo: classification takes "):
-        layouts.detect(lay_out(tmp_path, document([thing()]))).read("classification")
+        layouts.detect(lay_out(tmp_path, document([annotation()]))).read("classification")
 
 
 JSON = st.recursive(
@@ -392,7 +397,7 @@ IMAGES = st.lists(
     | JSON,
     max_size=3,
 )
-THINGS = st.lists(
+ANNOTATIONS = st.lists(
     st.fixed_dictionaries(
         {"image_id": st.integers(0, 9) | JSON, "category_id": st.integers(0, 3) | JSON},
         optional={
@@ -410,14 +415,12 @@ CATEGORIES = st.lists(
     st.fixed_dictionaries({"id": st.integers(0, 3) | JSON, "name": st.sampled_from(["cat", "dog"]) | JSON}) | JSON,
     max_size=2,
 )
-DOCUMENTS = st.builds(document, THINGS | JSON, IMAGES | JSON, CATEGORIES | JSON)
+DOCUMENTS = st.builds(document, ANNOTATIONS | JSON, IMAGES | JSON, CATEGORIES | JSON)
 
 
 @given(DOCUMENTS)
-@example(document([thing(bbox=10**400)]))
-def test_any_json_is_read_or_refused_and_never_a_traceback(
-    tmp_path_factory: pytest.TempPathFactory, content: object
-) -> None:
+@example(document([annotation(bbox=10**400)]))
+def test_any_json_document_is_read_or_rejected(tmp_path_factory: pytest.TempPathFactory, content: object) -> None:
     root = tmp_path_factory.getbasetemp() / "any"
     lay_out(root, content)
     for read in (coco.detection, coco.segmentation):
@@ -433,7 +436,7 @@ def test_any_json_is_read_or_refused_and_never_a_traceback(
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+def test_random_bytes_are_rejected_by_name(data: bytes) -> None:
     with pytest.raises(UserError, match=r"^a\.json"):
         coco_json.parse(data, "a.json")
 
@@ -443,16 +446,16 @@ NUMBERS = st.integers(0, 4000) | st.floats(0, 4000)
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4, unique=True), st.data())
-def test_what_is_written_as_coco_is_read_back(names: list[str], data: st.DataObject) -> None:
+def test_written_annotations_are_read_back(names: list[str], data: st.DataObject) -> None:
     ids = data.draw(st.lists(st.integers(0, 99), min_size=len(names), max_size=len(names), unique=True))
     written = data.draw(
         st.lists(st.tuples(st.sampled_from(names), st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS)), max_size=5)
     )
-    things = [thing(category=ids[names.index(name)], bbox=list(box)) for name, box in written]
+    annotations = [annotation(category=ids[names.index(name)], bbox=list(box)) for name, box in written]
     categories = [{"id": key, "name": name} for key, name in zip(ids, names, strict=True)]
-    read = coco_json.parse(json.dumps(document(things, [ONE], categories)).encode(), "a.json")
+    read = coco_json.parse(json.dumps(document(annotations, [ONE], categories)).encode(), "a.json")
     assert read.categories == tuple(name for _, name in sorted(zip(ids, names, strict=True)))
-    assert [(one.category, one.edges()) for one in read.pictures[0].objects] == [
+    assert [(read_object.category, read_object.edges()) for read_object in read.pictures[0].objects] == [
         (name, (left, top, left + width, top + height)) for name, (left, top, width, height) in written
     ]
 
@@ -461,16 +464,18 @@ def test_what_is_written_as_coco_is_read_back(names: list[str], data: st.DataObj
 
 
 def write(root: Path, photos: dict[Path, tuple[tuple[int, int], list[dict[str, Any]]]], *names: str) -> Path:
-    """Copy these photos and write what is on each, a (width, height) and annotations, as CVAT does."""
+    """Copy photos and write their annotations as CVAT does. Each photo has a (width, height) and annotations."""
     images: list[dict[str, Any]] = []
-    things: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     (root / "images" / "süd 1").mkdir(parents=True)
     (root / "annotations").mkdir()
-    for number, (path, (size, found)) in enumerate(photos.items(), start=100):
+    for number, (path, (size, objects)) in enumerate(photos.items(), start=100):
         (root / "images" / "süd 1" / path.name).write_bytes(path.read_bytes())
         images.append({"id": number, "file_name": f"süd 1/{path.name}", "width": size[0], "height": size[1]})
-        things += [{"id": len(things) + at, "image_id": number, **one} for at, one in enumerate(found)]
-    content = document(things, images, [{"id": 10 + 5 * at, "name": name} for at, name in enumerate(names)])
+        annotations += [
+            {"id": len(annotations) + at, "image_id": number, **fields} for at, fields in enumerate(objects)
+        ]
+    content = document(annotations, images, [{"id": 10 + 5 * at, "name": name} for at, name in enumerate(names)])
     (root / "annotations" / "instances_default.json").write_text(json.dumps(content))
     return root
 
@@ -478,28 +483,28 @@ def write(root: Path, photos: dict[Path, tuple[tuple[int, int], list[dict[str, A
 def write_boxes(data: Path, root: Path) -> Path:
     photos = {}
     for entry in pets.detection(data).entries:
-        corners = [(10 if one.name == "cat" else 15, *one.box) for one in entry.target.objects]
-        found = [{"category_id": key, "bbox": [x, y, right - x, down - y]} for key, x, y, right, down in corners]
-        photos[entry.path] = entry.target.size, found
+        corners = [(10 if item.name == "cat" else 15, *item.box) for item in entry.target.objects]
+        objects = [{"category_id": key, "bbox": [x, y, right - x, down - y]} for key, x, y, right, down in corners]
+        photos[entry.path] = entry.target.size, objects
     return write(root, photos, "cat", "dog")
 
 
 def write_masks(data: Path, root: Path, kind: str) -> Path:
-    """The trimaps: a pet, and below it the pet with its border."""
+    """Write each trimap as two objects: the pet, and below it the pet with its border."""
     photos = {}
     for entry in pets.segmentation(data).entries:
         trimap = entry.target.read().pixels
-        found = []
+        objects = []
         for key, inside in ((10, trimap == 1), (15, trimap != 2)):
             text = pycoco.encode(np.asfortranarray(inside, np.uint8))["counts"].decode()
             runs = {"size": list(trimap.shape), "counts": text}
-            found.append({"category_id": key, "segmentation": outlines(inside) if kind == "polygons" else runs})
-        photos[entry.path] = trimap.shape[::-1], found
+            objects.append({"category_id": key, "segmentation": outlines(inside) if kind == "polygons" else runs})
+        photos[entry.path] = trimap.shape[::-1], objects
     return write(root, photos, "pet", "border")
 
 
 def outlines(inside: NDArray[np.bool_]) -> list[list[int]]:
-    """Polygons around the pixels, clockwise along their edges, of which every third corner is kept, as if clicked."""
+    """Return polygons around the pixels, clockwise along their edges, with every third corner, as if clicked."""
     outside = ~np.pad(inside, 1)
     above, below, left, right = outside[:-2, 1:-1], outside[2:, 1:-1], outside[1:-1, :-2], outside[1:-1, 2:]
     after: dict[tuple[int, int], list[tuple[int, int]]] = {}
@@ -511,7 +516,7 @@ def outlines(inside: NDArray[np.bool_]) -> list[list[int]]:
     ):
         for row, column in np.argwhere(inside & is_edge).tolist():
             after.setdefault((column + x, row + y), []).append((column + to_x, row + to_y))
-    found = []
+    polygons = []
     while after:
         point = start = next(iter(after))
         loop = []
@@ -526,19 +531,19 @@ def outlines(inside: NDArray[np.bool_]) -> list[list[int]]:
                 break
         corners = np.array(loop)
         ends_of = np.roll(corners, -1, axis=0)
-        if (corners[:, 0] * ends_of[:, 1] - ends_of[:, 0] * corners[:, 1]).sum() > 0:  # else around a hole
-            found.append(corners[::3].ravel().tolist())
-    return found
+        if (corners[:, 0] * ends_of[:, 1] - ends_of[:, 0] * corners[:, 1]).sum() > 0:  # not around a hole
+            polygons.append(corners[::3].ravel().tolist())
+    return polygons
 
 
-def differing(one: dict[bytes, Any], other: dict[bytes, Any]) -> float:
-    """The share of pixels in which the masks differ: 0 background, 1 pet, 2 border here; there pet comes first."""
-    assert one.keys() == other.keys()
-    pairs = [(one[data].mask, np.array([1, 0, 2], np.uint8)[other[data].mask]) for data in one]
+def differing(coco: dict[bytes, Any], pets: dict[bytes, Any]) -> float:
+    """Return the share of pixels whose class differs. `pets` has the classes pet, background and border."""
+    assert coco.keys() == pets.keys()
+    pairs = [(coco[data].mask, np.array([1, 0, 2], np.uint8)[pets[data].mask]) for data in coco]
     return float(sum(np.count_nonzero(left != right) for left, right in pairs) / sum(left.size for left, _ in pairs))
 
 
-def test_the_drawn_pets_in_coco_have_the_boxes_that_they_have_as_pets(drawn: Path, tmp_path: Path) -> None:
+def test_the_drawn_pets_keep_their_boxes_in_coco(drawn: Path, tmp_path: Path) -> None:
     as_pets = prepare("object-detection", drawn, tmp_path / "one")
     assert len(as_pets.truths) == 36
     as_coco = prepare("object-detection", write_boxes(drawn, tmp_path / "data"), tmp_path / "two")
@@ -546,16 +551,14 @@ def test_the_drawn_pets_in_coco_have_the_boxes_that_they_have_as_pets(drawn: Pat
 
 
 @pytest.mark.parametrize(("kind", "share"), [("run lengths", 0), ("polygons", 0.004)])
-def test_the_drawn_pets_in_coco_have_the_masks_that_they_have_as_pets(
-    kind: str, share: float, drawn: Path, tmp_path: Path
-) -> None:
+def test_the_drawn_pets_keep_their_masks_in_coco(kind: str, share: float, drawn: Path, tmp_path: Path) -> None:
     as_pets = prepare("semantic-segmentation", drawn, tmp_path / "one", "--classes", "pet", "--split", "random")
     assert len(as_pets.truths) == 48
     as_coco = prepare("semantic-segmentation", write_masks(drawn, tmp_path / "data", kind), tmp_path / "two")
     assert differing(as_coco.truths, as_pets.truths) <= share
 
 
-def test_real_pets_in_coco_have_the_boxes_and_masks_that_they_have_as_pets(pets: Path, tmp_path: Path) -> None:
+def test_the_real_pets_keep_their_boxes_and_masks_in_coco(pets: Path, tmp_path: Path) -> None:
     data = few_pets.copy(pets, tmp_path / "pets", step=24, rotated=6)
     as_pets = prepare("object-detection", data, tmp_path / "1")
     as_coco = prepare("object-detection", write_boxes(data, tmp_path / "boxes"), tmp_path / "2")
@@ -567,13 +570,15 @@ def test_real_pets_in_coco_have_the_boxes_and_masks_that_they_have_as_pets(pets:
     assert differing(as_coco.truths, as_pets.truths) <= 0.007
 
 
-def test_prepare_says_what_it_found_and_what_to_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_reports_the_layout_and_the_hyperparameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = [{**ONE, "id": number, "file_name": f"{number}.jpg"} for number in range(10)]
     data = lay_out(
-        tmp_path / "in", document([thing(number) for number in range(10)], images), *(f"p/{n}.jpg" for n in range(10))
+        tmp_path / "in",
+        document([annotation(number) for number in range(10)], images),
+        *(f"p/{n}.jpg" for n in range(10)),
     )
-    words = ["prepare", "object-detection", "--data", str(data), "--out", str(tmp_path / "out")]
-    assert program.main(words) == 0
+    arguments = ["prepare", "object-detection", "--data", str(data), "--out", str(tmp_path / "out")]
+    assert program.main(arguments) == 0
     printed = capsys.readouterr().out
     assert f"{data} is read as coco: labels.json lists images and annotations\n" in printed
     assert "classes that no photo has, left out: 1 (dog)" in printed

@@ -1,4 +1,4 @@
-"""Splits of a data set and names in a channel, whatever the layout."""
+"""Splits of a data set and file names in a channel, for any layout."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_a_random_split_keeps_every_photo_once_and_every_group_on_both_sides(
 
 
 @given(st.lists(st.tuples(st.sampled_from(["", "b"]), st.sampled_from(["1", "1-2", "1-3", "a", "A"]))))
-def test_no_two_photos_of_a_folder_have_one_name_and_the_first_keeps_its_own(places: list[tuple[str, str]]) -> None:
+def test_names_in_a_folder_are_unique_and_the_first_photo_keeps_its_name(places: list[tuple[str, str]]) -> None:
     names = channel_names([Path(f"{name}.jpg") for _, name in places], [folder for folder, _ in places])
     written = [(folder, name.casefold()) for (folder, _), name in zip(places, names, strict=True)]
     assert len(set(written)) == len(places)
@@ -37,7 +37,12 @@ def test_no_two_photos_of_a_folder_have_one_name_and_the_first_keeps_its_own(pla
             assert names[number] == name
 
 
-def test_a_photo_of_several_classes_is_grouped_by_the_one_that_the_fewest_photos_have() -> None:
+def test_a_photo_with_several_classes_is_grouped_by_its_rarest_class() -> None:
     assert rarest_classes([("cat", "dog"), ("cat", "cat"), ("dog", "cat"), (), ("cat",), ("bird", "dog")]) == [
-        *("dog", "cat", "dog", "", "cat", "bird")
+        "dog",
+        "cat",
+        "dog",
+        "",
+        "cat",
+        "bird",
     ]

@@ -1,4 +1,4 @@
-"""Object detection in `local`: boxes that stay right whatever their photo is, channels, answers counted by hand."""
+"""Object detection in `local`: boxes that stay on their pixels, channels, and metrics checked by hand."""
 
 import io
 import json
@@ -26,7 +26,7 @@ from train.data import recordio
 
 
 def voc(*things: tuple[str, int, int, int, int], size: tuple[int, int] = (64, 48)) -> str:
-    """An XML file; boxes as VOC counts them."""
+    """Return a VOC annotation. Boxes count pixels from 1 and include both ends, as in VOC."""
     objects = "".join(
         f"<object><name>{name}</name><bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax>"
         f"<ymax>{ymax}</ymax></bndbox></object>"
@@ -41,32 +41,32 @@ HEAD_VOC = (11, 6, 30, 20)
 
 @pytest.fixture
 def boxed(tmp_path: Path) -> Pets:
-    """Five clean photos of a cat and five of a dog, all with a box."""
-    made = Pets(tmp_path / "pets")
+    """Five clean photos of a cat and five of a dog, each with a box."""
+    data = Pets(tmp_path / "pets")
     for number in range(1, 6):
-        made.add(f"Bengal_{number}", encode(picture()), voc(("cat", *HEAD_VOC)))
-        made.add(f"pug_{number}", encode(picture()), voc(("dog", *HEAD_VOC)))
-    return made
+        data.add(f"Bengal_{number}", encode(picture()), voc(("cat", *HEAD_VOC)))
+        data.add(f"pug_{number}", encode(picture()), voc(("dog", *HEAD_VOC)))
+    return data
 
 
-def run(data: Pets, out: Path, *arguments: object) -> int:
-    words = ["prepare", "object-detection", "--data", data.root, "--out", out, *arguments]
-    return program.main([str(word) for word in words])
+def run(data: Pets, out: Path, *options: object) -> int:
+    arguments = ["prepare", "object-detection", "--data", data.root, "--out", out, *options]
+    return program.main([str(argument) for argument in arguments])
 
 
 def all_truths(out: Path) -> dict[str, Truth]:
-    found = [*algorithm.photos(out, "train"), *algorithm.photos(out, "validation")]
-    return {photo.stem: truth for photo, truth in found}
+    photos = [*algorithm.photos(out, "train"), *algorithm.photos(out, "validation")]
+    return {photo.stem: truth for photo, truth in photos}
 
 
 def red_box(photo: Path) -> tuple[int, ...]:
-    """Where a photo is red: left, top, right, bottom."""
+    """Return the bounding box of the red pixels of a photo: left, top, right, bottom."""
     with Image.open(photo) as image:
         return red_box_of(image)
 
 
 def red_box_of(image: Image.Image) -> tuple[int, ...]:
-    """The same of an image as it is stored, EXIF left aside."""
+    """Return the same for an image as it is stored, without applying EXIF."""
     pixels = np.asarray(image).astype(int)
     rows, columns = np.nonzero(pixels[..., 0] > pixels[..., 2])
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
@@ -75,11 +75,14 @@ def red_box_of(image: Image.Image) -> tuple[int, ...]:
 # --- channels ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_image_form_is_photos_and_the_built_ins_json_beside_them(boxed: Pets, tmp_path: Path) -> None:
+def test_the_image_format_is_photos_and_the_json_of_the_built_in_algorithm(boxed: Pets, tmp_path: Path) -> None:
     out = tmp_path / "channels"
     assert run(boxed, out) == 0
     assert sorted(folder.name for folder in out.iterdir() if folder.is_dir()) == [
-        *("train", "train_annotation", "validation", "validation_annotation")
+        "train",
+        "train_annotation",
+        "validation",
+        "validation_annotation",
     ]
     for channel, count in (("train", 8), ("validation", 2)):
         photos = {file.stem for file in (out / channel).glob("*.jpg")}
@@ -96,7 +99,7 @@ def test_the_image_form_is_photos_and_the_built_ins_json_beside_them(boxed: Pets
     }
 
 
-def test_the_recordio_form_holds_the_same_photos_and_boxes_as_fractions(boxed: Pets, tmp_path: Path) -> None:
+def test_the_recordio_format_holds_the_same_photos_and_boxes_as_fractions(boxed: Pets, tmp_path: Path) -> None:
     boxed.add("Bengal_9", encode(picture()), voc())
     images, records = tmp_path / "images", tmp_path / "records"
     run(boxed, images)
@@ -117,7 +120,7 @@ def test_the_recordio_form_holds_the_same_photos_and_boxes_as_fractions(boxed: P
         assert np.concatenate(vectors) == pytest.approx(np.concatenate(expected), abs=1e-6)
 
 
-def test_the_same_seed_splits_alike_and_another_one_differently(boxed: Pets, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_split_and_other_seeds_give_others(boxed: Pets, tmp_path: Path) -> None:
     chosen = []
     for number, seed in enumerate((1, 1, 2, 3)):
         run(boxed, tmp_path / str(number), "--seed", seed)
@@ -126,15 +129,15 @@ def test_the_same_seed_splits_alike_and_another_one_differently(boxed: Pets, tmp
     assert len({tuple(names) for names in chosen}) > 1
 
 
-def test_breeds_are_the_classes_when_asked_for(boxed: Pets, tmp_path: Path) -> None:
+def test_classes_breed_makes_the_breeds_the_classes(boxed: Pets, tmp_path: Path) -> None:
     run(boxed, tmp_path / "channels", "--classes", "breed")
     (file, *_) = (tmp_path / "channels" / "train_annotation").glob("pug*")
-    said = json.loads(file.read_text())
-    assert [category["name"] for category in said["categories"]] == ["Bengal", "pug"]
-    assert said["annotations"][0]["class_id"] == 1
+    annotation = json.loads(file.read_text())
+    assert [category["name"] for category in annotation["categories"]] == ["Bengal", "pug"]
+    assert annotation["annotations"][0]["class_id"] == 1
 
 
-def test_the_official_split_is_refused_because_its_test_photos_have_no_boxes(
+def test_the_official_split_is_rejected_because_its_test_photos_have_no_boxes(
     boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(boxed, tmp_path / "channels", "--split", "official") == 2
@@ -142,7 +145,7 @@ def test_the_official_split_is_refused_because_its_test_photos_have_no_boxes(
     assert not (tmp_path / "channels").exists()
 
 
-def test_a_data_set_without_boxes_is_refused_with_what_is_missing(
+def test_a_data_set_without_xml_files_is_rejected_with_what_is_missing(
     boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for file in (boxed.root / "annotations" / "xmls").iterdir():
@@ -151,7 +154,7 @@ def test_a_data_set_without_boxes_is_refused_with_what_is_missing(
     assert re.search(r"annotations/xmls has no XML file of any photo", capsys.readouterr().err)
 
 
-def test_a_class_without_a_box_to_train_on_is_named(
+def test_a_class_without_a_box_to_train_on_is_listed(
     boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(1, 6):
@@ -160,7 +163,7 @@ def test_a_class_without_a_box_to_train_on_is_named(
     assert "classes without a photo with a box to train on: 1 (dog)" in capsys.readouterr().out
 
 
-def test_a_data_set_without_any_box_is_refused_and_nothing_is_written(
+def test_a_data_set_without_any_box_is_rejected_and_nothing_is_written(
     boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for file in (boxed.root / "annotations" / "xmls").iterdir():
@@ -171,12 +174,12 @@ def test_a_data_set_without_any_box_is_refused_and_nothing_is_written(
     assert sorted(file.name for file in tmp_path.iterdir()) == before
 
 
-# --- dirt -------------------------------------------------------------------------------------------------------------
+# --- EXIF, other formats and bad annotations --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("size_of", ["stored", "upright"])
-def test_boxes_lie_on_the_same_pixels_after_exif_has_turned_the_photo(
+def test_boxes_stay_on_the_same_pixels_if_exif_rotates_the_photo(
     boxed: Pets, tmp_path: Path, orientation: int, size_of: str
 ) -> None:
     data = exif_rotated(picture(), orientation)
@@ -197,7 +200,7 @@ def test_boxes_lie_on_the_same_pixels_after_exif_has_turned_the_photo(
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("upright", [False, True])
 @pytest.mark.parametrize("size", [FRACTIONS, UNKNOWN])
-def test_boxes_without_a_size_are_of_the_stored_photo_unless_they_are_upright(
+def test_boxes_without_an_image_size_refer_to_the_stored_photo_unless_marked_upright(
     size: tuple[int, int], upright: bool, orientation: int
 ) -> None:
     whole = Image.new("L", (64, 48))
@@ -212,7 +215,7 @@ def test_boxes_without_a_size_are_of_the_stored_photo_unless_they_are_upright(
 
 
 @given(st.data())
-def test_a_box_of_stored_pixels_is_turned_as_its_pixels_are(data: st.DataObject) -> None:
+def test_a_box_is_rotated_like_its_pixels(data: st.DataObject) -> None:
     orientation = data.draw(st.integers(1, 8))
     width, height = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
     left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
@@ -226,7 +229,7 @@ def test_a_box_of_stored_pixels_is_turned_as_its_pixels_are(data: st.DataObject)
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG"])
-def test_a_photo_made_jpeg_anew_keeps_its_boxes(boxed: Pets, tmp_path: Path, form: str) -> None:
+def test_a_photo_reencoded_as_jpeg_keeps_its_boxes(boxed: Pets, tmp_path: Path, form: str) -> None:
     boxed.add("Bengal_20", encode(picture(), form), voc(("cat", *HEAD_VOC)))
     run(boxed, tmp_path / "channels")
     (photo,) = (tmp_path / "channels").glob("*/Bengal_20.jpg")
@@ -235,7 +238,7 @@ def test_a_photo_made_jpeg_anew_keeps_its_boxes(boxed: Pets, tmp_path: Path, for
     assert all_truths(tmp_path / "channels")["Bengal_20"].boxes == ((0, *HEAD),)
 
 
-def test_boxes_are_cut_at_the_edge_or_dropped_and_named_and_a_photo_without_boxes_stays(
+def test_boxes_are_clipped_or_dropped_and_listed_and_a_photo_without_boxes_is_kept(
     boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     over = [("cat", -4, 1, 10, 10), ("cat", 60, 40, 70, 60)]
@@ -243,16 +246,16 @@ def test_boxes_are_cut_at_the_edge_or_dropped_and_named_and_a_photo_without_boxe
     boxed.add("Bengal_20", encode(picture()), voc(*over, *away))
     boxed.add("Bengal_21", encode(picture()), voc())
     run(boxed, tmp_path / "channels")
-    found = all_truths(tmp_path / "channels")
-    assert found["Bengal_20"].boxes == ((0, 0, 0, 10, 10), (0, 59, 39, 64, 48), (0, 4, 4, 5, 5))
-    assert found["Bengal_21"].boxes == ()
+    truths = all_truths(tmp_path / "channels")
+    assert truths["Bengal_20"].boxes == ((0, 0, 0, 10, 10), (0, 59, 39, 64, 48), (0, 4, 4, 5, 5))
+    assert truths["Bengal_21"].boxes == ()
     lines = capsys.readouterr().out.splitlines()
     cut, dropped = "Bengal_20.xml -5 0 10 10, Bengal_20.xml 59 39 70 60", "Bengal_20.xml 64 0 80 10, Bengal_20.xml 19"
     assert any(line.startswith(f"boxes cut at the edge of their photo: 2 ({cut}") for line in lines), lines
     assert any(line.startswith(f"boxes without an area inside their photo, dropped: 2 ({dropped}") for line in lines)
 
 
-def test_photos_whose_annotation_cannot_be_used_are_left_out_counted_and_named(
+def test_photos_with_unusable_annotations_are_skipped_counted_and_listed(
     boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     boxed.add("Bengal_20", encode(picture()), voc(("cat", *HEAD_VOC), size=(65, 48)))
@@ -277,57 +280,59 @@ def test_photos_whose_annotation_cannot_be_used_are_left_out_counted_and_named(
     assert lines[-1] == "Set num_classes=2 num_training_samples=7"
 
 
-def test_the_real_subset_is_split_into_photos_with_boxes(pets: Path, tmp_path: Path) -> None:
-    found = official.detection(pets)
-    train, validation = prepare.split(found)
-    summary = prepare.write_channels(found, train, validation, tmp_path / "channels", name="object-detection")
+def test_only_photos_with_boxes_of_the_real_subset_are_used(pets: Path, tmp_path: Path) -> None:
+    data = official.detection(pets)
+    train, validation = prepare.split(data)
+    summary = prepare.write_channels(data, train, validation, tmp_path / "channels", name="object-detection")
     assert summary.class_names == ("cat", "dog")
     assert summary.counts == {"train": 236, "validation": 60}
     assert len(summary.files["photos without their XML file, left out"]) == 214
     assert sum(len(truth.boxes) for truth in all_truths(tmp_path / "channels").values()) == 297
 
 
-# --- answers ----------------------------------------------------------------------------------------------------------
+# --- predictions ------------------------------------------------------------------------------------------------------
 
 CAT, DOG = (0, 10, 10, 30, 30), (1, 40, 20, 60, 40)
 
 
-def answers(*pairs: tuple[tuple[tuple[int, ...], ...], tuple[tuple[float, ...], ...]]) -> list[Answer]:
-    """Answers for (true boxes, detections), in pixels of a photo of 100 x 50."""
+def make_predictions(*pairs: tuple[tuple[tuple[int, ...], ...], tuple[tuple[float, ...], ...]]) -> list[Answer]:
+    """Return predictions from pairs of true boxes and detections, in pixels of a photo of 100 x 50."""
     return [
         Answer(Path("photo.jpg"), Truth((100, 50), boxes), np.array(rows, float).reshape(-1, 6))
         for boxes, rows in pairs
     ]
 
 
-def test_a_reply_in_fractions_becomes_detections_in_pixels() -> None:
-    reply = json.dumps({"prediction": [[1.0, 0.75, 0.1, 0.2, 0.5, 1.0]]}).encode()
-    said = algorithm.answer(Path("photo.jpg"), Truth((100, 50), ()), reply)
-    assert said.detections == pytest.approx(np.array([[1, 0.75, 10, 10, 50, 50]]))
+def test_a_response_in_fractions_becomes_detections_in_pixels() -> None:
+    response = json.dumps({"prediction": [[1.0, 0.75, 0.1, 0.2, 0.5, 1.0]]}).encode()
+    prediction = algorithm.answer(Path("photo.jpg"), Truth((100, 50), ()), response)
+    assert prediction.detections == pytest.approx(np.array([[1, 0.75, 10, 10, 50, 50]]))
     assert algorithm.answer(Path("photo.jpg"), Truth((100, 50), ()), b'{"prediction": []}').detections.shape == (0, 6)
 
 
 @pytest.mark.parametrize(
-    "reply", [b"", b"[1]", b'{"predictions": []}', b'{"prediction": [[1, 2]]}', b'{"prediction": [["a"]]}', b"\xff"]
+    "response", [b"", b"[1]", b'{"predictions": []}', b'{"prediction": [[1, 2]]}', b'{"prediction": [["a"]]}', b"\xff"]
 )
-def test_a_reply_that_is_no_list_of_detections_ends_in_one_line_with_the_photo_and_the_reply(reply: bytes) -> None:
+def test_an_unexpected_response_gives_an_error_with_the_photo_and_the_response(response: bytes) -> None:
     with pytest.raises(CommandFailed) as caught:
-        algorithm.answer(Path("pug_1.jpg"), Truth((100, 50), ()), reply)
+        algorithm.answer(Path("pug_1.jpg"), Truth((100, 50), ()), response)
     assert str(caught.value).startswith("pug_1.jpg: the endpoint replied ")
     assert "expected a list of [class, score, xmin, ymin, xmax, ymax]" in str(caught.value)
 
 
 def test_the_last_line_is_the_mean_average_precision_over_the_classes_that_occur() -> None:
-    found = ((0, 0.9, *CAT[1:]), (1, 0.8, *CAT[1:]), (2, 0.7, *CAT[1:]))
-    said = answers(((CAT,), found), ((CAT, DOG), found[:1]))
-    assert algorithm.last_line(said) == "mAP 0.50 (VOC07, 2 photos)"
-    assert algorithm.last_line(answers(((CAT,), ()))) == "mAP 0.00 (VOC07, 1 photo)"
+    detections = ((0, 0.9, *CAT[1:]), (1, 0.8, *CAT[1:]), (2, 0.7, *CAT[1:]))
+    predictions = make_predictions(((CAT,), detections), ((CAT, DOG), detections[:1]))
+    assert algorithm.last_line(predictions) == "mAP 0.50 (VOC07, 2 photos)"
+    assert algorithm.last_line(make_predictions(((CAT,), ()))) == "mAP 0.00 (VOC07, 1 photo)"
 
 
-def test_the_table_counts_what_was_found_for_sure_and_what_was_not_there() -> None:
-    sure, unsure = (0, 0.9, *CAT[1:]), (0, 0.4, *CAT[1:])
-    said = answers(((CAT,), (sure, (0, 0.6, 0, 0, 5, 5), (1, 0.7, *CAT[1:]))), ((CAT, DOG), (unsure,)))
-    lines = algorithm.table(said, ["cat", "dog", "parrot"]).splitlines()
+def test_the_table_counts_confident_detections_and_false_ones() -> None:
+    confident, doubtful = (0, 0.9, *CAT[1:]), (0, 0.4, *CAT[1:])
+    predictions = make_predictions(
+        ((CAT,), (confident, (0, 0.6, 0, 0, 5, 5), (1, 0.7, *CAT[1:]))), ((CAT, DOG), (doubtful,))
+    )
+    lines = algorithm.table(predictions, ["cat", "dog", "parrot"]).splitlines()
     # Cats by score: hit, false, hit. Precision 1, 1/2, 2/3 at recall 1/2, 1/2, 1: (6 + 5 * 2 / 3) / 11 = 0.848.
     assert [line.split() for line in lines[1:]] == [
         ["cat", "0.85", "2", "1", "1"],
@@ -336,7 +341,7 @@ def test_the_table_counts_what_was_found_for_sure_and_what_was_not_there() -> No
     ]
 
 
-def test_the_sheet_shows_twenty_whole_photos_with_both_kinds_of_boxes_and_a_legend(tmp_path: Path) -> None:
+def test_the_sheet_shows_twenty_photos_with_true_and_predicted_boxes_and_a_legend(tmp_path: Path) -> None:
     Image.new("RGB", (300, 150), (120, 120, 120)).save(tmp_path / "photo.jpg")
     truth = Truth((300, 150), ((0, 30, 60, 90, 120),))
     rows = np.array([[1, 0.9, 150, 60, 210, 120], [1, 0.4, 240, 60, 290, 120]], float)
@@ -345,15 +350,15 @@ def test_the_sheet_shows_twenty_whole_photos_with_both_kinds_of_boxes_and_a_lege
         assert page.size == (4 * 248 + 8, 30 + 5 * 248 + 8)
         card, legend = page.crop((8, 38, 248, 278)), page.crop((0, 0, 300, 38))
     assert colours(legend, (0, 0, 300, 38)) == {object_detection._TRUE, object_detection._PREDICTED}
-    # The photo of 300 x 150 lies in the middle of 240 x 240 at four fifths of its size.
+    # The photo of 300 x 150 pixels is centred in 240 x 240 at four fifths of its size.
     assert colours(card, (24, 60 + 48, 72, 60 + 96)) == {object_detection._TRUE}
     assert colours(card, (120, 60 + 48, 168, 60 + 96)) == {object_detection._PREDICTED}
-    assert not colours(card, (186, 60, 240, 180)), "a detection of 0.4 is not shown beside a sure one"
+    assert not colours(card, (186, 60, 240, 180)), "a detection of 0.4 is shown next to a confident one"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["photo.jpg", "predictions.png"]
 
 
 def colours(card: Image.Image, box: tuple[int, int, int, int]) -> set[tuple[int, ...]]:
-    """Which of the two colours of boxes occur in a part of a card."""
+    """Return which of the two box colours occur in a part of a card."""
     pixels = np.asarray(card.crop(box)).reshape(-1, 3)
     return set(map(tuple, np.unique(pixels, axis=0).tolist())) & {object_detection._TRUE, object_detection._PREDICTED}
 
@@ -361,17 +366,19 @@ def colours(card: Image.Image, box: tuple[int, int, int, int]) -> set[tuple[int,
 @pytest.mark.parametrize(("scores", "shown"), [((0.9, 0.6, 0.4), 2), ((0.4, 0.3), 1), ((), 0)])
 def test_detections_above_one_half_are_shown_and_at_least_the_best(scores: tuple[float, ...], shown: int) -> None:
     rows = tuple((0, score, *CAT[1:]) for score in scores)
-    (said,) = answers(((CAT,), rows))
-    assert said.shown[:, 1].tolist() == list(scores[:shown])
+    (prediction,) = make_predictions(((CAT,), rows))
+    assert prediction.shown[:, 1].tolist() == list(scores[:shown])
 
 
 @pytest.mark.parametrize(
     "box", [(-20, -20, 5, 5), (0, 0, 100, 50), (99, 49, 100, 50), (50, 20, 50, 20), (60, 30, 40, 10)]
 )
-def test_any_box_a_server_may_reply_can_be_drawn(box: tuple[int, ...], tmp_path: Path) -> None:
+def test_any_box_in_a_response_can_be_drawn(box: tuple[int, ...], tmp_path: Path) -> None:
     Image.new("RGB", (100, 50)).save(tmp_path / "photo.jpg")
-    said = Answer(tmp_path / "photo.jpg", Truth((100, 50), ()), np.array([[0, 0.9, *box]], float))
-    algorithm.sheet([said], ["a_breed_with_a_very_long_name_that_fills_the_whole_card"], tmp_path / "predictions.png")
+    prediction = Answer(tmp_path / "photo.jpg", Truth((100, 50), ()), np.array([[0, 0.9, *box]], float))
+    algorithm.sheet(
+        [prediction], ["a_breed_with_a_very_long_name_that_fills_the_whole_card"], tmp_path / "predictions.png"
+    )
     assert (tmp_path / "predictions.png").stat().st_size > 0
 
 
@@ -379,7 +386,7 @@ def test_any_box_a_server_may_reply_can_be_drawn(box: tuple[int, ...], tmp_path:
 
 
 @given(st.booleans(), st.integers(1, 300) | st.none(), st.integers(1, 10_000))
-def test_a_recipe_trains_on_any_number_of_photos_from_scratch(drawn: bool, epochs: int | None, count: int) -> None:
+def test_recipes_fit_any_number_of_photos_and_train_from_scratch(drawn: bool, epochs: int | None, count: int) -> None:
     recipe = algorithm.recipe(drawn, epochs, {"num_classes": 2, "num_training_samples": count})
     steps = [int(step) for step in str(recipe.get("lr_scheduler_step", "")).split(",") if step]
     assert all(0 < step < int(recipe["epochs"]) for step in steps)

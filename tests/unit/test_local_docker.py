@@ -1,4 +1,4 @@
-"""The Docker engine under local mode: what is checked before anything starts. What it removes: tests/local_mode."""
+"""The checks of the Docker engine before local mode starts. What local mode removes: tests/local_mode."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ import pytest
 
 from local.sagemaker import docker
 
-ENGINE_SAYS = {
+ENGINE_ERRORS = {
     "absent image": (
         "Error response from daemon: No such image: vision/pets:dev",
         "the image vision/pets:dev is not on this machine: run `make build/pets` or `docker pull vision/pets:dev`",
@@ -22,7 +22,7 @@ ENGINE_SAYS = {
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all of PATH."""
+    """A folder that is the whole of PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
@@ -32,28 +32,28 @@ def program(path: Path, text: str = "") -> None:
     path.chmod(0o755)
 
 
-def test_a_machine_without_docker_is_told_what_to_install(path: Path) -> None:
+def test_without_docker_the_error_says_what_to_install(path: Path) -> None:
     with pytest.raises(docker.DockerError, match=r"docker is not on PATH: .* install Docker"):
         docker.check("vision/pets:dev")
 
 
-def test_a_machine_without_pgrep_is_told_what_to_install(path: Path) -> None:
+def test_without_pgrep_the_error_says_what_to_install(path: Path) -> None:
     program(path / "docker")
     with pytest.raises(docker.DockerError, match=r"pgrep is not on PATH: .* install procps"):
         docker.check("vision/pets:dev")
 
 
-@pytest.mark.parametrize("case", ENGINE_SAYS)
-def test_what_the_engine_says_becomes_what_to_do(path: Path, case: str) -> None:
-    said, told = ENGINE_SAYS[case]
-    program(path / "docker", f"echo '{said}' >&2; exit 1")
+@pytest.mark.parametrize("case", ENGINE_ERRORS)
+def test_errors_of_the_engine_are_reported_with_a_fix(path: Path, case: str) -> None:
+    error, message = ENGINE_ERRORS[case]
+    program(path / "docker", f"echo '{error}' >&2; exit 1")
     program(path / "pgrep")
     with pytest.raises(docker.DockerError) as failed:
         docker.check("vision/pets:dev")
-    assert str(failed.value).startswith(told)
+    assert str(failed.value).startswith(message)
 
 
-def test_a_port_that_is_in_use_is_named_with_the_option_that_changes_it() -> None:
+def test_a_port_in_use_is_reported_with_the_option_that_changes_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(docker.DockerError, match=f"port {port} cannot be used .* --port"):
@@ -61,16 +61,16 @@ def test_a_port_that_is_in_use_is_named_with_the_option_that_changes_it() -> Non
     docker.check_port(port)
 
 
-def test_a_workspace_is_removed_when_its_block_fails(path: Path, tmp_path: Path) -> None:
+def test_a_workspace_is_removed_if_its_block_raises(path: Path, tmp_path: Path) -> None:
     program(path / "docker", f'echo "$@" >> {os.fspath(tmp_path / "calls")}; [ "$1" = ps ]')
     parent = tmp_path / "out"
 
     def fail() -> None:
         with docker.workspace(parent, "vision/pets:dev") as root:
             (root / "model").mkdir()
-            raise ValueError("the block's own")
+            raise ValueError("raised in the block")
 
-    with pytest.raises(ValueError, match="the block's own"):
+    with pytest.raises(ValueError, match="raised in the block"):
         fail()
     assert list(parent.iterdir()) == []
     assert (tmp_path / "calls").read_text().startswith("ps --all")

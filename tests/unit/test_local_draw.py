@@ -1,4 +1,4 @@
-"""The drawn data set: its layout is the official one, its annotations are true to its pixels."""
+"""The drawn data set has the official layout, and its annotations match its pixels."""
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -14,26 +14,26 @@ from local.datasets.layouts.pets import lists as pets
 
 
 def head_box(file: Path) -> tuple[str, list[int]]:
-    thing = ElementTree.parse(file).getroot().find("object")
-    assert thing is not None
-    return thing.findtext("name", ""), [
-        int(thing.findtext(f"bndbox/{tag}", "")) for tag in ("xmin", "ymin", "xmax", "ymax")
+    pet = ElementTree.parse(file).getroot().find("object")
+    assert pet is not None
+    return pet.findtext("name", ""), [
+        int(pet.findtext(f"bndbox/{tag}", "")) for tag in ("xmin", "ymin", "xmax", "ymax")
     ]
 
 
-def test_a_drawn_data_set_is_in_the_official_layout(drawn: Path) -> None:
-    found = pets.read(drawn)
-    names = pets.class_names(found.trainval, "breed")
+def test_a_drawn_data_set_has_the_official_layout(drawn: Path) -> None:
+    lists = pets.read(drawn)
+    names = pets.class_names(lists.trainval, "breed")
     assert list(names) == sorted((breed.name for breed in BREEDS), key=str.lower)
-    assert (len(found.trainval), len(found.test)) == (6 * len(BREEDS), 2 * len(BREEDS))
-    for pet in (*found.trainval, *found.test):
+    assert (len(lists.trainval), len(lists.test)) == (6 * len(BREEDS), 2 * len(BREEDS))
+    for pet in (*lists.trainval, *lists.test):
         assert pet.breed[0].isupper() == (pet.species == "cat")
         names = (f"images/{pet.name}.jpg", f"annotations/trimaps/{pet.name}.png")
         with Image.open(drawn / names[0]) as photo, Image.open(drawn / names[1]) as trimap:
             assert (photo.format, photo.mode) == ("JPEG", "RGB")
             assert (trimap.mode, trimap.size) == ("L", photo.size)
     boxed = {file.stem for file in (drawn / "annotations" / "xmls").iterdir()}
-    assert boxed == {pet.name for pet in found.trainval}
+    assert boxed == {pet.name for pet in lists.trainval}
 
 
 def test_trimaps_hold_pet_background_and_a_border_as_thick_as_the_real_ones(drawn: Path) -> None:
@@ -47,7 +47,7 @@ def test_trimaps_hold_pet_background_and_a_border_as_thick_as_the_real_ones(draw
     assert 0.10 < border < 0.15
 
 
-def test_head_boxes_lie_on_the_pet_and_inside_the_photo(drawn: Path) -> None:
+def test_head_boxes_are_on_the_pet_and_inside_the_photo(drawn: Path) -> None:
     species = {pet.name: pet.species for pet in pets.read(drawn).trainval}
     for file in (drawn / "annotations" / "xmls").iterdir():
         name, (xmin, ymin, xmax, ymax) = head_box(file)
@@ -58,12 +58,12 @@ def test_head_boxes_lie_on_the_pet_and_inside_the_photo(drawn: Path) -> None:
         assert (pixels[ymin - 1 : ymax, xmin - 1 : xmax] != draw.BACKGROUND).mean() > 0.4
 
 
-def test_a_head_box_is_exactly_what_can_be_seen_of_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_box_covers_exactly_the_visible_part_of_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
     def compose(canvas: Canvas, *_: object) -> float:
         pen = Pen(canvas, 0, 0, 1)
         pen.on(BODY).polygon([(20, 60), (119, 60), (119, 139), (20, 139)], (9, 9, 9))
         pen.on(HEAD).polygon([(40, 30), (89, 30), (89, 79), (40, 79)], (200, 9, 9))
-        pen.polygon([(40, 30), (49, 30), (49, 79), (40, 79)], (9, 200, 9))  # hides the head's left tenth
+        pen.polygon([(40, 30), (49, 30), (49, 79), (40, 79)], (9, 200, 9))  # hides the left fifth of the head
         return 25
 
     monkeypatch.setattr(draw, "_compose", compose)
@@ -75,7 +75,7 @@ def test_a_head_box_is_exactly_what_can_be_seen_of_the_head(monkeypatch: pytest.
     assert trimap[5, 5] == draw.BACKGROUND
 
 
-def test_the_same_seed_draws_the_same_files_and_another_seed_others(tmp_path: Path) -> None:
+def test_the_same_seed_draws_the_same_files_and_another_seed_draws_others(tmp_path: Path) -> None:
     for name, seed, workers in (("a", 3, 1), ("b", 3, 2), ("c", 4, 2)):
         draw.data_set(tmp_path / name, trainval=1, test=1, seed=seed, breeds=BREEDS[:2], workers=workers)
     files = {
@@ -90,7 +90,7 @@ def test_the_same_seed_draws_the_same_files_and_another_seed_others(tmp_path: Pa
     assert all(files["a"][name] != files["c"][name] for name in files["a"] if name.endswith(".jpg"))
 
 
-def test_a_drawing_that_fails_leaves_the_old_data_set_and_no_litter(
+def test_a_failed_drawing_keeps_the_old_data_set_and_leaves_no_temporary_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "pets"
@@ -115,7 +115,7 @@ def test_a_pen_in_a_mirrored_frame_draws_on_the_other_side() -> None:
     assert columns.max() == pytest.approx(30, abs=0.6)
 
 
-def test_colour_inside_a_shape_stays_there_and_leaves_the_map_alone() -> None:
+def test_colour_inside_a_shape_stays_inside_and_does_not_change_the_labels() -> None:
     canvas = Canvas(40, 40)
     with canvas.inside([(10, 10), (20, 10), (20, 20), (10, 20)]):
         canvas.fill([(0, 0), (40, 0), (40, 40), (0, 40)], (255, 0, 0), None)

@@ -1,6 +1,6 @@
-"""ECR's side of `push`. moto's server on loopback stands where AWS would; what it cannot refuse, a server of ours does.
+"""ECR's part of `push`, against moto on loopback. A fake server gives the errors that moto cannot give.
 
-Nothing here reaches AWS: the endpoint is always given, and no credentials of this machine are read.
+Nothing here reaches AWS: the endpoint is always set, and no credentials of this machine are read.
 """
 
 import http.server
@@ -21,8 +21,8 @@ REGISTRY = ecr.Registry(HOST, "123456789012", "eu-central-1")
 
 
 @pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No credentials, no profile, no region, and no AWS."""
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No credentials, no profile, no region, and no way to reach AWS."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
@@ -34,13 +34,13 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def somebody(nobody: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def fake_credentials(no_credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-testing")
 
 
 @pytest.fixture
-def aws(somebody: None, moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def aws(fake_credentials: None, moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
 
 
@@ -52,17 +52,17 @@ def aws(somebody: None, moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ("000000000001.dkr.ecr.cn-north-1.amazonaws.com.cn", "000000000001", "cn-north-1"),
     ],
 )
-def test_a_host_of_ecr_tells_account_and_region(host: str, account: str, region: str) -> None:
+def test_account_and_region_are_read_from_an_ecr_host(host: str, account: str, region: str) -> None:
     assert ecr.parse(host) == ecr.Registry(host, account, region)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:5000", "registry.example", "docker.io", "public.ecr.aws", "vision"])
-def test_every_other_registry_is_not_ecr_and_aws_is_not_asked(host: str) -> None:
+def test_other_registries_are_not_taken_for_ecr(host: str) -> None:
     assert ecr.parse(host) is None
 
 
 @pytest.mark.parametrize(
-    ("host", "told"),
+    ("host", "message"),
     [
         ("ACCOUNT.dkr.ecr.REGION.amazonaws.com", "is not an address of Amazon ECR: give ACCOUNT.dkr.ecr.REGION"),
         ("123456789012.dkr.ecr.REGION.amazonaws.com", "is not an address of Amazon ECR: give ACCOUNT.dkr.ecr.REGION"),
@@ -73,21 +73,23 @@ def test_every_other_registry_is_not_ecr_and_aws_is_not_asked(host: str) -> None
         ("123456789012.dkr.ecr.cn-north-1.amazonaws.com", "write 123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"),
     ],
 )
-def test_a_host_that_is_meant_for_ecr_and_cannot_be_it_is_refused_with_the_form(host: str, told: str) -> None:
-    with pytest.raises(UserError) as refused:
+def test_an_invalid_ecr_host_is_rejected_with_the_expected_form(host: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
         ecr.parse(host)
-    assert str(refused.value).startswith(f"REGISTRY={host} ")
-    assert told in str(refused.value)
+    assert str(error.value).startswith(f"REGISTRY={host} ")
+    assert message in str(error.value)
 
 
-def test_login_gives_what_the_engine_takes_and_says_no_password(aws: None, capfd: pytest.CaptureFixture[str]) -> None:
+def test_login_returns_credentials_for_the_engine_and_prints_no_password(
+    aws: None, capfd: pytest.CaptureFixture[str]
+) -> None:
     credentials = ecr.login(REGISTRY)
     assert (credentials["username"], credentials["serveraddress"]) == ("AWS", HOST)
     assert credentials["password"]
     assert capfd.readouterr() == ("", "")
 
 
-def test_missing_repositories_are_made_in_the_registrys_region_with_scan_on_push_and_only_once(
+def test_missing_repositories_are_created_once_in_the_registrys_region_with_scan_on_push(
     aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
@@ -95,12 +97,12 @@ def test_missing_repositories_are_made_in_the_registrys_region_with_scan_on_push
     assert ecr.make_repositories(REGISTRY, ["vision/a", "vision/c"]) == ["vision/c"]
     names = ["vision/a", "vision/b", "vision/c"]
     client = boto3.client("ecr", region_name="eu-central-1")
-    there = client.describe_repositories(repositoryNames=names)["repositories"]
-    assert all(one["imageScanningConfiguration"] == {"scanOnPush": True} for one in there)
+    repositories = client.describe_repositories(repositoryNames=names)["repositories"]
+    assert all(repository["imageScanningConfiguration"] == {"scanOnPush": True} for repository in repositories)
     assert boto3.client("ecr", region_name="us-west-2").describe_repositories()["repositories"] == []
 
 
-def test_a_repository_that_is_there_keeps_its_settings(aws: None) -> None:
+def test_an_existing_repository_keeps_its_settings(aws: None) -> None:
     client = boto3.client("ecr", region_name="eu-central-1")
     client.create_repository(repositoryName="kept", imageTagMutability="IMMUTABLE")
     assert ecr.make_repositories(REGISTRY, ["kept"]) == []
@@ -108,7 +110,7 @@ def test_a_repository_that_is_there_keeps_its_settings(aws: None) -> None:
     assert (kept["imageTagMutability"], kept["imageScanningConfiguration"]) == ("IMMUTABLE", {"scanOnPush": False})
 
 
-def test_the_caller_is_named_and_said_to_be_of_another_account(aws: None) -> None:
+def test_the_caller_is_named_and_another_account_is_pointed_out(aws: None) -> None:
     own = ecr.caller(REGISTRY)
     assert own.startswith("; the credentials are those of arn:aws:")
     assert "not of the registry's account" not in own
@@ -116,32 +118,32 @@ def test_the_caller_is_named_and_said_to_be_of_another_account(aws: None) -> Non
     assert other.endswith(", not of the registry's account 999999999999")
 
 
-def refused(registry: ecr.Registry = REGISTRY) -> str:
-    with pytest.raises(UserError) as refusal:
+def login_error(registry: ecr.Registry = REGISTRY) -> str:
+    with pytest.raises(UserError) as error:
         ecr.login(registry)
-    return str(refusal.value)
+    return str(error.value)
 
 
-def test_no_credentials_names_the_ways_to_have_some() -> None:
-    assert refused() == (
+def test_missing_credentials_are_reported_with_the_ways_to_get_some() -> None:
+    assert login_error() == (
         f"REGISTRY={HOST} is on AWS, and there are no AWS credentials here: run `aws configure` or `aws sso login`, "
         "or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     )
 
 
-def test_credentials_that_are_set_up_by_half_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partial_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    assert refused().startswith(f"REGISTRY={HOST}: the AWS credentials here are set up wrong (Partial credentials")
+    assert login_error().startswith(f"REGISTRY={HOST}: the AWS credentials here are set up wrong (Partial credentials")
 
 
-def test_a_profile_that_does_not_exist_is_told_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_profile_is_reported_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nowhere")
     with pytest.raises(UserError, match=r"set up wrong \(The config profile \(nowhere\) could not be found\)"):
         ecr.parse(HOST)
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "advice"),
     [
         ("ExpiredTokenException", "the AWS credentials have expired: get new ones (`aws sso login`"),
         ("UnrecognizedClientException", "AWS does not know these credentials in eu-central-1: run `aws configure`"),
@@ -149,63 +151,65 @@ def test_a_profile_that_does_not_exist_is_told_before_anything_else(monkeypatch:
         ("ServerException", "AWS refused with ServerException: fix what its message names and push again"),
     ],
 )
-def test_what_aws_refuses_with_becomes_what_to_do(
-    somebody: None, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+def test_errors_of_aws_are_reported_with_a_fix(
+    fake_credentials: None, monkeypatch: pytest.MonkeyPatch, code: str, advice: str
 ) -> None:
-    with serving(refusing(code)) as port:
+    with serving(failing(code)) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        message = refused()
-    assert message.startswith(f"REGISTRY={HOST}: {told}")
-    assert f"AWS said: the words of AWS ({code})" in message
+        message = login_error()
+    assert message.startswith(f"REGISTRY={HOST}: {advice}")
+    assert f"AWS said: details from AWS ({code})" in message
     assert "secret-of-testing" not in message
 
 
-def test_a_denial_names_the_permissions_and_whose_credentials_these_are(
-    aws: None, moto: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with serving(refusing("AccessDeniedException")) as port:
+def test_a_denial_names_the_permissions_and_the_caller(aws: None, moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(failing("AccessDeniedException")) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", f"http://127.0.0.1:{port}")
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto)
-        message = refused()
+        message = login_error()
     assert message.startswith(f"REGISTRY={HOST}: AWS denies this: allow the caller ecr: GetAuthorizationToken, ")
     assert "; the credentials are those of arn:aws:" in message
 
 
-def test_a_denial_is_told_also_where_aws_does_not_say_who_asks(somebody: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(refusing("AccessDeniedException")) as port:
+def test_a_denial_is_reported_even_if_the_caller_is_unknown(
+    fake_credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(failing("AccessDeniedException")) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        message = refused()
-    assert message.endswith("AWS said: the words of AWS (AccessDeniedException)")
+        message = login_error()
+    assert message.endswith("AWS said: details from AWS (AccessDeniedException)")
 
 
-def test_a_proxy_that_answers_for_aws_is_told(somebody: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(refusing("", page="<html>Blocked</html>")) as port:
+def test_a_response_from_a_proxy_instead_of_aws_is_reported(
+    fake_credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(failing("", page="<html>Blocked</html>")) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        message = refused()
+        message = login_error()
     assert message.startswith(f"REGISTRY={HOST}: what answers in region eu-central-1 is not AWS: check the proxy")
 
 
 @pytest.mark.parametrize(
     ("region", "advice"), [("eu-centrall-1", "did you mean eu-central-1"), ("eu-central-1", "is a region of ECR")]
 )
-def test_an_aws_that_does_not_answer_is_told_with_the_region_that_was_probably_meant(
-    somebody: None, monkeypatch: pytest.MonkeyPatch, region: str, advice: str
+def test_an_unreachable_aws_is_reported_with_the_region_that_was_probably_meant(
+    fake_credentials: None, monkeypatch: pytest.MonkeyPatch, region: str, advice: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]  # free again when the block ends: nobody answers there
+        port = listener.getsockname()[1]  # free again after the block, so that nothing listens there
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    message = refused(ecr.Registry(HOST, "123456789012", region))
+    message = login_error(ecr.Registry(HOST, "123456789012", region))
     assert message.startswith(f"REGISTRY={HOST}: AWS does not answer in region {region}: check the network and the ")
     assert advice in message
 
 
-def refusing(code: str, page: str = "") -> type[http.server.BaseHTTPRequestHandler]:
-    """An AWS that refuses everything with this code; with `page`, something that answers with a page of its own."""
+def failing(code: str, page: str = "") -> type[http.server.BaseHTTPRequestHandler]:
+    """Return a handler that fails every request with this error code, or sends `page`, as a proxy does."""
 
-    class Refusing(http.server.BaseHTTPRequestHandler):
+    class Failing(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            body = (page or json.dumps({"__type": code, "message": "the words of AWS"})).encode()
+            body = (page or json.dumps({"__type": code, "message": "details from AWS"})).encode()
             self.send_response(200 if page else 400)
             self.send_header("Content-Type", "application/x-amz-json-1.1")
             self.send_header("Content-Length", str(len(body)))
@@ -213,6 +217,6 @@ def refusing(code: str, page: str = "") -> type[http.server.BaseHTTPRequestHandl
             self.wfile.write(body)
 
         def log_message(self, *args: object) -> None:
-            """Nothing on the terminal of the tests."""
+            """Log nothing."""
 
-    return Refusing
+    return Failing

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all."""
+"""Files and folders are replaced as a whole or not at all."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from local.files import replacing
 
 
-def test_a_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+def test_a_new_folder_replaces_the_old_one(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
     with replacing(tmp_path / "out") as building:
@@ -16,7 +16,7 @@ def test_a_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["out", "out/new"]
 
 
-def test_what_was_there_stays_when_the_new_one_fails(tmp_path: Path) -> None:
+def test_the_old_folder_is_kept_if_writing_the_new_one_fails(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
 
@@ -30,7 +30,7 @@ def test_what_was_there_stays_when_the_new_one_fails(tmp_path: Path) -> None:
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["out", "out/old"]
 
 
-def test_a_folder_never_gives_way_to_a_file(tmp_path: Path) -> None:
+def test_a_file_never_replaces_a_folder(tmp_path: Path) -> None:
     (tmp_path / "x.png").mkdir()
     (tmp_path / "x.png" / "precious").touch()
     with pytest.raises(IsADirectoryError), replacing(tmp_path / "x.png") as building:

@@ -1,4 +1,4 @@
-"""The list of images, containers/images.txt, and what has to be there for each of them."""
+"""The list of images, containers/images.txt, and the files and modules that each image needs."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ def test_every_image_but_inference_trains() -> None:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_an_image_has_a_dockerfile_which_installs_its_lock_file(name: str) -> None:
+def test_the_dockerfile_of_each_image_installs_its_lock_file(name: str) -> None:
     image = IMAGES[name]
     lock = image.lock().relative_to(REPOSITORY).as_posix()
     text = image.dockerfile.read_text(encoding="utf-8")
@@ -26,13 +26,13 @@ def test_an_image_has_a_dockerfile_which_installs_its_lock_file(name: str) -> No
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_images_of_one_stack_share_an_environment_which_no_other_stack_has(name: str) -> None:
+def test_images_of_a_stack_share_an_environment_that_no_other_stack_uses(name: str) -> None:
     of_stack = {image.environment for image in IMAGES.values() if image.stack == IMAGES[name].stack}
     of_environment = {image.stack for image in IMAGES.values() if image.environment == IMAGES[name].environment}
     assert (len(of_stack), len(of_environment)) == (1, 1)
 
 
-def test_the_training_program_has_the_algorithms_of_the_list_and_no_other() -> None:
+def test_the_training_program_has_exactly_the_listed_algorithms() -> None:
     assert set(entry.ALGORITHMS) == set(TRAINING)
     for name, module in entry.ALGORITHMS.items():
         job = REPOSITORY / f"{module.replace('.', '/')}.py"
@@ -47,15 +47,15 @@ def test_the_training_program_has_the_algorithms_of_the_list_and_no_other() -> N
 
 
 @pytest.mark.parametrize("name", TRAINING)
-def test_an_algorithm_has_a_module_of_local_with_all_that_the_commands_ask_for(name: str) -> None:
+def test_each_algorithm_implements_the_interface_that_the_commands_use(name: str) -> None:
     algorithm = algorithms.get(name)
-    asked = {what for what in vars(Algorithm) if not what.startswith("_")} | set(Algorithm.__annotations__)
-    assert asked >= {"recipe", "classes", "record_label"}
-    assert asked - set(dir(algorithm)) == set()
+    interface = {member for member in vars(Algorithm) if not member.startswith("_")} | set(Algorithm.__annotations__)
+    assert interface >= {"recipe", "classes", "record_label"}
+    assert interface - set(dir(algorithm)) == set()
     assert "recordio" not in algorithm.formats or type(algorithm).record_label is not Algorithm.record_label
 
 
-def test_no_other_file_that_builds_or_runs_an_image_lists_them() -> None:
+def test_no_other_file_lists_the_images() -> None:
     for pattern in ("Makefile", "containers/*/Dockerfile", "local/**/*.py", "train/*.py"):
         for file in REPOSITORY.glob(pattern):
             text = file.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Photos that files list, line by line."""
+"""Photos that are listed in files, line by line."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from local.datasets.notes import MISSING, TWICE
 from local.errors import UserError
 
 
-def test_a_list_most_of_whose_photos_are_elsewhere_is_refused_and_else_the_few_are_noted(tmp_path: Path) -> None:
+def test_a_few_missing_photos_are_noted_and_a_majority_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").touch()
     photos = path_suffixes.photos(tmp_path)
     lines = [Line(f"a.csv, line {number}", f"x/{number}.jpg", ()) for number in (1, 2, 3)]
@@ -21,7 +21,7 @@ def test_a_list_most_of_whose_photos_are_elsewhere_is_refused_and_else_the_few_a
         locate(photos, lines, tmp_path / "a.csv", notes)
 
 
-def test_a_photo_that_is_listed_again_is_taken_once_and_refused_with_another_label_or_part(tmp_path: Path) -> None:
+def test_repeated_lines_count_once_and_contradictory_lines_are_rejected(tmp_path: Path) -> None:
     photo, notes = tmp_path / "1.jpg", dict[str, list[str]]()
     first, same = Line("line 1", "1.jpg", "cat", "train"), Line("line 2", "x/1.jpg", "cat", "train")
     assert deduplicate([(first, photo), (same, photo)], notes, "fix") == [(first, photo)]

@@ -1,4 +1,4 @@
-"""The parts of a data set by the names of its files and folders."""
+"""The parts of a data set, recognised by the names of its files and folders."""
 
 from pathlib import Path, PurePath
 
@@ -11,24 +11,35 @@ from train.data.parts import TEST, part_of
 @pytest.mark.parametrize(
     ("name", "part"),
     [
-        *(("train", "train"), ("Training_set", "train"), ("labels-train2017", "train"), ("trainLabels", "train")),
-        *(("val", "validation"), ("VALID", "validation"), ("dev", "validation"), ("my_validation", "validation")),
-        *(("test", TEST), ("testing", TEST), ("trainval", ""), ("train_val", ""), ("evaluate", ""), ("strain", "")),
+        ("train", "train"),
+        ("Training_set", "train"),
+        ("labels-train2017", "train"),
+        ("trainLabels", "train"),
+        ("val", "validation"),
+        ("VALID", "validation"),
+        ("dev", "validation"),
+        ("my_validation", "validation"),
+        ("test", TEST),
+        ("testing", TEST),
+        ("trainval", ""),
+        ("train_val", ""),
+        ("evaluate", ""),
+        ("strain", ""),
     ],
 )
-def test_a_part_is_a_word_of_the_name(name: str, part: str) -> None:
+def test_a_part_is_recognised_by_a_word_in_the_name(name: str, part: str) -> None:
     assert part_of(name) == part
 
 
-def test_files_are_of_the_part_in_their_name_or_folder_and_others_are_left_out(tmp_path: Path) -> None:
-    def of(*names: str) -> tuple[dict[str, str], dict[str, list[str]]]:
+def test_files_belong_to_the_part_in_their_name_or_folder_and_others_are_left_out(tmp_path: Path) -> None:
+    def split(*names: str) -> tuple[dict[str, str], dict[str, list[str]]]:
         notes: dict[str, list[str]] = {}
         used = split_files([tmp_path / name for name in names], tmp_path, "tables", notes)
         return {path.relative_to(tmp_path).as_posix(): part for path, part in used}, notes
 
-    assert of("labels.csv") == ({"labels.csv": ""}, {})
-    assert of("labels.csv", "val.csv") == ({"labels.csv": "train", "val.csv": "validation"}, {})
-    assert of("train/a.csv", "valid/a.csv", "all.csv", "sample_submission.csv") == (
+    assert split("labels.csv") == ({"labels.csv": ""}, {})
+    assert split("labels.csv", "val.csv") == ({"labels.csv": "train", "val.csv": "validation"}, {})
+    assert split("train/a.csv", "valid/a.csv", "all.csv", "sample_submission.csv") == (
         {"train/a.csv": "train", "valid/a.csv": "validation"},
         {
             "tables of no part beside that to train on, left out": ["all.csv"],
@@ -53,5 +64,5 @@ def test_files_are_of_the_part_in_their_name_or_folder_and_others_are_left_out(t
         ("", ""),
     ],
 )
-def test_a_part_is_a_word_of_the_deepest_name_that_has_one(path: str, part: str) -> None:
+def test_the_deepest_name_with_a_part_decides(path: str, part: str) -> None:
     assert of_path(PurePath(path)) == part

@@ -185,7 +185,9 @@ SAID = {
 
 
 @pytest.mark.parametrize("said", SAID)
-def test_what_the_engine_says_becomes_what_to_do(engine: Engine, capsys: pytest.CaptureFixture[str], said: str) -> None:
+def test_errors_of_the_engine_are_reported_with_a_fix(
+    engine: Engine, capsys: pytest.CaptureFixture[str], said: str
+) -> None:
     engine.says = said
     assert push() == 2
     err = capsys.readouterr().err

@@ -369,7 +369,7 @@ def test_another_algorithms_reply_is_left_to_it(reply: dict[str, object]) -> Non
 
 
 @given(st.booleans(), st.integers(1, 300) | st.none(), st.integers(1, 10_000))
-def test_a_recipe_trains_on_any_number_of_photos_from_scratch(drawn: bool, epochs: int | None, count: int) -> None:
+def test_recipes_fit_any_number_of_photos_and_train_from_scratch(drawn: bool, epochs: int | None, count: int) -> None:
     recipe = algorithm.recipe(drawn, epochs, {"num_classes": 3, "num_training_samples": count})
     assert 1 <= int(recipe["mini_batch_size"]) <= count
     assert recipe["use_pretrained_model"] == "False"

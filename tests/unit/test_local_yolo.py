@@ -79,7 +79,7 @@ def test_a_photo_without_a_line_or_file_is_background(tmp_path: Path) -> None:
     assert boxes(data) == {"images/1.jpg": [("1", BOX)], "images/2.jpg": [], "images/x/3.jpg": []}
 
 
-def test_what_is_not_used_has_a_reason_and_a_name(tmp_path: Path) -> None:
+def test_unused_files_and_entries_are_listed_with_a_reason(tmp_path: Path) -> None:
     files = {
         "train/labels/1.txt": "0 .1 .1 .9 .1 .9 .9\n",
         "train/labels/2.txt": "0 .5 .5 .5 .5 .99\n",
@@ -385,7 +385,7 @@ def test_real_pets_in_yolo_have_the_boxes_that_they_have_as_pets(pets: Path, tmp
     assert compare(few_pets.copy(pets, tmp_path / "pets", step=24, rotated=6), tmp_path) > 10
 
 
-def test_prepare_says_what_it_found_and_what_to_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_reports_the_layout_and_the_hyperparameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos = [f"images/{number}.jpg" for number in range(10)]
     data = lay_out(
         tmp_path / "in", *photos, **{f"labels/{number}.txt": LINE for number in range(10)}, **{"data.yaml": NAMES}
