@@ -117,8 +117,8 @@ def lay_out(files: Sequence[Sample[object]], work: Path, what: str = "validation
             Path(path).write_bytes(sample.read())
         except UnreadableImage as error:
             raise UserError(
-                f"{what} {sample.name} {error}, though it could be read when training began: the channel "
-                "must stay as it is until the job ends"
+                f"{what} {sample.name} {error}, although it was readable when training began: the channel "
+                "must not change until the job ends"
             ) from None
     (work / "files.json").write_text(json.dumps(list(names)))
     return names

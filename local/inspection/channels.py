@@ -14,7 +14,7 @@ from serve.preprocess import Frame, UnreadableImage
 from train import fields
 from train.classification import folders, labelled
 from train.data import lst
-from train.data.channels import CLASSES, Channel, by_record, class_names
+from train.data.channels import CLASSES, Channel, class_names, is_recordio
 from train.data.samples import DataIssues, Sample
 from train.errors import UserError as TrainUserError
 from train.image_classification_tensorflow.hyperparameters import Hyperparameters as FolderHyperparameters
@@ -48,7 +48,7 @@ def _labelled(name: str, channels: dict[str, Channel]) -> Listing:
     if name != _FOLDERS:
         found.columns = _columns([sample.label for samples in given.values() for sample in samples])
     for part, samples in given.items():
-        in_records = by_record(channels, part, f"{part}_lst")
+        in_records = is_recordio(channels, part, f"{part}_lst")
         for sample in samples:
             called = f"{part}/{sample.name}"
             try:
@@ -93,7 +93,7 @@ def _folders(channels: dict[str, Channel]) -> Listing:
     with found.reading(TRAIN):
         split = defaults["validation_split"], defaults["seed"]
         read = folders.list_samples(channels, None, *split, found.refuse(TRAIN))
-        found.named, found.split_off = read.class_names, None if read.measured else split[0]
+        found.named, found.split_off = read.class_names, None if read.validation_name else split[0]
         for part, samples in ((TRAIN, read.train), (VALIDATION, read.validation)):
             found.items += [Item(part, one.name, one, _always(Known((one.label,)))) for one in samples]
     return found
@@ -118,7 +118,7 @@ def _detection(channels: dict[str, Channel]) -> Listing:
     for part in PARTS:
         remarks = DataIssues()
         with found.reading(part):
-            if by_record(channels, part, f"{part}_annotation"):
+            if is_recordio(channels, part, f"{part}_annotation"):
                 path = channels[part].only_file(".rec")
                 read = annotations.list_records(path, any_class, found.refuse(part))
             else:
@@ -152,7 +152,7 @@ def _boxes(annotation: annotations.Annotation, name: str, frame: Frame) -> Known
         raise LeftOut(MISFITS, f"{name} ({frame.width} x {frame.height}, not {given})")
     remarks = DataIssues()
     boxes = annotations.repair(placed, name, remarks)
-    notes = tuple((kind, one) for kind, names in remarks.found.items() for one in names)
+    notes = tuple((kind, one) for kind, names in remarks.names.items() for one in names)
     return Known(tuple(sorted(set(boxes[:, 0].astype(int).tolist()))), boxes, len(placed), notes=notes)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from local.datasets.dataset import TRAIN, VALIDATION
 from local.errors import UserError
 from serve.preprocess import Frame
-from train.data.channels import Channel, by_record, require_all
+from train.data.channels import Channel, is_recordio, require_all
 from train.data.samples import Sample
 from train.errors import UserError as TrainUserError
 from train.log import LOG
@@ -111,7 +111,7 @@ def require(channels: dict[str, Channel], labels: str, why: str) -> None:
 
 def form_of(channels: dict[str, Channel], labels: str) -> str:
     """Return "RecordIO" or "image", the form of the training channel."""
-    return "RecordIO" if by_record(channels, TRAIN, f"{TRAIN}_{labels}") else "image"
+    return "RecordIO" if is_recordio(channels, TRAIN, f"{TRAIN}_{labels}") else "image"
 
 
 PARTS: Sequence[str] = (TRAIN, VALIDATION)

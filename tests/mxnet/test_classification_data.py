@@ -49,7 +49,7 @@ def starting(text: str) -> str:
         pytest.param("0\tacross/0.jpg", "line 1 has 2 tab-separated fields", id="two fields"),
         pytest.param("0 0 across/0.jpg", "line 1 has 1 tab-separated field: ", id="spaces for tabs"),
         pytest.param(f"{LINE}\n{LINE}", "line 2 repeats the index '0' of line 1", id="repeated index"),
-        pytest.param("0\tcat\tacross/0.jpg", "line 1 has a label that is no number: 'cat'", id="text label"),
+        pytest.param("0\tcat\tacross/0.jpg", "line 1 has a label that is not a number: 'cat'", id="text label"),
         pytest.param("0\t0.5\tacross/0.jpg", "line 1 has the label 0.5", id="fraction"),
         pytest.param("0\t-1\tacross/0.jpg", "line 1 has the label -1", id="negative"),
         pytest.param("0\tnan\tacross/0.jpg", "line 1 has the label nan", id="nan"),
@@ -86,8 +86,8 @@ def test_an_lst_file_of_other_paths_says_what_the_channel_holds_and_does_not_adv
     with pytest.raises(UserError) as refused:
         load(base)
     assert str(refused.value) == (
-        f"No path in train_lst/train.lst exists below {base}/input/data/train, which holds across/, down/, squares/: "
-        "paths are relative to that folder, and the first of 2 is gone/a b.jpg"
+        f"train_lst/train.lst lists no image that exists below {base}/input/data/train, which holds across/, down/, "
+        "squares/: paths must be relative to that folder; the first of 2 is gone/a b.jpg"
     )
 
 
@@ -109,7 +109,7 @@ def test_photos_with_lst_files_need_resize(base: Path) -> None:
 
 def test_a_classes_txt_of_another_count_is_refused(base: Path) -> None:
     train_lst(base).with_name("classes.txt").write_text("a\nb\n")
-    with pytest.raises(UserError, match=starting("train_lst/classes.txt names 2 classes and num_classes=3")):
+    with pytest.raises(UserError, match=starting("train_lst/classes.txt names 2 classes but num_classes=3")):
         load(base)
 
 
@@ -123,7 +123,7 @@ def test_a_jpeg_in_place_of_a_record_file_is_refused_by_its_first_bytes(base: Pa
     jobs.configure(base, {}, content_type="application/x-recordio")
     train = base / "input" / "data" / "train"
     (train / "train.rec").write_bytes((train / "across" / "0.jpg").read_bytes())
-    with pytest.raises(UserError, match="is not a RecordIO file: at byte 0 stands a JPEG image"):
+    with pytest.raises(UserError, match="is not a RecordIO file: it has a JPEG image at byte 0"):
         load(base)
 
 

@@ -243,7 +243,7 @@ def test_a_missing_channel_is_the_users_mistake_and_named(tmp_path: Path) -> Non
     assert done.code == 2
     assert done.failure.startswith(
         "ClientError: channel 'validation' is missing (given: train, train_lst, valid, validation_lst; 'valid': did "
-        "you mean validation?): image-classification trains on 'train' and measures on 'validation', "
+        "you mean validation?): image-classification trains on 'train' and validates on 'validation', "
     )
 
 

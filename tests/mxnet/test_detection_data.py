@@ -283,7 +283,7 @@ def test_a_channel_without_any_box_is_refused(scenes: Path) -> None:
 def test_class_names_of_another_number_than_num_classes_are_refused(scenes: Path) -> None:
     rewrite(scenes, "*_annotation/*.json", "categories", "other")
     (scenes / "input" / "data" / "train_annotation" / "classes.txt").write_text("a\nb\nc\n")
-    with pytest.raises(UserError, match=r"train_annotation/classes\.txt names 3 classes and num_classes=2"):
+    with pytest.raises(UserError, match=r"train_annotation/classes\.txt names 3 classes but num_classes=2"):
         load(scenes)
 
 

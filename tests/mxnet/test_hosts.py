@@ -133,7 +133,7 @@ def test_sharded_channels_are_trained_and_measured_as_a_whole(name: str, tmp_pat
     both = run(name, folders)
     assert [(done.code, done.failure) for done in both] == [(0, "")] * 2
     for done, images in zip(both, ("9 images", "3 images"), strict=True):
-        assert f"channel 'train' is sharded: this host has {images} of it" in done.lines
+        assert f"channel 'train' is sharded: this host has {images}" in done.lines
         assert "num_training_samples" not in "".join(line for line in done.lines if "WARNING" in line)
     assert measured(both[0]) == measured(both[1])
 
@@ -142,7 +142,7 @@ def test_a_sharded_channel_without_a_file_for_a_host_ends_the_job_on_both(tmp_pa
     folders = lay_out("image-classification", tmp_path, {})
     shard(folders, "train", lambda number: 0)
     both = run("image-classification", folders)
-    reason = "channel 'train' is ShardedByS3Key and has no file for this host: it must hold at least 2 files"
+    reason = "channel 'train' is ShardedByS3Key and has no file for this host: it needs at least 2 files"
     assert [done.code for done in both] == [2, 2]
     assert both[1].failure.startswith(f"ClientError: {reason}")
     assert both[0].failure.startswith(f"ClientError: host 127.0.0.1 of the job failed: {reason}")
@@ -154,7 +154,7 @@ def test_hosts_with_different_photos_of_a_channel_that_is_not_sharded_are_refuse
     both = run("image-classification", folders)
     assert [done.code for done in both] == [2, 2]
     for done in both:
-        assert "the hosts have different images in channel 'train', this one 1" in done.failure
+        assert "channel 'train' has different images on different hosts (1 on this one)" in done.failure
 
 
 # ---- what ends a job ------------------------------------------------------------------------------------------------

@@ -403,7 +403,7 @@ def model_channel(root: Path) -> None:
         (record_file_without_masks, "channel 'train' is RecordIO, which semantic-segmentation does not train on"),
         (
             two_images_of_one_name,
-            "0.png may be of the image 0.jpg or 0.png, which have the same base name: leave one of them in",
+            "0.png could belong to 0.jpg or 0.png, which have the same base name: leave one of them in",
         ),
         (
             one_folder_for_both_channels,
@@ -414,7 +414,7 @@ def model_channel(root: Path) -> None:
             masks_that_are_bmp,
             "7 of 8 train_annotation images cannot be read, more than unreadable_tolerance=0.05 allows",
         ),
-        (model_channel, "channel 'model' (incremental training) is not read by this version yet"),
+        (model_channel, "channel 'model' (incremental training) is not supported yet"),
     ],
 )
 def test_files_that_are_not_there_or_not_what_they_should_be_are_refused_with_the_fix(
@@ -448,7 +448,7 @@ def test_a_validation_mask_with_a_class_that_is_not_there_is_refused(scenes: Pat
 
 def test_class_names_of_another_number_than_num_classes_are_refused(scenes: Path) -> None:
     add(scenes, "train_annotation/classes.txt", "a\nb\n")
-    assert_refused(scenes, "train_annotation/classes.txt names 2 classes and num_classes=3")
+    assert_refused(scenes, "train_annotation/classes.txt names 2 classes but num_classes=3")
 
 
 @pytest.mark.parametrize(

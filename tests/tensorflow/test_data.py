@@ -69,7 +69,7 @@ class Vanished(small.Photos):
     """Photos that were removed after the job started."""
 
     def pixels(self, index: int) -> np.ndarray:
-        raise UserError(f"train image {index}.jpg does not exist, though it could be read when the job began")
+        raise UserError(f"train image {index}.jpg does not exist, although it was readable when the job began")
 
 
 def test_a_photo_that_disappears_during_training_is_named_and_no_iterator_remains() -> None:
@@ -77,7 +77,7 @@ def test_a_photo_that_disappears_during_training_is_named_and_no_iterator_remain
     gc.collect()
     gc.disable()
     try:
-        with pytest.raises(UserError, match=r"^train image \d\.jpg does not exist, though it could be read when"):
+        with pytest.raises(UserError, match=r"^train image \d\.jpg does not exist, although it was readable when"):
             list(batches.epoch(0))
         # An iterator that still exists when the process ends would wait forever for its reading threads.
         assert not [item for item in gc.get_objects() if isinstance(item, OwnedIterator)]

@@ -133,7 +133,7 @@ def test_hosts_with_different_photos_fail_with_a_user_error(tmp_path: Path) -> N
         jobs.configure(base, SMALL, defaults={})
     for done in run_on_two_hosts(folders):
         assert done.code == 2
-        assert done.failure.startswith("ClientError: the hosts have different images in channel 'training', this one ")
+        assert done.failure.startswith("ClientError: channel 'training' has different images on different hosts (")
         assert "Traceback" not in done.log
 
 

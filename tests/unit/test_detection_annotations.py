@@ -317,7 +317,7 @@ def test_bad_boxes_are_dropped_or_clipped_and_each_is_counted_and_named() -> Non
     )
     assert kept.dtype == np.float32
     assert kept.tolist() == np.float32([[0, 0.1, 0.1, 0.5, 0.5], [1, 0, 0.5, 0.5, 1], [2, 0, 0, 1, 1]]).tolist()
-    assert remarks.found == {
+    assert remarks.names == {
         "boxes without area, dropped": ["a.jpg box 1", "a.jpg box 2", "a.jpg box 8"],
         "boxes partly outside of their image, clipped": ["a.jpg box 3"],
         "boxes outside of their image, dropped": ["a.jpg box 4"],
@@ -351,7 +351,7 @@ def test_what_is_left_of_any_boxes_lies_on_the_image_with_a_positive_area(object
     assert kept.dtype == np.float32
     assert ((kept[:, 1:] >= 0) & (kept[:, 1:] <= 1)).all()
     assert (kept[:, 3:] > kept[:, 1:3]).all()
-    dropped = sum(len(names) for kind, names in remarks.found.items() if kind.endswith("dropped"))
+    dropped = sum(len(names) for kind, names in remarks.names.items() if kind.endswith("dropped"))
     assert len(kept) + dropped == len(objects), "what is not kept is named"
 
 
@@ -378,7 +378,7 @@ def listed(base: Path, images: list[str], notes: dict[str, Any]) -> tuple[list[s
     found = annotations.list_files(*channels(base, images, notes), HP, remarks)
     assert set(found.annotations) == {sample.name for sample in found.samples}
     assert all(sample.path.is_file() for sample in found.samples)
-    return [sample.name for sample in found.samples], remarks.found
+    return [sample.name for sample in found.samples], remarks.names
 
 
 def test_an_image_is_found_by_the_key_file_else_by_base_name_at_any_depth(tmp_path: Path) -> None:
@@ -422,9 +422,9 @@ def test_an_annotation_cannot_reach_out_of_its_channel(tmp_path: Path) -> None:
         (["1.jpg"], {}, r"channel 'train_annotation' must hold one \.json .* and holds none: it holds nothing"),
         (["1.jpg"], {"note.txt": "x"}, r"holds none: it holds note\.txt"),
         (["1.jpg"], {"2.json": ""}, r"no annotation file of 'train_annotation' belongs .* holds 1\.jpg"),
-        (["a/1.jpg", "b/1.jpg"], {"1.json": ""}, r"1\.json may be of the image a/1\.jpg or b/1\.jpg"),
-        (["1.jpg", "1.png"], {"1.json": ""}, r"1\.json may be of the image 1\.jpg or 1\.png"),
-        (["1.jpg"], {"1.json": "", "2.json": "1.jpg"}, r"1\.json and 2\.json are both of the image 1\.jpg"),
+        (["a/1.jpg", "b/1.jpg"], {"1.json": ""}, r"1\.json could belong to a/1\.jpg or b/1\.jpg"),
+        (["1.jpg", "1.png"], {"1.json": ""}, r"1\.json could belong to 1\.jpg or 1\.png"),
+        (["1.jpg"], {"1.json": "", "2.json": "1.jpg"}, r"1\.json and 2\.json both belong to the image 1\.jpg"),
     ],
 )
 def test_channels_that_do_not_pair_are_refused(
@@ -450,7 +450,7 @@ def boxed(base: Path, *boxes: tuple[float, float, float, float]) -> dict[str, li
         (notes.path / f"{number}.json").write_text(json.dumps({"annotations": [note]}))
     remarks = DataIssues()
     annotations.list_files(images, notes, HP, remarks)
-    return remarks.found
+    return remarks.names
 
 
 def test_boxes_in_fractions_are_not_taken_for_pixels(tmp_path: Path) -> None:

@@ -105,9 +105,9 @@ def test_files_left_out_are_in_the_notes(tmp_path: Path) -> None:
     data = class_folders.classification(tmp_path)
     assert {entry.path.name: entry.part for entry in data.entries} == {"1.jpg": "", "2.jpg": ""}
     assert data.notes == {
-        "files beside the folders for training and validation, left out": ["4.jpg"],
+        "files outside the folders for training and validation, left out": ["4.jpg"],
         TEST_PHOTOS: ["Testing/dog/3.jpg"],
-        "files in class folders that are no photos by their names, left out": ["Training/dog/a.txt"],
+        "files in class folders whose names are not those of photos, left out": ["Training/dog/a.txt"],
     }
 
 
@@ -142,7 +142,7 @@ def test_class_folders_one_level_too_deep_are_rejected_with_the_folder_to_use(ab
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        (["cat/1.jpg"], [], "has one class folder, cat/: a classifier needs two or more"),
+        (["cat/1.jpg"], [], "has only one class folder, cat/: a classifier needs at least two"),
         (["1.jpg"], [], "has 1 photo and no labels of them, or is in no layout that is known: "),
         (["cat/a.txt", "dog/b.txt"], [], "has no photos in its class folders"),
         (["train/cat/1.jpg", "train/dog/2.jpg", "val/cta/3.jpg"], [], "has the class folder cta/, which folder"),

@@ -194,7 +194,7 @@ def test_what_ends_the_job_is_printed_first_and_on_the_page_before_the_photos(
     both_lst(tmp_path, [1, 2] * 20 + ["x"], [1, 2])
     assert run("image-classification", tmp_path, "--image-shape", "3,16,16") == 0
     first, second, last = capsys.readouterr().out.splitlines()
-    assert first.startswith("The job ends: train_lst/train.lst, line 41 has a label that is no number: 'x'; ")
+    assert first.startswith("The job ends: train_lst/train.lst, line 41 has a label that is not a number: 'x'; ")
     assert second.startswith("Warning: Labels start at 1: ")
     assert last == f"Look at {tmp_path / 'dataset.html'}"
     text = Page(tmp_path / "dataset.html").text

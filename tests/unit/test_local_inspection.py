@@ -102,7 +102,7 @@ def test_labels_from_1_beside_names_for_fewer_classes_are_two_warnings_and_one_i
     both_lst(tmp_path, [1, 2], [1, 2])
     write(tmp_path / "train_lst" / "classes.txt", "cat\ndog\n")
     first, second = words(IC, tmp_path)
-    assert first.startswith("!train_lst/classes.txt names 2 classes and num_classes=3: ")
+    assert first.startswith("!train_lst/classes.txt names 2 classes but num_classes=3: ")
     assert second.startswith("Labels start at 1: they are 1 to 2, and label 0 (cat) does not occur.")
 
 
@@ -132,7 +132,7 @@ def test_one_class_folder_ends_the_job_and_its_photos_are_still_counted(tmp_path
     folders(tmp_path, "training", {"cat": 3}, 0)
     folders(tmp_path, "validation", {"cat": 1}, 100)
     first, *_ = words(TF, tmp_path)
-    assert first.startswith("!channel 'training' has one class folder, cat/: a classifier needs two or more")
+    assert first.startswith("!channel 'training' has only one class folder, cat/: a classifier needs at least two")
     assert len(take(TF, tmp_path).part("train")) == 3
 
 
@@ -141,7 +141,8 @@ def test_a_class_folder_of_validation_alone_is_in_the_report(tmp_path: Path) -> 
     folders(tmp_path, "validation", {"cat": 1, "dogs": 1}, 500)
     first, second = words(TF, tmp_path)
     assert (
-        first == "!channel 'validation' has the class folder dogs/, which channel 'training' has not: did you mean dog?"
+        first
+        == "!channel 'validation' has the class folder dogs/, which channel 'training' does not have: did you mean dog?"
     )
     assert second.startswith("Classes without a photo to validate on: 1 of 2: 1 (dog).")
 
@@ -190,7 +191,7 @@ def test_every_bad_line_of_a_list_is_in_the_report_in_trainings_words_and_the_ot
         "header=False."
     )
     assert [text.partition(":")[0] for text in one.names[1:]] == [
-        "train_lst/train.lst, line 4 has a label that is no number",
+        "train_lst/train.lst, line 4 has a label that is not a number",
         "train_lst/train.lst, line 7 repeats the index '4' of line 6",
         "train_lst/train.lst, line 8 has 1 tab-separated field",
         "train_lst, 3.jpg has the label 1.5",

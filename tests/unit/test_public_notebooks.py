@@ -148,7 +148,7 @@ def test_a_hyperparameter_that_the_built_in_algorithm_ignores_gives_a_warning(ca
         hp = classification.check(strings)
     assert "use_lr_scheduler" not in hp.values()
     assert caplog.messages == [
-        "use_lr_scheduler=1 is ignored, as the built-in ignores it: lr_scheduler_step alone says when the rate falls"
+        "use_lr_scheduler=1 is ignored, as in the built-in: only lr_scheduler_step determines when the rate falls"
     ]
 
 

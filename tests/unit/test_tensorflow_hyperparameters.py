@@ -40,12 +40,12 @@ def test_what_the_data_says_itself_is_ignored_with_a_warning(
 ) -> None:
     monkeypatch.setattr(LOG, "propagate", True)
     check({name: "367"})
-    assert f"{name}=367 is ignored: an epoch has as many batches as the data fills" in caplog.text
+    assert f"{name}=367 is ignored: an epoch always uses all data" in caplog.text
 
 
 def test_one_thing_with_two_names_and_two_values_is_refused() -> None:
     assert refusal(batch_size="16", mini_batch_size="32").startswith(
-        "hyperparameters mini_batch_size=32 and batch_size=16 are two names of one thing"
+        "hyperparameters mini_batch_size=32 and batch_size=16 are the same setting"
     )
     assert check({"batch_size": "16", "mini_batch_size": "16"}).mini_batch_size == 16
 
@@ -126,7 +126,7 @@ NO_EQUAL = ("label_smoothing", "regularizers_l2")
 
 def test_all_hyperparameters_of_the_built_in_but_those_without_an_equal_are_taken() -> None:
     found = check({name: text for name, text in BUILT_IN.items() if name not in NO_EQUAL})
-    assert not fields.rows([builtin.Names]).keys() & found.values().keys()
+    assert not fields.rows([builtin.BuiltinNames]).keys() & found.values().keys()
     assert (found.horizontal_flip, found.rotation_range, found.zoom_range) == (False, 0.0, 0.0)
     assert (found.mini_batch_size, found.train_layers, found.dropout) == (32, "all", 0.2)
     assert (found.eps, found.gamma, found.early_stopping_tolerance) == (1e-7, 0.95, 0.0)
@@ -136,7 +136,7 @@ def test_those_without_an_equal_are_named_together_as_not_known_here() -> None:
     said = refusal(**BUILT_IN)
     for name in NO_EQUAL:
         assert f"hyperparameter {name}={BUILT_IN[name]!r} is not valid: it takes only 0, because it belongs to " in said
-    assert said.count("SageMaker's own TensorFlow image classification and is not known here") == 2
+    assert said.count("SageMaker's built-in TensorFlow image classification and is not supported here") == 2
     check(BUILT_IN | dict.fromkeys(NO_EQUAL, "0"))
 
 
@@ -169,12 +169,12 @@ def test_those_without_an_equal_are_named_together_as_not_known_here() -> None:
         (
             {"augmentation_random_flip": "vertical"},
             {"horizontal_flip": False, "rotation_range": 20.0},
-            "augmentation_random_flip=vertical: photos are not flipped upside down here",
+            "augmentation_random_flip=vertical: photos are not flipped vertically here",
         ),
         (
             {"binary_mode": "True", "num_classes": "2"},
             {"num_classes": 2},
-            "binary_mode=True is taken as num_classes=2: the answer has a probability for both classes",
+            "binary_mode=True is taken as num_classes=2: a prediction has a probability for each class",
         ),
     ],
 )
@@ -191,13 +191,13 @@ def test_a_hyperparameter_of_the_built_in_is_taken_as_its_equal_with_a_line(
     [
         (
             {"train_only_top_layer": "True", "train_layers": "all"},
-            "hyperparameter train_layers=all contradicts train_only_top_layer=True, which is train_layers=head here",
+            "hyperparameter train_layers=all contradicts train_only_top_layer=True, which means train_layers=head here",
         ),
         (
             {"augmentation": "False", "zoom_range": "0.1"},
-            "hyperparameter zoom_range=0.1 contradicts augmentation=False, which is horizontal_flip=False, ",
+            "hyperparameter zoom_range=0.1 contradicts augmentation=False, which means horizontal_flip=False, ",
         ),
-        ({"binary_mode": "True", "num_classes": "3"}, "hyperparameters binary_mode=True, which is for two classes"),
+        ({"binary_mode": "True", "num_classes": "3"}, "hyperparameter binary_mode=True contradicts num_classes=3, "),
         ({"optimizer": "adagrad"}, "hyperparameter optimizer='adagrad' is not valid: it takes one of sgd, adam, rmspr"),
         (
             {"reinitialize_top_layer": "False"},

@@ -55,8 +55,8 @@ def test_without_any_data_there_are_no_channels(tmp_path: Path) -> None:
     [
         ({"train": {**FULL, "TrainingInputMode": "Pipe"}}, [], "channel 'train' has input mode Pipe"),
         ({"train": FULL}, [], "channel 'train' has no folder"),
-        ({"train": 3}, ["train"], r"inputdataconfig\.json has 'train': 3: a channel is an object"),
-        ({"train": [1]}, ["train"], r"has 'train': \[1\]: a channel is an object"),
+        ({"train": 3}, ["train"], r"inputdataconfig\.json has 'train': 3: a channel must be an object"),
+        ({"train": [1]}, ["train"], r"has 'train': \[1\]: a channel must be an object"),
         ([1], [], r"inputdataconfig\.json holds a JSON list"),
     ],
 )
@@ -136,7 +136,7 @@ def test_the_model_channel_is_refused_until_it_is_built(tmp_path: Path) -> None:
     ("names", "said"),
     [
         ([], r"^channel 'train' holds no \.rec file: it is empty$"),
-        (["a.rec", "b/c.rec"], r"^channel 'train' holds 2 \.rec files \(a\.rec, b/c\.rec\): it must hold one$"),
+        (["a.rec", "b/c.rec"], r"^channel 'train' holds 2 \.rec files \(a\.rec, b/c\.rec\): it must hold exactly one$"),
         (["a.jpg"], r"^channel 'train' holds no \.rec file, only a\.jpg$"),
         (["b/c.jpg", "b/d.jpg"], r"^channel 'train' holds no \.rec file, only b/$"),
     ],
@@ -172,7 +172,7 @@ def test_files_in_hidden_folders_are_not_of_the_channel_whatever_lies_above_it(t
 
 
 def test_a_record_file_in_a_hidden_folder_does_not_make_a_channel_recordio(tmp_path: Path) -> None:
-    assert not channels.by_record({"train": touch(tmp_path, ".cache/a.rec")}, "train", "train_lst")
+    assert not channels.is_recordio({"train": touch(tmp_path, ".cache/a.rec")}, "train", "train_lst")
 
 
 def test_a_listing_is_of_what_the_job_would_read_and_tells_hidden_files_from_nothing(tmp_path: Path) -> None:

@@ -69,5 +69,5 @@ def test_a_temporary_file_that_cannot_be_removed_does_not_hide_why_the_file_coul
 
 def test_a_photo_that_vanishes_before_the_closing_check_is_the_users_mistake_and_is_named(tmp_path: Path) -> None:
     gone = Sample("cats/7.jpg", 0, tmp_path / "7.jpg")
-    with pytest.raises(UserError, match=r"^validation image cats/7\.jpg does not exist, though it could be read"):
+    with pytest.raises(UserError, match=r"^validation image cats/7\.jpg does not exist, although it was readable"):
         verify.lay_out([gone], tmp_path)

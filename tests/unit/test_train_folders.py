@@ -103,8 +103,8 @@ def test_hidden_files_and_what_is_no_image_by_its_name_are_left_out(
     found = folders.list_samples(channels, **DEFAULTS)
     assert found.class_names == ("cat", "dog")
     assert len(found.train + found.validation) == 4
-    assert "files beside the class folders, left out: 1 (training/readme.txt)" in caplog.text
-    assert "files in class folders that are no photos by their names, left out: 1 (training/cat/a.mat)" in caplog.text
+    assert "files outside the class folders, left out: 1 (training/readme.txt)" in caplog.text
+    assert "files in class folders whose names are not those of photos, left out: 1 (training/cat/a.mat)" in caplog.text
 
 
 def test_photos_of_formats_that_are_not_read_count_as_photos_so_that_their_loss_is_not_overlooked(
@@ -129,8 +129,8 @@ def test_a_photo_that_is_also_there_in_a_format_that_is_read_counts_once(
     names = ["train/cat/1.jpg", "train/cat/1.HEIC", "train/cat/1.mov", "train/dog/1.heic", "validation/dog/2.jpg"]
     found = folders.list_samples(lay_out(tmp_path, *names), **DEFAULTS)
     assert told(found)[0] == [("train/cat/1.jpg", 0), ("train/dog/1.heic", 1)]
-    assert "photos that are also there in a format that is read, left out: 1 (train/cat/1.HEIC)" in caplog.text
-    assert "files in class folders that are no photos by their names, left out: 1 (train/cat/1.mov)" in caplog.text
+    assert "photos that also exist in a readable format, left out: 1 (train/cat/1.HEIC)" in caplog.text
+    assert "files in class folders whose names are not those of photos, left out: 1 (train/cat/1.mov)" in caplog.text
 
 
 BOTH = ("training/cat/1.jpg", "training/dog/2.jpg")
@@ -140,24 +140,28 @@ BOTH = ("training/cat/1.jpg", "training/dog/2.jpg")
     ("names", "changes", "said"),
     [
         (("photos/cat/1.jpg",), {}, "channel 'training' is missing (given: photos): it holds photos in class folders"),
-        ((*BOTH, "train/cat/1.jpg"), {}, "channels 'training' and 'train' are both given: put all photos"),
+        ((*BOTH, "train/cat/1.jpg"), {}, "channels 'training' and 'train' are both given: put all training photos"),
         (
             ("training/train/cat/1.jpg", "training/train/dog/1.jpg", "training/val/cat/1.jpg", "validation/cat/1.jpg"),
             {},
-            "channel 'training' holds a folder val/ and there is a channel 'validation' too: remove one",
+            "channel 'training' holds a folder val/ but there is also a channel 'validation': remove one",
         ),
-        (("training/1.jpg",), {}, "channel 'training' has no class folders, it holds 1.jpg: it needs photos in class"),
-        (("training/cat/1.jpg",), {}, "channel 'training' has one class folder, cat/: a classifier needs two"),
-        (BOTH, {"num_classes": 3}, "hyperparameter num_classes=3 is not the number of class folders in channel"),
+        (("training/1.jpg",), {}, "channel 'training' has no class folders; it holds 1.jpg: it needs photos in class"),
+        (
+            ("training/cat/1.jpg",),
+            {},
+            "channel 'training' has only one class folder, cat/: a classifier needs at least two",
+        ),
+        (BOTH, {"num_classes": 3}, "hyperparameter num_classes=3 but channel 'training' has 2 class folders"),
         (("training/cat/a.txt", "training/dog/b.txt"), {}, "channel 'training' has no photos in its class folders"),
-        (BOTH, {}, "channel 'training' has one photo of each class at most: give two"),
+        (BOTH, {}, "channel 'training' has at most one photo per class: at least two"),
         (
             (*BOTH, "validation/Cat/1.jpg"),
             {},
-            "channel 'validation' has the class folder Cat/, which channel 'training' has not: did you mean cat?",
+            "channel 'validation' has the class folder Cat/, which channel 'training' does not have: did you mean cat?",
         ),
         ((*BOTH, "validation/horse/1.jpg"), {}, "channel 'validation' has the class folder horse/, which"),
-        ((*BOTH, "validation/1.jpg"), {}, "channel 'validation' has no class folders, it holds 1.jpg"),
+        ((*BOTH, "validation/1.jpg"), {}, "channel 'validation' has no class folders; it holds 1.jpg"),
     ],
 )
 def test_another_layout_is_refused_with_the_channel_and_what_it_needs(

@@ -56,21 +56,21 @@ def test_a_name_of_255_bytes_is_taken(tmp_path: Path) -> None:
         (b"1\t1\ta\0b.jpg", " has a NUL in the path 'a\\x00b.jpg'"),
         (b"1\t1\tsub/" + "\u00e9".encode() * 128, " has a file name of 256 bytes, '\u00e9\u00e9"),
         (b"1\t1", " has 2 tab-separated fields"),
-        (b"1 1 a.jpg", " has 1 tab-separated field: it must read"),
-        (b"1\t1\tb.jpg\t", " ends in a tab: remove it, so that the line reads '1\\t1\\tb.jpg'"),
+        (b"1 1 a.jpg", " has 1 tab-separated field: it must be "),
+        (b"1\t1\tb.jpg\t", " ends in a tab: remove it, so that the line is '1\\t1\\tb.jpg'"),
         (
             b"1\t7\t1\tb.jpg",
-            " has 2 labels: without multi_label=1 a sample has one; set multi_label=1 if several are meant, or remove "
-            "the first column if it is the index that pandas writes (index=False)",
+            " has 2 labels: without multi_label=1 a sample has one; set multi_label=1 if samples have several, or "
+            "remove the first column if it is the index that pandas writes (index=False)",
         ),
-        (b"1\tcat\ta.jpg", " has a label that is no number: 'cat'"),
+        (b"1\tcat\ta.jpg", " has a label that is not a number: 'cat'"),
         (
             b"1\t3\ta.jpg",
             " has the label 3: labels are whole numbers from 0 to 2 (num_classes=3); if yours are 1 to 3, subtract 1 "
             "from each",
         ),
         (b"1\t4\ta.jpg", " has the label 4: labels are whole numbers from 0 to 2 (num_classes=3)\n"),
-        (b"0\t1\tb.jpg", " repeats the index '0' of line 1: every index must be unique, and no line a header"),
+        (b"0\t1\tb.jpg", " repeats the index '0' of line 1: every index must be unique, and there must be no header"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named_by_file_and_number(line: bytes, said: str, tmp_path: Path) -> None:

@@ -37,12 +37,12 @@ def test_an_image_that_is_told_counts_whatever_its_name() -> None:
 
 @pytest.mark.parametrize("images", [["a.jpg", "a.png"], ["x/a.jpg", "y/a.jpg"]])
 def test_a_label_that_may_be_of_two_images_is_refused_with_the_fix(images: list[str]) -> None:
-    with pytest.raises(UserError, match=rf"^a\.png may be of the image {images[0]} or {images[1]}, .*: leave one$"):
+    with pytest.raises(UserError, match=rf"^a\.png could belong to {images[0]} or {images[1]}, .*: leave one$"):
         match(["a.png"], images, "leave one")
 
 
 def test_two_labels_of_one_image_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^a\.png and x/a\.png are both of the image b/a\.jpg: remove one of them"):
+    with pytest.raises(UserError, match=r"^a\.png and x/a\.png both belong to the image b/a\.jpg: remove one of them"):
         match(["a.png", "x/a.png"], ["b/a.jpg"], "")
 
 

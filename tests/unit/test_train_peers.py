@@ -396,7 +396,7 @@ def test_hosts_that_differ_without_being_sharded_are_refused() -> None:
 
     for text in on_each(find):
         assert text.startswith(
-            "the hosts have different images in channel 'train', this one 1: every host must see all"
+            "channel 'train' has different images on different hosts (1 on this one): set its distribution"
         )
 
 

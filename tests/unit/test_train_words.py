@@ -218,7 +218,7 @@ def test_a_file_that_goes_away_while_the_job_trains_is_named_with_the_reason(tmp
     listed[3].path.unlink()
     assert (len(good), chosen[0]) == (3, b"x" * 10)
     with pytest.raises(
-        UserError, match=r"^train image 3\.jpg does not exist, though it could be read when the job began"
+        UserError, match=r"^train image 3\.jpg does not exist, although it was readable when the job began"
     ):
         chosen[1]
 

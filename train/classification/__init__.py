@@ -1,1 +1,1 @@
-"""What the classifiers of both frameworks share: data, metrics, hyperparameters, log lines."""
+"""Code shared by the classifiers of both frameworks: data, metrics, hyperparameters and log lines."""

@@ -1,4 +1,4 @@
-"""Class folders: photos whose folder's name is their class, in parts for training and validation or in one."""
+"""Class folders: each photo's class is the name of its folder. A channel may be split into training and validation."""
 
 import difflib
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ from train.data.samples import DataIssues, Sample
 from train.errors import Refuse, UserError, raise_error
 from train.log import LOG
 
-_BESIDE_PARTS = "files beside the folders for training and validation, left out"
-_NO_PHOTOS = "files in class folders that are no photos by their names"
+_NOT_IN_PARTS = "files outside the folders for training and validation, left out"
+_NOT_PHOTOS = "files in class folders whose names are not those of photos"
 LAYOUT = "photos in class folders, such as train/cat/1.jpg and validation/dog/2.jpg"
 
 
 @dataclass(frozen=True)
 class FolderSamples:
-    """All samples, readable or not, and the names of the classes in the order of the labels."""
+    """All samples, readable or not, and the class names in the order of the labels."""
 
     train: list[Sample[int]]
     validation: list[Sample[int]]
     class_names: tuple[str, ...]
-    measured: str = ""
-    """What `validation` is called, "" where there is none."""
+    validation_name: str = ""
+    """The name of the channel or folder of `validation`, or "" if there is none."""
 
 
 def list_samples(
@@ -38,59 +38,61 @@ def list_samples(
     seed: int,
     refuse: Refuse = raise_error,
 ) -> FolderSamples:
-    """Return the photos in class folders of the channel `training` or `train`, and of `validation` if there is one.
+    """Return the photos in class folders of the channel `training` or `train`, and of `validation` if it exists.
 
-    Without a validation part anywhere, `validation_split` of each class is split off, the same photos for the same
-    seed. Raises UserError as `read` does.
+    If there is no validation part, the fraction `validation_split` of each class is split off; the same seed gives the
+    same split. Raise UserError as `read` does.
     """
     channel = main_channel(channels)
     issues = DataIssues()
     try:
-        found = read(channel, channels.get("validation"), issues, refuse)
+        samples = read(channel, channels.get("validation"), issues, refuse)
     finally:
         issues.log()
-    names = found.class_names
+    names = samples.class_names
     if num_classes not in (None, len(names)):
         raise UserError(
-            f"hyperparameter num_classes={num_classes} is not the number of class folders in {channel}, {len(names)} "
-            f"({', '.join(names[:10])}): correct one of them, or leave num_classes out"
+            f"hyperparameter num_classes={num_classes} but {channel} has {plural(len(names), 'class folder')} "
+            f"({', '.join(names[:10])}): correct one of them, or remove num_classes"
         )
-    said = found.measured
-    if not said:
-        train, validation = _split(found.train, validation_split, seed)
-        found, said = FolderSamples(train, validation, names), f"{validation_split:g} of each class split off"
+    source = samples.validation_name
+    if not source:
+        train, validation = _split(samples.train, validation_split, seed)
+        samples, source = FolderSamples(train, validation, names), f"{validation_split:g} of each class split off"
         if not validation:
-            raise UserError(f"{channel} has one photo of each class at most: give two, of which one is measured on")
+            raise UserError(f"{channel} has at most one photo per class: at least two are needed, one for validation")
     LOG.info(
-        "Classes %s: %s to train on, %d to measure on (%s)",
-        *(", ".join(names[:20]), plural(len(found.train), "photo"), len(found.validation), said),
+        "Classes %s: %s for training, %d for validation (%s)",
+        ", ".join(names[:20]),
+        plural(len(samples.train), "photo"),
+        len(samples.validation),
+        source,
     )
-    return found
+    return samples
 
 
-def read(channel: Channel, beside: Channel | None, issues: DataIssues, refuse: Refuse = raise_error) -> FolderSamples:
-    """Return the photos in the class folders of a channel, and those of its validation part, none if there is none.
+def read(channel: Channel, separate: Channel | None, issues: DataIssues, refuse: Refuse = raise_error) -> FolderSamples:
+    """Return the photos in the class folders of a channel and, if there is one, of its validation part.
 
-    The channel may hold both parts itself, as folders `train` and `validation` of class folders, or have the second
-    `beside` it; `issues` gets the files that are left out. Classes are in the order of their names. One class alone,
-    and a class folder of the validation part alone, go to `refuse`. Raises UserError naming the channel, what it holds
-    and what it must hold.
+    The validation part is a folder in the channel, next to a folder for training, or the channel `separate`. Classes
+    are sorted by name. `issues` gets the files that are left out. A single class, or a class folder that only the
+    validation part has, goes to `refuse`. Raise UserError with the channel, what it holds and what it must hold.
     """
-    found = parts(channel)
-    train, validation = found.get(TRAIN, channel), found.get(VALIDATION, beside)
-    if beside is not None and validation is not None and validation is not beside:
+    folders = parts(channel)
+    train, validation = folders.get(TRAIN, channel), folders.get(VALIDATION, separate)
+    if separate is not None and validation is not None and validation is not separate:
         raise UserError(
-            f"{channel} holds a folder {validation.path.name}/ and there is a {beside} too: remove one of the two"
+            f"{channel} holds a folder {validation.path.name}/ but there is also a {separate}: remove one of the two"
         )
     if train is not channel:
-        _note_files(channel, _BESIDE_PARTS, issues)
-    for path in found[TEST].files(pairs.IMAGE_SUFFIXES) if TEST in found else ():
+        _note_files(channel, _NOT_IN_PARTS, issues)
+    for path in folders[TEST].files(pairs.IMAGE_SUFFIXES) if TEST in folders else ():
         issues.add(TEST_PHOTOS, channel.name_of(path))
     names = _class_names(train, issues)
     if len(names) < 2:
         refuse(
             UserError(
-                f"{train} has one class folder, {names[0]}/: a classifier needs two or more; it trains on {LAYOUT}"
+                f"{train} has only one class folder, {names[0]}/: a classifier needs at least two; provide {LAYOUT}"
             )
         )
     photos = {train: _samples(train, names, issues)}
@@ -106,50 +108,50 @@ def read(channel: Channel, beside: Channel | None, issues: DataIssues, refuse: R
 
 
 def main_channel(channels: dict[str, Channel]) -> Channel:
-    """Return the channel `training` or `train`. Raises UserError when there is none, or both."""
-    given = [name for name in ("training", "train") if name in channels]
-    if len(given) == 2:
-        raise UserError("channels 'training' and 'train' are both given: put all photos to train on into one of them")
-    if not given:
+    """Return the channel `training` or `train`. Raise UserError if there is neither, or both."""
+    names = [name for name in ("training", "train") if name in channels]
+    if len(names) == 2:
+        raise UserError("channels 'training' and 'train' are both given: put all training photos into one of them")
+    if not names:
         raise UserError(
             f"channel 'training' is missing (given: {', '.join(sorted(channels)) or 'none'}): it holds {LAYOUT}"
         )
-    return channels[given[0]]
+    return channels[names[0]]
 
 
 def parts(channel: Channel) -> dict[str, Channel]:
-    """Return the folders for training, validation and testing in a channel, none when it holds class folders itself.
+    """Return the folders for training, validation and testing in a channel; empty if it holds class folders itself.
 
-    Their names have the words of data.parts. A class may be called `train`, as beside `bus`; so nothing else may be
-    there, and class folders in it.
+    Folders are recognized by name, see data.parts. A class may also be called `train`, along with `bus`. So there must
+    be no other folders, and the training folder must have subfolders.
     """
-    below = subfolders(channel.path)
-    found = {part_of(path.name): path for path in below}
-    if TRAIN not in found or "" in found or len(found) < len(below) or not subfolders(found[TRAIN]):
+    children = subfolders(channel.path)
+    by_part = {part_of(path.name): path for path in children}
+    if TRAIN not in by_part or "" in by_part or len(by_part) < len(children) or not subfolders(by_part[TRAIN]):
         return {}
-    return {part: Channel(f"{channel.name}/{path.name}", path, "", channel.kind) for part, path in found.items()}
+    return {part: Channel(f"{channel.name}/{path.name}", path, "", channel.kind) for part, path in by_part.items()}
 
 
 def subfolders(path: Path) -> list[Path]:
-    """Return the folders in `path` in order, but for hidden ones and macOS's __MACOSX."""
-    found = sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
-    return [each for each in found if each.name != "__MACOSX"]
+    """Return the folders in `path`, sorted, without hidden ones and macOS's __MACOSX."""
+    folders = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return [folder for folder in folders if folder.name != "__MACOSX"]
 
 
 def _class_names(channel: Channel, issues: DataIssues) -> tuple[str, ...]:
-    """Return the names of the class folders; notes files beside them."""
+    """Return the names of the class folders. Add files outside of them to `issues`."""
     folders = subfolders(channel.path)
     if not folders:
         raise UserError(
-            f"{channel} has no class folders, it holds {listing(channel.path)}: it needs {LAYOUT}; "
+            f"{channel} has no class folders; it holds {listing(channel.path)}: it needs {LAYOUT}; "
             "photos with an .lst file need the channels train, train_lst, validation and validation_lst"
         )
-    _note_files(channel, "files beside the class folders, left out", issues)
+    _note_files(channel, "files outside the class folders, left out", issues)
     return tuple(folder.name for folder in folders)
 
 
 def _note_files(channel: Channel, kind: str, issues: DataIssues) -> None:
-    """Note the files in a channel's own folder."""
+    """Add the files directly in a channel's folder to `issues`."""
     for path in sorted(channel.path.iterdir()):
         if path.is_file() and not path.name.startswith("."):
             issues.add(kind, channel.name_of(path))
@@ -159,12 +161,12 @@ def _require_known(channel: Channel, names: Sequence[str], train: Channel, issue
     for name in _class_names(channel, issues):
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-            hint = f"did you mean {near[0]}?" if near else f"that has {', '.join(names[:10])}"
-            refuse(UserError(f"{channel} has the class folder {name}/, which {train} has not: {hint}"))
+            hint = f"did you mean {near[0]}?" if near else f"its classes are {', '.join(names[:10])}"
+            refuse(UserError(f"{channel} has the class folder {name}/, which {train} does not have: {hint}"))
 
 
 def _samples(channel: Channel, names: Sequence[str], issues: DataIssues) -> list[Sample[int]]:
-    """Return the photos at any depth below the class folders, by class and name."""
+    """Return the photos at any depth in the class folders, sorted by class and name."""
     labels = {name: label for label, name in enumerate(names)}
     files = {path.relative_to(channel.path).as_posix(): path for path in channel.files()}
     inside = {name: path for name, path in files.items() if "/" in name and name.partition("/")[0] in labels}
@@ -172,22 +174,22 @@ def _samples(channel: Channel, names: Sequence[str], issues: DataIssues) -> list
     for name, path in inside.items():
         if name not in chosen:
             is_photo = name.lower().endswith(pairs.IMAGE_SUFFIXES)
-            kind = "photos that are also there in a format that is read" if is_photo else _NO_PHOTOS
+            kind = "photos that also exist in a readable format" if is_photo else _NOT_PHOTOS
             issues.add(f"{kind}, left out", channel.name_of(path))
-    found = [Sample(channel.name_of(inside[name]), labels[name.partition("/")[0]], inside[name]) for name in chosen]
-    return sorted(found, key=lambda sample: (sample.label, sample.path))
+    samples = [Sample(channel.name_of(inside[name]), labels[name.partition("/")[0]], inside[name]) for name in chosen]
+    return sorted(samples, key=lambda sample: (sample.label, sample.path))
 
 
-def _split(found: Sequence[Sample[int]], share: float, seed: int) -> tuple[list[Sample[int]], list[Sample[int]]]:
-    """Return the samples to train on and those split off: of each class `share`, at least one, never all."""
+def _split(samples: Sequence[Sample[int]], fraction: float, seed: int) -> tuple[list[Sample[int]], list[Sample[int]]]:
+    """Split off `fraction` of each class, at least one sample but not all. Return the rest and the part split off."""
     rng = np.random.default_rng(seed)
-    labels = np.array([sample.label for sample in found], int)
-    chosen = np.zeros(len(found), bool)
+    labels = np.array([sample.label for sample in samples], int)
+    chosen = np.zeros(len(samples), bool)
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
-        count = min(max(1, round(share * len(own))), len(own) - 1)
+        count = min(max(1, round(fraction * len(own))), len(own) - 1)
         chosen[rng.permutation(own)[:count]] = True
     return (
-        [sample for sample, is_chosen in zip(found, chosen, strict=True) if not is_chosen],
-        [sample for sample, is_chosen in zip(found, chosen, strict=True) if is_chosen],
+        [sample for sample, is_chosen in zip(samples, chosen, strict=True) if not is_chosen],
+        [sample for sample, is_chosen in zip(samples, chosen, strict=True) if is_chosen],
     )

@@ -1,4 +1,4 @@
-"""What the hyperparameters of all classifiers have in common: what goes together, and how they are printed."""
+"""The hyperparameters of all classifiers: their common fields, checks and log lines."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ Resize = Literal["crop", "stretch"]
 
 
 class ClassifierHyperparameters(CommonHyperparameters):
-    """What the dataclass of every classifier has, each as a field of its own."""
+    """The attributes that every classifier's dataclass defines as fields."""
 
     resize: int | None
     image_shape: tuple[int, int, int]
@@ -24,18 +24,18 @@ class ClassifierHyperparameters(CommonHyperparameters):
     gamma: float
     """Decay of rmsprop's mean of squared gradients."""
     top_k: int | None
-    """Also log the top-k accuracy; at most the number of classes."""
+    """Also log the top-k accuracy. At most the number of classes."""
     inference_resize: Resize
-    """**Ours.** crop: scale the photo as `resize` says, then take the centre. stretch: scale it to `image_shape`,
-    ignoring the aspect ratio, as the built-in documents it for inference. Validation follows it too."""
+    """**Ours.** crop: scale the photo to `resize`, then take the centre. stretch: scale it to `image_shape`, ignoring
+    the aspect ratio, as the built-in documents it for inference. Also applies to validation."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for values that do not go together, once the classes are counted for top_k too."""
+        """Raise UserError for values that contradict each other. `top_k` is checked once num_classes is known."""
         _, height, width = self.image_shape
         if self.resize is not None and self.resize < min(height, width):
             raise UserError(
-                f"hyperparameter resize={self.resize} is smaller than image_shape={height}x{width}: "
-                f"the shorter side after resize must cover the crop's, so set resize to at least {min(height, width)}"
+                f"hyperparameter resize={self.resize} is smaller than image_shape={height}x{width}: set resize to at "
+                f"least {min(height, width)}, so that the resized photo covers the crop"
             )
         if self.top_k and self.num_classes is not None and self.top_k > self.num_classes:
             raise UserError(
@@ -44,7 +44,7 @@ class ClassifierHyperparameters(CommonHyperparameters):
             )
 
     def log(self, hosts: int = 1) -> None:
-        """Print the hyperparameters as image-classification does."""
+        """Log the hyperparameters in the format of image-classification."""
         LOG.info("Final configuration: %s", self.values())
         LOG.info("---- Parameters ----")
         for name, value in self.values().items():

@@ -1,4 +1,4 @@
-"""The labelled photos of the classifiers: image + .lst and RecordIO channels, and the names of the classes."""
+"""Labelled photos from image + .lst or RecordIO channels, and class names."""
 
 import os
 from collections.abc import Sequence
@@ -14,33 +14,33 @@ from serve import preprocess
 from serve.artifact import InputSpec
 from serve.words import plural
 from train.classification.metrics import Labels
-from train.data import lst, samples
-from train.data.channels import Channel, by_record, class_names, listing
+from train.data import lst
+from train.data.channels import Channel, class_names, is_recordio, listing
 from train.data.lst import LabelReader
-from train.data.samples import Sample, SampleCache
+from train.data.samples import Sample, SampleCache, image_bytes, records, select_readable
 from train.errors import Refuse, UserError, raise_error
 from train.job.peers import ALONE, Peers
 from train.log import LOG
 
 Label = int | NDArray[np.float32]
-"""One class id, or for multi-label float32 (K,) of 0 and 1."""
+"""A class id, or for multi-label float32 (K,) with 0 and 1."""
 L = TypeVar("L", bound=Label)
 
 
 @overload
-def stack_labels(chosen: Sequence[Sample[int]]) -> NDArray[np.int64]: ...
+def stack_labels(samples: Sequence[Sample[int]]) -> NDArray[np.int64]: ...
 @overload
-def stack_labels(chosen: Sequence[Sample[Label]]) -> Labels: ...
-def stack_labels(chosen: Sequence[Sample[Label]]) -> Labels:
-    """Return the labels of samples: int64 (N,), or float32 (N, K) for multi-label."""
-    labels = np.stack([np.asarray(sample.label) for sample in chosen])
+def stack_labels(samples: Sequence[Sample[Label]]) -> Labels: ...
+def stack_labels(samples: Sequence[Sample[Label]]) -> Labels:
+    """Return the labels of samples: int64 (N,), or for multi-label float32 (N, K)."""
+    labels = np.stack([np.asarray(sample.label) for sample in samples])
     return labels.astype(np.int64) if labels.ndim == 1 else labels
 
 
 def has_labels(channels: dict[str, Channel]) -> bool:
-    """Return whether the channels are of photos with .lst files, or RecordIO; if not, of class folders."""
+    """Return whether the channels have .lst files or RecordIO; otherwise they have class folders."""
     return any(
-        name.endswith("_lst") or (name in ("train", "validation") and by_record(channels, name, f"{name}_lst"))
+        name.endswith("_lst") or (name in ("train", "validation") and is_recordio(channels, name, f"{name}_lst"))
         for name in channels
     )
 
@@ -53,77 +53,72 @@ def list_samples(
     label: LabelReader[L],
     refuse: Refuse = raise_error,
 ) -> list[Sample[L]]:
-    """Return the samples of channel `name`; channel `name`_lst is there when it is not RecordIO.
+    """Return the samples of channel `name`. The channel `name`_lst must exist unless it is RecordIO.
 
-    A line or record that cannot be used goes to `refuse`. Raises UserError naming the file, the line and the fix.
+    A line or record that cannot be used goes to `refuse`. Raise UserError with the file, the line and the fix.
     """
-    channel, in_records = channels[name], by_record(channels, name, f"{name}_lst")
+    channel, in_records = channels[name], is_recordio(channels, name, f"{name}_lst")
     if in_records:
         path = channel.only_file(".rec")
-        found = _list_records(path, num_classes, label, refuse)
-        if not found:
+        listed = _list_records(path, num_classes, label, refuse)
+        if not listed:
             raise UserError(f"{channel.name_of(path)} holds no records: it needs at least one image")
     else:
         if resize is None:
             raise UserError(
-                "hyperparameter resize is required for images with .lst files: set it to at least "
-                "image_shape's smaller side"
+                "hyperparameter resize is required for images with .lst files: set it to at least the smaller "
+                "side of image_shape"
             )
-        found = _list_lst(channels[f"{name}_lst"], channel, num_classes, label, refuse)
-    LOG.info("Channel %s: %s in %s form", name, plural(len(found), "sample"), "RecordIO" if in_records else "image")
-    return found
+        listed = _list_lst(channels[f"{name}_lst"], channel, num_classes, label, refuse)
+    LOG.info("Channel %s: %s in %s form", name, plural(len(listed), "sample"), "RecordIO" if in_records else "image")
+    return listed
 
 
 def _list_records(path: Path, classes: int, label: LabelReader[L], refuse: Refuse) -> list[Sample[L]]:
-    return [sample.labelled(label(sample.label, sample.name, classes)) for sample in samples.records(path, refuse)]
+    return [sample.labelled(label(sample.label, sample.name, classes)) for sample in records(path, refuse)]
 
 
 def _list_lst(labels: Channel, images: Channel, classes: int, label: LabelReader[L], refuse: Refuse) -> list[Sample[L]]:
-    """Read the .lst file of a channel. Raises UserError for a bad line, and when none of its images is there."""
+    """Read the .lst file of a channel. Raise UserError for a bad line, or if none of the images exists."""
     path = labels.only_file(".lst")
     file = labels.name_of(path)
-    found = lst.read(path, file, images.path, classes, label, refuse)
-    if not found:
+    listed = lst.read(path, file, images.path, classes, label, refuse)
+    if not listed:
         raise UserError(f"{file} is empty: each line is index<TAB>label<TAB>path below {images.name}/")
-    there = [sample for sample in found if os.path.exists(sample.path)]  # of a path too long Path.exists raises
-    if not there:
+    existing = [sample for sample in listed if os.path.exists(sample.path)]  # Path.exists raises if a path is too long
+    if not existing:
         raise UserError(
-            f"No path in {file} exists below {images.path}, which holds {listing(images.path)}: paths are relative to "
-            f"that folder, and the first of {len(found)} is {found[0].name}"
+            f"{file} lists no image that exists below {images.path}, which holds {listing(images.path)}: paths must be "
+            f"relative to that folder; the first of {len(listed)} is {listed[0].name}"
         )
-    if images.sharded and len(there) < len(found):
-        LOG.info("%s is sharded: %d of the %d photos in %s are on this host", images, len(there), len(found), file)
-        return there
-    return found
+    if images.sharded and len(existing) < len(listed):
+        LOG.info("%s is sharded: %d of the %d photos in %s are on this host", images, len(existing), len(listed), file)
+        return existing
+    return listed
 
 
 def find_class_names(
-    channels: dict[str, Channel], listed: Sequence[Sample[Label]], classes: int, peers: Peers = ALONE
+    channels: dict[str, Channel], samples: Sequence[Sample[Label]], classes: int, peers: Peers = ALONE
 ) -> tuple[str, ...]:
-    """Return names from classes.txt, else from folders that stand one to one for labels, else the numbers.
+    """Return the names in classes.txt, else the folder names if each label has its own folder, else the numbers.
 
-    They are of the samples and files of all hosts, which all must call it.
+    All hosts must call it; their samples and files are combined.
     """
     named = class_names(channels, ("train_lst", "train"), classes, peers)
     if named is not None:
         return named
-    own = {(sample.label, _folder(sample)) for sample in listed if isinstance(sample.label, int)}
+    own = {(sample.label, _folder(sample)) for sample in samples if isinstance(sample.label, int)}
     folders: dict[int, set[str]] = {}
     for label, folder in chain(*peers.gather_json(sorted(own))):
         folders.setdefault(label, set()).add(folder)
-    names_by_label = {label: next(iter(found)) for label, found in folders.items() if len(found) == 1}
-    one_to_one = (
-        len(names_by_label) == classes == len(set(names_by_label.values())) and "" not in names_by_label.values()
-    )
-    return (
-        tuple(names_by_label[label] for label in range(classes))
-        if one_to_one
-        else tuple(str(label) for label in range(classes))
-    )
+    names = {label: next(iter(of_label)) for label, of_label in folders.items() if len(of_label) == 1}
+    if len(names) == classes == len(set(names.values())) and "" not in names.values():
+        return tuple(names[label] for label in range(classes))
+    return tuple(str(label) for label in range(classes))
 
 
 def _folder(sample: Sample[Label]) -> str:
-    """Return the first folder in a sample's name, "" when it is in none."""
+    """Return the first folder in a sample's name, or "" if it is in none."""
     parts = PurePosixPath(sample.name).parts
     return parts[0] if len(parts) > 1 else ""
 
@@ -131,9 +126,9 @@ def _folder(sample: Sample[Label]) -> str:
 def readable_crops(
     what: str, listed: list[Sample[L]], spec: InputSpec, tolerance: float, budget: int
 ) -> tuple[list[Sample[L]], SampleCache[Image.Image]]:
-    """Return the readable samples and each one as the server would cut it; raises UserError as samples.readable does.
+    """Return the readable samples, and each photo cropped or stretched as the server does it.
 
-    `budget` is the bytes that may be spent on keeping them.
+    `budget` is the size of the cache in bytes. Raise UserError as select_readable does.
     """
-    every = SampleCache(lambda i: preprocess.cut(listed[i].read(), spec), samples.image_bytes, budget)
-    return samples.select_readable(what, listed, every, tolerance)
+    cache = SampleCache(lambda i: preprocess.cut(listed[i].read(), spec), image_bytes, budget)
+    return select_readable(what, listed, cache, tolerance)

@@ -1,4 +1,4 @@
-"""The lines that the classifiers of both frameworks print as training goes on, in their order."""
+"""Log lines of the classifiers of both frameworks during training."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from train.log import LOG
 
 
 class ClassifierLines(Lines[NDArray[np.float64]]):
-    """The built-in's lines. `top_k` is the hyperparameter, None where the log has no top-k accuracy."""
+    """Logs the same lines as the built-in. If `top_k` is None, there is no top-k accuracy."""
 
     every = 20  # the built-in's Speedometer
     first = 0
@@ -18,14 +18,14 @@ class ClassifierLines(Lines[NDArray[np.float64]]):
         self._top_k = top_k
 
     def speed(self, epoch: Epoch, learning_rate: float) -> None:
-        """Some more batches are done."""
+        """Log the training speed."""
         LOG.info(
             "Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\taccuracy=%f\ttime left: %s",
             *(epoch.number, epoch.count - 1, epoch.recent_rate(), epoch.mean("accuracy"), epoch.time_left),
         )
 
     def trained(self, epoch: Epoch) -> None:
-        """An epoch has seen all batches."""
+        """Log the training metrics of an epoch."""
         LOG.info("Epoch[%d] Train-accuracy=%f", epoch.number, epoch.metrics["accuracy"])
         if self._top_k:
             value = epoch.metrics[f"top_k_accuracy_{self._top_k}"]
@@ -33,12 +33,12 @@ class ClassifierLines(Lines[NDArray[np.float64]]):
         LOG.info("Epoch[%d] Time cost=%.3f", epoch.number, epoch.seconds)
 
     def evaluated(self, epoch: Epoch, found: Evaluated[NDArray[np.float64]], seconds: float) -> None:
-        """An epoch is evaluated."""
+        """Log the validation metrics of an epoch."""
         LOG.info("Epoch[%d] Validation-accuracy=%f", epoch.number, found.metrics["accuracy"])
         if self._top_k:
             value = found.metrics[f"top_k_accuracy_{self._top_k}"]
             LOG.info("Epoch[%d] Validation-top_k_accuracy_%d=%f", epoch.number, self._top_k, value)
 
     def improved(self, best: Best[NDArray[np.float64]]) -> None:
-        """An epoch is the best so far."""
+        """Log that an epoch is the best so far."""
         LOG.info("Storing the best model with validation accuracy: %f", best.value)

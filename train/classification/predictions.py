@@ -1,4 +1,4 @@
-"""The answers of a classifier: measured on a batch, on the validation samples, and in the closing check."""
+"""Score a classifier's predictions on a training batch, on the validation samples and in the closing check."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -16,12 +16,12 @@ from train.verify import Check, choose
 OUTPUT = "probabilities"
 """The name of the graph's only output."""
 EVALUATION_BATCH = 32
-# Samples of the closing checks; after a stop request only as many as the remaining seconds surely allow.
+# Samples in the closing checks. After a stop request only a few: the job is killed soon.
 _TENSORS, _FILES, _FILES_STOPPED = 8, 2000, 64
 
 
 class Validation(Protocol):
-    """The validation data as the closing check needs it."""
+    """The validation data that the closing check needs."""
 
     @property
     def validation(self) -> Sequence[Sample[Label]]:
@@ -29,32 +29,32 @@ class Validation(Protocol):
         ...
 
     def validation_tensor(self, index: int) -> NDArray[np.float32]:
-        """Return float32 (C, H, W): the same numbers that the server makes of the sample's bytes."""
+        """Return float32 (C, H, W): exactly what the server computes from the sample's bytes."""
         ...
 
 
 def measure(loss: float, probabilities: NDArray[np.float32], labels: Labels, top_k: int | None) -> Measured:
-    """Return what a batch's probabilities, float32 (N, K), are worth."""
-    return Measured(loss, _by_name(probabilities, labels, top_k))
+    """Return the loss and metrics of a training batch with probabilities float32 (N, K)."""
+    return Measured(loss, _metrics(probabilities, labels, top_k))
 
 
 def evaluate(probabilities: NDArray[np.float32], labels: Labels, top_k: int | None) -> Evaluated[NDArray[np.float64]]:
-    """Return what the validation samples' probabilities are worth; what is kept is `correct`, one value per sample.
+    """Return the metrics of the validation samples, and keep the value of `correct` for each.
 
-    Raises FloatingPointError when they are not finite.
+    Raise FloatingPointError if a probability is not finite.
     """
     if not np.isfinite(probabilities).all():
         raise FloatingPointError("the probabilities are not finite")
-    found = _by_name(probabilities, labels, top_k)
-    means = {name: float(values.mean()) for name, values in found.items()}
-    return Evaluated(means["accuracy"], means, found["accuracy"])
+    by_name = _metrics(probabilities, labels, top_k)
+    means = {name: float(values.mean()) for name, values in by_name.items()}
+    return Evaluated(means["accuracy"], means, by_name["accuracy"])
 
 
-def _by_name(probabilities: NDArray[np.float32], labels: Labels, top_k: int | None) -> dict[str, NDArray[np.float64]]:
-    found = {"accuracy": metrics.correct(probabilities, labels)}
+def _metrics(probabilities: NDArray[np.float32], labels: Labels, top_k: int | None) -> dict[str, NDArray[np.float64]]:
+    by_name = {"accuracy": metrics.correct(probabilities, labels)}
     if top_k and metrics.one_class_each(labels):
-        found[f"top_k_accuracy_{top_k}"] = metrics.top_k_correct(probabilities, labels, top_k)
-    return found
+        by_name[f"top_k_accuracy_{top_k}"] = metrics.top_k_correct(probabilities, labels, top_k)
+    return by_name
 
 
 def check(
@@ -63,9 +63,9 @@ def check(
     predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     framework: str,
 ) -> Check:
-    """Return what proves that the artifact answers as the network did.
+    """Return the check that the artifact's predictions equal the network's.
 
-    `predict` is the network itself in `framework`: float32 (N, C, H, W) to probabilities, float32 (N, K).
+    `predict` runs the network in `framework`: float32 (N, C, H, W) to probabilities, float32 (N, K).
     """
     chosen = choose(len(data.validation), _FILES, _FILES_STOPPED)
     files = [data.validation[i] for i in chosen]
@@ -75,7 +75,7 @@ def check(
         tensors,
         {OUTPUT: predict(tensors)},
         files,
-        metric=lambda answers: float(metrics.correct(np.stack(answers), labels).mean()),
+        metric=lambda predicted: float(metrics.correct(np.stack(predicted), labels).mean()),
         logged=float(best.kept[chosen].mean()),
         framework=framework,
     )

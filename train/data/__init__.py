@@ -1,1 +1,1 @@
-"""What an algorithm reads: channels, .lst and RecordIO files, samples, batches."""
+"""Input data of the algorithms: channels, .lst and RecordIO files, samples and batches."""

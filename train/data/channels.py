@@ -1,4 +1,4 @@
-"""Channels: what `inputdataconfig.json` says of the data, and where it lies."""
+"""Input channels: what `inputdataconfig.json` says about them and where their files are."""
 
 import difflib
 import json
@@ -16,28 +16,28 @@ RECORDIO = "application/x-recordio"
 CLASSES = "classes.txt"
 NOTHING = "nothing"
 _BOTH = ("train", "validation")
-_OTHERS = ("pretrained", "model", "test")  # no misspellings of those that are required
+_OTHERS = ("pretrained", "model", "test")  # valid names, so never reported as misspellings
 
 
 @dataclass(frozen=True)
 class Channel:
-    """One input channel: its name, the folder it lies in, and its content type ("" when the user gave none)."""
+    """One input channel: its name, its folder and its content type ("" if the user gave none)."""
 
     name: str
     path: Path
     content_type: str
     kind: str = "channel"
-    """What messages call it; "folder" where there is no job yet."""
+    """What messages call it; "folder" if there is no job yet."""
     sharded: bool = False
-    """Whether each host has files of its own, by the distribution ShardedByS3Key."""
+    """Whether each host gets different files (distribution ShardedByS3Key)."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r}"
 
     def files(self, suffixes: tuple[str, ...] = ("",)) -> list[Path]:
-        """Return the files at any depth whose names end in one of `suffixes`, in order.
+        """Return the files, at any depth, whose names end in one of `suffixes`, sorted.
 
-        Hidden files and all in hidden folders are passed over: notebooks and desktops leave them, not the user.
+        Hidden files and folders are skipped: notebooks and desktops create them, not the user.
         """
         return sorted(
             path
@@ -46,45 +46,47 @@ class Channel:
         )
 
     def only_file(self, suffix: str) -> Path:
-        """Return the channel's one file that ends in `suffix`, at any depth. Raises UserError for none or several."""
-        found = self.files((suffix,))
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            lying = listing(self.path)
-            told = ": it is empty" if lying == NOTHING else f", only {lying}"
-            raise UserError(f"channel {self.name!r} holds no {suffix} file{told}")
-        names = [path.relative_to(self.path).as_posix() for path in found]
-        raise UserError(f"channel {self.name!r} holds {len(found)} {suffix} files ({_first(names)}): it must hold one")
+        """Return the only file that ends in `suffix`, at any depth. Raise UserError if there is none or several."""
+        files = self.files((suffix,))
+        if len(files) == 1:
+            return files[0]
+        if not files:
+            content = listing(self.path)
+            detail = ": it is empty" if content == NOTHING else f", only {content}"
+            raise UserError(f"channel {self.name!r} holds no {suffix} file{detail}")
+        names = [path.relative_to(self.path).as_posix() for path in files]
+        raise UserError(
+            f"channel {self.name!r} holds {len(files)} {suffix} files ({_first_names(names)}): it must hold exactly one"
+        )
 
     def name_of(self, path: Path) -> str:
-        """Return a file of this channel as its user knows it: the channel's name, then the path in it."""
+        """Return the name of a file for messages: the channel's name, then the path within the channel."""
         return f"{self.name}/{path.relative_to(self.path).as_posix()}"
 
 
 def load(input_dir: Path) -> dict[str, Channel]:
     """Return the job's channels by name.
 
-    `input_dir` is `/opt/ml/input`. Without an inputdataconfig.json every folder under `data` is a channel, so that
-    a plain `docker run` needs no such file. File and FastFile are alike: a folder that is only read. Raises
-    UserError for Pipe mode, for a channel whose folder is missing, and for a file that is no JSON object.
+    `input_dir` is `/opt/ml/input`. Without an inputdataconfig.json every folder in `data` is a channel, so a plain
+    `docker run` does not need the file. Channels in File and FastFile mode look the same: a folder to read from. Raise
+    UserError for Pipe mode, a missing channel folder, or a file that is not a JSON object.
     """
     config_file, data = input_dir / "config" / "inputdataconfig.json", input_dir / "data"
     if not config_file.exists():
         return folder_channels(data)
-    found = {}
+    channels = {}
     for name, values in configuration.read(config_file).items():
         if not isinstance(values, dict | None):
             raise UserError(
-                f"{config_file} has {name!r}: {json.dumps(values)[:60]}: a channel is an object, such as "
-                '{"ContentType": "image/jpeg"}, or {}'
+                f"{config_file} has {name!r}: {json.dumps(values)[:60]}: a channel must be an object, such as "
+                '{"ContentType": "image/jpeg"} or {}'
             )
-        found[name] = _channel(name, data / name, values or {})
-    return found
+        channels[name] = _channel(name, data / name, values or {})
+    return channels
 
 
 def folder_channels(folder: Path) -> dict[str, Channel]:
-    """Return every folder in `folder`, which need not be there, as a channel by name; hidden ones are passed over."""
+    """Return each folder in `folder` as a channel, by name. Hidden folders are skipped; `folder` may not exist."""
     if not folder.is_dir():
         return {}
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _hidden(path, folder))
@@ -95,62 +97,64 @@ def _channel(name: str, path: Path, values: dict[str, str]) -> Channel:
     content_type = (values.get("ContentType") or "").split(";")[0].strip().lower()
     mode = values.get("TrainingInputMode") or "File"
     wrapper = values.get("RecordWrapperType")
-    told = f"ContentType={values.get('ContentType')}, TrainingInputMode={mode}, RecordWrapperType={wrapper}"
+    settings = f"ContentType={values.get('ContentType')}, TrainingInputMode={mode}, RecordWrapperType={wrapper}"
     if mode == "Pipe":
         raise UserError(
-            f"channel {name!r} has input mode Pipe, which this version does not read yet (augmented "
-            f"manifests need it too): use File or FastFile ({told})"
+            f"channel {name!r} has input mode Pipe, which is not supported yet (augmented manifests need "
+            f"it too): use File or FastFile ({settings})"
         )
     if not path.is_dir():
         raise UserError(
-            f"channel {name!r} has no folder {path}: SageMaker makes it from the channel's data; in a "
-            f"plain docker run mount the data there ({told})"
+            f"channel {name!r} has no folder {path}: SageMaker creates it from the channel's data; with a plain "
+            f"docker run, mount the data there ({settings})"
         )
-    LOG.info("Channel %s: %s", name, told)
+    LOG.info("Channel %s: %s", name, settings)
     return Channel(name, path, content_type, sharded=values.get("S3DistributionType") == "ShardedByS3Key")
 
 
 def require_all(channels: dict[str, Channel], labels: str, why: str) -> None:
-    """Raise UserError naming all that is missing of the channels that an algorithm trains on, and `why` it needs them.
+    """Raise UserError that lists the missing training channels, with `why` the algorithm needs them.
 
-    They are `train` and `validation`, and beside each one that is not RecordIO its labels, `train_LABELS`. A channel
-    that is not given counts as of the form of the other.
+    An algorithm needs `train` and `validation`, and for each of them that is not RecordIO its labels, `train_LABELS`.
+    If one of the two is missing, it is assumed to have the format of the other.
     """
-    records = {name: by_record(channels, name, f"{name}_{labels}") for name in _BOTH if name in channels}
-    wanted = []
+    records = {name: is_recordio(channels, name, f"{name}_{labels}") for name in _BOTH if name in channels}
+    required = []
     for name in _BOTH:
-        wanted += [name] if records.get(name, any(records.values())) else [name, f"{name}_{labels}"]
-    missing = [name for name in wanted if name not in channels]
+        required += [name] if records.get(name, any(records.values())) else [name, f"{name}_{labels}"]
+    missing = [name for name in required if name not in channels]
     if missing:
         known = {*_BOTH, *(f"{name}_{labels}" for name in _BOTH), *_OTHERS}
-        asked = ((name, _near(name, missing)) for name in channels if name not in known)
-        hints = [f"{name!r}: did you mean {near}?" for name, near in asked if near]
-        what = "channel {} is" if len(missing) == 1 else "channels {} are"
-        raise UserError(
-            what.format(", ".join(map(repr, missing)))
-            + f" missing (given: {'; '.join([', '.join(sorted(channels)) or 'none', *hints])}): {why}"
-        )
+        unknown = ((name, _near(name, missing)) for name in channels if name not in known)
+        hints = [f"{name!r}: did you mean {near}?" for name, near in unknown if near]
+        names = ", ".join(map(repr, missing))
+        subject = f"channel {names} is" if len(missing) == 1 else f"channels {names} are"
+        given = "; ".join([", ".join(sorted(channels)) or "none", *hints])
+        raise UserError(f"{subject} missing (given: {given}): {why}")
 
 
 def _near(name: str, missing: Sequence[str]) -> str | None:
-    """Return the missing channel that `name` may stand for: `train` for `training`, `validation` for `val`."""
+    """Return the missing channel that `name` probably stands for: `train` for `training`, `validation` for `val`."""
     lower = name.lower()
-    begun = [wanted for wanted in missing if len(lower) >= 3 and wanted.startswith(lower)]
+    prefixed = [channel for channel in missing if len(lower) >= 3 and channel.startswith(lower)]
     close = difflib.get_close_matches(lower, missing, n=1, cutoff=0.6)
-    return next(iter(close + begun), None)
+    return next(iter(close + prefixed), None)
 
 
 def refuse_unsupported(channels: dict[str, Channel]) -> None:
-    """Raise UserError for a channel that the built-in knows and this version does not read yet."""
+    """Raise UserError for a channel that the built-in supports and this version does not."""
     if "model" in channels:
         raise UserError(
-            "channel 'model' (incremental training) is not read by this version yet: remove it, or "
-            "pass weights through the channel 'pretrained'"
+            "channel 'model' (incremental training) is not supported yet: remove it, or pass weights through the "
+            "channel 'pretrained'"
         )
 
 
-def by_record(channels: dict[str, Channel], name: str, labels: str) -> bool:
-    """Return whether channel `name` is RecordIO: it says so, or it holds a .rec and channel `labels` is not given."""
+def is_recordio(channels: dict[str, Channel], name: str, labels: str) -> bool:
+    """Return whether channel `name` is RecordIO.
+
+    It is if its content type says so, or if it holds a .rec file and there is no channel `labels`.
+    """
     channel = channels[name]
     return channel.content_type == RECORDIO or (labels not in channels and bool(channel.files((".rec",))))
 
@@ -160,11 +164,11 @@ def class_names(
 ) -> tuple[str, ...] | None:
     """Return the lines of classes.txt in the first of the channels `names` that has one, or None.
 
-    Of several hosts, which all must call it, the first that has the file decides: a sharded channel gives it to one.
-    Raises UserError when they are not `classes` in number, unless that is None, or no text.
+    All hosts must call it. The first host that has the file decides, because a sharded channel gives it to only one.
+    Raise UserError if the file is not UTF-8 text or does not have `classes` lines (any number if that is None).
     """
-    found = peers.gather_json(_class_names(channels, names, classes))
-    return next((tuple(each) for each in found if each is not None), None)
+    by_host = peers.gather_json(_class_names(channels, names, classes))
+    return next((tuple(lines) for lines in by_host if lines is not None), None)
 
 
 def _class_names(channels: dict[str, Channel], names: Iterable[str], classes: int | None) -> tuple[str, ...] | None:
@@ -176,27 +180,27 @@ def _class_names(channels: dict[str, Channel], names: Iterable[str], classes: in
             lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
         except UnicodeDecodeError as error:
             raise UserError(f"{channel}/{CLASSES} is not UTF-8 text ({error}): save it as UTF-8") from None
-        found = tuple(line for line in lines if line)
-        if classes is not None and len(found) != classes:
+        named = tuple(line for line in lines if line)
+        if classes is not None and len(named) != classes:
             raise UserError(
-                f"{channel}/{CLASSES} names {plural(len(found), 'class')} and num_classes={classes}: it "
-                "needs one line per class, in the order of the labels"
+                f"{channel}/{CLASSES} names {plural(len(named), 'class')} but num_classes={classes}: it needs one line "
+                "per class, in the order of the labels"
             )
-        return found
+        return named
     return None
 
 
 def listing(folder: Path) -> str:
-    """Return the names of a folder's first five entries that are not hidden, folders with a slash; or NOTHING."""
+    """Return the first five entries of a folder for a message, without hidden ones; folders end in a slash."""
     entries = sorted(folder.iterdir())
-    seen = [path.name + "/" * path.is_dir() for path in entries if not _hidden(path, folder)]
-    return "hidden files" if entries and not seen else _first(seen)
+    visible = [path.name + ("/" if path.is_dir() else "") for path in entries if not _hidden(path, folder)]
+    return "hidden files" if entries and not visible else _first_names(visible)
 
 
 def _hidden(path: Path, folder: Path) -> bool:
-    """Return whether `path` is hidden, or in a hidden folder, as seen from `folder`, which may itself be hidden."""
+    """Return whether `path`, or a folder between it and `folder`, is hidden. `folder` itself may be hidden."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-def _first(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else NOTHING

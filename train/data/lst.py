@@ -1,4 +1,4 @@
-"""The .lst files of image-classification: one line for each image, index<TAB>label<TAB>path."""
+"""Read the .lst files of image-classification: one line per image, index<TAB>label<TAB>path."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -13,23 +13,23 @@ from train.data.samples import Sample, one_based_hint
 from train.errors import Refuse, UserError, raise_error
 
 _PANDAS = "remove the first column if it is the index that pandas writes (index=False)"
-_LONGEST = 255  # bytes of a name, on every file system that a channel lies on
+_MAX_NAME = 255  # bytes, on all file systems that a channel can be on
 L = TypeVar("L")
 LabelReader = Callable[[NDArray[np.float32], str, int], L]
-"""Makes a label of the values in a line or record: `class_id` or `multi_hot`."""
+"""Converts the label values of a line or record to a label: `class_id` or `multi_hot`."""
 
 
 def read(
     path: Path, file: str, folder: Path, classes: int, label: LabelReader[L], refuse: Refuse = raise_error
 ) -> list[Sample[L]]:
-    """Return the samples of a .lst file whose images lie below `folder`; they need not be there.
+    """Return the samples of a .lst file. Paths are relative to `folder`; the images need not exist.
 
-    `file` is what its user calls it. What cannot be used goes to `refuse` as a UserError naming the file, the line, the
-    value and what is valid.
+    `file` is the name of the .lst file in messages. For a line that cannot be used, `refuse` gets a UserError with the
+    file, the line number, the value and what is valid.
     """
-    found: list[Sample[L]] = []
+    listed: list[Sample[L]] = []
     seen: dict[str, int] = {}
-    # Not splitlines: a name may hold what else it takes for the end of a line, such as a form feed or U+2028.
+    # Not splitlines: it also splits at form feeds, U+2028 and other characters that a file name may contain.
     for number, line in enumerate(_text(path, file).split("\n"), start=1):
         if not line.strip():
             continue
@@ -40,10 +40,10 @@ def read(
             _check_index(fields[0].strip(), number, where, seen)
             name = _local(fields[-1].strip(" "), folder)
             _check_name(name, where)
-            found.append(Sample(name, label(_numbers(fields[1:-1], where), where, classes), folder / name))
+            listed.append(Sample(name, label(_numbers(fields[1:-1], where), where, classes), folder / name))
         except UserError as error:
             refuse(error)
-    return found
+    return listed
 
 
 def _text(path: Path, file: str) -> str:
@@ -53,36 +53,36 @@ def _text(path: Path, file: str) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(
             f"{file}, line {line} is not UTF-8 ({error.reason}: byte 0x{error.object[error.start]:02x}): save the file "
-            "as UTF-8, and let the names of the images be UTF-8 too"
+            "as UTF-8, and encode the names of the images in UTF-8 too"
         ) from None
 
 
 def _check_fields(fields: Sequence[str], where: str, first: bool) -> None:
-    """Raise UserError for a line that is not index, labels and path; of the `first` one also for a header."""
+    """Raise UserError for a line that is not index, labels and path, or, if it is the `first`, for a header."""
     line = "\t".join(fields)
     if first and _is_header(fields):
         raise UserError(f"{where} is a header, {line[:120]!r}: remove the line; with pandas, write with header=False")
     if len(fields) < 3:
         raise UserError(
-            f"{where} has {plural(len(fields), 'tab-separated field')}: it must read "
-            f"index<TAB>label<TAB>relative/path, and reads {line[:120]!r}"
+            f"{where} has {plural(len(fields), 'tab-separated field')}: it must be "
+            f"index<TAB>label<TAB>relative/path but is {line[:120]!r}"
         )
     if not fields[-1].strip(" "):
-        raise UserError(f"{where} ends in a tab: remove it, so that the line reads {line.rstrip()[:120]!r}")
+        raise UserError(f"{where} ends in a tab: remove it, so that the line is {line.rstrip()[:120]!r}")
 
 
 def _check_index(index: str, number: int, where: str, seen: dict[str, int]) -> None:
-    """Raise UserError for an index that is among those `seen`, by the number of their line; else add it."""
+    """Raise UserError if `seen`, which maps indices to line numbers, has the index; otherwise add it."""
     if index in seen:
         raise UserError(
-            f"{where} repeats the index {index!r} of line {seen[index]}: every index must be unique, and no line a "
-            "header"
+            f"{where} repeats the index {index!r} of line {seen[index]}: every index must be unique, and there "
+            "must be no header"
         )
     seen[index] = number
 
 
 def _is_header(fields: Sequence[str]) -> bool:
-    """Return whether neither the index nor the labels are numbers, or the first field is empty, as pandas writes it."""
+    """Return whether neither index nor labels are numbers, or the first field is empty, as in pandas headers."""
     numbers = _is_number(fields[0]) or all(map(_is_number, fields[1:-1]))
     return len(fields) > 2 and (not numbers or not fields[0].strip())
 
@@ -96,7 +96,7 @@ def _is_number(field: str) -> bool:
 
 
 def _local(name: str, folder: Path) -> str:
-    """Return a path as this system writes it: one of Windows, unless a file has the backslash in its name."""
+    """Return a Windows path with forward slashes, if only that file exists; return any other path unchanged."""
     if "\\" not in name or os.path.exists(folder / name):
         return name
     local = name.replace("\\", "/")
@@ -104,16 +104,16 @@ def _local(name: str, folder: Path) -> str:
 
 
 def _check_name(name: str, where: str) -> None:
-    """Raise UserError for a path that no file can have, which would otherwise end the job without its line."""
+    """Raise UserError for a path that no file can have. Opening it would fail without naming the line."""
     if "\0" in name:
         raise UserError(
-            f"{where} has a NUL in the path {name[:120]!r}: no file's name holds one; write the file as text"
+            f"{where} has a NUL in the path {name[:120]!r}: file names cannot contain NUL; save the .lst file as text"
         )
     longest = max(name.split("/"), key=lambda part: len(part.encode()))
-    if len(longest.encode()) > _LONGEST:
+    if len(longest.encode()) > _MAX_NAME:
         raise UserError(
-            f"{where} has a file name of {len(longest.encode())} bytes, {longest[:60]!r}...: names have at most "
-            f"{_LONGEST}; fix the line, which may lack a line's end or a tab"
+            f"{where} has a file name of {len(longest.encode())} bytes, {longest[:60]!r}...: the limit is "
+            f"{_MAX_NAME}; fix the line, which may lack a tab or a line break"
         )
 
 
@@ -122,15 +122,15 @@ def _numbers(fields: list[str], where: str) -> NDArray[np.float32]:
         return np.array([float(field) for field in fields], np.float32)
     except ValueError:
         raise UserError(
-            f"{where} has a label that is no number: {' '.join(fields)[:60]!r}; labels are "
+            f"{where} has a label that is not a number: {' '.join(fields)[:60]!r}; labels are "
             "numbers from 0 to num_classes - 1"
         ) from None
 
 
 def multi_hot(values: NDArray[np.float32], where: str, classes: int) -> NDArray[np.float32]:
-    """Return the values (n,), which must be one 0 or 1 for each class.
+    """Return the values (n,), which must be a 0 or 1 for each class.
 
-    Raises UserError naming the place, the values and what is valid.
+    Raise UserError with the place, the values and what is valid.
     """
     if values.shape != (classes,) or not np.isin(values, (0, 1)).all():
         hint = f"; {_PANDAS}" if len(values) == classes + 1 else ""
@@ -142,15 +142,15 @@ def multi_hot(values: NDArray[np.float32], where: str, classes: int) -> NDArray[
 
 
 def class_id(values: NDArray[np.float32], where: str, classes: int) -> int:
-    """Return the values (n,), which must be one class id.
+    """Return the only one of the values (n,) as a class id.
 
-    Raises UserError naming the place, the value and what is valid.
+    Raise UserError with the place, the value and what is valid.
     """
     if len(values) != 1:
         hint = f", or {_PANDAS}" if len(values) == 2 else ""
         raise UserError(
             f"{where} has {plural(len(values), 'label')}: without multi_label=1 a sample has one; set multi_label=1 if "
-            f"several are meant{hint}"
+            f"samples have several{hint}"
         )
     value = float(values[0])
     if not (value.is_integer() and 0 <= value < classes):

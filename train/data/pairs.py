@@ -1,60 +1,62 @@
-"""Which files of two channels belong together: a label's image is the one of its base name, at any depth."""
+"""Match labels to images in two channels: they have the same base name, at any depth."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from train.errors import UserError
 
+# fmt: off
 READABLE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
 )
-"""What the names of images end in that can be read, in lower case."""
+"""File name suffixes of the image formats that can be read, in lower case."""
 IMAGE_SUFFIXES = (
     *READABLE_SUFFIXES,
-    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".tga", ".psd", ".svg"),
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+    ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".tga", ".psd", ".svg",
+    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
 )
-"""The same with formats that are not read: such a file is a photo that would be lost, so it counts as unreadable."""
+"""Includes formats that cannot be read. Such a file counts as an unreadable image; ignoring it would hide the loss."""
+# fmt: on
 
 
 def select_images(names: Iterable[str]) -> list[str]:
-    """Return the names of images, of which one that is not read gives way to its like in the same folder that is."""
-    found = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-    read = {_stem(name) for name in found if name.lower().endswith(READABLE_SUFFIXES)}
-    return [name for name in found if name.lower().endswith(READABLE_SUFFIXES) or _stem(name) not in read]
+    """Return the names of images. One in an unreadable format is dropped if a readable one has the same stem."""
+    images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+    readable = {_stem(name) for name in images if name.lower().endswith(READABLE_SUFFIXES)}
+    return [name for name in images if name.lower().endswith(READABLE_SUFFIXES) or _stem(name) not in readable]
 
 
 def match(
-    labels: Iterable[str], images: Iterable[str], fix: str, told: Mapping[str, str] | None = None
+    labels: Iterable[str], images: Iterable[str], fix: str, declared: Mapping[str, str] | None = None
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the label's name by the image's, and the labels that have no image; names are paths in their channels.
+    """Return a map from images to their labels, and the labels without an image. Names are paths in their channels.
 
-    `told` names the image of some labels. Of several images of one base name that in the same folder counts. Raises
-    UserError when a label may be of two images, with `fix` as its last words, and when two are of the same one.
+    `declared` maps some labels to their images. If several images have the base name of a label, the one in the same
+    folder is chosen. Raise UserError, with `fix` as its last words, if a label could belong to two images, and if two
+    labels belong to the same image.
     """
-    named: dict[str, list[str]] = defaultdict(list)
-    for photo in select_images(sorted(images)):
-        named[base_name(photo)].append(photo)
-    found: dict[str, str] = {}
-    alone: list[str] = []
+    by_base_name: dict[str, list[str]] = defaultdict(list)
+    for image in select_images(sorted(images)):
+        by_base_name[base_name(image)].append(image)
+    label_of: dict[str, str] = {}
+    unmatched: list[str] = []
     for label in labels:
-        image = (told or {}).get(label) or _namesake(label, named[base_name(label)], fix)
-        if image is None:
-            alone.append(label)
-        elif image in found:
-            raise UserError(f"{found[image]} and {label} are both of the image {image}: remove one of them")
+        chosen = (declared or {}).get(label) or _choose(label, by_base_name[base_name(label)], fix)
+        if chosen is None:
+            unmatched.append(label)
+        elif chosen in label_of:
+            raise UserError(f"{label_of[chosen]} and {label} both belong to the image {chosen}: remove one of them")
         else:
-            found[image] = label
-    return found, alone
+            label_of[chosen] = label
+    return label_of, unmatched
 
 
-def _namesake(label: str, images: Sequence[str], fix: str) -> str | None:
-    """Return the one image of a label's base name, the one in the same folder, or the one that can be read."""
-    beside = [image for image in images if _stem(image) == _stem(label)]
-    chosen = beside or [image for image in images if image.lower().endswith(READABLE_SUFFIXES)] or images
+def _choose(label: str, images: Sequence[str], fix: str) -> str | None:
+    """Return the image of a label out of those with its base name: in the same folder, else in a readable format."""
+    same_folder = [image for image in images if _stem(image) == _stem(label)]
+    chosen = same_folder or [image for image in images if image.lower().endswith(READABLE_SUFFIXES)] or images
     if len(chosen) > 1:
-        raise UserError(f"{label} may be of the image {chosen[0]} or {chosen[1]}, which have the same base name: {fix}")
+        raise UserError(f"{label} could belong to {chosen[0]} or {chosen[1]}, which have the same base name: {fix}")
     return chosen[0] if chosen else None
 
 
@@ -63,5 +65,5 @@ def _stem(name: str) -> str:
 
 
 def base_name(name: str) -> str:
-    """Return the base name: without folders and ending."""
+    """Return the base name: without folders and suffix."""
     return _stem(name.rpartition("/")[2])

@@ -1,12 +1,11 @@
-"""MXNet's RecordIO files and the header that image records carry.
+"""Read and write MXNet's RecordIO files and their image records.
 
-Framing (dmlc-core's recordio.h): little-endian uint32 magic 0xCED7230A, uint32 `cflag << 29 | length`, the
-payload, zero bytes up to a multiple of 4. A payload that contains the magic at a 4-byte boundary is split
-there: `cflag` is 0 for a whole record, 1, 2 and 3 for its first, middle and last part, and the magic that
-stood between two parts is left out of the file.
+Framing (dmlc-core's recordio.h): little-endian uint32 magic 0xCED7230A, uint32 `cflag << 29 | length`, the payload,
+then zero bytes up to a multiple of 4. A payload that contains the magic at a 4-byte boundary is split there: `cflag` is
+0 for a whole record, and 1, 2 and 3 for its first, middle and last part. The magic between two parts is not stored.
 
-Image records (MXNet's `image_recordio.h`) begin with `struct '<IfQQ'`: flag, label, id, id2. With flag > 0
-the label is instead that many float32 values right after the header.
+Image records (MXNet's `image_recordio.h`) begin with `struct '<IfQQ'`: flag, label, id, id2. If flag > 0, that many
+float32 values follow the header and replace the label.
 """
 
 import struct
@@ -27,7 +26,7 @@ _HEADER = struct.Struct("<IfQQ")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _MAX_PART = (1 << 29) - 1
 
-# What people put into a RecordIO channel by mistake, by its first bytes.
+# The first bytes of files that people put into a RecordIO channel by mistake.
 _LOOKS_LIKE = (
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"\x89PNG", "a PNG image"),
@@ -39,7 +38,7 @@ _LOOKS_LIKE = (
 
 
 class RecordIOError(ValueError):
-    """A RecordIO file or record is not what its format says; the message names file, offset and cause."""
+    """A RecordIO file or record is malformed. The message names the file, the offset and the cause."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def pack_image(label: float | Sequence[float], index: int, image: bytes) -> byte
 def unpack_image(record: bytes) -> ImageRecord:
     """Split an image record's payload into labels, index and image bytes.
 
-    Raises RecordIOError when the payload is shorter than its header says.
+    Raise RecordIOError if the payload is shorter than its header says.
     """
     if len(record) < _HEADER.size:
         raise RecordIOError(
@@ -74,7 +73,7 @@ def unpack_image(record: bytes) -> ImageRecord:
     end = _HEADER.size + 4 * flag
     if len(record) < end:
         raise RecordIOError(
-            f"a record of {plural(len(record), 'byte')} is too short for the {plural(flag, 'label')} of its header"
+            f"a record of {plural(len(record), 'byte')} is too short for the {plural(flag, 'label')} in its header"
         )
     return ImageRecord(np.frombuffer(record, "<f4", flag, _HEADER.size).copy(), index, record[end:])
 
@@ -94,7 +93,7 @@ class Writer:
         self._file.close()
 
     def write(self, record: bytes) -> None:
-        """Append one record. Raises RecordIOError above the format's 2**29 - 1 bytes a part."""
+        """Append one record. Raise RecordIOError if a part exceeds the format's limit of 2**29 - 1 bytes."""
         parts = _split(record)
         for number, part in enumerate(parts):
             if len(part) > _MAX_PART:
@@ -106,7 +105,7 @@ class Writer:
 
 
 def _split(record: bytes) -> list[bytes]:
-    """Cut a payload at every magic number that stands at a multiple of 4 bytes from the record's start."""
+    """Split a payload at each magic number whose offset is a multiple of 4 bytes, and remove it."""
     parts, begin, at = [], 0, record.find(MAGIC_BYTES)
     while at >= 0:
         if at % 4 == 0:
@@ -119,10 +118,10 @@ def _split(record: bytes) -> list[bytes]:
 
 
 def scan(path: Path) -> Iterator[tuple[int, int]]:
-    """Yield (offset, length) in bytes of every record's frames in the file, without reading the payloads.
+    """Yield the (offset, length), in bytes, of each record's frames in the file, without reading the payloads.
 
-    `read(path, offset, length)` gives the payload back. Raises RecordIOError naming the file and the offset at
-    which it stops being RecordIO.
+    `read(path, offset, length)` returns the payload. Raise RecordIOError with the file and the offset where it is
+    malformed.
     """
     size = path.stat().st_size
     with open(path, "rb") as file:
@@ -131,15 +130,14 @@ def scan(path: Path) -> Iterator[tuple[int, int]]:
             flag, length = _frame(path, offset, file.read(_FRAME.size))
             if (start is None) != (flag in (_WHOLE, _FIRST)):
                 raise RecordIOError(
-                    f"{path} at byte {offset}: a record's part {flag} stands where another was due: the "
-                    "file is damaged; make it again"
+                    f"{path} is damaged: a record has an unexpected part {flag} at byte {offset}; create the file again"
                 )
             start = offset if start is None else start
             offset += _FRAME.size + length + (-length % 4)
             if offset > size:
                 raise RecordIOError(
-                    f"{path} is truncated: its last record needs {offset} bytes and the file has "
-                    f"{size}; copy or make it again"
+                    f"{path} is truncated: its last record ends at byte {offset} and the file at byte "
+                    f"{size}; copy or create it again"
                 )
             file.seek(offset)
             if flag in (_WHOLE, _LAST):
@@ -147,7 +145,7 @@ def scan(path: Path) -> Iterator[tuple[int, int]]:
                 start = None
         if start is not None:
             raise RecordIOError(
-                f"{path} is truncated: its last record, at byte {start}, has no end; copy or make it again"
+                f"{path} is truncated: its last record, at byte {start}, has no end; copy or create it again"
             )
 
 
@@ -155,21 +153,21 @@ def _frame(path: Path, offset: int, head: bytes) -> tuple[int, int]:
     """Return (cflag, length) of the frame whose first 8 bytes are `head`."""
     if len(head) < _FRAME.size:
         raise RecordIOError(
-            f"{path} is truncated: {plural(len(head), 'byte')} at byte {offset} where a record's 8-byte frame was "
-            "due; copy or make it again"
+            f"{path} is truncated: it has {plural(len(head), 'byte')} of a record's 8-byte frame at byte {offset}; "
+            "copy or create it again"
         )
     magic, word = _FRAME.unpack(head)
     if magic != MAGIC:
         looks = next((name for start, name in _LOOKS_LIKE if head.startswith(start)), f"bytes {head[:4].hex()}")
         raise RecordIOError(
-            f"{path} is not a RecordIO file: at byte {offset} stands {looks}, not RecordIO's magic "
-            f"number {MAGIC_BYTES.hex()}"
+            f"{path} is not a RecordIO file: it has {looks} at byte {offset}, not RecordIO's magic number "
+            f"{MAGIC_BYTES.hex()}"
         )
     return word >> 29, word & _MAX_PART
 
 
 def read(path: Path, offset: int, length: int) -> bytes:
-    """Return the payload of the record whose frames take `length` bytes of the file from `offset` on."""
+    """Return the payload of the record whose frames take `length` bytes of the file, starting at `offset`."""
     with open(path, "rb") as file:
         file.seek(offset)
         frames = file.read(length)

@@ -1,7 +1,8 @@
-"""Samples: where each one's bytes lie, which of them can be read, and what of them fits in memory.
+"""Samples: where their bytes are, which of them are readable, and which fit in memory.
 
-All data is read and decoded once before training begins, in the first minute of a job rather than in its first
-hour: what cannot be read is counted, named and left out there, and what was decoded is kept as far as memory allows.
+All data is read and decoded once before training begins, so a bad file shows up in the first minute of a job rather
+than in its first hour. Unreadable files are counted, named and left out. Decoded images are cached as far as memory
+allows.
 """
 
 import threading
@@ -27,14 +28,14 @@ from train.log import LOG, Progress
 T = TypeVar("T")
 L = TypeVar("L")
 L_co = TypeVar("L_co", covariant=True)
-NAMED = 10
+MAX_NAMED = 10
 
 
 @dataclass(frozen=True)
 class Sample(Generic[L_co]):
-    """One image with its label, None where that is kept elsewhere. What only reads images takes a `Sample[object]`.
+    """One image with its label (None if it is kept elsewhere). Code that only reads images takes `Sample[object]`.
 
-    `offset` and `length` give its record in a .rec file.
+    `offset` and `length` locate its record in a .rec file; `length` is 0 for an image file.
     """
 
     name: str
@@ -44,14 +45,14 @@ class Sample(Generic[L_co]):
     length: int = 0
 
     def read(self) -> bytes:
-        """Return the encoded image. Raises UnreadableImage when the file is not there or cannot be read."""
+        """Return the encoded image. Raise UnreadableImage if the file does not exist or cannot be read."""
         try:
             if self.length:
                 return recordio.unpack_image(recordio.read(self.path, self.offset, self.length)).image
             return self.path.read_bytes()
         except FileNotFoundError:
             raise UnreadableImage("does not exist") from None
-        except (OSError, ValueError) as error:  # a RecordIOError, or what a NUL in the path raises
+        except (OSError, ValueError) as error:  # RecordIOError, or a NUL in the path
             raise UnreadableImage(f"cannot be read: {error}") from None
 
     def labelled(self, label: L) -> "Sample[L]":
@@ -60,10 +61,9 @@ class Sample(Generic[L_co]):
 
 
 def records(path: Path, refuse: Refuse = raise_error) -> Iterator[Sample[NDArray[np.float32]]]:
-    """Yield the image records of a .rec file in order; a label is the record's own float32 vector, unchecked.
+    """Yield the image records of a .rec file in order. A label is the record's float32 vector, unchecked.
 
-    Where the file is damaged, `refuse` gets a UserError naming it and the byte at which it is no longer RecordIO, or
-    the record; what follows there is not read.
+    If the file is damaged, `refuse` gets a UserError with the file and the byte offset or record, and reading stops.
     """
     try:
         for number, (offset, length) in enumerate(recordio.scan(path)):
@@ -73,7 +73,7 @@ def records(path: Path, refuse: Refuse = raise_error) -> Iterator[Sample[NDArray
         refuse(
             UserError(
                 f"{error}. The channel must hold MXNet image records, as im2rec or `python3 -m local prepare "
-                "--format recordio` makes them"
+                "--format recordio` writes them"
             )
         )
 
@@ -87,26 +87,26 @@ def _labels(path: Path, number: int, offset: int, length: int) -> NDArray[np.flo
 
 
 class DataIssues:
-    """What was noticed in many files: one line for each kind of it, with the first ten by name."""
+    """Collects issues in many files and logs one line per kind of issue, with the first ten names."""
 
     def __init__(self) -> None:
-        self.found: dict[str, list[str]] = {}
+        self.names: dict[str, list[str]] = {}
 
     def add(self, kind: str, name: str) -> None:
-        """Note that `name` is of a kind, in the plural, e.g. "images without a label, left out"."""
-        self.found.setdefault(kind, []).append(name)
+        """Add the issue `kind`, in the plural, of the file `name`, e.g. "images without a label, left out"."""
+        self.names.setdefault(kind, []).append(name)
 
     def log(self) -> None:
-        """Log all kinds in the order in which they were first met."""
-        for kind, names in self.found.items():
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            LOG.warning("%s: %d (%s%s)", kind, len(names), ", ".join(names[:NAMED]), more)
+        """Log all kinds in the order of their first occurrence."""
+        for kind, names in self.names.items():
+            more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+            LOG.warning("%s: %d (%s%s)", kind, len(names), ", ".join(names[:MAX_NAMED]), more)
 
 
 class SampleCache(Generic[T]):
-    """Keeps what `make(i)` returned for the first calls that fit into `budget` bytes; makes the rest again each time.
+    """Caches the results of `make(i)` until `budget` bytes are used; later results are made again on each access.
 
-    `size(value)` is in bytes. Safe to call from several threads.
+    `size(value)` is in bytes. Thread-safe.
     """
 
     def __init__(self, make: Callable[[int], T], size: Callable[[T], int], budget: int) -> None:
@@ -126,9 +126,9 @@ class SampleCache(Generic[T]):
         return value
 
     def select(self, indices: Sequence[int], names: Sequence[str] | None = None) -> "SampleCache[T]":
-        """Return a SampleCache of these indices alone, numbered from 0, with what is kept of them already.
+        """Return a SampleCache of only these indices, renumbered from 0, with the values that are already cached.
 
-        With `names`, one for each, what can be made no more raises UserError that begins with its name.
+        With `names`, one per index, a sample that has become unreadable raises UserError with its name.
         """
 
         def make(index: int) -> T:
@@ -138,8 +138,8 @@ class SampleCache(Generic[T]):
                 if names is None:
                     raise
                 raise UserError(
-                    f"{names[index]} {error}, though it could be read when the job began: the channel must stay as it "
-                    "is until the job ends"
+                    f"{names[index]} {error}, although it was readable when the job began: the channel must not change "
+                    "until the job ends"
                 ) from None
 
         chosen = SampleCache(make, self._size, self._left)
@@ -148,17 +148,17 @@ class SampleCache(Generic[T]):
 
 
 def memory_budget() -> int:
-    """Return the bytes that may be spent on keeping photos: a quarter of what this container may use."""
+    """Return how many bytes the cached images may use: a quarter of the container's memory."""
     return memory_bytes() // 4
 
 
 def select_readable(
     what: str, samples: Sequence[Sample[L]], cache: SampleCache[T], tolerance: float
 ) -> tuple[list[Sample[L]], SampleCache[T]]:
-    """Make every sample once and return those that could be made, with a cache of only them.
+    """Make every sample once; return the readable ones and a cache of only them.
 
-    The cache raises UserError, naming the sample, if one cannot be made again later. This function raises UserError,
-    naming the first ten that could not be made, if more than the fraction `tolerance` of them is unreadable.
+    Raise UserError with the first ten failures if more than the fraction `tolerance` of the samples is unreadable. The
+    returned cache raises UserError with the sample's name if a sample becomes unreadable later.
     """
     progress = Progress(f"Reading the {what} images", len(samples))
     good: list[int] = []
@@ -169,28 +169,28 @@ def select_readable(
                 good.append(index)
             else:
                 bad.append(f"{samples[index].name} {problem}")
-                if len(bad) <= NAMED:
+                if len(bad) <= MAX_NAMED:
                     LOG.warning("%s: not a readable image file, left out: it %s", samples[index].name, problem)
             progress.done(index + 1)
     if bad:
         LOG.warning("%d of %d %s images cannot be read: left out", len(bad), len(samples), what)
     if not good or len(bad) > tolerance * len(samples):
-        named = "; ".join(bad[:NAMED])
+        first = "; ".join(bad[:MAX_NAMED])
         raise UserError(
             f"{len(bad)} of {len(samples)} {what} images cannot be read, more than unreadable_tolerance={tolerance:g} "
-            f"allows: repair or remove them, or raise unreadable_tolerance; the first: {named}"
+            f"allows: repair or remove them, or raise unreadable_tolerance; the first: {first}"
         )
     chosen = [samples[index] for index in good]
     return chosen, cache.select(good, [f"{what} image {sample.name}" for sample in chosen])
 
 
 def check_count(count: int, hp: CommonHyperparameters, followed: str = "former", total: int | None = None) -> None:
-    """Compare the number of readable training images with the hyperparameters that speak of it.
+    """Check the number of readable training images against mini_batch_size and num_training_samples.
 
-    Where each of several hosts has images of its own, `count` are those of this one and `total` of all.
+    If the channel is sharded, `count` is the number on this host and `total` the number on all hosts.
 
-    Raises UserError when they do not fill one batch; warns when num_training_samples is another number: the schedule
-    follows what was given, the "former", or what is there, the "latter".
+    Raise UserError if the images do not fill one batch. Warn if num_training_samples is a different number: the
+    learning-rate schedule `followed` either it, "former", or the actual number, "latter".
     """
     if count < hp.mini_batch_size:
         raise UserError(
@@ -206,24 +206,24 @@ def check_count(count: int, hp: CommonHyperparameters, followed: str = "former",
 
 
 def warn_of_empty_classes(labels: NDArray[np.int64], classes: int, what: str) -> None:
-    """Warn of classes, 0 to `classes` - 1, that are not among the int labels (n,) of training; `what` has a label."""
+    """Warn about classes, 0 to `classes` - 1, that no training label has. `what` is the thing that has a label."""
     empty = np.flatnonzero(np.bincount(labels, minlength=classes) == 0).tolist()
     if empty:
         LOG.warning(
             "no training %s has the label %s: num_classes=%d may be too high",
             what,
-            ", ".join(map(str, empty[:NAMED])),
+            ", ".join(map(str, empty[:MAX_NAMED])),
             classes,
         )
 
 
 def one_based_hint(value: float, classes: int) -> str:
-    """Return what to add to the refusal of a class: where it is one too high, all may have been numbered from 1."""
+    """Return a hint for the error about an invalid class: if it is one too high, labels may start at 1."""
     return f"; if yours are 1 to {classes}, subtract 1 from each" if value == classes else ""
 
 
 def image_bytes(image: Image.Image) -> int:
-    """Return what a Pillow image takes in memory, in bytes: 4 a pixel, whatever its mode."""
+    """Return the memory of a Pillow image in bytes: 4 per pixel, whatever its mode."""
     return 4 * image.width * image.height
 
 
@@ -238,26 +238,26 @@ def _problem(cache: SampleCache[T], index: int) -> str | None:
 
 @dataclass(frozen=True)
 class Shard:
-    """Which samples a host takes of each epoch's order: of every `of` the one at its rank.
+    """The part of each epoch that a host trains on: every sample whose position modulo `hosts` is its rank.
 
-    An epoch has `batches`, or as many as it takes to see all samples once.
+    An epoch has `batches` batches, or by default as many as it takes to see all samples once.
     """
 
     rank: int = 0
-    of: int = 1
+    hosts: int = 1
     batches: int | None = None
 
     def count(self, samples: int, size: int) -> int:
-        """Return the batches of an epoch, when `of` hosts together take `size` from each."""
-        return self.batches or -(-samples // (size * self.of))
+        """Return the number of batches in an epoch if each host takes `size` samples per batch."""
+        return self.batches or -(-samples // (size * self.hosts))
 
     def indices(self, order: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-        """Return this host's part of an epoch's order, int64 (batches, size), filled up from its start."""
+        """Return this host's part of an epoch's order, int64 (batches, size), padded with samples from the start."""
         batches = self.count(len(order), size)
-        return np.resize(order, (batches, size, self.of))[..., self.rank % self.of]
+        return np.resize(order, (batches, size, self.hosts))[..., self.rank % self.hosts]
 
     def seed(self, *seed: int) -> tuple[int, ...]:
-        """Return a seed for random numbers of this host's own; the first one's are those of one host alone."""
+        """Return a seed for this host's random numbers. The first host has the seed of a single-host job."""
         return (*seed, self.rank) if self.rank else seed
 
 
@@ -265,10 +265,10 @@ ALL = Shard()
 
 
 class Batches(Generic[T]):
-    """Makes batches ahead of the trainer, each whole in one thread; NumPy, Pillow and OpenCV release the GIL.
+    """Makes batches ahead of the trainer, each in one thread; NumPy, Pillow and OpenCV release the GIL.
 
-    `make(indices, rng)` returns one batch of `size`. Every epoch is a new order of all samples; the last batch is
-    filled up from the epoch's beginning, as the built-in does, so that all have the same shape.
+    `make(indices, rng)` returns one batch of `size`. Each epoch has all samples in a new order. The last batch is
+    padded with samples from the start of the epoch, as in the built-in, so that all batches have the same shape.
     """
 
     def __init__(
@@ -288,7 +288,7 @@ class Batches(Generic[T]):
         return self._share.count(self._count, self._size)
 
     def epoch(self, number: int) -> Iterator[T]:
-        """Yield the batches of one epoch; the same `seed` and `number` give the same ones."""
+        """Yield the batches of one epoch. The same `seed` and `number` give the same batches."""
         order = np.random.default_rng((self._seed, number)).permutation(self._count)
         indices = self._share.indices(order, self._size)
         yield from prefetch(
@@ -302,9 +302,9 @@ class Batches(Generic[T]):
 def ordered_batches(
     tensor: Callable[[int], NDArray[np.float32]], count: int, size: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield batches (size, ...) of tensor(0) ... tensor(count - 1), made ahead, the last one filled up with its last.
+    """Yield tensor(0) ... tensor(count - 1) in prefetched batches (size, ...). The last batch repeats the last tensor.
 
-    All have one shape, so that a network compiles once. With fewer than `size` in all, a batch is as many.
+    All batches have the same shape, so that a network compiles only once. `size` is at most `count`.
     """
     size = min(size, count)
 
@@ -315,12 +315,12 @@ def ordered_batches(
 
 
 def evenly_spaced(count: int, limit: int) -> NDArray[np.int64]:
-    """Return at most `limit` of the indices 0 to `count` - 1, evenly spread, both ends among them; int64, rising."""
+    """Return at most `limit` evenly spaced indices from 0 to `count` - 1, both included; int64, ascending."""
     return np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int))
 
 
 def prefetch(make: Callable[[int], T], count: int, threads: int, depth: int) -> Iterator[T]:
-    """Yield make(0) ... make(count - 1) in order, up to `depth` of them under way in `threads` threads."""
+    """Yield make(0) ... make(count - 1) in order, with up to `depth` of them pending in `threads` threads."""
     with ThreadPoolExecutor(threads, thread_name_prefix="input") as pool:
         pending = [pool.submit(make, i) for i in range(min(depth, count))]
         try:

@@ -1,8 +1,11 @@
-"""The three augmentation types of the built-in, for one photo at a time; NumPy and OpenCV.
+"""The three augmentation types of the built-in, applied to one photo. NumPy and OpenCV.
 
-crop: random crop, horizontal flip. crop_color: and hue, saturation, lightness moved by up to 36, 50, 50 on OpenCV's
-scales of 180, 255, 255, cut off at their ends as MXNet's own augmenter does. crop_color_transform: and rotation up to
-10 degrees, shear up to 0.1, aspect ratio changed by up to 0.25. (Ranges: the built-in's hyperparameter table.)
+- crop: random crop and horizontal flip.
+- crop_color: also shift hue, saturation and lightness by up to 36, 50 and 50 on OpenCV's scales of 180, 255 and 255,
+  clipped to the scale as in MXNet's augmenter.
+- crop_color_transform: also rotate by up to 10 degrees, shear by up to 0.1, and change the aspect ratio by up to 0.25.
+
+The ranges are from the built-in's hyperparameter table.
 """
 
 import cv2
@@ -13,14 +16,14 @@ TYPES = ("crop", "crop_color", "crop_color_transform")
 _HUE, _SATURATION, _LIGHTNESS = 36, 50, 50
 _DEGREES, _SHEAR, _ASPECT = 10.0, 0.1, 0.25
 
-# Each input thread is one of as many as there are processors; OpenCV's own threads would only get in their way.
+# There is already one input thread per CPU, so OpenCV's threads would only compete with them.
 cv2.setNumThreads(0)
 
 
 def augment(
     image: NDArray[np.uint8], height: int, width: int, kind: str | None, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Return a uint8 (height, width, C) view of a uint8 (H, W, C) photo, H >= height and W >= width.
+    """Return uint8 (height, width, C), cropped from a uint8 (H, W, C) photo with H >= height and W >= width.
 
     `kind` is one of TYPES, or None for the centre crop.
     """
@@ -40,13 +43,13 @@ def _crop(image: NDArray[np.uint8], height: int, width: int, rng: np.random.Gene
 
 
 def _transform(image: NDArray[np.uint8], height: int, width: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Rotate, shear, stretch and crop in one interpolation; what lies outside the photo is mirrored."""
+    """Rotate, shear, stretch and crop in one interpolation. The photo is mirrored at its borders."""
     angle = np.deg2rad(rng.uniform(-_DEGREES, _DEGREES))
     shear = rng.uniform(-_SHEAR, _SHEAR)
     stretch = np.sqrt(1 + rng.uniform(-_ASPECT, _ASPECT))
     rotate = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = rotate @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag([stretch, 1 / stretch])
-    # The crop's window, seen in the photo, is a parallelogram: its centre may lie where that fits, else in the middle.
+    # In the photo, the crop is a parallelogram. Its centre is random as far as it fits, else the photo's centre.
     half = np.abs(matrix) @ np.array([width / 2, height / 2])
     size = np.array([image.shape[1], image.shape[0]])
     room = np.maximum(size / 2 - half, 0)

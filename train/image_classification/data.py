@@ -1,4 +1,4 @@
-"""The data of image-classification: what is fed to the network, and how a photo becomes it."""
+"""Load the data of image-classification and make batches for the network."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ Batch = tuple[NDArray[np.float32], Labels]
 
 @dataclass(frozen=True)
 class AllLabels:
-    """The labels of all hosts' samples, int64 (N,) or float32 (N, K)."""
+    """The labels of the samples on all hosts, int64 (N,) or float32 (N, K)."""
 
     train: Labels
     validation: Labels
@@ -35,25 +35,25 @@ class AllLabels:
 
 @dataclass(frozen=True)
 class Data:
-    """Both sets of readable samples, the names of the classes, and how a photo becomes the network's input."""
+    """The readable training and validation samples, the class names, and how photos are converted to input."""
 
     train: list[Sample[Label]]
     validation: list[Sample[Label]]
     class_names: tuple[str, ...]
     spec: InputSpec
     photos: SampleCache[NDArray[np.uint8]]  # (H, W, C), the training photos before augmentation
-    crops: SampleCache[Image.Image]  # the validation photos as the server would cut them
+    crops: SampleCache[Image.Image]  # the validation photos, cropped as the server does
     labels: AllLabels
     train_distribution: Distribution
     validation_distribution: Distribution
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """How many samples all hosts train and measure on."""
+        """The numbers of training and validation samples on all hosts."""
         return len(self.labels.train), len(self.labels.validation)
 
     def train_batches(self, hp: Hyperparameters) -> Batches[Batch]:
-        """Return batches of (float32 (N, C, H, W), labels int64 (N,) or float32 (N, K)), augmented."""
+        """Return augmented batches: images float32 (N, C, H, W), and labels int64 (N,) or float32 (N, K)."""
         labels = stack_labels(self.train)
         normalise = Normalise(self.spec)
 
@@ -68,18 +68,18 @@ class Data:
         return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, share)
 
     def validation_tensor(self, index: int) -> NDArray[np.float32]:
-        """Return float32 (C, H, W): the same numbers that the server makes of the same bytes."""
+        """Return float32 (C, H, W): exactly what the server computes from the same bytes."""
         return preprocess.to_tensor(self.crops[index], self.spec)
 
 
 def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE) -> Data:
-    """List, read and check all samples. Raises UserError naming the file, the line and the fix."""
+    """List, read and check all samples. Raise UserError with the file, the line and the fix."""
     refuse_unsupported(channels)
     require_all(
         channels,
         "lst",
-        "image-classification trains on 'train' and measures on 'validation', with labels in a .lst file in "
-        f"'train_lst' and 'validation_lst'; RecordIO (ContentType {RECORDIO}) needs the first two alone",
+        "image-classification trains on 'train' and validates on 'validation', with labels in a .lst file in "
+        f"'train_lst' and 'validation_lst'; RecordIO (ContentType {RECORDIO}) needs only the first two",
     )
     label: LabelReader[Label] = lst.multi_hot if hp.multi_label else lst.class_id
     listed = {
@@ -92,14 +92,17 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
     validation, crops = labelled.readable_crops(
         "validation", listed["validation"], spec, hp.unreadable_tolerance, budget // 2
     )
-    spread = distribution.detect(peers, channels["train"], train)
-    measured = distribution.detect(peers, channels["validation"], validation)
-    samples.check_count(len(train), hp, total=spread.total(len(train)))
-    labels = AllLabels(spread.gather_rows(stack_labels(train)), measured.gather_rows(stack_labels(validation)))
+    train_distribution = distribution.detect(peers, channels["train"], train)
+    validation_distribution = distribution.detect(peers, channels["validation"], validation)
+    samples.check_count(len(train), hp, total=train_distribution.total(len(train)))
+    labels = AllLabels(
+        train=train_distribution.gather_rows(stack_labels(train)),
+        validation=validation_distribution.gather_rows(stack_labels(validation)),
+    )
     if metrics.one_class_each(labels.train):
         samples.warn_of_empty_classes(labels.train, hp.num_classes, "image")
     names = labelled.find_class_names(channels, listed["train"], hp.num_classes, peers)
-    return Data(train, validation, names, spec, photos, crops, labels, spread, measured)
+    return Data(train, validation, names, spec, photos, crops, labels, train_distribution, validation_distribution)
 
 
 def _training_photos(
@@ -114,17 +117,16 @@ def _training_photos(
         elif image.width < width or image.height < height:
             raise UserError(
                 f"{sample.name} is {image.width} x {image.height} pixels, smaller than "
-                f"image_shape={hp.image_shape}: "
-                "set resize to enlarge all photos, or leave it out of the data"
+                f"image_shape={hp.image_shape}: set resize to enlarge all photos, or remove this photo"
             )
         return np.asarray(image).reshape(image.height, image.width, channels)
 
-    every = SampleCache(lambda i: decode(listed[i]), lambda photo: photo.nbytes, budget)
-    return samples.select_readable("train", listed, every, hp.unreadable_tolerance)
+    cache = SampleCache(lambda i: decode(listed[i]), lambda photo: photo.nbytes, budget)
+    return samples.select_readable("train", listed, cache, hp.unreadable_tolerance)
 
 
 def _side(hp: Hyperparameters, photos: SampleCache[NDArray[np.uint8]], count: int) -> int:
-    """Return the shorter side of a served photo: `resize`, or else the training photos' median, of 101 at most."""
+    """Return the shorter side to which served photos are resized: `resize`, or the median of 101 training photos."""
     if hp.resize is not None:
         return hp.resize
     chosen = samples.evenly_spaced(count, 101)
@@ -132,7 +134,6 @@ def _side(hp: Hyperparameters, photos: SampleCache[NDArray[np.uint8]], count: in
 
 
 def _input_spec(hp: Hyperparameters, resize: int) -> InputSpec:
-    """Return the serving input."""
     channels, height, width = hp.image_shape
     mean, std = (MEAN, STD) if channels == 3 else (GREY_MEAN, GREY_STD)
     return InputSpec("data", channels, height, width, resize, hp.inference_resize, mean, std)

@@ -1,4 +1,4 @@
-"""The evaluation of image-classification: probabilities of the validation samples."""
+"""Evaluate the network on the validation samples."""
 
 from collections.abc import Callable
 
@@ -15,17 +15,17 @@ from train.trainer import validation_batches
 
 
 def evaluate(net: gluon.HybridBlock, data: Data, hp: Hyperparameters) -> Evaluated[NDArray[np.float64]]:
-    """Answer the validation samples of all hosts, each its own.
+    """Evaluate the network on the validation samples of all hosts; each host predicts its part.
 
-    Raises Stopped, and FloatingPointError when an answer is not finite.
+    Raise Stopped after a stop request, and FloatingPointError if a prediction is not finite.
     """
     count = len(data.validation)
     batches = validation_batches(data.validation_tensor, count, predictions.EVALUATION_BATCH)
-    found = [activation(hp)(net(mx.nd.array(batch))).asnumpy() for batch in batches]
-    every = data.validation_distribution.gather_rows(np.concatenate(found)[:count])
-    return predictions.evaluate(every, data.labels.validation, hp.top_k)
+    probabilities = np.concatenate([activation(hp)(net(mx.nd.array(batch))).asnumpy() for batch in batches])[:count]
+    gathered = data.validation_distribution.gather_rows(probabilities)
+    return predictions.evaluate(gathered, data.labels.validation, hp.top_k)
 
 
 def activation(hp: Hyperparameters) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
-    """Return what makes probabilities of logits: a softmax over the classes, or a sigmoid for each label."""
+    """Return the function from logits to probabilities: softmax over the classes, or sigmoid per label."""
     return mx.nd.sigmoid if hp.multi_label else mx.nd.softmax

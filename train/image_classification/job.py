@@ -1,4 +1,4 @@
-"""One training job of image-classification: its network and data, and what its model folder holds."""
+"""A training job of image-classification: network, data and model folder."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ from train.weights import native, pretrained
 
 
 def prepare(job: Job[Hyperparameters]) -> Prepared:
-    """Read the data and build the network. Raises UserError for the user's mistakes."""
+    """Read the data and build the network. Raise UserError if the data or hyperparameters are invalid."""
     hp = job.hp
     name = network.name(hp.num_layers)
     chosen = devices.choose(job.environ, hp.mini_batch_size)
@@ -52,7 +52,7 @@ ALGORITHM = Algorithm(hyperparameters.check, prepare)
 
 
 class Model(GluonModel[NDArray[np.float64]]):
-    """The model folder, with the built-in's file names; the weights of epoch 0 are in file 1."""
+    """The model folder, with the built-in's file names. The weights of epoch 0 are in file 1."""
 
     task, weights = artifact.CLASSIFICATION, "image-classification-{:04d}.params"
     _data: Data
@@ -64,7 +64,7 @@ class Model(GluonModel[NDArray[np.float64]]):
         self.checkpoint_frequency = hp.checkpoint_frequency
 
     def companions(self) -> Mapping[str, Callable[[Path], object]]:
-        """Return the network as MXNet deploys it, and the shape of its input."""
+        """Return the files that MXNet needs for deployment: the symbol and the input shape."""
         shapes = [{"name": "data", "shape": [1, *self._hp.image_shape]}]
         return {
             "image-classification-symbol.json": lambda path: self._symbol("softmax", native=True).save(str(path)),
@@ -77,14 +77,17 @@ class Model(GluonModel[NDArray[np.float64]]):
         onnx.export(symbol, native.parameters(self._net), "data", self._hp.image_shape, path, (OUTPUT,))
 
     def check(self, best: Best[NDArray[np.float64]]) -> Check:
-        """Return what the closing checks compare."""
+        """Return the inputs and expected outputs of the closing checks."""
         return predictions.check(self._data, best, self._predict, "MXNet")
 
     def _predict(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
         return activation(self._hp)(self._net(mx.nd.array(tensors))).asnumpy()
 
     def _symbol(self, name: str, native: bool) -> mx.sym.Symbol:
-        """Return the network with its activation: as one of MXNet's output layers, like the built-in's, or plain."""
+        """Return the network with its activation: a plain operator or, if `native`, an output layer of MXNet.
+
+        The built-in's symbol files have such an output layer.
+        """
         logits = self._net(mx.sym.var("data"))
         if self._hp.multi_label:
             return mx.sym.LogisticRegressionOutput(logits, name=name) if native else mx.sym.sigmoid(logits, name=name)

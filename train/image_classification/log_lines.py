@@ -1,4 +1,4 @@
-"""The lines that image-classification prints after those of all classifiers."""
+"""Log lines of image-classification, in addition to those of all classifiers."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from train.log import LOG
 
 
 class ResNetLines(ClassifierLines):
-    """Files are numbered from 1, as the built-in does it."""
+    """Files are numbered from 1, as in the built-in."""
 
     def saved(self, path: Path, epoch: int) -> None:
-        """Weights are written."""
+        """Log that weights were written."""
         LOG.info('Saved checkpoint to "%s"', path)
 
     def finished(self, best: Best[NDArray[np.float64]], folder: Path, names: str) -> None:
-        """The model folder is checked."""
+        """Log the contents of the checked model folder."""
         LOG.info("The model of epoch %d is in %s: %s (epochs count from 0, files from 1)", best.epoch, folder, names)

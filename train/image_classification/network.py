@@ -1,4 +1,4 @@
-"""The networks: GluonCV's v1b ResNets for photos, its CIFAR ResNets for images of about 28 x 28 pixels."""
+"""The networks: GluonCV's v1b ResNets for photos, and its CIFAR ResNets for images of about 28 x 28 pixels."""
 
 import mxnet as mx
 from gluoncv.model_zoo import cifarresnet

@@ -1,4 +1,4 @@
-"""How image-classification trains: optimizer, loss, and one step."""
+"""The training step of image-classification, with its optimizer and loss."""
 
 from typing import Any
 
@@ -22,22 +22,22 @@ Result = tuple[list[mx.nd.NDArray], list[mx.nd.NDArray]]
 
 
 def optimizer(hp: Hyperparameters, hosts: int = 1) -> mx.optimizer.Optimizer:
-    """Return the optimizer that `hp` names, with its schedule for a job of `hosts`."""
-    own: dict[str, float] = {
+    """Return the optimizer and learning-rate schedule of `hp` for a job on `hosts` hosts."""
+    options: dict[str, float] = {
         "sgd": {"momentum": hp.momentum, "wd": hp.weight_decay},
         "nag": {"momentum": hp.momentum, "wd": hp.weight_decay},
         "adam": {"beta1": hp.beta_1, "beta2": hp.beta_2, "epsilon": hp.eps, "wd": 0.0},
         "rmsprop": {"gamma1": hp.gamma, "epsilon": hp.eps, "wd": 0.0},
     }[hp.optimizer]
     per_epoch = updates(hp.num_training_samples, hp.mini_batch_size, hosts)
-    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp, per_epoch), **own)
+    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp, per_epoch), **options)
 
 
 def loss_function(hp: Hyperparameters, labels: Labels) -> gluon.loss.Loss:
-    """Return softmax cross-entropy, or for multi-label the mean over labels of the sigmoid one.
+    """Return softmax cross-entropy or, for multi-label, sigmoid cross-entropy averaged over the labels.
 
-    `use_weighted_loss`: the positive term of label k weighs (samples without k) / (samples with k), so that a rare
-    label counts as much as a frequent one; bounded to [0.01, 100].
+    With `use_weighted_loss` the positive term of label k has the weight (samples without k) / (samples with k), clipped
+    to [0.01, 100], so that rare labels count as much as frequent ones.
     """
     if not hp.multi_label:
         return gluon.loss.SoftmaxCrossEntropyLoss()
@@ -49,7 +49,7 @@ def loss_function(hp: Hyperparameters, labels: Labels) -> gluon.loss.Loss:
 
 
 class _WeightedSigmoidLoss(gluon.loss.SigmoidBinaryCrossEntropyLoss):
-    """Sigmoid cross-entropy with a fixed weight (K,) of the positive term of each label."""
+    """Sigmoid cross-entropy with a fixed weight (K,) for the positive term of each label."""
 
     def __init__(self, weight: NDArray[np.float32]) -> None:
         super().__init__()
@@ -78,9 +78,9 @@ class Step(GluonStep[Batch, Result]):
         self._loss.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self, images: NDArray[np.float32], labels: Labels) -> Result:
-        """Update on float32 (N, C, H, W) and labels; return losses (n,) and logits (n, K) of each device's n pictures.
+        """Update on float32 (N, C, H, W) and labels; return losses (n,) and logits (n, K) per device with n images.
 
-        Both are still under way.
+        MXNet computes both asynchronously; they may be pending on return.
         """
         x, y = (devices.split(array, self._contexts) for array in (images, labels))
         with autograd.record():

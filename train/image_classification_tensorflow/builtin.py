@@ -1,8 +1,8 @@
-"""The hyperparameters of SageMaker's own "Image Classification - TensorFlow", which bears almost the same name.
+"""Accept the hyperparameters of SageMaker's built-in "Image Classification - TensorFlow".
 
-This image is not that one: it trains one network, from files that it is given. But whoever comes from there should not
-have to rewrite every hyperparameter, so those that have an equal here are taken as it, and those that have none are
-taken at the value at which they change nothing.
+Despite the similar name, this image is a different algorithm: it trains one network, from the user's files. Users of
+the built-in need not rewrite every hyperparameter: those with an equivalent here are translated to it, and those
+without one are accepted at the values that have no effect.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from train import fields
 from train.errors import UserError
 from train.log import LOG
 
-_OTHER = "it belongs to SageMaker's own TensorFlow image classification and is not known here"
+_OTHER = "it belongs to SageMaker's built-in TensorFlow image classification and is not supported here"
 _FLIP, _ROTATION, _ZOOM = "augmentation_random_flip", "augmentation_random_rotation", "augmentation_random_zoom"
 _BOTH_WAYS = "horizontal_and_vertical"
-_DEFAULTS: dict[str, Any] = {_FLIP: _BOTH_WAYS, _ROTATION: 0.2, _ZOOM: 0.1}  # of the built-in, with augmentation=True
+_DEFAULTS: dict[str, Any] = {_FLIP: _BOTH_WAYS, _ROTATION: 0.2, _ZOOM: 0.1}  # of the built-in, if augmentation=True
 
 
 def _fraction(below: float) -> Any:
-    """A number from -1 to 1, whose sign says nothing: the range is taken both ways."""
+    """Return a field for a number from `-below` to `below`. The sign is ignored, because the range is symmetric."""
 
     def parse(text: str) -> float:
         value = abs(float(text))
@@ -32,7 +32,7 @@ def _fraction(below: float) -> Any:
 
 
 def _neutral(*values: str) -> Any:
-    """One that has no equal, and changes nothing at one of these values; 0 is one in any spelling."""
+    """Return a field without an equivalent that is accepted only at these values; 0 in any spelling."""
 
     def parse(text: str) -> str:
         if text.lower() not in values and not (values == ("0",) and float(text) == 0):
@@ -44,45 +44,45 @@ def _neutral(*values: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Names:
-    """What is accepted for the sake of that image."""
+class BuiltinNames:
+    """Hyperparameters that are accepted for compatibility with the built-in."""
 
     train_only_top_layer: bool = fields.flag(None)
-    """True is taken as `train_layers=head`, False as `train_layers=all`."""
+    """True means `train_layers=head`, False `train_layers=all`."""
     dropout_rate: float = fields.real(None, without=(1,))
-    """Taken as `dropout`."""
+    """Same as `dropout`."""
     epsilon: float = fields.real(None, without=(0,))
-    """Taken as `eps`."""
+    """Same as `eps`."""
     rho: float = fields.real(None)
-    """Taken as `gamma`."""
+    """Same as `gamma`."""
     early_stopping_min_delta: float = fields.real(None)
-    """Taken as `early_stopping_tolerance`, which is relative to the best accuracy."""
+    """Used as `early_stopping_tolerance`, which is relative to the best accuracy."""
     augmentation: bool = fields.flag(None)
-    """False is taken as `horizontal_flip=0`, `rotation_range=0` and `zoom_range=0`, True as what the next three say, or
-    else their defaults there."""
+    """False means `horizontal_flip=0`, `rotation_range=0` and `zoom_range=0`. True means the values of the next three
+    hyperparameters, or their defaults in the built-in."""
     augmentation_random_flip: str = fields.choice(None, (_BOTH_WAYS, "horizontal", "vertical", "none"))
-    """Taken as `horizontal_flip`; photos are not flipped upside down, and a warning says so."""
+    """Used as `horizontal_flip`. Photos are not flipped vertically; a warning says so."""
     augmentation_random_rotation: float = _fraction(1)
-    """Taken as `rotation_range`: 0.2 of a full circle is 72 degrees."""
+    """Used as `rotation_range`: 0.2 of a full circle is 72 degrees."""
     augmentation_random_zoom: float = _fraction(0.99)
-    """Taken as `zoom_range`."""
+    """Same as `zoom_range`."""
     initial_accumulator_value: float = fields.Hyperparameter(float, "a number", None, ignored="").as_field()
-    """No effect: it belongs to adagrad, which is not here."""
+    """No effect: it belongs to adagrad, which is not supported."""
     binary_mode: bool = fields.flag(None)
-    """True is taken as `num_classes=2`; the answer has both probabilities."""
+    """True means `num_classes=2`. A prediction has both probabilities."""
     eval_metric: str = _neutral("accuracy", "auto")
-    """No effect: it is what happens here anyway."""
+    """No effect: this is always the case here."""
     image_resize_interpolation: str = _neutral("bilinear")
-    """No effect: it is what happens here anyway."""
+    """No effect: this is always the case here."""
     label_smoothing: str = _neutral("0")
-    """No effect: it is what happens here anyway."""
+    """No effect: this is always the case here."""
     regularizers_l2: str = _neutral("0")
-    """No effect: it is what happens here anyway."""
+    """No effect: this is always the case here."""
     reinitialize_top_layer: str = _neutral("auto", "true")
-    """No effect: it is what happens here anyway."""
+    """No effect: this is always the case here."""
 
 
-_UNLIKE = {"early_stopping_min_delta": ", which is relative to the best, where the built-in's is absolute"}
+_DIFFERENCES = {"early_stopping_min_delta": ", which is relative to the best value; the built-in's is absolute"}
 _RENAMED = {
     "dropout_rate": "dropout",
     "epsilon": "eps",
@@ -92,57 +92,57 @@ _RENAMED = {
 
 
 def translate(values: dict[str, Any], texts: Mapping[str, str]) -> None:
-    """Put what the user set by the built-in's names under ours, with a line for each; `texts` are the user's words.
+    """Replace the built-in's names in `values` by ours, and log each. `texts` has the values as the user wrote them.
 
-    Raises UserError for what is set by both names to two values.
+    Raise UserError if the user set a hyperparameter by both names, to different values.
     """
-    theirs = {name: values.pop(name, None) for name in fields.rows([Names])}
-    for name, equals in _equals(theirs).items():
-        told = ", ".join(f"{ours}={value}" for ours, value in equals.items())
-        for ours, value in equals.items():
+    theirs = {name: values.pop(name, None) for name in fields.rows([BuiltinNames])}
+    for name, equivalent in _equivalents(theirs).items():
+        settings = ", ".join(f"{ours}={value}" for ours, value in equivalent.items())
+        for ours, value in equivalent.items():
             if values.get(ours, value) != value:
                 raise UserError(
-                    f"hyperparameter {ours}={texts[ours]} contradicts {name}, which is {told} here: set one of them"
+                    f"hyperparameter {ours}={texts[ours]} contradicts {name}, which means {settings} here: set only one"
                 )
-        values |= equals
-        LOG.info("%s is taken as %s%s", name, told, _UNLIKE.get(name.partition("=")[0], ""))
+        values |= equivalent
+        LOG.info("%s is taken as %s%s", name, settings, _DIFFERENCES.get(name.partition("=")[0], ""))
     if values.get("optimizer") == "nesterov":
         values["optimizer"] = "nag"
         LOG.info("optimizer=nesterov is taken as optimizer=nag")
     if theirs["binary_mode"]:
         if values.get("num_classes", 2) != 2:
             raise UserError(
-                f"hyperparameters binary_mode=True, which is for two classes, and num_classes={values['num_classes']} "
-                "contradict each other: remove one of them"
+                f"hyperparameter binary_mode=True contradicts num_classes={values['num_classes']}, because it means 2 "
+                "classes: remove one of them"
             )
         values["num_classes"] = 2
-        LOG.info("binary_mode=True is taken as num_classes=2: the answer has a probability for both classes")
+        LOG.info("binary_mode=True is taken as num_classes=2: a prediction has a probability for each class")
 
 
-def _equals(theirs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return our names and values by the built-in's name and value that they come from."""
-    found = {f"{name}={theirs[name]}": {ours: theirs[name]} for name, ours in _RENAMED.items()}
+def _equivalents(theirs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return our settings by the setting of the built-in, "NAME=VALUE", that they replace."""
+    ours = {f"{name}={theirs[name]}": {renamed: theirs[name]} for name, renamed in _RENAMED.items()}
     only_top = theirs["train_only_top_layer"]
-    found[f"train_only_top_layer={only_top}"] = {"train_layers": "head" if only_top else "all"}
-    found = {name: equals for name, equals in found.items() if not name.endswith("=None")}
+    ours[f"train_only_top_layer={only_top}"] = {"train_layers": "head" if only_top else "all"}
+    ours = {name: settings for name, settings in ours.items() if not name.endswith("=None")}
     augmented = _augmented(theirs)
     names = [f"{name}={theirs[name]}" for name in ("augmentation", *_DEFAULTS) if theirs[name] is not None]
-    return found | ({", ".join(names): augmented} if augmented else {})
+    return ours | ({", ".join(names): augmented} if augmented else {})
 
 
 def _augmented(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return our three hyperparameters of augmentation, or those of them that are set."""
+    """Return our three augmentation hyperparameters, or those of them that the user set."""
     if theirs["augmentation"] is False:
         return {"horizontal_flip": False, "rotation_range": 0.0, "zoom_range": 0.0}
-    given = {name: theirs[name] for name in _DEFAULTS if theirs[name] is not None}
-    chosen = _DEFAULTS | given if theirs["augmentation"] else given
-    found: dict[str, Any] = {}
+    user_set = {name: theirs[name] for name in _DEFAULTS if theirs[name] is not None}
+    chosen = _DEFAULTS | user_set if theirs["augmentation"] else user_set
+    ours: dict[str, Any] = {}
     if _FLIP in chosen:
-        found["horizontal_flip"] = chosen[_FLIP] in (_BOTH_WAYS, "horizontal")
+        ours["horizontal_flip"] = chosen[_FLIP] in (_BOTH_WAYS, "horizontal")
         if chosen[_FLIP] in (_BOTH_WAYS, "vertical"):
-            LOG.warning("%s=%s: photos are not flipped upside down here", _FLIP, chosen[_FLIP])
+            LOG.warning("%s=%s: photos are not flipped vertically here", _FLIP, chosen[_FLIP])
     if _ROTATION in chosen:
-        found["rotation_range"] = min(360 * chosen[_ROTATION], 180.0)  # theirs is a share of the full circle
+        ours["rotation_range"] = min(360 * chosen[_ROTATION], 180.0)  # theirs is a fraction of a full circle
     if _ZOOM in chosen:
-        found["zoom_range"] = chosen[_ZOOM]
-    return found
+        ours["zoom_range"] = chosen[_ZOOM]
+    return ours

@@ -1,4 +1,4 @@
-"""The hyperparameters of image-classification-tensorflow: image-classification's names, and those of Keras scripts."""
+"""The hyperparameters of image-classification-tensorflow, with the names of image-classification and Keras scripts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from train.keras import hyperparameters as keras_fields
 from train.keras.hyperparameters import KerasHyperparameters, TrainLayers
 
 ALPHA = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
-"""Widths for which weights are published: Sandler et al. 2018 and Keras's table."""
+"""Width multipliers with published weights: Sandler et al. 2018 and Keras's table."""
 BLOCKS = 19
-"""Of MobileNetV2: the first convolution, seventeen inverted residuals, the last convolution."""
+"""Blocks of MobileNetV2: the first convolution, seventeen inverted residuals and the last convolution."""
 
 
 def _alpha() -> Any:
@@ -27,33 +27,33 @@ def _alpha() -> Any:
     return fields.Hyperparameter(parse, "one of " + ", ".join(map(str, ALPHA)), 1.0).as_field()
 
 
-_FILLED = ": an epoch has as many batches as the data fills"
+_FIXED_STEPS = ": an epoch always uses all data"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters(KerasHyperparameters):
-    """Checked values; the fields are also what is accepted, in the order in which the log and the page have them."""
+    """Checked hyperparameters. The fields define the accepted names, in the order of the log and the documentation."""
 
     architecture = "MobileNetV2"
 
     num_classes: int | None = fields.integer(None, 2)
-    """Number of classes. Class folders are counted, and compared with it; required with .lst files and RecordIO."""
+    """Number of classes. Must equal the number of class folders, if set. Required with .lst files and RecordIO."""
     num_training_samples: int | None = fields.integer(None, 1)
-    """Number of training images. If the data has another number, the log has a warning and the learning rate's schedule
+    """Number of training images. If it differs from the data, the log has a warning and the learning-rate schedule
     follows the data."""
     resize: int = fields.integer(fields.NoDefault("smaller side of `image_shape`"), 1)
     image_shape: tuple[int, int, int] = fields.shape((3, 128, 128))
-    """Input of the network; sides of at least 32."""
+    """Input of the network. The sides must be at least 32."""
     alpha: float = _alpha()
-    """Width of MobileNetV2."""
+    """Width multiplier of MobileNetV2."""
     dropout: float = fields.real(0.5, without=(1,))
     train_layers: TrainLayers = keras_fields.train_layers(BLOCKS)
     use_pretrained_model: bool = fields.flag(False)
-    """Start from ImageNet weights or from those of an earlier job; see below."""
+    """Start from ImageNet weights or those of an earlier job, see below."""
     epochs: int = fields.integer(30, 1)
     mini_batch_size: int = fields.integer(32, 1)
     optimizer: str = fields.choice("adam", ("sgd", "adam", "rmsprop", "nag", "nesterov"))
-    """nag is sgd with Nesterov momentum, and nesterov another name of it."""
+    """nag is sgd with Nesterov momentum; nesterov is the same as nag."""
     learning_rate: float = fields.real(0.001)
     lr_scheduler_factor: float = fields.real(0.1)
     lr_scheduler_step: tuple[int, ...] = fields.steps()
@@ -61,7 +61,7 @@ class Hyperparameters(KerasHyperparameters):
     weight_decay: float = fields.real(0.0001)
     beta_1: float = fields.real(0.9, without=(1,))  # Adam divides by 1 - beta
     beta_2: float = fields.real(0.999, without=(1,))
-    eps: float = fields.real(1e-7, without=(0,))  # dead channels have no gradient, and 0 / 0 is no number
+    eps: float = fields.real(1e-7, without=(0,))  # dead channels have no gradient, and 0 / 0 is NaN
     gamma: float = fields.real(0.9)
     horizontal_flip: bool = fields.flag(True)
     zoom_range: float = fields.real(0.2, without=(1,))
@@ -74,35 +74,35 @@ class Hyperparameters(KerasHyperparameters):
     early_stopping_tolerance: float = fields.real(0.0)
     validation_split: float = fields.real(0.2, without=(0, 1))
     inference_resize: Resize = fields.choice("crop", get_args(Resize))
-    """crop: scale the photo as `resize` says, then take the centre. stretch: scale it to `image_shape` and ignore the
-    aspect ratio."""
+    """crop: scale the photo to `resize`, then take the centre. stretch: scale it to `image_shape`, ignoring the aspect
+    ratio."""
     unreadable_tolerance: float = fields.real(0.05)
-    """Share of the images that may be unreadable before the job fails."""
+    """Fraction of the images that may be unreadable before the job fails."""
     seed: int = fields.integer(0, 0, 2**31 - 1)
-    """Seed of the first weights, the split, the order of the images and augmentation."""
+    """Seed of the initial weights, the split, the order of the images and the augmentation."""
     quantize: str | None = fields.choice(None, ("int8",))
     quantize_tolerance: float = fields.real(0.01)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OtherNames:
-    """What Keras scripts take besides, and what the SDK adds."""
+    """Other hyperparameters of Keras scripts and of the SDK."""
 
     batch_size: int = fields.integer(None, 1)
-    """Another name of `mini_batch_size`."""
-    steps: str = fields.ignored(_FILLED)
-    """Ignored with a warning: an epoch has as many batches as the data fills."""
-    val_steps: str = fields.ignored(_FILLED)
-    """Ignored with a warning, as `steps`."""
+    """Same as `mini_batch_size`."""
+    steps: str = fields.ignored(_FIXED_STEPS)
+    """Ignored with a warning: an epoch always uses all data."""
+    val_steps: str = fields.ignored(_FIXED_STEPS)
+    """Ignored with a warning, like `steps`."""
     model_dir: str = fields.ignored()
     """Ignored; SDK v2 adds it."""
 
 
-ACCEPTED = (Hyperparameters, OtherNames, builtin.Names)
+ACCEPTED = (Hyperparameters, OtherNames, builtin.BuiltinNames)
 
 
 def check(raw: Mapping[str, str]) -> Hyperparameters:
-    """Return the checked hyperparameters, as `Hyperparameters.of` does; raises UserError."""
+    """Return the checked hyperparameters. Raise UserError if they are invalid or contradict each other."""
     ours = resolve(raw, ACCEPTED)
     builtin.translate(ours, user_settings(raw))
     _take_batch_size(ours)
@@ -110,11 +110,11 @@ def check(raw: Mapping[str, str]) -> Hyperparameters:
 
 
 def _take_batch_size(values: dict[str, Any]) -> None:
-    """Put a Keras script's `batch_size` in the place of `mini_batch_size`. Raises UserError if they differ."""
+    """Replace `batch_size` by `mini_batch_size`. Raise UserError if both are set to different values."""
     ours, keras = values.get("mini_batch_size"), values.pop("batch_size", None)
     if ours and keras and ours != keras:
         raise UserError(
-            f"hyperparameters mini_batch_size={ours} and batch_size={keras} are two names of one thing: set one of them"
+            f"hyperparameters mini_batch_size={ours} and batch_size={keras} are the same setting: set only one of them"
         )
     if keras:
         values["mini_batch_size"] = keras

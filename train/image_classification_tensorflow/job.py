@@ -1,6 +1,6 @@
-"""One training job of image-classification-tensorflow."""
+"""A training job of image-classification-tensorflow."""
 
-import train.keras.model  # before what imports TensorFlow: it says how much TensorFlow logs
+import train.keras.model  # must be imported before TensorFlow: it sets its log level
 from train.image_classification_tensorflow import hyperparameters, network
 from train.image_classification_tensorflow.hyperparameters import Hyperparameters
 from train.image_classification_tensorflow.weights import MOBILENETV2
@@ -8,7 +8,7 @@ from train.job.training import Algorithm, Job, Prepared
 
 
 def prepare(job: Job[Hyperparameters]) -> Prepared:
-    """Read the data and build the network. Raises UserError for the user's mistakes."""
+    """Read the data and build the network. Raise UserError if the data or hyperparameters are invalid."""
     return train.keras.model.prepare(job, network.name(job.hp.alpha), MOBILENETV2, network.build)
 
 

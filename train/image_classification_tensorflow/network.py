@@ -1,15 +1,17 @@
-"""Keras's MobileNetV2, and where it may be cut."""
+"""Keras's MobileNetV2 and its blocks."""
 
 import keras
 
 from train.image_classification_tensorflow.hyperparameters import Hyperparameters
 from train.keras.network import Network, assemble, begin_as_identity
 
-# The inverted residuals of stride 1 with as many channels out as in: Sandler et al. 2018, table 2.
+# The inverted residuals with a skip connection: stride 1 and equal input and output channels. Sandler et al. 2018,
+# table 2.
 _ADDS = (2, 4, 5, 7, 8, 9, 11, 12, 14, 15)
-# The last layer of each block, from the input on; where a block adds its input, that is the sum.
+# The last layer of each block, in order. For a block with a skip connection it is the addition.
 _ENDS = (
-    *("Conv1_relu", "expanded_conv_project_BN"),
+    "Conv1_relu",
+    "expanded_conv_project_BN",
     *(f"block_{number}_{'add' if number in _ADDS else 'project_BN'}" for number in range(1, 17)),
     "out_relu",
 )
@@ -21,7 +23,7 @@ def name(alpha: float) -> str:
 
 
 def build(hp: Hyperparameters) -> Network:
-    """Return the network of checked hyperparameters, initialised by the seed and cut where `train_layers` says."""
+    """Return the initialised network, split into frozen and trained layers as `train_layers` says."""
     keras.utils.set_random_seed(hp.seed)
     channels, height, width = hp.image_shape
     pixels = keras.Input((height, width, channels), name="pixels")

@@ -1,4 +1,4 @@
-"""MobileNetV2's files of pretrained weights: their names, and where they come from."""
+"""The names and sources of MobileNetV2's pretrained weights."""
 
 import re
 from pathlib import Path
@@ -11,15 +11,15 @@ _NAME = re.compile(r"mobilenet_?v2.*?_(\d\.\d+)")
 
 
 def _named_for(path: Path) -> str | None:
-    """Return the network that a file is named for: `mobilenetv2_0.5` for mobilenet_v2_..._0.5_128_no_top.h5."""
-    found = _NAME.search(path.name)
-    return f"mobilenetv2_{float(found[1])}" if found else None
+    """Return the network in a file name: `mobilenetv2_0.5` for mobilenet_v2_..._0.5_128_no_top.h5."""
+    match = _NAME.search(path.name)
+    return f"mobilenetv2_{float(match[1])}" if match else None
 
 
 def _source(network: str) -> str:
     alpha = network.rpartition("_")[2]
     file = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_128_no_top.h5"
-    return f"such as {file} of {_PUBLISHED}, or the model.keras that a job left"
+    return f"such as {file} from {_PUBLISHED}, or the model.keras of an earlier job"
 
 
 MOBILENETV2 = Files(keras_files.SUFFIXES, "{}.weights.h5", _named_for, _source)

@@ -121,7 +121,7 @@ class PixelBatches:
 
     def __init__(self, data: Data, hp: KerasHyperparameters, share: Shard = ALL) -> None:
         self._data, self._seed, self._share = data, hp.seed, share
-        self._count, self._size = len(data.train), hp.mini_batch_size // share.of
+        self._count, self._size = len(data.train), hp.mini_batch_size // share.hosts
         self._labels = labelled.stack_labels(data.train)
         self._augment = Augment(hp.horizontal_flip, hp.zoom_range, hp.rotation_range)
         self._failure: UserError | None = None
@@ -176,4 +176,4 @@ def feature_batches(
     def make(indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
         return features[indices], labels[indices]
 
-    return samples.Batches(make, len(labels), hp.mini_batch_size // share.of, hp.seed, share)
+    return samples.Batches(make, len(labels), hp.mini_batch_size // share.hosts, hp.seed, share)

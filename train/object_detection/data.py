@@ -13,7 +13,7 @@ from serve import preprocess
 from serve.artifact import InputSpec
 from serve.words import plural
 from train.data import distribution, samples
-from train.data.channels import RECORDIO, Channel, by_record, class_names, refuse_unsupported, require_all
+from train.data.channels import RECORDIO, Channel, class_names, is_recordio, refuse_unsupported, require_all
 from train.data.distribution import Distribution
 from train.data.pixels import MEAN, STD, Normalise
 from train.data.samples import Batches, DataIssues, Sample, SampleCache
@@ -104,7 +104,7 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
 
 def _list(channels: dict[str, Channel], name: str, hp: Hyperparameters) -> Listing:
     notes, issues = f"{name}_annotation", DataIssues()
-    in_records = by_record(channels, name, notes)
+    in_records = is_recordio(channels, name, notes)
     if in_records:
         path = channels[name].only_file(".rec")
         found = annotations.list_records(path, hp)

@@ -149,8 +149,8 @@ def _tell_classes(name: str, counts: NDArray[np.int64], classes: int) -> None:
     """Log how many pixels of a set each class has, int64 (256,); warn of classes without any and of ignored ones."""
     present = np.flatnonzero(counts[:IGNORE])
     shares = 100 * counts / counts.sum()
-    commonest = sorted(present[np.argsort(-counts[present], kind="stable")][: samples.NAMED])
-    rarer = len(present) - samples.NAMED
+    commonest = sorted(present[np.argsort(-counts[present], kind="stable")][: samples.MAX_NAMED])
+    rarer = len(present) - samples.MAX_NAMED
     more = f" (and {plural(rarer, 'rarer class')})" if rarer > 0 else ""
     told = ", ".join(f"class {label} {shares[label]:.1f} %" for label in commonest)
     LOG.info("Pixels of the %s masks: %s%s, ignored %.1f %%", name, told, more, shares[IGNORE])
@@ -237,7 +237,7 @@ class _Set:
             raise UserError(
                 f"{len(self._misfits)} of {count} {self.name} masks differ in size from their image, more than "
                 f"unreadable_tolerance={self._tolerance:g} allows: a mask needs its image's width and height, as it is "
-                f"stored or upright; the first: {'; '.join(list(self._misfits.values())[: samples.NAMED])}"
+                f"stored or upright; the first: {'; '.join(list(self._misfits.values())[: samples.MAX_NAMED])}"
             )
 
     def names(self, indices: Sequence[int]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serve.words import plural
 from train.data import pairs
-from train.data.channels import Channel, by_record, listing
+from train.data.channels import Channel, is_recordio, listing
 from train.data.samples import DataIssues, Sample
 from train.errors import UserError
 from train.log import LOG
@@ -19,7 +19,7 @@ def list_pairs(channels: dict[str, Channel], name: str) -> tuple[list[Sample[Non
     Raises UserError naming the channel or file when there is no such pair, or a file belongs to two.
     """
     images, notes = channels[name], f"{name}_annotation"
-    if by_record(channels, name, notes):
+    if is_recordio(channels, name, notes):
         raise UserError(
             f"channel {name!r} is RecordIO, which semantic-segmentation does not train on (augmented manifests in Pipe "
             f"mode are not read yet): give images in {name!r} and PNG masks in {notes!r}, with ContentType image/jpeg "

@@ -53,7 +53,7 @@ def classification(root: Path) -> DataSet[Labels]:
     train = TRAIN if found.validation else ""
     samples = [*((train, sample) for sample in found.train), *((VALIDATION, sample) for sample in found.validation)]
     photos = [(sample.path, part, (names[sample.label],), (names[sample.label],)) for part, sample in samples]
-    notes = {reason: [name.removeprefix(f"{root}/") for name in files] for reason, files in remarks.found.items()}
+    notes = {reason: [name.removeprefix(f"{root}/") for name in files] for reason, files in remarks.names.items()}
     return DataSet(root, make_entries(photos, in_folders=True), names, notes)
 
 
