@@ -1,4 +1,4 @@
-"""Manifests of SageMaker Ground Truth: what they say, what is left out and named, and what is refused."""
+"""Manifests of SageMaker Ground Truth: how they are read, what is left out and listed, and what is rejected."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -75,36 +75,38 @@ def masked(photo: str, mask: str, names: Mapping[int, str]) -> Line:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    """`write(line, ..., to=...)`: a folder with the manifest and a photo for each of its lines."""
+    """Return `write(line, ..., to=...)`, which writes a manifest and a photo per line, and returns their folder."""
 
-    def written(*lines: Line | str, to: str = "output.manifest", photos: bool = True) -> Path:
+    def write_manifest(*lines: Line | str, to: str = "output.manifest", photos: bool = True) -> Path:
         file = tmp_path / to
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in lines), "utf-8")
-        for one in lines if photos else ():
-            if isinstance(one, dict) and isinstance(one.get("source-ref"), str):
-                (tmp_path / one["source-ref"].rpartition("/")[2]).write_bytes(encode(picture()))
+        file.write_text(
+            "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines), "utf-8"
+        )
+        for line in lines if photos else ():
+            if isinstance(line, dict) and isinstance(line.get("source-ref"), str):
+                (tmp_path / line["source-ref"].rpartition("/")[2]).write_bytes(encode(picture()))
         return tmp_path
 
-    return written
+    return write_manifest
 
 
-def known(data: DataSet[Any]) -> dict[str, Any]:
-    """What is known of each photo, by its file's name."""
+def targets(data: DataSet[Any]) -> dict[str, Any]:
+    """Return the target of each photo by file name."""
     return {entry.path.name: entry.target for entry in data.entries}
 
 
 # --- classes ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_label_is_a_number_that_the_lines_own_metadata_name(write: Callable[..., Path]) -> None:
+def test_the_metadata_of_a_line_names_its_label(write: Callable[..., Path]) -> None:
     data = ground_truth.classification(write(single("1.jpg", 1, "dog"), single("2.jpg", "0", " bird  of\tprey "), ""))
-    assert known(data) == {"1.jpg": ("dog",), "2.jpg": ("bird of prey",)}
+    assert targets(data) == {"1.jpg": ("dog",), "2.jpg": ("bird of prey",)}
     assert (data.class_names, data.multi_label, notes(data)) == (("bird of prey", "dog"), False, {})
     assert [entry.group for entry in data.entries] == ["dog", "bird of prey"]
 
 
-def test_labels_count_the_classes_in_the_order_of_their_numbers_without_gaps(write: Callable[..., Path]) -> None:
+def test_labels_are_renumbered_without_gaps_in_the_order_of_their_numbers(write: Callable[..., Path]) -> None:
     data = ground_truth.classification(
         write(single("1.jpg", 7, "ant"), single("2.jpg", 10, "cow"), single("3.jpg", 0, "dog"))
     )
@@ -112,10 +114,10 @@ def test_labels_count_the_classes_in_the_order_of_their_numbers_without_gaps(wri
     assert notes(data) == {RENUMBERED: ["7 is now 1", "10 is now 2"]}
 
 
-def test_lists_are_numbers_as_ground_truth_writes_them(write: Callable[..., Path]) -> None:
+def test_lists_hold_class_numbers_as_in_ground_truth(write: Callable[..., Path]) -> None:
     lines = several("1.jpg", {1: "bicycle", 0: "person"}), several("2.jpg", {}), several("3.jpg", {0: "person"})
     data = ground_truth.classification(write(*lines))
-    assert known(data) == {"1.jpg": ("person", "bicycle"), "2.jpg": (), "3.jpg": ("person",)}
+    assert targets(data) == {"1.jpg": ("person", "bicycle"), "2.jpg": (), "3.jpg": ("person",)}
     assert (data.class_names, data.multi_label, notes(data)) == (("person", "bicycle"), True, {})
     assert [entry.group for entry in data.entries] == ["bicycle", "", "person"]
 
@@ -131,41 +133,39 @@ def test_lists_are_numbers_as_ground_truth_writes_them(write: Callable[..., Path
         ([[1, 2], [2, 1]], [("1", "2"), ("1", "2")]),
     ],
 )
-def test_lists_of_a_manifest_made_by_hand_are_in_either_of_the_built_ins_label_formats(
+def test_lists_without_metadata_hold_class_numbers_or_zeros_and_ones(
     values: list[object], expected: list[tuple[str, ...]], write: Callable[..., Path]
 ) -> None:
     data = ground_truth.classification(
         write(*(about(f"{place}.jpg", tags=value) for place, value in enumerate(values)))
     )
     assert [entry.target for entry in data.entries] == expected
-    read_so = "lists read as a 0 or 1 for each class" in notes(data)
-    assert read_so == (values in ([[1, 0, 1], [0, 0, 1]], ["[1, 0, 1]", "[0, 1, 0]"], [[0, 1], [1, 0]]))
+    is_multi_hot = "lists read as a 0 or 1 for each class" in notes(data)
+    assert is_multi_hot == (values in ([[1, 0, 1], [0, 0, 1]], ["[1, 0, 1]", "[0, 1, 0]"], [[0, 1], [1, 0]]))
 
 
-def test_both_classes_of_two_are_numbers_where_they_have_names(write: Callable[..., Path]) -> None:
+def test_a_list_of_0_and_1_holds_class_numbers_if_the_classes_have_names(write: Callable[..., Path]) -> None:
     names = {0: "cat", 1: "dog"}
     data = ground_truth.classification(write(several("1.jpg", names), several("2.jpg", {1: "dog", 0: "cat"})))
-    assert {*known(data).values()} == {("cat", "dog")}
+    assert {*targets(data).values()} == {("cat", "dog")}
 
 
-def test_the_classes_of_a_manifest_without_metadata_are_its_numbers(write: Callable[..., Path]) -> None:
+def test_classes_without_metadata_are_named_by_their_numbers(write: Callable[..., Path]) -> None:
     lines = [{"image-ref": f"{S3}/{name}.jpg", "class": label} for name, label in (("1", "3"), ("2", 0))]
     data = ground_truth.classification(write(*lines, *({"source-ref": f"{S3}/{name}.jpg"} for name in "12")))
-    assert (known(data), data.class_names) == ({"1.jpg": ("3",), "2.jpg": ("0",)}, ("0", "3"))
+    assert (targets(data), data.class_names) == ({"1.jpg": ("3",), "2.jpg": ("0",)}, ("0", "3"))
 
 
 # --- boxes ------------------------------------------------------------------------------------------------------------
 
 
-def test_boxes_are_in_pixels_from_the_left_and_the_top_and_an_empty_list_is_a_photo_without_objects(
-    write: Callable[..., Path],
-) -> None:
+def test_boxes_are_in_pixels_and_an_empty_list_is_a_photo_without_objects(write: Callable[..., Path]) -> None:
     lines = [
         boxed("1.jpg", {0: "dog", 5: "bone"}, box(0, 10, 5, 20, 15), box("5", 8.5, 0, 2, 3.25)),
         boxed("2.jpg", {}, size=(64.0, 48)),
     ]
     data = ground_truth.detection(write(*lines))
-    assert known(data) == {
+    assert targets(data) == {
         "1.jpg": Annotation(
             "output.manifest line 1",
             (LabelledBox("dog", (10, 5, 30, 20)), LabelledBox("bone", (8.5, 0, 10.5, 3.25))),
@@ -179,16 +179,16 @@ def test_boxes_are_in_pixels_from_the_left_and_the_top_and_an_empty_list_is_a_ph
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 @pytest.mark.parametrize("size_of", ["stored", "upright"])
-def test_boxes_lie_on_the_upright_photo_whichever_photo_their_image_size_is_of(
+def test_image_size_decides_whether_boxes_refer_to_the_stored_or_the_upright_photo(
     orientation: int, size_of: str, write: Callable[..., Path], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The red head of a photo that EXIF turns; upside down the two sizes are one, and boxes are of the stored photo."""
+    """Upside down, both sizes are equal and the boxes refer to the stored photo."""
     out = tmp_path_factory.mktemp("out")
     red = Image.new("L", (64, 48))
     red.paste(255, HEAD)
-    seen = red if size_of == "upright" and orientation > 4 else as_stored(red, orientation)
-    left, top, right, bottom = seen.getbbox() or (0, 0, 0, 0)
-    line = boxed("1.jpg", {0: "head"}, box(0, left, top, right - left, bottom - top), size=seen.size)
+    annotated = red if size_of == "upright" and orientation > 4 else as_stored(red, orientation)
+    left, top, right, bottom = annotated.getbbox() or (0, 0, 0, 0)
+    line = boxed("1.jpg", {0: "head"}, box(0, left, top, right - left, bottom - top), size=annotated.size)
     write(line, to="train.manifest")
     write(boxed("2.jpg", {0: "head"}, box(0, 1, 2, 3, 4)), to="validation.manifest")
     (tmp_path / "1.jpg").write_bytes(exif_rotated(picture(), orientation))
@@ -199,24 +199,22 @@ def test_boxes_lie_on_the_upright_photo_whichever_photo_their_image_size_is_of(
 # --- masks ------------------------------------------------------------------------------------------------------------
 
 
-def saved(labels: np.ndarray, names: Mapping[int, str], path: Path, form: str) -> None:
-    """A mask of numbers as colours, or as a palette as Ground Truth makes it: its colours follow each other."""
+def save_mask(labels: np.ndarray, names: Mapping[int, str], path: Path, form: str) -> None:
+    """Save a mask as an RGB image, or as a palette image whose colours are consecutive, as in Ground Truth."""
     image = Image.fromarray(labels, "L")
-    image.putpalette([part for name in names.values() for part in bytes.fromhex(COLOURS[name][1:])] + [255] * 3)
+    image.putpalette([value for name in names.values() for value in bytes.fromhex(COLOURS[name][1:])] + [255] * 3)
     if form == "colours":
         table = np.array([bytes.fromhex(COLOURS[names.get(number, "pet")][1:]) for number in range(256)])
-        image = Image.fromarray(np.array([[*one] for one in table], np.uint8)[labels])
+        image = Image.fromarray(np.array([[*colour] for colour in table], np.uint8)[labels])
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
 
 
 @pytest.mark.parametrize("form", ["palette", "colours"])
-def test_masks_are_named_by_the_colours_of_internal_color_map(
-    form: str, write: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_internal_color_map_names_the_classes_of_a_mask(form: str, write: Callable[..., Path], tmp_path: Path) -> None:
     names = {0: "BACKGROUND", 1: "pet", 2: "border"}
     labels = np.arange(64 * 48, dtype=np.uint8).reshape(48, 64) % 3
-    saved(labels, names, tmp_path / "masks" / "0_2020-04-21T13_48_00.png", form)
+    save_mask(labels, names, tmp_path / "masks" / "0_2020-04-21T13_48_00.png", form)
     data = ground_truth.segmentation(write(masked("1.jpg", "0_2020-04-21T13:48:00.png", names)))
     (entry,) = data.entries
     assert np.array_equal(entry.target.read().pixels, labels)
@@ -224,11 +222,11 @@ def test_masks_are_named_by_the_colours_of_internal_color_map(
     assert data.class_names == ("BACKGROUND", "pet", "border")
 
 
-def test_a_line_names_the_classes_of_its_own_mask(write: Callable[..., Path], tmp_path: Path) -> None:
+def test_each_line_names_the_classes_of_its_mask(write: Callable[..., Path], tmp_path: Path) -> None:
     for name, names in (("a.png", {0: "BACKGROUND", 4: "pet"}), ("b.png", {0: "BACKGROUND", 2: "border"})):
         labels = np.zeros((48, 64), np.uint8)
         labels[:9] = max(names)
-        saved(labels, names, tmp_path / name, "colours")
+        save_mask(labels, names, tmp_path / name, "colours")
     lines = (
         masked("1.jpg", "a.png", {0: "BACKGROUND", 4: "pet"}),
         masked("2.jpg", "b.png", {0: "BACKGROUND", 2: "border"}),
@@ -239,7 +237,9 @@ def test_a_line_names_the_classes_of_its_own_mask(write: Callable[..., Path], tm
     assert [entry.group for entry in data.entries] == ["pet", "border"]
 
 
-def test_the_classes_of_masks_without_metadata_are_their_numbers(write: Callable[..., Path], tmp_path: Path) -> None:
+def test_classes_of_masks_without_metadata_are_named_by_their_numbers(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
     for name, number in (("a.png", 3), ("b.png", 255)):
         pixels = np.full((48, 64), 1, np.uint8)
         pixels[0] = number
@@ -250,46 +250,44 @@ def test_the_classes_of_masks_without_metadata_are_their_numbers(write: Callable
     assert [entry.target.read().pixels[0, 0] for entry in data.entries] == [3, 255]
 
 
-def test_a_photo_without_its_mask_is_left_out_and_named(write: Callable[..., Path], tmp_path: Path) -> None:
-    saved(np.zeros((48, 64), np.uint8), {0: "pet"}, tmp_path / "a.png", "palette")
+def test_a_photo_without_its_mask_is_left_out_and_listed(write: Callable[..., Path], tmp_path: Path) -> None:
+    save_mask(np.zeros((48, 64), np.uint8), {0: "pet"}, tmp_path / "a.png", "palette")
     data = ground_truth.segmentation(write(*(masked(f"{name}.jpg", f"{name}.png", {0: "pet"}) for name in "ab")))
-    assert known(data).keys() == {"a.jpg"}
+    assert targets(data).keys() == {"a.jpg"}
     assert notes(data) == {MISSING: ["s3://bucket/out/annotations/consolidated-annotation/output/b.png"]}
 
 
 # --- several jobs, lines without labels -------------------------------------------------------------------------------
 
 
-def test_of_several_jobs_that_of_the_task_counts_and_a_verification_is_none(write: Callable[..., Path]) -> None:
+def test_the_job_that_fits_the_task_is_used_and_verification_jobs_are_ignored(write: Callable[..., Path]) -> None:
     line = single("1.jpg", 0, "dog") | boxed("1.jpg", {3: "bone"}, box(3, 1, 2, 3, 4))
     line |= about("1.jpg", verify="1", verify_metadata=job("groundtruth/label-verification", class_name="bad"))
     root = write(line)
-    assert known(ground_truth.classification(root)) == {"1.jpg": ("dog",)}
+    assert targets(ground_truth.classification(root)) == {"1.jpg": ("dog",)}
     assert ground_truth.detection(root).class_names == ("bone",)
     with pytest.raises(UserError) as caught:
         ground_truth.segmentation(root)
     assert str(caught.value).startswith(f"{root}: its manifests have species ({CLASSIFIED}), bb ({BOXES}), and for seg")
 
 
-def test_the_last_of_a_chain_of_jobs_wins_and_the_others_are_named(write: Callable[..., Path]) -> None:
-    first = boxed("1.jpg", {0: "dog"}, box(0, 1, 1, 3, 3))
+def test_the_last_job_of_a_chain_is_used_and_the_others_are_listed(write: Callable[..., Path]) -> None:
+    original = boxed("1.jpg", {0: "dog"}, box(0, 1, 1, 3, 3))
     adjusted = {f"adjusted-{key}": value for key, value in boxed("1.jpg", {0: "dog"}, box(0, 2, 2, 3, 3)).items()}
     adjusted.pop("adjusted-source-ref")
-    data = ground_truth.detection(write(first | adjusted, boxed("2.jpg", {0: "dog"}, box(0, 4, 4, 3, 3))))
-    assert [annotation.objects[0].box[0] for annotation in known(data).values()] == [2, 4]
+    data = ground_truth.detection(write(original | adjusted, boxed("2.jpg", {0: "dog"}, box(0, 4, 4, 3, 3))))
+    assert [annotation.objects[0].box[0] for annotation in targets(data).values()] == [2, 4]
     assert notes(data) == {"labels of which a line has a later one, not used": ["bb"]}
 
 
-def test_the_guides_adjusted_mask_has_its_metadata_under_the_name_without_ref(
-    write: Callable[..., Path], tmp_path: Path
-) -> None:
-    saved(np.zeros((48, 64), np.uint8), {0: "pet"}, tmp_path / "a.png", "palette")
+def test_the_metadata_of_a_mask_may_be_named_without_ref(write: Callable[..., Path], tmp_path: Path) -> None:
+    save_mask(np.zeros((48, 64), np.uint8), {0: "pet"}, tmp_path / "a.png", "palette")
     line = masked("1.jpg", "a.png", {0: "pet"})
     line["street-metadata"] = line.pop("street-ref-metadata")
-    assert known(ground_truth.segmentation(write(line))).keys() == {"1.jpg"}
+    assert targets(ground_truth.segmentation(write(line))).keys() == {"1.jpg"}
 
 
-def test_lines_without_a_label_are_left_out_with_the_reason_of_a_failed_job(write: Callable[..., Path]) -> None:
+def test_lines_without_a_label_are_left_out_with_the_failure_reason_of_their_job(write: Callable[..., Path]) -> None:
     failed = {"retry-count": 1, "failure-reason": "ClientError: no\nanswer", "human-annotated": "true"}
     lines = (
         single("1.jpg", 0, "dog"),
@@ -298,14 +296,14 @@ def test_lines_without_a_label_are_left_out_with_the_reason_of_a_failed_job(writ
         single("4.jpg", 1, "cat"),
     )
     data = ground_truth.classification(write(*lines))
-    assert known(data) == {"1.jpg": ("dog",), "4.jpg": ("cat",)}
+    assert targets(data) == {"1.jpg": ("dog",), "4.jpg": ("cat",)}
     assert notes(data) == {"photos without a label, left out": ["2.jpg", "3.jpg (ClientError: no answer)"]}
 
 
-def test_of_two_lines_about_a_photo_the_later_one_counts(write: Callable[..., Path]) -> None:
+def test_the_later_of_two_lines_for_a_photo_is_used(write: Callable[..., Path]) -> None:
     lines = single("1.jpg", 0, "dog"), single("2.jpg", 0, "dog"), single("1.jpg", 1, "cat"), about("1.jpg")
     data = ground_truth.classification(write(*lines))
-    assert known(data) == {"2.jpg": ("dog",), "1.jpg": ("cat",)}
+    assert targets(data) == {"2.jpg": ("dog",), "1.jpg": ("cat",)}
     assert notes(data)["photos that have a later line, whose label is taken"] == ["1.jpg, output.manifest line 1"]
 
 
@@ -321,7 +319,7 @@ def test_of_two_lines_about_a_photo_the_later_one_counts(write: Callable[..., Pa
         ("train-labeling/manifests/output/output.manifest", "validation-labeling/manifests/output/output.manifest"),
     ],
 )
-def test_two_manifests_are_the_split_and_a_third_of_a_test_part_is_held_back(
+def test_two_manifests_are_the_split_and_a_test_manifest_is_left_out(
     train: str, validation: str, write: Callable[..., Path]
 ) -> None:
     write(single("1.jpg", 0, "dog"), to=train)
@@ -332,27 +330,27 @@ def test_two_manifests_are_the_split_and_a_third_of_a_test_part_is_held_back(
     assert notes(data) == {"photos of a test part, left out": ["3.jpg"]}
 
 
-def test_a_job_that_is_called_a_test_is_no_part(write: Callable[..., Path]) -> None:
+def test_a_labelling_job_with_test_in_its_name_is_not_a_test_part(write: Callable[..., Path]) -> None:
     data = ground_truth.classification(write(single("1.jpg", 0, "dog"), to="test-job/manifests/output/output.manifest"))
     assert [entry.part for entry in data.entries] == [""]
 
 
-def test_of_a_jobs_folder_the_output_alone_is_read(write: Callable[..., Path]) -> None:
-    for other in ("annotations/intermediate/1/annotations.manifest", "manifests/intermediate/1/output.manifest"):
-        write(single("1.jpg", 9, "wrong"), to=f"job/{other}")
+def test_only_the_output_manifest_in_the_folder_of_a_job_is_read(write: Callable[..., Path]) -> None:
+    for intermediate in ("annotations/intermediate/1/annotations.manifest", "manifests/intermediate/1/output.manifest"):
+        write(single("1.jpg", 9, "wrong"), to=f"job/{intermediate}")
     write('[{"workerId": "w", "answers": []}]', to="job/annotations/worker-response/iteration-1/0/a.json")
     data = ground_truth.classification(write(single("1.jpg", 0, "dog"), to="job/manifests/output/output.manifest"))
-    assert known(data) == {"1.jpg": ("dog",)}
+    assert targets(data) == {"1.jpg": ("dog",)}
 
 
-def test_a_jobs_input_beside_its_output_is_named_and_says_nothing(write: Callable[..., Path]) -> None:
+def test_the_input_manifest_of_a_job_is_listed_and_left_out(write: Callable[..., Path]) -> None:
     write(about("1.jpg"), about("2.jpg"), to="dataset-2020.manifest")
     data = ground_truth.classification(write(single("1.jpg", 0, "dog"), single("2.jpg", 1, "cat")))
     assert len(data.entries) == 2
     assert notes(data) == {"manifests without labels, left out": ["dataset-2020.manifest"]}
 
 
-def test_a_photo_that_two_manifests_label_is_refused_with_both_lines(write: Callable[..., Path]) -> None:
+def test_a_photo_with_labels_in_two_manifests_is_rejected_with_both_lines(write: Callable[..., Path]) -> None:
     write(single("1.jpg", 0, "dog"), to="train.manifest")
     root = write(single("2.jpg", 0, "dog"), single("1.jpg", 0, "dog"), to="validation.manifest")
     with pytest.raises(UserError, match=r"^train.manifest line 1 and validation.manifest line 2 both label s3://"):
@@ -362,9 +360,7 @@ def test_a_photo_that_two_manifests_label_is_refused_with_both_lines(write: Call
 # --- photos -----------------------------------------------------------------------------------------------------------
 
 
-def test_photos_that_no_manifest_names_are_named_and_masks_are_not_among_them(
-    write: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_photos_in_no_manifest_are_listed_and_masks_are_not(write: Callable[..., Path], tmp_path: Path) -> None:
     write(*(single(f"{number}.jpg", 0, "dog") for number in range(3)))
     for name in ("new.jpg", "test/7.jpg", "annotations/0.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -373,27 +369,26 @@ def test_photos_that_no_manifest_names_are_named_and_masks_are_not_among_them(
     assert notes(data) == {UNLISTED: ["new.jpg"], "photos of a test part, left out": ["test/7.jpg"]}
 
 
-def test_photos_that_are_not_there_are_named_and_left_out(write: Callable[..., Path], tmp_path: Path) -> None:
+def test_missing_photos_are_listed_and_left_out(write: Callable[..., Path], tmp_path: Path) -> None:
     write(*(single(f"{number}.jpg", 0, "dog") for number in range(4)))
     (tmp_path / "2.jpg").unlink()
     data = ground_truth.classification(tmp_path)
-    assert [*known(data)] == ["0.jpg", "1.jpg", "3.jpg"]
+    assert [*targets(data)] == ["0.jpg", "1.jpg", "3.jpg"]
     assert notes(data) == {MISSING: [f"{S3}/2.jpg"]}
 
 
-def test_a_photo_of_which_there_are_two_files_is_named_and_left_out(write: Callable[..., Path], tmp_path: Path) -> None:
+def test_ambiguous_photos_are_listed_and_left_out(write: Callable[..., Path], tmp_path: Path) -> None:
     write(single("1.jpg", 0, "dog"), single("2.jpg", 0, "dog"))
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "1.jpg").write_bytes(b"")
     (tmp_path / "1.jpg").unlink()
     data = ground_truth.classification(tmp_path)
-    assert [*known(data)] == ["2.jpg"]
-    says = [f"{S3}/1.jpg may be a/1.jpg or b/1.jpg"]
-    assert notes(data) == {SEVERAL: says}
+    assert [*targets(data)] == ["2.jpg"]
+    assert notes(data) == {SEVERAL: [f"{S3}/1.jpg may be a/1.jpg or b/1.jpg"]}
 
 
-def test_without_any_photo_the_command_that_gets_them_is_named(write: Callable[..., Path]) -> None:
+def test_if_all_photos_are_missing_the_error_has_the_command_that_downloads_them(write: Callable[..., Path]) -> None:
     lines = [{**single("", 0, "dog"), "source-ref": f"s3://bucket/my set/{name}"} for name in ("a/1.jpg", "b/c/2.jpg")]
     root = write(*lines, photos=False)
     with pytest.raises(UserError) as caught:
@@ -404,13 +399,13 @@ def test_without_any_photo_the_command_that_gets_them_is_named(write: Callable[.
     )
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- invalid manifests ------------------------------------------------------------------------------------------------
 
 WHERE = "output.manifest line 1"
 
 
 @pytest.mark.parametrize(
-    ("task", "lines", "says"),
+    ("task", "lines", "message"),
     [
         (
             "classification",
@@ -500,16 +495,16 @@ WHERE = "output.manifest line 1"
         ("detection", ["not json"], "has no manifest: it is a file *.manifest"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_the_line_the_value_and_the_fix(
-    task: str, lines: list[Line | str], says: str, write: Callable[..., Path]
+def test_invalid_manifests_are_rejected_with_the_line_the_value_and_the_fix(
+    task: str, lines: list[Line | str], message: str, write: Callable[..., Path]
 ) -> None:
     root = write(*lines)
     with pytest.raises(UserError) as caught:
         getattr(ground_truth, task)(root)
-    assert str(caught.value).removeprefix(f"{root}").lstrip(": ").startswith(says)
+    assert str(caught.value).removeprefix(f"{root}").lstrip(": ").startswith(message)
 
 
-def test_a_few_bad_lines_are_named_and_left_out(write: Callable[..., Path]) -> None:
+def test_a_few_bad_lines_are_listed_and_left_out(write: Callable[..., Path]) -> None:
     good = [single(f"{number}.jpg", 0, "dog") for number in range(3)]
     data = ground_truth.classification(write(*good, "{", single("4.jpg", None, "dog"), single("5.jpg", "no", "dog")))
     assert len(data.entries) == 3
@@ -519,7 +514,7 @@ def test_a_few_bad_lines_are_named_and_left_out(write: Callable[..., Path]) -> N
     ]
 
 
-def test_a_manifest_that_is_not_text_is_refused_by_name(write: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_manifest_that_is_not_utf_8_is_rejected_by_name(write: Callable[..., Path], tmp_path: Path) -> None:
     root = write(single("1.jpg", 0, "dog"))
     with (tmp_path / "output.manifest").open("ab") as file:
         file.write(b"\xff")
@@ -527,14 +522,14 @@ def test_a_manifest_that_is_not_text_is_refused_by_name(write: Callable[..., Pat
         ground_truth.classification(root)
 
 
-# --- recognising ------------------------------------------------------------------------------------------------------
+# --- recognition ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["output.manifest", "x/Labels.JSONL", "images/train.json"])
-def test_a_manifest_is_known_by_its_first_line(name: str, write: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_manifest_is_recognised_by_its_first_line(name: str, write: Callable[..., Path], tmp_path: Path) -> None:
     write("\ufeff" + json.dumps(about("1.jpg")), to=name)
-    found = layouts.detect(tmp_path)
-    assert (found.name, found.reason) == ("ground-truth", f"{name} is a manifest of SageMaker")
+    layout = layouts.detect(tmp_path)
+    assert (layout.name, layout.reason) == ("ground-truth", f"{name} is a manifest of SageMaker")
 
 
 @pytest.mark.parametrize(
@@ -551,18 +546,18 @@ def test_a_manifest_is_known_by_its_first_line(name: str, write: Callable[..., P
         (".a.manifest", '{"source-ref": "s3://b/1.jpg"}'),
     ],
 )
-def test_what_is_not_a_manifest_is_not_claimed(name: str, content: str, tmp_path: Path) -> None:
+def test_other_files_are_not_taken_for_manifests(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content.encode(errors="surrogateescape"))
     assert ground_truth.recognise(tmp_path) is None
 
 
-def test_a_folder_of_annotation_files_one_a_photo_is_not_read(tmp_path: Path) -> None:
+def test_a_folder_with_an_annotation_file_per_photo_is_not_taken_for_manifests(tmp_path: Path) -> None:
     for number in range(30):
         (tmp_path / f"{number}.json").write_text('{"source-ref": "s3://b/1.jpg"}')
     assert ground_truth.recognise(tmp_path) is None
 
 
-# --- any text ---------------------------------------------------------------------------------------------------------
+# --- arbitrary text ---------------------------------------------------------------------------------------------------
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers(-3, 3) | st.text(max_size=3) | st.sampled_from(["0", "[0]"]),
@@ -603,7 +598,7 @@ def two_photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @given(LINES)
 @example(['{"source-ref": "\\ud800.jpg", "x": 0}'])
 @example([json.dumps({"source-ref": "a.jpg", "x-ref": "a.png"})])
-def test_any_lines_are_read_or_refused(two_photos: Path, lines: list[str]) -> None:
+def test_any_lines_are_read_or_rejected(two_photos: Path, lines: list[str]) -> None:
     (two_photos / "a.manifest").write_bytes("\n".join(lines).encode(errors="surrogatepass"))
     ground_truth.recognise(two_photos)
     for read in (ground_truth.classification, ground_truth.detection, ground_truth.segmentation):
@@ -618,32 +613,33 @@ def test_any_lines_are_read_or_refused(two_photos: Path, lines: list[str]) -> No
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 4), *[st.integers(0, 60)] * 4), max_size=3), max_size=2))
-def test_boxes_that_are_written_are_read_back(two_photos: Path, photos: list[list[tuple[int, ...]]]) -> None:
+def test_written_boxes_are_read_back(two_photos: Path, photos: list[list[tuple[int, ...]]]) -> None:
     names = {number: f"class {number}" for number in range(5)}
     lines = [
-        boxed(f"{name}.jpg", names, *(box(*one) for one in boxes)) for name, boxes in zip("ab", photos, strict=False)
+        boxed(f"{name}.jpg", names, *(box(*row) for row in boxes)) for name, boxes in zip("ab", photos, strict=False)
     ]
     (two_photos / "a.manifest").write_text("\n".join(map(json.dumps, lines)))
     if not lines:
         return
     data = ground_truth.detection(two_photos)
     assert data.class_names == tuple(names.values())
-    assert [[(int(thing.name[-1]), *thing.box) for thing in entry.target.objects] for entry in data.entries] == [
-        [(number, x, y, x + w, y + h) for number, x, y, w, h in boxes] for boxes in photos
-    ]
+    assert [
+        [(int(labelled_box.name[-1]), *labelled_box.box) for labelled_box in entry.target.objects]
+        for entry in data.entries
+    ] == [[(number, x, y, x + w, y + h) for number, x, y, w, h in boxes] for boxes in photos]
 
 
 # --- data sets of pets ------------------------------------------------------------------------------------------------
 
 
 def as_manifests(root: Path, out: Path) -> Path:
-    """The pet data set at `root` laid out for Ground Truth: a job for each task, all in two manifests by its split."""
+    """Write the pet data set at `root` as two manifests by its split, with the labels of a job for each task."""
     breeds, boxes, trimaps = (
         read(root) for read in (pet_data.classification, pet_data.detection, pet_data.segmentation)
     )
     numbers = {name: 3 * number + 2 for number, name in enumerate(breeds.class_names)}
     species = dict(enumerate(boxes.class_names))
-    by_box, by_trimap = known(boxes), known(trimaps)
+    by_box, by_trimap = targets(boxes), targets(trimaps)
     trimap = {1: "pet", 2: "BACKGROUND", 3: "border"}
     lines: dict[str, list[Line]] = {"train": [], "validation": []}
     for place, entry in enumerate(breeds.entries):
@@ -654,13 +650,15 @@ def as_manifests(root: Path, out: Path) -> Path:
         line = single(photo, numbers[entry.target[0]], entry.target[0])
         if entry.path.name in by_box:
             annotation = by_box[entry.path.name]
-            edges = [(boxes.class_names.index(thing.name), thing.box) for thing in annotation.objects]
+            edges = [
+                (boxes.class_names.index(labelled_box.name), labelled_box.box) for labelled_box in annotation.objects
+            ]
             marks = [box(number, x, y, right - x, bottom - y) for number, (x, y, right, bottom) in edges]
             line |= boxed(photo, species, *marks, size=annotation.size)
         if entry.path.name in by_trimap:
             mask = f"{place}_2020-04-21T13_48_00.png"
             pixels = by_trimap[entry.path.name].read().pixels
-            saved(pixels, trimap, out / "masks" / mask, "colours" if place % 2 else "palette")
+            save_mask(pixels, trimap, out / "masks" / mask, "colours" if place % 2 else "palette")
             line |= masked(photo, mask, trimap)
         lines[entry.part or "train"].append(line)
     for part, chosen in lines.items():
@@ -669,7 +667,7 @@ def as_manifests(root: Path, out: Path) -> Path:
 
 
 def compare(root: Path, out: Path, photos: int) -> None:
-    """What `prepare` makes of a pet data set as it is, and laid out for Ground Truth."""
+    """Assert that `prepare` gives the same for a pet data set and for its Ground Truth manifests."""
     data = as_manifests(root, out / "data")
     for name, options in (
         ("image-classification", ()),
@@ -677,33 +675,33 @@ def compare(root: Path, out: Path, photos: int) -> None:
         ("semantic-segmentation", ("--classes", "pet")),
     ):
         expected = prepared.prepare(name, root, out / name / "pets", *options)
-        found = prepared.prepare(name, data, out / name / "truth")
-        if name == "object-detection":  # the pets' boxes have no split of their own
-            assert len(found.truths) == len(expected.truths)
+        actual = prepared.prepare(name, data, out / name / "truth")
+        if name == "object-detection":  # boxes of the pet data set have no split
+            assert len(actual.truths) == len(expected.truths)
         else:
-            assert found.channels == expected.channels
-            assert len(found.channels) == photos
-        assert found.truths.keys() == expected.truths.keys()
+            assert actual.channels == expected.channels
+            assert len(actual.channels) == photos
+        assert actual.truths.keys() == expected.truths.keys()
         for photo, truth in expected.truths.items():
             if name == "semantic-segmentation":
-                assert np.array_equal(truth.mask, found.truths[photo].mask)
+                assert np.array_equal(truth.mask, actual.truths[photo].mask)
             else:
-                assert truth == found.truths[photo]
+                assert truth == actual.truths[photo]
 
 
-def test_the_drawn_pets_as_manifests_have_the_labels_boxes_and_masks_that_they_have_as_pets(
-    drawn: Path, tmp_path: Path
-) -> None:
+def test_the_drawn_pets_keep_their_labels_boxes_and_masks_in_manifests(drawn: Path, tmp_path: Path) -> None:
     compare(drawn, tmp_path, photos=48)
 
 
-def test_the_real_pets_as_manifests_have_the_labels_boxes_and_masks_that_they_have_as_pets(
-    pets: Path, tmp_path: Path
-) -> None:
-    """Nine of each breed, every other one stored so that EXIF has to turn it."""
+def test_the_real_pets_keep_their_labels_boxes_and_masks_in_manifests(pets: Path, tmp_path: Path) -> None:
+    """Uses nine photos of each breed, stored with all EXIF orientations in turn."""
     real, marked = tmp_path / "pets", {file.stem for file in (pets / "annotations" / "xmls").iterdir()}
-    part = [pet for pet in pet_data.read(pets).trainval if pet.name in marked]
-    chosen = [pet for breed in sorted({pet.breed for pet in part}) for pet in [p for p in part if p.breed == breed][:9]]
+    annotated = [pet for pet in pet_data.read(pets).trainval if pet.name in marked]
+    chosen = [
+        pet
+        for breed in sorted({pet.breed for pet in annotated})
+        for pet in [pet for pet in annotated if pet.breed == breed][:9]
+    ]
     for folder in ("images", "annotations/xmls", "annotations/trimaps"):
         (real / folder).mkdir(parents=True)
     for place, pet in enumerate(chosen):

@@ -1,4 +1,4 @@
-"""`python3 -m local inspect`: the page, the sheet, what is printed, and what is refused."""
+"""`python3 -m local inspect`: the page, the sheet, the output, and what is rejected."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from local.datasets.photo_cache import PhotoCache
 from local.inspection import census, charts, findings, report, settings
 from local.sagemaker import sdk
 from serve import preprocess
-from tests.unit.inspected import both_boxes, both_lst, both_masks, folders, mask, photo, records, take, write
+from tests.unit.tiny_channels import both_boxes, both_lst, both_masks, folders, mask, photo, records, take_census, write
 from train.data import recordio
 from train.data.channels import folder_channels
 
@@ -31,7 +31,7 @@ def run(name: str, channels: Path, *options: object) -> int:
 
 
 class Page(HTMLParser):
-    """What is on a page: tags with their attributes, in order, and the text; elements must be closed in order."""
+    """The tags of a page with their attributes, in order, and its text. Elements must be closed in order."""
 
     VOID = ("meta", "img", "wbr")
 
@@ -59,43 +59,43 @@ class Page(HTMLParser):
             self.text += data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
-        """The attributes of every element of a kind."""
+        """Return the attributes of every element with this tag."""
         return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
 def prepared(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The drawn data set as channels of every algorithm, in image form, with what `prepare` writes beside them."""
-    found = {}
+    """The drawn data set as channels of every algorithm, in image format, with all files that `prepare` writes."""
+    channels = {}
     for name in NAMES:
-        found[name] = tmp_path_factory.mktemp("channels") / name
-        words = ["prepare", name, "--data", drawn, "--out", found[name]]
-        assert program.main([str(word) for word in words]) == 0
-    return found
+        channels[name] = tmp_path_factory.mktemp("channels") / name
+        arguments = ["prepare", name, "--data", drawn, "--out", channels[name]]
+        assert program.main([str(argument) for argument in arguments]) == 0
+    return channels
 
 
 # --- the page and the sheet -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_page_needs_nothing_else_and_shows_photos_of_every_class(name: str, prepared: dict[str, Path]) -> None:
+def test_the_page_needs_no_other_files_and_shows_photos_of_every_class(name: str, prepared: dict[str, Path]) -> None:
     page = Page(prepared[name] / "dataset.html")
     assert not {"script", "link", "iframe", "object", "embed", "base", "a"} & {tag for tag, _ in page.tags}
     for _, attributes in page.tags:
         assert not {"href", "srcset", "onload", "onerror", "action", "xlink:href"} & attributes.keys()
     source = (prepared[name] / "dataset.html").read_text(encoding="utf-8")
     assert not re.search(r"url\(|@import|https?:|//[a-z]", re.sub(r'src="data:image/jpeg;base64,[^"]*"', "", source))
-    pictures = page.all("img")
-    assert all(str(picture["src"]).startswith("data:image/jpeg;base64,") for picture in pictures)
-    taken = take(name, prepared[name])
-    assert len(pictures) >= 10
-    for label in taken.photos_with("train"):
-        assert taken.names[label] in page.text
-    assert f"num_training_samples={len(taken.part('train'))}" in page.text
+    photos = page.all("img")
+    assert all(str(photo["src"]).startswith("data:image/jpeg;base64,") for photo in photos)
+    counted = take_census(name, prepared[name])
+    assert len(photos) >= 10
+    for label in counted.photos_with("train"):
+        assert counted.names[label] in page.text
+    assert f"num_training_samples={len(counted.part('train'))}" in page.text
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_sheet_is_a_picture_with_the_photos(name: str, prepared: dict[str, Path]) -> None:
+def test_the_sheet_is_a_png_with_the_photos(name: str, prepared: dict[str, Path]) -> None:
     with Image.open(prepared[name] / "dataset.png") as sheet:
         assert sheet.format == "PNG"
         assert sheet.width > 1000
@@ -104,35 +104,33 @@ def test_the_sheet_is_a_picture_with_the_photos(name: str, prepared: dict[str, P
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_channels_give_the_same_bytes_as_prepare_wrote(
-    name: str, prepared: dict[str, Path], tmp_path: Path
-) -> None:
+def test_inspect_writes_the_same_bytes_as_prepare(name: str, prepared: dict[str, Path], tmp_path: Path) -> None:
     assert run(name, prepared[name], "--out", tmp_path / "new" / "folder") == 0
     for file in ("dataset.html", "dataset.png"):
         assert (tmp_path / "new" / "folder" / file).read_bytes() == (prepared[name] / file).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["image-classification", "object-detection"])
-def test_records_are_counted_and_judged_as_the_image_form(
+def test_records_give_the_same_counts_and_findings_as_the_image_format(
     name: str, drawn: Path, prepared: dict[str, Path], tmp_path: Path
 ) -> None:
-    words = ["prepare", name, "--data", drawn, "--out", tmp_path / "out", "--format", "recordio"]
-    assert program.main([str(word) for word in words]) == 0
-    images, packed = (take(name, root, 500) for root in (prepared[name], tmp_path / "out"))
+    arguments = ["prepare", name, "--data", drawn, "--out", tmp_path / "out", "--format", "recordio"]
+    assert program.main([str(argument) for argument in arguments]) == 0
+    images, packed = (take_census(name, root, 500) for root in (prepared[name], tmp_path / "out"))
     assert packed.listing.form == "RecordIO"
     assert packed.names == images.names
     assert packed.hyperparameters == images.hyperparameters
     for channel in ("train", "validation"):
         assert packed.amounts(channel) == images.amounts(channel)
-        assert {one.look.digest for one in packed.part(channel)} == {one.look.digest for one in images.part(channel)}
-    sentences = [[finding.words for finding in findings.find(one)] for one in (images, packed)]
+        assert {inspected.look.digest for inspected in packed.part(channel)} == {
+            inspected.look.digest for inspected in images.part(channel)
+        }
+    sentences = [[finding.words for finding in findings.find(inspected)] for inspected in (images, packed)]
     assert sentences[0] == sentences[1]
     assert sentences[0] != []
 
 
-def test_names_of_classes_and_files_are_text_on_the_page_whatever_is_in_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_of_classes_and_files_are_escaped_on_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evil = EVIL.replace("/", "_")
     root = folders(tmp_path, "training", {evil: 3, "b\x1b[31m": 3, "ц": 3}, 0)
     write(root / "training" / evil / f"{evil}.jpg", b"no photo")
@@ -146,7 +144,7 @@ def test_names_of_classes_and_files_are_text_on_the_page_whatever_is_in_them(
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_names_of_classes_with_marks_are_escaped_in_the_form_of_boxes_too(tmp_path: Path) -> None:
+def test_names_of_classes_are_escaped_on_the_page_of_object_detection(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[(0, *BOX)], [(1, *BOX)]], [[(0, *BOX)], [(1, *BOX)]])
     write(tmp_path / "train_annotation" / "classes.txt", f"{EVIL}\nb\n")
     assert run("object-detection", tmp_path) == 0
@@ -165,7 +163,7 @@ def test_a_file_name_that_is_not_utf_8_is_on_the_page(tmp_path: Path, capsys: py
     capsys.readouterr().out.encode()
 
 
-def test_charts_escape_their_words() -> None:
+def test_charts_escape_their_labels() -> None:
     drawn = charts.columns([1, 2], [EVIL, "b"], ("<x>", "<y>")) + charts.bubbles(
         [(1, 1, 1, EVIL)], ("<x>", "<y>"), (1, 1), (1, 1, EVIL)
     )
@@ -181,14 +179,14 @@ def test_charts_escape_their_words() -> None:
         ([0, 12, 23], [1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1], [f"{low}\N{EN DASH}{low + 1}" for low in range(0, 24, 2)]),
     ],
 )
-def test_bins_are_of_one_width_and_hold_every_value(values: list[int], counts: list[int], labels: list[str]) -> None:
+def test_bins_have_the_same_width_and_hold_every_value(values: list[int], counts: list[int], labels: list[str]) -> None:
     assert charts.bins(values) == (counts, labels)
 
 
-# --- what is printed --------------------------------------------------------------------------------------------------
+# --- output -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_ends_the_job_is_printed_first_and_on_the_page_before_the_photos(
+def test_problems_that_end_the_job_are_printed_first_and_come_before_the_photos_on_the_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     both_lst(tmp_path, [1, 2] * 20 + ["x"], [1, 2])
@@ -201,14 +199,14 @@ def test_what_ends_the_job_is_printed_first_and_on_the_page_before_the_photos(
     assert text.index("line 41 has") < text.index("Labels start at 1") < text.index("21 of 40 photos to train on")
 
 
-def test_a_clean_channel_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_channels_are_reported_as_clean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both_masks(tmp_path, [mask(0, 1)] * 16, [mask(0, 1)])
     assert run("semantic-segmentation", tmp_path, "--image-shape", 32) == 0
     assert capsys.readouterr().out.splitlines()[0] == "Nothing that will go wrong can be seen from the data."
     assert "Nothing that can be seen from the data." in Page(tmp_path / "dataset.html").text
 
 
-def test_what_training_logs_is_not_printed_twice(
+def test_messages_that_training_also_logs_are_printed_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     both_boxes(tmp_path, [[(0, *BOX)]], [[(0, *BOX)]])
@@ -218,17 +216,17 @@ def test_what_training_logs_is_not_printed_twice(
     assert caplog.records == []
 
 
-def test_without_a_validation_part_class_folders_are_split_as_the_job_splits_them(tmp_path: Path) -> None:
+def test_class_folders_without_validation_are_split_as_in_the_job(tmp_path: Path) -> None:
     folders(tmp_path, "training", {"a": 10, "b": 10}, 0)
     assert run("image-classification-tensorflow", tmp_path) == 0
     assert "the job splits off 20 % of each class" in Page(tmp_path / "dataset.html").text
-    assert [len(take(NAMES[1], tmp_path).part(channel)) for channel in ("train", "validation")] == [16, 4]
+    assert [len(take_census(NAMES[1], tmp_path).part(channel)) for channel in ("train", "validation")] == [16, 4]
 
 
-def test_tensorflow_takes_the_channels_of_image_classification_too(tmp_path: Path) -> None:
+def test_tensorflow_also_accepts_the_channels_of_image_classification(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1, 1], [0, 1])
-    taken = take("image-classification-tensorflow", tmp_path)
-    assert taken.hyperparameters == {"num_classes": 2, "num_training_samples": 3}
+    counted = take_census("image-classification-tensorflow", tmp_path)
+    assert counted.hyperparameters == {"num_classes": 2, "num_training_samples": 3}
 
 
 @pytest.mark.parametrize(
@@ -240,17 +238,19 @@ def test_an_image_shape_is_read_as_height_and_width(text: str, shape: tuple[int,
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [*zip(NAMES, ["image_shape=3,224,224", "image_shape=3,128,128", "image_shape=300", "crop_size=240"], strict=True)],
+    list(
+        zip(NAMES, ["image_shape=3,224,224", "image_shape=3,128,128", "image_shape=300", "crop_size=240"], strict=True)
+    ),
 )
-def test_the_default_image_shape_is_the_algorithms(name: str, shown: str) -> None:
+def test_the_default_image_shape_is_that_of_the_algorithm(name: str, shown: str) -> None:
     assert str(settings.defaults(name)) == shown
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- invalid arguments ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("name", "made", "reason"),
+    ("name", "folders", "reason"),
     [
         ("image-classification", ["train", "train_lst"], "channels 'validation', 'validation_lst' are missing"),
         ("image-classification-tensorflow", ["pictures"], "channel 'training' is missing (given: pictures)"),
@@ -258,17 +258,17 @@ def test_the_default_image_shape_is_the_algorithms(name: str, shown: str) -> Non
         ("semantic-segmentation", [], "are missing (given: none)"),
     ],
 )
-def test_a_missing_channel_is_refused(
-    name: str, made: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_missing_channels_are_rejected(
+    name: str, folders: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for folder in made:
+    for folder in folders:
         (tmp_path / folder).mkdir()
     assert run(name, tmp_path) == 2
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "dataset.html").exists()
 
 
-def test_a_folder_that_is_not_there_and_an_out_that_is_a_file_are_refused(
+def test_a_missing_folder_and_an_output_folder_that_is_a_file_are_rejected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("image-classification", tmp_path / "none") == 2
@@ -279,19 +279,17 @@ def test_a_folder_that_is_not_there_and_an_out_that_is_a_file_are_refused(
 
 
 @pytest.mark.parametrize("text", ["", "a", "1,2,3,4", "0", "-3", "3,224,5000", "²"])
-def test_another_text_than_an_image_shape_is_refused(
-    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_invalid_image_shape_is_rejected(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("image-classification", tmp_path, "--image-shape", text)
     assert "write it as 3,224,224 or 300" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_empty_channels_are_a_report(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    beside = {"image-classification": "lst"}.get(name, "annotation")
+def test_empty_channels_give_a_report(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suffix = {"image-classification": "lst"}.get(name, "annotation")
     parts = ("train", "validation")
-    for folder in parts if name == NAMES[1] else [*parts, *(f"{part}_{beside}" for part in parts)]:
+    for folder in parts if name == NAMES[1] else [*parts, *(f"{part}_{suffix}" for part in parts)]:
         (tmp_path / folder).mkdir()
     assert run(name, tmp_path) == 0
     assert capsys.readouterr().out.startswith("The job ends: ")
@@ -300,11 +298,11 @@ def test_empty_channels_are_a_report(name: str, tmp_path: Path, capsys: pytest.C
         assert sheet.width > 100
 
 
-# --- beside the channels ----------------------------------------------------------------------------------------------
+# --- files next to the channels ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_files_beside_the_channels_are_not_taken_for_channels(name: str, prepared: dict[str, Path]) -> None:
+def test_files_next_to_the_channels_are_not_taken_for_channels(name: str, prepared: dict[str, Path]) -> None:
     folder = prepared[name]
     assert {"dataset.html", "dataset.png"} < {path.name for path in folder.iterdir()}
     assert (
@@ -317,43 +315,43 @@ def test_the_files_beside_the_channels_are_not_taken_for_channels(name: str, pre
 def test_prepare_decodes_each_photo_once(drawn: Path, tmp_path: Path) -> None:
     data = detect(drawn).read("classification")
     train, validation = prepare.split(data)
-    looks = PhotoCache()
-    prepare.write_channels(data, train, validation, tmp_path / "out", looks=looks)
+    cache = PhotoCache()
+    prepare.write_channels(data, train, validation, tmp_path / "out", looks=cache)
     count = len(train) + len(validation)
-    assert len(looks) == count
-    known = {path: looks.at(path.read_bytes()) for path in (tmp_path / "out").rglob("*.jpg")}
-    taken = census.take(NAMES[0], tmp_path / "out", settings.defaults(NAMES[0]), looks)
-    assert len(looks) == count, "nothing was decoded that was not known"
-    assert all(one.look is known[one.item.sample.path] for one in taken.photos)
+    assert len(cache) == count
+    cached = {path: cache.at(path.read_bytes()) for path in (tmp_path / "out").rglob("*.jpg")}
+    counted = census.take(NAMES[0], tmp_path / "out", settings.defaults(NAMES[0]), cache)
+    assert len(cache) == count, "a photo was decoded twice"
+    assert all(inspected.look is cached[inspected.item.sample.path] for inspected in counted.photos)
 
 
-def test_a_look_is_at_upright_pixels_whatever_holds_them() -> None:
-    def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+def test_the_cache_describes_the_upright_pixels_whatever_the_encoding() -> None:
+    def encoded(image: Image.Image, form: str, **options: object) -> bytes:
         file = io.BytesIO()
-        image.save(file, kind, **options)
+        image.save(file, form, **options)
         return file.getvalue()
 
     with Image.open(io.BytesIO(photo(1))) as opened:
         image = opened.convert("RGB")
     exif = Image.Exif()
     exif[0x0112] = 6
-    lying = image.transpose(Image.Transpose.ROTATE_90)
-    looks = PhotoCache()
-    upright, turned, other = (
-        looks.at(data)
-        for data in (encoded(image, "PNG"), encoded(lying, "PNG", exif=exif), encoded(image.convert("L"), "PNG"))
+    stored = image.transpose(Image.Transpose.ROTATE_90)
+    cache = PhotoCache()
+    upright, rotated, grey = (
+        cache.at(data)
+        for data in (encoded(image, "PNG"), encoded(stored, "PNG", exif=exif), encoded(image.convert("L"), "PNG"))
     )
-    assert upright.digest == turned.digest != other.digest
-    assert turned.frame.upright == upright.frame.upright == image.size
-    assert (upright.grey, other.grey) == (False, True)
+    assert upright.digest == rotated.digest != grey.digest
+    assert rotated.frame.upright == upright.frame.upright == image.size
+    assert (upright.grey, grey.grey) == (False, True)
     with pytest.raises(preprocess.UnreadableImage):
-        looks.at(b"no image")
+        cache.at(b"no image")
 
 
-def test_an_inspection_of_a_thousand_classes_shows_the_commonest_and_the_rarest(tmp_path: Path) -> None:
-    same = [recordio.pack_image(float(label), label, photo(0, (16, 16))) for label in range(1000)]
-    records(tmp_path, "train", [*same, *[same[700]] * 5])
-    records(tmp_path, "validation", same)
+def test_the_page_of_a_thousand_classes_shows_the_most_and_the_least_frequent(tmp_path: Path) -> None:
+    one_per_class = [recordio.pack_image(float(label), label, photo(0, (16, 16))) for label in range(1000)]
+    records(tmp_path, "train", [*one_per_class, *[one_per_class[700]] * 5])
+    records(tmp_path, "validation", one_per_class)
     done = report.inspect(NAMES[0], tmp_path, tmp_path, settings.defaults(NAMES[0]).at((16, 16)))
     page = Page(done.page)
     assert len(page.all("tr")) == 61
@@ -361,10 +359,10 @@ def test_an_inspection_of_a_thousand_classes_shows_the_commonest_and_the_rarest(
     assert ">700</td>" in done.page.read_text(encoding="utf-8")
 
 
-def test_the_real_subset_is_clean_but_for_what_is_known_of_it(pets: Path, tmp_path: Path) -> None:
-    words = ["prepare", "object-detection", "--data", pets, "--out", tmp_path / "out"]
-    assert program.main([str(word) for word in words]) == 0
-    taken = take("object-detection", tmp_path / "out", 300)
-    assert findings.find(taken) == []
-    assert (len(taken.part("train")), len(taken.part("validation")), len(taken.boxes())) == (236, 60, 297)
-    assert len(findings.smaller(taken)) == 83
+def test_the_real_subset_has_no_findings(pets: Path, tmp_path: Path) -> None:
+    arguments = ["prepare", "object-detection", "--data", pets, "--out", tmp_path / "out"]
+    assert program.main([str(argument) for argument in arguments]) == 0
+    counted = take_census("object-detection", tmp_path / "out", 300)
+    assert findings.find(counted) == []
+    assert (len(counted.part("train")), len(counted.part("validation")), len(counted.boxes())) == (236, 60, 297)
+    assert len(findings.smaller(counted)) == 83

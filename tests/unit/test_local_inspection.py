@@ -1,4 +1,4 @@
-"""`inspect`: each warning by channels that deserve it and nothing else, and channels that deserve none."""
+"""`inspect`: channels that cause each warning and no other, and channels that cause none."""
 
 import io
 import json
@@ -11,30 +11,30 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from local.inspection import report
-from local.inspection import settings as judged_by
-from tests.unit import inspected
-from tests.unit.inspected import (
+from local.inspection import settings as inspection_settings
+from tests.unit import tiny_channels
+from tests.unit.tiny_channels import (
     SIZE,
     both_boxes,
     both_lst,
     both_masks,
     box_record,
+    findings_in,
     folders,
-    found,
     lst,
     mask,
+    messages_in,
     photo,
     records,
-    take,
-    words,
+    take_census,
     write,
 )
 from train.data import recordio
 
-IC, TF, OD, SS = (
-    *("image-classification", "image-classification-tensorflow"),
-    *("object-detection", "semantic-segmentation"),
-)
+IC = "image-classification"
+TF = "image-classification-tensorflow"
+OD = "object-detection"
+SS = "semantic-segmentation"
 BOX = (8, 6, 20, 16)  # left, top, width, height
 
 
@@ -43,7 +43,7 @@ BOX = (8, 6, 20, 16)  # left, top, width, height
 
 @settings(max_examples=6)
 @given(st.integers(2, 4), st.integers(1, 4), st.integers(1, 3), st.randoms(use_true_random=False))
-def test_balanced_channels_of_their_own_pictures_give_no_warning(classes: int, train: int, held: int, random) -> None:  # noqa: ANN001
+def test_balanced_channels_without_duplicates_give_no_warning(classes: int, train: int, held: int, random) -> None:  # noqa: ANN001
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         labels = [label for label in range(classes) for _ in range(train)]
@@ -57,8 +57,8 @@ def test_balanced_channels_of_their_own_pictures_give_no_warning(classes: int, t
         folders(root / TF, "training", {f"class {label}": train for label in range(classes)}, 0)
         folders(root / TF, "validation", {f"class {label}": held for label in range(classes)}, 10_000)
         for name, place in ((IC, IC), (IC, "several"), (TF, IC), (TF, TF), (OD, OD), (SS, SS)):
-            assert found(name, root / place) == []
-            sizes = take(name, root / place).hyperparameters
+            assert findings_in(name, root / place) == []
+            sizes = take_census(name, root / place).hyperparameters
             assert sizes["num_classes"] == classes
             assert sizes.get("multi_label", 0) == (place == "several")
 
@@ -73,42 +73,42 @@ def test_clean_records_give_no_warning(name: str, tmp_path: Path) -> None:
             for index in range(first, first + 4)
         ]
         records(tmp_path, channel, packed)
-    assert found(name, tmp_path) == []
-    assert take(name, tmp_path).listing.form == "RecordIO"
+    assert findings_in(name, tmp_path) == []
+    assert take_census(name, tmp_path).listing.form == "RecordIO"
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------
 
 
-def test_labels_that_start_at_1(tmp_path: Path) -> None:
+def test_labels_that_start_at_1_are_reported(tmp_path: Path) -> None:
     both_lst(tmp_path, [1, 2, 3], [1, 2, 3])
-    assert words(IC, tmp_path) == [
+    assert messages_in(IC, tmp_path) == [
         "Labels start at 1: they are 1 to 3, and label 0 does not occur. The network gets an output that is never "
         "right, and num_classes has to be 4. Number the classes from 0: subtract 1 from each label."
     ]
 
 
 @pytest.mark.parametrize("name", [OD, SS])
-def test_boxes_and_masks_whose_classes_start_at_1(name: str, tmp_path: Path) -> None:
+def test_boxes_and_masks_with_classes_that_start_at_1_are_reported(name: str, tmp_path: Path) -> None:
     if name == OD:
         both_boxes(tmp_path, [[(1, *BOX), (2, *BOX)]], [[(1, *BOX), (2, *BOX)]])
     else:
         both_masks(tmp_path, [mask(1, 2)], [mask(1, 2)])
-    (text,) = words(name, tmp_path)
-    assert text.startswith("Labels start at 1: they are 1 to 2, and label 0 does not occur. ")
+    (message,) = messages_in(name, tmp_path)
+    assert message.startswith("Labels start at 1: they are 1 to 2, and label 0 does not occur. ")
 
 
-def test_labels_from_1_beside_names_for_fewer_classes_are_two_warnings_and_one_is_trainings_own(tmp_path: Path) -> None:
+def test_labels_that_start_at_1_with_too_few_names_give_an_error_and_a_warning(tmp_path: Path) -> None:
     both_lst(tmp_path, [1, 2], [1, 2])
     write(tmp_path / "train_lst" / "classes.txt", "cat\ndog\n")
-    first, second = words(IC, tmp_path)
+    first, second = messages_in(IC, tmp_path)
     assert first.startswith("!train_lst/classes.txt names 2 classes but num_classes=3: ")
     assert second.startswith("Labels start at 1: they are 1 to 2, and label 0 (cat) does not occur.")
 
 
-def test_gaps_between_labels_are_named(tmp_path: Path) -> None:
+def test_gaps_between_labels_are_reported(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 3], [0, 3])
-    assert words(IC, tmp_path) == [
+    assert messages_in(IC, tmp_path) == [
         "Classes without a photo to train on: 2 of 4: 1, 2. The network cannot learn them. Add photos, or number the "
         "classes from 0 without gaps."
     ]
@@ -117,29 +117,29 @@ def test_gaps_between_labels_are_named(tmp_path: Path) -> None:
 def test_the_class_that_prepare_names_unused_is_not_a_gap(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(1, 2)], [mask(1, 2)])
     write(tmp_path / "train_annotation" / "classes.txt", "unused\npet\nbackground\n")
-    assert words(SS, tmp_path) == []
+    assert messages_in(SS, tmp_path) == []
 
 
-def test_one_class_only(tmp_path: Path) -> None:
+def test_a_single_class_is_reported(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 0], [0])
-    assert words(IC, tmp_path) == [
+    assert messages_in(IC, tmp_path) == [
         "All photos are of one class, 0: there is nothing to tell apart, and the accuracy is 1 from the start. Add "
         "photos of other classes."
     ]
 
 
-def test_one_class_folder_ends_the_job_and_its_photos_are_still_counted(tmp_path: Path) -> None:
+def test_a_single_class_folder_ends_the_job_and_its_photos_are_still_counted(tmp_path: Path) -> None:
     folders(tmp_path, "training", {"cat": 3}, 0)
     folders(tmp_path, "validation", {"cat": 1}, 100)
-    first, *_ = words(TF, tmp_path)
+    first, *_ = messages_in(TF, tmp_path)
     assert first.startswith("!channel 'training' has only one class folder, cat/: a classifier needs at least two")
-    assert len(take(TF, tmp_path).part("train")) == 3
+    assert len(take_census(TF, tmp_path).part("train")) == 3
 
 
-def test_a_class_folder_of_validation_alone_is_in_the_report(tmp_path: Path) -> None:
+def test_a_class_folder_that_only_validation_has_is_reported(tmp_path: Path) -> None:
     folders(tmp_path, "training", {"cat": 2, "dog": 2}, 0)
     folders(tmp_path, "validation", {"cat": 1, "dogs": 1}, 500)
-    first, second = words(TF, tmp_path)
+    first, second = messages_in(TF, tmp_path)
     assert (
         first
         == "!channel 'validation' has the class folder dogs/, which channel 'training' does not have: did you mean dog?"
@@ -148,25 +148,25 @@ def test_a_class_folder_of_validation_alone_is_in_the_report(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("rare", "warned"), [(1, True), (2, False)])
-def test_strong_imbalance_begins_at_ten_times_as_many(rare: int, warned: bool, tmp_path: Path) -> None:
+def test_an_imbalance_of_ten_to_one_is_reported(rare: int, warned: bool, tmp_path: Path) -> None:
     both_lst(tmp_path, [0] * 10 + [1] * rare, [0, 1])
-    texts = words(IC, tmp_path)
-    assert len(texts) == warned
-    assert not warned or texts[0].startswith(
+    messages = messages_in(IC, tmp_path)
+    assert len(messages) == warned
+    assert not warned or messages[0].startswith(
         "Strong imbalance: class 0 has 10 photos to train on and class 1 has 1. A network that hardly ever answers"
     )
 
 
 def test_imbalance_of_boxes_counts_boxes(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[(0, *BOX)] * 20 + [(1, *BOX)]], [[(0, *BOX), (1, *BOX)]])
-    (text,) = words(OD, tmp_path)
-    assert text.startswith("Strong imbalance: class 0 has 20 boxes to train on and class 1 has 1.")
+    (message,) = messages_in(OD, tmp_path)
+    assert message.startswith("Strong imbalance: class 0 has 20 boxes to train on and class 1 has 1.")
 
 
-def test_classes_without_photos_to_validate_on(tmp_path: Path) -> None:
+def test_classes_without_photos_to_validate_on_are_reported(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1, 2], [0])
     write(tmp_path / "train_lst" / "classes.txt", "cat\ndog\nlong tail\n")
-    assert words(IC, tmp_path) == [
+    assert messages_in(IC, tmp_path) == [
         "Classes without a photo to validate on: 2 of 3: 1 (dog), 2 (long tail). The figures say nothing about them. "
         "Move some photos from train to validation."
     ]
@@ -174,146 +174,148 @@ def test_classes_without_photos_to_validate_on(tmp_path: Path) -> None:
 
 def test_fewer_photos_than_a_batch_end_the_job(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1, 0], [0, 1])
-    assert words(IC, tmp_path, mini_batch_size=32) == [
+    assert messages_in(IC, tmp_path, mini_batch_size=32) == [
         "!There are 3 photos to train on, fewer than a batch has (mini_batch_size=32 is the default). Set "
         "mini_batch_size to 3 or less, or better, add photos."
     ]
 
 
-def test_every_bad_line_of_a_list_is_in_the_report_in_trainings_words_and_the_others_are_read(tmp_path: Path) -> None:
+def test_every_bad_line_of_a_list_is_reported_as_in_training_and_the_others_are_read(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1, "x", "1.5", 0], [0, 1])
     path = tmp_path / "train_lst" / "train.lst"
     path.write_text("index\tlabel\tpath\n" + path.read_text() + "4\t1\t0.jpg\nno tabs\n")
-    (one,) = found(IC, tmp_path)
-    assert one.ends
-    assert one.words == (
+    (finding,) = findings_in(IC, tmp_path)
+    assert finding.ends
+    assert finding.words == (
         "train_lst/train.lst, line 1 is a header, 'index\\tlabel\\tpath': remove the line; with pandas, write with "
         "header=False."
     )
-    assert [text.partition(":")[0] for text in one.names[1:]] == [
+    assert [message.partition(":")[0] for message in finding.names[1:]] == [
         "train_lst/train.lst, line 4 has a label that is not a number",
         "train_lst/train.lst, line 7 repeats the index '4' of line 6",
         "train_lst/train.lst, line 8 has 1 tab-separated field",
         "train_lst, 3.jpg has the label 1.5",
     ]
-    assert [item.known.labels for item in take(IC, tmp_path).part("train")] == [(0,), (1,), (0,)]
+    assert [item.known.labels for item in take_census(IC, tmp_path).part("train")] == [(0,), (1,), (0,)]
 
 
-def test_several_labels_make_channels_multi_label_and_a_line_of_another_width_is_refused(tmp_path: Path) -> None:
+def test_several_labels_make_channels_multi_label_and_lines_with_fewer_labels_are_rejected(tmp_path: Path) -> None:
     both_lst(tmp_path, ["1\t0\t1", "0\t1\t0", "0\t0\t0", "1\t0"], ["1\t1\t1"])
-    taken = take(IC, tmp_path)
-    assert taken.hyperparameters == {"num_classes": 3, "num_training_samples": 3, "multi_label": 1}
-    assert [item.known.labels for item in taken.part("train")] == [(0, 2), (1,), ()]
-    (text,) = words(IC, tmp_path)
-    assert text.startswith("!train_lst, 3.jpg has 2 label values [1.0, 0.0]: with multi_label=1 it needs num_classes=3")
+    counted = take_census(IC, tmp_path)
+    assert counted.hyperparameters == {"num_classes": 3, "num_training_samples": 3, "multi_label": 1}
+    assert [item.known.labels for item in counted.part("train")] == [(0, 2), (1,), ()]
+    (message,) = messages_in(IC, tmp_path)
+    assert message.startswith(
+        "!train_lst, 3.jpg has 2 label values [1.0, 0.0]: with multi_label=1 it needs num_classes=3"
+    )
 
 
-def test_the_index_of_pandas_is_not_taken_for_a_second_label(tmp_path: Path) -> None:
+def test_the_index_that_pandas_writes_is_not_taken_for_a_second_label(tmp_path: Path) -> None:
     both_lst(tmp_path, [f"{index}\t{index % 3}" for index in range(6)], [0, 1, 2])
-    first, *_ = found(IC, tmp_path)
+    first, *_ = findings_in(IC, tmp_path)
     assert first.ends
     assert "or remove the first column if it is the index that pandas writes" in first.words
     assert len(first.names) == 6
 
 
-def test_a_damaged_record_file_shows_what_comes_before_the_damage(tmp_path: Path) -> None:
+def test_a_damaged_record_file_is_read_up_to_the_damage(tmp_path: Path) -> None:
     packed = [recordio.pack_image(float(index % 2), index, photo(index)) for index in range(4)]
     path = records(tmp_path, "train", packed)
     records(tmp_path, "validation", [recordio.pack_image(float(index), index, photo(9 + index)) for index in (0, 1)])
     path.write_bytes(path.read_bytes()[:-30])
-    (text,) = words(IC, tmp_path)
-    assert text.startswith(f"!{path} is truncated: ")
-    assert len(take(IC, tmp_path).part("train")) == 3
+    (message,) = messages_in(IC, tmp_path)
+    assert message.startswith(f"!{path} is truncated: ")
+    assert len(take_census(IC, tmp_path).part("train")) == 3
 
 
-def test_class_names_that_are_not_text(tmp_path: Path) -> None:
+def test_class_names_that_are_not_utf_8_are_reported(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1], [0, 1])
     write(tmp_path / "train_lst" / "classes.txt", b"caf\xe9\nbar\n")
-    (text,) = words(IC, tmp_path)
-    assert text.startswith("!train_lst/classes.txt is not UTF-8 text (")
+    (message,) = messages_in(IC, tmp_path)
+    assert message.startswith("!train_lst/classes.txt is not UTF-8 text (")
 
 
 # --- photos -----------------------------------------------------------------------------------------------------------
 
 
-def test_40_percent_grey_photos(tmp_path: Path) -> None:
+def test_40_percent_of_grey_photos_are_reported(tmp_path: Path) -> None:
     grey = [photo(seed, grey=seed < 4) for seed in range(10)]
     lst(tmp_path, "train", [0, 0, 1, 1, 0, 0, 0, 1, 1, 1], 0, grey)
     lst(tmp_path, "validation", [0, 1], 100)
-    (one,) = found(IC, tmp_path)
-    assert one.words == (
+    (finding,) = findings_in(IC, tmp_path)
+    assert finding.words == (
         "40 % of the photos to train on and 0 % of those to validate on are grey. The network may learn colour in "
         "place of what is shown. Use one kind, the kind that the endpoint will be sent, or see to it that each class "
         "has as many grey photos."
     )
-    assert one.names == ("train/0.jpg", "train/1.jpg", "train/2.jpg", "train/3.jpg")
+    assert finding.names == ("train/0.jpg", "train/1.jpg", "train/2.jpg", "train/3.jpg")
 
 
-def test_a_class_of_grey_photos_among_coloured_ones_is_named(tmp_path: Path) -> None:
+def test_a_class_of_grey_photos_among_coloured_classes_is_reported(tmp_path: Path) -> None:
     for channel, first in (("train", 0), ("validation", 100)):
         lst(tmp_path, channel, [0, 1], 0, [photo(first, grey=True), photo(first + 1)])
-    (text,) = words(IC, tmp_path)
-    assert "50 % of those to validate on are grey, and most of 0 are. " in text
+    (message,) = messages_in(IC, tmp_path)
+    assert "50 % of those to validate on are grey, and most of 0 are. " in message
 
 
 def test_photos_that_are_all_grey_give_no_warning(tmp_path: Path) -> None:
     for channel, first in (("train", 0), ("validation", 100)):
         lst(tmp_path, channel, [0, 1], 0, [photo(first, grey=True), photo(first + 1, grey=True)])
-    assert words(IC, tmp_path) == []
+    assert messages_in(IC, tmp_path) == []
 
 
-def test_the_same_picture_in_train_and_validation_is_found_by_its_pixels(tmp_path: Path) -> None:
+def test_the_same_picture_in_train_and_validation_is_detected_by_its_pixels(tmp_path: Path) -> None:
     jpeg = photo(0)
     file = io.BytesIO()
     Image.open(io.BytesIO(jpeg)).save(file, "PNG")
     lst(tmp_path, "train", [0, 1], 0, [jpeg, photo(1)])
     lst(tmp_path, "validation", [0, 1], 0, [file.getvalue(), photo(2)])
-    (one,) = found(IC, tmp_path)
-    assert one.words.startswith(
+    (finding,) = findings_in(IC, tmp_path)
+    assert finding.words.startswith(
         "The same picture is in train and validation: 1 of 2 photos to validate on are also trained on."
     )
-    assert one.names == ("train/0.jpg = validation/0.jpg",)
+    assert finding.names == ("train/0.jpg = validation/0.jpg",)
 
 
-def test_the_same_picture_with_different_labels(tmp_path: Path) -> None:
+def test_the_same_picture_with_different_labels_is_reported(tmp_path: Path) -> None:
     lst(tmp_path, "train", [0, 1, 1], 0, [photo(0), photo(0), photo(1)])
     lst(tmp_path, "validation", [0, 1], 100)
-    (one,) = found(IC, tmp_path)
-    assert one.words.startswith("The same picture has different labels: 1 pair of photos.")
-    assert one.names == ("train/0.jpg (0) = train/1.jpg (1)",)
+    (finding,) = findings_in(IC, tmp_path)
+    assert finding.words.startswith("The same picture has different labels: 1 pair of photos.")
+    assert finding.names == ("train/0.jpg (0) = train/1.jpg (1)",)
 
 
 @pytest.mark.parametrize(("bad", "ends"), [(1, False), (2, True)])
-def test_photos_that_cannot_be_read_end_the_job_above_the_tolerance(bad: int, ends: bool, tmp_path: Path) -> None:
+def test_unreadable_photos_end_the_job_above_the_tolerance(bad: int, ends: bool, tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1] * 10, [0, 1])
     write(tmp_path / "train" / "0.jpg", photo(0)[:200])
     (tmp_path / "train" / "1.jpg").unlink()
     if bad == 1:
         write(tmp_path / "train" / "1.jpg", photo(1))
-    (one,) = found(IC, tmp_path)
-    more = ", more than unreadable_tolerance=0.05 allows" if ends else ""
-    assert one.words == f"train: photos that cannot be read, left out: {bad} of 20{more}. Repair or remove them."
-    assert one.ends == ends
-    assert one.names[0].startswith("train/0.jpg is truncated")
-    assert one.names[1:] == (("train/1.jpg does not exist",) if ends else ())
+    (finding,) = findings_in(IC, tmp_path)
+    suffix = ", more than unreadable_tolerance=0.05 allows" if ends else ""
+    assert finding.words == f"train: photos that cannot be read, left out: {bad} of 20{suffix}. Repair or remove them."
+    assert finding.ends == ends
+    assert finding.names[0].startswith("train/0.jpg is truncated")
+    assert finding.names[1:] == (("train/1.jpg does not exist",) if ends else ())
 
 
 @pytest.mark.parametrize(("side", "warned"), [(32, False), (33, True)])
-def test_photos_smaller_than_the_image_shape(side: int, warned: bool, tmp_path: Path) -> None:
+def test_photos_smaller_than_the_image_shape_are_reported(side: int, warned: bool, tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1], [0, 1])
-    found_all = found(IC, tmp_path, side)
-    assert len(found_all) == warned
+    findings = findings_in(IC, tmp_path, side)
+    assert len(findings) == warned
     if warned:
-        (one,) = found_all
-        assert one.words.startswith("4 of 4 photos are smaller than image_shape=3,33,33: they are enlarged, ")
-        assert one.names[0] == "train/0.jpg (40 x 32)"
+        (finding,) = findings
+        assert finding.words.startswith("4 of 4 photos are smaller than image_shape=3,33,33: they are enlarged, ")
+        assert finding.names[0] == "train/0.jpg (40 x 32)"
 
 
-def test_nothing_readable_in_a_channel_ends_the_job(tmp_path: Path) -> None:
+def test_a_channel_without_readable_photos_ends_the_job(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1], [0, 1])
     for index in (0, 1):
         write(tmp_path / "validation" / f"{index}.jpg", b"none")
-    assert [one.words for one in found(IC, tmp_path) if one.ends] == [
+    assert [finding.words for finding in findings_in(IC, tmp_path) if finding.ends] == [
         "validation: photos that cannot be read, left out: 2 of 2, more than unreadable_tolerance=0.05 allows. Repair "
         "or remove them.",
         "validation has no photo that can be used.",
@@ -323,77 +325,77 @@ def test_nothing_readable_in_a_channel_ends_the_job(tmp_path: Path) -> None:
 # --- boxes ------------------------------------------------------------------------------------------------------------
 
 
-def test_boxes_as_fractions_where_pixels_are_expected(tmp_path: Path) -> None:
+def test_boxes_in_fractions_instead_of_pixels_are_reported(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[(0, 0.1, 0.2, 0.5, 0.5)]], [[(0, *BOX)]])  # type: ignore[list-item]
-    (text,) = words(OD, tmp_path)
-    assert text == (
+    (message,) = messages_in(OD, tmp_path)
+    assert message == (
         "!boxes of 'train_annotation' are in pixels, and these look like fractions: 0.json has a box from 0.1, 0.2 to "
         "0.6, 0.7; multiply them by the image's width and height."
     )
 
 
-def test_boxes_as_pixels_where_fractions_are_expected(tmp_path: Path) -> None:
+def test_boxes_in_pixels_instead_of_fractions_are_reported(tmp_path: Path) -> None:
     records(tmp_path, "train", [box_record([(0, 8, 6, 28, 22)], 0)])
     records(tmp_path, "validation", [box_record([(0, 0.2, 0.2, 0.7, 0.7)], 1)])
-    first, *_ = words(OD, tmp_path)
+    first, *_ = messages_in(OD, tmp_path)
     assert first.startswith(
         "!labels of train.rec are fractions from 0 to 1, and these look like pixels: they go up to 28; divide"
     )
 
 
-def test_tiny_boxes_that_vanish_at_the_image_shape(tmp_path: Path) -> None:
+def test_boxes_that_are_tiny_at_the_image_shape_are_reported(tmp_path: Path) -> None:
     size = (160, 160)
-    inspected.boxes(tmp_path, "train", [[(0, 10, 10, 60, 60), (0, 9, 9, 19, 60)]], 0, size)
-    inspected.boxes(tmp_path, "validation", [[(0, 10, 10, 60, 60)]], 100, size)
-    assert words(OD, tmp_path, 64) == [
+    tiny_channels.boxes(tmp_path, "train", [[(0, 10, 10, 60, 60), (0, 9, 9, 19, 60)]], 0, size)
+    tiny_channels.boxes(tmp_path, "validation", [[(0, 10, 10, 60, 60)]], 100, size)
+    assert messages_in(OD, tmp_path, 64) == [
         "1 of 2 boxes to train on (50 %) are less than 8 pixels wide or high at image_shape=64: the network does not "
         "see such objects. Set a larger image_shape, or cut the photos into parts."
     ]
-    assert words(OD, tmp_path, 80) == []
+    assert messages_in(OD, tmp_path, 80) == []
 
 
-def test_more_objects_than_label_width_holds(tmp_path: Path) -> None:
+def test_more_objects_than_label_width_allows_are_reported(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[(0, *BOX)] * 70, [(0, *BOX)] * 69], [[(0, *BOX)]])
-    (one,) = found(OD, tmp_path)
-    assert one.ends
-    assert one.words == (
+    (finding,) = findings_in(OD, tmp_path)
+    assert finding.ends
+    assert finding.words == (
         "1 photo with more objects than label_width=350, the default, holds (69): up to 70. Set label_width to at "
         "least 352."
     )
-    assert one.names == ("train/0.jpg (70)",)
+    assert finding.names == ("train/0.jpg (70)",)
 
 
-def test_photos_without_boxes(tmp_path: Path) -> None:
+def test_photos_without_boxes_are_reported(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[], [], [(0, *BOX)]], [[]])
-    first, second, third = words(OD, tmp_path)
+    first, second, third = messages_in(OD, tmp_path)
     assert first == "!validation: no photo has a box that can be used."
     assert second.startswith("Classes without a photo with a box to validate on: 1 of 1: 0.")
     assert third.startswith("train: 2 of 3 photos have no box. All of them is background to the network: ")
 
 
-def test_every_bad_annotation_file_is_in_the_report_and_the_others_are_read(tmp_path: Path) -> None:
+def test_every_bad_annotation_file_is_reported_and_the_others_are_read(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[(0, *BOX)]] * 5, [[(0, *BOX)]])
     write(tmp_path / "train_annotation" / "1.json", "{")
     write(tmp_path / "train_annotation" / "2.json", json.dumps({"annotations": [{"class_id": 0, "left": "x"}]}))
     write(tmp_path / "train_annotation" / "7.json", json.dumps({"annotations": []}))
-    first, *others = found(OD, tmp_path)
+    first, *warnings = findings_in(OD, tmp_path)
     assert first.ends
-    assert [text.partition(" ")[2].partition(" (")[0] for text in first.names] == [
+    assert [message.partition(" ")[2].partition(" (")[0] for message in first.names] == [
         "1.json is not JSON",
         '2.json, annotation 0 has left="x": it must be a number',
     ]
-    assert [one.words for one in others] == [
+    assert [finding.words for finding in warnings] == [
         "annotation files without an image, left out: 1 (7.json).",
         "images of train without an annotation file, left out: 2 (1.jpg, 2.jpg).",
     ]
-    assert len(take(OD, tmp_path).part("train")) == 3
+    assert len(take_census(OD, tmp_path).part("train")) == 3
 
 
-def test_an_annotation_of_another_photo_and_boxes_at_the_edge(tmp_path: Path) -> None:
+def test_annotations_for_another_size_and_boxes_over_the_edge_are_reported(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[(0, 30, 6, 20, 16)]] + [[(0, *BOX)]] * 30, [[(0, *BOX)]])
     document = {"image_size": [{"width": 99, "height": 9}], "annotations": []}
     write(tmp_path / "train_annotation" / "1.json", json.dumps(document))
-    first, second = found(OD, tmp_path)
+    first, second = findings_in(OD, tmp_path)
     assert first.words == (
         "train: photos of another size than their annotation's image_size, left out: 1 of 31. Make them again from the "
         "photos that are there."
@@ -403,30 +405,30 @@ def test_an_annotation_of_another_photo_and_boxes_at_the_edge(tmp_path: Path) ->
     assert second.names == ("train/0.jpg box 0",)
 
 
-def test_names_in_annotations_that_contradict_each_other(tmp_path: Path) -> None:
+def test_contradictory_names_in_annotations_are_reported(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[(0, *BOX)]], [[(0, *BOX)]])
     for channel, name in (("train", "cat"), ("validation", "dog")):
         path = tmp_path / f"{channel}_annotation" / "0.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"categories": [{"class_id": 0, "name": name}]}))
-    assert words(OD, tmp_path) == [
+    assert messages_in(OD, tmp_path) == [
         "the annotations' categories are not used as names: they do not give each class from 0 on one name."
     ]
 
 
-def test_a_classification_record_among_detection_ones_is_refused_in_trainings_words(tmp_path: Path) -> None:
+def test_a_classification_record_in_a_detection_channel_is_reported_as_in_training(tmp_path: Path) -> None:
     good = [(0, 0.2, 0.2, 0.7, 0.7)]
     records(tmp_path, "train", [box_record(good, 0), recordio.pack_image(1.0, 1, photo(1))])
     records(tmp_path, "validation", [box_record(good, 2)])
-    (text,) = words(OD, tmp_path)
-    assert text.startswith("!train.rec, record 1 has 1 label value, which is an image-classification record: ")
+    (message,) = messages_in(OD, tmp_path)
+    assert message.startswith("!train.rec, record 1 has 1 label value, which is an image-classification record: ")
 
 
 # --- masks ------------------------------------------------------------------------------------------------------------
 
 
-def test_masks_as_0_and_255(tmp_path: Path) -> None:
+def test_masks_of_0_and_255_are_reported(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0, 255)], [mask(0, 255)])
-    assert words(SS, tmp_path) == [
+    assert messages_in(SS, tmp_path) == [
         "!pixels of 255 are ignored, and all others in the masks of 'train_annotation' are class 0: if 255 is a class, "
         'say so in the channel label_map, as in {"map": {"0": 0, "1": 255}}.'
     ]
@@ -436,59 +438,61 @@ def test_a_label_map_makes_0_and_255_two_classes(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0, 255)], [mask(0, 255)])
     for part in ("train", "validation"):
         write(tmp_path / "label_map" / f"{part}_label_map.json", '{"map": {"0": 0, "1": 255}}')
-    assert words(SS, tmp_path) == []
-    taken = take(SS, tmp_path)
-    assert taken.hyperparameters["num_classes"] == 2
-    assert taken.amounts("train") == {0: SIZE[0] * SIZE[1] // 2, 1: SIZE[0] * SIZE[1] // 2}
+    assert messages_in(SS, tmp_path) == []
+    counted = take_census(SS, tmp_path)
+    assert counted.hyperparameters["num_classes"] == 2
+    assert counted.amounts("train") == {0: SIZE[0] * SIZE[1] // 2, 1: SIZE[0] * SIZE[1] // 2}
 
 
-def test_masks_of_one_class(tmp_path: Path) -> None:
+def test_masks_of_one_class_are_reported(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0), mask(0)], [mask(0)])
-    assert words(SS, tmp_path) == [
+    assert messages_in(SS, tmp_path) == [
         "!all pixels that count in the masks of 'train_annotation' are class 0: there is nothing to tell apart; give "
         "masks of two classes or more."
     ]
 
 
-def test_colours_of_a_palette_saved_as_grey_are_not_classes(tmp_path: Path) -> None:
+def test_palette_colours_saved_as_grey_are_reported(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0, 38, 113)], [mask(0, 38, 113)])
-    texts = words(SS, tmp_path)
-    assert len(texts) == 2, "one for each channel"
-    assert texts[0].startswith(
+    messages = messages_in(SS, tmp_path)
+    assert len(messages) == 2, "one for each channel"
+    assert messages[0].startswith(
         "!train_annotation/0.png has pixels of the value 38, and num_classes=3 has the classes 0"
     )
-    assert 'as in {"map": {"0": 0, "1": 38, "2": 113}} for a palette saved as grey' in texts[0]
+    assert 'as in {"map": {"0": 0, "1": 38, "2": 113}} for a palette saved as grey' in messages[0]
 
 
-def test_a_value_that_the_names_do_not_reach(tmp_path: Path) -> None:
+def test_a_mask_value_without_a_class_name_is_reported(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0, 1, 2)], [mask(0, 1)])
     write(tmp_path / "train_annotation" / "classes.txt", "a\nb\n")
-    first, *_ = words(SS, tmp_path)
+    first, *_ = messages_in(SS, tmp_path)
     assert first.startswith(
         "!train_annotation/0.png has pixels of the value 2, and num_classes=2 has the classes 0 to 1"
     )
 
 
-def test_a_class_of_hardly_any_pixels(tmp_path: Path) -> None:
-    small = np_mask({1: 3})
+def test_a_class_with_hardly_any_pixels_is_reported(tmp_path: Path) -> None:
+    small = mask_with_counts({1: 3})
     both_masks(tmp_path, [small], [small])
-    (text,) = words(SS, tmp_path)
-    assert text.startswith(
+    (message,) = messages_in(SS, tmp_path)
+    assert message.startswith(
         "Strong imbalance: 1 of 2 classes have less than 0.5 % of the pixels to train on: 1 0.23 %. "
     )
 
 
-def test_masks_that_are_mostly_ignored(tmp_path: Path) -> None:
+def test_masks_that_are_mostly_ignored_are_reported(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0, 1, 255, 255, 255)], [mask(0, 1)])
-    (text,) = words(SS, tmp_path)
-    assert text.startswith("train: 60 % of the masks' pixels are 255 and ignored: the network learns nothing there. ")
+    (message,) = messages_in(SS, tmp_path)
+    assert message.startswith(
+        "train: 60 % of the masks' pixels are 255 and ignored: the network learns nothing there. "
+    )
 
 
-def test_masks_of_another_size_and_coloured_ones_are_left_out(tmp_path: Path) -> None:
+def test_masks_of_another_size_and_coloured_masks_are_left_out(tmp_path: Path) -> None:
     coloured = io.BytesIO()
     Image.new("RGB", SIZE, (1, 2, 3)).save(coloured, "PNG")
     both_masks(tmp_path, [mask(0, 1)] * 8 + [mask(0, 1, size=(8, 8)), coloured.getvalue()], [mask(0, 1)])
-    first, second = found(SS, tmp_path)
+    first, second = findings_in(SS, tmp_path)
     assert first.words.startswith(
         "train: masks of another size than their photo, left out with it: 1 of 10, more than "
     )
@@ -497,16 +501,16 @@ def test_masks_of_another_size_and_coloured_ones_are_left_out(tmp_path: Path) ->
     assert second.names[0].startswith("train_annotation/9.png is a colour picture, (1, 2, 3) in column 0 of row 0: ")
 
 
-def test_a_bad_label_map_is_refused_in_trainings_words(tmp_path: Path) -> None:
+def test_a_bad_label_map_is_reported_as_in_training(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0, 1)], [mask(0, 1)])
     write(tmp_path / "label_map" / "train_label_map.json", "[]")
-    first, *_ = words(SS, tmp_path)
+    first, *_ = messages_in(SS, tmp_path)
     assert "label_map/train_label_map.json must be an object with the one key `map` or `scale`" in first
     assert first.startswith("!")
 
 
-def np_mask(counts: dict[int, int]) -> bytes:
-    """A mask of 0 with so many pixels of other values."""
+def mask_with_counts(counts: dict[int, int]) -> bytes:
+    """Return a mask of class 0 with this many pixels of each other value."""
     image = Image.new("L", SIZE, 0)
     pixels = [value for value, count in counts.items() for _ in range(count)]
     for index, value in enumerate(pixels):
@@ -516,7 +520,7 @@ def np_mask(counts: dict[int, int]) -> bytes:
     return file.getvalue()
 
 
-# --- whatever is in the channels --------------------------------------------------------------------------------------
+# --- arbitrary channels -----------------------------------------------------------------------------------------------
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -530,7 +534,7 @@ JSON = st.recursive(
 
 @settings(max_examples=10)
 @given(st.text(alphabet=st.sampled_from("01\t\n.-x é\0/\\"), max_size=40), JSON, st.binary(max_size=40), st.binary())
-def test_any_list_annotation_mask_and_record_is_a_report(
+def test_any_list_annotation_mask_or_record_gives_a_report(
     listing: str, document: object, data: bytes, rec: bytes
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -545,5 +549,5 @@ def test_any_list_annotation_mask_and_record_is_a_report(
         write(root / "rec" / "train" / "train.rec", recordio.pack_image([2.0, 5.0], 0, data) + rec)
         write(root / "rec" / "validation" / "validation.rec", rec)
         for name, place in ((IC, IC), (OD, OD), (SS, SS), (IC, "rec"), (OD, "rec")):
-            assert all(isinstance(finding.words, str) for finding in found(name, root / place))
-            report.inspect(name, root / place, root, judged_by.defaults(name))
+            assert all(isinstance(finding.words, str) for finding in findings_in(name, root / place))
+            report.inspect(name, root / place, root, inspection_settings.defaults(name))

@@ -1,4 +1,4 @@
-"""Which layout a folder is read in, by what it holds and the task; and what is refused."""
+"""Which layout a folder is read in, depending on its files and the task, and what is rejected."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def folder(root: Path, photos: list[str], files: dict[str, str]) -> Path:
 
 
 def table(*columns: str) -> str:
-    """A table of the photos in CLASSES: its header and one line for each of them, without the paths."""
+    """Return a table of the photos in CLASSES. Each of `columns` is its header and a line for each photo."""
     return "".join(f"{path}{cells}\n" for path, cells in zip(TABLE, columns, strict=True))
 
 
@@ -39,18 +39,18 @@ STATS = "file,width\nimages/1.jpg,30\nimages/2.jpg,30\nimages/3.jpg,40\n"
         ("classification", CLASSES, {f"{photo[:-3]}xml": XML for photo in CLASSES}, "voc"),
     ],
 )
-def test_the_layout_is_one_that_has_something_for_the_task(
+def test_a_layout_with_labels_for_the_task_is_chosen(
     task: str, photos: list[str], files: dict[str, str], name: str, tmp_path: Path
 ) -> None:
     assert layouts.detect(folder(tmp_path, photos, files), task=task).name == name
 
 
-def test_a_layout_without_the_task_is_named_with_those_that_have_it(tmp_path: Path) -> None:
-    found = layouts.detect(folder(tmp_path, IMAGES, {"stats.csv": STATS}), task="detection")
+def test_a_layout_without_labels_for_the_task_is_rejected_with_the_alternatives(tmp_path: Path) -> None:
+    layout = layouts.detect(folder(tmp_path, IMAGES, {"stats.csv": STATS}), task="detection")
     with pytest.raises(
         UserError, match=r"is read as tables \(stats.csv .* no boxes: detection takes .*yolo: .* --layout"
     ):
-        found.read("detection")
+        layout.read("detection")
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_a_layout_without_the_task_is_named_with_those_that_have_it(tmp_path: Pa
         (["train/1.jpg", "train/1_mask.png", "val/2.jpg", "val/2_mask.png"], {}, "mask-folders"),
     ],
 )
-def test_folders_of_parts_and_kinds_are_not_taken_for_classes(
+def test_folders_of_parts_images_and_labels_are_not_taken_for_classes(
     photos: list[str], files: dict[str, str], name: str, tmp_path: Path
 ) -> None:
-    found = layouts.detect(folder(tmp_path, photos, files), task="classification")
-    assert found.name == name
+    layout = layouts.detect(folder(tmp_path, photos, files), task="classification")
+    assert layout.name == name
     with pytest.raises(UserError, match="has no class for each photo"):
-        found.read("classification")
+        layout.read("classification")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_folders_of_parts_and_kinds_are_not_taken_for_classes(
         ("Photos of Ann\nsee https://x, cat/1.jpg\n", "class-folders"),
     ],
 )
-def test_a_table_beside_class_folders_counts_when_it_has_labels(content: str, name: str, tmp_path: Path) -> None:
+def test_a_table_next_to_class_folders_is_used_if_it_has_labels(content: str, name: str, tmp_path: Path) -> None:
     assert layouts.detect(folder(tmp_path, CLASSES, {"a.csv": content}), task="classification").name == name
 
 
@@ -92,10 +92,13 @@ def test_a_table_beside_class_folders_counts_when_it_has_labels(content: str, na
     "content",
     [
         table("photographer", "Ann", "Bob", "Ann", "Bob"),
-        "".join(f"{photo},{who}\n" for photo, who in zip(CLASSES, ("Ann", "Bob", "Ann", "Bob"), strict=True)),
+        "".join(
+            f"{photo},{photographer}\n"
+            for photo, photographer in zip(CLASSES, ("Ann", "Bob", "Ann", "Bob"), strict=True)
+        ),
     ],
 )
-def test_a_table_that_may_or_may_not_have_the_classes_of_class_folders_is_refused(content: str, tmp_path: Path) -> None:
+def test_a_table_next_to_class_folders_that_may_have_labels_is_rejected(content: str, tmp_path: Path) -> None:
     folder(tmp_path, CLASSES, {"metadata.csv": content})
     with pytest.raises(
         UserError, match=r"has both tables \(metadata.csv .*\) and class folders \(cat, dog\).* --layout class-folders$"
@@ -112,14 +115,14 @@ def test_a_table_that_may_or_may_not_have_the_classes_of_class_folders_is_refuse
         (IMAGES, {"annotations/test.txt": ""}, "it holds annotations/test.txt"),
     ],
 )
-def test_the_pet_data_set_is_known_by_its_own_names(
+def test_the_pet_data_set_is_recognised_by_its_file_names(
     photos: list[str], files: dict[str, str], how: str, tmp_path: Path
 ) -> None:
     assert str(layouts.detect(folder(tmp_path, photos, files))) == f"{tmp_path} is read as pets: {how}"
 
 
 @pytest.mark.parametrize(
-    ("photos", "files", "says"),
+    ("photos", "files", "message"),
     [
         ([], {}, " is empty: put photos there, .* known: lists: "),
         ([], {"a.pdf": ""}, " has no photos, only such files as a.pdf, and is in no layout that is known: lists: "),
@@ -143,25 +146,25 @@ def test_the_pet_data_set_is_known_by_its_own_names(
         (IMAGES, {"labels/1.txt": "", "labels/2.txt": ""}, " has 3 photos and no labels .*; yolo: YOLO's"),
     ],
 )
-def test_a_folder_in_no_layout_is_refused_with_what_it_holds(
-    photos: list[str], files: dict[str, str], says: str, tmp_path: Path
+def test_a_folder_in_no_known_layout_is_rejected_with_what_it_holds(
+    photos: list[str], files: dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=f"^{tmp_path}{says}"):
+    with pytest.raises(UserError, match=f"^{tmp_path}{message}"):
         layouts.detect(folder(tmp_path, photos, files), task="detection")
 
 
-def test_one_label_for_photos_of_any_number_of_labels_is_refused(tmp_path: Path) -> None:
+def test_multi_label_photos_with_only_one_label_are_rejected(tmp_path: Path) -> None:
     lines = '{"path": "images/1.jpg", "tags": ["cat"]}\n{"path": "images/2.jpg", "tags": []}\n'
-    found = layouts.detect(folder(tmp_path, IMAGES, {"a.jsonl": lines}), task="classification")
+    layout = layouts.detect(folder(tmp_path, IMAGES, {"a.jsonl": lines}), task="classification")
     with pytest.raises(UserError, match=r"cat is the only label: .* such as no cat$"):
-        found.read("classification")
+        layout.read("classification")
 
 
-def test_a_table_of_other_photos_beside_a_folder_is_named_when_that_has_no_classes(tmp_path: Path) -> None:
-    found = layouts.detect(
+def test_a_table_of_other_photos_is_mentioned_if_there_are_no_classes(tmp_path: Path) -> None:
+    layout = layouts.detect(
         folder(tmp_path, ["p/1.jpg"], {"a.csv": "file,x\no/a.png,u\no/b.png,v\n"}), task="classification"
     )
     with pytest.raises(
         UserError, match=r"has one class folder, p/: .*; a.csv names photos in its column file, but o/a.p"
     ):
-        found.read("classification")
+        layout.read("classification")

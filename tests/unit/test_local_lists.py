@@ -1,4 +1,4 @@
-"""Lists in `prepare`: .lst files of im2rec and SageMaker's built-in algorithms, and what people make of them."""
+"""Lists in `prepare`: .lst files of im2rec and of SageMaker's built-in algorithms, and common variants."""
 
 import os
 from collections.abc import Mapping
@@ -24,15 +24,15 @@ KINDS = ("cat", "dog")
 
 
 def lay_out(root: Path, files: Mapping[str, str | bytes], photos: tuple[str, ...] = PHOTOS) -> Path:
-    """Text files by name, and empty photos; none of them is opened by the layout."""
+    """Write text files by name, and empty photos. The layout does not open the photos."""
     return write_files(root, {**files, **dict.fromkeys(photos, b"")})
 
 
 def labels(root: Path) -> dict[str, str]:
-    """What the lists are read as, once they are recognised: the labels of each photo, joined by +, by its path."""
-    found = layouts.detect(root)
-    assert found.name == "lists"
-    entries = found.read(CLASSIFICATION).entries
+    """Return the labels of each photo, joined by +, by its path. The lists must be recognised."""
+    layout = layouts.detect(root)
+    assert layout.name == "lists"
+    entries = layout.read(CLASSIFICATION).entries
     return {entry.path.relative_to(root).as_posix(): "+".join(entry.target) for entry in entries}
 
 
@@ -50,7 +50,9 @@ def labels(root: Path) -> dict[str, str]:
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_one_class_a_photo_is_read_whatever_is_before_it(content: str, encoding: str, tmp_path: Path) -> None:
+def test_one_class_per_photo_is_read_with_any_index_header_and_separator(
+    content: str, encoding: str, tmp_path: Path
+) -> None:
     lay_out(tmp_path, {"train.lst": content.encode(encoding), "classes.txt": "Katze\n Hund,  klein \n"})
     assert labels(tmp_path) == dict(zip(PHOTOS, ["Katze", "Katze", "Hund, klein", "Hund, klein"], strict=True))
 
@@ -65,19 +67,21 @@ def test_one_class_a_photo_is_read_whatever_is_before_it(content: str, encoding:
         "1\t0\t1\tcat/1.jpg\n0\t0\t0\tcat/2.jpg\n1\t0\t0\tdog/1.jpg\n",
     ],
 )
-def test_a_0_or_1_for_each_class_is_multi_label(content: str, tmp_path: Path) -> None:
+def test_zeros_and_ones_for_each_class_are_multi_label(content: str, tmp_path: Path) -> None:
     lay_out(tmp_path, {"train.lst": content, "classes.txt": "a\nb\nc\n"})
     assert labels(tmp_path) == {"cat/1.jpg": "a+c", "cat/2.jpg": "", "dog/1.jpg": "a"}
     data = lists.classification(tmp_path)
     assert (data.multi_label, data.class_names, data.notes[UNUSED_CLASSES]) == (True, ("a", "c"), ["b"])
 
 
-def rows(*kinds: int) -> str:
-    return "".join(f"{index}\t{kind}\t{path}\n" for index, (kind, path) in enumerate(zip(kinds, PHOTOS, strict=True)))
+def rows(*class_ids: int) -> str:
+    return "".join(
+        f"{index}\t{class_id}\t{path}\n" for index, (class_id, path) in enumerate(zip(class_ids, PHOTOS, strict=True))
+    )
 
 
 @pytest.mark.parametrize(
-    ("kinds", "classes", "names", "renumbered"),
+    ("class_ids", "classes", "names", "renumbered"),
     [
         ((0, 0, 1, 1), None, ("cat", "dog"), []),
         ((1, 1, 2, 2), None, ("cat", "dog"), ["1 is now 0", "2 is now 1"]),
@@ -89,11 +93,11 @@ def rows(*kinds: int) -> str:
         ((1, 1, 2, 2), "a\nb\nc\n", ("b", "c"), ["1 is now 0", "2 is now 1"]),
     ],
 )
-def test_classes_are_named_by_classes_txt_or_by_folders_one_to_one_or_by_their_numbers(
-    kinds: tuple[int, ...], classes: str | None, names: tuple[str, ...], renumbered: list[str], tmp_path: Path
+def test_classes_are_named_by_classes_txt_or_by_matching_folders_or_by_their_numbers(
+    class_ids: tuple[int, ...], classes: str | None, names: tuple[str, ...], renumbered: list[str], tmp_path: Path
 ) -> None:
     data = lists.classification(
-        lay_out(tmp_path, {"a.lst": rows(*kinds)} | ({"classes.txt": classes} if classes else {}))
+        lay_out(tmp_path, {"a.lst": rows(*class_ids)} | ({"classes.txt": classes} if classes else {}))
     )
     assert (data.class_names, data.notes[RENUMBERED]) == (names, renumbered)
 
@@ -122,32 +126,32 @@ def test_boxes_are_fractions_of_the_stored_photo_and_a_photo_may_have_none(tmp_p
         "3\t4\t5\t640\t480\t0\t0\t0\t1\t1.01\t-1\t-1\t-1\t-1\t-1\tdog\\3 ü.jpg\r\n"
     )
     lay_out(tmp_path, {"train.lst": content, "classes.txt": "cat\ndog\n"})
-    one, whole = LabelledBox("dog", (0.1, 0.2, 0.5, 1)), LabelledBox("cat", (0, 0, 1, 1))
-    over = LabelledBox("cat", (0, 0, 1, 1.01))
-    found = layouts.detect(tmp_path).read(DETECTION)
-    assert [entry.target for entry in found.entries] == [
-        Annotation("train.lst, line 1", (one,), FRACTIONS),
-        Annotation("train.lst, line 2", (whole, one), FRACTIONS),
+    part_of_photo, whole_photo = LabelledBox("dog", (0.1, 0.2, 0.5, 1)), LabelledBox("cat", (0, 0, 1, 1))
+    beyond_edge = LabelledBox("cat", (0, 0, 1, 1.01))
+    data = layouts.detect(tmp_path).read(DETECTION)
+    assert [entry.target for entry in data.entries] == [
+        Annotation("train.lst, line 1", (part_of_photo,), FRACTIONS),
+        Annotation("train.lst, line 2", (whole_photo, part_of_photo), FRACTIONS),
         Annotation("train.lst, line 3", (), FRACTIONS),
-        Annotation("train.lst, line 4", (over,), FRACTIONS),
+        Annotation("train.lst, line 4", (beyond_edge,), FRACTIONS),
     ]
-    assert [entry.group for entry in found.entries] == ["dog", "cat", "", "cat"]
+    assert [entry.group for entry in data.entries] == ["dog", "cat", "", "cat"]
 
 
 @pytest.mark.parametrize("before", ["", "0\t", "0\t17\t", "0 "])
-def test_packed_boxes_are_found_without_an_index_and_with_that_of_pandas(before: str, tmp_path: Path) -> None:
+def test_packed_boxes_are_read_without_an_index_and_with_that_of_pandas(before: str, tmp_path: Path) -> None:
     content = f"{before}2\t5\t0\t0.1\t0.2\t0.5\t1\tcat/1.jpg\n"
     lay_out(tmp_path, {"train.lst": content if before != "0 " else content.replace("\t", " ")})
     assert lists.detection(tmp_path).entries[0].target.objects == (LabelledBox("0", (0.1, 0.2, 0.5, 1)),)
 
 
-def test_boxes_in_pixels_are_read_where_the_header_has_the_size_of_the_photo(tmp_path: Path) -> None:
+def test_boxes_in_pixels_are_read_if_the_header_has_the_size_of_the_photo(tmp_path: Path) -> None:
     lay_out(tmp_path, {"train.lst": "0\t4\t5\t640\t480\t3\t10\t20\t640\t480\tcat/1.jpg\n"})
     (entry,) = lists.detection(tmp_path).entries
     assert entry.target == Annotation("train.lst, line 1", (LabelledBox("3", (10, 20, 640, 480)),), (640, 480))
 
 
-def test_a_line_of_another_form_than_most_is_left_out_and_named(tmp_path: Path) -> None:
+def test_a_line_in_another_format_than_most_is_left_out_and_listed(tmp_path: Path) -> None:
     boxes = "0\t2\t5\t0\t0\t0\t1\t1\tcat/1.jpg\n1\t2\t5\t0\t0\t0\t1\t1\tcat/2.jpg\n"
     lay_out(
         tmp_path / "1", {"a.lst": boxes + "2\t2\t5\t0\t0\t0\t1\tdog/1.jpg\n2\t2\t5\t0\t0\t0\t99\t99\tdog/3 ü.jpg\n"}
@@ -162,7 +166,7 @@ def test_a_line_of_another_form_than_most_is_left_out_and_named(tmp_path: Path) 
     assert notes[MISSING] == ["no.jpg"]
 
 
-def test_photos_that_no_list_names_are_left_out_and_named(tmp_path: Path) -> None:
+def test_photos_in_no_list_are_left_out_and_listed(tmp_path: Path) -> None:
     files = {"a.lst": "0\t0\tcat/1.jpg\n1\t1\tdog/1.jpg\n", "b.val.lst": "0\t1\tcat/2.jpg\n"}
     notes = lists.classification(lay_out(tmp_path, files, (*PHOTOS, "new/7.jpg", "test/8.jpg"))).notes
     assert notes[UNLISTED] == ["dog/3 ü.jpg", "new/7.jpg"]
@@ -170,7 +174,7 @@ def test_photos_that_no_list_names_are_left_out_and_named(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("task", "content", "says"),
+    ("task", "content", "message"),
     [
         (DETECTION, "0\t2\t5\t0\t10\t20\t64\t48\tcat/1.jpg\n", r"line 1 has the box 10 20 64 48, in pixels: divide by"),
         (DETECTION, "0\t1\tcat/1.jpg\n", r"train\.lst has no boxes \(train\.lst, line 1 has the numbers 0 1\)"),
@@ -200,25 +204,25 @@ def test_photos_that_no_list_names_are_left_out_and_named(tmp_path: Path) -> Non
         (CLASSIFICATION, "", r"has no \.lst file of photos to train on, only train\.lst without a line: put one"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_the_line_and_the_fix(
-    task: str, content: str, says: str, tmp_path: Path
+def test_invalid_lists_are_rejected_with_the_line_and_the_fix(
+    task: str, content: str, message: str, tmp_path: Path
 ) -> None:
     lay_out(tmp_path, {"train.lst": content.encode(errors="surrogateescape")})
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         layouts.detect(tmp_path, "lists").read(task)
 
 
 @pytest.mark.parametrize(
-    ("classes", "says"),
+    ("classes", "message"),
     [
         ("a\n", r"classes\.txt names 1 class and the lists have class id 1: name all, one a line"),
         ("a\n\nb\n", r"classes\.txt, line 2: the name is empty"),
         ("a\na \n", r"classes\.txt has 'a' twice"),
     ],
 )
-def test_class_names_that_do_not_fit_are_refused(classes: str, says: str, tmp_path: Path) -> None:
+def test_class_names_that_do_not_match_the_lists_are_rejected(classes: str, message: str, tmp_path: Path) -> None:
     lay_out(tmp_path, {"a.lst": rows(0, 0, 1, 1), "classes.txt": classes})
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         lists.classification(tmp_path)
 
 
@@ -226,13 +230,11 @@ def test_class_names_that_do_not_fit_are_refused(classes: str, says: str, tmp_pa
     "files",
     [{"a.lst": "milk\nbread\n"}, {"a.lst": b"\xff\xfe\x00"}, {"a.lst": "1 2 3\n"}, {".a.lst": rows(0, 0, 1, 1)}],
 )
-def test_other_files_of_the_name_are_not_taken_for_lists_of_photos(
-    files: dict[str, str | bytes], tmp_path: Path
-) -> None:
+def test_other_lst_files_are_not_taken_for_lists_of_photos(files: dict[str, str | bytes], tmp_path: Path) -> None:
     assert lists.recognise(lay_out(tmp_path, files)) is None
 
 
-def test_a_list_with_a_mistake_is_recognised_so_that_the_mistake_is_named(tmp_path: Path) -> None:
+def test_a_list_with_a_mistake_is_recognised_and_the_mistake_is_reported(tmp_path: Path) -> None:
     lay_out(tmp_path, {"a.lst": "0\t0\tcat/1.jpg\noops\n"})
     assert lists.recognise(tmp_path) == "a.lst lists photos"
     with pytest.raises(UserError, match=r"a\.lst, line 2 is 'oops'"):
@@ -240,7 +242,7 @@ def test_a_list_with_a_mistake_is_recognised_so_that_the_mistake_is_named(tmp_pa
 
 
 @given(st.text(st.sampled_from("0125.-e\t \n,;cat/1.jpg\0ü")) | st.text(), st.sampled_from([CLASSIFICATION, DETECTION]))
-def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str, task: str) -> None:
+def test_any_text_is_read_or_rejected(tmp_path_factory: pytest.TempPathFactory, text: str, task: str) -> None:
     root = lay_out(tmp_path_factory.getbasetemp() / "any-list", {"a.lst": text.encode(errors="surrogatepass")})
     try:
         data = layouts.detect(root, "lists").read(task)
@@ -255,40 +257,42 @@ OBJECTS = st.lists(st.tuples(st.integers(0, 90), st.tuples(FRACTION, FRACTION, F
 
 
 @given(st.lists(OBJECTS, min_size=1, max_size=4), st.booleans())
-def test_packed_boxes_that_are_written_are_read_back(photos: list[list[tuple[int, Edges]]], pandas: bool) -> None:
+def test_written_packed_boxes_are_read_back(photos: list[list[tuple[int, Edges]]], pandas: bool) -> None:
     text = "".join(
         "\t".join(
-            map(str, [*range(index, index + 1 + pandas), 2, 5, *(n for k, box in some for n in (k, *box)), "a.jpg\n"])
+            map(
+                str, [*range(index, index + 1 + pandas), 2, 5, *(n for k, box in objects for n in (k, *box)), "a.jpg\n"]
+            )
         )
-        for index, some in enumerate(photos)
+        for index, objects in enumerate(photos)
     )
-    found = lst_labels.packed(lst_labels.parse(text, "a.lst"), "a.lst", {})
-    assert [list(line.target.objects) for line in found] == photos
+    read_lines = lst_labels.packed(lst_labels.parse(text, "a.lst"), "a.lst", {})
+    assert [list(line.target.objects) for line in read_lines] == photos
 
 
 def write(pets: Path, root: Path, name: str) -> Path:
-    """The pet data set as lists made on Windows, with a header: classes for each part, or heads of all in one list."""
+    """Write the pet data set as lists made on Windows, with a header: one per part, or one for all head boxes."""
     (root / "Fotos groß").mkdir(parents=True)
     parts: dict[str, list[str]] = {}
     data = official.detection(pets) if name == "object-detection" else official.classification(pets)
     for index, entry in enumerate(data.entries):
         os.link(entry.path, root / "Fotos groß" / f"ein {entry.path.name}")
-        kind = [data.class_names.index(entry.target[0])] if isinstance(entry.target, tuple) else [2, 5]
+        label = [data.class_names.index(entry.target[0])] if isinstance(entry.target, tuple) else [2, 5]
         if isinstance(entry.target, Annotation):
-            for thing in entry.target.objects:
-                box = np.divide(thing.box, entry.target.size * 2)
-                kind += [data.class_names.index(thing.name), *box.round(6)]
+            for labelled_box in entry.target.objects:
+                box = np.divide(labelled_box.box, entry.target.size * 2)
+                label += [data.class_names.index(labelled_box.name), *box.round(6)]
         if entry.part or name == "object-detection":
-            line = [index, *kind, f"C:\\Fotos groß\\ein {entry.path.name}"]
+            line = [index, *label, f"C:\\Fotos groß\\ein {entry.path.name}"]
             parts.setdefault(entry.part or "all", ["\tlabel\tpath"]).append("\t".join(map(str, line)))
     for part, lines in parts.items():
         (root / f"{part}.lst").write_text("\r\n".join(lines), encoding="utf-16")
-    (root / "classes.txt").write_text("".join(f"{kind}\n" for kind in data.class_names))
+    (root / "classes.txt").write_text("".join(f"{label}\n" for label in data.class_names))
     return root
 
 
-def same(name: str, pets: Path, tmp_path: Path) -> Prepared:
-    """Both layouts of the photos agree: in all channels and classes; or in boxes, whose split is by other classes."""
+def check_same(name: str, pets: Path, tmp_path: Path) -> Prepared:
+    """Assert that both layouts give the same channels and classes, or the same boxes, which have other splits."""
     as_pets = prepare(name, pets, tmp_path / "one")
     as_lists = prepare(name, write(pets, tmp_path / "data", name), tmp_path / "two")
     if name != "object-detection":
@@ -302,17 +306,17 @@ def same(name: str, pets: Path, tmp_path: Path) -> Prepared:
 
 
 @pytest.mark.parametrize("name", ["image-classification", "object-detection"])
-def test_the_drawn_pets_in_lists_are_what_they_are_as_pets(name: str, drawn: Path, tmp_path: Path) -> None:
-    assert len(same(name, drawn, tmp_path).truths) == (48 if name == "image-classification" else 36)
+def test_the_drawn_pets_keep_their_labels_and_boxes_in_lists(name: str, drawn: Path, tmp_path: Path) -> None:
+    assert len(check_same(name, drawn, tmp_path).truths) == (48 if name == "image-classification" else 36)
 
 
-def test_the_boxes_of_the_real_pets_in_a_list_are_what_they_are_as_pets(pets: Path, tmp_path: Path) -> None:
-    assert len(same("object-detection", pets, tmp_path).truths) > 250
+def test_the_real_pets_keep_their_boxes_in_a_list(pets: Path, tmp_path: Path) -> None:
+    assert len(check_same("object-detection", pets, tmp_path).truths) > 250
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("pixels", [False, True])
-def test_boxes_turn_with_a_photo_that_exif_turns(orientation: int, pixels: bool, tmp_path: Path) -> None:
+def test_boxes_are_rotated_with_their_photo(orientation: int, pixels: bool, tmp_path: Path) -> None:
     stored = as_stored(picture(), orientation)
     red = np.asarray(stored)[..., 0] > 128
     (top, *_, bottom), (left, *_, right) = (np.flatnonzero(red.any(axis)) for axis in (1, 0))
@@ -322,7 +326,7 @@ def test_boxes_turn_with_a_photo_that_exif_turns(orientation: int, pixels: bool,
     data = lay_out(tmp_path / "data", {"a.lst": "\n".join(lines)}, ())
     for number in range(2):
         photo = picture()
-        photo.putpixel((60, 40), (0, 255 * number, 0))  # not the same photo twice
+        photo.putpixel((60, 40), (0, 255 * number, 0))  # so that the photos differ
         (data / f"{number}.jpg").write_bytes(exif_rotated(photo, orientation))
     truths = prepare("object-detection", data, tmp_path / "out").truths.values()
     assert [truth.boxes for truth in truths] == [((0, *HEAD),)] * 2

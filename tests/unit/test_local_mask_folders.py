@@ -1,4 +1,4 @@
-"""Mask folders in `prepare`: photos and masks of equal names, and what the pixels of masks stand for."""
+"""Mask folders in `prepare`: photos and masks with equal names, and the meaning of the pixels of masks."""
 
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,12 @@ SIZE = (64, 48)
 
 
 def photo(shade: int) -> bytes:
-    """A JPEG of one colour; two shades are two photos."""
+    """Return a JPEG of one colour. Different shades give different photos."""
     return encode(Image.new("RGB", SIZE, (20 * shade, 100, 200)))
 
 
 def numbers(*values: int) -> np.ndarray:
-    """Pixels with a column for each value, the last one in all columns behind."""
+    """Return pixels with a column for each value. The last value fills the remaining columns."""
     pixels = np.full(SIZE[::-1], values[-1], np.uint8)
     pixels[:, : len(values)] = values
     return pixels
@@ -44,7 +44,7 @@ def grey(*values: int, form: str = "PNG") -> bytes:
 
 
 def coloured(*colours: tuple[int, int, int], mode: str = "RGB") -> bytes:
-    """A mask with a column of each colour."""
+    """Return a mask with a column of each colour."""
     table = np.array(colours, np.uint8)
     places = numbers(*range(len(colours)))
     if mode == "P":
@@ -55,7 +55,7 @@ def coloured(*colours: tuple[int, int, int], mode: str = "RGB") -> bytes:
 
 
 def masked(root: Path, *masks: bytes, form: str = "png", **tables: str) -> Path:
-    """images/0.jpg and masks/0.png and so on; `tables` are files beside them, named with `__` for a dot."""
+    """Write images/0.jpg, masks/0.png and so on. `tables` are files next to them, with `__` for the dot in names."""
     files: dict[str, Any] = {name.replace("__", "."): text for name, text in tables.items()}
     for number, mask in enumerate(masks):
         files |= {f"images/{number}.jpg": photo(number), f"masks/{number}.{form}": mask}
@@ -63,7 +63,7 @@ def masked(root: Path, *masks: bytes, form: str = "png", **tables: str) -> Path:
 
 
 def first_row(data: DataSet[Any], count: int) -> list[int]:
-    """The first pixels of the first mask, as they are read."""
+    """Return the first pixels of the first mask as `prepare` reads them."""
     return data.entries[0].target.read().pixels[0, :count].tolist()
 
 
@@ -94,7 +94,7 @@ def first_row(data: DataSet[Any], count: int) -> list[int]:
         ("images/a_mask.jpg", "masks/a_mask.png", ""),
     ],
 )
-def test_photos_and_masks_are_recognised_by_their_folders_or_by_the_masks_ending(
+def test_photos_and_masks_are_recognised_by_their_folders_or_by_the_suffix_of_masks(
     photo_file: str, mask_file: str, part: str, tmp_path: Path
 ) -> None:
     if photo_file.startswith("trainannot"):
@@ -120,11 +120,11 @@ def test_other_folders_are_not_taken_for_masks(names: list[str], tmp_path: Path)
     assert mask_folders.recognise(tmp_path) is None
 
 
-def test_the_pets_own_layout_is_not_taken_for_masks(drawn: Path) -> None:
+def test_the_pet_layout_is_not_taken_for_masks(drawn: Path) -> None:
     assert mask_folders.recognise(drawn) is None
 
 
-def test_one_name_in_train_and_val_is_two_photos_each_with_its_own_mask(tmp_path: Path) -> None:
+def test_the_same_name_in_train_and_val_is_two_photos_with_their_own_masks(tmp_path: Path) -> None:
     files = {}
     for number, part in enumerate(("train", "val")):
         files |= {f"{part}/images/1.jpg": photo(number), f"{part}/masks/1.png": grey(number)}
@@ -135,18 +135,18 @@ def test_one_name_in_train_and_val_is_two_photos_each_with_its_own_mask(tmp_path
     ]
 
 
-def test_what_has_no_partner_and_what_cannot_be_used_is_left_out_and_named(tmp_path: Path) -> None:
+def test_files_without_a_partner_and_unusable_files_are_left_out_and_listed(tmp_path: Path) -> None:
     data = masked(tmp_path, *[grey(0, 1)] * 4, grey(0, 1)[:60], coloured((1, 2, 3), (0, 0, 0)), grey(0, form="JPEG"))
     write_files(data, {"images/x.jpg": photo(9), "masks/y.png": grey(0), "masks/0_mask.png": grey(1)})
     write_files(data, {"test/images/t.jpg": photo(10), "test/masks/t.png": grey(0)})
-    read = mask_folders.segmentation(data)
-    assert [entry.name for entry in read.entries] == ["0", "1", "2", "3"]
-    said = notes(read)
-    truncated, jpeg, colours = said.pop(UNUSABLE)
+    data_set = mask_folders.segmentation(data)
+    assert [entry.name for entry in data_set.entries] == ["0", "1", "2", "3"]
+    reasons = notes(data_set)
+    truncated, jpeg, colours = reasons.pop(UNUSABLE)
     assert truncated.startswith("masks/4.png is truncated")
     assert jpeg.startswith("masks/6.png is a JPEG, which blurs the numbers of classes: export the masks as PNG")
     assert colours.startswith("masks/5.png is a colour picture, unlike the others")
-    assert said == {
+    assert reasons == {
         "photos of a test part, left out": ["test/images/t.jpg"],
         "masks without a photo, left out": ["masks/y.png"],
         "masks whose photo has another one, left out": ["masks/0_mask.png"],
@@ -155,45 +155,45 @@ def test_what_has_no_partner_and_what_cannot_be_used_is_left_out_and_named(tmp_p
     }
 
 
-# --- what the pixels stand for ----------------------------------------------------------------------------------------
+# --- meaning of the pixels --------------------------------------------------------------------------------------------
 
 
-def test_numbers_with_gaps_become_labels_in_their_order_and_255_is_of_no_class(tmp_path: Path) -> None:
+def test_numbers_with_gaps_become_labels_in_order_and_255_has_no_class(tmp_path: Path) -> None:
     data = masked(tmp_path / "data", grey(7, 26, 0), grey(0, 255), grey(7, 0), grey(26))
-    read = mask_folders.segmentation(data)
-    assert (read.class_names, read.pixels) == (("0", "7", "26"), (0, 7, 26))
-    assert notes(read) == {IGNORED: ["masks/1.png"], CLASS_VALUES: ["0", "7", "26"]}
+    data_set = mask_folders.segmentation(data)
+    assert (data_set.class_names, data_set.pixels) == (("0", "7", "26"), (0, 7, 26))
+    assert notes(data_set) == {IGNORED: ["masks/1.png"], CLASS_VALUES: ["0", "7", "26"]}
     truths = prepare("semantic-segmentation", data, tmp_path / "out").truths
     assert truths[photo(0)].mask[0, :3].tolist() == [1, 2, 0]
     assert truths[photo(1)].mask[0, :2].tolist() == [0, 255]
 
 
-def test_masks_of_0_and_255_alone_have_a_background_and_an_object(tmp_path: Path) -> None:
+def test_masks_of_only_0_and_255_have_a_background_and_an_object(tmp_path: Path) -> None:
     data = masked(tmp_path / "data", grey(0, 255), grey(0), grey(255), grey(0, 255))
-    read = mask_folders.segmentation(data)
-    assert (read.class_names, read.pixels) == (("background", "object"), (0, 255))
-    assert notes(read)[BINARY] == ["masks/0.png", "masks/2.png", "masks/3.png"]
+    data_set = mask_folders.segmentation(data)
+    assert (data_set.class_names, data_set.pixels) == (("background", "object"), (0, 255))
+    assert notes(data_set)[BINARY] == ["masks/0.png", "masks/2.png", "masks/3.png"]
     truths = prepare("semantic-segmentation", data, tmp_path / "out").truths
     assert truths[photo(0)].mask[0, :2].tolist() == [0, 1]
     assert (tmp_path / "out" / "label_map" / "train_label_map.json").read_text() == '{"map": {"0": 0, "1": 255}}\n'
 
 
 @pytest.mark.parametrize("form", ["GIF", "BMP", "TIFF", "PNG"])
-def test_every_format_that_changes_no_pixel_is_read(form: str, tmp_path: Path) -> None:
-    read = mask_folders.segmentation(masked(tmp_path, grey(0, 255, 0, form=form), form=form.lower()))
-    assert read.pixels == (0, 255)
-    assert first_row(read, 3) == [0, 255, 0]
+def test_every_lossless_format_is_read(form: str, tmp_path: Path) -> None:
+    data_set = mask_folders.segmentation(masked(tmp_path, grey(0, 255, 0, form=form), form=form.lower()))
+    assert data_set.pixels == (0, 255)
+    assert first_row(data_set, 3) == [0, 255, 0]
 
 
-def test_black_and_white_of_one_bit_are_the_classes_0_and_1(tmp_path: Path) -> None:
+def test_one_bit_masks_have_the_classes_0_and_1(tmp_path: Path) -> None:
     mask = encode(Image.fromarray(numbers(0, 255)).convert("1"), "PNG")
-    read = mask_folders.segmentation(masked(tmp_path, mask))
-    assert (read.class_names, first_row(read, 2)) == (("0", "1"), [0, 1])
+    data_set = mask_folders.segmentation(masked(tmp_path, mask))
+    assert (data_set.class_names, first_row(data_set, 2)) == (("0", "1"), [0, 1])
 
 
-def test_a_grey_mask_saved_as_a_colour_picture_counts_as_its_numbers(tmp_path: Path) -> None:
-    read = mask_folders.segmentation(masked(tmp_path, coloured((0, 0, 0), (2, 2, 2)), grey(1)))
-    assert (read.class_names, first_row(read, 2)) == (("0", "1", "2"), [0, 2])
+def test_a_grey_mask_saved_as_rgb_is_read_as_numbers(tmp_path: Path) -> None:
+    data_set = mask_folders.segmentation(masked(tmp_path, coloured((0, 0, 0), (2, 2, 2)), grey(1)))
+    assert (data_set.class_names, first_row(data_set, 2)) == (("0", "1", "2"), [0, 2])
 
 
 @pytest.mark.parametrize(
@@ -209,11 +209,11 @@ def test_a_grey_mask_saved_as_a_colour_picture_counts_as_its_numbers(tmp_path: P
         (png(numbers(0, 1)), "name,r,g,b\nsky,1,1,1\nroad,2,2,2\n", ("sky", "road"), ()),
     ],
 )
-def test_names_are_those_of_the_table_by_number_or_in_order(
+def test_class_names_come_from_the_table_by_number_or_in_order(
     mask: bytes, table: str, names: tuple[str, ...], pixels: tuple[int, ...], tmp_path: Path
 ) -> None:
-    read = mask_folders.segmentation(masked(tmp_path, mask, classes__txt=table))
-    assert (read.class_names, read.pixels) == (names, pixels)
+    data_set = mask_folders.segmentation(masked(tmp_path, mask, classes__txt=table))
+    assert (data_set.class_names, data_set.pixels) == (names, pixels)
 
 
 SKY, ROAD, VOID = (128, 128, 128), (128, 64, 128), (1, 2, 3)
@@ -231,18 +231,18 @@ SKY, ROAD, VOID = (128, 128, 128), (128, 64, 128), (1, 2, 3)
     ],
 )
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
-def test_colours_are_classes_by_a_table_and_its_lines_are_the_labels(
+def test_a_table_maps_colours_to_labels_in_the_order_of_its_lines(
     file: str, text: str, mode: str, tmp_path: Path
 ) -> None:
     data = write_files(masked(tmp_path, coloured(ROAD, SKY, VOID, mode=mode)), {file: text})
-    read = mask_folders.segmentation(data)
-    assert (read.class_names, read.pixels) == (("sky", "road"), ())
-    assert first_row(read, 3) == [1, 0, 255]
-    assert notes(read) == {f"{CLASS_VALUES}, by {file}": ["128 128 128 sky", "128 64 128 road"]}
+    data_set = mask_folders.segmentation(data)
+    assert (data_set.class_names, data_set.pixels) == (("sky", "road"), ())
+    assert first_row(data_set, 3) == [1, 0, 255]
+    assert notes(data_set) == {f"{CLASS_VALUES}, by {file}": ["128 128 128 sky", "128 64 128 road"]}
 
 
 @pytest.mark.parametrize(
-    ("masks", "tables", "says"),
+    ("masks", "tables", "message"),
     [
         (
             [coloured(ROAD, SKY)],
@@ -272,14 +272,14 @@ def test_colours_are_classes_by_a_table_and_its_lines_are_the_labels(
         ([], {}, "has no mask of any photo: images/a.jpg has masks/a.png"),
     ],
 )
-def test_masks_that_do_not_say_what_they_hold_are_refused_with_the_fix(
-    masks: list[bytes], tables: dict[str, str], says: str, tmp_path: Path
+def test_ambiguous_and_invalid_masks_are_rejected_with_the_fix(
+    masks: list[bytes], tables: dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         mask_folders.segmentation(masked(tmp_path, *masks, **tables))
 
 
-def test_a_picture_of_more_colours_than_classes_is_left_out(tmp_path: Path) -> None:
+def test_a_mask_with_too_many_colours_is_rejected(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (80, 60, 3), np.uint8)
     with pytest.raises(UserError, match=r"masks/0.png has more than 4096 colours, and a mask has one for each class"):
         mask_folders.segmentation(masked(tmp_path, encode(Image.fromarray(noise), "PNG")))
@@ -289,7 +289,7 @@ def test_a_picture_of_more_colours_than_classes_is_left_out(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "t.txt is empty"),
         ("sky,1,2,3\nroad\n", "t.txt line 2 is 'road': write it like the other lines"),
@@ -301,17 +301,17 @@ def test_a_picture_of_more_colours_than_classes_is_left_out(tmp_path: Path) -> N
         ("a" * 400, "t.txt line 1 has 400 characters"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_refused_by_line(text: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_an_invalid_table_is_rejected_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         mask_table.parse(text, "t.txt")
 
 
 @given(st.text())
-def test_any_text_is_a_table_or_refused_by_name(text: str) -> None:
+def test_any_text_is_a_table_or_rejected_by_name(text: str) -> None:
     try:
         table = mask_table.parse(text, "t.txt")
     except UserError as error:
-        assert str(error).startswith("t.txt ")  # noqa: PT017 - either is right
+        assert str(error).startswith("t.txt ")  # noqa: PT017 - either outcome is right
     else:
         assert all(name == " ".join(name.split()) != "" for name in table.names)
 
@@ -322,7 +322,7 @@ NAMES = st.lists(
 
 
 @given(NAMES.filter(lambda names: not {*map(str.lower, names)} & {"ignore", "ignored"}), st.data())
-def test_what_is_written_as_a_table_is_read_back(names: list[str], data: st.DataObject) -> None:
+def test_written_tables_are_read_back(names: list[str], data: st.DataObject) -> None:
     part = st.integers(0, 255)
     colours = data.draw(
         st.lists(st.tuples(part, part, part), min_size=len(names), max_size=len(names), unique=True), "colours"
@@ -334,7 +334,7 @@ def test_what_is_written_as_a_table_is_read_back(names: list[str], data: st.Data
     assert mask_table.parse("\n".join(names), "t.txt") == Table("t.txt", tuple(names))
 
 
-def test_two_tables_of_one_name_must_say_the_same(tmp_path: Path) -> None:
+def test_two_tables_with_the_same_name_must_agree(tmp_path: Path) -> None:
     tables = {"train/_classes.csv": "0,a\n1,b", "valid/_classes.csv": "0,a\n1,b"}
     write_files(tmp_path, tables)
     assert mask_table.find(tmp_path, list(tables)) == Table("train/_classes.csv", ("a", "b"), numbers=(0, 1))
@@ -344,7 +344,7 @@ def test_two_tables_of_one_name_must_say_the_same(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_as_a_mask_are_refused_by_name(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_random_bytes_as_a_mask_are_rejected_by_name(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     for start in (b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0"):
         file = tmp_path_factory.getbasetemp() / "any.png"
         file.write_bytes(start + data)
@@ -355,9 +355,9 @@ def test_any_bytes_as_a_mask_are_refused_by_name(tmp_path_factory: pytest.TempPa
 # --- EXIF, the drawn pets and the real ones ---------------------------------------------------------------------------
 
 
-def test_a_mask_of_the_stored_size_is_turned_with_its_photo(tmp_path: Path) -> None:
+def test_a_mask_of_the_stored_size_is_rotated_with_its_photo(tmp_path: Path) -> None:
     upright = Image.new("RGB", SIZE, (200, 0, 0))
-    stored = np.zeros((64, 48), np.uint8)  # as EXIF's 6 stores a photo of 64 x 48: its upper left corner is below
+    stored = np.zeros((64, 48), np.uint8)  # orientation 6 stores the upper left corner at the lower left
     stored[-10:, :10] = 1
     write_files(
         tmp_path / "data", {"a.jpg": exif_rotated(upright, 6), "a_mask.png": encode(Image.fromarray(stored), "PNG")}
@@ -371,8 +371,8 @@ def test_a_mask_of_the_stored_size_is_turned_with_its_photo(tmp_path: Path) -> N
 
 
 def check_pets(data: Path, tmp_path: Path) -> None:
-    """Masks of `data` as grey, palette, GIF and colour pictures have the pixels that they have as pets."""
-    theirs = prepare("semantic-segmentation", data, tmp_path / "pets", "--classes", "pet", "--split", "random").truths
+    """Assert that the masks of `data` have the same pixels as grey, palette and colour images."""
+    expected = prepare("semantic-segmentation", data, tmp_path / "pets", "--classes", "pet", "--split", "random").truths
     colours = {1: (250, 0, 0), 2: (0, 250, 0), 3: (0, 0, 250)}
     palette = [0, 0, 0, *[part for colour in colours.values() for part in colour]]
     table = np.array([(0, 0, 0), *colours.values()], np.uint8)
@@ -382,29 +382,29 @@ def check_pets(data: Path, tmp_path: Path) -> None:
         name, pixels = entry.path.stem, entry.target.read().pixels
         image = Image.fromarray(pixels)
         image.putpalette(palette)
-        kinds = {"grey": Image.fromarray(pixels), "palette": image, "colours": Image.fromarray(table[pixels])}
-        for kind, mask in kinds.items():
+        images = {"grey": Image.fromarray(pixels), "palette": image, "colours": Image.fromarray(table[pixels])}
+        for kind, mask in images.items():
             masks[kind] |= {f"Bilder/images/{name}.jpg": entry.path.read_bytes()}
             masks[kind] |= {f"Bilder/masks/{name}.png": encode(mask, "PNG")}
     for kind, files in masks.items():
-        ours = prepare("semantic-segmentation", write_files(tmp_path / kind, files), tmp_path / f"{kind}-out").truths
-        assert ours.keys() == theirs.keys()
-        for key, truth in theirs.items():
-            assert np.array_equal(ours[key].mask, truth.mask)
+        actual = prepare("semantic-segmentation", write_files(tmp_path / kind, files), tmp_path / f"{kind}-out").truths
+        assert actual.keys() == expected.keys()
+        for key, truth in expected.items():
+            assert np.array_equal(actual[key].mask, truth.mask)
 
 
-def test_the_drawn_pets_in_mask_folders_have_the_masks_that_they_have_as_pets(drawn: Path, tmp_path: Path) -> None:
+def test_the_drawn_pets_keep_their_masks_in_mask_folders(drawn: Path, tmp_path: Path) -> None:
     check_pets(drawn, tmp_path)
 
 
-def test_the_real_pets_in_mask_folders_have_the_masks_that_they_have_as_pets(pets: Path, tmp_path: Path) -> None:
+def test_the_real_pets_keep_their_masks_in_mask_folders(pets: Path, tmp_path: Path) -> None:
     check_pets(few_pets.copy(pets, tmp_path / "some", step=20), tmp_path)
 
 
-def test_prepare_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_reports_the_layout_and_the_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = masked(tmp_path / "data", grey(0, 255), grey(0), grey(0, 255), grey(255, 0), grey(0, 255))
-    words = ["prepare", "semantic-segmentation", "--data", str(data), "--out", str(tmp_path / "out")]
-    assert program.main(words) == 0
+    arguments = ["prepare", "semantic-segmentation", "--data", str(data), "--out", str(tmp_path / "out")]
+    assert program.main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [*lines[:4], *lines[-2:]] == [
         f"{data} is read as mask-folders: images/0.jpg has the mask masks/0.png",

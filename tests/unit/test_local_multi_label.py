@@ -1,4 +1,4 @@
-"""Multi-label classification in `local`: channels of photos of several classes, and answers counted by hand."""
+"""Multi-label classification in `local`: channels of photos with several classes, and metrics checked by hand."""
 
 import io
 from pathlib import Path
@@ -27,7 +27,7 @@ def photo(path: Path, shade: int) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path) -> DataSet[Labels]:
-    """Four photos: of a cat and a dog, of a cat on grass, of nothing, of a dog."""
+    """Four photos: a cat and a dog, a cat on grass, nothing, and a dog."""
     known = [("cat", "dog"), ("grass/green", "cat"), (), ("dog",)]
     folder = tmp_path / "data"
     folder.mkdir()
@@ -41,9 +41,7 @@ def write(data: DataSet[Labels], out: Path, form: str = "image") -> prepare.Summ
     return prepare.write_channels(data, data.entries, data.entries[:2], out, name="image-classification", form=form)
 
 
-def test_a_line_has_a_0_or_1_for_each_class_and_is_read_back_by_training_and_here(
-    data: DataSet[Labels], tmp_path: Path
-) -> None:
+def test_lines_hold_zeros_and_ones_that_training_and_prepare_read_back(data: DataSet[Labels], tmp_path: Path) -> None:
     out = tmp_path / "out"
     summary = write(data, out)
     assert summary.hyperparameters == {"num_classes": 3, "num_training_samples": 4, "multi_label": 1}
@@ -66,32 +64,32 @@ def test_records_have_the_same_labels(data: DataSet[Labels], tmp_path: Path) -> 
     assert [record.labels.tolist() for record in records] == [[1, 1, 0], [1, 0, 1]]
 
 
-def test_class_folders_cannot_hold_them(data: DataSet[Labels], tmp_path: Path) -> None:
+def test_class_folders_cannot_hold_several_labels(data: DataSet[Labels], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the photos have several labels.*take image-classification"):
         prepare.write_channels(data, data.entries, data.entries, tmp_path / "out", name=algorithms.TRAINING[-1])
     assert not (tmp_path / "out").exists()
 
 
-def test_a_class_name_that_no_folder_can_have_gets_one_and_two_that_would_share_one_are_refused() -> None:
+def test_class_names_become_valid_folder_names_and_collisions_are_rejected() -> None:
     assert folder_names(["a/b", "..", ".git", "Müsli Riegel", "x."]) == ["a_b", "__", "_git", "Müsli Riegel", "x_"]
     with pytest.raises(UserError, match=r"the classes 'a/b' and 'A_b' would share the folder A_b/: rename one"):
         folder_names(["a/b", "A_b"])
 
 
-def test_the_table_and_the_figure_count_labels_above_one_half(data: DataSet[Labels], tmp_path: Path) -> None:
-    said = [
+def test_the_table_and_the_f1_score_count_labels_above_one_half(data: DataSet[Labels], tmp_path: Path) -> None:
+    predictions = [
         Answer(data.entries[0].path, (0, 1), (0.9, 0.4, 0.1)),
         Answer(data.entries[1].path, (0, 2), (0.8, 0.6, 0.7)),
         Answer(data.entries[2].path, (), (0.1, 0.1, 0.5)),
     ]
-    assert [answer.right for answer in said] == [False, False, True]
-    assert [line.split() for line in algorithm.table(said, NAMES).splitlines()] == [
+    assert [prediction.right for prediction in predictions] == [False, False, True]
+    assert [line.split() for line in algorithm.table(predictions, NAMES).splitlines()] == [
         ["class", "photos", "found", "false", "F1"],
         ["cat", "2", "2", "0", "1.00"],
         ["dog", "1", "0", "1", "0.00"],
         ["grass/green", "1", "1", "0", "1.00"],
     ]
-    assert algorithm.last_line(said) == "F1 0.75 (of all labels of 3 photos)"
-    algorithm.sheet(said, NAMES, tmp_path / "sheet.png")
+    assert algorithm.last_line(predictions) == "F1 0.75 (of all labels of 3 photos)"
+    algorithm.sheet(predictions, NAMES, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (6 * 158 + 8, 188 + 16)

@@ -1,4 +1,4 @@
-"""What readers copy from docs/: metric definitions find their lines, notebooks fail early and leave no endpoint."""
+"""Code in docs/ that readers copy: metric definitions match the log, and notebooks fail early and clean up."""
 
 import importlib
 import json
@@ -65,24 +65,31 @@ SDK2, SDK3 = ("sdk2", "sdk2-detection", "sdk2-segmentation"), ("sdk3", "sdk3-clo
         ),
     ],
 )
-def test_each_metric_definition_finds_its_number_in_one_line_of_the_log(algorithm: str, values: dict[str, str]) -> None:
+def test_each_metric_definition_matches_one_line_of_the_log(algorithm: str, values: dict[str, str]) -> None:
     lines, definitions = metrics(algorithm)
-    found = {one["Name"]: [hit[1] for line in lines if (hit := re.search(one["Regex"], line))] for one in definitions}
-    assert found == {name: [value] for name, value in values.items()}
+    matches = {
+        definition["Name"]: [match[1] for line in lines if (match := re.search(definition["Regex"], line))]
+        for definition in definitions
+    }
+    assert matches == {name: [value] for name, value in values.items()}
 
 
-def test_the_page_on_switching_has_definitions_of_the_page_on_metrics() -> None:
+def test_metric_definitions_in_switching_md_are_those_of_metrics_md() -> None:
     pairs = set(re.findall(r'\{"Name": "(.+?)", "Regex": r"(.+?)"\}', SWITCHING.read_text(encoding="utf-8")))
     assert {name for name, _ in pairs} == {"validation:accuracy", "validation:mAP", "validation:mIOU"}
     algorithms = ("image-classification", "object-detection", "semantic-segmentation")
-    known = [one for algorithm in algorithms for one in metrics(algorithm)[1]]
-    assert pairs <= {(one["Name"], one["Regex"]) for one in known}
+    definitions = [definition for algorithm in algorithms for definition in metrics(algorithm)[1]]
+    assert pairs <= {(definition["Name"], definition["Regex"]) for definition in definitions}
 
 
-def test_the_readme_clones_and_builds_before_what_needs_it() -> None:
+def test_the_commands_of_the_readme_are_in_an_order_that_works() -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    first = readme.partition("## Two commands")[2].partition("\n## ")[0]
-    assert re.findall("apt-get update|git clone|make demo", first)[:3] == ["apt-get update", "git clone", "make demo"]
+    introduction = readme.partition("## Two commands")[2].partition("\n## ")[0]
+    assert re.findall("apt-get update|git clone|make demo", introduction)[:3] == [
+        "apt-get update",
+        "git clone",
+        "make demo",
+    ]
     steps = readme.partition("## Without a notebook")[2].partition("\n## ")[0]
     commands = re.findall(r"^    (make \S+|python3 -m local \w+|docker run)", steps, re.MULTILINE)
     assert commands[:2] == ["make envs", "make build/image-classification"]
@@ -91,7 +98,7 @@ def test_the_readme_clones_and_builds_before_what_needs_it() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/switching.md", "docs/local-mode.md"])
-def test_pages_build_an_image_before_they_train_it_step_by_step(page: str) -> None:
+def test_pages_build_an_image_before_they_train_with_it(page: str) -> None:
     sections = re.split(r"^## ", (REPOSITORY / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
     steps = [(section, name) for section in sections for name in re.findall(r"-m local train ([\w-]+)", section)]
     assert steps
@@ -100,13 +107,13 @@ def test_pages_build_an_image_before_they_train_it_step_by_step(page: str) -> No
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/serving.md"])
-def test_a_page_that_lists_the_servers_variables_lists_all_of_them(page: str) -> None:
-    of_the_start = {settings.CONVERTED, settings.LISTENER, settings.LIST_OF_MODELS}
+def test_pages_list_all_environment_variables_of_the_server(page: str) -> None:
+    internal = {settings.CONVERTED, settings.LISTENER, settings.LIST_OF_MODELS}
     values = {value for value in vars(settings).values() if isinstance(value, str)}
-    read = {value for value in values if re.fullmatch(r"(SAGEMAKER|VISION)_[A-Z_]+", value)} - of_the_start
-    assert settings.MULTI_MODEL in read
+    variables = {value for value in values if re.fullmatch(r"(SAGEMAKER|VISION)_[A-Z_]+", value)} - internal
+    assert settings.MULTI_MODEL in variables
     rows = re.findall(r"^\| (`[A-Z_, `]+`) \|", (REPOSITORY / page).read_text(encoding="utf-8"), re.MULTILINE)
-    assert read <= set(re.findall(r"[A-Z_]+", " ".join(rows)))
+    assert variables <= set(re.findall(r"[A-Z_]+", " ".join(rows)))
 
 
 def test_links_between_pages_lead_to_files_and_headings_that_exist() -> None:
@@ -123,57 +130,67 @@ def test_links_between_pages_lead_to_files_and_headings_that_exist() -> None:
             assert anchor in slugs, f"{page.name}: {link}"
 
 
-def test_files_of_a_run_of_ones_own_count_the_photos_that_the_demo_draws() -> None:
-    hyperparameters = re.search(r"hyperparameters\.json <<'END'\n(.*?)END", snippet("own-run", DATA), re.DOTALL)
-    assert hyperparameters
-    set_ = json.loads(hyperparameters[1])
+def test_the_example_hyperparameters_match_the_photos_that_the_demo_draws() -> None:
+    json_text = re.search(r"hyperparameters\.json <<'END'\n(.*?)END", snippet("own-run", DATA), re.DOTALL)
+    assert json_text
+    values = json.loads(json_text[1])
     trainval, _ = algorithms.get("image-classification").photos_to_draw
-    assert (set_["num_classes"], set_["num_training_samples"]) == (str(len(BREEDS)), str(len(BREEDS) * trainval))
+    assert (values["num_classes"], values["num_training_samples"]) == (str(len(BREEDS)), str(len(BREEDS) * trainval))
 
 
-def test_the_page_on_weights_has_the_networks_and_the_forms_of_file_of_every_image() -> None:
+def test_pretrained_md_lists_the_networks_and_file_formats_of_every_image() -> None:
     page = (DOCS / "pretrained.md").read_text(encoding="utf-8")
-    asked = dict(re.findall(r"^\| ([\w-]+) \| (`.+?`.*?) \|", page.partition("## Where weight files")[0], re.MULTILINE))
-    assert list(asked) == list(TRAINING)
-    for name, words in asked.items():
-        parameter = re.match(r"`(\w+)`", words)
+    parameters = dict(
+        re.findall(r"^\| ([\w-]+) \| (`.+?`.*?) \|", page.partition("## Where weight files")[0], re.MULTILINE)
+    )
+    assert list(parameters) == list(TRAINING)
+    for name, description in parameters.items():
+        parameter = re.match(r"`(\w+)`", description)
         assert parameter
         hyperparameters = importlib.import_module(f"train.{name.replace('-', '_')}.hyperparameters")
-        assert parameter[1] in fields.rows(hyperparameters.ACCEPTED), (name, words)
-    others = page.partition("## Other files")[2].partition("\n## ")[0]
-    assert all(f"`{suffix}`" in others for suffix in (*pretrained.TORCHVISION.suffixes, *keras_files.SUFFIXES))
+        assert parameter[1] in fields.rows(hyperparameters.ACCEPTED), (name, description)
+    other_files = page.partition("## Other files")[2].partition("\n## ")[0]
+    assert all(f"`{suffix}`" in other_files for suffix in (*pretrained.TORCHVISION.suffixes, *keras_files.SUFFIXES))
     assert "not built yet" not in page
 
 
 @pytest.fixture
 def sdk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MagicMock:
-    """In place of both SDKs: an object that notes what is called. The current folder holds channels and no photo."""
-    noting = MagicMock(name="sdk")
+    """A mock in place of both SDKs. The current folder holds channels and no photo."""
+    mock = MagicMock(name="sdk")
     for module in (
-        *("sagemaker", "sagemaker.estimator", "sagemaker.inputs", "sagemaker.core", "sagemaker.core.local"),
-        *("sagemaker.core.local.local_session", "sagemaker.train", "sagemaker.train.configs"),
-        *("sagemaker.train.model_trainer", "sagemaker.core.resources", "sagemaker.core.shapes"),
+        "sagemaker",
+        "sagemaker.estimator",
+        "sagemaker.inputs",
+        "sagemaker.core",
+        "sagemaker.core.local",
+        "sagemaker.core.local.local_session",
+        "sagemaker.core.resources",
+        "sagemaker.core.shapes",
+        "sagemaker.train",
+        "sagemaker.train.configs",
+        "sagemaker.train.model_trainer",
     ):
-        monkeypatch.setitem(sys.modules, module, noting)
+        monkeypatch.setitem(sys.modules, module, mock)
     (tmp_path / "channels" / "train").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    return noting
+    return mock
 
 
 def called(sdk: MagicMock) -> list[str]:
-    """The methods that were called, by name, in order."""
+    """Return the names of the methods that were called, in order."""
     return [name.rpartition(".")[2] for name, _, _ in sdk.mock_calls]
 
 
 @pytest.mark.parametrize("name", [*SDK2, *SDK3])
-def test_a_photo_that_is_missing_is_found_before_anything_is_trained(sdk: MagicMock, name: str) -> None:
+def test_a_missing_photo_is_detected_before_training_starts(sdk: MagicMock, name: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"photo\.jpg"):
         exec(snippet(name), {})
     assert not {"fit", "train", "deploy", "create_endpoint", "create"} & set(called(sdk))
 
 
 @pytest.mark.parametrize("name", [*SDK2, *SDK3])
-def test_an_endpoint_that_refuses_the_photo_is_deleted_all_the_same(sdk: MagicMock, name: str) -> None:
+def test_the_endpoint_is_deleted_even_if_it_rejects_the_photo(sdk: MagicMock, name: str) -> None:
     Path("photo.jpg").write_bytes(b"photo")
     sdk.Estimator().deploy().predict.side_effect = ValueError("refused")
     sdk.LocalSession().sagemaker_runtime_client.invoke_endpoint.side_effect = ValueError("refused")

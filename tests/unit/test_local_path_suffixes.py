@@ -1,4 +1,4 @@
-"""Files found by the end of a path that was written on another machine."""
+"""Files that are found by the end of a path, which may come from another machine."""
 
 from pathlib import Path
 
@@ -13,17 +13,17 @@ from local.datasets.notes import MISSING, SEVERAL
 
 
 def lay_out(root: Path, *names: str) -> Files:
-    """Empty files of these names below `root`; the photos of them."""
+    """Create empty files with these names below `root`, and return the photos among them."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     return path_suffixes.photos(root)
 
 
-def found(files: Files, text: str, folder: str = "", part: str = "") -> str:
-    """The file of a path, from the folder that holds `files`, or why there is none."""
-    (one,) = files.find([text], files.root / folder, [part])
-    return one.path.relative_to(files.root).as_posix() if one.path is not None else one.why
+def find(files: Files, text: str, folder: str = "", part: str = "") -> str:
+    """Return the file that a path leads to, relative to the root of `files`, or the reason why there is none."""
+    (match,) = files.find([text], files.root / folder, [part])
+    return match.path.relative_to(files.root).as_posix() if match.path is not None else match.why
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ def found(files: Files, text: str, folder: str = "", part: str = "") -> str:
         "s3://bucket/data/cat/1 ü.jpg",
         "/data/local-files/?d=cat/1 ü.jpg",
         "CAT/1 Ü.JPG",
-        "cat/1 u\u0308.jpg",  # as macOS writes it
+        "cat/1 u\u0308.jpg",  # decomposed, as on macOS
         "cat/1 ü",
     ],
 )
-def test_a_path_of_any_machine_names_the_photo_that_it_ends_as(path: str, tmp_path: Path) -> None:
+def test_a_path_from_any_machine_finds_the_photo_that_it_ends_with(path: str, tmp_path: Path) -> None:
     photos = lay_out(tmp_path, "cat/1 ü.jpg", "dog/1 ü.jpg", "cat/2.jpg")
-    assert found(photos, path) == "cat/1 ü.jpg"
+    assert find(photos, path) == "cat/1 ü.jpg"
 
 
 @pytest.mark.parametrize(
@@ -57,46 +57,62 @@ def test_a_path_of_any_machine_names_the_photo_that_it_ends_as(path: str, tmp_pa
         ("../../photos/./b/2.jpg", "photos/b/2.jpg"),
     ],
 )
-def test_a_file_is_found_by_the_longest_end_of_a_path(path: str, file: str, tmp_path: Path) -> None:
+def test_the_longest_matching_end_of_a_path_decides(path: str, file: str, tmp_path: Path) -> None:
     names = ("photos/a/1.jpg", "photos/b/1.jpg", "photos/b/2.jpg", "photos/Müsli Riegel/ü 1.jpg")
-    assert found(lay_out(tmp_path, *names, "masks/0_2020-04-21T13_48_00.1.png"), path) == file
+    assert find(lay_out(tmp_path, *names, "masks/0_2020-04-21T13_48_00.1.png"), path) == file
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        *("3.jpg", "", "/", "..", "cat", "cat/", "a.txt", ".hidden.jpg", "\0", "1.jpg/", "\ud800.jpg", "x" * 5000),
-        *("s3://", "s3://bucket/..", "s3://bucket/.git/3.jpg", "s3://bucket/cat", "../3.jpg", "4.jpg"),
+        "3.jpg",
+        "",
+        "/",
+        "..",
+        "cat",
+        "cat/",
+        "a.txt",
+        ".hidden.jpg",
+        "\0",
+        "1.jpg/",
+        "\ud800.jpg",
+        "x" * 5000,
+        "s3://",
+        "s3://bucket/..",
+        "s3://bucket/.git/3.jpg",
+        "s3://bucket/cat",
+        "../3.jpg",
+        "4.jpg",
     ],
 )
-def test_what_ends_as_no_photo_is_missing(path: str, tmp_path: Path) -> None:
+def test_a_path_that_ends_with_no_photo_is_missing(path: str, tmp_path: Path) -> None:
     photos = lay_out(tmp_path / "data", "cat/2.jpg", "a.txt", ".hidden.jpg", ".git/3.jpg", "__MACOSX/4.jpg")
     lay_out(tmp_path, "3.jpg")
-    assert found(photos, path) == MISSING
+    assert find(photos, path) == MISSING
 
 
-def test_two_photos_that_a_path_fits_as_well_are_neither(tmp_path: Path) -> None:
+def test_a_path_that_matches_two_photos_equally_finds_neither(tmp_path: Path) -> None:
     photos = lay_out(tmp_path, "a/cat/1.jpg", "b/cat/1.jpg")
-    words = "cat/1.jpg may be a/cat/1.jpg or b/cat/1.jpg"
+    message = "cat/1.jpg may be a/cat/1.jpg or b/cat/1.jpg"
     assert photos.find(["cat/1.jpg"], tmp_path) == [
-        Match(None, SEVERAL, words, (tmp_path / "a/cat/1.jpg", tmp_path / "b/cat/1.jpg"))
+        Match(None, SEVERAL, message, (tmp_path / "a/cat/1.jpg", tmp_path / "b/cat/1.jpg"))
     ]
-    assert found(photos, "c:/a/cat/1.jpg") == "a/cat/1.jpg"
+    assert find(photos, "c:/a/cat/1.jpg") == "a/cat/1.jpg"
 
 
 def test_the_folder_of_the_list_and_its_part_decide_between_two_photos(tmp_path: Path) -> None:
     photos = lay_out(tmp_path, "train/1.jpg", "test/1.jpg")
-    assert found(photos, "1.jpg", folder="test") == "test/1.jpg"
-    assert found(photos, "1.jpg", part="train") == "train/1.jpg"
-    assert found(photos, "1.jpg") == SEVERAL
+    assert find(photos, "1.jpg", folder="test") == "test/1.jpg"
+    assert find(photos, "1.jpg", part="train") == "train/1.jpg"
+    assert find(photos, "1.jpg") == SEVERAL
 
 
-def test_of_several_photos_the_nearest_to_the_list_counts(tmp_path: Path) -> None:
+def test_the_photo_nearest_to_the_list_is_chosen(tmp_path: Path) -> None:
     photos = lay_out(tmp_path, "a/images/1.jpg", "b/images/1.jpg")
-    assert found(photos, "1.jpg", folder="a") == "a/images/1.jpg"
+    assert find(photos, "1.jpg", folder="a") == "a/images/1.jpg"
 
 
-def test_a_photo_is_of_the_path_that_has_more_in_common_with_it(tmp_path: Path) -> None:
+def test_a_photo_belongs_to_the_path_that_matches_more_of_it(tmp_path: Path) -> None:
     photos = lay_out(tmp_path, "cat/1.jpg", "2.jpg")
     assert photos.find(["dog/1.jpg", "cat/1.jpg"], tmp_path) == [
         Match(None, MISSING, "dog/1.jpg"),
@@ -106,18 +122,18 @@ def test_a_photo_is_of_the_path_that_has_more_in_common_with_it(tmp_path: Path) 
     assert photos.find(["a/2.jpg", "b/2.jpg"], tmp_path) == [several] * 2
 
 
-def test_links_to_folders_are_followed_and_one_in_a_circle_ends(tmp_path: Path) -> None:
+def test_symlinks_to_folders_are_followed_and_cycles_end(tmp_path: Path) -> None:
     lay_out(tmp_path / "disk", "1.jpg")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "images").symlink_to(tmp_path / "disk")
     (tmp_path / "disk" / "up").symlink_to(tmp_path / "data")
-    assert found(path_suffixes.photos(tmp_path / "data"), "1.jpg") == "images/1.jpg"
+    assert find(path_suffixes.photos(tmp_path / "data"), "1.jpg") == "images/1.jpg"
 
 
 @given(
     st.lists(st.text(max_size=12) | st.sampled_from(["1.jpg", "b", "a/1"]), max_size=5), st.sampled_from(["", "train"])
 )
-def test_any_text_is_a_path_to_a_file_of_the_folder_or_to_none(
+def test_any_text_finds_a_file_in_the_folder_or_none(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], part: str
 ) -> None:
     root = tmp_path_factory.getbasetemp() / "ends"
@@ -125,12 +141,15 @@ def test_any_text_is_a_path_to_a_file_of_the_folder_or_to_none(
         lay_out(root, "1.jpg", "a/1.jpg", "a/b.png", "0")
     names = list_files(root)
     assert names == ["0", "1.jpg", "a/1.jpg", "a/b.png"]
-    for text, one in zip(texts, Files(root, names).find(texts, root, [part] * len(texts)), strict=True):
-        assert one.path in [root / name for name in names] if one.why == "" else one.why in (MISSING, SEVERAL), text
+    for text, match in zip(texts, Files(root, names).find(texts, root, [part] * len(texts)), strict=True):
+        if match.why:
+            assert match.why in (MISSING, SEVERAL), text
+        else:
+            assert match.path in [root / name for name in names], text
 
 
-def test_a_name_without_ending_is_of_a_photo_and_not_of_the_file_about_it(tmp_path: Path) -> None:
+def test_a_name_without_suffix_finds_the_photo_and_not_its_json_file(tmp_path: Path) -> None:
     lay_out(tmp_path, "1.jpg", "1.json", "2")
     files = Files(tmp_path, list_files(tmp_path))
-    assert found(files, "s3://bucket/1") == "1.jpg"
-    assert found(files, "s3://bucket/2") == "2"
+    assert find(files, "s3://bucket/1") == "1.jpg"
+    assert find(files, "s3://bucket/2") == "2"

@@ -1,4 +1,4 @@
-"""The official layout's lists: what is read, what is refused, and how photos are split."""
+"""The lists of the official pet layout: what is read, what is rejected, and how the classes are numbered."""
 
 from pathlib import Path
 
@@ -28,22 +28,20 @@ def layout(root: Path, trainval: str, test: str) -> Path:
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from(["", "# note", " "]),
 )
-def test_a_list_is_read_back_whatever_its_line_ends_comments_and_blank_lines(
-    photos: list[Pet], end: str, noise: str
-) -> None:
+def test_a_list_is_read_with_any_line_endings_comments_and_blank_lines(photos: list[Pet], end: str, noise: str) -> None:
     lines = [f"{pet.name} {pet.class_id} {1 if pet.species == 'cat' else 2} 7" for pet in photos]
     text = end.join(line for pair in zip([noise] * len(lines), lines, strict=True) for line in pair)
     assert pets.parse(text, "list.txt") == tuple(photos)
 
 
 @given(st.text(alphabet="ab_1 0\t\n#-²/", max_size=60))
-def test_any_text_is_either_read_or_refused_with_its_line(text: str) -> None:
+def test_any_text_is_read_or_rejected_with_its_line(text: str) -> None:
     try:
-        found = pets.parse(text, "list.txt")
+        listed_pets = pets.parse(text, "list.txt")
     except UserError as error:
-        assert str(error).startswith("list.txt line ")  # noqa: PT017 - both outcomes are right, each in its way
+        assert str(error).startswith("list.txt line ")  # noqa: PT017 - either outcome is right
     else:
-        assert all(pet.breed and pet.class_id > 0 for pet in found)
+        assert all(pet.breed and pet.class_id > 0 for pet in listed_pets)
 
 
 @pytest.mark.parametrize(
@@ -57,14 +55,14 @@ def test_any_text_is_either_read_or_refused_with_its_line(text: str) -> None:
         ("../../etc_1 6 1 1", "without a folder"),
     ],
 )
-def test_a_bad_line_is_refused_with_file_line_and_reason(line: str, reason: str) -> None:
+def test_a_bad_line_is_rejected_with_file_line_and_reason(line: str, reason: str) -> None:
     with pytest.raises(UserError) as caught:
         pets.parse(f"Bengal_2 6 1 1\n{line}\n", "test.txt")
     assert str(caught.value).startswith("test.txt line 2 is ")
     assert reason in str(caught.value)
 
 
-def test_a_photo_named_twice_in_a_list_is_refused() -> None:
+def test_a_photo_named_twice_in_a_list_is_rejected() -> None:
     with pytest.raises(UserError, match=r"line 2 names Bengal_1 a second time"):
         pets.parse("Bengal_1 6 1 1\nBengal_1 6 1 1\n", "test.txt")
 
@@ -78,13 +76,13 @@ def test_a_photo_named_twice_in_a_list_is_refused() -> None:
         ("", "Bengal_2 7 1 1", "names no photo"),
     ],
 )
-def test_lists_that_contradict_each_other_are_refused(tmp_path: Path, trainval: str, test: str, reason: str) -> None:
+def test_contradictory_lists_are_rejected(tmp_path: Path, trainval: str, test: str, reason: str) -> None:
     with pytest.raises(UserError) as caught:
         pets.read(layout(tmp_path, trainval, test))
     assert reason in str(caught.value)
 
 
-def test_a_folder_without_the_layout_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+def test_a_folder_without_the_layout_is_rejected_with_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"images does not exist: give the folder that holds images/"):
         pets.read(tmp_path)
     (tmp_path / "images").mkdir()
@@ -98,20 +96,20 @@ def test_labels_of_a_subset_have_no_gaps_and_keep_the_order_of_class_numbers() -
     assert pets.class_names(photos, "species") == ("cat", "dog")
 
 
-def test_photos_that_no_list_names_are_found_when_their_breed_is_known(tmp_path: Path) -> None:
+def test_photos_in_no_list_are_used_if_their_breed_is_known(tmp_path: Path) -> None:
     root = layout(tmp_path, "Bengal_1 6 1 1", "Bengal_2 6 1 1")
     for name in ("Bengal_3.jpg", "unknown_1.jpg", "Bengal_4.mat", "._Bengal_5.jpg"):
         (root / "images" / name).touch()
-    found = reader.classification(root)
-    assert [(entry.name, entry.part) for entry in found.entries] == [
-        *(("Bengal_1", "train"), ("Bengal_2", "validation"), ("Bengal_3", ""))
+    data = reader.classification(root)
+    assert [(entry.name, entry.part) for entry in data.entries] == [
+        ("Bengal_1", "train"),
+        ("Bengal_2", "validation"),
+        ("Bengal_3", ""),
     ]
-    assert found.notes == {reader.STRAYS: ["._Bengal_5.jpg", "Bengal_4.mat"], reader.UNKNOWN: ["unknown_1.jpg"]}
+    assert data.notes == {reader.STRAYS: ["._Bengal_5.jpg", "Bengal_4.mat"], reader.UNKNOWN: ["unknown_1.jpg"]}
 
 
 def test_the_real_subset_is_read(pets: Path) -> None:
-    from local.datasets.layouts.pets.reader import classification
-
-    found = classification(pets)
-    assert (len(found.part("train")), len(found.part("validation"))) == (300, 208)
-    assert found.class_names == ("Abyssinian", "american_bulldog", "Bengal")
+    data = reader.classification(pets)
+    assert (len(data.part("train")), len(data.part("validation"))) == (300, 208)
+    assert data.class_names == ("Abyssinian", "american_bulldog", "Bengal")

@@ -306,7 +306,7 @@ NAMES = st.lists(st.text("abü |;,'\"\t[]0", max_size=8).filter(str.strip), min_
     ),
     st.sampled_from(["a.csv", "a.txt", "a.jsonl"]),
 )
-def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str, name: str) -> None:
+def test_any_text_is_read_or_rejected(tmp_path_factory: pytest.TempPathFactory, text: str, name: str) -> None:
     root = tmp_path_factory.getbasetemp() / "any-table"
     for old in root.glob("a.*"):
         old.unlink()

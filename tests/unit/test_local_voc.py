@@ -128,7 +128,7 @@ def test_one_name_in_two_folders_is_two_photos_each_with_the_xml_file_that_corre
     ]
 
 
-def test_what_has_no_partner_and_what_cannot_be_used_is_left_out_and_named(tmp_path: Path) -> None:
+def test_files_without_a_partner_and_unusable_files_are_left_out_and_listed(tmp_path: Path) -> None:
     files = {f"{name}.jpg": photo(shade) for shade, name in enumerate("abcde")}
     files |= {f"{name}.xml": xml(CAT) for name in "abcz"}
     files |= {"d.xml": b"<annotation>", "other/b.xml": xml(CAT), "test/t.jpg": photo(9), "test/t.xml": xml(CAT)}

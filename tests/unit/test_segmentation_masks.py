@@ -297,7 +297,7 @@ def test_damaged_bytes_are_unreadable_or_a_mask_and_nothing_else(junk: bytes, be
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_mask_of_the_stored_size_is_turned_with_its_photo(orientation: int) -> None:
+def test_a_mask_of_the_stored_size_is_rotated_with_its_photo(orientation: int) -> None:
     stored = np.arange(6 * 4, dtype=np.uint8).reshape(4, 6) * 10
     exif = Image.Exif()
     exif[0x0112] = orientation
