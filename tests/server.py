@@ -159,6 +159,6 @@ class Server:
                 byte = connection.sock.recv(1)
                 assert byte, "the server never asked for the body"
                 interim += byte
-                assert interim.startswith(b"HTTP/1.1 100"), "the server never asked for the body"
+            assert interim.startswith(b"HTTP/1.1 100"), "the server never asked for the body"
             connection.send(sent)
             yield connection

@@ -1,4 +1,4 @@
-"""Stand-ins around a training loop: batches without pictures, results and a clock that a test sets, the log's lines."""
+"""Stand-ins for a training loop: batches without pictures, a step, a clock that tests set, and captured log lines."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ from train.trainer import train
 
 
 class Clock:
-    """Replaces time.monotonic for one test; it stands still until `now`, in seconds, is changed."""
+    """Replaces time.monotonic in a test. It stands still until `now`, in seconds, changes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
@@ -25,7 +25,7 @@ class Clock:
 
 
 class Slow(Step[Any, None]):
-    """A step of which each batch takes `seconds` of the clock, and has a loss of 1 and these values."""
+    """A step that advances the clock by `seconds` for each batch and returns a loss of 1 and these values."""
 
     learning_rate = 0.00009876
 
@@ -48,7 +48,7 @@ class Slow(Step[Any, None]):
 
 
 def lines_of_second_epoch(step: Slow, lines: Lines[Any], count: int) -> list[str]:
-    """The log of the second of four epochs of `count` batches; the first took no time."""
+    """Return the log of the second of four epochs of `count` batches. The first epoch took no time."""
 
     def never() -> Evaluated[Any]:
         raise NotImplementedError
@@ -59,7 +59,7 @@ def lines_of_second_epoch(step: Slow, lines: Lines[Any], count: int) -> list[str
 
 
 class Batches:
-    """`count` batches of 8 samples of class 0, without pictures."""
+    """Yields `count` batches of 8 samples of class 0, without pictures."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -74,7 +74,7 @@ class Batches:
 
 @contextmanager
 def log_lines() -> Iterator[list[str]]:
-    """Collect the lines of the job's log, without their prefix, while the block runs."""
+    """Collect the job's log lines without their prefix while the block runs."""
     lines: list[str] = []
     handler, level = logging.Handler(), LOG.level
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]

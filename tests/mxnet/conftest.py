@@ -1,17 +1,17 @@
-"""Tests of what trains with MXNet. They share a process, so that MXNet is imported once."""
+"""Fixtures of the MXNet tests. The tests share a process, so MXNet is imported once."""
 
 import os
 
 import numpy as np
 import pytest
 
-# Before MXNet is imported: threads of two workers on two processors would wait for each other.
+# Set this before MXNet is imported. Otherwise the threads of two workers would compete for two processors.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Start every test from the same random numbers, whichever ran before."""
+    """Seed NumPy and MXNet before every test."""
     import mxnet as mx
 
     np.random.seed(1)

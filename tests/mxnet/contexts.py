@@ -1,4 +1,4 @@
-"""A hook on MXNet's C API that sees on which devices each operator's inputs are."""
+"""A hook on MXNet's C API that records the devices of each operator's inputs."""
 
 import ctypes
 from collections.abc import Iterator
@@ -11,23 +11,23 @@ import pytest
 from mxnet.base import _LIB, check_call
 
 ACROSS = ("_copyto",)
-"""Operators whose purpose it is to go from one device to another."""
+"""Operators that copy from one device to another."""
 
 
 @dataclass
 class Seen:
-    """What was called inside a `watched` block."""
+    """The calls inside a `watched` block."""
 
     contexts: set[mx.Context] = field(default_factory=set)
     mixed: list[str] = field(default_factory=list)
-    """Calls whose arrays were on several devices."""
+    """Calls with arrays on several devices."""
 
 
 @contextmanager
 def watched() -> Iterator[Seen]:
-    """Note every operator, compiled graph and backward pass that is called inside the block."""
+    """Record every operator, compiled graph and backward pass that is called inside the block."""
     seen = Seen()
-    # By function of the C API: which arguments are the number of arrays and the arrays.
+    # For each function of the C API: the positions of the arguments for the number of arrays and the arrays.
     functions = {"MXImperativeInvokeEx": (1, 2), "MXInvokeCachedOpEx": (1, 2)}
     with pytest.MonkeyPatch.context() as patch:
         for name, places in functions.items():

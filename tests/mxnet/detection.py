@@ -1,4 +1,4 @@
-"""What the tests of object-detection share: checked hyperparameters, drawn boxes, a batch of pictures."""
+"""Helpers for the tests of object-detection: checked hyperparameters, random boxes, and a batch of pictures."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ def hyperparameters(**changes: Any) -> Hyperparameters:
 
 
 def drawn_boxes(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Return boxes float32 (count, 5) of 20 classes: class, xmin, ymin, xmax, ymax in fractions of the picture."""
+    """Return boxes of 20 classes, float32 (count, 5): class, xmin, ymin, xmax, ymax in fractions of the picture."""
     centre, size = rng.uniform(0.1, 0.9, (count, 2)), rng.uniform(0.03, 0.6, (count, 2))
     corners = np.clip(np.hstack([centre - size / 2, centre + size / 2]), 0, 1)
     return np.hstack([rng.integers(0, 20, (count, 1)), corners]).astype(np.float32)
 
 
 def batch(side: int, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return four pictures of noise with one box each, and the targets of their classes and their boxes."""
+    """Return four pictures of noise with one box each, and the targets for their classes and boxes."""
     boxes = [np.array([[i % 2, 0.1 + 0.1 * i, 0.2, 0.5 + 0.1 * i, 0.7]], np.float32) for i in range(4)]
     classes, offsets = zip(*(assign(anchors, box) for box in boxes), strict=True)
     return pictures(side, 4), np.stack(classes), np.stack(offsets)

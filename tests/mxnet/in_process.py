@@ -1,4 +1,4 @@
-"""Runs a job in the tests' own process, as the toolkit would in one of its own: a second import of MXNet is saved."""
+"""Runs a job in the tests' process instead of a new one, which saves another import of MXNet."""
 
 import logging
 from pathlib import Path
@@ -13,11 +13,11 @@ from train.job import stop
 
 
 def run(base: Path, algorithm: str = "image-classification") -> jobs.Done:
-    """Run the job that `base` describes; `code` is the exit code that the toolkit would make of how it ended."""
+    """Run the job under `base`. `code` is the exit code that the toolkit would return."""
     with pytest.MonkeyPatch.context() as patch, log_lines() as lines:
         patch.setenv("SAGEMAKER_BASE_DIR", str(base))
         patch.setenv(entry.ALGORITHM, algorithm)
-        # What a job changes for the rest of its process.
+        # Restore the process-wide state that a job changes.
         patch.setitem(stop._state, "keeping", False)
         patch.setattr(stop, "_exit_message", [""])
         patch.setattr(logging.getLogger("sagemaker-training-toolkit"), "filters", [])

@@ -1,4 +1,4 @@
-"""What tests do to networks: weights that leave no part of a graph unproven, and the weights of a torchvision file."""
+"""Helpers for networks: weights that exercise the whole graph, and a check for the weights of a torchvision file."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from train.weights.files import gluoncv_name, read
 
 
 def enliven(net: gluon.Block) -> None:
-    """Give a network weights that a graph of it must get right: blocks start as the identity, and means as zero."""
+    """Set weights that exercise the whole graph. Initially, blocks are the identity and means are zero."""
     for name, parameter in net.collect_params().items():
         if name.endswith("gamma"):
             parameter.set_data(mx.nd.random.uniform(0.5, 1.5, parameter.shape))
@@ -23,7 +23,7 @@ def enliven(net: gluon.Block) -> None:
 
 
 def assert_resnet_18_is_loaded(net: gluon.Block, folder: Path, own_layers: tuple[str, ...]) -> None:
-    """Load a torchvision ResNet-18 file into `net`: its values must be there, and only `own_layers` be left fresh."""
+    """Load a torchvision ResNet-18 file into `net`, and check that all values are set except in `own_layers`."""
     file = weight_file("resnet18", folder)
     report = pretrained.load_into(net, file, "resnet18")
     assert report.loaded == 100
@@ -35,5 +35,5 @@ def assert_resnet_18_is_loaded(net: gluon.Block, folder: Path, own_layers: tuple
 
 
 def pictures(side: int, count: int) -> np.ndarray:
-    """Return float32 (count, 3, side, side) of noise."""
+    """Return pictures of noise, float32 (count, 3, side, side)."""
     return np.random.default_rng(1).normal(size=(count, 3, side, side)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the server's code makes of an artifact, in the environment that serves."""
+"""Runs an artifact through the server's code in the serving environment."""
 
 import json
 import os
@@ -13,12 +13,12 @@ from tests.environments import REPOSITORY, python
 
 
 def outputs(model: Path, tensors: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the outputs of model.onnx by name for float32 (N, C, H, W)."""
+    """Return the outputs of model.onnx for float32 (N, C, H, W), by name."""
     return _check(model, tensors, [])[0]
 
 
-def answers(model: Path, photos: Sequence[Path]) -> list[np.ndarray]:
-    """Return the answer for each image file: probabilities (K,), detections (d, 6) or a mask (H, W)."""
+def predict(model: Path, photos: Sequence[Path]) -> list[np.ndarray]:
+    """Return the prediction for each image file: probabilities (K,), detections (d, 6) or a mask (H, W)."""
     shape = json.loads((model / "model.json").read_text())["input"]
     none = np.zeros((0, shape["channels"], shape["height"], shape["width"]), np.float32)
     return _check(model, none, photos)[1]

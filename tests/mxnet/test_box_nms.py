@@ -1,4 +1,4 @@
-"""Detections of drawn proposals: serve.tasks.detection in NumPy against MXNet's box_nms, as GluonCV's SSD calls it."""
+"""Compares serve.tasks.detection with MXNet's box_nms, called as in GluonCV's SSD, on random proposals."""
 
 import mxnet as mx
 import numpy as np
@@ -9,19 +9,19 @@ from serve.tasks import detection
 
 
 def proposals(anchors: int, classes: int, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Scores, float32 (anchors, classes), no two of those above `floor` equal; and boxes, float32 (anchors, 4)."""
+    """Return scores (anchors, classes) without ties above `floor`, and boxes (anchors, 4), both float32."""
     random = np.random.default_rng(0)
     scores = ((random.permutation(anchors * classes) + 1) / (anchors * classes)).astype(np.float32)
-    scores = (scores**4).reshape(anchors, classes)  # most of them low, as a network's are
+    scores = (scores**4).reshape(anchors, classes)  # mostly low, as in a network
     assert len(np.unique(scores[scores > floor])) == (scores > floor).sum()
-    # Around a few objects, so that many overlap; some reach over the image's edge.
+    # The boxes surround a few objects, so many overlap. Some extend beyond the image.
     centres = random.random((8, 2))[random.integers(0, 8, anchors)] + random.normal(0, 0.03, (anchors, 2))
     sides = random.uniform(0.2, 0.5, (anchors, 2))
     return scores, np.concatenate([centres - sides / 2, centres + sides / 2], axis=1).astype(np.float32)
 
 
 def by_mxnet(scores: np.ndarray, boxes: np.ndarray, nms: Nms) -> np.ndarray:
-    """Detections, float32 (d, 6), as serve.tasks.detection.select gives them."""
+    """Return detections as serve.tasks.detection.select does, float32 (d, 6)."""
     rows = []
     for index in range(scores.shape[1]):
         kept = scores[:, index] > nms.score_floor
@@ -52,8 +52,8 @@ def by_mxnet(scores: np.ndarray, boxes: np.ndarray, nms: Nms) -> np.ndarray:
         (500, 4, Nms(0.7, 50, 0.5)),
     ],
 )
-def test_detections_are_those_of_mxnets_box_nms(anchors: int, classes: int, nms: Nms) -> None:
+def test_detections_match_mxnets_box_nms(anchors: int, classes: int, nms: Nms) -> None:
     scores, boxes = proposals(anchors, classes, nms.score_floor)
-    found = detection.select(scores, boxes, nms)
-    assert 0 < len(found) < nms.top_k
-    np.testing.assert_allclose(found, by_mxnet(scores, boxes, nms), atol=1e-6)
+    selected = detection.select(scores, boxes, nms)
+    assert 0 < len(selected) < nms.top_k
+    np.testing.assert_allclose(selected, by_mxnet(scores, boxes, nms), atol=1e-6)

@@ -1,6 +1,6 @@
-"""Jobs with a checkpoint folder that are started again: as they were, to train longer, stopped, or as other jobs.
+"""Jobs that resume from checkpoints: unchanged, with more epochs, stopped, or with other settings.
 
-What is the same for all algorithms; kills at random moments are in test_interrupted.py.
+These tests apply to all algorithms. test_interrupted.py tests kills at random moments.
 """
 
 import resource
@@ -19,14 +19,14 @@ FILES = {"model.onnx", "model.json", "image-classification-symbol.json", "model-
 
 
 def run(base: Path, program: tuple[str, ...] = stopping.TRAIN, limits: Any = None, **changes: Any) -> jobs.Done:
-    """Run the job with these hyperparameters, in the folder of an earlier run."""
+    """Run the job with these hyperparameters under `base`."""
     jobs.configure(base, {**SMALL, **changes})
     return jobs.run(base, program=program, limits=limits)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, jobs.Done]:
-    """The folder of a job that has trained two epochs, which are not to be changed, and what it left."""
+    """The read-only folder of a job that has trained two epochs, and its result."""
     base = jobs.image_channels(tmp_path_factory.mktemp("trained"), 12, 4)
     (base / "checkpoints").mkdir()
     return base, run(base, OFTEN, epochs=2)
@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, jobs.Done]:
 
 @pytest.fixture
 def base(trained: tuple[Path, jobs.Done], tmp_path: Path) -> Path:
-    """A copy of that folder as SageMaker has it when the job is started again: without the model."""
+    """A copy of that folder without the model, as SageMaker provides it when the job restarts."""
     copied = tmp_path / "again"
     shutil.copytree(trained[0], copied)
     shutil.rmtree(copied / "model")
@@ -42,22 +42,22 @@ def base(trained: tuple[Path, jobs.Done], tmp_path: Path) -> Path:
 
 
 def names(folder: Path) -> set[str]:
-    """The names in a folder."""
+    """Return the names of the files in a folder."""
     return {path.name for path in folder.iterdir()}
 
 
 def begins(done: jobs.Done) -> str:
-    """The line about the checkpoint that the job goes on from."""
+    """Return the end of the log line about the checkpoint that the job resumes from."""
     (line,) = [line for line in done.lines if line.startswith(("Resuming from", "No checkpoint to resume"))]
     return line.partition("checkpoints")[2]
 
 
 def epochs(done: jobs.Done) -> list[int]:
-    """The epochs that were evaluated."""
+    """Return the epochs that were evaluated."""
     return [int(line[6]) for line in done.lines if "Validation-accuracy" in line]
 
 
-def test_a_job_that_was_done_writes_and_checks_its_model_again_and_trains_nothing(
+def test_a_finished_job_writes_and_checks_its_model_again_without_training(
     trained: tuple[Path, jobs.Done], base: Path
 ) -> None:
     first, again = trained[1], run(base, epochs=2)
@@ -68,7 +68,7 @@ def test_a_job_that_was_done_writes_and_checks_its_model_again_and_trains_nothin
     assert (again.model / "model.onnx").read_bytes() == (first.model / "model.onnx").read_bytes()
 
 
-def test_a_job_with_more_epochs_and_another_learning_rate_trains_the_rest(base: Path) -> None:
+def test_a_job_with_more_epochs_and_a_new_learning_rate_trains_the_remaining_epochs(base: Path) -> None:
     done = run(base, epochs=4, learning_rate=0.01)
     assert (done.code, epochs(done)) == (0, [2, 3])
     assert "epochs was 2 and is 4 from here on" in done.lines
@@ -76,18 +76,18 @@ def test_a_job_with_more_epochs_and_another_learning_rate_trains_the_rest(base: 
     assert names(base / "checkpoints") >= {"checkpoint-0002.state", "checkpoint-0004.state"}
 
 
-def test_another_network_is_refused_with_both_and_an_earlier_model_stays(base: Path) -> None:
+def test_a_different_network_is_rejected_naming_both_and_the_earlier_model_stays(base: Path) -> None:
     jobs.earlier_model(base)
     done = run(base, epochs=2, num_layers=32)
     assert done.code == 2
-    told = (
+    expected = (
         "checkpoint-0002.state is of another job: network: cifar_resnet20 there, cifar_resnet32 here; hyperparameter "
     )
-    assert f"{told}num_layers: 20 there, 32 here. Set back what has changed, or train " in done.failure
+    assert f"{expected}num_layers: 20 there, 32 here. Set back what has changed, or train " in done.failure
     assert (done.texts(), names(done.model)) == (jobs.EARLIER, set(jobs.EARLIER))
 
 
-def test_another_number_of_photos_is_refused_with_both(base: Path) -> None:
+def test_a_different_number_of_photos_is_rejected_naming_both(base: Path) -> None:
     lst = base / "input" / "data" / "train_lst" / "train.lst"
     lst.write_text("".join(lst.read_text().splitlines(keepends=True)[1:]))
     done = run(base, epochs=2)
@@ -95,7 +95,7 @@ def test_another_number_of_photos_is_refused_with_both(base: Path) -> None:
     assert "is of another job: training images: 12 there, 11 here. Set back" in done.failure
 
 
-def test_sigterm_before_a_resumed_job_has_ended_an_epoch_exports_the_best_epoch_of_the_checkpoint(base: Path) -> None:
+def test_sigterm_in_a_resumed_jobs_first_epoch_exports_the_checkpoints_best_epoch(base: Path) -> None:
     done = run(base, stopping.stop_at("Resuming from", 1), epochs=4)
     assert (done.code, epochs(done)) == (0, [])
     assert "finishing the current batch, then keeping the best model so far" in done.log
@@ -103,7 +103,7 @@ def test_sigterm_before_a_resumed_job_has_ended_an_epoch_exports_the_best_epoch_
     assert names(base / "checkpoints") >= {"checkpoint-0001.state", "checkpoint-0002.state"}
 
 
-def test_sigterm_while_a_resumed_job_reads_its_data_ends_it_at_once_and_keeps_the_checkpoints(base: Path) -> None:
+def test_sigterm_while_a_resumed_job_reads_data_ends_it_and_keeps_the_checkpoints(base: Path) -> None:
     before = names(base / "checkpoints")
     done = run(base, stopping.stop_at("samples in image form", 0), epochs=4)
     assert done.code == 0
@@ -114,7 +114,7 @@ def test_sigterm_while_a_resumed_job_reads_its_data_ends_it_at_once_and_keeps_th
     assert (names(done.model), names(base / "checkpoints")) == (set(), before)
 
 
-def test_sigterm_writes_the_checkpoint_of_the_last_whole_epoch(base: Path) -> None:
+def test_sigterm_writes_a_checkpoint_of_the_last_complete_epoch(base: Path) -> None:
     done = run(base, stopping.stop_at("Epoch[2] Validation-accuracy", 2), epochs=6)
     assert (done.code, epochs(done)) == (0, [2])
     assert names(done.model) >= FILES
@@ -122,7 +122,7 @@ def test_sigterm_writes_the_checkpoint_of_the_last_whole_epoch(base: Path) -> No
     assert epochs(run(base, epochs=4)) == [3]
 
 
-def test_a_damaged_checkpoint_costs_an_epoch_and_a_warning(base: Path) -> None:
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(base: Path) -> None:
     path = base / "checkpoints" / "checkpoint-0002.state"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -133,18 +133,21 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_a_warning(base: Path) -> None:
 
 
 def weights_but_no_checkpoint() -> None:
-    """Let the process write no file of more than 1.5 MB: the weights have 1.1, a checkpoint 2.2."""
+    """Limit files to 1.5 MB. The weights have 1.1 MB, a checkpoint 2.2 MB."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
 
 
-def test_a_checkpoint_folder_that_is_full_costs_warnings_and_not_the_job(tmp_path: Path) -> None:
+def test_a_full_checkpoint_folder_gives_warnings_and_the_job_succeeds(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, 12, 4)
     (base / "checkpoints").mkdir()
     jobs.earlier_model(base)
     done = run(base, OFTEN, weights_but_no_checkpoint, epochs=2)
     assert (done.code, epochs(done)) == (0, [0, 1])
-    told = [line for line in done.lines if line.startswith("No checkpoint after epoch ")]
-    assert [line.partition(",")[0] for line in told] == ["No checkpoint after epoch 0", "No checkpoint after epoch 1"]
+    skipped = [line for line in done.lines if line.startswith("No checkpoint after epoch ")]
+    assert [line.partition(",")[0] for line in skipped] == [
+        "No checkpoint after epoch 0",
+        "No checkpoint after epoch 1",
+    ]
     assert names(done.model) >= FILES
     assert earlier_model.ASIDE not in names(done.model)
     assert not [name for name in names(base / "checkpoints") if not name.startswith("weights")]

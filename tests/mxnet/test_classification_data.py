@@ -1,4 +1,4 @@
-"""What image-classification reads: .lst files, RecordIO, photos. What is wrong is refused, with what to do."""
+"""Reading data for image-classification: .lst files, RecordIO and photos, and errors with a fix."""
 
 import io
 import re
@@ -21,22 +21,22 @@ LINE = "0\t0\tacross/0.jpg"
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """Image channels of 16 and 3 photos, without a configuration."""
+    """Image channels with 16 and 3 photos, without a configuration."""
     return jobs.image_channels(tmp_path, train=16, validation=3)
 
 
 def load(base: Path, **changes: Any) -> data.Data:
-    """Read the data as a job does that is given these hyperparameters."""
+    """Read the data like a job with these hyperparameters."""
     return data.load(channels.load(base / "input"), hyperparameters.check(jobs.texts(jobs.HYPERPARAMETERS | changes)))
 
 
 def train_lst(base: Path) -> Path:
-    """Where the labels of the training photos are."""
+    """Return the path of the .lst file for training."""
     return base / "input" / "data" / "train_lst" / "train.lst"
 
 
 def starting(text: str) -> str:
-    """A pattern for a message that starts with this text."""
+    """Return a pattern for messages that start with this text."""
     return f"^{re.escape(text)}"
 
 
@@ -59,13 +59,13 @@ def starting(text: str) -> str:
         pytest.param("0\t0\t1\tacross/0.jpg", "line 1 has 2 labels", id="several labels"),
     ],
 )
-def test_a_wrong_line_of_an_lst_file_is_refused_with_file_line_and_value(text: str, message: str, base: Path) -> None:
+def test_an_invalid_line_of_an_lst_file_is_rejected_with_line_and_value(text: str, message: str, base: Path) -> None:
     train_lst(base).write_text(text)
     with pytest.raises(UserError, match=starting(f"train_lst/train.lst, {message}")):
         load(base)
 
 
-def test_an_empty_lst_file_is_refused_with_what_a_line_is(base: Path) -> None:
+def test_an_empty_lst_file_is_rejected_with_the_format_of_a_line(base: Path) -> None:
     train_lst(base).write_text("\n")
     with pytest.raises(
         UserError, match=starting("train_lst/train.lst is empty: each line is index<TAB>label<TAB>path below train/")
@@ -73,7 +73,7 @@ def test_an_empty_lst_file_is_refused_with_what_a_line_is(base: Path) -> None:
         load(base)
 
 
-def test_fewer_photos_than_a_batch_are_refused(base: Path) -> None:
+def test_fewer_photos_than_the_batch_size_are_rejected(base: Path) -> None:
     train_lst(base).write_text(LINE)
     with pytest.raises(
         UserError, match=starting("The number of input images must be bigger or equal to the mini_batch_size")
@@ -81,7 +81,7 @@ def test_fewer_photos_than_a_batch_are_refused(base: Path) -> None:
         load(base)
 
 
-def test_an_lst_file_of_other_paths_says_what_the_channel_holds_and_does_not_advise_tolerance(base: Path) -> None:
+def test_an_lst_file_with_only_wrong_paths_is_rejected_with_the_channels_contents(base: Path) -> None:
     train_lst(base).write_text("0\t0\tgone/a b.jpg\n1\t0\t0.jpg")
     with pytest.raises(UserError) as refused:
         load(base)
@@ -91,35 +91,35 @@ def test_an_lst_file_of_other_paths_says_what_the_channel_holds_and_does_not_adv
     )
 
 
-def test_blank_lines_crlf_float_labels_a_byte_order_mark_and_spaces_in_paths_are_read(base: Path) -> None:
+def test_blank_lines_crlf_float_labels_a_byte_order_mark_and_spaces_in_paths_are_accepted(base: Path) -> None:
     across = base / "input" / "data" / "train" / "across"
     (across / "0.jpg").rename(across / "a photo.jpg")
     train_lst(base).write_bytes("\ufeff0\t0.000000\tacross/a photo.jpg\r\n\r\n7\t1.0\tdown/1.jpg\r\n".encode())
-    found = load(base, mini_batch_size=1).train
-    assert [(sample.name, sample.label) for sample in found] == [("across/a photo.jpg", 0), ("down/1.jpg", 1)]
+    train = load(base, mini_batch_size=1).train
+    assert [(sample.name, sample.label) for sample in train] == [("across/a photo.jpg", 0), ("down/1.jpg", 1)]
 
 
-# ---- the form of the channels -----------------------------------------------------------------------------------
+# ---- the format of the channels ---------------------------------------------------------------------------------
 
 
-def test_photos_with_lst_files_need_resize(base: Path) -> None:
+def test_resize_is_required_for_photos_with_lst_files(base: Path) -> None:
     with pytest.raises(UserError, match=starting("hyperparameter resize is required for images with .lst files")):
         load(base, resize=None)
 
 
-def test_a_classes_txt_of_another_count_is_refused(base: Path) -> None:
+def test_a_classes_txt_with_another_number_of_classes_is_rejected(base: Path) -> None:
     train_lst(base).with_name("classes.txt").write_text("a\nb\n")
     with pytest.raises(UserError, match=starting("train_lst/classes.txt names 2 classes but num_classes=3")):
         load(base)
 
 
-def test_a_recordio_channel_without_a_record_file_says_what_it_holds(base: Path) -> None:
+def test_a_recordio_channel_without_a_record_file_is_rejected_with_its_contents(base: Path) -> None:
     jobs.configure(base, {}, content_type="application/x-recordio")
     with pytest.raises(UserError, match=starting("channel 'train' holds no .rec file, only across/, ")):
         load(base)
 
 
-def test_a_jpeg_in_place_of_a_record_file_is_refused_by_its_first_bytes(base: Path) -> None:
+def test_a_jpeg_instead_of_a_record_file_is_recognized_by_its_first_bytes(base: Path) -> None:
     jobs.configure(base, {}, content_type="application/x-recordio")
     train = base / "input" / "data" / "train"
     (train / "train.rec").write_bytes((train / "across" / "0.jpg").read_bytes())
@@ -127,7 +127,7 @@ def test_a_jpeg_in_place_of_a_record_file_is_refused_by_its_first_bytes(base: Pa
         load(base)
 
 
-def test_a_photo_smaller_than_the_crop_is_refused_where_nothing_enlarges_it(tmp_path: Path, base: Path) -> None:
+def test_a_photo_smaller_than_the_crop_is_rejected_without_resize(tmp_path: Path, base: Path) -> None:
     records = jobs.record_channels(tmp_path / "records", base)
     jobs.configure(records, {}, content_type="application/x-recordio")
     with pytest.raises(
@@ -139,7 +139,7 @@ def test_a_photo_smaller_than_the_crop_is_refused_where_nothing_enlarges_it(tmp_
 # ---- photos -----------------------------------------------------------------------------------------------------
 
 
-def test_a_truncated_photo_is_not_readable_where_gluoncv_lets_pillow_pad_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncated_photo_is_unreadable_even_if_gluoncv_makes_pillow_pad_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # what `import gluoncv` does
     jpeg = io.BytesIO()
     Image.effect_noise((60, 50), 80).convert("RGB").save(jpeg, "JPEG")
@@ -147,7 +147,7 @@ def test_a_truncated_photo_is_not_readable_where_gluoncv_lets_pillow_pad_it(monk
         preprocess.decode(jpeg.getvalue()[:-500])
 
 
-def test_unreadable_photos_are_named_counted_and_left_out(tmp_path: Path) -> None:
+def test_unreadable_photos_are_named_counted_and_skipped(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=40, validation=3)
     train = base / "input" / "data" / "train"
     (train / "across" / "0.jpg").write_bytes((train / "across" / "0.jpg").read_bytes()[:400])

@@ -1,4 +1,4 @@
-"""Whole jobs of image-classification: what they log, what they leave in the model folder, how they fail."""
+"""Whole jobs of image-classification: logs, model folder, and failures."""
 
 import json
 import os
@@ -18,18 +18,18 @@ from train.verify import Check, verify
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, float]]:
-    """Every file below `folder` with its size and time of change."""
+    """Return size and modification time of every file below `folder`."""
     return {str(path): (path.stat().st_size, path.stat().st_mtime) for path in sorted(folder.rglob("*"))}
 
 
-# ---- one job that several tests look at -------------------------------------------------------------------------
+# ---- one job for several tests ----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a job in image form, with the model of an earlier one."""
+    """The folder of a job in image format, with the model of an earlier job."""
     base = jobs.image_channels(tmp_path_factory.mktemp("first"))
-    # At the others' rate of 0.05 what so few steps teach differs between processors: 1.0 on one, 0.67 on another.
+    # With the usual rate of 0.05 and so few steps, the accuracy varies between processors from 0.67 to 1.0.
     changes = {"top_k": 2, "checkpoint_frequency": 3, "epochs": 6, "learning_rate": 0.02}
     jobs.configure(base, changes, "FastFile", "application/x-image")
     jobs.earlier_model(base)
@@ -38,7 +38,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def input_before(base: Path) -> dict[str, tuple[int, float]]:
-    """What lay in the job's input folder before it ran."""
+    """A snapshot of the job's input folder before it runs."""
     return snapshot(base / "input")
 
 
@@ -48,18 +48,18 @@ def first(base: Path, input_before: dict[str, tuple[int, float]]) -> jobs.Done:
     return jobs.run(base)
 
 
-def test_a_job_learns_and_ends_with_exit_code_0(first: jobs.Done) -> None:
+def test_a_job_learns_and_exits_with_0(first: jobs.Done) -> None:
     assert (first.code, first.failure) == (0, "")
     assert first.description["metrics"]["validation:accuracy"] >= 0.9
 
 
-def test_a_job_changes_nothing_in_its_channels(
+def test_a_job_does_not_change_its_channels(
     first: jobs.Done, base: Path, input_before: dict[str, tuple[int, float]]
 ) -> None:
     assert snapshot(base / "input") == input_before
 
 
-def test_the_log_lines_are_those_of_the_built_in(first: jobs.Done) -> None:
+def test_the_log_lines_match_the_built_in_algorithm(first: jobs.Done) -> None:
     patterns = [
         r"Docker entrypoint called with argument\(s\): train",
         r"Final configuration: \{.*'num_layers': 20.*\}",
@@ -74,49 +74,49 @@ def test_the_log_lines_are_those_of_the_built_in(first: jobs.Done) -> None:
     assert [text for text in patterns if not any(re.fullmatch(text, line) for line in first.lines)] == []
 
 
-def test_the_model_folder_holds_the_built_ins_files_the_best_epoch_and_every_nth(first: jobs.Done) -> None:
+def test_the_model_folder_holds_the_built_ins_files_with_the_best_and_every_nth_epoch(first: jobs.Done) -> None:
     best = first.description["metrics"]["epoch"] + 1
     kept = {f"image-classification-{epoch:04d}.params" for epoch in {3, 6, best}}
     others = {"image-classification-symbol.json", "model-shapes.json", "model.json", "model.onnx"}
     assert {path.name for path in first.model.iterdir()} == kept | others
 
 
-def test_the_last_line_says_how_the_epochs_and_the_files_are_counted(first: jobs.Done) -> None:
+def test_the_last_line_explains_the_numbers_of_epochs_and_files(first: jobs.Done) -> None:
     epoch = first.description["metrics"]["epoch"]
     last = next(line for line in first.lines if line.startswith(f"The model of epoch {epoch} is in {first.model}: "))
     assert f"image-classification-{epoch + 1:04d}.params" in last
     assert last.endswith(" (epochs count from 0, files from 1)")
 
 
-def test_class_names_come_from_the_folders_of_the_images(first: jobs.Done) -> None:
+def test_class_names_come_from_the_image_folders(first: jobs.Done) -> None:
     assert first.description["class_names"] == ["across", "down", "squares"]
 
 
-def test_the_native_files_load_into_mxnets_module_and_give_what_the_onnx_graph_gives(first: jobs.Done) -> None:
+def test_the_native_files_load_into_mxnets_module_and_match_the_onnx_graph(first: jobs.Done) -> None:
     tensors = np.random.default_rng(1).normal(size=(2, 3, 32, 32)).astype(np.float32)
     epoch = first.description["metrics"]["epoch"] + 1
     symbol, arguments, auxiliary = mx.model.load_checkpoint(f"{first.model}/image-classification", epoch)
-    shapes = {each["name"]: each["shape"] for each in json.loads((first.model / "model-shapes.json").read_text())}
+    shapes = {item["name"]: item["shape"] for item in json.loads((first.model / "model-shapes.json").read_text())}
     module = mx.mod.Module(symbol, data_names=list(shapes))
     module.bind([("data", (2, *shapes["data"][1:]))], for_training=False)
     module.set_params(arguments, auxiliary)
     module.forward(mx.io.DataBatch([mx.nd.array(tensors)]), is_train=False)
     native = {OUTPUT: module.get_outputs()[0].asnumpy()}
-    # Runs model.onnx in the serving environment, and raises where it differs by more than the tolerance.
+    # This runs model.onnx in the serving environment and raises if it differs by more than the tolerance.
     verify(first.model, Check(tensors, native, [], metric=lambda answers: 0.0, logged=0.0, tolerance=1e-5))
 
 
-# ---- what else a job takes --------------------------------------------------------------------------------------
+# ---- other inputs and settings ----------------------------------------------------------------------------------
 
 
-def test_recordio_trains_like_images_and_its_class_names_come_from_classes_txt(tmp_path: Path) -> None:
+def test_recordio_trains_with_class_names_from_classes_txt(tmp_path: Path) -> None:
     source = jobs.image_channels(tmp_path / "source", train=32, validation=6)
     base = jobs.record_channels(tmp_path, source)
     jobs.configure(base, {"resize": None, "epochs": 1}, content_type="application/x-recordio")
     done = in_process.run(base)
     assert done.code == 0
     assert done.description["class_names"] == ["Across", "Down", "Squares"]
-    assert done.description["input"]["resize"] == 48  # the photos' own shorter side
+    assert done.description["input"]["resize"] == 48  # the shorter side of the photos
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_recordio_trains_like_images_and_its_class_names_come_from_classes_txt(t
         ("lst", 32, 56, 32),
     ],
 )
-def test_a_model_that_has_learnt_its_pictures_says_so_through_the_servers_code_whatever_their_shape(
+def test_a_fully_trained_model_is_accurate_in_the_servers_code_for_all_shapes(
     form: str, width: int, height: int, resize: int | None, tmp_path: Path
 ) -> None:
     base = jobs.barred_channels(tmp_path, width, height, form)
@@ -139,12 +139,12 @@ def test_a_model_that_has_learnt_its_pictures_says_so_through_the_servers_code_w
     assert done.code == 0
     trained = [line for line in done.lines if "Train-accuracy=" in line][-1]
     assert trained.endswith("=1.000000")
-    # The job has failed unless the server's code is within 0.01 of this: one photo of 32 is 0.03.
+    # The job fails unless the server's code is within 0.01 of this. One photo of 32 is 0.03.
     assert done.description["metrics"]["validation:accuracy"] == 1.0
-    assert done.description["input"]["resize"] == 32  # a shorter side that covers each of the crops
+    assert done.description["input"]["resize"] == 32  # the shorter side of the crops
 
 
-def test_one_channel_images_train_to_a_one_channel_artifact(tmp_path: Path) -> None:
+def test_one_channel_images_give_a_one_channel_artifact(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=32, validation=6)
     jobs.configure(base, {"image_shape": "1,32,32", "augmentation_type": "crop_color_transform", "epochs": 2})
     done = in_process.run(base)
@@ -152,7 +152,7 @@ def test_one_channel_images_train_to_a_one_channel_artifact(tmp_path: Path) -> N
     assert (done.description["input"]["channels"], done.description["input"]["colour"]) == (1, "L")
 
 
-def test_several_labels_train_with_sigmoids_and_a_weighted_loss(tmp_path: Path) -> None:
+def test_multi_label_training_uses_sigmoids_and_a_weighted_loss(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path)
     for channel in ("train", "validation"):
         path = base / "input" / "data" / f"{channel}_lst" / f"{channel}.lst"
@@ -165,9 +165,7 @@ def test_several_labels_train_with_sigmoids_and_a_weighted_loss(tmp_path: Path) 
     assert done.description["metrics"]["validation:accuracy"] > 0.8
 
 
-def test_weighted_loss_without_several_labels_and_other_settings_of_a_gpu_are_logged_and_ignored(
-    tmp_path: Path,
-) -> None:
+def test_settings_without_effect_are_logged_and_ignored(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=32, validation=6)
     values = {"use_weighted_loss": 1, "precision_dtype": "float16", "kv_store": "dist_sync", "num_training_samples": 40}
     jobs.configure(base, {**values, "epochs": 1})
@@ -178,12 +176,12 @@ def test_weighted_loss_without_several_labels_and_other_settings_of_a_gpu_are_lo
     assert any(line.startswith("num_training_samples=40, but there are 32") for line in done.lines)
 
 
-# ---- failing ----------------------------------------------------------------------------------------------------
+# ---- failures ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
-    """A job with a typo in a hyperparameter, in the folder of an earlier one, run by the real program."""
+    """A job with a typo in a hyperparameter, in the folder of an earlier job, run by the real program."""
     base = jobs.image_channels(tmp_path_factory.mktemp("refused"), train=16, validation=3)
     jobs.configure(base, {"epoch": 3})
     jobs.earlier_model(base)
@@ -193,7 +191,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     return jobs.run(base)
 
 
-def test_a_mistake_of_the_user_exits_2_with_a_client_error_first_in_the_failure_file(refused: jobs.Done) -> None:
+def test_a_user_error_exits_2_and_starts_the_failure_file_with_client_error(refused: jobs.Done) -> None:
     assert refused.code == 2
     assert refused.failure.startswith(
         "ClientError: hyperparameter 'epoch' is not known: remove it; valid and not set are "
@@ -202,13 +200,13 @@ def test_a_mistake_of_the_user_exits_2_with_a_client_error_first_in_the_failure_
     assert len(refused.failure) <= 1024
 
 
-def test_a_run_in_the_folder_of_an_earlier_one_reports_its_own_failure_and_no_success(refused: jobs.Done) -> None:
+def test_a_failed_run_replaces_the_reports_of_an_earlier_run(refused: jobs.Done) -> None:
     assert refused.failure.startswith("ClientError: hyperparameter 'epoch' is not known")
     assert not (refused.model.parent / "output" / "success").exists()
     assert "Failure file exists" not in refused.log
 
 
-def test_a_refused_job_leaves_the_model_of_an_earlier_one_where_it_was(refused: jobs.Done) -> None:
+def test_a_rejected_job_keeps_the_earlier_model(refused: jobs.Done) -> None:
     assert refused.texts() == jobs.EARLIER
 
 
@@ -222,7 +220,7 @@ def test_a_refused_job_leaves_the_model_of_an_earlier_one_where_it_was(refused: 
         ),
     ],
 )
-def test_a_mistake_in_the_data_or_the_weights_is_the_users_and_an_earlier_model_stays(
+def test_wrong_data_or_weights_are_a_user_error_and_the_earlier_model_stays(
     values: dict[str, Any], failure: str, tmp_path: Path
 ) -> None:
     base = jobs.image_channels(tmp_path, train=16, validation=3)
@@ -235,7 +233,7 @@ def test_a_mistake_in_the_data_or_the_weights_is_the_users_and_an_earlier_model_
     assert done.texts() == jobs.EARLIER
 
 
-def test_a_missing_channel_is_the_users_mistake_and_named(tmp_path: Path) -> None:
+def test_a_missing_channel_is_a_user_error_that_names_it(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=16, validation=3)
     (base / "input" / "data" / "validation").rename(base / "input" / "data" / "valid")
     jobs.configure(base, {})
@@ -247,10 +245,10 @@ def test_a_missing_channel_is_the_users_mistake_and_named(tmp_path: Path) -> Non
     )
 
 
-def test_an_unexpected_error_exits_1_with_the_sentence_first_and_the_trace_after_it(tmp_path: Path) -> None:
+def test_an_unexpected_error_exits_1_with_a_sentence_followed_by_the_traceback(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=16, validation=3)
     jobs.configure(base, {})
-    (base / "input" / "data" / "train_lst" / "classes.txt").mkdir()  # what nobody thought of
+    (base / "input" / "data" / "train_lst" / "classes.txt").mkdir()  # an error that the code does not expect
     done = in_process.run(base)
     assert done.code == 1
     assert re.match(r"IsADirectoryError: .*/classes.txt' \(at pathlib.py, line \d+\)\n\n", done.failure)
@@ -258,7 +256,7 @@ def test_an_unexpected_error_exits_1_with_the_sentence_first_and_the_trace_after
 
 
 @pytest.mark.parametrize("name", ["hyperparameters.json", "inputdataconfig.json", "resourceconfig.json"])
-def test_a_missing_configuration_file_is_named_and_never_taken_for_success(name: str, tmp_path: Path) -> None:
+def test_a_missing_configuration_file_fails_the_job_and_is_named(name: str, tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=3, validation=3)
     jobs.configure(base, {})
     (base / "input" / "config" / name).unlink()
@@ -267,7 +265,7 @@ def test_a_missing_configuration_file_is_named_and_never_taken_for_success(name:
     assert done.failure.startswith(f"ClientError: {base}/input/config/{name} is missing")
 
 
-def test_a_configuration_that_is_not_json_exits_2_without_a_trace(tmp_path: Path) -> None:
+def test_a_configuration_that_is_not_json_exits_2_without_a_traceback(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=3, validation=3)
     jobs.configure(base, {})
     path = base / "input" / "config" / "hyperparameters.json"
@@ -279,11 +277,11 @@ def test_a_configuration_that_is_not_json_exits_2_without_a_trace(tmp_path: Path
 
 
 def small_files_only() -> None:
-    """Let the process write no file of more than 200 kB."""
+    """Limit files to 200 kB."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
 
-def test_a_model_that_cannot_be_written_whole_fails_the_job_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_written_completely_fails_the_job_and_leaves_no_partial_file(tmp_path: Path) -> None:
     base = jobs.image_channels(tmp_path, train=16, validation=3)
     jobs.configure(base, {"epochs": 1})
     jobs.earlier_model(base)

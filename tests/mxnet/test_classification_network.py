@@ -1,4 +1,4 @@
-"""The networks of image-classification, and the proof at a job's end that their artifact answers as they do."""
+"""The networks of image-classification, and the check that an artifact predicts like its network."""
 
 import errno
 import io
@@ -23,49 +23,49 @@ from train.verify import Check, verify
 
 
 def drawn(side: int) -> np.ndarray:
-    """Two inputs, float32 (2, 3, side, side)."""
+    """Return two random inputs, float32 (2, 3, side, side)."""
     return np.random.default_rng(1).normal(size=(2, 3, side, side)).astype(np.float32)
 
 
 def photo() -> bytes:
-    """A JPEG of noise."""
+    """Return a JPEG of noise."""
     jpeg = io.BytesIO()
     Image.effect_noise((60, 50), 80).convert("RGB").save(jpeg, "JPEG")
     return jpeg.getvalue()
 
 
 def samples(folder: Path, *photos: bytes) -> list[Sample]:
-    """Samples named dog/0.jpg, ...: the first is a file, the others are records of one file."""
+    """Return samples named dog/0.jpg and so on. The first is a file, the others are records of one file."""
     file, record = folder / "0.jpg", folder / "photos.rec"
     file.write_bytes(photos[0])
     with recordio.Writer(record) as writer:
-        for number, each in enumerate(photos[1:], 1):
-            writer.write(recordio.pack_image(0.0, number, each))
+        for number, content in enumerate(photos[1:], 1):
+            writer.write(recordio.pack_image(0.0, number, content))
     return [Sample("dog/0.jpg", 0, file)] + [
-        Sample(f"dog/{number}.jpg", 0, record, found.offset, found.length)
-        for number, found in enumerate(records(record), 1)
+        Sample(f"dog/{number}.jpg", 0, record, position.offset, position.length)
+        for number, position in enumerate(records(record), 1)
     ]
 
 
 class Exported(NamedTuple):
-    """An artifact of random weights, two inputs, and the probabilities (2, 5) that MXNet computes of them."""
+    """An artifact with random weights, two inputs, and the probabilities (2, 5) that MXNet computes for them."""
 
     folder: Path
     tensors: np.ndarray
     expected: np.ndarray
 
     def verify(self, files: list[Sample], *, outputs: np.ndarray | None = None, logged: float) -> None:
-        """Check the artifact as a job does; the metric is the sum of all probabilities, so 1 for each file."""
+        """Check the artifact as a job does. The metric is the sum of all probabilities, so it is 1 for each file."""
         expected = {OUTPUT: self.expected if outputs is None else outputs}
-        check = Check(self.tensors, expected, files, lambda answers: float(sum(answers).sum()), logged)
+        check = Check(self.tensors, expected, files, lambda predictions: float(sum(predictions).sum()), logged)
         verify(self.folder, check)
 
 
 def exported(folder: Path, layers: int) -> Exported:
-    """Export a network of random weights to `folder`."""
+    """Export a network with random weights to `folder`."""
     net = network.build(layers, 5, 3, 0)
     for name, parameter in net.collect_params().items():
-        if name.endswith("gamma"):  # blocks start as the identity, which would leave half of the graph unproven
+        if name.endswith("gamma"):  # initially blocks are the identity, which would leave half of the graph untested
             parameter.set_data(mx.nd.random.uniform(0.5, 1.5, parameter.shape))
     tensors = drawn(48)
     expected = mx.nd.softmax(net(mx.nd.array(tensors))).asnumpy()
@@ -79,25 +79,25 @@ def exported(folder: Path, layers: int) -> Exported:
 
 @pytest.fixture(scope="module")
 def cifar20(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """An artifact of the smallest network, only to be read."""
+    """A read-only artifact of the smallest network."""
     return exported(tmp_path_factory.mktemp("cifar20"), 20)
 
 
 @pytest.mark.parametrize("layers", [18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110])
-def test_every_depth_of_both_families_builds_and_classifies(layers: int) -> None:
+def test_networks_of_every_depth_in_both_families_classify(layers: int) -> None:
     assert network.build(layers, 5, 3, 0)(mx.nd.array(drawn(64))).shape == (2, 5)
 
 
-def test_num_layers_admits_the_depths_that_are_tested_here() -> None:
+def test_num_layers_accepts_the_depths_that_are_tested_here() -> None:
     assert set(hyperparameters.NUM_LAYERS) == {18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110}
 
 
 @pytest.mark.parametrize("layers", [18, 50, 110])
-def test_the_exported_graph_agrees_with_mxnet_on_random_weights(layers: int, tmp_path: Path) -> None:
+def test_the_exported_graph_agrees_with_mxnet_for_random_weights(layers: int, tmp_path: Path) -> None:
     exported(tmp_path, layers).verify(samples(tmp_path, photo(), photo()), logged=2.0)
 
 
-def test_the_exporter_of_mxnet_logs_no_temporary_names_and_its_warnings_still_come(
+def test_temporary_names_from_mxnets_exporter_are_not_logged_but_its_warnings_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def export_model(symbol: Any, parameters: Any, shapes: Any, dtype: Any, path: str, **how: Any) -> None:
@@ -109,26 +109,22 @@ def test_the_exporter_of_mxnet_logs_no_temporary_names_and_its_warnings_still_co
     with caplog.at_level(logging.INFO):
         with pytest.raises(OSError, match="File too large"):
             onnx.export(None, {}, "data", (3, 8, 8), tmp_path / "model.onnx", (OUTPUT,))
-        logging.info("what others say afterwards")
-    assert caplog.messages == ["an operator was left out", "what others say afterwards"]
+        logging.info("a later message")
+    assert caplog.messages == ["an operator was left out", "a later message"]
 
 
-def test_an_artifact_that_differs_from_the_trained_network_is_refused(cifar20: Exported, tmp_path: Path) -> None:
+def test_an_artifact_that_differs_from_the_trained_network_is_rejected(cifar20: Exported, tmp_path: Path) -> None:
     with pytest.raises(TrainError, match=r"^model\.onnx differs from the trained network by"):
         cifar20.verify(samples(tmp_path, photo()), outputs=cifar20.expected + 0.001, logged=1.0)
 
 
-def test_an_artifact_that_reaches_another_metric_than_training_logged_is_refused(
-    cifar20: Exported, tmp_path: Path
-) -> None:
+def test_an_artifact_with_another_metric_than_training_logged_is_rejected(cifar20: Exported, tmp_path: Path) -> None:
     message = r"^the server's code reaches 1\.0000 on 1 validation file where training logged 0\.5"
     with pytest.raises(TrainError, match=message):
         cifar20.verify(samples(tmp_path, photo()), logged=0.5)
 
 
-def test_a_photo_that_the_server_cannot_read_is_named_as_the_channel_names_it(
-    cifar20: Exported, tmp_path: Path
-) -> None:
+def test_a_photo_that_the_server_cannot_read_is_named_as_in_the_channel(cifar20: Exported, tmp_path: Path) -> None:
     message = (
         r"^the server's code cannot read a validation image: dog/2\.jpg: the image is truncated \(400 bytes arrived\)"
     )
@@ -136,7 +132,7 @@ def test_a_photo_that_the_server_cannot_read_is_named_as_the_channel_names_it(
         cifar20.verify(samples(tmp_path, photo(), photo(), photo()[:400]), logged=3.0)
 
 
-def test_a_photo_that_is_gone_is_named_before_anything_is_checked(cifar20: Exported, tmp_path: Path) -> None:
+def test_a_missing_photo_is_named_before_the_check(cifar20: Exported, tmp_path: Path) -> None:
     files = samples(tmp_path, photo())
     files[0].path.unlink()
     with pytest.raises(UserError, match=r"^validation image dog/0\.jpg does not exist, though"):

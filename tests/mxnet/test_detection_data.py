@@ -1,4 +1,4 @@
-"""The channels of object-detection: both forms, what the network is fed, dirt, refusals, real photos."""
+"""Channels of object-detection: both formats, network inputs, bad data, errors, and real photos."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def scene(rng: np.random.Generator, width: int = 160, height: int = 120) -> tupl
 
 
 def put(base: Path, channel: str, name: str, photo: bytes | None, annotation: dict[str, Any] | None) -> None:
-    """Write a photo and its annotation file; None for either leaves it out."""
+    """Write a photo and its annotation file. None omits one of them."""
     root, note = base / "input" / "data", Path(name).with_suffix(".json")
     if photo is not None:
         (root / channel).mkdir(parents=True, exist_ok=True)
@@ -56,12 +56,12 @@ def put(base: Path, channel: str, name: str, photo: bytes | None, annotation: di
 
 @pytest.fixture
 def scenes(tmp_path: Path) -> Path:
-    """Image channels of 8 and 4 scenes."""
+    """Image channels with 8 and 4 scenes."""
     return write_scenes(tmp_path)
 
 
 def write_scenes(base: Path) -> Path:
-    """Write image channels of 8 and 4 scenes, with annotations and categories."""
+    """Write image channels with 8 and 4 scenes, annotations and categories."""
     rng = np.random.default_rng(0)
     categories = [{"class_id": 0, "name": "cat"}, {"class_id": 1, "name": "dog"}]
     for channel, count in zip(CHANNELS, (8, 4), strict=True):
@@ -89,28 +89,28 @@ def write_records(base: Path, source: Path) -> None:
     (base / "input" / "data" / "train" / "classes.txt").write_text("Cat\nDog\n")
 
 
-# ---- what is read -----------------------------------------------------------------------------------------------
+# ---- reading ----------------------------------------------------------------------------------------------------
 
 
-def test_images_with_annotations_and_records_give_the_same_samples(scenes: Path, tmp_path: Path) -> None:
+def test_images_with_annotations_and_recordio_give_the_same_samples(scenes: Path, tmp_path: Path) -> None:
     write_records(tmp_path / "records", scenes)
     image, record = load(scenes), load(tmp_path / "records")
     for channel, count in zip(CHANNELS, (8, 4), strict=True):
         pairs = list(zip(getattr(image, channel), getattr(record, channel), strict=True))
         assert len(pairs) == count
-        for one, other in pairs:
-            np.testing.assert_allclose(one.label, other.label, rtol=0, atol=1e-6)
+        for from_image, from_record in pairs:
+            np.testing.assert_allclose(from_image.label, from_record.label, rtol=0, atol=1e-6)
     for index in range(8):
         np.testing.assert_array_equal(image.photos[index], record.photos[index])
 
 
-def test_class_names_come_from_the_categories_or_from_classes_txt(scenes: Path, tmp_path: Path) -> None:
+def test_class_names_come_from_categories_or_classes_txt(scenes: Path, tmp_path: Path) -> None:
     write_records(tmp_path / "records", scenes)
     assert list(load(scenes).class_names) == ["cat", "dog"]
     assert list(load(tmp_path / "records").class_names) == ["Cat", "Dog"]
 
 
-def test_validation_sees_what_the_server_sees(scenes: Path) -> None:
+def test_validation_inputs_match_the_servers(scenes: Path) -> None:
     loaded = load(scenes)
     spec = loaded.spec
     assert (spec.rule, spec.height, spec.width, spec.channels) == ("stretch", 96, 96, 3)
@@ -118,29 +118,29 @@ def test_validation_sees_what_the_server_sees(scenes: Path) -> None:
         np.testing.assert_array_equal(loaded.validation_tensor(index), preprocess.load(sample.read(), spec))
 
 
-def test_a_validation_box_lies_on_its_object_in_the_input(scenes: Path) -> None:
+def test_a_validation_box_is_on_its_object_in_the_input(scenes: Path) -> None:
     loaded = load(scenes)
     columns = np.flatnonzero((loaded.validation_tensor(0).min(axis=0) > 1).any(axis=0))
     _, left, _, right, _ = loaded.validation[0].label[0]
     assert [columns[0], columns[-1] + 1] == pytest.approx([left * 96, right * 96], abs=1.5)
 
 
-def test_batches_have_images_and_targets_and_follow_the_seed(scenes: Path) -> None:
+def test_batches_hold_images_and_targets_and_depend_only_on_the_seed(scenes: Path) -> None:
     hp, anchors = hyperparameters(), network.anchors("resnet-18", 96)
     batches = load(scenes).train_batches(hp, anchors)
-    one, again, other = (next(iter(batches.epoch(number))) for number in (0, 0, 1))
+    first, again, second = (next(iter(batches.epoch(number))) for number in (0, 0, 1))
     assert len(batches) == 2
-    assert [part.shape for part in one] == [(4, 3, 96, 96), (4, len(anchors)), (4, len(anchors), 4)]
-    assert all(part.dtype == np.float32 and np.isfinite(part).all() for part in one)
-    for a, b in zip(one, again, strict=True):
+    assert [part.shape for part in first] == [(4, 3, 96, 96), (4, len(anchors)), (4, len(anchors), 4)]
+    assert all(part.dtype == np.float32 and np.isfinite(part).all() for part in first)
+    for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(one[0], other[0])
-    assert (one[1] > 0).any(axis=1).all(), "each photo has a matched anchor"
-    assert set(np.unique(one[1])) <= {0, 1, 2}
+    assert not np.array_equal(first[0], second[0])
+    assert (first[1] > 0).any(axis=1).all(), "each photo must have a matched anchor"
+    assert set(np.unique(first[1])) <= {0, 1, 2}
 
 
 @pytest.mark.parametrize(("kind", "shape"), [("JPEG", (150, 200, 3)), ("PNG", (100, 134, 3))])
-def test_large_photos_are_kept_no_larger_than_the_input_needs(
+def test_large_photos_are_cached_at_the_size_that_the_input_needs(
     kind: str, shape: tuple[int, int, int], scenes: Path
 ) -> None:
     image, annotation = scene(np.random.default_rng(1), 1600, 1200)
@@ -150,12 +150,12 @@ def test_large_photos_are_kept_no_larger_than_the_input_needs(
     assert loaded.photos[len(loaded.train) - 1].shape == shape
 
 
-# ---- dirt -------------------------------------------------------------------------------------------------------
+# ---- bad data ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory: pytest.TempPathFactory) -> tuple[data.Data, list[str]]:
-    """What was loaded of a training channel with every kind of dirt, and the log's lines."""
+    """The data loaded from a training channel with every kind of bad data, and the log lines."""
     base, rng = write_scenes(tmp_path_factory.mktemp("dirty")), np.random.default_rng(9)
     image, note = scene(rng)
     row, size = note["annotations"][0], note["image_size"]
@@ -183,34 +183,32 @@ def dirty(tmp_path_factory: pytest.TempPathFactory) -> tuple[data.Data, list[str
 
 def light(photo: np.ndarray) -> list[float]:
     """Return the light rectangle's xmin, ymin, xmax, ymax in fractions of the photo."""
-    found = photo.min(axis=2) > 128
-    rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
-    height, width = found.shape
+    inside = photo.min(axis=2) > 128
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    height, width = inside.shape
     return [columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height]
 
 
-def test_photos_that_can_be_used_are_kept_with_their_usable_boxes(dirty: tuple[data.Data, list[str]]) -> None:
+def test_usable_photos_are_kept_with_their_usable_boxes(dirty: tuple[data.Data, list[str]]) -> None:
     boxes = {sample.name: len(sample.label) for sample in dirty[0].train}
     clean = {f"{index}.jpg": 1 for index in range(8)}
     usable = {"a_turned.jpg": 1, "b_grey.jpg": 1, "c_empty.jpg": 0, "e_boxes.jpg": 2, "i_clear.png": 1}
     assert boxes == clean | usable
 
 
-def test_each_photo_has_its_own_boxes_and_those_of_stored_pixels_are_turned_with_it(
-    dirty: tuple[data.Data, list[str]],
-) -> None:
+def test_boxes_match_their_photos_and_are_rotated_with_them_if_needed(dirty: tuple[data.Data, list[str]]) -> None:
     loaded, _ = dirty
     for index, sample in enumerate(loaded.train):
         if len(sample.label):
             assert sample.label[-1, 1:] == pytest.approx(light(loaded.photos[index]), abs=0.02), sample.name
 
 
-def test_greyscale_and_transparent_photos_become_rgb(dirty: tuple[data.Data, list[str]]) -> None:
+def test_greyscale_and_transparent_photos_are_converted_to_rgb(dirty: tuple[data.Data, list[str]]) -> None:
     loaded, _ = dirty
     assert {loaded.photos[index].shape[2] for index in range(len(loaded.train))} == {3}
 
 
-def test_categories_that_do_not_name_every_class_are_not_used(dirty: tuple[data.Data, list[str]]) -> None:
+def test_categories_that_do_not_name_every_class_are_ignored(dirty: tuple[data.Data, list[str]]) -> None:
     assert list(dirty[0].class_names) == ["0", "1", "2"]
 
 
@@ -233,11 +231,11 @@ def test_categories_that_do_not_name_every_class_are_not_used(dirty: tuple[data.
         "the annotations' categories are not used: they do not give each class from 0 to 2 one name",
     ],
 )
-def test_each_kind_of_dirt_is_counted_and_named(line: str, dirty: tuple[data.Data, list[str]]) -> None:
+def test_each_kind_of_bad_data_is_counted_and_named(line: str, dirty: tuple[data.Data, list[str]]) -> None:
     assert line in dirty[1]
 
 
-# ---- refusals ---------------------------------------------------------------------------------------------------
+# ---- errors -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -250,7 +248,7 @@ def test_each_kind_of_dirt_is_counted_and_named(line: str, dirty: tuple[data.Dat
         ),
     ],
 )
-def test_hyperparameters_that_the_data_contradict_are_refused(
+def test_hyperparameters_that_contradict_the_data_are_rejected(
     changes: dict[str, int], message: str, scenes: Path
 ) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
@@ -258,12 +256,12 @@ def test_hyperparameters_that_the_data_contradict_are_refused(
 
 
 def rewrite(scenes: Path, pattern: str, old: str, new: str) -> None:
-    """Replace a text in annotation files."""
+    """Replace text in annotation files."""
     for path in (scenes / "input" / "data").glob(pattern):
         path.write_text(path.read_text().replace(old, new))
 
 
-def test_annotations_of_other_images_are_refused(scenes: Path) -> None:
+def test_annotations_of_other_images_are_rejected(scenes: Path) -> None:
     rewrite(scenes, "train_annotation/*.json", "160", "161")
     message = (
         "8 of 8 train images differ in size from their annotation's image_size, more than unreadable_tolerance=0.05 "
@@ -273,21 +271,21 @@ def test_annotations_of_other_images_are_refused(scenes: Path) -> None:
         load(scenes)
 
 
-def test_a_channel_without_any_box_is_refused(scenes: Path) -> None:
+def test_a_channel_without_boxes_is_rejected(scenes: Path) -> None:
     for path in (scenes / "input" / "data" / "validation_annotation").iterdir():
         path.write_text('{"annotations": []}')
     with pytest.raises(UserError, match="no validation image has a box"):
         load(scenes)
 
 
-def test_class_names_of_another_number_than_num_classes_are_refused(scenes: Path) -> None:
+def test_another_number_of_class_names_than_num_classes_is_rejected(scenes: Path) -> None:
     rewrite(scenes, "*_annotation/*.json", "categories", "other")
     (scenes / "input" / "data" / "train_annotation" / "classes.txt").write_text("a\nb\nc\n")
     with pytest.raises(UserError, match=r"train_annotation/classes\.txt names 3 classes but num_classes=2"):
         load(scenes)
 
 
-def test_images_without_an_annotation_channel_are_refused(scenes: Path) -> None:
+def test_images_without_an_annotation_channel_are_rejected(scenes: Path) -> None:
     shutil.rmtree(scenes / "input" / "data" / "train_annotation")
     with pytest.raises(UserError, match="channel 'train_annotation' is missing"):
         load(scenes)
@@ -297,17 +295,17 @@ def test_images_without_an_annotation_channel_are_refused(scenes: Path) -> None:
 
 
 def pet_annotation(path: Path, photo: Path) -> dict[str, Any]:
-    """Return an annotation of the head boxes in one of the data set's own XML files."""
+    """Return an annotation with the head boxes from one of the data set's XML files."""
     root, rows = ET.parse(path).getroot(), []
-    for found in root.iter("object"):
-        left, top, right, bottom = (int(found.find(f"bndbox/{side}").text) for side in ("xmin", "ymin", "xmax", "ymax"))
+    for item in root.iter("object"):
+        left, top, right, bottom = (int(item.find(f"bndbox/{side}").text) for side in ("xmin", "ymin", "xmax", "ymax"))
         row = {"left": left - 1, "top": top - 1, "width": right - left + 1, "height": bottom - top + 1}
-        rows.append({"class_id": ("cat", "dog").index(found.find("name").text), **row})
+        rows.append({"class_id": ("cat", "dog").index(item.find("name").text), **row})
     size = {key: int(root.find(f"size/{key}").text) for key in ("width", "height")}
     return {"file": photo.name, "image_size": [size], "annotations": rows}
 
 
-def test_real_photos_are_all_read_and_each_augmented_one_has_anchors(pets: Path, tmp_path: Path) -> None:
+def test_all_real_photos_are_read_and_have_matched_anchors_after_augmentation(pets: Path, tmp_path: Path) -> None:
     notes = [path for path in (pets / "annotations" / "xmls").glob("*.xml") if not path.name.startswith(".")]
     assert len(notes) > 250
     for number, path in enumerate(sorted(notes)):

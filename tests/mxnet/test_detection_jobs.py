@@ -1,4 +1,4 @@
-"""Whole jobs of object-detection: what they log, what they leave in the model folder, how they refuse."""
+"""Whole jobs of object-detection: logs, model folder, and user errors."""
 
 import json
 import re
@@ -19,24 +19,24 @@ EPOCHS = 6
 NUMBER = r"\d+\.\d+(e-\d+)?"
 
 
-# ---- one job that several tests look at -------------------------------------------------------------------------
+# ---- one job for several tests ----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
-    """A job in image form, in the folder of an earlier one, run by the real program."""
+    """A job in image format, in the folder of an earlier job, run by the real program."""
     base = jobs.boxed_channels(tmp_path_factory.mktemp("first"), validation=24)
     jobs.configure(base, {"epochs": EPOCHS, "lr_scheduler_step": "5"}, "FastFile", "image/jpeg", jobs.DETECTION)
     jobs.earlier_model(base)
     return jobs.run(base, environ={"VISION_ALGORITHM": "object-detection"})
 
 
-def test_a_job_learns_where_things_are_and_ends_with_exit_code_0(first: jobs.Done) -> None:
+def test_a_job_learns_to_detect_objects_and_exits_with_0(first: jobs.Done) -> None:
     assert (first.code, first.failure) == (0, "")
     assert first.description["metrics"]["validation:mAP"] >= 0.5
 
 
-def test_the_log_lines_are_those_of_the_built_in(first: jobs.Done) -> None:
+def test_the_log_lines_match_the_built_in_algorithm(first: jobs.Done) -> None:
     patterns = [
         r"Docker entrypoint called with argument\(s\): train",
         r"Final configuration: \{.*'base_network': 'resnet-18'.*\}",
@@ -55,7 +55,7 @@ def test_the_log_lines_are_those_of_the_built_in(first: jobs.Done) -> None:
     assert [text for text in patterns if not any(re.fullmatch(text, line) for line in first.lines)] == []
 
 
-def test_pictures_smaller_than_the_built_ins_are_warned_of(first: jobs.Done) -> None:
+def test_an_image_shape_below_the_built_ins_minimum_gives_a_warning(first: jobs.Done) -> None:
     assert any("image_shape=64 is smaller than the built-in's least, 300" in line for line in first.lines)
 
 
@@ -64,14 +64,14 @@ def test_the_model_folder_holds_the_built_ins_files_and_the_graph(first: jobs.Do
     assert {path.name for path in first.model.iterdir()} == native | {"model.json", "model.onnx"}
 
 
-def test_hyperparams_json_is_what_a_job_takes_and_means_the_same(first: jobs.Done) -> None:
+def test_hyperparams_json_gives_the_same_hyperparameters_when_read_back(first: jobs.Done) -> None:
     texts = json.loads((first.model / "hyperparams.json").read_text())
     assert (texts["base_network"], texts["lr_scheduler_step"]) == ("resnet-18", "5")
     assert "freeze_layer_pattern" not in texts
     assert json.loads(json.dumps(hyperparameters.check(texts).values())) == first.description["hyperparameters"]
 
 
-def test_the_description_holds_class_names_suppression_and_both_precisions(first: jobs.Done) -> None:
+def test_the_description_holds_class_names_suppression_and_both_metrics(first: jobs.Done) -> None:
     description = first.description
     assert description["class_names"] == ["square", "disc"]
     assert description["nms"] == {"threshold": 0.45, "top_k": 400, "score_floor": 0.01}
@@ -87,11 +87,11 @@ def photos(first: jobs.Done) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def detections(first: jobs.Done, photos: list[Path]) -> list[np.ndarray]:
-    """What the server's code detects on each validation photo, (d, 6)."""
-    return served.answers(first.model, photos)
+    """The detections of the server's code on each validation photo, (d, 6)."""
+    return served.predict(first.model, photos)
 
 
-def test_the_native_files_load_into_mxnets_module_and_detect_what_the_server_detects(
+def test_the_native_files_load_into_mxnets_module_and_match_the_servers_detections(
     first: jobs.Done, photos: list[Path], detections: list[np.ndarray]
 ) -> None:
     spec = artifact.read(first.model).input
@@ -101,24 +101,24 @@ def test_the_native_files_load_into_mxnets_module_and_detect_what_the_server_det
     module.bind([("data", tensors.shape)], for_training=False)
     module.set_params(arguments, auxiliary)
     module.forward(mx.io.DataBatch([mx.nd.array(tensors)]), is_train=False)
-    for found, wanted in zip(module.get_outputs()[0].asnumpy(), detections, strict=True):
-        rows = found[found[:, 1] > 0]
+    for output, expected in zip(module.get_outputs()[0].asnumpy(), detections, strict=True):
+        rows = output[output[:, 1] > 0]
         rows[:, 2:] = rows[:, 2:].clip(0, 1)
-        np.testing.assert_allclose(rows, wanted, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-4)
 
 
-def test_the_surest_detection_lies_on_what_most_photos_show(photos: list[Path], detections: list[np.ndarray]) -> None:
-    # Which photos it is wrong on differs from processor to processor.
+def test_the_best_detection_is_right_on_most_photos(photos: list[Path], detections: list[np.ndarray]) -> None:
+    # Different processors give different wrong photos.
     overlap = []
-    for photo, found in zip(photos, detections, strict=True):
+    for photo, rows in zip(photos, detections, strict=True):
         note = photo.parent.with_name("validation_annotation") / f"{photo.stem}.json"
         box = json.loads(note.read_text())["annotations"][0]
         corners = [box["left"], box["top"], box["left"] + box["width"], box["top"] + box["height"]]
-        overlap.append(overlaps(found[:1, 2:], np.array([corners]) / [72, 60, 72, 60]).max(initial=0))
-    assert np.median(overlap) > 0.5  # PASCAL VOC's measure
+        overlap.append(overlaps(rows[:1, 2:], np.array([corners]) / [72, 60, 72, 60]).max(initial=0))
+    assert np.median(overlap) > 0.5  # PASCAL VOC's threshold
 
 
-# ---- what else a job takes, and what it does not ----------------------------------------------------------------
+# ---- other inputs and user errors -------------------------------------------------------------------------------
 
 
 def test_recordio_trains_like_images(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_recordio_trains_like_images(tmp_path: Path) -> None:
         ({"use_pretrained_model": 1}, "pretrained weights of resnet18 were asked for and none were found"),
     ],
 )
-def test_a_mistake_of_the_user_exits_2_with_the_sentence_first_and_an_earlier_model_stays(
+def test_a_user_error_exits_2_with_the_reason_first_and_the_earlier_model_stays(
     changes: dict[str, Any], sentence: str, tmp_path: Path
 ) -> None:
     base = jobs.boxed_channels(tmp_path, train=8, validation=4)

@@ -1,4 +1,4 @@
-"""Layers of the detectors go by their public names, and `freeze_layer_pattern` keeps those that it matches."""
+"""Public layer names of the detectors, and freezing layers with `freeze_layer_pattern`."""
 
 import pytest
 from mxnet import gluon
@@ -22,35 +22,33 @@ def parameters(net: gluon.Block) -> dict[str, gluon.Parameter]:
         ("resnet-18", {"stage1_unit1_conv1_weight", "stage2_unit1_sc_bn_gamma", "extra4_conv2_weight"}),
     ],
 )
-def test_layers_go_by_the_names_of_the_public_symbol_files_and_each_has_its_own(
-    base_network: str, names: set[str]
-) -> None:
+def test_layers_have_unique_names_that_match_the_public_symbol_files(base_network: str, names: set[str]) -> None:
     net = network.Detector(base_network, 2, 300)
     assert names <= parameters(net).keys()
     assert len(parameters(net)) == len(net._collect_params_with_prefix())
 
 
-def test_frozen_layers_stay_as_they_were_and_the_others_move() -> None:
+def test_frozen_layers_do_not_change_and_the_others_do() -> None:
     hp = hyperparameters(freeze_layer_pattern="^(conv0|stage1_unit1_conv1)_")
     net = network.build("resnet-18", 2, 64, 0)
     layers.freeze(net, hp)
     before = {name: value.data().asnumpy() for name, value in parameters(net).items()}
     step = Step(net, hp)
-    for _ in range(2):  # the first step leaves a block's first kernels alone: its last scale is still zero
+    for _ in range(2):  # the first step does not change a block's first kernels, because its last scale is still zero
         step(*batch(64, network.anchors("resnet-18", 64)))
-    moved = {name for name, value in parameters(net).items() if (value.data().asnumpy() != before[name]).any()}
-    assert not moved & {"conv0_weight", "stage1_unit1_conv1_weight"}
-    assert moved >= {"stage1_unit1_conv2_weight", "predictor1_classes_weight"}
+    changed = {name for name, value in parameters(net).items() if (value.data().asnumpy() != before[name]).any()}
+    assert not changed & {"conv0_weight", "stage1_unit1_conv1_weight"}
+    assert changed >= {"stage1_unit1_conv2_weight", "predictor1_classes_weight"}
 
 
-def test_a_pattern_that_freezes_nothing_is_the_users_mistake_and_names_layers() -> None:
+def test_a_pattern_that_freezes_nothing_is_a_user_error_that_names_layers() -> None:
     net = network.build("resnet-18", 2, 64, 0)
     message = r"^hyperparameter freeze_layer_pattern='\^layer1_\.\*' matches no layer .* stage1_unit1_"
     with pytest.raises(UserError, match=message):
         layers.freeze(net, hyperparameters(freeze_layer_pattern="^layer1_.*"))
 
 
-def test_a_pattern_that_freezes_everything_is_the_users_mistake() -> None:
+def test_a_pattern_that_freezes_everything_is_a_user_error() -> None:
     net = network.build("resnet-18", 2, 64, 0)
     with pytest.raises(UserError, match="nothing is left to train"):
         layers.freeze(net, hyperparameters(freeze_layer_pattern=".*"))

@@ -1,4 +1,4 @@
-"""How object-detection trains: optimizers, the loss of background, VGG's first kernels, the lines on its speed."""
+"""Training steps of object-detection: optimizers, background loss, VGG's first kernels, and log lines about speed."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def test_each_optimizer_lowers_the_loss_on_one_batch(name: str, learning_rate: f
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_photos_without_boxes_are_learnt_from_as_background() -> None:
+def test_photos_without_boxes_are_trained_as_background() -> None:
     images, classes, boxes = batch(64, network.anchors("resnet-18", 64))
     step = Step(network.build("resnet-18", 2, 64, 0), hyperparameters())
     (cross_entropy,), _ = step(images[:2], np.stack([classes[0], 0 * classes[0]]), boxes[:2])
@@ -35,7 +35,7 @@ def test_photos_without_boxes_are_learnt_from_as_background() -> None:
     assert with_box > without > 0
 
 
-def test_the_first_kernel_of_a_vgg_learns_no_faster_than_the_second() -> None:
+def test_vggs_first_kernel_does_not_learn_faster_than_the_second() -> None:
     net = network.build("vgg-16", 2, 64, 0)
     named = {layers.public_name(name): value for name, value in net._collect_params_with_prefix().items()}
     kernels = [named["conv1_1_weight"], named["conv1_2_weight"]]
@@ -47,22 +47,22 @@ def test_the_first_kernel_of_a_vgg_learns_no_faster_than_the_second() -> None:
     assert 0 < first < 10 * second
 
 
-def test_several_hosts_average_nothing_at_the_end_of_an_epoch_where_there_is_no_batchnorm() -> None:
+def test_hosts_do_not_average_at_the_end_of_an_epoch_without_batchnorm() -> None:
     class OfTwo(Exchange):
         hosts = 2
 
         def average(self, arrays: Sequence[Sequence[mx.nd.NDArray]]) -> None:
-            mx.nd.concat(*(copies[0].reshape(-1) for copies in arrays), dim=0)  # which takes at least one
+            mx.nd.concat(*(copies[0].reshape(-1) for copies in arrays), dim=0)  # fails without arrays
 
     Step(network.build("vgg-16", 2, 64, 0), hyperparameters(base_network="vgg-16"), OfTwo()).end()
 
 
 def speed_lines(monkeypatch: pytest.MonkeyPatch, count: int, seconds: float) -> list[str]:
-    """Return the lines of the second of four epochs, of `count` batches, each of which takes `seconds`."""
+    """Return the log lines of the second of four epochs of `count` batches that take `seconds` each."""
     return lines_of_second_epoch(Slow(Clock(monkeypatch), seconds), DetectionLines("algo-1", 4), count)
 
 
-def test_a_speed_line_comes_every_hundred_batches_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_and_time_left_are_logged_every_hundred_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     pattern = (
         r"Epoch:    1, batches:    100, num_examples:    800, \d+\.\d samples/sec, "
         r"epoch time so far:  \d:\d\d:\d\d(\.\d+)?"
@@ -73,7 +73,7 @@ def test_a_speed_line_comes_every_hundred_batches_with_the_time_left(monkeypatch
     assert re.fullmatch(r"time left: \d+:\d\d:\d\d", lines[1])
 
 
-def test_a_speed_line_comes_after_twenty_seconds_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_is_logged_at_least_every_twenty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     line = "Epoch:    1, batches:      {}, num_examples:     {}, 0.5 samples/sec, epoch time so far:  {}"
     assert speed_lines(monkeypatch, 4, 15) == [
         line.format(2, 16, "0:00:30"),
@@ -83,7 +83,7 @@ def test_a_speed_line_comes_after_twenty_seconds_without_one(monkeypatch: pytest
     ]
 
 
-def test_answers_that_are_not_finite_end_an_evaluation() -> None:
+def test_predictions_that_are_not_finite_end_an_evaluation() -> None:
     net = network.build("resnet-18", 2, 64, 0)
     for parameter in net.collect_params().values():
         parameter.set_data(parameter.data() * np.nan)
