@@ -212,7 +212,7 @@ SEGMENTATION: dict[str, Any] = {
     "optimizer": "adam",
     "epochs": 1,
 }
-THINGS = ("nothing", *SHAPES)
+MASK_CLASSES = ("nothing", *SHAPES)
 
 
 def masked_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
@@ -227,7 +227,7 @@ def masked_channels(base: Path, train: int = 48, validation: int = 12) -> Path:
         mask[np.abs(reach - side / 2) < 1] = 255
         photo.save(images / f"{index}.jpg", quality=92)
         Image.fromarray(mask).save(truths / f"{index}.png")
-        (truths / "classes.txt").write_text("\n".join(THINGS) + "\n")
+        (truths / "classes.txt").write_text("\n".join(MASK_CLASSES) + "\n")
     return base
 
 

@@ -85,7 +85,7 @@ def test_mean_average_precision_matches_gluoncvs(eleven_points: bool, gluoncv: t
                 metric.update(*([part[None]] for part in (rows[:, 2:] * 300, rows[:, 0], rows[:, 1])),
                               [true[None, :, 1:] * 300], [true[None, :, 0]])  # fmt: skip
         expected = metric.get()[1] if any(map(len, truths)) else np.nan
-        value = mean_average_precision(boxes, truths, 300, 0.5, eleven_points)
+        value = mean_average_precision(detected, truths, 300, 0.5, eleven_points)
         assert value == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 

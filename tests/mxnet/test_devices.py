@@ -1,4 +1,4 @@
-"""Training on one device that is not the first, and on two: two contexts of the CPU stand for two GPUs."""
+"""Training on a device other than the first, and on two devices. Two contexts of the CPU stand in for two GPUs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ from train.weights import native
 ONE, TWO = [mx.cpu(0)], [mx.cpu(0), mx.cpu(1)]
 UPDATES = 3
 SLOW = {"optimizer": "nag", "learning_rate": 0.0003}
-"""Small steps, so that differences of rounding do not grow."""
+"""Small steps keep rounding differences small."""
 Batch = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
 class Training:
-    """A network with its step on some devices, and batches of four pictures for it."""
+    """A network, its training step on some devices, and a batch of four pictures."""
 
     net: gluon.HybridBlock
     step: GluonStep[Any, Any]
@@ -46,16 +46,16 @@ class Training:
         return [self.step.read(batch, self.step(*batch)).loss for _ in range(UPDATES)]
 
 
-def hold(net: gluon.Block) -> None:
-    """Leave out what makes a picture's answer depend on the others of its part of a batch, or on chance."""
+def freeze_statistics(net: gluon.Block) -> None:
+    """Disable BatchNorm's batch statistics and dropout, so predictions do not depend on the batch or on chance."""
     if isinstance(net, gluon.nn.BatchNorm):
         net._kwargs["use_global_stats"] = True
     if isinstance(net, gluon.nn.Dropout):
         net._rate = 0
 
 
-def steady(net: gluon.Block) -> None:
-    """Leave out what depends on chance."""
+def disable_dropout(net: gluon.Block) -> None:
+    """Disable dropout, so predictions do not depend on chance."""
     if isinstance(net, gluon.nn.Dropout):
         net._rate = 0
 
@@ -107,70 +107,70 @@ NORMALISED = [classify, detect, segment]
 
 
 def doubled(batch: Batch) -> Batch:
-    """Return a batch whose second half is its first."""
+    """Return the batch followed by a copy of itself."""
     return tuple(np.concatenate([array, array]) for array in batch)
 
 
-# ---- two devices learn what one learns --------------------------------------------------------------------------
+# ---- two devices train like one ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("begin", "count"), [*((begin, 3) for begin in TRAININGS), *((begin, 4) for begin in NORMALISED)]
 )
-def test_two_devices_have_the_loss_curve_of_one_where_no_batch_is_normalised(begin: Any, count: int) -> None:
+def test_two_devices_have_the_same_loss_curve_as_one_without_batchnorm(begin: Any, count: int) -> None:
     curves = []
     for where in (ONE, TWO):
-        training = begin(where, hold)
+        training = begin(where, freeze_statistics)
         curves.append(training.losses(tuple(array[:count] for array in training.batch)))
     assert curves[0][-1] < curves[0][0]
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("begin", NORMALISED)
-def test_with_batchnorm_two_devices_that_see_the_same_pictures_learn_what_one_learns_of_both(begin: Any) -> None:
+def test_with_batchnorm_two_devices_with_equal_pictures_train_like_one(begin: Any) -> None:
     curves, statistics = [], []
     for where in (ONE, TWO):
-        training = begin(where, steady)
+        training = begin(where, disable_dropout)
         curves.append(training.losses(doubled(training.batch)))
         training.step.end()
         mx.nd.waitall()
         statistics.append(np.concatenate([array.asnumpy() for array in running(training.net, where[-1])]))
     assert curves[0][-1] < curves[0][0]
-    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-3)  # normalised, small differences grow
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-3)  # normalisation increases small differences
     np.testing.assert_allclose(statistics[1], statistics[0], rtol=1e-2, atol=1e-4)
 
 
 def running(net: gluon.Block, where: mx.Context) -> list[mx.nd.NDArray]:
-    """Return BatchNorm's statistics as a device has them."""
+    """Return BatchNorm's statistics on a device."""
     named = net.collect_params().items()
-    return [each.data(where).flatten() for name, each in named if name.endswith(native.STATISTICS)]
+    return [value.data(where).flatten() for name, value in named if name.endswith(native.STATISTICS)]
 
 
 @pytest.mark.parametrize("begin", NORMALISED)
-def test_devices_keep_the_same_weights_and_statistics_of_their_own_which_become_their_mean(begin: Any) -> None:
-    training = begin(TWO, steady)
+def test_devices_share_weights_and_average_their_statistics_at_the_end(begin: Any) -> None:
+    training = begin(TWO, disable_dropout)
     training.losses(training.batch)
     mx.nd.waitall()
-    own = [np.concatenate([array.asnumpy() for array in running(training.net, where)], axis=None) for where in TWO]
+    before = [np.concatenate([array.asnumpy() for array in running(training.net, where)], axis=None) for where in TWO]
     training.step.end()
     after = [np.concatenate([array.asnumpy() for array in running(training.net, where)], axis=None) for where in TWO]
-    assert not np.allclose(own[0], own[1])
+    assert not np.allclose(before[0], before[1])
     assert np.array_equal(after[0], after[1])
-    np.testing.assert_allclose(after[0], (own[0] + own[1]) / 2, rtol=1e-5)
+    np.testing.assert_allclose(after[0], (before[0] + before[1]) / 2, rtol=1e-5)
     for name, parameter in training.net.collect_params().items():
         first, second = (parameter.data(where).asnumpy() for where in TWO)
         assert np.array_equal(first, second), name
 
 
-def test_training_on_two_devices_goes_on_from_a_state() -> None:
-    training, other = classify(TWO, steady), classify(TWO, steady)
+def test_training_on_two_devices_resumes_from_a_state() -> None:
+    training, resumed = classify(TWO, disable_dropout), classify(TWO, disable_dropout)
     training.losses(training.batch)
     training.step.end()
-    other.step.restore(training.step.state())
-    assert other.losses(training.batch) == training.losses(training.batch)
+    resumed.step.restore(training.step.state())
+    assert resumed.losses(training.batch) == training.losses(training.batch)
 
 
-def test_a_batch_is_split_into_parts_that_differ_by_one_at_most() -> None:
+def test_a_batch_is_split_into_parts_whose_sizes_differ_by_at_most_one() -> None:
     parts = devices.split(np.arange(5), [mx.cpu(0), mx.cpu(1), mx.cpu(2)])
     assert [part.asnumpy().tolist() for part in parts] == [[0, 1], [2, 3], [4]]
     assert [part.context for part in parts] == [mx.cpu(0), mx.cpu(1), mx.cpu(2)]
@@ -186,29 +186,29 @@ JOBS = {
 SMALL = {"num_training_samples": 9, "mini_batch_size": 5, "epochs": 1}
 
 
-def run(algorithm: str, base: Path, said: str, monkeypatch: pytest.MonkeyPatch) -> jobs.Done:
-    """Run a small job on the devices that VISION_DEVICES says."""
+def run(algorithm: str, base: Path, names: str, monkeypatch: pytest.MonkeyPatch) -> jobs.Done:
+    """Run a small job with this value of VISION_DEVICES."""
     lay_out, defaults = JOBS[algorithm]
     lay_out(base, 9, 4)
     jobs.configure(base, SMALL, defaults=defaults)
-    monkeypatch.setenv("VISION_DEVICES", said)
+    monkeypatch.setenv("VISION_DEVICES", names)
     return in_process.run(base, algorithm)
 
 
-@pytest.mark.parametrize(("said", "used"), [("cpu:1", [mx.cpu(1)]), ("cpu:0,cpu:1", TWO)], ids=["one", "two"])
+@pytest.mark.parametrize(("names", "used"), [("cpu:1", [mx.cpu(1)]), ("cpu:0,cpu:1", TWO)], ids=["one", "two"])
 @pytest.mark.parametrize("algorithm", JOBS)
-def test_no_operator_of_a_job_has_inputs_of_several_devices(
-    algorithm: str, said: str, used: Sequence[mx.Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_operator_of_a_job_has_inputs_on_several_devices(
+    algorithm: str, names: str, used: Sequence[mx.Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with contexts.watched() as seen:
-        done = run(algorithm, tmp_path, said, monkeypatch)
+        done = run(algorithm, tmp_path, names, monkeypatch)
     assert (done.code, done.failure) == (0, "")
-    assert f"Training on {said.replace(',', ', ')}, as VISION_DEVICES says" in done.lines
+    assert f"Training on {names.replace(',', ', ')}, as VISION_DEVICES says" in done.lines
     assert seen.mixed == []
     assert seen.contexts >= set(used)
 
 
-def test_the_hook_sees_operators_and_graphs_whose_inputs_are_on_several_devices() -> None:
+def test_the_hook_detects_operators_and_graphs_with_inputs_on_several_devices() -> None:
     net = gluon.nn.Dense(2, in_units=2)
     net.initialize()
     net.hybridize()
@@ -221,7 +221,7 @@ def test_the_hook_sees_operators_and_graphs_whose_inputs_are_on_several_devices(
 
 
 @pytest.mark.parametrize("algorithm", JOBS)
-def test_the_files_of_a_job_on_other_devices_can_be_read_without_them(
+def test_the_files_of_a_job_can_be_read_without_its_devices(
     algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = run(algorithm, tmp_path, "cpu:1", monkeypatch)
@@ -235,31 +235,29 @@ def test_the_files_of_a_job_on_other_devices_can_be_read_without_them(
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         "[10:00:00] src/storage/./pooled_storage_manager.h:161: cudaMalloc retry failed: out of memory",
         "Check failed: e == CUDNN_STATUS_SUCCESS (2 vs. 0) : cuDNN: CUDNN_STATUS_ALLOC_FAILED",
     ],
 )
-def test_a_full_gpu_is_the_users_error_which_names_mini_batch_size(words: str) -> None:
+def test_a_full_gpu_is_a_user_error_that_names_mini_batch_size(message: str) -> None:
     two = devices.Devices([Device("cpu", 0), Device("cpu", 1)], 33)
     with pytest.raises(UserError) as raised, two.used():
-        raise mx.MXNetError(words)
+        raise mx.MXNetError(message)
     assert str(raised.value).startswith(
         "the memory of the GPU is too small for mini_batch_size=33, 17 on each of 2 GPUs: lower mini_batch_size"
     )
-    assert raised.value.detail == words
+    assert raised.value.detail == message
     assert mx.current_context() == mx.cpu(0)
 
 
-def test_another_error_of_mxnet_stays_what_it_is() -> None:
+def test_other_errors_of_mxnet_are_not_changed() -> None:
     with pytest.raises(mx.MXNetError, match="shape"), devices.Devices([Device("cpu", 0)], 8).used():
         raise mx.MXNetError("Shape inconsistent: shape")
 
 
-def test_a_job_whose_gpu_is_full_ends_with_exit_code_2_and_mini_batch_size_in_its_failure_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_on_a_full_gpu_exits_2_and_names_mini_batch_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: Any) -> None:
         raise mx.MXNetError("cudaMalloc failed: out of memory")
 
@@ -269,7 +267,7 @@ def test_a_job_whose_gpu_is_full_ends_with_exit_code_2_and_mini_batch_size_in_it
     assert done.failure.startswith("ClientError: the memory of the GPU is too small for mini_batch_size=5: lower ")
 
 
-def test_the_default_device_is_back_after_devices_were_entered_twice() -> None:
+def test_the_default_device_is_restored_after_nested_use() -> None:
     where = devices.Devices([Device("cpu", 1)], 8)
     with where.used(), where.used():
         assert mx.current_context() == mx.cpu(1)

@@ -1,4 +1,4 @@
-"""gpu-check with a second context of the CPU in the place of a GPU: one that computes rightly, one that does not."""
+"""gpu-check with a second CPU context in place of a GPU, computing correctly or incorrectly."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,18 +25,18 @@ Check = Callable[[str], tuple[int, list[str]]]
 
 @pytest.fixture
 def check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
-    """`check(devices)`: the exit code of gpu-check with these VISION_DEVICES, and its table and verdict as lines."""
+    """`check(devices)` runs gpu-check with this VISION_DEVICES and returns the exit code and the report's lines."""
 
-    def run(said: str) -> tuple[int, list[str]]:
+    def run(names: str) -> tuple[int, list[str]]:
         monkeypatch.setenv("VISION_ALGORITHM", "object-detection")
-        monkeypatch.setenv("VISION_DEVICES", said)
+        monkeypatch.setenv("VISION_DEVICES", names)
         code = program.main([])
         return code, [line for line in capsys.readouterr().out.splitlines() if line.startswith(("|", "gpu"))]
 
     return run
 
 
-def test_a_device_that_computes_as_the_cpu_passes(check: Check) -> None:
+def test_a_device_that_computes_like_the_cpu_passes(check: Check) -> None:
     code, lines = check("cpu:1")
     assert code == 0
     assert lines[-1] == "gpu-check: passed: 6 of 6 runs agree"
@@ -45,9 +45,9 @@ def test_a_device_that_computes_as_the_cpu_passes(check: Check) -> None:
 
 
 def wrong_pixels(patch: pytest.MonkeyPatch) -> None:
-    """Let the pixels on the second context be off by a twentieth, some up and some down.
+    """Change the pixels on the second context randomly by about a twentieth.
 
-    Off by one factor they would all be right again after the first BatchNorm.
+    The first BatchNorm would undo a constant factor.
     """
     split = devices.split
 
@@ -60,12 +60,12 @@ def wrong_pixels(patch: pytest.MonkeyPatch) -> None:
 
 
 def wrong_gradients(patch: pytest.MonkeyPatch) -> None:
-    """Let the gradients on the second context be a tenth too small; what is computed forwards is right."""
+    """Make the gradients on the second context a tenth too small. The forward pass stays correct."""
     update = gluon.Trainer.update
 
     def faulty(self: gluon.Trainer, batch_size: int, **options: Any) -> None:
         trained = [parameter for parameter in self._params if parameter.grad_req != "null"]
-        for gradient in (each for parameter in trained for each in parameter.list_grad()):
+        for gradient in (copy for parameter in trained for copy in parameter.list_grad()):
             if gradient.context == mx.cpu(1):
                 gradient *= 0.9
         update(self, batch_size, **options)
@@ -81,7 +81,7 @@ def test_a_device_that_computes_wrong_numbers_fails(check: Check, monkeypatch: p
     assert ["**failed**" in line for line in lines[3:-1]] == [False, True] * 3
 
 
-def test_a_device_whose_gradients_alone_are_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_with_only_wrong_gradients_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong_gradients(monkeypatch)
     chosen, trainings = begin({"VISION_DEVICES": "cpu:1"})
     reference, row = compare({"image-classification": trainings["image-classification"]}, chosen)
@@ -90,7 +90,7 @@ def test_a_device_whose_gradients_alone_are_wrong_fails(monkeypatch: pytest.Monk
     assert not row.passed
 
 
-def test_devices_together_are_compared_with_one() -> None:
+def test_all_devices_together_are_compared_with_one() -> None:
     chosen, trainings = begin({"VISION_DEVICES": "cpu:0,cpu:1"})
     assert chosen == [CPU, Device("cpu", 1)]
     training = trainings["image-classification"]
@@ -100,9 +100,7 @@ def test_devices_together_are_compared_with_one() -> None:
     assert len(reference.losses) == comparison.UPDATES
 
 
-def test_the_table_says_whose_it_is_and_which_gpus_the_machine_has(
-    check: Check, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_report_names_the_algorithm_the_version_and_the_gpus(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "compare", lambda trainings, chosen: [])
     monkeypatch.setattr(cuda, "gpus", lambda: [Gpu("Tesla T4", (7, 5)), Gpu("NVIDIA A10G", (8, 6))])
     assert check("cpu:1")[1][:3] == [
@@ -116,9 +114,9 @@ def test_without_a_gpu_the_exit_code_is_3(check: Check) -> None:
     assert check("") == (3, ["gpu-check: there is no GPU that this image can use, so nothing is checked"])
 
 
-def test_devices_that_cannot_be_had_end_it_with_exit_code_2(check: Check) -> None:
+def test_unavailable_devices_give_exit_code_2(check: Check) -> None:
     assert check("gpu:7") == (2, [])
 
 
-def test_the_images_program_is_this_module() -> None:
+def test_the_images_program_runs_this_module() -> None:
     assert "python -m train.gpu_check" in (REPOSITORY / "containers" / "bin" / "gpu-check").read_text()

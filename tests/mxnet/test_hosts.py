@@ -1,4 +1,4 @@
-"""Jobs of the MXNet algorithms on two hosts, which are two processes of this machine."""
+"""Jobs of the MXNet algorithms on two hosts, which are two processes on this machine."""
 
 import json
 import os
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_two_hosts_train_what_one_process_does_that_averages_both_halves_gradients(name: str, tmp_path: Path) -> None:
+def test_two_hosts_train_like_one_process_that_averages_both_gradients(name: str, tmp_path: Path) -> None:
     files = [tmp_path / f"{rank}.npz" for rank in (0, 1)]
     environ = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     program = [python("mxnet"), "-m", "tests.mxnet.two_hosts", name]
@@ -46,7 +46,7 @@ def test_two_hosts_train_what_one_process_does_that_averages_both_halves_gradien
 
 
 def lay_out(name: str, folder: Path, hyperparameters: dict[str, Any], checkpoints: bool = False) -> list[Path]:
-    """The folders of a small job on two hosts that have the same 12 photos to train on and 5 to measure on."""
+    """Lay out a small job on two hosts with the same 12 training and 5 validation photos. Return the folders."""
     algorithm = interrupting.ALGORITHMS[name]
     folders = [algorithm.lay_out(folder / host, 12, 5) for host in ("one", "two")]
     small = {"num_training_samples": 12, "mini_batch_size": 3, "epochs": 2, "checkpoint_frequency": None}
@@ -58,19 +58,19 @@ def lay_out(name: str, folder: Path, hyperparameters: dict[str, Any], checkpoint
 
 
 def run(name: str, folders: Sequence[Path], more: Mapping[str, str] | None = None, **options: Any) -> list[jobs.Done]:
-    """Run the job on both hosts, a checkpoint after each epoch; `more` are variables beside the usual ones."""
+    """Run the job on both hosts with a checkpoint after each epoch. `more` holds additional environment variables."""
     program, environ = ("tests.trouble", "often"), {"VISION_ALGORITHM": name, **(more or {})}
     return jobs.run_on_two_hosts(folders, environ=environ, program=program, **options)
 
 
 def measured(done: jobs.Done) -> list[str]:
-    """The lines about metrics without the host's name and the speed."""
+    """Return the log lines about metrics without the host names."""
     lines = [line for line in done.lines if re.search(r"rain-accuracy|alidation-|quality_metric", line)]
     return [re.sub(r"host[=:] ?[^,]+,", "", line) for line in lines if "Storing" not in line and "Updating" not in line]
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_two_hosts_log_the_same_metrics_and_the_first_alone_writes_the_model(name: str, tmp_path: Path) -> None:
+def test_two_hosts_log_the_same_metrics_and_only_the_first_writes_the_model(name: str, tmp_path: Path) -> None:
     both = run(name, lay_out(name, tmp_path, {}))
     assert [(done.code, done.failure) for done in both] == [(0, "")] * 2
     assert len(measured(both[0])) >= 4
@@ -79,7 +79,7 @@ def test_two_hosts_log_the_same_metrics_and_the_first_alone_writes_the_model(nam
     assert os.listdir(both[1].model) == []
 
 
-def test_two_hosts_with_two_devices_each_train_as_one(tmp_path: Path) -> None:
+def test_two_hosts_with_two_devices_each_train_together(tmp_path: Path) -> None:
     name = "image-classification"
     folders = lay_out(name, tmp_path, {"mini_batch_size": 4})
     both = run(name, folders, more={"VISION_DEVICES": "cpu:0,cpu:1"})
@@ -88,12 +88,12 @@ def test_two_hosts_with_two_devices_each_train_as_one(tmp_path: Path) -> None:
 
 
 def photos(base: Path, channel: str) -> list[Path]:
-    """The photos of a channel, in order."""
+    """Return the photos of a channel in order."""
     return sorted(path for path in (base / "input" / "data" / channel).rglob("*") if path.is_file())
 
 
 def shard(folders: Sequence[Path], channel: str, kept: Callable[[int], int]) -> None:
-    """Let each photo of a channel be on one host alone, the one that `kept` says for its place among all."""
+    """Keep each photo of a channel on only one host. `kept` maps the photo's number to the host's rank."""
     for rank, base in enumerate(folders):
         for number, photo in enumerate(photos(base, channel)):
             if kept(number) != rank:
@@ -105,12 +105,10 @@ def shard(folders: Sequence[Path], channel: str, kept: Callable[[int], int]) -> 
         config.write_text(json.dumps(channels))
 
 
-def test_two_hosts_with_photos_of_their_own_that_are_killed_go_on_from_the_first_ones_checkpoints_bit_for_bit(
-    tmp_path: Path,
-) -> None:
+def test_two_killed_hosts_with_a_sharded_channel_resume_bit_for_bit(tmp_path: Path) -> None:
     name, epochs = "image-classification", {"epochs": 4}
-    whole, killed = (lay_out(name, tmp_path / each, epochs, checkpoints=True) for each in ("whole", "killed"))
-    for folders in (whole, killed):  # so that the hosts have other numbers of photos
+    whole, killed = (lay_out(name, tmp_path / run, epochs, checkpoints=True) for run in ("whole", "killed"))
+    for folders in (whole, killed):  # gives the hosts different numbers of photos
         shard(folders, "train", lambda number: int(number < 4))
     assert [done.code for done in run(name, whole)] == [0, 0]
     first = run(name, killed, until="Epoch[2] Train-accuracy", number=signal.SIGKILL)
@@ -126,7 +124,7 @@ def test_two_hosts_with_photos_of_their_own_that_are_killed_go_on_from_the_first
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_sharded_channels_are_trained_and_measured_as_a_whole(name: str, tmp_path: Path) -> None:
+def test_sharded_channels_are_trained_and_evaluated_as_a_whole(name: str, tmp_path: Path) -> None:
     folders = lay_out(name, tmp_path, {"mini_batch_size": 2})
     shard(folders, "train", lambda number: int(number < 3))
     shard(folders, "validation", lambda number: int(number < 2))
@@ -138,7 +136,7 @@ def test_sharded_channels_are_trained_and_measured_as_a_whole(name: str, tmp_pat
     assert measured(both[0]) == measured(both[1])
 
 
-def test_a_sharded_channel_without_a_file_for_a_host_ends_the_job_on_both(tmp_path: Path) -> None:
+def test_a_sharded_channel_without_files_for_a_host_fails_the_job_on_both_hosts(tmp_path: Path) -> None:
     folders = lay_out("image-classification", tmp_path, {})
     shard(folders, "train", lambda number: 0)
     both = run("image-classification", folders)
@@ -148,7 +146,7 @@ def test_a_sharded_channel_without_a_file_for_a_host_ends_the_job_on_both(tmp_pa
     assert both[0].failure.startswith(f"ClientError: host 127.0.0.1 of the job failed: {reason}")
 
 
-def test_hosts_with_different_photos_of_a_channel_that_is_not_sharded_are_refused(tmp_path: Path) -> None:
+def test_hosts_with_different_photos_in_an_unsharded_channel_are_rejected(tmp_path: Path) -> None:
     folders = lay_out("image-classification", tmp_path, {"unreadable_tolerance": 1})
     photos(folders[1], "train")[0].unlink()
     both = run("image-classification", folders)
@@ -157,21 +155,21 @@ def test_hosts_with_different_photos_of_a_channel_that_is_not_sharded_are_refuse
         assert "channel 'train' has different images on different hosts (1 on this one)" in done.failure
 
 
-# ---- what ends a job ------------------------------------------------------------------------------------------------
+# ---- failures and stops ---------------------------------------------------------------------------------------------
 
 
 def children(process: int) -> dict[str, int]:
-    """The scheduler and the server that a host has started, by role."""
-    found = {}
+    """Return the process ids of a host's scheduler and parameter server by role."""
+    by_role = {}
     for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
         environ = Path(f"/proc/{child}/environ").read_bytes().decode().split("\0")
         roles = [value.removeprefix("DMLC_ROLE=") for value in environ if value.startswith("DMLC_ROLE=")]
-        found.update(dict.fromkeys(roles, int(child)))
-    return found
+        by_role.update(dict.fromkeys(roles, int(child)))
+    return by_role
 
 
 def kill(role: str, number: int, process: int) -> None:
-    """Send a signal to the host itself, the `worker`, or to what it has started."""
+    """Send a signal to a host's process, the `worker`, or to its scheduler or parameter server."""
     os.kill(process if role == "worker" else children(process)[role], number)
 
 
@@ -179,14 +177,14 @@ Act = Callable[[int], None]
 
 
 def interrupted(folder: Path, on_first: Act | None, on_second: Act | None) -> list[jobs.Done]:
-    """Run a job that would take minutes on two hosts, and do something to them after the second epoch."""
+    """Run a job on two hosts that would take minutes, and interfere after the second epoch."""
     folders = lay_out("image-classification", folder, {"epochs": 5000})
     after = {"until": "Epoch[1] Validation-accuracy"}
     first = after | {"number": on_first} if on_first else {}
     second = after | {"number": on_second} if on_second else {"until": None}
-    began = time.monotonic()
+    started = time.monotonic()
     both = run("image-classification", folders, second=second, **first)
-    print(f"ended after {time.monotonic() - began:.0f} s")
+    print(f"ended after {time.monotonic() - started:.0f} s")
     return both
 
 
@@ -194,7 +192,7 @@ def interrupted(folder: Path, on_first: Act | None, on_second: Act | None) -> li
     ("role", "where"),
     [("scheduler", "localhost"), ("parameter server", "localhost"), ("parameter server", "127.0.0.1")],
 )
-def test_where_a_part_of_the_parameter_server_dies_both_hosts_fail_and_name_it(
+def test_both_hosts_fail_and_name_a_process_of_the_parameter_server_that_dies(
     role: str, where: str, tmp_path: Path
 ) -> None:
     dies = partial(kill, role.split()[-1], signal.SIGKILL)
@@ -203,19 +201,19 @@ def test_where_a_part_of_the_parameter_server_dies_both_hosts_fail_and_name_it(
     assert [(done.code, done.failure.splitlines()[0]) for done in both] == [(1, reason)] * 2
 
 
-def test_where_the_second_host_is_killed_the_first_fails_and_names_it(tmp_path: Path) -> None:
+def test_the_first_host_fails_and_names_the_second_if_that_is_killed(tmp_path: Path) -> None:
     first, second = interrupted(tmp_path, None, partial(kill, "worker", signal.SIGKILL))
     assert (first.code, second.code) == (1, -signal.SIGKILL)
     assert re.match(r"host 127\.0\.0\.1 of the job was lost \(.*\), and its log says why", first.failure), first.failure
 
 
-def test_where_the_first_host_is_killed_the_second_fails_and_names_it(tmp_path: Path) -> None:
+def test_the_second_host_fails_and_names_the_first_if_that_is_killed(tmp_path: Path) -> None:
     first, second = interrupted(tmp_path, partial(kill, "worker", signal.SIGKILL), None)
     assert (first.code, second.code) == (-signal.SIGKILL, 1)
     assert re.match(r"host localhost of the job was lost \(.*\), and its log says why", second.failure), second.failure
 
 
-def test_a_host_that_does_not_answer_counts_as_lost_within_a_minute(tmp_path: Path) -> None:
+def test_an_unresponsive_host_counts_as_lost_within_a_minute(tmp_path: Path) -> None:
     folders = lay_out("image-classification", tmp_path, {"epochs": 5000})
     jobs.name_hosts(folders)
     frozen: list[tuple[int, float]] = []
@@ -237,14 +235,14 @@ def test_a_host_that_does_not_answer_counts_as_lost_within_a_minute(tmp_path: Pa
     assert seconds < 60
 
 
-def test_a_stop_of_one_host_stops_both_and_keeps_the_best_model(tmp_path: Path) -> None:
+def test_stopping_one_host_stops_both_and_keeps_the_best_model(tmp_path: Path) -> None:
     first, second = interrupted(tmp_path, None, partial(kill, "worker", signal.SIGTERM))
     assert [(done.code, done.failure) for done in (first, second)] == [(0, "")] * 2
     assert "Host 127.0.0.1 was asked to stop, so this one stops too" in first.lines
     assert any(line.startswith("Check of model.onnx") for line in first.lines)
 
 
-def test_a_stop_of_one_host_before_the_first_epoch_ends_both_without_a_model(tmp_path: Path) -> None:
+def test_stopping_one_host_before_the_first_epoch_ends_both_without_a_model(tmp_path: Path) -> None:
     folders = lay_out("image-classification", tmp_path, {})
     stopped = {"until": "All hosts are there", "number": signal.SIGTERM}
     both = run("image-classification", folders, second=stopped)

@@ -1,4 +1,4 @@
-"""The opset that exported graphs of MXNet state: the lowest that holds their operators."""
+"""The opset of graphs exported from MXNet: the lowest that supports their operators."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -60,30 +60,30 @@ def segment(algorithm: str, backbone: str) -> tuple[gluon.HybridBlock, mx.sym.Sy
     ],
     ids=["resnet", "cifar-resnet", "ssd-resnet", "ssd-vgg", "fcn", "psp", "deeplab"],
 )
-def test_a_graph_states_the_lowest_opset_and_its_outputs_are_those_of_the_exporters_own(
+def test_a_graph_declares_the_lowest_opset_and_its_outputs_do_not_change(
     build: Callable[[], tuple[gluon.HybridBlock, mx.sym.Symbol]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net, symbol = build()
     enliven(net)
     names = [f"output{number}" for number in range(len(symbol.list_outputs()))]
-    stated, found = [], []
+    declared, outputs = [], []
     for lower in (lambda model: None, graph.lower_opset):
         monkeypatch.setattr(graph, "lower_opset", lower)
-        path = tmp_path / f"{len(stated)}.onnx"
+        path = tmp_path / f"{len(declared)}.onnx"
         exporter.export(symbol, native.parameters(net), "data", (3, SIDE, SIDE), path, names)
         model = onnx.load(str(path))
         onnx.checker.check_model(model, full_check=True)
-        stated.append((model.opset_import[0].version, model.ir_version))
-        found.append(opsets.outputs(path, pictures(SIDE, 2)))
-    assert stated[0][0] > 21
-    assert stated[1] == (13, 7)
-    for before, after in zip(*found, strict=True):
+        declared.append((model.opset_import[0].version, model.ir_version))
+        outputs.append(opsets.outputs(path, pictures(SIDE, 2)))
+    assert declared[0][0] > 21
+    assert declared[1] == (13, 7)
+    for before, after in zip(*outputs, strict=True):
         assert np.ptp(before) > 0
         assert np.array_equal(before, after)
 
 
 def lowered(node: onnx.NodeProto, version: int) -> int:
-    """Return the opset that a graph of one node, of x float32 (1, 3, 8, 8) to y, states in place of `version`."""
+    """Return the opset after lowering a graph of opset `version` with one node, from x float32 (1, 3, 8, 8) to y."""
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy")
     model = helper.make_model(
         helper.make_graph([node], "one", [x], [y]), opset_imports=[helper.make_opsetid("", version)]
@@ -97,17 +97,15 @@ def lowered(node: onnx.NodeProto, version: int) -> int:
     [
         (helper.make_node("Relu", ["x"], ["y"]), 13),
         (helper.make_node("Gelu", ["x"], ["y"]), 20),  # new in 20
-        (helper.make_node("ReduceMean", ["x", "axes"], ["y"]), 18),  # axes were an attribute before
-        (helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=0), 14),  # an attribute that is new in 14
+        (helper.make_node("ReduceMean", ["x", "axes"], ["y"]), 18),  # before 18, axes were an attribute
+        (helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=0), 14),  # the attribute is new in 14
         (helper.make_node("HardSwish", ["x"], ["y"]), 14),
     ],
     ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else "",
 )
-def test_an_opset_without_an_operator_its_attribute_or_its_input_is_not_stated(
-    node: onnx.NodeProto, opset: int
-) -> None:
+def test_the_opset_supports_all_operators_attributes_and_inputs(node: onnx.NodeProto, opset: int) -> None:
     assert lowered(node, 22) == opset
 
 
-def test_a_graph_of_opset_13_or_less_stays_as_it_is() -> None:
+def test_a_graph_with_opset_13_or_lower_is_not_changed() -> None:
     assert [lowered(helper.make_node("Relu", ["x"], ["y"]), version) for version in (12, 13)] == [12, 13]

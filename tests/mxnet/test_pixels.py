@@ -1,4 +1,4 @@
-"""Pixels on their way into a batch, beside the server's preprocessing."""
+"""Normalising the pixels of a batch, compared with the server's preprocessing."""
 
 import numpy as np
 import pytest
@@ -9,12 +9,12 @@ from serve.artifact import InputSpec
 from train.data.pixels import GREY_MEAN, GREY_STD, MEAN, STD, Normalise
 
 
-@pytest.mark.parametrize("step", [1, -1], ids=["as it is", "flipped"])
+@pytest.mark.parametrize("step", [1, -1], ids=["unchanged", "flipped"])
 @pytest.mark.parametrize(
     ("channels", "mean", "std"),
     [pytest.param(3, MEAN, STD, id="colour"), pytest.param(1, GREY_MEAN, GREY_STD, id="grey")],
 )
-def test_a_crop_in_a_batch_is_exactly_what_the_server_makes_of_its_pixels(
+def test_a_crop_in_a_batch_equals_the_servers_tensor_of_the_same_pixels(
     channels: int, mean: tuple[float, ...], std: tuple[float, ...], step: int
 ) -> None:
     spec = InputSpec("data", channels, 40, 50, 50, "stretch", mean, std)
@@ -24,4 +24,4 @@ def test_a_crop_in_a_batch_is_exactly_what_the_server_makes_of_its_pixels(
     Normalise(spec)(crop, batch[1])
     image = Image.fromarray(np.ascontiguousarray(crop if channels == 3 else crop[..., 0]))
     np.testing.assert_array_equal(batch[1], preprocess.to_tensor(image, spec))
-    assert np.isnan(batch[0]).all(), "another photo's row was written to"
+    assert np.isnan(batch[0]).all(), "another photo's part of the batch changed"

@@ -1,4 +1,4 @@
-"""Mixed precision: what AMP lowers, and training with a scaled loss. The CPU computes in bfloat16, not in float16."""
+"""Mixed precision: operators that AMP lowers, and loss scaling. The CPU supports bfloat16 and not float16."""
 
 import json
 
@@ -25,36 +25,36 @@ LABELS = np.array([0, 1, 2, 1])
 
 @pytest.fixture
 def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other half precision, which the CPU computes in."""
+    """Use bfloat16, the half precision that the CPU supports."""
     monkeypatch.setattr(precision, "HALF", "bfloat16")
 
 
 def networks() -> dict[str, gluon.HybridBlock]:
-    """All kinds that have precision_dtype."""
-    found = {"resnet": classifier.build(18, 3, 3, 0), "cifar": classifier.build(20, 3, 3, 0)}
+    """Return all kinds of networks that support precision_dtype."""
+    by_name = {"resnet": classifier.build(18, 3, 3, 0), "cifar": classifier.build(20, 3, 3, 0)}
     for algorithm, backbone in (("fcn", "resnet-18"), ("psp", "resnet-50"), ("deeplab", "resnet-50")):
-        found[algorithm] = segmenter.build(algorithm, backbone, 3, 0)
-        segmenter.set_map(found[algorithm], 64)
-    return found
+        by_name[algorithm] = segmenter.build(algorithm, backbone, 3, 0)
+        segmenter.set_map(by_name[algorithm], 64)
+    return by_name
 
 
-def test_of_every_network_all_convolutions_are_computed_in_float16_and_the_outputs_are_float32() -> None:
+def test_all_convolutions_of_every_network_use_float16_inputs() -> None:
     for name, net in networks().items():
         block = precision.to_float16(net)
-        assert {id(each) for each in block.collect_params().values()} <= {
-            id(each) for each in net.collect_params().values()
+        assert {id(parameter) for parameter in block.collect_params().values()} <= {
+            id(parameter) for parameter in net.collect_params().values()
         }
         nodes = json.loads(block._cached_graph[1].tojson(remove_amp_cast=False))["nodes"]
         lowered = {index for index, node in enumerate(nodes) if node.get("attrs", {}).get("dtype") == "float16"}
         convolutions = [node for node in nodes if node["op"] in ("Convolution", "FullyConnected")]
         assert len(convolutions) > 20, name
         for node in convolutions:
-            # A network's first operators compute on what an operator before them has made float16 already.
+            # An input is cast to float16, or is the result of an operator that computes in float16.
             assert all(place in lowered or nodes[place]["op"] != "null" for place, *_ in node["inputs"]), name
 
 
 def classify(half: bool) -> tuple[gluon.HybridBlock, classification.Step]:
-    """A classifier and its step."""
+    """Return a classifier and its training step."""
     values = {"num_classes": 3, "num_training_samples": 4, "resize": 224, "learning_rate": 0.01, "momentum": 0}
     hp = classifiers.check(jobs.texts(values))
     net = classifier.build(20, 3, 3, 0)
@@ -75,7 +75,7 @@ def segmenter_losses(half: bool) -> list[float]:
 
 @pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("losses", [classifier_losses, segmenter_losses])
-def test_training_in_half_precision_follows_that_in_float32(losses: object) -> None:
+def test_losses_in_half_precision_follow_those_in_float32(losses: object) -> None:
     assert callable(losses)
     exact, rough = losses(False), losses(True)
     assert exact[-1] < 0.97 * exact[0]
@@ -84,7 +84,7 @@ def test_training_in_half_precision_follows_that_in_float32(losses: object) -> N
 
 
 @pytest.mark.usefixtures("bfloat16")
-def test_an_update_whose_gradients_overflow_is_left_out_and_the_next_loss_is_scaled_less() -> None:
+def test_an_update_with_overflowing_gradients_is_skipped_and_the_loss_scale_is_halved() -> None:
     net, step = classify(half=True)
     scaler = step._trainer._amp_loss_scaler
     scaler._loss_scale = scaler._next_loss_scale = 2.0**128  # more than float32 holds
@@ -98,20 +98,20 @@ def test_an_update_whose_gradients_overflow_is_left_out_and_the_next_loss_is_sca
 
 
 @pytest.mark.usefixtures("bfloat16")
-def test_the_network_itself_stays_float32() -> None:
+def test_the_original_network_stays_float32() -> None:
     net, step = classify(half=True)
     step(pictures(32, 4), LABELS)
     mx.nd.waitall()
-    assert {each.data().dtype for each in net.collect_params().values()} == {np.float32}
+    assert {parameter.data().dtype for parameter in net.collect_params().values()} == {np.float32}
     assert "amp_cast" not in net(mx.sym.var("data")).tojson(remove_amp_cast=False)
 
 
-def test_float16_is_for_gpus_and_the_log_says_what_becomes_of_it() -> None:
+def test_float16_is_used_only_on_gpus_and_logged() -> None:
     cpu = Devices([Device("cpu", 0)], 8)
     gpu = Devices([Device("gpu", 0)], 8)
     with log_lines() as lines:
-        assert [precision.is_half("float32", each) for each in (cpu, gpu)] == [False, False]
-        assert [precision.is_half("float16", each) for each in (cpu, gpu)] == [False, True]
+        assert [precision.is_half("float32", devices) for devices in (cpu, gpu)] == [False, False]
+        assert [precision.is_half("float16", devices) for devices in (cpu, gpu)] == [False, True]
     assert lines == [
         "precision_dtype=float16 is computed as float32: the CPU does not compute in float16",
         "precision_dtype=float16: mixed precision, with a scaled loss",

@@ -1,4 +1,4 @@
-"""Weights of torchvision and timm in our networks, proven on what those libraries answered with drawn weights."""
+"""Weights of torchvision and timm in our networks, compared with the libraries' outputs for random weights."""
 
 import os
 import re
@@ -25,29 +25,29 @@ from train.weights import pretrained
 
 
 def build(resnet: str, channels: int = 3, classes: int = 1000) -> mx.gluon.Block:
-    """A classifier with the weights that a job starts from."""
+    """Return a classifier with a job's initial weights."""
     return classification.build(int(resnet.removeprefix("resnet")), classes, channels, seed=0)
 
 
 def loaded(resnet: str, file: Path, channels: int = 3) -> mx.gluon.Block:
-    """A classifier with the weights of a file, but for its last layer."""
+    """Return a classifier with the weights of a file, except for its last layer."""
     net = build(resnet, channels)
     pretrained.load_into(net, file, resnet)
     return net
 
 
 def values(net: mx.gluon.Block) -> dict[str, np.ndarray]:
-    """All arrays of a network by their names."""
+    """Return all arrays of a network by name."""
     return {name: parameter.data().asnumpy() for name, parameter in net._collect_params_with_prefix().items()}
 
 
 def body(net: mx.gluon.Block) -> np.ndarray:
-    """All values below the last layer, in one row."""
+    """Return all values below the last layer in one array."""
     return np.concatenate([value.ravel() for name, value in values(net).items() if not name.startswith("fc.")])
 
 
-def answer(net: mx.gluon.Block, images: np.ndarray) -> np.ndarray:
-    """What a network answers to float32 (N, C, H, W)."""
+def predict(net: mx.gluon.Block, images: np.ndarray) -> np.ndarray:
+    """Return a network's outputs for float32 (N, C, H, W)."""
     return net(mx.nd.array(images)).asnumpy()
 
 
@@ -55,24 +55,24 @@ def answer(net: mx.gluon.Block, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("resnet", RESNETS)
-def test_a_torchvision_file_gives_the_logits_of_its_own_library(resnet: str, tmp_path: Path) -> None:
-    made = fixture(resnet)
+def test_a_torchvision_file_gives_the_librarys_logits(resnet: str, tmp_path: Path) -> None:
+    expected = fixture(resnet)
     file = weight_file(resnet, tmp_path)
     net = loaded(resnet, file)
-    file.unlink()  # all depths together are 800 MB
-    last = draw_all(row for row in made["tensors"] if row[0].startswith("fc."))
-    net.fc.weight.set_data(mx.nd.array(last["fc.weight"]))  # load_into leaves the last layer to the job
+    file.unlink()  # the files of all depths have 800 MB
+    last = draw_all(row for row in expected["tensors"] if row[0].startswith("fc."))
+    net.fc.weight.set_data(mx.nd.array(last["fc.weight"]))  # load_into does not set the last layer
     net.fc.bias.set_data(mx.nd.array(last["fc.bias"]))
-    np.testing.assert_allclose(answer(net, draw(made["image"]))[0, :10], made["logits"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(predict(net, draw(expected["image"]))[0, :10], expected["logits"], rtol=0, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
 def resnet18_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of torchvision's ResNet-18."""
+    """A weight file of torchvision's ResNet-18."""
     return weight_file("resnet18", tmp_path_factory.mktemp("resnet18"))
 
 
-def test_everything_but_the_last_layer_is_set_and_the_report_says_so(resnet18_file: Path) -> None:
+def test_all_layers_except_the_last_are_set_and_reported(resnet18_file: Path) -> None:
     net = build("resnet18", classes=3)
     before = values(net)
     report = pretrained.load_into(net, resnet18_file, "resnet18")
@@ -83,23 +83,25 @@ def test_everything_but_the_last_layer_is_set_and_the_report_says_so(resnet18_fi
     assert str(report).startswith("100 tensors of resnet18 from ")
 
 
-def test_one_channel_answers_as_three_equal_channels(resnet18_file: Path) -> None:
+def test_one_channel_gives_the_same_output_as_three_equal_channels(resnet18_file: Path) -> None:
     grey = np.random.RandomState(1).uniform(-2, 2, (1, 1, 64, 80)).astype(np.float32)
-    one, three = (loaded("resnet18", resnet18_file, channels) for channels in (1, 3))
-    one.fc.weight.set_data(three.fc.weight.data())
-    np.testing.assert_allclose(answer(one, grey), answer(three, np.repeat(grey, 3, axis=1)), rtol=1e-4, atol=1e-4)
+    grey_net, colour_net = (loaded("resnet18", resnet18_file, channels) for channels in (1, 3))
+    grey_net.fc.weight.set_data(colour_net.fc.weight.data())
+    expected = predict(colour_net, np.repeat(grey, 3, axis=1))
+
+    np.testing.assert_allclose(predict(grey_net, grey), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_same_file_fills_a_dilated_network(tmp_path: Path) -> None:
+def test_the_same_file_can_be_loaded_into_a_dilated_network(tmp_path: Path) -> None:
     file = weight_file("resnet50", tmp_path)
     net = resnet50_v1b(dilated=True)
     net.initialize()
-    answer(net, np.zeros((1, 3, 64, 64)))
+    predict(net, np.zeros((1, 3, 64, 64)))
     pretrained.load_into(net, file, "resnet50")
     assert np.array_equal(body(net), body(loaded("resnet50", file)))
 
 
-def test_a_network_is_never_half_loaded(resnet18_file: Path) -> None:
+def test_a_network_is_never_partly_loaded(resnet18_file: Path) -> None:
     message = re.escape("the network to load is not resnet18: it also has ['layer1.2.")
     with pytest.raises(ValueError, match=f"^{message}"):
         pretrained.load_into(build("resnet34"), resnet18_file, "resnet18")
@@ -113,7 +115,7 @@ def test_a_network_is_never_half_loaded(resnet18_file: Path) -> None:
         ("resnet34.safetensors", "holds resnet34, and resnet18 was asked for"),
     ],
 )
-def test_an_unfit_file_is_named_and_leaves_the_network_untouched(name: str, message: str, tmp_path: Path) -> None:
+def test_an_unusable_file_is_named_and_does_not_change_the_network(name: str, message: str, tmp_path: Path) -> None:
     net = build("resnet18")
     file = tmp_path / name
     if name == "cut.params":
@@ -133,37 +135,37 @@ def test_an_unfit_file_is_named_and_leaves_the_network_untouched(name: str, mess
 
 
 class Filled(NamedTuple):
-    """What loading VGG-16 into a detector reported and left unchanged, and what two of its layers then answer."""
+    """The report of loading VGG-16 into a detector, the unchanged tensors, and the outputs of two layers."""
 
     report: pretrained.LoadReport
     unchanged: list[str]
-    answers: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Filled:
-    """A detector with the weights of torchvision's VGG-16, shown the fixture's image."""
-    answers: dict[str, np.ndarray] = {}
+    """A detector with the weights of torchvision's VGG-16, and its outputs for the fixture's image."""
+    outputs: dict[str, np.ndarray] = {}
     net = detection.build("vgg-16", classes=2, side=64, seed=0).predictor.features
-    net.hybridize(False)  # hooks see no arrays otherwise
+    net.hybridize(False)  # otherwise hooks get no arrays
     before = values(net)
     report = pretrained.load_into(net, weight_file("vgg16", tmp_path_factory.mktemp("vgg16")), "vgg16")
     for name, stage in (("conv4_3", 3), ("conv5_3", 4)):
         net.stages[stage].register_forward_hook(
-            lambda block, given, out, name=name: answers.update({name: out.asnumpy()})
+            lambda block, inputs, output, name=name: outputs.update({name: output.asnumpy()})
         )
     net(mx.nd.array(draw(fixture("vgg16")["image"])))
-    return Filled(report, [name for name, value in values(net).items() if (value == before[name]).all()], answers)
+    return Filled(report, [name for name, value in values(net).items() if (value == before[name]).all()], outputs)
 
 
 @pytest.mark.parametrize("layer", ["conv4_3", "conv5_3"])
-def test_torchvisions_vgg16_gives_a_detector_the_features_of_its_own_library(layer: str, detector: Filled) -> None:
+def test_torchvisions_vgg16_gives_a_detector_the_librarys_features(layer: str, detector: Filled) -> None:
     places, theirs = zip(*((tuple(place), value) for *place, value in fixture("vgg16")[layer]), strict=True)
-    ours = [detector.answers[layer][0][place] for place in places]
+    ours = [detector.outputs[layer][0][place] for place in places]
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * max(theirs))
 
 
-def test_a_vgg_detector_starts_untrained_from_its_sixth_stage_on(detector: Filled) -> None:
+def test_a_vgg_detectors_sixth_stage_and_later_layers_are_not_pretrained(detector: Filled) -> None:
     report = detector.report
     assert report.loaded == 26
     assert sorted(report.unused) == [f"classifier.{n}.{part}" for n in (0, 3, 6) for part in ("bias", "weight")]
@@ -172,7 +174,7 @@ def test_a_vgg_detector_starts_untrained_from_its_sixth_stage_on(detector: Fille
     assert detector.unchanged == ["init_scale", *report.fresh]
 
 
-def test_a_job_takes_vgg16_from_the_channel_pretrained(tmp_path: Path) -> None:
+def test_a_job_reads_vgg16_from_the_channel_pretrained(tmp_path: Path) -> None:
     base = jobs.boxed_channels(tmp_path, train=8, validation=2)
     channel = base / "input" / "data" / "pretrained"
     channel.mkdir()
@@ -189,7 +191,7 @@ def test_a_job_takes_vgg16_from_the_channel_pretrained(tmp_path: Path) -> None:
 
 
 class Gluon(NamedTuple):
-    """A network, its name, and its file as Gluon saves it and as it exports it."""
+    """A network, its name, and its files as saved and as exported by Gluon."""
 
     net: mx.gluon.Block
     name: str
@@ -198,18 +200,18 @@ class Gluon(NamedTuple):
 
 @pytest.fixture(scope="module", params=["resnet18", "resnet50"])
 def resnet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Gluon:
-    """A classifier with drawn weights."""
+    """A classifier with random weights."""
     folder, name = tmp_path_factory.mktemp(request.param), request.param
     net = loaded(name, weight_file(name, folder))
     saved = folder / f"{name}_v1b-0757602.params"
     net.save_parameters(str(saved))
-    answer(net, np.zeros((1, 3, 64, 64)))  # a network is exported as it last ran
+    predict(net, np.zeros((1, 3, 64, 64)))  # export needs a previous forward pass
     net.export(str(folder / name), epoch=3)
     return Gluon(net, name, {"saved": saved, "exported": folder / f"{name}-0003.params"})
 
 
 @pytest.mark.parametrize("how", ["saved", "exported"])
-def test_a_params_file_comes_back_exactly(how: str, resnet: Gluon) -> None:
+def test_a_params_file_is_read_back_exactly(how: str, resnet: Gluon) -> None:
     assert np.array_equal(body(loaded(resnet.name, resnet.files[how])), body(resnet.net))
 
 
@@ -218,20 +220,20 @@ def test_the_weights_command_converts_params_to_torchvision_names(resnet: Gluon,
     command = [python("dev"), "-m", "local.commands.weights", "resnet18", resnet.files["saved"], "--out", tmp_path]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    made = load_file(tmp_path / "resnet18.safetensors")
+    converted = load_file(tmp_path / "resnet18.safetensors")
     drawn = draw_all(fixture("resnet18")["tensors"])
-    assert made.keys() == {name for name in drawn if not name.endswith("num_batches_tracked")}
-    assert all((made[name] == drawn[name]).all() for name in made if not name.startswith("fc."))
+    assert converted.keys() == {name for name in drawn if not name.endswith("num_batches_tracked")}
+    assert all((converted[name] == drawn[name]).all() for name in converted if not name.startswith("fc."))
 
 
 @pytest.fixture(scope="module")
 def vgg(tmp_path_factory: pytest.TempPathFactory) -> Gluon:
-    """Gluon's own VGG-16."""
+    """Gluon's VGG-16."""
     folder, net = tmp_path_factory.mktemp("vgg"), vgg16(classes=3)
     net.initialize()
-    answer(net, np.zeros((1, 3, 32, 32)))  # a small picture makes a small classifier
+    predict(net, np.zeros((1, 3, 32, 32)))  # a small picture gives a small classifier
     net.hybridize()
-    answer(net, np.zeros((1, 3, 32, 32)))
+    predict(net, np.zeros((1, 3, 32, 32)))
     saved = folder / "vgg16-e660d456.params"
     net.save_parameters(str(saved))
     net.export(str(folder / "vgg16"))
@@ -239,7 +241,7 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> Gluon:
 
 
 @pytest.mark.parametrize("how", ["saved", "exported"])
-def test_gluons_own_vgg16_file_is_read_exactly(how: str, vgg: Gluon) -> None:
+def test_gluons_vgg16_file_is_read_exactly(how: str, vgg: Gluon) -> None:
     file, net = vgg.files[how], values(vgg.net)
     tensors = weights.check(weights.read(file, "vgg16"), "vgg16", file)
     assert [name for name, tensor in tensors.items() if not np.array_equal(tensor, net[name])] == []

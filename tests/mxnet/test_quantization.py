@@ -1,4 +1,4 @@
-"""quantize=int8 on small graphs, from the quantiser to the decision; the answers are those of the server's own code."""
+"""quantize=int8 on small graphs, from quantization to the decision, with predictions from the server's code."""
 
 import json
 import shutil
@@ -37,10 +37,10 @@ QEMU = "qemu-x86_64-static"  # Debian's qemu-user-static
 
 
 def graph(ruined: Sequence[int] = (), norm: bool = False) -> onnx.ModelProto:
-    """A classifier of three convolutions and a Gemm, its nodes without names, with weights of chance.
+    """Return a classifier of three convolutions and a Gemm with random weights. Its nodes have no names.
 
-    In each of the layers `ruined` the first channel has huge weights and never gets through the Relu: one scale for the
-    whole layer then leaves nothing of the other channels. With `norm` a Mul and an Add follow the first convolution.
+    In each layer of `ruined`, the first channel has huge weights and is always 0 after the Relu. One scale for the
+    whole layer then rounds the other channels to 0. With `norm`, a Mul and an Add follow the first convolution.
     """
     rng = np.random.default_rng(1)
     weights: dict[str, np.ndarray] = {}
@@ -83,7 +83,7 @@ def graph(ruined: Sequence[int] = (), norm: bool = False) -> onnx.ModelProto:
 
 
 def teach(model: onnx.ModelProto) -> None:
-    """Set the Gemm: the logit of a class falls with the distance of the features from their mean over its stripes."""
+    """Set the Gemm so that it classifies by the distance of the features from the mean features of each class."""
     rng = np.random.default_rng(2)
     photos = [preprocess.to_tensor(stripes(number % 3, rng, SIDE), SPEC) for number in range(60)]
     seen = onnx.ModelProto()
@@ -93,14 +93,14 @@ def teach(model: onnx.ModelProto) -> None:
     features = session.run(["flat"], {"data": np.stack(photos)})[0].astype(np.float64)
     means = np.stack([features[label::3].mean(axis=0) for label in range(3)])
     steep = 20 / np.square(means[0] - means[1]).sum()
-    for each in model.graph.initializer:
-        if each.name in ("w", "b"):
-            value = steep * (means.T if each.name == "w" else -np.square(means).sum(axis=1) / 2)
-            each.CopyFrom(numpy_helper.from_array(value.astype(np.float32), each.name))
+    for tensor in model.graph.initializer:
+        if tensor.name in ("w", "b"):
+            value = steep * (means.T if tensor.name == "w" else -np.square(means).sum(axis=1) / 2)
+            tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float32), tensor.name))
 
 
 def written(folder: Path, model: onnx.ModelProto) -> Path:
-    """The artifact of a graph."""
+    """Write the artifact of a graph to `folder` and return it."""
     folder.mkdir()
     onnx.save(model, str(folder / MODEL_ONNX))
     artifact.write(Artifact("image-classification", "small", CLASSES, SPEC, "softmax"), folder)
@@ -109,7 +109,7 @@ def written(folder: Path, model: onnx.ModelProto) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Sample[None]]:
-    """140 photos of stripes."""
+    """140 photos of striped patterns."""
     folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(3)
     samples = []
     for number in range(140):
@@ -119,30 +119,32 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Sample[None]]:
     return samples
 
 
-def known(folder: Path, files: Sequence[Sample[None]]) -> Reference:
-    """The float graph's answers, all of which are right."""
-    answers = predict_with_server(folder, files)
-    truth = [int(answer.argmax()) for answer in answers]
+def reference(folder: Path, files: Sequence[Sample[None]]) -> Reference:
+    """Return the float graph's predictions, which count as correct."""
+    predictions = predict_with_server(folder, files)
+    truth = [int(prediction.argmax()) for prediction in predictions]
 
-    def accuracy(found: list[np.ndarray]) -> float:
-        return float(np.mean([answer.argmax() == label for answer, label in zip(found, truth, strict=True)]))
+    def accuracy(outputs: list[np.ndarray]) -> float:
+        return float(np.mean([output.argmax() == label for output, label in zip(outputs, truth, strict=True)]))
 
-    return Reference(files, answers, len(files), accuracy)
+    return Reference(files, predictions, len(files), accuracy)
 
 
 def quantized(folder: Path, photos: list[Sample[None]], validation: int = 60, **options: Any) -> tuple[bool, list[str]]:
-    """Quantise the model in `folder`: whether int8 serves, and the lines of the log."""
+    """Quantize the model in `folder`. Return whether int8 serves, and the log lines."""
     with log_lines() as lines:
         request = Request(photos[validation:], photos[:validation], seed=0, tolerance=0.01, **options)
-        kept = closing.quantize(folder, known(folder, photos[:validation]), request)
+        kept = closing.quantize(folder, reference(folder, photos[:validation]), request)
     return kept, list(lines)
 
 
 def layers(path: Path) -> dict[str, str]:
-    """By the name of a weight without what the quantiser has added: its layer's operator, for those in integers."""
-    made = onnx.load(str(path)).graph
-    from_integers = {node.output[0]: node.input[0] for node in made.node if node.op_type == "DequantizeLinear"}
-    weighted = [node for node in made.node if node.op_type in quantizer.LAYERS]
+    """Return the operators of the int8 layers by the original names of their weights."""
+    quantized_graph = onnx.load(str(path)).graph
+    from_integers = {
+        node.output[0]: node.input[0] for node in quantized_graph.node if node.op_type == "DequantizeLinear"
+    }
+    weighted = [node for node in quantized_graph.node if node.op_type in quantizer.LAYERS]
     return {
         from_integers[node.input[1]].removesuffix("_quantized"): node.op_type
         for node in weighted
@@ -150,8 +152,8 @@ def layers(path: Path) -> dict[str, str]:
     }
 
 
-class Made(NamedTuple):
-    """A model that int8 serves: its folder, the float graph as it was before, and the log."""
+class Quantized(NamedTuple):
+    """A model with a serving int8 graph: its folder, the original float graph, and the log."""
 
     folder: Path
     float_graph: bytes
@@ -159,54 +161,52 @@ class Made(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, photos: list[Sample[None]]) -> Made:
-    """The plain graph, quantised."""
+def plain(tmp_path_factory: pytest.TempPathFactory, photos: list[Sample[None]]) -> Quantized:
+    """The default graph, quantized."""
     folder = written(tmp_path_factory.mktemp("made") / "model", graph())
     before = (folder / MODEL_ONNX).read_bytes()
     kept, lines = quantized(folder, photos)
     assert kept
-    return Made(folder, before, lines)
+    return Quantized(folder, before, lines)
 
 
-def test_a_graph_that_answers_alike_serves_and_the_float_one_stays(made: Made) -> None:
-    assert (made.folder / MODEL_ONNX).read_bytes() == made.float_graph
-    found = artifact.read(made.folder).quantization
-    assert (found.serves, found.reduce_range) == (INT8, True)
-    (trial,) = found.report["tries"]
+def test_an_int8_graph_with_equal_predictions_serves_and_the_float_graph_stays(plain: Quantized) -> None:
+    assert (plain.folder / MODEL_ONNX).read_bytes() == plain.float_graph
+    quantization_info = artifact.read(plain.folder).quantization
+    assert (quantization_info.serves, quantization_info.reduce_range) == (INT8, True)
+    (trial,) = quantization_info.report["tries"]
     assert trial["kept"]
     assert trial["score"] == {"float32": 1.0, "int8": trial["score"]["int8"], "photos": 60, "tolerance": 0.01}
-    assert trial["bytes"] == (made.folder / MODEL_INT8).stat().st_size
-    assert found.report["float_bytes"] == len(made.float_graph)
-    assert found.report["images"] == trial["agreements"][1]["count"] == 60
-    assert layers(made.folder / MODEL_INT8) == {"w0": "Conv", "w1": "Conv", "w2": "Conv"}  # and not the Gemm
+    assert trial["bytes"] == (plain.folder / MODEL_INT8).stat().st_size
+    assert quantization_info.report["float_bytes"] == len(plain.float_graph)
+    assert quantization_info.report["images"] == trial["agreements"][1]["count"] == 60
+    assert layers(plain.folder / MODEL_INT8) == {"w0": "Conv", "w1": "Conv", "w2": "Conv"}  # the Gemm stays float
 
 
-def test_the_log_has_both_scores_the_agreements_and_the_decision(made: Made) -> None:
-    (trial,) = artifact.read(made.folder).quantization.report["tries"]
-    assert made.lines[0] == "Quantizing to int8, calibrated on 80 training images, seed 0"
-    assert made.lines[1].startswith(f"int8 beside float: validation score {trial['score']['int8']:.4f} for 1.0000, ")
-    assert f"; same answers where float is sure {trial['agreements'][0]['value']:.4f} (of " in made.lines[1]
-    assert made.lines[2:] == ["int8 is kept: model.int8.onnx serves; VISION_PRECISION=float32 serves model.onnx"]
+def test_the_log_has_scores_agreement_and_decision(plain: Quantized) -> None:
+    (trial,) = artifact.read(plain.folder).quantization.report["tries"]
+    assert plain.lines[0] == "Quantizing to int8, calibrated on 80 training images, seed 0"
+    assert plain.lines[1].startswith(f"int8 beside float: validation score {trial['score']['int8']:.4f} for 1.0000, ")
+    assert f"; same answers where float is sure {trial['agreements'][0]['value']:.4f} (of " in plain.lines[1]
+    assert plain.lines[2:] == ["int8 is kept: model.int8.onnx serves; VISION_PRECISION=float32 serves model.onnx"]
 
 
-def test_weights_have_a_scale_for_each_channel_and_seven_bits(made: Made) -> None:
-    found = onnx.load(str(made.folder / MODEL_INT8)).graph.initializer
-    arrays = {each.name: numpy_helper.to_array(each) for each in found}
+def test_weights_have_one_scale_per_channel_and_seven_bits(plain: Quantized) -> None:
+    tensors = onnx.load(str(plain.folder / MODEL_INT8)).graph.initializer
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
     for name in ("w0", "w1", "w2"):
         assert arrays[f"{name}_scale"].shape == (WIDTH,)
         assert arrays[f"{name}_quantized"].dtype == np.int8
         assert np.abs(arrays[f"{name}_quantized"].astype(int)).max() in (63, 64)
 
 
-def test_the_same_seed_gives_the_same_graph(made: Made, tmp_path: Path, photos: list[Sample[None]]) -> None:
+def test_the_same_seed_gives_the_same_graph(plain: Quantized, tmp_path: Path, photos: list[Sample[None]]) -> None:
     folder = written(tmp_path / "model", graph())
     quantized(folder, photos)
-    assert (folder / MODEL_INT8).read_bytes() == (made.folder / MODEL_INT8).read_bytes()
+    assert (folder / MODEL_INT8).read_bytes() == (plain.folder / MODEL_INT8).read_bytes()
 
 
-def test_one_scale_for_a_ruined_layer_is_refused_and_the_layer_stays_float_in_a_second_graph(
-    tmp_path: Path, photos: list[Sample[None]]
-) -> None:
+def test_a_layer_that_int8_ruins_stays_float_in_a_second_graph(tmp_path: Path, photos: list[Sample[None]]) -> None:
     folder = written(tmp_path / "model", graph(ruined=[1]))
     kept, lines = quantized(folder, photos, options=PER_TENSOR)
     assert kept
@@ -218,26 +218,24 @@ def test_one_scale_for_a_ruined_layer_is_refused_and_the_layer_stays_float_in_a_
     assert layers(folder / MODEL_INT8).keys() == {"w0", "w2"}
 
 
-def test_of_a_ruined_layer_nothing_is_refused_where_each_channel_has_its_scale(
-    tmp_path: Path, photos: list[Sample[None]]
-) -> None:
+def test_scales_per_channel_avoid_the_ruined_layer(tmp_path: Path, photos: list[Sample[None]]) -> None:
     folder = written(tmp_path / "model", graph(ruined=[1]))
     assert quantized(folder, photos)[0]
     assert layers(folder / MODEL_INT8).keys() == {"w0", "w1", "w2"}
 
 
-def test_after_two_refusals_float_serves_and_the_numbers_are_kept(tmp_path: Path, photos: list[Sample[None]]) -> None:
+def test_float_serves_after_two_rejected_graphs(tmp_path: Path, photos: list[Sample[None]]) -> None:
     folder = written(tmp_path / "model", graph(ruined=[0, 1, 2]))
     kept, lines = quantized(folder, photos, options=PER_TENSOR)
     assert not kept
     assert not (folder / MODEL_INT8).exists()
-    found = artifact.read(folder).quantization
-    assert found.serves == FLOAT32
-    assert [trial["kept"] for trial in found.report["tries"]] == [False, False]
+    quantization_info = artifact.read(folder).quantization
+    assert quantization_info.serves == FLOAT32
+    assert [trial["kept"] for trial in quantization_info.report["tries"]] == [False, False]
     assert lines[-1] == "quantize=int8: model.onnx serves, because no int8 graph has passed"
 
 
-def test_below_fifty_validation_photos_answers_are_also_compared_on_training_photos(
+def test_training_photos_are_also_compared_if_there_are_fewer_than_fifty_validation_photos(
     tmp_path: Path, photos: list[Sample[None]]
 ) -> None:
     folder = written(tmp_path / "model", graph())
@@ -250,17 +248,17 @@ def test_below_fifty_validation_photos_answers_are_also_compared_on_training_pho
 
 
 def headless() -> onnx.ModelProto:
-    """A Gemm on the mean colour: its only layer is its last one."""
+    """Return a Gemm on the mean colour, so the only layer is the last one."""
     model = graph()
     del model.graph.node[0:6]
     model.graph.node[0].input[0] = "data"
-    for each in model.graph.initializer:
-        if each.name == "w":
-            each.CopyFrom(numpy_helper.from_array(np.eye(3, dtype=np.float32) * 20, "w"))
+    for tensor in model.graph.initializer:
+        if tensor.name == "w":
+            tensor.CopyFrom(numpy_helper.from_array(np.eye(3, dtype=np.float32) * 20, "w"))
     return model
 
 
-def test_a_graph_of_which_nothing_becomes_integers_is_left_alone(tmp_path: Path, photos: list[Sample[None]]) -> None:
+def test_a_graph_without_layers_to_quantize_is_not_changed(tmp_path: Path, photos: list[Sample[None]]) -> None:
     folder = written(tmp_path / "model", headless())
     described = (folder / MODEL_JSON).read_bytes()
     kept, lines = quantized(folder, photos)
@@ -270,7 +268,7 @@ def test_a_graph_of_which_nothing_becomes_integers_is_left_alone(tmp_path: Path,
     assert lines[-1].endswith("the graph has no layer besides its last ones, so nothing becomes integers")
 
 
-def test_a_job_that_was_asked_to_stop_does_not_quantise(
+def test_a_stopped_job_does_not_quantize(
     tmp_path: Path, photos: list[Sample[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = written(tmp_path / "model", graph())
@@ -281,11 +279,11 @@ def test_a_job_that_was_asked_to_stop_does_not_quantise(
     assert "Asked to stop: there is no time for int8" in lines
 
 
-# ---- a model that exists -----------------------------------------------------------------------------------------
+# ---- existing models ---------------------------------------------------------------------------------------------
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> tuple[int, list[str]]:
-    """The exit code and the log of `python -m train.quantization`, in this process."""
+    """Run `python -m train.quantization` in this process and return its exit code and log."""
     monkeypatch.setattr(sys, "argv", ["train.quantization", *map(str, arguments)])
     monkeypatch.setattr(log, "configure", lambda: None)
     with log_lines() as lines:
@@ -293,21 +291,21 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> tuple[int, l
     return code, list(lines)
 
 
-def test_a_model_that_exists_is_quantised_and_again_when_asked_twice(
+def test_an_existing_model_can_be_quantized_twice(
     tmp_path: Path, photos: list[Sample[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = written(tmp_path / "model", graph())
-    for _ in range(2):  # the second time its model.json names an int8 graph
+    for _ in range(2):  # the second time, model.json names an int8 graph
         code, lines = command(monkeypatch, folder, "--calibrate", photos[0].path.parent)
         assert code == 0
         assert lines[0] == "Quantizing to int8, calibrated on 46 training images, seed 0"
-        found = artifact.read(folder).quantization
-        (trial,) = found.report["tries"]
-        assert (found.serves, trial["score"], found.report["images"]) == (INT8, None, 94)
+        quantization_info = artifact.read(folder).quantization
+        (trial,) = quantization_info.report["tries"]
+        assert (quantization_info.serves, trial["score"], quantization_info.report["images"]) == (INT8, None, 94)
         assert trial["agreements"][1]["count"] == 94
 
 
-def test_a_model_of_which_nothing_passes_is_an_exit_code(
+def test_the_exit_code_is_1_if_no_int8_graph_passes(
     tmp_path: Path, photos: list[Sample[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = written(tmp_path / "model", headless())
@@ -316,9 +314,7 @@ def test_a_model_of_which_nothing_passes_is_an_exit_code(
     assert "nothing becomes integers" in lines[-1]
 
 
-def test_what_the_user_has_to_change_is_told(
-    tmp_path: Path, photos: list[Sample[None]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_user_errors_name_the_fix(tmp_path: Path, photos: list[Sample[None]], monkeypatch: pytest.MonkeyPatch) -> None:
     folder = written(tmp_path / "model", graph())
     few = tmp_path / "few"
     few.mkdir()
@@ -341,14 +337,14 @@ def test_what_the_user_has_to_change_is_told(
 # ---- the graph ---------------------------------------------------------------------------------------------------
 
 
-def test_a_loose_normalisation_becomes_part_of_the_layer_before_it(tmp_path: Path) -> None:
+def test_a_separate_normalisation_is_folded_into_the_preceding_layer(tmp_path: Path) -> None:
     onnx.save(graph(norm=True), str(tmp_path / "loose.onnx"))
     quantizer.fold(tmp_path / "loose.onnx", tmp_path / "folded.onnx")
     nodes = onnx.load(str(tmp_path / "folded.onnx")).graph.node
     assert [node.op_type for node in nodes][:3] == ["Conv", "Relu", "Conv"]
 
 
-def test_every_node_gets_a_name_of_its_own(tmp_path: Path) -> None:
+def test_every_node_gets_a_unique_name(tmp_path: Path) -> None:
     onnx.save(graph(), str(tmp_path / "model.onnx"))
     quantizer.fold(tmp_path / "model.onnx", tmp_path / "folded.onnx")
     names = [node.name for node in onnx.load(str(tmp_path / "folded.onnx")).graph.node]
@@ -356,7 +352,7 @@ def test_every_node_gets_a_name_of_its_own(tmp_path: Path) -> None:
     assert len(set(names)) == len(names) == 10
 
 
-def test_the_last_layers_and_what_follows_them_stay_float(tmp_path: Path) -> None:
+def test_the_last_layers_and_later_nodes_stay_float(tmp_path: Path) -> None:
     onnx.save(graph(), str(tmp_path / "model.onnx"))
     quantizer.fold(tmp_path / "model.onnx", tmp_path / "folded.onnx")
     plan = quantizer.plan(tmp_path / "folded.onnx")
@@ -366,61 +362,61 @@ def test_the_last_layers_and_what_follows_them_stay_float(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("errors", "left"),
+    ("errors", "kept_float"),
     [
         ({"a": 1.0, "b": 8.0, "c": 1.0, "d": 1.0}, ["b"]),
-        (dict.fromkeys("abcdefgh", 1.0), ["a", "b"]),  # a quarter of the layers, though half of the error is four
+        (dict.fromkeys("abcdefgh", 1.0), ["a", "b"]),  # at most a quarter of the layers
         ({"a": 3.0, "b": 0.1, "c": 0.1, "d": 0.1, "e": 4.0, "f": 0.1, "g": 0.1, "h": 0.1}, ["e"]),
         ({"a": 1.0}, ["a"]),
         ({"a": 0.0, "b": 0.0}, ["a"]),
     ],
 )
-def test_the_fewest_layers_with_half_of_the_error_are_left_in_float(errors: dict[str, float], left: list[str]) -> None:
-    assert sensitivity.worst(errors) == left
+def test_the_fewest_layers_with_half_of_the_error_stay_float(errors: dict[str, float], kept_float: list[str]) -> None:
+    assert sensitivity.worst(errors) == kept_float
 
 
 # ---- other processors --------------------------------------------------------------------------------------------
 
 
 def served(folder: Path, photos: Sequence[Sample[None]], work: Path, emulator: Sequence[str] = ()) -> list[np.ndarray]:
-    """The answers of the server's code to photos, computed by an emulated processor."""
+    """Return the predictions of the server's code for photos, computed on an emulated processor if given."""
     work.mkdir()
     np.save(work / "tensors.npy", np.empty((0, 3, SIDE, SIDE), np.float32))
     (work / "files.json").write_text(json.dumps([str(sample.path) for sample in photos]))
     command = [*emulator, python("serve"), "-m", "serve.engine.check", "--model-dir", folder, "--work", work]
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, timeout=120)
-    with np.load(work / "file_outputs.npz") as answers:
-        return [answers[str(number)] for number in range(len(photos))]
+    with np.load(work / "file_outputs.npz") as outputs:
+        return [outputs[str(number)] for number in range(len(photos))]
 
 
-@pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"{QEMU} is not here: install Debian's qemu-user-static")
-def test_a_processor_without_vnni_gives_the_same_answers_bit_for_bit(
-    made: Made, tmp_path: Path, photos: list[Sample[None]]
+@pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"{QEMU} is not installed: install Debian's qemu-user-static")
+def test_a_processor_without_vnni_gives_bit_identical_predictions(
+    plain: Quantized, tmp_path: Path, photos: list[Sample[None]]
 ) -> None:
-    """Haswell has AVX2 alone, whose sum of two products ends at 16 bits."""
-    here = served(made.folder, photos[:4], tmp_path / "here")
-    there = served(made.folder, photos[:4], tmp_path / "there", (QEMU, "-cpu", "Haswell"))
-    for one, other in zip(here, there, strict=True):
-        np.testing.assert_array_equal(one, other)
+    """Haswell has only AVX2, which limits the sum of two products to 16 bits."""
+    here = served(plain.folder, photos[:4], tmp_path / "here")
+    there = served(plain.folder, photos[:4], tmp_path / "there", (QEMU, "-cpu", "Haswell"))
+    for native, emulated in zip(here, there, strict=True):
+        np.testing.assert_array_equal(native, emulated)
 
 
-@pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"{QEMU} is not here: install Debian's qemu-user-static")
+@pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"{QEMU} is not installed: install Debian's qemu-user-static")
 @pytest.mark.skipif(not has_vnni(), reason="this processor has no VNNI either")
-def test_the_emulated_processor_cuts_sums_of_products_of_weights_with_eight_bits(
+def test_the_emulated_processor_saturates_sums_for_eight_bit_weights(
     tmp_path: Path, photos: list[Sample[None]]
 ) -> None:
-    """So that the test above can fail: all weights are the same there, and so as large as eight bits can be."""
+    """This proves that the test above can fail. All weights are equal, so they have the largest 8-bit value."""
     model = graph()
-    for each in model.graph.initializer:
-        if each.name in ("w0", "w1"):
-            array = np.abs(numpy_helper.to_array(each)).max() * np.ones_like(numpy_helper.to_array(each))
-            each.CopyFrom(numpy_helper.from_array(array, each.name))
+    for tensor in model.graph.initializer:
+        if tensor.name in ("w0", "w1"):
+            array = np.abs(numpy_helper.to_array(tensor)).max() * np.ones_like(numpy_helper.to_array(tensor))
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     teach(model)
     folder = written(tmp_path / "model", model)
-    closing.quantize(folder, known(folder, photos[:60]), Request(photos[60:], (), 0, 1.0, ("--full-range",)))
+    closing.quantize(folder, reference(folder, photos[:60]), Request(photos[60:], (), 0, 1.0, ("--full-range",)))
     described = artifact.read(folder)
     assert described.quantization.serves == INT8
-    reduced = replace(described.quantization, reduce_range=True)  # else the float graph would serve there
+    reduced = replace(described.quantization, reduce_range=True)  # otherwise the float graph would serve there
     artifact.write(replace(described, quantization=reduced), folder)
     here = np.stack(served(folder, photos[:4], tmp_path / "here"))
     there = np.stack(served(folder, photos[:4], tmp_path / "there", (QEMU, "-cpu", "Haswell")))

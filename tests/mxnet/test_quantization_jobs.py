@@ -1,4 +1,4 @@
-"""Jobs with quantize=int8, of each MXNet algorithm: what they log, leave and say in model.json."""
+"""Jobs with quantize=int8 for each MXNet algorithm: logs, files and model.json."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ ALGORITHMS: dict[str, tuple[Callable[[Path], Path], dict[str, Any], int, str]] =
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_job_with_quantize_int8_leaves_both_graphs_and_says_how_they_compare(name: str, tmp_path: Path) -> None:
+def test_a_job_with_quantize_int8_writes_both_graphs_and_logs_the_comparison(name: str, tmp_path: Path) -> None:
     channels, hyperparameters, photos, compared = ALGORITHMS[name]
     jobs.configure(channels(tmp_path), {"quantize": "int8"}, defaults=hyperparameters)
     done = in_process.run(tmp_path, name)
@@ -29,7 +29,7 @@ def test_a_job_with_quantize_int8_leaves_both_graphs_and_says_how_they_compare(n
     assert described.quantization.serves == INT8
     trial = described.quantization.report["tries"][-1]
     assert trial["score"]["photos"] == photos
-    assert {(done.model / each).exists() for each in (MODEL_ONNX, MODEL_INT8)} == {True}
+    assert {(done.model / file).exists() for file in (MODEL_ONNX, MODEL_INT8)} == {True}
     assert f"int8 is also compared on {50 - photos} further images without counting right answers" in done.lines
     (line,) = [line for line in done.lines if line.startswith("int8 beside float: validation score ")]
     assert compared in line

@@ -1,4 +1,4 @@
-"""What a seed repeats: every update of training, bit for bit, also where threads share the work."""
+"""Reproducibility: the same seed gives bit-identical updates, even with several threads per operator."""
 
 import hashlib
 import multiprocessing
@@ -22,9 +22,9 @@ from train.semantic_segmentation.enlarge import enlarge
 
 @pytest.fixture(scope="module")
 def threads() -> Iterator[Callable[..., Any]]:
-    """`threads(function, *args)`: what it returns where more threads than processors share the work of an operator.
+    """`threads(function, *args)` calls the function in a process with more operator threads than processors.
 
-    They meet in every order then. Their number is read when MXNet is imported, hence a process.
+    The threads then finish in any order. MXNet reads their number on import, so this needs a new process.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "4")
@@ -34,12 +34,12 @@ def threads() -> Iterator[Callable[..., Any]]:
 
 
 def digest(*arrays: mx.nd.NDArray) -> str:
-    """Of the arrays' bits."""
-    return hashlib.sha256(b"".join(one.asnumpy().tobytes() for one in arrays)).hexdigest()
+    """Return a hash of the arrays' bits."""
+    return hashlib.sha256(b"".join(array.asnumpy().tobytes() for array in arrays)).hexdigest()
 
 
 def classifier(name: str, options: dict[str, float]) -> str:
-    """The parameters of a small classifier after three updates, between which nothing waits."""
+    """Return a hash of a small classifier's parameters after three updates without synchronization."""
     rng = np.random.default_rng(0)
     pictures, labels = mx.nd.array(rng.normal(size=(8, 3, 32, 32))), mx.nd.array(rng.integers(0, 3, 8))
     net = classifiers.build(20, 3, 3, 0)
@@ -51,48 +51,49 @@ def classifier(name: str, options: dict[str, float]) -> str:
             value = loss(net(pictures), labels)
         value.backward()
         trainer.step(len(labels))
-    return digest(*(one.data() for one in net.collect_params().values()))
+    return digest(*(parameter.data() for parameter in net.collect_params().values()))
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
     [("sgd", {"momentum": 0.9}), ("nag", {"momentum": 0.9}), ("nag", {"momentum": 0.0}), ("adam", {}), ("rmsprop", {})],
 )
-def test_updates_with_each_optimizer_repeat(threads: Callable[..., Any], name: str, options: dict[str, float]) -> None:
+def test_updates_of_each_optimizer_repeat(threads: Callable[..., Any], name: str, options: dict[str, float]) -> None:
     assert len({threads(classifier, name, options) for _ in range(3)}) == 1
 
 
-def test_nag_is_nesterovs_momentum() -> None:
+def test_nag_implements_nesterov_momentum() -> None:
     """Sutskever et al. 2013, equations 3 and 4, in the form of Bengio et al. 2012 that MXNet documents."""
     rate, momentum, decay = 0.1, 0.9, 0.01
     rng = np.random.default_rng(0)
     weight = mx.nd.array(rng.normal(size=7))
-    wanted, velocity = weight.asnumpy().astype(np.float64), np.zeros(7)
+    expected, velocity = weight.asnumpy().astype(np.float64), np.zeros(7)
     update = mx.optimizer.get_updater(optimizer.create("nag", learning_rate=rate, momentum=momentum, wd=decay))
     for _ in range(4):
         gradient = rng.normal(size=7)
         update(0, mx.nd.array(gradient), weight)
-        gradient = gradient + decay * wanted
+        gradient = gradient + decay * expected
         velocity = momentum * velocity - rate * gradient
-        wanted = wanted + momentum * velocity - rate * gradient
-    np.testing.assert_allclose(weight.asnumpy(), wanted, rtol=1e-5)
+        expected = expected + momentum * velocity - rate * gradient
+    np.testing.assert_allclose(weight.asnumpy(), expected, rtol=1e-5)
 
 
 def gradients(algorithm: str, backbone: str) -> set[str]:
-    """The gradients of one loss, four times."""
+    """Compute the gradients of one loss four times, and return the hashes."""
     rng = np.random.default_rng(0)
     pictures, classes = mx.nd.array(rng.normal(size=(4, 3, 64, 64))), mx.nd.array(rng.integers(-1, 3, (4, 64, 64)))
     net = segmenters.build(algorithm, backbone, 3, 0)
     objective = segmentation.Objective(net, 64)
     objective.hybridize(static_alloc=True, static_shape=True)
-    found = set()
+    hashes = set()
     for _ in range(4):
         mx.random.seed(0)  # dropout
         with autograd.record():
             loss = objective(pictures, classes)
         loss.backward()
-        found.add(digest(*(one.grad() for one in net.collect_params().values() if one.grad_req != "null")))
-    return found
+        trained = [parameter for parameter in net.collect_params().values() if parameter.grad_req != "null"]
+        hashes.add(digest(*(parameter.grad() for parameter in trained)))
+    return hashes
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_gradients_of_each_segmenter_repeat(threads: Callable[..., Any], algorit
 
 
 class Enlarged(gluon.HybridBlock):
-    """`enlarge` as a part of a compiled graph."""
+    """Wraps `enlarge` as part of a compiled graph."""
 
     def __init__(self, side: int, align_corners: bool) -> None:
         super().__init__()
@@ -117,32 +118,30 @@ SIZES = [((8, 3, 8, 8), 64, False), ((2, 3, 8, 5), 64, False), ((2, 5, 6, 6), 30
 
 
 def enlarged_gradients(shape: tuple[int, ...], side: int, align_corners: bool) -> set[str]:
-    """The gradients of maps that are enlarged, 40 times."""
+    """Compute the gradients of enlarged maps 40 times, and return the hashes."""
     rng = np.random.default_rng(0)
     maps, above = mx.nd.array(rng.normal(size=shape)), mx.nd.array(rng.normal(size=(*shape[:2], side, side)))
     maps.attach_grad()
     block = Enlarged(side, align_corners)
     block.hybridize(static_alloc=True, static_shape=True)
-    found = set()
+    hashes = set()
     for _ in range(40):
         with autograd.record():
             enlarged = block(maps)
         enlarged.backward(above)
-        found.add(digest(maps.grad))
-    return found
+        hashes.add(digest(maps.grad))
+    return hashes
 
 
 @pytest.mark.parametrize(("shape", "side", "align_corners"), SIZES)
-def test_the_gradient_of_enlarged_maps_repeats(
+def test_gradients_of_enlarged_maps_repeat(
     threads: Callable[..., Any], shape: tuple[int, ...], side: int, align_corners: bool
 ) -> None:
     assert len(threads(enlarged_gradients, shape, side, align_corners)) == 1
 
 
 @pytest.mark.parametrize(("shape", "side", "align_corners"), SIZES)
-def test_maps_and_their_gradients_are_enlarged_as_by_mxnet(
-    shape: tuple[int, ...], side: int, align_corners: bool
-) -> None:
+def test_enlarged_maps_and_gradients_match_mxnets(shape: tuple[int, ...], side: int, align_corners: bool) -> None:
     rng = np.random.default_rng(0)
     maps, above = mx.nd.array(rng.normal(size=shape)), mx.nd.array(rng.normal(size=(*shape[:2], side, side)))
     maps.attach_grad()
@@ -165,7 +164,7 @@ JOBS = {
 
 
 @pytest.mark.parametrize("algorithm", JOBS)
-def test_two_jobs_with_one_seed_leave_the_same_model(algorithm: str, tmp_path: Path) -> None:
+def test_two_jobs_with_the_same_seed_write_the_same_model(algorithm: str, tmp_path: Path) -> None:
     channels, hyperparameters = JOBS[algorithm]
     models = []
     for name in ("one", "two"):

@@ -1,4 +1,4 @@
-"""What a job of the MXNet algorithms has learnt can be saved, and training goes on from it in another process."""
+"""Saving a training state of the MXNet algorithms and resuming it in another process."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ JOBS: dict[str, tuple[Callable[[Path, int, int], Path], dict[str, Any]]] = {
         ("semantic-segmentation", {}),
     ],
 )
-def test_two_epochs_and_two_more_in_a_new_process_are_four_bit_for_bit(
+def test_two_epochs_plus_two_in_a_new_process_equal_four_bit_for_bit(
     algorithm: str, hyperparameters: dict[str, Any], tmp_path: Path
 ) -> None:
     lay_out, defaults = JOBS[algorithm]

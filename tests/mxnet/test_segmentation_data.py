@@ -1,4 +1,4 @@
-"""The channels of semantic-segmentation: what the network is fed, label maps, dirt, memory, refusals, real photos."""
+"""Channels of semantic-segmentation: network inputs, label maps, bad data, memory, errors, and real photos."""
 
 import json
 import re
@@ -41,14 +41,14 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def jpeg(mask: np.ndarray, orientation: int = 1) -> bytes:
-    """Return the photo that shows a mask as a JPEG file, its pixels as they are whatever the EXIF orientation."""
+    """Return the photo of a mask as a JPEG with an EXIF orientation. The stored pixels are not rotated."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return encode(Image.fromarray(photo_of(mask)), exif=exif)
 
 
 def put(base: Path, channel: str, name: str, photo: bytes | None, mask: bytes | None) -> None:
-    """Write a photo and its mask; None for either leaves it out."""
+    """Write a photo and its mask. None omits one of them."""
     for folder, file, content in ((channel, Path(name), photo), (f"{channel}_annotation", Path(name), mask)):
         path = base / "input" / "data" / folder / (file if folder == channel else file.with_suffix(".png"))
         if content is not None:
@@ -64,7 +64,7 @@ def add(base: Path, name: str, text: str) -> None:
 
 
 def write_scenes(base: Path) -> Path:
-    """Write channels of 8 and 4 photos of 160 x 120 with their masks."""
+    """Write channels with 8 and 4 photos of 160 x 120 pixels and their masks."""
     rng = np.random.default_rng(0)
     for channel, count in zip(SETS, (8, 4), strict=True):
         for index in range(count):
@@ -75,12 +75,12 @@ def write_scenes(base: Path) -> Path:
 
 @pytest.fixture
 def scenes(tmp_path: Path) -> Path:
-    """Channels of 8 and 4 photos with their masks."""
+    """Channels with 8 and 4 photos and their masks."""
     return write_scenes(tmp_path)
 
 
 def add_awkward_photos(base: Path) -> None:
-    """Add eight photos to the validation channel: strips, large, tiny, grey, turned and CMYK ones."""
+    """Add eight photos to the validation channel: strips, and large, tiny, grey, rotated and CMYK photos."""
     rng = np.random.default_rng(5)
     sizes = {"wide": (301, 77), "high": (59, 222), "tiny": (1, 1), "strip": (1, 3000), "large": (1201, 801)}
     for name, (width, height) in sizes.items():
@@ -92,23 +92,23 @@ def add_awkward_photos(base: Path) -> None:
     put(base, "validation", "cmyk.jpg", encode(Image.fromarray(photo_of(mask)).convert("CMYK")), png(mask))
 
 
-# ---- what is read -----------------------------------------------------------------------------------------------
+# ---- reading ----------------------------------------------------------------------------------------------------
 
 
-def test_batches_have_photos_and_labels_and_follow_the_seed(scenes: Path) -> None:
+def test_batches_hold_photos_and_labels_and_depend_only_on_the_seed(scenes: Path) -> None:
     batches = load(scenes).train_batches(hyperparameters())
-    one, again, other = (next(iter(batches.epoch(number))) for number in (0, 0, 1))
+    first, again, second = (next(iter(batches.epoch(number))) for number in (0, 0, 1))
     assert len(batches) == 2
-    assert [part.shape for part in one] == [(4, 3, 96, 96), (4, 96, 96)]
-    assert all(part.dtype == np.float32 and np.isfinite(part).all() for part in one)
-    for a, b in zip(one, again, strict=True):
+    assert [part.shape for part in first] == [(4, 3, 96, 96), (4, 96, 96)]
+    assert all(part.dtype == np.float32 and np.isfinite(part).all() for part in first)
+    for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(one[0], other[0])
-    assert {0, 1, 2} <= set(np.unique(one[1])) <= {-1, 0, 1, 2}
+    assert not np.array_equal(first[0], second[0])
+    assert {0, 1, 2} <= set(np.unique(first[1])) <= {-1, 0, 1, 2}
 
 
 @pytest.mark.parametrize("mini_batch", [1, 4])
-def test_whole_validation_photos_are_bit_for_bit_what_the_server_sees(mini_batch: int, scenes: Path) -> None:
+def test_whole_validation_photos_match_the_servers_inputs_bit_for_bit(mini_batch: int, scenes: Path) -> None:
     add_awkward_photos(scenes)
     loaded = load(scenes, validation_mini_batch_size=mini_batch)
     spec = loaded.spec
@@ -121,24 +121,24 @@ def test_whole_validation_photos_are_bit_for_bit_what_the_server_sees(mini_batch
 
 
 @pytest.mark.parametrize("mini_batch", [1, 4])
-def test_validation_masks_have_the_upright_photos_own_sizes_and_lie_on_them(mini_batch: int, scenes: Path) -> None:
+def test_validation_masks_have_the_upright_photos_sizes_and_match_them(mini_batch: int, scenes: Path) -> None:
     add_awkward_photos(scenes)
     loaded = load(scenes, validation_mini_batch_size=mini_batch)
     for index, sample in enumerate(loaded.validation):
         upright, mask = preprocess.decode(sample.read()), loaded.mask(index)
         assert mask.shape == (upright.height, upright.width), sample.name
-        if sample.name != "cmyk.jpg":  # its greys are other ones
+        if sample.name != "cmyk.jpg":  # CMYK changes the grey levels
             assert wrong(np.asarray(upright), mask) < 0.02, sample.name
 
 
 def pixels(tensor: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """Return a normalised tensor (3, H, W) as the photo (H, W, 3) that it was."""
+    """Convert a normalised tensor (3, H, W) back into a photo (H, W, 3)."""
     mean, std = np.array(spec.mean)[:, None, None], np.array(spec.std)[:, None, None]
     return np.rint((tensor * std + mean) * 255).transpose(1, 2, 0)
 
 
 @pytest.mark.parametrize("mini_batch", [1, 4])
-def test_validation_crops_are_the_photos_centres_with_their_masks(mini_batch: int, scenes: Path) -> None:
+def test_validation_crops_are_the_centres_of_photos_and_masks(mini_batch: int, scenes: Path) -> None:
     middle, large = np.zeros((120, 360), np.uint8), patches(np.random.default_rng(2), 1000, 801)
     middle[:, 120:240] = 1
     put(scenes, "validation", "middle.jpg", jpeg(middle), png(middle))
@@ -150,11 +150,11 @@ def test_validation_crops_are_the_photos_centres_with_their_masks(mini_batch: in
         assert (mask.shape, mask.dtype) == ((96, 96), np.uint8)
         assert wrong(pixels(tensor, loaded.spec), mask) < 0.03, sample.name
         if sample.name == "middle.jpg":
-            assert mask[[0, 0, -1, -1], [0, -1, 0, -1]].tolist() == [1] * 4, "the square in the middle, to its corners"
+            assert mask[[0, 0, -1, -1], [0, -1, 0, -1]].tolist() == [1] * 4, "the square in the middle"
 
 
 @pytest.mark.parametrize("name", ["w_fine.jpg", "x_fine.png", "y_large.jpg", "z_other.png"])
-def test_large_photos_are_kept_no_larger_than_training_can_use_with_masks_of_the_same_size(
+def test_large_photos_are_cached_at_the_size_that_training_needs_with_masks_of_that_size(
     name: str, large: data.Data
 ) -> None:
     index = [sample.name for sample in large.train].index(name)
@@ -164,7 +164,7 @@ def test_large_photos_are_kept_no_larger_than_training_can_use_with_masks_of_the
         assert wrong(large.photos[index], large.labels[index]) < 0.02
 
 
-def test_a_jpeg_that_is_decoded_at_a_smaller_size_loses_nothing_that_training_could_see(large: data.Data) -> None:
+def test_decoding_a_jpeg_at_a_smaller_size_loses_no_visible_detail(large: data.Data) -> None:
     names = [sample.name for sample in large.train]
     decoded, reduced = (large.photos[names.index(name)] for name in ("w_fine.jpg", "x_fine.png"))
     assert np.abs(decoded.astype(float) - reduced).mean() < 4
@@ -172,9 +172,9 @@ def test_a_jpeg_that_is_decoded_at_a_smaller_size_loses_nothing_that_training_co
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> data.Data:
-    """What was loaded of a channel with photos of 1600 x 1200: fine stripes, and patches, as JPEG and as PNG."""
+    """The data loaded from a channel with photos of 1600 x 1200 pixels: fine stripes and patches, as JPEG and PNG."""
     base, mask = write_scenes(tmp_path_factory.mktemp("large")), patches(np.random.default_rng(3), 1600, 1200)
-    stripes = 100 * (np.arange(1600) // 12 % 2)  # 256 pixels across can show them, 200 cannot
+    stripes = 100 * (np.arange(1600) // 12 % 2)  # visible at a width of 256 pixels, but not at 200
     fine = Image.fromarray(np.broadcast_to(stripes[None, :, None], (1200, 1600, 3)).astype(np.uint8))
     put(base, "train", "w_fine.jpg", encode(fine), png(mask))
     put(base, "train", "x_fine.png", encode(fine, "PNG"), png(mask))
@@ -183,21 +183,21 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> data.Data:
     return load(base)
 
 
-def test_what_memory_cannot_keep_is_read_again_and_the_same(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photos_that_do_not_fit_into_memory_are_read_again(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_awkward_photos(scenes)
     hp = hyperparameters(validation_mini_batch_size=1)
     kept = load(scenes, validation_mini_batch_size=1)
     monkeypatch.setattr(samples, "memory_budget", lambda: 0)
     read = load(scenes, validation_mini_batch_size=1)
-    for one, other in zip(*(next(iter(loaded.train_batches(hp).epoch(0))) for loaded in (kept, read)), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for a, b in zip(*(next(iter(loaded.train_batches(hp).epoch(0))) for loaded in (kept, read)), strict=True):
+        np.testing.assert_array_equal(a, b)
     for index in range(len(kept.validation)):
         np.testing.assert_array_equal(kept.mask(index), read.mask(index))
         np.testing.assert_array_equal(kept.crop_tensor(index), read.crop_tensor(index))
         np.testing.assert_array_equal(kept.crop_mask(index), read.crop_mask(index))
 
 
-def test_a_photo_may_have_the_same_bytes_as_its_mask(scenes: Path) -> None:
+def test_a_photo_and_its_mask_may_have_the_same_bytes(scenes: Path) -> None:
     shutil.rmtree(scenes / "input" / "data" / "train")
     shutil.rmtree(scenes / "input" / "data" / "train_annotation")
     black, mask = png(np.zeros((120, 160), np.uint8)), patches(np.random.default_rng(0), 160, 120)
@@ -210,12 +210,12 @@ def test_a_photo_may_have_the_same_bytes_as_its_mask(scenes: Path) -> None:
 
 
 def renumber(base: Path, channel: str, values: list[int]) -> None:
-    """Write other pixel values into the masks of a set: class i becomes values[i]."""
+    """Change the pixel values in the masks of a channel: class i becomes values[i]."""
     for path in (base / "input" / "data" / f"{channel}_annotation").glob("*.png"):
         path.write_bytes(png(np.array(values, np.uint8)[np.asarray(Image.open(path))]))
 
 
-def test_label_maps_of_both_sets_make_the_same_classes_of_different_pixels(scenes: Path, tmp_path: Path) -> None:
+def test_label_maps_map_different_pixel_values_to_the_same_classes(scenes: Path, tmp_path: Path) -> None:
     mapped = write_scenes(tmp_path / "mapped")
     renumber(mapped, "train", [7, 4, 250])
     renumber(mapped, "validation", [2, 3, 8])
@@ -230,12 +230,12 @@ def test_label_maps_of_both_sets_make_the_same_classes_of_different_pixels(scene
     assert list(loaded.class_names) == ["sky", "sea", "land"]
     for index in range(4):
         np.testing.assert_array_equal(loaded.mask(index), plain.mask(index))
-    one, other = (next(iter(which.train_batches(hyperparameters()).epoch(0))) for which in (plain, loaded))
-    for a, b in zip(one, other, strict=True):
+    first, second = (next(iter(either.train_batches(hyperparameters()).epoch(0))) for either in (plain, loaded))
+    for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_without_label_maps_the_log_says_so_as_the_built_in_does(scenes: Path) -> None:
+def test_missing_label_maps_are_logged_like_in_the_built_in(scenes: Path) -> None:
     with log_lines() as lines:
         load(scenes)
     assert lines.count("#label_map train :{'scale': 1}") == 1
@@ -243,12 +243,12 @@ def test_without_label_maps_the_log_says_so_as_the_built_in_does(scenes: Path) -
     assert any(line.startswith("No train_label_map.json") for line in lines)
 
 
-# ---- dirt -------------------------------------------------------------------------------------------------------
+# ---- bad data ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory: pytest.TempPathFactory) -> tuple[data.Data, list[str]]:
-    """What was loaded of a training channel with every kind of dirt, and the log's lines."""
+    """The data loaded from a training channel with every kind of bad data, and the log lines."""
     base, rng = write_scenes(tmp_path_factory.mktemp("dirty")), np.random.default_rng(9)
     turned, upright, grey, colour, deep, other = (patches(rng, 160, 120) for _ in range(6))
     border = grey.copy()
@@ -275,14 +275,12 @@ def dirty(tmp_path_factory: pytest.TempPathFactory) -> tuple[data.Data, list[str
     return loaded, lines
 
 
-def test_photos_that_can_be_used_are_kept(dirty: tuple[data.Data, list[str]]) -> None:
+def test_usable_photos_are_kept(dirty: tuple[data.Data, list[str]]) -> None:
     usable = ["a_turned.jpg", "b_upright.jpg", "c_grey.png", "d_colour_mask.jpg", "sub/e_deep.jpg"]
     assert sorted(sample.name for sample in dirty[0].train) == [*(f"{index}.jpg" for index in range(8)), *usable]
 
 
-def test_each_photo_has_its_own_mask_and_that_of_stored_pixels_is_turned_with_it(
-    dirty: tuple[data.Data, list[str]],
-) -> None:
+def test_masks_match_their_photos_and_are_rotated_with_them_if_needed(dirty: tuple[data.Data, list[str]]) -> None:
     loaded, _ = dirty
     for index, sample in enumerate(loaded.train):
         assert wrong(loaded.photos[index], loaded.labels[index]) < 0.03, sample.name
@@ -306,7 +304,7 @@ def test_each_photo_has_its_own_mask_and_that_of_stored_pixels_is_turned_with_it
         'as in {"map": {"0": 0, "1": 255}}',
     ],
 )
-def test_each_kind_of_dirt_is_counted_and_named(line: str, dirty: tuple[data.Data, list[str]]) -> None:
+def test_each_kind_of_bad_data_is_counted_and_named(line: str, dirty: tuple[data.Data, list[str]]) -> None:
     assert line in dirty[1]
 
 
@@ -314,17 +312,17 @@ def test_each_kind_of_dirt_is_counted_and_named(line: str, dirty: tuple[data.Dat
     "beginning",
     ["g_colours.png: not a readable image file, left out: it is a colour", "Pixels of the train masks: class 0 "],
 )
-def test_masks_of_colours_and_the_share_of_each_class_are_named(
+def test_colour_masks_and_the_share_of_each_class_are_logged(
     beginning: str, dirty: tuple[data.Data, list[str]]
 ) -> None:
     assert any(line.startswith(beginning) for line in dirty[1])
 
 
-# ---- refusals ---------------------------------------------------------------------------------------------------
+# ---- errors -----------------------------------------------------------------------------------------------------
 
 
-def assert_refused(base: Path, message: str, **changes: Any) -> None:
-    """Load the channels, which must be refused with a message that has `message` in it."""
+def assert_rejected(base: Path, message: str, **changes: Any) -> None:
+    """Check that loading the channels raises UserError with `message` in its text."""
     with pytest.raises(UserError, match=re.escape(message)):
         load(base, **changes)
 
@@ -417,11 +415,11 @@ def model_channel(root: Path) -> None:
         (model_channel, "channel 'model' (incremental training) is not supported yet"),
     ],
 )
-def test_files_that_are_not_there_or_not_what_they_should_be_are_refused_with_the_fix(
+def test_missing_or_wrong_files_are_rejected_with_the_fix(
     spoil: Callable[[Path], None], message: str, scenes: Path
 ) -> None:
     spoil(scenes / "input" / "data")
-    assert_refused(scenes, message)
+    assert_rejected(scenes, message)
 
 
 @pytest.mark.parametrize(
@@ -435,20 +433,20 @@ def test_files_that_are_not_there_or_not_what_they_should_be_are_refused_with_th
         ({"mini_batch_size": 9}, "8 readable training images, mini_batch_size=9; lower it"),
     ],
 )
-def test_hyperparameters_that_the_data_contradict_are_refused(
+def test_hyperparameters_that_contradict_the_data_are_rejected(
     changes: dict[str, int], message: str, scenes: Path
 ) -> None:
-    assert_refused(scenes, message, **changes)
+    assert_rejected(scenes, message, **changes)
 
 
-def test_a_validation_mask_with_a_class_that_is_not_there_is_refused(scenes: Path) -> None:
+def test_a_validation_mask_with_an_unknown_class_is_rejected(scenes: Path) -> None:
     put(scenes, "validation", "1.jpg", None, png(np.full((120, 160), 9, np.uint8)))
-    assert_refused(scenes, "validation_annotation/1.png has pixels of the value 9")
+    assert_rejected(scenes, "validation_annotation/1.png has pixels of the value 9")
 
 
-def test_class_names_of_another_number_than_num_classes_are_refused(scenes: Path) -> None:
+def test_another_number_of_class_names_than_num_classes_is_rejected(scenes: Path) -> None:
     add(scenes, "train_annotation/classes.txt", "a\nb\n")
-    assert_refused(scenes, "train_annotation/classes.txt names 2 classes but num_classes=3")
+    assert_rejected(scenes, "train_annotation/classes.txt names 2 classes but num_classes=3")
 
 
 @pytest.mark.parametrize(
@@ -461,9 +459,9 @@ def test_class_names_of_another_number_than_num_classes_are_refused(scenes: Path
         ("{map: 1}", "label_map/train_label_map.json is not JSON"),
     ],
 )
-def test_a_label_map_that_does_not_fit_is_refused(label_map: str, message: str, scenes: Path) -> None:
+def test_an_unsuitable_label_map_is_rejected(label_map: str, message: str, scenes: Path) -> None:
     add(scenes, "label_map/train_label_map.json", label_map)
-    assert_refused(scenes, message)
+    assert_rejected(scenes, message)
 
 
 @pytest.mark.parametrize(
@@ -491,10 +489,10 @@ def test_a_label_map_that_does_not_fit_is_refused(label_map: str, message: str, 
         ),
     ],
 )
-def test_masks_that_cannot_be_trained_on_are_refused_with_the_fix(mask: np.ndarray, message: str, scenes: Path) -> None:
+def test_masks_that_cannot_be_used_for_training_are_rejected(mask: np.ndarray, message: str, scenes: Path) -> None:
     for index in range(8):
         put(scenes, "train", f"{index}.jpg", None, png(mask))
-    assert_refused(scenes, message)
+    assert_rejected(scenes, message)
 
 
 # ---- real photos ------------------------------------------------------------------------------------------------
@@ -502,24 +500,24 @@ def test_masks_that_cannot_be_trained_on_are_refused_with_the_fix(mask: np.ndarr
 
 @pytest.fixture(scope="module")
 def real(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[data.Data, list[str]]:
-    """What was loaded of the real photos with their trimaps as they are, and the log's lines."""
+    """The data loaded from the real photos with their original trimaps, and the log lines."""
     base = tmp_path_factory.mktemp("pets")
     trimaps = [path for path in (pets / "annotations" / "trimaps").glob("*.png") if not path.name.startswith(".")]
     photos = {path: pets / "images" / f"{path.stem}.jpg" for path in sorted(trimaps)}
-    given = [(path, photo) for path, photo in photos.items() if photo.exists()]
-    assert len(given) > 500
-    for number, (path, photo) in enumerate(given):
+    pairs = [(path, photo) for path, photo in photos.items() if photo.exists()]
+    assert len(pairs) > 500
+    for number, (path, photo) in enumerate(pairs):
         put(base, SETS[number % 5 == 0], photo.name, photo.read_bytes(), path.read_bytes())
     with log_lines() as lines:
         loaded = load(base, num_classes=4, mini_batch_size=16)
-    assert len(loaded.train) + len(loaded.validation) == len(given), lines
+    assert len(loaded.train) + len(loaded.validation) == len(pairs), lines
     return loaded, lines
 
 
-def test_real_photos_and_trimaps_are_all_read_and_batched(real: tuple[data.Data, list[str]]) -> None:
+def test_all_real_photos_and_trimaps_are_read_into_batches(real: tuple[data.Data, list[str]]) -> None:
     loaded, lines = real
-    found = [np.unique(labels) for _, labels in loaded.train_batches(hyperparameters(mini_batch_size=16)).epoch(0)]
-    assert np.unique(np.concatenate(found)).tolist() == [-1, 1, 2, 3]
+    classes = [np.unique(labels) for _, labels in loaded.train_batches(hyperparameters(mini_batch_size=16)).epoch(0)]
+    assert np.unique(np.concatenate(classes)).tolist() == [-1, 1, 2, 3]
     assert "no training mask has the label 0: num_classes=4 may be too high" in lines
 
 

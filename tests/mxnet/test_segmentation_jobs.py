@@ -1,4 +1,4 @@
-"""Whole jobs of semantic-segmentation: what they log, what they leave in the model folder, how they refuse."""
+"""Whole jobs of semantic-segmentation: logs, model folder, and user errors."""
 
 import json
 import re
@@ -17,25 +17,25 @@ EPOCHS = 4
 NUMBER = r"\d+\.\d+(e-\d+)?"
 
 
-# ---- one job that several tests look at -------------------------------------------------------------------------
+# ---- one job for several tests ----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
-    """A job in the folder of an earlier one, run by the real program."""
+    """A job in the folder of an earlier job, run by the real program."""
     base = jobs.masked_channels(tmp_path_factory.mktemp("first"))
     jobs.configure(base, {"epochs": EPOCHS}, "FastFile", "image/jpeg", jobs.SEGMENTATION)
     jobs.earlier_model(base)
     return jobs.run(base, environ={"VISION_ALGORITHM": "semantic-segmentation"})
 
 
-def test_a_job_learns_what_each_pixel_is_and_ends_with_exit_code_0(first: jobs.Done) -> None:
+def test_a_job_learns_to_segment_and_exits_with_0(first: jobs.Done) -> None:
     assert (first.code, first.failure) == (0, "")
     assert first.description["metrics"]["validation:mIOU"] >= 0.6
     assert first.description["metrics"]["validation:pixel_accuracy"] >= 0.9
 
 
-def test_the_log_lines_are_those_of_the_built_in(first: jobs.Done) -> None:
+def test_the_log_lines_match_the_built_in_algorithm(first: jobs.Done) -> None:
     patterns = [
         r"Docker entrypoint called with argument\(s\): train",
         r"Final configuration: \{.*'backbone': 'resnet-18'.*\}",
@@ -54,7 +54,7 @@ def test_the_log_lines_are_those_of_the_built_in(first: jobs.Done) -> None:
     assert [text for text in patterns if not any(re.fullmatch(text, line) for line in first.lines)] == []
 
 
-def test_the_summary_gives_both_means_and_each_class_by_name(first: jobs.Done) -> None:
+def test_the_summary_gives_both_means_and_each_class(first: jobs.Done) -> None:
     summaries = [line for line in first.lines if line.startswith("The best epoch is ")]
     pattern = (
         rf"The best epoch is \d+: mIOU {NUMBER} over 3 classes, {NUMBER} over the 3 that occur, .*nothing {NUMBER}.*"
@@ -68,35 +68,35 @@ def test_the_model_folder_holds_the_built_ins_files_and_the_graph(first: jobs.Do
     assert {path.name for path in first.model.iterdir()} == native | {"model.json", "model.onnx"}
 
 
-def test_hyperparams_json_is_what_a_job_takes_and_means_the_same(first: jobs.Done) -> None:
+def test_hyperparams_json_gives_the_same_hyperparameters_when_read_back(first: jobs.Done) -> None:
     again = hyperparameters.check(json.loads((first.model / "hyperparams.json").read_text()))
     assert json.loads(json.dumps(again.values())) == first.description["hyperparameters"]
 
 
-def test_the_description_says_how_a_photo_becomes_the_input_and_what_the_classes_are_called(first: jobs.Done) -> None:
+def test_the_description_holds_preprocessing_and_class_names(first: jobs.Done) -> None:
     description = first.description
-    assert description["class_names"] == list(jobs.THINGS)
+    assert description["class_names"] == list(jobs.MASK_CLASSES)
     assert (description["task"], description["output"]) == ("semantic-segmentation", "logits")
     assert (description["input"]["rule"], description["input"]["height"]) == ("pad", 64)
 
 
-def test_the_server_gives_a_mask_of_the_photos_size_that_shows_what_is_there(first: jobs.Done) -> None:
+def test_the_server_predicts_a_good_mask_of_the_photos_size(first: jobs.Done) -> None:
     data = first.model.parent / "input" / "data"
-    (found,) = served.answers(first.model, [data / "validation" / "1.jpg"])
+    (predicted,) = served.predict(first.model, [data / "validation" / "1.jpg"])
     with Image.open(data / "validation_annotation" / "1.png") as image:
         truth = np.asarray(image)
-    assert found.shape == truth.shape
+    assert predicted.shape == truth.shape
     known = truth != 255
-    assert (found == truth)[known].mean() > 0.85
-    assert (found == 2)[truth == 2].mean() > 0.4, "the photo shows a disc"
+    assert (predicted == truth)[known].mean() > 0.85
+    assert (predicted == 2)[truth == 2].mean() > 0.4, "the photo shows a disc, class 2"
 
 
-# ---- other networks, and what a job does not take ---------------------------------------------------------------
+# ---- other networks, and user errors ----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def few(tmp_path: Path) -> Path:
-    """Channels of as few photos as make a batch."""
+    """Channels with just enough photos for a batch."""
     return jobs.masked_channels(tmp_path, train=8, validation=4)
 
 
@@ -108,7 +108,7 @@ def few(tmp_path: Path) -> Path:
         pytest.param("fcn", {"inference_size": 90, "validation_mini_batch_size": 1}, 96, id="inference_size"),
     ],
 )
-def test_networks_train_on_crops_and_answer_for_whole_photos(
+def test_networks_train_on_crops_and_serve_whole_photos(
     algorithm: str, more: dict[str, int], side: int, few: Path
 ) -> None:
     changes = {"algorithm": algorithm, "crop_size": 50, "base_size": 70} | more
@@ -133,7 +133,7 @@ def test_networks_train_on_crops_and_answer_for_whole_photos(
         ({"mini_batch_size": 9}, "The number of input images must be bigger or equal to the mini_batch_size: 8"),
     ],
 )
-def test_a_mistake_of_the_user_exits_2_with_the_sentence_first_and_an_earlier_model_stays(
+def test_a_user_error_exits_2_with_the_reason_first_and_the_earlier_model_stays(
     changes: dict[str, Any], sentence: str, few: Path
 ) -> None:
     jobs.configure(few, changes, defaults=jobs.SEGMENTATION)

@@ -1,4 +1,4 @@
-"""The networks of semantic-segmentation: beside GluonCV's own, at several sides, exported, with a torchvision file."""
+"""The networks of semantic-segmentation, compared with GluonCV's, at several sizes, exported, and with weights."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,15 +19,15 @@ from train.semantic_segmentation.step import Step
 from train.weights import native
 
 
-def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
-    """Compare logits: they must differ by less than 1e-4 of the largest."""
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Check that logits differ by less than 1e-4 of the largest."""
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Return names of parameters in the order in which the network computes.
+    """Sort the names of parameters in the order of computation.
 
-    Heads have other names in GluonCV, but not another order.
+    GluonCV uses other names for the heads, but the same order.
     """
     names = list(names)
     base = [name for name in names if name.startswith(("conv1.", "bn1.", "layer"))]
@@ -38,36 +38,36 @@ def in_order(names: Iterable[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("algorithm", "theirs"), [("fcn", fcn.FCN), ("psp", pspnet.PSPNet), ("deeplab", deeplabv3.DeepLabV3)]
 )
-def test_the_networks_are_gluoncvs_own_given_their_weights(
+def test_the_networks_match_gluoncvs_with_the_same_weights(
     algorithm: str, theirs: type[segbase.SegBaseModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = resnetv1b.resnet50_v1b(pretrained=False, dilated=True)
     monkeypatch.setattr(segbase, "get_backbone", lambda name, **kwargs: backbone)
     side = 104
-    other = theirs(3, backbone="resnet50", aux=True, pretrained_base=False, crop_size=side)
-    other.initialize()
+    reference = theirs(3, backbone="resnet50", aux=True, pretrained_base=False, crop_size=side)
+    reference.initialize()
     x = mx.nd.array(pictures(side, 1))
-    other(x)
-    enliven(other)
+    reference(x)
+    enliven(reference)
     ours = network.build(algorithm, "resnet-50", 3, 0)
-    mine, others = ours._collect_params_with_prefix(), other._collect_params_with_prefix()
-    for name, value in zip(in_order(mine), in_order(others), strict=True):
-        mine[name].set_data(others[value].data())
-    assert len(in_order(mine)) == len(mine) == len(others)
+    our_parameters, their_parameters = ours._collect_params_with_prefix(), reference._collect_params_with_prefix()
+    for name, their_name in zip(in_order(our_parameters), in_order(their_parameters), strict=True):
+        our_parameters[name].set_data(their_parameters[their_name].data())
+    assert len(in_order(our_parameters)) == len(our_parameters) == len(their_parameters)
     network.set_map(ours, side)
-    for found, wanted in zip(ours(x), other(x), strict=True):  # of the main and the auxiliary head
-        enlarged = mx.nd.contrib.BilinearResize2D(found, height=side, width=side)
-        assert_close(enlarged.asnumpy(), wanted.asnumpy())
+    for output, expected in zip(ours(x), reference(x), strict=True):  # the main and the auxiliary head
+        enlarged = mx.nd.contrib.BilinearResize2D(output, height=side, width=side)
+        assert_close(enlarged.asnumpy(), expected.asnumpy())
 
 
 @pytest.mark.parametrize(
     ("algorithm", "backbone", "side"),
-    [  # sides whose maps PSP's bins and a ResNet's later strides do not divide
+    [  # sides with maps that PSP's bins and a ResNet's later strides do not divide
         *(("fcn", "resnet-18", 104), ("psp", "resnet-18", 104), ("deeplab", "resnet-18", 72)),
         *(("psp", "resnet-50", 64), ("fcn", "resnet-101", 64)),
     ],
 )
-def test_each_network_exports_to_a_graph_that_gives_what_mxnet_gives(
+def test_the_exported_graph_of_each_network_matches_mxnet(
     algorithm: str, backbone: str, side: int, tmp_path: Path
 ) -> None:
     net, tensors = network.build(algorithm, backbone, 3, 0), pictures(side, 2)
@@ -81,42 +81,42 @@ def test_each_network_exports_to_a_graph_that_gives_what_mxnet_gives(
 
 
 @pytest.mark.parametrize("algorithm", ["fcn", "psp", "deeplab"])
-def test_one_network_trains_at_one_side_and_answers_at_another(algorithm: str) -> None:
+def test_a_network_can_train_and_serve_at_different_sizes(algorithm: str) -> None:
     net, x = network.build(algorithm, "resnet-18", 3, 0), mx.nd.array(pictures(104, 1))
     enliven(net)
-    answer = network.InferenceNet(net, 104)
-    answer.hybridize(static_alloc=True, static_shape=True)
-    before = answer(x).asnumpy()
+    inference = network.InferenceNet(net, 104)
+    inference.hybridize(static_alloc=True, static_shape=True)
+    before = inference(x).asnumpy()
     states = {name: value.data().copy() for name, value in net.collect_params().items() if "running" in name}
     hp = hyperparameters(algorithm=algorithm, crop_size=64, learning_rate=1e-30, weight_decay=0, momentum=0)
     same = batch(64)
     step = Step(net, hp, 1)
     step.read(same, step(*same))
-    for name, value in states.items():  # the step has moved BatchNorm's statistics
+    for name, value in states.items():  # the step has changed BatchNorm's statistics
         net.collect_params()[name].set_data(value)
-    assert_close(answer(x).asnumpy(), before)
+    assert_close(inference(x).asnumpy(), before)
     assert_close(network.InferenceNet(net, 104)(x).asnumpy(), before)
 
 
-def test_fcn_on_resnet_18_adds_fine_maps_to_coarse_ones_of_any_side() -> None:
-    """A cell moves itself and, by the convolution that follows, the next one; on the finer map each is two cells."""
+def test_fcn_with_resnet_18_combines_maps_of_any_size() -> None:
+    """A cell affects itself and, through a convolution, its neighbour. Each becomes two cells on the finer map."""
     net = network.build("fcn", "resnet-18", 3, 0)
     enliven(net)
     stages = net.stages(mx.nd.array(pictures(104, 1)))
     assert [stage.shape[2] for stage in stages] == [52, 26, 13, 7, 4]
     logits = net.main(stages).asnumpy()
     assert logits.shape == (1, 3, 52, 52)
-    rows = []  # of the logits that a change in the first cell of each map moves
+    rows = []  # how many rows of logits change with the first cell of each map
     for index, stage in enumerate(stages):
         changed = stage.copy()
         changed[:, :, 0, 0] += 10
-        others = net.main((*stages[:index], changed, *stages[index + 1 :])).asnumpy()
-        rows.append(int(np.abs(others - logits).max(axis=(0, 1, 3)).nonzero()[0].max()) + 1)
-    # Twice the rows of the next finer map and one more. The coarsest map is enlarged before any convolution.
+        new_logits = net.main((*stages[:index], changed, *stages[index + 1 :])).asnumpy()
+        rows.append(int(np.abs(new_logits - logits).max(axis=(0, 1, 3)).nonzero()[0].max()) + 1)
+    # Each has twice the rows of the next finer map plus one. The coarsest map is enlarged before any convolution.
     assert rows == [2, 5, 11, 23, 31]
 
 
-def test_only_over_a_pretrained_backbone_the_heads_learn_ten_times_as_fast() -> None:
+def test_heads_can_learn_ten_times_as_fast_as_the_backbone() -> None:
     net = network.build("fcn", "resnet-18", 3, 0)
     parameters = net._collect_params_with_prefix()
     heads = {name for name in parameters if name.startswith(("head", "auxlayer"))}
@@ -126,6 +126,6 @@ def test_only_over_a_pretrained_backbone_the_heads_learn_ten_times_as_fast() -> 
     assert {parameters[name].lr_mult for name in parameters.keys() - heads} == {1}
 
 
-def test_base_weights_of_a_torchvision_file_fill_the_segmenter_and_its_own_layers_stay(tmp_path: Path) -> None:
+def test_a_torchvision_file_sets_the_segmenters_base_weights_and_not_its_own_layers(tmp_path: Path) -> None:
     net = network.build("fcn", "resnet-18", 3, 0)
     assert_resnet_18_is_loaded(net, tmp_path, own_layers=("head.", "auxlayer."))

@@ -1,4 +1,4 @@
-"""How semantic-segmentation trains: optimizers, schedules, pixels to ignore, the lines on its speed."""
+"""Training steps of semantic-segmentation: optimizers, schedules, ignored pixels, and log lines about speed."""
 
 from typing import Any
 
@@ -26,38 +26,38 @@ def test_each_optimizer_lowers_the_loss_on_one_batch(name: str, learning_rate: f
 
 
 def rates(lr_scheduler: str, **changes: Any) -> list[float]:
-    """Return the learning rate at the updates 1 to 40 of a job of 4 epochs of 10 updates, whose first is 0.5."""
-    made = optimizer(hyperparameters(lr_scheduler=lr_scheduler, epochs=4, learning_rate=0.5, **changes), 10)
-    return [float(made.lr_scheduler(update)) for update in range(1, 41)]
+    """Return the learning rates of a job with 4 epochs of 10 updates and an initial rate of 0.5."""
+    created = optimizer(hyperparameters(lr_scheduler=lr_scheduler, epochs=4, learning_rate=0.5, **changes), 10)
+    return [float(created.lr_scheduler(update)) for update in range(1, 41)]
 
 
-def test_the_poly_schedule_falls_with_a_power_of_what_is_left() -> None:
+def test_the_poly_schedule_is_a_power_of_the_remaining_share() -> None:
     assert rates("poly") == pytest.approx([0.5 * (1 - update / 40) ** 0.9 for update in range(1, 41)])
 
 
-def test_the_cosine_schedule_falls_along_half_a_wave() -> None:
+def test_the_cosine_schedule_is_half_a_cosine_wave() -> None:
     assert rates("cosine") == pytest.approx([0.25 * (1 + np.cos(np.pi * update / 40)) for update in range(1, 41)])
 
 
-def test_the_step_schedule_falls_by_its_factor_after_the_given_epochs() -> None:
+def test_the_step_schedule_drops_by_its_factor_after_the_given_epochs() -> None:
     stepped = rates("step", lr_scheduler_step="1,3", lr_scheduler_factor=0.5)
     assert stepped == pytest.approx([0.5] * 10 + [0.25] * 20 + [0.125] * 10)
 
 
-def test_pixels_to_ignore_have_no_part_in_the_loss() -> None:
+def test_ignored_pixels_do_not_affect_the_loss() -> None:
     objective = Objective(network.build("fcn", "resnet-18", 3, 0), 64)
     images, labels = batch(64)
 
     def loss(labels: np.ndarray) -> float:
         return float(objective(mx.nd.array(images[:1]), mx.nd.array(labels[:1])).asscalar())
 
-    other = labels.copy()
-    other[:, 30, 30] = 1 if labels[0, 30, 30] != 1 else 2
+    changed = labels.copy()
+    changed[:, 30, 30] = 1 if labels[0, 30, 30] != 1 else 2
     assert loss(np.full_like(labels, -1)) == 0
-    assert loss(other) != loss(labels)
+    assert loss(changed) != loss(labels)
 
 
-def test_a_notice_of_progress_comes_every_twenty_batches_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_and_time_left_are_logged_every_twenty_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     step, lines = Slow(Clock(monkeypatch), 0.5, loss=[1.0]), SegmentationLines("algo-1", 4, 1, ())
     assert lines_of_second_epoch(step, lines, 41) == [
         "#progress_notice. epoch: 1, iterations: 20 speed: 16.0 samples/sec learning_rate: 0.000099",

@@ -1,4 +1,4 @@
-"""Jobs of the MXNet algorithms that are stopped, diverge or end early, and the logs of all of them."""
+"""MXNet jobs that are stopped, diverge or end early, and the logs of all these jobs."""
 
 import re
 from collections.abc import Iterator
@@ -18,22 +18,22 @@ ARTIFACT = {"model.onnx", "model.json"}
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
-    """`ended(algorithm, case)`: what the job of this case left."""
-    with stopping.ended(tmp_path_factory.mktemp("stopping"), MXNET) as found:
-        yield found
+    """`ended(algorithm, case)` returns the result of the job of this case."""
+    with stopping.ended(tmp_path_factory.mktemp("stopping"), MXNET) as results:
+        yield results
 
 
 def names(folder: Path) -> set[str]:
-    """The names in a folder."""
+    """Return the names of the files in a folder."""
     return {path.name for path in folder.iterdir()}
 
 
-def test_the_whole_log_of_every_job_is_as_in_its_golden_file(ended: Ended) -> None:
+def test_the_log_of_every_job_matches_its_golden_file(ended: Ended) -> None:
     golden.check({f"{name}/{case}": ended(name, case) for name in MXNET for case in stopping.cases(name)})
 
 
 @pytest.mark.parametrize("name", MXNET)
-def test_of_a_whole_job_the_best_epoch_is_kept(name: str, ended: Ended) -> None:
+def test_a_complete_job_keeps_the_best_epoch(name: str, ended: Ended) -> None:
     done = ended(name, "whole")
     assert (done.code, done.failure) == (0, "")
     assert names(done.model) == ALGORITHMS[name].files | ALGORITHMS[name].last | ARTIFACT
@@ -42,7 +42,7 @@ def test_of_a_whole_job_the_best_epoch_is_kept(name: str, ended: Ended) -> None:
 
 @pytest.mark.parametrize("case", ["sigterm-in-mid-epoch", "sigterm-in-evaluation"])
 @pytest.mark.parametrize("name", MXNET)
-def test_sigterm_while_training_exits_0_with_the_best_model_exported(name: str, case: str, ended: Ended) -> None:
+def test_sigterm_during_training_exits_0_with_the_best_model(name: str, case: str, ended: Ended) -> None:
     done = ended(name, case)
     assert (done.code, done.failure) == (0, "")
     assert names(done.model) == ALGORITHMS[name].files | ALGORITHMS[name].last | ARTIFACT
@@ -50,14 +50,14 @@ def test_sigterm_while_training_exits_0_with_the_best_model_exported(name: str, 
 
 
 @pytest.mark.parametrize("case", ["sigterm-while-the-artifact-is-checked", "ctrl-c-while-the-artifact-is-checked"])
-def test_a_stop_or_ctrl_c_while_the_model_is_exported_lets_it_finish(case: str, ended: Ended) -> None:
+def test_sigterm_or_ctrl_c_during_the_export_lets_it_finish(case: str, ended: Ended) -> None:
     done = ended("image-classification", case)
     assert (done.code, done.failure) == (0, "")
     assert names(done.model) == ALGORITHMS["image-classification"].files | ARTIFACT
 
 
 @pytest.mark.parametrize("name", MXNET)
-def test_sigterm_before_an_epoch_is_finished_exits_0_without_a_model_and_the_earlier_one_is_set_aside(
+def test_sigterm_in_the_first_epoch_exits_0_without_a_model_and_sets_the_earlier_one_aside(
     name: str, ended: Ended
 ) -> None:
     done = ended(name, "sigterm-before-the-first-epoch")
@@ -66,7 +66,7 @@ def test_sigterm_before_an_epoch_is_finished_exits_0_without_a_model_and_the_ear
 
 
 @pytest.mark.parametrize("case", ["sigterm-at-the-start", "sigterm-before-the-data", "sigterm-while-data-is-read"])
-def test_sigterm_before_the_data_is_accepted_exits_0_and_leaves_the_earlier_model(case: str, ended: Ended) -> None:
+def test_sigterm_before_the_data_is_accepted_exits_0_and_keeps_the_earlier_model(case: str, ended: Ended) -> None:
     done = ended("image-classification", case)
     assert (done.code, done.failure) == (0, "")
     assert done.texts() == jobs.EARLIER
@@ -74,9 +74,7 @@ def test_sigterm_before_the_data_is_accepted_exits_0_and_leaves_the_earlier_mode
 
 
 @pytest.mark.parametrize("name", MXNET)
-def test_a_loss_that_is_not_finite_exits_2_with_epoch_batch_and_rate_and_the_best_model(
-    name: str, ended: Ended
-) -> None:
+def test_a_loss_that_is_not_finite_exits_2_and_keeps_the_best_model(name: str, ended: Ended) -> None:
     done = ended(name, "divergence")
     where = "ClientError: the loss became nan at epoch 1, batch 1, with learning_rate=inf: lower "
     assert done.code == 2
@@ -85,9 +83,7 @@ def test_a_loss_that_is_not_finite_exits_2_with_epoch_batch_and_rate_and_the_bes
     assert done.description["metrics"]["epoch"] == 0
 
 
-def test_answers_that_are_not_finite_exit_2_and_before_an_epoch_is_finished_the_earlier_model_is_put_back(
-    ended: Ended,
-) -> None:
+def test_divergence_in_the_first_epoch_exits_2_and_restores_the_earlier_model(ended: Ended) -> None:
     done = ended("image-classification", "divergence-in-the-first-epoch")
     where = "ClientError: the answers became nan at epoch 0, its end, with learning_rate=inf: lower "
     assert done.code == 2
@@ -104,7 +100,7 @@ def test_early_stopping_exits_0_with_the_best_model(name: str, ended: Ended) -> 
     assert done.description["metrics"]["epoch"] == 0
 
 
-def test_early_stopping_ends_when_both_the_least_epochs_and_the_patience_without_gain_are_over(ended: Ended) -> None:
-    # Of 50 epochs at least 4 with a patience of 2, and a file for each: counted from 1.
+def test_early_stopping_needs_both_the_minimum_of_epochs_and_the_patience(ended: Ended) -> None:
+    # At least 4 of 50 epochs with a patience of 2, and a file for each epoch, counted from 1.
     kept = {path.name for path in ended("image-classification", "early-stopping").model.glob("*.params")}
     assert kept == {f"image-classification-000{epoch}.params" for epoch in (1, 2, 3, 4)}

@@ -1,6 +1,6 @@
-"""Two hosts that train a small network for some steps: `python -m tests.mxnet.two_hosts ALGORITHM RANK FILE`.
+"""Trains a small network on one of two hosts: `python -m tests.mxnet.two_hosts ALGORITHM RANK FILE`.
 
-FILE gets the parameters. `in_one_process` returns what they must be.
+Writes the parameters to FILE. `in_one_process` returns the expected parameters.
 """
 
 import sys
@@ -29,7 +29,7 @@ from train.semantic_segmentation.step import Step as SegmentationStep
 
 STEPS = 20
 SLOW = {"optimizer": "sgd", "learning_rate": 0.0003}
-"""Small steps, so that differences of rounding do not grow."""
+"""Small steps keep rounding differences small."""
 Parameters = dict[str, np.ndarray]
 Learning = tuple[GluonStep[Any, Any], tuple[np.ndarray, ...]]
 
@@ -61,7 +61,7 @@ ALGORITHMS = {"image-classification": classify, "object-detection": detect, "sem
 
 
 def train(algorithm: str, rank: int, exchange: Exchange) -> Parameters:
-    """Train as host `rank` on batches of its own, and return the parameters by their structural names."""
+    """Train as host `rank` on its batches, and return the parameters by their structural names."""
     step, batch = ALGORITHMS[algorithm](exchange)
     step.begin(0)
     for number in range(STEPS):
@@ -73,8 +73,8 @@ def train(algorithm: str, rank: int, exchange: Exchange) -> Parameters:
 
 
 def in_one_process(algorithm: str) -> list[Parameters]:
-    """Compute both hosts in two threads, which average their arrays in NumPy."""
-    meeting, given = threading.Barrier(2), [[], []]
+    """Train both hosts in two threads that average their arrays with NumPy."""
+    barrier, values = threading.Barrier(2), [[], []]
 
     class Averaging(Exchange):
         hosts = 2
@@ -83,31 +83,31 @@ def in_one_process(algorithm: str) -> list[Parameters]:
             self._rank = rank
 
         def average(self, arrays: Sequence[Sequence[mx.nd.NDArray]]) -> None:
-            given[self._rank] = [copies[0].asnumpy() for copies in arrays]
-            meeting.wait()
-            means = [(one + other) / 2 for one, other in zip(*given, strict=True)]
-            meeting.wait()
+            values[self._rank] = [copies[0].asnumpy() for copies in arrays]
+            barrier.wait()
+            means = [(first + second) / 2 for first, second in zip(*values, strict=True)]
+            barrier.wait()
             for copies, mean in zip(arrays, means, strict=True):
                 copies[0][:] = mean
 
-    found: list[Parameters] = [{}, {}]
+    parameters: list[Parameters] = [{}, {}]
 
     def run(rank: int) -> None:
-        found[rank] = train(algorithm, rank, Averaging(rank))
+        parameters[rank] = train(algorithm, rank, Averaging(rank))
 
     threads = [threading.Thread(target=run, args=[rank]) for rank in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return found
+    return parameters
 
 
 def main(name: str, rank: int, file: str) -> None:
     """Train as one host of two."""
-    with peers.connected(Hosts(jobs.HOSTS, jobs.HOSTS[rank])) as met:
-        np.savez(file, **train(name, rank, hosts.connect(met)))
-        met.gather(b"")
+    with peers.connected(Hosts(jobs.HOSTS, jobs.HOSTS[rank])) as connected:
+        np.savez(file, **train(name, rank, hosts.connect(connected)))
+        connected.gather(b"")
 
 
 if __name__ == "__main__":
@@ -116,4 +116,4 @@ if __name__ == "__main__":
         main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
         code = 0
     finally:
-        stop.end(code)  # even where MXNet still waits for the other host
+        stop.end(code)  # even if MXNet still waits for the other host

@@ -1,4 +1,4 @@
-"""Weight files under torchvision's names, with drawn values: see tests/fixtures/pretrained/make_fixture.py."""
+"""Weight files with torchvision's names and random values (see tests/fixtures/pretrained/make_fixture.py)."""
 
 import json
 from pathlib import Path
@@ -11,12 +11,12 @@ from tests.fixtures.pretrained.make_fixture import FOLDER, draw_all
 
 
 def fixture(network: str) -> dict[str, Any]:
-    """Return the fixture of a network: the rows of its `tensors`, an `image`, and what its library answers to that."""
+    """Return the fixture of a network: the rows of its `tensors`, an `image`, and the library's outputs for it."""
     return json.loads((FOLDER / f"{network}.json").read_text())
 
 
 def weight_file(network: str, folder: Path) -> Path:
-    """Write `network`.safetensors; of VGG's classifier, nine tenths of a real file, it holds the names only."""
+    """Write `network`.safetensors. VGG's classifier, nine tenths of a real file, has only names and dummy values."""
     file = folder / f"{network}.safetensors"
     rows = fixture(network)["tensors"]
     classifier = {row[0]: np.zeros(1, np.float32) for row in rows if row[0].startswith("classifier.")}
