@@ -1,4 +1,4 @@
-"""Channels from a data set full of dirt: what goes in byte for byte, what is made anew, what is skipped and named."""
+"""Channels from a messy data set: which photos are copied, which are re-encoded, and which are skipped and listed."""
 
 import io
 import re
@@ -25,15 +25,15 @@ def encode(image: Image.Image, form: str, **options: object) -> bytes:
     return data.getvalue()
 
 
-def turned(image: Image.Image, orientation: int) -> bytes:
+def with_orientation(image: Image.Image, orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
     return encode(image, "JPEG", exif=exif, quality=95)
 
 
 @pytest.fixture
-def dirty(tmp_path: Path) -> Path:
-    """Two breeds, one photo of each kind of dirt. The upper half of every photo is red, the lower one blue."""
+def messy(tmp_path: Path) -> Path:
+    """Two breeds with a photo of each kind of problem. The upper half of every photo is red, the lower half blue."""
     root = tmp_path / "pets"
     (root / "images").mkdir(parents=True)
     (root / "annotations").mkdir()
@@ -47,12 +47,12 @@ def dirty(tmp_path: Path) -> Path:
         "Bengal_1.jpg": clean,
         "Bengal_2.jpg": encode(picture, "GIF"),
         "Bengal_3.jpg": encode(clear, "PNG"),
-        "Bengal_4.jpg": turned(picture, 3),
+        "Bengal_4.jpg": with_orientation(picture, 3),
         "Bengal_5.jpg": clean[: len(clean) // 2],
         "Bengal_6.jpg": encode(picture.convert("CMYK"), "JPEG", quality=95),
         "Bengal_7.jpg": encode(picture.convert("L"), "JPEG"),
         "Bengal_8.jpg": b"",
-        "Bengal_9.jpg": turned(picture, 1),
+        "Bengal_9.jpg": with_orientation(picture, 1),
         "pug_1.jpg": clean,
         "pug_2.jpg": clean,
         "pug_3.jpg": clean,
@@ -72,12 +72,12 @@ def run(*arguments: object) -> int:
     return program.main(["prepare", *map(str, arguments)])
 
 
-def test_clean_jpegs_go_in_byte_for_byte_and_other_images_as_upright_rgb_jpegs(dirty: Path, tmp_path: Path) -> None:
+def test_clean_jpegs_are_copied_and_other_images_become_upright_rgb_jpegs(messy: Path, tmp_path: Path) -> None:
     out = tmp_path / "channels"
-    assert run("image-classification", "--data", dirty, "--out", out) == 0
+    assert run("image-classification", "--data", messy, "--out", out) == 0
     for number in (1, 7, 9):
         written = (out / "train" / "Bengal" / f"Bengal_{number}.jpg").read_bytes()
-        assert written == (dirty / "images" / f"Bengal_{number}.jpg").read_bytes()
+        assert written == (messy / "images" / f"Bengal_{number}.jpg").read_bytes()
     for number, upper in ((2, (200, 30, 30)), (3, (200, 30, 30)), (4, (30, 30, 200)), (6, (200, 30, 30))):
         with Image.open(out / "train" / "Bengal" / f"Bengal_{number}.jpg") as image:
             assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (64, 48))
@@ -87,10 +87,10 @@ def test_clean_jpegs_go_in_byte_for_byte_and_other_images_as_upright_rgb_jpegs(d
         assert min(flattened.getpixel((32, 3))) > 220
 
 
-def test_every_file_left_out_or_reencoded_is_named_with_its_reason(
-    dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_every_skipped_or_reencoded_file_is_listed_with_its_reason(
+    messy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run("image-classification", "--data", dirty, "--out", tmp_path / "channels")
+    run("image-classification", "--data", messy, "--out", tmp_path / "channels")
     _, *lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "not a photo, skipped: 2 (._pug_1.jpg, Bengal_101.mat)"
     assert lines[1] == "photos that the split does not name, not used: 1 (pug_99.jpg)"
@@ -111,9 +111,9 @@ def test_every_file_left_out_or_reencoded_is_named_with_its_reason(
     assert lines[-1] == "Set num_classes=2 num_training_samples=9"
 
 
-def test_lists_say_index_label_and_path_and_match_the_files(dirty: Path, tmp_path: Path) -> None:
+def test_lists_have_index_label_and_path_and_match_the_files(messy: Path, tmp_path: Path) -> None:
     out = tmp_path / "channels"
-    run("image-classification", "--data", dirty, "--out", out)
+    run("image-classification", "--data", messy, "--out", out)
     rows = [line.split("\t") for line in (out / "train_lst" / "train.lst").read_text().splitlines()]
     assert [int(index) for index, _, _ in rows] == list(range(9))
     assert {path.split("/")[0]: label for _, label, path in rows} == {"Bengal": "0", "pug": "1"}
@@ -126,10 +126,10 @@ def test_lists_say_index_label_and_path_and_match_the_files(dirty: Path, tmp_pat
     assert prepare.photos(out, "validation") == [(out / "validation" / "pug" / "pug_3.jpg", 1)]
 
 
-def test_the_recordio_form_holds_the_same_photos_and_labels_as_the_image_form(dirty: Path, tmp_path: Path) -> None:
+def test_the_recordio_format_holds_the_same_photos_and_labels_as_the_image_format(messy: Path, tmp_path: Path) -> None:
     images, records = tmp_path / "images", tmp_path / "records"
-    run("image-classification", "--data", dirty, "--out", images)
-    run("image-classification", "--data", dirty, "--out", records, "--format", "recordio")
+    run("image-classification", "--data", messy, "--out", images)
+    run("image-classification", "--data", messy, "--out", records, "--format", "recordio")
     for channel in ("train", "validation"):
         assert {file.name for file in (records / channel).iterdir()} == {f"{channel}.rec", "classes.txt"}
         path = records / channel / f"{channel}.rec"
@@ -140,10 +140,10 @@ def test_the_recordio_form_holds_the_same_photos_and_labels_as_the_image_form(di
         ]
 
 
-def test_a_random_split_uses_photos_that_no_list_names(dirty: Path, tmp_path: Path) -> None:
+def test_a_random_split_uses_photos_in_no_list(messy: Path, tmp_path: Path) -> None:
     out = tmp_path / "channels"
     run(
-        "image-classification", "--data", dirty, "--out", out, "--split", "random", "--validation", "0.4", "--seed", "1"
+        "image-classification", "--data", messy, "--out", out, "--split", "random", "--validation", "0.4", "--seed", "1"
     )
     used = {photo.stem for channel in ("train", "validation") for photo, _ in prepare.photos(out, channel)}
     assert "pug_99" in used
@@ -151,11 +151,11 @@ def test_a_random_split_uses_photos_that_no_list_names(dirty: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("split", [(), ("--split", "official")])
-def test_a_share_to_hold_out_without_a_random_split_is_refused(
-    dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: tuple[str, ...]
+def test_a_validation_share_without_a_random_split_is_rejected(
+    messy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: tuple[str, ...]
 ) -> None:
     out = tmp_path / "channels"
-    assert run("image-classification", "--data", dirty, "--out", out, "--validation", "0.5", *split) == 2
+    assert run("image-classification", "--data", messy, "--out", out, "--validation", "0.5", *split) == 2
     assert capsys.readouterr().err == (
         "prepare: --validation 0.5 is for --split random, and this split is official: add --split random, or leave "
         "--validation out\n"
@@ -164,49 +164,49 @@ def test_a_share_to_hold_out_without_a_random_split_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("share", "said"), [("half", "half is not a number"), ("1", "1 is not between 0 and 1"), ("nan", "nan is not")]
+    ("share", "message"), [("half", "half is not a number"), ("1", "1 is not between 0 and 1"), ("nan", "nan is not")]
 )
-def test_a_share_that_cannot_be_held_out_is_refused_with_an_example(
-    share: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_invalid_validation_share_is_rejected(
+    share: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         run("image-classification", "--data", tmp_path, "--out", tmp_path, "--validation", share)
-    assert f"argument --validation: {said}" in capsys.readouterr().err
+    assert f"argument --validation: {message}" in capsys.readouterr().err
 
 
-def test_species_are_told_apart_when_asked_for(dirty: Path, tmp_path: Path) -> None:
+def test_classes_species_makes_the_species_the_classes(messy: Path, tmp_path: Path) -> None:
     out = tmp_path / "channels"
-    run("image-classification", "--data", dirty, "--out", out, "--classes", "species")
+    run("image-classification", "--data", messy, "--out", out, "--classes", "species")
     assert (out / "train_lst" / "classes.txt").read_text() == "cat\ndog\n"
     assert (out / "train" / "dog" / "pug_1.jpg").exists()
 
 
-def test_a_folder_with_something_in_it_is_only_replaced_by_force(
-    dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_folder_that_is_not_empty_is_replaced_only_with_force(
+    messy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "channels"
     out.mkdir()
     (out / "mine.txt").write_text("kept")
-    assert run("image-classification", "--data", dirty, "--out", out) == 2
+    assert run("image-classification", "--data", messy, "--out", out) == 2
     assert "not empty: name another folder, or add --force" in capsys.readouterr().err
     assert (out / "mine.txt").read_text() == "kept"
-    assert run("image-classification", "--data", dirty, "--out", out, "--force") == 0
+    assert run("image-classification", "--data", messy, "--out", out, "--force") == 0
     assert not (out / "mine.txt").exists()
 
 
 @pytest.mark.parametrize("out", ["", "images", "channels", ".."])
-def test_channels_that_overlap_with_the_data_set_are_refused_and_it_stays(
-    dirty: Path, out: str, capsys: pytest.CaptureFixture[str]
+def test_channels_that_overlap_with_the_data_set_are_rejected_and_nothing_changes(
+    messy: Path, out: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = {file: file.read_bytes() for file in dirty.rglob("*") if file.is_file()}
-    assert run("image-classification", "--data", dirty, "--out", dirty / out, "--force") == 2
+    before = {file: file.read_bytes() for file in messy.rglob("*") if file.is_file()}
+    assert run("image-classification", "--data", messy, "--out", messy / out, "--force") == 2
     assert (
-        f"--out {dirty / out} and --data {dirty} overlap: give a folder beside the data set" in capsys.readouterr().err
+        f"--out {messy / out} and --data {messy} overlap: give a folder beside the data set" in capsys.readouterr().err
     )
-    assert {file: file.read_bytes() for file in dirty.rglob("*") if file.is_file()} == before
+    assert {file: file.read_bytes() for file in messy.rglob("*") if file.is_file()} == before
 
 
-def test_a_name_that_no_list_or_disk_can_have_is_made_one_that_training_reads(dirty: Path, tmp_path: Path) -> None:
+def test_invalid_file_names_are_changed_to_names_that_training_reads(messy: Path, tmp_path: Path) -> None:
     from train.data import lst
 
     odd = ["tab\there", "two\u2028lines", "w\udcf6rter", "what?"]
@@ -223,26 +223,26 @@ def test_a_name_that_no_list_or_disk_can_have_is_made_one_that_training_reads(di
     assert names == {"tab_here", "two_lines", "w_rter", "what_"}
 
 
-def test_what_was_left_out_is_in_the_error_when_nothing_remains(
-    dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_if_no_photo_remains_the_error_says_what_was_left_out(
+    messy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(1, 4):
-        (dirty / "images" / f"pug_{number}.jpg").write_bytes(b"not an image")
-    assert run("image-classification", "--data", dirty, "--out", tmp_path / "channels") == 2
+        (messy / "images" / f"pug_{number}.jpg").write_bytes(b"not an image")
+    assert run("image-classification", "--data", messy, "--out", tmp_path / "channels") == 2
     assert re.search(
         r"of pug for the train channel: .*; \d were left out, the first: \S+\.jpg is", capsys.readouterr().err
     )
 
 
-def test_a_full_disk_ends_it_in_one_sentence_with_nothing_written(dirty: Path, tmp_path: Path) -> None:
+def test_a_full_disk_gives_a_one_line_error_and_writes_nothing(messy: Path, tmp_path: Path) -> None:
     out = tmp_path / "channels"
-    words = ["prepare", "image-classification", "--data", str(dirty), "--out", str(out)]
-    # A limit on the size of files stands for a full disk: writing fails in the same place.
-    limited = (
+    arguments = ["prepare", "image-classification", "--data", str(messy), "--out", str(out)]
+    # A limit on the file size stands in for a full disk: writing fails in the same place.
+    code = (
         "import resource, sys; from local.__main__ import main; "
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200)); sys.exit(main({words!r}))"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200)); sys.exit(main({arguments!r}))"
     )
-    done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("prepare: A file cannot be written (")
     assert "free some space, or write to another disk" in done.stderr
@@ -250,53 +250,53 @@ def test_a_full_disk_ends_it_in_one_sentence_with_nothing_written(dirty: Path, t
     assert not out.exists()
 
 
-def test_what_fails_leaves_nothing_behind(dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_leaves_nothing_behind(messy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(1, 4):
-        (dirty / "images" / f"pug_{number}.jpg").write_bytes(b"not an image")
+        (messy / "images" / f"pug_{number}.jpg").write_bytes(b"not an image")
     before = sorted(file.name for file in tmp_path.iterdir())
-    assert run("image-classification", "--data", dirty, "--out", tmp_path / "channels") == 2
+    assert run("image-classification", "--data", messy, "--out", tmp_path / "channels") == 2
     assert "no readable photo of pug for the train channel" in capsys.readouterr().err
     assert sorted(file.name for file in tmp_path.iterdir()) == before
 
 
-def test_force_keeps_the_old_channels_when_the_new_ones_fail(dirty: Path, tmp_path: Path) -> None:
+def test_force_keeps_the_old_channels_if_the_new_ones_fail(messy: Path, tmp_path: Path) -> None:
     out = tmp_path / "channels"
-    run("image-classification", "--data", dirty, "--out", out)
-    shutil.rmtree(dirty / "images")
-    (dirty / "images").mkdir()
-    assert run("image-classification", "--data", dirty, "--out", out, "--force") == 2
+    run("image-classification", "--data", messy, "--out", out)
+    shutil.rmtree(messy / "images")
+    (messy / "images").mkdir()
+    assert run("image-classification", "--data", messy, "--out", out, "--force") == 2
     assert len(prepare.photos(out, "train")) == 9
 
 
-def test_counts_of_one_are_said_in_the_singular() -> None:
+def test_counts_of_one_are_in_the_singular() -> None:
     summary = channels.Summary(["pug"], counts={"train": 1, "validation": 2})
     assert prepare.report(summary) == ["1 photo to train on, 2 to validate on, 1 class"]
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("image-clasification", f"no such algorithm; there are {', '.join(TRAINING)}")]
+    ("name", "message"), [("image-clasification", f"no such algorithm; there are {', '.join(TRAINING)}")]
 )
-def test_other_algorithms_are_refused_in_one_line(
-    name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_unknown_algorithms_are_rejected_in_one_line(
+    name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(name, "--data", tmp_path, "--out", tmp_path / "out") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert words in line
+    assert message in line
 
 
-def test_a_photo_whose_exif_cannot_be_read_is_taken_as_it_is_stored(dirty: Path, tmp_path: Path) -> None:
-    photo = dirty / "images" / "Bengal_1.jpg"
+def test_a_photo_with_unreadable_exif_is_used_as_stored(messy: Path, tmp_path: Path) -> None:
+    photo = messy / "images" / "Bengal_1.jpg"
     exif = b"Exif\0\0no TIFF header"
     segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
     photo.write_bytes(photo.read_bytes()[:2] + segment + photo.read_bytes()[2:])
-    assert run("image-classification", "--data", dirty, "--out", tmp_path / "channels") == 0
+    assert run("image-classification", "--data", messy, "--out", tmp_path / "channels") == 0
     assert (tmp_path / "channels" / "train" / "Bengal" / "Bengal_1.jpg").read_bytes() == photo.read_bytes()
 
 
-def test_the_real_subset_with_its_dirt_is_prepared(pets: Path, tmp_path: Path) -> None:
-    found = official.classification(pets)
-    photos = found.entries
-    summary = prepare.write_channels(found, photos[:-3], photos[-3:], tmp_path / "channels")
+def test_the_real_subset_is_prepared(pets: Path, tmp_path: Path) -> None:
+    data = official.classification(pets)
+    photos = data.entries
+    summary = prepare.write_channels(data, photos[:-3], photos[-3:], tmp_path / "channels")
     assert summary.files[official.STRAYS] == ["Abyssinian_101.mat"]
     assert sorted(summary.files[channels.REENCODED]) == ["Abyssinian_34.jpg is a GIF", "Abyssinian_5.jpg is a PNG"]
     assert summary.files[channels.UNREADABLE] == []

@@ -1,4 +1,4 @@
-"""Starting, awaiting and stopping programs: real processes that behave and misbehave."""
+"""Starting, awaiting and stopping programs, with real processes that behave and misbehave."""
 
 import contextlib
 import http.client
@@ -46,7 +46,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def environment(tmp_path: Path, name: str, program: str) -> Path:
-    """A folder of environments in which `name`'s interpreter runs `program`, whatever it is asked to run."""
+    """Create a folder of environments in which the interpreter of `name` always runs `program`."""
     python = tmp_path / "envs" / name / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f"#!{sys.executable}\n{program}")
@@ -54,15 +54,15 @@ def environment(tmp_path: Path, name: str, program: str) -> Path:
     return tmp_path / "envs"
 
 
-def gone(pid: int) -> bool:
-    """Whether the process has ended (a zombie has)."""
+def has_ended(pid: int) -> bool:
+    """Return whether the process has ended. A zombie has ended."""
     try:
         return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return True
 
 
-def test_the_server_is_handed_over_when_ping_says_200_and_stopped_by_sigterm(base: Path, tmp_path: Path) -> None:
+def test_the_server_is_ready_when_ping_returns_200_and_is_stopped_with_sigterm(base: Path, tmp_path: Path) -> None:
     envs = environment(tmp_path, "serve", SERVER)
     with programs.server(base, tmp_path / "log", envs) as port:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
@@ -73,24 +73,24 @@ def test_the_server_is_handed_over_when_ping_says_200_and_stopped_by_sigterm(bas
     assert (tmp_path / "log").read_text() == "listening\n"
 
 
-def test_the_server_is_stopped_when_the_block_fails_or_is_interrupted(base: Path, tmp_path: Path) -> None:
+def test_the_server_is_stopped_if_the_block_is_interrupted(base: Path, tmp_path: Path) -> None:
     envs = environment(tmp_path, "serve", SERVER)
     with pytest.raises(KeyboardInterrupt), programs.server(base, tmp_path / "log", envs):
         raise KeyboardInterrupt
     assert (base / "stopped").exists()
 
 
-def test_a_server_that_ends_early_is_not_waited_for_and_its_last_words_are_told(base: Path, tmp_path: Path) -> None:
+def test_a_server_that_exits_early_fails_at_once_with_its_last_output(base: Path, tmp_path: Path) -> None:
     envs = environment(tmp_path, "serve", "import sys; print('model.json is missing', file=sys.stderr); sys.exit(3)")
     start = time.monotonic()
     with pytest.raises(programs.ProgramError) as caught, programs.server(base, tmp_path / "log", envs):
-        pytest.fail("handed over")
+        pytest.fail("the server is reported as ready")
     assert "serve ended with exit code 3 before it was ready" in str(caught.value)
     assert "model.json is missing" in str(caught.value)
     assert time.monotonic() - start < programs.READY_SECONDS / 4
 
 
-def test_a_server_that_never_answers_is_given_up_and_killed_with_its_children(
+def test_a_server_that_never_responds_is_killed_with_its_children(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(programs, "SERVE_GRACE", 0.3)
@@ -99,14 +99,14 @@ def test_a_server_that_never_answers_is_given_up_and_killed_with_its_children(
         pytest.raises(programs.ProgramError, match="did not answer /ping with 200 within 2 s"),
         programs.server(base, tmp_path / "log", envs, ready_seconds=2),
     ):
-        pytest.fail("handed over")
+        pytest.fail("the server is reported as ready")
     child = int((base / "child").read_text())
     end = time.monotonic() + 10
-    while not gone(child):
-        assert time.monotonic() < end, "the child still runs"
+    while not has_ended(child):
+        assert time.monotonic() < end, "the child is still running"
 
 
-def test_training_that_fails_is_told_by_its_own_failure_file(base: Path, tmp_path: Path) -> None:
+def test_failed_training_is_reported_with_its_failure_file(base: Path, tmp_path: Path) -> None:
     program = (
         "import os, pathlib, sys\n"
         "folder = pathlib.Path(os.environ['SAGEMAKER_BASE_DIR'], 'output'); folder.mkdir()\n"
@@ -117,7 +117,7 @@ def test_training_that_fails_is_told_by_its_own_failure_file(base: Path, tmp_pat
     assert str(caught.value) == "train ended with exit code 2: ClientError: num_classes=0 is too small"
 
 
-def test_programs_get_what_sagemaker_would_tell_them_and_our_code(
+def test_programs_get_the_environment_variables_of_sagemaker_and_our_code(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = (
@@ -133,7 +133,7 @@ def test_programs_get_what_sagemaker_would_tell_them_and_our_code(
     assert json.loads((base / "seen.json").read_text()) == [str(base), "image-classification", root, root]
 
 
-def test_environments_that_are_not_there_are_said_how_to_make(base: Path, tmp_path: Path) -> None:
+def test_a_missing_environment_is_reported_with_the_command_that_makes_it(base: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mxnet/bin/python is not there: make the environments with `make envs`"):
         programs.train(base, "image-classification", tmp_path)
 
@@ -170,7 +170,7 @@ def test_an_interrupted_demo_stops_the_training_it_started(
     assert (tmp_path / "out" / "opt" / "ml" / "stopped").exists()
 
 
-def test_opt_ml_is_laid_out_as_local_mode_of_the_sdk_does(tmp_path: Path) -> None:
+def test_opt_ml_has_the_layout_of_the_sdks_local_mode(tmp_path: Path) -> None:
     channel = tmp_path / "channels" / "train"
     channel.mkdir(parents=True)
     (channel / "a.jpg").write_bytes(b"a")

@@ -1,7 +1,7 @@
-"""`push` up to the registry: what is checked, what goes to the Docker engine, and what its words become.
+"""`push` up to the registry: what is checked, what the Docker engine gets, and how its errors are reported.
 
-A server on loopback stands where the Docker engine would, and moto where AWS would; the real engine and a real registry
-are in tests/images/test_push.py.
+Fake servers on loopback take the place of the Docker engine and, with moto, of AWS. tests/images/test_push.py uses the
+real engine and a real registry.
 """
 
 import base64
@@ -26,34 +26,34 @@ ON_ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/team"
 
 @dataclasses.dataclass
 class Engine:
-    """A Docker engine for these tests: what it has, how it answers, what it was asked."""
+    """A fake Docker engine: its images, its responses, and the requests that it got."""
 
-    has: set[str] = dataclasses.field(default_factory=set)
-    says: str = ""
+    images: set[str] = dataclasses.field(default_factory=set)
+    error: str = ""
     """An error that ends the push."""
     digest: str = DIGEST
-    held: str = DIGEST
+    digest_in_registry: str = DIGEST
     media_type: str = DOCKER_MANIFEST
-    asked: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-    """Path and credentials of each push and each question to the registry."""
+    requests: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    """Path and credentials of each push and each query of the registry."""
 
-    def answer(self, path: str) -> tuple[int, list[dict[str, object]]]:
+    def respond(self, path: str) -> tuple[int, list[dict[str, object]]]:
         if path.endswith("/version"):
             return 200, [{"ApiVersion": "1.45"}]
         if path.endswith("/push"):
             sent = {"status": "Pushing", "id": "layer", "progressDetail": {"current": 10, "total": 10}}
-            last = {"error": self.says} if self.says else {"aux": {"Digest": self.digest}}
-            return 200, [sent, last] if self.digest or self.says else [sent]
+            last = {"error": self.error} if self.error else {"aux": {"Digest": self.digest}}
+            return 200, [sent, last] if self.digest or self.error else [sent]
         if "/distribution/" in path:
-            return 200, [{"Descriptor": {"mediaType": self.media_type, "digest": self.held, "size": 1}}]
+            return 200, [{"Descriptor": {"mediaType": self.media_type, "digest": self.digest_in_registry, "size": 1}}]
         reference = path.partition("/images/")[2].removesuffix("/json")
-        return (200, [{"Id": "x"}]) if reference in self.has else (404, [{"message": f"No such image: {reference}"}])
+        return (200, [{"Id": "x"}]) if reference in self.images else (404, [{"message": f"No such image: {reference}"}])
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Engine]:
-    """An engine that DOCKER_HOST leads to, with the image `inference` of both registries, and no `docker login`."""
-    built = Engine({f"{ADDRESS}/inference:dev", f"{ON_ECR}/inference:dev"})
+    """An engine at DOCKER_HOST that has the image `inference` of both registries, without any `docker login`."""
+    fake = Engine({f"{ADDRESS}/inference:dev", f"{ON_ECR}/inference:dev"})
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -63,11 +63,12 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Engine]:
             parsed = urllib.parse.urlsplit(self.path)
             path = urllib.parse.unquote(parsed.path)
             if path.endswith("/push") or "/distribution/" in path:
-                built.asked.append((self.path, self.headers.get("X-Registry-Auth", "")))
-            status, lines = built.answer(path)
+                fake.requests.append((self.path, self.headers.get("X-Registry-Auth", "")))
+            status, lines = fake.respond(path)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Transfer-Encoding", "chunked")  # as the engine does: of events, its client reads no other
+            # Like the engine. Its client reads events in no other encoding.
+            self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             for line in lines:
                 chunk = json.dumps(line).encode() + b"\r\n"
@@ -77,41 +78,43 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Engine]:
         do_POST = do_GET
 
         def log_message(self, *_: object) -> None:
-            """Nothing on the terminal of the tests."""
+            """Log nothing."""
 
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
         monkeypatch.delenv(name, raising=False)
     with serving(Handler) as port:
         monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
-        yield built
+        yield fake
 
 
 def push(*arguments: str, registry: str = ADDRESS) -> int:
     return command.main(["push", *(arguments or ("inference",)), "--registry", registry])
 
 
-def test_two_lines_on_standard_output_are_the_uris_to_paste(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_standard_output_is_the_image_uri_by_tag_and_by_digest(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert push() == 0
     assert capsys.readouterr().out == f"{ADDRESS}/inference:dev\n{ADDRESS}/inference@{DIGEST}\n"
-    assert [path.partition("/v1.45")[2] for path, _ in engine.asked] == [
+    assert [path.partition("/v1.45")[2] for path, _ in engine.requests] == [
         f"/images/{ADDRESS}/inference/push?tag=dev",
         f"/distribution/{ADDRESS}/inference:dev/json",
     ]
 
 
-def test_nothing_is_sent_unless_every_image_is_built(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_pushed_unless_every_image_is_built(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     assert push("inference", "object-detection") == 2
-    assert engine.asked == []
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err == (
+    assert engine.requests == []
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == (
         f"push: the image {ADDRESS}/object-detection:dev is not on this machine: build it with "
         f"`make build/object-detection REGISTRY={ADDRESS} TAG=dev`\n"
     )
 
 
-def test_images_for_gpus_are_pushed_by_their_own_tags(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gpu_images_are_pushed_with_their_own_tags(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     assert push("inference", "--variant=gpu") == 0
     assert capsys.readouterr().out.startswith(f"{ADDRESS}/inference:dev\n")
     assert push("object-detection", "--variant=gpu") == 2
@@ -122,16 +125,16 @@ def test_images_for_gpus_are_pushed_by_their_own_tags(engine: Engine, capsys: py
 
 
 @pytest.mark.parametrize("tag", ["", ".1", "-1", "a b", "a/b", "a:b", "ä", "x" * 129])
-def test_a_tag_that_cannot_be_one_is_named_with_what_it_may_be(
+def test_an_invalid_tag_is_rejected_with_the_allowed_characters(
     engine: Engine, capsys: pytest.CaptureFixture[str], tag: str
 ) -> None:
     assert push("inference", f"--tag={tag}") == 2
     assert capsys.readouterr().err.startswith(f"push: TAG={tag} cannot be a tag: give up to 128 letters, digits")
-    assert engine.asked == []
+    assert engine.requests == []
 
 
 @pytest.mark.parametrize(
-    ("registry", "told"),
+    ("registry", "message"),
     [
         ("https://registry.example/vision", "has a scheme: write it without, as registry.example/vision"),
         ("registry.example/Vision", "cannot hold images: give HOST[:PORT][/path], the path in lower case"),
@@ -140,27 +143,27 @@ def test_a_tag_that_cannot_be_one_is_named_with_what_it_may_be(
         ("ACCOUNT.dkr.ecr.REGION.amazonaws.com/team", "is not an address of Amazon ECR: give ACCOUNT.dkr.ecr.REGION"),
     ],
 )
-def test_a_registry_that_cannot_be_one_is_named_with_its_form(
-    engine: Engine, capsys: pytest.CaptureFixture[str], registry: str, told: str
+def test_an_invalid_registry_is_rejected_with_the_expected_form(
+    engine: Engine, capsys: pytest.CaptureFixture[str], registry: str, message: str
 ) -> None:
     assert push(registry=registry) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"push: REGISTRY={registry.partition('/')[0]}")
-    assert told in said
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(f"push: REGISTRY={registry.partition('/')[0]}")
+    assert message in stderr
 
 
-def test_no_engine_is_told_with_how_to_get_one(
+def test_a_missing_engine_is_reported_with_the_fix(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]  # free again when the block ends: nobody answers there
+        port = listener.getsockname()[1]  # free again after the block, so that nothing listens there
     monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
     assert push() == 2
     assert capsys.readouterr().err.startswith("push: no Docker engine answers: start it, or set DOCKER_HOST; docker ")
 
 
-# The words are Docker Engine 26's, and those of Debian's docker-registry, of ECR and of Docker Hub behind it.
-SAID = {
+# Errors of Docker Engine 26, and of Debian's docker-registry, ECR and Docker Hub, as the engine passes them on.
+ENGINE_ERRORS = {
     "write /var/lib/docker/tmp/x: no space left on device": f"no disk is left to push {ADDRESS}/inference:dev: free",
     "The image tag 'dev' already exists in the 'vision/inference' repository and cannot be overwritten because the "
     "repository is immutable.": "TAG=dev is taken in vision/inference, whose tags cannot be overwritten",
@@ -184,19 +187,19 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("said", SAID)
+@pytest.mark.parametrize("error", ENGINE_ERRORS)
 def test_errors_of_the_engine_are_reported_with_a_fix(
-    engine: Engine, capsys: pytest.CaptureFixture[str], said: str
+    engine: Engine, capsys: pytest.CaptureFixture[str], error: str
 ) -> None:
-    engine.says = said
+    engine.error = error
     assert push() == 2
-    err = capsys.readouterr().err
-    assert err.startswith(f"push: {SAID[said]}")
-    assert err.endswith(f"; docker said: {said}\n")
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(f"push: {ENGINE_ERRORS[error]}")
+    assert stderr.endswith(f"; docker said: {error}\n")
 
 
-def test_words_that_nobody_foresaw_are_passed_on(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
-    engine.says = "blob upload invalid"
+def test_unknown_errors_of_the_engine_are_passed_on(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.error = "blob upload invalid"
     assert push() == 1
     expected = f"push: {ADDRESS}/inference:dev could not be pushed; docker said: blob upload invalid\n"
     assert capsys.readouterr() == ("", expected)
@@ -217,28 +220,26 @@ def test_a_push_without_a_digest_fails(engine: Engine, capsys: pytest.CaptureFix
         ("application/vnd.docker.distribution.manifest.v1+prettyjws", "application/vnd.docker.distribution.manifest"),
     ],
 )
-def test_a_form_that_sagemaker_refuses_fails_the_push_with_how_to_build_the_other(
+def test_a_manifest_type_that_sagemaker_rejects_fails_the_push_with_the_fix(
     engine: Engine, capsys: pytest.CaptureFixture[str], media_type: str, kind: str
 ) -> None:
     engine.media_type = media_type
     assert push() == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith(f"push: {ADDRESS}/inference:dev is {kind}")
-    assert f"SageMaker takes {DOCKER_MANIFEST} alone: build it with `make build/inference REGISTRY=" in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(f"push: {ADDRESS}/inference:dev is {kind}")
+    assert f"SageMaker takes {DOCKER_MANIFEST} alone: build it with `make build/inference REGISTRY=" in output.err
 
 
-def test_a_tag_that_another_push_took_meanwhile_is_not_called_ours(
-    engine: Engine, capsys: pytest.CaptureFixture[str]
-) -> None:
-    engine.held = f"sha256:{'2' * 64}"
+def test_a_tag_that_another_push_took_meanwhile_is_an_error(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.digest_in_registry = f"sha256:{'2' * 64}"
     assert push() == 1
     assert "another push took the tag; give yours another TAG=" in capsys.readouterr().err
 
 
 @pytest.fixture
 def aws(moto: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """moto in the place of AWS, and credentials for it."""
+    """moto in place of AWS, and credentials for it."""
     for name, value in {
         "AWS_ENDPOINT_URL": moto,
         "AWS_ACCESS_KEY_ID": "testing",
@@ -250,18 +251,18 @@ def aws(moto: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("AWS_PROFILE", raising=False)
 
 
-def test_ecrs_password_goes_to_the_engine_and_to_no_file_and_no_terminal(
+def test_the_ecr_password_goes_only_to_the_engine(
     engine: Engine, aws: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert push(registry=ON_ECR) == 0
-    auths = [json.loads(base64.urlsafe_b64decode(auth)) for _, auth in engine.asked]
+    auths = [json.loads(base64.urlsafe_b64decode(auth)) for _, auth in engine.requests]
     assert len(auths) == 2
     assert all(auth["username"] == "AWS" and auth["password"] for auth in auths)
     assert list(tmp_path.rglob("*")) == []
-    said = capsys.readouterr()
-    assert auths[0]["password"] not in said.out + said.err
-    assert said.out == f"{ON_ECR}/inference:dev\n{ON_ECR}/inference@{DIGEST}\n"
-    assert said.err == (
+    output = capsys.readouterr()
+    assert auths[0]["password"] not in output.out + output.err
+    assert output.out == f"{ON_ECR}/inference:dev\n{ON_ECR}/inference@{DIGEST}\n"
+    assert output.err == (
         "Made the repository team/inference in account 123456789012, region eu-central-1, with scan on push.\n"
     )
 
@@ -269,7 +270,7 @@ def test_ecrs_password_goes_to_the_engine_and_to_no_file_and_no_terminal(
 def test_a_denied_push_to_ecr_names_the_permissions_and_the_repositorys_policy(
     engine: Engine, aws: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine.says = "denied: User: arn:aws:iam::1:user/x is not authorized to perform: ecr:PutImage"
+    engine.error = "denied: User: arn:aws:iam::1:user/x is not authorized to perform: ecr:PutImage"
     assert push(registry=ON_ECR) == 2
     assert (
         f"push: REGISTRY={ON_ECR} denies the push to team/inference: allow the caller, and in the repository's policy, "

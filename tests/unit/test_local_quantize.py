@@ -1,4 +1,4 @@
-"""`python3 -m local quantize`: folders and archives, with a stand-in for the quantiser's environment."""
+"""`python3 -m local quantize` on folders and archives, with a stand-in for the quantizer's environment."""
 
 import argparse
 import sys
@@ -10,11 +10,11 @@ import pytest
 from local.commands import quantize
 from local.errors import CommandFailed, UserError
 
-# What `python -m train.quantization FOLDER --calibrate DIR --seed N` does, in its place.
+# Runs in place of `python -m train.quantization FOLDER --calibrate DIR --seed N`.
 STAND_IN = """#!{python}
 import json, pathlib, sys
 module, folder, *rest = sys.argv[2:]
-pathlib.Path(folder, "asked.json").write_text(json.dumps(rest))
+pathlib.Path(folder, "arguments.json").write_text(json.dumps(rest))
 code = int(pathlib.Path(rest[1], "code").read_text())
 if code == 0:
     pathlib.Path(folder, "model.int8.onnx").write_text("integers")
@@ -24,7 +24,7 @@ sys.exit(code)
 
 @pytest.fixture
 def args(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
-    """Arguments for a model's folder and photos; the stand-in ends with the exit code in the photos' file `code`."""
+    """Arguments for a model folder and photos. The stand-in exits with the code in the photos' file `code`."""
     for name in ("mxnet", "serve"):
         python = tmp_path / "envs" / name / "bin" / "python"
         python.parent.mkdir(parents=True)
@@ -39,8 +39,8 @@ def args(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
     return parser.parse_args([str(tmp_path / "model"), "--calibrate", str(tmp_path / "photos"), "--seed", "3"])
 
 
-def archived(folder: Path) -> Path:
-    """The model.tar.gz of a folder."""
+def pack(folder: Path) -> Path:
+    """Pack a folder into model.tar.gz and return its path."""
     path = folder.parent / "model.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         for file in folder.iterdir():
@@ -49,34 +49,34 @@ def archived(folder: Path) -> Path:
 
 
 def names(path: Path) -> set[str]:
-    """What is in an archive."""
+    """Return the names in an archive."""
     with tarfile.open(path) as archive:
         return set(archive.getnames())
 
 
-def test_a_folder_is_quantised_where_it_is(args: argparse.Namespace) -> None:
+def test_a_folder_is_quantized_in_place(args: argparse.Namespace) -> None:
     assert quantize.run(args) == 0
     assert (args.model / "model.int8.onnx").exists()
-    assert (args.model / "asked.json").read_text() == f'["--calibrate", "{args.calibrate}", "--seed", "3"]'
+    assert (args.model / "arguments.json").read_text() == f'["--calibrate", "{args.calibrate}", "--seed", "3"]'
 
 
-def test_an_archive_gets_the_graph_beside_what_it_holds(args: argparse.Namespace) -> None:
-    args.model = archived(args.model)
+def test_the_quantized_graph_is_added_to_an_archive(args: argparse.Namespace) -> None:
+    args.model = pack(args.model)
     assert quantize.run(args) == 0
-    assert names(args.model) == {"model.json", "model.int8.onnx", "asked.json"}
+    assert names(args.model) == {"model.json", "model.int8.onnx", "arguments.json"}
     assert {path.name for path in args.model.parent.iterdir()} == {"envs", "model", "photos", "model.tar.gz"}
 
 
-def test_an_archive_of_which_nothing_has_passed_is_not_written(args: argparse.Namespace) -> None:
+def test_an_archive_is_not_changed_if_no_graph_passes(args: argparse.Namespace) -> None:
     (args.calibrate / "code").write_text("1")
-    args.model = archived(args.model)
+    args.model = pack(args.model)
     before = args.model.read_bytes()
     with pytest.raises(CommandFailed, match=r"model\.tar\.gz serves in float, as before"):
         quantize.run(args)
     assert args.model.read_bytes() == before
 
 
-def test_the_users_mistakes_are_told_apart(args: argparse.Namespace) -> None:
+def test_mistakes_of_the_user_are_user_errors(args: argparse.Namespace) -> None:
     (args.calibrate / "code").write_text("2")
     with pytest.raises(UserError, match="model cannot be quantised as asked"):
         quantize.run(args)
@@ -88,7 +88,7 @@ def test_the_users_mistakes_are_told_apart(args: argparse.Namespace) -> None:
         quantize.run(args)
 
 
-def test_without_an_environment_that_has_the_quantiser_it_says_what_to_run(
+def test_without_the_quantizers_environment_the_error_says_what_to_run(
     args: argparse.Namespace, tmp_path: Path
 ) -> None:
     (tmp_path / "envs" / "mxnet" / "bin" / "python").unlink()

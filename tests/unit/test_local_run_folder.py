@@ -1,4 +1,4 @@
-"""Where `demo`, `local-mode` and `train` write: never over what an earlier run has made."""
+"""The output folders of `demo`, `local-mode` and `train`: the results of earlier runs are never overwritten."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def touch(file: Path) -> None:
 
 
 @RESULTS
-def test_a_folder_with_results_is_left_alone_and_the_next_number_is_taken(tmp_path: Path, result: str) -> None:
+def test_a_folder_with_results_is_kept_and_the_next_number_is_used(tmp_path: Path, result: str) -> None:
     default = tmp_path / "object-detection"
     assert run_folder(None, default) == default
     for number in (2, 3):
@@ -25,14 +25,14 @@ def test_a_folder_with_results_is_left_alone_and_the_next_number_is_taken(tmp_pa
         assert run_folder(None, default) == tmp_path / f"object-detection-{number}"
 
 
-def test_what_an_interrupted_run_has_prepared_is_not_a_result(tmp_path: Path) -> None:
+def test_files_of_an_interrupted_run_are_not_results(tmp_path: Path) -> None:
     touch(tmp_path / "demo" / "channels" / "train" / "1.jpg")
     (tmp_path / "demo" / "opt" / "ml" / "model").mkdir(parents=True)
     assert run_folder(None, tmp_path / "demo") == tmp_path / "demo"
 
 
 @pytest.mark.parametrize("file", ["model.tar.gz", "channels/mine.jpg", "data/images/mine.jpg"])
-def test_a_folder_that_was_asked_for_is_refused_when_it_holds_anything(tmp_path: Path, file: str) -> None:
+def test_a_requested_folder_that_is_not_empty_is_rejected(tmp_path: Path, file: str) -> None:
     (tmp_path / "mine").mkdir()
     assert run_folder(tmp_path / "mine", tmp_path / "default") == tmp_path / "mine"
     touch(tmp_path / "mine" / file)
@@ -41,7 +41,7 @@ def test_a_folder_that_was_asked_for_is_refused_when_it_holds_anything(tmp_path:
 
 
 @pytest.mark.parametrize("command", ["demo", "local-mode"])
-def test_a_run_that_would_write_over_another_ends_before_it_begins(
+def test_a_run_that_would_overwrite_another_ends_before_it_starts(
     command: str, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     touch(tmp_path / "out" / "predictions.png")

@@ -1,4 +1,4 @@
-"""What `train`, `deploy` and `predict` of local mode do before and after the SDK. With the SDK: tests/local_mode."""
+"""What `train`, `deploy` and `predict` do before and after they call the SDK. With the SDK: tests/local_mode."""
 
 import argparse
 import base64
@@ -34,17 +34,17 @@ def test_channels_are_the_folders_by_name(tmp_path: Path) -> None:
     assert sdk.channels(tmp_path) == {name: tmp_path / name for name in ("train", "train_lst", "validation")}
 
 
-@pytest.mark.parametrize(("made", "named"), [([], "train and no folder validation"), (["train"], "validation")])
-def test_missing_channels_are_named_with_the_command_that_writes_them(
-    tmp_path: Path, made: list[str], named: str
+@pytest.mark.parametrize(("folders", "message"), [([], "train and no folder validation"), (["train"], "validation")])
+def test_missing_channels_are_reported_with_the_command_that_writes_them(
+    tmp_path: Path, folders: list[str], message: str
 ) -> None:
-    for name in made:
+    for name in folders:
         (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match=f"has no folder {named}: .*python3 -m local prepare"):
+    with pytest.raises(UserError, match=f"has no folder {message}: .*python3 -m local prepare"):
         sdk.channels(tmp_path)
 
 
-def test_a_folder_of_channels_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_of_channels_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="absent has no folder train"):
         sdk.channels(tmp_path / "absent")
 
@@ -63,16 +63,16 @@ def test_the_default_image_follows_the_makefile_variables(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(None, "does not exist"), (b"", "cannot be unpacked"), (b"PK\3\4 a zip", "cannot be unpacked")],
 )
-def test_a_model_that_is_no_archive_is_refused_by_name_before_anything_starts(
-    tmp_path: Path, content: bytes | None, said: str
+def test_a_model_that_is_not_an_archive_is_rejected_by_name_before_anything_starts(
+    tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     model = tmp_path / "model.tar.gz"
     if content is not None:
         model.write_bytes(content)
-    with pytest.raises(UserError, match=f"{re.escape(str(model))} {said}"):
+    with pytest.raises(UserError, match=f"{re.escape(str(model))} {message}"):
         sdk._unpack(model, tmp_path)
 
 
@@ -97,29 +97,31 @@ def test_a_model_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None
         (b"\xff", "�"),
     ],
 )
-def test_the_reason_of_a_refused_request_is_found_in_any_body(body: bytes, reason: str) -> None:
+def test_the_reason_for_a_rejected_request_is_found_in_any_body(body: bytes, reason: str) -> None:
     assert invocations.reason(body) == reason
 
 
-def test_an_answer_is_shown_as_its_class_and_probability() -> None:
-    answer = {"predicted_label": "Bengal", "labels": ["Abyssinian", "Bengal"], "probabilities": [0.1, 0.9]}
-    assert predict.readable(json.dumps(answer)) == ["Bengal  0.900"]
+def test_a_classification_is_shown_as_its_class_and_probability() -> None:
+    response = {"predicted_label": "Bengal", "labels": ["Abyssinian", "Bengal"], "probabilities": [0.1, 0.9]}
+    assert predict.readable(json.dumps(response)) == ["Bengal  0.900"]
 
 
-def test_detections_are_shown_as_far_as_they_are_sure_and_at_least_the_best_one() -> None:
+def test_confident_detections_are_shown_and_at_least_the_best_one() -> None:
     box = {"left": 0.25, "top": 0.1, "width": 0.5, "height": 0.125}
-    found = [{"label": name, "class_id": 0, "score": score, "box": box} for name, score in (("cat", 0.9), ("dog", 0.6))]
-    unsure = [{**found[0], "score": 0.3}, {**found[1], "score": 0.2}]
+    confident = [
+        {"label": name, "class_id": 0, "score": score, "box": box} for name, score in (("cat", 0.9), ("dog", 0.6))
+    ]
+    doubtful = [{**confident[0], "score": 0.3}, {**confident[1], "score": 0.2}]
     place = "left 0.250 top 0.100 width 0.500 height 0.125"
-    assert predict.readable(json.dumps({"prediction": [*unsure, *found]})) == [
+    assert predict.readable(json.dumps({"prediction": [*doubtful, *confident]})) == [
         f"cat  0.900  {place}",
         f"dog  0.600  {place}",
     ]
-    assert predict.readable(json.dumps({"prediction": unsure})) == [f"cat  0.300  {place}"]
+    assert predict.readable(json.dumps({"prediction": doubtful})) == [f"cat  0.300  {place}"]
     assert predict.readable(json.dumps({"prediction": []})) == ["nothing found"]
 
 
-def test_an_answer_of_no_known_form_is_shown_as_it_came() -> None:
+def test_a_response_of_an_unknown_form_is_shown_unchanged() -> None:
     assert predict.readable('{"mask": 1}\n') == ['{"mask": 1}']
     assert predict.readable('{"prediction": [0.1, 0.9]}') == ['{"prediction": [0.1, 0.9]}']
 
@@ -137,48 +139,51 @@ MASKED = {
 
 
 @dataclass
-class Predicting:
-    """An endpoint's port, and of each request to it the body and the form asked for."""
+class FakeEndpoint:
+    """The port of an endpoint, and the body and the Accept header of each request to it."""
 
     port: int
-    asked: list[tuple[bytes, str | None]]
+    requests: list[tuple[bytes, str | None]]
 
 
 @pytest.fixture
-def predicting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, bytes]], Predicting]]:
-    """Writes photos, each holding its own name, into the current folder; starts an endpoint that answers about them.
+def start_endpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[dict[str, bytes]], FakeEndpoint]]:
+    """Return a function that writes photos into the current folder and starts an endpoint for them.
 
-    It gives the answer that stands beside the name. About other bytes it says in a 400 that they are no image.
+    Each photo holds its own name. The endpoint has the response of each photo. For any other body it responds with 400
+    and the reason that this is not an image.
     """
-    answers: dict[bytes, bytes] = {}
-    asked: list[tuple[bytes, str | None]] = []
+    responses: dict[bytes, bytes] = {}
+    requests: list[tuple[bytes, str | None]] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            asked.append((body, self.headers["Accept"]))
-            known = self.path == "/invocations" and body in answers
+            requests.append((body, self.headers["Accept"]))
+            known = self.path == "/invocations" and body in responses
             self.send_response(200 if known else 400)
             self.end_headers()
-            self.wfile.write(answers[body] if known else b'{"status": 400, "reason": "This is not an image."}')
+            self.wfile.write(responses[body] if known else b'{"status": 400, "reason": "This is not an image."}')
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     monkeypatch.chdir(tmp_path)
     with serving(Handler) as port:
 
-        def started(photos: dict[str, bytes]) -> Predicting:
-            for name, answer in photos.items():
+        def start(photos: dict[str, bytes]) -> FakeEndpoint:
+            for name, response in photos.items():
                 Path(name).parent.mkdir(exist_ok=True)
                 Path(name).write_bytes(name.encode())
-                answers[name.encode()] = answer
-            return Predicting(port, asked)
+                responses[name.encode()] = response
+            return FakeEndpoint(port, requests)
 
-        yield started
+        yield start
 
 
-Start = Callable[[dict[str, bytes]], Predicting]
+StartEndpoint = Callable[[dict[str, bytes]], FakeEndpoint]
 PUG = json.dumps({"predicted_label": "pug", "labels": ["pug"], "probabilities": [1.0]}).encode()
 
 
@@ -187,25 +192,27 @@ def predict_on(port: int, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said", "code"),
+    ("bad", "message", "code"),
     [
         ("absent.jpg", "absent.jpg cannot be read: No such file or directory; give the path of an image file", 2),
         ("notes.txt", "notes.txt: the endpoint answered 400 Bad Request: This is not an image.", 1),
     ],
 )
-def test_a_photo_that_fails_is_named_and_the_others_are_asked_about(
-    predicting: Start, capsys: pytest.CaptureFixture[str], bad: str, said: str, code: int
+def test_a_photo_that_fails_is_reported_and_the_others_are_predicted(
+    start_endpoint: StartEndpoint, capsys: pytest.CaptureFixture[str], bad: str, message: str, code: int
 ) -> None:
-    endpoint = predicting({"a.jpg": PUG, "c.jpg": PUG})
+    endpoint = start_endpoint({"a.jpg": PUG, "c.jpg": PUG})
     Path("notes.txt").write_text("notes")
     assert predict_on(endpoint.port, "a.jpg", bad, "c.jpg") == code
-    told = capsys.readouterr()
-    assert told.out == "a.jpg  pug  1.000\nc.jpg  pug  1.000\n"
-    assert told.err == f"predict: {said}\n"
+    output = capsys.readouterr()
+    assert output.out == "a.jpg  pug  1.000\nc.jpg  pug  1.000\n"
+    assert output.err == f"predict: {message}\n"
 
 
-def test_without_an_endpoint_the_first_photo_ends_it(predicting: Start, capsys: pytest.CaptureFixture[str]) -> None:
-    predicting({"a.jpg": PUG, "c.jpg": PUG})
+def test_without_an_endpoint_predict_stops_at_the_first_photo(
+    start_endpoint: StartEndpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_endpoint({"a.jpg": PUG, "c.jpg": PUG})
     port = programs.free_port()
     assert predict_on(port, "a.jpg", "c.jpg") == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -213,8 +220,8 @@ def test_without_an_endpoint_the_first_photo_ends_it(predicting: Start, capsys: 
     assert line.endswith("start one with `python3 -m local deploy`")
 
 
-def test_predict_imports_no_sdk(predicting: Start) -> None:
-    endpoint = predicting({"a.jpg": PUG})
+def test_predict_imports_no_sdk(start_endpoint: StartEndpoint) -> None:
+    endpoint = start_endpoint({"a.jpg": PUG})
     code = (
         "import sys; from local.__main__ import main; main(sys.argv[1:]); "
         "print([name for name in ('sagemaker', 'boto3', 'botocore', 'requests') if name in sys.modules])"
@@ -231,29 +238,29 @@ def test_predict_imports_no_sdk(predicting: Start) -> None:
 
 @pytest.mark.parametrize("command", ["predict a.jpg", "deploy inference --model m", "local-mode image-classification"])
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
-def test_a_port_that_is_none_is_refused_at_once(command: str, port: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_port_is_rejected_at_once(command: str, port: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         program.main([*command.split(), f"--port={port}"])
     assert f"'{port}' is not a port: give a whole number from 1 to 65535" in capsys.readouterr().err
 
 
-def test_a_mask_is_told_by_the_shares_of_its_classes_and_written_where_asked(
-    predicting: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_mask_is_shown_as_the_shares_of_its_classes_and_written_to_the_folder(
+    start_endpoint: StartEndpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    endpoint = predicting({name: json.dumps(MASKED).encode() for name in ("a.jpg", "b.png")})
+    endpoint = start_endpoint({name: json.dumps(MASKED).encode() for name in ("a.jpg", "b.png")})
     assert predict_on(endpoint.port, "a.jpg", "b.png", "--masks", "masks/of pets") == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{photo}  {told}" for photo in ("a.jpg", "b.png") for told in ("background  0.750", "pet  0.250")
+        f"{photo}  {shares}" for photo in ("a.jpg", "b.png") for shares in ("background  0.750", "pet  0.250")
     ]
     assert {file.name: file.read_bytes() for file in (tmp_path / "masks" / "of pets").iterdir()} == {
         "a.png": b"\x89PNG mask",
         "b.png": b"\x89PNG mask",
     }
-    assert endpoint.asked == [(b"a.jpg", "application/json;verbose"), (b"b.png", "application/json;verbose")]
+    assert endpoint.requests == [(b"a.jpg", "application/json;verbose"), (b"b.png", "application/json;verbose")]
 
 
 @pytest.mark.parametrize(
-    ("names", "options", "said"),
+    ("names", "options", "message"),
     [
         (("a/1.jpg", "b/1.jpg"), ("--masks", "out"), "a/1.jpg and b/1.jpg would both be 1.png"),
         (("a/1.png",), ("--masks", "a"), "a/1.png itself would be replaced"),
@@ -261,61 +268,76 @@ def test_a_mask_is_told_by_the_shares_of_its_classes_and_written_where_asked(
         (("2.jpg",), ("--masks", "out"), "this endpoint's answer has no mask"),
     ],
 )
-def test_masks_that_cannot_be_written_are_refused_in_one_line_and_no_photo_is_replaced(
-    predicting: Start,
+def test_masks_that_cannot_be_written_are_rejected_in_one_line_and_no_photo_is_replaced(
+    start_endpoint: StartEndpoint,
     tmp_path: Path,
     names: tuple[str, ...],
     options: tuple[str, ...],
-    said: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    answers = {name: b"\x89PNG\r\n mask"[:10] if name == "1.jpg" else b'{"prediction": []}' for name in names}
-    endpoint = predicting(answers)
+    responses = {name: b"\x89PNG\r\n mask"[:10] if name == "1.jpg" else b'{"prediction": []}' for name in names}
+    endpoint = start_endpoint(responses)
     assert predict_on(endpoint.port, *names, *options) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    assert message in line
     assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == set(names)
     assert all((tmp_path / name).read_bytes() == name.encode() for name in names)
 
 
-def test_the_commands_that_end_a_journey_can_be_pasted_whatever_its_folder_is_called() -> None:
+def test_the_next_commands_can_be_pasted_into_a_shell_for_any_folder_name() -> None:
     parser = argparse.ArgumentParser()
     local_mode.add_arguments(parser)
     args = parser.parse_args(["object-detection", "--port", "8081"])
     model, photo = Path("Ann's pets/model.tar.gz"), Path("Ann's pets/a b.jpg")
-    serve, ask = local_mode._again(args, sdk.default_image(args.name), model, photo)
-    assert shlex.split(serve) == [
-        *("python3", "-m", "local", "deploy", "object-detection"),
-        *("--model", "Ann's pets/model.tar.gz", "--port", "8081"),
+    deploy_command, predict_command = local_mode._again(args, sdk.default_image(args.name), model, photo)
+    assert shlex.split(deploy_command) == [
+        "python3",
+        "-m",
+        "local",
+        "deploy",
+        "object-detection",
+        "--model",
+        "Ann's pets/model.tar.gz",
+        "--port",
+        "8081",
     ]
-    assert shlex.split(ask) == ["python3", "-m", "local", "predict", "Ann's pets/a b.jpg", "--port", "8081"]
+    assert shlex.split(predict_command) == ["python3", "-m", "local", "predict", "Ann's pets/a b.jpg", "--port", "8081"]
 
 
 def test_hyperparameters_may_hold_an_equals_sign_and_commas() -> None:
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
-    words = ["image-classification", "--channels", "c", "--hyperparameters", "image_shape=3,64,64", "a=b=c"]
-    assert dict(parser.parse_args(words).hyperparameters) == {"image_shape": "3,64,64", "a": "b=c"}
+    arguments = ["image-classification", "--channels", "c", "--hyperparameters", "image_shape=3,64,64", "a=b=c"]
+    assert dict(parser.parse_args(arguments).hyperparameters) == {"image_shape": "3,64,64", "a": "b=c"}
 
 
 def test_hyperparameters_of_several_options_add_up() -> None:
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
-    words = ["image-classification", "--hyperparameters", "epochs=2", "--channels", "c", "--hyperparameters", "seed=1"]
-    assert dict(parser.parse_args(words).hyperparameters) == {"epochs": "2", "seed": "1"}
+    arguments = [
+        "image-classification",
+        "--hyperparameters",
+        "epochs=2",
+        "--channels",
+        "c",
+        "--hyperparameters",
+        "seed=1",
+    ]
+    assert dict(parser.parse_args(arguments).hyperparameters) == {"epochs": "2", "seed": "1"}
 
 
 @pytest.mark.parametrize("between", [(), ("--hyperparameters",)])
-def test_a_hyperparameter_that_is_given_twice_is_refused_before_anything_starts(
+def test_a_hyperparameter_that_is_given_twice_is_rejected_before_anything_starts(
     between: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))  # no Docker to ask
-    words = ["--hyperparameters", "epochs=2", "seed=1", *between, "epochs=3"]
-    assert program.main(["train", "image-classification", "--channels", "c", *words]) == 2
+    monkeypatch.setenv("PATH", str(tmp_path))  # no docker there
+    options = ["--hyperparameters", "epochs=2", "seed=1", *between, "epochs=3"]
+    assert program.main(["train", "image-classification", "--channels", "c", *options]) == 2
     assert capsys.readouterr().err == "train: --hyperparameters has epochs=2 and epochs=3: leave one out\n"
 
 
-def test_a_hyperparameter_without_a_value_is_refused_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hyperparameter_without_a_value_is_rejected_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
     with pytest.raises(SystemExit):
@@ -331,7 +353,7 @@ def test_every_option_of_a_command_has_a_help_text(module: object) -> None:
 
 
 @pytest.mark.parametrize("page", ["switching.md", "local-mode.md"])
-def test_every_link_and_python_snippet_of_the_documentation_is_whole(page: str) -> None:
+def test_links_and_python_snippets_in_the_docs_are_valid(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+\.md)", text):
         assert (DOCS / target).is_file(), target

@@ -1,4 +1,4 @@
-"""Semantic segmentation in `local`: trimaps that stay on their photos, channels, and masks counted by hand."""
+"""Semantic segmentation in `local`: trimaps that stay on their pixels, channels, and metrics checked by hand."""
 
 import json
 from collections.abc import Sequence
@@ -29,31 +29,31 @@ COLOURS = [tuple(PALETTE[3 * label : 3 * label + 3]) for label in range(3)]
 
 
 def trimap() -> Image.Image:
-    """The trimap of `picture()`: its red HEAD is the pet, with a border of 3 pixels around it."""
+    """Return the trimap of `picture()`: the red HEAD is the pet, with a border of 3 pixels around it."""
     left, top, right, bottom = HEAD
-    made = Image.new("L", (64, 48), BACKGROUND)
-    made.paste(BORDER, (left - 3, top - 3, right + 3, bottom + 3))
-    made.paste(PET, HEAD)
-    return made
+    image = Image.new("L", (64, 48), BACKGROUND)
+    image.paste(BORDER, (left - 3, top - 3, right + 3, bottom + 3))
+    image.paste(PET, HEAD)
+    return image
 
 
 @pytest.fixture
 def segmented(tmp_path: Path) -> Pets:
-    """Six clean photos of a cat and four of a dog in trainval.txt, two of each in test.txt, all with a trimap."""
-    made = Pets(tmp_path / "pets")
+    """Clean photos with trimaps: six of a cat and four of a dog in trainval.txt, two of each in test.txt."""
+    data = Pets(tmp_path / "pets")
     for number in range(1, 7):
-        made.add(f"Bengal_{number}", encode(picture()), trimap=encode(trimap(), "PNG"))
+        data.add(f"Bengal_{number}", encode(picture()), trimap=encode(trimap(), "PNG"))
     for number in range(1, 5):
-        made.add(f"pug_{number}", encode(picture()), trimap=encode(trimap(), "PNG"))
+        data.add(f"pug_{number}", encode(picture()), trimap=encode(trimap(), "PNG"))
     for number in (7, 8):
-        made.add(f"Bengal_{number}", encode(picture()), trimap=encode(trimap(), "PNG"), split="test")
-        made.add(f"pug_{number}", encode(picture()), trimap=encode(trimap(), "PNG"), split="test")
-    return made
+        data.add(f"Bengal_{number}", encode(picture()), trimap=encode(trimap(), "PNG"), split="test")
+        data.add(f"pug_{number}", encode(picture()), trimap=encode(trimap(), "PNG"), split="test")
+    return data
 
 
-def run(data: Pets, out: Path, *arguments: object) -> int:
-    words = ["prepare", "semantic-segmentation", "--data", data.root, "--out", out, *arguments]
-    return program.main([str(word) for word in words])
+def run(data: Pets, out: Path, *options: object) -> int:
+    arguments = ["prepare", "semantic-segmentation", "--data", data.root, "--out", out, *options]
+    return program.main([str(argument) for argument in arguments])
 
 
 def stems(folder: Path, kind: str) -> set[str]:
@@ -61,23 +61,26 @@ def stems(folder: Path, kind: str) -> set[str]:
 
 
 def mask_of(out: Path, name: str) -> np.ndarray:
-    """The class ids of a photo in either channel."""
-    found = {
+    """Return the class ids of the mask of a photo in either channel."""
+    truths = {
         photo.stem: truth for channel in ("train", "validation") for photo, truth in algorithm.photos(out, channel)
     }
-    return found[name].mask
+    return truths[name].mask
 
 
 # --- channels ---------------------------------------------------------------------------------------------------------
 
 
-def test_photos_and_trimaps_go_into_four_channels_byte_for_byte_by_the_official_split(
+def test_photos_and_trimaps_are_copied_into_four_channels_by_the_official_split(
     segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "channels"
     assert run(segmented, out) == 0
     assert sorted(folder.name for folder in out.iterdir() if folder.is_dir()) == [
-        *("train", "train_annotation", "validation", "validation_annotation")
+        "train",
+        "train_annotation",
+        "validation",
+        "validation_annotation",
     ]
     for channel, count in (("train", 10), ("validation", 4)):
         assert stems(out / f"{channel}_annotation", ".png") == stems(out / channel, ".jpg")
@@ -85,11 +88,11 @@ def test_photos_and_trimaps_go_into_four_channels_byte_for_byte_by_the_official_
     assert (out / "train" / "pug_1.jpg").read_bytes() == encode(picture())
     assert (out / "train_annotation" / "pug_1.png").read_bytes() == encode(trimap(), "PNG")
     assert (out / "train_annotation" / "classes.txt").read_text() == "unused\npet\nbackground\nborder\n"
-    assert np.array_equal(mask_of(out, "pug_1"), np.asarray(trimap())), "pixels are class ids as they are"
+    assert np.array_equal(mask_of(out, "pug_1"), np.asarray(trimap())), "pixels are the class ids"
     assert capsys.readouterr().out.splitlines()[-1] == "Set num_classes=4 num_training_samples=10"
 
 
-def test_classes_pet_adds_a_label_map_by_which_training_reads_three_named_classes(
+def test_classes_pet_adds_a_label_map_that_gives_training_three_named_classes(
     segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "channels"
@@ -118,7 +121,7 @@ def test_a_random_split_divides_all_photos_that_have_a_trimap(segmented: Pets, t
     ("option", "value", "offered"),
     [("--format", "recordio", "image"), ("--classes", "breed", "trimap or pet"), ("--classes", "species", "trimap")],
 )
-def test_what_masks_do_not_have_is_refused_in_one_line(
+def test_options_that_masks_do_not_support_are_rejected_in_one_line(
     segmented: Pets, tmp_path: Path, option: str, value: str, offered: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(segmented, tmp_path / "channels", option, value) == 2
@@ -127,15 +130,24 @@ def test_what_masks_do_not_have_is_refused_in_one_line(
     assert not (tmp_path / "channels").exists()
 
 
-def test_other_algorithms_do_not_take_the_classes_of_trimaps(
+def test_other_algorithms_reject_the_classes_of_trimaps(
     segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["prepare", "image-classification", "--data", segmented.root, "--out", tmp_path / "out", "--classes", "pet"]
-    assert program.main([str(word) for word in words]) == 2
+    arguments = [
+        "prepare",
+        "image-classification",
+        "--data",
+        segmented.root,
+        "--out",
+        tmp_path / "out",
+        "--classes",
+        "pet",
+    ]
+    assert program.main([str(argument) for argument in arguments]) == 2
     assert "--classes pet is not for image-classification: take breed or species" in capsys.readouterr().err
 
 
-def test_a_data_set_without_trimaps_is_refused_with_what_is_missing(
+def test_a_data_set_without_trimaps_is_rejected_with_what_is_missing(
     segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for file in (segmented.root / "annotations" / "trimaps").iterdir():
@@ -145,7 +157,7 @@ def test_a_data_set_without_trimaps_is_refused_with_what_is_missing(
 
 
 @pytest.mark.parametrize("classes", ["trimap", "pet"])
-def test_a_class_that_no_training_photo_has_is_named(
+def test_a_class_without_training_pixels_is_listed(
     segmented: Pets, tmp_path: Path, classes: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for file in (segmented.root / "annotations" / "trimaps").iterdir():
@@ -154,12 +166,12 @@ def test_a_class_that_no_training_photo_has_is_named(
     assert "classes without a photo with pixels to train on: 1 (border)" in capsys.readouterr().out
 
 
-# --- dirt -------------------------------------------------------------------------------------------------------------
+# --- EXIF, other formats and bad trimaps ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("size_of", ["stored", "upright"])
-def test_a_trimap_lies_on_the_same_pixels_after_exif_has_turned_the_photo(
+def test_a_trimap_stays_on_the_same_pixels_if_exif_rotates_the_photo(
     segmented: Pets, tmp_path: Path, orientation: int, size_of: str
 ) -> None:
     upright = size_of == "upright" and orientation >= 5
@@ -175,7 +187,7 @@ def test_a_trimap_lies_on_the_same_pixels_after_exif_has_turned_the_photo(
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG"])
-def test_a_photo_made_jpeg_anew_keeps_its_trimap(segmented: Pets, tmp_path: Path, form: str) -> None:
+def test_a_photo_reencoded_as_jpeg_keeps_its_trimap(segmented: Pets, tmp_path: Path, form: str) -> None:
     segmented.add("Bengal_20", encode(picture(), form), trimap=encode(trimap(), "PNG"))
     run(segmented, tmp_path / "channels")
     with Image.open(tmp_path / "channels" / "train" / "Bengal_20.jpg") as image:
@@ -183,7 +195,7 @@ def test_a_photo_made_jpeg_anew_keeps_its_trimap(segmented: Pets, tmp_path: Path
     assert (tmp_path / "channels" / "train_annotation" / "Bengal_20.png").read_bytes() == encode(trimap(), "PNG")
 
 
-def test_a_trimap_saved_as_a_colour_picture_gets_one_channel_and_is_counted(
+def test_a_trimap_saved_as_rgb_is_converted_to_one_channel_and_counted(
     segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     segmented.add("Bengal_20", encode(picture()), trimap=encode(Image.merge("RGB", [trimap()] * 3), "PNG"))
@@ -194,21 +206,21 @@ def test_a_trimap_saved_as_a_colour_picture_gets_one_channel_and_is_counted(
     assert "masks saved as colour pictures, made one channel: 1 (Bengal_20.png)" in capsys.readouterr().out
 
 
-def test_photos_whose_trimap_cannot_be_used_are_left_out_counted_and_named(
+def test_photos_with_unusable_trimaps_are_skipped_counted_and_listed(
     segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = encode(trimap(), "PNG")
-    wrong = {
+    valid = encode(trimap(), "PNG")
+    unusable = {
         20: encode(trimap().resize((32, 24)), "PNG"),
         21: encode(trimap().point(lambda pixel: 7 * pixel), "PNG"),
-        22: whole[: len(whole) // 2],
+        22: valid[: len(valid) // 2],
         23: None,
         24: encode(picture(), "PNG"),
         25: encode(trimap()),
     }
-    for number, file in wrong.items():
+    for number, file in unusable.items():
         segmented.add(f"Bengal_{number}", encode(picture()), trimap=file)
-    segmented.add("Bengal_26", None, trimap=whole)
+    segmented.add("Bengal_26", None, trimap=valid)
     assert run(segmented, tmp_path / "channels") == 0
     _, *lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "photos without their trimap, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
@@ -225,21 +237,21 @@ def test_photos_whose_trimap_cannot_be_used_are_left_out_counted_and_named(
     assert lines[3] == "10 photos to train on, 4 to validate on, 4 classes"
 
 
-def test_masks_of_which_most_are_of_another_photo_end_it_with_the_first_and_the_count(
+def test_a_majority_of_unusable_masks_is_rejected_with_the_first_one_and_the_count(
     segmented: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(20, 40):
         segmented.add(f"Bengal_{number}", encode(picture()), trimap=encode(trimap().resize((32, 24)), "PNG"))
     assert run(segmented, tmp_path / "channels") == 2
-    assert ".png has 32 x 24 pixels and" in (said := capsys.readouterr().err)
-    assert "(20 photos of 34 below" in said
+    assert ".png has 32 x 24 pixels and" in (stderr := capsys.readouterr().err)
+    assert "(20 photos of 34 below" in stderr
     assert not (tmp_path / "channels").exists()
 
 
-def test_the_real_subset_is_split_into_photos_with_trimaps(pets: Path, tmp_path: Path) -> None:
-    found = official.segmentation(pets, "pet")
-    train, validation = prepare.split(found)
-    summary = prepare.write_channels(found, train, validation, tmp_path / "channels", name="semantic-segmentation")
+def test_only_photos_with_trimaps_of_the_real_subset_are_used(pets: Path, tmp_path: Path) -> None:
+    data = official.segmentation(pets, "pet")
+    train, validation = prepare.split(data)
+    summary = prepare.write_channels(data, train, validation, tmp_path / "channels", name="semantic-segmentation")
     assert summary.class_names == ("pet", "background", "border")
     assert summary.counts == {"train": 300, "validation": 208}
     assert summary.files[prepare.UNUSED] == ["Abyssinian_34.jpg", "Abyssinian_82.jpg"]
@@ -253,34 +265,34 @@ def test_the_real_subset_is_split_into_photos_with_trimaps(pets: Path, tmp_path:
     assert shares[2] == pytest.approx(0.13, abs=0.01), "the border's share"
 
 
-# --- answers ----------------------------------------------------------------------------------------------------------
+# --- predictions ------------------------------------------------------------------------------------------------------
 
 
-def answer(true: Sequence[Sequence[int]], said: Sequence[Sequence[int]], classes: int = 3) -> Answer:
-    """An answer for a mask of class ids and the endpoint's."""
+def predict(true: Sequence[Sequence[int]], predicted: Sequence[Sequence[int]], classes: int = 3) -> Answer:
+    """Return the prediction for a true mask and a predicted mask of class ids."""
     truth = Truth(encode(Image.fromarray(np.array(true, np.uint8)), "PNG"), tuple(range(classes)))
-    return algorithm.answer(Path("photo.jpg"), truth, png(np.array(said, np.uint8)))
+    return algorithm.answer(Path("photo.jpg"), truth, png(np.array(predicted, np.uint8)))
 
 
-def test_pixels_are_counted_by_true_and_predicted_class_and_ignored_ones_are_not() -> None:
-    said = answer([[0, 0, 1], [2, 255, 1]], [[0, 1, 1], [2, 2, 0]])
-    assert said.counts.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
+def test_pixels_are_counted_by_true_and_predicted_class_except_for_ignored_ones() -> None:
+    prediction = predict([[0, 0, 1], [2, 255, 1]], [[0, 1, 1], [2, 2, 0]])
+    assert prediction.counts.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
 
 
-def test_the_last_line_is_the_mean_over_all_pixels_of_the_classes_that_occur() -> None:
+def test_the_last_line_is_the_mean_iou_over_the_classes_that_occur() -> None:
     # Class 0: 3 of 5 pixels (2 + 1 of both masks), class 1: 3 of 5; class 2 occurs in neither.
-    answers = [answer([[0, 0], [0, 1]], [[0, 0], [1, 1]]), answer([[0, 1], [1, 1]], [[0, 0], [1, 1]])]
-    assert algorithm.last_line(answers) == "mIOU 0.60 (2 classes, 2 photos)"
-    counts = np.sum([one.counts for one in answers], axis=0)
+    predictions = [predict([[0, 0], [0, 1]], [[0, 0], [1, 1]]), predict([[0, 1], [1, 1]], [[0, 0], [1, 1]])]
+    assert algorithm.last_line(predictions) == "mIOU 0.60 (2 classes, 2 photos)"
+    counts = np.sum([prediction.counts for prediction in predictions], axis=0)
     assert counts.tolist() == [[3, 1, 0], [1, 3, 0], [0, 0, 0]]
 
 
-def test_a_class_that_is_only_predicted_takes_from_the_others_and_is_not_counted() -> None:
-    assert algorithm.last_line([answer([[0, 0, 0, 0]], [[0, 0, 0, 2]])]) == "mIOU 0.75 (1 class, 1 photo)"
+def test_a_class_that_is_only_predicted_lowers_the_others_and_is_not_counted() -> None:
+    assert algorithm.last_line([predict([[0, 0, 0, 0]], [[0, 0, 0, 2]])]) == "mIOU 0.75 (1 class, 1 photo)"
 
 
 def test_the_table_has_a_line_per_class_and_the_pixel_accuracy() -> None:
-    lines = algorithm.table([answer([[0, 0, 0, 1]], [[0, 0, 1, 1]])], ["pet", "background", "border"]).splitlines()
+    lines = algorithm.table([predict([[0, 0, 0, 1]], [[0, 0, 1, 1]])], ["pet", "background", "border"]).splitlines()
     assert [line.split() for line in lines] == [
         ["class", "IoU", "true", "pixels", "predicted", "pixels"],
         ["pet", "0.67", "75.0", "%", "50.0", "%"],
@@ -291,37 +303,35 @@ def test_the_table_has_a_line_per_class_and_the_pixel_accuracy() -> None:
 
 
 def mask(*pixels: int) -> bytes:
-    """An endpoint's mask, two pixels wide."""
+    """Return a mask that is two pixels wide, as the endpoint sends it."""
     return png(np.reshape(np.array(pixels, np.uint8), (-1, 2)))
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "response",
     [b"", b'{"prediction": []}', mask(0, 1), mask(0, 1, 2, 3), mask(0, 1, 2, 0)[:60], b"\xff\xd8\xff"],
-    ids=["nothing", "JSON", "another size", "a class too many", "truncated", "a JPEG"],
+    ids=["empty", "JSON", "another size", "unknown class", "truncated", "JPEG"],
 )
-def test_a_reply_that_is_no_mask_of_the_photo_ends_in_one_line_with_the_photo_and_what_was_expected(
-    reply: bytes,
-) -> None:
+def test_an_unexpected_response_gives_an_error_with_the_photo_and_the_expected_mask(response: bytes) -> None:
     truth = Truth(encode(Image.new("L", (2, 2)), "PNG"), (0, 1, 2))
     with pytest.raises(CommandFailed) as caught:
-        algorithm.answer(Path("pug_1.jpg"), truth, reply)
+        algorithm.answer(Path("pug_1.jpg"), truth, response)
     assert str(caught.value).startswith("pug_1.jpg: the endpoint replied ")
     assert str(caught.value).endswith("expected a PNG mask of 2 x 2 pixels with class ids below 3")
 
 
-def test_the_sheet_shows_twenty_photos_beside_truth_and_prediction_in_the_endpoints_colours(tmp_path: Path) -> None:
+def test_the_sheet_shows_twenty_photos_with_truth_and_prediction_in_the_endpoints_colours(tmp_path: Path) -> None:
     Image.new("RGB", (300, 150), (128, 128, 128)).save(tmp_path / "photo.jpg", quality=95)
-    true, said = np.zeros((2, 150, 300), np.uint8)
-    true[:, 150:], said[:, 150:] = 1, 2
+    true, predicted = np.zeros((2, 150, 300), np.uint8)
+    true[:, 150:], predicted[:, 150:] = 1, 2
     truth = Truth(encode(Image.fromarray(true), "PNG"), (0, 1, 2))
-    one = algorithm.answer(tmp_path / "photo.jpg", truth, png(said))
-    algorithm.sheet([one] * 50, ["pet", "background", "border"], tmp_path / "predictions.png")
+    prediction = algorithm.answer(tmp_path / "photo.jpg", truth, png(predicted))
+    algorithm.sheet([prediction] * 50, ["pet", "background", "border"], tmp_path / "predictions.png")
     with Image.open(tmp_path / "predictions.png") as page:
         assert page.size == (2 * 616 + 8, 30 + 10 * 208 + 8)
         legend, card = page.crop((0, 0, 1240, 38)), page.crop((8, 38, 616, 238))
     assert {tuple(colour) for colour in np.asarray(legend).reshape(-1, 3).tolist()} >= set(COLOURS)
-    # The photo of 300 x 150 lies in the middle of each square of 200, 204 apart; pixels left and right in it.
+    # The photo of 300 x 150 is centred in squares of 200 that are 204 apart. Check a pixel on its left and right.
     for tile, colours in enumerate([(None, None), (COLOURS[0], COLOURS[1]), (COLOURS[0], COLOURS[2])]):
         for x, colour in zip((50, 150), colours, strict=True):
             shown = card.getpixel((204 * tile + x, 100))
@@ -334,35 +344,37 @@ def test_the_sheet_shows_twenty_photos_beside_truth_and_prediction_in_the_endpoi
 def test_photos_of_any_shape_and_many_classes_fit_on_the_sheet(size: tuple[int, int], tmp_path: Path) -> None:
     Image.new("RGB", size).save(tmp_path / "photo.jpg")
     mask = Image.new("L", size)
-    one = algorithm.answer(tmp_path / "photo.jpg", Truth(encode(mask, "PNG"), tuple(range(254))), encode(mask, "PNG"))
+    prediction = algorithm.answer(
+        tmp_path / "photo.jpg", Truth(encode(mask, "PNG"), tuple(range(254))), encode(mask, "PNG")
+    )
     names = [f"a_class_with_a_long_name_{number}" for number in range(254)]
-    algorithm.sheet([one], names, tmp_path / "predictions.png")
+    algorithm.sheet([prediction], names, tmp_path / "predictions.png")
     with Image.open(tmp_path / "predictions.png") as page:
         assert page.width == 1240
 
 
 def verbose(values: np.ndarray, names: tuple[str, ...], size: tuple[int, int]) -> dict[str, object]:
-    """The server's application/json;verbose for logits float32 (C, 2, 2) of a photo of 16 x 16 pixels or more."""
+    """Return the server's application/json;verbose response for logits float32 (C, 2, 2) and a photo of this size."""
     spec = InputSpec("data", 3, 16, 16, 16, "pad", (0.5,) * 3, (0.2,) * 3)
     (form,) = (form for form in segmentation.FORMS if str(form) == "application/json;verbose")
     return json.loads(form.encode(Served(values, names, *size, spec)))
 
 
-def test_a_verbose_reply_is_told_as_the_classes_on_the_photo_by_their_share_and_holds_the_mask() -> None:
+def test_a_verbose_response_is_shown_as_classes_by_share_and_holds_the_mask() -> None:
     logits = np.zeros((3, 2, 2), np.float32)
     logits[1, 1], logits[2, 0] = 9, -9
-    reply = verbose(logits, ("pet", "background", "border"), (32, 32))
-    lines = algorithm.reply_lines(reply)
+    response = verbose(logits, ("pet", "background", "border"), (32, 32))
+    lines = algorithm.reply_lines(response)
     assert [line.split("  ")[0] for line in lines] == ["background", "pet"]
     assert sum(float(line.split("  ")[1]) for line in lines) == pytest.approx(1, abs=0.002)
-    found = masks.decode(semantic_segmentation.mask_of(reply)).pixels
-    assert found.shape == (32, 32)
-    assert lines[0] == f"background  {np.mean(found == 1):.3f}"
+    pixels = masks.decode(semantic_segmentation.mask_of(response)).pixels
+    assert pixels.shape == (32, 32)
+    assert lines[0] == f"background  {np.mean(pixels == 1):.3f}"
 
 
-@pytest.mark.parametrize("reply", [{"predicted_label": "pug"}, {"prediction": []}, {"mask": 1}, {"classes": []}])
-def test_another_algorithms_reply_is_left_to_it(reply: dict[str, object]) -> None:
-    assert algorithm.reply_lines(reply) is None
+@pytest.mark.parametrize("response", [{"predicted_label": "pug"}, {"prediction": []}, {"mask": 1}, {"classes": []}])
+def test_responses_of_other_algorithms_are_not_handled(response: dict[str, object]) -> None:
+    assert algorithm.reply_lines(response) is None
 
 
 # --- recipe -----------------------------------------------------------------------------------------------------------
@@ -374,12 +386,12 @@ def test_recipes_fit_any_number_of_photos_and_train_from_scratch(drawn: bool, ep
     assert 1 <= int(recipe["mini_batch_size"]) <= count
     assert recipe["use_pretrained_model"] == "False"
     assert "lr_scheduler_step" not in recipe
-    assert recipe["validation_mini_batch_size"] == 1, "whole photos, as the endpoint is asked"
+    assert recipe["validation_mini_batch_size"] == 1, "whole photos, as the endpoint gets them"
     assert algorithm.forecast(recipe, 2) < algorithm.forecast(recipe, 1)
 
 
 @pytest.mark.parametrize("drawn", [True, False])
-def test_training_takes_each_recipe_as_it_is(drawn: bool) -> None:
+def test_training_accepts_each_recipe_unchanged(drawn: bool) -> None:
     from train.semantic_segmentation.hyperparameters import check
 
     recipe = algorithm.recipe(drawn, None, {"num_classes": 3, "num_training_samples": 300})

@@ -1,4 +1,4 @@
-"""Tables in `prepare`: CSV, TSV and JSON Lines of photos and labels, as people and programs write them."""
+"""Tables in `prepare`: CSV, TSV and JSON Lines files of photos and labels, as people and programs write them."""
 
 import csv
 import io
@@ -25,20 +25,20 @@ PHOTOS = ("1.jpg", "2.jpg", "3.jpg", "4.jpg")
 
 
 def lay_out(root: Path, files: Mapping[str, str | bytes], photos: tuple[str, ...] = PHOTOS) -> Path:
-    """Text files by name, and empty photos; none of them is opened by the layout."""
+    """Write text files by name, and empty photos. The layout does not open the photos."""
     return write_files(root, {**files, **dict.fromkeys(photos, b"")})
 
 
 def labels(data: DataSet[Labels]) -> dict[str, str]:
-    """The labels of each photo, joined by +, by its path."""
+    """Return the labels of each photo, joined by +, by its path."""
     return {entry.path.relative_to(data.root).as_posix(): "+".join(entry.target) for entry in data.entries}
 
 
 def read(root: Path, content: str | bytes, name: str = "a.csv", photos: tuple[str, ...] = PHOTOS) -> dict[str, str]:
-    """What a table is read as, once it is recognised."""
-    found = layouts.detect(lay_out(root, {name: content}, photos))
-    assert found.name == "tables"
-    return labels(found.read("classification"))
+    """Return the labels that a table gives. It must be recognised as a table."""
+    layout = layouts.detect(lay_out(root, {name: content}, photos))
+    assert layout.name == "tables"
+    return labels(layout.read("classification"))
 
 
 @pytest.mark.parametrize(
@@ -64,17 +64,17 @@ def read(root: Path, content: str | bytes, name: str = "a.csv", photos: tuple[st
         "path,label\n1.jpg,cat\n2.jpg,dog,,\n",
     ],
 )
-def test_one_label_a_photo_is_read_whatever_the_separator_header_and_columns(content: str, tmp_path: Path) -> None:
+def test_one_label_per_photo_is_read_with_any_separator_header_and_columns(content: str, tmp_path: Path) -> None:
     assert read(tmp_path, content) == {"1.jpg": "cat", "2.jpg": "dog"}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
-def test_a_file_of_excel_is_read_with_its_letters(encoding: str, tmp_path: Path) -> None:
+def test_a_file_from_excel_is_read_in_any_encoding(encoding: str, tmp_path: Path) -> None:
     text = "Bild\tKlasse\r\nKätzchen, klein.jpg\tMüsli\r\n2.jpg\tdog\r\n"
     data = text.encode(encoding)
     data = data if encoding != "utf-16-be" else b"\xfe\xff" + data
-    found = read(tmp_path, data, "Mappe1.txt", ("Kätzchen, klein.jpg", "2.jpg"))
-    assert found == {"Kätzchen, klein.jpg": "Müsli", "2.jpg": "dog"}
+    photo_labels = read(tmp_path, data, "Mappe1.txt", ("Kätzchen, klein.jpg", "2.jpg"))
+    assert photo_labels == {"Kätzchen, klein.jpg": "Müsli", "2.jpg": "dog"}
 
 
 @pytest.mark.parametrize(
@@ -98,36 +98,36 @@ def test_a_file_of_excel_is_read_with_its_letters(encoding: str, tmp_path: Path)
         ),
     ],
 )
-def test_several_labels_a_photo_are_multi_label(content: str, name: str, tmp_path: Path) -> None:
-    found = read(tmp_path, content, name)
-    assert {photo: found[photo] for photo in PHOTOS[:3]} == {"1.jpg": "cat+dog", "2.jpg": "cat", "3.jpg": "dog"}
+def test_several_labels_per_photo_are_multi_label(content: str, name: str, tmp_path: Path) -> None:
+    photo_labels = read(tmp_path, content, name)
+    assert {photo: photo_labels[photo] for photo in PHOTOS[:3]} == {"1.jpg": "cat+dog", "2.jpg": "cat", "3.jpg": "dog"}
     assert tables.classification(tmp_path).multi_label
 
 
 @pytest.mark.parametrize(
-    "kinds",
+    "names",
     [
         ["golden retriever", "labrador retriever", "cat"],
         ["tench, Tinca tinca", "goldfish, Carassius auratus"],
         ["red car", "red bike", "blue car", "blue bike"],
     ],
 )
-def test_a_name_of_several_words_is_one_label(kinds: list[str], tmp_path: Path) -> None:
-    content = "".join(f'{photo},"{kind}"\n' for photo, kind in zip(PHOTOS, kinds, strict=False))
-    assert list(read(tmp_path, content).values()) == kinds
+def test_a_name_of_several_words_is_one_label(names: list[str], tmp_path: Path) -> None:
+    content = "".join(f'{photo},"{name}"\n' for photo, name in zip(PHOTOS, names, strict=False))
+    assert list(read(tmp_path, content).values()) == names
     assert not tables.classification(tmp_path).multi_label
 
 
-def test_numbers_are_names_in_the_order_of_their_values(tmp_path: Path) -> None:
+def test_numeric_class_names_are_ordered_by_value(tmp_path: Path) -> None:
     lay_out(tmp_path, {"a.csv": "path,label\n1.jpg,10\n2.jpg,9\n3.jpg,-1\n"})
     assert tables.classification(tmp_path).class_names == ("-1", "9", "10")
 
 
-def test_the_fractions_that_pandas_gives_to_whole_numbers_are_taken_off(tmp_path: Path) -> None:
+def test_whole_numbers_that_pandas_wrote_as_floats_lose_their_fraction(tmp_path: Path) -> None:
     assert set(read(tmp_path, "path,label\n1.jpg,0.0\n2.jpg,12.0\n3.jpg,\n").values()) == {"0", "12"}
 
 
-def test_classes_with_a_column_keep_its_order_and_those_without_a_photo_are_left_out(tmp_path: Path) -> None:
+def test_classes_with_a_column_keep_its_order_and_unused_ones_are_left_out(tmp_path: Path) -> None:
     lay_out(tmp_path, {"a.csv": "image,dog,bird,Big  cat\n1.jpg,1,0,0\n2.jpg,0,0,1\n"})
     data = tables.classification(tmp_path)
     assert data.class_names == ("dog", "Big cat")
@@ -142,19 +142,19 @@ def test_classes_with_a_column_keep_its_order_and_those_without_a_photo_are_left
         {"a.csv": "path,label,set\n1.jpg,cat,Training\n2.jpg,cat,dev\n3.jpg,cat,testing\n4.jpg,dog,extra\n"},
     ],
 )
-def test_a_column_is_the_split_and_a_test_part_is_left_out(files: dict[str, str], tmp_path: Path) -> None:
+def test_a_column_may_define_the_split_and_a_test_part_is_left_out(files: dict[str, str], tmp_path: Path) -> None:
     data = tables.classification(lay_out(tmp_path, files))
     assert [entry.part for entry in data.entries] == ["train", "validation", ""]
     assert data.notes[TEST_PHOTOS] == ["3.jpg"]
 
 
 @pytest.mark.parametrize(("name", "flags"), [("is_valid", "01"), ("isTrain", "10")])
-def test_a_column_of_yes_and_no_is_the_split(name: str, flags: str, tmp_path: Path) -> None:
+def test_a_boolean_column_may_define_the_split(name: str, flags: str, tmp_path: Path) -> None:
     lay_out(tmp_path, {"a.csv": f"path,label,{name}\n1.jpg,cat,{flags[0]}\n2.jpg,cat,{flags[1]}\n"})
     assert [entry.part for entry in tables.classification(tmp_path).entries] == ["train", "validation"]
 
 
-def test_tables_of_two_parts_are_the_split_and_photos_of_one_name_are_those_of_the_part(tmp_path: Path) -> None:
+def test_two_tables_are_the_split_and_refer_to_the_photos_of_their_part(tmp_path: Path) -> None:
     files = {
         "train.csv": "id,cat,dog\n1,1,0\n2,0,1\n",
         "val.csv": "id,cat,dog\n1,0,1\n",
@@ -169,7 +169,7 @@ def test_tables_of_two_parts_are_the_split_and_photos_of_one_name_are_those_of_t
     assert data.notes["tables of a test part, left out"] == ["sample_submission.csv"]
 
 
-def test_a_table_beside_its_photos_is_found_in_a_folder_of_its_part(tmp_path: Path) -> None:
+def test_a_table_next_to_its_photos_is_found_in_the_folder_of_its_part(tmp_path: Path) -> None:
     files = {f"{part}/_classes.csv": "filename, cat, dog\n1.jpg, 1, 1\n2.jpg, 0, 0\n" for part in ("train", "valid")}
     lay_out(tmp_path, files, tuple(f"{part}/{photo}" for part in ("train", "valid") for photo in PHOTOS))
     data = tables.classification(tmp_path)
@@ -177,7 +177,7 @@ def test_a_table_beside_its_photos_is_found_in_a_folder_of_its_part(tmp_path: Pa
     assert labels(data) == {"train/1.jpg": "cat+dog", "train/2.jpg": "", "valid/1.jpg": "cat+dog", "valid/2.jpg": ""}
 
 
-def test_what_is_left_out_is_named(tmp_path: Path) -> None:
+def test_photos_left_out_are_listed(tmp_path: Path) -> None:
     lay_out(
         tmp_path,
         {"a.csv": "path,label\n1.jpg,cat\n2.jpg,\nno.jpg,cat\n3.jpg,dog\nx/3.jpg,dog\n3.jpg,dog\n"},
@@ -193,13 +193,13 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
     }
 
 
-def test_an_empty_list_is_a_photo_of_no_class_and_null_one_without_a_label(tmp_path: Path) -> None:
+def test_an_empty_list_means_no_class_and_null_means_no_label(tmp_path: Path) -> None:
     lines = [{"path": "1.jpg", "label": ["a", "b"]}, {"path": "2.jpg", "label": []}, {"path": "3.jpg", "label": None}]
     assert read(tmp_path, "\n".join(map(json.dumps, lines)), "a.jsonl") == {"1.jpg": "a+b", "2.jpg": ""}
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (
             "path,species,breed\n1.jpg,cat,x\n2.jpg,cat,y\n3.jpg,dog,z\n",
@@ -239,19 +239,21 @@ def test_an_empty_list_is_a_photo_of_no_class_and_null_one_without_a_label(tmp_p
         ("path,label\n1.jpg,a\n2.jpg," + "x" * 200_000, r"a\.csv, line 3: field larger than field limit"),
     ],
 )
-def test_what_cannot_be_decided_is_refused_with_the_file_and_the_fix(content: str, says: str, tmp_path: Path) -> None:
+def test_ambiguous_and_invalid_tables_are_rejected_with_the_file_and_the_fix(
+    content: str, message: str, tmp_path: Path
+) -> None:
     lay_out(tmp_path, {"a.csv": content.encode(errors="surrogateescape")})
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         layouts.detect(tmp_path, "tables").read("classification")
 
 
-def test_the_columns_that_an_error_names_can_be_named_as_it_asks(tmp_path: Path) -> None:
+def test_columns_with_the_names_that_the_errors_suggest_are_used(tmp_path: Path) -> None:
     content = "thumb,path,species,label,age\n2.jpg,1.jpg,cat,a,1\n4.jpg,3.jpg,cat,b,1\n"
     assert read(tmp_path, content) == {"1.jpg": "a", "3.jpg": "b"}
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "message"),
     [
         ("{'path': 1}", r"a\.jsonl, line 2 is not one object of JSON"),
         ("[1]", r"line 2 is not one object of JSON \(expected an object"),
@@ -260,9 +262,9 @@ def test_the_columns_that_an_error_names_can_be_named_as_it_asks(tmp_path: Path)
         ("9" * 5000, r"line 2 is not one object of JSON"),
     ],
 )
-def test_a_line_that_is_not_an_object_is_refused_with_its_number(line: str, says: str, tmp_path: Path) -> None:
+def test_a_line_that_is_not_an_object_is_rejected_with_its_number(line: str, message: str, tmp_path: Path) -> None:
     lay_out(tmp_path, {"a.jsonl": '{"path": "1.jpg", "label": "cat"}\n' + line})
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         tables.classification(tmp_path)
 
 
@@ -288,7 +290,7 @@ def test_other_files_are_not_taken_for_tables_of_photos(files: dict[str, str | b
         tables.classification(tmp_path)
 
 
-def test_a_long_table_is_recognised_by_its_beginning(tmp_path: Path) -> None:
+def test_a_long_table_is_recognised_by_its_first_lines(tmp_path: Path) -> None:
     content = "path,label\n" + "".join(f"{number % 4 + 1}.jpg,{number % 2}\n" for number in range(20_000))
     assert tables.recognise(lay_out(tmp_path, {"a.csv": content})) == "a.csv names photos in its column path"
 
@@ -334,7 +336,7 @@ def test_any_text_is_read_or_rejected(tmp_path_factory: pytest.TempPathFactory, 
         max_size=4,
     )
 )
-def test_any_json_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, lines: list[object]) -> None:
+def test_any_json_is_read_or_rejected(tmp_path_factory: pytest.TempPathFactory, lines: list[object]) -> None:
     root = lay_out(tmp_path_factory.getbasetemp() / "any-json", {"a.jsonl": "\n".join(map(json.dumps, lines))})
     try:
         data = tables.classification(root)
@@ -344,34 +346,37 @@ def test_any_json_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, l
 
 
 @given(st.lists(NAMES, min_size=4, max_size=4), st.booleans())
-def test_what_is_written_is_read_back(
-    tmp_path_factory: pytest.TempPathFactory, known: list[list[str]], as_json: bool
+def test_written_labels_are_read_back(
+    tmp_path_factory: pytest.TempPathFactory, labels_by_photo: list[list[str]], as_json: bool
 ) -> None:
     root = tmp_path_factory.getbasetemp() / f"written-{as_json}"
-    known = [list(dict.fromkeys(" ".join(name.split()) for name in names)) for names in known]
+    labels_by_photo = [list(dict.fromkeys(" ".join(name.split()) for name in names)) for names in labels_by_photo]
     if as_json:
-        rows = zip(PHOTOS, known, strict=True)
+        rows = zip(PHOTOS, labels_by_photo, strict=True)
         content = "\n".join(json.dumps({"file": photo, "label": names}) for photo, names in rows)
     else:
-        classes = list(dict.fromkeys(name for names in known for name in names))
+        classes = list(dict.fromkeys(name for names in labels_by_photo for name in names))
         if len(classes) == 1:
             return
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(["path", *(f"is it {name}" for name in classes)])
         writer.writerows(
-            [photo, *(int(name in names) for name in classes)] for photo, names in zip(PHOTOS, known, strict=True)
+            [photo, *(int(name in names) for name in classes)]
+            for photo, names in zip(PHOTOS, labels_by_photo, strict=True)
         )
         content = text.getvalue()
     lay_out(root, {"a.jsonl" if as_json else "a.csv": content})
     expected = (
-        known if as_json else [[" ".join(f"is it {one}".split()) for one in classes if one in names] for names in known]
+        labels_by_photo
+        if as_json
+        else [[" ".join(f"is it {name}".split()) for name in classes if name in names] for names in labels_by_photo]
     )
     assert [list(entry.target) for entry in tables.classification(root).entries] == expected
 
 
 def write(pets: Path, root: Path) -> Path:
-    """The pet data set with a folder of photos and a table for each part, whose paths are of another machine."""
+    """Write the pet data set as a folder of photos and a table for each part, with paths of another machine."""
     (root / "Fotos groß").mkdir(parents=True)
     rows: dict[str, list[str]] = {"train": ["image;Art;breed"], "validation": ["image;Art;breed"]}
     for pet in official.classification(pets).entries:
@@ -384,38 +389,38 @@ def write(pets: Path, root: Path) -> Path:
 
 
 def classes(name: str, data: Path, out: Path, *options: str) -> dict[bytes, tuple[str, str]]:
-    """The channel and the name of the class of each photo, by its bytes, as `prepare` writes them."""
+    """Run `prepare`, and return the channel and the class name of each photo, by its bytes."""
     written = prepare(name, data, out, *options)
     names = sorted({path.parent.name for path in out.rglob("*.jpg")})
-    if (listed := out / "train_lst" / "classes.txt").exists():
-        names = listed.read_text().split()
+    if (names_file := out / "train_lst" / "classes.txt").exists():
+        names = names_file.read_text().split()
     return {photo: (channel, names[written.truths[photo]]) for photo, channel in written.channels.items()}
 
 
 @pytest.mark.parametrize("name", ["image-classification", "image-classification-tensorflow"])
-def test_the_drawn_pets_in_tables_are_what_they_are_as_pets(name: str, drawn: Path, tmp_path: Path) -> None:
+def test_the_drawn_pets_keep_their_labels_in_tables(name: str, drawn: Path, tmp_path: Path) -> None:
     as_pets = classes(name, drawn, tmp_path / "one", "--classes", "breed")
     assert len(as_pets) == 48
     assert classes(name, write(drawn, tmp_path / "data"), tmp_path / "two") == as_pets
 
 
-def test_the_real_pets_in_tables_are_what_they_are_as_pets(pets: Path, tmp_path: Path) -> None:
+def test_the_real_pets_keep_their_labels_in_tables(pets: Path, tmp_path: Path) -> None:
     as_pets = classes("image-classification", pets, tmp_path / "one")
     assert len(as_pets) > 300
     assert classes("image-classification", write(pets, tmp_path / "data"), tmp_path / "two") == as_pets
 
 
-def test_a_photo_that_exif_turns_is_upright_in_its_channel_and_keeps_its_label(tmp_path: Path) -> None:
-    kinds = ("lying", "upright")
-    rows = [f"{kind}/{number}.jpg,{kind}" for kind in kinds for number in range(3)]
+def test_a_photo_that_exif_rotates_is_upright_in_its_channel_and_keeps_its_label(tmp_path: Path) -> None:
+    labels = ("rotated", "upright")
+    rows = [f"{label}/{number}.jpg,{label}" for label in labels for number in range(3)]
     data = lay_out(tmp_path / "data", {"a.csv": "\n".join(rows)}, ())
     for number, row in enumerate(rows):
         photo = picture(number)
         path = data / row.partition(",")[0]
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(exif_rotated(photo, 6) if row.startswith("lying") else encode(photo))
-    assert sorted(kind for _, kind in classes("image-classification", data, tmp_path / "out").values()) == [
-        *["lying"] * 3,
+        path.write_bytes(exif_rotated(photo, 6) if row.startswith("rotated") else encode(photo))
+    assert sorted(label for _, label in classes("image-classification", data, tmp_path / "out").values()) == [
+        *["rotated"] * 3,
         *["upright"] * 3,
     ]
     for path in (tmp_path / "out").rglob("*.jpg"):

@@ -1,4 +1,4 @@
-"""PASCAL VOC's XML: what is read, and what is refused with the file's name before it can do harm."""
+"""PASCAL VOC's XML files: what is read, and what is rejected with the file's name before it can do harm."""
 
 import math
 from pathlib import Path
@@ -19,43 +19,45 @@ NAMES = st.text(
 EDGES = st.tuples(*[st.integers(-50, 5000)] * 4)
 
 
-def xml(things: str = "", size: str = "<width>64</width><height>48</height>") -> bytes:
-    return f"<annotation><size>{size}</size>{things}</annotation>".encode()
+def xml(objects: str = "", size: str = "<width>64</width><height>48</height>") -> bytes:
+    return f"<annotation><size>{size}</size>{objects}</annotation>".encode()
 
 
-def thing(name: str, xmin: object, ymin: object, xmax: object, ymax: object) -> str:
+def box_object(name: str, xmin: object, ymin: object, xmax: object, ymax: object) -> str:
     box = f"<xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax>"
     return f"<object><name>{name}</name><bndbox>{box}</bndbox></object>"
 
 
 @given(st.lists(st.tuples(NAMES.filter(str.strip), EDGES), max_size=4))
-def test_boxes_counted_from_one_with_both_ends_become_edges_counted_from_zero(
-    things: list[tuple[str, tuple[int, int, int, int]]],
+def test_boxes_counted_from_1_with_both_ends_become_edges_counted_from_0(
+    boxes: list[tuple[str, tuple[int, int, int, int]]],
 ) -> None:
-    found = voc_xml.parse(xml("".join(thing(name, *box) for name, box in things)), "a.xml")
-    assert found.size == (64, 48)
-    assert found.objects == tuple(
+    annotation = voc_xml.parse(xml("".join(box_object(name, *box) for name, box in boxes)), "a.xml")
+    assert annotation.size == (64, 48)
+    assert annotation.objects == tuple(
         LabelledBox(" ".join(name.split()), (xmin - 1, ymin - 1, xmax, ymax))
-        for name, (xmin, ymin, xmax, ymax) in things
+        for name, (xmin, ymin, xmax, ymax) in boxes
     )
 
 
-def test_fractions_of_a_pixel_are_rounded_and_what_else_stands_there_is_passed_over() -> None:
+def test_fractions_of_a_pixel_are_rounded_and_other_elements_are_ignored() -> None:
     part = "<part><name>head</name><bndbox><xmin>x</xmin></bndbox></part>"
-    things = thing(" cat\n", "10.4", 20.0, " 30 ", 40).replace("</object>", f"{part}<difficult>0</difficult></object>")
-    document = b'\xef\xbb\xbf<?xml version="1.0"?><!-- by hand -->' + xml(f"<segmented>0</segmented>{things}")
+    objects = box_object(" cat\n", "10.4", 20.0, " 30 ", 40).replace(
+        "</object>", f"{part}<difficult>0</difficult></object>"
+    )
+    document = b'\xef\xbb\xbf<?xml version="1.0"?><!-- by hand -->' + xml(f"<segmented>0</segmented>{objects}")
     assert voc_xml.parse(document, "a.xml") == Annotation("a.xml", (LabelledBox("cat", (9, 19, 30, 40)),), (64, 48))
 
 
 @pytest.mark.parametrize("size", ["", "<width>0</width><height>0</height>", "<depth>3</depth>"])
-def test_a_size_that_is_not_given_or_0_x_0_is_unknown(size: str) -> None:
-    assert voc_xml.parse(xml(thing("cat", 1, 1, 2, 2), size), "a.xml").size == UNKNOWN
+def test_a_missing_size_or_one_of_0_x_0_is_unknown(size: str) -> None:
+    assert voc_xml.parse(xml(box_object("cat", 1, 1, 2, 2), size), "a.xml").size == UNKNOWN
 
 
 @pytest.mark.parametrize(
-    "turned",
+    "rotated",
     [
-        # 20 x 10 pixels about (30, 20), as roLabelImg and as CVAT write it.
+        # 20 x 10 pixels around (30, 20), as written by roLabelImg and by CVAT.
         "<robndbox><cx>30</cx><cy>20</cy><w>20</w><h>10</h><angle>{radians}</angle></robndbox>",
         "<bndbox><xmin>21</xmin><ymin>16</ymin><xmax>40</xmax><ymax>25</ymax></bndbox><attributes><attribute>"
         "<name>rotation</name><value>{degrees}</value></attribute></attributes>",
@@ -66,18 +68,18 @@ def test_a_size_that_is_not_given_or_0_x_0_is_unknown(size: str) -> None:
     ("degrees", "box"),
     [(0, (20, 15, 40, 25)), (90, (25, 10, 35, 30)), (-90, (25, 10, 35, 30)), (45, (19.393, 9.393, 40.607, 30.607))],
 )
-def test_a_rotated_box_becomes_the_upright_one_around_it(
-    turned: str, degrees: int, box: tuple[float, float, float, float]
+def test_a_rotated_box_becomes_its_upright_bounding_box(
+    rotated: str, degrees: int, box: tuple[float, float, float, float]
 ) -> None:
-    inner = turned.format(degrees=degrees, radians=math.radians(degrees))
-    (found,) = voc_xml.parse(xml(f"<object><name>cat</name>{inner}</object>"), "a.xml").objects
-    assert found.box == pytest.approx(box, abs=1e-3)
+    inner = rotated.format(degrees=degrees, radians=math.radians(degrees))
+    (labelled_box,) = voc_xml.parse(xml(f"<object><name>cat</name>{inner}</object>"), "a.xml").objects
+    assert labelled_box.box == pytest.approx(box, abs=1e-3)
 
 
 @pytest.mark.parametrize(
     ("filename", "photo"), [("a.jpg", "a.jpg"), ("C:\\photos\\a b.png", "a b.png"), ("/data/ä.jpg ", "ä.jpg"), ("", "")]
 )
-def test_the_photo_is_named_without_its_folders(filename: str, photo: str, tmp_path: Path) -> None:
+def test_the_name_of_the_photo_has_no_folders(filename: str, photo: str, tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(f"<annotation><filename>{filename}</filename></annotation>", encoding="utf-8")
     assert voc_xml.photo(tmp_path / "a.xml", "a.xml") == photo
 
@@ -92,7 +94,7 @@ def test_the_photo_is_named_without_its_folders(filename: str, photo: str, tmp_p
         (b"", False),
     ],
 )
-def test_an_annotation_is_recognised_by_how_it_begins(data: bytes, begins: bool, tmp_path: Path) -> None:
+def test_an_annotation_is_recognised_by_its_first_element(data: bytes, begins: bool, tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_bytes(data)
     assert voc_xml.begins(tmp_path / "a.xml") == begins
 
@@ -102,7 +104,7 @@ def test_an_annotation_is_recognised_by_how_it_begins(data: bytes, begins: bool,
 @example(b"<?xml version='1.0' encoding='no-such'?><annotation/>")
 @example(b"<?xml version='1.0' encoding='utf-7'?><annotation/>")
 @example(b"<annotation/><annotation/>")
-def test_bytes_that_are_no_annotation_are_refused_by_name(data: bytes) -> None:
+def test_bytes_that_are_not_an_annotation_are_rejected_by_name(data: bytes) -> None:
     with pytest.raises(UserError, match=r"^xmls/a\.xml"):
         voc_xml.parse(data, "xmls/a.xml")
 
@@ -114,16 +116,16 @@ def test_bytes_that_are_no_annotation_are_refused_by_name(data: bytes) -> None:
         (b"<html></html>", "begins with <html>, expected PASCAL VOC's <annotation>"),
         (xml(size="<width>64</width>"), "<size><height> is missing"),
         (xml(size="<width>0</width><height>48</height>"), "says that its photo has 0 x 48 pixels"),
-        (xml(thing("", 1, 1, 2, 2)), "the <name> of an object is empty"),
+        (xml(box_object("", 1, 1, 2, 2)), "the <name> of an object is empty"),
         (xml("<object><name>cat</name></object>"), "<bndbox><xmin> is missing"),
-        (xml(thing("cat", "nan", 1, 2, 2)), "<bndbox><xmin> is 'nan', expected a number of pixels"),
-        (xml(thing("cat", 1, "-inf", 2, 2)), "<bndbox><ymin> is '-inf'"),
-        (xml(thing("cat", 1, 1, "1e99", 2)), "<bndbox><xmax> is '1e99'"),
-        (xml(thing("cat", 1, 1, 2, "two")), "<bndbox><ymax> is 'two'"),
+        (xml(box_object("cat", "nan", 1, 2, 2)), "<bndbox><xmin> is 'nan', expected a number of pixels"),
+        (xml(box_object("cat", 1, "-inf", 2, 2)), "<bndbox><ymin> is '-inf'"),
+        (xml(box_object("cat", 1, 1, "1e99", 2)), "<bndbox><xmax> is '1e99'"),
+        (xml(box_object("cat", 1, 1, 2, "two")), "<bndbox><ymax> is 'two'"),
         (b" " * (voc_xml.MAX_BYTES + 1), "more than 1000000 bytes"),
     ],
 )
-def test_what_is_wrong_is_said_after_the_files_name(document: bytes, reason: str) -> None:
+def test_errors_start_with_the_name_of_the_file(document: bytes, reason: str) -> None:
     with pytest.raises(UserError) as caught:
         voc_xml.parse(document, "a.xml")
     assert str(caught.value).startswith("a.xml")
@@ -137,13 +139,13 @@ def test_what_is_wrong_is_said_after_the_files_name(document: bytes, reason: str
         b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]>',
         b'<!DOCTYPE a SYSTEM "http://example.invalid/a.dtd">',
     ],
-    ids=["entities that expand", "a file of this machine", "a file of another machine"],
+    ids=["entity expansion", "local file", "remote file"],
 )
-def test_a_document_type_is_refused_whatever_it_declares(declaration: bytes) -> None:
+def test_any_document_type_is_rejected(declaration: bytes) -> None:
     with pytest.raises(UserError, match=r"a\.xml has a document type .* remove it"):
-        voc_xml.parse(declaration + xml(thing("&y;", 1, 1, 2, 2)), "a.xml")
+        voc_xml.parse(declaration + xml(box_object("&y;", 1, 1, 2, 2)), "a.xml")
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^xmls/a\.xml cannot be read \(No such file"):
         voc_xml.read(tmp_path / "a.xml", "xmls/a.xml")

@@ -1,4 +1,4 @@
-"""YOLO's text files in `prepare`: what is read from them, and what is refused or left out, by file and line."""
+"""YOLO's text files in `prepare`: what is read, and what is rejected or left out by file and line."""
 
 import shutil
 from pathlib import Path
@@ -28,7 +28,7 @@ NAMES = "names: [cat, dog]\n"
 
 
 def lay_out(root: Path, *photos: str, **files: str) -> Path:
-    """Photos, and files of these texts by their paths."""
+    """Write empty photos, and files with these texts by their paths."""
     return write_files(root, {**dict.fromkeys(photos, b""), **files})
 
 
@@ -44,10 +44,10 @@ def lay_out(root: Path, *photos: str, **files: str) -> Path:
         ("images/1.jpg", "images/1.txt"),
     ],
 )
-def test_a_label_file_is_in_labels_or_beside_its_photo(photo: str, label: str, tmp_path: Path) -> None:
-    found = layouts.detect(lay_out(tmp_path, photo, **{label: LINE, "data.yaml": NAMES}))
-    assert str(found) == f"{tmp_path} is read as yolo: {label} has lines of a class number and fractions"
-    data = found.read("detection")
+def test_a_label_file_is_in_labels_or_next_to_its_photo(photo: str, label: str, tmp_path: Path) -> None:
+    layout = layouts.detect(lay_out(tmp_path, photo, **{label: LINE, "data.yaml": NAMES}))
+    assert str(layout) == f"{tmp_path} is read as yolo: {label} has lines of a class number and fractions"
+    data = layout.read("detection")
     assert boxes(data) == {photo: [("dog", BOX)]}
     assert [(entry.target.size, entry.target.upright) for entry in data.entries] == [(FRACTIONS, True)]
     assert data.class_names == ("cat", "dog")
@@ -65,12 +65,12 @@ def test_a_label_file_is_in_labels_or_beside_its_photo(photo: str, label: str, t
         "1 0.5 0.25 0.5 0.5 0.87",
     ],
 )
-def test_a_line_is_a_box_and_a_polygon_is_its_bounding_box(lines: str) -> None:
+def test_a_line_is_a_box_and_a_polygon_becomes_its_bounding_box(lines: str) -> None:
     (line,) = yolo_txt.parse(lines.encode(), "a.txt")
     assert (line.number, line.box) == (1, BOX)
 
 
-def test_a_photo_without_a_line_or_file_is_background(tmp_path: Path) -> None:
+def test_a_photo_without_a_label_line_or_file_is_background(tmp_path: Path) -> None:
     data = yolo.detection(
         lay_out(
             tmp_path, "images/1.jpg", "images/2.jpg", "images/x/3.jpg", **{"labels/1.txt": LINE, "labels/2.txt": "\n"}
@@ -133,7 +133,7 @@ def test_a_label_file_of_two_photos_is_left_out_with_both(tmp_path: Path) -> Non
         ({}, ("1",)),
     ],
 )
-def test_names_are_those_of_the_yaml_file_or_of_a_list_or_the_numbers(
+def test_class_names_come_from_the_yaml_file_or_a_list_or_the_numbers(
     files: dict[str, str], names: tuple[str, ...], tmp_path: Path
 ) -> None:
     data = yolo.detection(lay_out(tmp_path, "images/1.jpg", **{"labels/1.txt": LINE, **files}))
@@ -142,7 +142,7 @@ def test_names_are_those_of_the_yaml_file_or_of_a_list_or_the_numbers(
 
 
 @pytest.mark.parametrize(
-    ("files", "says"),
+    ("files", "message"),
     [
         ({"data.yaml": "names: [cat\n"}, "data.yaml is not YAML (expected ',' or ']'"),
         ({"data.yaml": "names: " + "[" * 2000}, "data.yaml is not YAML ("),
@@ -165,15 +165,15 @@ def test_names_are_those_of_the_yaml_file_or_of_a_list_or_the_numbers(
         ({"data.yaml": "names: [cat]\n"}, "labels/1.txt has the class 1, which data.yaml does not name: add it there"),
     ],
 )
-def test_names_that_cannot_be_read_are_refused_with_the_file_and_the_fix(
-    files: dict[str, str], says: str, tmp_path: Path
+def test_invalid_class_names_are_rejected_with_the_file_and_the_fix(
+    files: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as refused:
         yolo.detection(lay_out(tmp_path, "images/1.jpg", **{"labels/1.txt": LINE, **files}))
-    assert str(refused.value).startswith(says)
+    assert str(refused.value).startswith(message)
 
 
-def test_aliases_of_a_yaml_file_take_no_memory(tmp_path: Path) -> None:
+def test_nested_aliases_in_a_yaml_file_do_not_use_up_memory(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 60))]
     merges = ["m0: &m0 {x: y}", *(f"m{n}: &m{n} {{<<: [*m{n - 1}, *m{n - 1}]}}" for n in range(1, 60))]
     text = "\n".join([*lines, *merges, "names: [*a59]"])
@@ -181,7 +181,7 @@ def test_aliases_of_a_yaml_file_take_no_memory(tmp_path: Path) -> None:
         yolo.detection(lay_out(tmp_path, "images/1.jpg", **{"labels/1.txt": LINE, "data.yaml": text}))
 
 
-def test_a_file_that_says_keypoints_has_a_box_before_them(tmp_path: Path) -> None:
+def test_keypoints_after_a_box_are_left_out_if_the_yaml_file_declares_them(tmp_path: Path) -> None:
     files = {"labels/1.txt": "1 0.5 0.25 0.5 0.5 .1 .1 2 300 .9 1\n", "data.yaml": NAMES + "kpt_shape: [2, 3]\n"}
     data = yolo.detection(lay_out(tmp_path, "images/1.jpg", **files))
     assert boxes(data) == {"images/1.jpg": [("dog", BOX)]}
@@ -222,7 +222,7 @@ def test_a_file_that_says_keypoints_has_a_box_before_them(tmp_path: Path) -> Non
         ("train: a\nval: valid\ntest: train\n", {"a/images/1.jpg": "train", "valid/images/2.jpg": "validation"}),
     ],
 )
-def test_the_yaml_file_says_the_parts_where_it_names_both_else_the_folders_do(
+def test_the_parts_come_from_the_yaml_file_if_it_names_both_and_otherwise_from_the_folders(
     text: str | None, parts: dict[str, str], tmp_path: Path
 ) -> None:
     photos = ["a/images/1.jpg", "train/images/1.jpg", "valid/images/2.jpg"]
@@ -234,16 +234,16 @@ def test_the_yaml_file_says_the_parts_where_it_names_both_else_the_folders_do(
 
 
 @pytest.mark.parametrize("path", ["a" * 5000, "/".join("ab" * 2000), "../..", "x\0y", "{}"])
-def test_a_path_that_leads_nowhere_is_passed_over(path: str, tmp_path: Path) -> None:
+def test_a_path_that_leads_nowhere_is_ignored(path: str, tmp_path: Path) -> None:
     files = {"labels/1.txt": LINE, "data.yaml": f'train: "{path}"\n{NAMES}'.replace("\0", "\\0")}
     assert len(yolo.detection(lay_out(tmp_path, "images/1.jpg", **files)).entries) == 1
 
 
-# ---- what cannot be used ----------------------------------------------------------------------------------------
+# ---- invalid labels ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "message"),
     [
         ("0 320 240 50 60", "labels/1.txt line 2 has 320: YOLO's numbers are fractions of the photo, from 0 to 1"),
         ("0 0.5 0.5 0.5 1.02", "labels/1.txt line 2 has 1.02: YOLO's numbers are fractions"),
@@ -261,15 +261,15 @@ def test_a_path_that_leads_nowhere_is_passed_over(path: str, tmp_path: Path) -> 
         ("1e300 0.5 0.5 0.5 0.5", "labels/1.txt line 2 has the class 1e300: expected a whole number from 0"),
     ],
 )
-def test_a_bad_line_leaves_its_photo_out_with_file_line_and_value(line: str, says: str, tmp_path: Path) -> None:
+def test_a_photo_with_a_bad_line_is_left_out_with_file_line_and_value(line: str, message: str, tmp_path: Path) -> None:
     files = {"labels/1.txt": f"\n{line}\n", "labels/2.txt": LINE}
     data = yolo.detection(lay_out(tmp_path, "images/1.jpg", "images/2.jpg", **files))
     assert list(boxes(data)) == ["images/2.jpg"]
     (reason,) = notes(data)[UNUSABLE]
-    assert reason.startswith(says)
+    assert reason.startswith(message)
 
 
-def test_more_bad_files_than_good_ones_are_refused(tmp_path: Path) -> None:
+def test_more_bad_files_than_good_ones_are_rejected(tmp_path: Path) -> None:
     files = {"labels/1.txt": "0 320 240 50 60", "labels/2.txt": "0 32 24 50 60", "labels/3.txt": LINE}
     data = lay_out(tmp_path, *(f"images/{number}.jpg" for number in (1, 2, 3)), **files)
     with pytest.raises(
@@ -282,7 +282,7 @@ def test_more_bad_files_than_good_ones_are_refused(tmp_path: Path) -> None:
     "files",
     [{}, {"labels/1.txt": ""}, {"images/1.txt": "a cat on a mat"}, {"other/1.txt": LINE}, {"images/1.txt": "1 2 3"}],
 )
-def test_a_folder_without_such_a_line_is_not_yolo(files: dict[str, str], tmp_path: Path) -> None:
+def test_a_folder_without_label_lines_is_not_taken_for_yolo(files: dict[str, str], tmp_path: Path) -> None:
     assert yolo.recognise(lay_out(tmp_path, "images/1.jpg", **files)) is None
     with pytest.raises(UserError, match=r"has no box: a line of a label file is|line 1 "):
         layouts.detect(tmp_path, "yolo").read("detection")
@@ -291,7 +291,7 @@ def test_a_folder_without_such_a_line_is_not_yolo(files: dict[str, str], tmp_pat
 @given(st.binary(max_size=40) | st.text("0123456789.-e \n", max_size=40).map(str.encode))
 @example(b"1 1 1 1 \xff")
 @example("\u0661 1 1 1 1".encode())
-def test_any_bytes_are_lines_of_boxes_or_refused(data: bytes) -> None:
+def test_any_bytes_are_lines_of_boxes_or_rejected(data: bytes) -> None:
     try:
         lines = yolo_txt.parse(data, "a.txt")
     except UserError as error:
@@ -304,7 +304,7 @@ def test_any_bytes_are_lines_of_boxes_or_refused(data: bytes) -> None:
 
 
 @given(st.text(max_size=60) | st.text("names:[]{}&*a01-\n ,'\"!<", max_size=60).map(lambda text: f"names: {text}"))
-def test_any_yaml_has_names_or_is_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_any_yaml_has_class_names_or_is_rejected(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     root = lay_out(tmp_path_factory.getbasetemp() / "any yaml")
     root.mkdir(exist_ok=True)
     (root / "data.yaml").write_text(text, encoding="utf-8")
@@ -322,7 +322,7 @@ FRACTION = st.floats(0, 1)
 
 
 @given(st.lists(st.tuples(st.integers(0, 80), FRACTION, FRACTION, FRACTION, FRACTION), max_size=5))
-def test_what_is_written_as_yolo_is_read_back(rows: list[tuple[int, float, float, float, float]]) -> None:
+def test_written_lines_are_read_back(rows: list[tuple[int, float, float, float, float]]) -> None:
     text = "".join(f"{' '.join(map(repr, row))}\n" for row in rows)
     read = [
         (line.number, (x + right) / 2, (y + bottom) / 2, right - x, bottom - y)
@@ -336,7 +336,7 @@ def test_what_is_written_as_yolo_is_read_back(rows: list[tuple[int, float, float
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_fractions_are_of_the_upright_photo(orientation: int, tmp_path: Path) -> None:
+def test_fractions_refer_to_the_upright_photo(orientation: int, tmp_path: Path) -> None:
     text = "0 0.25 0.25 0.5 0.5\n"
     data = lay_out(tmp_path / "in", "images/1.jpg", "images/2.jpg", **{"labels/1.txt": text, "labels/2.txt": text})
     (data / "images" / "1.jpg").write_bytes(laid_down(quarters(60, 40), orientation))
@@ -346,7 +346,7 @@ def test_fractions_are_of_the_upright_photo(orientation: int, tmp_path: Path) ->
 
 
 def write(data: Path, root: Path) -> Path:
-    """The head boxes of a data set in the official layout of the pets, as Roboflow writes YOLO's."""
+    """Write the head boxes of a pet data set in YOLO's layout, as Roboflow does."""
     for number, entry in enumerate(pets.detection(data).entries):
         folder = root / ("valid" if number % 5 == 0 else "train")
         width, height = entry.target.size
@@ -354,10 +354,11 @@ def write(data: Path, root: Path) -> Path:
             (folder / name).mkdir(parents=True, exist_ok=True)
         shutil.copy(entry.path, folder / "images")
         lines = [
-            f"{['dog', 'cat'].index(thing.name)} {(left + right) / 2 / width:.6f} {(top + bottom) / 2 / height:.6f} "
+            f"{['dog', 'cat'].index(labelled_box.name)} "
+            f"{(left + right) / 2 / width:.6f} {(top + bottom) / 2 / height:.6f} "
             f"{(right - left) / width:.6f} {(bottom - top) / height:.6f}\n"
-            for thing in entry.target.objects
-            for left, top, right, bottom in [thing.box]
+            for labelled_box in entry.target.objects
+            for left, top, right, bottom in [labelled_box.box]
         ]
         (folder / "labels" / f"{entry.path.stem}.txt").write_text("".join(lines))
     (root / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\n\nnc: 2\nnames: ['dog', 'cat']\n")
@@ -365,23 +366,23 @@ def write(data: Path, root: Path) -> Path:
 
 
 def compare(data: Path, tmp_path: Path) -> int:
-    """Assert that the photos of a data set have the same boxes as pets and in YOLO's layout; their number."""
+    """Assert that the photos of a data set have the same boxes as pets and in YOLO's layout. Return their number."""
     as_pets = prepare("object-detection", data, tmp_path / "1")
     as_yolo = prepare("object-detection", write(data, tmp_path / "yolo"), tmp_path / "2")
     assert as_yolo.truths.keys() == as_pets.truths.keys()
-    for photo, truth in as_pets.truths.items():
-        found = as_yolo.truths[photo]
-        assert found.size == truth.size
-        assert [1 - label for label, *_ in found.boxes] == [label for label, *_ in truth.boxes]
-        assert np.abs(np.subtract(found.boxes, truth.boxes))[:, 1:].max(initial=0) <= 1
+    for photo, expected in as_pets.truths.items():
+        actual = as_yolo.truths[photo]
+        assert actual.size == expected.size
+        assert [1 - label for label, *_ in actual.boxes] == [label for label, *_ in expected.boxes]
+        assert np.abs(np.subtract(actual.boxes, expected.boxes))[:, 1:].max(initial=0) <= 1
     return len(as_yolo.truths)
 
 
-def test_the_drawn_pets_in_yolo_have_the_boxes_that_they_have_as_pets(drawn: Path, tmp_path: Path) -> None:
+def test_the_drawn_pets_keep_their_boxes_in_yolo(drawn: Path, tmp_path: Path) -> None:
     assert compare(drawn, tmp_path) == 36
 
 
-def test_real_pets_in_yolo_have_the_boxes_that_they_have_as_pets(pets: Path, tmp_path: Path) -> None:
+def test_the_real_pets_keep_their_boxes_in_yolo(pets: Path, tmp_path: Path) -> None:
     assert compare(few_pets.copy(pets, tmp_path / "pets", step=24, rotated=6), tmp_path) > 10
 
 
@@ -392,8 +393,8 @@ def test_prepare_reports_the_layout_and_the_hyperparameters(tmp_path: Path, caps
     )
     for photo in photos:
         (data / photo).write_bytes(encode(quarters(60, 40)))
-    words = ["prepare", "object-detection", "--data", str(data), "--out", str(tmp_path / "out")]
-    assert program.main(words) == 0
+    arguments = ["prepare", "object-detection", "--data", str(data), "--out", str(tmp_path / "out")]
+    assert program.main(arguments) == 0
     printed = capsys.readouterr().out
     assert f"{data} is read as yolo: labels/0.txt has lines of a class number and fractions\n" in printed
     assert "classes without a photo with a box to train on: 1 (cat)" in printed
