@@ -1,4 +1,4 @@
-"""What the container tests share: channels, folders shaped like /opt/ml, and a model of each algorithm."""
+"""Fixtures of the container tests: channels, folders like /opt/ml, and a trained model of each algorithm."""
 
 import functools
 import json
@@ -18,15 +18,15 @@ from tests.images.container import RESTRICTED, Container, give_back
 
 @dataclass(frozen=True)
 class Case:
-    """An algorithm in these tests: a small job, and what it leaves."""
+    """A small job of an algorithm, and the files that it writes."""
 
     name: str
     hyperparameters: Mapping[str, object]
     files: frozenset[str]
     kinds: frozenset[str]
-    """Names that the files of the channels end in."""
+    """The suffixes of the files in the channels."""
     task: str = ""
-    """What model.json calls the task, where that is not the algorithm's name."""
+    """The task in model.json, if it is not the algorithm's name."""
 
 
 CLASSIFIER = Case(
@@ -71,11 +71,11 @@ TENSORFLOW = Case(
     "image-classification",
 )
 CASES = {case.name: case for case in (CLASSIFIER, DETECTOR, SEGMENTER, TENSORFLOW)}
-assert tuple(CASES) == TRAINING, "every algorithm is tested"
+assert tuple(CASES) == TRAINING, "every algorithm must be tested"
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 Channels = tuple[Path, dict[str, object]]
-"""A folder of channels, and the hyperparameters that count them."""
+"""A folder of channels, and the hyperparameters for the numbers of classes and samples."""
 Job = Callable[..., tuple[Path, dict[str, Path]]]
 
 
@@ -92,20 +92,20 @@ def sizes(summary: prepare.Summary) -> dict[str, object]:
 
 @pytest.fixture(scope="session")
 def drawn_channels(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Channels]:
-    """`drawn_channels(case)`: channels of the drawn data set."""
+    """`drawn_channels(case)` returns the channels of the drawn data set."""
 
     @functools.cache
-    def made(name: str) -> Channels:
+    def write(name: str) -> Channels:
         out = tmp_path_factory.mktemp("channels") / name
         return out, sizes(channels_of(drawn, out, name))
 
-    return lambda case: made(case.name)
+    return lambda case: write(case.name)
 
 
 @pytest.fixture(scope="session")
 def job(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
-    """`job(case, channels, hyperparameters)`: a new folder for /opt/ml that any uid may write, its read-only mounts."""
-    made: list[Path] = []
+    """`job(case, channels, hyperparameters)` returns a new world-writable folder for /opt/ml, and all mounts."""
+    folders_of_jobs: list[Path] = []
 
     def lay_out(case: Case, channels: Path, hyperparameters: Mapping[str, object]) -> tuple[Path, dict[str, Path]]:
         base = tmp_path_factory.mktemp("opt") / "ml"
@@ -115,12 +115,12 @@ def job(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -
         (base / "input" / "config" / "inputdataconfig.json").write_text(json.dumps(config))
         for folder in (base, base / "model", base / "output"):
             folder.chmod(0o777)
-        made.append(base)
+        folders_of_jobs.append(base)
         data = {f"/opt/ml/input/data/{name}:ro": folder for name, folder in folders.items()}
         return base, {"/opt/ml": base, **data}
 
     yield lay_out
-    for base in made:
+    for base in folders_of_jobs:
         give_back(base, image("image-classification"))
 
 
@@ -128,9 +128,9 @@ def job(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -
 def trained(
     image: Callable[[str], str], job: Job, drawn_channels: Callable[[Case], Channels]
 ) -> Callable[[Case], Path]:
-    """`trained(case)`: the model folder of a job on drawn pets, with a read-only root, a foreign uid and no network.
+    """`trained(case)` returns the model of a job on drawn pets, run with read-only root, another uid and no network.
 
-    The file `log` beside it has what the container said.
+    The file `log` next to the model folder holds the container's log.
     """
 
     @functools.cache

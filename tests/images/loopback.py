@@ -1,4 +1,4 @@
-"""A real registry on loopback, Debian's docker-registry, and what goes into it by `make push`."""
+"""Runs a real registry, Debian's docker-registry, on the loopback interface, and pushes images to it."""
 
 import contextlib
 import re
@@ -16,9 +16,9 @@ from tests.images.container import inspect
 
 @contextlib.contextmanager
 def registry(folder: Path, *settings: str) -> Iterator[str]:
-    """A docker-registry that keeps its images in `folder`, while the block runs; gives its HOST:PORT.
+    """Run a docker-registry that stores its images in `folder` while the block runs. Yield its HOST:PORT.
 
-    Skips where the program is not installed. `settings` are more lines of its configuration.
+    Skip the test if the program is not installed. `settings` are additional lines of its configuration.
     """
     program = shutil.which("docker-registry")
     if program is None:
@@ -32,7 +32,7 @@ def registry(folder: Path, *settings: str) -> Iterator[str]:
     with subprocess.Popen([program, "serve", folder / "config.yml"], stderr=subprocess.PIPE, text=True) as process:
         try:
             host = _listens(process)
-            rest = threading.Thread(target=process.stderr.read)  # a full pipe would stop it
+            rest = threading.Thread(target=process.stderr.read)  # a full pipe would block the registry
             rest.start()
             try:
                 yield host
@@ -44,18 +44,18 @@ def registry(folder: Path, *settings: str) -> Iterator[str]:
 
 
 def _listens(process: subprocess.Popen[str]) -> str:
-    """Which HOST:PORT it took. Its log ends when it does."""
+    """Return the registry's HOST:PORT from its log."""
     seen = []
     for line in process.stderr:
         seen.append(line)
-        if found := re.search(r"listening on (127\.0\.0\.1:[0-9]+)", line):
-            return found[1]
+        if match := re.search(r"listening on (127\.0\.0\.1:[0-9]+)", line):
+            return match[1]
     raise AssertionError(f"docker-registry ended: {''.join(seen)}")
 
 
 @contextlib.contextmanager
 def tagged(image: str, reference: str) -> Iterator[None]:
-    """`image` also goes by `reference` while the block runs; then every name of it in that registry is taken away."""
+    """Tag `image` as `reference` while the block runs. Then remove all its names in that registry."""
     subprocess.run(["docker", "tag", image, reference], check=True)
     repository = reference.rpartition(":")[0]
     try:
@@ -67,7 +67,7 @@ def tagged(image: str, reference: str) -> Iterator[None]:
 
 
 def push(address: str, tag: str, name: str = "inference") -> subprocess.CompletedProcess[str]:
-    """`make push/NAME` to the registry at `address`."""
+    """Run `make push/NAME` with the registry at `address`."""
     return subprocess.run(
         ["make", f"push/{name}", f"REGISTRY={address}", f"TAG={tag}", "VARIANT=cpu"],
         cwd=REPOSITORY,

@@ -1,6 +1,6 @@
-"""Every route and status of an image that serves, asked as SageMaker asks: a container by its name, and no more.
+"""All routes and statuses of the serving images, with requests like SageMaker's.
 
-The models are those of tests/products/serving.py, whose answers can be worked out by hand.
+The models come from tests/products/serving.py. Their predictions can be calculated by hand.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ ALL = pytest.mark.parametrize("name", IMAGES)
 
 
 class Endpoint:
-    """What answers at an address."""
+    """Sends requests to a container."""
 
     def __init__(self, container: Container) -> None:
         self.container = container
@@ -38,24 +38,24 @@ class Endpoint:
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """The answer to one request on a new connection."""
+        """Send one request on a new connection and return the response."""
         with contextlib.closing(http.client.HTTPConnection(self._address, timeout=60)) as connection:
             connection.request(method, path, body, dict(headers or {}))
             return Server.response(connection)
 
     def counted(self, status: str) -> dict[str, float]:
-        """How many requests of each model GET /metrics has with this status."""
+        """Return the number of requests with this status for each model, from GET /metrics."""
         page = self.request("GET", "/metrics")
         assert (page.status, page.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-        found = [(dict(labels), value) for (name, labels), value in samples(page.body).items() if name == COUNTED]
-        return {labels["model"]: value for labels, value in found if labels["status"] == status}
+        counts = [(dict(labels), value) for (name, labels), value in samples(page.body).items() if name == COUNTED]
+        return {labels["model"]: value for labels, value in counts if labels["status"] == status}
 
     def load(self, name: str, folder: str) -> Response:
         """Load a model, as the platform does."""
         return self.request("POST", "/models", json.dumps({"model_name": name, "url": folder}).encode())
 
     def invoke(self, name: str, body: bytes = RED, **headers: str) -> Response:
-        """Ask a model, as the platform does."""
+        """Send a request to a model, as the platform does."""
         target = {"X-Amzn-SageMaker-Target-Model": f"{name}.tar.gz"}
         named = {key.replace("_", "-"): value for key, value in headers.items()}
         return self.request("POST", f"/models/{name}/invoke", body, JPEG | target | named)
@@ -63,7 +63,7 @@ class Endpoint:
 
 @pytest.fixture(scope="module")
 def models(product: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The models, which any user may read."""
+    """The models, readable by any user."""
     folder = tmp_path_factory.mktemp("conformance") / "models"
     shutil.copytree(product("serving"), folder)
     folder.chmod(0o755)
@@ -71,29 +71,29 @@ def models(product: Callable[[str], Path], tmp_path_factory: pytest.TempPathFact
 
 
 @contextlib.contextmanager
-def of_one(reference: str, models: Path) -> Iterator[Endpoint]:
+def single_model(reference: str, models: Path) -> Iterator[Endpoint]:
     mounts = {"/opt/ml/model:ro": models / "classifier" / "model"}
     with Container(reference, "serve", mounts=mounts, options=OPTIONS) as container:
         yield Endpoint(container)
 
 
 @contextlib.contextmanager
-def of_many(reference: str, models: Path, **env: str) -> Iterator[Endpoint]:
+def multi_model(reference: str, models: Path, **env: str) -> Iterator[Endpoint]:
     env = {"SAGEMAKER_MULTI_MODEL": "true", **env}
     with Container(reference, "serve", mounts={"/opt/ml/models:ro": models}, options=OPTIONS, env=env) as container:
         yield Endpoint(container)
 
 
 @ALL
-def test_an_endpoint_of_one_model_answers_every_route_with_its_statuses(image: Image, models: Path, name: str) -> None:
-    with of_one(image(name), models) as endpoint:
+def test_a_single_model_endpoint_serves_every_route_and_status(image: Image, models: Path, name: str) -> None:
+    with single_model(image(name), models) as endpoint:
         ping = endpoint.request("GET", "/ping")
         assert (ping.status, ping.body) == (200, b"")
         parameters = endpoint.request("GET", "/execution-parameters").json()
         assert parameters["BatchStrategy"] == "SINGLE_RECORD"
         assert parameters["MaxConcurrentTransforms"] * parameters["MaxPayloadInMB"] <= 100
-        answer = endpoint.request("POST", "/invocations", RED, JPEG)
-        assert (answer.status, answer.json()) == (200, is_red())
+        response = endpoint.request("POST", "/invocations", RED, JPEG)
+        assert (response.status, response.json()) == (200, is_red())
         for status, body, headers in (
             (400, b"no image", JPEG),
             (406, RED, JPEG | {"Accept": "image/png"}),
@@ -103,7 +103,7 @@ def test_an_endpoint_of_one_model_answers_every_route_with_its_statuses(image: I
         ):
             refused = endpoint.request("POST", "/invocations", body, headers)
             assert (refused.status, bool(refused.reason)) == (status, True)
-        assert endpoint.counted(status="200") == {"model": 1, "": 1}, "/execution-parameters asks no model"
+        assert endpoint.counted(status="200") == {"model": 1, "": 1}, "/execution-parameters must not count for a model"
         assert [endpoint.counted(status=status)["model"] for status in ("400", "406", "413", "415")] == [1, 1, 1, 2]
         there_is = "There is /ping (GET), /invocations (POST), /execution-parameters (GET) and /metrics (GET)."
         assert endpoint.request("GET", "/invocations").reason == f"/invocations does not take GET. {there_is}"
@@ -113,8 +113,8 @@ def test_an_endpoint_of_one_model_answers_every_route_with_its_statuses(image: I
 
 
 @ALL
-def test_a_multi_model_endpoint_answers_every_route_with_its_statuses(image: Image, models: Path, name: str) -> None:
-    with of_many(image(name), models) as endpoint:
+def test_a_multi_model_endpoint_serves_every_route_and_status(image: Image, models: Path, name: str) -> None:
+    with multi_model(image(name), models) as endpoint:
         assert endpoint.request("GET", "/ping").status == 200
         assert endpoint.request("GET", "/models").json() == {"models": []}
         described = {}
@@ -165,10 +165,10 @@ def test_a_multi_model_endpoint_answers_every_route_with_its_statuses(image: Ima
 
 
 @ALL
-def test_a_worker_that_was_killed_comes_back_with_its_models_and_never_says_404(
+def test_a_killed_worker_is_replaced_with_its_models_and_never_returns_404(
     image: Image, models: Path, name: str
 ) -> None:
-    with of_many(image(name), models, SAGEMAKER_MODEL_SERVER_WORKERS="4") as endpoint:
+    with multi_model(image(name), models, SAGEMAKER_MODEL_SERVER_WORKERS="4") as endpoint:
         assert "SAGEMAKER_MODEL_SERVER_WORKERS is 4: ignored with SAGEMAKER_MULTI_MODEL" in endpoint.container.log()
         for model in ("classifier", "detector"):
             assert endpoint.load(model, f"/opt/ml/models/{model}/model").status == 200
@@ -178,7 +178,7 @@ def test_a_worker_that_was_killed_comes_back_with_its_models_and_never_says_404(
         end = time.monotonic() + 60
         while statuses[-1:] != [200]:
             assert time.monotonic() < end, statuses
-            with contextlib.suppress(OSError, http.client.HTTPException):  # in flight when the worker died
+            with contextlib.suppress(OSError, http.client.HTTPException):  # the worker died during the request
                 statuses.append(endpoint.invoke("detector").status)
         assert set(statuses) <= {503, 200}
         assert len(endpoint.request("GET", "/models").json()["models"]) == 2
@@ -187,14 +187,14 @@ def test_a_worker_that_was_killed_comes_back_with_its_models_and_never_says_404(
 
 
 @ALL
-def test_a_model_for_which_there_is_no_memory_is_507_and_the_loaded_ones_answer(
+def test_a_model_that_does_not_fit_into_memory_gets_507_and_loaded_models_still_serve(
     image: Image, models: Path, tmp_path: Path, name: str
 ) -> None:
     large = tmp_path / "large"
     large.mkdir(mode=0o755)
     (large / "model.json").write_bytes((models / "classifier" / "model" / "model.json").read_bytes())
     with (large / "model.onnx").open("wb") as file:
-        file.truncate(10**9)  # of which nothing is on the disk: its size alone decides
+        file.truncate(10**9)  # a sparse file, because only the size matters
     mounts = {"/opt/ml/models:ro": models, "/large:ro": large}
     env = {"SAGEMAKER_MULTI_MODEL": "true"}
     with Container(image(name), "serve", mounts=mounts, options=OPTIONS, env=env) as container:
@@ -208,5 +208,5 @@ def test_a_model_for_which_there_is_no_memory_is_507_and_the_loaded_ones_answer(
 
 
 def is_red() -> object:
-    """What the classifier says of a red photo."""
+    """Return the classifier's prediction for a red photo."""
     return pytest.approx([0.96466, 0.01767, 0.01767], abs=2e-4)

@@ -1,4 +1,4 @@
-"""Images for GPUs on a machine that has none: what they hold, and that a job ends as it does in the images for CPUs."""
+"""GPU images on a machine without a GPU: their contents, and jobs with the same results as in the CPU images."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.images.container import RESTRICTED, Container, inspect, output
 MXNET = [name for name in TRAINING if IMAGES[name].stack == "mxnet"]
 STAND_IN = "/opt/train/lib/no-driver/libcuda.so.1"
 DRIVER = "/usr/lib/x86_64-linux-gnu/libcuda.so.1"
-"""Where the NVIDIA container toolkit mounts the driver's library on Debian."""
+"""The path where the NVIDIA container toolkit mounts the driver's library on Debian."""
 ADDRESS = re.compile(rb"(Constant_ssd_anchors_)\d+")
 EACH = pytest.mark.parametrize("name", TRAINING)
 
@@ -24,31 +24,31 @@ Image = Callable[[str], str]
 
 
 @EACH
-def test_every_shared_library_but_the_drivers_is_found(gpu_image: Image, name: str) -> None:
-    # Libraries in NAME.libs have no search path: the extension that they came with has one, and is checked.
+def test_every_shared_library_except_the_drivers_is_found(gpu_image: Image, name: str) -> None:
+    # Libraries in NAME.libs have no search path. Their extension module has one, and is checked.
     script = (
         "find /opt /usr/local -name '*.so*' ! -path '*.libs/*' | while read -r file; do "
         "ldd $file 2>/dev/null | sed -n 's/ => not found//p'; done | sort -u"
     )
-    looked_at = output(gpu_image(name), "bash", "-c", "find /opt -path '*/nvidia/*/lib/*.so*' | wc -l")
-    assert int(looked_at) >= 15
+    count = output(gpu_image(name), "bash", "-c", "find /opt -path '*/nvidia/*/lib/*.so*' | wc -l")
+    assert int(count) >= 15
     missing = output(gpu_image(name), "bash", "-c", script).split()
     assert missing == (["libcuda.so.1"] if name in MXNET else [])
 
 
 @EACH
-def test_no_driver_is_inside_and_the_container_toolkit_is_asked_for_it(gpu_image: Image, name: str) -> None:
+def test_the_driver_is_not_included_but_requested_from_the_container_toolkit(gpu_image: Image, name: str) -> None:
     driver = ["(", "-name", "libcuda.so*", "-o", "-name", "libnvidia-*", "-o", "-name", "nvidia-smi", ")"]
-    found = output(gpu_image(name), "find", "/", "-xdev", *driver).split()
-    assert found == ([STAND_IN] if name in MXNET else [])
+    libraries = output(gpu_image(name), "find", "/", "-xdev", *driver).split()
+    assert libraries == ([STAND_IN] if name in MXNET else [])
     variables = set(inspect(gpu_image(name))["Config"]["Env"])
     assert {"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"} <= variables
     assert not [variable for variable in variables if variable.startswith(("LD_LIBRARY_PATH=", "LD_PRELOAD="))]
 
 
-def test_the_mxnet_images_share_every_layer(gpu_image: Image) -> None:
+def test_the_mxnet_images_share_all_layers(gpu_image: Image) -> None:
     layers = [inspect(gpu_image(name))["RootFS"]["Layers"] for name in MXNET]
-    assert all(others == layers[0] for others in layers)
+    assert all(image == layers[0] for image in layers)
 
 
 LOADED = (
@@ -59,22 +59,22 @@ LOADED = (
 
 
 def loaded(image: str, *options: str) -> list[str]:
-    """How many GPUs MXNet sees in a container, and which driver's library is in its memory."""
+    """Return the number of GPUs that MXNet finds in a container, and the driver library that it loads."""
     options = ("--network=none", "--env=PYTHONPATH=/opt/program", *options)
     return output(image, "/opt/train/bin/python", "-B", "-c", LOADED, options=options).splitlines()
 
 
-def test_without_a_driver_mxnet_is_loaded_with_what_stands_in_for_it(gpu_image: Image) -> None:
+def test_without_a_driver_mxnet_loads_the_stand_in(gpu_image: Image) -> None:
     assert loaded(gpu_image(CLASSIFIER.name)) == ["0", f"{{'{STAND_IN}'}}"]
 
 
-def test_a_driver_that_the_container_toolkit_brings_is_the_one_that_is_loaded(gpu_image: Image, driver: Path) -> None:
+def test_a_driver_from_the_container_toolkit_is_loaded(gpu_image: Image, driver: Path) -> None:
     assert loaded(gpu_image(CLASSIFIER.name), f"--volume={driver}:{DRIVER}:ro") == ["0", f"{{'{DRIVER}'}}"]
 
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Path:
-    """A library that has the name and the functions of a driver's, and no device."""
+    """A library with the name and functions of a driver, and no device."""
     library = tmp_path / "libcuda.so.1"
     source = REPOSITORY / "containers" / "mxnet" / "gpu" / "libcuda.c"
     command = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", library, source]
@@ -97,14 +97,14 @@ print(libraries["libcudnn.so.8"].cudnnGetVersion(), nccl.value)
 """
 
 
-def test_cudas_own_libraries_answer_from_inside_mxnet(gpu_image: Image) -> None:
-    # The compiler of kernels opens another library by its name when it is called, which no ldd shows.
+def test_cudas_libraries_work_within_mxnet(gpu_image: Image) -> None:
+    # The kernel compiler opens another library at run time, which ldd does not show.
     lines = output(gpu_image(CLASSIFIER.name), "/opt/train/bin/python", "-c", COMPILED).splitlines()
     assert lines == ["True", "8700 22105"]
 
 
 @pytest.mark.parametrize("name", MXNET)
-def test_a_job_without_a_gpu_leaves_the_same_bytes_as_in_the_image_for_cpus(
+def test_a_job_without_a_gpu_writes_the_same_bytes_as_in_the_cpu_image(
     cpu_image: Image, gpu_image: Image, job: Job, drawn_channels: Callable[[Case], Channels], name: str
 ) -> None:
     case = CASES[name]
@@ -115,7 +115,7 @@ def test_a_job_without_a_gpu_leaves_the_same_bytes_as_in_the_image_for_cpus(
         with Container(reference, "train", mounts=mounts, options=RESTRICTED) as container:
             assert container.wait(180) == 0, container.log()
             assert "cuda driver" not in container.log()
-        # MXNet names the values of the detector's anchors by an address in memory.
+        # MXNet names the detector's anchors after a memory address.
         files = {path.name: ADDRESS.sub(rb"\1", path.read_bytes()) for path in (base / "model").iterdir()}
         models.append(files)
     described = [json.loads(model.pop("model.json")) for model in models]
@@ -127,7 +127,7 @@ def test_a_job_without_a_gpu_leaves_the_same_bytes_as_in_the_image_for_cpus(
 
 
 @EACH
-def test_gpu_check_says_that_there_is_no_gpu(gpu_image: Image, name: str) -> None:
+def test_gpu_check_reports_a_missing_gpu(gpu_image: Image, name: str) -> None:
     with Container(gpu_image(name), "gpu-check", options=RESTRICTED) as container:
         assert container.wait(60) == 3, container.log()
         assert "gpu-check: there is no GPU that this image can use" in container.log()

@@ -1,4 +1,4 @@
-"""The inference image in 2 GB, without a writable root and under a foreign user, and bodies made to break it."""
+"""Hostile bodies sent to the inference image with 2 GB of memory, a read-only root and another user."""
 
 import contextlib
 import http.client
@@ -19,7 +19,7 @@ from tests.images.test_serving import PUBLISHED, post
 Image = Callable[[str], str]
 Trained = Callable[[Case], Path]
 
-BEYOND = {
+TOO_EXPENSIVE = {
     *("16-bit PNG", "PNG with alpha", "PNG of one column", "tile of a TIFF", "BMP of one row", "progressive JPEG"),
     *("PNG of a million chunks", "PGM of maxval 254", "PGM of 12 bits"),
 }
@@ -36,24 +36,24 @@ def photo() -> bytes:
     return file.getvalue()
 
 
-def ask(address: str, body: bytes) -> tuple[int, float]:
-    """Status and seconds."""
-    begun = time.monotonic()
+def predict(address: str, body: bytes) -> tuple[int, float]:
+    """Send the body and return the status and the seconds."""
+    started = time.monotonic()
     status, _ = post(address, body, JPEG)
-    return status, time.monotonic() - begun
+    return status, time.monotonic() - started
 
 
 def ping(address: str) -> tuple[int, float]:
-    """Status and seconds of GET /ping."""
-    begun = time.monotonic()
+    """Return status and seconds of GET /ping."""
+    started = time.monotonic()
     with contextlib.closing(http.client.HTTPConnection(address, timeout=30)) as connection:
         connection.request("GET", "/ping")
-        return connection.getresponse().status, time.monotonic() - begun
+        return connection.getresponse().status, time.monotonic() - started
 
 
 @contextlib.contextmanager
-def twice_at_once(work: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Do `work` in two threads; yields whether one is still at it."""
+def in_two_threads(work: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Run `work` in two threads. Yield a function that returns whether one is still running."""
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -62,9 +62,7 @@ def twice_at_once(work: Callable[[], None]) -> Iterator[Callable[[], bool]]:
         thread.join()
 
 
-def test_no_body_kills_or_restarts_the_server_and_ping_and_good_requests_are_answered_meanwhile(
-    image: Image, trained: Trained
-) -> None:
+def test_hostile_bodies_do_not_restart_the_server_or_delay_other_requests(image: Image, trained: Trained) -> None:
     good, pings, goods, bad = photo(), [], [], {}
     with Container(
         image("inference"),
@@ -76,14 +74,16 @@ def test_no_body_kills_or_restarts_the_server_and_ping_and_good_requests_are_ans
         address = container.wait_until_ready()
         for name, make in hostile.BODIES.items():
             body, statuses = make(), []
-            with twice_at_once(lambda body=body, statuses=statuses: statuses.append(ask(address, body)[0])) as at_work:
-                while at_work():
-                    goods.append(ask(address, good))
+            with in_two_threads(
+                lambda body=body, statuses=statuses: statuses.append(predict(address, body)[0])
+            ) as is_running:
+                while is_running():
+                    goods.append(predict(address, good))
                     pings.append(ping(address))
             bad[name] = statuses
         log = container.log()
-    # With so much memory, and so little time, that no machine can do these within them.
-    assert {name for name, statuses in bad.items() if set(statuses) == {413}} >= BEYOND, bad
+    # No machine can decode these within the limits of memory and time.
+    assert {name for name, statuses in bad.items() if set(statuses) == {413}} >= TOO_EXPENSIVE, bad
     assert {status for statuses in bad.values() for status in statuses} <= {200, 400, 413}, bad
     assert [status for status, _ in goods if status != 200] == []
     assert max(seconds for _, seconds in pings) < 2
@@ -93,12 +93,12 @@ def test_no_body_kills_or_restarts_the_server_and_ping_and_good_requests_are_ans
     assert "SIGKILL" not in log
 
 
-def test_too_little_memory_to_load_a_model_ends_the_container_with_a_sentence(
+def test_too_little_memory_to_load_a_model_ends_the_container_with_an_explanation(
     image: Image, trained: Trained, tmp_path: Path
 ) -> None:
     model = tmp_path / "model"
     shutil.copytree(trained(CLASSIFIER), model)
-    with open(model / "model.onnx", "ab") as file:  # field 6 of ONNX's ModelProto, doc_string: 150 MB of it
+    with open(model / "model.onnx", "ab") as file:  # 150 MB in field 6 of ONNX's ModelProto, doc_string
         file.write(b"\x32\x80\xa3\xc3\x47" + b"a" * 150_000_000)
     model.chmod(0o755)
     with Container(

@@ -1,4 +1,4 @@
-"""What the images are made of."""
+"""The contents and configuration of the images."""
 
 import json
 import os
@@ -16,7 +16,7 @@ TRAINING, *OTHERS = (name for name, image in IMAGES.items() if image.stack == "m
 BUILT_HERE = "sagemaker-vision-test"
 TENSORFLOW = "image-classification-tensorflow"
 VARIANT = os.environ.get("VARIANT", "cpu")
-"""Which images these are: `make test/images VARIANT=gpu` has those for GPUs."""
+"""The images under test. `make test/images VARIANT=gpu` tests the GPU images."""
 MXNET = {"cpu": "mxnet", "gpu": "mxnet-cu112"}[VARIANT]
 ALL = pytest.mark.parametrize("name", IMAGES)
 
@@ -24,7 +24,7 @@ Image = Callable[[str], str]
 
 
 @ALL
-def test_platform_passes_train_or_serve_to_programs_on_path_with_no_entrypoint_between(image: Image, name: str) -> None:
+def test_train_and_serve_are_programs_on_path_and_there_is_no_entrypoint(image: Image, name: str) -> None:
     config = inspect(image(name))["Config"]
     assert config["Entrypoint"] is None
     assert config["Cmd"] == (["serve"] if name == "inference" else ["train"])
@@ -33,7 +33,7 @@ def test_platform_passes_train_or_serve_to_programs_on_path_with_no_entrypoint_b
 
 
 @ALL
-def test_the_programs_take_their_arguments_from_docker_run(image: Image, name: str) -> None:
+def test_the_programs_get_the_arguments_of_docker_run(image: Image, name: str) -> None:
     for program in ["serve"] if name == "inference" else ["train", "serve"]:
         assert output(image(name), program, "--help").startswith(f"usage: {program}")
         with Container(image(name), program, "--port=80") as container:
@@ -42,7 +42,7 @@ def test_the_programs_take_their_arguments_from_docker_run(image: Image, name: s
 
 
 @ALL
-def test_labels_say_what_is_inside_and_what_the_platform_may_ask_for(image: Image, name: str) -> None:
+def test_labels_describe_the_contents_and_capabilities(image: Image, name: str) -> None:
     labels = inspect(image(name))["Config"]["Labels"]
     assert labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
     assert labels["com.amazonaws.sagemaker.capabilities.multi-models"] == "true"
@@ -57,33 +57,31 @@ def test_labels_say_what_is_inside_and_what_the_platform_may_ask_for(image: Imag
     assert labels["org.opencontainers.image.version"] == version.strip()
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     built_of = labels["org.opencontainers.image.revision"].removesuffix("-dirty")
-    assert built_of == head.stdout.strip(), f"{image(name)} is of another commit: run `make build/{name}`"
+    assert built_of == head.stdout.strip(), f"{image(name)} was built from another commit: run `make build/{name}`"
     assert labels["org.opencontainers.image.created"][:2] == "20"
 
 
 @ALL
-def test_an_image_names_no_user_exposes_8080_alone_and_switches_off_onnx_runtimes_reports(
-    image: Image, name: str
-) -> None:
+def test_an_image_sets_no_user_exposes_only_8080_and_disables_onnx_runtimes_telemetry(image: Image, name: str) -> None:
     config = inspect(image(name))["Config"]
     assert (config["User"], set(config["ExposedPorts"])) == ("", {"8080/tcp"})
     assert "ORT_DISABLE_TELEMETRY=1" in config["Env"]
 
 
 @ALL
-def test_code_and_environments_belong_to_root_and_no_other_user_can_write_to_them(image: Image, name: str) -> None:
+def test_code_and_environments_belong_to_root_and_only_root_can_write_to_them(image: Image, name: str) -> None:
     code = ["/opt", "!", "-type", "l", "(", "!", "-user", "root", "-o", "-perm", "/022", ")"]
     assert output(image(name), "find", *code) == ""
 
 
 @ALL
-def test_no_compiler_is_left_and_everyone_may_read_everything(image: Image, name: str) -> None:
+def test_there_is_no_compiler_and_everyone_can_read_all_files(image: Image, name: str) -> None:
     script = "for program in cc gcc g++ as ld make uv; do command -v $program; done; find /opt ! -type l ! -perm -o=r"
     assert output(image(name), "bash", "-c", script + "; find /opt -type d ! -perm -o=x") == ""
 
 
 @ALL
-def test_only_known_packages_and_ours_lie_under_opt_and_nothing_under_opt_ml(image: Image, name: str) -> None:
+def test_opt_holds_only_known_folders_and_no_ml(image: Image, name: str) -> None:
     known = {"program", "serve"} if name == "inference" else {"program", "serve", "train", "pretrained"}
     assert set(output(image(name), "ls", "/opt").split()) == known
     ours = {"bin", "serve"} if name == "inference" else {"bin", "serve", "train"}
@@ -91,13 +89,13 @@ def test_only_known_packages_and_ours_lie_under_opt_and_nothing_under_opt_ml(ima
 
 
 @ALL
-def test_build_leaves_nothing_in_home_cache_and_temporary_folders(image: Image, name: str) -> None:
+def test_the_build_leaves_no_files_in_home_cache_and_temporary_folders(image: Image, name: str) -> None:
     places = ["/root", "/home", "/tmp", "/var/tmp", "/var/cache", "/var/lib/apt/lists"]
     assert output(image(name), "find", *places, "-type", "f", "-newer", "/opt/serve/pyvenv.cfg") == ""
 
 
 @pytest.mark.parametrize(("name", "package", "version"), [(TRAINING, MXNET, "1.9.1"), (TENSORFLOW, "keras", "3.")])
-def test_drivers_of_sdk_v3_find_bash_python3_and_pip_of_the_training_environment(
+def test_sdk_v3s_drivers_find_bash_and_the_training_environments_python3_and_pip(
     image: Image, name: str, package: str, version: str
 ) -> None:
     script = (
@@ -117,7 +115,7 @@ def test_drivers_of_sdk_v3_find_bash_python3_and_pip_of_the_training_environment
         *((name, "serve", IMAGES["inference"].lock()) for name in (TRAINING, TENSORFLOW, "inference")),
     ],
 )
-def test_environment_holds_exactly_what_its_lock_file_names(
+def test_an_environment_holds_exactly_the_packages_of_its_lock_file(
     image: Image, name: str, environment: str, lock: Path
 ) -> None:
     pins = {line.split(" ")[0] for line in lock.read_text().splitlines() if "==" in line and line[0].isalnum()}
@@ -129,7 +127,7 @@ def test_environment_holds_exactly_what_its_lock_file_names(
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_the_mxnet_images_share_every_layer(image: Image, other: str) -> None:
+def test_the_mxnet_images_share_all_layers(image: Image, other: str) -> None:
     layers = {name: inspect(image(name))["RootFS"]["Layers"] for name in (TRAINING, other)}
     assert layers[other] == layers[TRAINING]
 
@@ -147,17 +145,17 @@ def test_the_mxnet_images_add_less_than_950_mb_to_their_base_and_with_cuda_4600(
 
 
 @ALL
-def test_no_package_brings_its_own_tests_or_what_only_a_compiler_reads(image: Image, name: str) -> None:
-    found = output(
+def test_packages_contain_no_tests_and_no_files_for_compilers(image: Image, name: str) -> None:
+    files = output(
         image(name), "find", "/opt", "-path", "*/site-packages/*",
         "(", "-type", "d", "-name", "tests", "-o", "-name", "*.[ah]", "-o", "-name", "*.pyi",
         "-o", "-path", "*/onnx/backend/test", ")",
     )  # fmt: skip
-    assert found == ""
+    assert files == ""
 
 
 @ALL
-def test_what_is_compiled_has_its_source_beside_it(image: Image, name: str) -> None:
+def test_every_bytecode_file_has_its_source(image: Image, name: str) -> None:
     script = (
         "find /opt -name '*.pyc' | while read -r file; do folder=${file%/__pycache__/*}; module=${file##*/}; "
         "test -e $folder/${module%%.*}.py || echo $file; done"
@@ -165,7 +163,7 @@ def test_what_is_compiled_has_its_source_beside_it(image: Image, name: str) -> N
     assert output(image(name), "bash", "-c", script) == ""
 
 
-def test_weights_given_to_a_build_lie_in_opt_pretrained_of_that_image_alone(image: Image, tmp_path: Path) -> None:
+def test_weights_passed_to_a_build_are_only_in_that_images_opt_pretrained(image: Image, tmp_path: Path) -> None:
     image(TRAINING)
     (tmp_path / "resnet18_v1b.params").write_bytes(b"weights")
     (tmp_path / "resnet18_v1b.params").chmod(0o600)

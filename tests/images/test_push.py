@@ -1,4 +1,4 @@
-"""`make push` with a real Docker engine and a real registry: Debian's docker-registry, on loopback, for these tests."""
+"""`make push` with a real Docker engine and a real registry on the loopback interface."""
 
 import contextlib
 import json
@@ -35,14 +35,14 @@ def address(docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def pushed(image: Callable[[str], str], address: str) -> Iterator[list[str]]:
-    """What `make push/inference` printed: the URI by tag, the URI by digest."""
+    """The output of `make push/inference`: the URI by tag and the URI by digest."""
     with tagged(image("inference"), f"{address}/inference:{TAG}"):
         done = push(address, TAG)
         assert done.returncode == 0, done.stderr
         yield done.stdout.splitlines()
 
 
-def test_push_prints_two_uris_and_the_one_by_digest_pulls_the_image_that_was_built(
+def test_push_prints_two_uris_and_the_uri_by_digest_pulls_the_built_image(
     image: Callable[[str], str], address: str, pushed: list[str]
 ) -> None:
     by_tag, by_digest = pushed
@@ -52,50 +52,50 @@ def test_push_prints_two_uris_and_the_one_by_digest_pulls_the_image_that_was_bui
     assert inspect(by_digest)["Id"] == inspect(image("inference"))["Id"]
 
 
-def test_the_registry_holds_the_one_form_of_manifest_that_sagemaker_takes(address: str, pushed: list[str]) -> None:
+def test_the_registry_holds_the_manifest_format_that_sagemaker_accepts(address: str, pushed: list[str]) -> None:
     digest = pushed[1].partition("@")[2]
     assert json.loads(manifest(address, digest))["mediaType"] == DOCKER_MANIFEST
-    with contextlib.closing(Registry(address)) as there:
-        there.check_manifest("inference", TAG, digest)
+    with contextlib.closing(Registry(address)) as connected:
+        connected.check_manifest("inference", TAG, digest)
 
 
-def test_an_oci_manifest_is_refused_with_how_to_build_the_other_form(address: str, pushed: list[str]) -> None:
+def test_an_oci_manifest_is_rejected_with_the_build_command(address: str, pushed: list[str]) -> None:
     text = manifest(address, pushed[1].partition("@")[2]).decode()
     for docker, oci in TO_OCI.items():
         text = text.replace(docker, oci)
     request = urllib.request.Request(
         url(address, "oci"), text.encode(), headers={"Content-Type": OCI_MANIFEST}, method="PUT"
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        digest = answer.headers["Docker-Content-Digest"]
-    with contextlib.closing(Registry(address)) as there, pytest.raises(CommandFailed) as refused:
-        there.check_manifest("inference", "oci", digest)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        digest = response.headers["Docker-Content-Digest"]
+    with contextlib.closing(Registry(address)) as connected, pytest.raises(CommandFailed) as refused:
+        connected.check_manifest("inference", "oci", digest)
     assert str(refused.value).startswith(
         f"{address}/inference:oci is an OCI manifest ({OCI_MANIFEST}) in the registry, and SageMaker takes "
         f"{DOCKER_MANIFEST} alone: build it with `make build/inference REGISTRY={address} TAG=oci`"
     )
 
 
-def test_a_tag_that_holds_another_digest_than_was_pushed_is_told(address: str, pushed: list[str]) -> None:
-    other = f"sha256:{'0' * 64}"
+def test_a_tag_with_another_digest_than_was_pushed_is_reported(address: str, pushed: list[str]) -> None:
+    other_digest = f"sha256:{'0' * 64}"
     with (
-        contextlib.closing(Registry(address)) as there,
+        contextlib.closing(Registry(address)) as connected,
         pytest.raises(CommandFailed, match="another push took the tag"),
     ):
-        there.check_manifest("inference", TAG, other)
+        connected.check_manifest("inference", TAG, other_digest)
 
 
-def test_a_registry_that_wants_a_login_is_told_with_the_command(image: Callable[[str], str], tmp_path: Path) -> None:
-    wants = f"auth: {{htpasswd: {{realm: vision, path: {tmp_path}/htpasswd}}}}"
-    with registry(tmp_path, wants) as host, tagged(image("inference"), f"{host}/vision/inference:{TAG}"):
+def test_a_registry_that_needs_a_login_gives_the_login_command(image: Callable[[str], str], tmp_path: Path) -> None:
+    authentication = f"auth: {{htpasswd: {{realm: vision, path: {tmp_path}/htpasswd}}}}"
+    with registry(tmp_path, authentication) as host, tagged(image("inference"), f"{host}/vision/inference:{TAG}"):
         done = push(f"{host}/vision", TAG)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"push: REGISTRY={host}/vision wants a login: run `docker login {host}`, then push ")
 
 
-def test_a_registry_that_does_not_run_is_told(image: Callable[[str], str]) -> None:
+def test_a_registry_that_is_not_running_is_reported(image: Callable[[str], str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]  # free again when the block ends: nobody answers there
+        port = listener.getsockname()[1]  # nothing listens on this port after the block
     address = f"127.0.0.1:{port}/vision"
     with tagged(image("inference"), f"{address}/inference:{TAG}"):
         done = push(address, TAG)
@@ -103,7 +103,7 @@ def test_a_registry_that_does_not_run_is_told(image: Callable[[str], str]) -> No
     assert done.stderr.startswith(f"push: REGISTRY={address} does not answer the Docker engine: check host, port and ")
 
 
-def test_an_image_that_is_not_built_under_that_name_is_told_with_the_build(address: str) -> None:
+def test_an_image_without_that_name_is_reported_with_the_build_command(address: str) -> None:
     done = subprocess.run(
         ["make", "push/object-detection", f"REGISTRY={address}", f"TAG={TAG}", "VARIANT=cpu"],
         cwd=REPOSITORY,
@@ -124,7 +124,7 @@ def url(address: str, reference: str) -> str:
 
 
 def manifest(address: str, reference: str) -> bytes:
-    """The manifest as the registry keeps it."""
+    """Return the manifest as stored in the registry."""
     request = urllib.request.Request(url(address, reference), headers={"Accept": DOCKER_MANIFEST})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return answer.read()
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return response.read()

@@ -1,4 +1,4 @@
-"""Serving in real containers, from both images, what a container trained."""
+"""Serving in real containers of both images, with models that a container trained."""
 
 import base64
 import http.client
@@ -39,9 +39,9 @@ def post(address: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes
 
 
 def predict(address: str, body: bytes) -> Any:
-    status, answer = post(address, body, {"Content-Type": "image/jpeg", "Accept": "application/json"})
-    assert status == 200, answer
-    return json.loads(answer)
+    status, content = post(address, body, {"Content-Type": "image/jpeg", "Accept": "application/json"})
+    assert status == 200, content
+    return json.loads(content)
 
 
 def photos_of(channels: Channels, name: str = CLASSIFIER.name) -> list[bytes]:
@@ -49,45 +49,48 @@ def photos_of(channels: Channels, name: str = CLASSIFIER.name) -> list[bytes]:
 
 
 @pytest.fixture(scope="session")
-def answers(image: Image, trained: Trained, drawn_channels: Drawn) -> Callable[[Case], tuple[list[Any], list[Any]]]:
-    """`answers(case)`: what the training image and `inference` say of six photos, with a read-only root and any uid."""
+def predictions(image: Image, trained: Trained, drawn_channels: Drawn) -> Callable[[Case], tuple[list[Any], list[Any]]]:
+    """`predictions(case)` returns predictions of the training image and of `inference` for six photos.
 
-    def ask(name: str, case: Case) -> list[Any]:
+    The containers run with a read-only root and another uid.
+    """
+
+    def serve(name: str, case: Case) -> list[Any]:
         options = ["--read-only", "--tmpfs=/tmp", f"--user={FOREIGN}", PUBLISHED]
         with Container(image(name), "serve", mounts={"/opt/ml/model:ro": trained(case)}, options=options) as container:
             address = container.wait_until_ready()
             return [predict(address, photo) for photo in photos_of(drawn_channels(case), case.name)[:6]]
 
-    return lambda case: (ask(case.name, case), ask("inference", case))
+    return lambda case: (serve(case.name, case), serve("inference", case))
 
 
-def test_both_images_give_the_same_probabilities_under_read_only_root_and_foreign_uid(
-    answers: Callable[[Case], tuple[list[Any], list[Any]]],
+def test_both_images_give_the_same_probabilities_with_read_only_root_and_another_uid(
+    predictions: Callable[[Case], tuple[list[Any], list[Any]]],
 ) -> None:
-    for probabilities, again in zip(*answers(CLASSIFIER), strict=True):
+    for probabilities, again in zip(*predictions(CLASSIFIER), strict=True):
         assert probabilities == pytest.approx(again, abs=1e-6)
         assert sum(probabilities) == pytest.approx(1, abs=1e-4)
         assert len(probabilities) == 6
 
 
-def test_both_images_give_the_same_detections_under_read_only_root_and_foreign_uid(
-    answers: Callable[[Case], tuple[list[Any], list[Any]]],
+def test_both_images_give_the_same_detections_with_read_only_root_and_another_uid(
+    predictions: Callable[[Case], tuple[list[Any], list[Any]]],
 ) -> None:
-    found = 0
-    for said, again in zip(*answers(DETECTOR), strict=True):
-        rows = said["prediction"]
+    count = 0
+    for first, second in zip(*predictions(DETECTOR), strict=True):
+        rows = first["prediction"]
         assert is_detections(rows, 2)
-        assert [row[0] for row in rows] == [row[0] for row in again["prediction"]]
-        assert rows == [pytest.approx(row, abs=1e-5) for row in again["prediction"]]
-        found += len(rows)
-    assert found, "one epoch leaves scores above the floor"
+        assert [row[0] for row in rows] == [row[0] for row in second["prediction"]]
+        assert rows == [pytest.approx(row, abs=1e-5) for row in second["prediction"]]
+        count += len(rows)
+    assert count, "one epoch must give scores above the minimum"
 
 
-def test_both_images_give_the_same_masks_of_the_photos_size_under_read_only_root_and_foreign_uid(
-    answers: Callable[[Case], tuple[list[Any], list[Any]]], drawn_channels: Drawn
+def test_both_images_give_the_same_masks_with_read_only_root_and_another_uid(
+    predictions: Callable[[Case], tuple[list[Any], list[Any]]], drawn_channels: Drawn
 ) -> None:
     photos = photos_of(drawn_channels(SEGMENTER), SEGMENTER.name)
-    for photo, *replies in zip(photos, *answers(SEGMENTER), strict=False):
+    for photo, *replies in zip(photos, *predictions(SEGMENTER), strict=False):
         with Pillow.open(io.BytesIO(photo)) as opened:
             size = opened.size
         masks = []
@@ -95,16 +98,16 @@ def test_both_images_give_the_same_masks_of_the_photos_size_under_read_only_root
             with Pillow.open(io.BytesIO(base64.b64decode(reply["mask"]))) as mask:
                 assert (mask.format, mask.mode, mask.size) == ("PNG", "P", size)
                 masks.append(np.asarray(mask))
-            assert [one["label"] for one in reply["classes"]] == ["pet", "background", "border"]
+            assert [item["label"] for item in reply["classes"]] == ["pet", "background", "border"]
         assert masks[0].max() < 3
         assert np.mean(masks[0] != masks[1]) < 0.001
 
 
 @BOTH
-def test_port_is_bound_as_told_where_there_is_no_network(
+def test_the_configured_port_is_bound_without_a_network(
     image: Image, trained: Trained, drawn_channels: Drawn, name: str
 ) -> None:
-    ask = """
+    client = """
 from urllib.request import Request, urlopen
 url = "http://127.0.0.1:9191"
 print(urlopen(url + "/ping").status)
@@ -116,34 +119,34 @@ with open("/photo.jpg", "rb") as photo:
     port = {"SAGEMAKER_BIND_TO_PORT": "9191"}
     with Container(image(name), "serve", mounts=mounts, options=RESTRICTED, env=port) as container:
         container.wait_for("/ping answers 200", 60)
-        ping, answer = container.execute("python3", "-c", ask).splitlines()
+        ping, prediction = container.execute("python3", "-c", client).splitlines()
         assert "telemetry" not in container.log().lower(), container.log()
     assert ping == "200"
-    assert len(json.loads(answer)) == 6
+    assert len(json.loads(prediction)) == 6
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_scrape_counts_what_was_asked_and_the_log_has_each_request_by_its_id(
+def test_metrics_count_requests_and_the_log_has_each_request_with_its_id(
     image: Image, trained: Trained, drawn_channels: Drawn, workers: str
 ) -> None:
     photo = photos_of(drawn_channels(CLASSIFIER))[0]
     env = {"SAGEMAKER_MODEL_SERVER_WORKERS": workers, "VISION_LOG_REQUESTS": "all", "VISION_LOG_FORMAT": "json"}
-    # Without a /tmp to write to, files of several workers are in /dev/shm.
+    # Without a writable /tmp, the files of several workers are in /dev/shm.
     options = ["--read-only", f"--user={FOREIGN}", PUBLISHED, *(["--tmpfs=/tmp"] if workers == "1" else [])]
     mounts = {"/opt/ml/model:ro": trained(CLASSIFIER)}
     with Container(image("inference"), "serve", mounts=mounts, options=options, env=env) as container:
         address = container.wait_until_ready()
         for body, number, status in ((photo, "first", 200), (b"hello", "second", 400)):
             assert post(address, body, {"X-Amzn-SageMaker-Inference-Id": number})[0] == status
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
-            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-            page = answer.read()
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
+            assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            page = response.read()
         lines = {line["id"]: line for line in map(json.loads, container.log().splitlines()) if "id" in line}
-    found = samples(page)
+    scraped = samples(page)
     for status in ("200", "400"):
-        assert value(found, "vision_requests_total", model="model", status=status) == 1
-    assert value(found, "vision_stage_duration_seconds_count", model="model", stage="model") == 1
-    assert value(found, "vision_model_memory_bytes", model="model") > 2**20
+        assert value(scraped, "vision_requests_total", model="model", status=status) == 1
+    assert value(scraped, "vision_stage_duration_seconds_count", model="model", stage="model") == 1
+    assert value(scraped, "vision_model_memory_bytes", model="model") > 2**20
     assert {"vision_requests_in_progress", "vision_request_duration_seconds"} <= names(page)
     assert {number: (line["status"], line["bytes_in"]) for number, line in lines.items()} == {
         "first": (200, len(photo)),
@@ -152,7 +155,7 @@ def test_a_scrape_counts_what_was_asked_and_the_log_has_each_request_by_its_id(
 
 
 @BOTH
-def test_sigterm_lets_a_request_in_flight_finish_and_ends_with_0(
+def test_sigterm_lets_a_request_in_flight_finish_and_exits_with_0(
     image: Image, trained: Trained, drawn_channels: Drawn, name: str
 ) -> None:
     body = photos_of(drawn_channels(CLASSIFIER))[0]
@@ -180,13 +183,13 @@ def test_sigterm_lets_a_request_in_flight_finish_and_ends_with_0(
         assert container.wait(5) == 0, container.log()
 
 
-def test_container_without_a_model_ends_and_says_what_is_missing(image: Image) -> None:
+def test_a_container_without_a_model_exits_and_names_the_missing_file(image: Image) -> None:
     with Container(image("inference"), options=RESTRICTED) as container:
         assert container.wait(30) == 1
         assert "/opt/ml/model/model.json is missing" in container.log()
 
 
-def test_bad_bodies_are_refused_and_the_next_photo_is_answered(
+def test_bad_bodies_are_rejected_and_the_next_photo_gets_a_prediction(
     image: Image, trained: Trained, drawn_channels: Drawn
 ) -> None:
     photo = photos_of(drawn_channels(CLASSIFIER))[0]

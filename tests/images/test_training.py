@@ -1,4 +1,4 @@
-"""Training in real containers, as SageMaker starts them."""
+"""Training in real containers, started like on SageMaker."""
 
 import json
 import os
@@ -35,7 +35,7 @@ Drawn = Callable[[Case], Channels]
 
 
 @EACH
-def test_job_ends_well_with_read_only_root_foreign_uid_and_no_network(
+def test_a_job_succeeds_with_read_only_root_another_uid_and_no_network(
     case: Case, trained: Trained, drawn_channels: Drawn
 ) -> None:
     model = trained(case)
@@ -49,25 +49,23 @@ def test_job_ends_well_with_read_only_root_foreign_uid_and_no_network(
 
 
 @EACH
-def test_each_metric_definition_of_the_documentation_finds_a_number_in_the_log(case: Case, trained: Trained) -> None:
+def test_each_documented_metric_definition_matches_a_number_in_the_log(case: Case, trained: Trained) -> None:
     log = (trained(case).parent / "log").read_text()
     for definition in metrics(case.name)[1]:
-        found = re.findall(definition["Regex"], log)
-        assert found, definition
-        assert all(float(value) >= 0 for value in found), definition
+        values = re.findall(definition["Regex"], log)
+        assert values, definition
+        assert all(float(value) >= 0 for value in values), definition
 
 
-def test_a_run_of_ones_own_is_laid_out_and_trained_by_what_the_page_has_to_paste(
-    image: Image, drawn: Path, tmp_path: Path
-) -> None:
+def test_the_documented_commands_lay_out_and_train_a_local_run(image: Image, drawn: Path, tmp_path: Path) -> None:
     data = tmp_path / ".demo" / "image-classification" / "data"
     data.parent.mkdir(parents=True)
     data.symlink_to(drawn)
     laid_out, run = snippet("own-run", DATA), snippet("own-run-docker", DATA)
     assert run in (REPOSITORY / "README.md").read_text(encoding="utf-8").replace("\n    ", "\n")
-    for page, here in (('"360"', '"36"'), ('"epochs": "2"', '"epochs": "1"')):  # fewer photos than the demo draws
+    for page, smaller in (('"360"', '"36"'), ('"epochs": "2"', '"epochs": "1"')):  # fewer photos than the demo
         assert page in laid_out
-        laid_out = laid_out.replace(page, here)
+        laid_out = laid_out.replace(page, smaller)
     uri = "sagemaker-vision/image-classification:dev"
     assert uri in run
     done = subprocess.run(
@@ -86,7 +84,7 @@ def test_a_run_of_ones_own_is_laid_out_and_trained_by_what_the_page_has_to_paste
 
 
 @EACH
-def test_channels_are_left_as_they_were(case: Case, trained: Trained, drawn_channels: Drawn) -> None:
+def test_jobs_do_not_change_the_channels(case: Case, trained: Trained, drawn_channels: Drawn) -> None:
     trained(case)
     assert {path.suffix for path in drawn_channels(case)[0].rglob("*") if path.is_file()} == case.kinds
 
@@ -101,7 +99,7 @@ def test_channels_are_left_as_they_were(case: Case, trained: Trained, drawn_chan
     ],
     ids=[case.name for case in CASES.values()],
 )
-def test_image_without_arguments_trains_and_a_wrong_hyperparameter_is_the_users(
+def test_an_image_without_arguments_trains_and_a_wrong_hyperparameter_is_a_user_error(
     image: Image, job: Job, drawn_channels: Drawn, case: Case, wrong: str, right: str
 ) -> None:
     channels, counts = drawn_channels(case)
@@ -124,16 +122,14 @@ def test_training_on_one_host_listens_on_no_port(image: Image, job: Job, drawn_c
     assert [line for line in sockets if line.split()[3] == listening] == []
 
 
-def test_sigterm_keeps_the_best_model_so_far_and_ends_with_0_in_time(
-    image: Image, job: Job, drawn_channels: Drawn
-) -> None:
+def test_sigterm_keeps_the_best_model_and_exits_with_0_in_time(image: Image, job: Job, drawn_channels: Drawn) -> None:
     channels, counts = drawn_channels(CLASSIFIER)
     base, mounts = job(CLASSIFIER, channels, counts | {"epochs": 1000})
     with Container(image(CLASSIFIER.name), "train", mounts=mounts) as container:
         container.wait_for("Storing the best model", 120)
-        begin = time.monotonic()
+        started = time.monotonic()
         assert container.stop(120) == 0, container.log()
-        assert time.monotonic() - begin < 100
+        assert time.monotonic() - started < 100
         assert "SIGTERM" in container.log()
     description = artifact.read(base / "model")
     assert description.task == CLASSIFIER.name
@@ -141,7 +137,7 @@ def test_sigterm_keeps_the_best_model_so_far_and_ends_with_0_in_time(
     assert not (base / "output" / "failure").exists()
 
 
-def test_real_photos_train_with_their_dirt(image: Image, job: Job, pets: Path, tmp_path: Path) -> None:
+def test_real_photos_with_unreadable_files_can_train(image: Image, job: Job, pets: Path, tmp_path: Path) -> None:
     summary = channels_of(pets, tmp_path / "channels", CLASSIFIER.name)
     base, mounts = job(CLASSIFIER, tmp_path / "channels", sizes(summary) | {"mini_batch_size": 32})
     with Container(image(CLASSIFIER.name), "train", mounts=mounts, options=RESTRICTED) as container:

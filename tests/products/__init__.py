@@ -1,8 +1,8 @@
-"""What one environment makes and another one's tests read: trained folders, ONNX files, a framework's own answers.
+"""Files that one environment makes for the tests of another: model folders, ONNX files, and a framework's results.
 
-Each module here is a product: `make(folder)` fills an empty folder, in the environment that its ENVIRONMENT names. Make
-calls `python -m tests.products NAME` there before the tests, again when the code has changed. Tests take
-`product(NAME)`, a fixture of tests/conftest.py, and only read it.
+Each module is a product. Its `make(folder)` fills an empty folder in the environment ENVIRONMENT. Make runs
+`python -m tests.products NAME` in that environment before the tests, and again when the code has changed. Tests use the
+fixture `product(NAME)` of tests/conftest.py and only read the folder.
 """
 
 from tests.environments import REPOSITORY

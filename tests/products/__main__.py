@@ -1,4 +1,4 @@
-"""`python -m tests.products NAME`: make a product in a new folder and rename it when it is complete."""
+"""`python -m tests.products NAME` makes a product in a new folder, and renames the folder when it is complete."""
 
 import importlib
 import shutil
@@ -10,10 +10,10 @@ from tests.products import PRODUCTS
 
 
 def main(name: str) -> None:
-    """Make the product; an earlier one stays until the new one is complete."""
+    """Make the product. The previous one stays until the new one is complete."""
     module = importlib.import_module(f"tests.products.{name}")
     if Path(sys.prefix).name != module.ENVIRONMENT:
-        sys.exit(f"{name} is made in .venvs/{module.ENVIRONMENT}, not in {sys.prefix}")
+        sys.exit(f"{name} must be made in .venvs/{module.ENVIRONMENT}, not in {sys.prefix}")
     PRODUCTS.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=PRODUCTS))
     try:

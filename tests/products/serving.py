@@ -1,8 +1,8 @@
-"""Models for tests/serve, each in a folder shaped like /opt/ml, whose answers can be worked out by hand.
+"""Models for tests/serve in folders like /opt/ml. Their predictions can be calculated by hand.
 
-`classifier`, `detector` and `segmenter` are the functions below on pixels from 0 to 1 (mean 0, standard deviation 1);
-`tensors` is a model of that task. A name such as `detector-nan` is that model, broken. `digests.json` is what the
-training environment makes of photos; see tensors_and_masks.
+`classifier`, `detector` and `segmenter` compute the functions below on pixels from 0 to 1 (mean 0, standard deviation
+1). `tensors` is a model of the task `tensors`. Names such as `detector-nan` are broken variants. `digests.json` holds
+the training environment's results for photos (see tensors_and_masks).
 """
 
 import hashlib
@@ -36,7 +36,7 @@ def make(folder: Path) -> None:
     _save(folder / "classifier", classification(), channel_means(FACTOR))
     _save(folder / "classifier-of-grey", classification(channels=1), channel_means(FACTOR, channels=1))
     _save(folder / "classifier-nan", classification(), channel_means(NAN))
-    # Finite for a black picture, which is what a server tries first.
+    # This is finite for a black picture, which the server tries first.
     _save(folder / "classifier-overflow", classification(), channel_means(1e30, 1e30))
     _save(folder / "detector", detection(), cell_scores(0.9))
     _save(folder / "detector-nan", detection(), cell_scores(NAN))
@@ -48,19 +48,19 @@ def make(folder: Path) -> None:
 
 
 def classification(channels: int = 3, rule: str = "crop") -> Artifact:
-    """What model.json says of channel_means: 8 x 8 pixels."""
+    """Return the description of channel_means, with an input of 8 x 8 pixels."""
     spec = InputSpec("data", channels, 8, 8, 10, rule, (0.0,) * channels, (1.0,) * channels)
     return Artifact("image-classification", "channel means", COLOURS[:channels], spec, "softmax")
 
 
 def probabilities(*means: float) -> list[float]:
-    """What the model `classifier` answers for an image whose channels have these means, from 0 to 1."""
+    """Return the predictions of `classifier` for an image with these channel means, from 0 to 1."""
     powers = [math.exp(FACTOR * mean) for mean in means]
     return [power / sum(powers) for power in powers]
 
 
 def channel_means(*factors: float, channels: int = 3) -> "onnx.ModelProto":
-    """Probabilities: softmax(mean of each channel x the factors)."""
+    """Return a graph that computes softmax(mean of each channel x the factors)."""
     from onnx import TensorProto, helper
 
     values = [f"times-{number}" for number in range(len(factors) + 1)]
@@ -79,17 +79,17 @@ def channel_means(*factors: float, channels: int = 3) -> "onnx.ModelProto":
 
 
 def detection() -> Artifact:
-    """What model.json says of cell_scores: 16 x 16 pixels."""
+    """Return the description of cell_scores, with an input of 16 x 16 pixels."""
     spec = InputSpec("data", 3, 16, 16, 16, "stretch", (0.0,) * 3, (1.0,) * 3)
     return Artifact("object-detection", "cell means", COLOURS, spec, "boxes", nms=Nms(0.45, 400, 0.05))
 
 
 def cell_scores(weaker: float) -> "onnx.ModelProto":
-    """Anchors that are the 4 x 4 cells of the image.
+    """Return a graph with the 4 x 4 cells of the image as anchors.
 
-    The scores of red, green and blue are the channels' means over a cell's inner pixels, which resizing does not mix
-    with the next cell's. The same cells follow again, with scores times `weaker` and boxes an eighth of a cell further
-    to the right: an IoU of 7 / 9 with the first.
+    The scores of red, green and blue are the channel means of a cell's inner pixels, which resizing does not mix with
+    the next cell. Each cell has a second anchor, with scores times `weaker`, an eighth of a cell to the right. Their
+    IoU is 7 / 9.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -112,7 +112,7 @@ def cell_scores(weaker: float) -> "onnx.ModelProto":
         helper.make_node("Transpose", ["by_class"], ["strong"], perm=[0, 2, 1]),
         helper.make_node("Mul", ["strong", "weaker"], ["weak"]),
         helper.make_node("Concat", ["strong", "weak"], ["scores"], axis=1),
-        # The same boxes for each image: 0 times something of the image has the right number of rows.
+        # All images have the same boxes. Adding 0 times the image's mean gives them the right batch size.
         helper.make_node("ReduceMean", ["data"], ["mean"], axes=[1, 2, 3]),
         helper.make_node("Mul", ["mean", "zero"], ["nought"]),
         helper.make_node("Reshape", ["nought", "one"], ["for_each"]),
@@ -128,15 +128,15 @@ def cell_scores(weaker: float) -> "onnx.ModelProto":
 
 
 def segmentation() -> Artifact:
-    """What model.json says of cell_logits: 64 x 64 pixels."""
+    """Return the description of cell_logits, with an input of 64 x 64 pixels."""
     spec = InputSpec("data", 3, 64, 64, 64, "pad", (0.0,) * 3, (1.0,) * 3)
     return Artifact("semantic-segmentation", "cell means", (*COLOURS, "black"), spec, "logits")
 
 
 def cell_logits(black: float, stride: int = 8) -> "onnx.ModelProto":
-    """Logits of each 8 x 8 cell: 20 times the means of red, green and blue, and `black` whatever the pixels.
+    """Return a graph with logits per 8 x 8 cell: 20 times the means of red, green and blue, and the constant `black`.
 
-    With a `stride` below 8 the cells overlap, which a segmenter's do not.
+    If `stride` is below 8, the cells overlap, which is not valid for a segmenter.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -152,7 +152,7 @@ def cell_logits(black: float, stride: int = 8) -> "onnx.ModelProto":
 
 
 def save_tensor_model(folder: Path) -> None:
-    """The means of an image's colours, the sum of two numbers, and words as they are: one signature each."""
+    """Save a model with three signatures: the channel means of an image, the sum of two numbers, and unchanged text."""
     means = Tensor("image", "float32", (None, 8, 8, 3)), Tensor("means", "float32", (None, 3))
     a, b, total = (Tensor(name, "float32", (None,)) for name in ("a", "b", "sum"))
     words = Tensor("text", "string", (None,)), Tensor("same", "string", (None,))
@@ -160,7 +160,7 @@ def save_tensor_model(folder: Path) -> None:
     _save_operator(folder / "means.onnx", "ReduceMean", *means, axes=[1, 2], keepdims=0)
     _save_operator(folder / "sum.onnx", "Add", a, b, total)
     _save_operator(folder / "words.onnx", "Identity", *words)
-    (folder / MODEL_ONNX).touch()  # what tells a model that is ready from one to be converted
+    (folder / MODEL_ONNX).touch()  # marks a model that needs no conversion
     signatures = {
         "serving_default": Signature(means[:1], means[1:], "means.onnx"),
         "sum": Signature((a, b), (total,), "sum.onnx"),
@@ -170,9 +170,9 @@ def save_tensor_model(folder: Path) -> None:
 
 
 def tensors_and_masks() -> list[str]:
-    """SHA-256 of what serve.preprocess and serve.tasks.masks make of photos and logits, array by array.
+    """Return the SHA-256 of the arrays that serve.preprocess and serve.tasks.masks compute for photos and logits.
 
-    Training and serving each call it in their own environment and must agree on every bit.
+    The training and serving environments each call it and must agree on every bit.
     """
     random = np.random.default_rng(0)
     arrays = []
@@ -195,12 +195,12 @@ def _save(base: Path, described: Artifact, model: "onnx.ModelProto") -> None:
 
 
 def _save_operator(path: Path, operator: str, *tensors: Tensor, **attributes: object) -> None:
-    """Save a graph of one operator, whose output is the last of the tensors."""
+    """Save a graph of one operator. The last tensor is its output."""
     from onnx import TensorProto, helper, save
 
     kinds = {"float32": TensorProto.FLOAT, "string": TensorProto.STRING}
-    infos = [helper.make_tensor_value_info(one.name, kinds[one.dtype], ["N", *one.shape[1:]]) for one in tensors]
-    node = helper.make_node(operator, [one.name for one in tensors[:-1]], [tensors[-1].name], **attributes)
+    infos = [helper.make_tensor_value_info(each.name, kinds[each.dtype], ["N", *each.shape[1:]]) for each in tensors]
+    node = helper.make_node(operator, [tensor.name for tensor in tensors[:-1]], [tensors[-1].name], **attributes)
     save(_model(helper.make_graph([node], operator, infos[:-1], infos[-1:])), path)
 
 

@@ -1,4 +1,4 @@
-"""SageMaker's SDK v2, in the process of the tests. What the SDK keeps for its process is put back after each."""
+"""Fixtures for SageMaker's SDK v2. They restore the SDK's process-wide state after each test."""
 
 import contextlib
 import io
@@ -31,13 +31,13 @@ from tests.local_mode.conftest import segmentation_folder as segmentation_folder
 from tests.local_mode.conftest import small_channels as small_channels
 from tests.local_mode.conftest import uri as uri
 
-# The SDK waits 5 s between its looks at a container, 30 s at an endpoint. Nobody waits for the clock here.
+# The SDK polls a container every 5 s and an endpoint every 30 s. The tests shorten these waits.
 IMPATIENT = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, 0.2))})
 
 
 @pytest.fixture(scope="session", autouse=True)
 def impatient() -> Iterator[None]:
-    """The SDK looks more often, and as long as before."""
+    """Make the SDK poll more often, but not for a shorter time."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (sagemaker.session, sagemaker.local.entities):
             patch.setattr(module, "time", IMPATIENT)
@@ -47,7 +47,7 @@ def impatient() -> Iterator[None]:
 
 
 def live_in(home: Path, patch: pytest.MonkeyPatch, access_key: str) -> None:
-    """As tests.environments.live_in; and the SDK, which knows its files from when it was imported, reads `home`'s."""
+    """Call tests.environments.live_in, and make the SDK read its configuration files from `home`."""
     environments.live_in(home, patch, access_key)
     patch.setattr(boto3, "DEFAULT_SESSION", None)
     for name, path in (("USER", ".config/sagemaker/config.yaml"), ("LOCAL_MODE", ".sagemaker/config.yaml")):
@@ -56,17 +56,17 @@ def live_in(home: Path, patch: pytest.MonkeyPatch, access_key: str) -> None:
 
 @pytest.fixture
 def machine(laptop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine set up as docs/switching.md says, without AWS; gives the folder of the SDK's temporary files."""
+    """A machine set up as in docs/switching.md, without AWS. Returns the folder of the SDK's temporary files."""
     configure(Path.home())
     live_in(Path.home(), monkeypatch, "none")
     return laptop
 
 
 class Cells:
-    """A notebook's code that has run: its variables, and what it wrote."""
+    """Executed notebook code: its variables and its output."""
 
     def __init__(self, code: str, source: Path, folder: Path) -> None:
-        """Run the `code`, which is from the page or notebook `source`, in `folder`."""
+        """Run `code`, from the page or notebook `source`, in `folder`."""
         self.variables: dict[str, Any] = {}
         written = io.StringIO()
         with pytest.MonkeyPatch.context() as patch:

@@ -1,7 +1,7 @@
-"""The notebooks of docs/switching.md as the cloud runs them: moto's server on loopback stands where AWS would.
+"""The notebooks of docs/switching.md in the cloud, with moto's server in place of AWS.
 
-moto trains nothing and answers what it was told to. What is tested is what the SDK sends, and that botocore's service
-model takes it. The same code in local mode, with real containers: test_pages.py.
+moto does not train and returns fixed responses. The tests check the requests that the SDK sends, which botocore
+validates against its service model. test_pages.py runs the same code in local mode with real containers.
 """
 
 import re
@@ -15,7 +15,7 @@ from tests.pages import INSTANCES, PLACES, SWITCHING, TRAINING, on_spot, snippet
 from tests.sdk2.conftest import Cells, live_in
 from tests.sdk2.test_pages import CLASSIFICATION, DETECTION, SEGMENTATION
 
-# SDK v2 asks STS for the account at an address of its own, to name a bucket; a name that is given spares that.
+# SDK v2 requests the account from STS to name a bucket, at a fixed address. A configured name avoids that.
 CONFIG = """
 SchemaVersion: "1.0"
 SageMaker:
@@ -25,14 +25,14 @@ SageMaker:
       Session:
         DefaultS3Bucket: output
 """
-PHOTO = b"a photo that nobody looks at"
-REPLY = '{"prediction": [[0, 0.9, 0.1, 0.1, 0.5, 0.5]]}'  # fits each
+PHOTO = b"not a real photo"
+REPLY = '{"prediction": [[0, 0.9, 0.1, 0.1, 0.5, 0.5]]}'  # valid for all three notebooks
 NAMES = {
     "sdk2": "image-classification",
     "sdk2-detection": "object-detection",
     "sdk2-segmentation": "semantic-segmentation",
 }
-# The photos are counted where the notebook runs; the first notebook has the number in its text.
+# The notebooks count the photos when they run, except the first, which has a fixed number.
 HYPERPARAMETERS = {
     "sdk2": CLASSIFICATION,
     "sdk2-detection": {**DETECTION, "num_training_samples": 1},
@@ -47,14 +47,14 @@ CHANNELS = {
 
 
 def changes() -> list[tuple[str, str]]:
-    """What the page says to write in the cloud for what stands in its notebooks, names filled in."""
+    """Return the replacements that the page lists for the cloud, with placeholders filled in."""
     section = SWITCHING.read_text(encoding="utf-8").partition("### From the laptop to the cloud")[2]
     rows = re.findall(r"^\| `(.+)` \| `(.+)` \|$", section.partition("\n### ")[0], re.MULTILINE)
     return [(old, re.sub("|".join(PLACES), lambda name: PLACES[name[0]], new)) for old, new in rows]
 
 
 def for_the_cloud(name: str) -> str:
-    """A notebook of the page, changed as the page says; every change has to have a place in it."""
+    """Return a notebook of the page with all changes for the cloud. Every change must apply."""
     code = snippet(name)
     for old, new in changes():
         assert old in code, f"{old} is not in the snippet {name}"
@@ -63,7 +63,7 @@ def for_the_cloud(name: str) -> str:
 
 
 def sent_by(name: str, folder: Path, server: Aws) -> Sent:
-    """What a notebook that runs beside one photo of each kind sends to SageMaker."""
+    """Run a notebook with one photo of each kind, and return its requests to SageMaker."""
     (folder / "channels" / "train").mkdir(parents=True)
     for photo in ("photo.jpg", "channels/train/1.jpg"):
         (folder / photo).write_bytes(PHOTO)
@@ -80,29 +80,30 @@ def sent_by(name: str, folder: Path, server: Aws) -> Sent:
 
 @pytest.fixture(scope="module")
 def sent(moto_server: Aws, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sent]:
-    """What each notebook sends."""
+    """The requests of each notebook."""
     return {name: sent_by(name, tmp_path_factory.mktemp(name), moto_server) for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_in_the_cloud_the_same_notebook_trains_deploys_asks_and_deletes(name: str, sent: dict[str, Sent]) -> None:
+def test_the_same_notebook_trains_deploys_predicts_and_deletes_in_the_cloud(name: str, sent: dict[str, Sent]) -> None:
     created = ["CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
     assert operations(sent[name]) == [*created, "InvokeEndpoint", "DeleteEndpointConfig", "DeleteEndpoint"]
     assert request(sent[name], "InvokeEndpoint") == {"ContentType": "image/jpeg", "bytes": len(PHOTO)}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_sagemaker_gets_our_image_the_channels_and_the_hyperparameters_of_the_page(
-    name: str, sent: dict[str, Sent]
-) -> None:
+def test_sagemaker_gets_the_pages_image_channels_and_hyperparameters(name: str, sent: dict[str, Sent]) -> None:
     uri = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{NAMES[name]}:dev"
     job = request(sent[name], "CreateTrainingJob")
     assert job["AlgorithmSpecification"]["TrainingImage"] == uri
     assert job["ResourceConfig"]["InstanceType"] == "ml.m5.xlarge"
     assert job["RoleArn"] == f"arn:aws:iam::{ACCOUNT}:role/vision"
     channels = job["InputDataConfig"]
-    found = {one["ChannelName"]: (one["DataSource"]["S3DataSource"]["S3Uri"], one["ContentType"]) for one in channels}
-    assert found == {channel: (f"s3://pets/{channel}", kind) for channel, kind in CHANNELS[name].items()}
+    sources = {
+        channel["ChannelName"]: (channel["DataSource"]["S3DataSource"]["S3Uri"], channel["ContentType"])
+        for channel in channels
+    }
+    assert sources == {channel: (f"s3://pets/{channel}", kind) for channel, kind in CHANNELS[name].items()}
     assert job["HyperParameters"] == {key: str(value) for key, value in HYPERPARAMETERS[name].items()}
     model = request(sent[name], "CreateModel")["PrimaryContainer"]
     assert model["Image"] == uri
@@ -112,7 +113,7 @@ def test_sagemaker_gets_our_image_the_channels_and_the_hyperparameters_of_the_pa
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_of_local_mode_is_left_in_a_notebook_changed_for_the_cloud(name: str) -> None:
+def test_a_notebook_changed_for_the_cloud_has_no_code_for_local_mode(name: str) -> None:
     code = for_the_cloud(name)
     assert "file://" not in code
     assert '"local"' not in code
@@ -129,7 +130,7 @@ estimator.fit({"train": "s3://pets/train"}, wait=False)
 
 
 def job_of(code: str, page: Path, folder: Path, server: Aws, patch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The training job that a page's code asks for, which runs in `folder`."""
+    """Run a page's code in `folder` and return the training job that it requests."""
     (folder / ".config" / "sagemaker").mkdir(parents=True)
     (folder / ".config" / "sagemaker" / "config.yaml").write_text(CONFIG, encoding="utf-8")
     server.reset()
@@ -139,16 +140,16 @@ def job_of(code: str, page: Path, folder: Path, server: Aws, patch: pytest.Monke
     return request(server.sent(), "CreateTrainingJob")
 
 
-def test_the_page_on_spot_instances_asks_for_them_and_for_a_folder_of_checkpoints(
+def test_the_code_for_spot_instances_requests_them_and_a_checkpoint_folder(
     moto_server: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, wanted = on_spot("sdk2-spot")
+    code, expected = on_spot("sdk2-spot")
     job = job_of(SPOT.replace("CODE", code), TRAINING, tmp_path, moto_server, monkeypatch)
-    assert {name: job[name] for name in wanted} == wanted
+    assert {name: job[name] for name in expected} == expected
     assert job["CheckpointConfig"] == {"S3Uri": f"s3://{PLACES['BUCKET']}/checkpoints/pets-1"}
 
 
-def test_the_page_on_instances_runs_gpu_check_in_place_of_training(
+def test_the_code_for_gpu_check_runs_it_instead_of_training(
     moto_server: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = re.sub("|".join(PLACES), lambda name: PLACES[name[0]], snippet("sdk2-gpu-check", INSTANCES))

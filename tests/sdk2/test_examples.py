@@ -1,4 +1,4 @@
-"""The notebooks of examples/, executed: in local mode with real containers, and as far as the cloud against moto."""
+"""Runs the notebooks of examples/ in local mode with real containers, and with moto in place of the cloud."""
 
 import base64
 import io
@@ -43,16 +43,16 @@ TO_CLOUD = ("parameters", "setup", "look", "channels", "train", "deploy", "clean
 
 
 def folder_of(parent: Path) -> Path:
-    """A copy of examples/ to run in, so that the repository keeps no channels."""
+    """Copy examples/ to a folder, so that the notebooks write no channels into the repository."""
     return Path(shutil.copytree(EXAMPLES, parent / "examples"))
 
 
 def execute(notebook: Path, folder: Path, parameters: dict[str, Any]) -> dict[str, list[Any]]:
-    """Execute the notebook in `folder` with these `parameters`; each code cell's outputs by the cell's id."""
+    """Execute the notebook in `folder` with these `parameters`. Return each code cell's outputs by the cell's id."""
     book = nbformat.read(notebook, as_version=4)
     (place,) = [i for i, cell in enumerate(book.cells) if "parameters" in cell.metadata.get("tags", ())]
-    given = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
-    book.cells.insert(place + 1, nbformat.v4.new_code_cell(given))
+    assignments = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+    book.cells.insert(place + 1, nbformat.v4.new_code_cell(assignments))
     client = NotebookClient(book, timeout=None, kernel_name="python3", resources={"metadata": {"path": folder}})
     try:
         client.execute()
@@ -63,12 +63,12 @@ def execute(notebook: Path, folder: Path, parameters: dict[str, Any]) -> dict[st
 
 
 def text(outputs: list[Any]) -> str:
-    """What a cell wrote."""
+    """Return a cell's text output."""
     return "".join(output.text for output in outputs if output.output_type == "stream")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_runs_from_top_to_bottom_in_local_mode_and_draws_what_it_tells(
+def test_a_notebook_runs_in_local_mode_and_draws_its_results(
     laptop: Path, image: Callable[[str], str], drawn_pets: Path, tmp_path: Path, name: str
 ) -> None:
     parameters = {**SMALL, **SMALLER[name], "DATA": str(drawn_pets), "IMAGE": image(name)}
@@ -76,15 +76,15 @@ def test_a_notebook_runs_from_top_to_bottom_in_local_mode_and_draws_what_it_tell
     assert LOGGED[name] in text(outputs["train"])
     assert text(outputs["judge"]).splitlines()[-1].startswith(LAST_LINE[name])
     for cell in ("look", "draw"):
-        (picture,) = [one.data["image/png"] for one in outputs[cell] if "image/png" in one.get("data", ())]
+        (picture,) = [output.data["image/png"] for output in outputs[cell] if "image/png" in output.get("data", ())]
         with Image.open(io.BytesIO(base64.b64decode(picture))) as drawn:
             colours = drawn.convert("RGB").getcolors(maxcolors=drawn.width * drawn.height)
-            assert drawn.width > 800, "a figure of full width"
-            assert len(colours) > 1000, "photos are in it, not empty axes"
+            assert drawn.width > 800, "the figure must have the full width"
+            assert len(colours) > 1000, "the figure must show photos"
 
 
 def for_the_cloud(name: str, data: Path) -> str:
-    """A notebook's cells up to its endpoint, and the deletion, with its parameters set for the cloud."""
+    """Return a notebook's code up to its endpoint and the deletion, with parameters for the cloud."""
     parameters = {
         "DATA": str(data),
         "IMAGE": uri(name),
@@ -93,26 +93,26 @@ def for_the_cloud(name: str, data: Path) -> str:
         "SERVE_ON": "ml.m5.large",
         "BUCKET": name,
     }
-    given = [f"{key} = {value!r}" for key, value in parameters.items()]
+    assignments = [f"{key} = {value!r}" for key, value in parameters.items()]
     first, rest = code(name, TO_CLOUD[:1]), code(name, TO_CLOUD[1:])
-    return "\n".join(["import matplotlib", "matplotlib.use('Agg')", first, *given, rest])
+    return "\n".join(["import matplotlib", "matplotlib.use('Agg')", first, *assignments, rest])
 
 
 def uri(name: str) -> str:
-    """The image's URI by digest, as `make push` prints it."""
+    """Return the image's URI by digest, as `make push` prints it."""
     return f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{name}@sha256:{'0' * 64}"
 
 
 @pytest.fixture(scope="module")
 def few_pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn data set with fewer photos than the batches of some notebooks."""
+    """A drawn data set with fewer photos than the batch size of some notebooks."""
     root = tmp_path_factory.mktemp("few") / "pets"
     draw.data_set(root, trainval=4, test=2, breeds=draw.BREEDS[:3])
     return root
 
 
 class Uploaded(NamedTuple):
-    """What a notebook sends to SageMaker, and the keys in its bucket afterwards."""
+    """A notebook's requests to SageMaker, and the keys in its bucket afterwards."""
 
     sent: Sent
     keys: set[str]
@@ -122,7 +122,7 @@ class Uploaded(NamedTuple):
 def uploaded(
     request: pytest.FixtureRequest, moto_server: Aws, few_pets: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Uploaded]:
-    """A notebook's name and what it sends."""
+    """A notebook's name, requests and uploaded keys."""
     name, home = request.param, tmp_path_factory.mktemp("home")
     (home / ".config" / "sagemaker").mkdir(parents=True)
     (home / ".config" / "sagemaker" / "config.yaml").write_text(snippet("defaults-config"), encoding="utf-8")
@@ -133,12 +133,10 @@ def uploaded(
         s3.create_bucket(Bucket=name)
         Cells(for_the_cloud(name, few_pets), path(name), folder_of(tmp_path_factory.mktemp(name)))
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=name)
-        return name, Uploaded(moto_server.sent(), {one["Key"] for page in pages for one in page["Contents"]})
+        return name, Uploaded(moto_server.sent(), {item["Key"] for page in pages for item in page["Contents"]})
 
 
-def test_with_its_parameters_set_for_the_cloud_it_uploads_trains_deploys_and_deletes(
-    uploaded: tuple[str, Uploaded],
-) -> None:
+def test_a_notebook_with_cloud_parameters_uploads_trains_deploys_and_deletes(uploaded: tuple[str, Uploaded]) -> None:
     name, (calls, keys) = uploaded
     created = ["CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
     assert operations(calls) == [*created, "DeleteEndpointConfig", "DeleteEndpoint"]
@@ -149,12 +147,12 @@ def test_with_its_parameters_set_for_the_cloud_it_uploads_trains_deploys_and_del
     assert sources
     for source in sources:
         prefix = source.removeprefix(f"s3://{name}/")
-        assert re.match(rf"{name}-\d{{4}}-", prefix), "a prefix of its own, beside what was uploaded before"
+        assert re.match(rf"{name}-\d{{4}}-", prefix), "each upload must have a new prefix"
         assert any(key.startswith(f"{prefix}/") for key in keys), f"{source} is empty; there is {sorted(keys)[:5]}"
-    assert job["OutputDataConfig"]["S3OutputPath"].startswith(f"s3://{name}/"), "the bucket that was named, no other"
-    if name != "image-classification-tensorflow":  # its hyperparameters are the script's
+    assert job["OutputDataConfig"]["S3OutputPath"].startswith(f"s3://{name}/"), "only the given bucket may be used"
+    if name != "image-classification-tensorflow":  # its hyperparameters belong to the script
         batch, photos = (int(job["HyperParameters"][key]) for key in ("mini_batch_size", "num_training_samples"))
-        assert batch <= photos, "a batch is refused where there are fewer photos"
+        assert batch <= photos, "a batch size above the number of photos is rejected"
     assert request(calls, "CreateModel")["PrimaryContainer"]["Image"] == uri(name)
     (variant,) = request(calls, "CreateEndpointConfig")["ProductionVariants"]
     assert variant["InstanceType"] == "ml.m5.large"

@@ -1,4 +1,4 @@
-"""SDK v2's local mode on `local_gpu`: the Compose file alone, as there is no GPU to run it on."""
+"""SDK v2's local mode with `local_gpu`. Only the Compose file is checked, because there is no GPU."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests import compose
 IMAGE = "sagemaker-vision/image-classification:dev-gpu"
 
 
-def test_a_job_on_local_gpu_asks_compose_for_every_gpu(
+def test_a_job_on_local_gpu_requests_all_gpus_from_compose(
     machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = compose.keep(tmp_path, monkeypatch)

@@ -1,4 +1,4 @@
-"""SageMaker's SDK v2 in local mode: what a notebook that was written for the built-in does with our image."""
+"""SageMaker's SDK v2 in local mode: notebooks written for the built-in algorithms work with our images."""
 
 import io
 import json
@@ -28,7 +28,7 @@ from tests.sdk2.conftest import Cells
 MAKEFILE_URI = "sagemaker-vision/image-classification:dev"
 MAKEFILE_DETECTION_URI = "sagemaker-vision/object-detection:dev"
 MAKEFILE_SEGMENTATION_URI = "sagemaker-vision/semantic-segmentation:dev"
-# What a notebook for the built-in sets, but for the number of photos where it counts them: the page has to keep it.
+# The hyperparameters of notebooks for the built-ins. The page must keep them, except a counted number of photos.
 CLASSIFICATION = {
     "num_layers": 18,
     "use_pretrained_model": 0,
@@ -77,18 +77,18 @@ SEGMENTATION = {
 
 
 def files(cells: Cells) -> set[str]:
-    """What is in the model.tar.gz of the notebook's estimator."""
+    """Return the names in the model.tar.gz of the notebook's estimator."""
     with tarfile.open(cells["estimator"].model_data.removeprefix("file://")) as archive:
         return set(archive.getnames())
 
 
 def tree(folder: Path) -> set[tuple[str, int, int]]:
-    """Path, size and time of change of everything below `folder`."""
+    """Return path, size and modification time of everything below `folder`."""
     entries = ((path, path.stat()) for path in folder.rglob("*"))
     return {(str(path), status.st_size, status.st_mtime_ns) for path, status in entries}
 
 
-def test_a_notebook_written_for_the_built_in_fits_deploys_and_predicts_with_our_uri(
+def test_a_classification_notebook_for_the_built_in_trains_deploys_and_predicts(
     machine: Path, uri: str, notebook_folder: Path
 ) -> None:
     code = snippet("sdk2")
@@ -97,13 +97,13 @@ def test_a_notebook_written_for_the_built_in_fits_deploys_and_predicts_with_our_
     assert cells["estimator"].hyperparameters() == CLASSIFICATION
     assert is_probabilities(cells["probabilities"], 3), cells["probabilities"]
     assert "Epoch[0] Validation-accuracy=" in cells.log
-    said = [line for line in cells.log.splitlines() if "use_weighted_loss" in line and "ignored" in line]
-    assert said, "use_weighted_loss without multi_label is ignored with a warning"
+    warnings = [line for line in cells.log.splitlines() if "use_weighted_loss" in line and "ignored" in line]
+    assert warnings, "use_weighted_loss without multi_label must give a warning"
     expected = {"image-classification-0001.params", "image-classification-symbol.json", "model-shapes.json"}
     assert expected | {"model.onnx", "model.json"} <= files(cells)
 
 
-def test_a_notebook_written_for_the_built_in_detection_fits_deploys_and_predicts_boxes(
+def test_a_detection_notebook_for_the_built_in_trains_deploys_and_predicts(
     machine: Path, image: Callable[[str], str], boxed_channels: Path, detection_folder: Path
 ) -> None:
     before = tree(boxed_channels)
@@ -113,7 +113,7 @@ def test_a_notebook_written_for_the_built_in_detection_fits_deploys_and_predicts
     samples = len(list((boxed_channels / "train").iterdir()))
     assert cells["estimator"].hyperparameters() == {**DETECTION, "num_training_samples": samples}
     assert is_detections(cells["prediction"], 2), cells["prediction"]
-    assert cells["prediction"], "one epoch leaves scores well above the floor of 0.01"
+    assert cells["prediction"], "one epoch must give scores above the minimum of 0.01"
     assert "epoch=0, validation mAP <score>=(" in cells.log
     expected = {"model_algo_1-0000.params", "model_algo_1-symbol.json", "hyperparams.json"}
     assert expected | {"model.onnx", "model.json"} <= files(cells)
@@ -121,13 +121,13 @@ def test_a_notebook_written_for_the_built_in_detection_fits_deploys_and_predicts
 
 
 def mask(cells: Cells, size: tuple[int, int]) -> np.ndarray:
-    """The class ids of a segmentation notebook's answer, which opens as a PNG mask of `size`."""
+    """Check that a segmentation notebook's prediction is a PNG mask of `size`, and return its class ids."""
     with Image.open(io.BytesIO(cells["mask"])) as opened:
         assert (opened.format, opened.mode, opened.size) == ("PNG", "P", size)
         return np.asarray(opened)
 
 
-def test_a_notebook_written_for_the_built_in_segmentation_fits_deploys_and_predicts_a_mask_of_the_photos_size(
+def test_a_segmentation_notebook_for_the_built_in_trains_deploys_and_predicts(
     machine: Path, image: Callable[[str], str], masked_channels: Path, segmentation_folder: Path
 ) -> None:
     before = tree(masked_channels)
@@ -147,7 +147,7 @@ def test_a_notebook_written_for_the_built_in_segmentation_fits_deploys_and_predi
 
 
 @pytest.mark.parametrize("algorithm", ["psp", "deeplab"])
-def test_the_other_decoders_fit_and_predict_on_odd_sized_photos_of_which_some_are_grey(
+def test_the_other_decoders_train_and_predict_with_odd_sized_and_grey_photos(
     machine: Path, image: Callable[[str], str], odd_folder: Path, algorithm: str
 ) -> None:
     code = snippet("sdk2-segmentation").replace(MAKEFILE_SEGMENTATION_URI, image("semantic-segmentation"))
@@ -159,10 +159,10 @@ def test_the_other_decoders_fit_and_predict_on_odd_sized_photos_of_which_some_ar
     assert mask(cells, (300, 401)).max() < 4
 
 
-def test_batch_transform_answers_each_photo_of_a_folder_with_the_sdks_defaults(
+def test_batch_transform_predicts_each_photo_of_a_folder_with_the_sdks_defaults(
     machine: Path, uri: str, channels: Path, product: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """The model's answer is worked out by hand: a softmax of 4 x the mean of each channel of the crop."""
+    """The expected prediction is a softmax of 4 x the mean of each channel of the crop."""
     model = product("serving") / "classifier" / "model"
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
         for path in model.iterdir():
@@ -175,14 +175,14 @@ def test_batch_transform_answers_each_photo_of_a_folder_with_the_sdks_defaults(
     code = snippet("sdk2-transform", REPOSITORY / "docs" / "local-mode.md")
     assert MAKEFILE_URI in code
     Cells(code.replace(MAKEFILE_URI, uri), REPOSITORY / "docs" / "local-mode.md", tmp_path)
-    answers = {path.name: path.read_text() for path in (tmp_path / "answers").iterdir()}
-    assert answers.keys() == {f"{path.name}.out" for path in (tmp_path / "photos").iterdir()}
-    assert json.loads(answers["broken.jpg.out"])["status"] == 400
+    predictions = {path.name: path.read_text() for path in (tmp_path / "answers").iterdir()}
+    assert predictions.keys() == {f"{path.name}.out" for path in (tmp_path / "photos").iterdir()}
+    assert json.loads(predictions["broken.jpg.out"])["status"] == 400
     spec = artifact.read(model).input
     for photo in photos:
         means = preprocess.load(photo.read_bytes(), spec).mean(axis=(1, 2))
-        wanted = pytest.approx(probabilities(*means.tolist()), abs=1e-4)
-        assert json.loads(answers[f"{photo.name}.out"]) == {"prediction": wanted}
+        expected = pytest.approx(probabilities(*means.tolist()), abs=1e-4)
+        assert json.loads(predictions[f"{photo.name}.out"]) == {"prediction": expected}
 
 
 def fit(uri: str, channels: Path, input_mode: str = "File", **hyperparameters: object) -> None:
@@ -198,7 +198,7 @@ def fit(uri: str, channels: Path, input_mode: str = "File", **hyperparameters: o
     )
 
 
-def test_fast_file_input_fits_and_the_channels_stay_untouched(
+def test_training_with_fast_file_input_does_not_change_the_channels(
     machine: Path, uri: str, small_channels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = tree(small_channels)
@@ -212,7 +212,7 @@ def test_fast_file_input_fits_and_the_channels_stay_untouched(
     [({"optimiser": "adam"}, ("optimiser", "optimizer")), ({"learning_rate": 2}, ("learning_rate", "2"))],
     ids=["misspelt", "out of range"],
 )
-def test_a_wrong_hyperparameter_fails_the_job_and_the_log_names_it(
+def test_a_wrong_hyperparameter_fails_the_job_and_is_named_in_the_log(
     machine: Path,
     uri: str,
     small_channels: Path,
@@ -232,7 +232,7 @@ NAME = "image-classification"
 TAG = f"pulled-{os.getpid()}"
 
 
-def test_a_job_runs_from_the_image_that_was_pulled_by_the_digest_that_push_printed(
+def test_a_job_can_use_the_image_pulled_by_the_digest_from_push(
     machine: Path, uri: str, small_channels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "registry"

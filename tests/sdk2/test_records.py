@@ -36,10 +36,10 @@ def test_sagemakers_sdk_reads_the_probabilities_and_their_argmax_is_the_mask(
     photo = encode(image, "PNG")
     [record] = read_records(io.BytesIO(predict(segmenter, photo, accept)))
     assert list(record.features["shape"].int32_tensor.values) == [1, 4, height, width]
-    chances = np.array(record.features["target"].float32_tensor.values).reshape(4, height, width)
-    np.testing.assert_allclose(chances.sum(axis=0), 1, atol=1e-5)
+    predicted = np.array(record.features["target"].float32_tensor.values).reshape(4, height, width)
+    np.testing.assert_allclose(predicted.sum(axis=0), 1, atol=1e-5)
     with Image.open(io.BytesIO(predict(segmenter, photo, "image/png"))) as mask:
-        assert (chances.argmax(axis=0) == np.asarray(mask)).all()
+        assert (predicted.argmax(axis=0) == np.asarray(mask)).all()
     # The cell in the upper left corner has one colour, so its logits are known.
     powers = np.exp([*(20 * value / 255 for value in image.getpixel((0, 0))), 1])
-    np.testing.assert_allclose(chances[:, 0, 0], powers / powers.sum(), atol=1e-5)
+    np.testing.assert_allclose(predicted[:, 0, 0], powers / powers.sum(), atol=1e-5)

@@ -1,4 +1,4 @@
-"""The TensorFlow image in local mode: a user's own script by SDK v2, and the image's own program on several hosts."""
+"""The TensorFlow image in SDK v2's local mode: user scripts, and the built-in program on several hosts."""
 
 import json
 import re
@@ -19,18 +19,18 @@ from tests.sdk2.conftest import Cells
 
 @pytest.fixture
 def in_folder(script_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test runs beside source/train.py, data/ and image.json, as a notebook does."""
+    """Run the test in a folder with source/train.py, data/ and image.json, like a notebook."""
     monkeypatch.chdir(script_folder("keras3"))
 
 
 def estimator(uri: str, hosts: int = 1, **options: Any) -> Estimator:
-    """SDK v2's generic estimator in local mode."""
+    """Return SDK v2's generic estimator in local mode."""
     role = "arn:aws:iam::111122223333:role/unused"
     return Estimator(uri, role, instance_count=hosts, instance_type="local", **options)
 
 
 def scripted(uri: str, hyperparameters: dict[str, Any]) -> Estimator:
-    """The same with source/train.py for its program."""
+    """Return an estimator that runs source/train.py."""
     return estimator(uri, entry_point="train.py", source_dir="source", hyperparameters=hyperparameters)
 
 
@@ -46,18 +46,18 @@ def test_the_script_mode_example_in_the_docs_trains_deploys_and_predicts(
     assert "model.onnx is what will be served, in the image inference too" in cells.log
 
 
-def test_the_generic_estimator_of_sdk_v2_runs_a_script_too(machine: Path, script_uri: str, in_folder: None) -> None:
-    fitted = scripted(script_uri, {"epochs": 1, "alpha": 0.35})
-    fitted.fit({"training": "file://data"})
-    predictor = fitted.deploy(1, "local", serializer=JSONSerializer(), deserializer=JSONDeserializer())
+def test_sdk_v2s_generic_estimator_runs_a_script(machine: Path, script_uri: str, in_folder: None) -> None:
+    trained = scripted(script_uri, {"epochs": 1, "alpha": 0.35})
+    trained.fit({"training": "file://data"})
+    predictor = trained.deploy(1, "local", serializer=JSONSerializer(), deserializer=JSONDeserializer())
     try:
-        answer = predictor.predict(json.loads(Path("image.json").read_text()))
+        predictions = predictor.predict(json.loads(Path("image.json").read_text()))
     finally:
         predictor.delete_endpoint()
-    assert is_score(answer), answer
+    assert is_score(predictions), predictions
 
 
-def test_a_scripts_own_error_ends_the_job_with_its_exit_code_and_stands_in_the_log(
+def test_a_scripts_error_is_in_the_log_and_its_exit_code_is_passed_on(
     machine: Path, script_uri: str, in_folder: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("source", "train.py").write_text("import sys\nprint('no photos', file=sys.stderr)\nsys.exit(7)\n")
@@ -66,7 +66,7 @@ def test_a_scripts_own_error_ends_the_job_with_its_exit_code_and_stands_in_the_l
     assert "no photos (train.py ended with exit code 7)" in capsys.readouterr().out
 
 
-def test_an_mxnet_image_refuses_a_script_in_one_sentence(
+def test_an_mxnet_image_rejects_a_script_with_one_sentence(
     machine: Path, uri: str, in_folder: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(RuntimeError, match="exited with code: 2"):
@@ -75,7 +75,7 @@ def test_an_mxnet_image_refuses_a_script_in_one_sentence(
     assert sentence in capsys.readouterr().out
 
 
-def test_two_containers_of_a_job_train_as_one_does_and_leave_one_model(
+def test_two_containers_of_a_job_train_like_one_and_write_one_model(
     machine: Path, script_uri: str, in_folder: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     still = {"horizontal_flip": 0, "zoom_range": 0, "rotation_range": 0, "dropout": 0, "train_layers": "head"}
@@ -89,13 +89,13 @@ def test_two_containers_of_a_job_train_as_one_does_and_leave_one_model(
             models.append(sorted(member.name for member in archive.getmembers() if member.isfile()))
     names = set(re.findall(r"All hosts are there\. This one is (algo-[12])-", logs[1]))
     assert names == {"algo-1", "algo-2"}
-    alone, together = (re.findall(r"Epoch\[(\d)\] Validation-accuracy=(\S+)", log) for log in logs)
-    assert [epoch for epoch, _ in alone] == ["0", "1", "2"]
-    assert sorted(together) == sorted(alone * 2), "each of two hosts logs what one host alone does"
+    one_host, two_hosts = (re.findall(r"Epoch\[(\d)\] Validation-accuracy=(\S+)", log) for log in logs)
+    assert [epoch for epoch, _ in one_host] == ["0", "1", "2"]
+    assert sorted(two_hosts) == sorted(one_host * 2), "each of two hosts must log the same as one host"
     assert models[0] == models[1] == ["model.json", "model.keras", "model.onnx"]
 
 
-def test_two_containers_of_an_mxnet_image_log_the_same_metrics_and_leave_one_model(
+def test_two_containers_of_an_mxnet_image_log_the_same_metrics_and_write_one_model(
     machine: Path, uri: str, small_channels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = {**SMALL, "num_training_samples": 36, "epochs": 2}
