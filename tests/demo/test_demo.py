@@ -1,4 +1,4 @@
-"""Train, serve and query with the demo, through the programs of the images, on a few drawn photos."""
+"""Run the demo on a few drawn photos: train, serve and query with the programs of the images."""
 
 import json
 import os

@@ -86,7 +86,7 @@ def masked_channels(drawn_pets: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def odd_channels(masked_channels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the same channels, with photos and masks of 300 x 401 pixels, every second photo in grey."""
+    """The folder with the same channels, resized to 300 x 401 pixels, with every second photo in grey."""
     out = tmp_path_factory.mktemp("odd") / "channels"
     shutil.copytree(masked_channels, out)
     for channel in ("train", "validation"):
@@ -159,8 +159,8 @@ def script_folder(drawn_pets: Path, tmp_path: Path) -> Callable[[str], Path]:
 def laptop(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A machine without any setup for AWS or SageMaker. Yield the folder with the SDKs' temporary files.
 
-    Only the serving port is not the default, so that it is free on every machine. The files, containers and network
-    that the SDKs leave are removed afterwards, even if the test fails.
+    Only the serving port differs from the default: it is a free one. The files, containers and network that the SDKs
+    leave are removed afterwards, even if the test fails.
     """
     home = tmp_path / "home"
     (home / ".sagemaker").mkdir(parents=True)

@@ -11,15 +11,15 @@ from tests.photos import laid_down
 def copy(pets: Path, root: Path, step: int, rotated: int = 0) -> Path:
     """Copy every `step`-th photo of the lists with its annotations to `root`.
 
-    Of the first `rotated` photos, store the JPEGs that are not square rotated, with an EXIF orientation.
+    Of the first `rotated` photos, the JPEGs that are not square are stored rotated, with an EXIF orientation.
     """
     for folder in ("images", "annotations/xmls", "annotations/trimaps"):
         (root / folder).mkdir(parents=True)
     for name in ("trainval.txt", "test.txt"):
         lines = (pets / "annotations" / name).read_text().splitlines()
-        chosen = [line for line in lines if not line.startswith("#")][::step]
-        (root / "annotations" / name).write_text("".join(f"{line}\n" for line in chosen))
-        for photo in (line.split()[0] for line in chosen):
+        lines_to_copy = [line for line in lines if not line.startswith("#")][::step]
+        (root / "annotations" / name).write_text("".join(f"{line}\n" for line in lines_to_copy))
+        for photo in (line.split()[0] for line in lines_to_copy):
             for file in (f"images/{photo}.jpg", f"annotations/xmls/{photo}.xml", f"annotations/trimaps/{photo}.png"):
                 if (pets / file).is_file():
                     shutil.copy(pets / file, root / file)

@@ -25,7 +25,9 @@ def notes(data: DataSet[Any]) -> dict[str, list[str]]:
 def boxes(data: DataSet[Annotation]) -> dict[str, list[tuple[str, Edges]]]:
     """Return the boxes of each photo by the photo's path."""
     return {
-        entry.path.relative_to(data.root).as_posix(): [(one.name, one.box) for one in entry.target.objects]
+        entry.path.relative_to(data.root).as_posix(): [
+            (labelled_box.name, labelled_box.box) for labelled_box in entry.target.objects
+        ]
         for entry in data.entries
     }
 

@@ -1,4 +1,4 @@
-"""`python3 -m local build`: the call of Docker, its output, and what is rejected. Real builds: tests/images."""
+"""`python3 -m local build`: the call to Docker, its output, and what is rejected. Real builds: tests/images."""
 
 import os
 import re
@@ -53,11 +53,13 @@ def test_docker_gets_the_dockerfile_and_all_build_arguments(
     calls = docker()
     options = ("--registry=host:5000/vision", "--tag=1.2", "--source=https://example.org/code", f"--variant={variant}")
     assert run(name, *options) == 0
-    words = calls.read_text().splitlines()
-    assert words[:3] == ["buildx", "build", str(REPOSITORY)]
-    assert words[words.index("--file") + 1] == str(REPOSITORY / "containers" / IMAGES[name].stack / "Dockerfile")
+    arguments = calls.read_text().splitlines()
+    assert arguments[:3] == ["buildx", "build", str(REPOSITORY)]
+    assert arguments[arguments.index("--file") + 1] == str(
+        REPOSITORY / "containers" / IMAGES[name].stack / "Dockerfile"
+    )
     build_args = dict(
-        word.removeprefix("--build-arg=").split("=", 1) for word in words if word.startswith("--build-arg=")
+        word.removeprefix("--build-arg=").split("=", 1) for word in arguments if word.startswith("--build-arg=")
     )
     suffix = "-dirty" if git("status", "--porcelain") else ""
     assert build_args.pop("REVISION") == git("rev-parse", "HEAD") + suffix
@@ -89,9 +91,9 @@ def test_gpu_images_have_their_own_tag_except_inference(
 def test_images_have_the_format_that_sagemaker_accepts(docker: Callable[..., Path]) -> None:
     calls = docker()
     run("inference")
-    words = calls.read_text().splitlines()
-    assert {"--provenance=false", "--sbom=false"} < set(words)
-    assert words[words.index("--output") + 1] == "type=image,name=vision/inference:dev,oci-mediatypes=false"
+    arguments = calls.read_text().splitlines()
+    assert {"--provenance=false", "--sbom=false"} < set(arguments)
+    assert arguments[arguments.index("--output") + 1] == "type=image,name=vision/inference:dev,oci-mediatypes=false"
 
 
 def test_the_last_line_has_the_time_and_the_size(

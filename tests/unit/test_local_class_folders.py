@@ -195,10 +195,10 @@ def test_the_drawn_pets_keep_their_labels_in_class_folders(tmp_path: Path) -> No
         folder.mkdir(parents=True, exist_ok=True)
         (folder / pet.path.name).write_bytes(pet.path.read_bytes())
 
-    def written(data: Path, out: Path, *options: str) -> dict[bytes, str]:
+    def labels_by_photo(data: Path, out: Path, *options: str) -> dict[bytes, str]:
         assert run("image-classification-tensorflow", "--data", data, "--out", out, *options) == 0
         return {path.read_bytes(): f"{path.parent.parent.name}/{path.parent.name}" for path in out.rglob("*.jpg")}
 
-    as_pets = written(tmp_path / "pets", tmp_path / "one", "--classes", "breed")
+    as_pets = labels_by_photo(tmp_path / "pets", tmp_path / "one", "--classes", "breed")
     assert len(as_pets) == 24
-    assert written(tmp_path / "folders", tmp_path / "two") == as_pets
+    assert labels_by_photo(tmp_path / "folders", tmp_path / "two") == as_pets

@@ -32,8 +32,8 @@ TWO = {"id": 2, "file_name": "2.jpg", "width": 60, "height": 40}
 BOX = [10, 5, 20.5, 15]
 
 
-def annotation(image: object = 1, category: object = 3, bbox: object = BOX, **more: object) -> dict[str, Any]:
-    return {"image_id": image, "category_id": category, "bbox": bbox, **more}
+def annotation(image: object = 1, category: object = 3, bbox: object = BOX, **fields: object) -> dict[str, Any]:
+    return {"image_id": image, "category_id": category, "bbox": bbox, **fields}
 
 
 def document(annotations: object, images: object = (ONE, TWO), categories: object = (CAT, DOG)) -> dict[str, object]:
@@ -70,8 +70,8 @@ def test_categories_are_sorted_by_id_and_unused_ones_are_left_out(tmp_path: Path
 def test_categories_of_two_files_are_matched_by_name(tmp_path: Path) -> None:
     lay_out(tmp_path, document([annotation()]), file="a_train.json")
     swapped = [{"id": 3, "name": "dog"}, {"id": 7, "name": "cat"}]
-    more = [{**ONE, "file_name": "3.jpg"}]
-    data = coco.detection(lay_out(tmp_path, document([annotation()], more, swapped), "3.jpg", file="b_val.json"))
+    images = [{**ONE, "file_name": "3.jpg"}]
+    data = coco.detection(lay_out(tmp_path, document([annotation()], images, swapped), "3.jpg", file="b_val.json"))
     assert boxes(data)["images/1.jpg"][0][0] == "cat"
     assert boxes(data)["3.jpg"][0][0] == "dog"
     assert data.class_names == ("cat", "dog")
@@ -257,9 +257,9 @@ def test_a_category_named_background_is_the_background(tmp_path: Path) -> None:
 )
 def test_an_invalid_segmentation_is_rejected_by_name(segmentation: object, message: str, tmp_path: Path) -> None:
     data = coco.segmentation(lay_out(tmp_path, document([annotation(segmentation=segmentation)])))
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(UserError) as error:
         mask(data)
-    assert message in str(refused.value)
+    assert message in str(error.value)
 
 
 # ---- invalid files ----------------------------------------------------------------------------------------------
@@ -336,9 +336,9 @@ def test_an_unusable_file_is_rejected_with_the_key_the_value_and_the_fix(
     content: object, message: str, tmp_path: Path
 ) -> None:
     data = lay_out(tmp_path, content)
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(UserError) as error:
         layouts.detect(data, "coco").read("detection")
-    assert message in str(refused.value)
+    assert message in str(error.value)
 
 
 def test_files_with_only_ambiguous_names_are_rejected(tmp_path: Path) -> None:
@@ -448,15 +448,15 @@ NUMBERS = st.integers(0, 4000) | st.floats(0, 4000)
 @given(st.lists(NAMES, min_size=1, max_size=4, unique=True), st.data())
 def test_written_annotations_are_read_back(names: list[str], data: st.DataObject) -> None:
     ids = data.draw(st.lists(st.integers(0, 99), min_size=len(names), max_size=len(names), unique=True))
-    written = data.draw(
+    boxes = data.draw(
         st.lists(st.tuples(st.sampled_from(names), st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS)), max_size=5)
     )
-    annotations = [annotation(category=ids[names.index(name)], bbox=list(box)) for name, box in written]
+    annotations = [annotation(category=ids[names.index(name)], bbox=list(box)) for name, box in boxes]
     categories = [{"id": key, "name": name} for key, name in zip(ids, names, strict=True)]
     read = coco_json.parse(json.dumps(document(annotations, [ONE], categories)).encode(), "a.json")
     assert read.categories == tuple(name for _, name in sorted(zip(ids, names, strict=True)))
     assert [(read_object.category, read_object.edges()) for read_object in read.pictures[0].objects] == [
-        (name, (left, top, left + width, top + height)) for name, (left, top, width, height) in written
+        (name, (left, top, left + width, top + height)) for name, (left, top, width, height) in boxes
     ]
 
 

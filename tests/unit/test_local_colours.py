@@ -37,7 +37,7 @@ def transparent() -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def saved(image: Image.Image, path: Path, form: str = "PNG") -> Path:
+def save(image: Image.Image, path: Path, form: str = "PNG") -> Path:
     data = io.BytesIO()
     image.save(data, form)
     path.write_bytes(data.getvalue())
@@ -57,25 +57,25 @@ def saved(image: Image.Image, path: Path, form: str = "PNG") -> Path:
     ],
 )
 def test_classes_are_decided_by_colours_or_otherwise_by_numbers(image: Image.Image, tmp_path: Path) -> None:
-    assert np.array_equal(colours.read(saved(image, tmp_path / "a.png"), "a.png", COLOURS, NUMBERS).pixels, LABELS)
+    assert np.array_equal(colours.read(save(image, tmp_path / "a.png"), "a.png", COLOURS, NUMBERS).pixels, LABELS)
 
 
 def test_grey_0_and_255_may_be_colours(tmp_path: Path) -> None:
-    path = saved(Image.fromarray(LABELS * np.uint8(127) // 254 * 255, "L"), tmp_path / "a.png")
+    path = save(Image.fromarray(LABELS * np.uint8(127) // 254 * 255, "L"), tmp_path / "a.png")
     assert np.array_equal(colours.read(path, "a.png", {(0, 0, 0): 1, WHITE: 0}, {0: 1, 1: 0}).pixels, LABELS < 2)
 
 
 def test_the_number_255_is_ignored(tmp_path: Path) -> None:
     pixels = np.where(LABELS == 2, 255, KEYS).astype(np.uint8)
-    path = saved(Image.fromarray(pixels, "L"), tmp_path / "a.png")
+    path = save(Image.fromarray(pixels, "L"), tmp_path / "a.png")
     assert np.array_equal(colours.read(path, "a.png", {}, NUMBERS).pixels, np.where(LABELS == 2, 255, LABELS))
 
 
 def test_a_file_whose_numbers_are_the_labels_is_kept_unchanged(tmp_path: Path) -> None:
-    path = saved(palette(LABELS, {0: WHITE, 1: GREEN, 2: ORANGE}), tmp_path / "a.png")
+    path = save(palette(LABELS, {0: WHITE, 1: GREEN, 2: ORANGE}), tmp_path / "a.png")
     painted = colours.read(path, "a.png", COLOURS, {0: 0, 1: 1, 2: 2})
     assert (painted.png, painted.repaired) == (path.read_bytes(), False)
-    painted = colours.read(saved(coloured(), tmp_path / "b.png"), "b.png", COLOURS, {})
+    painted = colours.read(save(coloured(), tmp_path / "b.png"), "b.png", COLOURS, {})
     assert (painted.png, painted.repaired) == (None, False)
 
 
@@ -90,7 +90,7 @@ def test_a_file_whose_numbers_are_the_labels_is_kept_unchanged(tmp_path: Path) -
 def test_a_pixel_without_a_class_is_reported_with_its_position(
     image: Image.Image, form: str, message: str, tmp_path: Path
 ) -> None:
-    path = saved(image, tmp_path / "a.png", form)
+    path = save(image, tmp_path / "a.png", form)
     with pytest.raises(UserError, match=rf"^masks/a\.png has {message}"):
         colours.read(path, "masks/a.png", {WHITE: 0, GREEN: 1}, {0: 0, 3: 1})
 

@@ -25,12 +25,12 @@ from tests.unit.official import HEAD, Pets, as_stored, encode, exif_rotated, pic
 from train.data import recordio
 
 
-def voc(*things: tuple[str, int, int, int, int], size: tuple[int, int] = (64, 48)) -> str:
+def voc(*boxes: tuple[str, int, int, int, int], size: tuple[int, int] = (64, 48)) -> str:
     """Return a VOC annotation. Boxes count pixels from 1 and include both ends, as in VOC."""
     objects = "".join(
         f"<object><name>{name}</name><bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax>"
         f"<ymax>{ymax}</ymax></bndbox></object>"
-        for name, xmin, ymin, xmax, ymax in things
+        for name, xmin, ymin, xmax, ymax in boxes
     )
     width, height = size
     return f"<annotation><size><width>{width}</width><height>{height}</height></size>{objects}</annotation>"
@@ -203,10 +203,10 @@ def test_boxes_stay_on_the_same_pixels_if_exif_rotates_the_photo(
 def test_boxes_without_an_image_size_refer_to_the_stored_photo_unless_marked_upright(
     size: tuple[int, int], upright: bool, orientation: int
 ) -> None:
-    whole = Image.new("L", (64, 48))
-    whole.paste(255, HEAD)
-    stored = as_stored(whole, orientation)
-    annotated = whole if upright else stored
+    upright_image = Image.new("L", (64, 48))
+    upright_image.paste(255, HEAD)
+    stored = as_stored(upright_image, orientation)
+    annotated = upright_image if upright else stored
     box = np.divide(annotated.getbbox(), annotated.size * 2 if size == FRACTIONS else 1)
     annotation = Annotation("a", (LabelledBox("cat", tuple(box)),), size, upright)
     taken = LoadedPhoto(b"", "", Frame(*stored.size, orientation))

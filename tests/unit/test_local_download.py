@@ -281,9 +281,9 @@ def archives(site: Site, drawn: Path) -> dict[str, str]:
     return {part: f"{site.url}/{part}.tar.gz" for part in download.PARTS}
 
 
-def data(out: Path, archives: dict[str, str], *more: str) -> int:
+def data(out: Path, archives: dict[str, str], *options: str) -> int:
     urls = [word for part, url in archives.items() for word in (f"--{part}-url", url)]
-    return program.main(["data", "--out", str(out), *urls, *more])
+    return program.main(["data", "--out", str(out), *urls, *options])
 
 
 def test_data_unpacks_both_archives_into_the_official_layout_and_downloads_them_once(

@@ -694,7 +694,7 @@ def test_the_drawn_pets_keep_their_labels_boxes_and_masks_in_manifests(drawn: Pa
 
 
 def test_the_real_pets_keep_their_labels_boxes_and_masks_in_manifests(pets: Path, tmp_path: Path) -> None:
-    """Uses nine photos of each breed, stored with all EXIF orientations in turn."""
+    """Use nine photos of each breed, stored with all EXIF orientations in turn."""
     real, marked = tmp_path / "pets", {file.stem for file in (pets / "annotations" / "xmls").iterdir()}
     annotated = [pet for pet in pet_data.read(pets).trainval if pet.name in marked]
     chosen = [

@@ -238,7 +238,7 @@ def test_class_names_that_are_not_utf_8_are_reported(tmp_path: Path) -> None:
 # --- photos -----------------------------------------------------------------------------------------------------------
 
 
-def test_40_percent_of_grey_photos_are_reported(tmp_path: Path) -> None:
+def test_a_share_of_grey_photos_is_reported(tmp_path: Path) -> None:
     grey = [photo(seed, grey=seed < 4) for seed in range(10)]
     lst(tmp_path, "train", [0, 0, 1, 1, 0, 0, 0, 1, 1, 1], 0, grey)
     lst(tmp_path, "validation", [0, 1], 100)

@@ -20,9 +20,9 @@ def folder(root: Path, photos: list[str], files: dict[str, str]) -> Path:
     return write_files(root, {**dict.fromkeys(photos, ""), **files})
 
 
-def table(*columns: str) -> str:
-    """Return a table of the photos in CLASSES. Each of `columns` is its header and a line for each photo."""
-    return "".join(f"{path}{cells}\n" for path, cells in zip(TABLE, columns, strict=True))
+def table(*cells: str) -> str:
+    """Return a table of the photos in CLASSES. `cells` follow the path: first in the header, then for each photo."""
+    return "".join(f"{path}{line}\n" for path, line in zip(TABLE, cells, strict=True))
 
 
 STATS = "file,width\nimages/1.jpg,30\nimages/2.jpg,30\nimages/3.jpg,40\n"

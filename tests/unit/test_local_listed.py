@@ -23,8 +23,8 @@ def test_a_few_missing_photos_are_noted_and_a_majority_is_rejected(tmp_path: Pat
 
 def test_repeated_lines_count_once_and_contradictory_lines_are_rejected(tmp_path: Path) -> None:
     photo, notes = tmp_path / "1.jpg", dict[str, list[str]]()
-    first, same = Line("line 1", "1.jpg", "cat", "train"), Line("line 2", "x/1.jpg", "cat", "train")
-    assert deduplicate([(first, photo), (same, photo)], notes, "fix") == [(first, photo)]
+    first, repeated = Line("line 1", "1.jpg", "cat", "train"), Line("line 2", "x/1.jpg", "cat", "train")
+    assert deduplicate([(first, photo), (repeated, photo)], notes, "fix") == [(first, photo)]
     assert notes == {TWICE: ["1.jpg"]}
     with pytest.raises(UserError, match=r"line 3 lists 1\.jpg again, and not as in line 1: fix"):
         deduplicate([(first, photo), (Line("line 3", "1.jpg", "dog", "train"), photo)], notes, "fix")

@@ -271,7 +271,7 @@ def test_written_packed_boxes_are_read_back(photos: list[list[tuple[int, Edges]]
 
 
 def write(pets: Path, root: Path, name: str) -> Path:
-    """Write the pet data set as lists made on Windows, with a header: one per part, or one for all head boxes."""
+    """Write the pet data set as lists made on Windows, with a header: one per part, or one of all head boxes."""
     (root / "Fotos groß").mkdir(parents=True)
     parts: dict[str, list[str]] = {}
     data = official.detection(pets) if name == "object-detection" else official.classification(pets)
@@ -292,7 +292,7 @@ def write(pets: Path, root: Path, name: str) -> Path:
 
 
 def check_same(name: str, pets: Path, tmp_path: Path) -> Prepared:
-    """Assert that both layouts give the same channels and classes, or the same boxes, which have other splits."""
+    """Assert that both layouts give the same channels and classes, or the same boxes in another split."""
     as_pets = prepare(name, pets, tmp_path / "one")
     as_lists = prepare(name, write(pets, tmp_path / "data", name), tmp_path / "two")
     if name != "object-detection":

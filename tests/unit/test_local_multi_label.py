@@ -28,11 +28,12 @@ def photo(path: Path, shade: int) -> Path:
 @pytest.fixture
 def data(tmp_path: Path) -> DataSet[Labels]:
     """Four photos: a cat and a dog, a cat on grass, nothing, and a dog."""
-    known = [("cat", "dog"), ("grass/green", "cat"), (), ("dog",)]
+    labels_by_photo = [("cat", "dog"), ("grass/green", "cat"), (), ("dog",)]
     folder = tmp_path / "data"
     folder.mkdir()
     entries = tuple(
-        Entry(str(number), photo(folder / f"{number}.jpg", 60 * number), labels) for number, labels in enumerate(known)
+        Entry(str(number), photo(folder / f"{number}.jpg", 60 * number), labels)
+        for number, labels in enumerate(labels_by_photo)
     )
     return DataSet(folder, entries, NAMES, multi_label=True)
 

@@ -192,10 +192,10 @@ def test_a_missing_photo_is_detected_before_training_starts(sdk: MagicMock, name
 @pytest.mark.parametrize("name", [*SDK2, *SDK3])
 def test_the_endpoint_is_deleted_even_if_it_rejects_the_photo(sdk: MagicMock, name: str) -> None:
     Path("photo.jpg").write_bytes(b"photo")
-    sdk.Estimator().deploy().predict.side_effect = ValueError("refused")
-    sdk.LocalSession().sagemaker_runtime_client.invoke_endpoint.side_effect = ValueError("refused")
-    sdk.Endpoint.create().invoke.side_effect = ValueError("refused")
-    with pytest.raises(ValueError, match="refused"):
+    sdk.Estimator().deploy().predict.side_effect = ValueError("rejected")
+    sdk.LocalSession().sagemaker_runtime_client.invoke_endpoint.side_effect = ValueError("rejected")
+    sdk.Endpoint.create().invoke.side_effect = ValueError("rejected")
+    with pytest.raises(ValueError, match="rejected"):
         exec(snippet(name), {})
     deleted = ["delete", "delete", "delete"] if name == "sdk3-cloud" else ["delete_endpoint"]
     assert called(sdk)[-len(deleted) :] == deleted

@@ -162,10 +162,10 @@ def start_endpoint(
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             requests.append((body, self.headers["Accept"]))
-            known = self.path == "/invocations" and body in responses
-            self.send_response(200 if known else 400)
+            is_known = self.path == "/invocations" and body in responses
+            self.send_response(200 if is_known else 400)
             self.end_headers()
-            self.wfile.write(responses[body] if known else b'{"status": 400, "reason": "This is not an image."}')
+            self.wfile.write(responses[body] if is_known else b'{"status": 400, "reason": "This is not an image."}')
 
         def log_message(self, *_: object) -> None:
             """Log nothing."""

@@ -168,9 +168,9 @@ def test_class_names_come_from_the_yaml_file_or_a_list_or_the_numbers(
 def test_invalid_class_names_are_rejected_with_the_file_and_the_fix(
     files: dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(UserError) as error:
         yolo.detection(lay_out(tmp_path, "images/1.jpg", **{"labels/1.txt": LINE, **files}))
-    assert str(refused.value).startswith(message)
+    assert str(error.value).startswith(message)
 
 
 def test_nested_aliases_in_a_yaml_file_do_not_use_up_memory(tmp_path: Path) -> None:

@@ -152,8 +152,8 @@ def test_push_passes_images_registry_tag_and_variant_to_the_command(
 def test_gpu_images_have_the_same_names_in_build_and_local_mode() -> None:
     built = make("--dry-run", "build", "VARIANT=gpu").stdout.split()
     assert built.count("'gpu'") == built.count("build") == len(IMAGES)
-    words = last_command("local/object-detection", "VARIANT=gpu")
-    assert words[words.index("--image") + 1] == "sagemaker-vision/object-detection:dev-gpu"
+    command = last_command("local/object-detection", "VARIANT=gpu")
+    assert command[command.index("--image") + 1] == "sagemaker-vision/object-detection:dev-gpu"
 
 
 def test_an_unknown_variant_is_rejected_before_anything_is_built(no_docker: Path) -> None:
@@ -229,8 +229,8 @@ def test_a_data_set_in_a_folder_of_any_name_is_passed_to_the_command(tmp_path: P
     (folder / "annotations").mkdir()
     for list_name in ("trainval.txt", "test.txt"):
         (folder / "annotations" / list_name).touch()
-    words = last_command(goal, f"DATA={folder}")
-    assert words[words.index("--data") + 1] == str(folder)
+    command = last_command(goal, f"DATA={folder}")
+    assert command[command.index("--data") + 1] == str(folder)
 
 
 def run_last_command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -243,8 +243,8 @@ def run_last_command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("goal", ["demo", "local/object-detection"])
 def test_the_layout_is_passed_to_the_command(goal: str) -> None:
-    words = last_command(goal, "DATA=my photos", "LAYOUT=class-folders")
-    assert words[words.index("--layout") + 1] == "class-folders"
+    command = last_command(goal, "DATA=my photos", "LAYOUT=class-folders")
+    assert command[command.index("--layout") + 1] == "class-folders"
 
 
 @pytest.mark.parametrize(
@@ -297,8 +297,8 @@ def test_the_demo_rejects_epochs_that_are_not_a_whole_number(epochs: str) -> Non
 
 
 def test_the_port_of_local_mode_is_passed_to_the_command() -> None:
-    words = last_command("local/image-classification", "PORT=8099")
-    assert words[words.index("--port") + 1] == "8099"
+    command = last_command("local/image-classification", "PORT=8099")
+    assert command[command.index("--port") + 1] == "8099"
 
 
 def test_the_port_of_serve_is_passed_to_the_server_unchanged(tmp_path: Path) -> None:
@@ -312,8 +312,8 @@ def test_a_base_dir_of_any_name_is_passed_to_the_program(tmp_path: Path, goal: s
     folder.mkdir()
     relative = os.path.relpath(folder, REPOSITORY)
     for base_dir in (str(folder), relative):
-        words = last_command(goal, f"BASE_DIR={base_dir}")
-        assert f"SAGEMAKER_BASE_DIR={folder}" in words
+        command = last_command(goal, f"BASE_DIR={base_dir}")
+        assert f"SAGEMAKER_BASE_DIR={folder}" in command
 
 
 @pytest.mark.parametrize("goal", ["train/object-detection", "serve"])
@@ -395,9 +395,9 @@ def test_missing_packages_are_reported_before_an_environment_is_made(fresh: Path
 def test_tests_run_in_the_environment_that_their_folder_is_named_after(
     goal: str, environment: str, folder: str
 ) -> None:
-    words = last_command(goal)
-    assert f".venvs/{environment}/bin/python" in words
-    assert words[-1] == folder
+    command = last_command(goal)
+    assert f".venvs/{environment}/bin/python" in command
+    assert command[-1] == folder
 
 
 @pytest.mark.parametrize(
