@@ -218,17 +218,17 @@ def test_categories_that_do_not_name_every_class_are_ignored(dirty: tuple[data.D
         "annotation files without an image, left out: 1 (h_gone.json)",
         "images of train without an annotation file, left out: 1 (g_alone.jpg)",
         "1 of 15 train images cannot be read: left out",
-        "train images of another size than their annotation's image_size, left out: 1 "
+        "train images whose size differs from their annotation's image_size, left out: 1 "
         "(d_other_size.jpg (160 x 120, not 320 x 240))",
-        "boxes without area, dropped: 1 (train e_boxes.jpg box 0)",
-        "boxes partly outside of their image, clipped: 1 (train e_boxes.jpg box 1)",
-        "boxes outside of their image, dropped: 1 (train e_boxes.jpg box 2)",
+        "boxes with zero area, dropped: 1 (train e_boxes.jpg box 0)",
+        "boxes partly outside their image, clipped: 1 (train e_boxes.jpg box 1)",
+        "boxes outside their image, dropped: 1 (train e_boxes.jpg box 2)",
         "boxes with a side that is NaN or infinite, dropped: 1 (train e_boxes.jpg box 3)",
-        "1 of 13 train images without a box, kept: all of it is background",
+        "1 of 13 train images without a box, kept as background",
         "num_training_samples=8, but there are 13 readable training images: "
         "the learning-rate schedule follows the former",
         "no training box has the label 2: num_classes=3 may be too high",
-        "the annotations' categories are not used: they do not give each class from 0 to 2 one name",
+        "the annotations' categories are not used: they do not have exactly one name for each class from 0 to 2",
     ],
 )
 def test_each_kind_of_bad_data_is_counted_and_named(line: str, dirty: tuple[data.Data, list[str]]) -> None:

@@ -56,7 +56,7 @@ def test_the_log_lines_match_the_built_in_algorithm(first: jobs.Done) -> None:
 
 
 def test_an_image_shape_below_the_built_ins_minimum_gives_a_warning(first: jobs.Done) -> None:
-    assert any("image_shape=64 is smaller than the built-in's least, 300" in line for line in first.lines)
+    assert any("image_shape=64 is below the built-in's minimum, 300" in line for line in first.lines)
 
 
 def test_the_model_folder_holds_the_built_ins_files_and_the_graph(first: jobs.Done) -> None:

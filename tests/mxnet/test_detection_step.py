@@ -88,5 +88,5 @@ def test_predictions_that_are_not_finite_end_an_evaluation() -> None:
     for parameter in net.collect_params().values():
         parameter.set_data(parameter.data() * np.nan)
     photos = SimpleNamespace(validation=[None], validation_tensor=lambda _: np.zeros((3, 64, 64), np.float32))
-    with pytest.raises(FloatingPointError, match="the network's answers are not finite"):
+    with pytest.raises(FloatingPointError, match="the network's predictions are not finite"):
         evaluation.evaluate(net, photos, hyperparameters())

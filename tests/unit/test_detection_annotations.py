@@ -86,7 +86,7 @@ def without(key: str) -> dict[str, Any]:
         (b"", "a.json is not JSON"),
         (b"\xff\xd8\xff\xe0", "a.json is not JSON"),
         (b"[" * 100_000, "a.json is not JSON"),
-        ([ONE], "a.json has no list `annotations`: an annotation file is one image's, like"),
+        ([ONE], "a.json has no list `annotations`: an annotation file describes one image, like"),
         ({"annotations": None}, "a.json has no list `annotations`"),
         ({"annotations": [[1, 2, 3, 4]]}, "a.json, annotation 0 is a list: "),
         (without("class_id"), "a.json, annotation 1 lacks the key 'class_id'"),
@@ -98,10 +98,13 @@ def without(key: str) -> dict[str, Any]:
         ({"annotations": [{**ONE, "class_id": -1}]}, "a.json, annotation 0 has the class -1"),
         ({"annotations": [{**ONE, "class_id": 0.5}]}, "a.json, annotation 0 has the class 0.5"),
         ({"annotations": [{**ONE, "class_id": math.nan}]}, "a.json, annotation 0 has the class nan"),
-        ({"annotations": [ONE] * 5}, "a.json has 5 objects and label_width=22 holds 4: set label_width to at least 27"),
+        (
+            {"annotations": [ONE] * 5},
+            "a.json has 5 objects but label_width=22 allows 4: set label_width to at least 27",
+        ),
         (
             {"annotations": [], "image_size": [{"width": 0, "height": 2}]},
-            r'a.json has the image_size \[{"width": 0, "height": 2}\]: width and height must be above 0',
+            r'a.json has the image_size \[{"width": 0, "height": 2}\]: width and height must be positive',
         ),
         ({"annotations": [], "image_size": {"width": 5}}, r'a.json has the image_size {"width": 5}: width and height'),
         (
@@ -179,8 +182,8 @@ def test_a_record_of_a_header_alone_has_no_boxes(header: tuple[float, ...]) -> N
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ((), "has 0 label values, which is an image-classification record"),
-        ((1,), "has 1 label value, which is an image-classification record"),
+        ((), "has 0 label values, as in image-classification"),
+        ((1,), "has 1 label value, as in image-classification"),
         ((2, 4, 0, 0, 0, 1, 1), "begins with 2, 4: a detection record begins with the width of its header"),
         ((1, 5, 0, 0, 0, 1, 1), "begins with 1, 5"),
         ((9, 5, 0, 0, 0, 1, 1), "begins with 9, 5: .* from 2 to its 7 values"),
@@ -191,7 +194,7 @@ def test_a_record_of_a_header_alone_has_no_boxes(header: tuple[float, ...]) -> N
         ((2, 1e30, 0, 0, 0, 1, 1), "which is not a whole number of objects"),
         ((2, 5, 3, 0, 0, 1, 1), "object 0 has the class 3"),
         ((2, 5, 0, 0, 0, 1, 1, -1, 0, 0, 1, 1), "object 1 has the class -1"),
-        ((2, 5, *(0, 0, 0, 1, 1) * 5), "has 5 objects and label_width=22 holds 4: set label_width to at least 27"),
+        ((2, 5, *(0, 0, 0, 1, 1) * 5), "has 5 objects but label_width=22 allows 4: set label_width to at least 27"),
     ],
 )
 def test_a_record_that_is_no_detection_record_is_refused_by_its_number(values: tuple[float, ...], said: str) -> None:
@@ -318,9 +321,9 @@ def test_bad_boxes_are_dropped_or_clipped_and_each_is_counted_and_named() -> Non
     assert kept.dtype == np.float32
     assert kept.tolist() == np.float32([[0, 0.1, 0.1, 0.5, 0.5], [1, 0, 0.5, 0.5, 1], [2, 0, 0, 1, 1]]).tolist()
     assert remarks.names == {
-        "boxes without area, dropped": ["a.jpg box 1", "a.jpg box 2", "a.jpg box 8"],
-        "boxes partly outside of their image, clipped": ["a.jpg box 3"],
-        "boxes outside of their image, dropped": ["a.jpg box 4"],
+        "boxes with zero area, dropped": ["a.jpg box 1", "a.jpg box 2", "a.jpg box 8"],
+        "boxes partly outside their image, clipped": ["a.jpg box 3"],
+        "boxes outside their image, dropped": ["a.jpg box 4"],
         "boxes with a side that is NaN or infinite, dropped": ["a.jpg box 5", "a.jpg box 6"],
     }
 
@@ -328,12 +331,12 @@ def test_bad_boxes_are_dropped_or_clipped_and_each_is_counted_and_named() -> Non
 def test_remarks_are_one_line_a_kind_with_the_first_ten_names(caplog: pytest.LogCaptureFixture) -> None:
     remarks = DataIssues()
     for number in range(12):
-        remarks.add("boxes without area, dropped", f"b{number}")
+        remarks.add("boxes with zero area, dropped", f"b{number}")
     remarks.add("images without an annotation file, left out", "x.jpg")
     with caplog.at_level("WARNING", logger="train"):
         remarks.log()
     assert caplog.messages == [
-        "boxes without area, dropped: 12 (b0, b1, b2, b3, b4, b5, b6, b7, b8, b9 and 2 more)",
+        "boxes with zero area, dropped: 12 (b0, b1, b2, b3, b4, b5, b6, b7, b8, b9 and 2 more)",
         "images without an annotation file, left out: 1 (x.jpg)",
     ]
 
@@ -419,7 +422,7 @@ def test_an_annotation_cannot_reach_out_of_its_channel(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "notes", "said"),
     [
-        (["1.jpg"], {}, r"channel 'train_annotation' must hold one \.json .* and holds none: it holds nothing"),
+        (["1.jpg"], {}, r"channel 'train_annotation' has no \.json file but must have .*: it holds nothing"),
         (["1.jpg"], {"note.txt": "x"}, r"holds none: it holds note\.txt"),
         (["1.jpg"], {"2.json": ""}, r"no annotation file of 'train_annotation' belongs .* holds 1\.jpg"),
         (["a/1.jpg", "b/1.jpg"], {"1.json": ""}, r"1\.json could belong to a/1\.jpg or b/1\.jpg"),
@@ -457,14 +460,14 @@ def test_boxes_in_fractions_are_not_taken_for_pixels(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         boxed(tmp_path, (0.31, 0.2, 0.4, 0.5), (0, 0, 1, 1), (0.5, -0.1, 0.7, 0.3))
     assert str(caught.value).startswith(
-        "boxes of 'train_annotation' are in pixels, and these look like fractions: 0.json has a box from 0.31, 0.2 to "
+        "boxes of 'train_annotation' must be in pixels but look like fractions: 0.json has a box from 0.31, 0.2 to "
         "0.71, 0.7; multiply them by the image's width and height"
     )
 
 
 def test_a_channel_in_pixels_may_hold_tiny_boxes_which_are_named(tmp_path: Path) -> None:
     assert boxed(tmp_path, (0.31, 0.2, 0.4, 0.5), (0, 0, 2, 3), (30, 30, 1, 1)) == {
-        "annotation files whose boxes do not reach beyond 2 pixels and may be fractions": ["0.json"]
+        "annotation files whose boxes end within 2 pixels of the corner and may be in fractions": ["0.json"]
     }
 
 
@@ -497,7 +500,7 @@ def test_records_whose_boxes_are_in_pixels_are_refused_even_where_a_box_begins_i
     with pytest.raises(UserError) as caught:
         recorded(tmp_path, (31, 20, 90, 80), (0, 0, 50, 40))
     assert str(caught.value).startswith(
-        "labels of train.rec are fractions from 0 to 1, and these look like pixels: they go up to 90; divide them by "
+        "labels of train.rec must be fractions from 0 to 1 but look like pixels: they go up to 90; divide them by "
         "the image's width and height"
     )
 

@@ -329,7 +329,7 @@ def test_boxes_in_fractions_instead_of_pixels_are_reported(tmp_path: Path) -> No
     both_boxes(tmp_path, [[(0, 0.1, 0.2, 0.5, 0.5)]], [[(0, *BOX)]])  # type: ignore[list-item]
     (message,) = messages_in(OD, tmp_path)
     assert message == (
-        "!boxes of 'train_annotation' are in pixels, and these look like fractions: 0.json has a box from 0.1, 0.2 to "
+        "!boxes of 'train_annotation' must be in pixels but look like fractions: 0.json has a box from 0.1, 0.2 to "
         "0.6, 0.7; multiply them by the image's width and height."
     )
 
@@ -339,7 +339,7 @@ def test_boxes_in_pixels_instead_of_fractions_are_reported(tmp_path: Path) -> No
     records(tmp_path, "validation", [box_record([(0, 0.2, 0.2, 0.7, 0.7)], 1)])
     first, *_ = messages_in(OD, tmp_path)
     assert first.startswith(
-        "!labels of train.rec are fractions from 0 to 1, and these look like pixels: they go up to 28; divide"
+        "!labels of train.rec must be fractions from 0 to 1 but look like pixels: they go up to 28; divide"
     )
 
 
@@ -401,7 +401,7 @@ def test_annotations_for_another_size_and_boxes_over_the_edge_are_reported(tmp_p
         "photos that are there."
     )
     assert first.names == ("train/1.jpg (40 x 32, not 99 x 9)",)
-    assert second.words == "boxes partly outside of their image, clipped: 1."
+    assert second.words == "boxes partly outside their image, clipped: 1."
     assert second.names == ("train/0.jpg box 0",)
 
 
@@ -420,7 +420,7 @@ def test_a_classification_record_in_a_detection_channel_is_reported_as_in_traini
     records(tmp_path, "train", [box_record(good, 0), recordio.pack_image(1.0, 1, photo(1))])
     records(tmp_path, "validation", [box_record(good, 2)])
     (message,) = messages_in(OD, tmp_path)
-    assert message.startswith("!train.rec, record 1 has 1 label value, which is an image-classification record: ")
+    assert message.startswith("!train.rec, record 1 has 1 label value, as in image-classification: ")
 
 
 # --- masks ------------------------------------------------------------------------------------------------------------

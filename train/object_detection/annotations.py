@@ -1,7 +1,7 @@
-"""Boxes as users give them: JSON annotation files and RecordIO labels; which image each is of, and what is repaired.
+"""Read the boxes of JSON annotation files and RecordIO labels, match them to images, and repair them.
 
-An image's boxes are of its stored pixels, as most labelling tools see them, and are turned with it when EXIF says that
-it lies on its side; unless `image_size` fits only the upright image.
+Boxes refer to the stored pixels of an image, as in most labelling tools, and are rotated with it by its EXIF
+orientation. The exception is an annotation whose `image_size` fits only the upright image.
 """
 
 import json
@@ -27,21 +27,21 @@ from train.object_detection.boxes import has_area, to_upright
 from train.object_detection.hyperparameters import LABEL_HEADER, LABEL_OBJECT, Hyperparameters
 
 FRACTIONS = (1, 1)
-"""An Annotation.size that says that the boxes are in fractions of the stored image, as in RecordIO."""
+"""The Annotation.size of boxes in fractions of the stored image, as in RecordIO."""
 
-# How far from its picture's corner a box of pixels reaches at least, in pixels, and one of fractions at most.
-_FAR = 2
+# A box is in pixels if its right or lower edge exceeds this, and probably in fractions otherwise.
+_MAX_FRACTION = 2
 _SIDES = ("left", "top", "width", "height")
-# A box that reaches this far beyond its image was rounded, not misplaced.
+# A box that exceeds its image by no more than this fraction was rounded, not misplaced.
 _ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One image's boxes as given: float64 (n, 5) [class, xmin, ymin, xmax, ymax] on a picture of `size`.
+    """The raw boxes of one image: float64 (n, 5) [class, xmin, ymin, xmax, ymax] on an image of `size`.
 
-    `size` is (width, height), in pixels; None: those of the stored image. `file` is the image's name as the annotation
-    gives it, or "". `categories` are class names by class id; they say nothing that is relied upon.
+    `size` is (width, height) in pixels; None means the size of the stored image. `file` is the image's name in the
+    annotation, or "". `categories` maps class ids to names, unchecked.
     """
 
     boxes: NDArray[np.float64]
@@ -52,7 +52,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Listing:
-    """The samples of a channel, whose boxes are still as given: each one's Annotation, by the sample's name."""
+    """The samples of a channel and their annotations, by sample name."""
 
     samples: Sequence[Sample[object]]
     annotations: dict[str, Annotation]
@@ -62,17 +62,17 @@ class Listing:
 
 
 def parse_json(data: bytes, where: str, hp: Hyperparameters) -> Annotation:
-    """Read an annotation file's bytes; `where` names it in messages.
+    """Parse an annotation file. `where` names it in messages.
 
-    Raises UserError for what is no such file, a class that is none, and more objects than label_width holds. Boxes
-    may be anywhere and of any size: see `repair`.
+    Raise UserError for another format, an invalid class, or more objects than label_width allows. The boxes may be
+    outside the image or have any size, see `repair`.
     """
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is not JSON ({str(error)[:120]}): {_WANTED}") from None
+        raise UserError(f"{where} is not JSON ({str(error)[:120]}): {_FORMAT}") from None
     if not isinstance(document, dict) or not isinstance(document.get("annotations"), list):
-        raise UserError(f"{where} has no list `annotations`: {_WANTED}")
+        raise UserError(f"{where} has no list `annotations`: {_FORMAT}")
     objects = document["annotations"]
     _check_count(len(objects), where, hp)
     rows = [_row(value, f"{where}, annotation {number}", hp) for number, value in enumerate(objects)]
@@ -84,37 +84,37 @@ def parse_json(data: bytes, where: str, hp: Hyperparameters) -> Annotation:
     )
 
 
-_WANTED = (
-    "an annotation file is one image's, like "
+_FORMAT = (
+    "an annotation file describes one image, like "
     '{"file": "a.jpg", "image_size": [{"width": 500, "height": 400, "depth": 3}], '
     '"annotations": [{"class_id": 0, "left": 111, "top": 134, "width": 61, "height": 128}]}'
 )
 
 
 def parse_record(labels: NDArray[np.float32], where: str, hp: Hyperparameters) -> Annotation:
-    """Read a detection record's label, float32 (n,): header width, object width, rest of the header, objects.
+    """Parse the label of a detection record, float32 (n,): header width, object width, rest of the header, objects.
 
-    An object is class, xmin, ymin, xmax, ymax in fractions, and columns that are ignored. Raises UserError for a
-    label that is not built so, a class that is none, and more objects than label_width holds.
+    An object is class, xmin, ymin, xmax, ymax in fractions; further columns are ignored. Raise UserError for another
+    format, an invalid class, or more objects than label_width allows.
     """
     values = [float(value) for value in labels]
     if len(values) < LABEL_HEADER:
         raise UserError(
-            f"{where} has {plural(len(values), 'label value')}, which is an image-classification record: a detection "
-            "record begins with 2, 5 (widths of its header and of an object); make it with im2rec's --pack-label"
+            f"{where} has {plural(len(values), 'label value')}, as in image-classification: a detection record "
+            "begins with 2, 5 (the widths of its header and of an object); create it with im2rec's --pack-label"
         )
     header, width = values[:2]
-    wholes = header.is_integer() and width.is_integer()  # no NaN and no infinity is
-    if not (wholes and LABEL_HEADER <= header <= len(values) and width >= LABEL_OBJECT):
+    whole = header.is_integer() and width.is_integer()  # False for NaN and infinity
+    if not (whole and LABEL_HEADER <= header <= len(values) and width >= LABEL_OBJECT):
         raise UserError(
             f"{where} begins with {header:g}, {width:g}: a detection record begins with the width of its header, "
-            f"from {LABEL_HEADER} to its {len(values)} values, and that of an object, {LABEL_OBJECT} or more"
+            f"{LABEL_HEADER} to {len(values)} values, and the width of an object, at least {LABEL_OBJECT}"
         )
     objects = values[int(header) :]
     if len(objects) % width:
         raise UserError(
             f"{where} has {plural(len(objects), 'value')} after its header of {header:g}, which is not a whole number "
-            f"of objects of {width:g} values: correct the line in the .lst file that it was made from"
+            f"of objects of {width:g} values: correct its line in the .lst file"
         )
     _check_count(int(len(objects) // width), where, hp)
     rows = np.array(objects, np.float64).reshape(-1, int(width) if objects else LABEL_OBJECT)[:, :LABEL_OBJECT]
@@ -126,15 +126,15 @@ def parse_record(labels: NDArray[np.float32], where: str, hp: Hyperparameters) -
 def _check_count(count: int, where: str, hp: Hyperparameters) -> None:
     if count > hp.max_objects():
         raise UserError(
-            f"{where} has {count} objects and label_width={hp.label_width} holds {hp.max_objects()}: set label_width "
+            f"{where} has {count} objects but label_width={hp.label_width} allows {hp.max_objects()}: set label_width "
             f"to at least {LABEL_HEADER + LABEL_OBJECT * count}"
         )
 
 
 def _row(value: Any, where: str, hp: Hyperparameters) -> list[float]:
-    """Return [class, xmin, ymin, xmax, ymax] in pixels of one of `annotations`."""
+    """Return [class, xmin, ymin, xmax, ymax], in pixels, of one object in `annotations`."""
     if not isinstance(value, dict):
-        raise UserError(f"{where} is {_told(value)}: {_WANTED}")
+        raise UserError(f"{where} is {_describe(value)}: {_FORMAT}")
     label = _class(_number(value, "class_id", where), where, hp)
     left, top, width, height = (_number(value, key, where) for key in _SIDES)
     return [label, left, top, left + width, top + height]
@@ -153,31 +153,31 @@ def _class(value: float, where: str, hp: Hyperparameters) -> float:
 
 def _number(value: Mapping[str, Any], key: str, where: str) -> float:
     if key not in value:
-        raise UserError(f"{where} lacks the key {key!r}: it needs class_id, {', '.join(_SIDES)}")
+        raise UserError(f"{where} lacks the key {key!r}: required are class_id, {', '.join(_SIDES)}")
     number = _real(value[key])
     if number is None:
-        raise UserError(f"{where} has {key}={_told(value[key])}: it must be a number")
+        raise UserError(f"{where} has {key}={_describe(value[key])}: it must be a number")
     return number
 
 
 def _size(value: Any, where: str) -> tuple[float, float] | None:
-    """Return (width, height) of `image_size`, which is a list of one object, or that object; None for nothing."""
+    """Return (width, height) from `image_size`, an object or a list of one; None if it is empty or missing."""
     first = value[0] if isinstance(value, list) and value else value
     if not first:
         return None
     sides = first if isinstance(first, dict) else {}
     width, height = _side(sides.get("width")), _side(sides.get("height"))
     if width is None or height is None or not min(width, height) > 0:
-        told = _text(json.dumps(value))[:120]
+        text = _text(json.dumps(value))[:120]
         raise UserError(
-            f"{where} has the image_size {told}: width and height must be above 0, in pixels, as in "
-            '[{"width": 500, "height": 400, "depth": 3}], or the key be left out'
+            f"{where} has the image_size {text}: width and height must be positive, in pixels, as in "
+            '[{"width": 500, "height": 400, "depth": 3}]; fix or remove the key'
         )
     return width, height
 
 
 def _side(value: Any) -> float | None:
-    """Return a side of `image_size`, which some tools write as text; None for what is no number."""
+    """Return a side of `image_size`, which some tools write as text; None if it is not a number."""
     try:
         return float(value) if isinstance(value, str) else _real(value)
     except ValueError:
@@ -185,18 +185,18 @@ def _side(value: Any) -> float | None:
 
 
 def _categories(value: Any) -> dict[int, str]:
-    """Return the names that `categories` has in the usual form; what has another is passed over."""
-    found: dict[int, str] = {}
+    """Return the names in `categories` by class id. Entries in another format are ignored."""
+    names: dict[int, str] = {}
     for entry in value if isinstance(value, list) else ():
         label = _real(entry.get("class_id")) if isinstance(entry, dict) else None
         name = _text(entry.get("name")).strip() if isinstance(entry, dict) else ""
         if label is not None and label.is_integer() and name:
-            found.setdefault(int(label), name)
-    return found
+            names.setdefault(int(label), name)
+    return names
 
 
 def _real(value: Any) -> float | None:
-    """Return a JSON number as float, infinite when it has more digits than a float; None for anything else."""
+    """Return a JSON number as a float, infinite if it is too large; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -206,12 +206,12 @@ def _real(value: Any) -> float | None:
 
 
 def _text(value: Any) -> str:
-    """Return a JSON text, without the half characters that JSON can hold and UTF-8 cannot; "" for anything else."""
+    """Return a JSON string, without surrogates, which UTF-8 cannot encode; "" for anything else."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
-def _told(value: Any) -> str:
-    """Return a JSON value for a message; of a list or an object only what it is."""
+def _describe(value: Any) -> str:
+    """Return a JSON value for a message, or only its type if it is a list or an object."""
     kinds: dict[type, str] = {list: "a list", dict: "an object"}
     return kinds.get(type(value)) or _text(json.dumps(value))[:60]
 
@@ -220,21 +220,21 @@ def _told(value: Any) -> str:
 
 
 def place(annotation: Annotation, frame: Frame) -> NDArray[np.float64] | None:
-    """Return the boxes as float64 (n, 5) in fractions of the upright image; None when image_size is of another one."""
+    """Return boxes as float64 (n, 5) in fractions of the upright image; None if image_size does not fit the image."""
     stored = (frame.width, frame.height)
     size, orientation = annotation.size or stored, frame.orientation
     if size not in (FRACTIONS, stored):
         if size != frame.upright:
             return None
         orientation = 1
-    with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is for `repair`
+    with np.errstate(over="ignore", invalid="ignore"):  # `repair` drops infinite values
         return to_upright(annotation.boxes / np.array([1, *size, *size], np.float64), orientation)
 
 
 def repair(boxes: NDArray[np.float64], where: str, issues: DataIssues) -> NDArray[np.float32]:
-    """Return the boxes, float64 (n, 5) in fractions, that are on the image: float32 (m, 5), clipped to 0..1.
+    """Clip boxes, float64 (n, 5) in fractions, to the image, and drop invalid ones; return float32 (m, 5).
 
-    Notes in `issues` each one that was dropped or clipped.
+    Add each dropped or clipped box to `issues`.
     """
     kept = []
     for number, box in enumerate(boxes):
@@ -242,60 +242,61 @@ def repair(boxes: NDArray[np.float64], where: str, issues: DataIssues) -> NDArra
         if not np.isfinite(box).all():
             kind = "boxes with a side that is NaN or infinite, dropped"
         elif not has_area(box[1:]):
-            kind = "boxes without area, dropped"
+            kind = "boxes with zero area, dropped"
         elif not has_area(clipped):
-            kind = "boxes outside of their image, dropped"
+            kind = "boxes outside their image, dropped"
         elif not has_area(clipped.astype(np.float32)):
-            kind = "boxes without area, dropped"
+            kind = "boxes with zero area, dropped"
         else:
-            kind = "boxes partly outside of their image, clipped" if abs(clipped - box[1:]).max() > _ROUNDING else ""
+            kind = "boxes partly outside their image, clipped" if abs(clipped - box[1:]).max() > _ROUNDING else ""
             kept.append([box[0], *clipped])
         if kind:
             issues.add(kind, f"{where} box {number}")
     return np.array(kept, np.float32).reshape(-1, 5)
 
 
-# ---- a channel of them ------------------------------------------------------------------------------------------
+# ---- all annotations of a channel
+# ------------------------------------------------------------------------------------------
 
 
 def list_records(path: Path, hp: Hyperparameters, refuse: Refuse = raise_error) -> Listing:
-    """List a .rec file of detection records. What cannot be used goes to `refuse` as a UserError naming the record."""
-    found: list[Sample[object]] = []
+    """List the detection records of a .rec file. For one that cannot be used, `refuse` gets a UserError naming it."""
+    listed: list[Sample[object]] = []
     parsed: dict[str, Annotation] = {}
     for sample in samples.records(path, refuse):
         try:
             parsed[sample.name] = parse_record(sample.label, sample.name, hp)
-            found.append(sample)
+            listed.append(sample)
         except UserError as error:
             refuse(error)
-    reach = np.concatenate([_reach(annotation) for annotation in parsed.values()] or [np.zeros(0)])
-    if np.sum(reach > _FAR) > len(reach) / 2:
+    edges = np.concatenate([_far_edges(annotation) for annotation in parsed.values()] or [np.zeros(0)])
+    if np.sum(edges > _MAX_FRACTION) > len(edges) / 2:
         refuse(
             UserError(
-                f"labels of {path.name} are fractions from 0 to 1, and these look like pixels: they go up to "
-                f"{reach.max():g}; divide them by the image's width and height, as im2rec takes them from a .lst file"
+                f"labels of {path.name} must be fractions from 0 to 1 but look like pixels: they go up to "
+                f"{edges.max():g}; divide them by the image's width and height, as im2rec expects them in a .lst file"
             )
         )
-    return Listing(found, parsed)
+    return Listing(listed, parsed)
 
 
 def list_files(
-    images: Channel, notes: Channel, hp: Hyperparameters, issues: DataIssues, refuse: Refuse = raise_error
+    images: Channel, labels: Channel, hp: Hyperparameters, issues: DataIssues, refuse: Refuse = raise_error
 ) -> Listing:
-    """List the images that have an annotation file; notes in `issues` those of either that lack the other.
+    """List the images that have an annotation file. Add images and files without a counterpart to `issues`.
 
-    An annotation is of the image that its `file` names, relative to the image channel; else of the one with its own
-    base name. A file that cannot be used goes to `refuse`, and boxes that look like fractions. Raises UserError when
-    the image of a file is not one, two are of the same one, or none has an image.
+    An annotation belongs to the image that its `file` names, relative to the image channel, or else to the image with
+    the same base name. Unusable files and boxes that look like fractions go to `refuse`. Raise UserError if a file
+    could belong to two images, two files belong to the same image, or no file has an image.
     """
-    paths = notes.files((".json",))
+    paths = labels.files((".json",))
     if not paths:
         raise UserError(
-            f"channel {notes.name!r} must hold one .json file for each image of {images.name!r} and holds none: it "
-            f"holds {listing(notes.path)}"
+            f"channel {labels.name!r} has no .json file but must have one for each image of {images.name!r}: it "
+            f"holds {listing(labels.path)}"
         )
-    with ThreadPoolExecutor() as pool:  # many small files, perhaps from S3: the waiting is shared
-        names = [path.relative_to(notes.path).as_posix() for path in paths]
+    with ThreadPoolExecutor() as pool:  # many small files, perhaps on S3: read them concurrently to hide the latency
+        names = [path.relative_to(labels.path).as_posix() for path in paths]
         read = pool.map(partial(_read, hp=hp), paths, names)
         parsed: dict[str, Annotation] = {}
         for name, annotation in zip(names, read, strict=True):
@@ -303,54 +304,59 @@ def list_files(
                 refuse(annotation)
             else:
                 parsed[name] = annotation
-    _require_pixels(parsed, notes, issues, refuse)
+    _require_pixels(parsed, labels, issues, refuse)
     files = {path.relative_to(images.path).as_posix(): path for path in images.files()}
-    told = {name: annotation.file for name, annotation in parsed.items() if annotation.file in files}
-    named, alone = pairs.match(parsed, files, "name one in its key `file`, relative to the channel", told)
-    for name in alone:
+    declared = {name: annotation.file for name, annotation in parsed.items() if annotation.file in files}
+    annotation_of, unmatched = pairs.match(
+        parsed, files, "name one in its key `file`, relative to the channel", declared
+    )
+    for name in unmatched:
         issues.add("annotation files without an image, left out", name)
-    if not named and parsed:
+    if not annotation_of and parsed:
         raise UserError(
-            f"no annotation file of {notes.name!r} belongs to an image of {images.name!r}: "
-            f"{next(iter(parsed))} needs an image of its base name, or a key `file` that names one relative to the "
+            f"no annotation file of {labels.name!r} belongs to an image of {images.name!r}: "
+            f"{next(iter(parsed))} needs an image with its base name, or a key `file` that names one relative to the "
             f"channel; {images.name!r} holds {listing(images.path)}"
         )
     for name in files:
-        if name not in named and name.lower().endswith(pairs.IMAGE_SUFFIXES):
+        if name not in annotation_of and name.lower().endswith(pairs.IMAGE_SUFFIXES):
             issues.add(f"images of {images.name} without an annotation file, left out", name)
-    found = {name: parsed[named[name]] for name in sorted(named)}
-    return Listing([Sample(name, None, files[name]) for name in found], found)
+    annotations = {name: parsed[annotation_of[name]] for name in sorted(annotation_of)}
+    return Listing([Sample(name, None, files[name]) for name in annotations], annotations)
 
 
-def _reach(annotation: Annotation) -> NDArray[np.float64]:
-    """Return the larger of xmax and ymax, float64 (n,), of the boxes that are finite and have an area."""
+def _far_edges(annotation: Annotation) -> NDArray[np.float64]:
+    """Return the larger of xmax and ymax, float64 (n,), of each box that is finite and has an area."""
     boxes = annotation.boxes[np.isfinite(annotation.boxes).all(axis=1), 1:]
     return boxes[has_area(boxes), 2:].max(axis=1)
 
 
-def _require_pixels(parsed: Mapping[str, Annotation], notes: Channel, issues: DataIssues, refuse: Refuse) -> None:
-    """Call `refuse` when most boxes look like fractions; note in `issues` files where all do."""
-    reaches = {name: _reach(annotation) for name, annotation in parsed.items() if annotation.size != FRACTIONS}
-    tiny = [name for name, reach in reaches.items() if len(reach) and reach.max() <= _FAR]
+def _require_pixels(parsed: Mapping[str, Annotation], labels: Channel, issues: DataIssues, refuse: Refuse) -> None:
+    """Call `refuse` if most boxes look like fractions. Otherwise add files in which all do to `issues`."""
+    by_file = {name: _far_edges(annotation) for name, annotation in parsed.items() if annotation.size != FRACTIONS}
+    tiny = [name for name, edges in by_file.items() if len(edges) and edges.max() <= _MAX_FRACTION]
     if not tiny:
         return
-    every = np.concatenate(list(reaches.values()))
-    if np.sum(every <= _FAR) > len(every) / 2:
+    edges = np.concatenate(list(by_file.values()))
+    if np.sum(edges <= _MAX_FRACTION) > len(edges) / 2:
         corners = next(box[1:] for box in parsed[tiny[0]].boxes if has_area(box[1:]))
         left, top, right, bottom = (f"{side:g}" for side in corners)
         refuse(
             UserError(
-                f"boxes of {notes.name!r} are in pixels, and these look like fractions: {tiny[0]} has a box from "
+                f"boxes of {labels.name!r} must be in pixels but look like fractions: {tiny[0]} has a box from "
                 f"{left}, {top} to {right}, {bottom}; multiply them by the image's width and height"
             )
         )
         return
     for name in tiny:
-        issues.add(f"annotation files whose boxes do not reach beyond {_FAR} pixels and may be fractions", name)
+        issues.add(
+            f"annotation files whose boxes end within {_MAX_FRACTION} pixels of the corner and may be in fractions",
+            name,
+        )
 
 
 def _read(path: Path, name: str, hp: Hyperparameters) -> Annotation | UserError:
-    """Return what a file says, or why it cannot be used."""
+    """Return the annotation in a file, or the error if it cannot be used."""
     try:
         return parse_json(path.read_bytes(), name, hp)
     except UserError as error:
@@ -360,18 +366,18 @@ def _read(path: Path, name: str, hp: Hyperparameters) -> Annotation | UserError:
 
 
 def categories(annotations: Iterable[Annotation]) -> list[tuple[int, str]]:
-    """Return the categories of all annotations, ids with names, each once and in order."""
-    return sorted({each for annotation in annotations for each in annotation.categories.items()})
+    """Return the distinct categories of all annotations as sorted pairs of id and name."""
+    return sorted({category for annotation in annotations for category in annotation.categories.items()})
 
 
 def class_names(categories: Iterable[tuple[int, str]], classes: int) -> tuple[str, ...] | None:
-    """Return the names that categories, ids with names, give to the classes; None unless all agree and none lacks.
+    """Return the class names in `categories`, pairs of id and name; None unless each class has exactly one name.
 
-    Ids beyond the classes count as disagreement: the list is then of the ids before somebody numbered them again.
+    Also return None if there are ids beyond the classes: the categories then date from before a renumbering.
     """
     names: dict[int, set[str]] = defaultdict(set)
     for label, name in categories:
         names[label].add(name)
-    if set(names) != set(range(classes)) or any(len(found) > 1 for found in names.values()):
+    if set(names) != set(range(classes)) or any(len(of_class) > 1 for of_class in names.values()):
         return None
     return tuple(names[label].copy().pop() for label in range(classes))

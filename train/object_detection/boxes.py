@@ -1,4 +1,4 @@
-"""Boxes as rows of numbers: overlaps, flips, and the turn that EXIF asks for. NumPy only."""
+"""Operations on arrays of boxes: area, overlap, flip and EXIF rotation. NumPy only."""
 
 from typing import TypeVar
 
@@ -9,20 +9,20 @@ Real = TypeVar("Real", np.float32, np.float64)
 
 
 def area(corners: NDArray[Real]) -> NDArray[Real]:
-    """Return the areas (...,) of corners (..., 4): xmin, ymin, xmax, ymax; negative for a box inside out."""
+    """Return the areas (...,) of corners (..., 4) [xmin, ymin, xmax, ymax]; negative if one pair is reversed."""
     width: NDArray[Real] = corners[..., 2] - corners[..., 0]
     height: NDArray[Real] = corners[..., 3] - corners[..., 1]
     return width * height
 
 
 def has_area(corners: NDArray[Real]) -> NDArray[np.bool_]:
-    """Return which of corners (..., 4) have a width and a height above 0: bool (...,)."""
+    """Return bool (...,): whether corners (..., 4) have a positive width and height."""
     return np.all(corners[..., 2:] > corners[..., :2], axis=-1)
 
 
 def overlaps(a: NDArray[Real], b: NDArray[Real]) -> NDArray[Real]:
-    """Return the intersection over union (n, m) of corners (n, 4) and (m, 4); 0 where neither has an area."""
-    # One coordinate at a time: NumPy is several times faster on (n, m) than along a last axis of 2.
+    """Return the intersection over union (n, m) of corners (n, 4) and (m, 4); 0 if neither has an area."""
+    # One coordinate at a time, because NumPy is several times faster on (n, m) than along a last axis of 2.
     width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
     height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
     shared = np.maximum(width, 0) * np.maximum(height, 0)
@@ -31,13 +31,13 @@ def overlaps(a: NDArray[Real], b: NDArray[Real]) -> NDArray[Real]:
 
 
 def flip(boxes: NDArray[Real]) -> NDArray[Real]:
-    """Return boxes (n, 5) [class, xmin, ymin, xmax, ymax], in fractions, of the photo seen in a mirror."""
+    """Return boxes (n, 5) [class, xmin, ymin, xmax, ymax], in fractions, of the horizontally flipped photo."""
     flipped = boxes.copy()
     flipped[:, 1], flipped[:, 3] = 1 - boxes[:, 3], 1 - boxes[:, 1]
     return flipped
 
 
-# EXIF 2.32, tag Orientation: whether x and y change places, and then whether each runs the other way.
+# EXIF 2.32, tag Orientation: whether to swap x and y, then whether to mirror x, and y.
 _TURNS = {
     2: (False, True, False),
     3: (False, True, True),
@@ -50,9 +50,9 @@ _TURNS = {
 
 
 def to_upright(boxes: NDArray[Real], orientation: int) -> NDArray[Real]:
-    """Return boxes (n, 5), in fractions of the stored picture, as fractions of the upright one.
+    """Convert boxes (n, 5) from fractions of the stored image to fractions of the upright image.
 
-    `orientation` is EXIF's, 1 to 8; anything else counts as 1, which is upright as stored.
+    `orientation` is the EXIF value, 1 to 8. Any other value is treated as 1, which is stored upright.
     """
     swap, mirror_x, mirror_y = _TURNS.get(orientation, (False, False, False))
     kind, x0, y0, x1, y1 = boxes.T

@@ -1,4 +1,4 @@
-"""The evaluation of object-detection: detections of a network, and their mean average precision."""
+"""Evaluate the network on the validation photos: detections and mean average precision."""
 
 from collections.abc import Sequence
 
@@ -16,34 +16,36 @@ from train.trainer import validation_batches
 
 _BATCH = 16
 _LEVELS = tuple(np.arange(0, 1.1, 0.1).tolist())
-"""GluonCV's levels of recall, with which logged values compare: 0.30000000000000004 is one, and 3 of 10 are below."""
+"""GluonCV's recall levels, so that logged values are comparable. One is 0.30000000000000004, which 3 of 10 miss."""
 SCORE_FLOOR = 0.01
-"""Detections below it are not kept: GluonCV's floor, and the server's."""
+"""Detections below this score are dropped, as in GluonCV and in the server."""
 
 
 def evaluate(net: Detector, data: Data, hp: Hyperparameters) -> Evaluated[Detections]:
-    """Find the boxes on the validation photos of all hosts, each on its own, by MXNet's own suppression.
+    """Evaluate the network on the validation photos of all hosts; each host predicts its part.
 
-    Raises Stopped, and FloatingPointError when the network answers with numbers that are not finite.
+    Non-maximum suppression is MXNet's. Raise Stopped after a stop request, and FloatingPointError if a prediction is
+    not finite.
     """
     count = len(data.validation)
-    found: Detections = []
+    detected: Detections = []
     for batch in validation_batches(data.validation_tensor, count, _BATCH):
         scores, boxes = net(mx.nd.array(batch))
         if not (np.isfinite(scores.asnumpy()).all() and np.isfinite(boxes.asnumpy()).all()):
-            raise FloatingPointError("the network's answers are not finite")
-        found += detections(scores, boxes, hp.nms_threshold, hp.nms_topk)
-    del found[count:]
-    found = data.validation_distribution.gather(found)
-    value = mean_average_precision(found, data.truths, hp.image_shape, hp.overlap_threshold)
-    return Evaluated(value, {"mAP": value}, found)
+            raise FloatingPointError("the network's predictions are not finite")
+        detected += detections(scores, boxes, hp.nms_threshold, hp.nms_topk)
+    del detected[count:]
+    detected = data.validation_distribution.gather(detected)
+    value = mean_average_precision(detected, data.truths, hp.image_shape, hp.overlap_threshold)
+    return Evaluated(value, {"mAP": value}, detected)
 
 
 def detections(scores: mx.nd.NDArray, boxes: mx.nd.NDArray, threshold: float, top_k: int) -> list[NDArray[np.float32]]:
-    """Return each picture's detections, float32 (d, 6): class, score, xmin, ymin, xmax, ymax, the best first.
+    """Return the detections of each picture, float32 (d, 6): class, score, xmin, ymin, xmax, ymax, best first.
 
-    `scores` (N, A, K) and `boxes` (N, A, 4) are the detector's. MXNet's own non-maximum suppression: within a class,
-    boxes that overlap a better one by more than `threshold`; of all classes together the `top_k` best come to it.
+    `scores` (N, A, K) and `boxes` (N, A, 4) are the detector's outputs. MXNet's non-maximum suppression takes the
+    `top_k` best boxes of all classes together, and drops those that overlap a better one of their class by more than
+    `threshold`.
     """
     count, anchors, classes = scores.shape
     ids = mx.nd.broadcast_like(mx.nd.arange(classes).reshape((1, 1, classes, 1)), scores.expand_dims(-1))
@@ -52,31 +54,31 @@ def detections(scores: mx.nd.NDArray, boxes: mx.nd.NDArray, threshold: float, to
     kept = mx.nd.contrib.box_nms(
         rows, overlap_thresh=threshold, valid_thresh=SCORE_FLOOR, topk=top_k, id_index=0, score_index=1, coord_start=2
     ).asnumpy()
-    found = [picture[picture[:, 1] > 0] for picture in kept]  # what is suppressed is marked by -1
-    for picture in found:
-        picture[:, 2:] = picture[:, 2:].clip(0, 1)
-    return found
+    by_picture = [rows[rows[:, 1] > 0] for rows in kept]  # -1 marks suppressed boxes
+    for rows in by_picture:
+        rows[:, 2:] = rows[:, 2:].clip(0, 1)
+    return by_picture
 
 
 def mean_average_precision(
-    found: Sequence[NDArray[np.float32]],
+    detected: Sequence[NDArray[np.float32]],
     truths: Sequence[NDArray[np.float32]],
     side: int,
     overlap: float,
     eleven_points: bool = True,
 ) -> float:
-    """Return the mean over classes of the average precision at an IoU of `overlap`.
+    """Return the mean, over classes, of the average precision at an IoU of `overlap`.
 
-    `found` float32 (d, 6) and `truths` float32 (n, 5) for each picture, coordinates as shares of it; they are measured
-    in pixels of a picture of `side` x `side`, the far edge included, as PASCAL VOC does. `eleven_points`: VOC 2007's
-    mean of the precision at eleven recalls; otherwise the area under the curve (VOC 2010). A class without a true box
-    has no part in the mean; NaN when no class has one.
+    `detected` (d, 6) and `truths` (n, 5) are float32 for each picture, in fractions. As in PASCAL VOC, the overlap is
+    measured in pixels of a `side` x `side` picture, far edge included. With `eleven_points` the average precision is
+    VOC 2007's mean of the precision at eleven recall levels, otherwise the area under the curve (VOC 2010). Classes
+    without a ground truth box are ignored; NaN if no class has one.
     """
-    classes = 1 + max((int(rows[:, 0].max(initial=-1)) for rows in (*found, *truths)), default=-1)
+    classes = 1 + max((int(rows[:, 0].max(initial=-1)) for rows in (*detected, *truths)), default=-1)
     pixels = np.array([1, 1, side, side, side, side], np.float32)
     matches = average_precision.match(
-        [truth * pixels[1:] for truth in truths], [rows * pixels for rows in found], classes, overlap, far_edge=1
+        [truth * pixels[1:] for truth in truths], [rows * pixels for rows in detected], classes, overlap, far_edge=1
     )
     if not eleven_points:
         return average_precision.mean(matches, average_precision.area_under_curve)
-    return average_precision.mean(matches, lambda one: average_precision.voc07(one, _LEVELS))
+    return average_precision.mean(matches, lambda of_class: average_precision.voc07(of_class, _LEVELS))

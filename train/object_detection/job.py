@@ -1,4 +1,4 @@
-"""One training job of object-detection: its network and data, and what its model folder holds."""
+"""A training job of object-detection: network, data and model folder."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -22,13 +22,13 @@ from train.verify import Check, choose
 from train.weights import native, pretrained
 
 _OUTPUTS = ("scores", "boxes")
-_TOLERANCE = 1e-3  # of scores and of coordinates as shares of the picture
-# Samples of the closing checks; after a stop request only as many as the remaining seconds surely allow.
+_TOLERANCE = 1e-3  # of scores, and of coordinates in fractions of the picture
+# Samples in the closing checks. After a stop request only a few: the job is killed soon.
 _TENSORS, _FILES, _FILES_STOPPED = 4, 1000, 32
 
 
 def prepare(job: Job[Hyperparameters]) -> Prepared:
-    """Read the data and build the network. Raises UserError for the user's mistakes."""
+    """Read the data and build the network. Raise UserError if the data or hyperparameters are invalid."""
     hp = job.hp
     name = network.PRETRAINED[hp.base_network]
     chosen = devices.choose(job.environ, hp.mini_batch_size)
@@ -60,30 +60,30 @@ class Model(GluonModel[Detections]):
         super().__init__(net, loaded, hp, f"ssd_{hp.image_shape}_{network.PRETRAINED[hp.base_network]}", "boxes")
 
     def companions(self) -> Mapping[str, Callable[[Path], object]]:
-        """Return the network as MXNet's tools deploy it, and the hyperparameters."""
+        """Return the symbol that MXNet's tools deploy, and the hyperparameters."""
         return {
             "model_algo_1-symbol.json": lambda path: self._deployable().save(str(path)),
             "hyperparams.json": self.write_hyperparameters,
         }
 
     def export(self, path: Path) -> None:
-        """Write the network as an ONNX graph, without the suppression, which is the server's."""
+        """Write the network as an ONNX graph. The server does the non-maximum suppression."""
         side = self._hp.image_shape
         symbol = mx.sym.Group(list(self._net(mx.sym.var("data"))))
         onnx.export(symbol, native.parameters(self._net), "data", (3, side, side), path, _OUTPUTS)
 
     def measure(self, best: Best[Detections]) -> dict[str, float]:
-        """Return the mAP as VOC measures it since 2010."""
+        """Return the mAP as defined by VOC since 2010."""
         area = self._precision(best.kept, range(len(self._data.truths)), eleven_points=False)
         return {"validation:mAP_area": area}
 
     def describe(self, metrics: dict[str, float]) -> artifact.Artifact:
-        """Return what model.json says."""
+        """Return the contents of model.json."""
         nms = artifact.Nms(self._hp.nms_threshold, self._hp.nms_topk, evaluation.SCORE_FLOOR)
         return replace(super().describe(metrics), nms=nms)
 
     def check(self, best: Best[Detections]) -> Check:
-        """Return what the closing checks compare."""
+        """Return the inputs and expected outputs of the closing checks."""
         samples = self._data.validation
         chosen = choose(len(samples), _FILES, _FILES_STOPPED)
         if not any(len(samples[i].label) for i in chosen):
@@ -93,13 +93,13 @@ class Model(GluonModel[Detections]):
             tensors,
             dict(zip(_OUTPUTS, (value.asnumpy() for value in self._net(mx.nd.array(tensors))), strict=True)),
             [samples[i] for i in chosen],
-            metric=lambda answers: self._precision(answers, chosen),
+            metric=lambda detected: self._precision(detected, chosen),
             logged=self._precision([best.kept[i] for i in chosen], chosen),
             tolerance=_TOLERANCE,
         )
 
     def _deployable(self) -> mx.sym.Symbol:
-        """Return the network as MXNet's tools deploy it: detections (N, A x K, 6), suppressed ones marked by -1."""
+        """Return the network that MXNet's tools deploy: detections (N, A x K, 6), marked by -1 if suppressed."""
         scores, boxes = self._net(mx.sym.var("data"))
         classes = []
         for label in range(self._hp.num_classes):
@@ -116,7 +116,9 @@ class Model(GluonModel[Detections]):
             name="detection",
         )
 
-    def _precision(self, found: list[NDArray[np.float32]], chosen: Iterable[int], eleven_points: bool = True) -> float:
+    def _precision(
+        self, detected: list[NDArray[np.float32]], chosen: Iterable[int], eleven_points: bool = True
+    ) -> float:
         truths = [self._data.truths[i] for i in chosen]
         side, overlap = self._hp.image_shape, self._hp.overlap_threshold
-        return evaluation.mean_average_precision(found, truths, side, overlap, eleven_points)
+        return evaluation.mean_average_precision(detected, truths, side, overlap, eleven_points)

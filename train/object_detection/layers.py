@@ -1,6 +1,6 @@
-"""Names of layers: those of MXNet's public VGG-16 and ResNet-50 symbol files, which `freeze_layer_pattern` matches.
+"""The layer names that `freeze_layer_pattern` matches: those of MXNet's public VGG-16 and ResNet-50 symbol files.
 
-Users know them from the built-in: `conv1_1_weight`, `stage1_unit1_conv1_weight`. What SSD adds is called
+Users know them from the built-in: `conv1_1_weight`, `stage1_unit1_conv1_weight`. The layers of SSD itself are called
 `extra1_conv1_weight`, `predictor1_classes_weight` and `predictor1_boxes_weight` here.
 """
 
@@ -30,7 +30,7 @@ def public_name(name: str) -> str:
             text = matched.expand(public)
             return text.format(int(matched[2]) + 1) if "{0}" in text else text
     if matched := re.fullmatch(r"stages\.(\d)\.(\d+)\.(.+)", inner):
-        stage, layer, part = int(matched[1]), int(matched[2]) // 2, matched[3]  # every other layer is an activation
+        stage, layer, part = int(matched[1]), int(matched[2]) // 2, matched[3]  # every second layer is an activation
         return f"conv{stage + 1}_{layer + 1}_{part}" if stage < len(_VGG_STAGE) else f"fc{6 + layer}_{part}"
     if matched := re.fullmatch(r"extras\.(\d+)\.(\d+)\.(.+)", inner):
         return _extra(int(matched[1]) + 1, int(matched[2]), matched[3])
@@ -40,28 +40,31 @@ def public_name(name: str) -> str:
 
 
 def _extra(number: int, layer: int, part: str) -> str:
-    """An added map's two convolutions: without normalisation at layers 0 and 2, with it at 0 and 3, normalised next."""
+    """Return the name of a parameter in an extra map.
+
+    Its two convolutions are layers 0 and 2 without BatchNorm, or layers 0 and 3, each followed by its BatchNorm.
+    """
     kind = "conv" if part in ("weight", "bias") else "bn"
     return f"extra{number}_{kind}{1 if layer < 2 else 2}_{part}"
 
 
 def freeze(net: gluon.HybridBlock, hp: Hyperparameters) -> None:
-    """Keep what `freeze_layer_pattern` matches as it is. Raises UserError when that is nothing, or everything."""
+    """Freeze the layers that `freeze_layer_pattern` matches. Raise UserError if it matches no layer or all layers."""
     if not hp.freeze_layer_pattern:
         return
     named = {public_name(name): parameter for name, parameter in net._collect_params_with_prefix().items()}
     named = {name: parameter for name, parameter in named.items() if parameter.grad_req != "null"}
     frozen = [name for name in named if hp.freezes(name)]
     if not frozen:
-        some = list(named)[:: max(1, len(named) // 12)]
+        examples = list(named)[:: max(1, len(named) // 12)]
         raise UserError(
             f"hyperparameter freeze_layer_pattern={hp.freeze_layer_pattern!r} matches no layer of "
-            f"{hp.base_network}: it must match names from their beginning, such as {', '.join(some)}"
+            f"{hp.base_network}: it must match the start of names such as {', '.join(examples)}"
         )
     if len(frozen) == len(named):
         raise UserError(
             f"hyperparameter freeze_layer_pattern={hp.freeze_layer_pattern!r} matches all {len(named)} parameters, "
-            "so nothing is left to train: let it match the first layers only, such as ^(conv0|stage1_)"
+            "so nothing is left to train: match only the first layers, for example with ^(conv0|stage1_)"
         )
     for name in frozen:
         named[name].grad_req = "null"

@@ -1,4 +1,4 @@
-"""The lines that object-detection prints as training goes on, in their order, as the built-in does."""
+"""Log lines of object-detection, the same as the built-in's."""
 
 import datetime
 from pathlib import Path
@@ -11,11 +11,11 @@ from train.learner import Best, Evaluated, Lines
 from train.log import LOG
 
 Detections = list[NDArray[np.float32]]
-"""Of each validation photo its detections, float32 (d, 6)."""
+"""The detections, float32 (d, 6), on each validation photo."""
 
 
 class DetectionLines(Lines[Detections]):
-    """`host` is the name of the host in `#..._metric` lines; a job has `epochs` epochs."""
+    """`host` is the host's name in `#..._metric` lines. A job has `epochs` epochs."""
 
     every = 100
 
@@ -23,16 +23,16 @@ class DetectionLines(Lines[Detections]):
         self._host, self._epochs = host, epochs
 
     def speed(self, epoch: Epoch, learning_rate: float) -> None:
-        """Some more batches are done."""
-        spent = epoch.seconds
+        """Log the training speed."""
+        seconds = epoch.seconds
         LOG.info(
             "Epoch: %4d, batches: %6d, num_examples: %6d, %.1f samples/sec, epoch time so far:  %s",
-            *(epoch.number, epoch.count, epoch.samples, epoch.samples / spent, datetime.timedelta(seconds=spent)),
+            *(epoch.number, epoch.count, epoch.samples, epoch.samples / seconds, datetime.timedelta(seconds=seconds)),
         )
         LOG.info("time left: %s", epoch.time_left)
 
     def trained(self, epoch: Epoch) -> None:
-        """An epoch has seen all batches."""
+        """Log the training metrics of an epoch."""
         LOG.info(
             "#quality_metric: host=%s, epoch=%d, batch=%d train cross_entropy <loss>=(%r)",
             *(self._host, epoch.number, epoch.count, epoch.metrics["cross_entropy"]),
@@ -44,36 +44,36 @@ class DetectionLines(Lines[Detections]):
         LOG.info("Round of batches complete")
 
     def evaluated(self, epoch: Epoch, found: Evaluated[Detections], seconds: float) -> None:
-        """An epoch is evaluated."""
+        """Log the validation metrics of an epoch."""
         LOG.info("Updated the metrics")
         LOG.info(
             "#quality_metric: host=%s, epoch=%d, validation mAP <score>=(%r)", self._host, epoch.number, found.value
         )
 
     def improved(self, best: Best[Detections]) -> None:
-        """An epoch is the best so far."""
+        """Log that an epoch is the best so far."""
         LOG.info("Updating the best model with validation-mAP=%r", best.value)
 
     def saved(self, path: Path, epoch: int) -> None:
-        """Weights are written."""
+        """Log that weights were written."""
         LOG.info('Saved checkpoint to "%s"', path)
 
     def ended(self, epoch: Epoch) -> None:
-        """An epoch is evaluated and written."""
+        """Log the progress at the end of an epoch."""
         done = 100 * (epoch.number + 1) // self._epochs
         LOG.info("#progress_metric: host=%s, completed %d %% of epochs", self._host, done)
         rate = epoch.metrics["throughput"]
         LOG.info("#throughput_metric: host=%s, train throughput=%r records/second", self._host, rate)
 
     def exported(self, best: Best[Detections], metrics: dict[str, float]) -> None:
-        """The best epoch's graph is written."""
+        """Log the metrics of the best epoch after its export."""
         area = metrics["validation:mAP_area"]
         LOG.info("The best epoch is %d: mAP %.6f (VOC 2007), %.6f (area)", best.epoch, best.value, area)
 
     def finished(self, best: Best[Detections], folder: Path, names: str) -> None:
-        """The model folder is checked."""
+        """Log the contents of the checked model folder."""
         LOG.info("The model of epoch %d is in %s: %s", best.epoch, folder, names)
 
     def succeeded(self) -> None:
-        """The job has ended as it should."""
+        """Log the last line of a successful job."""
         LOG.info("Test data is not provided.")

@@ -1,9 +1,9 @@
-"""The networks: single-shot detectors (SSD, Liu et al. 2016) on ResNet v1b or VGG-16, made of GluonCV's parts.
+"""Single-shot detectors (SSD, Liu et al. 2016) on ResNet v1b or VGG-16, built from parts of GluonCV.
 
-The ResNet detectors follow the layout of MXNet's own SSD example, which the built-in grew from: predictions from stages
-three and four and from four more maps, each half as large, anchors from a tenth of the picture to all of it. For
-pictures below the built-in's 300 pixels they begin at stage two, so that the maps are as fine. The VGG detector is
-GluonCV's `ssd_300_vgg16_atrous_voc` and, for pictures of about 512 pixels, its seven maps.
+The ResNet detectors follow the layout of MXNet's SSD example, which the built-in is based on: predictions from stages
+three and four and from four more maps, each half the size of the previous one, with anchors from a tenth of the picture
+to the whole picture. For pictures below the built-in's 300 pixels they begin at stage two, so that the maps are as
+fine. The VGG detector is GluonCV's `ssd_300_vgg16_atrous_voc`, with seven maps for pictures of about 512 pixels.
 """
 
 import math
@@ -28,17 +28,17 @@ PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "vgg-16": "vgg16
 
 _VGG_STAGES = ([2, 2, 3, 3, 3], [64, 128, 256, 512, 512])
 _SIZES_300, _SIZES_512 = [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05], [0.1, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05]
-_SMALL = 256  # below, a ResNet's stage two is about as fine as its stage three is at 300 pixels and more
-_LARGE_VGG = 448  # from here on a seventh map is worth its place, as in the paper's SSD512
-# Logarithm of a box's side over its anchor's. Anchors are a tenth of the picture or more, so no box needs a factor of
-# 20: beyond it lie only the overflows of a network that has learnt nothing.
-_LARGEST = 3.0
+_SMALL = 256  # below this, stage two of a ResNet is about as fine as stage three at 300 pixels
+_LARGE_VGG = 448  # at least this needs a seventh map, as in the paper's SSD512
+# The maximum logarithm of a box's side divided by its anchor's. Anchors are at least a tenth of the picture, so no box
+# needs a factor of 20. Larger values are overflows of an untrained network.
+_MAX_LOG_SIZE = 3.0
 _FEW, _MANY = (1.0, 2.0, 0.5), (1.0, 2.0, 0.5, 3.0, 1 / 3)
 
 
 @dataclass(frozen=True)
 class Map:
-    """One map of predictions: its side in cells, the sides of its square anchors as shares of the picture, ratios."""
+    """One map of predictions: its side in cells, the sides of its square anchors in fractions, and aspect ratios."""
 
     cells: int
     size: float
@@ -47,22 +47,22 @@ class Map:
 
     @property
     def anchors(self) -> int:
-        """Anchors in each cell."""
+        """The number of anchors in each cell."""
         return 1 + len(self.ratios)
 
 
 def maps(base_network: str, side: int) -> list[Map]:
-    """Return the maps of predictions of a detector for pictures of `side` pixels.
+    """Return the prediction maps of a detector for pictures of `side` pixels.
 
-    Sizes: ResNet, MXNet's SSD example; VGG, Liu et al. 2016, as GluonCV's 300 and 512 have them.
+    Anchor sizes are those of MXNet's SSD example (ResNet) and of Liu et al. 2016, as in GluonCV's 300 and 512 (VGG).
     """
     if base_network in _RESNETS:
-        cells = [_up(side, 8 if side < _SMALL else 16)]
+        cells = [_ceil_div(side, 8 if side < _SMALL else 16)]
         for _ in range(5):
-            cells.append(_up(cells[-1], 2))
+            cells.append(_ceil_div(cells[-1], 2))
         sizes = [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 0.961]
     else:
-        cells = [_up(side, 8), _up(side, 16)]
+        cells = [_ceil_div(side, 8), _ceil_div(side, 16)]
         for block in _vgg_extras(side):
             _, kernel, stride, padding = block[1]
             cells.append((cells[-1] + 2 * padding - kernel) // stride + 1)
@@ -72,23 +72,24 @@ def maps(base_network: str, side: int) -> list[Map]:
     return [Map(*row) for row in zip(cells, sizes[:-1], sizes[1:], ratios, strict=True)]
 
 
-def _up(cells: int, factor: int) -> int:
-    """Return ceil(cells / factor): what layers with padding leave of a map."""
+def _ceil_div(cells: int, factor: int) -> int:
+    """Return ceil(cells / factor): the side of a map after padded layers with this stride."""
     return -(-cells // factor)
 
 
 def _vgg_extras(side: int) -> list[tuple[tuple[int, int, int, int], tuple[int, int, int, int]]]:
-    """Return the layers after VGG's own: for each map (filters, kernel, stride, padding) of its two convolutions.
+    """Return the layers after VGG-16: for each map, (filters, kernel, stride, padding) of its two convolutions.
 
-    They halve the map while it is even or large, then shrink it to one cell: at 300 and 512 pixels what GluonCV has.
+    They halve the map while it is even or large, and then shrink it to one cell. At 300 and 512 pixels they are
+    GluonCV's.
     """
-    cells, wanted = _up(side, 16), 5 if side >= _LARGE_VGG else 4
+    cells, count = _ceil_div(side, 16), 5 if side >= _LARGE_VGG else 4
     extras = []
-    for number in range(wanted):
+    for number in range(count):
         squeeze, filters = (256, 512) if number == 0 else (128, 256)
         if cells == 1:
             shape = (filters, 1, 1, 0)
-        elif cells == 2 or (cells == 4 and number == wanted - 1):
+        elif cells == 2 or (cells == 4 and number == count - 1):
             shape = (filters, 4, 1, 1) if cells == 2 else (filters, 4, 1, 0)
         elif cells > 5 or cells % 2 == 0:
             shape = (filters, 3, 2, 1)
@@ -100,30 +101,30 @@ def _vgg_extras(side: int) -> list[tuple[tuple[int, int, int, int], tuple[int, i
 
 
 def anchors(base_network: str, side: int) -> NDArray[np.float32]:
-    """Return all anchors, float32 (A, 4): centre x, centre y, width, height as shares of the picture.
+    """Return all anchors, float32 (A, 4): centre x, centre y, width, height in fractions of the picture.
 
-    In each cell a square of the map's size, one of the geometric mean with the next map's, then the other ratios
-    (width over height) at the map's size. Order: map, row, column, anchor, as the predictors' outputs are flattened.
+    Each cell has a square of the map's size, a square of the geometric mean with the next map's size, and the other
+    ratios (width / height) at the map's size. The order is map, row, column, anchor, like the flattened predictions.
     """
-    found = []
+    by_map = []
     for level in maps(base_network, side):
         shapes = [(level.size, level.size), (math.sqrt(level.size * level.next_size),) * 2]
         shapes += [(level.size * math.sqrt(r), level.size / math.sqrt(r)) for r in level.ratios[1:]]
         centres = (np.arange(level.cells) + 0.5) * _step(level.cells, side)
         y, x, shape = np.meshgrid(centres, centres, np.arange(len(shapes)), indexing="ij")
         sizes = np.array(shapes)[shape]
-        found.append(np.stack([x, y, sizes[..., 0], sizes[..., 1]], axis=-1).reshape(-1, 4))
-    return np.concatenate(found).astype(np.float32)
+        by_map.append(np.stack([x, y, sizes[..., 0], sizes[..., 1]], axis=-1).reshape(-1, 4))
+    return np.concatenate(by_map).astype(np.float32)
 
 
 def _step(cells: int, side: int) -> float:
-    """Return the distance of two cells as a share of the picture: a power of two in pixels while that covers it."""
+    """Return the distance of two cells as a fraction of the picture; if possible, a power of two in pixels."""
     power = 2 ** round(math.log2(side / cells))
     return power / side if side <= power * cells < 1.1 * side else 1 / cells
 
 
 class ResNetFeatures(gluon.HybridBlock):
-    """A ResNet's stages under their own names, so that its weight files fit, and smaller maps after them."""
+    """The stages of a ResNet, with the names in its weight files, and smaller maps after them."""
 
     def __init__(self, base_network: str, side: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -139,15 +140,15 @@ class ResNetFeatures(gluon.HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any) -> list[Any]:
         x = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
-        found = []
+        outputs = []
         for stage in (self.layer2, self.layer3, self.layer4, *self.extras):
             x = stage(x)
-            found.append(x)
-        return found if self._small else found[1:]
+            outputs.append(x)
+        return outputs if self._small else outputs[1:]
 
 
 def _extra(squeeze: int, filters: int) -> nn.HybridSequential:
-    """A map of half the side: 1 x 1 convolution, then 3 x 3 with stride 2."""
+    """Return the layers of a map with half the side: a 1 x 1 convolution, then 3 x 3 with stride 2."""
     block = nn.HybridSequential()
     for channels, kernel, stride, padding in ((squeeze, 1, 1, 0), (filters, 3, 2, 1)):
         block.add(nn.Conv2D(channels, kernel, stride, padding, use_bias=False), nn.BatchNorm(), nn.Activation("relu"))
@@ -155,7 +156,7 @@ def _extra(squeeze: int, filters: int) -> nn.HybridSequential:
 
 
 class Predictor(gluon.HybridBlock):
-    """Pictures float32 (N, 3, S, S) in; class logits (N, A, K + 1), background first, and box offsets (N, A, 4) out."""
+    """Maps pictures, float32 (N, 3, S, S), to logits (N, A, K + 1), background first, and box offsets (N, A, 4)."""
 
     def __init__(self, base_network: str, classes: int, side: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -164,8 +165,8 @@ class Predictor(gluon.HybridBlock):
                 self.features = ResNetFeatures(base_network, side, prefix="features_")
             else:
                 self.features = VGGAtrousExtractor(*_VGG_STAGES, _vgg_extras(side), prefix="features_")
-                # GluonCV multiplies the input by 57 for weights that came from Caffe; kernels behind it, our own or
-                # torchvision's, would learn 57 x 57 times as fast as the others.
+                # GluonCV multiplies the input by 57 for weights from Caffe. With our initial weights, or torchvision's,
+                # the kernels after it would learn 57 x 57 times as fast as the others.
                 self.features.init_scale.value[:] = 1
             self.classes = nn.HybridSequential(prefix="classes_")
             self.boxes = nn.HybridSequential(prefix="boxes_")
@@ -173,7 +174,7 @@ class Predictor(gluon.HybridBlock):
                 with heads.name_scope():
                     for level in maps(base_network, side):
                         heads.add(ConvPredictor(level.anchors * outputs, kernel=(3, 3), pad=(1, 1)))
-                        # Small, so that no anchor is certain of anything at the start.
+                        # Small initial weights, so that no prediction is confident at the start.
                         heads[-1].predictor.weight.init = mx.init.Normal(0.01)
         self._outputs = classes + 1
 
@@ -184,17 +185,17 @@ class Predictor(gluon.HybridBlock):
     @staticmethod
     def _flat(F: Any, features: list[Any], heads: nn.HybridSequential, width: int) -> Any:
         """Return the predictions of all maps as (N, A, width)."""
-        found = [
+        flat = [
             F.flatten(F.transpose(head(feature), (0, 2, 3, 1))) for feature, head in zip(features, heads, strict=True)
         ]
-        return F.reshape(F.concat(*found, dim=1), (0, -1, width))
+        return F.reshape(F.concat(*flat, dim=1), (0, -1, width))
 
 
 class Detector(gluon.HybridBlock):
-    """What is served: pictures float32 (N, 3, S, S) in; scores (N, A, K) and boxes (N, A, 4) out.
+    """The served network: maps pictures, float32 (N, 3, S, S), to scores (N, A, K) and boxes (N, A, 4).
 
-    Scores are the softmax without its background; boxes are corners as shares of the picture (xmin, ymin, xmax, ymax),
-    not clipped. Training goes by `predictor`. Non-maximum suppression is not part of the graph.
+    Scores are the softmax without the background. Boxes are corners in fractions of the picture (xmin, ymin, xmax,
+    ymax), not clipped. Training uses `predictor`. Non-maximum suppression is not part of the graph.
     """
 
     def __init__(self, base_network: str, classes: int, side: int, **kwargs: Any) -> None:
@@ -210,20 +211,20 @@ class Detector(gluon.HybridBlock):
 
     @staticmethod
     def _decoded(F: Any, offsets: Any, anchors: Any) -> Any:
-        """Return corners (N, A, 4) of offsets from anchors (1, A, 4): what targets.assign encodes, turned round.
+        """Return corners (N, A, 4) from offsets and anchors (1, A, 4), the inverse of targets.encode.
 
-        GluonCV's decoder says the same in operators of which one is fused and one, split, exports to invalid ONNX.
+        GluonCV's decoder is equivalent, but one of its operators is fused, and another, split, exports to invalid ONNX.
         """
         anchor, anchor_size = (F.slice_axis(anchors, axis=-1, begin=begin, end=begin + 2) for begin in (0, 2))
         shift, stretch = (F.slice_axis(offsets, axis=-1, begin=begin, end=begin + 2) for begin in (0, 2))
         centre = F.broadcast_add(F.broadcast_mul(shift * VARIANCES[0], anchor_size), anchor)
-        size = F.exp(F.clip(stretch * VARIANCES[2], -_LARGEST, _LARGEST))
+        size = F.exp(F.clip(stretch * VARIANCES[2], -_MAX_LOG_SIZE, _MAX_LOG_SIZE))
         half = F.broadcast_mul(size, anchor_size) * 0.5
         return F.concat(centre - half, centre + half, dim=-1)
 
 
 def build(base_network: str, classes: int, side: int, seed: int) -> Detector:
-    """Return the initialised detector for pictures of `side` pixels."""
+    """Return an initialised detector for pictures of `side` pixels."""
     net = Detector(base_network, classes, side, prefix="ssd_")
     start(net, seed, channels=3, side=side)
     net.hybridize(static_alloc=True, static_shape=True)

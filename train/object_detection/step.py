@@ -1,4 +1,4 @@
-"""How object-detection trains: optimizer and one step."""
+"""The training step of object-detection and its optimizer."""
 
 import mxnet as mx
 import numpy as np
@@ -15,46 +15,46 @@ from train.object_detection.data import Batch
 from train.object_detection.hyperparameters import Hyperparameters
 from train.object_detection.network import Detector
 
-_LEAST_NEGATIVES = 3
+_MIN_NEGATIVES = 3
 
 Losses = tuple[list[mx.nd.NDArray], list[mx.nd.NDArray]]
 
 
 def optimizer(hp: Hyperparameters, hosts: int = 1) -> mx.optimizer.Optimizer:
-    """Return the optimizer that `hp` names, with its schedule for a job of `hosts`.
+    """Return the optimizer and learning-rate schedule of `hp` for a job on `hosts` hosts.
 
-    The optimizers without hyperparameters here have none in the built-in.
+    adam and adadelta have no hyperparameters in the built-in either.
     """
-    own: dict[str, float] = {
+    options: dict[str, float] = {
         "sgd": {"momentum": hp.momentum, "wd": hp.weight_decay},
         "rmsprop": {"wd": hp.weight_decay},
         "adam": {},
         "adadelta": {},
     }[hp.optimizer]
     per_epoch = updates(hp.num_training_samples, hp.mini_batch_size, hosts)
-    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp, per_epoch), **own)
+    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=step_schedule(hp, per_epoch), **options)
 
 
 class Step(GluonStep[Batch, Losses]):
-    """One update of the network: forward, hard negatives mined, backward, optimizer."""
+    """One update of the network: forward, hard negative mining, backward, optimizer."""
 
     def __init__(self, net: Detector, hp: Hyperparameters, exchange: Exchange = ALONE) -> None:
         super().__init__(net, optimizer(hp, exchange.hosts), hp.seed, exchange=exchange)
-        # Photos without boxes have no matched anchors to mine three times as many of: what they teach is this least.
-        self._loss = SSDMultiBoxLoss(min_hard_negatives=_LEAST_NEGATIVES)
+        # The loss uses three negatives per matched anchor. Photos without boxes have none, so they need a minimum.
+        self._loss = SSDMultiBoxLoss(min_hard_negatives=_MIN_NEGATIVES)
 
     def __call__(self, images: NDArray[np.float32], classes: NDArray[np.float32], boxes: NDArray[np.float32]) -> Losses:
-        """Update on float32 (N, 3, S, S), (N, A) and (N, A, 4); return cross-entropy and smooth L1 of each picture.
+        """Update on float32 (N, 3, S, S), (N, A) and (N, A, 4); return the cross-entropy and smooth L1 of each picture.
 
-        Both are sums over a picture's anchors, divided by the batch's matched anchors, those of each device's pictures
-        in an array of their own; still under way.
+        Both are sums over a picture's anchors, divided by the number of matched anchors in the batch, in one array per
+        device. MXNet computes them asynchronously; they may be pending on return.
         """
-        x, *wanted = (devices.split(array, self._contexts) for array in (images, classes, boxes))
+        x, *targets = (devices.split(array, self._contexts) for array in (images, classes, boxes))
         with autograd.record():
             logits, offsets = zip(*(self._net.predictor(part) for part in x), strict=True)
-            total, cross_entropy, smooth_l1 = self._loss(list(logits), list(offsets), *wanted)
+            total, cross_entropy, smooth_l1 = self._loss(list(logits), list(offsets), *targets)
         self._backward(total)
-        self._update(1)  # the loss is divided already
+        self._update(1)  # the loss is already normalised
         return cross_entropy, smooth_l1
 
     def read(self, batch: Batch, result: Losses) -> Measured:
