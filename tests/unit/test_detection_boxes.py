@@ -139,7 +139,7 @@ def test_a_photo_on_a_canvas_fills_its_part_of_the_input_and_takes_its_boxes_alo
 
 def test_the_least_overlap_is_met_by_one_box_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "_MIN_OVERLAPS", (0.5,))
-    monkeypatch.setattr(windows, "_EXPAND_SHARE", 0.0)
+    monkeypatch.setattr(windows, "_EXPAND_PROBABILITY", 0.0)
     found = np.array([[0, 0.1, 0.1, 0.6, 0.8], [0, 0.7, 0.7, 0.8, 0.8]], np.float32)
     cropped = [w for w, *_ in draws(found, 400) if w != Window(0, 0, 400, 300)]
     assert 150 < len(cropped) < 250
