@@ -79,7 +79,7 @@ def often() -> None:
     def main() -> None:
         from train.job import checkpoints  # imports NumPy
 
-        checkpoints._APART, checkpoints._SHARE = 0, math.inf
+        checkpoints._MIN_INTERVAL, checkpoints._MAX_SHARE = 0, math.inf
         run()
 
     entry.main = main

@@ -1,1 +1,1 @@
-"""What `train` runs: one package per algorithm, and what they share, by subject."""
+"""The training code: one package per algorithm, and the packages that they share."""

@@ -1,4 +1,4 @@
-"""The program `train`: signals and threads first, then SageMaker's training toolkit around `train.entry:main`."""
+"""The `train` program: set up signals and threads, then run `train.entry:main` in SageMaker's training toolkit."""
 
 import os
 import sys
@@ -8,23 +8,23 @@ from train.job import stop, threads
 
 _HELP = """usage: train
 
-Trains the algorithm of this image (environment variable VISION_ALGORITHM) on what lies under /opt/ml, or under
-SAGEMAKER_BASE_DIR: input/config/*.json, input/data/<channel>/. The model goes to model/, a failure's reason to
-output/failure. Exit code 0: trained, or stopped by SIGTERM; 2: the input is at fault; 1: anything else.
+Train this image's algorithm (environment variable VISION_ALGORITHM) on the files in /opt/ml, or in SAGEMAKER_BASE_DIR:
+input/config/*.json and input/data/<channel>/. Write the model to model/ and the reason for a failure to
+output/failure. Exit code 0: trained, or stopped by SIGTERM; 2: invalid input; 1: any other error.
 """
 
 
 def main(arguments: list[str]) -> None:
-    """Run the job; ends the process.
+    """Run the job and end the process.
 
-    Takes no argument but --help and `train`, which the platform adds where an image has an ENTRYPOINT.
+    The only arguments are --help and `train`, which SageMaker adds if the image has an ENTRYPOINT.
     """
     if {"-h", "--help"} & set(arguments):
         print(_HELP, end="")
         return
-    if wrong := arguments[arguments[:1] == ["train"] :]:
+    if unexpected := arguments[arguments[:1] == ["train"] :]:
         print(
-            f"train: error: {wrong[0]!r} is not an argument of train: hyperparameters are read from "
+            f"train: error: unexpected argument {unexpected[0]!r}: hyperparameters are read from "
             "input/config/hyperparameters.json",
             file=sys.stderr,
         )
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     log.LOG.info(threads.set_threads())
     entry.prepare()
     os.environ["SAGEMAKER_TRAINING_MODULE"] = "train.entry:main"
-    from sagemaker_training import trainer  # after the thread variables: it imports NumPy's users
+    from sagemaker_training import trainer  # imports NumPy, so only after the thread variables are set
 
     try:
         trainer.train()

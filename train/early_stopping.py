@@ -1,4 +1,4 @@
-"""Early stopping, as the built-ins define it: on the metric that they maximise."""
+"""Early stopping as in the built-in algorithms, on the validation metric that they maximise."""
 
 from serve.words import plural
 from train.hyperparameter_types import CommonHyperparameters
@@ -7,31 +7,34 @@ from train.state import State
 
 
 class EarlyStopping:
-    """Says when to end: no gain above `tolerance`, relative to the best, for `patience` epochs, after `min_epochs`."""
+    """Decides when to stop training: after `patience` epochs without improvement, but not before `min_epochs`.
+
+    An improvement is a gain of at least `tolerance`, relative to the best value.
+    """
 
     def __init__(self, hp: CommonHyperparameters) -> None:
-        # A patience of 0 is 1: an epoch with a gain never ends the job.
+        # A patience of 0 means 1: an epoch that improves never ends the job.
         self._on, self._patience = hp.early_stopping, max(1, hp.early_stopping_patience)
         self._min_epochs, self._tolerance = hp.early_stopping_min_epochs, hp.early_stopping_tolerance
         self._best, self._since = -1.0, 0
 
     def note(self, value: float) -> None:
-        """Take note of an epoch's metric."""
-        gained = value > self._best and (self._best <= 0 or (value - self._best) / self._best >= self._tolerance)
-        self._since = 0 if gained else self._since + 1
+        """Record an epoch's metric."""
+        improved = value > self._best and (self._best <= 0 or (value - self._best) / self._best >= self._tolerance)
+        self._since = 0 if improved else self._since + 1
         self._best = max(self._best, value)
 
     def ends(self, epoch: int) -> bool:
-        """Return whether training should end after `epoch`, from 0, the last one that was noted, and log it."""
+        """Return whether training should end after `epoch`, the last recorded one, counted from 0; log it if so."""
         ends = self._on and epoch + 1 >= self._min_epochs and self._since >= self._patience
         if ends:
-            LOG.info("Early stopping after epoch %d: no gain for %s", epoch, plural(self._patience, "epoch"))
+            LOG.info("Early stopping after epoch %d: no improvement for %s", epoch, plural(self._patience, "epoch"))
         return ends
 
     def state(self) -> State:
-        """Return what later answers depend on."""
+        """Return the state that later decisions depend on."""
         return {"best": self._best, "since": self._since}
 
     def restore(self, state: State) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         self._best, self._since = state["best"], state["since"]

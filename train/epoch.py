@@ -1,4 +1,4 @@
-"""An epoch: a step for each batch, read one batch behind, and what its log lines say of it."""
+"""One epoch of training: run a step for each batch, and measure metrics and speed."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -19,51 +19,51 @@ Mean = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def single_host(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the values: the mean over one host."""
+    """Return the values unchanged: the mean over a single host."""
     return values
 
 
 class Batches(Sized, Protocol[B_co]):
-    """The training data: as many batches an epoch as its length says."""
+    """The training data. Its length is the number of batches per epoch."""
 
     def epoch(self, number: int) -> Iterator[B_co]:
-        """Yield the batches of an epoch, from 0."""
+        """Yield the batches of epoch `number`, counted from 0."""
         ...
 
 
 class Clock:
-    """The time that a job's batches take, of which follows what is left."""
+    """Estimates the remaining time of a job."""
 
     def __init__(self, batches: int) -> None:
-        """`batches` are all of the job that are still to be done."""
+        """Start the clock; `batches` is the number of batches that the job has left."""
         self._all, self._start = batches, time.monotonic()
 
     def left(self, done: int) -> str:
-        """Return as `H:MM:SS` the time for the rest, when `done` batches are done by now."""
+        """Return the remaining time as `H:MM:SS`, given that `done` batches are done."""
         return duration((time.monotonic() - self._start) / done * (self._all - done))
 
 
 class Epoch:
-    """One pass over the training data, from 0: what is measured of it so far."""
+    """The measurements of one pass over the training data. Epochs count from 0."""
 
     def __init__(self, number: int, batch_size: int, done: int, clock: Clock) -> None:
-        """`done` batches of the job came before, of which `clock` knows."""
+        """Start an epoch; `done` batches were trained since `clock` was started."""
         self.number, self.count = number, 0
         self._size, self._done, self._clock = batch_size, done, clock
         self._start = self._marked = time.monotonic()
         self._marked_at = 0
         self._values: dict[str, list[NDArray[Any]]] = {}
         self.metrics: dict[str, float] = {}
-        """Means by name and the throughput in samples/s, when all batches are done."""
+        """The mean of each metric and the throughput in samples/s, set when all batches are done."""
 
     def add(self, values: dict[str, NDArray[Any]]) -> None:
-        """Count a batch, with what was measured of it."""
+        """Add a batch with its measured values."""
         self.count += 1
         for name, value in values.items():
             self._values.setdefault(name, []).append(value)
 
     def close(self, mean: Mean = single_host) -> None:
-        """All batches are done; `mean` averages what is measured over the hosts, each of which knows its own speed."""
+        """Compute the metrics after the last batch. `mean` averages them over the hosts, except the throughput."""
         means = mean(np.array([self.mean(name) for name in self._values]))
         self.metrics = dict(zip(self._values, means.tolist(), strict=True)) | {"throughput": self.rate}
 
@@ -73,21 +73,21 @@ class Epoch:
 
     @property
     def samples(self) -> int:
-        """How many samples are done."""
+        """The number of samples trained so far."""
         return self.count * self._size
 
     @property
     def seconds(self) -> float:
-        """The time since the epoch began."""
+        """The time since the epoch started, in seconds."""
         return time.monotonic() - self._start
 
     @property
     def rate(self) -> float:
-        """Samples per second since the epoch began."""
+        """Samples per second since the epoch started."""
         return self.samples / self.seconds
 
     def recent_rate(self) -> float:
-        """Return samples per second since the last call."""
+        """Return the samples per second since the last call."""
         now = time.monotonic()
         rate = (self.count - self._marked_at) * self._size / (now - self._marked)
         self._marked, self._marked_at = now, self.count
@@ -95,21 +95,21 @@ class Epoch:
 
     @property
     def time_left(self) -> str:
-        """The time left of the whole job, as `H:MM:SS`."""
+        """The remaining time of the whole job as `H:MM:SS`."""
         return self._clock.left(self._done + self.count)
 
 
 def steps(batches: Iterable[B], step: Callable[..., R]) -> Iterator[tuple[B, R]]:
     """Yield (batch, step(*batch)) for each batch in order. Raises Stopped.
 
-    One batch stays under way while the last one's result is read: the framework computes, Python prepares.
+    Results are yielded one step late, so that the framework computes while Python reads the previous result.
     """
-    under_way: tuple[B, R] | None = None
+    pending: tuple[B, R] | None = None
     for batch in batches:
         stop.check()
         current = batch, step(*batch)
-        if under_way is not None:
-            yield under_way
-        under_way = current
-    if under_way is not None:
-        yield under_way
+        if pending is not None:
+            yield pending
+        pending = current
+    if pending is not None:
+        yield pending

@@ -1,14 +1,14 @@
-"""The two ways a training job fails, told apart the way SageMaker's own images do."""
+"""The errors of a training job. As in SageMaker's own images, user errors are distinct from internal errors."""
 
 from collections.abc import Callable
 from typing import Self
 
 
 class TrainError(Exception):
-    """The job failed and the user's input is not to blame; the exit code is `errno`, 1.
+    """The job failed, but not because of the user's input. The exit code is 1.
 
-    The attribute is called `errno` because the training toolkit reads the exit code from it. `detail` goes below the
-    message in the failure file.
+    The training toolkit reads the exit code from the attribute `errno`. `detail` is written below the message in the
+    failure file.
     """
 
     errno = 1
@@ -16,13 +16,13 @@ class TrainError(Exception):
 
 
 class UserError(TrainError):
-    """The job cannot run as asked: a hyperparameter, a channel or the data is wrong; exit code 2."""
+    """A hyperparameter, a channel or the data is invalid. The exit code is 2."""
 
     errno = 2
 
 
 Refuse = Callable[[UserError], None]
-"""What is done about one line, record or file that cannot be used: `raise_error`, or note it and go on without it."""
+"""A handler for an invalid line, record or file: `raise_error`, or a function that reports the error and returns."""
 
 
 def raise_error(error: UserError) -> None:
@@ -31,11 +31,11 @@ def raise_error(error: UserError) -> None:
 
 
 class Diverged(UserError):
-    """Training has diverged."""
+    """The training diverged."""
 
     @classmethod
     def at(cls, what: str, epoch: int, place: str, rate: float) -> Self:
-        """Return the error: `what` became not finite at `place` ("batch 3") of `epoch`, from 0, at the rate `rate`."""
+        """Return the error for a non-finite value, described by `what`, at `place` ("batch 3") of `epoch`, from 0."""
         return cls(
             f"{what} at epoch {epoch}, {place}, with learning_rate={rate:g}: lower learning_rate (a tenth is a good "
             "next try)"

@@ -1,4 +1,4 @@
-"""The kinds of hyperparameters, as fields of an algorithm's dataclass: how a text becomes a value, what is valid."""
+"""The types of hyperparameters, as dataclass fields that define how to parse and validate a text."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -7,30 +7,30 @@ from itertools import pairwise
 from typing import Any
 
 NONE = ("none", "null")
-"""What SDKs make of Python's None."""
+"""Texts that SDKs send for Python's None."""
 _TRUE, _FALSE = ("1", "true"), ("0", "false")
 _ROW = "hyperparameter"  # the key in a field's metadata
 
 
 @dataclass(frozen=True)
 class NoDefault:
-    """In place of a default: a value must be given. `source` tells the documentation where it comes from."""
+    """Marks a field without a default. `source` is the documentation's entry for where its value comes from."""
 
     source: str
 
 
 REQUIRED = NoDefault("required")
-"""The user must set it. What has any other NoDefault is set by the algorithm's `check`."""
+"""The user must set the value. The algorithm's `check` sets the value of a field with any other NoDefault."""
 
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """What a field knows of its hyperparameter, besides its name and its type.
+    """The metadata of a hyperparameter's field, in addition to its name and its type.
 
-    `parse` turns the text into a value or raises ValueError; `valid` says in words what it takes. `default` is the
-    value when the text is missing or empty. One that is accepted without effect has the reason in `ignored`, for the
-    log, or "" for no line; `resolve` drops it. What it does says the string below the field, there or in a base class;
-    `python3 -m local hyperparameters` prints the documentation's table of it all.
+    `parse` turns the text into a value or raises ValueError; `valid` describes the valid values. `default` is the value
+    if the text is missing or empty. If the hyperparameter is accepted without effect, `ignored` is the reason for the
+    log ("" logs nothing), and `resolve` drops it. The string below the field, there or in a base class, documents it;
+    `python3 -m local hyperparameters` prints all this as a table for the documentation.
     """
 
     parse: Callable[[str], Any]
@@ -39,13 +39,13 @@ class Hyperparameter:
     ignored: str | None = None
 
     def as_field(self) -> Any:
-        """Return a dataclass field of it; Any, because the type of its value is the annotation in the dataclass."""
+        """Return a dataclass field. The type is Any, because the dataclass annotates the type of the value."""
         default = MISSING if isinstance(self.default, NoDefault) else self.default
         return field(default=default, metadata={_ROW: self})
 
 
 def integer(default: Any, low: int, high: int | None = None) -> Any:
-    """A whole number from `low` to `high`, both included."""
+    """Return a field for a whole number from `low` to `high`, inclusive."""
 
     def parse(text: str) -> int:
         value = float(text)  # the console and some SDK code write 32 as 32.0
@@ -58,20 +58,20 @@ def integer(default: Any, low: int, high: int | None = None) -> Any:
 
 
 def real(default: Any, without: tuple[int, ...] = ()) -> Any:
-    """A number from 0 to 1, both included unless they are in `without`."""
+    """Return a field for a number from 0 to 1, inclusive except for the bounds in `without`."""
 
     def parse(text: str) -> float:
-        value = float(text)  # a NaN is in no range
+        value = float(text)  # a NaN fails the check below
         if not 0 <= value <= 1 or value in without:
             raise ValueError
         return value
 
-    excepted = f", without {' and '.join(map(str, without))}" if without else ""
+    excepted = f", excluding {' and '.join(map(str, without))}" if without else ""
     return Hyperparameter(parse, f"a number from 0 to 1{excepted}", default).as_field()
 
 
 def choice(default: Any, values: Iterable[Any]) -> Any:
-    """One of `values`, compared as text without regard to case."""
+    """Return a field for one of `values`, compared as text, ignoring case."""
     known = {str(value).lower(): value for value in values}
 
     def parse(text: str) -> Any:
@@ -83,7 +83,7 @@ def choice(default: Any, values: Iterable[Any]) -> Any:
 
 
 def flag(default: bool | None) -> Any:
-    """0, 1, true or false in any case: the built-ins mix both forms, and consoles rewrite one as the other."""
+    """Return a field for 0, 1, true or false, ignoring case: the built-in algorithms and the console use both forms."""
 
     def parse(text: str) -> bool:
         if text.lower() not in _TRUE + _FALSE:
@@ -94,7 +94,7 @@ def flag(default: bool | None) -> Any:
 
 
 def steps() -> Any:
-    """Epochs written as `10,20`: whole numbers above zero, rising; an empty list is none."""
+    """Return a field for increasing, positive epoch numbers such as `10,20`, or an empty list."""
 
     def parse(text: str) -> tuple[int, ...]:
         values = _wholes(text)
@@ -102,11 +102,11 @@ def steps() -> Any:
             raise ValueError
         return values
 
-    return Hyperparameter(parse, "rising epoch numbers separated by commas, such as 10,20", ()).as_field()
+    return Hyperparameter(parse, "increasing epoch numbers separated by commas, such as 10,20", ()).as_field()
 
 
 def shape(default: tuple[int, int, int]) -> Any:
-    """An image shape written as `C,H,W`, spaces allowed: 1 or 3 channels, height and width of at least 16 pixels."""
+    """Return a field for an image shape `C,H,W` of 1 or 3 channels and at least 16 x 16 pixels; spaces are allowed."""
 
     def parse(text: str) -> tuple[int, int, int]:
         channels, height, width = _wholes(text)
@@ -119,7 +119,7 @@ def shape(default: tuple[int, int, int]) -> Any:
 
 
 def _wholes(text: str) -> tuple[int, ...]:
-    """Return whole numbers separated by commas, also as Python writes a list or a tuple. Raises ValueError."""
+    """Parse comma-separated whole numbers, with or without Python's list or tuple brackets. Raises ValueError."""
     inner = text.strip().removeprefix("[").removesuffix("]").removeprefix("(").removesuffix(")").strip()
     parts = [float(part) for part in inner.removesuffix(",").split(",")] if inner else []
     if any(part != int(part) for part in parts):
@@ -128,7 +128,7 @@ def _wholes(text: str) -> tuple[int, ...]:
 
 
 def pattern() -> Any:
-    """A regular expression; `false` and `none` mean none, as the built-ins' shipped defaults write it."""
+    """Return a field for a regular expression. `false` and `none` mean none, as in the built-ins' shipped defaults."""
 
     def parse(text: str) -> str | None:
         if text.lower() in (*_FALSE, *NONE):
@@ -143,20 +143,20 @@ def pattern() -> Any:
 
 
 def kv_store() -> Any:
-    """MXNet's ways of sharing weights, by all of its names."""
+    """Return a field for the type of MXNet's key-value store."""
     return choice(None, ("local", "device", "dist_sync", "dist_async", "dist_device_sync", "dist_sync_device"))
 
 
 def ignored(why: str = "") -> Any:
-    """One that may have any value and has no effect here."""
+    """Return a field for a hyperparameter that accepts any value and has no effect."""
     return Hyperparameter(str, "any text", None, ignored=why).as_field()
 
 
 def rows(accepted: Iterable[type[Any]]) -> dict[str, Hyperparameter]:
-    """Return the fields of these dataclasses by name."""
-    return {each.name: each.metadata[_ROW] for cls in accepted for each in fields(cls)}
+    """Return the hyperparameters of these dataclasses by name."""
+    return {item.name: item.metadata[_ROW] for cls in accepted for item in fields(cls)}
 
 
 def defaults(cls: type[Any]) -> dict[str, Any]:
-    """Return the default of every field by name, None where there is none."""
-    return {each.name: None if each.default is MISSING else each.default for each in fields(cls)}
+    """Return the default of every field by name, or None if it has none."""
+    return {item.name: None if item.default is MISSING else item.default for item in fields(cls)}

@@ -1,4 +1,4 @@
-"""Files of the model folder: written under another name and renamed, so that each is there whole or not at all."""
+"""Write the files of the model folder atomically: under a temporary name, then renamed."""
 
 import errno
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 from train.errors import TrainError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-# MXNet does not say why it could not write; with fewer bytes free than this it was for want of them.
+# MXNet does not report why a write failed. With fewer free bytes than this, the disk is considered full.
 _FULL = 1_000_000
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make the file under a temporary name and rename it: it is there whole or not at all.
+    """Create or replace `path` atomically: call `write` with a temporary path and rename the result.
 
-    Raises TrainError naming the file when it cannot be written.
+    Raises TrainError that names the file if it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
@@ -25,13 +25,13 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
             write(temporary)
             os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # where nothing can be written nothing can be removed, and that was said already
+        with suppress(OSError):  # the write error was already raised
             temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raise TrainError in place of an OSError: `path` could not be written, and why, first of all a full disk."""
+    """Turn an OSError in the block into a TrainError that says why `path` could not be written."""
     try:
         yield
     except OSError as error:
@@ -39,17 +39,17 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _why(path: Path, error: OSError) -> str:
-    """Say what kept `path` from being written; the file that was begun must still be there."""
-    told = error.strerror or str(error)
+    """Return why `path` could not be written. Call this before removing the incomplete file, which frees space."""
+    reason = error.strerror or str(error)
     try:
         free = shutil.disk_usage(path.parent).free
     except OSError:
-        return told
+        return reason
     if error.errno in _NO_SPACE or free < _FULL:
-        return f"the disk is full ({free} bytes free): set a larger volume_size, or free space there ({told})"
-    return f"{told} ({free / 1e9:.1f} GB are free there)"
+        return f"the disk is full ({free} bytes free): set a larger volume_size, or free space there ({reason})"
+    return f"{reason} ({free / 1e9:.1f} GB are free there)"
 
 
 def names(folder: Path) -> str:
-    """Return the names of the files that a job wrote to `folder`, for its last line."""
+    """Return the names of the files that a job wrote to `folder`, for the log."""
     return ", ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))

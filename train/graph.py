@@ -1,4 +1,4 @@
-"""The ONNX graph of a trained network, as the server takes it: its inputs, outputs and batch."""
+"""Prepare a network's ONNX graph for the server: inputs, outputs, batch dimension and opset."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnx
 
-BATCH = "N"  # the first axis of the input and of every output: any
-# The oldest operators that a graph is taken to hold. MXNet's exporter writes them as opset 13 has them, whatever number
-# it puts on the graph; before that, Softmax and others mean something else.
+BATCH = "N"  # the dynamic first dimension of the input and of every output
+# The lowest opset to declare. MXNet's exporter writes operators as in opset 13, whatever version it declares; before
+# opset 13, Softmax and others have a different meaning.
 _OLDEST = 13
 
 
 @contextmanager
 def quiet(logger: logging.Logger) -> Iterator[None]:
-    """Let only warnings and errors through."""
+    """Suppress the logger's messages below warnings."""
     level = logger.level
     logger.setLevel(max(level, logging.WARNING))
     try:
@@ -26,11 +26,11 @@ def quiet(logger: logging.Logger) -> Iterator[None]:
 
 
 def tidy(model: "onnx.ModelProto", input_name: str, outputs: Sequence[str]) -> None:
-    """Take the weights out of an ONNX graph's inputs, where ONNX Runtime would not fold them, and name the outputs.
+    """Remove the weights from an ONNX graph's inputs, so that ONNX Runtime can fold them, and name the outputs.
 
-    The batch, the first axis of the input `input_name` and of every output, is left free, and the graph states the
-    lowest opset that holds its operators. Raises ValueError for an input besides that one and the weights, such as a
-    layer's constants that the exporter has not written.
+    Also make the first dimension of the input `input_name` and of every output dynamic, and declare the lowest opset
+    that has the graph's operators. Raises ValueError for any further input, such as a layer's constants that the
+    exporter did not write.
     """
     graph = model.graph
     others = {value.name for value in graph.input} - {weight.name for weight in graph.initializer} - {input_name}
@@ -51,48 +51,48 @@ def tidy(model: "onnx.ModelProto", input_name: str, outputs: Sequence[str]) -> N
 
 
 def lower_opset(model: "onnx.ModelProto") -> None:
-    """State the lowest opset, not below 13, in which all nodes are the operators that they are in the graph's own.
+    """Declare the lowest opset, not below 13, in which all nodes keep their meaning, and the lowest IR version for it.
 
-    And the lowest version of the format that goes with it. Older runtimes then take the graph.
+    This lets older runtimes load the graph.
     """
     import onnx
 
-    (own,) = (each for each in model.opset_import if each.domain == "")
+    (opset,) = (entry for entry in model.opset_import if entry.domain == "")
     nodes = [node for node in model.graph.node if node.domain == ""]
-    for version in range(_OLDEST, own.version):
-        if all(_is_same(node, version, own.version) for node in nodes):
-            own.version = version
+    for version in range(_OLDEST, opset.version):
+        if all(_is_same(node, version, opset.version) for node in nodes):
+            opset.version = version
             break
     model.ir_version = min(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
 
 
 def _is_same(node: "onnx.NodeProto", old: int, new: int) -> bool:
-    """Return whether a node means the same in opset `old` as in `new`, as far as the operators' schemas say.
+    """Return whether a node means the same in opset `old` as in `new`, according to the operators' schemas.
 
-    A later operator differs from an earlier one by types that it takes, which the checker knows of, or by attributes
-    and inputs: the node has none that are new, and none whose default has changed.
+    A newer version of an operator may accept more types, which the ONNX checker verifies, or have new attributes and
+    inputs. The node must not use new ones, nor rely on a default that changed.
     """
     from onnx import defs
 
     try:
         before, now = (defs.get_schema(node.op_type, version, "") for version in (old, new))
-    except defs.SchemaError:  # there was no such operator
+    except defs.SchemaError:  # the operator did not exist
         return False
-    given = {attribute.name for attribute in node.attribute}
+    used = {attribute.name for attribute in node.attribute}
     defaults = [
-        {name: each.default_value for name, each in schema.attributes.items() if name not in given}
+        {name: attribute.default_value for name, attribute in schema.attributes.items() if name not in used}
         for schema in (before, now)
     ]
     kept = defaults[0].keys() & defaults[1].keys()
     return (
-        given <= before.attributes.keys()
+        used <= before.attributes.keys()
         and all(defaults[0][name] == defaults[1][name] for name in kept)
         and before.min_input <= len(node.input) <= before.max_input
         and before.min_output <= len(node.output) <= before.max_output
     )
 
 
-def _keep(field: Any, wanted: Callable[[Any], bool]) -> None:
-    kept = [value for value in field if wanted(value)]
+def _keep(field: Any, is_kept: Callable[[Any], bool]) -> None:
+    kept = [value for value in field if is_kept(value)]
     del field[:]
     field.extend(kept)

@@ -1,4 +1,4 @@
-"""Hyperparameters: what all algorithms have, and how texts as SageMaker writes them are read and checked."""
+"""The hyperparameters that all algorithms share, and how SageMaker's texts are parsed and checked."""
 
 import dataclasses
 import difflib
@@ -13,19 +13,19 @@ from train.fields import NONE, REQUIRED, rows
 from train.job import configuration
 from train.log import LOG
 
-# Keys that reach the container without the user having asked for them (docs/training.md).
+# Keys that SageMaker and its SDKs add (docs/training.md).
 _PLATFORM_PREFIXES = ("_", "sagemaker_")
 _SYNC = "dist_sync"
 _PLATFORM_NAMES = ("default_user_module_name",)
 
 
 class CommonHyperparameters(ABC):
-    """What every algorithm's dataclass has, each as a field of its own, with what the documentation says of them."""
+    """The hyperparameters and their documentation that every algorithm's dataclass must define as fields."""
 
     num_classes: int | None
     num_training_samples: int | None
-    """Number of training images. With `mini_batch_size` it gives the updates per epoch, by which `lr_scheduler_step` is
-    counted. If the data has another number, the log has a warning."""
+    """Number of training images. Divided by `mini_batch_size`, it gives the number of updates per epoch for
+    `lr_scheduler_step`. If the data has a different number, a warning is logged."""
     use_pretrained_model: bool
     epochs: int
     """Passes over the training images."""
@@ -36,61 +36,63 @@ class CommonHyperparameters(ABC):
     learning_rate: float
     """Learning rate at the start."""
     lr_scheduler_factor: float
-    """Factor of the learning rate at each `lr_scheduler_step`."""
+    """Factor by which the learning rate is multiplied at each `lr_scheduler_step`."""
     lr_scheduler_step: tuple[int, ...]
     """After each of these epochs the learning rate is multiplied by `lr_scheduler_factor`."""
     momentum: float
     """Momentum of sgd and nag."""
     weight_decay: float
-    """Weight decay of sgd and nag, of the kernels only, not of BatchNorm and biases."""
+    """Weight decay of sgd and nag. It applies to kernels only, not to BatchNorm and biases."""
     early_stopping: bool
     """End training when the validation metric no longer improves."""
     early_stopping_min_epochs: int
-    """Epochs that are trained in any case."""
+    """Minimum number of epochs before training can stop early."""
     early_stopping_patience: int
-    """Epochs without improvement after which training ends; 0 has the effect of 1."""
+    """Number of epochs without improvement after which training ends; 0 means 1."""
     early_stopping_tolerance: float
-    """An improvement by less than this share of the best value so far does not count."""
+    """Smallest improvement that counts, relative to the best value so far."""
     unreadable_tolerance: float
-    """**Ours.** Share of the images that may be unreadable before the job fails."""
+    """**Ours.** The job fails if more than this share of the images is unreadable."""
     seed: int
-    """**Ours.** Seed of the first weights, the order of the images and the augmentation."""
+    """**Ours.** Seed of the initial weights, the order of the images and the augmentation."""
     quantize: str | None
-    """**Ours.** int8: also write the network in 8-bit integers, which serves where it answers like the float one:
-    [quantization.md](quantization.md)."""
+    """**Ours.** int8: also write the network in 8-bit integers. It is served if its predictions agree with the float
+    network's: [quantization.md](quantization.md)."""
     quantize_tolerance: float
-    """**Ours.** Share of the right answers on the validation images that the int8 graph may lose; one may always be
-    lost. Without effect unless `quantize` is set."""
+    """**Ours.** Share of the validation images whose correct predictions the int8 graph may lose; one may always be
+    lost. No effect unless `quantize` is set."""
 
     @abstractmethod
     def log(self, hosts: int = 1) -> None:
-        """Log the hyperparameters, and a line for each that does less in a job of `hosts` than its name says."""
+        """Log the hyperparameters, with a warning for each that has less effect than expected in a job of `hosts`."""
 
     def replace(self, **values: Any) -> Self:
-        """Return a copy with these values, checked as the first one was."""
+        """Return a copy with these values, checked again."""
         return dataclasses.replace(self, **values)  # type: ignore[type-var]  # each algorithm's class is a dataclass
 
     def values(self) -> dict[str, Any]:
-        """Return all values by name, in the order of the fields: for the log and for files.
+        """Return all values by name, in the order of the fields, for the log and for files.
 
-        Those of `quantize` are among them where it is set: other jobs, and their checkpoints, know nothing of it.
+        The quantization settings are included only if `quantize` is set: other jobs neither log them nor compare them
+        with a checkpoint.
         """
         unset = ("quantize", "quantize_tolerance") if self.quantize is None else ()
         return {name: value for name, value in vars(self).items() if name not in unset}
 
 
 def warn_of_late_steps(hp: CommonHyperparameters) -> None:
-    """Warn of a learning rate that is to fall after the last epoch."""
+    """Log a warning if the learning rate is scheduled to be reduced after the last epoch."""
     late = [str(step) for step in hp.lr_scheduler_step if step >= hp.epochs]
     if late:
         LOG.warning(
-            "lr_scheduler_step=%s is not below epochs=%d: the learning rate does not fall there",
-            *(",".join(late), hp.epochs),
+            "lr_scheduler_step=%s is not below epochs=%d: the learning rate is not reduced there",
+            ",".join(late),
+            hp.epochs,
         )
 
 
 def log_kv_store(kv_store: str | None, hosts: int) -> None:
-    """Log what becomes of a `kv_store`: several hosts train as with dist_sync, whatever it is."""
+    """Log the effect of `kv_store`. Several hosts always train as with dist_sync."""
     if kv_store and hosts == 1:
         LOG.info("kv_store=%s is not used: the job has one host", kv_store)
     elif kv_store and kv_store != _SYNC:
@@ -98,10 +100,10 @@ def log_kv_store(kv_store: str | None, hosts: int) -> None:
 
 
 def read(path: Path) -> dict[str, str]:
-    """Return hyperparameters.json as a map of text to text; a missing file is an empty map.
+    """Read hyperparameters.json as a mapping of text to text; a missing file is an empty mapping.
 
-    SDK framework estimators encode each value as JSON once more, so a value that decodes to a JSON string is that
-    string; any other value is taken as it stands. Raises UserError for a file that is no JSON object.
+    The SDK's framework estimators also encode each value as JSON. Therefore a value that decodes to a JSON string is
+    replaced by that string; any other value is unchanged. Raises UserError if the file is not a JSON object.
     """
     return {name: _text(value) for name, value in configuration.read(path).items()} if path.exists() else {}
 
@@ -117,7 +119,7 @@ def _text(value: Any) -> str:
 
 
 def user_settings(raw: Mapping[str, str]) -> dict[str, str]:
-    """Return what the user set: without the platform's own keys and without empty values, which mean "not set"."""
+    """Return the values that the user set, without SageMaker's own keys and without empty values ("not set")."""
     return {
         name: value.strip()
         for name, value in raw.items()
@@ -126,14 +128,14 @@ def user_settings(raw: Mapping[str, str]) -> dict[str, str]:
 
 
 def resolve(raw: Mapping[str, str], accepted: Iterable[type[Any]]) -> dict[str, Any]:
-    """Return what `raw` sets of the fields of the dataclasses `accepted`, checked, without those that are ignored.
+    """Parse the values in `raw` for the fields of the dataclasses `accepted`, without the fields that are ignored.
 
-    The constructors have the defaults of the others. Raises UserError that lists all that is wrong at once:
-    unknown names with the nearest valid one, values out of range, required ones that are missing.
+    Fields that are not set keep the defaults of their constructors. Raises UserError that lists all problems at once:
+    unknown names with the closest valid one, invalid values, and missing values.
     """
     known, texts = rows(accepted), user_settings(raw)
     free = [name for name in known if name not in texts]
-    wrong = [_unknown(name, list(known), free) for name in texts if name not in known]
+    problems = [_unknown(name, list(known), free) for name in texts if name not in known]
     values: dict[str, Any] = {}
     for name, row in known.items():
         try:
@@ -141,12 +143,12 @@ def resolve(raw: Mapping[str, str], accepted: Iterable[type[Any]]) -> dict[str, 
                 values[name] = row.parse(texts[name])
         except (ValueError, OverflowError):
             if texts[name].lower() not in NONE:
-                wrong.append(f"hyperparameter {name}={texts[name]!r} is not valid: it takes {row.valid}")
+                problems.append(f"hyperparameter {name}={texts[name]!r} is not valid: expected {row.valid}")
                 continue
         if name not in values and row.default is REQUIRED:
-            wrong.append(f"hyperparameter {name} is required and not set: it takes {row.valid}")
-    if wrong:
-        raise UserError("; ".join(wrong))
+            problems.append(f"hyperparameter {name} is required but not set: expected {row.valid}")
+    if problems:
+        raise UserError("; ".join(problems))
     for name in [name for name in values if known[name].ignored is not None]:
         del values[name]
         if known[name].ignored:
@@ -155,8 +157,8 @@ def resolve(raw: Mapping[str, str], accepted: Iterable[type[Any]]) -> dict[str, 
 
 
 def _unknown(name: str, valid: Sequence[str], free: Sequence[str]) -> str:
-    """Say that a name is not known; `free` are the `valid` ones that are not set, of which alone one is suggested."""
+    """Return the message for an unknown name. It suggests only names in `free`, the `valid` names that are not set."""
     near = difflib.get_close_matches(name.lower().replace("-", "_"), valid, n=1, cutoff=0.5)
     if near and near[0] in free:
-        return f"hyperparameter {name!r} is not known: did you mean {near[0]}?"
-    return f"hyperparameter {name!r} is not known: remove it; valid and not set are {', '.join(sorted(free))}"
+        return f"hyperparameter {name!r} is unknown: did you mean {near[0]}?"
+    return f"hyperparameter {name!r} is unknown: remove it; valid names that are not set: {', '.join(sorted(free))}"

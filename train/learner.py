@@ -1,4 +1,4 @@
-"""What the trainer needs of an algorithm: batches, a step, an evaluation, and the lines of its log."""
+"""The interface between the trainer and an algorithm: batches, a step, an evaluation, and log lines."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from train.epoch import Batches, Epoch
 from train.state import State
 
 B = TypeVar("B", bound=tuple[Any, ...])  # a batch: several arrays
-R = TypeVar("R")  # what a step returns at once, while the framework still computes
-K = TypeVar("K")  # what an evaluation keeps for the closing check
+R = TypeVar("R")  # the result of a step, which the framework may still be computing
+K = TypeVar("K")  # what an evaluation keeps for the final check
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A batch after its update: its loss, and by name the values, float (n,), whose mean over an epoch is a metric."""
+    """The measurements of a batch: its loss, and values, float (n,), by metric. An epoch's metric is their mean."""
 
     loss: float
     values: dict[str, NDArray[Any]]
@@ -27,7 +27,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluated(Generic[K]):
-    """The network on the validation samples: the value to maximise, metrics by name, and what the check compares."""
+    """The result of an evaluation: the value to maximise, metrics by name, and what the final check compares."""
 
     value: float
     metrics: dict[str, float]
@@ -36,90 +36,90 @@ class Evaluated(Generic[K]):
 
 @dataclass(frozen=True)
 class Best(Evaluated[K]):
-    """The best epoch so far, counted from 0. Its metrics are those of training, `train:NAME`, and `validation:NAME`."""
+    """The best epoch so far, counted from 0. Its metrics are named `train:NAME` and `validation:NAME`."""
 
     epoch: int
 
 
 class Step(ABC, Generic[B, R]):
-    """One update of a network, whatever its framework, and all that the next update depends on."""
+    """Updates a network, in any framework, and holds the state that the next update depends on."""
 
     @property
     @abstractmethod
     def learning_rate(self) -> float:
-        """The rate of the next update."""
+        """The learning rate of the next update."""
 
     def begin(self, epoch: int) -> None:
-        """Get ready for an epoch, from 0: random numbers must be the same ones in a resumed job."""
+        """Prepare for an epoch, counted from 0. A resumed job must draw the same random numbers."""
 
     def end(self) -> None:
-        """All updates of an epoch are done: get ready for its evaluation."""
+        """Prepare for the evaluation, after all updates of an epoch."""
 
     @abstractmethod
     def __call__(self, *batch: Any) -> R:
-        """Update the network on the arrays of a batch. The result may still be under way."""
+        """Update the network on the arrays of a batch. The result may still be pending."""
 
     @abstractmethod
     def read(self, batch: B, result: R) -> Measured:
-        """Wait for the result of an update, and measure it."""
+        """Wait for the result of an update and measure it."""
 
     @abstractmethod
     def state(self) -> State:
-        """Return parameters, optimizer and random generators, as they are between two epochs."""
+        """Return the state of parameters, optimizer and random generators between two epochs."""
 
     @abstractmethod
     def restore(self, state: State) -> None:
-        """Go on from a state. The learning rate follows the hyperparameters of this job."""
+        """Resume from a state. The learning rate follows this job's hyperparameters."""
 
 
 class Lines(Generic[K]):
-    """The lines of a job's log, in their order. An algorithm's own have their texts whole, so that grep finds them."""
+    """The log lines of a job, in order of appearance. Subclasses spell texts out in full so that grep finds them."""
 
     every: ClassVar[int]
-    """Batches from one line about speed to the next."""
+    """The number of batches between two log lines about speed."""
     first: ClassVar[int] = 1
-    """The number of an epoch's first batch in those lines, 0 or 1."""
+    """The number of an epoch's first batch in these lines: 0 or 1."""
 
     def started(self, batches: int) -> None:
-        """Training begins, with so many batches an epoch."""
+        """Training starts; an epoch has `batches` batches."""
 
     def speed(self, epoch: Epoch, learning_rate: float) -> None:
-        """Some more batches are done; the next update has this rate."""
+        """More batches are done; `learning_rate` is that of the next update."""
 
     def trained(self, epoch: Epoch) -> None:
-        """An epoch has seen all batches, and is not evaluated yet."""
+        """All batches of an epoch are done; it is not evaluated yet."""
 
-    def evaluated(self, epoch: Epoch, found: Evaluated[K], seconds: float) -> None:
-        """An epoch is evaluated, which took `seconds`."""
+    def evaluated(self, epoch: Epoch, result: Evaluated[K], seconds: float) -> None:
+        """An epoch was evaluated in `seconds`."""
 
     def improved(self, best: Best[K]) -> None:
-        """An epoch is the best so far, and not written yet."""
+        """An epoch is the best so far; its weights are not written yet."""
 
     def saved(self, path: Path, epoch: int) -> None:
-        """The weights of an epoch are written."""
+        """The weights of an epoch were written."""
 
     def ended(self, epoch: Epoch) -> None:
-        """An epoch is evaluated and written."""
+        """An epoch was evaluated and its weights were written."""
 
     def saved_last(self, path: Path) -> None:
-        """The weights after the last epoch are written."""
+        """The weights of the last epoch were written."""
 
     def exported(self, best: Best[K], metrics: dict[str, float]) -> None:
-        """The best epoch's graph is written; `metrics` are those that are computed for it alone."""
+        """The best epoch's graph was written; `metrics` are those that only the best epoch has."""
 
     def finished(self, best: Best[K], folder: Path, names: str) -> None:
-        """The model folder is checked, and holds the files `names`."""
+        """The model folder passed the checks and contains the files `names`."""
 
     def succeeded(self) -> None:
-        """The job has ended as it should."""
+        """The job succeeded."""
 
 
 @dataclass(frozen=True)
 class Learner(Generic[B, R, K]):
-    """A network and its data, ready to be trained.
+    """A network and its data, ready for training.
 
-    `evaluate` answers all validation samples. It raises Stopped, and FloatingPointError when an answer is not finite.
-    Inside `devices()` all epochs are trained and evaluated.
+    `evaluate` evaluates all validation samples. It raises Stopped, or FloatingPointError if a prediction is not finite.
+    All epochs are trained and evaluated inside the context manager `devices()`.
     """
 
     batches: Batches[B]

@@ -1,4 +1,4 @@
-"""The model folder of a job: weights as training goes on; at its end the graph, its description and two checks."""
+"""The model folder of a job: write weights during training; export, describe and check the graph at the end."""
 
 import platform
 import re
@@ -24,7 +24,7 @@ _NAME = "sagemaker-vision-containers"
 
 
 class DataSummary(Protocol):
-    """What a description says of the data."""
+    """The properties of the data that model.json describes."""
 
     @property
     def class_names(self) -> tuple[str, ...]: ...
@@ -39,34 +39,34 @@ class DataSummary(Protocol):
 
 
 class Model(ABC, Generic[K]):
-    """What an algorithm's model folder holds: the built-in's files, and what the server needs.
+    """Defines the files in an algorithm's model folder: those of the built-in algorithm and those for the server.
 
-    `network` is the network's name, `output` what its numbers mean: see serve.artifact.
+    `network` is the network's name; `output` is the type of its output, see serve.artifact.
     """
 
     task: ClassVar[str]
     modules: ClassVar[tuple[Any, ...]]
-    """Those whose versions the description names."""
+    """The modules whose versions are in model.json."""
     weights: ClassVar[str]
-    """The file of an epoch's weights; `{}` in it stands for the epoch, counted from 1."""
+    """The file name of an epoch's weights, with `{}` for the epoch, counted from 1."""
     last: ClassVar[str | None] = None
-    """The file that holds the weights after the last epoch, for algorithms that keep them beside the best ones."""
+    """The file name of the last epoch's weights, for algorithms that keep them as well as the best ones."""
     checkpoint_frequency: int | None = None
-    """Every so many epochs the weights are kept though they are not the best."""
+    """Also keep the weights of every nth epoch, even if it is not the best."""
 
     def __init__(self, data: DataSummary, hp: CommonHyperparameters, network: str, output: str) -> None:
         self._data, self._hp, self._network, self._output = data, hp, network, output
 
     @abstractmethod
     def write_weights(self, path: Path) -> None:
-        """Write the weights as they are now."""
+        """Write the current weights."""
 
     @abstractmethod
     def read_weights(self, path: Path) -> None:
-        """Go back to weights that `write_weights` has written."""
+        """Read weights that `write_weights` wrote."""
 
     def companions(self) -> Mapping[str, Callable[[Path], object]]:
-        """Return what the built-in leaves beside the weights: by file name, what writes it."""
+        """Return the built-in's other files next to the weights: file names and functions that write the files."""
         return {}
 
     @abstractmethod
@@ -74,7 +74,7 @@ class Model(ABC, Generic[K]):
         """Write the network as an ONNX graph."""
 
     def describe(self, metrics: dict[str, float]) -> artifact.Artifact:
-        """Return what model.json says; `metrics` are those of the best epoch."""
+        """Return the content of model.json; `metrics` are those of the best epoch."""
         versions = {module.__name__: module.__version__ for module in self.modules}
         return artifact.Artifact(
             task=self.task,
@@ -88,7 +88,7 @@ class Model(ABC, Generic[K]):
         )
 
     def identity(self) -> dict[str, Any]:
-        """Return by name what a checkpoint and the job that goes on from it must have in common."""
+        """Return the properties that a checkpoint and the job that resumes from it must have in common."""
         return {
             "network": self._network,
             "classes": list(self._data.class_names),
@@ -98,31 +98,31 @@ class Model(ABC, Generic[K]):
         }
 
     def measure(self, best: Best[K]) -> dict[str, float]:
-        """Return metrics that only the best epoch has."""
+        """Return additional metrics that are computed only for the best epoch."""
         return {}
 
     @abstractmethod
     def check(self, best: Best[K]) -> Check:
-        """Return what the closing checks compare. Called when the graph and its description are written."""
+        """Return what the final checks compare. Called after the graph and model.json are written."""
 
     def quantization(self) -> Request | None:
-        """Return what an int8 graph is to be made with; None when the job was not asked for one."""
+        """Return the settings for an int8 graph, or None if `quantize` is not set."""
         if self._hp.quantize is None:
             return None
         return Request(self._data.train, self._data.validation, self._hp.seed, self._hp.quantize_tolerance)
 
 
 class ModelFolder(Generic[K]):
-    """Writes what a model's folder holds; each file is there whole or not at all.
+    """Writes the files of a model folder, each atomically.
 
-    Of several hosts the first one alone writes: for the others `writes` is False.
+    Only the first host writes files; on the other hosts, `writes` is False.
     """
 
     def __init__(self, folder: Path, model: Model[K], lines: Lines[K], writes: bool = True) -> None:
         self._folder, self._model, self._lines, self._writes = folder, model, lines, writes
 
     def save(self, epoch: int, improved: bool, before: int | None) -> None:
-        """Write the weights of `epoch` if it has improved on the best epoch `before`, whose file goes, or is kept."""
+        """Write the weights of `epoch` if it `improved` or is due to be kept. Remove the previous best, `before`."""
         if not self._writes or not (improved or self._is_kept(epoch)):
             return
         path = self._path(epoch)
@@ -136,66 +136,68 @@ class ModelFolder(Generic[K]):
             self._path(before).unlink()
 
     def weights(self, done: int, best: int) -> dict[int, Path]:
-        """Return by epoch, from 1, the files of weights that are there after `done` epochs, with `best` from 0."""
+        """Return the weight files by epoch, from 1, that exist after `done` epochs if `best`, from 0, is the best."""
         kept = {epoch for epoch in range(done) if self._is_kept(epoch)} | {best}
         return {epoch + 1: self._path(epoch) for epoch in sorted(kept)}
 
     def restore(self, weights: Mapping[int, Callable[[Path], object]]) -> None:
-        """Put back what an interrupted job had written: by epoch, from 1, what writes its weights, and the companions.
+        """Restore the weight files of an interrupted job and their companions.
 
-        Raises TrainError when a file cannot be written.
+        `weights` has a function for each epoch, from 1, that writes its file. Raises TrainError if a file cannot be
+        written.
         """
         if not self._writes:
             return
         for path in self._folder.glob(re.sub("{.*}", "*", self._model.weights)):
-            path.unlink()  # it may be of an epoch that will be trained again
+            path.unlink()  # may belong to an epoch that will be trained again
         for epoch, write in weights.items():
             replace(self._path(epoch - 1), write)
         self._write_companions()
 
     def save_last(self) -> None:
-        """Write the weights as they are after the last epoch, where the built-in does."""
+        """Write the weights of the last epoch, if the built-in algorithm does."""
         if self._writes and self._model.last:
             path = self._folder / self._model.last
             replace(path, self._model.write_weights)
             self._lines.saved_last(path)
 
     def finish(self, best: Best[K]) -> None:
-        """Export the best epoch, describe it, and prove that the server's code gives what training logged.
+        """Export and describe the best epoch, and verify that the serving code reproduces the logged metric.
 
-        Raises TrainError when it does not, or when a file cannot be written.
+        Raises TrainError if it does not, or if a file cannot be written.
         """
         if not self._writes:
             return
         self._model.read_weights(self._path(best.epoch))
         replace(self._folder / MODEL_ONNX, self._model.export)
-        own = self._model.measure(best)
-        self._lines.exported(best, own)
+        metrics = self._model.measure(best)
+        self._lines.exported(best, metrics)
         with writing(self._folder / MODEL_JSON):
-            artifact.write(self._model.describe({"epoch": best.epoch, **best.metrics, **own}), self._folder)
-        LOG.info("Checking the artifact with the server's own code")
+            artifact.write(self._model.describe({"epoch": best.epoch, **best.metrics, **metrics}), self._folder)
+        LOG.info("Checking the artifact with the serving code")
         check = self._model.check(best)
-        answers = verify(self._folder, check)
+        predictions = verify(self._folder, check)
         request = self._model.quantization()
         if request is not None:
-            closing.quantize(self._folder, Reference(check.files, answers, len(answers), check.metric), request)
+            reference = Reference(check.files, predictions, len(predictions), check.metric)
+            closing.quantize(self._folder, reference, request)
         self._lines.finished(best, self._folder, names(self._folder))
 
     def rescue(self, best: Best[K] | None) -> str:
-        """Finish the best epoch before a divergence, and return what to tell of it.
+        """Finish the best epoch after a divergence, and return a description of the result.
 
-        What cannot be proven must not be served: the folder then keeps the native weights alone.
+        If the checks fail, only the native weights are kept, because the model must not be served.
         """
         if best is None:
-            return "no epoch had ended before, so there is no model"
+            return "no epoch was finished, so there is no model"
         try:
             self.finish(best)
         except TrainError as error:
-            LOG.error("The best epoch before, %d, cannot be served: %s", best.epoch, error)
+            LOG.error("The best epoch so far, %d, cannot be served: %s", best.epoch, error)
             for name in (MODEL_ONNX, MODEL_JSON):
                 (self._folder / name).unlink(missing_ok=True)
-            return f"epoch {best.epoch}, the best before, is too broken to be served: only its native weights are kept"
-        return f"epoch {best.epoch}, the best before, is kept"
+            return f"epoch {best.epoch}, the best so far, is too broken to be served: only its native weights are kept"
+        return f"epoch {best.epoch}, the best so far, is kept"
 
     def _write_companions(self) -> None:
         for name, write in self._model.companions().items():

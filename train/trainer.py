@@ -1,4 +1,4 @@
-"""The one loop over epochs, for every algorithm: progress, divergence, stop requests, the best epoch, the end."""
+"""The loop over epochs for all algorithms: progress, divergence, stop requests, best epoch, early stopping."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,18 +19,18 @@ from train.state import State
 
 
 class Folder(Protocol):
-    """Where epochs are written."""
+    """The folder that epochs are written to."""
 
     def save(self, epoch: int, improved: bool, before: int | None) -> None:
-        """Write `epoch`, from 0, if it is the best so far (the best before it was `before`) or kept for itself."""
+        """Write `epoch`, from 0, if it is the best so far or due to be kept; the previous best was `before`."""
         ...
 
 
 class Trainer(Generic[B, R, K]):
-    """Trains a learner epoch by epoch. `best` is the best epoch so far, None before the first has ended.
+    """Trains a learner epoch by epoch. `best` is the best epoch so far, or None before the first one is complete.
 
     `checkpoint` is called with the trainer's state after each epoch. `mean` averages an epoch's metrics, float64 (n,),
-    over the hosts of the job.
+    over the hosts.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class Trainer(Generic[B, R, K]):
         self._stopping, self._next = EarlyStopping(hp), 0
 
     def run(self) -> None:
-        """Train all epochs that are left, or until a stop request or early stopping ends it.
+        """Train the remaining epochs, until early stopping or a stop request.
 
-        Raises Diverged at a loss or an answer that is not finite.
+        Raises Diverged if the loss or a prediction is not finite.
         """
         with self._learner.devices():
             self._run()
@@ -76,30 +76,30 @@ class Trainer(Generic[B, R, K]):
         """Return the value of the epoch's evaluation. Raises Stopped and Diverged."""
         train(self._learner, epoch, self._mean)
         self._lines.trained(epoch)
-        began = time.monotonic()
+        start = time.monotonic()
         try:
-            found = self._learner.evaluate()
+            result = self._learner.evaluate()
         except FloatingPointError:
             rate = self._step.learning_rate
-            raise Diverged.at("the answers became nan", epoch.number, "its end", rate) from None
-        self._lines.evaluated(epoch, found, time.monotonic() - began)
-        self._keep(epoch, found)
+            raise Diverged.at("the predictions became nan", epoch.number, "during validation", rate) from None
+        self._lines.evaluated(epoch, result, time.monotonic() - start)
+        self._keep(epoch, result)
         self._lines.ended(epoch)
-        return found.value
+        return result.value
 
-    def _keep(self, epoch: Epoch, found: Evaluated[K]) -> None:
+    def _keep(self, epoch: Epoch, result: Evaluated[K]) -> None:
         before = self.best
-        improved = before is None or found.value > before.value
+        improved = before is None or result.value > before.value
         if improved:
             trained = {f"train:{name}": value for name, value in epoch.metrics.items()}
-            validated = {f"validation:{name}": value for name, value in found.metrics.items()}
-            self.best = Best(found.value, trained | validated, found.kept, epoch.number)
+            validated = {f"validation:{name}": value for name, value in result.metrics.items()}
+            self.best = Best(result.value, trained | validated, result.kept, epoch.number)
             stop.keep_model()
             self._lines.improved(self.best)
         self._folder.save(epoch.number, improved, None if before is None else before.epoch)
 
     def state(self) -> State:
-        """Return all that the next epochs depend on, between two epochs."""
+        """Return the state that the next epochs depend on. Call this between two epochs."""
         best = self.best and {
             "epoch": self.best.epoch,
             "value": self.best.value,
@@ -109,7 +109,7 @@ class Trainer(Generic[B, R, K]):
         return {"next": self._next, "best": best, "early_stopping": self._stopping.state(), "step": self._step.state()}
 
     def restore(self, state: State) -> None:
-        """Go on where another trainer was when it returned `state`. The model folder must hold its best epoch."""
+        """Resume from the state of another trainer. The model folder must contain its best epoch."""
         self._next = state["next"]
         best = state["best"]
         self.best = best and Best(best["value"], best["metrics"], best["kept"], best["epoch"])
@@ -120,9 +120,9 @@ class Trainer(Generic[B, R, K]):
 
 
 def train(learner: Learner[B, R, Any], epoch: Epoch, mean: Mean = single_host) -> None:
-    """Train one epoch, whose metrics `mean` averages over the hosts.
+    """Train one epoch; `mean` averages its metrics over the hosts.
 
-    Raises Stopped, or Diverged at a loss that is not finite.
+    Raises Stopped, and Diverged if the loss is not finite.
     """
     step, lines, interval = learner.step, learner.lines, LogInterval(learner.lines.every)
     step.begin(epoch.number)
@@ -141,7 +141,7 @@ def train(learner: Learner[B, R, Any], epoch: Epoch, mean: Mean = single_host) -
 def validation_batches(
     tensor: Callable[[int], NDArray[np.float32]], count: int, size: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield tensor(0) ... tensor(count - 1) in batches as `samples.ordered_batches` does, and log how far they are.
+    """Yield tensor(0) ... tensor(count - 1) in batches, like `samples.ordered_batches`, and log the progress.
 
     Raises Stopped.
     """

@@ -1,4 +1,4 @@
-"""The closing checks: the proof that what will be served is what was trained."""
+"""The final checks: verify that the serving code reproduces the trained network's outputs and metric."""
 
 import json
 import subprocess
@@ -24,11 +24,11 @@ from train.log import LOG
 
 @dataclass(frozen=True)
 class Check:
-    """What the two checks of a finished artifact compare.
+    """The inputs of the two checks of a finished artifact.
 
-    (a) `model.onnx` on `tensors` float32 (N, C, H, W) against `framework`'s outputs `expected`, by name: the largest
-    absolute difference is at most `tolerance`. (b) the bytes of `files` through the server's own code: `metric` of the
-    answers, one array for each file, is within 0.01 of `logged`, the framework's metric on the same files.
+    (a) The outputs of `model.onnx` for `tensors`, float32 (N, C, H, W), must differ by at most `tolerance` from
+    `framework`'s outputs `expected`, by name. (b) The serving code predicts one array for each of `files`; the `metric`
+    of the predictions must be within 0.01 of `logged`, the framework's metric on the same files.
     """
 
     tensors: NDArray[np.float32]
@@ -40,47 +40,51 @@ class Check:
     framework: str = "MXNet"
 
 
-def choose(count: int, most: int, most_stopped: int) -> NDArray[np.int64]:
-    """Return which of `count` samples to check, int64, rising: at most `most`, and after a stop request fewer."""
-    return evenly_spaced(count, most_stopped if stop.requested() else most)
+def choose(count: int, limit: int, limit_if_stopped: int) -> NDArray[np.int64]:
+    """Return the indices of the samples to check, out of `count`: at most `limit`, or fewer after a stop request."""
+    return evenly_spaced(count, limit_if_stopped if stop.requested() else limit)
 
 
 def serving_python() -> Path:
-    """Return the interpreter of the serving environment, which lies beside the training one."""
+    """Return the interpreter of the serving environment, which is next to the training environment."""
     return Path(sys.prefix).parent / "serve" / "bin" / "python"
 
 
 def verify(model_dir: Path, check: Check) -> list[NDArray[Any]]:
-    """Run both checks in the serving environment, and return its answers to the files. Raises TrainError if one fails.
+    """Run both checks in the serving environment and return its predictions for the files.
 
-    Raises UserError when a file can no longer be read.
+    Raises TrainError if a check fails, and UserError if a file can no longer be read.
     """
-    found, answers = _run(model_dir, check.tensors, check.files)
+    outputs, predictions = _run(model_dir, check.tensors, check.files)
     # np.max, because Python's max may drop a NaN.
-    difference = float(np.max([np.abs(found[name] - wanted).max() for name, wanted in check.expected.items()]))
-    served = check.metric(answers)
+    difference = float(np.max([np.abs(outputs[name] - expected).max() for name, expected in check.expected.items()]))
+    served = check.metric(predictions)
     LOG.info(
-        "Check of model.onnx: largest difference from %s %.2g on %s; %.6f by the server's code on %s, %.6f logged",
-        *(check.framework, difference, plural(len(check.tensors), "input"), served),
-        *(plural(len(check.files), "file"), check.logged),
+        "Check of model.onnx: largest difference from %s %.2g on %s; %.6f through the serving code on %s, %.6f logged",
+        check.framework,
+        difference,
+        plural(len(check.tensors), "input"),
+        served,
+        plural(len(check.files), "file"),
+        check.logged,
     )
     if not difference <= check.tolerance:
         raise TrainError(
             f"model.onnx differs from the trained network by {difference:.3g}, more than {check.tolerance:g}: "
-            "the artifact must not be served; please report this with the log"
+            "do not serve this artifact, and please report this with the log"
         )
     if not abs(served - check.logged) <= 0.01:
         raise TrainError(
-            f"the server's code reaches {served:.4f} on {plural(len(check.files), 'validation file')} where training "
-            f"logged {check.logged:.4f}: the artifact must not be served; please report this with the log"
+            f"the serving code reaches {served:.4f} on {plural(len(check.files), 'validation file')} but training "
+            f"logged {check.logged:.4f}: do not serve this artifact, and please report this with the log"
         )
-    return answers
+    return predictions
 
 
 def predict_with_server(model_dir: Path, files: Sequence[Sample[object]]) -> list[NDArray[Any]]:
-    """Return the answers of the server's code to files: probabilities (classes,), detections (d, 6) or masks (H, W).
+    """Return the serving code's predictions for files: probabilities (classes,), detections (d, 6) or masks (H, W).
 
-    Raises TrainError when it fails, UserError when a file can no longer be read.
+    Raises TrainError if the serving code fails, and UserError if a file can no longer be read.
     """
     spec = artifact.read(model_dir).input
     return _run(model_dir, np.empty((0, spec.channels, spec.height, spec.width), np.float32), files)[1]
@@ -92,8 +96,7 @@ def _run(
     python = serving_python()
     if not python.exists():
         raise TrainError(
-            f"{python} is missing: the artifact is checked by the server's own code, in the environment beside "
-            f"{sys.prefix}"
+            f"{python} is missing: the serving code checks the artifact, and needs its environment next to {sys.prefix}"
         )
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         work = Path(folder)
@@ -101,15 +104,15 @@ def _run(
             np.save(work / "tensors.npy", tensors)
             names = lay_out(files, work)
         _run_check(python, model_dir, work, names)
-        with np.load(work / "tensor_outputs.npz") as outputs, np.load(work / "file_outputs.npz") as answers:
-            return dict(outputs), [answers[str(number)] for number in range(len(files))]
+        with np.load(work / "tensor_outputs.npz") as outputs, np.load(work / "file_outputs.npz") as predictions:
+            return dict(outputs), [predictions[str(number)] for number in range(len(files))]
 
 
 def lay_out(files: Sequence[Sample[object]], work: Path, what: str = "validation image") -> dict[str, str]:
-    """Write the samples' bytes and files.json into `work`; return the names of the samples by the paths of the copies.
+    """Copy the samples' bytes into `work` and write files.json; return the samples' names by the paths of the copies.
 
-    A sample may be a record in a .rec file, which the server's code does not read; so all are copied. Raises UserError,
-    which says `what` a sample is, when one can no longer be read.
+    All samples are copied because a sample may be a record in a .rec file, which the serving code cannot read. `what`
+    describes a sample in the UserError that is raised if one can no longer be read.
     """
     names = {str(work / f"{number}.image"): sample.name for number, sample in enumerate(files)}
     for path, sample in zip(names, files, strict=True):
@@ -117,8 +120,8 @@ def lay_out(files: Sequence[Sample[object]], work: Path, what: str = "validation
             Path(path).write_bytes(sample.read())
         except UnreadableImage as error:
             raise UserError(
-                f"{what} {sample.name} {error}, although it was readable when training began: the channel "
-                "must not change until the job ends"
+                f"{what} {sample.name} {error}, although it was readable when the job began: the channel must not "
+                "change until the job ends"
             ) from None
     (work / "files.json").write_text(json.dumps(list(names)))
     return names
@@ -127,12 +130,12 @@ def lay_out(files: Sequence[Sample[object]], work: Path, what: str = "validation
 def _run_check(python: Path, model_dir: Path, work: Path, names: Mapping[str, str] | None = None) -> None:
     command = [str(python), "-m", "serve.engine.check", "--model-dir", str(model_dir), "--work", str(work)]
     program = Path(__file__).resolve().parent.parent
-    # A session of its own: Ctrl-C in a terminal goes to the whole group, and this job's end is to be finished.
+    # In a new session, because Ctrl-C in a terminal would end the check with the job; the job must finish its model.
     done = subprocess.run(command, cwd=program, capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode:
-        said = done.stderr.strip()[-600:]
+        stderr = done.stderr.strip()[-600:]
         for path, name in (names or {}).items():
-            if path in said:  # the user knows the channel's file, not our copy of it
-                told = said.removeprefix("serve.engine.check: ").replace(path, name)
-                raise TrainError(f"the server's code cannot read a validation image: {told}")
-        raise TrainError(f"the check of the artifact failed with exit code {done.returncode}: {said}")
+            if path in stderr:  # name the file in the user's channel instead of the copy
+                reason = stderr.removeprefix("serve.engine.check: ").replace(path, name)
+                raise TrainError(f"the serving code cannot read a validation image: {reason}")
+        raise TrainError(f"the check of the artifact failed with exit code {done.returncode}: {stderr}")

@@ -108,7 +108,7 @@ def test_an_image_without_arguments_trains_and_a_wrong_hyperparameter_is_a_user_
     with Container(image(case.name), mounts=mounts) as container:
         assert container.wait(60) == 2, container.log()
     failure = (base / "output" / "failure").read_text()
-    assert failure.startswith(f"ClientError: hyperparameter {wrong!r} is not known: did you mean {right}?")
+    assert failure.startswith(f"ClientError: hyperparameter {wrong!r} is unknown: did you mean {right}?")
 
 
 @pytest.mark.parametrize("case", [CLASSIFIER, TENSORFLOW], ids=lambda case: case.name)

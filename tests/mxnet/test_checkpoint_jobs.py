@@ -71,8 +71,8 @@ def test_a_finished_job_writes_and_checks_its_model_again_without_training(
 def test_a_job_with_more_epochs_and_a_new_learning_rate_trains_the_remaining_epochs(base: Path) -> None:
     done = run(base, epochs=4, learning_rate=0.01)
     assert (done.code, epochs(done)) == (0, [2, 3])
-    assert "epochs was 2 and is 4 from here on" in done.lines
-    assert "learning_rate was 0.05 and is 0.01 from here on" in done.lines
+    assert "epochs changed from 2 to 4" in done.lines
+    assert "learning_rate changed from 0.05 to 0.01" in done.lines
     assert names(base / "checkpoints") >= {"checkpoint-0002.state", "checkpoint-0004.state"}
 
 
@@ -81,9 +81,12 @@ def test_a_different_network_is_rejected_naming_both_and_the_earlier_model_stays
     done = run(base, epochs=2, num_layers=32)
     assert done.code == 2
     expected = (
-        "checkpoint-0002.state is of another job: network: cifar_resnet20 there, cifar_resnet32 here; hyperparameter "
+        "checkpoint-0002.state belongs to another job: network: cifar_resnet20 in the checkpoint, cifar_resnet32 in "
+        "this job; hyperparameter "
     )
-    assert f"{expected}num_layers: 20 there, 32 here. Set back what has changed, or train " in done.failure
+    assert (
+        f"{expected}num_layers: 20 in the checkpoint, 32 in this job. Restore the old values, or train " in done.failure
+    )
     assert (done.texts(), names(done.model)) == (jobs.EARLIER, set(jobs.EARLIER))
 
 
@@ -92,7 +95,7 @@ def test_a_different_number_of_photos_is_rejected_naming_both(base: Path) -> Non
     lst.write_text("".join(lst.read_text().splitlines(keepends=True)[1:]))
     done = run(base, epochs=2)
     assert done.code == 2
-    assert "is of another job: training images: 12 there, 11 here. Set back" in done.failure
+    assert "belongs to another job: training images: 12 in the checkpoint, 11 in this job. Restore" in done.failure
 
 
 def test_sigterm_in_a_resumed_jobs_first_epoch_exports_the_checkpoints_best_epoch(base: Path) -> None:
@@ -108,7 +111,8 @@ def test_sigterm_while_a_resumed_job_reads_data_ends_it_and_keeps_the_checkpoint
     done = run(base, stopping.stop_at("samples in image form", 0), epochs=4)
     assert done.code == 0
     kept = (
-        f"before training went on: the checkpoints in {base / 'checkpoints'} are kept, and the job goes on from there."
+        f"before training resumed: the checkpoints in {base / 'checkpoints'} are kept, and the next job resumes from "
+        "them."
     )
     assert f"Asked to stop (SIGTERM received) {kept} Stopping." in done.log
     assert (names(done.model), names(base / "checkpoints")) == (set(), before)
@@ -129,7 +133,7 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(base: Path) -> None:
     path.write_bytes(content)
     done = run(base, epochs=2)
     assert (done.code, epochs(done)) == (0, [1])
-    assert f"A checkpoint is passed over: {path} is damaged or incomplete: its checksum is not that" in done.log
+    assert f"Skipping a checkpoint: {path} is damaged or incomplete: its checksum does not match" in done.log
 
 
 def weights_but_no_checkpoint() -> None:

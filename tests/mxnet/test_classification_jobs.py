@@ -194,7 +194,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
 def test_a_user_error_exits_2_and_starts_the_failure_file_with_client_error(refused: jobs.Done) -> None:
     assert refused.code == 2
     assert refused.failure.startswith(
-        "ClientError: hyperparameter 'epoch' is not known: remove it; valid and not set are "
+        "ClientError: hyperparameter 'epoch' is unknown: remove it; valid names that are not set: "
     )
     assert "Traceback" not in refused.log
     assert len(refused.failure) <= 1024
@@ -214,10 +214,7 @@ def test_a_rejected_job_keeps_the_earlier_model(refused: jobs.Done) -> None:
     ("values", "failure"),
     [
         ({"num_classes": 2}, "train_lst/train.lst, line 3 has the label 2: labels are whole numbers from 0 to 1"),
-        (
-            {"use_pretrained_model": 1, "num_layers": 18},
-            "pretrained weights of resnet18 were asked for and none were found",
-        ),
+        ({"use_pretrained_model": 1, "num_layers": 18}, "pretrained weights of resnet18 were requested but not found"),
     ],
 )
 def test_wrong_data_or_weights_are_a_user_error_and_the_earlier_model_stays(
@@ -290,5 +287,5 @@ def test_a_model_that_cannot_be_written_completely_fails_the_job_and_leaves_no_p
     assert "image-classification-0001.params could not be written" in done.failure.split(";")[0]
     assert (sorted(os.listdir(done.model)), done.texts()) == (sorted(jobs.EARLIER), jobs.EARLIER)
     assert any(
-        line.startswith("This job wrote no model; the model of an earlier job is back in ") for line in done.lines
+        line.startswith("This job wrote no model; restored the model of an earlier job to ") for line in done.lines
     )

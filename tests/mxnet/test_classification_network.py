@@ -119,14 +119,14 @@ def test_an_artifact_that_differs_from_the_trained_network_is_rejected(cifar20: 
 
 
 def test_an_artifact_with_another_metric_than_training_logged_is_rejected(cifar20: Exported, tmp_path: Path) -> None:
-    message = r"^the server's code reaches 1\.0000 on 1 validation file where training logged 0\.5"
+    message = r"^the serving code reaches 1\.0000 on 1 validation file but training logged 0\.5"
     with pytest.raises(TrainError, match=message):
         cifar20.verify(samples(tmp_path, photo()), logged=0.5)
 
 
 def test_a_photo_that_the_server_cannot_read_is_named_as_in_the_channel(cifar20: Exported, tmp_path: Path) -> None:
     message = (
-        r"^the server's code cannot read a validation image: dog/2\.jpg: the image is truncated \(400 bytes arrived\)"
+        r"^the serving code cannot read a validation image: dog/2\.jpg: the image is truncated \(400 bytes arrived\)"
     )
     with pytest.raises(TrainError, match=message):
         cifar20.verify(samples(tmp_path, photo(), photo(), photo()[:400]), logged=3.0)

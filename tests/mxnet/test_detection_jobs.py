@@ -136,16 +136,16 @@ def test_recordio_trains_like_images(tmp_path: Path) -> None:
     [
         (
             {"base_net": "vgg-16", "base_network": None},
-            "hyperparameter 'base_net' is not known: did you mean base_network?",
+            "hyperparameter 'base_net' is unknown: did you mean base_network?",
         ),
-        ({"image_shape": 20}, "hyperparameter image_shape='20' is not valid: it takes a whole number from 64 to 1024"),
+        ({"image_shape": 20}, "hyperparameter image_shape='20' is not valid: expected a whole number from 64 to 1024"),
         ({"nms_threshold": 0}, "hyperparameter nms_threshold=0 would match boxes that do not touch"),
-        ({"freeze_layer_pattern": "("}, "hyperparameter freeze_layer_pattern='(' is not valid: it takes a regular"),
+        ({"freeze_layer_pattern": "("}, "hyperparameter freeze_layer_pattern='(' is not valid: expected a regular"),
         (
             {"freeze_layer_pattern": "^layer1_.*"},
             "hyperparameter freeze_layer_pattern='^layer1_.*' matches no layer of resnet-18",
         ),
-        ({"use_pretrained_model": 1}, "pretrained weights of resnet18 were asked for and none were found"),
+        ({"use_pretrained_model": 1}, "pretrained weights of resnet18 were requested but not found"),
     ],
 )
 def test_a_user_error_exits_2_with_the_reason_first_and_the_earlier_model_stays(

@@ -246,7 +246,7 @@ def test_a_full_gpu_is_a_user_error_that_names_mini_batch_size(message: str) -> 
     with pytest.raises(UserError) as raised, two.used():
         raise mx.MXNetError(message)
     assert str(raised.value).startswith(
-        "the memory of the GPU is too small for mini_batch_size=33, 17 on each of 2 GPUs: lower mini_batch_size"
+        "the GPU ran out of memory with mini_batch_size=33, 17 on each of 2 GPUs: lower mini_batch_size"
     )
     assert raised.value.detail == message
     assert mx.current_context() == mx.cpu(0)
@@ -264,7 +264,7 @@ def test_a_job_on_a_full_gpu_exits_2_and_names_mini_batch_size(tmp_path: Path, m
     monkeypatch.setattr(classification.Step, "__call__", full)
     done = run("image-classification", tmp_path, "cpu:0", monkeypatch)
     assert done.code == 2
-    assert done.failure.startswith("ClientError: the memory of the GPU is too small for mini_batch_size=5: lower ")
+    assert done.failure.startswith("ClientError: the GPU ran out of memory with mini_batch_size=5: lower ")
 
 
 def test_the_default_device_is_restored_after_nested_use() -> None:

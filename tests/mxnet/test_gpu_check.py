@@ -14,7 +14,7 @@ from train.gluon import devices
 from train.gpu_check import __main__ as program
 from train.gpu_check import comparison
 from train.gpu_check.comparison import compare
-from train.gpu_check.gluon import begin
+from train.gpu_check.gluon import prepare
 from train.job import cuda
 from train.job.cuda import Gpu
 from train.job.devices import CPU, Device
@@ -83,7 +83,7 @@ def test_a_device_that_computes_wrong_numbers_fails(check: Check, monkeypatch: p
 
 def test_a_device_with_only_wrong_gradients_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong_gradients(monkeypatch)
-    chosen, trainings = begin({"VISION_DEVICES": "cpu:1"})
+    chosen, trainings = prepare({"VISION_DEVICES": "cpu:1"})
     reference, row = compare({"image-classification": trainings["image-classification"]}, chosen)
     assert row.run is not None
     assert row.run.losses[0] == reference.run.losses[0]
@@ -91,7 +91,7 @@ def test_a_device_with_only_wrong_gradients_fails(monkeypatch: pytest.MonkeyPatc
 
 
 def test_all_devices_together_are_compared_with_one() -> None:
-    chosen, trainings = begin({"VISION_DEVICES": "cpu:0,cpu:1"})
+    chosen, trainings = prepare({"VISION_DEVICES": "cpu:0,cpu:1"})
     assert chosen == [CPU, Device("cpu", 1)]
     training = trainings["image-classification"]
     (reference, both) = (training.train(comparison.Place(tuple(where))) for where in (chosen[:1], chosen))

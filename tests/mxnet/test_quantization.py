@@ -186,9 +186,13 @@ def test_an_int8_graph_with_equal_predictions_serves_and_the_float_graph_stays(p
 def test_the_log_has_scores_agreement_and_decision(plain: Quantized) -> None:
     (trial,) = artifact.read(plain.folder).quantization.report["tries"]
     assert plain.lines[0] == "Quantizing to int8, calibrated on 80 training images, seed 0"
-    assert plain.lines[1].startswith(f"int8 beside float: validation score {trial['score']['int8']:.4f} for 1.0000, ")
-    assert f"; same answers where float is sure {trial['agreements'][0]['value']:.4f} (of " in plain.lines[1]
-    assert plain.lines[2:] == ["int8 is kept: model.int8.onnx serves; VISION_PRECISION=float32 serves model.onnx"]
+    assert plain.lines[1].startswith(
+        f"int8 compared with float: validation score {trial['score']['int8']:.4f} instead of 1.0000, "
+    )
+    assert f"; same predictions where float is confident {trial['agreements'][0]['value']:.4f} (of " in plain.lines[1]
+    assert plain.lines[2:] == [
+        "int8 is accepted: model.int8.onnx will be served; set VISION_PRECISION=float32 to serve model.onnx"
+    ]
 
 
 def test_weights_have_one_scale_per_channel_and_seven_bits(plain: Quantized) -> None:
@@ -213,8 +217,8 @@ def test_a_layer_that_int8_ruins_stays_float_in_a_second_graph(tmp_path: Path, p
     first, second = artifact.read(folder).quantization.report["tries"]
     assert (first["kept"], second["kept"]) == (False, True)
     assert first["score"]["int8"] < 0.9
-    assert "int8 is refused: validation score 0." in lines[2]
-    assert lines[3] == f"Scanned 3 of 3 layers alone in int8; left in float: {second['float_layers'][0]}"
+    assert "int8 is rejected: validation score 0." in lines[2]
+    assert lines[3] == f"Scanned 3 of 3 layers in int8, one at a time; kept in float: {second['float_layers'][0]}"
     assert layers(folder / MODEL_INT8).keys() == {"w0", "w2"}
 
 
@@ -232,7 +236,7 @@ def test_float_serves_after_two_rejected_graphs(tmp_path: Path, photos: list[Sam
     quantization_info = artifact.read(folder).quantization
     assert quantization_info.serves == FLOAT32
     assert [trial["kept"] for trial in quantization_info.report["tries"]] == [False, False]
-    assert lines[-1] == "quantize=int8: model.onnx serves, because no int8 graph has passed"
+    assert lines[-1] == "quantize=int8: model.onnx will be served, because no int8 graph passed"
 
 
 def test_training_photos_are_also_compared_if_there_are_fewer_than_fifty_validation_photos(
@@ -244,7 +248,7 @@ def test_training_photos_are_also_compared_if_there_are_fewer_than_fifty_validat
     (trial,) = artifact.read(folder).quantization.report["tries"]
     assert trial["score"]["photos"] == 30
     assert trial["agreements"][1]["count"] == 50
-    assert "int8 is also compared on 20 further images without counting right answers" in lines
+    assert "int8 is also compared on 20 further images, without ground truth" in lines
 
 
 def headless() -> onnx.ModelProto:
@@ -264,8 +268,10 @@ def test_a_graph_without_layers_to_quantize_is_not_changed(tmp_path: Path, photo
     kept, lines = quantized(folder, photos)
     assert not kept
     assert (folder / MODEL_JSON).read_bytes() == described
-    assert lines[-1].startswith("quantize=int8: model.onnx serves: there is no int8 graph: the quantiser failed with")
-    assert lines[-1].endswith("the graph has no layer besides its last ones, so nothing becomes integers")
+    assert lines[-1].startswith(
+        "quantize=int8: model.onnx will be served, because there is no int8 graph: the quantizer failed with"
+    )
+    assert lines[-1].endswith("the graph has no layers except its last ones, so there is nothing to quantize")
 
 
 def test_a_stopped_job_does_not_quantize(
@@ -276,7 +282,7 @@ def test_a_stopped_job_does_not_quantize(
     kept, lines = quantized(folder, photos)
     assert not kept
     assert artifact.read(folder).quantization.report["tries"] == []
-    assert "Asked to stop: there is no time for int8" in lines
+    assert "Asked to stop: skipping int8" in lines
 
 
 # ---- existing models ---------------------------------------------------------------------------------------------
@@ -311,7 +317,7 @@ def test_the_exit_code_is_1_if_no_int8_graph_passes(
     folder = written(tmp_path / "model", headless())
     code, lines = command(monkeypatch, folder, "--calibrate", photos[0].path.parent)
     assert code == 1
-    assert "nothing becomes integers" in lines[-1]
+    assert "there is nothing to quantize" in lines[-1]
 
 
 def test_user_errors_name_the_fix(tmp_path: Path, photos: list[Sample[None]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,9 +329,9 @@ def test_user_errors_name_the_fix(tmp_path: Path, photos: list[Sample[None]], mo
     (few / "broken.jpg").write_bytes(b"no image")
     code, lines = command(monkeypatch, folder, "--calibrate", few)
     assert code == 2
-    assert lines[0].startswith(f"{few / 'broken.jpg'}: left out: the image is not an image")
+    assert lines[0].startswith(f"{few / 'broken.jpg'}: skipped: the image is not an image")
     assert lines[1] == (
-        f"--calibrate {few} holds 3 images that can be read, it takes at least 50: give more photos, like those that "
+        f"--calibrate {few} has 3 readable images but needs at least 50: add more photos, like those that "
         "the model was trained on"
     )
     assert command(monkeypatch, folder, "--calibrate", tmp_path / "none")[1] == [

@@ -12,7 +12,12 @@ from tests import jobs
 from tests.mxnet import in_process
 
 ALGORITHMS: dict[str, tuple[Callable[[Path], Path], dict[str, Any], int, str]] = {
-    "image-classification": (jobs.image_channels, jobs.HYPERPARAMETERS | {"epochs": 4}, 30, "same answers where float"),
+    "image-classification": (
+        jobs.image_channels,
+        jobs.HYPERPARAMETERS | {"epochs": 4},
+        30,
+        "same predictions where float",
+    ),
     "object-detection": (jobs.boxed_channels, jobs.DETECTION | {"epochs": 6}, 12, "boxes found again"),
     "semantic-segmentation": (jobs.masked_channels, jobs.SEGMENTATION | {"epochs": 2}, 12, "same pixels"),
 }
@@ -30,7 +35,10 @@ def test_a_job_with_quantize_int8_writes_both_graphs_and_logs_the_comparison(nam
     trial = described.quantization.report["tries"][-1]
     assert trial["score"]["photos"] == photos
     assert {(done.model / file).exists() for file in (MODEL_ONNX, MODEL_INT8)} == {True}
-    assert f"int8 is also compared on {50 - photos} further images without counting right answers" in done.lines
-    (line,) = [line for line in done.lines if line.startswith("int8 beside float: validation score ")]
+    assert f"int8 is also compared on {50 - photos} further images, without ground truth" in done.lines
+    (line,) = [line for line in done.lines if line.startswith("int8 compared with float: validation score ")]
     assert compared in line
-    assert "int8 is kept: model.int8.onnx serves; VISION_PRECISION=float32 serves model.onnx" in done.lines
+    assert (
+        "int8 is accepted: model.int8.onnx will be served; set VISION_PRECISION=float32 to serve model.onnx"
+        in done.lines
+    )

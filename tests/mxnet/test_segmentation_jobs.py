@@ -122,13 +122,10 @@ def test_networks_train_on_crops_and_serve_whole_photos(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (
-            {"back_bone": "resnet-50", "backbone": None},
-            "hyperparameter 'back_bone' is not known: did you mean backbone?",
-        ),
-        ({"crop_size": 16}, "hyperparameter crop_size='16' is not valid: it takes a whole number from 17 to"),
+        ({"back_bone": "resnet-50", "backbone": None}, "hyperparameter 'back_bone' is unknown: did you mean backbone?"),
+        ({"crop_size": 16}, "hyperparameter crop_size='16' is not valid: expected a whole number from 17 to"),
         ({"lr_scheduler": "step"}, "hyperparameter lr_scheduler_step is required with lr_scheduler=step"),
-        ({"use_pretrained_model": "True"}, "pretrained weights of resnet18 were asked for and none were found"),
+        ({"use_pretrained_model": "True"}, "pretrained weights of resnet18 were requested but not found"),
         ({"num_classes": 2}, "train_annotation"),
         ({"mini_batch_size": 9}, "The number of input images must be bigger or equal to the mini_batch_size: 8"),
     ],

@@ -78,16 +78,16 @@ def test_a_loss_that_is_not_finite_exits_2_and_keeps_the_best_model(name: str, e
     done = ended(name, "divergence")
     where = "ClientError: the loss became nan at epoch 1, batch 1, with learning_rate=inf: lower "
     assert done.code == 2
-    assert re.fullmatch(re.escape(where) + ".*; epoch 0, the best before, is kept", done.failure), done.failure
+    assert re.fullmatch(re.escape(where) + ".*; epoch 0, the best so far, is kept", done.failure), done.failure
     assert names(done.model) == ALGORITHMS[name].files | ARTIFACT | {earlier_model.ASIDE}
     assert done.description["metrics"]["epoch"] == 0
 
 
 def test_divergence_in_the_first_epoch_exits_2_and_restores_the_earlier_model(ended: Ended) -> None:
     done = ended("image-classification", "divergence-in-the-first-epoch")
-    where = "ClientError: the answers became nan at epoch 0, its end, with learning_rate=inf: lower "
+    where = "ClientError: the predictions became nan at epoch 0, during validation, with learning_rate=inf: lower "
     assert done.code == 2
-    assert re.fullmatch(re.escape(where) + ".*; no epoch had ended before, so there is no model", done.failure)
+    assert re.fullmatch(re.escape(where) + ".*; no epoch was finished, so there is no model", done.failure)
     assert done.texts() == jobs.EARLIER
     assert names(done.model) == set(jobs.EARLIER)
 

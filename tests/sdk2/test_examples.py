@@ -37,7 +37,7 @@ LOGGED = {
     "image-classification": "Epoch[0] Validation-accuracy=",
     "object-detection": "epoch=0, validation mAP <score>=(",
     "semantic-segmentation": ", epoch: 0, validation mIOU: ",
-    "image-classification-tensorflow": "model.onnx is what will be served",
+    "image-classification-tensorflow": "model.onnx will be served",
 }
 TO_CLOUD = ("parameters", "setup", "look", "channels", "train", "deploy", "clean-up")
 

@@ -43,7 +43,7 @@ def test_the_script_mode_example_in_the_docs_trains_deploys_and_predicts(
     assert is_score(cells["predictions"]), cells["predictions"]
     assert "installed, works in /opt/ml/code." in cells.log
     assert "`/opt/ml/code`" in SCRIPT_MODE.read_text(encoding="utf-8")
-    assert "model.onnx is what will be served, in the image inference too" in cells.log
+    assert "model.onnx will be served, also by the image inference" in cells.log
 
 
 def test_sdk_v2s_generic_estimator_runs_a_script(machine: Path, script_uri: str, in_folder: None) -> None:
@@ -71,7 +71,7 @@ def test_an_mxnet_image_rejects_a_script_with_one_sentence(
 ) -> None:
     with pytest.raises(RuntimeError, match="exited with code: 2"):
         scripted(uri, {}).fit({"training": "file://data"})
-    sentence = "hyperparameter sagemaker_program='train.py' asks to run a script, which this"
+    sentence = "hyperparameter sagemaker_program='train.py' requests a script, which this"
     assert sentence in capsys.readouterr().out
 
 
@@ -87,7 +87,7 @@ def test_two_containers_of_a_job_train_like_one_and_write_one_model(
         logs.append(capsys.readouterr().out)
         with tarfile.open(job.model_data.removeprefix("file://")) as archive:
             models.append(sorted(member.name for member in archive.getmembers() if member.isfile()))
-    names = set(re.findall(r"All hosts are there\. This one is (algo-[12])-", logs[1]))
+    names = set(re.findall(r"All hosts are connected\. This host is (algo-[12])-", logs[1]))
     assert names == {"algo-1", "algo-2"}
     one_host, two_hosts = (re.findall(r"Epoch\[(\d)\] Validation-accuracy=(\S+)", log) for log in logs)
     assert [epoch for epoch, _ in one_host] == ["0", "1", "2"]
@@ -102,7 +102,7 @@ def test_two_containers_of_an_mxnet_image_log_the_same_metrics_and_write_one_mod
     job = estimator(uri, 2, hyperparameters=values, base_job_name="hosts")
     job.fit({path.name: f"file://{path}" for path in sorted(small_channels.iterdir())})
     log = capsys.readouterr().out
-    assert set(re.findall(r"All hosts are there\. This one is (algo-[12])-", log)) == {"algo-1", "algo-2"}
+    assert set(re.findall(r"All hosts are connected\. This host is (algo-[12])-", log)) == {"algo-1", "algo-2"}
     measured = re.findall(r"Epoch\[(\d)\] Validation-accuracy=(\S+)", log)
     assert sorted(measured) == sorted([*set(measured)] * 2)
     assert {epoch for epoch, _ in measured} == {"0", "1"}

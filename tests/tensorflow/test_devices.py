@@ -127,7 +127,7 @@ class HalfGradients(keras.optimizers.SGD):
 
 def _checked() -> list[dict[str, bool]]:
     """Return whether gpu-check's updates agree with the CPU's, by device: for two devices, and for a broken one."""
-    chosen, trainings = gpu_check.begin({"VISION_DEVICES": TWO})
+    chosen, trainings = gpu_check.prepare({"VISION_DEVICES": TWO})
     tables = [compare(trainings, chosen)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keras.optimizers, "SGD", HalfGradients)

@@ -52,8 +52,8 @@ def test_two_killed_hosts_resume_from_the_first_hosts_checkpoints_bit_for_bit(tm
     assert list((killed[1] / "checkpoints").iterdir()) == []
     again = run(killed)
     assert [done.code for done in again] == [1, 1]  # the second host has no checkpoint
-    assert "the hosts would go on from different epochs, this one from epoch 2: they must see" in again[0].failure
-    assert "the hosts would go on from different epochs, this one from epoch 0: they must see" in again[1].failure
+    assert "the hosts would resume from different epochs, this one from epoch 2: they must have" in again[0].failure
+    assert "the hosts would resume from different epochs, this one from epoch 0: they must have" in again[1].failure
     shutil.rmtree(killed[0] / "model")  # as on SageMaker, which copies the checkpoints to each host
     shutil.copytree(killed[0] / "checkpoints", killed[1] / "checkpoints", dirs_exist_ok=True)
     again = run(killed)

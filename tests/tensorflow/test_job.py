@@ -111,7 +111,9 @@ def test_a_job_with_quantize_int8_writes_the_graph_that_passes_its_comparison(se
     assert kept in ([True], [False, True], [False, False])
     assert quantization.serves == (INT8 if kept[-1] else FLOAT32)
     assert (second.model / MODEL_INT8).exists() is kept[-1]
-    assert len([line for line in second.lines if line.startswith("int8 beside float: validation score ")]) == len(kept)
+    assert len(
+        [line for line in second.lines if line.startswith("int8 compared with float: validation score ")]
+    ) == len(kept)
     assert [trial["score"]["photos"] for trial in quantization.report["tries"]] == [32] * len(kept)
 
 
@@ -140,8 +142,8 @@ def test_hosts_with_different_photos_fail_with_a_user_error(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"epoch": 3}, "hyperparameter 'epoch' is not known: remove it; valid and not set are "),
-        ({"use_pretrained_model": 1}, "pretrained weights of mobilenetv2_0.35 were asked for and none"),
+        ({"epoch": 3}, "hyperparameter 'epoch' is unknown: remove it; valid names that are not set: "),
+        ({"use_pretrained_model": 1}, "pretrained weights of mobilenetv2_0.35 were requested but not found"),
     ],
 )
 def test_a_user_error_is_reported_and_the_earlier_model_stays(

@@ -122,11 +122,11 @@ def no_weights(net: Network, path: Path) -> None:
     ("write", "reason"),
     [
         (another_alpha, "is not mobilenetv2_0.35: "),
-        (another_network, "is not mobilenetv2_0.35 as Keras names its layers: it lacks Conv1, bn_Conv1, "),
+        (another_network, "is not mobilenetv2_0.35 with Keras's layer names: it lacks Conv1, bn_Conv1, "),
         (cut_zip, "is damaged or incomplete ("),
         (cut_h5, "is damaged or incomplete ("),
         (not_finite, "has values in bn_Conv1/moving_variance that are not finite"),
-        (no_weights, "is neither a Keras .h5 nor a .keras file (it starts with b'hello, w'): give one of these"),
+        (no_weights, "is neither a Keras .h5 nor a .keras file (it starts with b'hello, w'): provide one of these"),
     ],
 )
 def test_a_file_without_the_networks_weights_is_rejected_with_a_reason(

@@ -35,7 +35,7 @@ def test_unknown_arguments_are_reported_with_argparses_message(tmp_path: Path) -
 def test_a_killed_script_exits_with_137_and_a_likely_reason(tmp_path: Path) -> None:
     done = run(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     assert done.code == 137
-    assert done.failure.startswith("train.py was ended by SIGKILL: most likely it took all of the instance's memory")
+    assert done.failure.startswith("train.py was killed by SIGKILL: most likely the instance ran out of memory")
 
 
 def test_a_failure_file_that_the_script_wrote_is_kept(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_failure_file_that_the_script_wrote_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "directory", "says"),
     [
-        ("trian.py", None, "sagemaker_program='trian.py' names no file in {base}/code, which holds train.py: name"),
+        ("trian.py", None, "sagemaker_program='trian.py' is not a file in {base}/code, which holds train.py: name"),
         ("../train.py", None, "sagemaker_program='../train.py' cannot be run: The training entry point '../train.py'"),
         ("train.py", "/nowhere.tar.gz", "sagemaker_submit_directory=/nowhere.tar.gz cannot be fetched: [Errno 2]"),
     ],
@@ -77,12 +77,12 @@ def test_requirements_that_cannot_be_installed_give_exit_code_2_with_pips_error(
 def test_an_unsupported_distribution_is_rejected(tmp_path: Path) -> None:
     done = run(tmp_path, "", sagemaker_mpi_enabled=True)
     assert done.code == 2
-    assert "hyperparameter sagemaker_mpi_enabled=true asks for MPI, which this image does not start" in done.failure
+    assert "hyperparameter sagemaker_mpi_enabled=true requests MPI, which this image does not support" in done.failure
 
 
 def test_an_image_without_script_mode_rejects_a_script_and_names_the_right_image(tmp_path: Path) -> None:
     base = scripts.prepare(tmp_path, {"train.py": ""})
     done = scripts.run(base, environ={"VISION_ALGORITHM": "image-classification"})
     assert done.code == 2
-    assert done.failure.startswith("ClientError: hyperparameter sagemaker_program='train.py' asks to run a script")
+    assert done.failure.startswith("ClientError: hyperparameter sagemaker_program='train.py' requests a script")
     assert "only image-classification-tensorflow does" in done.failure

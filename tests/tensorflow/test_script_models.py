@@ -81,7 +81,7 @@ def test_a_model_that_cannot_be_converted_is_kept_and_the_job_succeeds(tmp_path:
     text = "import os, shutil\nshutil.copytree('made', os.path.join(os.environ['SM_MODEL_DIR'], '1'))\n"
     done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}), seconds=600)
     assert (done.code, done.failure) == (0, "")
-    assert "the model is kept as the script left it, without a version for ONNX Runtime: signature" in done.log
+    assert "the model is kept as the script saved it, without an ONNX version: signature" in done.log
     assert "keep augmentation out of the model that is exported" in done.log
     assert "1/saved_model.pb" in scripts.names(done.model)
     assert "model.onnx" not in scripts.names(done.model)
@@ -100,11 +100,11 @@ def test_a_script_that_saves_nothing_gets_a_warning_and_the_earlier_model_is_set
     jobs.earlier_model(tmp_path)
     done = scripts.run(scripts.prepare(tmp_path, {"train.py": ""}))
     assert (done.code, done.texts(), done.texts(earlier_model.ASIDE)) == (0, {}, jobs.EARLIER)
-    assert f"the script left nothing in {done.model} (SM_MODEL_DIR)" in done.log
+    assert f"the script saved nothing in {done.model} (SM_MODEL_DIR)" in done.log
 
 
 def test_sigterm_during_the_conversion_keeps_the_scripts_model(tmp_path: Path) -> None:
     text = "import os\nos.makedirs('../model/1')\nopen('../model/1/saved_model.pb', 'w').close()\n"
     done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}), until="converting model/1 for ONNX Runtime")
     assert (done.code, scripts.names(done.model)) == (0, ["1/saved_model.pb"])
-    assert f"Stopped; what the script has saved in {done.model} is kept" in done.log
+    assert f"Stopped; the files that the script saved in {done.model} are kept" in done.log

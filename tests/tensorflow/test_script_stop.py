@@ -30,7 +30,7 @@ def test_a_script_that_dies_from_the_stop_signal_counts_as_stopped_and_not_faile
     files = {"train.py": "import signal\nprint('waiting')\nsignal.pause()\n"}
     done = scripts.run(scripts.prepare(tmp_path, files), until="waiting", number=number)
     assert (done.code, done.failure) == (0, "")
-    assert f"Stopped; what the script has saved in {done.model} is kept" in done.log
+    assert f"Stopped; the files that the script saved in {done.model} are kept" in done.log
 
 
 def test_sigterm_reaches_the_processes_of_a_shell_script(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_loss_that_is_not_finite_exits_2_and_keeps_the_best_model(name: str, e
     done = ended(name, "divergence")
     where = "ClientError: the loss became nan at epoch 1, batch 1, with learning_rate=inf: lower "
     assert done.code == 2
-    assert re.fullmatch(re.escape(where) + ".*; epoch 0, the best before, is kept", done.failure), done.failure
+    assert re.fullmatch(re.escape(where) + ".*; epoch 0, the best so far, is kept", done.failure), done.failure
     assert names(done) == ARTIFACT | {earlier_model.ASIDE}
     assert done.description["metrics"]["epoch"] == 0
 

@@ -35,8 +35,8 @@ def _own_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _one_after_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_APART", 0)
-    monkeypatch.setattr(checkpoints, "_SHARE", math.inf)
+    monkeypatch.setattr(checkpoints, "_MIN_INTERVAL", 0)
+    monkeypatch.setattr(checkpoints, "_MAX_SHARE", math.inf)
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_a_damaged_checkpoint_is_not_one_of_the_two_that_are_kept_when_the_next_
     damage(trained(tmp_path, 3).folder / "checkpoint-0003.state")
     job = Job(tmp_path)
     job.resume()
-    monkeypatch.setattr(checkpoints, "_APART", 1000)
+    monkeypatch.setattr(checkpoints, "_MIN_INTERVAL", 1000)
     job.train(3)
     job.checkpoints.write()
     assert job.names == {"checkpoint-0002", "checkpoint-0005", "weights-0001", "weights-0005"}
@@ -292,7 +292,9 @@ def test_a_checkpoint_of_another_version_is_refused_with_both_versions(
     with monkeypatch.context() as later:
         later.setattr(state, "VERSION", 2)
         trained(tmp_path, 1)
-    with pytest.raises(UserError, match=r"is of version 2 .* reads version 1: use the image that wrote it, or train "):
+    with pytest.raises(
+        UserError, match=r"has format version 2, .* reads version 1: use the image that wrote it, or train "
+    ):
         Job(tmp_path).resume()
 
 
@@ -357,7 +359,7 @@ def test_a_full_folder_costs_a_warning_and_the_next_epoch_tries_again(
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     (line,) = messages("WARNING")
     name = job.folder / "checkpoint-0002.state"
-    assert line.startswith(f"No checkpoint after epoch 1, and the job goes on without: {name} could not be written: ")
+    assert line.startswith(f"No checkpoint after epoch 1, the job continues without one: {name} could not be written: ")
     assert job.names == {"checkpoint-0001", "weights-0001"}
     assert resumed(tmp_path) == 1
     job.train(1)
@@ -392,12 +394,12 @@ def changed(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"network": "resnet50"}, "network: resnet18 there, resnet50 here"),
-        ({"training_images": 301}, "training images: 300 there, 301 here"),
-        ({"validation_images": 29}, "validation images: 30 there, 29 here"),
-        ({"classes": ["cat", "dog", "fish"]}, "classes: 2 there, 3 here"),
-        ({"classes": ["cat", "fish"]}, "class 1: dog there, fish here"),
-        ({"optimizer": "adam"}, "hyperparameter optimizer: sgd there, adam here"),
+        ({"network": "resnet50"}, "network: resnet18 in the checkpoint, resnet50 in this job"),
+        ({"training_images": 301}, "training images: 300 in the checkpoint, 301 in this job"),
+        ({"validation_images": 29}, "validation images: 30 in the checkpoint, 29 in this job"),
+        ({"classes": ["cat", "dog", "fish"]}, "classes: 2 in the checkpoint, 3 in this job"),
+        ({"classes": ["cat", "fish"]}, "class 1: dog in the checkpoint, fish in this job"),
+        ({"optimizer": "adam"}, "hyperparameter optimizer: sgd in the checkpoint, adam in this job"),
     ],
 )
 def test_a_checkpoint_of_another_job_is_refused_with_both_values(
@@ -409,7 +411,7 @@ def test_a_checkpoint_of_another_job_is_refused_with_both_values(
         Job(tmp_path, changed(**change)).resume()
     path = tmp_path / "checkpoints" / "checkpoint-0001.state"
     assert str(error.value).startswith(
-        f"the checkpoint {path} is of another job: {told}. Set back what has changed, or "
+        f"the checkpoint {path} belongs to another job: {told}. Restore the old values, or "
     )
     assert Job(tmp_path).names == before
 
@@ -427,9 +429,9 @@ def test_the_end_of_training_and_the_learning_rate_may_change_and_the_log_says_s
     messages("INFO")
     assert resumed(tmp_path, own=changed(epochs=9, learning_rate=0.01, lr_scheduler_step=())) == 1
     assert messages("INFO")[:3] == [
-        "epochs was 3 and is 9 from here on",
-        "learning_rate was 0.1 and is 0.01 from here on",
-        "lr_scheduler_step was 10,20 and is none from here on",
+        "epochs changed from 3 to 9",
+        "learning_rate changed from 0.1 to 0.01",
+        "lr_scheduler_step changed from 10,20 to none",
     ]
 
 
@@ -495,6 +497,6 @@ def test_a_stop_before_training_goes_on_says_that_the_checkpoints_are_kept(tmp_p
     checkpoints.folder(tmp_path)
     stop.add_to_exit_message("More.")
     assert stop._exit_message == [
-        f"before training went on: the checkpoints in {job.folder} are kept, and the job goes on from there.",
+        f"before training resumed: the checkpoints in {job.folder} are kept, and the next job resumes from them.",
         "More.",
     ]

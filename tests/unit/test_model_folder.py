@@ -116,18 +116,18 @@ class Finishing(ModelFolder[None]):
 
 def test_the_best_epoch_before_a_divergence_is_finished_and_kept(served: Path) -> None:
     folder = Finishing(served)
-    assert folder.rescue(Best(0.5, {}, None, 3)) == "epoch 3, the best before, is kept"
+    assert folder.rescue(Best(0.5, {}, None, 3)) == "epoch 3, the best so far, is kept"
     assert folder.finished == [3]
     assert files(served) == {MODEL_ONNX, MODEL_JSON, "model-0001.params"}
 
 
 def test_of_a_best_epoch_that_cannot_be_served_only_the_native_weights_stay(served: Path) -> None:
     told = Finishing(served, TrainError("the answers differ")).rescue(Best(0.5, {}, None, 0))
-    assert told == "epoch 0, the best before, is too broken to be served: only its native weights are kept"
+    assert told == "epoch 0, the best so far, is too broken to be served: only its native weights are kept"
     assert files(served) == {"model-0001.params"}
 
 
 def test_before_the_first_epoch_has_ended_nothing_is_finished(served: Path) -> None:
     folder = Finishing(served)
-    assert folder.rescue(None) == "no epoch had ended before, so there is no model"
+    assert folder.rescue(None) == "no epoch was finished, so there is no model"
     assert folder.finished == []

@@ -176,7 +176,7 @@ def test_a_url_is_downloaded_once_and_kept(served: tuple[str, Path], kept: Path)
     (folder / "model.safetensors").unlink()
     assert find(None, "resnet18", environ) == found
     found.write_bytes(b"damaged")
-    with pytest.raises(UserError, match="answered 404"):
+    with pytest.raises(UserError, match="returned 404"):
         find(None, "resnet18", environ)
 
 

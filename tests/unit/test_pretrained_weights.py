@@ -92,7 +92,9 @@ def test_half_and_double_precision_become_float32(resnet18: dict[str, np.ndarray
 
 
 def test_the_file_of_another_depth_is_recognised(resnet18: dict[str, np.ndarray]) -> None:
-    with pytest.raises(UserError, match=r"^w.params holds resnet18, and resnet50 was asked for: give resnet50's file"):
+    with pytest.raises(
+        UserError, match=r"^w.params contains resnet18, but the job needs resnet50: provide resnet50's file"
+    ):
         check(resnet18, "resnet50", Path("w.params"))
 
 
@@ -104,14 +106,14 @@ def test_the_file_of_another_family_is_refused_naming_both(holds: str, asked: st
     save_file({name: np.zeros(1, np.float32) for name in names}, file)
     with pytest.raises(UserError) as caught:
         check(read(file, asked), asked, file)
-    assert str(caught.value).startswith(f"{file} holds {holds}, and {asked} was asked for: give {asked}'s file")
+    assert str(caught.value).startswith(f"{file} contains {holds}, but the job needs {asked}: provide {asked}'s file")
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"features.28.bias": None}, "it lacks features.28.bias (1 in all)"),
-        ({"features.1.running_mean": np.zeros(64)}, "it also holds features.1.running_mean (1 in all)"),
+        ({"features.1.running_mean": np.zeros(64)}, "it also has features.1.running_mean (1 in all)"),
         (
             {"features.0.weight": np.ones((64, 1, 3, 3))},
             "features.0.weight has shape (64, 1, 3, 3), and vgg16's is (64",
@@ -131,7 +133,7 @@ def test_gluoncvs_detector_weights_are_refused_because_they_want_another_input(t
     names = ["init_scale", "norm4.scale", *(f"stages.{stage}.0.weight" for stage in range(6))]
     file = tmp_path / "vgg16_atrous.safetensors"
     save_file({name: np.zeros(1, np.float32) for name in names}, file)
-    with pytest.raises(UserError, match=r"is not vgg16 .*it also holds init_scale, norm4.scale, stages.0.0.weight"):
+    with pytest.raises(UserError, match=r"is not vgg16 .*it also has init_scale, norm4.scale, stages.0.0.weight"):
         check(read(file, "vgg16"), "vgg16", file)
 
 
@@ -139,7 +141,7 @@ def test_gluoncvs_detector_weights_are_refused_because_they_want_another_input(t
     ("change", "reason"),
     [
         ({"layer4.1.bn2.weight": None}, "it lacks layer4.1.bn2.weight (1 in all)"),
-        ({"layer1.0.se.fc.weight": np.ones(1)}, "it also holds layer1.0.se.fc.weight (1 in all)"),
+        ({"layer1.0.se.fc.weight": np.ones(1)}, "it also has layer1.0.se.fc.weight (1 in all)"),
         ({"conv1.weight": np.ones((64, 3, 3, 3))}, "conv1.weight has shape (64, 3, 3, 3), and resnet18's is (64, 3, 7"),
         ({"bn1.bias": np.full(64, np.nan)}, "values in bn1.bias that are not finite"),
         ({"bn1.bias": np.full(64, 1e300)}, "values in bn1.bias that are not finite"),

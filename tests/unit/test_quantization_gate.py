@@ -47,12 +47,12 @@ def test_a_score_that_is_not_a_number_does_not_pass() -> None:
 def test_a_score_tells_both_values_and_what_may_be_lost() -> None:
     assert (
         str(Score(0.9, 0.85, 100, 0.02))
-        == "validation score 0.8500 for 0.9000, 5.0 of 100 right answers lost (at most 2)"
+        == "validation score 0.8500 instead of 0.9000, 5.0 of 100 correct predictions lost (at most 2)"
     )
 
 
 def test_a_little_gained_is_nothing_lost() -> None:
-    assert " 0.0 of 12 right answers lost" in str(Score(0.8587, 0.8616, 12, 0.01))
+    assert " 0.0 of 12 correct predictions lost" in str(Score(0.8587, 0.8616, 12, 0.01))
 
 
 # ---- classification ----------------------------------------------------------------------------------------------
@@ -112,10 +112,10 @@ def test_one_class_is_always_sure() -> None:
 def test_each_of_several_labels_is_an_answer_of_its_own() -> None:
     before = [np.array([0.9, 0.1, 0.52, 0.8], np.float32)] * 25
     after = [np.array([0.9, 0.1, 0.48, 0.8], np.float32)] * 25  # 0.52 is not sure
-    same, shift = gate.agreements(CLASSIFICATION, before, after, several=True)
+    same, shift = gate.agreements(CLASSIFICATION, before, after, multi_label=True)
     assert (same.count, same.value, shift.count) == (75, 1, 100)
     after[0] = np.array([0.9, 0.6, 0.52, 0.4], np.float32)
-    assert not gate.agreements(CLASSIFICATION, before, after, several=True)[0].passed
+    assert not gate.agreements(CLASSIFICATION, before, after, multi_label=True)[0].passed
 
 
 # ---- detection ---------------------------------------------------------------------------------------------------

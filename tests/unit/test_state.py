@@ -106,12 +106,12 @@ def test_any_other_file_is_refused_by_name(tmp_path: Path, content: bytes) -> No
 def test_a_file_of_another_program_with_such_a_checksum_is_refused_by_name(tmp_path: Path) -> None:
     content = b"\x89PNG\r\n"
     (tmp_path / "state").write_bytes(content + hashlib.sha256(content).digest())
-    with pytest.raises(ValueError, match=r"state is not the state of a job: it begins with '.PNG"):
+    with pytest.raises(ValueError, match=r"state is not a job state: it starts with '.PNG"):
         state.read(tmp_path / "state")
 
 
 def test_a_state_of_another_version_is_refused_with_both_versions(tmp_path: Path) -> None:
     content = b"sagemaker-vision-containers state 2\nwhatever it may hold"
     (tmp_path / "state").write_bytes(content + hashlib.sha256(content).digest())
-    with pytest.raises(state.OtherVersion, match=r"state is of version 2 of its format, .* reads version 1$"):
+    with pytest.raises(state.OtherVersion, match=r"state has format version 2, .* reads version 1$"):
         state.read(tmp_path / "state")

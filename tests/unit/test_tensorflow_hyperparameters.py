@@ -68,19 +68,19 @@ def test_all_layers_are_trained_but_above_pretrained_ones_the_head_alone(raw: di
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        ({"num_classes": "1"}, "hyperparameter num_classes='1' is not valid: it takes a whole number of at least 2"),
+        ({"num_classes": "1"}, "hyperparameter num_classes='1' is not valid: expected a whole number of at least 2"),
         ({"image_shape": "3,16,16"}, "hyperparameter image_shape=(3, 16, 16) is too small: MobileNetV2 takes sides"),
-        ({"alpha": "0.6"}, "hyperparameter alpha='0.6' is not valid: it takes one of 0.35, 0.5, 0.75, 1.0, 1.3, 1.4"),
-        ({"train_layers": "20"}, "hyperparameter train_layers='20' is not valid: it takes head, all, or how many"),
+        ({"alpha": "0.6"}, "hyperparameter alpha='0.6' is not valid: expected one of 0.35, 0.5, 0.75, 1.0, 1.3, 1.4"),
+        ({"train_layers": "20"}, "hyperparameter train_layers='20' is not valid: expected head, all, or how many"),
         ({"train_layers": "top"}, "hyperparameter train_layers='top' is not valid"),
-        ({"rotation_range": "181"}, "hyperparameter rotation_range='181' is not valid: it takes degrees from 0 to 180"),
+        ({"rotation_range": "181"}, "hyperparameter rotation_range='181' is not valid: expected degrees from 0 to 180"),
         ({"rotation_range": "nan"}, "hyperparameter rotation_range='nan' is not valid"),
         ({"zoom_range": "1"}, "hyperparameter zoom_range='1' is not valid"),
         ({"resize": "100"}, "hyperparameter resize=100 is smaller than image_shape=128x128"),
         ({"resize": "71", "image_shape": "3,72,128"}, "hyperparameter resize=71 is smaller than image_shape=72x128"),
         ({"top_k": "3", "num_classes": "2"}, "hyperparameter top_k=3 is above num_classes=2"),
         ({"validation_split": "0"}, "hyperparameter validation_split='0' is not valid"),
-        ({"step": "3"}, "hyperparameter 'step' is not known: did you mean steps?"),
+        ({"step": "3"}, "hyperparameter 'step' is unknown: did you mean steps?"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_what_is_valid(raw: dict[str, str], said: str) -> None:
@@ -135,7 +135,7 @@ def test_all_hyperparameters_of_the_built_in_but_those_without_an_equal_are_take
 def test_those_without_an_equal_are_named_together_as_not_known_here() -> None:
     said = refusal(**BUILT_IN)
     for name in NO_EQUAL:
-        assert f"hyperparameter {name}={BUILT_IN[name]!r} is not valid: it takes only 0, because it belongs to " in said
+        assert f"hyperparameter {name}={BUILT_IN[name]!r} is not valid: expected only 0, because it belongs to " in said
     assert said.count("SageMaker's built-in TensorFlow image classification and is not supported here") == 2
     check(BUILT_IN | dict.fromkeys(NO_EQUAL, "0"))
 
@@ -198,14 +198,14 @@ def test_a_hyperparameter_of_the_built_in_is_taken_as_its_equal_with_a_line(
             "hyperparameter zoom_range=0.1 contradicts augmentation=False, which means horizontal_flip=False, ",
         ),
         ({"binary_mode": "True", "num_classes": "3"}, "hyperparameter binary_mode=True contradicts num_classes=3, "),
-        ({"optimizer": "adagrad"}, "hyperparameter optimizer='adagrad' is not valid: it takes one of sgd, adam, rmspr"),
+        ({"optimizer": "adagrad"}, "hyperparameter optimizer='adagrad' is not valid: expected one of sgd, adam, rmspr"),
         (
             {"reinitialize_top_layer": "False"},
-            "hyperparameter reinitialize_top_layer='False' is not valid: it takes only auto",
+            "hyperparameter reinitialize_top_layer='False' is not valid: expected only auto",
         ),
         (
             {"dropout_rate": "1"},
-            "hyperparameter dropout_rate='1' is not valid: it takes a number from 0 to 1, without 1",
+            "hyperparameter dropout_rate='1' is not valid: expected a number from 0 to 1, excluding 1",
         ),
         ({"augmentation_random_rotation": "nan"}, "hyperparameter augmentation_random_rotation='nan' is not valid"),
     ],

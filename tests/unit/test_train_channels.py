@@ -57,7 +57,7 @@ def test_without_any_data_there_are_no_channels(tmp_path: Path) -> None:
         ({"train": FULL}, [], "channel 'train' has no folder"),
         ({"train": 3}, ["train"], r"inputdataconfig\.json has 'train': 3: a channel must be an object"),
         ({"train": [1]}, ["train"], r"has 'train': \[1\]: a channel must be an object"),
-        ([1], [], r"inputdataconfig\.json holds a JSON list"),
+        ([1], [], r"inputdataconfig\.json contains a JSON list"),
     ],
 )
 def test_a_channel_that_cannot_be_read_is_named(config: Any, folders: list[str], said: str, tmp_path: Path) -> None:

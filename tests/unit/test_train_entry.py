@@ -152,7 +152,7 @@ def test_an_earlier_model_is_back_in_its_place_when_this_job_has_failed_before_i
     with caplog.at_level(logging.INFO, logger="train"), pytest.raises(ZeroDivisionError):
         failing(again)
     assert left(again) == dict.fromkeys(EARLIER, "an earlier run")
-    assert f"This job wrote no model; the model of an earlier job is back in {again}/model" in caplog.messages
+    assert f"This job wrote no model; restored the model of an earlier job to {again}/model" in caplog.messages
 
 
 def test_an_earlier_model_is_kept_aside_when_this_job_has_failed_and_left_something_unfinished(again: Path) -> None:
@@ -270,8 +270,8 @@ def test_an_output_folder_that_cannot_be_written_leaves_the_reason_in_the_log(
         (b'\xef\xbb\xbf{"a": "1"}', ", line 1 is not JSON: Unexpected UTF-8 BOM"),
         (b'{"\xff": "1"}', " is not UTF-8 text"),
         (b"[" * 100_000, " is not JSON: it is nested too deeply"),
-        (b"[1]", " holds a JSON list: it must hold one object"),
-        (b"null", " holds a JSON null: it must hold one object"),
+        (b"[1]", " contains a JSON list: it must contain one object"),
+        (b"null", " contains a JSON null: it must contain one object"),
     ],
 )
 def test_a_configuration_file_that_is_no_json_object_is_named_with_its_line_and_exits_2(

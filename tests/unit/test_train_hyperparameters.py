@@ -47,7 +47,7 @@ def test_numbers_and_booleans_that_are_no_strings_are_taken_as_their_text(tmp_pa
     }
 
 
-@pytest.mark.parametrize(("text", "said"), [("{", "is not JSON"), ("[1]", "holds a JSON list")])
+@pytest.mark.parametrize(("text", "said"), [("{", "is not JSON"), ("[1]", "contains a JSON list")])
 def test_a_file_that_is_no_json_object_is_named(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         read(tmp_path, text)
@@ -189,7 +189,7 @@ def test_forms_that_consoles_and_notebooks_write_are_read(name: str, text: str, 
 def test_a_value_out_of_range_is_refused_with_name_value_and_what_is_valid(name: str, text: str) -> None:
     with pytest.raises(UserError) as caught:
         check({**NEEDED, name: text})
-    assert str(caught.value).startswith(f"hyperparameter {name}={text!r} is not valid: it takes ")
+    assert str(caught.value).startswith(f"hyperparameter {name}={text!r} is not valid: expected ")
     assert caught.value.errno == 2
 
 
@@ -202,7 +202,7 @@ def test_both_ends_belong_to_the_ranges_that_the_built_in_gives_so(name: str, te
 @pytest.mark.parametrize("text", ["0", "0.999999"])
 def test_adams_betas_end_below_1_where_its_update_would_divide_by_zero(text: str) -> None:
     assert check({**NEEDED, "beta_1": text, "beta_2": text}).beta_2 == float(text)
-    with pytest.raises(UserError, match=r"beta_1='1' is not valid: it takes a number from 0 to 1, without 1$"):
+    with pytest.raises(UserError, match=r"beta_1='1' is not valid: expected a number from 0 to 1, excluding 1$"):
         check({**NEEDED, "beta_1": "1"})
 
 
@@ -224,8 +224,8 @@ def test_a_range_holds_what_lies_in_it_and_its_end_unless_it_is_open_there(value
     ("without", "valid"),
     [
         ((), "a number from 0 to 1"),
-        ((1,), "a number from 0 to 1, without 1"),
-        ((0, 1), "a number from 0 to 1, without 0 and 1"),
+        ((1,), "a number from 0 to 1, excluding 1"),
+        ((0, 1), "a number from 0 to 1, excluding 0 and 1"),
     ],
 )
 def test_what_a_range_takes_is_said_with_its_open_ends(without: tuple[int, ...], valid: str) -> None:
@@ -243,20 +243,22 @@ def test_what_a_range_takes_is_said_with_its_open_ends(without: tuple[int, ...],
     ],
 )
 def test_an_unknown_name_is_refused_with_its_nearest_neighbour(name: str, near: str) -> None:
-    with pytest.raises(UserError, match=f"hyperparameter '{name}' is not known: did you mean {near}\\?"):
+    with pytest.raises(UserError, match=f"hyperparameter '{name}' is unknown: did you mean {near}\\?"):
         check({**NEEDED, name: "1"})
 
 
 def test_a_suggestion_is_no_hyperparameter_that_is_set_already() -> None:
     with pytest.raises(UserError) as caught:
         check({**NEEDED, "mini_batch_size": "8", "batch_size": "8", "epochs": "3", "Epochs": "3"})
-    assert str(caught.value).startswith("hyperparameter 'batch_size' is not known: remove it; valid and not set are ")
+    assert str(caught.value).startswith(
+        "hyperparameter 'batch_size' is unknown: remove it; valid names that are not set: "
+    )
     assert "did you mean mini_batch_size" not in str(caught.value)
     assert "did you mean" not in str(caught.value)
 
 
 def test_a_required_value_of_none_is_not_set() -> None:
-    with pytest.raises(UserError, match="hyperparameter num_classes is required and not set"):
+    with pytest.raises(UserError, match="hyperparameter num_classes is required but not set"):
         check({**NEEDED, "num_classes": "None"})
 
 
@@ -273,7 +275,7 @@ def test_a_patience_of_0_ends_at_the_first_epoch_without_gain_as_1_does(patience
 
 def test_a_name_like_no_other_is_refused_with_the_list_of_all() -> None:
     with pytest.raises(
-        UserError, match="'zzz' is not known: remove it; valid and not set are augmentation_type, beta_1"
+        UserError, match="'zzz' is unknown: remove it; valid names that are not set: augmentation_type, beta_1"
     ):
         check({**NEEDED, "zzz": "1"})
 
@@ -322,5 +324,5 @@ def test_steps_of_the_learning_rate_after_the_end_are_warned_of(
 ) -> None:
     check({**NEEDED, "epochs": "4", "lr_scheduler_step": steps}).log()
     said = [line for line in caplog.messages if "does not fall" in line]
-    warning = f"lr_scheduler_step={late} is not below epochs=4: the learning rate does not fall there"
+    warning = f"lr_scheduler_step={late} is not below epochs=4: the learning rate is not reduced there"
     assert said == [warning] * bool(late)

@@ -158,7 +158,7 @@ def test_an_interface_that_is_not_there_is_logged_and_any_other_is_used(caplog: 
 
 def test_hosts_that_do_not_appear_are_named_with_the_ports_to_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendezvous, "_MEETING", 0.0)
-    text = r"host 127\.0\.0\.1 of the job was not there within .* TCP ports from \d+ on"
+    text = r"host 127\.0\.0\.1 of the job did not connect within .* TCP ports \d+ and up"
     with pytest.raises(TrainError, match=text), peers.connected(Hosts(NAMES[:2], NAMES[0])):
         pass
 
@@ -222,7 +222,7 @@ def test_a_host_that_diverges_lets_the_first_one_keep_the_best_epoch(
 
         def rescue(self, best: object) -> str:
             rescued.append(best)
-            return "epoch 2, the best before, is kept"
+            return "epoch 2, the best so far, is kept"
 
     class Trainer:
         best = "best"
@@ -247,7 +247,7 @@ def test_a_host_that_diverges_lets_the_first_one_keep_the_best_epoch(
     assert (type(second), str(second)) == (Diverged, "the loss became nan")
     assert rescued == ["best"]
     assert type(first) is UserError
-    assert str(first) == (f"host {NAMES[1]} of the job failed: the loss became nan; epoch 2, the best before, is kept")
+    assert str(first) == (f"host {NAMES[1]} of the job failed: the loss became nan; epoch 2, the best so far, is kept")
 
 
 def test_a_host_says_why_it_ends_before_it_says_that_it_has_left() -> None:

@@ -75,4 +75,4 @@ def test_a_stop_request_goes_to_the_heir_inside_the_block_and_is_remembered(
     finally:
         signal.signal(signal.SIGTERM, before)
     assert (told, stop.requested()) == ([signal.SIGTERM], True)
-    assert "SIGTERM received): what is running now is told" in capfd.readouterr().out
+    assert "SIGTERM received): forwarding it to the running process" in capfd.readouterr().out

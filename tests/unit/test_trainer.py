@@ -177,7 +177,9 @@ def test_a_loss_that_is_not_finite_ends_training_with_epoch_batch_and_rate() -> 
 
 def test_answers_that_are_not_finite_end_training_at_the_end_of_the_epoch() -> None:
     job = Job(0.5, FloatingPointError())
-    with pytest.raises(Diverged, match=r"^the answers became nan at epoch 1, its end, with learning_rate=0\.25: "):
+    with pytest.raises(
+        Diverged, match=r"^the predictions became nan at epoch 1, during validation, with learning_rate=0\.25: "
+    ):
         job.trainer.run()
 
 

@@ -1,1 +1,1 @@
-"""What the MXNet algorithms share: devices, a step and its state, the model folder, ONNX, optimizers, ResNets."""
+"""Code shared by the MXNet algorithms: devices, training step, model folder, ONNX export, optimizers, ResNets."""

@@ -1,7 +1,7 @@
-"""Several hosts train as one: MXNet's parameter server adds up a vector of each host, each has the optimizer.
+"""Distributed training: MXNet's parameter server sums the gradients of all hosts, and each host runs the optimizer.
 
-Gluon's own Trainer over that store hangs ("init 11 first"), and with the optimizer on the workers trains wrongly where
-there is BatchNorm. One push and one pull a step, of all gradients in one vector, do neither.
+Gluon's Trainer hangs with this kind of store ("init 11 first"), and with the optimizer on the workers it trains
+networks with BatchNorm incorrectly. Pushing and pulling all gradients as one vector per step avoids both problems.
 """
 
 import os
@@ -16,19 +16,19 @@ from train.job import stop
 from train.job.peers import Peers, wait
 from train.job.rendezvous import PORT
 
-_STORES: list[mx.kv.KVStore] = []  # never freed: MXNet would wait there for hosts that are gone
-_SCHEDULER, _FIRST = PORT + 1, PORT + 2
+_STORES: list[mx.kv.KVStore] = []  # never freed, because MXNet would then wait for hosts that are gone
+_SCHEDULER_PORT, _FIRST_PORT = PORT + 1, PORT + 2
 
 
 class Exchange:
-    """Averages arrays over the hosts of a job, of which this one is alone."""
+    """Averages arrays over the hosts of a job. This base class is for a single host."""
 
     hosts = 1
 
     def average(self, arrays: Sequence[Sequence[mx.nd.NDArray]]) -> None:
-        """Set float32 arrays, each a list of its copies on the devices, to their means over the hosts.
+        """Replace float32 arrays, each given as its copies on the devices, with their means over the hosts.
 
-        All hosts must call it, with the same shapes. Raises Stopped, and TrainError when a host is lost.
+        All hosts must call this with the same shapes. Raises Stopped, and TrainError if a host is lost.
         """
 
 
@@ -36,54 +36,54 @@ ALONE = Exchange()
 
 
 class ParameterServer(Exchange):
-    """Averages arrays over several hosts."""
+    """Averages arrays over several hosts with MXNet's parameter server."""
 
     def __init__(self, peers: Peers) -> None:
-        """Start this host's part of the parameter server; all hosts must. Raises Stopped and TrainError."""
+        """Start this host's part of the parameter server. All hosts must do so. Raises Stopped and TrainError."""
         self._peers, self.hosts = peers, peers.count
         own, first = peers.addresses
         common = {
             "DMLC_PS_ROOT_URI": first,
-            "DMLC_PS_ROOT_PORT": str(_SCHEDULER),
+            "DMLC_PS_ROOT_PORT": str(_SCHEDULER_PORT),
             "DMLC_NUM_SERVER": str(peers.count),
             "DMLC_NUM_WORKER": str(peers.count),
             "DMLC_NODE_HOST": own,
         }
         if peers.rank == 0:
-            self._start("scheduler", common, _SCHEDULER)
-        # Two ports for each host, so that in a test all may be one machine.
-        self._start("server", common, _FIRST + 2 * peers.rank)
-        os.environ.update(common, DMLC_ROLE="worker", PORT=str(_FIRST + 2 * peers.rank + 1))
+            self._start("scheduler", common, _SCHEDULER_PORT)
+        # Each host has its own two ports, so that tests can run all hosts on one machine.
+        self._start("server", common, _FIRST_PORT + 2 * peers.rank)
+        os.environ.update(common, DMLC_ROLE="worker", PORT=str(_FIRST_PORT + 2 * peers.rank + 1))
         stop.end_abruptly()
-        # MXNet waits for other hosts in C++, where no signal reaches Python's main thread: this one waits there.
+        # MXNet waits for other hosts in C++, where Python's main thread could not handle signals.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store: mx.kv.KVStore = wait(self._thread.submit(mx.kv.create, "dist_sync"))
         _STORES.append(self._store)
-        self._keys: dict[int, int] = {}  # of the store, by the size of a vector
+        self._keys: dict[int, int] = {}  # the store's key for each vector size
 
     def _start(self, role: str, common: dict[str, str], port: int) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "train.gluon.parameter_server"],
             env=os.environ | common | {"DMLC_ROLE": role, "PORT": str(port)},
             stdin=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the job
+            start_new_session=True,  # so that Ctrl-C reaches only the job
         )
         self._peers.watch(process, "parameter server" if role == "server" else role)
 
     def average(self, arrays: Sequence[Sequence[mx.nd.NDArray]]) -> None:
-        """Set float32 arrays to their means over the hosts."""
+        """Replace float32 arrays with their means over the hosts."""
         vector = mx.nd.concat(*(copies[0].reshape(-1) for copies in arrays), dim=0)
         self._peers.exchange(self._thread.submit(self._add_up, vector))
         vector /= self._peers.count
-        begin = 0
+        start = 0
         for copies in arrays:
-            end = begin + copies[0].size
+            end = start + copies[0].size
             for copy in copies:
-                vector[begin:end].reshape(copies[0].shape).copyto(copy)
-            begin = end
+                vector[start:end].reshape(copies[0].shape).copyto(copy)
+            start = end
 
     def _add_up(self, vector: mx.nd.NDArray) -> None:
-        """Set a vector to the sum of all hosts' and wait for it."""
+        """Replace a vector with its sum over the hosts, and wait for it."""
         if vector.size not in self._keys:
             self._keys[vector.size] = len(self._keys)
             self._store.init(self._keys[vector.size], mx.nd.zeros_like(vector))
@@ -94,5 +94,5 @@ class ParameterServer(Exchange):
 
 
 def connect(peers: Peers) -> Exchange:
-    """Return what averages over the hosts of a job. Raises Stopped and TrainError."""
+    """Return the exchange between the hosts of a job. Raises Stopped and TrainError."""
     return ParameterServer(peers) if peers.count > 1 else ALONE

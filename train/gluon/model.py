@@ -1,4 +1,4 @@
-"""What the model folders of the MXNet algorithms share: native weights, hyperparameters as texts, versions."""
+"""The base class for the model folders of the MXNet algorithms."""
 
 import json
 from pathlib import Path
@@ -17,9 +17,9 @@ from train.weights import native
 
 
 class GluonModel(Model[K]):
-    """Writes and reads the parameters of a network as MXNet's checkpoints have them.
+    """Writes and reads the parameters of a network in MXNet's checkpoint format.
 
-    Whatever devices train it, it is exported and checked on the CPU, where float32 products are exact.
+    The network is exported and checked on the CPU, where float32 products are exact, even if it was trained on GPUs.
     """
 
     modules = (mx, gluoncv, onnx, np)
@@ -31,14 +31,14 @@ class GluonModel(Model[K]):
         self._net = net
 
     def write_weights(self, path: Path) -> None:
-        """Write the weights as they are now."""
+        """Write the current weights."""
         native.write_parameters(self._net, path)
 
     def read_weights(self, path: Path) -> None:
-        """Go back to weights that `write_weights` has written, on the CPU from here on."""
+        """Move the network to the CPU and read weights that `write_weights` wrote."""
         devices.place(self._net, [mx.cpu()])
         native.read_parameters(self._net, path)
 
     def write_hyperparameters(self, path: Path) -> None:
-        """Write the hyperparameters as SageMaker passes them."""
+        """Write the hyperparameters in SageMaker's format."""
         path.write_text(json.dumps(native.as_texts(self._hp.values()), indent=2))

@@ -1,4 +1,4 @@
-"""The ONNX graph of an MXNet network."""
+"""Export MXNet networks to ONNX."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ def export(
     path: Path,
     outputs: Sequence[str],
 ) -> None:
-    """Write an MXNet symbol as an ONNX graph whose outputs are called `outputs`, in the symbol's order.
+    """Write an MXNet symbol as an ONNX graph, with the names `outputs` for its outputs, in order.
 
-    `parameters` maps `arg:NAME` and `aux:NAME` to NDArrays; `shape` is the input's without the batch, which stays
-    free in the graph.
+    `parameters` maps `arg:NAME` and `aux:NAME` to NDArrays. `shape` is the input's shape without the batch dimension,
+    which is dynamic in the graph.
     """
-    free = [(BATCH, *shape)]
+    dynamic_shapes = [(BATCH, *shape)]
     named = {name.split(":", 1)[1]: value for name, value in parameters.items()}
-    with quiet(logging.getLogger()):  # it logs the path, which is a temporary one
+    with quiet(logging.getLogger()):  # the exporter logs the temporary path
         mxnet.onnx.export_model(
-            symbol, named, [(1, *shape)], np.float32, str(path), dynamic=True, dynamic_input_shapes=free
+            symbol, named, [(1, *shape)], np.float32, str(path), dynamic=True, dynamic_input_shapes=dynamic_shapes
         )
     model = onnx.load(str(path))
     tidy(model, input_name, outputs)

@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules and the trainer of the MXNet algorithms, by the built-ins' names."""
+"""Optimizers, learning-rate schedules and the Gluon trainer of the MXNet algorithms."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from train.hyperparameter_types import CommonHyperparameters
 
 
 class Nag(mx.optimizer.NAG):
-    """Nesterov momentum, computed by the operator of sgd.
+    """Nesterov momentum, computed with the operator of sgd.
 
-    MXNet's own operator, nag_mom_update, gives other results in each run of a job with the same seed, unless gradients
-    have been read before: oneDNN keeps them in layouts of its own, which that operator does not know. With
-    v' = m v - r g, sgd makes w + v' where Nesterov's step is w + m v' - r g, which is (w + v') + m (v' - v).
+    The results of MXNet's own operator, nag_mom_update, vary between runs with the same seed, unless the gradients were
+    read before, because it does not support oneDNN's internal layouts of the gradients. With v' = m v - r g, sgd
+    computes w + v', and Nesterov's step is w + m v' - r g, which equals (w + v') + m (v' - v).
     """
 
     def _update_impl(self, index: int, weight: Any, grad: Any, state: Any, multi_precision: bool = False) -> None:
-        if state is None:  # without momentum it is sgd
+        if state is None:  # without momentum, this is sgd
             super()._update_impl(index, weight, grad, state, multi_precision)
             return
         self._update_count(index)
@@ -31,12 +31,12 @@ class Nag(mx.optimizer.NAG):
 
 
 def create(name: str, **options: Any) -> mx.optimizer.Optimizer:
-    """Return MXNet's optimizer of that name, for nag our own."""
+    """Return MXNet's optimizer of that name, or `Nag` for nag."""
     return Nag(**options) if name == "nag" else mx.optimizer.create(name, **options)
 
 
 def step_schedule(hp: CommonHyperparameters, updates: int) -> mx.lr_scheduler.LRScheduler | None:
-    """Return the schedule of `lr_scheduler_step` for epochs of `updates` updates, or None without steps."""
+    """Return the learning-rate schedule for epochs of `updates` updates, or None if there are no steps."""
     if not hp.lr_scheduler_step:
         return None
     steps = [epoch * updates for epoch in hp.lr_scheduler_step]
@@ -44,21 +44,21 @@ def step_schedule(hp: CommonHyperparameters, updates: int) -> mx.lr_scheduler.LR
 
 
 def updates(samples: int, size: int, hosts: int) -> int:
-    """Return the updates of an epoch of `samples` by batches of `size` on each host, as the built-ins count them."""
+    """Return the number of updates per epoch, as the built-ins count them, for batches of `size` on each host."""
     return -(-samples // (size * hosts))
 
 
 def trainer(net: gluon.Block, optimizer: mx.optimizer.Optimizer) -> gluon.Trainer:
-    """Return the trainer of all parameters of `net`; only kernels decay: BatchNorm's shifts and scales must not.
+    """Return a trainer for all parameters of `net`, with weight decay only for kernels, not for BatchNorm and biases.
 
-    Where several devices have copies of them, gradients are summed over the devices, and each updates its own copy.
+    With several devices, gradients are summed over the devices, and each device updates its own copy.
     """
     for name, parameter in net.collect_params().items():
         if not name.endswith("_weight"):
             parameter.wd_mult = 0.0
-    # With kvstore=None the devices would not exchange gradients and drift apart in silence; one device has none anyway.
-    made = gluon.Trainer(net.collect_params(), optimizer, kvstore="device", update_on_kvstore=False)
-    # Otherwise in the first update, where it undoes what that update has done to BatchNorm's statistics.
-    made._init_kvstore()
-    made._init_params()
-    return made
+    # With kvstore=None, several devices would not exchange gradients and silently diverge. A single device ignores it.
+    gluon_trainer = gluon.Trainer(net.collect_params(), optimizer, kvstore="device", update_on_kvstore=False)
+    # The first update would do this otherwise, and undo its own changes to BatchNorm's statistics.
+    gluon_trainer._init_kvstore()
+    gluon_trainer._init_params()
+    return gluon_trainer

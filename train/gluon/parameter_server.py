@@ -1,6 +1,6 @@
-"""MXNet's parameter server and scheduler: `python -m train.gluon.parameter_server`, with DMLC_ROLE.
+"""Run MXNet's parameter server or scheduler, depending on DMLC_ROLE: `python -m train.gluon.parameter_server`.
 
-It ends when its standard input does, and so with the job that has started it, however that ends.
+The process exits when its standard input is closed, so it ends with the job that started it, even if that is killed.
 """
 
 import os
@@ -15,4 +15,4 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import mxnet  # noqa: F401  with that role, importing it is running it
+    import mxnet  # noqa: F401  with this role, the import runs the server

@@ -1,11 +1,11 @@
-"""The ResNets for photos that every MXNet algorithm is built on: GluonCV's v1b, so that one weight file serves all."""
+"""The ResNets that all MXNet algorithms use: GluonCV's v1b, so that they all can use the same weight files."""
 
 from typing import Any
 
 import mxnet as mx
 from gluoncv.model_zoo import resnetv1b
 
-# Blocks a stage. 18 to 152: He et al. 2016, table 1. 200 is not in GluonCV's zoo: He et al., "Identity Mappings", 2016.
+# Blocks per stage. 18 to 152: He et al. 2016, table 1. 200 (not in GluonCV): He et al., "Identity Mappings", 2016.
 UNITS = {
     18: (resnetv1b.BasicBlockV1b, [2, 2, 2, 2]),
     34: (resnetv1b.BasicBlockV1b, [3, 4, 6, 3]),
@@ -15,14 +15,14 @@ UNITS = {
     200: (resnetv1b.BottleneckV1b, [3, 24, 36, 3]),
 }
 LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-"""The children of a ResNet below its classifier, in order; a weight file's names begin with them."""
+"""The children of a ResNet below its classifier, in order. The names in a weight file start with them."""
 
 
 def build(num_layers: int, classes: int = 1, from_identity: bool = True, **kwargs: Any) -> resnetv1b.ResNetV1b:
-    """Return a ResNet of `num_layers`, one of UNITS, not initialised; `kwargs` as GluonCV's ResNetV1b takes them.
+    """Return an uninitialised ResNet of `num_layers` layers, one of UNITS; `kwargs` are those of GluonCV's ResNetV1b.
 
-    With `from_identity` every block will start as the identity: the scale of its last BatchNorm is zero (Goyal et al.
-    2017, section 5.1), without which a classifier learns 300 photos far more slowly.
+    With `from_identity`, every block starts as the identity: the scale of its last BatchNorm is initialised to zero
+    (Goyal et al. 2017, section 5.1). Without it, a classifier learns 300 photos far more slowly.
     """
     block, layers = UNITS[num_layers]
     net = resnetv1b.ResNetV1b(block, layers, classes=classes, name_prefix="resnet_", **kwargs)

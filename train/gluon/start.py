@@ -1,18 +1,18 @@
-"""How every MXNet network starts: He et al.'s weights, drawn from the job's seed."""
+"""Initialise MXNet networks with He et al.'s weights, drawn with the job's seed."""
 
 import mxnet as mx
 from mxnet import gluon
 
 
 def start(net: gluon.Block, seed: int, channels: int, side: int) -> None:
-    """Give every layer of `net` its shape and its first weights.
+    """Initialise the shapes and weights of all layers of `net`.
 
-    One float32 (1, channels, side, side) of zeros goes through it: only then do the layers know their shapes.
-    Convolutions start as He et al. 2015 advise for ReLU networks, unless a parameter has an `init` of its own.
+    A forward pass of zeros, float32 (1, channels, side, side), lets the layers infer their shapes. Convolutions are
+    initialised as He et al. 2015 recommend for ReLU networks, unless a parameter has its own `init`.
     """
     mx.random.seed(seed)
     net.initialize(mx.init.MSRAPrelu(slope=0.0))
     net(mx.nd.zeros((1, channels, side, side)))
-    # That pass also moves the weights into oneDNN's layout, in the background: until that is done, reading them gives
-    # the bytes of two layouts, or an error.
+    # The forward pass also converts the weights to oneDNN's layout in the background. Reading them before that is done
+    # returns bytes of both layouts, or fails.
     mx.nd.waitall()

@@ -1,4 +1,4 @@
-"""What the steps of the MXNet algorithms share: random numbers, the learning rate, the state."""
+"""The base class for the training steps of the MXNet algorithms."""
 
 import zlib
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from train.state import State
 
 
 class GluonStep(Step[B, R]):
-    """Updates all parameters of `net`, on several hosts by the mean of their gradients, which `exchange` makes.
+    """Updates all parameters of `net`. On several hosts, `exchange` averages their gradients.
 
-    `_contexts` are those that the parameters are on. Each computes its part of a batch, as `devices.split` makes them.
-    With `half` the losses are scaled, as gradients in float16 need it: see `precision`.
+    `_contexts` are the contexts of the parameters. Each computes its part of a batch, see `devices.split`. With `half`,
+    the losses are scaled for float16 gradients, see `precision`.
     """
 
     def __init__(
@@ -38,23 +38,23 @@ class GluonStep(Step[B, R]):
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next update."""
+        """The learning rate of the next update."""
         return self._trainer.learning_rate
 
     def begin(self, epoch: int) -> None:
-        """Seed MXNet's generator, whose state cannot be read, from the job's seed and the epoch."""
+        """Seed MXNet's random generator with the job's seed and the epoch, because its state cannot be saved."""
         mx.random.seed(zlib.crc32(f"{self._seed} {epoch}".encode()))
 
     def end(self) -> None:
-        """Let all devices of all hosts have the same statistics of BatchNorm."""
+        """Average BatchNorm's statistics over all devices of all hosts."""
         devices.average_statistics(self._net)
         statistics = devices.statistics(self._net)
         if statistics and self._exchange.hosts > 1:
-            mx.nd.waitall()  # as for the devices
+            mx.nd.waitall()  # see `devices.average_statistics`
             self._exchange.average([parameter.list_data() for parameter in statistics])
 
     def _backward(self, losses: Sequence[mx.nd.NDArray], weights: Sequence[mx.nd.NDArray] | None = None) -> None:
-        """Compute the gradients of the devices' losses, of which each counts 1 or as much as `weights` say."""
+        """Compute the gradients of the devices' losses, weighted with `weights` or 1."""
         if not self._half:
             autograd.backward(losses, weights)
             return
@@ -62,7 +62,7 @@ class GluonStep(Step[B, R]):
             autograd.backward(scaled, weights)
 
     def _update(self, count: int) -> None:
-        """Update the parameters by their gradients, which are divided by `count`."""
+        """Update the parameters with their gradients divided by `count`."""
         self._trainer.allreduce_grads()
         if self._exchange.hosts > 1:
             trained = [parameter for parameter in self._trainer._params if parameter.grad_req != "null"]
@@ -70,7 +70,7 @@ class GluonStep(Step[B, R]):
         self._trainer.update(count)
 
     def state(self) -> State:
-        """Return the parameters and the optimizer's arrays, by the parameters' structural names, and its updates."""
+        """Return the parameters and the optimizer's arrays, by structural parameter name, and the number of updates."""
         arrays = self._trainer._updaters[0].states
         return {
             "parameters": {name: parameter.list_data()[0].asnumpy() for name, parameter, _ in self._parameters()},
@@ -79,7 +79,7 @@ class GluonStep(Step[B, R]):
         }
 
     def restore(self, state: State) -> None:
-        """Go on from a state. Schedules are functions of the number of updates, so hyperparameters say the rate."""
+        """Resume from a state. The learning rate follows from this job's schedule and the number of updates."""
         optimizer = self._trainer.optimizer
         for name, parameter, index in self._parameters():
             parameter.set_data(mx.nd.array(state["parameters"][name], dtype=state["parameters"][name].dtype))
@@ -90,20 +90,23 @@ class GluonStep(Step[B, R]):
         optimizer.begin_num_update = optimizer.num_update = state["updates"]
 
     def _parameters(self) -> list[tuple[str, gluon.Parameter, int]]:
-        """Return name, parameter, and the trainer's index of all; other names count the networks of a process."""
+        """Return each parameter with its structural name and its index in the trainer.
+
+        Structural names are the same in every process; parameter.name depends on the networks created before.
+        """
         index = {parameter.name: number for number, parameter in enumerate(self._trainer._params)}
-        found = self._net._collect_params_with_prefix()
-        return [(name, parameter, index[parameter.name]) for name, parameter in found.items()]
+        parameters = self._net._collect_params_with_prefix()
+        return [(name, parameter, index[parameter.name]) for name, parameter in parameters.items()]
 
 
 def _to_numpy(arrays: Any) -> Any:
-    """Return an optimizer's state of one parameter, which is None, an array or several, with NumPy's arrays."""
+    """Convert the optimizer's state of one parameter, which is None, an array or several arrays, to NumPy."""
     if isinstance(arrays, tuple | list):
-        return [_to_numpy(each) for each in arrays]
+        return [_to_numpy(array) for array in arrays]
     return arrays if arrays is None else arrays.asnumpy()
 
 
 def _to_mxnet(arrays: Any, context: mx.Context) -> Any:
     if isinstance(arrays, list):
-        return tuple(_to_mxnet(each, context) for each in arrays)
+        return tuple(_to_mxnet(array, context) for array in arrays)
     return arrays if arrays is None else mx.nd.array(arrays, ctx=context, dtype=arrays.dtype)

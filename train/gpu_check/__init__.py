@@ -1,1 +1,1 @@
-"""The program `gpu-check`: whether this image's algorithms learn on GPUs what they learn on the CPU."""
+"""The program `gpu-check`: checks that this image's algorithms train on GPUs as they do on the CPU."""

@@ -1,4 +1,4 @@
-"""`gpu-check`: a few updates of this image's algorithms on the CPU and on each GPU, a table, and a verdict."""
+"""`gpu-check`: train this image's algorithms for a few updates on the CPU and on each GPU, and compare the losses."""
 
 import importlib
 import os
@@ -12,30 +12,30 @@ from train.job.devices import CPU
 
 _HELP = """usage: gpu-check
 
-Trains each algorithm of this image for some updates on drawn pictures: on the CPU, on each GPU, in float16, and on all
-GPUs together. Prints a table to paste into an issue. VISION_DEVICES names other devices, as in a job.
+Train each algorithm of this image for a few updates on generated pictures: on the CPU, on each GPU, in float16, and on
+all GPUs together. Print a table to paste into an issue. VISION_DEVICES selects other devices, as in a job.
 Exit code 0: all agree with the CPU; 1: some do not; 2: VISION_DEVICES cannot be used; 3: no GPU.
 """
 WRONG_DEVICES, NO_GPU = 2, 3
 
 
 def main(arguments: list[str]) -> int:
-    """Check, print, and return the exit code."""
+    """Run the check, print the table, and return the exit code."""
     if {"-h", "--help"} & set(arguments):
         print(_HELP, end="")
         return 0
-    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # before CUDA is loaded: products of float32 in full
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # before CUDA is loaded: full float32 precision instead of TF32
     from train import entry, log
 
     log.configure()
     name = os.environ.get(entry.ALGORITHM, "")
     if name not in entry.ALGORITHMS:
-        print(f"gpu-check: {entry.ALGORITHM}={name!r} names no algorithm of this image", file=sys.stderr)
+        print(f"gpu-check: {entry.ALGORITHM}={name!r} is not an algorithm of this image", file=sys.stderr)
         return 1
-    entry.algorithm(name)  # imports the framework as a job does
-    own = importlib.import_module(f"train.gpu_check.{'keras' if name in entry.SCRIPTS else 'gluon'}")
+    entry.algorithm(name)  # imports the framework in the same way as a job
+    framework = importlib.import_module(f"train.gpu_check.{'keras' if name in entry.SCRIPTS else 'gluon'}")
     try:
-        devices, trainings = own.begin(os.environ)
+        devices, trainings = framework.prepare(os.environ)
     except UserError as error:
         print(f"gpu-check: {error}", file=sys.stderr)
         return WRONG_DEVICES

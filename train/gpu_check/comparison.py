@@ -1,4 +1,4 @@
-"""Runs of the same few updates on the CPU and elsewhere, compared: rows, a table, a verdict. No framework."""
+"""Compare the losses of the same updates on the CPU and on other devices. Imports no framework."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from serve.words import sentence
 from train.job.devices import CPU, Device
 
 LIMIT, HALF_LIMIT = 1e-3, 5e-2
-"""Largest relative difference of a loss from the CPU's: in float32 without TF32, and in float16."""
+"""The largest allowed relative difference of a loss from the CPU's: in float32 without TF32, and in float16."""
 UPDATES = 20
 PICTURES, SIDE = 8, 64
-MOST_DEVICES = 64  # more than any host has
+MAX_DEVICES = 64  # more than any host has
 
 
 def pictures() -> NDArray[np.float32]:
-    """Return drawn pictures float32 (PICTURES, 3, SIDE, SIDE) around 0: noise over stripes, no two of them alike."""
+    """Return generated pictures, float32 (PICTURES, 3, SIDE, SIDE) with mean 0: different stripes with noise."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     waves = [np.sin(2 * np.pi * (3 + number) * (x if number % 2 else y)) for number in range(PICTURES)]
@@ -26,7 +26,7 @@ def pictures() -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Run:
-    """What some updates gave: losses, pictures per second after the first, and the memory in use in MB, if known."""
+    """The result of some updates: losses, pictures per second after the first update, and memory in MB, if known."""
 
     losses: Sequence[float]
     rate: float
@@ -35,14 +35,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Place:
-    """Where updates are computed, and whether in float16."""
+    """The devices that compute updates, and whether they use float16."""
 
     devices: tuple[Device, ...]
     half: bool = False
 
     @property
     def limit(self) -> float:
-        """The largest difference from the CPU that passes."""
+        """The largest allowed difference from the CPU."""
         return HALF_LIMIT if self.half else LIMIT
 
     def __str__(self) -> str:
@@ -51,9 +51,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Training:
-    """How an algorithm trains a network from its first weights, on the same drawn pictures on each device.
+    """A function that trains an algorithm's network on the same pictures on each device.
 
-    And whether it can in float16.
+    `has_half` says whether the algorithm supports float16.
     """
 
     train: Callable[[Place], Run]
@@ -62,7 +62,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Row:
-    """An algorithm at a place: its run and the largest relative difference of a loss, or what went wrong."""
+    """A row of the table: a run of an algorithm and the largest relative difference of its losses, or the error."""
 
     algorithm: str
     place: Place
@@ -72,20 +72,20 @@ class Row:
 
     @property
     def passed(self) -> bool:
-        """Whether it agrees with the CPU; a loss that is not a number does not."""
+        """Whether the losses agree with the CPU's. A NaN does not."""
         return self.run is not None and self.difference <= self.place.limit
 
 
 def places(devices: Sequence[Device], half: bool) -> list[Place]:
-    """Return where to train: on each device, on each GPU in float16 too if asked for, and on all devices together."""
-    found = [Place((device,)) for device in devices if device != CPU]
+    """Return the places to train: each device, each GPU in float16 if `half`, and all devices together."""
+    result = [Place((device,)) for device in devices if device != CPU]
     if half:
-        found += [Place((device,), half=True) for device in devices if device.kind == "gpu"]
-    return found + ([Place(tuple(devices))] if len(devices) > 1 else [])
+        result += [Place((device,), half=True) for device in devices if device.kind == "gpu"]
+    return result + ([Place(tuple(devices))] if len(devices) > 1 else [])
 
 
 def compare(trainings: Mapping[str, Training], devices: Sequence[Device]) -> list[Row]:
-    """Train on the CPU and at each of the `places` of these devices; return a row for each, the CPU's first."""
+    """Train on the CPU and in each of the `places`. Return a row for each; the CPU's is first for each algorithm."""
     rows = []
     for name, training in trainings.items():
         reference = training.train(Place((CPU,)))
@@ -97,14 +97,14 @@ def compare(trainings: Mapping[str, Training], devices: Sequence[Device]) -> lis
 def _row(name: str, training: Training, place: Place, reference: Run) -> Row:
     try:
         run = training.train(place)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other rows still tell something
+    except Exception as error:  # noqa: BLE001 - the other rows are still useful
         return Row(name, place, None, float("inf"), f"{type(error).__name__}: {sentence(str(error))}")
-    wanted, found = np.array(reference.losses), np.array(run.losses)
-    return Row(name, place, run, float(np.max(np.abs(found - wanted) / np.abs(wanted))))
+    expected, losses = np.array(reference.losses), np.array(run.losses)
+    return Row(name, place, run, float(np.max(np.abs(losses - expected) / np.abs(expected))))
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Return the rows as a Markdown table, to paste into an issue."""
+    """Return the rows as a Markdown table."""
     head = ("algorithm", "where", "first loss", "last loss", "difference", "allowed", "images/s", "MB", "")
     lines = [head, ("---",) * len(head), *map(_cells, rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -113,7 +113,7 @@ def table(rows: Iterable[Row]) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     if row.run is None:
         return row.algorithm, str(row.place), *("-",) * 6, f"**failed**: {row.error}"
-    first, last = (f"{row.run.losses[place]:.6f}" for place in (0, -1))
+    first, last = (f"{row.run.losses[index]:.6f}" for index in (0, -1))
     memory = "-" if row.run.megabytes is None else f"{row.run.megabytes:.0f}"
     verdict = "passed" if row.passed else "**failed**"
     numbers = (first, last, f"{row.difference:.1e}", f"{row.place.limit:.0e}", f"{row.run.rate:.1f}", memory)

@@ -1,1 +1,1 @@
-"""The job around the training: hosts, devices, signals, threads, settings, checkpoints, scripts, an earlier model."""
+"""The environment of a training job: hosts, devices, signals, threads, configuration, checkpoints and scripts."""

@@ -1,4 +1,4 @@
-"""The hosts of the job, as `resourceconfig.json` names them."""
+"""The hosts of the job, from `resourceconfig.json`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from train.job import configuration
 
 @dataclass(frozen=True)
 class Hosts:
-    """The names of all hosts, the same list on each of them, the name of this one, and its network interface or ""."""
+    """The names of all hosts, in the same order on each of them, and this host's name and network interface or ""."""
 
     names: tuple[str, ...]
     current: str
@@ -17,12 +17,12 @@ class Hosts:
 
     @property
     def rank(self) -> int:
-        """This host's place among all, from 0; that of rank 0 writes the model."""
+        """The rank of this host, from 0. The host of rank 0 writes the model."""
         return self.names.index(self.current)
 
 
 def hosts(base: Path) -> Hosts:
-    """Return the hosts of the job under `base`; `algo-1` alone where nothing is said. Raises UserError."""
+    """Return the hosts of the job in `base`, by default only `algo-1`. Raises UserError."""
     path = base / "input" / "config" / "resourceconfig.json"
     config = configuration.read(path) if path.exists() else {}
     current = config.get("current_host") or "algo-1"
@@ -30,6 +30,6 @@ def hosts(base: Path) -> Hosts:
     if current not in names:
         raise UserError(
             f"{path} has the current_host {current!r}, which is not among its hosts ({', '.join(names)}): SageMaker "
-            "writes both; in a run of your own correct one of them"
+            "writes both; in a run of your own, correct one of them"
         )
     return Hosts(names, current, config.get("network_interface_name") or "")

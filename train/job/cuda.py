@@ -1,4 +1,4 @@
-"""NVIDIA's driver library: what it says of the GPUs of this machine, and what to load where it is missing."""
+"""NVIDIA's driver library: list this machine's GPUs, and load a stand-in if the driver is missing."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 DRIVER = "libcuda.so.1"
 STAND_IN = Path(sys.prefix) / "lib" / "no-driver" / DRIVER
-"""Made from containers/mxnet/gpu/libcuda.c, in the images that need it and nowhere else."""
+"""Built from containers/mxnet/gpu/libcuda.c. It exists only in the images that need it."""
 # CUdevice_attribute in cuda.h.
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 
@@ -26,9 +26,10 @@ class Gpu:
 
 
 def load_stand_in() -> None:
-    """Load a library in place of the driver where there is none: MXNet for GPUs cannot be imported without one.
+    """Load a stand-in if there is no driver, because MXNet for GPUs cannot be imported without one.
 
-    It answers that there is no device. A driver that cannot be loaded is not replaced: the import says what is wrong.
+    The stand-in reports that there is no device. A driver that exists but cannot be loaded is not replaced, so that the
+    import fails with the reason.
     """
     if not STAND_IN.exists():
         return
@@ -37,11 +38,11 @@ def load_stand_in() -> None:
     except OSError as error:
         if str(error).startswith(f"{DRIVER}: cannot open shared object file"):
             ctypes.CDLL(str(STAND_IN))
-            os.environ.setdefault("MXNET_CUDA_LIB_CHECKING", "0")  # MXNet would ask for a driver to be installed
+            os.environ.setdefault("MXNET_CUDA_LIB_CHECKING", "0")  # suppresses MXNet's advice to install a driver
 
 
 def gpus() -> list[Gpu]:
-    """Return the GPUs in the order of CUDA's numbers; none where there is no driver."""
+    """Return the GPUs by CUDA device number, or an empty list if there is no driver."""
     try:
         driver = ctypes.CDLL(DRIVER)
     except OSError:
@@ -50,7 +51,7 @@ def gpus() -> list[Gpu]:
 
 
 def list_gpus(driver: Any) -> list[Gpu]:
-    """Return the GPUs that a driver knows: a ctypes library, or a stand-in; none when it does not start."""
+    """Return the GPUs that `driver`, a ctypes library, reports, or an empty list if it does not initialise."""
     count = ctypes.c_int()
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
         return []

@@ -1,8 +1,8 @@
-"""The model of an earlier job in the same folder: set aside once this job is accepted, removed once it has succeeded.
+"""Protect the model of an earlier job in the same folder: set it aside, and remove it only after this job succeeds.
 
-In SageMaker the model folder is empty when a job begins. In a run of a user's own it may hold the model of the job
-before. A typo must not destroy it, and it must not be served as the model of a job that wrote none. It waits in a
-hidden folder inside the model folder: nothing else is sure to be on the user's disk and of one file system with it.
+In SageMaker, the model folder is empty when a job starts. Outside SageMaker, it may contain the model of the previous
+job. A typo must not destroy that model, and it must not be served as the model of a job that wrote none. It is moved to
+a hidden folder inside the model folder, because that is certain to be on the user's disk and on the same file system.
 """
 
 import shutil
@@ -22,49 +22,49 @@ _OURS = (
     *("image-classification-*.params", "image-classification-symbol.json", "model-shapes.json"),
     *("model_algo_1-0000.params", "model_algo_1-symbol.json", "hyperparams.json", "model_best.params", "model_algo-1"),
 )
-"""Names of what a job leaves."""
+"""The names of the files that jobs write."""
 _SAVED_MODEL = (SAVED_MODEL, "variables", "assets", "fingerprint.pb", "keras_metadata.pb")
-"""Names in the folder of a SavedModel."""
+"""The names in a SavedModel's folder."""
 
 
-def _found(folder: Path) -> list[Path]:
-    """Return what in the folder belongs to a model: files that jobs leave, and the SavedModel that `serve` takes.
+def _model_files(folder: Path) -> list[Path]:
+    """Return the paths in the folder that belong to a model: a job's files, and a SavedModel that `serve` accepts.
 
-    A SavedModel counts in the folder itself or in one with a number for its name, as scripts are taught to save it.
+    The SavedModel must be in the folder itself or, as in SageMaker's examples, in one whose name is a number.
     """
-    found = [path for pattern in _OURS for path in folder.glob(pattern)]
+    paths = [path for pattern in _OURS for path in folder.glob(pattern)]
     try:
-        scripts = discovery.find(folder, beside_graph=True)
-    except ArtifactError:  # there are several, of which none would be served
-        scripts = None
-    if scripts is not None and (scripts.path == folder or scripts.path.name.isdecimal()):
-        found += [scripts.path / name for name in _SAVED_MODEL if (scripts.path / name).exists()]
-    return found
+        saved_model = discovery.find(folder, beside_graph=True)
+    except ArtifactError:  # there are several, so none would be served
+        saved_model = None
+    if saved_model is not None and (saved_model.path == folder or saved_model.path.name.isdecimal()):
+        paths += [saved_model.path / name for name in _SAVED_MODEL if (saved_model.path / name).exists()]
+    return paths
 
 
 def set_aside(folder: Path) -> None:
-    """Move the model in `folder` aside, and make the folder if it is missing.
+    """Move the model in `folder` aside. Create the folder if it is missing.
 
-    Called when hyperparameters, channels and data have been accepted.
+    Called after hyperparameters, channels and data have been checked.
 
-    Files of a job that did not finish stay where they are, so that the finished model before it is not lost.
+    The files of an unfinished job are not moved, because they would replace the finished model that it set aside.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found, aside = _found(folder), folder / ASIDE
-    if not found or (aside.exists() and not (folder / MODEL_JSON).exists()):
+    paths, aside = _model_files(folder), folder / ASIDE
+    if not paths or (aside.exists() and not (folder / MODEL_JSON).exists()):
         return
     shutil.rmtree(aside, ignore_errors=True)
-    _move(found, folder, aside)
-    LOG.info("The model of an earlier job in %s is set aside in %s until this job has succeeded", folder, aside)
+    _move(paths, folder, aside)
+    LOG.info("Moved the model of an earlier job from %s to %s until this job succeeds", folder, aside)
     stop.add_to_exit_message(f"The model of an earlier job is kept in {aside}.")
 
 
 @contextmanager
 def restored_on_failure(folder: Path) -> Iterator[None]:
-    """Run a job inside the block, and decide at its end what becomes of the model that `set_aside` has moved.
+    """Run a job in the block, then remove or restore the model that `set_aside` moved.
 
-    It is removed when this job wrote a model, moved back when this job failed and wrote nothing, and stays aside
-    otherwise: the job was stopped too early, or failed with something unfinished.
+    It is removed if this job wrote a model, and restored if this job failed without writing any files. Otherwise it
+    stays aside: the job was stopped too early, or failed and left incomplete files.
     """
     aside = folder / ASIDE
     try:
@@ -73,28 +73,28 @@ def restored_on_failure(folder: Path) -> Iterator[None]:
         if aside.exists():
             LOG.warning(_put_back(aside, folder))
         raise
-    if aside.exists() and _found(folder):
-        shutil.rmtree(aside, ignore_errors=True)  # files of another user must not fail a job that has succeeded
+    if aside.exists() and _model_files(folder):
+        shutil.rmtree(aside, ignore_errors=True)  # another user's files must not fail a job that succeeded
     elif aside.exists():
         LOG.warning("This job wrote no model; the model of an earlier job is kept in %s", aside)
 
 
 def _put_back(aside: Path, folder: Path) -> str:
-    """Move the earlier model back unless something is in its place; return what has become of it, for the log."""
-    found = _found(aside)
+    """Move the earlier model back unless there are files in its place; return a message for the log."""
+    paths = _model_files(aside)
     kept = f"The model of an earlier job is kept in {aside}"
-    if _found(folder) or any((folder / path.relative_to(aside)).exists() for path in found):
+    if _model_files(folder) or any((folder / path.relative_to(aside)).exists() for path in paths):
         return kept
     try:
-        _move(found, aside, folder)
+        _move(paths, aside, folder)
         shutil.rmtree(aside)
-    except OSError as error:  # must not hide why the job has failed
+    except OSError as error:  # must not hide why the job failed
         return f"{kept}, because it cannot be moved back ({error})"
-    return f"This job wrote no model; the model of an earlier job is back in {folder}"
+    return f"This job wrote no model; restored the model of an earlier job to {folder}"
 
 
 def _move(paths: list[Path], source: Path, target: Path) -> None:
     for path in paths:
-        to = target / path.relative_to(source)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(to)
+        destination = target / path.relative_to(source)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(destination)

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is of this job: what both must have in common, and what may change from one to the other."""
+"""Check whether a checkpoint belongs to this job: compare properties and hyperparameters."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,48 +15,50 @@ FREE = frozenset(
         *("learning_rate", "lr_scheduler", "lr_scheduler_factor", "lr_scheduler_step"),
     }
 )
-"""Hyperparameters that may change: they say how long training lasts, or are read again for each update."""
+"""Hyperparameters that may change: they control how long training takes, or are read for each update."""
 
 FROM_THE_FIRST_EPOCH = "train from the first epoch with a checkpoint folder that is empty (another checkpoint_s3_uri)"
 
 
 def plain(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the identity as it comes back from a file."""
+    """Return the identity in the form that a file returns it."""
     return json.loads(json.dumps(identity))
 
 
-def check(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Compare the identity in the checkpoint `path` with this job's, and log the hyperparameters that have changed.
+def check(path: Path, saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    """Compare the identity in the checkpoint `path` with this job's, and log the hyperparameters that changed.
 
-    Raises UserError naming every other difference with both values. What only one of them knows is not compared: a
-    newer version of this program may have more.
+    Raises UserError that lists all other differences with both values. A property that only one of them has is not
+    compared, because a newer version of this program may have more.
     """
-    apart = [_difference(name, *values) for name, values in _changed(found, wanted) if name != "hyperparameters"]
-    changed = dict(_changed(found["hyperparameters"], wanted["hyperparameters"]))
-    apart += [_difference(f"hyperparameter {name}", *each) for name, each in changed.items() if name not in FREE]
-    if apart:
+    differences = [_difference(name, *values) for name, values in _changes(saved, current) if name != "hyperparameters"]
+    changes = dict(_changes(saved["hyperparameters"], current["hyperparameters"]))
+    differences += [
+        _difference(f"hyperparameter {name}", *values) for name, values in changes.items() if name not in FREE
+    ]
+    if differences:
         raise UserError(
-            f"the checkpoint {path} is of another job: {'; '.join(apart)}. Set back what has changed, or "
+            f"the checkpoint {path} belongs to another job: {'; '.join(differences)}. Restore the old values, or "
             f"{FROM_THE_FIRST_EPOCH}"
         )
-    for name, (there, here) in changed.items():
-        LOG.info("%s was %s and is %s from here on", name, _text(there), _text(here))
+    for name, (before, after) in changes.items():
+        LOG.info("%s changed from %s to %s", name, _text(before), _text(after))
 
 
-def _changed(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    for name in wanted:
-        if name in found and found[name] != wanted[name]:
-            yield name, (found[name], wanted[name])
+def _changes(saved: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    for name in current:
+        if name in saved and saved[name] != current[name]:
+            yield name, (saved[name], current[name])
 
 
-def _difference(name: str, there: Any, here: Any) -> str:
+def _difference(name: str, saved: Any, current: Any) -> str:
     if name == "classes":
-        if len(there) != len(here):
-            there, here = len(there), len(here)
+        if len(saved) != len(current):
+            saved, current = len(saved), len(current)
         else:
-            number = next(index for index, pair in enumerate(zip(there, here, strict=True)) if pair[0] != pair[1])
-            name, there, here = f"class {number}", there[number], here[number]
-    return f"{name}: {_text(there)} there, {_text(here)} here"
+            number = next(index for index, pair in enumerate(zip(saved, current, strict=True)) if pair[0] != pair[1])
+            name, saved, current = f"class {number}", saved[number], current[number]
+    return f"{name}: {_text(saved)} in the checkpoint, {_text(current)} in this job"
 
 
 def _text(value: Any) -> str:

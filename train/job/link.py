@@ -1,4 +1,4 @@
-"""A connection between two hosts of a job: frames of a kind and bytes, with an end to all waiting."""
+"""A connection between two hosts of a job that sends and receives frames, with timeouts."""
 
 import contextlib
 import queue
@@ -8,55 +8,55 @@ import threading
 from enum import IntEnum
 
 SILENCE = 30.0
-"""Seconds after which a host that has sent nothing counts as lost; each sends a beat every second."""
+"""A host that sends nothing for this many seconds is lost. Each host sends a heartbeat every second."""
 _HEADER = struct.Struct("<BQ")
-_GREETING = 1 << 16  # bytes of a frame of a host that is not known yet
+_MAX_GREETING = 1 << 16  # bytes in a frame from a host that is not known yet
 
 
 class Kind(IntEnum):
-    """What a frame holds."""
+    """The type of a frame."""
 
-    HELLO = 1  # who I am, JSON
+    HELLO = 1  # the sender's name and hosts, JSON
     WELCOME = 2
-    BEAT = 3  # how many exchanges have begun and ended, 8 bytes
+    BEAT = 3  # a heartbeat with the number of started plus finished exchanges, 8 bytes
     DATA = 4
-    ENDED = 5  # that a host stops or has failed, JSON
-    LEFT = 6  # that it has done its part
+    ENDED = 5  # a host stops or failed, JSON
+    LEFT = 6  # the sender is done
 
 
 class Link:
-    """A connection to the host `name`. Sending is safe from several threads, receiving is for one."""
+    """A connection to the host `name`. Several threads may send, but only one may receive."""
 
     def __init__(self, name: str, connected: socket.socket) -> None:
         self.name = name
         self.inbox: queue.Queue[bytes] = queue.Queue()
-        """The content of DATA frames, in their order."""
+        """The contents of the received DATA frames, in order."""
         self.exchanges = 0
-        """The number in its last BEAT."""
+        """The number in the last received BEAT frame."""
         self._socket, self._lock = connected, threading.Lock()
         connected.settimeout(SILENCE)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @property
     def addresses(self) -> tuple[str, str]:
-        """The IP addresses of this host and of the other one."""
+        """The IP addresses of this host and of the other host."""
         return self._socket.getsockname()[0], self._socket.getpeername()[0]
 
     def send(self, kind: Kind, content: bytes = b"") -> None:
-        """Send a frame. Raises OSError, a TimeoutError after SILENCE seconds."""
+        """Send a frame. Raises OSError, and TimeoutError after SILENCE seconds."""
         with self._lock:
             self._socket.sendall(_HEADER.pack(kind, len(content)) + content)
 
     def send_if_open(self, kind: Kind, content: bytes = b"") -> None:
-        """Send a frame to a host that may be gone, which the thread that receives from it notices."""
+        """Send a frame to a host that may be gone. Ignore errors: the receiving thread reports them."""
         with contextlib.suppress(OSError):
             self.send(kind, content)
 
     def receive(self, limit: int = 1 << 40) -> tuple[Kind, bytes]:
         """Return the next frame.
 
-        Raises EOFError at the end, TimeoutError after SILENCE seconds without a byte, ValueError for what is not a
-        frame of at most `limit` bytes, and OSError.
+        Raises EOFError if the connection ends, TimeoutError after SILENCE seconds without data, ValueError for an
+        invalid frame or one of more than `limit` bytes, and OSError.
         """
         kind, size = _HEADER.unpack(self._read(_HEADER.size))
         if size > limit:
@@ -64,22 +64,22 @@ class Link:
         return Kind(kind), self._read(size)
 
     def greeting(self, seconds: float) -> tuple[Kind, bytes]:
-        """Return the first frame of a stranger, who has `seconds` to send it. Raises as `receive`."""
+        """Return the first frame of an unknown host, within `seconds`. Raises the same errors as `receive`."""
         self._socket.settimeout(seconds)
-        found = self.receive(_GREETING)
+        frame = self.receive(_MAX_GREETING)
         self._socket.settimeout(SILENCE)
-        return found
+        return frame
 
     def close(self) -> None:
         """Close the connection; safe to repeat."""
         self._socket.close()
 
     def _read(self, size: int) -> bytes:
-        found = bytearray(size)
-        view = memoryview(found)
+        content = bytearray(size)
+        view = memoryview(content)
         while view:
             count = self._socket.recv_into(view)
             if not count:
                 raise EOFError("its connection ended")
             view = view[count:]
-        return bytes(found)
+        return bytes(content)

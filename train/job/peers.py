@@ -1,7 +1,7 @@
-"""The hosts of a job keep in touch: small messages to all, and the news that one stops, fails or is gone.
+"""Communication between the hosts of a job: exchange small messages, and detect when a host stops, fails or is lost.
 
-Each host has a connection to the first one, which passes on what all must know. A beat every second says that a host
-is alive: TCP alone does not notice a machine that is gone, nor a process that is stopped.
+Each host has a connection to the first one, which forwards messages to the others. Each host sends a heartbeat every
+second, because TCP alone does not detect a lost machine or a suspended process.
 """
 
 import concurrent.futures
@@ -31,35 +31,35 @@ from train.log import LOG
 
 T = TypeVar("T")
 _BEAT, _POLL = 1.0, 0.5  # seconds
-_STUCK = 45.0  # seconds in which an exchange that all hosts take part in must end
+_STUCK = 45.0  # seconds after which an exchange between all hosts must be complete
 _COUNT = struct.Struct("<Q")
-_TEXT = 900  # characters of the reason that the other hosts write to output/failure
+_MAX_REASON = 900  # characters of the reason that the other hosts write to output/failure
 _STOPPED = "stopped"
-_ERRORS = {each.__name__: each for each in (TrainError, UserError, Diverged)}
+_ERRORS = {error.__name__: error for error in (TrainError, UserError, Diverged)}
 
 
 @dataclass(frozen=True)
 class _End:
-    """A host stops, whose name is the text, or has failed, with an error of a kind and a text."""
+    """The reason why the job ends: a host stops (`text` is its name) or failed with an error of type `kind`."""
 
     kind: str
     text: str
 
 
 class Peers:
-    """What this host and the others of its job say to each other. One host alone has nobody to wait for."""
+    """The connections of this host to the other hosts of the job. A single host has none and never waits."""
 
     def __init__(self, hosts: Hosts) -> None:
         self.hosts, self.rank, self.count = hosts, hosts.rank, len(hosts.names)
         self._links: list[Link] = []
         self._processes: list[tuple[subprocess.Popen[bytes], str]] = []
-        self._exchanges = 0  # odd while this host waits in one
-        self._oldest = (0, time.monotonic())  # the least such number of all hosts, and since when
+        self._exchanges = 0  # started plus finished exchanges, so odd while this host waits in one
+        self._oldest = (0, time.monotonic())  # the smallest of all hosts' numbers, and when it was reached
         self._announced, self._lock = False, threading.Lock()
         self._wake, self._leaving, self._closed = threading.Event(), False, False
 
     def connect(self) -> None:
-        """Wait until all hosts are there. Raises TrainError when one is not within 15 minutes, or has failed."""
+        """Wait for all hosts to connect. Raises TrainError if one fails or does not connect within 15 minutes."""
         if self.count == 1:
             return
         LOG.info("Waiting for all %d hosts: %s", self.count, ", ".join(self.hosts.names))
@@ -68,48 +68,50 @@ class Peers:
         (rendezvous.accept if self.rank == 0 else rendezvous.connect)(self.hosts, self._join)
         self._links.sort(key=lambda link: self.hosts.names.index(link.name))
         self.gather(b"")
-        LOG.info("All hosts are there. This one is %s; %s writes the model", self.hosts.current, self.hosts.names[0])
+        LOG.info(
+            "All hosts are connected. This host is %s; %s writes the model", self.hosts.current, self.hosts.names[0]
+        )
 
     @property
     def addresses(self) -> tuple[str, str]:
-        """The IP addresses of this host and of the first one; of several hosts that have met."""
+        """The IP addresses of this host and of the first host. Requires several connected hosts."""
         own, other = self._links[0].addresses
         return own, own if self.rank == 0 else other
 
     def gather(self, own: bytes) -> list[bytes]:
-        """Return what all hosts give, in their order; all must call it. Raises Stopped and TrainError."""
+        """Return the values of all hosts, by rank. All hosts must call this. Raises Stopped and TrainError."""
         if self.count == 1:
             return [own]
         if self.rank == 0:
-            found = [own, *(self._next(link) for link in self._links)]
-            packed = b"".join(_COUNT.pack(len(each)) + each for each in found)
+            values = [own, *(self._next(link) for link in self._links)]
+            packed = b"".join(_COUNT.pack(len(value)) + value for value in values)
             for link in self._links:
                 link.send_if_open(Kind.DATA, packed)
-            return found
+            return values
         self._links[0].send_if_open(Kind.DATA, own)
-        packed, found = self._next(self._links[0]), []
+        packed, values = self._next(self._links[0]), []
         while packed:
             (size,), rest = _COUNT.unpack(packed[: _COUNT.size]), packed[_COUNT.size :]
-            found.append(rest[:size])
+            values.append(rest[:size])
             packed = rest[size:]
-        return found
+        return values
 
     def gather_json(self, own: Any) -> list[Any]:
-        """Return the values of all hosts, which JSON can hold, in their order. Otherwise like `gather`."""
-        return [own] if self.count == 1 else [json.loads(each) for each in self.gather(json.dumps(own).encode())]
+        """Like `gather`, for values that JSON can represent."""
+        return [own] if self.count == 1 else [json.loads(value) for value in self.gather(json.dumps(own).encode())]
 
     def gather_arrays(self, own: Sequence[NDArray[Any]]) -> list[list[NDArray[Any]]]:
-        """Return the lists of arrays of all hosts, in their order. Otherwise like `gather`."""
-        return [[*own]] if self.count == 1 else [_arrays(each) for each in self.gather(_bytes(own))]
+        """Like `gather`, for lists of arrays."""
+        return [[*own]] if self.count == 1 else [_unpack(value) for value in self.gather(_pack(own))]
 
     def mean(self, own: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the mean of all hosts' values, float64, the same on every host. Otherwise like `gather`."""
+        """Return the mean of the values of all hosts, identical on every host. Otherwise like `gather`."""
         return np.mean([values for [values] in self.gather_arrays([own])], axis=0)
 
     def exchange(self, work: concurrent.futures.Future[T]) -> T:
-        """Wait for work of another thread that all hosts take part in. Raises Stopped and TrainError.
+        """Wait for the result of another thread's exchange between all hosts. Raises Stopped and TrainError.
 
-        MXNet waits for other hosts in C++, where no signal reaches Python: so another thread does that, not this one.
+        MXNet waits for other hosts in C++, where Python cannot handle signals. Therefore another thread must do that.
         """
         self._exchanges += 1
         try:
@@ -118,11 +120,11 @@ class Peers:
             self._exchanges += 1
 
     def watch(self, process: subprocess.Popen[bytes], what: str) -> None:
-        """Let all hosts fail when this process ends before `close`."""
+        """Fail the job on all hosts if this process ends before `close`."""
         self._processes.append((process, what))
 
     def close(self, error: BaseException | None = None) -> None:
-        """Let the other hosts know that this one is done, or that it has failed and why, and leave them."""
+        """Tell the other hosts that this host is done, or why it failed, and close the connections."""
         self._closed = True
         self._wake.set()
         if stop.requested():
@@ -130,7 +132,7 @@ class Peers:
         elif error is not None:
             kind = type(error).__name__ if type(error) in _ERRORS.values() else TrainError.__name__
             text = sentence(str(error)) or type(error).__name__
-            self._broadcast(_End(kind, f"host {self.hosts.current} of the job failed: {text}"[:_TEXT]))
+            self._broadcast(_End(kind, f"host {self.hosts.current} of the job failed: {text}"[:_MAX_REASON]))
         for link in self._links:
             link.send_if_open(Kind.LEFT)
         for process, _ in self._processes:
@@ -140,7 +142,7 @@ class Peers:
             link.close()
 
     def _join(self, link: Link) -> None:
-        """Keep in touch with a host from now on, though others may still be missing."""
+        """Start to exchange heartbeats with a host, even if others are still missing."""
         self._links.append(link)
         threading.Thread(target=self._receive, args=[link], name="peer", daemon=True).start()
 
@@ -160,7 +162,7 @@ class Peers:
                 elif kind == Kind.LEFT:
                     return
         except TimeoutError:
-            self._lose(link, f"nothing came from it for {SILENCE:.0f} seconds")
+            self._lose(link, f"no message for {SILENCE:.0f} seconds")
         except (OSError, EOFError, ValueError) as error:
             self._lose(link, sentence(str(error)))
 
@@ -175,22 +177,22 @@ class Peers:
             self._check()
 
     def _check(self) -> None:
-        """Notice a process of this host that has ended, and an exchange that does not end."""
+        """Fail if a watched process ended, or if an exchange is stuck."""
         for process, what in self._processes:
             if (code := process.poll()) is not None and not self._closed:
                 how = f"signal {-code}" if code < 0 else f"exit code {code}"
                 self._fail(f"host {self.hosts.current} of the job failed: its {what} ended with {how}")
         if len(self._links) < (self.count - 1 if self.rank == 0 else 1):
-            return  # not all have met
-        least, now = min([self._exchanges, *(link.exchanges for link in self._links)]), time.monotonic()
-        if least != self._oldest[0] or least % 2 == 0:
-            self._oldest = least, now
+            return  # not all hosts are connected yet
+        lowest, now = min([self._exchanges, *(link.exchanges for link in self._links)]), time.monotonic()
+        if lowest != self._oldest[0] or lowest % 2 == 0:
+            self._oldest = lowest, now
         elif self.rank == 0 and now - self._oldest[1] > _STUCK:
             self._fail(f"all hosts of the job have waited for {_STUCK:.0f} seconds for the sum of their gradients")
 
     def _lose(self, link: Link, why: str) -> None:
         if not (self._closed or stop.requested()):
-            self._fail(f"host {link.name} of the job was lost ({why}), and its log says why")
+            self._fail(f"host {link.name} of the job was lost ({why}); see its log")
 
     def _fail(self, text: str) -> None:
         stop.fail(TrainError(text))
@@ -202,16 +204,16 @@ class Peers:
         elif not stop.requested():
             LOG.info("Host %s was asked to stop, so this one stops too", end.text)
             os.kill(os.getpid(), signal.SIGTERM)
-        self._broadcast(end, but=link)
+        self._broadcast(end, sender=link)
 
-    def _broadcast(self, end: "_End", but: Link | None = None) -> None:
-        """Pass on that a host stops or has failed, once: the first is the reason, the others follow from it."""
-        with self._lock:  # until it is sent: `close` must not say LEFT before that
+    def _broadcast(self, end: "_End", sender: Link | None = None) -> None:
+        """Send the first reason to end to all hosts but `sender`. Later ones are its consequences and are not sent."""
+        with self._lock:  # held while sending, because `close` must not send LEFT first
             if self._announced:
                 return
             self._announced = True
             for link in self._links:
-                if link is not but:
+                if link is not sender:
                     link.send_if_open(Kind.ENDED, json.dumps(vars(end)).encode())
 
     def _leave(self) -> None:
@@ -226,25 +228,25 @@ class Peers:
 
 
 ALONE = Peers(Hosts(("algo-1",), "algo-1"))
-"""One host, which meets nobody."""
+"""The peers of a single host."""
 
 
-def _bytes(arrays: Sequence[NDArray[Any]]) -> bytes:
+def _pack(arrays: Sequence[NDArray[Any]]) -> bytes:
     buffer = io.BytesIO()
     for array in arrays:
         np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
-def _arrays(content: bytes) -> list[NDArray[Any]]:
-    buffer, found = io.BytesIO(content), []
+def _unpack(content: bytes) -> list[NDArray[Any]]:
+    buffer, arrays = io.BytesIO(content), []
     while buffer.tell() < len(content):
-        found.append(np.load(buffer, allow_pickle=False))
-    return found
+        arrays.append(np.load(buffer, allow_pickle=False))
+    return arrays
 
 
 def wait(work: concurrent.futures.Future[T]) -> T:
-    """Return what another thread has computed. Raises Stopped, the reason why the job fails, and its own errors."""
+    """Return the result of another thread. Raises Stopped, the error that the job fails with, or the thread's error."""
     while not work.done():
         concurrent.futures.wait([work], _POLL)
         stop.check()
@@ -253,9 +255,9 @@ def wait(work: concurrent.futures.Future[T]) -> T:
 
 @contextmanager
 def connected(hosts: Hosts) -> Iterator[Peers]:
-    """Yield the hosts of a job when all are there; what ends the block with an error ends the job on all of them.
+    """Connect the hosts of a job. An error in the block ends the job on all hosts.
 
-    Raises TrainError when a host does not appear within 15 minutes.
+    Raises TrainError if a host does not connect within 15 minutes.
     """
     peers = Peers(hosts)
     try:

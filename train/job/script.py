@@ -1,9 +1,9 @@
-"""Script mode: a program of the user's own, run as SageMaker's framework images run it.
+"""Script mode: run the user's program, as SageMaker's framework images do.
 
-Who names one (`sagemaker_program`, with its folder in `sagemaker_submit_directory`) gets it run instead of the image's
-algorithm: requirements.txt installed first, hyperparameters as its arguments, the `SM_*` variables of SageMaker's
-training toolkit. The toolkit's own `entry_point.run` waits a quarter of an hour for the host's name where there is no
-DNS, keeps SIGTERM from the script, and tells of a failed `pip` only that it failed: so its parts are called here.
+If a job has a program (`sagemaker_program`, in the folder `sagemaker_submit_directory`), run it instead of the image's
+algorithm: install its requirements.txt, then pass it the hyperparameters as arguments and the `SM_*` variables of
+SageMaker's training toolkit. This module calls parts of the toolkit rather than its `entry_point.run`, which waits 15
+minutes for the host's name if there is no DNS, does not forward SIGTERM, and does not report why `pip` failed.
 """
 
 import functools
@@ -33,20 +33,20 @@ from train.log import LOG
 PROGRAM, DIRECTORY = "sagemaker_program", "sagemaker_submit_directory"
 REQUIREMENTS = "requirements.txt"
 WORKERS = "sagemaker_multi_worker_mirrored_strategy_enabled"
-_WORKERS_PORT = 8890  # SageMaker's TensorFlow images take this one
-_NOT_STARTED = {
+_WORKERS_PORT = 8890  # as in SageMaker's TensorFlow images
+_UNSUPPORTED = {
     "sagemaker_parameter_server_enabled": "parameter servers",
     "sagemaker_mpi_enabled": "MPI",
     "sagemaker_distributed_dataparallel_enabled": "SageMaker's data parallel library",
 }
-_KEPT = 8192  # bytes of the end of a program's standard error
+_MAX_TAIL = 8192  # bytes kept from the end of a program's standard error
 _READ = 65536
-_LATE = 5.0  # seconds for what a program's own children still write after its end
-_STOPPED = (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT)  # shells say it the second way
+_LATE = 5.0  # seconds to wait for output of the program's children after it ends
+_STOPPED = (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT)  # 128 + n comes from shells
 
 
 class ScriptError(TrainError):
-    """The user's script failed: its own exit code becomes the job's, the end of its standard error the detail."""
+    """The user's script failed. The job gets its exit code, and the end of its standard error as detail."""
 
     def __init__(self, message: str, code: int, detail: str) -> None:
         super().__init__(message)
@@ -55,24 +55,24 @@ class ScriptError(TrainError):
 
 
 def requested_program(raw: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """Return the program that the job's hyperparameters or environment name, or "" for none."""
+    """Return the program that the job's hyperparameters or environment variables name, or "" if there is none."""
     return (environ.get(PROGRAM.upper()) or raw.get(PROGRAM, "")).strip()
 
 
 class _Stop(BaseException):
-    """A stop request between the script's own time: no `except Exception` on the way takes it for a failure."""
+    """A stop request while the script is not running. A BaseException, so that no `except Exception` catches it."""
 
 
 def run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
-    """Fetch the script, install its requirements and run it to its end, or to that of a stop request.
+    """Fetch the script, install its requirements and run it until it ends or a stop request arrives.
 
-    `base` is `/opt/ml`. Raises UserError when the script or what it needs is not there, ScriptError when it fails.
+    `base` is `/opt/ml`. Raises UserError if the script or a requirement is not available, ScriptError if it fails.
     """
     try:
         with stop.forwarded_to(_stop):
             _run(base, raw, environ)
     except _Stop:
-        LOG.info("Stopped; what the script has saved in %s is kept", base / "model")
+        LOG.info("Stopped; the files that the script saved in %s are kept", base / "model")
 
 
 def _stop(number: int) -> None:
@@ -83,7 +83,7 @@ def _run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None
     from sagemaker_training import environment
 
     program = requested_program(raw, environ)
-    _refuse_unbuilt(raw)
+    _refuse_unsupported(raw)
     job = environment.Environment(hyperparameters=_decoded(base))
     code = Path(environment.code_dir)
     _fetch(job.module_dir, code)
@@ -93,26 +93,26 @@ def _run(base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None
     command = _command(program, kind, job.to_cmd_args())
     earlier_model.set_aside(base / "model")
     LOG.info("Script mode: running %s in %s", shlex.join(command), code)
-    ended, said = execute(command, code, variables, whole_group=kind == "command")
-    if stop.requested() and ended in (0, *_STOPPED):
+    exit_code, stderr = execute(command, code, variables, whole_group=kind == "command")
+    if stop.requested() and exit_code in (0, *_STOPPED):
         raise _Stop
-    if ended:
-        raise _failure(program, ended, said)
+    if exit_code:
+        raise _failure(program, exit_code, stderr)
     if job.is_master:
         _convert(base / "model")
 
 
-def _refuse_unbuilt(raw: Mapping[str, str]) -> None:
-    for name, what in _NOT_STARTED.items():
+def _refuse_unsupported(raw: Mapping[str, str]) -> None:
+    for name, what in _UNSUPPORTED.items():
         if raw.get(name, "").lower() in ("true", "1"):
             raise UserError(
-                f"hyperparameter {name}={raw[name]} asks for {what}, which this image does not start: leave "
-                "`distribution` out of the estimator, or set it to multi_worker_mirrored_strategy"
+                f"hyperparameter {name}={raw[name]} requests {what}, which this image does not support: "
+                "remove `distribution` from the estimator, or set it to multi_worker_mirrored_strategy"
             )
 
 
 def _decoded(base: Path) -> dict[str, Any]:
-    """Return the hyperparameters as the toolkit decodes them, which shows in the arguments: `1e-3` becomes 0.001."""
+    """Return the hyperparameters as the toolkit decodes them: the script gets 0.001 for `1e-3`."""
     decoded = {}
     for name, value in configuration.read(base / "input" / "config" / "hyperparameters.json").items():
         decoded[name] = value
@@ -122,21 +122,21 @@ def _decoded(base: Path) -> dict[str, Any]:
 
 
 def _fetch(uri: str, code: Path) -> None:
-    """Bring the script's folder from S3, a tarball or a folder into `code`; what is mounted there already stays."""
+    """Copy the script's folder from S3, a tarball or a folder to `code`. Keep the files that are mounted there."""
     from sagemaker_training import files
 
     try:
         files.download_and_extract(uri, str(code))
-    except Exception as error:  # boto3's, tarfile's and the file system's have no base in common
-        told = (str(error) or type(error).__name__).splitlines()[0]
+    except Exception as error:  # the errors of boto3, tarfile and the file system have no common base class
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{DIRECTORY}={uri} cannot be fetched: {told}. It must be a folder, a .tar.gz file, or the address of one "
-            "in S3 that the job's role may read"
+            f"{DIRECTORY}={uri} cannot be fetched: {reason}. It must be a folder, a .tar.gz file, or the S3 address of "
+            "one that the job's role can read"
         ) from error
 
 
 def _kind(program: str, code: Path) -> str:
-    """Return how the program is run: as a "package" (beside a setup.py), a Python "file", or a "command"."""
+    """Return how to run the program: as a "package" (if there is a setup.py), a Python "file", or a "command"."""
     from sagemaker_training import errors, process
 
     try:
@@ -147,34 +147,34 @@ def _kind(program: str, code: Path) -> str:
         return "package"
     if not (code / program).is_file():
         raise UserError(
-            f"hyperparameter {PROGRAM}={program!r} names no file in {code}, which holds {channels.listing(code)}: "
-            "name the script by its path in the source folder (entry_point beside source_dir)"
+            f"hyperparameter {PROGRAM}={program!r} is not a file in {code}, which holds {channels.listing(code)}: "
+            "set entry_point to the script's path inside source_dir"
         )
     return "file" if program.endswith(".py") else "command"
 
 
 def _install(code: Path, kind: str) -> None:
-    """Install the package and the requirements with pip. Raises UserError with pip's own first error."""
-    wanted = ["."] if kind == "package" else []
+    """Install the package and the requirements with pip. Raises UserError with pip's last error message."""
+    targets = ["."] if kind == "package" else []
     if kind != "command" and (code / REQUIREMENTS).is_file():
-        wanted += ["-r", REQUIREMENTS]
-    if not wanted:
+        targets += ["-r", REQUIREMENTS]
+    if not targets:
         return
-    LOG.info("Script mode: installing %s", " and ".join(word for word in wanted if word != "-r"))
-    command = [sys.executable, "-m", "pip", "install", "--root-user-action=ignore", *_index(), *wanted]
-    ended, said = execute(command, code, dict(os.environ))
+    LOG.info("Script mode: installing %s", " and ".join(target for target in targets if target != "-r"))
+    command = [sys.executable, "-m", "pip", "install", "--root-user-action=ignore", *_index(), *targets]
+    exit_code, stderr = execute(command, code, dict(os.environ))
     if stop.requested():
         raise _Stop
-    if ended:
-        errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
-        told = errors[-1] if errors else f"pip ended with exit code {ended}"
-        error = UserError(f"{code / wanted[-1]} cannot be installed: {told}")
-        error.detail = said
+    if exit_code:
+        errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]
+        reason = errors[-1] if errors else f"pip ended with exit code {exit_code}"
+        error = UserError(f"{code / targets[-1]} cannot be installed: {reason}")
+        error.detail = stderr
         raise error
 
 
 def _index() -> list[str]:
-    """Return pip's option for the index in CodeArtifact that the toolkit's variable names."""
+    """Return pip's option for the CodeArtifact index that the toolkit's environment variable names."""
     from sagemaker_training import modules
 
     if not os.environ.get(modules.CA_REPOSITORY_ARN_ENV):
@@ -183,11 +183,11 @@ def _index() -> list[str]:
 
 
 def _cluster(job: Any, raw: Mapping[str, str]) -> dict[str, str]:
-    """Return TF_CONFIG for tf.distribute's MultiWorkerMirroredStrategy, once every host's name is known."""
+    """Wait until all hosts' names resolve, and return TF_CONFIG if the job uses MultiWorkerMirroredStrategy."""
     from sagemaker_training import entry_point
 
     if len(job.hosts) > 1:
-        with stop.forwarded_to(lambda number: os._exit(0)):  # an exception would only be another try to look a name up
+        with stop.forwarded_to(lambda number: os._exit(0)):  # the toolkit would catch an exception and look up again
             entry_point._wait_hostname_resolution()
     if raw.get(WORKERS, "").lower() not in ("true", "1"):
         return {}
@@ -201,21 +201,21 @@ def _command(program: str, kind: str, arguments: Sequence[str]) -> list[str]:
         return [sys.executable, "-m", program.removesuffix(".py").replace("/", "."), *arguments]
     if kind == "file":
         return [sys.executable, program, *arguments]
-    # Not executed directly: a shell also runs a file whose first line names no interpreter.
+    # Not executed directly, because a shell also runs a file without a shebang line.
     return ["/bin/sh", "-c", 'chmod +x "$0" 2>/dev/null; exec "$0" "$@"', f"./{program}", *arguments]
 
 
 def execute(
     command: Sequence[str], folder: Path, variables: Mapping[str, str], whole_group: bool = False
 ) -> tuple[int, str]:
-    """Run a program in `folder` to its end and return its exit code and the end of its standard error.
+    """Run a program in `folder` and return its exit code and the end of its standard error.
 
-    What it writes is ours at once. A stop request is passed on to it, with `whole_group` to its children too, and it
-    alone decides what to do about it; a code below zero is the signal that it died of.
+    Its output is passed through immediately. A stop request is forwarded to the program, and to its children if
+    `whole_group` is set; the program decides how to handle it. A negative exit code is the signal that killed it.
     """
     children: list[subprocess.Popen[bytes]] = []
 
-    def tell(number: int) -> None:
+    def forward(number: int) -> None:
         for child in children:
             with suppress(ProcessLookupError):
                 if whole_group:
@@ -225,8 +225,8 @@ def execute(
 
     unbuffered = {"PYTHONUNBUFFERED": "1"} | dict(variables)
     tail = bytearray()
-    with stop.forwarded_to(tell):
-        # A session of its own: a terminal's Ctrl-C reaches it once, through us, and not twice.
+    with stop.forwarded_to(forward):
+        # In a new session, so that a terminal's Ctrl-C reaches the program only once, through this process.
         child = subprocess.Popen(
             command,
             cwd=folder,
@@ -236,8 +236,8 @@ def execute(
             start_new_session=True,
         )
         children.append(child)
-        if stop.requested():  # between the block's begin and the child's
-            tell(signal.SIGTERM)
+        if stop.requested():  # before the child was in the list
+            forward(signal.SIGTERM)
         reader = threading.Thread(target=_copy, args=(child.stderr, tail), daemon=True)
         reader.start()
         code = child.wait()
@@ -246,57 +246,58 @@ def execute(
 
 
 def _copy(stream: IO[bytes], tail: bytearray) -> None:
-    """Write what comes to our own standard error, progress bars and all, and keep its end in `tail`."""
-    with stream:  # closed here and not by who waits for the program: a child that it left behind may write on
+    """Copy a stream to this process's standard error unbuffered, for progress bars, and keep its end in `tail`."""
+    with stream:  # closed here, because children of the program may still write after it ends
         while block := os.read(stream.fileno(), _READ):
             sys.stderr.buffer.write(block)
             sys.stderr.buffer.flush()
             tail += block
-            del tail[:-_KEPT]
+            del tail[:-_MAX_TAIL]
 
 
 def _convert(model_dir: Path) -> None:
-    """Convert the model that the script left as `serve` would at its start, so that every image can serve it.
+    """Convert the script's model, as `serve` would when it starts, so that every image can serve it.
 
-    A model that cannot be converted is no failure: `serve` in this image runs it under TensorFlow.
+    A model that cannot be converted is not an error: `serve` in this image runs it under TensorFlow.
     """
-    from train.verify import serving_python  # imports NumPy, before which the thread variables must be set
+    from train.verify import serving_python  # imports NumPy, so only after the thread variables are set
 
     if not any(path.is_file() and EARLIER not in path.parts for path in model_dir.rglob("*")):
-        LOG.warning("the script left nothing in %s (SM_MODEL_DIR): the job ends without a model", model_dir)
+        LOG.warning("the script saved nothing in %s (SM_MODEL_DIR): the job ends without a model", model_dir)
         return
     try:
-        found = discovery.find(model_dir)
-        if found is None:
+        model = discovery.find(model_dir)
+        if model is None:
             return
         discovery.refuse_handlers(model_dir)
-        LOG.info("Script mode: converting %s for ONNX Runtime", found.name)
+        LOG.info("Script mode: converting %s for ONNX Runtime", model.name)
         with tempfile.TemporaryDirectory(prefix="converted-") as folder:
             out = Path(folder)
-            said = discovery.convert(found, out, Path(sys.executable), serving_python())
+            message = discovery.convert(model, out, Path(sys.executable), serving_python())
             for path in sorted(out.iterdir(), key=lambda path: path.suffix == ".json"):  # model.json last
                 if path.suffix in (".onnx", ".json"):
                     replace(model_dir / path.name, functools.partial(shutil.copyfile, path))
-        LOG.info("%s; %s/model.onnx is what will be served, in the image inference too", said, model_dir)
+        LOG.info("%s; %s/model.onnx will be served, also by the image inference", message, model_dir)
     except (discovery.NotConverted, ArtifactError) as error:
-        LOG.warning("the model is kept as the script left it, without a version for ONNX Runtime: %s", error)
+        LOG.warning("the model is kept as the script saved it, without an ONNX version: %s", error)
 
 
-def _failure(program: str, code: int, said: str) -> ScriptError:
+def _failure(program: str, code: int, stderr: str) -> ScriptError:
     if code < 0:
         name = signal.Signals(-code).name
-        why = ": most likely it took all of the instance's memory" if name == "SIGKILL" else ""
-        return ScriptError(f"{program} was ended by {name}{why}", 128 - code, said)
-    return ScriptError(f"{error_line(said) or 'it gave no reason'} ({program} ended with exit code {code})", code, said)
+        why = ": most likely the instance ran out of memory" if name == "SIGKILL" else ""
+        return ScriptError(f"{program} was killed by {name}{why}", 128 - code, stderr)
+    reason = error_line(stderr) or "no error message"
+    return ScriptError(f"{reason} ({program} ended with exit code {code})", code, stderr)
 
 
-def error_line(said: str) -> str:
-    """Return what a program's standard error says of why it failed: the exception's sentence, or the last line."""
-    lines = [line.rstrip() for line in said.splitlines()]
-    begins = [number for number, line in enumerate(lines) if line.lstrip().startswith("Traceback (most recent call")]
-    if begins:
-        indent = len(lines[begins[-1]]) - len(lines[begins[-1]].lstrip())
-        after = [line[indent:] for line in lines[begins[-1] + 1 :] if line.strip()]
+def error_line(stderr: str) -> str:
+    """Return the line of a program's standard error that says why it failed: the exception, or the last line."""
+    lines = [line.rstrip() for line in stderr.splitlines()]
+    starts = [number for number, line in enumerate(lines) if line.lstrip().startswith("Traceback (most recent call")]
+    if starts:
+        indent = len(lines[starts[-1]]) - len(lines[starts[-1]].lstrip())
+        after = [line[indent:] for line in lines[starts[-1] + 1 :] if line.strip()]
         error = next((number for number, line in enumerate(after) if not line.startswith(" ")), None)
         if error is not None:
             return sentence("\n".join(after[error:]))

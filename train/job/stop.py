@@ -1,9 +1,9 @@
-"""SIGTERM and SIGINT: stop soon, keep the best model so far, end with exit code 0.
+"""Handle SIGTERM and SIGINT: stop soon, keep the best model so far, and exit with code 0.
 
-SageMaker sends SIGTERM and kills 120 seconds later; what lies in the model folder by then is uploaded. Until the
-trainer has something to keep, the handler ends the process at once. From `keep_model` on it only takes note,
-and the training loop asks `requested` between batches, so that no file is ever left half written. While a script of
-the user's runs, the signal is the script's.
+SageMaker sends SIGTERM, kills the process 120 seconds later, and uploads the content of the model folder. Until the
+trainer has a model to keep, the handler ends the process immediately. After `keep_model`, it only records the request,
+and the training loop calls `check` between batches, so that no file is left incomplete. While a user's script runs, the
+signal is forwarded to it.
 """
 
 import os
@@ -22,18 +22,18 @@ _failed: list[Exception] = []
 
 
 class Stopped(Exception):
-    """The job was asked to stop; what is worth keeping has still to be finished."""
+    """The job was asked to stop, and must still finish the model."""
 
 
 def install() -> None:
-    """Handle SIGTERM and SIGINT from here on; a second SIGINT kills as usual."""
+    """Install the handlers for SIGTERM and SIGINT. A second SIGINT kills the process as usual."""
     signal.signal(signal.SIGTERM, _handle)
     signal.signal(signal.SIGINT, _handle)
 
 
 @contextmanager
 def forwarded_to(delegate: Callable[[int], None]) -> Iterator[None]:
-    """Pass every stop request inside the block on to `delegate`, called with the signal's number in the handler."""
+    """Forward stop requests in the block to `delegate`. The signal handler calls it with the signal's number."""
     _delegates.append(delegate)
     try:
         yield
@@ -42,59 +42,61 @@ def forwarded_to(delegate: Callable[[int], None]) -> Iterator[None]:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    asked = f"Asked to stop ({signal.Signals(number).name} received)"
+    message = f"Asked to stop ({signal.Signals(number).name} received)"
     if _delegates:
         _state["requested"] = True
-        _say(f"{asked}: what is running now is told.\n")
+        _print(f"{message}: forwarding it to the running process.\n")
         _delegates[-1](number)
         return
     if number == signal.SIGINT:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if not _state["keeping"]:
-        _say(f"{asked} {' '.join(_exit_message)} Stopping.\n")
+        _print(f"{message} {' '.join(_exit_message)} Stopping.\n")
         _leave[-1]()
         return
     _state["requested"] = True
-    _say(f"{asked}: finishing the current batch, then keeping the best model so far.\n")
+    _print(f"{message}: finishing the current batch, then keeping the best model so far.\n")
 
 
-def _say(text: str) -> None:
-    # os.write: the handler may interrupt a print, and buffered streams refuse re-entry.
+def _print(text: str) -> None:
+    # Uses os.write because the handler may interrupt a print, and buffered streams are not reentrant.
     os.write(sys.stdout.fileno(), text.encode())
 
 
 def add_to_exit_message(text: str) -> None:
-    """Say this too when the process ends inside the handler, which is when no epoch was finished."""
+    """Add to the message that the handler prints if it ends the process, that is, before any epoch was finished."""
     _exit_message.append(text)
 
 
 def keep_checkpoints(folder: Path) -> None:
-    """Say, when the process ends inside the handler, that the next one goes on from the checkpoints in `folder`."""
-    _exit_message[0] = f"before training went on: the checkpoints in {folder} are kept, and the job goes on from there."
+    """Let the message that the handler prints if it ends the process mention the checkpoints in `folder`."""
+    _exit_message[0] = (
+        f"before training resumed: the checkpoints in {folder} are kept, and the next job resumes from them."
+    )
 
 
 def keep_model() -> None:
-    """From now on a stop request leaves work to finish, so the process must not end inside the handler."""
+    """Do not end the process in the handler from now on, because there is a model to finish."""
     _state["keeping"] = True
 
 
 def exit_with(leave: Callable[[], object]) -> None:
-    """Call this to end the process where nothing is to be kept, soon and with exit code 0, in place of os._exit."""
+    """End the process with `leave` instead of os._exit if there is no model to keep. It must exit soon with code 0."""
     _leave.append(leave)
 
 
 def fail(error: Exception) -> None:
-    """Let `check` raise this error from now on, if it is the first: another thread has seen why the job fails."""
+    """Let `check` raise this error, unless there was an earlier one. Called by threads that detect a failure."""
     _failed.append(error)
 
 
 def end_abruptly() -> None:
-    """Let `end` end the process without what Python does at its end: MXNet would wait there for hosts that are gone."""
+    """Let `end` skip Python's shutdown, in which MXNet would wait for hosts that are gone."""
     _state["abruptly"] = True
 
 
 def end(code: object) -> None:
-    """End the process with this exit code if it is to end abruptly; otherwise return."""
+    """End the process with this exit code if `end_abruptly` was called; otherwise return."""
     if _state["abruptly"]:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -107,7 +109,7 @@ def requested() -> bool:
 
 
 def check() -> None:
-    """Raise Stopped if the job was asked to stop, or else the error that it fails with."""
+    """Raise Stopped if the job was asked to stop, or else the error that was passed to `fail`."""
     if _state["requested"]:
         raise Stopped
     if _failed:

@@ -1,6 +1,7 @@
-"""The thread variables, set before NumPy and the frameworks are imported; standard library only.
+"""Set the numbers of threads. Must run before NumPy and the frameworks are imported, so it imports neither.
 
-MXNet takes half of the processors it sees, TensorFlow all; and both see the machine's instead of the container's.
+By default, MXNet uses half of the processors and TensorFlow all, and both count the machine's instead of the
+container's.
 """
 
 import os
@@ -8,7 +9,7 @@ from collections.abc import MutableMapping
 
 from serve.machine import cpu_count
 
-# Read by OpenMP (MXNet's operators), OpenBLAS, MKL and TensorFlow when they are loaded.
+# OpenMP (MXNet's operators), OpenBLAS, MKL and TensorFlow read these variables when they are loaded.
 VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -19,10 +20,10 @@ VARIABLES = (
 
 
 def set_threads(environ: MutableMapping[str, str] = os.environ) -> str:
-    """Set the thread variables that the user has not set, and return the sentence to print about it."""
+    """Set the thread variables that the user did not set, and return a message for the log."""
     count = cpu_count()
-    given = {name: environ[name] for name in VARIABLES if name in environ}
+    user_set = {name: environ[name] for name in VARIABLES if name in environ}
     for name in VARIABLES:
         environ.setdefault(name, str(count))
-    told = f" (from the environment: {given})" if given else ""
-    return f"Processors: {count} of {os.cpu_count()} may be used; OMP_NUM_THREADS={environ['OMP_NUM_THREADS']}{told}"
+    source = f" (from the environment: {user_set})" if user_set else ""
+    return f"Processors: {count} of {os.cpu_count()} may be used; OMP_NUM_THREADS={environ['OMP_NUM_THREADS']}{source}"

@@ -1,4 +1,4 @@
-"""One training job, whatever its algorithm, from top to bottom."""
+"""The steps of a training job, for any algorithm."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,13 +19,13 @@ from train.model_folder import Model, ModelFolder
 from train.trainer import Trainer
 
 Prepared = tuple[Learner[Any, Any, Any], Model[Any]]
-"""A network that is ready to be trained, and what its folder will hold."""
+"""A network with its data, ready for training, and the definition of its model folder."""
 H = TypeVar("H", bound=CommonHyperparameters)
 
 
 @dataclass(frozen=True)
 class Job(Generic[H]):
-    """What a job is given: checked hyperparameters, channels by name, its hosts and environment variables."""
+    """The inputs of a job: checked hyperparameters, channels by name, hosts, and environment variables."""
 
     hp: H
     channels: dict[str, Channel]
@@ -46,44 +46,46 @@ class Algorithm(Generic[H]):
 
 
 def run(algorithm: Algorithm[H], base: Path, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
-    """Train as `raw` hyperparameters and the channels under `base`/input say; leave the artifact in `base`/model.
+    """Train with the hyperparameters `raw` and the channels in `base`/input; write the artifact to `base`/model.
 
-    Raises UserError for the user's mistakes and TrainError for ours.
+    Raises UserError for invalid input and TrainError for other failures.
     """
     hosts = cluster.hosts(base)
-    place = checkpoints.folder(base)
+    checkpoint_folder = checkpoints.folder(base)
     hp = algorithm.check(raw)
     hp.log(len(hosts.names))
     with connected(hosts) as peers:
         job = Job(hp, channels.load(base / "input"), peers, environ)
         distribution.require_files(job.channels, peers.count)
-        _train(base, place, job, *algorithm.prepare(job))
+        _train(base, checkpoint_folder, job, *algorithm.prepare(job))
 
 
-def _train(base: Path, place: Path | None, job: Job[H], learner: Learner[Any, Any, Any], model: Model[Any]) -> None:
-    """Train what is ready to be trained; `place` is the folder of checkpoints."""
+def _train(
+    base: Path, checkpoint_folder: Path | None, job: Job[H], learner: Learner[Any, Any, Any], model: Model[Any]
+) -> None:
+    """Train the prepared learner, from the newest checkpoint if there is one."""
     first, identity = job.peers.rank == 0, {**model.identity(), "hosts": job.peers.count}
-    kept = None if place is None else Checkpoints(place, identity, writes=first)
-    found = None if kept is None else kept.newest()
-    _require_same_epoch(job.peers, found.state["next"] if found else 0)
+    saved = None if checkpoint_folder is None else Checkpoints(checkpoint_folder, identity, writes=first)
+    newest = None if saved is None else saved.newest()
+    _require_same_epoch(job.peers, newest.state["next"] if newest else 0)
     earlier_model.set_aside(base / "model")
     folder = ModelFolder(base / "model", model, learner.lines, writes=first)
-    checkpoint = None if kept is None else partial(kept.save, weights=folder.weights)
-    trainer = Trainer(learner, job.hp, folder, checkpoint, job.peers.mean)
-    if found is not None:
-        folder.restore(found.weights)
-        trainer.restore(found.state)
+    save_checkpoint = None if saved is None else partial(saved.save, weights=folder.weights)
+    trainer = Trainer(learner, job.hp, folder, save_checkpoint, job.peers.mean)
+    if newest is not None:
+        folder.restore(newest.weights)
+        trainer.restore(newest.state)
     try:
         trainer.run()
     except Diverged as error:
         if not first:
-            raise  # so that the first host keeps the best epoch
+            raise  # the first host keeps the best epoch
         raise UserError(f"{error}; {folder.rescue(trainer.best)}") from error
     finally:
-        if kept is not None:
-            kept.write()
+        if saved is not None:
+            saved.write()
     if trainer.best is None:
-        raise RuntimeError("the job ended before an epoch had")  # a stop request before that ends the process
+        raise RuntimeError("the job ended before its first epoch was complete")  # a stop request ends the process then
     folder.save_last()
     folder.finish(trainer.best)
     learner.lines.succeeded()
@@ -91,9 +93,9 @@ def _train(base: Path, place: Path | None, job: Job[H], learner: Learner[Any, An
 
 
 def _wait_for_all(peers: Peers) -> None:
-    """Wait until all hosts are done: none leaves while another needs it, nor before the model is there.
+    """Wait until all hosts are done, so that none leaves while another one needs it or before the model is written.
 
-    A stop request ends the wait: the first host still finishes the model.
+    A stop request ends the wait; the first host still finishes the model.
     """
     if not stop.requested():
         with suppress(stop.Stopped):
@@ -101,9 +103,9 @@ def _wait_for_all(peers: Peers) -> None:
 
 
 def _require_same_epoch(peers: Peers, epoch: int) -> None:
-    """Raise TrainError, on all hosts, when they would not begin at the same epoch."""
+    """Raise TrainError on all hosts if they would not start at the same epoch."""
     if len(set(peers.gather_json(epoch))) > 1:
         raise TrainError(
-            f"the hosts would go on from different epochs, this one from epoch {epoch}: they must see the same "
-            "checkpoints, as SageMaker gives them to each host"
+            f"the hosts would resume from different epochs, this one from epoch {epoch}: they must have the same "
+            "checkpoints, as SageMaker provides to each host"
         )

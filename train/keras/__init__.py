@@ -1,1 +1,1 @@
-"""What the Keras algorithms share: hosts, features, a step, an evaluation, batches, the model folder."""
+"""Code shared by the Keras algorithms: data, network, training step, evaluation, model folder, devices, hosts."""

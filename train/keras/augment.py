@@ -1,4 +1,4 @@
-"""The augmentation of the seed project's script, as one Keras layer: flip, zoom and rotation in one interpolation."""
+"""Data augmentation as a Keras layer that applies flip, zoom and rotation with one interpolation."""
 
 import keras
 import numpy as np
@@ -6,9 +6,9 @@ import tensorflow as tf
 
 
 class Augment(keras.layers.Layer):
-    """Flips half of the photos, zooms each side by 1 - zoom to 1 + zoom, rotates by up to `degrees` either way.
+    """Flips photos with probability 0.5, zooms each side by 1 - zoom to 1 + zoom, and rotates by up to `degrees`.
 
-    What a photo lacks at its borders is mirrored. The same seed gives the same photos, whichever thread makes them.
+    Missing pixels at the borders are mirrored. The same seed gives the same photos in any thread.
     """
 
     def __init__(self, flip: bool, zoom: float, degrees: float) -> None:
@@ -16,7 +16,7 @@ class Augment(keras.layers.Layer):
         self._flip, self._zoom, self._radians = flip, zoom, np.deg2rad(degrees)
 
     def call(self, photos: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Return uint8 (N, H, W, C) of uint8 (N, H, W, C); `seed` is int32 (2,)."""
+        """Augment uint8 (N, H, W, C) with the random `seed`, int32 (2,)."""
         count = tf.shape(photos)[0]
         draws = tf.random.stateless_uniform((4, count), seed, -1.0, 1.0)
         if not self._zoom and not self._radians:
@@ -31,9 +31,9 @@ class Augment(keras.layers.Layer):
         )
 
     def _transforms(self, draws: tf.Tensor, height: int, width: int) -> tf.Tensor:
-        """Return float32 (N, 8), for each photo the map from a place in the new photo to one in the old.
+        """Return the transforms, float32 (N, 8), which map positions in the new photos to positions in the old ones.
 
-        `draws` is (4, N) from -1 to 1. The centre stays where it is.
+        `draws` is (4, N) from -1 to 1. The centre of a photo does not move.
         """
         flip = tf.where(draws[0] < 0, -1.0, 1.0) if self._flip else tf.ones_like(draws[0])
         across, along = 1 + self._zoom * draws[1], 1 + self._zoom * draws[2]

@@ -1,4 +1,4 @@
-"""The data of the Keras classifiers: class folders or image-classification's channels, and its batches."""
+"""The data of the Keras classifiers, from class folders or image-classification's channels, and its batches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ H = TypeVar("H", bound=KerasHyperparameters)
 Batch = tuple[NDArray[np.uint8] | NDArray[np.float32], NDArray[np.int64]]
 _AHEAD = 4  # batches
 
-# The network scales pixels itself, so its input is the pixels, 0 to 255: (p / 255 - 0) / (1 / 255).
+# The network takes pixels from 0 to 255 and scales them itself: (p / 255 - 0) / (1 / 255) = p.
 _MEAN, _STD = 0.0, 1 / 255
 
 
 @dataclass(frozen=True)
 class Data:
-    """Both sets of readable samples, each cut as the server would cut it, and the names of the classes."""
+    """The readable training and validation samples, their crops as the server would crop them, and the class names."""
 
     train: list[Sample[int]]
     validation: list[Sample[int]]
@@ -42,68 +42,69 @@ class Data:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """How many samples are trained and measured on; all hosts have all of them."""
+        """The numbers of training and validation samples. All hosts have all samples."""
         return len(self.train), len(self.validation)
 
     def train_tensor(self, index: int) -> NDArray[np.float32]:
-        """Return float32 (C, H, W), pixels from 0 to 255, without augmentation."""
+        """Return a training image without augmentation, float32 (C, H, W) from 0 to 255."""
         return preprocess.to_tensor(self.train_crops[index], self.spec)
 
     def validation_tensor(self, index: int) -> NDArray[np.float32]:
-        """Return float32 (C, H, W): the same numbers that the server makes of the same bytes."""
+        """Return a validation image, float32 (C, H, W), identical to the server's tensor for the same bytes."""
         return preprocess.to_tensor(self.validation_crops[index], self.spec)
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
-        """Return a training photo, uint8 (H, W, C)."""
+        """Return a training image, uint8 (H, W, C)."""
         crop = self.train_crops[index]
         return np.asarray(crop).reshape(crop.height, crop.width, self.spec.channels)
 
 
 def load(channels: dict[str, Channel], hp: H, peers: Peers = ALONE) -> tuple[Data, H]:
-    """List, read and check all samples; return them, and `hp` with the number of classes. All hosts have all of them.
+    """List, read and check all samples. Return them, and `hp` with the number of classes.
 
-    Raises UserError naming the file, the line and the fix.
+    Raises UserError that names the file, the line and the fix.
     """
     refuse_unsupported(channels)
     if labelled.has_labels(channels):
-        found = _labelled(channels, hp)
+        listed = _labelled(channels, hp)
     else:
-        found = folders.list_samples(channels, hp.num_classes, hp.validation_split, hp.seed)
-    hp = hp.replace(num_classes=len(found.class_names))
+        listed = folders.list_samples(channels, hp.num_classes, hp.validation_split, hp.seed)
+    hp = hp.replace(num_classes=len(listed.class_names))
     spec = _input_spec(hp)
     budget, tolerance = samples.memory_budget() // 2, hp.unreadable_tolerance
-    train, train_crops = labelled.readable_crops("train", found.train, spec, tolerance, budget)
-    validation, validation_crops = labelled.readable_crops("validation", found.validation, spec, tolerance, budget)
-    for found_in, each in (("train", train), ("validation", validation)):
-        if distribution.detect(peers, channels.get(found_in) or folders.main_channel(channels), each).sharded:
+    train, train_crops = labelled.readable_crops("train", listed.train, spec, tolerance, budget)
+    validation, validation_crops = labelled.readable_crops("validation", listed.validation, spec, tolerance, budget)
+    for part, part_samples in (("train", train), ("validation", validation)):
+        channel = channels.get(part) or folders.main_channel(channels)
+        if distribution.detect(peers, channel, part_samples).sharded:
             raise UserError(
-                f"the channel of the {found_in} images is ShardedByS3Key, and TensorFlow trains on several hosts with "
-                "all images on each: set its distribution to FullyReplicated"
+                f"the channel of the {part} images is ShardedByS3Key, but TensorFlow needs all images on each host: "
+                "set its distribution to FullyReplicated"
             )
     samples.check_count(len(train), hp, followed="latter")
-    samples.warn_of_empty_classes(labelled.stack_labels(train), len(found.class_names), "image")
-    return Data(train, validation, found.class_names, spec, train_crops, validation_crops), hp
+    samples.warn_of_empty_classes(labelled.stack_labels(train), len(listed.class_names), "image")
+    return Data(train, validation, listed.class_names, spec, train_crops, validation_crops), hp
 
 
 def _labelled(channels: dict[str, Channel], hp: KerasHyperparameters) -> folders.FolderSamples:
     require_all(
         channels,
         "lst",
-        "with labels in .lst files the job trains on 'train' and measures on 'validation', and they lie in 'train_lst' "
-        f"and 'validation_lst'; RecordIO (ContentType {RECORDIO}) needs the first two alone; class folders need one "
+        "for labels in .lst files, the images are in 'train' and 'validation', and the .lst files in 'train_lst' and "
+        f"'validation_lst'; RecordIO (ContentType {RECORDIO}) needs only the first two; class folders need one "
         "channel, 'training'",
     )
     if hp.num_classes is None:
         raise UserError(
             "hyperparameter num_classes is required with .lst files or RecordIO: set it to the number of classes, "
-            "whose labels are 0 to num_classes - 1; only class folders need none"
+            "whose labels are 0 to num_classes - 1; it is optional only with class folders"
         )
-    found = {
+    listed = {
         name: labelled.list_samples(channels, name, hp.num_classes, hp.resize, lst.class_id)
         for name in ("train", "validation")
     }
-    names = labelled.find_class_names(channels, found["train"], hp.num_classes)
-    return folders.FolderSamples(found["train"], found["validation"], names)
+    names = labelled.find_class_names(channels, listed["train"], hp.num_classes)
+    return folders.FolderSamples(listed["train"], listed["validation"], names)
 
 
 def _input_spec(hp: KerasHyperparameters) -> InputSpec:
@@ -113,10 +114,10 @@ def _input_spec(hp: KerasHyperparameters) -> InputSpec:
 
 
 class PixelBatches:
-    """Batches of photos: (uint8 or float32 (N, H, W, C), labels int64 (N,)), augmented, made ahead by tf.data.
+    """Augmented batches of photos, uint8 (N, H, W, C), with labels, int64 (N,), prefetched by tf.data.
 
-    Every epoch is a new order of all samples; the last batch is filled up from the epoch's beginning. N is
-    mini_batch_size, or this host's share of it.
+    Samples are shuffled in every epoch. The last batch is filled with the epoch's first samples. N is mini_batch_size,
+    or this host's share of it.
     """
 
     def __init__(self, data: Data, hp: KerasHyperparameters, share: Shard = ALL) -> None:
@@ -130,7 +131,7 @@ class PixelBatches:
         return self._share.count(self._count, self._size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of one epoch; the same seed and `number` give the same ones. Raises UserError."""
+        """Yield the batches of an epoch. The same seed and `number` give the same batches. Raises UserError."""
         order = np.random.default_rng((self._seed, number)).permutation(self._count)
         filled = self._share.indices(order, self._size)
         rng = np.random.default_rng((self._seed, number, 1 + self._share.rank))
@@ -143,8 +144,8 @@ class PixelBatches:
         except tf.errors.OpError:
             if self._failure is None:
                 raise
-        # Outside of the block, so that nothing keeps TensorFlow's error, its frames and in them the iterator: at the
-        # end of the process that would wait for its reading threads, which get no turn any more.
+        # Raised outside the except block, because the exception context would keep TensorFlow's iterator alive. At
+        # process exit, the iterator would then wait forever for its reader threads.
         raise self._failure
 
     def _make(self, indices: tf.Tensor, seed: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -157,20 +158,20 @@ class PixelBatches:
     def _read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         try:
             return np.stack([self._data.pixels(index) for index in indices])
-        except UserError as error:  # TensorFlow would wrap it in its own words
+        except UserError as error:  # TensorFlow would raise a different error
             self._failure = error
             raise
 
 
 def augments(hp: KerasHyperparameters) -> bool:
-    """Return whether a photo changes from epoch to epoch."""
+    """Return whether photos change between epochs."""
     return bool(hp.horizontal_flip or hp.zoom_range or hp.rotation_range)
 
 
 def feature_batches(
     features: NDArray[np.float32], data: Data, hp: KerasHyperparameters, share: Shard = ALL
 ) -> samples.Batches[Batch]:
-    """Return batches of (rows of `features`, one for each training sample, labels int64 (N,)), this host's share."""
+    """Return this host's share of batches of (rows of `features`, labels int64 (N,)); each sample has a row."""
     labels = labelled.stack_labels(data.train)
 
     def make(indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:

@@ -1,4 +1,4 @@
-"""The devices that a Keras job computes on: what TensorFlow may see of them, and batches in parts for them."""
+"""The devices of a Keras job: make them visible to TensorFlow, and split batches over them."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +13,14 @@ from train.job import devices
 from train.job.devices import Build, Device
 
 
-def choose(environ: Mapping[str, str], most: int, several_hosts: bool) -> tuple[Device, ...]:
-    """Return the devices of this host, and let TensorFlow see no other GPU. Must come before it computes anything.
+def choose(environ: Mapping[str, str], limit: int, several_hosts: bool) -> tuple[Device, ...]:
+    """Return this host's devices, and hide all other GPUs from TensorFlow. Call this before TensorFlow is used.
 
-    Of several hosts each takes its GPUs, or its CPU once. Raises UserError for VISION_DEVICES that cannot be had.
+    With several hosts, each uses its GPUs or a single CPU device. Raises UserError if VISION_DEVICES is invalid or not
+    available.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    chosen = devices.choose(environ, Build("TensorFlow", tf.test.is_built_with_cuda(), len(gpus)), most)
+    chosen = devices.choose(environ, Build("TensorFlow", tf.test.is_built_with_cuda(), len(gpus)), limit)
     on_gpus = chosen[0].kind == "gpu"
     if gpus:
         tf.config.set_visible_devices([gpus[device.number] for device in chosen] if on_gpus else [], "GPU")
@@ -32,40 +33,40 @@ def choose(environ: Mapping[str, str], most: int, several_hosts: bool) -> tuple[
 
 
 def mirrored(chosen: Sequence[Device]) -> tf.distribute.Strategy:
-    """Return the strategy of one host: TensorFlow's default one for one device."""
+    """Return the strategy for a single host: TensorFlow's default strategy if there is one device."""
     if len(chosen) == 1:
         return tf.distribute.get_strategy()
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it tells of every collective operation
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # TensorFlow logs every collective operation
     return tf.distribute.MirroredStrategy([f"{device.kind}:{number}" for number, device in enumerate(chosen)])
 
 
 def count() -> int:
-    """Return how many devices of this host the current strategy computes on."""
+    """Return the number of devices that the current strategy uses on this host."""
     return len(tf.distribute.get_strategy().extended.worker_devices) if tf.distribute.has_strategy() else 1
 
 
 def split(*arrays: NDArray[Any]) -> list[Any]:
-    """Return each array (N, ...) as a tensor or, for several devices, as the parts of about N / devices for each.
+    """Return each array (N, ...) as a tensor, or split into parts of nearly equal size, one per device.
 
-    N is at least as many.
+    N must be at least the number of devices.
     """
     devices = count()
     if devices == 1:
         return [tf.convert_to_tensor(array) for array in arrays]
     place = tf.distribute.get_strategy().experimental_distribute_values_from_function
     parts = [iter(np.array_split(array, devices)) for array in arrays]
-    return [place(lambda _, each=each: tf.convert_to_tensor(next(each))) for each in parts]
+    return [place(lambda _, iterator=iterator: tf.convert_to_tensor(next(iterator))) for iterator in parts]
 
 
 def local(values: Any) -> list[NDArray[Any]]:
-    """Return what `strategy.run` returned on each device of this host."""
-    found = tf.distribute.get_strategy().experimental_local_results(values)
-    return [value.numpy() for value in found]
+    """Return the result of `strategy.run` on each device of this host."""
+    results = tf.distribute.get_strategy().experimental_local_results(values)
+    return [value.numpy() for value in results]
 
 
 @contextmanager
 def used(mini_batch_size: int, chosen: Sequence[Device]) -> Iterator[None]:
-    """Train inside the block. Raises UserError when a GPU's memory does not suffice."""
+    """Train in the block. Raises UserError if a GPU runs out of memory."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:

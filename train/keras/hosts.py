@@ -1,6 +1,6 @@
-"""Several hosts train as one: MultiWorkerMirroredStrategy over the hosts that resourceconfig.json names.
+"""Distributed training with MultiWorkerMirroredStrategy, on the hosts in resourceconfig.json.
 
-Each host's visible GPUs take part, as in a MirroredStrategy of its own.
+Each host uses all its visible GPUs, as in a MirroredStrategy.
 """
 
 import json
@@ -19,44 +19,44 @@ from train.job.devices import Device
 from train.job.rendezvous import PORT
 from train.keras import devices
 
-_FIRST = PORT + 1  # of the first host; each further one has the next, so that in a test all may be one machine
+_FIRST_PORT = PORT + 1  # each host has its own port, so that tests can run all hosts on one machine
 
 
 def check(count: int, mini_batch_size: int) -> None:
-    """Raise UserError when a batch cannot be shared evenly by `count` hosts."""
+    """Raise UserError if a batch cannot be divided evenly among `count` hosts."""
     if mini_batch_size % count:
         raise UserError(
-            f"hyperparameter mini_batch_size={mini_batch_size} cannot be shared by {count} hosts: set it to a "
-            f"multiple of {count}"
+            f"hyperparameter mini_batch_size={mini_batch_size} cannot be divided evenly among {count} hosts: set it "
+            f"to a multiple of {count}"
         )
 
 
 def strategy(hosts: Hosts, chosen: Sequence[Device]) -> tf.distribute.Strategy:
-    """Return the strategy of the job on `chosen` devices of each host, which have met.
+    """Return the strategy of the job for the `chosen` devices on each host. The hosts must already be connected.
 
-    Must be called before TensorFlow computes anything.
+    Call this before TensorFlow computes anything.
     """
     if len(hosts.names) == 1:
         return devices.mirrored(chosen)
-    workers = [f"{name}:{_FIRST + rank}" for rank, name in enumerate(hosts.names)]
+    workers = [f"{name}:{_FIRST_PORT + rank}" for rank, name in enumerate(hosts.names)]
     task = {"type": "worker", "index": hosts.rank}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it tells of every collective operation
-    made = tf.distribute.MultiWorkerMirroredStrategy()
-    stop.install()  # TensorFlow has taken SIGTERM for a notice of its own, which would go unheard
-    return made
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # TensorFlow logs every collective operation
+    multi_worker = tf.distribute.MultiWorkerMirroredStrategy()
+    stop.install()  # again, because TensorFlow installed its own SIGTERM handler, for a notice that nothing reads
+    return multi_worker
 
 
 def count() -> int:
-    """Return how many hosts the current strategy computes on."""
+    """Return the number of hosts that the current strategy uses."""
     return int(tf.distribute.get_strategy().num_replicas_in_sync) // devices.count()
 
 
 @contextmanager
 def collective_errors() -> Iterator[None]:
-    """What all hosts compute together. Raises TrainError when a host is lost, Stopped when the job was asked to stop.
+    """Translate errors of collective operations: raise Stopped if the job was asked to stop, else TrainError.
 
-    SageMaker stops all hosts at once, but they are not at the same batch: one may wait for another that has left.
+    SageMaker stops all hosts at once, but they may be at different batches, so one may wait for a host that has left.
     """
     if count() == 1:
         yield
@@ -65,6 +65,4 @@ def collective_errors() -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         stop.check()
-        raise TrainError(
-            f"another host of the job was lost, and its log says why: {sentence(str(error))[:400]}"
-        ) from error
+        raise TrainError(f"another host of the job was lost; see its log: {sentence(str(error))[:400]}") from error

@@ -1,4 +1,4 @@
-"""What the hyperparameters of all Keras classifiers have in common."""
+"""The hyperparameters that all Keras classifiers share."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal, Self
@@ -14,7 +14,7 @@ TrainLayers = Literal["head", "all"] | int
 
 
 def train_layers(blocks: int) -> Any:
-    """HEAD, ALL, or how many of a network's `blocks` below the head are trained, from the top."""
+    """Return a field for HEAD, ALL, or how many of a network's `blocks` below the head are trained, from the top."""
 
     def parse(text: str) -> str | int:
         if text.lower() in (HEAD, ALL):
@@ -29,7 +29,7 @@ def train_layers(blocks: int) -> Any:
 
 
 def degrees(default: float) -> Any:
-    """Degrees of a rotation, 0 to 180."""
+    """Return a field for a rotation of 0 to 180 degrees."""
 
     def parse(text: str) -> float:
         value = float(text)
@@ -41,33 +41,33 @@ def degrees(default: float) -> Any:
 
 
 class KerasHyperparameters(ClassifierHyperparameters):
-    """What the dataclass of every Keras classifier has, each as a field of its own."""
+    """The hyperparameters that the dataclass of every Keras classifier must define as fields."""
 
     architecture: ClassVar[str]
     """The network's name in messages."""
     smallest: ClassVar[int] = 32
-    """Pixels of a side at least: Keras's networks halve their input five times."""
+    """The minimum side of the input in pixels, because Keras's networks halve their input five times."""
 
     resize: int
-    """Shorter side of every photo before its centre is cropped, in training, validation and serving; at least the
-    smaller side of `image_shape`. A photo that would not cover the crop is enlarged until it does."""
+    """Shorter side of every photo before the centre crop, in training, validation and serving; at least the smaller
+    side of `image_shape`. Photos that would not cover the crop are enlarged."""
     dropout: float
     """Dropout before the last layer."""
     train_layers: TrainLayers
-    """What is trained: the last layer, that and the top blocks below it, or everything."""
+    """Layers to train: only the last layer, also the top blocks below it, or all."""
     horizontal_flip: bool
-    """Mirror half of the training photos."""
+    """Mirror training photos with probability 0.5."""
     zoom_range: float
-    """Zoom each side by 1 - z to 1 + z, as Keras's `ImageDataGenerator`."""
+    """Zoom each side by 1 - z to 1 + z, as in Keras's `ImageDataGenerator`."""
     rotation_range: float
-    """Rotate by up to this many degrees either way."""
+    """Rotate by up to this many degrees in either direction."""
     use_weighted_loss: bool
-    """Weigh a class inversely to its share of the photos."""
+    """Weight the loss of each class by the inverse of its share of the photos."""
     validation_split: float
-    """Shard of each class to measure on, where the channels have no validation part."""
+    """Share of each class to use for validation if the channels have no validation data."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for values that do not go together."""
+        """Raise UserError for incompatible values."""
         if min(self.image_shape[1:]) < self.smallest:
             raise UserError(
                 f"hyperparameter image_shape={self.image_shape} is too small: {self.architecture} takes sides of at "
@@ -76,23 +76,23 @@ class KerasHyperparameters(ClassifierHyperparameters):
         super().__post_init__()
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Self:
-        """Return the hyperparameters of the values that were given, and defaults. Raises UserError.
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """Return hyperparameters with these settings and the defaults for the others. Raises UserError.
 
-        None stays None where the data says it: num_classes, num_training_samples.
+        num_classes and num_training_samples stay None if they are not set, because the data determines them.
         """
-        values = {**fields.defaults(cls), **given}
+        values = {**fields.defaults(cls), **settings}
         values["resize"] = values["resize"] or min(values["image_shape"][1:])
         if values["train_layers"] is None:
             values["train_layers"] = HEAD if values["use_pretrained_model"] else ALL
         return cls(**values)
 
     def log(self, hosts: int = 1) -> None:
-        """Print the parameters, and a line for what will not learn as its name says."""
+        """Log the hyperparameters, with a warning if the frozen layers are not pretrained."""
         super().log(hosts)
         if self.train_layers != ALL and not self.use_pretrained_model:
             LOG.warning(
-                "train_layers=%s without use_pretrained_model=1: the layers below keep random weights, which tell "
-                "photos apart badly; set train_layers=all",
+                "train_layers=%s without use_pretrained_model=1: the frozen layers keep random weights and yield "
+                "poor features; set train_layers=all",
                 self.train_layers,
             )

@@ -1,4 +1,4 @@
-"""The lines that the Keras classifiers print after those of all classifiers."""
+"""The log lines of the Keras classifiers, in addition to those of all classifiers."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from train.log import LOG
 
 
 class KerasLines(ClassifierLines):
-    """There is one file of weights, whatever its epoch."""
+    """The log lines for a single weight file that is the same for all epochs."""
 
     def saved(self, path: Path, epoch: int) -> None:
-        """Weights are written."""
+        """The weights of an epoch were written."""
         LOG.info('Saved epoch %d to "%s"', epoch, path)
 
     def finished(self, best: Best[NDArray[np.float64]], folder: Path, names: str) -> None:
-        """The model folder is checked."""
+        """The model folder passed the checks."""
         LOG.info("The model of epoch %d is in %s: %s (epochs count from 0)", best.epoch, folder, names)

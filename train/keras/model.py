@@ -1,4 +1,4 @@
-"""The job of a Keras classifier: its network and data, and what its model folder holds."""
+"""The job of a Keras classifier: prepare its network and data, and define its model folder."""
 
 import os
 import zlib
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-# Before TensorFlow is loaded: its issues on the machine would stand among the job's lines.
+# Set before TensorFlow is loaded, so that its messages about the machine do not appear in the job's log.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
@@ -43,10 +43,9 @@ Kept = NDArray[np.float64]
 
 
 def prepare(job: Job[H], name: str, files: Files, build: Callable[[H], Network]) -> Prepared:
-    """Read the data and build the network on all hosts. Raises UserError for the user's mistakes.
+    """Read the data and build the network on all hosts. Raises UserError for invalid input.
 
-    `name` is the network's, by which its pretrained weights go, `files` what theirs are; `build` makes it of
-    hyperparameters.
+    `name` is the network's name, also for its pretrained weights, which are `files`. `build` builds the network.
     """
     count = job.peers.count
     hosts.check(count, job.hp.mini_batch_size)
@@ -69,9 +68,9 @@ def prepare(job: Job[H], name: str, files: Files, build: Callable[[H], Network])
 def create_learner(
     net: Network, loaded: Data, hp: KerasHyperparameters, peers: Peers = ALONE
 ) -> Learner[Batch, Result, Kept]:
-    """Return what trains the network on these hosts by the current strategy.
+    """Return the learner of the network for these hosts and the current strategy.
 
-    Above frozen layers and without augmentation, their features are all that the job needs, and are computed once.
+    If lower layers are frozen and there is no augmentation, their features are computed once and replace the photos.
     """
     share = Shard(peers.rank, peers.count)
     frozen = Frozen(net.below) if net.below is not None else None
@@ -92,8 +91,8 @@ def create_learner(
 class Model(model_folder.Model[Kept]):
     """The model folder, with one Keras file for the weights.
 
-    `rebuild` makes the network of a job of several hosts or devices again, whose variables are shared and cannot be
-    exported.
+    For several hosts or devices, `rebuild` builds the network again without the strategy, because distributed variables
+    cannot be exported.
     """
 
     task, weights = artifact.CLASSIFICATION, "model.keras"
@@ -109,18 +108,21 @@ class Model(model_folder.Model[Kept]):
         self._strategy = tf.distribute.get_strategy()
 
     def write_weights(self, path: Path) -> None:
-        """Write the network as it is now."""
+        """Write the current network."""
         with self._strategy.scope():
             network.save(self._net.model, path)
 
     def read_weights(self, path: Path) -> None:
-        """Go back to weights that `write_weights` has written."""
+        """Read weights that `write_weights` wrote."""
         if self._rebuild is not None:
             self._net = self._rebuild()
         self._net.model.load_weights(path)
 
     def identity(self) -> dict[str, Any]:
-        """Return by name what a checkpoint must have in common with the job; it holds nothing of frozen layers."""
+        """Return the properties that a checkpoint and a job must share, with a checksum of the frozen layers.
+
+        The checkpoint itself does not contain the frozen layers.
+        """
         below = self._net.below
         checksum = 0
         for weight in [] if below is None else below.get_weights():
@@ -132,7 +134,7 @@ class Model(model_folder.Model[Kept]):
         network.to_onnx(self._net.model, path)
 
     def check(self, best: Best[Kept]) -> Check:
-        """Return what the closing checks compare."""
+        """Return what the final checks compare."""
         return predictions.check(self._data, best, self._predict, "TensorFlow")
 
     def _predict(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:

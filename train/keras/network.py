@@ -1,4 +1,4 @@
-"""Networks for photos in Keras: a base with a head, cut in two where training begins, and what is written of them."""
+"""Keras networks: put a head on a base, split it into frozen and trained layers, and save and export it."""
 
 import logging
 import os
@@ -18,24 +18,24 @@ from train.classification.predictions import OUTPUT
 from train.graph import quiet, tidy
 from train.keras.hyperparameters import ALL, HEAD, KerasHyperparameters, TrainLayers
 
-# Networks in Keras have 0.999: after 300 updates the moving statistics are still a quarter of what they began as,
-# and validation at chance. Even 0.9 lags behind weights that move fast. So training keeps the last batch's statistics,
-# and before each evaluation they are averaged over many batches: evaluation.Statistics. The Keras file, which
-# others may train on, has MXNet's and PyTorch's 0.9.
+# Keras's networks use a momentum of 0.999. After 300 updates, a quarter of the moving statistics still comes from their
+# initial values, and validation accuracy is no better than chance. Even with 0.9, they lag behind fast-moving weights.
+# Therefore training keeps only the last batch's statistics, and evaluation.Statistics averages them over many batches
+# before each evaluation. The saved Keras file has 0.9, as in MXNet and PyTorch, for further training elsewhere.
 _MOMENTUM, _SAVED_MOMENTUM = 0.0, 0.9
 INPUT = "data"
 
 Below = Callable[[tf.Tensor], tf.Tensor]
-"""What makes features of pixels."""
+"""A function that computes features from pixels."""
 
 
 @dataclass(frozen=True)
 class Network:
     """The network as one Keras model, and the same layers in two parts.
 
-    `model`: pixels from 0 to 255, float32 (N, H, W, C), to probabilities (N, classes). `base`: the part of it that
-    pretrained weights fill. `below`: what is frozen, pixels to features, None when all layers are trained. `above`:
-    features, or pixels, to logits (N, classes).
+    `model` maps pixels from 0 to 255, float32 (N, H, W, C), to probabilities (N, classes). `base` is the part that has
+    pretrained weights. `below` is the frozen part, from pixels to features, or None if all layers are trained. `above`
+    is the trained part, from features or pixels to logits (N, classes).
     """
 
     model: keras.Model
@@ -47,14 +47,14 @@ class Network:
 def assemble(
     pixels: keras.KerasTensor, base: keras.Model, ends: Sequence[str], hp: KerasHyperparameters, name: str
 ) -> Network:
-    """Put a head on `base`, whose input is made of `pixels`, (N, H, W, C) from 0 to 255, and whose output is (N, F).
+    """Put a head on `base`, whose input is computed from `pixels`, (N, H, W, C) from 0 to 255; its output is (N, F).
 
-    `ends` are the names of the last layer of each of its blocks, from the input on: it may be cut above each.
+    `ends` are the names of the last layers of its blocks, from the input to the output. It can be cut above each block.
     """
     cut = _cut(base, ends, hp.train_layers)
-    assert hp.num_classes is not None  # the data has counted them
+    assert hp.num_classes is not None  # set from the data
     logits = _head(base.output, hp.num_classes, hp.dropout)
-    # A Keras file takes no dots in a name.
+    # Keras does not allow dots in a name.
     model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name=name.replace(".", "_"))
     for layer in norms(base):
         layer.momentum = _MOMENTUM
@@ -67,7 +67,7 @@ def assemble(
 
 
 def _cut(base: keras.Model, ends: Sequence[str], train_layers: TrainLayers) -> keras.KerasTensor | None:
-    """Return the tensor above which layers are trained, None when all are."""
+    """Return the tensor above which layers are trained, or None if all are."""
     if train_layers == ALL:
         return None
     if train_layers == HEAD:
@@ -76,9 +76,9 @@ def _cut(base: keras.Model, ends: Sequence[str], train_layers: TrainLayers) -> k
 
 
 def begin_as_identity(base: keras.Model, norms: Iterable[str]) -> None:
-    """Let blocks that add their input start as the identity: the scale of the last BatchNorm of each, `norms`, is zero.
+    """Let residual blocks start as the identity, with zero as the scale of their last BatchNorm layers, named `norms`.
 
-    Goyal et al. 2017, section 5.1. Pretrained weights take the place of it.
+    See Goyal et al. 2017, section 5.1. Pretrained weights overwrite these scales.
     """
     for name in norms:
         gamma = base.get_layer(name).gamma
@@ -91,9 +91,9 @@ def norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
 
 
 def _head(features: keras.KerasTensor, classes: int, dropout: float) -> keras.KerasTensor:
-    """Return logits (N, classes). Two classes have one unit, as in a classifier with a sigmoid.
+    """Return logits (N, classes). For two classes, use one unit, as in a classifier with a sigmoid.
 
-    The first class's logit is then 0, and the softmax of both is [1 - p, p] for the sigmoid p.
+    The first class's logit is then 0, and the softmax is [1 - p, p] for the sigmoid p.
     """
     dropped = keras.layers.Dropout(dropout, name="dropout")(features)
     logits = keras.layers.Dense(classes if classes > 2 else 1, name="logits")(dropped)
@@ -101,11 +101,11 @@ def _head(features: keras.KerasTensor, classes: int, dropout: float) -> keras.Ke
 
 
 def constant(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return the frozen model as a function whose weights are constants, so that TensorFlow fuses its layers.
+    """Return the frozen model as a function with constant weights, so that TensorFlow can fuse its layers.
 
-    float32 (N, ...) in and out. Later changes of the model's weights do not reach it.
+    Its input and output are float32 (N, ...). Later changes to the model's weights have no effect on it.
     """
-    if tf.distribute.has_strategy():  # whose variables TensorFlow does not make constants of
+    if tf.distribute.has_strategy():  # TensorFlow cannot convert distributed variables to constants
         return tf.function(lambda batch: model(tf.convert_to_tensor(batch), training=False))
     signature = tf.TensorSpec(model.inputs[0].shape, tf.float32)
     function = tf.function(lambda batch: model(batch, training=False)).get_concrete_function(signature)
@@ -114,38 +114,38 @@ def constant(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def inputs(images: tf.Tensor, below: Below | None) -> tf.Tensor:
-    """Return what the layers above the cut take, of a batch of photos or, without `below`, of that itself."""
+    """Return the input of the layers above the cut: features of the images, or the images if `below` is None."""
     pixels = tf.cast(images, tf.float32)
     return pixels if below is None else below(pixels)
 
 
-def planes_last(batch: NDArray[np.float32]) -> tf.Tensor:
-    """Return float32 (N, H, W, C) of (N, C, H, W)."""
+def channels_last(batch: NDArray[np.float32]) -> tf.Tensor:
+    """Convert float32 (N, C, H, W) to (N, H, W, C)."""
     return tf.convert_to_tensor(np.ascontiguousarray(batch.transpose(0, 2, 3, 1)))
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """Write the model as a `.keras` file, whatever ending `path` has. Raises OSError."""
-    named = path.with_name(f"{path.name}.keras")  # Keras refuses any other ending
+    """Write the model in the `.keras` format; `path` may have any suffix. Raises OSError."""
+    temporary = path.with_name(f"{path.name}.keras")  # Keras requires this suffix
     for layer in norms(model):
         layer.momentum = _SAVED_MOMENTUM
     try:
-        model.save(named)
-        os.replace(named, path)
+        model.save(temporary)
+        os.replace(temporary, path)
     finally:
-        named.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         for layer in norms(model):
             layer.momentum = _MOMENTUM
 
 
 def to_onnx(model: keras.Model, path: Path) -> None:
-    """Write the model as an ONNX graph: `data` float32 (N, C, H, W), pixels, to `probabilities`. Raises OSError."""
+    """Write the model as an ONNX graph from `data`, pixels float32 (N, C, H, W), to `probabilities`. Raises OSError."""
     _, height, width, channels = model.input_shape
     data = keras.Input((channels, height, width), name=INPUT)
-    planes_first = keras.Model(data, model(keras.layers.Permute((2, 3, 1))(data)))
+    channels_first = keras.Model(data, model(keras.layers.Permute((2, 3, 1))(data)))
     with warnings.catch_warnings(), quiet(logging.getLogger("tf2onnx")):
-        warnings.simplefilter("ignore", FutureWarning)  # Keras asks NumPy for a name that it will once have
-        planes_first.export(
+        warnings.simplefilter("ignore", FutureWarning)  # Keras looks up a name that NumPy plans to define
+        channels_first.export(
             path,
             format="onnx",
             verbose=False,

@@ -1,4 +1,4 @@
-"""How a Keras classifier trains: optimizer, schedule, class weights, and one step."""
+"""The training step of a Keras classifier, with optimizer, learning-rate schedule and class weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,42 +22,41 @@ _KERNELS = ("kernel", "depthwise_kernel")
 
 
 def optimizer(hp: KerasHyperparameters, updates: int) -> keras.optimizers.Optimizer:
-    """Return the optimizer that `hp` names, with its schedule; an epoch has `updates` updates."""
+    """Return the optimizer and its learning-rate schedule. An epoch has `updates` updates."""
     rate = _rate(hp, updates)
-    make: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
+    factories: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
         "sgd": lambda: keras.optimizers.SGD(rate, hp.momentum),
         "nag": lambda: keras.optimizers.SGD(rate, hp.momentum, nesterov=True),
         "adam": lambda: keras.optimizers.Adam(rate, hp.beta_1, hp.beta_2, hp.eps),
         "rmsprop": lambda: keras.optimizers.RMSprop(rate, hp.gamma, epsilon=hp.eps),
     }
-    return make[hp.optimizer]()
+    return factories[hp.optimizer]()
 
 
 def _rate(hp: KerasHyperparameters, updates: int) -> Any:
-    """Return the learning rate, multiplied by `lr_scheduler_factor` after each epoch of `lr_scheduler_step`."""
+    """Return the learning rate or its schedule: multiply by `lr_scheduler_factor` after each `lr_scheduler_step`."""
     if not hp.lr_scheduler_step:
         return hp.learning_rate
-    last = [epoch * updates - 1 for epoch in hp.lr_scheduler_step]
-    rates = [hp.learning_rate * hp.lr_scheduler_factor**count for count in range(len(last) + 1)]
-    return keras.optimizers.schedules.PiecewiseConstantDecay(last, rates)
+    boundaries = [epoch * updates - 1 for epoch in hp.lr_scheduler_step]
+    rates = [hp.learning_rate * hp.lr_scheduler_factor**count for count in range(len(boundaries) + 1)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
 
 
 def class_weights(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
-    """Return float32 (classes,) for int64 labels (N,): inverse to a class's share, 1 when all are alike.
+    """Return class weights, float32 (classes,), for labels, int64 (N,): the inverse of each class's share.
 
-    Bounded to [0.01, 100]; a class without samples has 1.
+    The weights are 1 if all classes have the same number of samples. They are clipped to [0.01, 100]; the weight of a
+    class without samples is 1.
     """
     counts = np.bincount(labels, minlength=classes)
-    there = np.maximum(counts, 1)
-    return np.where(counts > 0, np.clip(counts.sum() / (np.count_nonzero(counts) * there), 0.01, 100), 1).astype(
-        np.float32
-    )
+    weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return np.where(counts > 0, np.clip(weights, 0.01, 100), 1).astype(np.float32)
 
 
 class Step(learner.Step[Batch, Result]):
-    """One update of the layers above the cut: forward, backward, optimizer.
+    """Updates the layers above the cut.
 
-    `below` makes the features of photos; None when the batches hold what the layers above the cut take.
+    `below` computes the features of photos. It is None if the batches already contain the input of these layers.
     """
 
     def __init__(
@@ -78,12 +77,12 @@ class Step(learner.Step[Batch, Result]):
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next update."""
-        with self._strategy.scope():  # of several hosts it is a variable that each has a copy of
+        """The learning rate of the next update."""
+        with self._strategy.scope():  # with several hosts, it is a distributed variable
             return float(keras.ops.convert_to_numpy(self._optimizer.learning_rate))
 
     def __call__(self, images: NDArray[np.uint8] | NDArray[np.float32], labels: NDArray[np.int64]) -> Result:
-        """Update on a batch and its labels int64 (N,); return loss () and probabilities (N, K), of each device its own.
+        """Update on a batch and its labels, int64 (N,). Return each device's loss () and probabilities.
 
         N is this host's share of the batch.
         """
@@ -91,7 +90,7 @@ class Step(learner.Step[Batch, Result]):
             return self._update(*devices.split(images, labels), hosts.count() * len(labels))
 
     def read(self, batch: Batch, result: Result) -> Measured:
-        """Return the mean loss and the accuracy of the batch."""
+        """Measure the mean loss and the accuracy of the batch."""
         with self._strategy.scope():
             losses, probabilities = (devices.local(part) for part in result)
         shares = [len(part) / len(batch[1]) for part in probabilities]
@@ -99,23 +98,23 @@ class Step(learner.Step[Batch, Result]):
         return predictions.measure(loss, np.concatenate(probabilities), batch[1], self._top_k)
 
     def state(self) -> State:
-        """Return the variables of the network above the cut, with its random generators, and of the optimizer."""
+        """Return the variables of the layers above the cut, their random generators, and the optimizer."""
         with self._strategy.scope():
-            return {name: [np.array(value) for value in found] for name, found in self._all_variables().items()}
+            return {name: [np.array(value) for value in values] for name, values in self._all_variables().items()}
 
     def restore(self, state: State) -> None:
-        """Go on from a state. The learning rate is that of the hyperparameters."""
+        """Resume from a state. The learning rate follows this job's hyperparameters."""
         with self._strategy.scope():
-            for name, found in self._all_variables().items():
-                for variable, value in zip(found, state[name], strict=True):
+            for name, variables in self._all_variables().items():
+                for variable, value in zip(variables, state[name], strict=True):
                     variable.assign(value)
 
     def _all_variables(self) -> dict[str, list[keras.Variable]]:
-        own = [variable for variable in self._optimizer.variables if variable.name != "learning_rate"]
-        return {"network": self._above.variables, "optimizer": own}
+        optimizer_variables = [variable for variable in self._optimizer.variables if variable.name != "learning_rate"]
+        return {"network": self._above.variables, "optimizer": optimizer_variables}
 
     def _updated(self, images: tf.Tensor, labels: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Update one device's copy on its part of a batch of `size`, which all devices of all hosts share."""
+        """Update one device's copy on its part of a batch of `size` samples, the sum over all devices of all hosts."""
         inputs = network.inputs(images, self._below)
         with tf.GradientTape() as tape:
             logits = self._above(inputs, training=True)
@@ -125,11 +124,11 @@ class Step(learner.Step[Batch, Result]):
             loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, self._variables)
         pairs = zip(gradients, self._variables, strict=True)
-        share = labels.shape[0] / size  # optimizers add up the devices' gradients
+        share = labels.shape[0] / size  # optimizers sum the gradients of the devices
         shares = [share * self._decayed(gradient, variable) for gradient, variable in pairs]
         self._optimizer.apply(shares, self._variables)
         return loss, tf.nn.softmax(logits)
 
     def _decayed(self, gradient: tf.Tensor, variable: keras.Variable) -> tf.Tensor:
-        """Return the gradient with the weight decay of kernels: BatchNorm's shifts and scales must not decay."""
+        """Add weight decay to the gradient of a kernel. BatchNorm's parameters and biases do not decay."""
         return gradient + self._decay * variable if self._decay and variable.name in _KERNELS else gradient

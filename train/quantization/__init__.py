@@ -1,5 +1,5 @@
-"""quantize=int8: a graph of 8-bit integers beside the float one, which serves only where it is shown to be as good.
+"""quantize=int8: write an 8-bit integer graph next to the float graph, and serve it only if it is as good.
 
-`closing` is the whole path: `program` writes a graph (`quantizer`, `sensitivity`), the server's code answers, and
-`gate` decides.
+`closing` runs all steps: `program` writes a graph (with `quantizer` and `sensitivity`), the serving code predicts with
+it, and `gate` decides whether to accept it.
 """

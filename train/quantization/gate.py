@@ -1,6 +1,6 @@
-"""The gate: whether an int8 graph answers so much like its float one that it may serve. Pure functions of answers.
+"""The gate: decide whether an int8 graph's predictions are close enough to the float graph's. Pure functions.
 
-Answers are those of the server's code (serve.tasks, `evaluated`), one array for each photo: probabilities (classes,),
+The predictions come from the serving code (serve.tasks, `evaluated`), one array per photo: probabilities (classes,),
 detections (d, 6) or a mask, uint8 (H, W).
 """
 
@@ -13,25 +13,26 @@ from numpy.typing import NDArray
 
 from serve.artifact import CLASSIFICATION, DETECTION
 
-PHOTOS = 50
-"""Agreement on fewer is chance."""
-SURE, SAME, SHIFT = 0.1, 0.98, 0.05
-"""Of classifiers: an answer counts from this margin on; the share that must be the same; most that one may move."""
-SCORE, OVERLAP, FOUND = 0.3, 0.75, 0.95
-"""Of detectors: a box counts from this score on; the IoU that finds it again; the share that must be found."""
-PIXELS = 0.99
-"""Of segmenters: the share of pixels that must have the same class."""
+MIN_PHOTOS = 50
+"""With fewer photos, agreement may be accidental."""
+MIN_MARGIN, MIN_SAME, MAX_SHIFT = 0.1, 0.98, 0.05
+"""Classifiers: the smallest margin of a prediction that counts, the share that must agree, and the largest mean shift
+of a probability."""
+MIN_SCORE, MIN_IOU, MIN_FOUND = 0.3, 0.75, 0.95
+"""Detectors: the lowest score of a box that counts, the IoU for a match, and the share that must have a match."""
+MIN_SAME_PIXELS = 0.99
+"""Segmenters: the share of pixels that must have the same class."""
 
-_ROUNDING = 1e-9  # 0.01 x 100 photos is one photo
+_ROUNDING = 1e-9  # so that 0.01 of 100 photos is one photo
 
-Answers = Sequence[NDArray[Any]]
+Predictions = Sequence[NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """One comparison of all answers: `value`, of `count` of them, must be at least `limit`, or `at_most`.
+    """A comparison of `count` predictions: `value` must be at least `limit`, or with `at_most`, at most `limit`.
 
-    A value of nothing, with a `count` of 0, shows nothing and does not pass.
+    A `count` of 0 does not pass, because it shows nothing.
     """
 
     what: str
@@ -54,7 +55,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Score:
-    """The metric of both graphs on the same `photos` of the validation data: accuracy, mAP or mIOU."""
+    """The metrics of both graphs on the same validation photos: accuracy, mAP or mIOU. `photos` is their number."""
 
     float32: float
     int8: float
@@ -63,79 +64,79 @@ class Score:
 
     @property
     def lost(self) -> float:
-        """Right answers lost minus right answers gained; of a mean over classes, as many photos as it is worth."""
+        """The net loss of correct predictions. For a mean over classes, the loss times the number of photos."""
         return (self.float32 - self.int8) * self.photos
 
     @property
     def limit(self) -> float:
-        """Most that may be lost: one right answer, or the tolerance's share of the photos where that is more."""
+        """The largest allowed loss: one correct prediction or the tolerance times the number of photos, if greater."""
         return max(1.0, self.tolerance * self.photos)
 
     @property
     def passed(self) -> bool:
-        """Whether no more is lost. A metric that is not a number does not pass."""
+        """Whether the loss is within the limit. A NaN does not pass."""
         return self.lost <= self.limit + _ROUNDING
 
     def __str__(self) -> str:
         lost = round(self.lost, 1) + 0.0  # never -0.0
         return (
-            f"validation score {self.int8:.4f} for {self.float32:.4f}, {lost:.1f} of {self.photos} right answers lost "
-            f"(at most {self.limit:g})"
+            f"validation score {self.int8:.4f} instead of {self.float32:.4f}, {lost:.1f} of {self.photos} correct "
+            f"predictions lost (at most {self.limit:g})"
         )
 
 
-def agreements(task: str, before: Answers, after: Answers, several: bool = False) -> tuple[Agreement, ...]:
-    """Compare the float graph's answers, `before`, with the int8 graph's `after`.
+def agreements(task: str, before: Predictions, after: Predictions, multi_label: bool = False) -> tuple[Agreement, ...]:
+    """Compare the float graph's predictions, `before`, with the int8 graph's, `after`.
 
-    `several`: of a classifier, an image may have several labels, each with a probability of its own.
+    With `multi_label`, a classifier predicts an independent probability for each label.
     """
     if task == CLASSIFICATION:
-        return _labels(before, after) if several else _classes(before, after)
+        return _labels(before, after) if multi_label else _classes(before, after)
     return (_boxes(before, after),) if task == DETECTION else (_pixels(before, after),)
 
 
-def _classes(before: Answers, after: Answers) -> tuple[Agreement, ...]:
-    """The most probable class, where the float graph is sure of it, and how much its probability moves."""
+def _classes(before: Predictions, after: Predictions) -> tuple[Agreement, ...]:
+    """Compare the most probable class if the float graph is confident, and the shift of its probability."""
     old, new = np.stack(before), np.stack(after)
     best, rows = old.argmax(axis=1), np.arange(len(old))
     ranked = np.sort(old, axis=1)
-    sure = ranked[:, -1] - (ranked[:, -2] if old.shape[1] > 1 else 0) >= SURE
-    return _same(new.argmax(axis=1) == best, sure, np.abs(new[rows, best] - old[rows, best]))
+    confident = ranked[:, -1] - (ranked[:, -2] if old.shape[1] > 1 else 0) >= MIN_MARGIN
+    return _same(new.argmax(axis=1) == best, confident, np.abs(new[rows, best] - old[rows, best]))
 
 
-def _labels(before: Answers, after: Answers) -> tuple[Agreement, ...]:
-    """Each label above 0.5 or not, where the float graph is sure, that is 0.05 or more away from 0.5."""
+def _labels(before: Predictions, after: Predictions) -> tuple[Agreement, ...]:
+    """Compare whether each label's probability is above 0.5, if the float graph's is at least 0.05 away from it."""
     old, new = np.stack(before).ravel(), np.stack(after).ravel()
-    return _same((old > 0.5) == (new > 0.5), np.abs(2 * old - 1) >= SURE, np.abs(old - new))
+    return _same((old > 0.5) == (new > 0.5), np.abs(2 * old - 1) >= MIN_MARGIN, np.abs(old - new))
 
 
-def _same(same: NDArray[np.bool_], sure: NDArray[np.bool_], moved: NDArray[np.float32]) -> tuple[Agreement, ...]:
-    share = float(same[sure].mean()) if sure.any() else 0.0
+def _same(same: NDArray[np.bool_], confident: NDArray[np.bool_], moved: NDArray[np.float32]) -> tuple[Agreement, ...]:
+    share = float(same[confident].mean()) if confident.any() else 0.0
     return (
-        Agreement("same answers where float is sure", share, SAME, int(sure.sum())),
-        Agreement("probabilities moved by", float(moved.mean()), SHIFT, len(moved), at_most=True),
+        Agreement("same predictions where float is confident", share, MIN_SAME, int(confident.sum())),
+        Agreement("probabilities moved by", float(moved.mean()), MAX_SHIFT, len(moved), at_most=True),
     )
 
 
-def _boxes(before: Answers, after: Answers) -> Agreement:
-    found = [
-        bool((_overlaps(box[2:], new[new[:, 0] == box[0], 2:]) >= OVERLAP).any())
+def _boxes(before: Predictions, after: Predictions) -> Agreement:
+    matched = [
+        bool((_iou(box[2:], new[new[:, 0] == box[0], 2:]) >= MIN_IOU).any())
         for old, new in zip(before, after, strict=True)
-        for box in old[old[:, 1] >= np.float32(SCORE)]
+        for box in old[old[:, 1] >= np.float32(MIN_SCORE)]
     ]
-    return Agreement("boxes found again", float(np.mean(found)) if found else 0.0, FOUND, len(found))
+    return Agreement("boxes found again", float(np.mean(matched)) if matched else 0.0, MIN_FOUND, len(matched))
 
 
-def _overlaps(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU of a box (4,), corners, with each of `others` (n, 4): float32 (n,), 0 where neither has an area."""
+def _iou(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the IoU, float32 (n,), of a box (4,) with each of `others` (n, 4), as corners; 0 if both areas are 0."""
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    common = np.maximum(sides, 0).prod(axis=1)
-    union = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - common
-    overlaps: NDArray[np.float32] = common / np.maximum(union, np.finfo(np.float32).tiny)
-    return overlaps
+    intersection = np.maximum(sides, 0).prod(axis=1)
+    union = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - intersection
+    iou: NDArray[np.float32] = intersection / np.maximum(union, np.finfo(np.float32).tiny)
+    return iou
 
 
-def _pixels(before: Answers, after: Answers) -> Agreement:
+def _pixels(before: Predictions, after: Predictions) -> Agreement:
     same = sum(int((old == new).sum()) for old, new in zip(before, after, strict=True))
     count = sum(mask.size for mask in before)
-    return Agreement("same pixels", same / count if count else 0.0, PIXELS, count)
+    return Agreement("same pixels", same / count if count else 0.0, MIN_SAME_PIXELS, count)

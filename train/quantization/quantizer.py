@@ -1,4 +1,4 @@
-"""From a float graph to a static int8 one, by ONNX Runtime's own tools, with what these networks need around them."""
+"""Convert a float graph to a statically quantized int8 graph with ONNX Runtime's tools."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -10,23 +10,23 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-# ONNX Runtime reports its sessions to its makers unless told not to before it is imported.
+# ONNX Runtime sends telemetry unless it is disabled before the import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 from onnxruntime.quantization import QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 LAYERS = ("Conv", "Gemm", "MatMul")
-"""Operators with weights: where nearly all of the time goes, and what int8 makes faster."""
-# What may be integers between two of them, so that a tensor need not become float and integer again.
+"""Operators with weights. They take nearly all of the time, and int8 makes them faster."""
+# Operators that can be quantized between two layers, so that tensors need not be converted to float and back.
 _BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "MaxPool", "Pad", "Relu", "Reshape")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A folded graph; its nodes that become integers, by name; of those the layers; the outputs of the last layers.
+    """A folded graph, the names of the nodes and layers to quantize, and the outputs of the last layers, `ends`.
 
-    The last layers, such as a classifier's only Gemm and a detector's heads, stay float with all that comes after them:
-    they cost little, and a softmax of integers knows only 256 probabilities.
+    The last layers, such as a classifier's only Gemm and a detector's heads, and everything after them stay in float:
+    they take little time, and a softmax of integers has only 256 different probabilities.
     """
 
     graph: Path
@@ -36,48 +36,48 @@ class Plan:
 
 
 def fold(graph: Path, folded: Path) -> None:
-    """Write a float graph in which normalisations are part of the layers before them, and every node has its own name.
+    """Write a float graph with normalisations folded into the layers before them, and a unique name for every node.
 
-    tf2onnx leaves most of a MobileNetV2's BatchNorms as a Mul and an Add; unfolded, their weights are quantised apart.
+    tf2onnx exports most of MobileNetV2's BatchNorms as a Mul and an Add, which would be quantized separately.
     """
     quant_pre_process(str(graph), str(folded), skip_symbolic_shape=True)
     model = onnx.load(str(folded))
-    for number, node in enumerate(model.graph.node):  # an empty name in a list of nodes stands for all that have none
+    for number, node in enumerate(model.graph.node):  # in a list of nodes, an empty name matches all unnamed nodes
         node.name = f"{node.op_type}_{number}"
     onnx.save(model, str(folded))
 
 
 def plan(folded: Path) -> Plan:
-    """Choose what of a folded graph becomes integers. Raises ValueError when no layer would."""
+    """Choose which nodes of a folded graph to quantize. Raises ValueError if that leaves no layer."""
     nodes = onnx.load(str(folded), load_external_data=False).graph.node
     users: dict[str, list[Any]] = {}
     for node in nodes:
         for name in node.input:
             users.setdefault(name, []).append(node)
-    leading: set[str] = set()  # to a layer, by one or more nodes
-    for node in reversed(nodes):  # ONNX has its nodes in the order of computing
-        after = [user for name in node.output for user in users.get(name, ())]
-        if any(user.op_type in LAYERS or user.name in leading for user in after):
-            leading.add(node.name)
+    before_layer: set[str] = set()  # the nodes with a layer among their direct and indirect successors
+    for node in reversed(nodes):  # ONNX stores nodes in topological order
+        successors = [user for name in node.output for user in users.get(name, ())]
+        if any(user.op_type in LAYERS or user.name in before_layer for user in successors):
+            before_layer.add(node.name)
     layers = [node for node in nodes if node.op_type in LAYERS]
-    integer = [node.name for node in nodes if node.name in leading and node.op_type in LAYERS + _BETWEEN]
-    chosen = tuple(node.name for node in layers if node.name in leading)
+    quantized = [node.name for node in nodes if node.name in before_layer and node.op_type in LAYERS + _BETWEEN]
+    chosen = tuple(node.name for node in layers if node.name in before_layer)
     if not chosen:
-        raise ValueError("the graph has no layer besides its last ones, so nothing becomes integers")
-    ends = tuple(node.output[0] for node in layers if node.name not in leading)
-    return Plan(folded, tuple(integer), chosen, ends)
+        raise ValueError("the graph has no layers except its last ones, so there is nothing to quantize")
+    ends = tuple(node.output[0] for node in layers if node.name not in before_layer)
+    return Plan(folded, tuple(quantized), chosen, ends)
 
 
 @dataclass(frozen=True)
 class Photos:
-    """What calibrates: `tensors` float32 (C, H, W), the graph's `input`, and the file in which the ranges are kept."""
+    """The calibration data: the graph's input name, tensors float32 (C, H, W), and a file that caches the ranges."""
 
     input: str
     tensors: Iterator[NDArray[np.float32]]
     ranges: Path
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """Return one more input, as ONNX Runtime's reader of calibration data does."""
+        """Return the next input or None: the interface of ONNX Runtime's CalibrationDataReader."""
         tensor = next(self.tensors, None)
         return None if tensor is None else {self.input: tensor[np.newaxis]}
 
@@ -85,10 +85,10 @@ class Photos:
 def quantize(
     plan: Plan, photos: Photos, out: Path, nodes: Collection[str], per_channel: bool = True, reduce_range: bool = True
 ) -> None:
-    """Write the graph of the plan with `nodes`, some of the plan's, in integers: activations U8, weights S8.
+    """Write the plan's graph with `nodes`, a subset of the plan's, quantized: activations as U8, weights as S8.
 
-    The photos are computed once, for all tensors: later calls take the ranges of the first. With `reduce_range` weights
-    have 7 bits: two products of 8 bits may be more than a processor without VNNI adds up in 16.
+    The first call measures the ranges of all tensors on the photos, and later calls reuse them. With `reduce_range`,
+    weights have 7 bits, because without VNNI, a processor sums two 8-bit products in 16 bits, which may overflow.
     """
     quantize_static(
         str(plan.graph),

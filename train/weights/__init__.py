@@ -1,1 +1,1 @@
-"""Weight files: pretrained ones of several formats and frameworks, and those that a job leaves."""
+"""Weight files: pretrained weights of several formats and frameworks, and the files that jobs write."""

@@ -1,7 +1,7 @@
-"""Weight files: which tensors a network has, what the formats call them, reading and checking them.
+"""Weight files: the tensors of each network, their names in different formats, and how to read and check files.
 
-Tensors go by torchvision's names, which timm shares up to the last layers. The networks made of GluonCV's parts have
-the same layers, so one file serves every algorithm; a `Family` holds the whole mapping.
+This module uses torchvision's tensor names, which are also timm's except for the last layers. The networks built from
+GluonCV's parts have the same layers, so all algorithms can use the same file. A `Family` defines the mapping of names.
 """
 
 import re
@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 
 from train.errors import UserError
 
-BATCH_COUNT = "num_batches_tracked"  # how many batches PyTorch's normalisation has seen; no weight
+BATCH_COUNT = "num_batches_tracked"  # a counter in PyTorch's BatchNorm, which is not a weight
 Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Family:
-    """What the networks of one family call their tensors, in torchvision's files, in others' and in our networks.
+    """The tensor names of a family of networks, in torchvision's files, in other files and in our networks.
 
-    `layout` returns the shapes of a network's tensors below its head, by torchvision name, the first convolution's
-    kernel first. `head` holds the layers above, which no job takes from a file, and what other libraries call each;
-    `keeps_head` says whether a converted file takes them along. `gluoncv_name` returns the structural name, in a
-    network made of GluonCV's parts, of the tensor that torchvision calls so, and `filled` matches the names there
-    that a file must set. `scope` returns how MXNet's counted names begin for a layer: `layers1_conv`.
+    `layout` returns the shapes of a network's tensors below its head, by torchvision name, starting with the kernel of
+    the first convolution. `head` has the layers above, which jobs do not load, and their names in other libraries;
+    `keeps_head` says whether converted files include them. `gluoncv_name` maps a torchvision name to the structural
+    name in a network built from GluonCV's parts, and `filled` matches the structural names that a file must set.
+    `scope` returns the prefix of a layer in MXNet's numbered names, such as `layers1_conv`.
     """
 
     layout: Callable[[str], Shapes]
@@ -42,7 +42,7 @@ class Family:
 
 # --- ResNets: GluonCV's v1b, dilated or not ---
 
-# Convolutions a block, blocks a stage: He et al. 2016, table 1; 200: He et al., "Identity Mappings", 2016.
+# Convolutions per block, blocks per stage: He et al. 2016, table 1; 200: He et al., "Identity Mappings", 2016.
 _RESNETS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
     "resnet18": (2, (2, 2, 2, 2)),
     "resnet34": (2, (3, 4, 6, 3)),
@@ -81,7 +81,7 @@ def _normalised(conv: str, norm: str, out: int, into: int, kernel: int) -> Shape
 
 
 def gluoncv_name(name: str) -> str:
-    """Return the structural name, in a GluonCV v1b ResNet, of the tensor that torchvision calls `name`."""
+    """Return the structural name in a GluonCV v1b ResNet for a tensor's torchvision `name`."""
     layer, _, part = name.rpartition(".")
     if _NORM.search(layer):
         part = {"weight": "gamma", "bias": "beta"}.get(part, part)
@@ -102,17 +102,16 @@ _RESNET = Family(
     scope=_resnet_scope,
 )
 
-# --- VGG-16: the five stages of GluonCV's VGGAtrousExtractor that the classifier also has ---
+# --- VGG-16: the five stages that GluonCV's VGGAtrousExtractor shares with the classifier ---
 
-# Channels and convolutions of a stage: Simonyan and Zisserman 2015, table 1, column D.
+# Channels and convolutions per stage: Simonyan and Zisserman 2015, table 1, column D.
 _VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 def _vgg_layers() -> dict[str, tuple[str, int]]:
-    """Return the name in our network and the channels of each of torchvision's convolutions.
+    """Return the name in our network and the number of channels of each of torchvision's convolutions.
 
-    Both sides count the activations as layers of their own; torchvision also counts the poolings, ours starts again in
-    each stage.
+    Both count activations as layers. torchvision also counts pooling layers; our count restarts in each stage.
     """
     layers = {}
     index = 0
@@ -145,7 +144,7 @@ _VGG = Family(
         "classifier.3": ("pre_logits.fc2", "features.33"),
         "classifier.6": ("head.fc", "output"),
     },
-    keeps_head=False,  # nine tenths of the file, and no network here has these layers
+    keeps_head=False,  # the head is nine tenths of the file, and no network here has these layers
     gluoncv_name=_vgg_gluoncv_name,
     filled=re.compile(r"stages\.[0-4]\."),
     scope=lambda layer: "conv",
@@ -157,17 +156,17 @@ NETWORKS: dict[str, Family] = {**dict.fromkeys(_RESNETS, _RESNET), "vgg16": _VGG
 
 
 def source(network: str) -> str:
-    """Return words that say of a weight file of `network` where one comes from; docs/pretrained.md says more."""
+    """Describe where to get a weight file of `network`, for messages. See also docs/pretrained.md."""
     if network == "resnet200":
-        return "with the tensors of timm's resnet200 (none is known to be published)"
+        return "with the tensors of timm's resnet200 (no published file is known)"
     return f"such as model.safetensors of huggingface.co/timm/{network}.tv_in1k"
 
 
 def family_of(network: str) -> Family:
-    """Return the family of `network`. Raises UserError for a network that has no pretrained weights."""
+    """Return the family of `network`. Raises UserError if there are no pretrained weights for it."""
     if network not in NETWORKS:
         raise UserError(
-            f"{network} has no pretrained weights: they exist for {', '.join(NETWORKS)}; ask for one of these, or set "
+            f"{network} has no pretrained weights: they exist for {', '.join(NETWORKS)}; use one of these, or set "
             "use_pretrained_model=0"
         )
     return NETWORKS[network]
@@ -176,31 +175,31 @@ def family_of(network: str) -> Family:
 def layout(network: str) -> Shapes:
     """Return the shape of every tensor of `network` below its head, by torchvision name, in torchvision's order.
 
-    Convolutions are (out, in, height, width), biases and normalisation (channels,). Raises UserError for a network
-    that has no pretrained weights.
+    Convolutions are (out, in, height, width), biases and normalisation (channels,). Raises UserError if there are no
+    pretrained weights for `network`.
     """
     return family_of(network).layout(network)
 
 
 def head(network: str) -> tuple[str, ...]:
-    """Return torchvision's names of the tensors above those of `layout`, in torchvision's order."""
+    """Return the torchvision names of the head's tensors, in torchvision's order."""
     return tuple(f"{layer}.{part}" for layer in family_of(network).head for part in ("weight", "bias"))
 
 
 def _body(names: Iterable[str], network: str) -> set[str]:
-    """Return those of a file's torchvision names that are neither batch counts nor of the head of `network`."""
+    """Return the torchvision names in a file without batch counts and the head of `network`."""
     above = head(network)
     return {name for name in names if name not in above and not name.endswith(BATCH_COUNT)}
 
 
-def _holds(names: Iterable[str]) -> str | None:
-    """Return the network whose tensors have these torchvision names, None if none has."""
+def _identify(names: Iterable[str]) -> str | None:
+    """Return the network whose tensors have these torchvision names, or None."""
     names = list(names)
     return next((network for network in NETWORKS if _body(names, network) == layout(network).keys()), None)
 
 
 def _counted_names(network: str) -> dict[str, str]:
-    """Return torchvision names by the names that MXNet counts: `layers1_conv0_weight`, as in exported .params files."""
+    """Map MXNet's numbered names, such as `layers1_conv0_weight` in exported .params files, to torchvision's names."""
     family = family_of(network)
     counts: Counter[str] = Counter()
     scopes: dict[str, str] = {}
@@ -217,31 +216,31 @@ def _counted_names(network: str) -> dict[str, str]:
 
 
 def _torchvision_names(names: Iterable[str], network: str) -> dict[str, str]:
-    """Return the torchvision name of each of a file's `names`; one that says nothing to us stays as it is.
+    """Map a file's `names` to torchvision names; unknown names are unchanged.
 
-    They are read as the names of the network that they fit, and as those of `network` when they fit none.
+    The names are interpreted as those of the network that they match, or of `network` if they match none.
     """
     names = list(names)
     for candidate in (network, *NETWORKS):
-        found = _names_in(names, candidate)
-        if _body(found.values(), candidate) == layout(candidate).keys():
-            return found
+        mapping = _names_in(names, candidate)
+        if _body(mapping.values(), candidate) == layout(candidate).keys():
+            return mapping
     return _names_in(names, network)
 
 
 def _names_in(names: list[str], network: str) -> dict[str, str]:
-    """Return the torchvision name of each of `names`, read as those of a file of `network`."""
-    bare = {name: name.removeprefix("arg:").removeprefix("aux:") for name in names}
-    if any("." in name for name in bare.values()):
-        return {name: _dotted_name(said, network) for name, said in bare.items()}
-    stem = min((said for said in bare.values() if said.endswith("conv0_weight")), key=len, default="")
-    prefix = stem.removesuffix("conv0_weight")  # the name of the network that was saved: `resnetv1b_`
+    """Map `names` to torchvision names, as the names in a file of `network`."""
+    bare_names = {name: name.removeprefix("arg:").removeprefix("aux:") for name in names}
+    if any("." in bare for bare in bare_names.values()):
+        return {name: _dotted_name(bare, network) for name, bare in bare_names.items()}
+    stem = min((bare for bare in bare_names.values() if bare.endswith("conv0_weight")), key=len, default="")
+    prefix = stem.removesuffix("conv0_weight")  # the prefix of the saved network, such as `resnetv1b_`
     counted = _counted_names(network)
-    return {name: counted.get(said.removeprefix(prefix), said) for name, said in bare.items()}
+    return {name: counted.get(bare.removeprefix(prefix), bare) for name, bare in bare_names.items()}
 
 
-def _dotted_name(said: str, network: str) -> str:
-    layer, dot, part = said.rpartition(".")
+def _dotted_name(name: str, network: str) -> str:
+    layer, dot, part = name.rpartition(".")
     ours = next((ours for ours, others in family_of(network).head.items() if layer in others), layer)
     return ours + dot + {"gamma": "weight", "beta": "bias"}.get(part, part)
 
@@ -252,32 +251,32 @@ def _dotted_name(said: str, network: str) -> str:
 def read(file: Path, network: str) -> dict[str, NDArray[Any]]:
     """Return the tensors of a .safetensors or .params file, by torchvision name, as the file stores them.
 
-    The bytes say which format it is, whatever its name. `.params` needs MXNet in this interpreter. Raises UserError for
-    a file that is neither, and, with the way out, for a PyTorch pickle, which is never opened.
+    The format is detected from the content, not from the file's name. Reading .params files requires MXNet. Raises
+    UserError for any other format. PyTorch pickles are never opened; their error says how to convert them.
     """
-    with file.open("rb") as opened:
-        head = opened.read(64)
-    if head.startswith(b"\x12\x01" + bytes(6)):  # MXNet's kMXAPINDArrayListMagic, 0x112
+    with file.open("rb") as stream:
+        start = stream.read(64)
+    if start.startswith(b"\x12\x01" + bytes(6)):  # MXNet's kMXAPINDArrayListMagic, 0x112
         tensors = _read_params(file)
-    elif head[8:9] == b"{":  # eight bytes of length, then JSON: the safetensors format
+    elif start[8:9] == b"{":  # the safetensors format: a length of eight bytes, then JSON
         tensors = _read_safetensors(file)
     else:
-        raise UserError(_no_weight_file(file, head))
+        raise UserError(_refusal(file, start))
     names = _torchvision_names(tensors, network)
     return {names[name]: tensor for name, tensor in tensors.items()}
 
 
 def _read_safetensors(file: Path) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError, safe_open  # TensorFlow's environment has it not, and no such files
+    from safetensors import SafetensorError, safe_open  # not installed, and not needed, in TensorFlow's environment
 
     tensors = {}
     try:
-        with safe_open(file, framework="numpy") as opened:
-            for name in opened.keys():  # noqa: SIM118 (not a mapping: it has no __iter__)
-                dtype = opened.get_slice(name).get_dtype()
+        with safe_open(file, framework="numpy") as content:
+            for name in content.keys():  # noqa: SIM118 (not a mapping: it has no __iter__)
+                dtype = content.get_slice(name).get_dtype()
                 if dtype not in ("F16", "F32", "F64", "I64"):
                     raise UserError(f"{file} stores {name} as {dtype}: save it as float32 (PyTorch: `tensor.float()`)")
-                tensors[name] = opened.get_tensor(name)
+                tensors[name] = content.get_tensor(name)
     except SafetensorError as error:
         raise UserError(f"{file} is damaged or incomplete ({error}): copy or download it again") from None
     return tensors
@@ -292,24 +291,24 @@ def _read_params(file: Path) -> dict[str, NDArray[Any]]:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"{file} is damaged or incomplete ({reason}): copy or download it again") from None
     if not isinstance(loaded, dict):
-        raise UserError(f"{file} holds arrays without names: save it with Gluon's save_parameters or export")
+        raise UserError(f"{file} contains arrays without names: save it with Gluon's save_parameters or export")
     return {name: array.asnumpy() for name, array in loaded.items()}
 
 
-def _no_weight_file(file: Path, head: bytes) -> str:
-    """Return what a file is that is no weight file of ours, judged by its first bytes, and what to do instead."""
-    if head.startswith(b"PK\x03\x04"):
+def _refusal(file: Path, start: bytes) -> str:
+    """Return the message for an unsupported file: its format, from its first bytes, and the fix."""
+    if start.startswith(b"PK\x03\x04"):
         return _zip_refusal(file)
-    if head.startswith(b"\x80"):
+    if start.startswith(b"\x80"):
         return pickle_refusal(file)
-    for start, what in (
-        (b"\x1f\x8b", "a gzip archive: unpack it and give the weight file inside"),
-        (b"\x89HDF", "a Keras file, and this network is MXNet's: give a .safetensors or .params file"),
-        (b"version https://git-lfs", "a Git LFS pointer and not the weights: run `git lfs pull` where it came from"),
+    for signature, what in (
+        (b"\x1f\x8b", "a gzip archive: unpack it and provide the weight file inside"),
+        (b"\x89HDF", "a Keras file, but this is an MXNet network: provide a .safetensors or .params file"),
+        (b"version https://git-lfs", "a Git LFS pointer, not the weights: run `git lfs pull` where it came from"),
     ):
-        if head.startswith(start):
+        if start.startswith(signature):
             return f"{file} is {what}"
-    return f"{file} is neither .safetensors nor .params (it starts with {head[:8]!r}): give one of these"
+    return f"{file} is neither .safetensors nor .params (it starts with {start[:8]!r}): provide one of these"
 
 
 def _zip_refusal(file: Path) -> str:
@@ -318,14 +317,16 @@ def _zip_refusal(file: Path) -> str:
             pickled = any(name.endswith("data.pkl") for name in archive.namelist())
     except zipfile.BadZipFile as error:
         return f"{file} is a damaged or incomplete zip archive ({error}): copy or download it again"
-    return pickle_refusal(file) if pickled else f"{file} is a zip archive: unpack it and give the .params file inside"
+    return (
+        pickle_refusal(file) if pickled else f"{file} is a zip archive: unpack it and provide the .params file inside"
+    )
 
 
 def pickle_refusal(file: Path) -> str:
-    """Return why a PyTorch pickle is refused, and the two lines that make a file of it that is not."""
+    """Return the message for a PyTorch pickle, with two lines of code to convert it."""
     return (
-        f"{file} is a PyTorch pickle, which can run code when it is opened and so is never read here: where PyTorch is "
-        "installed, these two lines make the .safetensors file to give instead:\n"
+        f"{file} is a PyTorch pickle, which is not supported because it can run code when it is opened: use these two "
+        "lines, where PyTorch is installed, to convert it to .safetensors:\n"
         "    import torch, safetensors.torch\n"
         f'    safetensors.torch.save_file(torch.load("{file.name}", weights_only=True), "{file.stem}.safetensors")'
     )
@@ -335,33 +336,37 @@ def pickle_refusal(file: Path) -> str:
 
 
 def check(tensors: Mapping[str, NDArray[Any]], network: str, file: Path) -> dict[str, NDArray[np.float32]]:
-    """Return the tensors below the head as float32, when they are those of `network`, finite and of its shapes.
+    """Return the tensors below the head as float32, after checking their names, shapes and values.
 
-    `tensors` go by torchvision name; `file` is what errors name. Raises UserError for a missing, unknown, misshapen or
-    non-finite tensor.
+    `tensors` are by torchvision name; `file` is for messages. Raises UserError if a tensor of `network` is missing or
+    has the wrong shape, if there is an unknown tensor, or if a value is not finite.
     """
     shapes = layout(network)
     if _body(tensors, network) != shapes.keys():
-        raise UserError(_another_network(tensors, network, file))
+        raise UserError(_mismatch(tensors, network, file))
     checked = {}
     for name, shape in shapes.items():
         if tensors[name].shape != shape:
-            raise UserError(
-                f"{file} is not {network}: {name} has shape {tensors[name].shape}, and {network}'s is {shape}"
-            )
+            raise UserError(f"{file} is not {network}: {name} has shape {tensors[name].shape} instead of {shape}")
         checked[name] = np.ascontiguousarray(tensors[name], np.float32)
         if not np.isfinite(checked[name]).all() or (name.endswith("running_var") and checked[name].min() < 0):
-            raise UserError(
-                f"{file} has values in {name} that are not finite or a negative variance: take another copy"
-            )
+            raise UserError(f"{file} has values in {name} that are not finite or a negative variance: use another copy")
     return checked
 
 
-def _another_network(found: Iterable[str], network: str, file: Path) -> str:
-    holds = _holds(found)
-    if holds:
-        return f"{file} holds {holds}, and {network} was asked for: give {network}'s file, or ask for {holds}"
-    found, wanted = _body(found, network), layout(network)
-    lists = [("it lacks", wanted.keys() - found), ("it also holds", found - wanted.keys())]
-    told = "; ".join(f"{what} {', '.join(sorted(names)[:3])} ({len(names)} in all)" for what, names in lists if names)
-    return f"{file} is not {network} as torchvision and timm name its tensors: {told}; give a file {source(network)}"
+def _mismatch(names: Iterable[str], network: str, file: Path) -> str:
+    actual_network = _identify(names)
+    if actual_network:
+        return (
+            f"{file} contains {actual_network}, but the job needs {network}: provide {network}'s file, or train "
+            f"{actual_network}"
+        )
+    actual, expected = _body(names, network), layout(network).keys()
+    lists = [("it lacks", expected - actual), ("it also has", actual - expected)]
+    difference = "; ".join(
+        f"{what} {', '.join(sorted(tensors)[:3])} ({len(tensors)} in all)" for what, tensors in lists if tensors
+    )
+    return (
+        f"{file} is not {network} with torchvision's or timm's tensor names: {difference}; provide a file "
+        f"{source(network)}"
+    )

@@ -1,4 +1,4 @@
-"""What the MXNet algorithms share of the model folder: the native weights, and the versions in model.json."""
+"""Write and read native MXNet weights, and hyperparameters in SageMaker's format."""
 
 import errno
 from pathlib import Path
@@ -8,13 +8,13 @@ import mxnet as mx
 from mxnet import gluon
 
 STATISTICS = ("running_mean", "running_var")
-"""How the names of BatchNorm's statistics end."""
+"""The suffixes of the names of BatchNorm's statistics."""
 
 
 def parameters(net: gluon.Block) -> dict[str, mx.nd.NDArray]:
-    """Return the network's arrays by `arg:NAME` and `aux:NAME`, as MXNet's checkpoints name them, on the CPU.
+    """Return the network's arrays by `arg:NAME` and `aux:NAME`, as in MXNet's checkpoints.
 
-    A file of them names the device that each is on, and could be read only where there is one.
+    They are on the CPU, because a file stores each array's device and can only be read on a machine that has it.
     """
     return {
         f"{'aux' if name.endswith(STATISTICS) else 'arg'}:{name}": parameter.list_data()[0].as_in_context(mx.cpu())
@@ -23,22 +23,22 @@ def parameters(net: gluon.Block) -> dict[str, mx.nd.NDArray]:
 
 
 def write_parameters(net: gluon.Block, path: Path) -> None:
-    """Write the network's arrays as a .params file. Raises OSError when that fails."""
+    """Write the network's arrays to a .params file. Raises OSError if that fails."""
     try:
         mx.nd.save(str(path), parameters(net))
-    except mx.MXNetError as error:  # MXNet's own file streams raise no OSError when the disk is full
+    except mx.MXNetError as error:  # MXNet does not raise OSError, for example if the disk is full
         raise OSError(errno.EIO, str(error).strip().splitlines()[-1]) from error
 
 
 def read_parameters(net: gluon.Block, path: Path) -> None:
-    """Set the network's arrays from a file that `write_parameters` made."""
-    wanted = net.collect_params()
+    """Load the network's arrays from a file that `write_parameters` wrote."""
+    network_parameters = net.collect_params()
     for name, value in mx.nd.load(str(path)).items():
-        wanted[name.split(":", 1)[1]].set_data(value)
+        network_parameters[name.split(":", 1)[1]].set_data(value)
 
 
 def as_texts(hp: dict[str, Any]) -> dict[str, str]:
-    """Return checked hyperparameters as SageMaker passes them: texts, steps as `10,20`, without what is not set."""
+    """Return hyperparameters in SageMaker's format: texts, with steps as `10,20`, without values that are not set."""
     texts = {}
     for name, value in hp.items():
         if isinstance(value, tuple):

@@ -1,6 +1,6 @@
-"""Pretrained weights: where a job's weight file comes from, and how it gets into the network.
+"""Find a job's pretrained weight file and load it into the network.
 
-What such a file holds is in train/weights/files.py; docs/pretrained.md is the user's side.
+train/weights/files.py reads the files; docs/pretrained.md is the user documentation.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from mxnet.gluon import Block
 
 IMAGE_FOLDER = "/opt/pretrained"
-_TIMEOUT = 30.0  # seconds without an answer or a byte
+_TIMEOUT = 30.0  # seconds without a response or data
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_into` did: tensors set, tensors of the file not used, parameters of the network left as they were."""
+    """The result of `load_into`: tensors loaded, tensors in the file not used, and parameters that were not set."""
 
     file: Path
     network: str
@@ -52,22 +52,25 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class Files:
-    """Weight files as one framework has them: the ends of their names, which network one is named for, and where one
-    comes from, in words. `proper` is what such a file is best called, `{}` standing for the network."""
+    """The weight files of a framework.
+
+    `standard_name` is the recommended file name, with `{}` for the network. `network_of` returns the network that a
+    file is named after, or None, and `source` describes where to get a file for a network.
+    """
 
     suffixes: tuple[str, ...]
-    proper: str
-    named_for: Callable[[Path], str | None]
+    standard_name: str
+    network_of: Callable[[Path], str | None]
     source: Callable[[str], str]
 
 
-def _named_for(path: Path) -> str | None:
-    """Return the network that a file is named for: `resnet18` for resnet18-f37072fd.pth, None for model.safetensors."""
-    named = re.match(r"resnet\d+[a-z]*|vgg\d+(_bn)?", path.name)
-    return named[0] if named else None
+def _network_of(path: Path) -> str | None:
+    """Return the network that a file is named after: resnet18 for resnet18-f37072fd.pth, None for model.safetensors."""
+    match = re.match(r"resnet\d+[a-z]*|vgg\d+(_bn)?", path.name)
+    return match[0] if match else None
 
 
-TORCHVISION = Files((".safetensors", ".params"), "{}.safetensors", _named_for, source)
+TORCHVISION = Files((".safetensors", ".params"), "{}.safetensors", _network_of, source)
 
 
 def find_if_requested(
@@ -77,7 +80,7 @@ def find_if_requested(
     environ: Mapping[str, str],
     files: Files = TORCHVISION,
 ) -> Path | None:
-    """Return the weight file for `network` if `use_pretrained_model` asks for one; raises UserError as `find` does."""
+    """Return the weight file for `network` if `use_pretrained_model` is set. Raises UserError like `find`."""
     if not hp.use_pretrained_model:
         return None
     channel = channels.get("pretrained")
@@ -85,55 +88,55 @@ def find_if_requested(
 
 
 def find(channel_dir: Path | None, network: str, environ: Mapping[str, str], files: Files = TORCHVISION) -> Path:
-    """Return the weight file for `network`, from the first of the three ways that the job was given.
+    """Return the weight file for `network` from the first of three sources that the job has.
 
-    They are: the channel `pretrained` (`channel_dir`, None when the job has none); the image's /opt/pretrained, or the
-    folder that VISION_PRETRAINED_DIR names; PRETRAINED_URL, whose file must have the SHA-256 PRETRAINED_SHA256 and is
-    kept in the temporary folder. A channel is the user's word for this job: without weights in it, the others are not
-    tried. Raises UserError for a network without such weights, and when no way has them, naming the ways.
+    The sources are: the channel `pretrained` (`channel_dir`, or None if the job does not have it); the folder
+    VISION_PRETRAINED_DIR, by default the image's /opt/pretrained; and PRETRAINED_URL, whose file must have the SHA-256
+    PRETRAINED_SHA256 and is cached in the temporary folder. If the job has the channel, it is the only source. Raises
+    UserError if there are no pretrained weights for the network, or if no source has them.
     """
     if files is TORCHVISION:
-        family_of(network)  # raises for a network without weights
-    proper = files.proper.format(network)
+        family_of(network)  # raises UserError for a network without weights
+    standard_name = files.standard_name.format(network)
     if channel_dir is not None:
-        found = _choose(channel_dir, network, files)
-        if found is None:
+        file = _choose(channel_dir, network, files)
+        if file is None:
             raise UserError(
                 f"channel 'pretrained' ({channel_dir}) has no weights of {network}: it holds {listing(channel_dir)}; "
-                f"put {proper} there, {files.source(network)}"
+                f"put {standard_name} there, {files.source(network)}"
             )
-        return found
+        return file
     folder = Path(environ.get("VISION_PRETRAINED_DIR") or IMAGE_FOLDER)
     if environ.get("VISION_PRETRAINED_DIR") and not folder.is_dir():
-        raise UserError(f"VISION_PRETRAINED_DIR={folder} is not a folder: name one that holds {proper}")
-    found = _choose(folder, network, files) if folder.is_dir() else None
-    if found is not None:
-        return found
+        raise UserError(f"VISION_PRETRAINED_DIR={folder} is not a folder: set it to one that contains {standard_name}")
+    file = _choose(folder, network, files) if folder.is_dir() else None
+    if file is not None:
+        return file
     if environ.get("PRETRAINED_URL"):
         return _from_url(environ["PRETRAINED_URL"], environ.get("PRETRAINED_SHA256", ""))
     raise UserError(
-        f"pretrained weights of {network} were asked for and none were found: put {proper} into a channel "
-        f"named 'pretrained', or into the image ({folder}; `make build PRETRAINED=DIR`), or set PRETRAINED_URL and "
-        f"PRETRAINED_SHA256; use_pretrained_model=0 needs none. Give a file {files.source(network)}"
+        f"pretrained weights of {network} were requested but not found: put {standard_name} into a "
+        f"channel named 'pretrained', or into the image ({folder}; `make build PRETRAINED=DIR`), or set PRETRAINED_URL "
+        f"and PRETRAINED_SHA256; or set use_pretrained_model=0. Provide a file {files.source(network)}"
     )
 
 
 def _choose(folder: Path, network: str, files: Files) -> Path | None:
-    """Return the folder's one weight file that is named for `network`, else the one that is named for no network."""
-    there = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    usable = [path for path in there if path.suffix in files.suffixes]
-    for named_for in (network, None):
-        named = [path for path in usable if files.named_for(path) == named_for]
-        exact = [path for path in named if path.name == files.proper.format(network)]
-        if len(exact or named) > 1:
-            names = ", ".join(path.name for path in named)
+    """Return the folder's only weight file that is named after `network`, else the only one without a network name."""
+    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    usable = [path for path in paths if path.suffix in files.suffixes]
+    for name in (network, None):
+        candidates = [path for path in usable if files.network_of(path) == name]
+        exact = [path for path in candidates if path.name == files.standard_name.format(network)]
+        if len(exact or candidates) > 1:
+            names = ", ".join(path.name for path in candidates)
             raise UserError(
-                f"{folder} holds {len(named)} files that may be weights of {network} ({names}): keep one of them"
+                f"{folder} has {len(candidates)} files that may be weights of {network} ({names}): keep one of them"
             )
-        if named:
-            return (exact or named)[0]
+        if candidates:
+            return (exact or candidates)[0]
     pickles = [
-        path for path in there if path.suffix in (".pth", ".pt", ".bin") and files.named_for(path) in (network, None)
+        path for path in paths if path.suffix in (".pth", ".pt", ".bin") and files.network_of(path) in (network, None)
     ]
     if pickles and files is TORCHVISION:
         raise UserError(pickle_refusal(pickles[0]))
@@ -141,39 +144,40 @@ def _choose(folder: Path, network: str, files: Files) -> Path | None:
 
 
 def _from_url(url: str, sha256: str) -> Path:
-    """Return the file that `url` names, downloaded if it is remote, when its SHA-256 is the one given."""
+    """Return the file at `url`, downloaded if it is remote, after checking its SHA-256."""
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
-    shown = f"PRETRAINED_URL={parts.scheme}://{host}{parts.path}"  # passwords and signed queries stay out of the log
+    shown = f"PRETRAINED_URL={parts.scheme}://{host}{parts.path}"  # without passwords and signed queries
     if user:
-        raise UserError(f"{shown} comes with a user name, and logging in is not supported: give a signed address")
-    wanted = sha256.strip().lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", wanted):
+        raise UserError(f"{shown} comes with a user name, but logging in is not supported: use a signed URL")
+    expected = sha256.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", expected):
         raise UserError(
-            f"PRETRAINED_SHA256={sha256!r} is not 64 hexadecimal digits: `sha256sum FILE` prints what {shown} needs"
+            f"PRETRAINED_SHA256={sha256!r} is not 64 hexadecimal digits: set it to the output of `sha256sum FILE` for "
+            f"{shown}"
         )
     if parts.scheme == "file":
         file = Path(url2pathname(parts.path))
         if not file.is_file():
             raise UserError(
-                f"{shown} is not a file in this container: use the channel 'pretrained', or an https:// address"
+                f"{shown} is not a file in this container: use the channel 'pretrained', or an https:// URL"
             )
-        _require_sum(_sha256(file), wanted, shown)
+        _require_sum(_sha256(file), expected, shown)
         return file
     if parts.scheme not in ("https", "http"):
         raise UserError(
-            f"{shown} is neither https://, http:// nor file://: give one of these, or use the channel 'pretrained'"
+            f"{shown} is neither https://, http:// nor file://: use one of these, or the channel 'pretrained'"
         )
     name = re.sub(r"[^\w.-]", "_", parts.path.rpartition("/")[2])[-60:]
-    file = Path(tempfile.gettempdir()) / f"pretrained-{wanted[:16]}-{name}"
-    if file.is_file() and _sha256(file) == wanted:
+    file = Path(tempfile.gettempdir()) / f"pretrained-{expected[:16]}-{name}"
+    if file.is_file() and _sha256(file) == expected:
         LOG.info("Pretrained weights: %s is already in %s", shown, file)
         return file
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with partial.open("xb") as out:
             _download(url, shown, out)
-        _require_sum(_sha256(partial), wanted, shown)
+        _require_sum(_sha256(partial), expected, shown)
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
@@ -181,8 +185,8 @@ def _from_url(url: str, sha256: str) -> Path:
 
 
 def _download(url: str, shown: str, out: BinaryIO) -> None:
-    """Copy what `url` answers to `out`. Raises UserError, naming `shown`, when it cannot be had in full."""
-    instead = "where the job has no network, use the channel 'pretrained'"
+    """Download `url` to `out`. Raises UserError if that fails; the message shows the URL as `shown`."""
+    alternative = "if the job has no network access, use the channel 'pretrained'"
     try:
         with urlopen(url, timeout=_TIMEOUT) as response:
             total = int(response.headers.get("Content-Length") or 0)
@@ -192,50 +196,52 @@ def _download(url: str, shown: str, out: BinaryIO) -> None:
                 out.write(chunk)
                 progress.done(round(out.tell() / 1e6))
     except HTTPError as error:
-        raise UserError(f"{shown} answered {error.code} {error.reason}: check the address; {instead}") from None
+        raise UserError(f"{shown} returned {error.code} {error.reason}: check the URL; {alternative}") from None
     except (URLError, TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
-        raise UserError(f"{shown} cannot be read ({getattr(error, 'reason', error)}): {instead}") from None
+        raise UserError(f"{shown} cannot be read ({getattr(error, 'reason', error)}): {alternative}") from None
     if out.tell() < total:
-        raise UserError(f"{shown} ended after {out.tell()} of {total} bytes: start the job again; {instead}")
+        raise UserError(f"{shown} ended after {out.tell()} of {total} bytes: start the job again; {alternative}")
 
 
-def _require_sum(found: str, wanted: str, shown: str) -> None:
-    if found != wanted:
+def _require_sum(actual: str, expected: str, shown: str) -> None:
+    if actual != expected:
         raise UserError(
-            f"{shown} has SHA-256 {found}, and PRETRAINED_SHA256 is {wanted}: the file has changed or the sum is "
-            "another file's; correct whichever is wrong"
+            f"{shown} has SHA-256 {actual}, but PRETRAINED_SHA256 is {expected}: the file has changed, or the checksum "
+            "belongs to another file; correct the one that is wrong"
         )
 
 
 def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load_into(net: "Block", file: Path, network: str) -> LoadReport:
-    """Set all of `net` that `file` has layers for; log and return what was set and what was not.
+    """Load the layers of `net` that `file` contains; log and return a report.
 
-    `net` is an initialised network that has the layers of `network` below its head under GluonCV's names: a v1b
-    ResNet, a segmenter or a detector's features on one, a VGGAtrousExtractor; whatever else it has stays as it was
-    initialised. Its first convolution is fitted to its input: see `_first_kernel`. Raises UserError for a file that is
-    not `network`'s, ValueError when `net` is not.
+    `net` is an initialised network that has the layers of `network` below its head, with GluonCV's names: a v1b ResNet,
+    a segmenter or a detector's features based on one, or a VGGAtrousExtractor. Its other layers do not change. The
+    kernel of the first convolution is adapted to the input, see `_first_kernel`. Raises UserError if the file is not
+    for `network`, and ValueError if `net` does not have its layers.
     """
     import mxnet as mx
 
     tensors = read(file, network)
     weights = check(tensors, network, file)
-    everything = net._collect_params_with_prefix()  # what Gluon's own load_parameters goes by
-    parameters = {name: each for name, each in everything.items() if not isinstance(each, mx.gluon.Constant)}
+    all_parameters = net._collect_params_with_prefix()  # the names that Gluon's load_parameters uses
+    parameters = {
+        name: parameter for name, parameter in all_parameters.items() if not isinstance(parameter, mx.gluon.Constant)
+    }
     family = family_of(network)
     names = {family.gluoncv_name(name): name for name in weights}
     fresh = tuple(name for name in parameters if name not in names)
-    foreign = [name for name in fresh if family.filled.match(name)]
-    if foreign or not names.keys() <= parameters.keys():
-        lacking = sorted(names.keys() - parameters.keys())
-        raise ValueError(f"the network to load is not {network}: it also has {foreign}, it lacks {lacking}")
+    extra = [name for name in fresh if family.filled.match(name)]
+    if extra or not names.keys() <= parameters.keys():
+        missing = sorted(names.keys() - parameters.keys())
+        raise ValueError(f"the network to load is not {network}: it also has {extra}, it lacks {missing}")
     first = next(iter(weights))
     channels = parameters[family.gluoncv_name(first)].shape[1]
-    scale = everything["init_scale"].value.asnumpy() if "init_scale" in everything else None
+    scale = all_parameters["init_scale"].value.asnumpy() if "init_scale" in all_parameters else None
     fitted = weights | {first: _first_kernel(weights[first], channels, scale)}
     for gluon_name, name in names.items():
         parameters[gluon_name].set_data(mx.nd.array(fitted[name]))
@@ -246,11 +252,11 @@ def load_into(net: "Block", file: Path, network: str) -> LoadReport:
 
 
 def _first_kernel(kernel: NDArray[np.float32], channels: int, scale: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Return a file's first kernel, float32 (out, 3, height, width), for a network of another input.
+    """Adapt a file's first kernel, float32 (out, 3, height, width), to the network's input.
 
-    One channel gets the sum over the three, and so answers as the file's network does to three equal channels. `scale`
-    (1, 3, 1, 1) is what the network multiplies its input with, None for nothing: GluonCV's VGG detectors turn it back
-    to Caffe's 0..255, and files hold weights for the normalised input, so each channel's weights are divided by it.
+    For one channel, the kernel is summed over its three channels, so that the output is the same as for three equal
+    channels. `scale` (1, 3, 1, 1) is the factor that the network applies to its input, or None: GluonCV's VGG detectors
+    scale the input to Caffe's 0..255, but files have weights for the normalised input, so the kernel is divided by it.
     """
     if scale is not None:
         kernel = kernel / scale
