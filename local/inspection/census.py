@@ -174,7 +174,7 @@ def _names(listing: Listing, photos: Sequence[Photo]) -> tuple[str, ...]:
 
 
 def _seen(items: Sequence[Item], cache: PhotoCache) -> Iterator[Photo | Lost]:
-    """PhotoInfo at each photo, in order; a chunk at a time, so that Ctrl-C ends it soon."""
+    """Decode each photo, in order. Work in chunks, so that Ctrl-C ends it soon."""
     look: Callable[[Item], Photo | Lost] = lambda item: _look(item, cache)  # noqa: E731
     with ThreadPoolExecutor(cpu_count()) as pool:
         for start in range(0, len(items), _CHUNK):

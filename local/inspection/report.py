@@ -29,7 +29,7 @@ class Inspected(NamedTuple):
         for finding in self.findings:
             more = f" ({len(finding.names)} in all: see the page)" if finding.names else ""
             lines.append(printable(f"{finding.kind}: {finding.words}{more}"))
-        return [*(lines or ["Nothing that will go wrong can be seen from the data."]), f"PhotoInfo at {self.page}"]
+        return [*(lines or ["Nothing that will go wrong can be seen from the data."]), f"Look at {self.page}"]
 
 
 def inspect(name: str, folder: Path, out: Path, settings: Settings, cache: PhotoCache | None = None) -> Inspected:

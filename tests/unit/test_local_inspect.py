@@ -316,7 +316,7 @@ def test_prepare_decodes_each_photo_once(drawn: Path, tmp_path: Path) -> None:
     data = detect(drawn).read("classification")
     train, validation = prepare.split(data)
     cache = PhotoCache()
-    prepare.write_channels(data, train, validation, tmp_path / "out", looks=cache)
+    prepare.write_channels(data, train, validation, tmp_path / "out", cache=cache)
     count = len(train) + len(validation)
     assert len(cache) == count
     cached = {path: cache.at(path.read_bytes()) for path in (tmp_path / "out").rglob("*.jpg")}

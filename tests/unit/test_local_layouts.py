@@ -165,6 +165,6 @@ def test_a_table_of_other_photos_is_mentioned_if_there_are_no_classes(tmp_path: 
         folder(tmp_path, ["p/1.jpg"], {"a.csv": "file,x\no/a.png,u\no/b.png,v\n"}), task="classification"
     )
     with pytest.raises(
-        UserError, match=r"has one class folder, p/: .*; a.csv names photos in its column file, but o/a.p"
+        UserError, match=r"has only one class folder, p/: .*; a.csv names photos in its column file, but o/a.p"
     ):
         layout.read("classification")

@@ -186,7 +186,11 @@ def test_photos_in_no_list_are_left_out_and_listed(tmp_path: Path) -> None:
             "0\tcat/1.jpg\n1\tcat/2.jpg\n2\tdog/1.jpg\n",
             r"line 1 and all others have one number, .* index",
         ),
-        (CLASSIFICATION, "0\t3\t2\t4\tcat/1.jpg\n0\t3\t2\t4\tcat/2.jpg\n", r"line 1 has 3 labels, 3 2 4: several"),
+        (
+            CLASSIFICATION,
+            "0\t3\t2\t4\tcat/1.jpg\n0\t3\t2\t4\tcat/2.jpg\n",
+            r"line 1 has 3 labels, 3 2 4: give one class id",
+        ),
         (
             CLASSIFICATION,
             "0\t0\tcat/1.jpg\n1\tx\tcat/2.jpg\n",
