@@ -418,7 +418,7 @@ def test_a_checkpoint_of_another_job_is_refused_with_both_values(
 
 def test_all_that_is_different_is_in_one_message(tmp_path: Path) -> None:
     trained(tmp_path, 1)
-    with pytest.raises(UserError, match=r"resnet50 here; training images: .*; hyperparameter optimizer: "):
+    with pytest.raises(UserError, match=r"resnet50 in this job; training images: .*; hyperparameter optimizer: "):
         Job(tmp_path, changed(network="resnet50", training_images=3, optimizer="adam")).resume()
 
 

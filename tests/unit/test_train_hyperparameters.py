@@ -323,6 +323,6 @@ def test_steps_of_the_learning_rate_after_the_end_are_warned_of(
     steps: str, late: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     check({**NEEDED, "epochs": "4", "lr_scheduler_step": steps}).log()
-    said = [line for line in caplog.messages if "does not fall" in line]
+    said = [line for line in caplog.messages if "is not reduced" in line]
     warning = f"lr_scheduler_step={late} is not below epochs=4: the learning rate is not reduced there"
     assert said == [warning] * bool(late)
