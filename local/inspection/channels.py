@@ -105,7 +105,7 @@ def _always(known: Known) -> Callable[[Frame], Known]:
 
 # ---- detection --------------------------------------------------------------------------------------------------
 
-MISFITS = "photos of another size than their annotation's image_size, left out"
+MISFITS = "photos whose size differs from their annotation's image_size, left out"
 
 
 def _detection(channels: dict[str, Channel]) -> Listing:
@@ -159,7 +159,7 @@ def _boxes(annotation: annotations.Annotation, name: str, frame: Frame) -> Known
 # ---- segmentation -----------------------------------------------------------------------------------------------
 
 BAD_MASKS = "masks that cannot be read, left out with their photos"
-OTHER_SIZE = "masks of another size than their photo, left out with it"
+OTHER_SIZE = "masks whose size differs from their photo, left out with it"
 COLOURS = "masks that are colour pictures with R = G = B, read as class ids"
 
 

@@ -295,12 +295,12 @@ def test_masks_match_their_photos_and_are_rotated_with_them_if_needed(dirty: tup
         "f_truncated.jpg: not a readable image file, left out: it is truncated (300 bytes arrived)",
         "2 of 16 train_annotation images cannot be read: left out",
         "train_annotation masks that are colour pictures with R = G = B, read as class ids: 1 (d_colour_mask.png)",
-        "train masks of another size than their image, left out: 1 "
+        "train masks whose size differs from their image, left out: 1 "
         "(i_other_size.png (80 x 60, i_other_size.jpg 160 x 120))",
         "num_training_samples=8, but there are 13 readable training images: "
         "the learning-rate schedule follows the latter",
         "no training mask has the label 3: num_classes=4 may be too high",
-        "pixels of the value 255 in the train masks are ignored: if 255 is a class, say so in the channel label_map, "
+        "pixels with the value 255 in the train masks are ignored: if 255 is a class, provide a channel label_map "
         'as in {"map": {"0": 0, "1": 255}}',
     ],
 )
@@ -389,16 +389,16 @@ def model_channel(root: Path) -> None:
         (no_annotations, "channel 'train_annotation' is missing"),
         (
             no_masks,
-            "channel 'validation_annotation' must hold one .png mask for each image of 'validation' and holds none: it "
+            "channel 'validation_annotation' has no .png mask but must have one for each image of 'validation': it "
             "holds 0.txt",
         ),
         (
             masks_of_other_names,
-            "no mask of 'train_annotation' belongs to an image of 'train': 0_mask.png needs an image of its base name, "
-            "such as 0_mask.jpg; 'train' holds 0.jpg, 1.jpg",
+            "no mask of 'train_annotation' belongs to an image of 'train': 0_mask.png needs an image with its base "
+            "name, such as 0_mask.jpg; 'train' holds 0.jpg, 1.jpg",
         ),
-        (record_content_type, "channel 'train' is RecordIO, which semantic-segmentation does not train on"),
-        (record_file_without_masks, "channel 'train' is RecordIO, which semantic-segmentation does not train on"),
+        (record_content_type, "channel 'train' is RecordIO, which semantic-segmentation does not support"),
+        (record_file_without_masks, "channel 'train' is RecordIO, which semantic-segmentation does not support"),
         (
             two_images_of_one_name,
             "0.png could belong to 0.jpg or 0.png, which have the same base name: leave one of them in",
@@ -427,8 +427,8 @@ def test_missing_or_wrong_files_are_rejected_with_the_fix(
     [
         (
             {"num_classes": 2},
-            "train_annotation/0.png has pixels of the value 2, and num_classes=2 has the classes 0 to 1 (255 is "
-            "ignored): set num_classes=3, or say in the channel label_map",
+            "train_annotation/0.png has pixels with the value 2, but num_classes=2 has the classes 0 to 1 (255 is "
+            "ignored): set num_classes=3, or provide a channel label_map",
         ),
         ({"mini_batch_size": 9}, "8 readable training images, mini_batch_size=9; lower it"),
     ],
@@ -441,7 +441,7 @@ def test_hyperparameters_that_contradict_the_data_are_rejected(
 
 def test_a_validation_mask_with_an_unknown_class_is_rejected(scenes: Path) -> None:
     put(scenes, "validation", "1.jpg", None, png(np.full((120, 160), 9, np.uint8)))
-    assert_rejected(scenes, "validation_annotation/1.png has pixels of the value 9")
+    assert_rejected(scenes, "validation_annotation/1.png has pixels with the value 9")
 
 
 def test_another_number_of_class_names_than_num_classes_is_rejected(scenes: Path) -> None:
@@ -454,7 +454,7 @@ def test_another_number_of_class_names_than_num_classes_is_rejected(scenes: Path
     [
         (
             '{"map": {"0": 1, "1": 2}}',
-            "train_annotation/0.png has pixels of the value 0, which train_label_map.json does not name",
+            "train_annotation/0.png has pixels with the value 0, which is not in train_label_map.json",
         ),
         ("{map: 1}", "label_map/train_label_map.json is not JSON"),
     ],
@@ -484,7 +484,8 @@ def test_an_unsuitable_label_map_is_rejected(label_map: str, message: str, scene
         ),
         pytest.param(
             np.repeat(np.uint8([[0, 255]]), 80, axis=1).repeat(120, axis=0),
-            "pixels of 255 are ignored, and all others in the masks of 'train_annotation' are class 0: if 255 is",
+            "pixels with the value 255 are ignored, and all others in the masks of 'train_annotation' are class 0: if "
+            "255 is",
             id="black and white",
         ),
     ],

@@ -397,8 +397,8 @@ def test_annotations_for_another_size_and_boxes_over_the_edge_are_reported(tmp_p
     write(tmp_path / "train_annotation" / "1.json", json.dumps(document))
     first, second = findings_in(OD, tmp_path)
     assert first.words == (
-        "train: photos of another size than their annotation's image_size, left out: 1 of 31. Make them again from the "
-        "photos that are there."
+        "train: photos whose size differs from their annotation's image_size, left out: 1 of 31. Make them again from "
+        "the photos that are there."
     )
     assert first.names == ("train/1.jpg (40 x 32, not 99 x 9)",)
     assert second.words == "boxes partly outside their image, clipped: 1."
@@ -429,8 +429,9 @@ def test_a_classification_record_in_a_detection_channel_is_reported_as_in_traini
 def test_masks_of_0_and_255_are_reported(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0, 255)], [mask(0, 255)])
     assert messages_in(SS, tmp_path) == [
-        "!pixels of 255 are ignored, and all others in the masks of 'train_annotation' are class 0: if 255 is a class, "
-        'say so in the channel label_map, as in {"map": {"0": 0, "1": 255}}.'
+        "!pixels with the value 255 are ignored, and all others in the masks of 'train_annotation' are class 0: if 255 "
+        "is a class, "
+        'provide a channel label_map with {"map": {"0": 0, "1": 255}}.'
     ]
 
 
@@ -447,8 +448,7 @@ def test_a_label_map_makes_0_and_255_two_classes(tmp_path: Path) -> None:
 def test_masks_of_one_class_are_reported(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0), mask(0)], [mask(0)])
     assert messages_in(SS, tmp_path) == [
-        "!all pixels that count in the masks of 'train_annotation' are class 0: there is nothing to tell apart; give "
-        "masks of two classes or more."
+        "!all pixels that count in the masks of 'train_annotation' are class 0: provide masks of two classes or more."
     ]
 
 
@@ -457,7 +457,7 @@ def test_palette_colours_saved_as_grey_are_reported(tmp_path: Path) -> None:
     messages = messages_in(SS, tmp_path)
     assert len(messages) == 2, "one for each channel"
     assert messages[0].startswith(
-        "!train_annotation/0.png has pixels of the value 38, and num_classes=3 has the classes 0"
+        "!train_annotation/0.png has pixels with the value 38, but num_classes=3 has the classes 0"
     )
     assert 'as in {"map": {"0": 0, "1": 38, "2": 113}} for a palette saved as grey' in messages[0]
 
@@ -467,7 +467,7 @@ def test_a_mask_value_without_a_class_name_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "train_annotation" / "classes.txt", "a\nb\n")
     first, *_ = messages_in(SS, tmp_path)
     assert first.startswith(
-        "!train_annotation/0.png has pixels of the value 2, and num_classes=2 has the classes 0 to 1"
+        "!train_annotation/0.png has pixels with the value 2, but num_classes=2 has the classes 0 to 1"
     )
 
 
@@ -494,7 +494,7 @@ def test_masks_of_another_size_and_coloured_masks_are_left_out(tmp_path: Path) -
     both_masks(tmp_path, [mask(0, 1)] * 8 + [mask(0, 1, size=(8, 8)), coloured.getvalue()], [mask(0, 1)])
     first, second = findings_in(SS, tmp_path)
     assert first.words.startswith(
-        "train: masks of another size than their photo, left out with it: 1 of 10, more than "
+        "train: masks whose size differs from their photo, left out with it: 1 of 10, more than "
     )
     assert first.names == ("train_annotation/8.png (8 x 8, train/8.jpg 40 x 32)",)
     assert second.words.startswith("train: masks that cannot be read, left out with their photos: 1 of 10, more than ")
@@ -505,7 +505,7 @@ def test_a_bad_label_map_is_reported_as_in_training(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0, 1)], [mask(0, 1)])
     write(tmp_path / "label_map" / "train_label_map.json", "[]")
     first, *_ = messages_in(SS, tmp_path)
-    assert "label_map/train_label_map.json must be an object with the one key `map` or `scale`" in first
+    assert "label_map/train_label_map.json must be an object with the single key `map` or `scale`" in first
     assert first.startswith("!")
 
 

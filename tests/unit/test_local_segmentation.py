@@ -231,7 +231,7 @@ def test_photos_with_unusable_trimaps_are_skipped_counted_and_listed(
         "Bengal_21.png has pixels of 7, 14, 21: a trimap has 1 (pet), 2 (background), 3 (border)",
         "Bengal_22.png is truncated",
         "Bengal_24.png is a colour picture",
-        "Bengal_25.png is no PNG",
+        "Bengal_25.png is not a PNG",
     ):
         assert reason in lines[2]
     assert lines[3] == "10 photos to train on, 4 to validate on, 4 classes"

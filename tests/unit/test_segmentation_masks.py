@@ -91,8 +91,8 @@ def test_a_byte_order_mark_is_no_mistake(encoding: str) -> None:
         (b"", "is not JSON"),
         (b"\x89PNG", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
-        ([], "must be an object with the one key `map` or `scale` and has no object"),
-        ({}, "must be an object with the one key `map` or `scale` and has no key"),
+        ([], "must be an object with the single key `map` or `scale` but is a list"),
+        ({}, "must be an object with the single key `map` or `scale` but has no key"),
         ({"scale": 1, "map": {"0": 1}}, 'has "scale", "map": '),
         ({"Map": {"0": 1}}, 'has "Map": '),
         ({"scale": 0}, "has the scale 0: it must be a number from 1 to 255"),
@@ -113,8 +113,8 @@ def test_a_byte_order_mark_is_no_mistake(encoding: str) -> None:
         ({"map": {"0": None}}, "has null for class 0"),
         ({"map": {"0": [True]}}, "has true for class 0"),
         ({"map": {"0": {"a": 1}}}, "has an object for class 0"),
-        ({"map": {"0": 5, "1": [4, 5]}}, "makes the pixel value 5 both class 0 and class 1: leave one of them"),
-        (b'{"map": {"0": 5, "0": 6}}', 'has the key "0" twice: give one list instead'),
+        ({"map": {"0": 5, "1": [4, 5]}}, "assigns the pixel value 5 to both class 0 and class 1: remove one of them"),
+        (b'{"map": {"0": 5, "0": 6}}', 'has the key "0" twice: use one list instead'),
     ],
 )
 def test_a_file_that_is_no_label_map_is_refused_with_its_name_the_value_and_the_form(document: Any, said: str) -> None:
@@ -262,7 +262,7 @@ def coloured(mode: str) -> bytes:
     ("data", "said"),
     [
         (b"", "is empty"),
-        (b"\xff\xd8\xff\xe0 and so on", "is no PNG .*save masks as PNG"),
+        (b"\xff\xd8\xff\xe0 and so on", "is not a PNG .*save masks as PNG"),
         (png(Image.fromarray(IDS))[:20], "is (damaged|truncated)"),
         (
             png(Image.fromarray(np.random.default_rng(0).integers(0, 9, (99, 99)).astype(np.uint8)))[:900],
@@ -271,8 +271,8 @@ def coloured(mode: str) -> bytes:
         (png(Image.fromarray(IDS)).replace(b"IHDR", b"IHDX"), "is damaged"),
         (coloured("RGB"), r"is a colour picture, \(128, 0, 0\) in column 2 of row 1: .*mode P or L"),
         (coloured("RGBA"), r"is a colour picture, \(128, 0, 0\)"),
-        (png(Image.fromarray(IDS.astype(np.uint16) + 257)), r"has pixels of 512 \(16 bits\), class ids end at 255"),
-        (raw_png([bytes([0, 3] * 3)], 1, 16, 2), "is a colour picture with 16 bits a channel"),
+        (png(Image.fromarray(IDS.astype(np.uint16) + 257)), r"has the pixel value 512, but class ids end at 255"),
+        (raw_png([bytes([0, 3] * 3)], 1, 16, 2), "is a colour picture with 16 bits per channel"),
     ],
 )
 def test_what_is_no_mask_is_unreadable_with_the_reason(data: bytes, said: str) -> None:
@@ -349,17 +349,20 @@ NO_MAP = LabelMap({"scale": 1}, "", np.arange(256, dtype=np.int16), 4)
     [
         (
             lambda: census(parse({"scale": 1}, 2), a=[0, 255], b=[0, 0]),
-            "pixels of 255 are ignored, and all others in the masks of 'train_annotation' are class 0: if 255 is a "
-            'class, say so in the channel label_map, as in {"map": {"0": 0, "1": 255}}',
+            "pixels with the value 255 are ignored, and all others in the masks of 'train_annotation' are class 0: if "
+            "255 is a "
+            'class, provide a channel label_map with {"map": {"0": 0, "1": 255}}',
         ),
         (
             lambda: census(parse({"map": {"0": 0, "1": [7, 8]}}), a=[7], b=[8, 255]),
-            "pixels of 255 are ignored, and all others in the masks of 'train_annotation' are class 1: if 255 is a "
-            'class, say so in the channel label_map, as in {"map": {"0": 0, "1": 255}}',
+            "pixels with the value 255 are ignored, and all others in the masks of 'train_annotation' are class 1: if "
+            "255 is a "
+            'class, provide a channel label_map with {"map": {"0": 0, "1": 255}}',
         ),
         (
             lambda: census(parse({"map": {"1": 1, "255": 3}}), a=[1, 1], b=[1, 3]),
-            "all pixels that count in the masks of 'train_annotation' are class 1: there is nothing to tell apart",
+            "all pixels that count in the masks of 'train_annotation' are class 1: provide masks with at least two "
+            "classes",
         ),
     ],
 )
@@ -380,24 +383,26 @@ def test_masks_of_two_classes_are_enough_and_none_of_them_needs_to_be_0() -> Non
     [
         (
             census(NO_MAP, b=[4, 0], a=[4, 1], c=[9, 4]),
-            r"^train_annotation/a\.png has pixels of the value 4, and num_classes=4 has the classes 0 to 3 \(255 is "
-            r"ignored\): set num_classes=10, or say .* label_map .*; so it is with 9 \(masks: 1, first c\.png\)$",
+            r"^train_annotation/a\.png has pixels with the value 4, but num_classes=4 has the classes 0 to 3 \(255 is "
+            r"ignored\): set num_classes=10, or provide .* label_map .*; the same applies to 9 \(masks: 1, first "
+            r"c\.png\)$",
         ),
         (
             census(NO_MAP, a=[0, 38, 75], b=[113, 0, 255]),
-            r"^train_annotation/a\.png has pixels of the value 38, and num_classes=4 has the classes 0 to 3 \(255 is "
-            r"ignored\): say in the channel label_map which pixel values are which class, as in "
+            r"^train_annotation/a\.png has pixels with the value 38, but num_classes=4 has the classes 0 to 3 \(255 is "
+            r"ignored\): provide a channel label_map that assigns pixel values to classes, as in "
             r'\{"map": \{"0": 0, "1": 38, "2": 75, "3": 113\}\} for a palette saved as grey, or set num_classes=114; ',
         ),
-        (census(NO_MAP, a=[254]), r"0 to 3 \(255 is ignored\): say in the channel label_map"),
+        (census(NO_MAP, a=[254]), r"0 to 3 \(255 is ignored\): provide a channel label_map"),
         (
             census(parse({"scale": 2}), a=[0, 8]),
-            r"^train_annotation/a\.png has pixels of the value 8, class 4 by train_label_map\.json, and num_classes=4",
+            r"^train_annotation/a\.png has pixels with the value 8, class 4 according to train_label_map\.json, but "
+            r"num_classes=4",
         ),
         (
             census(parse({"map": {"0": 5, "1": 0}}), a=[5, 0, 7], b=[8]),
-            r"^train_annotation/a\.png has pixels of the value 7, which train_label_map\.json does not name: add it to "
-            r'a class of `map`, or to its key "255" to ignore it; so it is with 8 \(masks: 1, first b\.png\)$',
+            r"^train_annotation/a\.png has pixels with the value 7, which is not in train_label_map\.json: add it to "
+            r'a class of `map`, or to the key "255" to ignore it; the same applies to 8 \(masks: 1, first b\.png\)$',
         ),
         (census(NO_MAP, a=list(range(4, 30))), r"13 \(masks: 1, first a\.png\) and 16 other values$"),
         (census(NO_MAP, a=[255]), r"^every pixel in the masks of 'train_annotation' is ignored: if 255 is a class"),

@@ -1,4 +1,4 @@
-"""The evaluation of semantic-segmentation: a network's masks of the validation photos."""
+"""Evaluate the network on the validation photos."""
 
 import mxnet as mx
 import numpy as np
@@ -17,18 +17,18 @@ from train.trainer import validation_batches
 
 
 class Evaluation:
-    """Scores a network on the validation photos: on centre crops, or whole when validation_mini_batch_size is 1."""
+    """Scores a network on centre crops of the validation photos, or whole photos if validation_mini_batch_size is 1."""
 
     def __init__(self, net: Segmenter, data: Data, hp: Hyperparameters) -> None:
         self._data, self._hp = data, hp
         self._whole = hp.validation_mini_batch_size == 1
-        self._answer = InferenceNet(net, data.spec.height if self._whole else hp.crop_size)
-        self._answer.hybridize(static_alloc=True, static_shape=True)
+        self._inference = InferenceNet(net, data.spec.height if self._whole else hp.crop_size)
+        self._inference.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self) -> Evaluated[Matrix]:
-        """Return the confusion matrix over the photos of all hosts, and what follows from it.
+        """Return the confusion matrix over the photos of all hosts, and the metrics computed from it.
 
-        Raises Stopped, and FloatingPointError when the network answers with numbers that are not finite.
+        Raise Stopped after a stop request, and FloatingPointError if a prediction is not finite.
         """
         matrix = np.sum(self._data.validation_distribution.gather([self._confusion()]), axis=0)
         value = metrics.mean_iou(matrix)
@@ -39,29 +39,29 @@ class Evaluation:
         tensor = self._data.whole_tensor if self._whole else self._data.crop_tensor
         total, done = np.zeros((classes, classes), np.int64), 0
         for batch in validation_batches(tensor, count, self._hp.validation_mini_batch_size):
-            for predicted in self._predicted(finite(self._answer, batch), done)[: count - done]:
+            for predicted in self._predicted(finite(self._inference, batch), done)[: count - done]:
                 truth = self._data.mask(done) if self._whole else self._data.crop_mask(done)
                 total += metrics.confusion(predicted, truth, classes)
                 done += 1
         return total
 
     def _predicted(self, logits: mx.nd.NDArray, first: int) -> list[NDArray[np.uint8]]:
-        """Return the masks of a batch, of photos from `first` on: of their own sizes, or of the crop's."""
+        """Return the masks of a batch that begins at photo `first`, in the size of the photos or of the crop."""
         if self._whole:
             return [whole_mask(row, self._data, first + index) for index, row in enumerate(logits.asnumpy())]
         enlarged = enlarge(mx.nd, logits, self._hp.crop_size, align_corners=False)
         return list(enlarged.argmax(axis=1).asnumpy().astype(np.uint8))
 
 
-def finite(answer: gluon.Block, batch: NDArray[np.float32]) -> mx.nd.NDArray:
-    """Return the logits of a batch. Raises FloatingPointError when they are not finite."""
-    logits = answer(mx.nd.array(batch))
+def finite(net: gluon.Block, batch: NDArray[np.float32]) -> mx.nd.NDArray:
+    """Return the logits of a batch. Raise FloatingPointError if they are not finite."""
+    logits = net(mx.nd.array(batch))
     if not np.isfinite(logits.asnumpy()).all():
-        raise FloatingPointError("the network's answers are not finite")
+        raise FloatingPointError("the network's predictions are not finite")
     return logits
 
 
 def whole_mask(logits: NDArray[np.float32], data: Data, index: int) -> NDArray[np.uint8]:
-    """Return uint8 (H, W), the classes that logits (K, h, w) mean on a whole validation photo."""
+    """Convert logits (K, h, w) of a whole validation photo to class ids, uint8 (H, W)."""
     height, width = data.mask(index).shape
     return masks.class_ids(logits, (width, height), data.spec)

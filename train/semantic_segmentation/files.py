@@ -1,4 +1,4 @@
-"""The files of semantic-segmentation: which photo each mask is of. No framework, no OpenCV."""
+"""Match the photos and masks of semantic-segmentation. Needs neither a framework nor OpenCV."""
 
 import filecmp
 import os
@@ -14,69 +14,71 @@ from train.semantic_segmentation import masks
 
 
 def list_pairs(channels: dict[str, Channel], name: str) -> tuple[list[Sample[None]], list[Sample[None]]]:
-    """Return the photos of a channel that have a mask and, in the same order, their masks; log what is left out.
+    """Return the photos of a channel that have a mask and, in the same order, their masks. Log what is left out.
 
-    Raises UserError naming the channel or file when there is no such pair, or a file belongs to two.
+    Raise UserError with the channel or file if there is no pair, or a file could belong to two.
     """
-    images, notes = channels[name], f"{name}_annotation"
-    if is_recordio(channels, name, notes):
+    images, labels_name = channels[name], f"{name}_annotation"
+    if is_recordio(channels, name, labels_name):
         raise UserError(
-            f"channel {name!r} is RecordIO, which semantic-segmentation does not train on (augmented manifests in Pipe "
-            f"mode are not read yet): give images in {name!r} and PNG masks in {notes!r}, with ContentType image/jpeg "
-            "and image/png or none"
+            f"channel {name!r} is RecordIO, which semantic-segmentation does not support (nor augmented manifests in "
+            f"Pipe mode): provide images in {name!r} and PNG masks in {labels_name!r}, with ContentType image/jpeg and "
+            "image/png, or none"
         )
-    labels = channels[notes]
+    labels = channels[labels_name]
     files = {path.relative_to(images.path).as_posix(): path for path in images.files()}
-    found = _masks(labels, files)
-    if not any(name.lower().endswith(masks.SUFFIX) for name in found):
+    mask_files = _masks(labels, files)
+    if not any(name.lower().endswith(masks.SUFFIX) for name in mask_files):
         raise UserError(
-            f"channel {notes!r} must hold one {masks.SUFFIX} mask for each image of {name!r} and holds none: it holds "
-            f"{listing(labels.path)}"
+            f"channel {labels_name!r} has no {masks.SUFFIX} mask but must have one for each image of {name!r}: it "
+            f"holds {listing(labels.path)}"
         )
-    matched, alone = pairs.match(sorted(found), files, f"leave one of them in {name!r}")
-    if not matched:
+    mask_of, unmatched = pairs.match(sorted(mask_files), files, f"leave one of them in {name!r}")
+    if not mask_of:
         raise UserError(
-            f"no mask of {notes!r} belongs to an image of {name!r}: {min(found)} needs an image "
-            f"of its base name, such as {min(found)[: -len(masks.SUFFIX)]}.jpg; {name!r} holds {listing(images.path)}"
+            f"no mask of {labels_name!r} belongs to an image of {name!r}: {min(mask_files)} needs an image with its "
+            f"base name, such as {min(mask_files)[: -len(masks.SUFFIX)]}.jpg; {name!r} holds {listing(images.path)}"
         )
-    order = sorted(matched)
-    alike = [file for file in order if matched[file] == file]
-    if alike and all(_same(files[file], found[file]) for file in alike):  # not any: a black photo may have a black mask
+    order = sorted(mask_of)
+    same_name = [file for file in order if mask_of[file] == file]
+    # All, not any, because a black photo may have a black mask.
+    if same_name and all(_same(files[file], mask_files[file]) for file in same_name):
         raise UserError(
-            f"{name}/{alike[0]} and {notes}/{alike[0]} are the same file: {name!r} must hold photos and no masks"
+            f"{name}/{same_name[0]} and {labels_name}/{same_name[0]} are the same file: {name!r} must hold photos, not "
+            "masks"
         )
     issues = DataIssues()
-    for file in alone:
-        issues.add(f"masks of {notes} without an image, left out", file)
+    for file in unmatched:
+        issues.add(f"masks of {labels_name} without an image, left out", file)
     for file in files:
-        if file not in matched and file.lower().endswith(pairs.IMAGE_SUFFIXES):
+        if file not in mask_of and file.lower().endswith(pairs.IMAGE_SUFFIXES):
             issues.add(f"images of {name} without a mask, left out", file)
     issues.log()
-    LOG.info("Channel %s: %s in image form", name, plural(len(matched), "sample"))
+    LOG.info("Channel %s: %s in image form", name, plural(len(mask_of), "sample"))
     return (
         [Sample(file, None, files[file]) for file in order],
-        [Sample(matched[file], None, found[matched[file]]) for file in order],
+        [Sample(mask_of[file], None, mask_files[mask_of[file]]) for file in order],
     )
 
 
 def _masks(labels: Channel, images: dict[str, Path]) -> dict[str, Path]:
-    """Return the PNG files of a channel by name, and pictures in other formats where there is no PNG in their place.
+    """Return the masks of a channel by name: PNG files, and images in other formats that have no PNG counterpart.
 
-    Those cannot be read, and must count as such. One of `images`, where both channels are one folder, is no mask.
+    Other formats count as unreadable masks. Files in `images` are not masks, if both channels are the same folder.
     """
-    every = {path.relative_to(labels.path).as_posix(): path for path in labels.files(pairs.IMAGE_SUFFIXES)}
-    found = {name: path for name, path in every.items() if name.lower().endswith(masks.SUFFIX)}
-    known = {pairs.base_name(name) for name in found}
-    others = {name: path for name, path in every.items() if pairs.base_name(name) not in known}
+    image_files = {path.relative_to(labels.path).as_posix(): path for path in labels.files(pairs.IMAGE_SUFFIXES)}
+    mask_files = {name: path for name, path in image_files.items() if name.lower().endswith(masks.SUFFIX)}
+    known = {pairs.base_name(name) for name in mask_files}
+    others = {name: path for name, path in image_files.items() if pairs.base_name(name) not in known}
     if others:
-        taken = {os.path.realpath(path) for path in images.values()}
-        found |= {name: path for name, path in others.items() if os.path.realpath(path) not in taken}
-    return found
+        photos = {os.path.realpath(path) for path in images.values()}
+        mask_files |= {name: path for name, path in others.items() if os.path.realpath(path) not in photos}
+    return mask_files
 
 
-def _same(one: Path, other: Path) -> bool:
-    """Return whether two files hold the same bytes; one that cannot be read is for the reading to tell."""
+def _same(first: Path, second: Path) -> bool:
+    """Return whether two files have the same bytes; False if one is unreadable, which is reported later."""
     try:
-        return filecmp.cmp(one, other, shallow=False)
+        return filecmp.cmp(first, second, shallow=False)
     except OSError:
         return False

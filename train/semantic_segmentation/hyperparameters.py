@@ -16,40 +16,41 @@ SIDES = (17, 2048)
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters(CommonHyperparameters):
-    """Checked values; the fields are also what is accepted, in the order in which the log and the page have them."""
+    """Checked hyperparameters. The fields define the accepted names, in the order of the log and the documentation."""
 
     num_classes: int = fields.integer(fields.REQUIRED, *SEGMENTATION_CLASSES)
-    """Number of classes; classes are 0 to `num_classes` - 1, and 255 in a mask is ignored."""
+    """Number of classes. Classes are 0 to `num_classes` - 1; 255 in a mask is ignored."""
     num_training_samples: int = fields.integer(fields.REQUIRED, 1)
-    """Number of training images. If the data has another number, the log has a warning and the learning rate's schedule
+    """Number of training images. If it differs from the data, the log has a warning and the learning-rate schedule
     follows the data."""
     backbone: str = fields.choice("resnet-50", ("resnet-50", "resnet-101", "resnet-18"))
-    """Network that finds the features. **Ours:** resnet-18, for CPUs and small jobs."""
+    """Network that extracts the features. **Ours:** resnet-18, for CPUs and small jobs."""
     algorithm: str = fields.choice("fcn", ("fcn", "psp", "deeplab"))
     """Decoder; deeplab is DeepLabV3."""
     use_pretrained_model: bool = fields.flag(True)
-    """Start the backbone from ImageNet weights: [pretrained.md](pretrained.md). Decoders always start untrained."""
+    """Start the backbone from ImageNet weights: [pretrained.md](pretrained.md). Decoders always start with
+    random weights."""
     base_size: int = fields.integer(520, *SIDES)
-    """Training: the long side of a photo becomes this times a random number from 0.5 to 2. Serving: see
+    """Training: the longer side of a photo is scaled to this, times a random number from 0.5 to 2. Serving: see
     `inference_size`."""
     crop_size: int = fields.integer(240, *SIDES)
-    """Side of the random square that training sees, rounded up to a multiple of 8."""
+    """Side of the random square crops for training, rounded up to a multiple of 8."""
     epochs: int = fields.integer(10, 1)
     mini_batch_size: int = fields.integer(16, 1)
     validation_mini_batch_size: int = fields.integer(16, 1)
-    """1: score whole photos, as they will be served. More: score centre crops of `crop_size`, this many at once, which
-    is faster."""
+    """1: score whole photos, as in serving. More: score centre crops of `crop_size`, in batches of this size, which is
+    faster."""
     optimizer: str = fields.choice("sgd", ("sgd", "adam", "adagrad", "nag", "rmsprop", "adadelta"))
     learning_rate: float = fields.real(0.001, without=(0,))
-    """Learning rate of the backbone at the start; on a pretrained backbone the heads learn ten times as fast, as in
+    """Initial learning rate of the backbone. If the backbone is pretrained, the heads have ten times this rate, as in
     GluonCV."""
     lr_scheduler: Schedule = fields.choice("poly", get_args(Schedule))
-    """poly: the rate times (1 - updates / all updates) to the power of 0.9."""
+    """poly: the learning rate times (1 - updates / all updates) to the power of 0.9."""
     lr_scheduler_factor: float = fields.real(0.1)
     lr_scheduler_step: tuple[int, ...] = fields.steps()
     """Required with `lr_scheduler=step`: after each of these epochs the learning rate is multiplied by
     `lr_scheduler_factor`."""
-    # The built-in refuses a momentum of 0, and a weight_decay of 0 and 1; notebooks send 0 for "none".
+    # The built-in rejects a momentum of 0 and a weight_decay of 0 and 1, but notebooks send 0 for "none".
     momentum: float = fields.real(0.9)
     weight_decay: float = fields.real(0.0001)
     gamma1: float = fields.real(0.9)
@@ -57,25 +58,25 @@ class Hyperparameters(CommonHyperparameters):
     gamma2: float = fields.real(0.9)
     """Momentum of rmsprop."""
     syncbn: bool = fields.flag(False)
-    """No effect: of several GPUs each normalises its own part of a batch, and the log says so."""
+    """No effect: each GPU normalises its part of a batch separately. The log says so."""
     early_stopping: bool = fields.flag(False)
     early_stopping_min_epochs: int = fields.integer(5, 0)
     early_stopping_patience: int = fields.integer(4, 0)
     early_stopping_tolerance: float = fields.real(0.0)
     precision_dtype: str = fields.choice("float32", ("float32", "float16"))
-    """float16: on GPUs, mixed precision by MXNet's AMP with a scaled loss. On the CPU it is computed as float32, with a
+    """float16: mixed precision on GPUs with MXNet's AMP and loss scaling. On CPUs, float32 is used, with a
     warning."""
-    # Ours: the built-in has no such hyperparameters.
+    # Ours: the built-in does not have these hyperparameters.
     inference_size: int = fields.integer(fields.NoDefault("`base_size`"), *SIDES)
-    """**Ours.** Long side at which whole photos are scored and the endpoint answers, rounded up to a multiple of 8; see
-    below."""
+    """**Ours.** Longer side of the network's input for whole photos, in validation and serving. Rounded up to a
+    multiple of 8, see below."""
     unreadable_tolerance: float = fields.real(0.05)
     seed: int = fields.integer(0, 0, 2**31 - 1)
     quantize: str | None = fields.choice(None, ("int8",))
     quantize_tolerance: float = fields.real(0.01)
 
     def __post_init__(self) -> None:
-        """Raise UserError for values that do not go together."""
+        """Raise UserError for values that contradict each other."""
         if self.lr_scheduler == "step" and not self.lr_scheduler_step:
             raise UserError(
                 "hyperparameter lr_scheduler_step is required with lr_scheduler=step: set it to the epochs after which "
@@ -83,10 +84,10 @@ class Hyperparameters(CommonHyperparameters):
             )
 
     def log(self, hosts: int = 1) -> None:
-        """Print the configuration, and a line for each that does less here than its name says."""
+        """Log the hyperparameters, and those that have less effect than their name suggests."""
         LOG.info("Final configuration: %s", self.values())
         if self.syncbn:
-            LOG.info("syncbn=True changes nothing: each device normalises its own part of a batch")
+            LOG.info("syncbn=True has no effect: each device normalises its part of a batch separately")
         if self.lr_scheduler == "step":
             warn_of_late_steps(self)
         elif self.lr_scheduler_step:
@@ -100,9 +101,9 @@ ACCEPTED = (Hyperparameters,)
 
 
 def check(raw: Mapping[str, str]) -> Hyperparameters:
-    """Return the checked hyperparameters; `crop_size`, as the built-in rounds it, and `inference_size` in steps of 8.
+    """Return the checked hyperparameters. `crop_size` (as in the built-in) and `inference_size` are multiples of 8.
 
-    Raises UserError, also for values that do not go together.
+    Raise UserError if they are invalid or contradict each other.
     """
     values = fields.defaults(Hyperparameters) | resolve(raw, ACCEPTED)
     inference_size = values["inference_size"] or values["base_size"]

@@ -1,4 +1,4 @@
-"""One training job of semantic-segmentation: its network and data, and what its model folder holds."""
+"""A training job of semantic-segmentation: network, data and model folder."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,13 +23,14 @@ from train.verify import Check, choose
 from train.weights import native, pretrained
 
 _OUTPUT = "logits"
-_TOLERANCE = 1e-4  # of logits, as a share of the largest
-# Samples of the closing checks, whole photos that may take seconds each; after a stop request only what surely fits.
+_TOLERANCE = 1e-4  # of logits, as a fraction of the largest
+# Samples in the closing checks: whole photos, which may take seconds each. After a stop request only a few: the job is
+# killed soon.
 _TENSORS, _FILES, _FILES_STOPPED = 2, 24, 6
 
 
 def prepare(job: Job[Hyperparameters]) -> Prepared:
-    """Read the data and build the network. Raises UserError for the user's mistakes."""
+    """Read the data and build the network. Raise UserError if the data or hyperparameters are invalid."""
     hp = job.hp
     name = network.PRETRAINED[hp.backbone]
     chosen = devices.choose(job.environ, hp.mini_batch_size)
@@ -67,36 +68,36 @@ class Model(GluonModel[Matrix]):
         return {"hyperparams.json": self.write_hyperparameters}
 
     def export(self, path: Path) -> None:
-        """Write the network as an ONNX graph, without the enlarging of its logits, which is the server's."""
+        """Write the network as an ONNX graph. The server enlarges the logits."""
         side = self._data.spec.height
         symbol = network.InferenceNet(self._net, side, plain=True)(mx.sym.var("data"))
         onnx.export(symbol, native.parameters(self._net), "data", (3, side, side), path, (_OUTPUT,))
 
     def measure(self, best: Best[Matrix]) -> dict[str, float]:
-        """Return the mIOU over the classes that occur."""
+        """Return the mIOU over the classes that occur in the masks."""
         return {"validation:mIOU_occurring": metrics.mean_iou_of_occurring(best.kept)}
 
     def check(self, best: Best[Matrix]) -> Check:
-        """Return what the closing checks compare."""
+        """Return the inputs and expected outputs of the closing checks."""
         chosen = choose(len(self._data.validation), _FILES, _FILES_STOPPED)
-        answer = network.InferenceNet(self._net, self._data.spec.height)
-        answer.hybridize(static_alloc=True, static_shape=True)
+        net = network.InferenceNet(self._net, self._data.spec.height)
+        net.hybridize(static_alloc=True, static_shape=True)
         tensors = np.stack([self._data.whole_tensor(i) for i in chosen])
-        logits = np.concatenate([answer(mx.nd.array(tensor[None])).asnumpy() for tensor in tensors])
-        own = [whole_mask(row, self._data, i) for row, i in zip(logits, chosen, strict=True)]
+        logits = np.concatenate([net(mx.nd.array(tensor[None])).asnumpy() for tensor in tensors])
+        predicted = [whole_mask(row, self._data, i) for row, i in zip(logits, chosen, strict=True)]
         expected = logits[:_TENSORS]
         return Check(
             tensors[:_TENSORS],
             {_OUTPUT: expected},
             [self._data.validation[i] for i in chosen],
-            metric=lambda answers: self._mean_iou(answers, chosen),
-            logged=self._mean_iou(own, chosen),
+            metric=lambda masks: self._mean_iou(masks, chosen),
+            logged=self._mean_iou(predicted, chosen),
             tolerance=_TOLERANCE * max(1.0, float(np.abs(expected).max())),
         )
 
-    def _mean_iou(self, found: list[NDArray[np.uint8]], chosen: NDArray[np.int64]) -> float:
+    def _mean_iou(self, predicted: list[NDArray[np.uint8]], chosen: NDArray[np.int64]) -> float:
         classes = self._hp.num_classes
         total = np.zeros((classes, classes), np.int64)
-        for mask, index in zip(found, chosen, strict=True):
+        for mask, index in zip(predicted, chosen, strict=True):
             total += metrics.confusion(mask, self._data.mask(index), classes)
         return metrics.mean_iou(total)

@@ -1,4 +1,4 @@
-"""The lines that semantic-segmentation prints as training goes on, in their order, as the built-in does."""
+"""Log lines of semantic-segmentation, the same as the built-in's."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from train.semantic_segmentation.metrics import Matrix, iou, occurring
 
 
 class SegmentationLines(Lines[Matrix]):
-    """`host` is the host's name in `#..._metric` lines; a job has `epochs` epochs and `photos` validation photos."""
+    """`host` is the host's name in `#..._metric` lines. A job has `epochs` epochs and `photos` validation photos."""
 
     every = 20
 
@@ -18,11 +18,11 @@ class SegmentationLines(Lines[Matrix]):
         self._host, self._epochs, self._photos, self._names = host, epochs, photos, class_names
 
     def started(self, batches: int) -> None:
-        """Training begins."""
+        """Log the schedule when training begins."""
         LOG.info("LRScheduler setup: iters per epoch: %d, num_epochs %d", batches, self._epochs)
 
     def speed(self, epoch: Epoch, learning_rate: float) -> None:
-        """Some more batches are done."""
+        """Log the training speed."""
         LOG.info(
             "#progress_notice. epoch: %d, iterations: %d speed: %r samples/sec learning_rate: %f",
             *(epoch.number, epoch.count, epoch.rate, learning_rate),
@@ -30,7 +30,7 @@ class SegmentationLines(Lines[Matrix]):
         LOG.info("time left: %s", epoch.time_left)
 
     def trained(self, epoch: Epoch) -> None:
-        """An epoch has seen all batches."""
+        """Log the training metrics of an epoch."""
         loss, rate = epoch.metrics["loss"], epoch.metrics["throughput"]
         LOG.info("#quality_metric. host: %s, epoch: %d, train loss: %r .", self._host, epoch.number, loss)
         LOG.info(
@@ -39,7 +39,7 @@ class SegmentationLines(Lines[Matrix]):
         )
 
     def evaluated(self, epoch: Epoch, found: Evaluated[Matrix], seconds: float) -> None:
-        """An epoch is evaluated."""
+        """Log the validation metrics of an epoch."""
         LOG.info(
             "#quality_metric. host: %s, epoch: %d, validation pixel_accuracy: %r .",
             *(self._host, epoch.number, found.metrics["pixel_accuracy"]),
@@ -51,28 +51,28 @@ class SegmentationLines(Lines[Matrix]):
         )
 
     def saved(self, path: Path, epoch: int) -> None:
-        """Weights are written."""
+        """Log that weights were written."""
         LOG.info("Serializing model to %s", path)
 
     def ended(self, epoch: Epoch) -> None:
-        """An epoch is evaluated and written."""
+        """Log the progress at the end of an epoch."""
         done = 100 * (epoch.number + 1) // self._epochs
         LOG.info("#progress_metric: host=%s, completed %d %% of epochs", self._host, done)
 
     def saved_last(self, path: Path) -> None:
-        """The weights after the last epoch are written."""
+        """Log that the weights after the last epoch were written."""
         LOG.info("Serializing model to %s", path)
 
     def exported(self, best: Best[Matrix], metrics: dict[str, float]) -> None:
-        """The best epoch's graph is written."""
-        each = ", ".join(f"{name} {value:.4f}" for name, value in zip(self._names, iou(best.kept), strict=True))
+        """Log the metrics of the best epoch after its export."""
+        ious = ", ".join(f"{name} {value:.4f}" for name, value in zip(self._names, iou(best.kept), strict=True))
         LOG.info(
             "The best epoch is %d: mIOU %.6f over %d classes, %.6f over the %d that occur, "
             "pixel accuracy %.6f; IOU: %s",
             *(best.epoch, best.value, len(self._names), metrics["validation:mIOU_occurring"]),
-            *(len(occurring(best.kept)), best.metrics["validation:pixel_accuracy"], each),
+            *(len(occurring(best.kept)), best.metrics["validation:pixel_accuracy"], ious),
         )
 
     def finished(self, best: Best[Matrix], folder: Path, names: str) -> None:
-        """The model folder is checked."""
+        """Log the contents of the checked model folder."""
         LOG.info("The model of epoch %d is in %s: %s", best.epoch, folder, names)

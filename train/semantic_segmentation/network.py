@@ -1,11 +1,11 @@
-"""The networks: FCN, PSP and DeepLabV3 on a dilated ResNet v1b, made of GluonCV's parts where these take any backbone.
+"""FCN, PSP and DeepLabV3 on a dilated ResNet v1b, built from those parts of GluonCV that accept any backbone.
 
-FCN on ResNet-18, which no built-in has, is for CPUs: its ResNet is not dilated, which is faster, and its head reads
-all stages (docs/semantic-segmentation.md has the numbers). It answers with logits of half the picture's side, the
-others of an eighth.
+FCN on ResNet-18, which the built-in does not have, is for CPUs. Its ResNet is not dilated, which is faster, and its
+head reads all stages (docs/semantic-segmentation.md has the numbers). Its logits have half the side of the picture;
+those of the other networks have an eighth.
 
-What GluonCV fixes at construction, the size of the maps that PSP pools and enlarges, is set here by the block that a
-graph is traced from, so that one set of weights trains on crops and answers for whole photos.
+GluonCV fixes the size of the maps that PSP pools and enlarges at construction. Here it is set when a graph is traced,
+so that the same weights can train on crops and predict whole photos.
 """
 
 from typing import Any
@@ -20,26 +20,31 @@ from train.gluon.start import start
 from train.semantic_segmentation.enlarge import enlarge
 
 _LAYERS = {"resnet-18": 18, "resnet-50": 50, "resnet-101": 101}
-_WIDTHS = {"resnet-18": (256, 512), "resnet-50": (1024, 2048), "resnet-101": (1024, 2048)}  # of stages three and four
+_WIDTHS = {
+    "resnet-18": (256, 512),
+    "resnet-50": (1024, 2048),
+    "resnet-101": (1024, 2048),
+}  # channels of stages three and four
 PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "resnet-101": "resnet101"}
 """Names of the weight files (train/weights/files.py)."""
 
-_STRIDE = 8  # pixels of a picture that a cell of a dilated ResNet's last map covers
-# Of the maps that Skips adds up, from a 16th of the side to a half: their width, and what the sum's convolution makes.
+_STRIDE = 8  # of a dilated ResNet, in pixels
+# Channels of the maps that Skips adds, from a 16th of the side to a half, and of the convolution of each sum.
 _SUMS = ((64, 64), (64, 64), (64, 32), (32, 32))
 _BINS = (1, 2, 3, 6)  # PSP's pyramid: Zhao et al. 2017, figure 3
-_RATES = (12, 24, 36)  # DeepLabV3's, for maps of an eighth: Chen et al. 2017, section 3.3
-_HEAD_RATE = 10  # times the learning rate of a pretrained backbone, as GluonCV's segmentation models have it
+_RATES = (12, 24, 36)  # DeepLabV3's, for a stride of 8: Chen et al. 2017, section 3.3
+_HEAD_RATE = 10  # times the learning rate of a pretrained backbone, as in GluonCV's segmentation models
 
 
 class Segmenter(gluon.HybridBlock):
-    """The weights: a ResNet's layers under their own names, so that its weight files fit, a head and an auxiliary one.
+    """All weights: the layers of a ResNet, with the names in its weight files, a main head and an auxiliary head.
 
-    Called, it answers for training: the logits of both heads for pictures (N, 3, S, S), float32 (N, K, S / 8, S / 8);
-    where the ResNet is not dilated (N, K, S / 2, S / 2), and of the auxiliary head (N, K, S / 16, S / 16).
+    For training, it maps pictures (N, 3, S, S) to the logits of both heads, float32 (N, K, S / 8, S / 8) each. If the
+    ResNet is not dilated, they are (N, K, S / 2, S / 2) from the main head and (N, K, S / 16, S / 16) from the
+    auxiliary head.
 
-    `auxiliary` is the weight of the auxiliary loss: 0.5 as GluonCV's segmentation script has it, and where the main
-    head reads every stage, which needs less help, 0.1.
+    `auxiliary` is the weight of the auxiliary loss: 0.5, as in GluonCV's segmentation script, or 0.1 if the main head
+    reads every stage and so needs less help.
     """
 
     def __init__(self, algorithm: str, backbone: str, classes: int, **kwargs: Any) -> None:
@@ -59,27 +64,27 @@ class Segmenter(gluon.HybridBlock):
         return self.main(stages), self.auxlayer(stages[-2])
 
     def main(self, stages: tuple[Any, ...]) -> Any:
-        """Return the main head's logits of what `stages` returns."""
+        """Return the main head's logits, given the output of `stages`."""
         return self.head(*stages) if isinstance(self.head, Skips) else self.head(stages[-1])
 
     def stages(self, x: Any) -> tuple[Any, ...]:
-        """Return what the first convolution and stages one to four make of pictures (N, 3, S, S).
+        """Return the output of the first convolution and of stages one to four for pictures (N, 3, S, S).
 
-        Of a half, a quarter and an eighth of their side, where the ResNet is not dilated of a 16th and a 32nd, rounded
-        up, and where it is of an eighth again.
+        Their sides are S / 2, S / 4 and S / 8, then S / 16 and S / 32, or S / 8 twice if the ResNet is dilated, all
+        rounded up.
         """
-        found = [self.relu(self.bn1(self.conv1(x)))]
-        x = self.maxpool(found[0])
+        outputs = [self.relu(self.bn1(self.conv1(x)))]
+        x = self.maxpool(outputs[0])
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
-            found.append(x)
-        return tuple(found)
+            outputs.append(x)
+        return tuple(outputs)
 
 
 class InferenceNet(gluon.HybridBlock):
-    """A Segmenter's main head alone, for pictures of `side` pixels: (N, 3, S, S) in, its logits out.
+    """A Segmenter without its auxiliary head, for pictures of `side` pixels: maps (N, 3, S, S) to logits.
 
-    `plain` builds pooling out of operators that ONNX has.
+    If `plain`, pooling is built from operators that ONNX has.
     """
 
     def __init__(self, net: Segmenter, side: int, plain: bool = False) -> None:
@@ -92,9 +97,9 @@ class InferenceNet(gluon.HybridBlock):
 
 
 def speed_up_heads(net: Segmenter) -> None:
-    """Let the heads, which start untrained, learn faster than a backbone that does not.
+    """Raise the learning rate of the heads, which start from random weights, above that of a pretrained backbone.
 
-    From scratch all start alike, and one rate for all learnt more in the same time (mIOU 0.63 in place of 0.61).
+    If the backbone also starts from random weights, the same rate for all is better (mIOU 0.63 instead of 0.61).
     """
     for head in (net.head, net.auxlayer):
         head.collect_params().setattr("lr_mult", _HEAD_RATE)
@@ -107,11 +112,12 @@ def set_map(net: Segmenter, side: int, plain: bool = False) -> None:
 
 
 class Skips(gluon.HybridBlock):
-    """Logits from all stages of a ResNet that is not dilated: coarse maps are enlarged and finer ones added.
+    """A head that reads all stages of a ResNet that is not dilated: it enlarges coarse maps and adds finer ones.
 
-    The skips of FCN-8s (Long et al. 2015, section 4.2), carried on to half the picture's side: what is added are
-    features, and each sum goes through a convolution, as in Lin et al. 2017 (feature pyramid networks, section 3). A
-    map is enlarged by repeating its cells, which costs nothing; what is bilinear is the last step, to the photo's size.
+    These are the skips of FCN-8s (Long et al. 2015, section 4.2), continued up to half the picture's side. As in
+    feature pyramid networks (Lin et al. 2017, section 3), it adds features, not logits, and each sum goes through a
+    convolution. Maps are enlarged by repeating their cells, which is cheap. Only the last step, to the photo's size, is
+    bilinear.
     """
 
     def __init__(self, classes: int, **kwargs: Any) -> None:
@@ -128,14 +134,14 @@ class Skips(gluon.HybridBlock):
         x = self.coarsest(stages[-1])
         for stage, finer, merge in zip(stages[-2::-1], self.finer, self.merge, strict=True):
             added = finer(stage)
-            # Of an odd number of cells the coarser map has half, rounded up.
+            # If the finer map has an odd number of cells, the coarser one has half, rounded up.
             enlarged = F.slice_like(F.UpSampling(x, scale=2, sample_type="nearest"), added, axes=(2, 3))
             x = merge(enlarged + added)
         return self.scores(x)
 
 
 class Psp(gluon.HybridBlock):
-    """Pyramid pooling (Zhao et al. 2017, section 3.2), as GluonCV's _PSPHead, for a backbone of any width."""
+    """Pyramid pooling (Zhao et al. 2017, section 3.2), like GluonCV's _PSPHead, for a backbone of any width."""
 
     def __init__(self, width: int, classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -147,15 +153,15 @@ class Psp(gluon.HybridBlock):
             self.block = _last_layers(512, classes)
 
     def set_map(self, cells: int, plain: bool) -> None:
-        """See the function of this name."""
+        """Set the side of the map, in cells; see the function of the same name."""
         self._cells, self._plain = cells, plain
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        found = [x]
+        maps = [x]
         for bins, level in zip(_BINS, self.levels, strict=True):
             small = level(self._pool(F, x, bins))
-            found.append(self._enlarged(F, small))
-        return self.block(F.concat(*found, dim=1))
+            maps.append(self._enlarged(F, small))
+        return self.block(F.concat(*maps, dim=1))
 
     def _enlarged(self, F: Any, x: Any) -> Any:
         if not self._plain:
@@ -163,11 +169,11 @@ class Psp(gluon.HybridBlock):
         return F.contrib.BilinearResize2D(x, height=self._cells, width=self._cells)
 
     def _pool(self, F: Any, x: Any, bins: int) -> Any:
-        """Return averages of `bins` x `bins` windows that cover the map; they overlap where its side is no multiple."""
+        """Return the averages of `bins` x `bins` windows that cover the map, and overlap if its side is no multiple."""
         if not self._plain:
             return F.contrib.AdaptiveAvgPooling2D(x, output_size=bins)
         ends = [(number * self._cells // bins, -(-(number + 1) * self._cells // bins)) for number in range(bins)]
-        for axis in (2, 3):  # rows, then columns: a mean over a window is one over both
+        for axis in (2, 3):  # rows, then columns: the mean over a window is separable
             parts = []
             for begin, end in ends:
                 part = F.slice_axis(x, axis=axis, begin=begin, end=end)
@@ -178,7 +184,7 @@ class Psp(gluon.HybridBlock):
 
 
 class DeepLab(gluon.HybridBlock):
-    """Atrous spatial pyramid pooling (Chen et al. 2017), as GluonCV's _DeepLabHead, for a backbone of any width."""
+    """Atrous spatial pyramid pooling (Chen et al. 2017), like GluonCV's _DeepLabHead, for a backbone of any width."""
 
     def __init__(self, width: int, classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -186,7 +192,7 @@ class DeepLab(gluon.HybridBlock):
             self.aspp = _ASPP(width, _RATES, norm_layer=nn.BatchNorm, norm_kwargs=None)
             self.block = _last_layers(256, classes)
         pooling = self.aspp.concurent[-1]
-        # In place of BilinearResize2D, whose gradient does not repeat: see train/semantic_segmentation/enlarge.py.
+        # Replaces BilinearResize2D, whose gradient is not deterministic, see train/semantic_segmentation/enlarge.py.
         pooling.hybrid_forward = lambda F, x: F.broadcast_like(pooling.gap(x), x, lhs_axes=(2, 3), rhs_axes=(2, 3))
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
@@ -211,7 +217,7 @@ def _last_layers(filters: int, classes: int) -> nn.HybridSequential:
 def build(algorithm: str, backbone: str, classes: int, seed: int) -> Segmenter:
     """Return the initialised network."""
     net = Segmenter(algorithm, backbone, classes, prefix="segmenter_")
-    side = 8 * _STRIDE  # any will do: the layers' shapes do not depend on it
+    side = 8 * _STRIDE  # any value: the shapes of the weights do not depend on it
     set_map(net, side)
     start(net, seed, channels=3, side=side)
     return net

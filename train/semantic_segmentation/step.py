@@ -1,4 +1,4 @@
-"""How semantic-segmentation trains: optimizer, schedule, loss, and one step."""
+"""The training step of semantic-segmentation, with its optimizer, schedule and loss."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ _POWER = 0.9  # of the poly schedule: Chen et al. 2017 (DeepLabV3), section 4.1
 
 
 def optimizer(hp: Hyperparameters, updates: int) -> mx.optimizer.Optimizer:
-    """Return the optimizer that `hp` names, with its schedule over epochs of `updates` updates.
+    """Return the optimizer and learning-rate schedule of `hp` for epochs of `updates` updates.
 
-    The built-in has momentum and weight decay for sgd (here also for nag), and for rmsprop its two gammas: the second
-    is a momentum, which MXNet's rmsprop has in its centred form.
+    In the built-in, momentum and weight decay apply to sgd (here also to nag), and gamma1 and gamma2 to rmsprop. gamma2
+    is a momentum, which only the centred form of MXNet's rmsprop has.
     """
-    own: dict[str, float] = {
+    options: dict[str, float] = {
         "sgd": {"momentum": hp.momentum, "wd": hp.weight_decay},
         "nag": {"momentum": hp.momentum, "wd": hp.weight_decay},
         "rmsprop": {"gamma1": hp.gamma1, "gamma2": hp.gamma2, "centered": True},
@@ -35,7 +35,7 @@ def optimizer(hp: Hyperparameters, updates: int) -> mx.optimizer.Optimizer:
         "adadelta": {},
     }[hp.optimizer]
     schedule = _schedule(hp, updates)
-    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=schedule, **own)
+    return create(hp.optimizer, learning_rate=hp.learning_rate, lr_scheduler=schedule, **options)
 
 
 def _schedule(hp: Hyperparameters, updates: int) -> mx.lr_scheduler.LRScheduler | None:
@@ -48,13 +48,14 @@ def _schedule(hp: Hyperparameters, updates: int) -> mx.lr_scheduler.LRScheduler 
 
 
 class Objective(gluon.HybridBlock):
-    """What training lowers: (N, 3, S, S) and classes (N, S, S), -1 to ignore, to one number (1,).
+    """The loss: maps pictures (N, 3, S, S) and classes (N, S, S), -1 if ignored, to one number (1,).
 
-    The mean cross-entropy of the batch's known pixels, of both heads; their logits are brought to the picture's side as
-    the server brings them to a photo's. GluonCV's MixSoftmaxCrossEntropyLoss means the same, but the gradient of the
-    operator in it knows no weight of the auxiliary head, and comes out smaller by the size of the batch.
+    It is the sum of both heads' mean cross-entropy over the pixels that are not ignored, the auxiliary head's weighted
+    by `auxiliary`. Logits are enlarged to the picture's size as in the server. GluonCV's MixSoftmaxCrossEntropyLoss is
+    meant to be the same, but the gradient of its operator ignores the weight of the auxiliary head, and is too small by
+    a factor of the batch size.
 
-    With `half` the network computes in float16, the rest as before.
+    With `half`, only the network computes in float16.
     """
 
     def __init__(self, net: Segmenter, side: int, half: bool = False) -> None:
@@ -70,9 +71,9 @@ class Objective(gluon.HybridBlock):
 
     def _cross_entropy(self, F: Any, logits: Any, labels: Any) -> Any:
         known = labels >= 0
-        chances = F.log_softmax(enlarge(F, logits, self._side, align_corners=False), axis=1)
-        each = F.pick(chances, F.maximum(labels, 0), axis=1) * known
-        return -F.sum(each) / F.maximum(F.sum(known), 1)
+        log_probabilities = F.log_softmax(enlarge(F, logits, self._side, align_corners=False), axis=1)
+        log_likelihood = F.pick(log_probabilities, F.maximum(labels, 0), axis=1) * known
+        return -F.sum(log_likelihood) / F.maximum(F.sum(known), 1)
 
 
 Losses = tuple[list[mx.nd.NDArray], list[float]]
@@ -89,9 +90,10 @@ class Step(GluonStep[Batch, Losses]):
         self._objective.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self, images: NDArray[np.float32], labels: NDArray[np.float32]) -> Losses:
-        """Update on float32 (N, 3, S, S) and (N, S, S); return each device's loss (1,), still under way, and its share.
+        """Update on float32 (N, 3, S, S) and (N, S, S); return each device's loss (1,) and weight in the batch's loss.
 
-        A device's loss is the mean over its own known pixels; its share in the batch's is that of these pixels.
+        A device's loss is the mean over its pixels that are not ignored; its weight is its fraction of these pixels.
+        MXNet computes the losses asynchronously; they may be pending on return.
         """
         x, y = (devices.split(array, self._contexts) for array in (images, labels))
         known = [np.count_nonzero(part >= 0) for part in np.array_split(labels, len(self._contexts))]
@@ -100,7 +102,7 @@ class Step(GluonStep[Batch, Losses]):
             losses = [self._objective(*part) for part in zip(x, y, strict=True)]
         weights = [mx.nd.array([share], ctx=loss.context) for share, loss in zip(shares, losses, strict=True)]
         self._backward(losses, weights)
-        self._update(1)  # the loss is a mean already
+        self._update(1)  # the loss is already a mean
         return losses, shares
 
     def read(self, batch: Batch, result: Losses) -> Measured:
