@@ -107,7 +107,7 @@ def test_a_byte_order_mark_is_no_mistake(encoding: str) -> None:
         ({"map": {"4": 0}}, r'has the class "4": the keys of `map` are classes, 0 to 3 \(num_classes=4\) or 255'),
         ({"map": {"cat": 0}}, 'has the class "cat"'),
         ({"map": {"-1": 0}}, 'has the class "-1"'),
-        ({"map": {"0": 256}}, "has 256 for class 0: it must be a pixel value of the masks, 0 to 255"),
+        ({"map": {"0": 256}}, "has 256 for class 0: it must be a pixel value from 0 to 255"),
         ({"map": {"0": -1}}, "has -1 for class 0"),
         ({"map": {"0": 0.5}}, "has 0.5 for class 0"),
         ({"map": {"0": None}}, "has null for class 0"),

@@ -28,9 +28,9 @@ SUFFIX = ".png"
 _VALUES = 256
 _MAX_NAMED = 10
 GAPS = 8  # no list of classes has this many times as many classes as there are pixel values
-_MAP_FORM = '{"map": {"0": 5, "1": [0, 2]}} makes the pixel value 5 class 0 and the values 0 and 2 class 1'
+_MAP_FORM = '{"map": {"0": 5, "1": [0, 2]}} assigns the pixel value 5 to class 0, and 0 and 2 to class 1'
 BINARY = 'if 255 is a class, provide a channel label_map with {"map": {"0": 0, "1": 255}}'
-_SCALE_FORM = '{"scale": 3} makes the pixel values 0, 1, 2 class 0, the next three class 1, and so on'
+_SCALE_FORM = '{"scale": 3} assigns the pixel values 0, 1 and 2 to class 0, the next three to class 1, and so on'
 
 # ---- label maps -------------------------------------------------------------------------------------------------
 
