@@ -448,7 +448,8 @@ def test_a_label_map_makes_0_and_255_two_classes(tmp_path: Path) -> None:
 def test_masks_of_one_class_are_reported(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0), mask(0)], [mask(0)])
     assert messages_in(SS, tmp_path) == [
-        "!all pixels that count in the masks of 'train_annotation' are class 0: provide masks with at least two classes."
+        "!all pixels that count in the masks of 'train_annotation' are class 0: provide masks with at least two "
+        "classes."
     ]
 
 
