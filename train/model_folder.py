@@ -196,7 +196,7 @@ class ModelFolder(Generic[K]):
             LOG.error("The best epoch so far, %d, cannot be served: %s", best.epoch, error)
             for name in (MODEL_ONNX, MODEL_JSON):
                 (self._folder / name).unlink(missing_ok=True)
-            return f"epoch {best.epoch}, the best so far, is too broken to be served: only its native weights are kept"
+            return f"epoch {best.epoch}, the best so far, failed the final checks: only its native weights are kept"
         return f"epoch {best.epoch}, the best so far, is kept"
 
     def _write_companions(self) -> None:

@@ -47,7 +47,7 @@ def test_a_failure_file_that_the_script_wrote_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "directory", "says"),
     [
-        ("trian.py", None, "sagemaker_program='trian.py' is not a file in {base}/code, which holds train.py: name"),
+        ("trian.py", None, "sagemaker_program='trian.py' is not a file in {base}/code, which contains train.py: set"),
         ("../train.py", None, "sagemaker_program='../train.py' cannot be run: The training entry point '../train.py'"),
         ("train.py", "/nowhere.tar.gz", "sagemaker_submit_directory=/nowhere.tar.gz cannot be fetched: [Errno 2]"),
     ],

@@ -123,7 +123,7 @@ def test_the_best_epoch_before_a_divergence_is_finished_and_kept(served: Path) -
 
 def test_of_a_best_epoch_that_cannot_be_served_only_the_native_weights_stay(served: Path) -> None:
     told = Finishing(served, TrainError("the answers differ")).rescue(Best(0.5, {}, None, 0))
-    assert told == "epoch 0, the best so far, is too broken to be served: only its native weights are kept"
+    assert told == "epoch 0, the best so far, failed the final checks: only its native weights are kept"
     assert files(served) == {"model-0001.params"}
 
 

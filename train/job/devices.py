@@ -47,7 +47,7 @@ class Build:
 
 
 def choose(environ: Mapping[str, str], build: Build, limit: int) -> tuple[Device, ...]:
-    """Return at most `limit` devices for a job, all of one kind. Log them unless the default is the CPU.
+    """Return at most `limit` devices for a job, all of one kind. Log them, unless the job uses the CPU by default.
 
     Raises UserError if VISION_DEVICES is invalid or names devices that are not available.
     """

@@ -41,7 +41,7 @@ def accept(hosts: Hosts, join: Join) -> None:
 
 def connect(hosts: Hosts, join: Join) -> None:
     """On another host, connect to the first one. Raises TrainError if that fails for 15 minutes."""
-    first, own, deadline, never = hosts.names[0], address(hosts.interface), _Deadline(), threading.Event()
+    first, own, deadline, never_set = hosts.names[0], address(hosts.interface), _Deadline(), threading.Event()
     hello = json.dumps({"host": hosts.current, "hosts": hosts.names}).encode()
     while True:
         deadline.check([first])
@@ -53,7 +53,7 @@ def connect(hosts: Hosts, join: Join) -> None:
             if link.greeting(SILENCE)[0] == Kind.WELCOME:
                 join(link)
                 return
-        never.wait(_PAUSE)  # until the name resolves and the host listens
+        never_set.wait(_PAUSE)  # until the name resolves and the host listens
 
 
 def _welcome(link: Link, missing: Sequence[str], hosts: Hosts) -> Link | None:
@@ -95,8 +95,8 @@ def address(interface: str) -> str:
         return ""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            request = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack("256s", interface.encode()))
+            ifreq = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack("256s", interface.encode()))
         except (OSError, struct.error) as error:
             LOG.warning("The network interface %s cannot be used (%s): using the default instead", interface, error)
             return ""
-    return socket.inet_ntoa(request[20:24])
+    return socket.inet_ntoa(ifreq[20:24])

@@ -147,7 +147,7 @@ def _kind(program: str, code: Path) -> str:
         return "package"
     if not (code / program).is_file():
         raise UserError(
-            f"hyperparameter {PROGRAM}={program!r} is not a file in {code}, which holds {channels.listing(code)}: "
+            f"hyperparameter {PROGRAM}={program!r} is not a file in {code}, which contains {channels.listing(code)}: "
             "set entry_point to the script's path inside source_dir"
         )
     return "file" if program.endswith(".py") else "command"

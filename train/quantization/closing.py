@@ -68,7 +68,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Trial:
-    """The comparison of an int8 graph with the float graph. `float_layers` are those kept in float besides the last."""
+    """The comparison of an int8 graph with the float graph. `float_layers` excludes the last layers."""
 
     float_layers: tuple[str, ...]
     size: int
