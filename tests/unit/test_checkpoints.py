@@ -1,4 +1,4 @@
-"""The folder of checkpoints: what is in it, what a job goes on from, and what a kill, damage or a full disk costs."""
+"""The checkpoint folder: its files, resuming from it, and the effects of kills, damage and a full disk."""
 
 import json
 import logging
@@ -25,36 +25,36 @@ OWN: dict[str, Any] = {
     "validation images": 30,
     "hyperparameters": {"epochs": 3, "optimizer": "sgd", "learning_rate": 0.1, "lr_scheduler_step": (10, 20)},
 }
-BEST = (1, 1, 3, 3, 5, 5)  # the best epoch, from 1, after 1, 2, ... epochs
+BEST = (1, 1, 3, 3, 5, 5)  # the best epoch, counted from 1, after 1, 2, ... epochs
 
 
 @pytest.fixture(autouse=True)
-def _own_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
+def _exit_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stop, "_exit_message", ["no model"])
 
 
 @pytest.fixture(autouse=True)
-def _one_after_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+def _checkpoint_after_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "_MIN_INTERVAL", 0)
     monkeypatch.setattr(checkpoints, "_MAX_SHARE", math.inf)
 
 
 @pytest.fixture
 def messages(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
-    """`messages(level)`: what was logged at this level since the last call."""
+    """`messages(level)` returns the messages logged at this level since the last call."""
     monkeypatch.setattr(logging.getLogger("train"), "propagate", True)
     caplog.set_level(logging.INFO, "train")
 
-    def taken(level: str) -> list[str]:
-        found = [record.getMessage() for record in caplog.records if record.levelname == level]
+    def take(level: str) -> list[str]:
+        logged = [record.getMessage() for record in caplog.records if record.levelname == level]
         caplog.clear()
-        return found
+        return logged
 
-    return taken
+    return take
 
 
 class Job:
-    """A job whose parameters are the number of its epochs, with a model folder of one file for each that is kept."""
+    """A job with its number of epochs as parameters, and a model folder with one file for each kept epoch."""
 
     def __init__(
         self, base: Path, own: Mapping[str, Any] = OWN, kept: tuple[int, ...] = (), writes: bool = True
@@ -65,24 +65,24 @@ class Job:
         self.done = 0
 
     def resume(self) -> None:
-        """Begin where the newest checkpoint is, with its files of weights in the model folder."""
-        found = self.checkpoints.newest()
-        if found is None:
+        """Resume from the newest checkpoint, and restore its weights in the model folder."""
+        checkpoint = self.checkpoints.newest()
+        if checkpoint is None:
             return
-        self.done = found.state["next"]
-        assert found.state["parameters"].tolist() == [self.done]
-        assert found.state["best"]["epoch"] == BEST[self.done - 1] - 1
+        self.done = checkpoint.state["next"]
+        assert checkpoint.state["parameters"].tolist() == [self.done]
+        assert checkpoint.state["best"]["epoch"] == BEST[self.done - 1] - 1
         for path in self.model.iterdir():
             path.unlink()
-        for epoch, write in found.weights.items():
+        for epoch, write in checkpoint.weights.items():
             write(self.model / str(epoch))
-        wanted = self.weights(self.done, BEST[self.done - 1] - 1)
+        expected = self.weights(self.done, BEST[self.done - 1] - 1)
         assert {path.name: path.read_text() for path in self.model.iterdir()} == {
-            str(epoch): f"weights after {epoch}" for epoch in wanted
+            str(epoch): f"weights after {epoch}" for epoch in expected
         }
 
     def train(self, epochs: int) -> None:
-        """Train so many more epochs."""
+        """Train `epochs` more epochs."""
         for _ in range(epochs):
             self.done += 1
             (self.model / str(self.done)).write_text(f"weights after {self.done}")
@@ -99,19 +99,19 @@ class Job:
 
     @property
     def names(self) -> set[str]:
-        """Of the checkpoints and the files of weights."""
+        """The names of checkpoints and weight files."""
         return {path.name.removesuffix(".state") for path in self.folder.iterdir()}
 
 
 def resumed(base: Path, **options: Any) -> int:
-    """How many epochs are done when the job begins again."""
+    """Resume a job and return how many epochs are done."""
     job = Job(base, **options)
     job.resume()
     return job.done
 
 
 def trained(base: Path, epochs: int) -> Job:
-    """A job that has trained so many epochs."""
+    """Return a job that has trained `epochs` epochs."""
     job = Job(base)
     job.resume()
     job.train(epochs)
@@ -119,34 +119,34 @@ def trained(base: Path, epochs: int) -> Job:
 
 
 def damage(path: Path) -> None:
-    """Flip a bit in the middle."""
+    """Flip a bit in the middle of the file."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
 
 
-def test_two_checkpoints_are_kept_with_the_weights_of_their_best_epochs(tmp_path: Path) -> None:
+def test_the_last_two_checkpoints_are_kept_with_the_weights_of_their_best_epochs(tmp_path: Path) -> None:
     job = Job(tmp_path)
     job.resume()
-    for wanted in (
+    for expected in (
         {"checkpoint-0001", "weights-0001"},
         {"checkpoint-0001", "checkpoint-0002", "weights-0001"},
         {"checkpoint-0002", "checkpoint-0003", "weights-0001", "weights-0003"},
         {"checkpoint-0003", "checkpoint-0004", "weights-0003"},
     ):
         job.train(1)
-        assert job.names == wanted
+        assert job.names == expected
     assert resumed(tmp_path) == 4
 
 
-def test_the_weights_of_the_best_epoch_are_written_when_it_changes(tmp_path: Path) -> None:
+def test_the_best_epochs_weights_are_written_only_when_it_changes(tmp_path: Path) -> None:
     job = trained(tmp_path, 1)
     first = (job.folder / "weights-0001.state").stat()
     job.train(1)
     assert (job.folder / "weights-0001.state").stat() == first
 
 
-def test_weights_that_are_kept_for_themselves_come_back_whenever_the_job_is_interrupted(tmp_path: Path) -> None:
+def test_weights_of_every_nth_epoch_survive_interruptions(tmp_path: Path) -> None:
     for done in range(1, len(BEST) + 1):
         job = Job(tmp_path, kept=(2, 4, 6))
         job.resume()
@@ -162,7 +162,7 @@ def test_weights_that_are_kept_for_themselves_come_back_whenever_the_job_is_inte
     }
 
 
-def test_the_log_says_where_training_begins_and_what_a_checkpoint_costs(
+def test_the_log_gives_the_first_epoch_and_the_size_and_time_of_checkpoints(
     tmp_path: Path, messages: Callable[[str], list[str]]
 ) -> None:
     job = Job(tmp_path)
@@ -178,19 +178,19 @@ def test_the_log_says_where_training_begins_and_what_a_checkpoint_costs(
     ]
 
 
-def test_a_host_that_does_not_write_resumes_and_leaves_the_folder_as_it_is(tmp_path: Path) -> None:
+def test_a_host_that_does_not_write_resumes_without_changing_the_folder(tmp_path: Path) -> None:
     trained(tmp_path, 2)
     before = Job(tmp_path).names
-    other = Job(tmp_path, writes=False)
-    other.resume()
-    other.train(1)
-    assert (other.done, other.names) == (3, before)
-    other = Job(tmp_path / "elsewhere", writes=False)
-    other.resume()
-    assert not other.folder.exists()
+    reader = Job(tmp_path, writes=False)
+    reader.resume()
+    reader.train(1)
+    assert (reader.done, reader.names) == (3, before)
+    reader = Job(tmp_path / "elsewhere", writes=False)
+    reader.resume()
+    assert not reader.folder.exists()
 
 
-def test_where_epochs_are_short_a_checkpoint_waits_for_ten_seconds_or_for_the_end_of_the_job(
+def test_checkpoints_of_short_epochs_are_at_least_ten_seconds_apart_except_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
@@ -213,9 +213,7 @@ def test_where_epochs_are_short_a_checkpoint_waits_for_ten_seconds_or_for_the_en
     assert (job.folder / "checkpoint-0004.state").stat() == before
 
 
-def test_a_checkpoint_waits_until_it_takes_two_percent_of_the_time_since_the_last_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_checkpoints_take_at_most_two_percent_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
@@ -224,7 +222,7 @@ def test_a_checkpoint_waits_until_it_takes_two_percent_of_the_time_since_the_las
 
     def slow(path: Path, content: state.State) -> None:
         nonlocal now
-        now += 0.5  # for the weights, and for the checkpoint
+        now += 0.5  # once for the weights and once for the checkpoint
         write(path, content)
 
     write = state.write
@@ -244,25 +242,25 @@ def test_a_checkpoint_waits_until_it_takes_two_percent_of_the_time_since_the_las
 
 
 @pytest.mark.parametrize("name", ["checkpoint-0003.state", "weights-0003.state"])
-@pytest.mark.parametrize("how", [damage, Path.unlink, lambda path: path.write_bytes(b"")], ids=["bit", "gone", "empty"])
-def test_a_damaged_checkpoint_or_file_of_its_weights_costs_an_epoch_and_a_warning(
+@pytest.mark.parametrize(
+    "how", [damage, Path.unlink, lambda path: path.write_bytes(b"")], ids=["bit flip", "missing", "empty"]
+)
+def test_a_damaged_checkpoint_or_weight_file_is_skipped_with_a_warning(
     name: str, how: Callable[[Path], object], tmp_path: Path, messages: Callable[[str], list[str]]
 ) -> None:
     job = trained(tmp_path, 3)
     how(job.folder / name)
     job = Job(tmp_path)
     job.resume()
-    gone = (how, name) == (Path.unlink, "checkpoint-0003.state")  # nothing then says that it ever was
+    missing = (how, name) == (Path.unlink, "checkpoint-0003.state")  # there is no trace of this checkpoint
     assert job.done == 2
-    assert [name in line for line in messages("WARNING")] == ([] if gone else [True])
+    assert [name in line for line in messages("WARNING")] == ([] if missing else [True])
     job.train(3)
     assert job.names == {"checkpoint-0004", "checkpoint-0005", "weights-0003", "weights-0005"}
     assert resumed(tmp_path) == 5
 
 
-def test_a_damaged_checkpoint_is_not_one_of_the_two_that_are_kept_when_the_next_one_comes_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_checkpoint_does_not_count_as_one_of_the_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damage(trained(tmp_path, 3).folder / "checkpoint-0003.state")
     job = Job(tmp_path)
     job.resume()
@@ -272,7 +270,7 @@ def test_a_damaged_checkpoint_is_not_one_of_the_two_that_are_kept_when_the_next_
     assert job.names == {"checkpoint-0002", "checkpoint-0005", "weights-0001", "weights-0005"}
 
 
-def test_where_no_checkpoint_is_whole_training_starts_from_the_first_epoch_and_is_resumed_later(
+def test_training_starts_from_the_first_epoch_if_all_checkpoints_are_damaged(
     tmp_path: Path, messages: Callable[[str], list[str]]
 ) -> None:
     job = trained(tmp_path, 5)
@@ -286,7 +284,7 @@ def test_where_no_checkpoint_is_whole_training_starts_from_the_first_epoch_and_i
     assert resumed(tmp_path) == 1
 
 
-def test_a_checkpoint_of_another_version_is_refused_with_both_versions(
+def test_a_checkpoint_of_another_version_is_rejected_naming_both_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as later:
@@ -302,16 +300,16 @@ def test_a_checkpoint_of_another_version_is_refused_with_both_versions(
 
 
 def killed(count: int, base: Path) -> bool:
-    """Resume and train four epochs in a process that ends at the `count`th change on the disk; whether it did."""
+    """Train to four epochs in a process that dies at the `count`th disk operation. Return whether it died."""
     process = os.fork()
     if process == 0:
-        left = count
+        remaining = count
 
         def or_die(call: Callable[..., Any]) -> Callable[..., Any]:
             def counted(*arguments: Any, **options: Any) -> Any:
-                nonlocal left
-                left -= 1
-                if left == 0:
+                nonlocal remaining
+                remaining -= 1
+                if remaining == 0:
                     os._exit(9)
                 return call(*arguments, **options)
 
@@ -326,28 +324,28 @@ def killed(count: int, base: Path) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
 
 
-def test_a_kill_at_any_moment_costs_the_epoch_that_is_under_way_and_no_other(tmp_path: Path) -> None:
+def test_a_kill_at_any_moment_loses_only_the_current_epoch(tmp_path: Path) -> None:
     reached = []
     for count in range(1, 200):
         base = tmp_path / str(count)
         if not killed(count, base):
             break
         reached.append(resumed(base, kept=(2, 4)))
-        assert not list((base / "checkpoints").glob(".*"))  # what was begun
+        assert not list((base / "checkpoints").glob(".*"))  # unfinished files
         assert not killed(1000, base)
-        wanted = {"checkpoint-0003", "checkpoint-0004", "weights-0002", "weights-0003", "weights-0004"}
-        older = Job(base).names - wanted
-        assert wanted <= Job(base).names
-        assert reached[-1] == 4 or not older  # after the last epoch nothing is removed any more
+        expected = {"checkpoint-0003", "checkpoint-0004", "weights-0002", "weights-0003", "weights-0004"}
+        older = Job(base).names - expected
+        assert expected <= Job(base).names
+        assert reached[-1] == 4 or not older  # nothing is removed after the last epoch
     assert reached == sorted(reached)
     assert set(reached) == {0, 1, 2, 3, 4}
     assert len(reached) > 20
 
 
-# ---- what cannot be written --------------------------------------------------------------------------------------
+# ---- failing writes ----------------------------------------------------------------------------------------------
 
 
-def test_a_full_folder_costs_a_warning_and_the_next_epoch_tries_again(
+def test_a_full_folder_gives_a_warning_and_the_next_epoch_tries_again(
     tmp_path: Path, messages: Callable[[str], list[str]]
 ) -> None:
     job = trained(tmp_path, 1)
@@ -366,7 +364,7 @@ def test_a_full_folder_costs_a_warning_and_the_next_epoch_tries_again(
     assert resumed(tmp_path) == 3
 
 
-def test_a_folder_that_cannot_be_made_costs_a_warning_at_the_start_and_at_each_epoch(
+def test_a_folder_that_cannot_be_created_gives_a_warning_at_the_start_and_each_epoch(
     tmp_path: Path, messages: Callable[[str], list[str]]
 ) -> None:
     (tmp_path / "checkpoints").write_text("a file")
@@ -381,7 +379,7 @@ def test_a_folder_that_cannot_be_made_costs_a_warning_at_the_start_and_at_each_e
 
 
 def changed(**changes: Any) -> dict[str, Any]:
-    """The job's identity with other values, of hyperparameters or of what has the same name with blanks."""
+    """Return the job's identity with changed hyperparameters or other values (with underscores for blanks)."""
     names = {name.replace("_", " ") for name in changes} & OWN.keys()
     hyperparameters = {name: value for name, value in changes.items() if name.replace("_", " ") not in names}
     return {
@@ -392,7 +390,7 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"network": "resnet50"}, "network: resnet18 in the checkpoint, resnet50 in this job"),
         ({"training_images": 301}, "training images: 300 in the checkpoint, 301 in this job"),
@@ -402,8 +400,8 @@ def changed(**changes: Any) -> dict[str, Any]:
         ({"optimizer": "adam"}, "hyperparameter optimizer: sgd in the checkpoint, adam in this job"),
     ],
 )
-def test_a_checkpoint_of_another_job_is_refused_with_both_values(
-    change: dict[str, Any], told: str, tmp_path: Path
+def test_a_checkpoint_of_another_job_is_rejected_with_both_values(
+    change: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     trained(tmp_path, 1)
     before = Job(tmp_path).names
@@ -411,18 +409,18 @@ def test_a_checkpoint_of_another_job_is_refused_with_both_values(
         Job(tmp_path, changed(**change)).resume()
     path = tmp_path / "checkpoints" / "checkpoint-0001.state"
     assert str(error.value).startswith(
-        f"the checkpoint {path} belongs to another job: {told}. Restore the old values, or "
+        f"the checkpoint {path} belongs to another job: {message}. Restore the old values, or "
     )
     assert Job(tmp_path).names == before
 
 
-def test_all_that_is_different_is_in_one_message(tmp_path: Path) -> None:
+def test_one_message_names_all_differences(tmp_path: Path) -> None:
     trained(tmp_path, 1)
     with pytest.raises(UserError, match=r"resnet50 in this job; training images: .*; hyperparameter optimizer: "):
         Job(tmp_path, changed(network="resnet50", training_images=3, optimizer="adam")).resume()
 
 
-def test_the_end_of_training_and_the_learning_rate_may_change_and_the_log_says_so(
+def test_epochs_and_learning_rate_may_change_and_the_change_is_logged(
     tmp_path: Path, messages: Callable[[str], list[str]]
 ) -> None:
     trained(tmp_path, 1)
@@ -435,60 +433,60 @@ def test_the_end_of_training_and_the_learning_rate_may_change_and_the_log_says_s
     ]
 
 
-def test_a_hyperparameter_that_a_later_version_has_does_not_make_it_another_job(tmp_path: Path) -> None:
+def test_a_new_hyperparameter_does_not_make_it_another_job(tmp_path: Path) -> None:
     trained(tmp_path, 1)
     assert resumed(tmp_path, own=changed(new="value")) == 1
 
 
-def test_every_hyperparameter_that_may_change_is_one_of_an_algorithm() -> None:
+def test_all_changeable_hyperparameters_exist() -> None:
     from train.image_classification.hyperparameters import Hyperparameters as Classifier
     from train.semantic_segmentation.hyperparameters import Hyperparameters as Segmenter
 
-    known = {name for each in (Classifier, Segmenter) for name in each.__dataclass_fields__}
+    known = {name for algorithm in (Classifier, Segmenter) for name in algorithm.__dataclass_fields__}
     assert known >= identity.FREE
 
 
-# ---- which folder ------------------------------------------------------------------------------------------------
+# ---- the folder's path -------------------------------------------------------------------------------------------
 
 
 def configured(base: Path, content: str | None) -> Path:
-    """Write checkpointconfig.json, unless None; returns `base`."""
+    """Write checkpointconfig.json unless `content` is None, and return `base`."""
     (base / "input" / "config").mkdir(parents=True)
     if content is not None:
         (base / "input" / "config" / "checkpointconfig.json").write_text(content)
     return base
 
 
-def test_without_its_file_and_folder_a_job_has_no_checkpoints(tmp_path: Path) -> None:
+def test_a_job_without_configuration_and_folder_has_no_checkpoints(tmp_path: Path) -> None:
     assert checkpoints.folder(configured(tmp_path, None)) is None
 
 
-def test_a_folder_checkpoints_is_taken_without_a_file(tmp_path: Path) -> None:
+def test_an_existing_folder_is_used_without_a_configuration(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     assert checkpoints.folder(configured(tmp_path, None)) == tmp_path / "checkpoints"
 
 
 @pytest.mark.parametrize(
-    ("content", "wanted"),
+    ("content", "expected"),
     [
         ('{"LocalPath": "/mnt/kept"}', "/mnt/kept"),
         ("{}", "BASE/checkpoints"),
         ('{"LocalPath": ""}', "BASE/checkpoints"),
     ],
 )
-def test_the_folder_is_the_one_that_checkpointconfig_names(content: str, wanted: str, tmp_path: Path) -> None:
-    found = checkpoints.folder(configured(tmp_path, content))
-    assert str(found) == wanted.replace("BASE", str(tmp_path))
+def test_checkpointconfig_sets_the_folder(content: str, expected: str, tmp_path: Path) -> None:
+    folder = checkpoints.folder(configured(tmp_path, content))
+    assert str(folder) == expected.replace("BASE", str(tmp_path))
 
 
 @pytest.mark.parametrize("content", ['{"LocalPath": 3}', '{"LocalPath": "checkpoints"}', "[]", "{"])
-def test_a_checkpointconfig_that_names_no_folder_is_refused_by_name(content: str, tmp_path: Path) -> None:
+def test_an_invalid_checkpointconfig_is_rejected_by_name(content: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"checkpointconfig\.json.*\{\"LocalPath\": \"/opt/ml/checkpoints\"\}"):
         checkpoints.folder(configured(tmp_path, content))
     assert json.loads(json.dumps(configuration.EXAMPLES["checkpointconfig.json"]))
 
 
-def test_a_stop_before_training_goes_on_says_that_the_checkpoints_are_kept(tmp_path: Path) -> None:
+def test_the_stop_message_before_resumed_training_mentions_the_checkpoints(tmp_path: Path) -> None:
     job = Job(configured(tmp_path, None))
     job.resume()
     checkpoints.folder(tmp_path)

@@ -1,4 +1,4 @@
-"""Annotation files and record labels: what is read, what is mended, what is refused, and whose boxes they are."""
+"""Annotation files and record labels: reading, repairing, rejecting, and matching them to images."""
 
 import io
 import json
@@ -25,7 +25,7 @@ from train.object_detection.hyperparameters import check
 
 HP = check({"num_classes": "3", "num_training_samples": "8", "label_width": "22"})  # 4 objects
 ONE = {"class_id": 1, "left": 111, "top": 134, "width": 61, "height": 128}
-# The built-in's documented example.
+# The documented example of the built-in algorithm.
 DOCUMENTED = {
     "file": "dir/img1.jpg",
     "image_size": [{"width": 500, "height": 400, "depth": 3}],
@@ -44,7 +44,7 @@ def record(*values: float) -> Annotation:
 
 
 def outcome(call: Callable[..., Annotation], *arguments: Any) -> Annotation | str:
-    """What a parser returned, or the message of the UserError that it raised."""
+    """Return the parser's result, or the message of its UserError."""
     try:
         return call(*arguments)
     except UserError as error:
@@ -54,23 +54,23 @@ def outcome(call: Callable[..., Annotation], *arguments: Any) -> Annotation | st
 # ---- JSON -------------------------------------------------------------------------------------------------------
 
 
-def test_the_documented_example_is_read_with_sizes_made_corners() -> None:
-    found = parse(DOCUMENTED)
-    assert found.boxes.tolist() == [[1, 111, 134, 172, 262], [2, 0.5, 0, 1.5, 2]]
-    assert (found.size, found.file, found.categories) == ((500, 400), "dir/img1.jpg", {0: "dog", 1: "cat"})
+def test_the_documented_example_is_read_as_corners() -> None:
+    parsed = parse(DOCUMENTED)
+    assert parsed.boxes.tolist() == [[1, 111, 134, 172, 262], [2, 0.5, 0, 1.5, 2]]
+    assert (parsed.size, parsed.file, parsed.categories) == ((500, 400), "dir/img1.jpg", {0: "dog", 1: "cat"})
 
 
-def test_only_the_list_of_annotations_is_needed_and_it_may_be_empty() -> None:
-    found = parse({"annotations": []})
-    assert (found.boxes.shape, found.size, found.file, found.categories) == ((0, 5), None, "", {})
+def test_only_the_list_of_annotations_is_required_and_it_may_be_empty() -> None:
+    parsed = parse({"annotations": []})
+    assert (parsed.boxes.shape, parsed.size, parsed.file, parsed.categories) == ((0, 5), None, "", {})
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_byte_order_mark_is_no_mistake(encoding: str) -> None:
+def test_a_byte_order_mark_is_accepted(encoding: str) -> None:
     assert parse(json.dumps(DOCUMENTED).encode(encoding)).file == "dir/img1.jpg"
 
 
-def test_categories_in_another_form_are_passed_over() -> None:
+def test_invalid_categories_are_ignored() -> None:
     odd = [None, {"class_id": True, "name": "a"}, {"class_id": 0, "name": 3}, {"class_id": 0.5, "name": "b"}, {}]
     assert parse({"annotations": [], "categories": odd}).categories == {}
     assert parse({"annotations": [], "categories": {"class_id": 0}}).categories == {}
@@ -81,7 +81,7 @@ def without(key: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("document", "said"),
+    ("document", "message"),
     [
         (b"", "a.json is not JSON"),
         (b"\xff\xd8\xff\xe0", "a.json is not JSON"),
@@ -116,19 +116,17 @@ def without(key: str) -> dict[str, Any]:
         ({"annotations": [], "image_size": [{"width": math.nan, "height": 2}]}, "a.json has the image_size"),
     ],
 )
-def test_a_file_that_is_no_annotation_is_refused_with_its_name_the_place_and_the_value(
-    document: Any, said: str
-) -> None:
-    with pytest.raises(UserError, match=said):
+def test_an_invalid_annotation_file_is_rejected_with_name_position_and_value(document: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         parse(document)
 
 
 @pytest.mark.parametrize("size", [{"width": "500", "height": " 400.0 "}, [{"width": "5e2", "height": 400}]])
-def test_an_image_size_in_texts_of_numbers_is_read(size: Any) -> None:
+def test_an_image_size_of_numeric_strings_is_accepted(size: Any) -> None:
     assert parse({"annotations": [], "image_size": size}).size == (500, 400)
 
 
-def test_as_many_objects_as_label_width_holds_are_taken() -> None:
+def test_label_width_limits_the_number_of_objects() -> None:
     assert len(parse({"annotations": [ONE] * 4}).boxes) == 4
 
 
@@ -149,38 +147,38 @@ FRAMES = st.builds(Frame, st.integers(1, 5000), st.integers(1, 5000), st.integer
 @given(
     st.binary() | JSON.map(lambda value: json.dumps(value).encode()) | DOCUMENT.map(lambda d: json.dumps(d).encode())
 )
-def test_whatever_a_file_holds_the_parser_returns_boxes_or_raises_user_error(data: bytes) -> None:
-    found = outcome(annotations.parse_json, data, "a.json", HP)
-    if isinstance(found, str):
-        assert found.startswith("a.json")
-        found.encode()  # a message must be writable
+def test_any_file_gives_boxes_or_a_user_error(data: bytes) -> None:
+    parsed = outcome(annotations.parse_json, data, "a.json", HP)
+    if isinstance(parsed, str):
+        assert parsed.startswith("a.json")
+        parsed.encode()  # the message must be encodable
     else:
-        assert found.boxes.shape == (len(found.boxes), 5)
-        assert found.boxes.dtype == np.float64
-        assert set(found.boxes[:, 0]) <= {0.0, 1.0, 2.0}
+        assert parsed.boxes.shape == (len(parsed.boxes), 5)
+        assert parsed.boxes.dtype == np.float64
+        assert set(parsed.boxes[:, 0]) <= {0.0, 1.0, 2.0}
 
 
 # ---- RecordIO ---------------------------------------------------------------------------------------------------
 
 
-def test_a_record_is_read_as_im2rec_packs_it() -> None:
-    found = record(2, 5, 1, 0.25, 0.5, 0.75, 1, 0, 0, 0, 0.5, 0.5)
-    assert found.boxes.tolist() == [[1, 0.25, 0.5, 0.75, 1], [0, 0, 0, 0.5, 0.5]]
-    assert found.size == FRACTIONS
+def test_a_record_from_im2rec_is_read() -> None:
+    parsed = record(2, 5, 1, 0.25, 0.5, 0.75, 1, 0, 0, 0, 0.5, 0.5)
+    assert parsed.boxes.tolist() == [[1, 0.25, 0.5, 0.75, 1], [0, 0, 0, 0.5, 0.5]]
+    assert parsed.size == FRACTIONS
 
 
-def test_a_wider_header_and_wider_objects_are_read_without_what_is_extra() -> None:
-    found = record(4, 6, 640, 480, 1, 0.25, 0.5, 0.75, 1, 0, 2, 0, 0, 0.5, 0.5, 1)
-    assert found.boxes.tolist() == [[1, 0.25, 0.5, 0.75, 1], [2, 0, 0, 0.5, 0.5]]
+def test_extra_values_in_header_and_objects_are_ignored() -> None:
+    parsed = record(4, 6, 640, 480, 1, 0.25, 0.5, 0.75, 1, 0, 2, 0, 0, 0.5, 0.5, 1)
+    assert parsed.boxes.tolist() == [[1, 0.25, 0.5, 0.75, 1], [2, 0, 0, 0.5, 0.5]]
 
 
 @pytest.mark.parametrize("header", [(2, 5), (2, 6), (4, 5, 0, 0)])
-def test_a_record_of_a_header_alone_has_no_boxes(header: tuple[float, ...]) -> None:
+def test_a_record_with_only_a_header_has_no_boxes(header: tuple[float, ...]) -> None:
     assert record(*header).boxes.shape == (0, 5)
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ((), "has 0 label values, as in image-classification"),
         ((1,), "has 1 label value, as in image-classification"),
@@ -197,8 +195,8 @@ def test_a_record_of_a_header_alone_has_no_boxes(header: tuple[float, ...]) -> N
         ((2, 5, *(0, 0, 0, 1, 1) * 5), "has 5 objects but label_width=22 allows 4: set label_width to at least 27"),
     ],
 )
-def test_a_record_that_is_no_detection_record_is_refused_by_its_number(values: tuple[float, ...], said: str) -> None:
-    with pytest.raises(UserError, match=rf"r\.rec, record 7.*{said}"):
+def test_an_invalid_detection_record_is_rejected_with_its_number(values: tuple[float, ...], message: str) -> None:
+    with pytest.raises(UserError, match=rf"r\.rec, record 7.*{message}"):
         record(*values)
 
 
@@ -209,15 +207,15 @@ VALUES = st.floats(width=32) | st.sampled_from([0.0, 1.0, 2.0, 0.5, -1.0])
 @given(
     st.lists(VALUES) | st.builds(lambda header, width, rest: [header, width, *rest], WIDTHS, WIDTHS, st.lists(VALUES))
 )
-def test_whatever_a_record_holds_the_parser_returns_boxes_or_raises_user_error(values: list[float]) -> None:
-    found = outcome(record, *values)
-    if isinstance(found, str):
-        assert found.startswith("r.rec, record 7")
+def test_any_record_gives_boxes_or_a_user_error(values: list[float]) -> None:
+    parsed = outcome(record, *values)
+    if isinstance(parsed, str):
+        assert parsed.startswith("r.rec, record 7")
     else:
-        assert found.boxes.shape == (len(found.boxes), 5)
+        assert parsed.boxes.shape == (len(parsed.boxes), 5)
 
 
-# ---- boxes on their image ---------------------------------------------------------------------------------------
+# ---- placing boxes on images ------------------------------------------------------------------------------------
 
 
 def file(image: Image.Image, form: str, orientation: int, **how: Any) -> bytes:
@@ -228,7 +226,7 @@ def file(image: Image.Image, form: str, orientation: int, **how: Any) -> bytes:
 
 
 def xmp_tiff(image: Image.Image, orientation: int, tag: int | None, compression: str | None) -> bytes:
-    """A TIFF whose XMP, as photo editors write it, says how it lies; `tag` is TIFF's own word for it, None for none."""
+    """Return a TIFF with the orientation in XMP, as photo editors write it. `tag` is TIFF's own orientation, if any."""
     directory, data = TiffImagePlugin.ImageFileDirectory_v2(), io.BytesIO()
     directory[700] = f'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="{orientation}"/>'.encode()
     directory.tagtype[700] = TiffTags.BYTE
@@ -239,21 +237,21 @@ def xmp_tiff(image: Image.Image, orientation: int, tag: int | None, compression:
 
 
 TIFFS: dict[str, Callable[[Image.Image, int], bytes]] = {
-    "TIFF of LZW": lambda image, orientation: file(image, "TIFF", orientation, compression="tiff_lzw"),
-    "TIFF of JPEG": lambda image, orientation: file(image, "TIFF", orientation, compression="jpeg"),
-    "TIFF of two pages": lambda image, orientation: file(
+    "LZW TIFF": lambda image, orientation: file(image, "TIFF", orientation, compression="tiff_lzw"),
+    "JPEG TIFF": lambda image, orientation: file(image, "TIFF", orientation, compression="jpeg"),
+    "TIFF with two pages": lambda image, orientation: file(
         image, "TIFF", orientation, save_all=True, append_images=[Image.new("RGB", (9, 9))]
     ),
-    "TIFF turned by XMP": lambda image, orientation: xmp_tiff(image, orientation, None, None),
-    "TIFF of LZW turned by XMP": lambda image, orientation: xmp_tiff(image, orientation, None, "tiff_lzw"),
-    "TIFF turned by both": lambda image, orientation: xmp_tiff(image, orientation, orientation, None),
-    "TIFF whose tag overrules XMP": lambda image, orientation: xmp_tiff(image, 6, orientation, None),
+    "TIFF rotated by XMP": lambda image, orientation: xmp_tiff(image, orientation, None, None),
+    "LZW TIFF rotated by XMP": lambda image, orientation: xmp_tiff(image, orientation, None, "tiff_lzw"),
+    "TIFF rotated by both": lambda image, orientation: xmp_tiff(image, orientation, orientation, None),
+    "TIFF with a tag that overrides XMP": lambda image, orientation: xmp_tiff(image, 6, orientation, None),
 }
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP", *TIFFS])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_boxes_of_stored_pixels_are_turned_with_the_photo(form: str, orientation: int) -> None:
+def test_boxes_for_stored_pixels_are_rotated_with_the_photo(form: str, orientation: int) -> None:
     stored = Image.new("RGB", (96, 64))
     stored.paste("white", (16, 8, 48, 24))
     data = TIFFS[form](stored, orientation) if form in TIFFS else file(stored, form, orientation)
@@ -267,40 +265,40 @@ def test_boxes_of_stored_pixels_are_turned_with_the_photo(form: str, orientation
         assert placed[0] == pytest.approx([1, *np.array(seen) / [width, height, width, height]], abs=0.02)
 
 
-def test_boxes_of_a_photo_turned_by_exif_count_as_upright_when_image_size_says_so() -> None:
+def test_boxes_of_a_rotated_photo_are_upright_if_image_size_is() -> None:
     annotation = Annotation(np.array([[0.0, 10, 20, 30, 40]]), (50, 100))
     placed = annotations.place(annotation, Frame(100, 50, 6))
     assert placed.tolist() == [[0, 0.2, 0.2, 0.6, 0.4]]
 
 
-def test_a_square_photo_turned_by_exif_has_boxes_of_its_stored_pixels() -> None:
+def test_boxes_of_a_rotated_square_photo_are_for_stored_pixels() -> None:
     placed = annotations.place(Annotation(np.array([[0.0, 0, 0, 50, 10]]), (100, 100)), Frame(100, 100, 6))
     assert placed.tolist() == pytest.approx(np.array([[0, 0.9, 0, 1, 0.5]]))
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
-def test_boxes_of_another_image_size_are_not_placed(orientation: int) -> None:
+def test_boxes_for_another_image_size_are_not_placed(orientation: int) -> None:
     assert annotations.place(Annotation(np.zeros((1, 5)), (99, 50)), Frame(100, 50, orientation)) is None
 
 
-def test_the_size_of_an_upright_photo_that_is_not_turned_does_not_fit_when_swapped() -> None:
+def test_a_swapped_size_does_not_match_a_photo_that_is_not_rotated() -> None:
     assert annotations.place(Annotation(np.zeros((1, 5)), (50, 100)), Frame(100, 50, 3)) is None
 
 
-def test_fractions_of_a_record_are_turned_with_the_photo() -> None:
+def test_fractions_of_a_record_are_rotated_with_the_photo() -> None:
     placed = annotations.place(record(2, 5, 1, 0, 0, 0.5, 0.25), Frame(640, 480, 6))
     assert placed.tolist() == [[1, 0.75, 0, 1, 0.5]]
 
 
-def test_damaged_exif_leaves_boxes_as_they_are() -> None:
+def test_damaged_exif_does_not_change_boxes() -> None:
     whole = io.BytesIO()
     Image.new("RGB", (20, 10)).save(whole, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")
     with pytest.warns(UserWarning, match="Corrupt EXIF"):
         assert frame(whole.getvalue()) == Frame(20, 10, 1)
 
 
-def test_bad_boxes_are_dropped_or_clipped_and_each_is_counted_and_named() -> None:
-    remarks = DataIssues()
+def test_bad_boxes_are_dropped_or_clipped_and_reported() -> None:
+    issues = DataIssues()
     kept = annotations.repair(
         np.array(
             [
@@ -311,16 +309,16 @@ def test_bad_boxes_are_dropped_or_clipped_and_each_is_counted_and_named() -> Non
                 [1, 1.0, 0.5, 1.5, 0.6],  # outside
                 [1, np.nan, 0, 1, 1],
                 [1, 0, 0, 1, np.inf],
-                [2, 0, 0, 1 + 1e-7, 1],  # rounded, not misplaced
+                [2, 0, 0, 1 + 1e-7, 1],  # outside only by rounding
                 [2, 0.5, 0.5, 0.5 + 1e-9, 1],  # no width in float32
             ]
         ),
         "a.jpg",
-        remarks,
+        issues,
     )
     assert kept.dtype == np.float32
     assert kept.tolist() == np.float32([[0, 0.1, 0.1, 0.5, 0.5], [1, 0, 0.5, 0.5, 1], [2, 0, 0, 1, 1]]).tolist()
-    assert remarks.names == {
+    assert issues.names == {
         "boxes with zero area, dropped": ["a.jpg box 1", "a.jpg box 2", "a.jpg box 8"],
         "boxes partly outside their image, clipped": ["a.jpg box 3"],
         "boxes outside their image, dropped": ["a.jpg box 4"],
@@ -328,13 +326,13 @@ def test_bad_boxes_are_dropped_or_clipped_and_each_is_counted_and_named() -> Non
     }
 
 
-def test_remarks_are_one_line_a_kind_with_the_first_ten_names(caplog: pytest.LogCaptureFixture) -> None:
-    remarks = DataIssues()
+def test_issues_are_logged_in_one_line_per_kind_with_the_first_ten_names(caplog: pytest.LogCaptureFixture) -> None:
+    issues = DataIssues()
     for number in range(12):
-        remarks.add("boxes with zero area, dropped", f"b{number}")
-    remarks.add("images without an annotation file, left out", "x.jpg")
+        issues.add("boxes with zero area, dropped", f"b{number}")
+    issues.add("images without an annotation file, left out", "x.jpg")
     with caplog.at_level("WARNING", logger="train"):
-        remarks.log()
+        issues.log()
     assert caplog.messages == [
         "boxes with zero area, dropped: 12 (b0, b1, b2, b3, b4, b5, b6, b7, b8, b9 and 2 more)",
         "images without an annotation file, left out: 1 (x.jpg)",
@@ -348,21 +346,21 @@ PLACEABLE = st.fixed_dictionaries(
 
 
 @given(st.lists(PLACEABLE, max_size=4), FRAMES)
-def test_what_is_left_of_any_boxes_lies_on_the_image_with_a_positive_area(objects: list[Any], frame: Frame) -> None:
-    remarks = DataIssues()
-    kept = annotations.repair(annotations.place(parse({"annotations": objects}), frame), "a.jpg", remarks)
+def test_repaired_boxes_are_on_the_image_with_a_positive_area(objects: list[Any], frame: Frame) -> None:
+    issues = DataIssues()
+    kept = annotations.repair(annotations.place(parse({"annotations": objects}), frame), "a.jpg", issues)
     assert kept.dtype == np.float32
     assert ((kept[:, 1:] >= 0) & (kept[:, 1:] <= 1)).all()
     assert (kept[:, 3:] > kept[:, 1:3]).all()
-    dropped = sum(len(names) for kind, names in remarks.names.items() if kind.endswith("dropped"))
-    assert len(kept) + dropped == len(objects), "what is not kept is named"
+    dropped = sum(len(names) for kind, names in issues.names.items() if kind.endswith("dropped"))
+    assert len(kept) + dropped == len(objects), "dropped boxes must be named"
 
 
-# ---- a channel of them ------------------------------------------------------------------------------------------
+# ---- channels ---------------------------------------------------------------------------------------------------
 
 
 def channels(base: Path, images: list[str], notes: dict[str, Any]) -> tuple[Channel, Channel]:
-    """Channels of images (empty files: listing opens none) and annotation files by name; a text is taken as `file`."""
+    """Write channels of empty image files and annotation files. The values of `notes` are the key `file`."""
     for name in images:
         (base / "train" / name).parent.mkdir(parents=True, exist_ok=True)
         (base / "train" / name).write_bytes(b"")
@@ -377,14 +375,14 @@ def channels(base: Path, images: list[str], notes: dict[str, Any]) -> tuple[Chan
 
 
 def listed(base: Path, images: list[str], notes: dict[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
-    remarks = DataIssues()
-    found = annotations.list_files(*channels(base, images, notes), HP, remarks)
-    assert set(found.annotations) == {sample.name for sample in found.samples}
-    assert all(sample.path.is_file() for sample in found.samples)
-    return [sample.name for sample in found.samples], remarks.names
+    issues = DataIssues()
+    listing = annotations.list_files(*channels(base, images, notes), HP, issues)
+    assert set(listing.annotations) == {sample.name for sample in listing.samples}
+    assert all(sample.path.is_file() for sample in listing.samples)
+    return [sample.name for sample in listing.samples], issues.names
 
 
-def test_an_image_is_found_by_the_key_file_else_by_base_name_at_any_depth(tmp_path: Path) -> None:
+def test_an_image_is_found_by_the_key_file_or_else_by_base_name_at_any_depth(tmp_path: Path) -> None:
     images = ["dir/one.jpg", "two.PNG", "deep/er/three.jpeg", "a b.jpg", "by file"]
     notes = {
         "1.json": "dir/one.jpg",
@@ -396,31 +394,31 @@ def test_an_image_is_found_by_the_key_file_else_by_base_name_at_any_depth(tmp_pa
     assert listed(tmp_path, images, notes) == (sorted(images), {})
 
 
-def test_images_of_one_base_name_are_told_apart_by_their_folder(tmp_path: Path) -> None:
-    names, remarks = listed(tmp_path, ["a/1.jpg", "b/1.jpg"], {"a/1.json": "", "b/1.json": ""})
-    assert (names, remarks) == (["a/1.jpg", "b/1.jpg"], {})
+def test_images_with_the_same_base_name_are_distinguished_by_folder(tmp_path: Path) -> None:
+    names, issues = listed(tmp_path, ["a/1.jpg", "b/1.jpg"], {"a/1.json": "", "b/1.json": ""})
+    assert (names, issues) == (["a/1.jpg", "b/1.jpg"], {})
 
 
-def test_what_lacks_its_partner_is_left_out_counted_and_named(tmp_path: Path) -> None:
-    names, remarks = listed(
+def test_unpaired_files_are_skipped_and_reported(tmp_path: Path) -> None:
+    names, issues = listed(
         tmp_path, ["1.jpg", "2.jpg", "3.png", "readme.txt", ".4.jpg"], {"1.json": "", "5.json": "", "._1.json": ""}
     )
     assert names == ["1.jpg"]
-    assert remarks == {
+    assert issues == {
         "annotation files without an image, left out": ["5.json"],
         "images of train without an annotation file, left out": ["2.jpg", "3.png"],
     }
 
 
-def test_an_annotation_cannot_reach_out_of_its_channel(tmp_path: Path) -> None:
+def test_an_annotation_cannot_refer_to_files_outside_its_channel(tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(b"")
-    names, remarks = listed(tmp_path, ["1.jpg"], {"1.json": "", "2.json": "../secret.jpg", "3.json": "/etc/hostname"})
+    names, issues = listed(tmp_path, ["1.jpg"], {"1.json": "", "2.json": "../secret.jpg", "3.json": "/etc/hostname"})
     assert names == ["1.jpg"]
-    assert remarks == {"annotation files without an image, left out": ["2.json", "3.json"]}
+    assert issues == {"annotation files without an image, left out": ["2.json", "3.json"]}
 
 
 @pytest.mark.parametrize(
-    ("images", "notes", "said"),
+    ("images", "notes", "message"),
     [
         (["1.jpg"], {}, r"channel 'train_annotation' has no \.json file but must have .*: it holds nothing"),
         (["1.jpg"], {"note.txt": "x"}, r": it holds note\.txt"),
@@ -430,10 +428,10 @@ def test_an_annotation_cannot_reach_out_of_its_channel(tmp_path: Path) -> None:
         (["1.jpg"], {"1.json": "", "2.json": "1.jpg"}, r"1\.json and 2\.json both belong to the image 1\.jpg"),
     ],
 )
-def test_channels_that_do_not_pair_are_refused(
-    images: list[str], notes: dict[str, str], said: str, tmp_path: Path
+def test_channels_that_cannot_be_paired_are_rejected(
+    images: list[str], notes: dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         listed(tmp_path, images, notes)
 
 
@@ -445,18 +443,18 @@ def test_a_bad_annotation_file_is_named_with_its_folder(tmp_path: Path) -> None:
 
 
 def boxed(base: Path, *boxes: tuple[float, float, float, float]) -> dict[str, list[str]]:
-    """List images with one box each, left, top, width and height; returns the remarks."""
+    """List images with one box each (left, top, width, height), and return the issues."""
     names = [f"{number}.jpg" for number in range(len(boxes))]
     images, notes = channels(base, names, {f"{number}.json": "" for number in range(len(boxes))})
     for number, box in enumerate(boxes):
         note = {"class_id": 0, **dict(zip(("left", "top", "width", "height"), box, strict=True))}
         (notes.path / f"{number}.json").write_text(json.dumps({"annotations": [note]}))
-    remarks = DataIssues()
-    annotations.list_files(images, notes, HP, remarks)
-    return remarks.names
+    issues = DataIssues()
+    annotations.list_files(images, notes, HP, issues)
+    return issues.names
 
 
-def test_boxes_in_fractions_are_not_taken_for_pixels(tmp_path: Path) -> None:
+def test_boxes_in_fractions_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         boxed(tmp_path, (0.31, 0.2, 0.4, 0.5), (0, 0, 1, 1), (0.5, -0.1, 0.7, 0.3))
     assert str(caught.value).startswith(
@@ -465,38 +463,38 @@ def test_boxes_in_fractions_are_not_taken_for_pixels(tmp_path: Path) -> None:
     )
 
 
-def test_a_channel_in_pixels_may_hold_tiny_boxes_which_are_named(tmp_path: Path) -> None:
+def test_tiny_boxes_in_a_channel_with_pixels_are_accepted_and_named(tmp_path: Path) -> None:
     assert boxed(tmp_path, (0.31, 0.2, 0.4, 0.5), (0, 0, 2, 3), (30, 30, 1, 1)) == {
         "annotation files whose boxes end within 2 pixels of the corner and may be in fractions": ["0.json"]
     }
 
 
 @pytest.mark.parametrize("box", [(0, 0, 0, 0), (math.nan, 0, 1, 1), (0, 0, 3, 1), (0, 1, 0.5, 2)])
-def test_boxes_without_area_and_small_ones_in_pixels_are_not_fractions(
+def test_boxes_without_area_and_small_boxes_in_pixels_do_not_count_as_fractions(
     box: tuple[float, float, float, float], tmp_path: Path
 ) -> None:
     assert boxed(tmp_path, box, box) == {}
 
 
-def test_boxes_in_fractions_of_an_image_size_of_1_are_as_good_as_pixels(tmp_path: Path) -> None:
+def test_fractions_are_accepted_with_an_image_size_of_1(tmp_path: Path) -> None:
     images, notes = channels(tmp_path, ["1.jpg"], {"1.json": ""})
     box = {"class_id": 0, "left": 0.1, "top": 0.2, "width": 0.3, "height": 0.4}
     (notes.path / "1.json").write_text(
         json.dumps({"image_size": [{"width": 1, "height": 1, "depth": 3}], "annotations": [box]})
     )
-    found = annotations.list_files(images, notes, HP, DataIssues()).annotations["1.jpg"]
-    assert annotations.place(found, Frame(640, 480, 1)) == pytest.approx(np.array([[0, 0.1, 0.2, 0.4, 0.6]]))
+    parsed = annotations.list_files(images, notes, HP, DataIssues()).annotations["1.jpg"]
+    assert annotations.place(parsed, Frame(640, 480, 1)) == pytest.approx(np.array([[0, 0.1, 0.2, 0.4, 0.6]]))
 
 
 def recorded(base: Path, *boxes: tuple[float, float, float, float]) -> int:
-    """List records with one box each, xmin, ymin, xmax and ymax; returns how many there are."""
+    """List records with one box each (xmin, ymin, xmax, ymax), and return their number."""
     with recordio.Writer(base / "train.rec") as writer:
         for number, box in enumerate(boxes):
             writer.write(recordio.pack_image([2, 5, 0, *box], number, b"x"))
     return len(annotations.list_records(base / "train.rec", HP).samples)
 
 
-def test_records_whose_boxes_are_in_pixels_are_refused_even_where_a_box_begins_in_the_corner(tmp_path: Path) -> None:
+def test_records_with_boxes_in_pixels_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         recorded(tmp_path, (31, 20, 90, 80), (0, 0, 50, 40))
     assert str(caught.value).startswith(
@@ -506,7 +504,7 @@ def test_records_whose_boxes_are_in_pixels_are_refused_even_where_a_box_begins_i
 
 
 @pytest.mark.parametrize("odd", [(0.5, 0.5, 1.5, 1.2), (31, 20, 90, 80), (math.nan, 0, 1, 1)])
-def test_a_few_boxes_beyond_their_image_do_not_make_records_pixels(
+def test_records_with_a_few_boxes_outside_the_image_are_accepted(
     odd: tuple[float, float, float, float], tmp_path: Path
 ) -> None:
     assert recorded(tmp_path, (0, 0, 0.5, 0.5), odd, (0, 0, 1, 1)) == 3
@@ -517,12 +515,12 @@ def test_records_are_listed_in_order_with_their_boxes(tmp_path: Path) -> None:
     with recordio.Writer(path) as writer:
         for number in range(3):
             writer.write(recordio.pack_image([2, 5, number, 0, 0, 0.5, 0.5], number, b"image %d" % number))
-    found = annotations.list_records(path, HP)
-    assert [sample.read() for sample in found.samples] == [b"image 0", b"image 1", b"image 2"]
-    assert [found.annotations[sample.name].boxes[0, 0] for sample in found.samples] == [0, 1, 2]
+    parsed = annotations.list_records(path, HP)
+    assert [sample.read() for sample in parsed.samples] == [b"image 0", b"image 1", b"image 2"]
+    assert [parsed.annotations[sample.name].boxes[0, 0] for sample in parsed.samples] == [0, 1, 2]
 
 
-def test_a_record_with_a_bad_label_is_named_with_its_file_and_number(tmp_path: Path) -> None:
+def test_a_record_with_a_bad_label_is_named_with_file_and_number(tmp_path: Path) -> None:
     path = tmp_path / "train.rec"
     with recordio.Writer(path) as writer:
         writer.write(recordio.pack_image([2, 5, 0, 0, 0, 0.5, 0.5], 0, b"x"))
@@ -538,12 +536,12 @@ def test_a_record_with_a_bad_label_is_named_with_its_file_and_number(tmp_path: P
         ([{0: "a"}, {1: "b"}, {2: "c", 0: "a"}], ("a", "b", "c")),
         ([{0: "a", 1: "b"}], None),  # a class has no name
         ([{0: "a", 1: "b", 2: "c"}, {0: "d"}], None),  # a class has two names
-        ([{0: "a", 1: "b", 2: "c", 3: "d"}], None),  # the list of before the classes were numbered anew
+        ([{0: "a", 1: "b", 2: "c", 3: "d"}], None),  # a class that does not exist
         ([{}], None),
     ],
 )
-def test_categories_name_the_classes_only_when_all_files_agree(
+def test_categories_give_the_class_names_only_if_all_files_agree(
     categories: list[dict[int, str]], names: tuple[str, ...] | None
 ) -> None:
-    found = [Annotation(np.zeros((0, 5)), categories=each) for each in categories]
-    assert annotations.class_names(annotations.categories(found), 3) == names
+    parsed = [Annotation(np.zeros((0, 5)), categories=mapping) for mapping in categories]
+    assert annotations.class_names(annotations.categories(parsed), 3) == names

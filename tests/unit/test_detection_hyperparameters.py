@@ -1,4 +1,4 @@
-"""The hyperparameters of object-detection: the built-in's names, defaults and limits, and the page that tells them."""
+"""The hyperparameters of object-detection: names, defaults and limits of the built-in."""
 
 import re
 
@@ -10,7 +10,7 @@ from train.object_detection.hyperparameters import check
 REQUIRED = {"num_classes": "2", "num_training_samples": "100"}
 
 
-def test_defaults_are_the_built_ins() -> None:
+def test_defaults_match_the_built_in() -> None:
     values = check(REQUIRED)
     assert (
         values.values()
@@ -42,7 +42,7 @@ def test_defaults_are_the_built_ins() -> None:
     assert values.max_objects() == 69
 
 
-def test_the_notebooks_hyperparameters_are_taken_as_they_are() -> None:
+def test_the_notebooks_hyperparameters_are_accepted_unchanged() -> None:
     texts = {
         "base_network": "resnet-50",
         "use_pretrained_model": "0",
@@ -83,22 +83,22 @@ def test_the_notebooks_hyperparameters_are_taken_as_they_are() -> None:
         ("lr_scheduler_factor", "1"),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_name_and_value(name: str, text: str) -> None:
+def test_a_value_out_of_range_is_rejected_with_name_and_value(name: str, text: str) -> None:
     with pytest.raises(UserError, match=f"hyperparameter {name}='?{re.escape(text)}"):
         check(REQUIRED | {name: text})
 
 
 @pytest.mark.parametrize(("name", "text"), [("learning_rate", "1"), ("momentum", "0"), ("weight_decay", "0")])
-def test_an_end_that_notebooks_send_is_taken(name: str, text: str) -> None:
+def test_range_limits_that_notebooks_use_are_accepted(name: str, text: str) -> None:
     assert getattr(check(REQUIRED | {name: text}), name) == float(text)
 
 
 @pytest.mark.parametrize("text", ["", "false", "False", "0", "none"])
-def test_no_pattern_is_written_in_several_ways(text: str) -> None:
+def test_no_pattern_can_be_written_in_several_ways(text: str) -> None:
     assert check(REQUIRED | {"freeze_layer_pattern": text}).freeze_layer_pattern is None
 
 
-def test_a_pattern_matches_from_a_names_beginning() -> None:
+def test_a_pattern_must_match_at_the_start_of_a_name() -> None:
     values = check(REQUIRED | {"freeze_layer_pattern": "conv1_"})
     assert values.freezes("conv1_1_weight")
     assert not values.freezes("stage1_unit1_conv1_weight")

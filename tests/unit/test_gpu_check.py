@@ -1,4 +1,4 @@
-"""gpu-check's comparison and verdict, on trainings that are functions."""
+"""gpu-check's comparison and verdict, with functions in place of trainings."""
 
 import pytest
 
@@ -11,7 +11,7 @@ LOSSES = [2.0, 1.0, 0.5]
 
 
 def training(factors: dict[str, float], has_half: bool = True) -> Training:
-    """Trains with losses that are the CPU's times a factor, by the name of the place."""
+    """Return a training with the CPU's losses times a factor, by device."""
 
     def train(place: Place) -> Run:
         factor = factors.get(str(place), 1.0)
@@ -21,11 +21,11 @@ def training(factors: dict[str, float], has_half: bool = True) -> Training:
 
 
 def verdicts(rows: list[comparison.Row]) -> dict[str, bool]:
-    """Whether the run of each place agrees with the CPU."""
+    """Return whether the run on each device agrees with the CPU."""
     return {str(row.place): row.passed for row in rows}
 
 
-def test_every_gpu_float16_and_all_gpus_together_are_compared_with_the_cpu() -> None:
+def test_each_gpu_and_float16_and_all_gpus_together_are_compared_with_the_cpu() -> None:
     rows = compare({"a": training({}), "b": training({}, has_half=False)}, GPUS)
     assert [(row.algorithm, str(row.place)) for row in rows] == [
         *(("a", "cpu:0"), ("a", "gpu:0"), ("a", "gpu:1"), ("a", "gpu:0 float16"), ("a", "gpu:1 float16")),
@@ -35,26 +35,28 @@ def test_every_gpu_float16_and_all_gpus_together_are_compared_with_the_cpu() -> 
 
 
 @pytest.mark.parametrize(
-    ("devices", "found"),
+    ("devices", "expected"),
     [(GPUS[:1], ["gpu:0", "gpu:0 float16"]), ([CPU, Device("cpu", 1)], ["cpu:1", "cpu:0,cpu:1"]), ([CPU], [])],
     ids=["one-gpu", "contexts-of-the-cpu", "the-cpu"],
 )
-def test_one_device_is_not_several_and_the_cpu_has_no_float16(devices: list[Device], found: list[str]) -> None:
-    assert [str(place) for place in places(devices, half=True)] == found
+def test_a_single_device_is_compared_once_and_the_cpu_has_no_float16(
+    devices: list[Device], expected: list[str]
+) -> None:
+    assert [str(place) for place in places(devices, half=True)] == expected
 
 
 @pytest.mark.parametrize("factor", [1.0011, 0.9989, float("nan"), float("inf")])
-def test_a_device_that_computes_other_numbers_fails(factor: float) -> None:
+def test_a_device_with_different_losses_fails(factor: float) -> None:
     rows = compare({"a": training({"gpu:1": factor, "gpu:0 float16": 1.0011})}, GPUS)
     assert [place for place, passed in verdicts(rows).items() if not passed] == ["gpu:1"]
 
 
-def test_float16_has_its_own_limit() -> None:
+def test_float16_has_a_separate_limit() -> None:
     rows = compare({"a": training({"gpu:0 float16": 1.049, "gpu:1 float16": 1.051})}, GPUS)
     assert [place for place, passed in verdicts(rows).items() if not passed] == ["gpu:1 float16"]
 
 
-def test_a_device_that_ends_with_an_error_fails_and_the_others_are_still_compared() -> None:
+def test_a_device_with_an_error_fails_and_the_others_are_still_compared() -> None:
     def train(place: Place) -> Run:
         if place.devices[0] == GPUS[0]:
             raise RuntimeError("no kernel image is available for execution on the device\nat line 7")

@@ -1,4 +1,4 @@
-"""SDK v3's local mode on `local_gpu`: the Compose file alone, as there is no GPU to run it on."""
+"""SDK v3's local mode with `local_gpu`. Only the Compose file is checked, because there is no GPU."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from tests import compose
 from tests.environments import REPOSITORY
 
 IMAGE = "sagemaker-vision/image-classification:dev-gpu"
-# In a process of its own, because importing the SDK warns of the SDK.
+# Runs in a new process, because importing the SDK raises warnings.
 JOB = """
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ trainer.train([InputData(channel_name="train", data_source=f"{folder}/train")])
 """
 
 
-def test_a_job_on_local_gpu_asks_compose_for_every_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_on_local_gpu_requests_all_gpus_from_compose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = compose.keep(tmp_path, monkeypatch)
     for name in ("train", "root"):
         (tmp_path / name).mkdir()

@@ -1,4 +1,4 @@
-"""The model folder: which epochs' weights stay in it, and what is kept of a job that has diverged."""
+"""The model folder: the epochs with kept weights, and the files of a job that diverged."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from train.model_folder import Model, ModelFolder
 
 
 class Texts(Model[None]):
-    """A model whose weights are a text, which ends a job without its description and its check."""
+    """A model with text as weights, and without an export and a check."""
 
     weights = "model-{:04d}.params"
 
@@ -42,11 +42,11 @@ class OneFile(Texts):
 
 
 def files(folder: Path) -> set[str]:
-    """The names of the files."""
+    """Return the names of the files."""
     return {path.name for path in folder.iterdir()}
 
 
-def test_the_best_epoch_takes_the_place_of_the_best_before_it(tmp_path: Path) -> None:
+def test_a_new_best_epoch_replaces_the_previous_one(tmp_path: Path) -> None:
     folder = ModelFolder(tmp_path, Texts(), Lines())
     folder.save(0, True, None)
     folder.save(1, False, 0)
@@ -54,7 +54,7 @@ def test_the_best_epoch_takes_the_place_of_the_best_before_it(tmp_path: Path) ->
     assert files(tmp_path) == {"model-0003.params"}
 
 
-def test_every_nth_epoch_is_kept_besides_the_best(tmp_path: Path) -> None:
+def test_every_nth_epoch_is_kept_in_addition_to_the_best(tmp_path: Path) -> None:
     folder = ModelFolder(tmp_path, Texts(checkpoint_frequency=2), Lines())
     folder.save(0, True, None)
     folder.save(1, True, 0)
@@ -63,26 +63,26 @@ def test_every_nth_epoch_is_kept_besides_the_best(tmp_path: Path) -> None:
     assert files(tmp_path) == {"model-0002.params", "model-0003.params", "model-0004.params"}
 
 
-def test_one_file_of_weights_is_written_over_and_what_stands_beside_it_is_written_once(tmp_path: Path) -> None:
+def test_a_single_weight_file_is_overwritten_and_its_companions_are_written_once(tmp_path: Path) -> None:
     model = OneFile()
     folder = ModelFolder(tmp_path, model, Lines())
     folder.save(0, True, None)
-    (tmp_path / "symbol.json").write_text("as it was")
+    (tmp_path / "symbol.json").write_text("unchanged")
     model.now = "better"
     folder.save(1, True, 0)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "model.params": "better",
-        "symbol.json": "as it was",
+        "symbol.json": "unchanged",
     }
 
 
-def test_the_weights_after_the_last_epoch_have_a_file_of_their_own(tmp_path: Path) -> None:
+def test_the_last_epochs_weights_have_a_separate_file(tmp_path: Path) -> None:
     folder = ModelFolder(tmp_path, OneFile(), Lines())
     folder.save_last()
     assert files(tmp_path) == {"model.last"}
 
 
-def test_a_host_that_does_not_write_leaves_no_file(tmp_path: Path) -> None:
+def test_a_host_that_does_not_write_creates_no_files(tmp_path: Path) -> None:
     folder = ModelFolder(tmp_path, OneFile(), Lines(), writes=False)
     folder.save(0, True, None)
     folder.save_last()
@@ -102,7 +102,7 @@ def served(tmp_path: Path) -> Path:
 
 
 class Finishing(ModelFolder[None]):
-    """A model folder whose end is counted, or fails."""
+    """A model folder that records calls of `finish`, or raises an error in them."""
 
     def __init__(self, folder: Path, error: TrainError | None = None) -> None:
         super().__init__(folder, Texts(), Lines())
@@ -114,20 +114,20 @@ class Finishing(ModelFolder[None]):
             raise self.error
 
 
-def test_the_best_epoch_before_a_divergence_is_finished_and_kept(served: Path) -> None:
+def test_the_best_epoch_before_a_divergence_is_exported_and_kept(served: Path) -> None:
     folder = Finishing(served)
     assert folder.rescue(Best(0.5, {}, None, 3)) == "epoch 3, the best so far, is kept"
     assert folder.finished == [3]
     assert files(served) == {MODEL_ONNX, MODEL_JSON, "model-0001.params"}
 
 
-def test_of_a_best_epoch_that_cannot_be_served_only_the_native_weights_stay(served: Path) -> None:
-    told = Finishing(served, TrainError("the answers differ")).rescue(Best(0.5, {}, None, 0))
-    assert told == "epoch 0, the best so far, failed the final checks: only its native weights are kept"
+def test_only_the_native_weights_are_kept_if_the_best_epoch_cannot_be_served(served: Path) -> None:
+    message = Finishing(served, TrainError("the answers differ")).rescue(Best(0.5, {}, None, 0))
+    assert message == "epoch 0, the best so far, failed the final checks: only its native weights are kept"
     assert files(served) == {"model-0001.params"}
 
 
-def test_before_the_first_epoch_has_ended_nothing_is_finished(served: Path) -> None:
+def test_nothing_is_exported_before_the_first_epoch_has_ended(served: Path) -> None:
     folder = Finishing(served)
     assert folder.rescue(None) == "no epoch was finished, so there is no model"
     assert folder.finished == []

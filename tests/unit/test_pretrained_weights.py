@@ -1,4 +1,4 @@
-"""What a weight file must hold, what formats call its tensors, and the command that checks and converts one."""
+"""Weight files: required tensors, names in different formats, and the command that checks and converts a file."""
 
 import argparse
 import io
@@ -31,13 +31,13 @@ def resnet18() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def vgg16() -> dict[str, np.ndarray]:
-    """The weights, and of the large classifier the names alone."""
+    """The weights, with dummy values for the large classifier."""
     drawn = draw_all(row for row in _rows("vgg16") if row[0].startswith("features."))
     return drawn | {name: np.zeros(1, np.float32) for name in head("vgg16")}
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_layout_is_that_of_the_published_library(network: str) -> None:
+def test_the_layout_matches_the_published_library(network: str) -> None:
     published = {name: tuple(shape) for name, shape, *_ in _rows(network)}
     body = {
         name: shape for name, shape in published.items() if not name.endswith("tracked") and name not in head(network)
@@ -48,7 +48,7 @@ def test_layout_is_that_of_the_published_library(network: str) -> None:
 
 
 @pytest.mark.parametrize("network", RESNETS)
-def test_gluoncvs_resnet_names_lead_back_to_torchvisions(network: str) -> None:
+def test_gluoncvs_resnet_names_are_converted_to_torchvisions(network: str) -> None:
     names = [*layout(network), *head(network)]
     assert list(_torchvision_names([gluoncv_name(name) for name in names], network).values()) == names
 
@@ -56,14 +56,14 @@ def test_gluoncvs_resnet_names_lead_back_to_torchvisions(network: str) -> None:
 @pytest.mark.parametrize(
     "others", [("pre_logits.fc1", "pre_logits.fc2", "head.fc"), ("features.31", "features.33", "output")]
 )
-def test_timms_and_gluons_vgg16_names_lead_back_to_torchvisions(others: tuple[str, ...]) -> None:
+def test_timms_and_gluons_vgg16_names_are_converted_to_torchvisions(others: tuple[str, ...]) -> None:
     above = [f"{layer}.{part}" for layer in others for part in ("weight", "bias")]
     names = [*layout("vgg16"), *head("vgg16")]
     assert list(_torchvision_names([*layout("vgg16"), *above], "vgg16").values()) == names
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_names_that_mxnet_counted_lead_back_to_torchvisions(network: str) -> None:
+def test_mxnets_counted_names_are_converted_to_torchvisions(network: str) -> None:
     names = [*layout(network), *head(network)]
     counted = _counted_names(network)
     assert len(counted) == len(names)
@@ -72,18 +72,18 @@ def test_names_that_mxnet_counted_lead_back_to_torchvisions(network: str) -> Non
     }
 
 
-def test_names_are_as_mxnet_counts_them() -> None:
-    counted = {name: said for said, name in _counted_names("resnet50").items()}
+def test_counted_names_match_mxnets() -> None:
+    counted = {name: mxnet_name for mxnet_name, name in _counted_names("resnet50").items()}
     assert counted["bn1.running_var"] == "batchnorm0_running_var"
     assert counted["layer1.0.downsample.1.weight"] == "down1_batchnorm0_gamma"
     assert counted["layer3.2.conv2.weight"] == "layers3_conv7_weight"
     assert counted["fc.bias"] == "dense0_bias"
-    counted = {name: said for said, name in _counted_names("vgg16").items()}
+    counted = {name: mxnet_name for mxnet_name, name in _counted_names("vgg16").items()}
     assert counted["features.28.bias"] == "conv12_bias"
     assert counted["classifier.6.weight"] == "dense2_weight"
 
 
-def test_half_and_double_precision_become_float32(resnet18: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_half_and_double_precision_are_converted_to_float32(resnet18: dict[str, np.ndarray], tmp_path: Path) -> None:
     for dtype in (np.float16, np.float64):
         save_file({name: value.astype(dtype) for name, value in resnet18.items()}, tmp_path / "w.safetensors")
         checked = check(read(tmp_path / "w.safetensors", "resnet18"), "resnet18", tmp_path / "w.safetensors")
@@ -91,7 +91,7 @@ def test_half_and_double_precision_become_float32(resnet18: dict[str, np.ndarray
         np.testing.assert_allclose(checked["conv1.weight"], resnet18["conv1.weight"], rtol=1e-3, atol=1e-6)
 
 
-def test_the_file_of_another_depth_is_recognised(resnet18: dict[str, np.ndarray]) -> None:
+def test_a_file_for_another_depth_is_recognized(resnet18: dict[str, np.ndarray]) -> None:
     with pytest.raises(
         UserError, match=r"^w.params contains resnet18, but the job needs resnet50: provide resnet50's file"
     ):
@@ -99,14 +99,16 @@ def test_the_file_of_another_depth_is_recognised(resnet18: dict[str, np.ndarray]
 
 
 @pytest.mark.parametrize("form", ["torchvision", "exported"])
-@pytest.mark.parametrize(("holds", "asked"), [("resnet18", "vgg16"), ("vgg16", "resnet18")])
-def test_the_file_of_another_family_is_refused_naming_both(holds: str, asked: str, form: str, tmp_path: Path) -> None:
-    names = [*layout(holds), *head(holds)] if form == "torchvision" else [f"arg:{n}" for n in _counted_names(holds)]
+@pytest.mark.parametrize(("actual", "expected"), [("resnet18", "vgg16"), ("vgg16", "resnet18")])
+def test_a_file_for_another_family_is_rejected(actual: str, expected: str, form: str, tmp_path: Path) -> None:
+    names = [*layout(actual), *head(actual)] if form == "torchvision" else [f"arg:{n}" for n in _counted_names(actual)]
     file = tmp_path / "w.safetensors"
     save_file({name: np.zeros(1, np.float32) for name in names}, file)
     with pytest.raises(UserError) as caught:
-        check(read(file, asked), asked, file)
-    assert str(caught.value).startswith(f"{file} contains {holds}, but the job needs {asked}: provide {asked}'s file")
+        check(read(file, expected), expected, file)
+    assert str(caught.value).startswith(
+        f"{file} contains {actual}, but the job needs {expected}: provide {expected}'s file"
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_the_file_of_another_family_is_refused_naming_both(holds: str, asked: st
         ({"features.0.weight": np.ones((64, 1, 3, 3))}, "features.0.weight has shape (64, 1, 3, 3) instead of (64"),
     ],
 )
-def test_a_vgg_that_is_not_vgg16_is_refused_by_tensor(
+def test_another_vgg_than_vgg16_is_rejected_naming_the_tensor(
     change: dict[str, np.ndarray | None], reason: str, vgg16: dict[str, np.ndarray]
 ) -> None:
     changed = {name: value for name, value in (vgg16 | change).items() if value is not None}
@@ -126,7 +128,7 @@ def test_a_vgg_that_is_not_vgg16_is_refused_by_tensor(
     assert reason in str(caught.value)
 
 
-def test_gluoncvs_detector_weights_are_refused_because_they_want_another_input(tmp_path: Path) -> None:
+def test_gluoncvs_detector_weights_are_rejected(tmp_path: Path) -> None:
     names = ["init_scale", "norm4.scale", *(f"stages.{stage}.0.weight" for stage in range(6))]
     file = tmp_path / "vgg16_atrous.safetensors"
     save_file({name: np.zeros(1, np.float32) for name in names}, file)
@@ -146,7 +148,7 @@ def test_gluoncvs_detector_weights_are_refused_because_they_want_another_input(t
     ],
 )
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
-def test_a_file_that_does_not_fit_is_refused_by_tensor(
+def test_a_file_that_does_not_match_is_rejected_naming_the_tensor(
     change: dict[str, np.ndarray | None], reason: str, resnet18: dict[str, np.ndarray]
 ) -> None:
     changed = {name: value for name, value in (resnet18 | change).items() if value is not None}
@@ -184,7 +186,7 @@ class _Bomb:
         (struct.pack("<Q", 9) + b'{"a": 1}', "is damaged or incomplete"),
     ],
 )
-def test_what_is_no_weight_file_is_named_by_its_bytes(content: bytes, reason: str, tmp_path: Path) -> None:
+def test_other_files_are_recognized_by_their_bytes(content: bytes, reason: str, tmp_path: Path) -> None:
     file = tmp_path / "resnet18.safetensors"
     file.write_bytes(content)
     with pytest.raises(UserError) as caught:
@@ -193,14 +195,14 @@ def test_what_is_no_weight_file_is_named_by_its_bytes(content: bytes, reason: st
 
 
 @given(st.binary(max_size=200).map(lambda rest: struct.pack("<Q", len(rest) + 1) + b"{" + rest))
-def test_a_damaged_safetensors_file_is_a_users_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_a_damaged_safetensors_file_is_a_user_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     file = tmp_path_factory.getbasetemp() / "damaged.safetensors"
     file.write_bytes(content)
     with pytest.raises(UserError, match=r"damaged or incomplete|it lacks"):
         check(read(file, "resnet18"), "resnet18", file)
 
 
-def test_a_type_that_numpy_has_not_is_named(tmp_path: Path) -> None:
+def test_a_data_type_that_numpy_lacks_is_named(tmp_path: Path) -> None:
     header = json.dumps({"bn1.bias": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
     (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     with pytest.raises(UserError, match=r"stores bn1\.bias as BF16: save it as float32"):
@@ -213,24 +215,24 @@ def _run(*arguments: object) -> int:
     return command.run(parser.parse_args([str(argument) for argument in arguments]))
 
 
-def test_the_command_writes_the_canonical_form_and_its_sum(
+def test_the_command_writes_the_canonical_format_and_prints_its_checksum(
     resnet18: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_file({gluoncv_name(name): value for name, value in resnet18.items()}, tmp_path / "any.safetensors")
     assert _run("resnet18", tmp_path / "any.safetensors", "--out", tmp_path / "out") == 0
-    made = load_file(tmp_path / "out" / "resnet18.safetensors")
-    assert made.keys() == {*layout("resnet18"), *head("resnet18")}
-    assert all((made[name] == resnet18[name]).all() for name in made)
+    converted = load_file(tmp_path / "out" / "resnet18.safetensors")
+    assert converted.keys() == {*layout("resnet18"), *head("resnet18")}
+    assert all((converted[name] == resnet18[name]).all() for name in converted)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["resnet18.safetensors"]
     assert "PRETRAINED_SHA256=" in capsys.readouterr().out
 
 
-def test_the_command_leaves_out_vggs_classifier(vgg16: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_the_command_omits_vggs_classifier(vgg16: dict[str, np.ndarray], tmp_path: Path) -> None:
     save_file(vgg16, tmp_path / "model.safetensors")
     assert _run("vgg16", tmp_path / "model.safetensors", "--out", tmp_path / "out") == 0
-    made = load_file(tmp_path / "out" / "vgg16.safetensors")
-    assert made.keys() == layout("vgg16").keys()
-    assert all((made[name] == vgg16[name]).all() for name in made)
+    converted = load_file(tmp_path / "out" / "vgg16.safetensors")
+    assert converted.keys() == layout("vgg16").keys()
+    assert all((converted[name] == vgg16[name]).all() for name in converted)
 
 
 @pytest.mark.parametrize(
@@ -244,13 +246,13 @@ def test_the_command_leaves_out_vggs_classifier(vgg16: dict[str, np.ndarray], tm
         ("mobilenetv2_1.0", "model.keras", "model.keras is a Keras file: image-classification-tensorflow reads it"),
     ],
 )
-def test_the_command_exits_2_saying_why_and_writes_nothing(
+def test_the_command_exits_2_with_the_reason_and_writes_nothing(
     network: str, name: str, reason: str, resnet18: dict[str, np.ndarray], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     save_file(resnet18, tmp_path / "resnet18.safetensors")
     assert _run(network, tmp_path / name, "--out", tmp_path / "out") == 2
-    said = capsys.readouterr().err
-    assert reason in said
-    assert len(said.splitlines()) == 1
+    stderr = capsys.readouterr().err
+    assert reason in stderr
+    assert len(stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()

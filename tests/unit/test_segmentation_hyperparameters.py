@@ -1,4 +1,4 @@
-"""The hyperparameters of semantic-segmentation: the built-in's names, defaults and limits, and the page about them."""
+"""The hyperparameters of semantic-segmentation: names, defaults and limits of the built-in."""
 
 import logging
 import re
@@ -13,7 +13,7 @@ from train.semantic_segmentation.hyperparameters import check
 REQUIRED = {"num_classes": "21", "num_training_samples": "100"}
 
 
-def test_defaults_are_the_built_ins() -> None:
+def test_defaults_match_the_built_in() -> None:
     values = check(REQUIRED)
     assert (
         values.values()
@@ -46,7 +46,7 @@ def test_defaults_are_the_built_ins() -> None:
     )
 
 
-def test_the_notebooks_hyperparameters_are_taken_as_they_are() -> None:
+def test_the_notebooks_hyperparameters_are_accepted_unchanged() -> None:
     texts = {
         "backbone": "resnet-50",
         "algorithm": "fcn",
@@ -85,7 +85,7 @@ def test_the_notebooks_hyperparameters_are_taken_as_they_are() -> None:
         ("early_stopping_tolerance", "-0.1"),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_name_and_value(name: str, text: str) -> None:
+def test_a_value_out_of_range_is_rejected_with_name_and_value(name: str, text: str) -> None:
     with pytest.raises(UserError, match=f"hyperparameter {name}='?{re.escape(text)}"):
         check(REQUIRED | {name: text})
 
@@ -97,18 +97,18 @@ def test_crop_size_is_rounded_up_to_a_multiple_of_8(size: int) -> None:
     assert size <= rounded < size + 8
 
 
-def test_the_graphs_side_is_base_size_unless_inference_size_says_another_both_rounded_up_to_8() -> None:
+def test_inference_size_defaults_to_base_size_and_is_rounded_up_to_a_multiple_of_8() -> None:
     assert check(REQUIRED | {"base_size": "97"}).inference_size == 104
     assert check(REQUIRED | {"base_size": "97", "inference_size": "126"}).inference_size == 128
 
 
-def test_a_schedule_of_steps_needs_steps() -> None:
+def test_the_step_schedule_needs_steps() -> None:
     with pytest.raises(UserError, match="lr_scheduler_step is required with lr_scheduler=step"):
         check(REQUIRED | {"lr_scheduler": "step"})
     assert check(REQUIRED | {"lr_scheduler": "step", "lr_scheduler_step": "3,5"}).lr_scheduler_step == (3, 5)
 
 
-def test_what_does_less_than_its_name_says_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_settings_without_effect_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     texts = {"lr_scheduler_step": "10,20", "syncbn": "True"}
     with caplog.at_level(logging.INFO, logger="train"):
         check(REQUIRED | texts).log()

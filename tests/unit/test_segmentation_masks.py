@@ -1,4 +1,4 @@
-"""Label maps and masks: which class a pixel is, what is read of a PNG, how a mask lies on its photo, what is none."""
+"""Label maps and masks: classes of pixel values, reading PNGs, placing masks on photos, and errors."""
 
 import io
 import json
@@ -30,12 +30,12 @@ def parse(document: Any, classes: int = 4) -> LabelMap:
     return masks.parse_map(data, FILE, classes)
 
 
-def applied(found: LabelMap, *values: int) -> list[int]:
-    return found.apply(np.array([values], np.uint8))[0].tolist()
+def applied(label_map: LabelMap, *values: int) -> list[int]:
+    return label_map.apply(np.array([values], np.uint8))[0].tolist()
 
 
 def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
-    """What a parser returned, or the message of the error that it raised for its input."""
+    """Return the parser's result, or the message of its error."""
     try:
         return call(*arguments)
     except (UserError, UnreadableImage) as error:
@@ -45,12 +45,12 @@ def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
 # ---- label maps -------------------------------------------------------------------------------------------------
 
 
-def test_the_documented_map_has_classes_left_and_pixel_values_right() -> None:
+def test_a_map_has_classes_as_keys_and_pixel_values_as_values() -> None:
     assert applied(parse({"map": {"0": 5, "1": 0, "2": 2}}), 0, 5, 2) == [1, 0, 2]
 
 
 @pytest.mark.parametrize("scale", [3, 3.0, "3", " 3.0 "])
-def test_a_scale_divides_pixel_values_and_drops_the_rest(scale: Any) -> None:
+def test_a_scale_divides_pixel_values_and_rounds_down(scale: Any) -> None:
     assert applied(parse({"scale": scale}), 0, 2, 3, 5, 11) == [0, 0, 1, 1, 3]
 
 
@@ -65,28 +65,28 @@ def test_255_stays_ignored_after_mapping(document: Any) -> None:
     assert applied(parse(document), IGNORE) == [IGNORE]
 
 
-def test_a_map_may_name_255_as_a_class_which_is_how_binary_masks_are_read() -> None:
-    found = parse({"map": {"0": 0, "1": 255}})
-    assert applied(found, 0, 255) == [0, 1]
-    assert found.known.sum() == 2
+def test_a_map_may_use_255_as_a_class_for_binary_masks() -> None:
+    result = parse({"map": {"0": 0, "1": 255}})
+    assert applied(result, 0, 255) == [0, 1]
+    assert result.known.sum() == 2
 
 
-def test_a_map_takes_lists_texts_and_pixels_to_ignore() -> None:
-    found = parse({"map": {"0": [1, "2", 3.0], "3": "9", "255": [0, 200]}})
-    assert applied(found, 1, 2, 3, 9, 0, 200, 255) == [0, 0, 0, 3, 255, 255, 255]
+def test_a_map_accepts_lists_strings_and_ignored_pixels() -> None:
+    result = parse({"map": {"0": [1, "2", 3.0], "3": "9", "255": [0, 200]}})
+    assert applied(result, 1, 2, 3, 9, 0, 200, 255) == [0, 0, 0, 3, 255, 255, 255]
 
 
-def test_a_pixel_value_given_twice_to_one_class_is_no_mistake() -> None:
+def test_a_pixel_value_may_be_repeated_for_the_same_class() -> None:
     assert applied(parse({"map": {"0": [1, 1], "1": 2}}), 1, 2) == [0, 1]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_byte_order_mark_is_no_mistake(encoding: str) -> None:
+def test_a_byte_order_mark_is_accepted(encoding: str) -> None:
     assert parse('{"scale": 2}'.encode(encoding)).document == {"scale": 2}
 
 
 @pytest.mark.parametrize(
-    ("document", "said"),
+    ("document", "message"),
     [
         (b"", "is not JSON"),
         (b"\x89PNG", "is not JSON"),
@@ -117,8 +117,8 @@ def test_a_byte_order_mark_is_no_mistake(encoding: str) -> None:
         (b'{"map": {"0": 5, "0": 6}}', 'has the key "0" twice: use one list instead'),
     ],
 )
-def test_a_file_that_is_no_label_map_is_refused_with_its_name_the_value_and_the_form(document: Any, said: str) -> None:
-    with pytest.raises(UserError, match=rf"^{FILE} .*{said}"):
+def test_an_invalid_label_map_is_rejected_with_name_value_and_format(document: Any, message: str) -> None:
+    with pytest.raises(UserError, match=rf"^{FILE} .*{message}"):
         parse(document)
 
 
@@ -132,20 +132,20 @@ DOCUMENT = st.fixed_dictionaries({}, optional={"scale": JSON, "map": st.dictiona
 
 
 @given(st.binary() | (DOCUMENT | JSON).map(lambda value: json.dumps(value).encode()))
-def test_whatever_a_file_holds_the_parser_returns_a_map_or_raises_user_error(data: bytes) -> None:
-    found = outcome(parse, data)
-    if isinstance(found, str):
-        assert found.startswith(FILE)
-        found.encode()  # a message must be writable
+def test_any_file_gives_a_label_map_or_a_user_error(data: bytes) -> None:
+    result = outcome(parse, data)
+    if isinstance(result, str):
+        assert result.startswith(FILE)
+        result.encode()  # the message must be encodable
     else:
-        assert (found.table.shape, found.table.dtype) == ((256,), np.int16)
-        made = found.apply(np.arange(256, dtype=np.uint8).reshape(16, 16))
-        assert made.dtype == np.uint8
-        assert set(made.ravel().tolist()) <= {0, 1, 2, 3, IGNORE}
+        assert (result.table.shape, result.table.dtype) == ((256,), np.int16)
+        labels = result.apply(np.arange(256, dtype=np.uint8).reshape(16, 16))
+        assert labels.dtype == np.uint8
+        assert set(labels.ravel().tolist()) <= {0, 1, 2, 3, IGNORE}
 
 
 @given(st.fractions(1, 255, max_denominator=1000).map(lambda scale: round(float(scale), 3)), st.integers(0, 254))
-def test_a_scale_is_the_floor_of_the_quotient(scale: float, pixel: int) -> None:
+def test_a_scaled_pixel_value_is_the_floor_of_the_quotient(scale: float, pixel: int) -> None:
     thousandths = round(scale * 1000)
     assert parse({"scale": scale}).table[pixel] == pixel * 1000 // thousandths
 
@@ -156,7 +156,7 @@ def folder(base: Path, **files: str) -> Channel:
     return Channel("label_map", base, "")
 
 
-def test_a_label_map_is_logged_as_the_built_in_logs_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_label_map_is_logged_like_in_the_built_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     channel = folder(tmp_path, train_label_map='{"scale": "3"}', validation_label_map='{"map": {"0": 5, "1": 0}}')
     with caplog.at_level(logging.INFO, "train"):
         for name in ("train", "validation"):
@@ -164,14 +164,14 @@ def test_a_label_map_is_logged_as_the_built_in_logs_it(tmp_path: Path, caplog: p
     assert caplog.messages == ["#label_map train :{'scale': '3'}", "#label_map validation :{'map': {'0': 5, '1': 0}}"]
 
 
-@pytest.mark.parametrize("given_for_train", [True, False])
-def test_without_a_label_map_pixels_are_class_ids_with_a_warning(
-    given_for_train: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("has_train_map", [True, False])
+def test_without_a_label_map_pixel_values_are_class_ids_with_a_warning(
+    has_train_map: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    channel = folder(tmp_path, train_label_map='{"scale": 2}') if given_for_train else None
+    channel = folder(tmp_path, train_label_map='{"scale": 2}') if has_train_map else None
     with caplog.at_level(logging.INFO, "train"):
-        found = masks.load_map(channel, "validation", 4)
-    assert applied(found, 0, 1, 3, 255) == [0, 1, 3, 255]
+        result = masks.load_map(channel, "validation", 4)
+    assert applied(result, 0, 1, 3, 255) == [0, 1, 3, 255]
     assert caplog.record_tuples == [
         (
             "train",
@@ -183,7 +183,7 @@ def test_without_a_label_map_pixels_are_class_ids_with_a_warning(
     ]
 
 
-def test_a_label_map_channel_without_either_file_is_refused_and_its_files_are_told(tmp_path: Path) -> None:
+def test_a_label_map_channel_without_label_maps_is_rejected_with_its_contents(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"channel 'label_map' must hold train_label_map\.json.* holds labels\.json: "):
         masks.load_map(folder(tmp_path, labels="{}"), "train", 2)
 
@@ -204,7 +204,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def raw_png(rows: list[bytes], width: int, bits: int, colour: int = 0) -> bytes:
-    """A PNG of the bytes of its rows; Pillow writes grey of no other depth than 1, 8 and 16 bits."""
+    """Return a PNG with these rows. Pillow writes grey only with 1, 8 or 16 bits."""
     header = struct.pack(">IIBBBBB", width, len(rows), bits, colour, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + row for row in rows))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
@@ -227,15 +227,15 @@ def palette(ids: np.ndarray) -> Image.Image:
         pytest.param(png(Image.fromarray(IDS.astype(np.uint16))), id="I;16"),
     ],
 )
-def test_a_masks_pixels_are_the_numbers_that_are_stored_whatever_colours_they_have(data: bytes) -> None:
-    found = masks.decode(data)
-    assert found.pixels.tolist() == IDS.tolist()
-    assert (found.pixels.dtype, found.repaired) == (np.uint8, False)
+def test_a_masks_pixels_are_the_stored_numbers_and_not_the_colours(data: bytes) -> None:
+    result = masks.decode(data)
+    assert result.pixels.tolist() == IDS.tolist()
+    assert (result.pixels.dtype, result.repaired) == (np.uint8, False)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
 @pytest.mark.parametrize("mode", ["L", "P"])
-def test_masks_of_few_bits_have_the_numbers_that_are_stored(bits: int, mode: str) -> None:
+def test_masks_with_few_bits_have_the_stored_numbers(bits: int, mode: str) -> None:
     ids = np.arange(16, dtype=np.uint8).reshape(2, 8) % 2**bits
     packed = np.unpackbits(ids[..., None], axis=2)[..., -bits:].reshape(2, -1)
     rows = [row.tobytes() for row in np.packbits(packed, axis=1)]
@@ -245,11 +245,11 @@ def test_masks_of_few_bits_have_the_numbers_that_are_stored(bits: int, mode: str
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_a_colour_picture_whose_channels_agree_is_repaired(mode: str) -> None:
-    found = masks.decode(png(Image.fromarray(IDS).convert(mode)))
-    assert found.pixels.tolist() == IDS.tolist()
-    assert found.repaired
-    assert found.pixels.flags.c_contiguous
+def test_a_colour_picture_with_equal_channels_is_converted(mode: str) -> None:
+    result = masks.decode(png(Image.fromarray(IDS).convert(mode)))
+    assert result.pixels.tolist() == IDS.tolist()
+    assert result.repaired
+    assert result.pixels.flags.c_contiguous
 
 
 def coloured(mode: str) -> bytes:
@@ -259,7 +259,7 @@ def coloured(mode: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "is empty"),
         (b"\xff\xd8\xff\xe0 and so on", "is not a PNG .*save masks as PNG"),
@@ -275,25 +275,25 @@ def coloured(mode: str) -> bytes:
         (raw_png([bytes([0, 3] * 3)], 1, 16, 2), "is a colour picture with 16 bits per channel"),
     ],
 )
-def test_what_is_no_mask_is_unreadable_with_the_reason(data: bytes, said: str) -> None:
-    with pytest.raises(UnreadableImage, match=said):
+def test_a_file_that_is_not_a_mask_is_unreadable_with_a_reason(data: bytes, message: str) -> None:
+    with pytest.raises(UnreadableImage, match=message):
         masks.decode(data)
 
 
-def test_a_mask_beyond_the_limit_is_refused_before_it_is_decoded() -> None:
+def test_a_mask_above_the_size_limit_is_rejected_before_decoding() -> None:
     with pytest.raises(UnreadableImage, match="has 100000001 x 1 pixels, the limit is 100000000 in all"):
         masks.decode(raw_png([b"too little"], 100_000_001, 8))
 
 
 @given(st.binary(max_size=200), st.integers(0, 60), st.integers(0, 60))
-def test_damaged_bytes_are_unreadable_or_a_mask_and_nothing_else(junk: bytes, begin: int, length: int) -> None:
+def test_damaged_bytes_give_a_mask_or_unreadable_image(junk: bytes, begin: int, length: int) -> None:
     whole = png(palette(IDS))
     for data in (junk, whole[:begin] + junk + whole[begin + length :]):
-        found = outcome(masks.decode, data)
-        assert found.startswith(("is ", "has ")) if isinstance(found, str) else found.pixels.dtype == np.uint8
+        result = outcome(masks.decode, data)
+        assert result.startswith(("is ", "has ")) if isinstance(result, str) else result.pixels.dtype == np.uint8
 
 
-# ---- a mask on its photo ----------------------------------------------------------------------------------------
+# ---- placing masks on photos ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -307,29 +307,29 @@ def test_a_mask_of_the_stored_size_is_rotated_with_its_photo(orientation: int) -
     assert placed.flags.c_contiguous
 
 
-def test_a_mask_of_the_upright_size_is_taken_as_it_is() -> None:
+def test_a_mask_of_the_upright_size_is_not_changed() -> None:
     mask = np.arange(12, dtype=np.uint8).reshape(4, 3)
     assert masks.place(mask, Frame(4, 3, 6)).tolist() == mask.tolist()
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 @pytest.mark.parametrize("size", [(5, 3), (4, 4), (40, 30)])
-def test_a_mask_of_any_other_size_is_not_placed(size: tuple[int, int], orientation: int) -> None:
+def test_a_mask_of_another_size_is_not_placed(size: tuple[int, int], orientation: int) -> None:
     assert masks.place(np.zeros(size[::-1], np.uint8), Frame(4, 3, orientation)) is None
 
 
-def test_a_mask_of_a_photo_that_is_not_turned_does_not_fit_when_its_sides_are_swapped() -> None:
+def test_a_swapped_size_does_not_match_a_photo_that_is_not_rotated() -> None:
     assert masks.place(np.zeros((4, 3), np.uint8), Frame(4, 3, 1)) is None
 
 
-# ---- all masks of a set -----------------------------------------------------------------------------------------
+# ---- all masks of a channel -------------------------------------------------------------------------------------
 
 
 def census(label_map: LabelMap, **files: list[int]) -> Census:
-    found = Census("train_annotation", label_map)
+    counted = Census("train_annotation", label_map)
     for name, values in files.items():
-        found.add(f"{name}.png", np.array([values], np.uint8))
-    return found
+        counted.add(f"{name}.png", np.array([values], np.uint8))
+    return counted
 
 
 def test_pixels_are_counted_by_class() -> None:
@@ -337,7 +337,7 @@ def test_pixels_are_counted_by_class() -> None:
     assert {label: int(count) for label, count in enumerate(counts) if count} == {0: 3, 1: 2, 255: 2}
 
 
-def test_masks_of_known_pixels_pass() -> None:
+def test_masks_with_known_pixel_values_are_accepted() -> None:
     census(parse({"scale": 1}), a=[0, 3, 255], b=[255]).check()
 
 
@@ -345,7 +345,7 @@ NO_MAP = LabelMap({"scale": 1}, "", np.arange(256, dtype=np.int16), 4)
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("count", "message"),
     [
         (
             lambda: census(parse({"scale": 1}, 2), a=[0, 255], b=[0, 0]),
@@ -366,20 +366,20 @@ NO_MAP = LabelMap({"scale": 1}, "", np.arange(256, dtype=np.int16), 4)
         ),
     ],
 )
-def test_masks_of_one_class_are_refused_and_what_255_is_comes_first(found: Any, said: str) -> None:
-    counted = found()
+def test_masks_with_a_single_class_are_rejected(count: Any, message: str) -> None:
+    counted = count()
     with pytest.raises(UserError) as caught:
         counted.require_classes(counted.classes())
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
-def test_masks_of_two_classes_are_enough_and_none_of_them_needs_to_be_0() -> None:
+def test_masks_with_any_two_classes_are_accepted() -> None:
     counted = census(parse({"scale": 1}), a=[1], b=[3, 255])
     counted.require_classes(counted.classes())
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("counted", "message"),
     [
         (
             census(NO_MAP, b=[4, 0], a=[4, 1], c=[9, 4]),
@@ -408,6 +408,6 @@ def test_masks_of_two_classes_are_enough_and_none_of_them_needs_to_be_0() -> Non
         (census(NO_MAP, a=[255]), r"^every pixel in the masks of 'train_annotation' is ignored: if 255 is a class"),
     ],
 )
-def test_pixels_that_are_no_class_are_refused_with_file_value_and_fix(found: Census, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        found.check()
+def test_pixel_values_without_a_class_are_rejected_with_file_value_and_fix(counted: Census, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        counted.check()
