@@ -1,8 +1,8 @@
-"""What a person runs on a laptop: the data, the demo, SageMaker local mode. Start with `python3 -m local --help`."""
+"""Command-line tools for a laptop: data sets, the demo, SageMaker local mode. See `python3 -m local --help`."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-"""The repository."""
+"""The root of the repository."""
 ENVIRONMENTS = ROOT / ".venvs"
-"""Where `make envs` puts the environments."""
+"""The folder where `make envs` creates the environments."""

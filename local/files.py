@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Writes files and folders atomically."""
 
 import os
 import shutil
@@ -9,21 +9,21 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` for a new file or folder, which takes its place if the block succeeds, else is removed.
+    """Yield a temporary path for a new file or folder, which replaces `path` if the block succeeds.
 
-    The folder of `path` is made if missing. A folder takes the place of a folder, a file that of a file; raises OSError
-    where the other kind is.
+    If the block fails, the temporary file or folder is removed and `path` stays as it was. The parent folder of `path`
+    is created if it is missing. Raises OSError if a folder would replace a file, or a file a folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    building, before = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("part", "before"))
+    temporary, previous = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("part", "before"))
     try:
-        yield building
-        if building.is_dir() and path.is_dir():
-            path.replace(before)  # a folder replaces only an empty one
-        building.replace(path)
-        shutil.rmtree(before, ignore_errors=True)
+        yield temporary
+        if temporary.is_dir() and path.is_dir():
+            path.replace(previous)  # a folder can replace only an empty folder
+        temporary.replace(path)
+        shutil.rmtree(previous, ignore_errors=True)
     finally:
-        if before.exists() and not path.exists():
-            before.replace(path)
-        shutil.rmtree(building, ignore_errors=True)
-        building.unlink(missing_ok=True)
+        if previous.exists() and not path.exists():
+            previous.replace(path)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.unlink(missing_ok=True)

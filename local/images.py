@@ -1,4 +1,4 @@
-"""The images that there are, as containers/images.txt lists them. Standard library only, for `build`."""
+"""The list of images, read from containers/images.txt. Uses only the standard library, because `build` imports it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +8,12 @@ from local import ROOT
 
 _CONTAINERS = ROOT / "containers"
 VARIANTS = ("cpu", "gpu")
-"""What an image that trains is built for. `inference` is the same in both."""
+"""The variants of a training image. The `inference` image is the same for both."""
 _GPU = "-gpu"
 
 
 class Image(NamedTuple):
-    """A line of the list: the image's name, its stack and the environment under .venvs that its stack's lock makes."""
+    """An image: its name, its stack, and the environment in .venvs that is made from the stack's lock file."""
 
     name: str
     stack: str
@@ -21,31 +21,31 @@ class Image(NamedTuple):
 
     @property
     def dockerfile(self) -> Path:
-        """What it is built from."""
+        """The Dockerfile of its stack."""
         return _CONTAINERS / self.stack / "Dockerfile"
 
     def lock(self, variant: str = "cpu") -> Path:
-        """The packages of its environment."""
+        """Return the path of its lock file."""
         return _CONTAINERS / self.stack / ("gpu" if self.suffix(variant) else "") / "requirements.txt"
 
     def suffix(self, variant: str) -> str:
-        """What the variant adds to the image's tag, and to the names of files about it."""
+        """Return the suffix of the variant in the image's tag and in file names."""
         return _GPU if self.trains and variant == "gpu" else ""
 
     @property
     def trains(self) -> bool:
-        """Whether it has a training program; all of them serve."""
+        """Whether the image can train; all images can serve."""
         return self.stack != "inference"
 
 
 def reference(name: str, environ: Mapping[str, str]) -> str:
-    """The reference that `make build/NAME` gives an image; `environ` holds the Makefile's REGISTRY, TAG and VARIANT."""
+    """Return the image's reference from `make build/NAME`; `environ` has the Makefile's REGISTRY, TAG and VARIANT."""
     suffix = IMAGES[name].suffix(environ.get("VARIANT", "cpu"))
     return f"{environ.get('REGISTRY', 'sagemaker-vision')}/{name}:{environ.get('TAG', 'dev')}{suffix}"
 
 
 def variables(tag: str) -> str:
-    """The variables of `make` that give an image that trains this tag: TAG=dev VARIANT=gpu for dev-gpu."""
+    """Return the `make` variables that produce a training image's tag: TAG=dev VARIANT=gpu for dev-gpu."""
     return f"TAG={tag.removesuffix(_GPU)} VARIANT=gpu" if tag.endswith(_GPU) else f"TAG={tag}"
 
 
@@ -56,6 +56,6 @@ def _read() -> dict[str, Image]:
 
 
 IMAGES = _read()
-"""By name, in the order of the list."""
+"""All images by name, in the order of the list."""
 TRAINING = tuple(image.name for image in IMAGES.values() if image.trains)
-"""The names of those that train, which are the algorithms' names."""
+"""The names of the training images, which are also the names of the algorithms."""

@@ -1,4 +1,4 @@
-"""How far long work has come: counted, with its rate and the time left."""
+"""Progress lines with a count, a rate and the time left."""
 
 import sys
 import time
@@ -13,10 +13,10 @@ _LOG_SECONDS = 5.0
 
 
 class Progress:
-    """A progress line. On a terminal it is rewritten in place; in a log a new line is printed every five seconds.
+    """A progress line. On a terminal it is updated in place; elsewhere a new line is printed every five seconds.
 
-    `what` begins the line, `total` is what `done` counts up to (None: unknown), `unit` is "photo", or "B" for bytes.
-    A context manager: leaving it ends the line.
+    `what` starts the line. `total` is the final count, None if unknown. `unit` is a noun like "photo", or "B" for
+    bytes. Use it as a context manager, which ends the line.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class Progress:
             self._stream.flush()
 
     def done(self, count: int) -> None:
-        """`count` of the total are done; prints when it is time to."""
+        """Set the count, and print the line if it is due."""
         self._count = count
         if self._clock() - self._printed >= (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS):
             self._print()
 
     def line(self) -> str:
-        """The line as it stands: `Drawing 120 of 450 photos (27 %), 55 photos/s, 6 s left`."""
+        """Return the current line: `Drawing 120 of 450 photos (27 %), 55 photos/s, 6 s left`."""
         seconds = self._clock() - self._start
         rate = (self._count - self._already) / seconds if seconds > 0 else 0.0
         parts = [f"{self._what} {self._share()}"]
@@ -88,7 +88,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """A duration in words: `8 s`, `2 min 05 s`, `3 h 10 min`."""
+    """Format a duration: `8 s`, `2 min 05 s`, `3 h 10 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -98,5 +98,5 @@ def duration(seconds: float) -> str:
 
 
 def megabytes(count: float) -> str:
-    """A number of bytes in decimal megabytes: `79.2 MB`."""
+    """Format a number of bytes in decimal megabytes: `79.2 MB`."""
     return f"{count / 1e6:.1f} MB"

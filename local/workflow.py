@@ -1,4 +1,4 @@
-"""What `demo` and `local-mode` share: channels and a recipe before the training, questions and answers after it."""
+"""The steps that `demo`, `local-mode` and `train` share: preparing channels and a recipe, and predicting."""
 
 import argparse
 import contextlib
@@ -26,19 +26,19 @@ from serve.words import plural
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The name of the image and the options --data, --layout, --epochs and --quantize."""
+    """Add the image's name and the options --data, --layout, --epochs and --quantize."""
     options.add_name(parser, TRAINING)
     parser.add_argument("--data", type=Path, help="your photos, in any layout; without it, a data set is drawn")
     layouts.add_argument(parser)
-    tried = {name: algorithms.get(name).epochs for name in TRAINING}
-    defaults = "; ".join(f"{name}: {drawn}, with --data {real}" for name, (drawn, real) in tried.items())
-    parser.add_argument("--epochs", type=_positive, help=f"default: {defaults}")
-    parser.add_argument("--quantize", choices=("int8",), help="train with this value of the hyperparameter quantize")
+    epochs = {name: algorithms.get(name).epochs for name in TRAINING}
+    defaults = "; ".join(f"{name}: {drawn}, with --data {real}" for name, (drawn, real) in epochs.items())
+    parser.add_argument("--epochs", type=_positive, help=f"number of epochs (default: {defaults})")
+    parser.add_argument("--quantize", choices=("int8",), help="value of the hyperparameter quantize")
 
 
 @contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
-    """Says what begins and, when it is done, how long it took."""
+    """Print the name of a step, and its duration at the end."""
     print(f"==> {what}", flush=True)
     start = time.monotonic()
     yield
@@ -47,7 +47,7 @@ def step(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Workflow:
-    """The channels of an algorithm, what is in them, and the recipe to train on them."""
+    """The channels of an algorithm, a summary of their contents, and the hyperparameters to train with."""
 
     algorithm: Algorithm[Any, Any]
     channels: Path
@@ -55,46 +55,47 @@ class Workflow:
     recipe: Hyperparameters
 
     @property
-    def work(self) -> str:
-        """How much there is to train: `360 photos, 24 epochs`."""
+    def workload(self) -> str:
+        """The amount of training: `360 photos, 24 epochs`."""
         photos, epochs = self.summary.counts["train"], int(self.recipe["epochs"])
         return f"{plural(photos, 'photo')}, {plural(epochs, 'epoch')}"
 
-    def ask(self, port: int) -> list[Any]:
-        """The answers of the endpoint on `port` about the photos that were not trained on."""
+    def predict(self, port: int) -> list[Any]:
+        """Send the validation photos to the endpoint on `port` and return its predictions."""
         photos = self.algorithm.photos(self.channels, "validation")
-        return report.ask_all(photos, report.over_http(port, self.algorithm.accept), self.algorithm.answer)
+        send = report.over_http(port, self.algorithm.accept)
+        return report.predict_all(photos, send, self.algorithm.parse_response)
 
 
-class Given(NamedTuple):
-    """The data set of --data: in which layout it was found, and what it holds."""
+class LoadedData(NamedTuple):
+    """A data set, and where and in which layout it was found."""
 
     found: layouts.DetectedLayout
     data: DataSet[Any]
 
 
-def read(args: argparse.Namespace) -> Given | None:
-    """Read the data set of --data; None without the option. Raises UserError."""
+def load_data(args: argparse.Namespace) -> LoadedData | None:
+    """Read the data set of --data; return None without the option. Raises UserError."""
     if args.data is None:
         return None
     algorithm = algorithms.get(args.name)
     found = layouts.detect(args.data, args.layout, algorithm.task)
-    return Given(found, found.read(algorithm.task, algorithm.demo_classes))
+    return LoadedData(found, found.read(algorithm.task, algorithm.demo_classes))
 
 
-def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Workflow:
-    """Write the channels of the `given` data set, or of one drawn into `out`, there in place of old ones."""
+def prepare_training(args: argparse.Namespace, out: Path, loaded: LoadedData | None) -> Workflow:
+    """Write the channels below `out`, replacing old ones; draw a data set if none was loaded."""
     channels = out / "channels"
     algorithm = algorithms.get(args.name)
-    drawn = given is None
-    if given is None:
+    drawn = loaded is None
+    if loaded is None:
         trainval, test = algorithm.photos_to_draw
         with step(f"Drawing {len(BREEDS) * (trainval + test)} photos of {len(BREEDS)} breeds"):
             draw.data_set(out / "data", trainval, test)
             found = layouts.DetectedLayout(out / "data", layouts.PETS, "it was drawn")
-            given = Given(found, found.read(algorithm.task, algorithm.demo_classes))
+            loaded = LoadedData(found, found.read(algorithm.task, algorithm.demo_classes))
     cache = PhotoCache()
-    summary = write_channels(args.name, given, channels, cache)
+    summary = write_channels(args.name, loaded, channels, cache)
     recipe = algorithm.recipe(drawn, args.epochs, summary.hyperparameters)
     if args.quantize is not None:
         recipe["quantize"] = args.quantize
@@ -103,24 +104,23 @@ def begin(args: argparse.Namespace, out: Path, given: Given | None) -> Workflow:
     return Workflow(algorithm, channels, summary, recipe)
 
 
-def write_channels(name: str, given: Given, channels: Path, cache: PhotoCache | None = None) -> Summary:
-    """Write the channels of the algorithm `name` and say what is in them; `cache` gets those at the photos."""
-    with step(f"Preparing the channels from {given.found.root}"):
-        print(given.found)
-        train, validation = prepare.split(given.data)
-        summary = prepare.write_channels(given.data, train, validation, channels, name=name, force=True, cache=cache)
+def write_channels(name: str, loaded: LoadedData, channels: Path, cache: PhotoCache | None = None) -> Summary:
+    """Write the channels of the algorithm `name` and print a summary; facts about the photos are added to `cache`."""
+    with step(f"Preparing the channels from {loaded.found.root}"):
+        print(loaded.found)
+        train, validation = prepare.split(loaded.data)
+        summary = prepare.write_channels(loaded.data, train, validation, channels, name=name, force=True, cache=cache)
         print("\n".join(prepare.report(summary)))
     return summary
 
 
 def inspect(name: str, channels: Path, hyperparameters: Mapping[str, object], cache: PhotoCache) -> None:
-    """Write the page and the sheet about the channels of the algorithm `name` beside them, and print the findings."""
+    """Inspect the channels of the algorithm `name`, write dataset.html and dataset.png, and print the findings."""
     inspected = inspection.inspect(name, channels, channels, settings.of(name, hyperparameters), cache)
     print("\n".join(inspected.lines))
 
 
 def _positive(text: str) -> int:
-    """A number of epochs from the command line."""
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of epochs: give a whole number of 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of epochs: use a whole number of 1 or more")
     return int(text)

@@ -1,6 +1,6 @@
-"""What each algorithm makes of the data set: channels, the demo's hyperparameters, and how its answers are judged.
+"""The algorithms as `local` sees them: their channels, the demo's hyperparameters, and the evaluation of predictions.
 
-Its module, named like it, holds the one instance of its class, ALGORITHM.
+Each module is named after its algorithm and defines one instance, ALGORITHM.
 """
 
 import importlib
@@ -11,12 +11,12 @@ from local.images import TRAINING
 
 
 def get(name: str) -> Algorithm[Any, Any]:
-    """The algorithm `name`, one of TRAINING; imports its module alone."""
+    """Return the algorithm `name`, one of TRAINING. Imports only its module."""
     module = importlib.import_module(f"local.algorithms.{name.replace('-', '_')}")
     algorithm: Algorithm[Any, Any] = module.ALGORITHM
     return algorithm
 
 
 def get_all() -> list[Algorithm[Any, Any]]:
-    """Every algorithm, in the order of TRAINING."""
+    """Return all algorithms, in the order of TRAINING."""
     return [get(name) for name in TRAINING]

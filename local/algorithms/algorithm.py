@@ -1,4 +1,4 @@
-"""The base class of the algorithms: what every one of them does with a data set, a recipe and an endpoint's answers."""
+"""The base class of the algorithms: channels, recipes, and the evaluation of predictions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,127 +12,127 @@ from local.datasets.channels import LoadedPhoto, Photo, Summary
 from local.datasets.dataset import Entry
 
 Truth = TypeVar("Truth")
-Answer = TypeVar("Answer")
+Prediction = TypeVar("Prediction")
 Hyperparameters = dict[str, str | int | float]
 
 
-class Algorithm(ABC, Generic[Truth, Answer]):
-    """An algorithm has two types of its own: what is true of a photo, and an endpoint's answer beside that."""
+class Algorithm(ABC, Generic[Truth, Prediction]):
+    """One algorithm, with its types for the ground truth of a photo and for a prediction."""
 
     task: ClassVar[str]
-    """What has to be known of a photo, one of dataset.TASKS."""
+    """One of dataset.TASKS."""
     classes: ClassVar[tuple[str, ...]]
-    """What can be told apart in the pet data set, the default first: breed, species."""
+    """The choices of classes for the pet data set, the default first: breed, species."""
     demo_classes: ClassVar[str]
-    """What the demo tells apart, one of `classes`."""
+    """The demo's choice from `classes`."""
     formats: ClassVar[tuple[str, ...]] = ("image",)
-    """The forms in which channels can be written, the default first: image, recordio."""
+    """The formats that channels can have, the default first: image, recordio."""
     usable: ClassVar[str]
-    """In words, what a class needs: "photo"."""
+    """What a class needs to be trained, as a noun in messages: "photo"."""
     needs_all_classes: ClassVar[bool] = False
-    """Whether a class without a photo to train on is an error; else a remark."""
+    """Whether a class without a training photo is an error rather than a remark."""
     photos_to_draw: ClassVar[tuple[int, int]]
-    """For the demo, per breed: of trainval.txt and of test.txt."""
+    """Photos that the demo draws per breed: for trainval.txt and for test.txt."""
     network: ClassVar[str]
-    """What the recipe trains, in words that follow "Training": a ResNet-18."""
+    """The network that the recipe trains, as it follows "Training" in messages: "a ResNet-18"."""
     recipe_for_drawn: ClassVar[Hyperparameters]
-    """The hyperparameters that were tried on the drawn data set, but for what depends on its size."""
+    """Hyperparameters tuned on the drawn data set, except those that depend on its size."""
     recipe_for_photos: ClassVar[Hyperparameters]
     """The same for real photos."""
-    falls: ClassVar[tuple[float, ...]] = (0.75,)
-    """Shares of the epochs after each of which the learning rate falls to a tenth."""
+    lr_drops: ClassVar[tuple[float, ...]] = (0.75,)
+    """The learning rate drops to a tenth after each of these fractions of the epochs."""
     job_seconds: ClassVar[float]
-    """Measured: a job without its epochs (start, reading, export, checks)."""
+    """Measured duration of a job without its epochs: start, reading, export and checks."""
     accept: ClassVar[str] = "application/json"
-    """The form of reply that `answer` reads."""
+    """The content type of the responses that `parse_response` reads."""
     curl: ClassVar[str] = "curl -H 'Accept: application/json;verbose'"
-    """The command line, but for the photo and the address, with which a person asks an endpoint."""
+    """The curl command for a request, without the photo and the URL."""
     sheet_size: ClassVar[tuple[int, int]]
-    """Columns and rows of photos on a sheet."""
+    """Columns and rows of photos on a contact sheet."""
 
     def ordered(self, class_names: Sequence[str]) -> Sequence[str]:
-        """A data set's class names in the order of the labels that training will give them."""
+        """Return a data set's class names in the order of their labels in training."""
         return class_names
 
     @abstractmethod
-    def truth(self, entry: Entry[Any], taken: LoadedPhoto, summary: Summary) -> Truth:
-        """What is true of the photo `taken`, with labels that count `summary.class_names`.
+    def truth(self, entry: Entry[Any], photo: LoadedPhoto, summary: Summary) -> Truth:
+        """Return the ground truth of a photo; labels are indices into `summary.class_names`.
 
-        Raises UserError, naming the file, when the photo has to be left out; notes in `summary` what it repaired.
+        Repairs are noted in `summary`. Raises UserError, which names the file, if the photo must be skipped.
         """
 
     @abstractmethod
     def labels(self, truth: Truth) -> Iterable[int]:
-        """The labels of the classes on a photo."""
+        """Return the labels of the classes on a photo."""
 
     @abstractmethod
     def write_images(self, building: Path, channel: str, photos: Iterable[Photo[Truth]], summary: Summary) -> None:
-        """Write a channel in image form: photos into `building`/`channel`, which exists, the rest beside it."""
+        """Write a channel in image format: photos into `building`/`channel`, which exists, the rest next to it."""
 
     def record_label(self, truth: Truth, summary: Summary) -> float | Sequence[float]:
-        """The label of an image record, where `formats` has recordio."""
+        """Return the label of a RecordIO record. Only for algorithms with recordio in `formats`."""
         raise NotImplementedError
 
     @abstractmethod
     def photos(self, channels: Path, channel: str) -> list[tuple[Path, Truth]]:
-        """The photos of a channel in image form, with what is true of them."""
+        """Return the photos of a channel in image format, each with its ground truth."""
 
     @property
     def epochs(self) -> tuple[int, int]:
-        """What was tried: epochs on the drawn data set, and on real photos."""
+        """The default epochs for the drawn data set and for real photos."""
         return int(self.recipe_for_drawn["epochs"]), int(self.recipe_for_photos["epochs"])
 
     def recipe(self, drawn: bool, epochs: int | None, sizes: Mapping[str, int]) -> Hyperparameters:
-        """Hyperparameters for the drawn data set or for real photos; `epochs` None means as many as were tried.
+        """Return hyperparameters for the drawn data set or for real photos; `epochs` None means the recipe's default.
 
-        `sizes` are those of the channels, as Summary.hyperparameters has them. A batch is never larger than the data
-        set: the built-in refuses that.
+        `sizes` is the `Summary.hyperparameters` of the channels. The batch is never larger than the data set, because
+        the built-in algorithms reject that.
         """
         recipe = dict(self.recipe_for_drawn if drawn else self.recipe_for_photos)
         if epochs is not None:
             recipe["epochs"] = epochs
         last = int(recipe["epochs"])
-        steps = sorted({round(last * share) for share in self.falls} - {0, last})
+        steps = sorted({round(last * share) for share in self.lr_drops} - {0, last})
         if steps:
             recipe["lr_scheduler_step"] = ",".join(map(str, steps))
         batch = min(int(recipe["mini_batch_size"]), sizes["num_training_samples"])
         return {**recipe, **sizes, "mini_batch_size": batch}
 
     def forecast(self, recipe: Hyperparameters, cores: int) -> float:
-        """Seconds that a job of the recipe takes on `cores` when nothing else runs, roughly."""
+        """Return roughly how many seconds a job with the recipe takes on `cores` idle cores."""
         images = int(recipe["epochs"]) * int(recipe["num_training_samples"])
         return self.job_seconds + images * self.image_seconds(recipe) / cores
 
     @abstractmethod
     def image_seconds(self, recipe: Hyperparameters) -> float:
-        """Measured: seconds of one core per image of a training step."""
+        """Return the measured seconds that one core takes for one image of a training step."""
 
     @abstractmethod
-    def answer(self, photo: Path, truth: Truth, reply: bytes) -> Answer:
-        """An endpoint's reply about a photo, in the form `accept`, beside what is true. Raises CommandFailed."""
+    def parse_response(self, photo: Path, truth: Truth, response: bytes) -> Prediction:
+        """Parse an endpoint's response, of content type `accept`. Raises CommandFailed if it has another form."""
 
     @abstractmethod
-    def table(self, answers: Sequence[Answer], names: Sequence[str]) -> str:
-        """All answers in a table."""
+    def table(self, predictions: Sequence[Prediction], names: Sequence[str]) -> str:
+        """Return a table of all predictions."""
 
     @abstractmethod
-    def last_line(self, answers: Sequence[Answer]) -> str:
-        """The figure that sums up all answers."""
+    def summary_line(self, predictions: Sequence[Prediction]) -> str:
+        """Return the metric over all predictions."""
 
     @abstractmethod
-    def reply_lines(self, reply: Mapping[str, Any]) -> list[str] | None:
-        """An endpoint's reply as application/json;verbose, in lines; None for the reply of another algorithm."""
+    def response_lines(self, response: Mapping[str, Any]) -> list[str] | None:
+        """Format an application/json;verbose response for the terminal; None if it is another algorithm's."""
 
-    def sheet(self, answers: Sequence[Answer], names: Sequence[str], path: Path) -> None:
-        """Write a PNG of some photos, evenly chosen, each with what was answered, below a legend if there is one."""
+    def sheet(self, predictions: Sequence[Prediction], names: Sequence[str], path: Path) -> None:
+        """Write a PNG with evenly spaced predictions, below the legend if there is one."""
         columns, rows = self.sheet_size
-        cards = [self.card(answer, names) for answer in pages.evenly(answers, columns * rows)]
+        cards = [self.card(prediction, names) for prediction in pages.evenly(predictions, columns * rows)]
         pages.write(cards, columns, path, self.legend(names))
 
     @abstractmethod
-    def card(self, answer: Answer, names: Sequence[str]) -> Image.Image:
-        """One photo of a sheet with its answer; all cards have the same size."""
+    def card(self, prediction: Prediction, names: Sequence[str]) -> Image.Image:
+        """Draw a photo with its prediction; all cards have the same size."""
 
     def legend(self, names: Sequence[str]) -> Image.Image | None:
-        """What the colours of a sheet mean."""
+        """Draw the meaning of the colours; None if there are none."""
         return None

@@ -1,6 +1,6 @@
-"""Image classification with TensorFlow: channels of class folders, the demo's recipe; else as image_classification.
+"""Image classification with TensorFlow: like image_classification, with other channels and another recipe.
 
-Channels: train/CLASS/NAME.jpg and validation/CLASS/NAME.jpg, a folder for every class.
+Channels: train/CLASS/NAME.jpg and validation/CLASS/NAME.jpg, one folder per class.
 """
 
 from collections import deque
@@ -22,7 +22,8 @@ class ImageClassificationTensorFlow(ImageClassification):
     demo_classes = "species"
     formats = ("image",)
     network = "a MobileNetV2"
-    # From scratch, as nothing can be downloaded. One late fall of the rate: 0.99, where two after 30 epochs gave 0.93.
+    # From scratch, because the demo downloads nothing. One late drop of the learning rate gave an accuracy of 0.99;
+    # two drops, with 30 epochs, gave 0.93.
     recipe_for_drawn: ClassVar[Hyperparameters] = {
         "image_shape": "3,96,96",
         "alpha": 0.5,
@@ -38,19 +39,19 @@ class ImageClassificationTensorFlow(ImageClassification):
         "epochs": 40,
         "learning_rate": 0.001,
     }
-    falls = (0.75,)
+    lr_drops = (0.75,)
     job_seconds = 40
 
     def ordered(self, class_names: Sequence[str]) -> Sequence[str]:
-        """The class names in the order of their folders, as training counts them."""
+        """Return the class names in the order of their folders, which is the order of the labels in training."""
         return [name for _, name in sorted(zip(folder_names(class_names), class_names, strict=True))]
 
     def write_images(self, building: Path, channel: str, photos: Iterable[Photo[Truth]], summary: Summary) -> None:
-        """Write the class folders of one channel. Raises UserError for multi-label photos."""
+        """Write a channel's class folders. Raises UserError for multi-label photos."""
         if summary.multi_label:
             raise UserError(
-                "the photos have several labels, and image-classification-tensorflow trains on class folders, of which "
-                "a photo is in one: take image-classification"
+                "the photos have several labels, but image-classification-tensorflow trains on class folders, where a "
+                "photo has one: use image-classification"
             )
         renamed = [
             f"{name} is {folder}"
@@ -58,16 +59,16 @@ class ImageClassificationTensorFlow(ImageClassification):
             if name != folder
         ]
         if renamed:
-            summary.files["classes called by their folders, which cannot have such names"] = renamed
+            summary.files["classes renamed, because their names cannot be folder names"] = renamed
         deque(write_photos(building / channel, photos, summary), maxlen=0)
 
     def photos(self, channels: Path, channel: str) -> list[tuple[Path, Truth]]:
-        """The photos of a channel with their labels, which count the class folders by name."""
+        """Return the photos of a channel with their labels, which number the class folders in order of their names."""
         folders = sorted(path for path in (channels / channel).iterdir() if path.is_dir())
         return [(path, label) for label, folder in enumerate(folders) for path in sorted(folder.glob("*.jpg"))]
 
     def image_seconds(self, recipe: Hyperparameters) -> float:
-        """Measured at alpha 1: a part whatever an image's size, and one per 128 x 128 pixels."""
+        """Measured at alpha 1: a constant part, plus a part per 128 x 128 pixels."""
         return 0.015 + 0.030 * float(recipe["alpha"]) * area(recipe)
 
 

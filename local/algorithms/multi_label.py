@@ -1,39 +1,40 @@
-"""How multi-label answers are judged: a class is predicted where its probability is above one half."""
+"""Evaluates multi-label predictions: a class is predicted if its probability is above 0.5."""
 
 from collections.abc import Sequence, Set
 
-Answer = tuple[Set[int], Sequence[float]]
-"""The labels of a photo, and the probabilities that an endpoint answered, one per class."""
+Prediction = tuple[Set[int], Sequence[float]]
+"""A photo's true labels, and the predicted probability of each class."""
 
 
 def above_half(probabilities: Sequence[float]) -> set[int]:
-    """The labels that are predicted."""
+    """Return the predicted labels."""
     return {label for label, probability in enumerate(probabilities) if probability > 0.5}
 
 
-def table(answers: Sequence[Answer], names: Sequence[str]) -> str:
-    """A line per class: photos that have it, how many of those were found, and how many others were taken for it."""
-    side = max(map(len, (*names, "class")))
-    rows = [f"{'class':<{side}}  photos  found  false    F1"]
+def table(predictions: Sequence[Prediction], names: Sequence[str]) -> str:
+    """Return a line per class: the photos that have it, how many of them were found, and the false positives."""
+    name_width = max(map(len, (*names, "class")))
+    rows = [f"{'class':<{name_width}}  photos  found  false    F1"]
     for label, name in enumerate(names):
-        total, found, false = _counts(answers, label)
-        rows.append(f"{name:<{side}}  {total:>6}  {found:>5}  {false:>5}  {_f1(total, found, false):>4}")
+        total, found, false = _counts(predictions, label)
+        rows.append(f"{name:<{name_width}}  {total:>6}  {found:>5}  {false:>5}  {_f1(total, found, false):>4}")
     return "\n".join(rows)
 
 
-def last_line(answers: Sequence[Answer]) -> str:
-    """`F1 0.81 (of all labels of 60 photos)`: over the labels of all classes together."""
-    classes = range(len(answers[0][1]))
-    total, found, false = (sum(counts) for counts in zip(*(_counts(answers, label) for label in classes), strict=True))
-    return f"F1 {_f1(total, found, false)} (of all labels of {len(answers)} photos)"
+def summary_line(predictions: Sequence[Prediction]) -> str:
+    """Return the F1 score over the labels of all classes: `F1 0.81 (of all labels of 60 photos)`."""
+    labels = range(len(predictions[0][1]))
+    counts = zip(*(_counts(predictions, label) for label in labels), strict=True)
+    total, found, false = (sum(column) for column in counts)
+    return f"F1 {_f1(total, found, false)} (of all labels of {len(predictions)} photos)"
 
 
-def _counts(answers: Sequence[Answer], label: int) -> tuple[int, int, int]:
-    """Photos that have the label, how many of them were found, and how many others were taken for one."""
-    pairs = [(label in labels, probabilities[label] > 0.5) for labels, probabilities in answers]
+def _counts(predictions: Sequence[Prediction], label: int) -> tuple[int, int, int]:
+    """Return how many photos have the label, the true positives and the false positives."""
+    pairs = [(label in labels, probabilities[label] > 0.5) for labels, probabilities in predictions]
     return sum(true for true, _ in pairs), pairs.count((True, True)), pairs.count((False, True))
 
 
 def _f1(total: int, found: int, false: int) -> str:
-    """2 TP / (2 TP + FP + FN), which is 2 TP / (photos that have the label + photos that were predicted to)."""
+    """Return F1, which is 2 TP / (2 TP + FP + FN) = 2 TP / (photos with the label + photos predicted to have it)."""
     return f"{2 * found / (total + found + false):.2f}" if total + false else "-"

@@ -1,8 +1,8 @@
-"""Object detection: its channels, the recipe of the demo, and how an endpoint's answers are judged.
+"""Object detection: its channels, the recipe of the demo, and the evaluation of predictions.
 
-Channels in image form: train/NAME.jpg and train_annotation/NAME.json, the same for validation; the JSON is the
-built-in's, boxes in pixels of the upright photo. What is true of a photo is the boxes of its XML file; what an endpoint
-answers, detections with a class and a score.
+Channels in image format: train/NAME.jpg and train_annotation/NAME.json, the same for validation. The JSON format is the
+built-in algorithm's, with boxes in pixels of the upright photo. The ground truth of a photo is its boxes; the
+prediction is a list of detections with a class and a score.
 """
 
 import json
@@ -24,8 +24,8 @@ from serve.words import plural
 from train.object_detection import average_precision
 from train.object_detection.boxes import to_upright
 
-SURE = 0.5
-"""Score above which a detection is shown and counted in the table; the mean average precision takes them all."""
+MIN_SCORE = 0.5
+"""Detections with a higher score are shown and counted in the table; the mean average precision uses all of them."""
 
 _CELL = 240
 _TRUE = (20, 235, 110)
@@ -37,15 +37,15 @@ LabelledBox = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True)
 class Truth:
-    """Width and height of an upright photo in pixels, and its boxes: (label, left, top, right, bottom) in pixels."""
+    """The width and height of an upright photo, and its boxes (label, left, top, right, bottom), all in pixels."""
 
     size: tuple[int, int]
     boxes: tuple[LabelledBox, ...]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A photo, what is true of it, and the endpoint's detections.
+class Prediction:
+    """A photo, its ground truth, and the detections.
 
     `detections` is float64 (d, 6): [class, score, left, top, right, bottom], in pixels of the upright photo.
     """
@@ -61,12 +61,12 @@ class Answer:
 
     @property
     def shown(self) -> NDArray[np.float64]:
-        """The detections with a score above SURE, at least the best one, by falling score; (s, 6)."""
+        """The detections with a score above MIN_SCORE, or at least the best one, highest score first; (s, 6)."""
         ordered = self.detections[np.argsort(-self.detections[:, 1], kind="stable")]
-        return ordered[: max(1, int((ordered[:, 1] > SURE).sum()))]
+        return ordered[: max(1, int((ordered[:, 1] > MIN_SCORE).sum()))]
 
 
-class ObjectDetection(Algorithm[Truth, Answer]):
+class ObjectDetection(Algorithm[Truth, Prediction]):
     """An SSD with MXNet."""
 
     task = DETECTION
@@ -76,8 +76,8 @@ class ObjectDetection(Algorithm[Truth, Answer]):
     usable = "photo with a box"
     photos_to_draw = (60, 1)
     network = "an SSD on a ResNet-18"
-    # From scratch. Drawn: batches of 8 learn more in a minute than batches of 16, and one late fall of the rate more
-    # than two.
+    # From scratch. On the drawn data set, batches of 8 learn faster than batches of 16, and one late drop of the
+    # learning rate gives better results than two.
     recipe_for_drawn: ClassVar[Hyperparameters] = {
         "base_network": "resnet-18",
         "use_pretrained_model": 0,
@@ -96,45 +96,48 @@ class ObjectDetection(Algorithm[Truth, Answer]):
     job_seconds = 20
     sheet_size = (4, 5)
 
-    def truth(self, entry: Entry[Annotation], taken: LoadedPhoto, summary: Summary) -> Truth:
-        """The boxes of a photo, on the upright photo.
+    def truth(self, entry: Entry[Annotation], photo: LoadedPhoto, summary: Summary) -> Truth:
+        """Return the boxes on the upright photo.
 
-        The annotation says which pixels its boxes are of: those of the photo as it is stored are turned with it. Boxes
-        are cut at the photo's edges; what is left without an area is dropped; both are noted in `summary`.
-        Raises UserError for an annotation that fits neither or has an unknown class.
+        The annotation's size says whether its boxes refer to the stored photo or to the upright one; boxes on the
+        stored photo are rotated with it. Boxes are clipped to the photo, and boxes without an area are dropped; both
+        are noted in `summary`. Raises UserError if the size matches neither or a class is unknown.
         """
-        annotation, stored = entry.target, taken.frame[:2]
-        on, is_stored = annotation.size, annotation.size == stored
-        if on in (FRACTIONS, UNKNOWN):
-            on, is_stored = (taken.frame.upright, False) if annotation.upright else (stored, True)
-        elif on not in (stored, taken.frame.upright):
-            (wide, high), (width, height) = on, taken.frame.upright
+        annotation, stored = entry.target, photo.frame[:2]
+        size, is_stored = annotation.size, annotation.size == stored
+        if size in (FRACTIONS, UNKNOWN):
+            size, is_stored = (photo.frame.upright, False) if annotation.upright else (stored, True)
+        elif size not in (stored, photo.frame.upright):
+            (wide, high), (width, height) = size, photo.frame.upright
             raise UserError(
-                f"{annotation.source} is about a photo of {wide} x {high} pixels and {entry.path.name} has "
-                f"{width} x {height}: annotate the photo that is there"
+                f"{annotation.source} is for a photo of {wide} x {high} pixels, but {entry.path.name} has "
+                f"{width} x {height}: annotate this photo"
             )
-        measured = FRACTIONS if annotation.size == FRACTIONS else on
+        measured = FRACTIONS if annotation.size == FRACTIONS else size
         boxes: list[LabelledBox] = []
-        for thing in annotation.objects:
-            if thing.name not in summary.class_names:
+        for item in annotation.objects:
+            if item.name not in summary.class_names:
                 names = ", ".join(summary.class_names)
-                raise UserError(f"{annotation.source} names a {thing.name[:40]}: the classes are {names}")
-            whole = _pixels(thing.box, measured, on)
-            box, words = _inside(whole, on), f"{annotation.source} {_words(whole)}"
+                raise UserError(
+                    f"{annotation.source} has an object of class {item.name[:40]}, but the classes are {names}"
+                )
+            unclipped = _pixels(item.box, measured, size)
+            box = _clip(unclipped, size)
+            place = f"{annotation.source} {' '.join(map(str, unclipped))}"
             if box is None:
-                summary.note("boxes without an area inside their photo, dropped", words)
+                summary.note("boxes outside their photo or without an area, dropped", place)
                 continue
-            if box != whole:
-                summary.note("boxes cut at the edge of their photo", words)
-            boxes.append((summary.class_names.index(thing.name), *box))
-        return Truth(taken.frame.upright, _turned(boxes, taken) if is_stored else tuple(boxes))
+            if box != unclipped:
+                summary.note("boxes clipped to their photo", place)
+            boxes.append((summary.class_names.index(item.name), *box))
+        return Truth(photo.frame.upright, _rotate(boxes, photo) if is_stored else tuple(boxes))
 
     def labels(self, truth: Truth) -> set[int]:
-        """The labels of the boxes on a photo."""
+        """Return the labels of the boxes on a photo."""
         return {label for label, *_ in truth.boxes}
 
     def write_images(self, building: Path, channel: str, photos: Iterable[Photo[Truth]], summary: Summary) -> None:
-        """Write the image form of one channel: photos, and beside them a JSON file for each with the same base name."""
+        """Write a channel in image format: photos, and for each a JSON file with the same base name."""
 
         def annotation(photo: Photo[Truth]) -> bytes:
             content = _annotation(f"{photo.entry.name}.jpg", photo.truth, summary.class_names)
@@ -143,7 +146,7 @@ class ObjectDetection(Algorithm[Truth, Answer]):
         write_pairs(building, channel, photos, ".json", annotation)
 
     def record_label(self, truth: Truth, summary: Summary) -> list[float]:
-        """The label of an image record: [2, 5, class, xmin, ymin, xmax, ymax, class, ...], boxes as fractions."""
+        """Return a record's label: [2, 5, class, xmin, ymin, xmax, ymax, class, ...], with boxes as fractions."""
         width, height = truth.size
         vector = [2.0, 5.0]
         for label, left, top, right, bottom in truth.boxes:
@@ -151,8 +154,8 @@ class ObjectDetection(Algorithm[Truth, Answer]):
         return vector
 
     def photos(self, channels: Path, channel: str) -> list[tuple[Path, Truth]]:
-        """The photos of a channel in image form with their boxes, by name."""
-        found = []
+        """Return the photos of a channel in image format with their boxes, ordered by name."""
+        photos = []
         for file in sorted((channels / f"{channel}_annotation").glob("*.json")):
             content = json.loads(file.read_text(encoding="utf-8"))
             size = content["image_size"][0]
@@ -160,89 +163,90 @@ class ObjectDetection(Algorithm[Truth, Answer]):
                 (box["class_id"], box["left"], box["top"], box["left"] + box["width"], box["top"] + box["height"])
                 for box in content["annotations"]
             )
-            found.append((channels / channel / content["file"], Truth((size["width"], size["height"]), boxes)))
-        return found
+            photos.append((channels / channel / content["file"], Truth((size["width"], size["height"]), boxes)))
+        return photos
 
     def image_seconds(self, recipe: Hyperparameters) -> float:
-        """Measured: a part whatever an image's size, and one per 128 x 128 pixels. 12 to 17 s an epoch on 2 cores."""
+        """Measured: a constant part, plus a part per 128 x 128 pixels. An epoch takes 12 to 17 s on 2 cores."""
         return 0.025 + 0.065 * int(recipe["image_shape"]) ** 2 / 128**2
 
-    def answer(self, photo: Path, truth: Truth, reply: bytes) -> Answer:
-        """An endpoint's reply, {"prediction": [[class, score, xmin, ymin, xmax, ymax], ...]} in fractions of the photo.
+    def parse_response(self, photo: Path, truth: Truth, response: bytes) -> Prediction:
+        """Parse {"prediction": [[class, score, xmin, ymin, xmax, ymax], ...]}, in fractions of the photo.
 
-        Raises CommandFailed for any other reply.
+        Raises CommandFailed for any other response.
         """
         width, height = truth.size
 
-        def read(content: Any) -> NDArray[np.float64]:
+        def parse(content: Any) -> NDArray[np.float64]:
             rows = content["prediction"]
             if not all(len(row) == 6 for row in rows):
-                raise ValueError("six numbers a detection")
+                raise ValueError("a detection has six numbers")
             return np.array(rows, np.float64).reshape(-1, 6) * (1, 1, width, height, width, height)
 
         expected = 'a list of [class, score, xmin, ymin, xmax, ymax] as "prediction"'
-        return Answer(photo, truth, report.read_json(reply, photo, expected, read))
+        return Prediction(photo, truth, report.parse_json(response, photo, expected, parse))
 
-    def table(self, answers: Sequence[Answer], names: Sequence[str]) -> str:
-        """A line per class: average precision, true boxes, and how many detections above SURE are right and wrong."""
-        side = max(map(len, (*names, "class")))
-        rows = [f"{'class':<{side}}    AP  true boxes  found  false  (of detections with a score above {SURE})"]
-        for name, one in zip(names, _matches(answers, len(names)), strict=True):
-            sure = one.scores > SURE
-            precision = f"{average_precision.voc07(one):.2f}" if one.total else "-"
-            found, false = int((sure & one.hits).sum()), int((sure & ~one.hits).sum())
-            rows.append(f"{name:<{side}}  {precision:>4}  {one.total:>10}  {found:>5}  {false:>5}")
+    def table(self, predictions: Sequence[Prediction], names: Sequence[str]) -> str:
+        """Return a line per class: average precision, true boxes, and right and wrong detections above MIN_SCORE."""
+        name_width = max(map(len, (*names, "class")))
+        note = f"(of detections with a score above {MIN_SCORE})"
+        rows = [f"{'class':<{name_width}}    AP  true boxes  found  false  {note}"]
+        for name, matches in zip(names, _matches(predictions, len(names)), strict=True):
+            confident = matches.scores > MIN_SCORE
+            precision = f"{average_precision.voc07(matches):.2f}" if matches.total else "-"
+            found, false = int((confident & matches.hits).sum()), int((confident & ~matches.hits).sum())
+            rows.append(f"{name:<{name_width}}  {precision:>4}  {matches.total:>10}  {found:>5}  {false:>5}")
         return "\n".join(rows)
 
-    def last_line(self, answers: Sequence[Answer]) -> str:
-        """`mAP 0.93 (VOC07, 60 photos)`: the mean over the classes that occur, at an overlap of 0.5."""
-        classes = 1 + max(int(rows[:, 0].max(initial=-1)) for one in answers for rows in (one.boxes, one.detections))
-        value = average_precision.mean(_matches(answers, classes))
-        return f"mAP {value:.2f} (VOC07, {plural(len(answers), 'photo')})"
+    def summary_line(self, predictions: Sequence[Prediction]) -> str:
+        """Return `mAP 0.93 (VOC07, 60 photos)`: the mean over the classes that occur, at an IoU of 0.5."""
+        labels = [rows[:, 0].max(initial=-1) for item in predictions for rows in (item.boxes, item.detections)]
+        value = average_precision.mean(_matches(predictions, 1 + int(max(labels))))
+        return f"mAP {value:.2f} (VOC07, {plural(len(predictions), 'photo')})"
 
-    def reply_lines(self, reply: Mapping[str, Any]) -> list[str] | None:
-        """The detections above SURE, at least the best one: class, score, and the box in fractions of the photo.
+    def response_lines(self, response: Mapping[str, Any]) -> list[str] | None:
+        """Return the detections above MIN_SCORE, or at least the best one: class, score, and box as fractions.
 
-        Of a reply in the verbose form; None for another algorithm's.
+        Returns None if the response is another algorithm's.
         """
-        found = reply.get("prediction")
-        if not isinstance(found, list) or not all(isinstance(row, Mapping) for row in found):
+        detections = response.get("prediction")
+        if not isinstance(detections, list) or not all(isinstance(row, Mapping) for row in detections):
             return None
-        rows = sorted(found, key=lambda row: -row["score"])
-        shown = rows[: max(1, sum(row["score"] > SURE for row in rows))]
-        return [f"{row['label']}  {row['score']:.3f}  {_place(row['box'])}" for row in shown] or ["nothing found"]
+        rows = sorted(detections, key=lambda row: -row["score"])
+        shown = rows[: max(1, sum(row["score"] > MIN_SCORE for row in rows))]
+        return [f"{row['label']}  {row['score']:.3f}  {_format_box(row['box'])}" for row in shown] or ["nothing found"]
 
-    def card(self, answer: Answer, names: Sequence[str]) -> Image.Image:
-        """One whole photo in a square, with its boxes; predicted ones on top, the best of them last."""
-        photo, (x, y) = pages.whole(answer.photo.read_bytes(), _CELL)
+    def card(self, prediction: Prediction, names: Sequence[str]) -> Image.Image:
+        """Draw a photo in a square with its true boxes, and the predicted ones on top, the best of them last."""
+        photo, (x, y) = pages.fit_in_square(prediction.photo.read_bytes(), _CELL)
         card = Image.new("RGB", (_CELL, _CELL), pages.GREY)
         card.paste(photo, (x, y))
         pen = ImageDraw.Draw(card)
-        factors = np.divide(photo.size * 2, answer.truth.size * 2)
-        for _, *box in answer.boxes:
+        factors = np.divide(photo.size * 2, prediction.truth.size * 2)
+        for _, *box in prediction.boxes:
             drawing.outline(pen, drawing.corners(box * factors, x, y), _TRUE)
         predicted = [
             (f"{names[int(label)]} {score:.2f}", drawing.corners(box * factors, x, y))
-            for label, score, *box in answer.shown[::-1]
+            for label, score, *box in prediction.shown[::-1]
         ]
         for _, corners in predicted:
             drawing.outline(pen, corners, _PREDICTED)
-        for words, corners in predicted:
-            drawing.tag(pen, corners, words, _PREDICTED, _CELL)
+        for text, corners in predicted:
+            drawing.tag(pen, corners, text, _PREDICTED, _CELL)
         return card
 
     def legend(self, names: Sequence[str]) -> Image.Image:
-        """One line that says what the colours mean."""
+        """Draw one line that explains the colours."""
         head = Image.new("RGB", (pages.width(self.sheet_size[0], _CELL), 22), "white")
         pen = ImageDraw.Draw(head)
-        at = 0
-        for colour, words in (
+        x = 0
+        for colour, text in (
             (_TRUE, "true box"),
-            (_PREDICTED, f"predicted box with class and score: those above {SURE}, at least the best one"),
+            (_PREDICTED, f"predicted box with class and score, if above {MIN_SCORE} or the best one"),
         ):
-            drawing.outline(pen, (at + 1, 4, at + 22, 17), colour)
-            pen.text((at + 29, 2), words, fill=pages.INK, font=ImageFont.load_default(14))
-            at += 60 + round(pen.textlength(words, font=ImageFont.load_default(14)))
+            drawing.outline(pen, (x + 1, 4, x + 22, 17), colour)
+            pen.text((x + 29, 2), text, fill=pages.INK, font=ImageFont.load_default(14))
+            x += 60 + round(pen.textlength(text, font=ImageFont.load_default(14)))
         return head
 
 
@@ -250,7 +254,7 @@ ALGORITHM = ObjectDetection()
 
 
 def _annotation(file: str, truth: Truth, names: Sequence[str]) -> dict[str, Any]:
-    """The built-in's JSON about one photo."""
+    """Return the built-in algorithm's JSON annotation of one photo."""
     width, height = truth.size
     return {
         "file": file,
@@ -264,34 +268,32 @@ def _annotation(file: str, truth: Truth, names: Sequence[str]) -> dict[str, Any]
 
 
 def _pixels(box: Edges, size: tuple[int, int], photo: tuple[int, int]) -> Corners:
-    """A box that is measured on `size`, in whole pixels of a photo."""
+    """Return a box that is relative to `size` in whole pixels of a photo."""
     left, top, right, bottom = (
-        round(edge * whole / measured) for edge, measured, whole in zip(box, size * 2, photo * 2, strict=True)
+        round(edge * side / measured) for edge, measured, side in zip(box, size * 2, photo * 2, strict=True)
     )
     return left, top, right, bottom
 
 
-def _inside(box: Corners, size: tuple[int, int]) -> Corners | None:
-    """Clip a box to a photo of `size`; None when nothing with an area is left."""
+def _clip(box: Corners, size: tuple[int, int]) -> Corners | None:
+    """Clip a box to a photo of `size`; return None if no area is left."""
     left, top, right, bottom = box
-    cut = (max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1]))
-    return cut if cut[0] < cut[2] and cut[1] < cut[3] else None
+    clipped = (max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1]))
+    return clipped if clipped[0] < clipped[2] and clipped[1] < clipped[3] else None
 
 
-def _turned(boxes: Sequence[LabelledBox], taken: LoadedPhoto) -> tuple[LabelledBox, ...]:
-    """Boxes of the stored photo, on the upright one."""
-    shares = np.array(boxes, np.float64).reshape(-1, 5) / (1, *taken.frame[:2], *taken.frame[:2])
-    rows = to_upright(shares, taken.frame.orientation) * (1, *taken.frame.upright, *taken.frame.upright)
+def _rotate(boxes: Sequence[LabelledBox], photo: LoadedPhoto) -> tuple[LabelledBox, ...]:
+    """Move boxes from the stored photo to the upright one."""
+    shares = np.array(boxes, np.float64).reshape(-1, 5) / (1, *photo.frame[:2], *photo.frame[:2])
+    rows = to_upright(shares, photo.frame.orientation) * (1, *photo.frame.upright, *photo.frame.upright)
     return tuple(tuple(row) for row in np.rint(rows).astype(int).tolist())
 
 
-def _words(box: Corners) -> str:
-    return " ".join(map(str, box))
-
-
-def _place(box: Mapping[str, float]) -> str:
+def _format_box(box: Mapping[str, float]) -> str:
     return " ".join(f"{side} {box[side]:.3f}" for side in ("left", "top", "width", "height"))
 
 
-def _matches(answers: Sequence[Answer], classes: int) -> list[average_precision.Matches]:
-    return average_precision.match([one.boxes for one in answers], [one.detections for one in answers], classes)
+def _matches(predictions: Sequence[Prediction], classes: int) -> list[average_precision.Matches]:
+    return average_precision.match(
+        [prediction.boxes for prediction in predictions], [prediction.detections for prediction in predictions], classes
+    )

@@ -1,4 +1,4 @@
-"""Pages of photos: cards of one size in rows, and a photo whole on a card."""
+"""Contact sheets: cards of equal size in rows, each with a photo that is scaled to fit."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,21 +9,21 @@ from PIL import Image
 from local.files import replacing
 from serve import preprocess
 
-Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 
 GREY = (236, 236, 236)
 INK = (20, 20, 20)
 _GAP = 8
 
 
-def evenly(answers: Sequence[Answer], most: int) -> list[Answer]:
-    """All answers, or `most` of them at equal distances."""
-    wanted = min(len(answers), most)
-    return [answers[index * len(answers) // wanted] for index in range(wanted)]
+def evenly(items: Sequence[Item], limit: int) -> list[Item]:
+    """Return at most `limit` items, evenly spaced."""
+    count = min(len(items), limit)
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 def write(cards: Sequence[Image.Image], columns: int, path: Path, head: Image.Image | None = None) -> None:
-    """Write a PNG with the cards, all of one size, in rows of `columns`, below `head` if there is one."""
+    """Write a PNG with the cards, which all have the same size, in rows of `columns`, below `head` if it is given."""
     width, height = cards[0].size
     top = _GAP + (head.height + _GAP if head else 0)
     rows = -(-len(cards) // columns)
@@ -38,12 +38,12 @@ def write(cards: Sequence[Image.Image], columns: int, path: Path, head: Image.Im
 
 
 def width(columns: int, card: int) -> int:
-    """The width in pixels of a row of `columns` cards, each `card` wide."""
+    """Return the width in pixels of a row of `columns` cards that are `card` pixels wide."""
     return columns * (card + _GAP) - _GAP
 
 
-def whole(photo: bytes, side: int) -> tuple[Image.Image, tuple[int, int]]:
-    """An image file scaled to fit into a square of `side` pixels, and where its upper left corner is when centred."""
+def fit_in_square(photo: bytes, side: int) -> tuple[Image.Image, tuple[int, int]]:
+    """Scale an image file to fit into a square of `side` pixels; return it and its upper left corner when centred."""
     image = preprocess.decode(photo, short_side=side)
     scale = side / max(image.size)
     image = image.resize((max(round(image.width * scale), 1), max(round(image.height * scale), 1)))

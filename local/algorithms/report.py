@@ -1,4 +1,4 @@
-"""What an endpoint says of photos about which the truth is known: asking, the end of a journey."""
+"""Sends photos with a known ground truth to an endpoint, and prints the evaluation of its predictions."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,68 +12,68 @@ from local.progress import Progress
 from local.sagemaker import invocations
 from local.sagemaker.opt_ml import IMAGES
 
-Ask = Callable[[bytes], bytes]
-"""Sends an image file's bytes to an endpoint; its reply, in the form that the algorithm reads."""
+Send = Callable[[bytes], bytes]
+"""Sends an image file to an endpoint and returns the body of the response."""
 
 Truth = TypeVar("Truth")
-Answer = TypeVar("Answer")
+Prediction = TypeVar("Prediction")
 
 _CLIENTS = 2
 
 
-def ask_all(
-    photos: Sequence[tuple[Path, Truth]], ask: Ask, answer: Callable[[Path, Truth, bytes], Answer]
-) -> list[Answer]:
-    """Send every photo's bytes through `ask`, two at a time; `answer` makes an answer of photo, truth and reply.
+def predict_all(
+    photos: Sequence[tuple[Path, Truth]], send: Send, parse: Callable[[Path, Truth, bytes], Prediction]
+) -> list[Prediction]:
+    """Send all photos, two at a time, and return their predictions in the same order.
 
-    The answers are in the order of the photos. Whatever either raises ends the whole.
+    `parse` makes a prediction from the photo, its ground truth and the response. Exceptions from either are raised.
     """
-    answers: list[Answer] = []
+    predictions: list[Prediction] = []
     with Progress("Predicting", len(photos), "photo") as progress, ThreadPoolExecutor(_CLIENTS) as pool:
-        replies = pool.map(lambda item: ask(item[0].read_bytes()), photos)
-        for (photo, truth), reply in zip(photos, replies, strict=True):
-            answers.append(answer(photo, truth, reply))
-            progress.done(len(answers))
-    return answers
+        responses = pool.map(lambda item: send(item[0].read_bytes()), photos)
+        for (photo, truth), response in zip(photos, responses, strict=True):
+            predictions.append(parse(photo, truth, response))
+            progress.done(len(predictions))
+    return predictions
 
 
-def over_http(port: int, accept: str) -> Ask:
-    """Asks the endpoint on `port` of this machine for replies in the form `accept`; raises as `invocations.invoke`."""
+def over_http(port: int, accept: str) -> Send:
+    """Return a function that sends images to the endpoint on `port`; it raises what `invocations.invoke` raises."""
     return lambda image: invocations.invoke(port, image, IMAGES, accept)
 
 
-def read_json(reply: bytes, photo: Path, expected: str, read: Callable[[Any], Answer]) -> Answer:
-    """What `read` makes of the JSON that an endpoint replied about `photo`; raises as `read_reply` does."""
-    return read_reply(reply, photo, expected, lambda body: read(json.loads(body)))
+def parse_json(response: bytes, photo: Path, expected: str, parse: Callable[[Any], Prediction]) -> Prediction:
+    """Parse a JSON response for `photo`. Raises CommandFailed as `parse_response` does."""
+    return parse_response(response, photo, expected, lambda body: parse(json.loads(body)))
 
 
-def read_reply(reply: bytes, photo: Path, expected: str, read: Callable[[bytes], Answer]) -> Answer:
-    """What `read` makes of an endpoint's reply about `photo`.
+def parse_response(response: bytes, photo: Path, expected: str, parse: Callable[[bytes], Prediction]) -> Prediction:
+    """Return what `parse` makes of the response for `photo`.
 
-    Raises CommandFailed, saying what was `expected` in words, when `read` cannot use it.
+    Raises CommandFailed if `parse` cannot use it. The message says what was `expected`.
     """
     try:
-        return read(reply)
+        return parse(response)
     except (ValueError, TypeError, LookupError):
-        begin = reply[:80].decode("utf-8", "replace")
-        raise CommandFailed(f"{photo}: the endpoint replied {begin!r}, expected {expected}") from None
+        start = response[:80].decode("utf-8", "replace")
+        raise CommandFailed(f"{photo}: the endpoint returned {start!r}, expected {expected}") from None
 
 
-def tell(
-    algorithm: Algorithm[Any, Answer],
-    answers: Sequence[Answer],
+def print_report(
+    algorithm: Algorithm[Any, Prediction],
+    predictions: Sequence[Prediction],
     names: Sequence[str],
     model: Path,
-    predictions: Path,
-    again: tuple[str, str],
+    sheet: Path,
+    commands: tuple[str, str],
 ) -> None:
-    """End a journey: write the sheet to `predictions`, print the table, where things are, and the figure in the end.
+    """Write the sheet of predictions to `sheet`; print the table, the paths, the next steps and the summary line.
 
-    `again` are the commands with which a person serves the model and asks it.
+    `commands` are the command that serves the model and the one that sends it a request.
     """
-    algorithm.sheet(answers, names, predictions)
-    print(f"\n{algorithm.table(answers, names)}\n")
-    print(f"model        {model}\npredictions  {predictions}")
-    serve, ask = again
-    print(f"\nAsk it yourself:\n    {serve}\nand, in another terminal:\n    {ask}\n")
-    print(algorithm.last_line(answers), flush=True)
+    algorithm.sheet(predictions, names, sheet)
+    print(f"\n{algorithm.table(predictions, names)}\n")
+    print(f"model        {model}\npredictions  {sheet}")
+    serve, request = commands
+    print(f"\nTry it yourself:\n    {serve}\nand, in another terminal:\n    {request}\n")
+    print(algorithm.summary_line(predictions), flush=True)

@@ -1,8 +1,8 @@
-"""Semantic segmentation: its channels, the recipe of the demo, and how an endpoint's masks are judged.
+"""Semantic segmentation: its channels, the recipe of the demo, and the evaluation of predicted masks.
 
-Channels: train/NAME.jpg and train_annotation/NAME.png, the same for validation; a mask's pixels are class ids, or
-become class ids by the files of the channel label_map. What is true of a photo is its mask; what an endpoint
-answers, a mask of the photo's own size.
+Channels: train/NAME.jpg and train_annotation/NAME.png, the same for validation; the pixel values of a mask are class
+ids, or are mapped to class ids by the label_map channel. The ground truth of a photo is its mask; the prediction is a
+mask of the photo's size.
 """
 
 import base64
@@ -27,20 +27,20 @@ from serve.words import plural
 from train.semantic_segmentation import masks, metrics
 
 _TILE = 200
-_BETWEEN = 4
-_CARD = 3 * _TILE + 2 * _BETWEEN
+_GAP = 4
+_CARD = 3 * _TILE + 2 * _GAP
 
 
 @dataclass(frozen=True)
 class Truth:
-    """A photo's mask as a PNG, of the upright photo's size, and the pixel value in it of each class id."""
+    """A mask as a PNG, with the size of the upright photo, and the pixel value of each class id."""
 
     png: bytes
     pixels: tuple[int, ...]
 
     @property
     def mask(self) -> NDArray[np.uint8]:
-        """Class ids as uint8 (height, width), masks.IGNORE where a pixel is of no class."""
+        """Class ids as uint8 (height, width); masks.IGNORE marks pixels without a class."""
         ids = np.full(256, masks.IGNORE, np.uint8)
         ids[list(self.pixels)] = range(len(self.pixels))
         mask: NDArray[np.uint8] = ids[masks.decode(self.png).pixels]
@@ -48,11 +48,11 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A photo, what is true of it, and the endpoint's mask as the PNG that came, pixel = class id.
+class Prediction:
+    """A photo, its ground truth, and the predicted mask as a PNG of class ids.
 
-    `counts` is int64 (classes, classes): pixels of the photo by true class (row) and predicted class (column), without
-    those that are of no class.
+    `counts` is the confusion matrix of the photo's pixels without the ignored ones, int64 (classes, classes): rows are
+    true classes, columns are predicted ones.
     """
 
     photo: Path
@@ -61,7 +61,7 @@ class Answer:
     counts: NDArray[np.int64]
 
 
-class SemanticSegmentation(Algorithm[Truth, Answer]):
+class SemanticSegmentation(Algorithm[Truth, Prediction]):
     """An FCN with MXNet."""
 
     task = SEGMENTATION
@@ -83,8 +83,8 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
         "learning_rate": 0.001,
         "lr_scheduler": "poly",
     }
-    # From scratch. Drawn: crops of 80 let the network see more photos in the time, and it answers best at sides above
-    # those it learnt from (docs/semantic-segmentation.md, inference_size).
+    # From scratch. On the drawn data set, crops of 80 let the network see more photos in the same time, and it predicts
+    # best at sizes above those of training (docs/semantic-segmentation.md, inference_size).
     recipe_for_drawn: ClassVar[Hyperparameters] = {
         **recipe_for_photos,
         "backbone": "resnet-18",
@@ -95,40 +95,41 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
         "learning_rate": 0.0015,
         "lr_scheduler": "cosine",
     }
-    falls = ()
+    lr_drops = ()
     job_seconds = 25
     accept = "image/png"
     curl = "curl --output mask.png"
     sheet_size = (2, 10)
 
-    def truth(self, entry: Entry[Mask], taken: LoadedPhoto, summary: Summary) -> Truth:
-        """The mask of a photo, turned with it.
+    def truth(self, entry: Entry[Mask], photo: LoadedPhoto, summary: Summary) -> Truth:
+        """Return the mask of the upright photo.
 
-        Its size tells which pixels it is of: where it has the photo's size as stored, it is turned as the photo is;
-        where it has the upright photo's size only, it is of that. A file goes in byte for byte where nothing has to be
-        done. Raises UserError for a mask that cannot be read or fits neither.
+        A mask with the size of the stored photo is rotated with it; a mask that has only the upright photo's size is
+        used as it is. A file that needs no change is copied byte for byte. Raises UserError if the mask cannot be read
+        or its size matches neither.
         """
-        source, painted = entry.target.source, entry.target.read()
-        upright = masks.place(painted.pixels, taken.frame)
+        source, mask = entry.target.source, entry.target.read()
+        upright = masks.place(mask.pixels, photo.frame)
         if upright is None:
-            (high, wide), (width, height) = painted.pixels.shape, taken.frame.upright
+            (high, wide), (width, height) = mask.pixels.shape, photo.frame.upright
             raise UserError(
-                f"{source} has {wide} x {high} pixels and {entry.path.name} {width} x {height}: make the mask "
-                "of the photo that is there"
+                f"{source} has {wide} x {high} pixels, but {entry.path.name} has {width} x {height}: make the mask "
+                "from this photo"
             )
-        if painted.repaired:
-            summary.note("masks saved as colour pictures, made one channel", source)
-        as_it_is = painted.png if np.array_equal(upright, painted.pixels) else None
-        return Truth(as_it_is or png(upright), tuple(summary.pixels) or tuple(range(len(summary.class_names))))
+        if mask.repaired:
+            summary.note("masks saved as colour pictures, converted to one channel", source)
+        unchanged = mask.png if np.array_equal(upright, mask.pixels) else None
+        return Truth(unchanged or png(upright), tuple(summary.pixels) or tuple(range(len(summary.class_names))))
 
     def labels(self, truth: Truth) -> set[int]:
-        """The labels of the classes that a photo has pixels of."""
+        """Return the labels of the classes that have pixels in a mask."""
         return set(np.unique(truth.mask).tolist()) - {masks.IGNORE}
 
     def write_images(self, building: Path, channel: str, photos: Iterable[Photo[Truth]], summary: Summary) -> None:
-        """Write one channel: photos, beside them a mask for each with the same base name, and the channel label_map.
+        """Write a channel: photos, and for each a mask with the same base name.
 
-        label_map is written where pixels are not class ids yet; the class names go beside the masks of training.
+        The label_map channel is written if the pixel values are not class ids. The class names are written next to the
+        training masks.
         """
         annotations = write_pairs(building, channel, photos, ".png", lambda photo: photo.truth.png)
         if channel == "train":
@@ -136,12 +137,12 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
         if summary.pixels and list(summary.pixels) != list(range(len(summary.pixels))):
             file = _label_map(building, channel)
             file.parent.mkdir(exist_ok=True)
-            # As the built-in has it: the key is the class id, the value the pixel in the PNG.
+            # The built-in algorithm's format: the key is the class id, the value is the pixel value in the PNG.
             label_map = {"map": {str(label): pixel for label, pixel in enumerate(summary.pixels)}}
             file.write_text(json.dumps(label_map) + "\n", encoding="utf-8")
 
     def photos(self, channels: Path, channel: str) -> list[tuple[Path, Truth]]:
-        """The photos of a channel with their masks, by name."""
+        """Return the photos of a channel with their masks, ordered by name."""
         file = _label_map(channels, channel)
         pixels = tuple(range(len(read_class_names(channels / "train_annotation"))))
         if file.is_file():
@@ -152,65 +153,65 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
         ]
 
     def image_seconds(self, recipe: Hyperparameters) -> float:
-        """Measured, per 128 x 128 pixels of a crop, by backbone."""
+        """Measured for each backbone, per 128 x 128 pixels of a crop."""
         seconds = {"resnet-18": 0.086, "resnet-50": 0.6}[str(recipe["backbone"])]
         return seconds * int(recipe["crop_size"]) ** 2 / 128**2
 
-    def answer(self, photo: Path, truth: Truth, reply: bytes) -> Answer:
-        """An endpoint's reply, a mask as PNG, beside the true mask. Raises CommandFailed for any other reply."""
+    def parse_response(self, photo: Path, truth: Truth, response: bytes) -> Prediction:
+        """Parse a response: a mask as a PNG. Raises CommandFailed for any other."""
         true, classes = truth.mask, len(truth.pixels)
         height, width = true.shape
 
-        def read(body: bytes) -> NDArray[np.uint8]:
+        def parse(body: bytes) -> NDArray[np.uint8]:
             mask, colours = masks.decode(body)
             if colours or mask.shape != true.shape or mask.max() >= classes:
                 raise ValueError("not the photo's mask")
             return mask
 
         expected = f"a PNG mask of {width} x {height} pixels with class ids below {classes}"
-        mask = report.read_reply(reply, photo, expected, read)
-        return Answer(photo, truth, reply, metrics.confusion(mask, true, classes))
+        mask = report.parse_response(response, photo, expected, parse)
+        return Prediction(photo, truth, response, metrics.confusion(mask, true, classes))
 
-    def table(self, answers: Sequence[Answer], names: Sequence[str]) -> str:
-        """A line per class, IoU and shares of all pixels, true and predicted; below them the pixel accuracy."""
-        counts = _counts(answers)
+    def table(self, predictions: Sequence[Prediction], names: Sequence[str]) -> str:
+        """Return a line per class with its IoU and its shares of the true and predicted pixels, and pixel accuracy."""
+        counts = _counts(predictions)
         total = max(int(counts.sum()), 1)
-        side = max(map(len, (*names, "pixel accuracy")))
-        rows = [f"{'class':<{side}}   IoU  true pixels  predicted pixels"]
+        name_width = max(map(len, (*names, "pixel accuracy")))
+        rows = [f"{'class':<{name_width}}   IoU  true pixels  predicted pixels"]
         for label, (name, value) in enumerate(zip(names, metrics.iou(counts), strict=True)):
-            overlap = "-" if np.isnan(value) else f"{value:.2f}"
+            iou = "-" if np.isnan(value) else f"{value:.2f}"
             true, predicted = (100 * counts.sum(axis=axis)[label] / total for axis in (1, 0))
-            rows.append(f"{name:<{side}}  {overlap:>4}  {true:>9.1f} %  {predicted:>14.1f} %")
-        rows.append(f"{'pixel accuracy':<{side}}  {metrics.pixel_accuracy(counts):.2f}")
+            rows.append(f"{name:<{name_width}}  {iou:>4}  {true:>9.1f} %  {predicted:>14.1f} %")
+        rows.append(f"{'pixel accuracy':<{name_width}}  {metrics.pixel_accuracy(counts):.2f}")
         return "\n".join(rows)
 
-    def last_line(self, answers: Sequence[Answer]) -> str:
-        """`mIOU 0.81 (3 classes, 60 photos)`: over all pixels of all photos, mean over the classes that truly occur."""
-        counts = _counts(answers)
+    def summary_line(self, predictions: Sequence[Prediction]) -> str:
+        """Return `mIOU 0.81 (3 classes, 60 photos)`: over all pixels, mean over the classes in the ground truth."""
+        counts = _counts(predictions)
         occurring = len(metrics.occurring(counts))
-        scored = f"{plural(occurring, 'class')}, {plural(len(answers), 'photo')}"
+        scored = f"{plural(occurring, 'class')}, {plural(len(predictions), 'photo')}"
         return f"mIOU {metrics.mean_iou_of_occurring(counts):.2f} ({scored})"
 
-    def reply_lines(self, reply: Mapping[str, Any]) -> list[str] | None:
-        """The classes by their share of a photo's pixels, of a verbose reply; None for another algorithm's."""
-        if not {"classes", "mask"} <= reply.keys():
+    def response_lines(self, response: Mapping[str, Any]) -> list[str] | None:
+        """Return the classes with their share of the pixels, largest first; None for another algorithm's response."""
+        if not {"classes", "mask"} <= response.keys():
             return None
-        classes = sorted(reply["classes"], key=lambda one: -one["share"])
-        return [f"{one['label']}  {one['share']:.3f}" for one in classes if one["share"]]
+        rows = sorted(response["classes"], key=lambda row: -row["share"])
+        return [f"{row['label']}  {row['share']:.3f}" for row in rows if row["share"]]
 
-    def card(self, answer: Answer, names: Sequence[str]) -> Image.Image:
-        """A photo, its true mask and its predicted one, side by side, each whole in a square."""
-        photo, (x, y) = pages.whole(answer.photo.read_bytes(), _TILE)
+    def card(self, prediction: Prediction, names: Sequence[str]) -> Image.Image:
+        """Draw a photo, its true mask and its predicted mask side by side, each in a square."""
+        photo, (x, y) = pages.fit_in_square(prediction.photo.read_bytes(), _TILE)
         card = Image.new("RGB", (_CARD, _TILE), "white")
-        for left in range(0, _CARD, _TILE + _BETWEEN):
+        for left in range(0, _CARD, _TILE + _GAP):
             card.paste(pages.GREY, (left, 0, left + _TILE, _TILE))
         card.paste(photo, (x, y))
-        for tile, mask in enumerate((answer.truth.mask, masks.decode(answer.png).pixels), start=1):
-            card.paste(drawing.painted(photo, mask), (tile * (_TILE + _BETWEEN) + x, y))
+        for tile, mask in enumerate((prediction.truth.mask, masks.decode(prediction.png).pixels), start=1):
+            card.paste(drawing.overlay(photo, mask), (tile * (_TILE + _GAP) + x, y))
         return card
 
     def legend(self, names: Sequence[str]) -> Image.Image:
-        """What is where on a card, and a square in each class's colour; in as many lines as it takes."""
+        """Draw the order of the images on a card, and a square in the colour of each class."""
         width, font = pages.width(self.sheet_size[0], _CARD), ImageFont.load_default(14)
         page = Image.new("RGB", (width, 22 * (2 + len(names))), "white")
         pen = ImageDraw.Draw(page)
@@ -230,16 +231,16 @@ class SemanticSegmentation(Algorithm[Truth, Answer]):
 ALGORITHM = SemanticSegmentation()
 
 
-def mask_of(reply: Mapping[str, Any]) -> bytes | None:
-    """The PNG mask in a reply in the verbose form; None for another algorithm's."""
-    return base64.b64decode(reply["mask"]) if "mask" in reply else None
+def mask_of(response: Mapping[str, Any]) -> bytes | None:
+    """Return the PNG mask in an application/json;verbose response; None if it is another algorithm's."""
+    return base64.b64decode(response["mask"]) if "mask" in response else None
 
 
 def _label_map(channels: Path, channel: str) -> Path:
     return channels / "label_map" / f"{channel}_label_map.json"
 
 
-def _counts(answers: Sequence[Answer]) -> NDArray[np.int64]:
-    """Pixels of all photos by true and predicted class: int64 (classes, classes)."""
-    total: NDArray[np.int64] = np.sum([answer.counts for answer in answers], axis=0)
+def _counts(predictions: Sequence[Prediction]) -> NDArray[np.int64]:
+    """Return the confusion matrix over the pixels of all photos, int64 (classes, classes)."""
+    total: NDArray[np.int64] = np.sum([prediction.counts for prediction in predictions], axis=0)
     return total

@@ -1,1 +1,1 @@
-"""The commands of `python3 -m local`, one module each: `add_arguments` declares its options, `run` does it."""
+"""The commands of `python3 -m local`, one module each: `add_arguments` declares the options, `run` runs the command."""

@@ -1,6 +1,6 @@
 """`python3 -m local build NAME`: build an image with Docker, as `make build/NAME` does.
 
-Standard library only, of Python 3.9: an image is built where no environment is made.
+Uses only the standard library of Python 3.9, so that an image can be built without an environment.
 """
 
 import argparse
@@ -21,7 +21,7 @@ WEIGHTS = (".safetensors", ".params", ".h5", ".keras")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `build`."""
+    """Declare the command's arguments."""
     options.add_name(parser, IMAGES)
     for option in ("registry", "tag", "platform", "base-image", "source"):
         parser.add_argument(f"--{option}", required=True, help="see docs/images.md")
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command. Raises UserError where weights or Docker are missing, CommandFailed when Docker fails."""
+    """Build the image. Raises UserError if weights or Docker are missing, CommandFailed if Docker fails."""
     if args.pretrained is not None:
         _check_weights(args.pretrained)
     _build(_command(args), _reference(args))
@@ -38,24 +38,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_weights(folder: Path) -> None:
-    """Raise UserError unless the folder holds a file of weights."""
+    """Raise UserError unless the folder has a weight file."""
     if not folder.is_dir():
-        raise UserError(f"PRETRAINED={folder} does not exist: name a folder with weight files; docs/pretrained.md")
+        raise UserError(f"PRETRAINED={folder} does not exist: give a folder with weight files (see docs/pretrained.md)")
     if not any(path.suffix in WEIGHTS for path in folder.iterdir()):
         raise UserError(
-            f"PRETRAINED={folder} holds no {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]} file: put one there, or leave "
-            "PRETRAINED= out; docs/pretrained.md"
+            f"PRETRAINED={folder} has no {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]} file: put one there, or omit "
+            "PRETRAINED= (see docs/pretrained.md)"
         )
 
 
 def _reference(args: argparse.Namespace) -> str:
-    """The image's name in full."""
+    """Return the image's full name."""
     return f"{args.registry}/{args.name}:{args.tag}{IMAGES[args.name].suffix(args.variant)}"
 
 
 def _command(args: argparse.Namespace) -> list[str]:
-    """The call of Docker. SageMaker refuses OCI manifests and image indexes: Docker media types and no attestations."""
-    # The commit's date, not the clock's: the same tree gives the same image.
+    """Return the docker command.
+
+    SageMaker rejects OCI manifests and image indexes, so the image has Docker media types and no attestations.
+    """
+    # CREATED is the date of the commit, so that the same tree gives the same image.
     variables = {
         "NAME": args.name,
         "BASE_IMAGE": args.base_image,
@@ -77,9 +80,9 @@ def _command(args: argparse.Namespace) -> list[str]:
 
 
 def _build(command: list[str], image: str) -> None:
-    """Run the call. Where nobody watches, what Docker says is printed only if it fails: CommandFailed."""
-    print(f"==> building {image} (2 min without a cache, seconds with)", flush=True)
-    begun = time.monotonic()
+    """Run the command. Without a terminal, Docker's output is printed only if it fails. Raises CommandFailed."""
+    print(f"==> building {image} (2 min without a cache, seconds with one)", flush=True)
+    start = time.monotonic()
     try:
         if sys.stderr.isatty():
             code = subprocess.run(command, check=False).returncode
@@ -93,21 +96,21 @@ def _build(command: list[str], image: str) -> None:
     except FileNotFoundError:
         raise UserError("docker is not on PATH: install Docker") from None
     if code:
-        raise CommandFailed(f"`docker buildx build` of {image} ended with exit code {code}: what it said is above")
-    print(f"==> {image} is built in {time.monotonic() - begun:.0f} s{_size(image)}")
+        raise CommandFailed(f"`docker buildx build` of {image} failed with exit code {code}: see its output above")
+    print(f"==> built {image} in {time.monotonic() - start:.0f} s{_size(image)}")
 
 
 def _size(image: str) -> str:
-    """The image's size in words, "" where a builder keeps its images to itself."""
-    asked = ["docker", "image", "inspect", "--format", "{{.Size}}", image]
-    size = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    """Return `, 450 MB`, the image's size; "" if the builder did not load the image into the engine."""
+    command = ["docker", "image", "inspect", "--format", "{{.Size}}", image]
+    size = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     return f", {int(size) / 1e6:.0f} MB" if size.isdecimal() else ""
 
 
 def _git(*arguments: str) -> str:
-    """What git says of this tree; nothing where it is not a clone or there is no git."""
+    """Return the output of a git command; "" if this is not a clone or git is missing."""
     try:
-        asked = ["git", "-C", str(ROOT), *arguments]
-        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     except FileNotFoundError:
         return ""

@@ -1,7 +1,7 @@
-"""`python3 -m local demo NAME`: the whole journey on this machine: no Docker, no AWS account, no download of data.
+"""`python3 -m local demo NAME`: train, serve and predict on this machine, without Docker, AWS account or downloads.
 
-Draws a data set (or reads a real one), prepares the channels, runs the image's own `train` and `serve` programs under a
-folder shaped like /opt/ml, and asks the endpoint about photos that were not trained on.
+Draws a data set (or reads yours), prepares the channels, runs the image's `train` and `serve` programs in a folder like
+/opt/ml, and evaluates the endpoint's predictions for the validation photos.
 """
 
 import argparse
@@ -21,41 +21,41 @@ URL = "http://127.0.0.1:8080/invocations"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `demo`."""
+    """Declare the command's arguments."""
     workflow.add_arguments(parser)
     parser.add_argument(
         "--out",
         type=Path,
-        help="folder for data, model and predictions.png (default: .demo/NAME, or NAME-2 beside it where a run is)",
+        help="folder for data, model and predictions.png (default: .demo/NAME, or .demo/NAME-2 if that has results)",
     )
     parser.add_argument(
-        "--envs", type=Path, default=ENVIRONMENTS, help="folder of the environments mxnet, tensorflow and serve"
+        "--envs", type=Path, default=ENVIRONMENTS, help="folder with the environments mxnet, tensorflow and serve"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command. Raises UserError or programs.ProgramError with what went wrong."""
-    given = workflow.read(args)  # before what an earlier run has made is removed
+    """Run the demo. Raises UserError or programs.ProgramError."""
+    loaded = workflow.load_data(args)  # may fail, so before the results of an earlier run are removed
     out = options.run_folder(args.out, ROOT / ".demo" / args.name)
     print(f"Writing to {out}")
     base = out / "opt" / "ml"
     shutil.rmtree(base, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
-    begun = workflow.begin(args, out, given)
-    algorithm = begun.algorithm
-    channels = {folder.name: folder for folder in sorted(begun.channels.iterdir()) if folder.is_dir()}
-    opt_ml.lay_out(base, channels, begun.recipe)
+    job = workflow.prepare_training(args, out, loaded)
+    algorithm = job.algorithm
+    channels = {folder.name: folder for folder in sorted(job.channels.iterdir()) if folder.is_dir()}
+    opt_ml.lay_out(base, channels, job.recipe)
     cores = cpu_count()
-    forecast = f"about {duration(10 * round(algorithm.forecast(begun.recipe, cores) / 10))} on {plural(cores, 'core')}"
-    with workflow.step(f"Training {algorithm.network} on {begun.work} ({forecast})"):
+    forecast = f"about {duration(10 * round(algorithm.forecast(job.recipe, cores) / 10))} on {plural(cores, 'core')}"
+    with workflow.step(f"Training {algorithm.network} on {job.workload} ({forecast})"):
         programs.train(base, args.name, args.envs)
     with (
-        workflow.step("Starting the server and asking it about photos that were not trained on"),
+        workflow.step("Starting the server and predicting the validation photos"),
         programs.server(base, out / "serve.log", args.envs) as port,
     ):
-        answers = begun.ask(port)
+        predictions = job.predict(port)
     serve = f"make serve BASE_DIR={quote(str(base))}"
-    ask = f"{algorithm.curl} --data-binary {quote(f'@{answers[0].photo}')} {URL}"
-    names = begun.summary.class_names
-    report.tell(algorithm, answers, names, base / "model", out / "predictions.png", (serve, ask))
+    request = f"{algorithm.curl} --data-binary {quote(f'@{predictions[0].photo}')} {URL}"
+    names = job.summary.class_names
+    report.print_report(algorithm, predictions, names, base / "model", out / "predictions.png", (serve, request))
     return 0

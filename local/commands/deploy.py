@@ -1,6 +1,6 @@
 """`python3 -m local deploy NAME`: serve a model in SageMaker local mode, with SDK v3, until Ctrl-C.
 
-A local endpoint belongs to the process that made it, so this command stays; ask from another terminal, with `predict`.
+A local endpoint ends with the process that created it. Send requests from another terminal, with `predict`.
 """
 
 import argparse
@@ -13,24 +13,22 @@ from local.sagemaker import docker, sdk
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `deploy`."""
+    """Declare the command's arguments."""
     options.add_name(parser, IMAGES)
-    parser.add_argument(
-        "--model", type=Path, required=True, help="model.tar.gz of a training job, a local or a cloud one"
-    )
+    parser.add_argument("--model", type=Path, required=True, help="model.tar.gz of a local or cloud training job")
     options.add_image(parser)
-    options.add_port(parser, "of this machine")
+    options.add_port(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command; 0 when ended by Ctrl-C. Raises UserError or CommandFailed with what went wrong."""
+    """Serve until Ctrl-C, then return 0. Raises UserError or CommandFailed."""
     image = args.image or sdk.default_image(args.name)
     docker.check(image)
     with (
         docker.workspace(Path(".local") / "endpoints", image) as root,
         sdk.endpoint(image, args.model, root, args.port),
     ):
-        print(f"The endpoint answers on port {args.port}; Ctrl-C deletes it.", flush=True)
+        print(f"The endpoint is ready on port {args.port}. Press Ctrl-C to delete it.", flush=True)
         try:
             _watch(root)
         except KeyboardInterrupt:
@@ -39,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _watch(root: Path) -> None:
-    """Returns never: raises LocalModeError when the endpoint's container has ended."""
+    """Wait until the endpoint's container exits, then raise LocalModeError."""
     pause = threading.Event()
     while not docker.containers(root, state="exited"):
         pause.wait(5)
-    raise sdk.LocalModeError("the endpoint's container ended: its log is above")
+    raise sdk.LocalModeError("the endpoint's container exited: see its log above")

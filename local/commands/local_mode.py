@@ -1,7 +1,7 @@
-"""`python3 -m local local-mode NAME`: the whole journey in SageMaker local mode, with SDK v3 and the real image.
+"""`python3 -m local local-mode NAME`: train, deploy and predict in SageMaker local mode, with SDK v3 and the image.
 
-Draws a data set (or reads a real one), prepares the channels, trains in the image, deploys the model, asks the endpoint
-about photos that were not trained on, and deletes the endpoint.
+Draws a data set (or reads yours), prepares the channels, trains, deploys the model, evaluates the endpoint's
+predictions for the validation photos, and deletes the endpoint.
 """
 
 import argparse
@@ -16,23 +16,23 @@ from local.sagemaker import docker, invocations, sdk
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `local-mode`."""
+    """Declare the command's arguments."""
     workflow.add_arguments(parser)
     options.add_image(parser)
     options.add_instances(parser)
-    options.add_port(parser, "of the endpoint")
+    options.add_port(parser)
     parser.add_argument(
         "--out",
         type=Path,
-        help="folder for channels, model and predictions.png (default: .local/NAME, or NAME-2 "
-        "beside it where a run is)",
+        help="folder for channels, model and predictions.png (default: .local/NAME, or .local/NAME-2 if that has "
+        "results)",
     )
-    parser.add_argument("--check", action="store_true", help="check the other arguments and do nothing")
+    parser.add_argument("--check", action="store_true", help="check the other arguments and exit")
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command. Raises UserError or CommandFailed with what went wrong."""
-    given = workflow.read(args)
+    """Train, deploy and predict. Raises UserError or CommandFailed."""
+    loaded = workflow.load_data(args)
     out = options.run_folder(args.out, Path(".local") / args.name)
     if args.check:
         return 0
@@ -40,26 +40,27 @@ def run(args: argparse.Namespace) -> int:
     docker.check(image)
     docker.check_port(args.port)
     print(f"Writing to {out}")
-    begun = workflow.begin(args, out, given)
+    job = workflow.prepare_training(args, out, loaded)
     model = out / "model.tar.gz"
     with docker.workspace(out, image) as root:
-        with workflow.step(f"Training {begun.algorithm.network} in {image} on {begun.work}"):
-            os.replace(sdk.fit(image, begun.recipe, sdk.channels(begun.channels), root, args.instances), model)
+        with workflow.step(f"Training {job.algorithm.network} in {image} on {job.workload}"):
+            os.replace(sdk.fit(image, job.recipe, sdk.channels(job.channels), root, args.instances), model)
         with (
-            workflow.step("Deploying the model and asking the endpoint about photos that were not trained on"),
+            workflow.step("Deploying the model and predicting the validation photos"),
             sdk.endpoint(image, model, root, args.port),
         ):
-            answers = begun.ask(args.port)
-    again = _again(args, image, model, answers[0].photo)
-    report.tell(begun.algorithm, answers, begun.summary.class_names, model, out / "predictions.png", again)
+            predictions = job.predict(args.port)
+    commands = _next_commands(args, image, model, predictions[0].photo)
+    names = job.summary.class_names
+    report.print_report(job.algorithm, predictions, names, model, out / "predictions.png", commands)
     return 0
 
 
-def _again(args: argparse.Namespace, image: str, model: Path, photo: Path) -> tuple[str, str]:
-    """The two commands that serve the model and ask it about a photo."""
-    given = [] if image == sdk.default_image(args.name) else ["--image", image]
+def _next_commands(args: argparse.Namespace, image: str, model: Path, photo: Path) -> tuple[str, str]:
+    """Return the commands that deploy the model and send it a photo."""
+    image_option = [] if image == sdk.default_image(args.name) else ["--image", image]
     port = [] if args.port == invocations.PORT else ["--port", str(args.port)]
     return (
-        shlex.join(["python3", "-m", "local", "deploy", args.name, "--model", str(model), *given, *port]),
+        shlex.join(["python3", "-m", "local", "deploy", args.name, "--model", str(model), *image_option, *port]),
         shlex.join(["python3", "-m", "local", "predict", str(photo), *port]),
     )

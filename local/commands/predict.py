@@ -1,9 +1,9 @@
-"""`python3 -m local predict PHOTO ...`: send photos to an endpoint on this machine, of `deploy` or `make serve`.
+"""`python3 -m local predict PHOTO ...`: send photos to an endpoint on this machine, from `deploy` or `make serve`.
 
-Prints a line per photo, its path, the predicted class and that class's probability; or a line per detection, its path,
-class, score and box in fractions of the photo; or a line per class of a mask, its path, class and share of the photo's
-pixels. With --accept, the answer; with --masks, the masks are written too. A photo that cannot be read or that the
-endpoint refuses is named, and the others are sent all the same.
+Prints, after the photo's path: the predicted class and its probability; or for each detection its class, score and box
+in fractions of the photo; or for each class of a mask its share of the pixels. --accept prints the response instead;
+--masks also writes the masks. If a photo cannot be read or the endpoint rejects it, an error is printed, and the
+remaining photos are still sent.
 """
 
 import argparse
@@ -25,34 +25,36 @@ VERBOSE = "application/json;verbose"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `predict`."""
+    """Declare the command's arguments."""
     parser.add_argument("photos", metavar="PHOTO", type=Path, nargs="+", help="image files")
-    options.add_port(parser, "that `deploy` was given")
-    parser.add_argument("--content-type", default=IMAGES, help=f"default: {IMAGES}")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--accept", help="print the answer in this form: application/json, application/jsonlines, ...")
-    form.add_argument("--masks", type=Path, metavar="DIR", help="write the mask of each PHOTO into DIR, as a PNG")
+    options.add_port(parser)
+    parser.add_argument("--content-type", default=IMAGES, help=f"content type of the request (default: {IMAGES})")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--accept", help="print the response in this format: application/json, ...")
+    output.add_argument("--masks", type=Path, metavar="DIR", help="write the mask of each PHOTO to DIR, as a PNG")
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command; 2 when a file could not be read, 1 when the endpoint refused one.
+    """Send the photos. Return 2 if a file cannot be read, 1 if the endpoint rejects one.
 
-    Raises UserError for answers that cannot be printed or have no mask, NoEndpointError when nothing answers.
+    Raises UserError if a response cannot be printed or has no mask, NoEndpointError if there is no endpoint.
     """
     masks = _mask_files(args.photos, args.masks) if args.masks else {}
     code = 0
     for photo in args.photos:
         try:
-            answer = invocations.invoke(args.port, photo.read_bytes(), args.content_type, args.accept or VERBOSE)
-        except invocations.RefusedError as error:
+            response = invocations.invoke(args.port, photo.read_bytes(), args.content_type, args.accept or VERBOSE)
+        except invocations.EndpointError as error:
             print(f"predict: {photo}: {error}", file=sys.stderr)
             code = max(code, 1)
             continue
         except OSError as error:
-            print(f"predict: {photo} cannot be read: {error.strerror}; give the path of an image file", file=sys.stderr)
+            print(
+                f"predict: {photo} cannot be read ({error.strerror}): give the path of an image file", file=sys.stderr
+            )
             code = 2
             continue
-        text = _text(answer, args.accept)
+        text = _decode(response, args.accept)
         lines = [text.rstrip()] if args.accept else [f"{photo}  {line}" for line in readable(text)]
         if args.masks:
             _write_mask(json.loads(text), masks[photo])
@@ -60,39 +62,43 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def readable(answer: str) -> list[str]:
-    """An answer in the verbose form, in lines that a person can read; as it is where no algorithm knows it."""
-    reply = json.loads(answer)
-    read = (algorithm.reply_lines(reply) for algorithm in algorithms.get_all())
-    return next((lines for lines in read if lines is not None), [answer.rstrip()])
+def readable(text: str) -> list[str]:
+    """Format a verbose response for the terminal; return it unchanged if no algorithm recognizes it."""
+    response = json.loads(text)
+    formatted = (algorithm.response_lines(response) for algorithm in algorithms.get_all())
+    return next((lines for lines in formatted if lines is not None), [text.rstrip()])
 
 
-def _text(answer: bytes, accept: str | None) -> str:
-    """An answer as text. Raises UserError when it is none."""
+def _decode(response: bytes, accept: str | None) -> str:
+    """Return a response as text. Raises UserError if it is not UTF-8."""
     try:
-        return answer.decode()
+        return response.decode()
     except UnicodeDecodeError:
         raise UserError(
-            f"--accept {accept} gives {len(answer)} bytes that are not text: --masks DIR writes masks as PNG files"
+            f"--accept {accept} returns {len(response)} bytes that are not text: use --masks DIR to write masks as "
+            "PNG files"
         ) from None
 
 
 def _mask_files(photos: Sequence[Path], folder: Path) -> dict[Path, Path]:
-    """The file for the mask of each photo. Raises UserError when two would share one."""
+    """Return the path of each photo's mask. Raises UserError if two photos would have the same one."""
     files = {photo: folder / f"{photo.stem}.png" for photo in photos}
     owners: dict[Path, Path] = {}
     for photo, file in files.items():
-        other = owners.setdefault(file, photo)
-        if other != photo:
-            raise UserError(f"--masks {folder}: {other} and {photo} would both be {file.name}: ask about them in turn")
+        owner = owners.setdefault(file, photo)
+        if owner != photo:
+            raise UserError(
+                f"--masks {folder}: {owner} and {photo} would both be written to {file.name}: send them one at a time, "
+                "to different folders"
+            )
         if file.resolve() == photo.resolve():
-            raise UserError(f"--masks {folder}: {photo} itself would be replaced: name another folder")
+            raise UserError(f"--masks {folder} would overwrite {photo}: name another folder")
     return files
 
 
-def _write_mask(answer: Mapping[str, Any], file: Path) -> None:
-    mask = semantic_segmentation.mask_of(answer)
+def _write_mask(response: Mapping[str, Any], file: Path) -> None:
+    mask = semantic_segmentation.mask_of(response)
     if mask is None:
-        raise UserError(f"--masks {file.parent}: this endpoint's answer has no mask: leave --masks out")
+        raise UserError(f"--masks {file.parent}: the endpoint's response has no mask: omit --masks")
     with replacing(file) as partial:
         partial.write_bytes(mask)

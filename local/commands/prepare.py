@@ -1,8 +1,9 @@
-"""`python3 -m local prepare NAME`: channels from your own photos, in any layout of docs/your-data.md.
+"""`python3 -m local prepare NAME`: write the channels of a training job from your photos.
 
-The image form is what SageMaker's built-in reads as application/x-image: photos plus .lst files, or plus a JSON or PNG
-file per photo; the RecordIO form is one .rec per channel. What is not an image is skipped and named. A clean JPEG goes
-in byte for byte; what else can be read (a GIF or PNG by whatever name, CMYK, turned by EXIF) is made an upright JPEG.
+The data set can have any layout of docs/your-data.md. The image format is what SageMaker's built-in algorithms read as
+application/x-image: photos with .lst files, class folders, or a JSON or PNG file per photo; the RecordIO format is one
+.rec file per channel. Files that are not images are skipped and listed. An upright RGB or greyscale JPEG is copied
+unchanged; other images (GIF, PNG, CMYK, rotated by EXIF) are converted to upright JPEGs.
 """
 
 import argparse
@@ -36,50 +37,53 @@ Truth = TypeVar("Truth")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `prepare`."""
+    """Declare the command's arguments."""
     parser.add_argument("name", metavar="NAME", help=f"algorithm: {', '.join(TRAINING)}")
-    parser.add_argument("--data", type=Path, required=True, help="folder of photos, in a layout of --layout")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the data set")
     layouts.add_argument(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write; it gets one folder per channel")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write, with one folder per channel")
     parser.add_argument(
         "--format",
         choices=_choices(lambda algorithm: algorithm.formats),
         default="image",
-        help="image: photos + .lst, JSON or PNG masks; recordio: one .rec per channel",
+        help="image: photos with .lst files, JSON files or PNG masks; recordio: one .rec file per channel (default: "
+        "image)",
     )
     parser.add_argument(
         "--split",
         choices=("official", "random"),
-        help="official: the one that the data set has, such as folders train and val; random: all photos "
-        "(default: official where there is one)",
+        help="official: the split of the data set, such as folders train and val; random: a new split of all photos "
+        "(default: official if there is one)",
     )
     parser.add_argument(
         "--validation",
         type=_share,
         metavar="SHARE",
-        help=f"share of each class to hold out in a random split (default: {HELD_OUT})",
+        help=f"fraction of each class to hold out in a random split (default: {HELD_OUT})",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random split and of the training list's order")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the random split and of the order of training photos (default: 0)"
+    )
     parser.add_argument(
         "--classes",
         choices=_choices(lambda algorithm: algorithm.classes),
-        help="the classes of the pet data set. trimap: the pixels 1, 2, 3 of the trimaps as they are; pet: the same as "
-        f"0, 1, 2 with their names, by a label_map channel (default: {_default_classes()})",
+        help="classes of the pet data set. trimap: the pixel values 1, 2, 3 of the trimaps; pet: the same as classes "
+        f"0, 1, 2 with names, with a label_map channel (default: {_default_classes()})",
     )
-    parser.add_argument("--force", action="store_true", help="replace --out if it is there")
+    parser.add_argument("--force", action="store_true", help="replace --out if it exists")
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command. Returns the exit code; raises UserError for what the user can fix."""
+    """Write the channels and return 0. Raises UserError."""
     if args.name not in TRAINING:
-        raise UserError(f"prepare {args.name}: no such algorithm; there are {', '.join(TRAINING)}")
+        raise UserError(f"prepare {args.name}: unknown algorithm, use one of {', '.join(TRAINING)}")
     algorithm = algorithms.get(args.name)
     if args.classes is not None:
-        _check_offered(args.name, "--classes", args.classes, algorithm.classes)
+        _check_choice(args.name, "--classes", args.classes, algorithm.classes)
     found = layouts.detect(args.data, args.layout, algorithm.task)
     print(found)
     if args.classes is not None and found.name != layouts.PETS:
-        raise UserError(f"--classes {args.classes} is for the pet data set, and {found}: leave it out")
+        raise UserError(f"--classes {args.classes} is for the pet data set, but {found}: omit it")
     data = found.read(algorithm.task, args.classes or algorithm.classes[0])
     train, validation = split(data, args.split, args.validation, args.seed)
     cache = PhotoCache()
@@ -102,21 +106,21 @@ def run(args: argparse.Namespace) -> int:
 def split(
     data: DataSet[Target], how: str | None = None, validation: float | None = None, seed: int = 0
 ) -> tuple[list[Entry[Target]], list[Entry[Target]]]:
-    """The photos to train on and to validate on; `how` None means the data set's own split where it has one.
+    """Return the training and the validation photos. By default the data set's own split is used if it has one.
 
-    `validation` is the share of each class to hold out in a random split; None means HELD_OUT.
-    Raises UserError when the data set has no split of its own, or when `validation` is for another one.
+    `validation` is the fraction of each class to hold out in a random split; None means HELD_OUT. Raises UserError if
+    the data set has no split for `how` "official", or if `validation` is given and the split is not random.
     """
     how = how or ("official" if data.has_split else "random")
     if how == "official" and not data.has_split:
         raise UserError(
-            f"--split official: {data.root} has no split of its own for this, such as folders train and val: take "
-            "--split random, the default"
+            f"--split official: {data.root} has no split, such as folders train and val: use --split random, which is "
+            "the default then"
         )
     if validation is not None and how != "random":
         raise UserError(
-            f"--validation {validation} is for --split random, and this split is {how}: add --split random, or leave "
-            "--validation out"
+            f"--validation {validation} is for --split random, but this split is {how}: add --split random, or omit "
+            "--validation"
         )
     if how == "official":
         return data.part(TRAIN), data.part(VALIDATION)
@@ -135,59 +139,59 @@ def write_channels(
     force: bool = False,
     cache: PhotoCache | None = None,
 ) -> Summary:
-    """Write the channels of the algorithm `name` into the folder `out`; nothing is left there unless all of it is.
+    """Write the channels of the algorithm `name` into the folder `out`, or nothing if that fails.
 
-    The image form is the algorithm's own, see its module. RecordIO form: train/train.rec and classes.txt, the same for
-    validation; classes.txt holds one class name a line, by label. The order of the training photos is shuffled by
-    `seed`, so that a reader in sequence meets all classes. `cache` keeps what is seen of the photos.
+    The image format depends on the algorithm, see its module. RecordIO format: train/train.rec and train/classes.txt,
+    the same for validation; classes.txt has one class name per line, in the order of the labels. The training photos
+    are shuffled with `seed`, so that a sequential reader sees all classes. Facts about the photos are added to `cache`.
 
-    Raises UserError when the algorithm has no such form, when `out` is not empty and `force` is False, when it holds
-    the data set or is a part of it, when most annotations cannot be used, or when a class has nothing to train on.
+    Raises UserError if the algorithm does not support the format, `out` is not empty and `force` is False, `out` and
+    the data set overlap, most annotations cannot be used, or a class that must be trained has no photo.
     """
-    _check_apart(out, data.root)
+    _check_no_overlap(out, data.root)
     if out.exists() and not force and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
-            f"--out {out} is there already and not empty: name another folder, or add --force to replace it"
+            f"--out {out} already exists and is not empty: name another folder, or add --force to replace it"
         )
     algorithm = algorithms.get(name)
-    _check_offered(name, "--format", form, algorithm.formats)
+    _check_choice(name, "--format", form, algorithm.formats)
     shuffled = list(train)
     random.Random(seed).shuffle(shuffled)
     summary = Summary(algorithm.ordered(data.class_names), data.pixels, data.multi_label)
     used = {entry.path for entry in (*train, *validation)}
-    summary.files = {done: list(files) for done, files in data.notes.items()}
-    # In the order in which they will be told, whatever is met first.
+    summary.files = {note: list(files) for note, files in data.notes.items()}
+    # These entries fix the order of the report.
     summary.files |= {UNUSED: [entry.path.name for entry in data.entries if entry.path not in used]}
     summary.files |= {channels.UNREADABLE: [], channels.REENCODED: []}
 
-    def truth(entry: Entry[Target], taken: LoadedPhoto) -> Any:
-        return algorithm.truth(entry, taken, summary)
+    def truth(entry: Entry[Target], photo: LoadedPhoto) -> Any:
+        return algorithm.truth(entry, photo, summary)
 
     with replacing(out) as building:
         building.mkdir()
         total = len(shuffled) + len(validation)
         with Progress("Preparing", total, "photo") as progress, ThreadPoolExecutor(cpu_count()) as pool:
             before = 0
-            for channel, chosen in ((TRAIN, shuffled), (VALIDATION, list(validation))):
-                photos = channels.load_photos(chosen, truth, summary, pool, progress, before, cache)
+            for channel, entries in ((TRAIN, shuffled), (VALIDATION, list(validation))):
+                photos = channels.load_photos(entries, truth, summary, pool, progress, before, cache)
                 _write_channel(algorithm, building / channel, photos, summary, form, data.root)
-                before += len(chosen)
+                before += len(entries)
         require_usable(data.root, sum(summary.counts.values()), summary.files.get(UNUSABLE, []))
     return summary
 
 
 def photos(folder: Path, channel: str, name: str = "image-classification") -> list[tuple[Path, Any]]:
-    """The photos of a channel in image form below `folder`, each with what is true of it: label, boxes, mask."""
+    """Return the photos of a channel in image format below `folder`, each with its label, boxes or mask."""
     return algorithms.get(name).photos(folder, channel)
 
 
 def report(summary: Summary) -> list[str]:
-    """The summary in lines: what was skipped or re-encoded, with the first files by name, then the counts."""
+    """Return the lines of the report: skipped and converted files with the first names, then the counts."""
     lines: list[str] = []
-    for done, files in summary.files.items():
+    for note, files in summary.files.items():
         if files:
             more = f" and {len(files) - MAX_NAMED} more" if len(files) > MAX_NAMED else ""
-            lines.append(printable(f"{done}: {len(files)} ({', '.join(files[:MAX_NAMED])}{more})"))
+            lines.append(printable(f"{note}: {len(files)} ({', '.join(files[:MAX_NAMED])}{more})"))
     counts = summary.counts
     lines.append(
         f"{plural(counts['train'], 'photo')} to train on, {counts['validation']} to validate on, "
@@ -204,11 +208,11 @@ def _write_channel(
     form: str,
     root: Path,
 ) -> None:
-    """Write one channel, count its photos, and see to it that no class is missing where it has to be learnt."""
+    """Write one channel and count its photos. Raises UserError if a class that must be trained has no photo."""
     channel = folder.name
     seen: set[int] = set()
 
-    def noted() -> Iterator[Photo[Truth]]:
+    def counted() -> Iterator[Photo[Truth]]:
         for photo in photos:
             summary.counts[channel] += 1
             seen.update(algorithm.labels(photo.truth))
@@ -216,44 +220,44 @@ def _write_channel(
 
     folder.mkdir()
     if form == "recordio":
-        channels.write_recordio(folder, noted(), algorithm.record_label, summary)
+        channels.write_recordio(folder, counted(), algorithm.record_label, summary)
         channels.write_class_names(folder, summary.class_names)
     else:
-        algorithm.write_images(folder.parent, channel, noted(), summary)
+        algorithm.write_images(folder.parent, channel, counted(), summary)
     missing = [name for label, name in enumerate(summary.class_names) if label not in seen and name != NO_CLASS]
     if not missing:
         return
     if not seen or (channel == TRAIN and algorithm.needs_all_classes):
         reasons = [*summary.files.get(UNUSABLE, []), *summary.files[channels.UNREADABLE]]
-        left_out = f"; {len(reasons)} were left out, the first: {reasons[0]}" if reasons else ""
+        skipped = f"; {plural(len(reasons), 'photo')} skipped, the first: {reasons[0]}" if reasons else ""
         raise UserError(
             f"{root}: no readable {algorithm.usable} of {', '.join(missing[:MAX_NAMED])} for the {channel} channel: "
-            f"add some, or take the class out of the data set{left_out}"
+            f"add some, or remove the class from the data set{skipped}"
         )
     if channel == TRAIN:
         summary.files[f"classes without a {algorithm.usable} to train on"] = missing
 
 
-def _check_apart(out: Path, root: Path) -> None:
-    """Raises UserError when `out` would replace the data set, or be a part of it the next time."""
+def _check_no_overlap(out: Path, root: Path) -> None:
+    """Raise UserError if `out` would replace the data set or become a part of it."""
     new, data = out.resolve(), root.resolve()
     if new == data or new in data.parents or data in new.parents:
-        raise UserError(f"--out {out} and --data {root} overlap: give a folder beside the data set")
+        raise UserError(f"--out {out} and --data {root} overlap: use a folder outside of the data set")
 
 
-def _check_offered(name: str, option: str, value: str, offered: Sequence[str]) -> None:
-    """Raises UserError when the algorithm `name` has no such `value` of an option."""
-    if value not in offered:
-        raise UserError(f"{option} {value} is not for {name}: take {' or '.join(offered)}")
+def _check_choice(name: str, option: str, value: str, choices: Sequence[str]) -> None:
+    """Raise UserError if the algorithm `name` does not support the `value` of an option."""
+    if value not in choices:
+        raise UserError(f"{option} {value} is not supported by {name}: use {' or '.join(choices)}")
 
 
-def _choices(offer: Callable[[Algorithm[Any, Any]], tuple[str, ...]]) -> list[str]:
-    """What any algorithm offers."""
-    return list(dict.fromkeys(value for algorithm in algorithms.get_all() for value in offer(algorithm)))
+def _choices(get: Callable[[Algorithm[Any, Any]], tuple[str, ...]]) -> list[str]:
+    """Return the values that at least one algorithm supports."""
+    return list(dict.fromkeys(value for algorithm in algorithms.get_all() for value in get(algorithm)))
 
 
 def _default_classes() -> str:
-    """`breed; object-detection: species`: the first algorithm's default, and those that differ from it."""
+    """Return `breed; object-detection: species`: the first algorithm's default, and the others that differ."""
     texts = {name: algorithms.get(name).classes[0] for name in TRAINING}
     first = texts[TRAINING[0]]
     return "; ".join([first, *(f"{name}: {text}" for name, text in texts.items() if text != first)])

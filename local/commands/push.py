@@ -1,8 +1,8 @@
-"""`python3 -m local push NAME...`: push built images to a registry, and say what to paste into a notebook.
+"""`python3 -m local push NAME...`: push built images to a registry, and print their URIs for a notebook.
 
-Any registry that `docker login` opened. In Amazon ECR the login is made with the AWS credentials of this machine, and
-missing repositories are made, with scan on push. What was pushed is read back: SageMaker takes Docker's own form of
-manifest alone.
+Works with any registry that you logged in to with `docker login`. For Amazon ECR, the command logs in with the AWS
+credentials of this machine and creates missing repositories, with scan on push. After the push it checks the manifest,
+because SageMaker accepts only Docker's own manifest format.
 """
 
 import argparse
@@ -22,19 +22,19 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `push`."""
+    """Declare the command's arguments."""
     options.add_names(parser, IMAGES)
     parser.add_argument(
         "--registry", required=True, help=f"HOST[:PORT][/PATH], as in `make build REGISTRY=`; ECR: {ecr.FORM}"
     )
-    parser.add_argument("--tag", default="dev", help="as in `make build TAG=` (default: dev)")
+    parser.add_argument("--tag", default="dev", help="tag, as in `make build TAG=` (default: dev)")
     options.add_variant(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command. Standard output gets two lines for each image, its URI by tag and by digest.
+    """Push the images and print two lines for each: its URI by tag and by digest.
 
-    Raises UserError or CommandFailed with the reason. Nothing is sent unless every image is there.
+    Raises UserError or CommandFailed. Nothing is pushed unless all images exist.
     """
     host = _check(args.registry, args.tag)
     on_ecr = ecr.parse(host)
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         for name, tag in tags.items():
             registry.check_built(name, tag)
         if on_ecr:
-            _open(on_ecr, registry, args.names)
+            _prepare_ecr(on_ecr, registry, args.names)
         for name, tag in tags.items():
             digest = registry.push(name, tag)
             registry.check_manifest(name, tag, digest)
@@ -52,24 +52,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(registry: str, tag: str) -> str:
-    """The host of the registry. Raises UserError unless it and the tag can be parts of an image's reference."""
+    """Return the registry's host. Raises UserError if the registry or the tag is not valid in an image reference."""
     if "://" in registry:
-        raise UserError(f"REGISTRY={registry} has a scheme: write it without, as {registry.partition('://')[2]}")
+        raise UserError(f"REGISTRY={registry} has a scheme: remove it, as in {registry.partition('://')[2]}")
     host = registry.partition("/")[0]
-    ecr.parse(host)  # says more of an address of ECR that is not filled in, ACCOUNT and REGION in capitals
+    ecr.parse(host)  # first, because its errors are clearer for an unfilled ECR address such as ACCOUNT.dkr.ecr...
     if not _ADDRESS.fullmatch(registry):
-        raise UserError(f"REGISTRY={registry} cannot hold images: give HOST[:PORT][/path], the path in lower case")
+        raise UserError(
+            f"REGISTRY={registry} is not a valid registry: give HOST[:PORT][/path], with the path in lower case"
+        )
     if not _TAG.fullmatch(tag):
-        raise UserError(f"TAG={tag} cannot be a tag: give up to 128 letters, digits, _, . or -, but not . or - first")
+        raise UserError(
+            f"TAG={tag} is not a valid tag: use up to 128 letters, digits, _, . or -, and do not start with . or -"
+        )
     return host
 
 
-def _open(on_ecr: ecr.Registry, registry: Registry, names: list[str]) -> None:
-    """Log in to ECR and make the repositories that are missing."""
+def _prepare_ecr(on_ecr: ecr.Registry, registry: Registry, names: list[str]) -> None:
+    """Log in to ECR and create missing repositories."""
     registry.credentials = ecr.login(on_ecr)
     registry.login = f"{ecr.GET_CREDENTIALS}, then push again"
-    registry.allow = f"allow the caller, and in the repository's policy, ecr: {ecr.NEEDED}"
+    registry.allow = f"allow these ECR actions for the caller and in the repository's policy: {ecr.NEEDED}"
     path = registry.address.partition("/")[2]
-    for repository in ecr.make_repositories(on_ecr, [f"{path}/{name}".lstrip("/") for name in names]):
+    for repository in ecr.create_repositories(on_ecr, [f"{path}/{name}".lstrip("/") for name in names]):
         where = f"account {on_ecr.account}, region {on_ecr.region}"
-        print(f"Made the repository {repository} in {where}, with scan on push.", file=sys.stderr)
+        print(f"Created the repository {repository} in {where}, with scan on push.", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""`python3 -m local quantize MODEL --calibrate DIR`: add an int8 graph to a model, if it answers like the float one.
+"""`python3 -m local quantize MODEL --calibrate DIR`: add an int8 graph to a model, if its predictions match.
 
-MODEL is a folder with model.json and model.onnx, or a model.tar.gz; it is changed only where the int8 graph passes. DIR
-holds photos like those that it was trained on, in folders or not: a third of them calibrate, on the others the answers
-of both graphs are compared. docs/quantization.md says what is measured.
+MODEL is a folder with model.json and model.onnx, or a model.tar.gz; it is changed only if the int8 graph passes. DIR
+has photos like those of the training, in subfolders or not. A third of them calibrate the int8 graph; on the rest, its
+predictions are compared with the float graph's. See docs/quantization.md.
 """
 
 import argparse
@@ -17,23 +17,25 @@ from local.errors import CommandFailed, UserError
 from local.files import replacing
 
 _ENVIRONMENTS = ("mxnet", "tensorflow")
-"""Those that have the quantiser; either takes the models of both."""
+"""The environments with the quantizer; each can quantize the models of both frameworks."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `quantize`."""
-    parser.add_argument("model", metavar="MODEL", type=Path, help="a model's folder, or its model.tar.gz")
-    parser.add_argument("--calibrate", metavar="DIR", type=Path, required=True, help="photos like those of training")
-    parser.add_argument("--seed", type=int, default=0, help="which of the photos calibrate (default: 0)")
+    """Declare the command's arguments."""
+    parser.add_argument("model", metavar="MODEL", type=Path, help="folder of a model, or a model.tar.gz")
+    parser.add_argument(
+        "--calibrate", metavar="DIR", type=Path, required=True, help="folder of photos like those of the training"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed for choosing the calibration photos (default: 0)")
     parser.add_argument(
         "--full-range",
         action="store_true",
-        help="weights of 8 bits in place of 7: on processors without VNNI the float graph serves then",
+        help="use 8-bit instead of 7-bit weights; processors without VNNI then serve the float graph",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command; 0 when an int8 graph serves now. Raises UserError, or CommandFailed when none has passed."""
+    """Quantize the model and return 0 if it has an int8 graph now. Raises UserError, or CommandFailed if it has not."""
     python = _python()
     if args.model.is_dir():
         _quantize(python, args.model, args)
@@ -50,21 +52,23 @@ def run(args: argparse.Namespace) -> int:
 
 def _quantize(python: Path, folder: Path, args: argparse.Namespace) -> None:
     command = [python, "-m", "train.quantization", folder.absolute(), "--calibrate", args.calibrate.absolute()]
-    options = ["--seed", str(args.seed), *["--full-range"] * args.full_range]
+    options = ["--seed", str(args.seed)]
+    if args.full_range:
+        options.append("--full-range")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*command, *options], cwd=ROOT, env=environment, check=False)
-    if done.returncode == 2:
-        raise UserError(f"{args.model} cannot be quantised as asked: the reason is above")
-    if done.returncode:
-        raise CommandFailed(f"{args.model} serves in float, as before: the reason is above")
+    code = subprocess.run([*command, *options], cwd=ROOT, env=environment, check=False).returncode
+    if code == 2:
+        raise UserError(f"{args.model} cannot be quantized: see the reason above")
+    if code:
+        raise CommandFailed(f"{args.model} was not quantized and still serves the float graph: see the reason above")
 
 
 def _python() -> Path:
-    found = [ENVIRONMENTS / name / "bin" / "python" for name in _ENVIRONMENTS]
-    for python in found:
+    candidates = [ENVIRONMENTS / name / "bin" / "python" for name in _ENVIRONMENTS]
+    for python in candidates:
         if python.exists() and (ENVIRONMENTS / "serve" / "bin" / "python").exists():
             return python
-    raise UserError(f"{found[0]} or the environment `serve` beside it is not there: run `make envs`")
+    raise UserError(f"{candidates[0]} or the environment `serve` does not exist: run `make envs`")
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -73,5 +77,6 @@ def _unpack(archive: Path, folder: Path) -> None:
             opened.extractall(folder, filter="data")
     except (OSError, tarfile.TarError) as error:
         raise UserError(
-            f"{archive} is not a folder, and cannot be read as a model.tar.gz ({error}): name one of the two"
+            f"{archive} is not a folder and cannot be read as a model.tar.gz ({error}): give a model's folder or its "
+            "model.tar.gz"
         ) from None

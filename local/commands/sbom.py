@@ -1,7 +1,8 @@
-"""`python3 -m local sbom NAME...`: what is in built images, as sbom/NAME.cdx.json (CycloneDX).
+"""`python3 -m local sbom NAME...`: write the software bill of materials of built images, as CycloneDX.
 
-Python's packages in /opt/serve and /opt/train by cyclonedx-bom, Debian's by debsbom, in one file. Nothing runs in the
-image and nothing is added to it: both tools read what the packages' own records say, copied out of it.
+sbom/NAME.cdx.json lists the Python packages in /opt/serve and /opt/train (by cyclonedx-bom) and the Debian packages (by
+debsbom). The tools read the package metadata, which is copied out of the image: nothing runs in the image or is added
+to it.
 """
 
 import argparse
@@ -21,20 +22,20 @@ from local.images import IMAGES
 from local.sagemaker import sdk
 from local.sagemaker.docker import DockerError, check_image
 
-# What the tools read: records of Python packages by environment, dpkg's and apt's, and which Debian it is.
+# The files that the tools read: metadata of Python packages, dpkg's and apt's state, and the Debian release.
 _PYTHON = re.compile(r"opt/(\w+)/lib/python3[.]\d+/site-packages/[^/]+[.]dist-info/(METADATA|RECORD|WHEEL|licenses/.+)")
 _DEBIAN = re.compile(r"(var/lib/dpkg/(status|arch)|var/lib/apt/extended_states|(etc|usr/lib)/os-release)")
 _VERSION = "1.6"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `sbom`."""
+    """Declare the command's arguments."""
     options.add_names(parser, IMAGES)
     parser.add_argument("--out", type=Path, default=Path("sbom"), help="folder for NAME.cdx.json (default: sbom)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command. Raises UserError where an image or the engine is missing, CommandFailed when a tool fails."""
+    """Write the files. Raises UserError if an image or Docker is missing, CommandFailed if a tool fails."""
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.names:
         check_image(sdk.default_image(name))
@@ -47,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(name: str, image: str, work: Path) -> Path:
-    """Make the list of one image in `work` and return its path."""
+    """Write the file of one image into the folder `work` and return its path."""
     root = work / "root"
-    _copy_records(image, root)
+    _copy_metadata(image, root)
     parts = []
     for environment in sorted(path.name for path in (root / "opt").iterdir()):
         parts.append(f"{environment}.cdx.json")
@@ -60,43 +61,47 @@ def _write(name: str, image: str, work: Path) -> Path:
     return work / "merged.cdx.json"
 
 
-def _copy_records(image: str, root: Path) -> None:
-    """The image's package records below `root`, by way of a container that never starts."""
-    made = subprocess.run(["docker", "create", "--network=none", image, "true"], capture_output=True, text=True)
-    if made.returncode != 0:
-        raise DockerError(f"`docker create {image}` failed: fix what it names; docker said: {made.stderr.strip()}")
-    container = made.stdout.strip()
+def _copy_metadata(image: str, root: Path) -> None:
+    """Copy the image's package metadata into `root`, from a container that is never started."""
+    created = subprocess.run(["docker", "create", "--network=none", image, "true"], capture_output=True, text=True)
+    if created.returncode != 0:
+        raise DockerError(f"`docker create {image}` failed: {created.stderr.strip()}")
+    container = created.stdout.strip()
     try:
         with subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE) as export:
             with tarfile.open(fileobj=export.stdout, mode="r|") as archive:
-                wanted = (m for m in archive if _PYTHON.fullmatch(m.name) or _DEBIAN.fullmatch(m.name))
-                archive.extractall(root, wanted, filter="data")
-            while export.stdout and export.stdout.read(1 << 16):  # the padding: docker must not meet a closed pipe
+                members = (m for m in archive if _PYTHON.fullmatch(m.name) or _DEBIAN.fullmatch(m.name))
+                archive.extractall(root, members, filter="data")
+            while export.stdout and export.stdout.read(1 << 16):  # read the padding, or docker fails on a closed pipe
                 pass
         if export.returncode != 0:
-            raise CommandFailed(f"`docker export` of {image} ended with {export.returncode}: see what it said above")
+            raise CommandFailed(
+                f"`docker export` of {image} failed with exit code {export.returncode}: see its output above"
+            )
     finally:
         subprocess.run(["docker", "rm", "--volumes", container], capture_output=True, check=True)
 
 
-def _python_packages(environment: str, records: Path, work: Path) -> None:
-    """ENVIRONMENT.cdx.json: cyclonedx-py asks an interpreter where its packages are, so the records get one."""
-    place = work / environment
-    venv.create(place, symlinks=True)
-    (installed,), (ours,) = (folder.glob("lib/python3*/site-packages") for folder in (records, place))
-    shutil.copytree(installed, ours, dirs_exist_ok=True)
-    # debsbom merges lists that have a head alone.
+def _python_packages(environment: str, metadata: Path, work: Path) -> None:
+    """Write ENVIRONMENT.cdx.json. cyclonedx-py needs an interpreter, so the metadata is copied into a new venv."""
+    folder = work / environment
+    venv.create(folder, symlinks=True)
+    (installed,), (site_packages,) = (root.glob("lib/python3*/site-packages") for root in (metadata, folder))
+    shutil.copytree(installed, site_packages, dirs_exist_ok=True)
+    # debsbom merges only files with a root component, which cyclonedx-py takes from a pyproject file.
     (work / f"{environment}.toml").write_text(f'[project]\nname = "opt-{environment}"\nversion = "0"\n')
     _tool(work, "cyclonedx-py", "environment", "--sv", _VERSION, "--output-reproducible", "--pyproject",
-          f"{environment}.toml", "-o", f"{environment}.cdx.json", place)  # fmt: skip
-    # Every list of cyclonedx-py calls its head the same, and debsbom merges no two of one name.
-    listed = work / f"{environment}.cdx.json"
-    listed.write_text(listed.read_text().replace('"root-component"', f'"opt-{environment}"'))
+          f"{environment}.toml", "-o", f"{environment}.cdx.json", folder)  # fmt: skip
+    # cyclonedx-py gives all root components the same id, but debsbom needs different ones.
+    output = work / f"{environment}.cdx.json"
+    output.write_text(output.read_text().replace('"root-component"', f'"opt-{environment}"'))
 
 
 def _tool(work: Path, program: str, *arguments: str | Path) -> None:
-    """One of the tools of our own environment, in the folder `work`."""
+    """Run a tool of this environment in the folder `work`. Raises CommandFailed."""
     command = [Path(sys.executable).parent / program, *arguments]
-    done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise CommandFailed(f"{program} {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}")
+    completed = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+    if completed.returncode != 0:
+        raise CommandFailed(
+            f"{program} {arguments[0]} failed with exit code {completed.returncode}: {completed.stderr.strip()}"
+        )

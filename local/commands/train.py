@@ -1,6 +1,6 @@
-"""`python3 -m local train NAME`: train an image in SageMaker local mode, with SDK v3.
+"""`python3 -m local train NAME`: train with an image in SageMaker local mode, with SDK v3.
 
-The job gets the files that a cloud job would get; its model.tar.gz is what `deploy` and SageMaker itself can serve.
+The job gets the same files as in the cloud. Its model.tar.gz can be served by `deploy` and by SageMaker.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from local.sagemaker import docker, sdk
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `train`."""
+    """Declare the command's arguments."""
     options.add_name(parser, TRAINING)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", type=Path, help="your photos, in any layout that `prepare` takes")
-    source.add_argument("--channels", type=Path, help="folder with a folder per channel, as `prepare` writes it")
+    source.add_argument("--data", type=Path, help="your photos, in any layout that `prepare` reads")
+    source.add_argument("--channels", type=Path, help="folder with one folder per channel, as `prepare` writes it")
     layouts.add_argument(parser)
     parser.add_argument(
         "--hyperparameters",
@@ -32,33 +32,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_pair,
         default=[],
         metavar="NAME=VALUE",
-        help="as the built-in's: epochs=2 learning_rate=0.01; num_classes and num_training_samples are those of the "
-        "channels, unless they are given",
+        help="hyperparameters of the algorithm, such as epochs=2 learning_rate=0.01; num_classes and "
+        "num_training_samples are counted in the channels unless given",
     )
     options.add_image(parser)
     options.add_instances(parser)
     parser.add_argument(
-        "--out",
-        type=Path,
-        help="folder that gets model.tar.gz (default: .local/NAME, or NAME-2 beside it where a run is)",
+        "--out", type=Path, help="folder for model.tar.gz (default: .local/NAME, or .local/NAME-2 if that has results)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command. Raises UserError or CommandFailed with what went wrong."""
+    """Train and write model.tar.gz. Raises UserError or CommandFailed."""
     hyperparameters = _unique(args.hyperparameters)
-    given = workflow.read(args)
+    loaded = workflow.load_data(args)
     image = args.image or sdk.default_image(args.name)
     docker.check(image)
     out = options.run_folder(args.out, Path(".local") / args.name)
     channels, cache = args.channels, PhotoCache()
-    if given is not None:
+    if loaded is not None:
         channels = out / "channels"
-        sizes = workflow.write_channels(args.name, given, channels, cache).hyperparameters
+        sizes = workflow.write_channels(args.name, loaded, channels, cache).hyperparameters
         hyperparameters = {**{name: str(value) for name, value in sizes.items()}, **hyperparameters}
         workflow.inspect(args.name, channels, {}, cache)
     inputs = sdk.channels(channels)
-    hyperparameters = _counted(args.name, channels, hyperparameters)
+    hyperparameters = _add_counts(args.name, channels, hyperparameters)
     print(f"Writing to {out}")
     with docker.workspace(out, image) as root:
         model = sdk.fit(image, hyperparameters, inputs, root, args.instances)
@@ -67,22 +65,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _counted(name: str, channels: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """Fill in what the channels say of themselves, such as num_classes, where it is not given."""
-    if {"num_classes", "num_training_samples"} <= given.keys():
-        return dict(given)
-    taken = census.take(name, channels, settings.defaults(name), PhotoCache())
-    counted = {key: str(value) for key, value in taken.hyperparameters.items() if key not in given}
-    print(f"Of the channels: {' '.join(f'{key}={value}' for key, value in counted.items())}")
-    return {**counted, **given}
+def _add_counts(name: str, channels: Path, hyperparameters: Mapping[str, str]) -> dict[str, str]:
+    """Add the hyperparameters that can be counted in the channels, such as num_classes, unless they are given."""
+    if {"num_classes", "num_training_samples"} <= hyperparameters.keys():
+        return dict(hyperparameters)
+    inspected = census.take(name, channels, settings.defaults(name), PhotoCache())
+    counts = {key: str(value) for key, value in inspected.hyperparameters.items() if key not in hyperparameters}
+    print(f"Counted in the channels: {' '.join(f'{key}={value}' for key, value in counts.items())}")
+    return {**counts, **hyperparameters}
 
 
 def _unique(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Values by name. Raises UserError when a name has two."""
+    """Return the values by name. Raises UserError if a name occurs twice."""
     values: dict[str, str] = {}
     for name, value in pairs:
         if name in values:
-            raise UserError(f"--hyperparameters has {name}={values[name]} and {name}={value}: leave one out")
+            raise UserError(f"--hyperparameters has {name}={values[name]} and {name}={value}: remove one of them")
         values[name] = value
     return values
 
@@ -90,5 +88,5 @@ def _unique(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE, like epochs=2")
+        raise argparse.ArgumentTypeError(f"{text} is not of the form NAME=VALUE, such as epochs=2")
     return name, value

@@ -1,6 +1,6 @@
-"""`python3 -m local weights NETWORK FILE --out DIR`: checks a weight file and writes it in the form that jobs take.
+"""`python3 -m local weights NETWORK FILE --out DIR`: check a weight file and convert it to the format of the images.
 
-That form is DIR/NETWORK.safetensors with torchvision's names and float32 values: PyTorch's tools read it too.
+The result is DIR/NETWORK.safetensors, with torchvision's names and float32 values, which PyTorch can read too.
 """
 
 import argparse
@@ -25,39 +25,45 @@ _MXNET_PYTHON = ENVIRONMENTS / "mxnet" / "bin" / "python"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("network", metavar="NETWORK", help=f"one of {', '.join(NETWORKS)}")
+    parser.add_argument("network", metavar="NETWORK", help=f"network: {', '.join(NETWORKS)}")
     parser.add_argument(
-        "file", metavar="FILE", type=Path, help="torchvision's or timm's .safetensors, or GluonCV's or a job's .params"
+        "file",
+        metavar="FILE",
+        type=Path,
+        help=".safetensors file of torchvision or timm, or .params file of GluonCV or of a training job",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to; made if missing")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="output folder, created if missing")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert and say what to do with the result; returns the exit code, 2 for a file that cannot be used."""
+    """Convert the file and print the next steps. Return 0, or 2 if the file cannot be used."""
     if args.file.suffix in keras_files.SUFFIXES:
         print(
-            f"{args.file} is a Keras file: image-classification-tensorflow reads it as it is, and no other image can; "
-            "give its folder as the channel `pretrained`, or build with it: make build PRETRAINED=DIR",
+            f"{args.file} is a Keras file, which only image-classification-tensorflow can read, without conversion: "
+            "use its folder as the channel `pretrained`, or build an image with it: make build PRETRAINED=DIR",
             file=sys.stderr,
         )
         return 2
     if args.file.suffix == ".params" and importlib.util.find_spec("mxnet") is None:
         return _run_with_mxnet(args)
     try:
-        made = convert(args.network, args.file, args.out)
+        output = convert(args.network, args.file, args.out)
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{made}: the weights of {args.network}, checked; {made.stat().st_size / 1e6:.1f} MB")
-    print(f"PRETRAINED_SHA256={hashlib.sha256(made.read_bytes()).hexdigest()}")
-    print("Next: give its folder as the channel `pretrained`, or build with it: make build PRETRAINED=DIR")
+    print(f"{output}: checked weights of {args.network}, {output.stat().st_size / 1e6:.1f} MB")
+    print(f"PRETRAINED_SHA256={hashlib.sha256(output.read_bytes()).hexdigest()}")
+    print("Next: use its folder as the channel `pretrained`, or build an image with it: make build PRETRAINED=DIR")
     return 0
 
 
 def _run_with_mxnet(args: argparse.Namespace) -> int:
-    """Run this command in the environment that has MXNet, which alone reads its own format."""
+    """Run this command in the MXNet environment, because only MXNet can read .params files."""
     if not _MXNET_PYTHON.exists():
-        print(f"{args.file} needs MXNet to be read, and {_MXNET_PYTHON} is not there: run `make envs`", file=sys.stderr)
+        print(
+            f"{args.file} can only be read by MXNet, but {_MXNET_PYTHON} does not exist: run `make envs`",
+            file=sys.stderr,
+        )
         return 2
     arguments = [args.network, args.file.resolve(), "--out", args.out.resolve()]
     command = [_MXNET_PYTHON, "-m", "local.commands.weights", *arguments]
@@ -67,18 +73,18 @@ def _run_with_mxnet(args: argparse.Namespace) -> int:
 def convert(network: str, file: Path, folder: Path) -> Path:
     """Write `folder`/`network`.safetensors from `file` and return its path.
 
-    A ResNet's last layer comes along if it is there, and PyTorch's tools then find all they need. VGG's last three,
-    half a gigabyte that no job uses, do not.
-    Raises UserError for a file that is not `network`'s weights, OSError for one that cannot be read or written.
+    The last layer of a ResNet is kept if it is present, so that PyTorch can load the file. The last three layers of a
+    VGG are dropped: they are half a gigabyte, and no job uses them. Raises UserError if `file` does not have the
+    weights of `network`, OSError if a file cannot be read or written.
     """
     tensors = read(file, network)
     weights = check(tensors, network, file)
     if family_of(network).keeps_head:
         weights |= {name: np.ascontiguousarray(tensors[name], np.float32) for name in head(network) if name in tensors}
-    made = folder / f"{network}.safetensors"
-    with replacing(made) as partial:
+    output = folder / f"{network}.safetensors"
+    with replacing(output) as partial:
         save_file(weights, partial, metadata={"format": "pt", "network": network, "converted_from": file.name})
-    return made
+    return output
 
 
 if __name__ == "__main__":

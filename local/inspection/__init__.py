@@ -1,1 +1,1 @@
-"""What is in the channels of a training job, and what will go wrong with it: a page, a picture and sentences."""
+"""Checks the channels of a training job: finds problems, and writes dataset.html and dataset.png."""

@@ -1,4 +1,4 @@
-"""What will go wrong with boxes."""
+"""Finds problems with boxes."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,67 +12,69 @@ from serve.words import plural
 from train.object_detection.hyperparameters import LABEL_HEADER, LABEL_OBJECT
 
 CELL = 8
-"""Pixels of the network's input that a cell of its finest grid covers at least: what is smaller leaves no trace."""
-TINY = 0.05
-EMPTY = 0.5
-_PIXEL = 2  # what is smaller in the photo itself is not in pixels, another finding
+"""The size in pixels of a cell of the network's finest grid; smaller objects are invisible to the network."""
+MIN_TINY_FRACTION = 0.05
+MAX_EMPTY_FRACTION = 0.5
+_MIN_PIXELS = 2  # boxes that are smaller in the photo are probably not in pixels, which is another finding
 
 
-def too_many(census: Census) -> Iterator[Finding]:
-    """More objects in a photo than label_width holds."""
+def too_many_boxes(census: Census) -> Iterator[Finding]:
+    """Find photos with more objects than fit into label_width."""
     width = census.settings.label_width
-    holds = (width - LABEL_HEADER) // LABEL_OBJECT
-    above = [photo for photo in census.photos if photo.known.given > holds]
-    if above:
-        most = max(photo.known.given for photo in above)
+    capacity = (width - LABEL_HEADER) // LABEL_OBJECT
+    crowded = [photo for photo in census.photos if photo.annotation.box_count > capacity]
+    if crowded:
+        max_count = max(photo.annotation.box_count for photo in crowded)
+        have = "has" if len(crowded) == 1 else "have"
         yield Finding(
             True,
-            f"{plural(len(above), 'photo')} with more objects than label_width={width}, the default, holds ({holds}): "
-            f"up to {most}. Set label_width to at least {LABEL_HEADER + LABEL_OBJECT * most}.",
-            tuple(f"{photo.name} ({photo.known.given})" for photo in above),
+            f"{plural(len(crowded), 'photo')} {have} up to {max_count} objects, but label_width={width}, the default, "
+            f"holds only {capacity}. Set label_width to at least {LABEL_HEADER + LABEL_OBJECT * max_count}.",
+            tuple(f"{photo.name} ({photo.annotation.box_count})" for photo in crowded),
         )
 
 
-def empty(census: Census) -> Iterator[Finding]:
-    """Photos without a box: fine as background, if they are not too many."""
+def no_boxes(census: Census) -> Iterator[Finding]:
+    """Find channels in which most photos have no box. A few are useful as background."""
     for channel in PARTS:
         photos = census.part(channel)
-        bare = [photo for photo in photos if not len(photo.boxes)]
-        if photos and len(bare) == len(photos):
-            yield Finding(True, f"{channel}: no photo has a box that can be used.")
-        elif len(bare) > EMPTY * len(photos):
+        empty = [photo for photo in photos if not len(photo.boxes)]
+        if photos and len(empty) == len(photos):
+            yield Finding(True, f"{channel}: no photo has a usable box.")
+        elif len(empty) > MAX_EMPTY_FRACTION * len(photos):
             yield Finding(
                 False,
-                f"{channel}: {len(bare)} of {plural(len(photos), 'photo')} have no box. All of them is background to "
-                "the network: where objects were only not annotated, it learns not to find them. Annotate them, or "
-                "leave the photos out.",
-                tuple(photo.name for photo in bare),
+                f"{channel}: {len(empty)} of {plural(len(photos), 'photo')} have no box. The network learns that they "
+                "contain only background, even if they show objects that were not annotated. Annotate the objects, or "
+                "remove the photos.",
+                tuple(photo.name for photo in empty),
             )
 
 
-def tiny(census: Census) -> Iterator[Finding]:
-    """Boxes that vanish when a photo becomes the network's input."""
+def tiny_boxes(census: Census) -> Iterator[Finding]:
+    """Find boxes that become too small when the photo is resized to the network's input."""
     settings, photos = census.settings, census.part(TRAIN)
     names, total = [], 0
     for photo in photos:
         sides = photo.boxes[:, 3:] - photo.boxes[:, 1:3]
         total += len(sides)
-        vanish = (sides * (settings.width, settings.height)).min(axis=1, initial=np.inf) < CELL
-        real = (sides * photo.size).min(axis=1, initial=np.inf) >= _PIXEL
-        if count := int((vanish & real).sum()):
+        too_small = (sides * (settings.width, settings.height)).min(axis=1, initial=np.inf) < CELL
+        in_pixels = (sides * photo.size).min(axis=1, initial=np.inf) >= _MIN_PIXELS
+        if count := int((too_small & in_pixels).sum()):
             names += [photo.name] * count
-    if names and len(names) >= TINY * total:
+    if names and len(names) >= MIN_TINY_FRACTION * total:
+        are = "is" if len(names) == 1 else "are"
         yield Finding(
             False,
-            f"{len(names)} of {total} boxes to train on ({percent(len(names) / total)}) are less than {CELL} pixels "
-            f"wide or high at {settings}: the network does not see such objects. Set a larger image_shape, or cut the "
-            "photos into parts.",
+            f"{len(names)} of {plural(total, 'training box')} ({percent(len(names) / total)}) {are} less than {CELL} "
+            f"pixels wide or high at {settings}, too small for the network to detect. Set a larger image_shape, or cut "
+            "the photos into tiles.",
             tuple(dict.fromkeys(names)),
         )
 
 
-def _of_detection(check: Callable[[Census], Iterator[Finding]]) -> Callable[[Census], Iterator[Finding]]:
+def _for_detection(check: Callable[[Census], Iterator[Finding]]) -> Callable[[Census], Iterator[Finding]]:
     return lambda census: check(census) if census.task == DETECTION else iter(())
 
 
-CHECKS = [_of_detection(check) for check in (too_many, empty, tiny)]
+CHECKS = [_for_detection(check) for check in (too_many_boxes, no_boxes, tiny_boxes)]

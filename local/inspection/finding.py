@@ -1,36 +1,36 @@
-"""A finding, and the words that several of them share."""
+"""A finding, and helpers for its text."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-NAMED = 10
+MAX_NAMES = 10
 
 
 class Finding(NamedTuple):
-    """Something that will go wrong. `ends`: the job ends with it; `names` are files or messages that belong to it."""
+    """A problem. `fatal`: the job fails because of it; `details` lists the files or all of the error messages."""
 
-    ends: bool
-    words: str
-    names: tuple[str, ...] = ()
+    fatal: bool
+    message: str
+    details: tuple[str, ...] = ()
 
     @property
-    def kind(self) -> str:
-        """What begins its line."""
-        return "The job ends" if self.ends else "Warning"
+    def severity(self) -> str:
+        """The start of its line."""
+        return "Error" if self.fatal else "Warning"
 
 
-def ended(text: str) -> str:
-    """A message as a sentence, with a full stop where it ends in nothing else."""
+def with_full_stop(text: str) -> str:
+    """Return the text with a full stop, unless it already ends with punctuation."""
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
-def some(names: Sequence[str]) -> str:
-    """The first ten names, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def shortened(names: Sequence[str]) -> str:
+    """Return the first ten names and the number of the others."""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
 
 
-def percent(share: float) -> str:
-    """`40 %`; below 10 with a digit more."""
-    value = 100 * share
+def percent(fraction: float) -> str:
+    """Format a fraction as `40 %`, or with two significant digits below 10 %."""
+    value = 100 * fraction
     return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.2g} %"

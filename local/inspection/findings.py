@@ -1,4 +1,4 @@
-"""What will go wrong with a training job on these channels, in sentences: what was found, what it does, what to do."""
+"""Finds problems in the channels of a job. Each finding says what is wrong, its effect, and the fix."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,191 +7,202 @@ from local import algorithms
 from local.datasets.dataset import CLASSIFICATION, NO_CLASS, SEGMENTATION, TRAIN, VALIDATION
 from local.inspection import box_findings, mask_findings
 from local.inspection.census import UNREADABLE, Census, Photo
-from local.inspection.finding import Finding, ended, percent, some
+from local.inspection.finding import Finding, percent, shortened, with_full_stop
 from local.inspection.listing import PARTS
 from serve.words import plural
 
-IMBALANCE = 10
-"""How many times as much as the rarest class the commonest may have."""
-GREY = 0.2
-SMALL = 0.5
-TO = {TRAIN: "to train on", VALIDATION: "to validate on"}
+MAX_IMBALANCE = 10
+"""The largest acceptable ratio of the most common class to the rarest."""
+MIN_GREY_FRACTION = 0.2
+MIN_SMALL_FRACTION = 0.5
+PURPOSE = {TRAIN: "training", VALIDATION: "validation"}
 
 
 def find(census: Census) -> list[Finding]:
-    """All findings, what ends the job first."""
+    """Return all findings, fatal ones first."""
     checks: list[Callable[[Census], Iterator[Finding]]] = [
-        *(refused, lost, too_few, one_class, numbering, imbalance, unvalidated, leaked, contradicting),
+        reader_errors,
+        skipped_photos,
+        too_few_photos,
+        one_class,
+        numbering,
+        imbalance,
+        classes_without_validation,
+        leakage,
+        contradictory_labels,
         *box_findings.CHECKS,
         *mask_findings.CHECKS,
-        *(small, grey, remarks),
+        small_photos,
+        grey_photos,
+        remarks,
     ]
-    found = [finding for check in checks for finding in check(census)]
-    return sorted(found, key=lambda finding: not finding.ends)
+    results = [finding for check in checks for finding in check(census)]
+    return sorted(results, key=lambda finding: not finding.fatal)
 
 
-def refused(census: Census) -> Iterator[Finding]:
-    """What training's readers refuse, in their own words."""
-    for channel, texts in census.listing.refused.items():
+def reader_errors(census: Census) -> Iterator[Finding]:
+    """Report the errors of the training job's readers."""
+    for channel, texts in census.listing.errors.items():
         lines = [text if channel in text else f"{channel}: {text}" for text in texts]
-        yield Finding(True, ended(lines[0]), tuple(lines) if len(lines) > 1 else ())
+        yield Finding(True, with_full_stop(lines[0]), tuple(lines) if len(lines) > 1 else ())
 
 
-def lost(census: Census) -> Iterator[Finding]:
-    """Photos that a job leaves out, by the reason; more than unreadable_tolerance of a channel end it."""
+def skipped_photos(census: Census) -> Iterator[Finding]:
+    """Report photos that the job skips. It fails if they are more than unreadable_tolerance of a channel."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for one in census.lost:
-        groups[one.channel, one.kind].append(one.text)
+    for photo in census.skipped:
+        groups[photo.channel, photo.kind].append(photo.text)
     for (channel, kind), texts in groups.items():
-        total = len(census.part(channel)) + sum(one.channel == channel for one in census.lost)
+        total = len(census.part(channel)) + sum(photo.channel == channel for photo in census.skipped)
         tolerance = census.settings.unreadable_tolerance
-        ends = len(texts) > tolerance * total
-        what = f"{channel}: {kind}: {len(texts)} of {total}"
-        if ends:
-            what += f", more than unreadable_tolerance={tolerance:g} allows"
-        fix = "Repair or remove them" if kind == UNREADABLE else "Make them again from the photos that are there"
-        yield Finding(ends, f"{what}. {fix}.", tuple(texts))
+        fatal = len(texts) > tolerance * total
+        problem = f"{channel}: {kind}: {len(texts)} of {total}"
+        if fatal:
+            problem += f", more than unreadable_tolerance={tolerance:g} allows"
+        fix = "Repair or remove them" if kind == UNREADABLE else "Create them again from the current photos"
+        yield Finding(fatal, f"{problem}. {fix}.", tuple(texts))
     for channel in PARTS:
-        if not census.part(channel) and channel not in census.listing.refused:
-            yield Finding(True, f"{channel} has no photo that can be used.")
+        if not census.part(channel) and channel not in census.listing.errors:
+            yield Finding(True, f"{channel} has no usable photo.")
 
 
-def too_few(census: Census) -> Iterator[Finding]:
-    """Fewer photos than a batch has."""
+def too_few_photos(census: Census) -> Iterator[Finding]:
+    """Check that there are enough photos for a batch."""
     count, batch = len(census.part(TRAIN)), census.settings.mini_batch_size
     if 0 < count < batch:
+        only = f"is only {count} training photo" if count == 1 else f"are only {count} training photos"
         yield Finding(
             True,
-            f"There are {plural(count, 'photo')} to train on, fewer than a batch has (mini_batch_size={batch} is the "
-            f"default). Set mini_batch_size to {count} or less, or better, add photos.",
+            f"There {only}, less than a batch (mini_batch_size={batch} is the default). Set mini_batch_size to {count} "
+            "or less or, better, add photos.",
         )
 
 
 def one_class(census: Census) -> Iterator[Finding]:
-    """A classifier with nothing to tell apart."""
+    """Check that a classifier has more than one class."""
     labels = {label for channel in PARTS for label in census.photos_with(channel)}
     if census.task == CLASSIFICATION and len(labels) == 1 and not census.listing.multi_label:
         (label,) = labels
         yield Finding(
             False,
-            f"All photos are of one class, {_labels(census, [label])}: there is nothing to tell apart, and the "
-            "accuracy is 1 from the start. Add photos of other classes.",
+            f"All photos are of one class, {_labels(census, [label])}: there is nothing to learn, and the accuracy is "
+            "1 from the start. Add photos of other classes.",
         )
 
 
 def numbering(census: Census) -> Iterator[Finding]:
-    """Labels that start at 1, and classes without anything to train on."""
+    """Find labels that start at 1, and classes without training photos."""
     if not census.part(TRAIN):
         return
     usable, trained = algorithms.get(census.name).usable, census.photos_with(TRAIN)
-    everywhere = trained.keys() | census.photos_with(VALIDATION).keys()
-    used = {label for label in everywhere if census.task != SEGMENTATION or label < census.mask_classes}
-    absent = [label for label in range(census.classes) if label not in trained]
-    if 0 in absent and used and min(used) == 1 and census.names[0] != NO_CLASS:
-        absent.remove(0)
+    labels = trained.keys() | census.photos_with(VALIDATION).keys()
+    used = {label for label in labels if census.task != SEGMENTATION or label < census.num_mask_classes}
+    missing = [label for label in range(census.num_classes) if label not in trained]
+    if 0 in missing and used and min(used) == 1 and census.class_names[0] != NO_CLASS:
+        missing.remove(0)
         last = max(used)
         yield Finding(
             False,
-            f"Labels start at 1: they are 1 to {last}, and label 0{_called(census, 0)} does not occur. The network "
-            f"gets an output that is never right, and num_classes has to be {last + 1}. Number the classes from 0: "
-            "subtract 1 from each label.",
+            f"Labels start at 1: they are 1 to {last}, and label 0{_name_suffix(census, 0)} does not occur. The "
+            f"network gets an unused output, and num_classes must be {last + 1}. Number the classes from 0: subtract 1 "
+            "from each label.",
         )
-    absent = [label for label in absent if census.names[label] != NO_CLASS]
-    if absent and (census.task != SEGMENTATION or census.mask_classes >= census.classes):
+    missing = [label for label in missing if census.class_names[label] != NO_CLASS]
+    if missing and (census.task != SEGMENTATION or census.num_mask_classes >= census.num_classes):
         yield Finding(
             False,
-            f"Classes without a {usable} to train on: {len(absent)} of {census.classes}: {_labels(census, absent)}. "
+            f"Classes without a training {usable}: {len(missing)} of {census.num_classes}: {_labels(census, missing)}. "
             "The network cannot learn them. Add photos, or number the classes from 0 without gaps.",
         )
 
 
 def imbalance(census: Census) -> Iterator[Finding]:
-    """A class that has far more to train on than another."""
+    """Check that no class has far more training photos or boxes than another."""
     amounts = census.amounts(TRAIN)
     if len(amounts) < 2 or census.task == SEGMENTATION:
         return
-    (most, high), (least, low) = amounts.most_common()[0], amounts.most_common()[-1]
-    if high >= IMBALANCE * low:
-        what = "photo" if census.task == CLASSIFICATION else "box"
-        rare = [label for label, amount in sorted(amounts.items()) if high >= IMBALANCE * amount]
-        others = f" (the rare classes are {_labels(census, rare)})" if len(rare) > 1 else ""
+    (common_label, high), (rare_label, low) = amounts.most_common()[0], amounts.most_common()[-1]
+    if high >= MAX_IMBALANCE * low:
+        unit = "training photo" if census.task == CLASSIFICATION else "training box"
+        rare = [label for label, amount in sorted(amounts.items()) if high >= MAX_IMBALANCE * amount]
+        all_rare = f" (the rare classes are {_labels(census, rare)})" if len(rare) > 1 else ""
         yield Finding(
             False,
-            f"Strong imbalance: class {_labels(census, [most])} has {plural(high, what)} to train on and class "
-            f"{_labels(census, [least])} has {low}{others}. A network that hardly ever answers the rare class cache "
-            "good by its figures. Add photos of it, or take some of the common one out.",
+            f"Strong imbalance: class {_labels(census, [common_label])} has {plural(high, unit)}, but class "
+            f"{_labels(census, [rare_label])} has {low}{all_rare}. The metrics can look good although the network "
+            "hardly ever predicts the rare class. Add photos of the rare class, or remove some of the common one.",
         )
 
 
-def unvalidated(census: Census) -> Iterator[Finding]:
-    """Classes that are trained and not measured."""
-    measured = census.photos_with(VALIDATION)
-    missing = [label for label in sorted(census.photos_with(TRAIN)) if label not in measured]
+def classes_without_validation(census: Census) -> Iterator[Finding]:
+    """Find classes with training photos but no validation photos."""
+    validated = census.photos_with(VALIDATION)
+    missing = [label for label in sorted(census.photos_with(TRAIN)) if label not in validated]
     if missing and census.part(VALIDATION):
         usable = algorithms.get(census.name).usable
         yield Finding(
             False,
-            f"Classes without a {usable} to validate on: {len(missing)} of {census.classes}: "
-            f"{_labels(census, missing)}. The figures say nothing about them. Move some photos from train to "
-            "validation.",
+            f"Classes without a validation {usable}: {len(missing)} of {census.num_classes}: "
+            f"{_labels(census, missing)}. The metrics ignore these classes. Move some photos from train to validation.",
         )
 
 
-def leaked(census: Census) -> Iterator[Finding]:
-    """The same picture on both sides, by its pixels."""
+def leakage(census: Census) -> Iterator[Finding]:
+    """Find images with the same pixels in train and validation."""
     trained: dict[bytes, Photo] = {}
     for photo in census.part(TRAIN):
-        trained.setdefault(photo.look.digest, photo)
+        trained.setdefault(photo.info.digest, photo)
     validation = census.part(VALIDATION)
-    pairs = [(trained[photo.look.digest], photo) for photo in validation if photo.look.digest in trained]
+    pairs = [(trained[photo.info.digest], photo) for photo in validation if photo.info.digest in trained]
     if pairs:
+        are = "is" if len(pairs) == 1 else "are"
         yield Finding(
             False,
-            f"The same picture is in train and validation: {len(pairs)} of {plural(len(validation), 'photo')} to "
-            "validate on are also trained on. The figures will be better than the truth. Remove them from one of the "
-            "two.",
-            tuple(f"{one.name} = {other.name}" for one, other in pairs),
+            f"The same images are in train and validation: {len(pairs)} of "
+            f"{plural(len(validation), 'validation photo')} {are} also in train. The metrics will be too good. Remove "
+            "them from one of the two channels.",
+            tuple(f"{first.name} = {second.name}" for first, second in pairs),
         )
 
 
-def contradicting(census: Census) -> Iterator[Finding]:
-    """The same picture with two labels."""
+def contradictory_labels(census: Census) -> Iterator[Finding]:
+    """Find images with the same pixels and different labels."""
     if census.task != CLASSIFICATION:
         return
     groups: dict[bytes, list[Photo]] = defaultdict(list)
     for photo in census.photos:
-        groups[photo.look.digest].append(photo)
+        groups[photo.info.digest].append(photo)
     pairs = []
     for first, *others in groups.values():
-        pairs += [(first, other) for other in others if other.known.labels != first.known.labels]
+        pairs += [(first, other) for other in others if other.annotation.labels != first.annotation.labels]
     if pairs:
-        named = [
-            f"{one.name} ({_labels(census, one.known.labels)}) = {two.name} ({_labels(census, two.known.labels)})"
-            for one, two in pairs
+        details = [
+            " = ".join(f"{photo.name} ({_labels(census, photo.annotation.labels)})" for photo in pair) for pair in pairs
         ]
         yield Finding(
             False,
-            f"The same picture has different labels: {plural(len(pairs), 'pair')} of photos. One label is wrong, or "
-            "the photo shows both classes: correct the labels.",
-            tuple(named),
+            f"The same image has different labels: {plural(len(pairs), 'pair')} of photos. Either one label is wrong, "
+            "or the photo shows both classes. Correct the labels.",
+            tuple(details),
         )
 
 
-def small(census: Census) -> Iterator[Finding]:
-    """Photos that the network sees enlarged."""
+def small_photos(census: Census) -> Iterator[Finding]:
+    """Check whether most photos are smaller than the network's input."""
     settings, photos = census.settings, census.photos
     names = smaller(census)
-    if names and len(names) >= SMALL * len(photos):
+    if names and len(names) >= MIN_SMALL_FRACTION * len(photos):
+        are = "is" if len(names) == 1 else "are"
         yield Finding(
             False,
-            f"{len(names)} of {plural(len(photos), 'photo')} are smaller than {settings}: they are enlarged, which "
-            "costs time and shows the network nothing more. Set it to the photos' size, or take larger photos.",
+            f"{len(names)} of {plural(len(photos), 'photo')} {are} smaller than {settings}. Enlarging photos costs "
+            "time and adds no detail. Set it to the size of the photos, or use larger photos.",
             tuple(names),
         )
 
 
 def smaller(census: Census) -> list[str]:
-    """The photos that are smaller than the network's input, with their sizes."""
+    """Return the names and sizes of photos that are smaller than the network's input."""
     settings = census.settings
     return [
         f"{photo.name} ({photo.size[0]} x {photo.size[1]})"
@@ -200,47 +211,47 @@ def smaller(census: Census) -> list[str]:
     ]
 
 
-def grey(census: Census) -> Iterator[Finding]:
-    """Photos without colour among others with it."""
+def grey_photos(census: Census) -> Iterator[Finding]:
+    """Find grey photos mixed with colour ones."""
     photos = census.photos
-    shares = {part: _share(photo.look.grey for photo in census.part(part)) for part in PARTS}
-    if not photos or max(shares.values()) < GREY or min(shares.values()) == 1:
+    fractions = {part: _fraction(photo.info.grey for photo in census.part(part)) for part in PARTS}
+    if not photos or max(fractions.values()) < MIN_GREY_FRACTION or min(fractions.values()) == 1:
         return
-    totals = Counter(label for photo in photos for label in photo.known.labels)
-    greys = Counter(label for photo in photos if photo.look.grey for label in photo.known.labels)
+    totals = Counter(label for photo in photos for label in photo.annotation.labels)
+    greys = Counter(label for photo in photos if photo.info.grey for label in photo.annotation.labels)
     mostly = [label for label in sorted(greys) if greys[label] > totals[label] / 2]
-    tells = f", and most of {_labels(census, mostly)} are" if 0 < len(mostly) < len(totals) else ""
+    classes = f", including most of class {_labels(census, mostly)}" if 0 < len(mostly) < len(totals) else ""
     yield Finding(
         False,
-        f"{percent(shares[TRAIN])} of the photos to train on and {percent(shares[VALIDATION])} of those to validate on "
-        f"are grey{tells}. The network may learn colour in place of what is shown. Use one kind, the kind that the "
-        "endpoint will be sent, or see to it that each class has as many grey photos.",
-        tuple(photo.name for photo in photos if photo.look.grey),
+        f"{percent(fractions[TRAIN])} of the training photos and {percent(fractions[VALIDATION])} of the validation "
+        f"photos are grey{classes}. The network may learn from colour instead of content. Use only the kind of photos "
+        "that the endpoint will get, or the same fraction of grey photos in each class.",
+        tuple(photo.name for photo in photos if photo.info.grey),
     )
 
 
 def remarks(census: Census) -> Iterator[Finding]:
-    """What a job only logs: files that are left out, boxes that are clipped."""
+    """Report what the job only logs, such as skipped files and clipped boxes."""
     for line in census.listing.remarks:
-        yield Finding(False, ended(line))
+        yield Finding(False, with_full_stop(line))
     kinds: dict[str, list[str]] = defaultdict(list)
     for photo in census.photos:
-        for kind, name in photo.known.notes:
+        for kind, name in photo.annotation.repairs:
             kinds[kind].append(name)
     for kind, names in kinds.items():
         yield Finding(False, f"{kind}: {len(names)}.", tuple(names))
 
 
-def _share(values: Iterable[bool]) -> float:
-    every = list(values)
-    return sum(every) / len(every) if every else 0.0
+def _fraction(values: Iterable[bool]) -> float:
+    flags = list(values)
+    return sum(flags) / len(flags) if flags else 0.0
 
 
-def _called(census: Census, label: int) -> str:
-    """` (cat)`; nothing where the class has no name but its number."""
-    return f" ({census.names[label]})" if census.names[label] != str(label) else ""
+def _name_suffix(census: Census, label: int) -> str:
+    """Return ` (cat)`; "" if the class has no name."""
+    return f" ({census.class_names[label]})" if census.class_names[label] != str(label) else ""
 
 
 def _labels(census: Census, labels: Sequence[int]) -> str:
-    """Labels with the names of their classes, the first ten: `0 (cat), 2 (dog)`."""
-    return some([f"{label}{_called(census, label)}" for label in labels])
+    """Return the first ten labels with the names of their classes: `0 (cat), 2 (dog)`."""
+    return shortened([f"{label}{_name_suffix(census, label)}" for label in labels])

@@ -1,4 +1,7 @@
-"""What the channels of a job list, before a photo is opened: read by training's own readers, nothing of it refused."""
+"""The contents of a job's channels before photos are opened.
+
+The readers of the training job list the channels. Their errors are collected instead of ending the program.
+"""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -18,91 +21,91 @@ from train.errors import UserError as TrainUserError
 from train.log import LOG
 from train.semantic_segmentation.masks import LabelMap
 
-MANY = 100_000
-"""More classes than anybody has: a number that is not below it is not a class."""
+MAX_CLASSES = 100_000
+"""A limit above any real number of classes: larger numbers are not class ids."""
 
 
-class LeftOut(Exception):
-    """A job leaves this photo out. `kind` says why, in words that a number follows; the text names it."""
+class SkippedPhoto(Exception):
+    """The job skips this photo. `kind` is the reason, as a heading for a count; `text` names the photo."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
         self.kind = kind
 
 
-class Known(NamedTuple):
-    """What is known of a photo: the labels of the classes on it, and its boxes or the pixels of its mask.
+class Annotation(NamedTuple):
+    """The annotation of a photo: the labels of its classes, and its boxes or a histogram of its mask.
 
-    `boxes` are float32 (n, 5) [class, xmin, ymin, xmax, ymax] in fractions of the upright photo, `given` how many there
-    were before the useless ones were dropped; `values` are int64 (256,), how many pixels of the mask have each number.
-    `notes` are kinds of repair with the names of what was repaired.
+    `boxes` is float32 (n, 5) [class, xmin, ymin, xmax, ymax] in fractions of the upright photo, and `box_count` the
+    number of boxes before unusable ones were dropped. `histogram` is int64 (256,), the number of pixels of the mask for
+    each pixel value. `repairs` are pairs of a kind of repair and what was repaired.
     """
 
     labels: tuple[int, ...]
     boxes: NDArray[np.float32] | None = None
-    given: int = 0
-    values: NDArray[np.int64] | None = None
-    notes: tuple[tuple[str, str], ...] = ()
+    box_count: int = 0
+    histogram: NDArray[np.int64] | None = None
+    repairs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Item:
-    """A photo that a channel lists, under the name by which its user knows it.
+    """A photo of a channel. `name` is its path, or its record, for messages.
 
-    `know` says what is known of it, given its header's frame, or raises LeftOut; `mask` is its mask, uint8 (H, W) class
-    ids on the upright photo, where it has one, and `mask_name` its path in its channel.
+    `read_annotation` returns its annotation, given the frame from its header, or raises SkippedPhoto. `mask` returns
+    its mask on the upright photo, uint8 (H, W) class ids; `mask_name` is the mask's path in its channel.
     """
 
     channel: str
     name: str
     sample: Sample[object]
-    know: Callable[[Frame], Known]
+    read_annotation: Callable[[Frame], Annotation]
     mask: Callable[[Frame], NDArray[np.uint8]] | None = None
     mask_name: str = ""
 
 
 @dataclass
 class Listing:
-    """What the channels hold. `refused` are the errors with which a job ends, by channel; `remarks` what it logs.
+    """The contents of the channels. `errors` are fatal errors of the readers, by channel; `remarks` are their warnings.
 
-    `named` are the names of the classes where the channels give them in order; `name` finds names for a number of
-    classes, None without any. `label_maps`, of masks, are by channel. `columns` is how many numbers of 0 and 1 a
-    multi-label photo has, else 0. `split_off` is the share of the photos that a job
-    validates on where no channel holds any.
+    `class_names` are the names that a channel lists in order, and `names_for` returns names for a number of classes;
+    both are None if there are none. `label_maps` are by channel, for masks. `label_columns` is the number of 0s and 1s
+    of a multi-label photo, else 0. `validation_split` is the fraction of photos that the job validates on if there is
+    no validation channel.
     """
 
     form: str
     items: list[Item] = field(default_factory=list)
-    refused: dict[str, list[str]] = field(default_factory=dict)
+    errors: dict[str, list[str]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
-    named: tuple[str, ...] | None = None
-    name: Callable[[int], tuple[str, ...] | None] = lambda classes: None
+    class_names: tuple[str, ...] | None = None
+    names_for: Callable[[int], tuple[str, ...] | None] = lambda classes: None
     label_maps: dict[str, LabelMap] = field(default_factory=dict)
-    columns: int = 0
-    split_off: float | None = None
+    label_columns: int = 0
+    validation_split: float | None = None
 
-    def refuse(self, channel: str) -> Callable[[TrainUserError], None]:
-        """What notes an error about `channel`, in place of ending the job."""
-        return lambda error: self.refused.setdefault(channel, []).append(str(error))
+    def error_handler(self, channel: str) -> Callable[[TrainUserError], None]:
+        """Return a function that adds an error to those of `channel`."""
+        return lambda error: self.errors.setdefault(channel, []).append(str(error))
 
     @property
     def multi_label(self) -> bool:
-        """Whether a photo may be of any number of classes."""
-        return self.columns > 0
+        """Whether a photo can have any number of classes."""
+        return self.label_columns > 0
 
     @contextmanager
     def reading(self, channel: str) -> Iterator[None]:
-        """Notes what ends the reading of `channel`, but for an echo of what was refused before, and what is logged."""
-        with _heard(self.remarks):
+        """Collect warnings, and an error that ends the block unless `channel` has errors already."""
+        with _collect_warnings(self.remarks):
             try:
                 yield
             except TrainUserError as error:
-                if channel not in self.refused:
-                    self.refuse(channel)(error)
+                if channel not in self.errors:
+                    self.error_handler(channel)(error)
 
 
 def require(channels: dict[str, Channel], labels: str, why: str) -> None:
-    """Raise UserError in training's words when a channel is missing."""
+    """Raise UserError with the training job's message if a channel is missing."""
     try:
         require_all(channels, labels, why)
     except TrainUserError as error:
@@ -110,7 +113,7 @@ def require(channels: dict[str, Channel], labels: str, why: str) -> None:
 
 
 def form_of(channels: dict[str, Channel], labels: str) -> str:
-    """Return "RecordIO" or "image", the form of the training channel."""
+    """Return the format of the train channel, "RecordIO" or "image"."""
     return "RecordIO" if is_recordio(channels, TRAIN, f"{TRAIN}_{labels}") else "image"
 
 
@@ -118,8 +121,8 @@ PARTS: Sequence[str] = (TRAIN, VALIDATION)
 
 
 @contextmanager
-def _heard(lines: list[str]) -> Iterator[None]:
-    """Keep the warnings that training's readers log, each line once, and print none."""
+def _collect_warnings(lines: list[str]) -> Iterator[None]:
+    """Add the warnings that the readers log to `lines`, each once, instead of printing them."""
 
     def emit(record: logging.LogRecord) -> None:
         if record.getMessage() not in lines:

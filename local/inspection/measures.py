@@ -1,4 +1,4 @@
-"""Numbers of a census that its charts show."""
+"""Statistics of a census for the charts."""
 
 from collections import Counter
 
@@ -10,12 +10,12 @@ from local.inspection.census import Census
 from local.inspection.charts import Point
 from serve.words import plural
 
-_POINTS = 400
+_MAX_POINTS = 400
 _GRID = 28
 
 
 def median_size(census: Census) -> tuple[int, int] | None:
-    """Median width and height in pixels of all photos; None without any."""
+    """Return the median width and height of all photos in pixels; None if there are no photos."""
     if not census.photos:
         return None
     width, height = np.median([photo.size for photo in census.photos], axis=0).round().astype(int).tolist()
@@ -23,22 +23,22 @@ def median_size(census: Census) -> tuple[int, int] | None:
 
 
 def sizes(census: Census) -> list[Point]:
-    """The sizes of the photos with how many have each, the commonest."""
+    """Return the most common photo sizes and their counts."""
     counts = Counter(photo.size for photo in census.photos)
-    common = sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:_POINTS]
+    common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MAX_POINTS]
     return [(*size, count, f"{size[0]} x {size[1]}: {plural(count, 'photo')}") for size, count in common]
 
 
 def box_sizes(census: Census) -> list[Point]:
-    """Widths and heights of boxes in whole percents of their photo, with how many have each, the commonest."""
+    """Return the most common box sizes, in whole percent of the photo's width and height, and their counts."""
     boxes = census.boxes()
     counts = Counter(map(tuple, np.rint(100 * (boxes[:, 3:] - boxes[:, 1:3])).astype(int).tolist()))
-    common = sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:_POINTS]
+    common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MAX_POINTS]
     return [(wide, high, count, f"{wide} x {high} %: {count}") for (wide, high), count in common]
 
 
 def coverage(census: Census) -> NDArray[np.float64]:
-    """Which share of all boxes covers each cell of a photo: float64 (n, n), rows from the top."""
+    """Return the fraction of boxes that cover each cell of a grid on the photo: float64 (n, n), rows from the top."""
     edges = np.arange(_GRID + 1) / _GRID
     total = np.zeros((_GRID, _GRID))
     boxes = census.boxes().astype(np.float64)
@@ -51,10 +51,10 @@ def coverage(census: Census) -> NDArray[np.float64]:
     return total / max(len(boxes), 1)
 
 
-def chosen_classes(census: Census, most: int) -> list[int]:
-    """All labels, or `most` of them: the commonest in training and the rarest, in the order of the labels."""
-    if census.classes <= most:
-        return list(range(census.classes))
+def shown_classes(census: Census, limit: int) -> list[int]:
+    """Return all labels, or `limit` of them, sorted: the most common and the rarest of the train channel."""
+    if census.num_classes <= limit:
+        return list(range(census.num_classes))
     amounts = census.amounts(TRAIN)
-    order = sorted(range(census.classes), key=lambda label: (-amounts[label], label))
-    return sorted([*order[: most // 2], *order[-(most - most // 2) :]])
+    order = sorted(range(census.num_classes), key=lambda label: (-amounts[label], label))
+    return sorted([*order[: limit // 2], *order[-(limit - limit // 2) :]])

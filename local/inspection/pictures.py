@@ -1,4 +1,4 @@
-"""Sample photos, evenly over the classes, with what is known of them drawn on."""
+"""Sample photos, balanced over the classes, with their annotations drawn on them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,14 +14,15 @@ from serve import preprocess
 from serve.tasks.masks import PALETTE
 
 SIDES = {"classification": 240, "detection": 320, "segmentation": 280}
-"""Pixels of a sample's longer side, by task."""
+"""The longer side of a sample in pixels, by task."""
 SAMPLES = {"classification": (21, 7), "detection": (12, 4), "segmentation": (9, 3)}
-"""How many samples of train and of validation; of train as many as there are classes, up to MOST."""
-MOST = 60
+"""The minimum number of train samples, and the number of validation samples, by task."""
+MAX_SAMPLES = 60
+"""The maximum number of train samples; up to this, there is one for each class."""
 
 
 class Sample(NamedTuple):
-    """A photo as a sample: what is shown of it, one picture or, with a mask, two; and the names of its classes."""
+    """A sample photo: its pictures, one or, with a mask, two, and its labels."""
 
     photo: Photo
     pictures: tuple[Image.Image, ...]
@@ -29,58 +30,59 @@ class Sample(NamedTuple):
 
 
 def samples(census: Census, channel: str) -> list[Sample]:
-    """Draw some photos of a channel."""
+    """Return drawn samples of a channel."""
     side, (train, validation) = SIDES[census.task], SAMPLES[census.task]
-    count = max(train, min(census.classes, MOST)) if channel == TRAIN else validation
-    return [_sample(photo, side, census.names) for photo in evenly(census.part(channel), count)]
+    count = max(train, min(census.num_classes, MAX_SAMPLES)) if channel == TRAIN else validation
+    return [_sample(photo, side, census.class_names) for photo in balanced(census.part(channel), count)]
 
 
-def evenly(photos: Sequence[Photo], count: int) -> list[Photo]:
-    """Choose `count` photos, as many of each class as can be, at equal distances; by class."""
+def balanced(photos: Sequence[Photo], count: int) -> list[Photo]:
+    """Choose `count` evenly spaced photos, balanced over the classes, and return them ordered by class."""
     groups: dict[int, list[int]] = defaultdict(list)
     for index, photo in enumerate(photos):
-        for label in photo.known.labels or (-1,):
+        for label in photo.annotation.labels or (-1,):
             groups[label].append(index)
     labels = pages.evenly(sorted(groups), count)
-    each = -(-count // max(len(labels), 1))
-    queues = [pages.evenly(groups[label], each) for label in labels]
+    per_class = -(-count // max(len(labels), 1))
+    queues = [pages.evenly(groups[label], per_class) for label in labels]
     chosen: dict[int, None] = {}
-    for turn in range(each):
+    for turn in range(per_class):
         for queue in queues:
             if turn < len(queue) and len(chosen) < count:
                 chosen.setdefault(queue[turn])
     others = [index for index in range(len(photos)) if index not in chosen]
     chosen |= dict.fromkeys(pages.evenly(others, count - len(chosen)))
-    first = {index: min(photos[index].known.labels, default=-1) for index in chosen}
-    return [photos[index] for index in sorted(chosen, key=lambda index: (first[index], index))]
+    first_label = {index: min(photos[index].annotation.labels, default=-1) for index in chosen}
+    return [photos[index] for index in sorted(chosen, key=lambda index: (first_label[index], index))]
 
 
 def colour(label: int) -> drawing.Colour:
-    """The colour of a class: that of its pixels in a mask."""
+    """Return the colour of a class in masks."""
     red, green, blue = PALETTE[3 * label : 3 * label + 3]
     return red, green, blue
 
 
 def box_colour(label: int) -> drawing.Colour:
-    """The colour of a class's boxes: the first of masks is nearly black, so boxes begin with the second."""
+    """Return the colour of a class's boxes; skips the first mask colour, which is nearly black."""
     return colour(1 + label % 253)
 
 
 def _sample(photo: Photo, side: int, names: Sequence[str]) -> Sample:
     data = photo.item.sample.read()
-    if photo.known.boxes is None and photo.item.mask is None:
+    labels = photo.annotation.labels
+    if photo.annotation.boxes is None and photo.item.mask is None:
         image = preprocess.decode(data, short_side=side)
-        return Sample(photo, (ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR),), photo.known.labels)
-    image, _ = pages.whole(data, side)
+        return Sample(photo, (ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR),), labels)
+    image, _ = pages.fit_in_square(data, side)
     mask = photo.mask()
     if mask is not None:
-        return Sample(photo, (image, drawing.painted(image, mask)), photo.known.labels)
+        return Sample(photo, (image, drawing.overlay(image, mask)), labels)
     _draw_boxes(image, photo, names)
-    return Sample(photo, (image,), photo.known.labels)
+    return Sample(photo, (image,), labels)
 
 
 def _draw_boxes(image: Image.Image, photo: Photo, names: Sequence[str]) -> None:
-    """Draw the boxes on a photo, the small ones last, each with its class, by number where its name cannot be drawn."""
+    """Draw the boxes on a photo, small ones last, with the names of their classes if there are not too many."""
     pen = ImageDraw.Draw(image)
     sides = photo.boxes[:, 3:] - photo.boxes[:, 1:3]
     boxes = photo.boxes[np.argsort(-sides.prod(axis=1), kind="stable")]
@@ -92,5 +94,5 @@ def _draw_boxes(image: Image.Image, photo: Photo, names: Sequence[str]) -> None:
 
 
 def drawable(name: str, label: int) -> str:
-    """A class's name where the font of pictures has its letters; else its number."""
+    """Return a class's name, or its number if the font lacks a character of the name."""
     return name if name.isprintable() and all(ord(letter) < 0x250 for letter in name) else str(label)

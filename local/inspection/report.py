@@ -1,4 +1,4 @@
-"""The inspection of a job's channels: dataset.html, dataset.png, and the lines that a terminal shows."""
+"""Inspects the channels of a job: writes dataset.html and dataset.png, and returns the lines for the terminal."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +15,8 @@ from local.inspection.settings import Settings
 PAGE, SHEET = "dataset.html", "dataset.png"
 
 
-class Inspected(NamedTuple):
-    """What was found, what ends the job first, and where it can be looked at."""
+class Inspection(NamedTuple):
+    """The findings, fatal ones first, and the paths of the page and the sheet."""
 
     findings: list[Finding]
     page: Path
@@ -24,25 +24,25 @@ class Inspected(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """The findings in lines for a terminal, then the files."""
+        """The findings, one line each, and the path of the page."""
         lines = []
         for finding in self.findings:
-            more = f" ({len(finding.names)} in all: see the page)" if finding.names else ""
-            lines.append(printable(f"{finding.kind}: {finding.words}{more}"))
-        return [*(lines or ["Nothing that will go wrong can be seen from the data."]), f"Look at {self.page}"]
+            more = f" ({len(finding.details)} in total, see the page)" if finding.details else ""
+            lines.append(printable(f"{finding.severity}: {finding.message}{more}"))
+        return [*(lines or ["No problems found in the data."]), f"Report: {self.page}"]
 
 
-def inspect(name: str, folder: Path, out: Path, settings: Settings, cache: PhotoCache | None = None) -> Inspected:
+def inspect(name: str, folder: Path, out: Path, settings: Settings, cache: PhotoCache | None = None) -> Inspection:
     """Inspect the channels of the algorithm `name` below `folder` and write the page and the sheet into `out`.
 
-    `cache` are those at photos that have been decoded before. Raises UserError for a channel that is missing.
+    `cache` has facts about photos that were decoded before. Raises UserError if a channel is missing.
     """
-    taken = census.take(name, folder, settings, PhotoCache() if cache is None else cache)
-    found = findings.find(taken)
-    samples = {channel: pictures.samples(taken, channel) for channel in PARTS}
-    done = Inspected(found, out / PAGE, out / SHEET)
-    with replacing(done.page) as partial:
-        # Names of files may be no UTF-8.
-        partial.write_bytes(page.render(taken, found, samples, str(folder)).encode("utf-8", "backslashreplace"))
-    sheet.write(taken, found, samples[TRAIN], done.sheet)
-    return done
+    result = census.take(name, folder, settings, PhotoCache() if cache is None else cache)
+    problems = findings.find(result)
+    samples = {channel: pictures.samples(result, channel) for channel in PARTS}
+    inspection = Inspection(problems, out / PAGE, out / SHEET)
+    with replacing(inspection.page) as partial:
+        # File names may not be valid UTF-8.
+        partial.write_bytes(page.render(result, problems, samples, str(folder)).encode("utf-8", "backslashreplace"))
+    sheet.write(result, problems, samples[TRAIN], inspection.sheet)
+    return inspection

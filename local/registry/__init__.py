@@ -1,1 +1,1 @@
-"""Registries of images: any that the Docker engine can reach, and Amazon ECR."""
+"""Image registries: any that the Docker engine can reach, with additions for Amazon ECR."""

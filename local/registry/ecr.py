@@ -1,6 +1,6 @@
-"""Amazon ECR: whether a registry is one, a password for it, and the repositories that a push needs.
+"""Amazon ECR: recognizes its addresses, gets a password, and creates repositories.
 
-The password stays in memory: it goes from AWS to the Docker engine with each request, and into no file.
+The password stays in memory and is never written to a file.
 """
 
 import base64
@@ -53,7 +53,7 @@ _SET_UP = (
 
 @dataclass(frozen=True)
 class Registry:
-    """A registry of ECR by its host: whose it is, and where."""
+    """An ECR registry: its host, account and region."""
 
     host: str
     account: str
@@ -61,10 +61,10 @@ class Registry:
 
 
 def parse(host: str) -> Registry | None:
-    """The registry of ECR whose host this is, None for any other registry.
+    """Return the ECR registry of a host, None if it is not an ECR address.
 
-    Raises UserError for a host that is meant to be one and cannot be: no account of 12 digits, no region, a region
-    that does not exist, or one whose addresses end otherwise.
+    Raises UserError for a malformed ECR address: no 12-digit account, no region, an unknown region, or a domain that
+    does not match the region.
     """
     match = _HOST.fullmatch(host)
     if not match:
@@ -77,73 +77,71 @@ def parse(host: str) -> Registry | None:
         try:
             partition = botocore.session.get_session().get_partition_for_region(region)
         except exceptions.UnknownRegionError:
-            raise UserError(
-                f"REGISTRY={host} has {region} for its region, and there is none: {_nearest(region)}"
-            ) from None
-    right = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
-    if ending != right:
+            raise UserError(f"REGISTRY={host} has the unknown region {region}: {_nearest(region)}") from None
+    expected = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+    if ending != expected:
         raise UserError(
-            f"REGISTRY={host} ends in {ending}, but addresses in {region} end in {right}: write "
-            f"{host.removesuffix(ending)}{right}"
+            f"REGISTRY={host} ends in {ending}, but addresses in {region} end in {expected}: use "
+            f"{host.removesuffix(ending)}{expected}"
         )
     return registry
 
 
 def login(registry: Registry) -> dict[str, str]:
-    """User name and password for the registry, good for 12 hours, in the form that the Docker engine takes.
+    """Return user name and password for the registry, valid for 12 hours, in the format of the Docker API.
 
-    Raises UserError when AWS knows no credentials here, refuses them, or does not answer.
+    Raises UserError if there are no AWS credentials, AWS rejects them, or AWS does not respond.
     """
     with _explaining(registry):
-        answer = _client("ecr", registry).get_authorization_token()
-    if not answer.get("authorizationData"):  # boto3 takes a proxy's page for an answer with nothing in it
+        response = _client("ecr", registry).get_authorization_token()
+    if not response.get("authorizationData"):  # boto3 parses a proxy's HTML page as an empty response
         raise UserError(
-            f"REGISTRY={registry.host}: what answers in region {registry.region} is not AWS: check the proxy, and "
+            f"REGISTRY={registry.host}: the response in region {registry.region} is not from AWS: check the proxy, and "
             "AWS_ENDPOINT_URL if it is set"
         )
-    token = base64.b64decode(answer["authorizationData"][0]["authorizationToken"]).decode()
+    token = base64.b64decode(response["authorizationData"][0]["authorizationToken"]).decode()
     name, _, password = token.partition(":")
     return {"username": name, "password": password, "serveraddress": registry.host}
 
 
-def make_repositories(registry: Registry, names: Sequence[str]) -> list[str]:
-    """Make those of the repositories `names` that are missing, with scan on push, and return their names.
+def create_repositories(registry: Registry, names: Sequence[str]) -> list[str]:
+    """Create the missing ones of the repositories `names`, with scan on push, and return their names.
 
-    One that is there stays as it is. Raises UserError when that is not allowed.
+    Existing repositories are not changed. Raises UserError if AWS denies it.
     """
     client = _client("ecr", registry)
-    made = []
+    created = []
     for name in names:
         with _explaining(registry):
             try:
                 client.describe_repositories(registryId=registry.account, repositoryNames=[name])
             except client.exceptions.RepositoryNotFoundException:
-                # Another push may have been faster: then it is there, which is what was wanted.
+                # Another push may have created it in the meantime.
                 with contextlib.suppress(client.exceptions.RepositoryAlreadyExistsException):
                     client.create_repository(
                         registryId=registry.account,
                         repositoryName=name,
                         imageScanningConfiguration={"scanOnPush": True},
                     )
-                    made.append(name)
-    return made
+                    created.append(name)
+    return created
 
 
 def caller(registry: Registry) -> str:
-    """Whose credentials these are, as `; the credentials are those of ARN`; empty when AWS does not tell.
+    """Return the owner of the credentials as `; the credentials belong to ARN`; "" if AWS does not say.
 
-    A denial is most often one of the wrong account or role, and not every message of AWS names it.
+    Most denials are due to a wrong account or role, which AWS does not always name.
     """
     try:
         identity = _client("sts", registry).get_caller_identity()
     except (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError):
         return ""
-    other = "" if identity["Account"] == registry.account else f", not of the registry's account {registry.account}"
-    return f"; the credentials are those of {identity['Arn']}{other}"
+    mismatch = "" if identity["Account"] == registry.account else f", not to the registry's account {registry.account}"
+    return f"; the credentials belong to {identity['Arn']}{mismatch}"
 
 
 def _client(service: str, registry: Registry) -> "BaseClient":
-    # The registry's region: that of the environment may be another one, or none.
+    # Use the registry's region, because the environment may have another one or none.
     config = Config(connect_timeout=10, read_timeout=30, retries={"mode": "standard", "max_attempts": 3})
     with _explaining(registry):
         return boto3.Session(region_name=registry.region).client(service, config=config)
@@ -151,43 +149,51 @@ def _client(service: str, registry: Registry) -> "BaseClient":
 
 @contextlib.contextmanager
 def _explaining(registry: Registry) -> Iterator[None]:
-    """Turns what boto3 raises into a UserError whose first sentence has the fix."""
+    """Convert boto3's exceptions into UserErrors that say how to fix the problem."""
     where = f"REGISTRY={registry.host}"
     try:
         yield
     except exceptions.NoCredentialsError:
-        raise UserError(f"{where} is on AWS, and there are no AWS credentials here: {GET_CREDENTIALS}") from None
+        raise UserError(f"{where} is on AWS, but this machine has no AWS credentials: {GET_CREDENTIALS}") from None
     except _SIGN_IN as error:
         raise UserError(
-            f"{where}: the AWS sign-in has expired or cannot be used: run `aws sso login` again; AWS said: {error}"
+            f"{where}: the AWS sign-in has expired or is not usable: run `aws sso login` again; AWS said: {error}"
         ) from None
     except _SET_UP as error:
-        raise UserError(f"{where}: the AWS credentials here are set up wrong ({error}): {GET_CREDENTIALS}") from None
+        raise UserError(
+            f"{where}: the AWS credentials are not configured correctly ({error}): {GET_CREDENTIALS}"
+        ) from None
     except exceptions.ClientError as error:
         raise UserError(_refusal(registry, error.response["Error"])) from None
     except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
         raise UserError(
-            f"{where}: AWS does not answer in region {registry.region}: check the network and the region; "
+            f"{where}: AWS does not respond in region {registry.region}: check the network and the region; "
             f"{_nearest(registry.region)}; boto3 said: {error}"
         ) from None
     except exceptions.BotoCoreError as error:
-        raise UserError(f"{where}: boto3 cannot ask AWS: fix what it names; boto3 said: {error}") from None
+        raise UserError(f"{where}: boto3 cannot send the request to AWS; boto3 said: {error}") from None
 
 
 def _refusal(registry: Registry, error: dict[str, Any]) -> str:
-    code, said = error.get("Code", "an error"), f"AWS said: {error.get('Message', '')} ({error.get('Code', '')})"
+    code = error.get("Code", "an error")
+    message = f"AWS said: {error.get('Message', '')} ({error.get('Code', '')})"
     where = f"REGISTRY={registry.host}"
     if code in _EXPIRED:
-        return f"{where}: the AWS credentials have expired: get new ones (`aws sso login`, or as you got these); {said}"
+        return (
+            f"{where}: the AWS credentials have expired: get new ones, with `aws sso login` or as you got these; "
+            f"{message}"
+        )
     if code in _UNKNOWN:
-        return f"{where}: AWS does not know these credentials in {registry.region}: {GET_CREDENTIALS}; {said}"
+        return f"{where}: AWS does not recognize these credentials in {registry.region}: {GET_CREDENTIALS}; {message}"
     if code in _DENIED:
-        return f"{where}: AWS denies this: allow the caller ecr: {NEEDED}; {said}{caller(registry)}"
-    return f"{where}: AWS refused with {code}: fix what its message names and push again; {said}"
+        return (
+            f"{where}: AWS denies this: allow these ECR actions for the caller: {NEEDED}; {message}{caller(registry)}"
+        )
+    return f"{where}: AWS rejected the request with {code}: fix the problem in its message and push again; {message}"
 
 
 def _nearest(region: str) -> str:
-    """The region that was probably meant, as advice."""
+    """Return advice with similar region names."""
     session = botocore.session.get_session()
     known = [
         name

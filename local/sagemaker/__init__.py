@@ -1,1 +1,1 @@
-"""SageMaker on this machine: local mode with its SDK and Docker, and the programs of the images without either."""
+"""SageMaker on this machine: local mode with the SDK and Docker, or the images' programs without either."""

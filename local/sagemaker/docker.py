@@ -1,7 +1,7 @@
-"""The Docker engine under SageMaker local mode: is it there, has it the image, and is everything gone afterwards.
+"""Checks Docker before SageMaker local mode uses it, and cleans up afterwards.
 
-Both SDKs leave behind what they start: stopped containers, a network named `sagemaker-local`, temporary folders whose
-files belong to root. A `workspace` is the folder under which the SDK makes all of it, and takes it away at its end.
+Both SDKs leave behind stopped containers, a network named `sagemaker-local`, and temporary folders with files that
+belong to root. A `workspace` is a folder for all of this, and removes it at the end.
 """
 
 import contextlib
@@ -16,57 +16,58 @@ from pathlib import Path
 from local.errors import UserError
 
 NETWORK = "sagemaker-local"
-# Compose writes the folder of its file on every container that it makes: our mark, with no name to agree on.
+# Compose labels its containers with the folder of its file, which identifies the containers of a workspace.
 PROJECT_FOLDER = "com.docker.compose.project.working_dir"
 
 
 class DockerError(UserError):
-    """The Docker engine cannot do what was asked. The message says what is missing and how to get it."""
+    """Docker is not usable. The message says what is missing and how to fix it."""
 
 
 def check(image: str) -> None:
-    """Raise DockerError unless local mode's programs are there, an engine answers and it has the image `image`.
+    """Raise DockerError unless local mode's programs are installed, Docker is running and it has the image.
 
-    Without this an image that was never built is looked for in a public registry, and the error speaks of access.
+    Without this check, Docker looks for a missing image in a public registry and reports that access is denied.
     """
     for program, package in (("docker", "Docker"), ("pgrep", "procps")):
         if shutil.which(program) is None:
-            raise DockerError(f"{program} is not on PATH: SageMaker local mode calls it; install {package}")
+            raise DockerError(f"{program} is not on PATH: install {package}, SageMaker local mode needs it")
     check_image(image)
 
 
 def check_image(image: str) -> None:
-    """Raise DockerError unless an engine answers and has the image `image`."""
+    """Raise DockerError unless Docker is running and has the image."""
     if shutil.which("docker") is None:
         raise DockerError("docker is not on PATH: install Docker")
-    found = _docker("image", "inspect", "--format", "{{.Id}}", image)
-    if found.returncode == 0:
+    completed = _docker("image", "inspect", "--format", "{{.Id}}", image)
+    if completed.returncode == 0:
         return
-    reason = found.stderr.strip()
+    reason = completed.stderr.strip()
     if "no such image" in reason.lower():
         name = image.rpartition("/")[2].partition(":")[0]
         raise DockerError(f"the image {image} is not on this machine: run `make build/{name}` or `docker pull {image}`")
-    raise DockerError(f"no Docker engine answers: start it, or set DOCKER_HOST; docker said: {reason}")
+    raise DockerError(f"cannot connect to Docker: start the engine, or set DOCKER_HOST; docker said: {reason}")
 
 
 def check_port(port: int) -> None:
-    """Raise DockerError when something on this machine listens on `port` (1 to 65535) already."""
+    """Raise DockerError if `port` (1 to 65535) is in use."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("0.0.0.0", port))
         except OSError as error:
             raise DockerError(
-                f"port {port} cannot be used ({error.strerror}): stop what listens there, or choose another with --port"
+                f"port {port} cannot be used ({error.strerror}): stop the program that uses it, or choose another port "
+                "with --port"
             ) from None
 
 
 @contextlib.contextmanager
 def workspace(parent: Path, image: str) -> Iterator[Path]:
-    """A new folder in `parent` for the SDK's files; at the end it is gone, with every container made from below it.
+    """Yield a new folder in `parent` for the SDK's files; at the end, remove it and the containers started from it.
 
-    `image` is used to give root's files back to the caller, where the caller is not root. Lies in a folder of the
-    caller's rather than in /tmp: /tmp is often small, and Docker Desktop shares home folders without being asked.
+    `image` is used to delete files that belong to root, if the caller is not root. The folder is not in /tmp, because
+    /tmp is often small, and Docker Desktop shares only home folders by default.
     """
     parent.mkdir(parents=True, exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix="local-mode-", dir=parent.resolve()))
@@ -80,31 +81,32 @@ def workspace(parent: Path, image: str) -> Iterator[Path]:
 
 
 def containers(root: Path, state: str | None = None) -> list[str]:
-    """Ids of the containers that Compose made from files below `root`; with `state`, those in it ("exited", ...)."""
-    form = '{{.ID}}\t{{.Label "' + PROJECT_FOLDER + '"}}'
-    which = ["--filter", f"status={state}"] if state else []
-    listed = _checked("ps", "--all", *which, "--no-trunc", "--filter", f"label={PROJECT_FOLDER}", "--format", form)
-    rows = (line.split("\t", 1) for line in listed.splitlines())
+    """Return the ids of the containers that Compose created from files below `root`, filtered by `state` if given."""
+    template = '{{.ID}}\t{{.Label "' + PROJECT_FOLDER + '"}}'
+    state_filter = ["--filter", f"status={state}"] if state else []
+    label_filter = ["--filter", f"label={PROJECT_FOLDER}"]
+    output = _checked("ps", "--all", *state_filter, "--no-trunc", *label_filter, "--format", template)
+    rows = (line.split("\t", 1) for line in output.splitlines())
     return [identity for identity, folder in rows if Path(folder).is_relative_to(root)]
 
 
 def remove_containers(root: Path) -> None:
-    """Stop (SIGTERM, 10 s, SIGKILL) and remove every container that Compose made from files below `root`."""
-    found = containers(root)
-    if found:
-        _checked("stop", "--time=10", *found)
-        _checked("rm", "--force", "--volumes", *found)
+    """Stop (SIGTERM, 10 s, SIGKILL) and remove the containers that Compose created from files below `root`."""
+    ids = containers(root)
+    if ids:
+        _checked("stop", "--time=10", *ids)
+        _checked("rm", "--force", "--volumes", *ids)
 
 
 def _remove_idle_network() -> None:
-    """The SDKs share this network by name, and each complains about the other's; one in use is left alone."""
+    """Remove the SDKs' network unless it is in use. Both SDKs use this name, and each complains about the other's."""
     users = _docker("network", "inspect", "--format", "{{len .Containers}}", NETWORK)
     if users.returncode == 0 and users.stdout.strip() == "0":
         _checked("network", "rm", NETWORK)
 
 
 def _remove_tree(root: Path, image: str) -> None:
-    """Delete `root`. Containers write as root: for any other user, a container opens the files first."""
+    """Delete `root`. If files belong to root, a container makes them writable first."""
     try:
         shutil.rmtree(root)
     except PermissionError:
@@ -115,12 +117,12 @@ def _remove_tree(root: Path, image: str) -> None:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """A second Ctrl-C, often hit out of impatience, must not stop the removal half way."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ignore Ctrl-C, so that a second one does not stop the cleanup halfway."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -128,7 +130,7 @@ def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _checked(*arguments: str) -> str:
-    done = _docker(*arguments)
-    if done.returncode != 0:
-        raise DockerError(f"`docker {' '.join(arguments[:3])}` failed: {done.stderr.strip()}")
-    return done.stdout
+    completed = _docker(*arguments)
+    if completed.returncode != 0:
+        raise DockerError(f"`docker {' '.join(arguments[:3])}` failed: {completed.stderr.strip()}")
+    return completed.stdout

@@ -1,4 +1,4 @@
-"""A request to an endpoint on this machine, `POST /invocations`, without an SDK: importing one takes seconds."""
+"""Sends `POST /invocations` to an endpoint on this machine, without an SDK, because importing one takes seconds."""
 
 import contextlib
 import http.client
@@ -7,45 +7,45 @@ import json
 from local.errors import CommandFailed
 
 PORT = 8080
-# The server gives a body a minute to arrive, and the request as long again for its turn.
-_SECONDS = 300
+# The server waits up to a minute for the body, and another minute for the request's turn.
+_TIMEOUT_SECONDS = 300
 
 
 class NoEndpointError(CommandFailed):
-    """Nothing answers on the port."""
+    """No endpoint responds on the port."""
 
 
-class RefusedError(CommandFailed):
-    """The endpoint's answer is an error. The message ends in the reason that it gave."""
+class EndpointError(CommandFailed):
+    """The endpoint returned an error. The message ends with the endpoint's reason."""
 
 
 def invoke(port: int, body: bytes, content_type: str, accept: str) -> bytes:
-    """Send one request to the endpoint on `port` of this machine and return the body of its answer.
+    """Send one request to the endpoint on `port` of this machine and return the body of its response.
 
-    Raises NoEndpointError when nothing answers, RefusedError when the status is not 2xx.
+    Raises NoEndpointError if there is no response, EndpointError if its status is not 2xx.
     """
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)) as connection:
         try:
-            # A server that refuses a body need not read all of it, and answers all the same.
+            # A server that rejects a body may respond without reading all of it.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request("POST", "/invocations", body, {"Content-Type": content_type, "Accept": accept})
-            reply = connection.getresponse()
-            answer = reply.read()
+            response = connection.getresponse()
+            content = response.read()
         except (OSError, http.client.HTTPException) as error:
             raise NoEndpointError(
-                f"no endpoint answers on port {port} ({error}): name its --port, or start one with "
+                f"no endpoint on port {port} ({error}): give the right --port, or start an endpoint with "
                 "`python3 -m local deploy`"
             ) from None
-    if reply.status >= 300:
-        raise RefusedError(f"the endpoint answered {reply.status} {reply.reason}: {reason(answer)}")
-    return answer
+    if response.status >= 300:
+        raise EndpointError(f"the endpoint returned {response.status} {response.reason}: {reason(content)}")
+    return content
 
 
 def reason(body: bytes) -> str:
-    """The reason in an error's body: that of our server's JSON, "error" of another's, else the body's text."""
+    """Return the reason in the body of an error: "reason" or "error" of a JSON object, else the whole text."""
     text = body.decode("utf-8", "replace").strip()
     try:
-        said = json.loads(text)
-        return str(said["reason"] if "reason" in said else said["error"])
+        error = json.loads(text)
+        return str(error["reason"] if "reason" in error else error["error"])
     except (ValueError, TypeError, KeyError):
         return text

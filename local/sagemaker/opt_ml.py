@@ -1,4 +1,4 @@
-"""A folder shaped like /opt/ml, as SageMaker lays it out for a training job and its endpoint."""
+"""Creates a folder with the structure of /opt/ml, as SageMaker sets it up for a training job."""
 
 import json
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ RECORDIO = "application/x-recordio"
 def lay_out(
     base: Path, channels: Mapping[str, Path], hyperparameters: Mapping[str, object], content_type: str = IMAGES
 ) -> None:
-    """Make `base` what a container finds under /opt/ml at the start of a job; what was there must have been removed.
+    """Create in `base` what a container has in /opt/ml at the start of a job. Earlier contents must have been removed.
 
-    input/config/*.json hold what the SDK's local mode writes (every hyperparameter a string, one host named algo-1),
-    input/data/CHANNEL is a link to the channel's folder; model/ and output/ are empty.
+    input/config/*.json have the contents that the SDK's local mode writes (all hyperparameters are strings, one host
+    named algo-1). input/data/CHANNEL is a link to the channel's folder; model/ and output/ are empty.
     """
     config = base / "input" / "config"
     data = base / "input" / "data"

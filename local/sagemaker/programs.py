@@ -1,4 +1,4 @@
-"""The programs `train` and `serve` as on SageMaker, but from the environments of this machine and without Docker."""
+"""Runs the programs `train` and `serve` as SageMaker does, but in this machine's environments and without Docker."""
 
 import contextlib
 import http.client
@@ -15,21 +15,21 @@ from local import ENVIRONMENTS, ROOT
 from local.errors import CommandFailed, UserError
 from local.images import IMAGES
 
-# As long as SageMaker waits between SIGTERM and SIGKILL: for a training job, and for an endpoint.
+# The seconds that SageMaker waits between SIGTERM and SIGKILL, for a training job and for an endpoint.
 TRAIN_GRACE = 120.0
 SERVE_GRACE = 30.0
 READY_SECONDS = 120.0
 
 
 class ProgramError(CommandFailed):
-    """A program ended badly or did not answer; the message holds the reason that it gave."""
+    """A program failed or did not respond; the message has its reason."""
 
 
 def train(base: Path, algorithm: str, environments: Path = ENVIRONMENTS) -> None:
-    """Run the training program under `base` (a folder shaped like /opt/ml) to its end, its log on our output.
+    """Run the training program on `base`, a folder like /opt/ml. Its log goes to our output.
 
-    Raises ProgramError with the text of output/failure when it fails, UserError when its environment is not there. On
-    any other exception, Ctrl-C among them, the program is stopped as SageMaker stops a job.
+    Raises ProgramError with the text of output/failure if it fails, UserError if its environment does not exist. On any
+    other exception, such as Ctrl-C, the program is stopped as SageMaker stops a job.
     """
     python = _interpreter(environments, IMAGES[algorithm].environment)
     variables = {"SAGEMAKER_BASE_DIR": str(base.absolute()), "VISION_ALGORITHM": algorithm}
@@ -38,19 +38,19 @@ def train(base: Path, algorithm: str, environments: Path = ENVIRONMENTS) -> None
     if code:
         failure = base / "output" / "failure"
         reason = (
-            failure.read_text(encoding="utf-8").strip() if failure.is_file() else "it left no reason in output/failure"
+            failure.read_text(encoding="utf-8").strip() if failure.is_file() else "it wrote no reason to output/failure"
         )
-        raise ProgramError(f"train ended with exit code {code}: {reason}")
+        raise ProgramError(f"train failed with exit code {code}: {reason}")
 
 
 @contextlib.contextmanager
 def server(
     base: Path, log: Path, environments: Path = ENVIRONMENTS, ready_seconds: float = READY_SECONDS
 ) -> Iterator[int]:
-    """Run the serving program under `base` while the block runs; gives its port on 127.0.0.1 once /ping answers 200.
+    """Run the serving program on `base`; yield its port on 127.0.0.1 when /ping returns 200.
 
-    Its output goes to the file `log`. Raises ProgramError with the log's last lines when it ends early or is not ready
-    after `ready_seconds`. Leaving the block stops it by SIGTERM.
+    Its output goes to the file `log`. Raises ProgramError with the last lines of the log if it exits early or is not
+    ready after `ready_seconds`. SIGTERM stops it at the end of the block.
     """
     python = _interpreter(environments, "serve")
     port = free_port()
@@ -61,7 +61,7 @@ def server(
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
+    """Return an unused TCP port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -69,10 +69,10 @@ def free_port() -> int:
 
 
 def _interpreter(environments: Path, name: str) -> Path:
-    python = environments.absolute() / name / "bin" / "python"  # resolving would leave the environment
+    python = environments.absolute() / name / "bin" / "python"  # not resolve(): it would leave the environment
     if not python.exists():
         raise UserError(
-            f"{python} is not there: make the environments with `make envs`, or name their folder by --envs"
+            f"{python} does not exist: create the environments with `make envs`, or give their folder with --envs"
         )
     return python
 
@@ -81,7 +81,7 @@ def _interpreter(environments: Path, name: str) -> Path:
 def _running(
     command: list[str], variables: Mapping[str, str], grace: float, output: IO[bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of its own group, so that Ctrl-C reaches us alone and we decide how it ends; stopped on leaving."""
+    """Run a process and stop it at the end of the block. It has its own session, so that Ctrl-C does not reach it."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **variables}
     process = subprocess.Popen(
         command,
@@ -99,7 +99,7 @@ def _running(
 
 
 def _stop(process: "subprocess.Popen[bytes]", grace: float) -> None:
-    """SIGTERM, `grace` seconds, then SIGKILL to the whole group; a second Ctrl-C does not wait."""
+    """Send SIGTERM, wait `grace` seconds, then send SIGKILL to the process group; a second Ctrl-C ends the wait."""
     try:
         if process.poll() is None:
             process.terminate()
@@ -114,17 +114,17 @@ def _stop(process: "subprocess.Popen[bytes]", grace: float) -> None:
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, seconds: float, log: Path) -> None:
     end = time.monotonic() + seconds
-    while not _answers(port):
+    while not _is_ready(port):
         try:
             code = process.wait(0.1)
         except subprocess.TimeoutExpired:
             if time.monotonic() < end:
                 continue
-            raise ProgramError(f"serve did not answer /ping with 200 within {seconds:g} s: {_tail(log)}") from None
-        raise ProgramError(f"serve ended with exit code {code} before it was ready: {_tail(log)}")
+            raise ProgramError(f"serve did not return 200 for /ping within {seconds:g} s: {_tail(log)}") from None
+        raise ProgramError(f"serve exited with code {code} before it was ready: {_tail(log)}")
 
 
-def _answers(port: int) -> bool:
+def _is_ready(port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", "/ping")

@@ -1,8 +1,7 @@
-"""SageMaker local mode, driven with SDK v3: fit an image on a laptop, keep an endpoint of its model.
+"""Trains and serves an image in SageMaker local mode with SDK v3, for `train`, `deploy` and `local-mode`.
 
-What the commands `train`, `deploy` and `local-mode` share. The SDK runs the same image with the same files
-under /opt/ml as a cloud job would; there is no AWS account behind it, so it gets credentials that open nothing, and its
-telemetry is switched off (it would wait for a network that need not be there).
+The SDK runs the image with the same files in /opt/ml as in the cloud. No AWS account is needed: the SDK gets dummy
+credentials, and its telemetry is switched off, because it would wait for the network.
 """
 
 import contextlib
@@ -25,33 +24,33 @@ from local.sagemaker.opt_ml import IMAGES, RECORDIO
 if TYPE_CHECKING:
     from sagemaker.core.local.local_session import LocalSession
 
-# One model, one configuration, one endpoint in a process: their names never leave it.
+# The name of the model, the endpoint configuration and the endpoint. They exist only in this process.
 NAME = "local"
 NO_TELEMETRY = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
 
 
 class LocalModeError(CommandFailed):
-    """A job or an endpoint failed. The message begins with the reason the container gave, if it gave one."""
+    """A job or an endpoint failed. The message begins with the container's reason, if there is one."""
 
 
 def default_image(name: str) -> str:
-    """The reference that `make build/NAME` gives an image; REGISTRY, TAG and VARIANT are the Makefile's."""
+    """Return the reference of the image that `make build/NAME` builds with the environment's REGISTRY, TAG, VARIANT."""
     return images.reference(name, os.environ)
 
 
 def channels(folder: Path) -> dict[str, Path]:
-    """The channels below `folder`, as `python3 -m local prepare` writes them: one folder each, by name.
+    """Return the channels below `folder`, one folder each, by name.
 
-    Raises UserError when there are none, or `train` or `validation` is missing.
+    Raises UserError if `train` or `validation` is missing.
     """
-    found = {path.name: path.resolve() for path in sorted(folder.iterdir()) if path.is_dir()} if folder.is_dir() else {}
-    missing = {"train", "validation"} - found.keys()
+    paths = {path.name: path.resolve() for path in sorted(folder.iterdir()) if path.is_dir()} if folder.is_dir() else {}
+    missing = {"train", "validation"} - paths.keys()
     if missing:
         raise UserError(
-            f"{folder} has no folder {' and no folder '.join(sorted(missing))}: give the folder of the channels, "
+            f"{folder} has no folder {' and no folder '.join(sorted(missing))}: give a folder of channels, "
             "as `python3 -m local prepare NAME --data DIR --out DIR` writes it"
         )
-    return found
+    return paths
 
 
 def fit(
@@ -59,10 +58,9 @@ def fit(
 ) -> Path:
     """Train in `image` with ModelTrainer in Mode.LOCAL_CONTAINER; return the path of model.tar.gz, below `root`.
 
-    Each of the `instances` is a container of its own. `inputs` are folders by channel name; all get
-    application/x-recordio when the train channel holds a .rec file, application/x-image otherwise. The container's log
-    goes to standard output as it comes. Raises LocalModeError beginning with the container's own failure message when
-    the job fails.
+    Each instance is a container. `inputs` are folders by channel name; their content type is application/x-recordio if
+    the train channel has a .rec file, else application/x-image. The container's log is streamed to standard output.
+    Raises LocalModeError with the container's failure message if the job fails.
     """
     from sagemaker.train import ModelTrainer
     from sagemaker.train.configs import Compute, InputData
@@ -84,7 +82,7 @@ def fit(
     try:
         call.result()
     except RuntimeError as error:
-        raise LocalModeError(_failure(root) or f"the training container failed without a reason: {error}") from None
+        raise LocalModeError(_failure(root) or f"the training container failed and gave no reason: {error}") from None
     finally:
         docker.remove_containers(root)
         call.join()
@@ -93,10 +91,10 @@ def fit(
 
 @contextlib.contextmanager
 def endpoint(image: str, model: Path, root: Path, port: int) -> Iterator[None]:
-    """An endpoint on `port` that serves `model` (a model.tar.gz) from `image`, while the block runs.
+    """Serve `model`, a model.tar.gz, from `image` on `port` while the block runs.
 
-    Raises UserError when `model` is no model archive or the port is taken, LocalModeError when the container ends
-    before it answers /ping or does not answer within the SDK's 120 s.
+    Raises UserError if `model` is not a model archive or the port is in use, LocalModeError if the container exits or
+    does not respond to /ping within the SDK's limit of 120 s.
     """
     docker.check_port(port)
     folder = _unpack(model, root)
@@ -110,7 +108,7 @@ def endpoint(image: str, model: Path, root: Path, port: int) -> Iterator[None]:
         _start(client, root)
         yield
     finally:
-        # The container first, then the SDK's record of it: so the thread that follows its log has ended by then.
+        # Remove the container first, so that the SDK's thread that reads its log has ended.
         docker.remove_containers(root)
         client.delete_endpoint(EndpointName=NAME)
         client.delete_endpoint_config(EndpointConfigName=NAME)
@@ -118,21 +116,21 @@ def endpoint(image: str, model: Path, root: Path, port: int) -> Iterator[None]:
 
 
 def _session(root: Path, port: int = PORT) -> "LocalSession":
-    """A session whose jobs write below `root` and whose endpoint is at `port`.
+    """Return a session that writes below `root` and serves on `port`.
 
-    Makes no connection: no region, role, account or bucket of anybody is looked up.
+    It makes no connections: it looks up no region, role, account or bucket.
     """
     import boto3
     from sagemaker.core.local.local_session import LocalSession
 
-    powerless = boto3.Session(aws_access_key_id="none", aws_secret_access_key="none", region_name="us-east-1")
-    session = LocalSession(boto_session=powerless, sagemaker_config=NO_TELEMETRY)
+    dummy = boto3.Session(aws_access_key_id="none", aws_secret_access_key="none", region_name="us-east-1")
+    session = LocalSession(boto_session=dummy, sagemaker_config=NO_TELEMETRY)
     session.config = {"local": {"serving_port": port, "container_root": str(root)}}
     return session
 
 
 def _unpack(model: Path, root: Path) -> Path:
-    """The files of a model.tar.gz in a new folder below `root`, as the platform puts them into /opt/ml/model."""
+    """Unpack a model.tar.gz into a new folder below `root`, as SageMaker does into /opt/ml/model."""
     folder = root / "hosted"
     folder.mkdir()
     try:
@@ -146,14 +144,14 @@ def _unpack(model: Path, root: Path) -> Path:
 
 
 def _start(client: Any, root: Path) -> None:
-    """Create the endpoint and return when /ping answers 200; sooner, with an error, when its container has ended.
+    """Create the endpoint and wait until /ping returns 200; raise an error as soon as the container exits.
 
-    The SDK's own wait asks every 5 s for 120 s and never looks at the container.
+    The SDK polls /ping every 5 s for 120 s and does not check whether the container is still running.
     """
 
     def check() -> None:
         if docker.containers(root, state="exited"):
-            raise LocalModeError("the serving container ended before it answered /ping: its log is above")
+            raise LocalModeError("the serving container exited before it responded to /ping: see its log above")
 
     call = _Call(lambda: client.create_endpoint(EndpointName=NAME, EndpointConfigName=NAME))
     try:
@@ -163,21 +161,21 @@ def _start(client: Any, root: Path) -> None:
 
 
 class _Call:
-    """A long call of the SDK in a thread of its own.
+    """A long SDK call in a background thread.
 
     In the main thread Ctrl-C would be lost: the SDK's telemetry decorator returns from a `finally` clause, which drops
-    KeyboardInterrupt, and the SDK takes Compose's exit status after Ctrl-C (130) for success.
+    KeyboardInterrupt, and the SDK treats Compose's exit status after Ctrl-C (130) as success.
     """
 
     def __init__(self, call: Callable[[], object]) -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(line_buffering=True)  # the SDK passes on the container's log without flushing it
+            sys.stdout.reconfigure(line_buffering=True)  # the SDK prints the container's log without flushing it
         self._outcome: queue.Queue[Exception | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, args=(call,), daemon=True)
         self._thread.start()
 
     def result(self, check: Callable[[], None] = lambda: None) -> None:
-        """Return when the call has returned, raise what it raised; `check` runs every second and may raise earlier."""
+        """Wait for the call and raise its exception, if any; `check` runs every second and can raise earlier."""
         while True:
             try:
                 error = self._outcome.get(timeout=1.0)
@@ -189,7 +187,7 @@ class _Call:
             return
 
     def join(self) -> None:
-        """Wait, 30 s at most, until the call writes no more files; its containers must be gone."""
+        """Wait up to 30 s for the thread to end, so that it writes no more files. Remove its containers first."""
         self._thread.join(timeout=30)
 
     def _run(self, call: Callable[[], object]) -> None:
@@ -202,6 +200,6 @@ class _Call:
 
 
 def _failure(root: Path) -> str:
-    """What the container wrote to /opt/ml/output/failure; the empty string when it wrote none."""
+    """Return the contents of the container's /opt/ml/output/failure; "" if it does not exist."""
     path = root / "artifacts" / "output" / "failure"
     return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""

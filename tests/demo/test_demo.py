@@ -28,7 +28,7 @@ def demo(name: str, data: Path, out: Path) -> list[str]:
     assert done.returncode == 0, done.stdout + done.stderr
     assert (out / "opt" / "ml" / "model" / "model.onnx").stat().st_size > 1_000_000
     lines = done.stdout.splitlines()
-    heading = lines.index("Ask it yourself:")
+    heading = lines.index("Try it yourself:")
     # The commands can be pasted into a shell, whatever the folder's name is.
     assert shlex.split(lines[heading + 1]) == ["make", "serve", f"BASE_DIR={out / 'opt' / 'ml'}"]
     *_, option, photo, url = shlex.split(lines[heading + 3])

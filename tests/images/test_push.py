@@ -71,8 +71,8 @@ def test_an_oci_manifest_is_rejected_with_the_build_command(address: str, pushed
     with contextlib.closing(Registry(address)) as connected, pytest.raises(CommandFailed) as refused:
         connected.check_manifest("inference", "oci", digest)
     assert str(refused.value).startswith(
-        f"{address}/inference:oci is an OCI manifest ({OCI_MANIFEST}) in the registry, and SageMaker takes "
-        f"{DOCKER_MANIFEST} alone: build it with `make build/inference REGISTRY={address} TAG=oci`"
+        f"{address}/inference:oci is an OCI manifest ({OCI_MANIFEST}) in the registry, but SageMaker accepts "
+        f"only {DOCKER_MANIFEST}: build it with `make build/inference REGISTRY={address} TAG=oci`"
     )
 
 
@@ -80,7 +80,7 @@ def test_a_tag_with_another_digest_than_was_pushed_is_reported(address: str, pus
     other_digest = f"sha256:{'0' * 64}"
     with (
         contextlib.closing(Registry(address)) as connected,
-        pytest.raises(CommandFailed, match="another push took the tag"),
+        pytest.raises(CommandFailed, match="another push has replaced it"),
     ):
         connected.check_manifest("inference", TAG, other_digest)
 
@@ -90,7 +90,9 @@ def test_a_registry_that_needs_a_login_gives_the_login_command(image: Callable[[
     with registry(tmp_path, authentication) as host, tagged(image("inference"), f"{host}/vision/inference:{TAG}"):
         done = push(f"{host}/vision", TAG)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"push: REGISTRY={host}/vision wants a login: run `docker login {host}`, then push ")
+    assert done.stderr.startswith(
+        f"push: REGISTRY={host}/vision requires a login: run `docker login {host}`, then push "
+    )
 
 
 def test_a_registry_that_is_not_running_is_reported(image: Callable[[str], str]) -> None:
@@ -100,7 +102,9 @@ def test_a_registry_that_is_not_running_is_reported(image: Callable[[str], str])
     with tagged(image("inference"), f"{address}/inference:{TAG}"):
         done = push(address, TAG)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"push: REGISTRY={address} does not answer the Docker engine: check host, port and ")
+    assert done.stderr.startswith(
+        f"push: REGISTRY={address} does not respond to the Docker engine: check host, port and "
+    )
 
 
 def test_an_image_without_that_name_is_reported_with_the_build_command(address: str) -> None:

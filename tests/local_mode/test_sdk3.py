@@ -184,7 +184,7 @@ def test_a_trained_model_is_deployed_and_predicts_and_ctrl_c_leaves_nothing_behi
     name = "inference" if served_by == "inference" else case.name
     photos = [str(path) for path, _ in prepare.photos(folders[case.name], "validation", case.name)[:2]]
     with Command(home, "deploy", name, "--image", image(name), "--model", model(case), "--port", port) as deploy:
-        deploy.wait_for(f"The endpoint answers on port {port}")
+        deploy.wait_for(f"The endpoint is ready on port {port}")
         code, lines = run(home, "predict", *photos, "--port", port)
         assert code == 0, lines
         assert list(dict.fromkeys(line.split("  ")[0] for line in lines)) == photos
@@ -199,7 +199,7 @@ def test_a_trained_model_is_deployed_and_predicts_and_ctrl_c_leaves_nothing_behi
     assert leftovers(home) == []
     code, lines = run(home, "predict", photos[0], "--port", port)
     assert code == 1
-    assert f"no endpoint answers on port {port}" in lines[-1]
+    assert f"no endpoint on port {port}" in lines[-1]
 
 
 def test_deploy_fails_early_if_the_model_cannot_be_served(uri: str, tmp_path: Path, home: Path) -> None:

@@ -85,7 +85,7 @@ def test_gpu_images_have_their_own_tag_except_inference(
     calls = docker()
     assert run(name, "--variant=gpu") == 0
     assert f"type=image,name={reference},oci-mediatypes=false" in calls.read_text().splitlines()
-    assert f"==> {reference} is built in " in capsys.readouterr().out
+    assert f"==> built {reference} in " in capsys.readouterr().out
 
 
 def test_images_have_the_format_that_sagemaker_accepts(docker: Callable[..., Path]) -> None:
@@ -102,8 +102,8 @@ def test_the_last_line_has_the_time_and_the_size(
     docker('test "$1" != image || echo 123456789')
     assert run("inference") == 0
     first, last = capsys.readouterr().out.splitlines()
-    assert first == "==> building vision/inference:dev (2 min without a cache, seconds with)"
-    assert re.fullmatch(r"==> vision/inference:dev is built in \d+ s, 123 MB", last)
+    assert first == "==> building vision/inference:dev (2 min without a cache, seconds with one)"
+    assert re.fullmatch(r"==> built vision/inference:dev in \d+ s, 123 MB", last)
 
 
 def test_the_size_is_left_out_if_the_builder_does_not_load_the_image(
@@ -111,7 +111,7 @@ def test_the_size_is_left_out_if_the_builder_does_not_load_the_image(
 ) -> None:
     docker('test "$1" != image || { echo "No such image" >&2; exit 1; }')
     assert run("inference") == 0
-    assert re.search(r"\n==> vision/inference:dev is built in \d+ s\n$", capsys.readouterr().out)
+    assert re.search(r"\n==> built vision/inference:dev in \d+ s\n$", capsys.readouterr().out)
 
 
 def test_without_docker_the_error_says_what_to_install(

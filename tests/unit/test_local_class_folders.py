@@ -146,8 +146,12 @@ def test_class_folders_one_level_too_deep_are_rejected_with_the_folder_to_use(ab
         (["1.jpg"], [], "has 1 photo and no labels of them, or is in no layout that is known: "),
         (["cat/a.txt", "dog/b.txt"], [], "has no photos in its class folders"),
         (["train/cat/1.jpg", "train/dog/2.jpg", "val/cta/3.jpg"], [], "has the class folder cta/, which folder"),
-        (["cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg"], ["--split", "official"], "has no split of its own"),
-        (["cat/1.jpg", "dog/2.jpg"], ["--classes", "breed"], "--classes breed is for the pet data set, and"),
+        (
+            ["cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg"],
+            ["--split", "official"],
+            "has no split, such as folders train and val",
+        ),
+        (["cat/1.jpg", "dog/2.jpg"], ["--classes", "breed"], "--classes breed is for the pet data set, but"),
     ],
 )
 def test_unusable_folders_are_rejected_with_the_folder_and_the_fix(

@@ -14,7 +14,7 @@ from PIL import Image
 from local import __main__ as program
 from local.algorithms import object_detection
 from local.algorithms.object_detection import ALGORITHM as algorithm
-from local.algorithms.object_detection import Answer, Truth
+from local.algorithms.object_detection import Prediction, Truth
 from local.commands import prepare
 from local.datasets.channels import LoadedPhoto, Summary
 from local.datasets.dataset import FRACTIONS, UNKNOWN, Annotation, Entry, LabelledBox
@@ -141,7 +141,7 @@ def test_the_official_split_is_rejected_because_its_test_photos_have_no_boxes(
     boxed: Pets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(boxed, tmp_path / "channels", "--split", "official") == 2
-    assert "has no split of its own for this" in capsys.readouterr().err
+    assert "has no split, such as folders train and val" in capsys.readouterr().err
     assert not (tmp_path / "channels").exists()
 
 
@@ -225,7 +225,7 @@ def test_a_box_is_rotated_like_its_pixels(data: st.DataObject) -> None:
     stored = as_stored(upright, orientation)
     taken = LoadedPhoto(b"", "", Frame(*stored.size, orientation))
     assert taken.frame.upright == (width, height)
-    assert object_detection._turned([(1, *stored.getbbox())], taken) == ((1, left, top, right, bottom),)
+    assert object_detection._rotate([(1, *stored.getbbox())], taken) == ((1, left, top, right, bottom),)
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG"])
@@ -251,8 +251,10 @@ def test_boxes_are_clipped_or_dropped_and_listed_and_a_photo_without_boxes_is_ke
     assert truths["Bengal_21"].boxes == ()
     lines = capsys.readouterr().out.splitlines()
     cut, dropped = "Bengal_20.xml -5 0 10 10, Bengal_20.xml 59 39 70 60", "Bengal_20.xml 64 0 80 10, Bengal_20.xml 19"
-    assert any(line.startswith(f"boxes cut at the edge of their photo: 2 ({cut}") for line in lines), lines
-    assert any(line.startswith(f"boxes without an area inside their photo, dropped: 2 ({dropped}") for line in lines)
+    assert any(line.startswith(f"boxes clipped to their photo: 2 ({cut}") for line in lines), lines
+    assert any(
+        line.startswith(f"boxes outside their photo or without an area, dropped: 2 ({dropped}") for line in lines
+    )
 
 
 def test_photos_with_unusable_annotations_are_skipped_counted_and_listed(
@@ -271,8 +273,8 @@ def test_photos_with_unusable_annotations_are_skipped_counted_and_listed(
     assert lines[2].startswith("listed photos that cannot be read, skipped: 2 (")
     assert all(reason in lines[2] for reason in ("Bengal_24.jpg is truncated", "Bengal_25.jpg does not exist"))
     for reason in (
-        "Bengal_20.xml is about a photo of 65 x 48 pixels and Bengal_20.jpg has 64 x 48",
-        "Bengal_21.xml names a bird: the classes are cat, dog",
+        "Bengal_20.xml is for a photo of 65 x 48 pixels, but Bengal_20.jpg has 64 x 48",
+        "Bengal_21.xml has an object of class bird, but the classes are cat, dog",
         "Bengal_22.xml is not XML",
     ):
         assert reason in lines[1]
@@ -295,19 +297,21 @@ def test_only_photos_with_boxes_of_the_real_subset_are_used(pets: Path, tmp_path
 CAT, DOG = (0, 10, 10, 30, 30), (1, 40, 20, 60, 40)
 
 
-def make_predictions(*pairs: tuple[tuple[tuple[int, ...], ...], tuple[tuple[float, ...], ...]]) -> list[Answer]:
+def make_predictions(*pairs: tuple[tuple[tuple[int, ...], ...], tuple[tuple[float, ...], ...]]) -> list[Prediction]:
     """Return predictions from pairs of true boxes and detections, in pixels of a photo of 100 x 50."""
     return [
-        Answer(Path("photo.jpg"), Truth((100, 50), boxes), np.array(rows, float).reshape(-1, 6))
+        Prediction(Path("photo.jpg"), Truth((100, 50), boxes), np.array(rows, float).reshape(-1, 6))
         for boxes, rows in pairs
     ]
 
 
 def test_a_response_in_fractions_becomes_detections_in_pixels() -> None:
     response = json.dumps({"prediction": [[1.0, 0.75, 0.1, 0.2, 0.5, 1.0]]}).encode()
-    prediction = algorithm.answer(Path("photo.jpg"), Truth((100, 50), ()), response)
+    prediction = algorithm.parse_response(Path("photo.jpg"), Truth((100, 50), ()), response)
     assert prediction.detections == pytest.approx(np.array([[1, 0.75, 10, 10, 50, 50]]))
-    assert algorithm.answer(Path("photo.jpg"), Truth((100, 50), ()), b'{"prediction": []}').detections.shape == (0, 6)
+    assert algorithm.parse_response(
+        Path("photo.jpg"), Truth((100, 50), ()), b'{"prediction": []}'
+    ).detections.shape == (0, 6)
 
 
 @pytest.mark.parametrize(
@@ -315,16 +319,16 @@ def test_a_response_in_fractions_becomes_detections_in_pixels() -> None:
 )
 def test_an_unexpected_response_gives_an_error_with_the_photo_and_the_response(response: bytes) -> None:
     with pytest.raises(CommandFailed) as caught:
-        algorithm.answer(Path("pug_1.jpg"), Truth((100, 50), ()), response)
-    assert str(caught.value).startswith("pug_1.jpg: the endpoint replied ")
+        algorithm.parse_response(Path("pug_1.jpg"), Truth((100, 50), ()), response)
+    assert str(caught.value).startswith("pug_1.jpg: the endpoint returned ")
     assert "expected a list of [class, score, xmin, ymin, xmax, ymax]" in str(caught.value)
 
 
 def test_the_last_line_is_the_mean_average_precision_over_the_classes_that_occur() -> None:
     detections = ((0, 0.9, *CAT[1:]), (1, 0.8, *CAT[1:]), (2, 0.7, *CAT[1:]))
     predictions = make_predictions(((CAT,), detections), ((CAT, DOG), detections[:1]))
-    assert algorithm.last_line(predictions) == "mAP 0.50 (VOC07, 2 photos)"
-    assert algorithm.last_line(make_predictions(((CAT,), ()))) == "mAP 0.00 (VOC07, 1 photo)"
+    assert algorithm.summary_line(predictions) == "mAP 0.50 (VOC07, 2 photos)"
+    assert algorithm.summary_line(make_predictions(((CAT,), ()))) == "mAP 0.00 (VOC07, 1 photo)"
 
 
 def test_the_table_counts_confident_detections_and_false_ones() -> None:
@@ -345,7 +349,9 @@ def test_the_sheet_shows_twenty_photos_with_true_and_predicted_boxes_and_a_legen
     Image.new("RGB", (300, 150), (120, 120, 120)).save(tmp_path / "photo.jpg")
     truth = Truth((300, 150), ((0, 30, 60, 90, 120),))
     rows = np.array([[1, 0.9, 150, 60, 210, 120], [1, 0.4, 240, 60, 290, 120]], float)
-    algorithm.sheet([Answer(tmp_path / "photo.jpg", truth, rows)] * 50, ["cat", "dog"], tmp_path / "predictions.png")
+    algorithm.sheet(
+        [Prediction(tmp_path / "photo.jpg", truth, rows)] * 50, ["cat", "dog"], tmp_path / "predictions.png"
+    )
     with Image.open(tmp_path / "predictions.png") as page:
         assert page.size == (4 * 248 + 8, 30 + 5 * 248 + 8)
         card, legend = page.crop((8, 38, 248, 278)), page.crop((0, 0, 300, 38))
@@ -375,7 +381,7 @@ def test_detections_above_one_half_are_shown_and_at_least_the_best(scores: tuple
 )
 def test_any_box_in_a_response_can_be_drawn(box: tuple[int, ...], tmp_path: Path) -> None:
     Image.new("RGB", (100, 50)).save(tmp_path / "photo.jpg")
-    prediction = Answer(tmp_path / "photo.jpg", Truth((100, 50), ()), np.array([[0, 0.9, *box]], float))
+    prediction = Prediction(tmp_path / "photo.jpg", Truth((100, 50), ()), np.array([[0, 0.9, *box]], float))
     algorithm.sheet(
         [prediction], ["a_breed_with_a_very_long_name_that_fills_the_whole_card"], tmp_path / "predictions.png"
     )

@@ -324,13 +324,13 @@ def test_existing_archives_are_used_and_reported(
     assert site.requested == []
     output = capsys.readouterr().out
     for part in download.PARTS:
-        assert f"{tmp_path / part}.tar.gz is there already, not downloaded\n" in output
+        assert f"{tmp_path / part}.tar.gz already exists, not downloaded\n" in output
 
 
 def test_an_invalid_checksum_is_rejected_at_once(site: Site, archives: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as stderr:
         data(tmp_path, archives, "--images-sha256", "abc")
-    assert "'abc' is not a SHA-256: give 64 hexadecimal digits" in stderr.getvalue()
+    assert "'abc' is not a SHA-256 checksum: give 64 hexadecimal digits" in stderr.getvalue()
     assert site.requested == []
 
 

@@ -68,7 +68,7 @@ def test_other_registries_are_not_taken_for_ecr(host: str) -> None:
         ("123456789012.dkr.ecr.REGION.amazonaws.com", "is not an address of Amazon ECR: give ACCOUNT.dkr.ecr.REGION"),
         ("12345.dkr.ecr.us-east-1.amazonaws.com", "is not an address of Amazon ECR"),
         ("123456789012.dkr.ecr.amazonaws.com", "is not an address of Amazon ECR"),
-        ("123456789012.dkr.ecr.frankfurt.amazonaws.com", "has frankfurt for its region, and there is none"),
+        ("123456789012.dkr.ecr.frankfurt.amazonaws.com", "has the unknown region frankfurt"),
         ("123456789012.dkr.ecr.uswest-2.amazonaws.com", "there is none: did you mean us-west-2"),
         ("123456789012.dkr.ecr.cn-north-1.amazonaws.com", "write 123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"),
     ],
@@ -93,8 +93,8 @@ def test_missing_repositories_are_created_once_in_the_registrys_region_with_scan
     aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
-    assert ecr.make_repositories(REGISTRY, ["vision/a", "vision/b"]) == ["vision/a", "vision/b"]
-    assert ecr.make_repositories(REGISTRY, ["vision/a", "vision/c"]) == ["vision/c"]
+    assert ecr.create_repositories(REGISTRY, ["vision/a", "vision/b"]) == ["vision/a", "vision/b"]
+    assert ecr.create_repositories(REGISTRY, ["vision/a", "vision/c"]) == ["vision/c"]
     names = ["vision/a", "vision/b", "vision/c"]
     client = boto3.client("ecr", region_name="eu-central-1")
     repositories = client.describe_repositories(repositoryNames=names)["repositories"]
@@ -105,17 +105,17 @@ def test_missing_repositories_are_created_once_in_the_registrys_region_with_scan
 def test_an_existing_repository_keeps_its_settings(aws: None) -> None:
     client = boto3.client("ecr", region_name="eu-central-1")
     client.create_repository(repositoryName="kept", imageTagMutability="IMMUTABLE")
-    assert ecr.make_repositories(REGISTRY, ["kept"]) == []
+    assert ecr.create_repositories(REGISTRY, ["kept"]) == []
     kept = client.describe_repositories(repositoryNames=["kept"])["repositories"][0]
     assert (kept["imageTagMutability"], kept["imageScanningConfiguration"]) == ("IMMUTABLE", {"scanOnPush": False})
 
 
 def test_the_caller_is_named_and_another_account_is_pointed_out(aws: None) -> None:
     own = ecr.caller(REGISTRY)
-    assert own.startswith("; the credentials are those of arn:aws:")
-    assert "not of the registry's account" not in own
+    assert own.startswith("; the credentials belong to arn:aws:")
+    assert "not to the registry's account" not in own
     other = ecr.caller(ecr.Registry(HOST.replace("123456789012", "999999999999"), "999999999999", "eu-central-1"))
-    assert other.endswith(", not of the registry's account 999999999999")
+    assert other.endswith(", not to the registry's account 999999999999")
 
 
 def login_error(registry: ecr.Registry = REGISTRY) -> str:
@@ -126,14 +126,16 @@ def login_error(registry: ecr.Registry = REGISTRY) -> str:
 
 def test_missing_credentials_are_reported_with_the_ways_to_get_some() -> None:
     assert login_error() == (
-        f"REGISTRY={HOST} is on AWS, and there are no AWS credentials here: run `aws configure` or `aws sso login`, "
+        f"REGISTRY={HOST} is on AWS, but this machine has no AWS credentials: run `aws configure` or `aws sso login`, "
         "or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     )
 
 
 def test_partial_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    assert login_error().startswith(f"REGISTRY={HOST}: the AWS credentials here are set up wrong (Partial credentials")
+    assert login_error().startswith(
+        f"REGISTRY={HOST}: the AWS credentials are not configured correctly (Partial credentials"
+    )
 
 
 def test_a_missing_profile_is_reported_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +147,16 @@ def test_a_missing_profile_is_reported_before_anything_else(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
-        ("ExpiredTokenException", "the AWS credentials have expired: get new ones (`aws sso login`"),
-        ("UnrecognizedClientException", "AWS does not know these credentials in eu-central-1: run `aws configure`"),
-        ("InvalidSignatureException", "AWS does not know these credentials in eu-central-1"),
-        ("ServerException", "AWS refused with ServerException: fix what its message names and push again"),
+        ("ExpiredTokenException", "the AWS credentials have expired: get new ones, with `aws sso login`"),
+        (
+            "UnrecognizedClientException",
+            "AWS does not recognize these credentials in eu-central-1: run `aws configure`",
+        ),
+        ("InvalidSignatureException", "AWS does not recognize these credentials in eu-central-1"),
+        (
+            "ServerException",
+            "AWS rejected the request with ServerException: fix the problem in its message and push again",
+        ),
     ],
 )
 def test_errors_of_aws_are_reported_with_a_fix(
@@ -167,8 +175,10 @@ def test_a_denial_names_the_permissions_and_the_caller(aws: None, moto: str, mon
         monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", f"http://127.0.0.1:{port}")
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto)
         message = login_error()
-    assert message.startswith(f"REGISTRY={HOST}: AWS denies this: allow the caller ecr: GetAuthorizationToken, ")
-    assert "; the credentials are those of arn:aws:" in message
+    assert message.startswith(
+        f"REGISTRY={HOST}: AWS denies this: allow the caller these ECR actions: GetAuthorizationToken, "
+    )
+    assert "; the credentials belong to arn:aws:" in message
 
 
 def test_a_denial_is_reported_even_if_the_caller_is_unknown(
@@ -186,7 +196,7 @@ def test_a_response_from_a_proxy_instead_of_aws_is_reported(
     with serving(failing("", page="<html>Blocked</html>")) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         message = login_error()
-    assert message.startswith(f"REGISTRY={HOST}: what answers in region eu-central-1 is not AWS: check the proxy")
+    assert message.startswith(f"REGISTRY={HOST}: the response in region eu-central-1 is not from AWS: check the proxy")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +209,7 @@ def test_an_unreachable_aws_is_reported_with_the_region_that_was_probably_meant(
         port = listener.getsockname()[1]  # free again after the block, so that nothing listens there
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     message = login_error(ecr.Registry(HOST, "123456789012", region))
-    assert message.startswith(f"REGISTRY={HOST}: AWS does not answer in region {region}: check the network and the ")
+    assert message.startswith(f"REGISTRY={HOST}: AWS does not respond in region {region}: check the network and the ")
     assert advice in message
 
 

@@ -90,7 +90,7 @@ def test_the_page_needs_no_other_files_and_shows_photos_of_every_class(name: str
     counted = take_census(name, prepared[name])
     assert len(photos) >= 10
     for label in counted.photos_with("train"):
-        assert counted.names[label] in page.text
+        assert counted.class_names[label] in page.text
     assert f"num_training_samples={len(counted.part('train'))}" in page.text
 
 
@@ -118,14 +118,14 @@ def test_records_give_the_same_counts_and_findings_as_the_image_format(
     assert program.main([str(argument) for argument in arguments]) == 0
     images, packed = (take_census(name, root, 500) for root in (prepared[name], tmp_path / "out"))
     assert packed.listing.form == "RecordIO"
-    assert packed.names == images.names
+    assert packed.class_names == images.class_names
     assert packed.hyperparameters == images.hyperparameters
     for channel in ("train", "validation"):
         assert packed.amounts(channel) == images.amounts(channel)
-        assert {inspected.look.digest for inspected in packed.part(channel)} == {
-            inspected.look.digest for inspected in images.part(channel)
+        assert {inspected.info.digest for inspected in packed.part(channel)} == {
+            inspected.info.digest for inspected in images.part(channel)
         }
-    sentences = [[finding.words for finding in findings.find(inspected)] for inspected in (images, packed)]
+    sentences = [[finding.message for finding in findings.find(inspected)] for inspected in (images, packed)]
     assert sentences[0] == sentences[1]
     assert sentences[0] != []
 
@@ -192,17 +192,17 @@ def test_problems_that_end_the_job_are_printed_first_and_come_before_the_photos_
     both_lst(tmp_path, [1, 2] * 20 + ["x"], [1, 2])
     assert run("image-classification", tmp_path, "--image-shape", "3,16,16") == 0
     first, second, last = capsys.readouterr().out.splitlines()
-    assert first.startswith("The job ends: train_lst/train.lst, line 41 has a label that is not a number: 'x'; ")
+    assert first.startswith("Error: train_lst/train.lst, line 41 has a label that is not a number: 'x'; ")
     assert second.startswith("Warning: Labels start at 1: ")
-    assert last == f"Look at {tmp_path / 'dataset.html'}"
+    assert last == f"Report: {tmp_path / 'dataset.html'}"
     text = Page(tmp_path / "dataset.html").text
-    assert text.index("line 41 has") < text.index("Labels start at 1") < text.index("21 of 40 photos to train on")
+    assert text.index("line 41 has") < text.index("Labels start at 1") < text.index("21 of 40 training photos")
 
 
 def test_clean_channels_are_reported_as_clean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both_masks(tmp_path, [mask(0, 1)] * 16, [mask(0, 1)])
     assert run("semantic-segmentation", tmp_path, "--image-shape", 32) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "Nothing that will go wrong can be seen from the data."
+    assert capsys.readouterr().out.splitlines()[0] == "No problems found in the data."
     assert "Nothing that can be seen from the data." in Page(tmp_path / "dataset.html").text
 
 
@@ -292,7 +292,7 @@ def test_empty_channels_give_a_report(name: str, tmp_path: Path, capsys: pytest.
     for folder in parts if name == NAMES[1] else [*parts, *(f"{part}_{suffix}" for part in parts)]:
         (tmp_path / folder).mkdir()
     assert run(name, tmp_path) == 0
-    assert capsys.readouterr().out.startswith("The job ends: ")
+    assert capsys.readouterr().out.startswith("Error: ")
     assert Page(tmp_path / "dataset.html").all("img") == []
     with Image.open(tmp_path / "dataset.png") as sheet:
         assert sheet.width > 100
@@ -322,7 +322,7 @@ def test_prepare_decodes_each_photo_once(drawn: Path, tmp_path: Path) -> None:
     cached = {path: cache.at(path.read_bytes()) for path in (tmp_path / "out").rglob("*.jpg")}
     counted = census.take(NAMES[0], tmp_path / "out", settings.defaults(NAMES[0]), cache)
     assert len(cache) == count, "a photo was decoded twice"
-    assert all(inspected.look is cached[inspected.item.sample.path] for inspected in counted.photos)
+    assert all(inspected.info is cached[inspected.item.sample.path] for inspected in counted.photos)
 
 
 def test_the_cache_describes_the_upright_pixels_whatever_the_encoding() -> None:
@@ -352,10 +352,10 @@ def test_the_page_of_a_thousand_classes_shows_the_most_and_the_least_frequent(tm
     one_per_class = [recordio.pack_image(float(label), label, photo(0, (16, 16))) for label in range(1000)]
     records(tmp_path, "train", [*one_per_class, *[one_per_class[700]] * 5])
     records(tmp_path, "validation", one_per_class)
-    done = report.inspect(NAMES[0], tmp_path, tmp_path, settings.defaults(NAMES[0]).at((16, 16)))
+    done = report.inspect(NAMES[0], tmp_path, tmp_path, settings.defaults(NAMES[0]).with_shape((16, 16)))
     page = Page(done.page)
     assert len(page.all("tr")) == 61
-    assert "940 classes between the commonest and the rarest are not shown." in page.text
+    assert "940 classes between the most common and the rarest are not shown." in page.text
     assert ">700</td>" in done.page.read_text(encoding="utf-8")
 
 

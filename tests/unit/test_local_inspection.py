@@ -83,8 +83,8 @@ def test_clean_records_give_no_warning(name: str, tmp_path: Path) -> None:
 def test_labels_that_start_at_1_are_reported(tmp_path: Path) -> None:
     both_lst(tmp_path, [1, 2, 3], [1, 2, 3])
     assert messages_in(IC, tmp_path) == [
-        "Labels start at 1: they are 1 to 3, and label 0 does not occur. The network gets an output that is never "
-        "right, and num_classes has to be 4. Number the classes from 0: subtract 1 from each label."
+        "Labels start at 1: they are 1 to 3, and label 0 does not occur. The network gets an unused output, and "
+        "num_classes must be 4. Number the classes from 0: subtract 1 from each label."
     ]
 
 
@@ -109,7 +109,7 @@ def test_labels_that_start_at_1_with_too_few_names_give_an_error_and_a_warning(t
 def test_gaps_between_labels_are_reported(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 3], [0, 3])
     assert messages_in(IC, tmp_path) == [
-        "Classes without a photo to train on: 2 of 4: 1, 2. The network cannot learn them. Add photos, or number the "
+        "Classes without a training photo: 2 of 4: 1, 2. The network cannot learn them. Add photos, or number the "
         "classes from 0 without gaps."
     ]
 
@@ -123,8 +123,8 @@ def test_the_class_that_prepare_names_unused_is_not_a_gap(tmp_path: Path) -> Non
 def test_a_single_class_is_reported(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 0], [0])
     assert messages_in(IC, tmp_path) == [
-        "All photos are of one class, 0: there is nothing to tell apart, and the accuracy is 1 from the start. Add "
-        "photos of other classes."
+        "All photos are of one class, 0: there is nothing to learn, and the accuracy is 1 from the start. Add photos of "
+        "other classes."
     ]
 
 
@@ -144,7 +144,7 @@ def test_a_class_folder_that_only_validation_has_is_reported(tmp_path: Path) -> 
         first
         == "!channel 'validation' has the class folder dogs/, which channel 'training' does not have: did you mean dog?"
     )
-    assert second.startswith("Classes without a photo to validate on: 1 of 2: 1 (dog).")
+    assert second.startswith("Classes without a validation photo: 1 of 2: 1 (dog).")
 
 
 @pytest.mark.parametrize(("rare", "warned"), [(1, True), (2, False)])
@@ -153,30 +153,30 @@ def test_an_imbalance_of_ten_to_one_is_reported(rare: int, warned: bool, tmp_pat
     messages = messages_in(IC, tmp_path)
     assert len(messages) == warned
     assert not warned or messages[0].startswith(
-        "Strong imbalance: class 0 has 10 photos to train on and class 1 has 1. A network that hardly ever answers"
+        "Strong imbalance: class 0 has 10 training photos, but class 1 has 1. The metrics can look good although"
     )
 
 
 def test_imbalance_of_boxes_counts_boxes(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[(0, *BOX)] * 20 + [(1, *BOX)]], [[(0, *BOX), (1, *BOX)]])
     (message,) = messages_in(OD, tmp_path)
-    assert message.startswith("Strong imbalance: class 0 has 20 boxes to train on and class 1 has 1.")
+    assert message.startswith("Strong imbalance: class 0 has 20 training boxes, but class 1 has 1.")
 
 
 def test_classes_without_photos_to_validate_on_are_reported(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1, 2], [0])
     write(tmp_path / "train_lst" / "classes.txt", "cat\ndog\nlong tail\n")
     assert messages_in(IC, tmp_path) == [
-        "Classes without a photo to validate on: 2 of 3: 1 (dog), 2 (long tail). The figures say nothing about them. "
-        "Move some photos from train to validation."
+        "Classes without a validation photo: 2 of 3: 1 (dog), 2 (long tail). The metrics ignore these classes. Move "
+        "some photos from train to validation."
     ]
 
 
 def test_fewer_photos_than_a_batch_end_the_job(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1, 0], [0, 1])
     assert messages_in(IC, tmp_path, mini_batch_size=32) == [
-        "!There are 3 photos to train on, fewer than a batch has (mini_batch_size=32 is the default). Set "
-        "mini_batch_size to 3 or less, or better, add photos."
+        "!There are only 3 training photos, less than a batch (mini_batch_size=32 is the default). Set "
+        "mini_batch_size to 3 or less or, better, add photos."
     ]
 
 
@@ -185,25 +185,25 @@ def test_every_bad_line_of_a_list_is_reported_as_in_training_and_the_others_are_
     path = tmp_path / "train_lst" / "train.lst"
     path.write_text("index\tlabel\tpath\n" + path.read_text() + "4\t1\t0.jpg\nno tabs\n")
     (finding,) = findings_in(IC, tmp_path)
-    assert finding.ends
-    assert finding.words == (
+    assert finding.fatal
+    assert finding.message == (
         "train_lst/train.lst, line 1 is a header, 'index\\tlabel\\tpath': remove the line; with pandas, write with "
         "header=False."
     )
-    assert [message.partition(":")[0] for message in finding.names[1:]] == [
+    assert [message.partition(":")[0] for message in finding.details[1:]] == [
         "train_lst/train.lst, line 4 has a label that is not a number",
         "train_lst/train.lst, line 7 repeats the index '4' of line 6",
         "train_lst/train.lst, line 8 has 1 tab-separated field",
         "train_lst, 3.jpg has the label 1.5",
     ]
-    assert [item.known.labels for item in take_census(IC, tmp_path).part("train")] == [(0,), (1,), (0,)]
+    assert [item.annotation.labels for item in take_census(IC, tmp_path).part("train")] == [(0,), (1,), (0,)]
 
 
 def test_several_labels_make_channels_multi_label_and_lines_with_fewer_labels_are_rejected(tmp_path: Path) -> None:
     both_lst(tmp_path, ["1\t0\t1", "0\t1\t0", "0\t0\t0", "1\t0"], ["1\t1\t1"])
     counted = take_census(IC, tmp_path)
     assert counted.hyperparameters == {"num_classes": 3, "num_training_samples": 3, "multi_label": 1}
-    assert [item.known.labels for item in counted.part("train")] == [(0, 2), (1,), ()]
+    assert [item.annotation.labels for item in counted.part("train")] == [(0, 2), (1,), ()]
     (message,) = messages_in(IC, tmp_path)
     assert message.startswith(
         "!train_lst, 3.jpg has 2 label values [1.0, 0.0]: with multi_label=1 it needs num_classes=3"
@@ -213,9 +213,9 @@ def test_several_labels_make_channels_multi_label_and_lines_with_fewer_labels_ar
 def test_the_index_that_pandas_writes_is_not_taken_for_a_second_label(tmp_path: Path) -> None:
     both_lst(tmp_path, [f"{index}\t{index % 3}" for index in range(6)], [0, 1, 2])
     first, *_ = findings_in(IC, tmp_path)
-    assert first.ends
-    assert "or remove the first column if it is the index that pandas writes" in first.words
-    assert len(first.names) == 6
+    assert first.fatal
+    assert "or remove the first column if it is the index that pandas writes" in first.message
+    assert len(first.details) == 6
 
 
 def test_a_damaged_record_file_is_read_up_to_the_damage(tmp_path: Path) -> None:
@@ -243,19 +243,19 @@ def test_a_share_of_grey_photos_is_reported(tmp_path: Path) -> None:
     lst(tmp_path, "train", [0, 0, 1, 1, 0, 0, 0, 1, 1, 1], 0, grey)
     lst(tmp_path, "validation", [0, 1], 100)
     (finding,) = findings_in(IC, tmp_path)
-    assert finding.words == (
-        "40 % of the photos to train on and 0 % of those to validate on are grey. The network may learn colour in "
-        "place of what is shown. Use one kind, the kind that the endpoint will be sent, or see to it that each class "
-        "has as many grey photos."
+    assert finding.message == (
+        "40 % of the training photos and 0 % of the validation photos are grey. The network may learn from colour "
+        "instead of content. Use only the kind of photos that the endpoint will get, or the same fraction of grey "
+        "photos in each class."
     )
-    assert finding.names == ("train/0.jpg", "train/1.jpg", "train/2.jpg", "train/3.jpg")
+    assert finding.details == ("train/0.jpg", "train/1.jpg", "train/2.jpg", "train/3.jpg")
 
 
 def test_a_class_of_grey_photos_among_coloured_classes_is_reported(tmp_path: Path) -> None:
     for channel, first in (("train", 0), ("validation", 100)):
         lst(tmp_path, channel, [0, 1], 0, [photo(first, grey=True), photo(first + 1)])
     (message,) = messages_in(IC, tmp_path)
-    assert "50 % of those to validate on are grey, and most of 0 are. " in message
+    assert "50 % of the validation photos are grey, including most of class 0. " in message
 
 
 def test_photos_that_are_all_grey_give_no_warning(tmp_path: Path) -> None:
@@ -271,18 +271,18 @@ def test_the_same_picture_in_train_and_validation_is_detected_by_its_pixels(tmp_
     lst(tmp_path, "train", [0, 1], 0, [jpeg, photo(1)])
     lst(tmp_path, "validation", [0, 1], 0, [file.getvalue(), photo(2)])
     (finding,) = findings_in(IC, tmp_path)
-    assert finding.words.startswith(
-        "The same picture is in train and validation: 1 of 2 photos to validate on are also trained on."
+    assert finding.message.startswith(
+        "The same images are in train and validation: 1 of 2 validation photos is also in train."
     )
-    assert finding.names == ("train/0.jpg = validation/0.jpg",)
+    assert finding.details == ("train/0.jpg = validation/0.jpg",)
 
 
 def test_the_same_picture_with_different_labels_is_reported(tmp_path: Path) -> None:
     lst(tmp_path, "train", [0, 1, 1], 0, [photo(0), photo(0), photo(1)])
     lst(tmp_path, "validation", [0, 1], 100)
     (finding,) = findings_in(IC, tmp_path)
-    assert finding.words.startswith("The same picture has different labels: 1 pair of photos.")
-    assert finding.names == ("train/0.jpg (0) = train/1.jpg (1)",)
+    assert finding.message.startswith("The same image has different labels: 1 pair of photos.")
+    assert finding.details == ("train/0.jpg (0) = train/1.jpg (1)",)
 
 
 @pytest.mark.parametrize(("bad", "ends"), [(1, False), (2, True)])
@@ -294,10 +294,10 @@ def test_unreadable_photos_end_the_job_above_the_tolerance(bad: int, ends: bool,
         write(tmp_path / "train" / "1.jpg", photo(1))
     (finding,) = findings_in(IC, tmp_path)
     suffix = ", more than unreadable_tolerance=0.05 allows" if ends else ""
-    assert finding.words == f"train: photos that cannot be read, left out: {bad} of 20{suffix}. Repair or remove them."
-    assert finding.ends == ends
-    assert finding.names[0].startswith("train/0.jpg is truncated")
-    assert finding.names[1:] == (("train/1.jpg does not exist",) if ends else ())
+    assert finding.message == f"train: photos that cannot be read, left out: {bad} of 20{suffix}. Repair or remove them."
+    assert finding.fatal == ends
+    assert finding.details[0].startswith("train/0.jpg is truncated")
+    assert finding.details[1:] == (("train/1.jpg does not exist",) if ends else ())
 
 
 @pytest.mark.parametrize(("side", "warned"), [(32, False), (33, True)])
@@ -307,18 +307,18 @@ def test_photos_smaller_than_the_image_shape_are_reported(side: int, warned: boo
     assert len(findings) == warned
     if warned:
         (finding,) = findings
-        assert finding.words.startswith("4 of 4 photos are smaller than image_shape=3,33,33: they are enlarged, ")
-        assert finding.names[0] == "train/0.jpg (40 x 32)"
+        assert finding.message.startswith("4 of 4 photos are smaller than image_shape=3,33,33. Enlarging photos costs ")
+        assert finding.details[0] == "train/0.jpg (40 x 32)"
 
 
 def test_a_channel_without_readable_photos_ends_the_job(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1], [0, 1])
     for index in (0, 1):
         write(tmp_path / "validation" / f"{index}.jpg", b"none")
-    assert [finding.words for finding in findings_in(IC, tmp_path) if finding.ends] == [
+    assert [finding.message for finding in findings_in(IC, tmp_path) if finding.fatal] == [
         "validation: photos that cannot be read, left out: 2 of 2, more than unreadable_tolerance=0.05 allows. Repair "
         "or remove them.",
-        "validation has no photo that can be used.",
+        "validation has no usable photo.",
     ]
 
 
@@ -348,8 +348,8 @@ def test_boxes_that_are_tiny_at_the_image_shape_are_reported(tmp_path: Path) -> 
     tiny_channels.boxes(tmp_path, "train", [[(0, 10, 10, 60, 60), (0, 9, 9, 19, 60)]], 0, size)
     tiny_channels.boxes(tmp_path, "validation", [[(0, 10, 10, 60, 60)]], 100, size)
     assert messages_in(OD, tmp_path, 64) == [
-        "1 of 2 boxes to train on (50 %) are less than 8 pixels wide or high at image_shape=64: the network does not "
-        "see such objects. Set a larger image_shape, or cut the photos into parts."
+        "1 of 2 training boxes (50 %) is less than 8 pixels wide or high at image_shape=64, too small for the network "
+        "to detect. Set a larger image_shape, or cut the photos into tiles."
     ]
     assert messages_in(OD, tmp_path, 80) == []
 
@@ -357,20 +357,20 @@ def test_boxes_that_are_tiny_at_the_image_shape_are_reported(tmp_path: Path) -> 
 def test_more_objects_than_label_width_allows_are_reported(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[(0, *BOX)] * 70, [(0, *BOX)] * 69], [[(0, *BOX)]])
     (finding,) = findings_in(OD, tmp_path)
-    assert finding.ends
-    assert finding.words == (
-        "1 photo with more objects than label_width=350, the default, holds (69): up to 70. Set label_width to at "
-        "least 352."
+    assert finding.fatal
+    assert finding.message == (
+        "1 photo has up to 70 objects, but label_width=350, the default, holds only 69. Set label_width to at least "
+        "352."
     )
-    assert finding.names == ("train/0.jpg (70)",)
+    assert finding.details == ("train/0.jpg (70)",)
 
 
 def test_photos_without_boxes_are_reported(tmp_path: Path) -> None:
     both_boxes(tmp_path, [[], [], [(0, *BOX)]], [[]])
     first, second, third = messages_in(OD, tmp_path)
-    assert first == "!validation: no photo has a box that can be used."
-    assert second.startswith("Classes without a photo with a box to validate on: 1 of 1: 0.")
-    assert third.startswith("train: 2 of 3 photos have no box. All of them is background to the network: ")
+    assert first == "!validation: no photo has a usable box."
+    assert second.startswith("Classes without a validation photo with a box: 1 of 1: 0.")
+    assert third.startswith("train: 2 of 3 photos have no box. The network learns that they contain only background")
 
 
 def test_every_bad_annotation_file_is_reported_and_the_others_are_read(tmp_path: Path) -> None:
@@ -379,12 +379,12 @@ def test_every_bad_annotation_file_is_reported_and_the_others_are_read(tmp_path:
     write(tmp_path / "train_annotation" / "2.json", json.dumps({"annotations": [{"class_id": 0, "left": "x"}]}))
     write(tmp_path / "train_annotation" / "7.json", json.dumps({"annotations": []}))
     first, *warnings = findings_in(OD, tmp_path)
-    assert first.ends
-    assert [message.partition(" ")[2].partition(" (")[0] for message in first.names] == [
+    assert first.fatal
+    assert [message.partition(" ")[2].partition(" (")[0] for message in first.details] == [
         "1.json is not JSON",
         '2.json, annotation 0 has left="x": it must be a number',
     ]
-    assert [finding.words for finding in warnings] == [
+    assert [finding.message for finding in warnings] == [
         "annotation files without an image, left out: 1 (7.json).",
         "images of train without an annotation file, left out: 2 (1.jpg, 2.jpg).",
     ]
@@ -396,13 +396,13 @@ def test_annotations_for_another_size_and_boxes_over_the_edge_are_reported(tmp_p
     document = {"image_size": [{"width": 99, "height": 9}], "annotations": []}
     write(tmp_path / "train_annotation" / "1.json", json.dumps(document))
     first, second = findings_in(OD, tmp_path)
-    assert first.words == (
-        "train: photos whose size differs from their annotation's image_size, left out: 1 of 31. Make them again from "
-        "the photos that are there."
+    assert first.message == (
+        "train: photos whose size differs from their annotation's image_size, left out: 1 of 31. Create them again from "
+        "the current photos."
     )
-    assert first.names == ("train/1.jpg (40 x 32, not 99 x 9)",)
-    assert second.words == "boxes partly outside their image, clipped: 1."
-    assert second.names == ("train/0.jpg box 0",)
+    assert first.details == ("train/1.jpg (40 x 32, not 99 x 9)",)
+    assert second.message == "boxes partly outside their image, clipped: 1."
+    assert second.details == ("train/0.jpg box 0",)
 
 
 def test_contradictory_names_in_annotations_are_reported(tmp_path: Path) -> None:
@@ -411,7 +411,8 @@ def test_contradictory_names_in_annotations_are_reported(tmp_path: Path) -> None
         path = tmp_path / f"{channel}_annotation" / "0.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"categories": [{"class_id": 0, "name": name}]}))
     assert messages_in(OD, tmp_path) == [
-        "the annotations' categories are not used as names: they do not give each class from 0 on one name."
+        "the annotations' categories are not used as class names, because they do not give each class from 0 on "
+        "exactly one name."
     ]
 
 
@@ -476,16 +477,14 @@ def test_a_class_with_hardly_any_pixels_is_reported(tmp_path: Path) -> None:
     small = mask_with_counts({1: 3})
     both_masks(tmp_path, [small], [small])
     (message,) = messages_in(SS, tmp_path)
-    assert message.startswith(
-        "Strong imbalance: 1 of 2 classes have less than 0.5 % of the pixels to train on: 1 0.23 %. "
-    )
+    assert message.startswith("Strong imbalance: 1 of 2 classes has less than 0.5 % of the training pixels: 1 0.23 %. ")
 
 
 def test_masks_that_are_mostly_ignored_are_reported(tmp_path: Path) -> None:
     both_masks(tmp_path, [mask(0, 1, 255, 255, 255)], [mask(0, 1)])
     (message,) = messages_in(SS, tmp_path)
     assert message.startswith(
-        "train: 60 % of the masks' pixels are 255 and ignored: the network learns nothing there. "
+        "train: 60 % of the masks' pixels are 255, which is ignored: the network learns nothing from them. "
     )
 
 
@@ -494,12 +493,12 @@ def test_masks_of_another_size_and_coloured_masks_are_left_out(tmp_path: Path) -
     Image.new("RGB", SIZE, (1, 2, 3)).save(coloured, "PNG")
     both_masks(tmp_path, [mask(0, 1)] * 8 + [mask(0, 1, size=(8, 8)), coloured.getvalue()], [mask(0, 1)])
     first, second = findings_in(SS, tmp_path)
-    assert first.words.startswith(
-        "train: masks whose size differs from their photo, left out with it: 1 of 10, more than "
+    assert first.message.startswith(
+        "train: masks whose size differs from their photo's, left out with it: 1 of 10, more than "
     )
-    assert first.names == ("train_annotation/8.png (8 x 8, train/8.jpg 40 x 32)",)
-    assert second.words.startswith("train: masks that cannot be read, left out with their photos: 1 of 10, more than ")
-    assert second.names[0].startswith("train_annotation/9.png is a colour picture, (1, 2, 3) in column 0 of row 0: ")
+    assert first.details == ("train_annotation/8.png (8 x 8, train/8.jpg 40 x 32)",)
+    assert second.message.startswith("train: masks that cannot be read, left out with their photos: 1 of 10, more than ")
+    assert second.details[0].startswith("train_annotation/9.png is a colour picture, (1, 2, 3) in column 0 of row 0: ")
 
 
 def test_a_bad_label_map_is_reported_as_in_training(tmp_path: Path) -> None:
@@ -550,5 +549,5 @@ def test_any_list_annotation_mask_or_record_gives_a_report(
         write(root / "rec" / "train" / "train.rec", recordio.pack_image([2.0, 5.0], 0, data) + rec)
         write(root / "rec" / "validation" / "validation.rec", rec)
         for name, place in ((IC, IC), (OD, OD), (SS, SS), (IC, "rec"), (OD, "rec")):
-            assert all(isinstance(finding.words, str) for finding in findings_in(name, root / place))
+            assert all(isinstance(finding.message, str) for finding in findings_in(name, root / place))
             report.inspect(name, root / place, root, inspection_settings.defaults(name))

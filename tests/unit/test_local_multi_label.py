@@ -8,7 +8,7 @@ from PIL import Image
 
 from local import algorithms
 from local.algorithms.image_classification import ALGORITHM as algorithm
-from local.algorithms.image_classification import Answer
+from local.algorithms.image_classification import Prediction
 from local.commands import prepare
 from local.datasets.dataset import DataSet, Entry, Labels
 from local.datasets.names import folder_names
@@ -79,9 +79,9 @@ def test_class_names_become_valid_folder_names_and_collisions_are_rejected() -> 
 
 def test_the_table_and_the_f1_score_count_labels_above_one_half(data: DataSet[Labels], tmp_path: Path) -> None:
     predictions = [
-        Answer(data.entries[0].path, (0, 1), (0.9, 0.4, 0.1)),
-        Answer(data.entries[1].path, (0, 2), (0.8, 0.6, 0.7)),
-        Answer(data.entries[2].path, (), (0.1, 0.1, 0.5)),
+        Prediction(data.entries[0].path, (0, 1), (0.9, 0.4, 0.1)),
+        Prediction(data.entries[1].path, (0, 2), (0.8, 0.6, 0.7)),
+        Prediction(data.entries[2].path, (), (0.1, 0.1, 0.5)),
     ]
     assert [prediction.right for prediction in predictions] == [False, False, True]
     assert [line.split() for line in algorithm.table(predictions, NAMES).splitlines()] == [
@@ -90,7 +90,7 @@ def test_the_table_and_the_f1_score_count_labels_above_one_half(data: DataSet[La
         ["dog", "1", "0", "1", "0.00"],
         ["grass/green", "1", "1", "0", "1.00"],
     ]
-    assert algorithm.last_line(predictions) == "F1 0.75 (of all labels of 3 photos)"
+    assert algorithm.summary_line(predictions) == "F1 0.75 (of all labels of 3 photos)"
     algorithm.sheet(predictions, NAMES, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (6 * 158 + 8, 188 + 16)

@@ -157,8 +157,8 @@ def test_a_validation_share_without_a_random_split_is_rejected(
     out = tmp_path / "channels"
     assert run("image-classification", "--data", messy, "--out", out, "--validation", "0.5", *split) == 2
     assert capsys.readouterr().err == (
-        "prepare: --validation 0.5 is for --split random, and this split is official: add --split random, or leave "
-        "--validation out\n"
+        "prepare: --validation 0.5 is for --split random, but this split is official: add --split random, or omit "
+        "--validation\n"
     )
     assert not out.exists()
 
@@ -201,7 +201,8 @@ def test_channels_that_overlap_with_the_data_set_are_rejected_and_nothing_change
     before = {file: file.read_bytes() for file in messy.rglob("*") if file.is_file()}
     assert run("image-classification", "--data", messy, "--out", messy / out, "--force") == 2
     assert (
-        f"--out {messy / out} and --data {messy} overlap: give a folder beside the data set" in capsys.readouterr().err
+        f"--out {messy / out} and --data {messy} overlap: use a folder outside of the data set"
+        in capsys.readouterr().err
     )
     assert {file: file.read_bytes() for file in messy.rglob("*") if file.is_file()} == before
 
@@ -230,7 +231,7 @@ def test_if_no_photo_remains_the_error_says_what_was_left_out(
         (messy / "images" / f"pug_{number}.jpg").write_bytes(b"not an image")
     assert run("image-classification", "--data", messy, "--out", tmp_path / "channels") == 2
     assert re.search(
-        r"of pug for the train channel: .*; \d were left out, the first: \S+\.jpg is", capsys.readouterr().err
+        r"of pug for the train channel: .*; \d photos? skipped, the first: \S+\.jpg is", capsys.readouterr().err
     )
 
 
@@ -244,7 +245,7 @@ def test_a_full_disk_gives_a_one_line_error_and_writes_nothing(messy: Path, tmp_
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("prepare: A file cannot be written (")
+    assert done.stderr.splitlines()[-1].startswith("prepare: a file cannot be written (")
     assert "free some space, or write to another disk" in done.stderr
     assert "Traceback" not in done.stderr
     assert not out.exists()
@@ -274,7 +275,7 @@ def test_counts_of_one_are_in_the_singular() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("image-clasification", f"no such algorithm; there are {', '.join(TRAINING)}")]
+    ("name", "message"), [("image-clasification", f"unknown algorithm, use one of {', '.join(TRAINING)}")]
 )
 def test_unknown_algorithms_are_rejected_in_one_line(
     name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

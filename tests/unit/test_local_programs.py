@@ -85,7 +85,7 @@ def test_a_server_that_exits_early_fails_at_once_with_its_last_output(base: Path
     start = time.monotonic()
     with pytest.raises(programs.ProgramError) as caught, programs.server(base, tmp_path / "log", envs):
         pytest.fail("the server is reported as ready")
-    assert "serve ended with exit code 3 before it was ready" in str(caught.value)
+    assert "serve exited with code 3 before it was ready" in str(caught.value)
     assert "model.json is missing" in str(caught.value)
     assert time.monotonic() - start < programs.READY_SECONDS / 4
 
@@ -96,7 +96,7 @@ def test_a_server_that_never_responds_is_killed_with_its_children(
     monkeypatch.setattr(programs, "SERVE_GRACE", 0.3)
     envs = environment(tmp_path, "serve", STUBBORN)
     with (
-        pytest.raises(programs.ProgramError, match="did not answer /ping with 200 within 2 s"),
+        pytest.raises(programs.ProgramError, match="did not return 200 for /ping within 2 s"),
         programs.server(base, tmp_path / "log", envs, ready_seconds=2),
     ):
         pytest.fail("the server is reported as ready")
@@ -114,7 +114,7 @@ def test_failed_training_is_reported_with_its_failure_file(base: Path, tmp_path:
     )
     with pytest.raises(programs.ProgramError) as caught:
         programs.train(base, "image-classification", environment(tmp_path, "mxnet", program))
-    assert str(caught.value) == "train ended with exit code 2: ClientError: num_classes=0 is too small"
+    assert str(caught.value) == "train failed with exit code 2: ClientError: num_classes=0 is too small"
 
 
 def test_programs_get_the_environment_variables_of_sagemaker_and_our_code(
@@ -134,7 +134,7 @@ def test_programs_get_the_environment_variables_of_sagemaker_and_our_code(
 
 
 def test_a_missing_environment_is_reported_with_the_command_that_makes_it(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"mxnet/bin/python is not there: make the environments with `make envs`"):
+    with pytest.raises(UserError, match=r"mxnet/bin/python does not exist: create the environments with `make envs`"):
         programs.train(base, "image-classification", tmp_path)
 
 

@@ -129,15 +129,15 @@ def test_an_invalid_tag_is_rejected_with_the_allowed_characters(
     engine: Engine, capsys: pytest.CaptureFixture[str], tag: str
 ) -> None:
     assert push("inference", f"--tag={tag}") == 2
-    assert capsys.readouterr().err.startswith(f"push: TAG={tag} cannot be a tag: give up to 128 letters, digits")
+    assert capsys.readouterr().err.startswith(f"push: TAG={tag} is not a valid tag: use up to 128 letters, digits")
     assert engine.requests == []
 
 
 @pytest.mark.parametrize(
     ("registry", "message"),
     [
-        ("https://registry.example/vision", "has a scheme: write it without, as registry.example/vision"),
-        ("registry.example/Vision", "cannot hold images: give HOST[:PORT][/path], the path in lower case"),
+        ("https://registry.example/vision", "has a scheme: remove it, as in registry.example/vision"),
+        ("registry.example/Vision", "is not a valid registry: give HOST[:PORT][/path], with the path in lower case"),
         ("registry.example/vision/", "cannot hold images"),
         ("registry.example:port", "cannot hold images"),
         ("ACCOUNT.dkr.ecr.REGION.amazonaws.com/team", "is not an address of Amazon ECR: give ACCOUNT.dkr.ecr.REGION"),
@@ -159,31 +159,34 @@ def test_a_missing_engine_is_reported_with_the_fix(
         port = listener.getsockname()[1]  # free again after the block, so that nothing listens there
     monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
     assert push() == 2
-    assert capsys.readouterr().err.startswith("push: no Docker engine answers: start it, or set DOCKER_HOST; docker ")
+    assert capsys.readouterr().err.startswith(
+        "push: cannot connect to Docker: start the engine, or set DOCKER_HOST; docker "
+    )
 
 
 # Errors of Docker Engine 26, and of Debian's docker-registry, ECR and Docker Hub, as the engine passes them on.
 ENGINE_ERRORS = {
-    "write /var/lib/docker/tmp/x: no space left on device": f"no disk is left to push {ADDRESS}/inference:dev: free",
+    "write /var/lib/docker/tmp/x: no space left on device": f"the disk is full, so {ADDRESS}/inference:dev cannot be "
+    "pushed: free",
     "The image tag 'dev' already exists in the 'vision/inference' repository and cannot be overwritten because the "
-    "repository is immutable.": "TAG=dev is taken in vision/inference, whose tags cannot be overwritten",
+    "repository is immutable.": "TAG=dev exists in vision/inference and cannot be overwritten",
     "denied: Your authorization token has expired. Reauthenticate and try again.": f"REGISTRY={ADDRESS}: the login has "
     "expired: run `docker login registry.example:5000`",
-    "no basic auth credentials": f"REGISTRY={ADDRESS} wants a login: run `docker login registry.example:5000`",
-    "unauthorized: incorrect username or password": f"REGISTRY={ADDRESS} refuses the login: run `docker login",
+    "no basic auth credentials": f"REGISTRY={ADDRESS} requires a login: run `docker login registry.example:5000`",
+    "unauthorized: incorrect username or password": f"REGISTRY={ADDRESS} rejects the login: run `docker login",
     "denied: requested access to the resource is denied": f"REGISTRY={ADDRESS} denies the push to vision/inference:",
     "denied: User: arn:aws:iam::1:user/x is not authorized to perform: ecr:InitiateLayerUpload": "REGISTRY="
     f"{ADDRESS} denies the push to vision/inference: let",
     "name unknown: The repository with name 'vision/inference' does not exist in the registry": f"REGISTRY={ADDRESS} "
-    "has no repository vision/inference: make it there first",
+    "has no repository vision/inference: create it first",
     'Get "https://registry.example:5000/v2/": tls: failed to verify certificate: x509: unknown authority': "REGISTRY="
     f"{ADDRESS} has a certificate that the Docker engine does not trust: put its CA into /etc/docker/certs.d/",
     'Get "https://registry.example:5000/v2/": http: server gave HTTP response to HTTPS client': f"REGISTRY={ADDRESS} "
-    "speaks HTTP, not HTTPS: add registry.example:5000 to insecure-registries",
+    "uses HTTP, not HTTPS: add registry.example:5000 to the Docker engine's insecure-registries",
     'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused': f"REGISTRY={ADDRESS} does not "
     "answer the Docker engine: check host, port and network",
-    "dial tcp: lookup registry.example: no such host": f"REGISTRY={ADDRESS} does not answer the Docker engine",
-    "received unexpected HTTP status: 503 Service Unavailable": f"REGISTRY={ADDRESS} failed: look into its log",
+    "dial tcp: lookup registry.example: no such host": f"REGISTRY={ADDRESS} does not respond to the Docker engine",
+    "received unexpected HTTP status: 503 Service Unavailable": f"REGISTRY={ADDRESS} failed: check its log",
 }
 
 
@@ -215,7 +218,7 @@ def test_a_push_without_a_digest_fails(engine: Engine, capsys: pytest.CaptureFix
     ("media_type", "kind"),
     [
         ("application/vnd.oci.image.manifest.v1+json", "an OCI manifest (application/vnd.oci."),
-        ("application/vnd.oci.image.index.v1+json", "an OCI index, as attestations and several platforms make it"),
+        ("application/vnd.oci.image.index.v1+json", "an OCI index, which attestations or several platforms produce"),
         ("application/vnd.docker.distribution.manifest.list.v2+json", "a list of manifests"),
         ("application/vnd.docker.distribution.manifest.v1+prettyjws", "application/vnd.docker.distribution.manifest"),
     ],
@@ -228,13 +231,13 @@ def test_a_manifest_type_that_sagemaker_rejects_fails_the_push_with_the_fix(
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err.startswith(f"push: {ADDRESS}/inference:dev is {kind}")
-    assert f"SageMaker takes {DOCKER_MANIFEST} alone: build it with `make build/inference REGISTRY=" in output.err
+    assert f"SageMaker accepts only {DOCKER_MANIFEST}: build it with `make build/inference REGISTRY=" in output.err
 
 
 def test_a_tag_that_another_push_took_meanwhile_is_an_error(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     engine.digest_in_registry = f"sha256:{'2' * 64}"
     assert push() == 1
-    assert "another push took the tag; give yours another TAG=" in capsys.readouterr().err
+    assert "another push has replaced it; push with another TAG=" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -263,7 +266,7 @@ def test_the_ecr_password_goes_only_to_the_engine(
     assert auths[0]["password"] not in output.out + output.err
     assert output.out == f"{ON_ECR}/inference:dev\n{ON_ECR}/inference@{DIGEST}\n"
     assert output.err == (
-        "Made the repository team/inference in account 123456789012, region eu-central-1, with scan on push.\n"
+        "Created the repository team/inference in account 123456789012, region eu-central-1, with scan on push.\n"
     )
 
 
@@ -273,6 +276,6 @@ def test_a_denied_push_to_ecr_names_the_permissions_and_the_repositorys_policy(
     engine.error = "denied: User: arn:aws:iam::1:user/x is not authorized to perform: ecr:PutImage"
     assert push(registry=ON_ECR) == 2
     assert (
-        f"push: REGISTRY={ON_ECR} denies the push to team/inference: allow the caller, and in the repository's policy, "
-        "ecr: GetAuthorizationToken"
+        f"push: REGISTRY={ON_ECR} denies the push to team/inference: allow these ECR actions for the caller and in the "
+        "repository's policy: GetAuthorizationToken"
     ) in capsys.readouterr().err

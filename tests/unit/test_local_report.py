@@ -16,20 +16,20 @@ from local import ROOT
 from local import __main__ as program
 from local.algorithms import report
 from local.algorithms.image_classification import ALGORITHM as algorithm
-from local.algorithms.image_classification import Answer
+from local.algorithms.image_classification import Prediction
 from local.errors import CommandFailed
 from local.sagemaker import invocations
 from tests.unit.loopback import serving
 
 
-def make_predictions(*pairs: tuple[int, int], classes: int = 3) -> list[Answer]:
+def make_predictions(*pairs: tuple[int, int], classes: int = 3) -> list[Prediction]:
     """Return predictions from (true, predicted) labels."""
     probabilities = [tuple(0.8 if label == predicted else 0.1 for label in range(classes)) for _, predicted in pairs]
-    return [Answer(Path("photo.jpg"), true, scores) for (true, _), scores in zip(pairs, probabilities, strict=True)]
+    return [Prediction(Path("photo.jpg"), true, scores) for (true, _), scores in zip(pairs, probabilities, strict=True)]
 
 
 def test_the_last_line_is_the_accuracy_and_its_counts() -> None:
-    assert algorithm.last_line(make_predictions(*[(0, 0)] * 58, (0, 1), (1, 0))) == "accuracy 0.97 (58 of 60)"
+    assert algorithm.summary_line(make_predictions(*[(0, 0)] * 58, (0, 1), (1, 0))) == "accuracy 0.97 (58 of 60)"
 
 
 def test_the_table_counts_true_and_predicted_labels() -> None:
@@ -49,13 +49,16 @@ def test_many_classes_get_a_line_each_with_their_confusions() -> None:
     names = [f"breed_number_{number}" for number in range(37)]
     lines = algorithm.table(make_predictions((0, 0), (0, 5), (0, 5), (0, 7), (5, 5), classes=37), names).splitlines()
     assert len(lines) == 37
-    assert lines[0] == "breed_number_0      1 of    4 right, taken for breed_number_5 2, breed_number_7 1"
+    assert lines[0] == "breed_number_0      1 of    4 right, mistaken for breed_number_5 2, breed_number_7 1"
     assert lines[5].endswith("1 of    1 right")
 
 
 def test_the_sheet_shows_at_most_thirty_photos_and_marks_right_and_wrong(tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), (10, 20, 200)).save(tmp_path / "photo.jpg")
-    predictions = [Answer(tmp_path / "photo.jpg", 0, (0.9, 0.1)), Answer(tmp_path / "photo.jpg", 1, (0.9, 0.1))] * 20
+    predictions = [
+        Prediction(tmp_path / "photo.jpg", 0, (0.9, 0.1)),
+        Prediction(tmp_path / "photo.jpg", 1, (0.9, 0.1)),
+    ] * 20
     algorithm.sheet(predictions, ["beagle", "pug"], tmp_path / "predictions.png")
     with Image.open(tmp_path / "predictions.png") as page:
         assert page.size == (6 * 158 + 8, 5 * 196 + 8)
@@ -71,7 +74,7 @@ def test_predictions_are_in_the_order_of_the_photos(tmp_path: Path) -> None:
         (tmp_path / str(number)).write_bytes(bytes([number]))
         photos.append((tmp_path / str(number), number % 3))
     ask = lambda data: json.dumps([data[0] / 20, 1 - data[0] / 20, 0]).encode()  # noqa: E731
-    predictions = report.ask_all(photos, ask, algorithm.answer)
+    predictions = report.predict_all(photos, ask, algorithm.parse_response)
     assert [(prediction.photo, prediction.label) for prediction in predictions] == photos
     assert [prediction.probabilities[0] for prediction in predictions] == [number / 20 for number in range(20)]
 
@@ -79,8 +82,8 @@ def test_predictions_are_in_the_order_of_the_photos(tmp_path: Path) -> None:
 @pytest.mark.parametrize("response", [b"<html>", b'{"prediction": 1}', b"[0.5]", b'["a", "b"]', b"\xff"])
 def test_an_unexpected_response_gives_an_error_with_the_photo_and_the_response(response: bytes) -> None:
     with pytest.raises(CommandFailed) as caught:
-        algorithm.answer(Path("pug_1.jpg"), 1, response)
-    assert str(caught.value).startswith("pug_1.jpg: the endpoint replied ")
+        algorithm.parse_response(Path("pug_1.jpg"), 1, response)
+    assert str(caught.value).startswith("pug_1.jpg: the endpoint returned ")
     assert str(caught.value).endswith("expected an array with a probability per class")
 
 
@@ -110,7 +113,7 @@ def port() -> Iterator[int]:
 def test_the_endpoint_gets_the_bytes_of_the_photo_and_its_error_is_reported(port: int) -> None:
     ask = report.over_http(port, algorithm.accept)
     assert json.loads(ask(b"photo")) == [0.25, 0.75]
-    with pytest.raises(invocations.RefusedError, match=r"^the endpoint answered 400 Bad Request: the image is empty$"):
+    with pytest.raises(invocations.EndpointError, match=r"^the endpoint returned 400 Bad Request: the image is empty$"):
         ask(b"")
 
 
@@ -118,13 +121,13 @@ def test_the_report_ends_with_the_next_commands_and_the_metric(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("RGB", (300, 200)).save(tmp_path / "photo.jpg")
-    predictions = [Answer(tmp_path / "photo.jpg", 0, (0.9, 0.1))]
+    predictions = [Prediction(tmp_path / "photo.jpg", 0, (0.9, 0.1))]
     next_commands = ("make serve BASE_DIR=base", "curl --data-binary @photo.jpg URL")
-    report.tell(
+    report.print_report(
         algorithm, predictions, ["beagle", "pug"], tmp_path / "model", tmp_path / "predictions.png", next_commands
     )
     assert capsys.readouterr().out.splitlines()[-6:] == [
-        "Ask it yourself:",
+        "Try it yourself:",
         "    make serve BASE_DIR=base",
         "and, in another terminal:",
         "    curl --data-binary @photo.jpg URL",
@@ -153,7 +156,7 @@ def test_epochs_that_are_not_a_whole_number_are_rejected(
     with pytest.raises(SystemExit) as ended:
         program.main([command, "image-classification", f"--epochs={epochs}"])
     assert ended.value.code == 2
-    assert f"{epochs!r} is not a number of epochs: give a whole number of 1 or more" in capsys.readouterr().err
+    assert f"{epochs!r} is not a number of epochs: use a whole number of 1 or more" in capsys.readouterr().err
 
 
 @given(st.booleans(), st.integers(1, 300) | st.none(), st.integers(1, 10_000))

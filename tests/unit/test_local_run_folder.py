@@ -36,7 +36,7 @@ def test_a_requested_folder_that_is_not_empty_is_rejected(tmp_path: Path, file: 
     (tmp_path / "mine").mkdir()
     assert run_folder(tmp_path / "mine", tmp_path / "default") == tmp_path / "mine"
     touch(tmp_path / "mine" / file)
-    with pytest.raises(UserError, match=r"--out .*mine is there already and not empty: name another folder"):
+    with pytest.raises(UserError, match=r"--out .*mine already exists and is not empty: name another folder"):
         run_folder(tmp_path / "mine", tmp_path / "default")
 
 
@@ -47,5 +47,5 @@ def test_a_run_that_would_overwrite_another_ends_before_it_starts(
     touch(tmp_path / "out" / "predictions.png")
     arguments = [command, "image-classification", "--data", str(drawn), "--out", str(tmp_path / "out")]
     assert program.main(arguments) == 2
-    assert f"{command}: --out {tmp_path / 'out'} is there already and not empty" in capsys.readouterr().err
+    assert f"{command}: --out {tmp_path / 'out'} already exists and is not empty" in capsys.readouterr().err
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["predictions.png"]

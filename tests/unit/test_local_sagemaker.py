@@ -194,8 +194,8 @@ def predict_on(port: int, *arguments: str) -> int:
 @pytest.mark.parametrize(
     ("bad", "message", "code"),
     [
-        ("absent.jpg", "absent.jpg cannot be read: No such file or directory; give the path of an image file", 2),
-        ("notes.txt", "notes.txt: the endpoint answered 400 Bad Request: This is not an image.", 1),
+        ("absent.jpg", "absent.jpg cannot be read (No such file or directory): give the path of an image file", 2),
+        ("notes.txt", "notes.txt: the endpoint returned 400 Bad Request: This is not an image.", 1),
     ],
 )
 def test_a_photo_that_fails_is_reported_and_the_others_are_predicted(
@@ -216,7 +216,7 @@ def test_without_an_endpoint_predict_stops_at_the_first_photo(
     port = programs.free_port()
     assert predict_on(port, "a.jpg", "c.jpg") == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"predict: no endpoint answers on port {port} (")
+    assert line.startswith(f"predict: no endpoint on port {port} (")
     assert line.endswith("start one with `python3 -m local deploy`")
 
 
@@ -241,7 +241,7 @@ def test_predict_imports_no_sdk(start_endpoint: StartEndpoint) -> None:
 def test_an_invalid_port_is_rejected_at_once(command: str, port: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         program.main([*command.split(), f"--port={port}"])
-    assert f"'{port}' is not a port: give a whole number from 1 to 65535" in capsys.readouterr().err
+    assert f"'{port}' is not a port: give a number from 1 to 65535" in capsys.readouterr().err
 
 
 def test_a_mask_is_shown_as_the_shares_of_its_classes_and_written_to_the_folder(
@@ -264,8 +264,12 @@ def test_a_mask_is_shown_as_the_shares_of_its_classes_and_written_to_the_folder(
     [
         (("a/1.jpg", "b/1.jpg"), ("--masks", "out"), "a/1.jpg and b/1.jpg would both be 1.png"),
         (("a/1.png",), ("--masks", "a"), "a/1.png itself would be replaced"),
-        (("1.jpg",), ("--accept", "image/png"), "--accept image/png gives 10 bytes that are not text: --masks DIR"),
-        (("2.jpg",), ("--masks", "out"), "this endpoint's answer has no mask"),
+        (
+            ("1.jpg",),
+            ("--accept", "image/png"),
+            "--accept image/png returns 10 bytes that are not text: use --masks DIR",
+        ),
+        (("2.jpg",), ("--masks", "out"), "the endpoint's response has no mask"),
     ],
 )
 def test_masks_that_cannot_be_written_are_rejected_in_one_line_and_no_photo_is_replaced(
@@ -334,7 +338,7 @@ def test_a_hyperparameter_that_is_given_twice_is_rejected_before_anything_starts
     monkeypatch.setenv("PATH", str(tmp_path))  # no docker there
     options = ["--hyperparameters", "epochs=2", "seed=1", *between, "epochs=3"]
     assert program.main(["train", "image-classification", "--channels", "c", *options]) == 2
-    assert capsys.readouterr().err == "train: --hyperparameters has epochs=2 and epochs=3: leave one out\n"
+    assert capsys.readouterr().err == "train: --hyperparameters has epochs=2 and epochs=3: remove one of them\n"
 
 
 def test_a_hyperparameter_without_a_value_is_rejected_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -342,7 +346,7 @@ def test_a_hyperparameter_without_a_value_is_rejected_with_an_example(capsys: py
     train.add_arguments(parser)
     with pytest.raises(SystemExit):
         parser.parse_args(["image-classification", "--channels", "c", "--hyperparameters", "epochs"])
-    assert "epochs is not NAME=VALUE, like epochs=2" in capsys.readouterr().err
+    assert "epochs is not of the form NAME=VALUE, such as epochs=2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("module", [train, deploy, predict, local_mode])

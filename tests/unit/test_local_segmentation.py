@@ -13,7 +13,7 @@ from PIL import Image
 from local import __main__ as program
 from local.algorithms import semantic_segmentation
 from local.algorithms.semantic_segmentation import ALGORITHM as algorithm
-from local.algorithms.semantic_segmentation import Answer, Truth
+from local.algorithms.semantic_segmentation import Prediction, Truth
 from local.commands import prepare
 from local.datasets.layouts.pets import reader as official
 from local.errors import CommandFailed
@@ -126,7 +126,7 @@ def test_options_that_masks_do_not_support_are_rejected_in_one_line(
 ) -> None:
     assert run(segmented, tmp_path / "channels", option, value) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{option} {value} is not for semantic-segmentation: take {offered}" in line
+    assert f"{option} {value} is not supported by semantic-segmentation: use {offered}" in line
     assert not (tmp_path / "channels").exists()
 
 
@@ -144,7 +144,7 @@ def test_other_algorithms_reject_the_classes_of_trimaps(
         "pet",
     ]
     assert program.main([str(argument) for argument in arguments]) == 2
-    assert "--classes pet is not for image-classification: take breed or species" in capsys.readouterr().err
+    assert "--classes pet is not supported by image-classification: use breed or species" in capsys.readouterr().err
 
 
 def test_a_data_set_without_trimaps_is_rejected_with_what_is_missing(
@@ -203,7 +203,7 @@ def test_a_trimap_saved_as_rgb_is_converted_to_one_channel_and_counted(
     with Image.open(tmp_path / "channels" / "train_annotation" / "Bengal_20.png") as image:
         assert image.mode == "P"
         assert np.array_equal(np.asarray(image), np.asarray(trimap()))
-    assert "masks saved as colour pictures, made one channel: 1 (Bengal_20.png)" in capsys.readouterr().out
+    assert "masks saved as colour pictures, converted to one channel: 1 (Bengal_20.png)" in capsys.readouterr().out
 
 
 def test_photos_with_unusable_trimaps_are_skipped_counted_and_listed(
@@ -227,7 +227,7 @@ def test_photos_with_unusable_trimaps_are_skipped_counted_and_listed(
     assert lines[1] == "listed photos that cannot be read, skipped: 1 (Bengal_26.jpg does not exist)"
     assert lines[2].startswith("photos whose annotations cannot be used, skipped: 5 (")
     for reason in (
-        "Bengal_20.png has 32 x 24 pixels and Bengal_20.jpg 64 x 48",
+        "Bengal_20.png has 32 x 24 pixels, but Bengal_20.jpg has 64 x 48",
         "Bengal_21.png has pixels of 7, 14, 21: a trimap has 1 (pet), 2 (background), 3 (border)",
         "Bengal_22.png is truncated",
         "Bengal_24.png is a colour picture",
@@ -243,7 +243,7 @@ def test_a_majority_of_unusable_masks_is_rejected_with_the_first_one_and_the_cou
     for number in range(20, 40):
         segmented.add(f"Bengal_{number}", encode(picture()), trimap=encode(trimap().resize((32, 24)), "PNG"))
     assert run(segmented, tmp_path / "channels") == 2
-    assert ".png has 32 x 24 pixels and" in (stderr := capsys.readouterr().err)
+    assert ".png has 32 x 24 pixels, but" in (stderr := capsys.readouterr().err)
     assert "(20 photos of 34 below" in stderr
     assert not (tmp_path / "channels").exists()
 
@@ -268,10 +268,10 @@ def test_only_photos_with_trimaps_of_the_real_subset_are_used(pets: Path, tmp_pa
 # --- predictions ------------------------------------------------------------------------------------------------------
 
 
-def predict(true: Sequence[Sequence[int]], predicted: Sequence[Sequence[int]], classes: int = 3) -> Answer:
+def predict(true: Sequence[Sequence[int]], predicted: Sequence[Sequence[int]], classes: int = 3) -> Prediction:
     """Return the prediction for a true mask and a predicted mask of class ids."""
     truth = Truth(encode(Image.fromarray(np.array(true, np.uint8)), "PNG"), tuple(range(classes)))
-    return algorithm.answer(Path("photo.jpg"), truth, png(np.array(predicted, np.uint8)))
+    return algorithm.parse_response(Path("photo.jpg"), truth, png(np.array(predicted, np.uint8)))
 
 
 def test_pixels_are_counted_by_true_and_predicted_class_except_for_ignored_ones() -> None:
@@ -282,13 +282,13 @@ def test_pixels_are_counted_by_true_and_predicted_class_except_for_ignored_ones(
 def test_the_last_line_is_the_mean_iou_over_the_classes_that_occur() -> None:
     # Class 0: 3 of 5 pixels (2 + 1 of both masks), class 1: 3 of 5; class 2 occurs in neither.
     predictions = [predict([[0, 0], [0, 1]], [[0, 0], [1, 1]]), predict([[0, 1], [1, 1]], [[0, 0], [1, 1]])]
-    assert algorithm.last_line(predictions) == "mIOU 0.60 (2 classes, 2 photos)"
+    assert algorithm.summary_line(predictions) == "mIOU 0.60 (2 classes, 2 photos)"
     counts = np.sum([prediction.counts for prediction in predictions], axis=0)
     assert counts.tolist() == [[3, 1, 0], [1, 3, 0], [0, 0, 0]]
 
 
 def test_a_class_that_is_only_predicted_lowers_the_others_and_is_not_counted() -> None:
-    assert algorithm.last_line([predict([[0, 0, 0, 0]], [[0, 0, 0, 2]])]) == "mIOU 0.75 (1 class, 1 photo)"
+    assert algorithm.summary_line([predict([[0, 0, 0, 0]], [[0, 0, 0, 2]])]) == "mIOU 0.75 (1 class, 1 photo)"
 
 
 def test_the_table_has_a_line_per_class_and_the_pixel_accuracy() -> None:
@@ -315,8 +315,8 @@ def mask(*pixels: int) -> bytes:
 def test_an_unexpected_response_gives_an_error_with_the_photo_and_the_expected_mask(response: bytes) -> None:
     truth = Truth(encode(Image.new("L", (2, 2)), "PNG"), (0, 1, 2))
     with pytest.raises(CommandFailed) as caught:
-        algorithm.answer(Path("pug_1.jpg"), truth, response)
-    assert str(caught.value).startswith("pug_1.jpg: the endpoint replied ")
+        algorithm.parse_response(Path("pug_1.jpg"), truth, response)
+    assert str(caught.value).startswith("pug_1.jpg: the endpoint returned ")
     assert str(caught.value).endswith("expected a PNG mask of 2 x 2 pixels with class ids below 3")
 
 
@@ -325,7 +325,7 @@ def test_the_sheet_shows_twenty_photos_with_truth_and_prediction_in_the_endpoint
     true, predicted = np.zeros((2, 150, 300), np.uint8)
     true[:, 150:], predicted[:, 150:] = 1, 2
     truth = Truth(encode(Image.fromarray(true), "PNG"), (0, 1, 2))
-    prediction = algorithm.answer(tmp_path / "photo.jpg", truth, png(predicted))
+    prediction = algorithm.parse_response(tmp_path / "photo.jpg", truth, png(predicted))
     algorithm.sheet([prediction] * 50, ["pet", "background", "border"], tmp_path / "predictions.png")
     with Image.open(tmp_path / "predictions.png") as page:
         assert page.size == (2 * 616 + 8, 30 + 10 * 208 + 8)
@@ -344,7 +344,7 @@ def test_the_sheet_shows_twenty_photos_with_truth_and_prediction_in_the_endpoint
 def test_photos_of_any_shape_and_many_classes_fit_on_the_sheet(size: tuple[int, int], tmp_path: Path) -> None:
     Image.new("RGB", size).save(tmp_path / "photo.jpg")
     mask = Image.new("L", size)
-    prediction = algorithm.answer(
+    prediction = algorithm.parse_response(
         tmp_path / "photo.jpg", Truth(encode(mask, "PNG"), tuple(range(254))), encode(mask, "PNG")
     )
     names = [f"a_class_with_a_long_name_{number}" for number in range(254)]
@@ -364,7 +364,7 @@ def test_a_verbose_response_is_shown_as_classes_by_share_and_holds_the_mask() ->
     logits = np.zeros((3, 2, 2), np.float32)
     logits[1, 1], logits[2, 0] = 9, -9
     response = verbose(logits, ("pet", "background", "border"), (32, 32))
-    lines = algorithm.reply_lines(response)
+    lines = algorithm.response_lines(response)
     assert [line.split("  ")[0] for line in lines] == ["background", "pet"]
     assert sum(float(line.split("  ")[1]) for line in lines) == pytest.approx(1, abs=0.002)
     pixels = masks.decode(semantic_segmentation.mask_of(response)).pixels
@@ -374,7 +374,7 @@ def test_a_verbose_response_is_shown_as_classes_by_share_and_holds_the_mask() ->
 
 @pytest.mark.parametrize("response", [{"predicted_label": "pug"}, {"prediction": []}, {"mask": 1}, {"classes": []}])
 def test_responses_of_other_algorithms_are_not_handled(response: dict[str, object]) -> None:
-    assert algorithm.reply_lines(response) is None
+    assert algorithm.response_lines(response) is None
 
 
 # --- recipe -----------------------------------------------------------------------------------------------------------

@@ -186,7 +186,7 @@ def test_pretrained_weights_are_checked_before_the_image_is_built(
     done = make(goal, f"PRETRAINED={folder}", path=no_docker)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"PRETRAINED={folder} " in done.stderr
-    message = "does not exist" if kind == "missing" else "holds no .safetensors, .params, .h5 or .keras file"
+    message = "does not exist" if kind == "missing" else "has no .safetensors, .params, .h5 or .keras file"
     assert message in done.stderr
 
 
@@ -271,9 +271,9 @@ def test_missing_data_is_reported_before_anything_is_done(
     ("argument", "message"),
     [
         ("DATA=no/folder", "no/folder is not a folder: give the one that holds the data set"),
-        ("EPOCHS=2.5", "argument --epochs: '2.5' is not a number of epochs: give a whole number of 1 or more"),
-        ("EPOCHS=1 2", "argument --epochs: '1 2' is not a number of epochs: give a whole number of 1 or more"),
-        ("PORT=65536", "argument --port: '65536' is not a port: give a whole number from 1 to 65535"),
+        ("EPOCHS=2.5", "argument --epochs: '2.5' is not a number of epochs: use a whole number of 1 or more"),
+        ("EPOCHS=1 2", "argument --epochs: '1 2' is not a number of epochs: use a whole number of 1 or more"),
+        ("PORT=65536", "argument --port: '65536' is not a port: give a number from 1 to 65535"),
     ],
 )
 def test_local_mode_checks_its_arguments_before_an_image_is_built(no_docker: Path, argument: str, message: str) -> None:
@@ -293,7 +293,7 @@ def test_local_mode_builds_its_images_after_the_check_and_before_it_starts() -> 
 def test_the_demo_rejects_epochs_that_are_not_a_whole_number(epochs: str) -> None:
     done = run_last_command("demo", f"EPOCHS={epochs}")
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"argument --epochs: '{epochs}' is not a number of epochs: give a whole number of 1 or more" in done.stderr
+    assert f"argument --epochs: '{epochs}' is not a number of epochs: use a whole number of 1 or more" in done.stderr
 
 
 def test_the_port_of_local_mode_is_passed_to_the_command() -> None:

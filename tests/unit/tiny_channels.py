@@ -119,7 +119,9 @@ def folders(root: Path, channel: str, counts: dict[str, int], first: int) -> Pat
 
 def take_census(name: str, root: Path, side: int = 16, **options: Any) -> Census:
     """Return the census of channels. A batch is one photo unless `mini_batch_size` is given."""
-    job_settings = dataclasses.replace(settings.defaults(name).at((side, side)), **{"mini_batch_size": 1} | options)
+    job_settings = dataclasses.replace(
+        settings.defaults(name).with_shape((side, side)), **{"mini_batch_size": 1} | options
+    )
     return census.take(name, root, job_settings, PhotoCache())
 
 
@@ -130,4 +132,4 @@ def findings_in(name: str, root: Path, side: int = 16, **options: Any) -> list[F
 
 def messages_in(name: str, root: Path, side: int = 16, **options: Any) -> list[str]:
     """Return the messages of the findings. "!" marks those that end the job."""
-    return [("!" if finding.ends else "") + finding.words for finding in findings_in(name, root, side, **options)]
+    return [("!" if finding.fatal else "") + finding.message for finding in findings_in(name, root, side, **options)]
