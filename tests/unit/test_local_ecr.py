@@ -69,8 +69,8 @@ def test_other_registries_are_not_taken_for_ecr(host: str) -> None:
         ("12345.dkr.ecr.us-east-1.amazonaws.com", "is not an address of Amazon ECR"),
         ("123456789012.dkr.ecr.amazonaws.com", "is not an address of Amazon ECR"),
         ("123456789012.dkr.ecr.frankfurt.amazonaws.com", "has the unknown region frankfurt"),
-        ("123456789012.dkr.ecr.uswest-2.amazonaws.com", "there is none: did you mean us-west-2"),
-        ("123456789012.dkr.ecr.cn-north-1.amazonaws.com", "write 123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"),
+        ("123456789012.dkr.ecr.uswest-2.amazonaws.com", "has the unknown region uswest-2: did you mean us-west-2"),
+        ("123456789012.dkr.ecr.cn-north-1.amazonaws.com", "use 123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"),
     ],
 )
 def test_an_invalid_ecr_host_is_rejected_with_the_expected_form(host: str, message: str) -> None:
@@ -140,7 +140,9 @@ def test_partial_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_missing_profile_is_reported_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nowhere")
-    with pytest.raises(UserError, match=r"set up wrong \(The config profile \(nowhere\) could not be found\)"):
+    with pytest.raises(
+        UserError, match=r"not configured correctly \(The config profile \(nowhere\) could not be found\)"
+    ):
         ecr.parse(HOST)
 
 
@@ -176,7 +178,7 @@ def test_a_denial_names_the_permissions_and_the_caller(aws: None, moto: str, mon
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto)
         message = login_error()
     assert message.startswith(
-        f"REGISTRY={HOST}: AWS denies this: allow the caller these ECR actions: GetAuthorizationToken, "
+        f"REGISTRY={HOST}: AWS denies this: allow these ECR actions for the caller: GetAuthorizationToken, "
     )
     assert "; the credentials belong to arn:aws:" in message
 

@@ -123,8 +123,8 @@ def test_the_class_that_prepare_names_unused_is_not_a_gap(tmp_path: Path) -> Non
 def test_a_single_class_is_reported(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 0], [0])
     assert messages_in(IC, tmp_path) == [
-        "All photos are of one class, 0: there is nothing to learn, and the accuracy is 1 from the start. Add photos of "
-        "other classes."
+        "All photos are of one class, 0: there is nothing to learn, and the accuracy is 1 from the start. Add photos "
+        "of other classes."
     ]
 
 

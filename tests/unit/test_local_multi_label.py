@@ -66,7 +66,7 @@ def test_records_have_the_same_labels(data: DataSet[Labels], tmp_path: Path) -> 
 
 
 def test_class_folders_cannot_hold_several_labels(data: DataSet[Labels], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the photos have several labels.*take image-classification"):
+    with pytest.raises(UserError, match=r"the photos have several labels.*use image-classification"):
         prepare.write_channels(data, data.entries, data.entries, tmp_path / "out", name=algorithms.TRAINING[-1])
     assert not (tmp_path / "out").exists()
 

@@ -138,8 +138,8 @@ def test_an_invalid_tag_is_rejected_with_the_allowed_characters(
     [
         ("https://registry.example/vision", "has a scheme: remove it, as in registry.example/vision"),
         ("registry.example/Vision", "is not a valid registry: give HOST[:PORT][/path], with the path in lower case"),
-        ("registry.example/vision/", "cannot hold images"),
-        ("registry.example:port", "cannot hold images"),
+        ("registry.example/vision/", "is not a valid registry"),
+        ("registry.example:port", "is not a valid registry"),
         ("ACCOUNT.dkr.ecr.REGION.amazonaws.com/team", "is not an address of Amazon ECR: give ACCOUNT.dkr.ecr.REGION"),
     ],
 )
@@ -176,7 +176,7 @@ ENGINE_ERRORS = {
     "unauthorized: incorrect username or password": f"REGISTRY={ADDRESS} rejects the login: run `docker login",
     "denied: requested access to the resource is denied": f"REGISTRY={ADDRESS} denies the push to vision/inference:",
     "denied: User: arn:aws:iam::1:user/x is not authorized to perform: ecr:InitiateLayerUpload": "REGISTRY="
-    f"{ADDRESS} denies the push to vision/inference: let",
+    f"{ADDRESS} denies the push to vision/inference: give the user of `docker login`",
     "name unknown: The repository with name 'vision/inference' does not exist in the registry": f"REGISTRY={ADDRESS} "
     "has no repository vision/inference: create it first",
     'Get "https://registry.example:5000/v2/": tls: failed to verify certificate: x509: unknown authority': "REGISTRY="
@@ -184,7 +184,7 @@ ENGINE_ERRORS = {
     'Get "https://registry.example:5000/v2/": http: server gave HTTP response to HTTPS client': f"REGISTRY={ADDRESS} "
     "uses HTTP, not HTTPS: add registry.example:5000 to the Docker engine's insecure-registries",
     'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused': f"REGISTRY={ADDRESS} does not "
-    "answer the Docker engine: check host, port and network",
+    "respond to the Docker engine: check host, port and network",
     "dial tcp: lookup registry.example: no such host": f"REGISTRY={ADDRESS} does not respond to the Docker engine",
     "received unexpected HTTP status: 503 Service Unavailable": f"REGISTRY={ADDRESS} failed: check its log",
 }
@@ -211,7 +211,7 @@ def test_unknown_errors_of_the_engine_are_passed_on(engine: Engine, capsys: pyte
 def test_a_push_without_a_digest_fails(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     engine.digest = ""
     assert push() == 1
-    assert "told no digest: push again" in capsys.readouterr().err
+    assert "reported no digest: push again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_push_without_a_digest_fails(engine: Engine, capsys: pytest.CaptureFix
     [
         ("application/vnd.oci.image.manifest.v1+json", "an OCI manifest (application/vnd.oci."),
         ("application/vnd.oci.image.index.v1+json", "an OCI index, which attestations or several platforms produce"),
-        ("application/vnd.docker.distribution.manifest.list.v2+json", "a list of manifests"),
+        ("application/vnd.docker.distribution.manifest.list.v2+json", "a manifest list"),
         ("application/vnd.docker.distribution.manifest.v1+prettyjws", "application/vnd.docker.distribution.manifest"),
     ],
 )

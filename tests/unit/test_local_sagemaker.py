@@ -217,7 +217,7 @@ def test_without_an_endpoint_predict_stops_at_the_first_photo(
     assert predict_on(port, "a.jpg", "c.jpg") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"predict: no endpoint on port {port} (")
-    assert line.endswith("start one with `python3 -m local deploy`")
+    assert line.endswith("start an endpoint with `python3 -m local deploy`")
 
 
 def test_predict_imports_no_sdk(start_endpoint: StartEndpoint) -> None:
@@ -262,8 +262,8 @@ def test_a_mask_is_shown_as_the_shares_of_its_classes_and_written_to_the_folder(
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        (("a/1.jpg", "b/1.jpg"), ("--masks", "out"), "a/1.jpg and b/1.jpg would both be 1.png"),
-        (("a/1.png",), ("--masks", "a"), "a/1.png itself would be replaced"),
+        (("a/1.jpg", "b/1.jpg"), ("--masks", "out"), "a/1.jpg and b/1.jpg would both be written to 1.png"),
+        (("a/1.png",), ("--masks", "a"), "would overwrite a/1.png: name another folder"),
         (
             ("1.jpg",),
             ("--accept", "image/png"),
@@ -294,7 +294,7 @@ def test_the_next_commands_can_be_pasted_into_a_shell_for_any_folder_name() -> N
     local_mode.add_arguments(parser)
     args = parser.parse_args(["object-detection", "--port", "8081"])
     model, photo = Path("Ann's pets/model.tar.gz"), Path("Ann's pets/a b.jpg")
-    deploy_command, predict_command = local_mode._again(args, sdk.default_image(args.name), model, photo)
+    deploy_command, predict_command = local_mode._next_commands(args, sdk.default_image(args.name), model, photo)
     assert shlex.split(deploy_command) == [
         "python3",
         "-m",

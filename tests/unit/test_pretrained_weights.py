@@ -242,8 +242,12 @@ def test_the_command_omits_vggs_classifier(vgg16: dict[str, np.ndarray], tmp_pat
         ("vgg16", "resnet18.safetensors", "contains resnet18, but the job needs vgg16"),
         ("resnet20", "resnet18.safetensors", "resnet20 has no pretrained weights"),
         ("resnet18", "missing.safetensors", "No such file"),
-        ("resnet18", "resnet50.h5", "resnet50.h5 is a Keras file: image-classification-tensorflow reads it as it is"),
-        ("mobilenetv2_1.0", "model.keras", "model.keras is a Keras file: image-classification-tensorflow reads it"),
+        ("resnet18", "resnet50.h5", "resnet50.h5 is a Keras file, which only image-classification-tensorflow can read"),
+        (
+            "mobilenetv2_1.0",
+            "model.keras",
+            "model.keras is a Keras file, which only image-classification-tensorflow can read",
+        ),
     ],
 )
 def test_the_command_exits_2_with_the_reason_and_writes_nothing(
