@@ -235,7 +235,7 @@ def _write_channel(
             f"add some, or remove the class from the data set{skipped}"
         )
     if channel == TRAIN:
-        summary.files[f"classes without a {algorithm.usable} to train on"] = missing
+        summary.files[f"classes without a training {algorithm.usable}"] = missing
 
 
 def _check_no_overlap(out: Path, root: Path) -> None:

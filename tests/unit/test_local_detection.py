@@ -160,7 +160,7 @@ def test_a_class_without_a_box_to_train_on_is_listed(
     for number in range(1, 6):
         (boxed.root / "annotations" / "xmls" / f"pug_{number}.xml").write_text(voc())
     assert run(boxed, tmp_path / "channels") == 0
-    assert "classes without a photo with a box to train on: 1 (dog)" in capsys.readouterr().out
+    assert "classes without a training photo with a box: 1 (dog)" in capsys.readouterr().out
 
 
 def test_a_data_set_without_any_box_is_rejected_and_nothing_is_written(

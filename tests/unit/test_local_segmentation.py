@@ -163,7 +163,7 @@ def test_a_class_without_training_pixels_is_listed(
     for file in (segmented.root / "annotations" / "trimaps").iterdir():
         file.write_bytes(encode(trimap().point(lambda pixel: BACKGROUND if pixel == BORDER else pixel), "PNG"))
     assert run(segmented, tmp_path / "channels", "--classes", classes) == 0
-    assert "classes without a photo with pixels to train on: 1 (border)" in capsys.readouterr().out
+    assert "classes without a training photo with pixels: 1 (border)" in capsys.readouterr().out
 
 
 # --- EXIF, other formats and bad trimaps ------------------------------------------------------------------------------

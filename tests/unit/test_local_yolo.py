@@ -397,5 +397,5 @@ def test_prepare_reports_the_layout_and_the_hyperparameters(tmp_path: Path, caps
     assert program.main(arguments) == 0
     printed = capsys.readouterr().out
     assert f"{data} is read as yolo: labels/0.txt has lines of a class number and fractions\n" in printed
-    assert "classes without a photo with a box to train on: 1 (cat)" in printed
+    assert "classes without a training photo with a box: 1 (cat)" in printed
     assert "Set num_classes=2 num_training_samples=8" in printed
