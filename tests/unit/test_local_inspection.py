@@ -294,7 +294,9 @@ def test_unreadable_photos_end_the_job_above_the_tolerance(bad: int, ends: bool,
         write(tmp_path / "train" / "1.jpg", photo(1))
     (finding,) = findings_in(IC, tmp_path)
     suffix = ", more than unreadable_tolerance=0.05 allows" if ends else ""
-    assert finding.message == f"train: photos that cannot be read, left out: {bad} of 20{suffix}. Repair or remove them."
+    assert (
+        finding.message == f"train: photos that cannot be read, left out: {bad} of 20{suffix}. Repair or remove them."
+    )
     assert finding.fatal == ends
     assert finding.details[0].startswith("train/0.jpg is truncated")
     assert finding.details[1:] == (("train/1.jpg does not exist",) if ends else ())
@@ -397,8 +399,8 @@ def test_annotations_for_another_size_and_boxes_over_the_edge_are_reported(tmp_p
     write(tmp_path / "train_annotation" / "1.json", json.dumps(document))
     first, second = findings_in(OD, tmp_path)
     assert first.message == (
-        "train: photos whose size differs from their annotation's image_size, left out: 1 of 31. Create them again from "
-        "the current photos."
+        "train: photos whose size differs from their annotation's image_size, left out: 1 of 31. Create them again "
+        "from the current photos."
     )
     assert first.details == ("train/1.jpg (40 x 32, not 99 x 9)",)
     assert second.message == "boxes partly outside their image, clipped: 1."
@@ -497,7 +499,9 @@ def test_masks_of_another_size_and_coloured_masks_are_left_out(tmp_path: Path) -
         "train: masks whose size differs from their photo's, left out with it: 1 of 10, more than "
     )
     assert first.details == ("train_annotation/8.png (8 x 8, train/8.jpg 40 x 32)",)
-    assert second.message.startswith("train: masks that cannot be read, left out with their photos: 1 of 10, more than ")
+    assert second.message.startswith(
+        "train: masks that cannot be read, left out with their photos: 1 of 10, more than "
+    )
     assert second.details[0].startswith("train_annotation/9.png is a colour picture, (1, 2, 3) in column 0 of row 0: ")
 
 
