@@ -1,4 +1,4 @@
-"""Channels of any algorithm: photos as they are or re-encoded as JPEG, RecordIO files, and what there is to say."""
+"""Write channels for any algorithm: load photos, re-encode them if needed, and collect a summary of problems."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,10 +28,10 @@ Truth = TypeVar("Truth")
 
 @dataclass
 class Summary:
-    """What was written and what was not.
+    """What was written, and which files were changed or skipped.
 
-    `class_names` by label; `pixels` as the data set has them; `counts` of photos per channel; `files` holds files with
-    their reasons by what was done to them, in words that a number follows.
+    `class_names` are ordered by label. `pixels` is the data set's. `counts` holds the number of photos per channel.
+    `files` lists the affected files, each with a reason, by category. A category is a phrase that a count follows.
     """
 
     class_names: Sequence[str]
@@ -42,27 +42,30 @@ class Summary:
 
     @property
     def hyperparameters(self) -> dict[str, int]:
-        """What a job on these channels has to be given."""
+        """Hyperparameters that a job on these channels needs."""
         counts = {"num_classes": len(self.class_names), "num_training_samples": self.counts["train"]}
         return counts | ({"multi_label": 1} if self.multi_label else {})
 
-    def note(self, done: str, file: str) -> None:
-        """`done` was done to `file` (a name and a reason)."""
-        self.files.setdefault(done, []).append(file)
+    def note(self, category: str, file: str) -> None:
+        """Add `file`, a name and a reason, to a category of `files`."""
+        self.files.setdefault(category, []).append(file)
 
 
 @dataclass(frozen=True)
 class LoadedPhoto:
-    """A photo for a channel: an upright JPEG's bytes, why they were re-encoded ("" if not), and the file's header."""
+    """A photo for a channel: the bytes of an upright JPEG, and the dimensions and orientation of the original file.
+
+    `reencode_reason` is "" if the bytes are those of the original file.
+    """
 
     data: bytes
-    reencoded: str
+    reencode_reason: str
     frame: preprocess.Frame
 
 
 @dataclass(frozen=True)
 class Photo(Generic[Truth]):
-    """A photo to write: its entry in the lists, what its algorithm says is true of it, and the JPEG's bytes."""
+    """A photo to write: its entry in the data set, its ground truth for the algorithm, and the bytes of its JPEG."""
 
     entry: Entry[Any]
     truth: Truth
@@ -78,28 +81,28 @@ def load_photos(
     before: int = 0,
     cache: PhotoCache | None = None,
 ) -> Iterator[Photo[Truth]]:
-    """The photos that can be used, in order, with their `truth`; a chunk at a time to keep memory small.
+    """Yield the usable photos with their ground truth, in order. Load one chunk at a time to limit memory.
 
-    What cannot be read, and what `truth` refuses with a UserError, is noted in `summary` and left out. `before` counts
-    the photos that `progress` has seen already. `cache` keeps what is seen of the photos.
+    Note in `summary` and skip photos that cannot be read or for which `truth` raises UserError. `before` is the number
+    of photos already counted by `progress`. `cache` gets a PhotoInfo for each photo.
     """
     for start in range(0, len(chosen), _CHUNK):
         chunk = chosen[start : start + _CHUNK]
-        taken = pool.map(partial(_load, cache=cache), [entry.path for entry in chunk])
-        for offset, (entry, photo) in enumerate(zip(chunk, taken, strict=True), start=start + 1):
+        loaded = pool.map(partial(_load, cache=cache), [entry.path for entry in chunk])
+        for offset, (entry, photo) in enumerate(zip(chunk, loaded, strict=True), start=start + 1):
             progress.done(before + offset)
             file = entry.path.name
             if isinstance(photo, str):
                 summary.note(UNREADABLE, f"{file} {photo}")
                 continue
             try:
-                known = truth(entry, photo)
+                photo_truth = truth(entry, photo)
             except UserError as error:
                 summary.note(UNUSABLE, str(error))
                 continue
-            if photo.reencoded:
-                summary.note(REENCODED, f"{file} {photo.reencoded}")
-            yield Photo(entry, known, photo.data)
+            if photo.reencode_reason:
+                summary.note(REENCODED, f"{file} {photo.reencode_reason}")
+            yield Photo(entry, photo_truth, photo.data)
 
 
 def write_recordio(
@@ -108,7 +111,7 @@ def write_recordio(
     label: Callable[[Truth, Summary], float | Sequence[float]],
     summary: Summary,
 ) -> None:
-    """Write `photos` into `folder`/NAME.rec, NAME being the folder's; `label` gives a record's label from a truth."""
+    """Write `photos` to `folder`/NAME.rec, where NAME is the folder's name. `label` converts a truth to a label."""
     with recordio.Writer(folder / f"{folder.name}.rec") as records:
         for index, photo in enumerate(photos):
             records.write(recordio.pack_image(label(photo.truth, summary), index, photo.data))
@@ -121,9 +124,9 @@ def write_pairs(
     suffix: str,
     annotation: Callable[[Photo[Truth]], bytes],
 ) -> Path:
-    """Write `photos` into `building`/`channel` and, with the same base names, their annotations beside it.
+    """Write `photos` to `building`/`channel`, and annotations with the same base names to a folder next to it.
 
-    Returns the folder of the annotations, `building`/CHANNEL_annotation.
+    Return the folder of the annotations, `building`/CHANNEL_annotation.
     """
     annotations = building / f"{channel}_annotation"
     annotations.mkdir()
@@ -134,7 +137,7 @@ def write_pairs(
 
 
 def write_class_names(folder: Path, names: Sequence[str]) -> None:
-    """Write `folder`/classes.txt: one class name a line, by label."""
+    """Write `folder`/classes.txt: one class name per line, ordered by label."""
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
@@ -144,7 +147,7 @@ def read_class_names(folder: Path) -> list[str]:
 
 
 def _load(path: Path, cache: PhotoCache | None) -> LoadedPhoto | str:
-    """The photo for the channel, or why it cannot be read."""
+    """Return the photo for the channel, or the reason why it cannot be read."""
     try:
         data = path.read_bytes()
         image = preprocess.decode(data)
@@ -153,21 +156,21 @@ def _load(path: Path, cache: PhotoCache | None) -> LoadedPhoto | str:
     except preprocess.UnreadableImage as error:
         return str(error)
     frame = preprocess.frame(data)
-    why = _why_reencode(data, frame)
-    if why:
+    reason = _reencode_reason(data, frame)
+    if reason:
         encoded = io.BytesIO()
         image.save(encoded, "JPEG", quality=QUALITY)
         data = encoded.getvalue()
     if cache is not None:
         cache.add(data, image)
-    return LoadedPhoto(data, why, frame)
+    return LoadedPhoto(data, reason, frame)
 
 
-def _why_reencode(data: bytes, frame: preprocess.Frame) -> str:
-    """What other tools would read differently from us, in words; "" for an upright RGB or greyscale JPEG."""
+def _reencode_reason(data: bytes, frame: preprocess.Frame) -> str:
+    """Return why other tools might read the file differently, or "" for an upright RGB or greyscale JPEG."""
     with Image.open(io.BytesIO(data)) as header:
         if header.format != "JPEG":
             return f"is a {header.format}"
         if header.mode not in ("RGB", "L"):
             return f"is {header.mode}"
-    return "" if frame.orientation == 1 else "is turned by EXIF"
+    return "" if frame.orientation == 1 else "is rotated by EXIF"

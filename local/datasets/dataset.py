@@ -1,4 +1,4 @@
-"""A data set, whatever its layout: its photos, what is known of each, and the split that it comes with."""
+"""A data set in any layout: its photos, a target for each, and the split that it comes with."""
 
 import random
 import unicodedata
@@ -13,22 +13,22 @@ from local.errors import UserError
 from train.data import parts
 
 CLASSIFICATION, DETECTION, SEGMENTATION = TASKS = ("classification", "detection", "segmentation")
-"""What can be known of a photo: the names of its classes (`Labels`), its boxes (`Annotation`), or its mask (`Mask`)."""
+"""The tasks and their targets: class names (`Labels`), boxes (`Annotation`) and masks (`masks.mask.Mask`)."""
 TRAIN, VALIDATION = parts.TRAIN, parts.VALIDATION
 NO_CLASS = "unused"
-"""The name of a label that no photo has."""
+"""The name of a label without photos."""
 UNUSABLE = "photos whose annotations cannot be used, skipped"
 
 Target = TypeVar("Target")
 Labels = tuple[str, ...]
-"""The names of a photo's classes: one, or any number in a multi-label data set."""
+"""The class names of a photo: one, or any number in a multi-label data set."""
 Edges = tuple[float, float, float, float]
-"""A box: left, top, right, bottom. Right and bottom lie behind the last pixel, so that right - left is the width."""
+"""A box: left, top, right, bottom. Right and bottom are one past the last pixel, so the width is right - left."""
 
 
 @dataclass(frozen=True)
 class LabelledBox:
-    """One object of a photo: the name of its class and its box, counted from the photo's upper left corner."""
+    """An object on a photo: its class name and its box, measured from the upper left corner."""
 
     name: str
     box: Edges
@@ -36,12 +36,14 @@ class LabelledBox:
 
 @dataclass(frozen=True)
 class Annotation:
-    """The objects on a photo, there may be none, and what their boxes are measured in.
+    """The labelled boxes of a photo, possibly none, and the unit of their coordinates.
 
-    `source` is what messages call the annotation, most often its file. `size` is the (width, height) in pixels of the
-    photo that was annotated, or FRACTIONS, or UNKNOWN: pixels of the photo that is there. Pixels are of the photo as it
-    is stored where its stored size is that, else of the upright one; fractions, and pixels of a size that is UNKNOWN,
-    are of the stored photo unless `upright`.
+    `source` is what messages call the annotation, usually its file. `size` is the (width, height) in pixels of the
+    photo that was annotated. It is FRACTIONS if boxes are in fractions of the photo, and UNKNOWN if they are in pixels
+    but the annotation gives no size.
+
+    Pixels refer to the stored photo if its stored size is `size`, else to the upright photo. Fractions, and pixels of
+    UNKNOWN size, refer to the stored photo unless `upright` is set.
     """
 
     source: str
@@ -51,7 +53,7 @@ class Annotation:
 
     @property
     def classes(self) -> set[str]:
-        """The names of the objects' classes."""
+        """The class names of the objects."""
         return {one.name for one in self.objects}
 
 
@@ -61,10 +63,10 @@ UNKNOWN = (0, 0)
 
 @dataclass(frozen=True)
 class Entry(Generic[Target]):
-    """A photo of a data set: what it is called in a channel, without extension, its file, and what is known of it.
+    """A photo of a data set: its name in a channel without the extension, its path, and its target.
 
-    Whether the file exists and is an image is for the reader to find out. `part` is TRAIN, VALIDATION, or "" where the
-    data set names none; `group` is what a random split divides by.
+    The file may be missing or unreadable. `part` is TRAIN, VALIDATION, or "" if the data set does not say. A random
+    split is stratified by `group`.
     """
 
     name: str
@@ -76,10 +78,11 @@ class Entry(Generic[Target]):
 
 @dataclass(frozen=True)
 class DataSet(Generic[Target]):
-    """What `prepare` makes channels of: the photos, in a defined order, and the names of the classes by label.
+    """The input of `prepare`: the photos in a fixed order, and the class names by label.
 
-    `notes` are files that were left out, by the reason in words that a number follows. `pixels` are the numbers that a
-    mask has for each label, where they are not the labels. `multi_label`: a photo may be of any number of classes.
+    `notes` lists files that were left out, by reason. A reason is a phrase that a count follows. `pixels` holds the
+    mask value of each label, and is empty if they are the same. With `multi_label`, a photo may have any number of
+    classes.
     """
 
     root: Path
@@ -91,20 +94,20 @@ class DataSet(Generic[Target]):
 
     @property
     def has_split(self) -> bool:
-        """Whether the data set names photos to train on and others to validate on."""
+        """Whether the data set has a training part and a validation part."""
         return {TRAIN, VALIDATION} <= {entry.part for entry in self.entries}
 
     def part(self, name: str) -> list[Entry[Target]]:
-        """The photos of one part."""
+        """Return the photos of one part."""
         return [entry for entry in self.entries if entry.part == name]
 
 
 def random_split(
     entries: Sequence[Entry[Target]], fraction: float, seed: int
 ) -> tuple[list[Entry[Target]], list[Entry[Target]]]:
-    """Split group by group: round(`fraction` * n) of a group's n photos to train on, the rest held out.
+    """Split each group: round(`fraction` * n) of its n photos are for training, the rest for validation.
 
-    A group with two or more photos has at least one on each side. The same seed gives the same split.
+    A group of two or more photos has at least one on each side. The same seed gives the same split.
     """
     generator = random.Random(seed)
     groups: dict[str, list[Entry[Target]]] = defaultdict(list)
@@ -121,9 +124,9 @@ def random_split(
 
 
 def rarest_classes(classes: Sequence[Iterable[str]]) -> list[str]:
-    """Return for each photo the one of its `classes` that the fewest photos have, "" without any.
+    """Return the rarest class of each photo, or "" for a photo without classes. `classes` has one item per photo.
 
-    As the `group` of photos of several classes it gives each class to both sides of a random split, where it can.
+    As the `group` of multi-label photos, it puts each class on both sides of a random split if possible.
     """
     counts = Counter(name for names in classes for name in set(names))
     return [min(names, key=lambda name: (counts[name], name), default="") for names in map(set, classes)]
@@ -132,23 +135,23 @@ def rarest_classes(classes: Sequence[Iterable[str]]) -> list[str]:
 def make_entries(
     photos: Iterable[tuple[Path, str, Target, Iterable[str]]], in_folders: bool = False
 ) -> tuple[Entry[Target], ...]:
-    """Return the entries of photos: each its file, its part, what is known of it, and its classes.
+    """Return entries for photos given as (path, part, target, classes).
 
-    The rarest_classes of a photo's classes is its group and, with `in_folders`, its folder in a channel.
+    The rarest class of a photo is its group and, with `in_folders`, its folder in a channel.
     """
-    found = list(photos)
-    groups = rarest_classes([classes for *_, classes in found])
-    names = channel_names([path for path, *_ in found], groups if in_folders else None)
+    rows = list(photos)
+    groups = rarest_classes([classes for *_, classes in rows])
+    names = channel_names([path for path, *_ in rows], groups if in_folders else None)
     return tuple(
-        Entry(name, path, known, part, group)
-        for name, (path, part, known, _), group in zip(names, found, groups, strict=True)
+        Entry(name, path, target, part, group)
+        for name, (path, part, target, _), group in zip(names, rows, groups, strict=True)
     )
 
 
 def class_name(text: str, what: str) -> str:
-    """Return a class name as a line of classes.txt: without space around it, and one for any space within.
+    """Return a class name for classes.txt: stripped, with each run of whitespace replaced by one space.
 
-    Raises UserError, which begins with `what` the name is, for one that is empty or cannot be written.
+    Raise UserError if the name is empty or has control characters. The message begins with `what`.
     """
     name = " ".join(text.split())
     if not name:

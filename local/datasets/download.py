@@ -1,4 +1,4 @@
-"""Archives of a data set: downloaded in as many attempts as it takes, checked and unpacked."""
+"""Download the archives of a data set, verify their checksums and unpack them."""
 
 import errno
 import gzip
@@ -21,7 +21,7 @@ from local.progress import Progress, megabytes
 
 SITE = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
 PARTS = ("images", "annotations")
-# Seconds before each new attempt; an attempt that received anything starts the row again.
+# Seconds to wait before each retry. An attempt that received any data resets the sequence.
 WAITS = (1.0, 2.0, 4.0, 8.0)
 _TIMEOUT = 30.0
 _BLOCK = 1 << 18
@@ -29,16 +29,16 @@ _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 
 
 class _Interrupted(Exception):
-    """A transfer ended before its time; the message says why."""
+    """A transfer ended early. The message says why."""
 
 
 def download(url: str, path: Path, waits: Sequence[float] = WAITS) -> None:
-    """Download `url` to `path`, which appears when it is complete; until then it grows as `path`.part.
+    """Download `url` to `path`. An incomplete download is in `path`.part.
 
-    An interrupted transfer, of this call or an earlier one, is resumed where it stopped if the server can (Range) and
-    its file is unchanged (If-Range); otherwise it starts again. `waits` are the seconds before each further attempt.
+    Resume an interrupted transfer, also one of an earlier call, if the server supports Range and its file has not
+    changed (If-Range). Otherwise start from scratch. `waits` are the seconds to wait before each retry.
 
-    Raises UserError for a URL that the server refuses, CommandFailed when the network or the disk ends it.
+    Raise UserError if the server rejects the URL, and CommandFailed if the network or the disk fails.
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise UserError(f"{url} is not an http or https URL: give one that begins with https://")
@@ -54,9 +54,9 @@ def download(url: str, path: Path, waits: Sequence[float] = WAITS) -> None:
             if attempt == len(waits):
                 raise CommandFailed(
                     f"{url} could not be downloaded: {error}. {megabytes(_size(part))} are in {part}: check the "
-                    "network (or HTTPS_PROXY) and run this again, it goes on from there"
+                    "network (or HTTPS_PROXY) and run this again to resume the download"
                 ) from None
-            print(f"{error}; trying again in {waits[attempt]:g} s")
+            print(f"{error}; retrying in {waits[attempt]:g} s")
             time.sleep(waits[attempt])
             attempt += 1
     part.replace(path)
@@ -64,27 +64,27 @@ def download(url: str, path: Path, waits: Sequence[float] = WAITS) -> None:
 
 
 def check(path: Path, sha256: str | None, url: str) -> None:
-    """Compare the SHA-256 of the file with `sha256` (hexadecimal; None: nothing to compare).
+    """Verify the SHA-256 of the file. `sha256` is hexadecimal; None skips the check.
 
-    A file that differs is deleted, so that the next run downloads it again; raises UserError.
+    If it differs, delete the file so that the next run downloads it again, and raise UserError.
     """
     if sha256 is None:
         return
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
         path.unlink()
         raise UserError(
-            f"{url} has the SHA-256 {found}, expected {sha256}: it was deleted; correct the checksum or the URL, and "
-            "run this again"
+            f"{url} has the SHA-256 {digest}, expected {sha256}: correct the checksum or the URL and run this again; "
+            "the downloaded file was deleted"
         )
 
 
 def extract(archive: Path, folder: str, out: Path) -> None:
-    """Unpack the tree `folder`/ of a .tar.gz into `out`, where it appears when it is complete.
+    """Unpack `folder`/ from a .tar.gz to `out`/`folder`, which exists only if unpacking succeeds.
 
-    Members that would land outside, links that lead outside and devices are refused (tarfile's `data` filter): nothing
-    of such an archive is kept, UserError names the member. CommandFailed when the archive is damaged or the disk full.
+    Raise UserError naming the member for paths or links that lead outside and for devices (tarfile's `data` filter).
+    Raise CommandFailed if the archive is damaged or the disk is full.
     """
     building = out / f".{folder}.{os.getpid()}.part"
     try:
@@ -97,14 +97,14 @@ def extract(archive: Path, folder: str, out: Path) -> None:
             for member in tar:
                 tar.extract(member, building, filter="data")
                 progress.done(file.tell())
-            while content.read(_BLOCK):  # the checksum stands at gzip's very end, which tarfile does not reach
+            while content.read(_BLOCK):  # gzip's checksum comes after the last byte that tarfile reads
                 pass
         if not (building / folder).is_dir():
-            raise UserError(f"{archive} holds no folder {folder}/: give the URL of the data set's own {folder}.tar.gz")
+            raise UserError(f"{archive} has no folder {folder}/: give the URL of the data set's {folder}.tar.gz")
         (building / folder).replace(out / folder)
     except tarfile.FilterError as error:
         raise UserError(
-            f"{archive} is not safe to unpack: {error}; delete it and get it from a place you trust"
+            f"{archive} is not safe to unpack: {error}; delete it and download it from a trusted source"
         ) from None
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CommandFailed(f"{archive} is damaged ({error}): delete it and run this again") from None
@@ -115,7 +115,7 @@ def extract(archive: Path, folder: str, out: Path) -> None:
 
 
 def _transfer(url: str, part: Path) -> None:
-    """One attempt to complete `part`. Raises _Interrupted when another attempt may help."""
+    """Try once to complete `part`. Raise _Interrupted if a retry may help."""
     start = _size(part)
     validator = _read_validator(part)
     headers = {"User-Agent": "sagemaker-vision-containers", "Accept-Encoding": "identity"}
@@ -128,12 +128,12 @@ def _transfer(url: str, part: Path) -> None:
             _refused(url, part, error)
         return
     except (OSError, http.client.HTTPException) as error:
-        raise _Interrupted(f"no answer from {urllib.parse.urlsplit(url).netloc} ({_reason(error)})") from None
+        raise _Interrupted(f"no response from {urllib.parse.urlsplit(url).netloc} ({_reason(error)})") from None
     with response:
         if response.status == http.HTTPStatus.OK:
             start = 0
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise _Interrupted(f"the server answered {response.status} without the range that was asked for")
+            raise _Interrupted(f"the server returned {response.status} without the requested range")
         length = response.headers.get("Content-Length")
         total = start + int(length) if length is not None else None
         _require_space(part, total, start)
@@ -149,7 +149,7 @@ def _transfer(url: str, part: Path) -> None:
 
 
 def _copy(response: http.client.HTTPResponse, file: BinaryIO, name: str, start: int, total: int | None) -> int:
-    """Copy the body to the file; returns the file's size. What came before an interruption is in the file."""
+    """Append the response body to the file and return the file's size. After an interruption, received data is kept."""
     count = start
     with Progress(f"Downloading {name}", total, "B", already=start) as progress:
         while True:
@@ -165,37 +165,38 @@ def _copy(response: http.client.HTTPResponse, file: BinaryIO, name: str, start: 
 
 
 def _refused(url: str, part: Path, error: urllib.error.HTTPError) -> None:
-    """What an HTTP error status means; returns when `part` turns out to be complete."""
+    """Raise the exception for an HTTP error status. Return if the status shows that `part` is complete."""
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         if error.headers.get("Content-Range") == f"bytes */{_size(part)}":
             return
         part.unlink()
-        raise _Interrupted("the server's file is shorter than the part that was here, which was deleted")
+        raise _Interrupted("the server's file is shorter than the partial download, which was deleted")
     if error.code in _RETRIED:
-        raise _Interrupted(f"the server answered {error.code} {error.reason}")
-    option = next((f"--{name}-url" for name in PARTS if url.endswith(f"{name}.tar.gz")), "the URL")
-    raise UserError(f"{url} answered {error.code} {error.reason}: check it, and give another by {option}")
+        raise _Interrupted(f"the server returned {error.code} {error.reason}")
+    option = next((f" with --{name}-url" for name in PARTS if url.endswith(f"{name}.tar.gz")), "")
+    raise UserError(f"{url} returned {error.code} {error.reason}: check the URL or give another{option}")
 
 
 def _require_space(part: Path, total: int | None, start: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if total is not None and total - start > free:
         raise CommandFailed(
-            f"{part.parent} has {megabytes(free)} free and {megabytes(total - start)} are to come: make room, or "
-            "choose another folder by --out"
+            f"{part.parent} has {megabytes(free)} free and the download needs {megabytes(total - start)}: free some "
+            "space or choose another folder with --out"
         )
 
 
 def _disk_error(error: OSError, folder: Path) -> Exception:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return CommandFailed(
-            f"{folder} is full ({error.strerror}): make room and run this again, or choose another --out"
+            f"{folder} is full ({error.strerror}): free some space and run this again, or choose another folder with "
+            "--out"
         )
     return CommandFailed(f"{folder} cannot be written: {error}")
 
 
 def _reason(error: BaseException) -> str:
-    """The useful part of a network error: urllib wraps the real one."""
+    """Return the reason of a network error. urllib wraps the original exception."""
     reason = getattr(error, "reason", error)
     return str(getattr(reason, "strerror", None) or reason) or type(error).__name__
 
@@ -214,7 +215,7 @@ def _read_validator(part: Path) -> str | None:
 
 
 def _write_validator(part: Path, headers: http.client.HTTPMessage) -> None:
-    """Keep what says whether the server's file is still the same: a strong ETag or its date (RFC 9110, 13.1.5)."""
+    """Save a validator of the server's file for If-Range: a strong ETag or the date (RFC 9110, section 13.1.5)."""
     etag = headers.get("ETag", "")
     validator = etag if etag.startswith('"') else headers.get("Last-Modified", "")
     if validator:

@@ -1,4 +1,4 @@
-"""Names of files and folders in a channel: what every file system, list and terminal can have in a name."""
+"""Names of files and folders in a channel that are valid on every file system and in lists."""
 
 import re
 from collections.abc import Sequence
@@ -6,26 +6,25 @@ from pathlib import Path
 
 from local.errors import UserError
 
-# What Windows cannot have too, as channels may be copied there; ends of lines, which a .lst file cannot have in a path;
-# and bytes that are not UTF-8, as Python keeps them.
-_STRANGE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff/\\:*?"<>|]|^\.|[. ]$')
+# Characters that Windows rejects, because channels may be copied there; line ends, which would break .lst files; and
+# the surrogates that Python uses for bytes that are not UTF-8.
+_INVALID = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff/\\:*?"<>|]|^\.|[. ]$')
 
 
 def safe(name: str) -> str:
-    """Return a name with `_` for what it cannot have, or would be hidden by."""
-    return _STRANGE.sub("_", name) or "_"
+    """Return a name with `_` in place of invalid characters and of a leading dot, which would hide the file."""
+    return _INVALID.sub("_", name) or "_"
 
 
 def printable(text: str) -> str:
-    """Return a text without what a terminal would obey or cannot show."""
+    """Escape the control characters and other unprintable characters of a text for a terminal."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def channel_names(paths: Sequence[Path], folders: Sequence[str] | None = None) -> list[str]:
-    """Return what photos are called in a channel: their base names, numbered where a folder would have one twice.
+    """Return the name of each photo in a channel: its base name, numbered if its folder already has that name.
 
-    `folders` are where they will lie in the channel, one for each photo. Names that differ in case only count as one,
-    as they do to the file systems of macOS and Windows.
+    `folders` is the folder of each photo in the channel. Names are compared without case, as on macOS and Windows.
     """
     places = [*zip(folders or [""] * len(paths), (safe(path.stem) for path in paths), strict=True)]
     taken = {(folder, name.casefold()) for folder, name in places}
@@ -44,7 +43,7 @@ def channel_names(paths: Sequence[Path], folders: Sequence[str] | None = None) -
 
 
 def folder_names(names: Sequence[str]) -> list[str]:
-    """Return the folder for each class name. Raises UserError for two classes that would share one."""
+    """Return the folder name for each class. Raise UserError if two classes would share one."""
     folders = [safe(name) for name in names]
     owners: dict[str, str] = {}
     for folder, name in zip(folders, names, strict=True):

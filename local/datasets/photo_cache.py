@@ -1,4 +1,4 @@
-"""Facts about photos that need their pixels, cached: the inspection reuses what `prepare` has found out."""
+"""A cache of facts that are computed from the pixels of photos. `prepare` fills it and the inspection uses it."""
 
 import hashlib
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from serve import preprocess
 from serve.preprocess import Frame
 
 _TINT = 8
-"""How far red, green and blue of a grey photo may differ, of 255: scans and old JPEG files are not quite even."""
+"""How far red, green and blue of a grey photo may differ, out of 255. Scans and old JPEGs are not quite neutral."""
 _GRID = 64
 
 
 class PhotoInfo(NamedTuple):
-    """A photo's frame (from its header), whether it is grey, and a digest of its upright pixels."""
+    """The frame of a photo from its header, whether the photo is grey, and a digest of its upright pixels."""
 
     frame: Frame
     grey: bool
@@ -23,27 +23,27 @@ class PhotoInfo(NamedTuple):
 
 
 class PhotoCache:
-    """PhotoInfo by the bytes of the photo's file, so that no photo is decoded twice."""
+    """Maps the bytes of photo files to PhotoInfo, so that no photo is decoded twice."""
 
     def __init__(self) -> None:
-        self._seen: dict[bytes, PhotoInfo] = {}
+        self._infos: dict[bytes, PhotoInfo] = {}
 
     def __len__(self) -> int:
-        return len(self._seen)
+        return len(self._infos)
 
     def at(self, data: bytes) -> PhotoInfo:
-        """Return the look at an image file's bytes. Raises UnreadableImage."""
-        found = self._seen.get(_digest(data))
-        return self.add(data, preprocess.decode(data)) if found is None else found
+        """Return the PhotoInfo for the bytes of an image file. Raise UnreadableImage if they cannot be decoded."""
+        info = self._infos.get(_digest(data))
+        return self.add(data, preprocess.decode(data)) if info is None else info
 
     def add(self, data: bytes, image: Image.Image) -> PhotoInfo:
-        """Keep and return the look at an image file's bytes, which have been decoded as `image`, upright and RGB."""
+        """Store and return the PhotoInfo for the bytes of an image file. `image` is the decoded photo, upright RGB."""
         pixels = np.asarray(image)
-        some = pixels[:: max(1, image.height // _GRID), :: max(1, image.width // _GRID)].astype(np.int16)
-        grey = int(np.ptp(some, axis=2).max()) <= _TINT
-        look = PhotoInfo(preprocess.frame(data), grey, _digest(f"{image.size}".encode(), pixels.data))
-        self._seen[_digest(data)] = look
-        return look
+        sampled = pixels[:: max(1, image.height // _GRID), :: max(1, image.width // _GRID)].astype(np.int16)
+        grey = int(np.ptp(sampled, axis=2).max()) <= _TINT
+        info = PhotoInfo(preprocess.frame(data), grey, _digest(f"{image.size}".encode(), pixels.data))
+        self._infos[_digest(data)] = info
+        return info
 
 
 def _digest(*parts: bytes | memoryview) -> bytes:

@@ -50,7 +50,7 @@ def test_without_a_split_a_fifth_of_each_class_is_held_out(
     data = write_photos(tmp_path / "data", *numbered("Müsli Riegel", 10), *numbered("dog", 5))
     assert run(name, "--data", data, "--out", tmp_path / "out") == 0
     output = capsys.readouterr().out
-    assert f"{data} is read as class-folders: it holds the folders Müsli Riegel, dog\n" in output
+    assert f"{data} is read as class-folders: it has the folders Müsli Riegel, dog\n" in output
     assert "12 photos to train on, 3 to validate on, 2 classes" in output
     assert "Set num_classes=2 num_training_samples=12" in output
     labels = [label for _, label in prepare.photos(tmp_path / "out", "validation", name)]
@@ -122,8 +122,8 @@ def test_a_class_may_have_the_name_of_a_part(name: str, tmp_path: Path) -> None:
     [
         (["fold1/cat/1.jpg", "fold1/dog/1.jpg", "fold2/cat/1.jpg", "fold2/dog/1.jpg"], "fold1, fold2, which all hold"),
         (["val/cat/1.jpg", "val/dog/1.jpg", "test/cat/1.jpg", "test/dog/1.jpg"], "test, val, which all hold cat, dog"),
-        (["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "more/1.jpg"], "the folders more, train, val: of"),
-        (["train/1.jpg", "val/2.jpg", "test/3.jpg"], "the folders test, train, val: of the data set's parts"),
+        (["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "more/1.jpg"], "the folders more, train, val, and"),
+        (["train/1.jpg", "val/2.jpg", "test/3.jpg"], "the folders test, train, val, and a data set"),
         (["seg_train/seg_train/cat/1.jpg", "seg_test/seg_test/cat/1.jpg", "seg_pred/1.jpg"], "seg_pred, seg_test, seg"),
     ],
 )
@@ -135,7 +135,7 @@ def test_parts_that_would_become_classes_are_rejected(names: list[str], message:
 @pytest.mark.parametrize("above", ["PetImages", "archive/PetImages", "train/train"])
 def test_class_folders_one_level_too_deep_are_rejected_with_the_folder_to_use(above: str, tmp_path: Path) -> None:
     write_photos(tmp_path, f"{above}/Cat/1.jpg", f"{above}/Dog/2.jpg", "__MACOSX/3.jpg")
-    with pytest.raises(UserError, match=f"if the classes are Cat, Dog in .*, give --data {tmp_path}/{above}$"):
+    with pytest.raises(UserError, match=f"if the classes are Cat, Dog in .*, use --data {tmp_path}/{above}$"):
         class_folders.classification(tmp_path)
 
 
@@ -143,7 +143,7 @@ def test_class_folders_one_level_too_deep_are_rejected_with_the_folder_to_use(ab
     ("names", "options", "message"),
     [
         (["cat/1.jpg"], [], "has only one class folder, cat/: a classifier needs at least two"),
-        (["1.jpg"], [], "has 1 photo and no labels of them, or is in no layout that is known: "),
+        (["1.jpg"], [], "has 1 photo but no labels, or is not in a supported layout: "),
         (["cat/a.txt", "dog/b.txt"], [], "has no photos in its class folders"),
         (["train/cat/1.jpg", "train/dog/2.jpg", "val/cta/3.jpg"], [], "has the class folder cta/, which folder"),
         (
@@ -175,9 +175,7 @@ def test_algorithms_that_need_boxes_or_masks_reject_class_folders(
 ) -> None:
     data = write_photos(tmp_path / "data", "cat/1.jpg", "dog/2.jpg")
     assert run(name, "--data", data, "--out", tmp_path / "out") == 2
-    assert (
-        f"{data} is read as class-folders (it holds the folders cat, dog), which {message}" in capsys.readouterr().err
-    )
+    assert f"{data} is read as class-folders (it has the folders cat, dog), which {message}" in capsys.readouterr().err
 
 
 def test_a_damaged_photo_is_listed_and_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,7 +186,7 @@ def test_a_damaged_photo_is_listed_and_skipped(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_missing_folder_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a folder: give the one that holds the data set"):
+    with pytest.raises(UserError, match="is not a folder: give the folder of the data set"):
         layouts.detect(tmp_path / "no")
 
 

@@ -121,7 +121,7 @@ def test_unused_files_and_entries_are_listed_with_a_reason(tmp_path: Path) -> No
         TEST_PHOTOS: ["test/5.jpg"],
         coco.STRAYS: ["labels.json annotations[1]", "labels.json annotations[2]"],
         UNLISTED: ["4.jpg"],
-        UNUSABLE: ["labels.json: the image with the id 5 has the file_name 6, not a path"],
+        UNUSABLE: ["labels.json: the image with the id 5 has the file_name 6: give it a path"],
         UNUSED_CLASSES: ["dog"],
     }
 
@@ -245,14 +245,14 @@ def test_a_category_named_background_is_the_background(tmp_path: Path) -> None:
         ([[1, 2, 3, 4, 5, 1e9]], "has the polygon [1, 2, 3, 4, 5, 1000000000.0]"),
         ([1, 2, 3, 4, 5, float("nan")], "has the polygon [1, 2, 3, 4, 5, NaN]"),
         ([SQUARE[0], 7], "has the polygon 7"),
-        ({"counts": [2400]}, "has run lengths of the size null: the image has [40, 60], height and width"),
+        ({"counts": [2400]}, "has run lengths of the size null: the image has the height and width [40, 60]"),
         ({"size": [60, 40], "counts": [2400]}, "has run lengths of the size [60, 40]"),
-        ({"size": [40, 60], "counts": [2300]}, "has the run lengths [2300], which are not those of 60 x 40 pixels"),
+        ({"size": [40, 60], "counts": [2300]}, "has the run lengths [2300], which do not add up to 60 x 40 pixels"),
         ({"size": [40, 60], "counts": [2400, -1, 1]}, "has the run lengths [2400, -1, 1]: expected whole numbers"),
         ({"size": [40, 60], "counts": [1e30]}, "has the run lengths [1e+30]: expected whole numbers"),
-        ({"size": [40, 60], "counts": "\ud800"}, 'has the run lengths "\\ud800", which is not COCO\'s compressed form'),
-        ({"size": [40, 60], "counts": "P"}, 'has the run lengths "P", which is not COCO\'s compressed form'),
-        ({"size": [40, 60], "counts": "1"}, 'has the run lengths "1", which are not those of 60 x 40 pixels'),
+        ({"size": [40, 60], "counts": "\ud800"}, 'the run lengths "\\ud800", which are not in COCO\'s compressed form'),
+        ({"size": [40, 60], "counts": "P"}, 'has the run lengths "P", which are not in COCO\'s compressed form'),
+        ({"size": [40, 60], "counts": "1"}, 'has the run lengths "1", which do not add up to 60 x 40 pixels'),
     ],
 )
 def test_an_invalid_segmentation_is_rejected_by_name(segmentation: object, message: str, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_an_invalid_segmentation_is_rejected_by_name(segmentation: object, messa
         (annotation(bbox=[True, 2, 3, 4]), "has the bbox [true, 2, 3, 4]"),
         (annotation(bbox=[10**400, 2, 3, 4]), "has the bbox [1000000"),
         (annotation(bbox=None), "has the bbox null"),
-        (annotation(category=5), "labels.json annotations[1] has the category_id 5, which categories does not have"),
+        (annotation(category=5), "labels.json annotations[1] has the category_id 5, which is not in categories"),
         (annotation(category=[3]), "has the category_id [3], which"),
     ],
 )
@@ -303,9 +303,9 @@ def test_an_image_with_an_invalid_size_is_left_out(sides: tuple[object, object],
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"images": [ONE]}, "labels.json has no list annotations: COCO's instances files hold the lists"),
+        ({"images": [ONE]}, "labels.json has no list annotations: a COCO instances file has the lists"),
         (document({"a": 1}), "labels.json has no list annotations"),
-        (document([], [ONE, ONE]), "labels.json images[1] has the id 1 of labels.json images[0]: give each its own"),
+        (document([], [ONE, ONE]), "labels.json images[1] has the id 1 of labels.json images[0]: make ids unique"),
         (document([], [ONE, {"file_name": "2.jpg"}]), "labels.json images[1] is {"),
         (document([annotation()], ["1.jpg"]), 'labels.json images[0] is "1.jpg": it needs an id'),
         (document([], categories=[CAT, CAT]), "labels.json categories[1] has the id 3 of labels.json categories[0]"),
@@ -316,16 +316,13 @@ def test_an_image_with_an_invalid_size_is_left_out(sides: tuple[object, object],
             "labels.json categories: the id 1 has a name that is empty",
         ),
         (document([], categories=[{"id": 1, "name": "\ud800"}]), "the id 1 has a name that has control characters"),
-        (
-            document([annotation(bbox=[0.1, 0.5, 0.2, 1])]),
-            "labels.json has boxes of fractions, no number of them is above 1",
-        ),
-        (document([]), "labels.json has no object on any of 2 photos: annotate some"),
+        (document([annotation(bbox=[0.1, 0.5, 0.2, 1])]), "labels.json has boxes in fractions, with no number above 1"),
+        (document([]), "labels.json has no objects on 2 photos: annotate some"),
         (
             document([annotation()], [{**ONE, "file_name": "no.jpg"}]),
-            "'no.jpg' of labels.json: none of the photos that are",
+            "'no.jpg' of labels.json: none of the listed photos is",
         ),
-        (document([annotation()], []), "lists no image: none of the photos"),
+        (document([annotation()], []), "lists no image: none of the listed photos"),
         (
             document([annotation(bbox=7), annotation(image=2, bbox=7)]),
             "has the bbox 7: expected [left, top, width, height] in pix",
@@ -343,7 +340,7 @@ def test_an_unusable_file_is_rejected_with_the_key_the_value_and_the_fix(
 
 def test_files_with_only_ambiguous_names_are_rejected(tmp_path: Path) -> None:
     lay_out(tmp_path, document([annotation()], [ONE]), "cat/1.jpg", "dog/1.jpg", file="a/b.json")
-    with pytest.raises(UserError, match=r"1.jpg may be cat/1.jpg or dog/1.jpg: write the folder into file_name, as in"):
+    with pytest.raises(UserError, match=r"1.jpg may be cat/1.jpg or dog/1.jpg: add the folder to file_name, as in"):
         coco.detection(tmp_path)
 
 
@@ -356,14 +353,14 @@ def test_a_file_that_is_not_json_is_rejected_by_name(text: str, tmp_path: Path) 
 
 
 def test_boxes_without_outlines_are_not_masks(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^labels\.json has boxes and no outlines, its segmentation is empty"):
+    with pytest.raises(UserError, match=r"^labels\.json has boxes but no outlines, because all segmentations"):
         coco.segmentation(lay_out(tmp_path, document([annotation(segmentation=[])])))
 
 
 def test_more_categories_than_mask_values_are_rejected(tmp_path: Path) -> None:
     many = [{"id": number, "name": f"c{number}"} for number in range(255)]
     annotations = [annotation(category=number, segmentation=SQUARE) for number in range(255)]
-    with pytest.raises(UserError, match="has 255 categories: a mask has numbers for 254"):
+    with pytest.raises(UserError, match="has 255 categories: a mask can hold at most 254"):
         coco.segmentation(lay_out(tmp_path, document(annotations, categories=many)))
     assert len(coco.segmentation(lay_out(tmp_path, document(annotations[1:], categories=many))).class_names) == 255
 
@@ -455,7 +452,7 @@ def test_written_annotations_are_read_back(names: list[str], data: st.DataObject
     categories = [{"id": key, "name": name} for key, name in zip(ids, names, strict=True)]
     read = coco_json.parse(json.dumps(document(annotations, [ONE], categories)).encode(), "a.json")
     assert read.categories == tuple(name for _, name in sorted(zip(ids, names, strict=True)))
-    assert [(read_object.category, read_object.edges()) for read_object in read.pictures[0].objects] == [
+    assert [(read_object.category, read_object.edges()) for read_object in read.images[0].objects] == [
         (name, (left, top, left + width, top + height)) for name, (left, top, width, height) in boxes
     ]
 
@@ -581,5 +578,5 @@ def test_prepare_reports_the_layout_and_the_hyperparameters(tmp_path: Path, caps
     assert program.main(arguments) == 0
     printed = capsys.readouterr().out
     assert f"{data} is read as coco: labels.json lists images and annotations\n" in printed
-    assert "classes that no photo has, left out: 1 (dog)" in printed
+    assert "classes without photos, left out: 1 (dog)" in printed
     assert "Set num_classes=1 num_training_samples=8" in printed

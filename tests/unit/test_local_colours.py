@@ -82,7 +82,7 @@ def test_a_file_whose_numbers_are_the_labels_is_kept_unchanged(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("image", "form", "message"),
     [
-        (coloured(), "PNG", r"the colour #f28333 in column 2 of row 0, which no class has"),
+        (coloured(), "PNG", r"the colour #f28333 in column 2 of row 0, which has no class"),
         (Image.fromarray(KEYS, "L"), "PNG", r"the number 7 with the colour #070707 in column 2 of row 0"),
         (Image.new("RGB", (9, 9), "navy"), "JPEG", r"the colour #0[01]00[78]. in column 0 of row 0"),
     ],

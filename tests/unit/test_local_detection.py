@@ -151,7 +151,7 @@ def test_a_data_set_without_xml_files_is_rejected_with_what_is_missing(
     for file in (boxed.root / "annotations" / "xmls").iterdir():
         file.unlink()
     assert run(boxed, tmp_path / "channels") == 2
-    assert re.search(r"annotations/xmls has no XML file of any photo", capsys.readouterr().err)
+    assert re.search(r"annotations/xmls has no XML file for any photo", capsys.readouterr().err)
 
 
 def test_a_class_without_a_box_to_train_on_is_listed(
@@ -268,14 +268,14 @@ def test_photos_with_unusable_annotations_are_skipped_counted_and_listed(
     boxed.add("Bengal_25", None, voc(("cat", *HEAD_VOC)))
     assert run(boxed, tmp_path / "channels") == 0
     _, *lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "photos without their XML file, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
+    assert lines[0] == "photos that have no XML file, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
     assert lines[1].startswith("photos whose annotations cannot be used, skipped: 3 (")
     assert lines[2].startswith("listed photos that cannot be read, skipped: 2 (")
     assert all(reason in lines[2] for reason in ("Bengal_24.jpg is truncated", "Bengal_25.jpg does not exist"))
     for reason in (
         "Bengal_20.xml is for a photo of 65 x 48 pixels, but Bengal_20.jpg has 64 x 48",
         "Bengal_21.xml has an object of class bird, but the classes are cat, dog",
-        "Bengal_22.xml is not XML",
+        "Bengal_22.xml is not valid XML",
     ):
         assert reason in lines[1]
     assert lines[3] == "7 photos to train on, 3 to validate on, 2 classes"
@@ -288,7 +288,7 @@ def test_only_photos_with_boxes_of_the_real_subset_are_used(pets: Path, tmp_path
     summary = prepare.write_channels(data, train, validation, tmp_path / "channels", name="object-detection")
     assert summary.class_names == ("cat", "dog")
     assert summary.counts == {"train": 236, "validation": 60}
-    assert len(summary.files["photos without their XML file, left out"]) == 214
+    assert len(summary.files["photos that have no XML file, left out"]) == 214
     assert sum(len(truth.boxes) for truth in all_truths(tmp_path / "channels").values()) == 297
 
 

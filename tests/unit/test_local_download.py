@@ -164,13 +164,13 @@ def test_requests_to_a_busy_server_are_retried_and_those_for_a_missing_file_are_
     site.statuses = [503, 429]
     fetch(site, tmp_path / "file")
     assert len(site.requested) == 3
-    with pytest.raises(UserError, match=r"images\.tar\.gz answered 404 Not Found: check it, .* --images-url"):
+    with pytest.raises(UserError, match=r"images\.tar\.gz returned 404 Not Found: check the URL .* --images-url"):
         download.download(f"{site.url}/images.tar.gz", tmp_path / "images.tar.gz")
     assert len(site.requested) == 4
 
 
 def test_an_unreachable_server_is_reported_with_its_address_and_the_fix(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed, match=r"no answer from 127\.0\.0\.1:1 \(Connection refused\).*HTTPS_PROXY"):
+    with pytest.raises(CommandFailed, match=r"no response from 127\.0\.0\.1:1 \(Connection refused\).*HTTPS_PROXY"):
         download.download("http://127.0.0.1:1/file", tmp_path / "file", waits=(0.0,))
 
 
@@ -184,7 +184,7 @@ def test_a_file_larger_than_the_free_space_is_rejected_before_it_is_downloaded(
 ) -> None:
     site.files["/file"] = BODY
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6 - 1000, 1000))
-    with pytest.raises(CommandFailed, match=r"0\.0 MB free and 0\.3 MB are to come: make room"):
+    with pytest.raises(CommandFailed, match=r"0\.0 MB free and the download needs 0\.3 MB: free some space"):
         fetch(site, tmp_path / "file")
 
 
@@ -194,7 +194,7 @@ def test_a_full_disk_is_reported_with_the_fix_and_not_retried(site: Site, tmp_pa
         pytest.skip("/dev/full is not there")
     site.files["/file"] = BODY
     (tmp_path / "file.part").symlink_to(full)
-    with pytest.raises(CommandFailed, match=r"is full \(No space left on device\): make room"):
+    with pytest.raises(CommandFailed, match=r"is full \(No space left on device\): free some space"):
         fetch(site, tmp_path / "file")
     assert len(site.requested) == 1
 

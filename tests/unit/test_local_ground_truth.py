@@ -268,7 +268,7 @@ def test_the_job_that_fits_the_task_is_used_and_verification_jobs_are_ignored(wr
     assert ground_truth.detection(root).class_names == ("bone",)
     with pytest.raises(UserError) as caught:
         ground_truth.segmentation(root)
-    assert str(caught.value).startswith(f"{root}: its manifests have species ({CLASSIFIED}), bb ({BOXES}), and for seg")
+    assert str(caught.value).startswith(f"{root}: its manifests have species ({CLASSIFIED}), bb ({BOXES}), and segment")
 
 
 def test_the_last_job_of_a_chain_is_used_and_the_others_are_listed(write: Callable[..., Path]) -> None:
@@ -277,7 +277,7 @@ def test_the_last_job_of_a_chain_is_used_and_the_others_are_listed(write: Callab
     adjusted.pop("adjusted-source-ref")
     data = ground_truth.detection(write(original | adjusted, boxed("2.jpg", {0: "dog"}, box(0, 4, 4, 3, 3))))
     assert [annotation.objects[0].box[0] for annotation in targets(data).values()] == [2, 4]
-    assert notes(data) == {"labels of which a line has a later one, not used": ["bb"]}
+    assert notes(data) == {"labels with a later label in the same line, not used": ["bb"]}
 
 
 def test_the_metadata_of_a_mask_may_be_named_without_ref(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_the_later_of_two_lines_for_a_photo_is_used(write: Callable[..., Path]) 
     lines = single("1.jpg", 0, "dog"), single("2.jpg", 0, "dog"), single("1.jpg", 1, "cat"), about("1.jpg")
     data = ground_truth.classification(write(*lines))
     assert targets(data) == {"2.jpg": ("dog",), "1.jpg": ("cat",)}
-    assert notes(data)["photos that have a later line, whose label is taken"] == ["1.jpg, output.manifest line 1"]
+    assert notes(data)["photos listed in several lines, last label used"] == ["1.jpg, output.manifest line 1"]
 
 
 # --- several manifests ------------------------------------------------------------------------------------------------
@@ -394,7 +394,7 @@ def test_if_all_photos_are_missing_the_error_has_the_command_that_downloads_them
     with pytest.raises(UserError) as caught:
         ground_truth.classification(root)
     assert str(caught.value) == (
-        f"{root} has no photo of its manifests, such as s3://bucket/my set/a/1.jpg: "
+        f"{root} has no photo from its manifests, such as s3://bucket/my set/a/1.jpg: "
         f"aws s3 cp --recursive 's3://bucket/my set/' {root}"
     )
 
@@ -412,8 +412,8 @@ WHERE = "output.manifest line 1"
             [single("1.jpg", 1, "dog"), single("2.jpg", 1, "cat")],
             "output.manifest line 2 calls class 1 'cat' and output.manifest line 1 calls it 'dog'",
         ),
-        ("classification", [about("1.jpg", a=1, b=2)], "its manifests have a, b, and for classification they need"),
-        ("classification", [about("1.jpg")], "its manifests have no labels, and for classification they need"),
+        ("classification", [about("1.jpg", a=1, b=2)], "its manifests have a, b, and classification needs"),
+        ("classification", [about("1.jpg")], "its manifests have no labels, and classification needs"),
         ("classification", [several("1.jpg", {})], "no line of its manifests has a class"),
         (
             "classification",
@@ -437,24 +437,20 @@ WHERE = "output.manifest line 1"
             f'{WHERE} has a class-map with the key "dog"',
         ),
         ("detection", [boxed("1.jpg", {}, size=(0, 48))], f"{WHERE} has an image_size of 0 x 48"),
-        ("detection", [boxed("1.jpg", {}, size=("64", 48))], f"{WHERE} has no number of pixels as 'width'"),
-        ("detection", [about("1.jpg", bb={"annotations": []})], f"{WHERE} has no number of pixels as 'width'"),
+        ("detection", [boxed("1.jpg", {}, size=("64", 48))], f"{WHERE} has \"64\" as 'width' of"),
+        ("detection", [about("1.jpg", bb={"annotations": []})], f"{WHERE} has null as 'width' of"),
         (
             "detection",
             [boxed("1.jpg", {}, box(0, float("nan"), 0, 1, 1))],
-            f"{WHERE} has no number of pixels as 'left' of a box but NaN",
+            f"{WHERE} has NaN as 'left' of a box: expected a number",
         ),
-        ("detection", [boxed("1.jpg", {}, box(0, 10**400, 0, 1, 1))], f"{WHERE} has no number of pixels as 'left'"),
+        ("detection", [boxed("1.jpg", {}, box(0, 10**400, 0, 1, 1))], f"{WHERE} has 10000"),
         ("detection", [boxed("1.jpg", {}, box(None, 1, 0, 1, 1))], f"{WHERE} has a box with a class_id of null"),
-        (
-            "detection",
-            [boxed("1.jpg", {}, [0, 1, 2, 3])],
-            f"{WHERE} has no number of pixels as 'left' of a box but null",
-        ),
+        ("detection", [boxed("1.jpg", {}, [0, 1, 2, 3])], f"{WHERE} has null as 'left' of a box: expected a number"),
         (
             "segmentation",
             [about("1.jpg", a_ref="/", a_ref_metadata=job(MASKS))],
-            f"{WHERE} has a a-ref that is not the address of a PNG",
+            f'{WHERE} has "/" as a-ref: expected the URI of a PNG',
         ),
         (
             "segmentation",
@@ -480,7 +476,7 @@ WHERE = "output.manifest line 1"
         (
             "detection",
             [about("1.json", car_ref="x/SeqLabel.json", car_ref_metadata=job("groundtruth/video-object-detection"))],
-            f"{WHERE} is of a job of the type groundtruth/video-object-detection",
+            f"{WHERE} is from a job of the type groundtruth/video-object-detection",
         ),
         (
             "detection",
@@ -492,7 +488,7 @@ WHERE = "output.manifest line 1"
             [about("1.jpg"), "{", '{"source-ref": 5}', "[]"],
             "output.manifest line 2 is not JSON (Expecting",
         ),
-        ("detection", ["not json"], "has no manifest: it is a file *.manifest"),
+        ("detection", ["not json"], "has no manifest: put a file *.manifest"),
     ],
 )
 def test_invalid_manifests_are_rejected_with_the_line_the_value_and_the_fix(
@@ -529,7 +525,7 @@ def test_a_manifest_that_is_not_utf_8_is_rejected_by_name(write: Callable[..., P
 def test_a_manifest_is_recognised_by_its_first_line(name: str, write: Callable[..., Path], tmp_path: Path) -> None:
     write("\ufeff" + json.dumps(about("1.jpg")), to=name)
     layout = layouts.detect(tmp_path)
-    assert (layout.name, layout.reason) == ("ground-truth", f"{name} is a manifest of SageMaker")
+    assert (layout.name, layout.reason) == ("ground-truth", f"{name} is a SageMaker manifest")
 
 
 @pytest.mark.parametrize(

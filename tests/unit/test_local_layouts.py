@@ -110,9 +110,9 @@ def test_a_table_next_to_class_folders_that_may_have_labels_is_rejected(content:
 @pytest.mark.parametrize(
     ("photos", "files", "how"),
     [
-        (["images/great_dane_1.jpg"], {}, "it holds images/great_dane_1.jpg"),
-        (IMAGES, {"annotations/trimaps/1.png": ""}, "it holds annotations/trimaps"),
-        (IMAGES, {"annotations/test.txt": ""}, "it holds annotations/test.txt"),
+        (["images/great_dane_1.jpg"], {}, "it has images/great_dane_1.jpg"),
+        (IMAGES, {"annotations/trimaps/1.png": ""}, "it has annotations/trimaps"),
+        (IMAGES, {"annotations/test.txt": ""}, "it has annotations/test.txt"),
     ],
 )
 def test_the_pet_data_set_is_recognised_by_its_file_names(
@@ -124,13 +124,13 @@ def test_the_pet_data_set_is_recognised_by_its_file_names(
 @pytest.mark.parametrize(
     ("photos", "files", "message"),
     [
-        ([], {}, " is empty: put photos there, .* known: lists: "),
-        ([], {"a.pdf": ""}, " has no photos, only such files as a.pdf, and is in no layout that is known: lists: "),
-        (["1.jpg"], {}, " has 1 photo and no labels of them, or is in no layout that is known: lists: "),
+        ([], {}, " is empty: put photos .* supported layout: lists: "),
+        ([], {"a.pdf": ""}, " has no photos, only files such as a.pdf, and is not in a supported layout: lists: "),
+        (["1.jpg"], {}, " has 1 photo but no labels, or is not in a supported layout: lists: "),
         (
             IMAGES,
             {"a.csv": "file,x\np/0.png,a\np/1.png,b\n"},
-            " has 3 .* known .a.csv names .* file, but p/0.png is not",
+            " has 3 .* layout .a.csv names .* file, but p/0.png is not",
         ),
         (
             IMAGES,
@@ -142,8 +142,8 @@ def test_the_pet_data_set_is_recognised_by_its_file_names(
             {"a.jsonl": '{"at": "p/0.png", "x": "a"}'},
             " has 3 .*a.jsonl names photos in its column at, but p/0.png",
         ),
-        (IMAGES, {"annotations/readme.md": ""}, " has 3 photos and no labels of them, or is in no"),
-        (IMAGES, {"labels/1.txt": "", "labels/2.txt": ""}, " has 3 photos and no labels .*; yolo: YOLO's"),
+        (IMAGES, {"annotations/readme.md": ""}, " has 3 photos but no labels, or is not in a"),
+        (IMAGES, {"labels/1.txt": "", "labels/2.txt": ""}, " has 3 photos but no labels.*; yolo: YOLO's"),
     ],
 )
 def test_a_folder_in_no_known_layout_is_rejected_with_what_it_holds(
@@ -156,7 +156,7 @@ def test_a_folder_in_no_known_layout_is_rejected_with_what_it_holds(
 def test_multi_label_photos_with_only_one_label_are_rejected(tmp_path: Path) -> None:
     lines = '{"path": "images/1.jpg", "tags": ["cat"]}\n{"path": "images/2.jpg", "tags": []}\n'
     layout = layouts.detect(folder(tmp_path, IMAGES, {"a.jsonl": lines}), task="classification")
-    with pytest.raises(UserError, match=r"cat is the only label: .* such as no cat$"):
+    with pytest.raises(UserError, match=r"cat is the only label, .* such as no cat$"):
         layout.read("classification")
 
 

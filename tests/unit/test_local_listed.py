@@ -26,7 +26,7 @@ def test_repeated_lines_count_once_and_contradictory_lines_are_rejected(tmp_path
     first, repeated = Line("line 1", "1.jpg", "cat", "train"), Line("line 2", "x/1.jpg", "cat", "train")
     assert deduplicate([(first, photo), (repeated, photo)], notes, "fix") == [(first, photo)]
     assert notes == {TWICE: ["1.jpg"]}
-    with pytest.raises(UserError, match=r"line 3 lists 1\.jpg again, and not as in line 1: fix"):
+    with pytest.raises(UserError, match=r"line 3 lists 1\.jpg again, differently from line 1: fix"):
         deduplicate([(first, photo), (Line("line 3", "1.jpg", "dog", "train"), photo)], notes, "fix")
-    with pytest.raises(UserError, match=r"line 4 lists 1\.jpg, which is in another part in line 1: remove it"):
+    with pytest.raises(UserError, match=r"line 4 lists 1\.jpg, which line 1 puts into another part: remove one"):
         deduplicate([(first, photo), (Line("line 4", "1.jpg", "cat", "validation"), photo)], notes, "fix")

@@ -157,8 +157,8 @@ def test_a_line_in_another_format_than_most_is_left_out_and_listed(tmp_path: Pat
         tmp_path / "1", {"a.lst": boxes + "2\t2\t5\t0\t0\t0\t1\tdog/1.jpg\n2\t2\t5\t0\t0\t0\t99\t99\tdog/3 ü.jpg\n"}
     )
     assert lists.detection(tmp_path / "1").notes[UNUSABLE] == [
-        "a.lst, line 3 has no whole number of objects after its header",
-        "a.lst, line 4 has a box in pixels, most lines fractions of the photo",
+        "a.lst, line 3 does not have a whole number of objects after its header",
+        "a.lst, line 4 has a box in pixels, most lines have fractions of the photo",
     ]
     lay_out(tmp_path / "2", {"a.lst": "0\t0\tcat/1.jpg\n1\t0\tcat/2.jpg\n2\t1\t1\tdog/1.jpg\n3\t1\tno.jpg\n"})
     notes = lists.classification(tmp_path / "2").notes
@@ -176,36 +176,28 @@ def test_photos_in_no_list_are_left_out_and_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "content", "message"),
     [
-        (DETECTION, "0\t2\t5\t0\t10\t20\t64\t48\tcat/1.jpg\n", r"line 1 has the box 10 20 64 48, in pixels: divide by"),
+        (DETECTION, "0\t2\t5\t0\t10\t20\t64\t48\tcat/1.jpg\n", r"line 1 has the box 10 20 64 48, in pixels: divide it"),
         (DETECTION, "0\t1\tcat/1.jpg\n", r"train\.lst has no boxes \(train\.lst, line 1 has the numbers 0 1\)"),
-        (CLASSIFICATION, "0\t2\t5\t0\t0\t0\t1\t1\tcat/1.jpg\n", r"train\.lst has boxes .*: take an algorithm for"),
+        (CLASSIFICATION, "0\t2\t5\t0\t0\t0\t1\t1\tcat/1.jpg\n", r"train\.lst has boxes .*: use object-detection"),
         (DETECTION, "0\t2\t5\t0.5\t0\t0\t1\t1\tcat/1.jpg\n", r"line 1 has the class 0\.5: classes are whole numbers"),
         (CLASSIFICATION, "0\t-1\tcat/1.jpg\n", r"line 1 has the class -1: classes are whole"),
         (
             CLASSIFICATION,
             "0\tcat/1.jpg\n1\tcat/2.jpg\n2\tdog/1.jpg\n",
-            r"line 1 and all others have one number, .* index",
+            r"line 1 and all others have only one number, .* index",
         ),
-        (
-            CLASSIFICATION,
-            "0\t3\t2\t4\tcat/1.jpg\n0\t3\t2\t4\tcat/2.jpg\n",
-            r"line 1 has 3 labels, 3 2 4: give one class id",
-        ),
-        (
-            CLASSIFICATION,
-            "0\t0\tcat/1.jpg\n1\tx\tcat/2.jpg\n",
-            r"line 2 is '1\\tx\\tcat/2\.jpg': it must read index<TAB>",
-        ),
-        (CLASSIFICATION, "a\tb\tc\nd\te\tcat/1.jpg\n", r"train\.lst, line 2 is 'd\\te\\tcat/1\.jpg': it must read"),
-        (CLASSIFICATION, "0\tnan\tcat/1.jpg\n1\tinf\tcat/2.jpg\n", r"train\.lst, line 1 is .*it must read"),
+        (CLASSIFICATION, "0\t3\t2\t4\tcat/1.jpg\n0\t3\t2\t4\tcat/2.jpg\n", r"line 1 has 3 labels, 3 2 4: give one"),
+        (CLASSIFICATION, "0\t0\tcat/1.jpg\n1\tx\tcat/2.jpg\n", r"line 2 is '1\\tx\\tcat/2\.jpg': expected index<TAB>"),
+        (CLASSIFICATION, "a\tb\tc\nd\te\tcat/1.jpg\n", r"train\.lst, line 2 is 'd\\te\\tcat/1\.jpg': expected"),
+        (CLASSIFICATION, "0\tnan\tcat/1.jpg\n1\tinf\tcat/2.jpg\n", r"train\.lst, line 1 is .*expected index"),
         (CLASSIFICATION, "0\t0\tcat/1.jpg\n1\t0\tcat/2\udcff.jpg\n", r"train\.lst, line 2 is not UTF-8"),
         (
             CLASSIFICATION,
             "0\t0\tcat/1.jpg\n1\t1\tcat/1.jpg\n",
-            r"line 2 lists 1\.jpg again, and not as in train\.lst, l",
+            r"line 2 lists 1\.jpg again, differently from train\.lst, l",
         ),
         (CLASSIFICATION, "0\t0\ta.jpg\n1\t1\tb.jpg\n", r"train\.lst, line 1 names 'a\.jpg', which is not below"),
-        (CLASSIFICATION, "", r"has no \.lst file of photos to train on, only train\.lst without a line: put one"),
+        (CLASSIFICATION, "", r"has no \.lst file of training photos, because train\.lst has no lines: put one"),
     ],
 )
 def test_invalid_lists_are_rejected_with_the_line_and_the_fix(
@@ -219,7 +211,7 @@ def test_invalid_lists_are_rejected_with_the_line_and_the_fix(
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ("a\n", r"classes\.txt names 1 class and the lists have class id 1: name all, one a line"),
+        ("a\n", r"classes\.txt names 1 class and the lists have class id 1: name all, one per line"),
         ("a\n\nb\n", r"classes\.txt, line 2: the name is empty"),
         ("a\na \n", r"classes\.txt has 'a' twice"),
     ],
@@ -270,7 +262,7 @@ def test_written_packed_boxes_are_read_back(photos: list[list[tuple[int, Edges]]
         )
         for index, objects in enumerate(photos)
     )
-    read_lines = lst_labels.packed(lst_labels.parse(text, "a.lst"), "a.lst", {})
+    read_lines = lst_labels.packed_boxes(lst_labels.parse(text, "a.lst"), "a.lst", {})
     assert [list(line.target.objects) for line in read_lines] == photos
 
 

@@ -144,13 +144,13 @@ def test_files_without_a_partner_and_unusable_files_are_left_out_and_listed(tmp_
     reasons = notes(data_set)
     truncated, jpeg, colours = reasons.pop(UNUSABLE)
     assert truncated.startswith("masks/4.png is truncated")
-    assert jpeg.startswith("masks/6.png is a JPEG, which blurs the numbers of classes: export the masks as PNG")
-    assert colours.startswith("masks/5.png is a colour picture, unlike the others")
+    assert jpeg.startswith("masks/6.png is a JPEG, which blurs class numbers: export the masks as PNG")
+    assert colours.startswith("masks/5.png is a colour picture, unlike the other masks")
     assert reasons == {
         "photos of a test part, left out": ["test/images/t.jpg"],
         "masks without a photo, left out": ["masks/y.png"],
-        "masks whose photo has another one, left out": ["masks/0_mask.png"],
-        "photos without their mask, left out": ["images/x.jpg"],
+        "masks whose photo has another mask, left out": ["masks/0_mask.png"],
+        "photos that have no mask, left out": ["images/x.jpg"],
         CLASS_VALUES: ["0", "1"],
     }
 
@@ -248,19 +248,19 @@ def test_a_table_maps_colours_to_labels_in_the_order_of_its_lines(
             [coloured(ROAD, SKY)],
             {},
             r"masks/0.png is a colour picture, and .* has no file that names colours; the first masks have 128 64 128, "
-            r"128 128 128: write class_dict.csv beside the folders, with a line like `road,128,64,128`",
+            r"128 128 128: write class_dict.csv next to the folders, with a line like `road,128,64,128`",
         ),
         ([coloured(ROAD)], {"classes__txt": "road"}, "classes.txt has names without colours"),
         (
             [coloured(ROAD)],
             {"class_dict__csv": "sky,1,1,1\ncar,2,2,2"},
-            "has the colour 128 64 128, which class_dict.csv",
+            "has the colour 128 64 128, which is not in class_dict.csv",
         ),
-        ([grey(0, 9)], {"classes__txt": "sky\nroad\ncar"}, "has the number 9, which classes.txt does not name: known"),
+        ([grey(0, 9)], {"classes__txt": "sky\nroad\ncar"}, "has the number 9, which is not in classes.txt: expected"),
         (
             [grey(0, 255)],
             {"classes__txt": "a\nb\nc"},
-            "classes.txt names 3 classes and the numbers in the masks are 0 and",
+            "classes.txt names 3 classes and the masks have only the numbers 0 and",
         ),
         ([grey(*range(64)), grey(70)], {}, "have 65 numbers, 0, 1, .* these look like shades"),
         ([grey(0, form="JPEG")], {}, r"is a JPEG.*mogrify.*\(1 mask of 1 below .* cannot be used\)"),
@@ -269,7 +269,7 @@ def test_a_table_maps_colours_to_labels_in_the_order_of_its_lines(
             {},
             "have different palettes: the number 0 is",
         ),
-        ([], {}, "has no mask of any photo: images/a.jpg has masks/a.png"),
+        ([], {}, "has no mask for any photo: name them like masks/a.png"),
     ],
 )
 def test_ambiguous_and_invalid_masks_are_rejected_with_the_fix(
@@ -293,7 +293,7 @@ def test_a_mask_with_too_many_colours_is_rejected(tmp_path: Path) -> None:
     [
         ("", "t.txt is empty"),
         ("sky,1,2,3\nroad\n", "t.txt line 2 is 'road': write it like the other lines"),
-        ("sky,1,2,256\nroad,1,2,3\n", "t.txt line 1 is 'sky,1,2,256': numbers and colours end at 255"),
+        ("sky,1,2,256\nroad,1,2,3\n", "t.txt line 1 is 'sky,1,2,256': numbers and colours must be at most 255"),
         ("sky,1,2,3\nroad,1,2,3\n", r"t.txt has \(1, 2, 3\) in line 1 and in line 2: keep one of them"),
         ("sky\nroad\nsky\n", "t.txt has sky in line 1 and in line 3"),
         ("1,sky\n1,road\n", "t.txt has 1 in line 1 and in line 2"),
@@ -339,7 +339,7 @@ def test_two_tables_with_the_same_name_must_agree(tmp_path: Path) -> None:
     write_files(tmp_path, tables)
     assert mask_table.find(tmp_path, list(tables)) == Table("train/_classes.csv", ("a", "b"), numbers=(0, 1))
     (tmp_path / "valid" / "_classes.csv").write_text("0,a\n1,c")
-    with pytest.raises(UserError, match=r"train/_classes.csv and valid/_classes.csv differ: keep the one"):
+    with pytest.raises(UserError, match=r"train/_classes.csv and valid/_classes.csv differ: keep only the one"):
         mask_table.find(tmp_path, list(tables))
 
 
@@ -408,7 +408,7 @@ def test_prepare_reports_the_layout_and_the_classes(tmp_path: Path, capsys: pyte
     lines = capsys.readouterr().out.splitlines()
     assert [*lines[:4], *lines[-2:]] == [
         f"{data} is read as mask-folders: images/0.jpg has the mask masks/0.png",
-        "masks of 0 and 255 alone, where 255 is the class 1: 4 (masks/0.png, masks/2.png, masks/3.png, masks/4.png)",
+        "masks with only 0 and 255, where 255 is class 1: 4 (masks/0.png, masks/2.png, masks/3.png, masks/4.png)",
         "numbers or colours in masks that are classes: 2 (0 background, 255 object)",
         "4 photos to train on, 1 to validate on, 2 classes",
         f"Channels: {tmp_path / 'out'}",

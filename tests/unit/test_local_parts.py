@@ -42,7 +42,7 @@ def test_files_belong_to_the_part_in_their_name_or_folder_and_others_are_left_ou
     assert split("train/a.csv", "valid/a.csv", "all.csv", "sample_submission.csv") == (
         {"train/a.csv": "train", "valid/a.csv": "validation"},
         {
-            "tables of no part beside that to train on, left out": ["all.csv"],
+            "tables without a part next to a training list, left out": ["all.csv"],
             "tables of a test part, left out": ["sample_submission.csv"],
         },
     )

@@ -23,7 +23,7 @@ def lay_out(root: Path, *names: str) -> Files:
 def find(files: Files, text: str, folder: str = "", part: str = "") -> str:
     """Return the file that a path leads to, relative to the root of `files`, or the reason why there is none."""
     (match,) = files.find([text], files.root / folder, [part])
-    return match.path.relative_to(files.root).as_posix() if match.path is not None else match.why
+    return match.path.relative_to(files.root).as_posix() if match.path is not None else match.reason
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_any_text_finds_a_file_in_the_folder_or_none(
     names = list_files(root)
     assert names == ["0", "1.jpg", "a/1.jpg", "a/b.png"]
     for text, match in zip(texts, Files(root, names).find(texts, root, [part] * len(texts)), strict=True):
-        if match.why:
-            assert match.why in (MISSING, SEVERAL), text
+        if match.reason:
+            assert match.reason in (MISSING, SEVERAL), text
         else:
             assert match.path in [root / name for name in names], text
 

@@ -92,7 +92,7 @@ def test_every_skipped_or_reencoded_file_is_listed_with_its_reason(
 ) -> None:
     run("image-classification", "--data", messy, "--out", tmp_path / "channels")
     _, *lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "not a photo, skipped: 2 (._pug_1.jpg, Bengal_101.mat)"
+    assert lines[0] == "files in images/ that are not photos, skipped: 2 (._pug_1.jpg, Bengal_101.mat)"
     assert lines[1] == "photos that the split does not name, not used: 1 (pug_99.jpg)"
     assert lines[2].startswith("listed photos that cannot be read, skipped: 3 (")
     assert all(
@@ -103,7 +103,7 @@ def test_every_skipped_or_reencoded_file_is_listed_with_its_reason(
     for reason in (
         "Bengal_2.jpg is a GIF",
         "Bengal_3.jpg is a PNG",
-        "Bengal_4.jpg is turned by EXIF",
+        "Bengal_4.jpg is rotated by EXIF",
         "Bengal_6.jpg is CMYK",
     ):
         assert reason in lines[3]

@@ -144,7 +144,7 @@ def test_a_demo_without_its_data_keeps_the_results_of_an_earlier_demo(
     model.touch()
     options = ["--data", str(tmp_path / "pets"), "--out", str(tmp_path)]
     assert program.main(["demo", "image-classification", *options]) == 2
-    assert f"demo: {tmp_path / 'pets'} is not a folder: give the one that holds the data set" in capsys.readouterr().err
+    assert f"demo: {tmp_path / 'pets'} is not a folder: give the folder of the data set" in capsys.readouterr().err
     assert model.exists()
 
 

@@ -153,7 +153,7 @@ def test_a_data_set_without_trimaps_is_rejected_with_what_is_missing(
     for file in (segmented.root / "annotations" / "trimaps").iterdir():
         file.unlink()
     assert run(segmented, tmp_path / "channels") == 2
-    assert "annotations/trimaps has no trimap of any photo" in capsys.readouterr().err
+    assert "annotations/trimaps has no trimap for any photo" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("classes", ["trimap", "pet"])
@@ -223,12 +223,12 @@ def test_photos_with_unusable_trimaps_are_skipped_counted_and_listed(
     segmented.add("Bengal_26", None, trimap=valid)
     assert run(segmented, tmp_path / "channels") == 0
     _, *lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "photos without their trimap, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
+    assert lines[0] == "photos that have no trimap, left out: 2 (Bengal_23.jpg, pug_900.jpg)"
     assert lines[1] == "listed photos that cannot be read, skipped: 1 (Bengal_26.jpg does not exist)"
     assert lines[2].startswith("photos whose annotations cannot be used, skipped: 5 (")
     for reason in (
         "Bengal_20.png has 32 x 24 pixels, but Bengal_20.jpg has 64 x 48",
-        "Bengal_21.png has pixels of 7, 14, 21: a trimap has 1 (pet), 2 (background), 3 (border)",
+        "Bengal_21.png has pixels with 7, 14, 21: a trimap has only 1 (pet), 2 (background) and 3 (border)",
         "Bengal_22.png is truncated",
         "Bengal_24.png is a colour picture",
         "Bengal_25.png is not a PNG",

@@ -73,8 +73,8 @@ def parts_by_path(data: DataSet[Any]) -> dict[str, str]:
         (["images/a.jpg", "annotations/a.xml"], "annotations/a.xml is an <annotation>"),
         (["images/a.jpg", "images/a.xml"], "images/a.xml is an <annotation>"),
         (["train/a.jpg", "train/a.xml", "valid/b.jpg", "valid/b.xml"], "train/a.xml is an <annotation>"),
-        (["JPEGImages/a.jpg", "SegmentationClass/a.png"], "it holds JPEGImages/ and SegmentationClass/"),
-        (["JPEGImages/a.jpg", "ImageSets/Main/cat_train.txt"], "it holds JPEGImages/ and ImageSets/"),
+        (["JPEGImages/a.jpg", "SegmentationClass/a.png"], "it has JPEGImages/ and SegmentationClass/"),
+        (["JPEGImages/a.jpg", "ImageSets/Main/cat_train.txt"], "it has JPEGImages/ and ImageSets/"),
     ],
 )
 def test_a_folder_with_voc_files_is_recognised(files: list[str], how: str, tmp_path: Path) -> None:
@@ -135,22 +135,22 @@ def test_files_without_a_partner_and_unusable_files_are_left_out_and_listed(tmp_
     data = voc.detection(write_files(tmp_path, files))
     assert sorted(parts_by_path(data)) == ["a.jpg", "b.jpg", "c.jpg"]
     reasons = notes(data)
-    assert reasons.pop(UNUSABLE)[0].startswith("d.xml is not XML")
+    assert reasons.pop(UNUSABLE)[0].startswith("d.xml is not valid XML")
     assert reasons == {
         "photos of a test part, left out": ["test/t.jpg"],
         "XML files without a photo, left out": ["other/b.xml", "z.xml"],
-        "photos without their XML file, left out": ["e.jpg"],
+        "photos that have no XML file, left out": ["e.jpg"],
     }
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"a.jpg": photo(1)}, "has no XML file of any photo: PASCAL VOC has Annotations/a.xml"),
+        ({"a.jpg": photo(1)}, "has no XML file for any photo: PASCAL VOC has Annotations/a.xml"),
         ({"a.jpg": photo(1), "a.xml": xml()}, "has no box in its XML files"),
         (
             {"a.jpg": photo(1), "a.xml": b"<x/>", "b.jpg": photo(2)},
-            r"a.xml begins with <x>.*\(1 XML file of 1 .* cannot",
+            r"a.xml starts with <x>.*\(1 XML file of 1 .* cannot",
         ),
     ],
 )
@@ -254,7 +254,7 @@ def test_without_class_lists_the_class_of_a_photo_is_that_of_its_boxes(tmp_path:
     [
         ({"cat_train": "a 1\nb"}, r"ImageSets/Main/cat_train.txt has the line 'b': expected a photo and 1, -1 or 0"),
         ({"cat_train": "a 2"}, r"ImageSets/Main/cat_train.txt has the line 'a 2'"),
-        ({"cat_train": "a 1"}, r"has 1 class \(cat\): a classifier needs two or more"),
+        ({"cat_train": "a 1"}, r"has 1 class \(cat\), and a classifier needs at least two"),
         ({"cat_train": "a 1", "dog_val": "a 1"}, r"ImageSets/Main has JPEGImages/a.jpg in two sets"),
     ],
 )
@@ -279,7 +279,7 @@ def test_masks_in_the_voc_palette_have_the_voc_classes_and_are_copied_unchanged(
     assert (len(data_set.class_names), data_set.class_names[8], data_set.class_names[12]) == (21, "cat", "dog")
     assert parts_by_path(data_set) == {"JPEGImages/a.jpg": "train", "JPEGImages/b.jpg": "validation"}
     assert notes(data_set)[IGNORED] == ["SegmentationClass/a.png"]
-    assert notes(data_set)["photos without their mask, left out"] == ["JPEGImages/c.jpg"]
+    assert notes(data_set)["photos that have no mask, left out"] == ["JPEGImages/c.jpg"]
     prepare("semantic-segmentation", data, tmp_path / "out")
     assert (tmp_path / "out/train_annotation/a.png").read_bytes() == (data / "SegmentationClass/a.png").read_bytes()
 
@@ -307,7 +307,7 @@ def test_a_labelmap_maps_colours_to_classes_in_the_order_of_its_lines(as_palette
 
 
 def test_a_missing_folder_of_masks_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has no masks in SegmentationClass/: `--layout mask-folders`"):
+    with pytest.raises(UserError, match=r"has no masks in SegmentationClass/: use `--layout mask-folders`"):
         voc.segmentation(boxed(tmp_path))
 
 
@@ -426,7 +426,7 @@ def test_prepare_reports_the_layout_and_every_photo_left_out(
     lines = capsys.readouterr().out.splitlines()
     assert [*lines[:4], *lines[-2:]] == [
         f"{data} is read as voc: Annotations/a.xml is an <annotation>",
-        "photos without their XML file, left out: 1 (JPEGImages/g.gif)",
+        "photos that have no XML file, left out: 1 (JPEGImages/g.gif)",
         "photos that the split does not name, not used: 1 (f.jpg)",
         "4 photos to train on, 1 to validate on, 1 class",
         f"Channels: {tmp_path / 'out'}",

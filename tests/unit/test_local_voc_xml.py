@@ -81,7 +81,7 @@ def test_a_rotated_box_becomes_its_upright_bounding_box(
 )
 def test_the_name_of_the_photo_has_no_folders(filename: str, photo: str, tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(f"<annotation><filename>{filename}</filename></annotation>", encoding="utf-8")
-    assert voc_xml.photo(tmp_path / "a.xml", "a.xml") == photo
+    assert voc_xml.photo_name(tmp_path / "a.xml", "a.xml") == photo
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_name_of_the_photo_has_no_folders(filename: str, photo: str, tmp_pat
 )
 def test_an_annotation_is_recognised_by_its_first_element(data: bytes, begins: bool, tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_bytes(data)
-    assert voc_xml.begins(tmp_path / "a.xml") == begins
+    assert voc_xml.is_annotation(tmp_path / "a.xml") == begins
 
 
 @given(st.binary(max_size=80))
@@ -112,10 +112,10 @@ def test_bytes_that_are_not_an_annotation_are_rejected_by_name(data: bytes) -> N
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        (b"", "is not XML"),
-        (b"<html></html>", "begins with <html>, expected PASCAL VOC's <annotation>"),
+        (b"", "is not valid XML"),
+        (b"<html></html>", "starts with <html>, expected <annotation> of PASCAL VOC"),
         (xml(size="<width>64</width>"), "<size><height> is missing"),
-        (xml(size="<width>0</width><height>48</height>"), "says that its photo has 0 x 48 pixels"),
+        (xml(size="<width>0</width><height>48</height>"), "has the size 0 x 48"),
         (xml(box_object("", 1, 1, 2, 2)), "the <name> of an object is empty"),
         (xml("<object><name>cat</name></object>"), "<bndbox><xmin> is missing"),
         (xml(box_object("cat", "nan", 1, 2, 2)), "<bndbox><xmin> is 'nan', expected a number of pixels"),
@@ -142,7 +142,7 @@ def test_errors_start_with_the_name_of_the_file(document: bytes, reason: str) ->
     ids=["entity expansion", "local file", "remote file"],
 )
 def test_any_document_type_is_rejected(declaration: bytes) -> None:
-    with pytest.raises(UserError, match=r"a\.xml has a document type .* remove it"):
+    with pytest.raises(UserError, match=r"a\.xml has a document type: remove"):
         voc_xml.parse(declaration + xml(box_object("&y;", 1, 1, 2, 2)), "a.xml")
 
 

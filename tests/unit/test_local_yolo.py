@@ -109,7 +109,7 @@ def test_a_label_file_of_two_photos_is_left_out_with_both(tmp_path: Path) -> Non
     )
     assert list(boxes(data)) == photos[2:]
     assert notes(data)[UNUSABLE] == [
-        "labels/1.txt is of 1.jpg and another photo: rename one of the two",
+        "labels/1.txt belongs to 1.jpg and another photo: rename one of the photos",
         "labels/1.txt is of 1.png and another photo: rename one of the two",
     ]
 
@@ -144,25 +144,25 @@ def test_class_names_come_from_the_yaml_file_or_a_list_or_the_numbers(
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"data.yaml": "names: [cat\n"}, "data.yaml is not YAML (expected ',' or ']'"),
-        ({"data.yaml": "names: " + "[" * 2000}, "data.yaml is not YAML ("),
-        ({"data.yaml": "names: \x00"}, "data.yaml is not YAML ("),
+        ({"data.yaml": "names: [cat\n"}, "data.yaml is not valid YAML (expected ',' or ']'"),
+        ({"data.yaml": "names: " + "[" * 2000}, "data.yaml is not valid YAML ("),
+        ({"data.yaml": "names: \x00"}, "data.yaml is not valid YAML ("),
         (
             {"data.yaml": "names: cat\n"},
-            "data.yaml has names that are neither a list nor a map: write `names: [cat, dog]`",
+            "data.yaml has names that are neither a list nor a mapping: write `names: [cat, dog]`",
         ),
-        ({"data.yaml": "names: []\n"}, "data.yaml has names that are neither a list nor a map"),
-        ({"data.yaml": "names: {cat: 0}\n"}, "data.yaml has names for 'cat': the keys are the class numbers, as in"),
-        ({"data.yaml": "names: [cat, [dog]]\n"}, "data.yaml has no text as the name of class 1: write `1: cat`"),
+        ({"data.yaml": "names: []\n"}, "data.yaml has names that are neither a list nor a mapping"),
+        ({"data.yaml": "names: {cat: 0}\n"}, "data.yaml has names with the key 'cat': use class numbers as keys"),
+        ({"data.yaml": "names: [cat, [dog]]\n"}, "data.yaml has no string as the name of class 1: write `1: cat`"),
         ({"data.yaml": "names: [cat, '']\n"}, "data.yaml names class 1: the name is empty: give the class a name"),
         ({"data.yaml": "names: [a]\n#" + "x" * 1_000_000}, "data.yaml has more than 1000000 bytes"),
         ({"classes.txt": "\n"}, "classes.txt, line 1: the name is empty"),
         ({"classes.txt": "cat\n\ndog\n"}, "classes.txt, line 2: the name is empty"),
         (
             {"a/classes.txt": "cat\ndog", "b/classes.txt": "dog\ncat"},
-            "b/classes.txt has other classes than a/classes.txt",
+            "b/classes.txt and a/classes.txt have different classes",
         ),
-        ({"data.yaml": "names: [cat]\n"}, "labels/1.txt has the class 1, which data.yaml does not name: add it there"),
+        ({"data.yaml": "names: [cat]\n"}, "labels/1.txt has the class 1, which is not in data.yaml: add it there"),
     ],
 )
 def test_invalid_class_names_are_rejected_with_the_file_and_the_fix(
@@ -177,7 +177,7 @@ def test_nested_aliases_in_a_yaml_file_do_not_use_up_memory(tmp_path: Path) -> N
     lines = ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 60))]
     merges = ["m0: &m0 {x: y}", *(f"m{n}: &m{n} {{<<: [*m{n - 1}, *m{n - 1}]}}" for n in range(1, 60))]
     text = "\n".join([*lines, *merges, "names: [*a59]"])
-    with pytest.raises(UserError, match="has no text as the name of class 0"):
+    with pytest.raises(UserError, match="has no string as the name of class 0"):
         yolo.detection(lay_out(tmp_path, "images/1.jpg", **{"labels/1.txt": LINE, "data.yaml": text}))
 
 
@@ -245,12 +245,12 @@ def test_a_path_that_leads_nowhere_is_ignored(path: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("0 320 240 50 60", "labels/1.txt line 2 has 320: YOLO's numbers are fractions of the photo, from 0 to 1"),
-        ("0 0.5 0.5 0.5 1.02", "labels/1.txt line 2 has 1.02: YOLO's numbers are fractions"),
-        ("0 -0.5 0.5 0.5 0.5", "labels/1.txt line 2 has -0.5: YOLO's numbers are fractions"),
-        ("0 .1 .2 .3 .4 .5 7", "labels/1.txt line 2 has 7: YOLO's numbers are fractions"),
-        ("0 nan 0.5 0.5 0.5", "labels/1.txt line 2 has nan: YOLO's numbers are fractions"),
-        ("0 0.5 inf 0.5 0.5", "labels/1.txt line 2 has inf: YOLO's numbers are fractions"),
+        ("0 320 240 50 60", "labels/1.txt line 2 has 320: expected a fraction of the photo, from 0 to 1"),
+        ("0 0.5 0.5 0.5 1.02", "labels/1.txt line 2 has 1.02: expected a fraction"),
+        ("0 -0.5 0.5 0.5 0.5", "labels/1.txt line 2 has -0.5: expected a fraction"),
+        ("0 .1 .2 .3 .4 .5 7", "labels/1.txt line 2 has 7: expected a fraction"),
+        ("0 nan 0.5 0.5 0.5", "labels/1.txt line 2 has nan: expected a fraction"),
+        ("0 0.5 inf 0.5 0.5", "labels/1.txt line 2 has inf: expected a fraction"),
         ("cat 0.5 0.5 0.5 0.5", "labels/1.txt line 2 is 'cat 0.5 0.5 0.5 0.5': expected `class cx cy width height`"),
         ("0 0,5 0,5 0,5 0,5", "labels/1.txt line 2 is '0 0,5 0,5 0,5 0,5': expected"),
         ("0 0.5 0.5 0.5", "labels/1.txt line 2 has 4 numbers: expected `class cx cy width height`"),
@@ -284,7 +284,7 @@ def test_more_bad_files_than_good_ones_are_rejected(tmp_path: Path) -> None:
 )
 def test_a_folder_without_label_lines_is_not_taken_for_yolo(files: dict[str, str], tmp_path: Path) -> None:
     assert yolo.recognise(lay_out(tmp_path, "images/1.jpg", **files)) is None
-    with pytest.raises(UserError, match=r"has no box: a line of a label file is|line 1 "):
+    with pytest.raises(UserError, match=r"has no boxes: add lines|line 1 "):
         layouts.detect(tmp_path, "yolo").read("detection")
 
 

@@ -1,1 +1,1 @@
-"""Drawn cats and dogs: paper and pen, the animals, the places they are in. `draw` makes a data set of them."""
+"""A synthetic data set of drawn cats and dogs. `draw` creates it; the other modules draw animals and scenes."""

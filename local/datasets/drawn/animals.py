@@ -1,4 +1,4 @@
-"""Cats and dogs in four poses. Lengths are in head radii and y grows downwards; a body's origin is on the ground."""
+"""Draw cats and dogs in four poses. Lengths are in head radii, y grows downwards, and the origin is on the ground."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ Generator = np.random.Generator
 
 
 def sitting(pen: Pen, breed: Breed, generator: Generator) -> None:
-    """From the front, on its haunches. Reaches from y = 0 (the ground) up to about -4.4."""
+    """Draw a sitting animal from the front. It extends from y = 0 (the ground) to about -4.4."""
     body = pen.on(BODY)
     _tail(body, breed, [(0.9, -0.35), (1.7, -0.25), (2.1, -0.8), (1.9, -1.5)])
     for side in (-1, 1):
@@ -27,7 +27,7 @@ def sitting(pen: Pen, breed: Breed, generator: Generator) -> None:
 
 
 def standing(pen: Pen, breed: Breed, generator: Generator) -> None:
-    """From the side, looking this way. Reaches from x = -3 (tail) to 2.4 (nose)."""
+    """Draw a standing animal from the side, looking at the viewer. It extends from x = -3 (tail) to 2.4 (nose)."""
     body = pen.on(BODY)
     height = -1.0 - breed.legs
     _tail(body, breed, [(-1.75, height - 0.35), (-2.4, height - 0.7), (-2.7, height - 1.4), (-2.3, height - 1.9)])
@@ -55,7 +55,7 @@ def standing(pen: Pen, breed: Breed, generator: Generator) -> None:
 
 
 def lying(pen: Pen, breed: Breed, generator: Generator) -> None:
-    """On its belly, front paws stretched out to the right."""
+    """Draw a lying animal with its front paws stretched out to the right."""
     body = pen.on(BODY)
     _tail(body, breed, [(-1.9, -0.4), (-2.6, -0.25), (-3.1, -0.45), (-3.3, -0.95)])
     trunk = smooth(
@@ -82,7 +82,7 @@ def lying(pen: Pen, breed: Breed, generator: Generator) -> None:
 
 
 def portrait(pen: Pen, breed: Breed, generator: Generator) -> None:
-    """Head and shoulders; the origin is the neck's foot, far below which the picture ends."""
+    """Draw head and shoulders. The origin is at the base of the neck. The shoulders extend beyond the picture."""
     body = pen.on(BODY)
     shoulders = smooth(mirrored([(0, -1.7), (0.8, -1.3), (1.25, -0.3), (1.45, 1.4), (0, 2.2)]))
     _coat(body, breed, shoulders, generator)
@@ -99,7 +99,7 @@ POSES: dict[str, Callable[[Pen, Breed, Generator], None]] = {
 
 
 def head(pen: Pen, breed: Breed, generator: Generator) -> None:
-    """A head of radius 1 seen from the front or turned a little to one side, ears included."""
+    """Draw a head of radius 1 with ears, from the front or turned slightly to one side."""
     pen = pen.on(HEAD)
     look = generator.uniform(-0.26, 0.26)
     wide = breed.head_width
@@ -249,7 +249,7 @@ def _face_markings(ink: Pen, breed: Breed, look: float) -> None:
 
 
 def _coat(pen: Pen, breed: Breed, outline: Sequence[Point], generator: Generator) -> None:
-    """The trunk with the breed's pattern on it."""
+    """Draw the trunk with the breed's pattern."""
     _fur(pen, breed, outline, breed.coat, generator)
     if breed.markings not in ("saddle", "spots"):
         return
@@ -268,7 +268,7 @@ def _coat(pen: Pen, breed: Breed, outline: Sequence[Point], generator: Generator
 
 
 def _fur(pen: Pen, breed: Breed, outline: Sequence[Point], colour: tuple[int, int, int], generator: Generator) -> None:
-    """A part with the breed's fur along its outline."""
+    """Draw a part with the breed's fur along its outline."""
     pen.polygon(fuzzy(outline, breed.fur, 26, generator), colour)
     pen.polygon(outline, colour)
 
@@ -281,7 +281,7 @@ def _leg(
     coat: tuple[int, int, int] | None = None,
     paw: tuple[int, int, int] | None = None,
 ) -> None:
-    """A leg from `top` to the middle of the paw; its lower half fades into the paw's colour."""
+    """Draw a leg from `top` to the middle of the paw. The lower half blends into the paw's colour."""
     coat, paw = coat or breed.coat, paw or breed.limbs
     knee = ((top[0] + foot[0]) / 2, (top[1] + foot[1]) / 2)
     thick = 0.46 + breed.fur
@@ -291,7 +291,7 @@ def _leg(
 
 
 def _tail(pen: Pen, breed: Breed, path: Sequence[Point]) -> None:
-    """The tail along `path`, as the breed carries it."""
+    """Draw the tail in the breed's style along `path`."""
     (x, y), (x2, _) = path[0], path[1]
     if breed.tail == "curl":
         side = 1 if x2 > x else -1

@@ -1,4 +1,4 @@
-"""The six breeds: what makes each recognisable, as data."""
+"""The colours and proportions of six breeds."""
 
 from dataclasses import dataclass, replace
 
@@ -9,10 +9,10 @@ from local.datasets.drawn.canvas import Colour, shade
 
 @dataclass(frozen=True)
 class Breed:
-    """How a breed looks. Lengths are in head radii.
+    """The appearance of a breed. Lengths are in head radii.
 
-    `coat` covers the body, `face` the head, `ears` the ears, `limbs` paws and tail tip, `chest` the bib and belly;
-    `markings` names a pattern of `animals`, `marking` its colour; `ear` is pointed, floppy or button.
+    Colours: `coat` of the body, `face` of the head, `ears`, `limbs` of paws and tail tip, `chest` of bib and belly.
+    `markings` names a pattern in `animals` and `marking` is its colour. `ear` is pointed, floppy or button.
     """
 
     name: str
@@ -125,7 +125,7 @@ BREEDS = (
 
 
 def individual(breed: Breed, generator: np.random.Generator) -> Breed:
-    """One animal of the breed: its colours a little lighter or darker, warmer or cooler, its proportions its own."""
+    """Return the breed with randomly varied colours and proportions, as one individual animal."""
     light = generator.uniform(0.88, 1.08)
     warmth = generator.normal(0, 5)
 

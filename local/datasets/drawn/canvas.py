@@ -1,4 +1,4 @@
-"""Paper and pen: shapes in colour and, in step with every stroke, a map of what each pixel shows."""
+"""Draw shapes in colour, and update a map of what each pixel shows with every stroke."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,22 +16,22 @@ OVERSAMPLING = 2
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """The colour `share` of the way from `first` to `second` (0 to 1)."""
+    """Blend two colours. `share` is the weight of `second`, 0 to 1."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """The colour times `factor`, cut off at white."""
+    """Multiply a colour by `factor` and clip it."""
     red, green, blue = (min(255, max(0, round(value * factor))) for value in colour)
     return red, green, blue
 
 
 class Canvas:
-    """A picture of `width` x `height` pixels, drawn at twice the size so that edges come out smooth.
+    """A picture of `width` x `height` pixels, drawn at twice the size to get smooth edges.
 
-    `colour` is RGB; `labels` says of each pixel whether the scene (0), a pet's body (1) or its head (2) was drawn
-    there last, so what hides the pet also takes it off the map. Both are OVERSAMPLING times the picture's size.
+    `colour` is RGB. `labels` holds what was drawn last at each pixel: the scene (0), a pet's body (1) or its head (2).
+    Objects that hide the pet therefore also remove it from `labels`. Both are OVERSAMPLING times the picture's size.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -41,14 +41,14 @@ class Canvas:
         self.labels = Image.new("L", size, SCENE)
 
     def fill(self, points: Sequence[Point], colour: Colour, label: int | None) -> None:
-        """Fill a polygon (picture pixels) and give it a label; None paints over what is there and keeps its label."""
+        """Fill a polygon, given in picture pixels, and set its label. With None, keep the labels below it."""
         scaled = [(x * OVERSAMPLING, y * OVERSAMPLING) for x, y in points]
         ImageDraw.Draw(self.colour).polygon(scaled, fill=colour)
         if label is not None:
             ImageDraw.Draw(self.labels).polygon(scaled, fill=label)
 
     def line(self, points: Sequence[Point], width: float, colour: Colour, label: int | None) -> None:
-        """A line of `width` picture pixels with round joints."""
+        """Draw a line, `width` picture pixels thick, with round joints."""
         scaled = [(x * OVERSAMPLING, y * OVERSAMPLING) for x, y in points]
         thickness = max(1, round(width * OVERSAMPLING))
         ImageDraw.Draw(self.colour).line(scaled, fill=colour, width=thickness, joint="curve")
@@ -57,7 +57,7 @@ class Canvas:
 
     @contextmanager
     def inside(self, points: Sequence[Point]) -> Iterator[None]:
-        """Whatever colour is drawn in the block shows within the polygon only: how a pattern stays on the coat."""
+        """Restrict colour drawn in the block to a polygon, to keep a pattern on the coat."""
         before = self.colour.copy()
         yield
         mask = Image.new("L", self.colour.size, 0)
@@ -67,7 +67,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Pen:
-    """Draws on a canvas in its own coordinates: origin and unit in picture pixels, turn in radians, mirrored or not."""
+    """A drawing coordinate system: origin and unit in picture pixels, rotation in radians, and optional mirroring."""
 
     canvas: Canvas
     x: float
@@ -78,39 +78,39 @@ class Pen:
     label: int | None = SCENE
 
     def at(self, x: float, y: float, scale: float = 1.0, turn: float = 0.0) -> "Pen":
-        """A pen with its origin at (x, y) of this one, `scale` times its unit and turned by `turn` more."""
+        """Return a pen with its origin at (x, y), its unit scaled by `scale` and rotated by another `turn` radians."""
         ((px, py),) = self.place([(x, y)])
         sign = -1 if self.mirrored else 1
         return replace(self, x=px, y=py, unit=self.unit * scale, turn=self.turn + sign * turn)
 
     def on(self, label: int | None) -> "Pen":
-        """This pen, marking what it draws with `label`."""
+        """Return a pen that sets the label of what it draws to `label`."""
         return replace(self, label=label)
 
     def place(self, points: Sequence[Point]) -> list[Point]:
-        """Points of this pen's coordinates in picture pixels."""
+        """Convert points from this pen's coordinates to picture pixels."""
         cosine, sine = math.cos(self.turn) * self.unit, math.sin(self.turn) * self.unit
         sign = -1 if self.mirrored else 1
         return [(self.x + cosine * sign * x - sine * y, self.y + sine * sign * x + cosine * y) for x, y in points]
 
     def polygon(self, points: Sequence[Point], colour: Colour) -> None:
-        """A filled polygon."""
+        """Draw a filled polygon."""
         self.canvas.fill(self.place(points), colour, self.label)
 
     def rectangle(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
-        """A filled rectangle."""
+        """Draw a filled rectangle."""
         self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour, turn: float = 0.0) -> None:
-        """A filled ellipse around (x, y) with the two radii, turned by `turn` radians."""
+        """Draw a filled ellipse around (x, y) with radii `rx` and `ry`, rotated by `turn` radians."""
         self.polygon(oval(x, y, rx, ry, turn), colour)
 
     def blob(self, points: Sequence[Point], colour: Colour) -> None:
-        """A filled shape with a smooth outline through the points."""
+        """Draw a filled shape with a smooth outline through the points."""
         self.polygon(smooth(points), colour)
 
     def stroke(self, points: Sequence[Point], width: float, colour: Colour, taper: float = 1.0) -> None:
-        """A smooth line with round ends, `width` thick at its start and `taper` times that at its end."""
+        """Draw a smooth line with round ends, `width` thick at the start and `width` * `taper` at the end."""
         path = np.asarray(smooth(points, closed=False))
         radius = width / 2 * np.linspace(1, taper, len(path))[:, None]
         along = np.gradient(path, axis=0)
@@ -121,18 +121,18 @@ class Pen:
             self.polygon(oval(x, y, r, r, corners=16), colour)
 
     def thread(self, points: Sequence[Point], width: float, colour: Colour) -> None:
-        """A thin smooth line, `width` in picture pixels."""
+        """Draw a thin smooth line, `width` picture pixels thick."""
         self.canvas.line(self.place(smooth(points, closed=False)), width, colour, self.label)
 
     @contextmanager
     def inside(self, points: Sequence[Point]) -> Iterator[None]:
-        """Keeps colour drawn in the block within the polygon (see Canvas.inside)."""
+        """Restrict colour drawn in the block to a polygon, as Canvas.inside does."""
         with self.canvas.inside(self.place(points)):
             yield
 
 
 def oval(x: float, y: float, rx: float, ry: float, turn: float = 0.0, corners: int = 40) -> list[Point]:
-    """The corners of an ellipse."""
+    """Return points on an ellipse."""
     angles = np.linspace(0, 2 * math.pi, corners, endpoint=False)
     across, down = rx * np.cos(angles), ry * np.sin(angles)
     cosine, sine = math.cos(turn), math.sin(turn)
@@ -140,7 +140,7 @@ def oval(x: float, y: float, rx: float, ry: float, turn: float = 0.0, corners: i
 
 
 def smooth(points: Sequence[Point], closed: bool = True, steps: int = 8) -> list[Point]:
-    """A Catmull-Rom curve through the points, `steps` segments between neighbours."""
+    """Return a Catmull-Rom curve through the points, with `steps` segments between neighbours."""
     through = np.asarray(points, dtype=float)
     if closed:
         padded = np.vstack([through[-1:], through, through[:2]])
@@ -159,12 +159,12 @@ def smooth(points: Sequence[Point], closed: bool = True, steps: int = 8) -> list
 
 
 def mirrored(half: Sequence[Point], axis: float = 0.0) -> list[Point]:
-    """A symmetrical outline from one half of it, whose x counts from `axis`; a point on the axis is there once."""
+    """Return a symmetric outline from one half. Its x is relative to `axis`, and points on the axis occur once."""
     return [(axis + x, y) for x, y in (*half, *((-x, y) for x, y in reversed(half) if x))]
 
 
 def fuzzy(points: Sequence[Point], depth: float, tufts: int, generator: np.random.Generator) -> list[Point]:
-    """The outline with `tufts` tips of fur around it, `depth` long on average."""
+    """Return the outline with `tufts` tufts of fur around it, `depth` long on average."""
     outline = np.asarray(points, dtype=float)
     centre = outline.mean(axis=0)
     spots = np.linspace(0, len(outline), 2 * tufts, endpoint=False).astype(int) % len(outline)

@@ -1,8 +1,8 @@
-"""A drawn data set of six breeds of cats and dogs, in the official layout of the Oxford-IIIT Pet data set.
+"""Draw a data set of six breeds of cats and dogs in the official layout of the Oxford-IIIT Pet data set.
 
-What the demo and the tests learn from where nothing can be downloaded. Pose, size, place, light, colour, clutter and
-noise vary, so it has to be learnt. Trimaps and head boxes are true to the pixels: they are read off a map that is drawn
-in step with the picture.
+The demo and the tests train on it if nothing can be downloaded. Pose, size, place, light, colour, clutter and noise
+vary, so that a model has something to learn. Trimaps and head boxes are exact, because they come from a map that is
+drawn together with the picture.
 """
 
 import math
@@ -25,11 +25,11 @@ from serve.machine import cpu_count
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 
-# Radii of heads as shares of a picture's shorter side. With them pet, background and border have the shares of pixels
-# that they have in the real set (three breeds, 510 photos: 28, 60 and 12 %), and head boxes a fifth of the photo.
+# Head radii as shares of a picture's shorter side. They give pet, background and border the same shares of pixels as in
+# the real set (three breeds, 510 photos: 28, 60 and 12 %), and head boxes a fifth of the photo.
 _HEADS = {"sitting": (0.13, 0.255), "standing": (0.12, 0.225), "lying": (0.13, 0.235), "portrait": (0.19, 0.405)}
 _BAND = 0.06  # width of a trimap's border; see trimap
-_HALF_A_HEAD = 1.3  # of a radius squared: the smaller, a dog's without its ears, has twice that
+_HALF_HEAD_AREA = 1.3  # in squared radii; a dog's head without ears, the smallest head, has twice that
 
 Box = tuple[int, int, int, int]
 
@@ -38,7 +38,7 @@ Box = tuple[int, int, int, int]
 class Picture:
     """A drawn photo (RGB), its trimap (L: 1 pet, 2 background, 3 border) and its head box.
 
-    The box is (xmin, ymin, xmax, ymax) in pixels counted from 1, both ends included, as PASCAL VOC has it.
+    The box is (xmin, ymin, xmax, ymax) in pixels counted from 1, with both ends inclusive, as in PASCAL VOC.
     """
 
     photo: Image.Image
@@ -48,7 +48,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class _Task:
-    """One file to draw: everything a worker process needs."""
+    """The input of a worker process for one photo."""
 
     root: Path
     breed: Breed
@@ -65,10 +65,11 @@ def data_set(
     breeds: tuple[Breed, ...] = BREEDS,
     workers: int | None = None,
 ) -> None:
-    """Draw a data set into the folder `root`, which is replaced when it is complete.
+    """Draw a data set and replace the folder `root` with it when it is complete.
 
-    `trainval` and `test` count photos per breed; the photos of trainval get XML head boxes, as in the real set. The
-    same arguments give the same files. `workers` processes draw (default: the CPUs this process may use).
+    `trainval` and `test` are the numbers of photos per breed. As in the real set, only photos of trainval have XML
+    files with head boxes. The same arguments give the same files. `workers` is the number of processes, by default the
+    number of usable CPUs.
     """
     with replacing(root) as building:
         for folder in ("images", "annotations/trimaps", "annotations/xmls"):
@@ -81,7 +82,7 @@ def data_set(
         workers = workers or cpu_count()
         with (
             Progress("Drawing", len(tasks), "photo") as progress,
-            ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent) as pool,
+            ProcessPoolExecutor(workers, initializer=_ignore_interrupts) as pool,
         ):
             for count, _ in enumerate(pool.map(_draw_files, tasks, chunksize=8), start=1):
                 progress.done(count)
@@ -89,9 +90,9 @@ def data_set(
 
 
 def picture(breed: Breed, generator: np.random.Generator) -> Picture:
-    """One picture of the breed, 150 to 230 pixels a side; the generator decides everything else about it.
+    """Draw a random picture of the breed with sides of 150 to 230 pixels.
 
-    A picture in which less than half of a head could be seen is thrown away and drawn again.
+    Repeat until at least half of the head is visible.
     """
     while True:
         canvas = Canvas(int(generator.integers(150, 231)), int(generator.integers(150, 231)))
@@ -99,18 +100,18 @@ def picture(breed: Breed, generator: np.random.Generator) -> Picture:
         labels = np.asarray(canvas.labels)
         whole = labels[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING]
         rows, columns = np.nonzero(whole == HEAD)
-        if rows.size >= _HALF_A_HEAD * radius**2:
+        if rows.size >= _HALF_HEAD_AREA * radius**2:
             break
     box = (int(columns.min()) + 1, int(rows.min()) + 1, int(columns.max()) + 1, int(rows.max()) + 1)
-    return Picture(photo=scenes.light(canvas, generator), trimap=trimap(whole != SCENE), head=box)
+    return Picture(photo=scenes.render(canvas, generator), trimap=trimap(whole != SCENE), head=box)
 
 
 def trimap(pet: NDArray[np.bool_]) -> Image.Image:
-    """The trimap (mode L) of a bool mask (height, width): pet and background, between them a band along the outline.
+    """Return the trimap (mode L) of a bool mask (height, width): pet, background, and a band along the outline.
 
-    A larger animal has a wider band, as in the real set: 10, 16 or 22 pixels in photos of 500, 7 % (6 to 9 % in the
-    middle half of 510 photos) of the side of a square of the animal's area. Here 6 %, which covers 13 % of a picture
-    where the real ones' covers 12.
+    As in the real set, the band is wider for larger animals. Its width there is 10, 16 or 22 pixels in photos of 500
+    pixels: 7 % of the square root of the animal's area (6 to 9 % in the middle half of 510 photos). Here it is 6 %, so
+    that the band covers 13 % of a picture, compared with 12 % in the real set.
     """
     mask = Image.fromarray(np.where(pet, 255, 0).astype(np.uint8), "L")
     reach = max(1, round(_BAND * math.sqrt(pet.sum()) / 2))
@@ -120,7 +121,7 @@ def trimap(pet: NDArray[np.bool_]) -> Image.Image:
 
 
 def _compose(canvas: Canvas, breed: Breed, generator: np.random.Generator) -> float:
-    """A place, an animal in it, and now and then something in front of the animal; the radius of its head in pixels."""
+    """Draw a scene, an animal and sometimes an object in front of it. Return the radius of the head in pixels."""
     ground = scenes.paint(canvas, generator)
     side = min(canvas.width, canvas.height)
     pose = str(generator.choice(["sitting", "standing", "lying", "portrait"], p=[0.35, 0.2, 0.2, 0.25]))
@@ -134,12 +135,12 @@ def _compose(canvas: Canvas, breed: Breed, generator: np.random.Generator) -> fl
         shadow.ellipse(0, 0, 2.2, 0.24, (84, 80, 78))
     POSES[pose](Pen(canvas, x, y, unit, turn, mirrored), individual(breed, generator), generator)
     if generator.uniform() < 0.35:
-        scenes.cover(canvas, generator, x, min(y, canvas.height), unit)
+        scenes.add_foreground(canvas, generator, x, min(y, canvas.height), unit)
     return unit
 
 
 def _draw_files(task: _Task) -> None:
-    """Draw one photo and its annotations; only seed, breed and number decide how it looks."""
+    """Draw one photo and its annotations. The result depends only on seed, breed and number."""
     generator = np.random.default_rng([task.seed, *task.breed.name.encode(), task.number])
     drawn = picture(task.breed, generator)
     name = f"{task.breed.name}_{task.number}"
@@ -151,7 +152,7 @@ def _draw_files(task: _Task) -> None:
 
 
 def _voc(name: str, species: str, drawn: Picture) -> str:
-    """The PASCAL VOC annotation of one photo, tag for tag as the real data set has it."""
+    """Return the PASCAL VOC annotation of a photo with the same tags as in the real data set."""
     xmin, ymin, xmax, ymax = drawn.head
     width, height = drawn.photo.size
     return (
@@ -165,7 +166,7 @@ def _voc(name: str, species: str, drawn: Picture) -> str:
 
 
 def _write_lists(annotations: Path, breeds: tuple[Breed, ...], trainval: int, test: int) -> None:
-    """list.txt, trainval.txt and test.txt; classes are numbered by name, whatever its case, as in the real set."""
+    """Write list.txt, trainval.txt and test.txt. Classes are numbered by name ignoring case, as in the real set."""
     lines: dict[str, list[str]] = {"trainval": [], "test": []}
     species_count = {"cat": 0, "dog": 0}
     for class_id, breed in enumerate(sorted(breeds, key=lambda breed: breed.name.lower()), start=1):
@@ -179,6 +180,6 @@ def _write_lists(annotations: Path, breeds: tuple[Breed, ...], trainval: int, te
     (annotations / "list.txt").write_text(header + "".join(lines["trainval"] + lines["test"]), encoding="utf-8")
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C reaches every process of the terminal; only the parent shall answer it."""
+def _ignore_interrupts() -> None:
+    """Ignore Ctrl-C, which the terminal sends to all processes, so that only the parent handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Where the animals are: four places with clutter, things that stand in front of them, and the light."""
+"""Draw four places with clutter, objects in front of the animals, and lighting."""
 
 import math
 from typing import TYPE_CHECKING
@@ -29,21 +29,21 @@ FABRICS: tuple[Colour, ...] = (
 
 
 def paint(canvas: Canvas, generator: Generator) -> float:
-    """Fill the canvas with a place and its clutter; returns the height (pixels) at which an animal's feet may stand."""
+    """Fill the canvas with a place and its clutter. Return the y in pixels at which an animal may stand."""
     place = (_meadow, _room, _sofa, _snow)[int(generator.integers(4))]
     return place(canvas, generator)
 
 
-def cover(canvas: Canvas, generator: Generator, x: float, y: float, unit: float) -> None:
-    """Put something in front of an animal that stands at (x, y): a plant, a ball, a cushion or tufts of grass."""
-    things: tuple[Callable[[Pen, Generator], None], ...] = (_ball, _plant, _cushion, _grass)
-    thing = things[int(generator.integers(len(things)))]
+def add_foreground(canvas: Canvas, generator: Generator, x: float, y: float, unit: float) -> None:
+    """Draw a plant, ball, cushion or tufts of grass in front of an animal at (x, y)."""
+    objects: tuple[Callable[[Pen, Generator], None], ...] = (_ball, _plant, _cushion, _grass)
+    draw = objects[int(generator.integers(len(objects)))]
     across = generator.choice([-1, 1]) * generator.uniform(0.5, 1.5)
-    thing(Pen(canvas, x + across * unit, y + 0.15 * unit, unit), generator)
+    draw(Pen(canvas, x + across * unit, y + 0.15 * unit, unit), generator)
 
 
-def light(canvas: Canvas, generator: Generator) -> Image.Image:
-    """The finished picture (RGB, of the canvas's width and height): depth, lamp, colour cast, blur, sensor noise."""
+def render(canvas: Canvas, generator: Generator) -> Image.Image:
+    """Return the final RGB picture in the size of the canvas, with depth, lighting, colour cast, blur and noise."""
     size = (canvas.width, canvas.height)
     colour = canvas.colour.resize(size, Image.Resampling.BOX)
     pet = canvas.labels.point([0] + [255] * 255).resize(size, Image.Resampling.BOX)
@@ -63,7 +63,7 @@ def light(canvas: Canvas, generator: Generator) -> Image.Image:
 
 
 def _lamp(width: int, height: int, generator: Generator) -> NDArray[np.float32]:
-    """Brightness over the picture, float32 (height, width), around 0.65 to 1.2: one side lit more than the other."""
+    """Return the brightness of each pixel as float32 (height, width), about 0.65 to 1.2, brighter on one side."""
     angle, strength = generator.uniform(0, 2 * math.pi), generator.uniform(0.0, 0.22)
     across = np.linspace(-1, 1, width, dtype=np.float32)[None, :] * math.cos(angle)
     down = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * math.sin(angle)
@@ -71,7 +71,7 @@ def _lamp(width: int, height: int, generator: Generator) -> NDArray[np.float32]:
 
 
 def _gradient(canvas: Canvas, top: float, bottom: float, first: Colour, last: Colour) -> None:
-    """Colour running from `first` to `last` between two heights (pixels), over the whole width."""
+    """Fill the full width between two heights, in pixels, with a gradient from `first` to `last`."""
     start, end = round(top * OVERSAMPLING), round(bottom * OVERSAMPLING)
     share = np.linspace(0, 1, max(end - start, 1), dtype=np.float32)[:, None]
     column = (np.asarray(first) * (1 - share) + np.asarray(last) * share).astype(np.uint8)[:, None, :]
@@ -80,7 +80,7 @@ def _gradient(canvas: Canvas, top: float, bottom: float, first: Colour, last: Co
 
 
 def _pick(generator: Generator) -> Colour:
-    """A fabric's colour, a little off."""
+    """Return a random fabric colour with slightly varied brightness."""
     return shade(FABRICS[int(generator.integers(len(FABRICS)))], generator.uniform(0.8, 1.2))
 
 
@@ -138,7 +138,7 @@ def _room(canvas: Canvas, generator: Generator) -> float:
         rug = _pick(generator)
         pen.ellipse(width * generator.uniform(0.3, 0.7), height * 0.94, width * 0.5, height * 0.13, rug)
         pen.ellipse(width * 0.5, height * 0.94, width * 0.36, height * 0.08, shade(rug, 1.2))
-    _things(canvas, generator, floor)
+    _clutter(canvas, generator, floor)
     return height * generator.uniform(0.86, 0.97)
 
 
@@ -187,12 +187,12 @@ def _snow(canvas: Canvas, generator: Generator) -> float:
     return height * generator.uniform(0.84, 0.97)
 
 
-def _things(canvas: Canvas, generator: Generator, floor: float) -> None:
-    """Balls, plants and cushions along the wall."""
+def _clutter(canvas: Canvas, generator: Generator, floor: float) -> None:
+    """Draw balls, plants and cushions along the wall."""
     for _ in range(int(generator.integers(0, 4))):
-        thing = (_ball, _plant, _cushion)[int(generator.integers(3))]
+        draw = (_ball, _plant, _cushion)[int(generator.integers(3))]
         foot = floor + generator.uniform(0.02, 0.3) * (canvas.height - floor)
-        thing(
+        draw(
             Pen(canvas, generator.uniform(0, canvas.width), foot, canvas.height * generator.uniform(0.07, 0.12)),
             generator,
         )

@@ -1,1 +1,1 @@
-"""What all layouts share: finding files, reading them, and what their names say."""
+"""Helpers for all layouts: find files, read them and interpret their names."""

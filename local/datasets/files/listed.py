@@ -1,4 +1,4 @@
-"""Photos that files list, line by line, by their paths."""
+"""Photos that are listed by path, one per line."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,13 @@ from local.datasets.files.parts import of_path
 from local.datasets.files.path_suffixes import Files
 from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNLISTED, Notes
 from local.errors import UserError
+from serve.words import plural
 from train.data.parts import TEST
 
 
 @dataclass(frozen=True)
 class Line(Generic[Target]):
-    """A photo as a file lists it: the place of the line in words, the path, what is known of the photo, its part."""
+    """A line of a list: its place for messages, the path of the photo as written, its target and its part."""
 
     where: str
     text: str
@@ -24,30 +25,30 @@ class Line(Generic[Target]):
 
 
 def locate(files: Files, lines: Sequence[Line[Target]], path: Path, notes: Notes) -> list[tuple[Line[Target], Path]]:
-    """Return the lines of the file `path` whose photos are there, with the photos; `notes` gets the others.
+    """Return the lines of the list `path` whose photos exist, each with its photo. Note the other lines.
 
-    Raises UserError naming the file when most of its photos are not there.
+    Raise UserError naming the list if most of its photos are missing.
     """
-    found = files.find([line.text for line in lines], path.parent, [line.part for line in lines])
-    located = [(line, one.path) for line, one in zip(lines, found, strict=True) if one.path is not None]
-    others = [(line, one) for line, one in zip(lines, found, strict=True) if one.path is None]
-    if len(others) > len(located):
-        line, one = others[0]
-        what = "is not" if one.why == MISSING else "is the name of several photos"
+    matches = files.find([line.text for line in lines], path.parent, [line.part for line in lines])
+    located = [(line, match.path) for line, match in zip(lines, matches, strict=True) if match.path is not None]
+    missing = [(line, match) for line, match in zip(lines, matches, strict=True) if match.path is None]
+    if len(missing) > len(located):
+        line, match = missing[0]
+        problem = "is not" if match.reason == MISSING else "matches several photos"
         raise UserError(
-            f"{line.where} names {line.text[:120]!r}, which {what} below {files.root}, as with {len(others)} of the "
-            f"{len(lines)} photos listed: give the folder that holds the photos and the list; what counts is how paths "
-            "end, such as cat/1.jpg"
+            f"{line.where} names {line.text[:120]!r}, which {problem} below {files.root}, as with {len(missing)} of "
+            f"the {plural(len(lines), 'photo')} listed: give the folder that holds the photos and the list; photos are "
+            "matched by the end of their paths, such as cat/1.jpg"
         )
-    for _, one in others:
-        notes.setdefault(one.why, []).append(one.words)
+    for _, match in missing:
+        notes.setdefault(match.reason, []).append(match.description)
     return located
 
 
 def note_unlisted(photos: Files, texts: Mapping[Path, Sequence[str]], notes: Notes) -> None:
-    """Note the photos that no list names; `texts` are the paths in each list, whatever is wrong with their lines."""
-    found = [one for path, those in texts.items() for one in photos.find(those, path.parent)]
-    named = {one.path for one in found}.union(*(one.candidates for one in found))
+    """Note photos that no list names. `texts` has all paths of each list, also those of lines with errors."""
+    matches = [match for path, listed in texts.items() for match in photos.find(listed, path.parent)]
+    named = {match.path for match in matches}.union(*(match.candidates for match in matches))
     for name in photos.names:
         if photos.root / name not in named:
             is_test = of_path(PurePath(name).parent) == TEST
@@ -57,9 +58,10 @@ def note_unlisted(photos: Files, texts: Mapping[Path, Sequence[str]], notes: Not
 def deduplicate(
     located: Sequence[tuple[Line[Target], Path]], notes: Notes, fix: str
 ) -> list[tuple[Line[Target], Path]]:
-    """Return every photo once; `notes` gets those that are listed again.
+    """Return each photo once, and note photos that are listed again.
 
-    Raises UserError naming both lines when they differ in what is known of it, with the `fix` in words, or in its part.
+    Raise UserError naming both lines if they differ in the target or the part of the photo. `fix` says how to resolve
+    different targets.
     """
     first: dict[Path, Line[Target]] = {}
     for line, photo in located:
@@ -67,11 +69,11 @@ def deduplicate(
         if other is line:
             continue
         if other.target != line.target:
-            raise UserError(f"{line.where} lists {photo.name} again, and not as in {other.where}: {fix}")
+            raise UserError(f"{line.where} lists {photo.name} again, differently from {other.where}: {fix}")
         if other.part != line.part:
             raise UserError(
-                f"{line.where} lists {photo.name}, which is in another part in {other.where}: remove it from one of "
-                "them, or the accuracy is measured on photos that were trained on"
+                f"{line.where} lists {photo.name}, which {other.where} puts into another part: remove one of the two "
+                "lines, or the accuracy is measured on a training photo"
             )
         notes.setdefault(TWICE, []).append(photo.name)
     return [(line, photo) for photo, line in first.items()]

@@ -1,11 +1,11 @@
-"""Photos and the files that are about them: of one base name, in one folder or in folders that correspond.
+"""Pair photos with annotation files that have the same base name, in the same folder or in corresponding folders.
 
     a.jpg, a.xml                          in one folder
-    images/a.jpg, masks/a.png             in folders that are called by what they hold
+    images/a.jpg, masks/a.png             in folders named after their content
     train/images/a.jpg, train/masks/a.png, or images/train/a.jpg and masks/train/a.png
     train/a.jpg, train_labels/a.png
 
-Paths are texts, relative to the folder of the data set, with `/` between their parts.
+Paths are strings relative to the folder of the data set, with `/` as the separator.
 """
 
 import functools
@@ -20,7 +20,7 @@ from train.data import pairs
 from train.data.parts import TEST, WORDS
 
 PHOTOS, ANNOTATIONS, MASKS, OTHER = "photos", "annotations", "masks", "other"
-DUPLICATES = "photos of a base name that another one has, left out"
+DUPLICATES = "photos with the base name of another photo, left out"
 _KINDS = {
     **dict.fromkeys(("image", "images", "img", "imgs", "jpegimages", "photo", "photos"), PHOTOS),
     **dict.fromkeys(("annotation", "annotations", "annot", "annots", "ann", "anns", "xml", "xmls"), ANNOTATIONS),
@@ -30,13 +30,13 @@ _KINDS = {
     **dict.fromkeys((f"segmentation{of}" for of in ("object", "objectpng", "objectnpy", "classnpy")), OTHER),
     **dict.fromkeys((f"segmentation{of}visualization" for of in ("class", "object")), OTHER),
 }
-# A longer name first: `training`, not `train` and a kind `ing`.
+# Longest first, so that `training` is not read as `train` followed by a kind `ing`.
 _PART, _KIND = ("|".join(sorted(words, key=len, reverse=True)) for words in (WORDS, _KINDS))
 _FOLDER = re.compile(f"(?:({_PART})[ _-]?)?({_KIND})?|({_KIND})[ _-]?({_PART})")
 
 
 class Key(NamedTuple):
-    """What two files that belong together have in common: the part, the folders but for their kinds, the base name."""
+    """What a photo and its annotation file share: the part, the other folders without kinds, and the base name."""
 
     part: str
     folders: tuple[str, ...]
@@ -44,9 +44,9 @@ class Key(NamedTuple):
 
 
 def key(path: str, base: str | None = None) -> Key:
-    """The key of a file, or of one called `base` beside it.
+    """Return the key of a file, or of a file in the same folder with the base name `base`.
 
-    macOS writes ä as two characters where others write one: in a key it is one.
+    Names are normalized to NFC, because macOS writes ä as two characters.
     """
     *folders, name = path.split("/")
     named = [(folder, *_words(folder)) for folder in folders]
@@ -56,14 +56,14 @@ def key(path: str, base: str | None = None) -> Key:
 
 
 def kinds(path: str) -> set[str]:
-    """What the folders of a file hold by their names: any of PHOTOS, ANNOTATIONS (of any form), MASKS, OTHER."""
+    """Return what the names of a file's folders say that they hold: any of PHOTOS, ANNOTATIONS, MASKS and OTHER."""
     return {kind for folder in path.split("/")[:-1] if (kind := _words(folder)[1])}
 
 
 class Photos:
-    """The photos of a data set by their keys; of two with one key, one that can be read and is not in a mask folder.
+    """The photos of a data set by key. Of two photos with one key, prefer a readable one outside mask folders.
 
-    `duplicates` are the others, but for masks.
+    `duplicates` are the other photos, except masks.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
@@ -80,54 +80,54 @@ class Photos:
 
     @property
     def paths(self) -> list[str]:
-        """The photos, in order."""
+        """The photos in sorted order."""
         return sorted(self._at.values())
 
     def with_key(self, at: Key) -> str | None:
-        """The photo of this key."""
+        """Return the photo with this key."""
         return self._at.get(at)
 
     def with_base_name(self, at: Key) -> str | None:
-        """The photo of this key's base name, wherever it is, if there is just one."""
+        """Return the photo with the key's base name in any folder, if there is exactly one."""
         named = self._named.get(at.base, [])
         return named[0] if len(named) == 1 else None
 
     def find(self, at: Key) -> str | None:
-        """The photo of this key, or else the only one of its base name."""
+        """Return the photo with this key, else the only one with its base name."""
         return self.with_key(at) or self.with_base_name(at)
 
 
 class Pairs(NamedTuple):
-    """The file of each photo that has one, in the order of the photos, and the files that were left over."""
+    """The annotation file of each photo that has one, in the order of the photos, and the remaining files."""
 
     found: dict[str, str]
     unmatched: list[str]
     extra: list[str]
-    """Files whose photo has another one."""
+    """Files whose photo is already paired with another file."""
 
     def note(self, what: str, photos: Iterable[str], notes: Notes) -> None:
-        """Name in `notes` the files that are left over, each a `what` in words, and those of `photos` without one."""
+        """Note the remaining files, and those of `photos` without a file. `what` is the kind of file, such as mask."""
         notes[without_photo(what)] = self.unmatched
-        notes[f"{what}s whose photo has another one, left out"] = self.extra
+        notes[f"{what}s whose photo has another {what}, left out"] = self.extra
         notes[without_file(what)] = [photo for photo in photos if photo not in self.found]
 
 
 def pair(photos: Photos, others: Sequence[str], keys: Callable[[str], Iterable[Key]]) -> Pairs:
-    """Find the photo of each of `others`, by the first of its `keys` that a photo has; where none has, by base name.
+    """Find the photo of each file in `others`: by the first of its `keys` that a photo has, else by base name.
 
-    What is in the folder of its photo, or in one that corresponds, comes before what has only the name.
+    A match by key, in the same or a corresponding folder, takes precedence over a match by base name.
     """
     found: dict[str, str] = {}
     unmatched: list[str] = []
     extra: list[str] = []
-    rest: list[str] = []
+    unpaired: list[str] = []
     for file in others:
         photo = next(filter(None, map(photos.with_key, keys(file))), None)
         if photo is None:
-            rest.append(file)
+            unpaired.append(file)
         elif found.setdefault(photo, file) != file:
             extra.append(file)
-    for file in rest:
+    for file in unpaired:
         photo = next(filter(None, map(photos.with_base_name, keys(file))), None)
         if photo is None or photo in found:
             unmatched.append(file)
@@ -149,7 +149,7 @@ def assign_parts(photos: Photos, parts: Mapping[str, str], notes: Notes) -> dict
 
 @functools.cache
 def _words(folder: str) -> tuple[str, str]:
-    """The part and the kind that a folder's name tells, "" for what it does not."""
+    """Return the part and the kind that a folder's name contains, or "" for each that it does not."""
     match = _FOLDER.fullmatch(folder.lower())
     if match is None:
         return "", ""

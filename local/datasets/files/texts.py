@@ -1,4 +1,4 @@
-"""Files of a data set, read: whole or their beginnings, as bytes or as text."""
+"""Read files of a data set as bytes or text, whole or only the start."""
 
 import codecs
 from pathlib import Path
@@ -11,17 +11,17 @@ _MAX_BYTES = 2_000_000_000
 
 
 def read_bytes(path: Path, source: str, max_bytes: int = _MAX_BYTES) -> bytes:
-    """Read a file. Raises UserError, which calls it `source`, where it cannot be read or has more than `most` bytes."""
+    """Read a file. Raise UserError naming `source` if it cannot be read or has more than `max_bytes` bytes."""
     try:
         if path.stat().st_size > max_bytes:
-            raise UserError(f"{source} has more than {max_bytes} bytes: is it the right file?")
+            raise UserError(f"{source} has more than {max_bytes} bytes: check that it is the right file")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{source} cannot be read ({error.strerror}): fix or remove it") from None
 
 
 def first_bytes(path: Path, count: int = _HEAD) -> bytes:
-    """The first `count` bytes of a file, none of one that cannot be read."""
+    """Return the first `count` bytes of a file, or b"" if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(count)
@@ -30,28 +30,28 @@ def first_bytes(path: Path, count: int = _HEAD) -> bytes:
 
 
 def first_lines(path: Path) -> str:
-    """The first whole lines of a text file, with a mark for what is not text."""
-    found = first_bytes(path)
-    text = codecs.getincrementaldecoder(_encoding(found))("replace").decode(found)
-    return text if len(found) < _HEAD else text[: text.rfind("\n") + 1]
+    """Return the first complete lines of a text file. Invalid bytes become U+FFFD."""
+    data = first_bytes(path)
+    text = codecs.getincrementaldecoder(_encoding(data))("replace").decode(data)
+    return text if len(data) < _HEAD else text[: text.rfind("\n") + 1]
 
 
 def read_text(path: Path, source: str, max_bytes: int = _MAX_BYTES) -> str:
     """Read a text file: UTF-8 with or without a byte order mark, or UTF-16 with one, as Excel writes them.
 
-    Raises UserError as `read_bytes` does, and naming the line that is neither.
+    Raise UserError as `read_bytes` does, and naming the line if the encoding is another one.
     """
-    found = read_bytes(path, source, max_bytes)
+    data = read_bytes(path, source, max_bytes)
     try:
-        return found.decode(_encoding(found))
+        return data.decode(_encoding(data))
     except UnicodeDecodeError as error:
-        line = found.count(b"\n", 0, error.start) + 1
+        line = data.count(b"\n", 0, error.start) + 1
         excel = ", in Excel as `CSV UTF-8`" if path.suffix.lower() == ".csv" else ""
         raise UserError(f"{source}, line {line} is not UTF-8 ({error.reason}): save the file as UTF-8{excel}") from None
 
 
 def class_names(path: Path, source: str) -> list[str]:
-    """Read the names of classes, one a line. Raises UserError as `read_text` and `dataset.class_name` do."""
+    """Read class names, one per line. Raise UserError as `read_text` and `dataset.class_name` do."""
     lines = read_text(path, source).rstrip().split("\n")
     return [class_name(line, f"{source}, line {number}: the name") for number, line in enumerate(lines, start=1)]
 

@@ -1,23 +1,23 @@
-"""Values of a data set's JSON, whatever they are."""
+"""Check and show values of parsed JSON."""
 
 import json
 from typing import TypeGuard
 
 MAX_SIDE = 1_000_000
-"""A side or a coordinate above it is not one of a photo."""
-_SHOWN = 60
+"""The largest plausible side or coordinate of a photo."""
+_PREVIEW_LENGTH = 60
 
 
 def is_pixels(value: object) -> TypeGuard[float]:
-    """Whether a value is a number, finite and not too large for a photo."""
+    """Return whether a value is a finite number that is not too large for a photo."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_SIDE
 
 
 def preview(value: object) -> str:
-    """A value as a message shows it: the beginning of its JSON."""
+    """Return the start of a value's JSON for a message."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except RecursionError:
-        return "lists in lists"
-    text = text.encode(errors="backslashreplace").decode()  # halves of characters cannot be printed
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        return "deeply nested lists"
+    text = text.encode(errors="backslashreplace").decode()  # lone surrogates cannot be printed
+    return text if len(text) <= _PREVIEW_LENGTH else f"{text[:_PREVIEW_LENGTH]}..."

@@ -1,4 +1,4 @@
-"""The files below a folder."""
+"""List the files below a folder."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ from train.data.pairs import IMAGE_SUFFIXES
 
 
 def list_files(root: Path, suffixes: tuple[str, ...] = ("",), depth: int | None = None) -> list[str]:
-    """Return the files whose names end in one of `suffixes`, in order: paths below `root`, with `/`.
+    """Return the sorted paths, relative to `root` and with `/`, of files that end in one of `suffixes`.
 
-    They are at any depth, or at most `depth` folders below. Hidden ones are passed over, and macOS's __MACOSX. Links to
-    folders are followed, each folder is read once.
+    Search at most `depth` folders deep, or at any depth. Skip hidden files and folders and macOS's __MACOSX. Follow
+    links to folders, but read each folder only once.
     """
-    found: list[tuple[str, ...]] = []
+    paths: list[tuple[str, ...]] = []
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -25,15 +25,15 @@ def list_files(root: Path, suffixes: tuple[str, ...] = ("",), depth: int | None 
         if len(place) == depth:
             folders.clear()
         visible = (name for name in names if name.lower().endswith(suffixes) and not name.startswith("."))
-        found += [(*place, name) for name in visible if os.path.isfile(f"{folder}/{name}")]
-    return ["/".join(pieces) for pieces in sorted(found)]
+        paths += [(*place, name) for name in visible if os.path.isfile(f"{folder}/{name}")]
+    return ["/".join(pieces) for pieces in sorted(paths)]
 
 
 def list_nearby(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return those in `root`, and then those one folder below it."""
+    """Return the files in `root` and then those one folder below it."""
     return [root / name for name in sorted(list_files(root, suffixes, depth=1), key=lambda name: name.count("/"))]
 
 
 def is_photo(name: str) -> bool:
-    """Return whether a name ends as those of photos do."""
+    """Return whether a name has the extension of a photo."""
     return name.lower().endswith(IMAGE_SUFFIXES)

@@ -1,4 +1,4 @@
-"""The layouts that data sets have: which one a folder is in, and reading it. `prepare`, `demo` and others take them."""
+"""Detect the layout of a data set and read it."""
 
 import argparse
 from collections.abc import Callable, Mapping
@@ -33,25 +33,24 @@ class Layout(NamedTuple):
     overrides_class_folders: Callable[[Path], bool | None]
 
 
-def _layout(words: str, module: ModuleType) -> Layout:
-    """The layout that a module reads: its function `recognise`, and one of the name of each task that it is for."""
+def _layout(description: str, module: ModuleType) -> Layout:
+    """Return the layout of a module with a function `recognise` and a reader named after each of its tasks."""
     readers = {task: getattr(module, task) for task in TASKS if hasattr(module, task)}
-    return Layout(words, module.recognise, readers, getattr(module, "overrides_class_folders", lambda root: True))
+    return Layout(description, module.recognise, readers, getattr(module, "overrides_class_folders", lambda root: True))
 
 
 PETS, CLASS_FOLDERS = "pets", "class-folders"
 LAYOUTS = {
     "lists": _layout(
-        ".lst files of im2rec and of SageMaker's built-in: index, label or packed boxes, path, with tabs", lists
+        ".lst files of im2rec and of SageMaker's built-in algorithms: index, label or packed boxes, path, with tabs",
+        lists,
     ),
     "tables": _layout(
-        "a CSV, TSV or JSON Lines file with a column for the photos' paths and one or several for their labels", tables
+        "a CSV, TSV or JSON Lines file with a column for photo paths and one or more columns for labels", tables
     ),
-    "ground-truth": _layout(
-        "output manifests of SageMaker Ground Truth: output.manifest and the photos that it names", ground_truth
-    ),
+    "ground-truth": _layout("output manifests of SageMaker Ground Truth: output.manifest and its photos", ground_truth),
     "coco": _layout(
-        "COCO's JSON: annotations/instances_train2017.json, train2017/; or train/_annotations.coco.json beside photos",
+        "COCO's JSON: annotations/instances_train2017.json, train2017/; or train/_annotations.coco.json next to photos",
         coco,
     ),
     "yolo": _layout("YOLO's text files: images/1.jpg, labels/1.txt, data.yaml", yolo),
@@ -60,22 +59,22 @@ LAYOUTS = {
         "PASCAL VOC: JPEGImages/a.jpg with Annotations/a.xml or SegmentationClass/a.png, or a.xml anywhere", voc
     ),
     "mask-folders": _layout(
-        "masks with the base names of photos: images/a.jpg and masks/a.png, or a.jpg and a_mask.png", mask_folders
+        "masks with the same base names as photos: images/a.jpg and masks/a.png, or a.jpg and a_mask.png", mask_folders
     ),
     CLASS_FOLDERS: _layout("class folders: cat/1.jpg, or train/cat/1.jpg and val/cat/2.jpg", class_folders),
 }
-"""By the name that --layout takes, the first that is recognised counts: what many folders look like comes last."""
-_NEEDS = {CLASSIFICATION: "class for each photo", DETECTION: "boxes", SEGMENTATION: "masks"}
+"""Layouts by their name in --layout. The first one recognised is used, so the least specific ones come last."""
+_TARGET_NAMES = {CLASSIFICATION: "class for each photo", DETECTION: "boxes", SEGMENTATION: "masks"}
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
-    """The option --layout."""
+    """Add the option --layout."""
     names = "; ".join(f"{name}: {layout.description}" for name, layout in LAYOUTS.items())
-    parser.add_argument("--layout", choices=LAYOUTS, help=f"{names}; default: whichever is recognised")
+    parser.add_argument("--layout", choices=LAYOUTS, help=f"{names}; default: the one that is recognised")
 
 
 class DetectedLayout(NamedTuple):
-    """Where a data set is, the name of its layout, and how that is known."""
+    """The folder of a data set, the name of its layout, and the reason for choosing it."""
 
     root: Path
     name: str
@@ -85,70 +84,70 @@ class DetectedLayout(NamedTuple):
         return f"{self.root} is read as {self.name}: {self.reason}"
 
     def read(self, task: str, pet_classes: str | None = None) -> DataSet[Any]:
-        """Read what the data set has for a task, one of dataset.TASKS; `pet_classes` are the classes of pets.
+        """Read the data set for a task, one of dataset.TASKS. `pet_classes` selects the classes of the pets layout.
 
-        Raises UserError when it has nothing for the task, and what the layout raises.
+        Raise UserError if the layout does not support the task or its reader fails.
         """
         readers = LAYOUTS[self.name].readers
         if task not in readers:
             raise UserError(
-                f"{self.root} is read as {self.name} ({self.reason}), which has no {_NEEDS[task]}: {task} takes "
-                f"{_known(task)}. If it is one of these, --layout NAME says what it lacks"
+                f"{self.root} is read as {self.name} ({self.reason}), which has no {_TARGET_NAMES[task]}: {task} takes "
+                f"{_supported(task)}. If it is one of these, --layout NAME shows what is missing"
             )
         options = {"classes": pet_classes} if self.name == PETS and pet_classes is not None else {}
         try:
             data = readers[task](self.root, **options)
         except UserError as error:
-            # Any folders may be class folders: what was meant may be a table beside them.
+            # Any folders can be class folders. The user may have meant a table next to them.
             miss = tables.nearest_miss(self.root) if self.name == CLASS_FOLDERS else ""
             raise UserError(f"{error}{miss and f'; {miss}'}") from None
         if data.multi_label and len(data.class_names) == 1:
             name = data.class_names[0]
             raise UserError(
-                f"{self.root}: {name} is the only label: several labels a photo need two classes or more; give photos "
-                f"without it a label of their own, such as no {name}"
+                f"{self.root}: {name} is the only label, and multi-label data needs at least two classes: give the "
+                f"photos without it a label such as no {name}"
             )
         return data
 
 
 def detect(root: Path, layout: str | None = None, task: str | None = None) -> DetectedLayout:
-    """Return the layout of `root`, the one given or the one recognised: one that has something for `task` if there is.
+    """Return `layout` if given, else the layout recognised in `root`, preferring layouts that support `task`.
 
-    Raises UserError when there is none, and when classes may be those of class folders as well as of a table.
+    Raise UserError if there is none, or if the classes may come from class folders or from another layout.
     """
     if not root.is_dir():
-        raise UserError(f"{root} is not a folder: give the one that holds the data set")
+        raise UserError(f"{root} is not a folder: give the folder of the data set")
     if layout is not None:
-        return DetectedLayout(root, layout, "--layout says so")
+        return DetectedLayout(root, layout, "set by --layout")
     folders = class_folders.classes(root) if task == CLASSIFICATION else []
-    in_order = sorted(LAYOUTS.items(), key=lambda item: task is not None and task not in item[1].readers)
-    for name, one in in_order:
-        if not (how := one.recognise(root)):
+    ordered = sorted(LAYOUTS.items(), key=lambda item: task is not None and task not in item[1].readers)
+    for name, candidate in ordered:
+        if not (reason := candidate.recognise(root)):
             continue
-        overrides = one.overrides_class_folders(root) if folders else True
+        overrides = candidate.overrides_class_folders(root) if folders else True
         if overrides is None:
             raise UserError(
-                f"{root} has both {name} ({how}) and class folders ({', '.join(folders[:5])}), and the classes may be "
-                f"those of either: choose with --layout {name} or --layout {CLASS_FOLDERS}"
+                f"{root} has both {name} ({reason}) and class folders ({', '.join(folders[:5])}), and the classes may "
+                f"come from either: choose with --layout {name} or --layout {CLASS_FOLDERS}"
             )
         if overrides:
-            return DetectedLayout(root, name, how)
+            return DetectedLayout(root, name, reason)
     miss = tables.nearest_miss(root)
-    raise UserError(f"{root} {_holds(root)}{miss and f' ({miss})'}: {_known(task)}")
+    raise UserError(f"{root} {_unknown_layout(root)}{miss and f' ({miss})'}: {_supported(task)}")
 
 
-def _known(task: str | None) -> str:
-    """The layouts that have something for a task, in words."""
-    layouts = LAYOUTS.items()
-    return "; ".join(f"{name}: {one.description}" for name, one in layouts if task is None or task in one.readers)
+def _supported(task: str | None) -> str:
+    """Describe the layouts that support a task."""
+    layouts = [(name, layout) for name, layout in LAYOUTS.items() if task is None or task in layout.readers]
+    return "; ".join(f"{name}: {layout.description}" for name, layout in layouts)
 
 
-def _holds(root: Path) -> str:
-    """What a folder holds that is in no layout."""
+def _unknown_layout(root: Path) -> str:
+    """Describe a folder that is in no known layout."""
     files = walk.list_files(root)
     if not files:
-        return "is empty: put photos there, with what is known of them, in a layout that is known"
+        return "is empty: put photos and their annotations there, in a supported layout"
     photos = sum(map(walk.is_photo, files))
     if not photos:
-        return f"has no photos, only such files as {files[0]}, and is in no layout that is known"
-    return f"has {plural(photos, 'photo')} and no labels of them, or is in no layout that is known"
+        return f"has no photos, only files such as {files[0]}, and is not in a supported layout"
+    return f"has {plural(photos, 'photo')} but no labels, or is not in a supported layout"

@@ -1,9 +1,9 @@
-"""Class folders: photos whose folder's name is their class, in one part or in folders `train` and `val`.
+"""Class folders: the name of a photo's folder is its class. There may be folders `train` and `val` above them.
 
     cat/1.jpg, dog/summer/2.jpg
     train/cat/1.jpg, val/dog/2.jpg      or training_set, Valid and the like; a folder test is left out
 
-Read as image-classification-tensorflow reads them in a channel. EXIF is heeded: what counts is the upright photo.
+The rules are those of image-classification-tensorflow for its training channel. Labels apply to the upright photo.
 """
 
 from collections import defaultdict
@@ -23,88 +23,88 @@ from train.errors import UserError as TrainUserError
 
 
 def recognise(root: Path) -> str | None:
-    """Return how one sees that `root` holds class folders, None if it does not."""
-    # Photos right in images/ or train/ have no class.
-    if not any(folders.subfolders(path) or not _means_else(path.name) for path in _class_folders(root)):
+    """Return the evidence that `root` holds class folders, or None."""
+    # Photos directly in images/ or train/ have no class.
+    if not any(folders.subfolders(path) or not _is_reserved(path.name) for path in _class_folders(root)):
         return None
     below = folders.subfolders(root)
-    return f"it holds the folders {', '.join(path.name for path in below[:5])}" if below else None
+    return f"it has the folders {', '.join(path.name for path in below[:5])}" if below else None
 
 
 def classes(root: Path) -> list[str]:
-    """Return the names of the class folders that hold photos; none when they may be anything else by their names."""
-    named = [path for path in _class_folders(root) if not _means_else(path.name)]
-    found = [path.name for path in named if walk.list_files(path, pairs.IMAGE_SUFFIXES)]
-    return found if len(found) > 1 else []
+    """Return the names of the class folders that hold photos, without names such as masks; [] if there is just one."""
+    candidates = [path for path in _class_folders(root) if not _is_reserved(path.name)]
+    names = [path.name for path in candidates if walk.list_files(path, pairs.IMAGE_SUFFIXES)]
+    return names if len(names) > 1 else []
 
 
 def classification(root: Path) -> DataSet[Labels]:
-    """Read the class folders below `root`. Raises UserError naming the folder, what it holds and what it must hold."""
-    channel, remarks = Channel(str(root), root, "", "folder"), DataIssues()
+    """Read the class folders below `root`. Raise UserError naming the folder, its content and the fix."""
+    channel, issues = Channel(str(root), root, "", "folder"), DataIssues()
     parts = folders.parts(channel)
     _refuse_wrapper(parts[TRAIN].path if parts else root)
     if not parts:
         _refuse_parts(root)
     try:
-        found = folders.read(channel, None, remarks)
+        listed = folders.read(channel, None, issues)
     except TrainUserError as error:
         raise UserError(str(error)) from None
-    names = found.class_names
-    train = TRAIN if found.validation else ""
-    samples = [*((train, sample) for sample in found.train), *((VALIDATION, sample) for sample in found.validation)]
+    names = listed.class_names
+    train = TRAIN if listed.validation else ""
+    samples = [*((train, sample) for sample in listed.train), *((VALIDATION, sample) for sample in listed.validation)]
     photos = [(sample.path, part, (names[sample.label],), (names[sample.label],)) for part, sample in samples]
-    notes = {reason: [name.removeprefix(f"{root}/") for name in files] for reason, files in remarks.names.items()}
+    notes = {reason: [name.removeprefix(f"{root}/") for name in files] for reason, files in issues.names.items()}
     return DataSet(root, make_entries(photos, in_folders=True), names, notes)
 
 
 def _class_folders(root: Path) -> list[Path]:
-    """The folders that would be classes: those of the part to train on where there are parts."""
+    """Return the folders that would be classes. If there are parts, they are the folders of the training part."""
     parts = folders.parts(Channel(str(root), root, "", "folder"))
     return folders.subfolders(parts[TRAIN].path if parts else root)
 
 
-def _means_else(name: str) -> bool:
-    """Whether a folder's name is rather that of a part, or of what data sets have in a folder, such as masks."""
+def _is_reserved(name: str) -> bool:
+    """Return whether a folder is named like a part, or like a standard folder of data sets such as masks."""
     return bool(part_of(name) or kinds(f"{name}/"))
 
 
 def _refuse_wrapper(folder: Path) -> None:
-    """Raise UserError when all there is is one folder of class folders, as archives have it."""
+    """Raise UserError if `folder` only wraps another folder with the class folders, as unpacked archives do."""
     inner = folder
     while len(below := folders.subfolders(inner)) == 1:
         inner = below[0]
     if below and inner != folder:
         raise UserError(
-            f"{folder} has one class folder, {folders.subfolders(folder)[0].name}/; if the classes are "
-            f"{_words(below)} in {inner}, give --data {inner}"
+            f"{folder} has only one class folder, {folders.subfolders(folder)[0].name}/: if the classes are "
+            f"{_names(below)} in {inner}, use --data {inner}"
         )
 
 
 def _refuse_parts(root: Path) -> None:
-    """Raise UserError when folders are more likely parts of a data set than classes, by their names or what is in them.
+    """Raise UserError if the names or contents of folders suggest that they are parts of a data set, not classes.
 
-    As classes they would be learnt without a warning.
+    Training on the parts as classes would succeed without a warning.
     """
     same: dict[tuple[str, ...], list[Path]] = defaultdict(list)
     below = {path: folders.subfolders(path) for path in folders.subfolders(root)}
     for path, inner in below.items():
-        same[tuple(each.name for each in inner)].append(path)
+        same[tuple(folder.name for folder in inner)].append(path)
     named = {path: part_of(path.name) for path, inner in below.items() if inner and part_of(path.name)}
     for inside, alike in same.items():
         if inside and len(alike) > 1:
             raise UserError(
-                f"{root} has the folders {_words(alike)}, which all hold {', '.join(inside[:5])}: if those are the "
-                "classes, call the folders above them train and val, with none beside them, or give one of them as "
-                "--data; if not, put the photos right into the class folders"
+                f"{root} has the folders {_names(alike)}, which all hold {', '.join(inside[:5])}: if those are the "
+                "classes, rename the outer folders to train and val and remove other folders, or give one of them as "
+                "--data; if not, put the photos directly into the class folders"
             )
     parts = {part_of(path.name) for path in below}
     if len(set(named.values())) > 1 or (len(parts) > 1 and "" not in parts):
         raise UserError(
-            f"{root} has the folders {_words(list(below))}: of the data set's parts there can be train, val and test, "
-            "each once, with class folders in them and no other folder beside them: remove or rename the others"
+            f"{root} has the folders {_names(list(below))}, and a data set with parts may have one train, one val and "
+            "one test folder, each with class folders: remove or rename the others"
         )
 
 
-def _words(paths: Sequence[Path]) -> str:
+def _names(paths: Sequence[Path]) -> str:
     more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
     return ", ".join(path.name for path in paths[:5]) + more

@@ -1,1 +1,1 @@
-"""Masks: what their pixels stand for, and reading them."""
+"""Read masks and map their pixels to classes."""

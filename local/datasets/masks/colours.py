@@ -1,4 +1,4 @@
-"""Masks whose pixels are colours or numbers that a table gives labels."""
+"""Decode masks with a table that maps colours or numbers to labels."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,22 +17,23 @@ _WHITE = 0xFFFFFF
 
 
 def read(path: Path, source: str, colours: Mapping[Colour, int], numbers: Mapping[int, int]) -> DecodedMask:
-    """Read the file at `path` into labels by the `colours` of its pixels, or by the `numbers` that are stored for them.
+    """Map the pixels of the file at `path` to labels by their colours in `colours` or by their values in `numbers`.
 
-    Colours count where the table has all of them, also those of a palette or of grey; else numbers do, of which
-    masks.IGNORE stays itself. A palette that has one colour for two numbers is read by its numbers, if those have
-    labels. A wholly transparent pixel is white if its own colour has no label.
-    Raises UserError naming `source` for a file that cannot be read or has neither.
+    Use colours, also those of a palette or of grey pixels, if the table has all of them. Otherwise use numbers, where
+    masks.IGNORE maps to itself. A palette with one colour for two numbers is read by numbers if these have labels. A
+    fully transparent pixel counts as white if its colour has no label.
+
+    Raise UserError naming `source` if the file cannot be read or has a value without a label.
     """
     data = mask.read_as_png(path, source)
     codes = {red << 16 | green << 8 | blue: label for (red, green, blue), label in colours.items()}
     planes = mask.apply_to_image(data, None, source, _planes)
     packed = (planes[..., 0] << 16 | planes[..., 1] << 8 | planes[..., 2]).astype(np.uint32, copy=False)
-    clear = planes[..., 3] == 0
-    packed[clear & ~np.isin(packed, list(codes))] = _WHITE
+    transparent = planes[..., 3] == 0
+    packed[transparent & ~np.isin(packed, list(codes))] = _WHITE
     try:
         stored, repaired = masks.decode(data)
-    except UnreadableImage:  # A picture of colours, or of another format: its colours say whether it is a mask.
+    except UnreadableImage:  # A colour picture or another format. Its colours decide whether it is a mask.
         stored, repaired = None, False
     ambiguous = stored is not None and numbers and np.unique(stored).size > np.unique(packed).size
     labels = None if ambiguous else _by_colour(packed, codes)
@@ -41,13 +42,13 @@ def read(path: Path, source: str, colours: Mapping[Colour, int], numbers: Mappin
     elif stored is not None:
         labels = _by_number(stored, numbers)
     if labels is None:
-        raise UserError(f"{source} has {_unknown(packed, stored, codes, numbers)}, which no class has: name it, too")
-    as_it_is = stored is not None and not repaired and np.array_equal(labels, stored)
-    return DecodedMask(labels, data if as_it_is else None, repaired)
+        raise UserError(f"{source} has {_unknown(packed, stored, codes, numbers)}, which has no class: add it")
+    unchanged = stored is not None and not repaired and np.array_equal(labels, stored)
+    return DecodedMask(labels, data if unchanged else None, repaired)
 
 
 def _planes(image: Image.Image) -> NDArray[np.uint32]:
-    """Red, green, blue and opacity, (H, W, 4); of grey with 16 bits up to 255."""
+    """Return red, green, blue and alpha as (H, W, 4). Values of 16-bit grey are limited to 255."""
     grey = image.mode.startswith("I")
     return np.asarray((image.convert("I").convert("L") if grey else image).convert("RGBA"), np.uint32)
 
@@ -73,11 +74,11 @@ def _by_number(stored: NDArray[np.uint8], numbers: Mapping[int, int]) -> NDArray
 def _unknown(
     packed: NDArray[np.uint32], stored: NDArray[np.uint8] | None, codes: Mapping[int, int], numbers: Mapping[int, int]
 ) -> str:
-    """The first colour, or number and colour, without a label, in words, and where it is."""
-    strange = ~np.isin(packed, list(codes))
+    """Describe the first colour, or number and colour, without a label, and its place."""
+    unknown = ~np.isin(packed, list(codes))
     if stored is not None:
-        strange &= ~np.isin(stored, [*numbers, masks.IGNORE])
-    places = np.argwhere(strange)
+        unknown &= ~np.isin(stored, [*numbers, masks.IGNORE])
+    places = np.argwhere(unknown)
     y, x = places[0] if len(places) else (0, 0)
     number = "" if stored is None else f"the number {stored[y, x]} with "
     return f"{number}the colour #{packed[y, x]:06x} in column {x} of row {y}"

@@ -1,4 +1,4 @@
-"""The masks of a data set and their photos: found by name, looked at once, and read when a photo is written."""
+"""Build a data set of photos and masks. Each mask is inspected once, and read again when its photo is written."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,51 +17,53 @@ from local.progress import Progress
 from serve.machine import cpu_count
 from train.semantic_segmentation.masks import IGNORE
 
-BINARY = "masks of 0 and 255 alone, where 255 is the class 1"
-IGNORED = "masks with pixels of 255, which are of no class"
+BINARY = "masks with only 0 and 255, where 255 is class 1"
+IGNORED = "masks with pixels of 255, which are ignored"
 CLASS_VALUES = "numbers or colours in masks that are classes"
 
 
 def read(
     root: Path, files: Sequence[str], paired: Pairs, parts: Mapping[str, str], notes: Notes, guess: Table | None = None
 ) -> DataSet[Mask]:
-    """Read the masks of photos; all paths are below `root`. `parts` are the photos to use, with their part.
+    """Read the masks of photos. All paths are relative to `root`. `parts` are the photos to use, with their part.
 
     A table among `files` maps mask values to classes; without one, `guess` does if it fits (see `class_mapping.find`).
     `notes` gets the classes found and the masks that cannot be used. Raises UserError if no photo has a mask or if most
     masks cannot be used, and as `table.find` and `class_mapping.find` do.
     """
     paired.note("mask", parts, notes)
-    found = {photo: file for photo, file in paired.found.items() if photo in parts}
-    if not found:
-        raise UserError(f"{root} has no mask of any photo: images/a.jpg has masks/a.png, or a.jpg has a_mask.png")
-    return of_masks(root, found, parts, notes, table.find(root, files), guess)
+    mask_files = {photo: file for photo, file in paired.found.items() if photo in parts}
+    if not mask_files:
+        raise UserError(
+            f"{root} has no mask for any photo: name them like masks/a.png for images/a.jpg, or a_mask.png for a.jpg"
+        )
+    return of_masks(root, mask_files, parts, notes, table.find(root, files), guess)
 
 
 def of_masks(
     root: Path,
-    found: Mapping[str, str],
+    mask_files: Mapping[str, str],
     parts: Mapping[str, str],
     notes: Notes,
     named: Table | None = None,
     guess: Table | None = None,
 ) -> DataSet[Mask]:
-    """Read the mask of each photo that is `found`, as `read` does; `named` is the table that says what masks hold."""
-    looks = _look_at_all(root, found, notes)
-    mapping = class_mapping.find(root, list(looks.values()), named, guess)
+    """Read the masks in `mask_files`, which maps photos to masks, as `read` does. `named` is the table of classes."""
+    contents = _inspect_all(root, mask_files, notes)
+    mapping = class_mapping.find(root, list(contents.values()), named, guess)
     if not mapping.names:
-        raise UserError(f"{root} has no mask with a class, all pixels are 255, as in {next(iter(found.values()))}")
+        raise UserError(f"{root} has no mask with a class: all pixels are 255, as in {next(iter(mask_files.values()))}")
 
     def names_in(photo: str) -> set[str]:
-        return {mapping.names[label] for label in mapping.labels(looks[photo])}
+        return {mapping.names[label] for label in mapping.labels(contents[photo])}
 
-    classes = dict(read_usable(looks, names_in, root, notes, "mask"))
-    used = {photo: found[photo] for photo in classes}
-    counts = mapping.binary or mapping.numbers.get(IGNORE) == IGNORE
-    has_255 = [file for photo, file in used.items() if counts and IGNORE in looks[photo].numbers]
+    classes = dict(read_usable(contents, names_in, root, notes, "mask"))
+    used = {photo: mask_files[photo] for photo in classes}
+    note_255 = mapping.binary or mapping.numbers.get(IGNORE) == IGNORE
+    has_255 = [file for photo, file in used.items() if note_255 and IGNORE in contents[photo].numbers]
     notes[BINARY if mapping.binary else IGNORED] = has_255
     notes[CLASS_VALUES + (f", by {mapping.source}" if mapping.source else "")] = mapping.describe(
-        [looks[photo] for photo in used]
+        [contents[photo] for photo in used]
     )
     photos = [
         (root / photo, parts[photo], Mask(file, partial(mapping.read, root / file, file)), classes[photo])
@@ -70,11 +72,13 @@ def of_masks(
     return DataSet(root, make_entries(photos), mapping.names, notes, mapping.pixels)
 
 
-def _look_at_all(root: Path, found: Mapping[str, str], notes: Notes) -> dict[str, MaskContents]:
-    """What is in the mask of each photo, but for those that cannot be used."""
-    with Progress("Looking at", len(found), "mask") as progress, ThreadPoolExecutor(cpu_count()) as pool:
-        looks = {photo: pool.submit(class_mapping.inspect_mask, root / file, file) for photo, file in found.items()}
-        for count, one in enumerate(looks.values(), start=1):
-            one.exception()
+def _inspect_all(root: Path, mask_files: Mapping[str, str], notes: Notes) -> dict[str, MaskContents]:
+    """Return the contents of each photo's mask. Note masks that cannot be used."""
+    with Progress("Inspecting", len(mask_files), "mask") as progress, ThreadPoolExecutor(cpu_count()) as pool:
+        futures = {
+            photo: pool.submit(class_mapping.inspect_mask, root / file, file) for photo, file in mask_files.items()
+        }
+        for count, future in enumerate(futures.values(), start=1):
+            future.exception()
             progress.done(count)
-    return dict(read_usable(looks, lambda photo: looks[photo].result(), root, notes, "mask"))
+    return dict(read_usable(futures, lambda photo: futures[photo].result(), root, notes, "mask"))

@@ -1,4 +1,4 @@
-"""Masks of a data set, whatever it keeps them in."""
+"""Read mask files of a data set in several formats."""
 
 import io
 from collections.abc import Callable
@@ -19,15 +19,14 @@ Result = TypeVar("Result")
 Colour = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
 SUFFIXES = (".png", ".gif", ".bmp", ".tif", ".tiff")
-"""What the names of masks end in: formats that change no pixel."""
+"""Extensions of lossless mask formats."""
 
 
 @dataclass(frozen=True)
 class DecodedMask:
-    """A mask's pixels, uint8 (H, W): a number for each class, masks.IGNORE for none.
+    """The pixels of a mask as uint8 (H, W): class numbers, or masks.IGNORE for no class.
 
-    `png` is a file that holds them as they are, where there is one; `repaired` says that they were read from a colour
-    picture.
+    `png` is a file with exactly these pixels, or None. `repaired` is set if they were read from a colour picture.
     """
 
     pixels: NDArray[np.uint8]
@@ -37,19 +36,19 @@ class DecodedMask:
 
 @dataclass(frozen=True)
 class Mask:
-    """The mask of a photo: what messages call it, and how it is read. `read` raises UserError, naming `source`."""
+    """The mask of a photo: its name for messages, and a function to read it that raises UserError naming `source`."""
 
     source: str
     read: Callable[[], DecodedMask]
 
 
 def read_numbers(path: Path, source: str) -> DecodedMask:
-    """Read a file whose pixels are numbers. Raises UserError naming `source` for a file that is none."""
+    """Read a file whose pixels are numbers. Raise UserError naming `source` if they are not."""
     return decode_numbers(read_as_png(path, source), source)
 
 
 def decode_numbers(png: bytes, source: str) -> DecodedMask:
-    """Decode a PNG whose pixels are numbers. Raises UserError naming `source`."""
+    """Decode a PNG whose pixels are numbers. Raise UserError naming `source` if they are not."""
     try:
         pixels, repaired = masks.decode(png)
     except UnreadableImage as error:
@@ -58,7 +57,7 @@ def decode_numbers(png: bytes, source: str) -> DecodedMask:
 
 
 def read_as_png(path: Path, source: str) -> bytes:
-    """Read a mask's file as a PNG: GIF, BMP and TIFF are made one. Raises UserError naming `source`."""
+    """Read a mask file, and convert GIF, BMP and TIFF to PNG. Raise UserError naming `source` if that fails."""
     data = texts.read_bytes(path, source)
     if not data.startswith((b"GIF8", b"BM", b"II*\0", b"MM\0*")):
         return data
@@ -66,27 +65,27 @@ def read_as_png(path: Path, source: str) -> bytes:
 
 
 def read_palette(png: bytes, source: str) -> list[Colour]:
-    """The colours of a PNG's palette by number; none without a palette. Raises UserError naming `source`."""
+    """Return the colours of a PNG's palette by number, or []. Raise UserError naming `source` if it cannot be read."""
     flat = apply_to_image(png, ("PNG",), source, lambda image: image.getpalette("RGB")) or []
     return list(zip(flat[::3], flat[1::3], flat[2::3], strict=False))
 
 
 def read_colours(png: bytes, source: str, limit: int) -> set[Colour]:
-    """The colours of a PNG's pixels; transparency is passed over.
+    """Return the colours of a PNG's pixels, ignoring transparency.
 
-    Raises UserError naming `source`, also where there are more than `limit`.
+    Raise UserError naming `source` if the file cannot be read or has more than `limit` colours.
     """
-    found = apply_to_image(png, ("PNG",), source, lambda image: image.convert("RGB").getcolors(limit))
-    if found is None:
+    counts = apply_to_image(png, ("PNG",), source, lambda image: image.convert("RGB").getcolors(limit))
+    if counts is None:
         raise UserError(
-            f"{source} has more than {limit} colours, and a mask has one for each class: a photo, a mask that was a "
-            "JPEG or was resized with smoothing? export it again, as a PNG of the photo's size"
+            f"{source} has more than {limit} colours, and a mask has one for each class: it may be a photo, a JPEG or "
+            "a mask that was resized with smoothing; export it again as a PNG with the photo's size"
         )
-    return {(colour[0], colour[1], colour[2]) for _, colour in found if isinstance(colour, tuple)}
+    return {(colour[0], colour[1], colour[2]) for _, colour in counts if isinstance(colour, tuple)}
 
 
 def _png(image: Image.Image) -> bytes:
-    # Grey has a palette in GIF, whose order means nothing.
+    # Grey GIFs have a palette whose order is arbitrary.
     colours = image.convert("RGB").getcolors(256) if image.format == "GIF" else None
     if colours and all(isinstance(colour, tuple) and len(set(colour)) == 1 for _, colour in colours):
         image = image.convert("L")
@@ -98,16 +97,18 @@ def _png(image: Image.Image) -> bytes:
 def apply_to_image(
     data: bytes, formats: tuple[str, ...] | None, source: str, use: Callable[[Image.Image], Result]
 ) -> Result:
-    """What `use` makes of an image file of one of the `formats`, None for any. Raises UserError naming `source`."""
+    """Open an image file in one of `formats` (None: any) and return `use` of it. Raise UserError naming `source`."""
     try:
         with Image.open(io.BytesIO(data), formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise UserError(f"{source} has {image.width} x {image.height} pixels, the limit is {MAX_PIXELS} in all")
+                raise UserError(
+                    f"{source} has {image.width} x {image.height} pixels, and the limit is {MAX_PIXELS}: scale it down"
+                )
             return use(image)
     except (UserError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise UserError(f"{source} is {'not an image' if data else 'empty'}: export it again, as a PNG") from None
-    # Damaged bytes make Pillow raise errors of many kinds, and the reason is passed on.
+        raise UserError(f"{source} is {'not an image' if data else 'empty'}: export it again as a PNG") from None
+    # Pillow raises many types of exceptions for damaged files.
     except Exception as error:
-        raise UserError(f"{source} is damaged ({error}): export it again, as a PNG") from error
+        raise UserError(f"{source} is damaged ({error}): export it again as a PNG") from error

@@ -1,12 +1,12 @@
-"""Tables that say what the numbers or the colours of masks stand for, as programs and data sets write them.
+"""Read tables that map numbers or colours of masks to classes.
 
     labelmap.txt        CVAT: name:red,green,blue:parts:actions
-    class_dict.csv      CamVid: name,red,green,blue below a line with these words
+    class_dict.csv      CamVid: name,red,green,blue after a header with these words
     label_colors.txt    CamVid: red green blue name
-    _classes.csv        Roboflow: number,name below `Pixel Value,Class`
-    classes.txt         a name a line, by number from 0; also class_names.txt (labelme), codes.txt (CamVid), labels.txt
+    _classes.csv        Roboflow: number,name after the header `Pixel Value,Class`
+    classes.txt         a name per line, by number from 0; or class_names.txt (labelme), codes.txt (CamVid), labels.txt
 
-Each of these forms is read from a file of any of these names.
+A file with any of these names may have any of these forms.
 """
 
 import re
@@ -24,11 +24,11 @@ FILES = (
     *("labelmap.txt", "label_map.txt", "class_dict.csv", "_classes.csv", "classes.csv", "colormap.txt"),
     *("label_colors.txt", "classes.txt", "class_names.txt", "codes.txt", "labels.txt"),
 )
-"""By these names a table is found, the first in this order."""
+"""Names of tables. The first one found, in this order, is used."""
 _IGNORED = ("ignore", "ignored", "__ignore__")
 _MAX_LINE = 300
-_APART = r" ?[ \t,;] ?"
-_RGB = rf"(?P<red>\d{{1,3}}){_APART}(?P<green>\d{{1,3}}){_APART}(?P<blue>\d{{1,3}})"
+_SEPARATOR = r" ?[ \t,;] ?"
+_RGB = rf"(?P<red>\d{{1,3}}){_SEPARATOR}(?P<green>\d{{1,3}}){_SEPARATOR}(?P<blue>\d{{1,3}})"
 _FORMS = tuple(
     map(
         re.compile,
@@ -43,9 +43,9 @@ _FORMS = tuple(
 
 
 class Table(NamedTuple):
-    """The names of classes, and for each its number in masks and its colour, where the file gives them.
+    """Class names, and the colour and number of each in masks if the file gives them.
 
-    `ignored` are colours that are of no class. Without `numbers` a name's number is its place.
+    `ignored` are colours of no class. If `numbers` is empty, the number of a name is its index.
     """
 
     source: str
@@ -56,14 +56,15 @@ class Table(NamedTuple):
 
     @property
     def labels(self) -> dict[Colour, int]:
-        """The label of each colour, IGNORE for those that are of no class."""
+        """The label of each colour, or IGNORE for colours of no class."""
         return dict.fromkeys(self.ignored, IGNORE) | {colour: label for label, colour in enumerate(self.colours)}
 
 
 def find(root: Path, files: Sequence[str]) -> Table | None:
-    """Return the table among `files`, paths below `root`: the first of FILES, and of one name the nearest to `root`.
+    """Return the table in `files`, which are paths below `root`, or None.
 
-    Raises UserError when two of one name differ, and as `parse` does.
+    Use the first name in FILES that exists. Of several files with that name, use the one nearest to `root`. Raise
+    UserError if these differ, and as `parse` does.
     """
     for name in FILES:
         of_name = [file for file in files if file.rpartition("/")[2].lower() == name]
@@ -72,29 +73,29 @@ def find(root: Path, files: Sequence[str]) -> Table | None:
             tables = [texts.read_text(root / file, file) for file in of_name]
             other = next((file for file, table in zip(of_name, tables, strict=True) if table != tables[0]), None)
             if other is not None:
-                raise UserError(f"{of_name[0]} and {other} differ: keep the one that says what the masks hold")
+                raise UserError(f"{of_name[0]} and {other} differ: keep only the one that is valid for the masks")
             return parse(tables[0], of_name[0])
     return None
 
 
 def parse(text: str, source: str) -> Table:
-    """Read the text of a table, which messages call `source`; lines that begin with # are comments.
+    """Parse the text of a table, named `source` in messages. Lines that start with # are comments.
 
-    Raises UserError naming `source` and the line: not of the form of the others, a number above 255, an empty name, a
-    name, a number or a colour that is there twice; or no line at all.
+    Raise UserError naming `source` and the line if a line has a different form from the others, a number above 255, an
+    empty name, or a duplicate name, number or colour, and if there are no lines.
     """
     lines = []
     for number, whole in enumerate(text.splitlines(), start=1):
         line = "\t".join(" ".join(cell.split()) for cell in whole.strip().split("\t"))
         if len(line) > _MAX_LINE:
-            raise UserError(f"{source} line {number} has {len(line)} characters: write the name of one class in a line")
+            raise UserError(f"{source} line {number} has {len(line)} characters: write one class name per line")
         if line and not line.startswith("#"):
             lines.append((number, line))
     for form in _FORMS:
         matches = [(number, line, form.fullmatch(line)) for number, line in lines]
         if sum(match is not None for *_, match in matches) * 2 >= max(len(matches), 2):
             header = matches[0][2] is None
-            return _table([_row(*each, source) for each in matches[header:]], source)
+            return _table([_row(*parsed, source) for parsed in matches[header:]], source)
     return _table([(number, _name(line, number, source), None, None) for number, line in lines], source)
 
 
@@ -107,7 +108,7 @@ def _row(number: int, line: str, match: re.Match[str] | None, source: str) -> Ro
     groups = match.groupdict()
     values = [int(groups[name]) for name in ("red", "green", "blue", "number") if groups.get(name)]
     if max(values) > IGNORE:
-        raise UserError(f"{source} line {number} is {line[:80]!r}: numbers and colours end at 255")
+        raise UserError(f"{source} line {number} is {line[:80]!r}: numbers and colours must be at most 255")
     name = _name(groups["name"], number, source)
     if len(values) == 1:
         return number, name, None, values[0]
@@ -121,7 +122,7 @@ def _name(text: str, number: int, source: str) -> str:
 
 def _table(rows: Sequence[Row], source: str) -> Table:
     if not rows:
-        raise UserError(f"{source} is empty: it names the classes in masks, one a line, or is not needed")
+        raise UserError(f"{source} is empty: write one class name per line, or remove it")
     for place in (1, 2, 3):
         lines: dict[object, int] = {}
         for row in rows:

@@ -1,1 +1,1 @@
-"""COCO's JSON."""
+"""Reader of COCO's JSON."""

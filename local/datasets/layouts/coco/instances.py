@@ -1,4 +1,4 @@
-"""COCO's JSON (cocodataset.org, "Data format", object detection): images, the objects on them, and categories."""
+"""Parse COCO's JSON (cocodataset.org, "Data format", object detection): images, their objects, and categories."""
 
 import json
 import math
@@ -17,37 +17,37 @@ Id = int | str
 
 @dataclass(frozen=True)
 class Object:
-    """One object on an image: where it stands in the file, its category's name, and its shape, not checked yet.
+    """An object on an image: its place in the file, the name of its category, and its shape, which is not yet checked.
 
-    `crowd` marks a region of many objects, which COCO scores neither as found nor as missed.
+    `crowd` marks a region of many objects, which COCO's evaluation ignores.
     """
 
-    where: str
+    place: str
     category: str
     crowd: bool
     bbox: object
     segmentation: object
 
     def edges(self) -> Edges:
-        """The box: COCO has [left, top, width, height], in pixels from the upper left corner, fractions allowed.
+        """Convert the box from COCO's [left, top, width, height] in pixels, which may be fractional.
 
-        Raises UserError naming the place and the value.
+        Raise UserError naming the place and the value if it is invalid.
         """
         values = self.bbox if isinstance(self.bbox, list) else []
         numbers = [value for value in values if is_pixels(value)]
         if len(numbers) != 4 or len(values) != 4:
             raise UserError(
-                f"{self.where} has the bbox {preview(self.bbox)}: expected [left, top, width, height] in pixels"
+                f"{self.place} has the bbox {preview(self.bbox)}: expected [left, top, width, height] in pixels"
             )
         left, top, width, height = map(float, numbers)
         return left, top, left + width, top + height
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image of the file: what it calls it, its width and height in pixels, if it says so, and the objects on it.
+class ImageRecord:
+    """An image of the file: its file name, its (width, height) in pixels if given, and its objects.
 
-    `problem` says why they cannot be used, "" where they can.
+    `source` names the image in messages. `problem` is the reason why the image cannot be used, or "".
     """
 
     file_name: str
@@ -59,17 +59,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Document:
-    """A file: its images, the names of its categories in the order of their ids, and annotations of no image in it."""
+    """A file: its images, the names of its categories ordered by id, and the places of annotations without an image."""
 
-    pictures: tuple[Picture, ...]
+    images: tuple[ImageRecord, ...]
     categories: tuple[str, ...]
     strays: tuple[str, ...]
 
 
 def parse(data: bytes, source: str) -> Document:
-    """Return what a file holds. Raises UserError naming `source`, the key, its value and the fix.
+    """Parse a file. Raise UserError naming `source`, the key, its value and the fix.
 
-    What is wrong with one image or its annotations is that picture's `problem`.
+    An error in one image or its annotations becomes the `problem` of that image.
     """
     lists = _lists(data, source)
     categories = _categories(lists["categories"], f"{source} categories")
@@ -77,19 +77,19 @@ def parse(data: bytes, source: str) -> Document:
     images = dict(_identified(lists["images"], f"{source} images"))
     strays = []
     for number, value in enumerate(lists["annotations"]):
-        where = f"{source} annotations[{number}]"
+        place = f"{source} annotations[{number}]"
         image = _id(value.get("image_id")) if isinstance(value, dict) else None
         if image is None or image not in images:
-            strays.append(where)
+            strays.append(place)
         else:
-            objects[image].append(_object(value, where, categories))
-    pictures = [_picture(images[key], objects[key], source) for key in images]
+            objects[image].append(_object(value, place, categories))
+    records = [_image_record(images[key], objects[key], source) for key in images]
     ordered = sorted(categories, key=lambda key: (isinstance(key, str), key))
-    return Document(tuple(pictures), tuple(dict.fromkeys(categories[key] for key in ordered)), tuple(strays))
+    return Document(tuple(records), tuple(dict.fromkeys(categories[key] for key in ordered)), tuple(strays))
 
 
 def _lists(data: bytes, source: str) -> dict[str, list[Any]]:
-    """The document's three lists, by key."""
+    """Return the three lists of the document by key."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -99,72 +99,72 @@ def _lists(data: bytes, source: str) -> dict[str, list[Any]]:
     for key in _KEYS:
         if not isinstance(lists.get(key), list):
             raise UserError(
-                f"{source} has no list {key}: COCO's instances files hold the lists images, annotations and categories"
+                f"{source} has no list {key}: a COCO instances file has the lists images, annotations and categories"
             )
     return {key: value for key, value in lists.items() if isinstance(value, list)}
 
 
-def _identified(values: list[Any], where: str) -> Iterator[tuple[Id, dict[str, Any]]]:
-    """The objects of a list with their ids. Raises UserError for one without and for an id that occurs twice."""
+def _identified(values: list[Any], place: str) -> Iterator[tuple[Id, dict[str, Any]]]:
+    """Yield the objects of a list with their ids. Raise UserError for a missing or duplicate id."""
     places: dict[Id, int] = {}
     for number, value in enumerate(values):
         key = _id(value.get("id")) if isinstance(value, dict) else None
         if key is None:
-            raise UserError(f"{where}[{number}] is {preview(value)}: it needs an id, a whole number or a text")
+            raise UserError(f"{place}[{number}] is {preview(value)}: it needs an id, a whole number or a string")
         if key in places:
-            raise UserError(f"{where}[{number}] has the id {preview(key)} of {where}[{places[key]}]: give each its own")
+            raise UserError(f"{place}[{number}] has the id {preview(key)} of {place}[{places[key]}]: make ids unique")
         places[key] = number
         yield key, value
 
 
 def _id(value: object) -> Id | None:
-    """A value as an id, None for what is none. pandas writes whole numbers as 7.0."""
+    """Return a value as an id, or None if it is not one. pandas writes whole numbers as 7.0."""
     if isinstance(value, float):
         return int(value) if math.isfinite(value) and value.is_integer() else None
     return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
-def _categories(values: list[Any], where: str) -> dict[Id, str]:
-    """The names of the categories by id."""
+def _categories(values: list[Any], place: str) -> dict[Id, str]:
+    """Return the names of the categories by id."""
     names: dict[Id, str] = {}
-    for key, value in _identified(values, where):
+    for key, value in _identified(values, place):
         name = value.get("name")
         if not isinstance(name, str):
-            raise UserError(f"{where}: the id {preview(key)} has the name {preview(name)}: give it a text, like cat")
-        names[key] = class_name(name, f"{where}: the id {preview(key)} has a name that")
+            raise UserError(f"{place}: the id {preview(key)} has the name {preview(name)}: give it a string, like cat")
+        names[key] = class_name(name, f"{place}: the id {preview(key)} has a name that")
     return names
 
 
-def _object(value: dict[str, Any], where: str, categories: Mapping[Id, str]) -> Object | str:
-    """An object, or in words what is wrong with it."""
+def _object(value: dict[str, Any], place: str, categories: Mapping[Id, str]) -> Object | str:
+    """Return an object, or a description of what is wrong with it."""
     key = _id(value.get("category_id"))
     if key is None or key not in categories:
-        return f"{where} has the category_id {preview(value.get('category_id'))}, which categories does not have"
+        return f"{place} has the category_id {preview(value.get('category_id'))}, which is not in categories"
     crowd = value.get("iscrowd") not in (None, 0, "0", "")
-    return Object(where, categories[key], crowd, value.get("bbox"), value.get("segmentation"))
+    return Object(place, categories[key], crowd, value.get("bbox"), value.get("segmentation"))
 
 
-def _picture(image: dict[str, Any], found: list[Object | str], source: str) -> Picture:
-    """An image with its objects."""
+def _image_record(image: dict[str, Any], results: list[Object | str], source: str) -> ImageRecord:
+    """Return an image with its objects. `results` are the objects, or what is wrong with them."""
     name = image.get("file_name")
     if not isinstance(name, str) or not name.strip():
         problem = (
-            f"{source}: the image with the id {preview(image['id'])} has the file_name {preview(name)}, not a path"
+            f"{source}: the image with the id {preview(image['id'])} has the file_name {preview(name)}: give it a path"
         )
-        return Picture("", source, None, (), problem)
-    named = f"{name[-80:]!r} of {source}"
-    problems = [each for each in found if isinstance(each, str)]
+        return ImageRecord("", source, None, (), problem)
+    described = f"{name[-80:]!r} of {source}"
+    problems = [result for result in results if isinstance(result, str)]
     sides = [image.get(key) for key in ("width", "height")]
     size = None
     if any(side not in (None, 0) for side in sides):
         size = _side(sides[0]), _side(sides[1])
         if size[0] * size[1] <= 1:
-            given = " x ".join(map(preview, sides))
-            problems.append(f"{named} has a width and height of {given}: give its real size in pixels")
-    objects = tuple(each for each in found if isinstance(each, Object))
-    return Picture(name, named, size, objects, problems[0] if problems else "")
+            stated = " x ".join(map(preview, sides))
+            problems.append(f"{described} has a width and height of {stated}: give its real size in pixels")
+    objects = tuple(result for result in results if isinstance(result, Object))
+    return ImageRecord(name, described, size, objects, problems[0] if problems else "")
 
 
 def _side(value: Any) -> int:
-    """A width or height in pixels, 0 for what is none."""
+    """Return a width or height in pixels, or 0 if it is invalid."""
     return int(value) if is_pixels(value) and value >= 1 else 0

@@ -1,1 +1,1 @@
-"""Manifests of SageMaker Ground Truth."""
+"""Reader of manifests of SageMaker Ground Truth."""

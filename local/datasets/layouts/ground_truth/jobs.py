@@ -1,4 +1,4 @@
-"""Which label of a manifest's line counts: that of the last job whose type is of the task."""
+"""Choose the label of each manifest line: the label of the last job whose type matches the task."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,67 +21,67 @@ _VERIFICATION = "groundtruth/label-verification"
 _FORMS = {
     CLASSIFICATION: "a number or a list of numbers",
     DETECTION: 'an object with "image_size" and "annotations"',
-    SEGMENTATION: "the address of a PNG, with a name that ends in -ref",
+    SEGMENTATION: "the URI of a PNG, in a key that ends in -ref",
 }
 _NO_LABELS = "manifests without labels, left out"
-_OTHER_JOBS = "labels of which a line has a later one, not used"
-_AGAIN = "photos that have a later line, whose label is taken"
+_OTHER_JOBS = "labels with a later label in the same line, not used"
+_AGAIN = "photos listed in several lines, last label used"
 
 
 class Labelled(NamedTuple):
-    """A line, and its label for a task."""
+    """A line and its label for a task."""
 
     line: Line
     label: Label
 
 
 def choose(root: Path, lines: Sequence[Line], task: str, notes: Notes) -> list[Labelled]:
-    """Return the lines that have a label for `task`, one of dataset.TASKS, and name the others in `notes`.
+    """Return the lines that have a label for `task`, one of dataset.TASKS, and note the others.
 
-    Where no job recorded a type, the label is the one attribute that has the task's form. Of a photo's lines in one
-    manifest the last one is taken. Raises UserError when there are no labels for the task, or several to choose from,
-    and for a photo that two manifests label.
+    If no job recorded a type, the label is the only attribute whose value has the form for the task. If a manifest
+    lists a photo several times, use the last line. Raise UserError if there are no labels for the task, if the choice
+    is ambiguous, or if two manifests label the same photo.
     """
-    labels, other = _labels_of(root, lines, task)
+    labels, unused = _find_labels(root, lines, task)
     found: dict[str, Labelled] = {}
     notes[UNLABELLED], notes[_AGAIN], notes[TEST_PHOTOS] = [], [], []
-    labelled = {line.file for line, here in zip(lines, labels, strict=True) if here}
-    for line, here in zip(lines, labels, strict=True):
+    labelled = {line.file for line, line_labels in zip(lines, labels, strict=True) if line_labels}
+    for line, line_labels in zip(lines, labels, strict=True):
         photo = line.ref.replace("\\", "/").rpartition("/")[2]
         if line.part == TEST:
             notes[TEST_PHOTOS].append(photo)
-        elif here:
+        elif line_labels:
             earlier = found.pop(line.ref, None)
             if earlier and earlier.line.file != line.file:
                 raise UserError(
-                    f"{earlier.line.where} and {line.where} both label {line.ref}: take it out of one of the two, or "
+                    f"{earlier.line.where} and {line.where} both label {line.ref}: remove it from one of them, or "
                     f"move one of the manifests out of {root}"
                 )
             if earlier:
                 notes[_AGAIN].append(f"{photo}, {earlier.line.where}")
-            found[line.ref] = Labelled(line, here[-1])
+            found[line.ref] = Labelled(line, line_labels[-1])
         elif line.file in labelled:
-            why = next((f" ({label.failure})" for label in line.jobs() if label.failure), "")
-            notes[UNLABELLED].append(f"{photo}{why}")
+            reason = next((f" ({label.failure})" for label in line.jobs() if label.failure), "")
+            notes[UNLABELLED].append(f"{photo}{reason}")
     without = dict.fromkeys(line.file for line in lines if line.file not in labelled)
     notes[_NO_LABELS] = [file.relative_to(root).as_posix() for file in without]
-    notes[_OTHER_JOBS] = other
+    notes[_OTHER_JOBS] = unused
     return list(found.values())
 
 
-def _labels_of(root: Path, lines: Sequence[Line], task: str) -> tuple[list[list[Label]], list[str]]:
-    """The labels of each line for the task; and the names of those that are not the last in their line."""
+def _find_labels(root: Path, lines: Sequence[Line], task: str) -> tuple[list[list[Label]], list[str]]:
+    """Return the labels of each line for the task, and the names of labels with a later one in their line."""
     jobs = dict.fromkeys((label.name, label.type) for line in lines for label in line.jobs() if label.type in _TASKS)
     labels = [list(_typed(line, task) if jobs else _formed(line, task)) for line in lines]
-    names = dict.fromkeys(label.name for here in labels for label in here)
+    names = dict.fromkeys(label.name for line_labels in labels for label in line_labels)
     if not names or (not jobs and len(names) > 1):
-        there = ", ".join(f"{name} ({kind})" for name, kind in jobs) or ", ".join(names) or "no labels"
+        existing = ", ".join(f"{name} ({kind})" for name, kind in jobs) or ", ".join(names) or "no labels"
+        types = " or ".join(kind for kind, job_task in _TASKS.items() if job_task == task)
         raise UserError(
-            f"{root}: its manifests have {there}, and for {task} they need labels of one job of the type "
-            f"{' or '.join(kind for kind, of in _TASKS.items() if of == task)}; or, where no label has a type, one "
-            f"attribute that is {_FORMS[task]}"
+            f"{root}: its manifests have {existing}, and {task} needs labels of one job of the type {types}; or, if no "
+            f"label has a type, exactly one attribute that is {_FORMS[task]}"
         )
-    return labels, list(dict.fromkeys(label.name for here in labels for label in here[:-1]))
+    return labels, list(dict.fromkeys(label.name for line_labels in labels for label in line_labels[:-1]))
 
 
 def _typed(line: Line, task: str) -> Iterator[Label]:

@@ -1,8 +1,8 @@
-"""Augmented manifests of SageMaker: JSON Lines, each about one photo in S3, and the labels that Ground Truth adds.
+"""Parse augmented manifests of SageMaker: JSON Lines, one per photo in S3, with the labels that Ground Truth adds.
 
     {"source-ref": "s3://bucket/a/1.jpg", "NAME": LABEL, "NAME-metadata": {"type": "groundtruth/...", ...}}
 
-Described in SageMaker's developer guide ("Labeling job output data"); NAME is the job's own.
+The format is described in SageMaker's developer guide ("Labeling job output data"). NAME is chosen in the job.
 """
 
 import json
@@ -22,21 +22,21 @@ from local.errors import UserError
 Json = Any
 
 _SUFFIXES = (".manifest", ".jsonl", ".json")
-_REFS = ("source-ref", "image-ref")  # The guide's manifests for the built-in image classification have the second.
+_REFS = ("source-ref", "image-ref")  # image-ref is in the guide's manifests for the built-in image classification
 _METADATA = "-metadata"
-_LONGEST = 400_000  # bytes of a line: Ground Truth takes 100,000 characters
-_FEW = 20  # files .json in a folder: where there are more, each is about one photo
+_MAX_LINE_BYTES = 400_000  # Ground Truth allows 100,000 characters
+_MAX_JSON_FILES = 20  # a folder with more .json files has one file per photo
 _NO_PHOTO = (".json", ".jsonl", ".txt", ".csv", ".mp4", ".mov", ".avi", ".pcd", ".bin", ".pdf")
 _OTHER_TYPES = ("groundtruth/video", "groundtruth/point-cloud", "groundtruth/text")
-# What a job leaves beside `manifests`, the folder of its output.
-_OF_JOBS = {"activelearning", "annotation-tool", "annotations", "inference", "intermediate", "temp", "training"}
+# Folders that a job writes next to `manifests`, the folder of its output.
+_JOB_FOLDERS = {"activelearning", "annotation-tool", "annotations", "inference", "intermediate", "temp", "training"}
 
 
 @dataclass(frozen=True)
 class Label:
-    """What a line has under one name: its value, None where the job has failed, and the metadata of the job, if any.
+    """A label of a line: its value, or None if the job failed, and the metadata of the job, if any.
 
-    `where` is the line's.
+    `where` is the place of the line for messages.
     """
 
     where: str
@@ -46,20 +46,20 @@ class Label:
 
     @property
     def type(self) -> str:
-        """Ground Truth's name of the task, "" without one."""
+        """Ground Truth's name of the task, or ""."""
         return str(self.metadata.get("type", ""))
 
     @property
     def failure(self) -> str:
-        """Why the job has failed here, "" if it has not."""
+        """The reason why the job failed for this line, or ""."""
         return " ".join(str(self.metadata.get("failure-reason", "")).split())[:80]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a manifest: its file and number as messages call them, where the photo is in S3, and what it has.
+    """A line of a manifest: its place for messages, its file and part, the URI of the photo, and its content.
 
-    `part` is TRAIN, VALIDATION, TEST or "", by the name of the file or of a folder above it.
+    `part` is TRAIN, VALIDATION, TEST or "", taken from the name of the file or of a folder above it.
     """
 
     where: str
@@ -69,7 +69,7 @@ class Line:
     content: Mapping[str, Json]
 
     def jobs(self) -> Iterator[Label]:
-        """The label that each job wrote, in the line's order."""
+        """Yield the label that each job wrote, in the order of the line."""
         for key, metadata in self.content.items():
             if key.endswith(_METADATA) and isinstance(metadata, dict):
                 name = key.removesuffix(_METADATA)
@@ -78,7 +78,7 @@ class Line:
                 yield Label(self.where, name, None if "failure-reason" in metadata else value, metadata)
 
     def attributes(self) -> Iterator[Label]:
-        """Whatever there is, as in manifests made by hand."""
+        """Yield all attributes as labels, as manifests written by hand need it."""
         for name, value in self.content.items():
             if name not in _REFS and not name.endswith(_METADATA):
                 metadata = self.content.get(name + _METADATA)
@@ -86,53 +86,53 @@ class Line:
 
 
 def files(root: Path) -> Iterator[Path]:
-    """The manifests below `root`, known by their first lines; in the folder of a Ground Truth job its output alone."""
+    """Yield the manifests below `root`, recognised by their first lines. For a job, yield only its output."""
     paths = [root / name for name in list_files(root, _SUFFIXES)]
-    crowd = Counter(path.parent for path in paths if path.name.lower().endswith(".json"))
+    json_counts = Counter(path.parent for path in paths if path.name.lower().endswith(".json"))
     for path in paths:
-        crowded = path.name.lower().endswith(".json") and crowd[path.parent] > _FEW
+        per_photo = path.name.lower().endswith(".json") and json_counts[path.parent] > _MAX_JSON_FILES
         folders = path.relative_to(root).parents[:-1]
-        if not crowded and not any(_is_beside_output(root / folder) for folder in folders) and _is_manifest(path):
+        if not per_photo and not any(_is_beside_output(root / folder) for folder in folders) and _is_manifest(path):
             yield path
 
 
 def lines(root: Path, notes: Notes) -> list[Line]:
-    """Read all manifests below `root`, in the order of their paths; lines that cannot be used go into `notes`.
+    """Read all manifests below `root` in the order of their paths. Note lines that cannot be used.
 
-    Raises UserError naming the file and the line: no manifest, one about texts, videos or point clouds, one of which
-    more lines are bad than good.
+    Raise UserError naming the file and the line if there is no manifest, if a manifest is about texts, videos or point
+    clouds, or if more lines are invalid than valid.
     """
     paths = list(files(root))
     if not paths:
         raise UserError(
-            f"{root} has no manifest: it is a file *.manifest, *.jsonl or *.json of which each line is a JSON object "
-            'with a "source-ref"'
+            f"{root} has no manifest: put a file *.manifest, *.jsonl or *.json there, with a JSON object with a "
+            '"source-ref" on each line'
         )
-    found: list[Line] = []
-    bad: list[str] = []
+    valid: list[Line] = []
+    invalid: list[str] = []
     for path, part in zip(paths, _parts(root, paths), strict=True):
         for where, text in _texts(root, path):
             try:
-                found.append(_line(where, path, part, text))
+                valid.append(_line(where, path, part, text))
             except ValueError as error:
-                bad.append(f"{where} {error}")
-    require_usable(root, len(found), bad, "line")
-    notes[UNUSABLE] = bad
-    return found
+                invalid.append(f"{where} {error}")
+    require_usable(root, len(valid), invalid, "line")
+    notes[UNUSABLE] = invalid
+    return valid
 
 
 def _is_beside_output(folder: Path) -> bool:
-    """Whether a folder is one of a job's that does not hold its output."""
+    """Return whether a folder belongs to a job but does not hold its output."""
     if folder.parent.name == "manifests":
         return folder.name != "output" and folder.with_name("output").is_dir()
-    return folder.name in _OF_JOBS and folder.with_name("manifests").is_dir()
+    return folder.name in _JOB_FOLDERS and folder.with_name("manifests").is_dir()
 
 
 def _is_manifest(path: Path) -> bool:
-    """Whether the first line is about a photo, or about a text that a job has labelled."""
-    begin = next((line for line in texts.first_bytes(path, _LONGEST).splitlines() if line.strip()), b"")
+    """Return whether the first line is about a photo, or about a text that a job labelled."""
+    start = next((line for line in texts.first_bytes(path, _MAX_LINE_BYTES).splitlines() if line.strip()), b"")
     try:
-        first = json.loads(begin.decode("utf-8-sig")) if b"source" in begin or b"image-ref" in begin else None
+        first = json.loads(start.decode("utf-8-sig")) if b"source" in start or b"image-ref" in start else None
     except (ValueError, RecursionError):
         return False
     if not isinstance(first, dict):
@@ -142,41 +142,41 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _texts(root: Path, path: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a file that are not empty, and what messages call them."""
+    """Yield the lines of a file that are not blank, each with its place for messages."""
     name = path.relative_to(root).as_posix()
     text = texts.read_text(path, name)
-    # Not splitlines: it also splits at characters that JSON texts may hold.
+    # Not splitlines: it also splits at characters that JSON strings may contain.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield f"{name} line {number}", line
 
 
 def _line(where: str, path: Path, part: str, text: str) -> Line:
-    """Raises ValueError with what is wrong in words, UserError where it is wrong with the whole file."""
+    """Parse a line. Raise ValueError if it is invalid, and UserError if the whole file is of the wrong kind."""
     try:
         content = json.loads(text)
         if r"\ud" in text.lower():
-            json.dumps(content, ensure_ascii=False).encode()  # Half of a surrogate pair, which nobody could print.
+            json.dumps(content, ensure_ascii=False).encode()  # Lone surrogates cannot be printed.
     except (ValueError, RecursionError) as error:
-        why = f"{error.msg} in column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)[:80]
-        raise ValueError(f"is not JSON ({why}): a manifest has one object on each line") from None
+        reason = f"{error.msg} in column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)[:80]
+        raise ValueError(f"is not JSON ({reason}): a manifest has one object on each line") from None
     if not isinstance(content, dict):
-        raise ValueError('is not a JSON object: it has at least "source-ref", the address of a photo')
+        raise ValueError('is not a JSON object: it needs at least "source-ref", the URI of a photo')
     ref = next((content[key] for key in _REFS if key in content), None)
     if ref is None and "source" in content:
-        raise UserError(f'{where} has a "source", which is a text: photos are named by "source-ref"')
+        raise UserError(f'{where} has a "source", which is a text, not a photo: use "source-ref" for photos')
     if not isinstance(ref, str) or not ref.strip("/\\ ") or re.search(r"[\x00-\x1f\x7f]", ref):
-        raise ValueError('has no "source-ref": it is the address of a photo, such as s3://bucket/a/1.jpg')
+        raise ValueError('has no "source-ref": add the URI of a photo, such as s3://bucket/a/1.jpg')
     line = Line(where, path, part, ref, content)
     for label in line.jobs():
         if label.type.startswith(_OTHER_TYPES):
-            raise UserError(f"{where} is of a job of the type {label.type[:60]}: only those that label photos are read")
+            raise UserError(f"{where} is from a job of the type {label.type[:60]}: use a job that labels photos")
     if ref.lower().endswith(_NO_PHOTO):
-        raise UserError(f"{where} is about {ref}, which is not a photo: only manifests about photos are read")
+        raise UserError(f"{where} is about {ref}, which is not a photo: use a manifest of photos")
     return line
 
 
 def _parts(root: Path, paths: Sequence[Path]) -> list[str]:
-    """The part of each manifest; TEST only beside others, as many a job is called a test."""
-    found = [parts.of_path(path.relative_to(root).with_suffix("")) for path in paths]
-    return found if {*found} & {TRAIN, VALIDATION} else [""] * len(paths)
+    """Return the part of each manifest. Ignore TEST without other parts, because many jobs have test in their name."""
+    names = [parts.of_path(path.relative_to(root).with_suffix("")) for path in paths]
+    return names if {*names} & {TRAIN, VALIDATION} else [""] * len(paths)

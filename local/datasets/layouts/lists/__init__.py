@@ -1,1 +1,1 @@
-"""Lists of im2rec."""
+"""Reader of .lst files."""

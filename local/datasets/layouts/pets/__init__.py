@@ -1,1 +1,1 @@
-"""The Oxford-IIIT Pet data set."""
+"""Reader of the Oxford-IIIT Pet data set."""

@@ -1,4 +1,4 @@
-"""The two official lists of the Oxford-IIIT Pet data set: its photos, what they are of, and the split."""
+"""Read the two official lists of the Oxford-IIIT Pet data set: its photos with their breeds, and the split."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SPECIES = {1: "cat", 2: "dog"}
 
 @dataclass(frozen=True)
 class Pet:
-    """One photo of the lists: its name without extension, the data set's own class number (from 1) and its species."""
+    """A photo in the lists: its name without the extension, its class number (from 1) and its species."""
 
     name: str
     class_id: int
@@ -24,13 +24,13 @@ class Pet:
         """The breed as the data set spells it: `american_bulldog` of `american_bulldog_100`."""
         return self.name.rpartition("_")[0]
 
-    def called(self, classes: str) -> str:
-        """The class of a photo: its breed, or its species when `classes` is "species"."""
+    def class_name(self, classes: str) -> str:
+        """Return the species if `classes` is "species", else the breed."""
         return self.species if classes == "species" else self.breed
 
 
 class Lists(NamedTuple):
-    """The photos of the two official lists, in their order."""
+    """The photos of the two official lists, in the order of the files."""
 
     trainval: tuple[Pet, ...]
     test: tuple[Pet, ...]
@@ -39,8 +39,8 @@ class Lists(NamedTuple):
 def read(root: Path) -> Lists:
     """Read both lists of the data set at `root`.
 
-    Raises UserError when a list or the photo folder is missing, a line is malformed, the lists are empty or share a
-    photo, or a class number stands for two breeds.
+    Raise UserError if a list or the photo folder is missing, a line is malformed, a list is empty, the lists share a
+    photo, or two breeds have the same class number.
     """
     if not (root / "images").is_dir():
         raise UserError(
@@ -51,19 +51,19 @@ def read(root: Path) -> Lists:
     shared = {pet.name for pet in trainval} & {pet.name for pet in test}
     if shared:
         raise UserError(
-            f"{root / 'annotations' / 'test.txt'} names {min(shared)}, which trainval.txt names too: remove it "
-            "from one of them, or the accuracy is measured on photos that were trained on"
+            f"{root / 'annotations' / 'test.txt'} names {min(shared)}, which is also in trainval.txt: remove it "
+            "from one of them, or the accuracy is measured on training photos"
         )
     _check_numbers(root / "annotations", [*trainval, *test])
     return Lists(trainval, test)
 
 
 def parse(text: str, source: str) -> tuple[Pet, ...]:
-    """The photos of a list file. Blank lines, comments (#) and Windows line ends are skipped.
+    """Return the photos of a list file. Ignore blank lines, comments (#) and Windows line ends.
 
-    `source` names the file in messages. Raises UserError naming source, line and what is wrong with it.
+    `source` names the file in messages. Raise UserError naming `source`, the line and the problem.
     """
-    found: dict[str, Pet] = {}
+    pets: dict[str, Pet] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         fields = line.split()
         if not fields or fields[0].startswith("#"):
@@ -72,19 +72,19 @@ def parse(text: str, source: str) -> tuple[Pet, ...]:
             pet = _pet(fields)
         except ValueError as error:
             raise UserError(f"{source} line {number} is {line.strip()[:80]!r}: {error}") from None
-        if pet.name in found:
-            raise UserError(f"{source} line {number} names {pet.name} a second time: remove one of the two lines")
-        found[pet.name] = pet
-    return tuple(found.values())
+        if pet.name in pets:
+            raise UserError(f"{source} line {number} names {pet.name} again: remove one of the two lines")
+        pets[pet.name] = pet
+    return tuple(pets.values())
 
 
 def _pet(fields: Sequence[str]) -> Pet:
-    """A photo from the fields of its line; ValueError with the fix in words."""
+    """Return the photo for the fields of a line. Raise ValueError with the fix."""
     if len(fields) != 4:
         raise ValueError(f"{len(fields)} fields, expected 4: NAME CLASS-ID SPECIES BREED-ID")
     name, *numbers = fields
     if not name.rpartition("_")[0] or "/" in name or "\\" in name or "\0" in name:
-        raise ValueError("the name must be breed_number, without a folder, like Abyssinian_100")
+        raise ValueError("the name must be breed_number without a folder, as in Abyssinian_100")
     if not all(number.isascii() and number.isdigit() and int(number) > 0 for number in numbers):
         raise ValueError("CLASS-ID, SPECIES and BREED-ID must be whole numbers from 1")
     species = SPECIES.get(int(numbers[1]))
@@ -98,32 +98,32 @@ def _read_list(path: Path) -> tuple[Pet, ...]:
         raise UserError(f"{path} does not exist: it is in annotations.tar.gz of the Oxford-IIIT Pet data set")
     photos = parse(texts.read_text(path, str(path)), str(path))
     if not photos:
-        raise UserError(f"{path} names no photo: expected lines like `Abyssinian_100 1 1 1`")
+        raise UserError(f"{path} lists no photos: expected lines like `Abyssinian_100 1 1 1`")
     return photos
 
 
 def _check_numbers(folder: Path, photos: Sequence[Pet]) -> None:
-    """One number, one breed, one species: otherwise two breeds would silently share a label."""
+    """Raise UserError unless numbers and breeds are one to one: two breeds must not share a label silently."""
     seen: dict[int, Pet] = {}
     numbers: dict[str, int] = {}
     for pet in photos:
         other = seen.setdefault(pet.class_id, pet)
         if (other.breed, other.species) != (pet.breed, pet.species):
             raise UserError(
-                f"{folder}: class number {pet.class_id} stands for {other.breed} ({other.species}) at {other.name} and "
-                f"for {pet.breed} ({pet.species}) at {pet.name}: give each breed a number of its own"
+                f"{folder}: class number {pet.class_id} is {other.breed} ({other.species}) for {other.name} and "
+                f"{pet.breed} ({pet.species}) for {pet.name}: give each breed its own number"
             )
         if numbers.setdefault(pet.breed, pet.class_id) != pet.class_id:
             raise UserError(
-                f"{folder}: {pet.breed} has class number {numbers[pet.breed]}, but {pet.class_id} at {pet.name}: "
-                "give it one number"
+                f"{folder}: {pet.breed} has class number {numbers[pet.breed]}, but {pet.class_id} for {pet.name}: "
+                "use one number"
             )
 
 
 def class_names(pets: Iterable[Pet], classes: str) -> tuple[str, ...]:
-    """Names by label: breeds in the order of the data set's class numbers, or species, cat before dog.
+    """Return the class names by label: breeds in the order of their class numbers, or cat and dog for "species".
 
-    Class numbers of a subset may have gaps (1, 2, 6); labels have none.
+    Class numbers of a subset may have gaps (1, 2, 6), but labels have none.
     """
     if classes == "species":
         return tuple(sorted({pet.species for pet in pets}))

@@ -1,1 +1,1 @@
-"""Tables of photos and their labels."""
+"""Reader of tables of photos and labels."""

@@ -1,4 +1,4 @@
-"""Cells of a table: the labels in them, one or several, and their order."""
+"""Split cells of a table into labels, and sort class names."""
 
 import re
 from collections.abc import Sequence
@@ -13,16 +13,17 @@ _WHOLE = re.compile(r"[+-]?\d+(\.0+)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
-def split(cells: Sequence[Cell], plural: bool = False) -> list[Labels]:
-    """Return the labels of each cell: none, one, or several where a separator is surely one.
+def split_labels(cells: Sequence[Cell], plural: bool = False) -> list[Labels]:
+    """Return the labels of each cell: none, one, or several if the cells clearly have a separator.
 
-    | and ; always are, and so is a list of Python's or JSON's. A comma or a space is one when every piece is a number,
-    or a cell of its own somewhere; and, under a `plural` such as tags, when there are fewer pieces than cells.
+    | and ; always separate labels, and Python and JSON lists are parsed. A comma or space separates labels if every
+    piece is a number or occurs as a whole cell. In a column with a `plural` name such as tags, it also does if there
+    are fewer distinct pieces than distinct cells.
     """
     texts = {cell for cell in cells if isinstance(cell, str) and cell}
     separator = _separator(texts, plural)
     lists = bool(texts) and all(map(_LIST.fullmatch, texts))
-    found: list[Labels] = []
+    labels: list[Labels] = []
     for cell in cells:
         if isinstance(cell, tuple):
             pieces: Sequence[str] = cell
@@ -31,20 +32,20 @@ def split(cells: Sequence[Cell], plural: bool = False) -> list[Labels]:
         else:
             pieces = cell.split(separator) if separator else [cell]
         clean = (" ".join(piece.split()) for piece in pieces)
-        found.append(tuple(dict.fromkeys(piece for piece in clean if piece)))
-    return found
+        labels.append(tuple(dict.fromkeys(piece for piece in clean if piece)))
+    return labels
 
 
-def without_fractions(labels: Sequence[Labels]) -> list[Labels]:
-    """Return the labels with 1 for 1.0, which pandas makes of 1 where a number is missing, if all are whole numbers."""
-    names = {name for some in labels for name in some}
+def normalize_integers(labels: Sequence[Labels]) -> list[Labels]:
+    """Replace 1.0 by 1 if all labels are whole numbers. pandas writes 1.0 if the column has missing values."""
+    names = {name for photo_labels in labels for name in photo_labels}
     if not all(map(_WHOLE.fullmatch, names)):
         return list(labels)
-    return [tuple(dict.fromkeys(name.partition(".")[0] for name in some)) for some in labels]
+    return [tuple(dict.fromkeys(name.partition(".")[0] for name in photo_labels)) for photo_labels in labels]
 
 
-def in_order(names: set[str]) -> tuple[str, ...]:
-    """Return the names of classes in the order of their labels: numbers by value, else by name."""
+def sort_classes(names: set[str]) -> tuple[str, ...]:
+    """Sort class names: by value if all are numbers, else by name."""
     return tuple(sorted(names, key=_value if all(map(is_number, names)) else str))
 
 
@@ -54,10 +55,10 @@ def is_number(text: str) -> bool:
 
 
 def _separator(texts: set[str], plural: bool) -> str:
-    """What separates the labels in a cell, "" when a cell is one label."""
-    for sure in "|;":
-        if any(sure in text for text in texts):
-            return sure
+    """Return what separates the labels in a cell, or "" if a cell is one label."""
+    for separator in "|;":
+        if any(separator in text for text in texts):
+            return separator
     for separator in ", ":
         if not any(separator in text for text in texts):
             continue

@@ -1,4 +1,4 @@
-"""Which columns of a table hold labels, whatever they are called."""
+"""Find the columns of a table that hold labels."""
 
 import re
 from collections.abc import Sequence
@@ -17,29 +17,29 @@ _NUMBERED = {"id", "ids", "idx", "index", "number", "num", "no", "count"}
 
 
 class Column(NamedTuple):
-    """A column of a table: its name, "" without, and its cells."""
+    """A column of a table: its name, which may be "", and its cells."""
 
     name: str
     cells: Sequence[Cell]
 
     @property
     def words(self) -> list[str]:
-        """The words of the name in lower case: class, name of ClassName."""
+        """The words of the name in lower case, such as class and name for ClassName."""
         return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", self.name).lower())
 
     @property
     def tokens(self) -> list[str]:
-        """The same, with those of labels in the singular."""
+        """The words with plurals of label words replaced by the singular."""
         return [_PLURALS.get(word, word) for word in self.words]
 
     @property
     def plural(self) -> bool:
-        """Whether a word of labels in the name is in the plural, as in tags."""
+        """Whether the name has the plural of a label word, such as tags."""
         return self.tokens != self.words
 
     @property
     def rank(self) -> int:
-        """How surely the name is that of labels: 0 label; 1 class_name; 2 Finding Labels; 3 class_id; 4 no."""
+        """How likely the name denotes labels: 0 label; 1 class_name; 2 Finding Labels; 3 class_id; 4 other names."""
         tokens = set(self.tokens)
         if self.name.strip().lower() in ("label", "labels"):
             return 0
@@ -49,9 +49,9 @@ class Column(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """The labels of every row: a text, which may hold several when the column's name is a `plural`, or a tuple of them.
+    """The labels of each row: a string or a tuple. A string in a column with a `plural` name may hold several labels.
 
-    `classes` are those that have a column of their own.
+    `classes` are the classes of a table with a column for each class.
     """
 
     cells: Sequence[Cell]
@@ -59,67 +59,69 @@ class Labelled(NamedTuple):
     classes: tuple[str, ...] = ()
 
 
-def labels_of(rows: Sequence[Row], names: Sequence[str], columns: Sequence[int], source: str) -> Labelled:
-    """Return the labels of all rows from the one of the `columns`, or the several, that must hold them.
+def find_labels(rows: Sequence[Row], names: Sequence[str], columns: Sequence[int], source: str) -> Labelled:
+    """Return the labels of all rows from the column, or columns, among `columns` that hold them.
 
-    `names` are those of all columns, "" where there is no header. Raises UserError that names the columns when nothing
-    decides between them, and how the user can.
+    `names` are the names of all columns, "" without a header. Raise UserError naming the columns and the fix if the
+    choice is ambiguous.
     """
-    every = [Column(" ".join(names[number].split()), [row[number] for row in rows]) for number in columns]
-    filled = [column for column in every if any(column.cells)]
+    all_columns = [Column(" ".join(names[number].split()), [row[number] for row in rows]) for number in columns]
+    filled = [column for column in all_columns if any(column.cells)]
     candidates = [column for column in filled if not _is_index(column)] or filled
     if not candidates:
-        raise UserError(f"{source} has no column besides the paths of the photos: add one, `label`, with their classes")
+        raise UserError(f"{source} has only a column for photo paths: add a column `label` with their classes")
     for rank in (0, 1):
         if named := [column for column in candidates if column.rank == rank]:
-            return _decided(named, candidates) or _refuse(named, source)
+            return _resolve(named, candidates) or _raise_ambiguous(named, source)
     if classes := _zero_one(candidates):
         ones = [_ones(classes, row) for row in range(len(rows))]
         return Labelled(ones, classes=tuple(column.name for column in classes))
     for rank in (2, 3):
         if named := [column for column in candidates if column.rank == rank]:
-            return _decided(named, candidates) or _refuse(named, source)
-    telling = [column for column in candidates if is_telling(column.cells)]
-    telling = telling or candidates
-    return _decided(candidates, candidates) or _decided(telling, telling) or _refuse(telling, source)
+            return _resolve(named, candidates) or _raise_ambiguous(named, source)
+    informative = [column for column in candidates if is_informative(column.cells)]
+    informative = informative or candidates
+    return (
+        _resolve(candidates, candidates) or _resolve(informative, informative) or _raise_ambiguous(informative, source)
+    )
 
 
 def is_called_label(name: str) -> bool:
-    """Return whether a column's name has a word for labels."""
+    """Return whether a column's name contains a label word."""
     return Column(name, ()).rank < 4
 
 
-def is_telling(cells: Sequence[Cell]) -> bool:
-    """Return whether something can be learnt from a column.
+def is_informative(cells: Sequence[Cell]) -> bool:
+    """Return whether a column can hold labels.
 
-    There is nothing when it has the same value for all photos, or another one for each, such as a time.
+    It cannot if it has the same value for all photos, or a different one for each, such as a timestamp.
     """
     return 1 < len(set(cells) - {""}) < len(cells)
 
 
-def _decided(named: Sequence[Column], candidates: Sequence[Column]) -> Labelled | None:
-    """The labels of the columns `named`: one; one's numbers and another's names for them; or several labels a row."""
+def _resolve(named: Sequence[Column], candidates: Sequence[Column]) -> Labelled | None:
+    """Return labels if `named` is unambiguous: one column, equivalent columns, or columns that share values."""
     if len({" ".join(column.tokens) for column in named}) == 1 < len(named) and named[0].name:
         return Labelled(_several(named))
     for column in named:
         if all(_same(column.cells, other.cells) for other in named):
-            return Labelled(_in_words(column, candidates).cells, column.plural)
+            return Labelled(_with_names(column, candidates).cells, column.plural)
     return Labelled(_several(named)) if _share_values(named) else None
 
 
-def _refuse(columns: Sequence[Column], source: str) -> NoReturn:
+def _raise_ambiguous(columns: Sequence[Column], source: str) -> NoReturn:
     words = ", ".join(
-        f"`{column.name}`" if column.name else f"one that begins with {str(column.cells[0])[:30]!r}"
+        f"`{column.name}`" if column.name else f"one that starts with {str(column.cells[0])[:30]!r}"
         for column in columns[:10]
     )
     raise UserError(
-        f"{source} has several columns that may hold the label: {words}: name one of them `label` in a first line of "
-        "names, or leave only the columns of path and label"
+        f"{source} has several columns that may hold the label: {words}: add a header that names one of them "
+        "`label`, or keep only the columns for path and label"
     )
 
 
-def _in_words(column: Column, candidates: Sequence[Column]) -> Column:
-    """The column, or if it holds numbers and another has a name for each, that one."""
+def _with_names(column: Column, candidates: Sequence[Column]) -> Column:
+    """Return the column, or another one that has a name for each of its numbers."""
     if not all(isinstance(cell, str) and is_number(cell) for cell in column.cells):
         return column
     for other in candidates:
@@ -130,12 +132,12 @@ def _in_words(column: Column, candidates: Sequence[Column]) -> Column:
 
 
 def _same(one: Sequence[Cell], other: Sequence[Cell]) -> bool:
-    """Whether two columns divide the rows into the same classes."""
+    """Return whether two columns divide the rows into the same classes."""
     return len(set(one)) == len(set(other)) == len(set(zip(one, other, strict=True)))
 
 
 def _share_values(columns: Sequence[Column]) -> bool:
-    """Whether every column after the first repeats texts, not numbers, of those before it."""
+    """Return whether each column after the first repeats strings, not numbers, of the columns before it."""
     seen = set(columns[0].cells) - {""}
     for column in columns[1:]:
         texts = set(column.cells) - {""}
@@ -151,12 +153,12 @@ def _several(columns: Sequence[Column]) -> list[Cell]:
 
 
 def _zero_one(columns: Sequence[Column]) -> list[Column]:
-    """The columns that are classes, with a 0 or 1 for each photo; none when there are others that may be labels."""
-    found = [column for column in columns if column.name and all(map(_is_zero_one, column.cells))]
-    if len(found) < 2:
+    """Return the columns that are classes, with a 0 or 1 per photo; [] if other columns may also hold labels."""
+    flags = [column for column in columns if column.name and all(map(_is_zero_one, column.cells))]
+    if len(flags) < 2:
         return []
-    alone = all(len(_ones(found, row)) == 1 for row in range(len(found[0].cells)))
-    return found if alone or len(found) == len(columns) else []
+    one_hot = all(len(_ones(flags, row)) == 1 for row in range(len(flags[0].cells)))
+    return flags if one_hot or len(flags) == len(columns) else []
 
 
 def _is_zero_one(cell: Cell) -> bool:
@@ -168,7 +170,7 @@ def _ones(classes: Sequence[Column], row: int) -> tuple[str, ...]:
 
 
 def _is_index(column: Column) -> bool:
-    """Whether a column only counts the rows, as the one that pandas writes without a name."""
+    """Return whether a column only numbers the rows, like the unnamed one that pandas writes."""
     if column.name and column.name.lower() != "index" and not column.name.startswith("Unnamed:"):
         return False
     return all(isinstance(cell, str) and cell.isdecimal() for cell in column.cells) and (

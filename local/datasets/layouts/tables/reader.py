@@ -1,11 +1,11 @@
-"""Tables: CSV, TSV or JSON Lines files with a column for the photos' paths and one or several for their labels.
+"""Tables: CSV, TSV or JSON Lines files with a column for photo paths and one or more columns for labels.
 
     labels.csv               path,label          cat/1.jpg,cat
     train.csv, val.csv       file;tags           1.jpg;cat|dog
     train/_classes.csv       filename, cat, dog  1.jpg, 1, 0
 
-In the folder itself or one below. Which separator and which column of paths is decided by which names photos that are
-there; see columns for the labels. EXIF is heeded: what counts is the upright photo.
+Tables are in the folder itself or one below. The separator and the column of paths are chosen so that the most existing
+photos are named. `columns` finds the labels. Labels apply to the upright photo.
 """
 
 import re
@@ -21,65 +21,65 @@ from local.datasets.files.path_suffixes import Files
 from local.datasets.files.rows import Cell, Row
 from local.datasets.files.walk import list_nearby
 from local.datasets.layouts.tables import columns
-from local.datasets.layouts.tables.cells import ZERO_ONE, in_order, split, without_fractions
-from local.datasets.layouts.tables.table import SUFFIXES, Table, form_of, names_of_photos, read
+from local.datasets.layouts.tables.cells import ZERO_ONE, normalize_integers, sort_classes, split_labels
+from local.datasets.layouts.tables.table import SUFFIXES, Table, detect_form, find_path_column, read
 from local.datasets.notes import TEST_PHOTOS, UNLABELLED, UNUSED_CLASSES, Notes
 from local.errors import UserError
 from train.data.parts import TEST
 
-_FIX = "remove one of the two, or put several labels of a photo into one cell, as in cat|dog"
+_FIX = "remove one of the two lines, or put several labels of a photo into one cell, as in cat|dog"
 _PART_NAMES = {"split", "set", "part", "subset", "partition", "dataset", "phase", "usage"}
 
 
 def recognise(root: Path) -> str | None:
-    """Return how one sees that `root` holds a table of photos, None if it does not."""
+    """Return the evidence that `root` holds a table of photos, or None."""
     paths = list_nearby(root, SUFFIXES)
     photos = path_suffixes.photos(root) if paths else None
     used = [path for path, _ in split_files(paths, root, "", {})]
     for path in dict.fromkeys([*used, *paths]):
-        if photos is not None and (form := form_of(path, photos)):
-            return f"{path.relative_to(root).as_posix()} names photos in its {form.words}"
+        if photos is not None and (form := detect_form(path, photos)):
+            return f"{path.relative_to(root).as_posix()} names photos in its {form.description}"
     return None
 
 
 def overrides_class_folders(root: Path) -> bool | None:
-    """Return whether the tables have the classes of photos that are in class folders too.
+    """Return whether the tables have the classes of photos that are also in class folders, or None if that is unclear.
 
-    They do when a column is called as labels are, when columns are the classes, and when they agree with the folders.
-    They do not when a column has one value for all photos, or another one for each. Else nothing says so: None.
+    They do if a column has a name for labels, if the columns are classes, or if the labels agree with the folders. They
+    do not if no column can hold labels, because it has a single value or a different one for each photo.
     """
-    is_open: bool | None = False
+    result: bool | None = False
     try:
         for table, _ in _tables(root, path_suffixes.photos(root), {}):
             _, others = _part_column(table)
             if any(columns.is_called_label(table.names[number]) for number in others):
                 return True
             try:
-                labelled = columns.labels_of(table.rows, table.names, others, table.source)
+                labelled = columns.find_labels(table.rows, table.names, others, table.source)
             except UserError:
                 continue
             if labelled.classes or all(map(_is_folder, table.rows, labelled.cells, repeat(table.paths))):
                 return True
-            if columns.is_telling(labelled.cells):
-                is_open = None
+            if columns.is_informative(labelled.cells):
+                result = None
     except UserError:
         return None
-    return is_open
+    return result
 
 
 def nearest_miss(root: Path) -> str:
-    """Return which table names photos that are not there, and one of them, in words; "" without one."""
+    """Describe a table that names photos which do not exist, or return ""."""
     for path in list_nearby(root, SUFFIXES):
-        if found := names_of_photos(path):
+        if column := find_path_column(path):
             source = path.relative_to(root).as_posix()
-            return f"{source} names photos in its column {found.column}, but {found.first[:120]} is not below {root}"
+            return f"{source} names photos in its column {column.name}, but {column.first[:120]} is not below {root}"
     return ""
 
 
 def classification(root: Path) -> DataSet[Labels]:
-    """Read the tables in `root` or one folder below: one label for each photo, or several.
+    """Read one or more labels for each photo from the tables in `root` or one folder below.
 
-    Raises UserError naming the file, the line or the columns, and the fix.
+    Raise UserError naming the file, the line or the columns, and the fix.
     """
     photos = path_suffixes.photos(root)
     notes: Notes = {}
@@ -88,65 +88,65 @@ def classification(root: Path) -> DataSet[Labels]:
     plural, classes = False, dict[str, None]()
     for table, part in _tables(root, photos, notes):
         part_column, others = _part_column(table)
-        labelled = columns.labels_of(table.rows, table.names, others, table.source)
+        labelled = columns.find_labels(table.rows, table.names, others, table.source)
         plural, classes = plural or labelled.plural, classes | dict.fromkeys(labelled.classes)
         listed[table.path] = [str(row[table.paths]) for row in table.rows]
         lines = []
         for row, cell in zip(table.rows, labelled.cells, strict=True):
-            own = "" if part_column is None else _part(table.names[part_column], row[part_column])
-            line = Line(f"{table.source}, line {row.line}", str(row[table.paths]), cell, own or part)
-            why = TEST_PHOTOS if line.part == TEST else UNLABELLED if cell == "" else ""
-            if why:
-                notes.setdefault(why, []).append(line.text)
+            row_part = "" if part_column is None else _part(table.names[part_column], row[part_column])
+            line = Line(f"{table.source}, line {row.line}", str(row[table.paths]), cell, row_part or part)
+            reason = TEST_PHOTOS if line.part == TEST else UNLABELLED if cell == "" else ""
+            if reason:
+                notes.setdefault(reason, []).append(line.text)
             else:
                 lines.append(line)
         located += locate(photos, lines, table.path, notes)
     note_unlisted(photos, listed, notes)
     if not located:
-        raise UserError(f"{root} has no photo with a label in its tables, but for those of a test part: label some")
-    known = split([line.target for line, _ in located], plural)
-    several = any(len(labels) != 1 for labels in known)
+        raise UserError(f"{root} has no photo with a label in its tables, except in a test part: label some")
+    targets = split_labels([line.target for line, _ in located], plural)
+    multi_label = any(len(labels) != 1 for labels in targets)
     if not classes:
-        known = without_fractions(known)
+        targets = normalize_integers(targets)
     lines_of = [
         (Line(line.where, line.text, labels, line.part), photo)
-        for (line, photo), labels in zip(located, known, strict=True)
+        for (line, photo), labels in zip(located, targets, strict=True)
     ]
-    return _data_set(root, deduplicate(lines_of, notes, _FIX), several, tuple(classes), notes)
+    return _data_set(root, deduplicate(lines_of, notes, _FIX), multi_label, tuple(classes), notes)
 
 
 def _data_set(
-    root: Path, located: Sequence[tuple[Line[Labels], Path]], several: bool, classes: Sequence[str], notes: Notes
+    root: Path, located: Sequence[tuple[Line[Labels], Path]], multi_label: bool, classes: Sequence[str], notes: Notes
 ) -> DataSet[Labels]:
-    """The data set of the photos; `classes` are those of a table with a column for each, in their order."""
+    """Return the data set of the photos. `classes` are the classes of a table with a column for each class."""
     used = {name for line, _ in located for name in line.target}
     notes[UNUSED_CLASSES] = [name for name in classes if name not in used]
-    names = *(name for name in classes if name in used), *in_order(used - set(classes))
+    names = *(name for name in classes if name in used), *sort_classes(used - set(classes))
     photos = [(photo, line.part, line.target, line.target) for line, photo in located]
-    return DataSet(root, make_entries(photos, in_folders=not several), names, notes, multi_label=several)
+    return DataSet(root, make_entries(photos, in_folders=not multi_label), names, notes, multi_label=multi_label)
 
 
 def _tables(root: Path, photos: Files, notes: Notes) -> list[tuple[Table, str]]:
-    """The tables below `root` but for those of a test part, each with its part."""
-    forms = {path: form for path in list_nearby(root, SUFFIXES) if (form := form_of(path, photos))}
+    """Return the tables below `root`, except test tables, each with its part."""
+    forms = {path: form for path in list_nearby(root, SUFFIXES) if (form := detect_form(path, photos))}
     used = split_files(list(forms), root, "tables", notes)
     if not used:
         only = f", only {', '.join(path.name for path in forms)}" if forms else ""
         only = only or (f" ({miss})" if (miss := nearest_miss(root)) else "")
         raise UserError(
-            f"{root} has no CSV, TSV or JSON Lines file with columns for paths of its photos and for labels{only}: put "
-            "one there, or one folder below; its paths must end as those of the photos do, as in cat/1.jpg"
+            f"{root} has no CSV, TSV or JSON Lines file with columns for photo paths and labels{only}: put one there, "
+            "or one folder below; photos are matched by the end of their paths, such as cat/1.jpg"
         )
     return [(read(path, path.relative_to(root).as_posix(), forms[path]), part) for path, part in used]
 
 
 def _is_folder(row: Row, cell: Cell, paths: int) -> bool:
-    """Whether a label is a folder of the photo's path."""
+    """Return whether a label is a folder in the photo's path."""
     return cell in re.split(r"[/\\]", str(row[paths]))[:-1]
 
 
 def _part_column(table: Table) -> tuple[int | None, list[int]]:
-    """The column that says of which part a photo is, if there is one, and those that may hold labels."""
+    """Return the column with the part of each photo, or None, and the columns that may hold labels."""
     others = [number for number in range(len(table.names)) if number != table.paths]
     for number in others:
         cells = {str(row[number]).lower() for row in table.rows} - {"", "unassigned"}
@@ -159,7 +159,7 @@ def _part_column(table: Table) -> tuple[int | None, list[int]]:
 
 
 def _part(name: str, cell: Cell) -> str:
-    """The part by a cell: test, or yes or no in a column such as is_valid."""
+    """Return the part that a cell gives: a word such as test, or a 0 or 1 in a column such as is_valid."""
     flag = ZERO_ONE.get(str(cell).lower())
     if flag is None:
         return from_word(str(cell))

@@ -1,4 +1,4 @@
-"""Files that are tables of photos: their separator, their header, and which column is that of the photos' paths."""
+"""Read tables of photos: detect the separator, the header and the column of photo paths."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,8 +14,8 @@ from local.datasets.notes import MISSING
 from local.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".txt", *JSON_LINES)
-_LOOKED_AT = 200
-_MANIFEST = "-metadata"  # a key of Ground Truth's output, which is a layout of its own
+_MAX_ROWS = 200
+_MANIFEST = "-metadata"  # ends keys of Ground Truth manifests, which are another layout
 _PATH_NAME = (
     r"(image|img|photo|picture|file|full)?[\W_]?(path|file|name|filename|image|photo|picture|id|url|uri)s?|fname"
 )
@@ -23,23 +23,23 @@ _PATH_NAME = (
 
 @dataclass(frozen=True)
 class Form:
-    """How a file is read as a table: its separator, "" for JSON Lines, and whether its first row names the columns.
+    """The form of a table: its separator, "" for JSON Lines, and whether its first row is a header.
 
-    `paths` are the columns that name photos; of several of them nothing says which one to take.
+    `paths` are the columns that name photos. If there are several, the choice is ambiguous.
     """
 
     separator: str
     paths: tuple[int, ...]
     headed: bool
-    words: str
-    """The column of paths in words: column 2, or column file."""
+    description: str
+    """The column of paths for messages: column 2, or column file."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its file and what messages call it, the names of its columns, its rows, and the column of paths.
+    """A table: its file, its name for messages, the names of its columns, its rows, and the column of paths.
 
-    A column without a name has "". All rows are there, whether their photos are or not.
+    A column without a name is "". Rows of missing photos are included.
     """
 
     path: Path
@@ -49,53 +49,53 @@ class Table:
     paths: int
 
 
-def form_of(path: Path, photos: Files) -> Form | None:
-    """Return how the first rows say that a file is read, None when no column names photos or there is no other.
+def detect_form(path: Path, photos: Files) -> Form | None:
+    """Detect the form from the first rows. Return None if no column names photos or there is only one column.
 
-    The separator is the one by which the most photos are named.
+    Choose the separator with which the rows name the most photos.
     """
-    best, most = None, 0
-    for separator, names, rows in _beginnings(path):
+    best, max_count = None, 0
+    for separator, names, rows in _starts(path):
         paths, count = _path_columns(names, rows, photos, path.parent)
         prose = path.suffix.lower() == ".txt" and 2 * count < len(rows) - 1
-        if count > most and not prose:
+        if count > max_count and not prose:
             headed = not separator or not any(_names_photo(rows[0][at], photos, path.parent) for at in paths)
-            called = dict(enumerate(names)) if headed else {}
-            words = " and ".join(f"column {called.get(at) or at + 1}" for at in paths)
-            best, most = Form(separator, paths, headed, words), count
+            header = dict(enumerate(names)) if headed else {}
+            description = " and ".join(f"column {header.get(at) or at + 1}" for at in paths)
+            best, max_count = Form(separator, paths, headed, description), count
     return best
 
 
-class Names(NamedTuple):
-    """A column that looks like paths of photos, by its name or number, and the first of them."""
+class PathColumn(NamedTuple):
+    """The name or number of a column that looks like photo paths, and the first path."""
 
-    column: str
+    name: str
     first: str
 
 
-def names_of_photos(path: Path) -> Names | None:
-    """Return the column of a file whose cells, but for a header, end as photos do, whether they are there or not."""
-    for separator, names, rows in _beginnings(path):
+def find_path_column(path: Path) -> PathColumn | None:
+    """Return the column of a file in which all cells, except a header, look like photo paths, existing or not."""
+    for separator, names, rows in _starts(path):
         for number in range(max(len(row.cells) for row in rows)):
             cells = [str(row[number]) for row in rows]
             headed = bool(separator) and not is_photo(cells[0])
             paths = cells[headed:]
             if paths and all(map(is_photo, paths)):
                 is_named = (headed or not separator) and names[number : number + 1] not in ((), ("",))
-                return Names(names[number] if is_named else str(number + 1), paths[0])
+                return PathColumn(names[number] if is_named else str(number + 1), paths[0])
     return None
 
 
-def _beginnings(path: Path) -> Iterator[tuple[str, Sequence[str], Sequence[Row]]]:
-    """Yield for each separator, "" for JSON Lines, the first row or the keys, and the first rows, if they are wide."""
+def _starts(path: Path) -> Iterator[tuple[str, Sequence[str], Sequence[Row]]]:
+    """Yield the separator, the names and the first rows for each separator that gives more than one column."""
     text = texts.first_lines(path)
     for separator in ("",) if path.name.lower().endswith(JSON_LINES) else (",", ";", "\t"):
         if separator:
-            rows = delimited(text, separator, path.name, head=True)[:_LOOKED_AT]
+            rows = delimited(text, separator, path.name, head=True)[:_MAX_ROWS]
             names = tuple(str(cell) for cell in rows[0].cells) if rows else ()
         else:
             names, rows = json_lines(text, path.name, head=True)
-            rows = [] if any(name.endswith(_MANIFEST) for name in names) else rows[:_LOOKED_AT]
+            rows = [] if any(name.endswith(_MANIFEST) for name in names) else rows[:_MAX_ROWS]
         if max((len(row.cells) for row in rows), default=0) > 1:
             yield separator, names, rows
 
@@ -103,35 +103,35 @@ def _beginnings(path: Path) -> Iterator[tuple[str, Sequence[str], Sequence[Row]]
 def _path_columns(
     names: Sequence[str], rows: Sequence[Row], photos: Files, folder: Path
 ) -> tuple[tuple[int, ...], int]:
-    """The columns that name the most photos, and how many; those called as paths are, if any is.
+    """Return the columns that name the most photos, preferring columns with names such as path, and that number.
 
-    A number may be a photo's name without .jpg as well as a label; so where whole names are, they count alone.
+    A number may be a label or the name of a photo without .jpg, so names with extensions take precedence.
     """
     columns = [[str(row[number]) for row in rows] for number in range(max(len(row.cells) for row in rows))]
-    found = [photos.find(cells, folder) for cells in columns]
-    counts = [sum(photo.why != MISSING for photo in one) for one in found]
+    matches = [photos.find(cells, folder) for cells in columns]
+    counts = [sum(match.reason != MISSING for match in column) for column in matches]
     whole = [
-        sum(photo.why != MISSING and is_photo(cell) for cell, photo in zip(cells, one, strict=True))
-        for cells, one in zip(columns, found, strict=True)
+        sum(match.reason != MISSING and is_photo(cell) for cell, match in zip(cells, column, strict=True))
+        for cells, column in zip(columns, matches, strict=True)
     ]
     counts = whole if any(whole) else counts
-    most = max(counts)
-    best = [number for number, count in enumerate(counts) if 2 * count > most]
-    for called in ("path", _PATH_NAME):
-        named = [number for number in best if number < len(names) and re.fullmatch(called, names[number].lower())]
+    max_count = max(counts)
+    best = [number for number, count in enumerate(counts) if 2 * count > max_count]
+    for pattern in ("path", _PATH_NAME):
+        named = [number for number in best if number < len(names) and re.fullmatch(pattern, names[number].lower())]
         best = named or best
-    if len({tuple((photo.path, photo.why) for photo in found[number]) for number in best}) == 1:
+    if len({tuple((match.path, match.reason) for match in matches[number]) for number in best}) == 1:
         best = best[:1]
-    return tuple(best), most
+    return tuple(best), max_count
 
 
 def _names_photo(cell: Cell, photos: Files, folder: Path) -> bool:
-    """Whether a cell is the path of a photo, there or not."""
-    return is_photo(str(cell)) or photos.find([str(cell)], folder)[0].why != MISSING
+    """Return whether a cell is the path of a photo, existing or not."""
+    return is_photo(str(cell)) or photos.find([str(cell)], folder)[0].reason != MISSING
 
 
 def read(path: Path, source: str, form: Form) -> Table:
-    """Read a whole table. Raises UserError naming the line, or the columns when several name photos."""
+    """Read a whole table. Raise UserError naming an invalid line, or the columns if several name photos."""
     text = texts.read_text(path, source)
     if form.separator:
         rows = delimited(text, form.separator, source)
@@ -142,7 +142,7 @@ def read(path: Path, source: str, form: Form) -> Table:
         names, rows = json_lines(text, source)
     if len(form.paths) > 1:
         raise UserError(
-            f"{source} has several columns that name photos, {form.words}: name the one to take `path` in a first line "
-            "of names, or remove the others"
+            f"{source} has several columns that name photos, {form.description}: add a header that names the right "
+            "one `path`, or remove the others"
         )
     return Table(path, source, names, rows, form.paths[0])

@@ -1,1 +1,1 @@
-"""PASCAL VOC."""
+"""Reader of PASCAL VOC."""

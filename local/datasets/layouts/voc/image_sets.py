@@ -1,11 +1,11 @@
-"""ImageSets of PASCAL VOC: the text files that say which photos to train and to validate on, and what is on them.
+"""Read ImageSets of PASCAL VOC: text files with the photos of each part and their classes.
 
-    ImageSets/Main/train.txt, val.txt, trainval.txt, test.txt    a photo a line, without folder and ending
-    ImageSets/Main/cat_train.txt, ...                            a photo and 1 (a cat), -1 (none) or 0 (a difficult one)
+    ImageSets/Main/train.txt, val.txt, trainval.txt, test.txt    a photo per line, without folder and extension
+    ImageSets/Main/cat_train.txt, ...                            a photo and 1 (cat), -1 (no cat) or 0 (difficult)
     ImageSets/Segmentation/train.txt, ...                        the photos that have masks
     ImageSets/Layout/train.txt, ...                              photos with people
 
-CVAT calls a set of photos without a part default.txt. A name with spaces may stand in quotation marks.
+CVAT uses default.txt for photos without a part. A name with spaces may be quoted.
 """
 
 import re
@@ -21,7 +21,7 @@ from local.errors import UserError
 from train.data import pairs
 from train.data.parts import TEST, WORDS
 
-DIFFICULT = "classes of which a photo has difficult objects alone (0), counted as absent"
+DIFFICULT = "classes with only difficult objects (0) on a photo, treated as absent"
 _SETS = {**WORDS, "trainval": "trainval", "default": "default"}
 _FOLDER = r"(?:(?P<home>.*)/)?ImageSets/(?:(?P<folder>[^/]+)/)?"
 _FILE = re.compile(rf"{_FOLDER}(?:(?P<name>[^/]+)_)?(?P<set>{'|'.join(_SETS)})\.txt")
@@ -29,9 +29,9 @@ _FLAGGED = re.compile(r"(?P<photo>.*\S)\s+(?P<flag>[+-]?\d+)")
 
 
 def parts(root: Path, files: Sequence[str], photos: Photos, folders: Sequence[str], notes: Notes) -> dict[str, str]:
-    """The part of each photo, TRAIN, VALIDATION or TEST, by the lists in the first of `folders` that has some.
+    """Return TRAIN, VALIDATION or TEST for each photo from the lists in the first of `folders` that has lists.
 
-    None where there are no lists. Raises UserError for a list that cannot be read, and as `divide` does.
+    Return an empty dict if there are no lists. Raise UserError if a list cannot be read, and as `parts_of_sets` does.
     """
     lists = [(match, file) for file in files if (match := _FILE.fullmatch(file)) and not match["name"]]
     for folder in folders:
@@ -45,38 +45,37 @@ def parts(root: Path, files: Sequence[str], photos: Photos, folders: Sequence[st
                     else:
                         sets[_SETS[match["set"]]].add(photo)
         if sets:
-            return divide(sets, f"ImageSets/{folder}".rstrip("/"))
+            return parts_of_sets(sets, f"ImageSets/{folder}".rstrip("/"))
     return {}
 
 
-def divide(sets: Mapping[str, Set[str]], source: str) -> dict[str, str]:
-    """The part of each photo: train and val; where there is no val, trainval to train on and test to validate on.
+def parts_of_sets(sets: Mapping[str, Set[str]], source: str) -> dict[str, str]:
+    """Return the part of each photo. Without a val set, trainval is the training part and test the validation part.
 
-    Raises UserError for a photo that would be in two parts; `source` names the sets.
+    Raise UserError if a photo would be in two parts. `source` names the sets in the message.
     """
     train, validation, test = (set(sets.get(name, ())) for name in (TRAIN, VALIDATION, TEST))
-    both = set(sets.get("trainval", ()))
+    trainval = set(sets.get("trainval", ()))
     if validation:
-        train = train or both - validation
+        train = train or trainval - validation
     else:
-        train, validation, test = both or train, test, set()
-    for one, other in ((train, validation), (train, test), (validation, test)):
-        if shared := one & other:
-            raise UserError(
-                f"{source} has {min(shared)} in two sets, to train on and to measure on: remove it from one of them"
-            )
-    return {photo: part for part, of in ((TRAIN, train), (VALIDATION, validation), (TEST, test)) for photo in of}
+        train, validation, test = trainval or train, test, set()
+    for first, second in ((train, validation), (train, test), (validation, test)):
+        if shared := first & second:
+            raise UserError(f"{source} has {min(shared)} in two sets: remove it from one of them")
+    named = ((TRAIN, train), (VALIDATION, validation), (TEST, test))
+    return {photo: part for part, photos in named for photo in photos}
 
 
 def classes(
     root: Path, files: Sequence[str], photos: Photos, notes: Notes
 ) -> tuple[dict[str, dict[str, set[str]]], tuple[str, ...]]:
-    """What CLASS_SET.txt in ImageSets/Main say: by set, the classes of each of its photos; and all classes, by name.
+    """Read CLASS_SET.txt in ImageSets/Main. Return the classes of each photo by set, and all class names, sorted.
 
-    A class whose objects on a photo are all difficult is neither there nor absent in VOC's devkit, whose evaluation
-    leaves the photo out; here it counts as absent, and is noted. Raises UserError naming a line without 1, -1 or 0.
+    If all objects of a class on a photo are difficult, treat the class as absent and note it. VOC's devkit excludes
+    the photo from the evaluation of that class instead. Raise UserError naming a line without 1, -1 or 0.
     """
-    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    sets: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     names = set()
     for file in files:
         match = _FILE.fullmatch(file)
@@ -92,12 +91,12 @@ def classes(
             if photo is None:
                 notes.setdefault(MISSING, []).append(f"{flagged['photo']} ({file})")
                 continue
-            of = found[_SETS[match["set"]]][photo]
+            photo_classes = sets[_SETS[match["set"]]][photo]
             if int(flagged["flag"]) == 1:
-                of.add(name)
+                photo_classes.add(name)
             elif int(flagged["flag"]) == 0:
                 notes.setdefault(DIFFICULT, []).append(f"{photo} {name}")
-    return found, tuple(sorted(names))
+    return sets, tuple(sorted(names))
 
 
 def _lines(root: Path, file: str) -> Iterator[str]:
@@ -106,12 +105,12 @@ def _lines(root: Path, file: str) -> Iterator[str]:
 
 
 def _photo(line: str, home: str | None, photos: Photos) -> str | None:
-    """The photo that a line names; lists of Layout have a number behind it, some programs write the file's ending."""
+    """Return the photo that a line names. Lists of Layout append a number, and some programs write the extension."""
     flagged = _FLAGGED.fullmatch(line)
     for text in [line] + ([flagged["photo"]] if flagged else []):
         name = text.strip().strip('"').replace("\\", "/")
         base = pairs.base_name(name) if name.lower().endswith(pairs.IMAGE_SUFFIXES) else name.rpartition("/")[2]
         path = f"{home}/{name}" if home else name
-        if found := photos.find(key(path, base)):
-            return found
+        if photo := photos.find(key(path, base)):
+            return photo
     return None

@@ -1,12 +1,12 @@
-"""PASCAL VOC, as the data sets of the challenge have it and as labelling programs write it.
+"""PASCAL VOC: the data sets of the challenge and exports of labelling tools.
 
     JPEGImages/a.jpg, Annotations/a.xml         boxes
     SegmentationClass/a.png                     masks
     ImageSets/Main/train.txt, val.txt           the split; ImageSets/Main/cat_train.txt: classes
     photos/a.jpg, photos/a.xml                  or XML files anywhere; folders train and valid are the split
 
-The folders may be deeper, as in VOCdevkit/VOC2012. EXIF: the size that an XML file gives tells whether its boxes are of
-the photo as it is stored or of the upright one; without a size they are of the stored one.
+The folders may be deeper, as in VOCdevkit/VOC2012. EXIF: the size in an XML file shows whether its boxes refer to the
+stored or the upright photo. Without a size, they refer to the stored photo.
 """
 
 import re
@@ -26,8 +26,8 @@ from local.errors import UserError
 from serve.words import plural
 from train.data import pairs
 
-_LOOKED_AT = 50
-"""Of XML files that are something else, this many are looked at to find one of VOC's."""
+_MAX_XML_FILES = 50
+"""How many XML files are opened to find an annotation."""
 _CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
     *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
@@ -36,63 +36,69 @@ _MASKS = re.compile(r"(^|/)SegmentationClass(PNG)?/")
 
 
 def recognise(root: Path) -> str | None:
-    """Return how one sees that `root` holds PASCAL VOC's files, None if it does not."""
-    found = list_files(root)
-    annotations = [file for file in found if file.lower().endswith(".xml")]
-    if (one := next((file for file in annotations[:_LOOKED_AT] if annotation.begins(root / file)), None)) is not None:
-        return f"{one} is an <annotation>"
-    folders = {folder for file in found for folder in file.split("/")[:-1]}
+    """Return the evidence that `root` holds PASCAL VOC files, or None."""
+    files = list_files(root)
+    annotations = [file for file in files if file.lower().endswith(".xml")]
+    valid = (file for file in annotations[:_MAX_XML_FILES] if annotation.is_annotation(root / file))
+    if first := next(valid, None):
+        return f"{first} is an <annotation>"
+    folders = {folder for file in files for folder in file.split("/")[:-1]}
     for other in ("SegmentationClass", "ImageSets"):
         if {"JPEGImages", other} <= folders:
-            return f"it holds JPEGImages/ and {other}/"
+            return f"it has JPEGImages/ and {other}/"
     return None
 
 
 def overrides_class_folders(root: Path) -> bool:
-    """Return whether it has the classes of photos that are in class folders too: lists, or files of most photos."""
-    found = list_files(root)
-    annotations = sum(file.lower().endswith(".xml") for file in found)
-    return any("/ImageSets/" in f"/{file}" for file in found) or 2 * annotations > len(pairs.select_images(found))
+    """Return whether the data set has class lists, or XML files for most photos."""
+    files = list_files(root)
+    annotations = sum(file.lower().endswith(".xml") for file in files)
+    return any("/ImageSets/" in f"/{file}" for file in files) or 2 * annotations > len(pairs.select_images(files))
 
 
 def detection(root: Path) -> DataSet[Annotation]:
-    """Read the photos that have an XML file. Raises UserError when there is none that can be used."""
-    found, notes = list_files(root), Notes()
-    photos = Photos(_images(found))
-    parts = assign_parts(photos, image_sets.parts(root, found, photos, ("Main", "", "Layout"), notes), notes)
-    known = _annotations(root, found, photos, parts, notes)
-    names = _names(known)
+    """Read the photos that have an XML file. Raise UserError if none is usable."""
+    files, notes = list_files(root), Notes()
+    photos = Photos(_images(files))
+    parts = assign_parts(photos, image_sets.parts(root, files, photos, ("Main", "", "Layout"), notes), notes)
+    annotations = _annotations(root, files, photos, parts, notes)
+    names = _names(annotations)
     if not names:
-        raise UserError(f"{root} has no box in its XML files: object detection needs some to learn from")
-    boxed = [(root / photo, parts[photo], one, one.classes) for photo, one in known.items()]
+        raise UserError(f"{root} has no box in its XML files: annotate some objects")
+    boxed = [(root / photo, parts[photo], target, target.classes) for photo, target in annotations.items()]
     return DataSet(root, make_entries(boxed), names, notes)
 
 
 def classification(root: Path) -> DataSet[Labels]:
-    """Read the classes of photos from the lists ImageSets/Main/CLASS_SET.txt, or else of the boxes in XML files.
+    """Read the classes of photos from the lists ImageSets/Main/CLASS_SET.txt, else from the boxes in XML files.
 
-    It is multi-label where a photo has several; else a photo without a class is left out.
-    Raises UserError when there are fewer than two classes, and as `detection` does.
+    The data set is multi-label if any photo has several classes. If it is not, photos without a class are left out.
+    Raise UserError if there are fewer than two classes, and as `detection` does.
     """
-    found, notes = list_files(root), Notes()
-    photos = Photos(_images(found))
-    sets, names = image_sets.classes(root, found, photos, notes)
+    files, notes = list_files(root), Notes()
+    photos = Photos(_images(files))
+    sets, names = image_sets.classes(root, files, photos, notes)
     if sets:
         parts = assign_parts(
-            photos, image_sets.divide({name: set(of) for name, of in sets.items()}, "ImageSets/Main"), notes
+            photos,
+            image_sets.parts_of_sets({name: set(members) for name, members in sets.items()}, "ImageSets/Main"),
+            notes,
         )
-        listed = sorted({photo for of in sets.values() for photo in of} & set(parts))
+        listed = sorted({photo for members in sets.values() for photo in members} & set(parts))
         notes[UNLISTED] = sorted(set(parts) - set(listed))
-        classes = {photo: set().union(*(of.get(photo, ()) for of in sets.values())) for photo in listed}
+        classes = {photo: set().union(*(members.get(photo, ()) for members in sets.values())) for photo in listed}
     else:
-        parts = assign_parts(photos, image_sets.parts(root, found, photos, ("Main", "", "Layout"), notes), notes)
-        known = _annotations(root, found, photos, parts, notes)
-        names = _names(known)
-        classes = {photo: one.classes for photo, one in known.items()}
+        parts = assign_parts(photos, image_sets.parts(root, files, photos, ("Main", "", "Layout"), notes), notes)
+        annotations = _annotations(root, files, photos, parts, notes)
+        names = _names(annotations)
+        classes = {photo: target.classes for photo, target in annotations.items()}
     if len(names) < 2:
-        had = ", ".join(names) or "none"
-        raise UserError(f"{root} has {plural(len(names), 'class')} ({had}): a classifier needs two or more")
-    multi_label = any(len(of) > 1 for of in classes.values())
+        listed_names = ", ".join(names) or "none"
+        raise UserError(
+            f"{root} has {plural(len(names), 'class')} ({listed_names}), and a classifier needs at least two: add "
+            "photos of another class"
+        )
+    multi_label = any(len(names_on) > 1 for names_on in classes.values())
     if not multi_label:
         notes[UNLABELLED] = [photo for photo, of in classes.items() if not of]
         classes = {photo: of for photo, of in classes.items() if of}
@@ -101,22 +107,23 @@ def classification(root: Path) -> DataSet[Labels]:
 
 
 def segmentation(root: Path) -> DataSet[Mask]:
-    """Read the photos that have a mask in SegmentationClass/. Raises UserError when there is none."""
-    found, notes = list_files(root), Notes()
-    photos = Photos(_images(found))
-    parts = assign_parts(photos, image_sets.parts(root, found, photos, ("Segmentation", "Main", ""), notes), notes)
-    masks = [file for file in found if _MASKS.search(file) and file.lower().endswith(pairs.READABLE_SUFFIXES)]
+    """Read the photos that have a mask in SegmentationClass/. Raise UserError if there is none."""
+    files, notes = list_files(root), Notes()
+    photos = Photos(_images(files))
+    parts = assign_parts(photos, image_sets.parts(root, files, photos, ("Segmentation", "Main", ""), notes), notes)
+    masks = [file for file in files if _MASKS.search(file) and file.lower().endswith(pairs.READABLE_SUFFIXES)]
     if not masks:
         raise UserError(
-            f"{root} has no masks in SegmentationClass/: `--layout mask-folders` reads those of other folders"
+            f"{root} has no masks in SegmentationClass/: use `--layout mask-folders` for masks in other folders"
         )
-    return data_set.read(root, found, pair(photos, masks, lambda file: [key(file)]), parts, notes, _table())
+    return data_set.read(root, files, pair(photos, masks, lambda file: [key(file)]), parts, notes, _table())
 
 
 def _table() -> Table:
-    """The numbers of VOC's classes in masks with their colours: bits 0, 1, 2 of a number are the highest of R, G, B.
+    """Return the numbers of VOC's classes in masks with their colours.
 
-    Bits 3, 4, 5 are the next ones. 255 is the outline of objects, and what is hard to tell.
+    Bits 0, 1, 2 of a number are the highest bits of R, G, B; bits 3, 4, 5 are the next ones. 255 marks the outlines of
+    objects and ambiguous pixels.
     """
 
     def colour(number: int) -> Colour:
@@ -127,37 +134,37 @@ def _table() -> Table:
     return Table("VOC's own palette", names, tuple(map(colour, range(len(names)))), ignored=(colour(255),))
 
 
-def _images(found: Sequence[str]) -> list[str]:
-    """The files that may be photos."""
-    return [file for file in found if not _MASKS.search(file) and OTHER not in kinds(file)]
+def _images(files: Sequence[str]) -> list[str]:
+    """Return the files that may be photos."""
+    return [file for file in files if not _MASKS.search(file) and OTHER not in kinds(file)]
 
 
-def _names(known: Mapping[str, Annotation]) -> tuple[str, ...]:
-    return tuple(sorted({name for one in known.values() for name in one.classes}))
+def _names(annotations: Mapping[str, Annotation]) -> tuple[str, ...]:
+    return tuple(sorted({name for target in annotations.values() for name in target.classes}))
 
 
 def _annotations(
-    root: Path, found: Sequence[str], photos: Photos, parts: Mapping[str, str], notes: Notes
+    root: Path, files: Sequence[str], photos: Photos, parts: Mapping[str, str], notes: Notes
 ) -> dict[str, Annotation]:
-    """What the XML files say of the photos of `parts`, by photo; in `notes` what cannot be used.
+    """Read the XML files of the photos in `parts`. Note photos and files that cannot be used.
 
-    Raises UserError when most of the XML files cannot.
+    Raise UserError if most of the XML files cannot be used.
     """
 
     def keys(file: str) -> Iterator[Key]:
-        # The name that is in the file may be the one that the photo once had: the file's own comes first.
+        # The photo may have been renamed since the file was written, so the file's own name comes first.
         yield key(file)
-        with suppress(UserError):  # it is read again, and noted, below
-            yield key(file, pairs.base_name(annotation.photo(root / file, file)))
+        with suppress(UserError):  # errors are noted when the file is read again below
+            yield key(file, pairs.base_name(annotation.photo_name(root / file, file)))
 
-    paired = pair(photos, [file for file in found if file.lower().endswith(".xml")], keys)
+    paired = pair(photos, [file for file in files if file.lower().endswith(".xml")], keys)
     paired.note("XML file", parts, notes)
     with_file = {photo: file for photo, file in paired.found.items() if photo in parts}
 
     def read(photo: str) -> Annotation:
         return annotation.read(root / with_file[photo], with_file[photo])
 
-    known = dict(read_usable(with_file, read, root, notes, "XML file"))
-    if not known:
-        raise UserError(f"{root} has no XML file of any photo: PASCAL VOC has Annotations/a.xml for JPEGImages/a.jpg")
-    return known
+    annotations = dict(read_usable(with_file, read, root, notes, "XML file"))
+    if not annotations:
+        raise UserError(f"{root} has no XML file for any photo: PASCAL VOC has Annotations/a.xml for JPEGImages/a.jpg")
+    return annotations

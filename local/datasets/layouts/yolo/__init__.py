@@ -1,1 +1,1 @@
-"""YOLO's text files."""
+"""Reader of YOLO's text files."""

@@ -1,4 +1,4 @@
-"""YOLO's label files: a line `class cx cy width height` for each box, in fractions of the photo."""
+"""Parse YOLO's label files: a line `class cx cy width height` for each box, in fractions of the photo."""
 
 import re
 from dataclasses import dataclass
@@ -8,45 +8,45 @@ from local.datasets.dataset import Edges
 from local.datasets.files import texts
 from local.errors import UserError
 
-POLYGONS = "lines with polygons, their boxes taken"
-SCORES = "lines with a sixth number, as predictions have, passed over"
-KEYPOINTS = "lines with keypoints, passed over"
+POLYGONS = "lines with polygons, read as their bounding boxes"
+SCORES = "lines with a sixth number such as a score, which is ignored"
+KEYPOINTS = "lines with keypoints, which are ignored"
 
 _FIRST_LINE = re.compile(rb"(?:\xef\xbb\xbf)?\s*\d+(?:\.0+)?(?:[ \t]+-?\.?\d[\d.]*(?:[eE][-+]?\d+)?){4}(?:\s|$)")
-_MOST_BYTES = 10_000_000
-_ROUNDING = 0.01  # as much as ultralytics allows
+_MAX_BYTES = 10_000_000
+_ROUNDING = 0.01  # the tolerance of ultralytics
 _FORM = "expected `class cx cy width height`"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a label file: the class number, the box in fractions of the photo, and what else it has, "" or why."""
+    """A line of a label file: the class number, the box in fractions, and a note on other content, or ""."""
 
     number: int
     box: Edges
     remark: str = ""
 
 
-def looks_like_labels(begin: bytes) -> bool:
-    """Whether a file begins with a class number and four more numbers."""
-    return _FIRST_LINE.match(begin) is not None
+def looks_like_labels(start: bytes) -> bool:
+    """Return whether a file starts with a class number and four more numbers."""
+    return _FIRST_LINE.match(start) is not None
 
 
 def read(path: Path, source: str, keypoints: bool = False) -> list[Line]:
-    """Read a label file, which messages call `source`. Raises UserError as `parse` does."""
-    return parse(texts.read_bytes(path, source, _MOST_BYTES), source, keypoints)
+    """Read a label file, named `source` in messages. Raise UserError as `parse` does."""
+    return parse(texts.read_bytes(path, source, _MAX_BYTES), source, keypoints)
 
 
 def parse(data: bytes, source: str, keypoints: bool = False) -> list[Line]:
-    """The boxes of a label file; with `keypoints`, what is behind the box in a line is passed over.
+    """Return the lines of a label file. With `keypoints`, ignore the numbers after each box.
 
-    Raises UserError naming source, line and value.
+    Raise UserError naming `source`, the line and the value.
     """
-    found = []
+    lines = []
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
         if fields := line.decode("utf-8", "backslashreplace").split():
-            found.append(_line(fields, f"{source} line {number}", keypoints))
-    return found
+            lines.append(_line(fields, f"{source} line {number}", keypoints))
+    return lines
 
 
 def _line(fields: list[str], where: str, keypoints: bool) -> Line:
@@ -74,5 +74,5 @@ def _box(values: list[float], fields: list[str], where: str) -> Edges:
 def _fractions(values: list[float], texts: list[str], where: str) -> list[float]:
     for value, text in zip(values, texts, strict=False):
         if not -_ROUNDING <= value <= 1 + _ROUNDING:
-            raise UserError(f"{where} has {text[:40]}: YOLO's numbers are fractions of the photo, from 0 to 1")
+            raise UserError(f"{where} has {text[:40]}: expected a fraction of the photo, from 0 to 1")
     return values

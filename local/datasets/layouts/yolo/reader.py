@@ -1,12 +1,12 @@
-"""YOLO's text files: for each photo a .txt with its boxes, and a file that names the classes.
+"""YOLO's text files: a .txt with boxes for each photo, and a file with the class names.
 
     images/train/1.jpg, labels/train/1.txt, images/val/2.jpg, labels/val/2.txt, data.yaml        ultralytics
     train/images/1.jpg, train/labels/1.txt, valid/images/2.jpg, valid/labels/2.txt, data.yaml    Roboflow
     images/1.jpg, labels/1.txt, classes.txt                                                      Label Studio
     obj_train_data/1.jpg, obj_train_data/1.txt, obj.names                                        Darknet, CVAT
 
-The numbers are fractions of the upright photo: ultralytics reads photos by OpenCV, which turns them as EXIF says, and
-swaps their width and height accordingly (exif_size in ultralytics/data/utils.py).
+The numbers are fractions of the upright photo: ultralytics reads photos with OpenCV, which applies EXIF orientation,
+and swaps their width and height accordingly (exif_size in ultralytics/data/utils.py).
 """
 
 from collections import Counter
@@ -24,49 +24,51 @@ from local.errors import UserError
 from train.data.parts import TEST
 
 ELSEWHERE = "photos in folders without label files, left out"
-_TRIES, _BEGIN = 10, 400
+_MAX_FILES, _START_BYTES = 10, 400
 
 
 def recognise(root: Path) -> str | None:
-    """Return which file shows that `root` holds YOLO's labels, None without one."""
+    """Return which file shows that `root` holds YOLO's labels, or None."""
     labels = filter(None, _labels(path_suffixes.photos(root).names, walk.list_files(root, (".txt",))).values())
-    begins = ((label, texts.first_bytes(root / label, _BEGIN)) for label in labels)
-    for label, begin in islice(((label, begin) for label, begin in begins if begin.strip()), _TRIES):
-        if label_file.looks_like_labels(begin):
+    starts = ((label, texts.first_bytes(root / label, _START_BYTES)) for label in labels)
+    for label, start in islice(((label, start) for label, start in starts if start.strip()), _MAX_FILES):
+        if label_file.looks_like_labels(start):
             return f"{label} has lines of a class number and fractions"
     return None
 
 
 def detection(root: Path) -> DataSet[Annotation]:
-    """Read the boxes of all label files; a photo whose file is empty or missing is background.
+    """Read the boxes of all label files. A photo whose file is empty or missing is background.
 
-    A photo or label file with an error is left out. Raises UserError naming file, line and value for more of them than
-    others, and for names that cannot be read.
+    Leave out photos whose label files have errors. Raise UserError naming file, line and value if these are the
+    majority, or if the class names cannot be read.
     """
     photos, files = path_suffixes.photos(root), walk.list_files(root, (".txt",))
     about = data_yaml.read(root, photos)
     labels = _labels(photos.names, files)
     parts = {photo: about.part(photo) for photo in labels}
-    alone = set(files).difference(filter(None, labels.values()))
+    unpaired = set(files).difference(filter(None, labels.values()))
     notes: Notes = {
         ELSEWHERE: [photo for photo in photos.names if photo not in labels],
         without_photo("label file"): [
-            file for file in sorted(alone) if label_file.looks_like_labels(texts.first_bytes(root / file, _BEGIN))
+            file
+            for file in sorted(unpaired)
+            if label_file.looks_like_labels(texts.first_bytes(root / file, _START_BYTES))
         ],
         TEST_PHOTOS: [photo for photo, part in parts.items() if part == TEST],
     }
-    found = _read(root, {photo: label for photo, label in labels.items() if parts[photo] != TEST}, about, notes)
-    numbers = sorted({line.number for lines in found.values() for line in lines})
+    lines_of = _read(root, {photo: label for photo, label in labels.items() if parts[photo] != TEST}, about, notes)
+    numbers = sorted({line.number for lines in lines_of.values() for line in lines})
     if not numbers:
-        raise UserError(f"{root} has no box: a line of a label file is `class cx cy width height`")
+        raise UserError(f"{root} has no boxes: add lines `class cx cy width height` to its label files")
     names = about.names or {number: str(number) for number in numbers}
-    known = {photo: _annotation(labels[photo] or photo, lines, names) for photo, lines in found.items()}
-    made = make_entries((root / photo, parts[photo], one, one.classes) for photo, one in known.items())
-    return DataSet(root, made, tuple(dict.fromkeys(names[number] for number in sorted(names))), notes)
+    targets = {photo: _annotation(labels[photo] or photo, lines, names) for photo, lines in lines_of.items()}
+    entries = make_entries((root / photo, parts[photo], target, target.classes) for photo, target in targets.items())
+    return DataSet(root, entries, tuple(dict.fromkeys(names[number] for number in sorted(names))), notes)
 
 
 def _read(root: Path, labels: Mapping[str, str | None], about: data_yaml.About, notes: Notes) -> dict[str, list[Line]]:
-    """The lines of each photo's label file. What cannot be used is left out; what they have besides boxes is noted."""
+    """Return the lines of each photo's label file. Leave out files with errors, and note content other than boxes."""
     owners = Counter(labels.values())
 
     def read(photo: str) -> list[Line]:
@@ -74,19 +76,21 @@ def _read(root: Path, labels: Mapping[str, str | None], about: data_yaml.About, 
         if label is None:
             return []
         if owners[label] > 1:
-            raise UserError(f"{label} is of {photo.rpartition('/')[2]} and another photo: rename one of the two")
+            raise UserError(
+                f"{label} belongs to {photo.rpartition('/')[2]} and another photo: rename one of the photos"
+            )
         lines = label_file.read(root / label, label, about.keypoints)
         unknown = [line.number for line in lines if about.names is not None and line.number not in about.names]
         if unknown:
-            raise UserError(f"{label} has the class {unknown[0]}, which {about.file} does not name: add it there")
+            raise UserError(f"{label} has the class {unknown[0]}, which is not in {about.file}: add it there")
         return lines
 
-    found = dict(read_usable(labels, read, root, notes))
-    for photo, lines in found.items():
+    lines_of = dict(read_usable(labels, read, root, notes))
+    for photo, lines in lines_of.items():
         for line in lines:
             if line.remark:
                 notes.setdefault(line.remark, []).append(str(labels[photo]))
-    return found
+    return lines_of
 
 
 def _annotation(source: str, lines: list[Line], names: Mapping[int, str]) -> Annotation:
@@ -96,15 +100,17 @@ def _annotation(source: str, lines: list[Line], names: Mapping[int, str]) -> Ann
 
 
 def _labels(photos: Sequence[str], files: Sequence[str]) -> dict[str, str | None]:
-    """The label file of each photo; None for one without in a folder whose other photos have them, or in `images`."""
-    by_key = {key(file): file for file in files}  # of two with one key that in `labels`, not in `images`
-    found = {photo: by_key.get(key(photo)) for photo in photos}
-    folders = {photo.rpartition("/")[0] for photo, label in found.items() if label}
-    above = {(one.part, one.folders[:depth]) for one in by_key for depth in range(len(one.folders) + 1)}
+    """Return the label file of each photo, or None for a photo without one whose folder has labels or is `images`."""
+    by_key = {key(file): file for file in files}  # of two files with one key, the one in `labels`, not in `images`
+    paired = {photo: by_key.get(key(photo)) for photo in photos}
+    folders = {photo.rpartition("/")[0] for photo, label in paired.items() if label}
+    ancestors = {(item.part, item.folders[:depth]) for item in by_key for depth in range(len(item.folders) + 1)}
 
     def belongs(photo: str) -> bool:
-        own = key(photo)
-        places = ((own.part, own.folders[:depth]) for depth in range(len(own.folders) + 1))
-        return photo.rpartition("/")[0] in folders or (PHOTOS in kinds(photo) and any(one in above for one in places))
+        item = key(photo)
+        prefixes = ((item.part, item.folders[:depth]) for depth in range(len(item.folders) + 1))
+        return photo.rpartition("/")[0] in folders or (
+            PHOTOS in kinds(photo) and any(prefix in ancestors for prefix in prefixes)
+        )
 
-    return {photo: label for photo, label in found.items() if label or belongs(photo)}
+    return {photo: label for photo, label in paired.items() if label or belongs(photo)}
