@@ -252,7 +252,7 @@ def read(file: Path, network: str) -> dict[str, NDArray[Any]]:
     """Return the tensors of a .safetensors or .params file, by torchvision name, as the file stores them.
 
     The format is detected from the content, not from the file's name. Reading .params files requires MXNet. Raises
-    UserError for any other format. PyTorch pickles are never opened; their error says how to convert them.
+    UserError for any other format. PyTorch pickles are never opened; the error says how to convert one.
     """
     with file.open("rb") as stream:
         start = stream.read(64)
