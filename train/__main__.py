@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> None:
         return
     if unexpected := arguments[arguments[:1] == ["train"] :]:
         print(
-            f"train: error: unexpected argument {unexpected[0]!r}: hyperparameters are read from "
+            f"train: error: {unexpected[0]!r} is not an argument of train: hyperparameters are read from "
             "input/config/hyperparameters.json",
             file=sys.stderr,
         )

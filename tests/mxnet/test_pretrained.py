@@ -111,7 +111,7 @@ def test_a_network_is_never_partly_loaded(resnet18_file: Path) -> None:
     ("name", "message"),
     [
         ("cut.params", "is damaged or incomplete ("),
-        ("list.params", "holds arrays without names"),
+        ("list.params", "contains arrays without names"),
         ("resnet34.safetensors", "holds resnet34, and resnet18 was asked for"),
     ],
 )

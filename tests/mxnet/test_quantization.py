@@ -335,7 +335,7 @@ def test_user_errors_name_the_fix(tmp_path: Path, photos: list[Sample[None]], mo
         "the model was trained on"
     )
     assert command(monkeypatch, folder, "--calibrate", tmp_path / "none")[1] == [
-        f"--calibrate {tmp_path / 'none'} is not a folder: give one with photos like those of training"
+        f"--calibrate {tmp_path / 'none'} is not a folder: set it to a folder of photos like the training photos"
     ]
     assert command(monkeypatch, tmp_path, "--calibrate", few)[0] == 2
 
