@@ -156,6 +156,6 @@ def test_unreadable_photos_are_named_counted_and_skipped(tmp_path: Path) -> None
         loaded = load(base, num_training_samples=38)
     assert len(loaded.train) == 38
     assert not {"across/0.jpg", "down/1.jpg"} & {sample.name for sample in loaded.train}
-    assert any(line.startswith("across/0.jpg: not a readable image file, left out: it is truncated") for line in lines)
-    assert "down/1.jpg: not a readable image file, left out: it does not exist" in lines
+    assert any(line.startswith("across/0.jpg is left out because it is truncated") for line in lines)
+    assert "down/1.jpg is left out because it does not exist" in lines
     assert "2 of 40 train images cannot be read: left out" in lines

@@ -292,7 +292,7 @@ def test_masks_match_their_photos_and_are_rotated_with_them_if_needed(dirty: tup
         "masks of train_annotation without an image, left out: 1 (x_alone.png)",
         "images of train without a mask, left out: 2 (w_no_mask.jpg, z_no_mask.jpg)",
         "1 of 17 train images cannot be read: left out",
-        "f_truncated.jpg: not a readable image file, left out: it is truncated (300 bytes arrived)",
+        "f_truncated.jpg is left out because it is truncated (300 bytes arrived)",
         "2 of 16 train_annotation images cannot be read: left out",
         "train_annotation masks that are colour pictures with R = G = B, read as class ids: 1 (d_colour_mask.png)",
         "train masks whose size differs from their image, left out: 1 "
@@ -309,8 +309,7 @@ def test_each_kind_of_bad_data_is_counted_and_named(line: str, dirty: tuple[data
 
 
 @pytest.mark.parametrize(
-    "beginning",
-    ["g_colours.png: not a readable image file, left out: it is a colour", "Pixels of the train masks: class 0 "],
+    "beginning", ["g_colours.png is left out because it is a colour", "Pixels of the train masks: class 0 "]
 )
 def test_colour_masks_and_the_share_of_each_class_are_logged(
     beginning: str, dirty: tuple[data.Data, list[str]]

@@ -61,7 +61,7 @@ def test_a_job_with_the_seed_projects_layout_exits_with_0(first: jobs.Done) -> N
 
 
 def test_a_truncated_photo_is_named_and_left_out(first: jobs.Done) -> None:
-    name = "training/train/across/0.jpg: not a readable image file, left out: it is truncated"
+    name = "training/train/across/0.jpg is left out because it is truncated"
     assert any(line.startswith(name) for line in first.lines)
 
 

@@ -139,7 +139,7 @@ BOTH = ("training/cat/1.jpg", "training/dog/2.jpg")
 @pytest.mark.parametrize(
     ("names", "changes", "said"),
     [
-        (("photos/cat/1.jpg",), {}, "channel 'training' is missing (given: photos): it holds photos in class folders"),
+        (("photos/cat/1.jpg",), {}, "channel 'training' is missing (given: photos): it must hold photos in class"),
         ((*BOTH, "train/cat/1.jpg"), {}, "channels 'training' and 'train' are both given: put all training photos"),
         (
             ("training/train/cat/1.jpg", "training/train/dog/1.jpg", "training/val/cat/1.jpg", "validation/cat/1.jpg"),

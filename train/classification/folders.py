@@ -114,7 +114,7 @@ def main_channel(channels: dict[str, Channel]) -> Channel:
         raise UserError("channels 'training' and 'train' are both given: put all training photos into one of them")
     if not names:
         raise UserError(
-            f"channel 'training' is missing (given: {', '.join(sorted(channels)) or 'none'}): it holds {LAYOUT}"
+            f"channel 'training' is missing (given: {', '.join(sorted(channels)) or 'none'}): it must hold {LAYOUT}"
         )
     return channels[names[0]]
 
@@ -122,7 +122,7 @@ def main_channel(channels: dict[str, Channel]) -> Channel:
 def parts(channel: Channel) -> dict[str, Channel]:
     """Return the folders for training, validation and testing in a channel; empty if it holds class folders itself.
 
-    Folders are recognized by name, see data.parts. A class may also be called `train`, along with `bus`. So there must
+    Folders are recognised by name, see data.parts. A class may also be called `train`, along with `bus`. So there must
     be no other folders, and the training folder must have subfolders.
     """
     children = subfolders(channel.path)

@@ -126,7 +126,7 @@ def _folder(sample: Sample[Label]) -> str:
 def readable_crops(
     what: str, listed: list[Sample[L]], spec: InputSpec, tolerance: float, budget: int
 ) -> tuple[list[Sample[L]], SampleCache[Image.Image]]:
-    """Return the readable samples, and each photo cropped or stretched as the server does it.
+    """Return the readable samples, and each photo cropped or stretched as in the server.
 
     `budget` is the size of the cache in bytes. Raise UserError as select_readable does.
     """

@@ -21,7 +21,11 @@ class ClassifierLines(Lines[NDArray[np.float64]]):
         """Log the training speed."""
         LOG.info(
             "Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\taccuracy=%f\ttime left: %s",
-            *(epoch.number, epoch.count - 1, epoch.recent_rate(), epoch.mean("accuracy"), epoch.time_left),
+            epoch.number,
+            epoch.count - 1,
+            epoch.recent_rate(),
+            epoch.mean("accuracy"),
+            epoch.time_left,
         )
 
     def trained(self, epoch: Epoch) -> None:

@@ -142,7 +142,7 @@ def multi_hot(values: NDArray[np.float32], where: str, classes: int) -> NDArray[
 
 
 def class_id(values: NDArray[np.float32], where: str, classes: int) -> int:
-    """Return the only one of the values (n,) as a class id.
+    """Return the class id in `values` (n,), which must have exactly one.
 
     Raise UserError with the place, the value and what is valid.
     """

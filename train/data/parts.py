@@ -1,4 +1,4 @@
-"""Recognize the parts of a data set by the names of files and folders: train, Valid, test_set."""
+"""Recognise the parts of a data set by the names of files and folders: train, Valid, test_set."""
 
 import re
 

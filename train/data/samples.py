@@ -170,7 +170,7 @@ def select_readable(
             else:
                 bad.append(f"{samples[index].name} {problem}")
                 if len(bad) <= MAX_NAMED:
-                    LOG.warning("%s: not a readable image file, left out: it %s", samples[index].name, problem)
+                    LOG.warning("%s is left out because it %s", samples[index].name, problem)
             progress.done(index + 1)
     if bad:
         LOG.warning("%d of %d %s images cannot be read: left out", len(bad), len(samples), what)
@@ -201,12 +201,14 @@ def check_count(count: int, hp: CommonHyperparameters, followed: str = "former",
     if hp.num_training_samples not in (None, total):
         LOG.warning(
             "num_training_samples=%d, but there are %s: the learning-rate schedule follows the %s",
-            *(hp.num_training_samples, plural(total, "readable training image"), followed),
+            hp.num_training_samples,
+            plural(total, "readable training image"),
+            followed,
         )
 
 
 def warn_of_empty_classes(labels: NDArray[np.int64], classes: int, what: str) -> None:
-    """Warn about classes, 0 to `classes` - 1, that no training label has. `what` is the thing that has a label."""
+    """Warn about classes, 0 to `classes` - 1, that no training label has. `what` is image, box or mask."""
     empty = np.flatnonzero(np.bincount(labels, minlength=classes) == 0).tolist()
     if empty:
         LOG.warning(
@@ -277,22 +279,22 @@ class Batches(Generic[T]):
         count: int,
         size: int,
         seed: int,
-        share: Shard = ALL,
+        shard: Shard = ALL,
         prefetched: int | None = None,
     ) -> None:
-        self._make, self._count, self._size, self._seed, self._share = make, count, size, seed, share
+        self._make, self._count, self._size, self._seed, self._shard = make, count, size, seed, shard
         self._threads = cpu_count()
         self._prefetched = prefetched or self._threads + 2
 
     def __len__(self) -> int:
-        return self._share.count(self._count, self._size)
+        return self._shard.count(self._count, self._size)
 
     def epoch(self, number: int) -> Iterator[T]:
         """Yield the batches of one epoch. The same `seed` and `number` give the same batches."""
         order = np.random.default_rng((self._seed, number)).permutation(self._count)
-        indices = self._share.indices(order, self._size)
+        indices = self._shard.indices(order, self._size)
         yield from prefetch(
-            lambda i: self._make(indices[i], np.random.default_rng(self._share.seed(self._seed, number, i))),
+            lambda i: self._make(indices[i], np.random.default_rng(self._shard.seed(self._seed, number, i))),
             len(self),
             self._threads,
             self._prefetched,

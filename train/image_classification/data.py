@@ -42,7 +42,7 @@ class Data:
     class_names: tuple[str, ...]
     spec: InputSpec
     photos: SampleCache[NDArray[np.uint8]]  # (H, W, C), the training photos before augmentation
-    crops: SampleCache[Image.Image]  # the validation photos, cropped as the server does
+    crops: SampleCache[Image.Image]  # the validation photos, cropped as in the server
     labels: AllLabels
     train_distribution: Distribution
     validation_distribution: Distribution
@@ -64,8 +64,8 @@ class Data:
                 normalise(crop, out[row])
             return out, labels[indices]
 
-        share = self.train_distribution.shard(len(self.train), hp.mini_batch_size)
-        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, share)
+        shard = self.train_distribution.shard(len(self.train), hp.mini_batch_size)
+        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, shard)
 
     def validation_tensor(self, index: int) -> NDArray[np.float32]:
         """Return float32 (C, H, W): exactly what the server computes from the same bytes."""
@@ -126,7 +126,7 @@ def _training_photos(
 
 
 def _side(hp: Hyperparameters, photos: SampleCache[NDArray[np.uint8]], count: int) -> int:
-    """Return the shorter side to which served photos are resized: `resize`, or the median of 101 training photos."""
+    """Return the shorter side of resized photos in serving: `resize`, or the median of up to 101 training photos."""
     if hp.resize is not None:
         return hp.resize
     chosen = samples.evenly_spaced(count, 101)

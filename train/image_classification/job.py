@@ -64,7 +64,7 @@ class Model(GluonModel[NDArray[np.float64]]):
         self.checkpoint_frequency = hp.checkpoint_frequency
 
     def companions(self) -> Mapping[str, Callable[[Path], object]]:
-        """Return the files that MXNet needs for deployment: the symbol and the input shape."""
+        """Return the functions that write what MXNet needs for deployment: the symbol and the input shape."""
         shapes = [{"name": "data", "shape": [1, *self._hp.image_shape]}]
         return {
             "image-classification-symbol.json": lambda path: self._symbol("softmax", native=True).save(str(path)),

@@ -255,8 +255,7 @@ def repair(boxes: NDArray[np.float64], where: str, issues: DataIssues) -> NDArra
     return np.array(kept, np.float32).reshape(-1, 5)
 
 
-# ---- all annotations of a channel
-# ------------------------------------------------------------------------------------------
+# ---- all annotations of a channel ---------------------------------------------------------------------------------
 
 
 def list_records(path: Path, hp: Hyperparameters, refuse: Refuse = raise_error) -> Listing:

@@ -41,7 +41,7 @@ class Data:
     class_names: tuple[str, ...]
     spec: InputSpec
     photos: SampleCache[NDArray[np.uint8]]  # uint8 (H, W, 3), the training photos before augmentation
-    squares: SampleCache[Image.Image]  # the validation photos, stretched as the server does
+    squares: SampleCache[Image.Image]  # the validation photos, stretched as in the server
     sizes: tuple[int, int]  # the numbers of training and validation samples on all hosts
     truths: list[Boxes]  # of the validation photos of all hosts, in order of rank
     train_distribution: Distribution
@@ -65,8 +65,8 @@ class Data:
                 classes[row], offsets[row] = assign(anchors, boxes)
             return images, classes, offsets
 
-        share = self.train_distribution.shard(len(self.train), hp.mini_batch_size)
-        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, share)
+        shard = self.train_distribution.shard(len(self.train), hp.mini_batch_size)
+        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, shard)
 
     def validation_tensor(self, index: int) -> NDArray[np.float32]:
         """Return float32 (3, S, S): exactly what the server computes from the same bytes."""

@@ -60,7 +60,7 @@ class Model(GluonModel[Detections]):
         super().__init__(net, loaded, hp, f"ssd_{hp.image_shape}_{network.PRETRAINED[hp.base_network]}", "boxes")
 
     def companions(self) -> Mapping[str, Callable[[Path], object]]:
-        """Return the symbol that MXNet's tools deploy, and the hyperparameters."""
+        """Return the functions that write the symbol for MXNet's tools and the hyperparameters."""
         return {
             "model_algo_1-symbol.json": lambda path: self._deployable().save(str(path)),
             "hyperparams.json": self.write_hyperparameters,

@@ -27,7 +27,11 @@ class DetectionLines(Lines[Detections]):
         seconds = epoch.seconds
         LOG.info(
             "Epoch: %4d, batches: %6d, num_examples: %6d, %.1f samples/sec, epoch time so far:  %s",
-            *(epoch.number, epoch.count, epoch.samples, epoch.samples / seconds, datetime.timedelta(seconds=seconds)),
+            epoch.number,
+            epoch.count,
+            epoch.samples,
+            epoch.samples / seconds,
+            datetime.timedelta(seconds=seconds),
         )
         LOG.info("time left: %s", epoch.time_left)
 
@@ -35,11 +39,17 @@ class DetectionLines(Lines[Detections]):
         """Log the training metrics of an epoch."""
         LOG.info(
             "#quality_metric: host=%s, epoch=%d, batch=%d train cross_entropy <loss>=(%r)",
-            *(self._host, epoch.number, epoch.count, epoch.metrics["cross_entropy"]),
+            self._host,
+            epoch.number,
+            epoch.count,
+            epoch.metrics["cross_entropy"],
         )
         LOG.info(
             "#quality_metric: host=%s, epoch=%d, batch=%d train smooth_l1 <loss>=(%r)",
-            *(self._host, epoch.number, epoch.count, epoch.metrics["smooth_l1"]),
+            self._host,
+            epoch.number,
+            epoch.count,
+            epoch.metrics["smooth_l1"],
         )
         LOG.info("Round of batches complete")
 

@@ -49,7 +49,7 @@ class Data:
     spec: InputSpec
     photos: SampleCache[NDArray[np.uint8]]  # uint8 (H, W, 3), the training photos before augmentation
     labels: SampleCache[NDArray[np.uint8]]  # uint8 (H, W), their masks at the same size
-    squares: SampleCache[Image.Image]  # the validation photos, resized and padded as the server does
+    squares: SampleCache[Image.Image]  # the validation photos, resized and padded as in the server
     whole_masks: SampleCache[NDArray[np.uint8]]  # uint8 (H, W), their masks in the original size of the photos
     crops: SampleCache[Image.Image]  # the centre crops of the validation photos, of crop_size
     crop_masks: SampleCache[NDArray[np.uint8]]  # uint8 (crop, crop), the masks of the crops
@@ -75,8 +75,8 @@ class Data:
                 cv2.LUT(mask, to_label, dst=labels[row])
             return images, labels
 
-        share = self.train_distribution.shard(len(self.train), hp.mini_batch_size)
-        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, share)
+        shard = self.train_distribution.shard(len(self.train), hp.mini_batch_size)
+        return Batches(make, len(self.train), hp.mini_batch_size, hp.seed, shard)
 
     def crop_tensor(self, index: int) -> NDArray[np.float32]:
         """Return the central square of a validation photo as float32 (3, crop, crop)."""

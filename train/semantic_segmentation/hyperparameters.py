@@ -93,7 +93,8 @@ class Hyperparameters(CommonHyperparameters):
         elif self.lr_scheduler_step:
             LOG.warning(
                 "lr_scheduler_step=%s is ignored: lr_scheduler is %s, not step",
-                *(",".join(map(str, self.lr_scheduler_step)), self.lr_scheduler),
+                ",".join(map(str, self.lr_scheduler_step)),
+                self.lr_scheduler,
             )
 
 

@@ -64,7 +64,7 @@ class Model(GluonModel[Matrix]):
         super().__init__(net, loaded, hp, f"{hp.algorithm}_{network.PRETRAINED[hp.backbone]}", _OUTPUT)
 
     def companions(self) -> Mapping[str, Callable[[Path], object]]:
-        """Return the hyperparameters."""
+        """Return the function that writes the hyperparameters."""
         return {"hyperparams.json": self.write_hyperparameters}
 
     def export(self, path: Path) -> None:

@@ -25,7 +25,10 @@ class SegmentationLines(Lines[Matrix]):
         """Log the training speed."""
         LOG.info(
             "#progress_notice. epoch: %d, iterations: %d speed: %r samples/sec learning_rate: %f",
-            *(epoch.number, epoch.count, epoch.rate, learning_rate),
+            epoch.number,
+            epoch.count,
+            epoch.rate,
+            learning_rate,
         )
         LOG.info("time left: %s", epoch.time_left)
 
@@ -34,20 +37,23 @@ class SegmentationLines(Lines[Matrix]):
         loss, rate = epoch.metrics["loss"], epoch.metrics["throughput"]
         LOG.info("#quality_metric. host: %s, epoch: %d, train loss: %r .", self._host, epoch.number, loss)
         LOG.info(
-            "#throughput_metric. host: %s, epoch: %d, train throughput: %r samples/sec.",
-            *(self._host, epoch.number, rate),
+            "#throughput_metric. host: %s, epoch: %d, train throughput: %r samples/sec.", self._host, epoch.number, rate
         )
 
     def evaluated(self, epoch: Epoch, found: Evaluated[Matrix], seconds: float) -> None:
         """Log the validation metrics of an epoch."""
         LOG.info(
             "#quality_metric. host: %s, epoch: %d, validation pixel_accuracy: %r .",
-            *(self._host, epoch.number, found.metrics["pixel_accuracy"]),
+            self._host,
+            epoch.number,
+            found.metrics["pixel_accuracy"],
         )
         LOG.info("#quality_metric. host: %s, epoch: %d, validation mIOU: %r .", self._host, epoch.number, found.value)
         LOG.info(
             "#throughput_metric. host: %s, epoch: %d, validation throughput: %r samples/sec.",
-            *(self._host, epoch.number, self._photos / seconds),
+            self._host,
+            epoch.number,
+            self._photos / seconds,
         )
 
     def saved(self, path: Path, epoch: int) -> None:
@@ -69,8 +75,13 @@ class SegmentationLines(Lines[Matrix]):
         LOG.info(
             "The best epoch is %d: mIOU %.6f over %d classes, %.6f over the %d that occur, "
             "pixel accuracy %.6f; IOU: %s",
-            *(best.epoch, best.value, len(self._names), metrics["validation:mIOU_occurring"]),
-            *(len(occurring(best.kept)), best.metrics["validation:pixel_accuracy"], ious),
+            best.epoch,
+            best.value,
+            len(self._names),
+            metrics["validation:mIOU_occurring"],
+            len(occurring(best.kept)),
+            best.metrics["validation:pixel_accuracy"],
+            ious,
         )
 
     def finished(self, best: Best[Matrix], folder: Path, names: str) -> None:

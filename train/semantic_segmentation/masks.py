@@ -61,9 +61,7 @@ def load_map(channel: Channel | None, name: str, classes: int) -> LabelMap:
     """Like `find_map`, but also log the map and, if there is none, a warning."""
     label_map = find_map(channel, name, classes)
     if not label_map.file:
-        LOG.warning(
-            "No %s in a channel label_map: the pixel values of the %s masks are class ids", *(_file(name), name)
-        )
+        LOG.warning("No %s in a channel label_map: the pixel values of the %s masks are class ids", _file(name), name)
     LOG.info("#label_map %s :%s", name, label_map.document)
     return label_map
 
@@ -204,7 +202,7 @@ def decode(data: bytes) -> DecodedMask:
         raise UnreadableImage("is empty (0 bytes)")
     if not data.startswith(b"\x89PNG"):
         raise UnreadableImage(
-            f"is not a PNG (starts with {data[:8]!r}): save masks as PNG, but not from a JPEG, because JPEG changes "
+            f"is not a PNG (starts with {data[:8]!r}): save masks as PNG; do not convert a JPEG, because JPEG changes "
             "class ids"
         )
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # as in serve.preprocess: GluonCV, when imported, sets it

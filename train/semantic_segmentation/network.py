@@ -169,7 +169,7 @@ class Psp(gluon.HybridBlock):
         return F.contrib.BilinearResize2D(x, height=self._cells, width=self._cells)
 
     def _pool(self, F: Any, x: Any, bins: int) -> Any:
-        """Return the averages of `bins` x `bins` windows that cover the map, and overlap if its side is no multiple."""
+        """Average the map over `bins` x `bins` windows, which overlap unless its side is a multiple of `bins`."""
         if not self._plain:
             return F.contrib.AdaptiveAvgPooling2D(x, output_size=bins)
         ends = [(number * self._cells // bins, -(-(number + 1) * self._cells // bins)) for number in range(bins)]
