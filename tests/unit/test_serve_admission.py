@@ -1,4 +1,4 @@
-"""Admission: bounded, fair, and at once when it refuses."""
+"""Admission of requests: it is bounded and fair, and refuses at once."""
 
 import contextlib
 import threading
@@ -11,8 +11,8 @@ from serve.http.admission import Gate
 from serve.http.errors import Unavailable
 
 
-class Blocked:
-    """A prediction that lasts until it is told to end, and counts how many run at once."""
+class BlockingPrediction:
+    """A prediction that runs until the test lets it end, and shows how many run at once."""
 
     def __init__(self) -> None:
         self.running = threading.Semaphore(0)
@@ -26,8 +26,8 @@ class Blocked:
         return number * 10
 
 
-def test_admitted_predictions_run_together_and_the_rest_wait_in_order() -> None:
-    gate, work = Gate(admitted=2, queue=3), Blocked()
+def test_admitted_predictions_run_together_and_the_others_wait_in_order() -> None:
+    gate, work = Gate(admitted=2, queue=3), BlockingPrediction()
 
     def request(number: int) -> int:
         with gate.entered("a"):
@@ -40,24 +40,24 @@ def test_admitted_predictions_run_together_and_the_rest_wait_in_order() -> None:
             if number < 2:
                 assert work.running.acquire(timeout=10)
         assert work.order == [0, 1]
-        assert not work.running.acquire(timeout=0.05), "a third prediction began although two are admitted"
+        assert not work.running.acquire(timeout=0.05), "a third prediction started although only two are admitted"
         work.may_end.set()
         assert [answer.result(10) for answer in answers] == [0, 10, 20, 30, 40]
 
 
-def test_request_beyond_the_line_is_refused_at_once_and_room_comes_back() -> None:
+def test_a_request_beyond_the_queue_is_refused_at_once_until_there_is_room_again() -> None:
     gate = Gate(admitted=1, queue=1)
     with gate.entered("a"), gate.entered("a"):
         started = time.monotonic()
         for _ in range(1000):
             with pytest.raises(Unavailable, match="busy with 2 requests"), gate.entered("a"):
                 pass
-        assert time.monotonic() - started < 10, "to wait 10 ms for room would take longer"
+        assert time.monotonic() - started < 10, "waiting 10 ms for room each time would take longer"
     with gate.entered("a"), gate.entered("a"):
         assert gate.predict("a", 10, lambda: "answered") == "answered"
 
 
-def test_request_that_fails_gives_its_room_back() -> None:
+def test_a_request_that_fails_gives_its_place_back() -> None:
     gate = Gate(admitted=1, queue=0)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), gate.entered("a"):
@@ -66,8 +66,8 @@ def test_request_that_fails_gives_its_room_back() -> None:
         assert gate.predict("a", 10, int, "7") == 7
 
 
-def test_wait_for_a_turn_is_bounded_and_what_gave_up_never_runs() -> None:
-    gate, work = Gate(admitted=1, queue=1), Blocked()
+def test_waiting_for_a_turn_is_bounded_and_a_request_that_gave_up_never_runs() -> None:
+    gate, work = Gate(admitted=1, queue=1), BlockingPrediction()
     with ThreadPoolExecutor(1) as client:
         first = client.submit(gate.predict, "a", 10, work, 1)
         assert work.running.acquire(timeout=10)
@@ -78,83 +78,87 @@ def test_wait_for_a_turn_is_bounded_and_what_gave_up_never_runs() -> None:
     assert gate.predict("a", 10, lambda: work.order) == [1]
 
 
-def test_prediction_that_has_begun_is_waited_for() -> None:
-    gate, work = Gate(admitted=1, queue=0), Blocked()
+def test_a_prediction_that_has_started_is_waited_for() -> None:
+    gate, work = Gate(admitted=1, queue=0), BlockingPrediction()
 
     def request() -> int:
         while True:
             try:
                 return gate.predict("a", 0.01, work, 3)
-            except Unavailable:  # as on a busy machine, where it may not begin in time
-                assert not work.order, "a prediction that has begun was given up"
+            except Unavailable:  # on a busy machine it may not start in time
+                assert not work.order, "a prediction that had started was given up"
 
     with ThreadPoolExecutor(1) as client:
         answer = client.submit(request)
         assert work.running.acquire(timeout=10)
-        assert not work.may_end.wait(0.1), "nothing else ends the prediction: it has outlived its time to wait"
+        assert not work.may_end.wait(0.1), "the prediction must still run, longer than a request may wait for its turn"
         work.may_end.set()
         assert answer.result(10) == 30
 
 
-def test_a_slow_models_line_does_not_hold_up_another_model() -> None:
-    gate, work = Gate(admitted=1, queue=8, shared=True), Blocked()
+def test_the_queue_of_a_slow_model_does_not_delay_another_model() -> None:
+    gate, work = Gate(admitted=1, queue=8, shared=True), BlockingPrediction()
     with ThreadPoolExecutor(6) as clients:
         slow = [clients.submit(gate.predict, "slow", 10, work, 1)]
         assert work.running.acquire(timeout=10)
         slow += [clients.submit(gate.predict, "slow", 10, work, number) for number in (2, 3, 4)]
-        waiting_for(gate, "slow", 3)
+        wait_for_queue(gate, "slow", 3)
         fast = clients.submit(gate.predict, "fast", 10, work, 5)
-        waiting_for(gate, "fast", 1)
+        wait_for_queue(gate, "fast", 1)
         work.may_end.set()
         for answer in (*slow, fast):
             answer.result(10)
-    assert work.order.index(5) <= 2, "the fast model's turn came after at most one more of the slow one's"
+    assert work.order.index(5) <= 2, (
+        "the fast model must get its turn after at most one more prediction of the slow model"
+    )
 
 
-def test_a_turn_goes_first_to_the_model_with_the_fewest_running() -> None:
-    gate, first, second = Gate(admitted=2, queue=8, shared=True), Blocked(), Blocked()
+def test_the_model_with_the_fewest_running_predictions_gets_the_next_turn() -> None:
+    gate, first, second = Gate(admitted=2, queue=8, shared=True), BlockingPrediction(), BlockingPrediction()
     with ThreadPoolExecutor(4) as clients:
-        busy = [clients.submit(gate.predict, "slow", 10, one, number) for number, one in enumerate((first, second))]
+        busy = [clients.submit(gate.predict, "slow", 10, work, number) for number, work in enumerate((first, second))]
         assert first.running.acquire(timeout=10)
         assert second.running.acquire(timeout=10)
         done = [clients.submit(gate.predict, "slow", 10, int, "2")]
-        waiting_for(gate, "slow", 1)
-        order = Blocked()
-        order.may_end.set()
-        done.append(clients.submit(gate.predict, "fast", 10, order, 3))
-        waiting_for(gate, "fast", 1)
+        wait_for_queue(gate, "slow", 1)
+        fast_prediction = BlockingPrediction()
+        fast_prediction.may_end.set()
+        done.append(clients.submit(gate.predict, "fast", 10, fast_prediction, 3))
+        wait_for_queue(gate, "fast", 1)
         first.may_end.set()
-        assert order.running.acquire(timeout=10), "while the other slow prediction still runs"
+        assert fast_prediction.running.acquire(timeout=10), (
+            "the fast prediction must run while the second slow one still does"
+        )
         second.may_end.set()
         for answer in (*busy, *done):
             answer.result(10)
 
 
-def test_a_model_that_holds_no_place_finds_one_however_busy_others_are() -> None:
+def test_a_model_without_requests_gets_a_place_however_busy_the_others_are() -> None:
     gate = Gate(admitted=2, queue=6, shared=True)
     with contextlib.ExitStack() as places:
-        assert held(gate, places, "a") == 4, "half of the places"
-        assert held(gate, places, "b") == 2, "of the other four no more than it leaves free"
-        assert held(gate, places, "c") == 1
+        assert fill_places(gate, places, "a") == 4, "half of the places"
+        assert fill_places(gate, places, "b") == 2, "of the other four, no more than it leaves free"
+        assert fill_places(gate, places, "c") == 1
         places.enter_context(gate.entered("d"))
         with pytest.raises(Unavailable, match="busy with 4 requests of this model; try again"), gate.entered("a"):
             pass
     with contextlib.ExitStack() as places:
-        assert held(gate, places, "a") == 4, "all places came back"
+        assert fill_places(gate, places, "a") == 4, "all places must be free again"
 
 
-def held(gate: Gate, places: contextlib.ExitStack, model: str) -> int:
-    """How many places the gate gives to a model."""
+def fill_places(gate: Gate, places: contextlib.ExitStack, model: str) -> int:
+    """Take places for a model until the gate refuses, and return how many it gave."""
     for count in range(100):
         try:
             places.enter_context(gate.entered(model))
         except Unavailable:
             return count
-    raise AssertionError("no end of places")
+    raise AssertionError("the gate never refused")
 
 
-def waiting_for(gate: Gate, model: str, count: int) -> None:
-    """Return once so many requests to a model are in its line."""
+def wait_for_queue(gate: Gate, model: str, count: int) -> None:
+    """Wait until this many requests to a model are in its queue."""
     end = time.monotonic() + 10
     while len(gate._lines.get(model, ())) < count:
         assert time.monotonic() < end

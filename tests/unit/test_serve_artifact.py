@@ -1,4 +1,4 @@
-"""The artifact: what is written is read back, and what cannot be served is refused by name."""
+"""The model folder: what was written is read back, and what cannot be served is refused with its name."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from tests.environments import REPOSITORY
 SPEC = InputSpec("data", 3, 224, 200, 256, "crop", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PETS = Artifact("image-classification", "resnet18", ("Bengal", "pug"), SPEC, "softmax", {"epochs": 3}, {"a": 0.5}, {})
 SQUARE = replace(SPEC, height=300, width=300, resize=300, rule="stretch")
-HEADS = Artifact("object-detection", "resnet50", ("cat", "dog"), SQUARE, "boxes", nms=Nms(0.45, 400, 0.01))
+DETECTOR = Artifact("object-detection", "resnet50", ("cat", "dog"), SQUARE, "boxes", nms=Nms(0.45, 400, 0.01))
 PADDED = replace(SPEC, height=520, width=520, resize=520, rule="pad")
 TRIMAPS = Artifact("semantic-segmentation", "fcn_resnet50", ("pet", "background", "border"), PADDED, "logits")
 
@@ -31,17 +31,17 @@ json_objects = st.dictionaries(st.text(), st.one_of(st.text(), finite, st.intege
 @st.composite
 def specs(draw: st.DrawFn, rules: tuple[str, ...]) -> InputSpec:
     channels, height, width = draw(st.sampled_from([1, 3])), draw(sizes), draw(sizes)
-    more = draw(st.integers(0, 100))
+    margin = draw(st.integers(0, 100))
     if "pad" in rules:
         height = width = artifact.SIDE_STEP * width
-        more = 0
+        margin = 0
     per_channel = {"min_size": channels, "max_size": channels}
     return InputSpec(
         name=draw(st.text()),
         channels=channels,
         height=height,
         width=width,
-        resize=max(height, width) + more,
+        resize=max(height, width) + margin,
         rule=draw(st.sampled_from(rules)),
         mean=tuple(draw(st.lists(st.floats(-1000, 1000, width=32), **per_channel))),
         std=tuple(draw(st.lists(st.floats(0.0009765625, 1000, width=32), **per_channel))),
@@ -75,7 +75,9 @@ def artifacts(draw: st.DrawFn) -> Artifact:
 
 
 @given(written=artifacts())
-def test_what_is_written_is_read_back_equal(tmp_path_factory: pytest.TempPathFactory, written: Artifact) -> None:
+def test_a_description_is_read_back_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, written: Artifact
+) -> None:
     folder = tmp_path_factory.mktemp("model")
     (folder / artifact.MODEL_ONNX).touch()
     (folder / artifact.MODEL_INT8).touch()
@@ -83,7 +85,7 @@ def test_what_is_written_is_read_back_equal(tmp_path_factory: pytest.TempPathFac
     assert artifact.read(folder) == written
 
 
-def test_file_says_what_another_program_needs(tmp_path: Path) -> None:
+def test_the_file_holds_what_another_program_needs(tmp_path: Path) -> None:
     path = artifact.write(PETS, tmp_path / "new" / "model")
     assert path == tmp_path / "new" / "model" / "model.json"
     document = json.loads(path.read_text())
@@ -91,7 +93,7 @@ def test_file_says_what_another_program_needs(tmp_path: Path) -> None:
     assert document["input"]["colour"] == "RGB"
     assert document["class_names"] == ["Bengal", "pug"]
     assert not {"nms", "quantization"} & document.keys()
-    detector = json.loads(artifact.write(HEADS, tmp_path).read_text())
+    detector = json.loads(artifact.write(DETECTOR, tmp_path).read_text())
     assert detector["nms"] == {"threshold": 0.45, "top_k": 400, "score_floor": 0.01}
 
 
@@ -102,7 +104,7 @@ def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("broken", "says"),
+    ("invalid", "message"),
     [
         (replace(PETS, metrics={"accuracy": float("nan")}), "finite"),
         (replace(PETS, hyperparameters={"path": Path("x")}), "JSON"),
@@ -110,19 +112,19 @@ def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> 
         (replace(PETS, output="logits"), "'softmax' or 'sigmoid'"),
         (replace(PETS, input=replace(SPEC, resize=199)), "input.resize is 199, it must be at least 200"),
         (replace(PETS, input=replace(SPEC, channels=2)), "input.channels is 2"),
-        (replace(PETS, nms=HEADS.nms), "nms is .*, it must be left out: the task is image-classification"),
+        (replace(PETS, nms=DETECTOR.nms), "nms is .*, it must be left out: the task is image-classification"),
         (replace(PETS, quantization=Quantization("int4", True, {})), "quantization.serves is 'int4', it must be"),
         (replace(PETS, quantization=Quantization(INT8, 7, {})), "quantization.reduce_range is 7, it must be true or"),
         (replace(PETS, output="boxes"), "output is 'boxes', it must be 'softmax' or 'sigmoid'"),
-        (replace(HEADS, output="softmax"), "output is 'softmax', it must be 'boxes'"),
-        (replace(HEADS, nms=None), "the key nms is missing"),
-        (replace(HEADS, input=replace(SQUARE, rule="crop")), "input.rule is 'crop', it must be 'stretch'"),
-        (replace(HEADS, nms=Nms(45, 400, 0.01)), "nms.threshold is 45, it must be a number from 0 to 1"),
-        (replace(HEADS, nms=Nms(0.45, 0, 0.01)), "nms.top_k is 0, it must be a whole number from 1 to 2000"),
-        (replace(HEADS, nms=Nms(0.45, 400, "0.01")), "nms.score_floor is '0.01', it must be a number from 0 to 1"),
+        (replace(DETECTOR, output="softmax"), "output is 'softmax', it must be 'boxes'"),
+        (replace(DETECTOR, nms=None), "the key nms is missing"),
+        (replace(DETECTOR, input=replace(SQUARE, rule="crop")), "input.rule is 'crop', it must be 'stretch'"),
+        (replace(DETECTOR, nms=Nms(45, 400, 0.01)), "nms.threshold is 45, it must be a number from 0 to 1"),
+        (replace(DETECTOR, nms=Nms(0.45, 0, 0.01)), "nms.top_k is 0, it must be a whole number from 1 to 2000"),
+        (replace(DETECTOR, nms=Nms(0.45, 400, "0.01")), "nms.score_floor is '0.01', it must be a number from 0 to 1"),
         (replace(PETS, input=replace(SPEC, rule="pad")), "input.rule is 'pad', it must be 'crop' or 'stretch'"),
         (replace(TRIMAPS, output="softmax"), "output is 'softmax', it must be 'logits'"),
-        (replace(TRIMAPS, nms=HEADS.nms), "nms is .*, it must be left out: the task is semantic-segmentation"),
+        (replace(TRIMAPS, nms=DETECTOR.nms), "nms is .*, it must be left out: the task is semantic-segmentation"),
         (replace(TRIMAPS, input=replace(PADDED, rule="stretch")), "input.rule is 'stretch', it must be 'pad'"),
         (replace(TRIMAPS, input=replace(PADDED, resize=524)), "input.resize is 524, it must be a multiple of 8"),
         (replace(TRIMAPS, input=replace(PADDED, height=512)), "input.height is 512, it must be 520, as resize is"),
@@ -131,20 +133,22 @@ def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> 
         (replace(TRIMAPS, class_names=("x",) * 255), "class_names has 255 names, the task .* has 2 to 254"),
     ],
 )
-def test_description_that_could_not_be_served_is_never_written(tmp_path: Path, broken: Artifact, says: str) -> None:
-    with pytest.raises(ArtifactError, match=says):
-        artifact.write(broken, tmp_path)
+def test_a_description_that_could_not_be_served_is_never_written(
+    tmp_path: Path, invalid: Artifact, message: str
+) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        artifact.write(invalid, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def _served(folder: Path, written: Artifact = PETS) -> dict[str, Any]:
-    """A good model folder (for `read`) and its document."""
+def _write_model(folder: Path, written: Artifact = PETS) -> dict[str, Any]:
+    """Write a valid model folder, and return the content of its model.json."""
     (folder / artifact.MODEL_ONNX).touch()
     return json.loads(artifact.write(written, folder).read_text())
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "says"),
+    ("path", "value", "message"),
     [
         (("format_version",), 2, "format_version is 2, this server reads 1"),
         (("format_version",), "1", "format_version is '1', it must be of type int"),
@@ -171,21 +175,21 @@ def _served(folder: Path, written: Artifact = PETS) -> dict[str, Any]:
         (("input", "std"), [0.5, float("inf"), 0.5], "input.std"),
     ],
 )
-def test_value_that_makes_no_sense_is_named_with_its_file_and_key(
-    tmp_path: Path, path: tuple[str, ...], value: object, says: str
+def test_an_invalid_value_is_reported_with_its_file_and_key(
+    tmp_path: Path, path: tuple[str, ...], value: object, message: str
 ) -> None:
-    document = _served(tmp_path)
+    document = _write_model(tmp_path)
     parent = document
     for key in path[:-1]:
         parent = parent[key]
     parent[path[-1]] = value
     (tmp_path / "model.json").write_text(json.dumps(document))
-    with pytest.raises(ArtifactError, match=f"model.json: {says}"):
+    with pytest.raises(ArtifactError, match=f"model.json: {message}"):
         artifact.read(tmp_path)
 
 
-def test_every_missing_key_is_named(tmp_path: Path) -> None:
-    document = _served(tmp_path, HEADS)
+def test_every_missing_key_is_reported(tmp_path: Path) -> None:
+    document = _write_model(tmp_path, DETECTOR)
     for holder, prefix in ((document, ""), (document["input"], "input."), (document["nms"], "nms.")):
         for key in list(holder):
             value = holder.pop(key)
@@ -194,19 +198,20 @@ def test_every_missing_key_is_named(tmp_path: Path) -> None:
                 artifact.read(tmp_path)
             holder[key] = value
     (tmp_path / "model.json").write_text(json.dumps(document))
-    assert artifact.read(tmp_path) == HEADS
+    assert artifact.read(tmp_path) == DETECTOR
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"{", "is not JSON"), (b"\xff\xfe", "cannot be read"), (b"[1]", "must hold a JSON object")]
+    ("content", "message"),
+    [(b"{", "is not JSON"), (b"\xff\xfe", "cannot be read"), (b"[1]", "must hold a JSON object")],
 )
-def test_file_that_is_no_description_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_file_that_is_not_a_description_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "model.json").write_bytes(content)
-    with pytest.raises(ArtifactError, match=f"model.json .*{says}|model.json {says}"):
+    with pytest.raises(ArtifactError, match=f"model.json .*{message}|model.json {message}"):
         artifact.read(tmp_path)
 
 
-def test_missing_file_is_reported_with_what_the_folder_holds(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_what_the_folder_holds(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"model.json is missing: the folder does not exist"):
         artifact.read(tmp_path / "model")
     with pytest.raises(ArtifactError, match=r"model.json is missing: the folder is empty"):
@@ -219,7 +224,7 @@ def test_missing_file_is_reported_with_what_the_folder_holds(tmp_path: Path) -> 
         artifact.read(tmp_path)
 
 
-def test_reading_and_writing_artifacts_needs_the_standard_library_alone() -> None:
+def test_reading_and_writing_artifacts_needs_only_the_standard_library() -> None:
     code = (
         "import sys, serve.artifact\n"
         "foreign = {name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names\n"
@@ -230,16 +235,18 @@ def test_reading_and_writing_artifacts_needs_the_standard_library_alone() -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("model.tar.gz", "Unpack the archive: tar xzf model.tar.gz -C {folder}."),
         (".earlier-model/model.json", "move that of the job before back, from {folder}/.earlier-model."),
         ("model.h5", "Put there what a model.tar.gz of these images' `train` holds, or a script's model.keras"),
     ],
 )
-def test_a_folder_without_a_model_is_told_what_to_put_there(tmp_path: Path, name: str, says: str) -> None:
+def test_the_error_about_a_folder_without_a_model_says_what_to_put_there(
+    tmp_path: Path, name: str, message: str
+) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.touch()
-    with pytest.raises(ArtifactError, match=re.escape(says.format(folder=tmp_path))):
+    with pytest.raises(ArtifactError, match=re.escape(message.format(folder=tmp_path))):
         artifact.read(tmp_path)

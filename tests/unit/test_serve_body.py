@@ -1,4 +1,4 @@
-"""Reading a body: which limit it has reached."""
+"""Reading a body: the error names the limit that was reached."""
 
 import itertools
 import socket
@@ -12,8 +12,8 @@ from serve.http.connection import Connection
 from serve.http.errors import BodyTimeout
 
 
-def test_a_body_that_is_late_is_not_called_slow_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where 0.4 s pass between any two looks at the clock."""
+def test_a_late_body_is_not_reported_as_slow_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock moves by 0.4 s each time it is read."""
     ticks = itertools.count(0, 0.4)
     clock = SimpleNamespace(monotonic=lambda: next(ticks), thread_time=time.thread_time)
     monkeypatch.setattr(body, "time", clock)

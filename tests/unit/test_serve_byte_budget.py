@@ -1,4 +1,4 @@
-"""Memory that requests share."""
+"""The memory budget that requests share."""
 
 import pytest
 
@@ -6,24 +6,24 @@ from serve.http.byte_budget import ByteBudget, Reservation
 from serve.http.errors import Unavailable
 
 
-def test_what_one_request_holds_is_missing_to_the_others_until_it_ends() -> None:
-    room = ByteBudget(100)
-    with Reservation(room) as first:
+def test_memory_that_a_request_reserves_is_not_available_to_others_until_it_ends() -> None:
+    budget = ByteBudget(100)
+    with Reservation(budget) as first:
         first.take(40)
         first.take(40)
-        with Reservation(room) as second, pytest.raises(Unavailable, match="try again in a second"):
+        with Reservation(budget) as second, pytest.raises(Unavailable, match="try again in a second"):
             second.take(21)
-        with Reservation(room) as third:
+        with Reservation(budget) as third:
             third.take(20)
-    with Reservation(room) as last:
+    with Reservation(budget) as last:
         last.take(100)
 
 
-def test_a_share_given_back_twice_counts_once() -> None:
-    room = ByteBudget(10)
-    share = Reservation(room)
-    share.take(10)
-    share.release()
-    share.release()
+def test_a_reservation_released_twice_counts_once() -> None:
+    budget = ByteBudget(10)
+    reservation = Reservation(budget)
+    reservation.take(10)
+    reservation.release()
+    reservation.release()
     with pytest.raises(Unavailable):
-        Reservation(room).take(11)
+        Reservation(budget).take(11)

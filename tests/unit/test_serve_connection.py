@@ -1,4 +1,4 @@
-"""A client's socket: who sends or reads too slowly is given up, who does not is waited for."""
+"""A client's socket: the server disconnects a client that sends or reads too slowly, and waits for any other."""
 
 import contextlib
 import socket
@@ -12,13 +12,13 @@ import pytest
 from serve.http import connection
 from serve.http.connection import Connection
 
-LONG = b"x" * 20_000_000  # more than the system's buffers of both ends hold
-WAIT = 60.0  # seconds: what is given up at once has not taken half of it
+LONG = b"x" * 20_000_000  # more than the socket buffers of both ends hold
+WAIT = 60.0  # seconds: a connection that is closed at once takes less than half of this
 
 
 @pytest.fixture
-def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, socket.socket]]:
-    """The server's end of a connection and the client's. One thread may wait, for a minute."""
+def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, socket.socket]]:
+    """The server's and the client's end of a connection. One thread may wait, for a minute."""
     monkeypatch.setattr(Connection, "answer_seconds", WAIT, raising=False)
     monkeypatch.setattr(Connection, "may_wait", threading.Semaphore(1), raising=False)
     with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
@@ -30,15 +30,15 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, socket.s
 
 @pytest.fixture
 def seconds_until_given_up(
-    ends: tuple[Connection, socket.socket], monkeypatch: pytest.MonkeyPatch
+    sockets: tuple[Connection, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[int, float], float]:
-    """`seconds_until_given_up(size, expected)`: when a body is, of which `size` bytes come each second; at most 100.
+    """`seconds_until_given_up(size, expected)`: how long the server reads a body that comes at `size` bytes a second.
 
-    The seconds are those of a clock that the test turns on.
+    At most 100. The seconds are those of a simulated clock.
     """
     now = 0.0
     monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: now, thread_time=time.thread_time))
-    server, client = ends
+    server, client = sockets
 
     def until_given_up(size: int, expected: float) -> float:
         nonlocal now
@@ -54,59 +54,63 @@ def seconds_until_given_up(
     return until_given_up
 
 
-def test_a_body_has_its_time_however_often_bytes_come(seconds_until_given_up: Callable[[int, float], float]) -> None:
+def test_a_body_may_take_its_full_time_if_bytes_keep_coming(
+    seconds_until_given_up: Callable[[int, float], float],
+) -> None:
     assert seconds_until_given_up(5000, 30) == 30
 
 
-def test_a_body_of_which_nothing_comes_has_its_time(ends: tuple[Connection, socket.socket]) -> None:
-    server, _ = ends
-    begun = time.monotonic()
+def test_a_body_of_which_nothing_arrives_is_given_its_full_time(sockets: tuple[Connection, socket.socket]) -> None:
+    server, _ = sockets
+    start = time.monotonic()
     server.expect(0.2)
     with pytest.raises(TimeoutError):
         server.recv(100)
-    assert 0.2 <= time.monotonic() - begun < connection.GRACE_SECONDS
+    assert 0.2 <= time.monotonic() - start < connection.GRACE_SECONDS
 
 
-def test_a_body_below_the_least_rate_is_given_up_and_one_above_it_is_not(
-    ends: tuple[Connection, socket.socket], seconds_until_given_up: Callable[[int, float], float]
+def test_a_body_below_the_minimum_rate_is_given_up_and_one_above_it_is_not(
+    sockets: tuple[Connection, socket.socket], seconds_until_given_up: Callable[[int, float], float]
 ) -> None:
-    server, _ = ends
-    assert seconds_until_given_up(500, 1000) == 20  # when the 10 s of grace, and one for each 1000 bytes, are over
+    server, _ = sockets
+    assert seconds_until_given_up(500, 1000) == 20  # after 10 s of grace and one second for each 1000 bytes
     server.release()
     assert server.recv(1000) == b"x" * 500  # what was sent last
     assert seconds_until_given_up(1100, 1000) == 100
 
 
-def test_on_the_poller_nothing_waits_whatever_was_expected(ends: tuple[Connection, socket.socket]) -> None:
-    server, _ = ends
+def test_after_release_reading_never_waits_whatever_was_expected(sockets: tuple[Connection, socket.socket]) -> None:
+    server, _ = sockets
     server.expect(60)
     server.release()
     with pytest.raises(BlockingIOError):
         server.recv(100)
 
 
-def test_a_client_that_leaves_answers_unread_is_given_up_at_once(ends: tuple[Connection, socket.socket]) -> None:
-    server, _ = ends
-    begun = time.monotonic()
+def test_a_client_that_does_not_read_its_responses_is_disconnected_at_once(
+    sockets: tuple[Connection, socket.socket],
+) -> None:
+    server, _ = sockets
+    start = time.monotonic()
 
-    def answer() -> None:
+    def send_response() -> None:
         for _ in range(len(LONG) // 1000):
             server.sendall(b"x" * 1000)
 
-    def go_on() -> None:
+    def send_continue() -> None:
         line = b"HTTP/1.1 100 Continue\r\n\r\n"
-        for _ in range(len(LONG) // len(line)):  # some may still fit: the system moves what it holds, and makes room
+        for _ in range(len(LONG) // len(line)):  # some may still fit: the system moves its buffers, and so makes room
             server.send(line)
 
     with pytest.raises(ConnectionResetError):
-        answer()
+        send_response()
     with pytest.raises(ConnectionResetError):
-        go_on()
-    assert time.monotonic() - begun < WAIT / 2
+        send_continue()
+    assert time.monotonic() - start < WAIT / 2
 
 
-def test_a_long_answer_is_sent_whole_to_a_client_that_reads_it(ends: tuple[Connection, socket.socket]) -> None:
-    server, client = ends
+def test_a_long_response_is_sent_whole_to_a_client_that_reads_it(sockets: tuple[Connection, socket.socket]) -> None:
+    server, client = sockets
     received = bytearray()
 
     def read() -> None:
@@ -120,20 +124,20 @@ def test_a_long_answer_is_sent_whole_to_a_client_that_reads_it(ends: tuple[Conne
     assert received == LONG
 
 
-def test_only_so_many_threads_wait_for_clients_that_do_not_read(
-    ends: tuple[Connection, socket.socket], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_only_a_limited_number_of_threads_waits_for_clients_that_do_not_read(
+    sockets: tuple[Connection, socket.socket], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server, _ = ends
+    server, _ = sockets
     with monkeypatch.context() as patch:
         patch.setattr(Connection, "answer_seconds", 0.5)
-        begun = time.monotonic()
+        start = time.monotonic()
         with pytest.raises(ConnectionResetError):
             server.sendall(LONG)
-        assert 0.5 <= time.monotonic() - begun < WAIT / 2
-    assert Connection.may_wait.acquire(blocking=False), "a thread that has waited makes room for another"
-    begun = time.monotonic()
+        assert 0.5 <= time.monotonic() - start < WAIT / 2
+    assert Connection.may_wait.acquire(blocking=False), "after it has waited, a thread must let another one wait"
+    start = time.monotonic()
     with pytest.raises(ConnectionResetError):
         server.sendall(LONG)
-    assert time.monotonic() - begun < WAIT / 2
-    said = f"a client does not read its answer of {len(LONG)} bytes: its connection is closed"
-    assert [record.getMessage() for record in caplog.records] == [said] * 2
+    assert time.monotonic() - start < WAIT / 2
+    message = f"a client does not read its answer of {len(LONG)} bytes: its connection is closed"
+    assert [record.getMessage() for record in caplog.records] == [message] * 2

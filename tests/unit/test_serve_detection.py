@@ -1,4 +1,4 @@
-"""Detections: which boxes stay, worked out by hand and by a slow reference, and how a response says them."""
+"""Detections: which boxes are kept, checked by hand and against a slow reference, and how a response holds them."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ WHOLE, LEFT, RIGHT = (0, 0, 1, 1), (0, 0, 0.5, 1), (0.5, 0, 1, 1)
 
 
 def select(candidates: Sequence[tuple[Sequence[float], Sequence[float]]], nms: Nms = NMS) -> list[list[float]]:
-    """Detections of anchors given as (scores of the classes, box)."""
+    """Return the detections for anchors given as (scores of the classes, box)."""
     scores = np.array([scores for scores, _ in candidates], np.float32)
     boxes = np.array([box for _, box in candidates], np.float32)
     found = detection.select(scores, boxes, nms)
@@ -37,7 +37,7 @@ def row(index: int, score: float, *box: float) -> list[float]:
 # --- suppression ----------------------------------------------------------------------------------------------------
 
 
-def test_of_boxes_of_one_class_that_overlap_the_best_stays() -> None:
+def test_of_overlapping_boxes_of_one_class_the_best_is_kept() -> None:
     assert select([([0.5], WHOLE), ([0.9], WHOLE), ([0.7], (0, 0, 1, 0.9))]) == [row(0, 0.9, *WHOLE)]
 
 
@@ -45,33 +45,33 @@ def test_boxes_of_different_classes_do_not_suppress_each_other() -> None:
     assert select([([0.1, 0.9], WHOLE), ([0.8, 0.05], WHOLE)]) == [row(1, 0.9, *WHOLE), row(0, 0.8, *WHOLE)]
 
 
-def test_rows_fall_in_score_over_all_classes() -> None:
+def test_rows_of_all_classes_are_sorted_by_falling_score() -> None:
     found = select([([0.2, 0], LEFT), ([0.6, 0], RIGHT), ([0, 0.4], LEFT), ([0, 0.8], RIGHT)])
     assert [score for _, score, *_ in found] == pytest.approx([0.8, 0.6, 0.4, 0.2])
 
 
-def test_what_has_been_suppressed_suppresses_nothing() -> None:
+def test_a_suppressed_box_suppresses_no_other() -> None:
     """Each overlaps the next by an IoU of 3 / 5, and the one after that by 2 / 6."""
     first, second, third = (0, 0, 0.4, 1), (0.1, 0, 0.5, 1), (0.2, 0, 0.6, 1)
     assert select([([0.9], first), ([0.8], second), ([0.7], third)]) == [row(0, 0.9, *first), row(0, 0.7, *third)]
 
 
-def test_overlap_of_exactly_the_threshold_stays() -> None:
+def test_a_box_that_overlaps_by_exactly_the_threshold_is_kept() -> None:
     half = (0, 0, 1, 0.5)
     both = [row(0, 0.9, *WHOLE), row(0, 0.8, *half)]
     assert select([([0.9], WHOLE), ([0.8], half)]) == both
     assert select([([0.9], WHOLE), ([0.8], half)], replace(NMS, threshold=0.4999)) == both[:1]
 
 
-def test_threshold_of_one_keeps_even_the_same_box_twice() -> None:
+def test_a_threshold_of_one_keeps_even_the_same_box_twice() -> None:
     assert len(select([([0.9], WHOLE), ([0.8], WHOLE)], replace(NMS, threshold=1))) == 2
 
 
-def test_score_must_be_above_the_floor() -> None:
+def test_a_score_must_be_above_the_floor() -> None:
     assert select([([0.25], LEFT), ([0.2500001], RIGHT)], replace(NMS, score_floor=0.25)) == [row(0, 0.2500001, *RIGHT)]
 
 
-def test_candidates_are_the_best_over_all_classes_before_suppression() -> None:
+def test_candidates_are_the_best_of_all_classes_before_suppression() -> None:
     """The second best is suppressed, and the fourth does not take its place."""
     boxes = [([0.9, 0], WHOLE), ([0.8, 0], WHOLE), ([0, 0.7], LEFT), ([0, 0.6], RIGHT)]
     assert select(boxes, replace(NMS, top_k=3)) == [row(0, 0.9, *WHOLE), row(1, 0.7, *LEFT)]
@@ -85,39 +85,39 @@ def test_equal_scores_rank_by_class_and_then_by_anchor() -> None:
         assert select(boxes, replace(NMS, top_k=top_k)) == ranked[:top_k]
 
 
-def test_boxes_are_clipped_only_after_they_have_been_compared() -> None:
-    """Clipped, the two would be the same; as the network means them, they overlap by an IoU of 1 / 4."""
+def test_boxes_are_clipped_only_after_they_were_compared() -> None:
+    """Clipped, the two would be the same; as the network gives them, they overlap by an IoU of 1 / 4."""
     found = select([([0.9], (-1, -1, 1, 1)), ([0.8], WHOLE)])
     assert found == [row(0, 0.9, *WHOLE), row(0, 0.8, *WHOLE)]
 
 
-def test_boxes_without_an_area_or_outside_the_image_are_answered_at_its_edge() -> None:
+def test_boxes_without_an_area_or_outside_the_image_are_clipped_to_its_edge() -> None:
     found = select([([0.9], (0.5, 0.5, 0.5, 0.5)), ([0.8], (0.5, 0.5, 0.5, 0.5)), ([0.7], (1.5, -2, 2, -1))])
     assert found == [row(0, 0.9, *[0.5] * 4), row(0, 0.8, *[0.5] * 4), row(0, 0.7, 1, 0, 1, 0)]
 
 
-def test_boxes_as_large_as_numbers_get_neither_warn_nor_suppress() -> None:
+def test_boxes_as_large_as_floats_can_be_neither_warn_nor_suppress() -> None:
     huge = (-3e38, -3e38, 3e38, 3e38)
     assert select([([0.9], huge), ([0.8], LEFT)]) == [row(0, 0.9, *WHOLE), row(0, 0.8, *LEFT)]
 
 
-def test_nothing_above_the_floor_gives_no_rows() -> None:
+def test_no_score_above_the_floor_gives_no_rows() -> None:
     assert select([([0.01, 0], WHOLE)]) == []
     assert detection.select(np.zeros((0, 3), np.float32), np.zeros((0, 4), np.float32), NMS).shape == (0, 6)
 
 
-def iou(one: Sequence[float], other: Sequence[float]) -> Fraction:
-    """Exact, 0 where neither has an area."""
-    a, b = ([Fraction(edge) for edge in box] for box in (one, other))
+def iou(first_box: Sequence[float], other: Sequence[float]) -> Fraction:
+    """Return the exact intersection over union of two boxes, 0 where neither has an area."""
+    a, b = ([Fraction(edge) for edge in box] for box in (first_box, other))
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     common = max(width, 0) * max(height, 0)
     union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - common
     return common / union if union else Fraction(0)
 
 
-def by_hand(scores: np.ndarray, boxes: np.ndarray, nms: Nms) -> list[list[float]]:
-    """The definition, pair by pair."""
-    pairs = [(-score, index, anchor) for anchor, of in enumerate(scores.tolist()) for index, score in enumerate(of)]
+def reference(scores: np.ndarray, boxes: np.ndarray, nms: Nms) -> list[list[float]]:
+    """Return the detections by the definition, pair by pair."""
+    pairs = [(-score, index, anchor) for anchor, row in enumerate(scores.tolist()) for index, score in enumerate(row)]
     best = [pair for pair in sorted(pairs) if -pair[0] > np.float32(nms.score_floor)][: nms.top_k]
     kept: list[tuple[float, int, int]] = []
     for negative, index, anchor in best:
@@ -150,12 +150,12 @@ settings_of_nms = st.builds(
 
 
 @given(proposed=proposals(), nms=settings_of_nms)
-def test_any_proposals_give_what_the_definition_gives(proposed: tuple[np.ndarray, np.ndarray], nms: Nms) -> None:
-    assert detection.select(*proposed, nms).tolist() == by_hand(*proposed, nms)
+def test_any_proposals_give_the_detections_of_the_reference(proposed: tuple[np.ndarray, np.ndarray], nms: Nms) -> None:
+    assert detection.select(*proposed, nms).tolist() == reference(*proposed, nms)
 
 
 @given(seed=st.integers(0, 2**32 - 1), nms=settings_of_nms)
-def test_many_proposals_give_sorted_rows_inside_the_image_and_change_no_input(seed: int, nms: Nms) -> None:
+def test_many_proposals_give_sorted_rows_inside_the_image_and_leave_the_inputs_unchanged(seed: int, nms: Nms) -> None:
     random = np.random.default_rng(seed)
     scores, corners = random.random((300, 5), np.float32), random.uniform(-0.5, 1.5, (300, 2, 2)).astype(np.float32)
     boxes = np.sort(corners, axis=1).reshape(300, 4)
@@ -175,8 +175,8 @@ def test_many_proposals_give_sorted_rows_inside_the_image_and_change_no_input(se
 ROWS = np.array([row(0, score, *WHOLE) for score in (0.9, 0.6, 0.6, 0.3)], np.float32)
 
 
-def refined(header: str | None) -> int:
-    """How many of four rows a header leaves; they are always the first ones."""
+def count_rows(header: str | None) -> int:
+    """Return how many of the four rows a header leaves; they are always the first ones."""
     left = detection.postprocess(ROWS, detection.options(headers.custom_attributes(header)))
     assert left.tolist() == ROWS[: len(left)].tolist()
     return len(left)
@@ -204,8 +204,8 @@ def refined(header: str | None) -> int:
         ('{"threshold": 0.5}', 4),
     ],
 )
-def test_custom_attributes_cut_the_rows_and_unknown_ones_do_not(header: str | None, count: int) -> None:
-    assert refined(header) == count
+def test_custom_attributes_cut_the_rows_and_unknown_ones_are_ignored(header: str | None, count: int) -> None:
+    assert count_rows(header) == count
 
 
 @pytest.mark.parametrize(
@@ -230,18 +230,18 @@ def test_custom_attributes_cut_the_rows_and_unknown_ones_do_not(header: str | No
         ("threshold=0.5;threshold=0.6", "The custom attribute threshold is given twice; give it once."),
     ],
 )
-def test_custom_attribute_with_a_bad_value_is_refused_with_what_it_must_be(header: str, says: str) -> None:
+def test_an_invalid_value_of_a_custom_attribute_is_refused_with_the_allowed_values(header: str, says: str) -> None:
     with pytest.raises(BadRequest) as refusal:
-        refined(header)
+        count_rows(header)
     assert refusal.value.status == 400
     assert says in str(refusal.value)
     assert len(str(refusal.value)) < 200
 
 
 @given(header=st.text(max_size=60))
-def test_any_text_as_custom_attributes_leaves_rows_or_is_400(header: str) -> None:
+def test_any_text_as_custom_attributes_gives_rows_or_status_400(header: str) -> None:
     try:
-        assert 0 <= refined(header) <= 4
+        assert 0 <= count_rows(header) <= 4
     except BadRequest:
         return
 
@@ -250,10 +250,10 @@ def test_any_text_as_custom_attributes_leaves_rows_or_is_400(header: str) -> Non
 
 NAMES = ("cat", "dog")
 SPEC = InputSpec("data", 3, 300, 300, 300, "stretch", (0.0,) * 3, (1.0,) * 3)
-FOUND = Answer(
+DETECTIONS = Answer(
     np.array([[1, 0.75, 0.25, 0.5, 0.75, 1], [0, 0.5, 0, 0, 0.125, 0.0625]], np.float32), NAMES, 640, 480, SPEC
 )
-NOTHING = replace(FOUND, values=np.empty((0, 6), np.float32))
+NO_DETECTIONS = replace(DETECTIONS, values=np.empty((0, 6), np.float32))
 
 PREDICTION = {"prediction": [[1, 0.75, 0.25, 0.5, 0.75, 1], [0, 0.5, 0, 0, 0.125, 0.0625]]}
 ANNOTATION = {
@@ -271,9 +271,9 @@ VERBOSE = {
 }
 
 
-def answer(accept: str | None, of: Answer = FOUND) -> tuple[str, str]:
+def respond(accept: str | None, answer: Answer = DETECTIONS) -> tuple[str, str]:
     form = headers.choose_form(accept, detection.FORMS)
-    text = form.encode(of)
+    text = form.encode(answer)
     assert isinstance(text, str)
     return form.media, text
 
@@ -285,20 +285,20 @@ def answer(accept: str | None, of: Answer = FOUND) -> tuple[str, str]:
         *("application/json;charset=utf-8", "application/json;annotation=false", "text/html, */*;q=0.1"),
     ],
 )
-def test_endpoint_and_batch_answer_as_the_built_in_does(accept: str | None) -> None:
-    media, text = answer(accept)
+def test_endpoint_and_batch_respond_as_the_built_in_algorithm_does(accept: str | None) -> None:
+    media, text = respond(accept)
     assert (media, json.loads(text)) == ("application/json", PREDICTION)
     assert detection.BATCH_FORMS == detection.FORMS
 
 
 def test_every_number_of_a_prediction_is_a_float() -> None:
-    assert json.dumps(json.loads(answer(None)[1])) == (
+    assert json.dumps(json.loads(respond(None)[1])) == (
         '{"prediction": [[1.0, 0.75, 0.25, 0.5, 0.75, 1.0], [0.0, 0.5, 0.0, 0.0, 0.125, 0.0625]]}'
     )
 
 
-def test_jsonlines_is_the_prediction_in_one_line() -> None:
-    media, text = answer("application/jsonlines")
+def test_jsonlines_holds_the_prediction_in_one_line() -> None:
+    media, text = respond("application/jsonlines")
     assert (media, json.loads(text)) == ("application/jsonlines", PREDICTION)
     assert text.count("\n") == 1
     assert text.endswith("\n")
@@ -312,8 +312,8 @@ def test_jsonlines_is_the_prediction_in_one_line() -> None:
         "application/json;q=0.1, application/json;annotation=1",
     ],
 )
-def test_annotation_is_the_training_datas_form_in_whole_pixels(accept: str) -> None:
-    media, text = answer(accept)
+def test_annotation_has_the_format_of_the_training_data_in_whole_pixels(accept: str) -> None:
+    media, text = respond(accept)
     assert (media, json.loads(text)) == ("application/json", ANNOTATION)
     boxes = [list(annotation.values()) for annotation in json.loads(text)["annotations"]]
     assert all(type(number) is int for index, _, *edges in boxes for number in (index, *edges))
@@ -323,23 +323,23 @@ def test_annotation_is_the_training_datas_form_in_whole_pixels(accept: str) -> N
     "accept", ["application/json;verbose", "application/json; verbose=1", "*/*;q=0.1, application/json;VERBOSE"]
 )
 def test_verbose_has_class_names_and_the_size_of_each_box(accept: str) -> None:
-    media, text = answer(accept)
+    media, text = respond(accept)
     assert (media, json.loads(text)) == ("application/json", VERBOSE)
 
 
 @pytest.mark.parametrize("accept", ["image/png", "application/json;q=0", "application/x-protobuf"])
-def test_accept_that_cannot_be_met_is_refused_with_what_can(accept: str) -> None:
+def test_an_accept_header_that_cannot_be_met_is_refused_with_the_types_that_can(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
-        answer(accept)
+        respond(accept)
     for form in detection.FORMS:
         assert str(form) in str(refusal.value)
 
 
-def test_no_detection_is_an_empty_list_in_every_form() -> None:
-    assert answer(None, NOTHING)[1] == '{"prediction": []}'
-    assert answer("application/jsonlines", NOTHING)[1] == '{"prediction": []}\n'
-    assert answer("application/json;verbose", NOTHING)[1] == '{"prediction": []}'
-    assert json.loads(answer("application/json;annotation=1", NOTHING)[1]) == ANNOTATION | {"annotations": []}
+def test_no_detections_give_an_empty_list_in_every_form() -> None:
+    assert respond(None, NO_DETECTIONS)[1] == '{"prediction": []}'
+    assert respond("application/jsonlines", NO_DETECTIONS)[1] == '{"prediction": []}\n'
+    assert respond("application/json;verbose", NO_DETECTIONS)[1] == '{"prediction": []}'
+    assert json.loads(respond("application/json;annotation=1", NO_DETECTIONS)[1]) == ANNOTATION | {"annotations": []}
 
 
 @given(
@@ -347,23 +347,23 @@ def test_no_detection_is_an_empty_list_in_every_form() -> None:
     width=st.integers(1, 20000),
     height=st.integers(1, 20000),
 )
-def test_every_form_carries_every_box_and_no_pixel_lies_outside_the_image(
+def test_every_form_holds_every_box_and_no_pixel_lies_outside_the_image(
     edges: list[tuple[float, float, float, float]], width: int, height: int
 ) -> None:
     corners = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in edges]
     rows = np.array([(0, 0.5, *corner) for corner in corners], np.float32).reshape(-1, 6)
-    of = Answer(rows, NAMES, width, height, SPEC)
-    assert json.loads(answer(None, of)[1])["prediction"] == rows.tolist()
-    verbose = json.loads(answer("application/json;verbose", of)[1])["prediction"]
-    annotations = json.loads(answer("application/json;annotation=1", of)[1])["annotations"]
-    for corner, said, noted in zip(corners, verbose, annotations, strict=True):
-        box = said["box"]
+    answer = Answer(rows, NAMES, width, height, SPEC)
+    assert json.loads(respond(None, answer)[1])["prediction"] == rows.tolist()
+    verbose = json.loads(respond("application/json;verbose", answer)[1])["prediction"]
+    annotations = json.loads(respond("application/json;annotation=1", answer)[1])["annotations"]
+    for corner, detail, annotation in zip(corners, verbose, annotations, strict=True):
+        box = detail["box"]
         sides = box["left"], box["top"], box["left"] + box["width"], box["top"] + box["height"]
         assert sides == pytest.approx(corner, abs=1e-7)
-        assert noted["left"] == pytest.approx(corner[0] * width, abs=0.501)
-        assert noted["top"] + noted["height"] == pytest.approx(corner[3] * height, abs=0.501)
-        assert 0 <= noted["left"] <= noted["left"] + noted["width"] <= width
-        assert 0 <= noted["top"] <= noted["top"] + noted["height"] <= height
+        assert annotation["left"] == pytest.approx(corner[0] * width, abs=0.501)
+        assert annotation["top"] + annotation["height"] == pytest.approx(corner[3] * height, abs=0.501)
+        assert 0 <= annotation["left"] <= annotation["left"] + annotation["width"] <= width
+        assert 0 <= annotation["top"] <= annotation["top"] + annotation["height"] <= height
 
 
 # --- the graph ------------------------------------------------------------------------------------------------------
@@ -380,10 +380,10 @@ def test_every_form_carries_every_box_and_no_pixel_lies_outside_the_image(
         ((1, 18), (1, 9, 4), False),
     ],
 )
-def test_graph_fits_where_scores_and_boxes_belong_to_the_same_anchors_and_the_classes(
+def test_a_graph_fits_where_its_scores_and_boxes_match_the_anchors_and_the_classes(
     scores: tuple[int, ...], boxes: tuple[int, ...], fits: bool
 ) -> None:
     outputs = {"scores": np.zeros(scores, np.float32), "boxes": np.zeros(boxes, np.float32)}
-    described = Artifact("object-detection", "ssd", NAMES, SPEC, "boxes", nms=NMS)
-    assert detection.fits(outputs, described) is fits
-    assert not detection.fits(outputs | {"boxes": np.zeros(boxes, np.float64)}, described)
+    description = Artifact("object-detection", "ssd", NAMES, SPEC, "boxes", nms=NMS)
+    assert detection.fits(outputs, description) is fits
+    assert not detection.fits(outputs | {"boxes": np.zeros(boxes, np.float64)}, description)

@@ -1,4 +1,4 @@
-"""A reason may quote a request's body to its sender, and not to the log."""
+"""An error may quote a request's body to its sender, but not in the log."""
 
 import pytest
 
@@ -12,14 +12,14 @@ MODEL = TensorModel("net", {"predict": Signature((Tensor("x", "float32", (None, 
 NAMES = TensorModel("net", {"predict": Signature((Tensor("x", "string", (None,)),), (), "model.onnx")}, {})
 
 
-def test_what_is_marked_is_told_and_not_logged() -> None:
+def test_marked_text_is_sent_and_not_logged() -> None:
     error = BadRequest("It is " + from_body("a secret\nof two lines") + ", it must be 1.")
     assert str(error) == "It is a secret\nof two lines, it must be 1."
     assert error.logged == "It is (withheld), it must be 1."
     assert BadRequest("It is 2.").logged == "It is 2."
 
 
-def test_a_body_cannot_end_its_mark() -> None:
+def test_a_body_cannot_close_its_own_mark() -> None:
     error = BadRequest("It is " + from_body("a\ue001SECRET\ue000") + ".")
     assert (str(error), error.logged) == ("It is aSECRET.", "It is (withheld).")
 
@@ -40,7 +40,7 @@ def test_no_error_about_json_logs_what_the_body_holds(body: str, model: TensorMo
     assert "SECRET" not in caught.value.logged
 
 
-def test_the_sender_of_json_reads_what_is_wrong() -> None:
+def test_the_sender_of_json_is_told_what_is_wrong() -> None:
     with pytest.raises(BadRequest, match="\"signature_name\" is 'SECRET', this model has predict"):
         tfserving_rest.parse(b'{"signature_name": "SECRET", "instances": [1]}', "application/json", MODEL)
 
@@ -54,5 +54,5 @@ def test_no_error_about_an_image_logs_what_the_body_holds(data: bytes) -> None:
     assert str(error).isprintable()
 
 
-def test_the_document_of_an_error_has_its_reason_under_both_names() -> None:
+def test_the_document_of_an_error_holds_its_reason_under_both_names() -> None:
     assert document(400, "why") == {"status": 400, "error": "why", "reason": "why"}

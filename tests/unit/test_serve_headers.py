@@ -1,4 +1,4 @@
-"""Which bodies are taken, and which form a response takes."""
+"""Which content types are accepted, and which form a response has."""
 
 import json
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ PREDICTION = '{"prediction": [0.25, 0.5, 0.25]}'
 VERBOSE = '{"predicted_label": "pug", "labels": ["Bengal", "pug", "Sphynx"], "probabilities": [0.25, 0.5, 0.25]}'
 
 
-def said(probabilities: list[float], class_names: Sequence[str]) -> Answer:
+def make_answer(probabilities: list[float], class_names: Sequence[str]) -> Answer:
     return Answer(np.array(probabilities, np.float32), tuple(class_names), width=640, height=480, spec=SPEC)
 
 
-def answer(accept: str | None, batch: bool = False) -> tuple[str, str | bytes]:
+def respond(accept: str | None, batch: bool = False) -> tuple[str, str | bytes]:
     form = headers.choose_form(accept, classification.BATCH_FORMS if batch else classification.FORMS)
-    return form.media, form.encode(said(PROBABILITIES, PETS))
+    return form.media, form.encode(make_answer(PROBABILITIES, PETS))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def answer(accept: str | None, batch: bool = False) -> tuple[str, str | bytes]:
         "nonsense",
     ],
 )
-def test_type_that_may_hold_an_image_is_left_to_the_bytes(header: str | None) -> None:
+def test_a_type_that_may_hold_an_image_is_accepted_and_the_bytes_decide(header: str | None) -> None:
     assert require_image(media_type(header)) is None
 
 
@@ -74,25 +74,25 @@ def test_type_that_may_hold_an_image_is_left_to_the_bytes(header: str | None) ->
         "video/mp4",
     ],
 )
-def test_type_that_is_no_image_is_refused_with_what_to_send(header: str) -> None:
+def test_a_type_that_is_no_image_is_refused_with_what_to_send(header: str) -> None:
     with pytest.raises(UnsupportedMediaType, match=r"send the bytes of one image as image/jpeg") as refusal:
         require_image(media_type(header))
     assert refusal.value.status == 415
 
 
 @pytest.mark.parametrize("accept", [None, "", "*/*", "application/json", "application/*", "*/*;q=0.1", ",,"])
-def test_endpoint_answers_a_bare_array_in_order_of_the_labels(accept: str | None) -> None:
-    assert answer(accept) == ("application/json", ARRAY)
+def test_an_endpoint_responds_with_a_bare_array_in_the_order_of_the_labels(accept: str | None) -> None:
+    assert respond(accept) == ("application/json", ARRAY)
 
 
 @pytest.mark.parametrize("accept", [None, "", "*/*", "application/json"])
-def test_batch_transform_answers_as_the_built_in_did(accept: str | None) -> None:
-    assert answer(accept, batch=True) == ("application/json", PREDICTION)
+def test_batch_transform_responds_as_the_built_in_algorithm_does(accept: str | None) -> None:
+    assert respond(accept, batch=True) == ("application/json", PREDICTION)
 
 
 @pytest.mark.parametrize("batch", [False, True])
 def test_jsonlines_is_one_line(batch: bool) -> None:
-    assert answer("application/jsonlines", batch) == ("application/jsonlines", PREDICTION + "\n")
+    assert respond("application/jsonlines", batch) == ("application/jsonlines", PREDICTION + "\n")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_jsonlines_is_one_line(batch: bool) -> None:
 )
 @pytest.mark.parametrize("batch", [False, True])
 def test_verbose_json_has_names_probabilities_and_the_label(accept: str, batch: bool) -> None:
-    assert answer(accept, batch) == ("application/json", VERBOSE)
+    assert respond(accept, batch) == ("application/json", VERBOSE)
 
 
 @pytest.mark.parametrize(
@@ -125,14 +125,14 @@ def test_verbose_json_has_names_probabilities_and_the_label(accept: str, batch: 
         ("application/json;q=0.2, application/*;q=0.4", PREDICTION + "\n"),
     ],
 )
-def test_list_and_quality_decide_and_unknown_parameters_do_not(accept: str, body: str) -> None:
-    assert answer(accept)[1] == body
+def test_quality_and_order_decide_and_unknown_parameters_are_ignored(accept: str, body: str) -> None:
+    assert respond(accept)[1] == body
 
 
 @pytest.mark.parametrize(
     "accept", ["text/html", "image/png", "application/x-recordio-protobuf", "application/json;q=0", "*/*;q=0"]
 )
-def test_accept_that_cannot_be_met_is_refused_with_what_can(accept: str) -> None:
+def test_an_accept_header_that_cannot_be_met_is_refused_with_the_types_that_can(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
         headers.choose_form(accept, classification.FORMS)
     assert refusal.value.status == 406
@@ -152,21 +152,21 @@ def test_accept_that_cannot_be_met_is_refused_with_what_can(accept: str) -> None
         ("image/*;q=0.2, application/x-protobuf;q=0.3", b"\x0a"),
     ],
 )
-def test_form_may_be_bytes_of_any_media_type(accept: str | None, body: bytes | None) -> None:
+def test_a_form_may_be_bytes_of_any_media_type(accept: str | None, body: bytes | None) -> None:
     forms = (Form("image/png", lambda answer: b"\x89PNG"), Form("application/x-protobuf", lambda answer: b"\x0a"))
     if body is None:
         with pytest.raises(NotAcceptable, match=r"ask for image/png, application/x-protobuf or \*/\*"):
             headers.choose_form(accept, forms)
     else:
-        assert headers.choose_form(accept, forms).encode(said(PROBABILITIES, PETS)) == body
+        assert headers.choose_form(accept, forms).encode(make_answer(PROBABILITIES, PETS)) == body
 
 
 @given(probabilities=st.lists(st.floats(0, 1, width=32), min_size=1), data=st.data())
-def test_every_form_carries_every_probability_exactly(probabilities: list[float], data: st.DataObject) -> None:
+def test_every_form_holds_every_probability_exactly(probabilities: list[float], data: st.DataObject) -> None:
     names = data.draw(st.lists(st.text(), min_size=len(probabilities), max_size=len(probabilities)))
     found = []
     for form in {*classification.FORMS, *classification.BATCH_FORMS}:
-        document = json.loads(form.encode(said(probabilities, names)))
+        document = json.loads(form.encode(make_answer(probabilities, names)))
         found.append(
             document if isinstance(document, list) else document.get("prediction") or document["probabilities"]
         )
@@ -176,7 +176,7 @@ def test_every_form_carries_every_probability_exactly(probabilities: list[float]
 
 
 @given(accept=st.text(max_size=60))
-def test_any_accept_header_gets_a_form_or_406(accept: str) -> None:
+def test_any_accept_header_gives_a_form_or_status_406(accept: str) -> None:
     try:
         form = headers.choose_form(accept, classification.FORMS)
     except NotAcceptable:

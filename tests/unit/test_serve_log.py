@@ -1,4 +1,4 @@
-"""The log: one short line, whatever text it carries."""
+"""The log: each record is one short line, whatever text it holds."""
 
 import subprocess
 import sys
@@ -23,20 +23,20 @@ except ValueError:
 """
 
 
-def test_what_cannot_be_printed_is_written_out_and_what_is_long_is_cut() -> None:
+def test_unprintable_characters_are_escaped_and_long_text_is_cut() -> None:
     assert log.printable("plain, \u00e9\u4e2d") == "plain, \u00e9\u4e2d"
     assert log.printable(FORGED) == "x\\r\\n2030-01-01 INFO forged\\x1b[2J\\u202e\\ud800"
     assert log.printable("abcdef", 3) == "abc..."
     assert len(log.printable("\n" * 100_000)) <= 2 * log.LONGEST + 3
 
 
-def test_every_logger_and_warning_writes_one_short_line_and_a_traceback_cannot_forge_one() -> None:
+def test_every_logger_and_warning_writes_one_short_line_and_a_traceback_cannot_forge_another() -> None:
     forged = FORGED.encode("unicode_escape").decode()
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", _PROGRAM, forged], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stderr == ""
-    lines = done.stdout.splitlines()
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
     assert [line.partition(" ")[0] for line in lines[:4]] == ["WARNING", "WARNING", "WARNING", "ERROR"]
     assert lines[0] == f"WARNING from ip=127.0.0.1: {forged}"
     assert f"UserWarning: about {forged}" in lines[1]

@@ -1,4 +1,4 @@
-"""Masks: what a definition written out gives, at any size of photo, in bounded memory; and the file of one."""
+"""Masks: equal to a written-out definition, for photos of any size, in bounded memory; and their PNG files."""
 
 import io
 import time
@@ -19,23 +19,26 @@ def padded(side: int) -> InputSpec:
     return InputSpec("data", 3, side, side, side, "pad", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def drawn(classes: int, side: int, seed: int = 0, stride: int = 8) -> np.ndarray:
-    """Logits float32 (classes, side / stride, side / stride)."""
+def random_logits(classes: int, side: int, seed: int = 0, stride: int = 8) -> np.ndarray:
+    """Return random logits, float32 (classes, side / stride, side / stride)."""
     return np.random.default_rng(seed).normal(0, 3, (classes, side // stride, side // stride)).astype(np.float32)
 
 
 def weights(covered: int, pixels: int, stride: int) -> np.ndarray:
-    """The definition, float64 (pixels, cells): a triangle around each pixel's centre, over the cells on the photo."""
+    """Return the weights of the definition, float64 (pixels, cells).
+
+    They are a triangle around each pixel's centre, over the cells that lie on the photo.
+    """
     cells = [cell for cell in range(covered // stride + 1) if stride * (cell + 0.5) <= covered] or [0]
-    size = covered / stride / pixels  # a pixel's, in cells
+    size = covered / stride / pixels  # of a pixel, in cells
     centres = (np.arange(pixels) + 0.5) * size
     distance = np.abs(np.array(cells) + 0.5 - centres[:, np.newaxis])
     triangle = np.maximum(0, 1 - distance / max(size, 1))
     return triangle / triangle.sum(axis=1, keepdims=True)
 
 
-def by_definition(logits: np.ndarray, size: tuple[int, int], side: int) -> np.ndarray:
-    """Logits of each pixel, float64 (C, H, W)."""
+def reference_logits(logits: np.ndarray, size: tuple[int, int], side: int) -> np.ndarray:
+    """Return the logits of each pixel by the definition, float64 (C, H, W)."""
     stride = side // logits.shape[-1]
     across, down = (weights(*sides, stride) for sides in zip(placed(size, padded(side)), size, strict=True))
     return down @ logits[:, : down.shape[1], : across.shape[1]].astype(np.float64) @ across.T
@@ -47,14 +50,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def check(logits: np.ndarray, size: tuple[int, int], side: int) -> None:
-    wanted = by_definition(logits, size, side)
-    ids, chances = (made(logits, size, padded(side)) for made in (masks.class_ids, masks.probabilities))
+    expected = reference_logits(logits, size, side)
+    ids, probabilities = (compute(logits, size, padded(side)) for compute in (masks.class_ids, masks.probabilities))
     assert (ids.dtype, ids.shape) == (np.uint8, size[::-1])
-    assert (chances.dtype, chances.shape) == (np.float32, wanted.shape)
-    np.testing.assert_allclose(chances, softmax(wanted), atol=1e-5)
-    # Where two classes are as good as equal, the rounding of float32 may choose.
-    best = np.take_along_axis(wanted, ids[np.newaxis].astype(int), axis=0)[0]
-    assert (wanted.max(axis=0) - best).max() < 1e-5
+    assert (probabilities.dtype, probabilities.shape) == (np.float32, expected.shape)
+    np.testing.assert_allclose(probabilities, softmax(expected), atol=1e-5)
+    # Where two classes are almost equal, the rounding of float32 may decide.
+    best = np.take_along_axis(expected, ids[np.newaxis].astype(int), axis=0)[0]
+    assert (expected.max(axis=0) - best).max() < 1e-5
 
 
 @given(
@@ -66,29 +69,29 @@ def check(logits: np.ndarray, size: tuple[int, int], side: int) -> None:
     seed=st.integers(0, 99),
 )
 @settings(max_examples=100)
-def test_mask_and_probabilities_of_a_photo_of_any_size_are_those_of_the_definition(
+def test_masks_and_probabilities_of_photos_of_any_size_follow_the_definition(
     width: int, height: int, cells: int, stride: int, classes: int, seed: int
 ) -> None:
-    check(drawn(classes, 8 * cells, seed, stride), (width, height), 8 * cells)
+    check(random_logits(classes, 8 * cells, seed, stride), (width, height), 8 * cells)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (7, 5000), (500, 375), (1501, 201), (20, 33)])
 @pytest.mark.parametrize("side", [8, 128, 520])
-def test_odd_shapes_at_real_sides(size: tuple[int, int], side: int) -> None:
-    check(drawn(3, side), size, side)
+def test_photos_of_unusual_shapes_follow_the_definition_at_real_sides(size: tuple[int, int], side: int) -> None:
+    check(random_logits(3, side), size, side)
 
 
 @pytest.mark.parametrize("size", [(640, 320), (64, 32), (20, 10), (6, 3)])
-def test_where_the_photo_ends_with_a_cell_it_is_pillows_resize(size: tuple[int, int]) -> None:
-    """To larger and to smaller sizes than the 16 x 8 cells."""
-    logits = drawn(3, 128)
+def test_a_photo_that_ends_at_a_cell_gives_the_result_of_pillows_resize(size: tuple[int, int]) -> None:
+    """The sizes are larger and smaller than the 16 x 8 cells."""
+    logits = random_logits(3, 128)
     planes = [Image.fromarray(plane[:8]).resize(size, Image.Resampling.BILINEAR) for plane in logits]
-    wanted = softmax(np.stack([np.asarray(plane) for plane in planes]))
-    np.testing.assert_allclose(masks.probabilities(logits, size, padded(128)), wanted, atol=1e-5)
+    expected = softmax(np.stack([np.asarray(plane) for plane in planes]))
+    np.testing.assert_allclose(masks.probabilities(logits, size, padded(128)), expected, atol=1e-5)
 
 
-def test_edge_between_two_classes_runs_where_the_photo_has_it() -> None:
-    """Cells 0 and 1 are of one class, 2 and 3 of the other: of 100 pixels on 32 the first 50 are the one's."""
+def test_the_edge_between_two_classes_is_where_the_photo_has_it() -> None:
+    """Cells 0 and 1 are of one class, 2 and 3 of the other: of 100 pixels, the first 50 are of the first class."""
     logits = np.zeros((2, 4, 4), np.float32)
     logits[0, :, :2] = logits[1, :, 2:] = 5
     mask = masks.class_ids(logits, (100, 60), padded(32))
@@ -96,8 +99,8 @@ def test_edge_between_two_classes_runs_where_the_photo_has_it() -> None:
     assert (mask[:, 50:] == 1).all()
 
 
-def test_what_the_model_says_about_the_padding_does_not_reach_the_photo() -> None:
-    """The photo covers 64 x 36 pixels, of the fifth row of cells the upper half."""
+def test_the_models_output_for_the_padding_does_not_change_the_photos_mask() -> None:
+    """A photo of 64 x 36 pixels covers the upper half of the fifth row of cells."""
     for height, rows in ((36, 5), (35, 4), (1, 1)):
         logits = np.full((2, 8, 8), 100, np.float32)
         logits[0, rows:] = -100
@@ -119,15 +122,17 @@ def test_all_254_classes_can_win() -> None:
     assert len(np.unique(mask)) == 254
 
 
-def test_probabilities_of_sure_models_stay_finite_and_sum_to_one() -> None:
-    chances = masks.probabilities(drawn(4, 64) * np.float32(1e4), (50, 40), padded(64))
-    np.testing.assert_allclose(chances.sum(axis=0), 1, atol=1e-6)
-    assert chances.min() >= 0
+def test_probabilities_of_very_certain_models_are_finite_and_sum_to_one() -> None:
+    probabilities = masks.probabilities(random_logits(4, 64) * np.float32(1e4), (50, 40), padded(64))
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-6)
+    assert probabilities.min() >= 0
 
 
 @pytest.mark.parametrize(("pixels", "width"), [(20, 7), (1000, 33), (1 << 30, 1 << 30)])
-def test_pieces_of_the_photo_do_not_show(monkeypatch: pytest.MonkeyPatch, pixels: int, width: int) -> None:
-    logits, size = drawn(4, 64), (97, 61)
+def test_the_mask_does_not_depend_on_the_size_of_the_tiles(
+    monkeypatch: pytest.MonkeyPatch, pixels: int, width: int
+) -> None:
+    logits, size = random_logits(4, 64), (97, 61)
     whole = masks.class_ids(logits, size, padded(64)), masks.probabilities(logits, size, padded(64))
     monkeypatch.setattr(masks, "_TILE_PIXELS", pixels)
     monkeypatch.setattr(masks, "_TILE_WIDTH", width)
@@ -135,9 +140,9 @@ def test_pieces_of_the_photo_do_not_show(monkeypatch: pytest.MonkeyPatch, pixels
     assert (masks.probabilities(logits, size, padded(64)) == whole[1]).all()
 
 
-def peak(size: tuple[int, int], classes: int) -> int:
-    """Bytes allocated at once for a mask, the mask itself left out."""
-    logits = drawn(classes, 520)
+def peak_bytes(size: tuple[int, int], classes: int) -> int:
+    """Return the peak of allocated bytes for a mask, without the mask itself."""
+    logits = random_logits(classes, 520)
     tracemalloc.start()
     try:
         mask = masks.class_ids(logits, size, padded(520))
@@ -147,16 +152,16 @@ def peak(size: tuple[int, int], classes: int) -> int:
 
 
 def test_memory_does_not_grow_with_the_photo_or_the_classes() -> None:
-    """All logits of the largest photo here, at its own size, would be 960 MB."""
+    """All logits at the size of the largest photo here would take 960 MB."""
     for size, classes in (((500, 375), 3), ((4000, 3000), 20), ((3_000_000, 1), 3), ((1, 3_000_000), 3)):
-        assert peak(size, classes) < 8_000_000, (size, classes)
+        assert peak_bytes(size, classes) < 8_000_000, (size, classes)
 
 
 # --- the file -------------------------------------------------------------------------------------------------------
 
 
 @given(width=st.integers(1, 80), height=st.integers(1, 80), classes=st.integers(1, 256), seed=st.integers(0, 2**32 - 1))
-def test_pixels_of_the_file_are_the_masks_numbers(width: int, height: int, classes: int, seed: int) -> None:
+def test_the_pixels_of_the_file_are_the_class_ids_of_the_mask(width: int, height: int, classes: int, seed: int) -> None:
     mask = np.random.default_rng(seed).integers(0, classes, (height, width), dtype=np.uint8)
     data = masks.png(mask)
     assert data[24:26] == b"\x08\x03"  # bit depth and colour type, PNG 1.2, 4.1.1: 8 bits of a palette
@@ -173,23 +178,23 @@ def test_each_class_has_a_colour_of_its_own_whatever_the_mask_holds() -> None:
     assert colours[255] == (255, 255, 255)
 
 
-def test_first_classes_are_told_apart_at_a_glance_and_are_brighter_than_class_0() -> None:
+def test_the_first_classes_have_distinct_colours_brighter_than_that_of_class_0() -> None:
     colours = np.frombuffer(masks.PALETTE, np.uint8).reshape(256, 3)[:12].astype(float)
-    apart = np.linalg.norm(colours[:, np.newaxis] - colours, axis=2) + 1000 * np.eye(12)
-    assert apart.min() > 50
-    grey = colours @ [0.299, 0.587, 0.114]
-    assert (grey[1:] > grey[0] + 40).all()
+    distances = np.linalg.norm(colours[:, np.newaxis] - colours, axis=2) + 1000 * np.eye(12)
+    assert distances.min() > 50
+    brightness = colours @ [0.299, 0.587, 0.114]
+    assert (brightness[1:] > brightness[0] + 40).all()
 
 
-def test_typical_mask_is_a_small_file_made_in_no_time() -> None:
-    """A pet with its border before a background, 500 x 375."""
+def test_a_typical_mask_is_a_small_file_and_quickly_made() -> None:
+    """A pet with its border in front of a background, 500 x 375."""
     image = Image.new("L", (500, 375), 1)
     pen = ImageDraw.Draw(image)
-    for head in ((120, 60, 330, 300), (90, 40, 190, 140), (260, 40, 360, 140), (150, 200, 480, 370)):
-        pen.ellipse([side + by for side, by in zip(head, (-12, -12, 12, 12), strict=True)], fill=2)
-    for head in ((120, 60, 330, 300), (90, 40, 190, 140), (260, 40, 360, 140), (150, 200, 480, 370)):
-        pen.ellipse(head, fill=0)
+    for ellipse in ((120, 60, 330, 300), (90, 40, 190, 140), (260, 40, 360, 140), (150, 200, 480, 370)):
+        pen.ellipse([side + offset for side, offset in zip(ellipse, (-12, -12, 12, 12), strict=True)], fill=2)
+    for ellipse in ((120, 60, 330, 300), (90, 40, 190, 140), (260, 40, 360, 140), (150, 200, 480, 370)):
+        pen.ellipse(ellipse, fill=0)
     mask = np.asarray(image)
-    begun = time.process_time()
+    start = time.process_time()
     assert len(masks.png(mask)) <= 20_000
-    assert time.process_time() - begun < 0.1
+    assert time.process_time() - start < 0.1

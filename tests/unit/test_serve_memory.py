@@ -1,4 +1,4 @@
-"""Memory for loading models: what is free by the cgroup's files, and what loads under way hold of it."""
+"""Memory for loading models: what is free by the cgroup's files, and what running loads reserve of it."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +13,8 @@ from serve.http.errors import OutOfMemory
 GB, MB = 10**9, 10**6
 
 
-def described(folder: Path, available: int, files: dict[str, str]) -> tuple[Path, Path]:
-    """A folder like /sys/fs/cgroup, and a file like /proc/meminfo."""
+def write_files(folder: Path, available: int, files: dict[str, str]) -> tuple[Path, Path]:
+    """Write a folder like /sys/fs/cgroup, and a file like /proc/meminfo."""
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -25,7 +25,7 @@ def described(folder: Path, available: int, files: dict[str, str]) -> tuple[Path
 V2 = {
     "memory.max": f"{GB}\n",
     "memory.current": f"{700 * MB}\n",
-    # Of 400 MB of cached pages 100 MB are files of a tmpfs, which nothing can give back.
+    # Of 400 MB of cached pages, 100 MB are files of a tmpfs, which cannot be freed.
     "memory.stat": f"anon {290 * MB}\nfile {400 * MB}\nshmem {100 * MB}\ninactive_file {50 * MB}\n",
 }
 V1 = {
@@ -36,16 +36,16 @@ V1 = {
 
 
 @pytest.mark.parametrize("files", [V2, V1], ids=["v2", "v1"])
-def test_free_memory_is_the_limit_without_what_is_used_but_cached_files_are_free(
+def test_free_memory_is_the_limit_minus_what_is_used_but_cached_files_count_as_free(
     tmp_path: Path, files: dict[str, str]
 ) -> None:
-    assert machine.free_memory_bytes(*described(tmp_path, 64 * GB, files)) == 600 * MB
+    assert machine.free_memory_bytes(*write_files(tmp_path, 64 * GB, files)) == 600 * MB
 
 
 @pytest.mark.parametrize("files", [V2, V1], ids=["v2", "v1"])
-def test_a_cgroup_cannot_give_what_the_machine_has_not(tmp_path: Path, files: dict[str, str]) -> None:
+def test_a_cgroup_never_has_more_free_memory_than_the_machine(tmp_path: Path, files: dict[str, str]) -> None:
     available = 512 * 1024 * 1024
-    assert machine.free_memory_bytes(*described(tmp_path, available, files)) == available
+    assert machine.free_memory_bytes(*write_files(tmp_path, available, files)) == available
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_a_cgroup_cannot_give_what_the_machine_has_not(tmp_path: Path, files: di
     ids=["no cgroup", "v2 without a limit", "v1 without a limit", "usage unknown"],
 )
 def test_without_a_limit_the_machines_available_memory_is_free(tmp_path: Path, files: dict[str, str]) -> None:
-    assert machine.free_memory_bytes(*described(tmp_path, 2**30, files)) == 2**30
+    assert machine.free_memory_bytes(*write_files(tmp_path, 2**30, files)) == 2**30
 
 
-def test_used_up_memory_is_none_and_not_less(tmp_path: Path) -> None:
+def test_memory_used_beyond_the_limit_gives_0_free_bytes(tmp_path: Path) -> None:
     files = {**V2, "memory.current": f"{2 * GB}\n"}
-    assert machine.free_memory_bytes(*described(tmp_path, 64 * GB, files)) == 0
+    assert machine.free_memory_bytes(*write_files(tmp_path, 64 * GB, files)) == 0
 
 
 @pytest.mark.parametrize(
@@ -77,17 +77,17 @@ def test_used_up_memory_is_none_and_not_less(tmp_path: Path) -> None:
     ],
     ids=["v2", "v1", "v1 before Linux 4.13", "no cgroup"],
 )
-def test_kills_for_want_of_memory_are_those_that_the_cgroup_counts(
+def test_out_of_memory_kills_are_those_that_the_cgroup_counts(
     tmp_path: Path, files: dict[str, str], count: int | None
 ) -> None:
-    described(tmp_path, 64 * GB, files)
+    write_files(tmp_path, 64 * GB, files)
     assert machine.oom_kills(tmp_path) == count
 
 
-def test_freed_memory_is_given_back_to_the_system() -> None:
+def test_freed_memory_is_returned_to_the_system() -> None:
     before = machine.resident_bytes()
-    blocks = [b"x" * 100_000 for _ in range(2000)]  # each too small to be had from the system by itself
-    kept = blocks[-1]  # at the end, so that the C library cannot give back what is before it
+    blocks = [b"x" * 100_000 for _ in range(2000)]  # each too small to be allocated from the system by itself
+    kept = blocks[-1]  # at the end, so that the C library cannot return what is before it
     del blocks
     freed = machine.resident_bytes() - before
     machine.give_back_memory()
@@ -100,24 +100,24 @@ def test_this_machine_has_some_memory_free() -> None:
     assert 0 < machine.free_memory_bytes() <= machine.memory_bytes()
 
 
-def test_a_load_is_refused_that_does_not_fit_beside_what_is_held_for_requests() -> None:
+def test_a_load_that_does_not_fit_beside_the_memory_for_requests_is_refused() -> None:
     memory = Memory(held_back=100, free=lambda: 1000)
     with memory.reserved(900):
         pass
-    said = "may take 0 MB, and 0 MB are free beside 0 MB for requests; unload another one"
-    with pytest.raises(OutOfMemory, match=said), memory.reserved(901):
+    message = "may take 0 MB, and 0 MB are free beside 0 MB for requests; unload another one"
+    with pytest.raises(OutOfMemory, match=message), memory.reserved(901):
         pass
     assert OutOfMemory.status == 507
 
 
-def test_a_load_that_fits_only_without_another_waits_for_that_one() -> None:
+def test_a_load_that_does_not_fit_beside_another_waits_for_it() -> None:
     memory, free = Memory(held_back=0, free=lambda: free_now[0]), 1000
     free_now = [free]
-    begun, end = threading.Event(), threading.Event()
+    started, end = threading.Event(), threading.Event()
 
     def first() -> None:
         with memory.reserved(700):
-            begun.set()
+            started.set()
             assert end.wait(10)
 
     def second() -> str:
@@ -125,25 +125,25 @@ def test_a_load_that_fits_only_without_another_waits_for_that_one() -> None:
             return "loaded"
 
     with ThreadPoolExecutor(2) as pool:
-        one = pool.submit(first)
-        assert begun.wait(10)
-        other = pool.submit(second)
+        first_load = pool.submit(first)
+        assert started.wait(10)
+        second_load = pool.submit(second)
         with pytest.raises(TimeoutError):
-            other.result(0.1)
-        free_now[0] = 900  # the first took 100 of the 700 that it might have
+            second_load.result(0.1)
+        free_now[0] = 900  # the first took 100 of the 700 that it had reserved
         end.set()
-        one.result(10)
-        assert other.result(10) == "loaded"
+        first_load.result(10)
+        assert second_load.result(10) == "loaded"
 
 
-def test_a_load_that_waited_for_another_is_refused_when_that_one_has_taken_the_rest() -> None:
+def test_a_load_that_waited_for_another_is_refused_if_too_little_is_left() -> None:
     free_now = [1000]
     memory = Memory(held_back=0, free=lambda: free_now[0])
-    begun, end = threading.Event(), threading.Event()
+    started, end = threading.Event(), threading.Event()
 
     def first() -> None:
         with memory.reserved(700):
-            begun.set()
+            started.set()
             assert end.wait(10)
             free_now[0] = 500
 
@@ -153,12 +153,12 @@ def test_a_load_that_waited_for_another_is_refused_when_that_one_has_taken_the_r
 
     with ThreadPoolExecutor(2) as pool:
         pool.submit(first)
-        assert begun.wait(10)
-        other = pool.submit(second)
+        assert started.wait(10)
+        second_load = pool.submit(second)
         end.set()
         with pytest.raises(OutOfMemory):
-            other.result(10)
+            second_load.result(10)
 
 
-def test_a_graph_needs_what_its_file_takes_at_the_peak_and_some_more() -> None:
+def test_a_graph_needs_a_multiple_of_its_files_size_and_a_fixed_amount() -> None:
     assert to_load(47 * MB) == PEAK * 47 * MB + BASE == 208 * MB

@@ -1,4 +1,4 @@
-"""The models of a process: one name at a time, others unhindered; released when unloaded; known to the next worker."""
+"""The models of a process: each loads once and holds up no other, frees its memory, and is known to the next worker."""
 
 import gc
 import itertools
@@ -19,13 +19,13 @@ from serve.http.errors import AlreadyLoaded, BadRequest, NotLoaded, OutOfMemory,
 
 
 class Stub:
-    """An engine that only is there. `path` is where it was loaded from."""
+    """An engine that does nothing. `path` is where it was loaded from."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
 
-def models_by(load: Callable[[Path], object], loaded: Loaded | None = None) -> Models:
+def make_models(load: Callable[[Path], object], loaded: Loaded | None = None) -> Models:
     return Models(lambda: load, loaded or Loaded())  # type: ignore[arg-type, return-value]
 
 
@@ -34,18 +34,18 @@ def engine_of(models: Models, name: str) -> Engine:
         return engine
 
 
-def test_a_model_is_loaded_once_and_a_name_that_is_not_loaded_is_told() -> None:
-    models = models_by(Stub)
+def test_a_model_is_loaded_once_and_an_unknown_name_is_refused() -> None:
+    models = make_models(Stub)
     assert models.load("a", Path("/a")).name == "a"
     assert isinstance(engine_of(models, "a"), Stub)
     with pytest.raises(AlreadyLoaded, match="Model a is loaded already"):
         models.load("a", Path("/other"))
-    for ask in (models.get, models.unload):
+    for call in (models.get, models.unload):
         with pytest.raises(NotLoaded, match="Model b is not loaded"):
-            ask("b")
+            call("b")
 
 
-def test_a_model_that_cannot_be_loaded_is_a_bad_request_and_its_name_is_free() -> None:
+def test_a_model_that_cannot_be_loaded_is_a_bad_request_and_its_name_stays_free() -> None:
     broken = [True]
 
     def load(path: Path) -> Stub:
@@ -53,7 +53,7 @@ def test_a_model_that_cannot_be_loaded_is_a_bad_request_and_its_name_is_free() -
             raise ArtifactError("model.onnx is missing.")
         return Stub(path)
 
-    models = models_by(load)
+    models = make_models(load)
     with pytest.raises(BadRequest, match=r"Model a cannot be served: model\.onnx is missing\."):
         models.load("a", Path("/a"))
     with pytest.raises(NotLoaded):
@@ -63,42 +63,42 @@ def test_a_model_that_cannot_be_loaded_is_a_bad_request_and_its_name_is_free() -
     assert models.load("a", Path("/a")).state == "ready"
 
 
-def test_while_one_loads_others_are_loaded_called_and_unloaded() -> None:
-    begun, end = threading.Event(), threading.Event()
+def test_while_one_model_loads_others_are_loaded_called_and_unloaded() -> None:
+    started, end = threading.Event(), threading.Event()
 
     def load(path: Path) -> Stub:
         if path == Path("/slow"):
-            begun.set()
+            started.set()
             assert end.wait(10)
         return Stub(path)
 
-    models = models_by(load)
+    models = make_models(load)
     models.load("a", Path("/a"))
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(models.load, "slow", Path("/slow"))
-        assert begun.wait(10)
+        assert started.wait(10)
         models.load("b", Path("/b"))
         assert engine_of(models, "a")
         models.unload("a")
-        with pytest.raises(NotLoaded):  # it is loaded when it answers, not before
+        with pytest.raises(NotLoaded):  # it counts as loaded when it can respond, not before
             models.get("slow")
         end.set()
         assert slow.result(10).state == "ready"
 
 
-def test_two_loads_of_one_name_at_once_load_it_once() -> None:
-    begun, end, count = threading.Event(), threading.Event(), []
+def test_two_simultaneous_loads_of_one_name_load_it_once() -> None:
+    started, end, count = threading.Event(), threading.Event(), []
 
     def load(path: Path) -> Stub:
         count.append(path)
-        begun.set()
+        started.set()
         assert end.wait(10)
         return Stub(path)
 
-    models = models_by(load)
+    models = make_models(load)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(models.load, "a", Path("/a"))
-        assert begun.wait(10)
+        assert started.wait(10)
         second = pool.submit(models.load, "a", Path("/a"))
         end.set()
         first.result(10)
@@ -106,8 +106,8 @@ def test_two_loads_of_one_name_at_once_load_it_once() -> None:
     assert len(count) == 1
 
 
-def test_unloading_waits_for_requests_refuses_new_ones_and_leaves_nothing_of_the_engine() -> None:
-    models, inside, leave = models_by(Stub), threading.Event(), threading.Event()
+def test_unloading_waits_for_requests_refuses_new_ones_and_frees_the_engine() -> None:
+    models, inside, leave = make_models(Stub), threading.Event(), threading.Event()
     models.load("a", Path("/a"))
     alive = weakref.ref(engine_of(models, "a"))
 
@@ -119,27 +119,27 @@ def test_unloading_waits_for_requests_refuses_new_ones_and_leaves_nothing_of_the
 
     model = models.get("a")
     with ThreadPoolExecutor(2) as pool:
-        asking = pool.submit(request)
+        requesting = pool.submit(request)
         assert inside.wait(10)
         unloading = pool.submit(models.unload, "a")
         with pytest.raises(TimeoutError):
             unloading.result(0.1)
-        with pytest.raises(NotLoaded), model.used():  # who has found it before it went
+        with pytest.raises(NotLoaded), model.used():  # a request that had looked the model up before it was unloaded
             pass
         leave.set()
-        asking.result(10)
+        requesting.result(10)
         unloading.result(10)
         assert alive() is None
     assert models.load("a", Path("/a")).state == "ready"
 
 
-def test_an_engine_that_a_cycle_holds_is_gone_too_when_it_is_unloaded() -> None:
-    class Knot(Stub):
+def test_an_engine_in_a_reference_cycle_is_freed_too_when_it_is_unloaded() -> None:
+    class Cyclic(Stub):
         def __init__(self, path: Path) -> None:
             super().__init__(path)
             self.me = self
 
-    models = models_by(Knot)
+    models = make_models(Cyclic)
     models.load("a", Path("/a"))
     alive = weakref.ref(engine_of(models, "a"))
     gc.disable()
@@ -150,21 +150,21 @@ def test_an_engine_that_a_cycle_holds_is_gone_too_when_it_is_unloaded() -> None:
         gc.enable()
 
 
-def test_pages_are_in_order_of_names_and_end() -> None:
-    models = models_by(Stub)
+def test_pages_are_sorted_by_name_and_the_last_one_is_marked() -> None:
+    models = make_models(Stub)
     for name in ("c", "a", "d", "b"):
         models.load(name, Path(f"/{name}"))
     found, more = models.page("", 3)
     assert ([model.name for model in found], more) == (["a", "b", "c"], True)
     found, more = models.page("c", 3)
     assert ([model.name for model in found], more) == (["d"], False)
-    models.unload("c")  # a page's last name need not be there any more
+    models.unload("c")  # the last name of a page may have been unloaded meanwhile
     assert [model.name for model in models.page("c", 3)[0]] == ["d"]
 
 
-def test_the_next_worker_restores_what_the_last_one_had_and_says_503_meanwhile(tmp_path: Path) -> None:
+def test_the_next_worker_restores_the_models_of_the_last_one_and_returns_503_meanwhile(tmp_path: Path) -> None:
     path, may_load = tmp_path / "models.json", threading.Event()
-    killed = models_by(Stub, Loaded(path))
+    killed = make_models(Stub, Loaded(path))
     for name in ("a", "b", "gone"):
         killed.load(name, Path(f"/{name}"))
     killed.unload("gone")
@@ -173,7 +173,7 @@ def test_the_next_worker_restores_what_the_last_one_had_and_says_503_meanwhile(t
         assert may_load.wait(10)
         return Stub(folder)
 
-    models = models_by(load, Loaded(path))
+    models = make_models(load, Loaded(path))
     restoring = models.restore()
     for name in ("a", "b"):
         with pytest.raises(Unavailable, match="is being loaded"):
@@ -188,8 +188,8 @@ def test_the_next_worker_restores_what_the_last_one_had_and_says_503_meanwhile(t
         models.load("a", Path("/a"))
 
 
-def test_what_cannot_be_restored_is_forgotten_and_the_rest_is_served(tmp_path: Path) -> None:
-    killed = models_by(Stub, Loaded(tmp_path / "models.json"))
+def test_a_model_that_cannot_be_restored_is_forgotten_and_the_others_are_served(tmp_path: Path) -> None:
+    killed = make_models(Stub, Loaded(tmp_path / "models.json"))
     for name in ("broken", "good"):
         killed.load(name, Path(f"/{name}"))
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_restored_is_forgotten_and_the_rest_is_served(tmp_path: P
             raise ArtifactError("It is broken.")
         return Stub(folder)
 
-    models = models_by(load, Loaded(tmp_path / "models.json"))
+    models = make_models(load, Loaded(tmp_path / "models.json"))
     models.restore().join(10)
     assert engine_of(models, "good")
     with pytest.raises(NotLoaded):
@@ -206,31 +206,31 @@ def test_what_cannot_be_restored_is_forgotten_and_the_rest_is_served(tmp_path: P
     assert list(Loaded(tmp_path / "models.json").to_restore()) == ["good"]
 
 
-def test_a_model_that_does_not_fit_when_it_is_restored_waits_for_memory_while_the_rest_is_served(
+def test_a_restored_model_that_does_not_fit_waits_for_memory_while_the_others_are_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serve.engine.models.PAUSE", 0.01)
-    killed = models_by(Stub, Loaded(tmp_path / "models.json"))
+    killed = make_models(Stub, Loaded(tmp_path / "models.json"))
     for name in ("full", "good"):
         killed.load(name, Path(f"/{name}"))
     refused, free = threading.Event(), threading.Event()
 
     def load(folder: Path) -> Stub:
         if folder.name == "full" and not free.is_set():
-            if engines:  # so this is a later try than the first
+            if engines:  # so this is not the first attempt
                 refused.set()
             raise OutOfMemory("No memory.")
         engines.append(folder)
         return Stub(folder)
 
     engines: list[Path] = []
-    models = models_by(load, Loaded(tmp_path / "models.json"))
+    models = make_models(load, Loaded(tmp_path / "models.json"))
     restoring = models.restore()
     assert refused.wait(10)
     assert engine_of(models, "good")
     with pytest.raises(Unavailable, match="is being loaded"):
         engine_of(models, "full")
-    with pytest.raises(OutOfMemory):  # on which the platform unloads others
+    with pytest.raises(OutOfMemory):  # on which the platform unloads other models
         models.load("full", Path("/full"))
     free.set()
     restoring.join(10)
@@ -246,7 +246,7 @@ def test_a_model_that_waits_for_memory_can_be_unloaded(tmp_path: Path, monkeypat
         refused.set()
         raise OutOfMemory("No memory.")
 
-    models = models_by(load, Loaded(tmp_path / "models.json"))
+    models = make_models(load, Loaded(tmp_path / "models.json"))
     restoring = models.restore()
     assert refused.wait(10)
     models.unload("full")
@@ -262,7 +262,7 @@ def test_a_process_that_ends_does_not_wait_for_memory(tmp_path: Path, monkeypatc
     def load(folder: Path) -> Stub:
         raise OutOfMemory("No memory.")
 
-    models = models_by(load, Loaded(tmp_path / "models.json"))
+    models = make_models(load, Loaded(tmp_path / "models.json"))
     restoring = models.restore()
     models.close()
     restoring.join(10)
@@ -270,61 +270,59 @@ def test_a_process_that_ends_does_not_wait_for_memory(tmp_path: Path, monkeypatc
     assert list(Loaded(tmp_path / "models.json").to_restore()) == ["full"]
 
 
-def test_a_model_that_is_asked_for_while_it_waits_and_has_gone_is_a_bad_request(tmp_path: Path) -> None:
+def test_loading_a_waiting_model_whose_files_are_gone_is_a_bad_request(tmp_path: Path) -> None:
     listed = Loaded(tmp_path / "models.json")
     for name in ("first", "gone"):
         listed.add(name, Path(f"/{name}"))
-    begun, end = threading.Event(), threading.Event()
+    started, end = threading.Event(), threading.Event()
 
     def load(folder: Path) -> Stub:
         if folder.name == "gone":
             raise ArtifactError("It has gone.")
-        begun.set()
+        started.set()
         assert end.wait(10)
         return Stub(folder)
 
-    models = models_by(load, Loaded(tmp_path / "models.json"))
+    models = make_models(load, Loaded(tmp_path / "models.json"))
     restoring = models.restore()
-    assert begun.wait(10)
+    assert started.wait(10)
     with pytest.raises(BadRequest, match="Model gone cannot be served: It has gone"):
         models.load("gone", Path("/gone"))
     end.set()
     restoring.join(10)
 
 
-def test_a_model_is_on_the_list_before_it_answers(tmp_path: Path) -> None:
+def test_a_model_is_on_the_list_before_it_responds(tmp_path: Path) -> None:
     class Watched(Loaded):
         def add(self, name: str, folder: Path) -> None:
             with pytest.raises(NotLoaded):
                 models.get(name)
             super().add(name, folder)
 
-    models = models_by(Stub, Watched(tmp_path / "models.json"))
+    models = make_models(Stub, Watched(tmp_path / "models.json"))
     models.load("a", Path("/a"))
     assert engine_of(models, "a")
 
 
 def killed_while_loading(path: Path, name: str, kills: Callable[[], int | None], times: int) -> None:
-    """Let so many workers, one after the other, begin to restore `name` and be killed then."""
+    """Let `times` workers, one after the other, start to restore `name` and then be killed."""
     for _ in range(times):
         worker = Loaded(path, kills)
         assert name in worker.to_restore()
         worker.trying(name)
 
 
-def test_a_model_whose_workers_are_killed_by_something_else_than_the_want_of_memory_is_never_left_out(
-    tmp_path: Path,
-) -> None:
+def test_a_model_whose_workers_are_killed_for_other_reasons_than_memory_is_always_restored(tmp_path: Path) -> None:
     path = tmp_path / "models.json"
     Loaded(path).add("a", Path("/a"))
     killed_while_loading(path, "a", lambda: 7, 3 * MOST_KILLS)
-    models = models_by(Stub, Loaded(path, lambda: 7))
+    models = make_models(Stub, Loaded(path, lambda: 7))
     models.restore().join(10)
     assert engine_of(models, "a")
 
 
 @pytest.mark.parametrize("counted", [True, False], ids=["counted", "not counted by the kernel"])
-def test_a_model_whose_loading_takes_all_memory_is_left_out_in_the_end(tmp_path: Path, counted: bool) -> None:
+def test_a_model_whose_loading_takes_all_memory_is_finally_left_out(tmp_path: Path, counted: bool) -> None:
     path, count = tmp_path / "models.json", itertools.count()
 
     def kills() -> int | None:
@@ -335,7 +333,7 @@ def test_a_model_whose_loading_takes_all_memory_is_left_out_in_the_end(tmp_path:
     assert Loaded(path, kills).to_restore() == {}
 
 
-def test_a_kill_for_want_of_memory_is_not_put_down_to_a_model_whose_turn_had_not_come(tmp_path: Path) -> None:
+def test_an_out_of_memory_kill_does_not_count_against_a_model_whose_turn_had_not_come(tmp_path: Path) -> None:
     path, count = tmp_path / "models.json", itertools.count()
     listed = Loaded(path)
     for name in ("deadly", "other"):
@@ -348,16 +346,16 @@ def test_a_kill_for_want_of_memory_is_not_put_down_to_a_model_whose_turn_had_not
     assert list(Loaded(path, lambda: next(count)).to_restore()) == ["other"]
 
 
-def test_a_load_that_was_cut_short_is_judged_once(tmp_path: Path) -> None:
+def test_an_interrupted_load_is_judged_once(tmp_path: Path) -> None:
     path = tmp_path / "models.json"
     Loaded(path).add("a", Path("/a"))
     killed_while_loading(path, "a", lambda: 0, 1)
-    Loaded(path, lambda: 0).to_restore()  # by a worker that memory kills before it loads anything
+    Loaded(path, lambda: 0).to_restore()  # by a worker that is killed for lack of memory before it loads anything
     killed_while_loading(path, "a", lambda: 1, 1)
     assert json.loads(path.read_text())["a"]["kills"] == 0
 
 
-def test_models_whose_loading_was_cut_short_are_restored_after_the_others(tmp_path: Path) -> None:
+def test_models_whose_loading_was_interrupted_are_restored_after_the_others(tmp_path: Path) -> None:
     path = tmp_path / "models.json"
     listed = Loaded(path)
     for name in ("a", "b"):
@@ -366,6 +364,6 @@ def test_models_whose_loading_was_cut_short_are_restored_after_the_others(tmp_pa
     assert list(Loaded(path, lambda: 0).to_restore()) == ["b", "a"]
 
 
-def test_a_list_that_cannot_be_written_does_not_keep_a_model_from_being_served(tmp_path: Path) -> None:
-    models = models_by(Stub, Loaded(tmp_path / "no such folder" / "models.json"))
+def test_a_list_that_cannot_be_written_does_not_prevent_serving_a_model(tmp_path: Path) -> None:
+    models = make_models(Stub, Loaded(tmp_path / "no such folder" / "models.json"))
     assert models.load("a", Path("/a")).state == "ready"

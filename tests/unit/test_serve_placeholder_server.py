@@ -1,4 +1,4 @@
-"""The server that answers 503 during a conversion: nobody holds it up."""
+"""The server that returns 503 during a conversion: no client holds it up."""
 
 import contextlib
 import socket
@@ -13,8 +13,8 @@ from serve.user_model import placeholder_server
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0), backlog=2048) as made:
-        yield made
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as server:
+        yield server
 
 
 def connect(listener: socket.socket, sent: bytes) -> socket.socket:
@@ -24,20 +24,20 @@ def connect(listener: socket.socket, sent: bytes) -> socket.socket:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /ping HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nContent-Length: 9999\r\n\r\n"])
-def test_idle_and_slow_clients_cost_no_thread_and_keep_no_ping_waiting(listener: socket.socket, sent: bytes) -> None:
+def test_idle_and_slow_clients_take_no_thread_and_delay_no_ping(listener: socket.socket, sent: bytes) -> None:
     with placeholder_server.answering(listener), contextlib.ExitStack() as stack:
         threads = set(threading.enumerate())
         for _ in range(400):
             stack.enter_context(connect(listener, sent))
         for _ in range(3):
-            begun = time.monotonic()
+            start = time.monotonic()
             with connect(listener, b"GET /ping HTTP/1.1\r\n\r\n") as client:
                 assert client.makefile("rb").read().startswith(b"HTTP/1.1 503 ")
-            assert time.monotonic() - begun < 2
-        assert set(threading.enumerate()) <= threads  # those of other tests may end meanwhile
+            assert time.monotonic() - start < 2
+        assert set(threading.enumerate()) <= threads  # threads of other tests may end meanwhile
 
 
-def test_a_client_that_never_ends_does_not_hold_up_the_end(listener: socket.socket) -> None:
+def test_a_client_that_never_stops_sending_does_not_delay_the_end(listener: socket.socket) -> None:
     stop = threading.Event()
 
     def trickle(client: socket.socket) -> None:
@@ -47,15 +47,15 @@ def test_a_client_that_never_ends_does_not_hold_up_the_end(listener: socket.sock
 
     ended = threading.Event()
 
-    def answer() -> None:
+    def serve_until_refused() -> None:
         with placeholder_server.answering(listener), connect(listener, b"GET /ping HTTP/1.1\r\n") as client:
             trickler = threading.Thread(target=trickle, args=(client.dup(),))
             trickler.start()
             assert client.recv(12) == b"HTTP/1.1 503"
         ended.set()
 
-    answering = threading.Thread(target=answer, daemon=True)
-    answering.start()
+    serving = threading.Thread(target=serve_until_refused, daemon=True)
+    serving.start()
     try:
         assert ended.wait(8), "the server still waits for a client"
     finally:

@@ -1,4 +1,4 @@
-"""From bytes to tensor: what every kind of file becomes, worked out by hand, and what bad bytes are told."""
+"""From bytes to tensor: what every kind of file becomes, calculated by hand, and how invalid bytes are refused."""
 
 import io
 from pathlib import Path
@@ -17,7 +17,7 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
 def spec(height: int, width: int, rule: str = "crop", resize: int | None = None, channels: int = 3) -> InputSpec:
-    """Mean 0 and deviation 1: the tensor is pixel / 255."""
+    """Return a specification with mean 0 and deviation 1, so that the tensor is pixel / 255."""
     size = resize or max(height, width)
     return InputSpec("data", channels, height, width, size, rule, (0.0,) * channels, (1.0,) * channels)
 
@@ -33,7 +33,7 @@ def pixel(data: bytes, channels: int = 3) -> object:
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Smooth random colours, so that JPEG and resizing keep them."""
+    """Return an image of smooth random colours, so that JPEG and resizing keep them."""
     small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -42,7 +42,7 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF"])
-def test_each_format_is_told_from_its_bytes(kind: str) -> None:
+def test_each_format_is_recognised_by_its_bytes(kind: str) -> None:
     image = preprocess.decode(encode(Image.new("RGB", (20, 10), (255, 255, 255)), kind))
     assert (image.mode, image.size) == ("RGB", (20, 10))
     assert np.abs(np.asarray(image).astype(int) - 255).max() <= 1
@@ -65,7 +65,7 @@ def test_each_format_is_told_from_its_bytes(kind: str) -> None:
     ],
     ids=["L", "1", "RGB", "clear", "RGBA", "LA", "P", "16-bit-white", "16-bit", "16-bit-down", "16-bit-up"],
 )
-def test_pixels_of_every_mode_become_the_colour_one_sees_on_white(
+def test_pixels_of_every_mode_become_the_colour_seen_on_white(
     image: Image.Image, rgb: tuple[int, ...], grey: int
 ) -> None:
     data = encode(image)
@@ -73,7 +73,7 @@ def test_pixels_of_every_mode_become_the_colour_one_sees_on_white(
     assert pixel(data, channels=1) == grey
 
 
-def test_palette_with_transparency_is_laid_over_white() -> None:
+def test_a_palette_with_transparency_is_laid_over_white() -> None:
     image = Image.new("P", (4, 4), 0)
     image.putpalette([255, 0, 0, 0, 255, 0])
     image.putpixel((1, 0), 1)
@@ -82,19 +82,19 @@ def test_palette_with_transparency_is_laid_over_white() -> None:
         assert (decoded.getpixel((0, 0)), decoded.getpixel((1, 0))) == (WHITE, GREEN)
 
 
-def test_transparent_colour_of_an_rgb_png_is_laid_over_white() -> None:
+def test_the_transparent_colour_of_an_rgb_png_is_laid_over_white() -> None:
     image = Image.new("RGB", (2, 1), RED)
     image.putpixel((1, 0), BLUE)
     decoded = preprocess.decode(encode(image, "PNG", transparency=RED))
     assert [decoded.getpixel((x, 0)) for x in (0, 1)] == [WHITE, BLUE]
 
 
-def test_cmyk_photo_keeps_its_colours() -> None:
+def test_a_cmyk_photo_keeps_its_colours() -> None:
     data = encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100)  # no cyan: red
     assert np.abs(np.array(pixel(data)) - RED).max() <= 3
 
 
-def test_16_bits_a_colour_are_scaled_not_clipped(tmp_path: Path) -> None:
+def test_colours_of_16_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     # Binary PPM of 16 bits (netpbm's ppm(5)): one pixel of 100/255, 200/255 and 255/255.
     data = b"P6 1 1 65535\n" + np.array([100 * 257, 200 * 257, 65535], ">u2").tobytes()
     assert pixel(data) == (100, 200, 255)
@@ -102,7 +102,7 @@ def test_16_bits_a_colour_are_scaled_not_clipped(tmp_path: Path) -> None:
     assert pixel(grey) == (100, 100, 100)
 
 
-def test_first_frame_of_an_animation_counts() -> None:
+def test_the_first_frame_of_an_animation_is_used() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN)]
     for kind in ("GIF", "WEBP", "TIFF"):
         decoded = pixel(encode(frames[0], kind, save_all=True, append_images=frames[1:]))
@@ -111,12 +111,12 @@ def test_first_frame_of_an_animation_counts() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("short_side", [None, 16])
-def test_photo_stands_upright_whatever_its_exif_orientation(orientation: int, short_side: int | None) -> None:
-    """The upright picture: red top left, green top right, blue bottom left, white bottom right."""
+def test_a_photo_is_upright_whatever_its_exif_orientation(orientation: int, short_side: int | None) -> None:
+    """The upright picture is red top left, green top right, blue bottom left and white bottom right."""
     upright = Image.new("RGB", (64, 32))
     for colour, box in ((RED, (0, 0)), (GREEN, (32, 0)), (BLUE, (0, 16)), (WHITE, (32, 16))):
         upright.paste(colour, (*box, box[0] + 32, box[1] + 16))
-    stored = {  # how a camera that stores `orientation` has laid the picture down: the inverse of EXIF 2.32's table
+    stored = {  # how a camera stores the picture for each orientation: the inverse of EXIF 2.32's table
         1: upright,
         2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
         3: upright.transpose(Image.Transpose.ROTATE_180),
@@ -136,7 +136,7 @@ def test_photo_stands_upright_whatever_its_exif_orientation(orientation: int, sh
 
 
 @pytest.mark.filterwarnings("ignore:.*EXIF data:UserWarning")
-def test_damaged_exif_leaves_the_photo_as_it_is_stored() -> None:
+def test_damaged_exif_leaves_the_photo_as_stored() -> None:
     data = encode(Image.new("RGB", (16, 8), RED), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40)
     assert preprocess.decode(data).size == (16, 8)
 
@@ -146,7 +146,7 @@ def test_damaged_exif_leaves_the_photo_as_it_is_stored() -> None:
 
 @given(width=st.integers(1, 700), height=st.integers(1, 700), short_side=st.integers(1, 300))
 @settings(max_examples=60)
-def test_reduced_jpeg_still_covers_the_side_asked_for(width: int, height: int, short_side: int) -> None:
+def test_a_reduced_jpeg_still_covers_the_requested_side(width: int, height: int, short_side: int) -> None:
     data = encode(Image.new("RGB", (width, height)), "JPEG")
     reduced = preprocess.decode(data, short_side=short_side)
     assert min(reduced.size) >= min(short_side, width, height)
@@ -155,20 +155,20 @@ def test_reduced_jpeg_still_covers_the_side_asked_for(width: int, height: int, s
 
 @given(width=st.integers(1, 700), height=st.integers(1, 700), long_side=st.integers(1, 300))
 @settings(max_examples=60)
-def test_reduced_jpeg_still_has_the_longer_side_asked_for(width: int, height: int, long_side: int) -> None:
+def test_a_reduced_jpeg_still_has_the_requested_longer_side(width: int, height: int, long_side: int) -> None:
     data = encode(Image.new("RGB", (width, height)), "JPEG")
     reduced = preprocess.decode(data, long_side=long_side)
     assert max(reduced.size) >= min(long_side, max(width, height))
     assert reduced.width / width == pytest.approx(reduced.height / height, abs=1 / min(width, height))
 
 
-def test_longer_side_is_enough_for_an_eighth_of_a_photo_that_must_fit_whole() -> None:
+def test_a_photo_that_must_fit_whole_is_reduced_by_its_longer_side() -> None:
     data = encode(noise(1600, 320), "JPEG")
     assert preprocess.decode(data, long_side=200).size == (200, 40)
     assert preprocess.decode(data, short_side=200).size == (1600, 320)
 
 
-def test_large_jpeg_is_decoded_at_an_eighth_and_looks_the_same() -> None:
+def test_a_large_jpeg_is_decoded_at_an_eighth_and_looks_the_same() -> None:
     photo = noise(1600, 1200)
     data = encode(photo, "JPEG", quality=95)
     assert preprocess.decode(data, short_side=150).size == (200, 150)
@@ -186,34 +186,34 @@ SIDES = {name: st.integers(1, 300) for name in ("width", "height")}
 CROPS = {name: st.integers(1, 60) for name in ("crop_height", "crop_width")}
 
 
-@given(**SIDES, side=st.integers(1, 120), more=st.integers(0, 40))
+@given(**SIDES, side=st.integers(1, 120), margin=st.integers(0, 40))
 @settings(max_examples=100)
-def test_for_a_square_crop_the_shorter_side_gets_the_size_and_the_aspect_stays(
-    width: int, height: int, side: int, more: int
+def test_for_a_square_crop_the_shorter_side_gets_the_size_and_the_aspect_is_kept(
+    width: int, height: int, side: int, margin: int
 ) -> None:
-    resize, short = side + more, min(width, height)
-    wanted = (round(width * resize / short), round(height * resize / short))
-    assert preprocess.covering((width, height), resize, side, side) == wanted
-    assert min(wanted) == resize
+    resize, short = side + margin, min(width, height)
+    expected = (round(width * resize / short), round(height * resize / short))
+    assert preprocess.covering((width, height), resize, side, side) == expected
+    assert min(expected) == resize
 
 
-@given(**SIDES, **CROPS, more=st.integers(0, 40))
+@given(**SIDES, **CROPS, margin=st.integers(0, 40))
 @settings(max_examples=200)
-def test_an_image_is_resized_by_the_least_that_covers_the_crop_and_reaches_the_size(
-    width: int, height: int, crop_height: int, crop_width: int, more: int
+def test_an_image_is_resized_just_enough_to_cover_the_crop_and_reach_the_size(
+    width: int, height: int, crop_height: int, crop_width: int, margin: int
 ) -> None:
-    resize = min(crop_height, crop_width) + more
+    resize = min(crop_height, crop_width) + margin
     wide, high = preprocess.covering((width, height), resize, crop_height, crop_width)
     assert wide >= crop_width
     assert high >= crop_height
     assert min(wide, high) >= resize
     assert wide == crop_width or high == crop_height or min(wide, high) == resize
-    # The side that decides is exact; the other one is rounded.
+    # The side that decides is exact; the other is rounded.
     assert abs(wide / width - high / height) <= 0.5 / min(width, height) + 1e-12  # half a pixel exactly, in floats
 
 
 @pytest.mark.parametrize(
-    ("size", "crop", "resize", "wanted"),
+    ("size", "crop", "resize", "expected"),
     [
         ((1280, 720), (405, 720), 405, (720, 405)),
         ((128, 72), (72, 128), 72, (128, 72)),
@@ -223,25 +223,25 @@ def test_an_image_is_resized_by_the_least_that_covers_the_crop_and_reaches_the_s
         ((375, 500), (72, 128), 72, (128, 171)),
     ],
 )
-def test_sizes_that_photos_have_before_a_crop_that_is_not_square(
-    size: tuple[int, int], crop: tuple[int, int], resize: int, wanted: tuple[int, int]
+def test_photos_are_resized_to_these_sizes_before_a_crop_that_is_not_square(
+    size: tuple[int, int], crop: tuple[int, int], resize: int, expected: tuple[int, int]
 ) -> None:
-    assert preprocess.covering(size, resize, *crop) == wanted
+    assert preprocess.covering(size, resize, *crop) == expected
 
 
 @pytest.mark.parametrize(("height", "width"), [(72, 128), (128, 72), (96, 96)])
-def test_a_picture_of_exactly_the_crops_size_passes_unchanged(height: int, width: int) -> None:
+def test_a_picture_of_exactly_the_crops_size_is_unchanged(height: int, width: int) -> None:
     picture = noise(width, height)
     fitted = preprocess.fit(picture, spec(height, width, resize=min(height, width)))
     assert np.array_equal(np.asarray(fitted), np.asarray(picture))
 
 
-@given(width=st.integers(2, 200), height=st.integers(2, 200), **CROPS, more=st.integers(0, 20))
+@given(width=st.integers(2, 200), height=st.integers(2, 200), **CROPS, margin=st.integers(0, 20))
 @settings(max_examples=100)
-def test_crop_is_the_centre_of_what_training_crops(
-    width: int, height: int, crop_height: int, crop_width: int, more: int
+def test_the_crop_is_the_centre_of_the_image_that_training_crops(
+    width: int, height: int, crop_height: int, crop_width: int, margin: int
 ) -> None:
-    photo, target = noise(width, height), spec(crop_height, crop_width, resize=min(crop_height, crop_width) + more)
+    photo, target = noise(width, height), spec(crop_height, crop_width, resize=min(crop_height, crop_width) + margin)
     whole = preprocess.cover(photo, target.resize, crop_height, crop_width)
     left, top = (whole.width - crop_width) // 2, (whole.height - crop_height) // 2
     expected = np.asarray(whole.crop((left, top, left + crop_width, top + crop_height))).astype(int)
@@ -252,14 +252,14 @@ def test_crop_is_the_centre_of_what_training_crops(
 
 @pytest.mark.parametrize(("height", "width"), [(40, 200), (200, 40)])
 def test_a_jpeg_is_decoded_large_enough_for_a_crop_that_is_not_square(height: int, width: int) -> None:
-    """At an eighth, which a shorter side of 40 pixels allows, 80 x 60 pixels would be enlarged."""
+    """At an eighth, which a shorter side of 40 pixels would allow, the 80 x 60 pixels would have to be enlarged."""
     photo = noise(640, 480)
     target = spec(height, width, resize=40)
     read = preprocess.load(encode(photo, "JPEG", quality=100, subsampling=0), target)
     assert np.abs(read - preprocess.to_tensor(preprocess.fit(photo, target), target)).max() < 12 / 255
 
 
-def test_crop_takes_the_middle_third_of_three_stripes() -> None:
+def test_the_crop_takes_the_middle_one_of_three_stripes() -> None:
     image = Image.new("RGB", (96, 32), RED)
     image.paste(GREEN, (32, 0, 64, 32))
     image.paste(BLUE, (64, 0, 96, 32))
@@ -267,7 +267,7 @@ def test_crop_takes_the_middle_third_of_three_stripes() -> None:
     assert (cropped == GREEN).all()
 
 
-def test_stretch_keeps_everything_and_forgets_the_aspect() -> None:
+def test_stretching_keeps_the_whole_image_and_ignores_the_aspect() -> None:
     image = Image.new("RGB", (96, 32), RED)
     image.paste(BLUE, (48, 0, 96, 32))
     stretched = preprocess.fit(image, spec(16, 16, "stretch"))
@@ -275,7 +275,7 @@ def test_stretch_keeps_everything_and_forgets_the_aspect() -> None:
     assert (stretched.getpixel((0, 8)), stretched.getpixel((15, 8))) == (RED, BLUE)
 
 
-def test_tensor_is_channels_first_normalised_float32() -> None:
+def test_the_tensor_is_normalised_float32_with_channels_first() -> None:
     image = Image.new("RGB", (2, 3), (51, 102, 255))
     target = InputSpec("data", 3, 3, 2, 3, "crop", (0.2, 0.2, 0.5), (0.5, 0.1, 0.25))
     tensor = preprocess.to_tensor(image, target)
@@ -284,7 +284,7 @@ def test_tensor_is_channels_first_normalised_float32() -> None:
     np.testing.assert_allclose(tensor[:, 0, 0], [0.0, 2.0, 2.0], atol=1e-6)
 
 
-def test_tensor_has_the_numbers_of_the_formula_to_the_last_bit() -> None:
+def test_the_tensor_equals_the_formula_to_the_last_bit() -> None:
     target = InputSpec("data", 3, 16, 16, 16, "stretch", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     pixels = np.random.default_rng(0).permutation(256 * 3).astype(np.uint8).reshape(16, 16, 3)
     mean, std = np.float32(target.mean), np.float32(target.std)
@@ -293,13 +293,13 @@ def test_tensor_has_the_numbers_of_the_formula_to_the_last_bit() -> None:
 
 
 def padded(side: int, channels: int = 3) -> InputSpec:
-    """ImageNet's mean, so that black is not 0."""
+    """Return a specification with padding and ImageNet's mean, so that black is not 0."""
     mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if channels == 3 else ((0.449,), (0.226,))
     return InputSpec("data", channels, side, side, side, "pad", mean, std)
 
 
 @pytest.mark.parametrize(
-    ("size", "side", "wanted"),
+    ("size", "side", "expected"),
     [
         ((500, 375), 520, (520, 390)),
         ((375, 500), 520, (390, 520)),
@@ -313,12 +313,12 @@ def padded(side: int, channels: int = 3) -> InputSpec:
         ((3000, 1), 64, (64, 1)),
     ],
 )
-def test_padded_photo_has_the_side_as_its_longer_one_and_at_least_a_pixel_across(
-    size: tuple[int, int], side: int, wanted: tuple[int, int]
+def test_the_longer_side_of_a_padded_photo_fills_the_input_and_the_other_has_at_least_one_pixel(
+    size: tuple[int, int], side: int, expected: tuple[int, int]
 ) -> None:
-    assert preprocess.placed(size, padded(side)) == wanted
+    assert preprocess.placed(size, padded(side)) == expected
     tensor = preprocess.load(encode(Image.new("RGB", size, RED)), padded(side))
-    across, down = wanted
+    across, down = expected
     assert tensor.shape == (3, side, side)
     assert (tensor[:, :down, :across] == tensor[:, :1, :1]).all()
     assert tensor[0, 0, 0] == pytest.approx((1 - 0.485) / 0.229)
@@ -328,24 +328,24 @@ def test_padded_photo_has_the_side_as_its_longer_one_and_at_least_a_pixel_across
 
 @given(width=st.integers(1, 200), height=st.integers(1, 200), side=st.integers(1, 12))
 @settings(max_examples=60)
-def test_padded_photo_is_the_whole_photo_resized(width: int, height: int, side: int) -> None:
+def test_a_padded_photo_is_the_whole_photo_resized(width: int, height: int, side: int) -> None:
     photo, target = noise(width, height), padded(8 * side)
-    wanted = photo.resize(preprocess.placed(photo.size, target), Image.Resampling.BILINEAR)
+    expected = photo.resize(preprocess.placed(photo.size, target), Image.Resampling.BILINEAR)
     tensor, size = preprocess.load_sized(encode(photo), target)
     assert size == (width, height)
-    inside = tensor[:, : wanted.height, : wanted.width]
-    assert not tensor[:, wanted.height :].any()
-    assert not tensor[:, :, wanted.width :].any()
+    inside = tensor[:, : expected.height, : expected.width]
+    assert not tensor[:, expected.height :].any()
+    assert not tensor[:, :, expected.width :].any()
     np.testing.assert_allclose(
         inside.transpose(1, 2, 0) * np.float32(target.std) + np.float32(target.mean),
-        np.asarray(wanted) / 255,
+        np.asarray(expected) / 255,
         atol=1e-6,
     )
 
 
 @pytest.mark.parametrize(("width", "height"), [(1000, 9), (9, 1000), (1001, 995), (2049, 700)])
-def test_reduced_jpeg_is_padded_to_the_size_that_the_whole_one_would_have(width: int, height: int) -> None:
-    """Of 1000 x 9 pixels an eighth is 125 x 2, which would become 120 x 2; the photo becomes 120 x 1."""
+def test_a_reduced_jpeg_gets_the_padding_of_the_full_photo(width: int, height: int) -> None:
+    """An eighth of 1000 x 9 pixels is 125 x 2, which would become 120 x 2; the photo itself becomes 120 x 1."""
     target = padded(120)
     data = encode(noise(width, height), "JPEG", quality=95)
     assert max(preprocess.decode(data, long_side=120).size) < max(width, height)
@@ -356,7 +356,7 @@ def test_reduced_jpeg_is_padded_to_the_size_that_the_whole_one_would_have(width:
     assert np.abs(whole - preprocess.load(data, target)).mean() < 4 / 255 / 0.22
 
 
-def test_one_channel_photo_is_padded_with_its_mean_too() -> None:
+def test_a_photo_of_one_channel_is_padded_with_its_mean_too() -> None:
     tensor = preprocess.load(encode(Image.new("L", (40, 20), 255)), padded(16, channels=1))
     assert tensor.shape == (1, 16, 16)
     assert tensor[0, :8] == pytest.approx((1 - 0.449) / 0.226)
@@ -364,7 +364,7 @@ def test_one_channel_photo_is_padded_with_its_mean_too() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_one_channel_image_becomes_one_channel(kind: str) -> None:
+def test_an_image_for_one_channel_becomes_one_channel(kind: str) -> None:
     tensor = preprocess.load(encode(Image.new("L", (40, 30), 51), kind), spec(8, 8, channels=1))
     assert tensor.shape == (1, 8, 8)
     np.testing.assert_allclose(tensor, 0.2, atol=1e-6)
@@ -373,10 +373,10 @@ def test_one_channel_image_becomes_one_channel(kind: str) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize(("width", "height"), [(100, 60), (101, 100)])
-def test_size_that_comes_with_the_tensor_is_the_files_own_upright(
+def test_the_size_returned_with_the_tensor_is_that_of_the_upright_photo(
     orientation: int, kind: str, width: int, height: int
 ) -> None:
-    """A JPEG of this size is decoded at an eighth, where 101 x 100 can no longer be told from 100 x 101."""
+    """A JPEG of this size is decoded at an eighth, where 101 x 100 looks the same as 100 x 101."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encode(noise(width, height), kind, exif=exif)
@@ -387,7 +387,7 @@ def test_size_that_comes_with_the_tensor_is_the_files_own_upright(
     assert (tensor == preprocess.load(data, spec(6, 6, "stretch"))).all()
 
 
-def test_load_is_decode_then_fit_then_to_tensor() -> None:
+def test_load_equals_decode_then_fit_then_to_tensor() -> None:
     data, target = encode(noise(90, 70)), spec(24, 20, resize=32)
     expected = preprocess.to_tensor(preprocess.fit(preprocess.decode(data), target), target)
     np.testing.assert_array_equal(preprocess.load(data, target), expected)
@@ -397,7 +397,7 @@ def test_load_is_decode_then_fit_then_to_tensor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         (b"", "is empty"),
         (b"hello world", r"is not an image \(starts with b'hello world'\)"),
@@ -407,19 +407,19 @@ def test_load_is_decode_then_fit_then_to_tensor() -> None:
         (b"GIF89a", "starts as a GIF"),
     ],
 )
-def test_reason_says_what_is_wrong_with_the_bytes(data: bytes, says: str) -> None:
-    with pytest.raises(UnreadableImage, match=says):
+def test_the_reason_says_what_is_wrong_with_the_bytes(data: bytes, message: str) -> None:
+    with pytest.raises(UnreadableImage, match=message):
         preprocess.decode(data)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_truncated_file_is_refused_not_filled_with_grey(kind: str) -> None:
+def test_a_truncated_file_is_refused_and_not_filled_with_grey(kind: str) -> None:
     data = encode(noise(300, 200), kind)
     with pytest.raises(UnreadableImage, match=f"is truncated .{len(data) // 2} bytes arrived"):
         preprocess.decode(data[: len(data) // 2])
 
 
-def test_image_beyond_the_pixel_limit_is_refused_before_it_is_decoded() -> None:
+def test_an_image_beyond_the_pixel_limit_is_refused_before_it_is_decoded() -> None:
     bomb = encode(Image.new("1", (20000, 20000)))
     assert len(bomb) < 100_000
     with pytest.raises(UnreadableImage, match="has 20000 x 20000 pixels, the limit is 100000000"):
@@ -430,7 +430,7 @@ def test_image_beyond_the_pixel_limit_is_refused_before_it_is_decoded() -> None:
         preprocess.load(small, spec(4, 4), max_pixels=99)
 
 
-def test_narrow_strip_cannot_ask_for_gigabytes() -> None:
+def test_a_narrow_strip_cannot_take_gigabytes() -> None:
     strip = Image.new("RGB", (100_000, 1), RED)
     assert (preprocess.load(encode(strip), spec(32, 32, resize=256))[0] == 1).all()
     with pytest.raises(UnreadableImage, match="is too narrow"):
@@ -438,15 +438,15 @@ def test_narrow_strip_cannot_ask_for_gigabytes() -> None:
 
 
 def test_floating_point_and_32_bit_images_are_refused_with_the_fix() -> None:
-    for image, says in ((Image.new("F", (2, 2), 0.5), "floating point"), (Image.new("I", (2, 2), 70000), "32-bit")):
-        with pytest.raises(UnreadableImage, match=f"{says}.*; send 8 or 16 bits"):
+    for image, message in ((Image.new("F", (2, 2), 0.5), "floating point"), (Image.new("I", (2, 2), 70000), "32-bit")):
+        with pytest.raises(UnreadableImage, match=f"{message}.*; send 8 or 16 bits"):
             preprocess.decode(encode(image, "TIFF"))
 
 
 @given(data=st.data(), kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]))
 @settings(max_examples=300)
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_damaged_bytes_give_an_image_or_unreadable_image_and_nothing_else(data: st.DataObject, kind: str) -> None:
+def test_damaged_bytes_give_an_image_or_the_error_unreadable_image(data: st.DataObject, kind: str) -> None:
     damaged = bytearray(encode(noise(40, 30), kind))
     for _ in range(data.draw(st.integers(1, 8))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
@@ -467,7 +467,7 @@ def test_arbitrary_bytes_are_refused_with_a_reason(data: bytes) -> None:
 # --- real photos ----------------------------------------------------------------------------------------------------
 
 
-def test_every_real_photo_is_read_and_what_is_none_is_refused(pets: Path) -> None:
+def test_every_real_photo_is_read_and_other_files_are_refused(pets: Path) -> None:
     target = spec(64, 64, resize=72)
     refused = []
     for path in sorted((pets / "images").iterdir()):

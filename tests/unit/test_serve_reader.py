@@ -1,4 +1,4 @@
-"""Images that are decoded within a budget: which ones are ordinary, and what becomes of all others."""
+"""Images that are decoded within a budget: which ones are ordinary, and what happens to all others."""
 
 import contextlib
 import io
@@ -35,10 +35,10 @@ MB = 2**20
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    """64 MB and a second for each job, one at a time."""
-    made = Sandbox(64 * MB, 1, at_once=1, patience=30)
-    yield made
-    made.close()
+    """A sandbox with 64 MB and one second for each job, one job at a time."""
+    sandbox = Sandbox(64 * MB, 1, at_once=1, patience=30)
+    yield sandbox
+    sandbox.close()
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -56,8 +56,8 @@ def is_ordinary(data: bytes, spec: InputSpec) -> bool:
     return ordinary.reduced_size(data, spec) is not None
 
 
-def test_no_request_pays_for_the_drivers_of_image_formats() -> None:
-    """Pillow loads five of them at a process's first image, for 25 ms of a core."""
+def test_no_request_waits_for_the_import_of_the_image_format_plugins() -> None:
+    """Pillow imports five of them at a process's first image, which takes 25 ms of a core."""
     files = [encode(noise("RGB"), kind) for kind in preprocess.FORMATS]
     program = f"""
 import sys
@@ -70,8 +70,8 @@ for data in {files!r}:
     Reader().image(data, {SPEC!r}).load()
 print(sorted(set(sys.modules) - before))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
 
 
 # --- which images are ordinary --------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ print(sorted(set(sys.modules) - before))
         (False, b"a text"),
     ],
 )
-def test_ordinary_are_baseline_jpegs_of_one_scan_and_plain_pngs(ordinary: bool, data: bytes) -> None:
+def test_baseline_jpegs_of_one_scan_and_plain_pngs_are_ordinary(ordinary: bool, data: bytes) -> None:
     assert is_ordinary(data, SPEC) is ordinary
 
 
@@ -116,7 +116,7 @@ def test_a_jpeg_whose_first_scan_lacks_components_is_not_ordinary() -> None:
     assert not is_ordinary(bytes(data), SPEC)
 
 
-def test_a_thumbnails_scan_inside_a_segment_does_not_count() -> None:
+def test_the_scan_of_a_thumbnail_inside_a_segment_does_not_count() -> None:
     thumbnail = encode(noise("RGB"), "JPEG", progressive=True)
     data = encode(noise("RGB"), "JPEG")
     segment = b"\xff\xe1" + (2 + len(thumbnail)).to_bytes(2) + thumbnail
@@ -134,12 +134,12 @@ def test_a_thumbnails_scan_inside_a_segment_does_not_count() -> None:
         (65_000, 300, replace(SPEC, rule="pad", height=520, width=520, resize=520), True),
     ],
 )
-def test_what_counts_are_the_pixels_that_are_decoded_for_the_model(
+def test_the_pixels_that_are_decoded_for_the_model_decide(
     width: int, height: int, spec: InputSpec, ordinary: bool
 ) -> None:
     data = bytearray(encode(Image.new("L", (8, 8)), "JPEG"))
-    at = data.index(b"\xff\xc0") + 5
-    data[at : at + 4] = height.to_bytes(2) + width.to_bytes(2)
+    start = data.index(b"\xff\xc0") + 5
+    data[start : start + 4] = height.to_bytes(2) + width.to_bytes(2)
     assert is_ordinary(bytes(data), spec) is ordinary
 
 
@@ -163,33 +163,35 @@ def test_what_counts_are_the_pixels_that_are_decoded_for_the_model(
 @pytest.mark.parametrize(
     "spec", [SPEC, replace(SPEC, channels=1, mean=(0.5,), std=(0.25,)), replace(SPEC, rule="pad", resize=32)]
 )
-def test_the_sandbox_gives_the_tensor_that_this_process_would(
+def test_the_sandbox_gives_the_same_tensor_as_this_process(
     sandbox: Sandbox, mode: str, kind: str, options: dict[str, object], spec: InputSpec
 ) -> None:
     data = encode(noise(mode), kind, **options)
     assert not is_ordinary(data, spec)
     tensor, size = SandboxedReader(sandbox).image(data, spec).load()
-    wanted, upright = preprocess.load_sized(data, spec)
-    assert (tensor.tobytes(), tensor.shape, size) == (wanted.tobytes(), wanted.shape, upright)
+    expected, upright = preprocess.load_sized(data, spec)
+    assert (tensor.tobytes(), tensor.shape, size) == (expected.tobytes(), expected.shape, upright)
 
 
 @given(data=st.binary(max_size=300))
 @settings(max_examples=50)
-def test_bytes_that_are_not_an_image_get_the_reason_that_this_process_gives(sandbox: Sandbox, data: bytes) -> None:
-    with pytest.raises(UnreadableImage) as here:
+def test_bytes_that_are_not_an_image_are_refused_with_the_same_reason_as_in_this_process(
+    sandbox: Sandbox, data: bytes
+) -> None:
+    with pytest.raises(UnreadableImage) as in_this_process:
         preprocess.load(data, SPEC)
-    with pytest.raises(UnreadableImage) as there:
+    with pytest.raises(UnreadableImage) as in_the_sandbox:
         SandboxedReader(sandbox).image(data, SPEC)
-    assert str(there.value).startswith(str(here.value))
+    assert str(in_the_sandbox.value).startswith(str(in_this_process.value))
 
 
-def test_damage_found_in_the_sandbox_is_told_as_damage(sandbox: Sandbox) -> None:
+def test_damage_found_in_the_sandbox_is_reported_as_damage(sandbox: Sandbox) -> None:
     data = encode(noise("RGBA"), "PNG")
     with pytest.raises(UnreadableImage, match=r"^is truncated"):
         SandboxedReader(sandbox).image(data[:-200], SPEC)
 
 
-def test_the_limit_of_pixels_holds_on_both_ways(sandbox: Sandbox) -> None:
+def test_the_limit_of_pixels_applies_with_and_without_the_sandbox(sandbox: Sandbox) -> None:
     for data in (encode(noise("RGB"), "PNG"), encode(noise("RGBA"), "PNG")):
         with pytest.raises(UnreadableImage, match="has 60 x 44 pixels, the limit is 1000"):
             SandboxedReader(sandbox, max_pixels=1000).image(data, SPEC).load()
@@ -197,20 +199,20 @@ def test_the_limit_of_pixels_holds_on_both_ways(sandbox: Sandbox) -> None:
 
 # --- budgets --------------------------------------------------------------------------------------------------------
 
-MANY = "takes more than 64 MB to decode; send a smaller one, or a plain JPEG."
-LONG = "takes more than 1 s to decode; send it as a plain JPEG or PNG."
+MEMORY_EXCEEDED = "takes more than 64 MB to decode; send a smaller one, or a plain JPEG."
+TIME_EXCEEDED = "takes more than 1 s to decode; send it as a plain JPEG or PNG."
 
 
 EXHAUSTING = {
-    f"The image of 10000 x 10000 pixels {MANY}": (
+    f"The image of 10000 x 10000 pixels {MEMORY_EXCEEDED}": (
         lambda: hostile.png(10_000, 10_000, hostile.RGBA),
         lambda: hostile.png(10_000, 10_000, hostile.GREY, depth=16),
         lambda: hostile.png(10_000, 10_000, hostile.PALETTE, transparent=True),
     ),
-    f"The image of 1 x 100000000 pixels {MANY}": (lambda: hostile.png(1, 100_000_000, hostile.GREY),),
+    f"The image of 1 x 100000000 pixels {MEMORY_EXCEEDED}": (lambda: hostile.png(1, 100_000_000, hostile.GREY),),
     "The image of 60000000 x 1 pixels takes more than": (lambda: hostile.bmp(60_000_000),),
-    f"The image of 4000 x 4000 pixels {LONG}": (lambda: hostile.progressive_jpeg(4000, 1000),),
-    f"The image of 4000 x 2500 pixels {LONG}": (lambda: hostile.pgm(4000, 2500, 254),),
+    f"The image of 4000 x 4000 pixels {TIME_EXCEEDED}": (lambda: hostile.progressive_jpeg(4000, 1000),),
+    f"The image of 4000 x 2500 pixels {TIME_EXCEEDED}": (lambda: hostile.pgm(4000, 2500, 254),),
     "The image's header takes more than": (
         lambda: hostile.jpeg_of_segments(3_000_000),
         lambda: hostile.jpeg_of_segments(600, hostile.photoshop_segment()),
@@ -218,28 +220,30 @@ EXHAUSTING = {
 }
 
 
-@pytest.mark.parametrize(("says", "make"), [(says, make) for says, makes in EXHAUSTING.items() for make in makes])
-def test_what_exhausts_its_budget_is_too_large_and_says_which_and_the_next_one_is_answered(
-    sandbox: Sandbox, says: str, make: Callable[[], bytes]
+@pytest.mark.parametrize(
+    ("message", "make"), [(message, make) for message, makes in EXHAUSTING.items() for make in makes]
+)
+def test_an_image_that_exhausts_its_budget_is_too_large_and_the_next_one_is_read(
+    sandbox: Sandbox, message: str, make: Callable[[], bytes]
 ) -> None:
     decode = SandboxedReader(sandbox).image
     with pytest.raises(TooLarge) as refused:
         decode(make(), SPEC)
-    assert str(refused.value).startswith(says)
+    assert str(refused.value).startswith(message)
     assert decode(encode(noise("RGBA"), "PNG"), SPEC).load()[1] == (60, 44)
 
 
-def test_a_tile_larger_than_its_image_says_exhausts_the_memory_all_the_same(sandbox: Sandbox) -> None:
+def test_a_tile_larger_than_the_declared_image_exhausts_the_memory_too(sandbox: Sandbox) -> None:
     with pytest.raises(TooLarge, match=r"^The image of 16 x 16 pixels takes more than 64 MB to decode"):
         SandboxedReader(sandbox).image(hostile.tiff_of_a_tile(20_000), SPEC)
 
 
-def test_an_image_that_its_decoder_calls_broken_for_want_of_memory_is_told_both(sandbox: Sandbox) -> None:
+def test_an_image_that_its_decoder_reports_as_broken_for_lack_of_memory_is_reported_as_either(sandbox: Sandbox) -> None:
     with pytest.raises(UnreadableImage, match=r"^is damaged .*, or takes more than 64 MB to decode"):
         SandboxedReader(sandbox).image(hostile.webp(), SPEC)
 
 
-def test_a_broken_image_too_large_for_its_budget_is_told_both(sandbox: Sandbox) -> None:
+def test_a_broken_image_too_large_for_its_budget_is_reported_as_both(sandbox: Sandbox) -> None:
     data = encode(noise("RGBA", 2000, 2000), "PNG")[:-5000]
     with pytest.raises(TooLarge, match=r"The image of 2000 x 2000 pixels takes .* Or it is truncated"):
         SandboxedReader(sandbox).image(data, SPEC)
@@ -248,31 +252,31 @@ def test_a_broken_image_too_large_for_its_budget_is_told_both(sandbox: Sandbox) 
 # --- children -------------------------------------------------------------------------------------------------------
 
 
-def child(sandbox: Sandbox) -> int:
-    """The process that waits for a job."""
+def child_pid(sandbox: Sandbox) -> int:
+    """Return the id of the process that waits for a job."""
     SandboxedReader(sandbox).image(encode(noise("RGBA"), "PNG"), SPEC)
     (idle,) = sandbox._idle
     return idle._process.pid
 
 
-def test_a_child_is_kept_for_the_next_job_and_is_the_kernels_first_choice(sandbox: Sandbox) -> None:
-    pid = child(sandbox)
-    assert child(sandbox) == pid
+def test_a_child_is_kept_for_the_next_job_and_is_the_first_that_the_kernel_kills(sandbox: Sandbox) -> None:
+    pid = child_pid(sandbox)
+    assert child_pid(sandbox) == pid
     with open(f"/proc/{pid}/oom_score_adj") as score:
         assert score.read() == "1000\n"
 
 
-def test_a_child_that_died_while_it_waited_is_replaced(sandbox: Sandbox) -> None:
-    pid = child(sandbox)
+def test_a_child_that_dies_while_it_waits_is_replaced(sandbox: Sandbox) -> None:
+    pid = child_pid(sandbox)
     os.kill(pid, signal.SIGKILL)
     sandbox._idle[0]._process.wait(10)
-    assert child(sandbox) != pid
+    assert child_pid(sandbox) != pid
 
 
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGKILL, Exhausted), (signal.SIGSEGV, Crashed), (signal.SIGPROF, Exhausted)]
 )
-def test_a_child_that_is_killed_at_work_fails_its_own_job_alone(number: int, error: type[Exception]) -> None:
+def test_a_child_that_is_killed_at_work_fails_only_its_own_job(number: int, error: type[Exception]) -> None:
     made = Sandbox(64 * MB, 60, at_once=1, patience=30)
     failed: list[BaseException] = []
 
@@ -282,7 +286,7 @@ def test_a_child_that_is_killed_at_work_fails_its_own_job_alone(number: int, err
         except (Exhausted, Crashed) as caught:
             failed.append(caught)
 
-    pid = child(made)
+    pid = child_pid(made)
     os.kill(pid, signal.SIGSTOP)  # so that the job cannot end before the signal comes
     thread = threading.Thread(target=work)
     thread.start()
@@ -292,7 +296,7 @@ def test_a_child_that_is_killed_at_work_fails_its_own_job_alone(number: int, err
     os.kill(pid, signal.SIGCONT)
     thread.join(30)
     assert [type(caught) for caught in failed] == [error]
-    assert child(made) != pid
+    assert child_pid(made) != pid
     made.close()
 
 
@@ -301,13 +305,13 @@ def run_until_refused(sandbox: Sandbox) -> None:
         sandbox.run("image", {}, b"")
 
 
-def test_jobs_beyond_those_at_work_and_in_line_are_unavailable_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_beyond_the_running_and_queued_ones_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Sandbox(64 * MB, 60, at_once=1, patience=30)
-    inside, go_on = threading.Semaphore(0), threading.Event()
+    inside, may_end = threading.Semaphore(0), threading.Event()
 
     def stand_in(job: str, given: dict[str, object], data: bytes) -> tuple[dict[str, object], bytes]:
         inside.release()
-        assert go_on.wait(30)
+        assert may_end.wait(30)
         return {}, b""
 
     monkeypatch.setattr(made, "_run", stand_in)
@@ -316,13 +320,13 @@ def test_jobs_beyond_those_at_work_and_in_line_are_unavailable_at_once(monkeypat
     assert inside.acquire(timeout=30)
     threads[1].start()
     with pytest.raises(Unavailable, match=r"^The server is busy with 2 requests"):
-        run_until_refused(made)  # for the second one may not stand in line yet
-    go_on.set()
+        run_until_refused(made)  # because the second one may not be in the queue yet
+    may_end.set()
     for thread in threads:
         thread.join(30)
 
 
-def test_a_fault_of_ours_in_a_child_is_raised_with_its_traceback(sandbox: Sandbox) -> None:
+def test_an_error_of_our_own_in_a_child_is_raised_with_its_traceback(sandbox: Sandbox) -> None:
     with pytest.raises(RuntimeError, match="KeyError: 'spec'"):
         sandbox.run("image", {}, b"\xff")
 
@@ -335,7 +339,7 @@ MODEL = TensorModel(
 
 
 @pytest.mark.parametrize("rows", [10, 500_000])
-def test_a_text_is_read_alike_here_and_in_the_sandbox(rows: int) -> None:
+def test_a_text_gives_the_same_call_here_and_in_the_sandbox(rows: int) -> None:
     made = Sandbox(512 * MB, 60, at_once=1, patience=60)
     data = b"\n".join(b"%d" % (row % 100) for row in range(rows))
     assert (len(data) > reader.TEXT_HERE) == (rows > 10)
@@ -346,7 +350,7 @@ def test_a_text_is_read_alike_here_and_in_the_sandbox(rows: int) -> None:
     assert np.array_equal(call.inputs["x"], np.arange(rows, dtype=np.float32) % 100)
 
 
-def test_a_refusal_of_a_long_text_is_the_one_that_a_short_text_gets(sandbox: Sandbox) -> None:
+def test_a_long_text_is_refused_with_the_same_reason_as_a_short_one(sandbox: Sandbox) -> None:
     with pytest.raises(BadRequest, match="is empty: send one row at least"):
         SandboxedReader(sandbox).text(b"[]" + b" " * reader.TEXT_HERE, "application/json", MODEL)
 
@@ -361,7 +365,7 @@ def test_a_text_that_exhausts_its_budget_is_too_large(sandbox: Sandbox, data: by
         SandboxedReader(sandbox).text(data, media, MODEL)
 
 
-def test_images_that_a_model_decodes_itself_are_bounded_by_what_they_take_together(sandbox: Sandbox) -> None:
+def test_images_that_a_model_decodes_itself_are_limited_by_their_total(sandbox: Sandbox) -> None:
     check = SandboxedReader(sandbox).require_cheap
     check([encode(noise("RGB"), "JPEG"), encode(noise("RGBA"), "PNG"), encode(noise("RGB"), "WEBP"), b"\xff\xd8 text"])
     check([hostile.png(2000, 1900)])
@@ -378,7 +382,7 @@ def test_images_that_a_model_decodes_itself_are_bounded_by_what_they_take_togeth
             TooLarge, match=r"^The request's images have \d+ pixels: to decode them takes more than 64 MB"
         ):
             check(images)
-    check([b"BMW is a car", b"RIFF is a word too"])  # texts, for a model of texts
+    check([b"BMW is a car", b"RIFF is a word too"])  # texts, for a model that takes texts
     with pytest.raises(BadRequest, match=r"damaged .*, or takes more than 64 MB to decode"):
         check([hostile.webp()])
     with pytest.raises(BadRequest, match=r"^An image of the request is truncated"):
@@ -414,7 +418,7 @@ segments = st.sampled_from(
 @given(parts=st.lists(chunks, min_size=1, max_size=6), first=headers)
 @settings(max_examples=400)
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_a_png_that_is_ordinary_has_the_size_that_pillow_reads_and_nothing_dear(
+def test_an_ordinary_png_has_the_size_that_pillow_reads_and_nothing_expensive(
     parts: list[tuple[bytes, bytes]], first: tuple[bytes, bytes]
 ) -> None:
     data = b"\x89PNG\r\n\x1a\n" + b"".join(hostile.png_chunk(*part) for part in (first, *parts))
@@ -429,7 +433,7 @@ def test_a_png_that_is_ordinary_has_the_size_that_pillow_reads_and_nothing_dear(
 
 @given(parts=st.lists(segments, min_size=1, max_size=8))
 @settings(max_examples=400)
-def test_a_jpeg_that_is_ordinary_has_the_size_that_pillow_reads_and_one_scan(parts: list[bytes]) -> None:
+def test_an_ordinary_jpeg_has_the_size_that_pillow_reads_and_one_scan(parts: list[bytes]) -> None:
     data = b"\xff\xd8" + b"".join(parts) + bytes(64)
     size = ordinary.size(data)
     with contextlib.suppress(OSError, ValueError, SyntaxError), Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
@@ -438,7 +442,7 @@ def test_a_jpeg_that_is_ordinary_has_the_size_that_pillow_reads_and_one_scan(par
 
 
 def test_a_fill_byte_does_not_hide_the_frame_that_decoders_read() -> None:
-    """Taken for a marker it would have the length 0xC200, and there a comment holds another frame and a scan."""
+    """Read as a marker it would have the length 0xC200, where a comment holds another frame and a scan."""
     start = b"\xff\xd8\xff\xff\xc2" + FRAME
     hidden = b"\xff\xc0" + FRAME + SCAN
     comment = bytes(2 + 2 + 0xC200 - len(start) - 4) + hidden

@@ -1,4 +1,4 @@
-"""Records: what google.protobuf reads back from the bytes written by hand."""
+"""Records: google.protobuf reads back the bytes that the server writes by hand."""
 
 import struct
 from typing import Any
@@ -17,16 +17,18 @@ TYPES = {"float": FIELD.TYPE_FLOAT, "int32": FIELD.TYPE_INT32, "string": FIELD.T
 
 
 def field(message: Any, name: str, number: int, kind: str, repeated: bool = False, **options: Any) -> None:
-    made = message.field.add(name=name, number=number, label=FIELD.LABEL_REPEATED if repeated else FIELD.LABEL_OPTIONAL)
+    descriptor = message.field.add(
+        name=name, number=number, label=FIELD.LABEL_REPEATED if repeated else FIELD.LABEL_OPTIONAL
+    )
     if kind in TYPES:
-        made.type = TYPES[kind]
+        descriptor.type = TYPES[kind]
     else:
-        made.type, made.type_name = FIELD.TYPE_MESSAGE, f".aialgs.data.{kind}"
-    made.options.packed = options.get("packed", False)
+        descriptor.type, descriptor.type_name = FIELD.TYPE_MESSAGE, f".aialgs.data.{kind}"
+    descriptor.options.packed = options.get("packed", False)
 
 
 def schema() -> Any:
-    """The class Record, from the built-in algorithms' published schema (aialgs.data), as far as it is answered here."""
+    """Return the class Record of the built-in algorithms' published schema (aialgs.data), as far as it is used here."""
     file = descriptor_pb2.FileDescriptorProto(name="record.proto", package="aialgs.data", syntax="proto2")
     for name, number in (("Float32Tensor", "float"), ("Int32Tensor", "int32")):
         field(file.message_type.add(name=name), "values", 1, number, repeated=True, packed=True)
@@ -50,7 +52,7 @@ RECORD = schema()
 
 
 def read(frame: bytes) -> Any:
-    """The message in a frame, which must be all that there is."""
+    """Return the message in a frame; the bytes must hold nothing else."""
     magic, length = struct.unpack_from("<II", frame)
     assert magic == 0xCED7230A
     assert len(frame) == 8 + (length + 3) // 4 * 4
@@ -64,7 +66,7 @@ shapes = arrays.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=9)
 
 
 @given(values=arrays.arrays(np.float32, shapes, elements=st.floats(width=32, allow_nan=False)))
-def test_protobuf_reads_back_numbers_and_shape(values: np.ndarray) -> None:
+def test_protobuf_reads_back_the_numbers_and_the_shape(values: np.ndarray) -> None:
     record = read(records.of_tensor(values))
     assert sorted(record.features) == ["shape", "target"]
     assert list(record.features["shape"].int32_tensor.values) == list(values.shape)
@@ -73,14 +75,14 @@ def test_protobuf_reads_back_numbers_and_shape(values: np.ndarray) -> None:
 
 
 @given(side=st.sampled_from([1, 127, 128, 16383, 16384, 2097151, 2097152]))
-def test_lengths_and_shapes_of_every_number_of_bytes_are_read_back(side: int) -> None:
+def test_lengths_and_shapes_encoded_in_any_number_of_bytes_are_read_back(side: int) -> None:
     record = read(records.of_tensor(np.zeros((1, side), np.float32)))
     assert list(record.features["shape"].int32_tensor.values) == [1, side]
     assert len(record.features["target"].float32_tensor.values) == side
 
 
-def test_bytes_of_a_small_record_are_the_hand_worked_ones() -> None:
-    """Tags are number x 8 + 2: 0x0a field 1, 0x12 field 2, 0x3a field 7."""
+def test_the_bytes_of_a_small_record_are_those_calculated_by_hand() -> None:
+    """A tag is the field number x 8 + 2: 0x0a is field 1, 0x12 field 2, 0x3a field 7."""
     target = b"\x0a\x06target\x12\x08\x12\x06\x0a\x04" + struct.pack("<f", 0.5)
     shape = b"\x0a\x05shape\x12\x06\x3a\x04\x0a\x02\x01\x01"
     record = b"\x0a" + bytes([len(target)]) + target + b"\x0a" + bytes([len(shape)]) + shape
@@ -88,14 +90,14 @@ def test_bytes_of_a_small_record_are_the_hand_worked_ones() -> None:
     assert records.of_tensor(np.array([[0.5]], np.float32)) == frame
 
 
-def test_numbers_in_any_layout_and_type_come_in_order() -> None:
+def test_numbers_in_any_layout_and_type_are_written_in_order() -> None:
     values = np.arange(6, dtype=">f8").reshape(2, 3).T
     record = read(records.of_tensor(values))
     assert list(record.features["shape"].int32_tensor.values) == [3, 2]
     assert list(record.features["target"].float32_tensor.values) == [0, 3, 1, 4, 2, 5]
 
 
-def test_record_that_fits_no_frame_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_too_long_for_a_frame_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.zeros((1, 100), np.float32)
     length = struct.unpack_from("<I", records.of_tensor(values), 4)[0]
     monkeypatch.setattr(records, "MAX_BYTES", length)

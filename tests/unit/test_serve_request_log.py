@@ -1,4 +1,4 @@
-"""The request log: which requests are written, and what a line says of one."""
+"""The request log: which requests are logged, and what a line holds."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ FORGED = "x\r\n2030-01-01 INFO forged\x1b[2J\u202e"
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -25,15 +25,15 @@ class Clock:
         return self.now
 
 
-def answered(status: int, reason: str = "", path: str = "/invocations", method: str = "POST") -> Trace:
+def make_trace(status: int, reason: str = "", path: str = "/invocations", method: str = "POST") -> Trace:
     trace = Trace(method, path, "id-1")
     trace.status, trace.reason = status, reason
     return trace
 
 
 @pytest.fixture
-def written(caplog: pytest.LogCaptureFixture) -> Callable[[logging.Formatter], list[str]]:
-    """`written(formatter)`: the lines so far, as the formatter has them."""
+def lines_of(caplog: pytest.LogCaptureFixture) -> Callable[[logging.Formatter], list[str]]:
+    """`lines_of(formatter)`: the lines logged so far, as this formatter writes them."""
     before = logging.getLogRecordFactory()
     logging.setLogRecordFactory(Record)
     caplog.set_level(logging.INFO)
@@ -49,18 +49,18 @@ def written(caplog: pytest.LogCaptureFixture) -> Callable[[logging.Formatter], l
         (NONE, []),
     ],
 )
-def test_which_requests_are_written_is_a_setting_and_a_ping_is_only_where_it_is_refused(
+def test_the_setting_decides_which_requests_are_logged_and_a_ping_is_only_if_refused(
     caplog: pytest.LogCaptureFixture, which: str, lines: list[str]
 ) -> None:
     caplog.set_level(logging.INFO)
     log = RequestLog(which)
     for trace in (
-        answered(200),
-        answered(400, "bad"),
-        answered(200, path="/ping", method="GET"),
-        answered(200, path="/metrics", method="GET"),
-        answered(503, "loading", "/ping", "GET"),
-        answered(408, "late", "", ""),
+        make_trace(200),
+        make_trace(400, "bad"),
+        make_trace(200, path="/ping", method="GET"),
+        make_trace(200, path="/metrics", method="GET"),
+        make_trace(503, "loading", "/ping", "GET"),
+        make_trace(408, "late", "", ""),
     ):
         log.write(trace)
     assert [record.getMessage() for record in caplog.records] == lines
@@ -68,13 +68,13 @@ def test_which_requests_are_written_is_a_setting_and_a_ping_is_only_where_it_is_
     assert set(refused) <= {logging.WARNING}
 
 
-def test_a_full_server_is_a_line_in_so_many_seconds_that_counts_the_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_busy_server_logs_one_line_per_interval_with_a_count_of_the_others(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     log = RequestLog(ERRORS, clock)
     for _ in range(1000):
-        log.write(answered(503, "The server is busy."))
+        log.write(make_trace(503, "The server is busy."))
         clock.now += 2.5 * SILENT_SECONDS / 1000
-    log.write(answered(415, "no image"))
+    log.write(make_trace(415, "no image"))
     assert [record.getMessage() for record in caplog.records] == [
         "503 POST /invocations: The server is busy.",
         "503 POST /invocations: The server is busy. (399 more since the last such line)",
@@ -83,34 +83,34 @@ def test_a_full_server_is_a_line_in_so_many_seconds_that_counts_the_others(caplo
     ]
 
 
-def test_every_503_is_a_line_where_all_requests_are_written(caplog: pytest.LogCaptureFixture) -> None:
+def test_every_503_is_logged_when_all_requests_are(caplog: pytest.LogCaptureFixture) -> None:
     log = RequestLog(ALL, Clock())
     for _ in range(10):
-        log.write(answered(503, "The server is busy."))
+        log.write(make_trace(503, "The server is busy."))
     assert len(caplog.records) == 10
 
 
-def test_a_line_of_text_has_the_fields_in_brackets_behind_the_reason(
-    written: Callable[[logging.Formatter], list[str]],
+def test_a_text_line_holds_the_fields_in_brackets_after_the_reason(
+    lines_of: Callable[[logging.Formatter], list[str]],
 ) -> None:
-    trace = answered(503, "The server is busy.")
+    trace = make_trace(503, "The server is busy.")
     trace.model, trace.received, trace.sent, trace.unavailable, trace.seconds = "pets", 7, 95, "busy", 0.0125
     trace.add(QUEUE, 0.001)
     trace.add(DECODE, 0.002)
     trace.add(DECODE, 0.003)
     RequestLog(ERRORS).write(trace)
-    assert written(TextFormatter("%(levelname)s %(message)s")) == [
+    assert lines_of(TextFormatter("%(levelname)s %(message)s")) == [
         "WARNING 503 POST /invocations: The server is busy. "
         "[id=id-1 model=pets unavailable=busy bytes_in=7 bytes_out=95 ms=12.5 queue_ms=1.0 decode_ms=5.0]"
     ]
 
 
-def test_a_line_of_json_has_every_field(written: Callable[[logging.Formatter], list[str]]) -> None:
-    trace = answered(200)
+def test_a_json_line_holds_every_field(lines_of: Callable[[logging.Formatter], list[str]]) -> None:
+    trace = make_trace(200)
     trace.model, trace.received, trace.sent, trace.seconds = "pets", 7, 95, 0.0125
     trace.add(MODEL, 0.0101)
     RequestLog(ALL).write(trace)
-    [line] = map(json.loads, written(JsonFormatter()))
+    [line] = map(json.loads, lines_of(JsonFormatter()))
     assert line.pop("time").endswith("+00:00")
     assert line.pop("process") == os.getpid()
     assert line == {
@@ -131,33 +131,33 @@ def test_a_line_of_json_has_every_field(written: Callable[[logging.Formatter], l
 
 
 @pytest.mark.parametrize("formatter", [TextFormatter("%(message)s"), JsonFormatter()])
-def test_a_line_stays_one_printable_line_and_short_whatever_a_client_sends(
-    written: Callable[[logging.Formatter], list[str]], formatter: logging.Formatter
+def test_a_line_is_short_and_printable_whatever_a_client_sends(
+    lines_of: Callable[[logging.Formatter], list[str]], formatter: logging.Formatter
 ) -> None:
     trace = Trace("GET" + FORGED, "/a" + FORGED + "b" * 5000, FORGED)
     trace.status, trace.reason = 404, FORGED + "c" * 5000
     RequestLog(ERRORS).write(trace)
-    [line] = written(formatter)
+    [line] = lines_of(formatter)
     assert line.isprintable()
     assert len(line) < 3000
 
 
-def test_an_id_cannot_pass_for_another_field(written: Callable[[logging.Formatter], list[str]]) -> None:
+def test_an_id_cannot_imitate_another_field(lines_of: Callable[[logging.Formatter], list[str]]) -> None:
     trace = Trace("GET", "/", 'a model=other" ')
     trace.status = 404
     RequestLog(ERRORS).write(trace)
-    [line] = written(TextFormatter("%(message)s"))
+    [line] = lines_of(TextFormatter("%(message)s"))
     assert line.startswith('404 GET / [id="a model=other\\" " bytes_in=0')
 
 
-def test_an_exception_is_a_field_of_a_line_of_json(written: Callable[[logging.Formatter], list[str]]) -> None:
+def test_an_exception_is_a_field_of_a_json_line(lines_of: Callable[[logging.Formatter], list[str]]) -> None:
     try:
         raise ValueError(FORGED)
     except ValueError:
         logging.getLogger("serve").exception("failed: %s", FORGED)
-    [line] = written(JsonFormatter())
+    [line] = lines_of(JsonFormatter())
     assert line.isprintable()
     found = json.loads(line)
     assert found["message"].startswith(r"failed: x\r\n2030")
     assert found["traceback"].splitlines()[0] == "| Traceback (most recent call last):"
-    assert all(one.startswith("| ") for one in found["traceback"].splitlines())
+    assert all(traced.startswith("| ") for traced in found["traceback"].splitlines())

@@ -1,4 +1,4 @@
-"""The jobs of the sandbox: what comes out of their messages is what went in."""
+"""The jobs of the sandbox: their messages are read back as they were sent."""
 
 import base64
 import json
@@ -41,7 +41,7 @@ bodies = st.one_of(
 
 
 def outcome(call: Any) -> Any:
-    """What a call is, or the reason why there is none."""
+    """Return the content of a call, or the reason why there is none."""
     try:
         found = call()
     except BadRequest as error:
@@ -49,13 +49,13 @@ def outcome(call: Any) -> Any:
     return (
         found.signature,
         found.rows,
-        {name: (one.dtype, one.shape, one.tolist()) for name, one in found.inputs.items()},
+        {name: (array.dtype, array.shape, array.tolist()) for name, array in found.inputs.items()},
     )
 
 
 @given(body=bodies)
 @settings(max_examples=200)
-def test_a_body_read_as_a_job_is_the_call_or_the_error_that_reading_it_here_is(body: dict[str, Any]) -> None:
+def test_a_body_read_as_a_job_gives_the_same_call_or_error_as_here(body: dict[str, Any]) -> None:
     data, media = json.dumps(body).encode(), "application/json"
     arguments = json.loads(json.dumps(jobs.ask_for_call(media, MODEL)))
 
@@ -73,6 +73,6 @@ def test_a_large_csv_keeps_its_numbers() -> None:
     assert np.array_equal(found.inputs["x"], np.arange(1000)[:, None] + [0, 1])
 
 
-def test_a_refusal_is_raised_as_it_was() -> None:
+def test_a_refusal_in_a_job_is_raised_unchanged() -> None:
     with pytest.raises(BadRequest, match="is empty: send one row at least"):
         jobs.call_of(jobs.text(jobs.ask_for_call("application/json", MODEL), b"[]", lambda note: None))

@@ -1,4 +1,4 @@
-"""Masks as a response says them: which form is asked for, and what is in it."""
+"""Masks in a response: which form is chosen, and what it holds."""
 
 import base64
 import io
@@ -20,13 +20,13 @@ NAMES = ("pet", "background", "border")
 SPEC = InputSpec("data", 3, 64, 64, 64, "pad", (0.0,) * 3, (1.0,) * 3)
 TRIMAPS = Artifact("semantic-segmentation", "fcn_resnet50", NAMES, SPEC, "logits")
 LOGITS = np.random.default_rng(0).normal(0, 3, (3, 8, 8)).astype(np.float32)
-FOUND = Answer(LOGITS, NAMES, 50, 31, SPEC)
+ANSWER = Answer(LOGITS, NAMES, 50, 31, SPEC)
 MASK = masks.class_ids(LOGITS, (50, 31), SPEC)
 
 
-def answer(accept: str | None, of: Answer = FOUND) -> tuple[str, str | bytes]:
+def respond(accept: str | None, answer: Answer = ANSWER) -> tuple[str, str | bytes]:
     form = headers.choose_form(accept, segmentation.FORMS)
-    return form.media, form.encode(of)
+    return form.media, form.encode(answer)
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -42,23 +42,23 @@ def pixels(data: bytes) -> np.ndarray:
         *("image/png, application/json;verbose", "application/json;q=0.5, image/png", "image/jpeg, image/*"),
     ],
 )
-def test_endpoint_and_batch_answer_a_png_mask_as_the_built_in_does(accept: str | None) -> None:
-    media, data = answer(accept)
+def test_endpoint_and_batch_respond_with_a_png_mask_as_the_built_in_algorithm_does(accept: str | None) -> None:
+    media, data = respond(accept)
     assert media == "image/png"
     assert (pixels(data) == MASK).all()
     assert segmentation.BATCH_FORMS == segmentation.FORMS
 
 
 @pytest.mark.parametrize("media", ["application/x-protobuf", "application/x-recordio-protobuf"])
-@pytest.mark.parametrize("written", [str, str.upper, lambda media: f"text/html, {media};q=0.3"])
-def test_both_names_of_the_protobuf_form_give_probabilities_and_are_echoed(
-    media: str, written: Callable[[str], str]
+@pytest.mark.parametrize("spelling", [str, str.upper, lambda media: f"text/html, {media};q=0.3"])
+def test_both_names_of_the_protobuf_form_give_probabilities_and_are_returned(
+    media: str, spelling: Callable[[str], str]
 ) -> None:
-    echoed, data = answer(written(media))
+    echoed, data = respond(spelling(media))
     assert echoed == media
-    wanted = masks.probabilities(LOGITS, (50, 31), SPEC)
-    assert wanted.shape == (3, 31, 50)
-    assert data == records.of_tensor(wanted.reshape(1, 3, 31, 50))
+    expected = masks.probabilities(LOGITS, (50, 31), SPEC)
+    assert expected.shape == (3, 31, 50)
+    assert data == records.of_tensor(expected.reshape(1, 3, 31, 50))
 
 
 @pytest.mark.parametrize(
@@ -68,55 +68,55 @@ def test_both_names_of_the_protobuf_form_give_probabilities_and_are_echoed(
         "application/*;q=0, application/json;verbose",
     ],
 )
-def test_json_has_names_shares_and_the_mask(accept: str) -> None:
-    media, text = answer(accept)
+def test_json_holds_the_names_the_shares_and_the_mask(accept: str) -> None:
+    media, text = respond(accept)
     document = json.loads(text)
     assert media == "application/json"
     assert list(document) == ["width", "height", "classes", "mask"]
     assert (document["width"], document["height"]) == (50, 31)
-    assert [(said["label"], said["class_id"]) for said in document["classes"]] == [
+    assert [(entry["label"], entry["class_id"]) for entry in document["classes"]] == [
         (name, index) for index, name in enumerate(NAMES)
     ]
-    shares = [said["share"] for said in document["classes"]]
+    shares = [entry["share"] for entry in document["classes"]]
     assert shares == [MASK.ravel().tolist().count(index) / MASK.size for index in range(3)]
     assert sum(shares) == pytest.approx(1)
     assert (pixels(base64.b64decode(document["mask"], validate=True)) == MASK).all()
 
 
-def test_class_that_has_no_pixel_has_a_share_of_0() -> None:
-    nowhere = LOGITS.copy()
-    nowhere[1] = -1000
-    document = json.loads(answer("application/json", replace(FOUND, values=nowhere))[1])
+def test_a_class_without_a_pixel_has_a_share_of_0() -> None:
+    without_background = LOGITS.copy()
+    without_background[1] = -1000
+    document = json.loads(respond("application/json", replace(ANSWER, values=without_background))[1])
     assert document["classes"][1] == {"label": "background", "class_id": 1, "share": 0.0}
 
 
 @pytest.mark.parametrize("accept", ["image/jpeg", "application/jsonlines", "application/x-recordio", "image/png;q=0"])
-def test_accept_that_cannot_be_met_is_refused_with_what_can(accept: str) -> None:
+def test_an_accept_header_that_cannot_be_met_is_refused_with_the_types_that_can(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
-        answer(accept)
+        respond(accept)
     for form in segmentation.FORMS:
         assert str(form) in str(refusal.value)
 
 
 @pytest.mark.parametrize("media", ["application/x-protobuf", "application/x-recordio-protobuf"])
 def test_probabilities_of_more_than_100_mib_are_refused_with_the_size_and_the_fix(media: str) -> None:
-    large = replace(FOUND, width=4096, height=2134)  # 3 x 4 bytes for each of 8740864 pixels; 2133 rows would fit
+    large = replace(ANSWER, width=4096, height=2134)  # 3 x 4 bytes for each of 8740864 pixels; 2133 rows would fit
     with pytest.raises(TooLarge) as refusal:
-        answer(media, large)
+        respond(media, large)
     assert refusal.value.status == 413
     assert str(refusal.value) == (
         "The probabilities of 3 classes for 4096 x 2134 pixels would have 104890368 bytes, the limit is 104857600; "
         "send a smaller photo, or ask for image/png."
     )
-    assert pixels(answer("image/png", large)[1]).shape == (2134, 4096)
+    assert pixels(respond("image/png", large)[1]).shape == (2134, 4096)
 
 
-def test_largest_probabilities_within_the_limit_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probabilities_of_exactly_the_limit_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segmentation, "MAX_PROBABILITIES", 3 * 50 * 31 * 4)
-    assert answer("application/x-protobuf")
+    assert respond("application/x-protobuf")
     monkeypatch.setattr(segmentation, "MAX_PROBABILITIES", 3 * 50 * 31 * 4 - 1)
     with pytest.raises(TooLarge):
-        answer("application/x-protobuf")
+        respond("application/x-protobuf")
 
 
 def test_custom_attributes_change_nothing() -> None:
@@ -124,8 +124,8 @@ def test_custom_attributes_change_nothing() -> None:
     assert (segmentation.postprocess(LOGITS, options) == LOGITS).all()
 
 
-def test_training_is_given_the_mask_that_the_png_holds() -> None:
-    assert (segmentation.evaluated(FOUND) == MASK).all()
+def test_training_evaluates_the_mask_that_the_png_holds() -> None:
+    assert (segmentation.evaluated(ANSWER) == MASK).all()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_training_is_given_the_mask_that_the_png_holds() -> None:
         ((2, 3, 8, 8), False),
     ],
 )
-def test_graph_fits_where_its_logits_have_the_classes_and_cells_of_whole_pixels(
+def test_a_graph_fits_where_its_logits_have_the_classes_and_cells_of_whole_pixels(
     logits: tuple[int, ...], fits: bool
 ) -> None:
     assert segmentation.fits({"logits": np.zeros(logits, np.float32)}, TRIMAPS) is fits

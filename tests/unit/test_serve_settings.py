@@ -1,4 +1,4 @@
-"""The server's settings and the machine they are taken from."""
+"""The server's settings, and the properties of the machine that they depend on."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ INTEGERS = {  # variable: (field, low, high, bytes of one unit)
 }
 
 
-def test_defaults_are_the_platforms() -> None:
+def test_the_defaults_are_those_of_the_platform() -> None:
     settings = Settings.from_environment({})
     assert settings.model_dir == Path("/opt/ml/model")
     assert (settings.port, settings.batch, settings.timeout, settings.workers) == (8080, False, 60, 1)
@@ -30,20 +30,22 @@ def test_defaults_are_the_platforms() -> None:
     assert settings.admitted == settings.model_threads == machine.cpu_count()
 
 
-def test_threads_leave_32_free_when_all_others_predict_or_wait() -> None:
+def test_32_threads_are_free_when_all_others_predict_or_wait() -> None:
     settings = Settings.from_environment({"VISION_CONCURRENT_PREDICTIONS": "3", "VISION_QUEUE_SIZE": "5"})
     assert settings.threads == 3 + 5 + 32
 
 
-def test_many_models_have_one_worker_a_longer_line_and_few_threads_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_multi_model_server_has_one_worker_a_longer_queue_and_fewer_threads_per_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(machine, "cpu_count", lambda: 96)
-    many = {"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_MODEL_SERVER_WORKERS": "4"}
-    settings = Settings.from_environment(many)
+    multi_model = {"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_MODEL_SERVER_WORKERS": "4"}
+    settings = Settings.from_environment(multi_model)
     assert (settings.multi_model, settings.workers, settings.workers_ignored) == (True, 1, 4)
     assert (settings.queue, settings.model_threads) == (64, 8)
-    assert Settings.from_environment(many | {"VISION_MODEL_THREADS": "16"}).model_threads == 16
-    one = Settings.from_environment({"SAGEMAKER_MODEL_SERVER_WORKERS": "4"})
-    assert (one.multi_model, one.workers, one.workers_ignored, one.model_threads) == (False, 4, 0, 96)
+    assert Settings.from_environment(multi_model | {"VISION_MODEL_THREADS": "16"}).model_threads == 16
+    single = Settings.from_environment({"SAGEMAKER_MODEL_SERVER_WORKERS": "4"})
+    assert (single.multi_model, single.workers, single.workers_ignored, single.model_threads) == (False, 4, 0, 96)
 
 
 @pytest.mark.parametrize("name", INTEGERS)
@@ -56,13 +58,13 @@ def test_every_variable_sets_its_value_and_an_empty_one_does_not(name: str) -> N
 
 @pytest.mark.parametrize("name", INTEGERS)
 @pytest.mark.parametrize("text", ["x", "1.5", "-1", "1_0", "٣", "1e3", "99999999999999"])
-def test_value_that_makes_no_sense_is_refused_by_name(name: str, text: str) -> None:
+def test_an_invalid_value_is_refused_with_the_variables_name(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} is '{text}', it must be a whole number from"):
         Settings.from_environment({name: text})
 
 
 @pytest.mark.parametrize("port", ["abc", "0", "65536", "80 80", "-1"])
-def test_a_port_that_cannot_be_is_refused_by_the_name_that_make_gives_it_too(port: str) -> None:
+def test_an_invalid_port_is_refused_with_the_name_that_make_uses_too(port: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment({"SAGEMAKER_BIND_TO_PORT": port})
     assert str(caught.value) == (
@@ -73,11 +75,11 @@ def test_a_port_that_cannot_be_is_refused_by_the_name_that_make_gives_it_too(por
 @pytest.mark.parametrize(
     ("text", "batch"), [("true", True), ("True", True), ("1", True), ("false", False), ("0", False), ("", False)]
 )
-def test_batch_transform_is_told_in_both_spellings(text: str, batch: bool) -> None:
+def test_batch_transform_can_be_set_in_both_spellings(text: str, batch: bool) -> None:
     assert Settings.from_environment({"SAGEMAKER_BATCH": text}).batch is batch
 
 
-def test_metrics_are_on_and_requests_are_written_as_text_where_they_are_refused_unless_set_otherwise() -> None:
+def test_by_default_metrics_are_on_and_refused_requests_are_logged_as_text() -> None:
     def read(**variables: str) -> tuple[bool, str, str]:
         settings = Settings.from_environment(variables)
         return settings.metrics, settings.log_format, settings.log_requests
@@ -89,19 +91,19 @@ def test_metrics_are_on_and_requests_are_written_as_text_where_they_are_refused_
             read(**{name: "yes"})
 
 
-def test_unclear_boolean_is_refused() -> None:
+def test_an_invalid_boolean_is_refused() -> None:
     with pytest.raises(SettingsError, match="SAGEMAKER_BATCH is 'yes please', it must be true or false"):
         Settings.from_environment({"SAGEMAKER_BATCH": "yes please"})
 
 
-def test_the_float_graph_can_be_asked_for() -> None:
+def test_the_float_graph_can_be_chosen() -> None:
     assert Settings.from_environment({}).precision == "auto"
     assert Settings.from_environment({"VISION_PRECISION": "float32"}).precision == "float32"
     with pytest.raises(SettingsError, match="VISION_PRECISION is 'int4', it must be auto or float32"):
         Settings.from_environment({"VISION_PRECISION": "int4"})
 
 
-def test_base_folder_moves_the_model() -> None:
+def test_the_base_folder_sets_the_models_folder() -> None:
     assert Settings.from_environment({"SAGEMAKER_BASE_DIR": "/somewhere"}).model_dir == Path("/somewhere/model")
 
 
@@ -133,12 +135,14 @@ def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"cpu/cpu.cfs_quota_us": "300000"}, 8),
     ],
 )
-def test_cpus_are_those_of_the_quota_else_of_the_affinity(tmp_path: Path, files: dict[str, str], count: int) -> None:
+def test_the_number_of_cpus_is_that_of_the_quota_or_else_of_the_affinity(
+    tmp_path: Path, files: dict[str, str], count: int
+) -> None:
     assert machine.cpu_count(cgroup(tmp_path, files)) == count
 
 
 @given(quota=st.integers(1, 10**9), period=st.integers(1, 10**6))
-def test_cpu_count_is_never_less_than_one_nor_more_than_visible(
+def test_the_number_of_cpus_is_at_least_one_and_at_most_the_visible_ones(
     tmp_path_factory: pytest.TempPathFactory, quota: int, period: int
 ) -> None:
     folder = cgroup(tmp_path_factory.mktemp("cgroup"), {"cpu.max": f"{quota} {period}"})
@@ -155,7 +159,7 @@ def test_cpu_count_is_never_less_than_one_nor_more_than_visible(
         ({"memory/memory.limit_in_bytes": "9223372036854771712"}, 2048 * 1024),
     ],
 )
-def test_memory_is_the_limit_of_the_cgroup_else_the_machines(
+def test_the_memory_is_the_limit_of_the_cgroup_or_else_that_of_the_machine(
     tmp_path: Path, files: dict[str, str], expected: int
 ) -> None:
     meminfo = tmp_path / "meminfo"
@@ -174,7 +178,7 @@ def test_memory_is_the_limit_of_the_cgroup_else_the_machines(
         ([], False),
     ],
 )
-def test_vnni_is_there_when_every_processor_has_it(tmp_path: Path, flags: list[str], found: bool) -> None:
+def test_vnni_is_found_when_every_processor_has_it(tmp_path: Path, flags: list[str], found: bool) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("".join(f"processor\t: 0\nflags\t\t: {words}\nbugs\t\t: x\n\n" for words in flags))
     assert machine.has_vnni(cpuinfo) is found

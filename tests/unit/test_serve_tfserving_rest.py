@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API: what its documentation and SageMaker's image take, and what is told of the rest."""
+"""TensorFlow Serving's REST API: the requests that its documentation and SageMaker's image accept, and the errors."""
 
 import base64
 import json
@@ -24,21 +24,21 @@ TWO = Signature(
 )
 
 
-def of(*shape: int | None, dtype: str = "float32") -> TensorModel:
-    """A model whose one signature takes one array `x`."""
+def model_of(*shape: int | None, dtype: str = "float32") -> TensorModel:
+    """Return a model whose only signature takes one array `x`."""
     return TensorModel("test", {"serving_default": Signature((Tensor("x", dtype, shape),), OUT)})
 
 
 MODEL = TensorModel("test", {"serving_default": Signature((Tensor("x", "float32", (None, 2)),), OUT), "two": TWO})
 
 
-def parsed(body: Any, model: TensorModel = MODEL, media: str = JSON) -> Call:
+def parse(body: Any, model: TensorModel = MODEL, media: str = JSON) -> Call:
     return tfserving_rest.parse(body if isinstance(body, bytes) else json.dumps(body).encode(), media, model)
 
 
 def refusal(body: Any, model: TensorModel = MODEL, media: str = JSON) -> str:
     with pytest.raises(BadRequest) as refused:
-        parsed(body, model, media)
+        parse(body, model, media)
     return str(refused.value)
 
 
@@ -55,15 +55,15 @@ def refusal(body: Any, model: TensorModel = MODEL, media: str = JSON) -> str:
         b"[1, 2]\n[3, 4]\n",
     ],
 )
-def test_rows_come_as_instances_or_bare(body: Any) -> None:
-    call = parsed(body)
+def test_rows_are_sent_as_instances_or_as_a_bare_list(body: Any) -> None:
+    call = parse(body)
     assert (call.signature, call.rows, list(call.inputs)) == ("serving_default", 2, ["x"])
     assert (call.inputs["x"].dtype, call.inputs["x"].tolist()) == (np.float32, [[1, 2], [3, 4]])
 
 
 @pytest.mark.parametrize("body", [{"inputs": [[1, 2], [3, 4]]}, {"inputs": {"x": [[1, 2], [3, 4]]}}])
-def test_columns_come_as_inputs(body: Any) -> None:
-    call = parsed(body)
+def test_columns_are_sent_as_inputs(body: Any) -> None:
+    call = parse(body)
     assert (call.rows, call.inputs["x"].tolist()) == (None, [[1, 2], [3, 4]])
 
 
@@ -78,39 +78,39 @@ def test_columns_come_as_inputs(body: Any) -> None:
         (b'{"instances": [[1, 2], [3, 4]]}\n', "application/jsonlines"),
     ],
 )
-def test_csv_and_json_lines_are_a_row_a_line(body: bytes, media: str) -> None:
-    assert parsed(body, media=media).inputs["x"].tolist() == [[1, 2], [3, 4]]
+def test_csv_and_json_lines_hold_one_row_per_line(body: bytes, media: str) -> None:
+    assert parse(body, media=media).inputs["x"].tolist() == [[1, 2], [3, 4]]
 
 
-def test_a_bare_array_of_one_rank_less_is_one_row_and_keeps_its_batch_in_the_answer() -> None:
+def test_a_bare_array_of_one_rank_less_is_one_row_and_gets_a_batch_dimension() -> None:
     photo = np.arange(12).reshape(2, 2, 3)
     for body in (photo[None].tolist(), photo.tolist()):
-        call = parsed(body, of(None, 2, 2, 3))
+        call = parse(body, model_of(None, 2, 2, 3))
         assert (call.rows, call.inputs["x"].shape) == (1, (1, 2, 2, 3))
 
 
 def test_a_flat_bare_array_is_one_row_of_an_input_of_any_rank_and_a_nested_one_is_rows() -> None:
     model = TensorModel("test", {"serving_default": Signature((Tensor("x", "float32", None),), OUT)})
     for body, rows, shape in (([1, 2, 3], 1, (1, 3)), ([[1, 2, 3]], 1, (1, 3)), ([[1], [2]], 2, (2, 1))):
-        call = parsed(body, model)
+        call = parse(body, model)
         assert (call.rows, call.inputs["x"].shape) == (rows, shape)
-    assert parsed({"instances": [1, 2, 3]}, model).rows == 3
-    assert parsed(b"1\n2\n", model, "text/csv").rows == 2
+    assert parse({"instances": [1, 2, 3]}, model).rows == 3
+    assert parse(b"1\n2\n", model, "text/csv").rows == 2
 
 
 def test_a_bare_value_is_one_row() -> None:
-    assert parsed(5, of(None)).inputs["x"].tolist() == [5]
-    assert parsed(b"7\n8\n", of(None), "text/csv").inputs["x"].tolist() == [7, 8]
+    assert parse(5, model_of(None)).inputs["x"].tolist() == [5]
+    assert parse(b"7\n8\n", model_of(None), "text/csv").inputs["x"].tolist() == [7, 8]
 
 
-def test_rows_of_several_inputs_are_objects_and_equal_columns() -> None:
+def test_rows_of_several_inputs_are_objects_and_give_the_same_arrays_as_columns() -> None:
     rows = [
         {"tag": "foo", "signal": [1, 2, 3], "sensor": [[1, 2], [3, 4]]},
         {"tag": {"b64": base64.b64encode(b"\xff").decode()}, "signal": [4, 5, 6], "sensor": [[5, 6], [7, 8]]},
     ]
-    by_row = parsed({"signature_name": "two", "instances": rows})
+    by_row = parse({"signature_name": "two", "instances": rows})
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    by_column = parsed({"signature_name": "two", "inputs": columns})
+    by_column = parse({"signature_name": "two", "inputs": columns})
     assert by_row.inputs["tag"].tolist() == [b"foo", b"\xff"]
     assert by_row.inputs["sensor"].dtype == np.int32
     assert {name: value.tolist() for name, value in by_row.inputs.items()} == {
@@ -119,15 +119,15 @@ def test_rows_of_several_inputs_are_objects_and_equal_columns() -> None:
 
 
 def test_numbers_that_are_not_finite_are_read() -> None:
-    found = parsed(b'{"instances": [[NaN, -Infinity]]}').inputs["x"][0]
+    found = parse(b'{"instances": [[NaN, -Infinity]]}').inputs["x"][0]
     assert np.isnan(found[0])
     assert found[1] == -np.inf
 
 
 @given(arrays.arrays(np.float32, arrays.array_shapes(max_dims=4, max_side=4), elements=st.floats(width=32)))
-def test_every_array_of_floats_survives_the_way_there_and_back(values: np.ndarray) -> None:
-    model = of(*[None] * values.ndim)
-    call = parsed({"inputs": values.tolist()}, model)
+def test_every_array_of_floats_is_unchanged_by_reading_and_writing(values: np.ndarray) -> None:
+    model = model_of(*[None] * values.ndim)
+    call = parse({"inputs": values.tolist()}, model)
     np.testing.assert_array_equal(call.inputs["x"], values)
     back = json.loads(tfserving_rest.write(call, {"y": call.inputs["x"]}))["outputs"]
     np.testing.assert_array_equal(np.array(back, np.float32).reshape(values.shape), values)
@@ -135,27 +135,32 @@ def test_every_array_of_floats_survives_the_way_there_and_back(values: np.ndarra
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner)
        | st.dictionaries(st.sampled_from(["instances", "inputs", "x", "b64", "signature_name"]), inner)))  # fmt: skip
-def test_any_json_is_a_call_or_a_refusal_with_a_reason(body: Any) -> None:
-    for model in (MODEL, of(None, dtype="string"), of(None, 2, dtype="uint8"), of(None, dtype="bool")):
+def test_any_json_gives_a_call_or_a_refusal_with_a_reason(body: Any) -> None:
+    for model in (
+        MODEL,
+        model_of(None, dtype="string"),
+        model_of(None, 2, dtype="uint8"),
+        model_of(None, dtype="bool"),
+    ):
         try:
-            call = parsed(body, model)
+            call = parse(body, model)
         except BadRequest as error:
-            assert len(str(error)) > 20  # noqa: PT017 - both ends are right
+            assert len(str(error)) > 20  # noqa: PT017 - a refusal and a call are both allowed
         else:
             (value,) = call.inputs.values()
             assert value.dtype in (np.float32, np.uint8, np.bool_, object)
 
 
-def test_a_csv_cell_beyond_what_is_read_is_refused_as_csv() -> None:
+def test_a_csv_cell_that_is_too_long_is_refused_as_csv() -> None:
     with pytest.raises(BadRequest, match=r"not CSV that can be read: field larger than field limit \(131072\)"):
-        parsed(b"1," + b"2" * 200_000, media="text/csv")
+        parse(b"1," + b"2" * 200_000, media="text/csv")
 
 
 @given(st.binary(max_size=60), st.sampled_from(tfserving_rest.JSON))
 @example(b"\r\x00", tfserving_rest.CSV)
-def test_any_bytes_are_a_call_or_a_refusal(body: bytes, media: str) -> None:
+def test_any_bytes_give_a_call_or_a_refusal(body: bytes, media: str) -> None:
     try:
-        parsed(body, media=media)
+        parse(body, media=media)
     except BadRequest as error:
         assert str(error)  # noqa: PT017
 
@@ -164,7 +169,7 @@ def test_any_bytes_are_a_call_or_a_refusal(body: bytes, media: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         (b"", "The body is not JSON (line 1, column 1: Expecting value)."),
         (b'{"instances": [1,]}', "The body is not JSON (line 1, column 18: "),
@@ -191,12 +196,12 @@ def test_any_bytes_are_a_call_or_a_refusal(body: bytes, media: str) -> None:
         ({"inputs": {"tag": ["x"]}, "signature_name": "two"}, "Signature 'two' takes the inputs tag, signal, sensor;"),
     ],
 )  # fmt: skip
-def test_a_request_that_does_not_fit_is_told_what_and_where(body: Any, says: str) -> None:
-    assert refusal(body).startswith(says)
+def test_a_request_that_does_not_fit_is_refused_with_what_is_wrong_and_where(body: Any, message: str) -> None:
+    assert refusal(body).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("dtype", "row", "says"),
+    ("dtype", "row", "message"),
     [
         ("int32", 1.5, "holds numbers with a fraction: input 'x' takes int32, whole numbers"),
         ("int8", 128, "has numbers outside -128 to 127: input 'x' takes int8"),
@@ -206,8 +211,8 @@ def test_a_request_that_does_not_fit_is_told_what_and_where(body: Any, says: str
         ("string", {"b64": "?"}, 'has a "b64" that is not base64'),
     ],
 )
-def test_values_outside_an_inputs_type_are_refused(dtype: str, row: Any, says: str) -> None:
-    assert says in refusal({"instances": [row]}, of(None, dtype=dtype))
+def test_values_that_do_not_fit_the_type_of_an_input_are_refused(dtype: str, row: Any, message: str) -> None:
+    assert message in refusal({"instances": [row]}, model_of(None, dtype=dtype))
 
 
 @pytest.mark.parametrize(
@@ -220,27 +225,27 @@ def test_values_outside_an_inputs_type_are_refused(dtype: str, row: Any, says: s
         ("uint64", [2**63, -1]),
     ],
 )
-def test_whole_numbers_outside_an_inputs_type_are_called_so_however_many_digits_they_have(
+def test_whole_numbers_outside_the_range_of_an_input_are_refused_however_long_they_are(
     dtype: str, values: list[int]
 ) -> None:
     limits = np.iinfo(dtype)
-    says = f"\"instances\" has numbers outside {limits.min} to {limits.max}: input 'x' takes {dtype}, whole numbers"
-    assert refusal({"instances": values}, of(None, dtype=dtype)).startswith(says)
+    message = f"\"instances\" has numbers outside {limits.min} to {limits.max}: input 'x' takes {dtype}, whole numbers"
+    assert refusal({"instances": values}, model_of(None, dtype=dtype)).startswith(message)
 
 
-def test_whole_numbers_of_64_bits_arrive_as_they_were_sent() -> None:
-    """NumPy makes floats, which hold 53 bits, of a list with numbers on both sides of 2**63."""
-    assert parsed({"instances": [2**64 - 1, 3]}, of(None, dtype="uint64")).inputs["x"].tolist() == [2**64 - 1, 3]
+def test_whole_numbers_of_64_bits_are_read_exactly() -> None:
+    """NumPy turns a list with numbers on both sides of 2**63 into floats, which hold 53 bits."""
+    assert parse({"instances": [2**64 - 1, 3]}, model_of(None, dtype="uint64")).inputs["x"].tolist() == [2**64 - 1, 3]
     rows = [[2**63 - 1, -(2**63)], [2**53 + 1, 0]]
-    assert parsed({"instances": rows}, of(None, 2, dtype="int64")).inputs["x"].tolist() == rows
+    assert parse({"instances": rows}, model_of(None, 2, dtype="int64")).inputs["x"].tolist() == rows
 
 
 def test_texts_in_lists_of_different_lengths_are_refused() -> None:
-    assert "different lengths" in refusal({"instances": [["a"], ["b", "c"]]}, of(None, None, dtype="string"))
-    assert "different lengths" in refusal({"instances": ["a", ["b"]]}, of(None, dtype="string"))
+    assert "different lengths" in refusal({"instances": [["a"], ["b", "c"]]}, model_of(None, None, dtype="string"))
+    assert "different lengths" in refusal({"instances": ["a", ["b"]]}, model_of(None, dtype="string"))
 
 
-def test_a_model_without_a_default_signature_asks_for_a_name() -> None:
+def test_a_model_without_a_default_signature_requires_a_name() -> None:
     model = TensorModel("test", {"one": TWO, "two": TWO})
     assert refusal({"inputs": {}}, model) == 'The body names no signature: give "signature_name", one of one, two.'
 
@@ -248,7 +253,7 @@ def test_a_model_without_a_default_signature_asks_for_a_name() -> None:
 # ---- writing ----------------------------------------------------------------------------------------------------
 
 
-def test_one_output_is_a_bare_list_and_several_are_objects_by_row_or_by_column() -> None:
+def test_one_output_is_written_as_a_list_and_several_as_objects_by_row_or_by_column() -> None:
     a, b = np.array([1.5, 2.5], np.float32), np.array([[1, 2], [3, 4]], np.float32)
     rows, columns = Call("two", {}, 2), Call("two", {}, None)
     assert json.loads(tfserving_rest.write(rows, {"b": b})) == {"predictions": [[1, 2], [3, 4]]}
@@ -261,23 +266,23 @@ def test_one_output_is_a_bare_list_and_several_are_objects_by_row_or_by_column()
     }
 
 
-def test_text_comes_back_as_text_and_bytes_as_base64() -> None:
+def test_text_is_written_as_text_and_bytes_as_base64() -> None:
     words, data = np.array([b"caf\xc3\xa9", b"\xff"], object), np.array([b"png", b"\xff"], object)
-    answer = json.loads(tfserving_rest.write(Call("x", {}, 2), {"word": words, "image_bytes": data}))
-    assert answer["predictions"] == [
+    document = json.loads(tfserving_rest.write(Call("x", {}, 2), {"word": words, "image_bytes": data}))
+    assert document["predictions"] == [
         {"word": "café", "image_bytes": {"b64": "cG5n"}},
         {"word": {"b64": "/w=="}, "image_bytes": {"b64": "/w=="}},
     ]
 
 
-def test_an_output_without_a_row_for_each_instance_is_told_to_be_asked_by_column() -> None:
+def test_an_output_without_a_row_for_each_instance_must_be_requested_by_column() -> None:
     with pytest.raises(BadRequest, match=r"Output 'y' has the shape \(\) and not one row for each of the 2 instances"):
         tfserving_rest.write(Call("x", {}, 2), {"y": np.float32(1)})
     assert tfserving_rest.write(Call("x", {}, None), {"y": np.array(1, np.float32)}) == '{"outputs": 1.0}'
 
 
 @pytest.mark.parametrize("depth", [33, 65, 400])
-def test_texts_in_lists_too_deep_are_refused(depth: int) -> None:
+def test_texts_in_lists_nested_too_deeply_are_refused(depth: int) -> None:
     model = TensorModel(
         "test", {"words": Signature((Tensor("x", "string", None),), (Tensor("y", "string", None),), "a")}
     )
@@ -289,11 +294,11 @@ def test_texts_in_lists_too_deep_are_refused(depth: int) -> None:
         tfserving_rest.parse(ragged, "application/json", model)
 
 
-def test_one_long_text_among_numbers_is_refused_before_it_makes_the_array_wide() -> None:
+def test_one_long_text_among_numbers_is_refused_before_it_makes_a_huge_array() -> None:
     body = json.dumps({"instances": [1.5] * 8000 + ["b" * 20_000]}).encode()
     tracemalloc.start()
     with pytest.raises(BadRequest, match=r'^"instances" holds text: input .x. takes float32'):
-        tfserving_rest.parse(body, JSON, of(None))
+        tfserving_rest.parse(body, JSON, model_of(None))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10_000_000

@@ -1,4 +1,4 @@
-"""What a refused body is said to be."""
+"""How the reason for a refused body describes it."""
 
 import base64
 import io
@@ -19,23 +19,23 @@ def jpeg() -> bytes:
     return file.getvalue()
 
 
-def said(data: bytes) -> str:
-    """The reason that the sender of a body reads."""
+def reason_for(data: bytes) -> str:
+    """Return the reason that is sent for a body."""
     with pytest.raises(preprocess.UnreadableImage) as caught:
         preprocess.decode(data)
     return str(BadRequest(unreadable(data, caught.value)))
 
 
-def test_a_body_that_is_no_image_is_told_by_its_beginning_and_what_to_send() -> None:
-    what = "send the bytes of one JPEG, PNG, GIF, BMP, PPM, WEBP or TIFF file."
-    assert said(b"hello, world") == f"The body is not an image: it starts with 'hello, world'; {what}"
-    assert said(b"hello") == f"The body is not an image: it starts with 'hello'; {what}"
+def test_a_body_that_is_no_image_is_refused_with_its_beginning_and_what_to_send() -> None:
+    advice = "send the bytes of one JPEG, PNG, GIF, BMP, PPM, WEBP or TIFF file."
+    assert reason_for(b"hello, world") == f"The body is not an image: it starts with 'hello, world'; {advice}"
+    assert reason_for(b"hello") == f"The body is not an image: it starts with 'hello'; {advice}"
     shown = "the bytes 00 05 16 07 6d 61"
-    assert said(b"\x00\x05\x16\x07macOS") == f"The body is not an image: it starts with {shown}; {what}"
+    assert reason_for(b"\x00\x05\x16\x07macOS") == f"The body is not an image: it starts with {shown}; {advice}"
 
 
 @pytest.mark.parametrize(
-    ("brands", "says"),
+    ("brands", "message"),
     [
         (b"heic\0\0\0\0mif1heic", "The image is HEIC, as iPhones save it: export it as JPEG."),
         (b"mif1\0\0\0\0mif1heic", "The image is HEIC, as iPhones save it: export it as JPEG."),
@@ -44,37 +44,39 @@ def test_a_body_that_is_no_image_is_told_by_its_beginning_and_what_to_send() -> 
         (b"mif1\0\0\0\0avifmif1", "The image is AVIF: export it as JPEG."),
     ],
 )
-def test_photos_of_phones_that_are_not_read_are_called_by_their_format(brands: bytes, says: str) -> None:
+def test_photos_in_unsupported_formats_of_phones_are_refused_with_the_formats_name(brands: bytes, message: str) -> None:
     box = b"ftyp" + brands
-    assert said((4 + len(box)).to_bytes(4, "big") + box + b"\0\0\x01\x7fmeta" + bytes(50)) == says
+    assert reason_for((4 + len(box)).to_bytes(4, "big") + box + b"\0\0\x01\x7fmeta" + bytes(50)) == message
 
 
-def test_another_file_of_the_same_container_is_no_image() -> None:
+def test_another_file_of_the_same_container_format_is_not_called_a_photo() -> None:
     film = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(50) + b"heic"
-    assert said(film).startswith("The body is not an image: it starts with the bytes 00 00 00 18 66 74; send the bytes")
+    assert reason_for(film).startswith(
+        "The body is not an image: it starts with the bytes 00 00 00 18 66 74; send the bytes"
+    )
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP"])
-@pytest.mark.parametrize("before", [b"", b'"', b"data:image/any;base64,", b" \n"])
-def test_base64_is_recognised_and_the_raw_bytes_are_asked_for(form: str, before: bytes) -> None:
+@pytest.mark.parametrize("prefix", [b"", b'"', b"data:image/any;base64,", b" \n"])
+def test_base64_is_recognised_and_the_reason_asks_for_the_raw_bytes(form: str, prefix: bytes) -> None:
     file = io.BytesIO()
     Image.new("RGB", (20, 20)).save(file, form)
-    reason = said(before + base64.b64encode(file.getvalue()))
+    reason = reason_for(prefix + base64.b64encode(file.getvalue()))
     assert reason.startswith("The body is not an image: it starts with ")
     assert reason.endswith("; it looks like base64: send the raw bytes of the file.")
 
 
-def test_a_jpeg_without_line_feeds_is_told_how_curl_keeps_them() -> None:
+def test_the_reason_for_a_jpeg_without_line_feeds_says_how_curl_keeps_them() -> None:
     # What `curl --data @photo.jpg` does to a file.
     photo = jpeg()
-    reason = said(photo.replace(b"\n", b"").replace(b"\r", b""))
+    reason = reason_for(photo.replace(b"\n", b"").replace(b"\r", b""))
     assert reason.startswith("The image is ")
     assert reason.endswith("; it has no line feeds, which curl --data takes out: use curl --data-binary.")
-    assert said(photo[:-2000]) == f"The image is truncated ({len(photo) - 2000} bytes arrived)."
+    assert reason_for(photo[:-2000]) == f"The image is truncated ({len(photo) - 2000} bytes arrived)."
 
 
-def test_an_empty_body_and_too_many_pixels_are_told_as_they_are() -> None:
-    assert said(b"") == "The image is empty (0 bytes)."
+def test_an_empty_body_and_too_many_pixels_are_reported_as_such() -> None:
+    assert reason_for(b"") == "The image is empty (0 bytes)."
     with pytest.raises(preprocess.UnreadableImage) as caught:
         preprocess.decode(jpeg(), max_pixels=100)
     assert (

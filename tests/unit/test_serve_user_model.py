@@ -1,4 +1,4 @@
-"""A user's own model at the server: its description, where it is found, and what requests reach it."""
+"""A user's own model in the server: its description, where it is found, and the requests it takes."""
 
 import base64
 import io
@@ -40,17 +40,17 @@ signatures = st.builds(
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=9), signatures, min_size=1, max_size=3))
-def test_every_description_is_read_as_it_was_written(tmp_path_factory: Any, found: dict[str, Signature]) -> None:
+def test_every_description_is_read_back_as_it_was_written(tmp_path_factory: Any, found: dict[str, Signature]) -> None:
     folder = tmp_path_factory.mktemp("model")
     (folder / "model.onnx").touch()
-    model = TensorModel("SavedModel 1", {name: replace(one, graph="model.onnx") for name, one in found.items()})
+    model = TensorModel("SavedModel 1", {name: replace(each, graph="model.onnx") for name, each in found.items()})
     signature.write(model, folder)
     assert signature.read(folder) == model
     assert signature.task(folder) == "tensors"
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "says"),
+    ("path", "value", "message"),
     [
         ("task", "image-classification", "model.json: task is 'image-classification', it must be 'tensors'."),
         ("format_version", 2, "model.json: format_version is 2, this server reads 1."),
@@ -72,25 +72,25 @@ def test_every_description_is_read_as_it_was_written(tmp_path_factory: Any, foun
         ("signatures.a.inputs", [{"name": "x", "dtype": "bool", "shape": "2"}], "signatures.a.inputs.shape is '2'"),
     ],
 )
-def test_a_description_that_makes_no_sense_is_refused_by_file_and_key(
-    path: str, value: Any, says: str, tmp_path: Path
+def test_an_invalid_description_is_refused_with_its_file_and_key(
+    path: str, value: Any, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "model.onnx").touch()
     one = Signature((Tensor("x", "float32", (None,)),), (Tensor("y", "float32", None),), "model.onnx")
     written = signature.write(TensorModel("test", {"a": one}), tmp_path)
     document = json.loads(written.read_text())
-    *way, last = path.split(".")
-    place = document
-    for step in way:
-        place = place[step]
-    place[last] = value
+    *parents, last = path.split(".")
+    parent = document
+    for key in parents:
+        parent = parent[key]
+    parent[last] = value
     written.write_text(json.dumps(document))
     with pytest.raises(ArtifactError) as refused:
         signature.read(tmp_path)
-    assert says in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_a_description_that_says_nothing_of_image_values_is_read_as_earlier_versions_wrote_it(tmp_path: Path) -> None:
+def test_a_description_of_an_earlier_version_without_image_values_is_read(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").touch()
     one = Signature((Tensor("x", "float32", (None,)),), (Tensor("y", "float32", None),), "model.onnx", "0..255")
     written = signature.write(TensorModel("test", {"a": one}), tmp_path)
@@ -100,17 +100,17 @@ def test_a_description_that_says_nothing_of_image_values_is_read_as_earlier_vers
     assert signature.read(tmp_path).signatures["a"] == replace(one, image_values="")
 
 
-def test_a_graph_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_missing_graph_is_reported_with_its_name(tmp_path: Path) -> None:
     one = Signature((), (Tensor("y", "float32", ()),), "model-1.onnx")
     signature.write(TensorModel("test", {"a": one}), tmp_path)
     with pytest.raises(ArtifactError, match=r"model-1\.onnx is missing beside model\.json"):
         signature.read(tmp_path)
 
 
-# ---- what a script left -------------------------------------------------------------------------------------
+# ---- what a script saved ------------------------------------------------------------------------------------
 
 
-def laid_out(base: Path, *names: str) -> Path:
+def write_files(base: Path, *names: str) -> Path:
     for name in names:
         (base / name).parent.mkdir(parents=True, exist_ok=True)
         (base / name).touch()
@@ -133,31 +133,33 @@ def laid_out(base: Path, *names: str) -> Path:
         (["1/saved_model.pb", "model.onnx"], None),
     ],
 )
-def test_what_a_script_has_left_is_found(names: list[str], found: str | None, tmp_path: Path) -> None:
-    model = discovery.find(laid_out(tmp_path / "model", *names))
+def test_the_model_that_a_script_saved_is_found(names: list[str], found: str | None, tmp_path: Path) -> None:
+    model = discovery.find(write_files(tmp_path / "model", *names))
     assert (model and model.name) == (found and f"model/{found}")
     assert model is None or model.path == tmp_path / model.name
 
 
-def test_a_saved_model_that_is_the_model_folder_itself_is_found_by_its_name(tmp_path: Path) -> None:
-    assert discovery.find(laid_out(tmp_path / "7", "saved_model.pb")) == discovery.UserModel(tmp_path / "7", "7")
+def test_a_saved_model_that_is_the_model_folder_itself_is_found(tmp_path: Path) -> None:
+    assert discovery.find(write_files(tmp_path / "7", "saved_model.pb")) == discovery.UserModel(tmp_path / "7", "7")
 
 
 @pytest.mark.parametrize(
-    ("names", "says"),
+    ("names", "message"),
     [
         (["cats/1/saved_model.pb", "dogs/1/saved_model.pb"], "holds 2 models (model/cats/1, model/dogs/1): keep the"),
         (["a/saved_model.pb", "b/saved_model.pb"], "holds 2 models (model/a, model/b)"),
         (["best.keras", "last.keras"], "holds 2 models (model/best.keras, model/last.keras)"),
     ],
 )
-def test_several_models_of_one_kind_are_refused_by_name(names: list[str], says: str, tmp_path: Path) -> None:
+def test_several_models_of_one_kind_are_refused_with_their_names(
+    names: list[str], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(ArtifactError) as refused:
-        discovery.find(laid_out(tmp_path / "model", *names))
-    assert says in str(refused.value)
+        discovery.find(write_files(tmp_path / "model", *names))
+    assert message in str(refused.value)
 
 
-def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+def test_no_model_is_found_in_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     assert discovery.find(tmp_path / "nowhere") is None
 
 
@@ -165,7 +167,7 @@ def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
 
 
 class Double:
-    """Stands in for a framework: its answer is the mean of each row, and it remembers what it was asked."""
+    """Stand-in for a framework: it returns the mean of each row, and remembers its input."""
 
     def __init__(self, *shape: int | None, dtype: str = "float32", pixels: str = "", graphs: str = "") -> None:
         outputs = (Tensor("y", "float32", (None, 1)),)
@@ -179,7 +181,7 @@ class Double:
             return {"y": np.zeros((len(self.given), 1), np.float32)}
         return {"y": self.given.reshape(len(self.given), -1).mean(axis=1, keepdims=True).astype(np.float32)}
 
-    def ask(self, data: bytes, media: str | None = None, accept: str | None = None, attributes: Any = ()) -> Any:
+    def request(self, data: bytes, media: str | None = None, accept: str | None = None, attributes: Any = ()) -> Any:
         form = choose_form(accept, self.engine.forms(batch=False))
         return json.loads(self.engine.respond(self.engine.read(data, media_type(media), attributes), form))
 
@@ -198,28 +200,28 @@ ROWS = b'{"instances": [[1, 3]]}'
     ["application/json", "Application/JSON; charset=utf-8", None, "", "application/octet-stream",
      "application/x-www-form-urlencoded", "application/jsonlines"],
 )  # fmt: skip
-def test_json_is_read_by_its_type_and_without_one_by_its_first_byte(media: str | None) -> None:
-    assert Double(None, 2).ask(ROWS, media) == {"predictions": [[2]]}
+def test_json_is_recognised_by_its_type_or_else_by_its_first_byte(media: str | None) -> None:
+    assert Double(None, 2).request(ROWS, media) == {"predictions": [[2]]}
 
 
 @pytest.mark.parametrize("media", ["image/png", "application/x-image", None, "application/octet-stream"])
 @pytest.mark.parametrize("shape", [(None, 8, 6, 3), (None, 3, 8, 6), (1, 8, 6, 3)])
-def test_an_image_becomes_the_one_input_whichever_way_its_channels_lie(shape: Any, media: str | None) -> None:
+def test_an_image_becomes_the_only_input_with_its_channels_first_or_last(shape: Any, media: str | None) -> None:
     double = Double(*shape)
-    assert double.ask(photo(255, 0, 51), media) == {"predictions": [[pytest.approx(1.2 / 3)]]}
+    assert double.request(photo(255, 0, 51), media) == {"predictions": [[pytest.approx(1.2 / 3)]]}
     assert double.given.shape == (1, *shape[1:])
     colour = double.given[0, 0, 0] if shape[3] == 3 else double.given[0, :, 0, 0]
     np.testing.assert_allclose(colour, [1, 0, 0.2])
 
 
 @pytest.mark.parametrize(("pixels", "mean"), [("0..1", 0.2), ("-1..1", -0.6), ("0..255", 51)])
-def test_the_values_of_a_float_image_are_in_the_range_that_is_set(pixels: str, mean: float) -> None:
-    answer = Double(None, 8, 8, 3, pixels=pixels).ask(photo(51, 51, 51), "image/png")
+def test_the_values_of_a_float_image_are_in_the_range_of_the_setting(pixels: str, mean: float) -> None:
+    answer = Double(None, 8, 8, 3, pixels=pixels).request(photo(51, 51, 51), "image/png")
     assert answer == {"predictions": [[pytest.approx(mean)]]}
 
 
 @pytest.mark.parametrize(
-    ("dtype", "graphs", "pixels", "mean", "says"),
+    ("dtype", "graphs", "pixels", "mean", "message"),
     [
         ("float32", "", "", 0.2, "0..1: no scaling was found in its graph; set VISION_IMAGE_VALUES if it was"),
         ("float32", "0..255", "", 51, "0..255, because its graph scales those; VISION_IMAGE_VALUES changes that"),
@@ -229,22 +231,22 @@ def test_the_values_of_a_float_image_are_in_the_range_that_is_set(pixels: str, m
         ("uint8", "", "-1..1", 51, "0..255, its input's pixels"),
     ],
 )
-def test_a_photos_values_are_those_that_the_graph_scales_unless_the_variable_says_others(
-    dtype: str, graphs: str, pixels: str, mean: float, says: str
+def test_a_photo_has_the_values_that_the_graph_scales_unless_the_variable_sets_others(
+    dtype: str, graphs: str, pixels: str, mean: float, message: str
 ) -> None:
     double = Double(None, 8, 8, 3, dtype=dtype, pixels=pixels, graphs=graphs)
     answer = {"predictions": [[pytest.approx(mean, rel=1e-3)]]}
-    assert double.ask(photo(51, 51, 51), "image/png") == answer
-    assert str(double.engine.images()).startswith(f"photos are sent to the model as values {says}")
+    assert double.request(photo(51, 51, 51), "image/png") == answer
+    assert str(double.engine.images()).startswith(f"photos are sent to the model as values {message}")
 
 
-def test_where_no_pixels_are_sent_no_values_are_told() -> None:
+def test_no_range_of_values_is_reported_for_a_model_that_takes_no_pixels() -> None:
     assert Double(None, 2).engine.images() is None
     assert Double(None, dtype="string").engine.images() is None
 
 
 class Decoder(Double):
-    """A model that takes the bytes of image files, and refuses others as TensorFlow does."""
+    """A model that takes the bytes of image files, and refuses other bytes as TensorFlow does."""
 
     def run(self, name: str, inputs: Any) -> dict[str, np.ndarray]:
         if not all(data.startswith(b"\x89PNG") for data in inputs["x"].ravel()):
@@ -252,9 +254,9 @@ class Decoder(Double):
         return super().run(name, inputs)
 
 
-def test_base64_that_a_model_of_image_files_was_sent_as_text_is_told_how_to_send_it() -> None:
+def test_base64_sent_as_text_to_a_model_of_image_files_is_refused_with_how_to_send_it() -> None:
     decoder, encoded = Decoder(None, dtype="string"), base64.b64encode(photo(1, 2, 3)).decode()
-    says = (
+    message = (
         'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/png. '
     )
     for body, media in (
@@ -263,25 +265,25 @@ def test_base64_that_a_model_of_image_files_was_sent_as_text_is_told_how_to_send
         (f'"{encoded}"'.encode(), None),
     ):
         with pytest.raises(BadRequest) as refused:
-            decoder.ask(body, media)
-        assert str(refused.value) == says + "The model cannot compute this input: Unknown image file format."
-    right = json.dumps({"instances": [{"b64": encoded}]}).encode()
-    assert decoder.ask(right, "application/json") == {"predictions": [[0]]}
+            decoder.request(body, media)
+        assert str(refused.value) == message + "The model cannot compute this input: Unknown image file format."
+    correct = json.dumps({"instances": [{"b64": encoded}]}).encode()
+    assert decoder.request(correct, "application/json") == {"predictions": [[0]]}
     with pytest.raises(BadRequest) as refused:
-        decoder.ask(b'{"instances": ["hello"]}', "application/json")
+        decoder.request(b'{"instances": ["hello"]}', "application/json")
     assert str(refused.value) == "The model cannot compute this input: Unknown image file format."
 
 
-def test_an_input_of_bytes_gets_whole_pixels_and_one_of_text_the_file_itself() -> None:
+def test_an_input_of_uint8_gets_whole_pixels_and_one_of_text_gets_the_file() -> None:
     double = Double(None, 8, 8, 1, dtype="uint8", pixels="-1..1")
-    assert double.ask(photo(51, 51, 51), "image/png") == {"predictions": [[51]]}
+    assert double.request(photo(51, 51, 51), "image/png") == {"predictions": [[51]]}
     double = Double(None, dtype="string")
-    assert double.ask(photo(1, 2, 3), "image/png") == {"predictions": [[0]]}
+    assert double.request(photo(1, 2, 3), "image/png") == {"predictions": [[0]]}
     assert double.given.tolist() == [photo(1, 2, 3)]
 
 
 @pytest.mark.parametrize(
-    ("shape", "data", "media", "error", "says"),
+    ("shape", "data", "media", "error", "message"),
     [
         ((None, 2), photo(1, 2, 3), "image/png", UnsupportedMediaType,
          "This model takes no image (tensors double, serving_default: x float32 (any, 2) -> y float32 (any, 1)); send"),
@@ -295,19 +297,19 @@ def test_an_input_of_bytes_gets_whole_pixels_and_one_of_text_the_file_itself() -
     ],
 )  # fmt: skip
 def test_a_body_that_the_model_does_not_take_is_refused(
-    shape: Any, data: bytes, media: str | None, error: type[ServeError], says: str
+    shape: Any, data: bytes, media: str | None, error: type[ServeError], message: str
 ) -> None:
     with pytest.raises(error) as refused:
-        Double(*shape).ask(data, media)
-    assert str(refused.value).startswith(says)
+        Double(*shape).request(data, media)
+    assert str(refused.value).startswith(message)
 
 
-def test_accept_and_method_are_checked_before_anything_is_computed() -> None:
+def test_accept_and_method_are_checked_before_the_model_runs() -> None:
     with pytest.raises(NotAcceptable):
-        Double(None, 2).ask(ROWS, accept="image/png")
+        Double(None, 2).request(ROWS, accept="image/png")
     with pytest.raises(BadRequest, match="Custom attribute tfs-method is 'classify'; only predict is served"):
-        Double(None, 2).ask(ROWS, attributes=[("tfs-method", "classify")])
-    assert Double(None, 2).ask(ROWS, attributes=[("tfs-model-name", "x"), ("tfs-method", "predict")])
+        Double(None, 2).request(ROWS, attributes=[("tfs-method", "classify")])
+    assert Double(None, 2).request(ROWS, attributes=[("tfs-model-name", "x"), ("tfs-method", "predict")])
 
 
 def test_json_lines_end_with_a_line_feed() -> None:
@@ -320,7 +322,7 @@ def test_json_lines_end_with_a_line_feed() -> None:
 # ---- while a model is being converted ---------------------------------------------------------------------------
 
 
-def test_whatever_is_asked_during_a_conversion_is_answered_503_and_the_socket_stays_open() -> None:
+def test_every_request_during_a_conversion_gets_503_and_the_socket_stays_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with placeholder_server.answering(listener):
@@ -341,7 +343,7 @@ def test_whatever_is_asked_during_a_conversion_is_answered_503_and_the_socket_st
 # ---- settings ---------------------------------------------------------------------------------------------------
 
 
-def test_engine_and_image_values_are_chosen_by_name_and_anything_else_is_refused() -> None:
+def test_engine_and_image_values_are_chosen_by_name_and_other_values_are_refused() -> None:
     assert Settings.from_environment({"VISION_ENGINE": " TensorFlow "}).engine == "tensorflow"
     assert Settings.from_environment({"VISION_ENGINE": ""}).engine == "onnx"
     assert Settings.from_environment({"VISION_IMAGE_VALUES": "0..255"}).image_values == "0..255"

@@ -1,4 +1,4 @@
-"""The small words of messages: numbers with their nouns, and the line of an error that says what is wrong."""
+"""Helpers for messages: numbers with their nouns, and the line of an error that says what is wrong."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from serve.words import plural, sentence
 
 
 @pytest.mark.parametrize(
-    ("count", "noun", "said"),
+    ("count", "noun", "expected"),
     [
         (0, "image", "0 images"),
         (1, "image", "1 image"),
@@ -20,15 +20,15 @@ from serve.words import plural, sentence
         (4, "epoch", "4 epochs"),
     ],
 )
-def test_a_number_has_its_noun_in_the_right_form(count: int, noun: str, said: str) -> None:
-    assert plural(count, noun) == said
+def test_a_number_gets_the_right_form_of_its_noun(count: int, noun: str, expected: str) -> None:
+    assert plural(count, noun) == expected
 
 
 NODE = "\t [[{{node Reshape}}]] [Op:__inference_f_10]"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("no photos", "no photos"),
         ("no photos\nhere", "no photos"),
@@ -43,10 +43,10 @@ NODE = "\t [[{{node Reshape}}]] [Op:__inference_f_10]"
         (f"Graph execution error:\n{NODE}", "Graph execution error:"),
     ],
 )  # fmt: skip
-def test_the_line_that_says_what_is_wrong_is_found(text: str, said: str) -> None:
-    assert sentence(text) == said
+def test_the_line_that_says_what_is_wrong_is_found(text: str, expected: str) -> None:
+    assert sentence(text) == expected
 
 
 @given(st.text())
-def test_any_text_has_a_line_or_none(text: str) -> None:
+def test_any_text_gives_at_most_one_line(text: str) -> None:
     assert len(sentence(text).splitlines()) <= 1

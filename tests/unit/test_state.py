@@ -1,4 +1,4 @@
-"""The state of a job as a file."""
+"""The state of a job, saved in a file."""
 
 import hashlib
 from pathlib import Path
@@ -26,30 +26,30 @@ STATES = st.dictionaries(KEYS, VALUES, max_size=4)
 one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two states are alike, bit for bit, a NaN like a NaN."""
+def same_state(a: Any, b: Any) -> bool:
+    """Whether two states are equal bit for bit; a NaN equals a NaN."""
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+        return a.keys() == b.keys() and all(same_state(a[name], b[name]) for name in a)
     if isinstance(a, list):
-        return len(a) == len(b) and all(map(same, a, b))
+        return len(a) == len(b) and all(map(same_state, a, b))
     return type(a) is type(b) and repr(a) == repr(b)
 
 
 @one_folder
 @given(STATES)
-def test_a_state_that_is_read_is_the_one_that_was_written_bit_for_bit(tmp_path: Path, written: state.State) -> None:
+def test_a_state_is_read_back_bit_for_bit_as_it_was_written(tmp_path: Path, written: state.State) -> None:
     state.write(tmp_path / "state", written)
     state.check(tmp_path / "state")
-    assert same(state.read(tmp_path / "state"), written)
+    assert same_state(state.read(tmp_path / "state"), written)
 
 
-def test_arrays_that_are_views_are_written_in_their_own_order(tmp_path: Path) -> None:
+def test_arrays_that_are_views_are_written_in_the_order_of_their_elements(tmp_path: Path) -> None:
     array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     written = {"turned": array.T, "second": array[::-1, :, ::2], "fortran": np.asfortranarray(array[0])}
     state.write(tmp_path / "state", written)
-    assert same(state.read(tmp_path / "state"), {name: value.copy(order="C") for name, value in written.items()})
+    assert same_state(state.read(tmp_path / "state"), {name: value.copy(order="C") for name, value in written.items()})
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_arrays_that_are_views_are_written_in_their_own_order(tmp_path: Path) ->
     [{1}, b"bytes", np.array([None]), np.float32(1), np.zeros(1, [("a", "f4")])],
     ids=["set", "bytes", "objects", "scalar", "records"],
 )
-def test_what_a_state_cannot_hold_is_refused_and_nothing_is_written(value: Any, tmp_path: Path) -> None:
+def test_a_value_that_a_state_cannot_hold_is_refused_and_nothing_is_written(value: Any, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"^a state cannot hold a "):
         state.write(tmp_path / "state", {"a": [value]})
     assert list(tmp_path.iterdir()) == []
@@ -66,7 +66,7 @@ def test_what_a_state_cannot_hold_is_refused_and_nothing_is_written(value: Any, 
 @pytest.mark.parametrize("read", [state.read, state.check])
 @one_folder
 @given(written=STATES, data=st.data())
-def test_a_state_of_which_any_bits_have_flipped_is_refused_by_name(
+def test_a_state_with_any_flipped_bits_is_refused_with_its_name(
     tmp_path: Path, read: Any, written: state.State, data: st.DataObject
 ) -> None:
     path = tmp_path / "state"
@@ -83,7 +83,7 @@ def test_a_state_of_which_any_bits_have_flipped_is_refused_by_name(
 @pytest.mark.parametrize("read", [state.read, state.check])
 @one_folder
 @given(written=STATES, data=st.data())
-def test_a_state_that_was_cut_off_or_continued_is_refused_by_name(
+def test_a_truncated_or_extended_state_is_refused_with_its_name(
     tmp_path: Path, read: Any, written: state.State, data: st.DataObject
 ) -> None:
     path = tmp_path / "state"
@@ -97,13 +97,13 @@ def test_a_state_that_was_cut_off_or_continued_is_refused_by_name(
 
 @given(st.binary(max_size=400))
 @one_folder
-def test_any_other_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+def test_any_other_file_is_refused_with_its_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state").write_bytes(content)
     with pytest.raises(ValueError, match="state is damaged or incomplete: "):
         state.read(tmp_path / "state")
 
 
-def test_a_file_of_another_program_with_such_a_checksum_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_file_of_another_program_with_a_valid_checksum_is_refused_with_its_name(tmp_path: Path) -> None:
     content = b"\x89PNG\r\n"
     (tmp_path / "state").write_bytes(content + hashlib.sha256(content).digest())
     with pytest.raises(ValueError, match=r"state is not a job state: it starts with '.PNG"):
