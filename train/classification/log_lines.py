@@ -36,11 +36,11 @@ class ClassifierLines(Lines[NDArray[np.float64]]):
             LOG.info("Epoch[%d] Train-top_k_accuracy_%d=%f", epoch.number, self._top_k, value)
         LOG.info("Epoch[%d] Time cost=%.3f", epoch.number, epoch.seconds)
 
-    def evaluated(self, epoch: Epoch, found: Evaluated[NDArray[np.float64]], seconds: float) -> None:
+    def evaluated(self, epoch: Epoch, result: Evaluated[NDArray[np.float64]], seconds: float) -> None:
         """Log the validation metrics of an epoch."""
-        LOG.info("Epoch[%d] Validation-accuracy=%f", epoch.number, found.metrics["accuracy"])
+        LOG.info("Epoch[%d] Validation-accuracy=%f", epoch.number, result.metrics["accuracy"])
         if self._top_k:
-            value = found.metrics[f"top_k_accuracy_{self._top_k}"]
+            value = result.metrics[f"top_k_accuracy_{self._top_k}"]
             LOG.info("Epoch[%d] Validation-top_k_accuracy_%d=%f", epoch.number, self._top_k, value)
 
     def improved(self, best: Best[NDArray[np.float64]]) -> None:

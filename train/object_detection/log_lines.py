@@ -53,11 +53,11 @@ class DetectionLines(Lines[Detections]):
         )
         LOG.info("Round of batches complete")
 
-    def evaluated(self, epoch: Epoch, found: Evaluated[Detections], seconds: float) -> None:
+    def evaluated(self, epoch: Epoch, result: Evaluated[Detections], seconds: float) -> None:
         """Log the validation metrics of an epoch."""
         LOG.info("Updated the metrics")
         LOG.info(
-            "#quality_metric: host=%s, epoch=%d, validation mAP <score>=(%r)", self._host, epoch.number, found.value
+            "#quality_metric: host=%s, epoch=%d, validation mAP <score>=(%r)", self._host, epoch.number, result.value
         )
 
     def improved(self, best: Best[Detections]) -> None:

@@ -29,7 +29,7 @@ PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "vgg-16": "vgg16
 _VGG_STAGES = ([2, 2, 3, 3, 3], [64, 128, 256, 512, 512])
 _SIZES_300, _SIZES_512 = [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05], [0.1, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05]
 _SMALL = 256  # below this, stage two of a ResNet is about as fine as stage three at 300 pixels
-_LARGE_VGG = 448  # at least this needs a seventh map, as in the paper's SSD512
+_LARGE_VGG = 448  # from this side on, VGG has a seventh map, as in the paper's SSD512
 # The maximum logarithm of a box's side divided by its anchor's. Anchors are at least a tenth of the picture, so no box
 # needs a factor of 20. Larger values are overflows of an untrained network.
 _MAX_LOG_SIZE = 3.0

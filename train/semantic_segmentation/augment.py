@@ -81,8 +81,7 @@ def _colour(photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.fl
     enough.
     """
     brightness, contrast, saturation = rng.uniform(1 - _JITTER, 1 + _JITTER, 3)
-    chroma = (
-        saturation * np.eye(3) + (1 - saturation) * _LUMINANCE
-    )  # each row of the second term computes the pixel's luminance
+    # Each row of the second term computes the pixel's luminance.
+    chroma = saturation * np.eye(3) + (1 - saturation) * _LUMINANCE
     middle = brightness * float(_LUMINANCE @ cv2.mean(photo)[:3])
     return np.hstack([contrast * brightness * chroma, np.full((3, 1), (1 - contrast) * middle)])

@@ -40,15 +40,15 @@ class SegmentationLines(Lines[Matrix]):
             "#throughput_metric. host: %s, epoch: %d, train throughput: %r samples/sec.", self._host, epoch.number, rate
         )
 
-    def evaluated(self, epoch: Epoch, found: Evaluated[Matrix], seconds: float) -> None:
+    def evaluated(self, epoch: Epoch, result: Evaluated[Matrix], seconds: float) -> None:
         """Log the validation metrics of an epoch."""
         LOG.info(
             "#quality_metric. host: %s, epoch: %d, validation pixel_accuracy: %r .",
             self._host,
             epoch.number,
-            found.metrics["pixel_accuracy"],
+            result.metrics["pixel_accuracy"],
         )
-        LOG.info("#quality_metric. host: %s, epoch: %d, validation mIOU: %r .", self._host, epoch.number, found.value)
+        LOG.info("#quality_metric. host: %s, epoch: %d, validation mIOU: %r .", self._host, epoch.number, result.value)
         LOG.info(
             "#throughput_metric. host: %s, epoch: %d, validation throughput: %r samples/sec.",
             self._host,

@@ -20,11 +20,8 @@ from train.gluon.start import start
 from train.semantic_segmentation.enlarge import enlarge
 
 _LAYERS = {"resnet-18": 18, "resnet-50": 50, "resnet-101": 101}
-_WIDTHS = {
-    "resnet-18": (256, 512),
-    "resnet-50": (1024, 2048),
-    "resnet-101": (1024, 2048),
-}  # channels of stages three and four
+# Channels of stages three and four.
+_WIDTHS = {"resnet-18": (256, 512), "resnet-50": (1024, 2048), "resnet-101": (1024, 2048)}
 PRETRAINED = {"resnet-18": "resnet18", "resnet-50": "resnet50", "resnet-101": "resnet101"}
 """Names of the weight files (train/weights/files.py)."""
 
