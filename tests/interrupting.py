@@ -135,12 +135,12 @@ class Job:
         evaluations: dict[int, set[str]] = {}
         for run in self.runs:
             resumed = re.search(r"Resuming from \S+: (\d+) epochs? done", run.log)
-            begins = int(resumed[1]) if resumed else 0
+            first_epoch = int(resumed[1]) if resumed else 0
             lines = {
                 int(match[1]): line for line in run.lines if (match := re.fullmatch(self.algorithm.evaluated, line))
             }
-            assert list(lines) == list(range(begins, begins + len(lines)))
-            assert not lines or len(evaluations) - 1 <= begins <= len(evaluations)
+            assert list(lines) == list(range(first_epoch, first_epoch + len(lines)))
+            assert not lines or len(evaluations) - 1 <= first_epoch <= len(evaluations)
             for epoch, line in lines.items():
                 evaluations.setdefault(epoch, set()).add(line)
         return evaluations

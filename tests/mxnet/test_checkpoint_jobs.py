@@ -46,7 +46,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def begins(done: jobs.Done) -> str:
+def resumed_from(done: jobs.Done) -> str:
     """Return the end of the log line about the checkpoint that the job resumes from."""
     (line,) = [line for line in done.lines if line.startswith(("Resuming from", "No checkpoint to resume"))]
     return line.partition("checkpoints")[2]
@@ -62,7 +62,7 @@ def test_a_finished_job_writes_and_checks_its_model_again_without_training(
 ) -> None:
     first, again = trained[1], run(base, epochs=2)
     assert (first.code, again.code, epochs(first), epochs(again)) == (0, 0, [0, 1], [])
-    assert begins(again).startswith("/checkpoint-0002.state: 2 epochs done, the best is epoch ")
+    assert resumed_from(again).startswith("/checkpoint-0002.state: 2 epochs done, the best is epoch ")
     assert any(line.startswith("Check of model.onnx") for line in again.lines)
     assert names(again.model) == names(first.model)
     assert (again.model / "model.onnx").read_bytes() == (first.model / "model.onnx").read_bytes()

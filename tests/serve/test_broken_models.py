@@ -27,29 +27,31 @@ def test_a_file_that_is_not_a_model_is_rejected(models: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("classifier", r"model.onnx answers float32 \(1, 3\) for one image, model.json has 4 class_names"),
         ("detector", r"model.onnx answers float32 \(1, 32, 3\) and float32 \(1, 32, 4\) .* has 4 class_names"),
         ("segmenter", r"model.onnx answers float32 \(1, 4, 8, 8\) for one image, model.json has 5 class_names"),
     ],
 )
-def test_a_description_with_one_class_too_many_is_rejected(models: Path, tmp_path: Path, name: str, says: str) -> None:
+def test_a_description_with_one_class_too_many_is_rejected(
+    models: Path, tmp_path: Path, name: str, message: str
+) -> None:
     described = artifact.read(models / name / "model")
     artifact.write(replace(described, class_names=(*described.class_names, "purple")), tmp_path)
     (tmp_path / "model.onnx").symlink_to(models / name / "model" / "model.onnx")
-    with pytest.raises(ArtifactError, match=says):
+    with pytest.raises(ArtifactError, match=message):
         OnnxEngine(tmp_path, 1)
 
 
 def test_a_segmenter_with_overlapping_cells_is_rejected(models: Path) -> None:
-    says = r"model.onnx answers float32 \(1, 4, 15, 15\) .* an input of 64 x 64 pixels"
-    with pytest.raises(ArtifactError, match=says):
+    message = r"model.onnx answers float32 \(1, 4, 15, 15\) .* an input of 64 x 64 pixels"
+    with pytest.raises(ArtifactError, match=message):
         OnnxEngine(models / "segmenter-overlap" / "model", 1)
 
 
 @pytest.mark.parametrize("name", ["classifier", "detector", "segmenter"])
 def test_weights_that_are_not_finite_are_rejected(models: Path, name: str) -> None:
-    says = r"^model.onnx answers with numbers that are not finite: its weights are broken. Train again.$"
-    with pytest.raises(ArtifactError, match=says):
+    message = r"^model.onnx answers with numbers that are not finite: its weights are broken. Train again.$"
+    with pytest.raises(ArtifactError, match=message):
         OnnxEngine(models / f"{name}-nan" / "model", 1)

@@ -95,16 +95,16 @@ def test_a_segmenter_gives_logits_and_the_mask_of_each_file(models: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("name", "content", "message"),
     [("bad.jpg", b"hello", "bad.jpg: the image is not an image"), ("missing.jpg", None, "missing.jpg")],
 )
 def test_an_unreadable_file_is_named_and_nothing_is_written(
-    models: Path, tmp_path: Path, name: str, content: bytes | None, says: str
+    models: Path, tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     done = check(models / "classifier", tmp_path, np.zeros((0, 3, 8, 8), np.float32), [tmp_path / name])
     assert done.returncode == 1
-    assert says in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.glob("*outputs*"))

@@ -51,9 +51,9 @@ def test_boxes_are_fractions_of_the_upright_photo_for_each_exif_orientation(dete
         detection(0, 1, 0.5, 0.25, 0.75, 0.5),
         detection(1, 1, 0.75, 0.75, 1, 1),
     ]
-    noted = predict(detector, data, {"Accept": "application/json;annotation=1"})
-    assert noted["image_size"] == [{"width": 640, "height": 320, "depth": 3}]
-    pixels = [[note["class_id"], *list(note.values())[2:]] for note in noted["annotations"]]
+    annotated = predict(detector, data, {"Accept": "application/json;annotation=1"})
+    assert annotated["image_size"] == [{"width": 640, "height": 320, "depth": 3}]
+    pixels = [[note["class_id"], *list(note.values())[2:]] for note in annotated["annotations"]]
     assert sorted(pixels) == [[0, 320, 80, 160, 80], [1, 480, 240, 160, 80]]
     assert all(type(number) is int for numbers in pixels for number in numbers)
 
@@ -112,18 +112,18 @@ def test_custom_attributes_limit_the_number_of_detections(detector: Server, head
 
 
 @pytest.mark.parametrize(
-    ("header", "says"),
+    ("header", "message"),
     [
         ("threshold=high", "The custom attribute threshold is 'high', it must be a number from 0 to 1."),
         ("threshold=0.5,max_detections=-3", "The custom attribute max_detections is '-3', it must be a whole number"),
         ("max_detections=1;max_detections=2", "The custom attribute max_detections is given twice"),
     ],
 )
-def test_an_invalid_custom_attribute_gets_400_with_a_reason(detector: Server, header: str, says: str) -> None:
+def test_an_invalid_custom_attribute_gets_400_with_a_reason(detector: Server, header: str, message: str) -> None:
     data = encode(photo((RED, 2, 1)))
     response = detector.request("POST", "/invocations", data, {ATTRIBUTES: header, "Accept": "*/*"})
     assert response.status == 400
-    assert response.reason.startswith(says)
+    assert response.reason.startswith(message)
     assert predict(detector, data)["prediction"]
 
 

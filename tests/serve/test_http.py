@@ -83,7 +83,7 @@ def test_headers_that_arrive_with_the_previous_body_are_read_at_once(classifier:
 
 
 @pytest.mark.parametrize(
-    ("sent", "status", "says"),
+    ("sent", "status", "message"),
     [
         (b"hello\r\n\r\n", 400, "The request cannot be read: Invalid HTTP request line: 'hello'."),
         (b"GET /ping HTTP/1.1\nHost: a\n\n", 400, "The request cannot be read: Invalid HTTP request line: 'bare LF"),
@@ -108,11 +108,11 @@ def test_headers_that_arrive_with_the_previous_body_are_read_at_once(classifier:
         ),
     ],
 )
-def test_invalid_http_gets_a_json_error_at_once(classifier: Server, sent: bytes, status: int, says: str) -> None:
+def test_invalid_http_gets_a_json_error_at_once(classifier: Server, sent: bytes, status: int, message: str) -> None:
     started = time.monotonic()
     with crowd(classifier, 1, sent) as [client]:
         [answered] = read_responses(client)
     assert time.monotonic() - started < 5
     assert (answered.status, answered.headers["connection"]) == (status, "close")
-    assert answered.reason.startswith(says)
+    assert answered.reason.startswith(message)
     assert answered.reason.isprintable()

@@ -79,7 +79,7 @@ def test_every_request_is_counted_before_its_response_arrives(server: Server) ->
     }
     assert of_stages == {"receive": 4, "queue": 3, "decode": 4, "model": 3, "encode": 3}
     whole = grown(before, after, "vision_request_duration_seconds_sum", model="model")
-    spent = [grown(before, after, "vision_stage_duration_seconds_sum", model="model", stage=one) for one in STAGES]
+    spent = [grown(before, after, "vision_stage_duration_seconds_sum", model="model", stage=stage) for stage in STAGES]
     assert min(spent) > 0
     assert value(after, "vision_requests_in_progress", model="model") == 0
     assert value(after, "vision_requests_waiting", model="model") == 0
@@ -165,7 +165,7 @@ def test_a_request_without_an_id_gets_a_new_one(server: Server) -> None:
     for _ in range(2):
         assert predict(server) == 200
     ids = [json.loads(line).get("id") for line in server.log() if '"200 POST /invocations"' in line]
-    ours = [one for one in ids if re.fullmatch("[0-9a-f]{32}", str(one))]
+    ours = [id_ for id_ in ids if re.fullmatch("[0-9a-f]{32}", str(id_))]
     assert len(ours) == len(set(ours)) >= 2
 
 
@@ -212,8 +212,8 @@ def test_each_of_many_models_has_its_own_series_from_loading_to_unloading(models
         server.wait_until_ready()
 
         def load(name: str, folder: str) -> int:
-            asked = {"model_name": name, "url": str(models / folder / "model")}
-            return server.request("POST", "/models", json.dumps(asked).encode()).status
+            model = {"model_name": name, "url": str(models / folder / "model")}
+            return server.request("POST", "/models", json.dumps(model).encode()).status
 
         assert server.request("GET", "/metrics").status == 200, "metrics must work without a model too"
         assert load("a", "classifier") == load("b", "detector") == 200

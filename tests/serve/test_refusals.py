@@ -12,7 +12,7 @@ RED, GREEN = (255, 0, 0), (0, 255, 0)
 
 
 @pytest.mark.parametrize(
-    ("body", "headers", "status", "says"),
+    ("body", "headers", "status", "message"),
     [
         (b"", {}, 400, "The image is empty (0 bytes)."),
         (encode(quarters(90, 60))[:-40], {"Content-Type": "image/jpeg"}, 400, "The image is truncated"),
@@ -26,11 +26,11 @@ RED, GREEN = (255, 0, 0), (0, 255, 0)
     ids=["empty", "truncated", "no-image", "bomb", "csv", "json", "zip", "accept"],
 )
 def test_a_bad_request_gets_a_status_and_a_reason_and_the_next_request_succeeds(
-    classifier: Server, body: bytes, headers: dict[str, str], status: int, says: str
+    classifier: Server, body: bytes, headers: dict[str, str], status: int, message: str
 ) -> None:
     response = classifier.request("POST", "/invocations", body, headers)
     assert response.status == status
-    assert response.reason.startswith(says)
+    assert response.reason.startswith(message)
     assert classifier.request("POST", "/invocations", solid(*GREEN)).status == 200
 
 
@@ -56,7 +56,7 @@ def test_an_uncompressed_body_may_have_a_content_encoding_of_identity(classifier
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "requests",
     [
         [({}, solid(*RED), 200), ({}, b"x" * 300_000, 400), ({}, solid(*RED), 200), ({}, b"", 400)],
         [
@@ -69,10 +69,10 @@ def test_an_uncompressed_body_may_have_a_content_encoding_of_identity(classifier
     ids=["bodies", "headers"],
 )
 def test_a_rejected_request_keeps_the_connection_open(
-    classifier: Server, asked: list[tuple[dict[str, str], bytes, int]]
+    classifier: Server, requests: list[tuple[dict[str, str], bytes, int]]
 ) -> None:
     with contextlib.closing(classifier.connect()) as connection:
-        for headers, body, status in asked:
+        for headers, body, status in requests:
             connection.request("POST", "/invocations", body, headers)
             response = connection.getresponse()
             response.read()

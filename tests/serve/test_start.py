@@ -26,7 +26,7 @@ def test_the_first_log_lines_give_version_cpus_memory_port_workers_and_model(cla
 
 
 @pytest.mark.parametrize(
-    ("variables", "says"),
+    ("variables", "message"),
     [
         ({"SAGEMAKER_BASE_DIR": "/nowhere"}, "/nowhere/model/model.json is missing: the folder does not exist"),
         ({"SAGEMAKER_BIND_TO_PORT": "http"}, "SAGEMAKER_BIND_TO_PORT is 'http', it must be a whole number"),
@@ -34,15 +34,15 @@ def test_the_first_log_lines_give_version_cpus_memory_port_workers_and_model(cla
     ],
 )
 def test_an_invalid_setting_ends_the_process_before_it_binds(
-    models: Path, variables: dict[str, str], says: str
+    models: Path, variables: dict[str, str], message: str
 ) -> None:
     with Server(models / "classifier", **variables) as server:
         assert server.wait(30) == 1
-        assert server.wait_for("serve: ").startswith(f"serve: {says}")
+        assert server.wait_for("serve: ").startswith(f"serve: {message}")
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (
             lambda path: path.write_text("[" * 5000 + "]" * 5000),
@@ -61,15 +61,15 @@ def test_an_invalid_setting_ends_the_process_before_it_binds(
     ids=["nested", "digits", "pipe", "device"],
 )
 def test_an_unreadable_model_json_ends_the_server_with_one_sentence(
-    tmp_path: Path, make: Callable[[Path], object], says: str
+    tmp_path: Path, make: Callable[[Path], object], message: str
 ) -> None:
     path = tmp_path / "model" / "model.json"
     path.parent.mkdir()
     make(path)
     with Server(tmp_path) as server:
         assert server.wait(20) == 1
-        assert server.wait_for("serve: ") == f"serve: {path} {says}"
-        assert server.log() == [f"serve: {path} {says}", "(end of the log)"]
+        assert server.wait_for("serve: ") == f"serve: {path} {message}"
+        assert server.log() == [f"serve: {path} {message}", "(end of the log)"]
 
 
 def test_the_model_folder_may_be_read_only_and_nothing_is_written_next_to_it(models: Path, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_a_failure_file_that_the_script_wrote_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "directory", "says"),
+    ("program", "directory", "message"),
     [
         ("trian.py", None, "sagemaker_program='trian.py' is not a file in {base}/code, which contains train.py: set"),
         ("../train.py", None, "sagemaker_program='../train.py' cannot be run: The training entry point '../train.py'"),
@@ -53,7 +53,7 @@ def test_a_failure_file_that_the_script_wrote_is_kept(tmp_path: Path) -> None:
     ],
 )
 def test_a_missing_script_is_named_with_exit_code_2(
-    program: str, directory: str | None, says: str, tmp_path: Path
+    program: str, directory: str | None, message: str, tmp_path: Path
 ) -> None:
     base = scripts.prepare(tmp_path, {"train.py": ""}, program)
     if directory:
@@ -62,7 +62,7 @@ def test_a_missing_script_is_named_with_exit_code_2(
     jobs.earlier_model(base)
     done = scripts.run(base)
     assert (done.code, done.texts()) == (2, jobs.EARLIER)
-    assert says.format(base=base) in done.failure
+    assert message.format(base=base) in done.failure
     assert done.failure.startswith("ClientError: ")
 
 

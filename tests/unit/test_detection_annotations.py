@@ -71,8 +71,8 @@ def test_a_byte_order_mark_is_accepted(encoding: str) -> None:
 
 
 def test_invalid_categories_are_ignored() -> None:
-    odd = [None, {"class_id": True, "name": "a"}, {"class_id": 0, "name": 3}, {"class_id": 0.5, "name": "b"}, {}]
-    assert parse({"annotations": [], "categories": odd}).categories == {}
+    categories = [None, {"class_id": True, "name": "a"}, {"class_id": 0, "name": 3}, {"class_id": 0.5, "name": "b"}, {}]
+    assert parse({"annotations": [], "categories": categories}).categories == {}
     assert parse({"annotations": [], "categories": {"class_id": 0}}).categories == {}
 
 
@@ -503,11 +503,11 @@ def test_records_with_boxes_in_pixels_are_rejected(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("odd", [(0.5, 0.5, 1.5, 1.2), (31, 20, 90, 80), (math.nan, 0, 1, 1)])
+@pytest.mark.parametrize("box", [(0.5, 0.5, 1.5, 1.2), (31, 20, 90, 80), (math.nan, 0, 1, 1)])
 def test_records_with_a_few_boxes_outside_the_image_are_accepted(
-    odd: tuple[float, float, float, float], tmp_path: Path
+    box: tuple[float, float, float, float], tmp_path: Path
 ) -> None:
-    assert recorded(tmp_path, (0, 0, 0.5, 0.5), odd, (0, 0, 1, 1)) == 3
+    assert recorded(tmp_path, (0, 0, 0.5, 0.5), box, (0, 0, 1, 1)) == 3
 
 
 def test_records_are_listed_in_order_with_their_boxes(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from train.errors import UserError
 from train.weights.pretrained import _first_kernel, find
 
-WAYS = ["channel named 'pretrained'", "make build PRETRAINED=DIR", "PRETRAINED_URL and PRETRAINED_SHA256"]
+OPTIONS = ["channel named 'pretrained'", "make build PRETRAINED=DIR", "PRETRAINED_URL and PRETRAINED_SHA256"]
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_the_channel_has_priority_over_the_image_and_the_image_over_the_url(tmp_
 def test_missing_weights_give_an_error_with_the_three_sources(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         find(None, "resnet50", {"VISION_PRETRAINED_DIR": str(tmp_path)})
-    for way in (*WAYS, "resnet50.safetensors", str(tmp_path), "use_pretrained_model=0"):
-        assert way in str(caught.value)
+    for option in (*OPTIONS, "resnet50.safetensors", str(tmp_path), "use_pretrained_model=0"):
+        assert option in str(caught.value)
 
 
 def test_a_channel_without_weights_is_an_error_even_if_the_image_has_them(tmp_path: Path) -> None:

@@ -34,15 +34,15 @@ def test_admitted_predictions_run_together_and_the_others_wait_in_order() -> Non
             return gate.predict("a", 10, work, number)
 
     with ThreadPoolExecutor(5) as clients:
-        answers = []
+        predictions = []
         for number in range(5):
-            answers.append(clients.submit(request, number))
+            predictions.append(clients.submit(request, number))
             if number < 2:
                 assert work.running.acquire(timeout=10)
         assert work.order == [0, 1]
         assert not work.running.acquire(timeout=0.05), "a third prediction started although only two are admitted"
         work.may_end.set()
-        assert [answer.result(10) for answer in answers] == [0, 10, 20, 30, 40]
+        assert [prediction.result(10) for prediction in predictions] == [0, 10, 20, 30, 40]
 
 
 def test_a_request_beyond_the_queue_is_refused_at_once_until_there_is_room_again() -> None:

@@ -209,7 +209,7 @@ def test_custom_attributes_cut_the_rows_and_unknown_ones_are_ignored(header: str
 
 
 @pytest.mark.parametrize(
-    ("header", "says"),
+    ("header", "message"),
     [
         ("threshold=high", "The custom attribute threshold is 'high', it must be a number from 0 to 1."),
         ("threshold=1.5", "The custom attribute threshold is '1.5', it must be a number from 0 to 1."),
@@ -230,11 +230,11 @@ def test_custom_attributes_cut_the_rows_and_unknown_ones_are_ignored(header: str
         ("threshold=0.5;threshold=0.6", "The custom attribute threshold is given twice; give it once."),
     ],
 )
-def test_an_invalid_value_of_a_custom_attribute_is_refused_with_the_allowed_values(header: str, says: str) -> None:
+def test_an_invalid_value_of_a_custom_attribute_is_refused_with_the_allowed_values(header: str, message: str) -> None:
     with pytest.raises(BadRequest) as refusal:
         count_rows(header)
     assert refusal.value.status == 400
-    assert says in str(refusal.value)
+    assert message in str(refusal.value)
     assert len(str(refusal.value)) < 200
 
 

@@ -277,27 +277,27 @@ def test_a_child_that_dies_while_it_waits_is_replaced(sandbox: Sandbox) -> None:
     ("number", "error"), [(signal.SIGKILL, Exhausted), (signal.SIGSEGV, Crashed), (signal.SIGPROF, Exhausted)]
 )
 def test_a_child_that_is_killed_at_work_fails_only_its_own_job(number: int, error: type[Exception]) -> None:
-    made = Sandbox(64 * MB, 60, at_once=1, patience=30)
+    own_sandbox = Sandbox(64 * MB, 60, at_once=1, patience=30)
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            made.run("image", jobs.ask_for_image(SPEC, preprocess.MAX_PIXELS), hostile.pgm(4000, 4000, 254))
+            own_sandbox.run("image", jobs.ask_for_image(SPEC, preprocess.MAX_PIXELS), hostile.pgm(4000, 4000, 254))
         except (Exhausted, Crashed) as caught:
             failed.append(caught)
 
-    pid = child_pid(made)
+    pid = child_pid(own_sandbox)
     os.kill(pid, signal.SIGSTOP)  # so that the job cannot end before the signal comes
     thread = threading.Thread(target=work)
     thread.start()
-    while made._idle:  # until the job has taken the child
+    while own_sandbox._idle:  # until the job has taken the child
         os.sched_yield()
     os.kill(pid, number)
     os.kill(pid, signal.SIGCONT)
     thread.join(30)
     assert [type(caught) for caught in failed] == [error]
-    assert child_pid(made) != pid
-    made.close()
+    assert child_pid(own_sandbox) != pid
+    own_sandbox.close()
 
 
 def run_until_refused(sandbox: Sandbox) -> None:
@@ -306,7 +306,7 @@ def run_until_refused(sandbox: Sandbox) -> None:
 
 
 def test_jobs_beyond_the_running_and_queued_ones_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Sandbox(64 * MB, 60, at_once=1, patience=30)
+    own_sandbox = Sandbox(64 * MB, 60, at_once=1, patience=30)
     inside, may_end = threading.Semaphore(0), threading.Event()
 
     def stand_in(job: str, given: dict[str, object], data: bytes) -> tuple[dict[str, object], bytes]:
@@ -314,13 +314,13 @@ def test_jobs_beyond_the_running_and_queued_ones_are_refused_at_once(monkeypatch
         assert may_end.wait(30)
         return {}, b""
 
-    monkeypatch.setattr(made, "_run", stand_in)
-    threads = [threading.Thread(target=made.run, args=("image", {}, b"")) for _ in range(2)]
+    monkeypatch.setattr(own_sandbox, "_run", stand_in)
+    threads = [threading.Thread(target=own_sandbox.run, args=("image", {}, b"")) for _ in range(2)]
     threads[0].start()
     assert inside.acquire(timeout=30)
     threads[1].start()
     with pytest.raises(Unavailable, match=r"^The server is busy with 2 requests"):
-        run_until_refused(made)  # because the second one may not be in the queue yet
+        run_until_refused(own_sandbox)  # because the second one may not be in the queue yet
     may_end.set()
     for thread in threads:
         thread.join(30)
@@ -340,12 +340,12 @@ MODEL = TensorModel(
 
 @pytest.mark.parametrize("rows", [10, 500_000])
 def test_a_text_gives_the_same_call_here_and_in_the_sandbox(rows: int) -> None:
-    made = Sandbox(512 * MB, 60, at_once=1, patience=60)
+    own_sandbox = Sandbox(512 * MB, 60, at_once=1, patience=60)
     data = b"\n".join(b"%d" % (row % 100) for row in range(rows))
     assert (len(data) > reader.TEXT_HERE) == (rows > 10)
-    read = SandboxedReader(made).text(data, "text/csv", MODEL)
+    read = SandboxedReader(own_sandbox).text(data, "text/csv", MODEL)
     call = read.call() if isinstance(read, reader.Text) else read
-    made.close()
+    own_sandbox.close()
     assert call.rows == rows
     assert np.array_equal(call.inputs["x"], np.arange(rows, dtype=np.float32) % 100)
 

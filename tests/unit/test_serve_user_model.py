@@ -76,8 +76,8 @@ def test_an_invalid_description_is_refused_with_its_file_and_key(
     path: str, value: Any, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "model.onnx").touch()
-    one = Signature((Tensor("x", "float32", (None,)),), (Tensor("y", "float32", None),), "model.onnx")
-    written = signature.write(TensorModel("test", {"a": one}), tmp_path)
+    model_signature = Signature((Tensor("x", "float32", (None,)),), (Tensor("y", "float32", None),), "model.onnx")
+    written = signature.write(TensorModel("test", {"a": model_signature}), tmp_path)
     document = json.loads(written.read_text())
     *parents, last = path.split(".")
     parent = document
@@ -92,17 +92,19 @@ def test_an_invalid_description_is_refused_with_its_file_and_key(
 
 def test_a_description_of_an_earlier_version_without_image_values_is_read(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").touch()
-    one = Signature((Tensor("x", "float32", (None,)),), (Tensor("y", "float32", None),), "model.onnx", "0..255")
-    written = signature.write(TensorModel("test", {"a": one}), tmp_path)
+    model_signature = Signature(
+        (Tensor("x", "float32", (None,)),), (Tensor("y", "float32", None),), "model.onnx", "0..255"
+    )
+    written = signature.write(TensorModel("test", {"a": model_signature}), tmp_path)
     document = json.loads(written.read_text())
     del document["signatures"]["a"]["image_values"]
     written.write_text(json.dumps(document))
-    assert signature.read(tmp_path).signatures["a"] == replace(one, image_values="")
+    assert signature.read(tmp_path).signatures["a"] == replace(model_signature, image_values="")
 
 
 def test_a_missing_graph_is_reported_with_its_name(tmp_path: Path) -> None:
-    one = Signature((), (Tensor("y", "float32", ()),), "model-1.onnx")
-    signature.write(TensorModel("test", {"a": one}), tmp_path)
+    model_signature = Signature((), (Tensor("y", "float32", ()),), "model-1.onnx")
+    signature.write(TensorModel("test", {"a": model_signature}), tmp_path)
     with pytest.raises(ArtifactError, match=r"model-1\.onnx is missing beside model\.json"):
         signature.read(tmp_path)
 
@@ -171,8 +173,8 @@ class Double:
 
     def __init__(self, *shape: int | None, dtype: str = "float32", pixels: str = "", graphs: str = "") -> None:
         outputs = (Tensor("y", "float32", (None, 1)),)
-        one = Signature((Tensor("x", dtype, shape),), outputs, image_values=graphs)
-        self.engine = TensorEngine(TensorModel("double", {"serving_default": one}), self.run, pixels)
+        model_signature = Signature((Tensor("x", dtype, shape),), outputs, image_values=graphs)
+        self.engine = TensorEngine(TensorModel("double", {"serving_default": model_signature}), self.run, pixels)
         self.given = np.zeros(0)
 
     def run(self, name: str, inputs: Any) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Hyperparameters of image-classification-tensorflow: both families of names, what goes together, what is ignored."""
+"""Hyperparameters of image-classification-tensorflow: both sets of names, which values conflict, what is ignored."""
 
 import logging
 
@@ -17,25 +17,25 @@ def refusal(**raw: str) -> str:
     return str(caught.value)
 
 
-def test_nothing_has_to_be_set() -> None:
+def test_no_hyperparameter_is_required() -> None:
     found = check({})
     assert (found.image_shape, found.resize, found.mini_batch_size) == ((3, 128, 128), 128, 32)
     assert found.num_classes is None
 
 
 @pytest.mark.parametrize("sides", ["72,128", "128,72"])
-def test_the_smaller_side_of_the_shape_is_the_shorter_side_of_photos_unless_told(sides: str) -> None:
+def test_by_default_photos_are_resized_to_the_smaller_side_of_the_shape(sides: str) -> None:
     assert check({"image_shape": f"3,{sides}"}).resize == 72
 
 
-def test_the_hyperparameters_of_the_seeds_script_are_taken_as_they_are() -> None:
+def test_the_hyperparameters_of_the_seed_projects_script_are_accepted() -> None:
     found = check({"epochs": "3", "batch_size": "16", "steps": "367", "val_steps": "93", "model_dir": "s3://a/b"})
     assert (found.epochs, found.mini_batch_size) == (3, 16)
     assert not {"steps", "val_steps", "model_dir", "batch_size"} & set(found.values())
 
 
 @pytest.mark.parametrize("name", ["steps", "val_steps"])
-def test_what_the_data_says_itself_is_ignored_with_a_warning(
+def test_hyperparameters_that_the_data_determines_are_ignored_with_a_warning(
     name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LOG, "propagate", True)
@@ -43,7 +43,7 @@ def test_what_the_data_says_itself_is_ignored_with_a_warning(
     assert f"{name}=367 is ignored: an epoch always uses all data" in caplog.text
 
 
-def test_one_thing_with_two_names_and_two_values_is_refused() -> None:
+def test_two_names_of_one_setting_with_different_values_are_refused() -> None:
     assert refusal(batch_size="16", mini_batch_size="32").startswith(
         "hyperparameters mini_batch_size=32 and batch_size=16 are the same setting"
     )
@@ -51,7 +51,7 @@ def test_one_thing_with_two_names_and_two_values_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "trained"),
+    ("raw", "train_layers"),
     [
         ({}, "all"),
         ({"use_pretrained_model": "1"}, "head"),
@@ -61,12 +61,14 @@ def test_one_thing_with_two_names_and_two_values_is_refused() -> None:
         ({"train_layers": "19"}, "all"),
     ],
 )
-def test_all_layers_are_trained_but_above_pretrained_ones_the_head_alone(raw: dict[str, str], trained: str) -> None:
-    assert check(raw).train_layers == trained
+def test_all_layers_are_trained_by_default_and_only_the_head_with_pretrained_weights(
+    raw: dict[str, str], train_layers: str
+) -> None:
+    assert check(raw).train_layers == train_layers
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         ({"num_classes": "1"}, "hyperparameter num_classes='1' is not valid: expected a whole number of at least 2"),
         ({"image_shape": "3,16,16"}, "hyperparameter image_shape=(3, 16, 16) is too small: MobileNetV2 takes sides"),
@@ -83,17 +85,17 @@ def test_all_layers_are_trained_but_above_pretrained_ones_the_head_alone(raw: di
         ({"step": "3"}, "hyperparameter 'step' is unknown: did you mean steps?"),
     ],
 )
-def test_a_value_out_of_range_is_refused_with_what_is_valid(raw: dict[str, str], said: str) -> None:
-    assert refusal(**raw).startswith(said)
+def test_a_value_out_of_range_is_refused_with_what_is_valid(raw: dict[str, str], message: str) -> None:
+    assert refusal(**raw).startswith(message)
 
 
-def test_alpha_is_read_as_a_number_is_written() -> None:
+def test_alpha_may_be_written_like_any_number() -> None:
     assert [check({"alpha": text}).alpha for text in ("1", "1.0", "1.00", "0.50")] == [1.0, 1.0, 1.0, 0.5]
 
 
 # ---- SageMaker's own TensorFlow image classification ------------------------------------------------------------
 
-# Its hyperparameters with their defaults, as its page has them and `hyperparameters.retrieve_default` returns them.
+# Its hyperparameters with their defaults, as its page lists them and `hyperparameters.retrieve_default` returns them.
 BUILT_IN = {
     "augmentation": "False",
     "augmentation_random_flip": "horizontal_and_vertical",
@@ -121,27 +123,29 @@ BUILT_IN = {
     "rho": "0.95",
     "train_only_top_layer": "False",
 }
-NO_EQUAL = ("label_smoothing", "regularizers_l2")
+NO_EQUIVALENT = ("label_smoothing", "regularizers_l2")
 
 
-def test_all_hyperparameters_of_the_built_in_but_those_without_an_equal_are_taken() -> None:
-    found = check({name: text for name, text in BUILT_IN.items() if name not in NO_EQUAL})
+def test_all_hyperparameters_of_the_built_in_that_have_an_equivalent_are_accepted() -> None:
+    found = check({name: text for name, text in BUILT_IN.items() if name not in NO_EQUIVALENT})
     assert not fields.rows([builtin.BuiltinNames]).keys() & found.values().keys()
     assert (found.horizontal_flip, found.rotation_range, found.zoom_range) == (False, 0.0, 0.0)
     assert (found.mini_batch_size, found.train_layers, found.dropout) == (32, "all", 0.2)
     assert (found.eps, found.gamma, found.early_stopping_tolerance) == (1e-7, 0.95, 0.0)
 
 
-def test_those_without_an_equal_are_named_together_as_not_known_here() -> None:
-    said = refusal(**BUILT_IN)
-    for name in NO_EQUAL:
-        assert f"hyperparameter {name}={BUILT_IN[name]!r} is not valid: expected only 0, because it belongs to " in said
-    assert said.count("SageMaker's built-in TensorFlow image classification and is not supported here") == 2
-    check(BUILT_IN | dict.fromkeys(NO_EQUAL, "0"))
+def test_hyperparameters_without_an_equivalent_are_reported_together() -> None:
+    message = refusal(**BUILT_IN)
+    for name in NO_EQUIVALENT:
+        assert (
+            f"hyperparameter {name}={BUILT_IN[name]!r} is not valid: expected only 0, because it belongs to " in message
+        )
+    assert message.count("SageMaker's built-in TensorFlow image classification and is not supported here") == 2
+    check(BUILT_IN | dict.fromkeys(NO_EQUIVALENT, "0"))
 
 
 @pytest.mark.parametrize(
-    ("raw", "equals", "line"),
+    ("raw", "equivalent", "line"),
     [
         (
             {"train_only_top_layer": "True"},
@@ -178,16 +182,16 @@ def test_those_without_an_equal_are_named_together_as_not_known_here() -> None:
         ),
     ],
 )
-def test_a_hyperparameter_of_the_built_in_is_taken_as_its_equal_with_a_line(
-    raw: dict[str, str], equals: dict[str, object], line: str, caplog: pytest.LogCaptureFixture
+def test_a_hyperparameter_of_the_built_in_becomes_its_equivalent_and_is_logged(
+    raw: dict[str, str], equivalent: dict[str, object], line: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="train"):
-        assert equals.items() <= check(raw).values().items()
+        assert equivalent.items() <= check(raw).values().items()
     assert line in caplog.messages
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         (
             {"train_only_top_layer": "True", "train_layers": "all"},
@@ -210,11 +214,11 @@ def test_a_hyperparameter_of_the_built_in_is_taken_as_its_equal_with_a_line(
         ({"augmentation_random_rotation": "nan"}, "hyperparameter augmentation_random_rotation='nan' is not valid"),
     ],
 )
-def test_what_has_no_equal_or_is_said_twice_is_refused(raw: dict[str, str], said: str) -> None:
-    assert refusal(**raw).startswith(said)
+def test_values_without_an_equivalent_and_contradictions_are_refused(raw: dict[str, str], message: str) -> None:
+    assert refusal(**raw).startswith(message)
 
 
-def test_the_same_by_both_names_is_no_contradiction() -> None:
+def test_the_same_value_under_both_names_is_no_contradiction() -> None:
     assert check({"train_only_top_layer": "1", "train_layers": "Head"}).train_layers == "head"
     assert check({"train_only_top_layer": "0", "train_layers": "19"}).train_layers == "all"
 
@@ -227,7 +231,7 @@ def test_the_same_by_both_names_is_no_contradiction() -> None:
         ({"binary_mode": "True", "num_classes": "None"}, "num_classes", 2),
     ],
 )
-def test_a_hyperparameter_of_none_is_not_set_and_contradicts_nothing(
+def test_a_hyperparameter_of_none_counts_as_not_set_and_contradicts_nothing(
     raw: dict[str, str], name: str, value: object
 ) -> None:
     assert getattr(check(raw), name) == value

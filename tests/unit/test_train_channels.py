@@ -1,4 +1,4 @@
-"""Channels: real SageMaker files, local mode's short ones, none at all; and what is refused."""
+"""Channels: read from SageMaker's files, local mode's shorter ones, or none at all; and what is refused."""
 
 import json
 from pathlib import Path
@@ -27,12 +27,12 @@ FULL = {
 }
 
 
-def test_content_type_is_read_without_parameters_and_case_and_fastfile_is_a_folder(tmp_path: Path) -> None:
+def test_the_content_type_ignores_parameters_and_case_and_fastfile_is_a_folder(tmp_path: Path) -> None:
     found = channels.load(lay_out(tmp_path, {"train": FULL}, ["train"]))
     assert found["train"] == channels.Channel("train", tmp_path / "data" / "train", channels.RECORDIO)
 
 
-def test_local_modes_three_letter_attributes_are_enough(tmp_path: Path) -> None:
+def test_the_few_attributes_of_local_mode_are_enough(tmp_path: Path) -> None:
     found = channels.load(lay_out(tmp_path, {"train": {"TrainingInputMode": "File"}}, ["train"]))
     assert found["train"].content_type == ""
 
@@ -51,7 +51,7 @@ def test_without_any_data_there_are_no_channels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "folders", "said"),
+    ("config", "folders", "message"),
     [
         ({"train": {**FULL, "TrainingInputMode": "Pipe"}}, [], "channel 'train' has input mode Pipe"),
         ({"train": FULL}, [], "channel 'train' has no folder"),
@@ -60,13 +60,15 @@ def test_without_any_data_there_are_no_channels(tmp_path: Path) -> None:
         ([1], [], r"inputdataconfig\.json contains a JSON list"),
     ],
 )
-def test_a_channel_that_cannot_be_read_is_named(config: Any, folders: list[str], said: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=said):
+def test_an_invalid_channel_is_refused_with_its_name(
+    config: Any, folders: list[str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
         channels.load(lay_out(tmp_path, config, folders))
 
 
-def channels_of(base: Path, given: dict[str, str]) -> dict[str, channels.Channel]:
-    """Channels by name and content type; `.rec` in place of a content type puts a record file into the channel."""
+def load_channels(base: Path, given: dict[str, str]) -> dict[str, channels.Channel]:
+    """Load channels of these names and content types; `.rec` instead of a content type adds a record file."""
     lay_out(base, {name: {"ContentType": kind} for name, kind in given.items()}, list(given))
     for name, kind in given.items():
         if kind == ".rec":
@@ -78,7 +80,7 @@ RECORDS = channels.RECORDIO
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({}, "channels 'train', 'train_lst', 'validation', 'validation_lst' are missing (given: none): because"),
         ({"train": "", "train_lst": ""}, "channels 'validation', 'validation_lst' are missing (given: train, train_"),
@@ -90,12 +92,12 @@ RECORDS = channels.RECORDIO
         ({"train": RECORDS, "validation_lst": ""}, "channel 'validation' is missing"),
     ],
 )
-def test_all_missing_channels_are_named_at_once_by_the_form_of_those_given(
-    given: dict[str, str], said: str, tmp_path: Path
+def test_all_missing_channels_of_the_format_in_use_are_reported_at_once(
+    given: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as caught:
-        channels.require_all(channels_of(tmp_path, given), "lst", "because")
-    assert str(caught.value).startswith(said)
+        channels.require_all(load_channels(tmp_path, given), "lst", "because")
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -106,12 +108,12 @@ def test_all_missing_channels_are_named_at_once_by_the_form_of_those_given(
         {"train": ".rec", "validation": "", "validation_lst": "", "pretrained": ""},
     ],
 )
-def test_whole_channels_of_either_form_are_enough(given: dict[str, str], tmp_path: Path) -> None:
-    channels.require_all(channels_of(tmp_path, given), "lst", "because")
+def test_complete_channels_of_either_format_are_enough(given: dict[str, str], tmp_path: Path) -> None:
+    channels.require_all(load_channels(tmp_path, given), "lst", "because")
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"training": RECORDS, "validation": RECORDS}, "given: training, validation; 'training': did you mean train?)"),
         ({"train": RECORDS, "val": RECORDS}, "given: train, val; 'val': did you mean validation?)"),
@@ -121,19 +123,21 @@ def test_whole_channels_of_either_form_are_enough(given: dict[str, str], tmp_pat
         ({"train": RECORDS, "test": ""}, "(given: test, train): because"),
     ],
 )
-def test_a_channel_of_nearly_the_right_name_is_asked_about(given: dict[str, str], said: str, tmp_path: Path) -> None:
+def test_a_misspelled_channel_is_reported_with_the_right_name(
+    given: dict[str, str], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(UserError) as caught:
-        channels.require_all(channels_of(tmp_path, given), "lst", "because")
-    assert said in str(caught.value)
+        channels.require_all(load_channels(tmp_path, given), "lst", "because")
+    assert message in str(caught.value)
 
 
-def test_the_model_channel_is_refused_until_it_is_built(tmp_path: Path) -> None:
+def test_the_model_channel_is_refused_as_not_supported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="channel 'model'"):
         channels.refuse_unsupported(channels.load(lay_out(tmp_path, None, ["model"])))
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         ([], r"^channel 'train' holds no \.rec file: it is empty$"),
         (["a.rec", "b/c.rec"], r"^channel 'train' holds 2 \.rec files \(a\.rec, b/c\.rec\): it must hold exactly one$"),
@@ -141,15 +145,17 @@ def test_the_model_channel_is_refused_until_it_is_built(tmp_path: Path) -> None:
         (["b/c.jpg", "b/d.jpg"], r"^channel 'train' holds no \.rec file, only b/$"),
     ],
 )
-def test_a_channel_of_one_file_says_what_it_holds_instead(names: list[str], said: str, tmp_path: Path) -> None:
+def test_a_channel_without_its_single_file_is_refused_with_what_it_holds(
+    names: list[str], message: str, tmp_path: Path
+) -> None:
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         channels.Channel("train", tmp_path, "").only_file(".rec")
 
 
-def test_a_channel_of_one_file_finds_it_in_a_subfolder_and_passes_over_hidden_ones(tmp_path: Path) -> None:
+def test_the_single_file_of_a_channel_is_found_in_a_subfolder_and_hidden_files_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.rec").touch()
     (tmp_path / "._a.rec").touch()
@@ -157,14 +163,14 @@ def test_a_channel_of_one_file_finds_it_in_a_subfolder_and_passes_over_hidden_on
 
 
 def touch(base: Path, *names: str) -> channels.Channel:
-    """A channel `train` of empty files."""
+    """Return a channel `train` with these empty files."""
     for name in names:
         (base / name).parent.mkdir(parents=True, exist_ok=True)
         (base / name).touch()
     return channels.Channel("train", base, "")
 
 
-def test_files_in_hidden_folders_are_not_of_the_channel_whatever_lies_above_it(tmp_path: Path) -> None:
+def test_files_in_hidden_folders_are_ignored_even_if_the_channel_is_in_a_hidden_folder(tmp_path: Path) -> None:
     base = tmp_path / ".hidden" / "train"
     channel = touch(base, "a.rec", ".ipynb_checkpoints/a-checkpoint.rec", "sub/.cache/deep/b.rec", "..c/d.jpg")
     assert channel.only_file(".rec") == base / "a.rec"
@@ -175,7 +181,7 @@ def test_a_record_file_in_a_hidden_folder_does_not_make_a_channel_recordio(tmp_p
     assert not channels.is_recordio({"train": touch(tmp_path, ".cache/a.rec")}, "train", "train_lst")
 
 
-def test_a_listing_is_of_what_the_job_would_read_and_tells_hidden_files_from_nothing(tmp_path: Path) -> None:
+def test_a_listing_shows_what_the_job_would_read_and_mentions_hidden_files(tmp_path: Path) -> None:
     touch(tmp_path, ".DS_Store", "sub/a.jpg", ".ipynb_checkpoints/b.jpg")
     assert channels.listing(tmp_path) == "sub/"
     assert channels.listing(tmp_path / ".ipynb_checkpoints") == "b.jpg"
@@ -183,5 +189,5 @@ def test_a_listing_is_of_what_the_job_would_read_and_tells_hidden_files_from_not
         touch(tmp_path / "b", ".a.rec").only_file(".rec")
 
 
-def test_without_a_config_file_a_hidden_folder_is_no_channel(tmp_path: Path) -> None:
+def test_without_a_config_file_a_hidden_folder_is_not_a_channel(tmp_path: Path) -> None:
     assert sorted(channels.load(lay_out(tmp_path, None, ["train", ".ipynb_checkpoints"]))) == ["train"]

@@ -1,4 +1,7 @@
-"""What stands in for NVIDIA's driver, and when: with libraries that have its name. In the images: tests/images."""
+"""The stand-in for NVIDIA's driver and when it is loaded, tested with libraries of the driver's name.
+
+tests/images tests it in the images.
+"""
 
 import ctypes
 import os
@@ -17,8 +20,8 @@ SOURCE = REPOSITORY / "containers" / "mxnet" / "gpu" / "libcuda.c"
 Loaded = Callable[..., tuple[set[str], str]]
 
 
-def compiled(folder: Path) -> Path:
-    """The library that stands in, as the images have it, in a new folder."""
+def compile_library(folder: Path) -> Path:
+    """Compile the stand-in library of the images in a new folder."""
     folder.mkdir()
     library = folder / cuda.DRIVER
     command = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{cuda.DRIVER}", "-o", library, SOURCE]
@@ -28,7 +31,7 @@ def compiled(folder: Path) -> Path:
 
 @pytest.fixture
 def loaded() -> Loaded:
-    """`loaded(stand_in, driver)`: the libraries of the driver's name in a process that asked for the stand-in."""
+    """`loaded(stand_in, driver)`: the libraries of the driver's name in a process that loads the stand-in if needed."""
 
     def run(stand_in: Path, driver_folder: Path | None = None) -> tuple[set[str], str]:
         code = (
@@ -38,11 +41,11 @@ def loaded() -> Loaded:
             "print(*{line.split()[-1] for line in open('/proc/self/maps') if 'libcuda.so' in line})"
         )
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "LD_LIBRARY_PATH": str(driver_folder or "")}
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", code, stand_in], env=environment, capture_output=True, text=True, timeout=60
         )
-        assert done.returncode == 0, done.stderr
-        checking, found, *_ = [*done.stdout.splitlines(), ""]
+        assert result.returncode == 0, result.stderr
+        checking, found, *_ = [*result.stdout.splitlines(), ""]
         return set(found.split()), checking
 
     return run
@@ -50,7 +53,7 @@ def loaded() -> Loaded:
 
 @pytest.fixture
 def no_driver() -> None:
-    """Skips where this machine has a driver."""
+    """Skip the test if this machine has a driver."""
     try:
         ctypes.CDLL(cuda.DRIVER)
     except OSError:
@@ -58,37 +61,37 @@ def no_driver() -> None:
     pytest.skip("this machine has NVIDIA's driver")
 
 
-def test_where_no_driver_is_its_stand_in_is_loaded_and_mxnet_asks_for_none(
+def test_without_a_driver_the_stand_in_is_loaded_and_mxnet_requires_none(
     tmp_path: Path, no_driver: None, loaded: Loaded
 ) -> None:
-    stand_in = compiled(tmp_path / "stand-in")
+    stand_in = compile_library(tmp_path / "stand-in")
     assert loaded(stand_in) == ({str(stand_in)}, "0")
 
 
-def test_a_driver_keeps_its_stand_in_out(tmp_path: Path, loaded: Loaded) -> None:
-    stand_in, real = compiled(tmp_path / "stand-in"), compiled(tmp_path / "driver")
+def test_the_stand_in_is_not_loaded_if_there_is_a_driver(tmp_path: Path, loaded: Loaded) -> None:
+    stand_in, real = compile_library(tmp_path / "stand-in"), compile_library(tmp_path / "driver")
     assert loaded(stand_in, real.parent) == ({str(real)}, "unset")
 
 
-def test_a_driver_that_cannot_be_loaded_is_not_hidden_by_its_stand_in(
+def test_the_stand_in_does_not_hide_a_driver_that_cannot_be_loaded(
     tmp_path: Path, no_driver: None, loaded: Loaded
 ) -> None:
-    stand_in, broken = compiled(tmp_path / "stand-in"), tmp_path / "driver" / cuda.DRIVER
+    stand_in, broken = compile_library(tmp_path / "stand-in"), tmp_path / "driver" / cuda.DRIVER
     broken.parent.mkdir()
     broken.touch()
     assert loaded(stand_in, broken.parent) == (set(), "unset")
 
 
 def test_an_image_without_the_stand_in_loads_no_driver(tmp_path: Path, loaded: Loaded) -> None:
-    real = compiled(tmp_path / "driver")
+    real = compile_library(tmp_path / "driver")
     assert loaded(tmp_path / "nothing", real.parent) == (set(), "unset")
 
 
-def test_the_stand_in_answers_every_call_that_there_is_no_device(tmp_path: Path) -> None:
+def test_every_function_of_the_stand_in_returns_that_there_is_no_device(tmp_path: Path) -> None:
     functions = [line[len("NO_DEVICE(") : -1] for line in SOURCE.read_text().splitlines() if line.startswith("NO_D")]
     assert len(functions) == 11
-    assert "cuInit" in functions, "the first call of whoever asks a driver for GPUs"
-    # In another process, or this one would have a library of the driver's name for all that follows.
+    assert "cuInit" in functions, "it is the first function that programs call to find GPUs"
+    # In another process: in this one the library would stay loaded under the driver's name.
     code = "import ctypes, sys; print({ctypes.CDLL(sys.argv[1])[name](0, 0, 0) for name in sys.argv[2:]})"
-    command = [sys.executable, "-c", code, compiled(tmp_path / "stand-in"), *functions]
+    command = [sys.executable, "-c", code, compile_library(tmp_path / "stand-in"), *functions]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "{100}\n"

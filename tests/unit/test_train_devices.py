@@ -1,4 +1,4 @@
-"""Which devices a job computes on, and what the log says of it; NVIDIA's driver is a stand-in."""
+"""Which devices a job computes on, and what the log says about them, with a stand-in for NVIDIA's driver."""
 
 import ctypes
 import re
@@ -17,7 +17,7 @@ ANY = range(5, 9)
 
 
 class Driver:
-    """The functions of libcuda that are called, for these GPUs; `status` is what cuInit answers."""
+    """The functions of libcuda that are called, for these GPUs; `status` is what cuInit returns."""
 
     def __init__(self, gpus: list[Gpu], status: int = 0) -> None:
         self._gpus, self._status = gpus, status
@@ -30,7 +30,7 @@ class Driver:
         return 0
 
     def cuDeviceGet(self, device: Any, number: int) -> int:
-        device._obj.value = number + 100  # a handle, which need not be the number
+        device._obj.value = number + 100  # a handle, which may differ from the number
         return 0
 
     def cuDeviceGetName(self, name: Any, size: int, device: ctypes.c_int) -> int:
@@ -42,11 +42,11 @@ class Driver:
         return 0
 
 
-def test_the_driver_tells_names_and_compute_capabilities() -> None:
+def test_names_and_compute_capabilities_come_from_the_driver() -> None:
     assert cuda.list_gpus(Driver([T4, H100])) == [T4, H100]
 
 
-def test_a_driver_that_does_not_start_knows_no_gpu() -> None:
+def test_a_driver_that_does_not_start_has_no_gpu() -> None:
     assert cuda.list_gpus(Driver([T4], status=100)) == []  # CUDA_ERROR_NO_DEVICE
 
 
@@ -55,18 +55,18 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> No
     assert cuda.gpus() == []
 
 
-def chosen(
-    gpus: list[Gpu], said: str = "", most: int = 32, build: Build | None = None, *, patch: pytest.MonkeyPatch
+def choose_devices(
+    gpus: list[Gpu], variable: str = "", most: int = 32, build: Build | None = None, *, patch: pytest.MonkeyPatch
 ) -> str:
-    """The devices of a job on a machine with these GPUs, as text."""
+    """Return the devices of a job on a machine with these GPUs, as text."""
     patch.setattr(cuda, "gpus", lambda: gpus)
     patch.setattr(Path, "glob", lambda path, pattern: iter(gpus))
     build = build or Build("MXNet", True, len(gpus), ANY)
-    return ",".join(map(str, choose({"VISION_DEVICES": said}, build, most)))
+    return ",".join(map(str, choose({"VISION_DEVICES": variable}, build, most)))
 
 
 @pytest.mark.parametrize(
-    ("gpus", "said", "devices"),
+    ("gpus", "variable", "devices"),
     [
         ([], "", "cpu:0"),
         ([T4], "", "gpu:0"),
@@ -79,14 +79,14 @@ def chosen(
         ([H100] * 8, "", "cpu:0"),
     ],
 )
-def test_all_gpus_that_run_the_build_are_used_unless_the_user_names_others(
-    gpus: list[Gpu], said: str, devices: str, monkeypatch: pytest.MonkeyPatch
+def test_all_gpus_that_the_build_supports_are_used_unless_the_user_sets_others(
+    gpus: list[Gpu], variable: str, devices: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert chosen(gpus, said, patch=monkeypatch) == devices
+    assert choose_devices(gpus, variable, patch=monkeypatch) == devices
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("variable", "reason"),
     [
         ("2", "is not a list of devices"),
         ("gpu:0;gpu:1", "is not a list of devices"),
@@ -96,20 +96,24 @@ def test_all_gpus_that_run_the_build_are_used_unless_the_user_names_others(
         ("gpu:2", "this job can use gpu:0, gpu:1"),
     ],
 )
-def test_devices_that_cannot_be_had_are_refused(said: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=f"^environment variable VISION_DEVICES={said!r} .*{re.escape(reason)}.*set it"):
-        chosen([T4, T4], said, patch=monkeypatch)
+def test_invalid_and_missing_devices_are_refused(variable: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        UserError, match=f"^environment variable VISION_DEVICES={variable!r} .*{re.escape(reason)}.*set it"
+    ):
+        choose_devices([T4, T4], variable, patch=monkeypatch)
 
 
-@pytest.mark.parametrize("said", ["gpu", "gpu:0"])
-def test_gpus_that_a_user_names_and_that_cannot_be_used_are_refused(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variable", ["gpu", "gpu:0"])
+def test_gpus_that_the_user_sets_but_that_cannot_be_used_are_refused(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for gpus in ([], [H100]):
         with pytest.raises(UserError, match="this job can use no GPU"):
-            chosen(gpus, said, patch=monkeypatch)
+            choose_devices(gpus, variable, patch=monkeypatch)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged since the last call."""
+    """Return what was logged since the last call."""
     found = [record.getMessage() for record in caplog.records]
     caplog.clear()
     return found
@@ -121,29 +125,29 @@ def test_the_log_has_one_line_about_the_devices(
     caplog.set_level("INFO", "train")
     monkeypatch.setattr(devices.LOG, "propagate", True)
     cpu_build = Build("MXNet", False, 0, ANY)
-    chosen([], build=cpu_build, patch=monkeypatch)
+    choose_devices([], build=cpu_build, patch=monkeypatch)
     assert lines(caplog) == []
-    chosen([T4], build=cpu_build, patch=monkeypatch)
+    choose_devices([T4], build=cpu_build, patch=monkeypatch)
     (line,) = lines(caplog)
     assert line.startswith("this image computes on the CPU: the GPU of this machine is not used; ")
-    chosen([], patch=monkeypatch)
+    choose_devices([], patch=monkeypatch)
     assert lines(caplog) == ["MXNet finds no GPU: training on the CPU"]
-    chosen([T4, T4], patch=monkeypatch)
+    choose_devices([T4, T4], patch=monkeypatch)
     assert lines(caplog) == ["Training on gpu:0, gpu:1"]
     for gpus, build in (([T4, T4], None), ([H100], None), ([], None), ([T4], cpu_build)):
-        chosen(gpus, "cpu", build=build, patch=monkeypatch)
+        choose_devices(gpus, "cpu", build=build, patch=monkeypatch)
         assert lines(caplog) == ["Training on cpu:0, as VISION_DEVICES says"]
-    chosen([H100] * 8, patch=monkeypatch)
+    choose_devices([H100] * 8, patch=monkeypatch)
     assert lines(caplog) == [
         "8 of 8 GPUs cannot be used (NVIDIA H100 80GB HBM3, compute capability 9.0): this build of MXNet supports "
         "compute capability 5.0 to 8.9, as in ml.p3, ml.p4d, ml.g4dn, ml.g5 and ml.g6; training on the CPU"
     ]
 
 
-def test_a_batch_of_fewer_pictures_than_devices_uses_as_many_devices(
+def test_a_batch_with_fewer_pictures_than_devices_uses_only_as_many_devices(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO", "train")
     monkeypatch.setattr(devices.LOG, "propagate", True)
-    assert chosen([T4] * 4, most=2, patch=monkeypatch) == "gpu:0,gpu:1"
+    assert choose_devices([T4] * 4, most=2, patch=monkeypatch) == "gpu:0,gpu:1"
     assert lines(caplog)[0] == "mini_batch_size=2 is less than 4 devices: using 2 devices"

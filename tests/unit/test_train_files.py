@@ -1,4 +1,4 @@
-"""Files of the model folder: whole or not at all, and a reason that can be acted on when they cannot be written."""
+"""Files of the model folder: they are written completely or not at all, and an error gives a useful reason."""
 
 import errno
 import shutil
@@ -15,13 +15,13 @@ from train.files import replace
 
 
 class Usage(NamedTuple):
-    """What shutil.disk_usage returns, as far as it is read."""
+    """What shutil.disk_usage returns, as far as it is used."""
 
     free: int
 
 
-def failing(number: int, text: str) -> Callable[[Path], None]:
-    """A writer that writes a part and fails."""
+def failing_writer(number: int, text: str) -> Callable[[Path], None]:
+    """Return a writer that writes a part of the file and fails."""
 
     def write(path: Path) -> None:
         path.write_text("half")
@@ -30,33 +30,33 @@ def failing(number: int, text: str) -> Callable[[Path], None]:
     return write
 
 
-def test_a_file_that_was_written_is_there_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_written_file_is_there_and_no_temporary_file_is_left(tmp_path: Path) -> None:
     replace(tmp_path / "a", lambda path: path.write_text("whole"))
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "whole"}
 
 
-def test_a_file_that_could_not_be_written_leaves_the_earlier_one_and_nothing_half_written(tmp_path: Path) -> None:
+def test_if_a_file_cannot_be_written_the_earlier_one_stays_and_nothing_half_written(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("earlier")
     with pytest.raises(TrainError, match=r"^.*/a could not be written: File too large \(\d+\.\d GB are free there\)$"):
-        replace(tmp_path / "a", failing(errno.EFBIG, "File too large"))
+        replace(tmp_path / "a", failing_writer(errno.EFBIG, "File too large"))
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "earlier"}
 
 
 @pytest.mark.parametrize(
     ("number", "free"), [(errno.ENOSPC, 5_000_000_000), (errno.EDQUOT, 5_000_000_000), (errno.EIO, 4096)]
 )
-def test_a_full_disk_is_named_first_even_where_the_framework_does_not_know_the_reason(
+def test_a_full_disk_is_reported_first_even_if_the_framework_does_not_know_the_reason(
     number: int, free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free))
     with pytest.raises(TrainError) as caught:
-        replace(tmp_path / "a.params", failing(number, "MXNet's words"))
+        replace(tmp_path / "a.params", failing_writer(number, "MXNet's words"))
     first, _, rest = str(caught.value).partition(": set a larger volume_size")
     assert first == f"{tmp_path}/a.params could not be written: the disk is full ({free} bytes free)"
     assert rest.endswith("(MXNet's words)")
 
 
-def test_a_temporary_file_that_cannot_be_removed_does_not_hide_why_the_file_could_not_be_written(
+def test_a_temporary_file_that_cannot_be_removed_does_not_hide_the_reason_of_the_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, missing_ok: bool = False) -> None:
@@ -64,10 +64,10 @@ def test_a_temporary_file_that_cannot_be_removed_does_not_hide_why_the_file_coul
 
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(TrainError, match="a could not be written: Read-only file system"):
-        replace(tmp_path / "a", failing(errno.EROFS, "Read-only file system"))
+        replace(tmp_path / "a", failing_writer(errno.EROFS, "Read-only file system"))
 
 
-def test_a_photo_that_vanishes_before_the_closing_check_is_the_users_mistake_and_is_named(tmp_path: Path) -> None:
+def test_a_photo_that_disappears_before_the_final_check_is_a_user_error_with_its_name(tmp_path: Path) -> None:
     gone = Sample("cats/7.jpg", 0, tmp_path / "7.jpg")
     with pytest.raises(UserError, match=r"^validation image cats/7\.jpg does not exist, although it was readable"):
         verify.lay_out([gone], tmp_path)

@@ -1,4 +1,4 @@
-"""Class folders: which photos are found, in which class and part; and what is refused, by channel, folder and fix."""
+"""Class folders: which photos are found, in which class and part; and errors with channel, folder and fix."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ DEFAULTS: dict[str, Any] = {"num_classes": None, "validation_split": 0.2, "seed"
 
 
 def lay_out(root: Path, *names: str) -> dict[str, Channel]:
-    """Empty files below `root`, whose folders are channels."""
+    """Create empty files below `root`, and return its folders as channels."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,9 +23,9 @@ def lay_out(root: Path, *names: str) -> dict[str, Channel]:
     return {path.name: Channel(path.name, path, "") for path in sorted(root.iterdir())}
 
 
-def told(found: folders.FolderSamples) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """Names and labels of both parts."""
-    train, validation = ([(each.name, each.label) for each in part] for part in (found.train, found.validation))
+def names_and_labels(found: folders.FolderSamples) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Return the names and labels of both parts."""
+    train, validation = ([(sample.name, sample.label) for sample in part] for part in (found.train, found.validation))
     return train, validation
 
 
@@ -35,7 +35,7 @@ def refusal(channels: dict[str, Channel], **changes: Any) -> str:
     return str(caught.value)
 
 
-def test_one_channel_with_both_parts_is_the_seeds_layout(tmp_path: Path) -> None:
+def test_one_channel_may_hold_both_parts_as_in_the_seed_project(tmp_path: Path) -> None:
     channels = lay_out(
         tmp_path,
         *("training/train/dog/2.jpg", "training/train/cat/1.jpg", "training/train/cat/deep/er/0.PNG"),
@@ -43,7 +43,7 @@ def test_one_channel_with_both_parts_is_the_seeds_layout(tmp_path: Path) -> None
     )
     found = folders.list_samples(channels, **DEFAULTS)
     assert found.class_names == ("cat", "dog")
-    assert told(found) == (
+    assert names_and_labels(found) == (
         [("training/train/cat/1.jpg", 0), ("training/train/cat/deep/er/0.PNG", 0), ("training/train/dog/2.jpg", 1)],
         [("training/validation/dog/9.jpeg", 1)],
     )
@@ -53,7 +53,7 @@ def test_one_channel_with_both_parts_is_the_seeds_layout(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["train", "training"])
 def test_two_channels_of_class_folders_are_the_two_parts(name: str, tmp_path: Path) -> None:
     channels = lay_out(tmp_path, f"{name}/cat/1.jpg", f"{name}/dog/2.jpg", "validation/cat/3.jpg")
-    assert told(folders.list_samples(channels, **DEFAULTS)) == (
+    assert names_and_labels(folders.list_samples(channels, **DEFAULTS)) == (
         [(f"{name}/cat/1.jpg", 0), (f"{name}/dog/2.jpg", 1)],
         [("validation/cat/3.jpg", 0)],
     )
@@ -62,7 +62,7 @@ def test_two_channels_of_class_folders_are_the_two_parts(name: str, tmp_path: Pa
 @pytest.mark.parametrize("part", ["validation", "val", "valid"])
 def test_a_validation_folder_may_have_any_of_its_usual_names(part: str, tmp_path: Path) -> None:
     channels = lay_out(tmp_path, "train/train/a/1.jpg", "train/train/b/2.jpg", f"train/{part}/b/3.jpg")
-    assert told(folders.list_samples(channels, **DEFAULTS))[1] == [(f"train/{part}/b/3.jpg", 1)]
+    assert names_and_labels(folders.list_samples(channels, **DEFAULTS))[1] == [(f"train/{part}/b/3.jpg", 1)]
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
@@ -72,26 +72,26 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert len(found.validation) == 2
 
 
-def test_without_a_validation_part_the_same_seed_splits_the_same_photos_off_every_class(tmp_path: Path) -> None:
+def test_without_a_validation_part_the_same_seed_takes_the_same_photos_from_every_class(tmp_path: Path) -> None:
     names = [f"training/{kind}/{number}.jpg" for kind in ("cat", "dog") for number in range(20)]
     channels = lay_out(tmp_path, *names)
-    first, again = (told(folders.list_samples(channels, **DEFAULTS)) for _ in range(2))
-    other = told(folders.list_samples(channels, **DEFAULTS | {"seed": 1}))
+    first, again = (names_and_labels(folders.list_samples(channels, **DEFAULTS)) for _ in range(2))
+    other = names_and_labels(folders.list_samples(channels, **DEFAULTS | {"seed": 1}))
     assert first == again != other
     assert [[label for _, label in part].count(0) for part in first] == [16, 4]
     assert {name for part in first for name, _ in part} == set(names)
 
 
 @given(counts=st.lists(st.integers(1, 30), min_size=2, max_size=4), share=st.floats(0.01, 0.99))
-def test_a_split_leaves_every_class_something_to_train_on_and_loses_no_photo(counts: list[int], share: float) -> None:
+def test_a_split_leaves_training_photos_in_every_class_and_loses_no_photo(counts: list[int], share: float) -> None:
     found = [folders.Sample(f"{label}/{n}", label, Path()) for label, count in enumerate(counts) for n in range(count)]
     train, validation = folders._split(found, share, 0)
-    assert {each.label for each in train} == set(range(len(counts)))
-    assert {each.label for each in validation} == {label for label, count in enumerate(counts) if count > 1}
-    assert sorted(train + validation, key=lambda each: each.name) == sorted(found, key=lambda each: each.name)
+    assert {sample.label for sample in train} == set(range(len(counts)))
+    assert {sample.label for sample in validation} == {label for label, count in enumerate(counts) if count > 1}
+    assert sorted(train + validation, key=lambda sample: sample.name) == sorted(found, key=lambda sample: sample.name)
 
 
-def test_hidden_files_and_what_is_no_image_by_its_name_are_left_out(
+def test_hidden_files_and_files_without_an_image_suffix_are_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folders.LOG, "propagate", True)
@@ -107,28 +107,26 @@ def test_hidden_files_and_what_is_no_image_by_its_name_are_left_out(
     assert "files in class folders whose names are not those of photos, left out: 1 (training/cat/a.mat)" in caplog.text
 
 
-def test_photos_of_formats_that_are_not_read_count_as_photos_so_that_their_loss_is_not_overlooked(
-    tmp_path: Path,
-) -> None:
+def test_photos_in_unsupported_formats_are_listed_so_that_they_are_reported_as_unreadable(tmp_path: Path) -> None:
     cats = [
         f"training/train/cat/{number}.{suffix}" for number, suffix in enumerate(("HEIC", "avif", "dng", "heif", "jxl"))
     ]
     channels = lay_out(
         tmp_path, *cats, "training/train/dog/1.jfif", "training/val/dog/2.jpe", "training/val/cat/3.Heic"
     )
-    assert told(folders.list_samples(channels, **DEFAULTS)) == (
+    assert names_and_labels(folders.list_samples(channels, **DEFAULTS)) == (
         [*((name, 0) for name in cats), ("training/train/dog/1.jfif", 1)],
         [("training/val/cat/3.Heic", 0), ("training/val/dog/2.jpe", 1)],
     )
 
 
-def test_a_photo_that_is_also_there_in_a_format_that_is_read_counts_once(
+def test_a_photo_that_also_exists_in_a_readable_format_counts_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folders.LOG, "propagate", True)
     names = ["train/cat/1.jpg", "train/cat/1.HEIC", "train/cat/1.mov", "train/dog/1.heic", "validation/dog/2.jpg"]
     found = folders.list_samples(lay_out(tmp_path, *names), **DEFAULTS)
-    assert told(found)[0] == [("train/cat/1.jpg", 0), ("train/dog/1.heic", 1)]
+    assert names_and_labels(found)[0] == [("train/cat/1.jpg", 0), ("train/dog/1.heic", 1)]
     assert "photos that also exist in a readable format, left out: 1 (train/cat/1.HEIC)" in caplog.text
     assert "files in class folders whose names are not those of photos, left out: 1 (train/cat/1.mov)" in caplog.text
 
@@ -137,7 +135,7 @@ BOTH = ("training/cat/1.jpg", "training/dog/2.jpg")
 
 
 @pytest.mark.parametrize(
-    ("names", "changes", "said"),
+    ("names", "changes", "message"),
     [
         (("photos/cat/1.jpg",), {}, "channel 'training' is missing (given: photos): it must hold photos in class"),
         ((*BOTH, "train/cat/1.jpg"), {}, "channels 'training' and 'train' are both given: put all training photos"),
@@ -164,7 +162,7 @@ BOTH = ("training/cat/1.jpg", "training/dog/2.jpg")
         ((*BOTH, "validation/1.jpg"), {}, "channel 'validation' has no class folders; it holds 1.jpg"),
     ],
 )
-def test_another_layout_is_refused_with_the_channel_and_what_it_needs(
-    names: tuple[str, ...], changes: dict[str, Any], said: str, tmp_path: Path
+def test_any_other_layout_is_refused_with_the_channel_and_what_it_needs(
+    names: tuple[str, ...], changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    assert refusal(lay_out(tmp_path, *names), **changes).startswith(said)
+    assert refusal(lay_out(tmp_path, *names), **changes).startswith(message)

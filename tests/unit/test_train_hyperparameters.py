@@ -1,4 +1,4 @@
-"""Hyperparameters: as SageMaker writes them, checked against those of image-classification."""
+"""Hyperparameters: read as SageMaker writes them, and checked for image-classification."""
 
 import contextlib
 import importlib
@@ -16,7 +16,7 @@ from train.early_stopping import EarlyStopping
 from train.errors import UserError
 from train.image_classification.hyperparameters import ACCEPTED, check
 
-NEEDED = {"num_classes": "3", "num_training_samples": "300", "resize": "224"}
+REQUIRED = {"num_classes": "3", "num_training_samples": "300", "resize": "224"}
 
 
 def read(tmp_path: Path, text: str) -> dict[str, str]:
@@ -30,15 +30,15 @@ def test_a_missing_file_sets_nothing(tmp_path: Path) -> None:
 
 
 @given(values=st.dictionaries(st.text(min_size=1), st.text()))
-def test_plain_strings_and_strings_encoded_once_more_read_alike(
+def test_plain_strings_and_strings_encoded_twice_are_read_alike(
     values: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("hp")
-    twice = read(folder, json.dumps({name: json.dumps(value) for name, value in values.items()}))
-    assert twice == values
+    decoded = read(folder, json.dumps({name: json.dumps(value) for name, value in values.items()}))
+    assert decoded == values
 
 
-def test_numbers_and_booleans_that_are_no_strings_are_taken_as_their_text(tmp_path: Path) -> None:
+def test_numbers_and_booleans_are_read_as_their_text(tmp_path: Path) -> None:
     assert read(tmp_path, '{"a": 3, "b": true, "c": null, "d": "3,224,224"}') == {
         "a": "3",
         "b": "true",
@@ -47,13 +47,13 @@ def test_numbers_and_booleans_that_are_no_strings_are_taken_as_their_text(tmp_pa
     }
 
 
-@pytest.mark.parametrize(("text", "said"), [("{", "is not JSON"), ("[1]", "contains a JSON list")])
-def test_a_file_that_is_no_json_object_is_named(text: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=said):
+@pytest.mark.parametrize(("text", "message"), [("{", "is not JSON"), ("[1]", "contains a JSON list")])
+def test_a_file_that_is_no_json_object_is_reported(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
         read(tmp_path, text)
 
 
-def test_keys_of_the_platform_and_empty_values_are_not_the_users() -> None:
+def test_keys_of_the_platform_and_empty_values_are_ignored() -> None:
     raw = {
         "_tuning_objective_metric": "x",
         "sagemaker_program": "y",
@@ -64,8 +64,8 @@ def test_keys_of_the_platform_and_empty_values_are_not_the_users() -> None:
     assert hyperparameter_types.user_settings(raw) == {"epochs": "3"}
 
 
-def test_the_defaults_are_the_built_ins() -> None:
-    values = check(NEEDED)
+def test_the_defaults_are_those_of_the_built_in_algorithm() -> None:
+    values = check(REQUIRED)
     expected = {
         "num_layers": 152,
         "image_shape": (3, 224, 224),
@@ -146,8 +146,8 @@ def test_every_value_of_the_seed_projects_notebook_is_accepted() -> None:
         ("num_layers", "110", 110),
     ],
 )
-def test_forms_that_consoles_and_notebooks_write_are_read(name: str, text: str, value: object) -> None:
-    assert getattr(check({**NEEDED, name: text}), name) == value
+def test_values_are_read_in_the_forms_that_consoles_and_notebooks_write(name: str, text: str, value: object) -> None:
+    assert getattr(check({**REQUIRED, name: text}), name) == value
 
 
 @pytest.mark.parametrize(
@@ -188,35 +188,35 @@ def test_forms_that_consoles_and_notebooks_write_are_read(name: str, text: str, 
 )
 def test_a_value_out_of_range_is_refused_with_name_value_and_what_is_valid(name: str, text: str) -> None:
     with pytest.raises(UserError) as caught:
-        check({**NEEDED, name: text})
+        check({**REQUIRED, name: text})
     assert str(caught.value).startswith(f"hyperparameter {name}={text!r} is not valid: expected ")
     assert caught.value.errno == 2
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "lr_scheduler_factor", "momentum", "weight_decay", "eps", "gamma"])
 @pytest.mark.parametrize("text", ["0", "1"])
-def test_both_ends_belong_to_the_ranges_that_the_built_in_gives_so(name: str, text: str) -> None:
-    assert getattr(check({**NEEDED, name: text}), name) == float(text)
+def test_both_ends_are_valid_where_the_built_in_algorithm_allows_them(name: str, text: str) -> None:
+    assert getattr(check({**REQUIRED, name: text}), name) == float(text)
 
 
 @pytest.mark.parametrize("text", ["0", "0.999999"])
-def test_adams_betas_end_below_1_where_its_update_would_divide_by_zero(text: str) -> None:
-    assert check({**NEEDED, "beta_1": text, "beta_2": text}).beta_2 == float(text)
+def test_the_betas_of_adam_must_be_below_1_where_its_update_would_divide_by_zero(text: str) -> None:
+    assert check({**REQUIRED, "beta_1": text, "beta_2": text}).beta_2 == float(text)
     with pytest.raises(UserError, match=r"beta_1='1' is not valid: expected a number from 0 to 1, excluding 1$"):
-        check({**NEEDED, "beta_1": "1"})
+        check({**REQUIRED, "beta_1": "1"})
 
 
 @given(value=st.floats())
-def test_a_range_holds_what_lies_in_it_and_its_end_unless_it_is_open_there(value: float) -> None:
+def test_a_range_includes_its_ends_unless_it_is_open_there(value: float) -> None:
     ranges = {
         fields.real(0.5): 0 <= value <= 1,
         fields.real(0.5, without=(0,)): 0 < value <= 1,
         fields.real(0.5, without=(1,)): 0 <= value < 1,
         fields.real(0.5, without=(0, 1)): 0 < value < 1,
     }
-    for made, holds in ranges.items():
-        (row,) = made.metadata.values()
-        with contextlib.nullcontext() if holds else pytest.raises(ValueError, match=r"^$"):
+    for real, is_valid in ranges.items():
+        (row,) = real.metadata.values()
+        with contextlib.nullcontext() if is_valid else pytest.raises(ValueError, match=r"^$"):
             assert row.parse(repr(value)) == value
 
 
@@ -228,7 +228,7 @@ def test_a_range_holds_what_lies_in_it_and_its_end_unless_it_is_open_there(value
         ((0, 1), "a number from 0 to 1, excluding 0 and 1"),
     ],
 )
-def test_what_a_range_takes_is_said_with_its_open_ends(without: tuple[int, ...], valid: str) -> None:
+def test_the_description_of_a_range_names_its_open_ends(without: tuple[int, ...], valid: str) -> None:
     (row,) = fields.real(0.5, without).metadata.values()
     assert row.valid == valid
 
@@ -242,14 +242,14 @@ def test_what_a_range_takes_is_said_with_its_open_ends(without: tuple[int, ...],
         ("EPOCHS", "epochs"),
     ],
 )
-def test_an_unknown_name_is_refused_with_its_nearest_neighbour(name: str, near: str) -> None:
+def test_an_unknown_name_is_refused_with_the_most_similar_name(name: str, near: str) -> None:
     with pytest.raises(UserError, match=f"hyperparameter '{name}' is unknown: did you mean {near}\\?"):
-        check({**NEEDED, name: "1"})
+        check({**REQUIRED, name: "1"})
 
 
-def test_a_suggestion_is_no_hyperparameter_that_is_set_already() -> None:
+def test_a_hyperparameter_that_is_already_set_is_not_suggested() -> None:
     with pytest.raises(UserError) as caught:
-        check({**NEEDED, "mini_batch_size": "8", "batch_size": "8", "epochs": "3", "Epochs": "3"})
+        check({**REQUIRED, "mini_batch_size": "8", "batch_size": "8", "epochs": "3", "Epochs": "3"})
     assert str(caught.value).startswith(
         "hyperparameter 'batch_size' is unknown: remove it; valid names that are not set: "
     )
@@ -257,30 +257,30 @@ def test_a_suggestion_is_no_hyperparameter_that_is_set_already() -> None:
     assert "did you mean" not in str(caught.value)
 
 
-def test_a_required_value_of_none_is_not_set() -> None:
+def test_a_required_hyperparameter_of_none_counts_as_not_set() -> None:
     with pytest.raises(UserError, match="hyperparameter num_classes is required but not set"):
-        check({**NEEDED, "num_classes": "None"})
+        check({**REQUIRED, "num_classes": "None"})
 
 
-@pytest.mark.parametrize(("patience", "ended"), [(0, 3), (1, 3), (2, 4)])
-def test_a_patience_of_0_ends_at_the_first_epoch_without_gain_as_1_does(patience: int, ended: int) -> None:
+@pytest.mark.parametrize(("patience", "last_epoch"), [(0, 3), (1, 3), (2, 4)])
+def test_a_patience_of_0_stops_at_the_first_epoch_without_improvement_like_1(patience: int, last_epoch: int) -> None:
     stopping = {"early_stopping": "1", "early_stopping_patience": str(patience), "early_stopping_min_epochs": "0"}
-    ending = EarlyStopping(check({**NEEDED, **stopping}))
+    early_stopping = EarlyStopping(check({**REQUIRED, **stopping}))
     found = []
     for epoch, value in enumerate((0.1, 0.2, 0.3, 0.3, 0.3)):
-        ending.note(value)
-        found.append(ending.ends(epoch))
-    assert found.index(True) == ended
+        early_stopping.note(value)
+        found.append(early_stopping.ends(epoch))
+    assert found.index(True) == last_epoch
 
 
-def test_a_name_like_no_other_is_refused_with_the_list_of_all() -> None:
+def test_a_name_unlike_any_other_is_refused_with_the_list_of_all() -> None:
     with pytest.raises(
         UserError, match="'zzz' is unknown: remove it; valid names that are not set: augmentation_type, beta_1"
     ):
-        check({**NEEDED, "zzz": "1"})
+        check({**REQUIRED, "zzz": "1"})
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(UserError) as caught:
         check({"num_classes": "0", "epoch": "1"})
     assert [
@@ -289,7 +289,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"resize": "100"}, "resize=100 is smaller than image_shape=224x224: set resize to at least 224"),
         ({"resize": "71", "image_shape": "3,72,128"}, "resize=71 is smaller .* set resize to at least 72"),
@@ -298,31 +298,31 @@ def test_all_mistakes_are_told_at_once() -> None:
         ({"top_k": "2", "multi_label": "1"}, "top_k has no meaning with multi_label=1"),
     ],
 )
-def test_values_that_do_not_go_together_are_refused(values: dict[str, str], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        check({**NEEDED, **values})
+def test_conflicting_values_are_refused(values: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check({**REQUIRED, **values})
 
 
 @pytest.mark.parametrize("algorithm", TRAINING)
-def test_an_algorithm_has_every_hyperparameter_that_its_base_classes_promise(algorithm: str) -> None:
+def test_an_algorithm_has_every_hyperparameter_that_its_base_classes_declare(algorithm: str) -> None:
     module = importlib.import_module(f"train.{algorithm.replace('-', '_')}.hyperparameters")
     hints = get_type_hints(module.Hyperparameters)
-    promised = {name for name, kind in hints.items() if get_origin(kind) is not ClassVar}
-    assert promised == fields.rows([module.Hyperparameters]).keys()
+    declared = {name for name, kind in hints.items() if get_origin(kind) is not ClassVar}
+    assert declared == fields.rows([module.Hyperparameters]).keys()
 
 
 @given(text=st.text())
-def test_no_text_makes_a_parser_fail_in_any_other_way_than_a_user_error(text: str) -> None:
+def test_any_text_is_parsed_or_gives_a_user_error(text: str) -> None:
     for name in fields.rows(ACCEPTED):
         with contextlib.suppress(UserError):
-            hyperparameter_types.resolve({**NEEDED, name: text}, ACCEPTED)
+            hyperparameter_types.resolve({**REQUIRED, name: text}, ACCEPTED)
 
 
 @pytest.mark.parametrize(("steps", "late"), [("10,20", "10,20"), ("2,4", "4"), ("1,3", ""), ("", "")])
-def test_steps_of_the_learning_rate_after_the_end_are_warned_of(
+def test_steps_of_the_learning_rate_after_the_last_epoch_give_a_warning(
     steps: str, late: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    check({**NEEDED, "epochs": "4", "lr_scheduler_step": steps}).log()
-    said = [line for line in caplog.messages if "is not reduced" in line]
+    check({**REQUIRED, "epochs": "4", "lr_scheduler_step": steps}).log()
+    message = [line for line in caplog.messages if "is not reduced" in line]
     warning = f"lr_scheduler_step={late} is not below epochs=4: the learning rate is not reduced there"
-    assert said == [warning] * bool(late)
+    assert message == [warning] * bool(late)

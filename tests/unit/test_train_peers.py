@@ -1,4 +1,4 @@
-"""The hosts of a job keep in touch: here each is a thread, with a name of its own for this machine."""
+"""The connections between the hosts of a job; here each host is a thread with its own name for this machine."""
 
 import concurrent.futures
 import json
@@ -33,7 +33,7 @@ NAMES = ("localhost", "127.0.0.1", "127.0.0.2")
 
 @pytest.fixture(autouse=True)
 def port(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A port that no other test has, and how a process ends stays as it was."""
+    """Use a port that no other test has, and restore afterwards how the process ends."""
     monkeypatch.setattr(stop, "_leave", [*stop._leave])
     monkeypatch.setattr(stop, "_failed", [])
     monkeypatch.setattr(stop, "_state", {**stop._state})
@@ -42,29 +42,29 @@ def port(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def on_each(do: Callable[[Peers], T], count: int = 3) -> list[T]:
-    """What `do` returns on each host."""
+    """Return what `do` returns on each host."""
 
     def run(name: str) -> T:
-        with peers.connected(Hosts(NAMES[:count], name)) as met:
-            found = do(met)
-            met.gather(b"")
+        with peers.connected(Hosts(NAMES[:count], name)) as peer:
+            found = do(peer)
+            peer.gather(b"")
         return found
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(run, NAMES[:count]))
 
 
-def test_all_hosts_get_what_each_gives_in_the_order_of_the_hosts() -> None:
-    wanted = [b"", b"1", b"22"]
-    assert on_each(lambda met: met.gather(str(met.rank).encode() * met.rank)) == [wanted] * 3
+def test_all_hosts_get_the_values_of_each_in_the_order_of_the_hosts() -> None:
+    expected = [b"", b"1", b"22"]
+    assert on_each(lambda peer: peer.gather(str(peer.rank).encode() * peer.rank)) == [expected] * 3
 
 
-def test_values_arrays_and_means_come_to_all_hosts_as_they_were_given() -> None:
+def test_values_arrays_and_means_reach_all_hosts_unchanged() -> None:
     own = [np.arange(3, dtype=np.float32) / 3, np.zeros((0, 2), np.int64), np.array([np.nan, np.inf])]
 
-    def give(met: Peers) -> Any:
-        arrays = met.gather_arrays([array + met.rank for array in own])
-        return met.gather_json([met.rank, "é", None]), arrays, met.mean(np.array([1.5, met.rank]))
+    def give(peer: Peers) -> Any:
+        arrays = peer.gather_arrays([array + peer.rank for array in own])
+        return peer.gather_json([peer.rank, "é", None]), arrays, peer.mean(np.array([1.5, peer.rank]))
 
     for values, arrays, mean in on_each(give):
         assert values == [[rank, "é", None] for rank in range(3)]
@@ -75,16 +75,16 @@ def test_values_arrays_and_means_come_to_all_hosts_as_they_were_given() -> None:
         np.testing.assert_array_equal(mean, [1.5, 1])
 
 
-def test_one_host_alone_opens_no_port_and_gets_back_what_it_gives() -> None:
-    with peers.connected(Hosts(("algo-1",), "algo-1", "no such interface")) as met, socket.socket() as probe:
+def test_a_single_host_opens_no_port_and_gets_its_own_values() -> None:
+    with peers.connected(Hosts(("algo-1",), "algo-1", "no such interface")) as peer, socket.socket() as probe:
         assert probe.connect_ex(("localhost", rendezvous.PORT)) != 0
-        assert met.gather(b"own") == [b"own"]
+        assert peer.gather(b"own") == [b"own"]
     assert ALONE.gather_json({"a": (1, 2)}) == [{"a": (1, 2)}]
     np.testing.assert_array_equal(ALONE.mean(np.array([1.0, 2.0])), [1.0, 2.0])
 
 
 @pytest.mark.parametrize(
-    "words",
+    "data",
     [
         b"",
         b"GET / HTTP/1.1\r\n\r\n",
@@ -94,20 +94,20 @@ def test_one_host_alone_opens_no_port_and_gets_back_what_it_gives() -> None:
         struct.pack("<BQ", Kind.DATA, 2) + b"{}",
     ],
 )
-def test_a_stranger_at_the_port_is_sent_away_and_the_hosts_still_meet(words: bytes) -> None:
+def test_an_unknown_client_at_the_port_is_disconnected_and_the_hosts_still_connect(data: bytes) -> None:
     def ranks(name: str) -> list[int]:
-        with peers.connected(Hosts(NAMES[:2], name)) as met:
-            return met.gather_json(met.rank)
+        with peers.connected(Hosts(NAMES[:2], name)) as peer:
+            return peer.gather_json(peer.rank)
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(ranks, NAMES[0])
-        assert knock(words) == b""
+        assert send_to_first_host(data) == b""
         second = pool.submit(ranks, NAMES[1])
         assert first.result() == second.result() == [0, 1]
 
 
-def reached() -> socket.socket:
-    """A connection to the first host, made as soon as it listens."""
+def connect_to_first_host() -> socket.socket:
+    """Connect to the first host as soon as it listens."""
     while True:
         try:
             return socket.create_connection((NAMES[0], rendezvous.PORT), timeout=20)
@@ -115,40 +115,40 @@ def reached() -> socket.socket:
             threading.Event().wait(0.01)
 
 
-def knock(words: bytes) -> bytes:
-    """Say something to the first host as soon as it listens, and return its answer."""
-    with reached() as stranger:
+def send_to_first_host(data: bytes) -> bytes:
+    """Send data to the first host as soon as it listens, and return what it sends back."""
+    with connect_to_first_host() as client:
         try:
-            stranger.sendall(words)
-            with suppress(OSError):  # where the connection is closed already
-                stranger.shutdown(socket.SHUT_WR)
-            return stranger.recv(1)
-        except ConnectionError:  # where some of the words were not read
+            client.sendall(data)
+            with suppress(OSError):  # if the connection is already closed
+                client.shutdown(socket.SHUT_WR)
+            return client.recv(1)
+        except ConnectionError:  # if some of the data was not read
             return b""
 
 
-def test_a_host_waits_behind_strangers_that_say_nothing_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_is_accepted_after_unknown_clients_that_send_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendezvous, "_GREETING", 0.5)
 
     def ranks(name: str) -> list[int]:
-        with peers.connected(Hosts(NAMES[:2], name)) as met:
-            return met.gather_json(met.rank)
+        with peers.connected(Hosts(NAMES[:2], name)) as peer:
+            return peer.gather_json(peer.rank)
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(ranks, NAMES[0])
-        with reached(), reached():
+        with connect_to_first_host(), connect_to_first_host():
             second = pool.submit(ranks, NAMES[1])
             assert first.result() == second.result() == [0, 1]
 
 
-def test_a_host_of_another_job_is_not_let_in() -> None:
+def test_a_host_of_another_job_is_disconnected() -> None:
     hello = json.dumps({"host": NAMES[1], "hosts": ["algo-1", NAMES[1]]}).encode()
-    test_a_stranger_at_the_port_is_sent_away_and_the_hosts_still_meet(
+    test_an_unknown_client_at_the_port_is_disconnected_and_the_hosts_still_connect(
         struct.pack("<BQ", Kind.HELLO, len(hello)) + hello
     )
 
 
-def test_an_interface_that_is_not_there_is_logged_and_any_other_is_used(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_interface_is_logged_and_any_other_is_used(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("WARNING", "train"):
         assert rendezvous.address("no-such-card") == ""
     assert "The network interface no-such-card cannot be used (" in caplog.text
@@ -156,24 +156,22 @@ def test_an_interface_that_is_not_there_is_logged_and_any_other_is_used(caplog: 
     assert rendezvous.address("") == ""
 
 
-def test_hosts_that_do_not_appear_are_named_with_the_ports_to_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosts_that_do_not_connect_are_reported_with_the_ports_to_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendezvous, "_MEETING", 0.0)
     text = r"host 127\.0\.0\.1 of the job did not connect within .* TCP ports \d+ and up"
     with pytest.raises(TrainError, match=text), peers.connected(Hosts(NAMES[:2], NAMES[0])):
         pass
 
 
-def test_hosts_that_are_there_wait_for_one_that_is_late_for_longer_than_a_silence(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(link, "SILENCE", 4.0)  # four beats, of which a busy machine may delay some
-    silent = threading.Event()
+def test_connected_hosts_wait_for_a_late_one_longer_than_for_a_silent_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "SILENCE", 4.0)  # four heartbeats, of which a busy machine may delay some
+    never = threading.Event()
 
     def ranks(name: str) -> list[int]:
         if name == NAMES[2]:
-            silent.wait(5)  # nothing sets it
-        with peers.connected(Hosts(NAMES, name)) as met:
-            return met.gather_json(met.rank)
+            never.wait(5)  # nothing sets it
+        with peers.connected(Hosts(NAMES, name)) as peer:
+            return peer.gather_json(peer.rank)
 
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(ranks, NAMES)) == [[0, 1, 2]] * 3
@@ -182,13 +180,13 @@ def test_hosts_that_are_there_wait_for_one_that_is_late_for_longer_than_a_silenc
 # ---- ends -----------------------------------------------------------------------------------------------------------
 
 
-def ends(do: Callable[[Peers], T], count: int = 2) -> list[T | BaseException]:
-    """What `do` returns or raises on each host, none of which waits for the others then."""
+def results(do: Callable[[Peers], T], count: int = 2) -> list[T | BaseException]:
+    """Return what `do` returns or raises on each host; no host waits for the others afterwards."""
 
     def run(name: str) -> T | BaseException:
         try:
-            with peers.connected(Hosts(NAMES[:count], name)) as met:
-                return do(met)
+            with peers.connected(Hosts(NAMES[:count], name)) as peer:
+                return do(peer)
         except (TrainError, stop.Stopped) as error:
             return error
 
@@ -196,25 +194,25 @@ def ends(do: Callable[[Peers], T], count: int = 2) -> list[T | BaseException]:
         return list(pool.map(run, NAMES[:count]))
 
 
-def test_a_stop_while_the_first_host_exports_lets_the_others_leave_without_an_error() -> None:
+def test_a_stop_while_the_first_host_exports_ends_the_others_without_an_error() -> None:
     waiting = threading.Event()
 
-    def leave(met: Peers) -> bool:
-        if met.rank == 0:
+    def leave(peer: Peers) -> bool:
+        if peer.rank == 0:
             waiting.wait(30)
             stop._state["requested"] = True
         else:
             waiting.set()
-        training._wait_for_all(met)
+        training._wait_for_all(peer)
         return True
 
-    assert ends(leave, 3) == [True] * 3
+    assert results(leave, 3) == [True] * 3
 
 
-def test_a_host_that_diverges_lets_the_first_one_keep_the_best_epoch(
+def test_if_another_host_diverges_the_first_one_keeps_the_best_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first host's loss is still finite: it waits for the other one's gradients."""
+    """The loss of the first host is still finite: it waits for the gradients of the other."""
     rescued: list[object] = []
 
     class Folder:
@@ -228,59 +226,59 @@ def test_a_host_that_diverges_lets_the_first_one_keep_the_best_epoch(
         best = "best"
 
         def __init__(self, *found: Any) -> None:
-            self._met: Peers = found[-1].__self__
+            self._peers: Peers = found[-1].__self__
 
         def run(self) -> None:
-            if self._met.rank == 1:
+            if self._peers.rank == 1:
                 raise Diverged("the loss became nan")
-            self._met.gather(b"")
+            self._peers.gather(b"")
 
     monkeypatch.setattr(training, "ModelFolder", Folder)
     monkeypatch.setattr(training, "Trainer", Trainer)
 
-    def train(met: Peers) -> None:
+    def train(peer: Peers) -> None:
         described = SimpleNamespace(identity=lambda: {"network": "one"})
-        job: Job[Any] = Job(SimpleNamespace(), {}, met, {})
-        training._train(tmp_path / str(met.rank), None, job, SimpleNamespace(lines=None), described)
+        job: Job[Any] = Job(SimpleNamespace(), {}, peer, {})
+        training._train(tmp_path / str(peer.rank), None, job, SimpleNamespace(lines=None), described)
 
-    first, second = ends(train)
+    first, second = results(train)
     assert (type(second), str(second)) == (Diverged, "the loss became nan")
     assert rescued == ["best"]
     assert type(first) is UserError
     assert str(first) == (f"host {NAMES[1]} of the job failed: the loss became nan; epoch 2, the best so far, is kept")
 
 
-def test_a_host_says_why_it_ends_before_it_says_that_it_has_left() -> None:
-    """The other host stops reading once it hears that this one has left, so a reason that came later would be lost."""
-    told, sending = [], threading.Event()
+def test_a_host_sends_why_it_failed_before_it_sends_that_it_left() -> None:
+    """The other host stops reading once it knows that this one has left, so a later reason would be lost."""
+    sent, sending = [], threading.Event()
 
-    class Slow:
+    class SlowLink:
         def send_if_open(self, kind: Kind, content: bytes = b"") -> None:
             if kind == Kind.ENDED:
                 sending.set()
                 threading.Event().wait(0.3)  # time for `close` to overtake it
-            told.append(kind)
+            sent.append(kind)
 
         def close(self) -> None: ...
 
-    met = Peers(Hosts(NAMES[:2], NAMES[1]))
-    met._links = [Slow()]
-    thread = threading.Thread(target=met._fail, args=["a reason"])
+    peer = Peers(Hosts(NAMES[:2], NAMES[1]))
+    peer._links = [SlowLink()]
+    thread = threading.Thread(target=peer._fail, args=["a reason"])
     thread.start()
     assert sending.wait(30)
-    met.close(TrainError("a reason"))
+    peer.close(TrainError("a reason"))
     thread.join()
-    assert told == [Kind.ENDED, Kind.LEFT]
+    assert sent == [Kind.ENDED, Kind.LEFT]
 
 
-def test_an_exchange_in_which_all_hosts_wait_for_too_long_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exchange_for_which_all_hosts_wait_too_long_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "_STUCK", 0.5)
-    for error in ends(lambda met: met.exchange(concurrent.futures.Future[None]()), 3):
+    for error in results(lambda peer: peer.exchange(concurrent.futures.Future[None]()), 3):
         assert isinstance(error, TrainError)
         assert str(error) == "all hosts of the job have waited for 0 seconds for the sum of their gradients"
 
 
-def test_a_failure_of_another_host_ends_the_reading_of_images(tmp_path: Path) -> None:
+def test_the_failure_of_another_host_stops_the_reading_of_images(tmp_path: Path) -> None:
     stop.fail(TrainError("host algo-2 of the job was lost"))
     photos = SampleCache(lambda index: b"photo", len, 100)
     with pytest.raises(TrainError, match="host algo-2 of the job was lost"):
@@ -292,7 +290,7 @@ def test_a_failure_of_another_host_ends_the_reading_of_images(tmp_path: Path) ->
 
 @contextmanager
 def linked() -> Iterator[tuple[Link, socket.socket]]:
-    """A link over TCP, and the other end of it."""
+    """Open a link over TCP, and yield it and its other end."""
     with socket.create_server(("localhost", 0)) as server:
         other = socket.create_connection(server.getsockname())
         ours = Link("other", server.accept()[0])
@@ -312,7 +310,7 @@ def test_frames_arrive_as_they_were_sent(frames: list[tuple[Kind, bytes]]) -> No
 
 
 @given(st.data())
-def test_a_connection_that_ends_within_a_frame_is_an_end(data: st.DataObject) -> None:
+def test_a_connection_that_ends_within_a_frame_counts_as_ended(data: st.DataObject) -> None:
     frame = struct.pack("<BQ", Kind.DATA, 3) + b"abc"
     with linked() as (ours, other):
         other.sendall(frame[: data.draw(st.integers(0, len(frame) - 1))])
@@ -322,7 +320,7 @@ def test_a_connection_that_ends_within_a_frame_is_an_end(data: st.DataObject) ->
 
 
 @pytest.mark.parametrize("frame", [struct.pack("<BQ", 99, 0), struct.pack("<BQ", Kind.HELLO, 1 << 17)])
-def test_what_is_not_a_greeting_is_refused_before_it_is_read(frame: bytes) -> None:
+def test_a_frame_that_is_no_greeting_is_refused_before_it_is_read(frame: bytes) -> None:
     with linked() as (ours, other):
         other.sendall(frame)
         with pytest.raises(ValueError, match=r"99 is not a valid Kind|a frame of 131072 bytes"):
@@ -333,23 +331,23 @@ def test_what_is_not_a_greeting_is_refused_before_it_is_read(frame: bytes) -> No
 
 
 @given(samples=st.integers(1, 60), size=st.integers(1, 7), hosts=st.integers(1, 5))
-def test_the_shares_of_all_hosts_are_an_epochs_order_whole_and_filled_up_from_its_start(
+def test_the_shares_of_all_hosts_are_the_epochs_order_filled_up_from_its_start(
     samples: int, size: int, hosts: int
 ) -> None:
     order = np.random.default_rng(0).permutation(samples)
     shares = [Shard(rank, hosts).indices(order, size) for rank in range(hosts)]
     steps = -(-samples // (size * hosts))
     assert {part.shape for part in shares} == {(steps, size)}
-    together = np.stack(shares, axis=-1).reshape(-1)
-    np.testing.assert_array_equal(together, np.resize(order, len(together)))
+    combined = np.stack(shares, axis=-1).reshape(-1)
+    np.testing.assert_array_equal(combined, np.resize(order, len(combined)))
 
 
-def test_a_host_with_fewer_samples_repeats_them_until_all_have_done_as_many_batches() -> None:
+def test_a_host_with_fewer_samples_repeats_them_until_it_has_as_many_batches() -> None:
     indices = Shard(1, batches=3).indices(np.array([2, 0, 1]), 2)
     np.testing.assert_array_equal(indices, [[2, 0], [1, 2], [0, 1]])
 
 
-def test_hosts_draw_other_random_numbers_and_the_first_those_of_one_host_alone() -> None:
+def test_hosts_draw_different_random_numbers_and_the_first_draws_those_of_a_single_host() -> None:
     def drawn(share: Shard) -> list[float]:
         batches = Batches(lambda indices, rng: float(rng.random()), 8, 2, 5, share)
         return list(batches.epoch(3))
@@ -372,26 +370,26 @@ def channel(sharded: bool) -> Channel:
 
 @pytest.mark.parametrize("sharded", [False, True])
 def test_hosts_with_the_same_samples_share_them(sharded: bool) -> None:
-    def find(met: Peers) -> Any:
-        found = distribution.detect(met, channel(sharded), samples("a", "b"))
-        return found.sharded, found.shard(9, 2), found.total(9), found.gather_rows(np.array([met.rank])).tolist()
+    def find(peer: Peers) -> Any:
+        found = distribution.detect(peer, channel(sharded), samples("a", "b"))
+        return found.sharded, found.shard(9, 2), found.total(9), found.gather_rows(np.array([peer.rank])).tolist()
 
     assert on_each(find, 2) == [(False, Shard(rank, 2), 9, [0]) for rank in range(2)]
 
 
-def test_hosts_of_a_sharded_channel_have_samples_of_their_own_and_take_as_many_batches() -> None:
-    def find(met: Peers) -> Any:
-        found = distribution.detect(met, channel(True), samples("abc"[met.rank]))
-        count = 4 + met.rank
-        return found.sharded, found.shard(count, 2), found.total(count), found.gather_rows(np.ones(met.rank)).tolist()
+def test_hosts_of_a_sharded_channel_have_their_own_samples_and_equally_many_batches() -> None:
+    def find(peer: Peers) -> Any:
+        found = distribution.detect(peer, channel(True), samples("abc"[peer.rank]))
+        count = 4 + peer.rank
+        return found.sharded, found.shard(count, 2), found.total(count), found.gather_rows(np.ones(peer.rank)).tolist()
 
     assert on_each(find) == [(True, Shard(rank, batches=3), 15, [1.0] * 3) for rank in range(3)]
 
 
-def test_hosts_that_differ_without_being_sharded_are_refused() -> None:
-    def find(met: Peers) -> str:
+def test_hosts_with_different_images_in_a_channel_that_is_not_sharded_are_refused() -> None:
+    def find(peer: Peers) -> str:
         with pytest.raises(UserError) as caught:
-            distribution.detect(met, channel(False), samples("abc"[met.rank]))
+            distribution.detect(peer, channel(False), samples("abc"[peer.rank]))
         return str(caught.value)
 
     for text in on_each(find):
@@ -400,9 +398,9 @@ def test_hosts_that_differ_without_being_sharded_are_refused() -> None:
         )
 
 
-def test_a_sharded_channel_that_gives_a_host_no_file_is_refused(tmp_path: Path) -> None:
+def test_a_sharded_channel_without_a_file_for_a_host_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    given_none = Channel("train", tmp_path / "empty", "", sharded=True)
-    distribution.require_files({"train": given_none}, hosts=1)
+    empty = Channel("train", tmp_path / "empty", "", sharded=True)
+    distribution.require_files({"train": empty}, hosts=1)
     with pytest.raises(UserError, match="channel 'train' is ShardedByS3Key and has no file for this host"):
-        distribution.require_files({"train": given_none}, hosts=2)
+        distribution.require_files({"train": empty}, hosts=2)

@@ -1,4 +1,4 @@
-"""What train/data/samples.py offers for validation: batches in order, and samples evenly spread."""
+"""Samples for validation: batches in order, and evenly spaced samples."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from train.data import samples
 
 
 @given(st.integers(1, 40), st.integers(1, 9))
-def test_batches_in_order_hold_each_tensor_once_and_then_the_last_one_again(count: int, size: int) -> None:
+def test_ordered_batches_hold_each_tensor_once_and_repeat_only_the_last(count: int, size: int) -> None:
     found = list(samples.ordered_batches(lambda index: np.full((2,), index), count, size))
     rows = np.concatenate(found)[:, 0]
     assert {len(batch) for batch in found} == {min(size, count)}
@@ -17,7 +17,7 @@ def test_batches_in_order_hold_each_tensor_once_and_then_the_last_one_again(coun
     assert set(rows[count:]) <= {count - 1}
 
 
-def test_an_error_in_a_tensor_ends_the_batches_with_it() -> None:
+def test_an_error_while_a_tensor_is_made_ends_the_batches() -> None:
     def tensor(index: int) -> np.ndarray:
         raise KeyError(index)
 
@@ -26,7 +26,9 @@ def test_an_error_in_a_tensor_ends_the_batches_with_it() -> None:
 
 
 @given(st.integers(1, 5000), st.integers(1, 200))
-def test_spread_samples_are_distinct_as_many_as_asked_for_and_reach_both_ends(count: int, limit: int) -> None:
+def test_evenly_spaced_samples_are_distinct_have_the_requested_number_and_include_both_ends(
+    count: int, limit: int
+) -> None:
     found = samples.evenly_spaced(count, limit)
     assert len(found) == min(count, limit)
     assert (np.diff(found) > 0).all()

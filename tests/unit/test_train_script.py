@@ -1,4 +1,4 @@
-"""What script mode makes of the end of a program's standard error, and who is asked to stop while one runs."""
+"""Script mode: the reason it finds in a failed program's output, and where a stop request goes while one runs."""
 
 import signal
 import sys
@@ -13,7 +13,7 @@ from train.job import script, stop
 
 
 def trace(error: BaseException) -> str:
-    """What Python would write about the error."""
+    """Return the traceback that Python writes for the error."""
     try:
         raise error
     except type(error):
@@ -21,7 +21,7 @@ def trace(error: BaseException) -> str:
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("output", "line"),
     [
         (trace(ValueError("no photos")), "ValueError: no photos"),
         ("epoch 1\n" + trace(KeyError("cat")) + "\nW0000 a library's farewell", "KeyError: 'cat'"),
@@ -42,37 +42,37 @@ def trace(error: BaseException) -> str:
         ("", ""),
     ],
 )  # fmt: skip
-def test_the_line_that_says_why_a_program_failed_is_found(said: str, line: str) -> None:
-    assert script.error_line(said) == line
+def test_the_line_that_says_why_a_program_failed_is_found(output: str, line: str) -> None:
+    assert script.error_line(output) == line
 
 
 @given(st.text(max_size=400))
-def test_whatever_a_program_writes_one_of_its_lines_or_nothing_is_the_reason(said: str) -> None:
-    line = script.error_line(said)
-    assert line == "" or any(line in written for written in said.splitlines())
+def test_the_reason_is_always_a_line_of_the_programs_output_or_empty(output: str) -> None:
+    line = script.error_line(output)
+    assert line == "" or any(line in output_line for output_line in output.splitlines())
 
 
-def test_all_that_a_program_writes_is_passed_on_and_only_the_end_is_kept(
+def test_a_programs_whole_output_is_passed_on_and_only_its_end_is_kept(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     text = "import sys\nsys.stderr.write('\\rprogress' * 5000 + '\\xe9nd')\nsys.exit(5)\n"
-    code, said = script.execute([sys.executable, "-c", text], tmp_path, {"PYTHONIOENCODING": "latin-1"})
+    code, output = script.execute([sys.executable, "-c", text], tmp_path, {"PYTHONIOENCODING": "latin-1"})
     assert code == 5
     assert capfdbinary.readouterr().err == b"\rprogress" * 5000 + b"\xe9nd"
-    assert len(said) <= 8192
-    assert said.endswith("progress\ufffdnd")
+    assert len(output) <= 8192
+    assert output.endswith("progress\ufffdnd")
 
 
-def test_a_stop_request_goes_to_the_heir_inside_the_block_and_is_remembered(
+def test_a_stop_request_inside_the_block_is_forwarded_and_remembered(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(stop, "_state", {"requested": False, "keeping": False})
-    before, told = signal.getsignal(signal.SIGTERM), []
+    before, forwarded = signal.getsignal(signal.SIGTERM), []
     signal.signal(signal.SIGTERM, stop._handle)
     try:
-        with stop.forwarded_to(told.append):
+        with stop.forwarded_to(forwarded.append):
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert (told, stop.requested()) == ([signal.SIGTERM], True)
+    assert (forwarded, stop.requested()) == ([signal.SIGTERM], True)
     assert "SIGTERM received): forwarding it to the running process" in capfd.readouterr().out

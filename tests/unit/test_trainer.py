@@ -1,4 +1,4 @@
-"""The loop over epochs, with an algorithm of arithmetic: a step adds its batch to a sum, which is what it learns."""
+"""The loop over epochs, tested with a simple learner: each step adds its batch to a sum."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ def _no_stop_request(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Batches:
-    """Two batches an epoch, each the epoch's number and its own."""
+    """Two batches per epoch, each made of the epoch's number and its own."""
 
     def __len__(self) -> int:
         return 2
@@ -34,10 +34,10 @@ class Batches:
 
 
 class Sum(Step[tuple[int, int], int]):
-    """Adds up all batches, from which the loss follows."""
+    """A step that adds up all batches; `losses` sets the loss of some."""
 
     def __init__(self) -> None:
-        self.sum, self.begun = 0.0, []
+        self.sum, self.epochs = 0.0, []
         self.losses: dict[tuple[int, int], float] = {}
 
     @property
@@ -45,7 +45,7 @@ class Sum(Step[tuple[int, int], int]):
         return 0.25
 
     def begin(self, epoch: int) -> None:
-        self.begun.append(epoch)
+        self.epochs.append(epoch)
 
     def __call__(self, epoch: int, number: int) -> float:
         self.sum += 10 * epoch + number
@@ -62,34 +62,34 @@ class Sum(Step[tuple[int, int], int]):
 
 
 @dataclass
-class Notes(Lines[str]):
-    """The calls for lines, in their order."""
+class CallLines(Lines[str]):
+    """The log lines of a job: this one notes the calls in their order."""
 
-    told: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
     every = 1
 
     def started(self, batches: int) -> None:
-        self.told.append(f"started {batches}")
+        self.calls.append(f"started {batches}")
 
     def speed(self, epoch: Epoch, learning_rate: float) -> None:
-        self.told.append(f"speed {epoch.number} {epoch.count} {learning_rate}")
+        self.calls.append(f"speed {epoch.number} {epoch.count} {learning_rate}")
 
     def trained(self, epoch: Epoch) -> None:
-        self.told.append(f"trained {epoch.number} {epoch.metrics['loss']}")
+        self.calls.append(f"trained {epoch.number} {epoch.metrics['loss']}")
 
     def evaluated(self, epoch: Epoch, found: Evaluated[str], seconds: float) -> None:
-        self.told.append(f"evaluated {epoch.number} {found.value}")
+        self.calls.append(f"evaluated {epoch.number} {found.value}")
 
     def improved(self, best: Best[str]) -> None:
-        self.told.append(f"improved {best.epoch}")
+        self.calls.append(f"improved {best.epoch}")
 
     def ended(self, epoch: Epoch) -> None:
-        self.told.append(f"ended {epoch.number}")
+        self.calls.append(f"ended {epoch.number}")
 
 
 @dataclass
 class Folder:
-    """What was to be written; stops the job after an epoch when told to."""
+    """A model folder that notes what is to be written, and can stop the job after an epoch."""
 
     saved: list[tuple[int, bool, int | None]] = field(default_factory=list)
     stop_after: int | None = None
@@ -101,16 +101,16 @@ class Folder:
 
 
 def hyperparameters(**changes: Any) -> CommonHyperparameters:
-    """Those of a job of three epochs."""
+    """Return the hyperparameters of a job of three epochs."""
     given = {"num_classes": 2, "num_training_samples": 8, "resize": 224, "epochs": 3, "mini_batch_size": 4} | changes
     return check({name: str(value) for name, value in given.items()})
 
 
 class Job:
-    """A trainer whose evaluations have these values; an exception among them is raised in its turn."""
+    """A trainer whose evaluations give these values, or raise them where they are exceptions."""
 
     def __init__(self, *values: float | Exception, stop_after: int | None = None, **changes: Any) -> None:
-        self.step, self.lines, self.folder = Sum(), Notes(), Folder(stop_after=stop_after)
+        self.step, self.lines, self.folder = Sum(), CallLines(), Folder(stop_after=stop_after)
         self.values = list(values)
         learner = Learner(Batches(), self.step, self.evaluate, self.lines)
         self.trainer = Trainer(learner, hyperparameters(**changes), self.folder)
@@ -119,13 +119,13 @@ class Job:
         value = self.values.pop(0)
         if isinstance(value, Exception):
             raise value
-        return Evaluated(value, {"score": value}, f"answers worth {value}")
+        return Evaluated(value, {"score": value}, f"predictions of {value}")
 
 
-def test_the_lines_of_an_epoch_come_in_their_order() -> None:
+def test_the_lines_of_an_epoch_are_logged_in_order() -> None:
     job = Job(0.5, epochs=1)
     job.trainer.run()
-    assert job.lines.told == [
+    assert job.lines.calls == [
         "started 2",
         "speed 0 1 0.25",
         "speed 0 2 0.25",
@@ -136,17 +136,17 @@ def test_the_lines_of_an_epoch_come_in_their_order() -> None:
     ]
 
 
-def test_the_best_epoch_is_kept_with_the_metrics_of_both_data_sets_and_what_the_check_needs() -> None:
+def test_the_best_epoch_is_kept_with_the_metrics_of_both_data_sets_and_its_predictions() -> None:
     job = Job(0.5, 0.75, 0.75)
     job.trainer.run()
     best = job.trainer.best
     assert best is not None
-    assert (best.epoch, best.value, best.kept) == (1, 0.75, "answers worth 0.75")
+    assert (best.epoch, best.value, best.kept) == (1, 0.75, "predictions of 0.75")
     assert best.metrics.keys() == {"train:loss", "train:throughput", "validation:score"}
     assert job.folder.saved == [(0, True, None), (1, True, 0), (2, False, 1)]
 
 
-def test_a_value_of_zero_is_an_improvement_on_none() -> None:
+def test_a_first_value_of_zero_is_an_improvement() -> None:
     job = Job(0.0, epochs=1)
     job.trainer.run()
     assert job.folder.saved == [(0, True, None)]
@@ -155,18 +155,18 @@ def test_a_value_of_zero_is_an_improvement_on_none() -> None:
 def test_a_stop_request_ends_training_before_the_next_batch() -> None:
     job = Job(0.5, 0.6, stop_after=0)
     job.trainer.run()
-    assert job.step.sum == 1  # the batches of epoch 0 alone
-    assert job.lines.told[-1] == "ended 0"
+    assert job.step.sum == 1  # only the batches of epoch 0
+    assert job.lines.calls[-1] == "ended 0"
 
 
 def test_training_ends_when_the_metric_no_longer_improves() -> None:
     early = {"early_stopping": 1, "early_stopping_min_epochs": 1, "early_stopping_patience": 2, "epochs": 9}
     job = Job(0.5, 0.4, 0.3, **early)
     job.trainer.run()
-    assert job.step.begun == [0, 1, 2]
+    assert job.step.epochs == [0, 1, 2]
 
 
-def test_a_loss_that_is_not_finite_ends_training_with_epoch_batch_and_rate() -> None:
+def test_a_loss_that_is_not_finite_ends_training_with_epoch_batch_and_learning_rate() -> None:
     job = Job(0.5)
     job.step.losses[1, 1] = float("nan")
     with pytest.raises(Diverged, match=r"^the loss became nan at epoch 1, batch 1, with learning_rate=0\.25: "):
@@ -175,7 +175,7 @@ def test_a_loss_that_is_not_finite_ends_training_with_epoch_batch_and_rate() -> 
     assert job.trainer.best.epoch == 0
 
 
-def test_answers_that_are_not_finite_end_training_at_the_end_of_the_epoch() -> None:
+def test_predictions_that_are_not_finite_end_training_at_the_end_of_the_epoch() -> None:
     job = Job(0.5, FloatingPointError())
     with pytest.raises(
         Diverged, match=r"^the predictions became nan at epoch 1, during validation, with learning_rate=0\.25: "
@@ -183,7 +183,7 @@ def test_answers_that_are_not_finite_end_training_at_the_end_of_the_epoch() -> N
         job.trainer.run()
 
 
-def test_a_trainer_that_goes_on_from_a_state_ends_as_one_that_was_not_interrupted(tmp_path: Path) -> None:
+def test_a_trainer_that_resumes_from_a_state_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     early = {"early_stopping": 1, "early_stopping_min_epochs": 1, "early_stopping_patience": 3, "epochs": 9}
     values = (0.5, 0.75, 0.7, 0.7, 0.7)
     whole = Job(*values, **early)
@@ -195,12 +195,12 @@ def test_a_trainer_that_goes_on_from_a_state_ends_as_one_that_was_not_interrupte
     second = Job(*values[3:], **early)
     second.trainer.restore(read(tmp_path / "state"))
     second.trainer.run()
-    assert second.step.begun == [3, 4]
+    assert second.step.epochs == [3, 4]
     assert second.folder.saved == whole.folder.saved[3:]
     assert without_throughput(second) == without_throughput(whole)
 
 
-def test_a_trainer_that_early_stopping_has_ended_trains_no_more_unless_it_may(tmp_path: Path) -> None:
+def test_a_restored_trainer_that_stopped_early_trains_on_only_with_more_patience(tmp_path: Path) -> None:
     early = {"early_stopping": 1, "early_stopping_min_epochs": 1, "early_stopping_patience": 2, "epochs": 9}
     first = Job(0.5, 0.4, 0.3, **early)
     first.trainer.run()
@@ -208,11 +208,11 @@ def test_a_trainer_that_early_stopping_has_ended_trains_no_more_unless_it_may(tm
     for job in (again, more):
         job.trainer.restore(first.trainer.state())
         job.trainer.run()
-    assert again.step.begun == []
-    assert more.step.begun == [3]
+    assert again.step.epochs == []
+    assert more.step.epochs == [3]
 
 
-def test_after_each_epoch_the_state_is_given_to_the_checkpoint_when_the_folder_is_written() -> None:
+def test_after_each_epoch_the_state_is_saved_once_the_folder_is_written() -> None:
     job = Job(0.5, 0.6)
     calls: list[Any] = []
     job.folder.save = lambda epoch, improved, before: calls.append(epoch)
@@ -226,7 +226,7 @@ def test_after_each_epoch_the_state_is_given_to_the_checkpoint_when_the_folder_i
     assert calls == [0, (1, 0, 0.5), 1, (2, 1, 0.6)]
 
 
-def test_a_stop_request_after_a_restored_epoch_leaves_its_model_to_keep() -> None:
+def test_a_restored_epoch_is_a_model_to_keep_on_a_stop_request() -> None:
     first = Job(0.5, epochs=1)
     first.trainer.run()
     stop._state["keeping"] = False
@@ -236,6 +236,6 @@ def test_a_stop_request_after_a_restored_epoch_leaves_its_model_to_keep() -> Non
 
 
 def without_throughput(job: Job) -> State:
-    """The state at the job's end, without what was timed."""
+    """Return the state at the end of the job, without the measured times."""
     found = job.trainer.state()
     return found | {"best": found["best"] | {"metrics": {"score": found["best"]["metrics"]["validation:score"]}}}
