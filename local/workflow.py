@@ -28,7 +28,7 @@ from serve.words import plural
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the image's name and the options --data, --layout, --epochs and --quantize."""
     options.add_name(parser, TRAINING)
-    parser.add_argument("--data", type=Path, help="your photos, in any layout; without it, a data set is drawn")
+    parser.add_argument("--data", type=Path, help="folder of your photos, in any layout (default: draw a data set)")
     layouts.add_argument(parser)
     epochs = {name: algorithms.get(name).epochs for name in TRAINING}
     defaults = "; ".join(f"{name}: {drawn}, with --data {real}" for name, (drawn, real) in epochs.items())
@@ -68,9 +68,9 @@ class Workflow:
 
 
 class LoadedData(NamedTuple):
-    """A data set, and where and in which layout it was found."""
+    """A data set and its layout."""
 
-    found: layouts.DetectedLayout
+    layout: layouts.DetectedLayout
     data: DataSet[Any]
 
 
@@ -79,8 +79,8 @@ def load_data(args: argparse.Namespace) -> LoadedData | None:
     if args.data is None:
         return None
     algorithm = algorithms.get(args.name)
-    found = layouts.detect(args.data, args.layout, algorithm.task)
-    return LoadedData(found, found.read(algorithm.task, algorithm.demo_classes))
+    layout = layouts.detect(args.data, args.layout, algorithm.task)
+    return LoadedData(layout, layout.read(algorithm.task, algorithm.demo_classes))
 
 
 def prepare_training(args: argparse.Namespace, out: Path, loaded: LoadedData | None) -> Workflow:
@@ -92,8 +92,8 @@ def prepare_training(args: argparse.Namespace, out: Path, loaded: LoadedData | N
         trainval, test = algorithm.photos_to_draw
         with step(f"Drawing {len(BREEDS) * (trainval + test)} photos of {len(BREEDS)} breeds"):
             draw.data_set(out / "data", trainval, test)
-            found = layouts.DetectedLayout(out / "data", layouts.PETS, "it was drawn")
-            loaded = LoadedData(found, found.read(algorithm.task, algorithm.demo_classes))
+            layout = layouts.DetectedLayout(out / "data", layouts.PETS, "it was drawn")
+            loaded = LoadedData(layout, layout.read(algorithm.task, algorithm.demo_classes))
     cache = PhotoCache()
     summary = write_channels(args.name, loaded, channels, cache)
     recipe = algorithm.recipe(drawn, args.epochs, summary.hyperparameters)
@@ -106,8 +106,8 @@ def prepare_training(args: argparse.Namespace, out: Path, loaded: LoadedData | N
 
 def write_channels(name: str, loaded: LoadedData, channels: Path, cache: PhotoCache | None = None) -> Summary:
     """Write the channels of the algorithm `name` and print a summary; facts about the photos are added to `cache`."""
-    with step(f"Preparing the channels from {loaded.found.root}"):
-        print(loaded.found)
+    with step(f"Preparing the channels from {loaded.layout.root}"):
+        print(loaded.layout)
         train, validation = prepare.split(loaded.data)
         summary = prepare.write_channels(loaded.data, train, validation, channels, name=name, force=True, cache=cache)
         print("\n".join(prepare.report(summary)))

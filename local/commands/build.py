@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for option in ("registry", "tag", "platform", "base-image", "source"):
         parser.add_argument(f"--{option}", required=True, help="see docs/images.md")
     options.add_variant(parser)
-    parser.add_argument("--pretrained", type=Path, metavar="DIR", help="weight files to put into /opt/pretrained")
+    parser.add_argument("--pretrained", type=Path, metavar="DIR", help="weight files to copy to /opt/pretrained")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`python3 -m local demo NAME`: train, serve and predict on this machine, without Docker, AWS account or downloads.
+"""`python3 -m local demo NAME`: train, serve and predict on this machine, without Docker, an AWS account or downloads.
 
 Draws a data set (or reads yours), prepares the channels, runs the image's `train` and `serve` programs in a folder like
 /opt/ml, and evaluates the endpoint's predictions for the validation photos.

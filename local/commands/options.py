@@ -16,12 +16,12 @@ _RESULTS = ("model.tar.gz", "opt/ml/model", "predictions.png")
 
 
 def add_name(parser: argparse.ArgumentParser, images: Iterable[str]) -> None:
-    """Add the name of an image, one of `images`."""
+    """Add the argument NAME, one of `images`."""
     parser.add_argument("name", metavar="NAME", choices=images, help=f"image: {', '.join(images)}")
 
 
 def add_names(parser: argparse.ArgumentParser, images: Iterable[str]) -> None:
-    """Add the names of one or more of `images`."""
+    """Add the argument NAME, one or more of `images`."""
     parser.add_argument("names", metavar="NAME", nargs="+", choices=images, help=f"image: {', '.join(images)}")
 
 

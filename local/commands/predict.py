@@ -1,9 +1,9 @@
 """`python3 -m local predict PHOTO ...`: send photos to an endpoint on this machine, from `deploy` or `make serve`.
 
-Prints, after the photo's path: the predicted class and its probability; or for each detection its class, score and box
-in fractions of the photo; or for each class of a mask its share of the pixels. --accept prints the response instead;
---masks also writes the masks. If a photo cannot be read or the endpoint rejects it, an error is printed, and the
-remaining photos are still sent.
+Prints one or more lines per photo, which start with its path: the predicted class and its probability; or the class,
+score and box (in fractions of the photo) of each detection; or the share of pixels of each class in a mask. --accept
+prints the response instead; --masks also writes the masks. If a photo cannot be read or the endpoint rejects it, an
+error is printed, and the remaining photos are still sent.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_port(parser)
     parser.add_argument("--content-type", default=IMAGES, help=f"content type of the request (default: {IMAGES})")
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("--accept", help="print the response in this format: application/json, ...")
+    output.add_argument("--accept", help="print the response in this content type, such as application/json")
     output.add_argument("--masks", type=Path, metavar="DIR", help="write the mask of each PHOTO to DIR, as a PNG")
 
 

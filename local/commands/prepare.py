@@ -31,7 +31,7 @@ from serve.machine import cpu_count
 from serve.words import plural
 
 HELD_OUT = 0.2
-UNUSED = "photos that the split does not name, not used"
+UNUSED = "photos that are not in the split, not used"
 
 Truth = TypeVar("Truth")
 
@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--validation",
-        type=_share,
-        metavar="SHARE",
+        type=_fraction,
+        metavar="FRACTION",
         help=f"fraction of each class to hold out in a random split (default: {HELD_OUT})",
     )
     parser.add_argument(
@@ -80,11 +80,11 @@ def run(args: argparse.Namespace) -> int:
     algorithm = algorithms.get(args.name)
     if args.classes is not None:
         _check_choice(args.name, "--classes", args.classes, algorithm.classes)
-    found = layouts.detect(args.data, args.layout, algorithm.task)
-    print(found)
-    if args.classes is not None and found.name != layouts.PETS:
-        raise UserError(f"--classes {args.classes} is for the pet data set, but {found}: omit it")
-    data = found.read(algorithm.task, args.classes or algorithm.classes[0])
+    layout = layouts.detect(args.data, args.layout, algorithm.task)
+    print(layout)
+    if args.classes is not None and layout.name != layouts.PETS:
+        raise UserError(f"--classes {args.classes} is only for the pet data set: omit it ({layout})")
+    data = layout.read(algorithm.task, args.classes or algorithm.classes[0])
     train, validation = split(data, args.split, args.validation, args.seed)
     cache = PhotoCache()
     summary = write_channels(
@@ -194,7 +194,7 @@ def report(summary: Summary) -> list[str]:
             lines.append(printable(f"{note}: {len(files)} ({', '.join(files[:MAX_NAMED])}{more})"))
     counts = summary.counts
     lines.append(
-        f"{plural(counts['train'], 'photo')} to train on, {counts['validation']} to validate on, "
+        f"{plural(counts['train'], 'training photo')}, {plural(counts['validation'], 'validation photo')}, "
         f"{plural(len(summary.class_names), 'class')}"
     )
     return lines
@@ -263,11 +263,11 @@ def _default_classes() -> str:
     return "; ".join([first, *(f"{name}: {text}" for name, text in texts.items() if text != first)])
 
 
-def _share(text: str) -> float:
+def _fraction(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not a number: 0.2 holds out a fifth") from None
+        raise argparse.ArgumentTypeError(f"{text} is not a number: use 0.2 to hold out a fifth") from None
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1: 0.2 holds out a fifth")
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1: use 0.2 to hold out a fifth")
     return value

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Quantize the model and return 0 if it has an int8 graph now. Raises UserError, or CommandFailed if it has not."""
+    """Add an int8 graph and return 0. Raises UserError, or CommandFailed if the graph does not pass."""
     python = _python()
     if args.model.is_dir():
         _quantize(python, args.model, args)

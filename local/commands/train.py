@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     options.add_name(parser, TRAINING)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", type=Path, help="your photos, in any layout that `prepare` reads")
+    source.add_argument("--data", type=Path, help="folder of your photos, in any layout that `prepare` reads")
     source.add_argument("--channels", type=Path, help="folder with one folder per channel, as `prepare` writes it")
     layouts.add_argument(parser)
     parser.add_argument(

@@ -16,15 +16,15 @@ Point = tuple[float, float, int, str]
 def bubbles(
     points: Sequence[Point],
     axes: tuple[str, str],
-    ends: tuple[float, float],
+    extent: tuple[float, float],
     mark: tuple[float, float, str] | None = None,
 ) -> str:
-    """Draw circles with areas proportional to the counts, on axes that extend at least to `ends`.
+    """Draw a circle for each point, larger for higher counts, on axes that reach at least to `extent`.
 
     `mark` (x, y and a name) draws a dashed frame from the origin to that point.
     """
     max_count = max((count for *_, count, _ in points), default=1)
-    right, top = max(ends[0], *(point[0] for point in points)), max(ends[1], *(point[1] for point in points))
+    right, top = max(extent[0], *(point[0] for point in points)), max(extent[1], *(point[1] for point in points))
     x, y = _Axis(right, _LEFT, _WIDTH - _RIGHT), _Axis(top, _HEIGHT - _BOTTOM, _TOP)
     parts = [_axes(x, y, axes)]
     for horizontal, vertical, count, tooltip in sorted(points, key=lambda point: -point[2]):

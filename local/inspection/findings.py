@@ -73,8 +73,8 @@ def too_few_photos(census: Census) -> Iterator[Finding]:
         only = f"is only {count} training photo" if count == 1 else f"are only {count} training photos"
         yield Finding(
             True,
-            f"There {only}, less than a batch (mini_batch_size={batch} is the default). Set mini_batch_size to {count} "
-            "or less or, better, add photos.",
+            f"There {only}, fewer than a batch needs (mini_batch_size={batch}, the default). Add photos, or set "
+            f"mini_batch_size to at most {count}.",
         )
 
 
@@ -159,8 +159,8 @@ def leakage(census: Census) -> Iterator[Finding]:
         yield Finding(
             False,
             f"The same images are in train and validation: {len(pairs)} of "
-            f"{plural(len(validation), 'validation photo')} {are} also in train. The metrics will be too good. Remove "
-            "them from one of the two channels.",
+            f"{plural(len(validation), 'validation photo')} {are} also in train. The metrics will look better than "
+            "they should. Remove them from one of the two channels.",
             tuple(f"{first.name} = {second.name}" for first, second in pairs),
         )
 
@@ -196,7 +196,7 @@ def small_photos(census: Census) -> Iterator[Finding]:
         yield Finding(
             False,
             f"{len(names)} of {plural(len(photos), 'photo')} {are} smaller than {settings}. Enlarging photos costs "
-            "time and adds no detail. Set it to the size of the photos, or use larger photos.",
+            f"time and adds no detail. Set {settings.shape} to the size of the photos, or use larger photos.",
             tuple(names),
         )
 

@@ -66,7 +66,7 @@ class Registry:
             self._api = docker.from_env(timeout=_TIMEOUT, use_ssh_client=True).api
         except DockerException as error:
             raise DockerError(
-                f"cannot connect to Docker: start the engine, or set DOCKER_HOST; docker said: {error}"
+                f"cannot connect to Docker: start the engine, or set DOCKER_HOST; Docker reported: {error}"
             ) from None
 
     def close(self) -> None:
@@ -146,8 +146,8 @@ class Registry:
         }
         for pattern, explanation in _EXPLANATIONS.items():
             if re.search(pattern, message, re.IGNORECASE):
-                return UserError(f"{explanation.format(**values)}; docker said: {message}")
-        return CommandFailed(f"{values['image']} could not be pushed; docker said: {message}")
+                return UserError(f"{explanation.format(**values)}; Docker reported: {message}")
+        return CommandFailed(f"{values['image']} could not be pushed; Docker reported: {message}")
 
     def _build(self, name: str, tag: str) -> str:
         return f"`make build/{name} REGISTRY={self.address} {images.variables(tag)}`"

@@ -22,7 +22,7 @@ from local.errors import UserError
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-FORM = "ACCOUNT.dkr.ecr.REGION.amazonaws.com (ACCOUNT of 12 digits, as in 123456789012.dkr.ecr.us-east-1.amazonaws.com)"
+FORM = "ACCOUNT.dkr.ecr.REGION.amazonaws.com, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com"
 _HOST = re.compile(r"(\d{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.(amazonaws\.com(?:\.cn)?)")
 _LIKE_ECR = re.compile(r"\.dkr\.|(^|\.)amazonaws\.com(\.cn)?$", re.IGNORECASE)
 
@@ -73,7 +73,7 @@ def parse(host: str) -> Registry | None:
         return None
     account, region, ending = match.groups()
     registry = Registry(host, account, region)
-    with _explaining(registry):  # the session reads the user's profile
+    with _explain_errors(registry):  # the session reads the user's profile
         try:
             partition = botocore.session.get_session().get_partition_for_region(region)
         except exceptions.UnknownRegionError:
@@ -92,7 +92,7 @@ def login(registry: Registry) -> dict[str, str]:
 
     Raises UserError if there are no AWS credentials, AWS rejects them, or AWS does not respond.
     """
-    with _explaining(registry):
+    with _explain_errors(registry):
         response = _client("ecr", registry).get_authorization_token()
     if not response.get("authorizationData"):  # boto3 parses a proxy's HTML page as an empty response
         raise UserError(
@@ -112,7 +112,7 @@ def create_repositories(registry: Registry, names: Sequence[str]) -> list[str]:
     client = _client("ecr", registry)
     created = []
     for name in names:
-        with _explaining(registry):
+        with _explain_errors(registry):
             try:
                 client.describe_repositories(registryId=registry.account, repositoryNames=[name])
             except client.exceptions.RepositoryNotFoundException:
@@ -143,12 +143,12 @@ def caller(registry: Registry) -> str:
 def _client(service: str, registry: Registry) -> "BaseClient":
     # Use the registry's region, because the environment may have another one or none.
     config = Config(connect_timeout=10, read_timeout=30, retries={"mode": "standard", "max_attempts": 3})
-    with _explaining(registry):
+    with _explain_errors(registry):
         return boto3.Session(region_name=registry.region).client(service, config=config)
 
 
 @contextlib.contextmanager
-def _explaining(registry: Registry) -> Iterator[None]:
+def _explain_errors(registry: Registry) -> Iterator[None]:
     """Convert boto3's exceptions into UserErrors that say how to fix the problem."""
     where = f"REGISTRY={registry.host}"
     try:
@@ -157,7 +157,7 @@ def _explaining(registry: Registry) -> Iterator[None]:
         raise UserError(f"{where} is on AWS, but this machine has no AWS credentials: {GET_CREDENTIALS}") from None
     except _SIGN_IN as error:
         raise UserError(
-            f"{where}: the AWS sign-in has expired or is not usable: run `aws sso login` again; AWS said: {error}"
+            f"{where}: the AWS sign-in has expired or is not usable: run `aws sso login` again; AWS reported: {error}"
         ) from None
     except _SET_UP as error:
         raise UserError(
@@ -168,15 +168,15 @@ def _explaining(registry: Registry) -> Iterator[None]:
     except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
         raise UserError(
             f"{where}: AWS does not respond in region {registry.region}: check the network and the region; "
-            f"{_nearest(registry.region)}; boto3 said: {error}"
+            f"{_nearest(registry.region)}; boto3 reported: {error}"
         ) from None
     except exceptions.BotoCoreError as error:
-        raise UserError(f"{where}: boto3 cannot send the request to AWS; boto3 said: {error}") from None
+        raise UserError(f"{where}: boto3 cannot send the request to AWS; boto3 reported: {error}") from None
 
 
 def _refusal(registry: Registry, error: dict[str, Any]) -> str:
     code = error.get("Code", "an error")
-    message = f"AWS said: {error.get('Message', '')} ({error.get('Code', '')})"
+    message = f"AWS reported: {error.get('Message', '')} ({error.get('Code', '')})"
     where = f"REGISTRY={registry.host}"
     if code in _EXPIRED:
         return (

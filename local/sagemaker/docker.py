@@ -46,7 +46,7 @@ def check_image(image: str) -> None:
     if "no such image" in reason.lower():
         name = image.rpartition("/")[2].partition(":")[0]
         raise DockerError(f"the image {image} is not on this machine: run `make build/{name}` or `docker pull {image}`")
-    raise DockerError(f"cannot connect to Docker: start the engine, or set DOCKER_HOST; docker said: {reason}")
+    raise DockerError(f"cannot connect to Docker: start the engine, or set DOCKER_HOST; Docker reported: {reason}")
 
 
 def check_port(port: int) -> None:

@@ -51,7 +51,7 @@ def test_without_a_split_a_fifth_of_each_class_is_held_out(
     assert run(name, "--data", data, "--out", tmp_path / "out") == 0
     output = capsys.readouterr().out
     assert f"{data} is read as class-folders: it has the folders Müsli Riegel, dog\n" in output
-    assert "12 photos to train on, 3 to validate on, 2 classes" in output
+    assert "12 training photos, 3 validation photos, 2 classes" in output
     assert "Set num_classes=2 num_training_samples=12" in output
     labels = [label for _, label in prepare.photos(tmp_path / "out", "validation", name)]
     assert sorted(labels) == [0, 0, 1]
@@ -151,7 +151,7 @@ def test_class_folders_one_level_too_deep_are_rejected_with_the_folder_to_use(ab
             ["--split", "official"],
             "has no split, such as folders train and val",
         ),
-        (["cat/1.jpg", "dog/2.jpg"], ["--classes", "breed"], "--classes breed is for the pet data set, but"),
+        (["cat/1.jpg", "dog/2.jpg"], ["--classes", "breed"], "--classes breed is only for the pet data set: omit it ("),
     ],
 )
 def test_unusable_folders_are_rejected_with_the_folder_and_the_fix(

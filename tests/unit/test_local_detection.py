@@ -278,7 +278,7 @@ def test_photos_with_unusable_annotations_are_skipped_counted_and_listed(
         "Bengal_22.xml is not valid XML",
     ):
         assert reason in lines[1]
-    assert lines[3] == "7 photos to train on, 3 to validate on, 2 classes"
+    assert lines[3] == "7 training photos, 3 validation photos, 2 classes"
     assert lines[-1] == "Set num_classes=2 num_training_samples=7"
 
 

@@ -15,7 +15,7 @@ ENGINE_ERRORS = {
     ),
     "no engine": (
         "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
-        "cannot connect to Docker: start the engine, or set DOCKER_HOST; docker said: Cannot connect",
+        "cannot connect to Docker: start the engine, or set DOCKER_HOST; Docker reported: Cannot connect",
     ),
 }
 

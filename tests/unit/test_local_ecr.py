@@ -168,7 +168,7 @@ def test_errors_of_aws_are_reported_with_a_fix(
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         message = login_error()
     assert message.startswith(f"REGISTRY={HOST}: {advice}")
-    assert f"AWS said: details from AWS ({code})" in message
+    assert f"AWS reported: details from AWS ({code})" in message
     assert "secret-of-testing" not in message
 
 
@@ -189,7 +189,7 @@ def test_a_denial_is_reported_even_if_the_caller_is_unknown(
     with serving(failing("AccessDeniedException")) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         message = login_error()
-    assert message.endswith("AWS said: details from AWS (AccessDeniedException)")
+    assert message.endswith("AWS reported: details from AWS (AccessDeniedException)")
 
 
 def test_a_response_from_a_proxy_instead_of_aws_is_reported(

@@ -175,8 +175,8 @@ def test_classes_without_photos_to_validate_on_are_reported(tmp_path: Path) -> N
 def test_fewer_photos_than_a_batch_end_the_job(tmp_path: Path) -> None:
     both_lst(tmp_path, [0, 1, 0], [0, 1])
     assert messages_in(IC, tmp_path, mini_batch_size=32) == [
-        "!There are only 3 training photos, less than a batch (mini_batch_size=32 is the default). Set "
-        "mini_batch_size to 3 or less or, better, add photos."
+        "!There are only 3 training photos, fewer than a batch needs (mini_batch_size=32, the default). Add "
+        "photos, or set mini_batch_size to at most 3."
     ]
 
 

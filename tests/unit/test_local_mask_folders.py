@@ -410,7 +410,7 @@ def test_prepare_reports_the_layout_and_the_classes(tmp_path: Path, capsys: pyte
         f"{data} is read as mask-folders: images/0.jpg has the mask masks/0.png",
         "masks with only 0 and 255, where 255 is class 1: 4 (masks/0.png, masks/2.png, masks/3.png, masks/4.png)",
         "numbers or colours in masks that are classes: 2 (0 background, 255 object)",
-        "4 photos to train on, 1 to validate on, 2 classes",
+        "4 training photos, 1 validation photo, 2 classes",
         f"Channels: {tmp_path / 'out'}",
         "Set num_classes=2 num_training_samples=4",
     ]

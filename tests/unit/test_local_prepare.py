@@ -93,7 +93,7 @@ def test_every_skipped_or_reencoded_file_is_listed_with_its_reason(
     run("image-classification", "--data", messy, "--out", tmp_path / "channels")
     _, *lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "files in images/ that are not photos, skipped: 2 (._pug_1.jpg, Bengal_101.mat)"
-    assert lines[1] == "photos that the split does not name, not used: 1 (pug_99.jpg)"
+    assert lines[1] == "photos that are not in the split, not used: 1 (pug_99.jpg)"
     assert lines[2].startswith("listed photos that cannot be read, skipped: 3 (")
     assert all(
         reason in lines[2]
@@ -107,7 +107,7 @@ def test_every_skipped_or_reencoded_file_is_listed_with_its_reason(
         "Bengal_6.jpg is CMYK",
     ):
         assert reason in lines[3]
-    assert lines[4] == "9 photos to train on, 1 to validate on, 2 classes"
+    assert lines[4] == "9 training photos, 1 validation photo, 2 classes"
     assert lines[-1] == "Set num_classes=2 num_training_samples=9"
 
 
@@ -271,7 +271,7 @@ def test_force_keeps_the_old_channels_if_the_new_ones_fail(messy: Path, tmp_path
 
 def test_counts_of_one_are_in_the_singular() -> None:
     summary = channels.Summary(["pug"], counts={"train": 1, "validation": 2})
-    assert prepare.report(summary) == ["1 photo to train on, 2 to validate on, 1 class"]
+    assert prepare.report(summary) == ["1 training photo, 2 validation photos, 1 class"]
 
 
 @pytest.mark.parametrize(

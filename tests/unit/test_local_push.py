@@ -198,13 +198,13 @@ def test_errors_of_the_engine_are_reported_with_a_fix(
     assert push() == 2
     stderr = capsys.readouterr().err
     assert stderr.startswith(f"push: {ENGINE_ERRORS[error]}")
-    assert stderr.endswith(f"; docker said: {error}\n")
+    assert stderr.endswith(f"; Docker reported: {error}\n")
 
 
 def test_unknown_errors_of_the_engine_are_passed_on(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     engine.error = "blob upload invalid"
     assert push() == 1
-    expected = f"push: {ADDRESS}/inference:dev could not be pushed; docker said: blob upload invalid\n"
+    expected = f"push: {ADDRESS}/inference:dev could not be pushed; Docker reported: blob upload invalid\n"
     assert capsys.readouterr() == ("", expected)
 
 

@@ -234,7 +234,7 @@ def test_photos_with_unusable_trimaps_are_skipped_counted_and_listed(
         "Bengal_25.png is not a PNG",
     ):
         assert reason in lines[2]
-    assert lines[3] == "10 photos to train on, 4 to validate on, 4 classes"
+    assert lines[3] == "10 training photos, 4 validation photos, 4 classes"
 
 
 def test_a_majority_of_unusable_masks_is_rejected_with_the_first_one_and_the_count(

@@ -427,8 +427,8 @@ def test_prepare_reports_the_layout_and_every_photo_left_out(
     assert [*lines[:4], *lines[-2:]] == [
         f"{data} is read as voc: Annotations/a.xml is an <annotation>",
         "photos that have no XML file, left out: 1 (JPEGImages/g.gif)",
-        "photos that the split does not name, not used: 1 (f.jpg)",
-        "4 photos to train on, 1 to validate on, 1 class",
+        "photos that are not in the split, not used: 1 (f.jpg)",
+        "4 training photos, 1 validation photo, 1 class",
         f"Channels: {tmp_path / 'out'}",
         "Set num_classes=1 num_training_samples=4",
     ]
