@@ -160,7 +160,7 @@ def test_a_missing_engine_is_reported_with_the_fix(
     monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
     assert push() == 2
     assert capsys.readouterr().err.startswith(
-        "push: cannot connect to Docker: start the engine, or set DOCKER_HOST; docker "
+        "push: cannot connect to Docker: start the engine, or set DOCKER_HOST; Docker "
     )
 
 

@@ -270,7 +270,7 @@ def test_missing_data_is_reported_before_anything_is_done(
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("DATA=no/folder", "no/folder is not a folder: give the one that holds the data set"),
+        ("DATA=no/folder", "no/folder is not a folder: give the folder of the data set"),
         ("EPOCHS=2.5", "argument --epochs: '2.5' is not a number of epochs: use a whole number of 1 or more"),
         ("EPOCHS=1 2", "argument --epochs: '1 2' is not a number of epochs: use a whole number of 1 or more"),
         ("PORT=65536", "argument --port: '65536' is not a port: give a number from 1 to 65535"),
