@@ -70,7 +70,7 @@ def _scrape() -> None:
         trace.model, trace.status = f"model-{number}", 200
         for name in STAGES:
             trace.add(name, 0.01)
-        metrics.answered(trace)
+        metrics.responded(trace)
         metrics.loaded(trace.model, 1.0, 10**8)
     seconds = []
     for _ in range(20):
@@ -94,16 +94,16 @@ def _watched(shared: Shared | None = None, **variables: str) -> Application:
     def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         trace = current()
         trace.model = "model"
-        with observer.inside(trace):
+        with observer.in_progress(trace):
             with stage("receive"):
-                trace.counted(_take)(1000)
+                trace.count_received(_take)(1000)
             with stage("decode"):
                 pass
             with observer.waiting(trace, _respond) as respond:
                 respond()
         return _bare(environ, start)
 
-    traced = observer.traced(application)
+    traced = observer.trace_requests(application)
 
     def with_its_log(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         log.handlers = [handler]

@@ -1,3 +1,3 @@
-"""What `serve` runs: the HTTP server, and the artifact and preprocessing that `train` shares with it."""
+"""The HTTP server that `serve` runs, and the artifact format and preprocessing that it shares with `train`."""
 
 __version__ = "0.1.0"

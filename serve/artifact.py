@@ -1,6 +1,6 @@
-"""The artifact: the folder that `train` writes and `serve` reads, model.json beside model.onnx.
+"""The artifact: the folder that `train` writes and `serve` reads, with model.json and model.onnx.
 
-Standard library only, so that every environment can read and write it.
+Standard library only, because every environment reads and writes it.
 """
 
 import json
@@ -17,32 +17,33 @@ FORMAT_VERSION = 1
 MODEL_JSON = "model.json"
 MODEL_ONNX = "model.onnx"
 MODEL_INT8 = "model.int8.onnx"
-"""The same network in integers, beside the float graph; see Quantization."""
+"""The same network quantized to 8-bit integers; see Quantization."""
 EARLIER = ".earlier-model"
-"""Where a job in the folder of an earlier one keeps that one's model while it has none of its own."""
+"""Where a job keeps the model of an earlier job in the same folder until it has saved a model itself."""
 
 CLASSIFICATION, DETECTION, SEGMENTATION = "image-classification", "object-detection", "semantic-segmentation"
 TENSORS = "tensors"
-"""The task of a model that a user's own script left: any arrays in, any out; see serve.user_model.signature."""
+"""The task of a model that a user's script saved, with any arrays as input and output; see
+serve.user_model.signature."""
 
 OUTPUTS = {CLASSIFICATION: ("softmax", "sigmoid"), DETECTION: ("boxes",), SEGMENTATION: ("logits",)}
-"""What the numbers of a task's model may be."""
+"""The kinds of output that a model can have, by task."""
 
 FLOAT32, INT8 = "float32", "int8"
 """The precisions of a graph."""
 
 TASKS = tuple(OUTPUTS)
-# What a crop cuts off has no boxes and no mask: a detector sees the whole image, and so does a segmenter, whose masks
-# would be bent by a stretch.
+# Detection and segmentation need the whole image, because a crop loses objects at the edges. Segmentation also keeps
+# the aspect ratio, because stretching would distort its masks.
 RULES = {CLASSIFICATION: ("crop", "stretch"), DETECTION: ("stretch",), SEGMENTATION: ("pad",)}
-"""How a task's images may become its model's input; see InputSpec."""
+"""The resize rules that each task allows; see InputSpec."""
 
 SIDE_STEP = 8
-"""A segmenter's input has a multiple of so many pixels a side."""
+"""The sides of a segmentation model's input must be multiples of this many pixels."""
 SEGMENTATION_CLASSES = (2, 254)
-"""Fewest and most classes of a segmenter: a mask is 8 bits, and 255 in it means that the pixel does not count."""
+"""Minimum and maximum number of classes for segmentation: masks have 8 bits, and 255 marks ignored pixels."""
 MAX_TOP_K = 2000
-"""Most candidates of a detector's NMS, which compares each with each: 4 million pairs, some 80 MB."""
+"""Maximum number of NMS candidates. All pairs are compared: 4 million, about 80 MB."""
 
 COLOURS = {1: "L", 3: "RGB"}
 
@@ -50,19 +51,21 @@ T = TypeVar("T")
 
 
 class ArtifactError(ValueError):
-    """A model folder that cannot be used; the message names the file, the key and what to do."""
+    """A model folder cannot be used. The message names the file, the key and the fix."""
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What the graph's one input is and how an image becomes it.
+    """The graph's only input, and how to turn an image into it.
 
-    The input is float32 of shape (N, channels, height, width); value = (pixel / 255 - mean) / std per channel,
-    channels in the order R, G, B (or luminance alone). Rule "crop": the shorter side becomes `resize` pixels, or as
-    much more as it takes for height x width to fit inside, aspect kept; then the centre of height x width. Rule
-    "stretch": to height x width, aspect ignored. Rule "pad": the longer side becomes `resize` pixels, aspect kept, at
-    the top left of a square of that side, whose rest is 0.0 in the input, the mean colour; height = width = resize, a
-    multiple of SIDE_STEP.
+    The input is float32 of shape (N, channels, height, width); value = (pixel / 255 - mean) / std per channel, with
+    channels in the order R, G, B, or a single luminance channel.
+
+    - Rule "crop": resize the shorter side to `resize` pixels, or larger if height x width does not fit inside, keeping
+      the aspect ratio; then crop height x width from the centre.
+    - Rule "stretch": resize to height x width, ignoring the aspect ratio.
+    - Rule "pad": resize the longer side to `resize` pixels, keeping the aspect ratio, and place the image at the top
+      left of a square. The rest of the input is 0.0, the mean colour. height = width = resize, a multiple of SIDE_STEP.
     """
 
     name: str
@@ -77,10 +80,10 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Nms:
-    """How a detector's raw answer becomes detections; see serve.tasks.detection.select.
+    """Settings of non-maximum suppression; see serve.tasks.detection.select.
 
-    Of all (anchor, class) pairs with a score above `score_floor` the `top_k` best are candidates; of candidates of one
-    class that overlap by an IoU above `threshold` the better one stays.
+    The candidates are the `top_k` best (anchor, class) pairs with a score above `score_floor`. If two candidates of the
+    same class overlap with an IoU above `threshold`, only the better one is kept.
     """
 
     threshold: float
@@ -90,10 +93,10 @@ class Nms:
 
 @dataclass(frozen=True)
 class Quantization:
-    """What a job that was asked for an int8 graph has found: which graph `serves`, FLOAT32 or INT8, and its `report`.
+    """The result of quantization: which graph `serves`, FLOAT32 or INT8, and the `report` of the comparison.
 
-    The weights of MODEL_INT8 have 7 bits with `reduce_range`. With all 8, processors without VNNI add its products up
-    wrongly, so there the float graph serves.
+    With `reduce_range`, the weights in MODEL_INT8 have 7 bits. With all 8 bits, sums of products overflow on processors
+    without VNNI, so the float graph is served there.
     """
 
     serves: str
@@ -105,12 +108,14 @@ class Quantization:
 class Artifact:
     """Everything a server must know about model.onnx.
 
-    The graph's outputs, by task, for A anchors and class labels in the order of `class_names`:
-    image-classification: `probabilities` float32 (N, classes), by `output` a softmax or one sigmoid for each class.
-    object-detection: `scores` float32 (N, A, classes), softmax with the background, which is left out; `boxes` float32
-    (N, A, 4), corners xmin, ymin, xmax, ymax as fractions of the input, not clipped. Rule "stretch", `nms` set.
-    semantic-segmentation: `logits` float32 (N, classes, height / t, width / t), before the softmax, t of the network's
-    choice; cell (i, j) covers the t x t pixels of the input from (t i, t j). Rule "pad", 2 to 254 classes.
+    The graph's outputs by task, with classes in the order of `class_names` and A anchors:
+
+    - image-classification: `probabilities` float32 (N, classes), a softmax or one sigmoid per class (see `output`).
+    - object-detection: `scores` float32 (N, A, classes), a softmax that includes the background, with the background
+      left out; `boxes` float32 (N, A, 4), corners xmin, ymin, xmax, ymax as fractions of the input, not clipped. Rule
+      "stretch"; `nms` is set.
+    - semantic-segmentation: `logits` float32 (N, classes, height / t, width / t), before the softmax. The network
+      chooses the stride t; cell (i, j) covers t x t input pixels starting at (t i, t j). Rule "pad", 2 to 254 classes.
     """
 
     task: str
@@ -126,35 +131,35 @@ class Artifact:
 
 
 def write(artifact: Artifact, model_dir: Path) -> Path:
-    """Write model.json into `model_dir` (made if missing), whole or not at all, and return its path.
+    """Write model.json atomically into `model_dir`, which is created if missing, and return its path.
 
-    Raises ArtifactError for a description that `read` would refuse.
+    Raises ArtifactError if `read` would reject the artifact.
     """
     path = model_dir / MODEL_JSON
-    described = {"format_version": FORMAT_VERSION, **asdict(artifact)}
-    described["input"]["colour"] = COLOURS.get(artifact.input.channels)
+    document = {"format_version": FORMAT_VERSION, **asdict(artifact)}
+    document["input"]["colour"] = COLOURS.get(artifact.input.channels)
     for key in ("nms", "quantization"):
-        if described[key] is None:
-            del described[key]
-    return write_document(described, path, lambda written: _parse(written, path))
+        if document[key] is None:
+            del document[key]
+    return write_document(document, path, lambda written: _parse(written, path))
 
 
-def write_document(described: Mapping[str, Any], path: Path, check: Callable[[Any], object]) -> Path:
-    """Write a description to `path` as JSON, whole or not at all, after `check` of it; return the path.
+def write_document(document: Mapping[str, Any], path: Path, check: Callable[[Any], object]) -> Path:
+    """Check `document` with `check`, write it atomically to `path` as JSON, and return the path.
 
-    Raises ArtifactError for what JSON cannot hold, and what `check` raises.
+    Raises ArtifactError for values that JSON cannot represent, and whatever `check` raises.
     """
     try:
-        text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ArtifactError(f"{path} cannot be written: {error}; give plain finite JSON values.") from error
+        raise ArtifactError(f"{path} cannot be written: {error}; use plain finite JSON values.") from error
     check(json.loads(text))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text + "\n")
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; an endpoint may run as any user
+        os.chmod(temporary, 0o644)  # mkstemp creates it private, and the server may run as another user
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -165,8 +170,8 @@ def write_document(described: Mapping[str, Any], path: Path, check: Callable[[An
 def read(model_dir: Path) -> Artifact:
     """Read and check the artifact in `model_dir`.
 
-    Raises ArtifactError when model.json is missing, is not JSON, is of a newer format, lacks a key or holds a value
-    that makes no sense, and when model.onnx, or an int8 graph that is to serve, is missing.
+    Raises ArtifactError if model.json is missing, is not JSON, has another format version, lacks a key or has an
+    invalid value, or if the graph that should be served is missing.
     """
     artifact = _parse(document(model_dir), model_dir / MODEL_JSON)
     require(model_dir, MODEL_ONNX)
@@ -176,10 +181,10 @@ def read(model_dir: Path) -> Artifact:
 
 
 def document(model_dir: Path) -> Any:
-    """Return what model.json in `model_dir` holds, unchecked. Raises ArtifactError when it is missing or not JSON."""
+    """Return the unchecked content of model.json in `model_dir`. Raises ArtifactError if it is missing or not JSON."""
     path = model_dir / MODEL_JSON
     try:
-        if path.exists() and not path.is_file():  # to read a pipe or a device may never end
+        if path.exists() and not path.is_file():  # reading a pipe or a device may never end
             raise OSError("it is not a file")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -189,38 +194,38 @@ def document(model_dir: Path) -> Any:
     except json.JSONDecodeError as error:
         raise ArtifactError(f"{path} is not JSON: {error}. Restore the file that `train` wrote.") from error
     except (RecursionError, ValueError) as error:
-        what = "is nested too deeply" if isinstance(error, RecursionError) else "has a number of too many digits"
-        raise ArtifactError(f"{path} {what}. Restore the file that `train` wrote.") from error
+        problem = "is nested too deeply" if isinstance(error, RecursionError) else "has a number with too many digits"
+        raise ArtifactError(f"{path} {problem}. Restore the file that `train` wrote.") from error
 
 
 def _what_to_serve(folder: Path) -> str:
     if (folder / "model.tar.gz").exists():
         return f"Unpack the archive: tar xzf model.tar.gz -C {folder}."
     if (folder / EARLIER).exists():
-        return f"The last job in this folder left no model; move that of the job before back, from {folder / EARLIER}."
-    return "Put there what a model.tar.gz of these images' `train` holds, or a script's model.keras or SavedModel."
+        return f"The last job in this folder saved no model; move the earlier one back from {folder / EARLIER}."
+    return "Unpack the model.tar.gz of a training job there, or add a script's model.keras or SavedModel."
 
 
 def require(model_dir: Path, name: str) -> None:
-    """Raise ArtifactError when the file `name` is not in `model_dir`."""
+    """Raise ArtifactError if the file `name` is not in `model_dir`."""
     if not (model_dir / name).is_file():
-        raise ArtifactError(f"{model_dir / name} is missing beside {MODEL_JSON}: {_listing(model_dir)}.")
+        raise ArtifactError(f"{model_dir / name}, which {MODEL_JSON} needs, is missing: {_listing(model_dir)}.")
 
 
 def _listing(folder: Path) -> str:
     if not folder.is_dir():
         return "the folder does not exist"
     names = sorted(entry.name for entry in folder.iterdir())
-    return f"the folder holds {', '.join(names[:10])}" if names else "the folder is empty"
+    return f"the folder contains {', '.join(names[:10])}" if names else "the folder is empty"
 
 
 def versioned(document: Any, path: Path) -> "Values":
-    """Return the getters of a description. Raises ArtifactError when its format is not the one that we read."""
+    """Return typed getters for a parsed model.json. Raises ArtifactError if its format version is not supported."""
     values = Values(document, path, "")
     version = values.get("format_version", int)
     if version != FORMAT_VERSION:
         raise ArtifactError(
-            f"{path}: format_version is {version}, this server reads {FORMAT_VERSION}. "
+            f"{path}: format_version is {version}, but this server reads {FORMAT_VERSION}. "
             "Use the image version that trained the model, or a newer one."
         )
     return values
@@ -230,12 +235,12 @@ def _parse(document: Any, path: Path) -> Artifact:
     values = versioned(document, path)
     names = values.get("class_names", list)
     if not names or not all(isinstance(name, str) for name in names):
-        raise ArtifactError(f"{path}: class_names must be a list of at least one text, not {names!r:.80}.")
+        raise ArtifactError(f"{path}: class_names must be a list of at least one string, not {names!r:.80}.")
     task = values.one_of("task", TASKS)
-    fewest, most = SEGMENTATION_CLASSES
-    if task == SEGMENTATION and not fewest <= len(names) <= most:
+    low, high = SEGMENTATION_CLASSES
+    if task == SEGMENTATION and not low <= len(names) <= high:
         raise ArtifactError(
-            f"{path}: class_names has {plural(len(names), 'name')}, the task {task} has {fewest} to {most}."
+            f"{path}: class_names has {plural(len(names), 'name')}, the task {task} needs {low} to {high}."
         )
     return Artifact(
         task=task,
@@ -284,7 +289,7 @@ def _parse_input(values: "Values", task: str) -> InputSpec:
         width=values.size("width"),
         resize=values.size("resize"),
         rule=values.one_of("rule", RULES[task]),
-        # Pixels are from 0 to 1: within these ends every value of the input is a finite float32.
+        # Pixels are scaled to 0..1, so these limits keep every value of the input a finite float32.
         mean=values.per_channel("mean", channels, -1000, 1000),
         std=values.per_channel("std", channels, 1e-6, 1000),
     )
@@ -300,15 +305,15 @@ def _parse_input(values: "Values", task: str) -> InputSpec:
 
 
 class Values:
-    """A JSON object whose getters name the file and the key in every error."""
+    """Typed getters for a JSON object. Every error names the file and the key."""
 
     def __init__(self, document: Any, path: Path, prefix: str) -> None:
         if not isinstance(document, Mapping):
             raise ArtifactError(f"{path} must hold a JSON object, not {document!r:.80}.")
         self._document, self._path, self._prefix = document, path, prefix
 
-    def refuse(self, key: str, value: Any, wanted: str) -> NoReturn:
-        raise ArtifactError(f"{self._path}: {self._prefix}{key} is {value!r:.80}, it must be {wanted}.")
+    def refuse(self, key: str, value: Any, expected: str) -> NoReturn:
+        raise ArtifactError(f"{self._path}: {self._prefix}{key} is {value!r:.80}, it must be {expected}.")
 
     def present(self, key: str) -> Any:
         if key not in self._document:
@@ -358,7 +363,7 @@ class Values:
     def per_channel(self, key: str, channels: int, low: float, high: float) -> tuple[float, ...]:
         value = self.get(key, list)
         if len(value) != channels or not all(_is_number(item) and low <= item <= high for item in value):
-            self.refuse(key, value, f"a list of {channels} numbers from {low:g} to {high:g}, one for each channel")
+            self.refuse(key, value, f"a list of {channels} numbers from {low:g} to {high:g}, one per channel")
         return tuple(float(item) for item in value)
 
 

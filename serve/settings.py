@@ -1,4 +1,4 @@
-"""The server's settings: every environment variable's name once, its value typed, checked and frozen."""
+"""The server's settings: the names of its environment variables, and their parsed and checked values."""
 
 import os
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ PRECISION = "VISION_PRECISION"
 METRICS = "VISION_METRICS"
 LOG_FORMAT = "VISION_LOG_FORMAT"
 LOG_REQUESTS = "VISION_LOG_REQUESTS"
-# What the start of `serve` tells the server that it becomes; nobody else sets these.
+# Internal: set when `serve` executes itself again or becomes gunicorn.
 CONVERTED = "VISION_CONVERTED"
 LISTENER = "VISION_LISTENER"
 LIST_OF_MODELS = "VISION_LIST_OF_MODELS"
@@ -39,31 +39,32 @@ AUTO = "auto"
 TEXT, JSON = "text", "json"
 ERRORS, ALL, NONE = "errors", "all", "none"
 
-MOST_THREADS = 8
-"""Threads for one prediction of one among many models, unless more are asked for: each session has its own."""
+MAX_DEFAULT_THREADS = 8
+"""Limit of the default number of threads per prediction with many models, because each session has its own threads."""
 
-_LEAST_MB = 64
-"""A photo of 12 megapixels with transparency takes 136 MB to decode, one of 3 megapixels 34 MB."""
+_MIN_DECODE_MB = 64
+"""Decoding a photo with transparency takes 136 MB at 12 megapixels and 34 MB at 3 megapixels."""
 
 SPARE_THREADS = 32
-"""Threads beyond those of requests that predict or are in line: to refuse a request may take one for a second."""
+"""Threads in addition to those of running and queued requests: refusing a request can occupy one for a second."""
 
 
 class SettingsError(ValueError):
-    """An environment variable whose value makes no sense; the message names it, the value and what is allowed."""
+    """An environment variable has an invalid value. The message names the variable, the value and what is allowed."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How this server runs. Sizes in bytes, times in seconds.
+    """The settings of this server. Sizes are in bytes, times in seconds.
 
-    With `multi_model` models come and go by requests, one process holds them (`workers_ignored` is the number of them
-    that was asked for all the same, else 0), and `list_of_models` is the file that says what it has loaded.
-    `converted` is the folder that a conversion at start has filled, None where nothing was converted; `listener` the
-    descriptor of the socket that the start has bound, None before. `image_values` is one of IMAGE_RANGES, "" for what
-    the model's graph says; `precision` is FLOAT32, or AUTO for what model.json says. `body_memory` is the memory for
-    bodies and answers of all requests; `decode_memory` and `decode_seconds` (processor time) are for reading one image
-    or long text.
+    - `multi_model`: models are loaded and unloaded by requests, in a single worker process. `workers_ignored` is the
+      number of workers that was requested nevertheless, or 0. `list_of_models` is the file that lists loaded models.
+    - `converted`: the folder with the result of the conversion at startup, or None.
+    - `listener`: the file descriptor of the socket that is already bound, or None.
+    - `image_values`: one of IMAGE_RANGES, or "" to use what the model's graph implies.
+    - `precision`: FLOAT32, or AUTO to use what model.json says.
+    - `body_memory`: memory for the bodies and responses of all requests.
+    - `decode_memory`, `decode_seconds` (CPU time): limits for reading one image or one long text.
     """
 
     model_dir: Path
@@ -94,40 +95,41 @@ class Settings:
 
     @property
     def threads(self) -> int:
-        """Threads of a worker process beside the one of /ping."""
+        """The number of threads of a worker process, not counting the one for /ping."""
         return self.admitted + self.queue + SPARE_THREADS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the settings. Raises SettingsError naming the variable, its value and what is allowed."""
+        """Read the settings. Raises SettingsError."""
         read = _Reader(environment)
-        # Predictions at once, and threads of each: as many as CPUs. Measured, ResNet-50 on 2 cores: alone 57 ms, at
-        # 8 clients 19 photos/s; with one thread for each prediction 94 ms and 21 photos/s.
+        # By default there are as many concurrent predictions as CPUs, each with as many threads. Measured with
+        # ResNet-50 on 2 cores: 57 ms for one client and 19 photos/s for 8. With one thread per prediction: 94 ms and
+        # 21 photos/s.
         cpus = machine.cpu_count()
-        multi_model, asked = read.boolean(MULTI_MODEL), read.integer(WORKERS, 1, 1, 64)
-        # The platform loads a model by one request, which one process sees.
-        workers, admitted = 1 if multi_model else asked, read.integer(ADMITTED, cpus, 1, 256)
-        # Half of the memory is for what is done in sandboxes at the same time, an eighth for bodies and answers, and
-        # the rest for the model and its predictions.
+        multi_model, requested_workers = read.boolean(MULTI_MODEL), read.integer(WORKERS, 1, 1, 64)
+        # SageMaker sends one request to load a model, and only one process receives it.
+        workers, admitted = 1 if multi_model else requested_workers, read.integer(ADMITTED, cpus, 1, 256)
+        # Half of the memory is for concurrent sandboxes, an eighth for bodies and responses, and the rest for the model
+        # and its predictions.
         memory, max_body = machine.memory_bytes() // workers, read.integer(BODY_MB, 100, 1, 1024) * 1024 * 1024
         share = memory // (2 * admitted) // 2**20
         return cls(
             model_dir=Path(environment.get(BASE_DIR) or "/opt/ml") / "model",
             port=read.integer(PORT, 8080, 1, 65535),
             batch=read.boolean(BATCH),
-            # SDK v2's local mode, which writes Python's True, understands the API's spelling alone.
+            # SDK v2's local mode, which writes Python's True, only understands the API's spelling.
             batch_strategy="SingleRecord" if environment.get(BATCH) == "True" else "SINGLE_RECORD",
             timeout=read.integer(TIMEOUT, 60, 1, 86400),
             multi_model=multi_model,
             workers=workers,
-            workers_ignored=asked if asked > workers else 0,
+            workers_ignored=requested_workers if requested_workers > workers else 0,
             admitted=admitted,
             queue=read.integer(QUEUE, 64 if multi_model else 16, 0, 1000),
-            model_threads=read.integer(MODEL_THREADS, min(cpus, MOST_THREADS) if multi_model else cpus, 1, 256),
+            model_threads=read.integer(MODEL_THREADS, min(cpus, MAX_DEFAULT_THREADS) if multi_model else cpus, 1, 256),
             max_body=max_body,
             body_memory=max(memory // 8, max_body),
             max_pixels=read.integer(PIXELS, MAX_PIXELS, 1, 10_000_000_000),
-            decode_memory=read.integer(DECODE_MB, max(share, _LEAST_MB), _LEAST_MB, 1024 * 1024) * 1024 * 1024,
+            decode_memory=read.integer(DECODE_MB, max(share, _MIN_DECODE_MB), _MIN_DECODE_MB, 1024 * 1024) * 2**20,
             decode_seconds=read.integer(DECODE_SECONDS, 10, 1, 3600),
             engine=read.choice(ENGINE, (ONNX, TENSORFLOW), ONNX),
             image_values=read.choice(IMAGE_VALUES, IMAGE_RANGES, ""),
@@ -142,7 +144,7 @@ class Settings:
 
 
 class _Reader:
-    """Typed reading from the environment; an empty value counts as not set."""
+    """Reads typed values from the environment. An empty value counts as not set."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -151,10 +153,10 @@ class _Reader:
         text = self._environment.get(name, "").strip()
         if not text:
             return default
-        # isdecimal alone would let in other alphabets' digits and int() alone "1_000": neither is meant by anyone.
+        # str.isdecimal also accepts digits of other scripts, and int() also accepts "1_000".
         if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
-            of_make = " (with `make serve`: PORT)" if name == PORT else ""
-            raise SettingsError(f"{name} is {text!r}, it must be a whole number from {low} to {high}{of_make}.")
+            hint = " (with `make serve`: PORT)" if name == PORT else ""
+            raise SettingsError(f"{name} is {text!r}, it must be a whole number from {low} to {high}{hint}.")
         return int(text)
 
     def choice(self, name: str, values: tuple[str, ...], default: str) -> str:

@@ -1,21 +1,21 @@
-"""The small words of messages: numbers with their nouns, and the line of an error that says what is wrong."""
+"""Helpers for messages: counts with their nouns, and the line of an error that says what is wrong."""
 
-_HISSING = ("s", "x", "ch", "sh")
+_ES_ENDINGS = ("s", "x", "ch", "sh")
 
 
 def plural(count: int, noun: str) -> str:
-    """A number with its noun in the singular or plural: 1 image, 2 images, 2 classes."""
+    """Return a count with its noun in the singular or plural: 1 image, 2 images, 2 classes."""
     if count == 1:
         return f"1 {noun}"
-    hisses = noun.endswith(_HISSING) and not noun.endswith("epoch")
-    return f"{count} {noun}{'es' if hisses else 's'}"
+    takes_es = noun.endswith(_ES_ENDINGS) and not noun.endswith("epoch")
+    return f"{count} {noun}{'es' if takes_es else 's'}"
 
 
 def sentence(text: str) -> str:
-    """The line of an error's text that says what is wrong, most often its first; "" for an empty text.
+    """Return the line of an error's text that says what is wrong, usually the first; "" for an empty text.
 
-    Where the first only announces it by a colon, the line that does is added: the next one, or of a TensorFlow error
-    ("Graph execution error:") the one after the traces, before the place in the graph.
+    If the first line ends with a colon, the line that it announces is appended: the next line, or in a TensorFlow error
+    ("Graph execution error:") the line after the tracebacks, just before the position in the graph.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) < 2 or not lines[0].endswith(":"):

@@ -110,7 +110,7 @@ class Server:
         return lines[0]
 
     def wait_until_ready(self) -> Self:
-        self.wait_for("/ping answers 200")
+        self.wait_for("/ping returns 200")
         return self
 
     def wait(self, seconds: float = 60) -> int:

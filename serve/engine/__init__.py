@@ -1,1 +1,1 @@
-"""From a request's body to what the model says of it: loading, reading, ONNX Runtime."""
+"""Loads models, reads the bodies of requests, and computes predictions with ONNX Runtime."""

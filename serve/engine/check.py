@@ -1,9 +1,9 @@
-"""`python -m serve.engine.check`: what a training job runs at its end, to see its model answer as it will when served.
+"""`python -m serve.engine.check`: verifies a training job's exported model through the serving code.
 
-In the work folder: tensors.npy, float32 (N, channels, height, width), and files.json, a list of paths of
-image files. Written there: tensor_outputs.npz, of each of the graph's outputs an array under its name, N first; and
-file_outputs.npz, arrays "0", "1", ...: the task's answer for each file, probabilities (classes,), detections (d, 6)
-or a mask, uint8 (H, W).
+Reads from the work folder: tensors.npy, float32 (N, channels, height, width), and files.json, a list of paths to
+image files. Writes into it: tensor_outputs.npz with each graph output under its name, N first; and file_outputs.npz
+with arrays "0", "1", ..., the prediction for each file: probabilities (classes,), detections (d, 6), or a mask, uint8
+(H, W).
 """
 
 import argparse
@@ -28,11 +28,11 @@ Output = NDArray[np.float32] | NDArray[np.uint8]
 
 
 class CheckError(Exception):
-    """An input of the check that cannot be used; the message names it."""
+    """An input of the check cannot be used. The message names it."""
 
 
 def main() -> None:
-    """Run the model on the tensors and on the files. Exits 1 with one sentence on stderr when it cannot."""
+    """Run the model on the tensors and the files. Exits with code 1 and a one-sentence message if that fails."""
     parser = argparse.ArgumentParser(prog="python -m serve.engine.check", description=__doc__.splitlines()[0])
     parser.add_argument("--model-dir", type=Path, required=True, help="folder with model.json and model.onnx")
     parser.add_argument("--work", type=Path, required=True, help="folder with tensors.npy and files.json")
@@ -41,18 +41,18 @@ def main() -> None:
         engine = OnnxEngine(arguments.model_dir, machine.cpu_count())
         tensors = np.load(arguments.work / "tensors.npy", allow_pickle=False)
         files = json.loads((arguments.work / "files.json").read_text(encoding="utf-8"))
-        of_tensors = run_tensors(engine, tensors)
+        tensor_outputs = run_tensors(engine, tensors)
         _save(arguments.work / "file_outputs.npz", run_files(engine, files), zipfile.ZIP_DEFLATED)
-        _save(arguments.work / "tensor_outputs.npz", of_tensors.items(), zipfile.ZIP_STORED)
+        _save(arguments.work / "tensor_outputs.npz", tensor_outputs.items(), zipfile.ZIP_STORED)
     except (ArtifactError, CheckError, FloatingPointError, OSError) as error:
         sys.exit(f"serve.engine.check: {error}")
     print(f"serve.engine.check: {len(tensors)} tensors and {len(files)} files through {engine.artifact.network}")
 
 
 def run_tensors(engine: OnnxEngine, tensors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """float32 (N, channels, height, width) -> the graph's outputs by name, computed in batches."""
+    """Return the graph's outputs by name for float32 (N, channels, height, width), computed in batches."""
     batches = [tensors[start : start + BATCH] for start in range(0, len(tensors), BATCH)]
-    if not batches:  # a batch of nothing is not something that every graph can compute
+    if not batches:  # not every graph can compute an empty batch
         blank = engine.run(np.zeros((1, *tensors.shape[1:]), np.float32))
         return {name: output[:0] for name, output in blank.items()}
     outputs = [engine.run(batch) for batch in batches]
@@ -60,20 +60,20 @@ def run_tensors(engine: OnnxEngine, tensors: NDArray[np.float32]) -> dict[str, N
 
 
 def run_files(engine: OnnxEngine, files: list[str]) -> Iterator[tuple[str, Output]]:
-    """Each file's bytes through the functions that answer a request -> its number and the task's answer."""
+    """Yield the number of each file and its prediction, computed by the same functions as for a request."""
     for number, file in enumerate(files):
-        yield str(number), _answer(engine, file)
+        yield str(number), _predict(engine, file)
 
 
-def _answer(engine: OnnxEngine, path: str) -> Output:
+def _predict(engine: OnnxEngine, path: str) -> Output:
     try:
-        return engine.task.evaluated(engine.answer(Path(path).read_bytes()))
+        return engine.task.evaluated(engine.predict(Path(path).read_bytes()))
     except UnreadableImage as error:
         raise CheckError(f"{path}: the image {error}") from error
 
 
 def _save(path: Path, arrays: Iterable[tuple[str, Output]], compression: int) -> None:
-    """An .npz file, written array after array: the masks of a thousand photos need not be in memory at once."""
+    """Write an .npz file array by array, so that the masks of a thousand photos are not in memory at once."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with zipfile.ZipFile(temporary, "w", compression, compresslevel=1) as archive:

@@ -1,4 +1,4 @@
-"""From a folder to a loaded model: by its task, and by what computes it."""
+"""Loads the model in a folder into the engine for its task."""
 
 import logging
 import sys
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("serve")
 
 CONVERSION = 600 * 10**6
-"""Bytes that TensorFlow takes to convert the smallest model. The size of a larger one does not tell what it takes (2.2
-GB for a MobileNetV2 of 17 MB), so the kernel ends a conversion before the server when memory runs out."""
+"""Bytes that TensorFlow needs to convert the smallest model. The size of a larger model does not predict its needs (2.2
+GB for a MobileNetV2 of 17 MB), so if memory runs out, the kernel kills a conversion before the server."""
 
 
 class Loader:
-    """Loads models, which share the sandbox in which their requests are read. Safe to share by threads."""
+    """Loads models, which share one sandbox for reading requests. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
         sandbox = Sandbox(settings.decode_memory, settings.decode_seconds, settings.admitted, settings.timeout)
@@ -37,58 +37,59 @@ class Loader:
         self._memory = Memory(settings.body_memory)
 
     def load(self, folder: Path) -> Engine:
-        """Load the model in `folder`, or what the start of this server has converted it to.
+        """Load the model in `folder`, or its conversion if the server converted it at startup.
 
-        Raises ArtifactError when it is missing or broken.
+        Raises ArtifactError if it is missing or broken.
         """
         if self._settings.engine == TENSORFLOW:
-            return self._under_tensorflow(folder)
-        return self._under_onnx_runtime(self._settings.converted or folder, folder)
+            return self._with_tensorflow(folder)
+        return self._with_onnx_runtime(self._settings.converted or folder, folder)
 
     def load_another(self, folder: Path) -> Engine:
-        """Load the model in `folder` beside others; convert it first where a script left it.
+        """Load the model in `folder` in addition to others. Convert it first if it is a script's model.
 
-        Raises ArtifactError as `load`, and where only TensorFlow can serve the model; OutOfMemory.
+        Raises ArtifactError like `load`, and if only TensorFlow can serve the model; raises OutOfMemory.
         """
         try:
             if not folder.is_dir():
-                raise ArtifactError(f"url is {str(folder)!r:.200}, not a folder: give the one that holds the model.")
-            found = discovery.find(folder)
+                raise ArtifactError(f"url is {str(folder)!r:.200}, not a folder: use the folder that holds the model.")
+            user_model = discovery.find(folder)
         except OSError as error:
             raise ArtifactError(f"{folder} cannot be read: {error.strerror}. Make it readable.") from error
-        if found is None:
+        if user_model is None:
             with self._memory.reserved(to_load(_graph_bytes(folder))):
-                return self._under_onnx_runtime(folder, folder)
+                return self._with_onnx_runtime(folder, folder)
         discovery.refuse_handlers(folder)
         with tempfile.TemporaryDirectory(prefix="serve-converted-") as out:
             converted = Path(out)
-            self._convert(found, converted)
+            self._convert(user_model, converted)
             with self._memory.reserved(to_load(_graph_bytes(converted))):
-                return self._under_onnx_runtime(converted, folder)
+                return self._with_onnx_runtime(converted, folder)
 
-    def _convert(self, found: UserModel, out: Path) -> None:
-        """Fill `out`. Raises ArtifactError, OutOfMemory."""
+    def _convert(self, user_model: UserModel, out: Path) -> None:
+        """Convert the model into the folder `out`. Raises ArtifactError, OutOfMemory."""
         tensorflow = discovery.tensorflow_python()
         if tensorflow is None:
-            raise ArtifactError(discovery.no_tensorflow(found))
-        size = sum(path.stat().st_size for path in (found.path, *found.path.rglob("*")) if path.is_file())
+            raise ArtifactError(discovery.no_tensorflow(user_model))
+        path = user_model.path
+        size = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
         with self._memory.reserved(CONVERSION + to_load(size)):
             try:
-                said = discovery.convert(found, out, tensorflow, Path(sys.executable))
+                message = discovery.convert(user_model, out, tensorflow, Path(sys.executable))
             except Killed as error:
                 raise OutOfMemory(
-                    f"The conversion of {found.path} was killed, probably for want of memory; unload other models, or "
-                    "give the container more."
+                    f"The conversion of {path} was killed, probably because memory ran out; unload other models, or "
+                    "give the container more memory."
                 ) from error
             except NotConverted as error:
                 raise ArtifactError(
-                    f"{found.path} cannot be converted for ONNX Runtime: {error}. TensorFlow serves such a model on an "
-                    "endpoint of its own."
+                    f"{path} cannot be converted for ONNX Runtime: {error}. Use a single-model endpoint, which can "
+                    "serve it with TensorFlow."
                 ) from error
-        log.info(said)
+        log.info(message)
 
-    def _under_onnx_runtime(self, folder: Path, source: Path) -> Engine:
-        """The model in `folder`, which may be what was converted of the one in `source`."""
+    def _with_onnx_runtime(self, folder: Path, source: Path) -> Engine:
+        """Load the model in `folder`, which may be the conversion of the one in `source`."""
         threads, keep_memory = self._settings.model_threads, not self._settings.multi_model
         if signature.task(folder) != TENSORS:
             from serve.engine import runtime
@@ -100,41 +101,41 @@ class Loader:
 
         graphs = Graphs(folder, threads, keep_memory)
         if folder != source:
-            _introduce(source, graphs.model, "ONNX Runtime")
-        return _telling(TensorEngine(graphs.model, graphs.run, self._settings.image_values, self._reader))
+            _log_model(source, graphs.model, "ONNX Runtime")
+        return _log_image_values(TensorEngine(graphs.model, graphs.run, self._settings.image_values, self._reader))
 
-    def _under_tensorflow(self, folder: Path) -> Engine:
+    def _with_tensorflow(self, folder: Path) -> Engine:
         from serve.user_model import saved_model
         from serve.user_model.tensor_engine import TensorEngine
 
         settings = self._settings
-        found = discovery.find(folder, beside_graph=True)
-        if found is None:
-            raise ArtifactError(f"{folder} holds no SavedModel and no .keras file for TensorFlow to serve.")
+        user_model = discovery.find(folder, ignore_graph=True)
+        if user_model is None:
+            raise ArtifactError(f"{folder} has no SavedModel or .keras file for TensorFlow to serve.")
         saved_model.set_threads(settings.model_threads)
         exported = settings.converted / discovery.EXPORTED if settings.converted else None
-        path = exported if exported and exported.exists() else found.path
-        saved = saved_model.load(path, found.name)
+        path = exported if exported and exported.exists() else user_model.path
+        saved = saved_model.load(path, user_model.name)
         if settings.converted is not None:
-            _introduce(folder, saved.model, "TensorFlow")
-        return _telling(TensorEngine(saved.model, saved.run, settings.image_values, self._reader))
+            _log_model(folder, saved.model, "TensorFlow")
+        return _log_image_values(TensorEngine(saved.model, saved.run, settings.image_values, self._reader))
 
 
 def _graph_bytes(folder: Path) -> int:
-    """Bytes of the graphs in a folder, with the weights beside them.
+    """Return the size of the graphs in a folder in bytes, including external weights.
 
-    An int8 graph does not count: it takes the place of a larger one.
+    An int8 graph does not count, because it is loaded in place of a larger one.
     """
     return sum(path.stat().st_size for path in folder.glob("*.onnx*") if path.is_file() and path.name != MODEL_INT8)
 
 
-def _telling(engine: "TensorEngine") -> "TensorEngine":
-    """The engine, once the log has said what becomes of images, which a wrong range would ruin without a word."""
-    if said := engine.images():
-        log.info(said)
+def _log_image_values(engine: "TensorEngine") -> "TensorEngine":
+    """Log how the engine scales images, because a wrong range silently ruins predictions, and return the engine."""
+    if message := engine.image_values_message():
+        log.info(message)
     return engine
 
 
-def _introduce(source: Path, model: TensorModel, engine: str) -> None:
-    """The line of the log about what is served, where it could not be said before a conversion."""
-    log.info("model %s, %s, under %s", source, model, engine)
+def _log_model(source: Path, model: TensorModel, engine: str) -> None:
+    """Log which model is served, once it is known after a conversion."""
+    log.info("model %s, %s, with %s", source, model, engine)

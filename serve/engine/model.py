@@ -1,7 +1,7 @@
-"""A model by its name: what it can do, and whether it is loaded.
+"""A model with its name and state, and the interface of the engines.
 
-What an engine imports must not import Flask: it is loaded in a thread while another imports Flask, and Werkzeug breaks
-when two threads import it at once.
+Engines must not import Flask. They are imported in one thread while another thread imports Flask, and Werkzeug breaks
+if two threads import it at the same time.
 """
 
 import gc
@@ -20,52 +20,52 @@ log = logging.getLogger("serve")
 
 _NOT_READY = {
     "loading": "The model is being loaded; try again in a second.",
-    "failed": "The model cannot be served; the log of the server says why.",
+    "failed": "The model cannot be served; see the server's log.",
 }
-_COLLECT_SECONDS = 0.05  # between two looks for references in cycles, which an exception may leave
+_COLLECT_SECONDS = 0.05  # between collections of reference cycles, which an exception may leave
 _COLLECTIONS = 200
 
 
 class Engine(Protocol):
-    """A loaded model, of whatever task. A request goes through it in two steps, many at once in threads."""
+    """A loaded model for any task. Each request takes two steps, and many threads may call both concurrently."""
 
     def forms(self, batch: bool) -> Sequence[Form[Any]]:
-        """The forms in which it can answer, the one for any wish first; `batch`: in batch transform."""
+        """Return the response formats, the default one first. `batch` selects those of batch transform."""
 
     def read(self, data: bytes, media: str, attributes: Sequence[tuple[str, str]]) -> Any:
-        """A request's body, its media type and custom attributes -> what `respond` takes.
+        """Parse a request's body, media type and custom attributes, and return the argument of `respond`.
 
-        What a body can make expensive is done here, in a sandbox. Raises the ServeError of what cannot be met.
+        Work whose cost depends on the body is done here, in a sandbox. Raises a ServeError for invalid requests.
         """
 
     def respond(self, read: Any, form: Form[Any]) -> str | bytes:
-        """Compute, in the prediction's turn, and write the answer. Raises ServeError, FloatingPointError."""
+        """Compute the prediction, when it is its turn, and encode it. Raises ServeError, FloatingPointError."""
 
 
 class Model:
-    """A model of this process: its `name`, the `folder` it is loaded from, and its engine while it is `ready`."""
+    """A model in this process: its `name`, the `folder` it is loaded from, and its engine while it is `ready`."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
         self.state: Literal["loading", "ready", "failed", "unloaded"] = "loading"
-        self.seconds = 0.0  # that it took to load
-        self.memory = 0  # bytes by which this process has grown for it
+        self.seconds = 0.0  # load time
+        self.memory = 0  # bytes by which the process has grown
         self._engine: Engine | None = None
         self._users = 0
         self._changed = threading.Condition()
 
     def serve(self, engine: Engine) -> None:
-        """From now on be ready, by this engine."""
+        """Become ready, with this engine."""
         with self._changed:
             self._engine, self.state = engine, "ready"
 
     def fail(self) -> None:
-        """From now on say that the model cannot be served."""
+        """Mark the model as one that cannot be served."""
         self.state = "failed"
 
     def require_ready(self) -> None:
-        """Raise Unavailable, which says why, unless the state is `ready`; NotLoaded when it was."""
-        state = self.state  # it may change meanwhile
+        """Raise NotLoaded if the model was unloaded, and Unavailable with the reason if it is not ready."""
+        state = self.state  # read once, because it may change
         if state == "unloaded":
             raise not_loaded(self.name)
         if state != "ready":
@@ -73,10 +73,10 @@ class Model:
 
     @contextmanager
     def used(self) -> Iterator[Engine]:
-        """The engine, which is not released before the block ends. Raises as require_ready."""
+        """Yield the engine and keep it loaded until the block ends. Raises like require_ready."""
         with self._changed:
             self.require_ready()
-            assert self._engine is not None, "it is set before the state"
+            assert self._engine is not None, "set together with the state"
             engine = self._engine
             self._users += 1
         try:
@@ -88,7 +88,7 @@ class Model:
                 self._changed.notify_all()
 
     def release(self) -> None:
-        """Let the requests that use the engine end, and return when nothing of it is left in memory."""
+        """Wait for the requests that use the engine, unload it, and return when its memory is free."""
         with self._changed:
             self.state = "unloaded"
             self._changed.wait_for(lambda: not self._users)
@@ -98,14 +98,15 @@ class Model:
         del engine
         if reference is None:
             return
-        # A request's thread, which has just left, may hold it for a moment; an exception's cycle until it is collected.
+        # The thread of the last request may hold the engine a moment longer, and an exception in a reference cycle may
+        # hold it until the cycle is collected.
         for _ in range(_COLLECTIONS):
             gc.collect()
             if gone.wait(_COLLECT_SECONDS):
                 return
-        log.warning("the memory of model %s is still held after it was unloaded", self.name)
+        log.warning("model %s was unloaded, but its memory is still in use", self.name)
 
 
 def not_loaded(name: str) -> NotLoaded:
-    """The error for a name that no loaded model has."""
-    return NotLoaded(f"Model {name:.100} is not loaded; load it by POST /models.")
+    """Return the error for a model that is not loaded."""
+    return NotLoaded(f"Model {name:.100} is not loaded; load it with POST /models.")

@@ -1,4 +1,4 @@
-"""The models of this process, by name: loaded and unloaded while the others answer. A server of one model holds one."""
+"""The models of this process by name, which can be loaded and unloaded while others serve requests."""
 
 import gc
 import logging
@@ -20,20 +20,20 @@ from serve.words import plural
 log = logging.getLogger("serve")
 
 Load = Callable[[Path], Engine]
-"""A folder -> its engine. Raises ArtifactError, or the ServeError of what cannot be now."""
+"""Loads the model in a folder. Raises ArtifactError, or a ServeError for temporary problems."""
 
 ONLY = "model"
-"""The name of a server's only model."""
+"""The name of the model of a single-model server."""
 
 PAUSE = 1.0
-"""Seconds until models for which there was no memory are tried again. Twice as many each time, up to a minute."""
+"""Seconds before loading a model is tried again after memory ran out; doubled each time, up to a minute."""
 
 
 class Models:
-    """Any number of models. Safe to share by threads: one name is loaded or unloaded by one at a time."""
+    """Any number of models. Thread-safe: only one thread at a time loads or unloads a given name."""
 
     def __init__(self, loader: Callable[[], Load], loaded: Loaded, metrics: Metrics | None = None) -> None:
-        """`loader` is called once, before anything is loaded. `loaded` is kept in step with what is, and `metrics`."""
+        """`loader` is called once, before the first load. `loaded` and `metrics` are updated with every change."""
         self._loader = loader
         self._metrics = metrics
         self._load: Load | None = None
@@ -45,41 +45,41 @@ class Models:
         self._closed = threading.Event()
 
     def get(self, name: str) -> Model:
-        """The model of that name, which may not be ready. Raises NotLoaded."""
+        """Return the model `name`, which may not be ready. Raises NotLoaded."""
         model = self._models.get(name)
         if model is None:
             raise not_loaded(name)
         return model
 
     def page(self, after: str, count: int) -> tuple[list[Model], bool]:
-        """The first `count` models whose names come after `after`, in order of their names; whether there are more."""
+        """Return up to `count` models with names after `after`, sorted by name, and whether there are more."""
         names = sorted(self._models.copy())
         begin = bisect_right(names, after)
-        found = [self._models.get(name) for name in names[begin : begin + count]]
-        return [model for model in found if model is not None], begin + count < len(names)
+        models = [self._models.get(name) for name in names[begin : begin + count]]
+        return [model for model in models if model is not None], begin + count < len(names)
 
     def load(self, name: str, folder: Path) -> Model:
-        """Load a model and return it, ready to answer.
+        """Load a model and return it, ready for requests.
 
-        Raises AlreadyLoaded, BadRequest for a folder that cannot be served, OutOfMemory.
+        Raises AlreadyLoaded, BadRequest if the folder cannot be served, and OutOfMemory.
         """
-        with self._alone(name):
-            known = self._models.get(name)  # it may wait to be restored
+        with self._exclusive(name):
+            known = self._models.get(name)  # it may be waiting to be restored
             model = known or Model(name, folder)
             try:
                 self._fill(model)
             except ArtifactError as error:
                 raise BadRequest(f"Model {name:.100} cannot be served: {error}") from error
             if known is not None:
-                raise AlreadyLoaded(f"Model {name:.100} is loaded already; unload it by DELETE /models/{name:.100}.")
-            self._loaded.add(name, folder)  # before anyone is answered: whatever answers is restored
+                raise AlreadyLoaded(f"Model {name:.100} is already loaded; unload it with DELETE /models/{name:.100}.")
+            self._loaded.add(name, folder)  # before the first request, so that a new worker restores every served model
             self._models[name] = model
         log.info("model %s loaded from %s in %.2f s, %.0f MB", name, folder, model.seconds, model.memory / 1e6)
         return model
 
     def unload(self, name: str) -> Model:
-        """Unload a model, once its requests are answered; return it when its memory is free. Raises NotLoaded."""
-        with self._alone(name):
+        """Unload a model after its last request; return it when its memory is free. Raises NotLoaded."""
+        with self._exclusive(name):
             model = self.get(name)
             del self._models[name]
             self._loaded.remove(name)
@@ -91,50 +91,50 @@ class Models:
         return model
 
     def restore(self, give_up: Callable[[], None] | None = None) -> threading.Thread:
-        """Load, in a thread that is returned, what `loaded` names. Until then those models raise Unavailable.
+        """Load the models in `loaded` in a background thread and return the thread. Until then, they are unavailable.
 
-        One that cannot be loaded is `give_up`'s, which should end the process. Without it the model is forgotten, or,
-        where only memory is missing, tried again until it is there.
+        If a model cannot be loaded, call `give_up`, which should end the process. Without `give_up`, forget the model,
+        or try again later if it only lacks memory.
         """
         self._models = {name: Model(name, folder) for name, folder in self._loaded.to_restore().items()}
-        # No daemon: one that is still in ONNX Runtime when the interpreter ends aborts the process.
+        # Not a daemon thread: if one is still in ONNX Runtime when the interpreter exits, the process aborts.
         thread = threading.Thread(target=self._restore, args=(list(self._models.values()), give_up), name="load-models")
         thread.start()
         return thread
 
     def close(self) -> None:
-        """Leave models alone that wait for memory to be restored: the process is to end."""
+        """Stop trying to restore models that wait for memory, because the process will end."""
         self._closed.set()
 
     def _restore(self, models: Sequence[Model], give_up: Callable[[], None] | None) -> None:
-        begun = time.monotonic()
-        self._prepared()
+        start = time.monotonic()
+        self._get_loader()
         waiting, pause = [model for model in models if not self._restore_one(model, give_up)], PAUSE
         while waiting:
             if self._closed.wait(pause):
                 return
             waiting, pause = [model for model in waiting if not self._restore_one(model, give_up)], min(60, 2 * pause)
         if give_up is None or all(model.state == "ready" for model in models):
-            seconds = time.monotonic() - begun
-            log.info("%s loaded in %.2f s, /ping answers 200", plural(len(self._models), "model"), seconds)
+            seconds = time.monotonic() - start
+            log.info("%s loaded in %.2f s, /ping returns 200", plural(len(self._models), "model"), seconds)
 
     def _restore_one(self, model: Model, give_up: Callable[[], None] | None) -> bool:
-        """Whether that is done: not where the model has to wait for memory."""
-        with self._alone(model.name):
-            if self._models.get(model.name) is not model:  # unloaded meanwhile
+        """Restore a model. Return False if it has to wait for memory."""
+        with self._exclusive(model.name):
+            if self._models.get(model.name) is not model:  # it was unloaded
                 return True
-            self._loaded.trying(model.name)
+            self._loaded.start_loading(model.name)
             try:
                 self._fill(model)
             except OutOfMemory as error:
-                self._loaded.waiting(model.name)
-                log.warning("model %s waits to be loaded again: %s", model.name, error)
+                self._loaded.postpone(model.name)
+                log.warning("model %s will be loaded again later: %s", model.name, error)
                 return False
             except Exception as error:
-                # Our own errors are a sentence for the owner of the model; others are ours to look into.
+                # Our own errors are one sentence for the model's owner. Others are bugs and need a traceback.
                 expected = isinstance(error, ValueError | ServeError)
-                which = "The model" if give_up is not None else f"Model {model.name}"
-                log.error("%s cannot be served: %s", which, error, exc_info=not expected)
+                subject = "The model" if give_up is not None else f"Model {model.name}"
+                log.error("%s cannot be served: %s", subject, error, exc_info=not expected)
                 model.fail()
                 if give_up is not None:
                     give_up()
@@ -146,30 +146,30 @@ class Models:
             return True
 
     def _fill(self, model: Model) -> None:
-        """Make a model ready that is not."""
+        """Load a model unless it is ready."""
         if model.state == "ready":
             return
-        load = self._prepared()
-        begun, before = time.monotonic(), machine.resident_bytes()
+        load = self._get_loader()
+        start, before = time.monotonic(), machine.resident_bytes()
         try:
             model.serve(load(model.folder))
         finally:
             machine.give_back_memory()
-        model.seconds = time.monotonic() - begun
+        model.seconds = time.monotonic() - start
         model.memory = max(0, machine.resident_bytes() - before)
         if self._metrics is not None:
             self._metrics.loaded(model.name, model.seconds, model.memory)
 
-    def _prepared(self) -> Load:
+    def _get_loader(self) -> Load:
         with self._preparing:
             if self._load is None:
                 self._load = self._loader()
-                gc.freeze()  # what is imported never goes: without it each collection holds all requests up for 30 ms
+                gc.freeze()  # imported objects stay forever; otherwise each collection blocks all requests for 30 ms
             return self._load
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        """Be the only one that loads or unloads this name."""
+    def _exclusive(self, name: str) -> Iterator[None]:
+        """Prevent other threads from loading or unloading this name while the block runs."""
         with self._changed:
             self._changed.wait_for(lambda: name not in self._busy)
             self._busy.add(name)

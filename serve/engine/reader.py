@@ -1,4 +1,4 @@
-"""From the body of a request to what a model computes on: here and now, or what costs more than little in a sandbox."""
+"""Reads the bodies of requests: in this process if that is cheap, otherwise in a sandbox."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
-from serve.engine import ordinary
+from serve.engine import cheap_images
 from serve.engine import sandbox_jobs as jobs
 from serve.engine.sandbox import Crashed, Exhausted, Sandbox
 from serve.engine.sandbox_jobs import Message
@@ -18,20 +18,20 @@ from serve.user_model import tfserving_rest
 from serve.user_model.signature import TensorModel
 from serve.user_model.tfserving_rest import Call
 
-TEXT_HERE = 1 << 20
-"""Longest text in bytes that is read in this process: half a second and 60 MB, whatever it holds."""
+MAX_CHEAP_TEXT = 1 << 20
+"""Maximum size in bytes of text that is parsed in this process: half a second and 60 MB at most."""
 
-_DEAREST = 20
-"""Bytes that no pixel exceeds while it is decoded, by the formats that were measured (docs/serving.md)."""
-_PILLOWS_MEMORY = "decoder error -9"
-"""What Pillow says where a codec of its own got no memory (IMAGING_CODEC_MEMORY), whatever size the header says."""
-_TENSORFLOWS = 16
-"""Bytes of a pixel that a model decodes itself: three of 8 bits, and as many as floats."""
+_MAX_PIXEL_BYTES = 20
+"""Maximum memory per pixel while decoding, measured for all formats (docs/serving.md)."""
+_PILLOW_OUT_OF_MEMORY = "decoder error -9"
+"""Pillow's message if one of its codecs cannot allocate memory (IMAGING_CODEC_MEMORY)."""
+_TENSORFLOW_PIXEL_BYTES = 16
+"""Memory per pixel if a model decodes images itself: three 8-bit channels, and the same as floats."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A request's image: its file's bytes, and what a sandbox has `decoded` of them with the image's own size."""
+    """A request's image: the bytes of the file, and the image if a sandbox has `decoded` it, with its original size."""
 
     data: bytes
     spec: InputSpec
@@ -39,7 +39,7 @@ class Picture:
     decoded: tuple[Image.Image, tuple[int, int]] | None = None
 
     def load(self) -> Loaded:
-        """As preprocess.load_sized, in the prediction's turn. Raises UnreadableImage."""
+        """Return the same as preprocess.load_sized. Called when it is the prediction's turn. Raises UnreadableImage."""
         if self.decoded is None:
             return preprocess.load_sized(self.data, self.spec, self.max_pixels)
         image, size = self.decoded
@@ -48,113 +48,113 @@ class Picture:
 
 @dataclass(frozen=True)
 class Text:
-    """A request's body of one of tfserving_rest.JSON, to be parsed in the prediction's turn."""
+    """A request's body of a media type in tfserving_rest.JSON, parsed when it is the prediction's turn."""
 
     data: bytes
     media: str
     model: TensorModel
 
     def call(self) -> Call:
-        """What it calls. Raises BadRequest."""
+        """Parse the body. Raises BadRequest."""
         return tfserving_rest.parse(self.data, self.media, self.model)
 
 
 class Reader:
-    """Reads every body in this process, in the prediction's turn."""
+    """Reads every body in this process, when it is the prediction's turn."""
 
     def image(self, data: bytes, spec: InputSpec) -> Picture:
-        """The bytes of an image file, to be loaded. Either step may raise UnreadableImage."""
+        """Return the image in a file's bytes. This or `Picture.load` may raise UnreadableImage."""
         return Picture(data, spec)
 
     def text(self, data: bytes, media: str, model: TensorModel) -> Text | Call:
-        """A body of one of tfserving_rest.JSON, or what it calls. Raises BadRequest."""
+        """Return a body of a media type in tfserving_rest.JSON, parsed or not yet. Raises BadRequest."""
         return Text(data, media, model)
 
     def require_cheap(self, images: Sequence[bytes]) -> None:
-        """Raise TooLarge for image files that a model would decode at too great a cost."""
+        """Raise TooLarge if a model would need too much memory to decode these image files."""
 
 
 class SandboxedReader(Reader):
-    """Does before the turn, in a sandbox, what a body could make expensive. Safe to share by threads.
+    """Reads expensive bodies in a sandbox, before the prediction's turn. Thread-safe.
 
-    What exhausts its budget raises TooLarge, and Unavailable what finds no room in the sandbox.
+    Raises TooLarge if a body exhausts the sandbox's limits, and Unavailable if the sandbox is busy.
     """
 
     def __init__(self, sandbox: Sandbox, max_pixels: int = preprocess.MAX_PIXELS) -> None:
-        Image.preinit()  # the drivers of formats, which Pillow would load at the first image: 25 ms of a core
+        Image.preinit()  # otherwise the first image waits 25 ms for Pillow's plugins
         self._sandbox = sandbox
         self._max_pixels = max_pixels
 
     def image(self, data: bytes, spec: InputSpec) -> Picture:
-        """As Reader.image; what is not ordinary is decoded at once."""
-        if ordinary.reduced_size(data, spec) is not None:
+        """Like Reader.image, but decode expensive images now."""
+        if cheap_images.reduced_size(data, spec) is not None:
             return Picture(data, spec, self._max_pixels)
-        return Picture(data, spec, self._max_pixels, jobs.image_of(self._decoded(data, spec)))
+        return Picture(data, spec, self._max_pixels, jobs.parse_image(self._decode(data, spec)))
 
     def text(self, data: bytes, media: str, model: TensorModel) -> Text | Call:
-        """As Reader.text; a long one is read at once."""
-        if len(data) <= TEXT_HERE:
+        """Like Reader.text, but parse long texts now."""
+        if len(data) <= MAX_CHEAP_TEXT:
             return super().text(data, media, model)
         try:
-            return jobs.call_of(self._sandbox.run(jobs.TEXT, jobs.ask_for_call(media, model), data))
+            return jobs.parse_call(self._sandbox.run(jobs.TEXT, jobs.call_arguments(media, model), data))
         except Exhausted as error:
-            said = f"The text of {len(data)} bytes takes more than {self._budget(error.what)} to read"
-            raise TooLarge(f"{said}; send fewer rows in a request.") from error
+            problem = f"Parsing the text of {len(data)} bytes takes more than {self._limit(error.what)}"
+            raise TooLarge(f"{problem}; send fewer rows per request.") from error
         except Crashed as error:
-            raise BadRequest(f"The body cannot be read (its reader ended by {error}).") from error
+            raise BadRequest(f"The body cannot be read (the parser crashed with {error}).") from error
 
     def require_cheap(self, images: Sequence[bytes]) -> None:
-        """As Reader.require_cheap: all of them together may take what one image may, as the model decodes them."""
-        sizes = [ordinary.size(data) for data in images]
+        """Like Reader.require_cheap: the limits for one image apply to all of them together."""
+        sizes = [cheap_images.size(data) for data in images]
         pixels = sum(size[0] * size[1] for size in sizes if size is not None)
         try:
-            if None in sizes or pixels > ordinary.PIXELS_HERE:
+            if None in sizes or pixels > cheap_images.MAX_PIXELS:
                 arguments = {"lengths": [len(data) for data in images]}
-                found, _ = self._sandbox.run(jobs.WEIGH, arguments, b"".join(images))
-                if reason := found.get("unreadable"):
-                    raise BadRequest(f"An image of the request {from_body(self._doubted(reason))}.")
-                pixels = found["pixels"]
+                result, _ = self._sandbox.run(jobs.COUNT_PIXELS, arguments, b"".join(images))
+                if reason := result.get("unreadable"):
+                    raise BadRequest(f"An image of the request {from_body(self._with_memory_hint(reason))}.")
+                pixels = result["pixels"]
         except Exhausted as error:
-            raise TooLarge(f"To decode the request's images takes more than {self._budget(error.what)}.") from error
+            raise TooLarge(f"Decoding the request's images takes more than {self._limit(error.what)}.") from error
         except Crashed as error:
-            raise BadRequest(f"An image of the request is damaged (its decoder ended by {error}).") from error
-        if _TENSORFLOWS * pixels > self._sandbox.memory:
+            raise BadRequest(f"An image of the request is damaged (the decoder crashed with {error}).") from error
+        if _TENSORFLOW_PIXEL_BYTES * pixels > self._sandbox.memory:
             raise TooLarge(
-                f"The request's images have {pixels} pixels: to decode them takes more than "
-                f"{self._budget('memory')}; send fewer or smaller ones."
+                f"The request's images have {pixels} pixels: decoding them takes more than {self._limit('memory')}; "
+                "send fewer or smaller images."
             )
 
-    def _decoded(self, data: bytes, spec: InputSpec) -> Message:
+    def _decode(self, data: bytes, spec: InputSpec) -> Message:
         if not data:
             raise UnreadableImage("is empty (0 bytes)")
         try:
-            found, pixels = self._sandbox.run(jobs.IMAGE, jobs.ask_for_image(spec, self._max_pixels), data)
+            result, pixels = self._sandbox.run(jobs.IMAGE, jobs.image_arguments(spec, self._max_pixels), data)
         except Exhausted as error:
-            raise TooLarge(self._too_much(error.what, error.notes.get("header"))) from error
+            raise TooLarge(self._too_expensive(error.what, error.notes.get("header"))) from error
         except Crashed as error:
-            raise UnreadableImage(f"is damaged (its decoder ended by {error})") from error
-        if reason := found.get("unreadable"):
-            self._blame(reason, found.get("header"))
-        return found, pixels
+            raise UnreadableImage(f"is damaged (the decoder crashed with {error})") from error
+        if reason := result.get("unreadable"):
+            self._raise_unreadable(reason, result.get("header"))
+        return result, pixels
 
-    def _blame(self, reason: str, header: tuple[int, int] | None) -> None:
-        """Raise for an image that could not be read; some decoders take a want of memory for damage."""
-        if header is not None and _PILLOWS_MEMORY in reason:
-            raise TooLarge(self._too_much("memory", header))
-        if header is not None and _DEAREST * math.prod(header) > self._sandbox.memory:
-            raise TooLarge(f"{self._too_much('memory', header)} Or it {from_body(reason)}.")
-        raise UnreadableImage(reason if header else self._doubted(reason))
+    def _raise_unreadable(self, reason: str, header: tuple[int, int] | None) -> None:
+        """Raise UnreadableImage, or TooLarge if memory may have run out, which some decoders report as damage."""
+        if header is not None and _PILLOW_OUT_OF_MEMORY in reason:
+            raise TooLarge(self._too_expensive("memory", header))
+        if header is not None and _MAX_PIXEL_BYTES * math.prod(header) > self._sandbox.memory:
+            raise TooLarge(f"{self._too_expensive('memory', header)} Or it {from_body(reason)}.")
+        raise UnreadableImage(reason if header else self._with_memory_hint(reason))
 
-    def _doubted(self, reason: str) -> str:
-        """The reason, and what may lie behind it where no header was read: a decoder that got no memory."""
+    def _with_memory_hint(self, reason: str) -> str:
+        """Return the reason with the hint that the decoder may only lack memory, for images whose header is unknown."""
         if reason.startswith("is damaged ("):
-            return f"{reason}, or takes more than {self._budget('memory')} to decode"
+            return f"{reason}, or takes more than {self._limit('memory')} to decode"
         return reason
 
-    def _too_much(self, what: str, size: tuple[int, int] | None) -> str:
+    def _too_expensive(self, what: str, size: tuple[int, int] | None) -> str:
         image = f"The image of {size[0]} x {size[1]} pixels" if size else "The image's header"
-        instead = {"time": "it as a plain JPEG or PNG", "memory": "a smaller one, or a plain JPEG"}[what]
-        return f"{image} takes more than {self._budget(what)} to decode; send {instead}."
+        fix = {"time": "it as a plain JPEG or PNG", "memory": "a smaller one, or a plain JPEG"}[what]
+        return f"{image} takes more than {self._limit(what)} to decode; send {fix}."
 
-    def _budget(self, what: str) -> str:
+    def _limit(self, what: str) -> str:
         return f"{self._sandbox.seconds:g} s" if what == "time" else f"{self._sandbox.memory // 2**20} MB"

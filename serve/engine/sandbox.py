@@ -1,4 +1,4 @@
-"""Child processes for work whose cost a request decides: each job has so much memory and processor time, no more."""
+"""Child processes for work whose cost depends on the request, with limits on memory and CPU time."""
 
 import os
 import signal
@@ -15,12 +15,12 @@ from serve.http.admission import Gate
 from serve.http.errors import Unavailable
 
 _PROGRAM = Path(__file__).resolve().parents[2]
-# One thread is one job's; a BLAS would reserve address space for more of them, which counts as memory.
+# A job needs only one thread. A BLAS would reserve address space for more, which counts as memory.
 _THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
 class Exhausted(Exception):
-    """A job needed more than it may have. `what` is "memory" or "time", `notes` what the job said before."""
+    """A job has exceeded a limit. `what` is "memory" or "time"; `notes` is what the job reported before."""
 
     def __init__(self, what: str, notes: Document) -> None:
         super().__init__(what)
@@ -29,49 +29,49 @@ class Exhausted(Exception):
 
 
 class Crashed(Exception):
-    """A job ended its process by another signal than those of the limits, so a library broke on its data."""
+    """A job's process was ended by a signal other than those of the limits: a library crashed on its data."""
 
 
 class Sandbox:
-    """A child for each job at once, started when it is needed and kept for the next one; safe to share by threads."""
+    """One child process per concurrent job, started on demand and kept for the next job. Thread-safe."""
 
-    def __init__(self, memory: int, seconds: float, at_once: int, patience: float) -> None:
-        """`memory` bytes and `seconds` of processor time are what a job may take.
+    def __init__(self, memory: int, seconds: float, jobs: int, patience: float) -> None:
+        """Each job may take `memory` bytes and `seconds` of CPU time.
 
-        There are `at_once` jobs, and as many that wait for up to `patience` seconds: the expensive requests of one
-        client leave room for the others'.
+        At most `jobs` jobs run, and as many wait for up to `patience` seconds. This keeps the expensive requests of one
+        client from blocking others.
         """
         self.memory, self.seconds = memory, seconds
-        self._gate, self._patience = Gate(at_once, at_once), patience
+        self._gate, self._patience = Gate(jobs, jobs), patience
         self._idle: list[_Child] = []
         self._lock = Lock()
 
     def run(self, job: str, arguments: Document, data: bytes) -> Message:
-        """Do one of serve.engine.sandbox_jobs.JOBS; return what it noted on the way and found, and the bytes it made.
+        """Run a job of serve.engine.sandbox_jobs.JOBS; return its notes and result, and its output bytes.
 
-        Raises Unavailable when there is no room or no process can be started, Exhausted, Crashed, and RuntimeError
-        with the child's traceback for a fault of ours.
+        Raises Unavailable if the sandbox is busy or cannot start a process, Exhausted, Crashed, and RuntimeError with
+        the child's traceback for a bug of ours.
         """
-        with self._gate.entered(job):
+        with self._gate.admit(job):
             return self._gate.predict(job, self._patience, self._run, job, arguments, data)
 
     def _run(self, job: str, arguments: Document, data: bytes) -> Message:
         child = self._take()
         try:
-            answer = child.run(job, arguments, data)
+            result = child.run(job, arguments, data)
         except BaseException:
-            child.end()
+            child.kill()
             raise
         with self._lock:
             self._idle.append(child)
-        return answer
+        return result
 
     def close(self) -> None:
-        """End the children that wait for a job. Those of a process that ends do so by themselves."""
+        """Kill the idle children. When the parent process ends, they end by themselves."""
         with self._lock:
             idle, self._idle = self._idle, []
         for child in idle:
-            child.end()
+            child.kill()
 
     def _take(self) -> "_Child":
         while True:
@@ -81,11 +81,11 @@ class Sandbox:
                 try:
                     return _Child(self.memory, self.seconds)
                 except OSError as error:
-                    sentence = f"The server cannot start a process to read this ({error.strerror})."
-                    raise Unavailable(sentence, "process") from error
+                    message = f"The server cannot start a process to read this ({error.strerror})."
+                    raise Unavailable(message, "process") from error
             if child.is_alive():
                 return child
-            child.end()  # the kernel took its memory while it waited
+            child.kill()  # the kernel killed it for its memory while it was idle
 
 
 class _Child:
@@ -100,7 +100,7 @@ class _Child:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # image libraries write there what bytes from strangers make them say
+                stderr=subprocess.DEVNULL,  # image libraries write messages that quote untrusted input
             )
 
     def is_alive(self) -> bool:
@@ -112,28 +112,28 @@ class _Child:
             send(self._connection, {"job": job, "arguments": arguments}, data)
             while (message := receive(self._stream)) is not None and "note" in message[0]:
                 notes |= message[0]["note"]
-        except ConnectionError:  # it ended before it had read all
+        except ConnectionError:  # the child ended before it had read everything
             message = None
         if message is None:
-            self._raise_end(notes)
-        found, content = message
-        if "exhausted" in found:
-            raise Exhausted(found["exhausted"], notes)
-        if "failed" in found:
-            raise RuntimeError(found["failed"])
-        return notes | found, content
+            self._raise_exit_reason(notes)
+        result, content = message
+        if "exhausted" in result:
+            raise Exhausted(result["exhausted"], notes)
+        if "failed" in result:
+            raise RuntimeError(result["failed"])
+        return notes | result, content
 
-    def _raise_end(self, notes: Document) -> NoReturn:
+    def _raise_exit_reason(self, notes: Document) -> NoReturn:
         code = self._process.wait()
         if code == -signal.SIGPROF:
             raise Exhausted("time", notes)
-        if code in (-signal.SIGKILL, EXHAUSTED):  # by the kernel, which needs memory, or by itself
+        if code in (-signal.SIGKILL, EXHAUSTED):  # killed by the kernel for its memory, or ended by itself
             raise Exhausted("memory", notes)
         if code < 0:
             raise Crashed(f"signal {-code}")
         raise RuntimeError(f"The sandbox ended with exit code {code}.")
 
-    def end(self) -> None:
+    def kill(self) -> None:
         self._stream.close()
         self._connection.close()
         self._process.kill()

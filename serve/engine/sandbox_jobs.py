@@ -1,4 +1,4 @@
-"""What a sandbox does with the bytes of a request: decode an image, read a text. Both ends of each job's messages."""
+"""The jobs of a sandbox: decode an image, parse a text. Contains both ends of each job's messages."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,20 +21,20 @@ Document = dict[str, Any]
 Message = tuple[Document, bytes]
 """A document, and bytes."""
 Note = Callable[[Document], None]
-"""Adds to the document ahead of time: what is known of a job that may never end."""
+"""Reports part of the result early, in case the job does not finish."""
 
-IMAGE, WEIGH, TEXT = "image", "weigh", "text"
+IMAGE, COUNT_PIXELS, TEXT = "image", "count_pixels", "text"
 _BYTES = "bytes"
-_MAY_BE_TEXT = b"BM"  # how a BMP begins, and a word may too
+_MAY_BE_TEXT = b"BM"  # the start of a BMP, but also of a word
 
 
-def ask_for_image(spec: InputSpec, max_pixels: int) -> Document:
-    """The arguments of IMAGE."""
+def image_arguments(spec: InputSpec, max_pixels: int) -> Document:
+    """Return the arguments of the job IMAGE."""
     return {"spec": asdict(spec), "max_pixels": max_pixels}
 
 
 def image(arguments: Document, data: bytes, note: Note) -> Message:
-    """The bytes of an image -> what `preprocess.cut_sized` makes of them. Notes the size that the `header` says."""
+    """Run `preprocess.cut_sized` on the bytes of an image. Reports the size in the `header` early."""
     spec = InputSpec(**arguments["spec"])
     try:
         cut, stored = preprocess.cut_sized(data, spec, arguments["max_pixels"], lambda size: note({"header": size}))
@@ -43,35 +43,35 @@ def image(arguments: Document, data: bytes, note: Note) -> Message:
     return {"mode": cut.mode, "size": cut.size, "stored": stored}, cut.tobytes()
 
 
-def image_of(message: Message) -> tuple[Image.Image, tuple[int, int]]:
-    """What `preprocess.cut_sized` returns, of an image that could be read."""
-    found, pixels = message
-    return Image.frombytes(found["mode"], tuple(found["size"]), pixels), tuple(found["stored"])
+def parse_image(message: Message) -> tuple[Image.Image, tuple[int, int]]:
+    """Return the result of `preprocess.cut_sized` from the job's message, which must not be `unreadable`."""
+    result, pixels = message
+    return Image.frombytes(result["mode"], tuple(result["size"]), pixels), tuple(result["stored"])
 
 
-def weigh(arguments: Document, data: bytes, note: Note) -> Message:
-    """The bytes of several image files, of `lengths` each -> how many `pixels` all of their frames have, decoded.
+def count_pixels(arguments: Document, data: bytes, note: Note) -> Message:
+    """Decode several image files of the given `lengths`, and count the `pixels` of all their frames.
 
-    What is not an image weighs nothing. One that cannot be read is `unreadable`.
+    Data that is not an image has no pixels. If an image cannot be read, the result is `unreadable`.
     """
-    pixels, at = 0, 0
+    pixels, start = 0, 0
     for length in arguments["lengths"]:
-        one, at = data[at : at + length], at + length
+        file, start = data[start : start + length], start + length
         try:
-            pixels += sum(width * height for width, height in preprocess.frames(one))
+            pixels += sum(width * height for width, height in preprocess.frames(file))
         except UnreadableImage as error:
-            if not one.startswith(_MAY_BE_TEXT):
+            if not file.startswith(_MAY_BE_TEXT):
                 return {"unreadable": str(error)}, b""
     return {"pixels": pixels}, b""
 
 
-def ask_for_call(media: str, model: TensorModel) -> Document:
-    """The arguments of TEXT."""
+def call_arguments(media: str, model: TensorModel) -> Document:
+    """Return the arguments of the job TEXT."""
     return {"media": media, "model": asdict(model)}
 
 
 def text(arguments: Document, data: bytes, note: Note) -> Message:
-    """A body of JSON or CSV -> the Call that `tfserving_rest.parse` makes of it."""
+    """Run `tfserving_rest.parse` on a body of JSON or CSV."""
     model = arguments["model"]
     signatures = {
         name: Signature(_tensors(signature["inputs"]), _tensors(signature["outputs"]))
@@ -83,49 +83,50 @@ def text(arguments: Document, data: bytes, note: Note) -> Message:
         return {"refused": error.args[0]}, b""
     arrays, contents = [], []
     for name, array in call.inputs.items():
-        flat = _joined(array) if array.dtype == object else array.tobytes()
+        flat = _join(array) if array.dtype == object else array.tobytes()
         arrays.append([name, _BYTES if array.dtype == object else array.dtype.name, array.shape, len(flat)])
         contents.append(flat)
     return {"signature": call.signature, "rows": call.rows, "arrays": arrays}, b"".join(contents)
 
 
-def _tensors(described: list[Document]) -> tuple[Tensor, ...]:
-    """As `asdict` describes them, from JSON, which has lists for tuples."""
+def _tensors(documents: list[Document]) -> tuple[Tensor, ...]:
+    """Restore tensors from the JSON of `asdict`, where tuples have become lists."""
     return tuple(
-        Tensor(one["name"], one["dtype"], None if one["shape"] is None else tuple(one["shape"])) for one in described
+        Tensor(tensor["name"], tensor["dtype"], None if tensor["shape"] is None else tuple(tensor["shape"]))
+        for tensor in documents
     )
 
 
-def call_of(message: Message) -> Call:
-    """The Call. Raises BadRequest."""
-    found, content = message
-    if reason := found.get("refused"):
+def parse_call(message: Message) -> Call:
+    """Return the Call from the job's message. Raises BadRequest if the body was refused."""
+    result, content = message
+    if reason := result.get("refused"):
         raise BadRequest(reason)
     inputs: dict[str, NDArray[Any]] = {}
-    at = 0
-    for name, dtype, shape, length in found["arrays"]:
-        part = content[at : at + length]
+    start = 0
+    for name, dtype, shape, length in result["arrays"]:
+        part = content[start : start + length]
         flat = _split(part) if dtype == _BYTES else np.frombuffer(part, dtype)
         inputs[name] = flat.reshape(shape)
-        at += length
-    return Call(found["signature"], inputs, found["rows"])
+        start += length
+    return Call(result["signature"], inputs, result["rows"])
 
 
-def _joined(array: NDArray[np.object_]) -> bytes:
-    """An array of bytes objects: how many there are, their lengths, and they themselves."""
+def _join(array: NDArray[np.object_]) -> bytes:
+    """Join an array of bytes objects: their count, their lengths, and their contents."""
     items = array.ravel().tolist()
     return b"".join((np.array([len(items), *map(len, items)], np.int64).tobytes(), *items))
 
 
 def _split(content: bytes) -> NDArray[np.object_]:
-    """What `_joined` was given, flat."""
+    """Reverse `_join`; the array is flat."""
     count = int(np.frombuffer(content[:8], np.int64)[0])
     ends = 8 * (count + 1) + np.cumsum(np.frombuffer(content[8 : 8 * (count + 1)], np.int64))
     array = np.empty(count, object)
-    begin = 8 * (count + 1)
+    start = 8 * (count + 1)
     for index, end in enumerate(ends.tolist()):
-        array[index], begin = content[begin:end], end
+        array[index], start = content[start:end], end
     return array
 
 
-JOBS: dict[str, Callable[[Document, bytes, Note], Message]] = {IMAGE: image, WEIGH: weigh, TEXT: text}
+JOBS: dict[str, Callable[[Document, bytes, Note], Message]] = {IMAGE: image, COUNT_PIXELS: count_pixels, TEXT: text}

@@ -1,1 +1,1 @@
-"""From a request to its response: Flask, gunicorn, admission, and errors with their status."""
+"""The HTTP layer: Flask, gunicorn, admission control, and errors with their status codes."""

@@ -1,4 +1,4 @@
-"""Admission: so many predictions at once, so many more in line, and a refusal at once beyond; fair among models."""
+"""Admission control: at most N predictions run and M wait; others get 503 at once. Fair among models."""
 
 import threading
 from collections import Counter, deque
@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from serve.http.errors import Unavailable
+from serve.words import plural
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -17,68 +18,68 @@ _Turn = tuple["Future[Any]", Callable[[], Any]]
 
 
 class Gate:
-    """Bounds the requests inside, and within them the predictions at once; each model has a line of its own.
+    """Limits the admitted requests and the concurrent predictions. Each model has its own queue.
 
-    Within a line who comes first is served first. The next turn goes to the line with the fewest predictions running;
-    of several to the one that has waited longest for a turn, so that a slow model does not starve a fast one.
+    Each queue is first in, first out. The next turn goes to the model with the fewest running predictions; among equals
+    to the one whose last turn is longest ago. So a slow model does not starve a fast one.
 
-    The lines are served by a thread pool, because a semaphore is not fair: a thread that lets go of it takes it again
-    before those that sleep on it wake up. With 8 clients some waited 4 seconds while the others had answers in 0.1.
+    A thread pool runs the predictions, because a semaphore is not fair: a thread that releases it acquires it again
+    before waiting threads wake up. With 8 clients, some waited 4 seconds while others had responses in 0.1 s.
     """
 
     def __init__(self, admitted: int, queue: int, shared: bool = False) -> None:
-        """`admitted` predictions at once, `queue` more in line.
+        """At most `admitted` predictions run and `queue` requests wait.
 
-        Where they are `shared` by models, one may hold no more places than it leaves free: half of them alone, a third
-        beside another that is as busy. So there is always a place for a model that holds none.
+        If the places are `shared` by models, a model may hold no more places than it leaves free: half of them if it is
+        the only one, a third if another model is as busy. So there is always a place for a model that holds none.
         """
         self._capacity = admitted + queue
         self._shared = shared
         self._lock = threading.Lock()
-        self._inside: Counter[str] = Counter()
+        self._admitted: Counter[str] = Counter()
         self._running: Counter[str] = Counter()
-        self._lines: dict[str, deque[_Turn]] = {}  # in the order of their last turns
-        self._predictions = ThreadPoolExecutor(admitted, thread_name_prefix="predict")
+        self._queues: dict[str, deque[_Turn]] = {}  # in the order of their last turns
+        self._pool = ThreadPoolExecutor(admitted, thread_name_prefix="predict")
 
     @contextmanager
-    def entered(self, model: str) -> Iterator[None]:
-        """Be inside, from before the body is read to the end. Raises Unavailable at once when there is no place."""
+    def admit(self, model: str) -> Iterator[None]:
+        """Hold a place while the block runs. Entered before the body is read. Raises Unavailable if none is free."""
         with self._lock:
-            free, held = self._capacity - self._inside.total(), self._inside[model]
+            free, held = self._capacity - self._admitted.total(), self._admitted[model]
             if free == 0 or (self._shared and held >= free):
-                whose = " of this model" if self._shared else ""
-                raise Unavailable(f"The server is busy with {held} requests{whose}; try again in a second.", "busy")
-            self._inside[model] += 1
+                requests = plural(held, "request") + (" for this model" if self._shared else "")
+                raise Unavailable(f"The server is busy with {requests}; try again in a second.", "busy")
+            self._admitted[model] += 1
         try:
             yield
         finally:
             with self._lock:
-                _decrement(self._inside, model)
+                _decrement(self._admitted, model)
 
     def predict(self, model: str, seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Wait for a turn and call the function. Raises Unavailable when the turn has not come in `seconds`.
+        """Wait for a turn and call the function. Raises Unavailable if there is no turn within `seconds`.
 
-        A call that has begun is waited for, however long it takes: it cannot be stopped.
+        Once the call has started, wait for its result however long it takes, because it cannot be stopped.
         """
         future: Future[T] = Future()
         with self._lock:
-            self._lines.setdefault(model, deque()).append((future, partial(function, *args, **kwargs)))
-        self._predictions.submit(self._serve_next)
+            self._queues.setdefault(model, deque()).append((future, partial(function, *args, **kwargs)))
+        self._pool.submit(self._run_next)
         try:
             return future.result(timeout=seconds)
         except TimeoutError:
             if future.cancel():
-                sentence = f"The server is busy: no turn for this request in {seconds:g} s."
-                raise Unavailable(sentence, "timeout") from None
+                message = f"The server is busy: no turn for this request in {seconds:g} s."
+                raise Unavailable(message, "timeout") from None
             return future.result()
 
-    def _serve_next(self) -> None:
-        """Give one turn. Called once for each request in a line, by as many threads as may predict."""
+    def _run_next(self) -> None:
+        """Run the prediction that is next. Called in the pool, once for each queued request."""
         model, (future, call) = self._next()
         if future.set_running_or_notify_cancel():
             try:
                 result = call()
-            except BaseException as error:  # noqa: BLE001 - it is raised in the request's own thread
+            except BaseException as error:  # noqa: BLE001 - raised in the request's own thread
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -87,11 +88,11 @@ class Gate:
 
     def _next(self) -> tuple[str, _Turn]:
         with self._lock:
-            model = min(self._lines, key=lambda name: self._running[name])  # the first of equals
-            line = self._lines.pop(model)
-            turn = line.popleft()
-            if line:
-                self._lines[model] = line
+            model = min(self._queues, key=lambda name: self._running[name])  # the first among equals
+            queue = self._queues.pop(model)
+            turn = queue.popleft()
+            if queue:
+                self._queues[model] = queue
             self._running[model] += 1
         return model, turn
 

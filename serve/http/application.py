@@ -1,4 +1,4 @@
-"""The HTTP application: the routes of one model or of many, /metrics, and JSON for every error."""
+"""The Flask application: routes for a single model or for many, /metrics, and JSON errors."""
 
 import json
 import logging
@@ -20,42 +20,43 @@ from serve.telemetry.trace import DECODE, RECEIVE, current, stage
 log = logging.getLogger("serve")
 
 MAX_PAYLOAD_MB = 100
-"""Batch transform refuses a MaxPayloadInMB that exceeds this when multiplied by MaxConcurrentTransforms."""
+"""Batch transform rejects a MaxPayloadInMB whose product with MaxConcurrentTransforms exceeds this."""
 
 
 def create_app(settings: Settings, models: Models, observer: Observer) -> Flask:
-    """The application. It serves `models` whenever they are loaded, and starts nothing itself."""
+    """Create the application. It serves `models` as soon as they are loaded, but does not load them."""
     app = Flask("serve", static_folder=None)
-    app.wsgi_app = observer.traced(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's documentation does
+    app.wsgi_app = observer.trace_requests(app.wsgi_app)  # type: ignore[method-assign]  # as in Flask's documentation
     gate = Gate(settings.admitted, settings.queue, shared=settings.multi_model)
-    room = ByteBudget(settings.body_memory)
+    budget = ByteBudget(settings.body_memory)
 
     def invoke(name: str) -> Response:
-        """Answer a request to the model of that name."""
+        """Handle a request to the model `name`."""
         model, trace = models.get(name), current()
         trace.model = name
         with model.used() as engine:
             headers.require_plain(request.headers.get("Content-Encoding"))
-            with gate.entered(name), observer.inside(trace), Reservation(room) as share:
+            with gate.admit(name), observer.in_progress(trace), Reservation(budget) as request_bytes:
                 with stage(RECEIVE):
-                    data = body.read(request.environ, settings.max_body, settings.timeout, trace.counted(share.take))
+                    take = trace.count_received(request_bytes.take)
+                    data = body.read(request.environ, settings.max_body, settings.timeout, take)
                 form = headers.choose_form(request.headers.get("Accept"), engine.forms(settings.batch))
                 attributes = headers.custom_attributes(request.headers.get(headers.CUSTOM_ATTRIBUTES))
                 with stage(DECODE):
                     read = engine.read(data, media_type(request.headers.get("Content-Type")), attributes)
-                # Written in the prediction's turn too, as a number for each pixel is much work.
+                # Encoding is part of the prediction's turn, because a number for each pixel is a lot of work.
                 with observer.waiting(trace, engine.respond) as respond:
                     content = gate.predict(name, settings.timeout, respond, read, form)
-                unread = Reservation(room)
-                unread.take(len(content))
+                response_bytes = Reservation(budget)
+                response_bytes.take(len(content))
         response = Response(content, content_type=form.media)
-        response.call_on_close(unread.release)
+        response.call_on_close(response_bytes.release)
         return response
 
     if settings.multi_model:
         multi_model.add_routes(app, models, invoke)
     else:
-        _add_routes_of_one(app, settings, models, invoke)
+        _add_single_model_routes(app, settings, models, invoke)
     if metrics := observer.metrics:
 
         @app.get("/metrics")
@@ -63,11 +64,11 @@ def create_app(settings: Settings, models: Models, observer: Observer) -> Flask:
             content, media = metrics.page()
             return Response(content, content_type=media)
 
-    _answer_errors(app)
+    _add_error_handlers(app)
     return app
 
 
-def _add_routes_of_one(app: Flask, settings: Settings, models: Models, invoke: Callable[[str], Response]) -> None:
+def _add_single_model_routes(app: Flask, settings: Settings, models: Models, invoke: Callable[[str], Response]) -> None:
     @app.get("/ping")
     def ping() -> Response:
         models.get(ONLY).require_ready()
@@ -86,11 +87,11 @@ def _add_routes_of_one(app: Flask, settings: Settings, models: Models, invoke: C
         }
 
 
-def _answer_errors(app: Flask) -> None:
-    """Every error becomes the JSON of errors.document, and a reason of the request's trace."""
+def _add_error_handlers(app: Flask) -> None:
+    """Turn every error into the JSON of errors.document, and record its reason in the request's trace."""
 
     @app.errorhandler(ServeError)
-    def ours(error: ServeError) -> Response:
+    def serve_error(error: ServeError) -> Response:
         response = _error(error.status, str(error), error.logged)
         if isinstance(error, Unavailable):
             current().unavailable = error.why
@@ -98,7 +99,7 @@ def _answer_errors(app: Flask) -> None:
         return response
 
     @app.errorhandler(HTTPException)
-    def flasks(error: HTTPException) -> Response:
+    def http_exception(error: HTTPException) -> Response:
         reason = _reason(error, app)
         response = _error(error.code or 500, reason, reason)
         if allowed := getattr(error, "valid_methods", None):
@@ -108,30 +109,30 @@ def _answer_errors(app: Flask) -> None:
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
         log.exception("%s %s failed", request.method, request.path)
-        sentence = str(error) if isinstance(error, FloatingPointError) else "The server failed; its log says why."
-        return _error(500, sentence, sentence)
+        reason = str(error) if isinstance(error, FloatingPointError) else "The server failed; see its log."
+        return _error(500, reason, reason)
 
 
 def _reason(error: HTTPException, app: Flask) -> str:
     if error.code == 404:
-        return f"There is nothing at {request.path[:100]!r}. There is {_routes(app)}."
+        return f"{request.path[:100]!r} does not exist. The routes are {_routes(app)}."
     if error.code == 405:
-        return f"{request.path} does not take {request.method}. There is {_routes(app)}."
+        return f"{request.path} does not accept {request.method}. The routes are {_routes(app)}."
     return error.description or error.name
 
 
 def _routes(app: Flask) -> str:
-    """The routes that there are: /ping (GET), /invocations (POST) and /execution-parameters (GET)."""
+    """List the routes: /ping (GET), /invocations (POST) and /execution-parameters (GET)."""
     methods: dict[str, list[str]] = {}
     for rule in app.url_map.iter_rules():
         path = rule.rule.replace("<path:", "{").replace(">", "}")
         methods.setdefault(path, []).extend(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
-    *most, last = (f"{path} ({', '.join(taken)})" for path, taken in methods.items())
-    return f"{', '.join(most)} and {last}"
+    *first, last = (f"{path} ({', '.join(names)})" for path, names in methods.items())
+    return f"{', '.join(first)} and {last}"
 
 
 def _error(status: int, reason: str, logged: str) -> Response:
-    """The answer with a reason; `logged` is what the log may have of it."""
+    """Return an error response. `logged` is the part of the reason that may go into the log."""
     current().reason = logged
     response = Response(json.dumps(document(status, reason)), content_type="application/json")
     response.status_code = status

@@ -1,4 +1,4 @@
-"""Memory that requests share: bodies until they are answered, and answers until their clients have read them."""
+"""A memory budget shared by all requests, for bodies and for responses that clients have not read yet."""
 
 import threading
 from types import TracebackType
@@ -8,34 +8,34 @@ from serve.http.errors import Unavailable
 
 
 class ByteBudget:
-    """So many bytes, of which each request takes its share."""
+    """A number of bytes from which requests reserve their share."""
 
     def __init__(self, size: int) -> None:
-        self.left = size
+        self.available = size
         self.lock = threading.Lock()
 
 
 class Reservation:
-    """What one request holds of a room; gives it back at the end of a block, or by `release`."""
+    """The share of one request, which is released at the end of a `with` block or by `release`."""
 
-    def __init__(self, room: ByteBudget) -> None:
-        self._room = room
-        self._held = 0
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+        self._reserved = 0
 
     def take(self, count: int) -> None:
-        """Hold `count` bytes more. Raises Unavailable when others hold too many."""
-        with self._room.lock:
-            if count > self._room.left:
-                sentence = "The server holds as many bytes of other requests as it may; try again in a second."
-                raise Unavailable(sentence, "memory")
-            self._room.left -= count
-            self._held += count
+        """Reserve `count` more bytes. Raises Unavailable if other requests hold too many."""
+        with self._budget.lock:
+            if count > self._budget.available:
+                message = "The server's memory for requests is in use by other requests; try again in a second."
+                raise Unavailable(message, "memory")
+            self._budget.available -= count
+            self._reserved += count
 
     def release(self) -> None:
-        """Hold nothing any more."""
-        with self._room.lock:
-            self._room.left += self._held
-            self._held = 0
+        """Release all bytes."""
+        with self._budget.lock:
+            self._budget.available += self._reserved
+            self._reserved = 0
 
     def __enter__(self) -> Self:
         return self

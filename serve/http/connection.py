@@ -1,4 +1,4 @@
-"""A client's socket, on which a thread waits neither for a slow sender nor for a slow reader longer than it says."""
+"""A client's socket with limits on how long a thread waits for a slow sender or reader."""
 
 import errno
 import logging
@@ -13,54 +13,54 @@ if TYPE_CHECKING:
 log = logging.getLogger("serve")
 
 GRACE_SECONDS = 10.0
-"""So long a body may take at any speed; after that it must have arrived at LEAST_RATE on the average."""
-LEAST_RATE = 1000
-"""Bytes a second."""
+"""A body may arrive at any speed during this time. Afterwards, its average rate must be at least MIN_RATE."""
+MIN_RATE = 1000
+"""Bytes per second."""
 
 CPU_SECONDS = 1.0
-"""For reading a body, and as many for each 128 MiB: ten times what one costs that does not come in tiny chunks."""
+"""CPU time for reading a body, plus the same for each 128 MiB: ten times what a body without tiny chunks needs."""
 
-_AT_ONCE = 8192  # bytes that the system's buffer takes at once, unless earlier answers are unread
+_MAX_UNBLOCKED = 8192  # a response of this size fits into the system's buffer, unless earlier responses are unread
 
 
 class TooMuchWork(OSError):
-    """To read a body costs more processor time than it may: it comes in tiny chunks, or in chunks of long headers."""
+    """Reading a body takes too much CPU time, because it has tiny chunks or chunks with long headers."""
 
 
 class Connection(socket.socket):
-    """An accepted connection. gunicorn reads bodies with `recv` and writes answers with `sendall`.
+    """An accepted connection. gunicorn reads bodies with `recv` and writes responses with `sendall`.
 
-    `answer_seconds` is how long a client may take to read an answer that is too long to be taken at once, and
-    `may_wait` lets only so many threads wait for that. Set both on the class.
+    `response_seconds` is the time that a client may take to read a response that does not fit into the system's buffer.
+    `may_wait` limits the number of threads that wait for this. Both are set on the class.
     """
 
-    answer_seconds: float
+    response_seconds: float
     may_wait: threading.Semaphore
     _deadline: float | None = None
 
     def expect(self, seconds: float) -> None:
-        """From now on a body is read, for at most `seconds`; what `recv` waits for ends with TimeoutError then."""
-        self._begun, self._worked = time.monotonic(), time.thread_time()
-        self._deadline = self._begun + seconds
+        """Start reading a body that must arrive within `seconds`; later calls of `recv` raise TimeoutError."""
+        self._start, self._cpu_start = time.monotonic(), time.thread_time()
+        self._deadline = self._start + seconds
         self._received = 0
 
     def release(self) -> None:
-        """From now on nothing waits: `recv` gives what is there. For the poller."""
+        """Make the socket non-blocking again, for the poller."""
         self._deadline = None
         self.setblocking(False)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Some bytes.
+        """Receive some bytes.
 
-        Raises TimeoutError when they are late, and when those before arrived too slowly; TooMuchWork when the thread
-        that reads has taken too much processor time for what it has received.
+        Raises TimeoutError if the bytes are late or the body arrives too slowly, and TooMuchWork if the thread has used
+        too much CPU time for what it has received.
         """
         if self._deadline is None:
             return super().recv(size, flags)
-        if time.thread_time() - self._worked > CPU_SECONDS * (1 + self._received / 2**27):
+        if time.thread_time() - self._cpu_start > CPU_SECONDS * (1 + self._received / 2**27):
             raise TooMuchWork
-        paced = self._begun + GRACE_SECONDS + self._received / LEAST_RATE
-        remaining = min(self._deadline, paced) - time.monotonic()
+        rate_deadline = self._start + GRACE_SECONDS + self._received / MIN_RATE
+        remaining = min(self._deadline, rate_deadline) - time.monotonic()
         if remaining <= 0:
             raise TimeoutError
         self.settimeout(remaining)
@@ -69,9 +69,9 @@ class Connection(socket.socket):
         return data
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        """Send it all. Raises ConnectionResetError when the client does not read, which gunicorn ignores.
+        """Send all data. Raises ConnectionResetError, which gunicorn ignores, if the client does not read.
 
-        A short answer, as every refusal is, never waits: who sends requests and reads no answers has no thread.
+        Short responses, including all errors, never wait, so clients that do not read responses cannot block threads.
         """
         view = memoryview(data).cast("B")
         self.setblocking(False)
@@ -81,19 +81,19 @@ class Connection(socket.socket):
             sent = 0
         if sent == len(view):
             return
-        if len(view) > _AT_ONCE and self.may_wait.acquire(blocking=False):
+        if len(view) > _MAX_UNBLOCKED and self.may_wait.acquire(blocking=False):
             try:
-                self.settimeout(self.answer_seconds)
+                self.settimeout(self.response_seconds)
                 super().sendall(view[sent:], flags)
                 return
             except TimeoutError:
                 pass
             finally:
                 self.may_wait.release()
-        log.warning("a client does not read its answer of %d bytes: its connection is closed", len(view))
+        log.warning("closing a connection whose client does not read its response of %d bytes", len(view))
         raise ConnectionResetError(errno.ECONNRESET, "the client does not read")
 
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
-        """As sendall; gunicorn sends `100 Continue` with it."""
+        """Like sendall. gunicorn uses it to send `100 Continue`."""
         self.sendall(data, flags)
         return memoryview(data).nbytes

@@ -1,24 +1,24 @@
-"""Errors that carry their HTTP status, and the JSON that every one of them becomes."""
+"""Errors with their HTTP status, and the JSON document of an error response."""
 
 import re
 
-_BEGIN, _END = "\ue000", "\ue001"  # for private use: no sentence of ours has them
+_BEGIN, _END = "\ue000", "\ue001"  # private-use characters, which our own messages never contain
 _MARKED = re.compile(f"{_BEGIN}.*?{_END}", re.DOTALL)
 _MARKS = str.maketrans("", "", _BEGIN + _END)
 
 
 def from_body(text: str) -> str:
-    """Mark what a reason quotes of a request's body: its sender reads it, the log does not hold it."""
+    """Mark text that a reason quotes from a request's body, so that it is in the response but not in the log."""
     return f"{_BEGIN}{text.translate(_MARKS)}{_END}"
 
 
 def document(status: int, reason: str) -> dict[str, object]:
-    """The JSON body of an error. Clients of TensorFlow Serving look for the reason under "error"."""
+    """Return the JSON document of an error. TensorFlow Serving clients expect the reason under "error"."""
     return {"status": status, "reason": reason, "error": reason}
 
 
 class ServeError(Exception):
-    """Ends a request with `status`; the message is the reason that the caller reads."""
+    """An error response with `status`. The message is the reason that the client gets."""
 
     status = 500
 
@@ -27,24 +27,24 @@ class ServeError(Exception):
 
     @property
     def logged(self) -> str:
-        """The reason without what it quotes of the body."""
+        """The reason without quotes from the body."""
         return _MARKED.sub("(withheld)", super().__str__())
 
 
 class BadRequest(ServeError):
-    """The body is not a readable image or did not arrive whole, or a custom attribute has a bad value."""
+    """The body is not a readable image or is incomplete, or a custom attribute has an invalid value."""
 
     status = 400
 
 
 class NotLoaded(ServeError):
-    """No model of that name is loaded."""
+    """No model with this name is loaded."""
 
     status = 404
 
 
 class NotAcceptable(ServeError):
-    """No form of the response is one that the Accept header allows."""
+    """The Accept header allows none of the response formats."""
 
     status = 406
 
@@ -56,37 +56,37 @@ class BodyTimeout(ServeError):
 
 
 class AlreadyLoaded(ServeError):
-    """A model of that name is loaded already."""
+    """A model with this name is already loaded."""
 
     status = 409
 
 
 class TooLarge(ServeError):
-    """The body is larger than the limit, or what is asked for would be."""
+    """The body, the response, or the work for the request exceeds a limit."""
 
     status = 413
 
 
 class UnsupportedMediaType(ServeError):
-    """The Content-Type says that the body is not an image, or the Content-Encoding that it is compressed."""
+    """The Content-Type is not that of an image, or the Content-Encoding is not identity."""
 
     status = 415
 
 
 class Unavailable(ServeError):
-    """Not now: the model is being loaded, or as many requests as allowed are being answered.
+    """The model is still loading, or the server is busy with other requests.
 
-    `why` is the word for the reason in metrics.
+    `why` is the reason's label in the metrics.
     """
 
     status = 503
 
-    def __init__(self, sentence: str, why: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
         self.why = why
 
 
 class OutOfMemory(ServeError):
-    """There is no memory for another model: the platform unloads others and tries again."""
+    """There is no memory for another model. SageMaker unloads other models and tries again."""
 
     status = 507

@@ -1,4 +1,4 @@
-"""gunicorn's settings, given to it as `-c python:serve.http.gunicorn_conf`; the application is made here too."""
+"""The configuration of gunicorn (`--config python:serve.http.gunicorn_conf`), which also creates the application."""
 
 import importlib
 import logging
@@ -33,51 +33,52 @@ bind = f"0.0.0.0:{_settings.port}" if _settings.listener is None else f"fd://{_s
 workers = _settings.workers
 worker_class = "serve.http.worker.Worker"
 threads = _settings.threads
-# Beyond it the connection that has waited longest is closed. The model, children and the log need descriptors too.
+# With more connections, the one that has waited longest is closed. The model, child processes and the log also need
+# file descriptors.
 _files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-_most = _files - 100 - _settings.admitted if _files != resource.RLIM_INFINITY else 2**20
-worker_connections = max(16, min(1000 + _settings.threads, _most))
-keepalive = 75  # longer than a client pools an idle connection: one that we close while it sends is a reset to it
-timeout = max(60, _settings.timeout)  # of the worker's main loop, which no prediction can hold up
-graceful_timeout = 25  # SIGKILL comes 30 s after SIGTERM
+_max_connections = _files - 100 - _settings.admitted if _files != resource.RLIM_INFINITY else 2**20
+worker_connections = max(16, min(1000 + _settings.threads, _max_connections))
+keepalive = 75  # longer than clients keep idle connections; closing one while a client sends would reset it
+timeout = max(60, _settings.timeout)  # for the worker's main loop, which predictions do not block
+graceful_timeout = 25  # SageMaker sends SIGKILL 30 s after SIGTERM
 worker_tmp_dir = next((path for path in ("/dev/shm", "/tmp") if os.access(path, os.W_OK)), None)
-control_socket_disable = True  # it would be written under the home folder, which may be read-only
-forwarder_headers = ""  # gunicorn would let a client on this machine, or a proxy, replace the path
+control_socket_disable = True  # the socket would be in the home folder, which may be read-only
+forwarder_headers = ""  # by default, a proxy or a client on this machine could replace the path
 proc_name = "serve"
 loglevel = "info"
 
 
 class logger_class(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's own lines in the format that the settings name."""
+    """Writes gunicorn's own log lines in the format of the settings."""
 
     def setup(self, cfg: Any) -> None:
-        """Called with gunicorn's settings when the log is opened."""
+        """Set up the log. Called with gunicorn's settings."""
         super().setup(cfg)
         if _settings.log_format == JSON:
             write_json(self.error_log.handlers)
 
 
 BOOT_ERROR = 3
-"""gunicorn's own exit code for a worker that cannot begin, at which it starts no other one."""
+"""gunicorn's exit code for a worker that fails to boot. After it, gunicorn stops instead of starting another worker."""
 
-_DEATHS = 3
-# Shared by the main process and its workers: whether one has ever loaded the model, and for each of the last 256
-# workers whether it ended by itself.
+_MAX_DEATHS = 3
+# Shared by the main process and its workers: whether a worker has ever loaded the model, and for each of the last 256
+# workers whether it exited by itself.
 _shared = mmap.mmap(-1, 1 + 256)
 _deaths = 0
 
-# Several workers keep their metrics in files, whichever of them is asked.
+# With several workers, metrics are in shared files, because any worker may get the request for /metrics.
 _metrics_files = Shared() if _settings.metrics and _settings.workers > 1 else None
 _observer = Observer(_settings, _metrics_files)
 
 
 def _loader() -> Load:
-    from serve.engine.loading import Loader  # ONNX Runtime is imported beside Flask, not before it
+    from serve.engine.loading import Loader  # in this thread, so that ONNX Runtime and Flask are imported concurrently
 
     loader = Loader(_settings)
     if _settings.multi_model:
-        importlib.import_module("serve.engine.runtime")  # now, so that the first model does not wait for it
-        _shared[0] = 1  # whatever kills the worker from now on, the next one leaves it out
+        importlib.import_module("serve.engine.runtime")  # so that the first model does not wait for the import
+        _shared[0] = 1  # if a model kills the worker from now on, the next worker skips that model
         return loader.load_another
 
     def load(folder: Path) -> "Engine":
@@ -89,9 +90,9 @@ def _loader() -> Load:
 
 
 def _give_up() -> None:
-    """End the worker with the code at which gunicorn stops for good, instead of starting another one."""
+    """End the worker with BOOT_ERROR, so that gunicorn stops."""
     logging.shutdown()
-    os._exit(BOOT_ERROR)  # sys.exit would end the loading thread alone
+    os._exit(BOOT_ERROR)  # sys.exit would only end the loading thread
 
 
 _list = _settings.list_of_models
@@ -102,49 +103,50 @@ _models = Models(_loader, _loaded, _observer.metrics)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Give the worker that is to begin its metrics' files; called in the main process."""
+    """Assign metrics files to a new worker. Called in the main process."""
     if _metrics_files is not None:
         worker.metrics_number = _metrics_files.free(other.metrics_number for other in server.WORKERS.values())
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Load what there is to load in the worker, while the worker imports Flask and begins to answer."""
-    _heed_signals(server, worker)
+    """Start loading the models in a new worker, while it imports Flask and starts to serve requests."""
+    _handle_signals(server, worker)
     worker.refused = _observer.refused
     if _metrics_files is not None:
         _metrics_files.number = worker.metrics_number
-    machine.be_killed_first(500)  # before the main process, which says what has happened
+    machine.be_killed_first(500)  # before the main process, which then logs what has happened
     _models.restore(None if _settings.multi_model else _give_up)
 
 
-def _heed_signals(server: Any, worker: Any) -> None:
-    """Let the worker end at a SIGTERM, or a Ctrl-C, that comes before gunicorn has given it its own handlers.
+def _handle_signals(server: Any, worker: Any) -> None:
+    """Make the worker stop if SIGTERM or Ctrl-C comes before gunicorn has installed the worker's signal handlers.
 
-    Until then it has the main process's, which put the signal into a queue that nobody reads in a worker: the main
-    process would wait for `graceful_timeout`, and kill the worker.
+    Until then, the worker has the handlers of the main process, which put signals into a queue that no worker reads.
+    The main process would wait for `graceful_timeout` and then kill the worker.
     """
 
     def stop(*_: object) -> None:
         worker.alive = False
 
-    ending = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
-    for number in ending:
+    stop_signals = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
+    for number in stop_signals:
         signal.signal(number, stop)
     while not server.SIG_QUEUE.empty():
-        if server.SIG_QUEUE.get() in ending:
+        if server.SIG_QUEUE.get() in stop_signals:
             stop()
 
 
 def worker_exit(server: object, worker: Any) -> None:
-    """Note that a worker ends by itself, and let its threads end; called in the worker."""
+    """Record that the worker exits by itself, and let its threads end. Called in the worker."""
     _models.close()
     _shared[1 + worker.age % 256] = 1
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Count the workers that were killed before any had loaded the model, and give up after a few.
+    """Count the workers that were killed before any had loaded the model, and give up after _MAX_DEATHS.
 
-    Raises HaltServer: for want of memory the next one would be killed too, and no line of the log would say why.
+    Raises HaltServer. Without it, workers that run out of memory would be restarted and killed forever, without an
+    explanation in the log.
     """
     global _deaths
     if _metrics_files is not None:
@@ -152,17 +154,18 @@ def child_exit(server: Any, worker: Any) -> None:
     if _shared[0] or _shared[1 + worker.age % 256]:
         return
     _deaths += 1
-    if _deaths == _DEATHS:
+    if _deaths == _MAX_DEATHS:
         server.log.error(
-            "The model cannot be served: %d processes were killed before they had loaded it, probably for want of "
-            "memory. This container may use %.0f MB: give it more, choose a larger instance, or a smaller model.",
-            *(_deaths, machine.memory_bytes() / 2**20),
+            "The model cannot be served: %d processes were killed while loading it, probably because memory ran out. "
+            "This container may use %.0f MB: give it more memory, or use a larger instance or a smaller model.",
+            _deaths,
+            machine.memory_bytes() / 2**20,
         )
         raise HaltServer("Workers were killed before the model was loaded.", BOOT_ERROR)
 
 
 def on_exit(server: object) -> None:
-    """Remove what was made at start: a converted model, the list of models, metrics. Called in the main process."""
+    """Remove the temporary files: converted model, list of models, metrics. Called in the main process."""
     if _metrics_files is not None:
         _metrics_files.remove()
     for folder in (_settings.converted, _list and _list.parent):
@@ -171,7 +174,7 @@ def on_exit(server: object) -> None:
 
 
 def application() -> "Flask":
-    """The WSGI application of this process, around the models that post_fork began to load."""
+    """Create the WSGI application of this process, for the models that post_fork has started to load."""
     from serve.http.application import create_app
 
     return create_app(_settings, _models, _observer)

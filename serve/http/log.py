@@ -1,4 +1,4 @@
-"""The log: whatever text a line carries, from a client, a model's files or a library, it stays one short line."""
+"""The log. Every message stays a single short line, even if it quotes text from a client, a model file or a library."""
 
 import json
 import logging
@@ -8,67 +8,67 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-LONGEST = 1000
-"""Characters of a line's message."""
-_PLAIN = re.compile(r"[\w.:/+@-]+")  # a value that needs no quotes
-_TRACEBACK_LINES = 60  # the last ones, which say where
+MAX_MESSAGE = 1000
+"""Maximum number of characters in a message."""
+_PLAIN = re.compile(r"[\w.:/+@-]+")  # values that need no quotes
+_TRACEBACK_LINES = 60  # the last ones, which show the origin
 
 
-def printable(text: str, longest: int = LONGEST) -> str:
-    """`text`, cut to `longest` characters, with line feeds, escape sequences and the like written out: \\n, \\x1b."""
-    shown = text[:longest]
-    if not shown.isprintable():
-        shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in shown)
-    return shown + "..." * (len(text) > longest)
+def printable(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Cut `text` to `limit` characters, and escape line feeds, control characters and the like: \\n, \\x1b."""
+    short = text[:limit]
+    if not short.isprintable():
+        short = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in short)
+    return f"{short}..." if len(text) > limit else short
 
 
 class Record(logging.LogRecord):
-    """A record of any logger, gunicorn's and Python's warnings too, that is safe to be written."""
+    """A log record that is safe to write, for every logger, including gunicorn's and Python's warnings."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.exc_info and self.exc_info[0]:
             lines = "".join(traceback.format_exception(*self.exc_info)).splitlines()[-_TRACEBACK_LINES:]
-            # Behind a bar, so that an exception's text cannot pass for a line of its own.
+            # The bar prevents an exception's text from looking like a separate log line.
             self.exc_text = "\n".join(f"| {printable(line)}" for line in lines)
 
     def getMessage(self) -> str:
-        """The message with its arguments, as one line."""
+        """Return the formatted message as one line."""
         return printable(super().getMessage().strip())
 
 
 def install() -> None:
-    """Make every record of this process one of ours, and Python's warnings records."""
+    """Use Record for all log records of this process, and log Python's warnings."""
     logging.setLogRecordFactory(Record)
     logging.captureWarnings(True)
 
 
-def fields(of_record: Mapping[str, object]) -> Mapping[str, object]:
-    """The `extra` of a call of a logger: fields of a line beside its message. The caller has made texts printable."""
-    return {"fields": of_record}
+def fields(values: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the `extra` argument of a logging call that adds fields to a line. Their values must be printable."""
+    return {"fields": values}
 
 
 class TextFormatter(logging.Formatter):
-    """A line of text: after the message the fields that are not empty, but for those that the message begins with."""
+    """Formats a line of text: the message, then the non-empty fields that are not part of the message."""
 
     _IN_MESSAGE = frozenset({"method", "path", "status", "reason"})
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """As Formatter's, which knows the time and the level."""
-        of_record: Mapping[str, object] = getattr(record, "fields", {})
-        shown = [
+        """Format the message and append the fields."""
+        values: Mapping[str, object] = getattr(record, "fields", {})
+        texts = [
             f"{name}={value if _PLAIN.fullmatch(str(value)) else json.dumps(value)}"
-            for name, value in of_record.items()
+            for name, value in values.items()
             if name not in self._IN_MESSAGE and value != ""
         ]
-        return super().formatMessage(record) + (f" [{' '.join(shown)}]" if shown else "")
+        return super().formatMessage(record) + (f" [{' '.join(texts)}]" if texts else "")
 
 
 class JsonFormatter(logging.Formatter):
-    """A line of JSON: `time` in UTC, `level`, `process`, `message`, the fields, and `traceback` for an exception."""
+    """Formats a line of JSON: `time` in UTC, `level`, `process`, `message`, the fields, and `traceback` if any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """As Formatter's."""
+        """Return the record as JSON."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -82,6 +82,6 @@ class JsonFormatter(logging.Formatter):
 
 
 def write_json(handlers: Iterable[logging.Handler]) -> None:
-    """Have these handlers write lines of JSON."""
+    """Make these handlers write JSON lines."""
     for handler in handlers:
         handler.setFormatter(JsonFormatter())

@@ -1,1 +1,1 @@
-"""The built-in tasks: what a graph answers, and the forms in which a response says it."""
+"""The built-in tasks: how a graph's outputs become predictions, and the formats of a response."""

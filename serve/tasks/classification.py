@@ -1,4 +1,4 @@
-"""The task image-classification: a probability for each class."""
+"""The task image-classification: one probability per class."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,59 +8,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.artifact import Artifact
-from serve.tasks.forms import Answer, Form
+from serve.tasks.forms import Form, Prediction
 
 OUTPUTS: tuple[str, ...] = ("probabilities",)
 
 
 def fits(outputs: Mapping[str, NDArray[Any]], artifact: Artifact) -> bool:
-    """Whether `probabilities` of one image is float32 (1, classes)."""
+    """Return whether `probabilities` for one image is float32 (1, classes)."""
     probabilities = outputs["probabilities"]
     return probabilities.dtype == np.float32 and probabilities.shape == (1, len(artifact.class_names))
 
 
-def answer(outputs: Mapping[str, NDArray[np.float32]], artifact: Artifact) -> NDArray[np.float32]:
-    """The graph's outputs for one image -> probabilities, float32 (classes,) in order of the label index."""
+def values(outputs: Mapping[str, NDArray[np.float32]], artifact: Artifact) -> NDArray[np.float32]:
+    """Return the probabilities for one image, float32 (classes,), in the order of the label index."""
     return outputs["probabilities"]
 
 
-def evaluated(answer: Answer) -> NDArray[np.float32]:
-    """The probabilities."""
-    return answer.values
+def evaluated(prediction: Prediction) -> NDArray[np.float32]:
+    """Return the probabilities."""
+    return prediction.values
 
 
 def options(attributes: Sequence[tuple[str, str]]) -> Mapping[str, float]:
-    """Nothing, whatever the custom attributes: every class has its probability."""
+    """Return no options: this task ignores custom attributes."""
     return {}
 
 
 def postprocess(values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
-    """The values as they are."""
+    """Return the values unchanged."""
     return values
 
 
-def _array(answer: Answer) -> str:
-    return json.dumps(answer.values.tolist())
+def _array(prediction: Prediction) -> str:
+    return json.dumps(prediction.values.tolist())
 
 
-def _prediction(answer: Answer) -> str:
-    return json.dumps({"prediction": answer.values.tolist()})
+def _prediction(prediction: Prediction) -> str:
+    return json.dumps({"prediction": prediction.values.tolist()})
 
 
-def _prediction_line(answer: Answer) -> str:
-    return _prediction(answer) + "\n"
+def _prediction_line(prediction: Prediction) -> str:
+    return _prediction(prediction) + "\n"
 
 
-def _verbose(answer: Answer) -> str:
+def _verbose(prediction: Prediction) -> str:
     document = {
-        "predicted_label": answer.class_names[int(answer.values.argmax())],
-        "labels": list(answer.class_names),
-        "probabilities": answer.values.tolist(),
+        "predicted_label": prediction.class_names[int(prediction.values.argmax())],
+        "labels": list(prediction.class_names),
+        "probabilities": prediction.values.tolist(),
     }
     return json.dumps(document)
 
 
 _OTHERS = (Form("application/jsonlines", _prediction_line), Form("application/json", _verbose, "verbose"))
-FORMS: tuple[Form[Answer], ...] = (Form("application/json", _array), *_OTHERS)
-# What the built-in writes in batch transform.
-BATCH_FORMS: tuple[Form[Answer], ...] = (Form("application/json", _prediction), *_OTHERS)
+FORMS: tuple[Form[Prediction], ...] = (Form("application/json", _array), *_OTHERS)
+# As in the built-in algorithm's batch transform.
+BATCH_FORMS: tuple[Form[Prediction], ...] = (Form("application/json", _prediction), *_OTHERS)

@@ -1,4 +1,4 @@
-"""What every task has in common on its way out: an answer, and the forms in which it can be written."""
+"""What all tasks share: the prediction for one image, and the response formats."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model says about one image, and what a form may say beside it.
+class Prediction:
+    """The prediction for one image, with everything that a response format may need.
 
-    `values` is what the task's `answer` returns. `width` and `height` are the image's own, upright, in pixels; `spec`
-    is what made it the model's input.
+    `values` is what the task's `values` returns. `width` and `height` are the size of the original upright image in
+    pixels; `spec` describes how it became the model's input.
     """
 
     values: NDArray[np.float32]
@@ -29,11 +29,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Form(Generic[T]):
-    """A form that a response can take: what asks for it in Accept, and the function that writes it.
+    """A response format: the media type that selects it in the Accept header, and its encoder.
 
-    `encode` takes what the task answers: an Answer, or the JSON text of the task `tensors`. `parameter` is what asks
-    for this form among those of one media type, as `verbose` does in `application/json;verbose`; the form without one
-    is the plain one.
+    `encode` takes a Prediction, or the JSON text of the task `tensors`. `parameter` selects between forms of the same
+    media type, like `verbose` in `application/json;verbose`; it is "" for the default form.
     """
 
     media: str

@@ -1,16 +1,16 @@
-"""A tensor as SageMaker's built-in algorithms answer it: a protobuf Record in a RecordIO frame, written by hand.
+"""Encodes a tensor as SageMaker's built-in algorithms do: a protobuf Record in a RecordIO frame, written by hand.
 
-Of the Record's schema (package aialgs.data) this needs, fields by number:
+This uses the following part of the Record schema (package aialgs.data):
 
     message Record        { map<string, Value> features = 1; }
     message Value         { oneof value { Float32Tensor float32_tensor = 2; Int32Tensor int32_tensor = 7; } }
     message Float32Tensor { repeated float values = 1 [packed = true]; }
     message Int32Tensor   { repeated int32 values = 1 [packed = true]; }
 
-A map is on the wire a message with key = 1 and value = 2 for each pair (protobuf.dev, "Encoding"). The frame is MXNet's
-RecordIO: a magic number, the record's length, the record, zeros up to a multiple of 4 bytes; numbers little-endian.
-MXNet's writer splits a record in which the magic number occurs. Readers of these answers, SageMaker's SDK first, take a
-frame for a whole record, so this one does not.
+A map is encoded as one message per pair, with key = 1 and value = 2 (protobuf.dev, "Encoding"). The frame is MXNet's
+RecordIO: a magic number, the record's length, the record, and zeros up to a multiple of 4 bytes; numbers are
+little-endian. MXNet's writer splits records that contain the magic number. This one does not, because SageMaker's SDK
+and other readers expect a whole record in each frame.
 """
 
 import struct
@@ -24,25 +24,25 @@ _FEATURES, _KEY, _VALUE, _FLOAT32_TENSOR, _INT32_TENSOR, _VALUES = 1, 1, 2, 2, 7
 _LENGTH_DELIMITED = 2
 
 MAX_BYTES = (1 << 29) - 1
-"""Longest record: the frame keeps three bits of its length for other things."""
+"""Maximum length of a record: the frame reserves three bits of the length field."""
 
 
 def of_tensor(values: NDArray[np.float32]) -> bytes:
-    """float32 of any shape -> a framed Record with the features `target`, its numbers, and `shape`, its shape.
+    """Encode a float32 array as a framed Record with the features `target` (its values) and `shape`.
 
-    Raises ValueError for a record of more than MAX_BYTES.
+    Raises ValueError if the record is longer than MAX_BYTES.
     """
     numbers = np.ascontiguousarray(values, "<f4").ravel().view(np.uint8).data
     shape = b"".join(map(_varint, values.shape))
     record = [*_feature(b"target", _FLOAT32_TENSOR, numbers), *_feature(b"shape", _INT32_TENSOR, shape)]
     length = _length(record)
     if length > MAX_BYTES:
-        raise ValueError(f"a record of {length} bytes does not fit into a frame, which holds {MAX_BYTES}")
+        raise ValueError(f"a record of {length} bytes does not fit into a frame of {MAX_BYTES} bytes")
     return b"".join([struct.pack("<II", _MAGIC, length), *record, bytes(-length % 4)])
 
 
 _Parts = list[bytes | memoryview]
-"""Bytes in pieces, so that millions of numbers are not copied at each level of the message."""
+"""Bytes in pieces, to avoid copying millions of numbers at each level of the message."""
 
 
 def _feature(name: bytes, kind: int, values: bytes | memoryview) -> _Parts:
@@ -51,7 +51,7 @@ def _feature(name: bytes, kind: int, values: bytes | memoryview) -> _Parts:
 
 
 def _field(number: int, content: _Parts) -> _Parts:
-    """A field whose value is text, a message or packed numbers."""
+    """Encode a field whose value is a string, a message or packed numbers."""
     return [_varint(number << 3 | _LENGTH_DELIMITED) + _varint(_length(content)), *content]
 
 
@@ -60,7 +60,7 @@ def _length(parts: _Parts) -> int:
 
 
 def _varint(number: int) -> bytes:
-    """A number from 0: seven bits a byte, the lowest first, the eighth bit set in all but the last."""
+    """Encode a non-negative number: seven bits per byte, lowest first, the eighth bit set in all but the last byte."""
     digits = bytearray()
     while number > 0x7F:
         digits.append(number & 0x7F | 0x80)

@@ -1,4 +1,4 @@
-"""The task semantic-segmentation: the class of each pixel of the photo."""
+"""The task semantic-segmentation: one class per pixel of the photo."""
 
 import base64
 import json
@@ -11,77 +11,77 @@ from numpy.typing import NDArray
 from serve.artifact import Artifact
 from serve.http.errors import TooLarge
 from serve.tasks import masks, records
-from serve.tasks.forms import Answer, Form
+from serve.tasks.forms import Form, Prediction
 
 OUTPUTS: tuple[str, ...] = ("logits",)
 
 MAX_PROBABILITIES = 100 * 2**20
-"""Bytes of the largest answer with a number for each class and pixel: as much as batch transform can carry."""
+"""Limit of a response with one probability per class and pixel, in bytes: the maximum of batch transform."""
 
 
 def fits(outputs: Mapping[str, NDArray[Any]], artifact: Artifact) -> bool:
-    """Whether `logits` of one image is float32 (1, classes, side / t, side / t) for a whole number t."""
+    """Return whether `logits` for one image is float32 (1, classes, side / t, side / t) for a whole number t."""
     logits = outputs["logits"]
     cells = logits.shape[-1] if logits.ndim else 0
     tiled = cells > 0 and artifact.input.resize % cells == 0
     return tiled and logits.dtype == np.float32 and logits.shape == (1, len(artifact.class_names), cells, cells)
 
 
-def answer(outputs: Mapping[str, NDArray[np.float32]], artifact: Artifact) -> NDArray[np.float32]:
-    """The graph's outputs for one image -> its logits, float32 (C, h, w), of which a form makes what it needs."""
+def values(outputs: Mapping[str, NDArray[np.float32]], artifact: Artifact) -> NDArray[np.float32]:
+    """Return the logits of one image, float32 (C, h, w). The forms compute masks or probabilities from them."""
     return outputs["logits"]
 
 
-def evaluated(answer: Answer) -> NDArray[np.uint8]:
-    """The mask of the photo, uint8 (H, W) of class ids."""
-    return masks.class_ids(answer.values, (answer.width, answer.height), answer.spec)
+def evaluated(prediction: Prediction) -> NDArray[np.uint8]:
+    """Return the mask of the photo, uint8 (H, W), with class ids."""
+    return masks.class_ids(prediction.values, (prediction.width, prediction.height), prediction.spec)
 
 
 def options(attributes: Sequence[tuple[str, str]]) -> Mapping[str, float]:
-    """Nothing, whatever the custom attributes: every pixel has its class."""
+    """Return no options: this task ignores custom attributes."""
     return {}
 
 
 def postprocess(values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
-    """The values as they are."""
+    """Return the values unchanged."""
     return values
 
 
-def _png(answer: Answer) -> bytes:
-    return masks.png(evaluated(answer))
+def _png(prediction: Prediction) -> bytes:
+    return masks.png(evaluated(prediction))
 
 
-def _record(answer: Answer) -> bytes:
-    """A framed Record with float32 probabilities, flat, and their shape [1, C, H, W]."""
-    classes, size = len(answer.class_names), (answer.width, answer.height)
-    needed = classes * answer.width * answer.height * np.dtype(np.float32).itemsize
+def _record(prediction: Prediction) -> bytes:
+    """Return a framed Record with the flat float32 probabilities and their shape [1, C, H, W]."""
+    classes, size = len(prediction.class_names), (prediction.width, prediction.height)
+    needed = classes * prediction.width * prediction.height * np.dtype(np.float32).itemsize
     if needed > MAX_PROBABILITIES:
         raise TooLarge(
-            f"The probabilities of {classes} classes for {answer.width} x {answer.height} pixels would have {needed} "
-            f"bytes, the limit is {MAX_PROBABILITIES}; send a smaller photo, or ask for image/png."
+            f"The probabilities of {classes} classes for {prediction.width} x {prediction.height} pixels would take "
+            f"{needed} bytes, the limit is {MAX_PROBABILITIES}; send a smaller photo, or request image/png."
         )
-    return records.of_tensor(masks.probabilities(answer.values, size, answer.spec)[np.newaxis])
+    return records.of_tensor(masks.probabilities(prediction.values, size, prediction.spec)[np.newaxis])
 
 
-def _verbose(answer: Answer) -> str:
-    """Each class with its name and its share of the pixels, and the mask as a PNG in base64."""
-    mask = evaluated(answer)
-    shares = np.bincount(mask.ravel(), minlength=len(answer.class_names)) / mask.size
+def _verbose(prediction: Prediction) -> str:
+    """Return JSON with the name and pixel share of each class, and the mask as a base64-encoded PNG."""
+    mask = evaluated(prediction)
+    shares = np.bincount(mask.ravel(), minlength=len(prediction.class_names)) / mask.size
     document = {
-        "width": answer.width,
-        "height": answer.height,
+        "width": prediction.width,
+        "height": prediction.height,
         "classes": [
             {"label": name, "class_id": index, "share": share}
-            for index, (name, share) in enumerate(zip(answer.class_names, shares.tolist(), strict=True))
+            for index, (name, share) in enumerate(zip(prediction.class_names, shares.tolist(), strict=True))
         ],
         "mask": base64.b64encode(masks.png(mask)).decode("ascii"),
     }
     return json.dumps(document)
 
 
-FORMS: tuple[Form[Answer], ...] = (
+FORMS: tuple[Form[Prediction], ...] = (
     Form("image/png", _png),
-    # The built-in's notebook asks by the first of these names, its guide by the second.
+    # The built-in algorithm's notebook requests the first of these media types, its documentation the second.
     Form("application/x-protobuf", _record),
     Form("application/x-recordio-protobuf", _record),
     Form("application/json", _verbose),

@@ -1,4 +1,4 @@
-"""The tasks that can be served: a module for each, which knows its graph's outputs, its answer and its forms."""
+"""The interface of the task modules, and the modules by name."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -8,37 +8,38 @@ from numpy.typing import NDArray
 
 from serve.artifact import CLASSIFICATION, DETECTION, SEGMENTATION, Artifact
 from serve.tasks import classification, detection, segmentation
-from serve.tasks.forms import Answer, Form
+from serve.tasks.forms import Form, Prediction
 
 
 class Task(Protocol):
-    """What a task's module holds. NumPy and Pillow only, as training evaluates with the same code."""
+    """The interface of a task's module. NumPy and Pillow only, because training evaluates with the same code."""
 
     OUTPUTS: tuple[str, ...]
-    """Names of the graph's outputs that are needed; each has the batch as its first dimension."""
-    FORMS: tuple[Form[Answer], ...]
-    """Forms of a response, that for an absent Accept and for */* first. Names of `parameter` are in lower case."""
-    BATCH_FORMS: tuple[Form[Answer], ...]
-    """The same in batch transform."""
+    """The names of the required graph outputs; the first dimension of each is the batch."""
+    FORMS: tuple[Form[Prediction], ...]
+    """The response formats. The first is the default for */* or no Accept header. Parameters are in lower case."""
+    BATCH_FORMS: tuple[Form[Prediction], ...]
+    """The response formats for batch transform."""
 
     def fits(self, outputs: Mapping[str, NDArray[Any]], artifact: Artifact) -> bool:
-        """Whether the graph's outputs for a batch of one image have the dtypes and shapes that the artifact says."""
+        """Return whether the graph's outputs for a batch of one image have the expected dtypes and shapes."""
 
-    def answer(self, outputs: Mapping[str, NDArray[np.float32]], artifact: Artifact) -> NDArray[np.float32]:
-        """The graph's finite outputs for one image, without the batch -> the values of its Answer."""
+    def values(self, outputs: Mapping[str, NDArray[np.float32]], artifact: Artifact) -> NDArray[np.float32]:
+        """Return the values of a Prediction from the graph's finite outputs for one image, without the batch axis."""
 
-    def evaluated(self, answer: Answer) -> NDArray[np.float32] | NDArray[np.uint8]:
-        """What training compares with the truth: probabilities (classes,), detections (d, 6), or a mask (H, W)."""
+    def evaluated(self, prediction: Prediction) -> NDArray[np.float32] | NDArray[np.uint8]:
+        """Return what training compares with the ground truth: probabilities (classes,), detections (d, 6), or a mask
+        (H, W)."""
 
     def options(self, attributes: Sequence[tuple[str, str]]) -> Mapping[str, float]:
-        """What a request's custom attributes (name in lower case, value) ask of the answer, by name.
+        """Parse the options in a request's custom attributes, which are (name in lower case, value) pairs.
 
-        Names that mean nothing to the task are ignored. Raises BadRequest naming an attribute with a bad value.
+        Unknown names are ignored. Raises BadRequest for an attribute with an invalid value.
         """
 
     def postprocess(self, values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
-        """The values of an Answer as `options` ask for them."""
+        """Return the values of a Prediction with `options` applied."""
 
 
 TASKS: dict[str, Task] = {CLASSIFICATION: classification, DETECTION: detection, SEGMENTATION: segmentation}
-"""By the `task` of model.json."""
+"""The task modules, by the `task` in model.json."""

@@ -1,6 +1,6 @@
-"""Counts requests for GET /metrics. Prometheus's client library is imported with the first one that reaches a model.
+"""Counts requests for GET /metrics. Prometheus's client library is imported with the first request to reach a model.
 
-The import takes 40 ms, so it waits until the model is loaded; the refusals before that are counted without it.
+The import takes 40 ms, so it is delayed until a model is loaded. Refused requests before that are counted without it.
 """
 
 import threading
@@ -14,75 +14,75 @@ if TYPE_CHECKING:
     from serve.telemetry.instruments import Instruments
 
 UNCOUNTED = ("/ping", "/metrics")
-"""Paths of the platform's own requests."""
+"""Paths of SageMaker's own requests, which are not counted."""
 
 
 class Metrics:
-    """What is counted of this process's requests and models. Safe to share by threads."""
+    """The metrics of this process's requests and models. Thread-safe."""
 
     def __init__(self, shared: Shared | None = None) -> None:
-        """`shared` is where several worker processes keep their counts."""
+        """`shared` holds the metrics of several worker processes."""
         self._shared = shared
         self._lock = threading.Lock()
-        self._made: Instruments | None = None
-        self._before: Counter[tuple[str, int, str]] = Counter()  # arguments of Instruments.count
+        self._created: Instruments | None = None
+        self._early: Counter[tuple[str, int, str]] = Counter()  # arguments of Instruments.count
 
-    def entered(self, model: str) -> None:
-        """A request is inside."""
-        self._instruments.of(model).inside.inc()
+    def admitted(self, model: str) -> None:
+        """Record that a request was admitted."""
+        self._instruments.of(model).in_progress.inc()
 
-    def left(self, model: str) -> None:
-        """A request is not inside any more."""
-        self._instruments.of(model).inside.dec()
+    def finished(self, model: str) -> None:
+        """Record that an admitted request has finished."""
+        self._instruments.of(model).in_progress.dec()
 
-    def waits(self, model: str) -> None:
-        """A request waits for its turn."""
+    def wait_started(self, model: str) -> None:
+        """Record that a request waits for its turn."""
         self._instruments.of(model).waiting.inc()
 
-    def waited(self, model: str) -> None:
-        """A request waits no more."""
+    def wait_ended(self, model: str) -> None:
+        """Record that a request no longer waits."""
         self._instruments.of(model).waiting.dec()
 
-    def answered(self, trace: Trace) -> None:
-        """A request is answered."""
+    def responded(self, trace: Trace) -> None:
+        """Record the response to a request."""
         if trace.path in UNCOUNTED:
             return
-        counted = trace.model, trace.status, trace.unavailable
-        if self._made is None and not trace.stages:
+        labels = trace.model, trace.status, trace.unavailable
+        if self._created is None and not trace.stages:
             with self._lock:
-                if self._made is None:
-                    self._before[counted] += 1
+                if self._created is None:
+                    self._early[labels] += 1
                     return
-        self._instruments.count(*counted)
+        self._instruments.count(*labels)
         if trace.stages:
             self._instruments.of(trace.model).observe(trace)
 
     def loaded(self, model: str, seconds: float, resident: int) -> None:
-        """A model was loaded in so many seconds, by which this process has grown by `resident` bytes."""
+        """Record that a model was loaded in `seconds` and that the process has grown by `resident` bytes."""
         self._instruments.loaded(model, seconds, resident)
 
     def unloaded(self, model: str) -> None:
-        """A model was unloaded, and its last request is answered. With several workers, none can be."""
+        """Record that a model was unloaded, after its last request. This never happens with several workers."""
         self._instruments.forget(model)
 
     def page(self) -> tuple[bytes, str]:
-        """All metrics in Prometheus's text format, and its media type."""
+        """Return all metrics in Prometheus's text format, and its media type."""
         from serve.telemetry.instruments import CONTENT_TYPE
 
         return self._instruments.page(), CONTENT_TYPE
 
     @property
     def _instruments(self) -> "Instruments":
-        if self._made is None:
+        if self._created is None:
             with self._lock:
-                if self._made is None:
-                    self._made = self._make()
-        return self._made
+                if self._created is None:
+                    self._created = self._create()
+        return self._created
 
-    def _make(self) -> "Instruments":
+    def _create(self) -> "Instruments":
         from serve.telemetry.instruments import Instruments
 
-        made = Instruments(self._shared)
-        for (model, status, unavailable), times in self._before.items():
-            made.count(model, status, unavailable, times)
-        return made
+        instruments = Instruments(self._shared)
+        for (model, status, unavailable), times in self._early.items():
+            instruments.count(model, status, unavailable, times)
+        return instruments

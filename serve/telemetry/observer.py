@@ -1,4 +1,4 @@
-"""A trace for each request, from the application's first line to its last; then the metrics and the log have it."""
+"""Traces each request through the application, and passes the trace to the metrics and the request log."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,26 +15,26 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _INFERENCE_ID = "HTTP_X_AMZN_SAGEMAKER_INFERENCE_ID"
-_LONGEST_ID = 64  # as SageMaker's API has it
+_MAX_ID = 64  # the limit of SageMaker's API
 
 
 class Observer:
-    """Watches the requests of this process. Safe to share by threads.
+    """Observes the requests of this process. Thread-safe.
 
-    `metrics` is None where the settings want none.
+    `metrics` is None if the settings disable metrics.
     """
 
     def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
-        """`shared` is where several worker processes keep their counts."""
+        """`shared` holds the metrics of several worker processes."""
         self.metrics = Metrics(shared) if settings.metrics else None
         self._log = RequestLog(settings.log_requests)
 
-    def traced(self, application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-        """The WSGI application, which works for a Trace then."""
+    def trace_requests(self, application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        """Wrap a WSGI application so that each request has a Trace."""
 
-        def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-            path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")  # as Werkzeug reads it
-            trace = Trace(environ["REQUEST_METHOD"], path, environ.get(_INFERENCE_ID, "")[:_LONGEST_ID])
+        def traced_application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")  # the same as in Werkzeug
+            trace = Trace(environ["REQUEST_METHOD"], path, environ.get(_INFERENCE_ID, "")[:_MAX_ID])
 
             def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
                 trace.status = int(status[:3])
@@ -42,58 +42,58 @@ class Observer:
                 return start_response(status, headers, *more)
 
             with working_for(trace):
-                answered = application(environ, start)
-            self._ended(trace)
-            return answered
+                response = application(environ, start)
+            self._record(trace)
+            return response
 
-        return answer
+        return traced_application
 
     def refused(self, status: int, reason: str) -> None:
-        """A request was answered that the application has not seen, as it could not be read."""
+        """Record the response to a request that could not be read and did not reach the application."""
         trace = Trace()
         trace.status, trace.reason = status, reason
-        self._ended(trace)
+        self._record(trace)
 
     @contextmanager
-    def inside(self, trace: Trace) -> Iterator[None]:
-        """In the block, the request is inside."""
+    def in_progress(self, trace: Trace) -> Iterator[None]:
+        """Count the request as in progress while the block runs."""
         if self.metrics is None:
             yield
             return
-        self.metrics.entered(trace.model)
+        self.metrics.admitted(trace.model)
         try:
             yield
         finally:
-            self.metrics.left(trace.model)
+            self.metrics.finished(trace.model)
 
     @contextmanager
     def waiting(self, trace: Trace, function: Callable[P, T]) -> Iterator[Callable[P, T]]:
-        """From now on the request waits for its turn, in which what is given is to be called in place of `function`."""
-        begun = perf_counter()
+        """Count the request as waiting until the yielded wrapper of `function` is called or the block ends."""
+        start = perf_counter()
         waits = True
 
-        def wait_no_more() -> None:
+        def end_wait() -> None:
             nonlocal waits
             if waits:
                 waits = False
-                trace.add(QUEUE, perf_counter() - begun)
+                trace.add(QUEUE, perf_counter() - start)
                 if self.metrics is not None:
-                    self.metrics.waited(trace.model)
+                    self.metrics.wait_ended(trace.model)
 
         def turn(*args: P.args, **kwargs: P.kwargs) -> T:
-            wait_no_more()
+            end_wait()
             with working_for(trace):
                 return function(*args, **kwargs)
 
         if self.metrics is not None:
-            self.metrics.waits(trace.model)
+            self.metrics.wait_started(trace.model)
         try:
             yield turn
         finally:
-            wait_no_more()
+            end_wait()
 
-    def _ended(self, trace: Trace) -> None:
+    def _record(self, trace: Trace) -> None:
         trace.end()
         if self.metrics is not None:
-            self.metrics.answered(trace)
+            self.metrics.responded(trace)
         self._log.write(trace)

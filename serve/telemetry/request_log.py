@@ -1,4 +1,4 @@
-"""The request log: one line for each request, or for each refused one, as text or as JSON; nothing of a body."""
+"""The request log: one line per request or per refused request, as text or JSON, without data from bodies."""
 
 import logging
 import threading
@@ -13,17 +13,18 @@ from serve.telemetry.trace import STAGES, Trace
 log = logging.getLogger("serve")
 
 SILENT_SECONDS = 5.0
-"""After a line about a 503 there is none for so long: a full server refuses thousands of requests a second."""
+"""The time after a line about a 503 without further ones, because a busy server refuses thousands of requests per
+second."""
 
-_LONGEST = 300  # characters of a path, and of a reason
-_OF_THE_PLATFORM = ("/ping", "/metrics")
+_MAX_CHARS = 300  # of a path, and of a reason
+_FREQUENT = ("/ping", "/metrics")
 
 
 class RequestLog:
-    """Writes `which` requests: all, errors, which are those with a status from 400 on, or none.
+    """Writes `which` requests: all, errors (status 400 and above), or none.
 
-    Of 503s, errors are a line in SILENT_SECONDS, which says how many others there were. The platform asks for /ping and
-    /metrics again and again: they are written where they are refused.
+    With errors, there is at most one line about 503s in SILENT_SECONDS, which includes the number of the others.
+    SageMaker requests /ping and /metrics all the time, so these are only written if they are refused.
     """
 
     def __init__(self, which: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,30 +32,32 @@ class RequestLog:
         self._clock = clock
         self._lock = threading.Lock()
         self._silent_until = -float("inf")
-        self._unsaid = 0
+        self._skipped = 0
 
     def write(self, trace: Trace) -> None:
-        """Write a request that is answered, if it is one of those."""
+        """Write a line about a finished request, depending on the settings."""
         refused = trace.status >= 400
         if not (refused and self._which == ERRORS) and self._which != ALL:
             return
-        if not refused and trace.path in _OF_THE_PLATFORM:
+        if not refused and trace.path in _FREQUENT:
             return
-        unsaid = 0
+        skipped = 0
         if trace.status == 503 and self._which == ERRORS:
             with self._lock:
                 now = self._clock()
                 if now < self._silent_until:
-                    self._unsaid += 1
+                    self._skipped += 1
                     return
-                unsaid, self._unsaid, self._silent_until = self._unsaid, 0, now + SILENT_SECONDS
-        _write(trace, unsaid)
+                skipped, self._skipped, self._silent_until = self._skipped, 0, now + SILENT_SECONDS
+        _write(trace, skipped)
 
 
-def _write(trace: Trace, unsaid: int) -> None:
-    method, path, reason = (printable(text, _LONGEST) for text in (trace.method, trace.path, trace.reason))
-    message = " ".join(filter(None, (str(trace.status), method, path))) + f": {reason}" * bool(reason)
-    more = f" ({unsaid} more since the last such line)" if unsaid else ""
+def _write(trace: Trace, skipped: int) -> None:
+    method, path, reason = (printable(text, _MAX_CHARS) for text in (trace.method, trace.path, trace.reason))
+    message = " ".join(filter(None, (str(trace.status), method, path)))
+    if reason:
+        message += f": {reason}"
+    more = f" ({skipped} more since the last such line)" if skipped else ""
     level = logging.WARNING if trace.status >= 400 else logging.INFO
     log.log(level, "%s%s", message, more, extra=fields(_fields(trace, method, path, reason)))
 
@@ -62,7 +65,7 @@ def _write(trace: Trace, unsaid: int) -> None:
 def _fields(trace: Trace, method: str, path: str, reason: str) -> dict[str, object]:
     milliseconds = {stage: _milliseconds(trace.stages[stage]) for stage in STAGES if stage in trace.stages}
     return {
-        "id": printable(trace.id, _LONGEST) or uuid.uuid4().hex,
+        "id": printable(trace.id, _MAX_CHARS) or uuid.uuid4().hex,
         "model": trace.model,
         "method": method,
         "path": path,
@@ -72,7 +75,7 @@ def _fields(trace: Trace, method: str, path: str, reason: str) -> dict[str, obje
         "bytes_in": trace.received,
         "bytes_out": trace.sent,
         "ms": _milliseconds(trace.seconds),
-        **{f"{stage}_ms": spent for stage, spent in milliseconds.items()},
+        **{f"{stage}_ms": duration for stage, duration in milliseconds.items()},
     }
 
 

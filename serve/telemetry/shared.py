@@ -1,7 +1,7 @@
-"""The metrics of several worker processes: files of one folder, which the one that is asked adds up.
+"""The metrics of several worker processes, stored in files in one folder and added up by the worker that is scraped.
 
-A worker has a number that no other living one has, and its files have that number: who follows a worker that was killed
-counts on in its files. By process ids, as is the library's default, each worker that ends would leave files behind.
+Each worker has a number that no other running worker has, which is part of its file names. A new worker reuses the
+number and the files of one that has ended. With process ids, the library's default, the files would accumulate.
 """
 
 import os
@@ -14,35 +14,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # Prometheus's client library reads it
+_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by Prometheus's client library
 
 
 class Shared:
-    """The folder, and the `number` of this process in it. Made in the main process, before there is a worker.
+    """The folder, and the `number` of this process in it. Created in the main process before the workers.
 
-    It is below /tmp where that can be written: Docker's /dev/shm has 64 MB, and a process that writes to a mapped file
-    where there is no room is killed.
+    The folder is in /tmp if that is writable. Docker's /dev/shm has only 64 MB, and a process that writes to a mapped
+    file is killed if the file system is full.
     """
 
     def __init__(self) -> None:
         self.number = 0
-        place = next((path for path in ("/tmp", "/dev/shm") if os.access(path, os.W_OK)), None)
-        self._folder = tempfile.mkdtemp(prefix="serve-metrics-", dir=place)
+        parent = next((path for path in ("/tmp", "/dev/shm") if os.access(path, os.W_OK)), None)
+        self._folder = tempfile.mkdtemp(prefix="serve-metrics-", dir=parent)
 
-    def free(self, taken: Iterable[int]) -> int:
-        """The lowest number that is not taken."""
-        used = set(taken)
-        return next(number for number in count() if number not in used)
+    def free(self, used: Iterable[int]) -> int:
+        """Return the lowest number that is not used."""
+        numbers = set(used)
+        return next(number for number in count() if number not in numbers)
 
     def use(self) -> None:
-        """Have the metrics that this process makes from now on be kept in the folder. Called in a worker."""
+        """Store all metrics that this process creates from now on in the folder. Called in a worker."""
         os.environ[_VARIABLE] = self._folder
         from prometheus_client import values
 
         values.ValueClass = values.MultiProcessValue(lambda: self.number)
 
     def registry(self) -> "CollectorRegistry":
-        """What all workers have counted."""
+        """Return a registry with the sums over all workers."""
         from prometheus_client import CollectorRegistry
         from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -51,7 +51,7 @@ class Shared:
         return registry
 
     def ended(self, number: int) -> None:
-        """A worker has ended: leave out what it said of itself alone, as that a request is in progress there."""
+        """Drop the gauges of a worker that has ended, such as its requests in progress."""
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(number, self._folder)

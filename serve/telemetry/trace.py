@@ -1,4 +1,4 @@
-"""The trace of a request: what is noted while it is answered, for the metrics and the request log."""
+"""The trace of a request, which collects data for the metrics and the request log."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,17 +11,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 RECEIVE, QUEUE, DECODE, MODEL, ENCODE = STAGES = ("receive", "queue", "decode", "model", "encode")
-"""To read the body; to wait for a turn; from the body to the model's input, in a child process too; the model itself;
-from its outputs to the answer's bytes."""
+"""Reading the body; waiting for a turn; decoding the body into the model's input, possibly in a child process; the
+model itself; encoding its outputs into the response."""
 
 
 class Trace:
-    """One request. One thread at a time works for it: its own, or in its turn that of the prediction.
+    """One request. Only one thread works for it at a time: its own thread, or that of the prediction.
 
-    `id` is what the caller calls it, "" for nothing.
-    `model` is the name of the model that is asked for a prediction, "" until it is known that there is one: names
-    become labels of metrics, so none may be a client's invention. `reason` is why the request was refused, without
-    anything of its body, and `unavailable` the word for it where that is a 503. Sizes in bytes.
+    - `id`: the client's name for the request, or "".
+    - `model`: the name of the requested model, or "" until it is known to exist. Names become metric labels, so they
+      must not be invented by clients.
+    - `reason`: why the request was refused, without data from its body.
+    - `unavailable`: the metric label of the reason for a 503, or "".
+    - `received`, `sent`: sizes in bytes.
     """
 
     def __init__(self, method: str = "", path: str = "", inference_id: str = "") -> None:
@@ -32,19 +34,19 @@ class Trace:
         self.status = 0
         self.reason = self.unavailable = ""
         self.stages: dict[str, float] = {}
-        self._begun = perf_counter()
+        self._start = perf_counter()
         self.seconds = 0.0
 
     def end(self) -> None:
-        """The answer is made: `seconds` is how long that took."""
-        self.seconds = perf_counter() - self._begun
+        """Set `seconds` to the time since the start."""
+        self.seconds = perf_counter() - self._start
 
     def add(self, stage: str, seconds: float) -> None:
-        """Note that a stage took so long, beside what it took before."""
+        """Add to the duration of a stage."""
         self.stages[stage] = self.stages.get(stage, 0.0) + seconds
 
-    def counted(self, take: Callable[[int], None]) -> Callable[[int], None]:
-        """`take`, which is called with the number of bytes that arrive; they are `received` then."""
+    def count_received(self, take: Callable[[int], None]) -> Callable[[int], None]:
+        """Wrap `take`, which is called with the size of each chunk, so that it also counts the `received` bytes."""
 
         def receive(count: int) -> None:
             self.received += count
@@ -57,13 +59,13 @@ _working_for = threading.local()
 
 
 def current() -> Trace:
-    """The trace that this thread works for; one that nobody reads where there is none, as in training's check."""
+    """Return the trace of this thread's request, or an unused Trace if there is none, as in serve.engine.check."""
     return getattr(_working_for, "trace", None) or Trace()
 
 
 @contextmanager
 def working_for(trace: Trace) -> Iterator[None]:
-    """In the block, this thread works for a request."""
+    """Make `trace` the current trace of this thread while the block runs."""
     _working_for.trace = trace
     try:
         yield
@@ -72,19 +74,19 @@ def working_for(trace: Trace) -> Iterator[None]:
 
 
 class stage:
-    """In the block, the request that this thread works for is in a stage of STAGES. Blocks must not be nested."""
+    """Measures a block as a stage (see STAGES) of this thread's request. Blocks must not be nested."""
 
-    __slots__ = ("_begun", "_name")
+    __slots__ = ("_name", "_start")
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __enter__(self) -> None:
-        self._begun = perf_counter()
+        self._start = perf_counter()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        working_for = getattr(_working_for, "trace", None)
-        if working_for is not None:
-            working_for.add(self._name, perf_counter() - self._begun)
+        trace = getattr(_working_for, "trace", None)
+        if trace is not None:
+            trace.add(self._name, perf_counter() - self._start)

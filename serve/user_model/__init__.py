@@ -1,1 +1,1 @@
-"""A model of a user's own: found, converted or run by TensorFlow, and asked as TensorFlow Serving is."""
+"""Finds, converts and serves a user's TensorFlow model with TensorFlow Serving's REST API."""

@@ -1,4 +1,4 @@
-"""`python -m serve.user_model.compare`: the graphs that `convert` has written, against TensorFlow's own answers."""
+"""`python -m serve.user_model.compare`: compares the graphs that `convert` has written with TensorFlow's outputs."""
 
 import argparse
 import json
@@ -14,17 +14,17 @@ from serve.user_model.graphs import Graphs
 from serve.words import plural
 
 ABSOLUTE, RELATIVE = 1e-4, 1e-3
-"""Largest difference of a number: absolute, and as a share of TensorFlow's."""
+"""Tolerances: the absolute difference, and the difference relative to TensorFlow's value."""
 
 
 class Disagreement(Exception):
-    """A graph does not say what TensorFlow says; the message names the output and by how much."""
+    """A graph's output differs from TensorFlow's. The message names the output."""
 
 
 def main() -> None:
-    """Compare every check in --folder and remove it. Exits 1 with one sentence on stderr when one disagrees."""
+    """Run and remove the checks in --folder. Exits with code 1 and a one-sentence message if one fails."""
     parser = argparse.ArgumentParser(prog="python -m serve.user_model.compare", description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, required=True, help="what serve.user_model.convert wrote into")
+    parser.add_argument("--folder", type=Path, required=True, help="the output folder of serve.user_model.convert")
     folder = parser.parse_args().folder
     machine.be_killed_first(1000)
     checks = json.loads((folder / "checks.json").read_text(encoding="utf-8"))
@@ -41,23 +41,23 @@ def main() -> None:
 
 
 def compare(graphs: Graphs, name: str, file: Path) -> float:
-    """The largest difference of a number of the signature's outputs. Raises Disagreement when it is too large."""
+    """Return the largest difference in the signature's outputs. Raises Disagreement if it is too large."""
     arrays = np.load(file, allow_pickle=False)
     inputs = {key.removeprefix("input:"): arrays[key] for key in arrays.files if key.startswith("input:")}
-    found = graphs.run(name, inputs)
+    outputs = graphs.run(name, inputs)
     worst = 0.0
-    for key, value in found.items():
-        wanted = arrays[f"output:{key}"]
-        if (value.dtype, value.shape) != (wanted.dtype, wanted.shape):
+    for key, value in outputs.items():
+        expected = arrays[f"output:{key}"]
+        if (value.dtype, value.shape) != (expected.dtype, expected.shape):
             raise Disagreement(
-                f"output {key!r} of signature {name!r} is {value.dtype} {value.shape}, TensorFlow's "
-                f"{wanted.dtype} {wanted.shape}"
+                f"output {key!r} of signature {name!r} is {value.dtype} {value.shape}, but {expected.dtype} "
+                f"{expected.shape} in TensorFlow"
             )
-        if not np.issubdtype(wanted.dtype, np.floating):
-            same = np.array_equal(value, wanted)
+        if not np.issubdtype(expected.dtype, np.floating):
+            same = np.array_equal(value, expected)
         else:
-            same = np.allclose(value, wanted, RELATIVE, ABSOLUTE, equal_nan=True)
-            worst = max(worst, float(np.nan_to_num(np.abs(value - wanted)).max(initial=0)))
+            same = np.allclose(value, expected, RELATIVE, ABSOLUTE, equal_nan=True)
+            worst = max(worst, float(np.nan_to_num(np.abs(value - expected)).max(initial=0)))
         if not same:
             raise Disagreement(f"output {key!r} of signature {name!r} differs from TensorFlow's")
     return worst

@@ -1,4 +1,4 @@
-"""A SavedModel under TensorFlow: its signatures, described and run."""
+"""Describes and runs the signatures of a SavedModel with TensorFlow."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# TensorFlow's own log quotes what a request holds, unescaped; its exceptions say the same.
+# TensorFlow's log quotes data from requests without escaping it. Its exceptions contain the same text.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelProto
@@ -23,29 +23,29 @@ from serve.words import sentence
 
 
 class Functions:
-    """A SavedModel of TensorFlow 2, whose signatures are functions. `run` may be called by many threads at once."""
+    """A SavedModel of TensorFlow 2, whose signatures are functions. `run` is thread-safe."""
 
     def __init__(self, path: Path, name: str) -> None:
-        """Load it. Raises as `load`."""
+        """Load the model. Raises ArtifactError."""
         with _loading(path):
             self._loaded = tf.saved_model.load(str(path))
         self.functions = dict(self._loaded.signatures)
         self.model = _model(name, {key: _of_function(function, key, path) for key, function in self.functions.items()})
 
     def run(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """The outputs of the signature `name`, by name. Raises BadRequest for inputs that it cannot compute."""
-        one = self.model.signatures[name]
-        tensors = {tensor.name: tf.constant(inputs[tensor.name], tensor.dtype) for tensor in one.inputs}
+        """Return the outputs of the signature `name` by name. Raises BadRequest if the model rejects the inputs."""
+        described = self.model.signatures[name]
+        tensors = {tensor.name: tf.constant(inputs[tensor.name], tensor.dtype) for tensor in described.inputs}
         with _computing():
-            found = self.functions[name](**tensors)
-        return {tensor.name: found[tensor.name].numpy() for tensor in one.outputs}
+            outputs = self.functions[name](**tensors)
+        return {tensor.name: outputs[tensor.name].numpy() for tensor in described.outputs}
 
 
 class Session:
-    """A SavedModel of TensorFlow 1, a graph without functions, in a session. `run` may be called by many threads."""
+    """A SavedModel of TensorFlow 1, which is a graph without functions, in a session. `run` is thread-safe."""
 
     def __init__(self, path: Path, name: str) -> None:
-        """Load it. Raises as `load`."""
+        """Load the model. Raises ArtifactError."""
         threading = tf.config.threading
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=threading.get_intra_op_parallelism_threads(),
@@ -58,12 +58,12 @@ class Session:
         self.model = _model(name, {key: self._signature(key, path) for key in self._described})
 
     def run(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """The outputs of the signature `name`, by name. Raises BadRequest for inputs that it cannot compute."""
+        """Return the outputs of the signature `name` by name. Raises BadRequest if the model rejects the inputs."""
         described = self._described[name]
         fetches = {key: info.name for key, info in described.outputs.items()}
         with _computing():
-            found = self._session.run(fetches, {info.name: inputs[key] for key, info in described.inputs.items()})
-        return {key: np.asarray(value) for key, value in found.items()}
+            outputs = self._session.run(fetches, {info.name: inputs[key] for key, info in described.inputs.items()})
+        return {key: np.asarray(value) for key, value in outputs.items()}
 
     def _signature(self, name: str, path: Path) -> Signature:
         described = self._described[name]
@@ -80,9 +80,9 @@ class Session:
 
 
 def load(path: Path, name: str) -> Functions | Session:
-    """Load the SavedModel in the folder `path`, which messages call `name`.
+    """Load the SavedModel in the folder `path`. `name` is its name in messages.
 
-    Raises ArtifactError when it cannot be loaded or has no signature.
+    Raises ArtifactError if it cannot be loaded or has no signature.
     """
     with _loading(path):
         document = SavedModelProto.FromString((path / SAVED_MODEL).read_bytes())
@@ -90,20 +90,20 @@ def load(path: Path, name: str) -> Functions | Session:
     loaded = (Functions if functions else Session)(path, name)
     if not loaded.model.signatures:
         raise ArtifactError(
-            f"{path} has no signature, so nothing in it can be called: save it with Keras's model.export, or pass "
-            "signatures= to tf.saved_model.save."
+            f"{path} has no signature to call: save it with Keras's model.export, or pass signatures= to "
+            "tf.saved_model.save."
         )
     return loaded
 
 
 def set_threads(count: int) -> None:
-    """Compute one prediction on `count` cores. To be called before anything is computed."""
+    """Set the number of threads per prediction. Must be called before TensorFlow computes anything."""
     tf.config.threading.set_intra_op_parallelism_threads(count)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without what TensorFlow writes below it."""
+    """Return an error's message without the details that TensorFlow appends."""
     return (sentence(str(error)) or type(error).__name__).rstrip(".")
 
 
@@ -111,7 +111,7 @@ def first_line(error: Exception) -> str:
 def _loading(path: Path) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # OSError, ValueError, TypeError, errors of TensorFlow's: by what is broken
+    except Exception as error:  # OSError, ValueError, TypeError, or errors of TensorFlow, depending on the damage
         raise ArtifactError(f"{path} cannot be loaded: {first_line(error)}. Save the model again.") from error
 
 
@@ -128,19 +128,19 @@ def _model(name: str, signatures: dict[str, Signature]) -> TensorModel:
 
 
 def _of_function(function: Any, name: str, path: Path) -> Signature:
-    # Only names that a Python function can have reach this place: TensorFlow has rewritten the others.
+    # TensorFlow has already replaced names that are not valid names of Python arguments.
     inputs = tuple(_tensor(key, spec, name, path) for key, spec in function.structured_input_signature[1].items())
     outputs = tuple(_tensor(key, spec, name, path) for key, spec in sorted(function.structured_outputs.items()))
     return Signature(inputs, outputs, image_values=scaling.of_function(function) if _takes_pixels(inputs) else "")
 
 
 def _takes_pixels(inputs: Sequence[Tensor]) -> bool:
-    """Whether the one input is an image's, in floats: of whatever range."""
+    """Return whether the only input is an image in floats, of any range."""
     return len(inputs) == 1 and inputs[0].image is not None and inputs[0].dtype != "uint8"
 
 
 def _spec(info: Any) -> Any:
-    """What TensorFlow 1 has written of an input or output, as TensorFlow 2 would say it."""
+    """Convert TensorFlow 1's description of an input or output to a TensorFlow 2 spec."""
     if info.WhichOneof("encoding") != "name":
         return tf.SparseTensorSpec()
     return tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype).base_dtype)
@@ -150,7 +150,7 @@ def _tensor(key: str, spec: Any, signature: str, path: Path) -> Tensor:
     dtype = spec.dtype.name if isinstance(spec, tf.TensorSpec) else type(spec).__name__
     if dtype not in DTYPES:
         raise ArtifactError(
-            f"{path}: {key} of signature {signature!r} is of type {dtype}, which JSON cannot carry: save it with "
-            f"inputs and outputs of {', '.join(DTYPES[:3])}, whole numbers, booleans or {STRING}."
+            f"{path}: {key} of signature {signature!r} has the type {dtype}, which JSON cannot represent: save it with "
+            f"inputs and outputs of {', '.join(DTYPES[:3])}, integer types, bool or {STRING}."
         )
     return Tensor(key, dtype, None if spec.shape.rank is None else tuple(spec.shape.as_list()))

@@ -1,6 +1,6 @@
-"""Which values of an image a model takes: found in its graph, in what it does to pixels before the first weights.
+"""Finds the range of pixel values that a model expects, from how its graph scales pixels before the first weights.
 
-Nearly every tutorial of Keras begins its model with Rescaling(1/255). Such a model, sent 0..1, sees black.
+Almost every Keras tutorial starts its model with Rescaling(1/255). If such a model gets pixels of 0..1, it sees black.
 """
 
 import logging
@@ -17,93 +17,93 @@ from tensorflow.python.framework import convert_to_constants
 log = logging.getLogger("serve")
 
 _WEIGHTS = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2", "Einsum")
-"""Operations that mix pixels with weights: where preprocessing ends."""
+"""Operations that combine pixels with weights. Preprocessing ends there."""
 _SIZES = ("Shape", "ShapeN", "Size", "Rank")
-"""Operations that read how large an image is and none of its pixels."""
+"""Operations that read the size of an image, but not its pixels."""
 
 Evaluate = Callable[[Sequence[tf.Tensor], NDArray[np.float32]], Sequence[Any]]
-"""Tensors of a graph, and what to send it as an image -> their values."""
+"""Returns the values of some tensors of a graph for an input image."""
 
-_FLAT = 0.1  # a photo of 0..1 spans at least this much after every known scaling, one of 0..255 shrunk to it less
-_FAR = 10.0  # beyond 0..1 and -1..1, and below every mean of photos of 0..255
+_MIN_SLOPE = 0.1  # scalings made for 0..1 have a larger slope, and those that shrink 0..255 to it a smaller one
+_MAX_OFFSET = 10.0  # in pixel values: larger than for 0..1 and -1..1, smaller than the means of 0..255 photos
 
 
 def of_function(function: Any) -> str:
-    """What values of an image the one input of a signature's function takes: one of IMAGE_RANGES, "" if it is not said.
+    """Return the range of pixel values of a signature's only input: one of IMAGE_RANGES, or "" if it is unknown.
 
-    The input is of floats, (batch, height, width, channels) or with channels first, sides fixed.
+    The input has floats and the shape (batch, height, width, channels), or channels first, with fixed sides.
     """
-    with _unless_it_fails():
-        # Keras calls its layers in functions inside functions. Variables stay what they are: frozen, a model with
-        # augmentation could not be, as its random numbers have a state.
+    with _log_failure():
+        # Inline Keras's nested functions. Variables must not be frozen, because that fails for models with
+        # augmentation, whose random number generators have a state.
         graph_def = convert_to_constants._run_inline_graph_optimization(function, False, False)
         names = [tensor.name for tensor in function.inputs]
         outputs = [tensor.name for tensor in function.outputs]
         flat = wrap_function.function_from_graph_def(graph_def, names, outputs)
         inputs = [flat.graph.as_graph_element(name) for name in names]
 
-        def evaluate(wanted: Sequence[tf.Tensor], pixels: NDArray[np.float32]) -> Any:
-            return flat.prune(inputs, wanted)(tf.constant(pixels, inputs[0].dtype), *function.captured_inputs)
+        def evaluate(tensors: Sequence[tf.Tensor], pixels: NDArray[np.float32]) -> Any:
+            return flat.prune(inputs, tensors)(tf.constant(pixels, inputs[0].dtype), *function.captured_inputs)
 
-        return _found(inputs[0], outputs, evaluate)
+        return _range(inputs[0], outputs, evaluate)
     return ""
 
 
 def of_session(session: Any, image: tf.Tensor, outputs: Collection[str]) -> str:
-    """The same of a graph in a session of TensorFlow 1: of the input `image` for outputs of these names."""
-    with _unless_it_fails():
-        return _found(image, outputs, lambda wanted, pixels: session.run(wanted, {image: pixels}))
+    """Like of_function, for the input `image` of a graph in a TensorFlow 1 session, with the names of its outputs."""
+    with _log_failure():
+        return _range(image, outputs, lambda tensors, pixels: session.run(tensors, {image: pixels}))
     return ""
 
 
 @contextmanager
-def _unless_it_fails() -> Iterator[None]:
-    """Go on without a finding when TensorFlow fails on the graph, and log why: the model can be served all the same."""
+def _log_failure() -> Iterator[None]:
+    """Log any failure of TensorFlow and continue, because the model can still be served."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - of any kind, by what the graph holds
-        log.warning("What values of an image the model takes could not be found in its graph: %s", error)
+    except Exception as error:  # noqa: BLE001 - the type depends on the graph
+        log.warning("The range of pixel values could not be determined from the model's graph: %s", error)
 
 
-def _found(image: tf.Tensor, outputs: Collection[str], evaluate: Evaluate) -> str:
-    """Send images of one value each through the preprocessing, and judge by what comes out of it."""
-    wanted = _preprocessed(image, outputs)
+def _range(image: tf.Tensor, outputs: Collection[str], evaluate: Evaluate) -> str:
+    """Send uniform images through the preprocessing and determine the range from the results."""
+    tensors = _preprocessed(image, outputs)
     shape = [1, *image.shape[1:]]
-    black, one, white = (
-        [np.asarray(value, np.float64) for value in evaluate(wanted, np.full(shape, level, np.float32))]
+    zeros, ones, whites = (
+        [np.asarray(value, np.float64) for value in evaluate(tensors, np.full(shape, level, np.float32))]
         for level in (0, 1, 255)
     )
-    said = {_judged(*values) for values in zip(black, one, white, strict=True)} - {""}
-    return said.pop() if len(said) == 1 else ""
+    ranges = {_range_of_scaling(*values) for values in zip(zeros, ones, whites, strict=True)} - {""}
+    return ranges.pop() if len(ranges) == 1 else ""
 
 
 def _preprocessed(image: tf.Tensor, outputs: Collection[str]) -> list[tf.Tensor]:
-    """The tensors of floats that hang on the image and go into the first weights, or come out of the graph before."""
-    seen, found, line = {image.name}, {}, [image]
-    while line:
-        tensor = line.pop()
+    """Return the float tensors computed from the image that enter the first weights, or are outputs before any."""
+    seen, ends, stack = {image.name}, {}, [image]
+    while stack:
+        tensor = stack.pop()
         users = tensor.consumers()
         if tensor.name in outputs or any(user.type in _WEIGHTS for user in users):
-            found[tensor.name] = tensor
+            ends[tensor.name] = tensor
         for user in users:
             if user.type not in (*_WEIGHTS, *_SIZES):
-                line += [output for output in user.outputs if output.name not in seen]
+                stack += [output for output in user.outputs if output.name not in seen]
                 seen |= {output.name for output in user.outputs}
-    return [tensor for tensor in found.values() if tensor.dtype.is_floating]
+    return [tensor for tensor in ends.values() if tensor.dtype.is_floating]
 
 
-def _judged(black: NDArray[np.float64], one: NDArray[np.float64], white: NDArray[np.float64]) -> str:
-    """What range a preprocessing was made for that makes these of images of 0, 1 and 255; "" for none in particular.
+def _range_of_scaling(zero: NDArray[np.float64], one: NDArray[np.float64], white: NDArray[np.float64]) -> str:
+    """Return the range for which a preprocessing was made, from its results for images of 0, 1 and 255; "" if unknown.
 
-    A scaling, slope x value + offset, brings the pixels that it is made for into the order of 1 around 0, or takes
-    their mean from them. It may differ a little by channel, and a border may have been added: the median counts.
+    A scaling, slope x value + offset, maps the pixels for which it was made to values of magnitude 1 around 0, or
+    subtracts their mean. The median is used because channels may differ slightly and borders may have been added.
     """
-    slope, offset = float(np.median(one - black)), float(np.median(black))
-    straight = np.allclose(white - black, 255 * (one - black), rtol=0.01, atol=0.01)
-    if not straight or slope == 0:
+    slope, offset = float(np.median(one - zero)), float(np.median(zero))
+    linear = np.allclose(white - zero, 255 * (one - zero), rtol=0.01, atol=0.01)
+    if not linear or slope == 0:
         return ""
-    if abs(slope) < _FLAT or abs(offset / slope) > _FAR:
+    if abs(slope) < _MIN_SLOPE or abs(offset / slope) > _MAX_OFFSET:
         return "0..255"
-    if abs(offset / slope - 1) < 0.01:  # -1 becomes 0
+    if abs(offset / slope - 1) < 0.01:  # the value -1 becomes 0
         return "-1..1"
     return "" if abs(slope - 1) < 0.01 and abs(offset) < 0.01 else "0..1"

@@ -1,6 +1,7 @@
-"""The description of a model of the task `tensors`: what arrays its signatures take and give.
+"""The description of a model of the task `tensors`: the inputs and outputs of its signatures.
 
-A user's own script leaves such a model. Standard library only, as serve.artifact, whose model.json this is a kind of.
+Such a model comes from a user's script. The description is a variant of model.json in serve.artifact. Standard library
+only.
 """
 
 import re
@@ -12,22 +13,20 @@ from serve import artifact
 from serve.artifact import FORMAT_VERSION, MODEL_JSON, TENSORS, Values
 
 STRING = "string"
-DTYPES = (
-    *("float16", "float32", "float64", "bool", STRING),
-    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-)
-"""Names of the element types, NumPy's but for text."""
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+DTYPES = ("float16", "float32", "float64", "bool", STRING, *_INTEGERS)
+"""Names of the element types, the same as in NumPy except for text."""
 DEFAULT = "serving_default"
-"""The signature that is meant where none is named, as TensorFlow Serving has it."""
+"""The default signature, as in TensorFlow Serving."""
 IMAGE_RANGES = ("0..1", "-1..1", "0..255")
-"""Values that an image's pixels may have in an input of floats."""
+"""Possible ranges of pixel values in a float input."""
 
 _GRAPH = re.compile(r"[\w-][\w.-]*\.onnx")
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """An array that goes in or comes out: its name, element type, and shape; None is a side, or a rank, of any size."""
+    """An input or output: its name, element type, and shape. None is a dimension of any length, or any rank."""
 
     name: str
     dtype: str
@@ -35,7 +34,7 @@ class Tensor:
 
     @property
     def image(self) -> tuple[int, int, int] | None:
-        """Channels, height and width, where an image's pixels can be this input; None for any other array."""
+        """Channels, height and width if this input can be an image's pixels, else None."""
         if self.dtype not in ("float32", "float16", "float64", "uint8") or self.shape is None or len(self.shape) != 4:
             return None
         batch, first, middle, last = self.shape
@@ -51,9 +50,9 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """A function of the model. `graph` is its ONNX file beside model.json, "" under TensorFlow.
+    """A function of the model. `graph` is its ONNX file next to model.json, or "" with TensorFlow.
 
-    `image_values` is the one of IMAGE_RANGES that its one input takes, "" where the graph does not tell.
+    `image_values` is the range of its only input, one of IMAGE_RANGES, or "" if it is unknown.
     """
 
     inputs: tuple[Tensor, ...]
@@ -67,7 +66,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class TensorModel:
-    """A model by its signatures. `network` says what it was made from, such as `SavedModel model/1`."""
+    """A model and its signatures. `network` names its source, such as `SavedModel model/1`."""
 
     network: str
     signatures: dict[str, Signature]
@@ -75,37 +74,38 @@ class TensorModel:
 
     @property
     def default(self) -> str | None:
-        """The name of the signature that is meant where a request names none; None when it has to name one."""
+        """The signature for requests that do not name one; None if requests must name one."""
         if DEFAULT in self.signatures:
             return DEFAULT
         return next(iter(self.signatures)) if len(self.signatures) == 1 else None
 
     def __str__(self) -> str:
-        return f"{TENSORS} {self.network}, " + "; ".join(f"{name}: {one}" for name, one in self.signatures.items())
+        signatures = "; ".join(f"{name}: {signature}" for name, signature in self.signatures.items())
+        return f"{TENSORS} {self.network}, {signatures}"
 
 
 def shape_text(shape: tuple[int | None, ...] | None) -> str:
-    """A shape as people write it: `(any, 128, 128, 3)`."""
+    """Return a shape in readable form, such as `(any, 128, 128, 3)`."""
     if shape is None:
         return "of any shape"
     sides = ["any" if side is None else str(side) for side in shape]
-    return f"({', '.join(sides)}{',' * (len(sides) == 1)})"
+    return f"({sides[0]},)" if len(sides) == 1 else f"({', '.join(sides)})"
 
 
 def write(model: TensorModel, model_dir: Path) -> Path:
-    """Write model.json into `model_dir`, whole or not at all, and return its path.
+    """Write model.json atomically into `model_dir`, and return its path.
 
-    Raises ArtifactError for a description that `read` would refuse.
+    Raises ArtifactError if `read` would reject the model.
     """
     path = model_dir / MODEL_JSON
-    described = {"format_version": FORMAT_VERSION, "task": TENSORS, **asdict(model)}
-    return artifact.write_document(described, path, lambda written: _parse(written, path))
+    document = {"format_version": FORMAT_VERSION, "task": TENSORS, **asdict(model)}
+    return artifact.write_document(document, path, lambda written: _parse(written, path))
 
 
 def read(model_dir: Path) -> TensorModel:
     """Read and check the model.json in `model_dir`.
 
-    Raises ArtifactError as serve.artifact.read does, and when the graph of a signature is missing.
+    Raises ArtifactError like serve.artifact.read, and if the graph of a signature is missing.
     """
     model = _parse(artifact.document(model_dir), model_dir / MODEL_JSON)
     for signature in model.signatures.values():
@@ -118,10 +118,10 @@ def _parse(document: Any, path: Path) -> TensorModel:
     values.one_of("task", (TENSORS,))
     signatures = values.get("signatures", dict)
     if not signatures:
-        values.refuse("signatures", signatures, "one signature at least")
+        values.refuse("signatures", signatures, "an object with at least one signature")
     return TensorModel(
         network=values.get("network", str),
-        signatures={name: _parse_signature(one, path, f"signatures.{name}.") for name, one in signatures.items()},
+        signatures={name: _parse_signature(value, path, f"signatures.{name}.") for name, value in signatures.items()},
         versions=values.get("versions", dict),
     )
 
@@ -130,15 +130,16 @@ def _parse_signature(document: Any, path: Path, prefix: str) -> Signature:
     values = Values(document, path, prefix)
     graph = values.get("graph", str)
     if not _GRAPH.fullmatch(graph):
-        values.refuse("graph", graph, "the name of an .onnx file beside model.json")
+        values.refuse("graph", graph, "the name of an .onnx file next to model.json")
     inputs, outputs = (
-        tuple(_parse_tensor(one, path, f"{prefix}{key}.") for one in values.get(key, list))
+        tuple(_parse_tensor(value, path, f"{prefix}{key}.") for value in values.get(key, list))
         for key in ("inputs", "outputs")
     )
     if not outputs:
-        values.refuse("outputs", [], "one tensor at least")
-    told = "image_values" in document  # earlier versions did not write it
-    return Signature(inputs, outputs, graph, values.one_of("image_values", ("", *IMAGE_RANGES)) if told else "")
+        values.refuse("outputs", [], "a list of at least one tensor")
+    if "image_values" not in document:  # written by an earlier version
+        return Signature(inputs, outputs, graph)
+    return Signature(inputs, outputs, graph, values.one_of("image_values", ("", *IMAGE_RANGES)))
 
 
 def _parse_tensor(document: Any, path: Path, prefix: str) -> Tensor:
@@ -146,7 +147,7 @@ def _parse_tensor(document: Any, path: Path, prefix: str) -> Tensor:
     shape = values.present("shape")
     sides = shape if isinstance(shape, list) else []
     if (shape is not sides and shape is not None) or any(not _is_side(side) for side in sides):
-        values.refuse("shape", shape, "null, or a list of sides of 0 or more, null for any")
+        values.refuse("shape", shape, "null, or a list of lengths of 0 or more, with null for any length")
     dtype = values.one_of("dtype", DTYPES)
     return Tensor(values.get("name", str), dtype, None if shape is None else tuple(sides))
 
@@ -156,7 +157,7 @@ def _is_side(side: Any) -> bool:
 
 
 def task(model_dir: Path) -> str:
-    """The task that model.json in `model_dir` names, "" for none. Raises ArtifactError when it cannot be read."""
+    """Return the task in the model.json in `model_dir`, or "". Raises ArtifactError if the file cannot be read."""
     document = artifact.document(model_dir)
-    named = document.get("task") if isinstance(document, dict) else None
-    return named if isinstance(named, str) else ""
+    value = document.get("task") if isinstance(document, dict) else None
+    return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""The start of a server: its port is bound, and answers 503 at once where the model has to be converted first."""
+"""Starts a server: binds the port, and sends 503 responses until the model is converted, if that is necessary."""
 
 import errno
 import logging
@@ -21,20 +21,20 @@ log = logging.getLogger("serve")
 _BACKLOG = 2048
 
 
-def reexec_after_conversion(settings: Settings, found: UserModel) -> NoReturn:
-    """Convert the model and become the server: under ONNX Runtime, or under TensorFlow where that cannot be.
+def reexec_after_conversion(settings: Settings, user_model: UserModel) -> NoReturn:
+    """Convert the model and become its server, with ONNX Runtime if possible, else with TensorFlow.
 
-    The process replaces itself and keeps the socket, so no connection is lost. Raises ArtifactError when the model
-    cannot be served at all, SettingsError when the port cannot be bound.
+    The process executes itself again and keeps the socket, so no connection is lost. Raises ArtifactError if the model
+    cannot be served at all, and SettingsError if the port cannot be bound.
     """
     tensorflow = discovery.tensorflow_python()
     if tensorflow is None:
-        raise ArtifactError(discovery.no_tensorflow(found))
+        raise ArtifactError(discovery.no_tensorflow(user_model))
     listener = listen(settings.port)
     out = Path(tempfile.mkdtemp(prefix="serve-converted-"))
     try:
-        with placeholder_server.answering(listener):
-            engine = _convert(settings, found, out, tensorflow)
+        with placeholder_server.running(listener):
+            engine = _convert(settings, user_model, out, tensorflow)
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
         raise
@@ -46,27 +46,27 @@ def reexec_after_conversion(settings: Settings, found: UserModel) -> NoReturn:
 
 
 def listen(port: int) -> socket.socket:
-    """Listen on the port, on all addresses. Raises SettingsError when it cannot be bound."""
+    """Listen on the port, on all addresses. Raises SettingsError if the port cannot be bound."""
     try:
         return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)
     except OSError as error:
-        used = error.errno == errno.EADDRINUSE
-        why = "is in use: stop the program that listens there, or" if used else f"cannot be bound ({error.strerror}):"
-        raise SettingsError(f"port {port} {why} set {PORT} (with `make serve` PORT) to another one.") from error
+        in_use = error.errno == errno.EADDRINUSE
+        why = "is in use: stop the program that uses it, or" if in_use else f"cannot be bound ({error.strerror}):"
+        raise SettingsError(f"port {port} {why} set {PORT} (with `make serve`: PORT) to another port.") from error
 
 
-def _convert(settings: Settings, found: UserModel, out: Path, tensorflow: Path) -> str:
-    """Fill `out`, and return the engine that is to serve."""
-    begun = time.monotonic()
+def _convert(settings: Settings, user_model: UserModel, out: Path, tensorflow: Path) -> str:
+    """Convert the model into the folder `out`, and return the engine to use."""
+    start = time.monotonic()
     if settings.engine == TENSORFLOW:
-        if found.path.is_file():
-            discovery.export(found, out, tensorflow, only_saved_model=True)
+        if user_model.path.is_file():
+            discovery.export(user_model, out, tensorflow, only_saved_model=True)
         return TENSORFLOW
-    log.info("%s is being converted for ONNX Runtime; /ping answers 503 meanwhile", found.name)
+    log.info("converting %s for ONNX Runtime; /ping returns 503 until this is done", user_model.name)
     try:
-        said = discovery.convert(found, out, tensorflow, Path(sys.executable))
+        message = discovery.convert(user_model, out, tensorflow, Path(sys.executable))
     except NotConverted as error:
-        log.warning("%s is served by TensorFlow, more slowly than by ONNX Runtime: %s", found.name, error)
+        log.warning("serving %s with TensorFlow, which is slower than ONNX Runtime: %s", user_model.name, error)
         return TENSORFLOW
-    log.info("%s (%.0f s)", said, time.monotonic() - begun)
+    log.info("%s (%.0f s)", message, time.monotonic() - start)
     return ONNX

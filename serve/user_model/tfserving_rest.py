@@ -1,8 +1,8 @@
-"""TensorFlow Serving's REST API for one model: the body of a request to arrays, and arrays to the body of the answer.
+"""TensorFlow Serving's REST API for one model: parses the bodies of requests and writes those of responses.
 
-Rows go in under `instances` and come out under `predictions`, whole columns under `inputs` and `outputs`. As in
-SageMaker's TensorFlow Serving image a bare array or object is taken for instances too, and JSON Lines and CSV for a
-row a line. NumPy and the standard library only.
+A request with rows in `instances` returns `predictions`; one with columns in `inputs` returns `outputs`. As in
+SageMaker's TensorFlow Serving image, a bare array or object also counts as instances, and JSON Lines and CSV have one
+row per line. NumPy and the standard library only.
 """
 
 import base64
@@ -20,24 +20,25 @@ from numpy.typing import NDArray
 
 from serve.http.errors import BadRequest, from_body
 from serve.user_model.signature import STRING, Signature, Tensor, TensorModel, shape_text
+from serve.words import plural
 
 LINES = ("application/jsonlines", "application/jsons", "application/x-jsonlines", "application/x-ndjson")
 CSV = "text/csv"
 JSON = ("application/json", *LINES, CSV)
-"""Media types that are read here."""
+"""The supported media types."""
 
-_DEEPEST = 32
-"""Axes that an array of texts may have; NumPy's own limit is 64."""
+_MAX_DEPTH = 32
+"""Maximum number of axes of an array of strings. NumPy's limit is 64."""
 
 _KEYS = ("instances", "inputs", "examples")
-_KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers from 0 up", "b": "true and false"}
+_KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers, 0 or more", "b": "true and false"}
 
 
 @dataclass(frozen=True)
 class Call:
-    """What a request asks for: a signature, and an array for each of its inputs that is given.
+    """The call in a request: a signature, and its inputs as arrays.
 
-    `rows` is how many rows came as `instances`, and go back as `predictions`; None when columns came.
+    `rows` is the number of rows in `instances`, which is also that of the `predictions`; None for columns.
     """
 
     signature: str
@@ -46,7 +47,7 @@ class Call:
 
 
 def parse(data: bytes, media: str, model: TensorModel) -> Call:
-    """Read a body of one of the media types in JSON. Raises BadRequest that says what is wrong with it."""
+    """Parse a body of a media type in JSON. Raises BadRequest."""
     document, bare = _document(data, media)
     name, signature = _signature(document, model)
     if ("instances" in document) == ("inputs" in document):
@@ -55,18 +56,18 @@ def parse(data: bytes, media: str, model: TensorModel) -> Call:
         return Call(name, _columns(document["inputs"], signature, name), None)
     rows = document["instances"]
     if not isinstance(rows, list):
-        raise BadRequest('"instances" must be a list, with one element for each row; "inputs" takes a single value.')
+        raise BadRequest('"instances" must be a list with one element per row; use "inputs" for a single value.')
     if not rows:
-        raise BadRequest('"instances" is empty: send one row at least.')
+        raise BadRequest('"instances" is empty: send at least one row.')
     if bare and len(signature.inputs) == 1 and _is_one_row(rows, signature.inputs[0]):
         rows = [rows]
     return Call(name, _rows(rows, signature, name), len(rows))
 
 
 def write(call: Call, outputs: Mapping[str, NDArray[Any]]) -> str:
-    """The JSON text of the answer; `outputs` are the signature's by name.
+    """Return the JSON text of the response with the signature's outputs by name.
 
-    Raises BadRequest when rows were asked for and an output has not one for each of them.
+    Raises BadRequest if the request had rows and an output does not have the same number of rows.
     """
     values = {name: _plain(name, array) for name, array in outputs.items()}
     if call.rows is None:
@@ -74,8 +75,8 @@ def write(call: Call, outputs: Mapping[str, NDArray[Any]]) -> str:
     for name, array in outputs.items():
         if array.shape[:1] != (call.rows,):
             raise BadRequest(
-                f"Output {name!r} has the shape {array.shape} and not one row for each of the {call.rows} instances: "
-                'send "inputs" in place of "instances".'
+                f"Output {name!r} has the shape {array.shape} instead of {plural(call.rows, 'row')}, one per instance: "
+                'send "inputs" instead of "instances".'
             )
     if len(values) == 1:
         return json.dumps({"predictions": next(iter(values.values()))})
@@ -84,22 +85,22 @@ def write(call: Call, outputs: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _document(data: bytes, media: str) -> tuple[dict[str, Any], bool]:
-    """The request as an object of TensorFlow Serving's, and whether it came as bare values."""
+    """Return the request as TensorFlow Serving's JSON object, and whether it had bare values instead."""
     try:
         if media == CSV:
             return {"instances": _csv(data.decode("utf-8-sig"))}, False
         values = _json(data, media)
     except csv.Error as error:
-        raise BadRequest(f"The body is not CSV that can be read: {error}.") from error
+        raise BadRequest(f"The body is not valid CSV: {error}.") from error
     except UnicodeDecodeError as error:
         raise BadRequest(f"The body is not UTF-8 text (byte {error.start}).") from error
     except RecursionError as error:
-        raise BadRequest("The body is not JSON that can be read: it is nested too deeply.") from error
+        raise BadRequest("The JSON in the body is nested too deeply.") from error
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise BadRequest(f"The body is not JSON ({where}: {error.msg}).") from error
-    except ValueError as error:  # a whole number of thousands of digits
-        raise BadRequest(f"The body is not JSON that can be read: {error}.") from error
+        position = f"line {error.lineno}, column {error.colno}"
+        raise BadRequest(f"The body is not JSON ({position}: {error.msg}).") from error
+    except ValueError as error:  # a whole number with thousands of digits
+        raise BadRequest(f"The JSON in the body cannot be read: {error}.") from error
     if len(values) > 1:
         return {"instances": values}, False
     value = values[0]
@@ -109,7 +110,7 @@ def _document(data: bytes, media: str) -> tuple[dict[str, Any], bool]:
 
 
 def _json(data: bytes, media: str) -> list[Any]:
-    """The one JSON value of a body, or those of its lines."""
+    """Return the JSON value in a body, or the values on its lines."""
     text = data.decode("utf-8-sig")
     if media not in LINES:
         try:
@@ -117,7 +118,7 @@ def _json(data: bytes, media: str) -> list[Any]:
         except json.JSONDecodeError as error:
             if not error.msg.startswith("Extra data"):
                 raise
-            try:  # SageMaker's image takes lines for lines whatever their media type
+            try:  # SageMaker's image accepts JSON Lines with any media type
                 return _lines(text)
             except json.JSONDecodeError:
                 raise error from None
@@ -129,7 +130,7 @@ def _lines(text: str) -> list[Any]:
 
 
 def _csv(text: str) -> list[Any]:
-    """A row for each line: numbers where all are, else texts; of a single column the values themselves."""
+    """Return one row per line: numbers if all cells are numbers, else strings. A single column becomes plain values."""
     rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     try:
         values: list[list[Any]] = [[_number(cell) for cell in row] for row in rows]
@@ -139,7 +140,7 @@ def _csv(text: str) -> list[Any]:
 
 
 def _number(text: str) -> int | float:
-    if "_" in text:  # Python reads 1_000, which nobody writes into CSV
+    if "_" in text:  # Python accepts 1_000, but that is not a number in CSV
         raise ValueError
     try:
         return int(text)
@@ -149,20 +150,20 @@ def _number(text: str) -> int | float:
 
 def _signature(document: Mapping[str, Any], model: TensorModel) -> tuple[str, Signature]:
     if "examples" in document:
-        raise BadRequest('"examples" is for classify and regress, which are not served; send "instances" or "inputs".')
+        raise BadRequest('"examples" (classify and regress) is not supported; send "instances" or "inputs".')
     name = document.get("signature_name") or model.default
     known = ", ".join(model.signatures)
     if name is None:
-        raise BadRequest(f'The body names no signature: give "signature_name", one of {known}.')
+        raise BadRequest(f'"signature_name" is missing, it must be one of {known}.')
     if not isinstance(name, str) or name not in model.signatures:
-        raise BadRequest(f'"signature_name" is {_short(name)}, this model has {known}.')
+        raise BadRequest(f'"signature_name" is {_short(name)}, it must be one of {known}.')
     return name, model.signatures[name]
 
 
 def _is_one_row(values: Sequence[Any], tensor: Tensor) -> bool:
-    """Whether a bare array is a single row of the input: by its rank, and where that may be any, when it is flat.
+    """Return whether a bare array is a single row of the input: by its rank, or if any rank is possible, if it is flat.
 
-    SageMaker's image tells by the second case alone; of a fixed rank no model takes both.
+    SageMaker's image always uses the second rule. With a fixed rank, no array fits both ways.
     """
     if any(isinstance(value, dict) for value in values):
         return False
@@ -174,44 +175,45 @@ def _is_one_row(values: Sequence[Any], tensor: Tensor) -> bool:
 
 
 def _rows(rows: Sequence[Any], signature: Signature, name: str) -> dict[str, NDArray[Any]]:
-    """Instances -> columns: values of the one input, or objects with a value for each."""
+    """Convert instances to columns. They are values of the only input, or objects with a value for each input."""
     if len(signature.inputs) == 1:
         only = signature.inputs[0].name
         if all(isinstance(row, dict) and row.keys() == {only} for row in rows):
             rows = [row[only] for row in rows]
         elif any(isinstance(row, dict) and not _is_binary(row) for row in rows):
-            raise BadRequest(f'"instances" holds objects with other names than the one input of {name!r}, {only!r}.')
+            raise BadRequest(f'"instances" has objects with keys other than the only input of {name!r}, {only!r}.')
         return {only: _array(rows, signature.inputs[0], '"instances"')}
     if not all(isinstance(row, dict) for row in rows):
         names = ", ".join(tensor.name for tensor in signature.inputs)
-        raise BadRequest(f'"instances" must hold objects with a value for each of the inputs of {name!r}: {names}.')
+        raise BadRequest(f'"instances" must contain objects with a value for each input of {name!r}: {names}.')
     keys = rows[0].keys()
     if any(row.keys() != keys for row in rows):
-        raise BadRequest('"instances" holds objects with different names: each row needs the same inputs.')
+        raise BadRequest('"instances" has objects with different keys: each row needs the same inputs.')
     return _columns({key: [row[key] for row in rows] for key in keys}, signature, name)
 
 
-def _columns(given: Any, signature: Signature, name: str) -> dict[str, NDArray[Any]]:
-    """Arrays by the names of the inputs; the array alone is enough where there is one input."""
-    wanted = {tensor.name: tensor for tensor in signature.inputs}
-    if not isinstance(given, dict) or _is_binary(given):
-        if len(wanted) != 1:
-            raise BadRequest(f'"inputs" must be an object with the inputs of {name!r}: {", ".join(wanted)}.')
-        given = {next(iter(wanted)): given}
-    if given.keys() != wanted.keys():
+def _columns(values: Any, signature: Signature, name: str) -> dict[str, NDArray[Any]]:
+    """Return the inputs as arrays by name. If there is only one input, `values` may be the array itself."""
+    tensors = {tensor.name: tensor for tensor in signature.inputs}
+    if not isinstance(values, dict) or _is_binary(values):
+        if len(tensors) != 1:
+            raise BadRequest(f'"inputs" must be an object with the inputs of {name!r}: {", ".join(tensors)}.')
+        values = {next(iter(tensors)): values}
+    if values.keys() != tensors.keys():
         raise BadRequest(
-            f"Signature {name!r} takes the inputs {', '.join(wanted) or 'none'}; the request gives "
-            f"{_short(', '.join(given)) if given else 'none'}."
+            f"The signature {name!r} takes the inputs {', '.join(tensors) or 'none'}; the request has "
+            f"{_short(', '.join(values)) if values else 'none'}."
         )
-    return {key: _array(given[key], wanted[key], f"Input {key!r}") for key in wanted}
+    return {key: _array(values[key], tensors[key], f"Input {key!r}") for key in tensors}
 
 
 def _array(value: Any, tensor: Tensor, where: str) -> NDArray[Any]:
-    """A JSON value -> the array of the input's dtype. Raises BadRequest for what does not fit it."""
+    """Convert a JSON value to an array of the input's dtype. Raises BadRequest if the value does not fit."""
     array = _strings(value, where) if tensor.dtype == STRING else _numbers(value, tensor, where)
     shape = tensor.shape
     fits = shape is None or (
-        len(shape) == array.ndim and all(side in (None, own) for side, own in zip(shape, array.shape, strict=True))
+        len(shape) == array.ndim
+        and all(side in (None, actual) for side, actual in zip(shape, array.shape, strict=True))
     )
     if not fits:
         raise BadRequest(
@@ -222,58 +224,58 @@ def _array(value: Any, tensor: Tensor, where: str) -> NDArray[Any]:
 
 
 def _numbers(value: Any, tensor: Tensor, where: str) -> NDArray[Any]:
-    wanted = np.dtype(tensor.dtype)
-    takes = f"input {tensor.name!r} takes {tensor.dtype}, {_KINDS[wanted.kind]} in lists of equal length"
-    if _has_text(value):  # of which NumPy would make an array as wide as its longest text
-        raise BadRequest(f"{where} holds text: {takes}.")
+    dtype = np.dtype(tensor.dtype)
+    expected = f"input {tensor.name!r} takes {tensor.dtype}, {_KINDS[dtype.kind]} in lists of equal length"
+    if _has_text(value):  # NumPy would create an array as wide as the longest string
+        raise BadRequest(f"{where} contains text: {expected}.")
     try:
-        found = np.asarray(value)
+        array = np.asarray(value)
     except ValueError as error:
-        raise BadRequest(f"{where} has lists of different lengths in it: {takes}.") from error
-    empty = found.size == 0 and found.dtype != object
-    kind = found.dtype.kind
-    if wanted.kind in "iu" and kind in "fO" and not empty:  # what NumPy makes of whole numbers beyond int64
+        raise BadRequest(f"{where} contains lists of different lengths: {expected}.") from error
+    empty = array.size == 0 and array.dtype != object
+    kind = array.dtype.kind
+    if dtype.kind in "iu" and kind in "fO" and not empty:  # NumPy's result for whole numbers beyond int64
         whole = np.asarray(value, object)
         if all(type(number) is int for number in whole.flat):
-            found, kind = whole, "i"
-    if not empty and kind not in {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[wanted.kind]:
-        raise BadRequest(f"{where} holds {_found(found)}: {takes}.")
-    if wanted.kind in "iu" and not empty:
-        limits = np.iinfo(wanted)
-        if found.min() < limits.min or found.max() > limits.max:
-            raise BadRequest(f"{where} has numbers outside {limits.min} to {limits.max}: {takes}.")
+            array, kind = whole, "i"
+    if not empty and kind not in {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[dtype.kind]:
+        raise BadRequest(f"{where} contains {_content(array)}: {expected}.")
+    if dtype.kind in "iu" and not empty:
+        limits = np.iinfo(dtype)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise BadRequest(f"{where} has numbers outside {limits.min} to {limits.max}: {expected}.")
     with np.errstate(over="ignore"):
-        return found.astype(wanted)
+        return array.astype(dtype)
 
 
 def _has_text(value: Any) -> bool:
-    """Whether there is a text in lists of lists; level by level, which takes about as long as NumPy does."""
+    """Return whether nested lists contain a string. Searches level by level, which is about as fast as NumPy."""
     level = [value]
     while level:
         kinds = set(map(type, level))
         if str in kinds:
             return True
-        level = list(chain.from_iterable(one for one in level if type(one) is list)) if list in kinds else []
+        level = list(chain.from_iterable(item for item in level if type(item) is list)) if list in kinds else []
     return False
 
 
-def _found(array: NDArray[Any]) -> str:
-    """What an array that does not fit holds, in JSON's words."""
+def _content(array: NDArray[Any]) -> str:
+    """Describe the content of an array that does not fit, in JSON's terms."""
     if array.dtype.kind == "f":
         return "numbers with a fraction"
     if array.dtype.kind in "iu":
         return "numbers"
     if array.dtype.kind == "b":
         return "true or false"
-    return "null, objects, mixed values or numbers of too many digits"
+    return "null, objects, mixed values or numbers with too many digits"
 
 
 def _encoded(item: Any, where: str, depth: int = 0) -> Any:
-    """Return nested lists of texts, or of {"b64": ...}, as nested lists of bytes."""
-    if depth > _DEEPEST:
-        raise BadRequest(f"{where} has lists in lists more than {_DEEPEST} deep.")
+    """Convert nested lists of strings, or of {"b64": ...}, to nested lists of bytes."""
+    if depth > _MAX_DEPTH:
+        raise BadRequest(f"{where} has lists nested more than {_MAX_DEPTH} deep.")
     if isinstance(item, list):
-        return [_encoded(one, where, depth + 1) for one in item]
+        return [_encoded(element, where, depth + 1) for element in item]
     if isinstance(item, str):
         return item.encode("utf-8", "surrogatepass")
     if _is_binary(item):
@@ -281,11 +283,11 @@ def _encoded(item: Any, where: str, depth: int = 0) -> Any:
             return base64.b64decode(item["b64"], validate=True)
         except (binascii.Error, ValueError, TypeError) as error:
             raise BadRequest(f'{where} has a "b64" that is not base64: {error}.') from error
-    raise BadRequest(f'{where} holds {_short(item)}: it takes texts, or {{"b64": ...}} for bytes.')
+    raise BadRequest(f'{where} contains {_short(item)}: it takes strings, or {{"b64": ...}} for bytes.')
 
 
 def _strings(value: Any, where: str) -> NDArray[np.object_]:
-    """Nested lists of texts, or of {"b64": ...} for bytes -> an array of bytes objects."""
+    """Convert nested lists of strings, or of {"b64": ...} for bytes, to an array of bytes objects."""
     nested = _encoded(value, where)
     shape: list[int] = []
     level = nested
@@ -296,10 +298,10 @@ def _strings(value: Any, where: str) -> NDArray[np.object_]:
 
     def walk(item: Any, depth: int) -> None:
         if isinstance(item, list) != (depth < len(shape)) or (isinstance(item, list) and len(item) != shape[depth]):
-            raise BadRequest(f"{where} has lists of different lengths in it.")
+            raise BadRequest(f"{where} contains lists of different lengths.")
         if isinstance(item, list):
-            for one in item:
-                walk(one, depth + 1)
+            for element in item:
+                walk(element, depth + 1)
         else:
             flat.append(item)
 
@@ -314,15 +316,15 @@ def _is_binary(value: Any) -> bool:
 
 
 def _plain(name: str, array: NDArray[Any]) -> Any:
-    """An array as JSON has it; bytes that are no text, or are under a name in `_bytes`, as {"b64": ...}."""
-    if array.dtype.kind == "V":  # bfloat16, which JSON's numbers hold as well
+    """Convert an output to JSON values. Bytes become {"b64": ...} if they are not text or `name` ends with `_bytes`."""
+    if array.dtype.kind == "V":  # bfloat16
         return array.astype(np.float32).tolist()
     if array.dtype.kind not in "OSU":
         return array.tolist()
 
     def text(item: Any) -> Any:
         if isinstance(item, list):
-            return [text(one) for one in item]
+            return [text(element) for element in item]
         data = item if isinstance(item, bytes) else str(item).encode()
         try:
             if not name.endswith("_bytes"):
@@ -335,6 +337,6 @@ def _plain(name: str, array: NDArray[Any]) -> Any:
 
 
 def _short(value: Any) -> str:
-    """A value of the request as a sentence quotes it."""
+    """Quote a value of the request in a message."""
     text = value if isinstance(value, str) else json.dumps(value)
-    return from_body(repr(text[:60] + "..." * (len(text) > 60)))
+    return from_body(repr(f"{text[:60]}..." if len(text) > 60 else text))

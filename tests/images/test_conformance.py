@@ -105,10 +105,10 @@ def test_a_single_model_endpoint_serves_every_route_and_status(image: Image, mod
             assert (refused.status, bool(refused.reason)) == (status, True)
         assert endpoint.counted(status="200") == {"model": 1, "": 1}, "/execution-parameters must not count for a model"
         assert [endpoint.counted(status=status)["model"] for status in ("400", "406", "413", "415")] == [1, 1, 1, 2]
-        there_is = "There is /ping (GET), /invocations (POST), /execution-parameters (GET) and /metrics (GET)."
-        assert endpoint.request("GET", "/invocations").reason == f"/invocations does not take GET. {there_is}"
+        there_is = "The routes are /ping (GET), /invocations (POST), /execution-parameters (GET) and /metrics (GET)."
+        assert endpoint.request("GET", "/invocations").reason == f"/invocations does not accept GET. {there_is}"
         for path in ("/models", "/nowhere"):
-            assert endpoint.request("GET", path).reason == f"There is nothing at {path!r}. {there_is}"
+            assert endpoint.request("GET", path).reason == f"{path!r} does not exist. {there_is}"
         assert endpoint.container.stop(30) == 0
 
 
@@ -158,9 +158,9 @@ def test_a_multi_model_endpoint_serves_every_route_and_status(image: Image, mode
         there_is = f"/ping (GET), {of_models} and /metrics (GET)"
         assert (
             endpoint.request("POST", "/invocations").reason
-            == f"There is nothing at '/invocations'. There is {there_is}."
+            == f"'/invocations' does not exist. The routes are {there_is}."
         )
-        assert endpoint.request("PUT", "/models").reason == f"/models does not take PUT. There is {there_is}."
+        assert endpoint.request("PUT", "/models").reason == f"/models does not accept PUT. The routes are {there_is}."
         assert endpoint.container.stop(30) == 0
 
 

@@ -105,5 +105,5 @@ def test_too_little_memory_to_load_a_model_ends_the_container_with_an_explanatio
         image("inference"), "serve", mounts={"/opt/ml/model:ro": model}, options=limited("100m")
     ) as container:
         assert container.wait(120) == 3, container.log()
-        assert "3 processes were killed before they had loaded it" in container.log()
+        assert "3 processes were killed while loading it" in container.log()
         assert "This container may use 100 MB: give it more" in container.log()

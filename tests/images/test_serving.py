@@ -118,7 +118,7 @@ with open("/photo.jpg", "rb") as photo:
     mounts = {"/opt/ml/model:ro": trained(CLASSIFIER), "/photo.jpg:ro": photo}
     port = {"SAGEMAKER_BIND_TO_PORT": "9191"}
     with Container(image(name), "serve", mounts=mounts, options=RESTRICTED, env=port) as container:
-        container.wait_for("/ping answers 200", 60)
+        container.wait_for("/ping returns 200", 60)
         ping, prediction = container.execute("python3", "-c", client).splitlines()
         assert "telemetry" not in container.log().lower(), container.log()
     assert ping == "200"

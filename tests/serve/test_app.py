@@ -67,7 +67,7 @@ def test_ping_returns_503_if_the_model_cannot_be_loaded(settings: Settings) -> N
     for reply in (asking.get("/ping"), asking.post("/invocations", data=PHOTO)):
         assert (reply.status_code, reply.get_json()["reason"]) == (
             503,
-            "The model cannot be served; the log of the server says why.",
+            "The model cannot be served; see the server's log.",
         )
 
 
@@ -81,14 +81,14 @@ def test_an_internal_error_is_500_without_details_and_the_next_request_succeeds(
     with monkeypatch.context() as patch:
         patch.setattr(engine, "run", fail)
         reply = asking.post("/invocations", data=PHOTO)
-    why = "The server failed; its log says why."
+    why = "The server failed; see its log."
     assert (reply.status_code, reply.get_json()) == (500, {"status": 500, "reason": why, "error": why})
     assert status(asking) == 200
 
 
 def test_predictions_that_are_not_finite_get_500_with_a_reason(models: Path) -> None:
     reply = application(models / "classifier-overflow").post("/invocations", data=PHOTO)
-    why = "The model answered with numbers that are not finite: its weights are broken."
+    why = "The model's output is not finite: its weights are broken."
     assert (reply.status_code, reply.get_json()) == (500, {"status": 500, "reason": why, "error": why})
 
 

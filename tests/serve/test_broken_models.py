@@ -14,7 +14,7 @@ from tests.server import Server
 def test_the_server_exits_with_one_sentence_if_the_model_cannot_be_served(models: Path) -> None:
     with Server(models / "classifier-nan") as server:
         assert server.wait(30) == 3
-        line = server.wait_for("The model cannot be served: model.onnx answers with numbers that are not finite")
+        line = server.wait_for("The model cannot be served: The output of model.onnx is not finite")
     assert line.count("The model cannot be served") == 1
     assert not [entry for entry in server.log() if "Traceback" in entry]
 
@@ -29,9 +29,9 @@ def test_a_file_that_is_not_a_model_is_rejected(models: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("classifier", r"model.onnx answers float32 \(1, 3\) for one image, model.json has 4 class_names"),
-        ("detector", r"model.onnx answers float32 \(1, 32, 3\) and float32 \(1, 32, 4\) .* has 4 class_names"),
-        ("segmenter", r"model.onnx answers float32 \(1, 4, 8, 8\) for one image, model.json has 5 class_names"),
+        ("classifier", r"model.onnx returns float32 \(1, 3\) for one image, but model.json has 4 class_names"),
+        ("detector", r"model.onnx returns float32 \(1, 32, 3\) and float32 \(1, 32, 4\) .* has 4 class_names"),
+        ("segmenter", r"model.onnx returns float32 \(1, 4, 8, 8\) for one image, but model.json has 5 class_names"),
     ],
 )
 def test_a_description_with_one_class_too_many_is_rejected(
@@ -45,13 +45,13 @@ def test_a_description_with_one_class_too_many_is_rejected(
 
 
 def test_a_segmenter_with_overlapping_cells_is_rejected(models: Path) -> None:
-    message = r"model.onnx answers float32 \(1, 4, 15, 15\) .* an input of 64 x 64 pixels"
+    message = r"model.onnx returns float32 \(1, 4, 15, 15\) .* an input of 64 x 64 pixels"
     with pytest.raises(ArtifactError, match=message):
         OnnxEngine(models / "segmenter-overlap" / "model", 1)
 
 
 @pytest.mark.parametrize("name", ["classifier", "detector", "segmenter"])
 def test_weights_that_are_not_finite_are_rejected(models: Path, name: str) -> None:
-    message = r"^model.onnx answers with numbers that are not finite: its weights are broken. Train again.$"
+    message = r"^The output of model.onnx is not finite: its weights are broken. Train again.$"
     with pytest.raises(ArtifactError, match=message):
         OnnxEngine(models / f"{name}-nan" / "model", 1)

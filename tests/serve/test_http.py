@@ -99,7 +99,7 @@ def test_headers_that_arrive_with_the_previous_body_are_read_at_once(classifier:
         (
             b"GET /ping HTTP/1.1\r\n" + b"a: b\r\n" * 9000,
             431,
-            "The request line and headers have more than 32768 bytes",
+            "The request line and headers exceed the limit of 32768 bytes",
         ),
         (
             b"GET /ping HTTP/1.1\r\nTransfer-Encoding: tea\r\n\r\n",

@@ -18,10 +18,10 @@ RED, GREEN = (255, 0, 0), (0, 255, 0)
         (encode(quarters(90, 60))[:-40], {"Content-Type": "image/jpeg"}, 400, "The image is truncated"),
         (b"hello, world", {"Content-Type": "image/jpeg"}, 400, "The body is not an image: it starts with 'hello, wo"),
         (encode(Image.new("1", (20000, 20000)), "PNG"), {}, 400, "The image has 20000 x 20000 pixels, the limit is"),
-        (b"1,2,3", {"Content-Type": "text/csv"}, 415, "Content-Type text/csv is not served; send"),
+        (b"1,2,3", {"Content-Type": "text/csv"}, 415, "Content-Type text/csv is not supported; send"),
         (b"{}", {"Content-Type": "application/json; charset=utf-8"}, 415, "Content-Type application/json"),
         (solid(*RED), {"Content-Type": "application/zip"}, 415, "Content-Type application/zip"),
-        (solid(*RED), {"Accept": "text/html"}, 406, "Accept text/html cannot be met; ask for application/json"),
+        (solid(*RED), {"Accept": "text/html"}, 406, "Accept text/html is not supported; request application/json"),
     ],
     ids=["empty", "truncated", "no-image", "bomb", "csv", "json", "zip", "accept"],
 )
@@ -35,19 +35,19 @@ def test_a_bad_request_gets_a_status_and_a_reason_and_the_next_request_succeeds(
 
 
 def test_an_unknown_path_or_method_gets_a_json_error(classifier: Server) -> None:
-    there_is = "There is /ping (GET), /invocations (POST), /execution-parameters (GET) and /metrics (GET)."
-    assert classifier.request("GET", "/nowhere").reason == f"There is nothing at '/nowhere'. {there_is}"
+    there_is = "The routes are /ping (GET), /invocations (POST), /execution-parameters (GET) and /metrics (GET)."
+    assert classifier.request("GET", "/nowhere").reason == f"'/nowhere' does not exist. {there_is}"
     assert classifier.request("POST", "/models", b"x" * 200_000).status == 404
     response = classifier.request("GET", "/invocations")
     assert (response.status, set(response.headers["allow"].split(", "))) == (405, {"OPTIONS", "POST"})
-    assert response.reason == f"/invocations does not take GET. {there_is}"
+    assert response.reason == f"/invocations does not accept GET. {there_is}"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "identity, gzip"])
 def test_a_compressed_body_is_rejected_with_its_encoding(classifier: Server, encoding: str) -> None:
     response = classifier.request("POST", "/invocations", solid(*RED), {"Content-Encoding": encoding})
     assert response.status == 415
-    assert response.reason == f"Content-Encoding {encoding} is not served; send the bytes as they are."
+    assert response.reason == f"Content-Encoding {encoding} is not supported; send the body unencoded."
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", ""])

@@ -83,7 +83,7 @@ def test_200_clients_with_slow_headers_time_out_after_10_seconds_and_delay_nobod
         for client in clients:
             [refusal] = read_responses(client)
             assert refusal.status == 408
-            assert refusal.reason == "The request line and headers did not arrive whole within 10 s."
+            assert refusal.reason == "The request line and headers did not arrive completely within 10 s."
         assert time.monotonic() - started < LATE
 
 

@@ -50,7 +50,7 @@ def test_an_invalid_setting_ends_the_process_before_it_binds(
         ),
         (
             lambda path: path.write_text('{"a": %s}' % ("9" * 5000)),
-            "has a number of too many digits. Restore the file that `train` wrote.",
+            "has a number with too many digits. Restore the file that `train` wrote.",
         ),
         (os.mkfifo, "cannot be read: it is not a file. Make it readable, or train again."),
         (

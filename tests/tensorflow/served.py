@@ -8,7 +8,7 @@ from tests.server import Server
 
 def ready(server: Server) -> Server:
     """Wait until the model is converted and loaded."""
-    server.wait_for("/ping answers 200", 600)
+    server.wait_for("/ping returns 200", 600)
     return server
 
 

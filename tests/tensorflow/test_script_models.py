@@ -51,14 +51,14 @@ def by_tensorflow(model: Path) -> float:
 def by_serve(base: Path) -> tuple[list[list[float]], list[str]]:
     """Return the real server's predictions for the image, sent as JSON, and the server's log."""
     with Server(base, TMPDIR=str(base)) as server:
-        server.wait_for("/ping answers 200", 600)
+        server.wait_for("/ping returns 200", 600)
         status, _, body = server.request("POST", "/invocations", json.dumps(IMAGE.tolist()).encode())
         assert status == 200, body
         return json.loads(body)["predictions"], server.log()
 
 
 def test_the_model_of_a_script_like_the_seed_projects_is_converted_and_served(trained: jobs.Done) -> None:
-    assert "model/1 is converted: 2 checks, largest difference from TensorFlow" in trained.log
+    assert "model/1 was converted: 2 checks, largest difference from TensorFlow" in trained.log
     assert {"1/saved_model.pb", "model.json", "model.onnx"} <= set(scripts.names(trained.model))
     expected = by_tensorflow(trained.model / "1")
     assert 0 < expected < 1
@@ -72,7 +72,7 @@ def test_a_model_that_train_did_not_convert_is_converted_by_serve(trained: jobs.
     shutil.copytree(trained.model / "1", tmp_path / "model" / "1")  # as SDK v3's driver leaves it
     predictions, log = by_serve(tmp_path)
     assert predictions == [[pytest.approx(by_tensorflow(trained.model / "1"), abs=1e-5)]]
-    assert [line for line in log if "model/1 is being converted for ONNX Runtime" in line]
+    assert [line for line in log if "converting model/1 for ONNX Runtime" in line]
 
 
 def test_a_model_that_cannot_be_converted_is_kept_and_the_job_succeeds(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_model_that_cannot_be_converted_is_kept_and_the_job_succeeds(tmp_path:
     done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}), seconds=600)
     assert (done.code, done.failure) == (0, "")
     assert "the model is kept as the script saved it, without an ONNX version: signature" in done.log
-    assert "keep augmentation out of the model that is exported" in done.log
+    assert "keep augmentation out of the exported model" in done.log
     assert "1/saved_model.pb" in scripts.names(done.model)
     assert "model.onnx" not in scripts.names(done.model)
 
@@ -92,7 +92,7 @@ def test_a_job_warns_of_handlers_that_the_server_will_reject(tmp_path: Path) -> 
     text += "    os.makedirs(os.path.dirname('../model/' + name))\n    open('../model/' + name, 'w').close()\n"
     done = scripts.run(scripts.prepare(tmp_path, {"train.py": text}))
     assert (done.code, done.failure) == (0, "")
-    assert f"{done.model}/code/inference.py would not be run: this image has no support for handlers yet." in done.log
+    assert f"{done.model}/code/inference.py cannot be used, because this image does not support handlers." in done.log
     assert scripts.names(done.model) == ["1/saved_model.pb", "code/inference.py"]
 
 

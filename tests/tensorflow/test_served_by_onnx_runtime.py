@@ -57,12 +57,12 @@ def sums(two_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def test_a_saved_model_is_converted_while_ping_returns_503_and_then_served(sums: Server) -> None:
-    sums.wait_for("model/export/2 is being converted for ONNX Runtime")
+    sums.wait_for("converting model/export/2 for ONNX Runtime")
     status, _, body = sums.request("GET", "/ping")
     assert status in (200, 503)  # 200 on a fast machine
     assert status == 200 or "The model is being converted" in json.loads(body)["reason"]
     ready(sums)
-    assert sums.wait_for("model/export/2 is converted: 4 checks, largest difference from TensorFlow ")
+    assert sums.wait_for("model/export/2 was converted: 4 checks, largest difference from TensorFlow ")
     assert predict(sums, {"instances": [[1, 2], [3, 4]]}) == (200, {"predictions": [[41.0], [83.0]]})
     assert predict(sums, {"inputs": {"x": [[1, 2]]}}) == (200, {"outputs": [[41.0]]})
     assert predict(sums, [1, 2]) == (200, {"predictions": [[41.0]]})
@@ -117,9 +117,9 @@ def colours(k: Any, scale: float, offset: float) -> Any:
 @pytest.mark.parametrize(
     ("k", "scale", "offset", "engine", "line"),
     [
-        (tf_keras, 1 / 255, 0.0, "onnx", "under ONNX Runtime"),
-        (keras, 1 / 127.5, -1.0, "onnx", "under ONNX Runtime"),
-        (keras, 1 / 127.5, -1.0, "tensorflow", "under TensorFlow"),
+        (tf_keras, 1 / 255, 0.0, "onnx", "with ONNX Runtime"),
+        (keras, 1 / 127.5, -1.0, "onnx", "with ONNX Runtime"),
+        (keras, 1 / 127.5, -1.0, "tensorflow", "with TensorFlow"),
     ],
     ids=["keras2", "keras3", "keras3-tensorflow"],
 )
@@ -136,7 +136,7 @@ def test_a_keras_file_is_served_and_gets_photos_as_0_to_255_if_it_rescales_them(
         assert predict(ready(server), {"instances": pixels.tolist()}) == (200, {"predictions": predicted})
         server.wait_for(line)
 
-        assert "values 0..255, because its graph scales those" in server.wait_for("photos are sent to the model")
+        assert "values 0..255, because its graph scales this range" in server.wait_for("images are sent to the model")
         low, high = (math.exp(4 * (value * scale + offset)) for value in (0, 255))
         for channel, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255)]):
             photo = encode(Image.new("RGB", (20, 30), colour), "PNG")
@@ -158,6 +158,6 @@ def test_an_image_without_tensorflow_exits_and_names_the_right_image(two_version
     with Server(two_versions, interpreter=isolated / "bin" / "python") as server:
         assert server.wait(60) == 1
         line = server.wait_for("serve: ")
-    reason = "is a model of TensorFlow's without a model.onnx, and this image has no TensorFlow to convert it"
+    reason = "is a TensorFlow model without a model.onnx, and this image cannot convert it"
     assert f"{two_versions / 'model' / 'export' / '2'} {reason}" in line
-    assert line.endswith(f"Serve it with the image {discovery.IMAGE}.")
+    assert line.endswith(f"Use the image {discovery.IMAGE}.")

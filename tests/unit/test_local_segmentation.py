@@ -19,7 +19,7 @@ from local.datasets.layouts.pets import reader as official
 from local.errors import CommandFailed
 from serve.artifact import InputSpec
 from serve.tasks import segmentation
-from serve.tasks.forms import Answer as Served
+from serve.tasks.forms import Prediction as Served
 from serve.tasks.masks import PALETTE, png
 from tests.unit.official import HEAD, Pets, as_stored, encode, exif_rotated, picture
 from train.semantic_segmentation import masks

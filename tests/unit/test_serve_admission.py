@@ -30,7 +30,7 @@ def test_admitted_predictions_run_together_and_the_others_wait_in_order() -> Non
     gate, work = Gate(admitted=2, queue=3), BlockingPrediction()
 
     def request(number: int) -> int:
-        with gate.entered("a"):
+        with gate.admit("a"):
             return gate.predict("a", 10, work, number)
 
     with ThreadPoolExecutor(5) as clients:
@@ -47,22 +47,22 @@ def test_admitted_predictions_run_together_and_the_others_wait_in_order() -> Non
 
 def test_a_request_beyond_the_queue_is_refused_at_once_until_there_is_room_again() -> None:
     gate = Gate(admitted=1, queue=1)
-    with gate.entered("a"), gate.entered("a"):
+    with gate.admit("a"), gate.admit("a"):
         started = time.monotonic()
         for _ in range(1000):
-            with pytest.raises(Unavailable, match="busy with 2 requests"), gate.entered("a"):
+            with pytest.raises(Unavailable, match="busy with 2 requests"), gate.admit("a"):
                 pass
         assert time.monotonic() - started < 10, "waiting 10 ms for room each time would take longer"
-    with gate.entered("a"), gate.entered("a"):
+    with gate.admit("a"), gate.admit("a"):
         assert gate.predict("a", 10, lambda: "answered") == "answered"
 
 
 def test_a_request_that_fails_gives_its_place_back() -> None:
     gate = Gate(admitted=1, queue=0)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), gate.entered("a"):
+        with pytest.raises(ZeroDivisionError), gate.admit("a"):
             gate.predict("a", 10, lambda: 1 / 0)
-    with gate.entered("a"):
+    with gate.admit("a"):
         assert gate.predict("a", 10, int, "7") == 7
 
 
@@ -140,8 +140,8 @@ def test_a_model_without_requests_gets_a_place_however_busy_the_others_are() -> 
         assert fill_places(gate, places, "a") == 4, "half of the places"
         assert fill_places(gate, places, "b") == 2, "of the other four, no more than it leaves free"
         assert fill_places(gate, places, "c") == 1
-        places.enter_context(gate.entered("d"))
-        with pytest.raises(Unavailable, match="busy with 4 requests of this model; try again"), gate.entered("a"):
+        places.enter_context(gate.admit("d"))
+        with pytest.raises(Unavailable, match="busy with 4 requests for this model; try again"), gate.admit("a"):
             pass
     with contextlib.ExitStack() as places:
         assert fill_places(gate, places, "a") == 4, "all places must be free again"
@@ -151,7 +151,7 @@ def fill_places(gate: Gate, places: contextlib.ExitStack, model: str) -> int:
     """Take places for a model until the gate refuses, and return how many it gave."""
     for count in range(100):
         try:
-            places.enter_context(gate.entered(model))
+            places.enter_context(gate.admit(model))
         except Unavailable:
             return count
     raise AssertionError("the gate never refused")
@@ -160,6 +160,6 @@ def fill_places(gate: Gate, places: contextlib.ExitStack, model: str) -> int:
 def wait_for_queue(gate: Gate, model: str, count: int) -> None:
     """Wait until this many requests to a model are in its queue."""
     end = time.monotonic() + 10
-    while len(gate._lines.get(model, ())) < count:
+    while len(gate._queues.get(model, ())) < count:
         assert time.monotonic() < end
         time.sleep(0.001)

@@ -129,8 +129,8 @@ def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> 
         (replace(TRIMAPS, input=replace(PADDED, resize=524)), "input.resize is 524, it must be a multiple of 8"),
         (replace(TRIMAPS, input=replace(PADDED, height=512)), "input.height is 512, it must be 520, as resize is"),
         (replace(TRIMAPS, input=replace(PADDED, width=528)), "input.width is 528, it must be 520, as resize is"),
-        (replace(TRIMAPS, class_names=("pet",)), "class_names has 1 name, the task .* has 2 to 254"),
-        (replace(TRIMAPS, class_names=("x",) * 255), "class_names has 255 names, the task .* has 2 to 254"),
+        (replace(TRIMAPS, class_names=("pet",)), "class_names has 1 name, the task .* needs 2 to 254"),
+        (replace(TRIMAPS, class_names=("x",) * 255), "class_names has 255 names, the task .* needs 2 to 254"),
     ],
 )
 def test_a_description_that_could_not_be_served_is_never_written(
@@ -150,7 +150,7 @@ def _write_model(folder: Path, written: Artifact = PETS) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("format_version",), 2, "format_version is 2, this server reads 1"),
+        (("format_version",), 2, "format_version is 2, but this server reads 1"),
         (("format_version",), "1", "format_version is '1', it must be of type int"),
         (("task",), "poetry", "task is 'poetry', it must be 'image-classification' or 'object-detection'"),
         (("class_names",), [], "class_names"),
@@ -217,10 +217,10 @@ def test_a_missing_file_is_reported_with_what_the_folder_holds(tmp_path: Path) -
     with pytest.raises(ArtifactError, match=r"model.json is missing: the folder is empty"):
         artifact.read(tmp_path)
     (tmp_path / "saved_model.pb").touch()
-    with pytest.raises(ArtifactError, match=r"model.json is missing: the folder holds saved_model.pb"):
+    with pytest.raises(ArtifactError, match=r"model.json is missing: the folder contains saved_model.pb"):
         artifact.read(tmp_path)
     artifact.write(PETS, tmp_path)
-    with pytest.raises(ArtifactError, match=r"model.onnx is missing beside model.json"):
+    with pytest.raises(ArtifactError, match=r"model.onnx, which model.json needs, is missing"):
         artifact.read(tmp_path)
 
 
@@ -238,8 +238,8 @@ def test_reading_and_writing_artifacts_needs_only_the_standard_library() -> None
     ("name", "message"),
     [
         ("model.tar.gz", "Unpack the archive: tar xzf model.tar.gz -C {folder}."),
-        (".earlier-model/model.json", "move that of the job before back, from {folder}/.earlier-model."),
-        ("model.h5", "Put there what a model.tar.gz of these images' `train` holds, or a script's model.keras"),
+        (".earlier-model/model.json", "move the earlier one back from {folder}/.earlier-model."),
+        ("model.h5", "Unpack the model.tar.gz of a training job there, or add a script's model.keras"),
     ],
 )
 def test_the_error_about_a_folder_without_a_model_says_what_to_put_there(

@@ -19,7 +19,7 @@ WAIT = 60.0  # seconds: a connection that is closed at once takes less than half
 @pytest.fixture
 def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, socket.socket]]:
     """The server's and the client's end of a connection. One thread may wait, for a minute."""
-    monkeypatch.setattr(Connection, "answer_seconds", WAIT, raising=False)
+    monkeypatch.setattr(Connection, "response_seconds", WAIT, raising=False)
     monkeypatch.setattr(Connection, "may_wait", threading.Semaphore(1), raising=False)
     with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
         client = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=10))
@@ -129,7 +129,7 @@ def test_only_a_limited_number_of_threads_waits_for_clients_that_do_not_read(
 ) -> None:
     server, _ = sockets
     with monkeypatch.context() as patch:
-        patch.setattr(Connection, "answer_seconds", 0.5)
+        patch.setattr(Connection, "response_seconds", 0.5)
         start = time.monotonic()
         with pytest.raises(ConnectionResetError):
             server.sendall(LONG)
@@ -139,5 +139,5 @@ def test_only_a_limited_number_of_threads_waits_for_clients_that_do_not_read(
     with pytest.raises(ConnectionResetError):
         server.sendall(LONG)
     assert time.monotonic() - start < WAIT / 2
-    message = f"a client does not read its answer of {len(LONG)} bytes: its connection is closed"
+    message = f"closing a connection whose client does not read its response of {len(LONG)} bytes"
     assert [record.getMessage() for record in caplog.records] == [message] * 2

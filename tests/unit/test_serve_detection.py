@@ -14,7 +14,7 @@ from serve.artifact import Artifact, InputSpec, Nms
 from serve.http import headers
 from serve.http.errors import BadRequest, NotAcceptable
 from serve.tasks import detection
-from serve.tasks.forms import Answer
+from serve.tasks.forms import Prediction
 
 NMS = Nms(threshold=0.5, top_k=400, score_floor=0.01)
 WHOLE, LEFT, RIGHT = (0, 0, 1, 1), (0, 0, 0.5, 1), (0.5, 0, 1, 1)
@@ -227,7 +227,7 @@ def test_custom_attributes_cut_the_rows_and_unknown_ones_are_ignored(header: str
         ("max_detections=2.0", "max_detections is '2.0'"),
         ("max_detections=" + "9" * 6000, "max_detections is '999"),
         ("max_detections=\u0662", "max_detections is '\u0662'"),
-        ("threshold=0.5;threshold=0.6", "The custom attribute threshold is given twice; give it once."),
+        ("threshold=0.5;threshold=0.6", "The custom attribute threshold is set twice; set it once."),
     ],
 )
 def test_an_invalid_value_of_a_custom_attribute_is_refused_with_the_allowed_values(header: str, message: str) -> None:
@@ -250,7 +250,7 @@ def test_any_text_as_custom_attributes_gives_rows_or_status_400(header: str) -> 
 
 NAMES = ("cat", "dog")
 SPEC = InputSpec("data", 3, 300, 300, 300, "stretch", (0.0,) * 3, (1.0,) * 3)
-DETECTIONS = Answer(
+DETECTIONS = Prediction(
     np.array([[1, 0.75, 0.25, 0.5, 0.75, 1], [0, 0.5, 0, 0, 0.125, 0.0625]], np.float32), NAMES, 640, 480, SPEC
 )
 NO_DETECTIONS = replace(DETECTIONS, values=np.empty((0, 6), np.float32))
@@ -271,7 +271,7 @@ VERBOSE = {
 }
 
 
-def respond(accept: str | None, answer: Answer = DETECTIONS) -> tuple[str, str]:
+def respond(accept: str | None, answer: Prediction = DETECTIONS) -> tuple[str, str]:
     form = headers.choose_form(accept, detection.FORMS)
     text = form.encode(answer)
     assert isinstance(text, str)
@@ -352,7 +352,7 @@ def test_every_form_holds_every_box_and_no_pixel_lies_outside_the_image(
 ) -> None:
     corners = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in edges]
     rows = np.array([(0, 0.5, *corner) for corner in corners], np.float32).reshape(-1, 6)
-    answer = Answer(rows, NAMES, width, height, SPEC)
+    answer = Prediction(rows, NAMES, width, height, SPEC)
     assert json.loads(respond(None, answer)[1])["prediction"] == rows.tolist()
     verbose = json.loads(respond("application/json;verbose", answer)[1])["prediction"]
     annotations = json.loads(respond("application/json;annotation=1", answer)[1])["annotations"]

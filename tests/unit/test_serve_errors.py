@@ -41,7 +41,7 @@ def test_no_error_about_json_logs_what_the_body_holds(body: str, model: TensorMo
 
 
 def test_the_sender_of_json_is_told_what_is_wrong() -> None:
-    with pytest.raises(BadRequest, match="\"signature_name\" is 'SECRET', this model has predict"):
+    with pytest.raises(BadRequest, match="\"signature_name\" is 'SECRET', it must be one of predict"):
         tfserving_rest.parse(b'{"signature_name": "SECRET", "instances": [1]}', "application/json", MODEL)
 
 

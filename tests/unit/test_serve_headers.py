@@ -13,7 +13,7 @@ from serve.http import headers
 from serve.http.errors import NotAcceptable, UnsupportedMediaType
 from serve.http.media import media_type, require_image
 from serve.tasks import classification
-from serve.tasks.forms import Answer, Form
+from serve.tasks.forms import Form, Prediction
 
 SPEC = InputSpec("data", 3, 8, 8, 8, "crop", (0.0,) * 3, (1.0,) * 3)
 PETS = ("Bengal", "pug", "Sphynx")
@@ -24,8 +24,8 @@ PREDICTION = '{"prediction": [0.25, 0.5, 0.25]}'
 VERBOSE = '{"predicted_label": "pug", "labels": ["Bengal", "pug", "Sphynx"], "probabilities": [0.25, 0.5, 0.25]}'
 
 
-def make_answer(probabilities: list[float], class_names: Sequence[str]) -> Answer:
-    return Answer(np.array(probabilities, np.float32), tuple(class_names), width=640, height=480, spec=SPEC)
+def make_answer(probabilities: list[float], class_names: Sequence[str]) -> Prediction:
+    return Prediction(np.array(probabilities, np.float32), tuple(class_names), width=640, height=480, spec=SPEC)
 
 
 def respond(accept: str | None, batch: bool = False) -> tuple[str, str | bytes]:
@@ -155,7 +155,7 @@ def test_an_accept_header_that_cannot_be_met_is_refused_with_the_types_that_can(
 def test_a_form_may_be_bytes_of_any_media_type(accept: str | None, body: bytes | None) -> None:
     forms = (Form("image/png", lambda answer: b"\x89PNG"), Form("application/x-protobuf", lambda answer: b"\x0a"))
     if body is None:
-        with pytest.raises(NotAcceptable, match=r"ask for image/png, application/x-protobuf or \*/\*"):
+        with pytest.raises(NotAcceptable, match=r"request image/png, application/x-protobuf or \*/\*"):
             headers.choose_form(accept, forms)
     else:
         assert headers.choose_form(accept, forms).encode(make_answer(PROBABILITIES, PETS)) == body

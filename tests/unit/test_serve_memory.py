@@ -104,7 +104,7 @@ def test_a_load_that_does_not_fit_beside_the_memory_for_requests_is_refused() ->
     memory = Memory(held_back=100, free=lambda: 1000)
     with memory.reserved(900):
         pass
-    message = "may take 0 MB, and 0 MB are free beside 0 MB for requests; unload another one"
+    message = "may take 0 MB, but only 0 MB are free, not counting 0 MB for requests; unload another model"
     with pytest.raises(OutOfMemory, match=message), memory.reserved(901):
         pass
     assert OutOfMemory.status == 507

@@ -42,12 +42,12 @@ def make_trace(
 def test_requests_are_counted_by_model_and_status_and_those_with_503_by_reason() -> None:
     metrics = Metrics()
     for status in (200, 200, 400):
-        metrics.answered(make_trace(status))
-    metrics.answered(make_trace(404, ""))
+        metrics.responded(make_trace(status))
+    metrics.responded(make_trace(404, ""))
     for reason in ("busy", "busy", "loading"):
         trace = make_trace(503)
         trace.unavailable = reason
-        metrics.answered(trace)
+        metrics.responded(trace)
     found = scrape(metrics)
     counts = {"200": 2, "400": 1, "503": 3}
     assert {status: value(found, "vision_requests_total", model="pets", status=status) for status in counts} == counts
@@ -61,14 +61,14 @@ def test_the_platforms_regular_requests_are_not_counted(path: str) -> None:
     metrics = Metrics()
     trace = Trace("GET", path)
     trace.status = 200
-    metrics.answered(trace)
+    metrics.responded(trace)
     assert [name for name, _ in scrape(metrics) if name == "vision_requests_total"] == []
 
 
 def test_stages_count_every_request_that_reached_them_and_durations_only_successful_ones() -> None:
     metrics = Metrics()
-    metrics.answered(make_trace(200, "pets", 0.3, {DECODE: 0.004, MODEL: 0.2, ENCODE: 0.001}))
-    metrics.answered(make_trace(400, seconds=9.0, stages={DECODE: 0.3}))
+    metrics.responded(make_trace(200, "pets", 0.3, {DECODE: 0.004, MODEL: 0.2, ENCODE: 0.001}))
+    metrics.responded(make_trace(400, seconds=9.0, stages={DECODE: 0.3}))
     found = scrape(metrics)
 
     def stage_value(part: str, name: str, **labels: str) -> float:
@@ -91,7 +91,7 @@ def test_requests_in_progress_and_waiting_are_the_current_ones() -> None:
         names = ("vision_requests_in_progress", "vision_requests_waiting")
         return tuple(value(found, name, model="pets") for name in names)  # type: ignore[return-value]
 
-    with observer.inside(trace):
+    with observer.in_progress(trace):
         assert now() == (1, 0)
         with observer.waiting(trace, now) as turn:
             assert now() == (1, 1)
@@ -131,7 +131,7 @@ def test_stages_within_a_turn_count_for_its_request_and_stages_outside_for_none(
 
     traces: list[Trace] = []
     environ_of_request = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_X_AMZN_SAGEMAKER_INFERENCE_ID": "mine"}
-    observer.traced(application)(environ_of_request, lambda *_: None)
+    observer.trace_requests(application)(environ_of_request, lambda *_: None)
     gate.predict("pets", 10, predict)  # for no request, in the thread that worked for one before
     [trace] = traces
     assert set(trace.stages) == {QUEUE, MODEL}
@@ -143,13 +143,13 @@ def test_an_unloaded_model_leaves_no_series_and_counts_from_0_when_it_is_loaded_
     metrics = Metrics()
     for model in ("a", "b"):
         metrics.loaded(model, 1.5, 1000)
-        metrics.answered(make_trace(200, model, 1.0, {MODEL: 0.1}))
+        metrics.responded(make_trace(200, model, 1.0, {MODEL: 0.1}))
     metrics.unloaded("a")
     found = scrape(metrics)
     assert [labels for _, labels in found if ("model", "a") in labels] == []
     assert value(found, "vision_model_load_seconds", model="b") == 1.5
     assert value(found, "vision_model_memory_bytes", model="b") == 1000
-    metrics.answered(make_trace(200, "a", 1.0, {MODEL: 0.1}))
+    metrics.responded(make_trace(200, "a", 1.0, {MODEL: 0.1}))
     assert value(scrape(metrics), "vision_requests_total", model="a", status="200") == 1
 
 
@@ -170,12 +170,12 @@ from serve.telemetry.trace import Trace
 
 metrics, trace = Metrics(), Trace("POST", "/invocations")
 trace.model, trace.status, trace.unavailable = "model", 503, "loading"
-metrics.answered(trace)
-metrics.answered(trace)
+metrics.responded(trace)
+metrics.responded(trace)
 print("prometheus_client" in sys.modules)
 metrics.loaded("model", 1.0, 1)
 print("prometheus_client" in sys.modules)
-metrics.answered(trace)
+metrics.responded(trace)
 print(metrics.page()[0].decode())
 """
 

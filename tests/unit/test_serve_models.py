@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from serve.artifact import ArtifactError
-from serve.engine.loaded import MOST_KILLS, Loaded
+from serve.engine.loaded import MAX_KILLS, Loaded
 from serve.engine.model import Engine
 from serve.engine.models import Models
 from serve.http.errors import AlreadyLoaded, BadRequest, NotLoaded, OutOfMemory, Unavailable
@@ -38,7 +38,7 @@ def test_a_model_is_loaded_once_and_an_unknown_name_is_refused() -> None:
     models = make_models(Stub)
     assert models.load("a", Path("/a")).name == "a"
     assert isinstance(engine_of(models, "a"), Stub)
-    with pytest.raises(AlreadyLoaded, match="Model a is loaded already"):
+    with pytest.raises(AlreadyLoaded, match="Model a is already loaded"):
         models.load("a", Path("/other"))
     for call in (models.get, models.unload):
         with pytest.raises(NotLoaded, match="Model b is not loaded"):
@@ -309,13 +309,13 @@ def killed_while_loading(path: Path, name: str, kills: Callable[[], int | None],
     for _ in range(times):
         worker = Loaded(path, kills)
         assert name in worker.to_restore()
-        worker.trying(name)
+        worker.start_loading(name)
 
 
 def test_a_model_whose_workers_are_killed_for_other_reasons_than_memory_is_always_restored(tmp_path: Path) -> None:
     path = tmp_path / "models.json"
     Loaded(path).add("a", Path("/a"))
-    killed_while_loading(path, "a", lambda: 7, 3 * MOST_KILLS)
+    killed_while_loading(path, "a", lambda: 7, 3 * MAX_KILLS)
     models = make_models(Stub, Loaded(path, lambda: 7))
     models.restore().join(10)
     assert engine_of(models, "a")
@@ -329,7 +329,7 @@ def test_a_model_whose_loading_takes_all_memory_is_finally_left_out(tmp_path: Pa
         return next(count) if counted else None
 
     Loaded(path).add("deadly", Path("/deadly"))
-    killed_while_loading(path, "deadly", kills, MOST_KILLS)
+    killed_while_loading(path, "deadly", kills, MAX_KILLS)
     assert Loaded(path, kills).to_restore() == {}
 
 
@@ -338,11 +338,11 @@ def test_an_out_of_memory_kill_does_not_count_against_a_model_whose_turn_had_not
     listed = Loaded(path)
     for name in ("deadly", "other"):
         listed.add(name, Path(f"/{name}"))
-    for _ in range(2 * MOST_KILLS):
+    for _ in range(2 * MAX_KILLS):
         worker = Loaded(path, lambda: next(count))
         if "deadly" not in worker.to_restore():
             break
-        worker.trying("deadly")
+        worker.start_loading("deadly")
     assert list(Loaded(path, lambda: next(count)).to_restore()) == ["other"]
 
 

@@ -25,7 +25,7 @@ def connect(listener: socket.socket, sent: bytes) -> socket.socket:
 
 @pytest.mark.parametrize("sent", [b"", b"GET /ping HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nContent-Length: 9999\r\n\r\n"])
 def test_idle_and_slow_clients_take_no_thread_and_delay_no_ping(listener: socket.socket, sent: bytes) -> None:
-    with placeholder_server.answering(listener), contextlib.ExitStack() as stack:
+    with placeholder_server.running(listener), contextlib.ExitStack() as stack:
         threads = set(threading.enumerate())
         for _ in range(400):
             stack.enter_context(connect(listener, sent))
@@ -48,7 +48,7 @@ def test_a_client_that_never_stops_sending_does_not_delay_the_end(listener: sock
     ended = threading.Event()
 
     def serve_until_refused() -> None:
-        with placeholder_server.answering(listener), connect(listener, b"GET /ping HTTP/1.1\r\n") as client:
+        with placeholder_server.running(listener), connect(listener, b"GET /ping HTTP/1.1\r\n") as client:
             trickler = threading.Thread(target=trickle, args=(client.dup(),))
             trickler.start()
             assert client.recv(12) == b"HTTP/1.1 503"
@@ -63,7 +63,7 @@ def test_a_client_that_never_stops_sending_does_not_delay_the_end(listener: sock
 
 
 def test_a_head_request_gets_no_body(listener: socket.socket) -> None:
-    with placeholder_server.answering(listener), connect(listener, b"HEAD /ping HTTP/1.1\r\n\r\n") as client:
+    with placeholder_server.running(listener), connect(listener, b"HEAD /ping HTTP/1.1\r\n\r\n") as client:
         head, end, body = client.makefile("rb").read().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert (end, body) == (b"\r\n\r\n", b"")

@@ -402,9 +402,9 @@ def test_load_equals_decode_then_fit_then_to_tensor() -> None:
         (b"", "is empty"),
         (b"hello world", r"is not an image \(starts with b'hello world'\)"),
         (b'{"a": 1}', "is not an image"),
-        (b"\x89PNG\r\n\x1a\n", "starts as a PNG"),
-        (b"\xff\xd8\xff", "starts as a JPEG"),
-        (b"GIF89a", "starts as a GIF"),
+        (b"\x89PNG\r\n\x1a\n", "starts like a PNG"),
+        (b"\xff\xd8\xff", "starts like a JPEG"),
+        (b"GIF89a", "starts like a GIF"),
     ],
 )
 def test_the_reason_says_what_is_wrong_with_the_bytes(data: bytes, message: str) -> None:
@@ -438,7 +438,7 @@ def test_a_narrow_strip_cannot_take_gigabytes() -> None:
 
 
 def test_floating_point_and_32_bit_images_are_refused_with_the_fix() -> None:
-    for image, message in ((Image.new("F", (2, 2), 0.5), "floating point"), (Image.new("I", (2, 2), 70000), "32-bit")):
+    for image, message in ((Image.new("F", (2, 2), 0.5), "floating-point"), (Image.new("I", (2, 2), 70000), "32-bit")):
         with pytest.raises(UnreadableImage, match=f"{message}.*; send 8 or 16 bits"):
             preprocess.decode(encode(image, "TIFF"))
 

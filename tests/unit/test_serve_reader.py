@@ -20,7 +20,7 @@ from PIL import Image
 
 from serve import preprocess
 from serve.artifact import InputSpec
-from serve.engine import ordinary, reader
+from serve.engine import cheap_images, reader
 from serve.engine import sandbox_jobs as jobs
 from serve.engine.reader import SandboxedReader
 from serve.engine.sandbox import Crashed, Exhausted, Sandbox
@@ -36,7 +36,7 @@ MB = 2**20
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     """A sandbox with 64 MB and one second for each job, one job at a time."""
-    sandbox = Sandbox(64 * MB, 1, at_once=1, patience=30)
+    sandbox = Sandbox(64 * MB, 1, jobs=1, patience=30)
     yield sandbox
     sandbox.close()
 
@@ -53,7 +53,7 @@ def noise(mode: str, width: int = 60, height: int = 44) -> Image.Image:
 
 
 def is_ordinary(data: bytes, spec: InputSpec) -> bool:
-    return ordinary.reduced_size(data, spec) is not None
+    return cheap_images.reduced_size(data, spec) is not None
 
 
 def test_no_request_waits_for_the_import_of_the_image_format_plugins() -> None:
@@ -277,12 +277,12 @@ def test_a_child_that_dies_while_it_waits_is_replaced(sandbox: Sandbox) -> None:
     ("number", "error"), [(signal.SIGKILL, Exhausted), (signal.SIGSEGV, Crashed), (signal.SIGPROF, Exhausted)]
 )
 def test_a_child_that_is_killed_at_work_fails_only_its_own_job(number: int, error: type[Exception]) -> None:
-    own_sandbox = Sandbox(64 * MB, 60, at_once=1, patience=30)
+    own_sandbox = Sandbox(64 * MB, 60, jobs=1, patience=30)
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            own_sandbox.run("image", jobs.ask_for_image(SPEC, preprocess.MAX_PIXELS), hostile.pgm(4000, 4000, 254))
+            own_sandbox.run("image", jobs.image_arguments(SPEC, preprocess.MAX_PIXELS), hostile.pgm(4000, 4000, 254))
         except (Exhausted, Crashed) as caught:
             failed.append(caught)
 
@@ -306,7 +306,7 @@ def run_until_refused(sandbox: Sandbox) -> None:
 
 
 def test_jobs_beyond_the_running_and_queued_ones_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    own_sandbox = Sandbox(64 * MB, 60, at_once=1, patience=30)
+    own_sandbox = Sandbox(64 * MB, 60, jobs=1, patience=30)
     inside, may_end = threading.Semaphore(0), threading.Event()
 
     def stand_in(job: str, given: dict[str, object], data: bytes) -> tuple[dict[str, object], bytes]:
@@ -340,9 +340,9 @@ MODEL = TensorModel(
 
 @pytest.mark.parametrize("rows", [10, 500_000])
 def test_a_text_gives_the_same_call_here_and_in_the_sandbox(rows: int) -> None:
-    own_sandbox = Sandbox(512 * MB, 60, at_once=1, patience=60)
+    own_sandbox = Sandbox(512 * MB, 60, jobs=1, patience=60)
     data = b"\n".join(b"%d" % (row % 100) for row in range(rows))
-    assert (len(data) > reader.TEXT_HERE) == (rows > 10)
+    assert (len(data) > reader.MAX_CHEAP_TEXT) == (rows > 10)
     read = SandboxedReader(own_sandbox).text(data, "text/csv", MODEL)
     call = read.call() if isinstance(read, reader.Text) else read
     own_sandbox.close()
@@ -351,8 +351,8 @@ def test_a_text_gives_the_same_call_here_and_in_the_sandbox(rows: int) -> None:
 
 
 def test_a_long_text_is_refused_with_the_same_reason_as_a_short_one(sandbox: Sandbox) -> None:
-    with pytest.raises(BadRequest, match="is empty: send one row at least"):
-        SandboxedReader(sandbox).text(b"[]" + b" " * reader.TEXT_HERE, "application/json", MODEL)
+    with pytest.raises(BadRequest, match="is empty: send at least one row"):
+        SandboxedReader(sandbox).text(b"[]" + b" " * reader.MAX_CHEAP_TEXT, "application/json", MODEL)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_a_long_text_is_refused_with_the_same_reason_as_a_short_one(sandbox: San
     ids=["csv", "lists"],
 )
 def test_a_text_that_exhausts_its_budget_is_too_large(sandbox: Sandbox, data: bytes, media: str) -> None:
-    with pytest.raises(TooLarge, match=r"^The text of \d+ bytes takes more than .* to read; send fewer rows"):
+    with pytest.raises(TooLarge, match=r"^Parsing the text of \d+ bytes takes more than .*; send fewer rows"):
         SandboxedReader(sandbox).text(data, media, MODEL)
 
 
@@ -379,7 +379,7 @@ def test_images_that_a_model_decodes_itself_are_limited_by_their_total(sandbox: 
         [encode(noise("RGB"), "JPEG"), hostile.png(2900, 2900)],
     ):
         with pytest.raises(
-            TooLarge, match=r"^The request's images have \d+ pixels: to decode them takes more than 64 MB"
+            TooLarge, match=r"^The request's images have \d+ pixels: decoding them takes more than 64 MB"
         ):
             check(images)
     check([b"BMW is a car", b"RIFF is a word too"])  # texts, for a model that takes texts
@@ -387,7 +387,7 @@ def test_images_that_a_model_decodes_itself_are_limited_by_their_total(sandbox: 
         check([hostile.webp()])
     with pytest.raises(BadRequest, match=r"^An image of the request is truncated"):
         check([encode(noise("RGBA"), "PNG")[:-200]])
-    with pytest.raises(TooLarge, match=r"^To decode the request's images takes more than 1 s"):
+    with pytest.raises(TooLarge, match=r"^Decoding the request's images takes more than 1 s"):
         check([hostile.progressive_jpeg(1000, 500)] * 100)
 
 
@@ -422,7 +422,7 @@ def test_an_ordinary_png_has_the_size_that_pillow_reads_and_nothing_expensive(
     parts: list[tuple[bytes, bytes]], first: tuple[bytes, bytes]
 ) -> None:
     data = b"\x89PNG\r\n\x1a\n" + b"".join(hostile.png_chunk(*part) for part in (first, *parts))
-    size = ordinary.size(data)
+    size = cheap_images.size(data)
     with contextlib.suppress(OSError, ValueError, SyntaxError), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         if size is not None:
             assert (image.size, image.mode in ("1", "L", "P", "RGB")) == (size, True)
@@ -435,7 +435,7 @@ def test_an_ordinary_png_has_the_size_that_pillow_reads_and_nothing_expensive(
 @settings(max_examples=400)
 def test_an_ordinary_jpeg_has_the_size_that_pillow_reads_and_one_scan(parts: list[bytes]) -> None:
     data = b"\xff\xd8" + b"".join(parts) + bytes(64)
-    size = ordinary.size(data)
+    size = cheap_images.size(data)
     with contextlib.suppress(OSError, ValueError, SyntaxError), Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         if size is not None:
             assert (image.size, "progressive" in image.info) == (size, False)
@@ -448,4 +448,4 @@ def test_a_fill_byte_does_not_hide_the_frame_that_decoders_read() -> None:
     comment = bytes(2 + 2 + 0xC200 - len(start) - 4) + hidden
     data = start + COMMENT + (2 + len(comment)).to_bytes(2) + comment + SCAN + bytes(64)
     assert data.index(hidden) == 2 + 2 + 0xC200
-    assert ordinary.size(data) is None
+    assert cheap_images.size(data) is None

@@ -57,22 +57,22 @@ def outcome(call: Any) -> Any:
 @settings(max_examples=200)
 def test_a_body_read_as_a_job_gives_the_same_call_or_error_as_here(body: dict[str, Any]) -> None:
     data, media = json.dumps(body).encode(), "application/json"
-    arguments = json.loads(json.dumps(jobs.ask_for_call(media, MODEL)))
+    arguments = json.loads(json.dumps(jobs.call_arguments(media, MODEL)))
 
     def as_a_job() -> tfserving_rest.Call:
         document, content = jobs.text(arguments, data, lambda note: None)
-        return jobs.call_of((json.loads(json.dumps(document)), content))
+        return jobs.parse_call((json.loads(json.dumps(document)), content))
 
     assert outcome(as_a_job) == outcome(lambda: tfserving_rest.parse(data, media, MODEL))
 
 
 def test_a_large_csv_keeps_its_numbers() -> None:
     data = b"\n".join(b"%d,%d" % (row, row + 1) for row in range(1000))
-    found = jobs.call_of(jobs.text(jobs.ask_for_call("text/csv", MODEL), data, lambda note: None))
+    found = jobs.parse_call(jobs.text(jobs.call_arguments("text/csv", MODEL), data, lambda note: None))
     assert found.rows == 1000
     assert np.array_equal(found.inputs["x"], np.arange(1000)[:, None] + [0, 1])
 
 
 def test_a_refusal_in_a_job_is_raised_unchanged() -> None:
-    with pytest.raises(BadRequest, match="is empty: send one row at least"):
-        jobs.call_of(jobs.text(jobs.ask_for_call("application/json", MODEL), b"[]", lambda note: None))
+    with pytest.raises(BadRequest, match="is empty: send at least one row"):
+        jobs.parse_call(jobs.text(jobs.call_arguments("application/json", MODEL), b"[]", lambda note: None))

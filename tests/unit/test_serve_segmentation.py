@@ -14,17 +14,17 @@ from serve.artifact import Artifact, InputSpec
 from serve.http import headers
 from serve.http.errors import NotAcceptable, TooLarge
 from serve.tasks import masks, records, segmentation
-from serve.tasks.forms import Answer
+from serve.tasks.forms import Prediction
 
 NAMES = ("pet", "background", "border")
 SPEC = InputSpec("data", 3, 64, 64, 64, "pad", (0.0,) * 3, (1.0,) * 3)
 TRIMAPS = Artifact("semantic-segmentation", "fcn_resnet50", NAMES, SPEC, "logits")
 LOGITS = np.random.default_rng(0).normal(0, 3, (3, 8, 8)).astype(np.float32)
-ANSWER = Answer(LOGITS, NAMES, 50, 31, SPEC)
+ANSWER = Prediction(LOGITS, NAMES, 50, 31, SPEC)
 MASK = masks.class_ids(LOGITS, (50, 31), SPEC)
 
 
-def respond(accept: str | None, answer: Answer = ANSWER) -> tuple[str, str | bytes]:
+def respond(accept: str | None, answer: Prediction = ANSWER) -> tuple[str, str | bytes]:
     form = headers.choose_form(accept, segmentation.FORMS)
     return form.media, form.encode(answer)
 
@@ -105,8 +105,8 @@ def test_probabilities_of_more_than_100_mib_are_refused_with_the_size_and_the_fi
         respond(media, large)
     assert refusal.value.status == 413
     assert str(refusal.value) == (
-        "The probabilities of 3 classes for 4096 x 2134 pixels would have 104890368 bytes, the limit is 104857600; "
-        "send a smaller photo, or ask for image/png."
+        "The probabilities of 3 classes for 4096 x 2134 pixels would take 104890368 bytes, the limit is 104857600; "
+        "send a smaller photo, or request image/png."
     )
     assert pixels(respond("image/png", large)[1]).shape == (2134, 4096)
 

@@ -44,7 +44,7 @@ def test_handlers_beside_a_tensorflow_model_are_refused_and_not_ignored(
     write_model(tmp_path / "model")
     result = run_serve(tmp_path)
     assert result.returncode == 1
-    assert result.stderr.startswith(f"serve: {handlers} would not be run: this image has no support for handlers yet.")
+    assert result.stderr.startswith(f"serve: {handlers} cannot be used, because this image does not support handlers.")
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -56,8 +56,8 @@ def test_a_port_in_use_is_reported_in_one_sentence_with_the_fix(tmp_path: Path) 
         result = run_serve(tmp_path, SAGEMAKER_BIND_TO_PORT=str(port))
     assert result.returncode == 1
     assert result.stderr == (
-        f"serve: port {port} is in use: stop the program that listens there, or set SAGEMAKER_BIND_TO_PORT (with "
-        "`make serve` PORT) to another one.\n"
+        f"serve: port {port} is in use: stop the program that uses it, or set SAGEMAKER_BIND_TO_PORT (with "
+        "`make serve`: PORT) to another port.\n"
     )
 
 

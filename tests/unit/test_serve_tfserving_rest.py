@@ -152,7 +152,7 @@ def test_any_json_gives_a_call_or_a_refusal_with_a_reason(body: Any) -> None:
 
 
 def test_a_csv_cell_that_is_too_long_is_refused_as_csv() -> None:
-    with pytest.raises(BadRequest, match=r"not CSV that can be read: field larger than field limit \(131072\)"):
+    with pytest.raises(BadRequest, match=r"not valid CSV: field larger than field limit \(131072\)"):
         parse(b"1," + b"2" * 200_000, media="text/csv")
 
 
@@ -174,26 +174,26 @@ def test_any_bytes_give_a_call_or_a_refusal(body: bytes, media: str) -> None:
         (b"", "The body is not JSON (line 1, column 1: Expecting value)."),
         (b'{"instances": [1,]}', "The body is not JSON (line 1, column 18: "),
         (b'{"x": "\xff"}', "The body is not UTF-8 text (byte 7)."),
-        (b"[" * 100_000, "The body is not JSON that can be read: it is nested too deeply."),
-        (b"1" * 5000, "The body is not JSON that can be read: Exceeds the limit"),
+        (b"[" * 100_000, "The JSON in the body is nested too deeply."),
+        (b"1" * 5000, "The JSON in the body cannot be read: Exceeds the limit"),
         ({"instances": [[1, 2]], "inputs": 1}, 'The body must hold either "instances" (rows) or "inputs" (columns).'),
-        ({"instances": 3}, '"instances" must be a list, with one element for each row'),
-        ({"instances": []}, '"instances" is empty: send one row at least.'),
+        ({"instances": 3}, '"instances" must be a list with one element per row'),
+        ({"instances": []}, '"instances" is empty: send at least one row.'),
         ([], '"instances" is empty'),
-        ({"examples": []}, '"examples" is for classify and regress, which are not served'),
-        ({"instances": [[1, 2]], "signature_name": "tow"}, "\"signature_name\" is 'tow', this model has serving_"),
-        ({"instances": [[1, 2]], "signature_name": 3}, "\"signature_name\" is '3', this model has"),
-        ({"instances": [[1, 2], [3]]}, '"instances" has lists of different lengths in it: input \'x\' takes float32'),
+        ({"examples": []}, '"examples" (classify and regress) is not supported'),
+        ({"instances": [[1, 2]], "signature_name": "tow"}, "\"signature_name\" is 'tow', it must be one of serving_"),
+        ({"instances": [[1, 2]], "signature_name": 3}, "\"signature_name\" is '3', it must be one of"),
+        ({"instances": [[1, 2], [3]]}, '"instances" contains lists of different lengths: input \'x\' takes float32'),
         ({"instances": [[1, 2, 3]]}, "\"instances\" has the shape (1, 3), input 'x' takes float32 (any, 2)."),
-        ({"instances": [["1", "2"]]}, "\"instances\" holds text: input 'x' takes float32, numbers in lists"),
-        ({"instances": [[True, False]]}, '"instances" holds true or false: '),
-        ({"instances": [[1, None]]}, '"instances" holds null, objects, mixed values or numbers of too many digits'),
-        ({"instances": [{"z": [1, 2]}]}, "\"instances\" holds objects with other names than the one input of 'serving"),
-        ({"inputs": {"z": [[1, 2]]}}, "Signature 'serving_default' takes the inputs x; the request gives 'z'."),
+        ({"instances": [["1", "2"]]}, "\"instances\" contains text: input 'x' takes float32, numbers in lists"),
+        ({"instances": [[True, False]]}, '"instances" contains true or false: '),
+        ({"instances": [[1, None]]}, '"instances" contains null, objects, mixed values or numbers with too many'),
+        ({"instances": [{"z": [1, 2]}]}, "\"instances\" has objects with keys other than the only input of 'serving"),
+        ({"inputs": {"z": [[1, 2]]}}, "The signature 'serving_default' takes the inputs x; the request has 'z'."),
         ({"inputs": [1], "signature_name": "two"}, "\"inputs\" must be an object with the inputs of 'two': tag, sig"),
-        ({"instances": [1], "signature_name": "two"}, '"instances" must hold objects with a value for each of the'),
-        ({"instances": [{"tag": "x"}, {}], "signature_name": "two"}, '"instances" holds objects with different names'),
-        ({"inputs": {"tag": ["x"]}, "signature_name": "two"}, "Signature 'two' takes the inputs tag, signal, sensor;"),
+        ({"instances": [1], "signature_name": "two"}, '"instances" must contain objects with a value for each'),
+        ({"instances": [{"tag": "x"}, {}], "signature_name": "two"}, '"instances" has objects with different keys'),
+        ({"inputs": {"tag": ["x"]}, "signature_name": "two"}, "The signature 'two' takes the inputs tag, signal"),
     ],
 )  # fmt: skip
 def test_a_request_that_does_not_fit_is_refused_with_what_is_wrong_and_where(body: Any, message: str) -> None:
@@ -203,11 +203,11 @@ def test_a_request_that_does_not_fit_is_refused_with_what_is_wrong_and_where(bod
 @pytest.mark.parametrize(
     ("dtype", "row", "message"),
     [
-        ("int32", 1.5, "holds numbers with a fraction: input 'x' takes int32, whole numbers"),
+        ("int32", 1.5, "contains numbers with a fraction: input 'x' takes int32, whole numbers"),
         ("int8", 128, "has numbers outside -128 to 127: input 'x' takes int8"),
         ("uint8", -1, "has numbers outside 0 to 255: input 'x' takes uint8"),
-        ("bool", 1, "holds numbers: input 'x' takes bool, true and false"),
-        ("string", 1, "holds '1': it takes texts, or {\"b64\": ...} for bytes."),
+        ("bool", 1, "contains numbers: input 'x' takes bool, true and false"),
+        ("string", 1, "contains '1': it takes strings, or {\"b64\": ...} for bytes."),
         ("string", {"b64": "?"}, 'has a "b64" that is not base64'),
     ],
 )
@@ -247,7 +247,7 @@ def test_texts_in_lists_of_different_lengths_are_refused() -> None:
 
 def test_a_model_without_a_default_signature_requires_a_name() -> None:
     model = TensorModel("test", {"one": TWO, "two": TWO})
-    assert refusal({"inputs": {}}, model) == 'The body names no signature: give "signature_name", one of one, two.'
+    assert refusal({"inputs": {}}, model) == '"signature_name" is missing, it must be one of one, two.'
 
 
 # ---- writing ----------------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_text_is_written_as_text_and_bytes_as_base64() -> None:
 
 
 def test_an_output_without_a_row_for_each_instance_must_be_requested_by_column() -> None:
-    with pytest.raises(BadRequest, match=r"Output 'y' has the shape \(\) and not one row for each of the 2 instances"):
+    with pytest.raises(BadRequest, match=r"Output 'y' has the shape \(\) instead of 2 rows, one per instance"):
         tfserving_rest.write(Call("x", {}, 2), {"y": np.float32(1)})
     assert tfserving_rest.write(Call("x", {}, None), {"y": np.array(1, np.float32)}) == '{"outputs": 1.0}'
 
@@ -287,7 +287,7 @@ def test_texts_in_lists_nested_too_deeply_are_refused(depth: int) -> None:
         "test", {"words": Signature((Tensor("x", "string", None),), (Tensor("y", "string", None),), "a")}
     )
     body = b'{"inputs":' + b"[" * depth + b'"a"' + b"]" * depth + b"}"
-    with pytest.raises(BadRequest, match=r"^Input 'x' has lists in lists more than 32 deep"):
+    with pytest.raises(BadRequest, match=r"^Input 'x' has lists nested more than 32 deep"):
         tfserving_rest.parse(body, "application/json", model)
     ragged = b'{"inputs":["a",' + b"[" * depth + b'"a"' + b"]" * depth + b"]}"
     with pytest.raises(BadRequest, match="more than 32 deep"):
@@ -297,7 +297,7 @@ def test_texts_in_lists_nested_too_deeply_are_refused(depth: int) -> None:
 def test_one_long_text_among_numbers_is_refused_before_it_makes_a_huge_array() -> None:
     body = json.dumps({"instances": [1.5] * 8000 + ["b" * 20_000]}).encode()
     tracemalloc.start()
-    with pytest.raises(BadRequest, match=r'^"instances" holds text: input .x. takes float32'):
+    with pytest.raises(BadRequest, match=r'^"instances" contains text: input .x. takes float32'):
         tfserving_rest.parse(body, JSON, model_of(None))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

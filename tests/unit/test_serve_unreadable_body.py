@@ -37,11 +37,11 @@ def test_a_body_that_is_no_image_is_refused_with_its_beginning_and_what_to_send(
 @pytest.mark.parametrize(
     ("brands", "message"),
     [
-        (b"heic\0\0\0\0mif1heic", "The image is HEIC, as iPhones save it: export it as JPEG."),
-        (b"mif1\0\0\0\0mif1heic", "The image is HEIC, as iPhones save it: export it as JPEG."),
-        (b"hevx\0\0\0\0msf1hevx", "The image is HEIC, as iPhones save it: export it as JPEG."),
-        (b"avif\0\0\0\0avifmif1miaf", "The image is AVIF: export it as JPEG."),
-        (b"mif1\0\0\0\0avifmif1", "The image is AVIF: export it as JPEG."),
+        (b"heic\0\0\0\0mif1heic", "The image is a HEIC file, as saved by iPhones: export it as JPEG."),
+        (b"mif1\0\0\0\0mif1heic", "The image is a HEIC file, as saved by iPhones: export it as JPEG."),
+        (b"hevx\0\0\0\0msf1hevx", "The image is a HEIC file, as saved by iPhones: export it as JPEG."),
+        (b"avif\0\0\0\0avifmif1miaf", "The image is an AVIF file: export it as JPEG."),
+        (b"mif1\0\0\0\0avifmif1", "The image is an AVIF file: export it as JPEG."),
     ],
 )
 def test_photos_in_unsupported_formats_of_phones_are_refused_with_the_formats_name(brands: bytes, message: str) -> None:
@@ -71,7 +71,7 @@ def test_the_reason_for_a_jpeg_without_line_feeds_says_how_curl_keeps_them() -> 
     photo = jpeg()
     reason = reason_for(photo.replace(b"\n", b"").replace(b"\r", b""))
     assert reason.startswith("The image is ")
-    assert reason.endswith("; it has no line feeds, which curl --data takes out: use curl --data-binary.")
+    assert reason.endswith("; it has no line feeds, which curl --data removes: use curl --data-binary.")
     assert reason_for(photo[:-2000]) == f"The image is truncated ({len(photo) - 2000} bytes arrived)."
 
 
@@ -80,7 +80,8 @@ def test_an_empty_body_and_too_many_pixels_are_reported_as_such() -> None:
     with pytest.raises(preprocess.UnreadableImage) as caught:
         preprocess.decode(jpeg(), max_pixels=100)
     assert (
-        str(BadRequest(unreadable(jpeg(), caught.value))) == "The image has 200 x 150 pixels, the limit is 100 in all."
+        str(BadRequest(unreadable(jpeg(), caught.value)))
+        == "The image has 200 x 150 pixels, the limit is 100 in total."
     )
 
 

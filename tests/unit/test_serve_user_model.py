@@ -53,15 +53,15 @@ def test_every_description_is_read_back_as_it_was_written(tmp_path_factory: Any,
     ("path", "value", "message"),
     [
         ("task", "image-classification", "model.json: task is 'image-classification', it must be 'tensors'."),
-        ("format_version", 2, "model.json: format_version is 2, this server reads 1."),
-        ("signatures", {}, "model.json: signatures is {}, it must be one signature at least."),
+        ("format_version", 2, "model.json: format_version is 2, but this server reads 1."),
+        ("signatures", {}, "model.json: signatures is {}, it must be an object with at least one signature."),
         ("signatures.a.graph", "../x.onnx", "signatures.a.graph is '../x.onnx', it must be the name of an .onnx file"),
         (
             "signatures.a.image_values",
             "1..2",
             "signatures.a.image_values is '1..2', it must be '' or '0..1' or '-1..1'",
         ),
-        ("signatures.a.outputs", [], "signatures.a.outputs is [], it must be one tensor at least."),
+        ("signatures.a.outputs", [], "signatures.a.outputs is [], it must be a list of at least one tensor."),
         ("signatures.a.inputs", [{"name": "x"}], "the key signatures.a.inputs.shape is missing."),
         (
             "signatures.a.inputs",
@@ -105,7 +105,7 @@ def test_a_description_of_an_earlier_version_without_image_values_is_read(tmp_pa
 def test_a_missing_graph_is_reported_with_its_name(tmp_path: Path) -> None:
     model_signature = Signature((), (Tensor("y", "float32", ()),), "model-1.onnx")
     signature.write(TensorModel("test", {"a": model_signature}), tmp_path)
-    with pytest.raises(ArtifactError, match=r"model-1\.onnx is missing beside model\.json"):
+    with pytest.raises(ArtifactError, match=r"model-1\.onnx, which model\.json needs, is missing"):
         signature.read(tmp_path)
 
 
@@ -148,9 +148,12 @@ def test_a_saved_model_that_is_the_model_folder_itself_is_found(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["cats/1/saved_model.pb", "dogs/1/saved_model.pb"], "holds 2 models (model/cats/1, model/dogs/1): keep the"),
-        (["a/saved_model.pb", "b/saved_model.pb"], "holds 2 models (model/a, model/b)"),
-        (["best.keras", "last.keras"], "holds 2 models (model/best.keras, model/last.keras)"),
+        (
+            ["cats/1/saved_model.pb", "dogs/1/saved_model.pb"],
+            "contains 2 models (model/cats/1, model/dogs/1): keep only",
+        ),
+        (["a/saved_model.pb", "b/saved_model.pb"], "contains 2 models (model/a, model/b)"),
+        (["best.keras", "last.keras"], "contains 2 models (model/best.keras, model/last.keras)"),
     ],
 )
 def test_several_models_of_one_kind_are_refused_with_their_names(
@@ -225,12 +228,12 @@ def test_the_values_of_a_float_image_are_in_the_range_of_the_setting(pixels: str
 @pytest.mark.parametrize(
     ("dtype", "graphs", "pixels", "mean", "message"),
     [
-        ("float32", "", "", 0.2, "0..1: no scaling was found in its graph; set VISION_IMAGE_VALUES if it was"),
-        ("float32", "0..255", "", 51, "0..255, because its graph scales those; VISION_IMAGE_VALUES changes that"),
-        ("float16", "-1..1", "", -0.6, "-1..1, because its graph scales those; VISION_IMAGE_VALUES changes that"),
-        ("float32", "0..255", "0..1", 0.2, "0..1, as VISION_IMAGE_VALUES says; its graph scales 0..255"),
-        ("float32", "", "0..255", 51, "0..255, as VISION_IMAGE_VALUES says"),
-        ("uint8", "", "-1..1", 51, "0..255, its input's pixels"),
+        ("float32", "", "", 0.2, "0..1, because its graph has no known scaling; set VISION_IMAGE_VALUES if it was"),
+        ("float32", "0..255", "", 51, "0..255, because its graph scales this range; set VISION_IMAGE_VALUES to"),
+        ("float16", "-1..1", "", -0.6, "-1..1, because its graph scales this range; set VISION_IMAGE_VALUES to"),
+        ("float32", "0..255", "0..1", 0.2, "0..1, as set by VISION_IMAGE_VALUES, although its graph scales 0..255"),
+        ("float32", "", "0..255", 51, "0..255, as set by VISION_IMAGE_VALUES"),
+        ("uint8", "", "-1..1", 51, "0..255, because its input is uint8"),
     ],
 )
 def test_a_photo_has_the_values_that_the_graph_scales_unless_the_variable_sets_others(
@@ -239,12 +242,12 @@ def test_a_photo_has_the_values_that_the_graph_scales_unless_the_variable_sets_o
     double = Double(None, 8, 8, 3, dtype=dtype, pixels=pixels, graphs=graphs)
     answer = {"predictions": [[pytest.approx(mean, rel=1e-3)]]}
     assert double.request(photo(51, 51, 51), "image/png") == answer
-    assert str(double.engine.images()).startswith(f"photos are sent to the model as values {message}")
+    assert str(double.engine.image_values_message()).startswith(f"images are sent to the model as values {message}")
 
 
 def test_no_range_of_values_is_reported_for_a_model_that_takes_no_pixels() -> None:
-    assert Double(None, 2).engine.images() is None
-    assert Double(None, dtype="string").engine.images() is None
+    assert Double(None, 2).engine.image_values_message() is None
+    assert Double(None, dtype="string").engine.image_values_message() is None
 
 
 class Decoder(Double):
@@ -288,13 +291,13 @@ def test_an_input_of_uint8_gets_whole_pixels_and_one_of_text_gets_the_file() -> 
     ("shape", "data", "media", "error", "message"),
     [
         ((None, 2), photo(1, 2, 3), "image/png", UnsupportedMediaType,
-         "This model takes no image (tensors double, serving_default: x float32 (any, 2) -> y float32 (any, 1)); send"),
+         "This model does not accept images (tensors double, serving_default: x float32 (any, 2) -> y float32 (any,"),
         ((None, None, None, 3), photo(1, 2, 3), "image/png", UnsupportedMediaType,
-         "This model takes no image (tensors double, serving_default: x float32 (any, any, any, 3) -> "
+         "This model does not accept images (tensors double, serving_default: x float32 (any, any, any, 3) -> "
          "y float32 (any, 1)); its height and width must be fixed: save it with Input((H, W, 3)), or send "
          "application/json."),
         ((None, 8, 8, 3), b"hello", "image/png", BadRequest, "The body is not an image: it starts with 'hello'"),
-        ((None, 8, 8, 3), b"x", "application/zip", UnsupportedMediaType, "Content-Type application/zip is not served"),
+        ((None, 8, 8, 3), b"x", "application/zip", UnsupportedMediaType, "Content-Type application/zip is not"),
         ((None, 2), b"hello", None, BadRequest, "The body is not JSON (line 1, column 1"),
     ],
 )  # fmt: skip
@@ -309,7 +312,7 @@ def test_a_body_that_the_model_does_not_take_is_refused(
 def test_accept_and_method_are_checked_before_the_model_runs() -> None:
     with pytest.raises(NotAcceptable):
         Double(None, 2).request(ROWS, accept="image/png")
-    with pytest.raises(BadRequest, match="Custom attribute tfs-method is 'classify'; only predict is served"):
+    with pytest.raises(BadRequest, match="The custom attribute tfs-method is 'classify', it must be predict"):
         Double(None, 2).request(ROWS, attributes=[("tfs-method", "classify")])
     assert Double(None, 2).request(ROWS, attributes=[("tfs-model-name", "x"), ("tfs-method", "predict")])
 
@@ -327,7 +330,7 @@ def test_json_lines_end_with_a_line_feed() -> None:
 def test_every_request_during_a_conversion_gets_503_and_the_socket_stays_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with placeholder_server.answering(listener):
+        with placeholder_server.running(listener):
             for path, data in (("/ping", None), ("/invocations", b"x" * 1_000_000)):
                 with pytest.raises(urllib.error.HTTPError) as refused:
                     urllib.request.urlopen(url + path, data, timeout=10)

@@ -66,4 +66,4 @@ def test_a_photo_in_heic_is_reported_with_its_format_and_the_fix(caplog: pytest.
         samples.select_readable("train", [samples.Sample("IMG_1.heic", 0, Path("IMG_1.heic"))], cache, 0.1)
     messages = f"{caplog.text}{refused.value}{refused.value.detail}"
     assert "IMG_1.heic" in messages
-    assert "is HEIC, as iPhones save it: export it as JPEG" in messages
+    assert "is a HEIC file, as saved by iPhones: export it as JPEG" in messages

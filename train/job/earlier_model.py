@@ -34,7 +34,7 @@ def _model_files(folder: Path) -> list[Path]:
     """
     paths = [path for pattern in _OURS for path in folder.glob(pattern)]
     try:
-        saved_model = discovery.find(folder, beside_graph=True)
+        saved_model = discovery.find(folder, ignore_graph=True)
     except ArtifactError:  # there are several, so none would be served
         saved_model = None
     if saved_model is not None and (saved_model.path == folder or saved_model.path.name.isdecimal()):

@@ -209,7 +209,7 @@ def decode(data: bytes) -> DecodedMask:
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImage(f"has {image.width} x {image.height} pixels, the limit is {MAX_PIXELS} in all")
+                raise UnreadableImage(f"has {image.width} x {image.height} pixels, the limit is {MAX_PIXELS} in total")
             if data[12:16] != b"IHDR":
                 raise UnreadableImage("is damaged (the header is not the first chunk)")
             image.load()

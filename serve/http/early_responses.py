@@ -1,4 +1,4 @@
-"""Answers to requests that the application never sees, in JSON as its own are: to a head that cannot be read."""
+"""JSON error responses to requests that never reach the application, such as invalid headers."""
 
 import contextlib
 import json
@@ -10,26 +10,26 @@ from gunicorn.http import errors
 from serve.http.errors import document
 from serve.http.log import printable
 
-_SHOWN = 300  # characters of what is wrong with a head
+_MAX_CHARS = 300  # of a parser's message
 _STATUS = {
     errors.ExpectationFailed: 417,
     errors.LimitRequestHeaders: 431,
     errors.LimitRequestLine: 414,
     errors.UnsupportedTransferCoding: 501,
 }
-_OURS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
+_SERVER_ERRORS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
 
 
-def refusal(error: BaseException) -> tuple[int, str, str] | None:
-    """The status and the reason for a client whose head cannot be read, and for the log; None for a fault of ours."""
-    if not isinstance(error, errors.ParseException) or isinstance(error, _OURS):
+def client_error(error: BaseException) -> tuple[int, str, str] | None:
+    """Return the status, the reason for the client and the reason for the log; None if the server is at fault."""
+    if not isinstance(error, errors.ParseException) or isinstance(error, _SERVER_ERRORS):
         return None
-    reason = f"The request cannot be read: {printable(str(error), _SHOWN)}."
+    reason = f"The request cannot be read: {printable(str(error), _MAX_CHARS)}."
     return _STATUS.get(type(error), 400), reason, f"the request cannot be read ({type(error).__name__})"
 
 
 def send(client: socket.socket, status: int, reason: str) -> None:
-    """Write an answer, the last one of a connection, unless the client is gone."""
+    """Send the last response of a connection, unless the client is gone."""
     body = json.dumps(document(status, reason))
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\n"
