@@ -162,7 +162,7 @@ def test_a_line_in_another_format_than_most_is_left_out_and_listed(tmp_path: Pat
     ]
     lay_out(tmp_path / "2", {"a.lst": "0\t0\tcat/1.jpg\n1\t0\tcat/2.jpg\n2\t1\t1\tdog/1.jpg\n3\t1\tno.jpg\n"})
     notes = lists.classification(tmp_path / "2").notes
-    assert notes[UNUSABLE] == ["a.lst, line 3 has 3 numbers, most lines 2"]
+    assert notes[UNUSABLE] == ["a.lst, line 3 has 3 numbers, most lines have 2"]
     assert notes[MISSING] == ["no.jpg"]
 
 

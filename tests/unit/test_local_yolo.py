@@ -110,7 +110,7 @@ def test_a_label_file_of_two_photos_is_left_out_with_both(tmp_path: Path) -> Non
     assert list(boxes(data)) == photos[2:]
     assert notes(data)[UNUSABLE] == [
         "labels/1.txt belongs to 1.jpg and another photo: rename one of the photos",
-        "labels/1.txt is of 1.png and another photo: rename one of the two",
+        "labels/1.txt belongs to 1.png and another photo: rename one of the photos",
     ]
 
 
