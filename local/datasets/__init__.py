@@ -1,1 +1,1 @@
-"""Data sets: the Oxford-IIIT Pet data set, a drawn one in the same layout, and the channels that are made of them."""
+"""Data sets: read them in several layouts, draw or download one, and write channels from them."""

@@ -30,7 +30,7 @@ Truth = TypeVar("Truth")
 class Summary:
     """What was written, and which files were changed or skipped.
 
-    `class_names` are ordered by label. `pixels` is the data set's. `counts` holds the number of photos per channel.
+    `class_names` are ordered by label. `pixels` is that of DataSet. `counts` holds the number of photos per channel.
     `files` lists the affected files, each with a reason, by category. A category is a phrase that a count follows.
     """
 

@@ -54,7 +54,7 @@ class Annotation:
     @property
     def classes(self) -> set[str]:
         """The class names of the objects."""
-        return {one.name for one in self.objects}
+        return {item.name for item in self.objects}
 
 
 FRACTIONS = (1, 1)

@@ -27,16 +27,16 @@ def channel_names(paths: Sequence[Path], folders: Sequence[str] | None = None) -
     `folders` is the folder of each photo in the channel. Names are compared without case, as on macOS and Windows.
     """
     places = [*zip(folders or [""] * len(paths), (safe(path.stem) for path in paths), strict=True)]
-    taken = {(folder, name.casefold()) for folder, name in places}
+    used = {(folder, name.casefold()) for folder, name in places}
     seen: set[tuple[str, str]] = set()
     names = []
     for folder, base in places:
         name, number = base, 1
         if (folder, base.casefold()) in seen:
-            while (folder, name.casefold()) in taken:
+            while (folder, name.casefold()) in used:
                 number += 1
                 name = f"{base}-{number}"
-            taken.add((folder, name.casefold()))
+            used.add((folder, name.casefold()))
         seen.add((folder, base.casefold()))
         names.append(name)
     return names

@@ -41,7 +41,7 @@ class Canvas:
         self.labels = Image.new("L", size, SCENE)
 
     def fill(self, points: Sequence[Point], colour: Colour, label: int | None) -> None:
-        """Fill a polygon, given in picture pixels, and set its label. With None, keep the labels below it."""
+        """Fill a polygon, given in picture pixels, and set its label. With None, keep the existing labels."""
         scaled = [(x * OVERSAMPLING, y * OVERSAMPLING) for x, y in points]
         ImageDraw.Draw(self.colour).polygon(scaled, fill=colour)
         if label is not None:

@@ -27,8 +27,8 @@ _KINDS = {
     **dict.fromkeys(("label", "labels"), ANNOTATIONS),
     **dict.fromkeys(("mask", "masks", "gt", "groundtruth", "ground_truth", "seg", "segmentation"), MASKS),
     **dict.fromkeys(("segmentations", "segmentationclass", "segmentationclasspng"), MASKS),
-    **dict.fromkeys((f"segmentation{of}" for of in ("object", "objectpng", "objectnpy", "classnpy")), OTHER),
-    **dict.fromkeys((f"segmentation{of}visualization" for of in ("class", "object")), OTHER),
+    **dict.fromkeys((f"segmentation{kind}" for kind in ("object", "objectpng", "objectnpy", "classnpy")), OTHER),
+    **dict.fromkeys((f"segmentation{kind}visualization" for kind in ("class", "object")), OTHER),
 }
 # Longest first, so that `training` is not read as `train` followed by a kind `ing`.
 _PART, _KIND = ("|".join(sorted(words, key=len, reverse=True)) for words in (WORDS, _KINDS))
@@ -56,12 +56,12 @@ def key(path: str, base: str | None = None) -> Key:
 
 
 def kinds(path: str) -> set[str]:
-    """Return what the names of a file's folders say that they hold: any of PHOTOS, ANNOTATIONS, MASKS and OTHER."""
+    """Return the kinds of content that the folder names of a file denote: PHOTOS, ANNOTATIONS, MASKS or OTHER."""
     return {kind for folder in path.split("/")[:-1] if (kind := _words(folder)[1])}
 
 
 class Photos:
-    """The photos of a data set by key. Of two photos with one key, prefer a readable one outside mask folders.
+    """The photos of a data set by key. Of two with one key, prefer one in a readable format outside mask folders.
 
     `duplicates` are the other photos, except masks.
     """
@@ -141,10 +141,10 @@ def assign_parts(photos: Photos, parts: Mapping[str, str], notes: Notes) -> dict
 
     `parts` comes from the lists of the data set. If it is empty, the names of the folders decide.
     """
-    found = {path: parts.get(path, "") if parts else key(path).part for path in photos.paths}
+    part_of = {path: parts.get(path, "") if parts else key(path).part for path in photos.paths}
     notes[DUPLICATES] = photos.duplicates
-    notes[TEST_PHOTOS] = [path for path, part in found.items() if part == TEST]
-    return {path: part for path, part in found.items() if part != TEST}
+    notes[TEST_PHOTOS] = [path for path, part in part_of.items() if part == TEST]
+    return {path: part for path, part in part_of.items() if part != TEST}
 
 
 @functools.cache

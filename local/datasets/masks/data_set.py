@@ -28,7 +28,7 @@ def read(
     """Read the masks of photos. All paths are relative to `root`. `parts` are the photos to use, with their part.
 
     A table among `files` maps mask values to classes; without one, `guess` does if it fits (see `class_mapping.find`).
-    `notes` gets the classes found and the masks that cannot be used. Raises UserError if no photo has a mask or if most
+    `notes` gets the classes found and the masks that cannot be used. Raise UserError if no photo has a mask or if most
     masks cannot be used, and as `table.find` and `class_mapping.find` do.
     """
     paired.note("mask", parts, notes)

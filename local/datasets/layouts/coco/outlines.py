@@ -19,8 +19,8 @@ def paint(record: ImageRecord, photo: Path, labels: Mapping[str, int]) -> Decode
     """Paint the objects of an image into a mask with the labels of their categories. The background is 0.
 
     The mask has the size that the file gives, else the size of the stored photo, to which COCO's outlines refer.
-    Smaller objects are painted over larger ones so that none is hidden. Crowds and boxes of
-    objects without an outline become masks.IGNORE, below all other objects.
+    Smaller objects are painted over larger ones so that none is hidden. Crowds and boxes of objects without
+    an outline become masks.IGNORE, below all other objects.
 
     Raise UserError naming the annotation if a shape is invalid.
     """

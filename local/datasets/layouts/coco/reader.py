@@ -170,10 +170,10 @@ def _read_files(root: Path) -> _Contents:
             else:
                 found[path] = _Photo(path, part or parts.of_path(path.relative_to(root).parent), record)
     if ambiguous and len(ambiguous) > len(found) + len(notes[MISSING]):
-        raise UserError(f"{ambiguous[0]} ({plural(len(ambiguous), 'photo')} below {root} with ambiguous names)")
+        raise UserError(f"{ambiguous[0]} ({plural(len(ambiguous), 'ambiguous name')} in {root})")
     if not found:
         problem = [*notes[UNUSABLE], *notes[MISSING], *notes[SEVERAL], f"{chosen[0]} lists no image"][0]
-        raise UserError(f"{problem}: none of the listed photos is below {root}, put them there")
+        raise UserError(f"{problem}: none of the listed photos is below {root}; put them there")
     notes[TEST_PHOTOS] = [path.relative_to(root).as_posix() for path, photo in found.items() if photo.part == TEST]
     notes[UNLISTED] = [name for name in photos.names if root / name not in found]
     kept = [photo for photo in found.values() if photo.part != TEST]

@@ -73,7 +73,7 @@ class Line:
         for key, metadata in self.content.items():
             if key.endswith(_METADATA) and isinstance(metadata, dict):
                 name = key.removesuffix(_METADATA)
-                # The guide's example of an adjusted mask has NAME-ref beside NAME-metadata.
+                # The guide's example of an adjusted mask has NAME-ref next to NAME-metadata.
                 value = self.content.get(name, self.content.get(f"{name}-ref"))
                 yield Label(self.where, name, None if "failure-reason" in metadata else value, metadata)
 
@@ -164,7 +164,7 @@ def _line(where: str, path: Path, part: str, text: str) -> Line:
         raise ValueError('is not a JSON object: it needs at least "source-ref", the URI of a photo')
     ref = next((content[key] for key in _REFS if key in content), None)
     if ref is None and "source" in content:
-        raise UserError(f'{where} has a "source", which is a text, not a photo: use "source-ref" for photos')
+        raise UserError(f'{where} has a "source", which is text: use "source-ref" for photos')
     if not isinstance(ref, str) or not ref.strip("/\\ ") or re.search(r"[\x00-\x1f\x7f]", ref):
         raise ValueError('has no "source-ref": add the URI of a photo, such as s3://bucket/a/1.jpg')
     line = Line(where, path, part, ref, content)

@@ -135,7 +135,7 @@ class ClassNames:
         self._used: set[int] = set()
 
     def add(self, where: str, names: Mapping[int, str], used: Iterable[int]) -> None:
-        """Add the names and used numbers of a line. Raise UserError if another line gives a number another name."""
+        """Add the names and used numbers of a line. Raise UserError if two lines name a number differently."""
         for number, name in names.items():
             other, other_where = self._names.setdefault(number, (name, where))
             if other != name:

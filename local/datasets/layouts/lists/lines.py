@@ -1,6 +1,6 @@
 """Parse the lines of a .lst file: numbers and a path. The numbers hold an index and labels or packed boxes.
 
-The format is described in https://mxnet.apache.org/versions/1.9.1/api/faq/recordio. Common variations are also read.
+The format is described in https://mxnet.apache.org/versions/1.9.1/api/faq/recordio. Common variations are accepted.
 """
 
 import math

@@ -5,7 +5,7 @@
                             index<TAB>2<TAB>5<TAB>class id, xmin, ymin, xmax, ymax of each object<TAB>path
     classes.txt             the class names, one per line, next to a list or in the folder itself
 
-A header, the index that pandas adds, a missing index, backslashes, spaces instead of tabs and UTF-16 are also read.
+A header, the index that pandas adds, a missing index, backslashes, spaces instead of tabs and UTF-16 are also accepted.
 EXIF: boxes in fractions refer to the stored photo, boxes in pixels to the photo with the size in the header.
 """
 
@@ -93,7 +93,8 @@ def _located(root: Path, read: Reader[Target], notes: Notes) -> list[tuple[Line[
             paths_of[path] = [line.text for line in listed]
             located += locate(photos, read(listed, source, notes), path, notes)
     if not located:
-        empty = f", because {', '.join(path.name for path, _ in used)} has no lines" if used else ""
+        names = ", ".join(path.name for path, _ in used)
+        empty = f", because {names} {'has' if len(used) == 1 else 'have'} no lines" if used else ""
         raise UserError(
             f"{root} has no .lst file of training photos{empty}: put one there, or one folder below, with lines of "
             "index<TAB>label<TAB>path"

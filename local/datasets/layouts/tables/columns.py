@@ -110,12 +110,12 @@ def _resolve(named: Sequence[Column], candidates: Sequence[Column]) -> Labelled 
 
 
 def _raise_ambiguous(columns: Sequence[Column], source: str) -> NoReturn:
-    words = ", ".join(
+    listed = ", ".join(
         f"`{column.name}`" if column.name else f"one that starts with {str(column.cells[0])[:30]!r}"
         for column in columns[:10]
     )
     raise UserError(
-        f"{source} has several columns that may hold the label: {words}: add a header that names one of them "
+        f"{source} has several columns that may hold the label: {listed}: add a header that names one of them "
         "`label`, or keep only the columns for path and label"
     )
 
@@ -125,8 +125,8 @@ def _with_names(column: Column, candidates: Sequence[Column]) -> Column:
     if not all(isinstance(cell, str) and is_number(cell) for cell in column.cells):
         return column
     for other in candidates:
-        words = not any(isinstance(cell, str) and is_number(cell) for cell in other.cells)
-        if words and _same(column.cells, other.cells) and len(set(other.cells)) < len(other.cells):
+        has_names = not any(isinstance(cell, str) and is_number(cell) for cell in other.cells)
+        if has_names and _same(column.cells, other.cells) and len(set(other.cells)) < len(other.cells):
             return other
     return column
 

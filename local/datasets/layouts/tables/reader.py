@@ -131,10 +131,10 @@ def _tables(root: Path, photos: Files, notes: Notes) -> list[tuple[Table, str]]:
     forms = {path: form for path in list_nearby(root, SUFFIXES) if (form := detect_form(path, photos))}
     used = split_files(list(forms), root, "tables", notes)
     if not used:
-        only = f", only {', '.join(path.name for path in forms)}" if forms else ""
-        only = only or (f" ({miss})" if (miss := nearest_miss(root)) else "")
+        hint = f", only test tables: {', '.join(path.name for path in forms)}" if forms else ""
+        hint = hint or (f" ({miss})" if (miss := nearest_miss(root)) else "")
         raise UserError(
-            f"{root} has no CSV, TSV or JSON Lines file with columns for photo paths and labels{only}: put one there, "
+            f"{root} has no CSV, TSV or JSON Lines file with columns for photo paths and labels{hint}: put one there, "
             "or one folder below; photos are matched by the end of their paths, such as cat/1.jpg"
         )
     return [(read(path, path.relative_to(root).as_posix(), forms[path]), part) for path, part in used]
@@ -151,9 +151,9 @@ def _part_column(table: Table) -> tuple[int | None, list[int]]:
     for number in others:
         cells = {str(row[number]).lower() for row in table.rows} - {"", "unassigned"}
         name = re.sub(r"[\W_]", "", table.names[number].lower())
-        known = {cell for cell in cells if from_word(cell)}
+        words = {cell for cell in cells if from_word(cell)}
         flags = name.startswith("is") and from_word(name[2:]) and cells <= set(ZERO_ONE)
-        if flags or (known and (known == cells or name in _PART_NAMES)):
+        if flags or (words and (words == cells or name in _PART_NAMES)):
             return number, [other for other in others if other != number]
     return None, others
 

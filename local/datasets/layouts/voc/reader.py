@@ -98,11 +98,11 @@ def classification(root: Path) -> DataSet[Labels]:
             f"{root} has {plural(len(names), 'class')} ({listed_names}), and a classifier needs at least two: add "
             "photos of another class"
         )
-    multi_label = any(len(names_on) > 1 for names_on in classes.values())
+    multi_label = any(len(present) > 1 for present in classes.values())
     if not multi_label:
-        notes[UNLABELLED] = [photo for photo, of in classes.items() if not of]
-        classes = {photo: of for photo, of in classes.items() if of}
-    labels = [(root / photo, parts[photo], tuple(sorted(of)), of) for photo, of in classes.items()]
+        notes[UNLABELLED] = [photo for photo, present in classes.items() if not present]
+        classes = {photo: present for photo, present in classes.items() if present}
+    labels = [(root / photo, parts[photo], tuple(sorted(present)), present) for photo, present in classes.items()]
     return DataSet(root, make_entries(labels), names, notes, multi_label=multi_label)
 
 
