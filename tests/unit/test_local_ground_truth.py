@@ -471,7 +471,7 @@ WHERE = "output.manifest line 1"
         (
             "detection",
             ['{"source": "a text", "mood": 1, "mood-metadata": {}}'],
-            f'{WHERE} has a "source", which is a text',
+            f'{WHERE} has a "source", which is text',
         ),
         (
             "detection",
