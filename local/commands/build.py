@@ -70,13 +70,13 @@ def _command(args: argparse.Namespace) -> list[str]:
         "CREATED": _git("show", "-s", "--format=%cI", "HEAD"),
         "SOURCE": args.source,
     }
-    output = f"type=image,name={_reference(args)},oci-mediatypes=false"
-    return [
-        *("docker", "buildx", "build", str(ROOT), "--file", str(IMAGES[args.name].dockerfile)),
-        *("--platform", args.platform, "--provenance=false", "--sbom=false", "--output", output),
-        *(f"--build-arg={name}={value}" for name, value in variables.items()),
-        *(["--build-context", f"pretrained={args.pretrained}"] if args.pretrained else []),
-    ]
+    command = ["docker", "buildx", "build", str(ROOT), "--file", str(IMAGES[args.name].dockerfile)]
+    command += ["--platform", args.platform, "--provenance=false", "--sbom=false"]
+    command += ["--output", f"type=image,name={_reference(args)},oci-mediatypes=false"]
+    command += [f"--build-arg={name}={value}" for name, value in variables.items()]
+    if args.pretrained:
+        command += ["--build-context", f"pretrained={args.pretrained}"]
+    return command
 
 
 def _build(command: list[str], image: str) -> None:

@@ -88,7 +88,10 @@ def run(args: argparse.Namespace) -> int:
     train, validation = split(data, args.split, args.validation, args.seed)
     cache = PhotoCache()
     summary = write_channels(
-        *(data, train, validation, args.out),
+        data,
+        train,
+        validation,
+        args.out,
         name=args.name,
         form=args.format,
         seed=args.seed,

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     options.add_names(parser, IMAGES)
     parser.add_argument(
-        "--registry", required=True, help=f"HOST[:PORT][/PATH], as in `make build REGISTRY=`; ECR: {ecr.FORM}"
+        "--registry", required=True, help=f"HOST[:PORT][/PATH], as in `make build REGISTRY=`; ECR: {ecr.ADDRESS_FORM}"
     )
     parser.add_argument("--tag", default="dev", help="tag, as in `make build TAG=` (default: dev)")
     options.add_variant(parser)
@@ -72,7 +72,7 @@ def _prepare_ecr(on_ecr: ecr.Registry, registry: Registry, names: list[str]) -> 
     """Log in to ECR and create missing repositories."""
     registry.credentials = ecr.login(on_ecr)
     registry.login = f"{ecr.GET_CREDENTIALS}, then push again"
-    registry.allow = f"allow these ECR actions for the caller and in the repository's policy: {ecr.NEEDED}"
+    registry.allow = f"allow these ECR actions for the caller and in the repository's policy: {ecr.REQUIRED_ACTIONS}"
     path = registry.address.partition("/")[2]
     for repository in ecr.create_repositories(on_ecr, [f"{path}/{name}".lstrip("/") for name in names]):
         where = f"account {on_ecr.account}, region {on_ecr.region}"

@@ -12,7 +12,7 @@ from serve.words import plural
 from train.object_detection.hyperparameters import LABEL_HEADER, LABEL_OBJECT
 
 CELL = 8
-"""The size in pixels of a cell of the network's finest grid; smaller objects are invisible to the network."""
+"""The minimum size of a cell of the network's finest grid, in pixels of its input. Smaller objects leave no trace."""
 MIN_TINY_FRACTION = 0.05
 MAX_EMPTY_FRACTION = 0.5
 _MIN_PIXELS = 2  # boxes that are smaller in the photo are probably not in pixels, which is another finding

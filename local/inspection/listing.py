@@ -68,10 +68,10 @@ class Item:
 class Listing:
     """The contents of the channels. `errors` are fatal errors of the readers, by channel; `remarks` are their warnings.
 
-    `class_names` are the names that a channel lists in order, and `names_for` returns names for a number of classes;
-    both are None if there are none. `label_maps` are by channel, for masks. `label_columns` is the number of 0s and 1s
-    of a multi-label photo, else 0. `validation_split` is the fraction of photos that the job validates on if there is
-    no validation channel.
+    `class_names` are the names that a channel lists in order, or None. `names_for` returns names for a number of
+    classes, or None. `label_maps` are by channel, for masks. `label_columns` is the number of 0s and 1s of a
+    multi-label photo, else 0. `validation_split` is the fraction of photos that the job validates on if there is no
+    validation channel.
     """
 
     form: str
@@ -95,7 +95,7 @@ class Listing:
 
     @contextmanager
     def reading(self, channel: str) -> Iterator[None]:
-        """Collect warnings, and an error that ends the block unless `channel` has errors already."""
+        """Collect the warnings of the block and, unless `channel` has errors already, the error that ends it."""
         with _collect_warnings(self.remarks):
             try:
                 yield

@@ -22,32 +22,41 @@ from local.errors import UserError
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-FORM = "ACCOUNT.dkr.ecr.REGION.amazonaws.com, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com"
+ADDRESS_FORM = "ACCOUNT.dkr.ecr.REGION.amazonaws.com, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com"
 _HOST = re.compile(r"(\d{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.(amazonaws\.com(?:\.cn)?)")
-_LIKE_ECR = re.compile(r"\.dkr\.|(^|\.)amazonaws\.com(\.cn)?$", re.IGNORECASE)
+_ECR_LIKE = re.compile(r"\.dkr\.|(^|\.)amazonaws\.com(\.cn)?$", re.IGNORECASE)
 
 GET_CREDENTIALS = (
     "run `aws configure` or `aws sso login`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 )
-NEEDED = (
+REQUIRED_ACTIONS = (
     "GetAuthorizationToken, DescribeRepositories, CreateRepository, BatchCheckLayerAvailability, InitiateLayerUpload, "
     "UploadLayerPart, CompleteLayerUpload, PutImage and BatchGetImage"
 )
-_EXPIRED = {"ExpiredTokenException", "ExpiredToken", "RequestExpired"}
-_UNKNOWN = {
-    *("UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch"),
-    *("IncompleteSignature", "MissingAuthenticationTokenException", "InvalidAccessKeyId", "AuthFailure"),
+_EXPIRED_CODES = {"ExpiredTokenException", "ExpiredToken", "RequestExpired"}
+_UNKNOWN_CODES = {
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "IncompleteSignature",
+    "MissingAuthenticationTokenException",
+    "InvalidAccessKeyId",
+    "AuthFailure",
 }
-_DENIED = {"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"}
-_SIGN_IN = (
+_DENIED_CODES = {"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"}
+_SIGN_IN_ERRORS = (
     exceptions.SSOError,
     exceptions.TokenRetrievalError,
     exceptions.CredentialRetrievalError,
     exceptions.UnauthorizedSSOTokenError,
 )
-_SET_UP = (
-    *(exceptions.PartialCredentialsError, exceptions.ProfileNotFound, exceptions.ConfigParseError),
-    *(exceptions.ConfigNotFound, exceptions.InvalidConfigError),
+_CONFIGURATION_ERRORS = (
+    exceptions.PartialCredentialsError,
+    exceptions.ProfileNotFound,
+    exceptions.ConfigParseError,
+    exceptions.ConfigNotFound,
+    exceptions.InvalidConfigError,
 )
 
 
@@ -68,8 +77,8 @@ def parse(host: str) -> Registry | None:
     """
     match = _HOST.fullmatch(host)
     if not match:
-        if _LIKE_ECR.search(host):
-            raise UserError(f"REGISTRY={host} is not an address of Amazon ECR: give {FORM}")
+        if _ECR_LIKE.search(host):
+            raise UserError(f"REGISTRY={host} is not an address of Amazon ECR: give {ADDRESS_FORM}")
         return None
     account, region, ending = match.groups()
     registry = Registry(host, account, region)
@@ -155,11 +164,11 @@ def _explain_errors(registry: Registry) -> Iterator[None]:
         yield
     except exceptions.NoCredentialsError:
         raise UserError(f"{where} is on AWS, but this machine has no AWS credentials: {GET_CREDENTIALS}") from None
-    except _SIGN_IN as error:
+    except _SIGN_IN_ERRORS as error:
         raise UserError(
             f"{where}: the AWS sign-in has expired or is not usable: run `aws sso login` again; AWS reported: {error}"
         ) from None
-    except _SET_UP as error:
+    except _CONFIGURATION_ERRORS as error:
         raise UserError(
             f"{where}: the AWS credentials are not configured correctly ({error}): {GET_CREDENTIALS}"
         ) from None
@@ -178,17 +187,16 @@ def _refusal(registry: Registry, error: dict[str, Any]) -> str:
     code = error.get("Code", "an error")
     message = f"AWS reported: {error.get('Message', '')} ({error.get('Code', '')})"
     where = f"REGISTRY={registry.host}"
-    if code in _EXPIRED:
+    if code in _EXPIRED_CODES:
         return (
             f"{where}: the AWS credentials have expired: get new ones, with `aws sso login` or as you got these; "
             f"{message}"
         )
-    if code in _UNKNOWN:
+    if code in _UNKNOWN_CODES:
         return f"{where}: AWS does not recognize these credentials in {registry.region}: {GET_CREDENTIALS}; {message}"
-    if code in _DENIED:
-        return (
-            f"{where}: AWS denies this: allow these ECR actions for the caller: {NEEDED}; {message}{caller(registry)}"
-        )
+    if code in _DENIED_CODES:
+        fix = f"allow these ECR actions for the caller: {REQUIRED_ACTIONS}"
+        return f"{where}: AWS denies this: {fix}; {message}{caller(registry)}"
     return f"{where}: AWS rejected the request with {code}: fix the problem in its message and push again; {message}"
 
 

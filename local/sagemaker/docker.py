@@ -67,7 +67,7 @@ def workspace(parent: Path, image: str) -> Iterator[Path]:
     """Yield a new folder in `parent` for the SDK's files; at the end, remove it and the containers started from it.
 
     `image` is used to delete files that belong to root, if the caller is not root. The folder is not in /tmp, because
-    /tmp is often small, and Docker Desktop shares only home folders by default.
+    /tmp is often small, and Docker Desktop shares home folders by default.
     """
     parent.mkdir(parents=True, exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix="local-mode-", dir=parent.resolve()))
