@@ -135,7 +135,7 @@ def test_a_photo_that_the_server_cannot_read_is_named_as_in_the_channel(cifar20:
 def test_a_missing_photo_is_named_before_the_check(cifar20: Exported, tmp_path: Path) -> None:
     files = samples(tmp_path, photo())
     files[0].path.unlink()
-    with pytest.raises(UserError, match=r"^validation image dog/0\.jpg does not exist, though"):
+    with pytest.raises(UserError, match=r"^validation image dog/0\.jpg does not exist, although"):
         cifar20.verify(files, logged=1.0)
 
 

@@ -301,7 +301,7 @@ def test_masks_match_their_photos_and_are_rotated_with_them_if_needed(dirty: tup
         "the learning-rate schedule follows the latter",
         "no training mask has the label 3: num_classes=4 may be too high",
         "pixels with the value 255 in the train masks are ignored: if 255 is a class, provide a channel label_map "
-        'as in {"map": {"0": 0, "1": 255}}',
+        'with {"map": {"0": 0, "1": 255}}',
     ],
 )
 def test_each_kind_of_bad_data_is_counted_and_named(line: str, dirty: tuple[data.Data, list[str]]) -> None:
