@@ -119,7 +119,7 @@ def test_a_recordio_channel_without_a_record_file_is_rejected_with_its_contents(
         load(base)
 
 
-def test_a_jpeg_instead_of_a_record_file_is_recognized_by_its_first_bytes(base: Path) -> None:
+def test_a_jpeg_instead_of_a_record_file_is_recognised_by_its_first_bytes(base: Path) -> None:
     jobs.configure(base, {}, content_type="application/x-recordio")
     train = base / "input" / "data" / "train"
     (train / "train.rec").write_bytes((train / "across" / "0.jpg").read_bytes())

@@ -1,4 +1,4 @@
-"""SIGTERM: running requests finish, new ones are refused, and the process exits with 0 in time."""
+"""SIGTERM: running requests finish, new ones are rejected, and the process exits with 0 in time."""
 
 import os
 import socket
@@ -76,7 +76,7 @@ def test_a_worker_handles_a_signal_that_arrives_before_gunicorn_installs_its_han
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_new_connections_are_refused_while_a_request_finishes(models: Path, workers: int) -> None:
+def test_new_connections_are_rejected_while_a_request_finishes(models: Path, workers: int) -> None:
     with Server(models / "classifier", SAGEMAKER_MODEL_SERVER_WORKERS=str(workers)) as server:
         server.wait_for("/ping returns 200", times=workers)
         with server.upload(len(PHOTO), PHOTO[:5]) as upload, crowd(server, 5, b""):

@@ -91,7 +91,7 @@ def test_half_and_double_precision_are_converted_to_float32(resnet18: dict[str, 
         np.testing.assert_allclose(checked["conv1.weight"], resnet18["conv1.weight"], rtol=1e-3, atol=1e-6)
 
 
-def test_a_file_for_another_depth_is_recognized(resnet18: dict[str, np.ndarray]) -> None:
+def test_a_file_for_another_depth_is_recognised(resnet18: dict[str, np.ndarray]) -> None:
     with pytest.raises(
         UserError, match=r"^w.params contains resnet18, but the job needs resnet50: provide resnet50's file"
     ):
@@ -186,7 +186,7 @@ class _Bomb:
         (struct.pack("<Q", 9) + b'{"a": 1}', "is damaged or incomplete"),
     ],
 )
-def test_other_files_are_recognized_by_their_bytes(content: bytes, reason: str, tmp_path: Path) -> None:
+def test_other_files_are_recognised_by_their_bytes(content: bytes, reason: str, tmp_path: Path) -> None:
     file = tmp_path / "resnet18.safetensors"
     file.write_bytes(content)
     with pytest.raises(UserError) as caught:

@@ -1,4 +1,4 @@
-"""Admission of requests: it is bounded and fair, and refuses at once."""
+"""Admission of requests: it is bounded and fair, and rejects at once."""
 
 import contextlib
 import threading
@@ -45,7 +45,7 @@ def test_admitted_predictions_run_together_and_the_others_wait_in_order() -> Non
         assert [prediction.result(10) for prediction in predictions] == [0, 10, 20, 30, 40]
 
 
-def test_a_request_beyond_the_queue_is_refused_at_once_until_there_is_room_again() -> None:
+def test_a_request_beyond_the_queue_is_rejected_at_once_until_there_is_room_again() -> None:
     gate = Gate(admitted=1, queue=1)
     with gate.admit("a"), gate.admit("a"):
         started = time.monotonic()
@@ -148,7 +148,7 @@ def test_a_model_without_requests_gets_a_place_however_busy_the_others_are() -> 
 
 
 def fill_places(gate: Gate, places: contextlib.ExitStack, model: str) -> int:
-    """Take places for a model until the gate refuses, and return how many it gave."""
+    """Take places for a model until the gate rejects a request, and return how many it gave."""
     for count in range(100):
         try:
             places.enter_context(gate.admit(model))

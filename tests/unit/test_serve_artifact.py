@@ -1,4 +1,4 @@
-"""The model folder: what was written is read back, and what cannot be served is refused with its name."""
+"""The model folder: what was written is read back, and what cannot be served is rejected with its name."""
 
 import json
 import re
@@ -205,7 +205,7 @@ def test_every_missing_key_is_reported(tmp_path: Path) -> None:
     ("content", "message"),
     [(b"{", "is not JSON"), (b"\xff\xfe", "cannot be read"), (b"[1]", "must hold a JSON object")],
 )
-def test_a_file_that_is_not_a_description_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_description_is_rejected(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "model.json").write_bytes(content)
     with pytest.raises(ArtifactError, match=f"model.json .*{message}|model.json {message}"):
         artifact.read(tmp_path)

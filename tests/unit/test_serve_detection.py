@@ -230,7 +230,7 @@ def test_custom_attributes_cut_the_rows_and_unknown_ones_are_ignored(header: str
         ("threshold=0.5;threshold=0.6", "The custom attribute threshold is set twice; set it once."),
     ],
 )
-def test_an_invalid_value_of_a_custom_attribute_is_refused_with_the_allowed_values(header: str, message: str) -> None:
+def test_an_invalid_value_of_a_custom_attribute_is_rejected_with_the_allowed_values(header: str, message: str) -> None:
     with pytest.raises(BadRequest) as refusal:
         count_rows(header)
     assert refusal.value.status == 400
@@ -328,7 +328,7 @@ def test_verbose_has_class_names_and_the_size_of_each_box(accept: str) -> None:
 
 
 @pytest.mark.parametrize("accept", ["image/png", "application/json;q=0", "application/x-protobuf"])
-def test_an_accept_header_that_cannot_be_met_is_refused_with_the_types_that_can(accept: str) -> None:
+def test_an_accept_header_that_cannot_be_met_is_rejected_with_the_types_that_can(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
         respond(accept)
     for form in detection.FORMS:

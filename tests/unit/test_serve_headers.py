@@ -74,7 +74,7 @@ def test_a_type_that_may_hold_an_image_is_accepted_and_the_bytes_decide(header: 
         "video/mp4",
     ],
 )
-def test_a_type_that_is_no_image_is_refused_with_what_to_send(header: str) -> None:
+def test_a_type_that_is_no_image_is_rejected_with_what_to_send(header: str) -> None:
     with pytest.raises(UnsupportedMediaType, match=r"send the bytes of one image as image/jpeg") as refusal:
         require_image(media_type(header))
     assert refusal.value.status == 415
@@ -132,7 +132,7 @@ def test_quality_and_order_decide_and_unknown_parameters_are_ignored(accept: str
 @pytest.mark.parametrize(
     "accept", ["text/html", "image/png", "application/x-recordio-protobuf", "application/json;q=0", "*/*;q=0"]
 )
-def test_an_accept_header_that_cannot_be_met_is_refused_with_the_types_that_can(accept: str) -> None:
+def test_an_accept_header_that_cannot_be_met_is_rejected_with_the_types_that_can(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
         headers.choose_form(accept, classification.FORMS)
     assert refusal.value.status == 406

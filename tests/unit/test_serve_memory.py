@@ -100,7 +100,7 @@ def test_this_machine_has_some_memory_free() -> None:
     assert 0 < machine.free_memory_bytes() <= machine.memory_bytes()
 
 
-def test_a_load_that_does_not_fit_beside_the_memory_for_requests_is_refused() -> None:
+def test_a_load_that_does_not_fit_beside_the_memory_for_requests_is_rejected() -> None:
     memory = Memory(held_back=100, free=lambda: 1000)
     with memory.reserved(900):
         pass
@@ -136,7 +136,7 @@ def test_a_load_that_does_not_fit_beside_another_waits_for_it() -> None:
         assert second_load.result(10) == "loaded"
 
 
-def test_a_load_that_waited_for_another_is_refused_if_too_little_is_left() -> None:
+def test_a_load_that_waited_for_another_is_rejected_if_too_little_is_left() -> None:
     free_now = [1000]
     memory = Memory(held_back=0, free=lambda: free_now[0])
     started, end = threading.Event(), threading.Event()

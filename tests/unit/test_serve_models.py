@@ -34,7 +34,7 @@ def engine_of(models: Models, name: str) -> Engine:
         return engine
 
 
-def test_a_model_is_loaded_once_and_an_unknown_name_is_refused() -> None:
+def test_a_model_is_loaded_once_and_an_unknown_name_is_rejected() -> None:
     models = make_models(Stub)
     assert models.load("a", Path("/a")).name == "a"
     assert isinstance(engine_of(models, "a"), Stub)
@@ -106,7 +106,7 @@ def test_two_simultaneous_loads_of_one_name_load_it_once() -> None:
     assert len(count) == 1
 
 
-def test_unloading_waits_for_requests_refuses_new_ones_and_frees_the_engine() -> None:
+def test_unloading_waits_for_requests_rejects_new_ones_and_frees_the_engine() -> None:
     models, inside, leave = make_models(Stub), threading.Event(), threading.Event()
     models.load("a", Path("/a"))
     alive = weakref.ref(engine_of(models, "a"))

@@ -1,4 +1,4 @@
-"""From bytes to tensor: what every kind of file becomes, calculated by hand, and how invalid bytes are refused."""
+"""From bytes to tensor: what every kind of file becomes, calculated by hand, and how invalid bytes are rejected."""
 
 import io
 from pathlib import Path
@@ -413,13 +413,13 @@ def test_the_reason_says_what_is_wrong_with_the_bytes(data: bytes, message: str)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_truncated_file_is_refused_and_not_filled_with_grey(kind: str) -> None:
+def test_a_truncated_file_is_rejected_and_not_filled_with_grey(kind: str) -> None:
     data = encode(noise(300, 200), kind)
     with pytest.raises(UnreadableImage, match=f"is truncated .{len(data) // 2} bytes arrived"):
         preprocess.decode(data[: len(data) // 2])
 
 
-def test_an_image_beyond_the_pixel_limit_is_refused_before_it_is_decoded() -> None:
+def test_an_image_beyond_the_pixel_limit_is_rejected_before_it_is_decoded() -> None:
     bomb = encode(Image.new("1", (20000, 20000)))
     assert len(bomb) < 100_000
     with pytest.raises(UnreadableImage, match="has 20000 x 20000 pixels, the limit is 100000000"):
@@ -437,7 +437,7 @@ def test_a_narrow_strip_cannot_take_gigabytes() -> None:
         preprocess.cover(strip, 256, 32, 32)
 
 
-def test_floating_point_and_32_bit_images_are_refused_with_the_fix() -> None:
+def test_floating_point_and_32_bit_images_are_rejected_with_the_fix() -> None:
     for image, message in ((Image.new("F", (2, 2), 0.5), "floating-point"), (Image.new("I", (2, 2), 70000), "32-bit")):
         with pytest.raises(UnreadableImage, match=f"{message}.*; send 8 or 16 bits"):
             preprocess.decode(encode(image, "TIFF"))
@@ -459,7 +459,7 @@ def test_damaged_bytes_give_an_image_or_the_error_unreadable_image(data: st.Data
 
 
 @given(data=st.binary(max_size=200))
-def test_arbitrary_bytes_are_refused_with_a_reason(data: bytes) -> None:
+def test_arbitrary_bytes_are_rejected_with_a_reason(data: bytes) -> None:
     with pytest.raises(UnreadableImage, match=r"^(is|has) "):
         preprocess.decode(data)
 
@@ -467,7 +467,7 @@ def test_arbitrary_bytes_are_refused_with_a_reason(data: bytes) -> None:
 # --- real photos ----------------------------------------------------------------------------------------------------
 
 
-def test_every_real_photo_is_read_and_other_files_are_refused(pets: Path) -> None:
+def test_every_real_photo_is_read_and_other_files_are_rejected(pets: Path) -> None:
     target = spec(64, 64, resize=72)
     refused = []
     for path in sorted((pets / "images").iterdir()):

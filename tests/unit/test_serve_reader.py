@@ -175,7 +175,7 @@ def test_the_sandbox_gives_the_same_tensor_as_this_process(
 
 @given(data=st.binary(max_size=300))
 @settings(max_examples=50)
-def test_bytes_that_are_not_an_image_are_refused_with_the_same_reason_as_in_this_process(
+def test_bytes_that_are_not_an_image_are_rejected_with_the_same_reason_as_in_this_process(
     sandbox: Sandbox, data: bytes
 ) -> None:
     with pytest.raises(UnreadableImage) as in_this_process:
@@ -305,7 +305,7 @@ def run_until_refused(sandbox: Sandbox) -> None:
         sandbox.run("image", {}, b"")
 
 
-def test_jobs_beyond_the_running_and_queued_ones_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_beyond_the_running_and_queued_ones_are_rejected_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     own_sandbox = Sandbox(64 * MB, 60, jobs=1, patience=30)
     inside, may_end = threading.Semaphore(0), threading.Event()
 
@@ -350,7 +350,7 @@ def test_a_text_gives_the_same_call_here_and_in_the_sandbox(rows: int) -> None:
     assert np.array_equal(call.inputs["x"], np.arange(rows, dtype=np.float32) % 100)
 
 
-def test_a_long_text_is_refused_with_the_same_reason_as_a_short_one(sandbox: Sandbox) -> None:
+def test_a_long_text_is_rejected_with_the_same_reason_as_a_short_one(sandbox: Sandbox) -> None:
     with pytest.raises(BadRequest, match="is empty: send at least one row"):
         SandboxedReader(sandbox).text(b"[]" + b" " * reader.MAX_CHEAP_TEXT, "application/json", MODEL)
 

@@ -97,7 +97,7 @@ def test_numbers_in_any_layout_and_type_are_written_in_order() -> None:
     assert list(record.features["target"].float32_tensor.values) == [0, 3, 1, 4, 2, 5]
 
 
-def test_a_record_too_long_for_a_frame_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_too_long_for_a_frame_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.zeros((1, 100), np.float32)
     length = struct.unpack_from("<I", records.of_tensor(values), 4)[0]
     monkeypatch.setattr(records, "MAX_BYTES", length)

@@ -49,7 +49,7 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> Callable[[logging.Formatter], 
         (NONE, []),
     ],
 )
-def test_the_setting_decides_which_requests_are_logged_and_a_ping_is_only_if_refused(
+def test_the_setting_decides_which_requests_are_logged_and_a_ping_is_only_if_rejected(
     caplog: pytest.LogCaptureFixture, which: str, lines: list[str]
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -91,7 +91,7 @@ def test_a_class_without_a_pixel_has_a_share_of_0() -> None:
 
 
 @pytest.mark.parametrize("accept", ["image/jpeg", "application/jsonlines", "application/x-recordio", "image/png;q=0"])
-def test_an_accept_header_that_cannot_be_met_is_refused_with_the_types_that_can(accept: str) -> None:
+def test_an_accept_header_that_cannot_be_met_is_rejected_with_the_types_that_can(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
         respond(accept)
     for form in segmentation.FORMS:
@@ -99,7 +99,7 @@ def test_an_accept_header_that_cannot_be_met_is_refused_with_the_types_that_can(
 
 
 @pytest.mark.parametrize("media", ["application/x-protobuf", "application/x-recordio-protobuf"])
-def test_probabilities_of_more_than_100_mib_are_refused_with_the_size_and_the_fix(media: str) -> None:
+def test_probabilities_of_more_than_100_mib_are_rejected_with_the_size_and_the_fix(media: str) -> None:
     large = replace(ANSWER, width=4096, height=2134)  # 3 x 4 bytes for each of 8740864 pixels; 2133 rows would fit
     with pytest.raises(TooLarge) as refusal:
         respond(media, large)

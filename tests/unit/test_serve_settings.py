@@ -58,13 +58,13 @@ def test_every_variable_sets_its_value_and_an_empty_one_does_not(name: str) -> N
 
 @pytest.mark.parametrize("name", INTEGERS)
 @pytest.mark.parametrize("text", ["x", "1.5", "-1", "1_0", "٣", "1e3", "99999999999999"])
-def test_an_invalid_value_is_refused_with_the_variables_name(name: str, text: str) -> None:
+def test_an_invalid_value_is_rejected_with_the_variables_name(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} is '{text}', it must be a whole number from"):
         Settings.from_environment({name: text})
 
 
 @pytest.mark.parametrize("port", ["abc", "0", "65536", "80 80", "-1"])
-def test_an_invalid_port_is_refused_with_the_name_that_make_uses_too(port: str) -> None:
+def test_an_invalid_port_is_rejected_with_the_name_that_make_uses_too(port: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment({"SAGEMAKER_BIND_TO_PORT": port})
     assert str(caught.value) == (
@@ -79,7 +79,7 @@ def test_batch_transform_can_be_set_in_both_spellings(text: str, batch: bool) ->
     assert Settings.from_environment({"SAGEMAKER_BATCH": text}).batch is batch
 
 
-def test_by_default_metrics_are_on_and_refused_requests_are_logged_as_text() -> None:
+def test_by_default_metrics_are_on_and_rejected_requests_are_logged_as_text() -> None:
     def read(**variables: str) -> tuple[bool, str, str]:
         settings = Settings.from_environment(variables)
         return settings.metrics, settings.log_format, settings.log_requests
@@ -91,7 +91,7 @@ def test_by_default_metrics_are_on_and_refused_requests_are_logged_as_text() -> 
             read(**{name: "yes"})
 
 
-def test_an_invalid_boolean_is_refused() -> None:
+def test_an_invalid_boolean_is_rejected() -> None:
     with pytest.raises(SettingsError, match="SAGEMAKER_BATCH is 'yes please', it must be true or false"):
         Settings.from_environment({"SAGEMAKER_BATCH": "yes please"})
 

@@ -1,4 +1,4 @@
-"""The start of `serve`: what it refuses in one sentence before anything is imported, bound or converted."""
+"""The start of `serve`: what it rejects in one sentence before anything is imported, bound or converted."""
 
 import os
 import socket
@@ -35,7 +35,7 @@ def write_saved_model(model: Path) -> None:
 
 
 @pytest.mark.parametrize("write_model", [write_saved_model, write_converted_model])
-def test_handlers_beside_a_tensorflow_model_are_refused_and_not_ignored(
+def test_handlers_beside_a_tensorflow_model_are_rejected_and_not_ignored(
     write_model: Callable[[Path], None], tmp_path: Path
 ) -> None:
     handlers = tmp_path / "model" / "code" / "inference.py"
@@ -61,13 +61,13 @@ def test_a_port_in_use_is_reported_in_one_sentence_with_the_fix(tmp_path: Path) 
     )
 
 
-def test_the_tensorflow_engine_refuses_to_serve_several_models(tmp_path: Path) -> None:
+def test_the_tensorflow_engine_rejects_to_serve_several_models(tmp_path: Path) -> None:
     result = run_serve(tmp_path, SAGEMAKER_MULTI_MODEL="true", VISION_ENGINE="tensorflow")
     message = "serve: VISION_ENGINE is 'tensorflow', with SAGEMAKER_MULTI_MODEL it must be 'onnx' or not set.\n"
     assert (result.returncode, result.stderr) == (1, message)
 
 
-def test_a_port_that_is_not_a_number_is_refused_with_its_variables_name(tmp_path: Path) -> None:
+def test_a_port_that_is_not_a_number_is_rejected_with_its_variables_name(tmp_path: Path) -> None:
     result = run_serve(tmp_path, SAGEMAKER_BIND_TO_PORT="abc")
     message = (
         "serve: SAGEMAKER_BIND_TO_PORT is 'abc', it must be a whole number from 1 to 65535 (with `make serve`: PORT).\n"

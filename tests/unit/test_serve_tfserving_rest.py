@@ -151,7 +151,7 @@ def test_any_json_gives_a_call_or_a_refusal_with_a_reason(body: Any) -> None:
             assert value.dtype in (np.float32, np.uint8, np.bool_, object)
 
 
-def test_a_csv_cell_that_is_too_long_is_refused_as_csv() -> None:
+def test_a_csv_cell_that_is_too_long_is_rejected_as_csv() -> None:
     with pytest.raises(BadRequest, match=r"not valid CSV: field larger than field limit \(131072\)"):
         parse(b"1," + b"2" * 200_000, media="text/csv")
 
@@ -196,7 +196,7 @@ def test_any_bytes_give_a_call_or_a_refusal(body: bytes, media: str) -> None:
         ({"inputs": {"tag": ["x"]}, "signature_name": "two"}, "The signature 'two' takes the inputs tag, signal"),
     ],
 )  # fmt: skip
-def test_a_request_that_does_not_fit_is_refused_with_what_is_wrong_and_where(body: Any, message: str) -> None:
+def test_a_request_that_does_not_fit_is_rejected_with_what_is_wrong_and_where(body: Any, message: str) -> None:
     assert refusal(body).startswith(message)
 
 
@@ -211,7 +211,7 @@ def test_a_request_that_does_not_fit_is_refused_with_what_is_wrong_and_where(bod
         ("string", {"b64": "?"}, 'has a "b64" that is not base64'),
     ],
 )
-def test_values_that_do_not_fit_the_type_of_an_input_are_refused(dtype: str, row: Any, message: str) -> None:
+def test_values_that_do_not_fit_the_type_of_an_input_are_rejected(dtype: str, row: Any, message: str) -> None:
     assert message in refusal({"instances": [row]}, model_of(None, dtype=dtype))
 
 
@@ -225,7 +225,7 @@ def test_values_that_do_not_fit_the_type_of_an_input_are_refused(dtype: str, row
         ("uint64", [2**63, -1]),
     ],
 )
-def test_whole_numbers_outside_the_range_of_an_input_are_refused_however_long_they_are(
+def test_whole_numbers_outside_the_range_of_an_input_are_rejected_however_long_they_are(
     dtype: str, values: list[int]
 ) -> None:
     limits = np.iinfo(dtype)
@@ -240,7 +240,7 @@ def test_whole_numbers_of_64_bits_are_read_exactly() -> None:
     assert parse({"instances": rows}, model_of(None, 2, dtype="int64")).inputs["x"].tolist() == rows
 
 
-def test_texts_in_lists_of_different_lengths_are_refused() -> None:
+def test_texts_in_lists_of_different_lengths_are_rejected() -> None:
     assert "different lengths" in refusal({"instances": [["a"], ["b", "c"]]}, model_of(None, None, dtype="string"))
     assert "different lengths" in refusal({"instances": ["a", ["b"]]}, model_of(None, dtype="string"))
 
@@ -282,7 +282,7 @@ def test_an_output_without_a_row_for_each_instance_must_be_requested_by_column()
 
 
 @pytest.mark.parametrize("depth", [33, 65, 400])
-def test_texts_in_lists_nested_too_deeply_are_refused(depth: int) -> None:
+def test_texts_in_lists_nested_too_deeply_are_rejected(depth: int) -> None:
     model = TensorModel(
         "test", {"words": Signature((Tensor("x", "string", None),), (Tensor("y", "string", None),), "a")}
     )
@@ -294,7 +294,7 @@ def test_texts_in_lists_nested_too_deeply_are_refused(depth: int) -> None:
         tfserving_rest.parse(ragged, "application/json", model)
 
 
-def test_one_long_text_among_numbers_is_refused_before_it_makes_a_huge_array() -> None:
+def test_one_long_text_among_numbers_is_rejected_before_it_makes_a_huge_array() -> None:
     body = json.dumps({"instances": [1.5] * 8000 + ["b" * 20_000]}).encode()
     tracemalloc.start()
     with pytest.raises(BadRequest, match=r'^"instances" contains text: input .x. takes float32'):

@@ -1,4 +1,4 @@
-"""How the reason for a refused body describes it."""
+"""How the reason for a rejected body describes it."""
 
 import base64
 import io
@@ -26,7 +26,7 @@ def reason_for(data: bytes) -> str:
     return str(BadRequest(unreadable(data, caught.value)))
 
 
-def test_a_body_that_is_no_image_is_refused_with_its_beginning_and_what_to_send() -> None:
+def test_a_body_that_is_no_image_is_rejected_with_its_beginning_and_what_to_send() -> None:
     advice = "send the bytes of one JPEG, PNG, GIF, BMP, PPM, WEBP or TIFF file."
     assert reason_for(b"hello, world") == f"The body is not an image: it starts with 'hello, world'; {advice}"
     assert reason_for(b"hello") == f"The body is not an image: it starts with 'hello'; {advice}"
@@ -44,7 +44,9 @@ def test_a_body_that_is_no_image_is_refused_with_its_beginning_and_what_to_send(
         (b"mif1\0\0\0\0avifmif1", "The image is an AVIF file: export it as JPEG."),
     ],
 )
-def test_photos_in_unsupported_formats_of_phones_are_refused_with_the_formats_name(brands: bytes, message: str) -> None:
+def test_photos_in_unsupported_formats_of_phones_are_rejected_with_the_formats_name(
+    brands: bytes, message: str
+) -> None:
     box = b"ftyp" + brands
     assert reason_for((4 + len(box)).to_bytes(4, "big") + box + b"\0\0\x01\x7fmeta" + bytes(50)) == message
 

@@ -72,7 +72,7 @@ def test_every_description_is_read_back_as_it_was_written(tmp_path_factory: Any,
         ("signatures.a.inputs", [{"name": "x", "dtype": "bool", "shape": "2"}], "signatures.a.inputs.shape is '2'"),
     ],
 )
-def test_an_invalid_description_is_refused_with_its_file_and_key(
+def test_an_invalid_description_is_rejected_with_its_file_and_key(
     path: str, value: Any, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "model.onnx").touch()
@@ -156,7 +156,7 @@ def test_a_saved_model_that_is_the_model_folder_itself_is_found(tmp_path: Path) 
         (["best.keras", "last.keras"], "contains 2 models (model/best.keras, model/last.keras)"),
     ],
 )
-def test_several_models_of_one_kind_are_refused_with_their_names(
+def test_several_models_of_one_kind_are_rejected_with_their_names(
     names: list[str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ArtifactError) as refused:
@@ -251,7 +251,7 @@ def test_no_range_of_values_is_reported_for_a_model_that_takes_no_pixels() -> No
 
 
 class Decoder(Double):
-    """A model that takes the bytes of image files, and refuses other bytes as TensorFlow does."""
+    """A model that takes the bytes of image files, and rejects other bytes as TensorFlow does."""
 
     def run(self, name: str, inputs: Any) -> dict[str, np.ndarray]:
         if not all(data.startswith(b"\x89PNG") for data in inputs["x"].ravel()):
@@ -259,7 +259,7 @@ class Decoder(Double):
         return super().run(name, inputs)
 
 
-def test_base64_sent_as_text_to_a_model_of_image_files_is_refused_with_how_to_send_it() -> None:
+def test_base64_sent_as_text_to_a_model_of_image_files_is_rejected_with_how_to_send_it() -> None:
     decoder, encoded = Decoder(None, dtype="string"), base64.b64encode(photo(1, 2, 3)).decode()
     message = (
         'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/png. '
@@ -301,7 +301,7 @@ def test_an_input_of_uint8_gets_whole_pixels_and_one_of_text_gets_the_file() -> 
         ((None, 2), b"hello", None, BadRequest, "The body is not JSON (line 1, column 1"),
     ],
 )  # fmt: skip
-def test_a_body_that_the_model_does_not_take_is_refused(
+def test_a_body_that_the_model_does_not_take_is_rejected(
     shape: Any, data: bytes, media: str | None, error: type[ServeError], message: str
 ) -> None:
     with pytest.raises(error) as refused:
@@ -348,7 +348,7 @@ def test_every_request_during_a_conversion_gets_503_and_the_socket_stays_open() 
 # ---- settings ---------------------------------------------------------------------------------------------------
 
 
-def test_engine_and_image_values_are_chosen_by_name_and_other_values_are_refused() -> None:
+def test_engine_and_image_values_are_chosen_by_name_and_other_values_are_rejected() -> None:
     assert Settings.from_environment({"VISION_ENGINE": " TensorFlow "}).engine == "tensorflow"
     assert Settings.from_environment({"VISION_ENGINE": ""}).engine == "onnx"
     assert Settings.from_environment({"VISION_IMAGE_VALUES": "0..255"}).image_values == "0..255"

@@ -57,7 +57,7 @@ def test_arrays_that_are_views_are_written_in_the_order_of_their_elements(tmp_pa
     [{1}, b"bytes", np.array([None]), np.float32(1), np.zeros(1, [("a", "f4")])],
     ids=["set", "bytes", "objects", "scalar", "records"],
 )
-def test_a_value_that_a_state_cannot_hold_is_refused_and_nothing_is_written(value: Any, tmp_path: Path) -> None:
+def test_a_value_that_a_state_cannot_hold_is_rejected_and_nothing_is_written(value: Any, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"^a state cannot hold a "):
         state.write(tmp_path / "state", {"a": [value]})
     assert list(tmp_path.iterdir()) == []
@@ -66,7 +66,7 @@ def test_a_value_that_a_state_cannot_hold_is_refused_and_nothing_is_written(valu
 @pytest.mark.parametrize("read", [state.read, state.check])
 @one_folder
 @given(written=STATES, data=st.data())
-def test_a_state_with_any_flipped_bits_is_refused_with_its_name(
+def test_a_state_with_any_flipped_bits_is_rejected_with_its_name(
     tmp_path: Path, read: Any, written: state.State, data: st.DataObject
 ) -> None:
     path = tmp_path / "state"
@@ -83,7 +83,7 @@ def test_a_state_with_any_flipped_bits_is_refused_with_its_name(
 @pytest.mark.parametrize("read", [state.read, state.check])
 @one_folder
 @given(written=STATES, data=st.data())
-def test_a_truncated_or_extended_state_is_refused_with_its_name(
+def test_a_truncated_or_extended_state_is_rejected_with_its_name(
     tmp_path: Path, read: Any, written: state.State, data: st.DataObject
 ) -> None:
     path = tmp_path / "state"
@@ -97,20 +97,20 @@ def test_a_truncated_or_extended_state_is_refused_with_its_name(
 
 @given(st.binary(max_size=400))
 @one_folder
-def test_any_other_file_is_refused_with_its_name(tmp_path: Path, content: bytes) -> None:
+def test_any_other_file_is_rejected_with_its_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state").write_bytes(content)
     with pytest.raises(ValueError, match="state is damaged or incomplete: "):
         state.read(tmp_path / "state")
 
 
-def test_a_file_of_another_program_with_a_valid_checksum_is_refused_with_its_name(tmp_path: Path) -> None:
+def test_a_file_of_another_program_with_a_valid_checksum_is_rejected_with_its_name(tmp_path: Path) -> None:
     content = b"\x89PNG\r\n"
     (tmp_path / "state").write_bytes(content + hashlib.sha256(content).digest())
     with pytest.raises(ValueError, match=r"state is not a job state: it starts with '.PNG"):
         state.read(tmp_path / "state")
 
 
-def test_a_state_of_another_version_is_refused_with_both_versions(tmp_path: Path) -> None:
+def test_a_state_of_another_version_is_rejected_with_both_versions(tmp_path: Path) -> None:
     content = b"sagemaker-vision-containers state 2\nwhatever it may hold"
     (tmp_path / "state").write_bytes(content + hashlib.sha256(content).digest())
     with pytest.raises(state.OtherVersion, match=r"state has format version 2, .* reads version 1$"):

@@ -43,7 +43,7 @@ def test_hyperparameters_that_the_data_determines_are_ignored_with_a_warning(
     assert f"{name}=367 is ignored: an epoch always uses all data" in caplog.text
 
 
-def test_two_names_of_one_setting_with_different_values_are_refused() -> None:
+def test_two_names_of_one_setting_with_different_values_are_rejected() -> None:
     assert refusal(batch_size="16", mini_batch_size="32").startswith(
         "hyperparameters mini_batch_size=32 and batch_size=16 are the same setting"
     )
@@ -85,7 +85,7 @@ def test_all_layers_are_trained_by_default_and_only_the_head_with_pretrained_wei
         ({"step": "3"}, "hyperparameter 'step' is unknown: did you mean steps?"),
     ],
 )
-def test_a_value_out_of_range_is_refused_with_what_is_valid(raw: dict[str, str], message: str) -> None:
+def test_a_value_out_of_range_is_rejected_with_what_is_valid(raw: dict[str, str], message: str) -> None:
     assert refusal(**raw).startswith(message)
 
 
@@ -214,7 +214,7 @@ def test_a_hyperparameter_of_the_built_in_becomes_its_equivalent_and_is_logged(
         ({"augmentation_random_rotation": "nan"}, "hyperparameter augmentation_random_rotation='nan' is not valid"),
     ],
 )
-def test_values_without_an_equivalent_and_contradictions_are_refused(raw: dict[str, str], message: str) -> None:
+def test_values_without_an_equivalent_and_contradictions_are_rejected(raw: dict[str, str], message: str) -> None:
     assert refusal(**raw).startswith(message)
 
 

@@ -1,4 +1,4 @@
-"""Channels: read from SageMaker's files, local mode's shorter ones, or none at all; and what is refused."""
+"""Channels: read from SageMaker's files, local mode's shorter ones, or none at all; and what is rejected."""
 
 import json
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_without_any_data_there_are_no_channels(tmp_path: Path) -> None:
         ([1], [], r"inputdataconfig\.json contains a JSON list"),
     ],
 )
-def test_an_invalid_channel_is_refused_with_its_name(
+def test_an_invalid_channel_is_rejected_with_its_name(
     config: Any, folders: list[str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message):
@@ -131,7 +131,7 @@ def test_a_misspelled_channel_is_reported_with_the_right_name(
     assert message in str(caught.value)
 
 
-def test_the_model_channel_is_refused_as_not_supported(tmp_path: Path) -> None:
+def test_the_model_channel_is_rejected_as_not_supported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="channel 'model'"):
         channels.refuse_unsupported(channels.load(lay_out(tmp_path, None, ["model"])))
 
@@ -145,7 +145,7 @@ def test_the_model_channel_is_refused_as_not_supported(tmp_path: Path) -> None:
         (["b/c.jpg", "b/d.jpg"], r"^channel 'train' holds no \.rec file, only b/$"),
     ],
 )
-def test_a_channel_without_its_single_file_is_refused_with_what_it_holds(
+def test_a_channel_without_its_single_file_is_rejected_with_what_it_holds(
     names: list[str], message: str, tmp_path: Path
 ) -> None:
     for name in names:

@@ -32,6 +32,6 @@ def test_a_missing_file_means_one_host(tmp_path: Path) -> None:
     assert cluster.hosts(tmp_path) == Hosts(("algo-1",), "algo-1")
 
 
-def test_a_current_host_that_is_not_in_the_list_is_refused(tmp_path: Path) -> None:
+def test_a_current_host_that_is_not_in_the_list_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has the current_host 'b', which is not among its hosts"):
         cluster.hosts(write_config(tmp_path, {"hosts": ["a"], "current_host": "b"}))

@@ -27,12 +27,12 @@ def lenient_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "BMP"])
-def test_a_truncated_photo_is_refused_even_if_a_library_lets_pillow_pad_it(form: str, lenient_pillow: None) -> None:
+def test_a_truncated_photo_is_rejected_even_if_a_library_lets_pillow_pad_it(form: str, lenient_pillow: None) -> None:
     with pytest.raises(preprocess.UnreadableImage, match=r"truncated|damaged"):
         preprocess.decode(truncated(form))
 
 
-def test_truncated_photos_are_refused_in_several_threads_at_once(lenient_pillow: None) -> None:
+def test_truncated_photos_are_rejected_in_several_threads_at_once(lenient_pillow: None) -> None:
     data, refused, barrier = truncated("JPEG"), [], threading.Barrier(8)
 
     def decode() -> None:

@@ -96,7 +96,7 @@ def test_all_gpus_that_the_build_supports_are_used_unless_the_user_sets_others(
         ("gpu:2", "this job can use gpu:0, gpu:1"),
     ],
 )
-def test_invalid_and_missing_devices_are_refused(variable: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_and_missing_devices_are_rejected(variable: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         UserError, match=f"^environment variable VISION_DEVICES={variable!r} .*{re.escape(reason)}.*set it"
     ):
@@ -104,7 +104,7 @@ def test_invalid_and_missing_devices_are_refused(variable: str, reason: str, mon
 
 
 @pytest.mark.parametrize("variable", ["gpu", "gpu:0"])
-def test_gpus_that_the_user_sets_but_that_cannot_be_used_are_refused(
+def test_gpus_that_the_user_sets_but_that_cannot_be_used_are_rejected(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for gpus in ([], [H100]):

@@ -129,7 +129,7 @@ def test_an_earlier_model_stays_if_this_job_cannot_start(base_with_model: Path) 
 
 
 @pytest.mark.parametrize("error", [UserError("a typo"), TrainError("no weights"), KeyError("a bug")])
-def test_an_earlier_model_stays_if_this_job_is_refused(
+def test_an_earlier_model_stays_if_this_job_is_rejected(
     error: Exception, base_with_model: Path, run_with: Callable[[Exception], None]
 ) -> None:
     with pytest.raises(TrainError):
@@ -192,7 +192,7 @@ def test_an_earlier_model_is_not_served_as_the_model_of_a_job_that_was_stopped_w
     assert any(f"{base_with_model}/model/{earlier_model.ASIDE}" in message for message in caplog.messages)
 
 
-def test_a_model_set_aside_survives_a_second_job_without_a_model_and_a_third_that_is_refused(
+def test_a_model_set_aside_survives_a_second_job_without_a_model_and_a_third_that_is_rejected(
     base_with_model: Path, run_with: Callable[[Exception], None]
 ) -> None:
     run_job(base_with_model, "model_best.params")
@@ -294,7 +294,7 @@ def test_a_configuration_file_that_is_no_json_object_is_reported_with_its_line_a
 
 
 @pytest.mark.parametrize("config", [{}, {"hosts": ["a"]}, {"current_host": "a"}, {"current_host": 1, "hosts": ["a"]}])
-def test_a_resource_configuration_without_hosts_is_refused_with_an_example(config: dict[str, Any], base: Path) -> None:
+def test_a_resource_configuration_without_hosts_is_rejected_with_an_example(config: dict[str, Any], base: Path) -> None:
     (base / "input" / "config" / "resourceconfig.json").write_text(json.dumps(config))
     with pytest.raises(SystemExit):
         entry.prepare()

@@ -162,7 +162,7 @@ BOTH = ("training/cat/1.jpg", "training/dog/2.jpg")
         ((*BOTH, "validation/1.jpg"), {}, "channel 'validation' has no class folders; it holds 1.jpg"),
     ],
 )
-def test_any_other_layout_is_refused_with_the_channel_and_what_it_needs(
+def test_any_other_layout_is_rejected_with_the_channel_and_what_it_needs(
     names: tuple[str, ...], changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     assert refusal(lay_out(tmp_path, *names), **changes).startswith(message)

@@ -186,7 +186,7 @@ def test_values_are_read_in_the_forms_that_consoles_and_notebooks_write(name: st
         ("precision_dtype", "int8"),
     ],
 )
-def test_a_value_out_of_range_is_refused_with_name_value_and_what_is_valid(name: str, text: str) -> None:
+def test_a_value_out_of_range_is_rejected_with_name_value_and_what_is_valid(name: str, text: str) -> None:
     with pytest.raises(UserError) as caught:
         check({**REQUIRED, name: text})
     assert str(caught.value).startswith(f"hyperparameter {name}={text!r} is not valid: expected ")
@@ -242,7 +242,7 @@ def test_the_description_of_a_range_names_its_open_ends(without: tuple[int, ...]
         ("EPOCHS", "epochs"),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_most_similar_name(name: str, near: str) -> None:
+def test_an_unknown_name_is_rejected_with_the_most_similar_name(name: str, near: str) -> None:
     with pytest.raises(UserError, match=f"hyperparameter '{name}' is unknown: did you mean {near}\\?"):
         check({**REQUIRED, name: "1"})
 
@@ -273,7 +273,7 @@ def test_a_patience_of_0_stops_at_the_first_epoch_without_improvement_like_1(pat
     assert found.index(True) == last_epoch
 
 
-def test_a_name_unlike_any_other_is_refused_with_the_list_of_all() -> None:
+def test_a_name_unlike_any_other_is_rejected_with_the_list_of_all() -> None:
     with pytest.raises(
         UserError, match="'zzz' is unknown: remove it; valid names that are not set: augmentation_type, beta_1"
     ):
@@ -298,7 +298,7 @@ def test_all_errors_are_reported_at_once() -> None:
         ({"top_k": "2", "multi_label": "1"}, "top_k has no meaning with multi_label=1"),
     ],
 )
-def test_conflicting_values_are_refused(values: dict[str, str], message: str) -> None:
+def test_conflicting_values_are_rejected(values: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         check({**REQUIRED, **values})
 

@@ -1,4 +1,4 @@
-"""Files that list images and labels: each line is read exactly, or refused with its file and line."""
+"""Files that list images and labels: each line is read exactly, or rejected with its file and line."""
 
 from pathlib import Path
 

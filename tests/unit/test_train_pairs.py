@@ -1,4 +1,4 @@
-"""Files of two channels are paired by their base names, at any depth; ambiguous pairs are refused."""
+"""Files of two channels are paired by their base names, at any depth; ambiguous pairs are rejected."""
 
 import pytest
 
@@ -36,12 +36,12 @@ def test_an_image_given_for_a_label_is_used_whatever_its_name() -> None:
 
 
 @pytest.mark.parametrize("images", [["a.jpg", "a.png"], ["x/a.jpg", "y/a.jpg"]])
-def test_a_label_that_could_belong_to_two_images_is_refused_with_the_fix(images: list[str]) -> None:
+def test_a_label_that_could_belong_to_two_images_is_rejected_with_the_fix(images: list[str]) -> None:
     with pytest.raises(UserError, match=rf"^a\.png could belong to {images[0]} or {images[1]}, .*: leave one$"):
         match(["a.png"], images, "leave one")
 
 
-def test_two_labels_of_one_image_are_refused() -> None:
+def test_two_labels_of_one_image_are_rejected() -> None:
     with pytest.raises(UserError, match=r"^a\.png and x/a\.png both belong to the image b/a\.jpg: remove one of them"):
         match(["a.png", "x/a.png"], ["b/a.jpg"], "")
 

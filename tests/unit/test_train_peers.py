@@ -320,7 +320,7 @@ def test_a_connection_that_ends_within_a_frame_counts_as_ended(data: st.DataObje
 
 
 @pytest.mark.parametrize("frame", [struct.pack("<BQ", 99, 0), struct.pack("<BQ", Kind.HELLO, 1 << 17)])
-def test_a_frame_that_is_no_greeting_is_refused_before_it_is_read(frame: bytes) -> None:
+def test_a_frame_that_is_no_greeting_is_rejected_before_it_is_read(frame: bytes) -> None:
     with linked() as (ours, other):
         other.sendall(frame)
         with pytest.raises(ValueError, match=r"99 is not a valid Kind|a frame of 131072 bytes"):
@@ -386,7 +386,7 @@ def test_hosts_of_a_sharded_channel_have_their_own_samples_and_equally_many_batc
     assert on_each(find) == [(True, Shard(rank, batches=3), 15, [1.0] * 3) for rank in range(3)]
 
 
-def test_hosts_with_different_images_in_a_channel_that_is_not_sharded_are_refused() -> None:
+def test_hosts_with_different_images_in_a_channel_that_is_not_sharded_are_rejected() -> None:
     def find(peer: Peers) -> str:
         with pytest.raises(UserError) as caught:
             distribution.detect(peer, channel(False), samples("abc"[peer.rank]))
@@ -398,7 +398,7 @@ def test_hosts_with_different_images_in_a_channel_that_is_not_sharded_are_refuse
         )
 
 
-def test_a_sharded_channel_without_a_file_for_a_host_is_refused(tmp_path: Path) -> None:
+def test_a_sharded_channel_without_a_file_for_a_host_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     empty = Channel("train", tmp_path / "empty", "", sharded=True)
     distribution.require_files({"train": empty}, hosts=1)

@@ -108,7 +108,7 @@ def test_a_middle_part_without_a_first_is_reported_as_damage(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("record", [b"", b"short", struct.pack("<IfQQ", 4, 0.0, 0, 0) + bytes(15)])
-def test_a_payload_shorter_than_its_header_requires_is_refused(record: bytes) -> None:
+def test_a_payload_shorter_than_its_header_requires_is_rejected(record: bytes) -> None:
     with pytest.raises(RecordIOError, match="too short"):
         unpack_image(record)
 
@@ -121,7 +121,7 @@ def test_a_damaged_record_is_reported_with_its_file_number_and_offset(tmp_path: 
         next(found)
 
 
-def test_a_part_longer_than_the_format_allows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_longer_than_the_format_allows_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recordio, "_MAX_PART", 3)
     with pytest.raises(RecordIOError, match="longer than RecordIO's 3"), Writer(tmp_path / "a.rec") as writer:
         writer.write(b"abcd")
