@@ -67,10 +67,10 @@ def test_a_greyscale_photo_is_converted_to_colour(detector: Server, kind: str) -
 
 def test_rows_are_sorted_by_descending_score(detector: Server) -> None:
     cells = (((100, 0, 0), 0, 0), ((0, 250, 0), 2, 0), ((0, 0, 150), 0, 2), ((200, 50, 0), 2, 2))
-    found = predict(detector, encode(photo(*cells)))["prediction"]
-    scores = [score for _, score, *_ in found]
+    detections = predict(detector, encode(photo(*cells)))["prediction"]
+    scores = [score for _, score, *_ in detections]
     assert scores == sorted(scores, reverse=True)
-    places = [(int(index), xmin, ymin) for index, _, xmin, ymin, *_ in found]
+    places = [(int(index), xmin, ymin) for index, _, xmin, ymin, *_ in detections]
     assert places == [(1, 0.5, 0), (0, 0.5, 0.5), (2, 0, 0.5), (0, 0, 0), (1, 0.5, 0.5)]
 
 
@@ -83,9 +83,9 @@ def test_a_response_without_detections_is_an_empty_list(detector: Server) -> Non
 
 
 def test_a_verbose_response_has_class_names(detector: Server) -> None:
-    found = predict(detector, encode(photo((GREEN, 2, 1))), {"Accept": "application/json;verbose"})["prediction"][0]
+    detection = predict(detector, encode(photo((GREEN, 2, 1))), {"Accept": "application/json;verbose"})["prediction"][0]
     box = {"left": 0.5, "top": 0.25, "width": 0.25, "height": 0.25}
-    assert found == {"label": "green", "class_id": 1, "score": pytest.approx(1, abs=0.02), "box": box}
+    assert detection == {"label": "green", "class_id": 1, "score": pytest.approx(1, abs=0.02), "box": box}
 
 
 def test_batch_transform_gets_the_same_format_as_an_endpoint(models: Path) -> None:
@@ -106,9 +106,9 @@ def test_batch_transform_gets_the_same_format_as_an_endpoint(models: Path) -> No
 def test_custom_attributes_limit_the_number_of_detections(detector: Server, header: str, count: int) -> None:
     data = encode(photo((RED, 0, 0), (GREEN, 2, 0), ((0, 0, 200), 0, 2)), "PNG")
     everything = predict(detector, data)["prediction"]
-    found = predict(detector, data, {ATTRIBUTES: header})["prediction"]
+    detections = predict(detector, data, {ATTRIBUTES: header})["prediction"]
     assert len(everything) == 3
-    assert found == everything[:count]
+    assert detections == everything[:count]
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,11 @@ def test_every_response_has_a_content_length_and_short_headers(
 ) -> None:
     """Async endpoints reject chunked responses and headers of more than 4096 bytes."""
     strange = {"X-Amzn-SageMaker-Custom-Attributes": "a" * 1024, "X-Unknown": "b" * 2000}
-    answered = classifier.request(method, path, body, strange)
-    assert answered.status == status
-    assert "transfer-encoding" not in answered.headers
-    assert int(answered.headers["content-length"]) == len(answered.body)
-    assert sum(len(name) + len(value) + 4 for name, value in answered.headers.items()) < 1024
+    response = classifier.request(method, path, body, strange)
+    assert response.status == status
+    assert "transfer-encoding" not in response.headers
+    assert int(response.headers["content-length"]) == len(response.body)
+    assert sum(len(name) + len(value) + 4 for name, value in response.headers.items()) < 1024
 
 
 def test_execution_parameters_keep_concurrency_times_payload_within_100_mb(classifier: Server) -> None:
@@ -63,9 +63,9 @@ def test_requests_split_into_pieces_of_any_size_get_responses_in_order(classifie
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start in range(0, len(together), size):
             client.sendall(together[start : start + size])
-        found = read_responses(client)
-    assert [answered.status for answered in found] == [status for _, status in requests]
-    assert found[1].body == found[3].body == found[6].body != b""
+        responses = read_responses(client)
+    assert [response.status for response in responses] == [status for _, status in requests]
+    assert responses[1].body == responses[3].body == responses[6].body != b""
 
 
 @pytest.mark.parametrize("cut", [1, 5, -1])
@@ -111,8 +111,8 @@ def test_headers_that_arrive_with_the_previous_body_are_read_at_once(classifier:
 def test_invalid_http_gets_a_json_error_at_once(classifier: Server, sent: bytes, status: int, message: str) -> None:
     started = time.monotonic()
     with crowd(classifier, 1, sent) as [client]:
-        [answered] = read_responses(client)
+        [response] = read_responses(client)
     assert time.monotonic() - started < 5
-    assert (answered.status, answered.headers["connection"]) == (status, "close")
-    assert answered.reason.startswith(message)
-    assert answered.reason.isprintable()
+    assert (response.status, response.headers["connection"]) == (status, "close")
+    assert response.reason.startswith(message)
+    assert response.reason.isprintable()

@@ -30,9 +30,9 @@ def test_excess_requests_get_503_at_once_and_succeed_when_the_queue_is_free(serv
     with contextlib.ExitStack() as stack:
         uploads = [stack.enter_context(server.upload(len(PHOTO), PHOTO[:5])) for _ in range(4)]
         by_socket = {upload.sock: upload for upload in uploads}
-        answered = readable(by_socket, 30)
-        assert len(answered) == 1, "with 1 request running and 2 queued, the fourth is rejected first"
-        refusal = server.response(by_socket.pop(answered[0]))
+        readable_sockets = readable(by_socket, 30)
+        assert len(readable_sockets) == 1, "with 1 request running and 2 queued, the fourth is rejected first"
+        refusal = server.response(by_socket.pop(readable_sockets[0]))
         assert (refusal.status, refusal.headers["retry-after"]) == (503, "1")
         assert refusal.reason == "The server is busy with 3 requests; try again in a second."
         assert server.request("POST", "/invocations", b"x" * 1_000_000).status == 503
@@ -53,7 +53,7 @@ def test_64_clients_get_200_or_503_and_no_connection_is_reset(server: Server) ->
         return [server.request("POST", "/invocations", photo, timeout=60).status for _ in range(rounds)]
 
     with concurrent.futures.ThreadPoolExecutor(64) as clients:
-        statuses = [status for answered in clients.map(client, range(64)) for status in answered]
+        statuses = [status for client_statuses in clients.map(client, range(64)) for status in client_statuses]
     assert len(statuses) == 64 * rounds
     assert set(statuses) == {200, 503}
 

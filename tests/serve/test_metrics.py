@@ -51,8 +51,8 @@ def wait_until_inside(server: Server, count: int) -> None:
 def lines_of(server: Server, inference_id: str) -> list[dict[str, object]]:
     """Return the log lines about requests with this id."""
     server.wait_for(re.escape(f'"id": {json.dumps(inference_id)}'))
-    found = [json.loads(line) for line in server.log()]
-    return [line for line in found if line.get("id") == inference_id]
+    lines = [json.loads(line) for line in server.log()]
+    return [line for line in lines if line.get("id") == inference_id]
 
 
 def predict(server: Server, body: bytes = PHOTO, inference_id: str = "") -> int:
@@ -195,11 +195,11 @@ def test_two_workers_share_one_page_and_killed_workers_leave_only_their_counts(m
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
             server.wait_for("answers 200", times=4)
-        found = scrape(server)
-        assert value(found, "vision_requests_in_progress", model="model") == 0
-        assert value(found, "vision_requests_total", model="model", status="200") == 8
-        assert value(found, "vision_stage_duration_seconds_count", model="model", stage="model") == 8
-        assert value(found, "vision_model_memory_bytes", model="model") == pytest.approx(memory, rel=0.5)
+        metrics = scrape(server)
+        assert value(metrics, "vision_requests_in_progress", model="model") == 0
+        assert value(metrics, "vision_requests_total", model="model", status="200") == 8
+        assert value(metrics, "vision_stage_duration_seconds_count", model="model", stage="model") == 8
+        assert value(metrics, "vision_model_memory_bytes", model="model") == pytest.approx(memory, rel=0.5)
         owners = {path.stem.rpartition("_")[2] for path in folder.iterdir()}
         assert owners == {"0", "1"}, "the new workers must not use the files of the killed ones"
         server.terminate()
@@ -219,16 +219,16 @@ def test_each_of_many_models_has_its_own_series_from_loading_to_unloading(models
         assert load("a", "classifier") == load("b", "detector") == 200
         for name, status in (("a", 200), ("a", 200), ("b", 200), ("c", 404)):
             assert server.request("POST", f"/models/{name}/invoke", PHOTO).status == status
-        found = scrape(server)
+        metrics = scrape(server)
         for name, count in (("a", 2), ("b", 1), ("c", 0)):
-            assert value(found, "vision_requests_total", model=name, status="200") == count
-            assert value(found, "vision_stage_duration_seconds_count", model=name, stage="model") == count
-            assert (value(found, "vision_model_load_seconds", model=name) > 0) == (count > 0)
-        assert value(found, "vision_requests_total", model="", status="200") == 2, (
+            assert value(metrics, "vision_requests_total", model=name, status="200") == count
+            assert value(metrics, "vision_stage_duration_seconds_count", model=name, stage="model") == count
+            assert (value(metrics, "vision_model_load_seconds", model=name) > 0) == (count > 0)
+        assert value(metrics, "vision_requests_total", model="", status="200") == 2, (
             "loading a model must not count as a request"
         )
-        assert value(found, "vision_requests_total", model="", status="404") == 1
-        assert "c" not in {labels.get("model") for labels in (dict(found_labels) for _, found_labels in found)}
+        assert value(metrics, "vision_requests_total", model="", status="404") == 1
+        assert "c" not in {labels.get("model") for labels in (dict(found_labels) for _, found_labels in metrics)}
         assert server.request("DELETE", "/models/a").status == 200
         left = {dict(labels).get("model") for _, labels in scrape(server)}
         assert {"b", ""} <= left

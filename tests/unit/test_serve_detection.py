@@ -24,10 +24,10 @@ def select(candidates: Sequence[tuple[Sequence[float], Sequence[float]]], nms: N
     """Return the detections for anchors given as (scores of the classes, box)."""
     scores = np.array([scores for scores, _ in candidates], np.float32)
     boxes = np.array([box for _, box in candidates], np.float32)
-    found = detection.select(scores, boxes, nms)
-    assert found.dtype == np.float32
-    assert found.shape[1:] == (6,)
-    return found.tolist()
+    detections = detection.select(scores, boxes, nms)
+    assert detections.dtype == np.float32
+    assert detections.shape[1:] == (6,)
+    return detections.tolist()
 
 
 def row(index: int, score: float, *box: float) -> list[float]:
@@ -46,8 +46,8 @@ def test_boxes_of_different_classes_do_not_suppress_each_other() -> None:
 
 
 def test_rows_of_all_classes_are_sorted_by_falling_score() -> None:
-    found = select([([0.2, 0], LEFT), ([0.6, 0], RIGHT), ([0, 0.4], LEFT), ([0, 0.8], RIGHT)])
-    assert [score for _, score, *_ in found] == pytest.approx([0.8, 0.6, 0.4, 0.2])
+    detections = select([([0.2, 0], LEFT), ([0.6, 0], RIGHT), ([0, 0.4], LEFT), ([0, 0.8], RIGHT)])
+    assert [score for _, score, *_ in detections] == pytest.approx([0.8, 0.6, 0.4, 0.2])
 
 
 def test_a_suppressed_box_suppresses_no_other() -> None:
@@ -87,13 +87,13 @@ def test_equal_scores_rank_by_class_and_then_by_anchor() -> None:
 
 def test_boxes_are_clipped_only_after_they_were_compared() -> None:
     """Clipped, the two would be the same; as the network gives them, they overlap by an IoU of 1 / 4."""
-    found = select([([0.9], (-1, -1, 1, 1)), ([0.8], WHOLE)])
-    assert found == [row(0, 0.9, *WHOLE), row(0, 0.8, *WHOLE)]
+    detections = select([([0.9], (-1, -1, 1, 1)), ([0.8], WHOLE)])
+    assert detections == [row(0, 0.9, *WHOLE), row(0, 0.8, *WHOLE)]
 
 
 def test_boxes_without_an_area_or_outside_the_image_are_clipped_to_its_edge() -> None:
-    found = select([([0.9], (0.5, 0.5, 0.5, 0.5)), ([0.8], (0.5, 0.5, 0.5, 0.5)), ([0.7], (1.5, -2, 2, -1))])
-    assert found == [row(0, 0.9, *[0.5] * 4), row(0, 0.8, *[0.5] * 4), row(0, 0.7, 1, 0, 1, 0)]
+    detections = select([([0.9], (0.5, 0.5, 0.5, 0.5)), ([0.8], (0.5, 0.5, 0.5, 0.5)), ([0.7], (1.5, -2, 2, -1))])
+    assert detections == [row(0, 0.9, *[0.5] * 4), row(0, 0.8, *[0.5] * 4), row(0, 0.7, 1, 0, 1, 0)]
 
 
 def test_boxes_as_large_as_floats_can_be_neither_warn_nor_suppress() -> None:

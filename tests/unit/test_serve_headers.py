@@ -164,15 +164,15 @@ def test_a_form_may_be_bytes_of_any_media_type(accept: str | None, body: bytes |
 @given(probabilities=st.lists(st.floats(0, 1, width=32), min_size=1), data=st.data())
 def test_every_form_holds_every_probability_exactly(probabilities: list[float], data: st.DataObject) -> None:
     names = data.draw(st.lists(st.text(), min_size=len(probabilities), max_size=len(probabilities)))
-    found = []
+    decoded = []
     for form in {*classification.FORMS, *classification.BATCH_FORMS}:
         document = json.loads(form.encode(make_answer(probabilities, names)))
-        found.append(
+        decoded.append(
             document if isinstance(document, list) else document.get("prediction") or document["probabilities"]
         )
         if form.parameter == "verbose":
             assert document["predicted_label"] == names[probabilities.index(max(probabilities))]
-    assert found == [probabilities] * 4
+    assert decoded == [probabilities] * 4
 
 
 @given(accept=st.text(max_size=60))

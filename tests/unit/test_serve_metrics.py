@@ -48,12 +48,12 @@ def test_requests_are_counted_by_model_and_status_and_those_with_503_by_reason()
         trace = make_trace(503)
         trace.unavailable = reason
         metrics.responded(trace)
-    found = scrape(metrics)
+    scraped = scrape(metrics)
     counts = {"200": 2, "400": 1, "503": 3}
-    assert {status: value(found, "vision_requests_total", model="pets", status=status) for status in counts} == counts
-    assert value(found, "vision_requests_total", model="", status="404") == 1
-    assert value(found, "vision_requests_unavailable_total", model="pets", reason="busy") == 2
-    assert value(found, "vision_requests_unavailable_total", model="pets", reason="loading") == 1
+    assert {status: value(scraped, "vision_requests_total", model="pets", status=status) for status in counts} == counts
+    assert value(scraped, "vision_requests_total", model="", status="404") == 1
+    assert value(scraped, "vision_requests_unavailable_total", model="pets", reason="busy") == 2
+    assert value(scraped, "vision_requests_unavailable_total", model="pets", reason="loading") == 1
 
 
 @pytest.mark.parametrize("path", ["/ping", "/metrics"])
@@ -69,17 +69,17 @@ def test_stages_count_every_request_that_reached_them_and_durations_only_success
     metrics = Metrics()
     metrics.responded(make_trace(200, "pets", 0.3, {DECODE: 0.004, MODEL: 0.2, ENCODE: 0.001}))
     metrics.responded(make_trace(400, seconds=9.0, stages={DECODE: 0.3}))
-    found = scrape(metrics)
+    scraped = scrape(metrics)
 
     def stage_value(part: str, name: str, **labels: str) -> float:
-        return value(found, f"vision_stage_duration_seconds_{part}", model="pets", stage=name, **labels)
+        return value(scraped, f"vision_stage_duration_seconds_{part}", model="pets", stage=name, **labels)
 
     assert [stage_value("count", name) for name in (DECODE, MODEL, ENCODE, QUEUE)] == [2, 1, 1, 0]
     assert stage_value("sum", DECODE) == pytest.approx(0.304)
     assert stage_value("bucket", DECODE, le="0.005") == 1
     assert stage_value("bucket", DECODE, le="0.5") == 2
-    assert value(found, "vision_request_duration_seconds_count", model="pets") == 1
-    assert value(found, "vision_request_duration_seconds_sum", model="pets") == pytest.approx(0.3)
+    assert value(scraped, "vision_request_duration_seconds_count", model="pets") == 1
+    assert value(scraped, "vision_request_duration_seconds_sum", model="pets") == pytest.approx(0.3)
 
 
 def test_requests_in_progress_and_waiting_are_the_current_ones() -> None:
@@ -87,9 +87,9 @@ def test_requests_in_progress_and_waiting_are_the_current_ones() -> None:
     trace = make_trace()
 
     def now() -> tuple[float, float]:
-        found = scrape(metrics)
+        scraped = scrape(metrics)
         names = ("vision_requests_in_progress", "vision_requests_waiting")
-        return tuple(value(found, name, model="pets") for name in names)  # type: ignore[return-value]
+        return tuple(value(scraped, name, model="pets") for name in names)  # type: ignore[return-value]
 
     with observer.in_progress(trace):
         assert now() == (1, 0)
@@ -145,10 +145,10 @@ def test_an_unloaded_model_leaves_no_series_and_counts_from_0_when_it_is_loaded_
         metrics.loaded(model, 1.5, 1000)
         metrics.responded(make_trace(200, model, 1.0, {MODEL: 0.1}))
     metrics.unloaded("a")
-    found = scrape(metrics)
-    assert [labels for _, labels in found if ("model", "a") in labels] == []
-    assert value(found, "vision_model_load_seconds", model="b") == 1.5
-    assert value(found, "vision_model_memory_bytes", model="b") == 1000
+    scraped = scrape(metrics)
+    assert [labels for _, labels in scraped if ("model", "a") in labels] == []
+    assert value(scraped, "vision_model_load_seconds", model="b") == 1.5
+    assert value(scraped, "vision_model_memory_bytes", model="b") == 1000
     metrics.responded(make_trace(200, "a", 1.0, {MODEL: 0.1}))
     assert value(scrape(metrics), "vision_requests_total", model="a", status="200") == 1
 
@@ -158,9 +158,9 @@ def test_the_page_holds_exactly_the_metrics_that_the_documentation_lists() -> No
     metrics.loaded("model", 1.0, 1)
     page = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
     documented = {line.split("`")[1].partition("{")[0] for line in page.splitlines() if line.startswith("| `vision_")}
-    found = names(metrics.page()[0])
-    assert documented == {name for name in found if name.startswith("vision_")}
-    assert {name.partition("_")[0] for name in found} == {"vision", "process"}
+    on_page = names(metrics.page()[0])
+    assert documented == {name for name in on_page if name.startswith("vision_")}
+    assert {name.partition("_")[0] for name in on_page} == {"vision", "process"}
 
 
 _REFUSED = """

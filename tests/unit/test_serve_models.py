@@ -154,10 +154,10 @@ def test_pages_are_sorted_by_name_and_the_last_one_is_marked() -> None:
     models = make_models(Stub)
     for name in ("c", "a", "d", "b"):
         models.load(name, Path(f"/{name}"))
-    found, more = models.page("", 3)
-    assert ([model.name for model in found], more) == (["a", "b", "c"], True)
-    found, more = models.page("c", 3)
-    assert ([model.name for model in found], more) == (["d"], False)
+    page, more = models.page("", 3)
+    assert ([model.name for model in page], more) == (["a", "b", "c"], True)
+    page, more = models.page("c", 3)
+    assert ([model.name for model in page], more) == (["d"], False)
     models.unload("c")  # the last name of a page may have been unloaded meanwhile
     assert [model.name for model in models.page("c", 3)[0]] == ["d"]
 

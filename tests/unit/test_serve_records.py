@@ -70,8 +70,8 @@ def test_protobuf_reads_back_the_numbers_and_the_shape(values: np.ndarray) -> No
     record = read(records.of_tensor(values))
     assert sorted(record.features) == ["shape", "target"]
     assert list(record.features["shape"].int32_tensor.values) == list(values.shape)
-    found = np.array(record.features["target"].float32_tensor.values, np.float32).reshape(values.shape)
-    assert (found == values).all()
+    target = np.array(record.features["target"].float32_tensor.values, np.float32).reshape(values.shape)
+    assert (target == values).all()
 
 
 @given(side=st.sampled_from([1, 127, 128, 16383, 16384, 2097151, 2097152]))

@@ -157,7 +157,7 @@ def test_an_exception_is_a_field_of_a_json_line(lines_of: Callable[[logging.Form
         logging.getLogger("serve").exception("failed: %s", FORGED)
     [line] = lines_of(JsonFormatter())
     assert line.isprintable()
-    found = json.loads(line)
-    assert found["message"].startswith(r"failed: x\r\n2030")
-    assert found["traceback"].splitlines()[0] == "| Traceback (most recent call last):"
-    assert all(traced.startswith("| ") for traced in found["traceback"].splitlines())
+    document = json.loads(line)
+    assert document["message"].startswith(r"failed: x\r\n2030")
+    assert document["traceback"].splitlines()[0] == "| Traceback (most recent call last):"
+    assert all(traced.startswith("| ") for traced in document["traceback"].splitlines())

@@ -43,13 +43,13 @@ bodies = st.one_of(
 def outcome(call: Any) -> Any:
     """Return the content of a call, or the reason why there is none."""
     try:
-        found = call()
+        result = call()
     except BadRequest as error:
         return error.args
     return (
-        found.signature,
-        found.rows,
-        {name: (array.dtype, array.shape, array.tolist()) for name, array in found.inputs.items()},
+        result.signature,
+        result.rows,
+        {name: (array.dtype, array.shape, array.tolist()) for name, array in result.inputs.items()},
     )
 
 
@@ -68,9 +68,9 @@ def test_a_body_read_as_a_job_gives_the_same_call_or_error_as_here(body: dict[st
 
 def test_a_large_csv_keeps_its_numbers() -> None:
     data = b"\n".join(b"%d,%d" % (row, row + 1) for row in range(1000))
-    found = jobs.parse_call(jobs.text(jobs.call_arguments("text/csv", MODEL), data, lambda note: None))
-    assert found.rows == 1000
-    assert np.array_equal(found.inputs["x"], np.arange(1000)[:, None] + [0, 1])
+    call = jobs.parse_call(jobs.text(jobs.call_arguments("text/csv", MODEL), data, lambda note: None))
+    assert call.rows == 1000
+    assert np.array_equal(call.inputs["x"], np.arange(1000)[:, None] + [0, 1])
 
 
 def test_a_refusal_in_a_job_is_raised_unchanged() -> None:

@@ -168,7 +168,7 @@ def test_the_memory_is_the_limit_of_the_cgroup_or_else_that_of_the_machine(
 
 
 @pytest.mark.parametrize(
-    ("flags", "found"),
+    ("flags", "has_vnni"),
     [
         (["fpu avx2 avx512_vnni"], True),
         (["fpu avx2 avx_vnni"], True),
@@ -178,7 +178,7 @@ def test_the_memory_is_the_limit_of_the_cgroup_or_else_that_of_the_machine(
         ([], False),
     ],
 )
-def test_vnni_is_found_when_every_processor_has_it(tmp_path: Path, flags: list[str], found: bool) -> None:
+def test_vnni_is_found_when_every_processor_has_it(tmp_path: Path, flags: list[str], has_vnni: bool) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("".join(f"processor\t: 0\nflags\t\t: {words}\nbugs\t\t: x\n\n" for words in flags))
-    assert machine.has_vnni(cpuinfo) is found
+    assert machine.has_vnni(cpuinfo) is has_vnni

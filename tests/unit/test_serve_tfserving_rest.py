@@ -119,9 +119,9 @@ def test_rows_of_several_inputs_are_objects_and_give_the_same_arrays_as_columns(
 
 
 def test_numbers_that_are_not_finite_are_read() -> None:
-    found = parse(b'{"instances": [[NaN, -Infinity]]}').inputs["x"][0]
-    assert np.isnan(found[0])
-    assert found[1] == -np.inf
+    row = parse(b'{"instances": [[NaN, -Infinity]]}').inputs["x"][0]
+    assert np.isnan(row[0])
+    assert row[1] == -np.inf
 
 
 @given(arrays.arrays(np.float32, arrays.array_shapes(max_dims=4, max_side=4), elements=st.floats(width=32)))

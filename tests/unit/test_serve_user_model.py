@@ -40,10 +40,10 @@ signatures = st.builds(
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=9), signatures, min_size=1, max_size=3))
-def test_every_description_is_read_back_as_it_was_written(tmp_path_factory: Any, found: dict[str, Signature]) -> None:
+def test_every_description_is_read_back_as_it_was_written(tmp_path_factory: Any, drawn: dict[str, Signature]) -> None:
     folder = tmp_path_factory.mktemp("model")
     (folder / "model.onnx").touch()
-    model = TensorModel("SavedModel 1", {name: replace(each, graph="model.onnx") for name, each in found.items()})
+    model = TensorModel("SavedModel 1", {name: replace(each, graph="model.onnx") for name, each in drawn.items()})
     signature.write(model, folder)
     assert signature.read(folder) == model
     assert signature.task(folder) == "tensors"
@@ -120,7 +120,7 @@ def write_files(base: Path, *names: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("names", "found"),
+    ("names", "expected"),
     [
         ([], None),
         (["notes.txt", "1/variables/variables.index"], None),
@@ -135,9 +135,9 @@ def write_files(base: Path, *names: str) -> Path:
         (["1/saved_model.pb", "model.onnx"], None),
     ],
 )
-def test_the_model_that_a_script_saved_is_found(names: list[str], found: str | None, tmp_path: Path) -> None:
+def test_the_model_that_a_script_saved_is_found(names: list[str], expected: str | None, tmp_path: Path) -> None:
     model = discovery.find(write_files(tmp_path / "model", *names))
-    assert (model and model.name) == (found and f"model/{found}")
+    assert (model and model.name) == (expected and f"model/{expected}")
     assert model is None or model.path == tmp_path / model.name
 
 

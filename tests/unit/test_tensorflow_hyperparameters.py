@@ -18,9 +18,13 @@ def refusal(**raw: str) -> str:
 
 
 def test_no_hyperparameter_is_required() -> None:
-    found = check({})
-    assert (found.image_shape, found.resize, found.mini_batch_size) == ((3, 128, 128), 128, 32)
-    assert found.num_classes is None
+    hyperparameters = check({})
+    assert (hyperparameters.image_shape, hyperparameters.resize, hyperparameters.mini_batch_size) == (
+        (3, 128, 128),
+        128,
+        32,
+    )
+    assert hyperparameters.num_classes is None
 
 
 @pytest.mark.parametrize("sides", ["72,128", "128,72"])
@@ -29,9 +33,11 @@ def test_by_default_photos_are_resized_to_the_smaller_side_of_the_shape(sides: s
 
 
 def test_the_hyperparameters_of_the_seed_projects_script_are_accepted() -> None:
-    found = check({"epochs": "3", "batch_size": "16", "steps": "367", "val_steps": "93", "model_dir": "s3://a/b"})
-    assert (found.epochs, found.mini_batch_size) == (3, 16)
-    assert not {"steps", "val_steps", "model_dir", "batch_size"} & set(found.values())
+    hyperparameters = check(
+        {"epochs": "3", "batch_size": "16", "steps": "367", "val_steps": "93", "model_dir": "s3://a/b"}
+    )
+    assert (hyperparameters.epochs, hyperparameters.mini_batch_size) == (3, 16)
+    assert not {"steps", "val_steps", "model_dir", "batch_size"} & set(hyperparameters.values())
 
 
 @pytest.mark.parametrize("name", ["steps", "val_steps"])
@@ -127,11 +133,15 @@ NO_EQUIVALENT = ("label_smoothing", "regularizers_l2")
 
 
 def test_all_hyperparameters_of_the_built_in_that_have_an_equivalent_are_accepted() -> None:
-    found = check({name: text for name, text in BUILT_IN.items() if name not in NO_EQUIVALENT})
-    assert not fields.rows([builtin.BuiltinNames]).keys() & found.values().keys()
-    assert (found.horizontal_flip, found.rotation_range, found.zoom_range) == (False, 0.0, 0.0)
-    assert (found.mini_batch_size, found.train_layers, found.dropout) == (32, "all", 0.2)
-    assert (found.eps, found.gamma, found.early_stopping_tolerance) == (1e-7, 0.95, 0.0)
+    hyperparameters = check({name: text for name, text in BUILT_IN.items() if name not in NO_EQUIVALENT})
+    assert not fields.rows([builtin.BuiltinNames]).keys() & hyperparameters.values().keys()
+    assert (hyperparameters.horizontal_flip, hyperparameters.rotation_range, hyperparameters.zoom_range) == (
+        False,
+        0.0,
+        0.0,
+    )
+    assert (hyperparameters.mini_batch_size, hyperparameters.train_layers, hyperparameters.dropout) == (32, "all", 0.2)
+    assert (hyperparameters.eps, hyperparameters.gamma, hyperparameters.early_stopping_tolerance) == (1e-7, 0.95, 0.0)
 
 
 def test_hyperparameters_without_an_equivalent_are_reported_together() -> None:

@@ -28,18 +28,18 @@ FULL = {
 
 
 def test_the_content_type_ignores_parameters_and_case_and_fastfile_is_a_folder(tmp_path: Path) -> None:
-    found = channels.load(lay_out(tmp_path, {"train": FULL}, ["train"]))
-    assert found["train"] == channels.Channel("train", tmp_path / "data" / "train", channels.RECORDIO)
+    loaded = channels.load(lay_out(tmp_path, {"train": FULL}, ["train"]))
+    assert loaded["train"] == channels.Channel("train", tmp_path / "data" / "train", channels.RECORDIO)
 
 
 def test_the_few_attributes_of_local_mode_are_enough(tmp_path: Path) -> None:
-    found = channels.load(lay_out(tmp_path, {"train": {"TrainingInputMode": "File"}}, ["train"]))
-    assert found["train"].content_type == ""
+    loaded = channels.load(lay_out(tmp_path, {"train": {"TrainingInputMode": "File"}}, ["train"]))
+    assert loaded["train"].content_type == ""
 
 
 def test_a_channel_without_attributes_is_a_folder(tmp_path: Path) -> None:
-    found = channels.load(lay_out(tmp_path, {"train": None, "validation": {}}, ["train", "validation"]))
-    assert sorted(found) == ["train", "validation"]
+    loaded = channels.load(lay_out(tmp_path, {"train": None, "validation": {}}, ["train", "validation"]))
+    assert sorted(loaded) == ["train", "validation"]
 
 
 def test_without_a_config_file_every_folder_is_a_channel(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ def write_config(folder: Path, config: dict[str, Any]) -> Path:
 
 
 def test_the_rank_of_a_host_is_its_position_in_the_list(tmp_path: Path) -> None:
-    found = cluster.hosts(write_config(tmp_path, {"hosts": ["algo-1", "algo-2"], "current_host": "algo-2"}))
-    assert (found.names, found.rank) == (("algo-1", "algo-2"), 1)
+    hosts = cluster.hosts(write_config(tmp_path, {"hosts": ["algo-1", "algo-2"], "current_host": "algo-2"}))
+    assert (hosts.names, hosts.rank) == (("algo-1", "algo-2"), 1)
 
 
 @pytest.mark.parametrize("config", [{}, {"hosts": []}, {"current_host": "algo-1"}])

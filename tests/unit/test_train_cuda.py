@@ -45,8 +45,8 @@ def loaded() -> Loaded:
             [sys.executable, "-c", code, stand_in], env=environment, capture_output=True, text=True, timeout=60
         )
         assert result.returncode == 0, result.stderr
-        checking, found, *_ = [*result.stdout.splitlines(), ""]
-        return set(found.split()), checking
+        checking, libraries, *_ = [*result.stdout.splitlines(), ""]
+        return set(libraries.split()), checking
 
     return run
 

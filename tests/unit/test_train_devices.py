@@ -114,9 +114,9 @@ def test_gpus_that_the_user_sets_but_that_cannot_be_used_are_rejected(
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return what was logged since the last call."""
-    found = [record.getMessage() for record in caplog.records]
+    messages = [record.getMessage() for record in caplog.records]
     caplog.clear()
-    return found
+    return messages
 
 
 def test_the_log_has_one_line_about_the_devices(

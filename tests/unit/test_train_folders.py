@@ -23,9 +23,9 @@ def lay_out(root: Path, *names: str) -> dict[str, Channel]:
     return {path.name: Channel(path.name, path, "") for path in sorted(root.iterdir())}
 
 
-def names_and_labels(found: folders.FolderSamples) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+def names_and_labels(listed: folders.FolderSamples) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """Return the names and labels of both parts."""
-    train, validation = ([(sample.name, sample.label) for sample in part] for part in (found.train, found.validation))
+    train, validation = ([(sample.name, sample.label) for sample in part] for part in (listed.train, listed.validation))
     return train, validation
 
 
@@ -41,13 +41,13 @@ def test_one_channel_may_hold_both_parts_as_in_the_seed_project(tmp_path: Path) 
         *("training/train/dog/2.jpg", "training/train/cat/1.jpg", "training/train/cat/deep/er/0.PNG"),
         "training/validation/dog/9.jpeg",
     )
-    found = folders.list_samples(channels, **DEFAULTS)
-    assert found.class_names == ("cat", "dog")
-    assert names_and_labels(found) == (
+    listed = folders.list_samples(channels, **DEFAULTS)
+    assert listed.class_names == ("cat", "dog")
+    assert names_and_labels(listed) == (
         [("training/train/cat/1.jpg", 0), ("training/train/cat/deep/er/0.PNG", 0), ("training/train/dog/2.jpg", 1)],
         [("training/validation/dog/9.jpeg", 1)],
     )
-    assert found.validation[0].path == tmp_path / "training/validation/dog/9.jpeg"
+    assert listed.validation[0].path == tmp_path / "training/validation/dog/9.jpeg"
 
 
 @pytest.mark.parametrize("name", ["train", "training"])
@@ -67,9 +67,9 @@ def test_a_validation_folder_may_have_any_of_its_usual_names(part: str, tmp_path
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     names = [f"training/{kind}/{number}.jpg" for kind in ("bus", "train") for number in range(5)]
-    found = folders.list_samples(lay_out(tmp_path, *names), **DEFAULTS)
-    assert found.class_names == ("bus", "train")
-    assert len(found.validation) == 2
+    listed = folders.list_samples(lay_out(tmp_path, *names), **DEFAULTS)
+    assert listed.class_names == ("bus", "train")
+    assert len(listed.validation) == 2
 
 
 def test_without_a_validation_part_the_same_seed_takes_the_same_photos_from_every_class(tmp_path: Path) -> None:
@@ -84,11 +84,13 @@ def test_without_a_validation_part_the_same_seed_takes_the_same_photos_from_ever
 
 @given(counts=st.lists(st.integers(1, 30), min_size=2, max_size=4), share=st.floats(0.01, 0.99))
 def test_a_split_leaves_training_photos_in_every_class_and_loses_no_photo(counts: list[int], share: float) -> None:
-    found = [folders.Sample(f"{label}/{n}", label, Path()) for label, count in enumerate(counts) for n in range(count)]
-    train, validation = folders._split(found, share, 0)
+    samples = [
+        folders.Sample(f"{label}/{n}", label, Path()) for label, count in enumerate(counts) for n in range(count)
+    ]
+    train, validation = folders._split(samples, share, 0)
     assert {sample.label for sample in train} == set(range(len(counts)))
     assert {sample.label for sample in validation} == {label for label, count in enumerate(counts) if count > 1}
-    assert sorted(train + validation, key=lambda sample: sample.name) == sorted(found, key=lambda sample: sample.name)
+    assert sorted(train + validation, key=lambda sample: sample.name) == sorted(samples, key=lambda sample: sample.name)
 
 
 def test_hidden_files_and_files_without_an_image_suffix_are_left_out(
@@ -100,9 +102,9 @@ def test_hidden_files_and_files_without_an_image_suffix_are_left_out(
         *("training/cat/1.jpg", "training/cat/._1.jpg", "training/cat/a.mat", "training/.ipynb_checkpoints/2.jpg"),
         *("training/dog/2.jpg", "training/readme.txt", "training/dog/3.jpg", "training/cat/4.jpg"),
     )
-    found = folders.list_samples(channels, **DEFAULTS)
-    assert found.class_names == ("cat", "dog")
-    assert len(found.train + found.validation) == 4
+    listed = folders.list_samples(channels, **DEFAULTS)
+    assert listed.class_names == ("cat", "dog")
+    assert len(listed.train + listed.validation) == 4
     assert "files outside the class folders, left out: 1 (training/readme.txt)" in caplog.text
     assert "files in class folders whose names are not those of photos, left out: 1 (training/cat/a.mat)" in caplog.text
 
@@ -125,8 +127,8 @@ def test_a_photo_that_also_exists_in_a_readable_format_counts_once(
 ) -> None:
     monkeypatch.setattr(folders.LOG, "propagate", True)
     names = ["train/cat/1.jpg", "train/cat/1.HEIC", "train/cat/1.mov", "train/dog/1.heic", "validation/dog/2.jpg"]
-    found = folders.list_samples(lay_out(tmp_path, *names), **DEFAULTS)
-    assert names_and_labels(found)[0] == [("train/cat/1.jpg", 0), ("train/dog/1.heic", 1)]
+    listed = folders.list_samples(lay_out(tmp_path, *names), **DEFAULTS)
+    assert names_and_labels(listed)[0] == [("train/cat/1.jpg", 0), ("train/dog/1.heic", 1)]
     assert "photos that also exist in a readable format, left out: 1 (train/cat/1.HEIC)" in caplog.text
     assert "files in class folders whose names are not those of photos, left out: 1 (train/cat/1.mov)" in caplog.text
 

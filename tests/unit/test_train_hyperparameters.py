@@ -266,11 +266,11 @@ def test_a_required_hyperparameter_of_none_counts_as_not_set() -> None:
 def test_a_patience_of_0_stops_at_the_first_epoch_without_improvement_like_1(patience: int, last_epoch: int) -> None:
     stopping = {"early_stopping": "1", "early_stopping_patience": str(patience), "early_stopping_min_epochs": "0"}
     early_stopping = EarlyStopping(check({**REQUIRED, **stopping}))
-    found = []
+    ends = []
     for epoch, value in enumerate((0.1, 0.2, 0.3, 0.3, 0.3)):
         early_stopping.note(value)
-        found.append(early_stopping.ends(epoch))
-    assert found.index(True) == last_epoch
+        ends.append(early_stopping.ends(epoch))
+    assert ends.index(True) == last_epoch
 
 
 def test_a_name_unlike_any_other_is_rejected_with_the_list_of_all() -> None:

@@ -41,8 +41,10 @@ def test_a_name_is_not_cut_at_characters_that_end_a_line_only_in_unicode(charact
 def test_line_endings_of_any_system_are_read_and_blank_lines_and_a_byte_order_mark_ignored(
     ending: str, tmp_path: Path
 ) -> None:
-    found = read(tmp_path, b"\xef\xbb\xbf" + ending.join(["0\t1.000\ta.jpg ", "", " \t", "1\t0\tb/c.jpg", ""]).encode())
-    assert [(sample.name, sample.label) for sample in found] == [("a.jpg", 1), ("b/c.jpg", 0)]
+    samples = read(
+        tmp_path, b"\xef\xbb\xbf" + ending.join(["0\t1.000\ta.jpg ", "", " \t", "1\t0\tb/c.jpg", ""]).encode()
+    )
+    assert [(sample.name, sample.label) for sample in samples] == [("a.jpg", 1), ("b/c.jpg", 0)]
 
 
 def test_a_name_of_255_bytes_is_accepted(tmp_path: Path) -> None:
@@ -102,6 +104,6 @@ def test_windows_paths_are_read_and_a_file_name_with_a_backslash_keeps_it(tmp_pa
         (tmp_path / name).touch()
     names = ["Abyssinian\\Abyssinian_1.jpg", "a\\b.jpg", "gone\\c.jpg"]
     (tmp_path / "a.lst").write_text("".join(f"{index}\t1\t{name}\r\n" for index, name in enumerate(names)))
-    found = lst.read(tmp_path / "a.lst", "train_lst/a.lst", tmp_path, CLASSES, lst.class_id)
-    assert [sample.name for sample in found] == ["Abyssinian/Abyssinian_1.jpg", "a\\b.jpg", "gone\\c.jpg"]
-    assert found[0].path == tmp_path / "Abyssinian" / "Abyssinian_1.jpg"
+    samples = lst.read(tmp_path / "a.lst", "train_lst/a.lst", tmp_path, CLASSES, lst.class_id)
+    assert [sample.name for sample in samples] == ["Abyssinian/Abyssinian_1.jpg", "a\\b.jpg", "gone\\c.jpg"]
+    assert samples[0].path == tmp_path / "Abyssinian" / "Abyssinian_1.jpg"

@@ -7,8 +7,8 @@ from train.errors import UserError
 
 
 def test_a_label_belongs_to_the_image_of_its_base_name_at_any_depth() -> None:
-    found, unmatched = match(["x/a.png", "b.c.png"], ["a.JPG", "deep/er/b.c.jpeg", "d.jpg"], "")
-    assert found == {"a.JPG": "x/a.png", "deep/er/b.c.jpeg": "b.c.png"}
+    pairs, unmatched = match(["x/a.png", "b.c.png"], ["a.JPG", "deep/er/b.c.jpeg", "d.jpg"], "")
+    assert pairs == {"a.JPG": "x/a.png", "deep/er/b.c.jpeg": "b.c.png"}
     assert unmatched == []
 
 

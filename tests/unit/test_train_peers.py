@@ -46,9 +46,9 @@ def on_each(do: Callable[[Peers], T], count: int = 3) -> list[T]:
 
     def run(name: str) -> T:
         with peers.connected(Hosts(NAMES[:count], name)) as peer:
-            found = do(peer)
+            result = do(peer)
             peer.gather(b"")
-        return found
+        return result
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(run, NAMES[:count]))
@@ -68,8 +68,8 @@ def test_values_arrays_and_means_reach_all_hosts_unchanged() -> None:
 
     for values, arrays, mean in on_each(give):
         assert values == [[rank, "é", None] for rank in range(3)]
-        for rank, found in enumerate(arrays):
-            for before, after in zip(own, found, strict=True):
+        for rank, received in enumerate(arrays):
+            for before, after in zip(own, received, strict=True):
                 np.testing.assert_array_equal(before + rank, after)
                 assert after.dtype == (before + rank).dtype
         np.testing.assert_array_equal(mean, [1.5, 1])
@@ -225,8 +225,8 @@ def test_if_another_host_diverges_the_first_one_keeps_the_best_epoch(
     class Trainer:
         best = "best"
 
-        def __init__(self, *found: Any) -> None:
-            self._peers: Peers = found[-1].__self__
+        def __init__(self, *arguments: Any) -> None:
+            self._peers: Peers = arguments[-1].__self__
 
         def run(self) -> None:
             if self._peers.rank == 1:
@@ -371,17 +371,27 @@ def channel(sharded: bool) -> Channel:
 @pytest.mark.parametrize("sharded", [False, True])
 def test_hosts_with_the_same_samples_share_them(sharded: bool) -> None:
     def find(peer: Peers) -> Any:
-        found = distribution.detect(peer, channel(sharded), samples("a", "b"))
-        return found.sharded, found.shard(9, 2), found.total(9), found.gather_rows(np.array([peer.rank])).tolist()
+        detected = distribution.detect(peer, channel(sharded), samples("a", "b"))
+        return (
+            detected.sharded,
+            detected.shard(9, 2),
+            detected.total(9),
+            detected.gather_rows(np.array([peer.rank])).tolist(),
+        )
 
     assert on_each(find, 2) == [(False, Shard(rank, 2), 9, [0]) for rank in range(2)]
 
 
 def test_hosts_of_a_sharded_channel_have_their_own_samples_and_equally_many_batches() -> None:
     def find(peer: Peers) -> Any:
-        found = distribution.detect(peer, channel(True), samples("abc"[peer.rank]))
+        detected = distribution.detect(peer, channel(True), samples("abc"[peer.rank]))
         count = 4 + peer.rank
-        return found.sharded, found.shard(count, 2), found.total(count), found.gather_rows(np.ones(peer.rank)).tolist()
+        return (
+            detected.sharded,
+            detected.shard(count, 2),
+            detected.total(count),
+            detected.gather_rows(np.ones(peer.rank)).tolist(),
+        )
 
     assert on_each(find) == [(True, Shard(rank, batches=3), 15, [1.0] * 3) for rank in range(3)]
 

@@ -115,10 +115,10 @@ def test_a_payload_shorter_than_its_header_requires_is_rejected(record: bytes) -
 
 def test_a_damaged_record_is_reported_with_its_file_number_and_offset(tmp_path: Path) -> None:
     path = write_records(tmp_path / "a.rec", [pack_image(1.0, 0, b"image"), b"short"])
-    found = samples.records(path)
-    assert next(found).name == "a.rec, record 0"
+    listed = samples.records(path)
+    assert next(listed).name == "a.rec, record 0"
     with pytest.raises(UserError, match=re.escape(f"{path}, record 1 at byte 40: a record of 5 bytes is too short")):
-        next(found)
+        next(listed)
 
 
 def test_a_part_longer_than_the_format_allows_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,9 +67,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock that replaces time.monotonic in this test."""
-    found = Clock()
-    monkeypatch.setattr(log.time, "monotonic", found)
-    return found
+    replacement = Clock()
+    monkeypatch.setattr(log.time, "monotonic", replacement)
+    return replacement
 
 
 def test_a_line_is_due_every_nth_batch_and_not_at_the_first(clock: Clock) -> None:

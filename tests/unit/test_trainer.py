@@ -77,8 +77,8 @@ class CallLines(Lines[str]):
     def trained(self, epoch: Epoch) -> None:
         self.calls.append(f"trained {epoch.number} {epoch.metrics['loss']}")
 
-    def evaluated(self, epoch: Epoch, found: Evaluated[str], seconds: float) -> None:
-        self.calls.append(f"evaluated {epoch.number} {found.value}")
+    def evaluated(self, epoch: Epoch, result: Evaluated[str], seconds: float) -> None:
+        self.calls.append(f"evaluated {epoch.number} {result.value}")
 
     def improved(self, best: Best[str]) -> None:
         self.calls.append(f"improved {best.epoch}")
@@ -237,5 +237,5 @@ def test_a_restored_epoch_is_a_model_to_keep_on_a_stop_request() -> None:
 
 def without_throughput(job: Job) -> State:
     """Return the state at the end of the job, without the measured times."""
-    found = job.trainer.state()
-    return found | {"best": found["best"] | {"metrics": {"score": found["best"]["metrics"]["validation:score"]}}}
+    state = job.trainer.state()
+    return state | {"best": state["best"] | {"metrics": {"score": state["best"]["metrics"]["validation:score"]}}}
