@@ -100,7 +100,7 @@ class Photos:
 class Pairs(NamedTuple):
     """The annotation file of each photo that has one, in the order of the photos, and the remaining files."""
 
-    found: dict[str, str]
+    files: dict[str, str]
     unmatched: list[str]
     extra: list[str]
     """Files whose photo is already paired with another file."""
@@ -109,7 +109,7 @@ class Pairs(NamedTuple):
         """Note the remaining files, and those of `photos` without a file. `what` is the kind of file, such as mask."""
         notes[without_photo(what)] = self.unmatched
         notes[f"{what}s whose photo has another {what}, left out"] = self.extra
-        notes[without_file(what)] = [photo for photo in photos if photo not in self.found]
+        notes[without_file(what)] = [photo for photo in photos if photo not in self.files]
 
 
 def pair(photos: Photos, others: Sequence[str], keys: Callable[[str], Iterable[Key]]) -> Pairs:
@@ -117,7 +117,7 @@ def pair(photos: Photos, others: Sequence[str], keys: Callable[[str], Iterable[K
 
     A match by key, in the same or a corresponding folder, takes precedence over a match by base name.
     """
-    found: dict[str, str] = {}
+    files: dict[str, str] = {}
     unmatched: list[str] = []
     extra: list[str] = []
     unpaired: list[str] = []
@@ -125,15 +125,15 @@ def pair(photos: Photos, others: Sequence[str], keys: Callable[[str], Iterable[K
         photo = next(filter(None, map(photos.with_key, keys(file))), None)
         if photo is None:
             unpaired.append(file)
-        elif found.setdefault(photo, file) != file:
+        elif files.setdefault(photo, file) != file:
             extra.append(file)
     for file in unpaired:
         photo = next(filter(None, map(photos.with_base_name, keys(file))), None)
-        if photo is None or photo in found:
+        if photo is None or photo in files:
             unmatched.append(file)
         else:
-            found[photo] = file
-    return Pairs(dict(sorted(found.items())), unmatched, extra)
+            files[photo] = file
+    return Pairs(dict(sorted(files.items())), unmatched, extra)
 
 
 def assign_parts(photos: Photos, parts: Mapping[str, str], notes: Notes) -> dict[str, str]:

@@ -55,11 +55,11 @@ class Files:
             self._candidates(text, base, part) for text, part in zip(texts, of_parts or [""] * len(texts), strict=True)
         ]
         claims: dict[_Pieces, dict[_Pieces, tuple[tuple[int, int], str]]] = defaultdict(dict)
-        for text, one in zip(texts, candidates, strict=True):
-            if len(one.files) == 1:
-                claims[one.files[0]].setdefault(one.pieces, (one.score, text))
+        for text, candidate in zip(texts, candidates, strict=True):
+            if len(candidate.files) == 1:
+                claims[candidate.files[0]].setdefault(candidate.pieces, (candidate.score, text))
         owners = {file: _owners(claim) for file, claim in claims.items()}
-        return [self._match(text, one, owners) for text, one in zip(texts, candidates, strict=True)]
+        return [self._match(text, candidate, owners) for text, candidate in zip(texts, candidates, strict=True)]
 
     def _candidates(self, text: str, base: _Pieces, part: str) -> "_Candidates":
         # A backslash may be part of a name. Treat it as a Windows separator if no file has that name.
@@ -77,15 +77,15 @@ class Files:
         """Return the files with this name, or the photos with this base name if it has no photo extension."""
         return self._by_name.get(_plain(name)) or (not walk.is_photo(name) and self._by_base.get(_plain(name))) or ()
 
-    def _match(self, text: str, one: "_Candidates", owners: Mapping[_Pieces, "_Owners"]) -> Match:
-        paths = tuple(self.root.joinpath(*file) for file in one.files)
-        if len(one.files) > 1:
-            return Match(None, SEVERAL, f"{text} may be {' or '.join(map('/'.join, one.files[:2]))}", paths)
-        owner = owners[one.files[0]] if one.files else None
-        if owner is None or one.score < owner.score:
+    def _match(self, text: str, candidate: "_Candidates", owners: Mapping[_Pieces, "_Owners"]) -> Match:
+        paths = tuple(self.root.joinpath(*file) for file in candidate.files)
+        if len(candidate.files) > 1:
+            return Match(None, SEVERAL, f"{text} may be {' or '.join(map('/'.join, candidate.files[:2]))}", paths)
+        owner = owners[candidate.files[0]] if candidate.files else None
+        if owner is None or candidate.score < owner.score:
             return Match(None, MISSING, text)
         if len(owner.texts) > 1:
-            return Match(None, SEVERAL, f"{'/'.join(one.files[0])} may be {' or '.join(owner.texts[:2])}", paths)
+            return Match(None, SEVERAL, f"{'/'.join(candidate.files[0])} may be {' or '.join(owner.texts[:2])}", paths)
         return Match(paths[0])
 
 
@@ -123,10 +123,10 @@ def _rank(pieces: _Pieces, file: _Pieces, base: _Pieces, part: str) -> tuple[int
     return common, place, agrees, _common(base, head), file[-1] == pieces[-1]
 
 
-def _common(one: Sequence[str], other: Sequence[str]) -> int:
+def _common(first: Sequence[str], second: Sequence[str]) -> int:
     """Return how many leading pieces two paths have in common."""
     count = 0
-    while count < min(len(one), len(other)) and _plain(one[count]) == _plain(other[count]):
+    while count < min(len(first), len(second)) and _plain(first[count]) == _plain(second[count]):
         count += 1
     return count
 

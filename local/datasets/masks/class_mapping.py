@@ -66,7 +66,7 @@ class ClassMapping(NamedTuple):
         return labels - {IGNORE}
 
     def read(self, path: Path, source: str) -> DecodedMask:
-        """Read a mask as labels, or as numbers if it has no colours. Raise UserError naming `source`."""
+        """Read a mask as labels if the mapping has colours, else as numbers. Raise UserError naming `source`."""
         return colour_masks.read(path, source, self.colours, {}) if self.colours else mask.read_numbers(path, source)
 
     def describe(self, masks: Sequence[MaskContents]) -> list[str]:

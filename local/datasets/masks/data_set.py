@@ -32,7 +32,7 @@ def read(
     masks cannot be used, and as `table.find` and `class_mapping.find` do.
     """
     paired.note("mask", parts, notes)
-    mask_files = {photo: file for photo, file in paired.found.items() if photo in parts}
+    mask_files = {photo: file for photo, file in paired.files.items() if photo in parts}
     if not mask_files:
         raise UserError(
             f"{root} has no mask for any photo: name them like masks/a.png for images/a.jpg, or a_mask.png for a.jpg"

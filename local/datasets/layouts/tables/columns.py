@@ -131,9 +131,9 @@ def _with_names(column: Column, candidates: Sequence[Column]) -> Column:
     return column
 
 
-def _same(one: Sequence[Cell], other: Sequence[Cell]) -> bool:
+def _same(first: Sequence[Cell], second: Sequence[Cell]) -> bool:
     """Return whether two columns divide the rows into the same classes."""
-    return len(set(one)) == len(set(other)) == len(set(zip(one, other, strict=True)))
+    return len(set(first)) == len(set(second)) == len(set(zip(first, second, strict=True)))
 
 
 def _share_values(columns: Sequence[Column]) -> bool:

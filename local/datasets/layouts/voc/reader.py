@@ -159,7 +159,7 @@ def _annotations(
 
     paired = pair(photos, [file for file in files if file.lower().endswith(".xml")], keys)
     paired.note("XML file", parts, notes)
-    with_file = {photo: file for photo, file in paired.found.items() if photo in parts}
+    with_file = {photo: file for photo, file in paired.files.items() if photo in parts}
 
     def read(photo: str) -> Annotation:
         return annotation.read(root / with_file[photo], with_file[photo])
