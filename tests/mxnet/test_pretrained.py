@@ -112,7 +112,7 @@ def test_a_network_is_never_partly_loaded(resnet18_file: Path) -> None:
     [
         ("cut.params", "is damaged or incomplete ("),
         ("list.params", "contains arrays without names"),
-        ("resnet34.safetensors", "holds resnet34, and resnet18 was asked for"),
+        ("resnet34.safetensors", "contains resnet34, but the job needs resnet18"),
     ],
 )
 def test_an_unusable_file_is_named_and_does_not_change_the_network(name: str, message: str, tmp_path: Path) -> None:
