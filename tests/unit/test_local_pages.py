@@ -82,22 +82,24 @@ def test_metric_definitions_in_switching_md_are_those_of_metrics_md() -> None:
     assert pairs <= {(definition["Name"], definition["Regex"]) for definition in definitions}
 
 
-def test_the_commands_of_the_readme_are_in_an_order_that_works() -> None:
+def test_the_readme_installs_and_clones_before_it_runs_the_demo() -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    introduction = readme.partition("## Two commands")[2].partition("\n## ")[0]
-    assert re.findall("apt-get update|git clone|make demo", introduction)[:3] == [
-        "apt-get update",
-        "git clone",
-        "make demo",
-    ]
-    steps = readme.partition("## Without a notebook")[2].partition("\n## ")[0]
-    commands = re.findall(r"^    (make \S+|python3 -m local \w+|docker run)", steps, re.MULTILINE)
-    assert commands[:2] == ["make envs", "make build/image-classification"]
-    local = [command.removeprefix("python3 -m local ") for command in commands[2:]]
-    assert local == ["prepare", "inspect", "train", "deploy", "predict", "docker run", "docker run"]
+    first = readme.partition("## Try it")[2].partition("\n## ")[0]
+    assert re.findall("apt-get update|git clone|make demo", first)[:3] == ["apt-get update", "git clone", "make demo"]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/switching.md", "docs/local-mode.md"])
+def test_local_mode_step_by_step_goes_from_photos_to_predictions() -> None:
+    page = (DOCS / "local-mode.md").read_text(encoding="utf-8")
+    steps = page.partition("## Image classification")[2].partition("\n## ")[0]
+    commands = re.findall(r"^python3 -m local (\w+)", steps, re.MULTILINE)
+    assert commands == ["prepare", "inspect", "train", "deploy", "predict"]
+
+
+def test_the_readme_fits_on_a_page() -> None:
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+@pytest.mark.parametrize("page", ["docs/switching.md", "docs/local-mode.md"])
 def test_pages_build_an_image_before_they_train_with_it(page: str) -> None:
     sections = re.split(r"^## ", (REPOSITORY / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
     steps = [(section, name) for section in sections for name in re.findall(r"-m local train ([\w-]+)", section)]
@@ -106,13 +108,12 @@ def test_pages_build_an_image_before_they_train_with_it(page: str) -> None:
         assert f"make envs build/{name}`" in section or f"    make build/{name} " in section, name
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/serving.md"])
-def test_pages_list_all_environment_variables_of_the_server(page: str) -> None:
+def test_environment_md_lists_all_environment_variables_of_the_server() -> None:
     internal = {settings.CONVERTED, settings.LISTENER, settings.LIST_OF_MODELS}
     values = {value for value in vars(settings).values() if isinstance(value, str)}
     variables = {value for value in values if re.fullmatch(r"(SAGEMAKER|VISION)_[A-Z_]+", value)} - internal
     assert settings.MULTI_MODEL in variables
-    rows = re.findall(r"^\| (`[A-Z_, `]+`) \|", (REPOSITORY / page).read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| (`[A-Z_, `]+`) \|", (DOCS / "environment.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert variables <= set(re.findall(r"[A-Z_]+", " ".join(rows)))
 
 
