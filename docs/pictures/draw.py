@@ -1,4 +1,4 @@
-"""Make the pictures of the README and of the algorithms' pages from what the demos have drawn.
+"""Make the pictures of the README and of the algorithms' pages from the predictions of the demos.
 
     make demo/NAME for each of the four algorithms, then
     .venvs/dev/bin/python docs/pictures/draw.py
@@ -10,37 +10,74 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-NAMES = ("image-classification", "image-classification-tensorflow", "object-detection", "semantic-segmentation")
-PAGE = (1000, 520)
-TILE = (500, 400)
+CAPTIONS = {
+    "image-classification": "image-classification: breed and probability",
+    "image-classification-tensorflow": "image-classification-tensorflow: cat or dog, and probability",
+    "object-detection": "object-detection: true box in green, predicted box with class and score in pink",
+    "semantic-segmentation": "semantic-segmentation: photo, true mask and predicted mask of pet, background and border",
+}
+WIDTH, HEIGHT, GAP, CAPTION = 1000, 188, 8, 26  # pixels: of a row, of its highest card, between cards, of a caption
+MIN_CARD = 100  # pixels; what is lower is the legend
 QUALITY = 82
 
 
-def cut(sheet: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return the upper left part of a sheet, at most `size` (width, height) in pixels, cut between its cards."""
+def cards(sheet: Image.Image) -> list[Image.Image]:
+    """Return the cards of a sheet, row by row; white gaps are between them."""
     white = (np.asarray(sheet) == 255).all(axis=2)  # (H, W)
-    right, bottom = (int(np.flatnonzero(white.all(axis=axis)[:most])[-1]) for axis, most in enumerate(size))
-    return sheet.crop((0, 0, right, bottom))
+    rows = [(top, end) for top, end in spans(~white.all(axis=1)) if end - top >= MIN_CARD]
+    columns = spans(~white[rows[0][0] : rows[-1][1]].all(axis=0))
+    return [sheet.crop((left, top, right, bottom)) for top, bottom in rows for left, right in columns]
+
+
+def spans(filled: np.ndarray) -> list[tuple[int, int]]:
+    """Return begin and end of each run of True in a boolean (N,); gaps of less than GAP pixels are within a card."""
+    edges = np.flatnonzero(np.diff(filled, prepend=False, append=False))
+    wide = edges[2::2] - edges[1:-1:2] >= GAP
+    begins, ends = edges[::2][np.append(True, wide)], edges[1::2][np.append(wide, True)]
+    return list(zip(begins.tolist(), ends.tolist(), strict=True))
+
+
+def row(all_cards: list[Image.Image]) -> Image.Image:
+    """Return a row of cards of the same height, as many as fit, chosen evenly."""
+    scale = min(HEIGHT / all_cards[0].height, (WIDTH - GAP) / 2 / all_cards[0].width)
+    width, height = (round(side * scale) for side in all_cards[0].size)
+    count = (WIDTH + GAP) // (width + GAP)
+    image = Image.new("RGB", (WIDTH, height), "white")
+    for position in range(count):
+        card = all_cards[position * len(all_cards) // count]
+        image.paste(card.resize((width, height)), (position * (width + GAP), 0))
+    return image
+
+
+def captioned(image: Image.Image, caption: str) -> Image.Image:
+    """Return an image with its caption above it."""
+    whole = Image.new("RGB", (image.width, image.height + CAPTION), "white")
+    ImageDraw.Draw(whole).text((0, 4), caption, "black", ImageFont.load_default(15))
+    whole.paste(image, (0, CAPTION))
+    return whole
 
 
 def main() -> int:
     """Write the five pictures. Returns 2 if a demo has not run."""
-    sheets = {name: ROOT / ".demo" / name / "predictions.png" for name in NAMES}
-    missing = [name for name, path in sheets.items() if not path.exists()]
-    if missing:
-        print(f"{sheets[missing[0]]} does not exist: run `make demo/{missing[0]}` first", file=sys.stderr)
-        return 2
-    composite = Image.new("RGB", (2 * TILE[0], 2 * TILE[1]), "white")
-    for number, (name, path) in enumerate(sheets.items()):
-        sheet = Image.open(path).convert("RGB")
-        cut(sheet, PAGE).save(HERE / f"{name}.jpg", quality=QUALITY)
-        down, across = divmod(number, 2)
-        composite.paste(cut(sheet, TILE), (across * TILE[0], down * TILE[1]))
-    composite.save(HERE / "demos.jpg", quality=QUALITY)
+    sheets = {name: ROOT / ".demo" / name / "predictions.png" for name in CAPTIONS}
+    for name, path in sheets.items():
+        if not path.exists():
+            print(f"{path} does not exist: run `make demo/{name}` first", file=sys.stderr)
+            return 2
+    rows = {
+        name: captioned(row(cards(Image.open(path).convert("RGB"))), CAPTIONS[name]) for name, path in sheets.items()
+    }
+    demos = Image.new("RGB", (WIDTH, sum(each.height + GAP for each in rows.values())), "white")
+    top = 0
+    for name, image in rows.items():
+        image.save(HERE / f"{name}.jpg", quality=QUALITY)
+        demos.paste(image, (0, top))
+        top += image.height + GAP
+    demos.save(HERE / "demos.jpg", quality=QUALITY)
     return 0
 
 
