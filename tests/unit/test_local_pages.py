@@ -95,6 +95,14 @@ def test_local_mode_step_by_step_goes_from_photos_to_predictions() -> None:
     assert commands == ["prepare", "inspect", "train", "deploy", "predict"]
 
 
+def test_pictures_are_small_and_each_is_on_a_page() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in [REPOSITORY / "README.md", *DOCS.glob("*.md")])
+    pictures = sorted((DOCS / "pictures").glob("*.jpg"))
+    assert [picture.name for picture in pictures if f"pictures/{picture.name})" not in pages] == []
+    assert [picture.name for picture in pictures if picture.stat().st_size >= 300_000] == []
+    assert pictures
+
+
 def test_the_readme_fits_on_a_page() -> None:
     assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
 
