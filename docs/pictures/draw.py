@@ -18,7 +18,9 @@ CAPTIONS = {
     "image-classification": "image-classification: breed and probability",
     "image-classification-tensorflow": "image-classification-tensorflow: cat or dog, and probability",
     "object-detection": "object-detection: true box in green, predicted box with class and score in pink",
-    "semantic-segmentation": "semantic-segmentation: photo, true mask, predicted mask (dark: pet, orange: background, violet: border)",
+    "semantic-segmentation": (
+        "semantic-segmentation: photo, true mask, predicted mask (dark: pet, orange: background, violet: border)"
+    ),
 }
 WIDTH, HEIGHT, GAP, CAPTION = 1000, 188, 8, 26  # pixels: of a row, of its highest card, between cards, of a caption
 MIN_CARD = 100  # pixels; what is lower is the legend
