@@ -20,8 +20,8 @@ from train.keras.hyperparameters import ALL, HEAD, KerasHyperparameters, TrainLa
 
 # Keras's networks use a momentum of 0.999. After 300 updates, three quarters of the moving statistics still come from
 # their initial values, and validation accuracy is no better than chance. Even with 0.9, they lag behind fast-moving
-# weights. Therefore training keeps only the last batch's statistics, and evaluation.Statistics averages them over many batches
-# before each evaluation. The saved Keras file has 0.9, as in MXNet and PyTorch, for further training elsewhere.
+# weights. Therefore training keeps only the last batch's statistics, and evaluation.Statistics averages them over many
+# batches before each evaluation. The saved Keras file has 0.9, as in MXNet and PyTorch, for further training elsewhere.
 _MOMENTUM, _SAVED_MOMENTUM = 0.0, 0.9
 INPUT = "data"
 
