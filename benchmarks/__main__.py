@@ -1,4 +1,4 @@
-"""`make bench`: the measurements of this folder, on a drawn data set or on --data DIR in the official layout."""
+"""`make bench`: runs the benchmarks in this folder, on a drawn data set or on --data DIR in the official layout."""
 
 import argparse
 import subprocess
@@ -18,15 +18,15 @@ MXNET = ROOT / ".venvs" / "mxnet" / "bin" / "python"
 TENSORFLOW = ROOT / ".venvs" / "tensorflow" / "bin" / "python"
 KERAS = "image-classification-tensorflow"
 _UNTRAINED = {"resnet18": "image-classification", "ssd": "object-detection", "fcn": "semantic-segmentation"}
-# What makes the weights that both sides of the comparison with a Keras program freeze.
+# The job whose weights both sides of the comparison with a Keras program freeze.
 _BASE = {"train_layers": "all", "epochs": 40, "mini_batch_size": 32, "learning_rate": 0.001, "dropout": 0.2}
 
 
 def main() -> int:
-    """Run them in turn; about forty minutes on 2 cores."""
+    """Run all benchmarks, which takes about forty minutes on 2 cores."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--data", type=Path, help="a data set in the official Oxford-IIIT Pet layout")
-    parser.add_argument("--only", choices=("mxnet", "tensorflow"), help="what trains with one of the frameworks")
+    parser.add_argument("--only", choices=("mxnet", "tensorflow"), help="only run the benchmarks of one framework")
     arguments = parser.parse_args()
     if arguments.data is not None:
         try:
@@ -47,17 +47,17 @@ def main() -> int:
 
 
 def mxnet(data: Path, work: Path) -> None:
-    """Training's input, of each algorithm; the server under load."""
+    """Benchmark the training input of each algorithm, and the server under load."""
     for name in (name for name, image in IMAGES.items() if image.stack == "mxnet"):
         channels = _prepare(name, data, work / name)
-        print(f"\nTraining, {name}: does it wait for its input?", flush=True)
+        print(f"\nTraining {name}: does it wait for its input?", flush=True)
         _run(MXNET, "-m", "benchmarks.training_input", name, "--channels", channels)
     print("\nServing: ResNet-50 at 224 pixels, JPEG in, JSON out", flush=True)
     model = work / "resnet50"
     _run(MXNET, "-m", "benchmarks.untrained", "--layers", "50", "--out", model)
     photo = min((work / "image-classification" / "validation").rglob("*.jpg"))
     _run(sys.executable, "benchmarks/serving_load.py", "--model-dir", model, "--images", photo)
-    print("\nServing: int8 beside float", flush=True)
+    print("\nServing: int8 and float", flush=True)
     photos = work / "image-classification" / "train"
     models = {folder: ("--task", task, "--layers", 18) for folder, task in _UNTRAINED.items()}
     for folder, options in models.items():
@@ -66,24 +66,24 @@ def mxnet(data: Path, work: Path) -> None:
 
 
 def tensorflow(data: Path, work: Path) -> None:
-    """The seed's Keras program beside ours, and Keras's engine beside the server's."""
+    """Compare a typical Keras script with our training, and TensorFlow with ONNX Runtime for serving."""
     channels = {kind: _prepare(KERAS, data, work / kind, "--classes", kind) for kind in ("breed", "species")}
-    print("\nTraining: a MobileNetV2 that knows the breeds, for both to freeze", flush=True)
+    print("\nTraining: a MobileNetV2 on the breeds, whose weights both sides freeze", flush=True)
     parts = {folder.name: folder for folder in channels["breed"].iterdir()}
     opt_ml.lay_out(work / "ml", parts, _BASE)
     programs.train(work / "ml", KERAS)
     weights = work / "ml" / "model" / "model.keras"
-    print("\nTraining: a Keras script beside this program, cat or dog", flush=True)
+    print("\nTraining: a Keras script and this program, cat or dog", flush=True)
     _run(TENSORFLOW, "-m", "benchmarks.keras_program", "--channels", channels["species"], "--weights", weights)
     print("\nServing: MobileNetV2 at 128 pixels, JPEG in, JSON out", flush=True)
     photos = channels["species"] / "validation" / "cat"
     _run(sys.executable, "benchmarks/serving_engines.py", "--model", weights, "--images", photos)
-    print("\nServing: int8 beside float", flush=True)
+    print("\nServing: int8 and float", flush=True)
     _precisions([weights.parent], channels["species"] / "train", photos)
 
 
 def _precisions(models: Sequence[Path], calibration: Path, photos: Path) -> None:
-    """The server with each model's int8 graph beside the one with its float graph."""
+    """Compare servers of each model's int8 and float graph."""
     for model in models:
         _run(MXNET, "-m", "benchmarks.int8", model, "--images", calibration)
     _run(sys.executable, "benchmarks/serving_precision.py", *models, "--images", photos)

@@ -1,4 +1,4 @@
-"""Writes the int8 graph of an artifact beside its float one, for measurements of speed: no gate is asked.
+"""Adds an int8 graph to an artifact for speed measurements, without checking its quality.
 
 .venvs/mxnet/bin/python -m benchmarks.int8 MODEL_DIR --images DIR
 """
@@ -18,7 +18,7 @@ _PHOTOS = 32
 
 
 def main() -> None:
-    """Write MODEL_DIR/model.int8.onnx, and into model.json that it serves."""
+    """Write MODEL_DIR/model.int8.onnx, and select it in model.json."""
     parser = argparse.ArgumentParser(prog="benchmarks.int8", description=__doc__.splitlines()[0])
     parser.add_argument("model", metavar="MODEL_DIR", type=Path, help="folder with model.json and model.onnx")
     parser.add_argument("--images", type=Path, required=True, help="a folder with photos to calibrate on")
@@ -29,8 +29,8 @@ def main() -> None:
         command = [sys.executable, "-m", "train.quantization.program", "--model-dir", arguments.model, "--work", work]
         subprocess.run(command, check=True)
         (arguments.model / MODEL_INT8).write_bytes((Path(work) / MODEL_INT8).read_bytes())
-    described = replace(artifact.read(arguments.model), quantization=Quantization(INT8, True, {}))
-    artifact.write(described, arguments.model)
+    quantized = replace(artifact.read(arguments.model), quantization=Quantization(INT8, True, {}))
+    artifact.write(quantized, arguments.model)
 
 
 if __name__ == "__main__":

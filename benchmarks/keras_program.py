@@ -1,12 +1,12 @@
-"""The seed project's Keras program beside image-classification-tensorflow, on the same photos and frozen weights.
+"""Compares a typical Keras script with image-classification-tensorflow, on the same photos and weights.
 
     .venvs/tensorflow/bin/python -m benchmarks.keras_program --channels DIR --weights FILE    (from the root)
 
-DIR holds what `python3 -m local prepare image-classification-tensorflow` writes, FILE is the model.keras of a job that
-trained all layers. Both sides train a head on the frozen MobileNetV2 in FILE: 128 pixels, batches of 16, dropout 0.5,
-Adam. The one is a script as people write it: class folders through `ImageDataGenerator` (flip, zoom 0.8 to 1.2,
-rotation by up to 20 degrees) into `fit`, one sigmoid. The other is the trainer's own code. Its scale of pixels, -1 to
-1, is the script's too, since the weights were made at it. Everything in one process, in turns, ratios pair by pair.
+DIR is the output of `python3 -m local prepare image-classification-tensorflow`, and FILE is the model.keras of a job
+that trained all layers. Both sides train a head on the frozen MobileNetV2 in FILE: 128 pixels, batches of 16, dropout
+0.5, Adam. One side is a typical script: class folders through `ImageDataGenerator` (flip, zoom 0.8 to 1.2, rotation by
+up to 20 degrees) into `fit`, one sigmoid. The other side is the trainer's code. Both scale pixels to -1..1, as for the
+frozen weights. Both run in one process and take turns, and ratios are computed per pair.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from train.job import threads
 SIDE, BATCH, EPOCHS = 128, 16, 10
 AUGMENTED = {"horizontal_flip": True, "zoom_range": 0.2, "rotation_range": 20}
 _NETWORK = "mobilenetv2_1.0"
-_SOURCE = "that Keras has written"
+_SOURCE = "saved by Keras"
 
 
 class Script:
-    """The seed's program: a Keras model of two classes and its generators of photos."""
+    """The script: a Keras model with two classes and its generators of photos."""
 
     def __init__(self, channels: Path, weights: Path, seed: int, augmented: bool) -> None:
         import keras
@@ -46,24 +46,24 @@ class Script:
         generator = tf.keras.preprocessing.image.ImageDataGenerator
 
         def flow(part: str, **options: Any) -> Any:
-            made = generator(preprocessing_function=_scaled, **options)
+            images = generator(preprocessing_function=_scale, **options)
             size = (SIDE, SIDE)
-            return made.flow_from_directory(channels / part, size, batch_size=BATCH, class_mode="binary", seed=seed)
+            return images.flow_from_directory(channels / part, size, batch_size=BATCH, class_mode="binary", seed=seed)
 
         self.train = flow("train", **(AUGMENTED if augmented else {}))
         self.validation = flow("validation")
 
     def epochs(self, count: int) -> float:
-        """Train; return the best validation accuracy."""
-        fitted = self.model.fit(self.train, epochs=count, validation_data=self.validation, verbose=0)
-        return max(fitted.history["val_accuracy"])
+        """Train, and return the best validation accuracy."""
+        result = self.model.fit(self.train, epochs=count, validation_data=self.validation, verbose=0)
+        return max(result.history["val_accuracy"])
 
     def epoch(self) -> None:
-        """One epoch without validation."""
+        """Train for one epoch without validation."""
         self.model.fit(self.train, epochs=1, verbose=0)
 
     def constant(self) -> None:
-        """As many steps of `fit` as an epoch has, on one batch that is in memory."""
+        """Train for the number of steps in an epoch, on one batch in memory."""
         import tensorflow as tf
 
         batch = self.train[0]
@@ -71,14 +71,14 @@ class Script:
 
 
 class Nowhere:
-    """A model folder that nothing is written to."""
+    """A model folder that discards everything."""
 
     def save(self, epoch: int, improved: bool, before: int | None) -> None:
         """Write nothing."""
 
 
 class Ours:
-    """The default program of image-classification-tensorflow on the same photos."""
+    """The default program of image-classification-tensorflow, on the same photos."""
 
     def __init__(self, channels: Path, weights: Path, seed: int, augmented: bool) -> None:
         from train.data.channels import Channel
@@ -86,17 +86,17 @@ class Ours:
         from train.keras import data
         from train.weights import keras_files
 
-        still = {} if augmented else dict.fromkeys(AUGMENTED, "0")
-        values = {"mini_batch_size": BATCH, "epochs": EPOCHS, "use_pretrained_model": 1, "seed": seed, **still}
-        hp = hyperparameters.check({name: str(value) for name, value in values.items()})
-        found = {name: Channel(name, channels / name, "") for name in ("train", "validation")}
-        self._data, self._hp = data.load(found, hp)
+        no_augmentation = {} if augmented else dict.fromkeys(AUGMENTED, "0")
+        values = {"mini_batch_size": BATCH, "epochs": EPOCHS, "use_pretrained_model": 1, "seed": seed}
+        hp = hyperparameters.check({name: str(value) for name, value in (values | no_augmentation).items()})
+        inputs = {name: Channel(name, channels / name, "") for name in ("train", "validation")}
+        self._data, self._hp = data.load(inputs, hp)
         self._network = network.build(self._hp)
         keras_files.load_into(self._network.base, weights, _NETWORK, _SOURCE)
         self._number = 0
 
     def stepping(self) -> Callable[[], None]:
-        """An augmented epoch without validation, for the comparison of images/s."""
+        """Return a function that trains one augmented epoch without validation, to compare images/s."""
         from train.epoch import Clock, Epoch
         from train.keras.model import create_learner
         from train.trainer import train
@@ -110,7 +110,7 @@ class Ours:
         return epoch
 
     def epochs(self, count: int) -> float:
-        """Train; return the best validation accuracy."""
+        """Train, and return the best validation accuracy."""
         from train.keras.model import create_learner
         from train.trainer import Trainer
 
@@ -122,7 +122,7 @@ class Ours:
 
 
 def main() -> None:
-    """Measure and print: images/s with augmentation, then time and accuracy of ten epochs without and with it."""
+    """Print images/s with augmentation, then the time and accuracy of ten epochs without and with it."""
     parser = argparse.ArgumentParser(prog="benchmarks.keras_program", description=__doc__.splitlines()[0])
     parser.add_argument("--channels", type=Path, required=True, help="folder of class folders, train/ and validation/")
     parser.add_argument("--weights", type=Path, required=True, help="model.keras of a job with train_layers=all")
@@ -131,44 +131,48 @@ def main() -> None:
     arguments = parser.parse_args()
     print(threads.set_threads())  # before TensorFlow is loaded
     logging.disable(logging.INFO)  # the trainer's lines
-    made = arguments.channels.resolve(), arguments.weights.resolve()
-    _images_per_second(Script(*made, 0, True), Ours(*made, 0, True), arguments.pairs)
+    inputs = arguments.channels.resolve(), arguments.weights.resolve()
+    _images_per_second(Script(*inputs, 0, True), Ours(*inputs, 0, True), arguments.pairs)
     for augmented in (False, True):
-        _ten_epochs(made, augmented, arguments.seeds)
+        _ten_epochs(inputs, augmented, arguments.seeds)
 
 
 def _images_per_second(script: Script, ours: Ours, pairs: int) -> None:
     sides = {"script": script.epoch, "constant": script.constant, "ours": ours.stepping()}
     images = {name: len(script.train) * BATCH for name in ("constant", "ours")} | {"script": script.train.samples}
     for work in sides.values():
-        work()  # what is traced once
-    found: dict[str, list[float]] = {name: [] for name in sides}
+        work()  # warm up
+    rates: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(pairs):
         for name in sides if number % 2 else reversed(sides):
-            found[name].append(images[name] / _seconds(sides[name])[0])
-        print("   ".join(f"{name} {rates[-1]:6.1f} images/s" for name, rates in found.items()), flush=True)
+            rates[name].append(images[name] / _seconds(sides[name])[0])
+        print("   ".join(f"{name} {values[-1]:6.1f} images/s" for name, values in rates.items()), flush=True)
     for other in ("script", "constant"):
-        ratios = [mine / theirs for mine, theirs in zip(found["ours"], found[other], strict=True)]
-        print(f"ours over {other}: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        ratios = [mine / theirs for mine, theirs in zip(rates["ours"], rates[other], strict=True)]
+        print(f"ours / {other}: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
-def _ten_epochs(made: tuple[Path, Path], augmented: bool, seeds: int) -> None:
+def _ten_epochs(inputs: tuple[Path, Path], augmented: bool, seeds: int) -> None:
     print(f"{EPOCHS} epochs with validation, augmentation {'on' if augmented else 'off'}:", flush=True)
-    found: dict[type, list[tuple[float, float]]] = {Script: [], Ours: []}
+    results: dict[type, list[tuple[float, float]]] = {Script: [], Ours: []}  # seconds and accuracy
     for seed in range(seeds):
-        for side in found if seed % 2 else reversed(found):
-            # From the photos' files to the last validation: reading and building are part of a job.
-            found[side].append(_seconds(lambda side=side, seed=seed: side(*made, seed, augmented).epochs(EPOCHS)))
-        (theirs, accuracy), (mine, reached) = found[Script][-1], found[Ours][-1]
-        print(f"  seed {seed}: script {theirs:.1f} s, {accuracy:.3f}; ours {mine:.1f} s, {reached:.3f}", flush=True)
-    ratios = [theirs / mine for (theirs, _), (mine, _) in zip(found[Script], found[Ours], strict=True)]
-    means = [statistics.mean(accuracy for _, accuracy in found[side]) for side in (Script, Ours)]
+        for side in results if seed % 2 else reversed(results):
+            # Includes reading the photos and building the network, as in a job.
+            results[side].append(_seconds(lambda side=side, seed=seed: side(*inputs, seed, augmented).epochs(EPOCHS)))
+        (theirs, their_accuracy), (mine, my_accuracy) = results[Script][-1], results[Ours][-1]
+        print(
+            f"  seed {seed}: script {theirs:.1f} s, {their_accuracy:.3f}; ours {mine:.1f} s, {my_accuracy:.3f}",
+            flush=True,
+        )
+    ratios = [theirs / mine for (theirs, _), (mine, _) in zip(results[Script], results[Ours], strict=True)]
+    means = [statistics.mean(accuracy for _, accuracy in results[side]) for side in (Script, Ours)]
     print(
-        f"  median: {statistics.median(ratios):.1f} times less time; mean accuracy {means[0]:.3f}, ours {means[1]:.3f}"
+        f"  median: ours is {statistics.median(ratios):.1f} times as fast; mean accuracy: script {means[0]:.3f}, ours "
+        f"{means[1]:.3f}"
     )
 
 
-def _scaled(pixels: Any) -> Any:
+def _scale(pixels: Any) -> Any:
     return pixels / 127.5 - 1
 
 

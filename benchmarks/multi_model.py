@@ -1,4 +1,4 @@
-"""A server of many models in a container: started, asked, its processes and their memory."""
+"""Starts a multi-model server in a container, sends requests to it, and measures the memory of its processes."""
 
 import http.client
 import json
@@ -22,11 +22,11 @@ class Container:
     port: int
 
     def connect(self) -> http.client.HTTPConnection:
-        """A connection that is opened by the first request."""
+        """Return a connection, which the first request opens."""
         return http.client.HTTPConnection(self.host, self.port, timeout=120)
 
-    def ask(self, method: str, path: str, body: bytes | None = None) -> int:
-        """The status of a request on a new connection. Raises OSError, HTTPException."""
+    def request(self, method: str, path: str, body: bytes | None = None) -> int:
+        """Send a request on a new connection and return the status. Raises OSError, HTTPException."""
         with closing(self.connect()) as connection:
             connection.request(method, path, body)
             response = connection.getresponse()
@@ -34,32 +34,32 @@ class Container:
             return response.status
 
     def load(self, name: str, folder: str) -> int:
-        """Load a model."""
-        return self.ask("POST", "/models", json.dumps({"model_name": name, "url": folder}).encode())
+        """Load a model, and return the status."""
+        return self.request("POST", "/models", json.dumps({"model_name": name, "url": folder}).encode())
 
     def log(self) -> str:
-        """What it has written."""
+        """Return the container's log."""
         done = subprocess.run(
             ["docker", "logs", self.id], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
         )
         return done.stdout
 
     def processes(self) -> list[int]:
-        """The main process, and then its worker."""
+        """Return the ids of the main process and its worker, in this order."""
         main = int(docker("inspect", "--format={{.State.Pid}}", self.id))
         children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
         return [main, *map(int, children)]
 
     def memory(self, key: str = "Pss") -> float:
-        """Megabytes of the main process and its worker together."""
+        """Return the memory of the main process and its worker in MB."""
         texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self.processes()]
-        lines = [line.split() for text in texts for line in text.splitlines()]
-        return sum(int(words[1]) for words in lines if words[0] == f"{key}:") / 1000
+        fields = [line.split() for text in texts for line in text.splitlines()]
+        return sum(int(value) for name, value, *_ in fields if name == f"{key}:") / 1000
 
 
 @contextmanager
 def started(image: str, memory: str, mounts: dict[str, Path]) -> Iterator[Container]:
-    """A container of the image in multi-model mode, ready, while the block runs."""
+    """Run a container of the image in multi-model mode while the block runs, and yield it when it is ready."""
     volumes = [f"--volume={folder.resolve()}:{path}:ro" for path, folder in mounts.items()]
     options = [f"--memory={memory}", f"--memory-swap={memory}", "--publish=127.0.0.1::8080"]
     id_ = docker("run", "--detach", "--env=SAGEMAKER_MULTI_MODEL=true", *options, *volumes, image, "serve")
@@ -80,15 +80,15 @@ def _wait_until_ready(container: Container) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         try:
-            if container.ask("GET", "/ping") == 200:
+            if container.request("GET", "/ping") == 200:
                 return
         except (OSError, http.client.HTTPException):
-            time.sleep(0.05)  # not bound yet
-    sys.exit(f"The container did not answer /ping within {READY_SECONDS} s: docker logs {container.id}")
+            time.sleep(0.05)  # the port is not bound yet
+    sys.exit(f"/ping did not return 200 within {READY_SECONDS} s; see docker logs {container.id}")
 
 
 def docker(*arguments: str) -> str:
-    """What a docker command writes. Ends the program when it fails."""
+    """Run a docker command and return its output. Exits if it fails."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"docker {' '.join(arguments)}: {done.stderr}")

@@ -1,8 +1,9 @@
-"""Processor time of the server for each request: this checkout and another one, in turns; the least of each counts.
+"""Compares the server's CPU time per request between this checkout and another one.
 
     python benchmarks/serving_cost.py --model-dir DIR --images DIR --other CHECKOUT
 
-Standard library only. Counted is what the server's processes took, its children among them, and not the client.
+Standard library only. The checkouts take turns, and the minimum of each one counts. The CPU time includes child
+processes of the server, but not the client.
 """
 
 import argparse
@@ -19,29 +20,29 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
-    """Print milliseconds of processor time for each request, of both checkouts, and their ratio."""
+    """Print milliseconds of CPU time per request for both checkouts, and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model-dir", type=Path, required=True, help="folder with model.json and model.onnx")
     parser.add_argument("--images", type=Path, required=True, help="folder of photos, or one photo")
     parser.add_argument("--other", type=Path, required=True, help="the checkout to compare with")
     parser.add_argument("--python", default=str(serving_load.ROOT / ".venvs/serve/bin/python"))
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=300, help="of each turn")
+    parser.add_argument("--requests", type=int, default=300, help="requests per turn")
     arguments = parser.parse_args()
     images = serving_load.read_images(arguments.images)
-    found: dict[Path, list[float]] = {serving_load.ROOT: [], arguments.other.resolve(): []}
+    results: dict[Path, list[float]] = {serving_load.ROOT: [], arguments.other.resolve(): []}
     for _ in range(arguments.turns):
-        for checkout, costs in found.items():
+        for checkout, costs in results.items():
             costs.append(_cost(checkout, arguments, images))
-    for checkout, costs in found.items():
-        print(f"{checkout}: {min(costs):.3f} ms a request, least of {', '.join(f'{cost:.3f}' for cost in costs)}")
-    ours, others = (min(costs) for costs in found.values())
-    print(f"ratio {ours / others:.3f}")
+    for checkout, costs in results.items():
+        print(f"{checkout}: {min(costs):.3f} ms per request, minimum of {', '.join(f'{cost:.3f}' for cost in costs)}")
+    ours, theirs = (min(costs) for costs in results.values())
+    print(f"ratio {ours / theirs:.3f}")
     return 0
 
 
 def _cost(checkout: Path, arguments: argparse.Namespace, images: list[bytes]) -> float:
-    """Milliseconds of processor time for each request, after twenty that do not count."""
+    """Return milliseconds of CPU time per request, after twenty warm-up requests."""
     with (
         serving_load.started(arguments.model_dir, arguments.python, checkout) as (address, process),
         closing(http.client.HTTPConnection(*address)) as client,
@@ -52,24 +53,24 @@ def _cost(checkout: Path, arguments: argparse.Namespace, images: list[bytes]) ->
                 before = processor_seconds(process)
             client.request("POST", "/invocations", images[number % len(images)], {"Content-Type": "image/jpeg"})
             response = client.getresponse()
-            answer = response.read()
+            body = response.read()
             if response.status != 200:
-                sys.exit(f"The server answered {response.status}: {answer!r:.200}")
+                sys.exit(f"The server returned {response.status}: {body!r:.200}")
         return 1000 * (processor_seconds(process) - before) / arguments.requests
 
 
 def processor_seconds(process: int) -> float:
-    """What a process, its children and theirs have taken so far (proc(5), fields 4 and 14 to 17)."""
+    """Return the CPU time of a process and all its descendants in seconds (proc(5), fields 4 and 14 to 17)."""
     parents, ticks = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # the process has ended
             fields = path.read_text().rpartition(")")[2].split()
             parents[int(path.parent.name)] = int(fields[1])
             ticks[int(path.parent.name)] = sum(map(int, fields[11:15]))
     family = {process}
-    while more := {one for one, parent in parents.items() if parent in family} - family:
-        family |= more
-    return sum(ticks.get(one, 0) for one in family) / _TICKS
+    while children := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= children
+    return sum(ticks.get(pid, 0) for pid in family) / _TICKS
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Load on the server: N clients that send images without a pause, and the time of /ping beside them.
+"""Puts the server under load: N clients send images without a pause, while the latency of /ping is measured.
 
     python benchmarks/serving_load.py --model-dir DIR --images DIR --clients 64
     python benchmarks/serving_load.py --url http://127.0.0.1:8080 --images DIR
 
-Standard library only. With --model-dir it starts the server itself, natively, and stops it at the end. The load
-generator runs on the same cores as the server: requests/s are a lower bound, and only ratios from one run count.
+Standard library only. With --model-dir, this starts the server natively and stops it at the end. The load generator
+runs on the same cores as the server, so requests/s are a lower bound, and only ratios within a run are meaningful.
 """
 
 import argparse
@@ -31,13 +31,13 @@ START_SECONDS = 180  # a Keras model is converted first
 
 @dataclass
 class Tally:
-    """What the clients saw: seconds of each answer by status, and the errors of connections by name."""
+    """The clients' results: the durations in seconds by status, and the number of connection errors by name."""
 
     seconds: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def answer(self, status: int, seconds: float) -> None:
+    def response(self, status: int, seconds: float) -> None:
         with self.lock:
             self.seconds[status].append(seconds)
 
@@ -47,7 +47,7 @@ class Tally:
 
 
 def main() -> int:
-    """Run the clients that the options ask for; prints one report for each number of clients."""
+    """Print one report for each number of clients."""
     arguments = _parser().parse_args()
     images = read_images(arguments.images)
     with server(arguments) as address:
@@ -62,30 +62,30 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__.partition("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--url", help="a server that is running, e.g. http://127.0.0.1:8080")
-    target.add_argument("--model-dir", type=Path, help="an artifact (model.json, model.onnx) to start a server on")
+    target.add_argument("--url", help="a running server, e.g. http://127.0.0.1:8080")
+    target.add_argument("--model-dir", type=Path, help="start a server for this folder with model.json and model.onnx")
     parser.add_argument(
         "--python", type=Path, default=ROOT / ".venvs/serve/bin/python", help="the server's interpreter"
     )
     parser.add_argument("--images", type=Path, required=True, help="an image file, or a folder of .jpg and .png files")
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64], help="clients at once, one run for each")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64], help="concurrent clients of each run")
     parser.add_argument("--seconds", type=float, default=15, help="length of a run")
-    parser.add_argument("--pause", type=float, default=0, metavar="S", help="what a client waits for after a 503")
-    parser.add_argument("--reconnect", action="store_true", help="a new connection for every request")
+    parser.add_argument("--pause", type=float, default=0, metavar="S", help="seconds a client waits after a 503")
+    parser.add_argument("--reconnect", action="store_true", help="open a new connection for every request")
     return parser
 
 
 def read_images(path: Path) -> list[bytes]:
-    """The bytes of the image, or of the first 32 in the folder."""
+    """Return the bytes of the image, or of the first 32 images in the folder."""
     files = sorted(path.glob("*.[jp][pn]g"))[:32] if path.is_dir() else [path]
     if not files:
-        sys.exit(f"--images {path} holds no .jpg and no .png file; name a folder that does.")
+        sys.exit(f"--images {path} has no .jpg or .png file; give a folder that has one.")
     return [file.read_bytes() for file in files]
 
 
 @contextmanager
 def server(arguments: argparse.Namespace) -> Iterator[tuple[str, int]]:
-    """Host and port of the server at --url, or of one started on --model-dir and stopped at the end."""
+    """Yield host and port of the server at --url, or of a server for --model-dir that runs while the block runs."""
     if arguments.url:
         parts = urllib.parse.urlsplit(arguments.url)
         yield parts.hostname or "127.0.0.1", parts.port or 80
@@ -96,7 +96,7 @@ def server(arguments: argparse.Namespace) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def started(model_dir: Path, python: str, checkout: Path = ROOT) -> Iterator[tuple[tuple[str, int], int]]:
-    """A server of the code in `checkout` while the block runs: its host and port, and its process."""
+    """Run a server from `checkout` while the block runs, and yield its host and port, and its process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = probe.getsockname()
@@ -104,11 +104,11 @@ def started(model_dir: Path, python: str, checkout: Path = ROOT) -> Iterator[tup
         (Path(base) / "model").symlink_to(model_dir.resolve())
         environment = os.environ | {"SAGEMAKER_BASE_DIR": base, "SAGEMAKER_BIND_TO_PORT": str(address[1])}
         environment["PYTHONPATH"] = str(checkout)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         process = subprocess.Popen([python, "-m", "serve"], env=environment, stdout=sys.stderr)
         try:
             _wait_until_ready(address, process)
-            print(f"/ping answered 200 after {time.perf_counter() - begun:.2f} s", flush=True)
+            print(f"/ping returned 200 after {time.perf_counter() - start:.2f} s", flush=True)
             yield address, process.pid
         finally:
             process.send_signal(signal.SIGTERM)
@@ -119,23 +119,23 @@ def _wait_until_ready(address: tuple[str, int], process: subprocess.Popen[bytes]
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            sys.exit(f"The server ended with exit code {process.returncode} before it was ready; see its log above.")
+            sys.exit(f"The server exited with code {process.returncode} before it was ready; see its log above.")
         connection = http.client.HTTPConnection(*address, timeout=2)
         try:
             if _exchange(connection, "GET", "/ping", None) == 200:
                 return
         except OSError:
-            pass  # not bound yet
+            pass  # the port is not bound yet
         finally:
             connection.close()
-        time.sleep(0.02)  # between two questions
-    sys.exit(f"The server did not answer 200 on /ping within {START_SECONDS} s; see its log above.")
+        time.sleep(0.02)
+    sys.exit(f"/ping did not return 200 within {START_SECONDS} s; see the server's log above.")
 
 
 def load(
     address: tuple[str, int], images: Sequence[bytes], clients: int, arguments: argparse.Namespace
 ) -> tuple[Tally, Tally]:
-    """Run `clients` threads and one that pings; their tallies. Answers after the end of the run do not count."""
+    """Run `clients` threads and one that pings; return both tallies. Responses after the end do not count."""
     invocations, pings = Tally(), Tally()
     end = time.monotonic() + arguments.seconds
     threads = [
@@ -171,7 +171,7 @@ def _client(
 
 def _pinger(address: tuple[str, int], end: float, tally: Tally) -> None:
     while time.monotonic() < end:
-        connection = http.client.HTTPConnection(*address, timeout=60)  # a new one each, as health checks do
+        connection = http.client.HTTPConnection(*address, timeout=60)  # a new one each time, like health checks
         timed(connection, "GET", "/ping", None, end, tally)
         connection.close()
         time.sleep(PING_PERIOD)
@@ -180,15 +180,15 @@ def _pinger(address: tuple[str, int], end: float, tally: Tally) -> None:
 def timed(
     connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, end: float, tally: Tally
 ) -> int | None:
-    """Ask, and note the answer unless it comes after the end; its status, None where the connection was lost."""
-    started = time.monotonic()
+    """Send a request and record the response unless it comes after `end`. Return the status; None on a lost connection."""
+    start = time.monotonic()
     try:
         status = _exchange(connection, method, path, body)
     except (OSError, http.client.HTTPException) as error:
         tally.error(error)
         return None
     if time.monotonic() <= end or path == "/ping":
-        tally.answer(status, time.monotonic() - started)
+        tally.response(status, time.monotonic() - start)
     return status
 
 
@@ -200,7 +200,7 @@ def _exchange(connection: http.client.HTTPConnection, method: str, path: str, bo
 
 
 def report(clients: int, invocations: Tally, pings: Tally, seconds: float) -> str:
-    """A few lines for one run; times in milliseconds."""
+    """Return a few lines about a run, with times in milliseconds."""
     lines = [f"{clients} clients, {seconds:g} s"]
     for status, times in sorted(invocations.seconds.items()):
         lines.append(f"  /invocations {status}: {len(times)} ({len(times) / seconds:.1f}/s), {percentiles(times)}")
@@ -212,11 +212,11 @@ def report(clients: int, invocations: Tally, pings: Tally, seconds: float) -> st
 
 
 def percentiles(times: Sequence[float]) -> str:
-    """Nearest rank: the smallest time that at least so many per cent of all do not exceed."""
+    """Return p50, p99 and the maximum as text. Percentiles use the nearest-rank method."""
     ranked = sorted(times)
-    ranks = {name: ranked[max(0, -(-len(ranked) * per // 100) - 1)] for name, per in (("p50", 50), ("p99", 99))}
-    ranks["max"] = ranked[-1]
-    return ", ".join(f"{name} {value * 1000:.0f} ms" for name, value in ranks.items())
+    values = {name: ranked[max(0, -(-len(ranked) * per // 100) - 1)] for name, per in (("p50", 50), ("p99", 99))}
+    values["max"] = ranked[-1]
+    return ", ".join(f"{name} {value * 1000:.0f} ms" for name, value in values.items())
 
 
 if __name__ == "__main__":

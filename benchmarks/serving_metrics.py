@@ -1,10 +1,9 @@
-"""What do metrics and the request log cost a request? Microseconds of processor time, without HTTP and without a model.
+"""Measures the cost of metrics and the request log in microseconds of CPU time per request, without HTTP and a model.
 
     .venvs/serve/bin/python -m benchmarks.serving_metrics     (from the repository's root)
 
-An application that computes nothing goes through the stages of a prediction, watched by the server's Observer and not
-watched, in turns; the difference is the cost. The goal is at most 50 us for the metrics. Before that, what a scrape of
-20 models takes.
+An application that computes nothing goes through the stages of a prediction, with and without the server's Observer in
+turns. The difference is the cost. The goal is at most 50 us for the metrics. Also measures a scrape with 20 models.
 """
 
 import argparse
@@ -28,21 +27,21 @@ Application = Callable[..., Iterable[bytes]]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Print the results."""
     parser = argparse.ArgumentParser(prog="benchmarks.serving_metrics", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=40, help="turns of each kind (default: 40)")
-    parser.add_argument("--requests", type=int, default=500, help="requests of a turn (default: 500)")
+    parser.add_argument("--requests", type=int, default=500, help="requests per turn (default: 500)")
     arguments = parser.parse_args()
     shared = Shared()
     try:
         kinds = {
-            "not watched": _bare,
-            "trace alone": _watched(VISION_METRICS="false"),
-            "metrics": _watched(),
-            "metrics and a line of text": _watched(VISION_LOG_REQUESTS="all"),
-            "metrics and a line of JSON": _watched(VISION_LOG_REQUESTS="all", VISION_LOG_FORMAT="json"),
-            # Last: from here on the library keeps all that is new in files.
-            "metrics of several workers": _watched(shared),
+            "no observer": _bare,
+            "trace only": _observed(VISION_METRICS="false"),
+            "metrics": _observed(),
+            "metrics and a line of text": _observed(VISION_LOG_REQUESTS="all"),
+            "metrics and a line of JSON": _observed(VISION_LOG_REQUESTS="all", VISION_LOG_FORMAT="json"),
+            # Must be last, because from here on the library stores all new metrics in files.
+            "metrics of several workers": _observed(shared),
         }
         _scrape()
         _compare(kinds, arguments.rounds, arguments.requests)
@@ -54,13 +53,13 @@ def _compare(kinds: dict[str, Application], rounds: int, requests: int) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(rounds + 1):
         for name, application in kinds.items():
-            begun = time.process_time()
+            start = time.process_time()
             for _ in range(requests):
-                application(_ENVIRON, _start)
-            seconds[name].append((time.process_time() - begun) / requests)
-    medians = {name: 1e6 * statistics.median(spent[1:]) for name, spent in seconds.items()}  # the first one warms up
+                application(_ENVIRON, _start_response)
+            seconds[name].append((time.process_time() - start) / requests)
+    medians = {name: 1e6 * statistics.median(times[1:]) for name, times in seconds.items()}  # the first is a warm-up
     for name, median in medians.items():
-        print(f"{name:28} {median:6.1f} us a request, {median - medians['not watched']:6.1f} us more")
+        print(f"{name:28} {median:6.1f} us per request, {median - medians['no observer']:6.1f} us more")
 
 
 def _scrape() -> None:
@@ -74,19 +73,19 @@ def _scrape() -> None:
         metrics.loaded(trace.model, 1.0, 10**8)
     seconds = []
     for _ in range(20):
-        begun = time.process_time()
+        start = time.process_time()
         page, _ = metrics.page()
-        seconds.append(time.process_time() - begun)
-    print(f"a scrape of {_MODELS} models: {1e3 * statistics.median(seconds):.1f} ms, {len(page) / 1000:.0f} kB")
+        seconds.append(time.process_time() - start)
+    print(f"a scrape with {_MODELS} models: {1e3 * statistics.median(seconds):.1f} ms, {len(page) / 1000:.0f} kB")
 
 
-def _watched(shared: Shared | None = None, **variables: str) -> Application:
-    """The application as the server has it: each hook of serve.http.application and of the engines once."""
+def _observed(shared: Shared | None = None, **variables: str) -> Application:
+    """Return an application that calls each hook of serve.http.application and of the engines once, like the server."""
     settings = Settings.from_environment(variables)
     log = logging.getLogger("serve")
     log.setLevel(logging.INFO)
     log.propagate = False
-    handler = logging.StreamHandler(open("/dev/null", "w"))  # noqa: SIM115 - as long as the process
+    handler = logging.StreamHandler(open("/dev/null", "w"))  # noqa: SIM115 - open until the process ends
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter("%(asctime)s %(message)s"))
     logging.setLogRecordFactory(Record)
     observer = Observer(settings, shared)
@@ -123,7 +122,7 @@ def _bare(_: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
     return []
 
 
-def _start(status: str, headers: list[tuple[str, str]]) -> None:
+def _start_response(status: str, headers: list[tuple[str, str]]) -> None:
     pass
 
 

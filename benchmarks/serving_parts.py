@@ -1,9 +1,10 @@
-"""How much of a request is the network? Seconds of each photo in ONNX Runtime, and in all the rest of the server.
+"""Measures which part of a request's time is spent in the network, and which in the rest of the server.
 
     .venvs/serve/bin/python -m benchmarks.serving_parts --model-dir DIR --images DIR     (from the repository's root)
 
-DIR of the model holds model.onnx and model.json. The rest is what the server's own code does of a body: decode, resize,
-and make the answer and its bytes; without HTTP. One request at a time, in the model's default form.
+The model's DIR has model.onnx and model.json. The rest is the server's own code without HTTP: decode and resize the
+image, compute the prediction from the network's outputs, and encode it. Requests are sent one at a time, with the
+model's default response format.
 """
 
 import argparse
@@ -19,12 +20,12 @@ from serve.machine import cpu_count
 
 
 class Timed(OnnxEngine):
-    """The engine, which notes how long the network computed."""
+    """An engine that measures the time in the network."""
 
     seconds = 0.0
 
     def run(self, tensors: np.ndarray) -> dict[str, np.ndarray]:
-        """As OnnxEngine's; `seconds` is what it took."""
+        """Run the network, and set `seconds` to its time."""
         start = time.perf_counter()
         try:
             return super().run(tensors)
@@ -33,11 +34,11 @@ class Timed(OnnxEngine):
 
 
 def main() -> None:
-    """Measure and print the medians over all requests."""
+    """Print the medians over all requests."""
     parser = argparse.ArgumentParser(prog="benchmarks.serving_parts", description=__doc__.splitlines()[0])
-    parser.add_argument("--model-dir", type=Path, required=True, help="folder of model.onnx and model.json")
+    parser.add_argument("--model-dir", type=Path, required=True, help="folder with model.onnx and model.json")
     parser.add_argument("--images", type=Path, required=True, help="an image file, or a folder of .jpg and .png files")
-    parser.add_argument("--rounds", type=int, default=5, help="times that each photo is sent (default: 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each photo is sent (default: 5)")
     arguments = parser.parse_args()
     engine = Timed(arguments.model_dir, cpu_count())
     form = engine.forms(batch=False)[0]
@@ -47,16 +48,16 @@ def main() -> None:
         for photo in photos:
             start = time.perf_counter()
             sizes.append(len(engine.respond(engine.read(photo, "image/jpeg", ()), form)))
-            whole = time.perf_counter() - start
+            total = time.perf_counter() - start
             network.append(engine.seconds)
-            rest.append(whole - engine.seconds)
-    inside, outside = 1000 * statistics.median(network), 1000 * statistics.median(rest)
+            rest.append(total - engine.seconds)
+    network_ms, rest_ms = 1000 * statistics.median(network), 1000 * statistics.median(rest)
     share = statistics.median(part / (part + net) for part, net in zip(rest, network, strict=True))
     print(
         f"{len(photos)} photos, {arguments.rounds} times: {engine.artifact.network} at {engine.artifact.input.resize}"
     )
-    print(f"median: network {inside:.1f} ms, the rest {outside:.1f} ms, {100 * share:.1f} % of a request")
-    print(f"answer as {form.media}: median {statistics.median(sizes):.0f} bytes, largest {max(sizes)}")
+    print(f"median: network {network_ms:.1f} ms, rest {rest_ms:.1f} ms, which is {100 * share:.1f} % of a request")
+    print(f"responses as {form.media}: median {statistics.median(sizes):.0f} bytes, maximum {max(sizes)}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""Two containers of one core each beside one: images/s of a ResNet-18 at 128 pixels, 32 photos a step on each.
+"""Compares images/s of two hosts and of one host: a ResNet-18 at 128 pixels with batches of 32 photos per host.
 
     .venvs/dev/bin/python -m benchmarks.several_hosts --data DIR [--pairs N]       (from the repository's root)
     .venvs/dev/bin/python -m benchmarks.several_hosts --data DIR --starts N
 
-DIR holds photos in a layout that `python3 -m local prepare` reads. A container stands for a host, so the gradients,
-45 MB, cross the loopback of one machine in each step, and the cores that compute also copy them. One and two take
-turns. With --starts, so many jobs of two containers of each MXNet image start one after the other, and those that end
-well are counted.
+DIR has photos in a layout that `python3 -m local prepare` reads. Each host is a container with one core, so the
+gradients (45 MB) cross the loopback interface of one machine in each step, copied by the cores that also compute. One
+and two hosts take turns. With --starts, run N jobs on two hosts with each MXNet image, and count the successful ones.
 """
 
 import argparse
@@ -32,8 +31,8 @@ _CLASSIFIER: dict[str, object] = {
     "optimizer": "sgd",
     "epochs": 3,
 }
-# What each image trains in a start: one epoch on small pictures.
-_STARTED: dict[str, dict[str, object]] = {
+# The hyperparameters of each image with --starts: one epoch on small images.
+_STARTS: dict[str, dict[str, object]] = {
     "image-classification": {**_CLASSIFIER, "image_shape": "3,64,64", "resize": 72, "epochs": 1},
     "object-detection": {"base_network": "resnet-18", "use_pretrained_model": 0, "image_shape": 64, "epochs": 1},
     "semantic-segmentation": {
@@ -47,14 +46,12 @@ _STARTED: dict[str, dict[str, object]] = {
 
 
 def main() -> None:
-    """Measure, or count starts."""
+    """Measure images/s, or count successful jobs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="photos, in any layout that `prepare` takes")
-    parser.add_argument("--pairs", type=int, default=3, help="times that one and two take turns (default: 3)")
-    parser.add_argument(
-        "--starts", type=int, default=0, help="jobs to start of each MXNet image, in place of measuring"
-    )
-    parser.add_argument("--tag", default="dev", help="of the images (default: dev)")
+    parser.add_argument("--data", required=True, help="photos in any layout that `prepare` reads")
+    parser.add_argument("--pairs", type=int, default=3, help="turns of one and two hosts (default: 3)")
+    parser.add_argument("--starts", type=int, default=0, help="run this many jobs per image instead of measuring")
+    parser.add_argument("--tag", default="dev", help="tag of the images (default: dev)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="several-hosts-") as work:
         if args.starts:
@@ -64,15 +61,15 @@ def main() -> None:
 
 
 class Job:
-    """A job on the channels of a folder, each host a container of one core."""
+    """A training job in which each host is a container with one core."""
 
     def __init__(self, name: str, tag: str, data: str, hyperparameters: Mapping[str, object], work: Path) -> None:
         self._image, self._work, self._channels = f"sagemaker-vision/{name}:{tag}", work, work / name
         prepare = [sys.executable, "-m", "local", "prepare", name, "--data", data, "--out", self._channels]
         subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL)
-        counted = census.take(name, self._channels, settings.defaults(name), PhotoCache()).hyperparameters
-        self.photos = int(counted["num_training_samples"])
-        self._hyperparameters = {**counted, **hyperparameters}
+        counts = census.take(name, self._channels, settings.defaults(name), PhotoCache()).hyperparameters
+        self.photos = int(counts["num_training_samples"])
+        self._hyperparameters = {**counts, **hyperparameters}
 
     def run(self, count: int) -> list[tuple[int, str]]:
         """Train on `count` hosts; return their exit codes and logs."""
@@ -106,7 +103,7 @@ class Job:
 
 
 def measure(data: str, pairs: int, tag: str, work: Path) -> None:
-    """Print images/s of one container and of two, by turns, and their ratio."""
+    """Print images/s of one host and of two in turns, and their ratio."""
     job, ratios = Job("image-classification", tag, data, _CLASSIFIER, work), []
     for pair in range(1, pairs + 1):
         one, two = (_rate(job, count) for count in (1, 2))
@@ -116,24 +113,25 @@ def measure(data: str, pairs: int, tag: str, work: Path) -> None:
 
 
 def _rate(job: Job, count: int) -> float:
-    """Return images/s of all hosts together, of the epochs after the first."""
+    """Return images/s of all hosts together, without the first epoch."""
     code, log = job.run(count)[0]
     if code:
-        sys.exit(f"the job ended with exit code {code}: {log[-1000:]}")
+        sys.exit(f"the job failed with exit code {code}: {log[-1000:]}")
     seconds = [float(text) for text in re.findall(r"Time cost=(\S+)", log)][1:]
     return job.photos * len(seconds) / sum(seconds)
 
 
 def count_starts(data: str, starts: int, tag: str, work: Path) -> None:
-    """Print for each MXNet image how many jobs of two containers have ended well."""
-    for name, hyperparameters in _STARTED.items():
-        job, good = Job(name, tag, data, hyperparameters, work), 0
+    """Print for each MXNet image how many jobs on two hosts succeed."""
+    for name, hyperparameters in _STARTS.items():
+        job, successes = Job(name, tag, data, hyperparameters, work), 0
         for number in range(1, starts + 1):
-            found = job.run(2)
-            well = [code for code, _ in found] == [0, 0]
-            good += well
-            print(f"{name} {number}: {'well' if well else [(code, log[-500:]) for code, log in found]}", flush=True)
-        print(f"{name}: {good} of {starts} jobs of two containers ended well", flush=True)
+            results = job.run(2)
+            succeeded = [code for code, _ in results] == [0, 0]
+            successes += succeeded
+            outcome = "succeeded" if succeeded else [(code, log[-500:]) for code, log in results]
+            print(f"{name} {number}: {outcome}", flush=True)
+        print(f"{name}: {successes} of {starts} jobs on two hosts succeeded", flush=True)
 
 
 def _docker(*arguments: str) -> str:

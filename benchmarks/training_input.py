@@ -1,11 +1,11 @@
-"""Does training wait for its input? Images/s of real epochs against the same step on one constant batch.
+"""Measures whether training waits for its input: images/s of real epochs and of the same steps on a constant batch.
 
     .venvs/mxnet/bin/python -m benchmarks.training_input NAME --channels DIR     (from the repository's root)
 
-DIR holds the channels that `python3 -m local prepare NAME` writes. Both sides are the trainer's own code, in one
-process with the same threads: ResNet-18 at 128 pixels with crop_color_transform and batches of 32, an SSD on ResNet-18
-at 300 pixels and batches of 16, or an FCN on ResNet-50 at crops of 128 pixels and batches of 8. They take turns, and
-the ratio is taken pair by pair, because the speed of a shared machine drifts. Run it with nothing else running.
+DIR has the channels that `python3 -m local prepare NAME` writes. Both sides use the trainer's code, in one process with
+the same threads: a ResNet-18 at 128 pixels with crop_color_transform and batches of 32, an SSD on ResNet-18 at 300
+pixels and batches of 16, or an FCN on ResNet-50 with crops of 128 pixels and batches of 8. They take turns, and the
+ratio is computed per pair, because the speed of a shared machine drifts. Run it on an otherwise idle machine.
 """
 
 import argparse
@@ -47,8 +47,8 @@ _SEGMENTER = {
 
 
 @dataclass(frozen=True)
-class Side:
-    """What both sides share: the step, one batch to repeat, one real epoch, batches and images in an epoch."""
+class Setup:
+    """The training step, one batch to repeat, a function for a real epoch, and the batches and images in an epoch."""
 
     step: Callable[..., tuple[Any, ...]]
     batch: tuple[Any, ...]
@@ -57,18 +57,18 @@ class Side:
     images: int
 
     def constant(self) -> None:
-        """An epoch of steps on one batch; one batch stays under way, as in a real epoch."""
-        under_way = None
+        """Run an epoch of steps on one batch. Results are read one step late, as in a real epoch."""
+        previous = None
         for _ in range(self.batches):
-            current = self.step(*self.batch)[0][0]  # of the first device, which is the only one
-            if under_way is not None:
-                under_way.asnumpy()
-            under_way = current
-        under_way.asnumpy()
+            current = self.step(*self.batch)[0][0]  # of the first and only device
+            if previous is not None:
+                previous.asnumpy()
+            previous = current
+        previous.asnumpy()
 
 
-def classifier(folder: Path) -> Side:
-    """The classifier on the channels under `folder`."""
+def classifier(folder: Path) -> Setup:
+    """Set up the classifier on the channels in `folder`."""
     from train.classification import labelled
     from train.classification.log_lines import ClassifierLines
     from train.image_classification import data, hyperparameters, network
@@ -81,11 +81,11 @@ def classifier(folder: Path) -> Side:
     loaded = data.load(_channels(folder), hp)
     net = network.build(18, hp.num_classes, 3, 0)
     step = Step(net, loss_function(hp, labelled.stack_labels(loaded.train)), hp)
-    return _side(ClassifierLines(None), step, loaded.train_batches(hp), hp)
+    return _setup(ClassifierLines(None), step, loaded.train_batches(hp), hp)
 
 
-def detector(folder: Path) -> Side:
-    """The detector on the channels under `folder`."""
+def detector(folder: Path) -> Setup:
+    """Set up the detector on the channels in `folder`."""
     from train.object_detection import data, hyperparameters, network
     from train.object_detection.log_lines import DetectionLines
     from train.object_detection.step import Step
@@ -94,11 +94,11 @@ def detector(folder: Path) -> Side:
     hp = hyperparameters.check({**_DETECTOR, "num_classes": "2", "num_training_samples": str(count)})
     loaded = data.load(_channels(folder), hp)
     step = Step(network.build("resnet-18", 2, 300, 0), hp)
-    return _side(DetectionLines("algo-1", 1), step, loaded.train_batches(hp, network.anchors("resnet-18", 300)), hp)
+    return _setup(DetectionLines("algo-1", 1), step, loaded.train_batches(hp, network.anchors("resnet-18", 300)), hp)
 
 
-def segmenter(folder: Path) -> Side:
-    """The segmenter on the channels under `folder`, of trimaps as they are: pixels 0 to 3."""
+def segmenter(folder: Path) -> Setup:
+    """Set up the segmenter on the channels in `folder`, with unchanged trimaps (pixel values 0 to 3)."""
     from train.semantic_segmentation import data, hyperparameters, network
     from train.semantic_segmentation.log_lines import SegmentationLines
     from train.semantic_segmentation.step import Step
@@ -108,35 +108,38 @@ def segmenter(folder: Path) -> Side:
     loaded = data.load(_channels(folder), hp)
     batches = loaded.train_batches(hp)
     step = Step(network.build("fcn", "resnet-50", 4, 0), hp, len(batches))
-    return _side(SegmentationLines("algo-1", 1, 1, ()), step, batches, hp)
+    return _setup(SegmentationLines("algo-1", 1, 1, ()), step, batches, hp)
 
 
 ALGORITHMS = {"image-classification": classifier, "object-detection": detector, "semantic-segmentation": segmenter}
 
 
 def main() -> None:
-    """Measure and print one line a pair, then the medians."""
+    """Print one line per pair, then the medians."""
     parser = argparse.ArgumentParser(prog="benchmarks.training_input", description=__doc__.splitlines()[0])
     parser.add_argument("name", metavar="NAME", choices=ALGORITHMS, help=f"algorithm: {', '.join(ALGORITHMS)}")
     parser.add_argument("--channels", type=Path, required=True, help="folder of the channels train, validation, ...")
     parser.add_argument("--pairs", type=int, default=10, help="pairs of one real and one constant epoch (default: 10)")
     arguments = parser.parse_args()
-    print(threads.set_threads())  # before MXNet is loaded, which reads them
-    side = ALGORITHMS[arguments.name](arguments.channels.resolve())
-    side.constant()
+    print(threads.set_threads())  # before MXNet is loaded
+    setup = ALGORITHMS[arguments.name](arguments.channels.resolve())
+    setup.constant()
     ratios, rates = [], []
     for number in range(arguments.pairs):
 
         def real(number: int = number) -> None:
-            side.epoch(number)
+            setup.epoch(number)
 
-        # Each side goes first in every other pair: a shared machine often slows down while it is being used.
-        order = (side.constant, real) if number % 2 else (real, side.constant)
+        # The sides alternate in going first, because a shared machine often slows down under load.
+        order = (setup.constant, real) if number % 2 else (real, setup.constant)
         seconds = {work.__name__: _seconds(work) for work in order}
-        rate, reached = side.images / seconds["constant"], side.images / seconds["real"]
-        ratios.append(reached / rate)
-        rates.append(reached)
-        print(f"constant {rate:6.1f} images/s   real {reached:6.1f} images/s   ratio {reached / rate:.3f}", flush=True)
+        constant_rate, real_rate = setup.images / seconds["constant"], setup.images / seconds["real"]
+        ratio = real_rate / constant_rate
+        ratios.append(ratio)
+        rates.append(real_rate)
+        print(
+            f"constant {constant_rate:6.1f} images/s   real {real_rate:6.1f} images/s   ratio {ratio:.3f}", flush=True
+        )
     print(f"median: {statistics.median(rates):.1f} images/s, ratio {statistics.median(ratios):.3f}")
 
 
@@ -146,26 +149,26 @@ def _channels(folder: Path) -> dict[str, Any]:
     return {path.name: channels.Channel(path.name, path, "") for path in folder.iterdir()}
 
 
-def _side(lines: Any, step: Any, batches: Any, hp: CommonHyperparameters) -> Side:
+def _setup(lines: Any, step: Any, batches: Any, hp: CommonHyperparameters) -> Setup:
     from train.epoch import Clock, Epoch
     from train.learner import Learner
     from train.trainer import train
 
     def never() -> Any:
-        raise NotImplementedError  # an epoch is trained, not evaluated
+        raise NotImplementedError  # epochs are not evaluated
 
     learner = Learner(batches, step, never, lines)
 
     def epoch(number: int) -> None:
         train(learner, Epoch(number, hp.mini_batch_size, 0, Clock(len(batches))))
 
-    return Side(step, next(iter(batches.epoch(0))), epoch, len(batches), len(batches) * hp.mini_batch_size)
+    return Setup(step, next(iter(batches.epoch(0))), epoch, len(batches), len(batches) * hp.mini_batch_size)
 
 
 def _seconds(work: Callable[[], object]) -> float:
     import mxnet as mx
 
-    mx.nd.waitall()  # a step returns before its backward pass is done: that belongs to the side that began it
+    mx.nd.waitall()  # a step returns before its backward pass has finished, which counts for the side that started it
     start = time.monotonic()
     work()
     mx.nd.waitall()

@@ -1,8 +1,10 @@
-"""The memory of a GPU that training needs, by network: the table in docs/instances.md. Runs in .venvs/mxnet, 3 minutes.
+"""Prints the GPU memory that training needs by network, for the table in docs/instances.md.
 
-No GPU is asked. Before MXNet computes, it plans where every intermediate result and its gradient lie, by one algorithm
-for all devices, and says how much that is: the slope over the batch is what a picture needs. Weights, their gradients,
-and one more array for each that an optimizer with momentum keeps, do not depend on the batch.
+    .venvs/mxnet/bin/python -m benchmarks.training_memory     (from the repository's root; 3 minutes)
+
+This does not need a GPU. Before MXNet computes, it plans the memory of all intermediate results and gradients, in the
+same way for all devices, and reports the total. Its slope over the batch size is the memory per sample. The weights,
+their gradients and the momentum of the optimizer do not depend on the batch size.
 """
 
 import re
@@ -17,13 +19,13 @@ from train.semantic_segmentation import network as segmentation
 
 _BATCHES = (2, 4)
 _CARDS = (16, 24, 40)
-"""GB, or GiB: the difference is within what is left free."""
+"""Memory in GB. The difference to GiB is smaller than _FREE."""
 _FREE = 2.5
-"""GB left for CUDA's context, the libraries' code and cuDNN's scratch space, to which MXNet gives up to 1 GB."""
+"""GB left free for CUDA's context, the code of libraries and cuDNN's workspace, for which MXNet allows up to 1 GB."""
 
 
 def networks() -> Iterator[tuple[str, int, gluon.HybridBlock]]:
-    """Return rows of the table: the network's name, the side of its pictures in pixels, and itself."""
+    """Yield the rows of the table: the network's name, the side of its images in pixels, and the network."""
     for layers in (18, 34, 50, 101, 152):
         yield f"ResNet-{layers}", 224, classification.build(layers, 1000, 3, seed=0)
     for base, side in (("resnet-50", 300), ("resnet-50", 512), ("vgg-16", 300), ("vgg-16", 512)):
@@ -36,16 +38,16 @@ def networks() -> Iterator[tuple[str, int, gluon.HybridBlock]]:
 
 
 def needed(net: gluon.HybridBlock, side: int) -> tuple[float, float]:
-    """Return MB for a picture of the batch, and MB that do not depend on it."""
+    """Return the memory in MB per sample of the batch, and the memory that does not depend on the batch."""
     outputs = net(mx.sym.var("data"))
     symbol = mx.sym.Group(list(outputs)) if isinstance(outputs, list | tuple) else outputs
-    wanted = {name: "null" if name == "data" else "write" for name in symbol.list_arguments()}
+    gradients = {name: "null" if name == "data" else "write" for name in symbol.list_arguments()}
     planned = []
     for batch in _BATCHES:
-        executor = symbol.simple_bind(ctx=mx.cpu(), grad_req=wanted, data=(batch, 3, side, side))
-        found = re.search(r"Total (\d+) MB allocated", executor.debug_str())
-        assert found, executor.debug_str()[-200:]
-        planned.append(int(found[1]))
+        executor = symbol.simple_bind(ctx=mx.cpu(), grad_req=gradients, data=(batch, 3, side, side))
+        match = re.search(r"Total (\d+) MB allocated", executor.debug_str())
+        assert match, executor.debug_str()[-200:]
+        planned.append(int(match[1]))
     weights = sum(array.size for name, array in executor.arg_dict.items() if name != "data") * 4 / 1e6
     return (planned[1] - planned[0]) / (_BATCHES[1] - _BATCHES[0]), 3 * weights
 
@@ -55,10 +57,10 @@ def main() -> None:
     print("| network | pixels | MB per sample | MB fixed | " + " | ".join(f"{card} GB" for card in _CARDS) + " |")
     print("|---" * (4 + len(_CARDS)) + "|")
     for name, side, net in networks():
-        picture, besides = needed(net, side)
-        largest = [int(((card - _FREE) * 1000 - besides) / picture) for card in _CARDS]
+        per_sample, fixed = needed(net, side)
+        largest = [int(((card - _FREE) * 1000 - fixed) / per_sample) for card in _CARDS]
         print(
-            f"| {name} | {side} | {picture:.0f} | {besides:.0f} | " + " | ".join(map(str, largest)) + " |", flush=True
+            f"| {name} | {side} | {per_sample:.0f} | {fixed:.0f} | " + " | ".join(map(str, largest)) + " |", flush=True
         )
 
 

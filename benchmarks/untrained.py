@@ -1,4 +1,4 @@
-"""Writes an artifact of random weights, for measurements in which only the size of the network counts.
+"""Writes an artifact with random weights, for benchmarks that only depend on the size of the network.
 
 .venvs/mxnet/bin/python -m benchmarks.untrained --layers 50 --out DIR
 """
@@ -27,11 +27,10 @@ def main() -> None:
     """Write DIR/model.onnx and DIR/model.json: a ResNet at 224 pixels, an SSD at 300 or an FCN at 480."""
     parser = argparse.ArgumentParser(prog="benchmarks.untrained", description=__doc__.splitlines()[0])
     parser.add_argument("--task", choices=CLASSES, default=CLASSIFICATION)
-    parser.add_argument("--layers", type=int, default=50, help="of its ResNet (default: 50)")
+    parser.add_argument("--layers", type=int, default=50, help="layers of the ResNet (default: 50)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     arguments = parser.parse_args()
-    threads.set_threads()
-    # After the thread variables, which are read when these are loaded.
+    threads.set_threads()  # before MXNet is loaded
     from train.gluon import onnx
     from train.weights import native
 
@@ -42,13 +41,13 @@ def main() -> None:
     resize, rule, output = _RULES[task]
     spec = InputSpec("data", 3, side, side, resize, rule, _MEAN, _STD)
     names = tuple(str(number) for number in range(CLASSES[task]))
-    # No score of random weights reaches this floor, as in a trained network few do: the suppression costs nothing.
+    # Few scores of a trained network exceed its floor, and none of random weights exceeds this one, so NMS is cheap.
     nms = Nms(0.45, 400, 0.5) if task == DETECTION else None
     write(Artifact(task, name, names, spec, output, nms=nms), arguments.out)
 
 
 def _network(task: str, layers: int) -> tuple[str, "gluon.HybridBlock", "sym.Symbol", tuple[str, ...]]:
-    """A network's name, the network, and the symbol that is exported, with the names of its outputs."""
+    """Return a network's name, the network, the symbol to export, and the names of its outputs."""
     import mxnet as mx
 
     from train.classification.predictions import OUTPUT
