@@ -1,4 +1,4 @@
-# Everything a person or a CI job does with this repository. `make` alone lists the targets.
+# All commands for people and CI. `make` without a target lists them.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-builtin-rules --no-print-directory
@@ -14,14 +14,14 @@ SOURCE ?= $(filter https://%,$(shell git remote get-url origin 2>/dev/null))
 VARIABLES := REGISTRY TAG VARIANT PLATFORM BASE_IMAGE DATA LAYOUT EPOCHS QUANTIZE PRETRAINED BASE_DIR PORT INSTANCES SOURCE \
   LOCKFLAGS FUZZ_SEED SOAK_SEED ARGS
 
-# A line NAME STACK ENVIRONMENT of the list of images adds to IMAGES and sets ENV_NAME and LOCK_ENVIRONMENT.
+# Each line NAME STACK ENVIRONMENT in the list of images adds NAME to IMAGES, and sets ENV_NAME and LOCK_ENVIRONMENT.
 IMAGES :=
 $(foreach set,$(shell awk '/^[a-z]/ { print "IMAGES+=" $$1, "ENV_" $$1 ":=" $$3, \
   "LOCK_" $$3 ":=containers/" $$2 "/requirements.txt" }' containers/images.txt),$(eval $(set)))
 TRAINING := $(filter-out inference,$(IMAGES))
 
-# Environments, one directory each. The stamp in it carries the hash of its lock file, so an unchanged lock costs
-# nothing and a changed one makes the environment again. `envs`: the stamps of environments; PY: the Python of one.
+# Each environment is a folder. Its stamp has the hash of its lock file in the name, so the environment is only recreated
+# when the lock file changes. `envs` returns the stamps of environments, and PY the Python of one.
 ENVIRONMENTS := $(sort $(foreach name,$(IMAGES),$(ENV_$(name)))) dev sdk2
 $(foreach name,uv build-constraints,$(eval LOCK_$(name) := containers/$(name).txt))
 $(foreach name,dev sdk2 tests,$(eval LOCK_$(name) := local/requirements/$(name).txt))
@@ -33,38 +33,39 @@ envs = $(foreach name,$1,$(STAMP_$(name)))
 PY = .venvs/$1/bin/python
 UV := UV_PYTHON_DOWNLOADS=never UV_HTTP_TIMEOUT=120 .venvs/uv/bin/uv
 export PYTHONPATH := $(CURDIR)
-# ONNX Runtime would report every session to its maker.
+# Disable ONNX Runtime's telemetry.
 export ORT_DISABLE_TELEMETRY := 1
 
-# A folder may have any name. `quoted`: a text as one word for a shell; `folder`: the absolute path, or nothing where
-# there is none; `option`: --NAME TEXT, or nothing for an empty text. Make's own functions would split a name at spaces.
+# Folder names may contain any characters, but make's own functions would split them at spaces. `quoted` quotes a text
+# for the shell, `folder` returns the absolute path of a folder, or nothing if it does not exist, and `option` returns
+# --NAME TEXT, or nothing for an empty text.
 quoted = '$(subst ','\'',$1)'
 folder = $(shell CDPATH= cd -- $(call quoted,$1) 2>/dev/null && pwd)
 option = $(if $2,--$1 $(call quoted,$2))
 
-# Goals that cannot succeed are refused here, in one line and before anything is made. What a program reads, it checks itself.
+# Refuse goals that cannot succeed with a one-line error before anything is done. The programs check their own input.
 goals = $(filter $1,$(MAKECMDGOALS))
 named = $(foreach verb,demo train local build push,$(addprefix $(verb)/,$1))
 $(foreach goal,$(call goals,demo/inference train/inference local/inference),\
-  $(error $(goal): inference only serves; name an image that trains: $(TRAINING)))
+  $(error $(goal): inference only serves; use an image that trains: $(TRAINING)))
 $(foreach goal,$(filter-out $(call named,$(IMAGES)),$(call goals,$(call named,%))),\
-  $(error $(goal): there is no image $(notdir $(goal)); there are $(IMAGES)))
+  $(error $(goal): there is no image $(notdir $(goal)); the images are $(IMAGES)))
 ifneq ($(call goals,train/% serve),)
 $(if $(BASE_DIR),,\
   $(error BASE_DIR is not set; run: make $(MAKECMDGOALS) BASE_DIR=DIR, a folder shaped like /opt/ml))
 $(if $(call folder,$(BASE_DIR)),,\
   $(error BASE_DIR=$(BASE_DIR) is not a folder: give one shaped like /opt/ml; docs/data.md, "A run of your own"))
 endif
-# Docker takes a name without a host for one on Docker Hub.
+# Docker would push an image without a host in its name to Docker Hub.
 ifneq ($(call goals,push push/%),)
 $(if $(filter-out sagemaker-vision,$(REGISTRY)),,\
   $(error REGISTRY is not set; run: make $(MAKECMDGOALS) REGISTRY=ACCOUNT.dkr.ecr.REGION.amazonaws.com))
 $(if $(findstring ACCOUNT.,$(REGISTRY))$(findstring .REGION.,$(REGISTRY)),\
-  $(error REGISTRY=$(REGISTRY) is a pattern: write your account of 12 digits for ACCOUNT and its region for REGION, \
-    as in 123456789012.dkr.ecr.us-east-1.amazonaws.com))
+  $(error REGISTRY=$(REGISTRY) is a placeholder: replace ACCOUNT with your 12-digit account number and REGION with its \
+    region, as in 123456789012.dkr.ecr.us-east-1.amazonaws.com))
 endif
 $(if $(filter cpu gpu,$(VARIANT)),,$(error VARIANT=$(VARIANT): give cpu, or gpu for the images that train with CUDA))
-# A variable that is misspelt would be ignored without a word.
+# Warn of misspelled variables, which make would silently ignore.
 ifeq ($(MAKELEVEL),0)
 meant = $(firstword $(filter $(shell tr a-z A-Z <<< '$1')%,$(VARIABLES)))
 $(foreach name,$(filter-out $(VARIABLES),$(.VARIABLES)),$(if $(filter command,$(firstword $(origin $(name)))),\
@@ -72,7 +73,7 @@ $(foreach name,$(filter-out $(VARIABLES),$(.VARIABLES)),$(if $(filter command,$(
     did you mean $(call meant,$(name))?))))
 endif
 
-help: ## this list
+help: ## list the targets
 	@echo "Usage: make TARGET [VARIABLE=VALUE ...]"; echo
 	@awk -F ':.*## ' '/^[a-z][a-z0-9%/-]*:.*## / { sub("%", "NAME", $$1); printf "  %-19s %s\n", $$1, $$2 }' Makefile
 	@echo; echo "NAME is an image: $(IMAGES)."
@@ -81,89 +82,90 @@ help: ## this list
 
 WORKFLOW = $(call option,data,$(DATA)) $(call option,layout,$(LAYOUT)) $(call option,epochs,$(EPOCHS)) \
   $(call option,quantize,$(QUANTIZE))
-demo: demo/image-classification ## train on drawn pets, serve, predict: no Docker, no AWS, no download of data (5 min)
-demo/%: FORCE $(call envs,serve dev) ## the demo of one image; DATA=DIR takes your photos, EPOCHS=N, QUANTIZE=int8
+demo: demo/image-classification ## train on drawn pets, serve, predict: no Docker, no AWS, no data download (5 min)
+demo/%: FORCE $(call envs,serve dev) ## the demo of one image; DATA=DIR uses your photos, EPOCHS=N, QUANTIZE=int8
 	@$(call PY,dev) -m local demo $* $(WORKFLOW)
-# What trains needs its stack's environment.
+# Targets that train also need the environment of the stack.
 $(foreach name,$(TRAINING),$(eval demo/$(name) train/$(name): $(STAMP_$(ENV_$(name)))))
 
-# Tests run in the environment that their folder is named for, others in dev. Two at a time: most wait, for a framework
-# to be imported or for a process; the longest come first. Threads that wait must not spin while another computes.
+# Tests run in the environment with the name of their folder, or in dev. Two tests run at a time, because most wait for
+# an import or a process. The longest ones start first. Waiting threads must not spin, because other tests need the
+# cores.
 PYTEST = OMP_WAIT_POLICY=PASSIVE $(call PY,$1) -m tests -n 2 --dist loadfile --no-loadscope-reorder
-# One report of several targets. Lanes run beside each other: local mode, which waits most of its time, and everything else.
+# Runs several targets with a single report. Lanes run in parallel: local mode, which mostly waits, and everything else.
 REPORT = $(call PY,dev) -m tests -p tests.everything $(if $(ARGS),--pass=$(call quoted,$(ARGS)))
-test: $(call envs,$(ENVIRONMENTS) tests) ## every test (38 min; those of containers need Docker); ARGS=pytest's options
+test: $(call envs,$(ENVIRONMENTS) tests) ## all tests (38 min; container tests need Docker); ARGS=options of pytest
 	@$(REPORT) --lane test/local-mode,test/sdk2 \
 	  --lane test/unit,test/serve,test/images,test/mxnet,test/tensorflow,test/demo
-test/quick: $(call envs,mxnet serve dev tests) ## what to run before each commit: test/unit and test/serve (2 min)
+test/quick: $(call envs,mxnet serve dev tests) ## test/unit and test/serve (2 min); run it before each commit
 	@$(REPORT) --lane test/unit,test/serve
 test/unit: ## no framework, no Docker (1 min)
 test/mxnet: $(call envs,mxnet serve) ## with MXNet, no Docker
 test/tensorflow: $(call envs,tensorflow serve) ## with TensorFlow, no Docker
 test/serve: $(call envs,serve) ## with ONNX Runtime, no Docker
 test/demo: $(call envs,mxnet tensorflow serve) ## the demo of every image, no Docker
-test/images: images-for-tests ## real containers
+test/images: images-for-tests ## with real containers
 test/local-mode: images-for-tests ## SageMaker local mode with SDK v3
-test/sdk2: $(call envs,sdk2) images-for-tests ## SageMaker's SDK v2: local mode, and the cloud's calls without Docker
+test/sdk2: $(call envs,sdk2) images-for-tests ## SageMaker's SDK v2: local mode, and simulated cloud calls without Docker
 test/%: FORCE $(call envs,dev tests)
 	@$(call PYTEST,$(or $(filter $*,$(ENVIRONMENTS)),dev)) tests/$(subst -,_,$*) $(ARGS)
-# SDK v2 and v3 make a network of the same name.
+# Run these one at a time, because SDK v2 and v3 create a Docker network with the same name.
 test/local-mode test/sdk2: PYTEST += -n 1
 
-soak/serving: FORCE $(call envs,serve tests) ## 20,000 seeded hostile requests to servers (2 min); FUZZ_SEED=N
+soak/serving: FORCE $(call envs,serve tests) ## send 20,000 hostile requests to servers (2 min); FUZZ_SEED=N
 	@FUZZ_REQUESTS=5000 $(call PYTEST,serve) tests/serve/test_fuzz.py
-soak/training: FORCE $(call envs,mxnet tensorflow serve tests) ## jobs killed again and again until done (15 min); SOAK_SEED=N
+soak/training: FORCE $(call envs,mxnet tensorflow serve tests) ## kill jobs repeatedly until they finish (15 min); SOAK_SEED=N
 	@SOAK_RUNS=2 timeout 18m env $(call PYTEST,mxnet) tests/mxnet/test_interrupted.py
 	@SOAK_RUNS=2 timeout 12m env $(call PYTEST,tensorflow) -k started_again tests/tensorflow/test_interrupted.py
-# What one environment makes for the tests of another; every product so far is MXNet's.
+# Products are files that one environment creates for the tests of another. So far, all are created with MXNet.
 PRODUCTS := $(patsubst tests/products/%.py,.tests/products/%/.made,$(wildcard tests/products/[a-z]*.py))
 CODE := $(wildcard $(foreach folder,train serve,$(folder)/*.py $(folder)/*/*.py) tests/products/*.py)
-$(CODE): ; # which keeps train/% away from them
+$(CODE): ; # so that the rule for train/% does not match them
 .tests/products/%/.made: $(CODE) $(call envs,mxnet tests)
 	@$(call PY,mxnet) -m tests.products $*
 test test/quick test/serve soak/serving test/sdk2 test/images: $(PRODUCTS)
 
 images-for-tests:
 	@if docker info >/dev/null 2>&1; then $(MAKE) build; \
-	else echo "No Docker engine answers: container tests will be skipped."; fi
+	else echo "There is no running Docker engine: container tests will be skipped."; fi
 
-# DL3008: Debian drops old versions from its mirrors, so a pin would break the build. DL3003: a `cd` that ends with its
-# RUN leaves the image's working directory alone.
-lint: $(call envs,dev mxnet tensorflow) ## style, types, common mistakes; changes nothing (1 min at first)
+# Ignore DL3008 (pin versions), because Debian removes old versions from its mirrors, and DL3003 (use WORKDIR), because a
+# `cd` within a RUN does not change the image's working directory.
+lint: $(call envs,dev mxnet tensorflow) ## check style, types and common mistakes (1 min the first time)
 	@$(call PY,dev) -m ruff check .
 	@$(call PY,dev) -m ruff format --check .
 	@$(call PY,dev) -m mypy serve local
-	@# Beside the frameworks whose types they use; NumPy's in MXNet's environment also ask for an array's element type.
+	@# Check with the types of each framework. NumPy's types in MXNet's environment also require the dtypes of arrays.
 	@$(call PY,dev) -m mypy --python-executable $(call PY,mxnet) --cache-dir .mypy_cache/mxnet --follow-imports silent train
 	@$(call PY,dev) -m mypy --python-executable $(call PY,tensorflow) --cache-dir .mypy_cache/tensorflow \
 	  --follow-imports silent train/keras \
 	  $(foreach name,$(TRAINING),$(if $(filter tensorflow,$(ENV_$(name))),train/$(subst -,_,$(name))))
 	@.venvs/dev/bin/shellcheck .ci/run .ci/machine containers/bin/*
 	@.venvs/dev/bin/hadolint --ignore DL3008 --ignore DL3003 containers/*/Dockerfile
-fmt: $(call envs,dev) ## what lint asks for, done (seconds)
+fmt: $(call envs,dev) ## fix style and formatting (seconds)
 	@$(call PY,dev) -m ruff check --fix .
 	@$(call PY,dev) -m ruff format .
 
-build: $(addprefix build/,$(IMAGES)) ## every image (3 min; seconds after a change of our code)
-build/%: FORCE ## one image; PRETRAINED=DIR bakes weights into /opt/pretrained
+build: $(addprefix build/,$(IMAGES)) ## build all images (3 min; seconds if only our code has changed)
+build/%: FORCE ## build one image; PRETRAINED=DIR copies weights to /opt/pretrained
 	@python3 -m local build $* --registry '$(REGISTRY)' --tag '$(TAG)' --variant '$(VARIANT)' --platform '$(PLATFORM)' \
 	  --base-image '$(BASE_IMAGE)' --source '$(SOURCE)' $(call option,pretrained,$(PRETRAINED))
-# Serving's environment is made once, in inference, and copied from there.
+# The serving environment is built in inference and copied from there.
 $(addprefix build/,$(TRAINING)): build/inference
 
-push: $(call envs,dev) ## every image, to REGISTRY; in ECR it logs in and makes repositories; prints the URIs to paste
+push: $(call envs,dev) ## push all images to REGISTRY and print the URIs; for ECR, log in and create repositories
 	@$(call PY,dev) -m local push $(IMAGES) --registry '$(REGISTRY)' --tag '$(TAG)' --variant '$(VARIANT)'
-push/%: FORCE $(call envs,dev) | $(call goals,build build/%) ## one image, to REGISTRY=HOST/PATH
+push/%: FORCE $(call envs,dev) | $(call goals,build build/%) ## push one image to REGISTRY=HOST/PATH
 	@$(call PY,dev) -m local push $* --registry '$(REGISTRY)' --tag '$(TAG)' --variant '$(VARIANT)'
-sbom: $(call envs,dev) ## what is in the built images, Python and Debian packages: sbom/NAME.cdx.json
+sbom: $(call envs,dev) ## list the Python and Debian packages in the built images: sbom/NAME.cdx.json
 	@REGISTRY='$(REGISTRY)' TAG='$(TAG)' VARIANT='$(VARIANT)' $(call PY,dev) -m local sbom $(IMAGES)
-# `make -j build push`: what is not built yet cannot be pushed.
+# With `make -j build push`, build before pushing.
 push sbom: | $(call goals,build build/%)
 
 BASE = SAGEMAKER_BASE_DIR=$(call quoted,$(call folder,$(BASE_DIR)))
-train/%: FORCE $(call envs,serve) ## the image's train program without Docker, on BASE_DIR=DIR shaped like /opt/ml
+train/%: FORCE $(call envs,serve) ## run an image's train program without Docker, on BASE_DIR=DIR shaped like /opt/ml
 	@VISION_ALGORITHM=$* $(BASE) $(call PY,$(ENV_$*)) -m train
-serve: $(call envs,serve) ## the image's serve program without Docker, on BASE_DIR=DIR, at PORT=N (8080)
+serve: $(call envs,serve) ## run the serve program without Docker, on BASE_DIR=DIR, at PORT=N (8080)
 	@$(BASE) SAGEMAKER_BIND_TO_PORT=$(call quoted,$(PORT)) exec $(call PY,serve) -m serve
 
 LOCAL_MODE = $(call PY,dev) -m local local-mode $* --image '$(REGISTRY)/$*:$(TAG)$(if $(filter gpu,$(VARIANT)),-gpu)' \
@@ -175,31 +177,31 @@ local/%: FORCE $(call envs,dev) ## train, deploy and predict in SageMaker local 
 
 data: $(call envs,dev) ## download the Oxford-IIIT Pet data set (800 MB)
 	@$(call PY,dev) -m local data
-bench: $(call envs,mxnet tensorflow serve dev) ## side-by-side measurements, by hand on a quiet machine
+bench: $(call envs,mxnet tensorflow serve dev) ## run the benchmarks, on an idle machine (40 min)
 	@$(call PY,dev) -m benchmarks $(call option,data,$(DATA))
 
-envs: $(call envs,$(ENVIRONMENTS) tests) ## every environment under .venvs (2 min, seconds when uv has the packages)
+envs: $(call envs,$(ENVIRONMENTS) tests) ## create all environments in .venvs (2 min; seconds from uv's cache)
 begin = python=$$(.ci/machine); echo "==> $(@D) ($1)"; rm -rf $(@D)
 end = touch $@; echo "==> $(@D) is ready in $$SECONDS s"
-# uv makes the others. It comes from its own lock file through pip, so no uv has to be on the machine.
+# uv creates the other environments. pip installs it from its own lock file, so uv need not be installed on the machine.
 $(STAMP_uv):
 	@$(call begin,15 s); "$$python" -m venv $(@D); \
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK_uv); $(end)
-# Wheels only, but for two source distributions, which are built with the one setuptools that is locked.
+# Only wheels are installed, except for two source distributions, which are built with a locked version of setuptools.
 $(call envs,$(ENVIRONMENTS)): | $(STAMP_uv)
 	@$(call begin,up to 1 min; seconds from uv's cache); $(UV) venv --quiet --python "$$python" $(@D); \
 	$(UV) pip sync --quiet --require-hashes --only-binary :all: --no-binary sagemaker-training,inotify-simple \
 	  --build-constraints $(LOCK_build-constraints) --python $(@D)/bin/python $(LOCK_$(notdir $(@D))); $(end)
-# Packages only: tests/__main__.py puts them behind those of the environment that it runs in.
+# This is only a folder of packages, which tests/__main__.py adds to sys.path after the environment's own packages.
 $(STAMP_tests): | $(STAMP_uv)
 	@$(call begin,15 s); $(UV) pip install --quiet --require-hashes --only-binary :all: --no-deps \
 	  --python "$$python" --target $(@D) -r $(LOCK_tests); $(end)
 
-# Lock files name no index, so every one of them works with a mirror. Overrides are in a file beside the .in file.
-lock: $(addprefix lock/,uv build-constraints $(ENVIRONMENTS) tests $(FRAMEWORKS:=-gpu)) ## lock files; LOCKFLAGS=--upgrade
+# Lock files do not name an index, so they work with any mirror. Overrides are in a file next to the .in file.
+lock: $(addprefix lock/,uv build-constraints $(ENVIRONMENTS) tests $(FRAMEWORKS:=-gpu)) ## write lock files; LOCKFLAGS=--upgrade
 lock/tests: $(addprefix lock/,$(ENVIRONMENTS))
 CONSTRAINTS_tests := $(foreach name,mxnet tensorflow serve dev,--constraints $(LOCK_$(name)))
-# Images for GPUs: CUDA, and what the images for CPUs have, in the same versions.
+# The images for GPUs have CUDA, and the packages of the images for CPUs in the same versions.
 $(foreach name,$(FRAMEWORKS),$(eval lock/$(name)-gpu: lock/$(name)) \
   $(eval CONSTRAINTS_$(name)-gpu := --constraints $(LOCK_$(name))))
 lock/%: FORCE $(STAMP_uv)
@@ -207,8 +209,8 @@ lock/%: FORCE $(STAMP_uv)
 	  --python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url $(LOCKFLAGS) $(LOCK_$*:.txt=.in) \
 	  -o $(LOCK_$*) $(addprefix --overrides ,$(wildcard $(dir $(LOCK_$*))overrides.txt)) $(CONSTRAINTS_$*)
 
-clean: ## remove environments, sbom/ and caches; not images, and not what was trained
+clean: ## remove environments, sbom/ and caches, but not images or trained models
 	@rm -rf .venvs .tests sbom .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
-clean/models: FORCE ## remove .demo/ and .local/: what demos and local mode have trained, and their data
+clean/models: FORCE ## remove .demo/ and .local/: models trained by demos and local mode, and their data
 	@rm -rf .demo .local

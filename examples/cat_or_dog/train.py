@@ -1,7 +1,8 @@
-"""Cat or dog: MobileNetV2 on class folders, a training script as one would write it for SageMaker's TensorFlow images.
+"""Cat or dog: a typical training script for SageMaker's TensorFlow images, which trains MobileNetV2 on class folders.
 
-One channel, `training`, with train/CLASS/*.jpg and validation/CLASS/*.jpg. The model takes float32 pixels from 0 to 1,
-(n, image_size, image_size, 3), and answers the probability of the second class. It goes to SM_MODEL_DIR/1.
+There is one channel, `training`, with train/CLASS/*.jpg and validation/CLASS/*.jpg. The model's input is float32 (n,
+image_size, image_size, 3) with pixels from 0 to 1, and its output is the probability of the second class. The model is
+saved in SM_MODEL_DIR/1.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 
 def arguments() -> argparse.Namespace:
-    """What the job sets: hyperparameters as arguments, folders in the environment."""
+    """Parse the hyperparameters, which are arguments, and the folders, which are environment variables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch_size", type=int, default=16)
@@ -20,30 +21,31 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--learning_rate", type=float, default=0.001)
     parser.add_argument("--training", default=os.environ["SM_CHANNEL_TRAINING"])
     parser.add_argument("--export", default=os.path.join(os.environ["SM_MODEL_DIR"], "1"))
-    return parser.parse_known_args()[0]  # SDK v2 adds --model_dir, an address in S3
+    return parser.parse_known_args()[0]  # SDK v2 adds --model_dir, an S3 URI
 
 
 def photos(folder: str, image_size: int, batch_size: int, shuffle: bool) -> tf.data.Dataset:
-    """Batches of pixels from 0 to 1, float32 (n, image_size, image_size, 3), and labels.
+    """Return batches of pixels from 0 to 1, float32 (n, image_size, image_size, 3), and labels.
 
-    With `shuffle`, for training, in a new order each epoch.
+    With `shuffle`, the order changes each epoch.
     """
-    found = keras.utils.image_dataset_from_directory(
+    dataset = keras.utils.image_dataset_from_directory(
         folder, label_mode="binary", image_size=(image_size, image_size), batch_size=None, shuffle=False
     )
-    count = len(found.file_paths)
-    kept = found.map(lambda pixels, label: (tf.cast(tf.round(pixels), tf.uint8), label)).cache()  # bytes, not floats
+    count = len(dataset.file_paths)
+    # Cache bytes, because floats would take four times the memory.
+    cached = dataset.map(lambda pixels, label: (tf.cast(tf.round(pixels), tf.uint8), label)).cache()
     if shuffle:
-        kept = kept.shuffle(count, seed=1)
-    batches = kept.batch(batch_size).map(lambda pixels, label: (tf.cast(pixels, tf.float32) / 255, label))
+        cached = cached.shuffle(count, seed=1)
+    batches = cached.batch(batch_size).map(lambda pixels, label: (tf.cast(pixels, tf.float32) / 255, label))
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def augmented(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Flipped, zoomed and turned at random.
+    """Flip, zoom and rotate the photos at random.
 
-    Here and not in the model: where these layers come first in it, Keras exports it as if it were to be trained, with
-    chance in its answers and batch normalisation over the one photo of a request.
+    These layers must not be the first layers of the model. Keras would export such a model in training mode, with random
+    predictions and batch normalization over the single photo of a request.
     """
     layers = [
         keras.layers.RandomFlip("horizontal"),
@@ -51,21 +53,21 @@ def augmented(batches: tf.data.Dataset) -> tf.data.Dataset:
         keras.layers.RandomRotation(20 / 360),
     ]
 
-    def changed(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def augment(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         for layer in layers:
             pixels = layer(pixels, training=True)
         return pixels, labels
 
-    return batches.map(changed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return batches.map(augment, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def network(image_size: int) -> keras.Model:
-    """MobileNetV2 from random weights, all of it trainable."""
+    """Build a MobileNetV2 with random weights and all layers trainable."""
     shape = (image_size, image_size, 3)
     base = keras.applications.MobileNetV2(shape, include_top=False, weights=None)
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9  # 0.999 wants thousands of steps before validation means anything
+            layer.momentum = 0.9  # with the default 0.999, validation is meaningless for thousands of steps
     head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dropout(0.5), keras.layers.Dense(1, "sigmoid")]
     return keras.Sequential([keras.Input(shape), base, *head])
 

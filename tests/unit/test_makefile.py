@@ -133,9 +133,7 @@ def test_the_placeholder_registry_of_the_docs_is_rejected_before_anything_is_bui
 ) -> None:
     done = make("build", "push", f"REGISTRY={registry}", path=no_docker)
     assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        f"REGISTRY={registry} is a pattern: write your account of 12 digits for ACCOUNT and its region" in done.stderr
-    )
+    assert f"REGISTRY={registry} is a placeholder: replace ACCOUNT with your 12-digit account number" in done.stderr
 
 
 @pytest.mark.parametrize(("goal", "names"), [("push", " ".join(IMAGES)), ("push/inference", "inference")])
@@ -375,10 +373,10 @@ def test_environments_are_made_again_only_if_their_lock_file_changes(fresh: Path
 
 def test_missing_packages_are_reported_before_an_environment_is_made(fresh: Path) -> None:
     (fresh / ".ci").mkdir()
-    program(fresh / ".ci", "machine", "echo 'Missing here: gcc.' >&2; exit 2")
+    program(fresh / ".ci", "machine", "echo 'Missing packages: gcc.' >&2; exit 2")
     done = make("envs", folder=fresh)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("Missing here: gcc.\n")
+    assert done.stderr.startswith("Missing packages: gcc.\n")
     assert not (fresh / ".venvs").exists()
 
 
@@ -489,7 +487,7 @@ def test_a_machine_with_nothing_installed_gets_one_command_to_run(bare: Path) ->
     done = machine(bare)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "Missing here: git make gcc python3-venv python3-dev libgomp1. "
+        "Missing packages: git make gcc python3-venv python3-dev libgomp1. "
         "Run: sudo apt-get update && sudo apt-get install -y gcc git libgomp1 python3-dev python3-venv make\n"
     )
 
@@ -516,7 +514,7 @@ def test_a_machine_without_a_compiler_lacks_only_that(bare: Path) -> None:
     program(bare, "python3", f'exec {sys.executable} "$@"')
     done = machine(bare)
     assert done.returncode == 2
-    assert done.stderr.startswith("Missing here: gcc. Run: ")
+    assert done.stderr.startswith("Missing packages: gcc. Run: ")
 
 
 def test_another_python_version_is_reported_with_the_required_one(bare: Path) -> None:

@@ -1,9 +1,9 @@
-/* Stands in for NVIDIA's driver library where a machine has none, so that libmxnet.so can be loaded and computes on the
-   CPU: the ten functions of the driver that it is linked against, and cuInit, with which whoever else asks for GPUs
-   begins. Each answers that there is no device. train/job/cuda.py loads it, and never where there is a driver. */
+/* A stub of NVIDIA's driver library, with which libmxnet.so can be loaded and computes on the CPU if a machine has no
+   driver. It has the ten functions that libmxnet.so is linked against, and cuInit, which other programs call first to
+   find GPUs. All return that there is no device. train/job/cuda.py loads this library only if there is no driver. */
 
 #define NO_DEVICE(function) \
-    int function(void) { return 100; } /* CUDA_ERROR_NO_DEVICE; a caller's arguments are left alone */
+    int function(void) { return 100; } /* CUDA_ERROR_NO_DEVICE; the arguments are ignored */
 
 NO_DEVICE(cuInit)
 
