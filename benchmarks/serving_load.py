@@ -180,7 +180,7 @@ def _pinger(address: tuple[str, int], end: float, tally: Tally) -> None:
 def timed(
     connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, end: float, tally: Tally
 ) -> int | None:
-    """Send a request and record the response unless it comes after `end`. Return the status; None on a lost connection."""
+    """Send a request, record the response unless it comes after `end`, and return its status, or None on an error."""
     start = time.monotonic()
     try:
         status = _exchange(connection, method, path, body)

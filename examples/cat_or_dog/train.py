@@ -44,8 +44,8 @@ def photos(folder: str, image_size: int, batch_size: int, shuffle: bool) -> tf.d
 def augmented(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Flip, zoom and rotate the photos at random.
 
-    These layers must not be the first layers of the model. Keras would export such a model in training mode, with random
-    predictions and batch normalization over the single photo of a request.
+    These layers must not be the first layers of the model. Keras would export such a model in training mode, with
+    random predictions and batch normalization over the single photo of a request.
     """
     layers = [
         keras.layers.RandomFlip("horizontal"),

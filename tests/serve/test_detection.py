@@ -116,7 +116,7 @@ def test_custom_attributes_limit_the_number_of_detections(detector: Server, head
     [
         ("threshold=high", "The custom attribute threshold is 'high', it must be a number from 0 to 1."),
         ("threshold=0.5,max_detections=-3", "The custom attribute max_detections is '-3', it must be a whole number"),
-        ("max_detections=1;max_detections=2", "The custom attribute max_detections is given twice"),
+        ("max_detections=1;max_detections=2", "The custom attribute max_detections is set twice"),
     ],
 )
 def test_an_invalid_custom_attribute_gets_400_with_a_reason(detector: Server, header: str, message: str) -> None:

@@ -127,7 +127,7 @@ def test_ping_and_metrics_have_their_own_threads_and_bodies_are_read_in_another(
     used: list[str] = []
     worker = Worker.__new__(Worker)
     worker.tpool, worker.in_threads = Pool("requests", used), 0
-    worker.apart = {path: Pool(path, used) for path in ("/ping", "/metrics")}
+    worker.separate = {path: Pool(path, used) for path in ("/ping", "/metrics")}
     unreader = SimpleNamespace(unread=lambda data: None)
     worker._hand_over(SimpleNamespace(head=bytearray(head), parser=SimpleNamespace(unreader=unreader)))
     assert used == [pool]
@@ -183,7 +183,7 @@ def test_without_metrics_the_path_is_unknown_and_requests_are_not_logged(models:
 
 def test_two_workers_share_one_page_and_killed_workers_leave_only_their_counts(models: Path) -> None:
     with Server(models / "classifier", SAGEMAKER_MODEL_SERVER_WORKERS="2") as server:
-        server.wait_for("answers 200", times=2)
+        server.wait_for("returns 200", times=2)
         pids = [int(line.rpartition(" ")[2]) for line in server.log() if "Booting worker" in line]
         [folder] = folders(pids[0])
         assert [predict(server) for _ in range(8)] == [200] * 8
@@ -194,7 +194,7 @@ def test_two_workers_share_one_page_and_killed_workers_leave_only_their_counts(m
             assert [value(page, "vision_requests_in_progress", model="model") for page in pages] == [1] * 6
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
-            server.wait_for("answers 200", times=4)
+            server.wait_for("returns 200", times=4)
         metrics = scrape(server)
         assert value(metrics, "vision_requests_in_progress", model="model") == 0
         assert value(metrics, "vision_requests_total", model="model", status="200") == 8

@@ -523,4 +523,4 @@ def test_another_python_version_is_reported_with_the_required_one(bare: Path) ->
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("Python 3.11 is required")
-    assert "python3 here is 3.13.1" in done.stderr
+    assert "python3 is 3.13.1" in done.stderr
