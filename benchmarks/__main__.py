@@ -18,7 +18,7 @@ MXNET = ROOT / ".venvs" / "mxnet" / "bin" / "python"
 TENSORFLOW = ROOT / ".venvs" / "tensorflow" / "bin" / "python"
 KERAS = "image-classification-tensorflow"
 _UNTRAINED = {"resnet18": "image-classification", "ssd": "object-detection", "fcn": "semantic-segmentation"}
-# The job whose weights both sides of the comparison with a Keras program freeze.
+# The hyperparameters of the job that trains the base weights for the comparison with a Keras script.
 _BASE = {"train_layers": "all", "epochs": 40, "mini_batch_size": 32, "learning_rate": 0.001, "dropout": 0.2}
 
 
@@ -68,7 +68,7 @@ def mxnet(data: Path, work: Path) -> None:
 def tensorflow(data: Path, work: Path) -> None:
     """Compare a typical Keras script with our training, and TensorFlow with ONNX Runtime for serving."""
     channels = {kind: _prepare(KERAS, data, work / kind, "--classes", kind) for kind in ("breed", "species")}
-    print("\nTraining: a MobileNetV2 on the breeds, whose weights both sides freeze", flush=True)
+    print("\nTraining: the base MobileNetV2 for both sides, on the breeds", flush=True)
     parts = {folder.name: folder for folder in channels["breed"].iterdir()}
     opt_ml.lay_out(work / "ml", parts, _BASE)
     programs.train(work / "ml", KERAS)

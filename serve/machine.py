@@ -1,4 +1,4 @@
-"""The CPUs and memory that this container may use: the machine's, within the limits of the cgroup."""
+"""The CPUs and memory that this container may use, within the limits of its cgroup."""
 
 import ctypes
 import gc

@@ -102,9 +102,9 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings. Raises SettingsError."""
         read = _Reader(environment)
-        # By default there are as many concurrent predictions as CPUs, each with as many threads. Measured with
-        # ResNet-50 on 2 cores: 57 ms for one client and 19 photos/s for 8. With one thread per prediction: 94 ms and
-        # 21 photos/s.
+        # By default, one prediction per CPU runs concurrently, and each one has one thread per CPU. Measured with
+        # ResNet-50 on 2 cores: 57 ms for one client and 19 photos/s for 8 clients. With one thread per prediction:
+        # 94 ms and 21 photos/s.
         cpus = machine.cpu_count()
         multi_model, requested_workers = read.boolean(MULTI_MODEL), read.integer(WORKERS, 1, 1, 64)
         # SageMaker sends one request to load a model, and only one process receives it.

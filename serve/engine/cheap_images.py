@@ -11,8 +11,8 @@ MAX_PIXELS = 16_000_000
 _MAX_HEADER_BYTES, _MAX_SEGMENTS = 1 << 20, 1000
 """Limits of a JPEG before its first scan. Pillow parses this part in Python, in at most 0.1 s with these limits."""
 _MAX_OTHER_CHUNKS, _MIN_CHUNK_BYTES = 50, 4096
-"""Limits of a PNG, whose chunks Pillow also parses in Python: the number of chunks without pixels, and the mean size of
-chunks with pixels."""
+"""Limits of a PNG: the number of chunks without pixels, and the mean size of chunks with pixels. Pillow also
+parses the chunks in Python."""
 
 _START_OF_FRAME = range(0xC0, 0xD0)
 _NO_FRAME = (0xC4, 0xC8, 0xCC)  # tables, and a reserved marker
@@ -35,7 +35,7 @@ def reduced_size(data: bytes, spec: InputSpec) -> tuple[int, int] | None:
 
 
 def size(data: bytes) -> tuple[int, int] | None:
-    """Return the (width, height) of an image whose cost per pixel is low whatever the data; None for any other.
+    """Return the (width, height) of an image if its cost per pixel is low for any data, else None.
 
     These are baseline JPEGs with a single scan, and PNGs with up to 8 bits and without alpha or interlacing, if the
     part before the pixels is short.

@@ -35,7 +35,7 @@ class Engine(Protocol):
     def read(self, data: bytes, media: str, attributes: Sequence[tuple[str, str]]) -> Any:
         """Parse a request's body, media type and custom attributes, and return the argument of `respond`.
 
-        Work whose cost depends on the body is done here, in a sandbox. Raises a ServeError for invalid requests.
+        Expensive bodies are processed here, in a sandbox. Raises a ServeError for invalid requests.
         """
 
     def respond(self, read: Any, form: Form[Any]) -> str | bytes:

@@ -146,7 +146,7 @@ class SandboxedReader(Reader):
         raise UnreadableImage(reason if header else self._with_memory_hint(reason))
 
     def _with_memory_hint(self, reason: str) -> str:
-        """Return the reason with the hint that the decoder may only lack memory, for images whose header is unknown."""
+        """Add a hint that the decoder may have run out of memory, which is possible if the header is unknown."""
         if reason.startswith("is damaged ("):
             return f"{reason}, or takes more than {self._limit('memory')} to decode"
         return reason

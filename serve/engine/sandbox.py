@@ -1,4 +1,4 @@
-"""Child processes for work whose cost depends on the request, with limits on memory and CPU time."""
+"""Runs potentially expensive work for requests in child processes with limits on memory and CPU time."""
 
 import os
 import signal

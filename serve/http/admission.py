@@ -20,8 +20,8 @@ _Turn = tuple["Future[Any]", Callable[[], Any]]
 class Gate:
     """Limits the admitted requests and the concurrent predictions. Each model has its own queue.
 
-    Each queue is first in, first out. The next turn goes to the model with the fewest running predictions; among equals
-    to the one whose last turn is longest ago. So a slow model does not starve a fast one.
+    Each queue is first in, first out. The next turn goes to the model with the fewest running predictions, and in case
+    of a tie to the model that has waited longest for a turn. So a slow model does not starve a fast one.
 
     A thread pool runs the predictions, because a semaphore is not fair: a thread that releases it acquires it again
     before waiting threads wake up. With 8 clients, some waited 4 seconds while others had responses in 0.1 s.
@@ -30,8 +30,8 @@ class Gate:
     def __init__(self, admitted: int, queue: int, shared: bool = False) -> None:
         """At most `admitted` predictions run and `queue` requests wait.
 
-        If the places are `shared` by models, a model may hold no more places than it leaves free: half of them if it is
-        the only one, a third if another model is as busy. So there is always a place for a model that holds none.
+        With `shared`, models share the places, and a model may hold no more places than it leaves free: half of them if
+        it is the only one, or a third if another model is just as busy. So a model without a place can always get one.
         """
         self._capacity = admitted + queue
         self._shared = shared

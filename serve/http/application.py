@@ -20,7 +20,7 @@ from serve.telemetry.trace import DECODE, RECEIVE, current, stage
 log = logging.getLogger("serve")
 
 MAX_PAYLOAD_MB = 100
-"""Batch transform rejects a MaxPayloadInMB whose product with MaxConcurrentTransforms exceeds this."""
+"""Batch transform limits the product of MaxPayloadInMB and MaxConcurrentTransforms to this."""
 
 
 def create_app(settings: Settings, models: Models, observer: Observer) -> Flask:

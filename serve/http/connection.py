@@ -90,7 +90,7 @@ class Connection(socket.socket):
                 pass
             finally:
                 self.may_wait.release()
-        log.warning("closing a connection whose client does not read its response of %d bytes", len(view))
+        log.warning("closing a connection, because the client does not read its response of %d bytes", len(view))
         raise ConnectionResetError(errno.ECONNRESET, "the client does not read")
 
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:

@@ -64,7 +64,7 @@ def _quality(form: Form[Any], forms: Sequence[Form[Any]], ranges: MIMEAccept) ->
 
 
 def _exact_match(media: str, parameters: Mapping[str, str], forms: Sequence[Form[Any]]) -> Form[Any] | None:
-    """Return the form for a media type: the first whose parameter is present, else the one without a parameter."""
+    """Return the form for a media type: the first with a matching parameter, or else the one without a parameter."""
     candidates = [form for form in forms if form.media == media]
     selected = [form for form in candidates if parameters.get(form.parameter, "false") not in ("false", "0")]
     return next(iter(selected + [form for form in candidates if not form.parameter]), None)

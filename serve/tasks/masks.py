@@ -22,7 +22,7 @@ from serve.artifact import InputSpec
 from serve.preprocess import placed
 
 _TILE_PIXELS, _TILE_WIDTH = 1 << 16, 2048
-"""The size of a tile, which takes a few 100 kB whatever the size of the photo and the number of classes."""
+"""The size of a tile. A tile takes a few 100 kB, however large the photo and however many classes."""
 
 
 def class_ids(logits: NDArray[np.float32], size: tuple[int, int], spec: InputSpec) -> NDArray[np.uint8]:
@@ -56,7 +56,7 @@ def probabilities(logits: NDArray[np.float32], size: tuple[int, int], spec: Inpu
 
 
 def png(mask: NDArray[np.uint8]) -> bytes:
-    """Return a mask, uint8 (H, W), as a PNG file with a colour palette, whose 8-bit pixel values are the class ids."""
+    """Return a mask, uint8 (H, W), as an 8-bit PNG file with a colour palette and class ids as pixel values."""
     image = Image.fromarray(mask)
     image.putpalette(PALETTE)
     file = io.BytesIO()
@@ -90,7 +90,7 @@ def _tiles(
     """Yield the photo in tiles: rows and columns, and for each class in turn its float32 logits there."""
     covered, (width, height) = placed(size, spec), size
     stride = spec.resize // logits.shape[-1]  # input pixels that a cell covers
-    # Use only the cells whose centre is on the photo, at least one: the others describe the padding.
+    # Use only the cells with their centre on the photo, but at least one. The others describe the padding.
     columns, rows = (max(1, (side + stride // 2) // stride) for side in covered)
     inside = logits[:, :rows, :columns]
     wide = min(width, _TILE_WIDTH)

@@ -1,1 +1,1 @@
-"""What is known of requests beside their answers: how long each stage took, the metrics, the request log."""
+"""Traces of requests, the metrics, and the request log."""

@@ -23,7 +23,7 @@ from serve.words import sentence
 
 
 class Functions:
-    """A SavedModel of TensorFlow 2, whose signatures are functions. `run` is thread-safe."""
+    """A SavedModel of TensorFlow 2, with functions as signatures. `run` is thread-safe."""
 
     def __init__(self, path: Path, name: str) -> None:
         """Load the model. Raises ArtifactError."""

@@ -34,8 +34,8 @@ def of_function(function: Any) -> str:
     The input has floats and the shape (batch, height, width, channels), or channels first, with fixed sides.
     """
     with _log_failure():
-        # Inline Keras's nested functions. Variables must not be frozen, because that fails for models with
-        # augmentation, whose random number generators have a state.
+        # Inline Keras's nested functions. Do not freeze variables, because that fails for models with augmentation:
+        # their random number generators have a state.
         graph_def = convert_to_constants._run_inline_graph_optimization(function, False, False)
         names = [tensor.name for tensor in function.inputs]
         outputs = [tensor.name for tensor in function.outputs]

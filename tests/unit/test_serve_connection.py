@@ -139,5 +139,5 @@ def test_only_a_limited_number_of_threads_waits_for_clients_that_do_not_read(
     with pytest.raises(ConnectionResetError):
         server.sendall(LONG)
     assert time.monotonic() - start < WAIT / 2
-    message = f"closing a connection whose client does not read its response of {len(LONG)} bytes"
+    message = f"closing a connection, because the client does not read its response of {len(LONG)} bytes"
     assert [record.getMessage() for record in caplog.records] == [message] * 2
