@@ -13,7 +13,7 @@ from serve import machine
 log = logging.getLogger("serve")
 
 MAX_KILLS = 10
-"""After this many out-of-memory kills in a row while loading a model, the next worker does not load it again."""
+"""Maximum number of out-of-memory kills in a row while a model is being loaded. After that, it is not loaded again."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ PEAK = 4
 """Peak memory for loading a graph, per byte of its file. Measured with graphs of 9 to 132 MB: 2.7 to 3.95 at the peak,
 1.01 to 1.13 afterwards."""
 BASE = 20 * 10**6
-"""Peak memory in bytes in addition, for a graph of any size."""
+"""Additional peak memory in bytes, independent of the size of the graph."""
 
 
 class Memory:

@@ -65,7 +65,7 @@ class Model:
 
     def require_ready(self) -> None:
         """Raise NotLoaded if the model was unloaded, and Unavailable with the reason if it is not ready."""
-        state = self.state  # read once, because it may change
+        state = self.state  # read only once, because it may change at any time
         if state == "unloaded":
             raise not_loaded(self.name)
         if state != "ready":

@@ -26,7 +26,7 @@ ONLY = "model"
 """The name of the model of a single-model server."""
 
 PAUSE = 1.0
-"""Seconds before loading a model is tried again after memory ran out; doubled each time, up to a minute."""
+"""Seconds before the server tries again to load a model after memory ran out. Doubled each time, up to a minute."""
 
 
 class Models:

@@ -1,4 +1,4 @@
-"""The log. Every message stays a single short line, even if it quotes text from a client, a model file or a library."""
+"""The log. Every message is a single short line, even if it quotes text from a client, a model file or a library."""
 
 import json
 import logging

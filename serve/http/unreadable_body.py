@@ -10,7 +10,7 @@ from serve.preprocess import FORMATS, UnreadableImage
 _MAX_DETAIL = 300  # characters of a library's message
 _MAX_QUOTE = 12  # characters of a body
 _DAMAGED = "is damaged ("  # followed by a library's message, which may quote the body
-_MIN_LENGTH = 500  # in an image of this many bytes, where 1 in 128 is "\n" or "\r", missing ones are not a coincidence
+_MIN_LENGTH = 500  # longer images almost always contain "\n" or "\r", because 1 byte in 128 is one of them
 # The start of a JPEG, PNG, GIF and WebP in base64, and of a browser's data URL.
 _BASE64 = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR", b"data:image/")
 

@@ -147,7 +147,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._close(self._dequeue(conn))
 
     def _read_on(self, conn: Conn, searched: int) -> None:
-        """Hand over the connection if its head is complete, else wait for more. `searched` bytes need no new search."""
+        """Hand over the connection if its head is complete, else wait. Only search after the first `searched` bytes."""
         end = conn.head.find(b"\r\n\r\n", max(0, searched - 3))
         if (end if end >= 0 else len(conn.head)) > MAX_HEAD:
             reason = f"The request line and headers exceed the limit of {MAX_HEAD} bytes."

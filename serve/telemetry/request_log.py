@@ -13,8 +13,7 @@ from serve.telemetry.trace import STAGES, Trace
 log = logging.getLogger("serve")
 
 SILENT_SECONDS = 5.0
-"""The time after a line about a 503 without further ones, because a busy server refuses thousands of requests per
-second."""
+"""Minimum time between two lines about 503s, because a busy server may refuse thousands of requests per second."""
 
 _MAX_CHARS = 300  # of a path, and of a reason
 _FREQUENT = ("/ping", "/metrics")
@@ -23,7 +22,7 @@ _FREQUENT = ("/ping", "/metrics")
 class RequestLog:
     """Writes `which` requests: all, errors (status 400 and above), or none.
 
-    With errors, there is at most one line about 503s in SILENT_SECONDS, which includes the number of the others.
+    With errors, there is at most one line about 503s in SILENT_SECONDS, which includes the number of skipped lines.
     SageMaker requests /ping and /metrics all the time, so these are only written if they are refused.
     """
 

@@ -1,4 +1,4 @@
-"""Starts a server: binds the port, and sends 503 responses until the model is converted, if that is necessary."""
+"""Binds the server's port and, if necessary, converts the model while requests get 503."""
 
 import errno
 import logging
