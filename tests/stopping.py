@@ -140,7 +140,7 @@ def cases(name: str) -> dict[str, Case]:
     algorithm = ALGORITHMS[name]
     return {
         "whole": Case(TRAIN, {"epochs": 2}),
-        "sigterm-before-the-first-epoch": Case(stop_at("is set aside", 1)),
+        "sigterm-before-the-first-epoch": Case(stop_at("Moved the model of an earlier job", 1)),
         "sigterm-in-mid-epoch": Case(stop_at(algorithm.epoch_ended, 2)),
         "sigterm-in-evaluation": Case(stop_at(algorithm.trained, 1)),
         "divergence": Case(DIVERGE, algorithm.schedule),
