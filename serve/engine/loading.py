@@ -31,7 +31,9 @@ class Loader:
     """Loads models, which share one sandbox for reading requests. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
-        sandbox = Sandbox(settings.decode_memory, settings.decode_seconds, settings.admitted, settings.timeout)
+        # Half of the queue, so that expensive requests leave places to others.
+        queue = settings.queue // 2
+        sandbox = Sandbox(settings.decode_memory, settings.decode_seconds, settings.admitted, queue, settings.timeout)
         self._reader = SandboxedReader(sandbox, settings.max_pixels)
         self._settings = settings
         self._memory = Memory(settings.body_memory)

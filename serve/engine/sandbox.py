@@ -35,14 +35,13 @@ class Crashed(Exception):
 class Sandbox:
     """One child process per concurrent job, started on demand and kept for the next job. Thread-safe."""
 
-    def __init__(self, memory: int, seconds: float, jobs: int, patience: float) -> None:
+    def __init__(self, memory: int, seconds: float, jobs: int, queue: int, patience: float) -> None:
         """Each job may take `memory` bytes and `seconds` of CPU time.
 
-        At most `jobs` jobs run, and as many wait for up to `patience` seconds. This keeps the expensive requests of one
-        client from blocking others.
+        At most `jobs` jobs run, and `queue` jobs wait for up to `patience` seconds.
         """
         self.memory, self.seconds = memory, seconds
-        self._gate, self._patience = Gate(jobs, jobs), patience
+        self._gate, self._patience = Gate(jobs, queue), patience
         self._idle: list[_Child] = []
         self._lock = Lock()
 

@@ -58,6 +58,15 @@ def test_64_clients_get_200_or_503_and_no_connection_is_reset(server: Server) ->
     assert set(statuses) == {200, 503}
 
 
+def test_8_clients_with_images_for_the_sandbox_all_get_200(models: Path) -> None:
+    photo = encode(Image.effect_noise((1500, 1000), 50).convert("RGB"), progressive=True)
+    with Server(models / "classifier", VISION_CONCURRENT_PREDICTIONS="1") as server:
+        server.wait_until_ready()
+        with concurrent.futures.ThreadPoolExecutor(8) as clients:
+            responses = clients.map(lambda _: server.request("POST", "/invocations", photo, timeout=60), range(40))
+            assert {response.status for response in responses} == {200}
+
+
 def test_many_rejected_requests_write_few_lines_to_the_log(models: Path) -> None:
     with Server(models / "classifier", VISION_CONCURRENT_PREDICTIONS="1", VISION_QUEUE_SIZE="0") as server:
         server.wait_until_ready()

@@ -36,7 +36,7 @@ MB = 2**20
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     """A sandbox with 64 MB and one second for each job, one job at a time."""
-    sandbox = Sandbox(64 * MB, 1, jobs=1, patience=30)
+    sandbox = Sandbox(64 * MB, 1, jobs=1, queue=1, patience=30)
     yield sandbox
     sandbox.close()
 
@@ -64,7 +64,7 @@ import sys
 from serve.engine.reader import Reader, SandboxedReader
 from serve.engine.sandbox import Sandbox
 from serve.artifact import InputSpec
-SandboxedReader(Sandbox({64 * MB}, 1, 1, 1))
+SandboxedReader(Sandbox({64 * MB}, 1, 1, 1, 1))
 before = set(sys.modules)
 for data in {files!r}:
     Reader().image(data, {SPEC!r}).load()
@@ -277,7 +277,7 @@ def test_a_child_that_dies_while_it_waits_is_replaced(sandbox: Sandbox) -> None:
     ("number", "error"), [(signal.SIGKILL, Exhausted), (signal.SIGSEGV, Crashed), (signal.SIGPROF, Exhausted)]
 )
 def test_a_child_that_is_killed_at_work_fails_only_its_own_job(number: int, error: type[Exception]) -> None:
-    own_sandbox = Sandbox(64 * MB, 60, jobs=1, patience=30)
+    own_sandbox = Sandbox(64 * MB, 60, jobs=1, queue=1, patience=30)
     failed: list[BaseException] = []
 
     def work() -> None:
@@ -306,7 +306,7 @@ def run_until_refused(sandbox: Sandbox) -> None:
 
 
 def test_jobs_beyond_the_running_and_queued_ones_are_rejected_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    own_sandbox = Sandbox(64 * MB, 60, jobs=1, patience=30)
+    own_sandbox = Sandbox(64 * MB, 60, jobs=1, queue=1, patience=30)
     inside, may_end = threading.Semaphore(0), threading.Event()
 
     def stand_in(job: str, given: dict[str, object], data: bytes) -> tuple[dict[str, object], bytes]:
@@ -340,7 +340,7 @@ MODEL = TensorModel(
 
 @pytest.mark.parametrize("rows", [10, 500_000])
 def test_a_text_gives_the_same_call_here_and_in_the_sandbox(rows: int) -> None:
-    own_sandbox = Sandbox(512 * MB, 60, jobs=1, patience=60)
+    own_sandbox = Sandbox(512 * MB, 60, jobs=1, queue=1, patience=60)
     data = b"\n".join(b"%d" % (row % 100) for row in range(rows))
     assert (len(data) > reader.MAX_CHEAP_TEXT) == (rows > 10)
     read = SandboxedReader(own_sandbox).text(data, "text/csv", MODEL)
