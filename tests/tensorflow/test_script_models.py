@@ -64,7 +64,7 @@ def test_the_model_of_a_script_like_the_seed_projects_is_converted_and_served(tr
     assert 0 < expected < 1
     predictions, log = by_serve(trained.model.parent)
     assert predictions == [[pytest.approx(expected, abs=1e-5)]]
-    assert not [line for line in log if "being converted" in line]
+    assert not [line for line in log if "for ONNX Runtime" in line]
 
 
 @pytest.mark.parametrize("trained", ["keras2"], indirect=True)

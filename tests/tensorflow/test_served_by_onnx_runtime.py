@@ -88,7 +88,7 @@ def test_errors_are_json_with_the_reason(sums: Server) -> None:
 
 def test_sigterm_during_a_conversion_exits_with_0_and_leaves_no_files(two_versions: Path, tmp_path: Path) -> None:
     with Server(two_versions, TMPDIR=str(tmp_path)) as server:
-        server.wait_for("is being converted")
+        server.wait_for("converting")
         server.terminate()
         assert server.wait(60) == 0
     assert list(tmp_path.iterdir()) == []

@@ -54,7 +54,7 @@ def test_a_model_of_text_is_served_by_tensorflow_and_the_log_gives_the_reason(wo
     expected = [{"length": 5, "upper": "HELLO"}, {"length": 0, "upper": ""}]
     assert predict(words, {"instances": ["hello", ""]}) == (200, {"predictions": expected})
     status, response = predict(words, {"instances": [1]})
-    assert (status, response["reason"].split(":")[0]) == (400, "\"instances\" holds '1'")
+    assert (status, response["reason"].split(":")[0]) == (400, "\"instances\" contains '1'")
 
 
 def test_an_image_for_a_model_of_text_is_sent_as_b64(words: Server) -> None:
