@@ -1,4 +1,4 @@
-"""`make bench`: runs the benchmarks in this folder, on a drawn data set or on --data DIR in the official layout."""
+"""`make bench`: runs the benchmarks in this folder on a drawn data set, or on the Oxford-IIIT Pets in --data DIR."""
 
 import argparse
 import subprocess
@@ -26,7 +26,7 @@ def main() -> int:
     """Run all benchmarks, which takes about forty minutes on 2 cores."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--data", type=Path, help="a data set in the official Oxford-IIIT Pet layout")
-    parser.add_argument("--only", choices=("mxnet", "tensorflow"), help="only run the benchmarks of one framework")
+    parser.add_argument("--only", choices=("mxnet", "tensorflow"), help="run only the benchmarks of one framework")
     arguments = parser.parse_args()
     if arguments.data is not None:
         try:

@@ -5,8 +5,8 @@
 DIR is the output of `python3 -m local prepare image-classification-tensorflow`, and FILE is the model.keras of a job
 that trained all layers. Both sides train a head on the frozen MobileNetV2 in FILE: 128 pixels, batches of 16, dropout
 0.5, Adam. One side is a typical script: class folders through `ImageDataGenerator` (flip, zoom 0.8 to 1.2, rotation by
-up to 20 degrees) into `fit`, one sigmoid. The other side is the trainer's code. Both scale pixels to -1..1, as for the
-frozen weights. Both run in one process and take turns, and ratios are computed per pair.
+up to 20 degrees) into `fit`, one sigmoid. The other side is the trainer's code. Both scale pixels to -1..1, as the
+frozen weights expect. Both run in one process and take turns, and ratios are computed per pair.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _SOURCE = "saved by Keras"
 
 
 class Script:
-    """The script: a Keras model with two classes and its generators of photos."""
+    """The script: a Keras model with two classes and its photo generators."""
 
     def __init__(self, channels: Path, weights: Path, seed: int, augmented: bool) -> None:
         import keras
@@ -70,7 +70,7 @@ class Script:
         self.model.fit(tf.data.Dataset.from_tensors(batch).repeat(len(self.train)), epochs=1, shuffle=False, verbose=0)
 
 
-class Nowhere:
+class NullFolder:
     """A model folder that discards everything."""
 
     def save(self, epoch: int, improved: bool, before: int | None) -> None:
@@ -115,7 +115,7 @@ class Ours:
         from train.trainer import Trainer
 
         trainer = Trainer(
-            create_learner(self._network, self._data, self._hp), replace(self._hp, epochs=count), Nowhere()
+            create_learner(self._network, self._data, self._hp), replace(self._hp, epochs=count), NullFolder()
         )
         trainer.run()
         return trainer.best.value
@@ -124,7 +124,7 @@ class Ours:
 def main() -> None:
     """Print images/s with augmentation, then the time and accuracy of ten epochs without and with it."""
     parser = argparse.ArgumentParser(prog="benchmarks.keras_program", description=__doc__.splitlines()[0])
-    parser.add_argument("--channels", type=Path, required=True, help="folder of class folders, train/ and validation/")
+    parser.add_argument("--channels", type=Path, required=True, help="folder with train/ and validation/")
     parser.add_argument("--weights", type=Path, required=True, help="model.keras of a job with train_layers=all")
     parser.add_argument("--pairs", type=int, default=6, help="turns of one epoch each (default: 6)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of ten epochs each (default: 3)")

@@ -22,7 +22,7 @@ class Container:
     port: int
 
     def connect(self) -> http.client.HTTPConnection:
-        """Return a connection, which the first request opens."""
+        """Return a connection that opens on the first request."""
         return http.client.HTTPConnection(self.host, self.port, timeout=120)
 
     def request(self, method: str, path: str, body: bytes | None = None) -> int:
@@ -45,7 +45,7 @@ class Container:
         return done.stdout
 
     def processes(self) -> list[int]:
-        """Return the ids of the main process and its worker, in this order."""
+        """Return the ids of the main process and its worker, in that order."""
         main = int(docker("inspect", "--format={{.State.Pid}}", self.id))
         children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
         return [main, *map(int, children)]

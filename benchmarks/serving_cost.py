@@ -2,7 +2,7 @@
 
     python benchmarks/serving_cost.py --model-dir DIR --images DIR --other CHECKOUT
 
-Standard library only. The checkouts take turns, and the minimum of each one counts. The CPU time includes child
+Standard library only. The checkouts take turns, and their minimum times are compared. The CPU time includes child
 processes of the server, but not the client.
 """
 

@@ -1,11 +1,11 @@
-"""Benchmarks many models in one container: how many fit, memory after unloading, killed workers, and a long load.
+"""Benchmarks many models in one container: how many fit, memory after unloading, killed workers, and sustained load.
 
     python benchmarks/serving_many.py fill --image sagemaker-vision/inference:dev --models DIR --photo FILE
     python benchmarks/serving_many.py cycle --image IMAGE --models DIR --photo FILE
     python benchmarks/serving_many.py kill --image IMAGE --models DIR DIR DIR --photo FILE
     python benchmarks/serving_many.py load --image IMAGE --models DIR DIR DIR --photo FILE --minutes 10
 
-Standard library and Docker only. Needs a user who may read all of /proc. Each DIR has model.json and model.onnx.
+Standard library and Docker only. Requires permission to read all of /proc. Each DIR has model.json and model.onnx.
 """
 
 import argparse
@@ -37,7 +37,7 @@ RETRY_SECONDS = 1  # as in the Retry-After header of a 503
 
 @dataclass
 class Load:
-    """Clients that send requests to random models of `names` until `stop`, and only pause after a 503."""
+    """Clients that send requests to random models in `names` until `stop` is set, and pause only after a 503."""
 
     container: Container
     photo: bytes
@@ -92,7 +92,7 @@ class Load:
 def fill(arguments: argparse.Namespace) -> None:
     """Load copies of the first model until long after the container is full, under a light load."""
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(arguments.count):  # real copies, so that the page cache is used as with different models
+        for number in range(arguments.count):  # real copies, so that they use the page cache like different models
             shutil.copytree(arguments.models[0], Path(folder) / str(number) / "model")
         with (
             started(arguments.image, arguments.memory, {"/opt/ml/models": Path(folder)}) as container,
@@ -119,7 +119,7 @@ def fill(arguments: argparse.Namespace) -> None:
 
 
 def cycle(arguments: argparse.Namespace) -> None:
-    """Load, invoke and unload the first model again and again."""
+    """Load, invoke and unload the first model repeatedly."""
     with started(arguments.image, arguments.memory, {"/opt/ml/models/0": arguments.models[0]}) as container:
         photo, memory = arguments.photo.read_bytes(), []
         for number in range(arguments.count):
@@ -152,7 +152,7 @@ def kill(arguments: argparse.Namespace) -> None:
                         kills.append(time.monotonic())
                         with suppress(ProcessLookupError):  # it has just ended
                             os.kill(worker, signal.SIGKILL)
-        print(f"{arguments.count} requests of {CLIENTS} clients, {len(kills)} workers killed")
+        print(f"{arguments.count} requests from {CLIENTS} clients, {len(kills)} workers killed")
         print(load.report())
         if arguments.log:
             print(container.log())
@@ -160,7 +160,7 @@ def kill(arguments: argparse.Namespace) -> None:
 
 
 def load(arguments: argparse.Namespace) -> None:
-    """Send requests to all models for some minutes, and print the memory after each minute."""
+    """Send requests to all models for several minutes, and print the memory after each minute."""
     with started(arguments.image, arguments.memory, _mounts(arguments)) as container:
         names = _load_all(container, arguments)
         clients = Load(container, arguments.photo.read_bytes(), names)

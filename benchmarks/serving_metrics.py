@@ -1,9 +1,9 @@
-"""Measures the cost of metrics and the request log in microseconds of CPU time per request, without HTTP and a model.
+"""Measures the cost of metrics and the request log in microseconds of CPU time per request, without HTTP or a model.
 
     .venvs/serve/bin/python -m benchmarks.serving_metrics     (from the repository's root)
 
-An application that computes nothing goes through the stages of a prediction, with and without the server's Observer in
-turns. The difference is the cost. The goal is at most 50 us for the metrics. Also measures a scrape with 20 models.
+An application that computes nothing goes through the stages of a prediction, alternately with and without the server's
+Observer. The difference is the cost. The goal is at most 50 us for the metrics. Also measures a scrape with 20 models.
 """
 
 import argparse

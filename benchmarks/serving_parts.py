@@ -1,10 +1,9 @@
-"""Measures which part of a request's time is spent in the network, and which in the rest of the server.
+"""Measures how much of a request's time is spent in the network, and how much in the rest of the server.
 
     .venvs/serve/bin/python -m benchmarks.serving_parts --model-dir DIR --images DIR     (from the repository's root)
 
-The model's DIR has model.onnx and model.json. The rest is the server's own code without HTTP: decode and resize the
-image, compute the prediction from the network's outputs, and encode it. Requests are sent one at a time, with the
-model's default response format.
+The rest is the server's own code without HTTP: decode and resize the image, compute the prediction from the network's
+outputs, and encode it. Requests are sent one at a time, with the model's default response format.
 """
 
 import argparse
@@ -38,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.serving_parts", description=__doc__.splitlines()[0])
     parser.add_argument("--model-dir", type=Path, required=True, help="folder with model.onnx and model.json")
     parser.add_argument("--images", type=Path, required=True, help="an image file, or a folder of .jpg and .png files")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each photo is sent (default: 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="how many times each photo is sent (default: 5)")
     arguments = parser.parse_args()
     engine = Timed(arguments.model_dir, cpu_count())
     form = engine.forms(batch=False)[0]

@@ -75,7 +75,10 @@ def served(model: Path, precision: str) -> Iterator[tuple[tuple[str, int], int]]
 def turn(
     server: tuple[tuple[str, int], int], images: list[bytes], arguments: argparse.Namespace
 ) -> tuple[float, float]:
-    """Return milliseconds of CPU time per response, and responses/s. Exits if a status was not 200."""
+    """Return milliseconds of CPU time per response, and responses/s.
+
+    Exits if a status was not 200 or a connection was lost.
+    """
     address, process = server
     before = serving_cost.processor_seconds(process)
     responses, _ = serving_load.load(address, images, arguments.clients, arguments)

@@ -1,11 +1,11 @@
-"""Compares images/s of two hosts and of one host: a ResNet-18 at 128 pixels with batches of 32 photos per host.
+"""Compares the images/s of two hosts and of one host: a ResNet-18 at 128 pixels with batches of 32 photos per host.
 
     .venvs/dev/bin/python -m benchmarks.several_hosts --data DIR [--pairs N]       (from the repository's root)
     .venvs/dev/bin/python -m benchmarks.several_hosts --data DIR --starts N
 
 DIR has photos in a layout that `python3 -m local prepare` reads. Each host is a container with one core, so the
-gradients (45 MB) cross the loopback interface of one machine in each step, copied by the cores that also compute. One
-and two hosts take turns. With --starts, run N jobs on two hosts with each MXNet image, and count the successful ones.
+gradients (45 MB) cross the Docker network of one machine in each step, copied by the cores that also compute. One and
+two hosts take turns. With --starts, run N jobs on two hosts with each MXNet image, and count the successful ones.
 """
 
 import argparse
@@ -103,7 +103,7 @@ class Job:
 
 
 def measure(data: str, pairs: int, tag: str, work: Path) -> None:
-    """Print images/s of one host and of two in turns, and their ratio."""
+    """Print the images/s of one host and of two hosts, which take turns, and their ratio."""
     job, ratios = Job("image-classification", tag, data, _CLASSIFIER, work), []
     for pair in range(1, pairs + 1):
         one, two = (_rate(job, count) for count in (1, 2))
@@ -113,7 +113,7 @@ def measure(data: str, pairs: int, tag: str, work: Path) -> None:
 
 
 def _rate(job: Job, count: int) -> float:
-    """Return images/s of all hosts together, without the first epoch."""
+    """Return the combined images/s of all hosts, without the first epoch."""
     code, log = job.run(count)[0]
     if code:
         sys.exit(f"the job failed with exit code {code}: {log[-1000:]}")

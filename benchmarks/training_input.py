@@ -1,4 +1,4 @@
-"""Measures whether training waits for its input: images/s of real epochs and of the same steps on a constant batch.
+"""Measures whether training waits for its input: the images/s of real epochs and of the same steps on a constant batch.
 
     .venvs/mxnet/bin/python -m benchmarks.training_input NAME --channels DIR     (from the repository's root)
 
@@ -60,7 +60,7 @@ class Setup:
         """Run an epoch of steps on one batch. Results are read one step late, as in a real epoch."""
         previous = None
         for _ in range(self.batches):
-            current = self.step(*self.batch)[0][0]  # of the first and only device
+            current = self.step(*self.batch)[0][0]  # the output of the only device
             if previous is not None:
                 previous.asnumpy()
             previous = current
@@ -130,7 +130,7 @@ def main() -> None:
         def real(number: int = number) -> None:
             setup.epoch(number)
 
-        # The sides alternate in going first, because a shared machine often slows down under load.
+        # The sides take turns going first, because a shared machine often slows down under load.
         order = (setup.constant, real) if number % 2 else (real, setup.constant)
         seconds = {work.__name__: _seconds(work) for work in order}
         constant_rate, real_rate = setup.images / seconds["constant"], setup.images / seconds["real"]
@@ -168,7 +168,7 @@ def _setup(lines: Any, step: Any, batches: Any, hp: CommonHyperparameters) -> Se
 def _seconds(work: Callable[[], object]) -> float:
     import mxnet as mx
 
-    mx.nd.waitall()  # a step returns before its backward pass has finished, which counts for the side that started it
+    mx.nd.waitall()  # a step returns before its backward pass ends, which must count for the side that started it
     start = time.monotonic()
     work()
     mx.nd.waitall()

@@ -1,10 +1,10 @@
-"""Prints the GPU memory that training needs by network, for the table in docs/instances.md.
+"""Prints how much GPU memory each network needs for training, for the table in docs/instances.md.
 
     .venvs/mxnet/bin/python -m benchmarks.training_memory     (from the repository's root; 3 minutes)
 
-This does not need a GPU. Before MXNet computes, it plans the memory of all intermediate results and gradients, in the
+This does not need a GPU. Before MXNet computes, it plans the memory for all intermediate results and gradients, in the
 same way for all devices, and reports the total. Its slope over the batch size is the memory per sample. The weights,
-their gradients and the momentum of the optimizer do not depend on the batch size.
+their gradients and the optimizer's momentum do not depend on the batch size.
 """
 
 import re
@@ -19,9 +19,9 @@ from train.semantic_segmentation import network as segmentation
 
 _BATCHES = (2, 4)
 _CARDS = (16, 24, 40)
-"""Memory in GB. The difference to GiB is smaller than _FREE."""
+"""Memory in GB. The difference from GiB is smaller than _FREE."""
 _FREE = 2.5
-"""GB left free for CUDA's context, the code of libraries and cuDNN's workspace, for which MXNet allows up to 1 GB."""
+"""GB left free for CUDA's context, library code and cuDNN's workspace, for which MXNet allows up to 1 GB."""
 
 
 def networks() -> Iterator[tuple[str, int, gluon.HybridBlock]]:
@@ -38,7 +38,7 @@ def networks() -> Iterator[tuple[str, int, gluon.HybridBlock]]:
 
 
 def needed(net: gluon.HybridBlock, side: int) -> tuple[float, float]:
-    """Return the memory in MB per sample of the batch, and the memory that does not depend on the batch."""
+    """Return the memory in MB per sample, and the memory that does not depend on the batch size."""
     outputs = net(mx.sym.var("data"))
     symbol = mx.sym.Group(list(outputs)) if isinstance(outputs, list | tuple) else outputs
     gradients = {name: "null" if name == "data" else "write" for name in symbol.list_arguments()}

@@ -131,7 +131,7 @@ def _fail(base: Path, message: str, detail: str = "") -> None:
     Keep an existing failure file: since `prepare`, only the user's script can have written it.
     """
     LOG.error(message)
-    # The toolkit would log the message again as "Framework Error" with a traceback, and that the file exists.
+    # The toolkit would log the message again as "Framework Error" with a traceback, and then that the file exists.
     logging.getLogger("sagemaker-training-toolkit").addFilter(
         lambda record: not record.getMessage().startswith(("Framework Error", "Failure file exists"))
     )

@@ -63,7 +63,7 @@ class Epoch:
             self._values.setdefault(name, []).append(value)
 
     def close(self, mean: Mean = single_host) -> None:
-        """Compute the metrics after the last batch. `mean` averages them over the hosts, except the throughput."""
+        """Compute the metrics after the last batch. `mean` averages them across the hosts, except the throughput."""
         means = mean(np.array([self.mean(name) for name in self._values]))
         self.metrics = dict(zip(self._values, means.tolist(), strict=True)) | {"throughput": self.rate}
 

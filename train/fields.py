@@ -1,4 +1,4 @@
-"""The types of hyperparameters, as dataclass fields that define how to parse and validate a text."""
+"""The types of hyperparameters, as dataclass fields that define how to parse and validate strings."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 NONE = ("none", "null")
-"""Texts that SDKs send for Python's None."""
+"""Strings that SDKs send for Python's None."""
 _TRUE, _FALSE = ("1", "true"), ("0", "false")
 _ROW = "hyperparameter"  # the key in a field's metadata
 
@@ -27,8 +27,8 @@ REQUIRED = NoDefault("required")
 class Hyperparameter:
     """The metadata of a hyperparameter's field, in addition to its name and its type.
 
-    `parse` turns the text into a value or raises ValueError; `valid` describes the valid values. `default` is the value
-    if the text is missing or empty. If the hyperparameter is accepted without effect, `ignored` is the reason for the
+    `parse` turns a string into a value or raises ValueError; `valid` describes the valid values. `default` is the value
+    if the string is missing or empty. If the hyperparameter is accepted without effect, `ignored` is the reason for the
     log ("" logs nothing), and `resolve` drops it. The string below the field, there or in a base class, documents it;
     `python3 -m local hyperparameters` prints all this as a table for the documentation.
     """
@@ -128,7 +128,7 @@ def _wholes(text: str) -> tuple[int, ...]:
 
 
 def pattern() -> Any:
-    """Return a field for a regular expression. `false` and `none` mean none, as in the built-ins' shipped defaults."""
+    """Return a field for a regular expression. `false` and `none` mean no pattern, as in the built-ins' defaults."""
 
     def parse(text: str) -> str | None:
         if text.lower() in (*_FALSE, *NONE):

@@ -1,4 +1,4 @@
-"""The hyperparameters that all algorithms share, and how SageMaker's texts are parsed and checked."""
+"""The hyperparameters that all algorithms share, and how SageMaker's strings are parsed and checked."""
 
 import dataclasses
 import difflib
@@ -20,7 +20,7 @@ _PLATFORM_NAMES = ("default_user_module_name",)
 
 
 class CommonHyperparameters(ABC):
-    """The hyperparameters and their documentation that every algorithm's dataclass must define as fields."""
+    """The hyperparameters that every algorithm's dataclass must define as fields, with their documentation."""
 
     num_classes: int | None
     num_training_samples: int | None
@@ -64,7 +64,7 @@ class CommonHyperparameters(ABC):
 
     @abstractmethod
     def log(self, hosts: int = 1) -> None:
-        """Log the hyperparameters, with a warning for each that has less effect than expected in a job of `hosts`."""
+        """Log the hyperparameters, with warnings about those that have less effect than expected on `hosts` hosts."""
 
     def replace(self, **values: Any) -> Self:
         """Return a copy with these values, checked again."""
@@ -85,7 +85,7 @@ def warn_of_late_steps(hp: CommonHyperparameters) -> None:
     late = [str(step) for step in hp.lr_scheduler_step if step >= hp.epochs]
     if late:
         LOG.warning(
-            "lr_scheduler_step=%s is not below epochs=%d: the learning rate is not reduced there",
+            "lr_scheduler_step=%s is not below epochs=%d: training ends before the learning rate is reduced",
             ",".join(late),
             hp.epochs,
         )
@@ -100,7 +100,7 @@ def log_kv_store(kv_store: str | None, hosts: int) -> None:
 
 
 def read(path: Path) -> dict[str, str]:
-    """Read hyperparameters.json as a mapping of text to text; a missing file is an empty mapping.
+    """Read hyperparameters.json as a mapping of strings to strings; a missing file is an empty mapping.
 
     The SDK's framework estimators also encode each value as JSON. Therefore a value that decodes to a JSON string is
     replaced by that string; any other value is unchanged. Raises UserError if the file is not a JSON object.
@@ -130,7 +130,7 @@ def user_settings(raw: Mapping[str, str]) -> dict[str, str]:
 def resolve(raw: Mapping[str, str], accepted: Iterable[type[Any]]) -> dict[str, Any]:
     """Parse the values in `raw` for the fields of the dataclasses `accepted`, without the fields that are ignored.
 
-    Fields that are not set keep the defaults of their constructors. Raises UserError that lists all problems at once:
+    Fields that are not set keep the defaults of their constructors. Raises a UserError that lists all problems at once:
     unknown names with the closest valid one, invalid values, and missing values.
     """
     known, texts = rows(accepted), user_settings(raw)

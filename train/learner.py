@@ -14,7 +14,7 @@ from train.state import State
 
 B = TypeVar("B", bound=tuple[Any, ...])  # a batch: several arrays
 R = TypeVar("R")  # the result of a step, which the framework may still be computing
-K = TypeVar("K")  # what an evaluation keeps for the final check
+K = TypeVar("K")  # what an evaluation keeps for the final checks
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluated(Generic[K]):
-    """The result of an evaluation: the value to maximise, metrics by name, and what the final check compares."""
+    """The result of an evaluation: the value to maximise, metrics by name, and what the final checks compare."""
 
     value: float
     metrics: dict[str, float]
@@ -73,7 +73,7 @@ class Step(ABC, Generic[B, R]):
 
 
 class Lines(Generic[K]):
-    """The log lines of a job, in order of appearance. Subclasses spell texts out in full so that grep finds them."""
+    """The log lines of a job, in order of appearance. Subclasses write every message in full, so that grep finds it."""
 
     every: ClassVar[int]
     """The number of batches between two log lines about speed."""

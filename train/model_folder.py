@@ -16,8 +16,8 @@ from train.files import names, replace, writing
 from train.hyperparameter_types import CommonHyperparameters
 from train.learner import Best, K, Lines
 from train.log import LOG
-from train.quantization import closing
-from train.quantization.closing import Reference, Request
+from train.quantization import workflow
+from train.quantization.workflow import Reference, Request
 from train.verify import Check, verify
 
 _NAME = "sagemaker-vision-containers"
@@ -103,7 +103,7 @@ class Model(ABC, Generic[K]):
 
     @abstractmethod
     def check(self, best: Best[K]) -> Check:
-        """Return what the final checks compare. Called after the graph and model.json are written."""
+        """Return the inputs and expected outputs of the final checks. The graph and model.json are already written."""
 
     def quantization(self) -> Request | None:
         """Return the settings for an int8 graph, or None if `quantize` is not set."""
@@ -180,7 +180,7 @@ class ModelFolder(Generic[K]):
         request = self._model.quantization()
         if request is not None:
             reference = Reference(check.files, predictions, len(predictions), check.metric)
-            closing.quantize(self._folder, reference, request)
+            workflow.quantize(self._folder, reference, request)
         self._lines.finished(best, self._folder, names(self._folder))
 
     def rescue(self, best: Best[K] | None) -> str:

@@ -2,7 +2,7 @@
 
 The first line has the format's name and version. The second line is the JSON, which contains the dtype and shape of
 each array in place of its values. The bytes of the arrays follow in the same order. The file ends with the SHA-256 of
-everything before. Later versions must also end with it, so that a newer file can be distinguished from a damaged one.
+everything before it. Later versions must also end with one, so that a newer file can be told from a damaged one.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ def check(path: Path) -> None:
 
 
 def read(path: Path) -> State:
-    """Return the state that `write` wrote, bit for bit, but with lists for tuples. Raises the errors of `check`."""
+    """Return the state that `write` wrote, bit for bit, but with lists for tuples. Raises the same errors as `check`."""
     with path.open("rb") as file:
         _check(path, file)
         text = file.readline()

@@ -30,7 +30,7 @@ class Trainer(Generic[B, R, K]):
     """Trains a learner epoch by epoch. `best` is the best epoch so far, or None before the first one is complete.
 
     `checkpoint` is called with the trainer's state after each epoch. `mean` averages an epoch's metrics, float64 (n,),
-    over the hosts.
+    across the hosts.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Trainer(Generic[B, R, K]):
 
 
 def train(learner: Learner[B, R, Any], epoch: Epoch, mean: Mean = single_host) -> None:
-    """Train one epoch; `mean` averages its metrics over the hosts.
+    """Train one epoch; `mean` averages its metrics across the hosts.
 
     Raises Stopped, and Diverged if the loss is not finite.
     """

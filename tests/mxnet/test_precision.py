@@ -113,6 +113,6 @@ def test_float16_is_used_only_on_gpus_and_logged() -> None:
         assert [precision.is_half("float32", devices) for devices in (cpu, gpu)] == [False, False]
         assert [precision.is_half("float16", devices) for devices in (cpu, gpu)] == [False, True]
     assert lines == [
-        "precision_dtype=float16 is computed as float32: the CPU does not compute in float16",
+        "precision_dtype=float16 is ignored: the CPU does not support float16, so float32 is used",
         "precision_dtype=float16: mixed precision, with a scaled loss",
     ]

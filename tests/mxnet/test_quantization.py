@@ -25,8 +25,8 @@ from train import log
 from train.data.samples import Sample
 from train.job import stop
 from train.quantization import __main__ as quantization
-from train.quantization import closing, quantizer, sensitivity
-from train.quantization.closing import Reference, Request
+from train.quantization import quantizer, sensitivity, workflow
+from train.quantization.workflow import Reference, Request
 from train.verify import predict_with_server
 
 SIDE = 24
@@ -134,7 +134,7 @@ def quantized(folder: Path, photos: list[Sample[None]], validation: int = 60, **
     """Quantize the model in `folder`. Return whether int8 serves, and the log lines."""
     with log_lines() as lines:
         request = Request(photos[validation:], photos[:validation], seed=0, tolerance=0.01, **options)
-        kept = closing.quantize(folder, reference(folder, photos[:validation]), request)
+        kept = workflow.quantize(folder, reference(folder, photos[:validation]), request)
     return kept, list(lines)
 
 
@@ -329,7 +329,7 @@ def test_user_errors_name_the_fix(tmp_path: Path, photos: list[Sample[None]], mo
     (few / "broken.jpg").write_bytes(b"no image")
     code, lines = command(monkeypatch, folder, "--calibrate", few)
     assert code == 2
-    assert lines[0].startswith(f"{few / 'broken.jpg'}: skipped: the image is not an image")
+    assert lines[0].startswith(f"{few / 'broken.jpg'} is left out because it is not an image")
     assert lines[1] == (
         f"--calibrate {few} has 3 readable images but needs at least 50: add more photos, like those that "
         "the model was trained on"
@@ -419,7 +419,7 @@ def test_the_emulated_processor_saturates_sums_for_eight_bit_weights(
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     teach(model)
     folder = written(tmp_path / "model", model)
-    closing.quantize(folder, reference(folder, photos[:60]), Request(photos[60:], (), 0, 1.0, ("--full-range",)))
+    workflow.quantize(folder, reference(folder, photos[:60]), Request(photos[60:], (), 0, 1.0, ("--full-range",)))
     described = artifact.read(folder)
     assert described.quantization.serves == INT8
     reduced = replace(described.quantization, reduce_range=True)  # otherwise the float graph would serve there

@@ -81,7 +81,7 @@ def test_class_weights_are_inversely_proportional_to_class_frequencies(labels: l
     assert class_weights(np.array(labels), len(weights)) == pytest.approx(weights)
 
 
-class Nowhere:
+class NullFolder:
     """A model folder that ignores what is saved."""
 
     def save(self, epoch: int, improved: bool, before: int | None) -> None:
@@ -96,5 +96,5 @@ def test_unaugmented_photos_are_read_once_if_the_lower_layers_are_frozen(
     hp = small.hyperparameters(train_layers="head", epochs=2, mini_batch_size=5, **augmentation)
     train, validation = small.Photos(10), small.Photos(10)
     train.validation, train.validation_tensor = validation.train, validation.train_tensor
-    Trainer(create_learner(network.build(hp), train, hp), hp, Nowhere()).run()
+    Trainer(create_learner(network.build(hp), train, hp), hp, NullFolder()).run()
     assert (train.reads, validation.reads) == (reads, 10)

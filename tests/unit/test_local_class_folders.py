@@ -107,7 +107,7 @@ def test_files_left_out_are_in_the_notes(tmp_path: Path) -> None:
     assert data.notes == {
         "files outside the folders for training and validation, left out": ["4.jpg"],
         TEST_PHOTOS: ["Testing/dog/3.jpg"],
-        "files in class folders whose names are not those of photos, left out": ["Training/dog/a.txt"],
+        "files in class folders without the suffix of an image, left out": ["Training/dog/a.txt"],
     }
 
 

@@ -224,7 +224,7 @@ def test_a_truncated_download_is_reported_with_its_size(served: tuple[str, Path]
         ("s3://bucket/w.params", "is neither https://, http:// nor file://"),
         ("file:///nowhere/w.params", "is not a file in this container"),
         ("http://127.0.0.1:port/w.params", "cannot be read"),
-        ("http://me:hidden@127.0.0.1/w.params", "comes with a user name"),
+        ("http://me:hidden@127.0.0.1/w.params", "has a user name"),
     ],
 )
 def test_invalid_urls_are_rejected_without_repeating_a_password(url: str, reason: str, kept: Path) -> None:

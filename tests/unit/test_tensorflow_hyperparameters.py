@@ -160,24 +160,24 @@ def test_hyperparameters_without_an_equivalent_are_reported_together() -> None:
         (
             {"train_only_top_layer": "True"},
             {"train_layers": "head"},
-            "train_only_top_layer=True is taken as train_layers=head",
+            "train_only_top_layer=True means train_layers=head",
         ),
         (
             {"train_only_top_layer": "False", "use_pretrained_model": "1"},
             {"train_layers": "all"},
-            "train_only_top_layer=False is taken as train_layers=all",
+            "train_only_top_layer=False means train_layers=all",
         ),
-        ({"dropout_rate": "0.3"}, {"dropout": 0.3}, "dropout_rate=0.3 is taken as dropout=0.3"),
-        ({"optimizer": "nesterov"}, {"optimizer": "nag"}, "optimizer=nesterov is taken as optimizer=nag"),
+        ({"dropout_rate": "0.3"}, {"dropout": 0.3}, "dropout_rate=0.3 means dropout=0.3"),
+        ({"optimizer": "nesterov"}, {"optimizer": "nag"}, "optimizer=nesterov means optimizer=nag"),
         (
             {"augmentation": "True"},
             {"horizontal_flip": True, "rotation_range": 72.0, "zoom_range": 0.1},
-            "augmentation=True is taken as horizontal_flip=True, rotation_range=72.0, zoom_range=0.1",
+            "augmentation=True means horizontal_flip=True, rotation_range=72.0, zoom_range=0.1",
         ),
         (
             {"augmentation": "True", "augmentation_random_flip": "None", "augmentation_random_rotation": "-0.75"},
             {"horizontal_flip": False, "rotation_range": 180.0, "zoom_range": 0.1},
-            "augmentation=True, augmentation_random_flip=none, augmentation_random_rotation=0.75 is taken as "
+            "augmentation=True, augmentation_random_flip=none, augmentation_random_rotation=0.75 means "
             "horizontal_flip=False, rotation_range=180.0, zoom_range=0.1",
         ),
         (
@@ -188,7 +188,7 @@ def test_hyperparameters_without_an_equivalent_are_reported_together() -> None:
         (
             {"binary_mode": "True", "num_classes": "2"},
             {"num_classes": 2},
-            "binary_mode=True is taken as num_classes=2: a prediction has a probability for each class",
+            "binary_mode=True means num_classes=2: a prediction has a probability for each class",
         ),
     ],
 )

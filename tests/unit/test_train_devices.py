@@ -150,4 +150,4 @@ def test_a_batch_with_fewer_pictures_than_devices_uses_only_as_many_devices(
     caplog.set_level("INFO", "train")
     monkeypatch.setattr(devices.LOG, "propagate", True)
     assert choose_devices([T4] * 4, most=2, patch=monkeypatch) == "gpu:0,gpu:1"
-    assert lines(caplog)[0] == "mini_batch_size=2 is less than 4 devices: using 2 devices"
+    assert lines(caplog)[0] == "mini_batch_size=2 is less than the 4 devices: using 2 devices"

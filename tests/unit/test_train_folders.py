@@ -106,7 +106,7 @@ def test_hidden_files_and_files_without_an_image_suffix_are_left_out(
     assert listed.class_names == ("cat", "dog")
     assert len(listed.train + listed.validation) == 4
     assert "files outside the class folders, left out: 1 (training/readme.txt)" in caplog.text
-    assert "files in class folders whose names are not those of photos, left out: 1 (training/cat/a.mat)" in caplog.text
+    assert "files in class folders without the suffix of an image, left out: 1 (training/cat/a.mat)" in caplog.text
 
 
 def test_photos_in_unsupported_formats_are_listed_so_that_they_are_reported_as_unreadable(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_photo_that_also_exists_in_a_readable_format_counts_once(
     listed = folders.list_samples(lay_out(tmp_path, *names), **DEFAULTS)
     assert names_and_labels(listed)[0] == [("train/cat/1.jpg", 0), ("train/dog/1.heic", 1)]
     assert "photos that also exist in a readable format, left out: 1 (train/cat/1.HEIC)" in caplog.text
-    assert "files in class folders whose names are not those of photos, left out: 1 (train/cat/1.mov)" in caplog.text
+    assert "files in class folders without the suffix of an image, left out: 1 (train/cat/1.mov)" in caplog.text
 
 
 BOTH = ("training/cat/1.jpg", "training/dog/2.jpg")

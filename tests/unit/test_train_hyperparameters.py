@@ -324,5 +324,5 @@ def test_steps_of_the_learning_rate_after_the_last_epoch_give_a_warning(
 ) -> None:
     check({**REQUIRED, "epochs": "4", "lr_scheduler_step": steps}).log()
     message = [line for line in caplog.messages if "is not reduced" in line]
-    warning = f"lr_scheduler_step={late} is not below epochs=4: the learning rate is not reduced there"
+    warning = f"lr_scheduler_step={late} is not below epochs=4: training ends before the learning rate is reduced"
     assert message == [warning] * bool(late)

@@ -16,7 +16,7 @@ from train.errors import Refuse, UserError, raise_error
 from train.log import LOG
 
 _NOT_IN_PARTS = "files outside the folders for training and validation, left out"
-_NOT_PHOTOS = "files in class folders whose names are not those of photos"
+_NOT_PHOTOS = "files in class folders without the suffix of an image"
 LAYOUT = "photos in class folders, such as train/cat/1.jpg and validation/dog/2.jpg"
 
 
@@ -76,7 +76,7 @@ def read(channel: Channel, separate: Channel | None, issues: DataIssues, refuse:
 
     The validation part is a folder in the channel, next to a folder for training, or the channel `separate`. Classes
     are sorted by name. `issues` gets the files that are left out. A single class, or a class folder that only the
-    validation part has, goes to `refuse`. Raise UserError with the channel, what it holds and what it must hold.
+    validation part has, goes to `refuse`. Raise UserError with the channel, its content and the expected content.
     """
     folders = parts(channel)
     train, validation = folders.get(TRAIN, channel), folders.get(VALIDATION, separate)
@@ -120,10 +120,10 @@ def main_channel(channels: dict[str, Channel]) -> Channel:
 
 
 def parts(channel: Channel) -> dict[str, Channel]:
-    """Return the folders for training, validation and testing in a channel; empty if it holds class folders itself.
+    """Return the folders for training, validation and testing in a channel; empty if it has class folders itself.
 
-    Folders are recognised by name, see data.parts. A class may also be called `train`, along with `bus`. So there must
-    be no other folders, and the training folder must have subfolders.
+    Folders are recognised by name, see data.parts. A class may also be named `train`, next to one named `bus`. So there
+    must be no other folders, and the training folder must have subfolders.
     """
     children = subfolders(channel.path)
     by_part = {part_of(path.name): path for path in children}
@@ -133,13 +133,13 @@ def parts(channel: Channel) -> dict[str, Channel]:
 
 
 def subfolders(path: Path) -> list[Path]:
-    """Return the folders in `path`, sorted, without hidden ones and macOS's __MACOSX."""
+    """Return the folders in `path`, sorted, except hidden ones and macOS's __MACOSX."""
     folders = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
     return [folder for folder in folders if folder.name != "__MACOSX"]
 
 
 def _class_names(channel: Channel, issues: DataIssues) -> tuple[str, ...]:
-    """Return the names of the class folders. Add files outside of them to `issues`."""
+    """Return the names of the class folders. Add files outside them to `issues`."""
     folders = subfolders(channel.path)
     if not folders:
         raise UserError(

@@ -27,7 +27,7 @@ class ClassifierHyperparameters(CommonHyperparameters):
     """Also log the top-k accuracy. At most the number of classes."""
     inference_resize: Resize
     """**Ours.** crop: scale the photo to `resize`, then take the centre. stretch: scale it to `image_shape`, ignoring
-    the aspect ratio, as the built-in documents it for inference. Also applies to validation."""
+    the aspect ratio, as documented for inference with the built-in. Also applies to validation."""
 
     def __post_init__(self) -> None:
         """Raise UserError for values that contradict each other. `top_k` is checked once num_classes is known."""

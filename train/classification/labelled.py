@@ -23,7 +23,7 @@ from train.job.peers import ALONE, Peers
 from train.log import LOG
 
 Label = int | NDArray[np.float32]
-"""A class id, or for multi-label float32 (K,) with 0 and 1."""
+"""A class id, or for multi-label float32 (K,) of zeros and ones."""
 L = TypeVar("L", bound=Label)
 
 
@@ -55,7 +55,7 @@ def list_samples(
 ) -> list[Sample[L]]:
     """Return the samples of channel `name`. The channel `name`_lst must exist unless it is RecordIO.
 
-    A line or record that cannot be used goes to `refuse`. Raise UserError with the file, the line and the fix.
+    An invalid line or record goes to `refuse`. Raise UserError with the file, the line and the fix.
     """
     channel, in_records = channels[name], is_recordio(channels, name, f"{name}_lst")
     if in_records:
@@ -100,7 +100,7 @@ def _list_lst(labels: Channel, images: Channel, classes: int, label: LabelReader
 def find_class_names(
     channels: dict[str, Channel], samples: Sequence[Sample[Label]], classes: int, peers: Peers = ALONE
 ) -> tuple[str, ...]:
-    """Return the names in classes.txt, else the folder names if each label has its own folder, else the numbers.
+    """Return the names in classes.txt, else the folder names if each label has a folder, else the numbers.
 
     All hosts must call it; their samples and files are combined.
     """
@@ -118,7 +118,7 @@ def find_class_names(
 
 
 def _folder(sample: Sample[Label]) -> str:
-    """Return the first folder in a sample's name, or "" if it is in none."""
+    """Return the first folder in a sample's name, or "" if there is none."""
     parts = PurePosixPath(sample.name).parts
     return parts[0] if len(parts) > 1 else ""
 

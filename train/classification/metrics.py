@@ -1,7 +1,7 @@
 """Metrics of classifiers, on NumPy arrays.
 
 `probabilities` is float32 (N, K). `labels` is int64 (N,) with one class per sample, or for multi-label float32 (N, K)
-with 0 and 1. Each function returns one value per sample; the mean over a subset is the subset's metric.
+of zeros and ones. Each function returns one value per sample; the mean over a subset is the subset's metric.
 """
 
 from typing import TypeGuard
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Labels = NDArray[np.int64] | NDArray[np.float32]
-"""(N,) class ids, or (N, K) of 0 and 1."""
+"""Class ids (N,), or zeros and ones (N, K)."""
 
 
 def one_class_each(labels: Labels) -> TypeGuard[NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""Score a classifier's predictions on a training batch, on the validation samples and in the closing check."""
+"""Score a classifier's predictions on a training batch, on the validation samples and in the final checks."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -16,12 +16,12 @@ from train.verify import Check, choose
 OUTPUT = "probabilities"
 """The name of the graph's only output."""
 EVALUATION_BATCH = 32
-# Samples in the closing checks. After a stop request only a few: the job is killed soon.
+# Samples in the final checks. After a stop request there are only a few, because the job will soon be killed.
 _TENSORS, _FILES, _FILES_STOPPED = 8, 2000, 64
 
 
 class Validation(Protocol):
-    """The validation data that the closing check needs."""
+    """The validation data that the final checks need."""
 
     @property
     def validation(self) -> Sequence[Sample[Label]]:
@@ -63,7 +63,7 @@ def check(
     predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     framework: str,
 ) -> Check:
-    """Return the check that the artifact's predictions equal the network's.
+    """Return the check that the artifact's predictions match the network's.
 
     `predict` runs the network in `framework`: float32 (N, C, H, W) to probabilities, float32 (N, K).
     """

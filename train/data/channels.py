@@ -113,10 +113,10 @@ def _channel(name: str, path: Path, values: dict[str, str]) -> Channel:
 
 
 def require_all(channels: dict[str, Channel], labels: str, why: str) -> None:
-    """Raise UserError that lists the missing training channels, with `why` the algorithm needs them.
+    """Raise UserError with the missing training channels and the reason `why` the algorithm needs them.
 
-    An algorithm needs `train` and `validation`, and for each of them that is not RecordIO its labels, `train_LABELS`.
-    If one of the two is missing, it is assumed to have the format of the other.
+    An algorithm needs `train` and `validation` and, for each of them that is not RecordIO, a channel with its labels,
+    such as `train_lst`. If one of the two is missing, it is assumed to have the format of the other.
     """
     records = {name: is_recordio(channels, name, f"{name}_{labels}") for name in _BOTH if name in channels}
     required = []
@@ -142,7 +142,7 @@ def _near(name: str, missing: Sequence[str]) -> str | None:
 
 
 def refuse_unsupported(channels: dict[str, Channel]) -> None:
-    """Raise UserError for a channel that the built-in supports and this version does not."""
+    """Raise UserError for a channel that the built-in supports but this version does not."""
     if "model" in channels:
         raise UserError(
             "channel 'model' (incremental training) is not supported yet: remove it, or pass weights through the "
@@ -153,7 +153,7 @@ def refuse_unsupported(channels: dict[str, Channel]) -> None:
 def is_recordio(channels: dict[str, Channel], name: str, labels: str) -> bool:
     """Return whether channel `name` is RecordIO.
 
-    It is if its content type says so, or if it holds a .rec file and there is no channel `labels`.
+    It is if its content type says so, or if it has a .rec file and there is no channel `labels`.
     """
     channel = channels[name]
     return channel.content_type == RECORDIO or (labels not in channels and bool(channel.files((".rec",))))

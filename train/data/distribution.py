@@ -1,4 +1,4 @@
-"""How SageMaker distributes a channel over the hosts of a job: each host gets all of it, or a different part."""
+"""How SageMaker distributes a channel across the hosts of a job: each host gets all of it, or a different part."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ from train.log import LOG
 
 @dataclass(frozen=True)
 class Distribution:
-    """How a channel is distributed over the hosts `peers`: if `sharded`, each has different samples."""
+    """How a channel is distributed across the hosts `peers`: if `sharded`, each has different samples."""
 
     peers: Peers = ALONE
     sharded: bool = False
 
     def shard(self, count: int, size: int) -> Shard:
-        """Return which of its `count` training samples this host uses, `size` per batch. All hosts must call it.
+        """Return which of its `count` training samples this host uses, `size` at a time. All hosts must call it.
 
         All hosts get the same number of batches, so hosts with fewer samples repeat some of theirs.
         """
@@ -50,7 +50,7 @@ class Distribution:
 
 
 def detect(peers: Peers, channel: Channel, samples: Sequence[Sample[object]]) -> Distribution:
-    """Return how a channel is distributed over the hosts. All hosts must call it.
+    """Return how a channel is distributed across the hosts. All hosts must call it.
 
     Raise UserError if hosts have different samples although the channel is not ShardedByS3Key.
     """

@@ -24,8 +24,8 @@ def read(
 ) -> list[Sample[L]]:
     """Return the samples of a .lst file. Paths are relative to `folder`; the images need not exist.
 
-    `file` is the name of the .lst file in messages. For a line that cannot be used, `refuse` gets a UserError with the
-    file, the line number, the value and what is valid.
+    `file` is the name of the .lst file in messages. For an invalid line, `refuse` gets a UserError with the file, the
+    line number, the value and what is valid.
     """
     listed: list[Sample[L]] = []
     seen: dict[str, int] = {}
@@ -58,7 +58,7 @@ def _text(path: Path, file: str) -> str:
 
 
 def _check_fields(fields: Sequence[str], where: str, first: bool) -> None:
-    """Raise UserError for a line that is not index, labels and path, or, if it is the `first`, for a header."""
+    """Raise UserError unless the line has an index, labels and a path; if it is the `first`, also if it is a header."""
     line = "\t".join(fields)
     if first and _is_header(fields):
         raise UserError(f"{where} is a header, {line[:120]!r}: remove the line; with pandas, write with header=False")

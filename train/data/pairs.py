@@ -20,7 +20,7 @@ IMAGE_SUFFIXES = (
 
 
 def select_images(names: Iterable[str]) -> list[str]:
-    """Return the names of images. One in an unreadable format is dropped if a readable one has the same stem."""
+    """Return the names of images. Drop an image in an unreadable format if a readable one has the same stem."""
     images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
     readable = {_stem(name) for name in images if name.lower().endswith(READABLE_SUFFIXES)}
     return [name for name in images if name.lower().endswith(READABLE_SUFFIXES) or _stem(name) not in readable]
@@ -52,7 +52,7 @@ def match(
 
 
 def _choose(label: str, images: Sequence[str], fix: str) -> str | None:
-    """Return the image of a label out of those with its base name: in the same folder, else in a readable format."""
+    """Return a label's image among those with its base name: in the same folder if possible, else a readable one."""
     same_folder = [image for image in images if _stem(image) == _stem(label)]
     chosen = same_folder or [image for image in images if image.lower().endswith(READABLE_SUFFIXES)] or images
     if len(chosen) > 1:

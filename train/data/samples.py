@@ -104,7 +104,7 @@ class DataIssues:
 
 
 class SampleCache(Generic[T]):
-    """Caches the results of `make(i)` until `budget` bytes are used; later results are made again on each access.
+    """Caches the results of `make(i)` until `budget` bytes are used; later results are recomputed on each access.
 
     `size(value)` is in bytes. Thread-safe.
     """
@@ -155,7 +155,7 @@ def memory_budget() -> int:
 def select_readable(
     what: str, samples: Sequence[Sample[L]], cache: SampleCache[T], tolerance: float
 ) -> tuple[list[Sample[L]], SampleCache[T]]:
-    """Make every sample once; return the readable ones and a cache of only them.
+    """Read every sample once; return the readable ones, and a cache of only these.
 
     Raise UserError with the first ten failures if more than the fraction `tolerance` of the samples is unreadable. The
     returned cache raises UserError with the sample's name if a sample becomes unreadable later.
@@ -189,8 +189,8 @@ def check_count(count: int, hp: CommonHyperparameters, followed: str = "former",
 
     If the channel is sharded, `count` is the number on this host and `total` the number on all hosts.
 
-    Raise UserError if the images do not fill one batch. Warn if num_training_samples is a different number: the
-    learning-rate schedule `followed` either it, "former", or the actual number, "latter".
+    Raise UserError if the images do not fill one batch. Warn if num_training_samples is a different number; `followed`
+    says whether the learning-rate schedule follows num_training_samples ("former") or the actual number ("latter").
     """
     if count < hp.mini_batch_size:
         raise UserError(
@@ -269,7 +269,7 @@ ALL = Shard()
 class Batches(Generic[T]):
     """Makes batches ahead of the trainer, each in one thread; NumPy, Pillow and OpenCV release the GIL.
 
-    `make(indices, rng)` returns one batch of `size`. Each epoch has all samples in a new order. The last batch is
+    `make(indices, rng)` returns one batch of `size`. Each epoch has all samples in a different order. The last batch is
     padded with samples from the start of the epoch, as in the built-in, so that all batches have the same shape.
     """
 

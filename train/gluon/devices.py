@@ -1,4 +1,4 @@
-"""The devices of an MXNet job, and how a network and its batches are distributed over them."""
+"""The devices of an MXNet job, and how a network and its batches are distributed across them."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ _OUT_OF_MEMORY = re.compile(r"out of memory|STATUS_ALLOC_FAILED")
 
 
 class Devices:
-    """The devices of a job. Each batch is split over their `contexts`."""
+    """The devices of a job. Each batch is split across their `contexts`."""
 
     def __init__(self, chosen: Sequence[Device], mini_batch_size: int) -> None:
         self.contexts = [mx.Context(device.kind, device.number) for device in chosen]
@@ -68,7 +68,7 @@ def place(net: gluon.Block, contexts: list[mx.Context]) -> None:
 
 
 def split(batch: NDArray[np.float32] | NDArray[np.int64], contexts: Sequence[mx.Context]) -> list[mx.nd.NDArray]:
-    """Split a batch (N, ...) into float32 parts of nearly equal size, one per context, of which there are at most N."""
+    """Split a batch (N, ...) into float32 parts of nearly equal size, one for each of at most N contexts."""
     parts = np.array_split(batch, len(contexts)) if len(contexts) > 1 else [batch]
     return [mx.nd.array(part, ctx=context, dtype=np.float32) for part, context in zip(parts, contexts, strict=True)]
 

@@ -21,12 +21,12 @@ _SCHEDULER_PORT, _FIRST_PORT = PORT + 1, PORT + 2
 
 
 class Exchange:
-    """Averages arrays over the hosts of a job. This base class is for a single host."""
+    """Averages arrays across the hosts of a job. This base class is for a single host."""
 
     hosts = 1
 
     def average(self, arrays: Sequence[Sequence[mx.nd.NDArray]]) -> None:
-        """Replace float32 arrays, each given as its copies on the devices, with their means over the hosts.
+        """Replace float32 arrays, each given as its copies on the devices, with their means across the hosts.
 
         All hosts must call this with the same shapes. Raises Stopped, and TrainError if a host is lost.
         """
@@ -36,7 +36,7 @@ ALONE = Exchange()
 
 
 class ParameterServer(Exchange):
-    """Averages arrays over several hosts with MXNet's parameter server."""
+    """Averages arrays across several hosts with MXNet's parameter server."""
 
     def __init__(self, peers: Peers) -> None:
         """Start this host's part of the parameter server. All hosts must do so. Raises Stopped and TrainError."""
@@ -71,7 +71,7 @@ class ParameterServer(Exchange):
         self._peers.watch(process, "parameter server" if role == "server" else role)
 
     def average(self, arrays: Sequence[Sequence[mx.nd.NDArray]]) -> None:
-        """Replace float32 arrays with their means over the hosts."""
+        """Replace float32 arrays with their means across the hosts."""
         vector = mx.nd.concat(*(copies[0].reshape(-1) for copies in arrays), dim=0)
         self._peers.exchange(self._thread.submit(self._add_up, vector))
         vector /= self._peers.count
@@ -83,7 +83,7 @@ class ParameterServer(Exchange):
             start = end
 
     def _add_up(self, vector: mx.nd.NDArray) -> None:
-        """Replace a vector with its sum over the hosts, and wait for it."""
+        """Replace a vector with its sum across the hosts, and wait for it."""
         if vector.size not in self._keys:
             self._keys[vector.size] = len(self._keys)
             self._store.init(self._keys[vector.size], mx.nd.zeros_like(vector))

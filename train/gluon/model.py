@@ -41,4 +41,4 @@ class GluonModel(Model[K]):
 
     def write_hyperparameters(self, path: Path) -> None:
         """Write the hyperparameters in SageMaker's format."""
-        path.write_text(json.dumps(native.as_texts(self._hp.values()), indent=2))
+        path.write_text(json.dumps(native.as_strings(self._hp.values()), indent=2))

@@ -9,10 +9,10 @@ from train.hyperparameter_types import CommonHyperparameters
 
 
 class Nag(mx.optimizer.NAG):
-    """Nesterov momentum, computed with the operator of sgd.
+    """Nesterov momentum, computed with sgd's operator.
 
-    The results of MXNet's own operator, nag_mom_update, vary between runs with the same seed, unless the gradients were
-    read before, because it does not support oneDNN's internal layouts of the gradients. With v' = m v - r g, sgd
+    The results of MXNet's own operator, nag_mom_update, vary between runs with the same seed unless the gradients have
+    been read, because it does not support oneDNN's internal layouts of the gradients. With v' = m v - r g, sgd
     computes w + v', and Nesterov's step is w + m v' - r g, which equals (w + v') + m (v' - v).
     """
 
@@ -51,14 +51,14 @@ def updates(samples: int, size: int, hosts: int) -> int:
 def trainer(net: gluon.Block, optimizer: mx.optimizer.Optimizer) -> gluon.Trainer:
     """Return a trainer for all parameters of `net`, with weight decay only for kernels, not for BatchNorm and biases.
 
-    With several devices, gradients are summed over the devices, and each device updates its own copy.
+    With several devices, gradients are summed across the devices, and each device updates its copy.
     """
     for name, parameter in net.collect_params().items():
         if not name.endswith("_weight"):
             parameter.wd_mult = 0.0
     # With kvstore=None, several devices would not exchange gradients and silently diverge. A single device ignores it.
     gluon_trainer = gluon.Trainer(net.collect_params(), optimizer, kvstore="device", update_on_kvstore=False)
-    # The first update would do this otherwise, and undo its own changes to BatchNorm's statistics.
+    # Otherwise the first update would do this, and undo its changes to BatchNorm's statistics.
     gluon_trainer._init_kvstore()
     gluon_trainer._init_params()
     return gluon_trainer

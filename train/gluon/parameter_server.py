@@ -1,6 +1,6 @@
 """Run MXNet's parameter server or scheduler, depending on DMLC_ROLE: `python -m train.gluon.parameter_server`.
 
-The process exits when its standard input is closed, so it ends with the job that started it, even if that is killed.
+The process exits when its standard input is closed, so it ends with the job that started it, even if the job is killed.
 """
 
 import os

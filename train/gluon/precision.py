@@ -19,7 +19,7 @@ def is_half(precision_dtype: str, devices: Devices) -> bool:
     if devices.on_gpus:
         LOG.info("precision_dtype=float16: mixed precision, with a scaled loss")
     else:
-        LOG.warning("precision_dtype=float16 is computed as float32: the CPU does not compute in float16")
+        LOG.warning("precision_dtype=float16 is ignored: the CPU does not support float16, so float32 is used")
     return devices.on_gpus
 
 

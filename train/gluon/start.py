@@ -14,5 +14,5 @@ def start(net: gluon.Block, seed: int, channels: int, side: int) -> None:
     net.initialize(mx.init.MSRAPrelu(slope=0.0))
     net(mx.nd.zeros((1, channels, side, side)))
     # The forward pass also converts the weights to oneDNN's layout in the background. Reading them before that is done
-    # returns bytes of both layouts, or fails.
+    # returns a mix of both layouts, or fails.
     mx.nd.waitall()

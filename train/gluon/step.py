@@ -46,7 +46,7 @@ class GluonStep(Step[B, R]):
         mx.random.seed(zlib.crc32(f"{self._seed} {epoch}".encode()))
 
     def end(self) -> None:
-        """Average BatchNorm's statistics over all devices of all hosts."""
+        """Average BatchNorm's statistics across all devices of all hosts."""
         devices.average_statistics(self._net)
         statistics = devices.statistics(self._net)
         if statistics and self._exchange.hosts > 1:

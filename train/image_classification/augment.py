@@ -49,7 +49,7 @@ def _transform(image: NDArray[np.uint8], height: int, width: int, rng: np.random
     stretch = np.sqrt(1 + rng.uniform(-_ASPECT, _ASPECT))
     rotate = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = rotate @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag([stretch, 1 / stretch])
-    # In the photo, the crop is a parallelogram. Its centre is random as far as it fits, else the photo's centre.
+    # In the photo, the crop is a parallelogram. Its centre is random as long as the crop stays inside the photo.
     half = np.abs(matrix) @ np.array([width / 2, height / 2])
     size = np.array([image.shape[1], image.shape[0]])
     room = np.maximum(size / 2 - half, 0)

@@ -80,7 +80,7 @@ class Hyperparameters(ClassifierHyperparameters):
             )
 
     def log(self, hosts: int = 1) -> None:
-        """Log the hyperparameters, and those that have less effect than their name suggests."""
+        """Log the hyperparameters, and warn about those that have less effect than their name suggests."""
         super().log(hosts)
         if self.use_weighted_loss and not self.multi_label:
             LOG.warning("use_weighted_loss=1 is ignored: it needs multi_label=1, which is not set")

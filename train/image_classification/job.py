@@ -77,7 +77,7 @@ class Model(GluonModel[NDArray[np.float64]]):
         onnx.export(symbol, native.parameters(self._net), "data", self._hp.image_shape, path, (OUTPUT,))
 
     def check(self, best: Best[NDArray[np.float64]]) -> Check:
-        """Return the inputs and expected outputs of the closing checks."""
+        """Return the inputs and expected outputs of the final checks."""
         return predictions.check(self._data, best, self._predict, "MXNet")
 
     def _predict(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """Accept the hyperparameters of SageMaker's built-in "Image Classification - TensorFlow".
 
 Despite the similar name, this image is a different algorithm: it trains one network, from the user's files. Users of
-the built-in need not rewrite every hyperparameter: those with an equivalent here are translated to it, and those
-without one are accepted at the values that have no effect.
+the built-in need not rewrite every hyperparameter: those with an equivalent here are translated to it, and the others
+are accepted if their values would have no effect here.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from train.log import LOG
 _OTHER = "it belongs to SageMaker's built-in TensorFlow image classification and is not supported here"
 _FLIP, _ROTATION, _ZOOM = "augmentation_random_flip", "augmentation_random_rotation", "augmentation_random_zoom"
 _BOTH_WAYS = "horizontal_and_vertical"
-_DEFAULTS: dict[str, Any] = {_FLIP: _BOTH_WAYS, _ROTATION: 0.2, _ZOOM: 0.1}  # of the built-in, if augmentation=True
+_DEFAULTS: dict[str, Any] = {_FLIP: _BOTH_WAYS, _ROTATION: 0.2, _ZOOM: 0.1}  # the built-in's, if augmentation=True
 
 
 def _fraction(below: float) -> Any:
@@ -32,7 +32,7 @@ def _fraction(below: float) -> Any:
 
 
 def _neutral(*values: str) -> Any:
-    """Return a field without an equivalent that is accepted only at these values; 0 in any spelling."""
+    """Return a field without an equivalent here. Only these values are accepted; 0 may also be written as 0.0."""
 
     def parse(text: str) -> str:
         if text.lower() not in values and not (values == ("0",) and float(text) == 0):
@@ -92,9 +92,9 @@ _RENAMED = {
 
 
 def translate(values: dict[str, Any], texts: Mapping[str, str]) -> None:
-    """Replace the built-in's names in `values` by ours, and log each. `texts` has the values as the user wrote them.
+    """Replace the built-in's names in `values` with ours, and log each. `texts` has the values as the user wrote them.
 
-    Raise UserError if the user set a hyperparameter by both names, to different values.
+    Raise UserError if the user set a hyperparameter under both names, to different values.
     """
     theirs = {name: values.pop(name, None) for name in fields.rows([BuiltinNames])}
     for name, equivalent in _equivalents(theirs).items():
@@ -105,10 +105,10 @@ def translate(values: dict[str, Any], texts: Mapping[str, str]) -> None:
                     f"hyperparameter {ours}={texts[ours]} contradicts {name}, which means {settings} here: set only one"
                 )
         values |= equivalent
-        LOG.info("%s is taken as %s%s", name, settings, _DIFFERENCES.get(name.partition("=")[0], ""))
+        LOG.info("%s means %s%s", name, settings, _DIFFERENCES.get(name.partition("=")[0], ""))
     if values.get("optimizer") == "nesterov":
         values["optimizer"] = "nag"
-        LOG.info("optimizer=nesterov is taken as optimizer=nag")
+        LOG.info("optimizer=nesterov means optimizer=nag")
     if theirs["binary_mode"]:
         if values.get("num_classes", 2) != 2:
             raise UserError(
@@ -116,7 +116,7 @@ def translate(values: dict[str, Any], texts: Mapping[str, str]) -> None:
                 "classes: remove one of them"
             )
         values["num_classes"] = 2
-        LOG.info("binary_mode=True is taken as num_classes=2: a prediction has a probability for each class")
+        LOG.info("binary_mode=True means num_classes=2: a prediction has a probability for each class")
 
 
 def _equivalents(theirs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -142,7 +142,7 @@ def _augmented(theirs: Mapping[str, Any]) -> dict[str, Any]:
         if chosen[_FLIP] in (_BOTH_WAYS, "vertical"):
             LOG.warning("%s=%s: photos are not flipped vertically here", _FLIP, chosen[_FLIP])
     if _ROTATION in chosen:
-        ours["rotation_range"] = min(360 * chosen[_ROTATION], 180.0)  # theirs is a fraction of a full circle
+        ours["rotation_range"] = min(360 * chosen[_ROTATION], 180.0)  # the built-in's is a fraction of a full circle
     if _ZOOM in chosen:
         ours["zoom_range"] = chosen[_ZOOM]
     return ours

@@ -39,8 +39,8 @@ class Hyperparameters(KerasHyperparameters):
     num_classes: int | None = fields.integer(None, 2)
     """Number of classes. Must equal the number of class folders, if set. Required with .lst files and RecordIO."""
     num_training_samples: int | None = fields.integer(None, 1)
-    """Number of training images. If it differs from the data, the log has a warning and the learning-rate schedule
-    follows the data."""
+    """Number of training images. If the data has a different number, a warning is logged and the
+    learning-rate schedule follows the data."""
     resize: int = fields.integer(fields.NoDefault("smaller side of `image_shape`"), 1)
     image_shape: tuple[int, int, int] = fields.shape((3, 128, 128))
     """Input of the network. The sides must be at least 32."""
@@ -110,7 +110,7 @@ def check(raw: Mapping[str, str]) -> Hyperparameters:
 
 
 def _take_batch_size(values: dict[str, Any]) -> None:
-    """Replace `batch_size` by `mini_batch_size`. Raise UserError if both are set to different values."""
+    """Replace `batch_size` with `mini_batch_size`. Raise UserError if both are set to different values."""
     ours, keras = values.get("mini_batch_size"), values.pop("batch_size", None)
     if ours and keras and ours != keras:
         raise UserError(

@@ -8,7 +8,7 @@ from train.keras.network import Network, assemble, begin_as_identity
 # The inverted residuals with a skip connection: stride 1 and equal input and output channels. Sandler et al. 2018,
 # table 2.
 _ADDS = (2, 4, 5, 7, 8, 9, 11, 12, 14, 15)
-# The last layer of each block, in order. For a block with a skip connection it is the addition.
+# The last layer of each block, in order. In a block with a skip connection, it is the addition.
 _ENDS = (
     "Conv1_relu",
     "expanded_conv_project_BN",

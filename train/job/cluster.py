@@ -9,7 +9,7 @@ from train.job import configuration
 
 @dataclass(frozen=True)
 class Hosts:
-    """The names of all hosts, in the same order on each of them, and this host's name and network interface or ""."""
+    """The names of all hosts, in the same order on each host, and this host's name and network interface (or "")."""
 
     names: tuple[str, ...]
     current: str

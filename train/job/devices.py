@@ -13,7 +13,7 @@ from train.log import LOG
 
 VARIABLE = "VISION_DEVICES"
 _NAME = re.compile(r"(cpu|gpu):(\d{1,2})")
-_FIX = "set it to cpu, gpu (all of them), or some of one kind, such as gpu:0,gpu:1; or remove it"
+_FIX = "set it to cpu, gpu (all GPUs), or devices of one kind, such as gpu:0,gpu:1; or remove it"
 
 # Instances whose GPUs have a compute capability from 5 to 8.
 _SUPPORTED_INSTANCES = "ml.p3, ml.p4d, ml.g4dn, ml.g5 and ml.g6"
@@ -55,7 +55,9 @@ def choose(environ: Mapping[str, str], build: Build, limit: int) -> tuple[Device
     usable = [] if text.startswith("cpu") else _usable(build)
     chosen = _requested(text, usable) if text else tuple(usable) or (CPU,)
     if len(chosen) > limit:
-        LOG.warning("mini_batch_size=%d is less than %d devices: using %s", limit, len(chosen), plural(limit, "device"))
+        LOG.warning(
+            "mini_batch_size=%d is less than the %d devices: using %s", limit, len(chosen), plural(limit, "device")
+        )
         chosen = chosen[:limit]
     if text or usable:
         LOG.info("Training on %s%s", ", ".join(map(str, chosen)), f", as {VARIABLE} says" if text else "")

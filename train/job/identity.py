@@ -21,7 +21,7 @@ FROM_THE_FIRST_EPOCH = "train from the first epoch with a checkpoint folder that
 
 
 def plain(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the identity in the form that a file returns it."""
+    """Return the identity as it would be read back from a file."""
     return json.loads(json.dumps(identity))
 
 

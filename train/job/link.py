@@ -20,7 +20,7 @@ class Kind(IntEnum):
     WELCOME = 2
     BEAT = 3  # a heartbeat with the number of started plus finished exchanges, 8 bytes
     DATA = 4
-    ENDED = 5  # a host stops or failed, JSON
+    ENDED = 5  # a host was asked to stop or failed, JSON
     LEFT = 6  # the sender is done
 
 

@@ -40,7 +40,7 @@ _ERRORS = {error.__name__: error for error in (TrainError, UserError, Diverged)}
 
 @dataclass(frozen=True)
 class _End:
-    """The reason why the job ends: a host stops (`text` is its name) or failed with an error of type `kind`."""
+    """The reason why the job ends: the host `text` was asked to stop, or a host failed with an error of type `kind`."""
 
     kind: str
     text: str
@@ -207,7 +207,7 @@ class Peers:
         self._broadcast(end, sender=link)
 
     def _broadcast(self, end: "_End", sender: Link | None = None) -> None:
-        """Send the first reason to end to all hosts but `sender`. Later ones are its consequences and are not sent."""
+        """Send the first reason to end to all hosts except `sender`. Later ones are consequences and are not sent."""
         with self._lock:  # held while sending, because `close` must not send LEFT first
             if self._announced:
                 return

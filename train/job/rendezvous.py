@@ -18,7 +18,7 @@ from train.log import LOG, LogInterval
 PORT = 7777
 """The port of the first host. The frameworks listen on the ports above it."""
 _POLL, _GREETING, _PAUSE = 0.5, 5.0, 0.5  # seconds
-_MEETING = 900.0  # seconds; it may take minutes until a host's name resolves
+_MEETING = 900.0  # seconds; a host's name may take minutes to resolve
 _SIOCGIFADDR = 0x8915  # see netdevice(7)
 
 Join = Callable[[Link], None]
@@ -49,7 +49,7 @@ def connect(hosts: Hosts, join: Join) -> None:
             source = (own, 0) if own else None
             link = Link(first, socket.create_connection((first, PORT), _GREETING, source))
             link.send(Kind.HELLO, hello)
-            # The first host may be busy with other clients. If this host gave up too soon, the answer would be lost.
+            # The first host may be busy with other clients. If this host gave up too soon, the reply would be lost.
             if link.greeting(SILENCE)[0] == Kind.WELCOME:
                 join(link)
                 return
@@ -78,7 +78,7 @@ class _Deadline:
         self._start, self._interval = time.monotonic(), LogInterval(0)
 
     def check(self, missing: Sequence[str]) -> None:
-        """Log the missing hosts from time to time. Raises TrainError after 15 minutes or if another host failed."""
+        """Log the missing hosts periodically. Raises TrainError after 15 minutes or if another host failed."""
         stop.check()
         if time.monotonic() - self._start > _MEETING:
             raise TrainError(

@@ -187,7 +187,7 @@ def _cluster(job: Any, raw: Mapping[str, str]) -> dict[str, str]:
     from sagemaker_training import entry_point
 
     if len(job.hosts) > 1:
-        with stop.forwarded_to(lambda number: os._exit(0)):  # the toolkit would catch an exception and look up again
+        with stop.forwarded_to(lambda number: os._exit(0)):  # the toolkit would catch an exception and try again
             entry_point._wait_hostname_resolution()
     if raw.get(WORKERS, "").lower() not in ("true", "1"):
         return {}
@@ -277,7 +277,7 @@ def _convert(model_dir: Path) -> None:
             for path in sorted(out.iterdir(), key=lambda path: path.suffix == ".json"):  # model.json last
                 if path.suffix in (".onnx", ".json"):
                     replace(model_dir / path.name, functools.partial(shutil.copyfile, path))
-        LOG.info("%s; %s/model.onnx will be served, also by the image inference", message, model_dir)
+        LOG.info("%s; this image and the image inference will serve %s/model.onnx", message, model_dir)
     except (discovery.NotConverted, ArtifactError) as error:
         LOG.warning("the model is kept as the script saved it, without an ONNX version: %s", error)
 

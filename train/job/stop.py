@@ -69,14 +69,14 @@ def add_to_exit_message(text: str) -> None:
 
 
 def keep_checkpoints(folder: Path) -> None:
-    """Let the message that the handler prints if it ends the process mention the checkpoints in `folder`."""
+    """Mention the checkpoints in `folder` in the message that the handler prints if it ends the process."""
     _exit_message[0] = (
         f"before training resumed: the checkpoints in {folder} are kept, and the next job resumes from them."
     )
 
 
 def keep_model() -> None:
-    """Do not end the process in the handler from now on, because there is a model to finish."""
+    """From now on, do not end the process in the handler, because there is a model to finish."""
     _state["keeping"] = True
 
 
@@ -86,12 +86,12 @@ def exit_with(leave: Callable[[], object]) -> None:
 
 
 def fail(error: Exception) -> None:
-    """Let `check` raise this error, unless there was an earlier one. Called by threads that detect a failure."""
+    """Make `check` raise this error, unless there was an earlier one. Called by threads that detect a failure."""
     _failed.append(error)
 
 
 def end_abruptly() -> None:
-    """Let `end` skip Python's shutdown, in which MXNet would wait for hosts that are gone."""
+    """Make `end` skip Python's shutdown, in which MXNet would wait for hosts that are gone."""
     _state["abruptly"] = True
 
 

@@ -107,5 +107,5 @@ def _require_same_epoch(peers: Peers, epoch: int) -> None:
     if len(set(peers.gather_json(epoch))) > 1:
         raise TrainError(
             f"the hosts would resume from different epochs, this one from epoch {epoch}: they must have the same "
-            "checkpoints, as SageMaker provides to each host"
+            "checkpoints, which SageMaker copies to each host"
         )

@@ -1,4 +1,4 @@
-"""The devices of a Keras job: make them visible to TensorFlow, and split batches over them."""
+"""The devices of a Keras job: make them visible to TensorFlow, and split batches across them."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence

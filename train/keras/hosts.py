@@ -43,7 +43,7 @@ def strategy(hosts: Hosts, chosen: Sequence[Device]) -> tf.distribute.Strategy:
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # TensorFlow logs every collective operation
     multi_worker = tf.distribute.MultiWorkerMirroredStrategy()
-    stop.install()  # again, because TensorFlow installed its own SIGTERM handler, for a notice that nothing reads
+    stop.install()  # again, because TensorFlow replaced the SIGTERM handler to detect preemption
     return multi_worker
 
 

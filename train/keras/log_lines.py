@@ -1,4 +1,4 @@
-"""The log lines of the Keras classifiers, in addition to those of all classifiers."""
+"""Log lines of the Keras classifiers, in addition to those of all classifiers."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ class KerasLines(ClassifierLines):
     """The log lines for a single weight file that is the same for all epochs."""
 
     def saved(self, path: Path, epoch: int) -> None:
-        """The weights of an epoch were written."""
+        """Log that weights were written."""
         LOG.info('Saved epoch %d to "%s"', epoch, path)
 
     def finished(self, best: Best[NDArray[np.float64]], folder: Path, names: str) -> None:
-        """The model folder passed the checks."""
+        """Log the contents of the checked model folder."""
         LOG.info("The model of epoch %d is in %s: %s (epochs count from 0)", best.epoch, folder, names)

@@ -45,7 +45,7 @@ Kept = NDArray[np.float64]
 def prepare(job: Job[H], name: str, files: Files, build: Callable[[H], Network]) -> Prepared:
     """Read the data and build the network on all hosts. Raises UserError for invalid input.
 
-    `name` is the network's name, also for its pretrained weights, which are `files`. `build` builds the network.
+    `name` names the network and its pretrained weights, which `files` describes. `build` builds the network.
     """
     count = job.peers.count
     hosts.check(count, job.hp.mini_batch_size)
@@ -57,7 +57,7 @@ def prepare(job: Job[H], name: str, files: Files, build: Callable[[H], Network])
         net = build(hp)
         if weights is not None:
             arrays = keras_files.load_into(net.base, weights, name, files.source(name))
-            LOG.info("Pretrained weights: %d arrays of %s from %s; starts untrained: the head", arrays, name, weights)
+            LOG.info("Pretrained weights: %d arrays of %s from %s; untrained: the head", arrays, name, weights)
         rebuild = (lambda: build(hp)) if tf.distribute.has_strategy() else None
         learner = replace(
             create_learner(net, loaded, hp, job.peers), devices=lambda: devices.used(hp.mini_batch_size, chosen)
@@ -134,7 +134,7 @@ class Model(model_folder.Model[Kept]):
         network.to_onnx(self._net.model, path)
 
     def check(self, best: Best[Kept]) -> Check:
-        """Return what the final checks compare."""
+        """Return the inputs and expected outputs of the final checks."""
         return predictions.check(self._data, best, self._predict, "TensorFlow")
 
     def _predict(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:

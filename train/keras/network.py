@@ -49,7 +49,7 @@ def assemble(
 ) -> Network:
     """Put a head on `base`, whose input is computed from `pixels`, (N, H, W, C) from 0 to 255; its output is (N, F).
 
-    `ends` are the names of the last layers of its blocks, from the input to the output. It can be cut above each block.
+    `ends` are the names of the last layers of its blocks, from input to output. It can be cut above each block.
     """
     cut = _cut(base, ends, hp.train_layers)
     assert hp.num_classes is not None  # set from the data
@@ -76,7 +76,7 @@ def _cut(base: keras.Model, ends: Sequence[str], train_layers: TrainLayers) -> k
 
 
 def begin_as_identity(base: keras.Model, norms: Iterable[str]) -> None:
-    """Let residual blocks start as the identity, with zero as the scale of their last BatchNorm layers, named `norms`.
+    """Make residual blocks start as the identity, with scale 0 in their last BatchNorm layers, which are named `norms`.
 
     See Goyal et al. 2017, section 5.1. Pretrained weights overwrite these scales.
     """

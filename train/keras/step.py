@@ -114,7 +114,7 @@ class Step(learner.Step[Batch, Result]):
         return {"network": self._above.variables, "optimizer": optimizer_variables}
 
     def _updated(self, images: tf.Tensor, labels: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Update one device's copy on its part of a batch of `size` samples, the sum over all devices of all hosts."""
+        """Update one device's copy on its part of a batch. `size` is the batch's size on all devices of all hosts."""
         inputs = network.inputs(images, self._below)
         with tf.GradientTape() as tape:
             logits = self._above(inputs, training=True)

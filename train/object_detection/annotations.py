@@ -153,7 +153,7 @@ def _class(value: float, where: str, hp: Hyperparameters) -> float:
 
 def _number(value: Mapping[str, Any], key: str, where: str) -> float:
     if key not in value:
-        raise UserError(f"{where} lacks the key {key!r}: required are class_id, {', '.join(_SIDES)}")
+        raise UserError(f"{where} lacks the key {key!r}: it needs class_id, left, top, width and height")
     number = _real(value[key])
     if number is None:
         raise UserError(f"{where} has {key}={_describe(value[key])}: it must be a number")
@@ -259,7 +259,7 @@ def repair(boxes: NDArray[np.float64], where: str, issues: DataIssues) -> NDArra
 
 
 def list_records(path: Path, hp: Hyperparameters, refuse: Refuse = raise_error) -> Listing:
-    """List the detection records of a .rec file. For one that cannot be used, `refuse` gets a UserError naming it."""
+    """List the detection records of a .rec file. For an invalid record, `refuse` gets a UserError that names it."""
     listed: list[Sample[object]] = []
     parsed: dict[str, Annotation] = {}
     for sample in samples.records(path, refuse):
@@ -331,7 +331,7 @@ def _far_edges(annotation: Annotation) -> NDArray[np.float64]:
 
 
 def _require_pixels(parsed: Mapping[str, Annotation], labels: Channel, issues: DataIssues, refuse: Refuse) -> None:
-    """Call `refuse` if most boxes look like fractions. Otherwise add files in which all do to `issues`."""
+    """Call `refuse` if most boxes look like fractions. Otherwise, add the files in which all do to `issues`."""
     by_file = {name: _far_edges(annotation) for name, annotation in parsed.items() if annotation.size != FRACTIONS}
     tiny = [name for name, edges in by_file.items() if len(edges) and edges.max() <= _MAX_FRACTION]
     if not tiny:
@@ -372,7 +372,7 @@ def categories(annotations: Iterable[Annotation]) -> list[tuple[int, str]]:
 def class_names(categories: Iterable[tuple[int, str]], classes: int) -> tuple[str, ...] | None:
     """Return the class names in `categories`, pairs of id and name; None unless each class has exactly one name.
 
-    Also return None if there are ids beyond the classes: the categories then date from before a renumbering.
+    Also return None if there are ids beyond the classes, because the classes may have been renumbered since.
     """
     names: dict[int, set[str]] = defaultdict(set)
     for label, name in categories:

@@ -132,7 +132,7 @@ def _list(channels: dict[str, Channel], name: str, hp: Hyperparameters) -> Listi
 def _read(
     name: str, listing: Listing, make: Callable[[bytes], T], size: Callable[[T], int], budget: int, hp: Hyperparameters
 ) -> tuple[list[Sample[Boxes]], SampleCache[T]]:
-    """Make every listed image once; return the usable samples with their boxes, and a cache of the results."""
+    """Read every listed image once; return the usable samples with their boxes, and a cache of what `make` returned."""
     frames: dict[str, preprocess.Frame] = {}
 
     def read(index: int) -> T:
@@ -168,16 +168,16 @@ def _check(name: str, labelled: list[Sample[Boxes]], misfits: int, hp: Hyperpara
         raise UserError(
             f"{misfits} of {len(labelled) + misfits} {name} images differ in size from their annotation's image_size, "
             f"more than unreadable_tolerance={hp.unreadable_tolerance:g} allows: annotate the images in the "
-            "channel, or remove image_size if the boxes are in pixels of the stored image; the log has the first ten"
+            "channel, or remove image_size if the boxes are in pixels of the stored image; the log lists the first ten"
         )
     empty = sum(not len(sample.label) for sample in labelled)
     if empty == len(labelled):
         raise UserError(
             f"no {name} image has a box: put boxes into `annotations` of the .json files, or into the labels of the "
-            "records; the log has the boxes that were dropped"
+            "records; the log lists the boxes that were dropped"
         )
     if empty:
-        LOG.info("%d of %d %s images without a box, kept as background", empty, len(labelled), name)
+        LOG.info("%d of %d %s images have no box and are kept as background", empty, len(labelled), name)
 
 
 def _photo(data: bytes, side: int) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from train.trainer import validation_batches
 
 _BATCH = 16
 _LEVELS = tuple(np.arange(0, 1.1, 0.1).tolist())
-"""GluonCV's recall levels, so that logged values are comparable. One is 0.30000000000000004, which 3 of 10 miss."""
+"""GluonCV's recall levels, so that logged values are comparable. One is 0.30000000000000004, so 3 / 10 is below it."""
 SCORE_FLOOR = 0.01
 """Detections below this score are dropped, as in GluonCV and in the server."""
 
@@ -24,7 +24,7 @@ SCORE_FLOOR = 0.01
 def evaluate(net: Detector, data: Data, hp: Hyperparameters) -> Evaluated[Detections]:
     """Evaluate the network on the validation photos of all hosts; each host predicts its part.
 
-    Non-maximum suppression is MXNet's. Raise Stopped after a stop request, and FloatingPointError if a prediction is
+    Uses MXNet's non-maximum suppression. Raise Stopped after a stop request, and FloatingPointError if a prediction is
     not finite.
     """
     count = len(data.validation)
@@ -44,7 +44,7 @@ def detections(scores: mx.nd.NDArray, boxes: mx.nd.NDArray, threshold: float, to
     """Return the detections of each picture, float32 (d, 6): class, score, xmin, ymin, xmax, ymax, best first.
 
     `scores` (N, A, K) and `boxes` (N, A, 4) are the detector's outputs. MXNet's non-maximum suppression takes the
-    `top_k` best boxes of all classes together, and drops those that overlap a better one of their class by more than
+    `top_k` best boxes across all classes, and drops those that overlap a better one of their class by more than
     `threshold`.
     """
     count, anchors, classes = scores.shape

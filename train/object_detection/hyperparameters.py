@@ -42,7 +42,7 @@ class Hyperparameters(CommonHyperparameters):
     momentum: float = fields.real(0.9)
     """Momentum of sgd."""
     weight_decay: float = fields.real(0.0005)
-    """Weight decay of sgd and rmsprop, of the kernels only."""
+    """Weight decay of sgd and rmsprop. It applies to kernels only."""
     overlap_threshold: float = fields.real(0.5)
     """Minimum IoU of a correct detection in the mean average precision; above 0."""
     nms_threshold: float = fields.real(0.45)
@@ -80,7 +80,7 @@ class Hyperparameters(CommonHyperparameters):
         return self.freeze_layer_pattern is not None and re.match(self.freeze_layer_pattern, name) is not None
 
     def log(self, hosts: int = 1) -> None:
-        """Log the hyperparameters, and those that have less effect than their name suggests."""
+        """Log the hyperparameters, and warn about those that have less effect than their name suggests."""
         LOG.info("Final configuration: %s", self.values())
         warn_of_late_steps(self)
         if self.image_shape < BUILT_IN_MIN_SIDE:

@@ -23,7 +23,7 @@ from train.weights import native, pretrained
 
 _OUTPUTS = ("scores", "boxes")
 _TOLERANCE = 1e-3  # of scores, and of coordinates in fractions of the picture
-# Samples in the closing checks. After a stop request only a few: the job is killed soon.
+# Samples in the final checks. After a stop request there are only a few, because the job will soon be killed.
 _TENSORS, _FILES, _FILES_STOPPED = 4, 1000, 32
 
 
@@ -83,7 +83,7 @@ class Model(GluonModel[Detections]):
         return replace(super().describe(metrics), nms=nms)
 
     def check(self, best: Best[Detections]) -> Check:
-        """Return the inputs and expected outputs of the closing checks."""
+        """Return the inputs and expected outputs of the final checks."""
         samples = self._data.validation
         chosen = choose(len(samples), _FILES, _FILES_STOPPED)
         if not any(len(samples[i].label) for i in chosen):

@@ -2,8 +2,8 @@
 
 The ResNet detectors follow the layout of MXNet's SSD example, which the built-in is based on: predictions from stages
 three and four and from four more maps, each half the size of the previous one, with anchors from a tenth of the picture
-to the whole picture. For pictures below the built-in's 300 pixels they begin at stage two, so that the maps are as
-fine. The VGG detector is GluonCV's `ssd_300_vgg16_atrous_voc`, with seven maps for pictures of about 512 pixels.
+to the whole picture. For pictures below 256 pixels, they begin at stage two, so that the maps are about as fine as at
+300 pixels. The VGG detector is GluonCV's `ssd_300_vgg16_atrous_voc`, with seven maps from 448 pixels on.
 """
 
 import math
@@ -118,7 +118,7 @@ def anchors(base_network: str, side: int) -> NDArray[np.float32]:
 
 
 def _step(cells: int, side: int) -> float:
-    """Return the distance of two cells as a fraction of the picture; if possible, a power of two in pixels."""
+    """Return the distance between two cells as a fraction of the picture; if possible, a power of two in pixels."""
     power = 2 ** round(math.log2(side / cells))
     return power / side if side <= power * cells < 1.1 * side else 1 / cells
 

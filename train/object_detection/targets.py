@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from train.object_detection.boxes import overlaps
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
-"""Divisors of the offsets: of the centre, in anchor sizes, and of the logarithm of the size."""
+"""Divisors of the offsets of the centre (two, in anchor sizes) and of the logarithm of the size (two)."""
 
 MATCHED = 0.5
 """The minimum IoU at which an anchor is matched with a box."""
@@ -19,7 +19,7 @@ def assign(anchors: NDArray[np.float32], boxes: NDArray[np.float32]) -> tuple[ND
     xmax, ymax, with a positive area. Both are in fractions. A target class is 0 for background and k + 1 for class k;
     the offsets of background are 0.
 
-    First, the anchor and box with the largest overlap are matched, then the best pair of the rest, and so on until each
+    First, the anchor and box with the largest overlap are matched, then the best remaining pair, and so on until each
     box has an anchor. Other anchors are matched with their best box if they overlap it exactly as much as its best
     anchor does, or by at least MATCHED.
     """

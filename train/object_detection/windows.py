@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from train.object_detection.boxes import has_area, overlaps
 
 _EXPAND_PROBABILITY, _MAX_EXPANSION, _FULL_EXPANSION_SIDE = 0.5, 4.0, 300
-# The minimum overlap of the window with at least one box; None allows any window. A further choice is not to crop.
+# The minimum overlap of the window with at least one box; None allows any window. Not cropping is one more choice.
 _MIN_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9, None)
 _TRIALS = 50
 _MIN_SCALE, _MAX_ASPECT = 0.3, 2.0
@@ -45,8 +45,8 @@ class Span:
 def max_expansion(side: int) -> float:
     """Return the maximum ratio of the canvas's sides to the photo's, for an input of `side` pixels.
 
-    It is SSD's 4 at 300 pixels and more, and proportionally less below. So an object never has fewer pixels than at
-    300.
+    It is SSD's 4 at 300 pixels and more, and proportionally less below, so that objects do not get smaller than at 300
+    pixels.
     """
     return min(_MAX_EXPANSION, max(1.0, _MAX_EXPANSION * side / _FULL_EXPANSION_SIDE))
 
@@ -63,7 +63,7 @@ def choose(
         _expand(width, height, max_ratio, rng) if rng.random() < _EXPAND_PROBABILITY else Window(0, 0, width, height)
     )
     objects = corners if len(corners) else np.array([[0.0, 0.0, width, height]])
-    # Taking the first feasible choice in random order is the same as a random one of the feasible choices.
+    # The first feasible choice in random order is a random one of all feasible choices.
     for choice in rng.permutation(len(_MIN_OVERLAPS) + 1):
         if choice == len(_MIN_OVERLAPS):
             return canvas

@@ -20,8 +20,8 @@ from train import log
 from train.data.samples import Sample
 from train.errors import TrainError, UserError
 from train.log import LOG
-from train.quantization import closing, gate
-from train.quantization.closing import Reference, Request
+from train.quantization import gate, workflow
+from train.quantization.workflow import Reference, Request
 from train.verify import predict_with_server
 
 _MAX_PHOTOS = 300  # a third of them is used for calibration
@@ -62,11 +62,11 @@ def _quantize(folder: Path, described: Artifact, photos: Sequence[Sample[None]],
     options = ("--full-range",) if arguments.full_range else ()
     reference = Reference(photos[third:], predict_with_server(folder, photos[third:]))
     request = Request(photos[:third], (), arguments.seed, tolerance=0.0, options=options)
-    return closing.quantize(folder, reference, request)
+    return workflow.quantize(folder, reference, request)
 
 
 def _readable(folder: Path, described: Artifact, seed: int) -> Iterator[Sample[None]]:
-    """Yield the images in `folder` and its subfolders in random order. Unreadable images are logged and skipped.
+    """Yield the images in `folder` and its subfolders in random order. Unreadable images are logged and left out.
 
     Raises UserError if `folder` is not a folder.
     """
@@ -78,7 +78,7 @@ def _readable(folder: Path, described: Artifact, seed: int) -> Iterator[Sample[N
         try:
             preprocess.cut(sample.read(), described.input)
         except UnreadableImage as error:
-            LOG.warning("%s: skipped: the image %s", sample.name, error)
+            LOG.warning("%s is left out because it %s", sample.name, error)
             continue
         yield sample
 

@@ -18,7 +18,7 @@ from serve.artifact import MODEL_INT8, MODEL_ONNX, InputSpec
 from train.quantization import sensitivity
 from train.quantization.quantizer import Photos, fold, plan, quantize
 
-_SCAN_PHOTOS = 8  # photos that a scan measures each layer with
+_SCAN_PHOTOS = 8  # photos with which a scan measures each layer
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ _DISABLED_OPTIMIZERS = ["WeightBiasQuantization"]
 
 
 def worst(errors: Mapping[str, float]) -> list[str]:
-    """Return the smallest set of layers that causes half of the total error, but at most a quarter of all or one.
+    """Return the fewest layers that cause half of the total error, but at most a quarter of all layers (at least one).
 
     The worst layer comes first.
     """

@@ -69,7 +69,7 @@ def resize(pixels: NDArray[np.uint8], columns: Span, rows: Span, how: Image.Resa
 
 
 def _support(begin: float, end: float, length: int, source: int) -> tuple[int, int]:
-    """Return the first and one past the last pixel that Pillow's antialiased bilinear filter reads."""
+    """Return the first pixel that Pillow's antialiased bilinear filter reads, and one past the last."""
     support = max(1.0, (end - begin) / length)
     return max(0, int(begin - support)), min(source, int(end + support) + 1)
 

@@ -31,7 +31,7 @@ Views = tuple[SampleCache[Image.Image], SampleCache[NDArray[np.uint8]]]
 IGNORED = -1
 """The label, in a batch, of pixels that the loss ignores."""
 
-# Of the cache: photos have three bytes per pixel and masks one.
+# The share of the cache for photos, which have three bytes per pixel; masks have one.
 _PHOTOS_FRACTION = 0.75
 
 
@@ -172,7 +172,7 @@ class _Set:
         self.photos, self._masks = files.list_pairs(channels, name)
         self._map: LabelMap = masks.load_map(channels.get("label_map"), name, hp.num_classes)
         self.census = Census(f"{name}_annotation", self._map)
-        # Found when a photo is first read, by its name. Masks that are not cached need the frames again later.
+        # Filled when a photo is first read, by its name. Masks that are not cached need the frames again later.
         self._frames: dict[str, preprocess.Frame] = {}
         self._misfits: dict[str, str] = {}
         self._repaired: set[str] = set()
@@ -271,7 +271,7 @@ def _read_validation(
 ) -> tuple[list[int], Views, Views]:
     """Return the indices of the usable pairs, their whole photos as the server resizes them, and their centre crops.
 
-    Only the kind that each epoch needs is cached. The other, for a few checks, is made from the files.
+    Only the kind that each epoch needs is cached. The other is needed for a few checks, and is read from the files.
     """
     crop, photo_budget = hp.crop_size, int(budget * _PHOTOS_FRACTION)
     whole = data_set.photo_maker(lambda data: preprocess.cut(data, spec)), data_set.mask

@@ -16,7 +16,7 @@ from train.semantic_segmentation import masks
 def list_pairs(channels: dict[str, Channel], name: str) -> tuple[list[Sample[None]], list[Sample[None]]]:
     """Return the photos of a channel that have a mask and, in the same order, their masks. Log what is left out.
 
-    Raise UserError with the channel or file if there is no pair, or a file could belong to two.
+    Raise UserError with the channel or file if there is no pair, or if a file could belong to two pairs.
     """
     images, labels_name = channels[name], f"{name}_annotation"
     if is_recordio(channels, name, labels_name):
@@ -64,7 +64,7 @@ def list_pairs(channels: dict[str, Channel], name: str) -> tuple[list[Sample[Non
 def _masks(labels: Channel, images: dict[str, Path]) -> dict[str, Path]:
     """Return the masks of a channel by name: PNG files, and images in other formats that have no PNG counterpart.
 
-    Other formats count as unreadable masks. Files in `images` are not masks, if both channels are the same folder.
+    Other formats count as unreadable masks. If both channels are the same folder, the files in `images` are not masks.
     """
     image_files = {path.relative_to(labels.path).as_posix(): path for path in labels.files(pairs.IMAGE_SUFFIXES)}
     mask_files = {name: path for name, path in image_files.items() if name.lower().endswith(masks.SUFFIX)}

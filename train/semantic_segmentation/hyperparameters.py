@@ -21,8 +21,8 @@ class Hyperparameters(CommonHyperparameters):
     num_classes: int = fields.integer(fields.REQUIRED, *SEGMENTATION_CLASSES)
     """Number of classes. Classes are 0 to `num_classes` - 1; 255 in a mask is ignored."""
     num_training_samples: int = fields.integer(fields.REQUIRED, 1)
-    """Number of training images. If it differs from the data, the log has a warning and the learning-rate schedule
-    follows the data."""
+    """Number of training images. If the data has a different number, a warning is logged and the
+    learning-rate schedule follows the data."""
     backbone: str = fields.choice("resnet-50", ("resnet-50", "resnet-101", "resnet-18"))
     """Network that extracts the features. **Ours:** resnet-18, for CPUs and small jobs."""
     algorithm: str = fields.choice("fcn", ("fcn", "psp", "deeplab"))
@@ -84,7 +84,7 @@ class Hyperparameters(CommonHyperparameters):
             )
 
     def log(self, hosts: int = 1) -> None:
-        """Log the hyperparameters, and those that have less effect than their name suggests."""
+        """Log the hyperparameters, and warn about those that have less effect than their name suggests."""
         LOG.info("Final configuration: %s", self.values())
         if self.syncbn:
             LOG.info("syncbn=True has no effect: each device normalises its part of a batch separately")

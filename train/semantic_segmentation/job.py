@@ -24,8 +24,8 @@ from train.weights import native, pretrained
 
 _OUTPUT = "logits"
 _TOLERANCE = 1e-4  # of logits, as a fraction of the largest
-# Samples in the closing checks: whole photos, which may take seconds each. After a stop request only a few: the job is
-# killed soon.
+# Samples in the final checks: whole photos, which may take seconds each. After a stop request there are only a few,
+# because the job will soon be killed.
 _TENSORS, _FILES, _FILES_STOPPED = 2, 24, 6
 
 
@@ -78,7 +78,7 @@ class Model(GluonModel[Matrix]):
         return {"validation:mIOU_occurring": metrics.mean_iou_of_occurring(best.kept)}
 
     def check(self, best: Best[Matrix]) -> Check:
-        """Return the inputs and expected outputs of the closing checks."""
+        """Return the inputs and expected outputs of the final checks."""
         chosen = choose(len(self._data.validation), _FILES, _FILES_STOPPED)
         net = network.InferenceNet(self._net, self._data.spec.height)
         net.hybridize(static_alloc=True, static_shape=True)

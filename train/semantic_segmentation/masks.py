@@ -27,7 +27,7 @@ IGNORE = 255
 SUFFIX = ".png"
 _VALUES = 256
 _MAX_NAMED = 10
-GAPS = 8  # no list of classes has this many times as many classes as there are pixel values
+GAPS = 8  # with more classes than this per distinct pixel value, the values are probably colours
 _MAP_FORM = '{"map": {"0": 5, "1": [0, 2]}} assigns the pixel value 5 to class 0, and 0 and 2 to class 1'
 BINARY = 'if 255 is a class, provide a channel label_map with {"map": {"0": 0, "1": 255}}'
 _SCALE_FORM = '{"scale": 3} assigns the pixel values 0, 1 and 2 to class 0, the next three to class 1, and so on'
@@ -37,7 +37,7 @@ _SCALE_FORM = '{"scale": 3} assigns the pixel values 0, 1 and 2 to class 0, the 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """The class of each pixel value: `table` int16 (256,), with IGNORE, and -1 for values that the map does not have.
+    """The class of each pixel value: `table` int16 (256,). IGNORE means ignored; -1 means not in the map.
 
     `document` is the content of the map's file. `file` is its name in messages, or "" if there is no file.
     """
@@ -192,7 +192,7 @@ class DecodedMask(NamedTuple):
 
 
 def decode(data: bytes) -> DecodedMask:
-    """Return the stored pixel values of a PNG with 1, 2, 4, 8 or 16 bits, whatever colours its palette has.
+    """Return the stored pixel values of a PNG with 1, 2, 4, 8 or 16 bits, regardless of the colours in its palette.
 
     An RGB image is accepted if red, green and blue are equal in every pixel. Transparency is ignored. Raise
     UnreadableImage if the file is not a PNG, is truncated or damaged, has colours or values above 255, or has more than

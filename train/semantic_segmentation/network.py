@@ -4,7 +4,7 @@ FCN on ResNet-18, which the built-in does not have, is for CPUs. Its ResNet is n
 head reads all stages (docs/semantic-segmentation.md has the numbers). Its logits have half the side of the picture;
 those of the other networks have an eighth.
 
-GluonCV fixes the size of the maps that PSP pools and enlarges at construction. Here it is set when a graph is traced,
+At construction, GluonCV fixes the size of the maps that PSP pools and enlarges. Here it is set when a graph is traced,
 so that the same weights can train on crops and predict whole photos.
 """
 

@@ -37,14 +37,14 @@ def read_parameters(net: gluon.Block, path: Path) -> None:
         network_parameters[name.split(":", 1)[1]].set_data(value)
 
 
-def as_texts(hp: dict[str, Any]) -> dict[str, str]:
-    """Return hyperparameters in SageMaker's format: texts, with steps as `10,20`, without values that are not set."""
-    texts = {}
+def as_strings(hp: dict[str, Any]) -> dict[str, str]:
+    """Return hyperparameters in SageMaker's format: strings, with steps as `10,20`, without values that are not set."""
+    strings = {}
     for name, value in hp.items():
         if isinstance(value, tuple):
             value = ",".join(map(str, value))
         elif isinstance(value, bool):
             value = int(value)
         if value is not None and value != "":
-            texts[name] = str(value)
-    return texts
+            strings[name] = str(value)
+    return strings

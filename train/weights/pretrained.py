@@ -35,7 +35,7 @@ _TIMEOUT = 30.0  # seconds without a response or data
 
 @dataclass(frozen=True)
 class LoadReport:
-    """The result of `load_into`: tensors loaded, tensors in the file not used, and parameters that were not set."""
+    """The result of `load_into`: tensors loaded, unused tensors in the file, and parameters that were not set."""
 
     file: Path
     network: str
@@ -45,9 +45,7 @@ class LoadReport:
 
     def __str__(self) -> str:
         unused, fresh = (", ".join(names) or "nothing" for names in (self.unused, self.fresh))
-        return (
-            f"{self.loaded} tensors of {self.network} from {self.file}; not used: {unused}; starts untrained: {fresh}"
-        )
+        return f"{self.loaded} tensors of {self.network} from {self.file}; not used: {unused}; untrained: {fresh}"
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ def _from_url(url: str, sha256: str) -> Path:
     user, _, host = parts.netloc.rpartition("@")
     shown = f"PRETRAINED_URL={parts.scheme}://{host}{parts.path}"  # without passwords and signed queries
     if user:
-        raise UserError(f"{shown} comes with a user name, but logging in is not supported: use a signed URL")
+        raise UserError(f"{shown} has a user name, but logging in is not supported: use a signed URL")
     expected = sha256.strip().lower()
     if not re.fullmatch(r"[0-9a-f]{64}", expected):
         raise UserError(

@@ -1,4 +1,4 @@
-"""The last phase of a job with quantize=int8: write an int8 graph, compare its predictions, accept or reject it."""
+"""Add an int8 graph to a model folder: write it, compare its predictions with the float graph's, accept or reject it."""
 
 import json
 import subprocess
