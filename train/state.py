@@ -58,7 +58,7 @@ def check(path: Path) -> None:
 
 
 def read(path: Path) -> State:
-    """Return the state that `write` wrote, bit for bit, but with lists for tuples. Raises the same errors as `check`."""
+    """Return exactly the state that `write` wrote, except with lists for tuples. Raises the same errors as `check`."""
     with path.open("rb") as file:
         _check(path, file)
         text = file.readline()

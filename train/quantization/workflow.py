@@ -1,4 +1,4 @@
-"""Add an int8 graph to a model folder: write it, compare its predictions with the float graph's, accept or reject it."""
+"""Add an int8 graph to a model folder: write it, compare the predictions of both graphs, accept or reject it."""
 
 import json
 import subprocess
