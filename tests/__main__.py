@@ -1,7 +1,7 @@
-"""`.venvs/ENVIRONMENT/bin/python -m tests [pytest's options and paths]`: pytest in any environment.
+"""Runs pytest in any environment: `.venvs/ENVIRONMENT/bin/python -m tests [pytest's options and paths]`.
 
-pytest and its plugins are not part of an environment: it holds what the image holds. They are packages in .venvs/tests,
-found after the environment's own, so that they shadow none of them; a process that a test starts does not find them.
+An environment holds only what its image holds. pytest and its plugins are in .venvs/tests, which comes last on sys.path
+so that they shadow none of the environment's packages. Processes that tests start cannot import them.
 """
 
 import site

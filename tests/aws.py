@@ -10,7 +10,7 @@ from typing import Any
 from tests.environments import REPOSITORY, python
 
 ACCOUNT = "123456789012"  # moto's
-REGION = "us-east-1"  # of tests.environments.live_in
+REGION = "us-east-1"  # of tests.environments.use_home
 
 Sent = list[tuple[str, dict[str, Any]]]
 """The requests that SageMaker received, in order: operation and JSON, or content type and size for InvokeEndpoint."""

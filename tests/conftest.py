@@ -26,7 +26,7 @@ NO_GPU_IMAGE = "the GPU images (5 GB each) are only built on request"
 NO_PETS = "PET_DATA is not set: set it to a folder with the real Oxford-IIIT Pet images in the official layout"
 
 
-# The duration of an example means nothing on a busy machine.
+# No deadline, because the duration of an example means nothing on a busy machine.
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ours")
 

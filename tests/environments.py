@@ -18,7 +18,7 @@ def python(environment: str) -> Path:
     return path
 
 
-def live_in(home: Path, patch: "pytest.MonkeyPatch", access_key: str | None) -> None:
+def use_home(home: Path, patch: "pytest.MonkeyPatch", access_key: str | None) -> None:
     """Make `home` the home folder and hide this machine's AWS settings.
 
     If `access_key` is given, set a region and made-up credentials.

@@ -157,8 +157,8 @@ class Server:
             interim = b""
             while not interim.endswith(b"\r\n\r\n"):  # byte by byte, because an early response may follow immediately
                 byte = connection.sock.recv(1)
-                assert byte, "the server never asked for the body"
+                assert byte, "the server did not send 100 Continue"
                 interim += byte
-            assert interim.startswith(b"HTTP/1.1 100"), "the server never asked for the body"
+            assert interim.startswith(b"HTTP/1.1 100"), "the server did not send 100 Continue"
             connection.send(sent)
             yield connection

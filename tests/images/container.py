@@ -123,7 +123,7 @@ def inspect(image: str) -> dict[str, object]:
 
 
 def own_layers(image: str, first: str) -> int:
-    """Return the size in bytes of the layers that we add to the base. `first` is in the first one's instruction."""
+    """Return the bytes of the layers that we add to the base. The instruction of the first one contains `first`."""
     total = 0
     for line in _docker(
         "history", "--no-trunc", "--human=false", "--format={{.Size}}\t{{.CreatedBy}}", image

@@ -76,7 +76,7 @@ def test_an_oci_manifest_is_rejected_with_the_build_command(address: str, pushed
     )
 
 
-def test_a_tag_with_another_digest_than_was_pushed_is_reported(address: str, pushed: list[str]) -> None:
+def test_a_tag_whose_digest_is_not_the_pushed_one_is_reported(address: str, pushed: list[str]) -> None:
     other_digest = f"sha256:{'0' * 64}"
     with (
         contextlib.closing(Registry(address)) as connected,
@@ -107,7 +107,7 @@ def test_a_registry_that_is_not_running_is_reported(image: Callable[[str], str])
     )
 
 
-def test_an_image_without_that_name_is_reported_with_the_build_command(address: str) -> None:
+def test_a_missing_image_is_reported_with_the_build_command(address: str) -> None:
     done = subprocess.run(
         ["make", "push/object-detection", f"REGISTRY={address}", f"TAG={TAG}", "VARIANT=cpu"],
         cwd=REPOSITORY,

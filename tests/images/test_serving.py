@@ -170,7 +170,7 @@ def test_sigterm_lets_a_request_in_flight_finish_and_exits_with_0(
         connection.putheader("Content-Length", str(len(body)))
         connection.putheader("Expect", "100-continue")
         connection.endheaders()
-        assert connection.sock.recv(100).startswith(b"HTTP/1.1 100"), "the application never asked for the body"
+        assert connection.sock.recv(100).startswith(b"HTTP/1.1 100"), "the server did not send 100 Continue"
         connection.send(body[:100])
         stopping = subprocess.Popen(["docker", "stop", "--time=30", container.id], stdout=subprocess.DEVNULL)
         container.wait_for("Handling signal: term", 20)

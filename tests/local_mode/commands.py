@@ -16,7 +16,7 @@ class Command:
     """A running `python3 -m local ARGUMENTS` with the home folder `home`. Leaving the block ends it."""
 
     def __init__(self, home: Path, *arguments: object, seconds: float = 240) -> None:
-        """Start the process. It is killed `seconds` after the block starts, so that no wait below is endless."""
+        """Start the process. It is killed `seconds` after the block starts, so that no wait below can hang."""
         hidden = ("AWS_", "SAGEMAKER_", "XDG_")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
         docker = environment.get("DOCKER_CONFIG", str(Path.home() / ".docker"))

@@ -18,7 +18,7 @@ from local.datasets.drawn import draw
 from local.datasets.layouts.pets import reader as official
 from local.sagemaker import docker as engine
 from local.sagemaker import programs
-from tests.environments import REPOSITORY, live_in
+from tests.environments import REPOSITORY, use_home
 from tests.pages import snippet
 from tests.wheels import write_tiny
 
@@ -160,13 +160,13 @@ def laptop(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """A machine without any setup for AWS or SageMaker. Yield the folder with the SDKs' temporary files.
 
     Only the serving port differs from the default: it is a free one. The files, containers and network that the SDKs
-    leave are removed afterwards, even if the test fails.
+    leave behind are removed afterwards, even if the test fails.
     """
     home = tmp_path / "home"
     (home / ".sagemaker").mkdir(parents=True)
     (home / ".sagemaker" / "config.yaml").write_text(f"local:\n  serving_port: {programs.free_port()}\n")
     monkeypatch.setenv("DOCKER_CONFIG", os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker")))
-    live_in(home, monkeypatch, None)
+    use_home(home, monkeypatch, None)
     with engine.workspace(tmp_path / "sagemaker", uri) as root:
         monkeypatch.setenv("TMPDIR", str(root))
         monkeypatch.setattr(tempfile, "tempdir", None)  # for tests that run an SDK in this process
@@ -177,7 +177,7 @@ def laptop(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def machine(laptop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same machine, set up as docs/switching.md says, without AWS."""
     configure(tmp_path / "home")
-    live_in(tmp_path / "home", monkeypatch, "none")
+    use_home(tmp_path / "home", monkeypatch, "none")
     return laptop
 
 

@@ -27,7 +27,7 @@ class Seen:
 def watched() -> Iterator[Seen]:
     """Record every operator, compiled graph and backward pass that is called inside the block."""
     seen = Seen()
-    # For each function of the C API: the positions of the arguments for the number of arrays and the arrays.
+    # For each function of the C API, the positions of two arguments: the number of arrays, and the arrays.
     functions = {"MXImperativeInvokeEx": (1, 2), "MXInvokeCachedOpEx": (1, 2)}
     with pytest.MonkeyPatch.context() as patch:
         for name, places in functions.items():

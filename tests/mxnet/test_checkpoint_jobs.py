@@ -137,7 +137,7 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(base: Path) -> None:
 
 
 def weights_but_no_checkpoint() -> None:
-    """Limit files to 1.5 MB. The weights have 1.1 MB, a checkpoint 2.2 MB."""
+    """Limit files to 1.5 MB. The weights take 1.1 MB and a checkpoint 2.2 MB."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
 
 

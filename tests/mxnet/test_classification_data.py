@@ -107,7 +107,7 @@ def test_resize_is_required_for_photos_with_lst_files(base: Path) -> None:
         load(base, resize=None)
 
 
-def test_a_classes_txt_with_another_number_of_classes_is_rejected(base: Path) -> None:
+def test_a_classes_txt_with_the_wrong_number_of_classes_is_rejected(base: Path) -> None:
     train_lst(base).with_name("classes.txt").write_text("a\nb\n")
     with pytest.raises(UserError, match=starting("train_lst/classes.txt names 2 classes but num_classes=3")):
         load(base)

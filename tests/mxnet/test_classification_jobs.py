@@ -29,7 +29,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, float]]:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a job in image format, with the model of an earlier job."""
     base = jobs.image_channels(tmp_path_factory.mktemp("first"))
-    # With the usual rate of 0.05 and so few steps, the accuracy varies between processors from 0.67 to 1.0.
+    # With the usual rate of 0.05 and so few steps, the accuracy is 0.67 to 1.0, depending on the processor.
     changes = {"top_k": 2, "checkpoint_frequency": 3, "epochs": 6, "learning_rate": 0.02}
     jobs.configure(base, changes, "FastFile", "application/x-image")
     jobs.earlier_model(base)

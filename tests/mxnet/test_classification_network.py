@@ -118,7 +118,7 @@ def test_an_artifact_that_differs_from_the_trained_network_is_rejected(cifar20: 
         cifar20.verify(samples(tmp_path, photo()), outputs=cifar20.expected + 0.001, logged=1.0)
 
 
-def test_an_artifact_with_another_metric_than_training_logged_is_rejected(cifar20: Exported, tmp_path: Path) -> None:
+def test_an_artifact_whose_metric_differs_from_the_logged_one_is_rejected(cifar20: Exported, tmp_path: Path) -> None:
     message = r"^the serving code reaches 1\.0000 on 1 validation file but training logged 0\.5"
     with pytest.raises(TrainError, match=message):
         cifar20.verify(samples(tmp_path, photo()), logged=0.5)

@@ -278,7 +278,7 @@ def test_a_channel_without_boxes_is_rejected(scenes: Path) -> None:
         load(scenes)
 
 
-def test_another_number_of_class_names_than_num_classes_is_rejected(scenes: Path) -> None:
+def test_a_number_of_class_names_other_than_num_classes_is_rejected(scenes: Path) -> None:
     rewrite(scenes, "*_annotation/*.json", "categories", "other")
     (scenes / "input" / "data" / "train_annotation" / "classes.txt").write_text("a\nb\nc\n")
     with pytest.raises(UserError, match=r"train_annotation/classes\.txt names 3 classes but num_classes=2"):

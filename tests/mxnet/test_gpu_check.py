@@ -45,7 +45,7 @@ def test_a_device_that_computes_like_the_cpu_passes(check: Check) -> None:
 
 
 def wrong_pixels(patch: pytest.MonkeyPatch) -> None:
-    """Change the pixels on the second context randomly by about a twentieth.
+    """Change the pixels on the second context by about 5 % at random.
 
     The first BatchNorm would undo a constant factor.
     """
@@ -60,7 +60,7 @@ def wrong_pixels(patch: pytest.MonkeyPatch) -> None:
 
 
 def wrong_gradients(patch: pytest.MonkeyPatch) -> None:
-    """Make the gradients on the second context a tenth too small. The forward pass stays correct."""
+    """Make the gradients on the second context 10 % too small. The forward pass stays correct."""
     update = gluon.Trainer.update
 
     def faulty(self: gluon.Trainer, batch_size: int, **options: Any) -> None:

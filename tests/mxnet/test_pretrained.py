@@ -59,7 +59,7 @@ def test_a_torchvision_file_gives_the_librarys_logits(resnet: str, tmp_path: Pat
     expected = fixture(resnet)
     file = weight_file(resnet, tmp_path)
     net = loaded(resnet, file)
-    file.unlink()  # the files of all depths have 800 MB
+    file.unlink()  # the files of all depths take 800 MB
     last = draw_all(row for row in expected["tensors"] if row[0].startswith("fc."))
     net.fc.weight.set_data(mx.nd.array(last["fc.weight"]))  # load_into does not set the last layer
     net.fc.bias.set_data(mx.nd.array(last["fc.bias"]))

@@ -235,7 +235,7 @@ def test_label_maps_map_different_pixel_values_to_the_same_classes(scenes: Path,
         np.testing.assert_array_equal(a, b)
 
 
-def test_missing_label_maps_are_logged_like_in_the_built_in(scenes: Path) -> None:
+def test_missing_label_maps_are_logged_as_in_the_built_in(scenes: Path) -> None:
     with log_lines() as lines:
         load(scenes)
     assert lines.count("#label_map train :{'scale': 1}") == 1
@@ -443,7 +443,7 @@ def test_a_validation_mask_with_an_unknown_class_is_rejected(scenes: Path) -> No
     assert_rejected(scenes, "validation_annotation/1.png has pixels with the value 9")
 
 
-def test_another_number_of_class_names_than_num_classes_is_rejected(scenes: Path) -> None:
+def test_a_number_of_class_names_other_than_num_classes_is_rejected(scenes: Path) -> None:
     add(scenes, "train_annotation/classes.txt", "a\nb\n")
     assert_rejected(scenes, "train_annotation/classes.txt names 2 classes but num_classes=3")
 

@@ -46,9 +46,9 @@ def impatient() -> Iterator[None]:
         yield
 
 
-def live_in(home: Path, patch: pytest.MonkeyPatch, access_key: str) -> None:
-    """Call tests.environments.live_in, and make the SDK read its configuration files from `home`."""
-    environments.live_in(home, patch, access_key)
+def use_home(home: Path, patch: pytest.MonkeyPatch, access_key: str) -> None:
+    """Call tests.environments.use_home, and make the SDK read its configuration files from `home`."""
+    environments.use_home(home, patch, access_key)
     patch.setattr(boto3, "DEFAULT_SESSION", None)
     for name, path in (("USER", ".config/sagemaker/config.yaml"), ("LOCAL_MODE", ".sagemaker/config.yaml")):
         patch.setattr(sagemaker.config.config, f"_DEFAULT_{name}_CONFIG_FILE_PATH", str(home / path))
@@ -58,7 +58,7 @@ def live_in(home: Path, patch: pytest.MonkeyPatch, access_key: str) -> None:
 def machine(laptop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine set up as in docs/switching.md, without AWS. Returns the folder of the SDK's temporary files."""
     configure(Path.home())
-    live_in(Path.home(), monkeypatch, "none")
+    use_home(Path.home(), monkeypatch, "none")
     return laptop
 
 

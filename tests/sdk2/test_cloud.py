@@ -12,10 +12,10 @@ import pytest
 
 from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
 from tests.pages import INSTANCES, PLACES, SWITCHING, TRAINING, on_spot, snippet
-from tests.sdk2.conftest import Cells, live_in
+from tests.sdk2.conftest import Cells, use_home
 from tests.sdk2.test_pages import CLASSIFICATION, DETECTION, SEGMENTATION
 
-# SDK v2 requests the account from STS to name a bucket, at a fixed address. A configured name avoids that.
+# To name a bucket, SDK v2 requests the account from STS at a fixed address. A configured name avoids that.
 CONFIG = """
 SchemaVersion: "1.0"
 SageMaker:
@@ -71,7 +71,7 @@ def sent_by(name: str, folder: Path, server: Aws) -> Sent:
         home = folder / "home"
         (home / ".config" / "sagemaker").mkdir(parents=True)
         (home / ".config" / "sagemaker" / "config.yaml").write_text(CONFIG, encoding="utf-8")
-        live_in(home, patch, "testing")
+        use_home(home, patch, "testing")
         patch.setenv("AWS_ENDPOINT_URL", server.address)
         server.reply(REPLY)
         Cells(for_the_cloud(name), SWITCHING, folder)
@@ -134,7 +134,7 @@ def job_of(code: str, page: Path, folder: Path, server: Aws, patch: pytest.Monke
     (folder / ".config" / "sagemaker").mkdir(parents=True)
     (folder / ".config" / "sagemaker" / "config.yaml").write_text(CONFIG, encoding="utf-8")
     server.reset()
-    live_in(folder, patch, "testing")
+    use_home(folder, patch, "testing")
     patch.setenv("AWS_ENDPOINT_URL", server.address)
     Cells(code, page, folder)
     return request(server.sent(), "CreateTrainingJob")

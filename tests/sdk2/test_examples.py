@@ -18,7 +18,7 @@ from local.datasets.drawn import draw
 from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
 from tests.notebooks import EXAMPLES, NAMES, code, path
 from tests.pages import snippet
-from tests.sdk2.conftest import Cells, live_in
+from tests.sdk2.conftest import Cells, use_home
 
 SMALL = {"EPOCHS": 1}
 SMALLER = {
@@ -127,7 +127,7 @@ def uploaded(
     (home / ".config" / "sagemaker").mkdir(parents=True)
     (home / ".config" / "sagemaker" / "config.yaml").write_text(snippet("defaults-config"), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        live_in(home, patch, "testing")
+        use_home(home, patch, "testing")
         patch.setenv("AWS_ENDPOINT_URL", moto_server.address)
         s3 = boto3.client("s3", region_name=REGION)
         s3.create_bucket(Bucket=name)
@@ -148,7 +148,9 @@ def test_a_notebook_with_cloud_parameters_uploads_trains_deploys_and_deletes(upl
     for source in sources:
         prefix = source.removeprefix(f"s3://{name}/")
         assert re.match(rf"{name}-\d{{4}}-", prefix), "each upload must have a new prefix"
-        assert any(key.startswith(f"{prefix}/") for key in keys), f"{source} is empty; there is {sorted(keys)[:5]}"
+        assert any(key.startswith(f"{prefix}/") for key in keys), (
+            f"{source} is empty. The bucket has {sorted(keys)[:5]}"
+        )
     assert job["OutputDataConfig"]["S3OutputPath"].startswith(f"s3://{name}/"), "only the given bucket may be used"
     if name != "image-classification-tensorflow":  # its hyperparameters belong to the script
         batch, photos = (int(job["HyperParameters"][key]) for key in ("mini_batch_size", "num_training_samples"))

@@ -28,7 +28,7 @@ from tests.sdk2.conftest import Cells
 MAKEFILE_URI = "sagemaker-vision/image-classification:dev"
 MAKEFILE_DETECTION_URI = "sagemaker-vision/object-detection:dev"
 MAKEFILE_SEGMENTATION_URI = "sagemaker-vision/semantic-segmentation:dev"
-# The hyperparameters of notebooks for the built-ins. The page must keep them, except a counted number of photos.
+# The hyperparameters of notebooks for the built-ins. The page must keep them all, but it may count the photos.
 CLASSIFICATION = {
     "num_layers": 18,
     "use_pretrained_model": 0,

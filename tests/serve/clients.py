@@ -24,7 +24,7 @@ def crowd(server: Server, count: int, sent: bytes) -> Iterator[list[socket.socke
 
 def readable(clients: Iterable[socket.socket], seconds: float = 0) -> list[socket.socket]:
     """Return the connections with data to read or closed by the server, after waiting at most `seconds`."""
-    poller = select.poll()  # not limited in the number of files
+    poller = select.poll()  # unlike select.select, it takes any number of files
     by_number = {client.fileno(): client for client in clients}
     for number in by_number:
         poller.register(number, select.POLLIN)

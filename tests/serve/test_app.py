@@ -42,16 +42,16 @@ def test_ping_returns_503_with_a_reason_until_the_model_is_loaded(settings: Sett
         return engine
 
     models = only(load)
-    asking = create_app(settings, models, Observer(settings)).test_client()
+    client = create_app(settings, models, Observer(settings)).test_client()
     loading = models.restore(lambda: failures.append("failed"))
-    for reply in (asking.get("/ping"), asking.post("/invocations", data=PHOTO)):
+    for reply in (client.get("/ping"), client.post("/invocations", data=PHOTO)):
         why = "The model is being loaded; try again in a second."
         assert reply.get_json() == {"status": 503, "reason": why, "error": why}
         assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
     may_load.set()
     loading.join(30)
-    assert asking.get("/ping").status_code == 200
-    assert status(asking) == 200
+    assert client.get("/ping").status_code == 200
+    assert status(client) == 200
     assert failures == []
 
 
@@ -61,10 +61,10 @@ def test_ping_returns_503_if_the_model_cannot_be_loaded(settings: Settings) -> N
 
     failures: list[str] = []
     models = only(load)
-    asking = create_app(settings, models, Observer(settings)).test_client()
+    client = create_app(settings, models, Observer(settings)).test_client()
     models.restore(lambda: failures.append("failed")).join(30)
     assert failures == ["failed"]
-    for reply in (asking.get("/ping"), asking.post("/invocations", data=PHOTO)):
+    for reply in (client.get("/ping"), client.post("/invocations", data=PHOTO)):
         assert (reply.status_code, reply.get_json()["reason"]) == (
             503,
             "The model cannot be served; see the server's log.",
@@ -77,13 +77,13 @@ def test_an_internal_error_is_500_without_details_and_the_next_request_succeeds(
     def fail(tensors: np.ndarray) -> dict[str, np.ndarray]:
         raise RuntimeError("secret detail of our code")
 
-    asking = around(engine, settings)
+    client = around(engine, settings)
     with monkeypatch.context() as patch:
         patch.setattr(engine, "run", fail)
-        reply = asking.post("/invocations", data=PHOTO)
+        reply = client.post("/invocations", data=PHOTO)
     why = "The server failed; see its log."
     assert (reply.status_code, reply.get_json()) == (500, {"status": 500, "reason": why, "error": why})
-    assert status(asking) == 200
+    assert status(client) == 200
 
 
 def test_predictions_that_are_not_finite_get_500_with_a_reason(models: Path) -> None:
@@ -95,10 +95,10 @@ def test_predictions_that_are_not_finite_get_500_with_a_reason(models: Path) -> 
 @pytest.mark.parametrize(
     ("body_memory", "statuses"),
     [(len(PHOTO) + 100, [200, 200]), (len(PHOTO) - 1, [503]), (len(PHOTO) + 1, [503])],
-    ids=["a request with its response", "less than a body", "a body only"],
+    ids=["a body with its response", "less than a body", "only a body"],
 )
 def test_requests_get_503_if_bodies_and_responses_exceed_the_memory_limit(
     settings: Settings, engine: OnnxEngine, body_memory: int, statuses: list[int]
 ) -> None:
-    asking = around(engine, replace(settings, body_memory=body_memory))
-    assert [status(asking) for _ in statuses] == statuses
+    client = around(engine, replace(settings, body_memory=body_memory))
+    assert [status(client) for _ in statuses] == statuses

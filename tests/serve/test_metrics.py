@@ -37,7 +37,7 @@ def scrape(server: Server) -> Samples:
     return samples(response.body)
 
 
-def grown(before: Samples, after: Samples, name: str, **labels: str) -> float:
+def increase(before: Samples, after: Samples, name: str, **labels: str) -> float:
     return value(after, name, **labels) - value(before, name, **labels)
 
 
@@ -71,15 +71,17 @@ def test_every_request_is_counted_before_its_response_arrives(server: Server) ->
     after = scrape(server)
     counts = {("model", "200"): 3, ("model", "400"): 1, ("", "404"): 1, ("", "400"): 1, ("", "200"): 0}
     for (model, status), count in counts.items():
-        assert grown(before, after, "vision_requests_total", model=model, status=status) == count
-    assert grown(before, after, "vision_request_duration_seconds_count", model="model") == 3
+        assert increase(before, after, "vision_requests_total", model=model, status=status) == count
+    assert increase(before, after, "vision_request_duration_seconds_count", model="model") == 3
     of_stages = {
-        stage: grown(before, after, "vision_stage_duration_seconds_count", model="model", stage=stage)
+        stage: increase(before, after, "vision_stage_duration_seconds_count", model="model", stage=stage)
         for stage in STAGES
     }
     assert of_stages == {"receive": 4, "queue": 3, "decode": 4, "model": 3, "encode": 3}
-    whole = grown(before, after, "vision_request_duration_seconds_sum", model="model")
-    spent = [grown(before, after, "vision_stage_duration_seconds_sum", model="model", stage=stage) for stage in STAGES]
+    whole = increase(before, after, "vision_request_duration_seconds_sum", model="model")
+    spent = [
+        increase(before, after, "vision_stage_duration_seconds_sum", model="model", stage=stage) for stage in STAGES
+    ]
     assert min(spent) > 0
     assert value(after, "vision_requests_in_progress", model="model") == 0
     assert value(after, "vision_requests_waiting", model="model") == 0
@@ -97,8 +99,8 @@ def test_a_full_server_still_serves_metrics_which_give_the_reason_for_503s(serve
         wait_until_inside(server, 3)
         assert predict(server) == 503
         full = scrape(server)
-    assert grown(before, full, "vision_requests_unavailable_total", model="model", reason="busy") == 1
-    assert grown(before, full, "vision_requests_total", model="model", status="503") == 1
+    assert increase(before, full, "vision_requests_unavailable_total", model="model", reason="busy") == 1
+    assert increase(before, full, "vision_requests_total", model="model", status="503") == 1
 
 
 class Pool:
@@ -175,7 +177,7 @@ def test_without_metrics_the_path_is_unknown_and_requests_are_not_logged(models:
         assert predict(server) == 200
         unknown = server.request("GET", "/metrics")
         assert unknown.status == 404
-        assert unknown.reason.count("/metrics") == 1, "it is not among the paths that there are"
+        assert unknown.reason.count("/metrics") == 1, "the list of known paths must not contain it"
         server.terminate()
         assert server.wait() == 0
         assert [line for line in server.log() if "GET /metrics" in line or "POST /invocations" in line] == []

@@ -1,4 +1,4 @@
-"""Command-line arguments of `train` and `serve`: settings are not among them, and unknown ones are rejected."""
+"""Command-line arguments of `train` and `serve`: there are none for settings, and unknown ones are rejected."""
 
 import os
 import subprocess

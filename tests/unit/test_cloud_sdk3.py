@@ -16,7 +16,7 @@ import boto3
 import pytest
 
 from tests.aws import ACCOUNT, REGION, Aws, Sent, operations, request
-from tests.environments import REPOSITORY, live_in
+from tests.environments import REPOSITORY, use_home
 from tests.pages import PLACES, on_spot, snippet
 
 PHOTO = b"not a real photo"
@@ -49,7 +49,7 @@ def ran(moto_server: Aws, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     last = "import json; open('probabilities.json', 'w').write(json.dumps(probabilities))"
     moto_server.reset()
     with pytest.MonkeyPatch.context() as patch:
-        live_in(home, patch, "testing")
+        use_home(home, patch, "testing")
         patch.setenv("AWS_ENDPOINT_URL", moto_server.address)
         patch.setenv("PYTHONPATH", str(REPOSITORY))
         moto_server.reply(json.dumps(PROBABILITIES))
@@ -110,7 +110,7 @@ def test_the_code_for_spot_instances_requests_them_and_a_checkpoint_folder(
     (tmp_path / ".config" / "sagemaker").mkdir(parents=True)
     (tmp_path / ".config" / "sagemaker" / "config.yaml").write_text(snippet("defaults-config"), encoding="utf-8")
     moto_server.reset()
-    live_in(tmp_path, monkeypatch, "testing")
+    use_home(tmp_path, monkeypatch, "testing")
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server.address)
     role = f"arn:aws:iam::{ACCOUNT}:role/{PLACES['ROLE']}"
     boto3.client("iam").create_role(RoleName=PLACES["ROLE"], AssumeRolePolicyDocument=json.dumps(TRUST))

@@ -191,7 +191,7 @@ def test_a_file_larger_than_the_free_space_is_rejected_before_it_is_downloaded(
 def test_a_full_disk_is_reported_with_the_fix_and_not_retried(site: Site, tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
-        pytest.skip("/dev/full is not there")
+        pytest.skip("/dev/full does not exist")
     site.files["/file"] = BODY
     (tmp_path / "file.part").symlink_to(full)
     with pytest.raises(CommandFailed, match=r"is full \(No space left on device\): free some space"):

@@ -124,7 +124,7 @@ def login_error(registry: ecr.Registry = REGISTRY) -> str:
     return str(error.value)
 
 
-def test_missing_credentials_are_reported_with_the_ways_to_get_some() -> None:
+def test_missing_credentials_are_reported_with_ways_to_get_them() -> None:
     assert login_error() == (
         f"REGISTRY={HOST} is on AWS, but this machine has no AWS credentials: run `aws configure` or `aws sso login`, "
         "or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"

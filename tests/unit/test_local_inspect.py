@@ -242,7 +242,7 @@ def test_an_image_shape_is_read_as_height_and_width(text: str, shape: tuple[int,
         zip(NAMES, ["image_shape=3,224,224", "image_shape=3,128,128", "image_shape=300", "crop_size=240"], strict=True)
     ),
 )
-def test_the_default_image_shape_is_that_of_the_algorithm(name: str, shown: str) -> None:
+def test_the_default_image_shape_depends_on_the_algorithm(name: str, shown: str) -> None:
     assert str(settings.defaults(name)) == shown
 
 

@@ -74,7 +74,7 @@ def test_each_metric_definition_matches_one_line_of_the_log(algorithm: str, valu
     assert matches == {name: [value] for name, value in values.items()}
 
 
-def test_metric_definitions_in_switching_md_are_those_of_metrics_md() -> None:
+def test_metric_definitions_in_switching_md_match_metrics_md() -> None:
     pairs = set(re.findall(r'\{"Name": "(.+?)", "Regex": r"(.+?)"\}', SWITCHING.read_text(encoding="utf-8")))
     assert {name for name, _ in pairs} == {"validation:accuracy", "validation:mAP", "validation:mIOU"}
     algorithms = ("image-classification", "object-detection", "semantic-segmentation")

@@ -84,7 +84,7 @@ def test_any_text_is_valid_run_lengths_or_rejected(text: str, size: tuple[int, i
 
 
 @pytest.mark.parametrize("counts", [[5], [13], [-1, 13], [2**62, 2**62, 2**62, 2**62, 12], []])
-def test_run_lengths_of_another_number_of_pixels_are_rejected(counts: list[int]) -> None:
+def test_run_lengths_of_the_wrong_number_of_pixels_are_rejected(counts: list[int]) -> None:
     with pytest.raises(ValueError, match="do not add up to 4 x 3 pixels"):
         runs(np.array(counts, np.int64), (4, 3))
 

@@ -152,8 +152,8 @@ def start_endpoint(
 ) -> Iterator[Callable[[dict[str, bytes]], FakeEndpoint]]:
     """Return a function that writes photos into the current folder and starts an endpoint for them.
 
-    Each photo holds its own name. The endpoint has the response of each photo. For any other body it responds with 400
-    and the reason that this is not an image.
+    The content of each photo is its name. The endpoint returns that photo's response. For any other body it returns 400
+    with a reason.
     """
     responses: dict[bytes, bytes] = {}
     requests: list[tuple[bytes, str | None]] = []
@@ -335,7 +335,7 @@ def test_hyperparameters_of_several_options_add_up() -> None:
 def test_a_hyperparameter_that_is_given_twice_is_rejected_before_anything_starts(
     between: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))  # no docker there
+    monkeypatch.setenv("PATH", str(tmp_path))  # docker is not on PATH
     options = ["--hyperparameters", "epochs=2", "seed=1", *between, "epochs=3"]
     assert program.main(["train", "image-classification", "--channels", "c", *options]) == 2
     assert capsys.readouterr().err == "train: --hyperparameters has epochs=2 and epochs=3: remove one of them\n"

@@ -240,7 +240,7 @@ def test_class_lists_make_a_data_set_multi_label_and_difficult_objects_count_as_
     assert notes(data) == {voc_sets.DIFFICULT: ["JPEGImages/b.jpg dog"], UNLISTED: ["JPEGImages/d.jpg"]}
 
 
-def test_without_class_lists_the_class_of_a_photo_is_that_of_its_boxes(tmp_path: Path) -> None:
+def test_without_class_lists_the_class_of_a_photo_comes_from_its_boxes(tmp_path: Path) -> None:
     files = {f"{name}.jpg": photo(shade) for shade, name in enumerate("abc")}
     files |= {"a.xml": xml(CAT, CAT), "b.xml": xml(("Mein  Hund", 1, 1, 9, 9)), "c.xml": xml()}
     data = voc.classification(write_files(tmp_path, files))
@@ -373,7 +373,7 @@ def copy_some(pets: Path, root: Path) -> Path:
 
 
 def as_voc(data: Path, root: Path) -> Path:
-    """Write the pets of `data` in VOC's layout, with spaces in their names: all masks, and the boxes that there are."""
+    """Write the pets of `data` in VOC's layout, with spaces in their names: all masks, and any boxes."""
     names = {"train": [], "val": []}
     for number, entry in enumerate(official.classification(data).entries):
         stem = entry.path.stem

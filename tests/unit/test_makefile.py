@@ -355,13 +355,13 @@ def test_a_new_image_needs_only_a_line_in_images_txt(fresh: Path) -> None:
 
 
 def stamp(folder: Path, environment: str) -> None:
-    """Mark an environment as made, so that `make` does not make it again."""
+    """Mark an environment as built, so that `make` does not rebuild it."""
     lock = hashlib.sha256((folder / ENVIRONMENTS[environment]).read_bytes()).hexdigest()
     (folder / ".venvs" / environment).mkdir(parents=True)
     (folder / ".venvs" / environment / f".lock-{lock}").touch()
 
 
-def test_environments_are_made_again_only_if_their_lock_file_changes(fresh: Path) -> None:
+def test_environments_are_rebuilt_only_if_their_lock_file_changes(fresh: Path) -> None:
     for name in ENVIRONMENTS:
         stamp(fresh, name)
     assert make("-n", "envs", folder=fresh).stdout == "make: Nothing to be done for 'envs'.\n"
@@ -422,7 +422,7 @@ def test_options_for_pytest_are_passed_as_one_word(goal: str) -> None:
     assert "--pass=-k 'a or b' -x" in shlex.split(shown)
 
 
-def test_products_for_tests_are_made_again_if_the_code_changes(fresh: Path) -> None:
+def test_products_for_tests_are_rebuilt_if_the_code_changes(fresh: Path) -> None:
     for name in ENVIRONMENTS:
         stamp(fresh, name)
     sources = ("train/log.py", "serve/user_model/convert.py", "tests/products/thing.py")

@@ -119,7 +119,7 @@ def test_a_file_for_another_family_is_rejected(actual: str, expected: str, form:
         ({"features.0.weight": np.ones((64, 1, 3, 3))}, "features.0.weight has shape (64, 1, 3, 3) instead of (64"),
     ],
 )
-def test_another_vgg_than_vgg16_is_rejected_naming_the_tensor(
+def test_a_vgg_other_than_vgg16_is_rejected_naming_the_tensor(
     change: dict[str, np.ndarray | None], reason: str, vgg16: dict[str, np.ndarray]
 ) -> None:
     changed = {name: value for name, value in (vgg16 | change).items() if value is not None}

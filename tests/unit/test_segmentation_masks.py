@@ -156,7 +156,7 @@ def folder(base: Path, **files: str) -> Channel:
     return Channel("label_map", base, "")
 
 
-def test_a_label_map_is_logged_like_in_the_built_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_label_map_is_logged_as_in_the_built_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     channel = folder(tmp_path, train_label_map='{"scale": "3"}', validation_label_map='{"map": {"0": 5, "1": 0}}')
     with caplog.at_level(logging.INFO, "train"):
         for name in ("train", "validation"):

@@ -1,4 +1,4 @@
-"""Admission of requests: it is bounded and fair, and rejects at once."""
+"""The admission of requests is bounded and fair, and rejects excess requests at once."""
 
 import contextlib
 import threading
@@ -12,7 +12,7 @@ from serve.http.errors import Unavailable
 
 
 class BlockingPrediction:
-    """A prediction that runs until the test lets it end, and shows how many run at once."""
+    """A prediction that runs until the test sets `may_end`. `running` is released at each start."""
 
     def __init__(self) -> None:
         self.running = threading.Semaphore(0)
@@ -26,7 +26,7 @@ class BlockingPrediction:
         return number * 10
 
 
-def test_admitted_predictions_run_together_and_the_others_wait_in_order() -> None:
+def test_admitted_predictions_run_concurrently_and_the_others_wait_in_order() -> None:
     gate, work = Gate(admitted=2, queue=3), BlockingPrediction()
 
     def request(number: int) -> int:
@@ -54,10 +54,10 @@ def test_a_request_beyond_the_queue_is_rejected_at_once_until_there_is_room_agai
                 pass
         assert time.monotonic() - started < 10, "waiting 10 ms for room each time would take longer"
     with gate.admit("a"), gate.admit("a"):
-        assert gate.predict("a", 10, lambda: "answered") == "answered"
+        assert gate.predict("a", 10, lambda: "done") == "done"
 
 
-def test_a_request_that_fails_gives_its_place_back() -> None:
+def test_a_failed_request_frees_its_place() -> None:
     gate = Gate(admitted=1, queue=0)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), gate.admit("a"):
@@ -66,7 +66,7 @@ def test_a_request_that_fails_gives_its_place_back() -> None:
         assert gate.predict("a", 10, int, "7") == 7
 
 
-def test_waiting_for_a_turn_is_bounded_and_a_request_that_gave_up_never_runs() -> None:
+def test_waiting_for_a_turn_times_out_and_the_request_then_never_runs() -> None:
     gate, work = Gate(admitted=1, queue=1), BlockingPrediction()
     with ThreadPoolExecutor(1) as client:
         first = client.submit(gate.predict, "a", 10, work, 1)
@@ -78,7 +78,7 @@ def test_waiting_for_a_turn_is_bounded_and_a_request_that_gave_up_never_runs() -
     assert gate.predict("a", 10, lambda: work.order) == [1]
 
 
-def test_a_prediction_that_has_started_is_waited_for() -> None:
+def test_a_prediction_that_has_started_does_not_time_out() -> None:
     gate, work = Gate(admitted=1, queue=0), BlockingPrediction()
 
     def request() -> int:
@@ -86,14 +86,14 @@ def test_a_prediction_that_has_started_is_waited_for() -> None:
             try:
                 return gate.predict("a", 0.01, work, 3)
             except Unavailable:  # on a busy machine it may not start in time
-                assert not work.order, "a prediction that had started was given up"
+                assert not work.order, "a prediction timed out although it had started"
 
     with ThreadPoolExecutor(1) as client:
-        answer = client.submit(request)
+        prediction = client.submit(request)
         assert work.running.acquire(timeout=10)
-        assert not work.may_end.wait(0.1), "the prediction must still run, longer than a request may wait for its turn"
+        assert not work.may_end.wait(0.1), "the prediction must outlast the time limit for its turn"
         work.may_end.set()
-        assert answer.result(10) == 30
+        assert prediction.result(10) == 30
 
 
 def test_the_queue_of_a_slow_model_does_not_delay_another_model() -> None:
@@ -106,8 +106,8 @@ def test_the_queue_of_a_slow_model_does_not_delay_another_model() -> None:
         fast = clients.submit(gate.predict, "fast", 10, work, 5)
         wait_for_queue(gate, "fast", 1)
         work.may_end.set()
-        for answer in (*slow, fast):
-            answer.result(10)
+        for prediction in (*slow, fast):
+            prediction.result(10)
     assert work.order.index(5) <= 2, (
         "the fast model must get its turn after at most one more prediction of the slow model"
     )
@@ -130,15 +130,15 @@ def test_the_model_with_the_fewest_running_predictions_gets_the_next_turn() -> N
             "the fast prediction must run while the second slow one still does"
         )
         second.may_end.set()
-        for answer in (*busy, *done):
-            answer.result(10)
+        for prediction in (*busy, *done):
+            prediction.result(10)
 
 
-def test_a_model_without_requests_gets_a_place_however_busy_the_others_are() -> None:
+def test_a_model_without_requests_gets_a_place_even_if_the_others_are_busy() -> None:
     gate = Gate(admitted=2, queue=6, shared=True)
     with contextlib.ExitStack() as places:
         assert fill_places(gate, places, "a") == 4, "half of the places"
-        assert fill_places(gate, places, "b") == 2, "of the other four, no more than it leaves free"
+        assert fill_places(gate, places, "b") == 2, "half of the other four places"
         assert fill_places(gate, places, "c") == 1
         places.enter_context(gate.admit("d"))
         with pytest.raises(Unavailable, match="busy with 4 requests for this model; try again"), gate.admit("a"):
@@ -148,13 +148,13 @@ def test_a_model_without_requests_gets_a_place_however_busy_the_others_are() -> 
 
 
 def fill_places(gate: Gate, places: contextlib.ExitStack, model: str) -> int:
-    """Take places for a model until the gate rejects a request, and return how many it gave."""
+    """Take places for a model until the gate rejects a request, and return their number."""
     for count in range(100):
         try:
             places.enter_context(gate.admit(model))
         except Unavailable:
             return count
-    raise AssertionError("the gate never refused")
+    raise AssertionError("the gate rejected no request")
 
 
 def wait_for_queue(gate: Gate, model: str, count: int) -> None:

@@ -1,4 +1,4 @@
-"""The model folder: what was written is read back, and what cannot be served is rejected with its name."""
+"""The model folder: descriptions are read back as written, and invalid ones are rejected with the file and the key."""
 
 import json
 import re
@@ -75,9 +75,7 @@ def artifacts(draw: st.DrawFn) -> Artifact:
 
 
 @given(written=artifacts())
-def test_a_description_is_read_back_as_it_was_written(
-    tmp_path_factory: pytest.TempPathFactory, written: Artifact
-) -> None:
+def test_a_description_is_read_back_as_written(tmp_path_factory: pytest.TempPathFactory, written: Artifact) -> None:
     folder = tmp_path_factory.mktemp("model")
     (folder / artifact.MODEL_ONNX).touch()
     (folder / artifact.MODEL_INT8).touch()
@@ -85,7 +83,7 @@ def test_a_description_is_read_back_as_it_was_written(
     assert artifact.read(folder) == written
 
 
-def test_the_file_holds_what_another_program_needs(tmp_path: Path) -> None:
+def test_the_file_holds_what_other_programs_need(tmp_path: Path) -> None:
     path = artifact.write(PETS, tmp_path / "new" / "model")
     assert path == tmp_path / "new" / "model" / "model.json"
     document = json.loads(path.read_text())
@@ -97,7 +95,7 @@ def test_the_file_holds_what_another_program_needs(tmp_path: Path) -> None:
     assert detector["nms"] == {"threshold": 0.45, "top_k": 400, "score_floor": 0.01}
 
 
-def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_every_user_can_read_the_file_and_no_temporary_file_is_left(tmp_path: Path) -> None:
     path = artifact.write(PETS, tmp_path)
     assert path.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.iterdir()) == [path]
@@ -133,9 +131,7 @@ def test_any_user_can_read_the_file_and_nothing_else_is_left(tmp_path: Path) -> 
         (replace(TRIMAPS, class_names=("x",) * 255), "class_names has 255 names, the task .* needs 2 to 254"),
     ],
 )
-def test_a_description_that_could_not_be_served_is_never_written(
-    tmp_path: Path, invalid: Artifact, message: str
-) -> None:
+def test_an_invalid_description_is_never_written(tmp_path: Path, invalid: Artifact, message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
         artifact.write(invalid, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -211,7 +207,7 @@ def test_a_file_that_is_not_a_description_is_rejected(tmp_path: Path, content: b
         artifact.read(tmp_path)
 
 
-def test_a_missing_file_is_reported_with_what_the_folder_holds(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_folders_contents(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"model.json is missing: the folder does not exist"):
         artifact.read(tmp_path / "model")
     with pytest.raises(ArtifactError, match=r"model.json is missing: the folder is empty"):

@@ -13,7 +13,7 @@ from serve.http.errors import BodyTimeout
 
 
 def test_a_late_body_is_not_reported_as_slow_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock moves by 0.4 s each time it is read."""
+    """The clock advances by 0.4 s each time it is read."""
     ticks = itertools.count(0, 0.4)
     clock = SimpleNamespace(monotonic=lambda: next(ticks), thread_time=time.thread_time)
     monkeypatch.setattr(body, "time", clock)

@@ -19,7 +19,7 @@ def test_memory_that_a_request_reserves_is_not_available_to_others_until_it_ends
         last.take(100)
 
 
-def test_a_reservation_released_twice_counts_once() -> None:
+def test_releasing_a_reservation_twice_frees_its_memory_once() -> None:
     budget = ByteBudget(10)
     reservation = Reservation(budget)
     reservation.take(10)

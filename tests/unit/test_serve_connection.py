@@ -1,4 +1,4 @@
-"""A client's socket: the server disconnects a client that sends or reads too slowly, and waits for any other."""
+"""A client's socket: the server disconnects clients that send or read too slowly, and waits for all others."""
 
 import contextlib
 import socket
@@ -12,13 +12,13 @@ import pytest
 from serve.http import connection
 from serve.http.connection import Connection
 
-LONG = b"x" * 20_000_000  # more than the socket buffers of both ends hold
-WAIT = 60.0  # seconds: a connection that is closed at once takes less than half of this
+LONG = b"x" * 20_000_000  # larger than the socket buffers of both ends
+WAIT = 60.0  # seconds; closing a connection at once takes less than half of this
 
 
 @pytest.fixture
 def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, socket.socket]]:
-    """The server's and the client's end of a connection. One thread may wait, for a minute."""
+    """The server's and the client's end of a connection. One thread may wait for the client, for up to a minute."""
     monkeypatch.setattr(Connection, "response_seconds", WAIT, raising=False)
     monkeypatch.setattr(Connection, "may_wait", threading.Semaphore(1), raising=False)
     with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
@@ -29,18 +29,18 @@ def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, socke
 
 
 @pytest.fixture
-def seconds_until_given_up(
+def seconds_until_timeout(
     sockets: tuple[Connection, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[int, float], float]:
-    """`seconds_until_given_up(size, expected)`: how long the server reads a body that comes at `size` bytes a second.
+    """`seconds_until_timeout(size, expected)` returns how long the server reads a body that arrives at `size` bytes/s.
 
-    At most 100. The seconds are those of a simulated clock.
+    The clock is simulated, and the server is given at most 100 s.
     """
     now = 0.0
     monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: now, thread_time=time.thread_time))
     server, client = sockets
 
-    def until_given_up(size: int, expected: float) -> float:
+    def until_timeout(size: int, expected: float) -> float:
         nonlocal now
         now = 0.0
         server.expect(expected)
@@ -51,16 +51,16 @@ def seconds_until_given_up(
                 now += 1
         return now
 
-    return until_given_up
+    return until_timeout
 
 
 def test_a_body_may_take_its_full_time_if_bytes_keep_coming(
-    seconds_until_given_up: Callable[[int, float], float],
+    seconds_until_timeout: Callable[[int, float], float],
 ) -> None:
-    assert seconds_until_given_up(5000, 30) == 30
+    assert seconds_until_timeout(5000, 30) == 30
 
 
-def test_a_body_of_which_nothing_arrives_is_given_its_full_time(sockets: tuple[Connection, socket.socket]) -> None:
+def test_a_body_that_never_starts_gets_its_full_time(sockets: tuple[Connection, socket.socket]) -> None:
     server, _ = sockets
     start = time.monotonic()
     server.expect(0.2)
@@ -69,17 +69,17 @@ def test_a_body_of_which_nothing_arrives_is_given_its_full_time(sockets: tuple[C
     assert 0.2 <= time.monotonic() - start < connection.GRACE_SECONDS
 
 
-def test_a_body_below_the_minimum_rate_is_given_up_and_one_above_it_is_not(
-    sockets: tuple[Connection, socket.socket], seconds_until_given_up: Callable[[int, float], float]
+def test_a_body_below_the_minimum_rate_times_out_and_one_above_it_does_not(
+    sockets: tuple[Connection, socket.socket], seconds_until_timeout: Callable[[int, float], float]
 ) -> None:
     server, _ = sockets
-    assert seconds_until_given_up(500, 1000) == 20  # after 10 s of grace and one second for each 1000 bytes
+    assert seconds_until_timeout(500, 1000) == 20  # 10 s of grace, and 1 s for every 1000 bytes
     server.release()
-    assert server.recv(1000) == b"x" * 500  # what was sent last
-    assert seconds_until_given_up(1100, 1000) == 100
+    assert server.recv(1000) == b"x" * 500  # the last chunk
+    assert seconds_until_timeout(1100, 1000) == 100
 
 
-def test_after_release_reading_never_waits_whatever_was_expected(sockets: tuple[Connection, socket.socket]) -> None:
+def test_after_release_reading_never_waits(sockets: tuple[Connection, socket.socket]) -> None:
     server, _ = sockets
     server.expect(60)
     server.release()
@@ -99,7 +99,7 @@ def test_a_client_that_does_not_read_its_responses_is_disconnected_at_once(
 
     def send_continue() -> None:
         line = b"HTTP/1.1 100 Continue\r\n\r\n"
-        for _ in range(len(LONG) // len(line)):  # some may still fit: the system moves its buffers, and so makes room
+        for _ in range(len(LONG) // len(line)):  # some may fit, because the kernel compacts its buffers
             server.send(line)
 
     with pytest.raises(ConnectionResetError):
@@ -109,7 +109,9 @@ def test_a_client_that_does_not_read_its_responses_is_disconnected_at_once(
     assert time.monotonic() - start < WAIT / 2
 
 
-def test_a_long_response_is_sent_whole_to_a_client_that_reads_it(sockets: tuple[Connection, socket.socket]) -> None:
+def test_a_long_response_is_sent_completely_to_a_client_that_reads_it(
+    sockets: tuple[Connection, socket.socket],
+) -> None:
     server, client = sockets
     received = bytearray()
 
@@ -134,7 +136,7 @@ def test_only_a_limited_number_of_threads_waits_for_clients_that_do_not_read(
         with pytest.raises(ConnectionResetError):
             server.sendall(LONG)
         assert 0.5 <= time.monotonic() - start < WAIT / 2
-    assert Connection.may_wait.acquire(blocking=False), "after it has waited, a thread must let another one wait"
+    assert Connection.may_wait.acquire(blocking=False), "after its wait, a thread must let another one wait"
     start = time.monotonic()
     with pytest.raises(ConnectionResetError):
         server.sendall(LONG)

@@ -1,4 +1,4 @@
-"""Detections: which boxes are kept, checked by hand and against a slow reference, and how a response holds them."""
+"""Detections: box suppression, checked by hand and against a slow reference, and the formats of responses."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ WHOLE, LEFT, RIGHT = (0, 0, 1, 1), (0, 0, 0.5, 1), (0.5, 0, 1, 1)
 
 
 def select(candidates: Sequence[tuple[Sequence[float], Sequence[float]]], nms: Nms = NMS) -> list[list[float]]:
-    """Return the detections for anchors given as (scores of the classes, box)."""
+    """Return the detections for anchors, each given as (class scores, box)."""
     scores = np.array([scores for scores, _ in candidates], np.float32)
     boxes = np.array([box for _, box in candidates], np.float32)
     detections = detection.select(scores, boxes, nms)
@@ -37,7 +37,7 @@ def row(index: int, score: float, *box: float) -> list[float]:
 # --- suppression ----------------------------------------------------------------------------------------------------
 
 
-def test_of_overlapping_boxes_of_one_class_the_best_is_kept() -> None:
+def test_the_best_of_several_overlapping_boxes_of_a_class_is_kept() -> None:
     assert select([([0.5], WHOLE), ([0.9], WHOLE), ([0.7], (0, 0, 1, 0.9))]) == [row(0, 0.9, *WHOLE)]
 
 
@@ -45,13 +45,13 @@ def test_boxes_of_different_classes_do_not_suppress_each_other() -> None:
     assert select([([0.1, 0.9], WHOLE), ([0.8, 0.05], WHOLE)]) == [row(1, 0.9, *WHOLE), row(0, 0.8, *WHOLE)]
 
 
-def test_rows_of_all_classes_are_sorted_by_falling_score() -> None:
+def test_rows_of_all_classes_are_sorted_by_descending_score() -> None:
     detections = select([([0.2, 0], LEFT), ([0.6, 0], RIGHT), ([0, 0.4], LEFT), ([0, 0.8], RIGHT)])
     assert [score for _, score, *_ in detections] == pytest.approx([0.8, 0.6, 0.4, 0.2])
 
 
-def test_a_suppressed_box_suppresses_no_other() -> None:
-    """Each overlaps the next by an IoU of 3 / 5, and the one after that by 2 / 6."""
+def test_a_suppressed_box_does_not_suppress_others() -> None:
+    """Neighbouring boxes have an IoU of 3 / 5, and the first and the third box one of 2 / 6."""
     first, second, third = (0, 0, 0.4, 1), (0.1, 0, 0.5, 1), (0.2, 0, 0.6, 1)
     assert select([([0.9], first), ([0.8], second), ([0.7], third)]) == [row(0, 0.9, *first), row(0, 0.7, *third)]
 
@@ -63,7 +63,7 @@ def test_a_box_that_overlaps_by_exactly_the_threshold_is_kept() -> None:
     assert select([([0.9], WHOLE), ([0.8], half)], replace(NMS, threshold=0.4999)) == both[:1]
 
 
-def test_a_threshold_of_one_keeps_even_the_same_box_twice() -> None:
+def test_a_threshold_of_one_keeps_even_identical_boxes() -> None:
     assert len(select([([0.9], WHOLE), ([0.8], WHOLE)], replace(NMS, threshold=1))) == 2
 
 
@@ -71,8 +71,8 @@ def test_a_score_must_be_above_the_floor() -> None:
     assert select([([0.25], LEFT), ([0.2500001], RIGHT)], replace(NMS, score_floor=0.25)) == [row(0, 0.2500001, *RIGHT)]
 
 
-def test_candidates_are_the_best_of_all_classes_before_suppression() -> None:
-    """The second best is suppressed, and the fourth does not take its place."""
+def test_top_k_limits_the_candidates_of_all_classes_before_suppression() -> None:
+    """The second-best box is suppressed, and the fourth does not take its place."""
     boxes = [([0.9, 0], WHOLE), ([0.8, 0], WHOLE), ([0, 0.7], LEFT), ([0, 0.6], RIGHT)]
     assert select(boxes, replace(NMS, top_k=3)) == [row(0, 0.9, *WHOLE), row(1, 0.7, *LEFT)]
 
@@ -85,8 +85,8 @@ def test_equal_scores_rank_by_class_and_then_by_anchor() -> None:
         assert select(boxes, replace(NMS, top_k=top_k)) == ranked[:top_k]
 
 
-def test_boxes_are_clipped_only_after_they_were_compared() -> None:
-    """Clipped, the two would be the same; as the network gives them, they overlap by an IoU of 1 / 4."""
+def test_boxes_are_clipped_only_after_suppression() -> None:
+    """The clipped boxes are equal. Before clipping, their IoU is 1 / 4."""
     detections = select([([0.9], (-1, -1, 1, 1)), ([0.8], WHOLE)])
     assert detections == [row(0, 0.9, *WHOLE), row(0, 0.8, *WHOLE)]
 
@@ -96,18 +96,18 @@ def test_boxes_without_an_area_or_outside_the_image_are_clipped_to_its_edge() ->
     assert detections == [row(0, 0.9, *[0.5] * 4), row(0, 0.8, *[0.5] * 4), row(0, 0.7, 1, 0, 1, 0)]
 
 
-def test_boxes_as_large_as_floats_can_be_neither_warn_nor_suppress() -> None:
+def test_huge_boxes_cause_no_warning_and_suppress_nothing() -> None:
     huge = (-3e38, -3e38, 3e38, 3e38)
     assert select([([0.9], huge), ([0.8], LEFT)]) == [row(0, 0.9, *WHOLE), row(0, 0.8, *LEFT)]
 
 
-def test_no_score_above_the_floor_gives_no_rows() -> None:
+def test_scores_at_the_floor_or_no_anchors_give_no_rows() -> None:
     assert select([([0.01, 0], WHOLE)]) == []
     assert detection.select(np.zeros((0, 3), np.float32), np.zeros((0, 4), np.float32), NMS).shape == (0, 6)
 
 
 def iou(first_box: Sequence[float], other: Sequence[float]) -> Fraction:
-    """Return the exact intersection over union of two boxes, 0 where neither has an area."""
+    """Return the exact intersection over union of two boxes, or 0 if neither has an area."""
     a, b = ([Fraction(edge) for edge in box] for box in (first_box, other))
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     common = max(width, 0) * max(height, 0)
@@ -116,7 +116,7 @@ def iou(first_box: Sequence[float], other: Sequence[float]) -> Fraction:
 
 
 def reference(scores: np.ndarray, boxes: np.ndarray, nms: Nms) -> list[list[float]]:
-    """Return the detections by the definition, pair by pair."""
+    """Return the detections, computed pair by pair from the definition."""
     pairs = [(-score, index, anchor) for anchor, row in enumerate(scores.tolist()) for index, score in enumerate(row)]
     best = [pair for pair in sorted(pairs) if -pair[0] > np.float32(nms.score_floor)][: nms.top_k]
     kept: list[tuple[float, int, int]] = []
@@ -129,7 +129,7 @@ def reference(scores: np.ndarray, boxes: np.ndarray, nms: Nms) -> list[list[floa
 
 @st.composite
 def proposals(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    """Scores in twentieths (so that ties occur) and corners in eighths, some outside the image."""
+    """Draw scores in multiples of 1/20, so that ties occur, and boxes in multiples of 1/8, some outside the image."""
     anchors, classes = draw(st.integers(0, 12)), draw(st.integers(1, 3))
     scores = draw(st.lists(st.integers(0, 20), min_size=anchors * classes, max_size=anchors * classes))
     eighths = st.tuples(st.integers(-2, 8), st.integers(-2, 8), st.integers(0, 6), st.integers(0, 6))
@@ -176,7 +176,7 @@ ROWS = np.array([row(0, score, *WHOLE) for score in (0.9, 0.6, 0.6, 0.3)], np.fl
 
 
 def count_rows(header: str | None) -> int:
-    """Return how many of the four rows a header leaves; they are always the first ones."""
+    """Return how many of the four rows are left with a header. They must be the first ones."""
     left = detection.postprocess(ROWS, detection.options(headers.custom_attributes(header)))
     assert left.tolist() == ROWS[: len(left)].tolist()
     return len(left)
@@ -204,7 +204,7 @@ def count_rows(header: str | None) -> int:
         ('{"threshold": 0.5}', 4),
     ],
 )
-def test_custom_attributes_cut_the_rows_and_unknown_ones_are_ignored(header: str | None, count: int) -> None:
+def test_custom_attributes_limit_the_rows_and_unknown_ones_are_ignored(header: str | None, count: int) -> None:
     assert count_rows(header) == count
 
 
@@ -271,9 +271,9 @@ VERBOSE = {
 }
 
 
-def respond(accept: str | None, answer: Prediction = DETECTIONS) -> tuple[str, str]:
+def respond(accept: str | None, predicted: Prediction = DETECTIONS) -> tuple[str, str]:
     form = headers.choose_form(accept, detection.FORMS)
-    text = form.encode(answer)
+    text = form.encode(predicted)
     assert isinstance(text, str)
     return form.media, text
 
@@ -328,7 +328,7 @@ def test_verbose_has_class_names_and_the_size_of_each_box(accept: str) -> None:
 
 
 @pytest.mark.parametrize("accept", ["image/png", "application/json;q=0", "application/x-protobuf"])
-def test_an_accept_header_that_cannot_be_met_is_rejected_with_the_types_that_can(accept: str) -> None:
+def test_an_unsupported_accept_header_is_rejected_with_the_supported_types(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
         respond(accept)
     for form in detection.FORMS:
@@ -347,15 +347,15 @@ def test_no_detections_give_an_empty_list_in_every_form() -> None:
     width=st.integers(1, 20000),
     height=st.integers(1, 20000),
 )
-def test_every_form_holds_every_box_and_no_pixel_lies_outside_the_image(
+def test_every_form_holds_every_box_and_no_pixel_is_outside_the_image(
     edges: list[tuple[float, float, float, float]], width: int, height: int
 ) -> None:
     corners = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in edges]
     rows = np.array([(0, 0.5, *corner) for corner in corners], np.float32).reshape(-1, 6)
-    answer = Prediction(rows, NAMES, width, height, SPEC)
-    assert json.loads(respond(None, answer)[1])["prediction"] == rows.tolist()
-    verbose = json.loads(respond("application/json;verbose", answer)[1])["prediction"]
-    annotations = json.loads(respond("application/json;annotation=1", answer)[1])["annotations"]
+    predicted = Prediction(rows, NAMES, width, height, SPEC)
+    assert json.loads(respond(None, predicted)[1])["prediction"] == rows.tolist()
+    verbose = json.loads(respond("application/json;verbose", predicted)[1])["prediction"]
+    annotations = json.loads(respond("application/json;annotation=1", predicted)[1])["annotations"]
     for corner, detail, annotation in zip(corners, verbose, annotations, strict=True):
         box = detail["box"]
         sides = box["left"], box["top"], box["left"] + box["width"], box["top"] + box["height"]
@@ -380,7 +380,7 @@ def test_every_form_holds_every_box_and_no_pixel_lies_outside_the_image(
         ((1, 18), (1, 9, 4), False),
     ],
 )
-def test_a_graph_fits_where_its_scores_and_boxes_match_the_anchors_and_the_classes(
+def test_a_graph_fits_if_its_scores_and_boxes_match_the_anchors_and_the_classes(
     scores: tuple[int, ...], boxes: tuple[int, ...], fits: bool
 ) -> None:
     outputs = {"scores": np.zeros(scores, np.float32), "boxes": np.zeros(boxes, np.float32)}

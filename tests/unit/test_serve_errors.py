@@ -34,19 +34,19 @@ def test_a_body_cannot_close_its_own_mark() -> None:
         ('{"instances": SECRET}', MODEL),
     ],
 )
-def test_no_error_about_json_logs_what_the_body_holds(body: str, model: TensorModel) -> None:
+def test_errors_about_json_do_not_log_the_bodys_contents(body: str, model: TensorModel) -> None:
     with pytest.raises(BadRequest) as caught:
         tfserving_rest.parse(body.encode(), "application/json", model)
     assert "SECRET" not in caught.value.logged
 
 
-def test_the_sender_of_json_is_told_what_is_wrong() -> None:
+def test_the_sender_of_invalid_json_gets_the_reason() -> None:
     with pytest.raises(BadRequest, match="\"signature_name\" is 'SECRET', it must be one of predict"):
         tfserving_rest.parse(b'{"signature_name": "SECRET", "instances": [1]}', "application/json", MODEL)
 
 
 @pytest.mark.parametrize("data", [b"SECRET", b"P2\nSECRET", b"P6\n3 SECRET", b"P6\nSECRETSECRETSECRET 1 255\n"])
-def test_no_error_about_an_image_logs_what_the_body_holds(data: bytes) -> None:
+def test_errors_about_images_do_not_log_the_bodys_contents(data: bytes) -> None:
     with pytest.raises(preprocess.UnreadableImage) as caught:
         preprocess.decode(data)
     error = BadRequest(unreadable(data, caught.value))
@@ -54,5 +54,5 @@ def test_no_error_about_an_image_logs_what_the_body_holds(data: bytes) -> None:
     assert str(error).isprintable()
 
 
-def test_the_document_of_an_error_holds_its_reason_under_both_names() -> None:
+def test_the_json_of_an_error_holds_its_reason_under_both_keys() -> None:
     assert document(400, "why") == {"status": 400, "error": "why", "reason": "why"}

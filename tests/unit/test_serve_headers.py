@@ -1,4 +1,4 @@
-"""Which content types are accepted, and which form a response has."""
+"""The accepted content types, and the choice of a response's format."""
 
 import json
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ PREDICTION = '{"prediction": [0.25, 0.5, 0.25]}'
 VERBOSE = '{"predicted_label": "pug", "labels": ["Bengal", "pug", "Sphynx"], "probabilities": [0.25, 0.5, 0.25]}'
 
 
-def make_answer(probabilities: list[float], class_names: Sequence[str]) -> Prediction:
+def make_prediction(probabilities: list[float], class_names: Sequence[str]) -> Prediction:
     return Prediction(np.array(probabilities, np.float32), tuple(class_names), width=640, height=480, spec=SPEC)
 
 
 def respond(accept: str | None, batch: bool = False) -> tuple[str, str | bytes]:
     form = headers.choose_form(accept, classification.BATCH_FORMS if batch else classification.FORMS)
-    return form.media, form.encode(make_answer(PROBABILITIES, PETS))
+    return form.media, form.encode(make_prediction(PROBABILITIES, PETS))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_type_that_may_hold_an_image_is_accepted_and_the_bytes_decide(header: 
         "video/mp4",
     ],
 )
-def test_a_type_that_is_no_image_is_rejected_with_what_to_send(header: str) -> None:
+def test_a_type_that_is_not_an_image_is_rejected_with_what_to_send(header: str) -> None:
     with pytest.raises(UnsupportedMediaType, match=r"send the bytes of one image as image/jpeg") as refusal:
         require_image(media_type(header))
     assert refusal.value.status == 415
@@ -132,7 +132,7 @@ def test_quality_and_order_decide_and_unknown_parameters_are_ignored(accept: str
 @pytest.mark.parametrize(
     "accept", ["text/html", "image/png", "application/x-recordio-protobuf", "application/json;q=0", "*/*;q=0"]
 )
-def test_an_accept_header_that_cannot_be_met_is_rejected_with_the_types_that_can(accept: str) -> None:
+def test_an_unsupported_accept_header_is_rejected_with_the_supported_types(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
         headers.choose_form(accept, classification.FORMS)
     assert refusal.value.status == 406
@@ -158,7 +158,7 @@ def test_a_form_may_be_bytes_of_any_media_type(accept: str | None, body: bytes |
         with pytest.raises(NotAcceptable, match=r"request image/png, application/x-protobuf or \*/\*"):
             headers.choose_form(accept, forms)
     else:
-        assert headers.choose_form(accept, forms).encode(make_answer(PROBABILITIES, PETS)) == body
+        assert headers.choose_form(accept, forms).encode(make_prediction(PROBABILITIES, PETS)) == body
 
 
 @given(probabilities=st.lists(st.floats(0, 1, width=32), min_size=1), data=st.data())
@@ -166,7 +166,7 @@ def test_every_form_holds_every_probability_exactly(probabilities: list[float], 
     names = data.draw(st.lists(st.text(), min_size=len(probabilities), max_size=len(probabilities)))
     decoded = []
     for form in {*classification.FORMS, *classification.BATCH_FORMS}:
-        document = json.loads(form.encode(make_answer(probabilities, names)))
+        document = json.loads(form.encode(make_prediction(probabilities, names)))
         decoded.append(
             document if isinstance(document, list) else document.get("prediction") or document["probabilities"]
         )

@@ -1,4 +1,4 @@
-"""Masks: equal to a written-out definition, for photos of any size, in bounded memory; and their PNG files."""
+"""Masks of photos of any size, compared with a slow reference; their use of memory; and their PNG files."""
 
 import io
 import time
@@ -25,12 +25,12 @@ def random_logits(classes: int, side: int, seed: int = 0, stride: int = 8) -> np
 
 
 def weights(covered: int, pixels: int, stride: int) -> np.ndarray:
-    """Return the weights of the definition, float64 (pixels, cells).
+    """Return each cell's weight for each pixel by the definition, float64 (pixels, cells).
 
-    They are a triangle around each pixel's centre, over the cells that lie on the photo.
+    The weights form a triangle around the pixel's centre and cover only cells on the photo.
     """
     cells = [cell for cell in range(covered // stride + 1) if stride * (cell + 0.5) <= covered] or [0]
-    size = covered / stride / pixels  # of a pixel, in cells
+    size = covered / stride / pixels  # a pixel's side, in cells
     centres = (np.arange(pixels) + 0.5) * size
     distance = np.abs(np.array(cells) + 0.5 - centres[:, np.newaxis])
     triangle = np.maximum(0, 1 - distance / max(size, 1))
@@ -38,7 +38,7 @@ def weights(covered: int, pixels: int, stride: int) -> np.ndarray:
 
 
 def reference_logits(logits: np.ndarray, size: tuple[int, int], side: int) -> np.ndarray:
-    """Return the logits of each pixel by the definition, float64 (C, H, W)."""
+    """Return the logits of each pixel, computed from the definition, float64 (C, H, W)."""
     stride = side // logits.shape[-1]
     across, down = (weights(*sides, stride) for sides in zip(placed(size, padded(side)), size, strict=True))
     return down @ logits[:, : down.shape[1], : across.shape[1]].astype(np.float64) @ across.T
@@ -55,7 +55,7 @@ def check(logits: np.ndarray, size: tuple[int, int], side: int) -> None:
     assert (ids.dtype, ids.shape) == (np.uint8, size[::-1])
     assert (probabilities.dtype, probabilities.shape) == (np.float32, expected.shape)
     np.testing.assert_allclose(probabilities, softmax(expected), atol=1e-5)
-    # Where two classes are almost equal, the rounding of float32 may decide.
+    # If two classes are almost equal, float32's rounding may decide.
     best = np.take_along_axis(expected, ids[np.newaxis].astype(int), axis=0)[0]
     assert (expected.max(axis=0) - best).max() < 1e-5
 
@@ -90,8 +90,8 @@ def test_a_photo_that_ends_at_a_cell_gives_the_result_of_pillows_resize(size: tu
     np.testing.assert_allclose(masks.probabilities(logits, size, padded(128)), expected, atol=1e-5)
 
 
-def test_the_edge_between_two_classes_is_where_the_photo_has_it() -> None:
-    """Cells 0 and 1 are of one class, 2 and 3 of the other: of 100 pixels, the first 50 are of the first class."""
+def test_the_edge_between_two_classes_is_at_its_position_in_the_photo() -> None:
+    """Cells 0 and 1 have one class, and 2 and 3 the other, so the first 50 of 100 pixels have the first class."""
     logits = np.zeros((2, 4, 4), np.float32)
     logits[0, :, :2] = logits[1, :, 2:] = 5
     mask = masks.class_ids(logits, (100, 60), padded(32))
@@ -108,7 +108,7 @@ def test_the_models_output_for_the_padding_does_not_change_the_photos_mask() -> 
         assert (masks.class_ids(logits, (64, height), padded(64)) == 0).all()
 
 
-def test_of_equal_logits_the_lowest_class_wins() -> None:
+def test_the_lowest_class_wins_if_logits_are_equal() -> None:
     logits = np.zeros((5, 4, 4), np.float32)
     logits[0] = -1
     assert (masks.class_ids(logits, (33, 17), padded(32)) == 1).all()
@@ -170,7 +170,7 @@ def test_the_pixels_of_the_file_are_the_class_ids_of_the_mask(width: int, height
         assert (np.asarray(image) == mask).all()
 
 
-def test_each_class_has_a_colour_of_its_own_whatever_the_mask_holds() -> None:
+def test_each_class_has_a_distinct_colour_in_every_mask() -> None:
     with Image.open(io.BytesIO(masks.png(np.array([[2]], np.uint8)))) as image:
         assert bytes(image.getpalette()) == masks.PALETTE
     colours = [tuple(masks.PALETTE[start : start + 3]) for start in range(0, 768, 3)]
@@ -178,7 +178,7 @@ def test_each_class_has_a_colour_of_its_own_whatever_the_mask_holds() -> None:
     assert colours[255] == (255, 255, 255)
 
 
-def test_the_first_classes_have_distinct_colours_brighter_than_that_of_class_0() -> None:
+def test_the_first_classes_have_clearly_different_colours_brighter_than_class_0() -> None:
     colours = np.frombuffer(masks.PALETTE, np.uint8).reshape(256, 3)[:12].astype(float)
     distances = np.linalg.norm(colours[:, np.newaxis] - colours, axis=2) + 1000 * np.eye(12)
     assert distances.min() > 50
@@ -186,7 +186,7 @@ def test_the_first_classes_have_distinct_colours_brighter_than_that_of_class_0()
     assert (brightness[1:] > brightness[0] + 40).all()
 
 
-def test_a_typical_mask_is_a_small_file_and_quickly_made() -> None:
+def test_a_typical_mask_is_encoded_quickly_into_a_small_file() -> None:
     """A pet with its border in front of a background, 500 x 375."""
     image = Image.new("L", (500, 375), 1)
     pen = ImageDraw.Draw(image)

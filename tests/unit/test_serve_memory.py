@@ -1,4 +1,4 @@
-"""Memory for loading models: what is free by the cgroup's files, and what running loads reserve of it."""
+"""Memory for loading models: free memory according to the cgroup's files, and the reservations of running loads."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ V1 = {
 
 
 @pytest.mark.parametrize("files", [V2, V1], ids=["v2", "v1"])
-def test_free_memory_is_the_limit_minus_what_is_used_but_cached_files_count_as_free(
+def test_free_memory_is_the_limit_minus_usage_and_cached_files_count_as_free(
     tmp_path: Path, files: dict[str, str]
 ) -> None:
     assert machine.free_memory_bytes(*write_files(tmp_path, 64 * GB, files)) == 600 * MB
@@ -77,7 +77,7 @@ def test_memory_used_beyond_the_limit_gives_0_free_bytes(tmp_path: Path) -> None
     ],
     ids=["v2", "v1", "v1 before Linux 4.13", "no cgroup"],
 )
-def test_out_of_memory_kills_are_those_that_the_cgroup_counts(
+def test_the_number_of_out_of_memory_kills_comes_from_the_cgroup(
     tmp_path: Path, files: dict[str, str], count: int | None
 ) -> None:
     write_files(tmp_path, 64 * GB, files)
@@ -86,8 +86,8 @@ def test_out_of_memory_kills_are_those_that_the_cgroup_counts(
 
 def test_freed_memory_is_returned_to_the_system() -> None:
     before = machine.resident_bytes()
-    blocks = [b"x" * 100_000 for _ in range(2000)]  # each too small to be allocated from the system by itself
-    kept = blocks[-1]  # at the end, so that the C library cannot return what is before it
+    blocks = [b"x" * 100_000 for _ in range(2000)]  # each is too small for a separate mmap
+    kept = blocks[-1]  # the last one, so that the C library cannot shrink its heap
     del blocks
     freed = machine.resident_bytes() - before
     machine.give_back_memory()
@@ -100,7 +100,7 @@ def test_this_machine_has_some_memory_free() -> None:
     assert 0 < machine.free_memory_bytes() <= machine.memory_bytes()
 
 
-def test_a_load_that_does_not_fit_beside_the_memory_for_requests_is_rejected() -> None:
+def test_a_load_that_does_not_fit_next_to_the_memory_for_requests_is_rejected() -> None:
     memory = Memory(held_back=100, free=lambda: 1000)
     with memory.reserved(900):
         pass
@@ -110,7 +110,7 @@ def test_a_load_that_does_not_fit_beside_the_memory_for_requests_is_rejected() -
     assert OutOfMemory.status == 507
 
 
-def test_a_load_that_does_not_fit_beside_another_waits_for_it() -> None:
+def test_a_load_that_does_not_fit_next_to_another_waits_for_it() -> None:
     memory, free = Memory(held_back=0, free=lambda: free_now[0]), 1000
     free_now = [free]
     started, end = threading.Event(), threading.Event()
@@ -130,13 +130,13 @@ def test_a_load_that_does_not_fit_beside_another_waits_for_it() -> None:
         second_load = pool.submit(second)
         with pytest.raises(TimeoutError):
             second_load.result(0.1)
-        free_now[0] = 900  # the first took 100 of the 700 that it had reserved
+        free_now[0] = 900  # the first load used 100 of the 700 that it had reserved
         end.set()
         first_load.result(10)
         assert second_load.result(10) == "loaded"
 
 
-def test_a_load_that_waited_for_another_is_rejected_if_too_little_is_left() -> None:
+def test_a_load_that_waited_is_rejected_if_too_little_memory_is_left() -> None:
     free_now = [1000]
     memory = Memory(held_back=0, free=lambda: free_now[0])
     started, end = threading.Event(), threading.Event()

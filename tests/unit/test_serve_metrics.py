@@ -1,4 +1,4 @@
-"""The metrics: what is counted for a request, under which name, and when the library is imported."""
+"""The metrics: what is counted for a request, their names, and when the library is imported."""
 
 import subprocess
 import sys
@@ -82,7 +82,7 @@ def test_stages_count_every_request_that_reached_them_and_durations_only_success
     assert value(scraped, "vision_request_duration_seconds_sum", model="pets") == pytest.approx(0.3)
 
 
-def test_requests_in_progress_and_waiting_are_the_current_ones() -> None:
+def test_requests_in_progress_and_waiting_are_current_numbers() -> None:
     observer, metrics = make_observer()
     trace = make_trace()
 
@@ -132,7 +132,7 @@ def test_stages_within_a_turn_count_for_its_request_and_stages_outside_for_none(
     traces: list[Trace] = []
     environ_of_request = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_X_AMZN_SAGEMAKER_INFERENCE_ID": "mine"}
     observer.trace_requests(application)(environ_of_request, lambda *_: None)
-    gate.predict("pets", 10, predict)  # for no request, in the thread that worked for one before
+    gate.predict("pets", 10, predict)  # outside a request, in a thread that served one before
     [trace] = traces
     assert set(trace.stages) == {QUEUE, MODEL}
     assert (trace.id, trace.status, trace.sent) == ("mine", 200, 7)
@@ -180,7 +180,7 @@ print(metrics.page()[0].decode())
 """
 
 
-def test_refusals_while_a_model_is_loading_are_counted_without_importing_the_library() -> None:
+def test_rejections_while_a_model_is_loading_are_counted_without_importing_the_library() -> None:
     result = subprocess.run([sys.executable, "-c", _REFUSED], capture_output=True, text=True, check=True, timeout=60)
     before, after, *page = result.stdout.splitlines()
     assert (before, after) == ("False", "True")

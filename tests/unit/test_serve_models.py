@@ -1,4 +1,4 @@
-"""The models of a process: each loads once and holds up no other, frees its memory, and is known to the next worker."""
+"""The models of a process: they load once, do not delay others, free their memory, and are restored by a new worker."""
 
 import gc
 import itertools
@@ -19,7 +19,7 @@ from serve.http.errors import AlreadyLoaded, BadRequest, NotLoaded, OutOfMemory,
 
 
 class Stub:
-    """An engine that does nothing. `path` is where it was loaded from."""
+    """An engine that does nothing. `path` is the folder that it was loaded from."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,7 +63,7 @@ def test_a_model_that_cannot_be_loaded_is_a_bad_request_and_its_name_stays_free(
     assert models.load("a", Path("/a")).state == "ready"
 
 
-def test_while_one_model_loads_others_are_loaded_called_and_unloaded() -> None:
+def test_while_one_model_loads_others_can_be_loaded_called_and_unloaded() -> None:
     started, end = threading.Event(), threading.Event()
 
     def load(path: Path) -> Stub:
@@ -80,7 +80,7 @@ def test_while_one_model_loads_others_are_loaded_called_and_unloaded() -> None:
         models.load("b", Path("/b"))
         assert engine_of(models, "a")
         models.unload("a")
-        with pytest.raises(NotLoaded):  # it counts as loaded when it can respond, not before
+        with pytest.raises(NotLoaded):  # it counts as loaded only when it can respond
             models.get("slow")
         end.set()
         assert slow.result(10).state == "ready"
@@ -124,7 +124,7 @@ def test_unloading_waits_for_requests_rejects_new_ones_and_frees_the_engine() ->
         unloading = pool.submit(models.unload, "a")
         with pytest.raises(TimeoutError):
             unloading.result(0.1)
-        with pytest.raises(NotLoaded), model.used():  # a request that had looked the model up before it was unloaded
+        with pytest.raises(NotLoaded), model.used():  # the request looked up the model before it was unloaded
             pass
         leave.set()
         requesting.result(10)
@@ -133,7 +133,7 @@ def test_unloading_waits_for_requests_rejects_new_ones_and_frees_the_engine() ->
     assert models.load("a", Path("/a")).state == "ready"
 
 
-def test_an_engine_in_a_reference_cycle_is_freed_too_when_it_is_unloaded() -> None:
+def test_unloading_also_frees_an_engine_in_a_reference_cycle() -> None:
     class Cyclic(Stub):
         def __init__(self, path: Path) -> None:
             super().__init__(path)
@@ -230,7 +230,7 @@ def test_a_restored_model_that_does_not_fit_waits_for_memory_while_the_others_ar
     assert engine_of(models, "good")
     with pytest.raises(Unavailable, match="is being loaded"):
         engine_of(models, "full")
-    with pytest.raises(OutOfMemory):  # on which the platform unloads other models
+    with pytest.raises(OutOfMemory):  # the platform then unloads other models
         models.load("full", Path("/full"))
     free.set()
     restoring.join(10)
@@ -255,7 +255,7 @@ def test_a_model_that_waits_for_memory_can_be_unloaded(tmp_path: Path, monkeypat
     assert Loaded(tmp_path / "models.json").to_restore() == {}
 
 
-def test_a_process_that_ends_does_not_wait_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_does_not_wait_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serve.engine.models.PAUSE", 3600)
     Loaded(tmp_path / "models.json").add("full", Path("/full"))
 
@@ -305,14 +305,14 @@ def test_a_model_is_on_the_list_before_it_responds(tmp_path: Path) -> None:
 
 
 def killed_while_loading(path: Path, name: str, kills: Callable[[], int | None], times: int) -> None:
-    """Let `times` workers, one after the other, start to restore `name` and then be killed."""
+    """Simulate `times` workers, one after the other, that are killed while they restore `name`."""
     for _ in range(times):
         worker = Loaded(path, kills)
         assert name in worker.to_restore()
         worker.start_loading(name)
 
 
-def test_a_model_whose_workers_are_killed_for_other_reasons_than_memory_is_always_restored(tmp_path: Path) -> None:
+def test_a_model_whose_workers_are_killed_for_reasons_other_than_memory_is_always_restored(tmp_path: Path) -> None:
     path = tmp_path / "models.json"
     Loaded(path).add("a", Path("/a"))
     killed_while_loading(path, "a", lambda: 7, 3 * MAX_KILLS)
@@ -322,7 +322,7 @@ def test_a_model_whose_workers_are_killed_for_other_reasons_than_memory_is_alway
 
 
 @pytest.mark.parametrize("counted", [True, False], ids=["counted", "not counted by the kernel"])
-def test_a_model_whose_loading_takes_all_memory_is_finally_left_out(tmp_path: Path, counted: bool) -> None:
+def test_a_model_whose_loading_takes_all_memory_is_eventually_left_out(tmp_path: Path, counted: bool) -> None:
     path, count = tmp_path / "models.json", itertools.count()
 
     def kills() -> int | None:
@@ -346,7 +346,7 @@ def test_an_out_of_memory_kill_does_not_count_against_a_model_whose_turn_had_not
     assert list(Loaded(path, lambda: next(count)).to_restore()) == ["other"]
 
 
-def test_an_interrupted_load_is_judged_once(tmp_path: Path) -> None:
+def test_an_interrupted_load_counts_only_once(tmp_path: Path) -> None:
     path = tmp_path / "models.json"
     Loaded(path).add("a", Path("/a"))
     killed_while_loading(path, "a", lambda: 0, 1)

@@ -1,4 +1,4 @@
-"""The server that returns 503 during a conversion: no client holds it up."""
+"""The server that returns 503 during a conversion: no client can delay it."""
 
 import contextlib
 import socket
@@ -24,7 +24,7 @@ def connect(listener: socket.socket, sent: bytes) -> socket.socket:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /ping HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nContent-Length: 9999\r\n\r\n"])
-def test_idle_and_slow_clients_take_no_thread_and_delay_no_ping(listener: socket.socket, sent: bytes) -> None:
+def test_idle_and_slow_clients_use_no_threads_and_do_not_delay_pings(listener: socket.socket, sent: bytes) -> None:
     with placeholder_server.running(listener), contextlib.ExitStack() as stack:
         threads = set(threading.enumerate())
         for _ in range(400):
@@ -37,7 +37,7 @@ def test_idle_and_slow_clients_take_no_thread_and_delay_no_ping(listener: socket
         assert set(threading.enumerate()) <= threads  # threads of other tests may end meanwhile
 
 
-def test_a_client_that_never_stops_sending_does_not_delay_the_end(listener: socket.socket) -> None:
+def test_a_client_that_never_stops_sending_does_not_delay_the_shutdown(listener: socket.socket) -> None:
     stop = threading.Event()
 
     def trickle(client: socket.socket) -> None:
@@ -47,14 +47,14 @@ def test_a_client_that_never_stops_sending_does_not_delay_the_end(listener: sock
 
     ended = threading.Event()
 
-    def serve_until_refused() -> None:
+    def serve_once() -> None:
         with placeholder_server.running(listener), connect(listener, b"GET /ping HTTP/1.1\r\n") as client:
             trickler = threading.Thread(target=trickle, args=(client.dup(),))
             trickler.start()
             assert client.recv(12) == b"HTTP/1.1 503"
         ended.set()
 
-    serving = threading.Thread(target=serve_until_refused, daemon=True)
+    serving = threading.Thread(target=serve_once, daemon=True)
     serving.start()
     try:
         assert ended.wait(8), "the server still waits for a client"

@@ -1,4 +1,4 @@
-"""From bytes to tensor: what every kind of file becomes, calculated by hand, and how invalid bytes are rejected."""
+"""From bytes to tensors: results calculated by hand for every kind of file, and errors for invalid bytes."""
 
 import io
 from pathlib import Path
@@ -17,7 +17,7 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
 def spec(height: int, width: int, rule: str = "crop", resize: int | None = None, channels: int = 3) -> InputSpec:
-    """Return a specification with mean 0 and deviation 1, so that the tensor is pixel / 255."""
+    """Return a specification with mean 0 and standard deviation 1, so that the tensor is pixel / 255."""
     size = resize or max(height, width)
     return InputSpec("data", channels, height, width, size, rule, (0.0,) * channels, (1.0,) * channels)
 
@@ -38,7 +38,7 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
-# --- what each kind of pixel becomes --------------------------------------------------------------------------------
+# --- kinds of pixels -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF"])
@@ -65,15 +65,13 @@ def test_each_format_is_recognised_by_its_bytes(kind: str) -> None:
     ],
     ids=["L", "1", "RGB", "clear", "RGBA", "LA", "P", "16-bit-white", "16-bit", "16-bit-down", "16-bit-up"],
 )
-def test_pixels_of_every_mode_become_the_colour_seen_on_white(
-    image: Image.Image, rgb: tuple[int, ...], grey: int
-) -> None:
+def test_pixels_of_every_mode_become_their_colour_on_white(image: Image.Image, rgb: tuple[int, ...], grey: int) -> None:
     data = encode(image)
     assert pixel(data) == rgb
     assert pixel(data, channels=1) == grey
 
 
-def test_a_palette_with_transparency_is_laid_over_white() -> None:
+def test_a_palette_with_transparency_is_composited_on_white() -> None:
     image = Image.new("P", (4, 4), 0)
     image.putpalette([255, 0, 0, 0, 255, 0])
     image.putpixel((1, 0), 1)
@@ -82,7 +80,7 @@ def test_a_palette_with_transparency_is_laid_over_white() -> None:
         assert (decoded.getpixel((0, 0)), decoded.getpixel((1, 0))) == (WHITE, GREEN)
 
 
-def test_the_transparent_colour_of_an_rgb_png_is_laid_over_white() -> None:
+def test_the_transparent_colour_of_an_rgb_png_becomes_white() -> None:
     image = Image.new("RGB", (2, 1), RED)
     image.putpixel((1, 0), BLUE)
     decoded = preprocess.decode(encode(image, "PNG", transparency=RED))
@@ -94,8 +92,8 @@ def test_a_cmyk_photo_keeps_its_colours() -> None:
     assert np.abs(np.array(pixel(data)) - RED).max() <= 3
 
 
-def test_colours_of_16_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
-    # Binary PPM of 16 bits (netpbm's ppm(5)): one pixel of 100/255, 200/255 and 255/255.
+def test_16_bit_colours_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    # A binary 16-bit PPM (netpbm's ppm(5)): one pixel of 100/255, 200/255 and 255/255.
     data = b"P6 1 1 65535\n" + np.array([100 * 257, 200 * 257, 65535], ">u2").tobytes()
     assert pixel(data) == (100, 200, 255)
     grey = b"P5 1 1 65535\n" + np.array([100 * 257], ">u2").tobytes()
@@ -111,7 +109,7 @@ def test_the_first_frame_of_an_animation_is_used() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("short_side", [None, 16])
-def test_a_photo_is_upright_whatever_its_exif_orientation(orientation: int, short_side: int | None) -> None:
+def test_a_photo_is_upright_for_each_exif_orientation(orientation: int, short_side: int | None) -> None:
     """The upright picture is red top left, green top right, blue bottom left and white bottom right."""
     upright = Image.new("RGB", (64, 32))
     for colour, box in ((RED, (0, 0)), (GREEN, (32, 0)), (BLUE, (0, 16)), (WHITE, (32, 16))):
@@ -162,7 +160,7 @@ def test_a_reduced_jpeg_still_has_the_requested_longer_side(width: int, height: 
     assert reduced.width / width == pytest.approx(reduced.height / height, abs=1 / min(width, height))
 
 
-def test_a_photo_that_must_fit_whole_is_reduced_by_its_longer_side() -> None:
+def test_a_photo_can_be_reduced_by_its_longer_side() -> None:
     data = encode(noise(1600, 320), "JPEG")
     assert preprocess.decode(data, long_side=200).size == (200, 40)
     assert preprocess.decode(data, short_side=200).size == (1600, 320)
@@ -188,7 +186,7 @@ CROPS = {name: st.integers(1, 60) for name in ("crop_height", "crop_width")}
 
 @given(**SIDES, side=st.integers(1, 120), margin=st.integers(0, 40))
 @settings(max_examples=100)
-def test_for_a_square_crop_the_shorter_side_gets_the_size_and_the_aspect_is_kept(
+def test_for_a_square_crop_the_shorter_side_becomes_resize_and_the_aspect_ratio_is_kept(
     width: int, height: int, side: int, margin: int
 ) -> None:
     resize, short = side + margin, min(width, height)
@@ -199,7 +197,7 @@ def test_for_a_square_crop_the_shorter_side_gets_the_size_and_the_aspect_is_kept
 
 @given(**SIDES, **CROPS, margin=st.integers(0, 40))
 @settings(max_examples=200)
-def test_an_image_is_resized_just_enough_to_cover_the_crop_and_reach_the_size(
+def test_an_image_is_resized_just_enough_to_cover_the_crop_and_reach_resize(
     width: int, height: int, crop_height: int, crop_width: int, margin: int
 ) -> None:
     resize = min(crop_height, crop_width) + margin
@@ -208,8 +206,10 @@ def test_an_image_is_resized_just_enough_to_cover_the_crop_and_reach_the_size(
     assert high >= crop_height
     assert min(wide, high) >= resize
     assert wide == crop_width or high == crop_height or min(wide, high) == resize
-    # The side that decides is exact; the other is rounded.
-    assert abs(wide / width - high / height) <= 0.5 / min(width, height) + 1e-12  # half a pixel exactly, in floats
+    # One side is exact, and the other is rounded.
+    assert (
+        abs(wide / width - high / height) <= 0.5 / min(width, height) + 1e-12
+    )  # half a pixel, and the error of floats
 
 
 @pytest.mark.parametrize(
@@ -245,14 +245,14 @@ def test_the_crop_is_the_centre_of_the_image_that_training_crops(
     whole = preprocess.cover(photo, target.resize, crop_height, crop_width)
     left, top = (whole.width - crop_width) // 2, (whole.height - crop_height) // 2
     expected = np.asarray(whole.crop((left, top, left + crop_width, top + crop_height))).astype(int)
-    # Two passes that each round, from coordinates that Pillow keeps as float32: a step or two of 255, where a crop one
-    # pixel off would be tens.
+    # Both passes round, and Pillow keeps coordinates as float32, so values may differ by a few of 255. A crop that is
+    # one pixel off would differ by tens.
     assert np.abs(np.asarray(preprocess.fit(photo, target)).astype(int) - expected).max() <= 3
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 200), (200, 40)])
 def test_a_jpeg_is_decoded_large_enough_for_a_crop_that_is_not_square(height: int, width: int) -> None:
-    """At an eighth, which a shorter side of 40 pixels would allow, the 80 x 60 pixels would have to be enlarged."""
+    """A shorter side of 40 pixels alone would allow decoding at an eighth, whose 80 x 60 pixels would be enlarged."""
     photo = noise(640, 480)
     target = spec(height, width, resize=40)
     read = preprocess.load(encode(photo, "JPEG", quality=100, subsampling=0), target)
@@ -267,7 +267,7 @@ def test_the_crop_takes_the_middle_one_of_three_stripes() -> None:
     assert (cropped == GREEN).all()
 
 
-def test_stretching_keeps_the_whole_image_and_ignores_the_aspect() -> None:
+def test_stretching_keeps_the_whole_image_and_ignores_the_aspect_ratio() -> None:
     image = Image.new("RGB", (96, 32), RED)
     image.paste(BLUE, (48, 0, 96, 32))
     stretched = preprocess.fit(image, spec(16, 16, "stretch"))
@@ -345,7 +345,7 @@ def test_a_padded_photo_is_the_whole_photo_resized(width: int, height: int, side
 
 @pytest.mark.parametrize(("width", "height"), [(1000, 9), (9, 1000), (1001, 995), (2049, 700)])
 def test_a_reduced_jpeg_gets_the_padding_of_the_full_photo(width: int, height: int) -> None:
-    """An eighth of 1000 x 9 pixels is 125 x 2, which would become 120 x 2; the photo itself becomes 120 x 1."""
+    """An eighth of 1000 x 9 pixels is 125 x 2, which would become 120 x 2. The photo itself becomes 120 x 1."""
     target = padded(120)
     data = encode(noise(width, height), "JPEG", quality=95)
     assert max(preprocess.decode(data, long_side=120).size) < max(width, height)
@@ -373,10 +373,10 @@ def test_an_image_for_one_channel_becomes_one_channel(kind: str) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize(("width", "height"), [(100, 60), (101, 100)])
-def test_the_size_returned_with_the_tensor_is_that_of_the_upright_photo(
+def test_the_size_returned_with_the_tensor_is_the_upright_photos(
     orientation: int, kind: str, width: int, height: int
 ) -> None:
-    """A JPEG of this size is decoded at an eighth, where 101 x 100 looks the same as 100 x 101."""
+    """A JPEG of this size is decoded at an eighth, where 101 x 100 and 100 x 101 give the same size."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encode(noise(width, height), kind, exif=exif)

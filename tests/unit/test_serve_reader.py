@@ -1,4 +1,4 @@
-"""Images that are decoded within a budget: which ones are ordinary, and what happens to all others."""
+"""Decoding images within a budget: which images are ordinary, and how the sandbox handles all others."""
 
 import contextlib
 import io
@@ -57,7 +57,7 @@ def is_ordinary(data: bytes, spec: InputSpec) -> bool:
 
 
 def test_no_request_waits_for_the_import_of_the_image_format_plugins() -> None:
-    """Pillow imports five of them at a process's first image, which takes 25 ms of a core."""
+    """Pillow imports five of them for a process's first image, which takes 25 ms of CPU time."""
     files = [encode(noise("RGB"), kind) for kind in preprocess.FORMATS]
     program = f"""
 import sys
@@ -134,7 +134,7 @@ def test_the_scan_of_a_thumbnail_inside_a_segment_does_not_count() -> None:
         (65_000, 300, replace(SPEC, rule="pad", height=520, width=520, resize=520), True),
     ],
 )
-def test_the_pixels_that_are_decoded_for_the_model_decide(
+def test_the_number_of_pixels_decoded_for_the_model_decides(
     width: int, height: int, spec: InputSpec, ordinary: bool
 ) -> None:
     data = bytearray(encode(Image.new("L", (8, 8)), "JPEG"))
@@ -143,7 +143,7 @@ def test_the_pixels_that_are_decoded_for_the_model_decide(
     assert is_ordinary(bytes(data), spec) is ordinary
 
 
-# --- the same answers -----------------------------------------------------------------------------------------------
+# --- the same results -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_damage_found_in_the_sandbox_is_reported_as_damage(sandbox: Sandbox) -> 
         SandboxedReader(sandbox).image(data[:-200], SPEC)
 
 
-def test_the_limit_of_pixels_applies_with_and_without_the_sandbox(sandbox: Sandbox) -> None:
+def test_the_pixel_limit_applies_with_and_without_the_sandbox(sandbox: Sandbox) -> None:
     for data in (encode(noise("RGB"), "PNG"), encode(noise("RGBA"), "PNG")):
         with pytest.raises(UnreadableImage, match="has 60 x 44 pixels, the limit is 1000"):
             SandboxedReader(sandbox, max_pixels=1000).image(data, SPEC).load()
@@ -238,7 +238,9 @@ def test_a_tile_larger_than_the_declared_image_exhausts_the_memory_too(sandbox: 
         SandboxedReader(sandbox).image(hostile.tiff_of_a_tile(20_000), SPEC)
 
 
-def test_an_image_that_its_decoder_reports_as_broken_for_lack_of_memory_is_reported_as_either(sandbox: Sandbox) -> None:
+def test_an_image_that_its_decoder_rejects_for_lack_of_memory_is_reported_as_damaged_or_too_large(
+    sandbox: Sandbox,
+) -> None:
     with pytest.raises(UnreadableImage, match=r"^is damaged .*, or takes more than 64 MB to decode"):
         SandboxedReader(sandbox).image(hostile.webp(), SPEC)
 
@@ -259,14 +261,14 @@ def child_pid(sandbox: Sandbox) -> int:
     return idle._process.pid
 
 
-def test_a_child_is_kept_for_the_next_job_and_is_the_first_that_the_kernel_kills(sandbox: Sandbox) -> None:
+def test_a_child_is_kept_for_the_next_job_and_is_the_first_to_be_killed_by_the_kernel(sandbox: Sandbox) -> None:
     pid = child_pid(sandbox)
     assert child_pid(sandbox) == pid
     with open(f"/proc/{pid}/oom_score_adj") as score:
         assert score.read() == "1000\n"
 
 
-def test_a_child_that_dies_while_it_waits_is_replaced(sandbox: Sandbox) -> None:
+def test_an_idle_child_that_dies_is_replaced(sandbox: Sandbox) -> None:
     pid = child_pid(sandbox)
     os.kill(pid, signal.SIGKILL)
     sandbox._idle[0]._process.wait(10)
@@ -276,7 +278,7 @@ def test_a_child_that_dies_while_it_waits_is_replaced(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGKILL, Exhausted), (signal.SIGSEGV, Crashed), (signal.SIGPROF, Exhausted)]
 )
-def test_a_child_that_is_killed_at_work_fails_only_its_own_job(number: int, error: type[Exception]) -> None:
+def test_a_child_that_is_killed_during_a_job_fails_only_that_job(number: int, error: type[Exception]) -> None:
     own_sandbox = Sandbox(64 * MB, 60, jobs=1, queue=1, patience=30)
     failed: list[BaseException] = []
 
@@ -287,7 +289,7 @@ def test_a_child_that_is_killed_at_work_fails_only_its_own_job(number: int, erro
             failed.append(caught)
 
     pid = child_pid(own_sandbox)
-    os.kill(pid, signal.SIGSTOP)  # so that the job cannot end before the signal comes
+    os.kill(pid, signal.SIGSTOP)  # so that the job cannot end before the signal arrives
     thread = threading.Thread(target=work)
     thread.start()
     while own_sandbox._idle:  # until the job has taken the child
@@ -300,7 +302,7 @@ def test_a_child_that_is_killed_at_work_fails_only_its_own_job(number: int, erro
     own_sandbox.close()
 
 
-def run_until_refused(sandbox: Sandbox) -> None:
+def run_until_rejected(sandbox: Sandbox) -> None:
     while True:
         sandbox.run("image", {}, b"")
 
@@ -320,13 +322,13 @@ def test_jobs_beyond_the_running_and_queued_ones_are_rejected_at_once(monkeypatc
     assert inside.acquire(timeout=30)
     threads[1].start()
     with pytest.raises(Unavailable, match=r"^The server is busy with 2 requests"):
-        run_until_refused(own_sandbox)  # because the second one may not be in the queue yet
+        run_until_rejected(own_sandbox)  # because the second one may not be in the queue yet
     may_end.set()
     for thread in threads:
         thread.join(30)
 
 
-def test_an_error_of_our_own_in_a_child_is_raised_with_its_traceback(sandbox: Sandbox) -> None:
+def test_an_unexpected_error_in_a_child_is_raised_with_its_traceback(sandbox: Sandbox) -> None:
     with pytest.raises(RuntimeError, match="KeyError: 'spec'"):
         sandbox.run("image", {}, b"\xff")
 
@@ -339,7 +341,7 @@ MODEL = TensorModel(
 
 
 @pytest.mark.parametrize("rows", [10, 500_000])
-def test_a_text_gives_the_same_call_here_and_in_the_sandbox(rows: int) -> None:
+def test_a_text_gives_the_same_call_in_this_process_and_in_the_sandbox(rows: int) -> None:
     own_sandbox = Sandbox(512 * MB, 60, jobs=1, queue=1, patience=60)
     data = b"\n".join(b"%d" % (row % 100) for row in range(rows))
     assert (len(data) > reader.MAX_CHEAP_TEXT) == (rows > 10)
@@ -391,7 +393,7 @@ def test_images_that_a_model_decodes_itself_are_limited_by_their_total(sandbox: 
         check([hostile.progressive_jpeg(1000, 500)] * 100)
 
 
-# --- what is ordinary is what Pillow reads --------------------------------------------------------------------------
+# --- ordinary images, compared with Pillow --------------------------------------------------------------------------
 
 headers = st.builds(
     lambda sides, *rest: (b"IHDR", struct.pack(">IIBBBBB", *sides, *rest)),
@@ -442,7 +444,7 @@ def test_an_ordinary_jpeg_has_the_size_that_pillow_reads_and_one_scan(parts: lis
 
 
 def test_a_fill_byte_does_not_hide_the_frame_that_decoders_read() -> None:
-    """Read as a marker it would have the length 0xC200, where a comment holds another frame and a scan."""
+    """If the byte were read as a marker, its length would be 0xC200, and a comment holds another frame there."""
     start = b"\xff\xd8\xff\xff\xc2" + FRAME
     hidden = b"\xff\xc0" + FRAME + SCAN
     comment = bytes(2 + 2 + 0xC200 - len(start) - 4) + hidden

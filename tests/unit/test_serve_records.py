@@ -52,7 +52,7 @@ RECORD = schema()
 
 
 def read(frame: bytes) -> Any:
-    """Return the message in a frame; the bytes must hold nothing else."""
+    """Return the message of a frame. The bytes must hold nothing else."""
     magic, length = struct.unpack_from("<II", frame)
     assert magic == 0xCED7230A
     assert len(frame) == 8 + (length + 3) // 4 * 4
@@ -81,7 +81,7 @@ def test_lengths_and_shapes_encoded_in_any_number_of_bytes_are_read_back(side: i
     assert len(record.features["target"].float32_tensor.values) == side
 
 
-def test_the_bytes_of_a_small_record_are_those_calculated_by_hand() -> None:
+def test_the_bytes_of_a_small_record_match_a_calculation_by_hand() -> None:
     """A tag is the field number x 8 + 2: 0x0a is field 1, 0x12 field 2, 0x3a field 7."""
     target = b"\x0a\x06target\x12\x08\x12\x06\x0a\x04" + struct.pack("<f", 0.5)
     shape = b"\x0a\x05shape\x12\x06\x3a\x04\x0a\x02\x01\x01"

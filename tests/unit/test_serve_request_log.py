@@ -16,7 +16,7 @@ FORGED = "x\r\n2030-01-01 INFO forged\x1b[2J\u202e"
 
 
 class Clock:
-    """A clock that the test moves."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -33,7 +33,7 @@ def make_trace(status: int, reason: str = "", path: str = "/invocations", method
 
 @pytest.fixture
 def lines_of(caplog: pytest.LogCaptureFixture) -> Callable[[logging.Formatter], list[str]]:
-    """`lines_of(formatter)`: the lines logged so far, as this formatter writes them."""
+    """`lines_of(formatter)` returns the lines logged so far, as this formatter writes them."""
     before = logging.getLogRecordFactory()
     logging.setLogRecordFactory(Record)
     caplog.set_level(logging.INFO)
@@ -49,7 +49,7 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> Callable[[logging.Formatter], 
         (NONE, []),
     ],
 )
-def test_the_setting_decides_which_requests_are_logged_and_a_ping_is_only_if_rejected(
+def test_the_setting_decides_which_requests_are_logged_and_pings_are_logged_only_if_rejected(
     caplog: pytest.LogCaptureFixture, which: str, lines: list[str]
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -83,7 +83,7 @@ def test_a_busy_server_logs_one_line_per_interval_with_a_count_of_the_others(cap
     ]
 
 
-def test_every_503_is_logged_when_all_requests_are(caplog: pytest.LogCaptureFixture) -> None:
+def test_every_503_is_logged_if_all_requests_are(caplog: pytest.LogCaptureFixture) -> None:
     log = RequestLog(ALL, Clock())
     for _ in range(10):
         log.write(make_trace(503, "The server is busy."))

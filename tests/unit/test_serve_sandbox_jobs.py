@@ -1,4 +1,4 @@
-"""The jobs of the sandbox: their messages are read back as they were sent."""
+"""The jobs of the sandbox: their messages are read back as sent."""
 
 import base64
 import json
@@ -41,7 +41,7 @@ bodies = st.one_of(
 
 
 def outcome(call: Any) -> Any:
-    """Return the content of a call, or the reason why there is none."""
+    """Return the contents of a call, or the arguments of its error."""
     try:
         result = call()
     except BadRequest as error:
@@ -55,7 +55,7 @@ def outcome(call: Any) -> Any:
 
 @given(body=bodies)
 @settings(max_examples=200)
-def test_a_body_read_as_a_job_gives_the_same_call_or_error_as_here(body: dict[str, Any]) -> None:
+def test_a_body_read_as_a_job_gives_the_same_call_or_error_as_in_this_process(body: dict[str, Any]) -> None:
     data, media = json.dumps(body).encode(), "application/json"
     arguments = json.loads(json.dumps(jobs.call_arguments(media, MODEL)))
 
@@ -73,6 +73,6 @@ def test_a_large_csv_keeps_its_numbers() -> None:
     assert np.array_equal(call.inputs["x"], np.arange(1000)[:, None] + [0, 1])
 
 
-def test_a_refusal_in_a_job_is_raised_unchanged() -> None:
+def test_a_rejection_in_a_job_is_raised_unchanged() -> None:
     with pytest.raises(BadRequest, match="is empty: send at least one row"):
         jobs.parse_call(jobs.text(jobs.call_arguments("application/json", MODEL), b"[]", lambda note: None))

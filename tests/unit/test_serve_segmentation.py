@@ -1,4 +1,4 @@
-"""Masks in a response: which form is chosen, and what it holds."""
+"""Masks in a response: the choice of its format, and its contents."""
 
 import base64
 import io
@@ -24,9 +24,9 @@ ANSWER = Prediction(LOGITS, NAMES, 50, 31, SPEC)
 MASK = masks.class_ids(LOGITS, (50, 31), SPEC)
 
 
-def respond(accept: str | None, answer: Prediction = ANSWER) -> tuple[str, str | bytes]:
+def respond(accept: str | None, predicted: Prediction = ANSWER) -> tuple[str, str | bytes]:
     form = headers.choose_form(accept, segmentation.FORMS)
-    return form.media, form.encode(answer)
+    return form.media, form.encode(predicted)
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_json_holds_the_names_the_shares_and_the_mask(accept: str) -> None:
     assert (pixels(base64.b64decode(document["mask"], validate=True)) == MASK).all()
 
 
-def test_a_class_without_a_pixel_has_a_share_of_0() -> None:
+def test_a_class_without_pixels_has_a_share_of_0() -> None:
     without_background = LOGITS.copy()
     without_background[1] = -1000
     document = json.loads(respond("application/json", replace(ANSWER, values=without_background))[1])
@@ -91,7 +91,7 @@ def test_a_class_without_a_pixel_has_a_share_of_0() -> None:
 
 
 @pytest.mark.parametrize("accept", ["image/jpeg", "application/jsonlines", "application/x-recordio", "image/png;q=0"])
-def test_an_accept_header_that_cannot_be_met_is_rejected_with_the_types_that_can(accept: str) -> None:
+def test_an_unsupported_accept_header_is_rejected_with_the_supported_types(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
         respond(accept)
     for form in segmentation.FORMS:
@@ -124,7 +124,7 @@ def test_custom_attributes_change_nothing() -> None:
     assert (segmentation.postprocess(LOGITS, options) == LOGITS).all()
 
 
-def test_training_evaluates_the_mask_that_the_png_holds() -> None:
+def test_training_evaluates_the_mask_in_the_png() -> None:
     assert (segmentation.evaluated(ANSWER) == MASK).all()
 
 
@@ -144,7 +144,7 @@ def test_training_evaluates_the_mask_that_the_png_holds() -> None:
         ((2, 3, 8, 8), False),
     ],
 )
-def test_a_graph_fits_where_its_logits_have_the_classes_and_cells_of_whole_pixels(
+def test_a_graph_fits_if_its_logits_match_the_classes_and_its_cells_have_whole_pixels(
     logits: tuple[int, ...], fits: bool
 ) -> None:
     assert segmentation.fits({"logits": np.zeros(logits, np.float32)}, TRIMAPS) is fits

@@ -22,7 +22,7 @@ INTEGERS = {  # variable: (field, low, high, bytes of one unit)
 }
 
 
-def test_the_defaults_are_those_of_the_platform() -> None:
+def test_defaults_match_the_platform() -> None:
     settings = Settings.from_environment({})
     assert settings.model_dir == Path("/opt/ml/model")
     assert (settings.port, settings.batch, settings.timeout, settings.workers) == (8080, False, 60, 1)
@@ -30,7 +30,7 @@ def test_the_defaults_are_those_of_the_platform() -> None:
     assert settings.admitted == settings.model_threads == machine.cpu_count()
 
 
-def test_32_threads_are_free_when_all_others_predict_or_wait() -> None:
+def test_32_threads_are_free_if_all_others_predict_or_wait() -> None:
     settings = Settings.from_environment({"VISION_CONCURRENT_PREDICTIONS": "3", "VISION_QUEUE_SIZE": "5"})
     assert settings.threads == 3 + 5 + 32
 
@@ -49,7 +49,7 @@ def test_a_multi_model_server_has_one_worker_a_longer_queue_and_fewer_threads_pe
 
 
 @pytest.mark.parametrize("name", INTEGERS)
-def test_every_variable_sets_its_value_and_an_empty_one_does_not(name: str) -> None:
+def test_every_variable_sets_its_value_unless_it_is_empty(name: str) -> None:
     field, low, high, unit = INTEGERS[name]
     for value in (low, high):
         assert getattr(Settings.from_environment({name: f" {value} "}), field) == value * unit
@@ -64,7 +64,7 @@ def test_an_invalid_value_is_rejected_with_the_variables_name(name: str, text: s
 
 
 @pytest.mark.parametrize("port", ["abc", "0", "65536", "80 80", "-1"])
-def test_an_invalid_port_is_rejected_with_the_name_that_make_uses_too(port: str) -> None:
+def test_an_invalid_port_is_rejected_with_the_names_of_both_variables(port: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment({"SAGEMAKER_BIND_TO_PORT": port})
     assert str(caught.value) == (
@@ -135,14 +135,14 @@ def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"cpu/cpu.cfs_quota_us": "300000"}, 8),
     ],
 )
-def test_the_number_of_cpus_is_that_of_the_quota_or_else_of_the_affinity(
+def test_the_number_of_cpus_comes_from_the_quota_or_else_from_the_affinity(
     tmp_path: Path, files: dict[str, str], count: int
 ) -> None:
     assert machine.cpu_count(cgroup(tmp_path, files)) == count
 
 
 @given(quota=st.integers(1, 10**9), period=st.integers(1, 10**6))
-def test_the_number_of_cpus_is_at_least_one_and_at_most_the_visible_ones(
+def test_the_number_of_cpus_is_from_one_to_the_number_of_visible_ones(
     tmp_path_factory: pytest.TempPathFactory, quota: int, period: int
 ) -> None:
     folder = cgroup(tmp_path_factory.mktemp("cgroup"), {"cpu.max": f"{quota} {period}"})
@@ -159,7 +159,7 @@ def test_the_number_of_cpus_is_at_least_one_and_at_most_the_visible_ones(
         ({"memory/memory.limit_in_bytes": "9223372036854771712"}, 2048 * 1024),
     ],
 )
-def test_the_memory_is_the_limit_of_the_cgroup_or_else_that_of_the_machine(
+def test_memory_is_the_cgroups_limit_or_else_the_machines_memory(
     tmp_path: Path, files: dict[str, str], expected: int
 ) -> None:
     meminfo = tmp_path / "meminfo"
@@ -173,12 +173,12 @@ def test_the_memory_is_the_limit_of_the_cgroup_or_else_that_of_the_machine(
         (["fpu avx2 avx512_vnni"], True),
         (["fpu avx2 avx_vnni"], True),
         (["fpu avx2"], False),
-        (["fpu avx2 avx512_vnni", "fpu avx2"], False),  # some processors have cores of two kinds
+        (["fpu avx2 avx512_vnni", "fpu avx2"], False),  # some processors have two kinds of cores
         (["fpu avx512_vnni_other"], False),
         ([], False),
     ],
 )
-def test_vnni_is_found_when_every_processor_has_it(tmp_path: Path, flags: list[str], has_vnni: bool) -> None:
+def test_vnni_is_detected_only_if_every_processor_has_it(tmp_path: Path, flags: list[str], has_vnni: bool) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("".join(f"processor\t: 0\nflags\t\t: {words}\nbugs\t\t: x\n\n" for words in flags))
     assert machine.has_vnni(cpuinfo) is has_vnni

@@ -1,4 +1,4 @@
-"""The start of `serve`: what it rejects in one sentence before anything is imported, bound or converted."""
+"""Starting `serve`: what it rejects in one sentence before it imports, binds or converts anything."""
 
 import os
 import socket
@@ -22,20 +22,20 @@ def run_serve(base: Path, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def write_converted_model(model: Path) -> None:
-    """Write a model.json and a model.onnx as `train` makes them from a script's model."""
+    """Write model.json and model.onnx as `train` does for a script's model."""
     (model / "model.onnx").touch()
     tensors = Signature((Tensor("x", "float32", (None,)),), (Tensor("y", "float32", None),), "model.onnx")
     signature.write(TensorModel("test", {"serving_default": tensors}), model)
 
 
 def write_saved_model(model: Path) -> None:
-    """Write what a script saves."""
+    """Write the SavedModel of a script."""
     (model / "1").mkdir()
     (model / "1" / "saved_model.pb").touch()
 
 
 @pytest.mark.parametrize("write_model", [write_saved_model, write_converted_model])
-def test_handlers_beside_a_tensorflow_model_are_rejected_and_not_ignored(
+def test_handlers_next_to_a_tensorflow_model_are_rejected_and_not_ignored(
     write_model: Callable[[Path], None], tmp_path: Path
 ) -> None:
     handlers = tmp_path / "model" / "code" / "inference.py"
@@ -61,7 +61,7 @@ def test_a_port_in_use_is_reported_in_one_sentence_with_the_fix(tmp_path: Path) 
     )
 
 
-def test_the_tensorflow_engine_rejects_to_serve_several_models(tmp_path: Path) -> None:
+def test_the_tensorflow_engine_cannot_serve_several_models(tmp_path: Path) -> None:
     result = run_serve(tmp_path, SAGEMAKER_MULTI_MODEL="true", VISION_ENGINE="tensorflow")
     message = "serve: VISION_ENGINE is 'tensorflow', with SAGEMAKER_MULTI_MODEL it must be 'onnx' or not set.\n"
     assert (result.returncode, result.stderr) == (1, message)

@@ -36,7 +36,7 @@ def parse(body: Any, model: TensorModel = MODEL, media: str = JSON) -> Call:
     return tfserving_rest.parse(body if isinstance(body, bytes) else json.dumps(body).encode(), media, model)
 
 
-def refusal(body: Any, model: TensorModel = MODEL, media: str = JSON) -> str:
+def rejection(body: Any, model: TensorModel = MODEL, media: str = JSON) -> str:
     with pytest.raises(BadRequest) as refused:
         parse(body, model, media)
     return str(refused.value)
@@ -135,7 +135,7 @@ def test_every_array_of_floats_is_unchanged_by_reading_and_writing(values: np.nd
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner)
        | st.dictionaries(st.sampled_from(["instances", "inputs", "x", "b64", "signature_name"]), inner)))  # fmt: skip
-def test_any_json_gives_a_call_or_a_refusal_with_a_reason(body: Any) -> None:
+def test_any_json_gives_a_call_or_an_error_with_a_reason(body: Any) -> None:
     for model in (
         MODEL,
         model_of(None, dtype="string"),
@@ -145,7 +145,7 @@ def test_any_json_gives_a_call_or_a_refusal_with_a_reason(body: Any) -> None:
         try:
             call = parse(body, model)
         except BadRequest as error:
-            assert len(str(error)) > 20  # noqa: PT017 - a refusal and a call are both allowed
+            assert len(str(error)) > 20  # noqa: PT017 - an error and a call are both valid
         else:
             (value,) = call.inputs.values()
             assert value.dtype in (np.float32, np.uint8, np.bool_, object)
@@ -158,14 +158,14 @@ def test_a_csv_cell_that_is_too_long_is_rejected_as_csv() -> None:
 
 @given(st.binary(max_size=60), st.sampled_from(tfserving_rest.JSON))
 @example(b"\r\x00", tfserving_rest.CSV)
-def test_any_bytes_give_a_call_or_a_refusal(body: bytes, media: str) -> None:
+def test_any_bytes_give_a_call_or_an_error(body: bytes, media: str) -> None:
     try:
         parse(body, media=media)
     except BadRequest as error:
         assert str(error)  # noqa: PT017
 
 
-# ---- refusing ---------------------------------------------------------------------------------------------------
+# ---- errors -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -196,8 +196,8 @@ def test_any_bytes_give_a_call_or_a_refusal(body: bytes, media: str) -> None:
         ({"inputs": {"tag": ["x"]}, "signature_name": "two"}, "The signature 'two' takes the inputs tag, signal"),
     ],
 )  # fmt: skip
-def test_a_request_that_does_not_fit_is_rejected_with_what_is_wrong_and_where(body: Any, message: str) -> None:
-    assert refusal(body).startswith(message)
+def test_an_invalid_request_is_rejected_with_the_error_and_its_position(body: Any, message: str) -> None:
+    assert rejection(body).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_request_that_does_not_fit_is_rejected_with_what_is_wrong_and_where(bo
     ],
 )
 def test_values_that_do_not_fit_the_type_of_an_input_are_rejected(dtype: str, row: Any, message: str) -> None:
-    assert message in refusal({"instances": [row]}, model_of(None, dtype=dtype))
+    assert message in rejection({"instances": [row]}, model_of(None, dtype=dtype))
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_whole_numbers_outside_the_range_of_an_input_are_rejected_however_long_t
 ) -> None:
     limits = np.iinfo(dtype)
     message = f"\"instances\" has numbers outside {limits.min} to {limits.max}: input 'x' takes {dtype}, whole numbers"
-    assert refusal({"instances": values}, model_of(None, dtype=dtype)).startswith(message)
+    assert rejection({"instances": values}, model_of(None, dtype=dtype)).startswith(message)
 
 
 def test_whole_numbers_of_64_bits_are_read_exactly() -> None:
@@ -241,13 +241,13 @@ def test_whole_numbers_of_64_bits_are_read_exactly() -> None:
 
 
 def test_texts_in_lists_of_different_lengths_are_rejected() -> None:
-    assert "different lengths" in refusal({"instances": [["a"], ["b", "c"]]}, model_of(None, None, dtype="string"))
-    assert "different lengths" in refusal({"instances": ["a", ["b"]]}, model_of(None, dtype="string"))
+    assert "different lengths" in rejection({"instances": [["a"], ["b", "c"]]}, model_of(None, None, dtype="string"))
+    assert "different lengths" in rejection({"instances": ["a", ["b"]]}, model_of(None, dtype="string"))
 
 
 def test_a_model_without_a_default_signature_requires_a_name() -> None:
     model = TensorModel("test", {"one": TWO, "two": TWO})
-    assert refusal({"inputs": {}}, model) == '"signature_name" is missing, it must be one of one, two.'
+    assert rejection({"inputs": {}}, model) == '"signature_name" is missing, it must be one of one, two.'
 
 
 # ---- writing ----------------------------------------------------------------------------------------------------

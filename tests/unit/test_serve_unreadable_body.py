@@ -1,4 +1,4 @@
-"""How the reason for a rejected body describes it."""
+"""The reason for a rejected body: how it describes the bytes."""
 
 import base64
 import io
@@ -26,7 +26,7 @@ def reason_for(data: bytes) -> str:
     return str(BadRequest(unreadable(data, caught.value)))
 
 
-def test_a_body_that_is_no_image_is_rejected_with_its_beginning_and_what_to_send() -> None:
+def test_a_body_that_is_not_an_image_is_rejected_with_its_beginning_and_what_to_send() -> None:
     advice = "send the bytes of one JPEG, PNG, GIF, BMP, PPM, WEBP or TIFF file."
     assert reason_for(b"hello, world") == f"The body is not an image: it starts with 'hello, world'; {advice}"
     assert reason_for(b"hello") == f"The body is not an image: it starts with 'hello'; {advice}"

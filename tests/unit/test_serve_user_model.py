@@ -1,4 +1,4 @@
-"""A user's own model in the server: its description, where it is found, and the requests it takes."""
+"""A user's own model in the server: its description, its location, and its requests."""
 
 import base64
 import io
@@ -40,7 +40,7 @@ signatures = st.builds(
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=9), signatures, min_size=1, max_size=3))
-def test_every_description_is_read_back_as_it_was_written(tmp_path_factory: Any, drawn: dict[str, Signature]) -> None:
+def test_every_description_is_read_back_as_written(tmp_path_factory: Any, drawn: dict[str, Signature]) -> None:
     folder = tmp_path_factory.mktemp("model")
     (folder / "model.onnx").touch()
     model = TensorModel("SavedModel 1", {name: replace(each, graph="model.onnx") for name, each in drawn.items()})
@@ -172,7 +172,7 @@ def test_no_model_is_found_in_a_folder_that_does_not_exist(tmp_path: Path) -> No
 
 
 class Double:
-    """Stand-in for a framework: it returns the mean of each row, and remembers its input."""
+    """A stand-in for a framework. It returns the mean of each row and keeps its input."""
 
     def __init__(self, *shape: int | None, dtype: str = "float32", pixels: str = "", graphs: str = "") -> None:
         outputs = (Tensor("y", "float32", (None, 1)),)
@@ -221,8 +221,8 @@ def test_an_image_becomes_the_only_input_with_its_channels_first_or_last(shape: 
 
 @pytest.mark.parametrize(("pixels", "mean"), [("0..1", 0.2), ("-1..1", -0.6), ("0..255", 51)])
 def test_the_values_of_a_float_image_are_in_the_range_of_the_setting(pixels: str, mean: float) -> None:
-    answer = Double(None, 8, 8, 3, pixels=pixels).request(photo(51, 51, 51), "image/png")
-    assert answer == {"predictions": [[pytest.approx(mean)]]}
+    response = Double(None, 8, 8, 3, pixels=pixels).request(photo(51, 51, 51), "image/png")
+    assert response == {"predictions": [[pytest.approx(mean)]]}
 
 
 @pytest.mark.parametrize(
@@ -236,12 +236,12 @@ def test_the_values_of_a_float_image_are_in_the_range_of_the_setting(pixels: str
         ("uint8", "", "-1..1", 51, "0..255, because its input is uint8"),
     ],
 )
-def test_a_photo_has_the_values_that_the_graph_scales_unless_the_variable_sets_others(
+def test_a_photo_has_the_range_that_the_graph_scales_unless_the_variable_sets_another(
     dtype: str, graphs: str, pixels: str, mean: float, message: str
 ) -> None:
     double = Double(None, 8, 8, 3, dtype=dtype, pixels=pixels, graphs=graphs)
-    answer = {"predictions": [[pytest.approx(mean, rel=1e-3)]]}
-    assert double.request(photo(51, 51, 51), "image/png") == answer
+    response = {"predictions": [[pytest.approx(mean, rel=1e-3)]]}
+    assert double.request(photo(51, 51, 51), "image/png") == response
     assert str(double.engine.image_values_message()).startswith(f"images are sent to the model as values {message}")
 
 
@@ -301,7 +301,7 @@ def test_an_input_of_uint8_gets_whole_pixels_and_one_of_text_gets_the_file() -> 
         ((None, 2), b"hello", None, BadRequest, "The body is not JSON (line 1, column 1"),
     ],
 )  # fmt: skip
-def test_a_body_that_the_model_does_not_take_is_rejected(
+def test_a_body_that_the_model_does_not_accept_is_rejected(
     shape: Any, data: bytes, media: str | None, error: type[ServeError], message: str
 ) -> None:
     with pytest.raises(error) as refused:
@@ -320,8 +320,8 @@ def test_accept_and_method_are_checked_before_the_model_runs() -> None:
 def test_json_lines_end_with_a_line_feed() -> None:
     engine = Double(None, 2).engine
     form = choose_form("application/jsonlines", engine.forms(batch=True))
-    answer = engine.respond(engine.read(ROWS, "", ()), form)
-    assert (form.media, answer) == ("application/jsonlines", '{"predictions": [[2.0]]}\n')
+    response = engine.respond(engine.read(ROWS, "", ()), form)
+    assert (form.media, response) == ("application/jsonlines", '{"predictions": [[2.0]]}\n')
 
 
 # ---- while a model is being converted ---------------------------------------------------------------------------
@@ -334,9 +334,9 @@ def test_every_request_during_a_conversion_gets_503_and_the_socket_stays_open() 
             for path, data in (("/ping", None), ("/invocations", b"x" * 1_000_000)):
                 with pytest.raises(urllib.error.HTTPError) as refused:
                     urllib.request.urlopen(url + path, data, timeout=10)
-                with refused.value as answer:
-                    assert (answer.code, answer.headers["Retry-After"]) == (503, "1")
-                    assert json.load(answer) == {
+                with refused.value as response:
+                    assert (response.code, response.headers["Retry-After"]) == (503, "1")
+                    assert json.load(response) == {
                         "status": 503,
                         "reason": placeholder_server.REASON,
                         "error": placeholder_server.REASON,

@@ -27,7 +27,7 @@ one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture
 
 
 def same_state(a: Any, b: Any) -> bool:
-    """Whether two states are equal bit for bit; a NaN equals a NaN."""
+    """Return whether two states are equal bit for bit. A NaN equals a NaN."""
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
     if isinstance(a, dict):
@@ -39,7 +39,7 @@ def same_state(a: Any, b: Any) -> bool:
 
 @one_folder
 @given(STATES)
-def test_a_state_is_read_back_bit_for_bit_as_it_was_written(tmp_path: Path, written: state.State) -> None:
+def test_a_state_is_read_back_bit_for_bit(tmp_path: Path, written: state.State) -> None:
     state.write(tmp_path / "state", written)
     state.check(tmp_path / "state")
     assert same_state(state.read(tmp_path / "state"), written)

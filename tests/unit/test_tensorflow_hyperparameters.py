@@ -1,4 +1,4 @@
-"""Hyperparameters of image-classification-tensorflow: both sets of names, which values conflict, what is ignored."""
+"""Hyperparameters of image-classification-tensorflow: both sets of names, conflicts, and ignored values."""
 
 import logging
 
@@ -11,7 +11,7 @@ from train.image_classification_tensorflow.hyperparameters import check
 from train.log import LOG
 
 
-def refusal(**raw: str) -> str:
+def rejection(**raw: str) -> str:
     with pytest.raises(UserError) as caught:
         check(raw)
     return str(caught.value)
@@ -50,7 +50,7 @@ def test_hyperparameters_that_the_data_determines_are_ignored_with_a_warning(
 
 
 def test_two_names_of_one_setting_with_different_values_are_rejected() -> None:
-    assert refusal(batch_size="16", mini_batch_size="32").startswith(
+    assert rejection(batch_size="16", mini_batch_size="32").startswith(
         "hyperparameters mini_batch_size=32 and batch_size=16 are the same setting"
     )
     assert check({"batch_size": "16", "mini_batch_size": "16"}).mini_batch_size == 16
@@ -92,7 +92,7 @@ def test_all_layers_are_trained_by_default_and_only_the_head_with_pretrained_wei
     ],
 )
 def test_a_value_out_of_range_is_rejected_with_what_is_valid(raw: dict[str, str], message: str) -> None:
-    assert refusal(**raw).startswith(message)
+    assert rejection(**raw).startswith(message)
 
 
 def test_alpha_may_be_written_like_any_number() -> None:
@@ -145,7 +145,7 @@ def test_all_hyperparameters_of_the_built_in_that_have_an_equivalent_are_accepte
 
 
 def test_hyperparameters_without_an_equivalent_are_reported_together() -> None:
-    message = refusal(**BUILT_IN)
+    message = rejection(**BUILT_IN)
     for name in NO_EQUIVALENT:
         assert (
             f"hyperparameter {name}={BUILT_IN[name]!r} is not valid: expected only 0, because it belongs to " in message
@@ -225,10 +225,10 @@ def test_a_hyperparameter_of_the_built_in_becomes_its_equivalent_and_is_logged(
     ],
 )
 def test_values_without_an_equivalent_and_contradictions_are_rejected(raw: dict[str, str], message: str) -> None:
-    assert refusal(**raw).startswith(message)
+    assert rejection(**raw).startswith(message)
 
 
-def test_the_same_value_under_both_names_is_no_contradiction() -> None:
+def test_the_same_value_under_both_names_is_not_a_contradiction() -> None:
     assert check({"train_only_top_layer": "1", "train_layers": "Head"}).train_layers == "head"
     assert check({"train_only_top_layer": "0", "train_layers": "19"}).train_layers == "all"
 

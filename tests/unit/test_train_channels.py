@@ -1,4 +1,4 @@
-"""Channels: read from SageMaker's files, local mode's shorter ones, or none at all; and what is rejected."""
+"""Channels: reading SageMaker's files, local mode's shorter ones, or folders without files, and what is rejected."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_the_content_type_ignores_parameters_and_case_and_fastfile_is_a_folder(t
     assert loaded["train"] == channels.Channel("train", tmp_path / "data" / "train", channels.RECORDIO)
 
 
-def test_the_few_attributes_of_local_mode_are_enough(tmp_path: Path) -> None:
+def test_the_few_attributes_of_local_mode_are_sufficient(tmp_path: Path) -> None:
     loaded = channels.load(lay_out(tmp_path, {"train": {"TrainingInputMode": "File"}}, ["train"]))
     assert loaded["train"].content_type == ""
 
@@ -68,7 +68,7 @@ def test_an_invalid_channel_is_rejected_with_its_name(
 
 
 def load_channels(base: Path, given: dict[str, str]) -> dict[str, channels.Channel]:
-    """Load channels of these names and content types; `.rec` instead of a content type adds a record file."""
+    """Load channels with these names and content types. `.rec` instead of a content type adds a record file."""
     lay_out(base, {name: {"ContentType": kind} for name, kind in given.items()}, list(given))
     for name, kind in given.items():
         if kind == ".rec":
@@ -145,7 +145,7 @@ def test_the_model_channel_is_rejected_as_not_supported(tmp_path: Path) -> None:
         (["b/c.jpg", "b/d.jpg"], r"^channel 'train' holds no \.rec file, only b/$"),
     ],
 )
-def test_a_channel_without_its_single_file_is_rejected_with_what_it_holds(
+def test_a_channel_without_its_single_file_is_rejected_with_its_contents(
     names: list[str], message: str, tmp_path: Path
 ) -> None:
     for name in names:

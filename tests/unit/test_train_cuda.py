@@ -1,4 +1,4 @@
-"""The stand-in for NVIDIA's driver and when it is loaded, tested with libraries of the driver's name.
+"""The stand-in for NVIDIA's driver, and when it is loaded, tested with libraries that have the driver's name.
 
 tests/images tests it in the images.
 """
@@ -31,7 +31,7 @@ def compile_library(folder: Path) -> Path:
 
 @pytest.fixture
 def loaded() -> Loaded:
-    """`loaded(stand_in, driver)`: the libraries of the driver's name in a process that loads the stand-in if needed."""
+    """`loaded(stand_in, driver)` returns the driver's libraries in a process that loads the stand-in if needed."""
 
     def run(stand_in: Path, driver_folder: Path | None = None) -> tuple[set[str], str]:
         code = (
@@ -87,11 +87,11 @@ def test_an_image_without_the_stand_in_loads_no_driver(tmp_path: Path, loaded: L
     assert loaded(tmp_path / "nothing", real.parent) == (set(), "unset")
 
 
-def test_every_function_of_the_stand_in_returns_that_there_is_no_device(tmp_path: Path) -> None:
+def test_every_function_of_the_stand_in_reports_that_there_is_no_device(tmp_path: Path) -> None:
     functions = [line[len("NO_DEVICE(") : -1] for line in SOURCE.read_text().splitlines() if line.startswith("NO_D")]
     assert len(functions) == 11
     assert "cuInit" in functions, "it is the first function that programs call to find GPUs"
-    # In another process: in this one the library would stay loaded under the driver's name.
+    # In another process, because the library would stay loaded in this one under the driver's name.
     code = "import ctypes, sys; print({ctypes.CDLL(sys.argv[1])[name](0, 0, 0) for name in sys.argv[2:]})"
     command = [sys.executable, "-c", code, compile_library(tmp_path / "stand-in"), *functions]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "{100}\n"

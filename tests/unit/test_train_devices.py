@@ -1,4 +1,4 @@
-"""Which devices a job computes on, and what the log says about them, with a stand-in for NVIDIA's driver."""
+"""The devices that a job uses, and the log line about them, with a stand-in for NVIDIA's driver."""
 
 import ctypes
 import re
@@ -17,7 +17,7 @@ ANY = range(5, 9)
 
 
 class Driver:
-    """The functions of libcuda that are called, for these GPUs; `status` is what cuInit returns."""
+    """The functions of libcuda that the code calls, for these GPUs. `status` is the result of cuInit."""
 
     def __init__(self, gpus: list[Gpu], status: int = 0) -> None:
         self._gpus, self._status = gpus, status
@@ -56,13 +56,13 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def choose_devices(
-    gpus: list[Gpu], variable: str = "", most: int = 32, build: Build | None = None, *, patch: pytest.MonkeyPatch
+    gpus: list[Gpu], variable: str = "", max_devices: int = 32, build: Build | None = None, *, patch: pytest.MonkeyPatch
 ) -> str:
     """Return the devices of a job on a machine with these GPUs, as text."""
     patch.setattr(cuda, "gpus", lambda: gpus)
     patch.setattr(Path, "glob", lambda path, pattern: iter(gpus))
     build = build or Build("MXNet", True, len(gpus), ANY)
-    return ",".join(map(str, choose({"VISION_DEVICES": variable}, build, most)))
+    return ",".join(map(str, choose({"VISION_DEVICES": variable}, build, max_devices)))
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_the_log_has_one_line_about_the_devices(
     ]
 
 
-def test_a_batch_with_fewer_pictures_than_devices_uses_only_as_many_devices(
+def test_a_batch_with_fewer_pictures_than_devices_uses_a_device_per_picture(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO", "train")
     monkeypatch.setattr(devices.LOG, "propagate", True)
-    assert choose_devices([T4] * 4, most=2, patch=monkeypatch) == "gpu:0,gpu:1"
+    assert choose_devices([T4] * 4, max_devices=2, patch=monkeypatch) == "gpu:0,gpu:1"
     assert lines(caplog)[0] == "mini_batch_size=2 is less than the 4 devices: using 2 devices"

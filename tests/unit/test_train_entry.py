@@ -169,9 +169,8 @@ def test_an_earlier_model_never_mixes_with_the_files_of_a_failed_job(
     base_with_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="train"), pytest.raises(ZeroDivisionError):
-        run_failing_job(
-            base_with_model, "1/variables"
-        )  # the first part of a SavedModel, where the earlier one has a folder
+        # The earlier SavedModel has a folder with this name.
+        run_failing_job(base_with_model, "1/variables")
     assert model_files(base_with_model) == dict.fromkeys(ASIDE | USER_FILES, "an earlier run") | {
         "1/variables": "this run"
     }
@@ -282,7 +281,7 @@ def test_if_the_output_folder_cannot_be_written_the_reason_is_in_the_log(
         (b"null", " contains a JSON null: it must contain one object"),
     ],
 )
-def test_a_configuration_file_that_is_no_json_object_is_reported_with_its_line_and_exits_2(
+def test_a_configuration_file_that_is_not_a_json_object_is_reported_with_its_line_and_exits_2(
     content: bytes, message: str, name: str, base: Path
 ) -> None:
     (base / "input" / "config" / name).write_bytes(content)
@@ -307,7 +306,7 @@ def test_a_resource_configuration_without_hosts_is_rejected_with_an_example(conf
 
 @pytest.fixture
 def run_with(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
-    """`run_with(error)`: run a job that fails with this error."""
+    """`run_with(error)` runs a job that fails with this error."""
 
     def run(error: Exception) -> None:
         def fail(*_: Any) -> None:

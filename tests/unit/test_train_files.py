@@ -15,13 +15,13 @@ from train.files import replace
 
 
 class Usage(NamedTuple):
-    """What shutil.disk_usage returns, as far as it is used."""
+    """The only field of shutil.disk_usage's result that the code reads."""
 
     free: int
 
 
 def failing_writer(number: int, text: str) -> Callable[[Path], None]:
-    """Return a writer that writes a part of the file and fails."""
+    """Return a writer that writes part of the file and fails."""
 
     def write(path: Path) -> None:
         path.write_text("half")
@@ -30,12 +30,12 @@ def failing_writer(number: int, text: str) -> Callable[[Path], None]:
     return write
 
 
-def test_a_written_file_is_there_and_no_temporary_file_is_left(tmp_path: Path) -> None:
+def test_a_file_is_written_and_no_temporary_file_is_left(tmp_path: Path) -> None:
     replace(tmp_path / "a", lambda path: path.write_text("whole"))
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "whole"}
 
 
-def test_if_a_file_cannot_be_written_the_earlier_one_stays_and_nothing_half_written(tmp_path: Path) -> None:
+def test_if_a_file_cannot_be_written_the_earlier_one_stays_and_no_partial_file_is_left(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("earlier")
     with pytest.raises(TrainError, match=r"^.*/a could not be written: File too large \(\d+\.\d GB are free there\)$"):
         replace(tmp_path / "a", failing_writer(errno.EFBIG, "File too large"))

@@ -1,4 +1,4 @@
-"""Class folders: which photos are found, in which class and part; and errors with channel, folder and fix."""
+"""Class folders: the photos of each class and part, and errors with channel, folder and fix."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def names_and_labels(listed: folders.FolderSamples) -> tuple[list[tuple[str, int
     return train, validation
 
 
-def refusal(channels: dict[str, Channel], **changes: Any) -> str:
+def rejection(channels: dict[str, Channel], **changes: Any) -> str:
     with pytest.raises(UserError) as caught:
         folders.list_samples(channels, **DEFAULTS | changes)
     return str(caught.value)
@@ -167,4 +167,4 @@ BOTH = ("training/cat/1.jpg", "training/dog/2.jpg")
 def test_any_other_layout_is_rejected_with_the_channel_and_what_it_needs(
     names: tuple[str, ...], changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    assert refusal(lay_out(tmp_path, *names), **changes).startswith(message)
+    assert rejection(lay_out(tmp_path, *names), **changes).startswith(message)

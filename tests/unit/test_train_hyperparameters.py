@@ -48,7 +48,7 @@ def test_numbers_and_booleans_are_read_as_their_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "is not JSON"), ("[1]", "contains a JSON list")])
-def test_a_file_that_is_no_json_object_is_reported(text: str, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_json_object_is_reported(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         read(tmp_path, text)
 
@@ -64,7 +64,7 @@ def test_keys_of_the_platform_and_empty_values_are_ignored() -> None:
     assert hyperparameter_types.user_settings(raw) == {"epochs": "3"}
 
 
-def test_the_defaults_are_those_of_the_built_in_algorithm() -> None:
+def test_defaults_match_the_built_in() -> None:
     values = check(REQUIRED)
     expected = {
         "num_layers": 152,
@@ -195,12 +195,12 @@ def test_a_value_out_of_range_is_rejected_with_name_value_and_what_is_valid(name
 
 @pytest.mark.parametrize("name", ["learning_rate", "lr_scheduler_factor", "momentum", "weight_decay", "eps", "gamma"])
 @pytest.mark.parametrize("text", ["0", "1"])
-def test_both_ends_are_valid_where_the_built_in_algorithm_allows_them(name: str, text: str) -> None:
+def test_both_ends_are_valid_if_the_built_in_algorithm_allows_them(name: str, text: str) -> None:
     assert getattr(check({**REQUIRED, name: text}), name) == float(text)
 
 
 @pytest.mark.parametrize("text", ["0", "0.999999"])
-def test_the_betas_of_adam_must_be_below_1_where_its_update_would_divide_by_zero(text: str) -> None:
+def test_the_betas_of_adam_must_be_below_1_because_its_update_would_divide_by_zero(text: str) -> None:
     assert check({**REQUIRED, "beta_1": text, "beta_2": text}).beta_2 == float(text)
     with pytest.raises(UserError, match=r"beta_1='1' is not valid: expected a number from 0 to 1, excluding 1$"):
         check({**REQUIRED, "beta_1": "1"})
@@ -273,7 +273,7 @@ def test_a_patience_of_0_stops_at_the_first_epoch_without_improvement_like_1(pat
     assert ends.index(True) == last_epoch
 
 
-def test_a_name_unlike_any_other_is_rejected_with_the_list_of_all() -> None:
+def test_a_name_unlike_any_other_is_rejected_with_the_list_of_all_names() -> None:
     with pytest.raises(
         UserError, match="'zzz' is unknown: remove it; valid names that are not set: augmentation_type, beta_1"
     ):

@@ -26,12 +26,12 @@ def test_an_image_that_also_exists_in_a_readable_format_is_read_from_that(readab
     assert match(["a.png"], ["x/a.heic", readable], "") == ({readable: "a.png"}, [])
 
 
-def test_of_images_with_the_same_base_name_the_one_in_the_same_folder_is_used() -> None:
+def test_the_image_in_the_same_folder_is_preferred_among_equal_base_names() -> None:
     labels = ["cat/1.png", "dog/1.png"]
     assert match(labels, ["dog/1.jpg", "cat/1.jpg"], "")[0] == {"cat/1.jpg": "cat/1.png", "dog/1.jpg": "dog/1.png"}
 
 
-def test_an_image_given_for_a_label_is_used_whatever_its_name() -> None:
+def test_an_image_given_for_a_label_is_used_even_if_the_names_differ() -> None:
     assert match(["a.json"], ["a.jpg", "b.jpg"], "", {"a.json": "b.jpg"})[0] == {"b.jpg": "a.json"}
 
 

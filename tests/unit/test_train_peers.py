@@ -1,4 +1,4 @@
-"""The connections between the hosts of a job; here each host is a thread with its own name for this machine."""
+"""The connections between the hosts of a job. Here each host is a thread with a different name for this machine."""
 
 import concurrent.futures
 import json
@@ -33,7 +33,7 @@ NAMES = ("localhost", "127.0.0.1", "127.0.0.2")
 
 @pytest.fixture(autouse=True)
 def port(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use a port that no other test has, and restore afterwards how the process ends."""
+    """Use a free port, and restore the module's state about stops and failures afterwards."""
     monkeypatch.setattr(stop, "_leave", [*stop._leave])
     monkeypatch.setattr(stop, "_failed", [])
     monkeypatch.setattr(stop, "_state", {**stop._state})
@@ -164,7 +164,7 @@ def test_hosts_that_do_not_connect_are_reported_with_the_ports_to_open(monkeypat
 
 
 def test_connected_hosts_wait_for_a_late_one_longer_than_for_a_silent_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "SILENCE", 4.0)  # four heartbeats, of which a busy machine may delay some
+    monkeypatch.setattr(link, "SILENCE", 4.0)  # four heartbeats, because a busy machine may delay some
     never = threading.Event()
 
     def ranks(name: str) -> list[int]:
@@ -181,7 +181,7 @@ def test_connected_hosts_wait_for_a_late_one_longer_than_for_a_silent_one(monkey
 
 
 def results(do: Callable[[Peers], T], count: int = 2) -> list[T | BaseException]:
-    """Return what `do` returns or raises on each host; no host waits for the others afterwards."""
+    """Return what `do` returns or raises on each host. No host waits for the others at the end."""
 
     def run(name: str) -> T | BaseException:
         try:
@@ -212,7 +212,7 @@ def test_a_stop_while_the_first_host_exports_ends_the_others_without_an_error() 
 def test_if_another_host_diverges_the_first_one_keeps_the_best_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loss of the first host is still finite: it waits for the gradients of the other."""
+    """The first host's loss is still finite, because it waits for the other's gradients."""
     rescued: list[object] = []
 
     class Folder:
@@ -271,7 +271,7 @@ def test_a_host_sends_why_it_failed_before_it_sends_that_it_left() -> None:
     assert sent == [Kind.ENDED, Kind.LEFT]
 
 
-def test_an_exchange_for_which_all_hosts_wait_too_long_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exchange_fails_if_all_hosts_wait_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "_STUCK", 0.5)
     for error in results(lambda peer: peer.exchange(concurrent.futures.Future[None]()), 3):
         assert isinstance(error, TrainError)
@@ -320,36 +320,36 @@ def test_a_connection_that_ends_within_a_frame_counts_as_ended(data: st.DataObje
 
 
 @pytest.mark.parametrize("frame", [struct.pack("<BQ", 99, 0), struct.pack("<BQ", Kind.HELLO, 1 << 17)])
-def test_a_frame_that_is_no_greeting_is_rejected_before_it_is_read(frame: bytes) -> None:
+def test_a_frame_that_is_not_a_greeting_is_rejected_before_it_is_read(frame: bytes) -> None:
     with linked() as (ours, other):
         other.sendall(frame)
         with pytest.raises(ValueError, match=r"99 is not a valid Kind|a frame of 131072 bytes"):
             ours.greeting(5)
 
 
-# ---- shares ---------------------------------------------------------------------------------------------------------
+# ---- shards ---------------------------------------------------------------------------------------------------------
 
 
 @given(samples=st.integers(1, 60), size=st.integers(1, 7), hosts=st.integers(1, 5))
-def test_the_shares_of_all_hosts_are_the_epochs_order_filled_up_from_its_start(
+def test_the_shards_of_all_hosts_are_the_epochs_order_filled_up_from_its_start(
     samples: int, size: int, hosts: int
 ) -> None:
     order = np.random.default_rng(0).permutation(samples)
-    shares = [Shard(rank, hosts).indices(order, size) for rank in range(hosts)]
+    shards = [Shard(rank, hosts).indices(order, size) for rank in range(hosts)]
     steps = -(-samples // (size * hosts))
-    assert {part.shape for part in shares} == {(steps, size)}
-    combined = np.stack(shares, axis=-1).reshape(-1)
+    assert {part.shape for part in shards} == {(steps, size)}
+    combined = np.stack(shards, axis=-1).reshape(-1)
     np.testing.assert_array_equal(combined, np.resize(order, len(combined)))
 
 
-def test_a_host_with_fewer_samples_repeats_them_until_it_has_as_many_batches() -> None:
+def test_a_host_with_fewer_samples_repeats_them_to_get_as_many_batches() -> None:
     indices = Shard(1, batches=3).indices(np.array([2, 0, 1]), 2)
     np.testing.assert_array_equal(indices, [[2, 0], [1, 2], [0, 1]])
 
 
-def test_hosts_draw_different_random_numbers_and_the_first_draws_those_of_a_single_host() -> None:
-    def drawn(share: Shard) -> list[float]:
-        batches = Batches(lambda indices, rng: float(rng.random()), 8, 2, 5, share)
+def test_hosts_draw_different_random_numbers_and_the_first_draws_the_same_as_a_single_host() -> None:
+    def drawn(shard: Shard) -> list[float]:
+        batches = Batches(lambda indices, rng: float(rng.random()), 8, 2, 5, shard)
         return list(batches.epoch(3))
 
     alone = drawn(Shard())

@@ -33,7 +33,7 @@ def test_every_list_of_payloads_is_read_back_from_a_file(
     assert [read(path, *place) for place in scan(path)] == records
 
 
-def test_the_bytes_of_a_whole_record_are_those_of_the_format(tmp_path: Path) -> None:
+def test_the_bytes_of_a_whole_record_match_the_format(tmp_path: Path) -> None:
     path = write_records(tmp_path / "a.rec", [b"abcde"])
     assert path.read_bytes() == bytes.fromhex("0a23d7ce") + struct.pack("<I", 5) + b"abcde\0\0\0"
 

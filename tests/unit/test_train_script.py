@@ -1,4 +1,4 @@
-"""Script mode: the reason it finds in a failed program's output, and where a stop request goes while one runs."""
+"""Script mode: the reason found in a failed program's output, and stop requests while a program runs."""
 
 import signal
 import sys

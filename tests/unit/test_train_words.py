@@ -1,4 +1,4 @@
-"""The shared helpers of a job: threads, log lines, metrics, batches prepared ahead, stop requests."""
+"""The shared helpers of a job: threads, log lines, metrics, prefetching, the cache, and stop requests."""
 
 import os
 import re
@@ -56,7 +56,7 @@ def test_a_duration_is_written_as_hours_minutes_and_seconds(seconds: float, text
 
 
 class Clock:
-    """A clock that stands still until the test moves it."""
+    """A clock that stands still until the test advances it."""
 
     now = 1000.0
 
@@ -128,7 +128,7 @@ def test_batches_are_the_same_for_the_same_seed_and_epoch_and_differ_otherwise()
     assert epoch(1, 0) != epoch(2, 0)
 
 
-def test_prefetched_items_come_in_order_and_at_most_depth_are_made_ahead() -> None:
+def test_prefetched_items_arrive_in_order_and_at_most_depth_are_made_in_advance() -> None:
     made: list[int] = []
     lock = threading.Lock()
 
@@ -148,7 +148,7 @@ def test_an_error_while_prefetching_reaches_the_consumer() -> None:
         list(samples.prefetch(lambda i: 1 // (3 - i), 10, threads=2, depth=4))
 
 
-def test_the_cache_keeps_what_fits_and_makes_the_rest_again() -> None:
+def test_the_cache_keeps_what_fits_and_reads_the_rest_again() -> None:
     made: list[int] = []
     cache = samples.SampleCache(lambda i: made.append(i) or bytes(10), len, budget=25)
     for _ in range(2):
@@ -192,7 +192,7 @@ def test_unreadable_samples_above_the_tolerance_fail_the_job_with_the_first_ten_
     assert "photo10.jpg" not in message
 
 
-def test_a_job_without_any_readable_sample_fails_whatever_the_tolerance() -> None:
+def test_a_job_without_any_readable_sample_fails_at_any_tolerance() -> None:
     with pytest.raises(UserError, match="2 of 2 train images"):
         samples.select_readable("train", _samples(2), _cache({0, 1}), 1.0)
 

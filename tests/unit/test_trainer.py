@@ -24,7 +24,7 @@ def _no_stop_request(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Batches:
-    """Two batches per epoch, each made of the epoch's number and its own."""
+    """Two batches per epoch. Each holds the numbers of the epoch and the batch."""
 
     def __len__(self) -> int:
         return 2
@@ -34,7 +34,7 @@ class Batches:
 
 
 class Sum(Step[tuple[int, int], int]):
-    """A step that adds up all batches; `losses` sets the loss of some."""
+    """A step that adds up all batches. `losses` sets the loss of some."""
 
     def __init__(self) -> None:
         self.sum, self.epochs = 0.0, []
@@ -63,7 +63,7 @@ class Sum(Step[tuple[int, int], int]):
 
 @dataclass
 class CallLines(Lines[str]):
-    """The log lines of a job: this one notes the calls in their order."""
+    """A stand-in for a job's log lines that records the calls in order."""
 
     calls: list[str] = field(default_factory=list)
     every = 1
@@ -89,7 +89,7 @@ class CallLines(Lines[str]):
 
 @dataclass
 class Folder:
-    """A model folder that notes what is to be written, and can stop the job after an epoch."""
+    """A model folder that records what it should write, and can stop the job after an epoch."""
 
     saved: list[tuple[int, bool, int | None]] = field(default_factory=list)
     stop_after: int | None = None
@@ -107,7 +107,7 @@ def hyperparameters(**changes: Any) -> CommonHyperparameters:
 
 
 class Job:
-    """A trainer whose evaluations give these values, or raise them where they are exceptions."""
+    """A trainer whose evaluations return these values, or raise them if they are exceptions."""
 
     def __init__(self, *values: float | Exception, stop_after: int | None = None, **changes: Any) -> None:
         self.step, self.lines, self.folder = Sum(), CallLines(), Folder(stop_after=stop_after)
@@ -200,7 +200,7 @@ def test_a_trainer_that_resumes_from_a_state_ends_like_an_uninterrupted_one(tmp_
     assert without_throughput(second) == without_throughput(whole)
 
 
-def test_a_restored_trainer_that_stopped_early_trains_on_only_with_more_patience(tmp_path: Path) -> None:
+def test_a_restored_trainer_that_stopped_early_continues_only_with_more_patience(tmp_path: Path) -> None:
     early = {"early_stopping": 1, "early_stopping_min_epochs": 1, "early_stopping_patience": 2, "epochs": 9}
     first = Job(0.5, 0.4, 0.3, **early)
     first.trainer.run()
