@@ -1,4 +1,4 @@
-"""Entry point of `python3 -m local COMMAND`: runs the command in its environment and prints errors in one line.
+"""Entry point of `python3 -m local COMMAND`: runs the command in its environment and prints errors on one line.
 
 Uses only the standard library of Python 3.9, because the system's python3 runs it.
 """

@@ -28,9 +28,9 @@ class Algorithm(ABC, Generic[Truth, Prediction]):
     formats: ClassVar[tuple[str, ...]] = ("image",)
     """The formats that channels can have, the default first: image, recordio."""
     usable: ClassVar[str]
-    """What a class needs to be trained, as a noun in messages: "photo"."""
+    """What a class must have so that it can be trained, as a noun for messages: "photo"."""
     needs_all_classes: ClassVar[bool] = False
-    """Whether a class without a training photo is an error rather than a remark."""
+    """Whether a class without a training photo is an error rather than a note."""
     photos_to_draw: ClassVar[tuple[int, int]]
     """Photos that the demo draws per breed: for trainval.txt and for test.txt."""
     network: ClassVar[str]
@@ -42,7 +42,7 @@ class Algorithm(ABC, Generic[Truth, Prediction]):
     lr_drops: ClassVar[tuple[float, ...]] = (0.75,)
     """The learning rate drops to a tenth after each of these fractions of the epochs."""
     job_seconds: ClassVar[float]
-    """Measured duration of a job without its epochs: start, reading, export and checks."""
+    """Measured duration of a job apart from its epochs: startup, reading the data, export and checks."""
     accept: ClassVar[str] = "application/json"
     """The content type of the responses that `parse_response` reads."""
     curl: ClassVar[str] = "curl -H 'Accept: application/json;verbose'"
@@ -63,11 +63,11 @@ class Algorithm(ABC, Generic[Truth, Prediction]):
 
     @abstractmethod
     def labels(self, truth: Truth) -> Iterable[int]:
-        """Return the labels of the classes on a photo."""
+        """Return the labels of the classes in a photo."""
 
     @abstractmethod
     def write_images(self, building: Path, channel: str, photos: Iterable[Photo[Truth]], summary: Summary) -> None:
-        """Write a channel in image format: photos into `building`/`channel`, which exists, the rest next to it."""
+        """Write a channel in image format: photos to the existing folder `building`/`channel`, the rest next to it."""
 
     def record_label(self, truth: Truth, summary: Summary) -> float | Sequence[float]:
         """Return the label of a RecordIO record. Only for algorithms with recordio in `formats`."""
@@ -109,7 +109,7 @@ class Algorithm(ABC, Generic[Truth, Prediction]):
 
     @abstractmethod
     def parse_response(self, photo: Path, truth: Truth, response: bytes) -> Prediction:
-        """Parse an endpoint's response, of content type `accept`. Raises CommandFailed if it has another form."""
+        """Parse an endpoint's response, of content type `accept`. Raises CommandFailed if it has a different form."""
 
     @abstractmethod
     def table(self, predictions: Sequence[Prediction], names: Sequence[str]) -> str:

@@ -63,7 +63,7 @@ class ImageClassificationTensorFlow(ImageClassification):
         deque(write_photos(building / channel, photos, summary), maxlen=0)
 
     def photos(self, channels: Path, channel: str) -> list[tuple[Path, Truth]]:
-        """Return the photos of a channel with their labels, which number the class folders in order of their names."""
+        """Return the photos of a channel with their labels, the indices of the class folders sorted by name."""
         folders = sorted(path for path in (channels / channel).iterdir() if path.is_dir())
         return [(path, label) for label, folder in enumerate(folders) for path in sorted(folder.glob("*.jpg"))]
 

@@ -133,7 +133,7 @@ class ObjectDetection(Algorithm[Truth, Prediction]):
         return Truth(photo.frame.upright, _rotate(boxes, photo) if is_stored else tuple(boxes))
 
     def labels(self, truth: Truth) -> set[int]:
-        """Return the labels of the boxes on a photo."""
+        """Return the labels of the boxes in a photo."""
         return {label for label, *_ in truth.boxes}
 
     def write_images(self, building: Path, channel: str, photos: Iterable[Photo[Truth]], summary: Summary) -> None:

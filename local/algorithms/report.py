@@ -26,7 +26,8 @@ def predict_all(
 ) -> list[Prediction]:
     """Send all photos, two at a time, and return their predictions in the same order.
 
-    `parse` makes a prediction from the photo, its ground truth and the response. Exceptions from either are raised.
+    `parse` makes a prediction from the photo, its ground truth and the response. Exceptions of `send` and `parse` are
+    raised.
     """
     predictions: list[Prediction] = []
     with Progress("Predicting", len(photos), "photo") as progress, ThreadPoolExecutor(_CLIENTS) as pool:
@@ -38,7 +39,7 @@ def predict_all(
 
 
 def over_http(port: int, accept: str) -> Send:
-    """Return a function that sends images to the endpoint on `port`; it raises what `invocations.invoke` raises."""
+    """Return a function that sends images to the endpoint on `port`; it raises the errors of `invocations.invoke`."""
     return lambda image: invocations.invoke(port, image, IMAGES, accept)
 
 
@@ -48,9 +49,9 @@ def parse_json(response: bytes, photo: Path, expected: str, parse: Callable[[Any
 
 
 def parse_response(response: bytes, photo: Path, expected: str, parse: Callable[[bytes], Prediction]) -> Prediction:
-    """Return what `parse` makes of the response for `photo`.
+    """Return the result of `parse` for a response. `photo` and `expected`, a description, are for the error message.
 
-    Raises CommandFailed if `parse` cannot use it. The message says what was `expected`.
+    Raises CommandFailed if `parse` cannot use the response.
     """
     try:
         return parse(response)

@@ -83,8 +83,8 @@ class SemanticSegmentation(Algorithm[Truth, Prediction]):
         "learning_rate": 0.001,
         "lr_scheduler": "poly",
     }
-    # From scratch. On the drawn data set, crops of 80 let the network see more photos in the same time, and it predicts
-    # best at sizes above those of training (docs/semantic-segmentation.md, inference_size).
+    # From scratch. On the drawn data set, crops of 80 let the network see more photos in the same time, and predictions
+    # are best at a larger size than in training (docs/semantic-segmentation.md, inference_size).
     recipe_for_drawn: ClassVar[Hyperparameters] = {
         **recipe_for_photos,
         "backbone": "resnet-18",
@@ -105,7 +105,7 @@ class SemanticSegmentation(Algorithm[Truth, Prediction]):
         """Return the mask of the upright photo.
 
         A mask with the size of the stored photo is rotated with it; a mask that has only the upright photo's size is
-        used as it is. A file that needs no change is copied byte for byte. Raises UserError if the mask cannot be read
+        used as is. A file that needs no change is copied byte for byte. Raises UserError if the mask cannot be read
         or its size matches neither.
         """
         source, mask = entry.target.source, entry.target.read()

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo. Raises UserError or programs.ProgramError."""
-    loaded = workflow.load_data(args)  # may fail, so before the results of an earlier run are removed
+    loaded = workflow.load_data(args)  # can fail, so call it before the results of an earlier run are removed
     out = options.run_folder(args.out, ROOT / ".demo" / args.name)
     print(f"Writing to {out}")
     base = out / "opt" / "ml"

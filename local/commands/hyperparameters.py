@@ -32,13 +32,14 @@ def table(algorithm: str) -> str:
     for cls in importlib.import_module(f"train.{algorithm.replace('-', '_')}.hyperparameters").ACCEPTED:
         descriptions = _descriptions(cls)
         for name, row in fields.rows([cls]).items():
-            cells = (f"`{name}`", row.valid, _default(row.default), descriptions[name])
+            valid = row.valid.partition(", because ")[0]  # the rest is for error messages
+            cells = (f"`{name}`", valid, _default(row.default), descriptions[name])
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
 
 
 def _descriptions(cls: type[Any]) -> dict[str, str]:
-    """Return the strings below the attributes of a class, each in one line, by attribute name."""
+    """Return the strings below the attributes of a class, each on one line, by attribute name."""
     descriptions = {}
     for base in reversed(cls.__mro__[:-1]):
         definition = cast(ast.ClassDef, ast.parse(inspect.getsource(base)).body[0])

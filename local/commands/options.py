@@ -34,7 +34,7 @@ def add_variant(parser: argparse.ArgumentParser) -> None:
 
 def add_image(parser: argparse.ArgumentParser) -> None:
     """Add the option --image."""
-    parser.add_argument("--image", help="reference of the image (default: the one that `make build/NAME` builds)")
+    parser.add_argument("--image", help="image reference (default: the image that `make build/NAME` builds)")
 
 
 def add_port(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def add_instances(parser: argparse.ArgumentParser) -> None:
         type=_instances,
         default=1,
         metavar="N",
-        help="number of hosts of the training job, each a container (default: 1)",
+        help="number of hosts of the training job; each is a container (default: 1)",
     )
 
 

@@ -81,15 +81,15 @@ def _decode(response: bytes, accept: str | None) -> str:
 
 
 def _mask_files(photos: Sequence[Path], folder: Path) -> dict[Path, Path]:
-    """Return the path of each photo's mask. Raises UserError if two photos would have the same one."""
+    """Return the path of each photo's mask. Raises UserError if two would be the same or one would replace a photo."""
     files = {photo: folder / f"{photo.stem}.png" for photo in photos}
     owners: dict[Path, Path] = {}
     for photo, file in files.items():
         owner = owners.setdefault(file, photo)
         if owner != photo:
             raise UserError(
-                f"--masks {folder}: {owner} and {photo} would both be written to {file.name}: send them one at a time, "
-                "to different folders"
+                f"--masks {folder}: {owner} and {photo} would both be written to {file.name}: run the command once "
+                "for each, with different folders"
             )
         if file.resolve() == photo.resolve():
             raise UserError(f"--masks {folder} would overwrite {photo}: name another folder")

@@ -117,8 +117,8 @@ def split(
     how = how or ("official" if data.has_split else "random")
     if how == "official" and not data.has_split:
         raise UserError(
-            f"--split official: {data.root} has no split, such as folders train and val: use --split random, which is "
-            "the default then"
+            f"--split official: {data.root} has no split, such as folders train and val: omit the option for a "
+            "random split"
         )
     if validation is not None and how != "random":
         raise UserError(

@@ -56,7 +56,7 @@ def _check(registry: str, tag: str) -> str:
     if "://" in registry:
         raise UserError(f"REGISTRY={registry} has a scheme: remove it, as in {registry.partition('://')[2]}")
     host = registry.partition("/")[0]
-    ecr.parse(host)  # first, because its errors are clearer for an unfilled ECR address such as ACCOUNT.dkr.ecr...
+    ecr.parse(host)  # first, because its errors are clearer for ECR addresses with placeholders (ACCOUNT.dkr.ecr...)
     if not _ADDRESS.fullmatch(registry):
         raise UserError(
             f"REGISTRY={registry} is not a valid registry: give HOST[:PORT][/path], with the path in lower case"

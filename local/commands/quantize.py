@@ -1,8 +1,8 @@
 """`python3 -m local quantize MODEL --calibrate DIR`: add an int8 graph to a model, if its predictions match.
 
 MODEL is a folder with model.json and model.onnx, or a model.tar.gz; it is changed only if the int8 graph passes. DIR
-has photos like those of the training, in subfolders or not. A third of them calibrate the int8 graph; on the rest, its
-predictions are compared with the float graph's. See docs/quantization.md.
+has photos like the training photos, with or without subfolders. A third of them calibrate the int8 graph; on the rest,
+its predictions are compared with the float graph's. See docs/quantization.md.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("model", metavar="MODEL", type=Path, help="folder of a model, or a model.tar.gz")
     parser.add_argument(
-        "--calibrate", metavar="DIR", type=Path, required=True, help="folder of photos like those of the training"
+        "--calibrate", metavar="DIR", type=Path, required=True, help="folder of photos like the training photos"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for choosing the calibration photos (default: 0)")
     parser.add_argument(

@@ -30,8 +30,8 @@ Truth = TypeVar("Truth")
 class Summary:
     """What was written, and which files were changed or skipped.
 
-    `class_names` are ordered by label. `pixels` is that of DataSet. `counts` holds the number of photos per channel.
-    `files` lists the affected files, each with a reason, by category. A category is a phrase that a count follows.
+    `class_names` are ordered by label. `pixels` is DataSet.pixels. `counts` holds the number of photos per channel.
+    `files` lists the affected files, each with a reason, by category. A category is a phrase that precedes a count.
     """
 
     class_names: Sequence[str]

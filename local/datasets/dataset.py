@@ -28,7 +28,7 @@ Edges = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class LabelledBox:
-    """An object on a photo: its class name and its box, measured from the upper left corner."""
+    """An object in a photo: its class name and its box, measured from the upper left corner."""
 
     name: str
     box: Edges
@@ -80,7 +80,7 @@ class Entry(Generic[Target]):
 class DataSet(Generic[Target]):
     """The input of `prepare`: the photos in a fixed order, and the class names by label.
 
-    `notes` lists files that were left out, by reason. A reason is a phrase that a count follows. `pixels` holds the
+    `notes` lists files that were left out, by reason. A reason is a phrase that precedes a count. `pixels` holds the
     mask value of each label, and is empty if they are the same. With `multi_label`, a photo may have any number of
     classes.
     """

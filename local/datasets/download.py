@@ -35,7 +35,7 @@ class _Interrupted(Exception):
 def download(url: str, path: Path, waits: Sequence[float] = WAITS) -> None:
     """Download `url` to `path`. An incomplete download is in `path`.part.
 
-    Resume an interrupted transfer, also one of an earlier call, if the server supports Range and its file has not
+    Resume an interrupted transfer, even from an earlier call, if the server supports Range and its file has not
     changed (If-Range). Otherwise start from scratch. `waits` are the seconds to wait before each retry.
 
     Raise UserError if the server rejects the URL, and CommandFailed if the network or the disk fails.
@@ -83,7 +83,7 @@ def check(path: Path, sha256: str | None, url: str) -> None:
 def extract(archive: Path, folder: str, out: Path) -> None:
     """Unpack `folder`/ from a .tar.gz to `out`/`folder`, which exists only if unpacking succeeds.
 
-    Raise UserError naming the member for paths or links that lead outside and for devices (tarfile's `data` filter).
+    Raise UserError naming the member if it is a device or leads outside the folder (tarfile's `data` filter).
     Raise CommandFailed if the archive is damaged or the disk is full.
     """
     building = out / f".{folder}.{os.getpid()}.part"

@@ -1,4 +1,4 @@
-"""Notes on what was left out of a data set, with the same wording for all layouts. A count follows each phrase."""
+"""Notes on what was left out of a data set, with the same wording for all layouts. Each phrase precedes a count."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path

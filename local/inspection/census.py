@@ -68,7 +68,7 @@ class Skipped(NamedTuple):
 class Census:
     """The contents of a job's channels.
 
-    `name` is the algorithm's; `class_names` are by label, the number itself for a class without a name.
+    `name` is the name of the algorithm. `class_names` are ordered by label; a class without a name has its number.
     """
 
     name: str

@@ -25,7 +25,7 @@ def with_full_stop(text: str) -> str:
 
 
 def shortened(names: Sequence[str]) -> str:
-    """Return the first ten names and the number of the others."""
+    """Return the first ten names, and how many more there are."""
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return ", ".join(names[:MAX_NAMES]) + more
 

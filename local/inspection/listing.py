@@ -26,7 +26,7 @@ MAX_CLASSES = 100_000
 
 
 class SkippedPhoto(Exception):
-    """The job skips this photo. `kind` is the reason, as a heading for a count; `text` names the photo."""
+    """The job skips this photo. `kind` is the reason, a phrase that precedes a count; `text` names the photo."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)

@@ -114,7 +114,7 @@ def login(registry: Registry) -> dict[str, str]:
 
 
 def create_repositories(registry: Registry, names: Sequence[str]) -> list[str]:
-    """Create the missing ones of the repositories `names`, with scan on push, and return their names.
+    """Create those of the repositories `names` that do not exist, with scan on push, and return their names.
 
     Existing repositories are not changed. Raises UserError if AWS denies it.
     """
@@ -189,7 +189,7 @@ def _refusal(registry: Registry, error: dict[str, Any]) -> str:
     where = f"REGISTRY={registry.host}"
     if code in _EXPIRED_CODES:
         return (
-            f"{where}: the AWS credentials have expired: get new ones, with `aws sso login` or as you got these; "
+            f"{where}: the AWS credentials have expired: get new ones, with `aws sso login` or the way you got these; "
             f"{message}"
         )
     if code in _UNKNOWN_CODES:

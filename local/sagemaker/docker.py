@@ -1,7 +1,7 @@
 """Checks Docker before SageMaker local mode uses it, and cleans up afterwards.
 
 Both SDKs leave behind stopped containers, a network named `sagemaker-local`, and temporary folders with files that
-belong to root. A `workspace` is a folder for all of this, and removes it at the end.
+belong to root. `workspace` creates a folder for these files, and removes everything at the end.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def check(image: str) -> None:
     """
     for program, package in (("docker", "Docker"), ("pgrep", "procps")):
         if shutil.which(program) is None:
-            raise DockerError(f"{program} is not on PATH: install {package}, SageMaker local mode needs it")
+            raise DockerError(f"{program} is not on PATH: install {package}, which SageMaker local mode needs")
     check_image(image)
 
 

@@ -7,7 +7,7 @@ import json
 from local.errors import CommandFailed
 
 PORT = 8080
-# The server waits up to a minute for the body, and another minute for the request's turn.
+# The server waits up to a minute for the body, and the request waits up to another minute in the queue.
 _TIMEOUT_SECONDS = 300
 
 

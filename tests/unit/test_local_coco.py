@@ -64,7 +64,7 @@ def test_categories_are_sorted_by_id_and_unused_ones_are_left_out(tmp_path: Path
     annotations = [annotation(category=90), annotation(category=3), annotation(category=7, iscrowd=1)]
     data = coco.detection(lay_out(tmp_path, document(annotations, categories=categories)))
     assert data.class_names == ("cat", "big dog")
-    assert notes(data) == {coco.CROWDS: ["dog on 1.jpg"], UNUSED_CLASSES: ["animals", "dog"]}
+    assert notes(data) == {coco.CROWDS: ["dog in 1.jpg"], UNUSED_CLASSES: ["animals", "dog"]}
 
 
 def test_categories_of_two_files_are_matched_by_name(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_smaller_objects_are_on_top_and_crowds_and_plain_boxes_are_ignored_below
     data = coco.segmentation(lay_out(tmp_path, document(annotations)))
     expected = painted((255, 0, 0, 60, 12), (255, 40, 10, 50, 20), (1, 10, 5, 30, 20), (2, 12, 8, 20, 30))
     assert np.array_equal(mask(data), expected)
-    assert notes(data) == {coco.BOXES_ONLY: ["cat on 1.jpg"]}
+    assert notes(data) == {coco.BOXES_ONLY: ["cat in 1.jpg"]}
 
 
 def test_a_category_named_background_is_the_background(tmp_path: Path) -> None:
@@ -305,7 +305,10 @@ def test_an_image_with_an_invalid_size_is_left_out(sides: tuple[object, object],
     [
         ({"images": [ONE]}, "labels.json has no list annotations: a COCO instances file has the lists"),
         (document({"a": 1}), "labels.json has no list annotations"),
-        (document([], [ONE, ONE]), "labels.json images[1] has the id 1 of labels.json images[0]: make ids unique"),
+        (
+            document([], [ONE, ONE]),
+            "labels.json images[1] has the id 1, which labels.json images[0] also has: make ids unique",
+        ),
         (document([], [ONE, {"file_name": "2.jpg"}]), "labels.json images[1] is {"),
         (document([annotation()], ["1.jpg"]), 'labels.json images[0] is "1.jpg": it needs an id'),
         (document([], categories=[CAT, CAT]), "labels.json categories[1] has the id 3 of labels.json categories[0]"),
@@ -317,7 +320,7 @@ def test_an_image_with_an_invalid_size_is_left_out(sides: tuple[object, object],
         ),
         (document([], categories=[{"id": 1, "name": "\ud800"}]), "the id 1 has a name that has control characters"),
         (document([annotation(bbox=[0.1, 0.5, 0.2, 1])]), "labels.json has boxes in fractions, with no number above 1"),
-        (document([]), "labels.json has no objects on 2 photos: annotate some"),
+        (document([]), "labels.json has no objects in 2 photos: annotate some"),
         (
             document([annotation()], [{**ONE, "file_name": "no.jpg"}]),
             "'no.jpg' of labels.json: none of the listed photos is",

@@ -17,7 +17,9 @@ def test_a_few_missing_photos_are_noted_and_a_majority_is_rejected(tmp_path: Pat
     notes: dict[str, list[str]] = {}
     assert locate(photos, lines[:2], tmp_path / "a.csv", notes) == [(lines[0], tmp_path / "1.jpg")]
     assert notes == {MISSING: ["x/2.jpg"]}
-    with pytest.raises(UserError, match=r"a\.csv, line 2 names 'x/2\.jpg', which is not below .*, as with 2 of the 3"):
+    with pytest.raises(
+        UserError, match=r"a\.csv, line 2 names 'x/2\.jpg', which is not below .*; this affects 2 of 3 "
+    ):
         locate(photos, lines, tmp_path / "a.csv", notes)
 
 

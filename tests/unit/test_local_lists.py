@@ -158,11 +158,11 @@ def test_a_line_in_another_format_than_most_is_left_out_and_listed(tmp_path: Pat
     )
     assert lists.detection(tmp_path / "1").notes[UNUSABLE] == [
         "a.lst, line 3 does not have a whole number of objects after its header",
-        "a.lst, line 4 has a box in pixels, most lines have fractions of the photo",
+        "a.lst, line 4 has a box in pixels, but most lines have fractions of the photo",
     ]
     lay_out(tmp_path / "2", {"a.lst": "0\t0\tcat/1.jpg\n1\t0\tcat/2.jpg\n2\t1\t1\tdog/1.jpg\n3\t1\tno.jpg\n"})
     notes = lists.classification(tmp_path / "2").notes
-    assert notes[UNUSABLE] == ["a.lst, line 3 has 3 numbers, most lines have 2"]
+    assert notes[UNUSABLE] == ["a.lst, line 3 has 3 numbers, but most lines have 2"]
     assert notes[MISSING] == ["no.jpg"]
 
 
@@ -211,7 +211,7 @@ def test_invalid_lists_are_rejected_with_the_line_and_the_fix(
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ("a\n", r"classes\.txt names 1 class and the lists have class id 1: name all, one per line"),
+        ("a\n", r"classes\.txt names 1 class and the lists have class id 1: name all classes, one per line"),
         ("a\n\nb\n", r"classes\.txt, line 2: the name is empty"),
         ("a\na \n", r"classes\.txt has 'a' twice"),
     ],

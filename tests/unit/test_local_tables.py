@@ -216,10 +216,7 @@ def test_an_empty_list_means_no_class_and_null_means_no_label(tmp_path: Path) ->
         ("a,b\n1.jpg,\n2.jpg,\n", r"a\.csv has only a column for photo paths: add a column `label`"),
         ("path,label\n1.jpg,\n", r"a\.csv has only a column for photo paths"),
         ("path,label,split\n1.jpg,cat,test\n", r"has no photo with a label in its tables, except in a test part"),
-        (
-            'path,label\n1.jpg,cat\n2.jpg,"dog\n3.jpg,cat',
-            r"a\.csv, line 4: unexpected end of data: put a cell with quotes",
-        ),
+        ('path,label\n1.jpg,cat\n2.jpg,"dog\n3.jpg,cat', r"a\.csv, line 4: unexpected end of data: quote each cell"),
         (
             "path,label\n1.jpg,cat\n2.jpg,b\udcffd\n",
             r"a\.csv, line 3 is not UTF-8 .*: save the file as UTF-8, in Excel",

@@ -153,7 +153,10 @@ def test_class_names_come_from_the_yaml_file_or_a_list_or_the_numbers(
         ),
         ({"data.yaml": "names: []\n"}, "data.yaml has names that are neither a list nor a mapping"),
         ({"data.yaml": "names: {cat: 0}\n"}, "data.yaml has names with the key 'cat': use class numbers as keys"),
-        ({"data.yaml": "names: [cat, [dog]]\n"}, "data.yaml has no string as the name of class 1: write `1: cat`"),
+        (
+            {"data.yaml": "names: [cat, [dog]]\n"},
+            "data.yaml has a name for class 1 that is not a string: write `1: cat`",
+        ),
         ({"data.yaml": "names: [cat, '']\n"}, "data.yaml names class 1: the name is empty: give the class a name"),
         ({"data.yaml": "names: [a]\n#" + "x" * 1_000_000}, "data.yaml has more than 1000000 bytes"),
         ({"classes.txt": "\n"}, "classes.txt, line 1: the name is empty"),
@@ -177,7 +180,7 @@ def test_nested_aliases_in_a_yaml_file_do_not_use_up_memory(tmp_path: Path) -> N
     lines = ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 60))]
     merges = ["m0: &m0 {x: y}", *(f"m{n}: &m{n} {{<<: [*m{n - 1}, *m{n - 1}]}}" for n in range(1, 60))]
     text = "\n".join([*lines, *merges, "names: [*a59]"])
-    with pytest.raises(UserError, match="has no string as the name of class 0"):
+    with pytest.raises(UserError, match="has a name for class 0 that is not a string"):
         yolo.detection(lay_out(tmp_path, "images/1.jpg", **{"labels/1.txt": LINE, "data.yaml": text}))
 
 

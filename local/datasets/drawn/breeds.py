@@ -125,7 +125,7 @@ BREEDS = (
 
 
 def individual(breed: Breed, generator: np.random.Generator) -> Breed:
-    """Return the breed with randomly varied colours and proportions, as one individual animal."""
+    """Return one animal of the breed, with randomly varied colours and proportions."""
     light = generator.uniform(0.88, 1.08)
     warmth = generator.normal(0, 5)
 

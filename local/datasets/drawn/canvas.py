@@ -1,4 +1,4 @@
-"""Draw shapes in colour, and update a map of what each pixel shows with every stroke."""
+"""Draw shapes in colour, and record what each pixel shows."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,6 @@
 """Draw a data set of six breeds of cats and dogs in the official layout of the Oxford-IIIT Pet data set.
 
-The demo and the tests train on it if nothing can be downloaded. Pose, size, place, light, colour, clutter and noise
+The demo and the tests train on it, so that they need no download. Pose, size, place, light, colour, clutter and noise
 vary, so that a model has something to learn. Trimaps and head boxes are exact, because they come from a map that is
 drawn together with the picture.
 """
@@ -25,8 +25,8 @@ from serve.machine import cpu_count
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 
-# Head radii as shares of a picture's shorter side. They give pet, background and border the same shares of pixels as in
-# the real set (three breeds, 510 photos: 28, 60 and 12 %), and head boxes a fifth of the photo.
+# Head radii as shares of a picture's shorter side. They give pet, background and border about the same shares of pixels
+# as in the real set (three breeds, 510 photos: 28, 60 and 12 %). A head box covers a fifth of the photo.
 _HEADS = {"sitting": (0.13, 0.255), "standing": (0.12, 0.225), "lying": (0.13, 0.235), "portrait": (0.19, 0.405)}
 _BAND = 0.06  # width of a trimap's border; see trimap
 _HALF_HEAD_AREA = 1.3  # in squared radii; a dog's head without ears, the smallest head, has twice that

@@ -29,7 +29,7 @@ FABRICS: tuple[Colour, ...] = (
 
 
 def paint(canvas: Canvas, generator: Generator) -> float:
-    """Fill the canvas with a place and its clutter. Return the y in pixels at which an animal may stand."""
+    """Fill the canvas with a place and its clutter. Return the y in pixels at which an animal can stand."""
     place = (_meadow, _room, _sofa, _snow)[int(generator.integers(4))]
     return place(canvas, generator)
 

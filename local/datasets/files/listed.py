@@ -36,8 +36,8 @@ def locate(files: Files, lines: Sequence[Line[Target]], path: Path, notes: Notes
         line, match = missing[0]
         problem = "is not" if match.reason == MISSING else "matches several photos"
         raise UserError(
-            f"{line.where} names {line.text[:120]!r}, which {problem} below {files.root}, as with {len(missing)} of "
-            f"the {plural(len(lines), 'photo')} listed: give the folder that holds the photos and the list; photos are "
+            f"{line.where} names {line.text[:120]!r}, which {problem} below {files.root}; this affects {len(missing)} "
+            f"of {plural(len(lines), 'listed photo')}: give the folder that holds the photos and the list; photos are "
             "matched by the end of their paths, such as cat/1.jpg"
         )
     for _, match in missing:

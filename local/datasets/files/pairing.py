@@ -44,7 +44,7 @@ class Key(NamedTuple):
 
 
 def key(path: str, base: str | None = None) -> Key:
-    """Return the key of a file, or of a file in the same folder with the base name `base`.
+    """Return the key of a file. With `base`, use this base name instead of the file's.
 
     Names are normalized to NFC, because macOS writes ä as two characters.
     """
@@ -61,7 +61,7 @@ def kinds(path: str) -> set[str]:
 
 
 class Photos:
-    """The photos of a data set by key. Of two with one key, prefer one in a readable format outside mask folders.
+    """The photos of a data set by key. If two have the same key, prefer one in a readable format outside mask folders.
 
     `duplicates` are the other photos, except masks.
     """

@@ -24,8 +24,8 @@ def from_word(text: str) -> str:
 def split_files(paths: Sequence[Path], root: Path, what: str, notes: Notes) -> list[tuple[Path, str]]:
     """Return the lists to use, each with the part that its name contains, else the part of its folders below `root`.
 
-    Leave out and note lists of a test part, and lists without a part if there is a training list. `what` is the plural
-    of the kind of file. If there are only validation lists, a list without a part is a training list. Kaggle's
+    Leave out and note lists of a test part, and lists without a part if there is a training list. `what` is the kind of
+    file, in the plural. If there are only validation lists, a list without a part is a training list. Kaggle's
     sample_submission.csv counts as a test list.
     """
     parts = [

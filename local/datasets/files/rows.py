@@ -43,7 +43,7 @@ def delimited(text: str, separator: str, source: str, head: bool = False) -> lis
         # An unclosed quote puts all remaining lines into one cell.
         broken = loose or any("\n" in str(cell) for row in rows for cell in row.cells)
         if broken and not head:
-            raise UserError(f"{source}, {error}: put a cell with quotes in it into quotes and double the inner ones")
+            raise UserError(f"{source}, {error}: quote each cell that contains quotes, and double the inner ones")
     return [row for row in rows if any(row.cells)]
 
 

@@ -39,7 +39,7 @@ def first_lines(path: Path) -> str:
 def read_text(path: Path, source: str, max_bytes: int = _MAX_BYTES) -> str:
     """Read a text file: UTF-8 with or without a byte order mark, or UTF-16 with one, as Excel writes them.
 
-    Raise UserError as `read_bytes` does, and naming the line if the encoding is another one.
+    Raise UserError as `read_bytes` does, or naming the line if the file has a different encoding.
     """
     data = read_bytes(path, source, max_bytes)
     try:

@@ -42,8 +42,7 @@ def _layout(description: str, module: ModuleType) -> Layout:
 PETS, CLASS_FOLDERS = "pets", "class-folders"
 LAYOUTS = {
     "lists": _layout(
-        ".lst files of im2rec and of SageMaker's built-in algorithms: index, label or packed boxes, path, with tabs",
-        lists,
+        ".lst files of im2rec and SageMaker's built-in algorithms, with tabs: index, label or packed boxes, path", lists
     ),
     "tables": _layout(
         "a CSV, TSV or JSON Lines file with a column for photo paths and one or more columns for labels", tables

@@ -100,8 +100,8 @@ def _refuse_parts(root: Path) -> None:
     parts = {part_of(path.name) for path in below}
     if len(set(named.values())) > 1 or (len(parts) > 1 and "" not in parts):
         raise UserError(
-            f"{root} has the folders {_names(list(below))}, and a data set with parts may have one train, one val and "
-            "one test folder, each with class folders: remove or rename the others"
+            f"{root} has the folders {_names(list(below))}, but a data set with parts can have only one train, one "
+            "val and one test folder, each with class folders: remove or rename the others"
         )
 
 

@@ -5,7 +5,7 @@
     a.jpg, a_mask.png                               also _gt, _seg, in one or two folders
 
 `local.datasets.masks.class_mapping` describes what masks may hold. EXIF: a mask that has the photo's stored size is
-rotated with the photo; a mask that only fits the upright photo is used as it is.
+rotated with the photo; a mask that only fits the upright photo is used as is.
 """
 
 import re

@@ -82,7 +82,7 @@ def parse(text: str, source: str) -> Table:
     """Parse the text of a table, named `source` in messages. Lines that start with # are comments.
 
     Raise UserError naming `source` and the line if a line has a different form from the others, a number above 255, an
-    empty name, or a duplicate name, number or colour, and if there are no lines.
+    empty name, or a duplicate name, number or colour, or if there are no lines.
     """
     lines = []
     for number, whole in enumerate(text.splitlines(), start=1):

@@ -17,7 +17,7 @@ Id = int | str
 
 @dataclass(frozen=True)
 class Object:
-    """An object on an image: its place in the file, the name of its category, and its shape, which is not yet checked.
+    """An object in an image: its place in the file, the name of its category, and its shape, which is not yet checked.
 
     `crowd` marks a region of many objects, which COCO's evaluation ignores.
     """
@@ -112,7 +112,8 @@ def _identified(values: list[Any], place: str) -> Iterator[tuple[Id, dict[str, A
         if key is None:
             raise UserError(f"{place}[{number}] is {preview(value)}: it needs an id, a whole number or a string")
         if key in places:
-            raise UserError(f"{place}[{number}] has the id {preview(key)} of {place}[{places[key]}]: make ids unique")
+            other = f"{place}[{places[key]}]"
+            raise UserError(f"{place}[{number}] has the id {preview(key)}, which {other} also has: make ids unique")
         places[key] = number
         yield key, value
 

@@ -34,7 +34,7 @@ _MAX_CLASSES = 254  # 0 is the background, 255 is ignored
 OTHERS = "files of captions, keypoints, panoptic or stuff, left out"
 STRAYS = "annotations of images that their file does not list, left out"
 CROWDS = "boxes of crowds, left out"
-BOXES_ONLY = "objects with a box but no outline, whose boxes are ignored"
+BOXES_ONLY = "objects with a box but no outline, whose pixels are ignored"
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _data_set(
     classes = [{item.category for item in photo.record.objects if counts(item)} for photo, _ in targets]
     used = set().union(*classes)
     if not used:
-        raise UserError(f"{contents.file} has no objects on {plural(len(targets), 'photo')}: annotate some")
+        raise UserError(f"{contents.file} has no objects in {plural(len(targets), 'photo')}: annotate some")
     photos = [(photo.path, photo.part, target, names) for (photo, target), names in zip(targets, classes, strict=True)]
     contents.notes[UNUSED_CLASSES] = [name for name in contents.categories if name not in used]
     names = dict.fromkeys([*first_classes, *(name for name in contents.categories if name in used)])
@@ -190,4 +190,4 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _describe(photo: _Photo, item: Object) -> str:
-    return f"{item.category} on {photo.path.name}"
+    return f"{item.category} in {photo.path.name}"

@@ -78,7 +78,7 @@ class Line:
                 yield Label(self.where, name, None if "failure-reason" in metadata else value, metadata)
 
     def attributes(self) -> Iterator[Label]:
-        """Yield all attributes as labels, as manifests written by hand need it."""
+        """Yield all attributes as labels, for manifests written by hand."""
         for name, value in self.content.items():
             if name not in _REFS and not name.endswith(_METADATA):
                 metadata = self.content.get(name + _METADATA)
@@ -92,14 +92,14 @@ def files(root: Path) -> Iterator[Path]:
     for path in paths:
         per_photo = path.name.lower().endswith(".json") and json_counts[path.parent] > _MAX_JSON_FILES
         folders = path.relative_to(root).parents[:-1]
-        if not per_photo and not any(_is_beside_output(root / folder) for folder in folders) and _is_manifest(path):
+        if not per_photo and not any(_is_not_output(root / folder) for folder in folders) and _is_manifest(path):
             yield path
 
 
 def lines(root: Path, notes: Notes) -> list[Line]:
     """Read all manifests below `root` in the order of their paths. Note lines that cannot be used.
 
-    Raise UserError naming the file and the line if there is no manifest, if a manifest is about texts, videos or point
+    Raise UserError naming the file and the line if there is no manifest, if a manifest labels text, videos or point
     clouds, or if more lines are invalid than valid.
     """
     paths = list(files(root))
@@ -121,7 +121,7 @@ def lines(root: Path, notes: Notes) -> list[Line]:
     return valid
 
 
-def _is_beside_output(folder: Path) -> bool:
+def _is_not_output(folder: Path) -> bool:
     """Return whether a folder belongs to a job but does not hold its output."""
     if folder.parent.name == "manifests":
         return folder.name != "output" and folder.with_name("output").is_dir()

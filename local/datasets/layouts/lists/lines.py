@@ -70,7 +70,7 @@ def class_values(lines: Sequence[Listed], source: str, notes: Notes) -> list[Lis
     for line in lines:
         if len(line.target) != width:
             notes.setdefault(UNUSABLE, []).append(
-                f"{line.where} has {len(line.target)} numbers, most lines have {width}"
+                f"{line.where} has {len(line.target)} numbers, but most lines have {width}"
             )
     columns = list(zip(*(line.target for line in regular), strict=True))
     first = _first_label(columns, regular[0])
@@ -91,7 +91,7 @@ def packed_offset(lines: Sequence[Listed]) -> int | None:
 
 
 def packed_boxes(lines: Sequence[Listed], source: str, notes: Notes) -> list[Line[PackedBoxes]]:
-    """Return the lines with their objects. Note lines that are not packed, or in another unit than most lines.
+    """Return the lines with their objects. Note lines that are not packed or use a different unit from most lines.
 
     Raise UserError if most lines have no boxes, or if boxes are in pixels and a header does not give the photo's size.
     """
@@ -120,7 +120,7 @@ def packed_boxes(lines: Sequence[Listed], source: str, notes: Notes) -> list[Lin
         return unpacked
     for item in filter(_in_pixels, boxed):
         notes.setdefault(UNUSABLE, []).append(
-            f"{item.where} has a box in pixels, most lines have fractions of the photo"
+            f"{item.where} has a box in pixels, but most lines have fractions of the photo"
         )
     return [
         Line(item.where, item.text, PackedBoxes(item.target.objects, None), item.part)

@@ -150,6 +150,7 @@ def _read_names(path: Path, source: str, used: Sequence[int], columns: int | Non
     if highest - start >= len(listed) or columns not in (None, len(listed)):
         classes = f"class id {highest}" if columns is None else plural(columns, "class column")
         raise UserError(
-            f"{source} names {plural(len(listed), 'class')} and the lists have {classes}: name all, one per line"
+            f"{source} names {plural(len(listed), 'class')} and the lists have {classes}: name all classes, one per "
+            "line"
         )
     return dict(enumerate(listed, start=start))

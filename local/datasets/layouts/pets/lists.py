@@ -21,7 +21,7 @@ class Pet:
 
     @property
     def breed(self) -> str:
-        """The breed as the data set spells it: `american_bulldog` of `american_bulldog_100`."""
+        """The breed as the data set spells it: `american_bulldog` in `american_bulldog_100`."""
         return self.name.rpartition("_")[0]
 
     def class_name(self, classes: str) -> str:

@@ -12,7 +12,7 @@ _WORDS = {"label", "class", "category", "tag", "species", "breed", "diagnosis", 
 _PLURALS = {"classes": "class", "categories": "category"} | {
     f"{word}s": word for word in _WORDS - {"class", "category", "species", "diagnosis", "variety"}
 }
-_BESIDE = {"name", "text", "true", "gt", "image"}
+_QUALIFIERS = {"name", "text", "true", "gt", "image"}
 _NUMBERED = {"id", "ids", "idx", "index", "number", "num", "no", "count"}
 
 
@@ -39,13 +39,13 @@ class Column(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """How likely the name denotes labels: 0 label; 1 class_name; 2 Finding Labels; 3 class_id; 4 other names."""
+        """How clearly the name denotes labels: 0 label; 1 class_name; 2 Finding Labels; 3 class_id; 4 other names."""
         tokens = set(self.tokens)
         if self.name.strip().lower() in ("label", "labels"):
             return 0
         if not tokens & _WORDS:
             return 4
-        return 3 if tokens & _NUMBERED else 1 if tokens <= _WORDS | _BESIDE else 2
+        return 3 if tokens & _NUMBERED else 1 if tokens <= _WORDS | _QUALIFIERS else 2
 
 
 class Labelled(NamedTuple):
@@ -86,7 +86,7 @@ def find_labels(rows: Sequence[Row], names: Sequence[str], columns: Sequence[int
     )
 
 
-def is_called_label(name: str) -> bool:
+def has_label_word(name: str) -> bool:
     """Return whether a column's name contains a label word."""
     return Column(name, ()).rank < 4
 

@@ -4,8 +4,8 @@
     train.csv, val.csv       file;tags           1.jpg;cat|dog
     train/_classes.csv       filename, cat, dog  1.jpg, 1, 0
 
-Tables are in the folder itself or one below. The separator and the column of paths are chosen so that the most existing
-photos are named. `columns` finds the labels. Labels apply to the upright photo.
+Tables are in the folder itself or one below. The separator and the column of paths are the ones that name the most
+existing photos. `columns` finds the labels. Labels apply to the upright photo.
 """
 
 import re
@@ -52,7 +52,7 @@ def overrides_class_folders(root: Path) -> bool | None:
     try:
         for table, _ in _tables(root, path_suffixes.photos(root), {}):
             _, others = _part_column(table)
-            if any(columns.is_called_label(table.names[number]) for number in others):
+            if any(columns.has_label_word(table.names[number]) for number in others):
                 return True
             try:
                 labelled = columns.find_labels(table.rows, table.names, others, table.source)

@@ -15,7 +15,7 @@ from local.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".txt", *JSON_LINES)
 _MAX_ROWS = 200
-_MANIFEST = "-metadata"  # ends keys of Ground Truth manifests, which are another layout
+_MANIFEST = "-metadata"  # ends the keys of Ground Truth manifests, a different layout
 _PATH_NAME = (
     r"(image|img|photo|picture|file|full)?[\W_]?(path|file|name|filename|image|photo|picture|id|url|uri)s?|fname"
 )
@@ -103,7 +103,7 @@ def _starts(path: Path) -> Iterator[tuple[str, Sequence[str], Sequence[Row]]]:
 def _path_columns(
     names: Sequence[str], rows: Sequence[Row], photos: Files, folder: Path
 ) -> tuple[tuple[int, ...], int]:
-    """Return the columns that name the most photos, preferring columns with names such as path, and that number.
+    """Return the columns that name the most photos, preferring names such as path, and how many photos they name.
 
     A number may be a label or the name of a photo without .jpg, so names with extensions take precedence.
     """

@@ -1,7 +1,7 @@
 """Parse PASCAL VOC annotation files, which hold the boxes of one photo as XML.
 
 The parser is the standard library's expat. A document type declaration is rejected before it is parsed, because nested
-entities would allow a small XML file to exhaust the memory.
+entities would allow a small XML file to exhaust memory.
 """
 
 import math
@@ -31,7 +31,7 @@ def parse(data: bytes, source: str) -> Annotation:
     the size is missing or 0 x 0, as some programs write it, it is UNKNOWN.
 
     Raise UserError naming `source` for invalid XML, a document type, a file above MAX_BYTES, an incomplete size, an
-    object without a name or box, and a coordinate that is not a finite number.
+    object without a name or box, or a coordinate that is not a finite number.
     """
     root = _document(data, source)
     objects = tuple(_object(element, source) for element in root.iterfind("object"))

@@ -21,7 +21,7 @@ from local.errors import UserError
 from train.data import pairs
 from train.data.parts import TEST, WORDS
 
-DIFFICULT = "classes with only difficult objects (0) on a photo, treated as absent"
+DIFFICULT = "classes with only difficult objects (0) in a photo, treated as absent"
 _SETS = {**WORDS, "trainval": "trainval", "default": "default"}
 _FOLDER = r"(?:(?P<home>.*)/)?ImageSets/(?:(?P<folder>[^/]+)/)?"
 _FILE = re.compile(rf"{_FOLDER}(?:(?P<name>[^/]+)_)?(?P<set>{'|'.join(_SETS)})\.txt")
@@ -72,7 +72,7 @@ def classes(
 ) -> tuple[dict[str, dict[str, set[str]]], tuple[str, ...]]:
     """Read CLASS_SET.txt in ImageSets/Main. Return the classes of each photo by set, and all class names, sorted.
 
-    If all objects of a class on a photo are difficult, treat the class as absent and note it. VOC's devkit excludes
+    If all objects of a class in a photo are difficult, treat the class as absent and note it. VOC's devkit excludes
     the photo from the evaluation of that class instead. Raise UserError naming a line without 1, -1 or 0.
     """
     sets: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))

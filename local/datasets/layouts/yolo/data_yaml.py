@@ -22,7 +22,7 @@ _LISTS = ("classes.txt", "_darknet.labels", ".names")
 
 
 @dataclass(frozen=True)
-class About:
+class DatasetInfo:
     """Class names by number, or None, the file that they come from, and the parts of folders and photos.
 
     `keypoints` is True if the label files have the keypoints of a pose after each box.
@@ -42,7 +42,7 @@ class About:
         return parts.of_path(path.parent)
 
 
-def read(root: Path, photos: Files) -> About:
+def read(root: Path, photos: Files) -> DatasetInfo:
     """Read data.yaml or another .yaml file with names, else the names in classes.txt or a similar file.
 
     Raise UserError naming the file, the key, its value and the fix.
@@ -51,18 +51,18 @@ def read(root: Path, photos: Files) -> About:
     for file in sorted(files, key=lambda file: (PurePath(file).stem != "data", file.count("/"))):
         data = texts.read_bytes(root / file, file, _MAX_BYTES)
         if _NAMES.search(data):
-            return _about(file, data, photos)
+            return _parse(file, data, photos)
     lists = {file: texts.class_names(root / file, file) for file in walk.list_files(root, _LISTS)}
     if not lists:
-        return About()
+        return DatasetInfo()
     first, *others = lists
     for other in others:
         if lists[other] != lists[first]:
             raise UserError(f"{other} and {first} have different classes: remove one of them")
-    return About(dict(enumerate(lists[first])), first)
+    return DatasetInfo(dict(enumerate(lists[first])), first)
 
 
-def _about(file: str, data: bytes, photos: Files) -> About:
+def _parse(file: str, data: bytes, photos: Files) -> DatasetInfo:
     try:
         # BaseLoader returns only strings, so a class named `no` keeps its name.
         content = yaml.load(data, Loader=yaml.BaseLoader)
@@ -72,7 +72,7 @@ def _about(file: str, data: bytes, photos: Files) -> About:
     if not isinstance(content, dict):
         raise UserError(f"{file} is not a YAML mapping: it needs lines such as `names: [cat, dog]`")
     names = _names(content.get("names"), file)
-    return About(names, file, _parts(content, photos.root / file, photos), "kpt_shape" in content)
+    return DatasetInfo(names, file, _parts(content, photos.root / file, photos), "kpt_shape" in content)
 
 
 def _parts(content: Mapping[str, object], file: Path, photos: Files) -> dict[str, str]:
@@ -98,13 +98,16 @@ def _names(value: object, file: str) -> dict[int, str]:
         if not isinstance(key, str) or not re.fullmatch(r"[0-9]{1,6}", key):
             raise UserError(f"{file} has names with the key {key!r:.40}: use class numbers as keys, as in `0: cat`")
         if not isinstance(name, str):
-            raise UserError(f"{file} has no string as the name of class {key}: write `{key}: cat`")
+            raise UserError(f"{file} has a name for class {key} that is not a string: write `{key}: cat`")
         names[int(key)] = class_name(name, f"{file} names class {key}: the name")
     return names
 
 
 def _resolve(text: str, file: Path, photos: Files) -> list[Path]:
-    """Find the end of a path below the folder. Return the folder, or the photos in a list file."""
+    """Find the longest suffix of a path that exists next to the file or below the data set's folder.
+
+    Return the folder that it names, or the photos that a list file names.
+    """
     pieces = [piece for piece in text.replace("\\", "/").split("/") if piece not in ("", ".", "..")][-_MAX_FOLDERS:]
     for start in range(len(pieces)):
         for base in (file.parent, photos.root):

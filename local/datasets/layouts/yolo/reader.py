@@ -44,9 +44,9 @@ def detection(root: Path) -> DataSet[Annotation]:
     majority, or if the class names cannot be read.
     """
     photos, files = path_suffixes.photos(root), walk.list_files(root, (".txt",))
-    about = data_yaml.read(root, photos)
+    info = data_yaml.read(root, photos)
     labels = _labels(photos.names, files)
-    parts = {photo: about.part(photo) for photo in labels}
+    parts = {photo: info.part(photo) for photo in labels}
     unpaired = set(files).difference(filter(None, labels.values()))
     notes: Notes = {
         ELSEWHERE: [photo for photo in photos.names if photo not in labels],
@@ -57,17 +57,19 @@ def detection(root: Path) -> DataSet[Annotation]:
         ],
         TEST_PHOTOS: [photo for photo, part in parts.items() if part == TEST],
     }
-    lines_of = _read(root, {photo: label for photo, label in labels.items() if parts[photo] != TEST}, about, notes)
+    lines_of = _read(root, {photo: label for photo, label in labels.items() if parts[photo] != TEST}, info, notes)
     numbers = sorted({line.number for lines in lines_of.values() for line in lines})
     if not numbers:
         raise UserError(f"{root} has no boxes: add lines `class cx cy width height` to its label files")
-    names = about.names or {number: str(number) for number in numbers}
+    names = info.names or {number: str(number) for number in numbers}
     targets = {photo: _annotation(labels[photo] or photo, lines, names) for photo, lines in lines_of.items()}
     entries = make_entries((root / photo, parts[photo], target, target.classes) for photo, target in targets.items())
     return DataSet(root, entries, tuple(dict.fromkeys(names[number] for number in sorted(names))), notes)
 
 
-def _read(root: Path, labels: Mapping[str, str | None], about: data_yaml.About, notes: Notes) -> dict[str, list[Line]]:
+def _read(
+    root: Path, labels: Mapping[str, str | None], info: data_yaml.DatasetInfo, notes: Notes
+) -> dict[str, list[Line]]:
     """Return the lines of each photo's label file. Leave out files with errors, and note content other than boxes."""
     owners = Counter(labels.values())
 
@@ -79,10 +81,10 @@ def _read(root: Path, labels: Mapping[str, str | None], about: data_yaml.About, 
             raise UserError(
                 f"{label} belongs to {photo.rpartition('/')[2]} and another photo: rename one of the photos"
             )
-        lines = label_file.read(root / label, label, about.keypoints)
-        unknown = [line.number for line in lines if about.names is not None and line.number not in about.names]
+        lines = label_file.read(root / label, label, info.keypoints)
+        unknown = [line.number for line in lines if info.names is not None and line.number not in info.names]
         if unknown:
-            raise UserError(f"{label} has the class {unknown[0]}, which is not in {about.file}: add it there")
+            raise UserError(f"{label} has the class {unknown[0]}, which is not in {info.file}: add it there")
         return lines
 
     lines_of = dict(read_usable(labels, read, root, notes))
@@ -101,7 +103,7 @@ def _annotation(source: str, lines: list[Line], names: Mapping[int, str]) -> Ann
 
 def _labels(photos: Sequence[str], files: Sequence[str]) -> dict[str, str | None]:
     """Return the label file of each photo, or None for a photo without one whose folder has labels or is `images`."""
-    by_key = {key(file): file for file in files}  # of two files with one key, the one in `labels`, not in `images`
+    by_key = {key(file): file for file in files}  # if keys are equal, `labels` wins over `images`
     paired = {photo: by_key.get(key(photo)) for photo in photos}
     folders = {photo.rpartition("/")[0] for photo, label in paired.items() if label}
     ancestors = {(item.part, item.folders[:depth]) for item in by_key for depth in range(len(item.folders) + 1)}
