@@ -41,7 +41,7 @@ def list_samples(
     """Return the photos in class folders of the channel `training` or `train`, and of `validation` if it exists.
 
     If there is no validation part, the fraction `validation_split` of each class is split off; the same seed gives the
-    same split. Raise UserError as `read` does.
+    same split. Raises UserError as `read` does.
     """
     channel = main_channel(channels)
     issues = DataIssues()
@@ -76,7 +76,7 @@ def read(channel: Channel, separate: Channel | None, issues: DataIssues, refuse:
 
     The validation part is a folder in the channel, next to a folder for training, or the channel `separate`. Classes
     are sorted by name. `issues` gets the files that are left out. A single class, or a class folder that only the
-    validation part has, goes to `refuse`. Raise UserError with the channel, its content and the expected content.
+    validation part has, goes to `refuse`. Raises UserError with the channel, its content and the expected content.
     """
     folders = parts(channel)
     train, validation = folders.get(TRAIN, channel), folders.get(VALIDATION, separate)
@@ -108,7 +108,7 @@ def read(channel: Channel, separate: Channel | None, issues: DataIssues, refuse:
 
 
 def main_channel(channels: dict[str, Channel]) -> Channel:
-    """Return the channel `training` or `train`. Raise UserError if there is neither, or both."""
+    """Return the channel `training` or `train`. Raises UserError if there is neither, or both."""
     names = [name for name in ("training", "train") if name in channels]
     if len(names) == 2:
         raise UserError("channels 'training' and 'train' are both given: put all training photos into one of them")

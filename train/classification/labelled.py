@@ -55,7 +55,7 @@ def list_samples(
 ) -> list[Sample[L]]:
     """Return the samples of channel `name`. The channel `name`_lst must exist unless it is RecordIO.
 
-    An invalid line or record goes to `refuse`. Raise UserError with the file, the line and the fix.
+    An invalid line or record goes to `refuse`. Raises UserError with the file, the line and the fix.
     """
     channel, in_records = channels[name], is_recordio(channels, name, f"{name}_lst")
     if in_records:
@@ -79,7 +79,7 @@ def _list_records(path: Path, classes: int, label: LabelReader[L], refuse: Refus
 
 
 def _list_lst(labels: Channel, images: Channel, classes: int, label: LabelReader[L], refuse: Refuse) -> list[Sample[L]]:
-    """Read the .lst file of a channel. Raise UserError for a bad line, or if none of the images exists."""
+    """Read the .lst file of a channel. Raises UserError for a bad line, or if none of the images exists."""
     path = labels.only_file(".lst")
     file = labels.name_of(path)
     listed = lst.read(path, file, images.path, classes, label, refuse)
@@ -128,7 +128,7 @@ def readable_crops(
 ) -> tuple[list[Sample[L]], SampleCache[Image.Image]]:
     """Return the readable samples, and each photo cropped or stretched as in the server.
 
-    `budget` is the size of the cache in bytes. Raise UserError as select_readable does.
+    `budget` is the size of the cache in bytes. Raises UserError as select_readable does.
     """
     cache = SampleCache(lambda i: preprocess.cut(listed[i].read(), spec), image_bytes, budget)
     return select_readable(what, listed, cache, tolerance)

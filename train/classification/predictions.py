@@ -41,7 +41,7 @@ def measure(loss: float, probabilities: NDArray[np.float32], labels: Labels, top
 def evaluate(probabilities: NDArray[np.float32], labels: Labels, top_k: int | None) -> Evaluated[NDArray[np.float64]]:
     """Return the metrics of the validation samples, and keep the value of `correct` for each.
 
-    Raise FloatingPointError if a probability is not finite.
+    Raises FloatingPointError if a probability is not finite.
     """
     if not np.isfinite(probabilities).all():
         raise FloatingPointError("the probabilities are not finite")

@@ -46,7 +46,7 @@ class Channel:
         )
 
     def only_file(self, suffix: str) -> Path:
-        """Return the only file that ends in `suffix`, at any depth. Raise UserError if there is none or several."""
+        """Return the only file that ends in `suffix`, at any depth. Raises UserError if there is none or several."""
         files = self.files((suffix,))
         if len(files) == 1:
             return files[0]
@@ -68,7 +68,7 @@ def load(input_dir: Path) -> dict[str, Channel]:
     """Return the job's channels by name.
 
     `input_dir` is `/opt/ml/input`. Without an inputdataconfig.json every folder in `data` is a channel, so a plain
-    `docker run` does not need the file. Channels in File and FastFile mode look the same: a folder to read from. Raise
+    `docker run` does not need the file. Channels in File and FastFile mode look the same: a folder to read from. Raises
     UserError for Pipe mode, a missing channel folder, or a file that is not a JSON object.
     """
     config_file, data = input_dir / "config" / "inputdataconfig.json", input_dir / "data"
@@ -165,7 +165,7 @@ def class_names(
     """Return the lines of classes.txt in the first of the channels `names` that has one, or None.
 
     All hosts must call it. The first host that has the file decides, because a sharded channel gives it to only one.
-    Raise UserError if the file is not UTF-8 text or does not have `classes` lines (any number if that is None).
+    Raises UserError if the file is not UTF-8 text or does not have `classes` lines (any number if that is None).
     """
     by_host = peers.gather_json(_class_names(channels, names, classes))
     return next((tuple(lines) for lines in by_host if lines is not None), None)

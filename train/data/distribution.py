@@ -52,7 +52,7 @@ class Distribution:
 def detect(peers: Peers, channel: Channel, samples: Sequence[Sample[object]]) -> Distribution:
     """Return how a channel is distributed across the hosts. All hosts must call it.
 
-    Raise UserError if hosts have different samples although the channel is not ShardedByS3Key.
+    Raises UserError if hosts have different samples although the channel is not ShardedByS3Key.
     """
     names = "\n".join(f"{sample.name} {sample.offset} {sample.length}" for sample in samples)
     own = zlib.crc32(names.encode("utf-8", "surrogateescape"))

@@ -130,7 +130,7 @@ def _numbers(fields: list[str], where: str) -> NDArray[np.float32]:
 def multi_hot(values: NDArray[np.float32], where: str, classes: int) -> NDArray[np.float32]:
     """Return the values (n,), which must be a 0 or 1 for each class.
 
-    Raise UserError with the place, the values and what is valid.
+    Raises UserError with the place, the values and what is valid.
     """
     if values.shape != (classes,) or not np.isin(values, (0, 1)).all():
         hint = f"; {_PANDAS}" if len(values) == classes + 1 else ""
@@ -144,7 +144,7 @@ def multi_hot(values: NDArray[np.float32], where: str, classes: int) -> NDArray[
 def class_id(values: NDArray[np.float32], where: str, classes: int) -> int:
     """Return the class id in `values` (n,), which must have exactly one.
 
-    Raise UserError with the place, the value and what is valid.
+    Raises UserError with the place, the value and what is valid.
     """
     if len(values) != 1:
         hint = f", or {_PANDAS}" if len(values) == 2 else ""

@@ -32,7 +32,7 @@ def match(
     """Return a map from images to their labels, and the labels without an image. Names are paths in their channels.
 
     `declared` maps some labels to their images. If several images have the base name of a label, the one in the same
-    folder is chosen. Raise UserError if a label could belong to two images (the message ends with `fix`), or if two
+    folder is chosen. Raises UserError if a label could belong to two images (the message ends with `fix`), or if two
     labels belong to the same image.
     """
     by_base_name: dict[str, list[str]] = defaultdict(list)

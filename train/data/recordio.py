@@ -61,7 +61,7 @@ def pack_image(label: float | Sequence[float], index: int, image: bytes) -> byte
 def unpack_image(record: bytes) -> ImageRecord:
     """Split an image record's payload into labels, index and image bytes.
 
-    Raise RecordIOError if the payload is shorter than its header says.
+    Raises RecordIOError if the payload is shorter than its header says.
     """
     if len(record) < _HEADER.size:
         raise RecordIOError(
@@ -93,7 +93,7 @@ class Writer:
         self._file.close()
 
     def write(self, record: bytes) -> None:
-        """Append one record. Raise RecordIOError if a part exceeds the format's limit of 2**29 - 1 bytes."""
+        """Append one record. Raises RecordIOError if a part exceeds the format's limit of 2**29 - 1 bytes."""
         parts = _split(record)
         for number, part in enumerate(parts):
             if len(part) > _MAX_PART:
@@ -120,7 +120,7 @@ def _split(record: bytes) -> list[bytes]:
 def scan(path: Path) -> Iterator[tuple[int, int]]:
     """Yield the (offset, length), in bytes, of each record's frames in the file, without reading the payloads.
 
-    `read(path, offset, length)` returns the payload. Raise RecordIOError with the file and the offset where it is
+    `read(path, offset, length)` returns the payload. Raises RecordIOError with the file and the offset where it is
     malformed.
     """
     size = path.stat().st_size

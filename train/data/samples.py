@@ -45,7 +45,7 @@ class Sample(Generic[L_co]):
     length: int = 0
 
     def read(self) -> bytes:
-        """Return the encoded image. Raise UnreadableImage if the file does not exist or cannot be read."""
+        """Return the encoded image. Raises UnreadableImage if the file does not exist or cannot be read."""
         try:
             if self.length:
                 return recordio.unpack_image(recordio.read(self.path, self.offset, self.length)).image
@@ -157,7 +157,7 @@ def select_readable(
 ) -> tuple[list[Sample[L]], SampleCache[T]]:
     """Read every sample once; return the readable ones, and a cache of only these.
 
-    Raise UserError with the first ten failures if more than the fraction `tolerance` of the samples is unreadable. The
+    Raises UserError with the first ten failures if more than the fraction `tolerance` of the samples is unreadable. The
     returned cache raises UserError with the sample's name if a sample becomes unreadable later.
     """
     progress = Progress(f"Reading the {what} images", len(samples))
@@ -189,7 +189,7 @@ def check_count(count: int, hp: CommonHyperparameters, followed: str = "former",
 
     If the channel is sharded, `count` is the number on this host and `total` the number on all hosts.
 
-    Raise UserError if the images do not fill one batch. Warn if num_training_samples is a different number; `followed`
+    Raises UserError if the images do not fill one batch. Warn if num_training_samples is a different number; `followed`
     says whether the learning-rate schedule follows num_training_samples ("former") or the actual number ("latter").
     """
     if count < hp.mini_batch_size:

@@ -73,7 +73,7 @@ class Data:
 
 
 def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE) -> Data:
-    """List, read and check all samples. Raise UserError with the file, the line and the fix."""
+    """List, read and check all samples. Raises UserError with the file, the line and the fix."""
     refuse_unsupported(channels)
     require_all(
         channels,

@@ -17,7 +17,7 @@ from train.trainer import validation_batches
 def evaluate(net: gluon.HybridBlock, data: Data, hp: Hyperparameters) -> Evaluated[NDArray[np.float64]]:
     """Evaluate the network on the validation samples of all hosts; each host predicts its part.
 
-    Raise Stopped after a stop request, and FloatingPointError if a prediction is not finite.
+    Raises Stopped after a stop request, and FloatingPointError if a prediction is not finite.
     """
     count = len(data.validation)
     batches = validation_batches(data.validation_tensor, count, predictions.EVALUATION_BATCH)

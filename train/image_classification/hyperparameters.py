@@ -107,5 +107,5 @@ ACCEPTED = (Hyperparameters, OtherNames)
 
 
 def check(raw: Mapping[str, str]) -> Hyperparameters:
-    """Return the checked hyperparameters. Raise UserError if they are invalid or contradict each other."""
+    """Return the checked hyperparameters. Raises UserError if they are invalid or contradict each other."""
     return Hyperparameters(**resolve(raw, ACCEPTED))

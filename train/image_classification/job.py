@@ -27,7 +27,7 @@ from train.weights import native, pretrained
 
 
 def prepare(job: Job[Hyperparameters]) -> Prepared:
-    """Read the data and build the network. Raise UserError if the data or hyperparameters are invalid."""
+    """Read the data and build the network. Raises UserError if the data or hyperparameters are invalid."""
     hp = job.hp
     name = network.name(hp.num_layers)
     chosen = devices.choose(job.environ, hp.mini_batch_size)

@@ -94,7 +94,7 @@ _RENAMED = {
 def translate(values: dict[str, Any], texts: Mapping[str, str]) -> None:
     """Replace the built-in's names in `values` with ours, and log each. `texts` has the values as the user wrote them.
 
-    Raise UserError if the user set a hyperparameter under both names, to different values.
+    Raises UserError if the user set a hyperparameter under both names, to different values.
     """
     theirs = {name: values.pop(name, None) for name in fields.rows([BuiltinNames])}
     for name, equivalent in _equivalents(theirs).items():

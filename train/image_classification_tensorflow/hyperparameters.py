@@ -102,7 +102,7 @@ ACCEPTED = (Hyperparameters, OtherNames, builtin.BuiltinNames)
 
 
 def check(raw: Mapping[str, str]) -> Hyperparameters:
-    """Return the checked hyperparameters. Raise UserError if they are invalid or contradict each other."""
+    """Return the checked hyperparameters. Raises UserError if they are invalid or contradict each other."""
     ours = resolve(raw, ACCEPTED)
     builtin.translate(ours, user_settings(raw))
     _take_batch_size(ours)
@@ -110,7 +110,7 @@ def check(raw: Mapping[str, str]) -> Hyperparameters:
 
 
 def _take_batch_size(values: dict[str, Any]) -> None:
-    """Replace `batch_size` with `mini_batch_size`. Raise UserError if both are set to different values."""
+    """Replace `batch_size` with `mini_batch_size`. Raises UserError if both are set to different values."""
     ours, keras = values.get("mini_batch_size"), values.pop("batch_size", None)
     if ours and keras and ours != keras:
         raise UserError(

@@ -8,7 +8,7 @@ from train.job.training import Algorithm, Job, Prepared
 
 
 def prepare(job: Job[Hyperparameters]) -> Prepared:
-    """Read the data and build the network. Raise UserError if the data or hyperparameters are invalid."""
+    """Read the data and build the network. Raises UserError if the data or hyperparameters are invalid."""
     return train.keras.model.prepare(job, network.name(job.hp.alpha), MOBILENETV2, network.build)
 
 

@@ -64,7 +64,7 @@ class Listing:
 def parse_json(data: bytes, where: str, hp: Hyperparameters) -> Annotation:
     """Parse an annotation file. `where` names it in messages.
 
-    Raise UserError for another format, an invalid class, or more objects than label_width allows. The boxes may be
+    Raises UserError for another format, an invalid class, or more objects than label_width allows. The boxes may be
     outside the image or have any size, see `repair`.
     """
     try:
@@ -94,7 +94,7 @@ _FORMAT = (
 def parse_record(labels: NDArray[np.float32], where: str, hp: Hyperparameters) -> Annotation:
     """Parse the label of a detection record, float32 (n,): header width, object width, rest of the header, objects.
 
-    An object is class, xmin, ymin, xmax, ymax in fractions; further columns are ignored. Raise UserError for another
+    An object is class, xmin, ymin, xmax, ymax in fractions; further columns are ignored. Raises UserError for another
     format, an invalid class, or more objects than label_width allows.
     """
     values = [float(value) for value in labels]
@@ -285,7 +285,7 @@ def list_files(
     """List the images that have an annotation file. Add images and files without a counterpart to `issues`.
 
     An annotation belongs to the image that its `file` names, relative to the image channel, or else to the image with
-    the same base name. Unusable files and boxes that look like fractions go to `refuse`. Raise UserError if a file
+    the same base name. Unusable files and boxes that look like fractions go to `refuse`. Raises UserError if a file
     could belong to two images, two files belong to the same image, or no file has an image.
     """
     paths = labels.files((".json",))

@@ -74,7 +74,7 @@ class Data:
 
 
 def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE) -> Data:
-    """List, read and check all samples and their boxes. Raise UserError with the file, the value and the fix."""
+    """List, read and check all samples and their boxes. Raises UserError with the file, the value and the fix."""
     refuse_unsupported(channels)
     require_all(
         channels,

@@ -24,7 +24,7 @@ SCORE_FLOOR = 0.01
 def evaluate(net: Detector, data: Data, hp: Hyperparameters) -> Evaluated[Detections]:
     """Evaluate the network on the validation photos of all hosts; each host predicts its part.
 
-    Uses MXNet's non-maximum suppression. Raise Stopped after a stop request, and FloatingPointError if a prediction is
+    Uses MXNet's non-maximum suppression. Raises Stopped after a stop request, and FloatingPointError if a prediction is
     not finite.
     """
     count = len(data.validation)

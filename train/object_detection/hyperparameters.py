@@ -96,5 +96,5 @@ ACCEPTED = (Hyperparameters,)
 
 
 def check(raw: Mapping[str, str]) -> Hyperparameters:
-    """Return the checked hyperparameters. Raise UserError if they are invalid."""
+    """Return the checked hyperparameters. Raises UserError if they are invalid."""
     return Hyperparameters(**resolve(raw, ACCEPTED))

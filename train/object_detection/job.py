@@ -28,7 +28,7 @@ _TENSORS, _FILES, _FILES_STOPPED = 4, 1000, 32
 
 
 def prepare(job: Job[Hyperparameters]) -> Prepared:
-    """Read the data and build the network. Raise UserError if the data or hyperparameters are invalid."""
+    """Read the data and build the network. Raises UserError if the data or hyperparameters are invalid."""
     hp = job.hp
     name = network.PRETRAINED[hp.base_network]
     chosen = devices.choose(job.environ, hp.mini_batch_size)

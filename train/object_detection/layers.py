@@ -49,7 +49,7 @@ def _extra(number: int, layer: int, part: str) -> str:
 
 
 def freeze(net: gluon.HybridBlock, hp: Hyperparameters) -> None:
-    """Freeze the layers that `freeze_layer_pattern` matches. Raise UserError if it matches no layer or all layers."""
+    """Freeze the layers that `freeze_layer_pattern` matches. Raises UserError if it matches no layer or all layers."""
     if not hp.freeze_layer_pattern:
         return
     named = {public_name(name): parameter for name, parameter in net._collect_params_with_prefix().items()}

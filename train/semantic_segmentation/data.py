@@ -99,7 +99,7 @@ class Data:
 
 
 def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE) -> Data:
-    """List, read and check all photos and masks. Raise UserError with the file, the value and the fix."""
+    """List, read and check all photos and masks. Raises UserError with the file, the value and the fix."""
     refuse_unsupported(channels)
     require_all(
         channels,
@@ -212,7 +212,7 @@ class _Set:
     ) -> tuple[list[int], SampleCache[T], SampleCache[NDArray[np.uint8]]]:
         """Read everything once; return the indices of the usable pairs, and both caches with only these.
 
-        Log what is left out or repaired. Raise UserError if more is left out than unreadable_tolerance allows, or if a
+        Log what is left out or repaired. Raises UserError if more is left out than unreadable_tolerance allows, or if a
         pixel is not a valid class.
         """
         channel = f"{self.name}_annotation"

@@ -28,7 +28,7 @@ class Evaluation:
     def __call__(self) -> Evaluated[Matrix]:
         """Return the confusion matrix over the photos of all hosts, and the metrics computed from it.
 
-        Raise Stopped after a stop request, and FloatingPointError if a prediction is not finite.
+        Raises Stopped after a stop request, and FloatingPointError if a prediction is not finite.
         """
         matrix = np.sum(self._data.validation_distribution.gather([self._confusion()]), axis=0)
         value = metrics.mean_iou(matrix)
@@ -54,7 +54,7 @@ class Evaluation:
 
 
 def finite(net: gluon.Block, batch: NDArray[np.float32]) -> mx.nd.NDArray:
-    """Return the logits of a batch. Raise FloatingPointError if they are not finite."""
+    """Return the logits of a batch. Raises FloatingPointError if they are not finite."""
     logits = net(mx.nd.array(batch))
     if not np.isfinite(logits.asnumpy()).all():
         raise FloatingPointError("the network's predictions are not finite")

@@ -16,7 +16,7 @@ from train.semantic_segmentation import masks
 def list_pairs(channels: dict[str, Channel], name: str) -> tuple[list[Sample[None]], list[Sample[None]]]:
     """Return the photos of a channel that have a mask and, in the same order, their masks. Log what is left out.
 
-    Raise UserError with the channel or file if there is no pair, or if a file could belong to two pairs.
+    Raises UserError with the channel or file if there is no pair, or if a file could belong to two pairs.
     """
     images, labels_name = channels[name], f"{name}_annotation"
     if is_recordio(channels, name, labels_name):

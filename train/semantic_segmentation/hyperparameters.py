@@ -104,7 +104,7 @@ ACCEPTED = (Hyperparameters,)
 def check(raw: Mapping[str, str]) -> Hyperparameters:
     """Return the checked hyperparameters. `crop_size` (as in the built-in) and `inference_size` are multiples of 8.
 
-    Raise UserError if they are invalid or contradict each other.
+    Raises UserError if they are invalid or contradict each other.
     """
     values = fields.defaults(Hyperparameters) | resolve(raw, ACCEPTED)
     inference_size = values["inference_size"] or values["base_size"]

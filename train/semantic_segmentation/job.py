@@ -30,7 +30,7 @@ _TENSORS, _FILES, _FILES_STOPPED = 2, 24, 6
 
 
 def prepare(job: Job[Hyperparameters]) -> Prepared:
-    """Read the data and build the network. Raise UserError if the data or hyperparameters are invalid."""
+    """Read the data and build the network. Raises UserError if the data or hyperparameters are invalid."""
     hp = job.hp
     name = network.PRETRAINED[hp.backbone]
     chosen = devices.choose(job.environ, hp.mini_batch_size)

@@ -69,7 +69,7 @@ def load_map(channel: Channel | None, name: str, classes: int) -> LabelMap:
 def find_map(channel: Channel | None, name: str, classes: int) -> LabelMap:
     """Return the label map of the set `name`, train or validation, from the channel `label_map`.
 
-    Without a file, pixel values are class ids. Raise UserError, with the file name, if the channel has a file for
+    Without a file, pixel values are class ids. Raises UserError, with the file name, if the channel has a file for
     neither set, or if the file is not a valid label map.
     """
     file_name = _file(name)
@@ -96,7 +96,7 @@ def _file(name: str) -> str:
 def parse_map(data: bytes, file: str, classes: int) -> LabelMap:
     """Parse a label map: {"scale": 3} or {"map": {class: pixel value or list of them}}, with numbers or strings.
 
-    Raise UserError with `file`, the value and the fix.
+    Raises UserError with `file`, the value and the fix.
     """
     try:
         document = json.loads(data, object_pairs_hook=lambda pairs: _unique(pairs, file))
@@ -194,7 +194,7 @@ class DecodedMask(NamedTuple):
 def decode(data: bytes) -> DecodedMask:
     """Return the stored pixel values of a PNG with 1, 2, 4, 8 or 16 bits, regardless of the colours in its palette.
 
-    An RGB image is accepted if red, green and blue are equal in every pixel. Transparency is ignored. Raise
+    An RGB image is accepted if red, green and blue are equal in every pixel. Transparency is ignored. Raises
     UnreadableImage if the file is not a PNG, is truncated or damaged, has colours or values above 255, or has more than
     MAX_PIXELS pixels.
     """
