@@ -34,8 +34,8 @@ SCRIPTS = ("image-classification-tensorflow",)  # images that support script mod
 _FAILURE_LIMIT = 1024  # characters of output/failure that SageMaker shows
 _FIXES: dict[int | None, str] = {
     errno.EROFS: "mount it writable, without :ro",
-    errno.EACCES: "let the user that this container runs as write there",
-    errno.EPERM: "let the user that this container runs as write there",
+    errno.EACCES: "give the container's user write permission",
+    errno.EPERM: "give the container's user write permission",
     errno.EEXIST: "it must be a folder",
     errno.ENOTDIR: "it must be a folder",
     errno.ENOSPC: "free space there, or set a larger volume_size",
@@ -67,9 +67,9 @@ def main() -> None:
 def prepare() -> None:
     """Remove the result of an earlier run in the same folder, and exit with code 2 if the job cannot start.
 
-    The job cannot start if its output folders are not writable, which would otherwise fail only after the first epoch,
-    or if a configuration file is invalid. The toolkit reads the configuration before it calls `main`. Its own errors do
-    not name the file, and without an output folder it cannot write its failure file and exits with code 0.
+    The job cannot start if a configuration file is invalid, or if an output folder is not writable, which would
+    otherwise fail only after the first epoch. The toolkit reads the configuration before it calls `main`. Its own
+    errors do not name the file, and without an output folder it cannot write its failure file and exits with code 0.
     """
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
     try:

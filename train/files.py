@@ -17,7 +17,7 @@ _FULL = 1_000_000
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Create or replace `path` atomically: call `write` with a temporary path and rename the result.
 
-    Raises TrainError that names the file if it cannot be written.
+    Raises a TrainError that names the file if it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.part")
     try:

@@ -225,7 +225,7 @@ def test_the_failure_file_holds_the_reason_of_this_run_and_not_of_an_earlier_one
     ("number", "message"),
     [
         (errno.EROFS, "(Read-only file system): mount it writable, without :ro"),
-        (errno.EACCES, "(Permission denied): let the user that this container runs as write there"),
+        (errno.EACCES, "(Permission denied): give the container's user write permission"),
         (errno.ENOSPC, "(No space left on device): free space there, or set a larger volume_size"),
     ],
 )

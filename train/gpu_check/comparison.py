@@ -77,7 +77,7 @@ class Row:
 
 
 def places(devices: Sequence[Device], half: bool) -> list[Place]:
-    """Return the places to train: each device, each GPU in float16 if `half`, and all devices together."""
+    """Return where to train: on each device, on each GPU in float16 if `half`, and on all devices together."""
     result = [Place((device,)) for device in devices if device != CPU]
     if half:
         result += [Place((device,), half=True) for device in devices if device.kind == "gpu"]

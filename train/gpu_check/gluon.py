@@ -33,7 +33,7 @@ Prepared = tuple[gluon.HybridBlock, Callable[[], GluonStep[Any, Any]], tuple[NDA
 
 
 def prepare(environ: Mapping[str, str]) -> tuple[Sequence[Device], dict[str, Training]]:
-    """Return the devices of a job, and the trainings of all MXNet algorithms by name.
+    """Return the devices of a job, and a Training for each MXNet algorithm, by name.
 
     Raises UserError if VISION_DEVICES is invalid or not available.
     """

@@ -23,7 +23,7 @@ _HYPERPARAMETERS = {
 
 
 def prepare(environ: Mapping[str, str]) -> tuple[Sequence[Device], dict[str, Training]]:
-    """Return the devices of a job, and the training of the algorithm by its name. Disables TF32.
+    """Return the devices of a job, and a Training for the algorithm, by name. Disables TF32.
 
     Raises UserError if VISION_DEVICES is invalid or not available.
     """

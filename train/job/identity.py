@@ -28,7 +28,7 @@ def plain(identity: Mapping[str, Any]) -> dict[str, Any]:
 def check(path: Path, saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
     """Compare the identity in the checkpoint `path` with this job's, and log the hyperparameters that changed.
 
-    Raises UserError that lists all other differences with both values. A property that only one of them has is not
+    Raises a UserError that lists all other differences with both values. A property that only one of them has is not
     compared, because a newer version of this program may have more.
     """
     differences = [_difference(name, *values) for name, values in _changes(saved, current) if name != "hyperparameters"]

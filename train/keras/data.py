@@ -62,7 +62,7 @@ class Data:
 def load(channels: dict[str, Channel], hp: H, peers: Peers = ALONE) -> tuple[Data, H]:
     """List, read and check all samples. Return them, and `hp` with the number of classes.
 
-    Raises UserError that names the file, the line and the fix.
+    Raises a UserError that names the file, the line and the fix.
     """
     refuse_unsupported(channels)
     if labelled.has_labels(channels):

@@ -68,4 +68,4 @@ def freeze(net: gluon.HybridBlock, hp: Hyperparameters) -> None:
         )
     for name in frozen:
         named[name].grad_req = "null"
-    LOG.info("freeze_layer_pattern keeps %d of %d parameters: %s", len(frozen), len(named), ", ".join(frozen))
+    LOG.info("freeze_layer_pattern freezes %d of %d parameters: %s", len(frozen), len(named), ", ".join(frozen))

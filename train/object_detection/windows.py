@@ -63,7 +63,7 @@ def choose(
         _expand(width, height, max_ratio, rng) if rng.random() < _EXPAND_PROBABILITY else Window(0, 0, width, height)
     )
     objects = corners if len(corners) else np.array([[0.0, 0.0, width, height]])
-    # The first feasible choice in random order is a random one of all feasible choices.
+    # Taking the first feasible choice in random order picks one of the feasible choices at random.
     for choice in rng.permutation(len(_MIN_OVERLAPS) + 1):
         if choice == len(_MIN_OVERLAPS):
             return canvas
@@ -86,7 +86,7 @@ def centres_inside(corners: NDArray[np.float64], windows: NDArray[np.float64]) -
 def fit(window: Window, width: int, height: int, side: int) -> tuple[Span, Span]:
     """Return which columns and rows of a `width` x `height` photo fill which of the `side` x `side` input pixels.
 
-    Both are at least one whole pixel, so that boxes converted with the same spans match their objects exactly.
+    Spans are at least one pixel and end on whole pixels, so that boxes converted with them match their objects exactly.
     """
     return _span(window.left, window.width, width, side), _span(window.top, window.height, height, side)
 

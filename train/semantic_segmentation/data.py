@@ -37,7 +37,7 @@ _PHOTOS_FRACTION = 0.75
 
 @dataclass(frozen=True)
 class Data:
-    """The readable training and validation photos with their masks, the class names, and how photos become input.
+    """The readable training and validation photos with their masks, the class names, and how photos are converted.
 
     Samples have no label; their masks are separate files. Masks are uint8 class ids for the upright photo, or
     masks.IGNORE.

@@ -38,8 +38,8 @@ class Hyperparameters(CommonHyperparameters):
     epochs: int = fields.integer(10, 1)
     mini_batch_size: int = fields.integer(16, 1)
     validation_mini_batch_size: int = fields.integer(16, 1)
-    """1: score whole photos, as in serving. More: score centre crops of `crop_size`, in batches of this size, which is
-    faster."""
+    """1: score whole photos, as in serving. Above 1: score centre crops of `crop_size`, in batches of this size, which
+    is faster."""
     optimizer: str = fields.choice("sgd", ("sgd", "adam", "adagrad", "nag", "rmsprop", "adadelta"))
     learning_rate: float = fields.real(0.001, without=(0,))
     """Initial learning rate of the backbone. If the backbone is pretrained, the heads have ten times this rate, as in

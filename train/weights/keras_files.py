@@ -98,7 +98,7 @@ def check(
     """Return the arrays of the layers in `base`, as float32, after checking their shapes and values.
 
     `file` and `source`, which says where to get a file, are for messages. If `base` has one input channel, the first
-    kernel is summed over its three channels. Raises UserError that names a layer that is missing, has the wrong shape
+    kernel is summed over its three channels. Raises a UserError that names a layer that is missing, has the wrong shape
     or has values that are not finite.
     """
     checked: dict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
