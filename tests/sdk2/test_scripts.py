@@ -43,7 +43,7 @@ def test_the_script_mode_example_in_the_docs_trains_deploys_and_predicts(
     assert is_score(cells["predictions"]), cells["predictions"]
     assert "installed, works in /opt/ml/code." in cells.log
     assert "`/opt/ml/code`" in SCRIPT_MODE.read_text(encoding="utf-8")
-    assert "this image and the image inference will serve /opt/ml/model/model.onnx" in cells.log
+    assert "model.onnx will be served by this image and by the image inference" in cells.log
 
 
 def test_sdk_v2s_generic_estimator_runs_a_script(machine: Path, script_uri: str, in_folder: None) -> None:

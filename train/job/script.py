@@ -277,7 +277,7 @@ def _convert(model_dir: Path) -> None:
             for path in sorted(out.iterdir(), key=lambda path: path.suffix == ".json"):  # model.json last
                 if path.suffix in (".onnx", ".json"):
                     replace(model_dir / path.name, functools.partial(shutil.copyfile, path))
-        LOG.info("%s; this image and the image inference will serve %s/model.onnx", message, model_dir)
+        LOG.info("%s; %s/model.onnx will be served by this image and by the image inference", message, model_dir)
     except (discovery.NotConverted, ArtifactError) as error:
         LOG.warning("the model is kept as the script saved it, without an ONNX version: %s", error)
 
