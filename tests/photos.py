@@ -38,7 +38,7 @@ def quarters(width: int, height: int) -> Image.Image:
     return image
 
 
-def laid_down(upright: Image.Image, orientation: int, kind: str = "JPEG") -> bytes:
+def encode_rotated(upright: Image.Image, orientation: int, kind: str = "JPEG") -> bytes:
     """Return the file that a camera with this EXIF orientation would store."""
     turn = TURNS[orientation]
     exif = Image.Exif()

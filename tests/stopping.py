@@ -45,7 +45,7 @@ def boxes(base: Path) -> None:
 
 
 def one_pixel(base: Path) -> None:
-    """Lay out masks. The validation photos are identical, and each mask labels one pixel, with a class of its own."""
+    """Lay out masks. The validation photos are identical, and each mask labels one pixel, with a different class."""
     jobs.masked_channels(base, train=8, validation=3)
     data = base / "input" / "data"
     for label in range(3):

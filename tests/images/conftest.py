@@ -13,7 +13,7 @@ from local.commands import prepare
 from local.datasets import layouts
 from local.images import TRAINING
 from local.sagemaker import opt_ml
-from tests.images.container import RESTRICTED, Container, give_back
+from tests.images.container import RESTRICTED, Container, make_removable
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,14 @@ def job(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -
 
     yield lay_out
     for base in folders_of_jobs:
-        give_back(base, image("image-classification"))
+        make_removable(base, image("image-classification"))
 
 
 @pytest.fixture(scope="session")
 def trained(
     image: Callable[[str], str], job: Job, drawn_channels: Callable[[Case], Channels]
 ) -> Callable[[Case], Path]:
-    """`trained(case)` returns the model of a job on drawn pets, run with read-only root, another uid and no network.
+    """`trained(case)` returns the model of a job on drawn pets, run with a read-only root, another uid and no network.
 
     The file `log` next to the model folder holds the container's log.
     """

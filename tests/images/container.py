@@ -135,7 +135,7 @@ def own_layers(image: str, first: str) -> int:
     raise AssertionError(f"no layer of {image} was made by {first!r}")
 
 
-def give_back(folder: Path, image: str) -> None:
+def make_removable(folder: Path, image: str) -> None:
     """Let the tests' user remove files that a container wrote below `folder` as another uid."""
     if os.geteuid() != 0:
         output(image, "chmod", "-R", "a+rwX", "/given", options=["--user=0", f"--volume={folder}:/given"])

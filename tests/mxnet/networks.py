@@ -11,7 +11,7 @@ from train.weights import pretrained
 from train.weights.files import gluoncv_name, read
 
 
-def enliven(net: gluon.Block) -> None:
+def randomize(net: gluon.Block) -> None:
     """Set weights that exercise the whole graph. Initially, blocks are the identity and means are zero."""
     for name, parameter in net.collect_params().items():
         if name.endswith("gamma"):

@@ -30,7 +30,7 @@ def photo_of(mask: np.ndarray) -> np.ndarray:
     return np.repeat(LEVELS[mask][..., None], 3, axis=2)
 
 
-def inner(mask: np.ndarray) -> np.ndarray:
+def away_from_edges(mask: np.ndarray) -> np.ndarray:
     """Return where a mask is known and does not change within two pixels, bool (H, W)."""
     same = mask != IGNORE
     for axis in (0, 1):
@@ -39,9 +39,9 @@ def inner(mask: np.ndarray) -> np.ndarray:
     return same
 
 
-def wrong(photo: np.ndarray, mask: np.ndarray) -> float:
+def wrong_share(photo: np.ndarray, mask: np.ndarray) -> float:
     """Return the share of pixels in a grey photo, except near edges, that do not have the grey level of their class."""
-    where = inner(mask)
+    where = away_from_edges(mask)
     seen = np.abs(photo[..., :1].astype(int) - LEVELS.astype(int)).argmin(axis=2)
     return float((seen != mask)[where].mean()) if where.any() else 0.0
 

@@ -184,9 +184,9 @@ def test_settings_without_effect_are_logged_and_ignored(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
+def rejected(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     """A job with a typo in a hyperparameter, in the folder of an earlier job, run by the real program."""
-    base = jobs.image_channels(tmp_path_factory.mktemp("refused"), train=16, validation=3)
+    base = jobs.image_channels(tmp_path_factory.mktemp("rejected"), train=16, validation=3)
     jobs.configure(base, {"epoch": 3})
     jobs.earlier_model(base)
     (base / "output").mkdir()
@@ -195,23 +195,23 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
     return jobs.run(base)
 
 
-def test_a_user_error_exits_2_and_starts_the_failure_file_with_client_error(refused: jobs.Done) -> None:
-    assert refused.code == 2
-    assert refused.failure.startswith(
+def test_a_user_error_exits_2_and_starts_the_failure_file_with_client_error(rejected: jobs.Done) -> None:
+    assert rejected.code == 2
+    assert rejected.failure.startswith(
         "ClientError: hyperparameter 'epoch' is unknown: remove it; valid names that are not set: "
     )
-    assert "Traceback" not in refused.log
-    assert len(refused.failure) <= 1024
+    assert "Traceback" not in rejected.log
+    assert len(rejected.failure) <= 1024
 
 
-def test_a_failed_run_replaces_the_reports_of_an_earlier_run(refused: jobs.Done) -> None:
-    assert refused.failure.startswith("ClientError: hyperparameter 'epoch' is not known")
-    assert not (refused.model.parent / "output" / "success").exists()
-    assert "Failure file exists" not in refused.log
+def test_a_failed_run_replaces_the_reports_of_an_earlier_run(rejected: jobs.Done) -> None:
+    assert rejected.failure.startswith("ClientError: hyperparameter 'epoch' is not known")
+    assert not (rejected.model.parent / "output" / "success").exists()
+    assert "Failure file exists" not in rejected.log
 
 
-def test_a_rejected_job_keeps_the_earlier_model(refused: jobs.Done) -> None:
-    assert refused.texts() == jobs.EARLIER
+def test_a_rejected_job_keeps_the_earlier_model(rejected: jobs.Done) -> None:
+    assert rejected.texts() == jobs.EARLIER
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from mxnet import autograd
 
 from serve import artifact
 from tests.mxnet import served
-from tests.mxnet.networks import assert_resnet_18_is_loaded, enliven, pictures
+from tests.mxnet.networks import assert_resnet_18_is_loaded, pictures, randomize
 from train.data.pixels import MEAN, STD
 from train.gluon import onnx
 from train.object_detection import network
@@ -57,7 +57,7 @@ def test_the_vgg_detector_matches_gluoncvs_with_the_same_weights() -> None:
 def test_the_exported_graph_of_each_network_matches_mxnet(base_network: str, tmp_path: Path) -> None:
     side, tensors = 128, pictures(128, 2)
     net = network.build(base_network, 2, side, 0)
-    enliven(net)
+    randomize(net)
     scores, boxes = (out.asnumpy() for out in net(mx.nd.array(tensors)))
     symbol = mx.sym.Group(list(net(mx.sym.var("data"))))
     path = tmp_path / "model.onnx"

@@ -115,22 +115,22 @@ def doubled(batch: Batch) -> Batch:
 
 
 @pytest.mark.parametrize(
-    ("begin", "count"), [*((begin, 3) for begin in TRAININGS), *((begin, 4) for begin in NORMALISED)]
+    ("build", "count"), [*((build, 3) for build in TRAININGS), *((build, 4) for build in NORMALISED)]
 )
-def test_two_devices_have_the_same_loss_curve_as_one_without_batchnorm(begin: Any, count: int) -> None:
+def test_two_devices_have_the_same_loss_curve_as_one_without_batchnorm(build: Any, count: int) -> None:
     curves = []
     for where in (ONE, TWO):
-        training = begin(where, freeze_statistics)
+        training = build(where, freeze_statistics)
         curves.append(training.losses(tuple(array[:count] for array in training.batch)))
     assert curves[0][-1] < curves[0][0]
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5)
 
 
-@pytest.mark.parametrize("begin", NORMALISED)
-def test_with_batchnorm_two_devices_with_equal_pictures_train_like_one(begin: Any) -> None:
+@pytest.mark.parametrize("build", NORMALISED)
+def test_with_batchnorm_two_devices_with_equal_pictures_train_like_one(build: Any) -> None:
     curves, statistics = [], []
     for where in (ONE, TWO):
-        training = begin(where, disable_dropout)
+        training = build(where, disable_dropout)
         curves.append(training.losses(doubled(training.batch)))
         training.step.end()
         mx.nd.waitall()
@@ -146,9 +146,9 @@ def running(net: gluon.Block, where: mx.Context) -> list[mx.nd.NDArray]:
     return [value.data(where).flatten() for name, value in named if name.endswith(native.STATISTICS)]
 
 
-@pytest.mark.parametrize("begin", NORMALISED)
-def test_devices_share_weights_and_average_their_statistics_at_the_end(begin: Any) -> None:
-    training = begin(TWO, disable_dropout)
+@pytest.mark.parametrize("build", NORMALISED)
+def test_devices_share_weights_and_average_their_statistics_at_the_end(build: Any) -> None:
+    training = build(TWO, disable_dropout)
     training.losses(training.batch)
     mx.nd.waitall()
     before = [np.concatenate([array.asnumpy() for array in running(training.net, where)], axis=None) for where in TWO]

@@ -11,7 +11,7 @@ from mxnet import gluon
 from onnx import TensorProto, helper
 
 from tests import opsets
-from tests.mxnet.networks import enliven, pictures
+from tests.mxnet.networks import pictures, randomize
 from train import graph
 from train.gluon import onnx as exporter
 from train.image_classification import network as classifier
@@ -64,7 +64,7 @@ def test_a_graph_declares_the_lowest_opset_and_its_outputs_do_not_change(
     build: Callable[[], tuple[gluon.HybridBlock, mx.sym.Symbol]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net, symbol = build()
-    enliven(net)
+    randomize(net)
     names = [f"output{number}" for number in range(len(symbol.list_outputs()))]
     declared, outputs = [], []
     for lower in (lambda model: None, graph.lower_opset):

@@ -78,11 +78,11 @@ def graph(ruined: Sequence[int] = (), norm: bool = False) -> onnx.ModelProto:
         opset_imports=[helper.make_opsetid("", 13)],
         ir_version=8,
     )
-    teach(model)
+    fit_gemm(model)
     return model
 
 
-def teach(model: onnx.ModelProto) -> None:
+def fit_gemm(model: onnx.ModelProto) -> None:
     """Set the Gemm so that it classifies by the distance of the features from the mean features of each class."""
     rng = np.random.default_rng(2)
     photos = [preprocess.to_tensor(stripes(number % 3, rng, SIDE), SPEC) for number in range(60)]
@@ -417,7 +417,7 @@ def test_the_emulated_processor_saturates_sums_for_eight_bit_weights(
         if tensor.name in ("w0", "w1"):
             array = np.abs(numpy_helper.to_array(tensor)).max() * np.ones_like(numpy_helper.to_array(tensor))
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    teach(model)
+    fit_gemm(model)
     folder = written(tmp_path / "model", model)
     workflow.quantize(folder, reference(folder, photos[:60]), Request(photos[60:], (), 0, 1.0, ("--full-range",)))
     described = artifact.read(folder)

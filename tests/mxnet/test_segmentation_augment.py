@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.mxnet.segmentation import inner, patches, photo_of
+from tests.mxnet.segmentation import away_from_edges, patches, photo_of
 from train.semantic_segmentation.augment import _colour, augment, resize
 from train.semantic_segmentation.masks import IGNORE
 
@@ -19,7 +19,7 @@ def test_a_mask_matches_its_photo_after_augmentation() -> None:
         width, height = (int(side) for side in rng.integers(40, 500, 2))
         mask = patches(rng, width, height, classes=2)
         augmented, labels = augment(photo_of(mask), mask, 150, 120, rng)
-        where = inner(labels)  # interpolation blurs the edges
+        where = away_from_edges(labels)  # interpolation blurs the edges
         if set(np.unique(labels[where])) != {0, 1}:
             continue
         dark, light = (np.median(augmented[where & (labels == label)]) for label in (0, 1))

@@ -15,7 +15,7 @@ from serve import preprocess
 from serve.artifact import InputSpec
 from tests.mxnet import segmentation
 from tests.mxnet.batches import log_lines
-from tests.mxnet.segmentation import patches, photo_of, wrong
+from tests.mxnet.segmentation import patches, photo_of, wrong_share
 from tests.photos import encode
 from train.data import channels, samples
 from train.errors import UserError
@@ -128,7 +128,7 @@ def test_validation_masks_have_the_upright_photos_sizes_and_match_them(mini_batc
         upright, mask = preprocess.decode(sample.read()), loaded.mask(index)
         assert mask.shape == (upright.height, upright.width), sample.name
         if sample.name != "cmyk.jpg":  # CMYK changes the grey levels
-            assert wrong(np.asarray(upright), mask) < 0.02, sample.name
+            assert wrong_share(np.asarray(upright), mask) < 0.02, sample.name
 
 
 def pixels(tensor: np.ndarray, spec: InputSpec) -> np.ndarray:
@@ -148,7 +148,7 @@ def test_validation_crops_are_the_centres_of_photos_and_masks(mini_batch: int, s
         tensor, mask = loaded.crop_tensor(index), loaded.crop_mask(index)
         assert (tensor.shape, tensor.dtype) == ((3, 96, 96), np.float32)
         assert (mask.shape, mask.dtype) == ((96, 96), np.uint8)
-        assert wrong(pixels(tensor, loaded.spec), mask) < 0.03, sample.name
+        assert wrong_share(pixels(tensor, loaded.spec), mask) < 0.03, sample.name
         if sample.name == "middle.jpg":
             assert mask[[0, 0, -1, -1], [0, -1, 0, -1]].tolist() == [1] * 4, "the square in the middle"
 
@@ -161,7 +161,7 @@ def test_large_photos_are_cached_at_the_size_that_training_needs_with_masks_of_t
     assert large.photos[index].shape == (192, 256, 3)
     assert large.labels[index].shape == (192, 256)
     if "fine" not in name:
-        assert wrong(large.photos[index], large.labels[index]) < 0.02
+        assert wrong_share(large.photos[index], large.labels[index]) < 0.02
 
 
 def test_decoding_a_jpeg_at_a_smaller_size_loses_no_visible_detail(large: data.Data) -> None:
@@ -283,7 +283,7 @@ def test_usable_photos_are_kept(dirty: tuple[data.Data, list[str]]) -> None:
 def test_masks_match_their_photos_and_are_rotated_with_them_if_needed(dirty: tuple[data.Data, list[str]]) -> None:
     loaded, _ = dirty
     for index, sample in enumerate(loaded.train):
-        assert wrong(loaded.photos[index], loaded.labels[index]) < 0.03, sample.name
+        assert wrong_share(loaded.photos[index], loaded.labels[index]) < 0.03, sample.name
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from gluoncv.model_zoo import deeplabv3, fcn, pspnet, resnetv1b, segbase
 
 from serve import artifact
 from tests.mxnet import served
-from tests.mxnet.networks import assert_resnet_18_is_loaded, enliven, pictures
+from tests.mxnet.networks import assert_resnet_18_is_loaded, pictures, randomize
 from tests.mxnet.segmentation import batch, hyperparameters
 from train.data.pixels import MEAN, STD
 from train.gluon import onnx
@@ -48,7 +48,7 @@ def test_the_networks_match_gluoncvs_with_the_same_weights(
     reference.initialize()
     x = mx.nd.array(pictures(side, 1))
     reference(x)
-    enliven(reference)
+    randomize(reference)
     ours = network.build(algorithm, "resnet-50", 3, 0)
     our_parameters, their_parameters = ours._collect_params_with_prefix(), reference._collect_params_with_prefix()
     for name, their_name in zip(in_order(our_parameters), in_order(their_parameters), strict=True):
@@ -71,7 +71,7 @@ def test_the_exported_graph_of_each_network_matches_mxnet(
     algorithm: str, backbone: str, side: int, tmp_path: Path
 ) -> None:
     net, tensors = network.build(algorithm, backbone, 3, 0), pictures(side, 2)
-    enliven(net)
+    randomize(net)
     logits = network.InferenceNet(net, side)(mx.nd.array(tensors)).asnumpy()
     symbol = network.InferenceNet(net, side, plain=True)(mx.sym.var("data"))
     onnx.export(symbol, native.parameters(net), "data", (3, side, side), tmp_path / artifact.MODEL_ONNX, ("logits",))
@@ -83,7 +83,7 @@ def test_the_exported_graph_of_each_network_matches_mxnet(
 @pytest.mark.parametrize("algorithm", ["fcn", "psp", "deeplab"])
 def test_a_network_can_train_and_serve_at_different_sizes(algorithm: str) -> None:
     net, x = network.build(algorithm, "resnet-18", 3, 0), mx.nd.array(pictures(104, 1))
-    enliven(net)
+    randomize(net)
     inference = network.InferenceNet(net, 104)
     inference.hybridize(static_alloc=True, static_shape=True)
     before = inference(x).asnumpy()
@@ -101,7 +101,7 @@ def test_a_network_can_train_and_serve_at_different_sizes(algorithm: str) -> Non
 def test_fcn_with_resnet_18_combines_maps_of_any_size() -> None:
     """A cell affects itself and, through a convolution, its neighbour. Each becomes two cells on the finer map."""
     net = network.build("fcn", "resnet-18", 3, 0)
-    enliven(net)
+    randomize(net)
     stages = net.stages(mx.nd.array(pictures(104, 1)))
     assert [stage.shape[2] for stage in stages] == [52, 26, 13, 7, 4]
     logits = net.main(stages).asnumpy()

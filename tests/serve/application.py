@@ -16,17 +16,17 @@ from serve.telemetry.observer import Observer
 def application(base: Path, **variables: str) -> FlaskClient:
     """Return a client of the application with the model in `base`, a folder like /opt/ml."""
     settings = Settings.from_environment({"SAGEMAKER_BASE_DIR": str(base), **variables})
-    return around(OnnxEngine(settings.model_dir, 1), settings)
+    return client_of(OnnxEngine(settings.model_dir, 1), settings)
 
 
-def around(engine: OnnxEngine, settings: Settings) -> FlaskClient:
+def client_of(engine: OnnxEngine, settings: Settings) -> FlaskClient:
     """Return a client of the application with a loaded model."""
-    models = only(lambda _: engine)
+    models = single_model(lambda _: engine)
     models.restore().join(30)
     return create_app(settings, models, Observer(settings)).test_client()
 
 
-def only(load: Callable[[Path], OnnxEngine]) -> Models:
+def single_model(load: Callable[[Path], OnnxEngine]) -> Models:
     """Return the models of a single-model server. `load` loads the model."""
     loaded = Loaded()
     loaded.add(ONLY, Path("/model"))

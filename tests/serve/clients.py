@@ -11,7 +11,7 @@ from tests.server import Response, Server
 
 
 @contextlib.contextmanager
-def crowd(server: Server, count: int, sent: bytes) -> Iterator[list[socket.socket]]:
+def connections(server: Server, count: int, sent: bytes) -> Iterator[list[socket.socket]]:
     """Open `count` connections and send `sent` on each."""
     with contextlib.ExitStack() as stack:
         clients = []

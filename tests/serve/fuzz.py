@@ -152,15 +152,15 @@ def attack(server: Server, hostile: Iterator[Request]) -> Counter[int]:
     Raise AssertionError unless each response has one of STATUSES and the documented form. After every hundredth
     request, /ping must respond within 2 s.
     """
-    found: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     for number, request in enumerate(hostile):
         response = server.request(request.method, request.path, request.body, request.headers, timeout=60)
         assert response.status in STATUSES, (number, response, request)
         if response.status >= 400 and request.method != "HEAD":
             assert response.json()["status"] == response.status, (number, response, request)
-        found[response.status] += 1
+        counts[response.status] += 1
         if number % 100 == 0:
             started = time.monotonic()
             assert server.request("GET", "/ping").status == 200
             assert time.monotonic() - started < 2
-    return found
+    return counts

@@ -14,7 +14,7 @@ from serve.http.application import create_app
 from serve.settings import Settings
 from serve.telemetry.observer import Observer
 from tests.photos import solid
-from tests.serve.application import application, around, only
+from tests.serve.application import application, client_of, single_model
 
 PHOTO = solid(255, 0, 0)
 
@@ -41,7 +41,7 @@ def test_ping_returns_503_with_a_reason_until_the_model_is_loaded(settings: Sett
         assert may_load.wait(30)
         return engine
 
-    models = only(load)
+    models = single_model(load)
     client = create_app(settings, models, Observer(settings)).test_client()
     loading = models.restore(lambda: failures.append("failed"))
     for reply in (client.get("/ping"), client.post("/invocations", data=PHOTO)):
@@ -60,7 +60,7 @@ def test_ping_returns_503_if_the_model_cannot_be_loaded(settings: Settings) -> N
         raise ArtifactError("model.onnx is missing.")
 
     failures: list[str] = []
-    models = only(load)
+    models = single_model(load)
     client = create_app(settings, models, Observer(settings)).test_client()
     models.restore(lambda: failures.append("failed")).join(30)
     assert failures == ["failed"]
@@ -77,7 +77,7 @@ def test_an_internal_error_is_500_without_details_and_the_next_request_succeeds(
     def fail(tensors: np.ndarray) -> dict[str, np.ndarray]:
         raise RuntimeError("secret detail of our code")
 
-    client = around(engine, settings)
+    client = client_of(engine, settings)
     with monkeypatch.context() as patch:
         patch.setattr(engine, "run", fail)
         reply = client.post("/invocations", data=PHOTO)
@@ -100,5 +100,5 @@ def test_predictions_that_are_not_finite_get_500_with_a_reason(models: Path) -> 
 def test_requests_get_503_if_bodies_and_responses_exceed_the_memory_limit(
     settings: Settings, engine: OnnxEngine, body_memory: int, statuses: list[int]
 ) -> None:
-    client = around(engine, replace(settings, body_memory=body_memory))
+    client = client_of(engine, replace(settings, body_memory=body_memory))
     assert [status(client) for _ in statuses] == statuses

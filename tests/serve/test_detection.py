@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.photos import TURNS, encode, laid_down
+from tests.photos import TURNS, encode, encode_rotated
 from tests.serve.application import application
 from tests.server import Server
 
@@ -46,7 +46,7 @@ def test_boxes_are_fractions_of_photos_of_any_shape_and_duplicates_are_suppresse
 @pytest.mark.parametrize("orientation", TURNS)
 def test_boxes_are_fractions_of_the_upright_photo_for_each_exif_orientation(detector: Server, orientation: int) -> None:
     upright = photo((RED, 2, 1), (GREEN, 3, 3))
-    data = laid_down(upright, orientation)
+    data = encode_rotated(upright, orientation)
     assert sorted(predict(detector, data)["prediction"]) == [
         detection(0, 1, 0.5, 0.25, 0.75, 0.5),
         detection(1, 1, 0.75, 0.75, 1, 1),

@@ -15,9 +15,9 @@ COUNT, SEED = int(os.environ.get("FUZZ_REQUESTS", "400")), int(os.environ.get("F
 def test_hostile_requests_get_predictions_or_json_errors_and_the_server_survives(models: Path, name: str) -> None:
     with Server(models / name) as server:
         server.wait_until_ready()
-        found = fuzz.attack(server, fuzz.requests(SEED, COUNT))
+        counts = fuzz.attack(server, fuzz.requests(SEED, COUNT))
         log = server.log()
-    assert found[200] > 10
-    assert found[400] > 20
+    assert counts[200] > 10
+    assert counts[400] > 20
     assert len([line for line in log if "Booting worker" in line]) == 1
     assert not [line for line in log if "Traceback" in line]

@@ -7,7 +7,7 @@ import pytest
 
 from serve import machine
 from tests.photos import solid
-from tests.serve.clients import crowd, read_response, read_responses
+from tests.serve.clients import connections, read_response, read_responses
 from tests.server import Server
 
 PHOTO = solid(255, 0, 0)
@@ -59,7 +59,7 @@ def test_requests_split_into_pieces_of_any_size_get_responses_in_order(classifie
         (b"GET /execution-parameters HTTP/1.1\r\nConnection: close\r\n\r\n", 200),
     ]
     together = b"".join(request for request, _ in requests)
-    with crowd(classifier, 1, b"") as [client]:
+    with connections(classifier, 1, b"") as [client]:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start in range(0, len(together), size):
             client.sendall(together[start : start + size])
@@ -71,7 +71,7 @@ def test_requests_split_into_pieces_of_any_size_get_responses_in_order(classifie
 @pytest.mark.parametrize("cut", [1, 5, -1])
 def test_headers_that_arrive_with_the_previous_body_are_read_at_once(classifier: Server, cut: int) -> None:
     ping = b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n"
-    with crowd(classifier, 1, POST + ping[:cut]) as [client], client.makefile("rb") as stream:
+    with connections(classifier, 1, POST + ping[:cut]) as [client], client.makefile("rb") as stream:
         first = read_response(stream)
         assert first is not None
         assert first.status == 200
@@ -110,7 +110,7 @@ def test_headers_that_arrive_with_the_previous_body_are_read_at_once(classifier:
 )
 def test_invalid_http_gets_a_json_error_at_once(classifier: Server, sent: bytes, status: int, message: str) -> None:
     started = time.monotonic()
-    with crowd(classifier, 1, sent) as [client]:
+    with connections(classifier, 1, sent) as [client]:
         [response] = read_responses(client)
     assert time.monotonic() - started < 5
     assert (response.status, response.headers["connection"]) == (status, "close")

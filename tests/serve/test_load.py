@@ -13,7 +13,7 @@ from PIL import Image
 from serve.http.worker import CLOSING_SECONDS
 from serve.telemetry.request_log import SILENT_SECONDS
 from tests.photos import encode, solid
-from tests.serve.clients import crowd, readable
+from tests.serve.clients import connections, readable
 from tests.server import Server
 
 PHOTO = solid(255, 0, 0)
@@ -86,7 +86,7 @@ def test_many_rejected_requests_write_few_lines_to_the_log(models: Path) -> None
 
 
 def test_idle_connections_do_not_delay_ping(server: Server) -> None:
-    with crowd(server, 20, b"") as clients:
+    with connections(server, 20, b"") as clients:
         assert server.request("GET", "/ping").status == 200
         assert server.request("POST", "/invocations", PHOTO).status == 200
         assert not readable(clients), "the responses waited until an idle connection was closed"

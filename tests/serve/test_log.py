@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.photos import solid
-from tests.serve.clients import crowd, read_responses
+from tests.serve.clients import connections, read_responses
 from tests.server import Server
 
 
@@ -43,10 +43,11 @@ def test_lines_are_short_and_printable_for_any_model_and_request(models: Path, t
         assert server.request("POST", "/%1b%5b2J", b"SECRET").status == 404
         for accept in ("text/css\xe9", "x" * 8000):
             assert server.request("POST", "/invocations", b"SECRET", {"Accept": accept}).status == 406
-        with crowd(server, 1, b"POST /ping HTTP/1.1\r\nContent-Length: 1\r\n\r\nxSECRET\x1b[2J\r\n\r\n") as [client]:
+        sent = b"POST /ping HTTP/1.1\r\nContent-Length: 1\r\n\r\nxSECRET\x1b[2J\r\n\r\n"
+        with connections(server, 1, sent) as [client]:
             assert [response.status for response in read_responses(client)] == [405, 400]
         chunks = b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nSECRET\r\n\r\n"
-        with crowd(server, 1, chunks) as [client]:
+        with connections(server, 1, chunks) as [client]:
             assert [response.status for response in read_responses(client)] == [400]
         assert server.request("GET", "/the-end").status == 404
         server.wait_for("the-end")

@@ -16,7 +16,7 @@ import pytest
 from serve.http.worker import Worker
 from tests.photos import solid
 from tests.scrapes import Samples, samples, value
-from tests.serve.clients import crowd, read_responses
+from tests.serve.clients import connections, read_responses
 from tests.server import Server
 
 PHOTO = solid(255, 0, 0)
@@ -66,7 +66,7 @@ def test_every_request_is_counted_before_its_response_arrives(server: Server) ->
     assert predict(server, b"") == 400
     assert server.request("GET", "/nowhere").status == 404
     assert server.request("GET", "/ping").status == 200
-    with crowd(server, 1, b"no request\r\n\r\n") as [client]:
+    with connections(server, 1, b"no request\r\n\r\n") as [client]:
         assert [response.status for response in read_responses(client)] == [400]
     after = scrape(server)
     counts = {("model", "200"): 3, ("model", "400"): 1, ("", "404"): 1, ("", "400"): 1, ("", "200"): 0}

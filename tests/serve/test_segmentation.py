@@ -11,7 +11,7 @@ from PIL import Image
 
 from serve import preprocess
 from serve.tasks import masks
-from tests.photos import TURNS, encode, laid_down, quarters
+from tests.photos import TURNS, encode, encode_rotated, quarters
 from tests.products.serving import segmentation, tensors_and_masks
 from tests.serve.application import application
 from tests.server import Server
@@ -93,7 +93,7 @@ def test_padding_does_not_affect_the_edge_of_the_photo(segmenter: Server, width:
 
 @pytest.mark.parametrize("orientation", TURNS)
 def test_the_mask_matches_the_upright_photo_for_each_exif_orientation(segmenter: Server, orientation: int) -> None:
-    predicted = mask(predict(segmenter, laid_down(quarters(640, 321), orientation)))
+    predicted = mask(predict(segmenter, encode_rotated(quarters(640, 321), orientation)))
     assert predicted.shape == (321, 640)
     assert (predicted[sure(640, 321)] == truth(640, 321)[sure(640, 321)]).all()
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.environments import REPOSITORY
 from tests.photos import solid
-from tests.serve.clients import crowd
+from tests.serve.clients import connections
 from tests.server import Server
 
 PHOTO = solid(255, 0, 0)
@@ -38,7 +38,7 @@ def test_sigterm_while_the_model_loads_exits_with_0_and_without_an_abort(models:
         assert not [line for line in server.log() if "SIGABRT" in line or "Traceback" in line]
 
 
-# Imitates gunicorn in a new worker, with a SIGTERM before or after our hook and before gunicorn's handlers. Until then
+# Imitates gunicorn in a new worker, with a SIGTERM before or after our hook, but before gunicorn's handlers. Until then
 # the worker has the main process's handlers, which queue the signal.
 YOUNG_WORKERS = """
 import os, queue, signal, sys
@@ -79,7 +79,7 @@ def test_a_worker_handles_a_signal_that_arrives_before_gunicorn_installs_its_han
 def test_new_connections_are_rejected_while_a_request_finishes(models: Path, workers: int) -> None:
     with Server(models / "classifier", SAGEMAKER_MODEL_SERVER_WORKERS=str(workers)) as server:
         server.wait_for("/ping returns 200", times=workers)
-        with server.upload(len(PHOTO), PHOTO[:5]) as upload, crowd(server, 5, b""):
+        with server.upload(len(PHOTO), PHOTO[:5]) as upload, connections(server, 5, b""):
             server.terminate()
             server.wait_for("Handling signal: term")
             end = time.monotonic() + 5

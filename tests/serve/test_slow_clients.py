@@ -13,7 +13,7 @@ import pytest
 
 from tests.environments import python
 from tests.photos import solid
-from tests.serve.clients import crowd, read_response, read_responses, readable
+from tests.serve.clients import connections, read_response, read_responses, readable
 from tests.server import Response, Server
 
 PHOTO = solid(255, 0, 0)
@@ -62,7 +62,7 @@ def prediction(server: Server) -> int:
 
 @pytest.mark.parametrize("count", [1, 20])
 def test_incomplete_headers_do_not_delay_other_clients(server: Server, count: int) -> None:
-    with crowd(server, count, SLOW_HEAD) as pings, crowd(server, count, SLOW_BODY[:30]) as posts:
+    with connections(server, count, SLOW_HEAD) as pings, connections(server, count, SLOW_BODY[:30]) as posts:
         for _ in range(3):
             assert health(server) == 200
             assert prediction(server) == 200
@@ -71,7 +71,7 @@ def test_incomplete_headers_do_not_delay_other_clients(server: Server, count: in
 
 def test_200_clients_with_slow_headers_time_out_after_10_seconds_and_delay_nobody(server: Server) -> None:
     started = time.monotonic()
-    with crowd(server, 200, SLOW_HEAD) as clients, trickling(clients, b"x"):
+    with connections(server, 200, SLOW_HEAD) as clients, trickling(clients, b"x"):
         rounds = 0
         while not readable(clients[:1], 0.2):
             assert health(server) == 200
@@ -89,7 +89,11 @@ def test_200_clients_with_slow_headers_time_out_after_10_seconds_and_delay_nobod
 
 def test_200_clients_with_slow_bodies_time_out_after_10_seconds_and_delay_nobody(server: Server) -> None:
     started = time.monotonic()
-    with crowd(server, 200, SLOW_BODY) as clients, trickling(clients, b"x"), selectors.DefaultSelector() as waiting:
+    with (
+        connections(server, 200, SLOW_BODY) as clients,
+        trickling(clients, b"x"),
+        selectors.DefaultSelector() as waiting,
+    ):
         for client in clients:
             waiting.register(client, selectors.EVENT_READ, client.makefile("rb"))
         late: list[Response] = []
@@ -113,14 +117,14 @@ def test_200_clients_with_slow_bodies_time_out_after_10_seconds_and_delay_nobody
             assert refusal.reason == "The body arrived at less than 1000 bytes/s for 10 s."
         assert time.monotonic() - started >= 10
     assert predictions[:3] == [503] * 3, "the responses waited until a body timed out"
-    assert predictions == sorted(predictions, reverse=True), "503 only while the four requests are pending"
+    assert predictions == sorted(predictions, reverse=True), "503 is allowed only while the four requests are pending"
     assert set(predictions) <= {200, 503}
     assert prediction(server) == 200
 
 
 @pytest.fixture
 def many_files() -> Iterator[int]:
-    """A number of connections. The limit on open files is raised to allow them."""
+    """A number of connections, with the limit on open files raised to allow them."""
     count = 1100
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + 200), hard))
@@ -130,7 +134,7 @@ def many_files() -> Iterator[int]:
 
 @pytest.mark.parametrize("sent", [b"", SLOW_HEAD, SLOW_BODY])
 def test_1100_connections_delay_nobody_and_the_oldest_are_closed(server: Server, many_files: int, sent: bytes) -> None:
-    with crowd(server, many_files, sent) as clients:
+    with connections(server, many_files, sent) as clients:
         for _ in range(3):
             assert health(server) == 200
             assert prediction(server) == (503 if sent == SLOW_BODY else 200)
@@ -155,7 +159,7 @@ def test_fewer_connections_are_kept_if_the_limit_on_open_files_is_low(models: Pa
     interpreter.chmod(0o755)
     with Server(models / "classifier", interpreter) as server:
         server.wait_until_ready()
-        with crowd(server, 300, SLOW_HEAD) as clients:
+        with connections(server, 300, SLOW_HEAD) as clients:
             assert health(server) == 200
             assert prediction(server) == 200
             assert not readable(clients[-1:]), "the responses waited until slow headers timed out"
@@ -163,7 +167,7 @@ def test_fewer_connections_are_kept_if_the_limit_on_open_files_is_low(models: Pa
 
 
 def test_pings_with_slow_bodies_do_not_delay_other_pings(server: Server) -> None:
-    with crowd(server, 64, b"GET /ping HTTP/1.1\r\nContent-Length: 1000\r\n\r\n") as clients:
+    with connections(server, 64, b"GET /ping HTTP/1.1\r\nContent-Length: 1000\r\n\r\n") as clients:
         for _ in range(3):
             assert health(server) == 200
         for client in clients:

@@ -61,7 +61,7 @@ def test_a_loss_that_is_not_finite_exits_2_and_keeps_the_best_model(name: str, e
     assert done.description["metrics"]["epoch"] == 0
 
 
-def test_two_hosts_train_all_layers_alike_and_stop_with_0_and_a_checked_model(tmp_path: Path) -> None:
+def test_two_hosts_train_all_layers_identically_and_stop_with_0_and_a_checked_model(tmp_path: Path) -> None:
     folders = [jobs.image_channels(tmp_path / name, 84, 12) for name in ("one", "two")]
     shape = {"image_shape": "3,32,32", "alpha": "0.35", "num_classes": 3}
     for base in folders:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.photos import laid_down
+from tests.photos import encode_rotated
 
 
 def copy(pets: Path, root: Path, step: int, rotated: int = 0) -> Path:
@@ -26,5 +26,5 @@ def copy(pets: Path, root: Path, step: int, rotated: int = 0) -> Path:
     for number, path in enumerate(sorted((root / "images").iterdir())[:rotated]):
         with Image.open(path) as image:
             if image.format == "JPEG" and image.width != image.height:
-                path.write_bytes(laid_down(image.convert("RGB"), (6, 8, 5, 7)[number % 4]))
+                path.write_bytes(encode_rotated(image.convert("RGB"), (6, 8, 5, 7)[number % 4]))
     return root

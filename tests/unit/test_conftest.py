@@ -1,4 +1,4 @@
-"""The rule that turns skips into failures, tried on generated test files, and the process that runs the tests."""
+"""The rule that turns skips into failures, tested on generated test files, and the process that runs the tests."""
 
 import signal
 import subprocess

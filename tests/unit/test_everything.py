@@ -1,4 +1,4 @@
-"""`make test`: one pytest session reports the tests of several make targets. Tried on a generated Makefile."""
+"""`make test`: one pytest session reports the tests of several make targets. Tested with a generated Makefile."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`python3 -m local build`: the call to Docker, its output, and what is rejected. Real builds: tests/images."""
+"""`python3 -m local build`: the call to Docker, its output, and what is rejected. tests/images tests real builds."""
 
 import os
 import re

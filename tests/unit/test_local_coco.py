@@ -22,7 +22,7 @@ from local.datasets.layouts.pets import reader as pets
 from local.datasets.masks.mask import Mask
 from local.datasets.notes import MISSING, TEST_PHOTOS, TWICE, UNLISTED, UNUSED_CLASSES
 from local.errors import UserError
-from tests.photos import TURNS, encode, laid_down, quarters
+from tests.photos import TURNS, encode, encode_rotated, quarters
 from tests.unit import few_pets
 from tests.unit.layouts import boxes, notes, prepare, write_files
 
@@ -151,7 +151,7 @@ def test_width_and_height_decide_whether_annotations_refer_to_the_stored_or_the_
     ]
     data = lay_out(tmp_path / "in", document([cat, {**cat, "image_id": 2}], images))
     for name, colour in (("1.jpg", "blue"), ("2.jpg", "green")):
-        (data / "images" / name).write_bytes(laid_down(Image.new("RGB", (60, 40), colour), orientation))
+        (data / "images" / name).write_bytes(encode_rotated(Image.new("RGB", (60, 40), colour), orientation))
     for boxed in prepare("object-detection", data, tmp_path / "boxes").truths.values():
         assert boxed.boxes == ((0, 0, 0, 30, 20),)
     for masked in prepare("semantic-segmentation", data, tmp_path / "masks").truths.values():
@@ -164,7 +164,7 @@ def test_without_width_and_height_annotations_refer_to_the_stored_photo(tmp_path
         tmp_path / "in", document([annotation(segmentation=SQUARE), annotation(2, segmentation=SQUARE)], images)
     )
     for name, colour in (("1.jpg", "blue"), ("2.jpg", "green")):
-        (data / "images" / name).write_bytes(laid_down(Image.new("RGB", (40, 60), colour), 6))
+        (data / "images" / name).write_bytes(encode_rotated(Image.new("RGB", (40, 60), colour), 6))
     for boxed in prepare("object-detection", data, tmp_path / "boxes").truths.values():
         assert boxed.boxes == ((0, 20, 10, 35, 30),)
     for masked in prepare("semantic-segmentation", data, tmp_path / "masks").truths.values():

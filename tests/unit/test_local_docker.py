@@ -1,4 +1,4 @@
-"""The checks of the Docker engine before local mode starts. What local mode removes: tests/local_mode."""
+"""The checks of the Docker engine before local mode starts. tests/local_mode checks what it removes."""
 
 import os
 import socket

@@ -117,7 +117,7 @@ def test_a_later_call_resumes_an_earlier_partial_download(site: Site, tmp_path: 
     assert site.requested[-1] == "bytes=120000-"
 
 
-def test_a_file_that_changed_meanwhile_is_downloaded_from_scratch(site: Site, tmp_path: Path) -> None:
+def test_a_file_that_has_changed_is_downloaded_from_scratch(site: Site, tmp_path: Path) -> None:
     site.files["/file"] = BODY
     site.cuts = [100_000, 0]
     with pytest.raises(CommandFailed):

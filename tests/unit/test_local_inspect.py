@@ -325,7 +325,7 @@ def test_prepare_decodes_each_photo_once(drawn: Path, tmp_path: Path) -> None:
     assert all(inspected.info is cached[inspected.item.sample.path] for inspected in counted.photos)
 
 
-def test_the_cache_describes_the_upright_pixels_whatever_the_encoding() -> None:
+def test_the_cache_describes_the_upright_pixels_for_every_encoding() -> None:
     def encoded(image: Image.Image, form: str, **options: object) -> bytes:
         file = io.BytesIO()
         image.save(file, form, **options)

@@ -1,4 +1,4 @@
-"""Which layout a folder is read in, depending on its files and the task, and what is rejected."""
+"""The layout that a folder is read in, which depends on its files and the task, and what is rejected."""
 
 from pathlib import Path
 

@@ -139,7 +139,7 @@ def test_boxes_are_fractions_of_the_stored_photo_and_a_photo_may_have_none(tmp_p
 
 
 @pytest.mark.parametrize("before", ["", "0\t", "0\t17\t", "0 "])
-def test_packed_boxes_are_read_without_an_index_and_with_that_of_pandas(before: str, tmp_path: Path) -> None:
+def test_packed_boxes_are_read_without_an_index_or_with_the_index_of_pandas(before: str, tmp_path: Path) -> None:
     content = f"{before}2\t5\t0\t0.1\t0.2\t0.5\t1\tcat/1.jpg\n"
     lay_out(tmp_path, {"train.lst": content if before != "0 " else content.replace("\t", " ")})
     assert lists.detection(tmp_path).entries[0].target.objects == (LabelledBox("0", (0.1, 0.2, 0.5, 1)),)

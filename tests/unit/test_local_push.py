@@ -234,7 +234,7 @@ def test_a_manifest_type_that_sagemaker_rejects_fails_the_push_with_the_fix(
     assert f"SageMaker accepts only {DOCKER_MANIFEST}: build it with `make build/inference REGISTRY=" in output.err
 
 
-def test_a_tag_that_another_push_took_meanwhile_is_an_error(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tag_that_another_push_has_moved_is_an_error(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     engine.digest_in_registry = f"sha256:{'2' * 64}"
     assert push() == 1
     assert "another push has replaced it; push with another TAG=" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Tables, sheets and metrics of predictions, checked by hand; recipes; and the commands themselves."""
+"""Reports of predictions, checked by hand, the recipes, and the commands."""
 
 import http.server
 import json

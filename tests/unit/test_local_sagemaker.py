@@ -1,4 +1,4 @@
-"""What `train`, `deploy` and `predict` do before and after they call the SDK. With the SDK: tests/local_mode."""
+"""What `train`, `deploy` and `predict` do before and after they call the SDK. tests/local_mode uses the SDK."""
 
 import argparse
 import base64

@@ -355,7 +355,7 @@ def test_written_annotations_are_read_back(
 
 
 def copy_some(pets: Path, root: Path) -> Path:
-    """Copy every eighth of the real pets in their own layout, every third of them with an EXIF orientation."""
+    """Copy every eighth photo of the real pets in their layout, and give every third copy an EXIF orientation."""
     exif = Image.Exif()
     files: dict[str, bytes] = {}
     for part in ("trainval", "test"):

@@ -18,7 +18,7 @@ from local.datasets.layouts.yolo import data_yaml as yolo_yaml
 from local.datasets.layouts.yolo import label_file as yolo_txt
 from local.datasets.layouts.yolo import reader as yolo
 from local.errors import UserError
-from tests.photos import encode, laid_down, quarters
+from tests.photos import encode, encode_rotated, quarters
 from tests.unit import few_pets
 from tests.unit.layouts import boxes, notes, prepare, write_files
 
@@ -342,8 +342,8 @@ def test_written_lines_are_read_back(rows: list[tuple[int, float, float, float, 
 def test_fractions_refer_to_the_upright_photo(orientation: int, tmp_path: Path) -> None:
     text = "0 0.25 0.25 0.5 0.5\n"
     data = lay_out(tmp_path / "in", "images/1.jpg", "images/2.jpg", **{"labels/1.txt": text, "labels/2.txt": text})
-    (data / "images" / "1.jpg").write_bytes(laid_down(quarters(60, 40), orientation))
-    (data / "images" / "2.jpg").write_bytes(laid_down(Image.new("RGB", (60, 40)), orientation))
+    (data / "images" / "1.jpg").write_bytes(encode_rotated(quarters(60, 40), orientation))
+    (data / "images" / "2.jpg").write_bytes(encode_rotated(Image.new("RGB", (60, 40)), orientation))
     truths = prepare("object-detection", data, tmp_path / "out").truths.values()
     assert [truth.boxes for truth in truths] == [((0, 0, 0, 30, 20),)] * 2
 

@@ -1,4 +1,4 @@
-"""Masks of photos of any size, compared with a slow reference; their use of memory; and their PNG files."""
+"""Masks for photos of any size: they match a slow reference, take bounded memory, and are stored as PNG files."""
 
 import io
 import time

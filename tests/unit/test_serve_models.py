@@ -158,7 +158,7 @@ def test_pages_are_sorted_by_name_and_the_last_one_is_marked() -> None:
     assert ([model.name for model in page], more) == (["a", "b", "c"], True)
     page, more = models.page("c", 3)
     assert ([model.name for model in page], more) == (["d"], False)
-    models.unload("c")  # the last name of a page may have been unloaded meanwhile
+    models.unload("c")  # the last model of a page may be unloaded before the next page
     assert [model.name for model in models.page("c", 3)[0]] == ["d"]
 
 

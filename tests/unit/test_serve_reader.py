@@ -311,7 +311,7 @@ def test_jobs_beyond_the_running_and_queued_ones_are_rejected_at_once(monkeypatc
     own_sandbox = Sandbox(64 * MB, 60, jobs=1, queue=1, patience=30)
     inside, may_end = threading.Semaphore(0), threading.Event()
 
-    def stand_in(job: str, given: dict[str, object], data: bytes) -> tuple[dict[str, object], bytes]:
+    def stand_in(job: str, arguments: dict[str, object], data: bytes) -> tuple[dict[str, object], bytes]:
         inside.release()
         assert may_end.wait(30)
         return {}, b""

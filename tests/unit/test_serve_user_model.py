@@ -178,13 +178,13 @@ class Double:
         outputs = (Tensor("y", "float32", (None, 1)),)
         model_signature = Signature((Tensor("x", dtype, shape),), outputs, image_values=graphs)
         self.engine = TensorEngine(TensorModel("double", {"serving_default": model_signature}), self.run, pixels)
-        self.given = np.zeros(0)
+        self.received = np.zeros(0)
 
     def run(self, name: str, inputs: Any) -> dict[str, np.ndarray]:
-        self.given = inputs["x"]
-        if self.given.dtype == object:
-            return {"y": np.zeros((len(self.given), 1), np.float32)}
-        return {"y": self.given.reshape(len(self.given), -1).mean(axis=1, keepdims=True).astype(np.float32)}
+        self.received = inputs["x"]
+        if self.received.dtype == object:
+            return {"y": np.zeros((len(self.received), 1), np.float32)}
+        return {"y": self.received.reshape(len(self.received), -1).mean(axis=1, keepdims=True).astype(np.float32)}
 
     def request(self, data: bytes, media: str | None = None, accept: str | None = None, attributes: Any = ()) -> Any:
         form = choose_form(accept, self.engine.forms(batch=False))
@@ -214,8 +214,8 @@ def test_json_is_recognised_by_its_type_or_else_by_its_first_byte(media: str | N
 def test_an_image_becomes_the_only_input_with_its_channels_first_or_last(shape: Any, media: str | None) -> None:
     double = Double(*shape)
     assert double.request(photo(255, 0, 51), media) == {"predictions": [[pytest.approx(1.2 / 3)]]}
-    assert double.given.shape == (1, *shape[1:])
-    colour = double.given[0, 0, 0] if shape[3] == 3 else double.given[0, :, 0, 0]
+    assert double.received.shape == (1, *shape[1:])
+    colour = double.received[0, 0, 0] if shape[3] == 3 else double.received[0, :, 0, 0]
     np.testing.assert_allclose(colour, [1, 0, 0.2])
 
 
@@ -284,7 +284,7 @@ def test_an_input_of_uint8_gets_whole_pixels_and_one_of_text_gets_the_file() -> 
     assert double.request(photo(51, 51, 51), "image/png") == {"predictions": [[51]]}
     double = Double(None, dtype="string")
     assert double.request(photo(1, 2, 3), "image/png") == {"predictions": [[0]]}
-    assert double.given.tolist() == [photo(1, 2, 3)]
+    assert double.received.tolist() == [photo(1, 2, 3)]
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,10 @@ def test_an_invalid_channel_is_rejected_with_its_name(
         channels.load(lay_out(tmp_path, config, folders))
 
 
-def load_channels(base: Path, given: dict[str, str]) -> dict[str, channels.Channel]:
+def load_channels(base: Path, content_types: dict[str, str]) -> dict[str, channels.Channel]:
     """Load channels with these names and content types. `.rec` instead of a content type adds a record file."""
-    lay_out(base, {name: {"ContentType": kind} for name, kind in given.items()}, list(given))
-    for name, kind in given.items():
+    lay_out(base, {name: {"ContentType": kind} for name, kind in content_types.items()}, list(content_types))
+    for name, kind in content_types.items():
         if kind == ".rec":
             (base / "data" / name / "a.rec").touch()
     return channels.load(base)
@@ -80,7 +80,7 @@ RECORDS = channels.RECORDIO
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("content_types", "message"),
     [
         ({}, "channels 'train', 'train_lst', 'validation', 'validation_lst' are missing (given: none): because"),
         ({"train": "", "train_lst": ""}, "channels 'validation', 'validation_lst' are missing (given: train, train_"),
@@ -93,27 +93,27 @@ RECORDS = channels.RECORDIO
     ],
 )
 def test_all_missing_channels_of_the_format_in_use_are_reported_at_once(
-    given: dict[str, str], message: str, tmp_path: Path
+    content_types: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as caught:
-        channels.require_all(load_channels(tmp_path, given), "lst", "because")
+        channels.require_all(load_channels(tmp_path, content_types), "lst", "because")
     assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(
-    "given",
+    "content_types",
     [
         {"train": "", "train_lst": "", "validation": "", "validation_lst": ""},
         {"train": RECORDS, "validation": RECORDS},
         {"train": ".rec", "validation": "", "validation_lst": "", "pretrained": ""},
     ],
 )
-def test_complete_channels_of_either_format_are_enough(given: dict[str, str], tmp_path: Path) -> None:
-    channels.require_all(load_channels(tmp_path, given), "lst", "because")
+def test_complete_channels_of_either_format_are_sufficient(content_types: dict[str, str], tmp_path: Path) -> None:
+    channels.require_all(load_channels(tmp_path, content_types), "lst", "because")
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("content_types", "message"),
     [
         ({"training": RECORDS, "validation": RECORDS}, "given: training, validation; 'training': did you mean train?)"),
         ({"train": RECORDS, "val": RECORDS}, "given: train, val; 'val': did you mean validation?)"),
@@ -124,10 +124,10 @@ def test_complete_channels_of_either_format_are_enough(given: dict[str, str], tm
     ],
 )
 def test_a_misspelled_channel_is_reported_with_the_right_name(
-    given: dict[str, str], message: str, tmp_path: Path
+    content_types: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as caught:
-        channels.require_all(load_channels(tmp_path, given), "lst", "because")
+        channels.require_all(load_channels(tmp_path, content_types), "lst", "because")
     assert message in str(caught.value)
 
 

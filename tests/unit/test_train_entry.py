@@ -57,17 +57,21 @@ def test_the_reports_of_an_earlier_run_in_the_same_folder_are_removed_first(base
 
 
 @pytest.mark.parametrize(
-    ("given", "earlier_value", "value"),
+    ("hyperparameters", "earlier_value", "value"),
     [({"seed": "3"}, None, "0"), ({}, None, None), ({"seed": ""}, None, None), ({"seed": "3"}, "1", "1")],
 )
 def test_with_a_seed_cudnn_does_not_choose_its_algorithms_by_speed_unless_the_user_wants_it(
-    given: dict[str, str], earlier_value: str | None, value: str | None, base: Path, monkeypatch: pytest.MonkeyPatch
+    hyperparameters: dict[str, str],
+    earlier_value: str | None,
+    value: str | None,
+    base: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name = "MXNET_CUDNN_AUTOTUNE_DEFAULT"
     monkeypatch.setenv(name, "to be removed at the end of the test")
     monkeypatch.delenv(name) if earlier_value is None else monkeypatch.setenv(name, earlier_value)
     monkeypatch.setenv(entry.ALGORITHM, "image-classification")
-    (base / "input" / "config" / "hyperparameters.json").write_text(json.dumps(given))
+    (base / "input" / "config" / "hyperparameters.json").write_text(json.dumps(hyperparameters))
     values = []
 
     def algorithm(name: str) -> None:  # replaces the function that imports MXNet

@@ -30,7 +30,7 @@ def test_a_missing_file_sets_nothing(tmp_path: Path) -> None:
 
 
 @given(values=st.dictionaries(st.text(min_size=1), st.text()))
-def test_plain_strings_and_strings_encoded_twice_are_read_alike(
+def test_plain_strings_and_strings_encoded_twice_are_read_as_the_same(
     values: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("hp")
@@ -207,7 +207,7 @@ def test_the_betas_of_adam_must_be_below_1_because_its_update_would_divide_by_ze
 
 
 @given(value=st.floats())
-def test_a_range_includes_its_ends_unless_it_is_open_there(value: float) -> None:
+def test_a_range_includes_its_ends_unless_they_are_excluded(value: float) -> None:
     ranges = {
         fields.real(0.5): 0 <= value <= 1,
         fields.real(0.5, without=(0,)): 0 < value <= 1,
@@ -228,7 +228,7 @@ def test_a_range_includes_its_ends_unless_it_is_open_there(value: float) -> None
         ((0, 1), "a number from 0 to 1, excluding 0 and 1"),
     ],
 )
-def test_the_description_of_a_range_names_its_open_ends(without: tuple[int, ...], valid: str) -> None:
+def test_the_description_of_a_range_names_its_excluded_ends(without: tuple[int, ...], valid: str) -> None:
     (row,) = fields.real(0.5, without).metadata.values()
     assert row.valid == valid
 

@@ -1,4 +1,4 @@
-"""Files of two channels are paired by their base names, at any depth; ambiguous pairs are rejected."""
+"""Files of two channels are paired by their base names, at any depth. Ambiguous pairs are rejected."""
 
 import pytest
 

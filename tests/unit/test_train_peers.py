@@ -62,11 +62,11 @@ def test_all_hosts_get_the_values_of_each_in_the_order_of_the_hosts() -> None:
 def test_values_arrays_and_means_reach_all_hosts_unchanged() -> None:
     own = [np.arange(3, dtype=np.float32) / 3, np.zeros((0, 2), np.int64), np.array([np.nan, np.inf])]
 
-    def give(peer: Peers) -> Any:
+    def exchange(peer: Peers) -> Any:
         arrays = peer.gather_arrays([array + peer.rank for array in own])
         return peer.gather_json([peer.rank, "é", None]), arrays, peer.mean(np.array([1.5, peer.rank]))
 
-    for values, arrays, mean in on_each(give):
+    for values, arrays, mean in on_each(exchange):
         assert values == [[rank, "é", None] for rank in range(3)]
         for rank, received in enumerate(arrays):
             for before, after in zip(own, received, strict=True):

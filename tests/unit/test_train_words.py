@@ -20,7 +20,7 @@ from train.errors import UserError
 from train.job import threads
 
 
-def test_thread_variables_are_set_and_those_of_the_user_are_kept() -> None:
+def test_thread_variables_are_set_unless_the_user_has_set_them() -> None:
     environ = {"OMP_NUM_THREADS": "7"}
     message = threads.set_threads(environ)
     assert environ == {

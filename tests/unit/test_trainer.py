@@ -102,8 +102,8 @@ class Folder:
 
 def hyperparameters(**changes: Any) -> CommonHyperparameters:
     """Return the hyperparameters of a job of three epochs."""
-    given = {"num_classes": 2, "num_training_samples": 8, "resize": 224, "epochs": 3, "mini_batch_size": 4} | changes
-    return check({name: str(value) for name, value in given.items()})
+    values = {"num_classes": 2, "num_training_samples": 8, "resize": 224, "epochs": 3, "mini_batch_size": 4} | changes
+    return check({name: str(value) for name, value in values.items()})
 
 
 class Job:
