@@ -19,7 +19,7 @@ log = logging.getLogger("serve")
 
 
 def main() -> None:
-    """Check the settings and the model's description, log what will be served, and turn into gunicorn.
+    """Check the settings and the model's description, log what will be served, and become gunicorn.
 
     A model that a user's script saved is converted first; then this program executes itself again. Exit codes: 1 with
     a one-sentence message if an environment variable or the model cannot be used, 2 for an unknown argument, 3 if
@@ -82,7 +82,7 @@ def _prepare_for_many(settings: Settings) -> None:
 
 
 def _check_arguments() -> None:
-    """Exit with code 2 for any argument but --help and `serve`, which SageMaker adds if an image has an ENTRYPOINT."""
+    """Exit with code 2 for arguments except --help and `serve`, which SageMaker adds if an image has an ENTRYPOINT."""
     parser = argparse.ArgumentParser(
         prog="serve",
         description="Serve the model in SAGEMAKER_BASE_DIR/model (default /opt/ml/model) on port "
@@ -100,12 +100,12 @@ def _check_arguments() -> None:
 def _log_settings(settings: Settings) -> None:
     log.info("serve %s, %d CPUs, %.1f GiB memory", __version__, machine.cpu_count(), machine.memory_bytes() / 2**30)
     log.info(
-        "port %d, %s, each running %s at once on %s with %d queued, then 503",
+        "port %d, %s; limits per process: %s at a time, %s per prediction, %s",
         settings.port,
         plural(settings.workers, "worker process"),
         plural(settings.admitted, "prediction"),
         plural(settings.model_threads, "thread"),
-        settings.queue,
+        plural(settings.queue, "queued request"),
     )
 
 

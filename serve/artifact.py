@@ -19,7 +19,7 @@ MODEL_ONNX = "model.onnx"
 MODEL_INT8 = "model.int8.onnx"
 """The same network quantized to 8-bit integers; see Quantization."""
 EARLIER = ".earlier-model"
-"""Where a job keeps the model of an earlier job in the same folder until it has saved a model itself."""
+"""The folder in which a job keeps the previous job's model until it has saved its own."""
 
 CLASSIFICATION, DETECTION, SEGMENTATION = "image-classification", "object-detection", "semantic-segmentation"
 TENSORS = "tensors"
@@ -240,7 +240,7 @@ def _parse(document: Any, path: Path) -> Artifact:
     low, high = SEGMENTATION_CLASSES
     if task == SEGMENTATION and not low <= len(names) <= high:
         raise ArtifactError(
-            f"{path}: class_names has {plural(len(names), 'name')}, the task {task} needs {low} to {high}."
+            f"{path}: class_names has {plural(len(names), 'name')}, but the task {task} needs {low} to {high}."
         )
     return Artifact(
         task=task,
@@ -300,7 +300,7 @@ def _parse_input(values: "Values", task: str) -> InputSpec:
             values.refuse("resize", spec.resize, f"a multiple of {SIDE_STEP}")
         for key, side in (("height", spec.height), ("width", spec.width)):
             if side != spec.resize:
-                values.refuse(key, side, f"{spec.resize}, as resize is")
+                values.refuse(key, side, f"{spec.resize}, the same as resize")
     return spec
 
 
@@ -309,11 +309,11 @@ class Values:
 
     def __init__(self, document: Any, path: Path, prefix: str) -> None:
         if not isinstance(document, Mapping):
-            raise ArtifactError(f"{path} must hold a JSON object, not {document!r:.80}.")
+            raise ArtifactError(f"{path} must contain a JSON object, not {document!r:.80}.")
         self._document, self._path, self._prefix = document, path, prefix
 
     def refuse(self, key: str, value: Any, expected: str) -> NoReturn:
-        raise ArtifactError(f"{self._path}: {self._prefix}{key} is {value!r:.80}, it must be {expected}.")
+        raise ArtifactError(f"{self._path}: {self._prefix}{key} is {value!r:.80}; it must be {expected}.")
 
     def present(self, key: str) -> Any:
         if key not in self._document:

@@ -55,7 +55,7 @@ def free_memory_bytes(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
 
 
 def oom_kills(cgroup: Path = CGROUP) -> int | None:
-    """Return how many processes of the cgroup the kernel has killed out of memory; None if it does not count them.
+    """Return how many processes of the cgroup the kernel has killed for lack of memory; None if it does not count them.
 
     The count is oom_kill in memory.events with cgroup v2, and in memory/memory.oom_control with v1 (Linux 4.13).
     """
@@ -82,7 +82,7 @@ def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
 
 
 def be_killed_first(score: int) -> None:
-    """Make the kernel kill this process before others when memory runs out. `score` goes up to 1000, killed first."""
+    """Make the kernel kill this process before others when memory runs out. The highest `score`, 1000, goes first."""
     with suppress(OSError):  # without a writable /proc, the kernel chooses by size
         Path("/proc/self/oom_score_adj").write_text(str(score))
 

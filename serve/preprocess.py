@@ -194,7 +194,7 @@ def _decode(
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
-                raise UnreadableImage(f"has {width} x {height} pixels, the limit is {max_pixels} in total")
+                raise UnreadableImage(f"has {width} x {height} pixels, and the limit is {max_pixels} in total")
             on_header(image.size)
             if short_side is not None:
                 image.draft(None, (short_side, short_side))

@@ -40,7 +40,7 @@ TEXT, JSON = "text", "json"
 ERRORS, ALL, NONE = "errors", "all", "none"
 
 MAX_DEFAULT_THREADS = 8
-"""Limit of the default number of threads per prediction with many models, because each session has its own threads."""
+"""Maximum default number of threads per prediction with many models, because each session has its own threads."""
 
 _MIN_DECODE_MB = 64
 """Decoding a photo with transparency takes 136 MB at 12 megapixels and 34 MB at 3 megapixels."""
@@ -58,7 +58,7 @@ class Settings:
     """The settings of this server. Sizes are in bytes, times in seconds.
 
     - `multi_model`: models are loaded and unloaded by requests, in a single worker process. `workers_ignored` is the
-      number of workers that was requested nevertheless, or 0. `list_of_models` is the file that lists loaded models.
+      number of workers that was requested anyway, or 0. `list_of_models` is the file that lists loaded models.
     - `converted`: the folder with the result of the conversion at startup, or None.
     - `listener`: the file descriptor of the socket that is already bound, or None.
     - `image_values`: one of IMAGE_RANGES, or "" to use what the model's graph implies.
@@ -156,13 +156,13 @@ class _Reader:
         # str.isdecimal also accepts digits of other scripts, and int() also accepts "1_000".
         if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
             hint = " (with `make serve`: PORT)" if name == PORT else ""
-            raise SettingsError(f"{name} is {text!r}, it must be a whole number from {low} to {high}{hint}.")
+            raise SettingsError(f"{name} is {text!r}; it must be a whole number from {low} to {high}{hint}.")
         return int(text)
 
     def choice(self, name: str, values: tuple[str, ...], default: str) -> str:
         text = self._environment.get(name, "").strip().lower()
         if text and text not in values:
-            raise SettingsError(f"{name} is {text!r}, it must be {' or '.join(values)}.")
+            raise SettingsError(f"{name} is {text!r}; it must be {' or '.join(values)}.")
         return text or default
 
     def boolean(self, name: str, default: bool = False) -> bool:
@@ -173,4 +173,4 @@ class _Reader:
             return True
         if text in ("false", "0"):
             return False
-        raise SettingsError(f"{name} is {text!r}, it must be true or false.")
+        raise SettingsError(f"{name} is {text!r}; it must be true or false.")

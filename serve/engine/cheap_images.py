@@ -1,4 +1,4 @@
-"""Finds images that are cheap to decode by their headers. They need no sandbox."""
+"""Recognises images that are cheap to decode, which need no sandbox, from their headers."""
 
 import struct
 
@@ -35,7 +35,7 @@ def reduced_size(data: bytes, spec: InputSpec) -> tuple[int, int] | None:
 
 
 def size(data: bytes) -> tuple[int, int] | None:
-    """Return the (width, height) of an image if its cost per pixel is low for any data, else None.
+    """Return the (width, height) of an image if its cost per pixel is always low, else None.
 
     These are baseline JPEGs with a single scan, and PNGs with up to 8 bits and without alpha or interlacing, if the
     part before the pixels is short.

@@ -89,7 +89,7 @@ class Loaded:
             self._write()
 
     def _write(self) -> None:
-        """Write the file atomically. If that fails, the models are served nevertheless."""
+        """Write the file atomically. If that fails, the models are served anyway."""
         if self._path is None:
             return
         entries = {name: asdict(entry) for name, entry in self._entries.items()}

@@ -69,7 +69,7 @@ def _run(document: Document, data: bytes, note: Note) -> Message:
 
 
 def _limit(memory: int) -> None:
-    """Limit the memory to what is in use plus `memory` bytes, write no core dump, and be killed first by the kernel."""
+    """Limit memory to `memory` bytes more than now, disable core dumps, and let the kernel kill this process first."""
     machine.be_killed_first(1000)
     loaded = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (loaded + memory, loaded + memory))

@@ -1,4 +1,4 @@
-"""The jobs of a sandbox: decode an image, parse a text. Contains both ends of each job's messages."""
+"""The jobs of a sandbox: decode images or parse text. This module writes and reads each job's messages."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -34,7 +34,7 @@ def image_arguments(spec: InputSpec, max_pixels: int) -> Document:
 
 
 def image(arguments: Document, data: bytes, note: Note) -> Message:
-    """Run `preprocess.cut_sized` on the bytes of an image. Reports the size in the `header` early."""
+    """Run `preprocess.cut_sized` on the bytes of an image. Reports the size in its header early, as `header`."""
     spec = InputSpec(**arguments["spec"])
     try:
         cut, stored = preprocess.cut_sized(data, spec, arguments["max_pixels"], lambda size: note({"header": size}))

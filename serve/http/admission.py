@@ -69,7 +69,7 @@ class Gate:
             return future.result(timeout=seconds)
         except TimeoutError:
             if future.cancel():
-                message = f"The server is busy: no turn for this request in {seconds:g} s."
+                message = f"The server is busy: this request got no turn within {seconds:g} s."
                 raise Unavailable(message, "timeout") from None
             return future.result()
 

@@ -23,7 +23,7 @@ def read(environ: Mapping[str, Any], limit: int, seconds: float, take: Callable[
     """
     content_length = int(environ.get("CONTENT_LENGTH") or 0)
     if content_length > limit:
-        raise TooLarge(f"The body has {content_length} bytes, the limit is {limit}.")
+        raise TooLarge(f"The body has {content_length} bytes, and the limit is {limit}.")
     start = time.monotonic()  # before the connection's own start time, so that its timeouts are timeouts here too
     connection = environ.get("gunicorn.socket")  # None with a test client, which sends the whole body at once
     if connection is not None:

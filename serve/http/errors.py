@@ -50,7 +50,7 @@ class NotAcceptable(ServeError):
 
 
 class BodyTimeout(ServeError):
-    """The body stopped arriving."""
+    """The body did not arrive in time, or arrived too slowly."""
 
     status = 408
 

@@ -80,5 +80,5 @@ def _limit(text: str | None) -> int:
     if not text:
         return PAGE
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise BadRequest(f"limit is {text[:20]!r}, it must be a whole number, 1 or more.")
+        raise BadRequest(f"limit is {text[:20]!r}; it must be a whole number, 1 or more.")
     return min(int(text), _MAX_PAGE)

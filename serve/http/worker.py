@@ -41,7 +41,7 @@ _CHUNK = 1024 * 1024  # bytes per call, for bodies
 
 
 class Conn(Protocol):
-    """gunicorn's TConn, with a Connection as its socket (see `enqueue_req`). Worker adds `queue` and what follows."""
+    """gunicorn's TConn, with a Connection as its socket (see `enqueue_req`). Worker adds `queue` to `is_separate`."""
 
     sock: Connection
     parser: Any
@@ -61,7 +61,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     gunicorn's own worker uses a thread from the first byte on, so a few clients that send incomplete heads can block
     all threads. In this worker, a waiting connection is in one of three queues, the longest waiting first:
-    `keepalived_conns` if nothing of a request has arrived, `pending_conns` if a part of a head has, and `closing_conns`
+    `keepalived_conns` before a request arrives, `pending_conns` if part of a head has arrived, and `closing_conns`
     after the last response. At the maximum number of connections, the one that has waited longest is closed to make
     room for a new one, which may be a health check.
 
@@ -78,7 +78,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """Return the threads for all requests but those for /ping and /metrics, which have one thread each."""
+        """Return the threads for all requests except those for /ping and /metrics, which have one thread each."""
         Connection.response_seconds = self.cfg.timeout
         Connection.may_wait = threading.Semaphore(self.cfg.threads - REFUSING_THREADS)
         self.separate = {path: ThreadPoolExecutor(1, thread_name_prefix=path[1:]) for path in ("/ping", "/metrics")}

@@ -42,7 +42,7 @@ def select(scores: NDArray[np.float32], boxes: NDArray[np.float32], nms: Nms) ->
     sorted by class, then by anchor. From the best candidate down, each one is dropped if its IoU with a kept candidate
     of the same class is above `nms.threshold`, as in MXNet's contrib.box_nms.
 
-    The rows of the result are class, score, xmin, ymin, xmax, ymax, sorted by falling score. Boxes are clipped to
+    The rows of the result are class, score, xmin, ymin, xmax, ymax, best score first. Boxes are clipped to
     [0, 1] at the end, so boxes outside the image have no area, but are not dropped. All inputs must be finite.
     """
     anchors, classes = _candidates(scores, nms)
@@ -110,12 +110,12 @@ def options(attributes: Sequence[tuple[str, str]]) -> Mapping[str, float]:
         try:
             parsed[name] = _ATTRIBUTES[name](text)
         except ValueError as expected:
-            raise BadRequest(f"The custom attribute {name} is {text!r:.80}, it must be {expected}.") from expected
+            raise BadRequest(f"The custom attribute {name} is {text!r:.80}; it must be {expected}.") from expected
     return parsed
 
 
 def postprocess(values: NDArray[np.float32], options: Mapping[str, float]) -> NDArray[np.float32]:
-    """Filter detections, float32 (d, 6) sorted by falling score, by the options."""
+    """Filter detections, float32 (d, 6) with the best score first, by the options."""
     detections = values[values[:, _SCORE] >= np.float32(options.get("threshold", 0))]
     return detections[: int(options.get("max_detections", len(detections)))]
 

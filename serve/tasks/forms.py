@@ -1,4 +1,4 @@
-"""What all tasks share: the prediction for one image, and the response formats."""
+"""Classes that all tasks share: the prediction for one image, and a response format."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ from serve.artifact import InputSpec
 from serve.preprocess import placed
 
 _TILE_PIXELS, _TILE_WIDTH = 1 << 16, 2048
-"""The size of a tile. A tile takes a few 100 kB, however large the photo and however many classes."""
+"""The size of a tile. A tile takes a few hundred kB, whatever the size of the photo and the number of classes."""
 
 
 def class_ids(logits: NDArray[np.float32], size: tuple[int, int], spec: InputSpec) -> NDArray[np.uint8]:

@@ -58,7 +58,7 @@ def _record(prediction: Prediction) -> bytes:
     if needed > MAX_PROBABILITIES:
         raise TooLarge(
             f"The probabilities of {classes} classes for {prediction.width} x {prediction.height} pixels would take "
-            f"{needed} bytes, the limit is {MAX_PROBABILITIES}; send a smaller photo, or request image/png."
+            f"{needed} bytes, and the limit is {MAX_PROBABILITIES}; send a smaller photo, or request image/png."
         )
     return records.of_tensor(masks.probabilities(prediction.values, size, prediction.spec)[np.newaxis])
 

@@ -1,4 +1,4 @@
-"""The request log: one line per request or per refused request, as text or JSON, without data from bodies."""
+"""The request log: one line for each request, or only for failed ones, as text or JSON, without data from bodies."""
 
 import logging
 import threading
@@ -20,7 +20,7 @@ _FREQUENT = ("/ping", "/metrics")
 
 
 class RequestLog:
-    """Writes `which` requests: all, errors (status 400 and above), or none.
+    """Logs the requests that `which` selects: all, errors (status 400 and above), or none.
 
     With errors, there is at most one line about 503s in SILENT_SECONDS, which includes the number of skipped lines.
     SageMaker requests /ping and /metrics all the time, so these are only written if they are refused.

@@ -1,7 +1,7 @@
 """The metrics of several worker processes, stored in files in one folder and added up by the worker that is scraped.
 
-Each worker has a number that no other running worker has, which is part of its file names. A new worker reuses the
-number and the files of one that has ended. With process ids, the library's default, the files would accumulate.
+Each running worker has a unique number, which is part of its file names. A new worker reuses the number and the files
+of one that has ended. With process ids, the library's default, the files would accumulate.
 """
 
 import os

@@ -19,8 +19,8 @@ class Trace:
     """One request. Only one thread works for it at a time: its own thread, or that of the prediction.
 
     - `id`: the client's name for the request, or "".
-    - `model`: the name of the requested model, or "" until it is known to exist. Names become metric labels, so they
-      must not be invented by clients.
+    - `model`: the name of the requested model, or "" until it is known to exist. Names become metric labels, so
+      clients must not be able to invent them.
     - `reason`: why the request was refused, without data from its body.
     - `unavailable`: the metric label of the reason for a 503, or "".
     - `received`, `sent`: sizes in bytes.

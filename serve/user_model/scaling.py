@@ -24,7 +24,7 @@ _SIZES = ("Shape", "ShapeN", "Size", "Rank")
 Evaluate = Callable[[Sequence[tf.Tensor], NDArray[np.float32]], Sequence[Any]]
 """Returns the values of some tensors of a graph for an input image."""
 
-_MIN_SLOPE = 0.1  # scalings made for 0..1 have a larger slope, and those that shrink 0..255 to it a smaller one
+_MIN_SLOPE = 0.1  # scalings of 0..1 have a larger slope, and those that reduce 0..255 to 0..1 have a smaller one
 _MAX_OFFSET = 10.0  # in pixel values: larger than for 0..1 and -1..1, smaller than the means of 0..255 photos
 
 
@@ -93,10 +93,10 @@ def _preprocessed(image: tf.Tensor, outputs: Collection[str]) -> list[tf.Tensor]
 
 
 def _range_of_scaling(zero: NDArray[np.float64], one: NDArray[np.float64], white: NDArray[np.float64]) -> str:
-    """Return the range for which a preprocessing was made, from its results for images of 0, 1 and 255; "" if unknown.
+    """Return the range that a preprocessing expects, from its results for images of 0, 1 and 255; "" if unknown.
 
-    A scaling, slope x value + offset, maps the pixels for which it was made to values of magnitude 1 around 0, or
-    subtracts their mean. The median is used because channels may differ slightly and borders may have been added.
+    A scaling, slope x value + offset, maps the pixels that it expects to values of magnitude 1 around 0, or subtracts
+    their mean. The median is used because channels may differ slightly and borders may have been added.
     """
     slope, offset = float(np.median(one - zero)), float(np.median(zero))
     linear = np.allclose(white - zero, 255 * (one - zero), rtol=0.01, atol=0.01)

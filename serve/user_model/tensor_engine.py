@@ -74,7 +74,7 @@ class TensorEngine:
         """See serve.engine.model.Engine."""
         method = dict(attributes).get(_METHOD, "predict")
         if method != "predict":
-            raise BadRequest(f"The custom attribute {_METHOD} is {method!r}, it must be predict.")
+            raise BadRequest(f"The custom attribute {_METHOD} is {method!r}; it must be predict.")
         read = self._read(data, media)
         if not self._takes_text:
             return read
@@ -148,9 +148,9 @@ class TensorEngine:
         elif self._requested_values:
             why = f", as set by {IMAGE_VALUES}"
             if graph_values not in ("", values):
-                why += f", although its graph scales {graph_values}"
+                why += f", although its graph expects {graph_values}"
         elif graph_values:
-            why = f", because its graph scales this range; set {IMAGE_VALUES} to change this"
+            why = f", because its graph expects this range; set {IMAGE_VALUES} to change this"
         else:
             why = f", because its graph has no known scaling; set {IMAGE_VALUES} if it was trained with other values"
         return f"images are sent to the model as values {values}{why}"

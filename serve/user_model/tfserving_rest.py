@@ -38,7 +38,7 @@ _KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers, 0 or more",
 class Call:
     """The call in a request: a signature, and its inputs as arrays.
 
-    `rows` is the number of rows in `instances`, which is also that of the `predictions`; None for columns.
+    `rows` is the number of `instances`, and so of `predictions`; None for a request with columns.
     """
 
     signature: str
@@ -154,9 +154,9 @@ def _signature(document: Mapping[str, Any], model: TensorModel) -> tuple[str, Si
     name = document.get("signature_name") or model.default
     known = ", ".join(model.signatures)
     if name is None:
-        raise BadRequest(f'"signature_name" is missing, it must be one of {known}.')
+        raise BadRequest(f'"signature_name" is missing; it must be one of {known}.')
     if not isinstance(name, str) or name not in model.signatures:
-        raise BadRequest(f'"signature_name" is {_short(name)}, it must be one of {known}.')
+        raise BadRequest(f'"signature_name" is {_short(name)}; it must be one of {known}.')
     return name, model.signatures[name]
 
 
@@ -217,7 +217,7 @@ def _array(value: Any, tensor: Tensor, where: str) -> NDArray[Any]:
     )
     if not fits:
         raise BadRequest(
-            f"{where} has the shape {shape_text(array.shape)}, input {tensor.name!r} takes {tensor.dtype} "
+            f"{where} has the shape {shape_text(array.shape)}; input {tensor.name!r} takes {tensor.dtype} "
             f"{shape_text(shape)}."
         )
     return array

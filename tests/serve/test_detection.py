@@ -114,8 +114,8 @@ def test_custom_attributes_limit_the_number_of_detections(detector: Server, head
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("threshold=high", "The custom attribute threshold is 'high', it must be a number from 0 to 1."),
-        ("threshold=0.5,max_detections=-3", "The custom attribute max_detections is '-3', it must be a whole number"),
+        ("threshold=high", "The custom attribute threshold is 'high'; it must be a number from 0 to 1."),
+        ("threshold=0.5,max_detections=-3", "The custom attribute max_detections is '-3'; it must be a whole number"),
         ("max_detections=1;max_detections=2", "The custom attribute max_detections is set twice"),
     ],
 )

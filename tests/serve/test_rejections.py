@@ -17,7 +17,7 @@ RED, GREEN = (255, 0, 0), (0, 255, 0)
         (b"", {}, 400, "The image is empty (0 bytes)."),
         (encode(quarters(90, 60))[:-40], {"Content-Type": "image/jpeg"}, 400, "The image is truncated"),
         (b"hello, world", {"Content-Type": "image/jpeg"}, 400, "The body is not an image: it starts with 'hello, wo"),
-        (encode(Image.new("1", (20000, 20000)), "PNG"), {}, 400, "The image has 20000 x 20000 pixels, the limit is"),
+        (encode(Image.new("1", (20000, 20000)), "PNG"), {}, 400, "The image has 20000 x 20000 pixels, and the"),
         (b"1,2,3", {"Content-Type": "text/csv"}, 415, "Content-Type text/csv is not supported; send"),
         (b"{}", {"Content-Type": "application/json; charset=utf-8"}, 415, "Content-Type application/json"),
         (solid(*RED), {"Content-Type": "application/zip"}, 415, "Content-Type application/zip"),

@@ -155,7 +155,7 @@ def test_probabilities_above_the_limit_get_413_with_the_fix_and_the_next_request
     response = segmenter.request("POST", "/invocations", large, {"Accept": "application/x-protobuf"})
     assert response.status == 413
     assert response.reason == (
-        "The probabilities of 4 classes for 4096 x 1601 pixels would take 104923136 bytes, the limit is 104857600; "
+        "The probabilities of 4 classes for 4096 x 1601 pixels would take 104923136 bytes, and the limit is 104857600; "
         "send a smaller photo, or request image/png."
     )
     assert mask(predict(segmenter, large)).shape == (1601, 4096)

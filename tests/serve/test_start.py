@@ -20,7 +20,7 @@ def test_the_first_log_lines_give_version_cpus_memory_port_workers_and_model(cla
     first = classifier.log()[:3]
     assert f"serve {__version__}, {machine.cpu_count()} CPUs" in first[0]
     assert "GiB memory" in first[0]
-    assert f"port {classifier.port}, 1 worker process, each " in first[1]
+    assert f"port {classifier.port}, 1 worker process; limits per process: " in first[1]
     folder = models / "classifier" / "model"
     assert f"model {folder}, image-classification channel means, 3 classes, input 3 x 8 x 8 (crop)" in first[2]
 
@@ -29,8 +29,8 @@ def test_the_first_log_lines_give_version_cpus_memory_port_workers_and_model(cla
     ("variables", "message"),
     [
         ({"SAGEMAKER_BASE_DIR": "/nowhere"}, "/nowhere/model/model.json is missing: the folder does not exist"),
-        ({"SAGEMAKER_BIND_TO_PORT": "http"}, "SAGEMAKER_BIND_TO_PORT is 'http', it must be a whole number"),
-        ({"VISION_QUEUE_SIZE": "-1"}, "VISION_QUEUE_SIZE is '-1', it must be a whole number from 0 to 1000"),
+        ({"SAGEMAKER_BIND_TO_PORT": "http"}, "SAGEMAKER_BIND_TO_PORT is 'http'; it must be a whole number"),
+        ({"VISION_QUEUE_SIZE": "-1"}, "VISION_QUEUE_SIZE is '-1'; it must be a whole number from 0 to 1000"),
     ],
 )
 def test_an_invalid_setting_ends_the_process_before_it_binds(

@@ -77,7 +77,7 @@ def test_the_highest_version_is_served_with_all_its_signatures(sums: Server) -> 
 def test_errors_are_json_with_the_reason(sums: Server) -> None:
     status, response = predict(ready(sums), {"instances": [[1, 2, 3]]})
     assert (status, response["status"]) == (400, 400)
-    assert response["reason"].startswith("\"instances\" has the shape (1, 3), input 'x' takes float32 (any, 2)")
+    assert response["reason"].startswith("\"instances\" has the shape (1, 3); input 'x' takes float32 (any, 2)")
     status, response = predict(sums, {"signature_name": "both", "inputs": {"a": [1, 2, 3], "b": [1, 2]}})
     assert status == 400
     assert response["reason"].startswith("The model cannot compute this input: ")
@@ -136,7 +136,7 @@ def test_a_keras_file_is_served_and_gets_photos_as_0_to_255_if_it_rescales_them(
         assert predict(ready(server), {"instances": pixels.tolist()}) == (200, {"predictions": predicted})
         server.wait_for(line)
 
-        assert "values 0..255, because its graph scales this range" in server.wait_for("images are sent to the model")
+        assert "values 0..255, because its graph expects this range" in server.wait_for("images are sent to the model")
         low, high = (math.exp(4 * (value * scale + offset)) for value in (0, 255))
         for channel, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255)]):
             photo = encode(Image.new("RGB", (20, 30), colour), "PNG")

@@ -281,7 +281,7 @@ def test_a_file_that_is_not_a_mask_is_unreadable_with_a_reason(data: bytes, mess
 
 
 def test_a_mask_above_the_size_limit_is_rejected_before_decoding() -> None:
-    with pytest.raises(UnreadableImage, match="has 100000001 x 1 pixels, the limit is 100000000 in total"):
+    with pytest.raises(UnreadableImage, match="has 100000001 x 1 pixels, and the limit is 100000000 in total"):
         masks.decode(raw_png([b"too little"], 100_000_001, 8))
 
 

@@ -71,7 +71,7 @@ def test_waiting_for_a_turn_times_out_and_the_request_then_never_runs() -> None:
     with ThreadPoolExecutor(1) as client:
         first = client.submit(gate.predict, "a", 10, work, 1)
         assert work.running.acquire(timeout=10)
-        with pytest.raises(Unavailable, match=r"no turn for this request in 0.05 s"):
+        with pytest.raises(Unavailable, match=r"this request got no turn within 0.05 s"):
             gate.predict("a", 0.05, work, 2)
         work.may_end.set()
         assert first.result(10) == 10

@@ -211,8 +211,8 @@ def test_custom_attributes_limit_the_rows_and_unknown_ones_are_ignored(header: s
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("threshold=high", "The custom attribute threshold is 'high', it must be a number from 0 to 1."),
-        ("threshold=1.5", "The custom attribute threshold is '1.5', it must be a number from 0 to 1."),
+        ("threshold=high", "The custom attribute threshold is 'high'; it must be a number from 0 to 1."),
+        ("threshold=1.5", "The custom attribute threshold is '1.5'; it must be a number from 0 to 1."),
         ("threshold=-0.1", "threshold is '-0.1'"),
         ("threshold=nan", "threshold is 'nan'"),
         ("threshold=50%", "threshold is '50%'"),
@@ -221,7 +221,7 @@ def test_custom_attributes_limit_the_rows_and_unknown_ones_are_ignored(header: s
         ("threshold", "threshold is ''"),
         (
             "max_detections=0",
-            "The custom attribute max_detections is '0', it must be a whole number from 1 to 999999999.",
+            "The custom attribute max_detections is '0'; it must be a whole number from 1 to 999999999.",
         ),
         ("max_detections=-1", "max_detections is '-1'"),
         ("max_detections=2.0", "max_detections is '2.0'"),

@@ -13,9 +13,9 @@ NAMES = TensorModel("net", {"predict": Signature((Tensor("x", "string", (None,))
 
 
 def test_marked_text_is_sent_and_not_logged() -> None:
-    error = BadRequest("It is " + from_body("a secret\nof two lines") + ", it must be 1.")
-    assert str(error) == "It is a secret\nof two lines, it must be 1."
-    assert error.logged == "It is (withheld), it must be 1."
+    error = BadRequest("It is " + from_body("a secret\nof two lines") + "; it must be 1.")
+    assert str(error) == "It is a secret\nof two lines; it must be 1."
+    assert error.logged == "It is (withheld); it must be 1."
     assert BadRequest("It is 2.").logged == "It is 2."
 
 
@@ -41,7 +41,7 @@ def test_errors_about_json_do_not_log_the_bodys_contents(body: str, model: Tenso
 
 
 def test_the_sender_of_invalid_json_gets_the_reason() -> None:
-    with pytest.raises(BadRequest, match="\"signature_name\" is 'SECRET', it must be one of predict"):
+    with pytest.raises(BadRequest, match="\"signature_name\" is 'SECRET'; it must be one of predict"):
         tfserving_rest.parse(b'{"signature_name": "SECRET", "instances": [1]}', "application/json", MODEL)
 
 

@@ -193,7 +193,7 @@ def test_damage_found_in_the_sandbox_is_reported_as_damage(sandbox: Sandbox) -> 
 
 def test_the_pixel_limit_applies_with_and_without_the_sandbox(sandbox: Sandbox) -> None:
     for data in (encode(noise("RGB"), "PNG"), encode(noise("RGBA"), "PNG")):
-        with pytest.raises(UnreadableImage, match="has 60 x 44 pixels, the limit is 1000"):
+        with pytest.raises(UnreadableImage, match="has 60 x 44 pixels, and the limit is 1000"):
             SandboxedReader(sandbox, max_pixels=1000).image(data, SPEC).load()
 
 

@@ -105,7 +105,7 @@ def test_probabilities_of_more_than_100_mib_are_rejected_with_the_size_and_the_f
         respond(media, large)
     assert refusal.value.status == 413
     assert str(refusal.value) == (
-        "The probabilities of 3 classes for 4096 x 2134 pixels would take 104890368 bytes, the limit is 104857600; "
+        "The probabilities of 3 classes for 4096 x 2134 pixels would take 104890368 bytes, and the limit is 104857600; "
         "send a smaller photo, or request image/png."
     )
     assert pixels(respond("image/png", large)[1]).shape == (2134, 4096)

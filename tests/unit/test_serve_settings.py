@@ -59,7 +59,7 @@ def test_every_variable_sets_its_value_unless_it_is_empty(name: str) -> None:
 @pytest.mark.parametrize("name", INTEGERS)
 @pytest.mark.parametrize("text", ["x", "1.5", "-1", "1_0", "٣", "1e3", "99999999999999"])
 def test_an_invalid_value_is_rejected_with_the_variables_name(name: str, text: str) -> None:
-    with pytest.raises(SettingsError, match=f"{name} is '{text}', it must be a whole number from"):
+    with pytest.raises(SettingsError, match=f"{name} is '{text}'; it must be a whole number from"):
         Settings.from_environment({name: text})
 
 
@@ -68,7 +68,7 @@ def test_an_invalid_port_is_rejected_with_the_names_of_both_variables(port: str)
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment({"SAGEMAKER_BIND_TO_PORT": port})
     assert str(caught.value) == (
-        f"SAGEMAKER_BIND_TO_PORT is '{port}', it must be a whole number from 1 to 65535 (with `make serve`: PORT)."
+        f"SAGEMAKER_BIND_TO_PORT is '{port}'; it must be a whole number from 1 to 65535 (with `make serve`: PORT)."
     )
 
 
@@ -87,19 +87,19 @@ def test_by_default_metrics_are_on_and_rejected_requests_are_logged_as_text() ->
     assert read() == read(VISION_METRICS="", VISION_LOG_FORMAT="") == (True, "text", "errors")
     assert read(VISION_METRICS="False", VISION_LOG_FORMAT="JSON", VISION_LOG_REQUESTS="all") == (False, "json", "all")
     for name, allowed in (("VISION_LOG_FORMAT", "text or json"), ("VISION_LOG_REQUESTS", "errors or all or none")):
-        with pytest.raises(SettingsError, match=f"{name} is 'yes', it must be {allowed}"):
+        with pytest.raises(SettingsError, match=f"{name} is 'yes'; it must be {allowed}"):
             read(**{name: "yes"})
 
 
 def test_an_invalid_boolean_is_rejected() -> None:
-    with pytest.raises(SettingsError, match="SAGEMAKER_BATCH is 'yes please', it must be true or false"):
+    with pytest.raises(SettingsError, match="SAGEMAKER_BATCH is 'yes please'; it must be true or false"):
         Settings.from_environment({"SAGEMAKER_BATCH": "yes please"})
 
 
 def test_the_float_graph_can_be_chosen() -> None:
     assert Settings.from_environment({}).precision == "auto"
     assert Settings.from_environment({"VISION_PRECISION": "float32"}).precision == "float32"
-    with pytest.raises(SettingsError, match="VISION_PRECISION is 'int4', it must be auto or float32"):
+    with pytest.raises(SettingsError, match="VISION_PRECISION is 'int4'; it must be auto or float32"):
         Settings.from_environment({"VISION_PRECISION": "int4"})
 
 

@@ -70,6 +70,6 @@ def test_the_tensorflow_engine_cannot_serve_several_models(tmp_path: Path) -> No
 def test_a_port_that_is_not_a_number_is_rejected_with_its_variables_name(tmp_path: Path) -> None:
     result = run_serve(tmp_path, SAGEMAKER_BIND_TO_PORT="abc")
     message = (
-        "serve: SAGEMAKER_BIND_TO_PORT is 'abc', it must be a whole number from 1 to 65535 (with `make serve`: PORT).\n"
+        "serve: SAGEMAKER_BIND_TO_PORT is 'abc'; it must be a whole number from 1 to 65535 (with `make serve`: PORT).\n"
     )
     assert (result.returncode, result.stderr) == (1, message)

@@ -181,10 +181,10 @@ def test_any_bytes_give_a_call_or_an_error(body: bytes, media: str) -> None:
         ({"instances": []}, '"instances" is empty: send at least one row.'),
         ([], '"instances" is empty'),
         ({"examples": []}, '"examples" (classify and regress) is not supported'),
-        ({"instances": [[1, 2]], "signature_name": "tow"}, "\"signature_name\" is 'tow', it must be one of serving_"),
-        ({"instances": [[1, 2]], "signature_name": 3}, "\"signature_name\" is '3', it must be one of"),
+        ({"instances": [[1, 2]], "signature_name": "tow"}, "\"signature_name\" is 'tow'; it must be one of serving_"),
+        ({"instances": [[1, 2]], "signature_name": 3}, "\"signature_name\" is '3'; it must be one of"),
         ({"instances": [[1, 2], [3]]}, '"instances" contains lists of different lengths: input \'x\' takes float32'),
-        ({"instances": [[1, 2, 3]]}, "\"instances\" has the shape (1, 3), input 'x' takes float32 (any, 2)."),
+        ({"instances": [[1, 2, 3]]}, "\"instances\" has the shape (1, 3); input 'x' takes float32 (any, 2)."),
         ({"instances": [["1", "2"]]}, "\"instances\" contains text: input 'x' takes float32, numbers in lists"),
         ({"instances": [[True, False]]}, '"instances" contains true or false: '),
         ({"instances": [[1, None]]}, '"instances" contains null, objects, mixed values or numbers with too many'),
@@ -247,7 +247,7 @@ def test_texts_in_lists_of_different_lengths_are_rejected() -> None:
 
 def test_a_model_without_a_default_signature_requires_a_name() -> None:
     model = TensorModel("test", {"one": TWO, "two": TWO})
-    assert rejection({"inputs": {}}, model) == '"signature_name" is missing, it must be one of one, two.'
+    assert rejection({"inputs": {}}, model) == '"signature_name" is missing; it must be one of one, two.'
 
 
 # ---- writing ----------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_an_empty_body_and_too_many_pixels_are_reported_as_such() -> None:
         preprocess.decode(jpeg(), max_pixels=100)
     assert (
         str(BadRequest(unreadable(jpeg(), caught.value)))
-        == "The image has 200 x 150 pixels, the limit is 100 in total."
+        == "The image has 200 x 150 pixels, and the limit is 100 in total."
     )
 
 

@@ -52,16 +52,16 @@ def test_every_description_is_read_back_as_written(tmp_path_factory: Any, drawn:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("task", "image-classification", "model.json: task is 'image-classification', it must be 'tensors'."),
+        ("task", "image-classification", "model.json: task is 'image-classification'; it must be 'tensors'."),
         ("format_version", 2, "model.json: format_version is 2, but this server reads 1."),
-        ("signatures", {}, "model.json: signatures is {}, it must be an object with at least one signature."),
-        ("signatures.a.graph", "../x.onnx", "signatures.a.graph is '../x.onnx', it must be the name of an .onnx file"),
+        ("signatures", {}, "model.json: signatures is {}; it must be an object with at least one signature."),
+        ("signatures.a.graph", "../x.onnx", "signatures.a.graph is '../x.onnx'; it must be the name of an .onnx file"),
         (
             "signatures.a.image_values",
             "1..2",
-            "signatures.a.image_values is '1..2', it must be '' or '0..1' or '-1..1'",
+            "signatures.a.image_values is '1..2'; it must be '' or '0..1' or '-1..1'",
         ),
-        ("signatures.a.outputs", [], "signatures.a.outputs is [], it must be a list of at least one tensor."),
+        ("signatures.a.outputs", [], "signatures.a.outputs is []; it must be a list of at least one tensor."),
         ("signatures.a.inputs", [{"name": "x"}], "the key signatures.a.inputs.shape is missing."),
         (
             "signatures.a.inputs",
@@ -229,9 +229,9 @@ def test_the_values_of_a_float_image_are_in_the_range_of_the_setting(pixels: str
     ("dtype", "graphs", "pixels", "mean", "message"),
     [
         ("float32", "", "", 0.2, "0..1, because its graph has no known scaling; set VISION_IMAGE_VALUES if it was"),
-        ("float32", "0..255", "", 51, "0..255, because its graph scales this range; set VISION_IMAGE_VALUES to"),
-        ("float16", "-1..1", "", -0.6, "-1..1, because its graph scales this range; set VISION_IMAGE_VALUES to"),
-        ("float32", "0..255", "0..1", 0.2, "0..1, as set by VISION_IMAGE_VALUES, although its graph scales 0..255"),
+        ("float32", "0..255", "", 51, "0..255, because its graph expects this range; set VISION_IMAGE_VALUES to"),
+        ("float16", "-1..1", "", -0.6, "-1..1, because its graph expects this range; set VISION_IMAGE_VALUES to"),
+        ("float32", "0..255", "0..1", 0.2, "0..1, as set by VISION_IMAGE_VALUES, although its graph expects 0..255"),
         ("float32", "", "0..255", 51, "0..255, as set by VISION_IMAGE_VALUES"),
         ("uint8", "", "-1..1", 51, "0..255, because its input is uint8"),
     ],
@@ -312,7 +312,7 @@ def test_a_body_that_the_model_does_not_accept_is_rejected(
 def test_accept_and_method_are_checked_before_the_model_runs() -> None:
     with pytest.raises(NotAcceptable):
         Double(None, 2).request(ROWS, accept="image/png")
-    with pytest.raises(BadRequest, match="The custom attribute tfs-method is 'classify', it must be predict"):
+    with pytest.raises(BadRequest, match="The custom attribute tfs-method is 'classify'; it must be predict"):
         Double(None, 2).request(ROWS, attributes=[("tfs-method", "classify")])
     assert Double(None, 2).request(ROWS, attributes=[("tfs-model-name", "x"), ("tfs-method", "predict")])
 
@@ -352,5 +352,5 @@ def test_engine_and_image_values_are_chosen_by_name_and_other_values_are_rejecte
     assert Settings.from_environment({"VISION_ENGINE": " TensorFlow "}).engine == "tensorflow"
     assert Settings.from_environment({"VISION_ENGINE": ""}).engine == "onnx"
     assert Settings.from_environment({"VISION_IMAGE_VALUES": "0..255"}).image_values == "0..255"
-    with pytest.raises(SettingsError, match=r"VISION_IMAGE_VALUES is '0-1', it must be 0\.\.1 or -1\.\.1 or 0\.\.255"):
+    with pytest.raises(SettingsError, match=r"VISION_IMAGE_VALUES is '0-1'; it must be 0\.\.1 or -1\.\.1 or 0\.\.255"):
         Settings.from_environment({"VISION_IMAGE_VALUES": "0-1"})

@@ -209,7 +209,8 @@ def decode(data: bytes) -> DecodedMask:
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImage(f"has {image.width} x {image.height} pixels, the limit is {MAX_PIXELS} in total")
+                size = f"{image.width} x {image.height}"
+                raise UnreadableImage(f"has {size} pixels, and the limit is {MAX_PIXELS} in total")
             if data[12:16] != b"IHDR":
                 raise UnreadableImage("is damaged (the header is not the first chunk)")
             image.load()
