@@ -1,4 +1,4 @@
-# All commands for people and CI. `make` without a target lists them.
+# The commands for developers and CI. `make` without a target lists them.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-builtin-rules --no-print-directory
@@ -37,13 +37,13 @@ export PYTHONPATH := $(CURDIR)
 export ORT_DISABLE_TELEMETRY := 1
 
 # Folder names may contain any characters, but make's own functions would split them at spaces. `quoted` quotes a text
-# for the shell, `folder` returns the absolute path of a folder, or nothing if it does not exist, and `option` returns
-# --NAME TEXT, or nothing for an empty text.
+# for the shell. `folder` returns the absolute path of a folder, or nothing if it does not exist. `option` returns
+# --NAME TEXT, or nothing if the text is empty.
 quoted = '$(subst ','\'',$1)'
 folder = $(shell CDPATH= cd -- $(call quoted,$1) 2>/dev/null && pwd)
 option = $(if $2,--$1 $(call quoted,$2))
 
-# Refuse goals that cannot succeed with a one-line error before anything is done. The programs check their own input.
+# Before doing anything, reject goals that cannot succeed, with a one-line error. The programs check their own input.
 goals = $(filter $1,$(MAKECMDGOALS))
 named = $(foreach verb,demo train local build push,$(addprefix $(verb)/,$1))
 $(foreach goal,$(call goals,demo/inference train/inference local/inference),\
@@ -54,7 +54,7 @@ ifneq ($(call goals,train/% serve),)
 $(if $(BASE_DIR),,\
   $(error BASE_DIR is not set; run: make $(MAKECMDGOALS) BASE_DIR=DIR, a folder shaped like /opt/ml))
 $(if $(call folder,$(BASE_DIR)),,\
-  $(error BASE_DIR=$(BASE_DIR) is not a folder: give one shaped like /opt/ml; docs/data.md, "A run of your own"))
+  $(error BASE_DIR=$(BASE_DIR) is not a folder; use one shaped like /opt/ml (docs/data.md, "A run of your own")))
 endif
 # Docker would push an image without a host in its name to Docker Hub.
 ifneq ($(call goals,push push/%),)
@@ -64,12 +64,12 @@ $(if $(findstring ACCOUNT.,$(REGISTRY))$(findstring .REGION.,$(REGISTRY)),\
   $(error REGISTRY=$(REGISTRY) is a placeholder: replace ACCOUNT with your 12-digit account number and REGION with its \
     region, as in 123456789012.dkr.ecr.us-east-1.amazonaws.com))
 endif
-$(if $(filter cpu gpu,$(VARIANT)),,$(error VARIANT=$(VARIANT): give cpu, or gpu for the images that train with CUDA))
-# Warn of misspelled variables, which make would silently ignore.
+$(if $(filter cpu gpu,$(VARIANT)),,$(error VARIANT is $(VARIANT); it must be cpu, or gpu for the images that train with CUDA))
+# Warn about misspelled variables, which make would silently ignore.
 ifeq ($(MAKELEVEL),0)
 meant = $(firstword $(filter $(shell tr a-z A-Z <<< '$1')%,$(VARIABLES)))
 $(foreach name,$(filter-out $(VARIABLES),$(.VARIABLES)),$(if $(filter command,$(firstword $(origin $(name)))),\
-  $(warning warning: $(name) is not a variable of `make help` and changes nothing$(if $(call meant,$(name)),; \
+  $(warning warning: $(name) is not a variable in `make help` and has no effect$(if $(call meant,$(name)),; \
     did you mean $(call meant,$(name))?))))
 endif
 
@@ -201,7 +201,7 @@ $(STAMP_tests): | $(STAMP_uv)
 lock: $(addprefix lock/,uv build-constraints $(ENVIRONMENTS) tests $(FRAMEWORKS:=-gpu)) ## write lock files; LOCKFLAGS=--upgrade
 lock/tests: $(addprefix lock/,$(ENVIRONMENTS))
 CONSTRAINTS_tests := $(foreach name,mxnet tensorflow serve dev,--constraints $(LOCK_$(name)))
-# The images for GPUs have CUDA, and the packages of the images for CPUs in the same versions.
+# The GPU images have CUDA in addition to the packages of the CPU images, in the same versions.
 $(foreach name,$(FRAMEWORKS),$(eval lock/$(name)-gpu: lock/$(name)) \
   $(eval CONSTRAINTS_$(name)-gpu := --constraints $(LOCK_$(name))))
 lock/%: FORCE $(STAMP_uv)

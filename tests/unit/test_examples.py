@@ -50,7 +50,7 @@ def test_notebooks_use_the_recipe_that_was_measured_on_real_photos(name: str) ->
     names: dict[str, Any] = {"summary": SimpleNamespace(class_names=["cat", "dog", "pug"], counts={"train": 300})}
     exec(code(name, ["parameters"]), names)
     for node in ast.walk(ast.parse(code(name, ["train"]))):
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "falls":
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "steps":
             exec(ast.unparse(node), names)
         if isinstance(node, ast.keyword) and node.arg == "hyperparameters":
             hyperparameters = eval(ast.unparse(node.value), names)

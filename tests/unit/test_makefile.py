@@ -157,7 +157,7 @@ def test_gpu_images_have_the_same_names_in_build_and_local_mode() -> None:
 def test_an_unknown_variant_is_rejected_before_anything_is_built(no_docker: Path) -> None:
     done = make("build", "VARIANT=gpus", path=no_docker)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "VARIANT=gpus: give cpu, or gpu for the images that train with CUDA" in done.stderr
+    assert "VARIANT is gpus; it must be cpu, or gpu for the images that train with CUDA" in done.stderr
 
 
 def test_push_runs_after_build_in_the_same_call() -> None:
@@ -320,7 +320,7 @@ def test_a_missing_base_dir_is_an_error_and_is_not_created(tmp_path: Path, goal:
     for name in ("my dri", "file"):
         done = make(goal, f"BASE_DIR={tmp_path / name}")
         assert (done.returncode, done.stdout) == (2, "")
-        assert f"BASE_DIR={tmp_path / name} is not a folder: give one shaped like /opt/ml" in done.stderr
+        assert f"BASE_DIR={tmp_path / name} is not a folder; use one shaped like /opt/ml" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -328,9 +328,9 @@ def test_unknown_variables_give_a_warning_with_the_closest_name() -> None:
     done = make("help", "data=/foo", "EPOCH=2", "COLOUR=a b=c", "DATA=x", "LOCKFLAGS=--upgrade")
     assert done.returncode == 0
     assert [line.partition("warning: ")[2] for line in sorted(done.stderr.splitlines())] == [
-        "COLOUR is not a variable of `make help` and changes nothing",
-        "EPOCH is not a variable of `make help` and changes nothing; did you mean EPOCHS?",
-        "data is not a variable of `make help` and changes nothing; did you mean DATA?",
+        "COLOUR is not a variable in `make help` and has no effect",
+        "EPOCH is not a variable in `make help` and has no effect; did you mean EPOCHS?",
+        "data is not a variable in `make help` and has no effect; did you mean DATA?",
     ]
 
 
