@@ -66,7 +66,7 @@ def test_every_description_is_read_back_as_written(tmp_path_factory: Any, drawn:
         (
             "signatures.a.inputs",
             [{"name": "x", "dtype": "f4", "shape": []}],
-            "signatures.a.inputs.dtype is 'f4', it mu",
+            "signatures.a.inputs.dtype is 'f4'; it mu",
         ),
         ("signatures.a.inputs", [{"name": "x", "dtype": "bool", "shape": [-1]}], "signatures.a.inputs.shape is [-1]"),
         ("signatures.a.inputs", [{"name": "x", "dtype": "bool", "shape": "2"}], "signatures.a.inputs.shape is '2'"),
