@@ -122,8 +122,8 @@ def test_a_class_may_have_the_name_of_a_part(name: str, tmp_path: Path) -> None:
     [
         (["fold1/cat/1.jpg", "fold1/dog/1.jpg", "fold2/cat/1.jpg", "fold2/dog/1.jpg"], "fold1, fold2, which all hold"),
         (["val/cat/1.jpg", "val/dog/1.jpg", "test/cat/1.jpg", "test/dog/1.jpg"], "test, val, which all hold cat, dog"),
-        (["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "more/1.jpg"], "the folders more, train, val, and"),
-        (["train/1.jpg", "val/2.jpg", "test/3.jpg"], "the folders test, train, val, and a data set"),
+        (["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "more/1.jpg"], "the folders more, train, val, but"),
+        (["train/1.jpg", "val/2.jpg", "test/3.jpg"], "the folders test, train, val, but a data set"),
         (["seg_train/seg_train/cat/1.jpg", "seg_test/seg_test/cat/1.jpg", "seg_pred/1.jpg"], "seg_pred, seg_test, seg"),
     ],
 )
