@@ -146,7 +146,7 @@ def test_the_pet_data_set_is_recognised_by_its_file_names(
         (IMAGES, {"labels/1.txt": "", "labels/2.txt": ""}, " has 3 photos but no labels.*; yolo: YOLO's"),
     ],
 )
-def test_a_folder_in_no_known_layout_is_rejected_with_what_it_holds(
+def test_a_folder_in_an_unknown_layout_is_rejected_with_its_contents(
     photos: list[str], files: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=f"^{tmp_path}{message}"):

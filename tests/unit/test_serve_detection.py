@@ -51,7 +51,7 @@ def test_rows_of_all_classes_are_sorted_by_descending_score() -> None:
 
 
 def test_a_suppressed_box_does_not_suppress_others() -> None:
-    """Neighbouring boxes have an IoU of 3 / 5, and the first and the third box one of 2 / 6."""
+    """Neighbouring boxes have an IoU of 3 / 5. The first and the third have one of 2 / 6."""
     first, second, third = (0, 0, 0.4, 1), (0.1, 0, 0.5, 1), (0.2, 0, 0.6, 1)
     assert select([([0.9], first), ([0.8], second), ([0.7], third)]) == [row(0, 0.9, *first), row(0, 0.7, *third)]
 

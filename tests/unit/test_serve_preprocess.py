@@ -33,7 +33,7 @@ def pixel(data: bytes, channels: int = 3) -> object:
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Return an image of smooth random colours, so that JPEG and resizing keep them."""
+    """Return an image of smooth random colours, which JPEG and resizing hardly change."""
     small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -252,7 +252,7 @@ def test_the_crop_is_the_centre_of_the_image_that_training_crops(
 
 @pytest.mark.parametrize(("height", "width"), [(40, 200), (200, 40)])
 def test_a_jpeg_is_decoded_large_enough_for_a_crop_that_is_not_square(height: int, width: int) -> None:
-    """A shorter side of 40 pixels alone would allow decoding at an eighth, whose 80 x 60 pixels would be enlarged."""
+    """The shorter side of 40 pixels allows decoding at an eighth, but 80 x 60 pixels would then have to be enlarged."""
     photo = noise(640, 480)
     target = spec(height, width, resize=40)
     read = preprocess.load(encode(photo, "JPEG", quality=100, subsampling=0), target)

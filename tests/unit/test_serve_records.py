@@ -28,7 +28,7 @@ def field(message: Any, name: str, number: int, kind: str, repeated: bool = Fals
 
 
 def schema() -> Any:
-    """Return the class Record of the built-in algorithms' published schema (aialgs.data), as far as it is used here."""
+    """Return the class Record of the built-in algorithms' published schema (aialgs.data), with the fields used here."""
     file = descriptor_pb2.FileDescriptorProto(name="record.proto", package="aialgs.data", syntax="proto2")
     for name, number in (("Float32Tensor", "float"), ("Int32Tensor", "int32")):
         field(file.message_type.add(name=name), "values", 1, number, repeated=True, packed=True)

@@ -1,4 +1,4 @@
-"""The reason for a rejected body: how it describes the bytes."""
+"""How the reason for a rejection describes the bytes of a body."""
 
 import base64
 import io

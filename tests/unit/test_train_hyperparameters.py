@@ -30,7 +30,7 @@ def test_a_missing_file_sets_nothing(tmp_path: Path) -> None:
 
 
 @given(values=st.dictionaries(st.text(min_size=1), st.text()))
-def test_plain_strings_and_strings_encoded_twice_are_read_as_the_same(
+def test_plain_strings_and_strings_encoded_twice_give_the_same_values(
     values: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("hp")

@@ -177,7 +177,7 @@ def test_connected_hosts_wait_for_a_late_one_longer_than_for_a_silent_one(monkey
         assert list(pool.map(ranks, NAMES)) == [[0, 1, 2]] * 3
 
 
-# ---- ends -----------------------------------------------------------------------------------------------------------
+# ---- end of a job --------------------------------------------------------------------------------------------------
 
 
 def results(do: Callable[[Peers], T], count: int = 2) -> list[T | BaseException]:
