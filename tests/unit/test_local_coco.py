@@ -311,7 +311,7 @@ def test_an_image_with_an_invalid_size_is_left_out(sides: tuple[object, object],
         ),
         (document([], [ONE, {"file_name": "2.jpg"}]), "labels.json images[1] is {"),
         (document([annotation()], ["1.jpg"]), 'labels.json images[0] is "1.jpg": it needs an id'),
-        (document([], categories=[CAT, CAT]), "labels.json categories[1] has the id 3 of labels.json categories[0]"),
+        (document([], categories=[CAT, CAT]), "labels.json categories[1] has the id 3, which labels.json cat"),
         (document([], categories=["cat"]), 'labels.json categories[0] is "cat": it needs an id'),
         (document([], categories=[{"id": 1, "name": 5}]), "labels.json categories: the id 1 has the name 5: give it"),
         (
