@@ -82,7 +82,7 @@ def _prepare_for_many(settings: Settings) -> None:
 
 
 def _check_arguments() -> None:
-    """Exit with code 2 for arguments except --help and `serve`, which SageMaker adds if an image has an ENTRYPOINT."""
+    """Exit with code 2 for unknown arguments. `serve` is allowed: SageMaker adds it if an image has an ENTRYPOINT."""
     parser = argparse.ArgumentParser(
         prog="serve",
         description="Serve the model in SAGEMAKER_BASE_DIR/model (default /opt/ml/model) on port "

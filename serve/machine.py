@@ -82,7 +82,7 @@ def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
 
 
 def be_killed_first(score: int) -> None:
-    """Make the kernel kill this process before others when memory runs out. The highest `score`, 1000, goes first."""
+    """Make the kernel kill this process before others when memory runs out. The highest `score` is 1000."""
     with suppress(OSError):  # without a writable /proc, the kernel chooses by size
         Path("/proc/self/oom_score_adj").write_text(str(score))
 

@@ -1,4 +1,4 @@
-"""Recognises images that are cheap to decode, which need no sandbox, from their headers."""
+"""Recognises, by its header, an image that is cheap to decode and so needs no sandbox."""
 
 import struct
 

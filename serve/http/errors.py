@@ -32,7 +32,7 @@ class ServeError(Exception):
 
 
 class BadRequest(ServeError):
-    """The body is not a readable image or is incomplete, or a custom attribute has an invalid value."""
+    """The request is invalid: for example, its body is not a readable image or a custom attribute has a bad value."""
 
     status = 400
 

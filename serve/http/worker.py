@@ -41,7 +41,7 @@ _CHUNK = 1024 * 1024  # bytes per call, for bodies
 
 
 class Conn(Protocol):
-    """gunicorn's TConn, with a Connection as its socket (see `enqueue_req`). Worker adds `queue` to `is_separate`."""
+    """gunicorn's TConn, with a Connection as its socket (see `enqueue_req`). Worker adds the last four attributes."""
 
     sock: Connection
     parser: Any
