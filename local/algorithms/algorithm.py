@@ -27,8 +27,8 @@ class Algorithm(ABC, Generic[Truth, Prediction]):
     """The demo's choice from `classes`."""
     formats: ClassVar[tuple[str, ...]] = ("image",)
     """The formats that channels can have, the default first: image, recordio."""
-    usable: ClassVar[str]
-    """What a class must have so that it can be trained, as a noun for messages: "photo"."""
+    sample_phrase: ClassVar[str]
+    """What a class needs at least one of to be trained, for messages: "photo with a box"."""
     needs_all_classes: ClassVar[bool] = False
     """Whether a class without a training photo is an error rather than a note."""
     photos_to_draw: ClassVar[tuple[int, int]]

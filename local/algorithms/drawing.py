@@ -29,10 +29,10 @@ def outline(pen: ImageDraw.ImageDraw, corners: Corners, colour: Colour) -> None:
 def tag(pen: ImageDraw.ImageDraw, corners: Corners, text: str, colour: Colour, width: int) -> None:
     """Write `text` on a bar above the box, or inside it if there is no room above; the image is `width` wide."""
     font = ImageFont.load_default(12)
-    wide, high = round(pen.textlength(text, font=font)) + 6, 16
-    left = max(min(corners[0], width - wide), 0)
-    top = corners[1] - high if corners[1] >= high else corners[1]
-    pen.rectangle((left, top, left + wide, top + high - 1), fill=colour)
+    bar_width, bar_height = round(pen.textlength(text, font=font)) + 6, 16
+    left = max(min(corners[0], width - bar_width), 0)
+    top = corners[1] - bar_height if corners[1] >= bar_height else corners[1]
+    pen.rectangle((left, top, left + bar_width, top + bar_height - 1), fill=colour)
     red, green, blue = colour
     light = 0.299 * red + 0.587 * green + 0.114 * blue > 140  # luma, ITU-R BT.601
     pen.text((left + 3, top), text, fill=pages.INK if light else "white", font=font)

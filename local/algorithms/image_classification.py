@@ -57,7 +57,7 @@ class ImageClassification(Algorithm[Truth, Prediction]):
     classes = ("breed", "species")
     demo_classes = "breed"
     formats: ClassVar[tuple[str, ...]] = ("image", "recordio")
-    usable = "photo"
+    sample_phrase = "photo"
     needs_all_classes = True
     photos_to_draw = (60, 15)
     network = "a ResNet-18"

@@ -73,7 +73,7 @@ class ObjectDetection(Algorithm[Truth, Prediction]):
     classes = ("species", "breed")
     demo_classes = "species"
     formats = ("image", "recordio")
-    usable = "photo with a box"
+    sample_phrase = "photo with a box"
     photos_to_draw = (60, 1)
     network = "an SSD on a ResNet-18"
     # From scratch. On the drawn data set, batches of 8 learn faster than batches of 16, and one late drop of the
@@ -108,10 +108,10 @@ class ObjectDetection(Algorithm[Truth, Prediction]):
         if size in (FRACTIONS, UNKNOWN):
             size, is_stored = (photo.frame.upright, False) if annotation.upright else (stored, True)
         elif size not in (stored, photo.frame.upright):
-            (wide, high), (width, height) = size, photo.frame.upright
+            (expected_width, expected_height), (width, height) = size, photo.frame.upright
             raise UserError(
-                f"{annotation.source} is for a photo of {wide} x {high} pixels, but {entry.path.name} has "
-                f"{width} x {height}: annotate this photo"
+                f"{annotation.source} is for a photo of {expected_width} x {expected_height} pixels, but "
+                f"{entry.path.name} has {width} x {height}: annotate this photo"
             )
         measured = FRACTIONS if annotation.size == FRACTIONS else size
         boxes: list[LabelledBox] = []

@@ -67,7 +67,7 @@ class SemanticSegmentation(Algorithm[Truth, Prediction]):
     task = SEGMENTATION
     classes = ("trimap", "pet")
     demo_classes = "pet"
-    usable = "photo with pixels"
+    sample_phrase = "photo with pixels"
     photos_to_draw = (320, 10)
     network = "an FCN"
     recipe_for_photos: ClassVar[Hyperparameters] = {
@@ -111,10 +111,10 @@ class SemanticSegmentation(Algorithm[Truth, Prediction]):
         source, mask = entry.target.source, entry.target.read()
         upright = masks.place(mask.pixels, photo.frame)
         if upright is None:
-            (high, wide), (width, height) = mask.pixels.shape, photo.frame.upright
+            (mask_height, mask_width), (width, height) = mask.pixels.shape, photo.frame.upright
             raise UserError(
-                f"{source} has {wide} x {high} pixels, but {entry.path.name} has {width} x {height}: make the mask "
-                "from this photo"
+                f"{source} has {mask_width} x {mask_height} pixels, but {entry.path.name} has {width} x {height}: make the "
+                "mask from this photo"
             )
         if mask.repaired:
             summary.note("masks saved as colour pictures, converted to one channel", source)

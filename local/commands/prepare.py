@@ -234,11 +234,11 @@ def _write_channel(
         reasons = [*summary.files.get(UNUSABLE, []), *summary.files[channels.UNREADABLE]]
         skipped = f"; {plural(len(reasons), 'photo')} skipped, the first: {reasons[0]}" if reasons else ""
         raise UserError(
-            f"{root}: no readable {algorithm.usable} of {', '.join(missing[:MAX_NAMED])} for the {channel} channel: "
-            f"add some, or remove the class from the data set{skipped}"
+            f"{root}: no readable {algorithm.sample_phrase} of {', '.join(missing[:MAX_NAMED])} for the {channel} "
+            f"channel: add some, or remove the class from the data set{skipped}"
         )
     if channel == TRAIN:
-        summary.files[f"classes without a training {algorithm.usable}"] = missing
+        summary.files[f"classes without a training {algorithm.sample_phrase}"] = missing
 
 
 def _check_no_overlap(out: Path, root: Path) -> None:

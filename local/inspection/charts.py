@@ -34,11 +34,11 @@ def bubbles(
             f"<title>{escape(tooltip)}</title></circle>"
         )
     if mark:
-        wide, high, name = mark
-        width, height = x.at(wide) - x.at(0), y.at(0) - y.at(high)
+        mark_x, mark_y, name = mark
+        width, height = x.at(mark_x) - x.at(0), y.at(0) - y.at(mark_y)
         parts.append(
-            f'<rect class="frame" x="{x.at(0):.1f}" y="{y.at(high):.1f}" width="{width:.1f}" height="{height:.1f}"/>'
-            f'<text class="note" x="{x.at(0) + 5:.1f}" y="{y.at(high) + 14:.1f}">{escape(name)}</text>'
+            f'<rect class="frame" x="{x.at(0):.1f}" y="{y.at(mark_y):.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+            f'<text class="note" x="{x.at(0) + 5:.1f}" y="{y.at(mark_y) + 14:.1f}">{escape(name)}</text>'
         )
     return _svg(parts, f"{axes[1]} by {axes[0]}")
 

@@ -94,7 +94,7 @@ def numbering(census: Census) -> Iterator[Finding]:
     """Find labels that start at 1, and classes without training photos."""
     if not census.part(TRAIN):
         return
-    usable, trained = algorithms.get(census.name).usable, census.photos_with(TRAIN)
+    sample, trained = algorithms.get(census.name).sample_phrase, census.photos_with(TRAIN)
     labels = trained.keys() | census.photos_with(VALIDATION).keys()
     used = {label for label in labels if census.task != SEGMENTATION or label < census.num_mask_classes}
     missing = [label for label in range(census.num_classes) if label not in trained]
@@ -111,7 +111,7 @@ def numbering(census: Census) -> Iterator[Finding]:
     if missing and (census.task != SEGMENTATION or census.num_mask_classes >= census.num_classes):
         yield Finding(
             False,
-            f"Classes without a training {usable}: {len(missing)} of {census.num_classes}: {_labels(census, missing)}. "
+            f"Classes without a training {sample}: {len(missing)} of {census.num_classes}: {_labels(census, missing)}. "
             "The network cannot learn them. Add photos, or number the classes from 0 without gaps.",
         )
 
@@ -139,10 +139,10 @@ def classes_without_validation(census: Census) -> Iterator[Finding]:
     validated = census.photos_with(VALIDATION)
     missing = [label for label in sorted(census.photos_with(TRAIN)) if label not in validated]
     if missing and census.part(VALIDATION):
-        usable = algorithms.get(census.name).usable
+        sample = algorithms.get(census.name).sample_phrase
         yield Finding(
             False,
-            f"Classes without a validation {usable}: {len(missing)} of {census.num_classes}: "
+            f"Classes without a validation {sample}: {len(missing)} of {census.num_classes}: "
             f"{_labels(census, missing)}. The metrics ignore these classes. Move some photos from train to validation.",
         )
 

@@ -34,7 +34,7 @@ def box_sizes(census: Census) -> list[Point]:
     boxes = census.boxes()
     counts = Counter(map(tuple, np.rint(100 * (boxes[:, 3:] - boxes[:, 1:3])).astype(int).tolist()))
     common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MAX_POINTS]
-    return [(wide, high, count, f"{wide} x {high} %: {count}") for (wide, high), count in common]
+    return [(width, height, count, f"{width} x {height} %: {count}") for (width, height), count in common]
 
 
 def coverage(census: Census) -> NDArray[np.float64]:

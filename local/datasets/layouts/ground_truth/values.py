@@ -92,14 +92,16 @@ def boxes(label: Label) -> Boxes:
         )
     result = []
     for annotation in annotations:
-        left, top, wide, high = (_pixels(label, annotation, key, "a box") for key in ("left", "top", "width", "height"))
+        left, top, box_width, box_height = (
+            _pixels(label, annotation, key, "a box") for key in ("left", "top", "width", "height")
+        )
         number = numbers(annotation.get("class_id"))
         if not isinstance(number, int):
             raise UserError(
                 f"{label.where} has a box with a class_id of {preview(annotation.get('class_id'))}: expected a number "
                 "from 0"
             )
-        result.append((number, (left, top, left + wide, top + high)))
+        result.append((number, (left, top, left + box_width, top + box_height)))
     return Boxes((width, height), result)
 
 
