@@ -113,8 +113,8 @@ class SemanticSegmentation(Algorithm[Truth, Prediction]):
         if upright is None:
             (mask_height, mask_width), (width, height) = mask.pixels.shape, photo.frame.upright
             raise UserError(
-                f"{source} has {mask_width} x {mask_height} pixels, but {entry.path.name} has {width} x {height}: make the "
-                "mask from this photo"
+                f"{source} has {mask_width} x {mask_height} pixels, but {entry.path.name} has {width} x {height}: make "
+                "the mask from this photo"
             )
         if mask.repaired:
             summary.note("masks saved as colour pictures, converted to one channel", source)
