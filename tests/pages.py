@@ -50,4 +50,8 @@ def script_mode(mark: str, uri: str, keras2: bool) -> str:
     assert image in code
     assert legacy in code
     code = code.replace(image, uri)
-    return code if keras2 else code.replace(f"{legacy}\n", "")
+    if keras2:
+        return code
+    code = re.sub(re.escape(legacy) + r".*\n", "", code)
+    assert "TF_USE_LEGACY_KERAS" not in code
+    return code

@@ -202,7 +202,7 @@ def test_a_model_that_does_not_fit_into_memory_gets_507_and_loaded_models_still_
         assert endpoint.load("small", "/opt/ml/models/classifier/model").status == 200
         refused = endpoint.load("large", "/large")
         assert refused.status == 507
-        assert refused.reason.startswith("Loading this model may take 4020 MB, and ")
+        assert refused.reason.startswith("Loading this model may take 4020 MB, but only ")
         assert endpoint.request("GET", "/models/large").status == 404
         assert endpoint.invoke("small").json() == is_red()
 
