@@ -49,7 +49,7 @@ named = $(foreach verb,demo train local build push,$(addprefix $(verb)/,$1))
 $(foreach goal,$(call goals,demo/inference train/inference local/inference),\
   $(error $(goal): inference only serves; use an image that trains: $(TRAINING)))
 $(foreach goal,$(filter-out $(call named,$(IMAGES)),$(call goals,$(call named,%))),\
-  $(error $(goal): there is no image $(notdir $(goal)); the images are $(IMAGES)))
+  $(error $(goal): no image is named $(notdir $(goal)); use one of: $(IMAGES)))
 ifneq ($(call goals,train/% serve),)
 $(if $(BASE_DIR),,\
   $(error BASE_DIR is not set; run: make $(MAKECMDGOALS) BASE_DIR=DIR, a folder shaped like /opt/ml))

@@ -92,7 +92,7 @@ def prepare_training(args: argparse.Namespace, out: Path, loaded: LoadedData | N
         trainval, test = algorithm.photos_to_draw
         with step(f"Drawing {len(BREEDS) * (trainval + test)} photos of {len(BREEDS)} breeds"):
             draw.data_set(out / "data", trainval, test)
-            layout = layouts.DetectedLayout(out / "data", layouts.PETS, "it was drawn")
+            layout = layouts.DetectedLayout(out / "data", layouts.PETS, "the demo drew it")
             loaded = LoadedData(layout, layout.read(algorithm.task, algorithm.demo_classes))
     cache = PhotoCache()
     summary = write_channels(args.name, loaded, channels, cache)

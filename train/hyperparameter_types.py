@@ -158,7 +158,10 @@ def resolve(raw: Mapping[str, str], accepted: Iterable[type[Any]]) -> dict[str, 
 
 def _unknown(name: str, valid: Sequence[str], free: Sequence[str]) -> str:
     """Return the message for an unknown name. It suggests only names in `free`, the `valid` names that are not set."""
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), valid, n=1, cutoff=0.5)
+    spelling = name.lower().replace("-", "_")
+    near = difflib.get_close_matches(spelling, valid, n=1, cutoff=0.5)
     if near and near[0] in free:
         return f"hyperparameter {name!r} is unknown: did you mean {near[0]}?"
+    if difflib.get_close_matches(spelling, near, cutoff=0.9):
+        return f"hyperparameter {name!r} is unknown: remove it; {near[0]} is already set"
     return f"hyperparameter {name!r} is unknown: remove it; valid names that are not set: {', '.join(sorted(free))}"

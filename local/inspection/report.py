@@ -27,7 +27,7 @@ class Inspection(NamedTuple):
         """The findings, one line each, and the path of the page."""
         lines = []
         for finding in self.findings:
-            more = f" ({len(finding.details)} in total, see the page)" if finding.details else ""
+            more = f" (all {len(finding.details)}: see the report)" if finding.details else ""
             lines.append(printable(f"{finding.severity}: {finding.message}{more}"))
         return [*(lines or ["No problems found in the data."]), f"Report: {self.page}"]
 

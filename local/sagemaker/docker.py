@@ -69,6 +69,7 @@ def workspace(parent: Path, image: str) -> Iterator[Path]:
     `image` is used to delete files that belong to root, if the caller is not root. The folder is not in /tmp, because
     /tmp is often small, and Docker Desktop shares home folders by default.
     """
+    is_new = not parent.exists()
     parent.mkdir(parents=True, exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix="local-mode-", dir=parent.resolve()))
     try:
@@ -78,6 +79,9 @@ def workspace(parent: Path, image: str) -> Iterator[Path]:
             remove_containers(root)
             _remove_idle_network()
             _remove_tree(root, image)
+            if is_new:
+                with contextlib.suppress(OSError):  # it has a result
+                    parent.rmdir()
 
 
 def containers(root: Path, state: str | None = None) -> list[str]:

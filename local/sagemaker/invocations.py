@@ -48,4 +48,4 @@ def reason(body: bytes) -> str:
         error = json.loads(text)
         return str(error["reason"] if "reason" in error else error["error"])
     except (ValueError, TypeError, KeyError):
-        return text
+        return "an HTML page: another program may use the port" if text.startswith("<") else text

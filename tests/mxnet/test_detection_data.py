@@ -226,7 +226,7 @@ def test_categories_that_do_not_name_every_class_are_ignored(dirty: tuple[data.D
         "boxes with a side that is NaN or infinite, dropped: 1 (train e_boxes.jpg box 3)",
         "1 of 13 train images have no box and are kept as background",
         "num_training_samples=8, but there are 13 readable training images: "
-        "the learning-rate schedule follows the former",
+        "the learning-rate schedule uses num_training_samples",
         "no training box has the label 2: num_classes=3 may be too high",
         "the annotations' categories are not used: they do not have exactly one name for each class from 0 to 2",
     ],

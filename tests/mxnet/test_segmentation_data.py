@@ -298,7 +298,7 @@ def test_masks_match_their_photos_and_are_rotated_with_them_if_needed(dirty: tup
         "train masks whose size differs from their image, left out: 1 "
         "(i_other_size.png (80 x 60, i_other_size.jpg 160 x 120))",
         "num_training_samples=8, but there are 13 readable training images: "
-        "the learning-rate schedule follows the latter",
+        "the learning-rate schedule uses the number of images",
         "no training mask has the label 3: num_classes=4 may be too high",
         "pixels with the value 255 in the train masks are ignored: if 255 is a class, provide a channel label_map "
         'with {"map": {"0": 0, "1": 255}}',

@@ -92,7 +92,7 @@ def test_help_is_the_default_and_lists_every_target() -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("build/resnet", "there is no image resnet"),
+        ("build/resnet", "no image is named resnet"),
         ("demo/inference", "inference only serves"),
         ("train/image-classification", "BASE_DIR is not set"),
         ("serve", "BASE_DIR is not set"),

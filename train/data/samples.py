@@ -184,13 +184,15 @@ def select_readable(
     return chosen, cache.select(good, [f"{what} image {sample.name}" for sample in chosen])
 
 
-def check_count(count: int, hp: CommonHyperparameters, followed: str = "former", total: int | None = None) -> None:
+def check_count(
+    count: int, hp: CommonHyperparameters, followed: str = "num_training_samples", total: int | None = None
+) -> None:
     """Check the number of readable training images against mini_batch_size and num_training_samples.
 
     If the channel is sharded, `count` is the number on this host and `total` the number on all hosts.
 
     Raises UserError if the images do not fill one batch. Warn if num_training_samples is a different number; `followed`
-    says whether the learning-rate schedule follows num_training_samples ("former") or the actual number ("latter").
+    says which number the learning-rate schedule uses.
     """
     if count < hp.mini_batch_size:
         raise UserError(
@@ -200,7 +202,7 @@ def check_count(count: int, hp: CommonHyperparameters, followed: str = "former",
     total = count if total is None else total
     if hp.num_training_samples not in (None, total):
         LOG.warning(
-            "num_training_samples=%d, but there are %s: the learning-rate schedule follows the %s",
+            "num_training_samples=%d, but there are %s: the learning-rate schedule uses %s",
             hp.num_training_samples,
             plural(total, "readable training image"),
             followed,

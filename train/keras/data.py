@@ -81,7 +81,7 @@ def load(channels: dict[str, Channel], hp: H, peers: Peers = ALONE) -> tuple[Dat
                 f"the channel of the {part} images is ShardedByS3Key, but TensorFlow needs all images on each host: "
                 "set its distribution to FullyReplicated"
             )
-    samples.check_count(len(train), hp, followed="latter")
+    samples.check_count(len(train), hp, followed="the number of images")
     samples.warn_of_empty_classes(labelled.stack_labels(train), len(listed.class_names), "image")
     return Data(train, validation, listed.class_names, spec, train_crops, validation_crops), hp
 

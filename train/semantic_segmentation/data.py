@@ -115,7 +115,7 @@ def load(channels: dict[str, Channel], hp: Hyperparameters, peers: Peers = ALONE
     train_photos = [sets["train"].photos[index] for index in train]
     train_distribution = distribution.detect(peers, channels["train"], train_photos)
     total = train_distribution.total(len(train))
-    samples.check_count(len(train), hp, followed="latter", total=total)
+    samples.check_count(len(train), hp, followed="the number of images", total=total)
     counts = _pixel_counts(sets["train"], train_distribution)
     sets["train"].census.require_classes(counts)
     _log_class_shares("train", counts, hp.num_classes)
