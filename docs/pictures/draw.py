@@ -56,10 +56,10 @@ def row(all_cards: list[Image.Image]) -> Image.Image:
 
 
 def captioned(image: Image.Image, caption: str) -> Image.Image:
-    """Return an image with its caption above it."""
-    whole = Image.new("RGB", (image.width, image.height + CAPTION), "white")
-    ImageDraw.Draw(whole).text((0, 4), caption, "black", ImageFont.load_default(15))
-    whole.paste(image, (0, CAPTION))
+    """Return an image with its caption above it and a margin on both sides."""
+    whole = Image.new("RGB", (image.width + 2 * GAP, image.height + CAPTION), "white")
+    ImageDraw.Draw(whole).text((GAP, 4), caption, "black", ImageFont.load_default(15))
+    whole.paste(image, (GAP, CAPTION))
     return whole
 
 
@@ -73,7 +73,7 @@ def main() -> int:
     rows = {
         name: captioned(row(cards(Image.open(path).convert("RGB"))), CAPTIONS[name]) for name, path in sheets.items()
     }
-    demos = Image.new("RGB", (WIDTH, sum(each.height + GAP for each in rows.values())), "white")
+    demos = Image.new("RGB", (WIDTH + 2 * GAP, sum(each.height + GAP for each in rows.values())), "white")
     top = 0
     for name, image in rows.items():
         image.save(HERE / f"{name}.jpg", quality=QUALITY)
