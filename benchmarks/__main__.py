@@ -83,7 +83,7 @@ def tensorflow(data: Path, work: Path) -> None:
 
 
 def _precisions(models: Sequence[Path], calibration: Path, photos: Path) -> None:
-    """Compare servers of each model's int8 and float graph."""
+    """Compare serving each model's int8 graph with serving its float graph."""
     for model in models:
         _run(MXNET, "-m", "benchmarks.int8", model, "--images", calibration)
     _run(sys.executable, "benchmarks/serving_precision.py", *models, "--images", photos)

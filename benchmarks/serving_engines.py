@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def served(engine: str, arguments: argparse.Namespace) -> Iterator[tuple[str, int]]:
-    """Run a server of the model with `engine`, and yield its host and port."""
+    """Serve the model with `engine` while the block runs, and yield the server's host and port."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / arguments.model.name).symlink_to(arguments.model.resolve())
         os.environ.update(VISION_ENGINE=engine, VISION_IMAGE_VALUES="0..255")

@@ -135,7 +135,7 @@ def _wait_until_ready(address: tuple[str, int], process: subprocess.Popen[bytes]
 def load(
     address: tuple[str, int], images: Sequence[bytes], clients: int, arguments: argparse.Namespace
 ) -> tuple[Tally, Tally]:
-    """Run `clients` threads and one that pings; return both tallies. Responses after the end do not count."""
+    """Run `clients` client threads and a pinging one; return both tallies. Responses after the end do not count."""
     invocations, pings = Tally(), Tally()
     end = time.monotonic() + arguments.seconds
     threads = [

@@ -113,7 +113,7 @@ def measure(data: str, pairs: int, tag: str, work: Path) -> None:
 
 
 def _rate(job: Job, count: int) -> float:
-    """Return the combined images/s of all hosts, without the first epoch."""
+    """Return the combined images/s of all hosts, excluding the first epoch."""
     code, log = job.run(count)[0]
     if code:
         sys.exit(f"the job failed with exit code {code}: {log[-1000:]}")

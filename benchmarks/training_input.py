@@ -48,7 +48,7 @@ _SEGMENTER = {
 
 @dataclass(frozen=True)
 class Setup:
-    """The training step, one batch to repeat, a function for a real epoch, and the batches and images in an epoch."""
+    """The training step, a batch to repeat, a function that runs a real epoch, and the counts of batches and images."""
 
     step: Callable[..., tuple[Any, ...]]
     batch: tuple[Any, ...]

@@ -41,7 +41,7 @@ def main() -> None:
     resize, rule, output = _RULES[task]
     spec = InputSpec("data", 3, side, side, resize, rule, _MEAN, _STD)
     names = tuple(str(number) for number in range(CLASSES[task]))
-    # A trained network has few scores above its floor. With random weights, no score exceeds this one, so NMS is cheap.
+    # A trained network has few scores above its score floor. With random weights, none exceeds 0.5, so NMS is cheap.
     nms = Nms(0.45, 400, 0.5) if task == DETECTION else None
     write(Artifact(task, name, names, spec, output, nms=nms), arguments.out)
 

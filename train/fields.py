@@ -14,7 +14,7 @@ _ROW = "hyperparameter"  # the key in a field's metadata
 
 @dataclass(frozen=True)
 class NoDefault:
-    """Marks a field without a default. `source` is the documentation's entry for where its value comes from."""
+    """Marks a field without a default. `source` says in the documentation where its value comes from."""
 
     source: str
 
@@ -29,8 +29,8 @@ class Hyperparameter:
 
     `parse` turns a string into a value or raises ValueError; `valid` describes the valid values. `default` is the value
     if the string is missing or empty. If the hyperparameter is accepted without effect, `ignored` is the reason for the
-    log ("" logs nothing), and `resolve` drops it. The string below the field, there or in a base class, documents it;
-    `python3 -m local hyperparameters` prints all this as a table for the documentation.
+    log ("" logs nothing), and `resolve` drops it. The string below the field, in its class or a base class, documents
+    it. `python3 -m local hyperparameters` prints all of this as a table for the documentation.
     """
 
     parse: Callable[[str], Any]

@@ -2,7 +2,7 @@
 
 The first line has the format's name and version. The second line is the JSON, which contains the dtype and shape of
 each array in place of its values. The bytes of the arrays follow in the same order. The file ends with the SHA-256 of
-everything before it. Later versions must also end with one, so that a newer file can be told from a damaged one.
+everything before it. Files of later versions must end in the same way, to be distinguishable from damaged ones.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ def write(path: Path, state: State) -> None:
 
 
 def check(path: Path) -> None:
-    """Check that a file is intact. Raises ValueError if it is not, OtherVersion for another format version, OSError."""
+    """Check that a file is intact. Raises ValueError if not, OtherVersion for another format version, and OSError."""
     with path.open("rb") as file:
         _check(path, file)
 

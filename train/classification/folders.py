@@ -122,8 +122,8 @@ def main_channel(channels: dict[str, Channel]) -> Channel:
 def parts(channel: Channel) -> dict[str, Channel]:
     """Return the folders for training, validation and testing in a channel; empty if it has class folders itself.
 
-    Folders are recognised by name, see data.parts. A class may also be named `train`, next to one named `bus`. So there
-    must be no other folders, and the training folder must have subfolders.
+    Folders are recognised by name; see data.parts. Because a class may also be named `train`, next to one named `bus`,
+    the channel must have no other folders, and the training folder must have subfolders.
     """
     children = subfolders(channel.path)
     by_part = {part_of(path.name): path for path in children}

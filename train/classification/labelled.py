@@ -102,7 +102,7 @@ def find_class_names(
 ) -> tuple[str, ...]:
     """Return the names in classes.txt, else the folder names if each label has a folder, else the numbers.
 
-    All hosts must call it; their samples and files are combined.
+    All hosts must call this; their samples and files are combined.
     """
     named = class_names(channels, ("train_lst", "train"), classes, peers)
     if named is not None:

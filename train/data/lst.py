@@ -58,7 +58,7 @@ def _text(path: Path, file: str) -> str:
 
 
 def _check_fields(fields: Sequence[str], where: str, first: bool) -> None:
-    """Raise UserError unless the line has an index, labels and a path; if it is the `first`, also if it is a header."""
+    """Raise UserError if a line lacks an index, labels or a path, or if it is the `first` line and a header."""
     line = "\t".join(fields)
     if first and _is_header(fields):
         raise UserError(f"{where} is a header, {line[:120]!r}: remove the line; with pandas, write with header=False")
@@ -96,7 +96,7 @@ def _is_number(field: str) -> bool:
 
 
 def _local(name: str, folder: Path) -> str:
-    """Return a Windows path with forward slashes, if only that file exists; return any other path unchanged."""
+    """Convert a Windows path to forward slashes if a file exists only under that name; return other paths unchanged."""
     if "\\" not in name or os.path.exists(folder / name):
         return name
     local = name.replace("\\", "/")

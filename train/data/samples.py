@@ -93,7 +93,7 @@ class DataIssues:
         self.names: dict[str, list[str]] = {}
 
     def add(self, kind: str, name: str) -> None:
-        """Add the issue `kind`, in the plural, of the file `name`, e.g. "images without a label, left out"."""
+        """Add an issue of the file `name`. `kind` describes such files, e.g. "images without a label, left out"."""
         self.names.setdefault(kind, []).append(name)
 
     def log(self) -> None:
@@ -191,8 +191,8 @@ def check_count(
 
     If the channel is sharded, `count` is the number on this host and `total` the number on all hosts.
 
-    Raises UserError if the images do not fill one batch. Warn if num_training_samples is a different number; `followed`
-    says which number the learning-rate schedule uses.
+    Raises UserError if the images do not fill one batch. Logs a warning if num_training_samples is a different number;
+    `followed` says which number the learning-rate schedule uses.
     """
     if count < hp.mini_batch_size:
         raise UserError(
@@ -308,7 +308,7 @@ def ordered_batches(
 ) -> Iterator[NDArray[np.float32]]:
     """Yield tensor(0) ... tensor(count - 1) in prefetched batches (size, ...). The last batch repeats the last tensor.
 
-    All batches have the same shape, so that a network compiles only once. `size` is at most `count`.
+    All batches have the same shape, so that a network compiles only once. A `size` above `count` is reduced to `count`.
     """
     size = min(size, count)
 

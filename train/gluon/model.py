@@ -19,7 +19,7 @@ from train.weights import native
 class GluonModel(Model[K]):
     """Writes and reads the parameters of a network in MXNet's checkpoint format.
 
-    The network is exported and checked on the CPU, where float32 products are exact, even if it was trained on GPUs.
+    The network is exported and checked on the CPU, even if it was trained on GPUs, because GPUs may use TF32.
     """
 
     modules = (mx, gluoncv, onnx, np)

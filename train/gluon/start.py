@@ -1,4 +1,4 @@
-"""Initialise MXNet networks with He et al.'s weights, drawn with the job's seed."""
+"""Initialise the weights of MXNet networks as He et al. recommend, with the job's seed."""
 
 import mxnet as mx
 from mxnet import gluon

@@ -18,8 +18,8 @@ from train.state import State
 class GluonStep(Step[B, R]):
     """Updates all parameters of `net`. On several hosts, `exchange` averages their gradients.
 
-    `_contexts` are the contexts of the parameters. Each computes its part of a batch, see `devices.split`. With `half`,
-    the losses are scaled for float16 gradients, see `precision`.
+    `_contexts` are the contexts of the parameters. Each computes its part of a batch; see `devices.split`. With `half`,
+    the losses are scaled for float16 gradients; see `precision`.
     """
 
     def __init__(

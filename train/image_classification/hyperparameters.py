@@ -23,10 +23,9 @@ class Hyperparameters(ClassifierHyperparameters):
     num_training_samples: int = fields.integer(fields.REQUIRED, 1)
     resize: int | None = fields.integer(None, 1)
     """Shorter side of every photo before it is cropped, in training, validation and serving; at least the smaller side
-    of `image_shape`. Required for images with .lst files, not for RecordIO. A photo that is still too small for a crop
-    that is not square is enlarged until it covers the crop, so a photo of exactly `image_shape` loses nothing. Without
-    `resize`, training crops the original photos, and validation and serving resize to the median of their shorter
-    sides."""
+    of `image_shape`. Photos that would not cover the crop are enlarged. Required for images with .lst files, not for
+    RecordIO. Without `resize`, training crops the original photos, and validation and serving resize to the median of
+    their shorter sides."""
     num_layers: int = fields.choice(152, NUM_LAYERS)
     """The first six are ResNets for photos (GluonCV's v1b), the others for images of about 28 x 28 pixels (CIFAR)."""
     image_shape: tuple[int, int, int] = fields.shape((3, 224, 224))
@@ -45,7 +44,7 @@ class Hyperparameters(ClassifierHyperparameters):
     eps: float = fields.real(1e-8)
     gamma: float = fields.real(0.9)
     augmentation_type: Augmentation | None = fields.choice(None, get_args(Augmentation))
-    """Augmentation of the training photos, see below. none: centre crop."""
+    """Augmentation of the training photos; see below. none: centre crop."""
     multi_label: bool = fields.flag(False)
     """Each sample has `num_classes` labels of 0 or 1, and the network predicts a sigmoid for each."""
     use_weighted_loss: bool = fields.flag(False)

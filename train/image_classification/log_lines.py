@@ -11,7 +11,7 @@ from train.log import LOG
 
 
 class ResNetLines(ClassifierLines):
-    """Files are numbered from 1, as in the built-in."""
+    """The log lines for weight files that are numbered from 1, as in the built-in."""
 
     def saved(self, path: Path, epoch: int) -> None:
         """Log that weights were written."""

@@ -71,15 +71,15 @@ class BuiltinNames:
     binary_mode: bool = fields.flag(None)
     """True means `num_classes=2`. A prediction has both probabilities."""
     eval_metric: str = _neutral("accuracy", "auto")
-    """No effect: this is always the case here."""
+    """No effect: accepted only for compatibility."""
     image_resize_interpolation: str = _neutral("bilinear")
-    """No effect: this is always the case here."""
+    """No effect: accepted only for compatibility."""
     label_smoothing: str = _neutral("0")
-    """No effect: this is always the case here."""
+    """No effect: accepted only for compatibility."""
     regularizers_l2: str = _neutral("0")
-    """No effect: this is always the case here."""
+    """No effect: accepted only for compatibility."""
     reinitialize_top_layer: str = _neutral("auto", "true")
-    """No effect: this is always the case here."""
+    """No effect: accepted only for compatibility."""
 
 
 _DIFFERENCES = {"early_stopping_min_delta": ", which is relative to the best value; the built-in's is absolute"}
@@ -120,7 +120,7 @@ def translate(values: dict[str, Any], texts: Mapping[str, str]) -> None:
 
 
 def _equivalents(theirs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return our settings by the setting of the built-in, "NAME=VALUE", that they replace."""
+    """Return our settings, by the built-in's setting ("NAME=VALUE") that they replace."""
     ours = {f"{name}={theirs[name]}": {renamed: theirs[name]} for name, renamed in _RENAMED.items()}
     only_top = theirs["train_only_top_layer"]
     ours[f"train_only_top_layer={only_top}"] = {"train_layers": "head" if only_top else "all"}
@@ -131,7 +131,7 @@ def _equivalents(theirs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _augmented(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return our three augmentation hyperparameters, or those of them that the user set."""
+    """Return our three augmentation hyperparameters, or only those whose equivalents the user set."""
     if theirs["augmentation"] is False:
         return {"horizontal_flip": False, "rotation_range": 0.0, "zoom_range": 0.0}
     user_set = {name: theirs[name] for name in _DEFAULTS if theirs[name] is not None}

@@ -49,7 +49,7 @@ class Hyperparameters(KerasHyperparameters):
     dropout: float = fields.real(0.5, without=(1,))
     train_layers: TrainLayers = keras_fields.train_layers(BLOCKS)
     use_pretrained_model: bool = fields.flag(False)
-    """Start from ImageNet weights or those of an earlier job, see below."""
+    """Start from ImageNet weights or those of an earlier job; see below."""
     epochs: int = fields.integer(30, 1)
     mini_batch_size: int = fields.integer(32, 1)
     optimizer: str = fields.choice("adam", ("sgd", "adam", "rmsprop", "nag", "nesterov"))

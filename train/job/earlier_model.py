@@ -1,8 +1,8 @@
 """Protect the model of an earlier job in the same folder: set it aside, and remove it only after this job succeeds.
 
 In SageMaker, the model folder is empty when a job starts. Outside SageMaker, it may contain the model of the previous
-job. A typo must not destroy that model, and it must not be served as the model of a job that wrote none. It is moved to
-a hidden folder inside the model folder, because that is certain to be on the user's disk and on the same file system.
+job. A typo must not destroy that model, and if this job writes none, the old one must not be served in its place. It is
+moved to a hidden folder inside the model folder, which is certain to be on the user's disk and the same file system.
 """
 
 import shutil
@@ -45,9 +45,10 @@ def _model_files(folder: Path) -> list[Path]:
 def set_aside(folder: Path) -> None:
     """Move the model in `folder` aside. Create the folder if it is missing.
 
-    Called after hyperparameters, channels and data have been checked.
+    Call this only after hyperparameters, channels and data have been checked.
 
-    The files of an unfinished job are not moved, because they would replace the finished model that it set aside.
+    The files of an unfinished job are not moved, because they would replace the finished model that was set aside
+    before.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths, aside = _model_files(folder), folder / ASIDE

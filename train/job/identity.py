@@ -29,7 +29,7 @@ def check(path: Path, saved: Mapping[str, Any], current: Mapping[str, Any]) -> N
     """Compare the identity in the checkpoint `path` with this job's, and log the hyperparameters that changed.
 
     Raises a UserError that lists all other differences with both values. A property that only one of them has is not
-    compared, because a newer version of this program may have more.
+    compared, because a newer version of this program may save more properties.
     """
     differences = [_difference(name, *values) for name, values in _changes(saved, current) if name != "hyperparameters"]
     changes = dict(_changes(saved["hyperparameters"], current["hyperparameters"]))

@@ -81,7 +81,7 @@ def keep_model() -> None:
 
 
 def exit_with(leave: Callable[[], object]) -> None:
-    """End the process with `leave` instead of os._exit if there is no model to keep. It must exit soon with code 0."""
+    """Call `leave` instead of os._exit if there is no model to keep. `leave` must end the process soon, with code 0."""
     _leave.append(leave)
 
 

@@ -1,7 +1,7 @@
 """Set the numbers of threads. Must run before NumPy and the frameworks are imported, so it imports neither.
 
-By default, MXNet uses half of the processors and TensorFlow all, and both count the machine's instead of the
-container's.
+By default, MXNet uses half of the processors and TensorFlow uses all of them, and both count the processors of the
+machine, not of the container.
 """
 
 import os

@@ -31,7 +31,7 @@ _MEAN, _STD = 0.0, 1 / 255
 
 @dataclass(frozen=True)
 class Data:
-    """The readable training and validation samples, their crops as the server would crop them, and the class names."""
+    """The readable training and validation samples, their crops as in the server, and the class names."""
 
     train: list[Sample[int]]
     validation: list[Sample[int]]
@@ -171,7 +171,7 @@ def augments(hp: KerasHyperparameters) -> bool:
 def feature_batches(
     features: NDArray[np.float32], data: Data, hp: KerasHyperparameters, share: Shard = ALL
 ) -> samples.Batches[Batch]:
-    """Return this host's share of batches of (rows of `features`, labels int64 (N,)); each sample has a row."""
+    """Return this host's share of the batches: rows of `features`, one per sample, and labels, int64 (N,)."""
     labels = labelled.stack_labels(data.train)
 
     def make(indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:

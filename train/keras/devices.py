@@ -66,7 +66,7 @@ def local(values: Any) -> list[NDArray[Any]]:
 
 @contextmanager
 def used(mini_batch_size: int, chosen: Sequence[Device]) -> Iterator[None]:
-    """Train in the block. Raises UserError if a GPU runs out of memory."""
+    """Raise UserError if a GPU runs out of memory in the block."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:

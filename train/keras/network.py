@@ -49,7 +49,7 @@ def assemble(
 ) -> Network:
     """Put a head on `base`, whose input is computed from `pixels`, (N, H, W, C) from 0 to 255; its output is (N, F).
 
-    `ends` are the names of the last layers of its blocks, from input to output. It can be cut above each block.
+    `ends` are the names of the last layers of its blocks, from input to output. The base can be cut above any block.
     """
     cut = _cut(base, ends, hp.train_layers)
     assert hp.num_classes is not None  # set from the data

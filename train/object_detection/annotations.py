@@ -64,8 +64,8 @@ class Listing:
 def parse_json(data: bytes, where: str, hp: Hyperparameters) -> Annotation:
     """Parse an annotation file. `where` names it in messages.
 
-    Raises UserError for another format, an invalid class, or more objects than label_width allows. The boxes may be
-    outside the image or have any size, see `repair`.
+    Raises UserError for any other format, an invalid class, or more objects than label_width allows. The boxes may be
+    outside the image or have any size; see `repair`.
     """
     try:
         document = json.loads(data)
@@ -94,8 +94,8 @@ _FORMAT = (
 def parse_record(labels: NDArray[np.float32], where: str, hp: Hyperparameters) -> Annotation:
     """Parse the label of a detection record, float32 (n,): header width, object width, rest of the header, objects.
 
-    An object is class, xmin, ymin, xmax, ymax in fractions; further columns are ignored. Raises UserError for another
-    format, an invalid class, or more objects than label_width allows.
+    An object is class, xmin, ymin, xmax, ymax in fractions; further columns are ignored. Raises UserError for any
+    other format, an invalid class, or more objects than label_width allows.
     """
     values = [float(value) for value in labels]
     if len(values) < LABEL_HEADER:
@@ -331,7 +331,7 @@ def _far_edges(annotation: Annotation) -> NDArray[np.float64]:
 
 
 def _require_pixels(parsed: Mapping[str, Annotation], labels: Channel, issues: DataIssues, refuse: Refuse) -> None:
-    """Call `refuse` if most boxes look like fractions. Otherwise, add the files in which all do to `issues`."""
+    """Call `refuse` if most boxes look like fractions. Otherwise, add files in which all boxes do to `issues`."""
     by_file = {name: _far_edges(annotation) for name, annotation in parsed.items() if annotation.size != FRACTIONS}
     tiny = [name for name, edges in by_file.items() if len(edges) and edges.max() <= _MAX_FRACTION]
     if not tiny:

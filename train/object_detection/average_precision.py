@@ -62,7 +62,7 @@ def match(
 
 
 def voc07(matches: Matches, levels: Iterable[float] = LEVELS) -> float:
-    """Return the mean, over recall levels, of the best precision at or above it; NaN without ground truth boxes."""
+    """Return the mean of the best precision at or above each recall level; NaN without ground truth boxes."""
     if matches.total == 0:
         return float("nan")
     hits = np.cumsum(matches.hits)

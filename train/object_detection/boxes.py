@@ -37,7 +37,7 @@ def flip(boxes: NDArray[Real]) -> NDArray[Real]:
     return flipped
 
 
-# EXIF 2.32, tag Orientation: whether to swap x and y, then whether to mirror x, and y.
+# EXIF 2.32, tag Orientation: whether to swap x and y, then whether to mirror x, and whether to mirror y.
 _TURNS = {
     2: (False, True, False),
     3: (False, True, True),

@@ -52,7 +52,7 @@ class Hyperparameters(CommonHyperparameters):
     label_width: int = fields.integer(350, LABEL_HEADER + LABEL_OBJECT)
     """A photo may have (`label_width` - 2) / 5 objects. If one has more, the job fails and names it."""
     freeze_layer_pattern: str | None = fields.pattern()
-    """Layers whose names start with a match of this pattern keep their weights, see below."""
+    """Layers whose names start with a match of this pattern keep their weights; see below."""
     early_stopping: bool = fields.flag(False)
     early_stopping_min_epochs: int = fields.integer(10, 0)
     early_stopping_patience: int = fields.integer(5, 0)

@@ -15,7 +15,7 @@ Detections = list[NDArray[np.float32]]
 
 
 class DetectionLines(Lines[Detections]):
-    """`host` is the host's name in `#..._metric` lines. A job has `epochs` epochs."""
+    """Logs the lines of a job on `host` with `epochs` epochs."""
 
     every = 100
 

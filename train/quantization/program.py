@@ -1,8 +1,8 @@
 """`python -m train.quantization.program`: write an int8 graph, in a separate process so that a crash is harmless.
 
-The work folder must contain files.json, a list of image paths. The program writes model.int8.onnx and layers.json,
-with the names of `all` layers except the last ones, those that a scan has `scanned`, and those kept in `float`. It also
-keeps intermediate results there for a second call with --scan.
+The work folder must contain files.json, a list of image paths. The program writes model.int8.onnx and layers.json to
+it. layers.json has the names of layers under three keys: `all` (except the last layers), `scanned` (by a scan) and
+`float` (kept in float). Intermediate results stay in the folder for a second call with --scan.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
 In this order: scaling the longer side to base_size times 0.5 to 2 and cropping, in a single resize; a horizontal flip;
 brightness, contrast and saturation, each by a factor of 0.6 to 1.4, as in fb.resnet.torch and GluonCV's ImageNet
-recipes. If the photo does not fill the crop, it is padded at the right and the bottom with ImageNet's mean, which the
-loss ignores.
+recipes. If the photo does not fill the crop, it is padded at the right and the bottom with ImageNet's mean. The loss
+ignores the padding.
 """
 
 import cv2

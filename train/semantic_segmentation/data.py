@@ -308,7 +308,7 @@ def _photo(data: bytes, limit: int) -> NDArray[np.uint8]:
 
 
 def _reduced(mask: NDArray[np.uint8], limit: int) -> NDArray[np.uint8]:
-    """Return a mask uint8 (H, W) in the size in which `_photo` returns its photo."""
+    """Return a mask uint8 (H, W) in the size of the photo that `_photo` returns."""
     height, width = mask.shape
     size = _within((width, height), limit)
     if size == (width, height):

@@ -10,7 +10,7 @@ from train.semantic_segmentation.metrics import Matrix, iou, occurring
 
 
 class SegmentationLines(Lines[Matrix]):
-    """`host` is the host's name in `#..._metric` lines. A job has `epochs` epochs and `photos` validation photos."""
+    """Logs the lines of a job on `host` with `epochs` epochs and `photos` validation photos."""
 
     every = 20
 

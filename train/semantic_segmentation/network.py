@@ -189,7 +189,7 @@ class DeepLab(gluon.HybridBlock):
             self.aspp = _ASPP(width, _RATES, norm_layer=nn.BatchNorm, norm_kwargs=None)
             self.block = _last_layers(256, classes)
         pooling = self.aspp.concurent[-1]
-        # Replaces BilinearResize2D, whose gradient is not deterministic, see train/semantic_segmentation/enlarge.py.
+        # Replaces BilinearResize2D, whose gradient is not deterministic; see train/semantic_segmentation/enlarge.py.
         pooling.hybrid_forward = lambda F, x: F.broadcast_like(pooling.gap(x), x, lhs_axes=(2, 3), rhs_axes=(2, 3))
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:

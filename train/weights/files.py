@@ -187,7 +187,7 @@ def head(network: str) -> tuple[str, ...]:
 
 
 def _body(names: Iterable[str], network: str) -> set[str]:
-    """Return the torchvision names in a file without batch counts and the head of `network`."""
+    """Return the torchvision names in a file, except batch counts and the head of `network`."""
     above = head(network)
     return {name for name in names if name not in above and not name.endswith(BATCH_COUNT)}
 
@@ -229,7 +229,7 @@ def _torchvision_names(names: Iterable[str], network: str) -> dict[str, str]:
 
 
 def _names_in(names: list[str], network: str) -> dict[str, str]:
-    """Map `names` to torchvision names, as the names in a file of `network`."""
+    """Map `names` to torchvision names, assuming that the file is for `network`."""
     bare_names = {name: name.removeprefix("arg:").removeprefix("aux:") for name in names}
     if any("." in bare for bare in bare_names.values()):
         return {name: _dotted_name(bare, network) for name, bare in bare_names.items()}

@@ -1,7 +1,7 @@
-"""Read Keras's weight files of all versions, by layer name. A file may have additional layers.
+"""Read the weight files of all versions of Keras, by layer name. A file may have additional layers.
 
 There are three formats: the `.h5` of Keras 1 and 2, in which ImageNet weights are published; the `.weights.h5` of
-Keras 3; and its `.keras` archive, which contains such a file, and which jobs in these images write.
+Keras 3; and its `.keras` archive, which contains a `.weights.h5` file. Jobs in these images write `.keras` archives.
 """
 
 import io

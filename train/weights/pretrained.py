@@ -219,7 +219,7 @@ def load_into(net: "Block", file: Path, network: str) -> LoadReport:
 
     `net` is an initialised network that has the layers of `network` below its head, with GluonCV's names: a v1b ResNet,
     a segmenter or a detector's features based on one, or a VGGAtrousExtractor. Its other layers do not change. The
-    kernel of the first convolution is adapted to the input, see `_first_kernel`. Raises UserError if the file is not
+    kernel of the first convolution is adapted to the input; see `_first_kernel`. Raises UserError if the file is not
     for `network`, and ValueError if `net` does not have its layers.
     """
     import mxnet as mx
