@@ -69,7 +69,7 @@ class Hyperparameters(CommonHyperparameters):
     # Ours: the built-in does not have these hyperparameters.
     inference_size: int = fields.integer(fields.NoDefault("`base_size`"), *SIDES)
     """**Ours.** Longer side of the network's input for whole photos, in validation and serving. Rounded up to a
-    multiple of 8, see below."""
+    multiple of 8; see below."""
     unreadable_tolerance: float = fields.real(0.05)
     seed: int = fields.integer(0, 0, 2**31 - 1)
     quantize: str | None = fields.choice(None, ("int8",))
