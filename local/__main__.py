@@ -78,7 +78,7 @@ def _exit_on_signal(number: int, frame: object) -> None:
 
 
 def _enter_environment() -> None:
-    """Replace this process with the interpreter of .venvs/dev, unless it is already running."""
+    """Run the command again in the interpreter of .venvs/dev, unless this process already uses it."""
     if Path(sys.prefix).resolve() == ENVIRONMENT.resolve():
         return
     python = ENVIRONMENT / "bin" / "python"

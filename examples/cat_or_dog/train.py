@@ -13,7 +13,7 @@ import tensorflow as tf
 
 
 def arguments() -> argparse.Namespace:
-    """Parse the hyperparameters, which are arguments, and the folders, which are environment variables."""
+    """Parse the arguments: the hyperparameters, and folders that default to SageMaker's environment variables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch_size", type=int, default=16)
@@ -67,7 +67,7 @@ def network(image_size: int) -> keras.Model:
     base = keras.applications.MobileNetV2(shape, include_top=False, weights=None)
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9  # with the default 0.999, validation is meaningless for thousands of steps
+            layer.momentum = 0.9  # with the default 0.999, validation metrics mean nothing for thousands of steps
     head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dropout(0.5), keras.layers.Dense(1, "sigmoid")]
     return keras.Sequential([keras.Input(shape), base, *head])
 

@@ -22,19 +22,19 @@ class Algorithm(ABC, Generic[Truth, Prediction]):
     task: ClassVar[str]
     """One of dataset.TASKS."""
     classes: ClassVar[tuple[str, ...]]
-    """The choices of classes for the pet data set, the default first: breed, species."""
+    """The choices of classes for the pet data set, such as breed and species, with the default first."""
     demo_classes: ClassVar[str]
     """The demo's choice from `classes`."""
     formats: ClassVar[tuple[str, ...]] = ("image",)
-    """The formats that channels can have, the default first: image, recordio."""
+    """The formats that channels can have, with the default first: image, recordio."""
     sample_phrase: ClassVar[str]
-    """What a class needs at least one of to be trained, for messages: "photo with a box"."""
+    """What the training data needs at least one of for each class, for messages: "photo with a box"."""
     needs_all_classes: ClassVar[bool] = False
     """Whether a class without a training photo is an error rather than a note."""
     photos_to_draw: ClassVar[tuple[int, int]]
     """Photos that the demo draws per breed: for trainval.txt and for test.txt."""
     network: ClassVar[str]
-    """The network that the recipe trains, as it follows "Training" in messages: "a ResNet-18"."""
+    """The network that the recipe trains, worded to follow "Training" in messages: "a ResNet-18"."""
     recipe_for_drawn: ClassVar[Hyperparameters]
     """Hyperparameters tuned on the drawn data set, except those that depend on its size."""
     recipe_for_photos: ClassVar[Hyperparameters]
@@ -134,5 +134,5 @@ class Algorithm(ABC, Generic[Truth, Prediction]):
         """Draw a photo with its prediction; all cards have the same size."""
 
     def legend(self, names: Sequence[str]) -> Image.Image | None:
-        """Draw the meaning of the colours; None if there are none."""
+        """Draw a legend of the colours, or return None if there are none."""
         return None

@@ -44,7 +44,7 @@ class Prediction:
 
     @property
     def right(self) -> bool:
-        """Whether the most probable class is the true one; multi-label: whether those above 0.5 are the true ones."""
+        """Whether the most probable class is the true one; multi-label: whether exactly the true ones are above 0.5."""
         if isinstance(self.label, int):
             return self.predicted == self.label
         return multi_label.above_half(self.probabilities) == set(self.label)
@@ -121,7 +121,7 @@ class ImageClassification(Algorithm[Truth, Prediction]):
         return 0.010 + 0.027 * area(recipe)
 
     def parse_response(self, photo: Path, truth: Truth, response: bytes) -> Prediction:
-        """Parse a response: an array of probabilities. Raises CommandFailed for any other."""
+        """Parse a response, an array of probabilities. Raises CommandFailed for anything else."""
 
         def parse(values: Any) -> tuple[float, ...]:
             values[max(self.labels(truth), default=0)]  # raises unless there is a probability for the true class

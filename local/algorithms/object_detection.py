@@ -268,7 +268,7 @@ def _annotation(file: str, truth: Truth, names: Sequence[str]) -> dict[str, Any]
 
 
 def _pixels(box: Edges, size: tuple[int, int], photo: tuple[int, int]) -> Corners:
-    """Return a box that is relative to `size` in whole pixels of a photo."""
+    """Scale a box from an image of `size` to a photo of the size `photo`, and round it to whole pixels."""
     left, top, right, bottom = (
         round(edge * side / measured) for edge, measured, side in zip(box, size * 2, photo * 2, strict=True)
     )

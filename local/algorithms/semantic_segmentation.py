@@ -104,8 +104,8 @@ class SemanticSegmentation(Algorithm[Truth, Prediction]):
     def truth(self, entry: Entry[Mask], photo: LoadedPhoto, summary: Summary) -> Truth:
         """Return the mask of the upright photo.
 
-        A mask with the size of the stored photo is rotated with it; a mask that has only the upright photo's size is
-        used as is. A file that needs no change is copied byte for byte. Raises UserError if the mask cannot be read
+        A mask with the size of the stored photo is rotated with it; a mask that fits only the upright photo is used
+        as is. A file that needs no change is copied byte for byte. Raises UserError if the mask cannot be read
         or its size matches neither.
         """
         source, mask = entry.target.source, entry.target.read()
@@ -158,7 +158,7 @@ class SemanticSegmentation(Algorithm[Truth, Prediction]):
         return seconds * int(recipe["crop_size"]) ** 2 / 128**2
 
     def parse_response(self, photo: Path, truth: Truth, response: bytes) -> Prediction:
-        """Parse a response: a mask as a PNG. Raises CommandFailed for any other."""
+        """Parse a response, a mask as a PNG. Raises CommandFailed for anything else."""
         true, classes = truth.mask, len(truth.pixels)
         height, width = true.shape
 
@@ -211,7 +211,7 @@ class SemanticSegmentation(Algorithm[Truth, Prediction]):
         return card
 
     def legend(self, names: Sequence[str]) -> Image.Image:
-        """Draw the order of the images on a card, and a square in the colour of each class."""
+        """Draw a line that gives the order of the images on a card, and a square in the colour of each class."""
         width, font = pages.width(self.sheet_size[0], _CARD), ImageFont.load_default(14)
         page = Image.new("RGB", (width, 22 * (2 + len(names))), "white")
         pen = ImageDraw.Draw(page)

@@ -38,7 +38,7 @@ class LabelledBox:
 class Annotation:
     """The labelled boxes of a photo, possibly none, and the unit of their coordinates.
 
-    `source` is what messages call the annotation, usually its file. `size` is the (width, height) in pixels of the
+    `source` is the annotation's name in messages, usually its file. `size` is the (width, height) in pixels of the
     photo that was annotated. It is FRACTIONS if boxes are in fractions of the photo, and UNKNOWN if they are in pixels
     but the annotation gives no size.
 
@@ -126,7 +126,7 @@ def random_split(
 def rarest_classes(classes: Sequence[Iterable[str]]) -> list[str]:
     """Return the rarest class of each photo, or "" for a photo without classes. `classes` has one item per photo.
 
-    As the `group` of multi-label photos, it puts each class on both sides of a random split if possible.
+    Used as the `group` of multi-label photos, it puts each class on both sides of a random split if possible.
     """
     counts = Counter(name for names in classes for name in set(names))
     return [min(names, key=lambda name: (counts[name], name), default="") for names in map(set, classes)]

@@ -24,7 +24,7 @@ def printable(text: str) -> str:
 def channel_names(paths: Sequence[Path], folders: Sequence[str] | None = None) -> list[str]:
     """Return the name of each photo in a channel: its base name, numbered if its folder already has that name.
 
-    `folders` is the folder of each photo in the channel. Names are compared without case, as on macOS and Windows.
+    `folders` is the folder of each photo in the channel. Names are compared ignoring case, as on macOS and Windows.
     """
     places = [*zip(folders or [""] * len(paths), (safe(path.stem) for path in paths), strict=True)]
     used = {(folder, name.casefold()) for folder, name in places}

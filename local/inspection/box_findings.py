@@ -15,7 +15,7 @@ CELL = 8
 """The minimum size of a cell of the network's finest grid, in pixels of its input. Smaller objects leave no trace."""
 MIN_TINY_FRACTION = 0.05
 MAX_EMPTY_FRACTION = 0.5
-_MIN_PIXELS = 2  # boxes that are smaller in the photo are probably not in pixels, which is another finding
+_MIN_PIXELS = 2  # smaller boxes were probably not in pixels, which another finding reports
 
 
 def too_many_boxes(census: Census) -> Iterator[Finding]:

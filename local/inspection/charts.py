@@ -19,7 +19,7 @@ def bubbles(
     extent: tuple[float, float],
     mark: tuple[float, float, str] | None = None,
 ) -> str:
-    """Draw a circle for each point, larger for higher counts, on axes that reach at least to `extent`.
+    """Draw a circle for each point, larger for higher counts, on axes that extend at least to `extent`.
 
     `mark` (x, y and a name) draws a dashed frame from the origin to that point.
     """

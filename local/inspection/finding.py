@@ -15,7 +15,7 @@ class Finding(NamedTuple):
 
     @property
     def severity(self) -> str:
-        """The start of its line."""
+        """The first word of its line."""
         return "Error" if self.fatal else "Warning"
 
 

@@ -48,7 +48,7 @@ def reader_errors(census: Census) -> Iterator[Finding]:
 
 
 def skipped_photos(census: Census) -> Iterator[Finding]:
-    """Report photos that the job skips. It fails if they are more than unreadable_tolerance of a channel."""
+    """Report photos that the job skips. It fails if their share of a channel exceeds unreadable_tolerance."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for photo in census.skipped:
         groups[photo.channel, photo.kind].append(photo.text)

@@ -22,7 +22,7 @@ MAX_SAMPLES = 60
 
 
 class Sample(NamedTuple):
-    """A sample photo: its pictures, one or, with a mask, two, and its labels."""
+    """A sample photo, its pictures (one, or two with a mask), and its labels."""
 
     photo: Photo
     pictures: tuple[Image.Image, ...]

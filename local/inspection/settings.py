@@ -13,9 +13,10 @@ _SHAPES = ("image_shape", "crop_size")
 
 @dataclass(frozen=True)
 class Settings:
-    """The height and width of the network's input in pixels, the hyperparameter `shape` that sets them, and others.
+    """The hyperparameters that the checks use.
 
-    `square`: the hyperparameter is one number for both.
+    `height` and `width` are the size of the network's input in pixels, and `shape` is the name of the hyperparameter
+    that sets it. `square` means that this hyperparameter is one number for both.
     """
 
     height: int
@@ -66,7 +67,7 @@ def of(name: str, hyperparameters: Mapping[str, object]) -> Settings:
 
 
 def image_shape(text: str) -> tuple[int, int]:
-    """Parse `3,224,224`, `224,224` or `224` as height and width. Raises argparse.ArgumentTypeError for other texts."""
+    """Parse `3,224,224`, `224,224` or `224` as height and width. Raises argparse.ArgumentTypeError otherwise."""
     parts = [part.strip() for part in text.split(",")]
     if len(parts) > 3 or not all(part.isascii() and part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not an image shape: write it as 3,224,224 or 300")

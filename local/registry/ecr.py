@@ -114,7 +114,7 @@ def login(registry: Registry) -> dict[str, str]:
 
 
 def create_repositories(registry: Registry, names: Sequence[str]) -> list[str]:
-    """Create those of the repositories `names` that do not exist, with scan on push, and return their names.
+    """Create the repositories in `names` that do not exist, with scan on push, and return their names.
 
     Existing repositories are not changed. Raises UserError if AWS denies it.
     """

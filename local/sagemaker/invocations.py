@@ -42,7 +42,7 @@ def invoke(port: int, body: bytes, content_type: str, accept: str) -> bytes:
 
 
 def reason(body: bytes) -> str:
-    """Return the reason in the body of an error: "reason" or "error" of a JSON object, else the whole text."""
+    """Return the reason in an error's body: "reason" or "error" of a JSON object, else the text unless it is HTML."""
     text = body.decode("utf-8", "replace").strip()
     try:
         error = json.loads(text)

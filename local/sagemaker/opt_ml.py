@@ -11,7 +11,7 @@ RECORDIO = "application/x-recordio"
 def lay_out(
     base: Path, channels: Mapping[str, Path], hyperparameters: Mapping[str, object], content_type: str = IMAGES
 ) -> None:
-    """Create in `base` the files that /opt/ml has at the start of a job. `base` must be empty or missing.
+    """Fill `base` with the files that /opt/ml has at the start of a job. `base` must be empty or missing.
 
     input/config/*.json have the contents that the SDK's local mode writes (all hyperparameters are strings, one host
     named algo-1). input/data/CHANNEL is a link to the channel's folder; model/ and output/ are empty.

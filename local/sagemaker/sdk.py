@@ -108,7 +108,7 @@ def endpoint(image: str, model: Path, root: Path, port: int) -> Iterator[None]:
         _start(client, root)
         yield
     finally:
-        # Remove the container first, so that the SDK's thread that reads its log has ended.
+        # Remove the container first, which ends the SDK's thread that reads its log.
         docker.remove_containers(root)
         client.delete_endpoint(EndpointName=NAME)
         client.delete_endpoint_config(EndpointConfigName=NAME)

@@ -31,7 +31,7 @@ def photo_of(mask: np.ndarray) -> np.ndarray:
 
 
 def away_from_edges(mask: np.ndarray) -> np.ndarray:
-    """Return where a mask is known and does not change within two pixels, bool (H, W)."""
+    """Return where a mask has a class and does not change within two pixels, bool (H, W)."""
     same = mask != IGNORE
     for axis in (0, 1):
         for shift in (-2, -1, 1, 2):

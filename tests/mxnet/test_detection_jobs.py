@@ -108,7 +108,7 @@ def test_the_native_files_load_into_mxnets_module_and_match_the_servers_detectio
 
 
 def test_the_best_detection_is_right_on_most_photos(photos: list[Path], detections: list[np.ndarray]) -> None:
-    # Different processors give different wrong photos.
+    # Which photos are wrong depends on the processor.
     overlap = []
     for photo, rows in zip(photos, detections, strict=True):
         note = photo.parent.with_name("validation_annotation") / f"{photo.stem}.json"

@@ -47,7 +47,7 @@ class Training:
 
 
 def freeze_statistics(net: gluon.Block) -> None:
-    """Disable BatchNorm's batch statistics and dropout, so predictions do not depend on the batch or on chance."""
+    """Disable BatchNorm's batch statistics and dropout, so that a photo's prediction does not depend on its batch."""
     if isinstance(net, gluon.nn.BatchNorm):
         net._kwargs["use_global_stats"] = True
     if isinstance(net, gluon.nn.Dropout):
@@ -55,7 +55,7 @@ def freeze_statistics(net: gluon.Block) -> None:
 
 
 def disable_dropout(net: gluon.Block) -> None:
-    """Disable dropout, so predictions do not depend on chance."""
+    """Disable dropout, so that predictions are deterministic."""
     if isinstance(net, gluon.nn.Dropout):
         net._rate = 0
 

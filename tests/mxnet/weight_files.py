@@ -16,7 +16,7 @@ def fixture(network: str) -> dict[str, Any]:
 
 
 def weight_file(network: str, folder: Path) -> Path:
-    """Write `network`.safetensors. VGG's classifier, nine tenths of a real file, has only names and dummy values."""
+    """Write `network`.safetensors. VGG's classifier, 90 % of a real file, has only names and dummy values."""
     file = folder / f"{network}.safetensors"
     rows = fixture(network)["tensors"]
     classifier = {row[0]: np.zeros(1, np.float32) for row in rows if row[0].startswith("classifier.")}

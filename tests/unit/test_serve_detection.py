@@ -51,7 +51,7 @@ def test_rows_of_all_classes_are_sorted_by_descending_score() -> None:
 
 
 def test_a_suppressed_box_does_not_suppress_others() -> None:
-    """Neighbouring boxes have an IoU of 3 / 5. The first and the third have one of 2 / 6."""
+    """Neighbouring boxes have an IoU of 3 / 5. The first and the third have an IoU of 2 / 6."""
     first, second, third = (0, 0, 0.4, 1), (0.1, 0, 0.5, 1), (0.2, 0, 0.6, 1)
     assert select([([0.9], first), ([0.8], second), ([0.7], third)]) == [row(0, 0.9, *first), row(0, 0.7, *third)]
 
@@ -176,7 +176,7 @@ ROWS = np.array([row(0, score, *WHOLE) for score in (0.9, 0.6, 0.6, 0.3)], np.fl
 
 
 def count_rows(header: str | None) -> int:
-    """Return how many of the four rows are left with a header. They must be the first ones."""
+    """Return how many of the four rows a header leaves, and check that they are the first ones."""
     left = detection.postprocess(ROWS, detection.options(headers.custom_attributes(header)))
     assert left.tolist() == ROWS[: len(left)].tolist()
     return len(left)

@@ -25,7 +25,7 @@ def random_logits(classes: int, side: int, seed: int = 0, stride: int = 8) -> np
 
 
 def weights(covered: int, pixels: int, stride: int) -> np.ndarray:
-    """Return each cell's weight for each pixel by the definition, float64 (pixels, cells).
+    """Return each cell's weight for each pixel according to the definition, float64 (pixels, cells).
 
     The weights form a triangle around the pixel's centre and cover only cells on the photo.
     """
@@ -55,7 +55,7 @@ def check(logits: np.ndarray, size: tuple[int, int], side: int) -> None:
     assert (ids.dtype, ids.shape) == (np.uint8, size[::-1])
     assert (probabilities.dtype, probabilities.shape) == (np.float32, expected.shape)
     np.testing.assert_allclose(probabilities, softmax(expected), atol=1e-5)
-    # If two classes are almost equal, float32's rounding may decide.
+    # If two classes are almost equal, rounding in float32 may decide.
     best = np.take_along_axis(expected, ids[np.newaxis].astype(int), axis=0)[0]
     assert (expected.max(axis=0) - best).max() < 1e-5
 
@@ -77,7 +77,7 @@ def test_masks_and_probabilities_of_photos_of_any_size_follow_the_definition(
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (7, 5000), (500, 375), (1501, 201), (20, 33)])
 @pytest.mark.parametrize("side", [8, 128, 520])
-def test_photos_of_unusual_shapes_follow_the_definition_at_real_sides(size: tuple[int, int], side: int) -> None:
+def test_photos_of_unusual_shapes_follow_the_definition(size: tuple[int, int], side: int) -> None:
     check(random_logits(3, side), size, side)
 
 

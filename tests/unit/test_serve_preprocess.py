@@ -110,7 +110,7 @@ def test_the_first_frame_of_an_animation_is_used() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("short_side", [None, 16])
 def test_a_photo_is_upright_for_each_exif_orientation(orientation: int, short_side: int | None) -> None:
-    """The upright picture is red top left, green top right, blue bottom left and white bottom right."""
+    """The corners of the upright picture are red (top left), green (top right), blue (bottom left) and white."""
     upright = Image.new("RGB", (64, 32))
     for colour, box in ((RED, (0, 0)), (GREEN, (32, 0)), (BLUE, (0, 16)), (WHITE, (32, 16))):
         upright.paste(colour, (*box, box[0] + 32, box[1] + 16))
@@ -209,7 +209,7 @@ def test_an_image_is_resized_just_enough_to_cover_the_crop_and_reach_resize(
     # One side is exact, and the other is rounded.
     assert (
         abs(wide / width - high / height) <= 0.5 / min(width, height) + 1e-12
-    )  # half a pixel, and the error of floats
+    )  # half a pixel, plus floating-point error
 
 
 @pytest.mark.parametrize(

@@ -444,7 +444,7 @@ def test_an_ordinary_jpeg_has_the_size_that_pillow_reads_and_one_scan(parts: lis
 
 
 def test_a_fill_byte_does_not_hide_the_frame_that_decoders_read() -> None:
-    """If the byte were read as a marker, its length would be 0xC200, and a comment holds another frame there."""
+    """Read as a marker, the fill byte would have a length of 0xC200. At that offset, a comment holds another frame."""
     start = b"\xff\xd8\xff\xff\xc2" + FRAME
     hidden = b"\xff\xc0" + FRAME + SCAN
     comment = bytes(2 + 2 + 0xC200 - len(start) - 4) + hidden

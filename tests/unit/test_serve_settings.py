@@ -75,7 +75,7 @@ def test_an_invalid_port_is_rejected_with_the_names_of_both_variables(port: str)
 @pytest.mark.parametrize(
     ("text", "batch"), [("true", True), ("True", True), ("1", True), ("false", False), ("0", False), ("", False)]
 )
-def test_batch_transform_can_be_set_in_both_spellings(text: str, batch: bool) -> None:
+def test_batch_transform_can_be_set_as_a_word_or_a_digit(text: str, batch: bool) -> None:
     assert Settings.from_environment({"SAGEMAKER_BATCH": text}).batch is batch
 
 

@@ -240,7 +240,7 @@ def test_whole_numbers_of_64_bits_are_read_exactly() -> None:
     assert parse({"instances": rows}, model_of(None, 2, dtype="int64")).inputs["x"].tolist() == rows
 
 
-def test_texts_in_lists_of_different_lengths_are_rejected() -> None:
+def test_strings_in_lists_of_different_lengths_are_rejected() -> None:
     assert "different lengths" in rejection({"instances": [["a"], ["b", "c"]]}, model_of(None, None, dtype="string"))
     assert "different lengths" in rejection({"instances": ["a", ["b"]]}, model_of(None, dtype="string"))
 
@@ -282,7 +282,7 @@ def test_an_output_without_a_row_for_each_instance_must_be_requested_by_column()
 
 
 @pytest.mark.parametrize("depth", [33, 65, 400])
-def test_texts_in_lists_nested_too_deeply_are_rejected(depth: int) -> None:
+def test_strings_in_lists_nested_too_deeply_are_rejected(depth: int) -> None:
     model = TensorModel(
         "test", {"words": Signature((Tensor("x", "string", None),), (Tensor("y", "string", None),), "a")}
     )
@@ -294,7 +294,7 @@ def test_texts_in_lists_nested_too_deeply_are_rejected(depth: int) -> None:
         tfserving_rest.parse(ragged, "application/json", model)
 
 
-def test_one_long_text_among_numbers_is_rejected_before_it_makes_a_huge_array() -> None:
+def test_one_long_string_among_numbers_is_rejected_before_it_makes_a_huge_array() -> None:
     body = json.dumps({"instances": [1.5] * 8000 + ["b" * 20_000]}).encode()
     tracemalloc.start()
     with pytest.raises(BadRequest, match=r'^"instances" contains text: input .x. takes float32'):

@@ -58,7 +58,7 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> No
 def choose_devices(
     gpus: list[Gpu], variable: str = "", max_devices: int = 32, build: Build | None = None, *, patch: pytest.MonkeyPatch
 ) -> str:
-    """Return the devices of a job on a machine with these GPUs, as text."""
+    """Return the devices of a job on a machine with these GPUs, as a string."""
     patch.setattr(cuda, "gpus", lambda: gpus)
     patch.setattr(Path, "glob", lambda path, pattern: iter(gpus))
     build = build or Build("MXNet", True, len(gpus), ANY)

@@ -1,4 +1,4 @@
-"""Draw four places with clutter, objects in front of the animals, and lighting."""
+"""Draw four kinds of scenes with clutter, objects in front of the animals, and lighting."""
 
 import math
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ FABRICS: tuple[Colour, ...] = (
 
 
 def paint(canvas: Canvas, generator: Generator) -> float:
-    """Fill the canvas with a place and its clutter. Return the y in pixels at which an animal can stand."""
+    """Fill the canvas with a random scene and its clutter. Return the y in pixels at which an animal can stand."""
     place = (_meadow, _room, _sofa, _snow)[int(generator.integers(4))]
     return place(canvas, generator)
 

@@ -46,7 +46,7 @@ def locate(files: Files, lines: Sequence[Line[Target]], path: Path, notes: Notes
 
 
 def note_unlisted(photos: Files, texts: Mapping[Path, Sequence[str]], notes: Notes) -> None:
-    """Note photos that no list names. `texts` has all paths of each list, also those of lines with errors."""
+    """Note photos that no list names. `texts` has all paths of each list, including those on lines with errors."""
     matches = [match for path, listed in texts.items() for match in photos.find(listed, path.parent)]
     named = {match.path for match in matches}.union(*(match.candidates for match in matches))
     for name in photos.names:

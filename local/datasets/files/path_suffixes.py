@@ -1,7 +1,7 @@
 """Find files by the ends of paths that were written on another machine.
 
 /home/ann/data/cat/1.jpg, C:\\data\\cat\\1.jpg, s3://bucket/data/cat/1.jpg and cat/1 all match cat/1.jpg. The comparison
-ignores case and Unicode normalization (macOS), and treats `:` as `_` (Windows). It never leaves the folder.
+ignores case and Unicode normalization (macOS), and treats `:` as `_` (Windows). Only files below the folder can match.
 """
 
 import re
@@ -132,5 +132,5 @@ def _common(first: Sequence[str], second: Sequence[str]) -> int:
 
 
 def _plain(name: str) -> str:
-    """Return a name in the form in which names are compared."""
+    """Normalize a name for comparison."""
     return unicodedata.normalize("NFC", name).casefold().replace(":", "_")

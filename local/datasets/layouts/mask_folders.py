@@ -26,7 +26,7 @@ _ENDING = re.compile(r"(?:(?i:[_-](?:masks?|gt|seg|segmentation|labels?|groundtr
 def recognise(root: Path) -> str | None:
     """Return the evidence that `root` holds photos and masks, or None.
 
-    A JPEG a_mask.jpg is not evidence: it may show a person who wears a mask.
+    A JPEG named a_mask.jpg is not evidence: it may show a person wearing a mask.
     """
     photos, masks = _separate(list_files(root))
     for mask in (mask for mask in masks if kinds(mask) or mask.lower().endswith(SUFFIXES)):

@@ -19,9 +19,9 @@ _WHITE = 0xFFFFFF
 def read(path: Path, source: str, colours: Mapping[Colour, int], numbers: Mapping[int, int]) -> DecodedMask:
     """Map the pixels of the file at `path` to labels by their colours in `colours` or by their values in `numbers`.
 
-    Use colours, also those of a palette or of grey pixels, if the table has all of them. Otherwise use numbers, where
-    masks.IGNORE maps to itself. A palette with one colour for two numbers is read by numbers if these have labels. A
-    fully transparent pixel counts as white if its colour has no label.
+    Use colours, including those of a palette or of grey pixels, if the table has all of them. Otherwise use numbers,
+    where masks.IGNORE maps to itself. If a palette has the same colour for two numbers, use the numbers if they have
+    labels. A fully transparent pixel counts as white if its colour has no label.
 
     Raise UserError naming `source` if the file cannot be read or has a value without a label.
     """

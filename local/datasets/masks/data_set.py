@@ -25,7 +25,7 @@ CLASS_VALUES = "numbers or colours in masks that are classes"
 def read(
     root: Path, files: Sequence[str], paired: Pairs, parts: Mapping[str, str], notes: Notes, guess: Table | None = None
 ) -> DataSet[Mask]:
-    """Read the masks of photos. All paths are relative to `root`. `parts` are the photos to use, with their part.
+    """Read the masks of photos. All paths are relative to `root`. `parts` maps each photo to use to its part.
 
     A table among `files` maps mask values to classes; without one, `guess` does if it fits (see `class_mapping.find`).
     `notes` gets the classes found and the masks that cannot be used. Raise UserError if no photo has a mask or if most

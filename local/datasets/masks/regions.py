@@ -40,12 +40,12 @@ def union(regions: Sequence[Region]) -> Region:
 
 
 def rectangle(left: float, top: float, right: float, bottom: float, size: tuple[int, int]) -> Region:
-    """Return the pixels with their centres in a box, on a photo of (width, height) pixels."""
+    """Return the pixels whose centres are in a box, on a photo of (width, height) pixels."""
     return polygon(np.array([(left, top), (right, top), (right, bottom), (left, bottom)]), size)
 
 
 def polygon(corners: NDArray[np.float64], size: tuple[int, int]) -> Region:
-    """Return the pixels with their centres in a polygon, on a photo of (width, height) pixels.
+    """Return the pixels whose centres are in a polygon, on a photo of (width, height) pixels.
 
     `corners` is float (n, 2) with finite x and y. Filling follows the even-odd rule, as in COCO's own code. Raise
     ValueError if the polygon is too complex; the message continues a sentence about the polygon.
@@ -59,7 +59,7 @@ def polygon(corners: NDArray[np.float64], size: tuple[int, int]) -> Region:
     if left >= right or top >= bottom:
         return empty
     ends = np.roll(corners, -1, axis=0)
-    # The rows whose centres, at row + 0.5, each edge crosses.
+    # For each edge, the rows whose centres (row + 0.5) it crosses.
     first, last = (
         np.clip(np.ceil(edge - 0.5), top, bottom).astype(np.int64)
         for edge in (np.minimum(corners[:, 1], ends[:, 1]), np.maximum(corners[:, 1], ends[:, 1]))

@@ -64,7 +64,7 @@ def find(root: Path, files: Sequence[str]) -> Table | None:
     """Return the table in `files`, which are paths below `root`, or None.
 
     Use the first name in FILES that exists. Of several files with that name, use the one nearest to `root`. Raise
-    UserError if these differ, and as `parse` does.
+    UserError if they differ, and as `parse` does.
     """
     for name in FILES:
         of_name = [file for file in files if file.rpartition("/")[2].lower() == name]

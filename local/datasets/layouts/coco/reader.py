@@ -26,7 +26,7 @@ from serve.words import plural
 from train.data.parts import TEST
 
 BACKGROUND = "background"
-# Keys to look for in the start of a file. Its lists may be in any order, and the first may be longer than the start.
+# Keys to look for at the start of a file. The lists may be in any order, and the first may extend beyond the start.
 _SIGNS = ((b'"images"', b'"file_name"'), (b'"image_id"', b'"category_id"'), (b'"categories"', b'"supercategory"'))
 _OTHER_KINDS = re.compile(r"^(captions|person_keypoints|panoptic|stuff|image_info)_")
 _MAX_CLASSES = 254  # 0 is the background, 255 is ignored
@@ -55,7 +55,7 @@ class _Contents:
 
 
 def recognise(root: Path) -> str | None:
-    """Return which file shows that `root` holds COCO's JSON, or None."""
+    """Return the evidence that `root` holds COCO's JSON, or None."""
     first = next(_files(root), None)
     return f"{first.relative_to(root).as_posix()} lists images and annotations" if first else None
 

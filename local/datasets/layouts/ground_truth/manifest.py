@@ -2,7 +2,7 @@
 
     {"source-ref": "s3://bucket/a/1.jpg", "NAME": LABEL, "NAME-metadata": {"type": "groundtruth/...", ...}}
 
-The format is described in SageMaker's developer guide ("Labeling job output data"). NAME is chosen in the job.
+The format is described in SageMaker's developer guide ("Labeling job output data"). NAME is set when a job is created.
 """
 
 import json
@@ -177,6 +177,6 @@ def _line(where: str, path: Path, part: str, text: str) -> Line:
 
 
 def _parts(root: Path, paths: Sequence[Path]) -> list[str]:
-    """Return the part of each manifest. Ignore TEST without other parts, because many jobs have test in their name."""
+    """Return the part of each manifest. Ignore TEST if there is no other part, because many job names contain test."""
     names = [parts.of_path(path.relative_to(root).with_suffix("")) for path in paths]
     return names if {*names} & {TRAIN, VALIDATION} else [""] * len(paths)

@@ -28,7 +28,7 @@ class Boxes(NamedTuple):
 
 
 def numbers(value: Json) -> int | list[int] | None:
-    """Parse class numbers: a whole number from 0 or a list of them, also in a string. Return None for other values."""
+    """Parse a whole number from 0 or a list of them, or a string that holds either. Return None for other values."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -106,7 +106,10 @@ def boxes(label: Label) -> Boxes:
 
 
 def colour_map(label: Label) -> tuple[dict[int, str], dict[Colour, int]]:
-    """Return class names by number, and numbers by colour, which is empty unless each class has a unique colour."""
+    """Return class names by number, and numbers by colour.
+
+    The numbers by colour are empty unless each class has a unique colour.
+    """
     declared = label.metadata.get("internal-color-map", {})
     if not isinstance(declared, dict):
         raise UserError(

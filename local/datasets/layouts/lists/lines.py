@@ -34,8 +34,8 @@ class PackedBoxes(NamedTuple):
 def parse(text: str, source: str, part: str = "", head: bool = False) -> list[Listed]:
     """Return the lines of a list, each with all of its numbers. Skip a header and blank lines.
 
-    Raise UserError naming a line that is not numbers and a path. With `head`, `text` is only the start of a file, and
-    such lines are skipped.
+    Raise UserError naming a line that is not numbers followed by a path. With `head`, `text` is only the start of a
+    file, and such lines are skipped.
     """
     lines: list[Listed] = []
     has_header = False
@@ -171,7 +171,7 @@ def _zero_one(numbers: Numbers) -> bool:
 
 
 def _is_packed(numbers: Numbers) -> bool:
-    """Return whether numbers are a header, which starts with the widths of header and object, and whole objects."""
+    """Return whether numbers are a header, which starts with its own width and an object's, and then whole objects."""
     if len(numbers) < 2:
         return False
     header, width = numbers[:2]

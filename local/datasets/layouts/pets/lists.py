@@ -103,7 +103,7 @@ def _read_list(path: Path) -> tuple[Pet, ...]:
 
 
 def _check_numbers(folder: Path, photos: Sequence[Pet]) -> None:
-    """Raise UserError unless numbers and breeds are one to one: two breeds must not share a label silently."""
+    """Raise UserError unless numbers and breeds map one to one: two breeds must not silently share a label."""
     seen: dict[int, Pet] = {}
     numbers: dict[str, int] = {}
     for pet in photos:

@@ -4,7 +4,7 @@
     annotations/trainval.txt, test.txt  the official split: NAME CLASS-ID SPECIES BREED-ID, one photo per line
     annotations/list.txt                both, after comment lines that start with #
     annotations/trimaps/NAME.png        1 pet, 2 background, 3 border
-    annotations/xmls/NAME.xml           head boxes (PASCAL VOC), for most photos of trainval
+    annotations/xmls/NAME.xml           head boxes (PASCAL VOC), for most trainval photos
 
 See annotations/README of the data set (Parkhi, Vedaldi, Zisserman, Jawahar: Cats and Dogs, CVPR 2012).
 """
@@ -39,7 +39,7 @@ def classification(root: Path, classes: str = "breed") -> DataSet[Labels]:
 
 
 def detection(root: Path, classes: str = "species") -> DataSet[Annotation]:
-    """Read the photos that have an XML file with head boxes, listed or not. Raise UserError if none has.
+    """Read the photos that have an XML file with head boxes, listed or not. Raise UserError if none has one.
 
     There is no split, because the photos of test.txt have no boxes in the real data set.
     """

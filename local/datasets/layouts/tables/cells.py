@@ -37,7 +37,7 @@ def split_labels(cells: Sequence[Cell], plural: bool = False) -> list[Labels]:
 
 
 def normalize_integers(labels: Sequence[Labels]) -> list[Labels]:
-    """Replace 1.0 by 1 if all labels are whole numbers. pandas writes 1.0 if the column has missing values."""
+    """Replace 1.0 with 1 if all labels are whole numbers. pandas writes 1.0 if the column has missing values."""
     names = {name for photo_labels in labels for name in photo_labels}
     if not all(map(_WHOLE.fullmatch, names)):
         return list(labels)

@@ -60,7 +60,7 @@ class Labelled(NamedTuple):
 
 
 def find_labels(rows: Sequence[Row], names: Sequence[str], columns: Sequence[int], source: str) -> Labelled:
-    """Return the labels of all rows from the column, or columns, among `columns` that hold them.
+    """Find the column or columns that hold labels, among the numbers `columns`, and return the labels of all rows.
 
     `names` are the names of all columns, "" without a header. Raise UserError naming the columns and the fix if the
     choice is ambiguous.

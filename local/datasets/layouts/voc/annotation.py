@@ -30,8 +30,8 @@ def parse(data: bytes, source: str) -> Annotation:
     VOC counts pixels from 1, and both ends of a box are inclusive. A rotated box becomes the upright box around it. If
     the size is missing or 0 x 0, as some programs write it, it is UNKNOWN.
 
-    Raise UserError naming `source` for invalid XML, a document type, a file above MAX_BYTES, an incomplete size, an
-    object without a name or box, or a coordinate that is not a finite number.
+    Raise UserError naming `source` for invalid XML, a document type, a file larger than MAX_BYTES, an incomplete size,
+    an object without a name or box, or a coordinate that is not a finite number.
     """
     root = _document(data, source)
     objects = tuple(_object(element, source) for element in root.iterfind("object"))

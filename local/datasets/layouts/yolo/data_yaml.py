@@ -23,7 +23,7 @@ _LISTS = ("classes.txt", "_darknet.labels", ".names")
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Class names by number, or None, the file that they come from, and the parts of folders and photos.
+    """Class names by number (None if unknown), the file that they come from, and the parts of folders and photos.
 
     `keypoints` is True if the label files have the keypoints of a pose after each box.
     """
@@ -34,7 +34,7 @@ class DatasetInfo:
     keypoints: bool = False
 
     def part(self, photo: str) -> str:
-        """Return the part of a photo from the file if it has both parts, else from the photo's folders."""
+        """Return a photo's part: from the file if it has training and validation parts, else from the folders."""
         path = PurePath(photo)
         if {TRAIN, VALIDATION} <= set(self.parts.values()):
             ancestors = map(PurePath.as_posix, (path, *path.parents))
@@ -112,7 +112,7 @@ def _resolve(text: str, file: Path, photos: Files) -> list[Path]:
     for start in range(len(pieces)):
         for base in (file.parent, photos.root):
             place = base.joinpath(*pieces[start:])
-            # os.path returns False for a path that is too long or has a NUL character. Path methods may raise.
+            # os.path functions return False for a path that is too long or has a NUL character; Path methods may raise.
             if os.path.isdir(place):
                 return [place]
             if place.suffix == ".txt" and os.path.isfile(place):

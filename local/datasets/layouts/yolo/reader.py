@@ -28,7 +28,7 @@ _MAX_FILES, _START_BYTES = 10, 400
 
 
 def recognise(root: Path) -> str | None:
-    """Return which file shows that `root` holds YOLO's labels, or None."""
+    """Return the evidence that `root` holds YOLO's labels, or None."""
     labels = filter(None, _labels(path_suffixes.photos(root).names, walk.list_files(root, (".txt",))).values())
     starts = ((label, texts.first_bytes(root / label, _START_BYTES)) for label in labels)
     for label, start in islice(((label, start) for label, start in starts if start.strip()), _MAX_FILES):
@@ -102,7 +102,10 @@ def _annotation(source: str, lines: list[Line], names: Mapping[int, str]) -> Ann
 
 
 def _labels(photos: Sequence[str], files: Sequence[str]) -> dict[str, str | None]:
-    """Return the label file of each photo, or None for a photo without one whose folder has labels or is `images`."""
+    """Return the label file of each photo.
+
+    A photo without one gets None if its folder has labels or is `images`, and is left out otherwise.
+    """
     by_key = {key(file): file for file in files}  # if keys are equal, `labels` wins over `images`
     paired = {photo: by_key.get(key(photo)) for photo in photos}
     folders = {photo.rpartition("/")[0] for photo, label in paired.items() if label}
