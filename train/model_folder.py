@@ -41,7 +41,7 @@ class DataSummary(Protocol):
 class Model(ABC, Generic[K]):
     """Defines the files in an algorithm's model folder: those of the built-in algorithm and those for the server.
 
-    `network` is the network's name; `output` is the type of its output; see serve.artifact.
+    `network` is the network's name, and `output` is the type of its output (see serve.artifact).
     """
 
     task: ClassVar[str]

@@ -58,7 +58,7 @@ def trainer(net: gluon.Block, optimizer: mx.optimizer.Optimizer) -> gluon.Traine
             parameter.wd_mult = 0.0
     # With kvstore=None, several devices would not exchange gradients and silently diverge. A single device ignores it.
     gluon_trainer = gluon.Trainer(net.collect_params(), optimizer, kvstore="device", update_on_kvstore=False)
-    # Otherwise the first update would do this, and overwrite the BatchNorm statistics that it has just changed.
+    # Otherwise the first update would do this, and overwrite the BatchNorm statistics of the first forward pass.
     gluon_trainer._init_kvstore()
     gluon_trainer._init_params()
     return gluon_trainer

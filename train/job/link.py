@@ -8,7 +8,7 @@ import threading
 from enum import IntEnum
 
 SILENCE = 30.0
-"""A host that sends nothing for this many seconds is lost. Each host sends a heartbeat every second."""
+"""A host that sends nothing for this many seconds counts as lost. Each host sends a heartbeat every second."""
 _HEADER = struct.Struct("<BQ")
 _MAX_GREETING = 1 << 16  # bytes in a frame from a host that is not known yet
 

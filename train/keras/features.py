@@ -14,7 +14,7 @@ from train.log import LOG, Progress
 
 
 class Frozen:
-    """The layers that are not trained. Their features of all photos are computed once if memory allows."""
+    """The layers that are not trained. The features that they compute for all photos are kept if memory allows."""
 
     def __init__(self, below: keras.Model) -> None:
         self.features = network.constant(below)
