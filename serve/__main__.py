@@ -26,7 +26,7 @@ def main() -> None:
     model.onnx is broken, 0 after SIGTERM.
     """
     _check_arguments()
-    # Until gunicorn installs its own handler: as process 1, Python would ignore SIGTERM.
+    # As process 1, Python ignores SIGTERM unless it has a handler. gunicorn later installs its own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     install()
     handler = logging.StreamHandler(sys.stdout)

@@ -1,6 +1,6 @@
 """The artifact: the folder that `train` writes and `serve` reads, with model.json and model.onnx.
 
-Standard library only, because every environment reads and writes it.
+Standard library only, because every environment imports this module.
 """
 
 import json

@@ -88,7 +88,7 @@ def be_killed_first(score: int) -> None:
 
 
 def _words(path: Path) -> list[str]:
-    """Return the words in a cgroup file; none if it does not exist (other cgroup version, or no limit)."""
+    """Return the words in a cgroup file; [] if it does not exist (other cgroup version, or no limit)."""
     try:
         return path.read_text().split()
     except OSError:

@@ -1,4 +1,4 @@
-"""Turns the bytes of an image file into a model's input tensor, for training's evaluation as well as for requests.
+"""Turns the bytes of an image file into a model's input tensor, both for requests and for evaluation in training.
 
 NumPy and Pillow only, because it runs in every environment.
 """
@@ -79,7 +79,7 @@ class Frame(NamedTuple):
 
 
 def load(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
-    """Return the bytes of an image file as the model's input, float32 (channels, height, width).
+    """Convert the bytes of an image file to the model's input, float32 (channels, height, width).
 
     Raises UnreadableImage.
     """

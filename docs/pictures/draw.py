@@ -22,13 +22,13 @@ CAPTIONS = {
         "semantic-segmentation: photo, true mask, predicted mask (dark: pet, orange: background, violet: border)"
     ),
 }
-WIDTH, HEIGHT, GAP, CAPTION = 1000, 188, 8, 26  # pixels: of a row, of its highest card, between cards, of a caption
-MIN_CARD = 100  # pixels; what is lower is the legend
+WIDTH, HEIGHT, GAP, CAPTION = 1000, 188, 8, 26  # pixels: a row, the tallest card, a gap, a caption
+MIN_CARD = 100  # pixels; anything lower is the legend
 QUALITY = 82
 
 
 def cards(sheet: Image.Image) -> list[Image.Image]:
-    """Return the cards of a sheet, row by row; white gaps are between them."""
+    """Return the cards of a sheet, which white gaps separate, row by row."""
     white = (np.asarray(sheet) == 255).all(axis=2)  # (H, W)
     rows = [(top, end) for top, end in spans(~white.all(axis=1)) if end - top >= MIN_CARD]
     columns = spans(~white[rows[0][0] : rows[-1][1]].all(axis=0))
@@ -36,7 +36,7 @@ def cards(sheet: Image.Image) -> list[Image.Image]:
 
 
 def spans(filled: np.ndarray) -> list[tuple[int, int]]:
-    """Return begin and end of each run of True in a boolean (N,); gaps of less than GAP pixels are within a card."""
+    """Return the start and end of each run of True in a boolean (N,); gaps of fewer than GAP pixels belong to a run."""
     edges = np.flatnonzero(np.diff(filled, prepend=False, append=False))
     wide = edges[2::2] - edges[1:-1:2] >= GAP
     begins, ends = edges[::2][np.append(True, wide)], edges[1::2][np.append(wide, True)]

@@ -9,10 +9,10 @@ MAX_PIXELS = 16_000_000
 """Maximum number of decoded pixels of a cheap image: 64 MB, the same again to turn it upright, and about a second."""
 
 _MAX_HEADER_BYTES, _MAX_SEGMENTS = 1 << 20, 1000
-"""Limits of a JPEG before its first scan. Pillow parses this part in Python, in at most 0.1 s with these limits."""
+"""Limits for the part of a JPEG before its first scan. Pillow parses it in Python: at most 0.1 s with these limits."""
 _MAX_OTHER_CHUNKS, _MIN_CHUNK_BYTES = 50, 4096
-"""Limits of a PNG: the number of chunks without pixels, and the mean size of chunks with pixels. Pillow also
-parses the chunks in Python."""
+"""Limits for a PNG: the maximum number of chunks without pixels, and the minimum mean size of chunks with pixels.
+Pillow parses these in Python too."""
 
 _START_OF_FRAME = range(0xC0, 0xD0)
 _NO_FRAME = (0xC4, 0xC8, 0xCC)  # tables, and a reserved marker
@@ -37,8 +37,8 @@ def reduced_size(data: bytes, spec: InputSpec) -> tuple[int, int] | None:
 def size(data: bytes) -> tuple[int, int] | None:
     """Return the (width, height) of an image if its cost per pixel is always low, else None.
 
-    These are baseline JPEGs with a single scan, and PNGs with up to 8 bits and without alpha or interlacing, if the
-    part before the pixels is short.
+    The cost is low for baseline JPEGs with a single scan, and for PNGs with up to 8 bits and without alpha or
+    interlacing, if the part before the pixels is short.
     """
     try:
         return _baseline_jpeg(data) if data.startswith(_JPEG) else _plain_png(data)

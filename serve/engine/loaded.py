@@ -20,7 +20,7 @@ MAX_KILLS = 10
 class _Entry:
     folder: str
     tries: int = 0
-    """How often workers have started to load the model again since it was last loaded."""
+    """How many times workers have tried to load the model again since it was last loaded."""
     kills: int = 0
     """How many of these attempts ended because memory ran out."""
     kills_at_start: int | None = None
@@ -37,7 +37,7 @@ class Loaded:
         self._entries: dict[str, _Entry] = {}
 
     def to_restore(self) -> dict[str, Path]:
-        """Return the folders, by name, that a new worker should load, without models that exhaust the memory.
+        """Return the folders, by name, that a new worker should load, leaving out models that exhaust the memory.
 
         Only an out-of-memory kill counts against the model that was being loaded. If the kernel does not count such
         kills, every kill counts. Models without failed attempts come first.

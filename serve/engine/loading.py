@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("serve")
 
 CONVERSION = 600 * 10**6
-"""Bytes that TensorFlow needs to convert the smallest model. The size of a larger model does not predict its needs (2.2
-GB for a MobileNetV2 of 17 MB), so if memory runs out, the kernel kills a conversion before the server."""
+"""Bytes that TensorFlow needs to convert the smallest model. How much more a larger model needs cannot be predicted
+from its size (2.2 GB for a MobileNetV2 of 17 MB), so if memory runs out, the kernel kills conversions before the
+server."""
 
 
 class Loader:
     """Loads models, which share one sandbox for reading requests. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
-        # Half of the queue, so that expensive requests leave places to others.
+        # Half of the queue, so that expensive requests leave room for others.
         queue = settings.queue // 2
         sandbox = Sandbox(settings.decode_memory, settings.decode_seconds, settings.admitted, queue, settings.timeout)
         self._reader = SandboxedReader(sandbox, settings.max_pixels)

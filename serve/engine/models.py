@@ -91,7 +91,7 @@ class Models:
         return model
 
     def restore(self, give_up: Callable[[], None] | None = None) -> threading.Thread:
-        """Load the models in `loaded` in a background thread and return the thread. Until then, they are unavailable.
+        """Load the models in `loaded` in a background thread, and return the thread. They are unavailable until loaded.
 
         If a model cannot be loaded, call `give_up`, which should end the process. Without `give_up`, forget the model,
         or try again later if it only lacks memory.
@@ -103,7 +103,7 @@ class Models:
         return thread
 
     def close(self) -> None:
-        """Stop trying to restore models that wait for memory, because the process will end."""
+        """Stop trying to restore models that wait for memory. Called when the process is about to end."""
         self._closed.set()
 
     def _restore(self, models: Sequence[Model], give_up: Callable[[], None] | None) -> None:

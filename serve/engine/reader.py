@@ -26,7 +26,7 @@ _MAX_PIXEL_BYTES = 20
 _PILLOW_OUT_OF_MEMORY = "decoder error -9"
 """Pillow's message if one of its codecs cannot allocate memory (IMAGING_CODEC_MEMORY)."""
 _TENSORFLOW_PIXEL_BYTES = 16
-"""Memory per pixel if a model decodes images itself: three 8-bit channels, and the same as floats."""
+"""Memory per pixel if a model decodes images itself: three channels, as 8-bit integers and as float32."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Text:
-    """A request's body of a media type in tfserving_rest.JSON, parsed when it is the prediction's turn."""
+    """A request's body with a media type in tfserving_rest.JSON, parsed when it is the prediction's turn."""
 
     data: bytes
     media: str
@@ -67,7 +67,7 @@ class Reader:
         return Picture(data, spec)
 
     def text(self, data: bytes, media: str, model: TensorModel) -> Text | Call:
-        """Return a body of a media type in tfserving_rest.JSON, parsed or not yet. Raises BadRequest."""
+        """Return a body with a media type in tfserving_rest.JSON, parsed or to be parsed later. Raises BadRequest."""
         return Text(data, media, model)
 
     def require_cheap(self, images: Sequence[bytes]) -> None:
@@ -77,7 +77,7 @@ class Reader:
 class SandboxedReader(Reader):
     """Reads expensive bodies in a sandbox, before the prediction's turn. Thread-safe.
 
-    Raises TooLarge if a body exhausts the sandbox's limits, and Unavailable if the sandbox is busy.
+    Raises TooLarge if a body exceeds the sandbox's limits, and Unavailable if the sandbox is busy.
     """
 
     def __init__(self, sandbox: Sandbox, max_pixels: int = preprocess.MAX_PIXELS) -> None:

@@ -1,4 +1,4 @@
-"""The engine of the built-in tasks: predicts with model.onnx and ONNX Runtime from the bytes of an image."""
+"""The engine for the built-in tasks: runs model.onnx on the bytes of an image, with ONNX Runtime."""
 
 import logging
 import os

@@ -15,12 +15,12 @@ from serve.http.admission import Gate
 from serve.http.errors import Unavailable
 
 _PROGRAM = Path(__file__).resolve().parents[2]
-# A job needs only one thread. A BLAS would reserve address space for more, which counts as memory.
+# A job needs only one thread. BLAS libraries would reserve address space for more, which counts as memory.
 _THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
 class Exhausted(Exception):
-    """A job has exceeded a limit. `what` is "memory" or "time"; `notes` is what the job reported before."""
+    """A job has exceeded a limit. `what` is "memory" or "time"; `notes` is what the job had reported by then."""
 
     def __init__(self, what: str, notes: Document) -> None:
         super().__init__(what)
@@ -49,7 +49,7 @@ class Sandbox:
         """Run a job of serve.engine.sandbox_jobs.JOBS; return its notes and result, and its output bytes.
 
         Raises Unavailable if the sandbox is busy or cannot start a process, Exhausted, Crashed, and RuntimeError with
-        the child's traceback for a bug of ours.
+        the child's traceback for a bug in our code.
         """
         with self._gate.admit(job):
             return self._gate.predict(job, self._patience, self._run, job, arguments, data)
@@ -126,7 +126,7 @@ class _Child:
         code = self._process.wait()
         if code == -signal.SIGPROF:
             raise Exhausted("time", notes)
-        if code in (-signal.SIGKILL, EXHAUSTED):  # killed by the kernel for its memory, or ended by itself
+        if code in (-signal.SIGKILL, EXHAUSTED):  # killed by the kernel, or exited for lack of memory
             raise Exhausted("memory", notes)
         if code < 0:
             raise Crashed(f"signal {-code}")

@@ -1,6 +1,7 @@
 """`python -m serve.engine.sandbox_child SOCKET BYTES SECONDS`: the child process of a Sandbox, which runs its jobs.
 
-It may end at any time: the kernel may kill it for its memory, and its own timer ends it after its CPU time.
+It may end at any time: the kernel kills it first when memory runs out, and a timer ends it if a job takes too much CPU
+time.
 """
 
 import json
@@ -64,7 +65,7 @@ def _run(document: Document, data: bytes, note: Note) -> Message:
         return JOBS[document["job"]](document["arguments"], data, note)
     except MemoryError:
         return {"exhausted": "memory"}, b""
-    except Exception:  # noqa: BLE001 - a bug of ours, which the parent raises and logs
+    except Exception:  # noqa: BLE001 - a bug in our code, which the parent raises and logs
         return {"failed": traceback.format_exc()}, b""
 
 

@@ -21,7 +21,7 @@ class Gate:
     """Limits the admitted requests and the concurrent predictions. Each model has its own queue.
 
     Each queue is first in, first out. The next turn goes to the model with the fewest running predictions, and in case
-    of a tie to the model that has waited longest for a turn. So a slow model does not starve a fast one.
+    of a tie to the model that has waited longest for a turn, so a slow model does not starve a fast one.
 
     A thread pool runs the predictions, because a semaphore is not fair: a thread that releases it acquires it again
     before waiting threads wake up. With 8 clients, some waited 4 seconds while others had responses in 0.1 s.
@@ -74,7 +74,7 @@ class Gate:
             return future.result()
 
     def _run_next(self) -> None:
-        """Run the prediction that is next. Called in the pool, once for each queued request."""
+        """Run the next prediction. Called in the pool, once for each queued request."""
         model, (future, call) = self._next()
         if future.set_running_or_notify_cancel():
             try:

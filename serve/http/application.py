@@ -44,7 +44,7 @@ def create_app(settings: Settings, models: Models, observer: Observer) -> Flask:
                 attributes = headers.custom_attributes(request.headers.get(headers.CUSTOM_ATTRIBUTES))
                 with stage(DECODE):
                     read = engine.read(data, media_type(request.headers.get("Content-Type")), attributes)
-                # Encoding is part of the prediction's turn, because a number for each pixel is a lot of work.
+                # Encoding is part of the prediction's turn, because encoding a number for each pixel is a lot of work.
                 with observer.waiting(trace, engine.respond) as respond:
                     content = gate.predict(name, settings.timeout, respond, read, form)
                 response_bytes = Reservation(budget)

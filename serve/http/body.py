@@ -11,7 +11,7 @@ from serve.http.connection import MIN_RATE, TooMuchWork
 from serve.http.errors import BadRequest, BodyTimeout, TooLarge
 from serve.words import plural
 
-_CHUNK = 1024 * 1024  # larger than gunicorn's own reads, because it copies what it buffers
+_CHUNK = 1024 * 1024  # larger than gunicorn's own reads, because gunicorn copies what it buffers
 
 
 def read(environ: Mapping[str, Any], limit: int, seconds: float, take: Callable[[int], None]) -> bytes:
@@ -24,7 +24,7 @@ def read(environ: Mapping[str, Any], limit: int, seconds: float, take: Callable[
     content_length = int(environ.get("CONTENT_LENGTH") or 0)
     if content_length > limit:
         raise TooLarge(f"The body has {content_length} bytes, and the limit is {limit}.")
-    start = time.monotonic()  # before the connection's own start time, so that its timeouts are timeouts here too
+    start = time.monotonic()  # before `expect` starts its clock, so that `passed` is at least as long as its timeout
     connection = environ.get("gunicorn.socket")  # None with a test client, which sends the whole body at once
     if connection is not None:
         connection.expect(seconds)

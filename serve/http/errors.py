@@ -27,7 +27,7 @@ class ServeError(Exception):
 
     @property
     def logged(self) -> str:
-        """The reason without quotes from the body."""
+        """The reason without the text that it quotes from the body."""
         return _MARKED.sub("(withheld)", super().__str__())
 
 

@@ -43,13 +43,13 @@ timeout = max(60, _settings.timeout)  # for the worker's main loop, which predic
 graceful_timeout = 25  # SageMaker sends SIGKILL 30 s after SIGTERM
 worker_tmp_dir = next((path for path in ("/dev/shm", "/tmp") if os.access(path, os.W_OK)), None)
 control_socket_disable = True  # the socket would be in the home folder, which may be read-only
-forwarder_headers = ""  # by default, a proxy or a client on this machine could replace the path
+forwarder_headers = ""  # with the default, a proxy or a client on this machine could replace the path
 proc_name = "serve"
 loglevel = "info"
 
 
 class logger_class(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """Writes gunicorn's own log lines in the format of the settings."""
+    """Writes gunicorn's own log lines in the configured format."""
 
     def setup(self, cfg: Any) -> None:
         """Set up the log. Called with gunicorn's settings."""

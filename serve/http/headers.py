@@ -22,7 +22,7 @@ def require_plain(encoding: str | None) -> None:
 
 
 def custom_attributes(header: str | None) -> list[tuple[str, str]]:
-    """Parse `threshold=0.5, max_detections=20` into pairs of name (in lower case) and value; `;` separates as well.
+    """Parse `threshold=0.5, max_detections=20` into (name, value) pairs with lowercase names; `;` is a separator too.
 
     The header is free text that other software uses too, so text in any other form becomes a name without a value.
     """

@@ -137,7 +137,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._enqueue(conn, self.keepalived_conns, seconds, self._on_head)
 
     def _on_head(self, conn: Conn, _: socket.socket) -> None:
-        """Handle new data of a head, or the client's close."""
+        """Handle more data of a head, or the end of the connection."""
         data = self._receive(conn)
         if data:
             searched = len(conn.head)
@@ -175,7 +175,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._linger(conn)
 
     def _linger(self, conn: Conn) -> None:
-        """End the sending side, and wait for the client to close."""
+        """Shut down the sending side, and wait for the client to close."""
         try:
             conn.sock.shutdown(socket.SHUT_WR)
         except OSError:  # the client is gone
@@ -185,13 +185,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._enqueue(conn, self.closing_conns, CLOSING_SECONDS, self._on_rest)
 
     def _on_rest(self, conn: Conn, _: socket.socket) -> None:
-        """Discard data on an ended connection, and close it if the client has closed."""
+        """Discard data on a connection that is shut down, and close it if the client has closed it."""
         if self._receive(conn) == b"":
             self._close(self._dequeue(conn))
 
     def _receive(self, conn: Conn) -> bytes | None:
         """Return new data, b"" if the client is gone, or None if there is no data."""
-        if conn.queue is None:  # closed to make room for a new one after the poller's event
+        if conn.queue is None:  # closed after the poller's event, to make room for a new one
             return None
         try:
             return conn.sock.recv(_READ)

@@ -128,7 +128,7 @@ def _taps(part: range, covered: float, pixels: int, cells: int) -> _Taps:
 
 
 def _plane(cells: NDArray[np.float32], down: _Taps, across: _Taps) -> NDArray[np.float32]:
-    """Resize the cells (h, w) of one class to the pixels of the taps, first across because that is less work."""
+    """Resize the cells (h, w) of one class to the pixels of the taps, horizontally first because that is less work."""
     top, bottom = down.indices.min(), down.indices.max() + 1
     wide = _resize(cells[top:bottom], across.indices, across.weights, axis=1)
     return _resize(wide, down.indices - top, down.weights[..., np.newaxis], axis=0)

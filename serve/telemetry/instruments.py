@@ -33,7 +33,7 @@ class ModelMetrics:
     stages: dict[str, Histogram]
 
     def observe(self, trace: Trace) -> None:
-        """Record the stages of a request, and its duration if it was successful."""
+        """Record the time of each stage of a request, and its duration if it was successful."""
         for stage, seconds in trace.stages.items():
             self.stages[stage].observe(seconds)
         if trace.status == 200:
@@ -51,7 +51,7 @@ class Instruments:
         self._registry = registry = CollectorRegistry()
         if shared is None:
             ProcessCollector(registry=registry)
-        disable_created_metrics()  # otherwise there is a second series for each counter
+        disable_created_metrics()  # otherwise each counter has a second series
         histogram = partial(Histogram, registry=registry, buckets=BUCKETS)
         gauge = partial(Gauge, labelnames=["model"], registry=registry, multiprocess_mode="livesum")
         self._requests = Counter(

@@ -1,6 +1,7 @@
-"""Counts requests for GET /metrics. Prometheus's client library is imported with the first request to reach a model.
+"""Collects the metrics that GET /metrics returns, with Prometheus's client library.
 
-The import takes 40 ms, so it is delayed until a model is loaded. Refused requests before that are counted without it.
+Importing the library takes 40 ms, so it is delayed until the first model is loaded. Requests that are refused before
+that are counted without it.
 """
 
 import threading

@@ -16,7 +16,7 @@ model itself; encoding its outputs into the response."""
 
 
 class Trace:
-    """One request. Only one thread works for it at a time: its own thread, or that of the prediction.
+    """One request. Only one thread works on it at a time: its own thread, or that of the prediction.
 
     - `id`: the client's name for the request, or "".
     - `model`: the name of the requested model, or "" until it is known to exist. Names become metric labels, so

@@ -1,1 +1,1 @@
-"""Finds, converts and serves a user's TensorFlow model with TensorFlow Serving's REST API."""
+"""Finds and converts a user's TensorFlow model, and serves it with TensorFlow Serving's REST API."""

@@ -128,7 +128,7 @@ def _failure(code: int, message: str) -> NotConverted:
 
 
 def _run(command: list[str]) -> tuple[int, str]:
-    """Run a process; return its exit code and its last line, which comes after any warnings of libraries."""
+    """Run a process; return its exit code and its last line, which comes after any warnings from libraries."""
     program = Path(__file__).resolve().parents[2]
     done = subprocess.run(command, cwd=program, capture_output=True, check=False, start_new_session=True)
     lines = (done.stderr if done.returncode else done.stdout).decode("utf-8", "replace").strip().splitlines()

@@ -111,7 +111,7 @@ def first_line(error: Exception) -> str:
 def _loading(path: Path) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # OSError, ValueError, TypeError, or errors of TensorFlow, depending on the damage
+    except Exception as error:  # OSError, ValueError, TypeError or one of TensorFlow's errors, depending on the damage
         raise ArtifactError(f"{path} cannot be loaded: {first_line(error)}. Save the model again.") from error
 
 
@@ -135,7 +135,7 @@ def _of_function(function: Any, name: str, path: Path) -> Signature:
 
 
 def _takes_pixels(inputs: Sequence[Tensor]) -> bool:
-    """Return whether the only input is an image in floats, of any range."""
+    """Return whether the only input is an image of floats, with any range of values."""
     return len(inputs) == 1 and inputs[0].image is not None and inputs[0].dtype != "uint8"
 
 

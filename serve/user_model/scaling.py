@@ -31,11 +31,11 @@ _MAX_OFFSET = 10.0  # in pixel values: larger than for 0..1 and -1..1, smaller t
 def of_function(function: Any) -> str:
     """Return the range of pixel values of a signature's only input: one of IMAGE_RANGES, or "" if it is unknown.
 
-    The input has floats and the shape (batch, height, width, channels), or channels first, with fixed sides.
+    The input is a float tensor of shape (batch, height, width, channels), or channels first, with fixed sides.
     """
     with _log_failure():
-        # Inline Keras's nested functions. Do not freeze variables, because that fails for models with augmentation:
-        # their random number generators have a state.
+        # Inline Keras's nested functions. Do not freeze variables, because that fails for models with augmentation,
+        # whose random number generators have state.
         graph_def = convert_to_constants._run_inline_graph_optimization(function, False, False)
         names = [tensor.name for tensor in function.inputs]
         outputs = [tensor.name for tensor in function.outputs]
@@ -78,7 +78,7 @@ def _range(image: tf.Tensor, outputs: Collection[str], evaluate: Evaluate) -> st
 
 
 def _preprocessed(image: tf.Tensor, outputs: Collection[str]) -> list[tf.Tensor]:
-    """Return the float tensors computed from the image that enter the first weights, or are outputs before any."""
+    """Return the preprocessed image: the float tensors that reach the first weights, or an output without any."""
     seen, ends, stack = {image.name}, {}, [image]
     while stack:
         tensor = stack.pop()
@@ -93,7 +93,7 @@ def _preprocessed(image: tf.Tensor, outputs: Collection[str]) -> list[tf.Tensor]
 
 
 def _range_of_scaling(zero: NDArray[np.float64], one: NDArray[np.float64], white: NDArray[np.float64]) -> str:
-    """Return the range that a preprocessing expects, from its results for images of 0, 1 and 255; "" if unknown.
+    """Return the range that the preprocessing expects, from its results for images of 0, 1 and 255; "" if unknown.
 
     A scaling, slope x value + offset, maps the pixels that it expects to values of magnitude 1 around 0, or subtracts
     their mean. The median is used because channels may differ slightly and borders may have been added.

@@ -26,7 +26,7 @@ _GRAPH = re.compile(r"[\w-][\w.-]*\.onnx")
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output: its name, element type, and shape. None is a dimension of any length, or any rank."""
+    """An input or output: name, element type, and shape. None as a length means any length, as the shape any rank."""
 
     name: str
     dtype: str

@@ -34,7 +34,7 @@ _AS_BASE64 = (
     'The text looks like an image in base64: send {"b64": "..."} in JSON, or the bytes of the file as image/png.'
 )
 _IMAGE_STARTS = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"RIFF")
-"""The first bytes of files that TensorFlow decodes. It does so without limits."""
+"""The first bytes of files that TensorFlow decodes, which it does without any limits."""
 _METHOD = "tfs-method"  # a custom attribute of SageMaker's TensorFlow Serving image
 _WITHOUT_TYPE = ("", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded")
 

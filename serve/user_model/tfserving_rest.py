@@ -47,7 +47,7 @@ class Call:
 
 
 def parse(data: bytes, media: str, model: TensorModel) -> Call:
-    """Parse a body of a media type in JSON. Raises BadRequest."""
+    """Parse a body with a media type in `JSON`. Raises BadRequest."""
     document, bare = _document(data, media)
     name, signature = _signature(document, model)
     if ("instances" in document) == ("inputs" in document):
@@ -161,9 +161,9 @@ def _signature(document: Mapping[str, Any], model: TensorModel) -> tuple[str, Si
 
 
 def _is_one_row(values: Sequence[Any], tensor: Tensor) -> bool:
-    """Return whether a bare array is a single row of the input: by its rank, or if any rank is possible, if it is flat.
+    """Return whether a bare array is a single row: it has the rank of a row, or is flat if the input takes any rank.
 
-    SageMaker's image always uses the second rule. With a fixed rank, no array fits both ways.
+    SageMaker's image always treats a flat array as a row. With a fixed rank, there is no ambiguity.
     """
     if any(isinstance(value, dict) for value in values):
         return False

@@ -1,7 +1,7 @@
-/* A stub of NVIDIA's driver library. With it, libmxnet.so can be loaded on a machine without a driver and compute on the
-   CPU. The stub has the ten functions that libmxnet.so is linked against, and cuInit, which other programs call first
-   to find GPUs. All return the error that there is no device. train/job/cuda.py loads this library only if there is no
-   driver. */
+/* A stub of NVIDIA's driver library. With it, libmxnet.so can be loaded on a machine without a driver and compute on
+   the CPU. The stub has the ten functions that libmxnet.so is linked against, and cuInit, which other programs call
+   first to find GPUs. All return the error code for a missing device. train/job/cuda.py loads this library only if
+   there is no driver. */
 
 #define NO_DEVICE(function) \
     int function(void) { return 100; } /* CUDA_ERROR_NO_DEVICE; the arguments are ignored */
