@@ -83,10 +83,10 @@ class Algorithm(ABC, Generic[Truth, Prediction]):
         return int(self.recipe_for_drawn["epochs"]), int(self.recipe_for_photos["epochs"])
 
     def recipe(self, drawn: bool, epochs: int | None, sizes: Mapping[str, int]) -> Hyperparameters:
-        """Return hyperparameters for the drawn data set or for real photos; `epochs` None means the recipe's default.
+        """Return hyperparameters for the drawn data set or for real photos.
 
-        `sizes` is the `Summary.hyperparameters` of the channels. The batch is never larger than the data set, because
-        the built-in algorithms reject that.
+        If `epochs` is None, use the recipe's default. `sizes` is the `Summary.hyperparameters` of the channels. The
+        batch is never larger than the data set, because the built-in algorithms reject that.
         """
         recipe = dict(self.recipe_for_drawn if drawn else self.recipe_for_photos)
         if epochs is not None:

@@ -26,8 +26,8 @@ def predict_all(
 ) -> list[Prediction]:
     """Send all photos, two at a time, and return their predictions in the same order.
 
-    `parse` makes a prediction from the photo, its ground truth and the response. Exceptions of `send` and `parse` are
-    raised.
+    `parse` makes a prediction from the photo, its ground truth and the response. Exceptions from `send` and `parse`
+    propagate.
     """
     predictions: list[Prediction] = []
     with Progress("Predicting", len(photos), "photo") as progress, ThreadPoolExecutor(_CLIENTS) as pool:

@@ -173,7 +173,7 @@ class SemanticSegmentation(Algorithm[Truth, Prediction]):
         return Prediction(photo, truth, response, metrics.confusion(mask, true, classes))
 
     def table(self, predictions: Sequence[Prediction], names: Sequence[str]) -> str:
-        """Return a line per class with its IoU and its shares of the true and predicted pixels, and pixel accuracy."""
+        """Return a line per class with its IoU and its shares of true and predicted pixels, and the pixel accuracy."""
         counts = _counts(predictions)
         total = max(int(counts.sum()), 1)
         name_width = max(map(len, (*names, "pixel accuracy")))

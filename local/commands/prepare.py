@@ -142,9 +142,9 @@ def write_channels(
     force: bool = False,
     cache: PhotoCache | None = None,
 ) -> Summary:
-    """Write the channels of the algorithm `name` into the folder `out`, or nothing if that fails.
+    """Write the channels of the algorithm `name` into the folder `out`. If that fails, `out` is not changed.
 
-    The image format depends on the algorithm, see its module. RecordIO format: train/train.rec and train/classes.txt,
+    The image format depends on the algorithm (see its module). RecordIO format: train/train.rec and train/classes.txt,
     the same for validation; classes.txt has one class name per line, in the order of the labels. The training photos
     are shuffled with `seed`, so that a sequential reader sees all classes. Facts about the photos are added to `cache`.
 

@@ -81,7 +81,7 @@ class DataSet(Generic[Target]):
     """The input of `prepare`: the photos in a fixed order, and the class names by label.
 
     `notes` lists files that were left out, by reason. A reason is a phrase that precedes a count. `pixels` holds the
-    mask value of each label, and is empty if they are the same. With `multi_label`, a photo may have any number of
+    mask value of each label, and is empty if each equals its label. With `multi_label`, a photo may have any number of
     classes.
     """
 

@@ -32,7 +32,7 @@ class Settings:
         return f"{self.shape}={self.width if self.square else f'3,{self.height},{self.width}'}"
 
     def with_shape(self, shape: tuple[int, int] | None) -> "Settings":
-        """Return a copy with another height and width, unless `shape` is None; a square takes the width for both."""
+        """Return a copy with another height and width, unless `shape` is None; `square` uses the width for both."""
         if shape is None:
             return self
         height, width = shape

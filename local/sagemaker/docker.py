@@ -103,7 +103,10 @@ def remove_containers(root: Path) -> None:
 
 
 def _remove_idle_network() -> None:
-    """Remove the SDKs' network unless it is in use. Both SDKs use this name, and each complains about the other's."""
+    """Remove the SDKs' network unless it is in use.
+
+    Both SDKs use this name, and each complains about the other's network.
+    """
     users = _docker("network", "inspect", "--format", "{{len .Containers}}", NETWORK)
     if users.returncode == 0 and users.stdout.strip() == "0":
         _checked("network", "rm", NETWORK)

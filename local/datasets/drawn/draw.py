@@ -109,9 +109,9 @@ def picture(breed: Breed, generator: np.random.Generator) -> Picture:
 def trimap(pet: NDArray[np.bool_]) -> Image.Image:
     """Return the trimap (mode L) of a bool mask (height, width): pet, background, and a band along the outline.
 
-    As in the real set, the band is wider for larger animals. In the real set it is 10, 16 or 22 pixels in photos of 500
-    pixels: 7 % of the square root of the animal's area (6 to 9 % in the middle half of 510 photos). Here it is 6 %, so
-    that the band covers 13 % of a picture, compared with 12 % in the real set.
+    The band is wider for larger animals, as in the real set, where it is 10, 16 or 22 pixels in photos of 500 pixels:
+    7 % of the square root of the animal's area (6 to 9 % in the middle half of 510 photos). Here it is 6 %, so that the
+    band covers 13 % of a picture, compared with 12 % in the real set.
     """
     mask = Image.fromarray(np.where(pet, 255, 0).astype(np.uint8), "L")
     reach = max(1, round(_BAND * math.sqrt(pet.sum()) / 2))

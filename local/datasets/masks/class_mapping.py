@@ -39,8 +39,8 @@ class MaskContents(NamedTuple):
 class ClassMapping(NamedTuple):
     """The class names, and the label of each number, or of each colour if `colours` is not empty.
 
-    The label IGNORE means no class. `pixels` are the numbers by label, or () if they are equal. `binary` is set if 0
-    and 255 are the only numbers. `source` is the table that gave the names, or "".
+    The label IGNORE means no class. `pixels` are the numbers by label, or () if each equals its label. `binary` is set
+    if 0 and 255 are the only numbers. `source` is the table that gave the names, or "".
     """
 
     names: tuple[str, ...]

@@ -105,7 +105,7 @@ def _data_set(
     counts: Callable[[Object], bool],
     first_classes: tuple[str, ...] = (),
 ) -> DataSet[Target]:
-    """Read the targets of photos. The classes are `first_classes` and the categories of objects for which `counts`."""
+    """Read the targets of photos. The classes are `first_classes` and the categories of objects that pass `counts`."""
     _require_pixels(contents)
 
     def read_target(photo: _Photo) -> Target:

@@ -70,7 +70,7 @@ def choose(root: Path, lines: Sequence[Line], task: str, notes: Notes) -> list[L
 
 
 def _find_labels(root: Path, lines: Sequence[Line], task: str) -> tuple[list[list[Label]], list[str]]:
-    """Return the labels of each line for the task, and the names of labels with a later one in their line."""
+    """Return the labels of each line for the task, and the names of labels that precede another one in their line."""
     jobs = dict.fromkeys((label.name, label.type) for line in lines for label in line.jobs() if label.type in _TASKS)
     labels = [list(_typed(line, task) if jobs else _formed(line, task)) for line in lines]
     names = dict.fromkeys(label.name for line_labels in labels for label in line_labels)

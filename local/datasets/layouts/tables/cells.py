@@ -17,8 +17,8 @@ def split_labels(cells: Sequence[Cell], plural: bool = False) -> list[Labels]:
     """Return the labels of each cell: none, one, or several if the cells clearly have a separator.
 
     | and ; always separate labels, and Python and JSON lists are parsed. A comma or space separates labels if every
-    piece is a number or occurs as a whole cell. In a column with a `plural` name such as tags, it also does if there
-    are fewer distinct pieces than distinct cells.
+    piece is a number or occurs as a whole cell. In a column with a `plural` name such as tags, it also does so if
+    there are fewer distinct pieces than distinct cells.
     """
     texts = {cell for cell in cells if isinstance(cell, str) and cell}
     separator = _separator(texts, plural)
