@@ -98,8 +98,8 @@ class Model:
         del engine
         if reference is None:
             return
-        # The thread of the last request may hold the engine a moment longer, and an exception in a reference cycle may
-        # hold it until the cycle is collected.
+        # The last request's thread may keep the engine for a moment, and an exception in a reference cycle may keep it
+        # until the cycle is collected.
         for _ in range(_COLLECTIONS):
             gc.collect()
             if gone.wait(_COLLECT_SECONDS):

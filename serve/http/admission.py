@@ -30,8 +30,8 @@ class Gate:
     def __init__(self, admitted: int, queue: int, shared: bool = False) -> None:
         """At most `admitted` predictions run and `queue` requests wait.
 
-        With `shared`, models share the places, and a model may hold no more places than it leaves free: half of them if
-        it is the only one, or a third if another model is just as busy. So a model without a place can always get one.
+        With `shared`, models share the slots, and a model may hold no more slots than it leaves free: half of them if
+        it is the only one, or a third if another model is just as busy. So a model without a slot can always get one.
         """
         self._capacity = admitted + queue
         self._shared = shared
@@ -43,7 +43,7 @@ class Gate:
 
     @contextmanager
     def admit(self, model: str) -> Iterator[None]:
-        """Hold a place while the block runs. Entered before the body is read. Raises Unavailable if none is free."""
+        """Hold a slot while the block runs. Entered before the body is read. Raises Unavailable if none is free."""
         with self._lock:
             free, held = self._capacity - self._admitted.total(), self._admitted[model]
             if free == 0 or (self._shared and held >= free):

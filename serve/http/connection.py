@@ -39,7 +39,7 @@ class Connection(socket.socket):
     _deadline: float | None = None
 
     def expect(self, seconds: float) -> None:
-        """Start reading a body that must arrive within `seconds`; after that, `recv` raises TimeoutError."""
+        """Start reading a body that must arrive within `seconds`; if it is late, `recv` raises TimeoutError."""
         self._start, self._cpu_start = time.monotonic(), time.thread_time()
         self._deadline = self._start + seconds
         self._received = 0

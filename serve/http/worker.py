@@ -74,7 +74,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def init_process(self) -> None:
         """Turn the new process into the worker."""
         self.closing_conns: deque[Conn] = deque()
-        self.in_threads = 0  # connections that the threads have or will get
+        self.in_threads = 0  # connections that are in threads or queued for them
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:

@@ -128,7 +128,7 @@ def _model(name: str, signatures: dict[str, Signature]) -> TensorModel:
 
 
 def _of_function(function: Any, name: str, path: Path) -> Signature:
-    # TensorFlow has already replaced names that are not valid names of Python arguments.
+    # TensorFlow has already replaced names that are not valid Python argument names.
     inputs = tuple(_tensor(key, spec, name, path) for key, spec in function.structured_input_signature[1].items())
     outputs = tuple(_tensor(key, spec, name, path) for key, spec in sorted(function.structured_outputs.items()))
     return Signature(inputs, outputs, image_values=scaling.of_function(function) if _takes_pixels(inputs) else "")
