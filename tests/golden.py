@@ -19,7 +19,7 @@ MASKS = (
     (r"^\[\S+ \S+ (\w+) \d+\] ", r"\1 "),  # our prefix: time, level, thread
     (r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ ", ""),  # the toolkit's
     (r"^INFO (.*time left|Epoch: .*epoch time so far|#progress_notice).*\n", ""),  # logged after 20 silent seconds
-    (r"^WARNING this image computes on the CPU: .*\n", ""),  # only on machines with a GPU
+    (r"^WARNING this image uses only the CPU, .*\n", ""),  # only on machines with a GPU
     (r"^(WARNING: All log messages before absl|[IWE]0000 ).*\n", ""),  # TensorFlow's messages about the processor
     (r"(?<=Processors: )\d+ of \d+", "N of N"),
     (r"(?<=UserWarning: Parameter ).*(?= is not used)", "..."),  # Gluon's order varies

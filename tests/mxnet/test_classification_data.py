@@ -158,4 +158,4 @@ def test_unreadable_photos_are_named_counted_and_skipped(tmp_path: Path) -> None
     assert not {"across/0.jpg", "down/1.jpg"} & {sample.name for sample in loaded.train}
     assert any(line.startswith("across/0.jpg is left out because it is truncated") for line in lines)
     assert "down/1.jpg is left out because it does not exist" in lines
-    assert "2 of 40 train images cannot be read and are left out" in lines
+    assert "2 of 40 train images cannot be read (left out)" in lines

@@ -217,7 +217,7 @@ def test_categories_that_do_not_name_every_class_are_ignored(dirty: tuple[data.D
     [
         "annotation files without an image, left out: 1 (h_gone.json)",
         "images of train without an annotation file, left out: 1 (g_alone.jpg)",
-        "1 of 15 train images cannot be read and are left out",
+        "1 of 15 train images cannot be read (left out)",
         "train images whose size differs from their annotation's image_size, left out: 1 "
         "(d_other_size.jpg (160 x 120, not 320 x 240))",
         "boxes with zero area, dropped: 1 (train e_boxes.jpg box 0)",

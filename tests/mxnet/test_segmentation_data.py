@@ -291,9 +291,9 @@ def test_masks_match_their_photos_and_are_rotated_with_them_if_needed(dirty: tup
     [
         "masks of train_annotation without an image, left out: 1 (x_alone.png)",
         "images of train without a mask, left out: 2 (w_no_mask.jpg, z_no_mask.jpg)",
-        "1 of 17 train images cannot be read and are left out",
+        "1 of 17 train images cannot be read (left out)",
         "f_truncated.jpg is left out because it is truncated (300 bytes arrived)",
-        "2 of 16 train_annotation images cannot be read and are left out",
+        "2 of 16 train_annotation images cannot be read (left out)",
         "train_annotation masks that are colour pictures with R = G = B, read as class ids: 1 (d_colour_mask.png)",
         "train masks whose size differs from their image, left out: 1 "
         "(i_other_size.png (80 x 60, i_other_size.jpg 160 x 120))",
@@ -468,7 +468,7 @@ def test_an_unsuitable_label_map_is_rejected(label_map: str, message: str, scene
     [
         pytest.param(
             np.zeros((10, 10), np.uint8),
-            "8 of 8 train masks differ in size from their image, more than unreadable_tolerance=0.05 allows:",
+            "8 of 8 train masks do not have the size of their image, more than unreadable_tolerance=0.05 allows:",
             id="another size",
         ),
         pytest.param(

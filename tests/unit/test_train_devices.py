@@ -129,7 +129,7 @@ def test_the_log_has_one_line_about_the_devices(
     assert lines(caplog) == []
     choose_devices([T4], build=cpu_build, patch=monkeypatch)
     (line,) = lines(caplog)
-    assert line.startswith("this image computes on the CPU: the GPU of this machine is not used; ")
+    assert line.startswith("this image uses only the CPU, although this machine has a GPU; ")
     choose_devices([], patch=monkeypatch)
     assert lines(caplog) == ["MXNet finds no GPU: training on the CPU"]
     choose_devices([T4, T4], patch=monkeypatch)

@@ -173,7 +173,7 @@ def select_readable(
                     LOG.warning("%s is left out because it %s", samples[index].name, problem)
             progress.done(index + 1)
     if bad:
-        LOG.warning("%d of %d %s images cannot be read and are left out", len(bad), len(samples), what)
+        LOG.warning("%d of %d %s images cannot be read (left out)", len(bad), len(samples), what)
     if not good or len(bad) > tolerance * len(samples):
         first = "; ".join(bad[:MAX_NAMED])
         raise UserError(

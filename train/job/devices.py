@@ -69,8 +69,7 @@ def _usable(build: Build) -> list[Device]:
     if not build.cuda:
         if any(Path("/dev").glob("nvidia[0-9]*")):
             LOG.warning(
-                "this image computes on the CPU: the GPU of this machine is not used; use the image whose tag ends in "
-                "-gpu"
+                "this image uses only the CPU, although this machine has a GPU; use the image whose tag ends in -gpu"
             )
         return []
     if not build.count:

@@ -81,9 +81,10 @@ class _Deadline:
         """Log the missing hosts periodically. Raises TrainError after 15 minutes or if another host failed."""
         stop.check()
         if time.monotonic() - self._start > _MEETING:
+            hosts = f"host{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
             raise TrainError(
-                f"host {', '.join(missing)} of the job did not connect within {_MEETING / 60:.0f} minutes; see its "
-                f"log. Hosts connect on TCP ports {PORT} and up, which a VPC's security groups must allow"
+                f"{hosts} of the job did not connect within {_MEETING / 60:.0f} minutes; read the logs of all hosts. "
+                f"Hosts connect on TCP ports {PORT} and up, which a VPC's security groups must allow"
             )
         if self._interval.due(0):
             LOG.info("Still waiting for %s", ", ".join(missing))

@@ -236,7 +236,7 @@ class _Set:
         issues.log()
         if len(self._misfits) > self._tolerance * count:
             raise UserError(
-                f"{len(self._misfits)} of {count} {self.name} masks differ in size from their image, more than "
+                f"{len(self._misfits)} of {count} {self.name} masks do not have the size of their image, more than "
                 f"unreadable_tolerance={self._tolerance:g} allows: a mask must have the size of its image, "
                 f"stored or upright; the first: {'; '.join(list(self._misfits.values())[: samples.MAX_NAMED])}"
             )
